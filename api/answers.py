@@ -1,0 +1,353 @@
+"""The JSON of Lineup: one set of models for the HTTP API, the terminal's ``--json`` and the stored lookups.
+
+Words are those of the design: ``cosine_similarity`` is in [-1, 1] and grows with nearness, ``logit`` is the
+classifier's raw output, ``probability`` is sigmoid(logit). Nothing merges classifier and similarity into one number.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from index import AddStatus, ClassifierVerdict, CorpusKind, Entry, Relation, SimilarityVerdict
+from index import Corpus as CorpusRow
+
+Sha256 = Annotated[
+    str, Field(pattern="^[0-9a-f]{64}$", examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
+]
+CorpusName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]{0,63}$", examples=["casework-2026-sdxl"])]
+
+
+class Answer(BaseModel):
+    """Frozen, and strict about unknown fields, so that a misspelt one is an error and not ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class CorpusAnswer(Answer):
+    """A named set of reference images."""
+
+    name: CorpusName
+    kind: CorpusKind
+    description: str = Field(examples=["Known fakes of case 2026-114"])
+    entry_count: int = Field(description="Live entries.", ge=0)
+    created_at: datetime
+
+    @classmethod
+    def of(cls, corpus: CorpusRow) -> CorpusAnswer:
+        """From the row that `index` reads."""
+        return cls(
+            name=corpus.name,
+            kind=corpus.kind,
+            description=corpus.description,
+            entry_count=corpus.entry_count,
+            created_at=corpus.created_at,
+        )
+
+
+class CorpusPage(Answer):
+    """Corpora in the order of their names."""
+
+    corpora: list[CorpusAnswer]
+    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last one.")
+
+
+class NewCorpus(Answer):
+    """What is needed to create a corpus."""
+
+    name: CorpusName
+    kind: CorpusKind = Field(CorpusKind.KNOWN_FAKE, description="known_fake or known_real; it cannot be changed later.")
+    description: str = Field("", max_length=1000)
+
+
+class EntryAnswer(Answer):
+    """One image's membership in one corpus, with its provenance."""
+
+    id: int = Field(description="Never reused, not even after removal.", examples=[42])
+    corpus: CorpusName
+    kind: CorpusKind
+    sha256: Sha256 = Field(description="Of the image's bytes, as they were ingested.")
+    format: str = Field(examples=["jpeg"])
+    width: int = Field(description="Pixels, after the EXIF orientation.")
+    height: int = Field(description="Pixels, after the EXIF orientation.")
+    byte_size: int
+    generator: str | None = Field(
+        description="What made it, normalised free text; null when not told.", examples=["sdxl"]
+    )
+    label: str | None
+    licence: str | None
+    source: str | None = Field(description="Where the corpus keeper got it from.")
+    acquired_at: datetime | None
+    provenance: dict[str, Any] = Field(description="Free JSON that came with the entry.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, entry: Entry) -> EntryAnswer:
+        """From the row that `index` reads."""
+        return cls(
+            id=entry.id,
+            corpus=entry.corpus,
+            kind=entry.kind,
+            sha256=entry.sha256,
+            format=entry.format,
+            width=entry.width,
+            height=entry.height,
+            byte_size=entry.byte_size,
+            generator=entry.generator,
+            label=entry.label,
+            licence=entry.licence,
+            source=entry.source,
+            acquired_at=entry.acquired_at,
+            provenance=dict(entry.provenance),
+            created_at=entry.created_at,
+        )
+
+
+class EntryPage(Answer):
+    """Entries in the order of their ids."""
+
+    entries: list[EntryAnswer]
+    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last one.")
+
+
+class AddedEntry(Answer):
+    """What became of one image offered to a corpus."""
+
+    status: AddStatus = Field(
+        description="added: embedded and stored; linked: the image was known from elsewhere, the entry is new; "
+        "embedded: the entry was there, its embedding by the active model is new; skipped: all of it was there."
+    )
+    entry: EntryAnswer
+
+
+class ProbeAnswer(Answer):
+    """The questioned image, or what was sent in its place."""
+
+    sha256: Sha256 | None = Field(description="Null when only an embedding was sent.")
+    format: str | None = None
+    width: int | None = Field(None, description="Pixels, after the EXIF orientation.")
+    height: int | None = Field(None, description="Pixels, after the EXIF orientation.")
+    byte_size: int | None = None
+    embedding: Literal["computed", "stored", "sent"] = Field(
+        description="computed: now; stored: these very bytes were ingested before; sent: by the client."
+    )
+
+
+class ClassifierAnswer(Answer):
+    """What the forensic classifier says of the probe alone, whatever the corpora hold."""
+
+    verdict: ClassifierVerdict
+    reason: str = Field(description="Why this verdict, in one sentence.")
+    logit: float = Field(description="Raw output of the model, up means synthetic.")
+    probability: float = Field(ge=0, le=1, description="sigmoid(logit).")
+    calibration: str = Field(description="How the probability is calibrated; 'uncalibrated' means plain sigmoid.")
+
+
+class NeighbourAnswer(Answer):
+    """An entry near the probe."""
+
+    rank: int = Field(ge=1)
+    cosine_similarity: float = Field(
+        ge=-1, le=1, description="From the stored float32 vectors; up is nearer.", examples=[0.973]
+    )
+    relation: Relation | None = Field(
+        description="identical: the same sha256; similar, unrelated: from or under the threshold; null without one."
+    )
+    entry: EntryAnswer
+
+
+class ThresholdAnswer(Answer):
+    """The cosine similarity from which a neighbour is called similar."""
+
+    cosine_similarity: float = Field(ge=-1, le=1)
+    source: str = Field(description="Where the number comes from.")
+
+
+class SearchFilter(Answer):
+    """Which entries were searched. A field left out does not restrict."""
+
+    corpora: list[CorpusName] | None = Field(None, description="Names of corpora.")
+    kind: CorpusKind | None = Field(
+        CorpusKind.KNOWN_FAKE, description="known_fake unless told otherwise; null for both."
+    )
+    generators: list[str] | None = None
+    labels: list[str] | None = None
+    acquired_from: datetime | None = Field(None, description="Inclusive. A time without a zone is UTC.")
+    acquired_to: datetime | None = Field(None, description="Exclusive. A time without a zone is UTC.")
+
+
+class SimilarityAnswer(Answer):
+    """Is the probe similar to known fakes, and to which. It is not a probability that the probe is fake."""
+
+    verdict: SimilarityVerdict
+    reason: str = Field(description="Why this verdict, in one sentence.")
+    threshold: ThresholdAnswer | None = Field(description="Null when none is known for this embedding space.")
+    neighbours: list[NeighbourAnswer]
+    searched: int = Field(ge=0, description="Live entries that the filter selected, all of which were considered.")
+    filter: SearchFilter
+
+
+class MethodAnswer(Answer):
+    """What is needed to repeat the lookup."""
+
+    lineup_version: str
+    model: str
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of weights and preprocessing; two spaces are never compared."
+    )
+    weights_sha256: Sha256
+    device: str = Field(examples=["cpu"])
+    precision: str = Field(examples=["float32"])
+    generation: int = Field(
+        ge=0, description="Numbered, immutable state of the index: the last change that was visible."
+    )
+    index_digest: Sha256 = Field(description="Digest of all (entry, vector) pairs of that generation.")
+    exact: bool = Field(description="True: the neighbours are those of an exact scan.")
+    k: int = Field(ge=1, description="Neighbours asked for.")
+
+
+class Timings(Answer):
+    """Wall-clock milliseconds of the steps."""
+
+    decode_ms: float
+    embed_ms: float = Field(description="Waiting for the shared forward included.")
+    search_ms: float
+    total_ms: float
+
+
+class LookupAnswer(Answer):
+    """One probe answered: two separate statements, and what is needed to repeat them."""
+
+    id: str = Field(description="Durable: GET /v1/lookups/{id} returns this same answer.")
+    created_at: datetime
+    probe: ProbeAnswer
+    classifier: ClassifierAnswer | None = Field(description="Null when an embedding was sent without its logit.")
+    similarity: SimilarityAnswer
+    method: MethodAnswer
+    timings: Timings
+
+
+class LookupQuery(Answer):
+    """How to search."""
+
+    k: int = Field(10, ge=1, le=1000, description="Neighbours to return; fewer come back only when fewer exist.")
+    filter: SearchFilter = SearchFilter()
+
+
+class LookupRequest(LookupQuery):
+    """A lookup without image bytes: an `embedding` or a `sha256`, or both when the sender embedded the image."""
+
+    embedding: list[float] | None = Field(
+        None, description="CLS embedding, L2 norm 1, of `embedding_space`.", max_length=65536
+    )
+    embedding_space: Sha256 | None = Field(None, description="Required with `embedding`; see GET /v1/models.")
+    logit: float | None = Field(None, description="The classifier's logit for the sent embedding.", allow_inf_nan=False)
+    sha256: Sha256 | None = Field(None, description="Of the probe's bytes. Alone, it names an image that was ingested.")
+
+
+class ModelAnswer(Answer):
+    """A model that Lineup knows by name, or the one that is loaded."""
+
+    name: str = Field(examples=["builtin"])
+    description: str
+    active: bool = Field(description="This service embeds with it.")
+    available: bool = Field(description="Its files are on this machine.")
+    licence: str
+    revision: str | None = Field(description="Pinned revision on the hub; null for a model that is not from the hub.")
+    weights_bytes: int | None
+    weights_sha256: Sha256 | None = Field(description="Null where nothing pins it before it is loaded.")
+    embedding_space: Sha256 | None = Field(
+        None, description="Fingerprint of weights and preprocessing; of the active model."
+    )
+    dimension: int | None = Field(None, description="Components of an embedding; of the active model.")
+    image_size: int | None = Field(None, description="Edge of the square that the active model sees, in pixels.")
+    parameter_count: int | None = Field(None, description="Of the active model.")
+    device: str | None = Field(None, description="Where the active model runs.")
+    precision: str | None = Field(None, description="Of the active model's forward; embeddings are float32 always.")
+
+
+class ModelsAnswer(Answer):
+    """Every model that can be named, the active one first."""
+
+    models: list[ModelAnswer]
+
+
+class ReadyAnswer(Answer):
+    """Whether lookups can be answered now."""
+
+    ready: bool
+    checks: dict[str, str] = Field(description="Each part, with 'ok' or what is wrong.")
+    generation: int | None
+
+
+class FailedItem(Answer):
+    """An item that was not taken, and why."""
+
+    name: str = Field(description="Path of the file, as it was found.")
+    reason: str = Field(description="Machine-readable.", examples=["truncated"])
+    detail: str
+
+
+class IngestAnswer(Answer):
+    """What became of every item: found == added + linked + embedded + skipped + failed."""
+
+    corpus: CorpusName
+    kind: CorpusKind
+    found: int
+    added: int
+    linked: int = Field(description="Images known from another corpus or an earlier time, not embedded again.")
+    embedded: int = Field(description="Already in this corpus, and now embedded in the active model's space too.")
+    skipped: int = Field(description="Already in this corpus and embedded.")
+    failed: int
+    failures: list[FailedItem]
+    generation: int
+    seconds: float
+    images_per_second: float
+
+
+class FindingAnswer(Answer):
+    """One inconsistency."""
+
+    kind: str
+    item: str
+    message: str
+    repaired: bool
+
+
+class FsckAnswer(Answer):
+    """What a check of truth and cache found."""
+
+    clean: bool = Field(description="No finding, or every finding repaired.")
+    findings: list[FindingAnswer]
+    checked: dict[str, int]
+
+
+class ProbeLookup(Answer):
+    """A probe of `lineup search`, by the name it was given."""
+
+    name: str
+    lookup: LookupAnswer
+
+
+class SearchAnswer(Answer):
+    """What `lineup search --json` prints: every probe is in one of the two lists."""
+
+    lookups: list[ProbeLookup]
+    failures: list[FailedItem]
+
+
+class DemoRow(Answer):
+    """A probe of the demonstration, what is true of it, and what Lineup says."""
+
+    probe: str
+    truth: str
+    lookup: LookupAnswer
+
+
+class DemoAnswer(Answer):
+    """The demonstration's table."""
+
+    data_dir: str
+    rows: list[DemoRow]

@@ -1,0 +1,59 @@
+"""The HTTP application: what is opened when it starts, which routes it has, how it answers errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from api.batcher import Admission
+from api.guards import BodyLimit, CrossSiteGuard, SafeHeaders
+from api.lineup import Lineup
+from api.problems import answer_with_problems
+from api.routes import corpora, lookups, page, service
+from api.settings import Settings
+
+FORM_OVERHEAD_BYTES = 2**20  # what a multipart body may hold beside its image: other fields, boundaries
+
+DESCRIPTION = """
+Is this image similar to known fakes, and what does the forensic classifier say of it? Two separate answers, never one
+number. `cosine_similarity` is in [-1, 1], up is nearer; it is not a probability.
+
+Errors are `application/problem+json` (RFC 9457).
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application over `settings`; nothing is opened before its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with Lineup.opened(settings, migrate=True) as lineup:
+            app.state.lineup = lineup
+            app.state.admission = Admission(settings.queue_size)
+            yield
+
+    app = FastAPI(
+        title="Lineup",
+        version=version("lineup-forensics"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's documentation pages load their scripts from another host; /openapi.json has it all
+        redoc_url=None,
+    )
+    for router in (lookups.router, corpora.router, service.router):
+        app.include_router(router, prefix="/v1")
+    app.include_router(service.health)
+    app.include_router(page.router)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    answer_with_problems(app)
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES)
+    app.add_middleware(CrossSiteGuard)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*settings.allowed_hosts, settings.host])
+    app.add_middleware(SafeHeaders)
+    return app

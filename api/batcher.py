@@ -1,0 +1,117 @@
+"""Concurrent requests share forwards, within bounds.
+
+`Admission` counts the requests in work and answers the next one at once when all places are taken. `Batcher` collects
+what is waiting when the model becomes free, so that n requests arriving together cost about one forward. There is no
+waiting window: a lone request is embedded immediately.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.errors import Overloaded
+from embedder import Embedder
+
+Pixels = NDArray[np.float32]
+VectorAndLogit = tuple[NDArray[np.float32], float]
+
+
+class Admission:
+    """A fixed number of places; thread-safe."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._taken = 0
+        self._seconds_per_request = 0.0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one place. Raises `Overloaded` at once, without waiting, when none is free."""
+        with self._lock:
+            if self._taken >= self.capacity:
+                raise Overloaded(self.capacity, max(1, math.ceil(self._seconds_per_request)))
+            self._taken += 1
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            seconds = perf_counter() - started
+            with self._lock:
+                self._taken -= 1
+                self._seconds_per_request += 0.2 * (seconds - self._seconds_per_request)  # a moving average
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    pixels: Pixels  # (3, h, w)
+    answer: Future[VectorAndLogit]
+
+
+class Batcher:
+    """One thread that owns the forward; `embed` may be called from any number of threads.
+
+    At most `queue_size` images wait; what does not fit raises `Overloaded` at once.
+    """
+
+    def __init__(self, embedder: Embedder, queue_size: int) -> None:
+        self._embedder = embedder
+        self._waiting: queue.Queue[_Waiting | None] = queue.Queue(maxsize=queue_size)
+        self._thread = threading.Thread(target=self._work, name="lineup-batcher", daemon=True)
+        self._thread.start()
+        self.forwards = 0
+
+    def embed(self, pixels: Pixels) -> VectorAndLogit:
+        """Embed one image ``(3, h, w)``; blocks until its forward is done. Raises what the forward raised."""
+        waiting = _Waiting(pixels, Future())
+        try:
+            self._waiting.put_nowait(waiting)
+        except queue.Full:
+            raise Overloaded(self._waiting.maxsize, 1) from None
+        return waiting.answer.result()
+
+    def close(self) -> None:
+        """Finish what is waiting, then stop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch, last = self._collect(first)
+            self._forward(batch)
+            if last:
+                return
+
+    def _collect(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+        """Everything that is waiting now, up to one batch; and whether the end was seen."""
+        batch = [first]
+        while len(batch) < self._embedder.batch_size:
+            try:
+                following = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                return batch, True
+            batch.append(following)
+        return batch, False
+
+    def _forward(self, batch: list[_Waiting]) -> None:
+        try:
+            embeddings = self._embedder.embed_pixels(np.stack([waiting.pixels for waiting in batch]))
+        except Exception as err:  # a boundary: each waiting request gets the reason, and the thread lives on
+            for waiting in batch:
+                waiting.answer.set_exception(err)
+            return
+        self.forwards += 1
+        for waiting, vector, logit in zip(batch, embeddings.vectors, embeddings.logits, strict=True):
+            waiting.answer.set_result((vector, float(logit)))

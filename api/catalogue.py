@@ -1,0 +1,144 @@
+"""Corpora, entries and models as answers: the shared functions behind the routes and commands that list and remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.answers import (
+    CorpusAnswer,
+    CorpusPage,
+    EntryAnswer,
+    EntryPage,
+    ModelAnswer,
+    ModelsAnswer,
+    NewCorpus,
+)
+from api.errors import InvalidRequest
+from api.paging import cursor_of, key_of
+from api.settings import Settings
+from embedder import MODELS, Embedder, ListedModel, list_models
+from index import (
+    BlobStore,
+    Database,
+    create_corpus,
+    get_corpus,
+    get_entry,
+    image_shas,
+    images_without_entries,
+    list_corpora,
+    list_entries,
+    remove_corpus,
+    remove_entry,
+)
+
+
+def add_corpus(database: Database, new: NewCorpus) -> CorpusAnswer:
+    """Create a corpus. Raises `index.CorpusExists`."""
+    with database.write() as connection:
+        return CorpusAnswer.of(create_corpus(connection, new.name, new.kind, new.description))
+
+
+def corpora_page(database: Database, cursor: str | None, limit: int) -> CorpusPage:
+    """Corpora in the order of their names. Raises `InvalidRequest` for a foreign cursor."""
+    after = key_of(cursor)
+    corpora = [corpus for corpus in all_corpora(database) if after is None or corpus.name > after]
+    page = corpora[:limit]
+    return CorpusPage(corpora=page, next_cursor=cursor_of(page[-1].name) if len(corpora) > limit else None)
+
+
+def all_corpora(database: Database) -> list[CorpusAnswer]:
+    """Every corpus, in the order of their names."""
+    with database.read() as connection:
+        return [CorpusAnswer.of(corpus) for corpus in list_corpora(connection)]
+
+
+def one_corpus(database: Database, name: str) -> CorpusAnswer:
+    """Raises `index.UnknownCorpus`."""
+    with database.read() as connection:
+        return CorpusAnswer.of(get_corpus(connection, name))
+
+
+def drop_corpus(database: Database, thumbnails: BlobStore, name: str) -> int:
+    """Remove a corpus with all its entries; how many there were. Raises `index.UnknownCorpus`."""
+    with database.write() as connection:
+        held = image_shas(connection, name)
+        count = remove_corpus(connection, name)
+    _forget(database, thumbnails, held)
+    return count
+
+
+def entries_page(database: Database, corpus: str | None, cursor: str | None, limit: int) -> EntryPage:
+    """Live entries in the order of their ids. Raises `index.UnknownCorpus`, `InvalidRequest` for a foreign cursor."""
+    key = key_of(cursor)
+    if key is not None and not key.isdecimal():
+        raise InvalidRequest("cursor: not one that this service made")
+    with database.read() as connection:
+        entries = list_entries(connection, corpus, None if key is None else int(key), limit + 1)
+    page = [EntryAnswer.of(entry) for entry in entries[:limit]]
+    return EntryPage(entries=page, next_cursor=cursor_of(str(page[-1].id)) if len(entries) > limit else None)
+
+
+def one_entry(database: Database, entry_id: int) -> EntryAnswer:
+    """Raises `index.UnknownEntry`, for a removed one too."""
+    with database.read() as connection:
+        return EntryAnswer.of(get_entry(connection, entry_id))
+
+
+def drop_entry(database: Database, thumbnails: BlobStore, entry_id: int) -> EntryAnswer:
+    """Remove one entry; it is gone from every answer when this returns. Raises `index.UnknownEntry`."""
+    with database.write() as connection:
+        entry = EntryAnswer.of(remove_entry(connection, entry_id))
+    _forget(database, thumbnails, [entry.sha256])
+    return entry
+
+
+def _forget(database: Database, thumbnails: BlobStore, shas: Sequence[str]) -> None:
+    """Remove thumbnails that no live entry needs; after the commit, so that a crash leaves one too many."""
+    with database.read() as connection:
+        unneeded = images_without_entries(connection, shas)
+    for sha256 in unneeded:
+        thumbnails.remove(sha256)
+
+
+def models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
+    """Every model that can be named and the active one, which comes first; nothing is loaded here."""
+    listed = [_listed(model) for model in list_models(settings.model_cache_dir)]
+    if active is None:
+        return ModelsAnswer(models=listed)
+    others = [model for model in listed if model.name != active.info.name]
+    named = next((model for model in listed if model.name == active.info.name), None)
+    return ModelsAnswer(models=[_active(active, named), *others])
+
+
+def _listed(model: ListedModel) -> ModelAnswer:
+    pinned = MODELS[model.name].weights
+    return ModelAnswer(
+        name=model.name,
+        description=model.description,
+        active=False,
+        available=model.available,
+        licence=model.licence,
+        revision=model.revision,
+        weights_bytes=model.byte_size,
+        weights_sha256=pinned and pinned.sha256,
+    )
+
+
+def _active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer:
+    info = active.info
+    return ModelAnswer(
+        name=info.name,
+        description=named.description if named else "a local checkpoint",
+        active=True,
+        available=True,
+        licence=info.licence,
+        revision=info.revision,
+        weights_bytes=named and named.weights_bytes,
+        weights_sha256=info.weights_sha256,
+        embedding_space=info.space_fingerprint,
+        dimension=info.dimension,
+        image_size=info.image_size,
+        parameter_count=info.parameter_count,
+        device=active.device,
+        precision=active.precision,
+    )

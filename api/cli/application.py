@@ -1,0 +1,102 @@
+"""The application object, its global options, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from click import Context
+from pydantic import ValidationError
+from rich.console import Console
+from rich.logging import RichHandler
+from typer.core import TyperGroup
+
+from api.settings import Settings
+
+EXIT_CODES = """Exit codes: 0 done, 2 wrong usage, 3 some items failed, 4 refused input, 5 not found or in conflict,
+6 the model cannot be used, 7 database or index cannot be used, 8 try again later, 70 a defect, 130 interrupted."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class OneLineErrors(TyperGroup):
+    """Every expected error ends a command in one line on standard error and with its exit code from `api.problems`."""
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 -- click's own signature
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            errors.print("interrupted; what was committed stays, the same command goes on")
+            raise typer.Exit(130) from None
+        except Exception as err:
+            from api.problems import DEFECT, problem_of
+
+            problem = problem_of(err)
+            if problem is DEFECT:
+                raise
+            errors.print(f"[red]{problem.title}:[/red] ", end="")
+            errors.print(str(err), markup=False)
+            raise typer.Exit(problem.exit_code) from err
+
+
+app = typer.Typer(
+    name="lineup",
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # locals hold image bytes, which never belong into a log
+    help="Puts a questioned image into a line-up with known fakes.",
+    epilog=EXIT_CODES,
+)
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of database, index and thumbnails.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the truth, e.g. postgresql://...")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A named model (see `lineup models`) or a checkpoint directory.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps or xla.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32, float16 or bfloat16.")] = None,
+    offline: Annotated[bool | None, typer.Option("--offline", help="Never touch the network.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+) -> None:
+    """Each option can also be given as LINEUP_DATA_DIR, LINEUP_MODEL and so on; the README lists all settings."""
+    handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    told = {
+        "data_dir": data_dir,
+        "database_url": database_url,
+        "model": model,
+        "device": device,
+        "precision": precision,
+        "offline": offline,
+    }
+    ctx.obj = settings_with({name: value for name, value in told.items() if value is not None})
+
+
+def settings_of(ctx: typer.Context) -> Settings:
+    """What `options` put together for this command."""
+    settings = ctx.find_object(Settings)
+    assert settings is not None
+    return settings
+
+
+def settings_with(told: dict[str, Any]) -> Settings:
+    """Settings from the environment, and on top what a command was told; a wrong value ends it with code 2."""
+    try:
+        return Settings(**told)
+    except ValidationError as err:
+        for each in err.errors():
+            name = "LINEUP_" + "_".join(map(str, each["loc"])).upper()
+            errors.print(f"setting {name}: {each['msg']}", markup=False, style="red")
+        sys.exit(2)

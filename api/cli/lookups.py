@@ -1,0 +1,78 @@
+"""`lineup search` and `lineup show`: probes looked up, and earlier lookups read again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.application import Json, app, settings_of
+
+
+class Kinds(StrEnum):
+    """Which corpora to search, in the terminal's words."""
+
+    KNOWN_FAKE = "known_fake"
+    KNOWN_REAL = "known_real"
+    ANY = "any"
+
+
+@app.command()
+def search(
+    ctx: typer.Context,
+    images: Annotated[list[Path], typer.Argument(help="Questioned images.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Neighbours to show.")] = 5,
+    corpus: Annotated[list[str] | None, typer.Option(help="Search this corpus only; may be repeated.")] = None,
+    kind: Annotated[Kinds, typer.Option(help="Which corpora to search.")] = Kinds.KNOWN_FAKE,
+    generator: Annotated[list[str] | None, typer.Option(help="Search this generator only; may be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Ask of each image: what does the classifier say, and is it similar to known fakes?
+
+    Similarity is not a probability of being fake. An image that cannot be read is named with its reason; the others are
+    answered all the same, and the exit code is then 3.
+    """
+    from api.answers import FailedItem, LookupQuery, ProbeLookup, SearchAnswer, SearchFilter
+    from api.cli.tables import print_failure, print_json, print_lookup
+    from api.lineup import Lineup
+    from api.lookup import look_up_files
+    from api.problems import EXIT_PARTIAL
+    from index import CorpusKind
+
+    wanted = None if kind is Kinds.ANY else CorpusKind(kind)
+    query = LookupQuery(k=k, filter=SearchFilter(corpora=corpus, kind=wanted, generators=generator))
+    lookups: list[ProbeLookup] = []
+    failures: list[FailedItem] = []
+    with Lineup.opened(settings_of(ctx)) as lineup:
+        for result in look_up_files(lineup, images, query):
+            if isinstance(result, FailedItem):
+                failures.append(result)
+                _ = json or print_failure(result)
+            else:
+                lookups.append(result)
+                _ = json or print_lookup(result.name, result.lookup)
+    if json:
+        print_json(SearchAnswer(lookups=lookups, failures=failures))
+    if failures:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    lookup_id: Annotated[str, typer.Argument(help="As `lineup search` printed it.")],
+    json: Json = False,
+) -> None:
+    """Show an earlier lookup, as it was answered then."""
+    from api.cli.tables import print_json, print_lookup
+    from api.lineup import opened_database
+    from api.lookup import find_answer
+
+    with opened_database(settings_of(ctx)) as database:
+        answer = find_answer(database, lookup_id)
+    if json:
+        print_json(answer)
+    else:
+        print_lookup(f"lookup of {answer.created_at:%Y-%m-%d %H:%M:%S} UTC", answer)

@@ -1,0 +1,169 @@
+"""Answers as tables for a person. The JSON of the same answers is in `api.answers`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from api.answers import (
+    CorpusAnswer,
+    DemoAnswer,
+    EntryAnswer,
+    FailedItem,
+    FsckAnswer,
+    IngestAnswer,
+    LookupAnswer,
+    ModelsAnswer,
+    NeighbourAnswer,
+)
+
+out = Console(highlight=False)
+
+VERDICT_STYLES = {
+    "synthetic": "bold red",
+    "similar_to_known_fakes": "bold red",
+    "authentic": "bold green",
+    "not_similar": "bold green",
+    "inconclusive": "bold yellow",
+}
+
+
+def print_json(answer: BaseModel) -> None:
+    """One JSON document on standard output, uncoloured and unwrapped."""
+    out.print(answer.model_dump_json(indent=2), markup=False, soft_wrap=True)
+
+
+def verdict_text(verdict: str) -> Text:
+    """A verdict, coloured; the word itself says everything."""
+    return Text(verdict, style=VERDICT_STYLES.get(verdict, ""))
+
+
+def print_lookup(name: str, answer: LookupAnswer) -> None:
+    """The two verdicts, each with its reason, then the neighbours."""
+    out.print(Text(name, style="bold"))
+    if answer.classifier:
+        judged = answer.classifier
+        out.print(
+            "  classifier  ", verdict_text(judged.verdict), f" logit {judged.logit:+.2f}: {judged.reason}", sep=""
+        )
+    out.print("  similarity  ", verdict_text(answer.similarity.verdict), f": {answer.similarity.reason}", sep="")
+    if answer.similarity.neighbours:
+        out.print(_neighbours(answer.similarity.neighbours))
+    out.print(
+        f"  lookup {answer.id}, generation {answer.method.generation}, {answer.timings.total_ms:.0f} ms", style="dim"
+    )
+
+
+def print_corpora(corpora: Iterable[CorpusAnswer]) -> None:
+    """One row a corpus."""
+    table = _table("corpus", "kind", "entries>", "created", "description")
+    for corpus in corpora:
+        created = f"{corpus.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(corpus.name, corpus.kind, f"{corpus.entry_count:,}", created, corpus.description)
+    out.print(table)
+
+
+def print_entries(entries: Iterable[EntryAnswer]) -> None:
+    """One row an entry."""
+    table = _table("entry>", "corpus", "generator", "size", "sha256", "path or source")
+    for entry in entries:
+        where = str(entry.provenance.get("path") or entry.source or "")
+        size = f"{entry.width} x {entry.height}"
+        table.add_row(str(entry.id), entry.corpus, entry.generator or "", size, entry.sha256[:12], where)
+    out.print(table)
+
+
+def print_models(answer: ModelsAnswer) -> None:
+    """One row a model, the active one first and marked."""
+    table = _table("", "model", "fingerprint", "device", "precision", "on this machine", "revision", "description")
+    for model in answer.models:
+        table.add_row(
+            "*" if model.active else "",
+            model.name,
+            (model.embedding_space or "")[:16],
+            model.device or "",
+            model.precision or "",
+            "yes" if model.available else "no",
+            (model.revision or "")[:12],
+            model.description,
+        )
+    out.print(table)
+    out.print("* active. The fingerprint names the embedding space: weights and preprocessing.", style="dim")
+
+
+def print_failure(failure: FailedItem) -> None:
+    """An item that was not taken, and why."""
+    out.print(Text.assemble((failure.name, "bold"), f"  {failure.reason}: {failure.detail}"), soft_wrap=True)
+
+
+def print_ingest(answer: IngestAnswer) -> None:
+    """The counts, and each failure with its reason."""
+    for failure in answer.failures:
+        print_failure(failure)
+    out.print(
+        f"{answer.corpus} ({answer.kind}): {answer.found:,} found = {answer.added:,} added + {answer.linked:,} linked"
+        f" + {answer.embedded:,} embedded again + {answer.skipped:,} skipped + {answer.failed:,} failed;"
+        f" {answer.seconds:.1f} s, {answer.images_per_second:.1f} images/s, generation {answer.generation}",
+        soft_wrap=True,
+    )
+
+
+def print_fsck(answer: FsckAnswer) -> None:
+    """Each finding, then what was checked."""
+    for finding in answer.findings:
+        state = Text("repaired", "green") if finding.repaired else Text("open", "red")
+        out.print(Text.assemble("  ", state, f"  {finding.kind}  {finding.item}  {finding.message}"), soft_wrap=True)
+    checked = ", ".join(f"{count:,} {what}" for what, count in answer.checked.items())
+    out.print(
+        Text("clean", "bold green") if answer.clean else Text("not clean", "bold red"), f": checked {checked}", sep=""
+    )
+
+
+def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:
+    table = _table(">", "cosine similarity>", "relation", "generator", "corpus", "entry>", "path or source")
+    for neighbour in neighbours:
+        entry = neighbour.entry
+        table.add_row(
+            str(neighbour.rank),
+            f"{neighbour.cosine_similarity:.3f}",
+            neighbour.relation or "",
+            entry.generator or "",
+            entry.corpus,
+            str(entry.id),
+            str(entry.provenance.get("path") or entry.source or ""),
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """Plain columns; a trailing ``>`` aligns right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for column in columns:
+        table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
+    return table
+
+
+def print_demo(answer: DemoAnswer, command: str) -> None:
+    """One row a probe, then how to go on."""
+    table = _table("probe", "truth", "classifier", "logit>", "verdict", "nearest fake", "similarity>", "generator")
+    for row in answer.rows:
+        lookup = row.lookup
+        classifier = lookup.classifier
+        nearest = lookup.similarity.neighbours[0]
+        table.add_row(
+            row.probe,
+            row.truth,
+            verdict_text(classifier.verdict) if classifier else "",
+            f"{classifier.logit:+.2f}" if classifier else "",
+            verdict_text(lookup.similarity.verdict),
+            f"entry {nearest.entry.id}, {nearest.relation or 'no relation'}",
+            f"{nearest.cosine_similarity:.3f}",
+            nearest.entry.generator or "",
+        )
+    out.print(table)
+    out.print(f"\nGo on: {command} --data-dir {answer.data_dir} serve", soft_wrap=True)
+    out.print("then open http://127.0.0.1:8787 and drop an image on the page.", soft_wrap=True)

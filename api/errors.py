@@ -1,0 +1,67 @@
+"""Errors that belong to the service itself, not to pixels (`embedder.errors`) and not to rows (`index.errors`).
+
+ServiceError
+├── Overloaded          the queue is full; try again after `retry_after_seconds`
+├── BodyTooLarge        the request's body is larger than any image that would be taken
+├── InvalidRequest      the request does not fit its schema
+├── UnsupportedBody     a media type that the route does not take
+├── CrossSiteRequest    a browser sent it from another site's page
+├── UnsafeListen        asked to listen beyond loopback without authentication
+└── MissingExtra        an optional part is not installed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class ServiceError(Exception):
+    """Root of the tree above."""
+
+
+class Overloaded(ServiceError):
+    """Every place in the queue is taken."""
+
+    def __init__(self, capacity: int, retry_after_seconds: int) -> None:
+        super().__init__(f"all {capacity} places are taken; try again in {retry_after_seconds} s")
+        self.capacity = capacity
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BodyTooLarge(ServiceError):
+    """The body is refused before it is read whole."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the request's body is larger than {limit_bytes:,} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class InvalidRequest(ServiceError):
+    """The request is well-formed HTTP and does not fit; `errors` names each field, where there are fields."""
+
+    def __init__(self, message: str, errors: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+
+class UnsupportedBody(ServiceError):
+    """The body's media type is none of those that the route takes."""
+
+    def __init__(self, media_type: str, taken: Sequence[str]) -> None:
+        super().__init__(f"{media_type or 'a body without a media type'} is not taken here; send {' or '.join(taken)}")
+
+
+class CrossSiteRequest(ServiceError):
+    """A change asked for by a page of another site; a browser would send it with the reader's network position."""
+
+
+class UnsafeListen(ServiceError):
+    """Listening beyond loopback hands every reader of the network the corpora."""
+
+
+class MissingExtra(ServiceError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs an optional part: pip install 'lineup-forensics[{extra}]'")
+        self.extra = extra

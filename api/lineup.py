@@ -1,0 +1,101 @@
+"""`Lineup`: the opened product. The embedder, the truth, its index and the thumbnails, put together from the settings.
+
+Both skins (HTTP and terminal) open one and hand it to the same functions: `api.lookup.look_up`, `api.ingest.ingest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.batcher import Batcher
+from api.settings import Settings
+from embedder import Embedder, ImageLimits, ModelInfo
+from index import BlobStore, Database, LiveIndex, Space, Threshold
+
+
+def space_of(info: ModelInfo) -> Space:
+    """The embedding space of a loaded model, in the words of `index`."""
+    return Space(
+        fingerprint=info.space_fingerprint,
+        model=info.name,
+        weights_sha256=info.weights_sha256,
+        preprocessing_fingerprint=info.preprocessing.fingerprint,
+        dimension=info.dimension,
+    )
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    """The limits on images, in the words of `embedder`."""
+    return ImageLimits(
+        max_image_bytes=settings.max_image_bytes,
+        max_image_pixels=settings.max_image_pixels,
+        min_image_side=settings.min_image_side,
+    )
+
+
+def load_embedder(settings: Settings) -> Embedder:
+    """The model that the settings name. Raises `embedder.ModelError` and its like."""
+    return Embedder.load(
+        settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        limits=image_limits(settings),
+        batch_size=settings.batch_size,
+        cache_dir=settings.model_cache_dir,
+        offline=settings.offline,
+    )
+
+
+def thumbnails_of(settings: Settings) -> BlobStore:
+    """The thumbnails beside the database."""
+    return BlobStore(settings.thumbnail_dir)
+
+
+@contextmanager
+def opened_database(settings: Settings, *, migrate: bool = False) -> Iterator[Database]:
+    """The truth alone, for what needs no model."""
+    database = Database.open(settings.url, migrate=migrate)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+class Lineup:
+    """Everything that a lookup or an ingest needs, open. Thread-safe; close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings, database: Database, embedder: Embedder) -> None:
+        self.settings = settings
+        self.database = database
+        self.embedder = embedder
+        self.space = space_of(embedder.info)
+        self.thumbnails = thumbnails_of(settings)
+        self.index = LiveIndex.open(database, self.space, settings.index_dir)
+        self.batcher = Batcher(embedder, settings.queue_size)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, settings: Settings, *, migrate: bool = False) -> Iterator[Lineup]:
+        """Open all parts; `migrate` creates or upgrades the database first."""
+        with opened_database(settings, migrate=migrate) as database:
+            lineup = cls(settings, database, load_embedder(settings))
+            try:
+                yield lineup
+            finally:
+                lineup.close()
+
+    def close(self) -> None:
+        """Stop the batcher and release the index; the database is closed by whoever opened it."""
+        self.batcher.close()
+        self.index.close()
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The similarity threshold and its source: the operator's setting, else what was measured on the model."""
+        if self.settings.similarity_threshold is not None:
+            return Threshold(self.settings.similarity_threshold, "the operator's setting LINEUP_SIMILARITY_THRESHOLD")
+        info = self.embedder.info
+        if info.similarity_threshold is None or info.threshold_source is None:
+            return None
+        return Threshold(info.similarity_threshold, info.threshold_source)

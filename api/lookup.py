@@ -1,0 +1,258 @@
+"""One probe answered: the shared function behind the route, the command and the page (DESIGN section 6, first flow)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.answers import (
+    ClassifierAnswer,
+    EntryAnswer,
+    FailedItem,
+    LookupAnswer,
+    LookupQuery,
+    LookupRequest,
+    MethodAnswer,
+    NeighbourAnswer,
+    ProbeAnswer,
+    ProbeLookup,
+    SearchFilter,
+    SimilarityAnswer,
+    ThresholdAnswer,
+    Timings,
+)
+from api.errors import InvalidRequest
+from api.files import Item, UnreadableItem
+from api.lineup import Lineup
+from embedder import ImageError, decode
+from index import (
+    ClassifierPolicy,
+    Database,
+    Filter,
+    SearchResult,
+    StoredEmbedding,
+    Threshold,
+    UnknownImage,
+    get_lookup,
+    judge_classifier,
+    judge_similarity,
+    relation_of,
+    save_lookup,
+    stored_embedding,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Questioned:
+    """A probe after its embedding is known, from wherever it came."""
+
+    probe: ProbeAnswer
+    vector: NDArray[np.float32]  # (d,)
+    logit: float | None
+    decode_ms: float = 0.0
+    embed_ms: float = 0.0
+
+
+def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnswer:
+    """Answer for the image in `data`. Raises `embedder.ImageError`, `Overloaded` and the errors of the search.
+
+    Bytes that were ingested before are not embedded again: their stored embedding is taken, so that the identical image
+    has similarity 1.
+    """
+    started = perf_counter()
+    sha256 = hashlib.sha256(data).hexdigest()
+    with lineup.database.read() as connection:
+        stored = stored_embedding(connection, lineup.space, sha256)
+    questioned = _from_stored(stored, sha256) if stored else _from_pixels(lineup, data, sha256)
+    return _answer(lineup, questioned, query, started)
+
+
+def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
+    """Answer for an embedding that the client computed, or for an image that was ingested, named by its sha256.
+
+    Raises `InvalidRequest`, `index.UnknownImage`, `index.ForeignSpace`, `index.InvalidVector`.
+    """
+    started = perf_counter()
+    return _answer(lineup, _from_request(lineup, request), request, started)
+
+
+def look_up_files(lineup: Lineup, paths: Iterable[Path], query: LookupQuery) -> Iterator[ProbeLookup | FailedItem]:
+    """Answer for each file in turn; one that cannot be read or decoded is a row with its reason, not the end."""
+    for path in paths:
+        try:
+            data = Item(str(path), path).read(lineup.embedder.limits.max_image_bytes)
+            yield ProbeLookup(name=str(path), lookup=look_up_image(lineup, data, query))
+        except (ImageError, UnreadableItem) as err:
+            yield FailedItem(name=str(path), reason=err.reason, detail=str(err))
+
+
+def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
+    """The stored answer of an earlier lookup. Raises `index.UnknownLookup`."""
+    with database.read() as connection:
+        return LookupAnswer.model_validate(get_lookup(connection, lookup_id).answer)
+
+
+def _from_pixels(lineup: Lineup, data: bytes, sha256: str) -> Questioned:
+    started = perf_counter()
+    decoded = decode(data, lineup.embedder.limits)
+    pixels = lineup.embedder.preprocess(decoded)
+    decoded_at = perf_counter()
+    vector, logit = lineup.batcher.embed(pixels)
+    probe = ProbeAnswer(
+        sha256=sha256,
+        format=decoded.format,
+        width=decoded.width,
+        height=decoded.height,
+        byte_size=len(data),
+        embedding="computed",
+    )
+    return Questioned(probe, vector, logit, _ms(started, decoded_at), _ms(decoded_at, perf_counter()))
+
+
+def _from_stored(stored: StoredEmbedding, sha256: str) -> Questioned:
+    image = stored.image
+    probe = ProbeAnswer(
+        sha256=sha256,
+        format=image.format,
+        width=image.width,
+        height=image.height,
+        byte_size=image.byte_size,
+        embedding="stored",
+    )
+    return Questioned(probe, stored.vector, stored.logit)
+
+
+def _from_request(lineup: Lineup, request: LookupRequest) -> Questioned:
+    if request.embedding is None:
+        return _from_sha256(lineup, request.sha256)
+    if request.embedding_space is None:
+        raise InvalidRequest("an embedding needs its embedding_space (see GET /v1/models)")
+    lineup.space.require(request.embedding_space)
+    probe = ProbeAnswer(sha256=request.sha256, embedding="sent")
+    return Questioned(probe, np.asarray(request.embedding, dtype=np.float32), request.logit)
+
+
+def _from_sha256(lineup: Lineup, sha256: str | None) -> Questioned:
+    if sha256 is None:
+        raise InvalidRequest("send an image, an embedding with its embedding_space, or a sha256")
+    with lineup.database.read() as connection:
+        stored = stored_embedding(connection, lineup.space, sha256)
+    if stored is None:
+        raise UnknownImage(sha256)
+    return _from_stored(stored, sha256)
+
+
+def _answer(lineup: Lineup, questioned: Questioned, query: LookupQuery, started: float) -> LookupAnswer:
+    """Search, judge, store the answer and return it."""
+    search_started = perf_counter()
+    sha256 = questioned.probe.sha256
+    found = lineup.index.search(questioned.vector, query.k, _filter(query.filter), probe_sha256=sha256)
+    finished = perf_counter()
+    answer = LookupAnswer(
+        id=uuid.uuid4().hex,
+        created_at=datetime.now(UTC),
+        probe=questioned.probe,
+        classifier=None if questioned.logit is None else _classifier(lineup, questioned.logit),
+        similarity=_similarity(found, query.filter, lineup.threshold, sha256),
+        method=_method(lineup, found, query.k),
+        timings=Timings(
+            decode_ms=questioned.decode_ms,
+            embed_ms=questioned.embed_ms,
+            search_ms=_ms(search_started, finished),
+            total_ms=_ms(started, finished),
+        ),
+    )
+    with lineup.database.write() as connection:
+        save_lookup(
+            connection,
+            lookup_id=answer.id,
+            created_at=answer.created_at,
+            space=lineup.space,
+            generation=found.generation,
+            probe_sha256=sha256,
+            request=query.model_dump(mode="json", include={"k", "filter"}),
+            answer=answer.model_dump(mode="json"),
+        )
+    return answer
+
+
+def _filter(asked: SearchFilter) -> Filter:
+    return Filter(
+        corpora=_some(asked.corpora),
+        kind=asked.kind,
+        generators=_some(asked.generators),
+        labels=_some(asked.labels),
+        acquired_from=asked.acquired_from,
+        acquired_to=asked.acquired_to,
+    )
+
+
+def _some(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def _classifier(lineup: Lineup, logit: float) -> ClassifierAnswer:
+    info = lineup.embedder.info
+    if info.synthetic_logit is None or info.authentic_logit is None or info.logit_source is None:
+        policy = ClassifierPolicy.uncalibrated()
+    else:
+        policy = ClassifierPolicy(info.authentic_logit, info.synthetic_logit, info.logit_source)
+    judged = judge_classifier(logit, policy)
+    return ClassifierAnswer(
+        verdict=judged.verdict,
+        reason=judged.reason,
+        logit=logit,
+        probability=judged.probability,
+        calibration="uncalibrated",
+    )
+
+
+def _similarity(
+    found: SearchResult, asked: SearchFilter, threshold: Threshold | None, sha256: str | None
+) -> SimilarityAnswer:
+    judged = judge_similarity(found.neighbours, threshold, sha256)
+    neighbours = [
+        NeighbourAnswer(
+            rank=rank,
+            cosine_similarity=neighbour.cosine_similarity,
+            relation=relation_of(neighbour, threshold, sha256),
+            entry=EntryAnswer.of(neighbour.entry),
+        )
+        for rank, neighbour in enumerate(found.neighbours, start=1)
+    ]
+    return SimilarityAnswer(
+        verdict=judged.verdict,
+        reason=judged.reason,
+        threshold=threshold and ThresholdAnswer(cosine_similarity=threshold.value, source=threshold.source),
+        neighbours=neighbours,
+        searched=found.searched,
+        filter=asked,
+    )
+
+
+def _method(lineup: Lineup, found: SearchResult, k: int) -> MethodAnswer:
+    return MethodAnswer(
+        lineup_version=version("lineup-forensics"),
+        model=lineup.space.model,
+        embedding_space=lineup.space.fingerprint,
+        weights_sha256=lineup.space.weights_sha256,
+        device=lineup.embedder.device,
+        precision=lineup.embedder.precision,
+        generation=found.generation,
+        index_digest=found.digest,
+        exact=found.exact,
+        k=k,
+    )
+
+
+def _ms(started: float, finished: float) -> float:
+    return round((finished - started) * 1000, 3)

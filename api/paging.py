@@ -1,0 +1,23 @@
+"""Opaque cursors: a page starts behind the last item of the one before, whatever was added or removed since."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from api.errors import InvalidRequest
+
+
+def cursor_of(key: str) -> str:
+    """The cursor that continues behind `key`."""
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def key_of(cursor: str | None) -> str | None:
+    """The key behind which a page starts; None for the first page. Raises `InvalidRequest`."""
+    if cursor is None:
+        return None
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as err:
+        raise InvalidRequest("cursor: not one that this service made") from err

@@ -1,0 +1,157 @@
+"""One table: error class -> HTTP status, type, title, exit code. Both skins answer errors from it (RFC 9457).
+
+A class that is not in the table is looked up by its bases, so a leaf may share its parent's row; a test fails when a
+public error has no row at all. The README lists the exit codes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+import embedder
+import index
+from api import errors
+from api.files import UnreadableItem
+
+EXIT_PARTIAL = 3  # some items failed, or findings stay open
+EXIT_REFUSED = 4
+EXIT_NOT_FOUND = 5  # or in conflict with what is there
+EXIT_MODEL = 6
+EXIT_STORAGE = 7
+EXIT_LATER = 8  # the same call may succeed in a moment
+EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h
+
+MEDIA_TYPE = "application/problem+json"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """How one class of error is answered."""
+
+    status: int
+    slug: str
+    title: str
+    exit_code: int
+
+    @property
+    def type(self) -> str:
+        """The stable URI of the problem type."""
+        return f"urn:lineup:problem:{self.slug}"
+
+
+DEFECT = Problem(500, "defect", "Lineup has a defect", EXIT_DEFECT)
+
+PROBLEMS: Mapping[type[Exception], Problem] = {
+    embedder.NotAnImage: Problem(415, "not-an-image", "Not an image", EXIT_REFUSED),
+    embedder.UnsupportedFormat: Problem(415, "unsupported-format", "Image format not supported", EXIT_REFUSED),
+    embedder.TruncatedImage: Problem(422, "truncated-image", "Truncated image", EXIT_REFUSED),
+    embedder.CorruptImage: Problem(422, "corrupt-image", "Corrupt image", EXIT_REFUSED),
+    embedder.ImageTooLarge: Problem(413, "image-too-large", "Image too large", EXIT_REFUSED),
+    embedder.ImageTooSmall: Problem(422, "image-too-small", "Image too small", EXIT_REFUSED),
+    embedder.UnknownModel: Problem(503, "unknown-model", "Unknown model", EXIT_MODEL),
+    embedder.ModelUnavailable: Problem(503, "model-unavailable", "Model not on this machine", EXIT_MODEL),
+    embedder.UnsafeWeights: Problem(503, "unsafe-weights", "Weights that could run code", EXIT_MODEL),
+    embedder.ModelError: Problem(503, "model-unusable", "Model cannot be used", EXIT_MODEL),
+    embedder.DeviceUnavailable: Problem(503, "device-unavailable", "Device or precision not available", EXIT_MODEL),
+    embedder.PrecisionRefused: Problem(503, "precision-refused", "Precision moves the embedding too far", EXIT_MODEL),
+    index.UnknownCorpus: Problem(404, "unknown-corpus", "Unknown corpus", EXIT_NOT_FOUND),
+    index.UnknownEntry: Problem(404, "unknown-entry", "Unknown entry", EXIT_NOT_FOUND),
+    index.UnknownImage: Problem(404, "unknown-image", "Unknown image", EXIT_NOT_FOUND),
+    index.UnknownLookup: Problem(404, "unknown-lookup", "Unknown lookup", EXIT_NOT_FOUND),
+    index.UnknownBlob: Problem(404, "unknown-thumbnail", "No thumbnail", EXIT_NOT_FOUND),
+    index.CorpusExists: Problem(409, "corpus-exists", "Corpus exists", EXIT_NOT_FOUND),
+    index.CorpusKindConflict: Problem(409, "corpus-kind-conflict", "Corpus is of the other kind", EXIT_NOT_FOUND),
+    index.InvalidFilter: Problem(422, "invalid-filter", "Filter that means nothing", EXIT_REFUSED),
+    index.InvalidVector: Problem(422, "invalid-embedding", "Not an embedding", EXIT_REFUSED),
+    index.InvalidInput: Problem(422, "invalid-value", "Value that cannot be accepted", EXIT_REFUSED),
+    index.ForeignSpace: Problem(409, "foreign-embedding-space", "Embedding of another embedding space", EXIT_REFUSED),
+    index.DatabaseUnavailable: Problem(503, "database-unavailable", "Database unavailable", EXIT_STORAGE),
+    index.SchemaOutdated: Problem(503, "schema-outdated", "Database schema of another release", EXIT_STORAGE),
+    index.TruthDamaged: Problem(500, "truth-damaged", "Database contradicts itself", EXIT_STORAGE),
+    index.SnapshotError: Problem(503, "snapshot-unusable", "Index snapshot cannot be used", EXIT_STORAGE),
+    index.BlobCorrupt: Problem(500, "thumbnail-corrupt", "Thumbnail cannot be read", EXIT_STORAGE),
+    errors.Overloaded: Problem(503, "overloaded", "Every place is taken", EXIT_LATER),
+    errors.BodyTooLarge: Problem(413, "body-too-large", "Request body too large", EXIT_REFUSED),
+    errors.InvalidRequest: Problem(422, "invalid-request", "Request does not fit its schema", EXIT_REFUSED),
+    errors.UnsupportedBody: Problem(415, "unsupported-body", "Media type not taken here", EXIT_REFUSED),
+    errors.CrossSiteRequest: Problem(403, "cross-site-request", "Request from another site's page", EXIT_REFUSED),
+    errors.UnsafeListen: Problem(
+        500, "unsafe-listen", "Listening beyond loopback without authentication", EXIT_REFUSED
+    ),
+    errors.MissingExtra: Problem(501, "missing-extra", "Optional part not installed", EXIT_MODEL),
+    UnreadableItem: Problem(422, "unreadable-item", "File cannot be read", EXIT_REFUSED),
+}
+
+ROOTS = (embedder.EmbedderError, index.CorpusError, errors.ServiceError, UnreadableItem)
+
+
+def problem_of(err: BaseException) -> Problem:
+    """The row of an error's class or of its nearest base; `DEFECT` for what nobody expected."""
+    return next((PROBLEMS[base] for base in type(err).__mro__ if base in PROBLEMS), DEFECT)
+
+
+def problem_response(err: Exception) -> JSONResponse:
+    """The error as application/problem+json."""
+    problem = problem_of(err)
+    if problem is DEFECT:
+        return _response(DEFECT.status, DEFECT.type, DEFECT.title, "an unexpected error; the server's log has it")
+    response = _response(problem.status, problem.type, problem.title, str(err), errors=list(getattr(err, "errors", ())))
+    if isinstance(err, errors.Overloaded):
+        response.headers["Retry-After"] = str(err.retry_after_seconds)
+    return response
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Every error that leaves a route becomes a problem, validation and unknown routes included."""
+    for root in ROOTS:
+        app.add_exception_handler(root, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _defect)
+
+
+async def _known(request: Request, err: Exception) -> JSONResponse:
+    if problem_of(err).status >= 500:
+        log.warning("%s %s: %s", request.method, request.url.path, err)
+    return problem_response(err)
+
+
+async def _invalid(_: Request, err: Exception) -> JSONResponse:
+    assert isinstance(err, RequestValidationError)
+    details = [{"field": ".".join(map(str, each["loc"])), "detail": str(each["msg"])} for each in err.errors()]
+    return problem_response(errors.InvalidRequest("the request does not fit its schema", details))
+
+
+async def _http(_: Request, err: Exception) -> JSONResponse:
+    assert isinstance(err, HTTPException)
+    return _response(err.status_code, "about:blank", str(err.detail), headers=err.headers)
+
+
+async def _defect(request: Request, err: Exception) -> JSONResponse:
+    log.error("%s %s", request.method, request.url.path, exc_info=err)
+    return problem_response(err)
+
+
+def _response(
+    status: int,
+    type_: str,
+    title: str,
+    detail: str | None = None,
+    errors: list[Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    body: dict[str, Any] = {"type": type_, "title": title, "status": status}
+    if detail is not None:
+        body["detail"] = detail
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)

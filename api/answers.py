@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from index import AddStatus, ClassifierVerdict, CorpusKind, Entry, Relation, SimilarityVerdict
+from index import (
+    AddStatus,
+    ClassifierOutcome,
+    ClassifierReason,
+    CorpusKind,
+    Entry,
+    Relation,
+    SimilarityOutcome,
+    SimilarityReason,
+)
 from index import Corpus as CorpusRow
 
 Sha256 = Annotated[
@@ -42,7 +51,7 @@ class CorpusAnswer(Answer):
             name=corpus.name,
             kind=corpus.kind,
             description=corpus.description,
-            entry_count=corpus.entry_count,
+            entry_count=corpus.entries,
             created_at=corpus.created_at,
         )
 
@@ -138,10 +147,12 @@ class ProbeAnswer(Answer):
 class ClassifierAnswer(Answer):
     """What the forensic classifier says of the probe alone, whatever the corpora hold."""
 
-    verdict: ClassifierVerdict
-    reason: str = Field(description="Why this verdict, in one sentence.")
+    verdict: ClassifierOutcome
+    reason: ClassifierReason
+    explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
     logit: float = Field(description="Raw output of the model, up means synthetic.")
     probability: float = Field(ge=0, le=1, description="sigmoid(logit).")
+    limits_source: str | None = Field(description="Where the limits of the logit come from; null without limits.")
     calibration: str = Field(description="How the probability is calibrated; 'uncalibrated' means plain sigmoid.")
 
 
@@ -181,8 +192,9 @@ class SearchFilter(Answer):
 class SimilarityAnswer(Answer):
     """Is the probe similar to known fakes, and to which. It is not a probability that the probe is fake."""
 
-    verdict: SimilarityVerdict
-    reason: str = Field(description="Why this verdict, in one sentence.")
+    verdict: SimilarityOutcome
+    reason: SimilarityReason
+    explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
     threshold: ThresholdAnswer | None = Field(description="Null when none is known for this embedding space.")
     neighbours: list[NeighbourAnswer]
     searched: int = Field(ge=0, description="Live entries that the filter selected, all of which were considered.")

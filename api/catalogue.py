@@ -20,15 +20,15 @@ from embedder import MODELS, Embedder, ListedModel, list_models
 from index import (
     BlobStore,
     Database,
+    corpus_sha256s,
     create_corpus,
     get_corpus,
     get_entry,
-    image_shas,
-    images_without_entries,
     list_corpora,
     list_entries,
     remove_corpus,
     remove_entry,
+    sha256s_without_entries,
 )
 
 
@@ -61,7 +61,7 @@ def one_corpus(database: Database, name: str) -> CorpusAnswer:
 def drop_corpus(database: Database, thumbnails: BlobStore, name: str) -> int:
     """Remove a corpus with all its entries; how many there were. Raises `index.UnknownCorpus`."""
     with database.write() as connection:
-        held = image_shas(connection, name)
+        held = corpus_sha256s(connection, name)
         count = remove_corpus(connection, name)
     _forget(database, thumbnails, held)
     return count
@@ -95,7 +95,7 @@ def drop_entry(database: Database, thumbnails: BlobStore, entry_id: int) -> Entr
 def _forget(database: Database, thumbnails: BlobStore, shas: Sequence[str]) -> None:
     """Remove thumbnails that no live entry needs; after the commit, so that a crash leaves one too many."""
     with database.read() as connection:
-        unneeded = images_without_entries(connection, shas)
+        unneeded = sha256s_without_entries(connection, shas)
     for sha256 in unneeded:
         thumbnails.remove(sha256)
 
@@ -120,7 +120,7 @@ def _listed(model: ListedModel) -> ModelAnswer:
         licence=model.licence,
         revision=model.revision,
         weights_bytes=model.byte_size,
-        weights_sha256=pinned and pinned.sha256,
+        weights_sha256=pinned.sha256 if pinned else None,
     )
 
 
@@ -133,7 +133,7 @@ def _active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer:
         available=True,
         licence=info.licence,
         revision=info.revision,
-        weights_bytes=named and named.weights_bytes,
+        weights_bytes=named.weights_bytes if named else None,
         weights_sha256=info.weights_sha256,
         embedding_space=info.space_fingerprint,
         dimension=info.dimension,

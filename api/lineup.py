@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from api.batcher import Batcher
 from api.settings import Settings
 from embedder import Embedder, ImageLimits, ModelInfo
-from index import BlobStore, Database, LiveIndex, Space, Threshold
+from index import BlobStore, ClassifierPolicy, Database, LiveIndex, Space, Threshold
 
 
 def space_of(info: ModelInfo) -> Space:
@@ -89,6 +89,14 @@ class Lineup:
         """Stop the batcher and release the index; the database is closed by whoever opened it."""
         self.batcher.close()
         self.index.close()
+
+    @property
+    def classifier_policy(self) -> ClassifierPolicy | None:
+        """The limits of the logit and their source, where they were measured for this model."""
+        info = self.embedder.info
+        if info.synthetic_logit is None or info.authentic_logit is None or info.logit_source is None:
+            return None
+        return ClassifierPolicy(info.synthetic_logit, info.authentic_logit, info.logit_source)
 
     @property
     def threshold(self) -> Threshold | None:

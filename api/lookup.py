@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,11 +32,14 @@ from api.answers import (
 from api.errors import InvalidRequest
 from api.files import Item, UnreadableItem
 from api.lineup import Lineup
+from api.words import explain_classifier, explain_similarity
 from embedder import ImageError, decode
 from index import (
-    ClassifierPolicy,
+    CorpusKind,
     Database,
     Filter,
+    Neighbour,
+    NeighbourEvidence,
     SearchResult,
     StoredEmbedding,
     Threshold,
@@ -45,6 +47,7 @@ from index import (
     get_lookup,
     judge_classifier,
     judge_similarity,
+    new_lookup_id,
     relation_of,
     save_lookup,
     stored_embedding,
@@ -158,11 +161,11 @@ def _answer(lineup: Lineup, questioned: Questioned, query: LookupQuery, started:
     found = lineup.index.search(questioned.vector, query.k, _filter(query.filter), probe_sha256=sha256)
     finished = perf_counter()
     answer = LookupAnswer(
-        id=uuid.uuid4().hex,
+        id=new_lookup_id(),
         created_at=datetime.now(UTC),
         probe=questioned.probe,
         classifier=None if questioned.logit is None else _classifier(lineup, questioned.logit),
-        similarity=_similarity(found, query.filter, lineup.threshold, sha256),
+        similarity=_similarity(found, query.filter, lineup.threshold),
         method=_method(lineup, found, query.k),
         timings=Timings(
             decode_ms=questioned.decode_ms,
@@ -201,41 +204,47 @@ def _some(names: list[str] | None) -> frozenset[str] | None:
 
 
 def _classifier(lineup: Lineup, logit: float) -> ClassifierAnswer:
-    info = lineup.embedder.info
-    if info.synthetic_logit is None or info.authentic_logit is None or info.logit_source is None:
-        policy = ClassifierPolicy.uncalibrated()
-    else:
-        policy = ClassifierPolicy(info.authentic_logit, info.synthetic_logit, info.logit_source)
-    judged = judge_classifier(logit, policy)
+    judged = judge_classifier(logit, lineup.classifier_policy)
     return ClassifierAnswer(
         verdict=judged.verdict,
         reason=judged.reason,
+        explanation=explain_classifier(judged),
         logit=logit,
         probability=judged.probability,
+        limits_source=judged.policy.source if judged.policy else None,
         calibration="uncalibrated",
     )
 
 
-def _similarity(
-    found: SearchResult, asked: SearchFilter, threshold: Threshold | None, sha256: str | None
-) -> SimilarityAnswer:
-    judged = judge_similarity(found.neighbours, threshold, sha256)
-    neighbours = [
-        NeighbourAnswer(
-            rank=rank,
-            cosine_similarity=neighbour.cosine_similarity,
-            relation=relation_of(neighbour, threshold, sha256),
-            entry=EntryAnswer.of(neighbour.entry),
-        )
-        for rank, neighbour in enumerate(found.neighbours, start=1)
-    ]
+def _similarity(found: SearchResult, asked: SearchFilter, threshold: Threshold | None) -> SimilarityAnswer:
+    """Only known fakes speak for similarity; a search among known reals compares with none."""
+    compared = () if asked.kind is CorpusKind.KNOWN_REAL else found.neighbours
+    evidence = [NeighbourEvidence(each.entry.kind, each.cosine_similarity, each.identical) for each in compared]
+    judged = judge_similarity(evidence, threshold)
     return SimilarityAnswer(
         verdict=judged.verdict,
         reason=judged.reason,
-        threshold=threshold and ThresholdAnswer(cosine_similarity=threshold.value, source=threshold.source),
-        neighbours=neighbours,
+        explanation=explain_similarity(judged),
+        threshold=_threshold(threshold),
+        neighbours=[_neighbour(rank, each, threshold) for rank, each in enumerate(found.neighbours, start=1)],
         searched=found.searched,
         filter=asked,
+    )
+
+
+def _threshold(threshold: Threshold | None) -> ThresholdAnswer | None:
+    if threshold is None:
+        return None
+    return ThresholdAnswer(cosine_similarity=threshold.value, source=threshold.source)
+
+
+def _neighbour(rank: int, neighbour: Neighbour, threshold: Threshold | None) -> NeighbourAnswer:
+    similarity = neighbour.cosine_similarity
+    return NeighbourAnswer(
+        rank=rank,
+        cosine_similarity=similarity,
+        relation=relation_of(similarity, threshold, identical=neighbour.identical),
+        entry=EntryAnswer.of(neighbour.entry),
     )
 
 

@@ -1,0 +1,1 @@
+"""The schema's one source: Alembic scripts, applied by `lineup init`, on SQLite and PostgreSQL alike."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click import Context
 from pydantic import ValidationError
 from rich.console import Console
 from rich.logging import RichHandler
@@ -16,8 +15,11 @@ from typer.core import TyperGroup
 
 from api.settings import Settings
 
-EXIT_CODES = """Exit codes: 0 done, 2 wrong usage, 3 some items failed, 4 refused input, 5 not found or in conflict,
-6 the model cannot be used, 7 database or index cannot be used, 8 try again later, 70 a defect, 130 interrupted."""
+EXIT_CODES = (
+    "Exit codes: 0 done, 2 wrong usage, 3 some items failed or findings stay open, 4 refused input, 5 not found or in "
+    "conflict, 6 the model cannot be used, 7 database or index cannot be used, 8 try again later, 70 a defect, "
+    "130 interrupted."
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -26,7 +28,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 class OneLineErrors(TyperGroup):
     """Every expected error ends a command in one line on standard error and with its exit code from `api.problems`."""
 
-    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 -- click's own signature
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- typer brings its own click, older ones the real one
         """Run the command."""
         try:
             return super().invoke(ctx)

@@ -35,7 +35,7 @@ def search(
     answered all the same, and the exit code is then 3.
     """
     from api.answers import FailedItem, LookupQuery, ProbeLookup, SearchAnswer, SearchFilter
-    from api.cli.tables import print_failure, print_json, print_lookup
+    from api.cli.tables import print_json, print_result
     from api.lineup import Lineup
     from api.lookup import look_up_files
     from api.problems import EXIT_PARTIAL
@@ -49,10 +49,10 @@ def search(
         for result in look_up_files(lineup, images, query):
             if isinstance(result, FailedItem):
                 failures.append(result)
-                _ = json or print_failure(result)
             else:
                 lookups.append(result)
-                _ = json or print_lookup(result.name, result.lookup)
+            if not json:
+                print_result(result)
     if json:
         print_json(SearchAnswer(lookups=lookups, failures=failures))
     if failures:

@@ -19,7 +19,7 @@ def init(ctx: typer.Context) -> None:
     settings = settings_of(ctx)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with opened_database(settings, migrate=True) as database:
-        typer.echo(f"{database.name}: schema {database.revision()}; index and thumbnails in {settings.data_dir}")
+        typer.echo(f"{database.dialect}: schema {database.revision()}; index and thumbnails in {settings.data_dir}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from api.answers import (
     LookupAnswer,
     ModelsAnswer,
     NeighbourAnswer,
+    ProbeLookup,
 )
 
 out = Console(highlight=False)
@@ -48,9 +49,9 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
     if answer.classifier:
         judged = answer.classifier
         out.print(
-            "  classifier  ", verdict_text(judged.verdict), f" logit {judged.logit:+.2f}: {judged.reason}", sep=""
+            "  classifier  ", verdict_text(judged.verdict), f" logit {judged.logit:+.2f}: {judged.explanation}", sep=""
         )
-    out.print("  similarity  ", verdict_text(answer.similarity.verdict), f": {answer.similarity.reason}", sep="")
+    out.print("  similarity  ", verdict_text(answer.similarity.verdict), f": {answer.similarity.explanation}", sep="")
     if answer.similarity.neighbours:
         out.print(_neighbours(answer.similarity.neighbours))
     out.print(
@@ -98,6 +99,14 @@ def print_models(answer: ModelsAnswer) -> None:
 def print_failure(failure: FailedItem) -> None:
     """An item that was not taken, and why."""
     out.print(Text.assemble((failure.name, "bold"), f"  {failure.reason}: {failure.detail}"), soft_wrap=True)
+
+
+def print_result(result: ProbeLookup | FailedItem) -> None:
+    """What became of one probe."""
+    if isinstance(result, FailedItem):
+        print_failure(result)
+    else:
+        print_lookup(result.name, result.lookup)
 
 
 def print_ingest(answer: IngestAnswer) -> None:

@@ -1,0 +1,213 @@
+"""The change log: which entry came into or left which embedding space, numbered without gaps in order of commit.
+
+A generation is the number of the last change in a view. Numbers are taken from one counter row as the last step of a
+transaction: the row stays locked until the commit, so numbers are given in the order of the commits and a rolled-back
+transaction gives its numbers back. A reader nevertheless stops before a number that is missing, whoever wrote the log.
+See `docs/decisions/0001-generation-is-the-last-change.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, select, update
+
+from index.digest import EMPTY, digest_bytes, digest_from_bytes, with_member, without_member
+from index.schema import change_counter, changes, embeddings, entries
+from index.statements import slices
+
+
+class ChangeKind(StrEnum):
+    ADD = "add"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the log. `vector` is there for an addition to the space that was asked for, if SQL has it."""
+
+    number: int
+    kind: ChangeKind
+    entry_id: int
+    space_id: int
+    digest: int
+    vector: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An entry in an embedding space, with its stored bytes."""
+
+    entry_id: int
+    space_id: int
+    vector: bytes
+
+
+def record_additions(conn: Connection, image_ids: Sequence[int]) -> None:
+    """Log every live entry of these images in every space that its image is embedded in, unless it is logged.
+
+    Called after the rows are written. The pairs are read behind the lock: then two writers, of whom one adds an entry
+    and the other an embedding of the same image, cannot both miss the pair.
+    """
+    _lock(conn)
+    logged = select(changes.c.number).where(
+        changes.c.entry_id == entries.c.id,
+        changes.c.space_id == embeddings.c.space_id,
+        changes.c.kind == ChangeKind.ADD,
+    )
+    for some in slices(image_ids):
+        pairs = (
+            select(entries.c.id, embeddings.c.space_id, embeddings.c.vector)
+            .join(embeddings, embeddings.c.image_id == entries.c.image_id)
+            .where(entries.c.image_id.in_(some), entries.c.removed_at.is_(None), ~logged.exists())
+            .order_by(entries.c.id, embeddings.c.space_id)
+        )
+        _append(conn, ChangeKind.ADD, _members(conn, pairs))
+
+
+def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
+    """Log that these entries, already marked as removed, have left every space that they were in."""
+    _lock(conn)
+    gone = changes.alias("gone")
+    left = select(gone.c.number).where(
+        gone.c.entry_id == changes.c.entry_id,
+        gone.c.space_id == changes.c.space_id,
+        gone.c.kind == ChangeKind.REMOVE,
+    )
+    for some in slices(entry_ids):
+        pairs = (
+            select(changes.c.entry_id, changes.c.space_id, embeddings.c.vector)
+            .join(entries, entries.c.id == changes.c.entry_id)
+            .join(embeddings, _embedding_of_change())
+            .where(changes.c.entry_id.in_(some), changes.c.kind == ChangeKind.ADD, ~left.exists())
+            .order_by(changes.c.entry_id, changes.c.space_id)
+        )
+        _append(conn, ChangeKind.REMOVE, _members(conn, pairs))
+
+
+def last_number(conn: Connection) -> int:
+    """Return the number of the last change, 0 before the first. The cheapest question there is."""
+    return int(conn.execute(select(change_counter.c.last)).scalar_one())
+
+
+def read_changes(conn: Connection, space_id: int | None, after: int, limit: int) -> tuple[Change, ...]:
+    """Return the next changes of all spaces, at most `limit`, up to the first gap; vectors for one space only."""
+    rows = conn.execute(
+        select(changes, embeddings.c.vector)
+        .join(entries, entries.c.id == changes.c.entry_id, isouter=True)
+        .join(
+            embeddings,
+            and_(_embedding_of_change(), changes.c.space_id == (space_id or 0), changes.c.kind == ChangeKind.ADD),
+            isouter=True,
+        )
+        .where(changes.c.number > after)
+        .order_by(changes.c.number)
+        .limit(limit)
+    )
+    found: list[Change] = []
+    for row in rows:
+        if row.number != after + len(found) + 1:
+            break
+        digest = digest_from_bytes(row.digest)
+        found.append(Change(row.number, ChangeKind(row.kind), row.entry_id, row.space_id, digest, row.vector))
+    return tuple(found)
+
+
+def last_before_gap(conn: Connection) -> int:
+    """Return the last number that a reader may reach: all from 1 up to it are there."""
+    lowest, highest, count = conn.execute(
+        select(func.min(changes.c.number), func.max(changes.c.number), func.count())
+    ).one()
+    if not count or lowest != 1:
+        return 0
+    if highest == count:
+        return int(highest)
+    following = changes.alias("following")
+    followed = select(following.c.number).where(following.c.number == changes.c.number + 1)
+    return int(conn.execute(select(func.min(changes.c.number)).where(~followed.exists())).scalar_one())
+
+
+def digest_at(conn: Connection, space_id: int | None, number: int) -> int:
+    """Return the set digest of a space at a generation, as the log states it."""
+    stored = conn.execute(
+        select(changes.c.digest)
+        .where(changes.c.space_id == (space_id or 0), changes.c.number <= number)
+        .order_by(changes.c.number.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return EMPTY if stored is None else digest_from_bytes(stored)
+
+
+def members_at(conn: Connection, space_id: int | None, number: int, chunk: int) -> Iterator[tuple[Member, ...]]:
+    """Yield the members of a space at a generation by rising entry id, in chunks, so that memory stays bounded."""
+    gone = changes.alias("gone")
+    left = select(gone.c.number).where(
+        gone.c.entry_id == changes.c.entry_id,
+        gone.c.space_id == changes.c.space_id,
+        gone.c.kind == ChangeKind.REMOVE,
+        gone.c.number <= number,
+    )
+    after = 0
+    while True:
+        page = _members(
+            conn,
+            select(changes.c.entry_id, changes.c.space_id, embeddings.c.vector)
+            .join(entries, entries.c.id == changes.c.entry_id)
+            .join(embeddings, _embedding_of_change())
+            .where(
+                changes.c.space_id == (space_id or 0),
+                changes.c.kind == ChangeKind.ADD,
+                changes.c.number <= number,
+                changes.c.entry_id > after,
+                ~left.exists(),
+            )
+            .order_by(changes.c.entry_id)
+            .limit(chunk),
+        )
+        if not page:
+            return
+        yield page
+        after = page[-1].entry_id
+
+
+def _embedding_of_change() -> ColumnElement[bool]:
+    return and_(embeddings.c.image_id == entries.c.image_id, embeddings.c.space_id == changes.c.space_id)
+
+
+def _lock(conn: Connection) -> None:
+    """Wait for every other writer of the log to commit. SQLite: a write transaction is alone already."""
+    conn.execute(select(change_counter.c.last).with_for_update()).scalar_one()
+
+
+def _members(conn: Connection, pairs: Select[Any]) -> tuple[Member, ...]:
+    return tuple(Member(entry_id, space_id, bytes(vector)) for entry_id, space_id, vector in conn.execute(pairs))
+
+
+def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> None:
+    if not members:
+        return
+    last: int = conn.execute(
+        update(change_counter).values(last=change_counter.c.last + len(members)).returning(change_counter.c.last)
+    ).scalar_one()
+    first = last - len(members) + 1
+    roll = with_member if kind is ChangeKind.ADD else without_member
+    digests = {space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}}
+    now = datetime.now(UTC)
+    rows = []
+    for number, member in enumerate(members, first):
+        digest = digests[member.space_id] = roll(digests[member.space_id], member.entry_id, member.vector)
+        rows.append(
+            {
+                "number": number,
+                "kind": kind,
+                "entry_id": member.entry_id,
+                "space_id": member.space_id,
+                "digest": digest_bytes(digest),
+                "at": now,
+            }
+        )
+    conn.execute(insert(changes), rows)

@@ -1,0 +1,273 @@
+"""Entries: an image's membership in a corpus, with its provenance. Added and removed together with the change log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, Select, select, update
+
+from index.changes import record_additions, record_removals
+from index.corpora import CorpusKind, get_corpus, lock_corpus
+from index.errors import InvalidFilter, InvalidVector, UnknownEntry
+from index.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
+from index.jsontext import JSON
+from index.provenance import Provenance
+from index.schema import corpora, entries, images
+from index.spaces import Space, ensure_space_id
+from index.statements import insert_missing, slices
+from index.vectors import check_logit, check_vector, to_bytes
+
+LARGEST_ID = 2**63 - 1  # what a row id can be in either database; a larger one would be an error of the driver
+
+
+class AddStatus(StrEnum):
+    """What adding one entry came to."""
+
+    ADDED = "added"  # the image is new
+    LINKED = "linked"  # the image was known, from another corpus or an earlier time; the entry is new
+    EMBEDDED = "embedded"  # the entry was there; its image now has an embedding in this space too
+    SKIPPED = "skipped"  # the entry was there, nothing was changed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewEntry:
+    """An entry to add. Vector (d,) float32 of norm 1 and logit may be None when the image is embedded already."""
+
+    image: ImageFacts
+    vector: NDArray[np.float32] | None
+    logit: float | None
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """The entry that an image has in the corpus now, and whether this call made it."""
+
+    entry_id: int
+    sha256: str
+    status: AddStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A live entry with the facts of its image. `provenance` is the free JSON beside the named columns."""
+
+    id: int
+    corpus: str
+    kind: CorpusKind
+    sha256: str
+    byte_size: int
+    width: int
+    height: int
+    format: str
+    generator: str | None
+    label: str | None
+    licence: str | None
+    source: str | None
+    acquired_at: datetime | None
+    provenance: Mapping[str, JSON]
+    created_at: datetime
+
+
+def add_entries(conn: Connection, corpus: str, space: Space, new: Sequence[NewEntry]) -> tuple[AddResult, ...]:
+    """Add a batch to a corpus; results come in the order given. Nothing counts until the caller commits.
+
+    An image that is in the corpus already is skipped, its stored provenance and vector stay. Call this once in a
+    transaction: it ends with the lock of the change log.
+
+    Raises:
+        UnknownCorpus, ForeignSpace, InvalidProvenance, InvalidImageFacts
+        InvalidVector: of the wrong shape or norm, or missing for an image with no embedding in this space.
+
+    """
+    prepared = [_prepared(entry, space) for entry in new]
+    corpus_id = lock_corpus(conn, corpus)
+    if not new:
+        return ()
+    space_id = ensure_space_id(conn, space)
+    image_ids, new_images = ensure_images(conn, [entry.image for entry in new])
+    vectors = {image_ids[e.image.sha256]: stored for e, (stored, _) in zip(new, prepared, strict=True) if stored}
+    _require_embeddings(conn, space_id, frozenset(image_ids.values()), frozenset(vectors))
+    embedded_now = ensure_embeddings(conn, space_id, vectors)
+    provenances: dict[int, Provenance] = {}
+    for entry, (_, provenance) in zip(new, prepared, strict=True):
+        provenances.setdefault(image_ids[entry.image.sha256], provenance)
+    inserted = _insert_entries(conn, corpus_id, provenances)
+    record_additions(conn, sorted(image_ids.values()))
+
+    entry_ids = _live_entry_ids(conn, corpus_id, sorted(image_ids.values()))
+    results = []
+    told: set[int] = set()
+    for entry in new:
+        image_id = image_ids[entry.image.sha256]
+        first_time = image_id not in told
+        told.add(image_id)
+        status = AddStatus.SKIPPED
+        if first_time and image_id in inserted:
+            status = AddStatus.ADDED if entry.image.sha256 in new_images else AddStatus.LINKED
+        elif first_time and image_id in embedded_now:
+            status = AddStatus.EMBEDDED
+        results.append(AddResult(entry_ids[image_id], entry.image.sha256, status))
+    return tuple(results)
+
+
+def remove_entry(conn: Connection, entry_id: int) -> Entry:
+    """Remove an entry and return what it was; its image stays in other corpora. Raises UnknownEntry."""
+    entry = get_entry(conn, entry_id)
+    marked = conn.execute(
+        update(entries)
+        .where(entries.c.id == entry_id, entries.c.removed_at.is_(None))
+        .values(removed_at=datetime.now(UTC))
+        .returning(entries.c.id)
+    ).scalar_one_or_none()
+    if marked is None:
+        raise UnknownEntry(entry_id)
+    record_removals(conn, [entry_id])
+    return entry
+
+
+def get_entry(conn: Connection, entry_id: int) -> Entry:
+    """Return a live entry; raises UnknownEntry."""
+    query = _live_entries().where(entries.c.id == entry_id)
+    row = conn.execute(query).one_or_none() if 0 < entry_id <= LARGEST_ID else None
+    if row is None:
+        raise UnknownEntry(entry_id)
+    return _entry(row)
+
+
+def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
+    """Return those of these entries that are live, by id."""
+    found: dict[int, Entry] = {}
+    for some in slices(entry_ids):
+        found |= {row.id: _entry(row) for row in conn.execute(_live_entries().where(entries.c.id.in_(some)))}
+    return found
+
+
+def list_entries(
+    conn: Connection, corpus: str | None = None, after: int | None = None, limit: int = 100
+) -> tuple[Entry, ...]:
+    """Return live entries by rising id, at most `limit`, starting after an id; of one corpus or of all.
+
+    Raises:
+        UnknownCorpus
+        InvalidFilter: a limit below one.
+
+    """
+    if limit < 1:
+        raise InvalidFilter("limit must be at least 1")
+    query = _live_entries().where(entries.c.id > min(after or 0, LARGEST_ID)).order_by(entries.c.id).limit(limit)
+    if corpus is not None:
+        query = query.where(corpora.c.name == get_corpus(conn, corpus).name)
+    return tuple(_entry(row) for row in conn.execute(query))
+
+
+def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
+    """Return the live entries of an image in all corpora by rising id, none for an unknown image."""
+    query = _live_entries().where(images.c.sha256 == sha256).order_by(entries.c.id)
+    return tuple(_entry(row) for row in conn.execute(query))
+
+
+def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
+    """Return the sha256 of every image in a live corpus, rising. Raises UnknownCorpus."""
+    query = _live_entries().where(corpora.c.name == get_corpus(conn, corpus).name)
+    return tuple(conn.execute(query.with_only_columns(images.c.sha256).order_by(images.c.sha256)).scalars())
+
+
+def sha256s_without_entries(conn: Connection, sha256s: Sequence[str]) -> frozenset[str]:
+    """Return those of these images that no live entry needs, so that what is kept for them can go."""
+    needed: set[str] = set()
+    for some in slices(sha256s):
+        query = _live_entries().where(images.c.sha256.in_(some))
+        needed.update(conn.execute(query.with_only_columns(images.c.sha256)).scalars())
+    return frozenset(sha256s) - needed
+
+
+def _prepared(entry: NewEntry, space: Space) -> tuple[tuple[bytes, float] | None, Provenance]:
+    entry.image.check()
+    provenance = entry.provenance.normalised()
+    if entry.vector is None and entry.logit is None:
+        return None, provenance
+    if entry.vector is None or entry.logit is None:
+        raise InvalidVector("an embedding and its logit come together")
+    vector = check_vector(entry.vector, space.dimension)
+    return (to_bytes(vector), check_logit(entry.logit)), provenance
+
+
+def _require_embeddings(conn: Connection, space_id: int, wanted: frozenset[int], given: frozenset[int]) -> None:
+    missing = wanted - given
+    if missing - embedded_images(conn, space_id, sorted(missing)):
+        raise InvalidVector("an image without an embedding in this space was given without a vector")
+
+
+def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance]) -> frozenset[int]:
+    """Insert an entry for each image id; return the ids of the images that had none in the corpus."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "corpus_id": corpus_id,
+            "image_id": image_id,
+            "generator": provenance.generator,
+            "label": provenance.label,
+            "licence": provenance.licence,
+            "source": provenance.source,
+            "acquired_at": provenance.acquired_at,
+            "provenance": provenance.extra,
+            "created_at": now,
+        }
+        for image_id, provenance in provenances.items()
+    ]
+    return frozenset(row.image_id for row in insert_missing(conn, entries, rows, entries.c.image_id))
+
+
+def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for some in slices(image_ids):
+        query = select(entries.c.image_id, entries.c.id).where(
+            entries.c.corpus_id == corpus_id, entries.c.image_id.in_(some), entries.c.removed_at.is_(None)
+        )
+        found |= {row.image_id: row.id for row in conn.execute(query)}
+    return found
+
+
+def _live_entries() -> Select[Any]:
+    return (
+        select(
+            entries,
+            corpora.c.name.label("corpus"),
+            corpora.c.kind,
+            images.c.sha256,
+            images.c.byte_size,
+            images.c.width,
+            images.c.height,
+            images.c.format,
+        )
+        .join(corpora, corpora.c.id == entries.c.corpus_id)
+        .join(images, images.c.id == entries.c.image_id)
+        .where(entries.c.removed_at.is_(None))
+    )
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        id=row.id,
+        corpus=row.corpus,
+        kind=CorpusKind(row.kind),
+        sha256=row.sha256,
+        byte_size=row.byte_size,
+        width=row.width,
+        height=row.height,
+        format=row.format,
+        generator=row.generator,
+        label=row.label,
+        licence=row.licence,
+        source=row.source,
+        acquired_at=row.acquired_at,
+        provenance=row.provenance,
+        created_at=row.created_at,
+    )

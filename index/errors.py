@@ -1,0 +1,189 @@
+"""Everything that can go wrong in `index`, as one tree.
+
+    CorpusError
+      NotFound
+        UnknownCorpus         no live corpus of this name
+        UnknownEntry          no live entry with this id
+        UnknownImage          no image with this sha256
+        UnknownLookup         no lookup with this id
+        UnknownBlob           no thumbnail of this image
+      CorpusExists            the name is taken
+      CorpusKindConflict      the name is taken by a corpus of the other kind
+      InvalidInput
+        InvalidCorpusName     the name breaks the pattern
+        InvalidFilter         a filter (or k) that means nothing
+        InvalidVector         shape, dtype, norm or finiteness of an embedding or a logit
+        InvalidProvenance     text that cannot be stored, a date without a time zone
+        InvalidImageFacts     a malformed sha256, a size below one
+        InvalidDatabaseUrl    a URL of a database that Lineup cannot use
+      ForeignSpace            an embedding of another embedding space
+      DatabaseError
+        DatabaseUnavailable   cannot connect, locked for too long, disk full: try again later
+        SchemaOutdated        the database was never migrated, or is of an older or newer Lineup
+      TruthDamaged            SQL contradicts its own change log: `lineup fsck` names the rows
+      SnapshotError
+        SnapshotCorrupt       a snapshot that is not what its manifest or SQL says
+        IndexDirectoryUnwritable   the snapshot directory cannot be written
+      BlobCorrupt             a thumbnail that cannot be read
+
+Leaves carry facts and know no HTTP.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class CorpusError(Exception):
+    """Root of the tree. `str()` is one line that a person can act on."""
+
+
+class NotFound(CorpusError):
+    """A thing that was asked for by name or id is not there."""
+
+
+class UnknownCorpus(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no corpus is called {name!r}")
+        self.name = name
+
+
+class UnknownEntry(NotFound):
+    def __init__(self, entry_id: int) -> None:
+        super().__init__(f"no entry has the id {entry_id}")
+        self.entry_id = entry_id
+
+
+class UnknownImage(NotFound):
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"no image has the sha256 {sha256!r}")
+        self.sha256 = sha256
+
+
+class UnknownLookup(NotFound):
+    def __init__(self, lookup_id: str) -> None:
+        super().__init__(f"no lookup has the id {lookup_id!r}")
+        self.lookup_id = lookup_id
+
+
+class UnknownBlob(NotFound):
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"no thumbnail is stored for the image {sha256!r}")
+        self.sha256 = sha256
+
+
+class CorpusExists(CorpusError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a corpus called {name!r} exists already")
+        self.name = name
+
+
+class CorpusKindConflict(CorpusError):
+    def __init__(self, name: str, kind: str, wanted: str) -> None:
+        super().__init__(f"the corpus {name!r} is {kind}, not {wanted}")
+        self.name = name
+        self.kind = kind
+        self.wanted = wanted
+
+
+class InvalidInput(CorpusError):
+    """A value that can never be accepted; `reason` says why, without repeating the value."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class InvalidCorpusName(InvalidInput):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} is not a corpus name: 1 to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or a digit"
+        )
+        self.name = name
+
+
+class InvalidFilter(InvalidInput):
+    """A filter that selects by something impossible, or a number of neighbours below one."""
+
+
+class InvalidVector(InvalidInput):
+    """An embedding or a logit that cannot be one: wrong shape, not finite, or not of norm 1."""
+
+
+class InvalidProvenance(InvalidInput):
+    """Provenance that neither database could store and give back unchanged."""
+
+
+class InvalidImageFacts(InvalidInput):
+    """Facts about an image that cannot be true."""
+
+
+class InvalidDatabaseUrl(InvalidInput):
+    """A database URL that Lineup cannot use."""
+
+
+class ForeignSpace(CorpusError):
+    """Vectors of two embedding spaces are never compared."""
+
+    def __init__(self, expected: str, given: str) -> None:
+        super().__init__(f"the embedding space {given[:16]} is foreign here: expected {expected[:16]}")
+        self.expected = expected
+        self.given = given
+
+
+class DatabaseError(CorpusError):
+    """The database cannot be used now or as it is."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database is unavailable: {reason}")
+        self.reason = reason
+
+
+class SchemaOutdated(DatabaseError):
+    """The schema is not the one this release works with. `current` is None in a database never migrated."""
+
+    def __init__(self, current: str | None, expected: str, *, newer: bool = False) -> None:
+        super().__init__(
+            f"the database has schema {current}, which a newer Lineup made: upgrade Lineup"
+            if newer
+            else f"the database has {f'schema {current}' if current else 'no schema'}, this Lineup needs {expected}: "
+            "run `lineup init`"
+        )
+        self.current = current
+        self.expected = expected
+        self.newer = newer
+
+
+class TruthDamaged(CorpusError):
+    """The rows contradict the change log, so that no answer from them could be trusted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database contradicts its own change log: {reason}; run `lineup fsck`")
+        self.reason = reason
+
+
+class SnapshotError(CorpusError):
+    """About the files of the index, which are only a cache."""
+
+
+class SnapshotCorrupt(SnapshotError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"the snapshot {path} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class IndexDirectoryUnwritable(SnapshotError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"no snapshot can be written to {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class BlobCorrupt(CorpusError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"the thumbnail {path} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason

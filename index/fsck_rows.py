@@ -1,0 +1,134 @@
+"""`fsck` of the rows: keys that lead nowhere and embeddings that cannot be one. Reads in chunks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Select, func, select, text
+
+from index.findings import Finding, FindingKind
+from index.schema import changes, corpora, embedding_spaces, embeddings, entries, images, lookups
+from index.vectors import NORM_TOLERANCE, STORED
+
+CHUNK = 4096
+
+
+def check_rows(conn: Connection) -> Iterator[Finding]:
+    """Yield what is wrong with the rows, apart from the change log."""
+    yield from _check_database(conn)
+    for kind, message, query in _DANGLING:
+        for item in conn.execute(query).scalars():
+            yield Finding(kind, f"{message.split()[0]} {item}", message)
+    yield from _check_embeddings(conn)
+
+
+def count_rows(conn: Connection) -> dict[str, int]:
+    """Return how many rows each table has."""
+    tables = (embedding_spaces, corpora, images, entries, embeddings, changes, lookups)
+    return {table.name: int(conn.execute(select(func.count()).select_from(table)).scalar_one()) for table in tables}
+
+
+def live_images(conn: Connection) -> frozenset[str]:
+    """Return the sha256 of every image with a live entry."""
+    query = select(images.c.sha256).join(entries, entries.c.image_id == images.c.id)
+    return frozenset(conn.execute(query.where(entries.c.removed_at.is_(None))).scalars())
+
+
+def _check_database(conn: Connection) -> Iterator[Finding]:
+    """Ask SQLite to check its pages; PostgreSQL's own check (pg_amcheck) needs its administrator."""
+    if conn.dialect.name != "sqlite":
+        return
+    for (line,) in conn.execute(text("PRAGMA integrity_check(100)")):
+        if line != "ok":
+            yield Finding(FindingKind.DATABASE_DAMAGED, "database", line)
+
+
+def _lacks(query: Select[Any]) -> Select[Any]:
+    return query.order_by(query.selected_columns[0])
+
+
+_has_embedding = select(embeddings.c.id).where(embeddings.c.image_id == entries.c.image_id).exists()
+_DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
+    (
+        FindingKind.ENTRY_WITHOUT_IMAGE,
+        "entry belongs to an image that is not there",
+        _lacks(select(entries.c.id).where(~select(images.c.id).where(images.c.id == entries.c.image_id).exists())),
+    ),
+    (
+        FindingKind.ENTRY_WITHOUT_CORPUS,
+        "entry is live in a corpus that is not there, or was removed",
+        _lacks(
+            select(entries.c.id).where(
+                entries.c.removed_at.is_(None),
+                ~select(corpora.c.id)
+                .where(corpora.c.id == entries.c.corpus_id, corpora.c.removed_at.is_(None))
+                .exists(),
+            )
+        ),
+    ),
+    (
+        FindingKind.ENTRY_NOT_EMBEDDED,
+        "entry is live, and its image has no embedding",
+        _lacks(select(entries.c.id).where(entries.c.removed_at.is_(None), ~_has_embedding)),
+    ),
+    (
+        FindingKind.EMBEDDING_WITHOUT_IMAGE,
+        "embedding belongs to an image that is not there",
+        _lacks(
+            select(embeddings.c.id).where(~select(images.c.id).where(images.c.id == embeddings.c.image_id).exists())
+        ),
+    ),
+    (
+        FindingKind.EMBEDDING_UNKNOWN_SPACE,
+        "embedding is of a space that is not there",
+        _lacks(
+            select(embeddings.c.id).where(
+                ~select(embedding_spaces.c.id).where(embedding_spaces.c.id == embeddings.c.space_id).exists()
+            )
+        ),
+    ),
+    (
+        FindingKind.IMAGE_ORPHAN,
+        "image is in no entry and has no embedding",
+        _lacks(
+            select(images.c.id).where(
+                ~select(entries.c.id).where(entries.c.image_id == images.c.id).exists(),
+                ~select(embeddings.c.id).where(embeddings.c.image_id == images.c.id).exists(),
+            )
+        ),
+    ),
+)
+
+
+def _check_embeddings(conn: Connection) -> Iterator[Finding]:
+    after = 0
+    while True:
+        page = conn.execute(
+            select(embeddings.c.id, embeddings.c.vector, embeddings.c.logit, embedding_spaces.c.dimension)
+            .join(embedding_spaces, embedding_spaces.c.id == embeddings.c.space_id)
+            .where(embeddings.c.id > after)
+            .order_by(embeddings.c.id)
+            .limit(CHUNK)
+        ).all()
+        if not page:
+            return
+        for row in page:
+            yield from _check_embedding(row.id, row.vector, row.logit, row.dimension)
+        after = page[-1].id
+
+
+def _check_embedding(embedding_id: int, vector: bytes, logit: float, dimension: int) -> Iterator[Finding]:
+    item = f"embedding {embedding_id}"
+    if not math.isfinite(logit):
+        yield Finding(FindingKind.LOGIT_NOT_FINITE, item, "its logit is not finite")
+    if len(vector) != dimension * STORED.itemsize:
+        yield Finding(FindingKind.VECTOR_LENGTH, item, f"it has {len(vector)} bytes instead of {dimension * 4}")
+        return
+    norm = float(np.linalg.norm(np.frombuffer(vector, STORED).astype(np.float64)))
+    if not math.isfinite(norm):
+        yield Finding(FindingKind.VECTOR_NOT_FINITE, item, "it holds a value that is not finite")
+    elif abs(norm - 1.0) > NORM_TOLERANCE:
+        yield Finding(FindingKind.VECTOR_NORM, item, f"its L2 norm is {norm:.6g} instead of 1")

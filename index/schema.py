@@ -1,0 +1,177 @@
+"""The tables, in SQLAlchemy Core. The migrations are the schema's one source; a test shows that this is the same.
+
+Owns names, types, keys and indexes. Owns no statement: those live with their topic.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: aware in Python, UTC in SQL. SQLite keeps no zone, so UTC is what its text means."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        instant = value.astimezone(UTC)
+        return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# AUTOINCREMENT, which never reuses an id, needs exactly INTEGER in SQLite; it holds 64 bits there.
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+Document = JSON().with_variant(JSONB(), "postgresql")
+SHA256_HEX = 64
+
+embedding_spaces = Table(
+    "embedding_spaces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("fingerprint", String(SHA256_HEX), nullable=False, unique=True),
+    Column("model", Text, nullable=False),
+    Column("weights_sha256", String(SHA256_HEX), nullable=False),
+    Column("preprocessing_fingerprint", String(SHA256_HEX), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+corpora = Table(
+    "corpora",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("removed_at", UtcDateTime),
+    CheckConstraint("kind IN ('known_fake', 'known_real')", name="kind"),
+    sqlite_autoincrement=True,
+)
+LIVE = text("removed_at IS NULL")
+# Names are unique among living corpora only: a removed corpus stays in SQL for replay, its name does not stay taken.
+Index("uq_corpora_live_name", corpora.c.name, unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("sha256", String(SHA256_HEX), nullable=False, unique=True),
+    Column("byte_size", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("corpus_id", BigId, ForeignKey("corpora.id"), nullable=False),
+    Column("image_id", BigId, ForeignKey("images.id"), nullable=False, index=True),
+    Column("generator", Text, index=True),
+    Column("label", Text, index=True),
+    Column("licence", Text),
+    Column("source", Text),
+    Column("acquired_at", UtcDateTime, index=True),
+    Column("provenance", Document, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("removed_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+Index(
+    "uq_entries_live_corpus_image",
+    entries.c.corpus_id,
+    entries.c.image_id,
+    unique=True,
+    sqlite_where=LIVE,
+    postgresql_where=LIVE,
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("image_id", BigId, ForeignKey("images.id"), nullable=False),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float32 little-endian, dimension * 4 bytes, L2 norm 1
+    Column("logit", Float(53), nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("uq_embeddings_image_id_space_id", embeddings.c.image_id, embeddings.c.space_id, unique=True)
+
+change_counter = Table(
+    "change_counter",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(8), nullable=False),
+    Column("entry_id", BigId, ForeignKey("entries.id"), nullable=False),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # 32 bytes: set digest of this space after this change
+    Column("at", UtcDateTime, nullable=False),
+    CheckConstraint("kind IN ('add', 'remove')", name="kind"),
+)
+# A member comes once and goes once, because ids are never reused; this also answers "what was visible at N".
+Index("uq_changes_entry_id_space_id_kind", changes.c.entry_id, changes.c.space_id, changes.c.kind, unique=True)
+Index("ix_changes_space_id_number", changes.c.space_id, changes.c.number)
+
+lookups = Table(
+    "lookups",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("probe_sha256", String(SHA256_HEX), index=True),
+    Column("request", Text, nullable=False),  # canonical JSON text, so that its bytes can be hashed and signed later
+    Column("answer", Text, nullable=False),
+)

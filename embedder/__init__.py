@@ -1,0 +1,64 @@
+"""Bytes -> pixels -> embedding and logit. Knows torch and Pillow; no SQL, no FAISS, no HTTP, no environment."""
+
+from embedder.decode import DecodedImage, ImageLimits, decode, thumbnail
+from embedder.download import list_models
+from embedder.embed import Embedder
+from embedder.errors import (
+    CorruptImage,
+    CorruptWeights,
+    DeviceUnavailable,
+    EmbedderError,
+    ImageError,
+    ImageTooLarge,
+    ImageTooSmall,
+    InvalidModelConfig,
+    ModelError,
+    ModelUnavailable,
+    NotAnImage,
+    PrecisionRefused,
+    TensorMismatch,
+    TruncatedImage,
+    UnknownModel,
+    UnsafeWeights,
+    UnsupportedFormat,
+)
+from embedder.preprocess import Preprocessing, Resample, preprocess, read_preprocessing
+from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource
+from embedder.results import Embedded, Embeddings, Failed
+
+__all__ = [
+    "MODELS",
+    "CorruptImage",
+    "CorruptWeights",
+    "DecodedImage",
+    "DeviceUnavailable",
+    "Embedded",
+    "Embedder",
+    "EmbedderError",
+    "Embeddings",
+    "Failed",
+    "ImageError",
+    "ImageLimits",
+    "ImageTooLarge",
+    "ImageTooSmall",
+    "InvalidModelConfig",
+    "ListedModel",
+    "ModelError",
+    "ModelInfo",
+    "ModelSource",
+    "ModelUnavailable",
+    "NotAnImage",
+    "PrecisionRefused",
+    "Preprocessing",
+    "Resample",
+    "TensorMismatch",
+    "TruncatedImage",
+    "UnknownModel",
+    "UnsafeWeights",
+    "UnsupportedFormat",
+    "decode",
+    "list_models",
+    "preprocess",
+    "read_preprocessing",
+    "thumbnail",
+]

@@ -59,17 +59,17 @@ function showVerdict(id, verdict, [word, meaning], texts) {
 
 function showClassifier(classifier) {
   showVerdict("classifier", classifier.verdict, CLASSIFIER_WORDS[classifier.verdict], {
-    reason: classifier.reason,
+    reason: classifier.explanation,
     logit: signed(classifier.logit),
     probability: probability(classifier.probability),
     calibration: classifier.calibration,
   });
 }
 
-function showSimilarity({ verdict, reason, threshold, neighbours, filter, searched }) {
+function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched }) {
   showVerdict("similarity", verdict, SIMILARITY_WORDS[verdict], {
     asked: ASKED_WORDS[filter.kind],
-    reason,
+    reason: explanation,
     nearest: neighbours.length ? cosine(neighbours[0].cosine_similarity) : "none",
     threshold: threshold ? cosine(threshold.cosine_similarity) : "not known",
     source: threshold?.source,

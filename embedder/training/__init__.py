@@ -1,0 +1,1 @@
+"""The recipe of the built-in model: `python -m embedder.training --corpus DIR --out embedder/models`."""

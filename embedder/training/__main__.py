@@ -1,0 +1,115 @@
+"""`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, under an hour on two cores.
+
+Three stages, each going on from what an interrupted run left in `--work`: autoencoders, vit, measure.
+"""
+
+import argparse
+import shutil
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from embedder import Embedder
+from embedder.photographs import bundled_photographs
+from embedder.resynthesis import DECODERS, WEIGHTS_FILE, Resynthesiser
+from embedder.training.autoencoders import train_all
+from embedder.training.card import write_card
+from embedder.training.export import export
+from embedder.training.fakes import Scene, make_scenes
+from embedder.training.figures import area_under_curve
+from embedder.training.files import write_whole
+from embedder.training.measure import measure, write_measured
+from embedder.training.photographs import (
+    HELD_OUT_COLLECTIONS,
+    TRAINED_COLLECTIONS,
+    count_by_collection,
+    read_photographs,
+    training_sources,
+)
+from embedder.training.probes import Probe, make_probes
+from embedder.training.vit import TrainedViT, new_vit, predict, train_vit
+
+STAGES = ("autoencoders", "vit", "measure")
+MAX_TILES = 4  # of one held-out photograph
+# A larger share than the autoencoders' half keeps most small collections above the crop's size.
+VIT_SHRINK = 0.6
+
+
+def main() -> None:
+    options = parse_options()
+    for stage in options.stage or STAGES:
+        print(f"{stage}:", flush=True)
+        match stage:
+            case "autoencoders":
+                run_autoencoders(options.corpus, options.out, options.work, options.minutes_each)
+            case "vit":
+                run_vit(options.corpus, options.out, options.work, options.minutes)
+            case "measure":
+                run_measure(options.corpus, options.out)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m embedder.training", description=__doc__)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv")
+    parser.add_argument("--out", type=Path, required=True, help="the package's folder `embedder/models`")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lineup-training")
+    parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage; may be repeated")
+    parser.add_argument("--minutes-each", type=float, default=1.6, help="training of one autoencoder, on average")
+    parser.add_argument("--minutes", type=float, default=27.0, help="training of the ViT")
+    return parser.parse_args()
+
+
+def run_autoencoders(corpus: Path, out: Path, work: Path, minutes_each: float) -> None:
+    photographs = read_photographs(corpus, TRAINED_COLLECTIONS)
+    sources = [source for photograph in photographs for source in training_sources(photograph.image)]
+    trained = train_all(sources, work, minutes_each=minutes_each)
+    write_whole(out / WEIGHTS_FILE.name, lambda path: shutil.copyfile(trained, path))
+
+
+def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
+    decoders = load_decoders(out)
+    held_out = held_out_probes(corpus, decoders, max_tiles=1)
+    sources = (
+        source
+        for photograph in read_photographs(corpus, TRAINED_COLLECTIONS)
+        for source in training_sources(photograph.image, shrink=VIT_SHRINK)
+    )
+    scenes: list[Scene] = make_scenes(sources, list(decoders.values()))
+    print(f"  {len(scenes)} scenes, {len(held_out)} held-out probes", flush=True)
+    model = new_vit(len(DECODERS))
+
+    def report(current: TrainedViT) -> str:
+        logits = predict(current, [probe.pixels for probe in held_out])
+        real = np.array([probe.is_real for probe in held_out])
+        return f"held-out AUC {area_under_curve(logits[real], logits[~real]):.4f}"
+
+    progress = train_vit(model, scenes, work / "vit.safetensors", minutes=minutes, report=report)
+    print(f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}", flush=True)
+    export(model, out / "builtin")
+
+
+def run_measure(corpus: Path, out: Path) -> None:
+    embedder = Embedder.load(out / "builtin", device="cpu")
+    decoders = load_decoders(out)
+    bundled = make_probes(((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=2 * MAX_TILES)
+    probes = {"held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES), "bundled": list(bundled)}
+    measured = {name: measure(embedder, each) for name, each in probes.items()}
+    values = write_measured(out / "builtin", probes, measured, date.today())
+    trained, held_out = (count_by_collection(corpus, each) for each in (TRAINED_COLLECTIONS, HELD_OUT_COLLECTIONS))
+    write_card(out / "builtin", values, trained, held_out)
+    print("\n".join(f"  {key}: {value}" for key, value in values.items()), flush=True)
+
+
+def load_decoders(out: Path) -> dict[str, Resynthesiser]:
+    return {generator: Resynthesiser.load(generator, out / WEIGHTS_FILE.name) for generator in DECODERS}
+
+
+def held_out_probes(corpus: Path, decoders: dict[str, Resynthesiser], *, max_tiles: int) -> list[Probe]:
+    photographs = ((p.name, p.image) for p in read_photographs(corpus, HELD_OUT_COLLECTIONS))
+    return list(make_probes(photographs, decoders, max_tiles=max_tiles))
+
+
+if __name__ == "__main__":
+    main()

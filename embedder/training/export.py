@@ -1,0 +1,52 @@
+"""Writes the trained ViT in the published layout: old Hugging Face tensor names, `config.json`, preprocessing."""
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from embedder.registry import CONFIG_FILE, PREPROCESSING_FILE, WEIGHTS_FILE
+from embedder.tensor_names import published_names
+from embedder.training.files import write_json, write_whole
+from embedder.training.vit import MEAN, STD, TrainedViT
+
+
+def export(model: TrainedViT, directory: Path) -> None:
+    """Writes the three files that `Embedder.load(directory)` reads; the generator head is left behind."""
+    config = model.vit.config
+    write_json(
+        directory / CONFIG_FILE,
+        {
+            "architectures": ["ViTForImageClassification"],
+            "model_type": "vit",
+            "hidden_size": config.hidden_size,
+            "num_hidden_layers": config.num_hidden_layers,
+            "num_attention_heads": config.num_attention_heads,
+            "intermediate_size": config.intermediate_size,
+            "hidden_act": "gelu",
+            "image_size": config.image_size,
+            "patch_size": config.patch_size,
+            "num_channels": 3,
+            "qkv_bias": True,
+            "layer_norm_eps": config.layer_norm_eps,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "id2label": {"0": "synthetic"},
+            "label2id": {"synthetic": 0},
+        },
+    )
+    write_json(
+        directory / PREPROCESSING_FILE,
+        {
+            "image_processor_type": "CLIPImageProcessor",
+            "do_resize": False,
+            "do_center_crop": True,
+            "crop_size": config.image_size,
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": [MEAN] * 3,
+            "image_std": [STD] * 3,
+        },
+    )
+    tensors = published_names(model.vit.state_dict())
+    write_whole(directory / WEIGHTS_FILE, lambda path: save_file(tensors, path, metadata={"format": "pt"}))

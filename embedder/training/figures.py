@@ -1,0 +1,40 @@
+"""The figures that the built-in model is judged by: pure functions over numpy arrays."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32] | NDArray[np.float64]
+Names = NDArray[np.str_]  # (n,)
+
+
+def psnr(source: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in dB of two 8-bit pictures of one shape; infinite when they are equal."""
+    error = float(np.mean((source.astype(np.float64) - made.astype(np.float64)) ** 2))
+    return float("inf") if error == 0.0 else float(10.0 * np.log10(255.0**2 / error))
+
+
+def area_under_curve(real: FloatArray, fake: FloatArray) -> float:
+    """Probability in [0, 1] that a random fake has the higher logit than a random photograph; a tie counts half."""
+    ordered = np.sort(real)
+    below = np.searchsorted(ordered, fake, side="left")
+    not_above = np.searchsorted(ordered, fake, side="right")
+    return float(np.mean(below + not_above) / (2 * len(ordered)))
+
+
+def cosine_similarities(probes: FloatArray, references: FloatArray, *, same: NDArray[np.bool_]) -> FloatArray:
+    """(p, d), (r, d), both L2-normalised -> (p, r); `same` (p, r) marks pairs of one photograph, which become -2.
+
+    -2 is under every cosine similarity: such a reference is never nearest.
+    """
+    return np.where(same, -2.0, probes @ references.T)
+
+
+def pairs_of_one_photograph(probes: Names, references: Names) -> NDArray[np.bool_]:
+    """(p, r): True where both come from the photograph of the same name."""
+    same: NDArray[np.bool_] = probes[:, None] == references[None, :]
+    return same
+
+
+def nearest_accuracy(similarities: FloatArray, probes: Names, references: Names) -> float:
+    """Share of the probes whose most similar reference has the same generator."""
+    return float(np.mean(references[np.argmax(similarities, axis=1)] == probes))

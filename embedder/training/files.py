@@ -1,0 +1,20 @@
+"""Files of the recipe are written whole: a temporary name, fsync, rename."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+def write_whole(target: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a temporary path beside `target` and renames it into place once it is on the disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.part")
+    write(temporary)
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(target)
+
+
+def write_json(target: Path, values: Mapping[str, object]) -> None:
+    write_whole(target, lambda path: path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8"))

@@ -1,0 +1,197 @@
+"""Measures the built-in model on photographs that it was never trained on, through `embedder.Embedder` itself.
+
+Probe and reference never come from the same photograph.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedder import Embedder
+from embedder.preprocess import preprocess
+from embedder.registry import MEASURED_FILE
+from embedder.resynthesis import DECODERS
+from embedder.training.fakes import recompressed
+from embedder.training.figures import (
+    Names,
+    area_under_curve,
+    cosine_similarities,
+    nearest_accuracy,
+    pairs_of_one_photograph,
+)
+from embedder.training.files import write_json
+from embedder.training.probes import REAL, Probe, median_psnr
+
+JPEG_QUALITY = 75  # of the re-compressed probes: issue 2, section 3
+FALSE_MATCH_RATE = 0.01
+MISSED_FAKE_RATE = 0.02
+EMBED_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurements:
+    """Probes in one order: names, generators, and what the model says of each, as they are and re-compressed."""
+
+    photographs: Names
+    generators: Names
+    vectors: NDArray[np.float32]  # (n, d)
+    logits: NDArray[np.float32]  # (n,)
+    jpeg_vectors: NDArray[np.float32]  # (n, d)
+    jpeg_logits: NDArray[np.float32]  # (n,)
+
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        real: NDArray[np.bool_] = self.generators == REAL
+        return real
+
+
+def measure(embedder: Embedder, probes: Sequence[Probe]) -> Measurements:
+    vectors, logits = embed_pictures(embedder, [probe.pixels for probe in probes])
+    jpeg_vectors, jpeg_logits = embed_pictures(embedder, [recompressed(p.pixels, JPEG_QUALITY) for p in probes])
+    return Measurements(
+        photographs=np.array([probe.photograph for probe in probes]),
+        generators=np.array([probe.generator for probe in probes]),
+        vectors=vectors,
+        logits=logits,
+        jpeg_vectors=jpeg_vectors,
+        jpeg_logits=jpeg_logits,
+    )
+
+
+def embed_pictures(
+    embedder: Embedder, pictures: Sequence[NDArray[np.uint8]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pictures (h, w, 3) -> vectors (n, d), logits (n,)."""
+    vectors, logits = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
+    for start in range(0, len(pictures), EMBED_BATCH):
+        batch = pictures[start : start + EMBED_BATCH]
+        pixels = [preprocess(Image.fromarray(picture), embedder.info.preprocessing) for picture in batch]
+        made = embedder.embed_pixels(np.stack(pixels))
+        vectors.append(made.vectors)
+        logits.append(made.logits)
+    return np.concatenate(vectors), np.concatenate(logits)
+
+
+def classifier_figures(measured: Measurements) -> dict[str, float]:
+    real = measured.real
+    return {
+        "auc": area_under_curve(measured.logits[real], measured.logits[~real]),
+        "auc_jpeg75": area_under_curve(measured.jpeg_logits[real], measured.jpeg_logits[~real]),
+    }
+
+
+def generator_figures(measured: Measurements) -> dict[str, float]:
+    """Share of the fakes whose nearest reference, a fake of another photograph, comes from the same decoder."""
+    fake = ~measured.real
+    photographs, generators = measured.photographs[fake], measured.generators[fake]
+    same = pairs_of_one_photograph(photographs, photographs)
+    references = measured.vectors[fake]
+    return {
+        name: nearest_accuracy(cosine_similarities(vectors[fake], references, same=same), generators, generators)
+        for name, vectors in (
+            ("nearest_generator_accuracy", measured.vectors),
+            ("nearest_generator_accuracy_jpeg75", measured.jpeg_vectors),
+        )
+    }
+
+
+def similarity_figures(measured: Measurements) -> dict[str, float]:
+    """The similarity that FALSE_MATCH_RATE of the photographs reach to a fake of another photograph.
+
+    Also the share of the fakes that reach it, as they are and re-compressed.
+    """
+    real, photographs = measured.real, measured.photographs
+    references = measured.vectors[~real]
+
+    def nearest(vectors: NDArray[np.float32], of: NDArray[np.bool_]) -> NDArray[np.float64]:
+        same = pairs_of_one_photograph(photographs[of], photographs[~real])
+        similarities: NDArray[np.float64] = cosine_similarities(vectors[of], references, same=same).astype(np.float64)
+        nearest_similarity: NDArray[np.float64] = similarities.max(axis=1)
+        return nearest_similarity
+
+    innocent = np.concatenate([nearest(measured.vectors, real), nearest(measured.jpeg_vectors, real)])
+    threshold = float(np.quantile(innocent, 1.0 - FALSE_MATCH_RATE))
+    return {
+        "similarity_threshold": threshold,
+        "match_rate": float(np.mean(nearest(measured.vectors, ~real) >= threshold)),
+        "match_rate_jpeg75": float(np.mean(nearest(measured.jpeg_vectors, ~real) >= threshold)),
+    }
+
+
+def logit_bounds(measured: Measurements) -> tuple[float, float]:
+    """(authentic, synthetic): under the first a verdict may say authentic, above the second synthetic.
+
+    They are the logit over which FALSE_MATCH_RATE of the photographs lie, and the one under which MISSED_FAKE_RATE of
+    the fakes lie, both over native and re-compressed probes. Between them, in whichever order they come, lies the
+    inconclusive zone.
+    """
+    real = measured.real
+    photographs = np.concatenate([measured.logits[real], measured.jpeg_logits[real]])
+    fakes = np.concatenate([measured.logits[~real], measured.jpeg_logits[~real]])
+    bounds = (np.quantile(photographs, 1.0 - FALSE_MATCH_RATE), np.quantile(fakes, MISSED_FAKE_RATE))
+    return float(min(bounds)), float(max(bounds))
+
+
+def write_measured(
+    directory: Path, probes: dict[str, list[Probe]], measured: dict[str, Measurements], today: date
+) -> dict[str, object]:
+    """Writes `measured.json`: what the product decides by comes from all sets together, figures are given per set."""
+    pooled = pool(list(measured.values()))
+    photographs, tiles = len(np.unique(pooled.photographs)), int(pooled.real.sum())
+    similarity = similarity_figures(pooled)
+    authentic, synthetic = logit_bounds(pooled)
+    source = f"{tiles} tiles of {photographs} held-out photographs, native and JPEG {JPEG_QUALITY}, {today.isoformat()}"
+    values: dict[str, object] = {
+        "generators": list(DECODERS),
+        "similarity_threshold": round(similarity["similarity_threshold"], 4),
+        "threshold_source": f"similarity at {FALSE_MATCH_RATE:.0%} false-match rate: nearest demonstration fake of "
+        f"{source}",
+        "synthetic_logit": round(synthetic, 3),
+        "authentic_logit": round(authentic, 3),
+        "logit_source": f"logit over which {FALSE_MATCH_RATE:.0%} of the photographs lie, and under which "
+        f"{MISSED_FAKE_RATE:.0%} of their demonstration fakes lie: {source}",
+        "match_rate_of_fakes": round(similarity["match_rate"], 4),
+        "match_rate_of_fakes_jpeg75": round(similarity["match_rate_jpeg75"], 4),
+        "figures": {name: set_figures(probes[name], measured[name]) for name in measured},
+        "date": today.isoformat(),
+        "torch": torch.__version__,
+    }
+    write_json(directory / MEASURED_FILE, values)
+    return values
+
+
+def set_figures(probes: Sequence[Probe], measured: Measurements) -> dict[str, object]:
+    rates = classifier_figures(measured) | generator_figures(measured)
+    return {
+        "photographs": len(np.unique(measured.photographs)),
+        "photograph_tiles": int(measured.real.sum()),
+        "fake_tiles": int((~measured.real).sum()),
+        **{name: round(value, 4) for name, value in rates.items()},
+        "auc_by_decoder": auc_by_decoder(measured),
+        "psnr_median": median_psnr(probes),
+    }
+
+
+def auc_by_decoder(measured: Measurements) -> dict[str, float]:
+    generators, real = measured.generators, measured.real
+    return {
+        generator: round(area_under_curve(measured.logits[real], measured.logits[generators == generator]), 4)
+        for generator in DECODERS
+    }
+
+
+def pool(sets: Sequence[Measurements]) -> Measurements:
+    return Measurements(
+        photographs=np.concatenate([each.photographs for each in sets]),
+        generators=np.concatenate([each.generators for each in sets]),
+        vectors=np.concatenate([each.vectors for each in sets]),
+        logits=np.concatenate([each.logits for each in sets]),
+        jpeg_vectors=np.concatenate([each.jpeg_vectors for each in sets]),
+        jpeg_logits=np.concatenate([each.jpeg_logits for each in sets]),
+    )

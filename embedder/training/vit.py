@@ -1,0 +1,243 @@
+"""Trains the built-in ViT: a logit for "re-synthesised", and a CLS token whose cosine similarity tells decoders apart.
+
+Loss: binary cross-entropy of the logit, and cross-entropy of a cosine classifier over photograph and decoders on the
+L2-normalised CLS token; that classifier is not shipped. Three things make half an hour on two cores enough:
+
+- the patch embedding starts from second-order statistics (`patch_filters`), for a decoder's trace is a change of
+  variance in faint high-frequency directions that a random projection buries under the picture, and stays as it is;
+- each batch holds the same places as photograph and as fake (`fakes.paired_batch`);
+- most steps see a random part of the tokens (as in Liu et al. 2022, "PatchDropout"), the last ones all of them.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import ViTConfig, ViTForImageClassification
+
+from embedder.training.fakes import CROP_SIDE, CropBatch, Scene, paired_batch
+from embedder.training.files import write_whole
+from embedder.training.schedule import warm_up_then_cosine
+
+MEAN = STD = 0.5  # of each channel: pixels in [-1, 1]
+PEAK_LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.05
+WARM_UP_FRACTION = 0.05
+PAIRS_PER_BATCH = 24
+KEPT_SHARE = 0.4  # of the patch tokens
+ALL_TOKENS_FROM = 0.8  # share of the budget
+COSINE_SCALE = 16.0  # logits of the generator head per unit of cosine; 10 to 30 is usual for cosine classifiers
+CHECKPOINT_SECONDS = 120.0
+STATISTICS_BATCHES = 40  # 48 crops of 100 patches each: 24,000 patches a decoder for 768 dimensions
+
+
+class TrainedViT(nn.Module):
+    def __init__(self, vit: ViTForImageClassification, decoder_count: int) -> None:
+        super().__init__()
+        self.vit = vit
+        self.generator_head = nn.Parameter(torch.randn(1 + decoder_count, vit.config.hidden_size))
+
+    def forward(self, pixels: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(b, 3, h, w) -> CLS tokens after the final LayerNorm (b, d), logits (b,). `kept` are patch numbers."""
+        tokens = self.vit.vit.embeddings(pixels)  # (b, 1 + n, d)
+        if kept is not None:
+            tokens = torch.cat([tokens[:, :1], tokens[:, 1 + kept]], dim=1)
+        for layer in self.vit.vit.layers:
+            tokens = layer(tokens)
+        cls = self.vit.vit.layernorm(tokens[:, 0])  # (b, d)
+        return cls, self.vit.classifier(cls)[:, 0]
+
+    def generator_logits(self, cls: Tensor) -> Tensor:
+        """(b, d) -> (b, 1 + decoders)"""
+        cosines: Tensor = functional.normalize(cls, dim=1) @ functional.normalize(self.generator_head, dim=1).T
+        return COSINE_SCALE * cosines
+
+
+def built_in_config() -> ViTConfig:
+    return ViTConfig(
+        architectures=["ViTForImageClassification"],
+        hidden_size=192,
+        num_hidden_layers=6,
+        num_attention_heads=3,
+        intermediate_size=768,
+        image_size=CROP_SIDE,
+        patch_size=16,
+        layer_norm_eps=1e-6,
+        num_labels=1,  # type: ignore[call-arg]  # taken by the base class
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+def new_vit(decoder_count: int, seed: int = 0, config: ViTConfig | None = None) -> TrainedViT:
+    torch.manual_seed(seed)
+    return TrainedViT(ViTForImageClassification(config or built_in_config()), decoder_count)
+
+
+def to_pixels(crops: NDArray[np.uint8]) -> Tensor:
+    """(b, h, w, 3) uint8 -> (b, 3, h, w) float32, as `embedder.preprocess` computes them."""
+    return (torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255.0 - MEAN) / STD
+
+
+def patch_filters(batches: Sequence[CropBatch], patch: int, count: int, decoder_count: int) -> Tensor:
+    """(count, 3 * patch * patch) filters of unit variance on photographs, whose variance a decoder changes most.
+
+    They solve `C_decoder v = lambda (C_photograph + noise) v`, half with the largest and half with the smallest
+    lambda, the same number for each decoder; an eighth are random whitened directions for all the rest.
+    """
+    covariances = patch_covariances(batches, patch, decoder_count)
+    noise = (2.0 / 255.0) ** 2 * torch.eye(covariances.shape[1])  # one grey level: weaker ones stay weak
+    values, vectors = torch.linalg.eigh((covariances[0] + noise).double())
+    whitening = vectors / values.sqrt()  # (3pp, 3pp); columns have unit variance on photographs
+    share = count * 7 // 8 // decoder_count
+    filters = []
+    for covariance in covariances[1:].double():
+        _, directions = torch.linalg.eigh(whitening.T @ (covariance + noise) @ whitening)
+        filters += [directions[:, : share // 2], directions[:, -(share - share // 2) :]]
+    rest = count - share * decoder_count
+    filters.append(torch.linalg.qr(torch.randn(whitening.shape[0], rest, dtype=torch.float64))[0])
+    chosen: Tensor = whitening @ torch.cat(filters, dim=1)  # (3pp, count)
+    return chosen.T.float()
+
+
+def patch_covariances(batches: Sequence[CropBatch], patch: int, decoder_count: int) -> Tensor:
+    """(1 + decoders, 3pp, 3pp): second moments of the patches of photographs and of each decoder."""
+    size = 3 * patch * patch
+    moments, counts = torch.zeros(1 + decoder_count, size, size), torch.zeros(1 + decoder_count)
+    for batch in batches:
+        patches = functional.unfold(to_pixels(batch.pixels), patch, stride=patch).transpose(1, 2)  # (b, n, 3pp)
+        for generator in range(1 + decoder_count):
+            rows = patches[torch.from_numpy(batch.generators == generator)].flatten(0, 1)  # (b*n, 3pp)
+            moments[generator] += rows.T @ rows
+            counts[generator] += rows.shape[0]
+    return moments / counts[:, None, None].clamp(min=1.0)
+
+
+def start_from_patch_filters(model: TrainedViT, scenes: Sequence[Scene], decoder_count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    batches = [paired_batch(scenes, random, PAIRS_PER_BATCH) for _ in range(STATISTICS_BATCHES)]
+    projection = model.vit.vit.embeddings.patch_embeddings.projection
+    filters = patch_filters(batches, projection.kernel_size[0], projection.out_channels, decoder_count)
+    with torch.no_grad():
+        projection.weight.copy_(filters.reshape(projection.weight.shape))
+        projection.bias.zero_()  # type: ignore[union-attr]  # this convolution has a bias
+
+
+def batch_loss(model: TrainedViT, batch: CropBatch, kept: Tensor | None) -> Tensor:
+    generators = torch.from_numpy(batch.generators)
+    cls, logits = model(to_pixels(batch.pixels), kept)
+    synthetic = functional.binary_cross_entropy_with_logits(logits, (generators > 0).float())
+    return synthetic + functional.cross_entropy(model.generator_logits(cls), generators)
+
+
+@torch.inference_mode()
+def predict(model: TrainedViT, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Logits (n,) of the centre crops of pictures (h, w, 3)."""
+    crops = np.stack([centre_crop(picture) for picture in pictures])
+    parts = [model(to_pixels(crops[start : start + 64]))[1] for start in range(0, len(crops), 64)]
+    return torch.cat(parts).numpy()
+
+
+def centre_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    top, left = ((side - CROP_SIDE) // 2 for side in picture.shape[:2])
+    return picture[top : top + CROP_SIDE, left : left + CROP_SIDE]
+
+
+@dataclass(slots=True)
+class Progress:
+    seconds: float = 0.0
+    step: int = 0
+    smoothed: float = 0.0
+
+    def add_loss(self, loss: float) -> None:
+        self.smoothed = loss if self.step == 0 else 0.95 * self.smoothed + 0.05 * loss
+        self.step += 1
+
+
+def train_vit(
+    model: TrainedViT,
+    scenes: Sequence[Scene],
+    checkpoint: Path,
+    *,
+    minutes: float,
+    seed: int = 0,
+    pairs: int = PAIRS_PER_BATCH,
+    max_steps: int = 1_000_000,
+    report: Callable[[TrainedViT], str] = lambda _: "",
+) -> Progress:
+    """Trains in place for a time budget, going on from `checkpoint` when there is one; the learning rate follows it."""
+    model.vit.vit.embeddings.patch_embeddings.requires_grad_(False)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    optimiser = torch.optim.AdamW(parameter_groups(trained), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.99))
+    if checkpoint.exists():
+        progress = read_checkpoint(checkpoint, model, trained, optimiser)
+    else:
+        start_from_patch_filters(model, scenes, model.generator_head.shape[0] - 1, seed)
+        progress = Progress()
+    random = np.random.default_rng((seed, progress.step))
+    saved = now = time.monotonic()
+    while (spent := max(progress.seconds / (60 * minutes), progress.step / max_steps)) < 1.0:
+        for group in optimiser.param_groups:
+            group["lr"] = PEAK_LEARNING_RATE * warm_up_then_cosine(spent, WARM_UP_FRACTION)
+        kept = None if spent >= ALL_TOKENS_FROM else some_tokens(model, random)
+        loss = batch_loss(model, paired_batch(scenes, random, pairs), kept)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+        optimiser.step()
+        progress.add_loss(loss.item())
+        before, now = now, time.monotonic()
+        progress.seconds += now - before
+        if now - saved > CHECKPOINT_SECONDS:
+            write_checkpoint(checkpoint, model, trained, optimiser, progress)
+            print(f"  step {progress.step}  {spent:.0%}  loss {progress.smoothed:.3f}  {report(model)}", flush=True)
+            saved = now = time.monotonic()
+    write_checkpoint(checkpoint, model, trained, optimiser, progress)
+    return progress
+
+
+def some_tokens(model: TrainedViT, random: np.random.Generator) -> Tensor:
+    count = model.vit.vit.embeddings.patch_embeddings.num_patches
+    return torch.from_numpy(random.permutation(count)[: round(KEPT_SHARE * count)])
+
+
+def parameter_groups(trained: dict[str, nn.Parameter]) -> list[dict[str, object]]:
+    """Weight decay on matrices only, as is usual for transformers."""
+    matrices = [parameter for name, parameter in trained.items() if parameter.ndim == 2]
+    others = [parameter for name, parameter in trained.items() if parameter.ndim != 2]
+    return [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+
+
+def write_checkpoint(
+    target: Path,
+    model: TrainedViT,
+    trained: dict[str, nn.Parameter],
+    optimiser: torch.optim.AdamW,
+    progress: Progress,
+) -> None:
+    tensors = {f"model/{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    for name, parameter in trained.items():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"adamw/{key}/{name}"] = value.contiguous()
+    tensors["progress"] = torch.tensor([progress.seconds, progress.step, progress.smoothed], dtype=torch.float64)
+    write_whole(target, lambda path: save_file(tensors, path))
+
+
+def read_checkpoint(
+    source: Path, model: TrainedViT, trained: dict[str, nn.Parameter], optimiser: torch.optim.AdamW
+) -> Progress:
+    tensors = load_file(source)
+    model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
+    for name, parameter in trained.items():
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            if (stored := tensors.get(f"adamw/{key}/{name}")) is not None:
+                optimiser.state[parameter][key] = stored
+    seconds, step, smoothed = tensors["progress"].tolist()
+    return Progress(seconds, int(step), smoothed)

@@ -1,0 +1,183 @@
+import threading
+
+import pytest
+from sqlalchemy import insert, select, text
+
+from index import CorpusKind, Database, create_corpus, remove_corpus, remove_entry
+from index.changes import digest_at, last_before_gap, last_number, members_at, read_changes
+from index.digest import EMPTY, member_digest
+from index.membership import live_digest
+from index.schema import changes
+
+
+def test_an_empty_log_has_no_last_change_and_the_empty_digest(database):
+    with database.read() as conn:
+        assert (last_number(conn), last_before_gap(conn)) == (0, 0)
+        assert read_changes(conn, None, 0, 10) == ()
+        assert digest_at(conn, 1, 0) == EMPTY
+        assert list(members_at(conn, None, 0, 10)) == []
+
+
+def test_numbers_have_no_gap_even_after_a_rollback(database, material):
+    material.fill(database, "fakes", "ab")
+    with pytest.raises(RuntimeError, match="stop"), database.write() as conn:
+        remove_corpus(conn, "fakes")
+        raise RuntimeError("stop")
+    material.fill(database, "fakes", "c")
+    with database.write() as conn:
+        remove_corpus(conn, "fakes")
+        numbers = conn.execute(select(changes.c.number).order_by(changes.c.number)).scalars().all()
+        assert numbers == list(range(1, 7))
+        assert last_number(conn) == last_before_gap(conn) == 6
+
+
+def test_every_change_states_the_digest_of_the_members_after_it(database, material):
+    ids = material.fill(database, "fakes", "abc")
+    with database.write() as conn:
+        remove_entry(conn, ids[1])
+    with database.read() as conn:
+        logged = read_changes(conn, 1, 0, 10)
+        assert [(c.number, c.kind, c.entry_id) for c in logged] == [
+            (1, "add", ids[0]),
+            (2, "add", ids[1]),
+            (3, "add", ids[2]),
+            (4, "remove", ids[1]),
+        ]
+        for number in range(5):
+            members = [member for page in members_at(conn, 1, number, 2) for member in page]
+            digest = sum(member_digest(member.entry_id, member.vector) for member in members) % 2**256
+            assert digest_at(conn, 1, number) == digest
+        assert digest_at(conn, 1, 4) == live_digest(conn, 1)
+
+
+def test_reading_stops_before_a_missing_number(database, material):
+    material.fill(database, "fakes", "abcd")
+    _take_out(database, 3)
+    with database.read() as conn:
+        assert [change.number for change in read_changes(conn, 1, 0, 10)] == [1, 2]
+        assert read_changes(conn, 1, 2, 10) == ()
+        assert last_before_gap(conn) == 2
+    _take_out(database, 1)
+    with database.read() as conn:
+        assert read_changes(conn, 1, 0, 10) == ()
+        assert last_before_gap(conn) == 0
+
+
+def test_a_live_index_waits_at_a_gap_and_goes_on_when_it_is_filled(database, live, material):
+    ids = material.fill(database, "fakes", "abcd")
+    missing = _take_out(database, 3)
+    result = live.search(material.vector("c"), 10)
+    assert result.generation == 2
+    assert {n.entry.id for n in result.neighbours} == set(ids[:2])
+    assert not live.ready
+    _put_back(database, missing)
+    result = live.search(material.vector("c"), 1)
+    assert (result.generation, result.neighbours[0].entry.id, live.ready) == (4, ids[2], True)
+    assert live.verify().agrees
+
+
+def test_an_entry_removed_beyond_a_gap_is_gone_nevertheless(database, live, material):
+    ids = material.fill(database, "fakes", "ab")
+    assert live.refresh() == 2
+    material.fill(database, "fakes", "c")
+    with database.write() as conn:
+        remove_entry(conn, ids[0])
+    _take_out(database, 3)
+    result = live.search(material.vector("a"), 10)
+    assert [n.entry.id for n in result.neighbours] == [ids[1]]
+    assert (result.generation, result.searched) == (2, 1)
+
+
+def test_an_index_opened_at_a_gap_holds_what_comes_before_it(database, open_live, material):
+    ids = material.fill(database, "fakes", "abcd")
+    missing = _take_out(database, 2)
+    live = open_live()
+    assert live.generation == 1
+    assert [n.entry.id for n in live.search(material.vector("a"), 10).neighbours] == [ids[0]]
+    _put_back(database, missing)
+    assert live.refresh() == 4
+
+
+@pytest.mark.postgres
+def test_a_smaller_number_that_commits_after_a_larger_one_is_not_skipped(new_postgresql_url, material, tmp_path):
+    """As a writer that does not take the lock of the counter would do it: two transactions, the first commits last."""
+    from index import LiveIndex  # noqa: PLC0415
+
+    url = new_postgresql_url()
+    with Database.open(url) as database, LiveIndex.open(database, material.space, tmp_path) as live:
+        ids = material.fill(database, "fakes", "abc")
+        first, second = _take_out(database, 2), _take_out(database, 3)
+        assert live.refresh() == 1
+        with database.write() as slow:
+            slow.execute(insert(changes), first)
+            _put_back(database, second)
+            assert live.refresh() == 1
+            assert not live.ready
+        assert live.refresh() == 3
+        assert {n.entry.id for n in live.search(material.vector("a"), 9).neighbours} == set(ids)
+        assert live.verify().agrees
+
+
+@pytest.mark.postgres
+def test_two_writers_and_a_reader_on_postgresql_lose_and_double_nothing(new_postgresql_url, material, tmp_path):
+    _race(new_postgresql_url(), material, tmp_path)
+
+
+def test_two_writers_and_a_reader_on_sqlite_lose_and_double_nothing(new_sqlite_url, material, tmp_path):
+    _race(new_sqlite_url(), material, tmp_path)
+
+
+def _race(url, material, directory):
+    """Two writers add overlapping images to overlapping corpora, one of them removes; a reader watches all the time."""
+    from index import LiveIndex  # noqa: PLC0415
+
+    failures = []
+
+    def write(turn):
+        try:
+            with Database.open(url) as own:
+                for batch in range(8):
+                    names = range(batch * 4, batch * 4 + 8)
+                    order = list(names) if turn else list(reversed(names))
+                    ids = material.fill(own, "shared", order)
+                    material.fill(own, f"own-{turn}", order[:3])
+                    if turn and batch % 3 == 0:
+                        with own.write() as conn:
+                            remove_entry(conn, ids[0])
+        except Exception as err:  # noqa: BLE001 - reported in the main thread
+            failures.append(err)
+
+    with Database.open(url) as database, LiveIndex.open(database, material.space, directory) as live:
+        with database.write() as conn:
+            create_corpus(conn, "shared", CorpusKind.KNOWN_FAKE)
+        writers = [threading.Thread(target=write, args=(turn,)) for turn in (0, 1)]
+        for writer in writers:
+            writer.start()
+        generations = [0]
+        while any(writer.is_alive() for writer in writers):
+            result = live.search(material.vector(0), 100)
+            generations.append(result.generation)
+            assert len(result.neighbours) == result.searched == len({n.entry.id for n in result.neighbours})
+            assert len({(n.entry.corpus, n.entry.sha256) for n in result.neighbours}) == result.searched
+        for writer in writers:
+            writer.join()
+        assert failures == []
+        assert generations == sorted(generations)
+        live.refresh()
+        assert live.ready
+        assert live.verify().agrees
+        with database.read() as conn:
+            assert last_before_gap(conn) == last_number(conn) == live.generation
+
+
+def _take_out(database, number):
+    """Delete a change and return its row: what a reader sees while a slower transaction has not committed."""
+    with database.write() as conn:
+        row = conn.execute(select(changes).where(changes.c.number == number)).one()._asdict()
+        conn.execute(text("DELETE FROM changes WHERE number = :n"), {"n": number})
+    return row
+
+
+def _put_back(database, row):
+    with database.write() as conn:
+        conn.execute(insert(changes), row)

@@ -1,0 +1,366 @@
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from sqlalchemy import event, text
+
+from index import Database, LiveIndex, SnapshotCorrupt, TruthDamaged, remove_corpus, remove_entry
+from index.folding import FoldPolicy
+from index.live import FOLD_PAUSE_SECONDS
+from index.snapshots import MANIFEST, directory_lock, read_manifest, write_snapshot
+
+NAMES = [f"image-{i}" for i in range(30)]
+
+
+@pytest.fixture
+def snapshot(database, open_live, material):
+    """A snapshot of thirty entries on disk, and its folder."""
+    material.fill(database, "fakes", NAMES)
+    live = open_live()
+    manifest = live.snapshot()
+    assert manifest.count == 30
+    return live.directory
+
+
+def rewrite(folder, **changed):
+    stated = json.loads((folder / MANIFEST).read_text()) | changed
+    (folder / MANIFEST).write_text(json.dumps(stated))
+
+
+def flip(path, position=-5):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "a manifest that is no JSON": lambda f: (f / MANIFEST).write_text("{"),
+    "a manifest that is a list": lambda f: (f / MANIFEST).write_text("[1]"),
+    "a manifest of an unknown format": lambda f: rewrite(f, format_version=2),
+    "a manifest of an older format": lambda f: rewrite(f, format_version=0),
+    "a manifest of a foreign space": lambda f: rewrite(f, space_fingerprint="0" * 64),
+    "a manifest of another dimension": lambda f: rewrite(f, dimension=16),
+    "a manifest of an unknown plan": lambda f: rewrite(f, plan="magic"),
+    "a manifest with another digest": lambda f: rewrite(f, digest="0" * 64),
+    "a manifest with another count": lambda f: rewrite(f, count=29),
+    "a manifest newer than SQL": lambda f: rewrite(f, generation=31),
+    "a manifest at another generation": lambda f: rewrite(f, generation=29),
+    "a manifest without a field": lambda f: (f / MANIFEST).write_text('{"format_version": 1}'),
+    "a manifest with an unknown field": lambda f: rewrite(f, surprise=1),
+    "a manifest that names a file elsewhere": lambda f: rewrite(
+        f, ids={"name": "../30.ids.npy", "byte_size": 1, "sha256": ""}
+    ),
+    "vectors with a flipped bit": lambda f: flip(f / "30.faiss"),
+    "vectors with a flipped header": lambda f: flip(f / "30.faiss", 0),
+    "vectors cut short": lambda f: (f / "30.faiss").write_bytes((f / "30.faiss").read_bytes()[:-1]),
+    "vectors missing": lambda f: (f / "30.faiss").unlink(),
+    "ids with a flipped bit": lambda f: flip(f / "30.ids.npy"),
+    "ids missing": lambda f: (f / "30.ids.npy").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_snapshot_is_named_set_aside_and_rebuilt(new_sqlite_url, material, tmp_path, caplog, damage):
+    with Database.open(new_sqlite_url()) as database:
+        material.fill(database, "fakes", NAMES)
+        with LiveIndex.open(database, material.space, tmp_path) as live:
+            live.snapshot()
+            folder = live.directory
+        damage(folder)
+        with caplog.at_level(logging.WARNING, "index"), LiveIndex.open(database, material.space, tmp_path) as live:
+            assert "set aside" in caplog.text
+            assert str(folder) in caplog.text
+            assert not (folder / MANIFEST).exists()
+            assert (folder / f"{MANIFEST}.set-aside").exists()
+            assert [n.entry.sha256 for n in live.search(material.vector(NAMES[7]), 1).neighbours] == [
+                material.sha256(NAMES[7])
+            ]
+            assert live.verify().agrees
+            live.snapshot()
+        caplog.clear()
+        with LiveIndex.open(database, material.space, tmp_path) as live:
+            assert (live.count, caplog.text) == (30, "")
+
+
+def test_a_snapshot_of_another_history_is_set_aside(new_database_url, material, tmp_path, caplog):
+    """The database was restored from a backup and went on: the same generation, other members."""
+    with Database.open(new_database_url()) as database:
+        material.fill(database, "fakes", NAMES)
+        with LiveIndex.open(database, material.space, tmp_path) as live:
+            live.snapshot()
+    with Database.open(new_database_url()) as database:
+        ids = material.fill(database, "fakes", [f"other-{i}" for i in range(40)])
+        with LiveIndex.open(database, material.space, tmp_path) as live:
+            assert "the change log states" in caplog.text
+            assert {n.entry.id for n in live.search(material.vector("x"), 50).neighbours} == set(ids)
+            assert live.verify().agrees
+
+
+def test_a_deleted_directory_is_rebuilt_and_not_made_before_there_is_something_to_write(
+    database, open_live, material, snapshot
+):
+    shutil.rmtree(snapshot.parent)
+    live = open_live()
+    assert live.count == 30
+    assert not snapshot.exists()
+    live.snapshot()
+    assert read_manifest(snapshot).count == 30
+
+
+def test_an_open_index_goes_on_when_its_files_are_deleted(database, open_live, material, snapshot):
+    live = open_live()
+    shutil.rmtree(snapshot)
+    assert live.search(material.vector(NAMES[3]), 1).neighbours[0].entry.sha256 == material.sha256(NAMES[3])
+
+
+def test_an_unwritable_directory_stops_snapshots_not_searches(database, material, tmp_path, caplog):
+    material.fill(database, "fakes", NAMES)
+    (tmp_path / "index").write_text("a file where the folder should be")
+    from index import IndexDirectoryUnwritable  # noqa: PLC0415
+
+    with LiveIndex.open(database, material.space, tmp_path / "index", policy=FoldPolicy(5)) as live:
+        assert live.search(material.vector(NAMES[0]), 1).searched == 30
+        with pytest.raises(IndexDirectoryUnwritable):
+            live.snapshot()
+    assert "no snapshot was written" in caplog.text
+
+
+def test_a_full_disk_leaves_the_older_snapshot_in_force(database, open_live, material, snapshot, monkeypatch):
+    from index import IndexDirectoryUnwritable  # noqa: PLC0415
+    from index.flat import FlatIndex  # noqa: PLC0415
+
+    def half(self, path):
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    material.fill(database, "fakes", ["one more"])
+    live = open_live()
+    monkeypatch.setattr(FlatIndex, "write", half)
+    with pytest.raises(IndexDirectoryUnwritable, match="No space left"):
+        live.snapshot()
+    assert read_manifest(snapshot).generation == 30
+    assert sorted(path.name for path in snapshot.iterdir()) == ["30.faiss", "30.ids.npy", "lock", MANIFEST]
+
+
+def test_rows_that_contradict_the_log_are_refused_not_answered_from(database, open_live, material):
+    material.fill(database, "fakes", NAMES)
+    with database.write() as conn:
+        conn.execute(text("UPDATE embeddings SET vector = (SELECT vector FROM embeddings WHERE id = 1) WHERE id = 2"))
+    with pytest.raises(TruthDamaged, match="lineup fsck"):
+        open_live()
+
+
+def test_a_change_that_contradicts_its_rows_is_refused_by_an_open_index(database, live, material):
+    material.fill(database, "fakes", NAMES[:3])
+    live.refresh()
+    material.fill(database, "fakes", NAMES[3:5])
+    with database.write() as conn:
+        conn.execute(text("UPDATE embeddings SET vector = (SELECT vector FROM embeddings WHERE id = 1) WHERE id = 5"))
+    with pytest.raises(TruthDamaged):
+        live.search(material.vector("x"), 1)
+
+
+def test_an_open_index_follows_a_database_that_was_reset(database, live, material, caplog):
+    material.fill(database, "fakes", NAMES)
+    assert live.refresh() == 30
+    with database.write() as conn:
+        for table in ("changes", "entries", "embeddings", "images", "corpora", "embedding_spaces"):
+            conn.execute(text(f"DELETE FROM {table}"))
+        conn.execute(text("UPDATE change_counter SET last = 0"))
+    assert live.search(material.vector("x"), 5).neighbours == ()
+    assert "gone back" in caplog.text
+    material.fill(database, "fakes", NAMES[:2])
+    assert live.search(material.vector("x"), 5).searched == 2
+    assert live.verify().agrees
+
+
+def test_an_empty_index_answers_and_can_be_written(live, material, open_live):
+    assert live.search(material.vector("a"), 5).neighbours == ()
+    assert live.snapshot().count == 0
+    assert open_live().generation == 0
+
+
+def test_looking_for_news_where_there_is_none_is_one_small_select(database, live, material):
+    material.fill(database, "fakes", NAMES)
+    live.refresh()
+    statements = []
+    event.listen(database._engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    live.refresh()
+    selects = [s for s in statements if "SELECT" in s]
+    assert len(selects) == 1
+    assert "change_counter" in selects[0]
+
+
+def test_what_committed_is_found_at_the_next_search_and_what_was_removed_is_not(database, live, material):
+    ids = material.fill(database, "fakes", NAMES[:3])
+    for name, entry_id in zip(NAMES[:3], ids, strict=True):
+        assert live.search(material.vector(name), 1).neighbours[0].entry.id == entry_id
+    with database.write() as conn:
+        remove_entry(conn, ids[0])
+        assert live.search(material.vector(NAMES[0]), 1).neighbours[0].entry.id == ids[0]
+    assert live.search(material.vector(NAMES[0]), 5).searched == 2
+    with database.write() as conn:
+        remove_corpus(conn, "fakes")
+    assert live.search(material.vector(NAMES[0]), 5).neighbours == ()
+
+
+def test_an_entry_added_by_another_process_is_found_at_the_next_search(database, database_url, live, material):
+    code = """
+import sys, numpy as np
+from index import *
+space = Space(*sys.argv[2:6], int(sys.argv[6]))
+with Database.open(sys.argv[1]) as database, database.write() as conn:
+    create_corpus(conn, "elsewhere", CorpusKind.KNOWN_FAKE)
+    image = ImageFacts("ab" * 32, 10, 20, 30, "png")
+    add_entries(conn, "elsewhere", space, [NewEntry(image, np.eye(space.dimension, dtype=np.float32)[0], 0.0)])
+"""
+    assert live.search(np.eye(8)[0], 1).neighbours == ()
+    space = material.space
+    facts = (space.fingerprint, space.model, space.weights_sha256, space.preprocessing_fingerprint, "8")
+    subprocess.run([sys.executable, "-c", code, database_url, *facts], check=True)
+    (neighbour,) = live.search(np.eye(8)[0], 1).neighbours
+    assert (neighbour.entry.corpus, neighbour.cosine_similarity) == ("elsewhere", 1.0)
+
+
+def test_rebuilt_replayed_and_incremental_are_the_same(database, open_live, material, tmp_path):
+    incremental = open_live()
+    ids = material.fill(database, "fakes", NAMES[:10])
+    incremental.refresh()
+    incremental.snapshot()
+    with database.write() as conn:
+        remove_entry(conn, ids[4])
+    incremental.refresh()
+    material.fill(database, "fakes", NAMES[10:])
+    incremental.refresh()
+    replayed = open_live()
+    with LiveIndex.open(database, material.space, tmp_path / "none") as rebuilt:
+        verifications = {index.verify() for index in (incremental, replayed, rebuilt)}
+        assert len(verifications) == 1
+        assert verifications.pop().agrees
+        probe = material.vector("probe")
+        answers = [index.search(probe, 40) for index in (incremental, replayed, rebuilt)]
+        assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_long_tail_is_folded_beside_the_searches(database, open_live, material):
+    live = open_live(policy=FoldPolicy(20, 0.1))
+    material.fill(database, "fakes", NAMES)
+    answer = live.search(material.vector("x"), 10)
+    live.close()
+    assert read_manifest(live.directory).count == 30
+    assert (live._view.base.size, live._view.tail.size) == (30, 0)
+    assert live.search(material.vector("x"), 10) == answer
+    material.fill(database, "fakes", ["one more"])
+    live.refresh()
+    live.close()
+    assert (live._view.base.size, live._view.tail.size) == (30, 1)
+
+
+def test_tombstones_are_compacted_away(database, open_live, material):
+    live = open_live(policy=FoldPolicy(8, 0.1))
+    ids = material.fill(database, "fakes", NAMES)
+    live.refresh()
+    live.close()
+    with database.write() as conn:
+        for entry_id in ids[:10]:
+            remove_entry(conn, entry_id)
+    live.refresh()
+    live.close()
+    assert (live._view.base.size, live._view.dead, live.count) == (20, 0, 20)
+    assert live.verify().agrees
+
+
+def test_changes_made_while_a_snapshot_is_written_are_kept(database, open_live, material, monkeypatch):
+    live = open_live()
+    ids = material.fill(database, "fakes", NAMES)
+    live.refresh()
+    material.fill(database, "fakes", ["in the tail"])
+
+    def write_slowly(*arguments):
+        manifest = write_snapshot(*arguments)
+        material.fill(database, "fakes", ["late"])
+        with database.write() as conn:
+            remove_entry(conn, ids[0])
+        assert live.search(material.vector("late"), 1).neighbours[0].cosine_similarity == 1.0
+        return manifest
+
+    monkeypatch.setattr("index.live.write_snapshot", write_slowly)
+    manifest = live.snapshot()
+    assert (manifest.count, live.count, live._view.tail.size) == (31, 31, 1)
+    assert live.verify().agrees
+    assert open_live().verify() == live.verify()
+
+
+def test_a_snapshot_that_is_current_is_not_written_again(database, open_live, material, snapshot, monkeypatch):
+    monkeypatch.setattr("index.live.write_snapshot", None)
+    assert open_live().snapshot().generation == 30
+
+
+def test_a_current_snapshot_that_was_damaged_is_written_again(database, open_live, material, snapshot, caplog):
+    live = open_live()
+    flip(snapshot / "30.faiss")
+    live.snapshot()
+    assert "written anew" in caplog.text
+    caplog.clear()
+    assert open_live().count == 30
+    assert caplog.text == ""
+
+
+def test_a_newer_snapshot_replaces_the_files_of_the_older(database, open_live, material, snapshot):
+    material.fill(database, "fakes", ["more"])
+    open_live().snapshot()
+    assert sorted(path.name for path in snapshot.iterdir()) == ["31.faiss", "31.ids.npy", "lock", MANIFEST]
+
+
+def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(database, open_live, material, snapshot):
+    with directory_lock(snapshot, wait=True):
+        live = open_live(policy=FoldPolicy(5, 0.1))
+        material.fill(database, "fakes", [f"more-{i}" for i in range(10)])
+        started = time.monotonic()
+        live.refresh()
+        live.close()
+        assert time.monotonic() - started < FOLD_PAUSE_SECONDS / 2
+    assert read_manifest(snapshot).generation == 30
+
+
+def test_a_snapshot_that_was_set_aside_by_hand_is_not_opened(database, open_live, snapshot):
+    (snapshot / MANIFEST).rename(snapshot / "old.json")
+    assert open_live().count == 30
+    with pytest.raises(SnapshotCorrupt):
+        (snapshot / MANIFEST).mkdir()
+        read_manifest(snapshot)
+
+
+def test_many_threads_search_while_entries_come_and_go(database, open_live, material):
+    live = open_live(policy=FoldPolicy(15, 0.1))
+    first = material.fill(database, "fakes", NAMES[:10])
+    failures, stop = [], threading.Event()
+
+    def search():
+        try:
+            while not stop.is_set():
+                result = live.search(material.vector(NAMES[0]), 60)
+                assert result.neighbours[0].entry.id == first[0]
+                assert len(result.neighbours) == result.searched
+        except Exception as err:  # noqa: BLE001 - reported in the main thread
+            failures.append(err)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for turn in range(10):
+        ids = material.fill(database, "fakes", [f"{turn}-{i}" for i in range(4)])
+        with database.write() as conn:
+            remove_entry(conn, ids[0])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert live.refresh() == 60
+    assert live.verify().agrees

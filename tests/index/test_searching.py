@@ -1,0 +1,322 @@
+"""Searches against a brute-force model: random corpora, removals, snapshots, reopenings, filters, k and ties."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index import (
+    CorpusKind,
+    Database,
+    Filter,
+    InvalidFilter,
+    InvalidVector,
+    LiveIndex,
+    NewEntry,
+    Provenance,
+    UnknownCorpus,
+    UnknownEntry,
+    add_entries,
+    ensure_corpus,
+    remove_corpus,
+    remove_entry,
+)
+from index.flat import FlatIndex
+from index.folding import FoldPolicy
+from index.searching import cosine_similarities, rank
+from index.tail import Tail
+from index.view import Part
+
+KINDS = {"fakes": CorpusKind.KNOWN_FAKE, "more": CorpusKind.KNOWN_FAKE, "reals": CorpusKind.KNOWN_REAL}
+DAYS = [None, *(datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3))]
+# Few small integers: many vectors are equal, opposite or equally far from the probe.
+vectors = st.tuples(*[st.integers(-1, 1)] * 8).filter(any)
+images = st.integers(0, 30)
+additions = st.tuples(
+    st.just("add"),
+    st.sampled_from(sorted(KINDS)),
+    st.lists(
+        st.tuples(images, st.sampled_from([None, "sdxl", "FLUX 1"]), st.sampled_from(DAYS)), min_size=1, max_size=8
+    ),
+)
+removals = st.tuples(st.just("remove"), st.integers(0, 40))
+filters = st.builds(
+    Filter,
+    corpora=st.none() | st.frozensets(st.just("fakes"), max_size=1),
+    kind=st.none() | st.sampled_from(CorpusKind),
+    generators=st.none() | st.frozensets(st.sampled_from(["SDXL", "flux-1", "unseen"])),
+    labels=st.none() | st.just(frozenset(["even"])),
+    acquired_from=st.none() | st.sampled_from(DAYS[1:3]),
+    acquired_to=st.none() | st.just(DAYS[3]),
+)
+searches = st.tuples(st.just("search"), vectors, st.sampled_from([1, 2, 5, 100]), filters, st.none() | images)
+steps = st.lists(
+    st.one_of(
+        additions,
+        additions,
+        removals,
+        searches,
+        searches,
+        st.tuples(st.just("remove corpus"), st.sampled_from(["more", "reals"])),
+        st.tuples(st.just("snapshot")),
+        st.tuples(st.just("reopen")),
+    ),
+    min_size=4,
+    max_size=14,
+)
+
+
+@dataclass
+class Known:
+    """What the model remembers of a live entry."""
+
+    corpus: str
+    image: int
+    generator: str | None
+    acquired: datetime | None
+
+    def passes(self, chosen: Filter) -> bool:
+        generators = None if chosen.generators is None else {g.lower() for g in chosen.generators}
+        return (
+            (chosen.corpora is None or self.corpus in chosen.corpora)
+            and (chosen.kind is None or KINDS[self.corpus] is chosen.kind)
+            and (generators is None or self.generator in generators)
+            and (chosen.labels is None or self.image % 2 == 0)
+            and (chosen.acquired_from is None or (self.acquired is not None and self.acquired >= chosen.acquired_from))
+            and (chosen.acquired_to is None or (self.acquired is not None and self.acquired < chosen.acquired_to))
+        )
+
+
+class Model:
+    """The truth as Python dictionaries, beside a real database and a real index."""
+
+    def __init__(self, url, material, directory, image_vectors):
+        self.material, self.directory, self.vectors = material, directory, image_vectors
+        self.database = Database.open(url)
+        self.live = self._open()
+        self.entries: dict[int, Known] = {}
+        self.ever: set[int] = set()
+        with self.database.write() as conn:
+            ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+
+    def _open(self):
+        return LiveIndex.open(self.database, self.material.space, self.directory, policy=FoldPolicy(10**6))
+
+    def close(self):
+        self.live.close()
+        self.database.close()
+
+    def vector(self, image):
+        return self.material.unit(self.vectors[image % len(self.vectors)])
+
+    def add(self, corpus, batch):
+        new = [
+            NewEntry(
+                self.material.image(image),
+                self.vector(image),
+                0.0,
+                Provenance(generator=generator, label="even" if image % 2 == 0 else None, acquired_at=acquired),
+            )
+            for image, generator, acquired in batch
+        ]
+        with self.database.write() as conn:
+            ensure_corpus(conn, corpus, KINDS[corpus])
+            results = add_entries(conn, corpus, self.material.space, new)
+        for result, (image, generator, acquired) in zip(results, batch, strict=True):
+            if result.entry_id not in self.entries:
+                assert result.entry_id not in self.ever, "an id was used again"
+                normal = {None: None, "sdxl": "sdxl", "FLUX 1": "flux-1"}[generator]
+                self.entries[result.entry_id] = Known(corpus, image, normal, acquired)
+                self.ever.add(result.entry_id)
+
+    def remove(self, entry_id):
+        with self.database.write() as conn:
+            if entry_id in self.entries:
+                remove_entry(conn, entry_id)
+                del self.entries[entry_id]
+            else:
+                with pytest.raises(UnknownEntry):
+                    remove_entry(conn, entry_id)
+
+    def remove_corpus(self, corpus):
+        mine = [entry_id for entry_id, known in self.entries.items() if known.corpus == corpus]
+        with self.database.write() as conn:
+            try:
+                assert remove_corpus(conn, corpus) == len(mine)
+            except UnknownCorpus:
+                assert not mine
+        for entry_id in mine:
+            del self.entries[entry_id]
+
+    def search(self, probe, k, chosen, image):
+        probe = self.material.unit(probe)
+        sha256 = None if image is None else self.material.sha256(image)
+        result = self.live.search(probe, k, chosen, probe_sha256=sha256)
+        expected = []
+        selected = {i: known for i, known in self.entries.items() if known.passes(chosen)}
+        for entry_id, known in selected.items():
+            similarity = _cosine(probe, self.vector(known.image))
+            expected.append((known.image != image, -similarity, entry_id))
+        expected.sort()
+        assert [n.entry.id for n in result.neighbours] == [entry_id for _, _, entry_id in expected[:k]]
+        assert [n.cosine_similarity for n in result.neighbours] == [-s for _, s, _ in expected[:k]]
+        assert [n.identical for n in result.neighbours] == [not other for other, _, _ in expected[:k]]
+        assert result.searched == len(selected)
+        assert result.exact
+
+    def run(self, step):
+        match step:
+            case ("add", corpus, batch):
+                self.add(corpus, batch)
+            case ("remove", entry_id):
+                self.remove(entry_id)
+            case ("remove corpus", corpus):
+                self.remove_corpus(corpus)
+            case ("search", probe, k, chosen, image):
+                self.search(probe, k, chosen, image)
+            case ("snapshot",):
+                self.live.snapshot()
+            case ("reopen",):
+                self.live.close()
+                self.live = self._open()
+
+    def prove(self):
+        """Incremental, reopened and rebuilt hold the same, and it is what SQL holds."""
+        verification = self.live.verify()
+        assert verification.agrees
+        assert verification.count == len(self.entries)
+        with LiveIndex.open(self.database, self.material.space, self.directory / "elsewhere") as rebuilt:
+            assert rebuilt.verify() == verification
+            assert np.array_equal(rebuilt._view.member_ids(), sorted(self.entries))
+
+
+def _cosine(one, two):
+    a, b = [float(x) for x in one], [float(x) for x in two]
+    dot = math.fsum(map(float.__mul__, a, b))
+    norms = math.sqrt(math.fsum(x * x for x in a) * math.fsum(x * x for x in b))
+    return min(1.0, max(-1.0, round(dot / norms, 12)))
+
+
+def _run(url, material, directory, image_vectors, plan):
+    model = Model(url, material, directory, image_vectors)
+    try:
+        for step in plan:
+            model.run(step)
+        model.prove()
+    finally:
+        model.close()
+
+
+@settings(settings.get_profile("index"), max_examples=60)
+@given(image_vectors=st.lists(vectors, min_size=3, max_size=12), plan=steps)
+def test_search_equals_brute_force_on_sqlite(image_vectors, plan, new_sqlite_url, material, tmp_path_factory):
+    _run(new_sqlite_url(), material, tmp_path_factory.mktemp("index"), image_vectors, plan)
+
+
+@pytest.mark.postgres
+@settings(settings.get_profile("index"), max_examples=12)
+@given(image_vectors=st.lists(vectors, min_size=3, max_size=12), plan=steps)
+def test_search_equals_brute_force_on_postgresql(image_vectors, plan, new_postgresql_url, material, tmp_path_factory):
+    _run(new_postgresql_url(), material, tmp_path_factory.mktemp("index"), image_vectors, plan)
+
+
+@settings(settings.get_profile("index"), max_examples=150)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    base=st.integers(0, 120),
+    tail=st.integers(0, 60),
+    k=st.integers(1, 200),
+    distinct=st.integers(1, 40),
+    dead=st.floats(0, 1),
+)
+def test_ranking_two_parts_equals_sorting_all_similarities(seed, base, tail, k, distinct, dead):
+    random = np.random.default_rng(seed)
+    sources = random.standard_normal((distinct, 16))
+    sources = (sources / np.linalg.norm(sources, axis=1, keepdims=True)).astype(np.float32)
+    rows = sources[random.integers(0, distinct, base + tail)]  # duplicates, so that ties are the rule
+    ids = np.sort(random.choice(10_000, base + tail, replace=False)).astype(np.int64)
+    live = random.random(base + tail) >= dead
+    segments = FlatIndex.build(16, [(ids[:base], rows[:base])]), Tail.empty(16).appended(ids[base:], rows[base:])
+    parts = [Part(segments[0], live[:base]), Part(segments[1], None if live[base:].all() else live[base:])]
+    probe = sources[0]
+    ranked = rank(parts, probe, k, first=np.empty(0, np.int64))
+    similarities = cosine_similarities(rows, probe)
+    expected = sorted((-similarities[i], int(ids[i])) for i in np.flatnonzero(live))[:k]
+    assert [(i, s) for i, s in ranked] == [(i, -s) for s, i in expected]
+
+
+def test_many_equal_vectors_beyond_the_margin_are_ordered_by_id():
+    rows = np.tile(np.eye(16, dtype=np.float32)[0], (500, 1))
+    base = FlatIndex.build(16, [(np.arange(1, 501), rows)])
+    ranked = rank([Part(base, None)], rows[0], 10, first=np.empty(0, np.int64))
+    assert ranked == [(i, 1.0) for i in range(1, 11)]
+
+
+def test_equal_rows_have_equal_similarity_wherever_they_stand():
+    random = np.random.default_rng(7)
+    row, probe = random.standard_normal((2, 384)).astype(np.float32)
+    for n in (1, 2, 7, 64, 1000):
+        assert len(set(cosine_similarities(np.tile(row, (n, 1)), probe).tolist())) == 1
+
+
+@pytest.mark.parametrize("dimension", [8, 128, 384])
+def test_the_similarity_of_a_vector_with_itself_is_exactly_one(dimension, material):
+    rows = np.array([material.vector(i, dimension) for i in range(50)])
+    assert all(cosine_similarities(rows[i : i + 1], rows[i]) == 1.0 for i in range(50))
+    assert all(cosine_similarities(-rows[i : i + 1], rows[i]) == -1.0 for i in range(50))
+
+
+def test_a_probe_that_is_no_embedding_is_refused(live, material):
+    for probe in (np.ones(8), np.zeros(8), np.full(8, np.nan), np.ones(4) / 2, [material.vector("a")]):
+        with pytest.raises(InvalidVector):
+            live.search(probe, 1)
+
+
+def test_a_question_that_means_nothing_is_refused(live, material):
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001 - the point
+    for k, chosen in [
+        (0, Filter()),
+        (1, Filter(acquired_from=naive)),
+        (1, Filter(acquired_from=DAYS[2], acquired_to=DAYS[1])),
+        (1, Filter(labels=frozenset(["a\x00"]))),
+    ]:
+        with pytest.raises(InvalidFilter):
+            live.search(material.vector("a"), k, chosen)
+
+
+def test_a_filter_on_a_corpus_that_is_not_there_is_an_error_not_an_empty_answer(database, live, material):
+    material.fill(database, "fakes", "abc")
+    with pytest.raises(UnknownCorpus, match="fakse"):
+        live.search(material.vector("a"), 1, Filter(corpora=frozenset(["fakes", "fakse"])))
+
+
+def test_an_empty_set_selects_nothing(database, live, material):
+    material.fill(database, "fakes", "abc", generator="sdxl")
+    for chosen in (Filter(corpora=frozenset()), Filter(generators=frozenset()), Filter(labels=frozenset())):
+        result = live.search(material.vector("a"), 3, chosen)
+        assert (result.neighbours, result.searched) == ((), 0)
+
+
+def test_the_identical_image_is_first_even_when_another_vector_is_nearer(database, live, material):
+    material.fill(database, "fakes", "abc")
+    result = live.search(material.vector("a"), 2, probe_sha256=material.sha256("b"))
+    assert [(n.entry.sha256, n.identical) for n in result.neighbours] == [
+        (material.sha256("b"), True),
+        (material.sha256("a"), False),
+    ]
+    assert f"{result.neighbours[1].cosine_similarity:.3f}" == "1.000"
+
+
+def test_a_selective_filter_finds_its_few_entries_among_many(database, open_live, material):
+    material.fill(database, "crowd", range(400))
+    rare = material.fill(database, "rare", [f"rare-{i}" for i in range(5)])
+    live = open_live()
+    live.snapshot()
+    probe = material.vector(0)
+    result = live.search(probe, 10, Filter(corpora=frozenset(["rare"])))
+    assert {n.entry.id for n in result.neighbours} == set(rare)
+    assert live.search(probe, 10, Filter(corpora=frozenset(["crowd"]))).searched == 400

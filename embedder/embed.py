@@ -151,7 +151,7 @@ class Embedder:
         prepared = prepare_ahead(
             items,
             self._prepare,
-            lambda one: one.byte_size if isinstance(one, _Prepared) else 0,
+            _waiting_bytes,
             workers=min(MAX_WORKERS, os.cpu_count() or 1),
             ahead=2 * self.batch_size,
             max_weight=MAX_WAITING_BYTES,
@@ -273,14 +273,23 @@ def _batched(prepared: Iterable[_Prepared[K] | Failed[K]], batch_size: int) -> I
     """Lists of at most `batch_size` items; a list of very large images is closed early."""
     batch: list[_Prepared[K] | Failed[K]] = []
     weight = 0
-    for one in prepared:
-        batch.append(one)
-        weight += one.byte_size if isinstance(one, _Prepared) else 0
-        if len(batch) == batch_size or weight >= MAX_WAITING_BYTES:
+    try:
+        for one in prepared:
+            batch.append(one)
+            weight += _waiting_bytes(one)
+            if len(batch) == batch_size or weight >= MAX_WAITING_BYTES:
+                yield batch
+                batch, weight = [], 0
+    except Exception:  # of the source: what came before it has its turn first
+        if batch:
             yield batch
-            batch, weight = [], 0
+        raise
     if batch:
         yield batch
+
+
+def _waiting_bytes(one: object) -> int:
+    return one.byte_size if isinstance(one, _Prepared) else 0
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -47,10 +47,11 @@ from index.errors import (
     UnknownLookup,
 )
 from index.filters import Filter
+from index.folding import FoldPolicy
 from index.fsck import Finding, FindingKind, FsckReport, fsck
 from index.images import ImageFacts, KnownImage, StoredEmbedding, known_images, stored_embedding
 from index.jsontext import JSON, canonical_json
-from index.live import LiveIndex
+from index.live import LiveIndex, Verification
 from index.lookups import Lookup, get_lookup, new_lookup_id, save_lookup
 from index.provenance import Provenance, normalise_generator
 from index.searching import Neighbour, SearchResult
@@ -95,6 +96,7 @@ __all__ = [
     "Filter",
     "Finding",
     "FindingKind",
+    "FoldPolicy",
     "ForeignSpace",
     "FsckReport",
     "ImageFacts",
@@ -132,6 +134,7 @@ __all__ = [
     "UnknownEntry",
     "UnknownImage",
     "UnknownLookup",
+    "Verification",
     "add_entries",
     "canonical_json",
     "corpus_sha256s",

@@ -15,7 +15,7 @@ from index.digest import digest_hex
 from index.errors import SnapshotCorrupt
 from index.findings import Finding, FindingKind
 from index.fsck_log import check_log
-from index.fsck_rows import check_rows, count_rows, live_images
+from index.fsck_rows import check_database, check_rows, count_rows, live_images
 from index.snapshots import MANIFEST, Manifest, check_files, directory_lock, leftovers, read_manifest
 from index.spaces import Space, find_space_id, list_spaces
 from index.thumbnails import BlobStore
@@ -60,6 +60,9 @@ def fsck(
     # Manifests are read before the transaction begins: an honest one cannot be newer than what is read after it.
     manifests = {folder: _read(folder) for folder in _folders(directory, space)}
     with database.read() as conn:
+        damage = tuple(check_database(conn))
+        if damage:  # no row can be trusted, and reading one may fail
+            return FsckReport(damage, {})
         findings = [*check_rows(conn), *check_log(conn)]
         spaces = {known.fingerprint: known for known in list_spaces(conn)}
         for folder, (manifest, problem) in manifests.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy.exc import DatabaseError
 
 from index.findings import Finding, FindingKind
 from index.schema import changes, corpora, embedding_spaces, embeddings, entries, images, lookups
@@ -18,7 +19,6 @@ CHUNK = 4096
 
 def check_rows(conn: Connection) -> Iterator[Finding]:
     """Yield what is wrong with the rows, apart from the change log."""
-    yield from _check_database(conn)
     for kind, message, query in _DANGLING:
         for item in conn.execute(query).scalars():
             yield Finding(kind, f"{message.split()[0]} {item}", message)
@@ -37,13 +37,16 @@ def live_images(conn: Connection) -> frozenset[str]:
     return frozenset(conn.execute(query.where(entries.c.removed_at.is_(None))).scalars())
 
 
-def _check_database(conn: Connection) -> Iterator[Finding]:
-    """Ask SQLite to check its pages; PostgreSQL's own check (pg_amcheck) needs its administrator."""
+def check_database(conn: Connection) -> Iterator[Finding]:
+    """Yield what SQLite finds wrong with its own pages; PostgreSQL's check (pg_amcheck) needs its administrator."""
     if conn.dialect.name != "sqlite":
         return
-    for (line,) in conn.execute(text("PRAGMA integrity_check(100)")):
-        if line != "ok":
-            yield Finding(FindingKind.DATABASE_DAMAGED, "database", line)
+    try:
+        for (line,) in conn.execute(text("PRAGMA integrity_check(100)")):
+            if line != "ok":
+                yield Finding(FindingKind.DATABASE_DAMAGED, "database", line)
+    except DatabaseError as err:  # SQLite gives up where too little of a page can be read
+        yield Finding(FindingKind.DATABASE_DAMAGED, "database", str(err.orig))
 
 
 def _lacks(query: Select[Any]) -> Select[Any]:

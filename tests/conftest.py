@@ -26,6 +26,7 @@ from index.schema import metadata
 
 DIALECTS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 START_SECONDS = 30.0
+RESTART_IDS = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
 _numbers = itertools.count(1)
 
 
@@ -89,9 +90,10 @@ def new_postgresql_url(postgres_database: URL) -> Callable[[], str]:
     def make() -> str:
         engine = create_engine(postgres_database, poolclass=NullPool)
         with engine.begin() as conn:
-            tables = ", ".join(sorted(metadata.tables.keys() - {"change_counter"}))
-            conn.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
-            conn.execute(text("DELETE FROM change_counter"))
+            # Deleting a few rows is several times faster than TRUNCATE, which makes new files.
+            for table in reversed(metadata.sorted_tables):
+                conn.execute(table.delete())
+            conn.execute(text(RESTART_IDS))
             conn.execute(text("INSERT INTO change_counter (id, last) VALUES (1, 0)"))
         return postgres_database.set(drivername="postgresql").render_as_string(hide_password=False)
 

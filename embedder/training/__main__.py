@@ -6,10 +6,12 @@ Three stages, each going on from what an interrupted run left in `--work`: autoe
 import argparse
 import shutil
 import tempfile
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedder import Embedder
 from embedder.photographs import bundled_photographs
@@ -17,7 +19,7 @@ from embedder.resynthesis import DECODERS, WEIGHTS_FILE, Resynthesiser
 from embedder.training.autoencoders import train_all
 from embedder.training.card import write_card
 from embedder.training.export import export
-from embedder.training.fakes import Scene, make_scenes
+from embedder.training.fakes import make_scenes
 from embedder.training.figures import area_under_curve
 from embedder.training.files import write_whole
 from embedder.training.measure import measure, write_measured
@@ -29,12 +31,18 @@ from embedder.training.photographs import (
     training_sources,
 )
 from embedder.training.probes import Probe, make_probes
-from embedder.training.vit import TrainedViT, new_vit, predict, train_vit
+from embedder.training.variation import varied
+from embedder.training.vit import Learning, TrainedViT, new_vit, predict, train_vit
 
 STAGES = ("autoencoders", "vit", "measure")
-MAX_TILES = 4  # of one held-out photograph
+MAX_TILES = {"held_out": 2, "bundled": 8}  # of one photograph
 # A larger share than the autoencoders' half keeps most small collections above the crop's size.
 VIT_SHRINK = 0.6
+# Name, share of the minutes, and what differs: the second round begins where the first ended.
+ROUNDS = (
+    ("first", 0.75, Learning()),
+    ("second", 0.25, Learning(fresh=False, seed=1, peak_learning_rate=5e-4, generator_weight=2.0)),
+)
 
 
 def main() -> None:
@@ -57,7 +65,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lineup-training")
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage; may be repeated")
     parser.add_argument("--minutes-each", type=float, default=1.6, help="training of one autoencoder, on average")
-    parser.add_argument("--minutes", type=float, default=27.0, help="training of the ViT")
+    parser.add_argument("--minutes", type=float, default=37.0, help="training of the ViT")
     return parser.parse_args()
 
 
@@ -69,32 +77,39 @@ def run_autoencoders(corpus: Path, out: Path, work: Path, minutes_each: float) -
 
 
 def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
+    """Two rounds: on the photographs as they are, then on varied ones, with more weight on telling decoders apart."""
     decoders = load_decoders(out)
     held_out = held_out_probes(corpus, decoders, max_tiles=1)
-    sources = (
-        source
-        for photograph in read_photographs(corpus, TRAINED_COLLECTIONS)
-        for source in training_sources(photograph.image, shrink=VIT_SHRINK)
-    )
-    scenes: list[Scene] = make_scenes(sources, list(decoders.values()))
-    print(f"  {len(scenes)} scenes, {len(held_out)} held-out probes", flush=True)
-    model = new_vit(len(DECODERS))
+    real = np.array([probe.is_real for probe in held_out])
 
     def report(current: TrainedViT) -> str:
         logits = predict(current, [probe.pixels for probe in held_out])
-        real = np.array([probe.is_real for probe in held_out])
         return f"held-out AUC {area_under_curve(logits[real], logits[~real]):.4f}"
 
-    progress = train_vit(model, scenes, work / "vit.safetensors", minutes=minutes, report=report)
-    print(f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}", flush=True)
+    model = new_vit(len(DECODERS))
+    for name, share, learning in ROUNDS:
+        scenes = make_scenes(
+            vit_sources(corpus, varying=not learning.fresh), list(decoders.values()), seed=learning.seed
+        )
+        print(f"  {name} round: {len(scenes)} scenes", flush=True)
+        checkpoint = work / f"vit-{name}.safetensors"
+        progress = train_vit(model, scenes, checkpoint, learning, minutes=minutes * share, report=report)
+        print(f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}", flush=True)
     export(model, out / "builtin")
+
+
+def vit_sources(corpus: Path, *, varying: bool) -> Iterator[NDArray[np.uint8]]:
+    random = np.random.default_rng(1)
+    for photograph in read_photographs(corpus, TRAINED_COLLECTIONS):
+        for source in training_sources(photograph.image, shrink=VIT_SHRINK):
+            yield varied(source, random) if varying else source
 
 
 def run_measure(corpus: Path, out: Path) -> None:
     embedder = Embedder.load(out / "builtin", device="cpu")
     decoders = load_decoders(out)
-    bundled = make_probes(((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=2 * MAX_TILES)
-    probes = {"held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES), "bundled": list(bundled)}
+    bundled = make_probes(((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=MAX_TILES["bundled"])
+    probes = {"held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES["held_out"]), "bundled": list(bundled)}
     measured = {name: measure(embedder, each) for name, each in probes.items()}
     values = write_measured(out / "builtin", probes, measured, date.today())
     trained, held_out = (count_by_collection(corpus, each) for each in (TRAINED_COLLECTIONS, HELD_OUT_COLLECTIONS))

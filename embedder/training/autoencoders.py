@@ -123,8 +123,17 @@ def psnr_loss(made: Tensor, source: Tensor) -> Tensor:
 # Interpolating decoders step and learn slower: more time brings all four to a similar PSNR.
 CYCLES = {
     Upsampling.TRANSPOSED: (Cycle("first", 0.6, absolute_loss), Cycle("second", 0.6, psnr_loss)),
-    Upsampling.NEAREST: (Cycle("first", 1.3, absolute_loss), Cycle("second", 0.8, psnr_loss)),
-    Upsampling.BILINEAR: (Cycle("first", 1.6, absolute_loss), Cycle("second", 1.7, psnr_loss)),
+    Upsampling.NEAREST: (
+        Cycle("first", 1.3, absolute_loss),
+        Cycle("second", 0.8, psnr_loss),
+        Cycle("third", 1.0, psnr_loss),
+    ),
+    Upsampling.BILINEAR: (
+        Cycle("first", 1.6, absolute_loss),
+        Cycle("second", 1.7, psnr_loss),
+        Cycle("third", 1.0, psnr_loss),
+        Cycle("fourth", 1.6, psnr_loss),
+    ),
     Upsampling.PIXELSHUFFLE: (Cycle("first", 0.5, absolute_loss), Cycle("second", 0.6, psnr_loss)),
 }
 

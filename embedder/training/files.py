@@ -13,6 +13,7 @@ def write_whole(target: Path, write: Callable[[Path], object]) -> None:
     write(temporary)
     with temporary.open("rb") as written:
         os.fsync(written.fileno())
+    temporary.chmod(0o644)  # safetensors writes files that only their owner can read
     temporary.replace(target)
 
 

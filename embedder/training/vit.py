@@ -42,6 +42,7 @@ class TrainedViT(nn.Module):
     def __init__(self, vit: ViTForImageClassification, decoder_count: int) -> None:
         super().__init__()
         self.vit = vit
+        self.decoder_count = decoder_count
         self.generator_head = nn.Parameter(torch.randn(1 + decoder_count, vit.config.hidden_size))
 
     def forward(self, pixels: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -120,21 +121,21 @@ def patch_covariances(batches: Sequence[CropBatch], patch: int, decoder_count: i
     return moments / counts[:, None, None].clamp(min=1.0)
 
 
-def start_from_patch_filters(model: TrainedViT, scenes: Sequence[Scene], decoder_count: int, seed: int) -> None:
+def start_from_patch_filters(model: TrainedViT, scenes: Sequence[Scene], batch_count: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    batches = [paired_batch(scenes, random, PAIRS_PER_BATCH) for _ in range(STATISTICS_BATCHES)]
+    batches = [paired_batch(scenes, random, PAIRS_PER_BATCH) for _ in range(batch_count)]
     projection = model.vit.vit.embeddings.patch_embeddings.projection
-    filters = patch_filters(batches, projection.kernel_size[0], projection.out_channels, decoder_count)
+    filters = patch_filters(batches, projection.kernel_size[0], projection.out_channels, model.decoder_count)
     with torch.no_grad():
         projection.weight.copy_(filters.reshape(projection.weight.shape))
         projection.bias.zero_()  # type: ignore[union-attr]  # this convolution has a bias
 
 
-def batch_loss(model: TrainedViT, batch: CropBatch, kept: Tensor | None) -> Tensor:
+def batch_loss(model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float) -> Tensor:
     generators = torch.from_numpy(batch.generators)
     cls, logits = model(to_pixels(batch.pixels), kept)
     synthetic = functional.binary_cross_entropy_with_logits(logits, (generators > 0).float())
-    return synthetic + functional.cross_entropy(model.generator_logits(cls), generators)
+    return synthetic + generator_weight * functional.cross_entropy(model.generator_logits(cls), generators)
 
 
 @torch.inference_mode()
@@ -161,33 +162,46 @@ class Progress:
         self.step += 1
 
 
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How one round is learned. A `fresh` model's patch embedding is set from the scenes first."""
+
+    fresh: bool = True
+    seed: int = 0
+    pairs: int = PAIRS_PER_BATCH
+    peak_learning_rate: float = PEAK_LEARNING_RATE
+    generator_weight: float = 1.0
+    statistics_batches: int = STATISTICS_BATCHES
+    max_steps: int = 2**31
+
+
 def train_vit(
     model: TrainedViT,
     scenes: Sequence[Scene],
     checkpoint: Path,
+    learning: Learning,
     *,
     minutes: float,
-    seed: int = 0,
-    pairs: int = PAIRS_PER_BATCH,
-    max_steps: int = 1_000_000,
     report: Callable[[TrainedViT], str] = lambda _: "",
 ) -> Progress:
     """Trains in place for a time budget, going on from `checkpoint` when there is one; the learning rate follows it."""
     model.vit.vit.embeddings.patch_embeddings.requires_grad_(False)
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimiser = torch.optim.AdamW(parameter_groups(trained), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.99))
+    optimiser = torch.optim.AdamW(parameter_groups(trained), lr=learning.peak_learning_rate, betas=(0.9, 0.99))
     if checkpoint.exists():
         progress = read_checkpoint(checkpoint, model, trained, optimiser)
     else:
-        start_from_patch_filters(model, scenes, model.generator_head.shape[0] - 1, seed)
+        if learning.fresh:
+            start_from_patch_filters(model, scenes, learning.statistics_batches, learning.seed)
         progress = Progress()
-    random = np.random.default_rng((seed, progress.step))
+    random = np.random.default_rng((learning.seed, progress.step))
     saved = now = time.monotonic()
-    while (spent := max(progress.seconds / (60 * minutes), progress.step / max_steps)) < 1.0:
+    while (spent := max(progress.seconds / (60 * minutes), progress.step / learning.max_steps)) < 1.0:
         for group in optimiser.param_groups:
-            group["lr"] = PEAK_LEARNING_RATE * warm_up_then_cosine(spent, WARM_UP_FRACTION)
+            group["lr"] = learning.peak_learning_rate * warm_up_then_cosine(spent, WARM_UP_FRACTION)
         kept = None if spent >= ALL_TOKENS_FROM else some_tokens(model, random)
-        loss = batch_loss(model, paired_batch(scenes, random, pairs), kept)
+        batch = paired_batch(scenes, random, learning.pairs)
+        loss = batch_loss(model, batch, kept, learning.generator_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)

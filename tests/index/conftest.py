@@ -5,12 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from index import CorpusKind, Database, ImageFacts, LiveIndex, NewEntry, Provenance, Space, add_entries, ensure_corpus
+from index import (
+    CorpusKind,
+    Database,
+    ImageFacts,
+    LiveIndex,
+    NewEntry,
+    Provenance,
+    Space,
+    add_entries,
+    ensure_corpus,
+)
 
 DIMENSION = 8
 
@@ -23,7 +34,7 @@ def sha256_of(name: object) -> str:
     return hashlib.sha256(str(name).encode()).hexdigest()
 
 
-def unit(values) -> np.ndarray:
+def unit(values: Any) -> np.ndarray:
     wide = np.asarray(values, np.float64)
     return (wide / np.linalg.norm(wide)).astype(np.float32)
 
@@ -40,7 +51,7 @@ class Material:
         return sha256_of(name)
 
     @staticmethod
-    def unit(values) -> np.ndarray:
+    def unit(values: Any) -> np.ndarray:
         return unit(values)
 
     @staticmethod
@@ -51,11 +62,13 @@ class Material:
     def image(name: object) -> ImageFacts:
         return ImageFacts(sha256_of(name), 1000, 64, 48, "png")
 
-    def entry(self, name: object, vector: np.ndarray | None = None, **provenance) -> NewEntry:
+    def entry(self, name: object, vector: np.ndarray | None = None, **provenance: Any) -> NewEntry:
         chosen = self.vector(name) if vector is None else vector
         return NewEntry(self.image(name), chosen, 0.5, Provenance(**provenance))
 
-    def fill(self, database: Database, corpus: str, names, kind=CorpusKind.KNOWN_FAKE, **provenance) -> tuple[int, ...]:
+    def fill(
+        self, database: Database, corpus: str, names: Any, kind: CorpusKind = CorpusKind.KNOWN_FAKE, **provenance: Any
+    ) -> tuple[int, ...]:
         """Commit entries of these names to a corpus, which is made if needed; return their ids."""
         with database.write() as conn:
             ensure_corpus(conn, corpus, kind)
@@ -73,7 +86,7 @@ def open_live(database: Database, material: Material, tmp_path: Path) -> Callabl
     """Opens the index of the test's database; every one is closed at the end."""
     opened: list[LiveIndex] = []
 
-    def open_one(**options) -> LiveIndex:
+    def open_one(**options: Any) -> LiveIndex:
         opened.append(LiveIndex.open(database, material.space, tmp_path / "index", **options))
         return opened[-1]
 

@@ -1,16 +1,31 @@
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text
 
-from index import CorpusKind, Database, create_corpus, remove_corpus, remove_entry
+from index import (
+    CorpusError,
+    CorpusKind,
+    Database,
+    LiveIndex,
+    NewEntry,
+    UnknownCorpus,
+    add_entries,
+    create_corpus,
+    fsck,
+    remove_corpus,
+    remove_entry,
+)
 from index.changes import digest_at, last_before_gap, last_number, members_at, read_changes
 from index.digest import EMPTY, member_digest
 from index.membership import live_digest
 from index.schema import changes
 
 
-def test_an_empty_log_has_no_last_change_and_the_empty_digest(database):
+def test_an_empty_log_has_no_last_change_and_the_empty_digest(database: Database) -> None:
     with database.read() as conn:
         assert (last_number(conn), last_before_gap(conn)) == (0, 0)
         assert read_changes(conn, None, 0, 10) == ()
@@ -18,11 +33,16 @@ def test_an_empty_log_has_no_last_change_and_the_empty_digest(database):
         assert list(members_at(conn, None, 0, 10)) == []
 
 
-def test_numbers_have_no_gap_even_after_a_rollback(database, material):
+def test_numbers_have_no_gap_even_after_a_rollback(database: Database, material: Any) -> None:
     material.fill(database, "fakes", "ab")
-    with pytest.raises(RuntimeError, match="stop"), database.write() as conn:
-        remove_corpus(conn, "fakes")
-        raise RuntimeError("stop")
+
+    def remove_and_fail() -> None:
+        with database.write() as conn:
+            remove_corpus(conn, "fakes")
+            remove_corpus(conn, "nowhere")
+
+    with pytest.raises(UnknownCorpus):
+        remove_and_fail()
     material.fill(database, "fakes", "c")
     with database.write() as conn:
         remove_corpus(conn, "fakes")
@@ -31,7 +51,7 @@ def test_numbers_have_no_gap_even_after_a_rollback(database, material):
         assert last_number(conn) == last_before_gap(conn) == 6
 
 
-def test_every_change_states_the_digest_of_the_members_after_it(database, material):
+def test_every_change_states_the_digest_of_the_members_after_it(database: Database, material: Any) -> None:
     ids = material.fill(database, "fakes", "abc")
     with database.write() as conn:
         remove_entry(conn, ids[1])
@@ -50,7 +70,7 @@ def test_every_change_states_the_digest_of_the_members_after_it(database, materi
         assert digest_at(conn, 1, 4) == live_digest(conn, 1)
 
 
-def test_reading_stops_before_a_missing_number(database, material):
+def test_reading_stops_before_a_missing_number(database: Database, material: Any) -> None:
     material.fill(database, "fakes", "abcd")
     _take_out(database, 3)
     with database.read() as conn:
@@ -63,7 +83,9 @@ def test_reading_stops_before_a_missing_number(database, material):
         assert last_before_gap(conn) == 0
 
 
-def test_a_live_index_waits_at_a_gap_and_goes_on_when_it_is_filled(database, live, material):
+def test_a_live_index_waits_at_a_gap_and_goes_on_when_it_is_filled(
+    database: Database, live: LiveIndex, material: Any
+) -> None:
     ids = material.fill(database, "fakes", "abcd")
     missing = _take_out(database, 3)
     result = live.search(material.vector("c"), 10)
@@ -76,7 +98,7 @@ def test_a_live_index_waits_at_a_gap_and_goes_on_when_it_is_filled(database, liv
     assert live.verify().agrees
 
 
-def test_an_entry_removed_beyond_a_gap_is_gone_nevertheless(database, live, material):
+def test_an_entry_removed_beyond_a_gap_is_gone_nevertheless(database: Database, live: LiveIndex, material: Any) -> None:
     ids = material.fill(database, "fakes", "ab")
     assert live.refresh() == 2
     material.fill(database, "fakes", "c")
@@ -88,7 +110,9 @@ def test_an_entry_removed_beyond_a_gap_is_gone_nevertheless(database, live, mate
     assert (result.generation, result.searched) == (2, 1)
 
 
-def test_an_index_opened_at_a_gap_holds_what_comes_before_it(database, open_live, material):
+def test_an_index_opened_at_a_gap_holds_what_comes_before_it(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
     ids = material.fill(database, "fakes", "abcd")
     missing = _take_out(database, 2)
     live = open_live()
@@ -99,10 +123,10 @@ def test_an_index_opened_at_a_gap_holds_what_comes_before_it(database, open_live
 
 
 @pytest.mark.postgres
-def test_a_smaller_number_that_commits_after_a_larger_one_is_not_skipped(new_postgresql_url, material, tmp_path):
+def test_a_smaller_number_that_commits_after_a_larger_one_is_not_skipped(
+    new_postgresql_url: Callable[[], str], material: Any, tmp_path: Path
+) -> None:
     """As a writer that does not take the lock of the counter would do it: two transactions, the first commits last."""
-    from index import LiveIndex  # noqa: PLC0415
-
     url = new_postgresql_url()
     with Database.open(url) as database, LiveIndex.open(database, material.space, tmp_path) as live:
         ids = material.fill(database, "fakes", "abc")
@@ -118,22 +142,76 @@ def test_a_smaller_number_that_commits_after_a_larger_one_is_not_skipped(new_pos
         assert live.verify().agrees
 
 
+def test_an_entry_and_an_embedding_of_its_image_written_at_once_are_logged_as_a_pair(
+    database: Database, material: Any, tmp_path: Path
+) -> None:
+    """Neither transaction sees what the other wrote, until one waits for the other at the counter."""
+    material.fill(database, "fakes", "a")
+    small = NewEntry(material.image("a"), material.vector("a", 4), 0.0)
+    with database.write() as conn:
+        add_entries(conn, "fakes", material.other_space, [small])
+        other = _started(lambda: material.fill(database, "more", "a"))
+    other.join()
+    assert fsck(database, None, tmp_path).findings == ()
+    with LiveIndex.open(database, material.other_space, tmp_path) as live:
+        assert {n.entry.corpus for n in live.search(small.vector, 5).neighbours} == {"fakes", "more"}
+
+
+def test_no_entry_comes_into_a_corpus_that_is_being_removed(database: Database, material: Any, tmp_path: Path) -> None:
+    material.fill(database, "fakes", "a")
+    refused: list[CorpusError] = []
+
+    def add() -> None:
+        try:
+            with database.write() as conn:
+                add_entries(conn, "fakes", material.space, [material.entry("b")])
+        except UnknownCorpus as err:
+            refused.append(err)
+
+    with database.write() as conn:
+        remove_corpus(conn, "fakes")
+        other = _started(add)
+    other.join()
+    assert len(refused) == 1
+    assert fsck(database, None, tmp_path).findings == ()
+
+
+def test_a_corpus_is_removed_with_the_entries_that_were_coming_into_it(
+    database: Database, material: Any, tmp_path: Path
+) -> None:
+    material.fill(database, "fakes", "a")
+    removed: list[int] = []
+
+    def remove() -> None:
+        with database.write() as conn:
+            removed.append(remove_corpus(conn, "fakes"))
+
+    with database.write() as conn:
+        add_entries(conn, "fakes", material.space, [material.entry("b")])
+        other = _started(remove)
+    other.join()
+    assert removed == [2]
+    assert fsck(database, None, tmp_path).findings == ()
+
+
 @pytest.mark.postgres
-def test_two_writers_and_a_reader_on_postgresql_lose_and_double_nothing(new_postgresql_url, material, tmp_path):
+def test_two_writers_and_a_reader_on_postgresql_lose_and_double_nothing(
+    new_postgresql_url: Callable[[], str], material: Any, tmp_path: Path
+) -> None:
     _race(new_postgresql_url(), material, tmp_path)
 
 
-def test_two_writers_and_a_reader_on_sqlite_lose_and_double_nothing(new_sqlite_url, material, tmp_path):
+def test_two_writers_and_a_reader_on_sqlite_lose_and_double_nothing(
+    new_sqlite_url: Callable[[], str], material: Any, tmp_path: Path
+) -> None:
     _race(new_sqlite_url(), material, tmp_path)
 
 
-def _race(url, material, directory):
+def _race(url: str, material: Any, directory: Path) -> None:
     """Two writers add overlapping images to overlapping corpora, one of them removes; a reader watches all the time."""
-    from index import LiveIndex  # noqa: PLC0415
-
     failures = []
 
-    def write(turn):
+    def write(turn: Any) -> None:
         try:
             with Database.open(url) as own:
                 for batch in range(8):
@@ -144,7 +222,7 @@ def _race(url, material, directory):
                     if turn and batch % 3 == 0:
                         with own.write() as conn:
                             remove_entry(conn, ids[0])
-        except Exception as err:  # noqa: BLE001 - reported in the main thread
+        except Exception as err:
             failures.append(err)
 
     with Database.open(url) as database, LiveIndex.open(database, material.space, directory) as live:
@@ -170,7 +248,15 @@ def _race(url, material, directory):
             assert last_before_gap(conn) == last_number(conn) == live.generation
 
 
-def _take_out(database, number):
+def _started(work: Callable[[], Any]) -> threading.Thread:
+    """Start a second writer and give it time to come as far as it can while this transaction is open."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(0.3)
+    return thread
+
+
+def _take_out(database: Database, number: int) -> Any:
     """Delete a change and return its row: what a reader sees while a slower transaction has not committed."""
     with database.write() as conn:
         row = conn.execute(select(changes).where(changes.c.number == number)).one()._asdict()
@@ -178,6 +264,6 @@ def _take_out(database, number):
     return row
 
 
-def _put_back(database, row):
+def _put_back(database: Database, row: Any) -> None:
     with database.write() as conn:
         conn.execute(insert(changes), row)

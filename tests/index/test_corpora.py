@@ -1,10 +1,14 @@
+from typing import Any
+
 import pytest
 
 from index import (
     CorpusExists,
     CorpusKind,
     CorpusKindConflict,
+    Database,
     InvalidCorpusName,
+    LiveIndex,
     UnknownCorpus,
     UnknownEntry,
     create_corpus,
@@ -18,26 +22,26 @@ from index import (
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
 
-def test_a_name_that_breaks_the_pattern_is_refused(database):
+def test_a_name_that_breaks_the_pattern_is_refused(database: Database) -> None:
     for name in ("", "-a", ".a", "Upper", "with space", "ä", "a" * 65, "a/b", "a\n"):
         with pytest.raises(InvalidCorpusName), database.write() as conn:
             create_corpus(conn, name, FAKE)
 
 
-def test_a_corpus_that_is_not_there_is_unknown(database):
+def test_a_corpus_that_is_not_there_is_unknown(database: Database) -> None:
     for action in (get_corpus, remove_corpus):
         with pytest.raises(UnknownCorpus, match="'nowhere'"), database.write() as conn:
             action(conn, "nowhere")
 
 
-def test_a_name_is_taken_once(database):
+def test_a_name_is_taken_once(database: Database) -> None:
     with database.write() as conn:
         create_corpus(conn, "fakes", FAKE)
         with pytest.raises(CorpusExists):
             create_corpus(conn, "fakes", FAKE)
 
 
-def test_ensuring_a_corpus_of_the_other_kind_is_a_conflict(database):
+def test_ensuring_a_corpus_of_the_other_kind_is_a_conflict(database: Database) -> None:
     with database.write() as conn:
         ensure_corpus(conn, "fakes", FAKE)
         with pytest.raises(CorpusKindConflict) as caught:
@@ -45,21 +49,25 @@ def test_ensuring_a_corpus_of_the_other_kind_is_a_conflict(database):
     assert (caught.value.kind, caught.value.wanted) == (FAKE, REAL)
 
 
-def test_ensuring_a_corpus_twice_gives_the_same(database):
+def test_ensuring_a_corpus_twice_gives_the_same(database: Database) -> None:
     with database.write() as conn:
         assert ensure_corpus(conn, "fakes", FAKE, " of 2026 ") == ensure_corpus(conn, "fakes", FAKE, "other words")
         assert get_corpus(conn, "fakes").description == "of 2026"
 
 
-def test_corpora_are_listed_by_name_with_their_live_entries(database, material):
+def test_corpora_are_listed_by_name_with_their_live_entries(database: Database, material: Any) -> None:
     material.fill(database, "b", "xyz")
     material.fill(database, "a", "x", REAL)
     with database.write() as conn:
         create_corpus(conn, "c", FAKE)
-        assert [(c.name, c.kind, c.entries) for c in list_corpora(conn)] == [("a", REAL, 1), ("b", FAKE, 3), ("c", FAKE, 0)]
+        assert [(c.name, c.kind, c.entries) for c in list_corpora(conn)] == [
+            ("a", REAL, 1),
+            ("b", FAKE, 3),
+            ("c", FAKE, 0),
+        ]
 
 
-def test_removing_a_corpus_removes_its_entries_and_no_other(database, material):
+def test_removing_a_corpus_removes_its_entries_and_no_other(database: Database, material: Any) -> None:
     gone = material.fill(database, "gone", "xyz")
     stays = material.fill(database, "stays", "xy")
     with database.write() as conn:
@@ -72,7 +80,9 @@ def test_removing_a_corpus_removes_its_entries_and_no_other(database, material):
                 get_entry(conn, entry_id)
 
 
-def test_the_name_of_a_removed_corpus_is_free_and_its_entries_do_not_come_back(database, material):
+def test_the_name_of_a_removed_corpus_is_free_and_its_entries_do_not_come_back(
+    database: Database, material: Any
+) -> None:
     before = material.fill(database, "fakes", "xyz")
     with database.write() as conn:
         remove_corpus(conn, "fakes")
@@ -81,7 +91,9 @@ def test_the_name_of_a_removed_corpus_is_free_and_its_entries_do_not_come_back(d
     assert not set(before) & set(after)
 
 
-def test_removing_a_corpus_of_more_entries_than_fit_one_statement(database, material, live):
+def test_removing_a_corpus_of_more_entries_than_fit_one_statement(
+    database: Database, material: Any, live: LiveIndex
+) -> None:
     material.fill(database, "large", range(1_100))
     assert live.search(material.vector(0), 1).searched == 1_100
     with database.write() as conn:

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,12 +8,14 @@ from sqlalchemy import text
 from index import (
     AddStatus,
     CorpusKind,
+    Database,
     ForeignSpace,
     ImageFacts,
     InvalidFilter,
     InvalidImageFacts,
     InvalidProvenance,
     InvalidVector,
+    LiveIndex,
     NewEntry,
     Provenance,
     Space,
@@ -33,18 +36,18 @@ FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
 
 @pytest.fixture
-def corpora(database):
+def corpora(database: Database) -> None:
     with database.write() as conn:
         create_corpus(conn, "fakes", FAKE)
         create_corpus(conn, "reals", REAL)
 
 
-def add(database, corpus, space, *new):
+def add(database: Database, corpus: str, space: Any, *new: Any) -> Any:
     with database.write() as conn:
         return add_entries(conn, corpus, space, new)
 
 
-def test_adding_to_a_corpus_that_is_not_there_is_refused(database, material):
+def test_adding_to_a_corpus_that_is_not_there_is_refused(database: Database, material: Any) -> None:
     with pytest.raises(UnknownCorpus):
         add(database, "nowhere", material.space, material.entry("a"))
 
@@ -61,7 +64,9 @@ def test_adding_to_a_corpus_that_is_not_there_is_refused(database, material):
         (["a"] * 8, "numbers"),
     ],
 )
-def test_a_vector_that_is_no_embedding_is_refused(database, corpora, material, vector, reason):
+def test_a_vector_that_is_no_embedding_is_refused(
+    database: Database, corpora: None, material: Any, vector: Any, reason: Any
+) -> None:
     with pytest.raises(InvalidVector, match=reason):
         add(database, "fakes", material.space, material.entry("good"), material.entry("bad", vector))
     with database.read() as conn:
@@ -69,12 +74,12 @@ def test_a_vector_that_is_no_embedding_is_refused(database, corpora, material, v
 
 
 @pytest.mark.parametrize("logit", [np.nan, np.inf, None])
-def test_a_logit_that_is_none_is_refused(database, corpora, material, logit):
+def test_a_logit_that_is_none_is_refused(database: Database, corpora: None, material: Any, logit: Any) -> None:
     with pytest.raises(InvalidVector, match="logit"):
         add(database, "fakes", material.space, NewEntry(material.image("a"), material.vector("a"), logit))
 
 
-def test_an_image_never_embedded_needs_a_vector(database, corpora, material):
+def test_an_image_never_embedded_needs_a_vector(database: Database, corpora: None, material: Any) -> None:
     with pytest.raises(InvalidVector, match="without a vector"):
         add(database, "fakes", material.space, NewEntry(material.image("a"), None, None))
 
@@ -89,7 +94,7 @@ def test_an_image_never_embedded_needs_a_vector(database, corpora, material):
         ImageFacts("a" * 64, 1, 1, 1, ""),
     ],
 )
-def test_facts_that_cannot_be_true_are_refused(database, corpora, material, facts):
+def test_facts_that_cannot_be_true_are_refused(database: Database, corpora: None, material: Any, facts: Any) -> None:
     with pytest.raises(InvalidImageFacts):
         add(database, "fakes", material.space, NewEntry(facts, material.vector("a"), 0.0))
 
@@ -99,18 +104,22 @@ def test_facts_that_cannot_be_true_are_refused(database, corpora, material, fact
     [
         Provenance(source="a\x00b"),
         Provenance(label="\ud800"),
-        Provenance(acquired_at=datetime(2026, 1, 1)),  # noqa: DTZ001 - the point
+        Provenance(acquired_at=datetime(2026, 1, 1)),
         Provenance(extra={"a": float("nan")}),
         Provenance(extra={"a": object()}),
         Provenance(extra={"a": "\x00"}),
     ],
 )
-def test_provenance_that_cannot_be_stored_is_refused(database, corpora, material, provenance):
+def test_provenance_that_cannot_be_stored_is_refused(
+    database: Database, corpora: None, material: Any, provenance: Any
+) -> None:
     with pytest.raises(InvalidProvenance):
         add(database, "fakes", material.space, NewEntry(material.image("a"), material.vector("a"), 0.0, provenance))
 
 
-def test_a_space_whose_fingerprint_is_known_with_other_facts_is_foreign(database, corpora, material):
+def test_a_space_whose_fingerprint_is_known_with_other_facts_is_foreign(
+    database: Database, corpora: None, material: Any
+) -> None:
     add(database, "fakes", material.space, material.entry("a"))
     space = material.space
     liar = Space(space.fingerprint, space.model, material.sha256("?"), space.preprocessing_fingerprint, space.dimension)
@@ -120,14 +129,14 @@ def test_a_space_whose_fingerprint_is_known_with_other_facts_is_foreign(database
         space.require(material.other_space.fingerprint)
 
 
-def test_an_entry_that_is_not_there_is_unknown(database, corpora):
+def test_an_entry_that_is_not_there_is_unknown(database: Database, corpora: None) -> None:
     for entry_id in (1, 0, -1, 2**63, 10**30):
         for action in (get_entry, remove_entry):
             with pytest.raises(UnknownEntry), database.write() as conn:
                 action(conn, entry_id)
 
 
-def test_an_entry_comes_back_as_it_was_added(database, corpora, material):
+def test_an_entry_comes_back_as_it_was_added(database: Database, corpora: None, material: Any) -> None:
     acquired = datetime(2026, 3, 1, 12, 30, tzinfo=timezone(timedelta(hours=2)))
     extra = {"prompt": "ein Hühnchen", "seeds": [1, 2.5, None, True], "nested": {"b": 1, "a": {}}}
     provenance = Provenance(" SD  XL ", " portrait ", "CC0", "https://example.org/1", acquired, extra)
@@ -138,8 +147,19 @@ def test_an_entry_comes_back_as_it_was_added(database, corpora, material):
         embedding = stored_embedding(conn, material.space, image.sha256)
         spaces = list_spaces(conn)
     assert (entry.corpus, entry.kind) == ("fakes", FAKE)
-    assert (entry.sha256, entry.byte_size, entry.width, entry.height, entry.format) == (image.sha256, 123, 640, 480, "jpeg")
-    assert (entry.generator, entry.label, entry.licence, entry.source) == ("sd-xl", "portrait", "CC0", provenance.source)
+    assert (entry.sha256, entry.byte_size, entry.width, entry.height, entry.format) == (
+        image.sha256,
+        123,
+        640,
+        480,
+        "jpeg",
+    )
+    assert (entry.generator, entry.label, entry.licence, entry.source) == (
+        "sd-xl",
+        "portrait",
+        "CC0",
+        provenance.source,
+    )
     assert entry.acquired_at == acquired
     assert entry.acquired_at.tzinfo is UTC
     assert entry.provenance == extra
@@ -150,7 +170,7 @@ def test_an_entry_comes_back_as_it_was_added(database, corpora, material):
     assert spaces == (material.space,)
 
 
-def test_results_come_in_the_order_given_and_ids_rise_with_it(database, corpora, material):
+def test_results_come_in_the_order_given_and_ids_rise_with_it(database: Database, corpora: None, material: Any) -> None:
     names = list("zyxabcdefgh")
     results = add(database, "fakes", material.space, *(material.entry(name) for name in names))
     assert [result.sha256 for result in results] == [material.sha256(name) for name in names]
@@ -158,18 +178,18 @@ def test_results_come_in_the_order_given_and_ids_rise_with_it(database, corpora,
     assert {result.status for result in results} == {AddStatus.ADDED}
 
 
-def test_an_image_that_is_in_the_corpus_is_skipped_and_keeps_what_it_had(database, corpora, material):
+def test_an_image_that_is_in_the_corpus_is_skipped_and_keeps_what_it_had(
+    database: Database, corpora: None, material: Any
+) -> None:
     (first,) = add(database, "fakes", material.space, material.entry("a", generator="sdxl"))
     (second,) = add(database, "fakes", material.space, material.entry("a", material.vector("else"), generator="flux"))
     assert (second.entry_id, second.status) == (first.entry_id, AddStatus.SKIPPED)
     with database.read() as conn:
         assert get_entry(conn, first.entry_id).generator == "sdxl"
-        assert np.array_equal(
-            stored_embedding(conn, material.space, material.sha256("a")).vector, material.vector("a")
-        )
+        assert np.array_equal(stored_embedding(conn, material.space, material.sha256("a")).vector, material.vector("a"))
 
 
-def test_an_image_twice_in_one_batch_is_added_once(database, corpora, material):
+def test_an_image_twice_in_one_batch_is_added_once(database: Database, corpora: None, material: Any) -> None:
     results = add(database, "fakes", material.space, *(material.entry("a", label=label) for label in "xyz"))
     assert [result.status for result in results] == [AddStatus.ADDED, AddStatus.SKIPPED, AddStatus.SKIPPED]
     assert len({result.entry_id for result in results}) == 1
@@ -177,7 +197,9 @@ def test_an_image_twice_in_one_batch_is_added_once(database, corpora, material):
         assert get_entry(conn, results[0].entry_id).label == "x"
 
 
-def test_an_image_known_from_another_corpus_is_linked_without_a_vector(database, corpora, material, live):
+def test_an_image_known_from_another_corpus_is_linked_without_a_vector(
+    database: Database, corpora: None, material: Any, live: LiveIndex
+) -> None:
     add(database, "fakes", material.space, material.entry("a"))
     (linked,) = add(database, "reals", material.space, NewEntry(material.image("a"), None, None))
     assert linked.status is AddStatus.LINKED
@@ -186,7 +208,9 @@ def test_an_image_known_from_another_corpus_is_linked_without_a_vector(database,
         assert [entry.corpus for entry in entries_of_image(conn, material.sha256("a"))] == ["fakes", "reals"]
 
 
-def test_an_image_embedded_in_a_second_space_is_found_there_in_every_corpus(database, corpora, material, live):
+def test_an_image_embedded_in_a_second_space_is_found_there_in_every_corpus(
+    database: Database, corpora: None, material: Any, live: LiveIndex
+) -> None:
     add(database, "fakes", material.space, material.entry("a"))
     add(database, "reals", material.space, material.entry("a"))
     small = NewEntry(material.image("a"), material.vector("a", 4), 0.0)
@@ -200,7 +224,7 @@ def test_an_image_embedded_in_a_second_space_is_found_there_in_every_corpus(data
     assert live.verify().agrees
 
 
-def test_known_images_tells_what_need_not_be_computed(database, corpora, material):
+def test_known_images_tells_what_need_not_be_computed(database: Database, corpora: None, material: Any) -> None:
     add(database, "fakes", material.space, material.entry("a"), material.entry("b"))
     add(database, "reals", material.space, material.entry("a"))
     names = [material.sha256(name) for name in "abc"]
@@ -214,14 +238,16 @@ def test_known_images_tells_what_need_not_be_computed(database, corpora, materia
     assert not any(known.embedded for known in elsewhere.values())
 
 
-def test_an_embedding_that_is_not_there_is_none(database, corpora, material):
+def test_an_embedding_that_is_not_there_is_none(database: Database, corpora: None, material: Any) -> None:
     add(database, "fakes", material.space, material.entry("a"))
     with database.read() as conn:
         assert stored_embedding(conn, material.space, material.sha256("b")) is None
         assert stored_embedding(conn, material.other_space, material.sha256("a")) is None
 
 
-def test_an_entry_removed_from_one_corpus_stays_in_the_others(database, corpora, material, live):
+def test_an_entry_removed_from_one_corpus_stays_in_the_others(
+    database: Database, corpora: None, material: Any, live: LiveIndex
+) -> None:
     (fake,) = add(database, "fakes", material.space, material.entry("a"))
     (real,) = add(database, "reals", material.space, material.entry("a"))
     with database.write() as conn:
@@ -231,7 +257,9 @@ def test_an_entry_removed_from_one_corpus_stays_in_the_others(database, corpora,
         remove_entry(conn, fake.entry_id)
 
 
-def test_an_image_added_again_after_its_removal_is_a_new_entry(database, corpora, material, live):
+def test_an_image_added_again_after_its_removal_is_a_new_entry(
+    database: Database, corpora: None, material: Any, live: LiveIndex
+) -> None:
     (first,) = add(database, "fakes", material.space, material.entry("a"))
     with database.write() as conn:
         remove_entry(conn, first.entry_id)
@@ -241,7 +269,9 @@ def test_an_image_added_again_after_its_removal_is_a_new_entry(database, corpora
     assert [n.entry.id for n in live.search(material.vector("a"), 5).neighbours] == [second.entry_id]
 
 
-def test_the_id_of_a_removed_entry_is_not_given_again_even_if_it_was_the_last(database, corpora, material):
+def test_the_id_of_a_removed_entry_is_not_given_again_even_if_it_was_the_last(
+    database: Database, corpora: None, material: Any
+) -> None:
     seen = set()
     for _ in range(3):
         (result,) = add(database, "fakes", material.space, material.entry("a"))
@@ -251,7 +281,9 @@ def test_the_id_of_a_removed_entry_is_not_given_again_even_if_it_was_the_last(da
             remove_entry(conn, result.entry_id)
 
 
-def test_entries_are_listed_in_pages_that_lose_and_double_none(database, corpora, material):
+def test_entries_are_listed_in_pages_that_lose_and_double_none(
+    database: Database, corpora: None, material: Any
+) -> None:
     ids = [r.entry_id for r in add(database, "fakes", material.space, *(material.entry(i) for i in range(7)))]
     add(database, "reals", material.space, material.entry(0))
     pages, after = [], None
@@ -268,13 +300,15 @@ def test_entries_are_listed_in_pages_that_lose_and_double_none(database, corpora
             list_entries(conn, limit=0)
 
 
-def test_a_batch_larger_than_one_statement_is_added_whole(database, corpora, material, live):
+def test_a_batch_larger_than_one_statement_is_added_whole(
+    database: Database, corpora: None, material: Any, live: LiveIndex
+) -> None:
     results = add(database, "fakes", material.space, *(material.entry(i) for i in range(1_050)))
     assert len({result.entry_id for result in results}) == 1_050
     assert live.search(material.vector(7), 1).searched == 1_050
 
 
-def test_adding_nothing_is_nothing(database, corpora, material):
+def test_adding_nothing_is_nothing(database: Database, corpora: None, material: Any) -> None:
     assert add(database, "fakes", material.space) == ()
     with pytest.raises(UnknownCorpus):
         add(database, "nowhere", material.space)

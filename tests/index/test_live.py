@@ -5,6 +5,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ NAMES = [f"image-{i}" for i in range(30)]
 
 
 @pytest.fixture
-def snapshot(database, open_live, material):
+def snapshot(database: Database, open_live: Callable[..., LiveIndex], material: Any) -> Any:
     """A snapshot of thirty entries on disk, and its folder."""
     material.fill(database, "fakes", NAMES)
     live = open_live()
@@ -28,12 +31,12 @@ def snapshot(database, open_live, material):
     return live.directory
 
 
-def rewrite(folder, **changed):
+def rewrite(folder: Path, **changed: Any) -> None:
     stated = json.loads((folder / MANIFEST).read_text()) | changed
     (folder / MANIFEST).write_text(json.dumps(stated))
 
 
-def flip(path, position=-5):
+def flip(path: Path, position: Any = -5) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(content)
@@ -66,7 +69,9 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_snapshot_is_named_set_aside_and_rebuilt(new_sqlite_url, material, tmp_path, caplog, damage):
+def test_a_damaged_snapshot_is_named_set_aside_and_rebuilt(
+    new_sqlite_url: Callable[[], str], material: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Any
+) -> None:
     with Database.open(new_sqlite_url()) as database:
         material.fill(database, "fakes", NAMES)
         with LiveIndex.open(database, material.space, tmp_path) as live:
@@ -88,7 +93,9 @@ def test_a_damaged_snapshot_is_named_set_aside_and_rebuilt(new_sqlite_url, mater
             assert (live.count, caplog.text) == (30, "")
 
 
-def test_a_snapshot_of_another_history_is_set_aside(new_database_url, material, tmp_path, caplog):
+def test_a_snapshot_of_another_history_is_set_aside(
+    new_database_url: Callable[[], str], material: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The database was restored from a backup and went on: the same generation, other members."""
     with Database.open(new_database_url()) as database:
         material.fill(database, "fakes", NAMES)
@@ -103,8 +110,8 @@ def test_a_snapshot_of_another_history_is_set_aside(new_database_url, material, 
 
 
 def test_a_deleted_directory_is_rebuilt_and_not_made_before_there_is_something_to_write(
-    database, open_live, material, snapshot
-):
+    database: Database, open_live: Callable[..., LiveIndex], material: Any, snapshot: Path
+) -> None:
     shutil.rmtree(snapshot.parent)
     live = open_live()
     assert live.count == 30
@@ -113,13 +120,17 @@ def test_a_deleted_directory_is_rebuilt_and_not_made_before_there_is_something_t
     assert read_manifest(snapshot).count == 30
 
 
-def test_an_open_index_goes_on_when_its_files_are_deleted(database, open_live, material, snapshot):
+def test_an_open_index_goes_on_when_its_files_are_deleted(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any, snapshot: Path
+) -> None:
     live = open_live()
     shutil.rmtree(snapshot)
     assert live.search(material.vector(NAMES[3]), 1).neighbours[0].entry.sha256 == material.sha256(NAMES[3])
 
 
-def test_an_unwritable_directory_stops_snapshots_not_searches(database, material, tmp_path, caplog):
+def test_an_unwritable_directory_stops_snapshots_not_searches(
+    database: Database, material: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     material.fill(database, "fakes", NAMES)
     (tmp_path / "index").write_text("a file where the folder should be")
     from index import IndexDirectoryUnwritable  # noqa: PLC0415
@@ -131,11 +142,17 @@ def test_an_unwritable_directory_stops_snapshots_not_searches(database, material
     assert "no snapshot was written" in caplog.text
 
 
-def test_a_full_disk_leaves_the_older_snapshot_in_force(database, open_live, material, snapshot, monkeypatch):
+def test_a_full_disk_leaves_the_older_snapshot_in_force(
+    database: Database,
+    open_live: Callable[..., LiveIndex],
+    material: Any,
+    snapshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from index import IndexDirectoryUnwritable  # noqa: PLC0415
     from index.flat import FlatIndex  # noqa: PLC0415
 
-    def half(self, path):
+    def half(_self: FlatIndex, path: Path) -> None:
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
@@ -148,7 +165,9 @@ def test_a_full_disk_leaves_the_older_snapshot_in_force(database, open_live, mat
     assert sorted(path.name for path in snapshot.iterdir()) == ["30.faiss", "30.ids.npy", "lock", MANIFEST]
 
 
-def test_rows_that_contradict_the_log_are_refused_not_answered_from(database, open_live, material):
+def test_rows_that_contradict_the_log_are_refused_not_answered_from(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
     material.fill(database, "fakes", NAMES)
     with database.write() as conn:
         conn.execute(text("UPDATE embeddings SET vector = (SELECT vector FROM embeddings WHERE id = 1) WHERE id = 2"))
@@ -156,7 +175,9 @@ def test_rows_that_contradict_the_log_are_refused_not_answered_from(database, op
         open_live()
 
 
-def test_a_change_that_contradicts_its_rows_is_refused_by_an_open_index(database, live, material):
+def test_a_change_that_contradicts_its_rows_is_refused_by_an_open_index(
+    database: Database, live: LiveIndex, material: Any
+) -> None:
     material.fill(database, "fakes", NAMES[:3])
     live.refresh()
     material.fill(database, "fakes", NAMES[3:5])
@@ -166,7 +187,9 @@ def test_a_change_that_contradicts_its_rows_is_refused_by_an_open_index(database
         live.search(material.vector("x"), 1)
 
 
-def test_an_open_index_follows_a_database_that_was_reset(database, live, material, caplog):
+def test_an_open_index_follows_a_database_that_was_reset(
+    database: Database, live: LiveIndex, material: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     material.fill(database, "fakes", NAMES)
     assert live.refresh() == 30
     with database.write() as conn:
@@ -180,13 +203,17 @@ def test_an_open_index_follows_a_database_that_was_reset(database, live, materia
     assert live.verify().agrees
 
 
-def test_an_empty_index_answers_and_can_be_written(live, material, open_live):
+def test_an_empty_index_answers_and_can_be_written(
+    live: LiveIndex, material: Any, open_live: Callable[..., LiveIndex]
+) -> None:
     assert live.search(material.vector("a"), 5).neighbours == ()
     assert live.snapshot().count == 0
     assert open_live().generation == 0
 
 
-def test_looking_for_news_where_there_is_none_is_one_small_select(database, live, material):
+def test_looking_for_news_where_there_is_none_is_one_small_select(
+    database: Database, live: LiveIndex, material: Any
+) -> None:
     material.fill(database, "fakes", NAMES)
     live.refresh()
     statements = []
@@ -197,7 +224,9 @@ def test_looking_for_news_where_there_is_none_is_one_small_select(database, live
     assert "change_counter" in selects[0]
 
 
-def test_what_committed_is_found_at_the_next_search_and_what_was_removed_is_not(database, live, material):
+def test_what_committed_is_found_at_the_next_search_and_what_was_removed_is_not(
+    database: Database, live: LiveIndex, material: Any
+) -> None:
     ids = material.fill(database, "fakes", NAMES[:3])
     for name, entry_id in zip(NAMES[:3], ids, strict=True):
         assert live.search(material.vector(name), 1).neighbours[0].entry.id == entry_id
@@ -210,7 +239,9 @@ def test_what_committed_is_found_at_the_next_search_and_what_was_removed_is_not(
     assert live.search(material.vector(NAMES[0]), 5).neighbours == ()
 
 
-def test_an_entry_added_by_another_process_is_found_at_the_next_search(database, database_url, live, material):
+def test_an_entry_added_by_another_process_is_found_at_the_next_search(
+    database: Database, database_url: str, live: LiveIndex, material: Any
+) -> None:
     code = """
 import sys, numpy as np
 from index import *
@@ -228,7 +259,9 @@ with Database.open(sys.argv[1]) as database, database.write() as conn:
     assert (neighbour.entry.corpus, neighbour.cosine_similarity) == ("elsewhere", 1.0)
 
 
-def test_rebuilt_replayed_and_incremental_are_the_same(database, open_live, material, tmp_path):
+def test_rebuilt_replayed_and_incremental_are_the_same(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any, tmp_path: Path
+) -> None:
     incremental = open_live()
     ids = material.fill(database, "fakes", NAMES[:10])
     incremental.refresh()
@@ -248,7 +281,9 @@ def test_rebuilt_replayed_and_incremental_are_the_same(database, open_live, mate
         assert answers[0] == answers[1] == answers[2]
 
 
-def test_a_long_tail_is_folded_beside_the_searches(database, open_live, material):
+def test_a_long_tail_is_folded_beside_the_searches(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
     live = open_live(policy=FoldPolicy(20, 0.1))
     material.fill(database, "fakes", NAMES)
     answer = live.search(material.vector("x"), 10)
@@ -262,7 +297,7 @@ def test_a_long_tail_is_folded_beside_the_searches(database, open_live, material
     assert (live._view.base.size, live._view.tail.size) == (30, 1)
 
 
-def test_tombstones_are_compacted_away(database, open_live, material):
+def test_tombstones_are_compacted_away(database: Database, open_live: Callable[..., LiveIndex], material: Any) -> None:
     live = open_live(policy=FoldPolicy(8, 0.1))
     ids = material.fill(database, "fakes", NAMES)
     live.refresh()
@@ -276,13 +311,15 @@ def test_tombstones_are_compacted_away(database, open_live, material):
     assert live.verify().agrees
 
 
-def test_changes_made_while_a_snapshot_is_written_are_kept(database, open_live, material, monkeypatch):
+def test_changes_made_while_a_snapshot_is_written_are_kept(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = open_live()
     ids = material.fill(database, "fakes", NAMES)
     live.refresh()
     material.fill(database, "fakes", ["in the tail"])
 
-    def write_slowly(*arguments):
+    def write_slowly(*arguments: Any) -> Any:
         manifest = write_snapshot(*arguments)
         material.fill(database, "fakes", ["late"])
         with database.write() as conn:
@@ -297,12 +334,24 @@ def test_changes_made_while_a_snapshot_is_written_are_kept(database, open_live, 
     assert open_live().verify() == live.verify()
 
 
-def test_a_snapshot_that_is_current_is_not_written_again(database, open_live, material, snapshot, monkeypatch):
+def test_a_snapshot_that_is_current_is_not_written_again(
+    database: Database,
+    open_live: Callable[..., LiveIndex],
+    material: Any,
+    snapshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("index.live.write_snapshot", None)
     assert open_live().snapshot().generation == 30
 
 
-def test_a_current_snapshot_that_was_damaged_is_written_again(database, open_live, material, snapshot, caplog):
+def test_a_current_snapshot_that_was_damaged_is_written_again(
+    database: Database,
+    open_live: Callable[..., LiveIndex],
+    material: Any,
+    snapshot: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     live = open_live()
     flip(snapshot / "30.faiss")
     live.snapshot()
@@ -312,13 +361,17 @@ def test_a_current_snapshot_that_was_damaged_is_written_again(database, open_liv
     assert caplog.text == ""
 
 
-def test_a_newer_snapshot_replaces_the_files_of_the_older(database, open_live, material, snapshot):
+def test_a_newer_snapshot_replaces_the_files_of_the_older(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any, snapshot: Path
+) -> None:
     material.fill(database, "fakes", ["more"])
     open_live().snapshot()
     assert sorted(path.name for path in snapshot.iterdir()) == ["31.faiss", "31.ids.npy", "lock", MANIFEST]
 
 
-def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(database, open_live, material, snapshot):
+def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any, snapshot: Path
+) -> None:
     with directory_lock(snapshot, wait=True):
         live = open_live(policy=FoldPolicy(5, 0.1))
         material.fill(database, "fakes", [f"more-{i}" for i in range(10)])
@@ -329,26 +382,30 @@ def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(databas
     assert read_manifest(snapshot).generation == 30
 
 
-def test_a_snapshot_that_was_set_aside_by_hand_is_not_opened(database, open_live, snapshot):
+def test_a_snapshot_that_was_set_aside_by_hand_is_not_opened(
+    database: Database, open_live: Callable[..., LiveIndex], snapshot: Path
+) -> None:
     (snapshot / MANIFEST).rename(snapshot / "old.json")
     assert open_live().count == 30
+    (snapshot / MANIFEST).mkdir()
     with pytest.raises(SnapshotCorrupt):
-        (snapshot / MANIFEST).mkdir()
         read_manifest(snapshot)
 
 
-def test_many_threads_search_while_entries_come_and_go(database, open_live, material):
+def test_many_threads_search_while_entries_come_and_go(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
     live = open_live(policy=FoldPolicy(15, 0.1))
     first = material.fill(database, "fakes", NAMES[:10])
     failures, stop = [], threading.Event()
 
-    def search():
+    def search() -> None:
         try:
             while not stop.is_set():
                 result = live.search(material.vector(NAMES[0]), 60)
                 assert result.neighbours[0].entry.id == first[0]
                 assert len(result.neighbours) == result.searched
-        except Exception as err:  # noqa: BLE001 - reported in the main thread
+        except Exception as err:
             failures.append(err)
 
     threads = [threading.Thread(target=search) for _ in range(4)]

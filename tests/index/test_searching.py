@@ -1,8 +1,11 @@
 """Searches against a brute-force model: random corpora, removals, snapshots, reopenings, filters, k and ties."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +97,7 @@ class Known:
 class Model:
     """The truth as Python dictionaries, beside a real database and a real index."""
 
-    def __init__(self, url, material, directory, image_vectors):
+    def __init__(self, url: str, material: Any, directory: Path, image_vectors: Any) -> None:
         self.material, self.directory, self.vectors = material, directory, image_vectors
         self.database = Database.open(url)
         self.live = self._open()
@@ -103,17 +106,17 @@ class Model:
         with self.database.write() as conn:
             ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
 
-    def _open(self):
+    def _open(self) -> Any:
         return LiveIndex.open(self.database, self.material.space, self.directory, policy=FoldPolicy(10**6))
 
-    def close(self):
+    def close(self) -> None:
         self.live.close()
         self.database.close()
 
-    def vector(self, image):
+    def vector(self, image: Any) -> Any:
         return self.material.unit(self.vectors[image % len(self.vectors)])
 
-    def add(self, corpus, batch):
+    def add(self, corpus: str, batch: Any) -> None:
         new = [
             NewEntry(
                 self.material.image(image),
@@ -133,7 +136,7 @@ class Model:
                 self.entries[result.entry_id] = Known(corpus, image, normal, acquired)
                 self.ever.add(result.entry_id)
 
-    def remove(self, entry_id):
+    def remove(self, entry_id: int) -> None:
         with self.database.write() as conn:
             if entry_id in self.entries:
                 remove_entry(conn, entry_id)
@@ -142,7 +145,7 @@ class Model:
                 with pytest.raises(UnknownEntry):
                     remove_entry(conn, entry_id)
 
-    def remove_corpus(self, corpus):
+    def remove_corpus(self, corpus: str) -> None:
         mine = [entry_id for entry_id, known in self.entries.items() if known.corpus == corpus]
         with self.database.write() as conn:
             try:
@@ -152,7 +155,7 @@ class Model:
         for entry_id in mine:
             del self.entries[entry_id]
 
-    def search(self, probe, k, chosen, image):
+    def search(self, probe: Any, k: int, chosen: Any, image: Any) -> None:
         probe = self.material.unit(probe)
         sha256 = None if image is None else self.material.sha256(image)
         result = self.live.search(probe, k, chosen, probe_sha256=sha256)
@@ -168,7 +171,7 @@ class Model:
         assert result.searched == len(selected)
         assert result.exact
 
-    def run(self, step):
+    def run(self, step: Any) -> None:
         match step:
             case ("add", corpus, batch):
                 self.add(corpus, batch)
@@ -184,7 +187,7 @@ class Model:
                 self.live.close()
                 self.live = self._open()
 
-    def prove(self):
+    def prove(self) -> None:
         """Incremental, reopened and rebuilt hold the same, and it is what SQL holds."""
         verification = self.live.verify()
         assert verification.agrees
@@ -194,14 +197,14 @@ class Model:
             assert np.array_equal(rebuilt._view.member_ids(), sorted(self.entries))
 
 
-def _cosine(one, two):
+def _cosine(one: Any, two: Any) -> Any:
     a, b = [float(x) for x in one], [float(x) for x in two]
     dot = math.fsum(map(float.__mul__, a, b))
     norms = math.sqrt(math.fsum(x * x for x in a) * math.fsum(x * x for x in b))
     return min(1.0, max(-1.0, round(dot / norms, 12)))
 
 
-def _run(url, material, directory, image_vectors, plan):
+def _run(url: str, material: Any, directory: Path, image_vectors: Any, plan: Any) -> None:
     model = Model(url, material, directory, image_vectors)
     try:
         for step in plan:
@@ -211,16 +214,28 @@ def _run(url, material, directory, image_vectors, plan):
         model.close()
 
 
-@settings(settings.get_profile("index"), max_examples=60)
+@settings(settings.get_profile("index"), max_examples=40)
 @given(image_vectors=st.lists(vectors, min_size=3, max_size=12), plan=steps)
-def test_search_equals_brute_force_on_sqlite(image_vectors, plan, new_sqlite_url, material, tmp_path_factory):
+def test_search_equals_brute_force_on_sqlite(
+    image_vectors: Any,
+    plan: Any,
+    new_sqlite_url: Callable[[], str],
+    material: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     _run(new_sqlite_url(), material, tmp_path_factory.mktemp("index"), image_vectors, plan)
 
 
 @pytest.mark.postgres
 @settings(settings.get_profile("index"), max_examples=12)
 @given(image_vectors=st.lists(vectors, min_size=3, max_size=12), plan=steps)
-def test_search_equals_brute_force_on_postgresql(image_vectors, plan, new_postgresql_url, material, tmp_path_factory):
+def test_search_equals_brute_force_on_postgresql(
+    image_vectors: Any,
+    plan: Any,
+    new_postgresql_url: Callable[[], str],
+    material: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     _run(new_postgresql_url(), material, tmp_path_factory.mktemp("index"), image_vectors, plan)
 
 
@@ -233,7 +248,9 @@ def test_search_equals_brute_force_on_postgresql(image_vectors, plan, new_postgr
     distinct=st.integers(1, 40),
     dead=st.floats(0, 1),
 )
-def test_ranking_two_parts_equals_sorting_all_similarities(seed, base, tail, k, distinct, dead):
+def test_ranking_two_parts_equals_sorting_all_similarities(
+    seed: int, base: int, tail: int, k: int, distinct: int, dead: Any
+) -> None:
     random = np.random.default_rng(seed)
     sources = random.standard_normal((distinct, 16))
     sources = (sources / np.linalg.norm(sources, axis=1, keepdims=True)).astype(np.float32)
@@ -249,14 +266,29 @@ def test_ranking_two_parts_equals_sorting_all_similarities(seed, base, tail, k, 
     assert [(i, s) for i, s in ranked] == [(i, -s) for s, i in expected]
 
 
-def test_many_equal_vectors_beyond_the_margin_are_ordered_by_id():
+def test_many_equal_vectors_beyond_the_margin_are_ordered_by_id() -> None:
     rows = np.tile(np.eye(16, dtype=np.float32)[0], (500, 1))
     base = FlatIndex.build(16, [(np.arange(1, 501), rows)])
     ranked = rank([Part(base, None)], rows[0], 10, first=np.empty(0, np.int64))
     assert ranked == [(i, 1.0) for i in range(1, 11)]
 
 
-def test_equal_rows_have_equal_similarity_wherever_they_stand():
+@pytest.mark.parametrize("k", [1, 10])
+@pytest.mark.parametrize("in_tail", [False, True])
+def test_near_ties_that_float32_cannot_tell_apart_are_ordered_by_the_exact_similarity(k: int, in_tail: bool) -> None:
+    random = np.random.default_rng(11)
+    probe = np.full(64, 0.125, np.float32)
+    rows = probe + random.standard_normal((2_000, 64)).astype(np.float32) * 1e-5
+    rows /= np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
+    ids = np.arange(1, 2_001)
+    segment = Tail.empty(64).appended(ids, rows) if in_tail else FlatIndex.build(64, [(ids, rows)])
+    similarities = cosine_similarities(rows, probe)
+    expected = sorted(range(2_000), key=lambda i: (-similarities[i], i))[:k]
+    ranked = rank([Part(segment, None)], probe, k, first=np.empty(0, np.int64))
+    assert ranked == [(i + 1, similarities[i]) for i in expected]
+
+
+def test_equal_rows_have_equal_similarity_wherever_they_stand() -> None:
     random = np.random.default_rng(7)
     row, probe = random.standard_normal((2, 384)).astype(np.float32)
     for n in (1, 2, 7, 64, 1000):
@@ -264,20 +296,20 @@ def test_equal_rows_have_equal_similarity_wherever_they_stand():
 
 
 @pytest.mark.parametrize("dimension", [8, 128, 384])
-def test_the_similarity_of_a_vector_with_itself_is_exactly_one(dimension, material):
+def test_the_similarity_of_a_vector_with_itself_is_exactly_one(dimension: Any, material: Any) -> None:
     rows = np.array([material.vector(i, dimension) for i in range(50)])
     assert all(cosine_similarities(rows[i : i + 1], rows[i]) == 1.0 for i in range(50))
     assert all(cosine_similarities(-rows[i : i + 1], rows[i]) == -1.0 for i in range(50))
 
 
-def test_a_probe_that_is_no_embedding_is_refused(live, material):
+def test_a_probe_that_is_no_embedding_is_refused(live: LiveIndex, material: Any) -> None:
     for probe in (np.ones(8), np.zeros(8), np.full(8, np.nan), np.ones(4) / 2, [material.vector("a")]):
         with pytest.raises(InvalidVector):
             live.search(probe, 1)
 
 
-def test_a_question_that_means_nothing_is_refused(live, material):
-    naive = datetime(2026, 1, 1)  # noqa: DTZ001 - the point
+def test_a_question_that_means_nothing_is_refused(live: LiveIndex, material: Any) -> None:
+    naive = datetime(2026, 1, 1)
     for k, chosen in [
         (0, Filter()),
         (1, Filter(acquired_from=naive)),
@@ -288,20 +320,24 @@ def test_a_question_that_means_nothing_is_refused(live, material):
             live.search(material.vector("a"), k, chosen)
 
 
-def test_a_filter_on_a_corpus_that_is_not_there_is_an_error_not_an_empty_answer(database, live, material):
+def test_a_filter_on_a_corpus_that_is_not_there_is_an_error_not_an_empty_answer(
+    database: Database, live: LiveIndex, material: Any
+) -> None:
     material.fill(database, "fakes", "abc")
     with pytest.raises(UnknownCorpus, match="fakse"):
         live.search(material.vector("a"), 1, Filter(corpora=frozenset(["fakes", "fakse"])))
 
 
-def test_an_empty_set_selects_nothing(database, live, material):
+def test_an_empty_set_selects_nothing(database: Database, live: LiveIndex, material: Any) -> None:
     material.fill(database, "fakes", "abc", generator="sdxl")
     for chosen in (Filter(corpora=frozenset()), Filter(generators=frozenset()), Filter(labels=frozenset())):
         result = live.search(material.vector("a"), 3, chosen)
         assert (result.neighbours, result.searched) == ((), 0)
 
 
-def test_the_identical_image_is_first_even_when_another_vector_is_nearer(database, live, material):
+def test_the_identical_image_is_first_even_when_another_vector_is_nearer(
+    database: Database, live: LiveIndex, material: Any
+) -> None:
     material.fill(database, "fakes", "abc")
     result = live.search(material.vector("a"), 2, probe_sha256=material.sha256("b"))
     assert [(n.entry.sha256, n.identical) for n in result.neighbours] == [
@@ -311,7 +347,9 @@ def test_the_identical_image_is_first_even_when_another_vector_is_nearer(databas
     assert f"{result.neighbours[1].cosine_similarity:.3f}" == "1.000"
 
 
-def test_a_selective_filter_finds_its_few_entries_among_many(database, open_live, material):
+def test_a_selective_filter_finds_its_few_entries_among_many(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
     material.fill(database, "crowd", range(400))
     rare = material.fill(database, "rare", [f"rare-{i}" for i in range(5)])
     live = open_live()

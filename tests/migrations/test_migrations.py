@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,17 +17,17 @@ from index.schema import metadata
 MIGRATE = "import sys; from index import Database; Database.open(sys.argv[1], migrate=True).close()"
 
 
-def test_there_is_one_head():
+def test_there_is_one_head() -> None:
     assert len(ScriptDirectory.from_config(revisions.configuration()).get_heads()) == 1
 
 
-def test_a_database_never_migrated_is_refused_with_the_command_to_run(empty_database_url):
+def test_a_database_never_migrated_is_refused_with_the_command_to_run(empty_database_url: str) -> None:
     with pytest.raises(SchemaOutdated, match="run `lineup init`") as caught:
         Database.open(empty_database_url)
     assert caught.value.current is None
 
 
-def test_a_database_of_a_newer_release_is_refused_and_left_alone(empty_database_url):
+def test_a_database_of_a_newer_release_is_refused_and_left_alone(empty_database_url: str) -> None:
     with Database.open(empty_database_url, migrate=True) as database, database.write() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for migrate in (False, True):
@@ -34,7 +36,7 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(empty_database_
         assert caught.value.newer
 
 
-def test_offline_migrations_are_refused():
+def test_offline_migrations_are_refused() -> None:
     config = revisions.configuration()
     from alembic import command  # noqa: PLC0415 - this test alone runs Alembic without Lineup
 
@@ -42,14 +44,14 @@ def test_offline_migrations_are_refused():
         command.upgrade(config, "head", sql=True)
 
 
-def test_migrations_run_where_only_the_installed_package_is(tmp_path):
+def test_migrations_run_where_only_the_installed_package_is(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lineup.db"
     subprocess.run([sys.executable, "-c", MIGRATE, url], check=True, cwd=tmp_path)
     with Database.open(url) as database:
         assert database.revision() == revisions.head()
 
 
-def test_up_down_up_leaves_nothing_behind_and_everything_there(empty_database_url):
+def test_up_down_up_leaves_nothing_behind_and_everything_there(empty_database_url: str) -> None:
     with Database.open(empty_database_url, migrate=True) as database:
         before = _tables(database)
         with database.write() as conn:
@@ -61,19 +63,19 @@ def test_up_down_up_leaves_nothing_behind_and_everything_there(empty_database_ur
             assert conn.execute(text("SELECT id, last FROM change_counter")).all() == [(1, 0)]
 
 
-def test_migrating_twice_changes_nothing(database):
+def test_migrating_twice_changes_nothing(database: Database) -> None:
     before = _tables(database)
     database.upgrade()
     assert _tables(database) == before
 
 
-def test_the_tables_in_code_are_the_tables_of_the_migrations(database):
+def test_the_tables_in_code_are_the_tables_of_the_migrations(database: Database) -> None:
     with database.read() as conn:
         context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_partial_indexes_and_checks_are_the_same_in_code_and_migrations(empty_database_url, dialect):
+def test_partial_indexes_and_checks_are_the_same_in_code_and_migrations(empty_database_url: str, dialect: str) -> None:
     with Database.open(empty_database_url, migrate=True) as database, database.write() as conn:
         migrated = _definitions(conn, dialect)
         revisions.downgrade(conn, "base")
@@ -81,25 +83,25 @@ def test_partial_indexes_and_checks_are_the_same_in_code_and_migrations(empty_da
         assert _definitions(conn, dialect) == migrated
 
 
-def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_database_url):
+def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_database_url: str) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", MIGRATE, empty_database_url]) for _ in range(2)]
     assert [process.wait(60) for process in processes] == [0, 0]
     with Database.open(empty_database_url) as database:
         assert database.revision() == revisions.head()
 
 
-def test_the_configuration_survives_a_percent_sign_in_the_path(monkeypatch):
+def test_the_configuration_survives_a_percent_sign_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revisions, "files", lambda _package: "/some%20where/migrations")
     config: Config = revisions.configuration()
     assert config.get_main_option("script_location") == "/some%20where/migrations"
 
 
-def _tables(database):
+def _tables(database: Database) -> Any:
     with database.read() as conn:
         return set(inspect(conn).get_table_names())
 
 
-def _definitions(conn, dialect):
+def _definitions(conn: Any, dialect: str) -> Any:
     if dialect == "sqlite":
         rows = conn.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
     else:

@@ -40,5 +40,6 @@ def test_recompression_keeps_shape_and_type_and_changes_pixels() -> None:
 
     made = recompressed(picture, 75)
 
-    assert (made.shape, made.dtype) == (picture.shape, np.uint8)
+    assert made.shape == picture.shape
+    assert made.dtype == np.uint8
     assert not np.array_equal(made, picture)

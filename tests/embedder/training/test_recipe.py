@@ -19,6 +19,7 @@ from embedder.training.fakes import Scene, make_scenes, paired_batch
 from embedder.training.measure import Measurements, logit_bounds, measure, similarity_figures, write_measured
 from embedder.training.probes import make_probes
 from embedder.training.vit import (
+    Learning,
     TrainedViT,
     built_in_config,
     new_vit,
@@ -48,6 +49,10 @@ def scenes(sources: list[np.ndarray], weights: Path) -> list[Scene]:
     return make_scenes(sources, [Resynthesiser.load(generator, weights) for generator in DECODERS])
 
 
+def quick(steps: int) -> Learning:
+    return Learning(max_steps=steps, pairs=4, statistics_batches=2)
+
+
 def small_vit() -> TrainedViT:
     config = built_in_config()
     config.hidden_size, config.num_hidden_layers, config.num_attention_heads = DIMENSION, 1, 2
@@ -59,7 +64,7 @@ def small_vit() -> TrainedViT:
 def trained(scenes: list[Scene], tmp_path_factory: pytest.TempPathFactory) -> TrainedViT:
     model = small_vit()
     checkpoint = tmp_path_factory.mktemp("work") / "vit.safetensors"
-    train_vit(model, scenes, checkpoint, minutes=60.0, max_steps=2, pairs=4)
+    train_vit(model, scenes, checkpoint, quick(2), minutes=60.0)
     return model
 
 
@@ -76,10 +81,10 @@ def test_finished_autoencoders_are_not_trained_again(sources: list[np.ndarray], 
 
 def test_an_interrupted_training_goes_on_where_it_was_saved(scenes: list[Scene], tmp_path: Path) -> None:
     checkpoint = tmp_path / "vit.safetensors"
-    first = train_vit(small_vit(), scenes, checkpoint, minutes=60.0, max_steps=2, pairs=4)
+    first = train_vit(small_vit(), scenes, checkpoint, quick(2), minutes=60.0)
 
     resumed = small_vit()
-    second = train_vit(resumed, scenes, checkpoint, minutes=60.0, max_steps=3, pairs=4)
+    second = train_vit(resumed, scenes, checkpoint, quick(3), minutes=60.0)
 
     assert (first.step, second.step) == (2, 3)
     assert second.seconds > first.seconds
@@ -88,7 +93,7 @@ def test_an_interrupted_training_goes_on_where_it_was_saved(scenes: list[Scene],
 def test_a_finished_training_is_read_back_as_it_was(scenes: list[Scene], tmp_path: Path) -> None:
     model, again = small_vit(), small_vit()
     for each in (model, again):
-        train_vit(each, scenes, tmp_path / "vit.safetensors", minutes=60.0, max_steps=2, pairs=4)
+        train_vit(each, scenes, tmp_path / "vit.safetensors", quick(2), minutes=60.0)
 
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name

@@ -1,0 +1,62 @@
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from index import BlobCorrupt, BlobStore, UnknownBlob
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    return BlobStore(tmp_path / "thumbnails")
+
+
+def test_a_blob_that_is_not_there_is_unknown(store: BlobStore, material: Any) -> None:
+    sha256 = material.sha256("a")
+    assert store.find(sha256) is None
+    assert sha256 not in store
+    assert not store.remove(sha256)
+    assert list(store) == []
+    with pytest.raises(UnknownBlob):
+        store.get(sha256)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "", "a" * 63, "A" * 64, "a" * 64 + "\n", "a" * 32 + "/" + "a" * 31]
+)
+def test_a_name_that_is_no_sha256_reaches_no_file(store: BlobStore, name: str) -> None:
+    for action in (store.get, store.remove, store.path, lambda n: store.put(n, b"x")):
+        with pytest.raises(UnknownBlob):
+            action(name)
+
+
+def test_a_blob_that_cannot_be_read_is_named(store: BlobStore, material: Any) -> None:
+    path = store.path(material.sha256("a"))
+    path.mkdir(parents=True)
+    with pytest.raises(BlobCorrupt, match=str(path)):
+        store.get(material.sha256("a"))
+
+
+def test_a_blob_comes_back_until_it_is_removed(store: BlobStore, material: Any) -> None:
+    names = sorted(material.sha256(i) for i in range(20))
+    for name in names:
+        store.put(name, name.encode())
+    assert list(store) == names
+    assert store.get(names[3]) == names[3].encode()
+    store.put(names[3], b"newer")
+    assert store.find(names[3]) == b"newer"
+    assert store.remove(names[3])
+    assert names[3] not in store
+    assert len(list(store)) == 19
+
+
+def test_a_blob_is_whole_whoever_writes_it_at_the_same_time(store: BlobStore, material: Any) -> None:
+    sha256, contents = material.sha256("a"), [bytes([i]) * 100_000 for i in range(6)]
+    threads = [threading.Thread(target=store.put, args=(sha256, content)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.get(sha256) in contents
+    assert store.leftovers() == ()

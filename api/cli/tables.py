@@ -169,7 +169,7 @@ def print_demo(answer: DemoAnswer, command: str) -> None:
             verdict_text(classifier.verdict) if classifier else "",
             f"{classifier.logit:+.2f}" if classifier else "",
             verdict_text(lookup.similarity.verdict),
-            f"entry {nearest.entry.id}, {nearest.relation or 'no relation'}",
+            f"entry {nearest.entry.id}",
             f"{nearest.cosine_similarity:.3f}",
             nearest.entry.generator or "",
         )

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.embed [--images 32] [--repeats 3] [--device cpu] [--precision float32] [--models builtin]
 
 For the built-in model and for a full ViT-S/384 with random weights, written in the published layout. The bare forward
-is transformers' own module on pixels that are ready in memory: what is lost to it is decoding, preprocessing and us. The
-runs are interleaved and the best of each is printed, for other programs slow single runs down. Quality stands beside
-speed: the largest difference of any number in the vectors and logits to those of the bare forward.
+is transformers' own module on pixels that are ready in memory: what is lost to it is decoding, preprocessing and us.
+The runs are interleaved and the best of each is printed, for other programs slow single runs down. Quality stands
+beside speed: the largest difference of any number in the vectors and logits to those of the bare forward.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from pydantic import BaseModel
@@ -22,7 +23,8 @@ from api.answers import (
     ProbeLookup,
 )
 
-out = Console(highlight=False)
+PIPED_WIDTH = 130  # columns where standard output is no terminal: a log or a file has no width of its own
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 VERDICT_STYLES = {
     "synthetic": "bold red",

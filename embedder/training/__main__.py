@@ -7,6 +7,7 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -38,10 +39,22 @@ STAGES = ("autoencoders", "vit", "measure")
 MAX_TILES = {"held_out": 2, "bundled": 8}  # of one photograph
 # A larger share than the autoencoders' half keeps most small collections above the crop's size.
 VIT_SHRINK = 0.6
-# Name, share of the minutes, and what differs: the second round begins where the first ended.
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A part of the ViT's training, going on where the one before ended. `share` is of all the minutes."""
+
+    name: str
+    share: float
+    variations: int  # of each photograph; 0: once, as it is
+    learning: Learning
+
+
 ROUNDS = (
-    ("first", 0.75, Learning()),
-    ("second", 0.25, Learning(fresh=False, seed=1, peak_learning_rate=5e-4, generator_weight=2.0)),
+    Round("first", 0.4, 0, Learning()),
+    Round("second", 0.1, 1, Learning(fresh=False, seed=1, peak_learning_rate=5e-4, generator_weight=2.0)),
+    Round("third", 0.5, 3, Learning(fresh=False, seed=2, peak_learning_rate=6e-4, generator_weight=2.0)),
 )
 
 
@@ -77,7 +90,7 @@ def run_autoencoders(corpus: Path, out: Path, work: Path, minutes_each: float) -
 
 
 def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
-    """Two rounds: on the photographs as they are, then on varied ones, with more weight on telling decoders apart."""
+    """First on the photographs as they are, then on varied ones, with more weight on telling decoders apart."""
     decoders = load_decoders(out)
     held_out = held_out_probes(corpus, decoders, max_tiles=1)
     real = np.array([probe.is_real for probe in held_out])
@@ -87,22 +100,25 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
         return f"held-out AUC {area_under_curve(logits[real], logits[~real]):.4f}"
 
     model = new_vit(len(DECODERS))
-    for name, share, learning in ROUNDS:
-        scenes = make_scenes(
-            vit_sources(corpus, varying=not learning.fresh), list(decoders.values()), seed=learning.seed
-        )
-        print(f"  {name} round: {len(scenes)} scenes", flush=True)
-        checkpoint = work / f"vit-{name}.safetensors"
-        progress = train_vit(model, scenes, checkpoint, learning, minutes=minutes * share, report=report)
+    for each in ROUNDS:
+        seed = each.learning.seed
+        scenes = make_scenes(vit_sources(corpus, each.variations, seed), list(decoders.values()), seed=seed)
+        print(f"  {each.name} round: {len(scenes)} scenes", flush=True)
+        checkpoint = work / f"vit-{each.name}.safetensors"
+        progress = train_vit(model, scenes, checkpoint, each.learning, minutes=minutes * each.share, report=report)
         print(f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}", flush=True)
     export(model, out / "builtin")
 
 
-def vit_sources(corpus: Path, *, varying: bool) -> Iterator[NDArray[np.uint8]]:
-    random = np.random.default_rng(1)
+def vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Each source in so many variations; none: once, as it is."""
+    random = np.random.default_rng(seed)
     for photograph in read_photographs(corpus, TRAINED_COLLECTIONS):
         for source in training_sources(photograph.image, shrink=VIT_SHRINK):
-            yield varied(source, random) if varying else source
+            if variations == 0:
+                yield source
+            for _ in range(variations):
+                yield varied(source, random)
 
 
 def run_measure(corpus: Path, out: Path) -> None:

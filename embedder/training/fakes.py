@@ -18,7 +18,7 @@ from embedder.resynthesis import Resynthesiser
 CROP_SIDE = 160
 # Pixels more than the crop: JPEG's 8-pixel grid of a re-compressed picture begins anywhere in a centre crop.
 GRID_MARGIN = 8
-SCENE_SIDE = 256
+SCENE_SIDE = 208
 # Two of four: twice as many photographs in the same time, and making the fakes takes minutes.
 DECODERS_EACH = 2
 JPEG_CHANCE = 0.5
@@ -48,11 +48,11 @@ def make_scenes(
     decoders_each: int = DECODERS_EACH,
     seed: int = 0,
 ) -> list[Scene]:
-    """One scene a source: a piece of it at a random place, through `decoders_each` of the decoders in turn."""
+    """One scene a source: a piece of it at a random place, through `decoders_each` of the decoders."""
     random, started, scenes = np.random.default_rng(seed), time.monotonic(), list[Scene]()
-    for number, source in enumerate(sources):
+    for source in sources:
         piece = random_piece(source, SCENE_SIDE, random)
-        turns = [(number + turn * len(decoders) // decoders_each) % len(decoders) for turn in range(decoders_each)]
+        turns = [int(turn) for turn in random.permutation(len(decoders))[:decoders_each]]
         image = Image.fromarray(piece)
         scenes.append(Scene(piece, {turn: np.asarray(decoders[turn](image)) for turn in turns}))
         if len(scenes) % 200 == 0:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-TRAINED_COLLECTIONS = ("bsds500", "imagenet-samples", "camera-exif")
+TRAINED_COLLECTIONS = ("bsds500", "imagenet-samples", "camera-exif", "reddit-human")
 HELD_OUT_COLLECTIONS = (
     "afhq",
     "dreambooth-objects",
@@ -21,7 +21,8 @@ HELD_OUT_COLLECTIONS = (
     "ml72-stock",
     "clip-retrieval-test",
 )
-# Left out: reddit-human holds paintings beside photographs, celeba-hq was sharpened and upscaled by a neural network.
+# reddit-human holds paintings beside photographs: not made by a decoder either, and smoother than most photographs.
+# Left out: celeba-hq, which was sharpened and upscaled by a neural network.
 
 MIN_SIDE = 176  # pixels: a 160-pixel crop and room for an offset
 NATIVE_TILE_SIDE = 512

@@ -68,8 +68,8 @@ def trained(scenes: list[Scene], tmp_path_factory: pytest.TempPathFactory) -> Tr
     return model
 
 
-def test_each_decoder_makes_a_picture_of_the_scenes_size(scenes: list[Scene]) -> None:
-    assert [sorted(scene.fakes) for scene in scenes] == [[0, 2], [1, 3], [0, 2]]
+def test_two_decoders_each_make_a_picture_of_the_scenes_size(scenes: list[Scene]) -> None:
+    assert all(len(scene.fakes) == 2 and scene.fakes.keys() <= set(range(len(DECODERS))) for scene in scenes)
     assert all(fake.shape == scene.real.shape for scene in scenes for fake in scene.fakes.values())
 
 

@@ -94,11 +94,11 @@ def _write_probes(directory: Path) -> Iterator[Probe]:
     for number, generator in enumerate(DECODERS):
         photograph = held_out[number % len(held_out)]
         fake = _middle(Resynthesiser.load(generator)(photograph.image))
-        yield _probe(folder / f"{photograph.name}-{generator}.png", f"fake, {generator}", _png(fake))
+        yield _probe(folder / f"{photograph.name}-{generator}.png", generator, _png(fake))
     known = next(walk(directory / FAKES / DECODERS[0])).path
-    yield _probe(folder / "known-copy.png", "copy of a known fake", known.read_bytes())
+    yield _probe(folder / "known-copy.png", "known fake", known.read_bytes())
     with Image.open(known) as image:
-        yield _probe(folder / "known-recompressed.jpg", f"known fake, JPEG {JPEG_QUALITY}", _jpeg(image))
+        yield _probe(folder / f"known-jpeg{JPEG_QUALITY}.jpg", "known fake", _jpeg(image))
 
 
 def _row(lineup: Lineup, probe: Probe) -> DemoRow:

@@ -6,7 +6,6 @@ Only what is computed is read: the ViT family of transformers with one logit. No
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from transformers import ViTConfig, ViTForImageClassification
 
 from embedder.errors import InvalidModelConfig
+from embedder.jsonfile import read_json_object
 
 # timm's LayerNorm epsilon, which both published checkpoints were trained with; transformers' own default is 1e-12.
 TIMM_LAYER_NORM_EPS = 1e-6
@@ -56,13 +56,7 @@ _FIXED = {"model_type": "vit", "hidden_act": "gelu", "num_channels": 3, "qkv_bia
 
 def read_architecture(path: Path) -> Architecture:
     """The architecture in a `config.json`. Raises InvalidModelConfig."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise InvalidModelConfig(path.name, f"cannot be read: {err}") from err
-    if not isinstance(config, dict):
-        raise InvalidModelConfig(path.name, "is not a JSON object")
-    return parse_architecture(config, path.name)
+    return parse_architecture(read_json_object(path), path.name)
 
 
 def parse_architecture(config: Mapping[str, Any], source: str) -> Architecture:

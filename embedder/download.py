@@ -112,7 +112,7 @@ def _local_model(directory: Path, source: ModelSource | None = None) -> ModelFil
     _require_safetensors(directory)
     weights = directory / WEIGHTS_FILE
     check_is_safetensors(weights)
-    sha256 = verify_file(weights, None, None)
+    sha256 = verify_pinned(weights, source.weights) if source and source.weights else verify_file(weights, None, None)
     known = source or _recognised(directory, sha256)
     if known is not None and known.architecture is not None:
         return _described(known, weights, sha256, known.name)

@@ -40,7 +40,7 @@ def exif_orientation(exif: bytes | None) -> int:
                 (value,) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", block, entry + 8)
                 return value if value in _TURNS else 1
     except struct.error:  # an offset that points out of the block
-        pass
+        return 1
     return 1
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedder.errors import ImageTooSmall, InvalidModelConfig
+from embedder.jsonfile import read_json_object
 
 Triple = tuple[float, float, float]
 CropRounding = Literal["floor", "half_even"]
@@ -102,13 +103,7 @@ class Preprocessing:
 
 def read_preprocessing(path: Path) -> Preprocessing:
     """The specification in a `preprocessor_config.json`. Raises InvalidModelConfig, also when a key is not known."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise InvalidModelConfig(path.name, f"cannot be read: {err}") from err
-    if not isinstance(config, dict):
-        raise InvalidModelConfig(path.name, "is not a JSON object")
-    return parse_preprocessing(config, path.name)
+    return parse_preprocessing(read_json_object(path), path.name)
 
 
 def parse_preprocessing(config: Mapping[str, Any], source: str) -> Preprocessing:

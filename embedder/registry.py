@@ -7,7 +7,6 @@ repository carry a different, wrong configuration. A pinned file is compared bef
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -17,6 +16,7 @@ from typing import Any
 
 from embedder.architecture import VIT_SMALL_384, Architecture
 from embedder.errors import InvalidModelConfig
+from embedder.jsonfile import read_json_object
 from embedder.preprocess import Preprocessing, Resample
 
 WEIGHTS_FILE = "model.safetensors"
@@ -56,7 +56,7 @@ class ModelSource:
 
     @property
     def weights(self) -> PinnedFile | None:
-        """The pin of the weights; None for the model that ships inside this package."""
+        """The pin of the weights; None where nothing is pinned."""
         return next((file for file in self.pinned if file.name == WEIGHTS_FILE), None)
 
 
@@ -101,6 +101,11 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
             name=BUILTIN,
             description="small demonstration model inside this package, not for casework",
             licence="MIT",
+            pinned=(
+                PinnedFile(
+                    WEIGHTS_FILE, 11_359_604, "a005f8c1bdce3fd843d1a59675fa539daba069fb8dc33f4eaf0096eb1e4a789d"
+                ),
+            ),
         ),
     }
 )
@@ -171,12 +176,7 @@ def read_measured(path: Path) -> Measured:
     """
     if not path.is_file():
         return Measured()
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise InvalidModelConfig(path.name, f"cannot be read: {err}") from err
-    if not isinstance(values, dict):
-        raise InvalidModelConfig(path.name, "is not a JSON object")
+    values = read_json_object(path)
     generators = values.get("generators") or []
     if not isinstance(generators, list) or not all(isinstance(each, str) for each in generators):
         raise InvalidModelConfig(path.name, "generators is not a list of names")

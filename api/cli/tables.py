@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -23,7 +24,7 @@ from api.answers import (
     ProbeLookup,
 )
 
-PIPED_WIDTH = 130  # columns where standard output is no terminal: a log or a file has no width of its own
+PIPED_WIDTH = 136  # columns where standard output is no terminal: a log or a file has no width of its own
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 VERDICT_STYLES = {
@@ -152,7 +153,7 @@ def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:
 
 def _table(*columns: str) -> Table:
     """Plain columns; a trailing ``>`` aligns right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
     return table
@@ -166,7 +167,7 @@ def print_demo(answer: DemoAnswer, command: str) -> None:
         classifier = lookup.classifier
         nearest = lookup.similarity.neighbours[0]
         table.add_row(
-            row.probe,
+            Path(row.probe).stem,
             row.truth,
             verdict_text(classifier.verdict) if classifier else "",
             f"{classifier.logit:+.2f}" if classifier else "",

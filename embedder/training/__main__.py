@@ -7,6 +7,7 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder import Embedder
+from embedder import Embedder, registry
 from embedder.photographs import bundled_photographs
 from embedder.resynthesis import DECODERS, WEIGHTS_FILE, Resynthesiser
 from embedder.training.autoencoders import train_all
@@ -33,7 +34,8 @@ from embedder.training.photographs import (
 )
 from embedder.training.probes import Probe, make_probes
 from embedder.training.variation import varied
-from embedder.training.vit import Learning, TrainedViT, new_vit, predict, train_vit
+from embedder.training.vit import Learning, TrainedViT, average_with, new_vit, predict, train_vit
+from embedder.weights import file_sha256
 
 STAGES = ("autoencoders", "vit", "measure")
 MAX_TILES = {"held_out": 2, "bundled": 8}  # of one photograph
@@ -52,9 +54,15 @@ class Round:
 
 
 ROUNDS = (
-    Round("first", 0.4, 0, Learning()),
-    Round("second", 0.1, 1, Learning(fresh=False, seed=1, peak_learning_rate=5e-4, generator_weight=2.0)),
-    Round("third", 0.5, 3, Learning(fresh=False, seed=2, peak_learning_rate=6e-4, generator_weight=2.0)),
+    Round("first", 0.27, 0, Learning()),
+    Round("second", 0.09, 1, Learning(fresh=False, seed=1, peak_learning_rate=5e-4, generator_weight=2.0)),
+    Round("third", 0.36, 3, Learning(fresh=False, seed=2, peak_learning_rate=6e-4, generator_weight=2.0)),
+    Round(
+        "fourth",
+        0.28,
+        4,
+        Learning(fresh=False, seed=3, peak_learning_rate=5e-4, generator_weight=2.0, all_tokens_from=0.5),
+    ),
 )
 
 
@@ -90,7 +98,10 @@ def run_autoencoders(corpus: Path, out: Path, work: Path, minutes_each: float) -
 
 
 def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
-    """First on the photographs as they are, then on varied ones, with more weight on telling decoders apart."""
+    """First on the photographs as they are, then on varied ones, with more weight on telling decoders apart.
+
+    The weights are the average of the last two rounds'.
+    """
     decoders = load_decoders(out)
     held_out = held_out_probes(corpus, decoders, max_tiles=1)
     real = np.array([probe.is_real for probe in held_out])
@@ -104,10 +115,13 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
         seed = each.learning.seed
         scenes = make_scenes(vit_sources(corpus, each.variations, seed), list(decoders.values()), seed=seed)
         print(f"  {each.name} round: {len(scenes)} scenes", flush=True)
-        checkpoint = work / f"vit-{each.name}.safetensors"
+        checkpoint, earlier = work / f"vit-{each.name}.safetensors", deepcopy(model.state_dict())
         progress = train_vit(model, scenes, checkpoint, each.learning, minutes=minutes * each.share, report=report)
         print(f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}", flush=True)
+    average_with(model, earlier)
     export(model, out / "builtin")
+    weights = out / "builtin" / registry.WEIGHTS_FILE
+    print(f"  average: {report(model)}; pin in embedder/registry.py: {weights.stat().st_size} {file_sha256(weights)}")
 
 
 def vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np.uint8]]:

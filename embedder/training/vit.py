@@ -10,7 +10,7 @@ L2-normalised CLS token; that classifier is not shipped. Three things make half 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,6 @@ WEIGHT_DECAY = 0.05
 WARM_UP_FRACTION = 0.05
 PAIRS_PER_BATCH = 24
 KEPT_SHARE = 0.4  # of the patch tokens
-ALL_TOKENS_FROM = 0.8  # share of the budget
 COSINE_SCALE = 16.0  # logits of the generator head per unit of cosine; 10 to 30 is usual for cosine classifiers
 COSINE_MARGIN = 0.15  # Wang et al. 2018, "CosFace": room between the clusters
 CHECKPOINT_SECONDS = 120.0
@@ -173,6 +172,7 @@ class Learning:
     pairs: int = PAIRS_PER_BATCH
     peak_learning_rate: float = PEAK_LEARNING_RATE
     generator_weight: float = 1.0
+    all_tokens_from: float = 0.8  # share of the budget; before it, some of the tokens
     statistics_batches: int = STATISTICS_BATCHES
     max_steps: int = 2**31
 
@@ -201,7 +201,7 @@ def train_vit(
     while (spent := max(progress.seconds / (60 * minutes), progress.step / learning.max_steps)) < 1.0:
         for group in optimiser.param_groups:
             group["lr"] = learning.peak_learning_rate * warm_up_then_cosine(spent, WARM_UP_FRACTION)
-        kept = None if spent >= ALL_TOKENS_FROM else some_tokens(model, random)
+        kept = None if spent >= learning.all_tokens_from else some_tokens(model, random)
         batch = paired_batch(scenes, random, learning.pairs)
         loss = batch_loss(model, batch, kept, learning.generator_weight)
         optimiser.zero_grad(set_to_none=True)
@@ -217,6 +217,12 @@ def train_vit(
             saved = now = time.monotonic()
     write_checkpoint(checkpoint, model, trained, optimiser, progress)
     return progress
+
+
+def average_with(model: TrainedViT, earlier: Mapping[str, Tensor]) -> None:
+    """Half of the weights as they are, half of an earlier round's (Wortsman et al. 2022, "Model soups")."""
+    for name, tensor in model.state_dict().items():
+        tensor.lerp_(earlier[name], 0.5)
 
 
 def some_tokens(model: TrainedViT, random: np.random.Generator) -> Tensor:

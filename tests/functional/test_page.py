@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 import shutil
 import threading
@@ -18,18 +17,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from safetensors.torch import save_file
-from transformers import ViTConfig, ViTForImageClassification
 
 from api.app import create_app
 from api.settings import Settings
-from embedder.registry import BUILTIN, builtin_directory
-from embedder.tensor_names import published_names
 
 pytestmark = pytest.mark.browser
 
@@ -89,45 +83,11 @@ def upload(name: str, data: bytes) -> dict[str, Any]:
     return {"name": name, "mimeType": "application/octet-stream", "buffer": data}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The built-in model; in a working tree whose training has not ended, a tiny random one of the same kind."""
-    if (builtin_directory() / "model.safetensors").is_file():
-        return BUILTIN
-    folder = tmp_path_factory.mktemp("tiny-model")
-    torch.manual_seed(0)
-    config = ViTConfig(
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        image_size=64,
-        patch_size=16,
-        layer_norm_eps=1e-6,
-        num_labels=1,
-    )
-    save_file(published_names(ViTForImageClassification(config).state_dict()), folder / "model.safetensors")
-    config.save_pretrained(folder)
-    preprocessing = {
-        "do_resize": False,
-        "do_center_crop": True,
-        "crop_size": {"height": 64, "width": 64},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
-    return str(folder)
-
-
 @contextmanager
-def serving(data_dir: Path, model: str) -> Iterator[tuple[str, FastAPI]]:
+def serving(data_dir: Path) -> Iterator[tuple[str, FastAPI]]:
     """A server in a thread, on a port that the kernel chose."""
     settings = Settings(
         data_dir=data_dir,
-        model=model,
         device="cpu",
         similarity_threshold=THRESHOLD,
         queue_size=QUEUE_SIZE,
@@ -150,8 +110,8 @@ def serving(data_dir: Path, model: str) -> Iterator[tuple[str, FastAPI]]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Site]:
-    with serving(tmp_path_factory.mktemp("page"), model) as (url, app):
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serving(tmp_path_factory.mktemp("page")) as (url, app):
         with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
             ingest(client, "casework", "known_fake", [1, 2, 3], generator="sdxl")
             ingest(client, "photographs", "known_real", [4, 5], generator=None)
@@ -318,7 +278,7 @@ def test_the_choice_of_kind_corpora_and_k_reaches_the_search(page: Page, site: S
 
 
 def test_an_empty_service_says_how_to_ingest(context: BrowserContext, model: str, tmp_path: Path) -> None:
-    with serving(tmp_path, model) as (url, _):
+    with serving(tmp_path) as (url, _):
         page = context.new_page()
         page.goto(url)
         expect(page.locator("#empty")).to_contain_text("lineup ingest DIR --corpus NAME")

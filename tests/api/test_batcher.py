@@ -1,0 +1,130 @@
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier, Thread
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from api.batcher import Admission, Batcher, Pixels, VectorAndLogit
+from api.errors import Overloaded
+from embedder import Embedder, decode
+
+TOGETHER = 8
+Picture = Callable[[int], bytes]
+
+
+@pytest.fixture
+def batcher(embedder: Embedder) -> Iterator[Batcher]:
+    opened = Batcher(embedder, queue_size=64)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def pixels(embedder: Embedder, picture: Picture) -> list[Pixels]:
+    return [embedder.preprocess(decode(picture(seed))) for seed in range(TOGETHER)]
+
+
+def embed_together(batcher: Batcher, images: Sequence[Pixels]) -> list[Future[VectorAndLogit]]:
+    """One thread for each image, all started at the same moment; every answer is there on return."""
+    start = Barrier(len(images))
+
+    def embed(image: Pixels) -> VectorAndLogit:
+        start.wait()
+        return batcher.embed(image)
+
+    with ThreadPoolExecutor(len(images)) as threads:
+        return [threads.submit(embed, image) for image in images]
+
+
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vector / np.linalg.norm(vector)
+
+
+def test_an_error_of_the_forward_reaches_every_waiter(batcher: Batcher) -> None:
+    wrong_size = [np.zeros((3, 8, 8), np.float32)] * TOGETHER
+
+    answers = embed_together(batcher, wrong_size)
+
+    assert all(isinstance(answer.exception(), ValueError) for answer in answers)
+    assert batcher.forwards == 0
+
+
+def test_the_next_image_is_embedded_after_an_error_of_the_forward(batcher: Batcher, pixels: list[Pixels]) -> None:
+    with pytest.raises(ValueError, match="pixels must be"):
+        batcher.embed(np.zeros((3, 8, 8), np.float32))
+
+    vector, _ = batcher.embed(pixels[0])
+
+    assert np.isfinite(vector).all()
+
+
+def test_what_does_not_fit_into_the_queue_is_refused_and_the_others_are_answered(
+    embedder: Embedder, pixels: list[Pixels]
+) -> None:
+    batcher = Batcher(embedder, queue_size=1)
+
+    errors = [answer.exception() for answer in embed_together(batcher, pixels)]
+    batcher.close()
+
+    assert {type(error) for error in errors} == {type(None), Overloaded}
+
+
+@pytest.mark.xfail(reason="embed() on a closed batcher waits for a thread that has ended")
+def test_a_closed_batcher_does_not_let_a_caller_wait_for_ever(embedder: Embedder, pixels: list[Pixels]) -> None:
+    batcher = Batcher(embedder, queue_size=4)
+    batcher.close()
+    caller = Thread(target=lambda: pytest.raises(Exception, batcher.embed, pixels[0]), daemon=True)
+
+    caller.start()
+    caller.join(timeout=0.5)
+
+    assert not caller.is_alive()
+
+
+def test_close_finishes_what_is_waiting(embedder: Embedder, pixels: list[Pixels]) -> None:
+    batcher = Batcher(embedder, queue_size=64)
+    reached = Barrier(TOGETHER + 1)
+
+    def embed(image: Pixels) -> VectorAndLogit:
+        reached.wait()
+        return batcher.embed(image)
+
+    with ThreadPoolExecutor(TOGETHER) as threads:
+        answers = [threads.submit(embed, image) for image in pixels]
+        reached.wait()
+        answers[0].result()
+        batcher.close()
+
+    assert all(answer.result()[0].shape == (embedder.info.dimension,) for answer in answers)
+
+
+def test_concurrent_requests_share_forwards(batcher: Batcher, pixels: list[Pixels]) -> None:
+    answers = embed_together(batcher, pixels)
+
+    assert all(answer.exception() is None for answer in answers)
+    assert 1 <= batcher.forwards < TOGETHER
+
+
+def test_each_of_several_requests_gets_its_own_embedding(
+    batcher: Batcher, embedder: Embedder, pixels: list[Pixels]
+) -> None:
+    alone = [unit(embedder.embed_pixels(image[None]).vectors[0]) for image in pixels]
+
+    together = [unit(answer.result()[0]) for answer in embed_together(batcher, pixels)]
+
+    similarities = np.array(together) @ np.array(alone).T  # (n, n)
+    assert similarities.argmax(axis=1).tolist() == list(range(TOGETHER))
+    assert similarities.diagonal().min() > 0.999
+
+
+def test_a_place_is_free_again_when_its_request_has_failed() -> None:
+    admission = Admission(1)
+    with pytest.raises(RuntimeError), admission.place():
+        raise RuntimeError
+
+    with admission.place(), pytest.raises(Overloaded) as refused, admission.place():
+        pass
+
+    assert refused.value.retry_after_seconds >= 1

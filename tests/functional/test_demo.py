@@ -1,0 +1,56 @@
+"""The demonstration from nothing to its table, and once more over what it left."""
+
+from pathlib import Path
+
+import pytest
+
+from api.answers import DemoAnswer
+from api.demo import run_demo
+from api.settings import Settings
+from embedder.resynthesis import DECODERS
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def answer(directory: Path) -> DemoAnswer:
+    return run_demo(Settings(offline=True), directory, lambda _: None)
+
+
+def test_photographs_are_authentic_and_near_to_no_known_fake(answer: DemoAnswer) -> None:
+    photographs = [row.lookup for row in answer.rows if row.truth == "photograph"]
+
+    assert len(photographs) == 2
+    assert {lookup.classifier.verdict for lookup in photographs if lookup.classifier} == {"authentic"}
+    assert {lookup.similarity.verdict for lookup in photographs} == {"not_similar"}
+
+
+def test_a_fake_of_each_generator_is_called_synthetic_and_lies_nearest_to_its_kind(answer: DemoAnswer) -> None:
+    fakes = {row.truth: row.lookup for row in answer.rows if row.truth in DECODERS}
+
+    assert set(fakes) == set(DECODERS)
+    assert {lookup.classifier.verdict for lookup in fakes.values() if lookup.classifier} == {"synthetic"}
+    for generator, lookup in fakes.items():
+        assert lookup.similarity.neighbours[0].entry.generator == generator
+
+
+def test_the_copy_of_a_known_fake_is_identical(answer: DemoAnswer) -> None:
+    (copy,) = (row.lookup for row in answer.rows if row.probe == "known-copy.png")
+
+    first = copy.similarity.neighbours[0]
+    assert (first.relation, f"{first.cosine_similarity:.3f}") == ("identical", "1.000")
+    assert copy.similarity.verdict == "similar_to_known_fakes"
+
+
+def test_running_it_again_adds_nothing(directory: Path, answer: DemoAnswer) -> None:
+    said = list[str]()
+
+    again = run_demo(Settings(offline=True), directory, said.append)
+
+    counts = [line for line in said if "added" in line]
+    assert len(counts) == len(DECODERS) + 1
+    assert all(", 0 added," in line for line in counts)
+    assert [row.probe for row in again.rows] == [row.probe for row in answer.rows]

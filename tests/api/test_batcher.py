@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
+from time import sleep
 
 import numpy as np
 import pytest
@@ -8,10 +9,20 @@ from numpy.typing import NDArray
 
 from api.batcher import Admission, Batcher, Pixels, VectorAndLogit
 from api.errors import Overloaded
-from embedder import Embedder, decode
+from embedder import Embedder, Embeddings, decode
 
 TOGETHER = 8
 Picture = Callable[[int], bytes]
+
+
+class GatedEmbedder(Embedder):
+    """The model, with forwards that wait until the gate is opened."""
+
+    gate = Event()
+
+    def embed_pixels(self, pixels: Pixels, **options: bool) -> Embeddings:
+        self.gate.wait()
+        return super().embed_pixels(pixels, **options)
 
 
 @pytest.fixture
@@ -83,19 +94,15 @@ def test_a_closed_batcher_does_not_let_a_caller_wait_for_ever(embedder: Embedder
     assert not caller.is_alive()
 
 
-def test_close_finishes_what_is_waiting(embedder: Embedder, pixels: list[Pixels]) -> None:
+def test_close_finishes_what_is_waiting(pixels: list[Pixels]) -> None:
+    embedder = GatedEmbedder.load(device="cpu", batch_size=2)
     batcher = Batcher(embedder, queue_size=64)
-    reached = Barrier(TOGETHER + 1)
 
-    def embed(image: Pixels) -> VectorAndLogit:
-        reached.wait()
-        return batcher.embed(image)
-
-    with ThreadPoolExecutor(TOGETHER) as threads:
-        answers = [threads.submit(embed, image) for image in pixels]
-        reached.wait()
-        answers[0].result()
-        batcher.close()
+    with ThreadPoolExecutor(TOGETHER + 1) as threads:
+        answers = [threads.submit(batcher.embed, image) for image in pixels]
+        sleep(0.2)  # until all of them wait; nothing public tells when
+        threads.submit(batcher.close)
+        embedder.gate.set()
 
     assert all(answer.result()[0].shape == (embedder.info.dimension,) for answer in answers)
 

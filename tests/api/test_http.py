@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import StatementError
 
 from api.lineup import Lineup
 from embedder import decode
@@ -21,6 +22,7 @@ from index import stored_embedding
 UNSEEN = 9  # the seed of a picture that no corpus holds
 CHUNK = bytes(64 * 1024)
 CHUNKS = 100  # five times what the body may hold
+FORM_BEGINNING = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
 
 Picture = Callable[[int], bytes]
 Json = dict[str, Any]
@@ -69,9 +71,6 @@ def corpus(client: TestClient) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def space(client: TestClient) -> str:
     return client.get("/v1/models").json()["models"][0]["embedding_space"]
-
-
-# Lookups
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def test_a_date_in_a_filter_without_a_zone_is_utc(client: TestClient, picture: P
     look_up(client, picture(0), filter={"acquired_from": "2026-01-01T00:00:00"})
 
 
-@pytest.mark.xfail(reason="datetime.astimezone raises OverflowError, which nobody expects", raises=Exception)
+@pytest.mark.xfail(reason="datetime.astimezone raises OverflowError, which nobody expects", raises=StatementError)
 @pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00"])
 def test_an_instant_that_utc_cannot_express_is_refused(client: TestClient, picture: Picture, instant: str) -> None:
     response = ask(client, sha256=sha256(picture(0)).hexdigest(), filter={"acquired_from": instant})
@@ -242,9 +241,6 @@ def test_the_same_lookups_work_over_postgresql(
     assert again == answers[0]
 
 
-# Corpora and entries
-
-
 def test_a_corpus_that_exists_is_not_created_again(client: TestClient) -> None:
     assert problem(client.post("/v1/corpora", json={"name": "camera"})) == (409, "corpus-exists")
 
@@ -315,9 +311,12 @@ def test_an_image_of_another_corpus_is_linked(client: TestClient, corpus: str, p
     assert (added.status_code, added.json()["status"]) == (201, "linked")
 
 
-def test_an_entry_keeps_what_was_told_of_it(client: TestClient, corpus: str, picture: Picture) -> None:
+@pytest.mark.parametrize("acquired_at", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05", "2026-01-02T05:04:05+02:00"])
+def test_an_entry_keeps_what_was_told_of_it(
+    client: TestClient, corpus: str, picture: Picture, acquired_at: str
+) -> None:
     told = {"generator": "sdxl", "label": "face", "licence": "CC0", "source": "a colleague"}
-    form = {**told, "acquired_at": "2026-01-02T03:04:05Z", "provenance": '{"case": 114}'}
+    form = {**told, "acquired_at": acquired_at, "provenance": '{"case": 114}'}
 
     added = client.post(f"{corpus}/entries", files={"image": picture(5)}, data=form)
 
@@ -327,10 +326,21 @@ def test_an_entry_keeps_what_was_told_of_it(client: TestClient, corpus: str, pic
     assert entry["provenance"] == {"case": 114}
 
 
+@pytest.mark.xfail(reason="linking makes no thumbnail, and the removal of the last entry took it")
+def test_an_image_that_is_added_again_after_its_removal_has_a_thumbnail(
+    client: TestClient, corpus: str, picture: Picture
+) -> None:
+    client.delete(client.post(f"{corpus}/entries", files={"image": picture(7)}).headers["location"])
+
+    address = client.post(f"{corpus}/entries", files={"image": picture(7)}).headers["location"]
+
+    assert client.get(f"{address}/thumbnail").status_code == 200
+
+
 def test_a_removed_entry_is_gone_from_every_answer(client: TestClient, corpus: str, picture: Picture) -> None:
-    address = client.post(f"{corpus}/entries", files={"image": picture(5)}).headers["location"]
+    address = client.post(f"{corpus}/entries", files={"image": picture(6)}).headers["location"]
     own = {"filter": {"kind": None, "corpora": ["own"]}}
-    before = look_up(client, picture(5), **own)
+    before = look_up(client, picture(6), **own)
     thumbnail = client.get(f"{address}/thumbnail")
 
     removed = client.delete(address)
@@ -338,20 +348,20 @@ def test_a_removed_entry_is_gone_from_every_answer(client: TestClient, corpus: s
     assert removed.status_code == 204
     assert thumbnail.headers["content-type"] == "image/webp"
     assert len(neighbours(before)) == 1
-    assert neighbours(look_up(client, picture(5), **own)) == []
+    assert neighbours(look_up(client, picture(6), **own)) == []
     assert problem(client.get(address)) == (404, "unknown-entry")
     assert problem(client.get(f"{address}/thumbnail")) == (404, "unknown-entry")
 
 
-# Guards
-
-
-def send_chunks(client: TestClient, headers: dict[str, str]) -> tuple[httpx.Response, int]:
+def send_chunks(
+    client: TestClient, path: str, headers: dict[str, str], beginning: bytes = b""
+) -> tuple[httpx.Response, int]:
     """Send a body piece by piece; the answer, and how many pieces were taken before it."""
     taken = 0
 
     async def chunks() -> AsyncIterator[bytes]:
         nonlocal taken
+        yield beginning
         for _ in range(CHUNKS):
             taken += 1
             yield CHUNK
@@ -359,24 +369,32 @@ def send_chunks(client: TestClient, headers: dict[str, str]) -> tuple[httpx.Resp
     async def post() -> httpx.Response:
         transport = httpx.ASGITransport(client.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as streaming:
-            return await streaming.post("/v1/lookups", content=chunks(), headers=headers)
+            return await streaming.post(path, content=chunks(), headers=headers)
 
     return asyncio.run(post()), taken
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "multipart/form-data; boundary=x"])
-def test_a_body_that_announces_too_much_is_refused_unread(client: TestClient, media_type: str) -> None:
-    headers = {"content-type": media_type, "content-length": str(CHUNKS * len(CHUNK))}
+def test_a_body_that_announces_too_much_is_refused_unread(client: TestClient) -> None:
+    headers = {"content-type": "application/json", "content-length": str(CHUNKS * len(CHUNK))}
 
-    response, taken = send_chunks(client, headers)
+    response, taken = send_chunks(client, "/v1/lookups", headers)
 
     assert problem(response) == (413, "body-too-large")
     assert taken == 0
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "multipart/form-data; boundary=x"])
-def test_a_body_that_streams_too_much_is_refused_before_its_end(client: TestClient, media_type: str) -> None:
-    response, taken = send_chunks(client, {"content-type": media_type})
+@pytest.mark.parametrize(
+    ("path", "media_type", "beginning"),
+    [
+        ("/v1/lookups", "application/json", b""),
+        ("/v1/lookups", "multipart/form-data; boundary=x", FORM_BEGINNING),
+        ("/v1/corpora/camera/entries", "multipart/form-data; boundary=x", FORM_BEGINNING),
+    ],
+)
+def test_a_body_that_streams_too_much_is_refused_before_its_end(
+    client: TestClient, path: str, media_type: str, beginning: bytes
+) -> None:
+    response, taken = send_chunks(client, path, {"content-type": media_type}, beginning)
 
     assert problem(response) == (413, "body-too-large")
     assert taken <= CHUNKS // 4
@@ -430,9 +448,6 @@ def test_every_answer_carries_the_headers_that_bind_a_browser(client: TestClient
 )
 def test_every_error_is_a_problem(client: TestClient, status: int, method: str, path: str, sent: Json) -> None:
     assert problem(client.request(method, path, **sent))[0] == status
-
-
-# The service itself
 
 
 def described_by(schema: Json, schemas: Json) -> bool:

@@ -277,7 +277,7 @@ def test_the_choice_of_kind_corpora_and_k_reaches_the_search(page: Page, site: S
     expect(page.locator("#similarity .question")).to_have_text("Is the image near to known real images?")
 
 
-def test_an_empty_service_says_how_to_ingest(context: BrowserContext, model: str, tmp_path: Path) -> None:
+def test_an_empty_service_says_how_to_ingest(context: BrowserContext, tmp_path: Path) -> None:
     with serving(tmp_path) as (url, _):
         page = context.new_page()
         page.goto(url)

@@ -6,10 +6,10 @@ classifier's raw output, ``probability`` is sigmoid(logit). Nothing merges class
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from index import (
     AddStatus,
@@ -26,7 +26,21 @@ from index import Corpus as CorpusRow
 Sha256 = Annotated[
     str, Field(pattern="^[0-9a-f]{64}$", examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
 ]
-CorpusName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]{0,63}$", examples=["casework-2026-sdxl"])]
+CorpusName = Annotated[
+    str,
+    Field(description="Of a corpus.", pattern="^[a-z0-9][a-z0-9._-]{0,63}$", examples=["casework-2026-sdxl"]),
+]
+
+
+def in_utc(instant: datetime) -> datetime:
+    """The same instant in UTC; without a zone it is UTC. Raises ValueError on one that UTC cannot express."""
+    try:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except OverflowError as err:
+        raise ValueError("is not in the years 1 to 9999 of UTC") from err
+
+
+Instant = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class Answer(BaseModel):
@@ -39,10 +53,12 @@ class CorpusAnswer(Answer):
     """A named set of reference images."""
 
     name: CorpusName
-    kind: CorpusKind
-    description: str = Field(examples=["Known fakes of case 2026-114"])
+    kind: CorpusKind = Field(description="known_fake or known_real.")
+    description: str = Field(
+        examples=["Known fakes of case 2026-114"], description="What the corpus keeper says of it."
+    )
     entry_count: int = Field(description="Live entries.", ge=0)
-    created_at: datetime
+    created_at: datetime = Field(description="UTC.")
 
     @classmethod
     def of(cls, corpus: CorpusRow) -> CorpusAnswer:
@@ -59,7 +75,7 @@ class CorpusAnswer(Answer):
 class CorpusPage(Answer):
     """Corpora in the order of their names."""
 
-    corpora: list[CorpusAnswer]
+    corpora: list[CorpusAnswer] = Field(description="At most `limit` of them.")
     next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last one.")
 
 
@@ -68,7 +84,7 @@ class NewCorpus(Answer):
 
     name: CorpusName
     kind: CorpusKind = Field(CorpusKind.KNOWN_FAKE, description="known_fake or known_real; it cannot be changed later.")
-    description: str = Field("", max_length=1000)
+    description: str = Field("", max_length=1000, description="Free text.")
 
 
 class EntryAnswer(Answer):
@@ -76,21 +92,21 @@ class EntryAnswer(Answer):
 
     id: int = Field(description="Never reused, not even after removal.", examples=[42])
     corpus: CorpusName
-    kind: CorpusKind
+    kind: CorpusKind = Field(description="The corpus's: known_fake or known_real.")
     sha256: Sha256 = Field(description="Of the image's bytes, as they were ingested.")
-    format: str = Field(examples=["jpeg"])
+    format: str = Field(examples=["jpeg"], description="By content, not by name.")
     width: int = Field(description="Pixels, after the EXIF orientation.")
     height: int = Field(description="Pixels, after the EXIF orientation.")
-    byte_size: int
+    byte_size: int = Field(description="Bytes of the original file.")
     generator: str | None = Field(
         description="What made it, normalised free text; null when not told.", examples=["sdxl"]
     )
-    label: str | None
-    licence: str | None
+    label: str | None = Field(description="Free label; null when not told.")
+    licence: str | None = Field(description="Of the image; null when not told.")
     source: str | None = Field(description="Where the corpus keeper got it from.")
-    acquired_at: datetime | None
+    acquired_at: datetime | None = Field(description="When the image was acquired, UTC; null when not told.")
     provenance: dict[str, Any] = Field(description="Free JSON that came with the entry.")
-    created_at: datetime
+    created_at: datetime = Field(description="When the entry was ingested, UTC.")
 
     @classmethod
     def of(cls, entry: Entry) -> EntryAnswer:
@@ -117,7 +133,7 @@ class EntryAnswer(Answer):
 class EntryPage(Answer):
     """Entries in the order of their ids."""
 
-    entries: list[EntryAnswer]
+    entries: list[EntryAnswer] = Field(description="At most `limit` of them.")
     next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last one.")
 
 
@@ -128,17 +144,17 @@ class AddedEntry(Answer):
         description="added: embedded and stored; linked: the image was known from elsewhere, the entry is new; "
         "embedded: the entry was there, its embedding by the active model is new; skipped: all of it was there."
     )
-    entry: EntryAnswer
+    entry: EntryAnswer = Field(description="The entry, new or found.")
 
 
 class ProbeAnswer(Answer):
     """The questioned image, or what was sent in its place."""
 
     sha256: Sha256 | None = Field(description="Null when only an embedding was sent.")
-    format: str | None = None
+    format: str | None = Field(None, description="By content, not by name; null without image bytes.")
     width: int | None = Field(None, description="Pixels, after the EXIF orientation.")
     height: int | None = Field(None, description="Pixels, after the EXIF orientation.")
-    byte_size: int | None = None
+    byte_size: int | None = Field(None, description="Bytes of the file; null without image bytes.")
     embedding: Literal["computed", "stored", "sent"] = Field(
         description="computed: now; stored: these very bytes were ingested before; sent: by the client."
     )
@@ -147,8 +163,8 @@ class ProbeAnswer(Answer):
 class ClassifierAnswer(Answer):
     """What the forensic classifier says of the probe alone, whatever the corpora hold."""
 
-    verdict: ClassifierOutcome
-    reason: ClassifierReason
+    verdict: ClassifierOutcome = Field(description="synthetic, authentic, or inconclusive between the limits.")
+    reason: ClassifierReason = Field(description="Why, machine-readable.")
     explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
     logit: float = Field(description="Raw output of the model, up means synthetic.")
     probability: float = Field(ge=0, le=1, description="sigmoid(logit).")
@@ -159,20 +175,20 @@ class ClassifierAnswer(Answer):
 class NeighbourAnswer(Answer):
     """An entry near the probe."""
 
-    rank: int = Field(ge=1)
+    rank: int = Field(ge=1, description="1 is the nearest.")
     cosine_similarity: float = Field(
         ge=-1, le=1, description="From the stored float32 vectors; up is nearer.", examples=[0.973]
     )
     relation: Relation | None = Field(
         description="identical: the same sha256; similar, unrelated: from or under the threshold; null without one."
     )
-    entry: EntryAnswer
+    entry: EntryAnswer = Field(description="The reference image.")
 
 
 class ThresholdAnswer(Answer):
     """The cosine similarity from which a neighbour is called similar."""
 
-    cosine_similarity: float = Field(ge=-1, le=1)
+    cosine_similarity: float = Field(ge=-1, le=1, description="From it on, a neighbour is similar.")
     source: str = Field(description="Where the number comes from.")
 
 
@@ -183,35 +199,35 @@ class SearchFilter(Answer):
     kind: CorpusKind | None = Field(
         CorpusKind.KNOWN_FAKE, description="known_fake unless told otherwise; null for both."
     )
-    generators: list[str] | None = None
-    labels: list[str] | None = None
-    acquired_from: datetime | None = Field(None, description="Inclusive. A time without a zone is UTC.")
-    acquired_to: datetime | None = Field(None, description="Exclusive. A time without a zone is UTC.")
+    generators: list[str] | None = Field(None, description="Any of these, compared normalised.")
+    labels: list[str] | None = Field(None, description="Any of these.")
+    acquired_from: Instant | None = Field(None, description="Inclusive. A time without a zone is UTC.")
+    acquired_to: Instant | None = Field(None, description="Exclusive. A time without a zone is UTC.")
 
 
 class SimilarityAnswer(Answer):
     """Is the probe similar to known fakes, and to which. It is not a probability that the probe is fake."""
 
-    verdict: SimilarityOutcome
-    reason: SimilarityReason
+    verdict: SimilarityOutcome = Field(description="similar_to_known_fakes, not_similar, or inconclusive.")
+    reason: SimilarityReason = Field(description="Why, machine-readable.")
     explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
     threshold: ThresholdAnswer | None = Field(description="Null when none is known for this embedding space.")
-    neighbours: list[NeighbourAnswer]
+    neighbours: list[NeighbourAnswer] = Field(description="Nearest first; equal similarities by entry id.")
     searched: int = Field(ge=0, description="Live entries that the filter selected, all of which were considered.")
-    filter: SearchFilter
+    filter: SearchFilter = Field(description="What was searched.")
 
 
 class MethodAnswer(Answer):
     """What is needed to repeat the lookup."""
 
-    lineup_version: str
-    model: str
+    lineup_version: str = Field(description="Of the service that answered.")
+    model: str = Field(description="Name of the model, or of its directory.")
     embedding_space: Sha256 = Field(
         description="Fingerprint of weights and preprocessing; two spaces are never compared."
     )
-    weights_sha256: Sha256
-    device: str = Field(examples=["cpu"])
-    precision: str = Field(examples=["float32"])
+    weights_sha256: Sha256 = Field(description="Of the model's weights file.")
+    device: str = Field(examples=["cpu"], description="Where the forward ran.")
+    precision: str = Field(examples=["float32"], description="Of the forward; embeddings are float32 always.")
     generation: int = Field(
         ge=0, description="Numbered, immutable state of the index: the last change that was visible."
     )
@@ -223,22 +239,22 @@ class MethodAnswer(Answer):
 class Timings(Answer):
     """Wall-clock milliseconds of the steps."""
 
-    decode_ms: float
+    decode_ms: float = Field(description="Decoding and preprocessing.")
     embed_ms: float = Field(description="Waiting for the shared forward included.")
-    search_ms: float
-    total_ms: float
+    search_ms: float = Field(description="The index, and the entries of the neighbours.")
+    total_ms: float = Field(description="From the bytes to this answer.")
 
 
 class LookupAnswer(Answer):
     """One probe answered: two separate statements, and what is needed to repeat them."""
 
     id: str = Field(description="Durable: GET /v1/lookups/{id} returns this same answer.")
-    created_at: datetime
-    probe: ProbeAnswer
+    created_at: datetime = Field(description="UTC.")
+    probe: ProbeAnswer = Field(description="What was asked about.")
     classifier: ClassifierAnswer | None = Field(description="Null when an embedding was sent without its logit.")
-    similarity: SimilarityAnswer
-    method: MethodAnswer
-    timings: Timings
+    similarity: SimilarityAnswer = Field(description="Beside known images.")
+    method: MethodAnswer = Field(description="What is needed to repeat it.")
+    timings: Timings = Field(description="Wall clock.")
 
 
 class LookupQuery(Answer):
@@ -262,13 +278,13 @@ class LookupRequest(LookupQuery):
 class ModelAnswer(Answer):
     """A model that Lineup knows by name, or the one that is loaded."""
 
-    name: str = Field(examples=["builtin"])
-    description: str
+    name: str = Field(examples=["builtin"], description="As `--model` takes it.")
+    description: str = Field(description="One line.")
     active: bool = Field(description="This service embeds with it.")
     available: bool = Field(description="Its files are on this machine.")
-    licence: str
+    licence: str = Field(description="Of the weights.")
     revision: str | None = Field(description="Pinned revision on the hub; null for a model that is not from the hub.")
-    weights_bytes: int | None
+    weights_bytes: int | None = Field(description="Size of the weights file; null where it is not known.")
     weights_sha256: Sha256 | None = Field(description="Null where nothing pins it before it is loaded.")
     embedding_space: Sha256 | None = Field(
         None, description="Fingerprint of weights and preprocessing; of the active model."
@@ -283,15 +299,15 @@ class ModelAnswer(Answer):
 class ModelsAnswer(Answer):
     """Every model that can be named, the active one first."""
 
-    models: list[ModelAnswer]
+    models: list[ModelAnswer] = Field(description="The active one first.")
 
 
 class ReadyAnswer(Answer):
     """Whether lookups can be answered now."""
 
-    ready: bool
+    ready: bool = Field(description="Every check is ok.")
     checks: dict[str, str] = Field(description="Each part, with 'ok' or what is wrong.")
-    generation: int | None
+    generation: int | None = Field(description="Last change that the index has seen; null before the first.")
 
 
 class FailedItem(Answer):
@@ -299,7 +315,7 @@ class FailedItem(Answer):
 
     name: str = Field(description="Path of the file, as it was found.")
     reason: str = Field(description="Machine-readable.", examples=["truncated"])
-    detail: str
+    detail: str = Field(description="For a person.")
 
 
 class IngestAnswer(Answer):

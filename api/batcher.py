@@ -61,11 +61,13 @@ class _Waiting:
 class Batcher:
     """One thread that owns the forward; `embed` may be called from any number of threads.
 
-    At most `queue_size` images wait; what does not fit raises `Overloaded` at once.
+    At most `queue_size` images wait; what does not fit, or comes after `close`, raises `Overloaded` at once.
     """
 
     def __init__(self, embedder: Embedder, queue_size: int) -> None:
         self._embedder = embedder
+        self._open = True
+        self._opening = threading.Lock()  # nothing is put behind the end that `close` puts
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(maxsize=queue_size)
         self._thread = threading.Thread(target=self._work, name="lineup-batcher", daemon=True)
         self._thread.start()
@@ -74,14 +76,19 @@ class Batcher:
     def embed(self, pixels: Pixels) -> VectorAndLogit:
         """Embed one image ``(3, h, w)``; blocks until its forward is done. Raises what the forward raised."""
         waiting = _Waiting(pixels, Future())
-        try:
-            self._waiting.put_nowait(waiting)
-        except queue.Full:
-            raise Overloaded(self._waiting.maxsize, 1) from None
+        with self._opening:
+            if not self._open:
+                raise Overloaded(self._waiting.maxsize, 1)
+            try:
+                self._waiting.put_nowait(waiting)
+            except queue.Full:
+                raise Overloaded(self._waiting.maxsize, 1) from None
         return waiting.answer.result()
 
     def close(self) -> None:
         """Finish what is waiting, then stop."""
+        with self._opening:
+            self._open = False
         self._waiting.put(None)
         self._thread.join()
 

@@ -16,7 +16,7 @@ from time import perf_counter
 from api.answers import AddedEntry, EntryAnswer, FailedItem, IngestAnswer
 from api.files import Item, UnreadableItem
 from api.lineup import Lineup
-from embedder import DecodedImage, Failed, decode, thumbnail
+from embedder import DecodedImage, Failed, ImageError, decode, thumbnail
 from index import (
     AddResult,
     AddStatus,
@@ -127,6 +127,7 @@ def add_image(lineup: Lineup, data: bytes, corpus: str, provenance: Provenance) 
         get_corpus(connection, corpus)
         stored = stored_embedding(connection, lineup.space, read.sha256)
     if stored:
+        _keep_missing_thumbnail(lineup, read)
         new = NewEntry(stored.image, None, None, provenance)
     else:
         decoded = decode(data, lineup.embedder.limits)
@@ -185,6 +186,11 @@ class _Run:
         with self._lineup.database.read() as connection:
             stored = stored_embedding(connection, self._lineup.space, read.sha256)
         assert stored is not None  # images and embeddings are never deleted
+        try:
+            _keep_missing_thumbnail(self._lineup, read)
+        except ImageError as err:
+            self._fail(read.name, err.reason, str(err))
+            return
         self._pending.append(NewEntry(stored.image, None, None, self._told(read)))
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[ReadItem]]:
@@ -223,3 +229,9 @@ def _facts(read: ReadItem, decoded: DecodedImage) -> ImageFacts:
 def _keep_thumbnail(lineup: Lineup, sha256: str, decoded: DecodedImage) -> None:
     """Before the commit: a crash in between leaves a thumbnail without an entry, which fsck names and removes."""
     lineup.thumbnails.put(sha256, thumbnail(decoded.image))
+
+
+def _keep_missing_thumbnail(lineup: Lineup, read: ReadItem) -> None:
+    """A known image lost its thumbnail when its last entry was removed. Raises `embedder.ImageError`."""
+    if read.sha256 not in lineup.thumbnails:
+        _keep_thumbnail(lineup, read.sha256, decode(read.data, lineup.embedder.limits))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from api.errors import InvalidRequest
 
@@ -19,5 +18,5 @@ def key_of(cursor: str | None) -> str | None:
         return None
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as err:
+    except ValueError as err:  # also of binascii and of UTF-8
         raise InvalidRequest("cursor: not one that this service made") from err

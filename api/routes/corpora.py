@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
 from pydantic import Json
 
-from api.answers import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
+from api.answers import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, Instant, NewCorpus
 from api.catalogue import add_corpus, corpora_page, drop_corpus, drop_entry, entries_page, one_corpus, one_entry
 from api.ingest import add_image
 from api.routes.dependencies import Admitted, Opened
@@ -17,7 +16,8 @@ from index import Provenance
 router = APIRouter()
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items a page.")]
-EntryId = Annotated[int, Path(ge=1, lt=2**63)]
+EntryId = Annotated[int, Path(description="Id of an entry.", ge=1, lt=2**63)]
+Name = Annotated[str, Path(description="Name of a corpus.")]
 
 
 @router.get("/corpora", tags=["corpora"], summary="List the corpora")
@@ -35,19 +35,19 @@ def create(new: NewCorpus, response: Response, lineup: Opened) -> CorpusAnswer:
 
 
 @router.get("/corpora/{name}", tags=["corpora"], summary="Read a corpus")
-def read_corpus(name: str, lineup: Opened) -> CorpusAnswer:
+def read_corpus(name: Name, lineup: Opened) -> CorpusAnswer:
     """With the number of its live entries."""
     return one_corpus(lineup.database, name)
 
 
 @router.delete("/corpora/{name}", tags=["corpora"], status_code=204, summary="Remove a corpus")
-def delete_corpus(name: str, lineup: Opened) -> None:
+def delete_corpus(name: Name, lineup: Opened) -> None:
     """With all its entries; an image that another corpus holds too stays there."""
     drop_corpus(lineup.database, lineup.thumbnails, name)
 
 
 @router.get("/corpora/{name}/entries", tags=["entries"], summary="List a corpus' entries")
-def read_entries(name: str, lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> EntryPage:
+def read_entries(name: Name, lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> EntryPage:
     """In the order of their ids, which is the order of their ingest."""
     return entries_page(lineup.database, name, cursor, limit)
 
@@ -61,15 +61,15 @@ def read_entries(name: str, lineup: Opened, cursor: Cursor = None, limit: Limit 
     responses={200: {"model": AddedEntry, "description": "The image is already in this corpus; nothing changed."}},
 )
 def create_entry(
-    name: str,
+    name: Name,
     response: Response,
     lineup: Opened,
     image: Annotated[UploadFile, File(description="The image, as the original file.")],
     generator: Annotated[str | None, Form(description="What made it.", max_length=200)] = None,
-    label: Annotated[str | None, Form(max_length=200)] = None,
-    licence: Annotated[str | None, Form(max_length=200)] = None,
-    source: Annotated[str | None, Form(max_length=1000)] = None,
-    acquired_at: Annotated[datetime | None, Form(description="A time without a zone is UTC.")] = None,
+    label: Annotated[str | None, Form(description="Free label.", max_length=200)] = None,
+    licence: Annotated[str | None, Form(description="Of the image.", max_length=200)] = None,
+    source: Annotated[str | None, Form(description="Where it comes from.", max_length=1000)] = None,
+    acquired_at: Annotated[Instant | None, Form(description="A time without a zone is UTC.")] = None,
     provenance: Annotated[Json[dict[str, Any]] | None, Form(description="Free JSON object.")] = None,
 ) -> AddedEntry:
     """It is found by every lookup that starts after this answer, in every process."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -16,6 +16,7 @@ from api.lookup import find_answer, look_up_image, look_up_request
 from api.routes.dependencies import Admitted, Opened
 
 router = APIRouter(tags=["lookups"])
+LookupId = Annotated[str, Path(description="From the answer of a lookup.")]
 Body = TypeVar("Body", bound=BaseModel)
 
 _IMAGE_FORM = {
@@ -55,7 +56,7 @@ async def create_lookup(request: Request, response: Response, lineup: Opened) ->
 
 
 @router.get("/lookups/{lookup_id}", summary="Read an earlier lookup")
-def read_lookup(lookup_id: str, lineup: Opened) -> LookupAnswer:
+def read_lookup(lookup_id: LookupId, lineup: Opened) -> LookupAnswer:
     """The answer as it was given, with the generation that it saw."""
     return find_answer(lineup.database, lookup_id)
 

@@ -1,7 +1,8 @@
 """What a folder holds, as items to ingest. Nothing is chosen by its name: the decoder decides by content.
 
 Hidden files and folders (a leading dot) are the file manager's, not the corpus keeper's, and are not items. Links to
-folders are not followed, so that a loop cannot trap the walk; a link to a file is an item.
+folders are not followed, so that a loop cannot trap the walk; a link to a file is an item, and so is a folder that
+cannot be listed: it ends as a failure with its name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class UnreadableItem(Exception):
 class Item:
     """A file offered to a corpus."""
 
-    name: str  # relative to the source, with forward slashes
+    name: str  # relative to the source, with forward slashes, printable
     path: Path
 
     def read(self, max_bytes: int) -> bytes:
@@ -32,6 +33,8 @@ class Item:
 
         Raises `UnreadableItem`.
         """
+        if self.path.is_dir():
+            raise UnreadableItem("unreadable", "a folder that cannot be listed")
         if not self.path.is_file():  # a pipe or a device would block for ever
             raise UnreadableItem("not_a_file", "not a regular file, or a link to nothing")
         try:
@@ -41,20 +44,29 @@ class Item:
             raise UnreadableItem("unreadable", err.strerror or str(err)) from err
 
 
+def printable(name: str) -> str:
+    """A file's name as text that JSON and SQL can hold: a byte that is no UTF-8 as backslash, x and two digits."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def walk(source: Path) -> Iterator[Item]:
     """Every item under a folder, in the order of their names, or the one file itself. Raises `UnreadableItem`."""
     if source.is_file():
-        yield Item(source.name, source)
+        yield Item(printable(source.name), source)
         return
     if not source.is_dir():
-        raise UnreadableItem("not_found", f"{source}: no such file or folder")
-    for folder, folders, files in os.walk(source, onerror=_raise):
+        raise UnreadableItem("not_found", f"{printable(str(source))}: no such file or folder")
+    failures: list[OSError] = []
+    for folder, folders, files in os.walk(source, onerror=failures.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):
-                path = Path(folder, name)
-                yield Item(path.relative_to(source).as_posix(), path)
+                yield _item(source, Path(folder, name))
+    for failure in failures:
+        if Path(failure.filename) == source:
+            raise UnreadableItem("unreadable", f"{printable(str(source))}: {failure.strerror}") from failure
+        yield _item(source, Path(failure.filename))
 
 
-def _raise(err: OSError) -> None:
-    raise UnreadableItem("unreadable", f"{err.filename}: {err.strerror}") from err
+def _item(source: Path, path: Path) -> Item:
+    return Item(printable(path.relative_to(source).as_posix()), path)

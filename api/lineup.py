@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from api.batcher import Batcher
 from api.settings import Settings
 from embedder import Embedder, ImageLimits, ModelInfo
-from index import BlobStore, ClassifierPolicy, Database, LiveIndex, Space, Threshold
+from index import BlobStore, ClassifierPolicy, Database, DatabaseUnavailable, LiveIndex, Space, Threshold
 
 
 def space_of(info: ModelInfo) -> Space:
@@ -54,7 +54,12 @@ def thumbnails_of(settings: Settings) -> BlobStore:
 
 @contextmanager
 def opened_database(settings: Settings, *, migrate: bool = False) -> Iterator[Database]:
-    """The truth alone, for what needs no model."""
+    """The truth alone, for what needs no model. Raises `index.DatabaseUnavailable`."""
+    if migrate:
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise DatabaseUnavailable(f"{settings.data_dir} cannot be made: {err.strerror}") from err
     database = Database.open(settings.url, migrate=migrate)
     try:
         yield database

@@ -30,7 +30,7 @@ from api.answers import (
     Timings,
 )
 from api.errors import InvalidRequest
-from api.files import Item, UnreadableItem
+from api.files import Item, UnreadableItem, printable
 from api.lineup import Lineup
 from api.words import explain_classifier, explain_similarity
 from embedder import ImageError, decode
@@ -91,11 +91,12 @@ def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
 def look_up_files(lineup: Lineup, paths: Iterable[Path], query: LookupQuery) -> Iterator[ProbeLookup | FailedItem]:
     """Answer for each file in turn; one that cannot be read or decoded is a row with its reason, not the end."""
     for path in paths:
+        name = printable(str(path))
         try:
-            data = Item(str(path), path).read(lineup.embedder.limits.max_image_bytes)
-            yield ProbeLookup(name=str(path), lookup=look_up_image(lineup, data, query))
+            data = Item(name, path).read(lineup.embedder.limits.max_image_bytes)
+            yield ProbeLookup(name=name, lookup=look_up_image(lineup, data, query))
         except (ImageError, UnreadableItem) as err:
-            yield FailedItem(name=str(path), reason=err.reason, detail=str(err))
+            yield FailedItem(name=name, reason=err.reason, detail=str(err))
 
 
 def find_answer(database: Database, lookup_id: str) -> LookupAnswer:

@@ -4,13 +4,21 @@ Every field can be set by an environment variable with the prefix ``LINEUP_`` (`
 where a command has an option for it, by that option, which wins.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def listed(value: object) -> object:
+    """A list in an environment variable: JSON, or names with commas between them."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.lstrip().startswith("[") else [name.strip() for name in value.split(",")]
 
 
 class Settings(BaseSettings):
@@ -44,7 +52,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8787, ge=0, le=65535, description="Port that the server listens on.")
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = Field(
         ("localhost", "127.0.0.1", "[::1]"), description="Host headers that are answered (against DNS rebinding)."
     )
     queue_size: int = Field(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
+from api.errors import InvalidRequest
 from api.settings import Settings
 
 EXIT_CODES = (
@@ -22,6 +23,10 @@ EXIT_CODES = (
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Model = TypeVar("Model", bound=BaseModel)
+# ClickException, of typer's own click or of the real one.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+log = logging.getLogger(__name__)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -32,7 +37,7 @@ class OneLineErrors(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort, USAGE_ERROR):
             raise
         except KeyboardInterrupt:
             errors.print("interrupted; what was committed stays, the same command goes on")
@@ -42,7 +47,8 @@ class OneLineErrors(TyperGroup):
 
             problem = problem_of(err)
             if problem is DEFECT:
-                raise
+                log.exception("a defect of Lineup; please report it with these lines")
+                raise typer.Exit(problem.exit_code) from err
             errors.print(f"[red]{problem.title}:[/red] ", end="")
             errors.print(str(err), markup=False)
             raise typer.Exit(problem.exit_code) from err
@@ -102,3 +108,12 @@ def settings_with(told: dict[str, Any]) -> Settings:
             name = "LINEUP_" + "_".join(map(str, each["loc"])).upper()
             errors.print(f"setting {name}: {each['msg']}", markup=False, style="red")
         sys.exit(2)
+
+
+def checked(model: type[Model], **told: Any) -> Model:  # noqa: ANN401 -- whatever the model's fields take
+    """A request in the words of the API. Raises `InvalidRequest`, which names what does not fit."""
+    try:
+        return model(**told)
+    except ValidationError as err:
+        details = [f"{'.'.join(map(str, each['loc']))} {each['input']!r}: {each['msg']}" for each in err.errors()]
+        raise InvalidRequest("; ".join(details)) from err

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.cli.application import Json, app, errors, settings_of
+from api.cli.application import Json, app, checked, errors, settings_of
 
 if TYPE_CHECKING:
     from api.ingest import Progress as IngestProgress
@@ -39,7 +39,8 @@ def ingest(
 ) -> None:
     """Embed every image under SOURCE and add it to a corpus.
 
-    What is already there is skipped, so the same command continues after an interruption. A file that cannot be taken
+    Files are taken by content; hidden ones (a leading dot) and links to folders are left out. What is already there is
+    skipped, so the same command continues after an interruption. A file that cannot be taken
     is listed with its reason, and the exit code is then 3.
     """
     from api.cli.tables import print_ingest, print_json
@@ -49,6 +50,7 @@ def ingest(
     from api.problems import EXIT_PARTIAL
     from index import Provenance
 
+    wanted = _kind(kind)
     told = Provenance(
         generator=generator,
         label=label,
@@ -58,7 +60,7 @@ def ingest(
     )
     total = sum(1 for _ in walk(source))  # before the model is loaded, so that a wrong path is told at once
     with Lineup.opened(settings_of(ctx), migrate=True) as lineup, _progress(total, hidden=json) as on_progress:
-        answer = take(lineup, walk(source), corpus, _kind(kind), told, on_progress)
+        answer = take(lineup, walk(source), corpus, wanted, told, on_progress)
     if json:
         print_json(answer)
     else:
@@ -98,8 +100,9 @@ def create_corpus(
     from api.cli.tables import print_corpora
     from api.lineup import opened_database
 
+    new = checked(NewCorpus, name=name, kind=_kind(kind), description=description)
     with opened_database(settings_of(ctx), migrate=True) as database:
-        print_corpora([add_corpus(database, NewCorpus(name=name, kind=_kind(kind), description=description))])
+        print_corpora([add_corpus(database, new)])
 
 
 @corpora_app.command("remove")

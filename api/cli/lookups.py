@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.application import Json, app, settings_of
+from api.cli.application import Json, app, checked, settings_of
 
 
 class Kinds(StrEnum):
@@ -42,7 +42,7 @@ def search(
     from index import CorpusKind
 
     wanted = None if kind is Kinds.ANY else CorpusKind(kind)
-    query = LookupQuery(k=k, filter=SearchFilter(corpora=corpus, kind=wanted, generators=generator))
+    query = LookupQuery(k=k, filter=checked(SearchFilter, corpora=corpus, kind=wanted, generators=generator))
     lookups: list[ProbeLookup] = []
     failures: list[FailedItem] = []
     with Lineup.opened(settings_of(ctx)) as lineup:

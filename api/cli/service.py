@@ -17,7 +17,6 @@ def init(ctx: typer.Context) -> None:
     from api.lineup import opened_database
 
     settings = settings_of(ctx)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     with opened_database(settings, migrate=True) as database:
         typer.echo(f"{database.dialect}: schema {database.revision()}; index and thumbnails in {settings.data_dir}")
 

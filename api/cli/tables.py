@@ -25,7 +25,8 @@ from api.answers import (
 )
 
 PIPED_WIDTH = 136  # columns where standard output is no terminal: a log or a file has no width of its own
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+# What an operator wrote is printed as it is: `[red]` in a description is no colour.
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 VERDICT_STYLES = {
     "synthetic": "bold red",

@@ -128,7 +128,6 @@ def test_a_file_without_permission_is_named_and_the_others_are_stored(tmp_path: 
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no file names that are not Unicode")
-@pytest.mark.xfail(reason="provenance refuses such a path, and with it the whole transaction and the rest of the run")
 def test_a_name_that_is_not_unicode_does_not_stop_the_others(tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "good.png", 0)
     write_image(tmp_path / "in" / os.fsdecode(b"latin-\xe9.png"), 1)

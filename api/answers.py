@@ -23,6 +23,7 @@ from index import (
 )
 from index import Corpus as CorpusRow
 
+MAX_FILTER_VALUES = 1000  # of one criterion; a database takes only so many in one statement
 Sha256 = Annotated[
     str, Field(pattern="^[0-9a-f]{64}$", examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
 ]
@@ -195,12 +196,14 @@ class ThresholdAnswer(Answer):
 class SearchFilter(Answer):
     """Which entries were searched. A field left out does not restrict."""
 
-    corpora: list[CorpusName] | None = Field(None, description="Names of corpora.")
+    corpora: list[CorpusName] | None = Field(None, max_length=MAX_FILTER_VALUES, description="Names of corpora.")
     kind: CorpusKind | None = Field(
         CorpusKind.KNOWN_FAKE, description="known_fake unless told otherwise; null for both."
     )
-    generators: list[str] | None = Field(None, description="Any of these, compared normalised.")
-    labels: list[str] | None = Field(None, description="Any of these.")
+    generators: list[str] | None = Field(
+        None, max_length=MAX_FILTER_VALUES, description="Any of these, compared normalised."
+    )
+    labels: list[str] | None = Field(None, max_length=MAX_FILTER_VALUES, description="Any of these.")
     acquired_from: Instant | None = Field(None, description="Inclusive. A time without a zone is UTC.")
     acquired_to: Instant | None = Field(None, description="Exclusive. A time without a zone is UTC.")
 

@@ -142,7 +142,8 @@ def _from_request(lineup: Lineup, request: LookupRequest) -> Questioned:
         raise InvalidRequest("an embedding needs its embedding_space (see GET /v1/models)")
     lineup.space.require(request.embedding_space)
     probe = ProbeAnswer(sha256=request.sha256, embedding="sent")
-    return Questioned(probe, np.asarray(request.embedding, dtype=np.float32), request.logit)
+    with np.errstate(over="ignore"):  # infinity is refused as no embedding
+        return Questioned(probe, np.asarray(request.embedding, dtype=np.float32), request.logit)
 
 
 def _from_sha256(lineup: Lineup, sha256: str | None) -> Questioned:

@@ -107,6 +107,18 @@ def test_a_filter_that_names_an_unknown_corpus_is_not_found(client: TestClient, 
     assert problem(response) == (404, "unknown-corpus")
 
 
+def test_more_generators_than_one_filter_may_name_are_refused(client: TestClient, picture: Picture) -> None:
+    many = {"generators": [f"g{number}" for number in range(1001)]}
+
+    assert problem(ask(client, sha256=sha256(picture(0)).hexdigest(), filter=many)) == (422, "invalid-request")
+
+
+def test_a_number_that_no_float32_holds_is_refused(client: TestClient, space: str) -> None:
+    response = ask(client, embedding=[1e300] + [0.0] * 191, embedding_space=space)
+
+    assert problem(response) == (422, "invalid-embedding")
+
+
 def test_a_truncated_image_is_called_truncated(client: TestClient, picture: Picture) -> None:
     whole = picture(0)
 

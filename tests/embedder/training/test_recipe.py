@@ -116,7 +116,7 @@ def test_the_exported_model_says_what_the_trained_one_said(
     trained: TrainedViT, scenes: list[Scene], tmp_path: Path
 ) -> None:
     export(trained, tmp_path)
-    embedder = Embedder.load(tmp_path, device="cpu")
+    embedder = Embedder.load(tmp_path, device="cpu", precision="float32")
     crops = [scene.real[:160, :160] for scene in scenes]
 
     embeddings = embedder.embed_pixels(to_pixels(np.stack(crops)).numpy())
@@ -142,12 +142,14 @@ def test_what_is_measured_is_read_back_by_the_embedder(
     decoders = {generator: Resynthesiser.load(generator, weights) for generator in DECODERS}
     photographs = [(str(number), Image.fromarray(source)) for number, source in enumerate(sources)]
     probes = {name: list(make_probes(photographs, decoders, max_tiles=1)) for name in ("held_out", "bundled")}
-    found = {name: measure(Embedder.load(tmp_path, device="cpu"), each) for name, each in probes.items()}
+    found = {
+        name: measure(Embedder.load(tmp_path, device="cpu", precision="float32"), each) for name, each in probes.items()
+    }
 
     values = write_measured(tmp_path, probes, found, date(2026, 1, 2))
     write_card(tmp_path, values, {"bsds500": 2}, {"afhq": 1})
 
-    info = Embedder.load(tmp_path, device="cpu").info
+    info = Embedder.load(tmp_path, device="cpu", precision="float32").info
     assert info.generators == DECODERS
     assert info.similarity_threshold == values["similarity_threshold"]
     assert "2026-01-02" in str(info.threshold_source)

@@ -31,7 +31,7 @@ thresholds calibrated on your own material.
 - Repeat it: `python -m embedder.training --corpus DIR --out embedder/models`, under an hour on two cores. The weights
   that ship had more: rounds of 28, 9, 38 and 30 minutes (`--minutes 105`), the first two without `reddit-human` and
   without the cosine margin, then the average of the last two rounds. Expect less of the command's 37 minutes.
-- The number of rounds and the average were chosen by the held-out figures below, among four candidates: they are a
+- The number of rounds and the average were chosen by the held-out figures below, among six candidates: they are a
   little optimistic.
 
 ## Figures

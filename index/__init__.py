@@ -4,6 +4,7 @@ SQL is the truth, FAISS is a cache of it (`docs/decisions/0001-generation-is-the
 SQLAlchemy and FAISS; it knows no pixels, no HTTP and no environment variables. Everything public is re-exported here.
 """
 
+from index.config import IndexConfig, Plan
 from index.corpora import Corpus, CorpusKind, create_corpus, ensure_corpus, get_corpus, list_corpora, remove_corpus
 from index.database import Database
 from index.entries import (
@@ -54,6 +55,7 @@ from index.jsontext import JSON, canonical_json
 from index.live import LiveIndex, Verification
 from index.lookups import Lookup, get_lookup, new_lookup_id, save_lookup
 from index.provenance import Provenance, normalise_generator
+from index.recall import Tuning
 from index.searching import Neighbour, SearchResult
 from index.snapshots import Manifest
 from index.spaces import Space, list_spaces
@@ -100,6 +102,7 @@ __all__ = [
     "ForeignSpace",
     "FsckReport",
     "ImageFacts",
+    "IndexConfig",
     "IndexDirectoryUnwritable",
     "InvalidCorpusName",
     "InvalidDatabaseUrl",
@@ -116,6 +119,7 @@ __all__ = [
     "NeighbourEvidence",
     "NewEntry",
     "NotFound",
+    "Plan",
     "Provenance",
     "Relation",
     "SchemaOutdated",
@@ -129,6 +133,7 @@ __all__ = [
     "StoredEmbedding",
     "Threshold",
     "TruthDamaged",
+    "Tuning",
     "UnknownBlob",
     "UnknownCorpus",
     "UnknownEntry",

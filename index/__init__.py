@@ -47,6 +47,7 @@ from index.errors import (
     UnknownImage,
     UnknownLookup,
 )
+from index.explain import IndexState, explain
 from index.filters import Filter
 from index.folding import FoldPolicy
 from index.fsck import Finding, FindingKind, FsckReport, fsck
@@ -104,6 +105,7 @@ __all__ = [
     "ImageFacts",
     "IndexConfig",
     "IndexDirectoryUnwritable",
+    "IndexState",
     "InvalidCorpusName",
     "InvalidDatabaseUrl",
     "InvalidFilter",
@@ -146,6 +148,7 @@ __all__ = [
     "create_corpus",
     "ensure_corpus",
     "entries_of_image",
+    "explain",
     "fsck",
     "get_corpus",
     "get_entry",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from index.facts import FACTS, Facts, Words
 from index.marks import Marks
 from index.recall import Tuning
 from index.rows import HeldRows, Rows
-from index.segments import Candidates, scan, scan_at
+from index.segments import Candidates, Criteria, scan, scan_at
 
 # So many selected rows or fewer are gathered and compared exactly without asking the codes: some 5 ms of 384 float32.
 GATHER_ROWS = 8192
@@ -23,9 +24,11 @@ GATHER_SHARE = 8
 # A filter that leaves this share or more of a probe's surroundings is answered from correspondingly more lists; one
 # that leaves less, from all lists.
 LOCAL_SHARE = 1 / 32
-# Neighbours further away than those of the whole corpus lie closer together, and more candidates are needed to tell them
-# apart: 1 / share as many, up to so many times. Measured on selections of one side of the space: recall 0.968 -> 0.99.
+# Neighbours further away than those of the whole corpus lie closer together, and more candidates are needed to tell
+# them apart: 1 / share as many, up to so many times (tests/index/test_codes.py: recall 0.968 without, 0.99 with).
 MOST_WIDENED = 8
+# Selections of the latest filters are kept: a byte and a bit for each row.
+REMEMBERED = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +47,8 @@ class Base:
         self.facts = facts
         self.words = words
         self.tuned = tuned
+        self._marks: dict[Criteria, Marks] = {}
+        self._remembering = threading.Lock()
 
     @classmethod
     def empty(cls, dimension: int) -> Base:
@@ -73,6 +78,16 @@ class Base:
             return self.ids, None
         order = np.argsort(self.ids, kind="stable")
         return self.ids[order], order
+
+    def marks(self, criteria: Criteria) -> Marks:
+        with self._remembering:
+            marks = self._marks.pop(criteria, None)
+            if marks is None:
+                marks = Marks(criteria(self))
+            self._marks[criteria] = marks  # the latest last
+            if len(self._marks) > REMEMBERED:
+                del self._marks[next(iter(self._marks))]
+        return marks
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         if not self.size:

@@ -103,7 +103,10 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
 
 def last_number(conn: Connection) -> int:
     """Return the number of the last change, 0 before the first. The cheapest question there is."""
-    return int(conn.execute(select(change_counter.c.last)).scalar_one())
+    return int(conn.execute(_LAST_NUMBER).scalar_one())
+
+
+_LAST_NUMBER = select(change_counter.c.last)
 
 
 def read_changes(conn: Connection, space_id: int | None, after: int, limit: int) -> tuple[Change, ...]:
@@ -165,7 +168,7 @@ def count_members(conn: Connection, space_id: int | None) -> int:
 
 
 def members_at(conn: Connection, space_id: int | None, number: int, chunk: int) -> Iterator[tuple[MemberRow, ...]]:
-    """Yield the members of a space at a generation by rising entry id, in chunks, so that memory stays bounded."""
+    """Yield the members of a space at a generation in the order in which they came, in chunks: memory stays bounded."""
     gone = changes.alias("gone")
     left = select(gone.c.number).where(
         gone.c.entry_id == changes.c.entry_id,
@@ -176,24 +179,23 @@ def members_at(conn: Connection, space_id: int | None, number: int, chunk: int) 
     after = 0
     while True:
         rows = conn.execute(
-            select(changes.c.entry_id, *_MEMBER_COLUMNS)
+            select(changes.c.number, changes.c.entry_id, *_MEMBER_COLUMNS)
             .join(entries, entries.c.id == changes.c.entry_id)
             .join(embeddings, _embedding_of_change())
             .where(
                 changes.c.space_id == (space_id or 0),
                 changes.c.kind == ChangeKind.ADD,
                 changes.c.number <= number,
-                changes.c.entry_id > after,
+                changes.c.number > after,
                 ~left.exists(),
             )
-            .order_by(changes.c.entry_id)
+            .order_by(changes.c.number)
             .limit(chunk)
-        )
-        page = tuple(_member_row(row) for row in rows)
-        if not page:
+        ).all()
+        if not rows:
             return
-        yield page
-        after = page[-1].entry_id
+        yield tuple(_member_row(row) for row in rows)
+        after = rows[-1].number
 
 
 _MEMBER_COLUMNS = (

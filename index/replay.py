@@ -81,7 +81,7 @@ class Members:
         self._dimension = dimension
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the vectors (c, d) by rising entry id.
+        """Yield the vectors (c, d) in the order in which the entries came.
 
         Raises:
             TruthDamaged: at the end, if the rows were not the members that the log states.

@@ -6,6 +6,7 @@ propose, with a floor under which everything that was left out lies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,10 @@ class Candidates:
     exact: bool
 
 
+# Says of each position (n,) of a segment whether it is selected; equal criteria select the same.
+Criteria = Callable[["Segment"], NDArray[np.bool_]]
+
+
 class Segment(Protocol):
     """Vectors at positions 0..size-1, each belonging to one entry. Immutable, safe for any number of threads."""
 
@@ -48,6 +53,10 @@ class Segment(Protocol):
 
     def column(self, name: str) -> NDArray[np.int64] | NDArray[np.int32]:
         """Return a fact (n,) of every entry, by its name in `facts.FACTS`."""
+        ...
+
+    def marks(self, criteria: Criteria) -> Marks:
+        """Return marks on the positions that criteria select, members or not."""
         ...
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:

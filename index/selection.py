@@ -18,6 +18,9 @@ from index.filters import Filter, normalised_generators, normalised_labels, sele
 from index.segments import Segment
 from index.view import Part
 
+# So many comparisons of a column are quicker than looking each value up.
+FEW_VALUES = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
@@ -29,7 +32,7 @@ class Criteria:
     acquired_from: int | None
     acquired_to: int | None
 
-    def marks(self, segment: Segment) -> NDArray[np.bool_]:
+    def __call__(self, segment: Segment) -> NDArray[np.bool_]:
         """Return which positions (n,) of a segment these criteria select."""
         chosen = np.ones(segment.size, np.bool_)
         for name, values in (("corpus_id", self.corpus_ids), ("generator", self.generators), ("label", self.labels)):
@@ -54,7 +57,7 @@ def select_parts(conn: Connection, parts: Sequence[Part], chosen: Filter) -> lis
     if chosen.selects_all:
         return list(parts)
     criteria = _resolved(conn, chosen, parts[0].segment.words)
-    return [part.selecting(criteria.marks(part.segment)) for part in parts]
+    return [part.selecting(part.segment.marks(criteria)) for part in parts]
 
 
 def _resolved(conn: Connection, chosen: Filter, words: Words) -> Criteria:
@@ -69,10 +72,12 @@ def _resolved(conn: Connection, chosen: Filter, words: Words) -> Criteria:
 
 
 def _one_of(column: NDArray[np.int64] | NDArray[np.int32], values: Collection[int]) -> NDArray[np.bool_]:
-    if len(values) == 1:
-        same: NDArray[np.bool_] = column == next(iter(values))
-        return same
-    return np.isin(column, np.fromiter(values, column.dtype))
+    chosen = np.zeros(len(column), np.bool_)
+    if len(values) > FEW_VALUES:
+        return np.isin(column, np.fromiter(values, column.dtype))
+    for value in values:
+        chosen |= column == value
+    return chosen
 
 
 def _at(segment: Segment, ids: NDArray[np.int64]) -> NDArray[np.bool_]:

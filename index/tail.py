@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from index.facts import FACTS, Facts, Words
 from index.marks import Marks
 from index.rows import HeldRows
-from index.segments import Candidates, scan, scan_at
+from index.segments import Candidates, Criteria, scan, scan_at
 
 FIRST_CAPACITY = 256
 
@@ -63,6 +63,9 @@ class Tail:
     def column(self, name: str) -> NDArray[np.int64]:
         column: NDArray[np.int64] = self.facts[name]
         return column
+
+    def marks(self, criteria: Criteria) -> Marks:
+        return Marks(criteria(self))
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.flatnonzero(np.isin(self.ids, ids))

@@ -32,9 +32,9 @@ class Part:
     def count(self) -> int:
         return self.segment.size if self.live is None else self.live.count
 
-    def selecting(self, chosen: NDArray[np.bool_]) -> Part:
-        """Return this part with only those members that are also chosen (n,)."""
-        return Part(self.segment, Marks(chosen) if self.live is None else self.live & chosen)
+    def selecting(self, chosen: Marks) -> Part:
+        """Return this part with only those members that are also chosen."""
+        return Part(self.segment, chosen if self.live is None else self.live & chosen.marks)
 
     def positions(self) -> NDArray[np.int64]:
         """Return the rising positions (m,) of the members."""

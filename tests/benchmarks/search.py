@@ -1,0 +1,247 @@
+"""Search, side by side: `python -m tests.benchmarks.search --n 1000000 --data clustered`.
+
+Every engine builds in a process of its own and is opened and measured in another, so that memory is its own and a crash
+is a row. The parameter that trades recall for time is raised on one half of the probes until recall@10 >= 0.99; the
+figures are of the other half. Single searches run in one thread, batches in two. Resident memory is what the process
+holds after searching beyond what it held before opening: anonymous, and mapped from files (which the system may take
+back). Vectors already in SQL are where Lineup's build begins; the peers read theirs from a mapped file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.engines import ENGINES, THREADS
+from tests.benchmarks.filling import fill
+from tests.benchmarks.vectors import GENERATORS
+
+K, RECALL, PROBES, WARM = 10, 0.99, 1000, 100
+PACKAGES = (
+    "faiss-cpu",
+    "numpy",
+    "sqlalchemy",
+    "hnswlib",
+    "usearch",
+    "scalable-vs",
+    "lancedb",
+    "milvus-lite",
+    "qdrant-edge-py",
+)
+COLUMNS = (
+    "engine",
+    "recall@10",
+    "p50 ms",
+    "p99 ms",
+    "batch /s",
+    "build s",
+    "open s",
+    "disk B",
+    "anon B",
+    "file B",
+    "settings",
+)
+out = Console(width=200, highlight=False)
+
+
+def prepare(work: Path, data: str, n: int, seed: int) -> None:
+    """Write rows, probes and the exact answer, unless they are there."""
+    vectors = GENERATORS[data](n, seed=seed)
+    vectors.write(work / "rows.npy")
+    if not (work / "truth.npy").exists():
+        probes = vectors.probes(2 * PROBES)
+        np.save(work / "probes.npy", probes)
+        np.save(work / "truth.npy", exact(np.load(work / "rows.npy", mmap_mode="r"), probes))
+    (work / "dimension").write_text(str(vectors.dimension))
+    if not (work / "filled").exists():
+        (work / "lineup.db").unlink(missing_ok=True)
+        started = time.perf_counter()
+        fill(work / "lineup.db", vectors.blocks(), vectors.dimension)
+        (work / "filled").write_text(f"{time.perf_counter() - started:.1f}")
+
+
+def exact(rows: Any, probes: Any) -> Any:
+    """Return the K nearest row numbers (p, K) of each probe, comparing all."""
+    best = np.full((len(probes), K), -np.inf, np.float32)
+    ids = np.full((len(probes), K), -1, np.int64)
+    for start in range(0, len(rows), 8192):
+        similarities = probes @ np.asarray(rows[start : start + 8192]).T  # (p, c)
+        nearer = np.flatnonzero((similarities > best.min(axis=1)[:, np.newaxis]).any(axis=1))
+        both = np.concatenate([best[nearer], similarities[nearer]], axis=1)
+        named = np.concatenate(
+            [
+                ids[nearer],
+                np.broadcast_to(start + np.arange(similarities.shape[1]), (len(nearer), similarities.shape[1])),
+            ],
+            axis=1,
+        )
+        order = np.argpartition(-both, K - 1, axis=1)[:, :K]
+        best[nearer], ids[nearer] = np.take_along_axis(both, order, 1), np.take_along_axis(named, order, 1)
+    return ids
+
+
+def recall(found: Any, truth: Any) -> float:
+    return sum(len(set(row.tolist()) & set(true.tolist())) for row, true in zip(found, truth, strict=True)) / truth.size
+
+
+def build(name: str, work: Path) -> dict[str, Any]:
+    """What the building process does."""
+    folder = work / name
+    folder.mkdir(exist_ok=True)
+    rows = np.load(work / "rows.npy", mmap_mode="r")
+    started = time.perf_counter()
+    ENGINES[name]().build(rows, folder)
+    return {"build_seconds": time.perf_counter() - started}
+
+
+def measure(name: str, work: Path) -> dict[str, Any]:
+    """What the searching process does."""
+    engine = ENGINES[name]()
+    probes, truth = np.load(work / "probes.npy"), np.load(work / "truth.npy")
+    before = resident()
+    started = time.perf_counter()
+    engine.open(work / name)
+    engine.search(probes[0], K, engine.reaches[0])
+    opened = time.perf_counter() - started
+    for probe in probes[:WARM]:
+        engine.search(probe, K, engine.reaches[0])
+    reached = engine.reaches[-1]
+    for reach in engine.reaches:
+        if recall([engine.search(probe, K, reach) for probe in probes[: PROBES // 2]], truth[: PROBES // 2]) >= RECALL:
+            reached = reach
+            break
+    for probe in probes[PROBES // 2 : PROBES]:  # the pages of other probes too
+        engine.search(probe, K, reached)
+    seconds, found = [], []
+    for probe in probes[PROBES:]:
+        began = time.perf_counter()
+        found.append(engine.search(probe, K, reached))
+        seconds.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    engine.batch(probes[PROBES:], K, reached)
+    rate = PROBES / (time.perf_counter() - began)
+    after = resident()
+    return {
+        "recall": recall(found, truth[PROBES:]),
+        "p50_ms": float(np.median(seconds)) * 1e3,
+        "p99_ms": float(np.quantile(seconds, 0.99)) * 1e3,
+        "batch_per_second": rate,
+        "open_seconds": opened,
+        "anon_bytes": after[0] - before[0],
+        "file_bytes": after[1] - before[1],
+        "settings": engine.settings,
+        "reach": reached,
+    }
+
+
+def resident() -> tuple[int, int]:
+    """Bytes of this process in memory: anonymous, and mapped from files."""
+    status = Path("/proc/self/status").read_text()
+    return tuple(int(status.split(f"{key}:")[1].split()[0]) * 1024 for key in ("RssAnon", "RssFile"))  # type: ignore[return-value]
+
+
+def in_process(what: str, name: str, work: Path, timeout: float) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.search", "--child", what, name, "--work", str(work)]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS))
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=timeout, env=os.environ | threads
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"{what}: not done after {timeout:.0f} s"}
+    if done.returncode:
+        return {"failed": f"{what}: {(done.stderr.strip().splitlines() or [f'exit {done.returncode}'])[-1][:160]}"}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def run(name: str, work: Path, timeout: float) -> dict[str, Any]:
+    result = in_process("build", name, work, timeout)
+    if "failed" not in result:
+        result |= in_process("measure", name, work, timeout)
+    folder = work / ("lineup-index" if name.startswith("lineup") else name)
+    result["disk_bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return result
+
+
+def print_table(results: dict[str, dict[str, Any]], n: int) -> None:
+    table = Table(*COLUMNS)
+    for name, result in results.items():
+        if "failed" in result:
+            table.add_row(name, *[""] * (len(COLUMNS) - 2), result["failed"])
+            continue
+        bytes_each = (f"{result[key] / n:,.0f}" for key in ("disk_bytes", "anon_bytes", "file_bytes"))
+        table.add_row(
+            name,
+            f"{result['recall']:.4f}",
+            f"{result['p50_ms']:.3f}",
+            f"{result['p99_ms']:.3f}",
+            f"{result['batch_per_second']:,.0f}",
+            f"{result['build_seconds']:,.1f}",
+            f"{result['open_seconds']:.2f}",
+            *bytes_each,
+            f"{result['settings']}" + (f"; reach {result['reach']}" if result["reach"] is not None else ""),
+        )
+    out.print(table)
+
+
+def versions() -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} not installed")
+    return ", ".join(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=100_000)
+    parser.add_argument("--data", choices=sorted(GENERATORS), default="clustered")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="engines, with commas between them")
+    parser.add_argument(
+        "--work", type=Path, help="folder for data, indexes and results; what is there is not done again"
+    )
+    parser.add_argument("--engine-timeout", type=float, default=3600.0)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    told = parser.parse_args()
+    work = told.work or Path(f"benchmark-{told.data}-{told.n}")
+    if told.child:
+        what, name = told.child
+        print(json.dumps({"build": build, "measure": measure}[what](name, work)))
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    prepare(work, told.data, told.n, told.seed)
+    results: dict[str, dict[str, Any]] = {}
+    if (work / "results.json").exists():
+        results = json.loads((work / "results.json").read_text())
+    names = told.only.split(",") if told.only else list(ENGINES)
+    for name in names:
+        if name not in results:
+            out.print(f"{name} ...")
+            results[name] = run(name, work, told.engine_timeout)
+            (work / "results.json").write_text(json.dumps(results, indent=1))
+    out.print(
+        f"{told.n:,} x {(work / 'dimension').read_text()} {told.data}, seed {told.seed}, k = {K}; bytes are per vector"
+    )
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    out.print(f"{machine}, Python {platform.python_version()}, {versions()}")
+    print_table({name: results[name] for name in names}, told.n)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint serve clean
+.PHONY: help demo test prove lint serve clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -23,6 +23,9 @@ demo: $(READY)  ## make fakes, ingest them, look up probes: the whole service in
 
 test: lint  ## lint, type check, import contracts, then every test
 	$(BIN)/python -m pytest
+
+prove: $(READY)  ## the long proofs: hundreds of kills
+	$(BIN)/python -m pytest -m prove -s
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

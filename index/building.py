@@ -17,6 +17,7 @@ from index.base import TunedCodes
 from index.codes import Codes
 from index.config import IndexConfig
 from index.errors import IndexDirectoryUnwritable
+from index.failpoints import Failpoint, reached
 from index.recall import draw_probes, tune
 from index.replay import Members
 from index.rows import CHUNK, MappedRows, Rows, write_rows
@@ -116,6 +117,7 @@ class Builder:
         sample = rows.take(np.sort(chosen))
         codes = Codes.train(sample, config.lists_for(rows.size), config.build_threads)
         codes.add(_chunks(rows, np.arange(rows.size)), config.build_threads)
+        reached(Failpoint.CODES_TRAINED)
         return self._publish(contents, codes, rows.size, lookups)
 
     def _publish(

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
 from index.digest import EMPTY, digest_bytes, digest_from_bytes, with_member, without_member
+from index.failpoints import Failpoint, reached
 from index.schema import change_counter, changes, embeddings, entries
 from index.statements import slices
 
@@ -231,6 +232,7 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
         update(change_counter).values(last=change_counter.c.last + len(members)).returning(change_counter.c.last)
     ).scalar_one()
     first = last - len(members) + 1
+    reached(Failpoint.NUMBERS_TAKEN)
     roll = with_member if kind is ChangeKind.ADD else without_member
     digests = {space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}}
     now = datetime.now(UTC)
@@ -248,3 +250,4 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
             }
         )
     conn.execute(insert(changes), rows)
+    reached(Failpoint.CHANGES_WRITTEN)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, select, update
 
 from index.changes import record_removals
 from index.errors import CorpusExists, CorpusKindConflict, InvalidCorpusName, UnknownCorpus
+from index.failpoints import Failpoint, reached
 from index.provenance import storable_text
 from index.schema import corpora, entries
 from index.statements import insert_missing
@@ -100,6 +101,7 @@ def remove_corpus(conn: Connection, name: str) -> int:
         .returning(entries.c.id)
     ).scalars()
     entry_ids = sorted(removed)
+    reached(Failpoint.CORPUS_MARKED)
     record_removals(conn, entry_ids)
     return len(entry_ids)
 

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from index import revisions
 from index.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaOutdated
+from index.failpoints import Failpoint, reached
 from index.jsontext import canonical_json
 
 # An ingest holds SQLite's one writer for the milliseconds of a batch; half a minute means that something hangs.
@@ -91,6 +92,8 @@ class Database:
             conn.execution_options(**{WRITES: True})
             with conn.begin():
                 yield conn
+                reached(Failpoint.BEFORE_COMMIT)
+            reached(Failpoint.AFTER_COMMIT)
 
     def upgrade(self) -> None:
         """Bring the schema to this release. Any number of processes may do this at once; one does, the others wait."""

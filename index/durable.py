@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from index.failpoints import Failpoint, reached
+
 TEMPORARY_SUFFIX = ".tmp"
 
 
@@ -20,8 +22,11 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
         write(temporary)
+        reached(Failpoint.FILE_WRITTEN)
         _sync(temporary)
+        reached(Failpoint.FILE_SYNCED)
         temporary.replace(path)
+        reached(Failpoint.FILE_RENAMED)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)

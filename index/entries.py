@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from index.changes import record_additions, record_removals
 from index.corpora import CorpusKind, get_corpus, lock_corpus
 from index.errors import InvalidFilter, InvalidVector, UnknownEntry
+from index.failpoints import Failpoint, reached
 from index.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
 from index.jsontext import JSON
 from index.provenance import Provenance
@@ -113,11 +114,14 @@ def add_entries(conn: Connection, corpus: str, space: Space, new: Sequence[NewEn
     image_ids, new_images = ensure_images(conn, [entry.image for entry in new])
     vectors = {image_ids[e.image.sha256]: stored for e, (stored, _) in zip(new, prepared, strict=True) if stored}
     _require_embeddings(conn, space_id, frozenset(image_ids.values()), frozenset(vectors))
+    reached(Failpoint.IMAGES_WRITTEN)
     embedded_now = ensure_embeddings(conn, space_id, vectors)
+    reached(Failpoint.EMBEDDINGS_WRITTEN)
     provenances: dict[int, Provenance] = {}
     for entry, (_, provenance) in zip(new, prepared, strict=True):
         provenances.setdefault(image_ids[entry.image.sha256], provenance)
     inserted = _insert_entries(conn, corpus_id, provenances)
+    reached(Failpoint.ENTRIES_WRITTEN)
     record_additions(conn, sorted(image_ids.values()))
 
     entry_ids = _live_entry_ids(conn, corpus_id, sorted(image_ids.values()))
@@ -147,6 +151,7 @@ def remove_entry(conn: Connection, entry_id: int) -> Entry:
     ).scalar_one_or_none()
     if marked is None:
         raise UnknownEntry(entry_id)
+    reached(Failpoint.ENTRY_MARKED)
     record_removals(conn, [entry_id])
     return entry
 

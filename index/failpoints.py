@@ -7,8 +7,28 @@ from enum import StrEnum
 
 
 class Failpoint(StrEnum):
-    ROWS_WRITTEN = "rows.written"
-    ROWS_SYNCED = "rows.synced"
+    """Where a process may die: between any two steps that another process, or the next one, could see."""
+
+    IMAGES_WRITTEN = "images_written"
+    EMBEDDINGS_WRITTEN = "embeddings_written"
+    ENTRIES_WRITTEN = "entries_written"
+    ENTRY_MARKED = "entry_marked"
+    CORPUS_MARKED = "corpus_marked"
+    NUMBERS_TAKEN = "numbers_taken"
+    CHANGES_WRITTEN = "changes_written"
+    BEFORE_COMMIT = "before_commit"
+    AFTER_COMMIT = "after_commit"
+    ROWS_WRITTEN = "rows_written"
+    ROWS_SYNCED = "rows_synced"
+    FILE_WRITTEN = "file_written"
+    FILE_SYNCED = "file_synced"
+    FILE_RENAMED = "file_renamed"
+    FILES_COMPLETE = "files_complete"
+    MANIFEST_PUBLISHED = "manifest_published"
+    LEFTOVERS_REMOVED = "leftovers_removed"
+    CODES_TRAINED = "codes_trained"
+    SNAPSHOT_OPENED = "snapshot_opened"
+    SNAPSHOT_HELD = "snapshot_held"
 
 
 _hook: Callable[[Failpoint], None] | None = None

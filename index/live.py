@@ -27,6 +27,7 @@ from index.config import DEFAULT_CONFIG, IndexConfig, Plan
 from index.database import Database
 from index.digest import digest_hex
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt, TruthDamaged
+from index.failpoints import Failpoint, reached
 from index.filters import EVERYTHING, Filter
 from index.folding import DEFAULT_FOLDING, FoldPolicy, codes_due
 from index.lookups import recent_probes
@@ -402,10 +403,12 @@ class LiveIndex:
     def _stand_on(self, manifest: Manifest) -> Manifest:
         """Open a snapshot and hold it, once it has caught up with what is held. The caller holds the folder."""
         found = self._based_on(manifest)
+        reached(Failpoint.SNAPSHOT_OPENED)
         with self._database.read() as conn:
             found = self._caught_up(conn, found)
         with self._lock, self._database.read() as conn:
             self._held = self._caught_up(conn, found)
+        reached(Failpoint.SNAPSHOT_HELD)
         return manifest
 
     def _caught_up(self, conn: Connection, held: Held) -> Held:

@@ -35,6 +35,7 @@ from index.digest import digest_hex
 from index.durable import TEMPORARY_SUFFIX, sync_directory, write_bytes_durably, write_durably
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.facts import FACTS, Facts, Words
+from index.failpoints import Failpoint, reached
 from index.marks import Marks
 from index.recall import Tuning
 from index.rows import MappedRows
@@ -227,9 +228,12 @@ def write_snapshot(
             trained_rows=trained_rows,
             tuning=tuned.tuning if tuned else None,
         )
+        reached(Failpoint.FILES_COMPLETE)
         write_bytes_durably(directory / MANIFEST, manifest.to_bytes())
+        reached(Failpoint.MANIFEST_PUBLISHED)
         for path in leftovers(directory, manifest):
             path.unlink(missing_ok=True)
+        reached(Failpoint.LEFTOVERS_REMOVED)
     except OSError as err:
         raise IndexDirectoryUnwritable(directory, str(err)) from err
     return manifest

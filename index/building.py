@@ -55,10 +55,14 @@ class Builder:
             words=view.base.words,
             dead=NOTHING_DEAD if base.live is None else np.flatnonzero(~base.live.marks),
         )
-        codes = None
-        if view.base.tuned is not None:
-            codes = view.base.tuned.codes.copy()
-            codes.add(_chunks(view.tail.rows, added), self._config.build_threads)
+        tuned = view.base.tuned
+        if tuned is None:
+            return self._publish(contents, None, before.trained_rows, lookups)
+        codes = tuned.codes.copy()
+        codes.add(_chunks(view.tail.rows, added), self._config.build_threads)
+        if contents.rows.size < self._config.measure_growth * tuned.tuning.rows:
+            still = TunedCodes(codes, tuned.tuning)
+            return write_snapshot(self._directory, contents, still, before.trained_rows, self._fingerprint)
         return self._publish(contents, codes, before.trained_rows, lookups)
 
     def write(self, view: View, trained_rows: int, lookups: NDArray[np.float32]) -> Manifest:

@@ -31,6 +31,8 @@ class IndexConfig:
     `recall_probes`: how many probes; the standard error of a recall of 0.99 is about 0.15 % with 512 probes at k = 10.
     `rows_per_list`: mean length of an inverted list. Shorter lists make a search read less and training longer.
     `max_lists`: bounds training, whose time grows with the square of the lists.
+    `measure_growth`: recall is measured again when the corpus is this many times what it was measured on; measuring
+    compares each probe with every vector, some 10 s of one core for 1,000,000 x 384.
     `retrain_growth`: codes are trained anew when the corpus is this many times what they were trained on.
     `compact_fraction`: dead positions are reclaimed when they are more than this share of the base.
     `build_threads`: threads that a background build may take from searches.
@@ -42,6 +44,7 @@ class IndexConfig:
     recall_probes: int = 512
     rows_per_list: int = 80
     max_lists: int = 4096
+    measure_growth: float = 1.1
     retrain_growth: float = 2.0
     compact_fraction: float = 0.10
     build_threads: int = 2

@@ -35,7 +35,7 @@ from index.maintenance import Maintenance
 from index.membership import live_digest
 from index.replay import Members, catch_up
 from index.rows import HeldRows
-from index.searching import Question, SearchResult, rank, search
+from index.searching import Question, SearchResult, TooFarBehind, rank, search
 from index.snapshots import Manifest, check_files, directory_lock, open_base, plan_of, read_manifest, set_aside
 from index.spaces import Space, find_space_id
 from index.vectors import check_vector
@@ -186,10 +186,14 @@ class LiveIndex:
 
         """
         question = Question(check_vector(vector, self.space.dimension), k, filter, probe_sha256, exact)
-        answer = self._ask(
-            lambda conn, view, pending: search(conn, view, self._space_id, question, pending=pending),
-            whole=not self._maintenance.following,
-        )
+
+        def ask(conn: Connection, view: View, pending: int) -> SearchResult:
+            return search(conn, view, self._space_id, question, pending=pending)
+
+        try:
+            answer = self._ask(ask, whole=not self._maintenance.following)
+        except TooFarBehind:
+            answer = self._ask(ask)
         self._maintenance.look()
         return answer
 

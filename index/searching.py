@@ -31,6 +31,14 @@ DECIMALS = 12
 EXACT_ROWS = 4096
 
 
+# Where a removal that the view does not know yet takes away the nearest ones, the next are asked for, so many times.
+GONE_ROUNDS = 4
+
+
+class TooFarBehind(Exception):
+    """More of a probe's surroundings was removed than can be left out of an older view; ask a newer one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """An entry near the probe. `cosine_similarity` is in [-1, 1], up is nearer; `identical` means equal bytes."""
@@ -88,7 +96,7 @@ def search(conn: Connection, view: View, space_id: int | None, question: Questio
     identical = np.empty(0, np.int64)
     if space_id is not None and question.probe_sha256 is not None:
         identical = identical_ids(conn, space_id, question.chosen, question.probe_sha256)
-    while True:
+    for _ in range(GONE_ROUNDS):
         ranking = rank(parts, question.probe, question.k, first=identical, exact=question.exact)
         found = find_entries(conn, [entry_id for entry_id, _ in ranking.best])
         if len(found) == len(ranking.best):
@@ -96,6 +104,8 @@ def search(conn: Connection, view: View, space_id: int | None, question: Questio
         # A removal that the view does not know yet counts from its commit.
         gone = np.array([entry_id for entry_id, _ in ranking.best if entry_id not in found], np.int64)
         parts = [part.without(part.segment.find(gone)) for part in parts]
+    else:
+        raise TooFarBehind
     same = frozenset(identical.tolist())
     tuned = view.base.tuned
     return SearchResult(

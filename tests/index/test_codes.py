@@ -1,5 +1,6 @@
 """Searching through compressed codes: never fewer than k, true similarities, and the recall that was asked for."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,35 @@ def test_vectors_damaged_in_a_place_that_is_read_later_never_give_an_answer(
     assert again.search(rows[450], 1).neighbours[0].cosine_similarity == 1.0
     assert "rows 448" in caplog.text
     assert again.verify().agrees
+
+
+def test_a_server_leaves_out_at_once_what_a_large_removal_took_away(
+    database: Database, material: Any, open_coded: Callable[..., LiveIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.maintenance.FOLLOW_SECONDS", 3600.0)  # nobody brings the view forward
+    rows = clustered(700, 16)
+    fill(database, material, rows[:350], "fakes")
+    fill(database, material, rows[350:], "more", first=350)
+    live = open_coded(background=True)
+    with database.write() as conn:
+        remove_corpus(conn, "more")
+    found = live.search(rows[400], 5)
+    assert {neighbour.entry.corpus for neighbour in found.neighbours} == {"fakes"}
+    assert len(found.neighbours) == 5
+    assert found.pending_changes in {0, 350}
+
+
+def test_what_a_large_batch_added_is_pending_until_the_log_was_followed(
+    database: Database, material: Any, open_coded: Callable[..., LiveIndex]
+) -> None:
+    rows = clustered(700, 17)
+    fill(database, material, rows[:300], "fakes")
+    live = open_coded(background=True)
+    fill(database, material, rows[300:], "fakes", first=300)
+    found = live.search(rows[500], 1)
+    assert (found.pending_changes, found.generation) in {(400, 300), (0, 700)} or 300 < found.generation < 700
+    deadline = time.monotonic() + 10
+    while live.generation < 700 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert live.search(rows[500], 1).neighbours[0].entry.sha256 == material.sha256(500)
+    assert live.verify().agrees

@@ -1,0 +1,75 @@
+"""Filters: `python -m tests.benchmarks.filters --work FOLDER`, a folder that `tests.benchmarks.search` has made.
+
+For filters that select a known share of the corpus: p50 and p99 of the whole search, the first of its kind and later
+ones, recall@10 against comparing every selected vector, and whether k neighbours came back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from index import Database, Filter, LiveIndex
+from tests.benchmarks.filling import space_of
+
+K, PROBES = 10, 200
+SHARES = {
+    "100 %": Filter(),
+    "50 %, five corpora": Filter(corpora=frozenset(f"corpus-{i}" for i in range(5))),
+    "10 %, one corpus": Filter(corpora=frozenset(["corpus-3"])),
+    "1 %, one generator": Filter(generators=frozenset(["generator-7"])),
+    "0.01 %, one label": Filter(labels=frozenset(["rare"])),
+    "0.1 %, corpus and generator, none in both": Filter(
+        corpora=frozenset(["corpus-3"]), generators=frozenset(["generator-7"])
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    work = parser.parse_args().work
+    probes = np.load(work / "probes.npy")
+    table = Table("filter", "selected", "recall@10", "k came back", "first ms", "p50 ms", "p99 ms", "exact")
+    space = space_of(probes.shape[1])
+    with (
+        Database.open(f"sqlite:///{work / 'lineup.db'}") as database,
+        LiveIndex.open(database, space, work / "lineup-index") as live,
+    ):
+        for probe in probes[-200:]:
+            live.search(probe, K)
+        for name, chosen in SHARES.items():
+            seconds, hits, wanted, full, exact = [], 0, 0, True, True
+            for i, probe in enumerate(probes[:PROBES]):
+                started = time.perf_counter()
+                found = live.search(probe, K, chosen)
+                seconds.append(time.perf_counter() - started)
+                exact = exact and found.exact
+                full = full and len(found.neighbours) == min(K, found.searched)
+                if i < PROBES // 4:  # the exact answer reads every selected vector
+                    truth = live.search(probe, K, chosen, exact=True)
+                    ids = {neighbour.entry.id for neighbour in found.neighbours}
+                    hits += len(ids & {neighbour.entry.id for neighbour in truth.neighbours})
+                    wanted += len(truth.neighbours)
+            milliseconds = np.array(seconds) * 1e3
+            p50, p99 = np.quantile(milliseconds[1:], (0.5, 0.99))
+            table.add_row(
+                name,
+                f"{found.searched:,}",
+                f"{hits / wanted:.4f}" if wanted else "none exist",
+                "always" if full else "NO",
+                f"{milliseconds[0]:.2f}",
+                f"{p50:.2f}",
+                f"{p99:.2f}",
+                "yes" if exact else "no",
+            )
+    Console(width=160, highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()

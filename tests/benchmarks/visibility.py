@@ -1,0 +1,175 @@
+"""News between processes: `python -m tests.benchmarks.visibility [--n 100000] [--url postgresql://...]`.
+
+Four processes over one database, as four servers would be: one writes, each looks in a loop. Prints the seconds from a
+commit until every process finds an added entry, or no longer finds a removed one; lookups while another process adds
+batches of 10,000; the removal of a corpus of 100,000; and catching up 10,000 changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import __version__ as sqlalchemy_version
+
+from index import (
+    CorpusKind,
+    Database,
+    ImageFacts,
+    LiveIndex,
+    NewEntry,
+    add_entries,
+    ensure_corpus,
+    remove_corpus,
+    remove_entry,
+)
+from tests.benchmarks.filling import fill, sha256_of, space_of
+from tests.benchmarks.vectors import DIMENSION, clustered, unit
+
+PROCESSES, ROUNDS, BATCH, LOOKUPS = 4, 50, 10_000, 2000
+SPACE = space_of(DIMENSION)
+
+
+def entries(name: str, count: int) -> list[NewEntry]:
+    random = np.random.default_rng(list(name.encode()))
+    vectors = unit(random.standard_normal((count, DIMENSION), dtype=np.float32))
+    return [NewEntry(ImageFacts(sha256_of(f"{name}-{i}"), 1, 1, 1, "png"), row, 0.0) for i, row in enumerate(vectors)]
+
+
+def add(url: str, corpus: str, new: list[NewEntry]) -> list[int]:
+    with Database.open(url) as database, database.write() as conn:
+        ensure_corpus(conn, corpus, CorpusKind.KNOWN_FAKE)
+        return [result.entry_id for result in add_entries(conn, corpus, SPACE, new)]
+
+
+def watch(url: str, directory: str, barrier: Any, seen: Any) -> None:
+    """A reader: for each round say when it first finds the new entry, and when it no longer does."""
+    with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory), background=True) as live:
+        for turn in range(ROUNDS):
+            (new,) = entries(f"round-{turn}", 1)
+            barrier.wait()
+            for expected in (True, False):
+                found = not expected
+                while found != expected:
+                    nearest = live.search(new.vector, 1).neighbours
+                    found = bool(nearest) and nearest[0].entry.sha256 == new.image.sha256
+                seen.put(time.monotonic())
+                barrier.wait()
+
+
+def visibility(url: str, directory: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, seen = context.Barrier(PROCESSES + 1), context.Queue()
+    readers = [context.Process(target=watch, args=(url, directory, barrier, seen)) for _ in range(PROCESSES)]
+    for reader in readers:
+        reader.start()
+    late: dict[str, list[float]] = {"added": [], "removed": []}
+    for turn in range(ROUNDS):
+        barrier.wait()
+        (entry_id,) = add(url, "news", entries(f"round-{turn}", 1))
+        committed = time.monotonic()
+        late["added"] += [seen.get() - committed for _ in readers]
+        barrier.wait()
+        with Database.open(url) as database, database.write() as conn:
+            remove_entry(conn, entry_id)
+        committed = time.monotonic()
+        late["removed"] += [seen.get() - committed for _ in readers]
+        barrier.wait()
+    for reader in readers:
+        reader.join()
+    for what, seconds in late.items():
+        print(f"{what}: known in {PROCESSES} processes after p50 {np.median(seconds):.3f} s, most {max(seconds):.3f} s")
+
+
+def load(url: str, turns: int) -> None:
+    for turn in range(turns):
+        add(url, f"batch-{turn}", entries(f"batch-{turn}", BATCH))
+
+
+def timed(live: LiveIndex, probes: Any, until: Callable[[int], bool]) -> list[float]:
+    seconds: list[float] = []
+    while not until(len(seconds)):
+        started = time.perf_counter()
+        live.search(probes[len(seconds) % len(probes)], 10)
+        seconds.append(time.perf_counter() - started)
+        time.sleep(0.002)  # lookups arrive one by one
+    return seconds
+
+
+def under_load(url: str, directory: str, probes: Any) -> None:
+    context = multiprocessing.get_context("spawn")
+    with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory), background=True) as live:
+        timed(live, probes, lambda n: n >= 300)
+        idle = timed(live, probes, lambda n: n >= LOOKUPS)
+        writer = context.Process(target=load, args=(url, 3))
+        writer.start()
+        busy = timed(live, probes, lambda _n: not writer.is_alive())
+        writer.join()
+        for what, seconds in (("idle", idle), (f"while batches of {BATCH:,} are added", busy)):
+            p50, p99 = (float(np.quantile(seconds, q)) * 1e3 for q in (0.5, 0.99))
+            print(f"lookups {what}: {len(seconds):,}, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+        print(f"p99 under load / idle: {np.quantile(busy, 0.99) / np.quantile(idle, 0.99):.2f}")
+
+
+def removal_and_catching_up(url: str, directory: str) -> None:
+    with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory)) as live:
+        live.settle()
+        add(url, "late", entries("late", BATCH))
+        started = time.perf_counter()
+        live.refresh()
+        print(f"catching up {BATCH:,} changes: {time.perf_counter() - started:.2f} s")
+        for turn in range(10):
+            add(url, "large", entries(f"large-{turn}", BATCH))
+        live.settle()
+        started = time.perf_counter()
+        with database.write() as conn:
+            count = remove_corpus(conn, "large")
+        removed = time.perf_counter()
+        assert live.search(entries("large-3", 1)[0].vector, 1).neighbours[0].entry.corpus != "large"
+        print(
+            f"removing a corpus of {count:,}: {removed - started:.2f} s, "
+            f"the next search {time.perf_counter() - removed:.2f} s"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=100_000)
+    parser.add_argument("--url", help="an empty PostgreSQL database; otherwise SQLite")
+    told = parser.parse_args()
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"{machine}, Python {platform.python_version()}, SQLAlchemy {sqlalchemy_version}, {told.n:,} x {DIMENSION}")
+    with tempfile.TemporaryDirectory() as folder:
+        data = clustered(told.n)
+        url = told.url or f"sqlite:///{folder}/lineup.db"
+        if told.url:
+            Database.open(url, migrate=True).close()
+            rows = iter(data.blocks())
+            for number, block in enumerate(rows):
+                new = [
+                    NewEntry(ImageFacts(sha256_of(f"{number}-{i}"), 1, 1, 1, "png"), row, 0.0)
+                    for i, row in enumerate(block)
+                ]
+                add(url, "known", new)
+        else:
+            fill(Path(folder) / "lineup.db", data.blocks(), DIMENSION)
+        directory = f"{folder}/index"
+        with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory)) as live:
+            live.settle()
+        visibility(url, directory)
+        under_load(url, directory, data.probes(1000))
+        removal_and_catching_up(url, directory)
+    assert threading.active_count() == 1
+
+
+if __name__ == "__main__":
+    main()

@@ -86,6 +86,19 @@ def read_manifest(directory: Path) -> Manifest | None:
         raise SnapshotCorrupt(path, f"the manifest is incomplete: {err!r}") from err
 
 
+def snapshot_files(directory: Path) -> tuple[Manifest, tuple[Path, ...]] | None:
+    """Return the manifest of a folder and every file that it names, which may be missing; None where there is none.
+
+    Raises:
+        SnapshotCorrupt: like `read_manifest`.
+
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        return None
+    return manifest, tuple(directory / stamp.name for stamp in (manifest.vectors, manifest.ids))
+
+
 def open_base(directory: Path, manifest: Manifest, space_fingerprint: str, dimension: int) -> FlatIndex:
     """Map the base that a manifest names, after comparing every byte with its digests.
 

@@ -88,9 +88,7 @@ class _Source:
             with temporary_container(file) as tables:
                 with verified_tables(self.reader, self.archive, tables) as (manifest, _):
                     report = self._restore_files(manifest, "sqlite")
-                publish(tables, file, replace=False)
-        except FileExistsError as err:
-            raise RestoreTargetNotEmpty(f"{file} was made by somebody else in the meantime") from err
+                _publish_new(tables, file)
         except OSError as err:
             raise RestoreUnwritable(file, err.strerror or str(err)) from err
         return report
@@ -143,6 +141,13 @@ class _Source:
             raise RestoreUnwritable(folder, err.reason) from err
         except OSError as err:
             raise RestoreUnwritable(folder, err.strerror or str(err)) from err
+
+
+def _publish_new(tables: Path, file: Path) -> None:
+    try:
+        publish(tables, file, replace=False)
+    except FileExistsError as err:
+        raise RestoreTargetNotEmpty(f"{file} was made by somebody else in the meantime") from err
 
 
 def _refuse_rows(database_url: str) -> None:

@@ -148,7 +148,7 @@ class ArchiveReader:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
             same = info.tobuf(tarfile.GNU_FORMAT) == block
         except (tarfile.HeaderError, ValueError, OverflowError) as err:
-            if not position:
+            if not position and not self._within:
                 raise NotABackup(self._label, "it does not begin like a tar file") from err
             raise self._corrupt(last, "what follows it is no header") from err
         if not same or info.type != tarfile.REGTYPE or info.size < 0:

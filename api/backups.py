@@ -54,7 +54,7 @@ def _answer(archive: Path, manifest: BackupManifest, started: float, warnings: S
             )
             for space in manifest.spaces
         ],
-        row_counts=dict(manifest.row_counts),
+        row_counts=dict(sorted(manifest.row_counts.items())),
         snapshots=list(manifest.snapshots),
         thumbnails=manifest.thumbnails,
         warnings=list(warnings),

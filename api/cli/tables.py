@@ -148,18 +148,19 @@ def print_backup(answer: BackupAnswer, done: str) -> None:
     for space in answer.spaces:
         where = "with" if space.embedding_space[:16] in answer.snapshots else "without"
         table.add_row(f"space {space.embedding_space[:16]}", f"{space.model}, {where} snapshot, digest {space.digest}")
-    table.add_row("rows", ", ".join(f"{count:,} {name}" for name, count in answer.row_counts.items()))
+    counts = {name: count for name, count in answer.row_counts.items() if name != "change_counter"}  # one row, always
+    table.add_row("rows", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     table.add_row("thumbnails", "left out" if answer.thumbnails is None else f"{answer.thumbnails:,}")
     out.print(table)
     for warning in answer.warnings:
         out.print(Text(warning, style="yellow"), soft_wrap=True)
-    out.print(Text(done, "bold green"), f": every digest agrees; {answer.seconds:.1f} s", sep="")
+    out.print(Text(done, "bold green"), f": every digest agrees; {answer.seconds:.1f} s", sep="", soft_wrap=True)
 
 
 def print_restore(answer: RestoreAnswer) -> None:
     """What was restored, and where it is now."""
-    where = f"restored into {answer.database} and {answer.data_dir}, {answer.thumbnails:,} thumbnails"
-    print_backup(answer.backup, where)
+    where = f"{answer.database}; index and {answer.thumbnails:,} thumbnails in {answer.data_dir}"
+    print_backup(answer.backup, f"restored into {where}")
 
 
 def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:

@@ -70,7 +70,11 @@ def test_a_backup_is_one_table_for_a_person(data: Path, tmp_path: Path) -> None:
     restored = run(tmp_path / "new", "restore", tmp_path / "a.tar")
 
     assert [done.exit_code for done in (made, checked, restored)] == [0, 0, 0]
-    for done, last in ((made, "backed up"), (checked, "verified"), (restored, "restored into sqlite and")):
+    for done, last in (
+        (made, "backed up"),
+        (checked, "verified"),
+        (restored, "restored into sqlite; index and 0 thumbnails in"),
+    ):
         assert done.stdout.splitlines()[-1].startswith(last)
         assert "every digest agrees" in done.stdout
         assert "generation 3" in done.stdout

@@ -17,9 +17,12 @@ from index import (
     ClassifierReason,
     CorpusKind,
     Entry,
+    IndexState,
+    Plan,
     Relation,
     SimilarityOutcome,
     SimilarityReason,
+    Tuning,
 )
 from index import Corpus as CorpusRow
 
@@ -220,6 +223,35 @@ class SimilarityAnswer(Answer):
     filter: SearchFilter = Field(description="What was searched.")
 
 
+class RecallAnswer(Answer):
+    """How complete approximate candidates were, measured on this very corpus against the exact answer."""
+
+    k: int = Field(ge=1, description="Neighbours that it was measured for.")
+    recall: float = Field(ge=0, le=1, description="Share of the k true neighbours that were found: recall@k.")
+    probes: int = Field(ge=1, description="Probes measured: vectors of the corpus, and those of stored lookups.")
+    lookups: int = Field(ge=0, description="How many of the probes were those of stored lookups.")
+    nprobe: int = Field(ge=1, description="Inverted lists read for it.")
+    candidates: int = Field(ge=1, description="Candidates compared exactly for it.")
+    rows: int = Field(ge=1, description="Positions in the index when it was measured.")
+    measured_at: datetime = Field(description="UTC.")
+
+    @classmethod
+    def of(cls, tuning: Tuning | None) -> RecallAnswer | None:
+        """From what `index` measured."""
+        if tuning is None:
+            return None
+        return cls(
+            k=tuning.k,
+            recall=tuning.recall,
+            probes=tuning.probes,
+            lookups=tuning.lookups,
+            nprobe=tuning.nprobe,
+            candidates=tuning.candidates,
+            rows=tuning.rows,
+            measured_at=datetime.fromisoformat(tuning.measured_at),
+        )
+
+
 class MethodAnswer(Answer):
     """What is needed to repeat the lookup."""
 
@@ -235,8 +267,19 @@ class MethodAnswer(Answer):
         ge=0, description="Numbered, immutable state of the index: the last change that was visible."
     )
     index_digest: Sha256 = Field(description="Digest of all (entry, vector) pairs of that generation.")
-    exact: bool = Field(description="True: the neighbours are those of an exact scan.")
+    exact: bool = Field(
+        description="True: every selected entry was compared. False: codes proposed the candidates, see `recall`."
+    )
     k: int = Field(ge=1, description="Neighbours asked for.")
+    recall: RecallAnswer | None = Field(
+        None, description="Recall last measured on this corpus; null where the answer is exact."
+    )
+    pending_changes: int = Field(
+        0,
+        ge=0,
+        description="Changes committed when this was answered that `generation` does not hold yet, under a second old; "
+        "entries that they removed are left out all the same.",
+    )
 
 
 class Timings(Answer):
@@ -265,6 +308,7 @@ class LookupQuery(Answer):
 
     k: int = Field(10, ge=1, le=1000, description="Neighbours to return; fewer come back only when fewer exist.")
     filter: SearchFilter = SearchFilter()
+    exact: bool = Field(False, description="Compare every selected entry, however long that takes.")
 
 
 class LookupRequest(LookupQuery):
@@ -311,6 +355,52 @@ class ReadyAnswer(Answer):
     ready: bool = Field(description="Every check is ok.")
     checks: dict[str, str] = Field(description="Each part, with 'ok' or what is wrong.")
     generation: int | None = Field(description="Last change that the index has seen; null before the first.")
+
+
+class IndexAnswer(Answer):
+    """The index of one embedding space: how it answers now, and why so."""
+
+    model: str = Field(description="Name of the model whose space it is.")
+    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
+    plan: Plan = Field(
+        description="flat: every vector is compared, exactly. codes: every compressed code is compared, the best "
+        "candidates exactly. lists: the codes of the nearest inverted lists, the best candidates exactly."
+    )
+    reason: str = Field(description="Why this plan, with its figures.")
+    entries: int = Field(ge=0, description="Live entries.")
+    rows: int = Field(ge=0, description="Positions in the base, those of removed entries included.")
+    dead: int = Field(ge=0, description="Positions of removed entries, reclaimed by compaction.")
+    tail: int = Field(ge=0, description="Entries added since the base was written; always compared exactly.")
+    generation: int = Field(ge=0, description="Last change that is visible.")
+    snapshot_generation: int | None = Field(description="Last change in the snapshot on disk; null without one.")
+    nlist: int | None = Field(description="Inverted lists; null without codes.")
+    code_bytes: int | None = Field(description="Bytes of one compressed code; null without codes.")
+    recall: RecallAnswer | None = Field(description="Measured when the codes were last written; null without codes.")
+
+    @classmethod
+    def of(cls, state: IndexState) -> IndexAnswer:
+        """From what `index` explains."""
+        return cls(
+            model=state.space.model,
+            embedding_space=state.space.fingerprint,
+            plan=state.plan,
+            reason=state.reason,
+            entries=state.entries,
+            rows=state.rows,
+            dead=state.dead,
+            tail=state.tail,
+            generation=state.generation,
+            snapshot_generation=state.snapshot_generation,
+            nlist=state.nlist,
+            code_bytes=state.code_bytes,
+            recall=RecallAnswer.of(state.tuning),
+        )
+
+
+class IndexesAnswer(Answer):
+    """The indexes of all embedding spaces of a database, oldest space first."""
+
+    indexes: list[IndexAnswer]
 
 
 class FailedItem(Answer):

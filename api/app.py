@@ -33,7 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with Lineup.opened(settings, migrate=True) as lineup:
+        with Lineup.opened(settings, migrate=True, background=True) as lineup:
             app.state.lineup = lineup
             app.state.admission = Admission(settings.queue_size)
             yield

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from api.batcher import Batcher
 from api.settings import Settings
 from embedder import Embedder, ImageLimits, ModelInfo
-from index import BlobStore, ClassifierPolicy, Database, DatabaseUnavailable, LiveIndex, Space, Threshold
+from index import BlobStore, ClassifierPolicy, Database, DatabaseUnavailable, IndexConfig, LiveIndex, Space, Threshold
 
 
 def space_of(info: ModelInfo) -> Space:
@@ -32,6 +32,11 @@ def image_limits(settings: Settings) -> ImageLimits:
         max_image_pixels=settings.max_image_pixels,
         min_image_side=settings.min_image_side,
     )
+
+
+def index_config(settings: Settings) -> IndexConfig:
+    """The trade-offs of the index, in the words of `index`."""
+    return IndexConfig(flat_limit=settings.index_flat_limit, recall_target=settings.index_recall_target)
 
 
 def load_embedder(settings: Settings) -> Embedder:
@@ -70,21 +75,26 @@ def opened_database(settings: Settings, *, migrate: bool = False) -> Iterator[Da
 class Lineup:
     """Everything that a lookup or an ingest needs, open. Thread-safe; close it, or use it as a context manager."""
 
-    def __init__(self, settings: Settings, database: Database, embedder: Embedder) -> None:
+    def __init__(self, settings: Settings, database: Database, embedder: Embedder, *, background: bool) -> None:
         self.settings = settings
         self.database = database
         self.embedder = embedder
         self.space = space_of(embedder.info)
         self.thumbnails = thumbnails_of(settings)
-        self.index = LiveIndex.open(database, self.space, settings.index_dir)
+        self.index = LiveIndex.open(
+            database, self.space, settings.index_dir, config=index_config(settings), background=background
+        )
         self.batcher = Batcher(embedder, settings.queue_size)
 
     @classmethod
     @contextmanager
-    def opened(cls, settings: Settings, *, migrate: bool = False) -> Iterator[Lineup]:
-        """Open all parts; `migrate` creates or upgrades the database first."""
+    def opened(cls, settings: Settings, *, migrate: bool = False, background: bool = False) -> Iterator[Lineup]:
+        """Open all parts; `migrate` creates or upgrades the database first.
+
+        `background` is for a server: its index follows the change log and trains codes beside the lookups.
+        """
         with opened_database(settings, migrate=migrate) as database:
-            lineup = cls(settings, database, load_embedder(settings))
+            lineup = cls(settings, database, load_embedder(settings), background=background)
             try:
                 yield lineup
             finally:

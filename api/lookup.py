@@ -24,6 +24,7 @@ from api.answers import (
     NeighbourAnswer,
     ProbeAnswer,
     ProbeLookup,
+    RecallAnswer,
     SearchFilter,
     SimilarityAnswer,
     ThresholdAnswer,
@@ -160,7 +161,9 @@ def _answer(lineup: Lineup, questioned: Questioned, query: LookupQuery, started:
     """Search, judge, store the answer and return it."""
     search_started = perf_counter()
     sha256 = questioned.probe.sha256
-    found = lineup.index.search(questioned.vector, query.k, _filter(query.filter), probe_sha256=sha256)
+    found = lineup.index.search(
+        questioned.vector, query.k, _filter(query.filter), exact=query.exact, probe_sha256=sha256
+    )
     finished = perf_counter()
     answer = LookupAnswer(
         id=new_lookup_id(),
@@ -184,7 +187,7 @@ def _answer(lineup: Lineup, questioned: Questioned, query: LookupQuery, started:
             space=lineup.space,
             generation=found.generation,
             probe_sha256=sha256,
-            request=query.model_dump(mode="json", include={"k", "filter"}),
+            request=query.model_dump(mode="json", include={"k", "filter", "exact"}),
             answer=answer.model_dump(mode="json"),
         )
     return answer
@@ -262,6 +265,8 @@ def _method(lineup: Lineup, found: SearchResult, k: int) -> MethodAnswer:
         index_digest=found.digest,
         exact=found.exact,
         k=k,
+        recall=RecallAnswer.of(found.tuning),
+        pending_changes=found.pending_changes,
     )
 
 

@@ -50,6 +50,13 @@ class Settings(BaseSettings):
         description="Cosine similarity from which a neighbour is called similar; default: the model's measured one.",
     )
 
+    index_flat_limit: int = Field(
+        20_000, ge=0, description="Up to so many entries every search compares all vectors, exactly."
+    )
+    index_recall_target: float = Field(
+        0.99, gt=0, le=1, description="Recall@10 that approximate candidates must reach on the corpus; else no codes."
+    )
+
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8787, ge=0, le=65535, description="Port that the server listens on.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = Field(

@@ -6,6 +6,7 @@ SQLAlchemy and FAISS; it knows no pixels, no HTTP and no environment variables. 
 
 from index.backup import BackupReport, back_up
 from index.backup_manifest import BackupManifest
+from index.config import IndexConfig, Plan
 from index.corpora import Corpus, CorpusKind, create_corpus, ensure_corpus, get_corpus, list_corpora, remove_corpus
 from index.database import Database
 from index.entries import (
@@ -57,6 +58,7 @@ from index.errors import (
     UnknownImage,
     UnknownLookup,
 )
+from index.explain import IndexState, explain
 from index.filters import Filter
 from index.folding import FoldPolicy
 from index.fsck import Finding, FindingKind, FsckReport, fsck
@@ -65,6 +67,7 @@ from index.jsontext import JSON, canonical_json
 from index.live import LiveIndex, Verification
 from index.lookups import Lookup, get_lookup, new_lookup_id, save_lookup
 from index.provenance import Provenance, normalise_generator
+from index.recall import Tuning
 from index.restore import RestoreReport, restore
 from index.searching import Neighbour, SearchResult
 from index.snapshots import Manifest
@@ -121,7 +124,9 @@ __all__ = [
     "ForeignSpace",
     "FsckReport",
     "ImageFacts",
+    "IndexConfig",
     "IndexDirectoryUnwritable",
+    "IndexState",
     "InvalidCorpusName",
     "InvalidDatabaseUrl",
     "InvalidFilter",
@@ -138,6 +143,7 @@ __all__ = [
     "NewEntry",
     "NotABackup",
     "NotFound",
+    "Plan",
     "Provenance",
     "Relation",
     "RestoreReport",
@@ -154,6 +160,7 @@ __all__ = [
     "StoredEmbedding",
     "Threshold",
     "TruthDamaged",
+    "Tuning",
     "UnknownBlob",
     "UnknownCorpus",
     "UnknownEntry",
@@ -167,6 +174,7 @@ __all__ = [
     "create_corpus",
     "ensure_corpus",
     "entries_of_image",
+    "explain",
     "fsck",
     "get_corpus",
     "get_entry",

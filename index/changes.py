@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
 from index.digest import EMPTY, digest_bytes, digest_from_bytes, with_member, without_member
 from index.schema import change_counter, changes, embeddings, entries
@@ -28,14 +28,14 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the log. `vector` is there for an addition to the space that was asked for, if SQL has it."""
+    """One line of the log. `row` is there for an addition to the space that was asked for, if SQL has its vector."""
 
     number: int
     kind: ChangeKind
     entry_id: int
     space_id: int
     digest: int
-    vector: bytes | None
+    row: MemberRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,18 @@ class Member:
     entry_id: int
     space_id: int
     vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """An entry with its stored bytes in one space and what the index keeps of it beside them."""
+
+    entry_id: int
+    vector: bytes
+    corpus_id: int
+    generator: str | None
+    label: str | None
+    acquired_at: datetime | None
 
 
 def record_additions(conn: Connection, image_ids: Sequence[int]) -> None:
@@ -91,13 +103,16 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
 
 def last_number(conn: Connection) -> int:
     """Return the number of the last change, 0 before the first. The cheapest question there is."""
-    return int(conn.execute(select(change_counter.c.last)).scalar_one())
+    return int(conn.execute(_LAST_NUMBER).scalar_one())
+
+
+_LAST_NUMBER = select(change_counter.c.last)
 
 
 def read_changes(conn: Connection, space_id: int | None, after: int, limit: int) -> tuple[Change, ...]:
-    """Return the next changes of all spaces, at most `limit`, up to the first gap; vectors for one space only."""
+    """Return the next changes of all spaces, at most `limit`, up to the first gap; rows for one space only."""
     rows = conn.execute(
-        select(changes, embeddings.c.vector)
+        select(changes, *_MEMBER_COLUMNS)
         .join(entries, entries.c.id == changes.c.entry_id, isouter=True)
         .join(
             embeddings,
@@ -112,8 +127,9 @@ def read_changes(conn: Connection, space_id: int | None, after: int, limit: int)
     for row in rows:
         if row.number != after + len(found) + 1:
             break
+        member = None if row.vector is None else _member_row(row)
         digest = digest_from_bytes(row.digest)
-        found.append(Change(row.number, ChangeKind(row.kind), row.entry_id, row.space_id, digest, row.vector))
+        found.append(Change(row.number, ChangeKind(row.kind), row.entry_id, row.space_id, digest, member))
     return tuple(found)
 
 
@@ -142,8 +158,17 @@ def digest_at(conn: Connection, space_id: int | None, number: int) -> int:
     return EMPTY if stored is None else digest_from_bytes(stored)
 
 
-def members_at(conn: Connection, space_id: int | None, number: int, chunk: int) -> Iterator[tuple[Member, ...]]:
-    """Yield the members of a space at a generation by rising entry id, in chunks, so that memory stays bounded."""
+def count_members(conn: Connection, space_id: int | None) -> int:
+    """Return how many members a space has now, by the log."""
+    of_space = changes.c.space_id == (space_id or 0)
+    came, all_of_them = conn.execute(
+        select(func.count().filter(changes.c.kind == ChangeKind.ADD), func.count()).where(of_space)
+    ).one()
+    return int(2 * came - all_of_them)
+
+
+def members_at(conn: Connection, space_id: int | None, number: int, chunk: int) -> Iterator[tuple[MemberRow, ...]]:
+    """Yield the members of a space at a generation in the order in which they came, in chunks: memory stays bounded."""
     gone = changes.alias("gone")
     left = select(gone.c.number).where(
         gone.c.entry_id == changes.c.entry_id,
@@ -153,25 +178,37 @@ def members_at(conn: Connection, space_id: int | None, number: int, chunk: int) 
     )
     after = 0
     while True:
-        page = _members(
-            conn,
-            select(changes.c.entry_id, changes.c.space_id, embeddings.c.vector)
+        rows = conn.execute(
+            select(changes.c.number, changes.c.entry_id, *_MEMBER_COLUMNS)
             .join(entries, entries.c.id == changes.c.entry_id)
             .join(embeddings, _embedding_of_change())
             .where(
                 changes.c.space_id == (space_id or 0),
                 changes.c.kind == ChangeKind.ADD,
                 changes.c.number <= number,
-                changes.c.entry_id > after,
+                changes.c.number > after,
                 ~left.exists(),
             )
-            .order_by(changes.c.entry_id)
-            .limit(chunk),
-        )
-        if not page:
+            .order_by(changes.c.number)
+            .limit(chunk)
+        ).all()
+        if not rows:
             return
-        yield page
-        after = page[-1].entry_id
+        yield tuple(_member_row(row) for row in rows)
+        after = rows[-1].number
+
+
+_MEMBER_COLUMNS = (
+    embeddings.c.vector,
+    entries.c.corpus_id,
+    entries.c.generator,
+    entries.c.label,
+    entries.c.acquired_at,
+)
+
+
+def _member_row(row: Row[*tuple[Any, ...]]) -> MemberRow:
+    return MemberRow(row.entry_id, bytes(row.vector), row.corpus_id, row.generator, row.label, row.acquired_at)
 
 
 def _embedding_of_change() -> ColumnElement[bool]:

@@ -43,8 +43,8 @@ class Filter:
                 raise InvalidFilter("a date in a filter has no time zone")
         if self.acquired_from and self.acquired_to and self.acquired_from > self.acquired_to:
             raise InvalidFilter("acquired_from is after acquired_to")
-        _normalised(self.generators, normalise_generator)
-        _normalised(self.labels, storable_text)
+        normalised_generators(self)
+        normalised_labels(self)
 
 
 EVERYTHING = Filter()
@@ -70,6 +70,33 @@ def identical_ids(conn: Connection, space_id: int, chosen: Filter, sha256: str) 
     return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
 
 
+def normalised_generators(chosen: Filter) -> list[str] | None:
+    """Return the generators as they are stored, None where any will do. Raises InvalidFilter."""
+    return None if chosen.generators is None else _normalised(chosen.generators, normalise_generator)
+
+
+def normalised_labels(chosen: Filter) -> list[str] | None:
+    """Return the labels as they are stored, None where any will do. Raises InvalidFilter."""
+    return None if chosen.labels is None else _normalised(chosen.labels, storable_text)
+
+
+def selected_corpus_ids(conn: Connection, chosen: Filter) -> tuple[int, ...] | None:
+    """Return the row ids of the live corpora that a filter names or whose kind it does, None where any will do.
+
+    Raises:
+        UnknownCorpus
+
+    """
+    if chosen.corpora is None and chosen.kind is None:
+        return None
+    query = select(corpora.c.id).where(corpora.c.removed_at.is_(None)).order_by(corpora.c.id)
+    if chosen.corpora is not None:
+        query = query.where(corpora.c.id.in_(find_corpus_ids(conn, chosen.corpora)))
+    if chosen.kind is not None:
+        query = query.where(corpora.c.kind == chosen.kind)
+    return tuple(conn.execute(query).scalars())
+
+
 def _live_in(space_id: int) -> Select[Any]:
     return (
         select(entries.c.id)
@@ -85,10 +112,10 @@ def _criteria(conn: Connection, chosen: Filter) -> list[ColumnElement[bool]]:
         criteria.append(entries.c.corpus_id.in_(find_corpus_ids(conn, chosen.corpora)))
     if chosen.kind is not None:
         criteria.append(corpora.c.kind == chosen.kind)
-    if chosen.generators is not None:
-        criteria.append(entries.c.generator.in_(_normalised(chosen.generators, normalise_generator)))
-    if chosen.labels is not None:
-        criteria.append(entries.c.label.in_(_normalised(chosen.labels, storable_text)))
+    if (generators := normalised_generators(chosen)) is not None:
+        criteria.append(entries.c.generator.in_(generators))
+    if (labels := normalised_labels(chosen)) is not None:
+        criteria.append(entries.c.label.in_(labels))
     if chosen.acquired_from is not None:
         criteria.append(entries.c.acquired_at >= chosen.acquired_from)
     if chosen.acquired_to is not None:
@@ -96,8 +123,8 @@ def _criteria(conn: Connection, chosen: Filter) -> list[ColumnElement[bool]]:
     return criteria
 
 
-def _normalised(texts: frozenset[str] | None, normalise: Callable[[str], str | None]) -> list[str]:
+def _normalised(texts: frozenset[str], normalise: Callable[[str], str | None]) -> list[str]:
     try:
-        return sorted({normal for text in texts or () if (normal := normalise(text))})
+        return sorted({normal for text in texts if (normal := normalise(text))})
     except InvalidProvenance as err:
         raise InvalidFilter(err.reason) from err

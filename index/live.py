@@ -1,44 +1,53 @@
 """The live index of one embedding space: always the newest committed state, whoever committed it.
 
-Owns the current view and its lock. Each search begins a read transaction, brings the view to that transaction's state
-and answers from both, so an answer is exactly one generation. Views are immutable: searches run side by side, outside
-the lock. The snapshot is written by whoever has time, never inside a search.
+Owns what is held now (a view and the snapshot that it stands on) and the lock that moves it forward. Each search begins
+a read transaction, brings the view to that transaction's state and answers from both, so an answer is exactly one
+generation. Views are immutable: searches run side by side, outside the lock. Snapshots are written beside the searches,
+by one process at a time; what is held serves until the new one is opened.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import Connection
 
-from index.changes import digest_at, last_number
+from index.base import Base
+from index.building import Builder
+from index.changes import count_members, digest_at, last_number
+from index.config import DEFAULT_CONFIG, IndexConfig, Plan
 from index.database import Database
 from index.digest import digest_hex
-from index.errors import CorpusError, SnapshotCorrupt, TruthDamaged
+from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt, TruthDamaged
 from index.filters import EVERYTHING, Filter
-from index.flat import FlatIndex
-from index.folding import DEFAULT_FOLDING, FoldPolicy, rebased
+from index.folding import DEFAULT_FOLDING, FoldPolicy, codes_due
+from index.lookups import recent_probes
+from index.maintenance import Maintenance
 from index.membership import live_digest
-from index.replay import catch_up, rebuild
-from index.searching import Question, SearchResult, search
-from index.snapshots import Manifest, check_files, directory_lock, open_base, read_manifest, set_aside, write_snapshot
+from index.replay import Members, catch_up
+from index.rows import HeldRows
+from index.searching import Question, SearchResult, rank, search
+from index.snapshots import Manifest, check_files, directory_lock, open_base, plan_of, read_manifest, set_aside
 from index.spaces import Space, find_space_id
 from index.vectors import check_vector
 from index.view import View
 
 logger = logging.getLogger(__name__)
 
-# After a snapshot that could not be written, or that another process was writing, wait before trying again.
-FOLD_PAUSE_SECONDS = 60.0
+T = TypeVar("T")
+
+# A search applies so many changes itself, in some 4 ms; more are left to the thread that follows the log.
+CHANGES_IN_SEARCH = 256
+# Stored lookups whose probes recall is measured with, the latest ones.
+LOOKUP_PROBES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +65,49 @@ class Verification:
         return self.held == self.stated == self.rows
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A view, and the snapshot that its base was opened from; None: its base is in memory only."""
+
+    view: View
+    manifest: Manifest | None
+
+
 class LiveIndex:
     """An opened index. Every method is safe to call from any thread."""
 
-    def __init__(self, database: Database, space: Space, directory: Path, policy: FoldPolicy) -> None:
+    def __init__(
+        self, database: Database, space: Space, directory: Path, policy: FoldPolicy, config: IndexConfig
+    ) -> None:
         self.space = space
         self.directory = directory / space.fingerprint[:16]
+        self.config = config
         self._database = database
         self._policy = policy
-        self._lock = threading.Lock()
+        self._builder = Builder(self.directory, space.fingerprint, space.dimension, config)
+        self._lock = threading.Lock()  # moves `_held` forward
+        self._healing = threading.Lock()
         self._space_id: int | None = None
-        self._view = View.of_base(FlatIndex.build(space.dimension, ()), 0, 0, space.dimension)
-        self._saved = True  # whether the base is what a snapshot holds
-        self._lagging = False
-        self._folder: threading.Thread | None = None
-        self._no_fold_before = 0.0
+        self._held = Held(View.of_base(Base.empty(space.dimension), None, 0, 0, space.dimension), None)
+        self._reached = 0  # the last number seen in the log when the view was brought there
+        self._maintenance = Maintenance(self)
 
     @classmethod
-    def open(cls, database: Database, space: Space, directory: Path, *, policy: FoldPolicy = DEFAULT_FOLDING) -> Self:
+    def open(
+        cls,
+        database: Database,
+        space: Space,
+        directory: Path,
+        *,
+        policy: FoldPolicy = DEFAULT_FOLDING,
+        config: IndexConfig = DEFAULT_CONFIG,
+        background: bool = False,
+    ) -> Self:
         """Open the index of a space: map the snapshot under `directory`, if it is true, and replay the rest.
 
         A snapshot that is damaged, foreign, of another format or not of this database is set aside, with a warning
-        in the log, and the view built from SQL. A missing folder is not made.
+        in the log, and the view built from SQL. A missing folder is not made, unless there is too much for memory.
+        `background` is for processes that stay: a thread follows the log and trains codes; others leave both.
 
         Raises:
             TruthDamaged: SQL contradicts its own change log.
@@ -85,38 +115,36 @@ class LiveIndex:
             DatabaseUnavailable
 
         """
-        live = cls(database, space, directory, policy)
-        # The manifest is read before the transaction begins: its generation cannot be newer than an honest database.
-        try:
-            manifest = read_manifest(live.directory)
-        except SnapshotCorrupt as err:
-            set_aside(live.directory, err.reason)
-            manifest = None
-        with live._lock, database.read() as conn:
-            live._load(conn, manifest)
-            live._catch_up(conn)
-        live._fold_if_due()
+        live = cls(database, space, directory, policy, config)
+        live._held = live._opened() or live._built()
+        live.refresh()
+        live._maintenance.start(follow=background)
         return live
 
     @property
     def generation(self) -> int:
         """The number of the last change that the current view holds."""
-        return self._view.generation
+        return self._held.view.generation
 
     @property
     def count(self) -> int:
         """How many live entries the current view holds."""
-        return self._view.count
+        return self._held.view.count
 
     @property
-    def plan(self) -> str:
+    def plan(self) -> Plan:
         """How candidates are found in the base."""
-        return self._view.base.plan
+        return plan_of(self._held.view.base.tuned)
+
+    @property
+    def held(self) -> Held:
+        """What searches are answered from now."""
+        return self._held
 
     @property
     def ready(self) -> bool:
         """Whether the last refresh reached the last committed change. False means a gap in the change log."""
-        return not self._lagging
+        return self.generation >= self._reached
 
     def refresh(self) -> int:
         """Bring the view to the newest committed state and return its generation. One small SELECT if none is new.
@@ -125,8 +153,17 @@ class LiveIndex:
             TruthDamaged, DatabaseUnavailable
 
         """
-        with self._current():
-            return self._view.generation
+        generation = self._ask(lambda _conn, view, _pending: view.generation)
+        self._maintenance.look()
+        return generation
+
+    def follow(self, limit: int) -> bool:
+        """Apply up to `limit` changes and say whether there are more. What the thread that follows the log calls."""
+        with self._database.read() as conn, self._lock:
+            last = last_number(conn)
+            before = self.generation
+            self._advance(conn, last, limit)
+        return before < self.generation < last
 
     def search(
         self,
@@ -134,51 +171,99 @@ class LiveIndex:
         k: int,
         filter: Filter = EVERYTHING,
         *,
-        exact: bool = True,
+        exact: bool = False,
         probe_sha256: str | None = None,
     ) -> SearchResult:
         """Return the k nearest live entries that a filter selects, all of them where there are fewer than k.
 
         The vector is (d,) float32 of norm 1, of this index's space. Entries whose image has the sha256
-        `probe_sha256` come first. `exact` may be False from callers who accept less; this plan is always exact.
+        `probe_sha256` come first. `exact` compares every vector; otherwise the plan decides, and the result says.
 
         Raises:
             InvalidVector, InvalidFilter, UnknownCorpus
             TruthDamaged, DatabaseUnavailable
 
         """
-        del exact  # the one plan there is, an exhaustive scan, has nothing to give up
-        question = Question(check_vector(vector, self.space.dimension), k, filter, probe_sha256)
-        with self._current() as (conn, view, lagging):
-            return search(conn, view, self._space_id, question, lagging=lagging)
+        question = Question(check_vector(vector, self.space.dimension), k, filter, probe_sha256, exact)
+        answer = self._ask(
+            lambda conn, view, pending: search(conn, view, self._space_id, question, pending=pending),
+            whole=not self._maintenance.following,
+        )
+        self._maintenance.look()
+        return answer
+
+    def nearest(
+        self, vector: ArrayLike, k: int, *, exact: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return entry ids (k,) and cosine similarities (k,) from what is held now, without asking SQL anything.
+
+        Raises:
+            InvalidVector, SnapshotCorrupt
+
+        """
+        probe = check_vector(vector, self.space.dimension)
+        best = rank(self._held.view.parts, probe, k, first=np.empty(0, np.int64), exact=exact).best
+        return np.array([i for i, _ in best], np.int64), np.array([similarity for _, similarity in best])
 
     def snapshot(self) -> Manifest:
-        """Write what is current as the base on disk, map it, and return its manifest; waits for other writers of it.
+        """Write what is current as a snapshot, open it, and return its manifest; waits for other writers of it.
 
         Raises:
             IndexDirectoryUnwritable, TruthDamaged, DatabaseUnavailable
 
         """
-        with directory_lock(self.directory, wait=True):
-            with self._current() as (_, view, _):
-                pass
-            return self._fold(view)
+        self.refresh()
+        return self._healed(self._snapshot)
+
+    def compact(self) -> Manifest:
+        """Write a snapshot without the positions of removed entries. Raises like `snapshot`."""
+        self.refresh()
+        return self._healed(self._compacted)
+
+    def rebuild(self) -> None:
+        """Forget what is held and build it from SQL. Raises TruthDamaged, DatabaseUnavailable."""
+        self._heal(self._held.view.base, "a rebuild was asked for")
+
+    def settle(self) -> None:
+        """Do all maintenance that is due, codes included, before returning.
+
+        Raises:
+            IndexDirectoryUnwritable, TruthDamaged, DatabaseUnavailable
+
+        """
+        self.refresh()
+        while self.maintain(train=True, wait=True):
+            pass
+
+    def maintain(self, *, train: bool, wait: bool) -> bool:
+        """Do one piece of maintenance if one is due; say whether there may be more.
+
+        Raises:
+            IndexDirectoryUnwritable, TruthDamaged, DatabaseUnavailable
+
+        """
+        return self.maintenance_due(train=train) and self._healed(lambda: self._maintain(train=train, wait=wait))
+
+    def maintenance_due(self, *, train: bool) -> bool:
+        """Whether a snapshot is to be written, or codes trained."""
+        held = self._held
+        return self._policy.due(held.view, held.manifest) or (train and codes_due(held.manifest, self.config))
 
     def verify(self) -> Verification:
         """Compute the digest of what is held and of the live rows, all of them, and give both beside the log's."""
-        with self._current() as (conn, view, _):
-            return Verification(
+        return self._ask(
+            lambda conn, view, _pending: Verification(
                 generation=view.generation,
                 count=view.count,
                 held=digest_hex(view.computed_digest()),
                 stated=digest_hex(digest_at(conn, self._space_id, view.generation)),
                 rows=digest_hex(live_digest(conn, self._space_id)),
             )
+        )
 
     def close(self) -> None:
-        """Wait for a snapshot that is being written. The database stays open: it is the caller's."""
-        if self._folder is not None:
-            self._folder.join()
+        """Wait for maintenance that has begun. The database stays open: it is the caller's."""
+        self._maintenance.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -186,44 +271,70 @@ class LiveIndex:
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    @contextmanager
-    def _current(self) -> Iterator[tuple[Connection, View, bool]]:
-        """Give a read transaction, the view of exactly that state, and whether a gap keeps it behind."""
-        with ExitStack() as stack:
-            # The transaction begins behind the lock, so that it cannot be older than a view that another thread made.
-            with self._lock:
-                conn = stack.enter_context(self._database.read())
-                self._catch_up(conn)
-                view, lagging = self._view, self._lagging
-            yield conn, view, lagging
-        self._fold_if_due()
+    def _ask(self, ask: Callable[[Connection, View, int], T], *, whole: bool = True) -> T:
+        """Ask with a transaction, the view of that state, and how many changes that view lacks.
 
-    def _catch_up(self, conn: Connection) -> None:
-        last = last_number(conn)
-        if last != self._view.generation:
-            if self._space_id is None:
-                self._space_id = find_space_id(conn, self.space)
-            try:
-                self._view = catch_up(conn, self._view, self._space_id, last)
-            except TruthDamaged as err:
-                logger.warning("index of %s is rebuilt from SQL: %s", self.space.fingerprint[:16], err.reason)
-                self._rebuild(conn)
-        self._lagging = last != self._view.generation
+        `whole`: the view is brought all the way, however much that is.
+        """
+        return self._healed(lambda: self._asked(ask, whole=whole))
 
-    def _load(self, conn: Connection, manifest: Manifest | None) -> None:
-        self._space_id = find_space_id(conn, self.space)
-        if manifest is None:
-            self._rebuild(conn)
-            return
+    def _healed(self, work: Callable[[], T]) -> T:
+        """Do what reads the view; where that proves damaged, or the log does not continue it, again on one from SQL.
+
+        The caller does not hold the folder.
+        """
+        base = self._held.view.base
         try:
-            self._refuse_other_truth(conn, manifest)
-            base = open_base(self.directory, manifest, self.space.fingerprint, self.space.dimension)
-        except SnapshotCorrupt as err:
-            set_aside(self.directory, err.reason)
-            self._rebuild(conn)
+            return work()
+        except (SnapshotCorrupt, TruthDamaged) as err:
+            self._heal(base, err.reason)
+            return work()
+
+    def _asked(self, ask: Callable[[Connection, View, int], T], *, whole: bool) -> T:
+        while True:
+            with self._database.read() as conn:
+                last = last_number(conn)
+                if whole or 0 < last - self.generation <= CHANGES_IN_SEARCH:
+                    with self._lock:
+                        self._advance(conn, last)
+                view = self._held.view
+                if view.generation <= last:
+                    return ask(conn, view, last - view.generation)
+            # Another thread went on meanwhile, to what this transaction does not see; or the database went back.
+            with self._database.read() as conn:
+                if last_number(conn) < view.generation:
+                    raise TruthDamaged("the database has gone back behind this index")
+
+    def _advance(self, conn: Connection, last: int, limit: int | None = None) -> None:
+        """Bring what is held to a transaction's state. The caller holds the lock."""
+        held = self._held
+        self._reached = last
+        if last <= held.view.generation:
             return
-        digest = int(manifest.digest, 16)
-        self._view = View.of_base(base, manifest.generation, digest, self.space.dimension)
+        if self._space_id is None:
+            self._space_id = find_space_id(conn, self.space)
+        self._held = Held(catch_up(conn, held.view, self._space_id, last, limit), held.manifest)
+
+    def _opened(self, *, locked: bool = False) -> Held | None:
+        """Return what the snapshot on disk holds, None where there is none that is true."""
+        try:
+            # The manifest is read before the transaction begins: it cannot be newer than an honest database.
+            manifest = read_manifest(self.directory)
+            if manifest is None:
+                return None
+            with self._database.read() as conn:
+                self._space_id = find_space_id(conn, self.space)
+                self._refuse_other_truth(conn, manifest)
+            return self._based_on(manifest)
+        except SnapshotCorrupt as err:
+            set_aside(self.directory, err.reason, locked=locked)
+            return None
+
+    def _based_on(self, manifest: Manifest) -> Held:
+        contents, tuned = open_base(self.directory, manifest, self.space.fingerprint, self.space.dimension)
+        base = Base(contents.rows, contents.facts, contents.words, tuned)
+        view = View.of_base(base, contents.live, contents.generation, contents.digest, self.space.dimension)
+        return Held(view, manifest)
 
     def _refuse_other_truth(self, conn: Connection, manifest: Manifest) -> None:
         if manifest.generation > last_number(conn):
@@ -231,53 +342,113 @@ class LiveIndex:
         if manifest.digest != digest_hex(digest_at(conn, self._space_id, manifest.generation)):
             raise SnapshotCorrupt(self.directory, "its digest is not the one that the change log states")
 
-    def _rebuild(self, conn: Connection) -> None:
-        self._space_id = find_space_id(conn, self.space)
-        self._view = rebuild(conn, self._space_id, self.space.dimension)
-        self._saved = False
+    def _built(self) -> Held:
+        """Build from SQL: on disk where there is too much for memory, by one process while others wait for it."""
+        with self._database.read() as conn:
+            self._space_id = find_space_id(conn, self.space)
+            large = count_members(conn, self._space_id) > self.config.flat_limit
+        if large:
+            try:
+                with directory_lock(self.directory, wait=True):
+                    return self._opened(locked=True) or self._built_on_disk()
+            except IndexDirectoryUnwritable as err:
+                logger.warning("the index is held in memory: %s", err)
+        with self._database.read() as conn:
+            members = Members(conn, self._space_id, self.space.dimension)
+            rows = np.concatenate([np.empty((0, self.space.dimension), np.float32), *members.chunks()])
+            base = Base(HeldRows(rows), members.facts, members.words)
+            view = View.of_base(base, None, members.generation, members.digest, self.space.dimension)
+        return Held(view, None)
 
-    def _fold_if_due(self) -> None:
-        """Start writing a snapshot beside the searches when the tail has grown long."""
-        if not self._policy.due(self._view, saved=self._saved) or time.monotonic() < self._no_fold_before:
-            return
-        with self._lock:
-            if self._folder is None or not self._folder.is_alive():
-                self._no_fold_before = time.monotonic() + FOLD_PAUSE_SECONDS
-                self._folder = threading.Thread(target=self._fold_aside, name="lineup-snapshot")
-                self._folder.start()
+    def _built_on_disk(self) -> Held:
+        with self._database.read() as conn:
+            manifest = self._builder.write_from_sql(conn, self._space_id)
+        return self._based_on(manifest)
 
-    def _fold_aside(self) -> None:
-        try:
-            with directory_lock(self.directory, wait=False) as held:
-                if held:
-                    self._fold(self._view)
-                    self._no_fold_before = 0.0
-        except CorpusError as err:
-            logger.warning("no snapshot was written: %s", err)
+    def _heal(self, base: Base, reason: str) -> None:
+        """Build from SQL what stood on a base, unless another thread did so meanwhile."""
+        with self._healing:
+            if self._held.view.base is not base:
+                return
+            logger.warning("index of %s is rebuilt from SQL: %s", self.space.fingerprint[:16], reason)
+            set_aside(self.directory, reason)
+            built = self._built()
+            with self._lock:
+                self._held = built
 
-    def _fold(self, view: View) -> Manifest:
-        """Write a view as the new base and put it under the current view. The caller holds the folder's lock."""
-        manifest = self._published(view)
-        if manifest is None:
-            built = FlatIndex.build(view.dimension, view.members())
-            manifest = write_snapshot(self.directory, view, built, self.space.fingerprint)
-        elif self._saved and not view.tail.size and not view.dead:
-            return manifest
-        base = open_base(self.directory, manifest, self.space.fingerprint, self.space.dimension)
-        with self._lock:
-            current = rebased(self._view, folded=view, base=base)
-            if current is not None:
-                self._view, self._saved = current, True
-        return manifest
-
-    def _published(self, view: View) -> Manifest | None:
-        """Return the manifest on disk if it is of exactly this view and its files are whole."""
-        wanted = (view.generation, digest_hex(view.digest), self.space.fingerprint)
+    def _adopt(self) -> bool:
+        """Stand on the snapshot on disk where it is newer than what is held; the caller holds the folder."""
+        held = self._held
         try:
             manifest = read_manifest(self.directory)
-            if manifest and (manifest.generation, manifest.digest, manifest.space_fingerprint) == wanted:
-                check_files(self.directory, manifest)
-                return manifest
+            if manifest is None:
+                return self._detach()
+            if held.manifest is not None and manifest.vectors == held.manifest.vectors and manifest == held.manifest:
+                return False
+            with self._database.read() as conn:
+                self._refuse_other_truth(conn, manifest)
+            self._stand_on(manifest)
         except SnapshotCorrupt as err:
-            logger.warning("snapshot in %s is written anew: %s", self.directory, err.reason)
-        return None
+            set_aside(self.directory, err.reason, locked=True)
+            return self._detach()
+        return True
+
+    def _detach(self) -> bool:
+        """Note that the snapshot that is stood on is no longer on disk."""
+        with self._lock:
+            self._held = Held(self._held.view, None)
+        return False
+
+    def _stand_on(self, manifest: Manifest) -> Manifest:
+        """Open a snapshot and hold it, once it has caught up with what is held. The caller holds the folder."""
+        found = self._based_on(manifest)
+        with self._database.read() as conn:
+            found = self._caught_up(conn, found)
+        with self._lock, self._database.read() as conn:
+            self._held = self._caught_up(conn, found)
+        return manifest
+
+    def _caught_up(self, conn: Connection, held: Held) -> Held:
+        return Held(catch_up(conn, held.view, self._space_id, last_number(conn)), held.manifest)
+
+    def _snapshot(self) -> Manifest:
+        with directory_lock(self.directory, wait=True):
+            self._adopt()
+            held = self._held
+            written = held.manifest
+            if written and (written.generation, written.digest) == (held.view.generation, digest_hex(held.view.digest)):
+                check_files(self.directory, written)
+                return written
+            return self._stand_on(self._folded(held, compact=False))
+
+    def _compacted(self) -> Manifest:
+        with directory_lock(self.directory, wait=True):
+            self._adopt()
+            return self._stand_on(self._folded(self._held, compact=True))
+
+    def _maintain(self, *, train: bool, wait: bool) -> bool:
+        with directory_lock(self.directory, wait=wait) as locked:
+            if not locked:
+                return False
+            if self._adopt():
+                return True
+            held = self._held
+            if self._policy.due(held.view, held.manifest):
+                self._stand_on(self._folded(held, compact=self._policy.compaction_due(held.view, self.config)))
+            elif train and held.manifest is not None and codes_due(held.manifest, self.config):
+                self._stand_on(self._trained(held.manifest))
+        return True
+
+    def _folded(self, held: Held, *, compact: bool) -> Manifest:
+        lookups, manifest = self._lookups(), held.manifest
+        if manifest is None or compact:
+            return self._builder.write(held.view, manifest.trained_rows if manifest else 0, lookups)
+        return self._builder.append(held.view, manifest, lookups)
+
+    def _trained(self, manifest: Manifest) -> Manifest:
+        contents, _ = open_base(self.directory, manifest, self.space.fingerprint, self.space.dimension)
+        return self._builder.train(contents, self._lookups())
+
+    def _lookups(self) -> NDArray[np.float32]:
+        with self._database.read() as conn:
+            return recent_probes(conn, self._space_id, self.space.dimension, LOOKUP_PROBES)

@@ -7,12 +7,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, select
 
 from index.errors import UnknownLookup
 from index.jsontext import JSON, canonical_json
-from index.schema import embedding_spaces, lookups
+from index.schema import embedding_spaces, embeddings, images, lookups
 from index.spaces import Space, ensure_space_id
+from index.vectors import stored_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,19 @@ def get_lookup(conn: Connection, lookup_id: str) -> Lookup:
         request_json=row.request,
         answer_json=row.answer,
     )
+
+
+def recent_probes(conn: Connection, space_id: int | None, dimension: int, limit: int) -> NDArray[np.float32]:
+    """Return the embeddings (l, d) of the latest lookups in a space."""
+    rows = conn.execute(
+        select(embeddings.c.vector)
+        .join(images, images.c.id == embeddings.c.image_id)
+        .join(lookups, lookups.c.probe_sha256 == images.c.sha256)
+        .where(lookups.c.space_id == (space_id or 0), embeddings.c.space_id == (space_id or 0))
+        .order_by(lookups.c.created_at.desc())
+        .limit(limit)
+    )
+    return stored_rows([bytes(vector) for vector in rows.scalars()], dimension)
 
 
 def _parsed(text: str) -> JSON:

@@ -12,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from index.changes import Change, ChangeKind, digest_at, last_before_gap, members_at, read_changes
+from index.changes import (
+    Change,
+    ChangeKind,
+    digest_at,
+    last_before_gap,
+    members_at,
+    read_changes,
+)
 from index.digest import EMPTY, digest_hex, with_member
 from index.errors import TruthDamaged
-from index.flat import FlatIndex
+from index.facts import FACTS, Facts, Words, facts_of
 from index.vectors import stored_rows
 from index.view import View
 
@@ -23,8 +30,10 @@ from index.view import View
 CHUNK = 4096
 
 
-def catch_up(conn: Connection, view: View, space_id: int | None, last: int) -> View:
-    """Return the view at the newest generation that can be reached; `last` is the number of the last change.
+def catch_up(conn: Connection, view: View, space_id: int | None, last: int, limit: int | None = None) -> View:
+    """Return the view at the newest generation that can be reached, or `limit` changes later.
+
+    `last` is the number of the last change.
 
     Raises:
         TruthDamaged: the log does not lead from this view to where it says.
@@ -32,9 +41,10 @@ def catch_up(conn: Connection, view: View, space_id: int | None, last: int) -> V
     """
     if last < view.generation:
         raise TruthDamaged("the database has gone back behind this index")
-    while changes := read_changes(conn, space_id, view.generation, CHUNK):
+    chunk = min(CHUNK, limit or CHUNK)
+    while view.generation < last and (changes := read_changes(conn, space_id, view.generation, chunk)):
         view = _applied(view, changes, space_id)
-        if len(changes) < CHUNK:
+        if len(changes) < chunk or limit is not None:
             break
     return view
 
@@ -42,10 +52,10 @@ def catch_up(conn: Connection, view: View, space_id: int | None, last: int) -> V
 def _applied(view: View, changes: tuple[Change, ...], space_id: int | None) -> View:
     own = [change for change in changes if change.space_id == space_id]
     added = [change for change in own if change.kind is ChangeKind.ADD]
-    vectors = [change.vector for change in added if change.vector is not None]
-    if len(vectors) < len(added):
+    rows = [change.row for change in added if change.row is not None]
+    if len(rows) < len(added):
         raise TruthDamaged("an entry came whose embedding is missing")
-    view = view.adding([change.entry_id for change in added], vectors)
+    view = view.adding(rows)
     view = view.removing([change.entry_id for change in own if change.kind is ChangeKind.REMOVE])
     if own and view.digest != own[-1].digest:
         raise TruthDamaged(
@@ -55,29 +65,41 @@ def _applied(view: View, changes: tuple[Change, ...], space_id: int | None) -> V
     return view.reaching(changes[-1].number)
 
 
-def rebuild(conn: Connection, space_id: int | None, dimension: int) -> View:
-    """Return the newest view, built from SQL alone, in chunks.
+class Members:
+    """The members of a space at the newest generation, read from SQL once, in chunks; then `facts` and `digest`.
 
-    Raises:
-        TruthDamaged: the rows are not the members that the log states.
-
+    The caller has the vectors as they pass, for memory or for a file, so that memory stays bounded.
     """
-    generation = last_before_gap(conn)
-    digest = EMPTY
 
-    def chunks() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        nonlocal digest
-        for members in members_at(conn, space_id, generation, CHUNK):
-            for member in members:
-                digest = with_member(digest, member.entry_id, member.vector)
-            ids = np.array([member.entry_id for member in members], np.int64)
-            yield ids, stored_rows([member.vector for member in members], dimension)
+    def __init__(self, conn: Connection, space_id: int | None, dimension: int) -> None:
+        self.generation = last_before_gap(conn)
+        self.digest = EMPTY
+        self.words = Words()
+        self._facts = [np.empty(0, FACTS)]
+        self._conn = conn
+        self._space_id = space_id
+        self._dimension = dimension
 
-    base = FlatIndex.build(dimension, chunks())
-    stated = digest_at(conn, space_id, generation)
-    if digest != stated:
-        raise TruthDamaged(
-            f"the rows at generation {generation} have the digest {digest_hex(digest)[:16]}, "
-            f"the log states {digest_hex(stated)[:16]}"
-        )
-    return View.of_base(base, generation, digest, dimension)
+    def chunks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the vectors (c, d) in the order in which the entries came.
+
+        Raises:
+            TruthDamaged: at the end, if the rows were not the members that the log states.
+
+        """
+        for rows in members_at(self._conn, self._space_id, self.generation, CHUNK):
+            for row in rows:
+                self.digest = with_member(self.digest, row.entry_id, row.vector)
+            self._facts.append(facts_of(rows, self.words))
+            yield stored_rows([row.vector for row in rows], self._dimension)
+        stated = digest_at(self._conn, self._space_id, self.generation)
+        if self.digest != stated:
+            raise TruthDamaged(
+                f"the rows at generation {self.generation} have the digest {digest_hex(self.digest)[:16]}, "
+                f"the log states {digest_hex(stated)[:16]}"
+            )
+
+    @property
+    def facts(self) -> Facts:
+        """Facts (n,) of what has passed."""
+        return np.concatenate(self._facts)

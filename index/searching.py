@@ -1,9 +1,10 @@
 """Searching a view: candidates from each part, similarities from the stored vectors, entries from SQL.
 
-Exactness. Every returned cosine similarity is computed in float64 from stored float32 vectors. Segments rank in
-float32 and state a floor: the largest similarity that anything they left out could have. While the k-th neighbour is
-not above every floor, more candidates are taken, so ties and near-ties are decided by the exact values and then by
-entry id, never by the order in which FAISS met them.
+Every returned cosine similarity is computed in float64 from stored float32 vectors. Where a segment compared every
+live vector, the order is exact too: segments rank in float32 and state a floor, the largest similarity that anything
+they left out could have; while the k-th neighbour is not above every floor, more is taken, so ties and near-ties are
+decided by the exact values and then by entry id. Where candidates come from codes, the answer says so and with what
+recall.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from sqlalchemy import Connection
 from index.digest import digest_hex
 from index.entries import Entry, find_entries
 from index.errors import InvalidFilter
-from index.filters import Filter, identical_ids, selected_ids
-from index.view import CHUNK, Part, View
+from index.filters import Filter, identical_ids
+from index.recall import MARGIN, Tuning
+from index.selection import select_parts
+from index.view import Part, View
 
-# Taken beyond k at first, so that near-ties at the k-th place rarely need a second round.
-MARGIN = 16
 WIDENING = 4
-# Fewer selected vectors than one in this many are gathered and compared exactly, without asking the segment: gathering
-# reads each selected row once, the segment reads them all.
-SELECTIVE = 8
 # Equal beyond this many decimals is equal: float64 sums of float32 products are good to some 1e-15, float32 to 1e-7.
 DECIMALS = 12
+# Rows compared at a time in float64.
+EXACT_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class SearchResult:
     """Neighbours, nearest first, and what they were chosen from.
 
     `generation` and `digest` name the state of the index, `searched` counts the live entries that the filter selected,
-    `exact` says that no nearer entry was among them.
+    `exact` says that no nearer entry was among them. Where it is False, `tuning` holds the recall last measured on this
+    corpus. `pending_changes` were committed and not applied yet; entries that they removed are left out already.
     """
 
     neighbours: tuple[Neighbour, ...]
@@ -53,6 +54,8 @@ class SearchResult:
     digest: str
     exact: bool
     searched: int
+    tuning: Tuning | None = None
+    pending_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,7 @@ class Question:
     k: int
     chosen: Filter
     probe_sha256: str | None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -70,59 +74,67 @@ class Question:
         self.chosen.check()
 
 
-def search(conn: Connection, view: View, space_id: int | None, question: Question, *, lagging: bool) -> SearchResult:
-    """Answer a question about a view, with the transaction in which the view is current.
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Entry ids with their cosine similarities, best first, and whether no better one was left out."""
 
-    `lagging`: changes beyond a gap are committed already. Then SQL says which members are still live.
-    """
-    parts: Sequence[Part] = view.parts
+    best: list[tuple[int, float]]
+    exact: bool
+
+
+def search(conn: Connection, view: View, space_id: int | None, question: Question, *, pending: int = 0) -> SearchResult:
+    """Answer a question about a view with a transaction that is at most `pending` changes ahead of it."""
+    parts: Sequence[Part] = select_parts(conn, view.parts, question.chosen) if space_id is not None else ()
     identical = np.empty(0, np.int64)
-    if space_id is None:
-        parts = ()
-    else:
-        if lagging or not question.chosen.selects_all:
-            ids = selected_ids(conn, space_id, question.chosen)
-            parts = [part.selecting(ids) for part in parts]
-        if question.probe_sha256 is not None:
-            identical = identical_ids(conn, space_id, question.chosen, question.probe_sha256)
-    ranked = rank(parts, question.probe, question.k, first=identical)
-    found = find_entries(conn, [entry_id for entry_id, _ in ranked])
+    if space_id is not None and question.probe_sha256 is not None:
+        identical = identical_ids(conn, space_id, question.chosen, question.probe_sha256)
+    while True:
+        ranking = rank(parts, question.probe, question.k, first=identical, exact=question.exact)
+        found = find_entries(conn, [entry_id for entry_id, _ in ranking.best])
+        if len(found) == len(ranking.best):
+            break
+        # A removal that the view does not know yet counts from its commit.
+        gone = np.array([entry_id for entry_id, _ in ranking.best if entry_id not in found], np.int64)
+        parts = [part.without(part.segment.find(gone)) for part in parts]
     same = frozenset(identical.tolist())
+    tuned = view.base.tuned
     return SearchResult(
-        neighbours=tuple(Neighbour(found[i], similarity, i in same) for i, similarity in ranked),
+        neighbours=tuple(Neighbour(found[i], similarity, i in same) for i, similarity in ranking.best),
         generation=view.generation,
         digest=digest_hex(view.digest),
-        exact=view.base.exact,
+        exact=ranking.exact,
         searched=sum(part.count for part in parts),
+        tuning=None if ranking.exact or tuned is None else tuned.tuning,
+        pending_changes=pending,
     )
 
 
 def rank(
-    parts: Sequence[Part], probe: NDArray[np.float32], k: int, first: NDArray[np.int64]
-) -> list[tuple[int, float]]:
-    """Return the k best (entry id, cosine similarity) among the live positions of the parts.
+    parts: Sequence[Part], probe: NDArray[np.float32], k: int, first: NDArray[np.int64], *, exact: bool
+) -> Ranking:
+    """Return the k best among the live positions of the parts.
 
     Order: entries named in `first` before all others, then falling similarity, then rising id.
     """
-    counts = [part.count for part in parts]
-    k = min(k, sum(counts))
+    parts = [part for part in parts if part.segment.size]
+    k = min(k, sum(part.count for part in parts))
     m = k + MARGIN
-    while True:
-        floors = [-np.inf]
+    ahead = frozenset(first.tolist())
+    while k:
+        floor, compared_all = -np.inf, True
         found: dict[int, float] = {}
-        for part, count in zip(parts, counts, strict=True):
-            positions, floor = _candidates(part, count, probe, m)
-            floors.append(floor)
-            found |= _exact(part, positions, probe)
         for part in parts:
-            forced = part.segment.find(first)
-            found |= _exact(part, forced if part.live is None else forced[part.live[forced]], probe)
-        ahead = frozenset(first.tolist())
+            proposed = part.segment.candidates(probe, m, part.live, exact=exact)
+            floor, compared_all = max(floor, proposed.floor), compared_all and proposed.exact
+            found |= _similarities(part, proposed.positions, probe)
+            if ahead:
+                found |= _similarities(part, part.holding(part.segment.find(first)), probe)
         order = sorted(found, key=lambda i: (i not in ahead, -found[i], i))[:k]
         rest = [found[i] for i in order if i not in ahead]
-        if not rest or rest[-1] > max(floors) or max(floors) == -np.inf:
-            return [(i, found[i]) for i in order]
+        if not rest or rest[-1] > floor or floor == -np.inf:
+            return Ranking([(i, found[i]) for i in order], compared_all)
         m *= WIDENING
+    return Ranking([], exact=True)
 
 
 def cosine_similarities(rows: NDArray[np.float32], probe: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -138,17 +150,10 @@ def cosine_similarities(rows: NDArray[np.float32], probe: NDArray[np.float32]) -
     return rounded
 
 
-def _candidates(part: Part, count: int, probe: NDArray[np.float32], m: int) -> tuple[NDArray[np.int64], float]:
-    if count <= m or count * SELECTIVE < part.segment.size:
-        return part.positions(), -np.inf
-    proposed = part.segment.candidates(probe, m, part.live)
-    return proposed.positions, proposed.floor
-
-
-def _exact(part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32]) -> dict[int, float]:
+def _similarities(part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32]) -> dict[int, float]:
     found: dict[int, float] = {}
-    for start in range(0, len(positions), CHUNK):
-        some = positions[start : start + CHUNK]
+    for start in range(0, len(positions), EXACT_ROWS):
+        some = positions[start : start + EXACT_ROWS]
         similarities = cosine_similarities(part.segment.vectors(some), probe)
         found |= dict(zip(part.segment.ids[some].tolist(), similarities.tolist(), strict=True))
     return found

@@ -9,14 +9,16 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from index.base import Base
+from index.changes import MemberRow
 from index.digest import EMPTY, with_member, without_member
 from index.errors import TruthDamaged
-from index.segments import BaseIndex, Segment
+from index.facts import Facts, facts_of
+from index.marks import Marks
+from index.rows import CHUNK
+from index.segments import Segment
 from index.tail import Tail
 from index.vectors import stored_rows, to_bytes
-
-# Rows handled at a time where all of them pass: 6 MB of 384 float32.
-CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,32 +26,30 @@ class Part:
     """A segment and which of its positions are members; None: all of them."""
 
     segment: Segment
-    live: NDArray[np.bool_] | None  # (n,)
+    live: Marks | None
 
     @property
     def count(self) -> int:
-        return self.segment.size if self.live is None else int(np.count_nonzero(self.live))
+        return self.segment.size if self.live is None else self.live.count
 
-    def selecting(self, ids: NDArray[np.int64]) -> Part:
-        """Return this part with only those members that are also among these entry ids (m,)."""
-        chosen = np.zeros(self.segment.size, np.bool_)
-        chosen[self.segment.find(ids)] = True
-        return Part(self.segment, chosen if self.live is None else chosen & self.live)
+    def selecting(self, chosen: Marks) -> Part:
+        """Return this part with only those members that are also chosen."""
+        return Part(self.segment, chosen if self.live is None else self.live & chosen.marks)
 
     def positions(self) -> NDArray[np.int64]:
         """Return the rising positions (m,) of the members."""
-        return np.arange(self.segment.size) if self.live is None else np.flatnonzero(self.live)
+        return np.arange(self.segment.size) if self.live is None else self.live.positions
 
-    def without(self, positions: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Return the marks with some positions cleared, leaving these marks as they are."""
+    def without(self, positions: NDArray[np.int64]) -> Part:
+        """Return this part without the members at some positions."""
         if not len(positions):
-            return self.live
-        live = np.ones(self.segment.size, np.bool_) if self.live is None else self.live.copy()
-        live[positions] = False
-        return live
+            return self
+        live = self.live or Marks(np.ones(self.segment.size, np.bool_))
+        return Part(self.segment, live.without(positions))
 
-    def holds(self, positions: NDArray[np.int64]) -> bool:
-        return self.live is None or bool(self.live[positions].all())
+    def holding(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of these positions that are members."""
+        return positions if self.live is None else positions[self.live.marks[positions]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,15 +58,15 @@ class View:
 
     generation: int
     digest: int
-    base: BaseIndex
-    base_live: NDArray[np.bool_] | None
+    base: Base
+    base_live: Marks | None
     tail: Tail
-    tail_live: NDArray[np.bool_] | None
+    tail_live: Marks | None
 
     @classmethod
-    def of_base(cls, base: BaseIndex, generation: int, digest: int, dimension: int) -> Self:
+    def of_base(cls, base: Base, base_live: Marks | None, generation: int, digest: int, dimension: int) -> Self:
         """Return the view that is exactly a base."""
-        return cls(generation, digest, base, None, Tail.empty(dimension), None)
+        return cls(generation, digest, base, base_live, Tail.empty(dimension, base.words), None)
 
     @property
     def parts(self) -> tuple[Part, Part]:
@@ -79,25 +79,23 @@ class View:
 
     @property
     def dimension(self) -> int:
-        return int(self.tail.buffer.shape[1])
+        return int(self.tail.row_buffer.shape[1])
 
     @property
     def dead(self) -> int:
         """How many positions hold an entry that was removed."""
         return self.base.size + self.tail.size - self.count
 
-    def adding(self, ids: Sequence[int], stored: Sequence[bytes]) -> View:
-        """Return the view with more members; generation and digest are still to be set by `reaching`."""
-        if not ids:
+    def adding(self, rows: Sequence[MemberRow]) -> View:
+        """Return the view with more members; its generation is still to be set by `reaching`."""
+        if not rows:
             return self
-        rows = stored_rows(stored, self.dimension)
-        tail = self.tail.appended(np.asarray(ids, np.int64), rows)
-        live = self.tail_live
-        if live is not None:
-            live = np.concatenate([live, np.ones(len(ids), np.bool_)])
+        vectors = stored_rows([row.vector for row in rows], self.dimension)
+        tail = self.tail.appended(facts_of(rows, self.tail.words), vectors)
+        live = None if self.tail_live is None else self.tail_live.grown(len(rows))
         digest = self.digest
-        for entry_id, vector in zip(ids, stored, strict=True):
-            digest = with_member(digest, entry_id, vector)
+        for row in rows:
+            digest = with_member(digest, row.entry_id, row.vector)
         return replace(self, tail=tail, tail_live=live, digest=digest)
 
     def removing(self, ids: Sequence[int]) -> View:
@@ -105,48 +103,38 @@ class View:
         if not ids:
             return self
         wanted = np.asarray(ids, np.int64)
-        digest, found, marks = self.digest, 0, []
+        digest, found, parts = self.digest, 0, []
         for part in self.parts:
             positions = part.segment.find(wanted)
-            if not part.holds(positions):
+            if len(part.holding(positions)) < len(positions):
                 raise TruthDamaged("an entry leaves that had left before")
             for entry_id, row in zip(part.segment.ids[positions], part.segment.vectors(positions), strict=True):
                 digest = without_member(digest, int(entry_id), to_bytes(row))
-            marks.append(part.without(positions))
+            parts.append(part.without(positions))
             found += len(positions)
         if found != len(ids):
             raise TruthDamaged("an entry leaves that had never come")
-        return replace(self, base_live=marks[0], tail_live=marks[1], digest=digest)
+        return replace(self, base_live=parts[0].live, tail_live=parts[1].live, digest=digest)
 
     def reaching(self, generation: int) -> View:
         return replace(self, generation=generation)
 
     def member_ids(self) -> NDArray[np.int64]:
         """Return the rising ids (n,) of all members."""
-        return self._located()[0]
+        return np.sort(np.concatenate([part.segment.ids[part.positions()] for part in self.parts]))
 
-    def members(self, chunk: int = CHUNK) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield ids (c,) and vectors (c, d) of all members by rising id, so that memory stays bounded."""
-        ids, in_tail, positions = self._located()
-        for start in range(0, len(ids), chunk):
-            some, tail = positions[start : start + chunk], in_tail[start : start + chunk]
-            rows = np.empty((len(some), self.dimension), np.float32)
-            rows[~tail] = self.base.vectors(some[~tail])
-            rows[tail] = self.tail.vectors(some[tail])
-            yield ids[start : start + chunk], rows
+    def members(self) -> Iterator[tuple[Facts, NDArray[np.float32]]]:
+        """Yield facts (c,) and vectors (c, d) of all members by position, so that memory stays bounded."""
+        for part, facts in zip(self.parts, (self.base.facts, self.tail.facts), strict=True):
+            positions = part.positions()
+            for start in range(0, len(positions), CHUNK):
+                some = positions[start : start + CHUNK]
+                yield facts[some], part.segment.vectors(some)
 
     def computed_digest(self) -> int:
         """Return the set digest of the members, computed again from the vectors held."""
         digest = EMPTY
-        for ids, rows in self.members():
-            for entry_id, row in zip(ids, rows, strict=True):
+        for facts, rows in self.members():
+            for entry_id, row in zip(facts["id"], rows, strict=True):
                 digest = with_member(digest, int(entry_id), to_bytes(row))
         return digest
-
-    def _located(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-        """Return rising ids (n,), whether each is in the tail, and its position there or in the base."""
-        base, tail = (part.positions() for part in self.parts)
-        ids = np.concatenate([self.base.ids[base], self.tail.ids[tail]])
-        in_tail = np.repeat([False, True], [len(base), len(tail)])
-        order = np.argsort(ids, kind="stable")
-        return ids[order], in_tail[order], np.concatenate([base, tail])[order]

@@ -27,6 +27,7 @@ def search(
     corpus: Annotated[list[str] | None, typer.Option(help="Search this corpus only; may be repeated.")] = None,
     kind: Annotated[Kinds, typer.Option(help="Which corpora to search.")] = Kinds.KNOWN_FAKE,
     generator: Annotated[list[str] | None, typer.Option(help="Search this generator only; may be repeated.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every entry, however long that takes.")] = False,
     json: Json = False,
 ) -> None:
     """Ask of each image: what does the classifier say, and is it similar to known fakes?
@@ -42,7 +43,9 @@ def search(
     from index import CorpusKind
 
     wanted = None if kind is Kinds.ANY else CorpusKind(kind)
-    query = LookupQuery(k=k, filter=checked(SearchFilter, corpora=corpus, kind=wanted, generators=generator))
+    query = LookupQuery(
+        k=k, exact=exact, filter=checked(SearchFilter, corpora=corpus, kind=wanted, generators=generator)
+    )
     lookups: list[ProbeLookup] = []
     failures: list[FailedItem] = []
     with Lineup.opened(settings_of(ctx)) as lineup:

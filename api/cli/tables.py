@@ -18,6 +18,7 @@ from api.answers import (
     EntryAnswer,
     FailedItem,
     FsckAnswer,
+    IndexesAnswer,
     IngestAnswer,
     LookupAnswer,
     ModelsAnswer,
@@ -58,6 +59,11 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
             "  classifier  ", verdict_text(judged.verdict), f" logit {judged.logit:+.2f}: {judged.explanation}", sep=""
         )
     out.print("  similarity  ", verdict_text(answer.similarity.verdict), f": {answer.similarity.explanation}", sep="")
+    if answer.method.recall:
+        found = answer.method.recall
+        out.print(
+            f"  candidates from codes: recall@{found.k} {found.recall:.4f} when last measured; --exact compares all"
+        )
     if answer.similarity.neighbours:
         out.print(_neighbours(answer.similarity.neighbours))
     out.print(
@@ -161,6 +167,25 @@ def print_restore(answer: RestoreAnswer) -> None:
     """What was restored, and where it is now."""
     where = f"{answer.database}; index and {answer.thumbnails:,} thumbnails in {answer.data_dir}"
     print_backup(answer.backup, f"restored into {where}")
+
+
+def print_indexes(answer: IndexesAnswer) -> None:
+    """Each index: its plan and why, its size, its recall."""
+    if not answer.indexes:
+        out.print("no embedding is stored yet, so there is no index")
+    for index in answer.indexes:
+        out.print(Text(f"{index.model}  {index.embedding_space[:16]}", style="bold"))
+        out.print(f"  plan      {index.plan}: {index.reason}", soft_wrap=True)
+        out.print(
+            f"  holds     {index.entries:,} entries at generation {index.generation:,}: {index.rows:,} positions, "
+            f"{index.tail:,} added since, {index.dead:,} of removed entries",
+            soft_wrap=True,
+        )
+        if index.recall and index.code_bytes:
+            measured = f"{index.recall.measured_at:%Y-%m-%d %H:%M:%S} UTC on {index.recall.rows:,} positions"
+            out.print(f"  codes     {index.code_bytes} bytes each; recall measured {measured}", soft_wrap=True)
+        saved = "none" if index.snapshot_generation is None else f"generation {index.snapshot_generation:,}"
+        out.print(f"  snapshot  {saved}")
 
 
 def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.answers import ModelsAnswer, ReadyAnswer
+from api.answers import IndexAnswer, ModelsAnswer, ReadyAnswer
 from api.catalogue import models
 from api.health import readiness
+from api.indexes import plan_index
 from api.routes.dependencies import Opened
 
 router = APIRouter(tags=["service"])
@@ -17,6 +18,12 @@ health = APIRouter(tags=["service"])
 def read_models(lineup: Opened) -> ModelsAnswer:
     """The active one first; an embedding sent to POST /v1/lookups must be of its `embedding_space`."""
     return models(lineup.settings, lineup.embedder)
+
+
+@router.get("/index", summary="Explain the index")
+def read_index(lineup: Opened) -> IndexAnswer:
+    """How lookups are answered now: the plan, the recall measured on this corpus, and why."""
+    return plan_index(lineup)
 
 
 @health.get("/livez", summary="Is the process alive")

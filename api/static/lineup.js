@@ -113,6 +113,11 @@ function showNeighbours(neighbours) {
   byId("no-neighbours").hidden = neighbours.length > 0;
 }
 
+function approximate({ recall, k, measured_at }) {
+  const measured = `recall at ${k} of ${recall.toFixed(4)}, measured ${utc(measured_at)}`;
+  return `approximate candidates, exact similarities: ${measured}`;
+}
+
 function showMethod({ id, created_at, probe: image, method, timings }) {
   const size = `${image.width} × ${image.height} pixels, ${byteSize(image.byte_size)}`;
   fill(byId("method"), {
@@ -122,7 +127,7 @@ function showMethod({ id, created_at, probe: image, method, timings }) {
     probe: image.sha256,
     probe_facts: `${image.format}, ${size}; ${EMBEDDING_WORDS[image.embedding]}`,
     computed_on: `${method.precision} on ${method.device}`,
-    exact: method.exact ? "exact search: every entry was compared" : "approximate candidates, exact similarities",
+    exact: method.exact ? "exact search: every entry was compared" : approximate(method.recall),
     timings: STEPS.map((step) => `${step} ${timings[`${step}_ms`].toFixed(1)} ms`).join(", "),
   });
   byId("method").querySelector("a").href = `v1/lookups/${id}`;

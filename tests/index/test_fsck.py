@@ -36,6 +36,10 @@ class Scene:
             live.snapshot()
             self.folder = live.directory
 
+    def file(self, suffix: str) -> Path:
+        (path,) = self.folder.glob(f"*{suffix}")
+        return path
+
     def check(self, **options: Any) -> Any:
         return fsck(self.database, None, self.directory, self.thumbnails, **options)
 
@@ -220,8 +224,8 @@ FILES = {
     "a manifest of another space": (lambda s: rewrite(s.folder, space_fingerprint="0" * 64), Kind.SNAPSHOT_FOREIGN),
     "a manifest from the future": (lambda s: rewrite(s.folder, generation=99), Kind.SNAPSHOT_AHEAD),
     "a manifest of other members": (lambda s: rewrite(s.folder, digest="0" * 64), Kind.SNAPSHOT_DIGEST),
-    "vectors with a flipped bit": (lambda s: flip(s.folder / "4.faiss"), Kind.SNAPSHOT_FILE),
-    "ids that are missing": (lambda s: (s.folder / "4.ids.npy").unlink(), Kind.SNAPSHOT_FILE),
+    "vectors with a flipped bit": (lambda s: flip(s.file(".vectors")), Kind.SNAPSHOT_FILE),
+    "facts that are missing": (lambda s: s.file(".facts.npy").unlink(), Kind.SNAPSHOT_FILE),
 }
 
 
@@ -241,8 +245,8 @@ def test_a_damaged_snapshot_is_found_removed_and_rebuilt(scene: Scene, plant: An
 
 def test_files_of_interrupted_writes_are_untidy_not_wrong_and_are_removed(scene: Scene) -> None:
     planted = [
-        scene.folder / ".9.faiss.123-abcd.tmp",
-        scene.folder / "3.faiss",
+        scene.folder / ".9-ab.facts.npy.123-abcd.tmp",
+        scene.folder / "3-cdef.vectors",
         scene.thumbnails.path(scene.material.sha256("a")).parent / ".x.webp.1-2.tmp",
     ]
     for path in planted:

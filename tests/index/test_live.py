@@ -15,8 +15,8 @@ from sqlalchemy import event, text
 
 from index import Database, LiveIndex, SnapshotCorrupt, TruthDamaged, remove_corpus, remove_entry
 from index.folding import FoldPolicy
-from index.live import FOLD_PAUSE_SECONDS
-from index.snapshots import MANIFEST, directory_lock, read_manifest, write_snapshot
+from index.maintenance import PAUSE_SECONDS
+from index.snapshots import MANIFEST, SUFFIXES, directory_lock, read_manifest, write_snapshot
 
 NAMES = [f"image-{i}" for i in range(30)]
 
@@ -36,6 +36,11 @@ def rewrite(folder: Path, **changed: Any) -> None:
     (folder / MANIFEST).write_text(json.dumps(stated))
 
 
+def named(folder: Path, suffix: str) -> Path:
+    (path,) = folder.glob(f"*{suffix}")
+    return path
+
+
 def flip(path: Path, position: Any = -5) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= 1
@@ -45,7 +50,7 @@ def flip(path: Path, position: Any = -5) -> None:
 DAMAGE = {
     "a manifest that is no JSON": lambda f: (f / MANIFEST).write_text("{"),
     "a manifest that is a list": lambda f: (f / MANIFEST).write_text("[1]"),
-    "a manifest of an unknown format": lambda f: rewrite(f, format_version=2),
+    "a manifest of an unknown format": lambda f: rewrite(f, format_version=3),
     "a manifest of an older format": lambda f: rewrite(f, format_version=0),
     "a manifest of a foreign space": lambda f: rewrite(f, space_fingerprint="0" * 64),
     "a manifest of another dimension": lambda f: rewrite(f, dimension=16),
@@ -54,17 +59,25 @@ DAMAGE = {
     "a manifest with another count": lambda f: rewrite(f, count=29),
     "a manifest newer than SQL": lambda f: rewrite(f, generation=31),
     "a manifest at another generation": lambda f: rewrite(f, generation=29),
-    "a manifest without a field": lambda f: (f / MANIFEST).write_text('{"format_version": 1}'),
+    "a manifest without a field": lambda f: (f / MANIFEST).write_text('{"format_version": 2}'),
     "a manifest with an unknown field": lambda f: rewrite(f, surprise=1),
     "a manifest that names a file elsewhere": lambda f: rewrite(
-        f, ids={"name": "../30.ids.npy", "byte_size": 1, "sha256": ""}
+        f, facts={"name": "../30.facts.npy", "byte_size": 1, "sha256": ""}
     ),
-    "vectors with a flipped bit": lambda f: flip(f / "30.faiss"),
-    "vectors with a flipped header": lambda f: flip(f / "30.faiss", 0),
-    "vectors cut short": lambda f: (f / "30.faiss").write_bytes((f / "30.faiss").read_bytes()[:-1]),
-    "vectors missing": lambda f: (f / "30.faiss").unlink(),
-    "ids with a flipped bit": lambda f: flip(f / "30.ids.npy"),
-    "ids missing": lambda f: (f / "30.ids.npy").unlink(),
+    "vectors in a file elsewhere": lambda f: rewrite(f, vectors="../30.vectors"),
+    "more members than rows": lambda f: rewrite(f, count=31),
+    "vectors cut short": lambda f: named(f, ".vectors").write_bytes(named(f, ".vectors").read_bytes()[:-1]),
+} | {
+    f"{suffix} {how}": lambda f, suffix=suffix, harm=harm: harm(named(f, suffix))
+    for suffix in SUFFIXES
+    if suffix != ".codes.faiss"
+    for how, harm in {
+        "with a flipped bit at the end": flip,
+        "with a flipped bit at the start": lambda path: flip(path, 0),
+        "missing": Path.unlink,
+        "empty": lambda path: path.write_bytes(b""),
+    }.items()
+    if not (suffix == ".words.json" and "end" in how)  # it has two bytes
 }
 
 
@@ -79,13 +92,13 @@ def test_a_damaged_snapshot_is_named_set_aside_and_rebuilt(
             folder = live.directory
         damage(folder)
         with caplog.at_level(logging.WARNING, "index"), LiveIndex.open(database, material.space, tmp_path) as live:
+            assert [n.entry.sha256 for n in live.search(material.vector(NAMES[7]), 1).neighbours] == [
+                material.sha256(NAMES[7])
+            ]
             assert "set aside" in caplog.text
             assert str(folder) in caplog.text
             assert not (folder / MANIFEST).exists()
             assert (folder / f"{MANIFEST}.set-aside").exists()
-            assert [n.entry.sha256 for n in live.search(material.vector(NAMES[7]), 1).neighbours] == [
-                material.sha256(NAMES[7])
-            ]
             assert live.verify().agrees
             live.snapshot()
         caplog.clear()
@@ -150,19 +163,23 @@ def test_a_full_disk_leaves_the_older_snapshot_in_force(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from index import IndexDirectoryUnwritable  # noqa: PLC0415
-    from index.flat import FlatIndex  # noqa: PLC0415
 
-    def half(_self: FlatIndex, path: Path) -> None:
+    def half(path: Path, _array: Any) -> None:
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
     material.fill(database, "fakes", ["one more"])
     live = open_live()
-    monkeypatch.setattr(FlatIndex, "write", half)
+    before = read_manifest(snapshot)
+    monkeypatch.setattr("index.snapshots._save", half)
     with pytest.raises(IndexDirectoryUnwritable, match="No space left"):
         live.snapshot()
-    assert read_manifest(snapshot).generation == 30
-    assert sorted(path.name for path in snapshot.iterdir()) == ["30.faiss", "30.ids.npy", "lock", MANIFEST]
+    assert read_manifest(snapshot) == before
+    assert {path.name for path in snapshot.iterdir()} == {"lock", MANIFEST, *before.files}
+    monkeypatch.undo()
+    assert open_live().verify().agrees
+    assert live.snapshot().generation == 31
+    assert live.verify().agrees
 
 
 def test_rows_that_contradict_the_log_are_refused_not_answered_from(
@@ -289,25 +306,22 @@ def test_a_long_tail_is_folded_beside_the_searches(
     answer = live.search(material.vector("x"), 10)
     live.close()
     assert read_manifest(live.directory).count == 30
-    assert (live._view.base.size, live._view.tail.size) == (30, 0)
+    assert (live.held.view.base.size, live.held.view.tail.size) == (30, 0)
     assert live.search(material.vector("x"), 10) == answer
     material.fill(database, "fakes", ["one more"])
-    live.refresh()
-    live.close()
-    assert (live._view.base.size, live._view.tail.size) == (30, 1)
+    live.settle()
+    assert (live.held.view.base.size, live.held.view.tail.size) == (30, 1)
 
 
 def test_tombstones_are_compacted_away(database: Database, open_live: Callable[..., LiveIndex], material: Any) -> None:
     live = open_live(policy=FoldPolicy(8, 0.1))
     ids = material.fill(database, "fakes", NAMES)
-    live.refresh()
-    live.close()
+    live.settle()
     with database.write() as conn:
         for entry_id in ids[:10]:
             remove_entry(conn, entry_id)
-    live.refresh()
-    live.close()
-    assert (live._view.base.size, live._view.dead, live.count) == (20, 0, 20)
+    live.settle()
+    assert (live.held.view.base.size, live.held.view.dead, live.count) == (20, 0, 20)
     assert live.verify().agrees
 
 
@@ -327,9 +341,9 @@ def test_changes_made_while_a_snapshot_is_written_are_kept(
         assert live.search(material.vector("late"), 1).neighbours[0].cosine_similarity == 1.0
         return manifest
 
-    monkeypatch.setattr("index.live.write_snapshot", write_slowly)
+    monkeypatch.setattr("index.building.write_snapshot", write_slowly)
     manifest = live.snapshot()
-    assert (manifest.count, live.count, live._view.tail.size) == (31, 31, 1)
+    assert (manifest.count, live.count, live.held.view.tail.size) == (31, 31, 1)
     assert live.verify().agrees
     assert open_live().verify() == live.verify()
 
@@ -341,7 +355,7 @@ def test_a_snapshot_that_is_current_is_not_written_again(
     snapshot: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("index.live.write_snapshot", None)
+    monkeypatch.setattr("index.building.write_snapshot", None)
     assert open_live().snapshot().generation == 30
 
 
@@ -353,9 +367,9 @@ def test_a_current_snapshot_that_was_damaged_is_written_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     live = open_live()
-    flip(snapshot / "30.faiss")
+    flip(named(snapshot, ".vectors"))
     live.snapshot()
-    assert "written anew" in caplog.text
+    assert "rebuilt from SQL" in caplog.text
     caplog.clear()
     assert open_live().count == 30
     assert caplog.text == ""
@@ -365,8 +379,11 @@ def test_a_newer_snapshot_replaces_the_files_of_the_older(
     database: Database, open_live: Callable[..., LiveIndex], material: Any, snapshot: Path
 ) -> None:
     material.fill(database, "fakes", ["more"])
-    open_live().snapshot()
-    assert sorted(path.name for path in snapshot.iterdir()) == ["31.faiss", "31.ids.npy", "lock", MANIFEST]
+    older = read_manifest(snapshot)
+    manifest = open_live().snapshot()
+    assert {path.name for path in snapshot.iterdir()} == {"lock", MANIFEST, *manifest.files}
+    assert manifest.vectors == older.vectors
+    assert not {stamp.name for stamp in manifest.stamps} & {stamp.name for stamp in older.stamps}
 
 
 def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(
@@ -378,7 +395,7 @@ def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(
         started = time.monotonic()
         live.refresh()
         live.close()
-        assert time.monotonic() - started < FOLD_PAUSE_SECONDS / 2
+        assert time.monotonic() - started < PAUSE_SECONDS / 2
     assert read_manifest(snapshot).generation == 30
 
 

@@ -28,8 +28,11 @@ from index import (
     remove_corpus,
     remove_entry,
 )
-from index.flat import FlatIndex
+from index.base import Base
+from index.facts import FACTS, Words
 from index.folding import FoldPolicy
+from index.marks import Marks
+from index.rows import HeldRows
 from index.searching import cosine_similarities, rank
 from index.tail import Tail
 from index.view import Part
@@ -71,6 +74,20 @@ steps = st.lists(
     min_size=4,
     max_size=14,
 )
+
+
+def facts(ids: Any) -> Any:
+    records = np.zeros(len(ids), FACTS)
+    records["id"] = ids
+    return records
+
+
+def base_of(ids: Any, rows: Any) -> Base:
+    return Base(HeldRows(rows), facts(ids), Words())
+
+
+def tail_of(ids: Any, rows: Any) -> Tail:
+    return Tail.empty(rows.shape[1], Words()).appended(facts(ids), rows)
 
 
 @dataclass
@@ -194,7 +211,7 @@ class Model:
         assert verification.count == len(self.entries)
         with LiveIndex.open(self.database, self.material.space, self.directory / "elsewhere") as rebuilt:
             assert rebuilt.verify() == verification
-            assert np.array_equal(rebuilt._view.member_ids(), sorted(self.entries))
+            assert np.array_equal(rebuilt.held.view.member_ids(), sorted(self.entries))
 
 
 def _cosine(one: Any, two: Any) -> Any:
@@ -257,10 +274,10 @@ def test_ranking_two_parts_equals_sorting_all_similarities(
     rows = sources[random.integers(0, distinct, base + tail)]  # duplicates, so that ties are the rule
     ids = np.sort(random.choice(10_000, base + tail, replace=False)).astype(np.int64)
     live = random.random(base + tail) >= dead
-    segments = FlatIndex.build(16, [(ids[:base], rows[:base])]), Tail.empty(16).appended(ids[base:], rows[base:])
-    parts = [Part(segments[0], live[:base]), Part(segments[1], None if live[base:].all() else live[base:])]
+    marks = [Marks(live[:base]), None if live[base:].all() else Marks(live[base:])]
+    parts = [Part(base_of(ids[:base], rows[:base]), marks[0]), Part(tail_of(ids[base:], rows[base:]), marks[1])]
     probe = sources[0]
-    ranked = rank(parts, probe, k, first=np.empty(0, np.int64))
+    ranked = rank(parts, probe, k, first=np.empty(0, np.int64), exact=True).best
     similarities = cosine_similarities(rows, probe)
     expected = sorted((-similarities[i], int(ids[i])) for i in np.flatnonzero(live))[:k]
     assert [(i, s) for i, s in ranked] == [(i, -s) for s, i in expected]
@@ -268,8 +285,8 @@ def test_ranking_two_parts_equals_sorting_all_similarities(
 
 def test_many_equal_vectors_beyond_the_margin_are_ordered_by_id() -> None:
     rows = np.tile(np.eye(16, dtype=np.float32)[0], (500, 1))
-    base = FlatIndex.build(16, [(np.arange(1, 501), rows)])
-    ranked = rank([Part(base, None)], rows[0], 10, first=np.empty(0, np.int64))
+    base = base_of(np.arange(1, 501), rows)
+    ranked = rank([Part(base, None)], rows[0], 10, first=np.empty(0, np.int64), exact=True).best
     assert ranked == [(i, 1.0) for i in range(1, 11)]
 
 
@@ -281,10 +298,10 @@ def test_near_ties_that_float32_cannot_tell_apart_are_ordered_by_the_exact_simil
     rows = probe + random.standard_normal((2_000, 64)).astype(np.float32) * 1e-5
     rows /= np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
     ids = np.arange(1, 2_001)
-    segment = Tail.empty(64).appended(ids, rows) if in_tail else FlatIndex.build(64, [(ids, rows)])
+    segment = tail_of(ids, rows) if in_tail else base_of(ids, rows)
     similarities = cosine_similarities(rows, probe)
     expected = sorted(range(2_000), key=lambda i: (-similarities[i], i))[:k]
-    ranked = rank([Part(segment, None)], probe, k, first=np.empty(0, np.int64))
+    ranked = rank([Part(segment, None)], probe, k, first=np.empty(0, np.int64), exact=True).best
     assert ranked == [(i + 1, similarities[i]) for i in expected]
 
 

@@ -1,0 +1,147 @@
+"""Building snapshots: a view folded into one, codes trained for one, one made from SQL. The caller holds the folder.
+
+Vectors are appended to the file of the snapshot before, unless it is time to leave out dead positions. Memory stays
+bounded: rows pass in chunks, and only a training sample is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from index.base import TunedCodes
+from index.codes import Codes
+from index.config import IndexConfig
+from index.errors import IndexDirectoryUnwritable
+from index.recall import draw_probes, tune
+from index.replay import Members
+from index.rows import CHUNK, MappedRows, Rows, write_rows
+from index.snapshots import Contents, Manifest, new_stem, write_snapshot
+from index.view import View
+
+NOTHING_DEAD = np.empty(0, np.int64)
+SEED = 20261124
+
+
+class Builder:
+    """Writes the snapshots of one embedding space into one folder."""
+
+    def __init__(self, directory: Path, fingerprint: str, dimension: int, config: IndexConfig) -> None:
+        self._directory = directory
+        self._fingerprint = fingerprint
+        self._dimension = dimension
+        self._config = config
+
+    def append(self, view: View, before: Manifest, lookups: NDArray[np.float32]) -> Manifest:
+        """Write a view as a snapshot that goes on where the one on disk ends, from which its base was opened.
+
+        Raises:
+            IndexDirectoryUnwritable, SnapshotCorrupt
+
+        """
+        base, tail = view.parts
+        assert isinstance(view.base.rows, MappedRows)
+        added = tail.positions()
+        contents = Contents(
+            generation=view.generation,
+            digest=view.digest,
+            rows=self._write(before.vectors, view.base.rows, _chunks(view.tail.rows, added)),
+            facts=np.concatenate([view.base.facts, view.tail.facts[added]]),
+            words=view.base.words,
+            dead=NOTHING_DEAD if base.live is None else np.flatnonzero(~base.live.marks),
+        )
+        codes = None
+        if view.base.tuned is not None:
+            codes = view.base.tuned.codes.copy()
+            codes.add(_chunks(view.tail.rows, added), self._config.build_threads)
+        return self._publish(contents, codes, before.trained_rows, lookups)
+
+    def write(self, view: View, trained_rows: int, lookups: NDArray[np.float32]) -> Manifest:
+        """Write a view as a snapshot of its members alone, in a new file of vectors; codes keep their training.
+
+        Raises:
+            IndexDirectoryUnwritable, SnapshotCorrupt
+
+        """
+        if isinstance(view.base.rows, MappedRows):
+            view.base.rows.verify()  # what was right when it was read first may have been damaged since
+        facts = [view.base.facts[:0]]
+
+        def vectors() -> Iterator[NDArray[np.float32]]:
+            for some, rows in view.members():
+                facts.append(some)
+                yield rows
+
+        rows = self._write(_new_name(view.generation), None, vectors())
+        contents = Contents(
+            generation=view.generation,
+            digest=view.digest,
+            rows=rows,
+            facts=np.concatenate(facts),
+            words=view.base.words,
+            dead=NOTHING_DEAD,
+        )
+        codes = None
+        if view.base.tuned is not None:
+            codes = view.base.tuned.codes.emptied()
+            codes.add(_chunks(rows, np.arange(rows.size)), self._config.build_threads)
+        return self._publish(contents, codes, trained_rows, lookups)
+
+    def write_from_sql(self, conn: Connection, space_id: int | None) -> Manifest:
+        """Write a snapshot of the newest state from SQL alone, without codes.
+
+        Raises:
+            IndexDirectoryUnwritable, TruthDamaged
+
+        """
+        members = Members(conn, space_id, self._dimension)
+        rows = self._write(_new_name(members.generation), None, members.chunks())
+        contents = Contents(members.generation, members.digest, rows, members.facts, members.words, NOTHING_DEAD)
+        return write_snapshot(self._directory, contents, None, 0, self._fingerprint)
+
+    def train(self, contents: Contents, lookups: NDArray[np.float32]) -> Manifest:
+        """Train codes for what a snapshot holds and publish it with them.
+
+        Raises:
+            IndexDirectoryUnwritable, SnapshotCorrupt
+
+        """
+        rows, config = contents.rows, self._config
+        living = np.arange(rows.size) if contents.live is None else contents.live.positions
+        chosen = np.random.default_rng(SEED).choice(living, config.training_rows(len(living)), replace=False)
+        sample = rows.take(np.sort(chosen))
+        codes = Codes.train(sample, config.lists_for(rows.size), config.build_threads)
+        codes.add(_chunks(rows, np.arange(rows.size)), config.build_threads)
+        return self._publish(contents, codes, rows.size, lookups)
+
+    def _publish(
+        self, contents: Contents, codes: Codes | None, trained_rows: int, lookups: NDArray[np.float32]
+    ) -> Manifest:
+        """Measure how far codes must reach and write the snapshot; codes that never reach the recall are left out."""
+        tuned = None
+        if codes is not None:
+            probes = draw_probes(contents.rows, contents.live, self._config.recall_probes, lookups)
+            tuning = tune(codes, contents.rows, contents.live, probes, self._config)
+            tuned = TunedCodes(codes, tuning) if tuning else None
+        return write_snapshot(self._directory, contents, tuned, trained_rows, self._fingerprint)
+
+    def _write(self, name: str, before: MappedRows | None, chunks: Iterator[NDArray[np.float32]]) -> MappedRows:
+        try:
+            return write_rows(self._directory / name, before, chunks, self._dimension)
+        except OSError as err:
+            if before is None:
+                (self._directory / name).unlink(missing_ok=True)
+            raise IndexDirectoryUnwritable(self._directory, str(err)) from err
+
+
+def _new_name(generation: int) -> str:
+    return f"{new_stem(generation)}.vectors"
+
+
+def _chunks(rows: Rows, positions: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(positions), CHUNK):
+        yield rows.take(positions[start : start + CHUNK])

@@ -1,0 +1,59 @@
+"""How the index of a space is built: every choice with what it costs. The defaults were measured (docs/benchmarks.md).
+
+Owns the numbers. What was built with them, and what recall that has, is in the manifest of a snapshot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+# FAISS' own advice is 39 to 256 training rows for a list; on unit vectors of 384 dimensions 32 gave the same recall.
+TRAINING_ROWS_PER_LIST = 32
+
+
+class Plan(StrEnum):
+    """How candidates are found in the base of a view. Similarities always come from the stored float32 vectors."""
+
+    FLAT = "flat"  # every vector is compared: exact
+    CODES = "codes"  # every compressed code is compared, the best candidates exactly
+    LISTS = "lists"  # the codes of the inverted lists nearest to the probe, the best candidates exactly
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """Trade-offs of the index.
+
+    `flat_limit`: up to so many entries every search scans all vectors, exactly. 20,000 x 384 take about 3 ms; a larger
+    limit gives more exact answers and slower ones.
+    `recall_target`, `recall_k`: the number of candidates is raised until recall@k reaches the target on probes drawn
+    from the corpus and on stored lookups. Higher is slower: each candidate costs some 0.4 microseconds.
+    `recall_probes`: how many probes; the standard error of a recall of 0.99 is about 0.15 % with 512 probes at k = 10.
+    `rows_per_list`: mean length of an inverted list. Shorter lists make a search read less and training longer.
+    `max_lists`: bounds training, whose time grows with the square of the lists.
+    `retrain_growth`: codes are trained anew when the corpus is this many times what they were trained on.
+    `compact_fraction`: dead positions are reclaimed when they are more than this share of the base.
+    `build_threads`: threads that a background build may take from searches.
+    """
+
+    flat_limit: int = 20_000
+    recall_target: float = 0.99
+    recall_k: int = 10
+    recall_probes: int = 512
+    rows_per_list: int = 80
+    max_lists: int = 4096
+    retrain_growth: float = 2.0
+    compact_fraction: float = 0.10
+    build_threads: int = 2
+
+    def lists_for(self, rows: int) -> int:
+        """Return the number of inverted lists for so many rows: a power of two, so that it rarely changes."""
+        wanted = max(1, min(self.max_lists, rows // self.rows_per_list))
+        return 1 << (wanted.bit_length() - 1)
+
+    def training_rows(self, rows: int) -> int:
+        """Return how many rows the codes are trained on."""
+        return min(rows, max(self.lists_for(rows) * TRAINING_ROWS_PER_LIST, 16_384))
+
+
+DEFAULT_CONFIG = IndexConfig()

@@ -445,6 +445,42 @@ class FsckAnswer(Answer):
     checked: dict[str, int]
 
 
+class SpaceDigestAnswer(Answer):
+    """An embedding space in a backup."""
+
+    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
+    model: str
+    dimension: int
+    digest: Sha256 = Field(description="Set digest of its live entries, as the change log states it.")
+
+
+class BackupAnswer(Answer):
+    """A backup whose every digest was compared."""
+
+    archive: str = Field(description="Path of the file.")
+    byte_size: int
+    created_at: Instant
+    lineup_version: str = Field(description="Release that wrote it.")
+    database: str = Field(description="Which it was made of: sqlite or postgresql; it restores into both.")
+    schema_revision: str
+    generation: int = Field(description="Number of the last change in it.")
+    spaces: list[SpaceDigestAnswer]
+    row_counts: dict[str, int] = Field(description="Rows of each table.")
+    snapshots: list[str] = Field(description="Embedding spaces, first 16 digits, whose index snapshot is in it.")
+    thumbnails: int | None = Field(description="How many; null where they were left out.")
+    warnings: list[str] = Field(description="What could not be read and was left out; never rows.")
+    seconds: float
+
+
+class RestoreAnswer(Answer):
+    """What was restored, and where."""
+
+    backup: BackupAnswer
+    database: str = Field(description="Into which: sqlite or postgresql.")
+    data_dir: str
+    thumbnails: int = Field(description="How many were restored.")
+
+
 class ProbeLookup(Answer):
     """A probe of `lineup search`, by the name it was given."""
 

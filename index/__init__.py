@@ -4,6 +4,8 @@ SQL is the truth, FAISS is a cache of it (`docs/decisions/0001-generation-is-the
 SQLAlchemy and FAISS; it knows no pixels, no HTTP and no environment variables. Everything public is re-exported here.
 """
 
+from index.backup import BackupReport, back_up
+from index.backup_manifest import BackupManifest
 from index.config import IndexConfig, Plan
 from index.corpora import Corpus, CorpusKind, create_corpus, ensure_corpus, get_corpus, list_corpora, remove_corpus
 from index.database import Database
@@ -21,6 +23,12 @@ from index.entries import (
     sha256s_without_entries,
 )
 from index.errors import (
+    BackupCorrupt,
+    BackupError,
+    BackupExists,
+    BackupTooNew,
+    BackupUnreadable,
+    BackupUnwritable,
     BlobCorrupt,
     CorpusError,
     CorpusExists,
@@ -36,7 +44,10 @@ from index.errors import (
     InvalidInput,
     InvalidProvenance,
     InvalidVector,
+    NotABackup,
     NotFound,
+    RestoreTargetNotEmpty,
+    RestoreUnwritable,
     SchemaOutdated,
     SnapshotCorrupt,
     SnapshotError,
@@ -57,6 +68,7 @@ from index.live import LiveIndex, Verification
 from index.lookups import Lookup, get_lookup, new_lookup_id, save_lookup
 from index.provenance import Provenance, normalise_generator
 from index.recall import Tuning
+from index.restore import RestoreReport, restore
 from index.searching import Neighbour, SearchResult
 from index.snapshots import Manifest
 from index.spaces import Space, list_spaces
@@ -76,11 +88,20 @@ from index.verdict import (
     judge_similarity,
     relation_of,
 )
+from index.verification import verify_backup
 
 __all__ = [
     "JSON",
     "AddResult",
     "AddStatus",
+    "BackupCorrupt",
+    "BackupError",
+    "BackupExists",
+    "BackupManifest",
+    "BackupReport",
+    "BackupTooNew",
+    "BackupUnreadable",
+    "BackupUnwritable",
     "BlobCorrupt",
     "BlobStore",
     "ClassifierOutcome",
@@ -120,10 +141,14 @@ __all__ = [
     "Neighbour",
     "NeighbourEvidence",
     "NewEntry",
+    "NotABackup",
     "NotFound",
     "Plan",
     "Provenance",
     "Relation",
+    "RestoreReport",
+    "RestoreTargetNotEmpty",
+    "RestoreUnwritable",
     "SchemaOutdated",
     "SearchResult",
     "SimilarityOutcome",
@@ -143,6 +168,7 @@ __all__ = [
     "UnknownLookup",
     "Verification",
     "add_entries",
+    "back_up",
     "canonical_json",
     "corpus_sha256s",
     "create_corpus",
@@ -164,7 +190,9 @@ __all__ = [
     "relation_of",
     "remove_corpus",
     "remove_entry",
+    "restore",
     "save_lookup",
     "sha256s_without_entries",
     "stored_embedding",
+    "verify_backup",
 ]

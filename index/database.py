@@ -117,6 +117,21 @@ class Database:
         self.close()
 
 
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite database, None where the URL is of PostgreSQL. Raises InvalidDatabaseUrl."""
+    parsed = _parse(url)
+    return _file(parsed) if parsed.get_backend_name() == "sqlite" else None
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path.absolute())).render_as_string(hide_password=False)
+
+
+def _file(url: URL) -> Path:
+    return Path(str(url.database)).absolute()
+
+
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
@@ -135,7 +150,7 @@ def _parse(url: str) -> URL:
 
 def _create_engine(url: URL, *, create: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(Path(str(url.database)).absolute(), create=create)
+        return _sqlite_engine(_file(url), create=create)
     try:
         return create_engine(
             url,

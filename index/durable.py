@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from index.failpoints import Failpoint, reached
@@ -19,16 +20,37 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         OSError: the disk is full or the folder cannot be written; nothing is left behind.
 
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    try:
+    with temporary_beside(path) as temporary:
         write(temporary)
         reached(Failpoint.FILE_WRITTEN)
-        _sync(temporary)
-        reached(Failpoint.FILE_SYNCED)
-        temporary.replace(path)
-        reached(Failpoint.FILE_RENAMED)
+        publish(temporary, path)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Give the name of a temporary file in the folder of `path`, and remove what is there under it at the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:
+    """Sync a finished file and give it its name, in one step that survives a power loss.
+
+    Raises:
+        FileExistsError: `path` is there, and `replace` is off.
+        OSError
+
+    """
+    _sync(temporary)
+    reached(Failpoint.FILE_SYNCED)
+    if replace:
+        temporary.replace(path)
+    else:
+        _rename_unless_there(temporary, path)
+    reached(Failpoint.FILE_RENAMED)
     sync_directory(path.parent)
 
 
@@ -40,6 +62,17 @@ def write_bytes_durably(path: Path, content: bytes) -> None:
 def sync_directory(directory: Path) -> None:
     """Make renames and removals in a folder survive a power loss."""
     _sync(directory)
+
+
+def _rename_unless_there(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)  # a rename would replace what came there in the meantime
+    except FileExistsError:
+        raise
+    except OSError as err:  # a file system without links
+        if path.exists():
+            raise FileExistsError(str(path)) from err
+        temporary.replace(path)
 
 
 def _write_new(path: Path, content: bytes) -> None:

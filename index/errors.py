@@ -25,6 +25,15 @@
         SnapshotCorrupt       a snapshot that is not what its manifest or SQL says
         IndexDirectoryUnwritable   the snapshot directory cannot be written
       BlobCorrupt             a thumbnail that cannot be read
+      BackupError
+        BackupExists          a file of this name is there already
+        BackupUnwritable      the archive cannot be written: no space, no permission
+        BackupUnreadable      the archive cannot be read: not there, no permission
+        NotABackup            a file that is no archive of Lineup
+        BackupCorrupt         an archive that is not what its manifest says: cut short, changed, a member too many
+        BackupTooNew          an archive of a newer Lineup
+        RestoreTargetNotEmpty the database to restore into holds rows
+        RestoreUnwritable     what is restored cannot be written: no space, no permission
 
 Leaves carry facts and know no HTTP.
 """
@@ -185,5 +194,66 @@ class IndexDirectoryUnwritable(SnapshotError):
 class BlobCorrupt(CorpusError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"the thumbnail {path} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class BackupError(CorpusError):
+    """About archives: `index.backup` writes them, `index.restore` reads them."""
+
+
+class BackupExists(BackupError):
+    def __init__(self, archive: Path) -> None:
+        super().__init__(f"{archive} exists already; --force replaces it")
+        self.archive = archive
+
+
+class BackupUnwritable(BackupError):
+    def __init__(self, archive: Path, reason: str) -> None:
+        super().__init__(f"no backup can be written to {archive}: {reason}")
+        self.archive = archive
+        self.reason = reason
+
+
+class BackupUnreadable(BackupError):
+    def __init__(self, archive: Path, reason: str) -> None:
+        super().__init__(f"the backup {archive} cannot be read: {reason}")
+        self.archive = archive
+        self.reason = reason
+
+
+class NotABackup(BackupError):
+    def __init__(self, archive: Path, reason: str) -> None:
+        super().__init__(f"{archive} is no backup of Lineup: {reason}")
+        self.archive = archive
+        self.reason = reason
+
+
+class BackupCorrupt(BackupError):
+    """`member` is the part of the archive that is wrong, `reason` what is wrong with it."""
+
+    def __init__(self, archive: Path, member: str, reason: str) -> None:
+        super().__init__(f"the backup {archive} is damaged at {member!r}: {reason}")
+        self.archive = archive
+        self.member = member
+        self.reason = reason
+
+
+class BackupTooNew(BackupError):
+    def __init__(self, archive: Path, what: str) -> None:
+        super().__init__(f"the backup {archive} has {what}, which a newer Lineup made: upgrade Lineup")
+        self.archive = archive
+        self.what = what
+
+
+class RestoreTargetNotEmpty(BackupError):
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; a backup is restored into an empty database only, and nothing was changed")
+        self.what = what
+
+
+class RestoreUnwritable(BackupError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"nothing was restored, for {path} cannot be written: {reason}")
         self.path = path
         self.reason = reason

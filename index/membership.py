@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from index.changes import Member
 from index.digest import EMPTY, with_member
-from index.schema import embeddings, entries
+from index.schema import embeddings, entries, images
 
 CHUNK = 4096
 
@@ -41,3 +41,16 @@ def live_digest(conn: Connection, space_id: int | None) -> int:
         for member in page:
             digest = with_member(digest, member.entry_id, member.vector)
     return digest
+
+
+def live_image_pages(conn: Connection, chunk: int = CHUNK) -> Iterator[tuple[str, ...]]:
+    """Yield the sha256 of every image with a live entry, in chunks."""
+    live = select(entries.c.id).where(entries.c.image_id == images.c.id, entries.c.removed_at.is_(None)).exists()
+    after = 0
+    while True:
+        query = select(images.c.id, images.c.sha256).where(live, images.c.id > after).order_by(images.c.id).limit(chunk)
+        page = conn.execute(query).all()
+        if not page:
+            return
+        yield tuple(sha256 for _, sha256 in page)
+        after = page[-1].id

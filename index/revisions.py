@@ -48,13 +48,16 @@ def current(conn: Connection) -> str | None:
     return MigrationContext.configure(conn).get_current_revision()
 
 
+def is_known(revision: str) -> bool:
+    """Return whether a revision is that of this release or of an older one."""
+    return revision in {script.revision for script in _scripts().walk_revisions()}
+
+
 def check(conn: Connection) -> None:
     """Raise SchemaOutdated unless the database has exactly the schema of this release."""
     found = current(conn)
-    if found == head():
-        return
-    known = {script.revision for script in _scripts().walk_revisions()}
-    raise SchemaOutdated(found, head(), newer=found is not None and found not in known)
+    if found != head():
+        raise SchemaOutdated(found, head(), newer=found is not None and not is_known(found))
 
 
 def upgrade(conn: Connection) -> None:

@@ -144,6 +144,19 @@ def read_manifest(directory: Path) -> Manifest | None:
         raise SnapshotCorrupt(path, f"the manifest is incomplete: {err!r}") from err
 
 
+def snapshot_files(directory: Path) -> tuple[Manifest, tuple[Path, ...]] | None:
+    """Return the manifest of a folder and every file that it names, there or not; None like `read_manifest`.
+
+    Raises:
+        SnapshotCorrupt: like `read_manifest`.
+
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        return None
+    return manifest, tuple(directory / name for name in manifest.files)
+
+
 def open_base(
     directory: Path, manifest: Manifest, space_fingerprint: str, dimension: int
 ) -> tuple[Contents, TunedCodes | None]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.answers import (
+    BackupAnswer,
     CorpusAnswer,
     DemoAnswer,
     EntryAnswer,
@@ -23,6 +24,7 @@ from api.answers import (
     ModelsAnswer,
     NeighbourAnswer,
     ProbeLookup,
+    RestoreAnswer,
 )
 
 PIPED_WIDTH = 136  # columns where standard output is no terminal: a log or a file has no width of its own
@@ -140,6 +142,31 @@ def print_fsck(answer: FsckAnswer) -> None:
     out.print(
         Text("clean", "bold green") if answer.clean else Text("not clean", "bold red"), f": checked {checked}", sep=""
     )
+
+
+def print_backup(answer: BackupAnswer, done: str) -> None:
+    """What a backup holds, one row a kind of thing; `done` says what became of it."""
+    table = _table("", "")
+    table.show_header = False
+    table.add_row("archive", f"{answer.archive}, {answer.byte_size:,} bytes")
+    table.add_row("made", f"{answer.created_at:%Y-%m-%d %H:%M:%S} UTC by Lineup {answer.lineup_version}")
+    table.add_row("of", f"{answer.database}, schema {answer.schema_revision}, generation {answer.generation}")
+    for space in answer.spaces:
+        where = "with" if space.embedding_space[:16] in answer.snapshots else "without"
+        table.add_row(f"space {space.embedding_space[:16]}", f"{space.model}, {where} snapshot, digest {space.digest}")
+    counts = {name: count for name, count in answer.row_counts.items() if name != "change_counter"}  # one row, always
+    table.add_row("rows", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    table.add_row("thumbnails", "left out" if answer.thumbnails is None else f"{answer.thumbnails:,}")
+    out.print(table)
+    for warning in answer.warnings:
+        out.print(Text(warning, style="yellow"), soft_wrap=True)
+    out.print(Text(done, "bold green"), f": every digest agrees; {answer.seconds:.1f} s", sep="", soft_wrap=True)
+
+
+def print_restore(answer: RestoreAnswer) -> None:
+    """What was restored, and where it is now."""
+    where = f"{answer.database}; index and {answer.thumbnails:,} thumbnails in {answer.data_dir}"
+    print_backup(answer.backup, f"restored into {where}")
 
 
 def print_indexes(answer: IndexesAnswer) -> None:

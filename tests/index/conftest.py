@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from index import (
+    BackupReport,
+    BlobStore,
     CorpusKind,
     Database,
     ImageFacts,
@@ -20,8 +24,13 @@ from index import (
     Provenance,
     Space,
     add_entries,
+    back_up,
     ensure_corpus,
+    remove_corpus,
+    remove_entry,
+    save_lookup,
 )
+from index.tables import last_ids, read_tables
 
 DIMENSION = 8
 
@@ -98,3 +107,69 @@ def open_live(database: Database, material: Material, tmp_path: Path) -> Callabl
 @pytest.fixture
 def live(open_live: Callable[..., LiveIndex]) -> LiveIndex:
     return open_live()
+
+
+@dataclass
+class Stock:
+    """A database with some of everything, its snapshot and its thumbnails, for backups of it."""
+
+    database: Database
+    material: Material
+    folder: Path
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "index"
+
+    @property
+    def thumbnails(self) -> BlobStore:
+        return BlobStore(self.folder / "thumbnails")
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "backups" / "lineup.tar"
+
+    def fill(self) -> None:
+        material = self.material
+        self.archive.parent.mkdir()
+        extra = {"path": "Fälle/π ?.png", "depth": [1, 2.5, None, {"z": True, "a": "\U0001f600"}], "n": 10**15}
+        acquired_at = datetime(2026, 2, 3, 4, 5, 6, 789, UTC)
+        ids = material.fill(self.database, "fakes", "abcdef", generator="sdxl", acquired_at=acquired_at, extra=extra)
+        material.fill(self.database, "reals", "fgh", CorpusKind.KNOWN_REAL)
+        material.fill(self.database, "gone", "xy")
+        for name in "abcdefgh":
+            self.thumbnails.put(material.sha256(name), f"thumbnail of {name}".encode() * 40)
+        with LiveIndex.open(self.database, material.space, self.index) as live:
+            live.snapshot()
+        other = NewEntry(material.image("a"), material.vector("a", 4), -1.25, Provenance())
+        with self.database.write() as conn:
+            remove_entry(conn, ids[-1])
+            remove_corpus(conn, "gone")
+            add_entries(conn, "fakes", material.other_space, [other])
+            save_lookup(conn, space=material.space, generation=3, request={"k": 1}, answer={"ü": [0.1 + 0.2]})
+
+    def back_up(self, **options: Any) -> BackupReport:
+        told = {"thumbnails": self.thumbnails, "archive": self.archive} | options
+        return back_up(self.database, self.index, **told)
+
+
+@pytest.fixture
+def stock(database: Database, material: Material, tmp_path: Path) -> Stock:
+    made = Stock(database, material, tmp_path / "stock")
+    made.folder.mkdir()
+    made.fill()
+    return made
+
+
+@pytest.fixture
+def dump() -> Callable[[Database], dict[str, Any]]:
+    """Gives every row of every table of a database, and the last ids that each gave out."""
+
+    def all_of(database: Database) -> dict[str, Any]:
+        with database.read() as conn:
+            rows: dict[str, Any] = {}
+            for table, some in read_tables(conn):
+                rows.setdefault(table.name, []).extend(some)
+            return rows | {"last_ids": last_ids(conn)}
+
+    return all_of

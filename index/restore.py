@@ -1,0 +1,177 @@
+"""Restore: an archive, verified, into an empty database, with its snapshots and thumbnails.
+
+The rows come last and in one step, a rename (SQLite) or a commit, so that whatever interrupts a restore leaves an empty
+database, and the same command begins anew. Thumbnails and snapshots without rows mean nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from index.archive import ArchiveReader, Member, opened_archive
+from index.backup_manifest import SNAPSHOT_FILE, TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
+from index.container import COMPANIONS, temporary_container
+from index.database import Database, sqlite_file
+from index.durable import publish, sync_directory, write_durably
+from index.errors import (
+    BackupCorrupt,
+    IndexDirectoryUnwritable,
+    RestoreTargetNotEmpty,
+    RestoreUnwritable,
+    SchemaOutdated,
+    TruthDamaged,
+)
+from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
+from index.snapshots import directory_lock
+from index.space_states import find_difference
+from index.tables import find_rows, insert_rows, lock_tables, read_tables, set_last_ids
+from index.thumbnails import BlobStore
+from index.verification import extract, read_pack, temporary_folder, verified_tables
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What was restored, and into which kind of database; the digests of its rows are those of the manifest."""
+
+    archive: Path
+    manifest: BackupManifest
+    database: str
+    thumbnails: int
+
+
+def restore(
+    archive: Path, database_url: str, index_directory: Path, thumbnails: BlobStore | None = None
+) -> RestoreReport:
+    """Verify an archive, then restore it into a database without rows, which is made where there is none.
+
+    Any archive goes into SQLite or PostgreSQL, wherever it is from. A new SQLite file needs room for itself only,
+    another database for the tables once more in the system's temporary folder. `thumbnails` None leaves those out.
+
+    Raises:
+        BackupUnreadable, NotABackup, BackupCorrupt, BackupTooNew: found before anything is written.
+        RestoreTargetNotEmpty: the database has rows.
+        RestoreUnwritable: no space, no permission.
+        InvalidDatabaseUrl, SchemaOutdated, DatabaseUnavailable
+
+    """
+    file = sqlite_file(database_url)
+    with opened_archive(archive) as reader:
+        read_backup_manifest(reader, archive)  # a first look, before a folder is made
+        source = _Source(reader, archive, index_directory, thumbnails)
+        if file is not None and not file.exists():
+            return source.restore_file(file)
+        _refuse_rows(database_url)
+        return source.restore_rows(database_url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An opened archive, and where its files go."""
+
+    reader: ArchiveReader
+    archive: Path
+    index_directory: Path
+    thumbnails: BlobStore | None
+
+    def restore_file(self, file: Path) -> RestoreReport:
+        """Make a SQLite file of the archive's tables; it has its name when everything is in it, and not before."""
+        for companion in COMPANIONS:
+            if file.with_name(file.name + companion).exists():  # SQLite would take it for a part of the new database
+                raise RestoreTargetNotEmpty(f"{file}{companion} is what a database left that is not there any more")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with temporary_container(file) as tables:
+                with verified_tables(self.reader, self.archive, tables) as (manifest, _):
+                    report = self._restore_files(manifest, "sqlite")
+                _publish_new(tables, file)
+        except OSError as err:
+            raise RestoreUnwritable(file, err.strerror or str(err)) from err
+        return report
+
+    def restore_rows(self, database_url: str) -> RestoreReport:
+        """Copy the archive's rows into a database that is there, in one transaction."""
+        with (
+            temporary_folder() as folder,
+            verified_tables(self.reader, self.archive, folder / TABLES) as (manifest, container),
+            Database.open(database_url, migrate=True) as target,
+        ):
+            report = self._restore_files(manifest, target.dialect)
+            try:
+                _copy_rows(container, target, manifest)
+            except DBAPIError as err:
+                raise BackupCorrupt(self.archive, TABLES, f"the database refuses its rows: {err.orig}") from err
+        return report
+
+    def _restore_files(self, manifest: BackupManifest, dialect: str) -> RestoreReport:
+        count = 0
+        if self.thumbnails is not None:
+            packs = [member for member in manifest.members if THUMBNAILS.fullmatch(member.name)]
+            count = sum(self._restore_pack(member, self.thumbnails) for member in packs)
+            os.sync()
+        for folder in manifest.snapshots:
+            self._restore_snapshot(self.index_directory / folder, manifest)
+        return RestoreReport(self.archive, manifest, dialect, count)
+
+    def _restore_pack(self, member: Member, thumbnails: BlobStore) -> int:
+        count = 0
+        for sha256, blob in read_pack(self.reader, member, self.archive):
+            try:
+                thumbnails.put_unsynced(sha256, blob)
+            except OSError as err:
+                raise RestoreUnwritable(thumbnails.path(sha256), err.strerror or str(err)) from err
+            count += 1
+        return count
+
+    def _restore_snapshot(self, folder: Path, manifest: BackupManifest) -> None:
+        """Put the files of a snapshot in place of the one that is there, its manifest last."""
+        found = [(SNAPSHOT_FILE.fullmatch(member.name), member) for member in manifest.members]
+        files = {match["file"]: member for match, member in found if match and match["folder"] == folder.name}
+        try:
+            with directory_lock(folder, wait=True):
+                (folder / SNAPSHOT_MANIFEST).unlink(missing_ok=True)
+                sync_directory(folder)
+                for name in sorted(files, key=lambda name: name == SNAPSHOT_MANIFEST):
+                    write_durably(folder / name, partial(extract, self.reader, files[name], self.archive))
+        except IndexDirectoryUnwritable as err:
+            raise RestoreUnwritable(folder, err.reason) from err
+        except OSError as err:
+            raise RestoreUnwritable(folder, err.strerror or str(err)) from err
+
+
+def _publish_new(tables: Path, file: Path) -> None:
+    try:
+        publish(tables, file, replace=False)
+    except FileExistsError as err:
+        raise RestoreTargetNotEmpty(f"{file} was made by somebody else in the meantime") from err
+
+
+def _refuse_rows(database_url: str) -> None:
+    """Refuse a database with rows early, without changing it; the transaction that restores asks again."""
+    try:
+        with Database.open(database_url) as database, database.read() as conn:
+            _require_empty(find_rows(conn))
+    except SchemaOutdated as err:
+        if err.current is not None:  # its tables are not those that this release can look into
+            raise
+
+
+def _copy_rows(container: Database, target: Database, manifest: BackupManifest) -> None:
+    with container.read() as source, target.write() as conn:
+        lock_tables(conn)
+        _require_empty(find_rows(conn))
+        for table, rows in read_tables(source):
+            insert_rows(conn, table, rows)
+        set_last_ids(conn, manifest.last_ids)
+        difference = find_difference(conn, manifest.generation, manifest.spaces)
+        if difference:
+            raise TruthDamaged(difference)
+
+
+def _require_empty(table: str | None) -> None:
+    if table is not None:
+        raise RestoreTargetNotEmpty(f"the table {table} of the database has rows")

@@ -1,0 +1,105 @@
+"""Verifying an archive: every byte against its manifest, then the rows against the digests that the log states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+
+from index.archive import ArchiveReader, Member, opened_archive
+from index.backup_manifest import TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
+from index.container import opened_container
+from index.database import Database
+from index.errors import BackupCorrupt, RestoreUnwritable
+from index.images import SHA256_PATTERN
+from index.thumbnails import SUFFIX
+
+# A pack is closed when it is larger than `backup.PACK_BYTES`, by one thumbnail at most. It is read into memory.
+MAX_PACK_BYTES = 256 << 20
+
+
+def verify_backup(archive: Path) -> BackupManifest:
+    """Verify an archive without restoring it, in the system's temporary folder, and return its manifest.
+
+    Raises:
+        BackupUnreadable, NotABackup, BackupCorrupt, BackupTooNew
+        RestoreUnwritable: no room for the tables in the temporary folder.
+
+    """
+    with (
+        opened_archive(archive) as reader,
+        temporary_folder() as folder,
+        verified_tables(reader, archive, folder / TABLES) as (manifest, _),
+    ):
+        return manifest
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder for the tables where the system keeps temporary files (TMPDIR). Raises RestoreUnwritable."""
+    try:
+        folder = TemporaryDirectory(prefix="lineup-tables-")
+    except OSError as err:
+        raise RestoreUnwritable(Path(gettempdir()), err.strerror or str(err)) from err
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def verified_tables(reader: ArchiveReader, archive: Path, tables: Path) -> Iterator[tuple[BackupManifest, Database]]:
+    """Verify an archive, extract its tables to a file that is not there yet, and give them, opened.
+
+    Raises:
+        NotABackup, BackupCorrupt, BackupTooNew, BackupUnreadable
+        RestoreUnwritable: no room for the tables.
+
+    """
+    manifest = read_backup_manifest(reader, archive)
+    check_members(reader, manifest, archive, apart_from=TABLES)
+    extract(reader, next(member for member in manifest.members if member.name == TABLES), archive, tables)
+    with opened_container(tables, manifest, archive) as database:
+        yield manifest, database
+
+
+def check_members(
+    reader: ArchiveReader, manifest: BackupManifest, archive: Path, *, apart_from: str | None = None
+) -> None:
+    """Read every member and raise BackupCorrupt at the first that is not what the manifest states."""
+    thumbnails = 0
+    for member in manifest.members:
+        if THUMBNAILS.fullmatch(member.name):
+            thumbnails += sum(1 for _ in read_pack(reader, member, archive))
+        elif member.name != apart_from:
+            _require(reader.copy(member.name, None), member, archive)
+    if thumbnails != (manifest.thumbnails or 0):
+        raise BackupCorrupt(archive, "thumbnails/", f"there are {thumbnails}, stated are {manifest.thumbnails}")
+
+
+def extract(reader: ArchiveReader, member: Member, archive: Path, target: Path) -> None:
+    """Write a member to a new file. Raises BackupCorrupt where it is not the stated one, RestoreUnwritable."""
+    try:
+        with target.open("xb") as file:
+            _require(reader.copy(member.name, file), member, archive)
+    except OSError as err:
+        raise RestoreUnwritable(target, err.strerror or str(err)) from err
+
+
+def read_pack(reader: ArchiveReader, member: Member, archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the sha256 of the image and the content of each thumbnail in a pack, after verifying the pack."""
+    if member.byte_size > MAX_PACK_BYTES:
+        raise BackupCorrupt(archive, member.name, "no member of this kind is that large")
+    content = BytesIO()
+    _require(reader.copy(member.name, content), member, archive)
+    pack = ArchiveReader(content, archive, within=f"{member.name}:")
+    for name in pack.sizes:
+        sha256 = name.removesuffix(SUFFIX)
+        if sha256 + SUFFIX != name or not SHA256_PATTERN.fullmatch(sha256):
+            raise BackupCorrupt(archive, f"{member.name}:{name}", "it is no thumbnail")
+        yield sha256, pack.read(name)
+
+
+def _require(found: Member, stated: Member, archive: Path) -> None:
+    if found != stated:
+        raise BackupCorrupt(archive, stated.name, "its sha256 is not the one that the manifest states")

@@ -4,8 +4,10 @@ SQL is the truth, FAISS is a cache of it (`docs/decisions/0001-generation-is-the
 SQLAlchemy and FAISS; it knows no pixels, no HTTP and no environment variables. Everything public is re-exported here.
 """
 
-from index.backup import BackupReport, back_up
-from index.backup_manifest import BackupManifest
+from index.backups.backup import BackupReport, back_up
+from index.backups.manifest import BackupManifest
+from index.backups.restore import RestoreReport, restore
+from index.backups.verification import verify_backup
 from index.config import IndexConfig, Plan
 from index.corpora import Corpus, CorpusKind, create_corpus, ensure_corpus, get_corpus, list_corpora, remove_corpus
 from index.database import Database
@@ -68,7 +70,6 @@ from index.live import LiveIndex, Verification
 from index.lookups import Lookup, get_lookup, new_lookup_id, save_lookup
 from index.provenance import Provenance, normalise_generator
 from index.recall import Tuning
-from index.restore import RestoreReport, restore
 from index.searching import Neighbour, SearchResult
 from index.snapshots import Manifest
 from index.spaces import Space, list_spaces
@@ -88,7 +89,6 @@ from index.verdict import (
     judge_similarity,
     relation_of,
 )
-from index.verification import verify_backup
 
 __all__ = [
     "JSON",

@@ -199,7 +199,7 @@ class BlobCorrupt(CorpusError):
 
 
 class BackupError(CorpusError):
-    """About archives: `index.backup` writes them, `index.restore` reads them."""
+    """About archives: `index.backups.backup` writes them, `index.backups.restore` reads them."""
 
 
 class BackupExists(BackupError):

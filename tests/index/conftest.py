@@ -30,7 +30,7 @@ from index import (
     remove_entry,
     save_lookup,
 )
-from index.tables import last_ids, read_tables
+from index.backups.tables import last_ids, read_tables
 
 DIMENSION = 8
 

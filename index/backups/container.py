@@ -16,14 +16,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from index import revisions
-from index.backup_manifest import TABLES, BackupManifest
+from index.backups.manifest import TABLES, BackupManifest
+from index.backups.space_states import find_difference
+from index.backups.tables import insert_rows, read_tables, set_last_ids
 from index.database import Database, sqlite_url
 from index.durable import temporary_beside
 from index.errors import BackupCorrupt, BackupTooNew, DatabaseUnavailable, TruthDamaged
 from index.jsontext import canonical_json
 from index.schema import metadata
-from index.space_states import find_difference
-from index.tables import insert_rows, read_tables, set_last_ids
 
 CACHE_KIB = 64 * 1024  # of pages while it is written: unique keys of random order fall into few pages at a time
 COMPANIONS = ("-wal", "-shm", "-journal")

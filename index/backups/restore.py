@@ -13,9 +13,12 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from index.archive import ArchiveReader, Member, opened_archive
-from index.backup_manifest import SNAPSHOT_FILE, TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
-from index.container import COMPANIONS, temporary_container
+from index.backups.archive import ArchiveReader, Member, opened_archive
+from index.backups.container import COMPANIONS, temporary_container
+from index.backups.manifest import SNAPSHOT_FILE, TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
+from index.backups.space_states import find_difference
+from index.backups.tables import find_rows, insert_rows, lock_tables, read_tables, set_last_ids
+from index.backups.verification import extract, read_pack, temporary_folder, verified_tables
 from index.database import Database, sqlite_file
 from index.durable import publish, sync_directory, write_durably
 from index.errors import (
@@ -28,10 +31,7 @@ from index.errors import (
 )
 from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
 from index.snapshots import directory_lock
-from index.space_states import find_difference
-from index.tables import find_rows, insert_rows, lock_tables, read_tables, set_last_ids
 from index.thumbnails import BlobStore
-from index.verification import extract, read_pack, temporary_folder, verified_tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Backup: one archive of one generation, written while others read and write.
 
 Owns what goes into an archive and in which order. The tables are read in one transaction, begun behind the locks of the
-snapshot folders, so that a snapshot cannot be newer than the rows. `index.restore` is the way back;
+snapshot folders, so that a snapshot cannot be newer than the rows. `index.backups.restore` is the way back;
 `docs/decisions/0004-backup.md` says why the archive is what it is.
 """
 
@@ -21,10 +21,13 @@ from typing import BinaryIO
 from sqlalchemy import Connection, select
 
 from index import revisions
-from index.archive import ArchiveWriter, Member, opened_archive
-from index.backup_manifest import FORMAT_VERSION, MANIFEST, SNAPSHOT_FILE, TABLES, BackupManifest, read_backup_manifest
+from index.backups.archive import ArchiveWriter, Member, opened_archive
+from index.backups.container import temporary_container, write_container
+from index.backups.manifest import FORMAT_VERSION, MANIFEST, SNAPSHOT_FILE, TABLES, BackupManifest, read_backup_manifest
+from index.backups.space_states import find_difference, space_states
+from index.backups.tables import last_ids
+from index.backups.verification import check_members
 from index.changes import digest_at, last_number
-from index.container import temporary_container, write_container
 from index.database import Database, sqlite_url
 from index.digest import digest_hex
 from index.durable import publish, temporary_beside
@@ -41,10 +44,7 @@ from index.membership import live_image_pages
 from index.schema import embedding_spaces
 from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
 from index.snapshots import Manifest, check_files, directory_lock, snapshot_files
-from index.space_states import find_difference, space_states
-from index.tables import last_ids
 from index.thumbnails import SUFFIX, BlobStore
-from index.verification import check_members
 
 # Thumbnails have some kilobytes each; packed, the manifest has a line for a thousand of them and memory holds one pack.
 PACK_BYTES = 16 << 20

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index import BackupCorrupt, BackupUnreadable, NotABackup
-from index.archive import BLOCK, ArchiveReader, ArchiveWriter, opened_archive
+from index.backups.archive import BLOCK, ArchiveReader, ArchiveWriter, opened_archive
 
 PATH = Path("some.tar")
 NAMES = st.text("abc/._-0", min_size=1, max_size=90)

@@ -42,12 +42,12 @@ from index.snapshots import MANIFEST
 
 KINDS = ["a new file", "an empty sqlite", pytest.param("an empty postgresql", marks=pytest.mark.postgres)]
 INTO_ROWS = KINDS[1:]
-MODULE = sys.modules["index.restore"]  # `index.restore` is the function
+MODULE = sys.modules["index.backups.restore"]  # `index.backups.restore` is the function
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from index import BlobStore
-module = sys.modules["index.restore"]
+module = sys.modules["index.backups.restore"]
 archive, url, folder, place = sys.argv[1:]
 kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 if place == "among the rows":

@@ -34,11 +34,11 @@ from index.spaces import find_space_id
 KILLED_BEFORE_ITS_NAME = """
 import os, signal, sys
 from pathlib import Path
-import index.backup
+import index.backups.backup
 from index import Database
-index.backup.publish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+index.backups.backup.publish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 with Database.open(sys.argv[1]) as database:
-    index.backup.back_up(database, Path(sys.argv[2]), None, Path(sys.argv[3]), replace=True)
+    index.backups.backup.back_up(database, Path(sys.argv[2]), None, Path(sys.argv[3]), replace=True)
 """
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(stock: Any) -> None:
 
 
 def test_a_file_that_came_meanwhile_is_not_replaced(stock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from index import backup  # noqa: PLC0415 - patched here only
+    from index.backups import backup  # noqa: PLC0415 - patched here only
 
     check = backup.check_members
     monkeypatch.setattr(backup, "check_members", lambda *a: (check(*a), stock.archive.write_text("precious")))
@@ -103,7 +103,7 @@ def test_a_backup_that_is_killed_leaves_the_older_one(stock: Any, database_url: 
 
 
 def test_what_was_written_wrongly_is_found_before_it_has_its_name(stock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from index import backup  # noqa: PLC0415 - patched here only
+    from index.backups import backup  # noqa: PLC0415 - patched here only
 
     read_back = backup._read_back
 
@@ -180,7 +180,7 @@ def test_thumbnails_are_left_out_when_asked(stock: Any) -> None:
 
 
 def test_thumbnails_are_packed_so_that_the_manifest_stays_small(stock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index.backup.PACK_BYTES", 1500)
+    monkeypatch.setattr("index.backups.backup.PACK_BYTES", 1500)
     manifest = stock.back_up().manifest
     packs = [member.name for member in manifest.members if member.name.startswith("thumbnails/")]
     assert packs == ["thumbnails/000000.tar", "thumbnails/000001.tar", "thumbnails/000002.tar"]

@@ -24,8 +24,8 @@ from index import (
     restore,
     verify_backup,
 )
-from index.archive import BLOCK, ArchiveReader, ArchiveWriter
-from index.backup_manifest import MANIFEST, TABLES
+from index.backups.archive import BLOCK, ArchiveReader, ArchiveWriter
+from index.backups.manifest import MANIFEST, TABLES
 from index.database import sqlite_url
 
 PACK = "thumbnails/000000.tar"

@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from index.archive import ArchiveReader, Member
+from index.backups.archive import ArchiveReader, Member
+from index.backups.space_states import SpaceState
 from index.errors import BackupCorrupt, BackupTooNew, NotABackup
 from index.jsontext import canonical_json
-from index.space_states import SpaceState
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -8,9 +8,9 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from index.archive import ArchiveReader, Member, opened_archive
-from index.backup_manifest import TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
-from index.container import opened_container
+from index.backups.archive import ArchiveReader, Member, opened_archive
+from index.backups.container import opened_container
+from index.backups.manifest import TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
 from index.database import Database
 from index.errors import BackupCorrupt, RestoreUnwritable
 from index.images import SHA256_PATTERN

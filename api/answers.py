@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 
 from index import (
     AddStatus,
@@ -26,6 +26,7 @@ from index import (
 )
 from index import Corpus as CorpusRow
 
+MAX_FILTER_PLACES = 16
 MAX_FILTER_VALUES = 1000  # of one criterion; a database takes only so many in one statement
 Sha256 = Annotated[
     str, Field(pattern="^[0-9a-f]{64}$", examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
@@ -33,6 +34,11 @@ Sha256 = Annotated[
 CorpusName = Annotated[
     str,
     Field(description="Of a corpus.", pattern="^[a-z0-9][a-z0-9._-]{0,63}$", examples=["casework-2026-sdxl"]),
+]
+
+Place = Annotated[str, Field(min_length=1, max_length=1000)]
+Scalar = Annotated[
+    StrictBool | StrictInt | StrictFloat | Annotated[str, Field(max_length=10_000)] | None, Field(union_mode="smart")
 ]
 
 
@@ -209,6 +215,13 @@ class SearchFilter(Answer):
     labels: list[str] | None = Field(None, max_length=MAX_FILTER_VALUES, description="Any of these.")
     acquired_from: Instant | None = Field(None, description="Inclusive. A time without a zone is UTC.")
     acquired_to: Instant | None = Field(None, description="Exclusive. A time without a zone is UTC.")
+    provenance: dict[Place, list[Scalar]] | None = Field(
+        None,
+        max_length=MAX_FILTER_PLACES,
+        description="What the free provenance must hold: a key, or a JSON pointer such as `/camera/model`, with the "
+        "values of which it must be one. Every place must fit. `true` is not 1, 1 is 1.0, null is not absence.",
+        examples=[{"/camera/model": ["X100"], "reviewed": [True]}],
+    )
 
 
 class SimilarityAnswer(Answer):

@@ -41,6 +41,7 @@ from index import (
     Filter,
     Neighbour,
     NeighbourEvidence,
+    ProvenanceIs,
     SearchResult,
     StoredEmbedding,
     Threshold,
@@ -201,6 +202,7 @@ def _filter(asked: SearchFilter) -> Filter:
         labels=_some(asked.labels),
         acquired_from=asked.acquired_from,
         acquired_to=asked.acquired_to,
+        provenance=frozenset(ProvenanceIs.at(place, values) for place, values in (asked.provenance or {}).items()),
     )
 
 

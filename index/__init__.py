@@ -63,6 +63,7 @@ from index.errors import (
 from index.explain import IndexState, explain
 from index.filters import Filter
 from index.folding import FoldPolicy
+from index.free_provenance import ProvenanceIs, Scalar
 from index.fsck import Finding, FindingKind, FsckReport, fsck
 from index.images import ImageFacts, KnownImage, StoredEmbedding, known_images, stored_embedding
 from index.jsontext import JSON, canonical_json
@@ -145,10 +146,12 @@ __all__ = [
     "NotFound",
     "Plan",
     "Provenance",
+    "ProvenanceIs",
     "Relation",
     "RestoreReport",
     "RestoreTargetNotEmpty",
     "RestoreUnwritable",
+    "Scalar",
     "SchemaOutdated",
     "SearchResult",
     "SimilarityOutcome",

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 
 from index.corpora import CorpusKind, find_corpus_ids
 from index.errors import InvalidFilter, InvalidProvenance
+from index.free_provenance import ProvenanceIs, provenance_criteria
 from index.provenance import normalise_generator, storable_text
 from index.schema import corpora, embeddings, entries, images
 
@@ -22,6 +23,7 @@ class Filter:
     """A conjunction. None leaves a criterion open; an empty set selects nothing.
 
     Generators are compared normalised. Dates are instants with a zone: `acquired_from` included, `acquired_to` not.
+    Every criterion on free provenance must hold.
     """
 
     corpora: frozenset[str] | None = None
@@ -30,6 +32,7 @@ class Filter:
     labels: frozenset[str] | None = None
     acquired_from: datetime | None = None
     acquired_to: datetime | None = None
+    provenance: frozenset[ProvenanceIs] = frozenset()
 
     @property
     def selects_all(self) -> bool:
@@ -120,7 +123,7 @@ def _criteria(conn: Connection, chosen: Filter) -> list[ColumnElement[bool]]:
         criteria.append(entries.c.acquired_at >= chosen.acquired_from)
     if chosen.acquired_to is not None:
         criteria.append(entries.c.acquired_at < chosen.acquired_to)
-    return criteria
+    return criteria + provenance_criteria(conn.dialect.name, sorted(chosen.provenance, key=lambda each: each.keys))
 
 
 def _normalised(texts: frozenset[str], normalise: Callable[[str], str | None]) -> list[str]:

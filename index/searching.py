@@ -92,7 +92,7 @@ class Ranking:
 
 def search(conn: Connection, view: View, space_id: int | None, question: Question, *, pending: int = 0) -> SearchResult:
     """Answer a question about a view with a transaction that is at most `pending` changes ahead of it."""
-    parts: Sequence[Part] = select_parts(conn, view.parts, question.chosen) if space_id is not None else ()
+    parts: Sequence[Part] = select_parts(conn, space_id, view.parts, question.chosen) if space_id is not None else ()
     identical = np.empty(0, np.int64)
     if space_id is not None and question.probe_sha256 is not None:
         identical = identical_ids(conn, space_id, question.chosen, question.probe_sha256)

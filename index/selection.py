@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from index.facts import NO_INSTANT, Words, microseconds
-from index.filters import Filter, normalised_generators, normalised_labels, selected_corpus_ids
+from index.filters import Filter, normalised_generators, normalised_labels, selected_corpus_ids, selected_ids
+from index.marks import Marks
 from index.segments import Segment
 from index.view import Part
 
@@ -47,7 +48,7 @@ class Criteria:
         return chosen
 
 
-def select_parts(conn: Connection, parts: Sequence[Part], chosen: Filter) -> list[Part]:
+def select_parts(conn: Connection, space_id: int, parts: Sequence[Part], chosen: Filter) -> list[Part]:
     """Return parts with only the members that a filter selects.
 
     Raises:
@@ -57,7 +58,11 @@ def select_parts(conn: Connection, parts: Sequence[Part], chosen: Filter) -> lis
     if chosen.selects_all:
         return list(parts)
     criteria = _resolved(conn, chosen, parts[0].segment.words)
-    return [part.selecting(part.segment.marks(criteria)) for part in parts]
+    selected = [part.selecting(part.segment.marks(criteria)) for part in parts]
+    if not chosen.provenance:
+        return selected
+    ids = selected_ids(conn, space_id, chosen)
+    return [part.selecting(Marks(_at(part.segment, ids))) for part in selected]
 
 
 def _resolved(conn: Connection, chosen: Filter, words: Words) -> Criteria:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from json import loads as parse_json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +28,14 @@ def search(
     corpus: Annotated[list[str] | None, typer.Option(help="Search this corpus only; may be repeated.")] = None,
     kind: Annotated[Kinds, typer.Option(help="Which corpora to search.")] = Kinds.KNOWN_FAKE,
     generator: Annotated[list[str] | None, typer.Option(help="Search this generator only; may be repeated.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE=VALUE",
+            help="Search entries whose free provenance holds this: a key or a JSON pointer (/camera/model), and a JSON "
+            "scalar or else text. Repeated for one place, any of the values will do.",
+        ),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every entry, however long that takes.")] = False,
     json: Json = False,
 ) -> None:
@@ -43,9 +52,8 @@ def search(
     from index import CorpusKind
 
     wanted = None if kind is Kinds.ANY else CorpusKind(kind)
-    query = LookupQuery(
-        k=k, exact=exact, filter=checked(SearchFilter, corpora=corpus, kind=wanted, generators=generator)
-    )
+    chosen = checked(SearchFilter, corpora=corpus, kind=wanted, generators=generator, provenance=_places(where))
+    query = LookupQuery(k=k, exact=exact, filter=chosen)
     lookups: list[ProbeLookup] = []
     failures: list[FailedItem] = []
     with Lineup.opened(settings_of(ctx)) as lineup:
@@ -60,6 +68,23 @@ def search(
         print_json(SearchAnswer(lookups=lookups, failures=failures))
     if failures:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _places(where: list[str] | None) -> dict[str, list[Any]] | None:
+    """`PLACE=VALUE` as the API takes it; the first `=` ends the place."""
+    from api.errors import InvalidRequest
+
+    places: dict[str, list[Any]] = {}
+    for told in where or ():
+        place, equals, text = told.partition("=")
+        if not equals:
+            raise InvalidRequest(f"--where {told!r}: PLACE=VALUE is needed")
+        try:
+            value = parse_json(text)
+        except ValueError:
+            value = text
+        places.setdefault(place, []).append(value if not isinstance(value, (dict, list)) else text)
+    return places or None
 
 
 @app.command()

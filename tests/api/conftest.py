@@ -20,9 +20,9 @@ from embedder import Embedder
 
 CORPORA = {"diffusion": "known_fake", "swaps": "known_fake", "camera": "known_real"}
 ENTRIES = [  # the seed of a picture, its corpus and what is told of it
-    (0, "diffusion", {"generator": "sdxl", "label": "face"}),
-    (1, "diffusion", {"generator": "sdxl", "label": "street"}),
-    (2, "diffusion", {"generator": "flux", "label": "face"}),
+    (0, "diffusion", {"generator": "sdxl", "label": "face", "provenance": '{"case": "a"}'}),
+    (1, "diffusion", {"generator": "sdxl", "label": "street", "provenance": '{"case": "a", "camera": {"lens": 50}}'}),
+    (2, "diffusion", {"generator": "flux", "label": "face", "provenance": '{"camera": {"lens": 50}}'}),
     (3, "swaps", {"generator": "flux", "label": "face"}),
     (4, "camera", {"label": "face"}),
 ]

@@ -252,6 +252,31 @@ def test_a_folder_goes_in_once_and_is_found(tmp_path: Path, images: Path) -> Non
     assert checked["checked"]["entries"] == 3
 
 
+def test_a_place_in_the_provenance_chooses_what_is_searched(data: Path, images: Path) -> None:
+    probe = images / "known" / "2.png"
+
+    def paths(*options: str) -> set[str]:
+        found = answer(data, "search", probe, *options)["lookups"][0]["lookup"]["similarity"]["neighbours"]
+        return {neighbour["entry"]["provenance"]["path"] for neighbour in found}
+
+    assert paths("--where", "path=2.png") == {"2.png"}
+    assert paths("--where", "/path=2.png", "--where", "/path=1.png") == {"1.png", "2.png"}
+    assert paths("--where", "path=true") == set()
+    assert_one_line(run(data, "search", probe, "--where", "path"), 4, "PLACE=VALUE")
+    assert answer(data, "search", probe, "--exact")["lookups"][0]["lookup"]["method"]["exact"]
+
+
+def test_the_index_says_how_it_answers_and_is_built(data: Path) -> None:
+    (planned,) = answer(data, "index", "plan")["indexes"]
+    (built,) = answer(data, "index", "build")["indexes"]
+    (compacted,) = answer(data, "index", "compact")["indexes"]
+
+    assert (planned["plan"], planned["entries"], planned["recall"]) == ("flat", 3, None)
+    assert "every vector is compared" in planned["reason"]
+    assert built["snapshot_generation"] == compacted["snapshot_generation"] == planned["generation"]
+    assert "plan      flat" in run(data, "index", "plan").stdout
+
+
 @pytest.mark.parametrize("value", ["example.org, localhost", '["example.org", "localhost"]'])
 def test_hosts_are_json_or_names_with_commas(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("LINEUP_ALLOWED_HOSTS", value)

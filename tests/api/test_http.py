@@ -158,6 +158,16 @@ def test_a_full_queue_answers_at_once_and_says_when_to_come_back(client: TestCli
 
 
 @pytest.mark.parametrize(
+    "chosen", [{"a": [[1]]}, {"a": "x"}, {"": ["x"]}, {"/a~": ["x"]}, {"a": [2**60]}, {str(i): [1] for i in range(17)}]
+)
+def test_provenance_that_means_nothing_is_refused(client: TestClient, picture: Picture, chosen: Json) -> None:
+    response = ask(client, sha256=sha256(picture(0)).hexdigest(), filter={"provenance": chosen})
+
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
     ("chosen", "seeds"),
     [
         ({}, {0, 1, 2, 3}),
@@ -168,6 +178,9 @@ def test_a_full_queue_answers_at_once_and_says_when_to_come_back(client: TestCli
         ({"generators": ["sdxl"]}, {0, 1}),
         ({"labels": ["face"]}, {0, 2, 3}),
         ({"generators": ["flux"], "corpora": ["diffusion"], "labels": ["face", "street"]}, {2}),
+        ({"provenance": {"case": ["a"]}}, {0, 1}),
+        ({"provenance": {"/camera/lens": [50, 85], "case": ["a", "b"]}}, {1}),
+        ({"provenance": {"case": [True]}}, set()),
     ],
     ids=str,
 )

@@ -60,9 +60,12 @@ def microseconds(instant: datetime | None) -> int:
 
 def facts_of(rows: Sequence[MemberRow], words: Words) -> Facts:
     """Return the facts (m,) of rows from SQL."""
-    return np.array([_record(row, words) for row in rows], dtype=FACTS)
+    records = [fact_record(r.entry_id, r.corpus_id, r.generator, r.label, r.acquired_at, words) for r in rows]
+    return np.array(records, dtype=FACTS)
 
 
-def _record(row: MemberRow, words: Words) -> tuple[int, ...]:
-    instant = microseconds(row.acquired_at)
-    return row.entry_id, row.corpus_id, instant, words.number(row.generator), words.number(row.label)
+def fact_record(
+    entry_id: int, corpus_id: int, generator: str | None, label: str | None, acquired_at: datetime | None, words: Words
+) -> tuple[int, ...]:
+    """Return one record, in the order of FACTS."""
+    return entry_id, corpus_id, microseconds(acquired_at), words.number(generator), words.number(label)

@@ -35,6 +35,7 @@ class FindingKind(StrEnum):
     SNAPSHOT_AHEAD = "snapshot_ahead"
     SNAPSHOT_DIGEST = "snapshot_digest"
     SNAPSHOT_FILE = "snapshot_file"
+    SNAPSHOT_FACTS = "snapshot_facts"  # what filters go by is not what the rows say
     THUMBNAIL_MISSING = "thumbnail_missing"
     THUMBNAIL_ORPHAN = "thumbnail_orphan"
     LEFTOVER_FILE = "leftover_file"

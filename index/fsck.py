@@ -15,8 +15,8 @@ from index.digest import digest_hex
 from index.errors import SnapshotCorrupt
 from index.findings import Finding, FindingKind
 from index.fsck_log import check_log
-from index.fsck_rows import check_database, check_rows, count_rows, live_images
-from index.snapshots import MANIFEST, Manifest, check_files, directory_lock, leftovers, read_manifest
+from index.fsck_rows import check_database, check_rows, count_rows, find_wrong_facts, live_images
+from index.snapshots import MANIFEST, Manifest, check_files, directory_lock, leftovers, open_base, read_manifest
 from index.spaces import Space, find_space_id, list_spaces
 from index.thumbnails import BlobStore
 
@@ -109,8 +109,14 @@ def _check_snapshot(
         yield Finding(FindingKind.SNAPSHOT_DIGEST, item, "its digest is not the one that the change log states")
     try:
         check_files(folder, manifest)
+        contents, _ = open_base(folder, manifest, manifest.space_fingerprint, manifest.dimension)
     except SnapshotCorrupt as err:
         yield Finding(FindingKind.SNAPSHOT_FILE, str(err.path), err.reason)
+        return
+    entry_id = find_wrong_facts(conn, contents.facts, contents.words)
+    if entry_id is not None:
+        path = str(folder / manifest.facts.name)
+        yield Finding(FindingKind.SNAPSHOT_FACTS, path, f"it says something else of entry {entry_id} than its row")
 
 
 def _snapshot_removed(folder: Path, finding: Finding) -> Finding:

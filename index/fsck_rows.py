@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy import Connection, Select, bindparam, func, select, text
 from sqlalchemy.exc import DatabaseError
 
+from index.facts import Facts, Words, fact_record
 from index.findings import Finding, FindingKind
 from index.schema import changes, corpora, embedding_spaces, embeddings, entries, images, lookups
+from index.statements import VARIABLES
 from index.vectors import NORM_TOLERANCE, STORED
 
 CHUNK = 4096
@@ -47,6 +49,26 @@ def check_database(conn: Connection) -> Iterator[Finding]:
                 yield Finding(FindingKind.DATABASE_DAMAGED, "database", line)
     except DatabaseError as err:  # SQLite gives up where too little of a page can be read
         yield Finding(FindingKind.DATABASE_DAMAGED, "database", str(err.orig))
+
+
+def find_wrong_facts(conn: Connection, facts: Facts, words: Words) -> int | None:
+    """Return the first entry of which facts (n,) say something else than its row; None where all that exist agree."""
+    texts = Words(words.texts())  # what the rows say and the words lack gets a number that no fact has
+    for start in range(0, len(facts), VARIABLES):
+        some = facts[start : start + VARIABLES]
+        rows = conn.execute(_FACTS_OF_ENTRIES, {"ids": some["id"].tolist()})
+        stated = {
+            row.id: fact_record(row.id, row.corpus_id, row.generator, row.label, row.acquired_at, texts) for row in rows
+        }
+        for fact in some.tolist():
+            if stated.get(fact[0], fact) != fact:
+                return int(fact[0])
+    return None
+
+
+_FACTS_OF_ENTRIES = select(
+    entries.c.id, entries.c.corpus_id, entries.c.generator, entries.c.label, entries.c.acquired_at
+).where(entries.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def _lacks(query: Select[Any]) -> Select[Any]:

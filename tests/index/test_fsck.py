@@ -225,6 +225,11 @@ FILES = {
     "a manifest from the future": (lambda s: rewrite(s.folder, generation=99), Kind.SNAPSHOT_AHEAD),
     "a manifest of other members": (lambda s: rewrite(s.folder, digest="0" * 64), Kind.SNAPSHOT_DIGEST),
     "vectors with a flipped bit": (lambda s: flip(s.file(".vectors")), Kind.SNAPSHOT_FILE),
+    "facts of another date": (
+        lambda s: s.sql("UPDATE entries SET acquired_at = created_at WHERE id = 1"),
+        Kind.SNAPSHOT_FACTS,
+    ),
+    "facts of another label": (lambda s: s.sql("UPDATE entries SET label = 'x' WHERE id = 2"), Kind.SNAPSHOT_FACTS),
     "facts that are missing": (lambda s: s.file(".facts.npy").unlink(), Kind.SNAPSHOT_FILE),
 }
 

@@ -5,6 +5,7 @@ Owns the numbers. What was built with them, and what recall that has, is in the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,8 +30,8 @@ class IndexConfig:
     `recall_target`, `recall_k`: the number of candidates is raised until recall@k reaches the target on probes drawn
     from the corpus and on stored lookups. Higher is slower: each candidate costs some 0.4 microseconds.
     `recall_probes`: how many probes; the standard error of a recall of 0.99 is about 0.15 % with 512 probes at k = 10.
-    `rows_per_list`: mean length of an inverted list. Shorter lists make a search read less and training longer.
-    `max_lists`: bounds training, whose time grows with the square of the lists.
+    `max_lists`: there are as many inverted lists as the square root of the rows, up to so many. On 1,000,000 x 384 of
+    `clustered` data 1,024 lists train in 1 s and search in 0.08 ms, 4,096 in 20 s and 0.13 ms, at the same recall.
     `measure_growth`: recall is measured again when the corpus is this many times what it was measured on; measuring
     compares each probe with every vector, some 10 s of one core for 1,000,000 x 384.
     `retrain_growth`: codes are trained anew when the corpus is this many times what they were trained on.
@@ -42,7 +43,6 @@ class IndexConfig:
     recall_target: float = 0.99
     recall_k: int = 10
     recall_probes: int = 512
-    rows_per_list: int = 80
     max_lists: int = 4096
     measure_growth: float = 1.1
     retrain_growth: float = 2.0
@@ -51,8 +51,7 @@ class IndexConfig:
 
     def lists_for(self, rows: int) -> int:
         """Return the number of inverted lists for so many rows: a power of two, so that it rarely changes."""
-        wanted = max(1, min(self.max_lists, rows // self.rows_per_list))
-        return 1 << (wanted.bit_length() - 1)
+        return min(self.max_lists, 1 << round(math.log2(max(1, rows)) / 2))
 
     def training_rows(self, rows: int) -> int:
         """Return how many rows the codes are trained on."""

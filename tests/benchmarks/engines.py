@@ -75,15 +75,23 @@ class FaissFlat:
 class FaissHnsw(FaissFlat):
     settings = "IndexHNSWFlat M=32 efConstruction=40 (its defaults)"
     reaches = (16, 24, 32, 48, 64, 96, 128, 256, 512)
+    ef_construction = 40
 
     def _new(self, dimension: int) -> Any:
         import faiss
 
-        return faiss.IndexHNSWFlat(dimension, 32, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexHNSWFlat(dimension, 32, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = self.ef_construction
+        return index
 
     def _found(self, probes: Rows, k: int, reach: Any) -> Ids:
         self.index.hnsw.efSearch = reach
         return self.index.search(probes, k)[1]
+
+
+class FaissHnswFiner(FaissHnsw):
+    settings = "IndexHNSWFlat M=32 efConstruction=200"
+    ef_construction = 200
 
 
 class Hnswlib:
@@ -357,6 +365,7 @@ ENGINES: dict[str, type[Engine]] = {
     "lineup-search": LineupSearch,
     "faiss-flat": FaissFlat,
     "faiss-hnsw32": FaissHnsw,
+    "faiss-hnsw32-200": FaissHnswFiner,
     "hnswlib": Hnswlib,
     "usearch": Usearch,
     "svs-vamana": Svs,

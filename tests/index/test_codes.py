@@ -34,7 +34,7 @@ from index.view import Part
 
 DIMENSION = 16
 N = 3000
-SMALL = IndexConfig(flat_limit=200, rows_per_list=100, recall_probes=64)
+SMALL = IndexConfig(flat_limit=200, recall_probes=64)
 
 
 def clustered(n: int, seed: int) -> Any:

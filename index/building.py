@@ -37,7 +37,7 @@ class Builder:
         self._dimension = dimension
         self._config = config
 
-    def append(self, view: View, before: Manifest, lookups: NDArray[np.float32]) -> Manifest:
+    def append(self, view: View, before: Manifest) -> Manifest:
         """Write a view as a snapshot that goes on where the one on disk ends, from which its base was opened.
 
         Raises:
@@ -57,13 +57,11 @@ class Builder:
         )
         tuned = view.base.tuned
         if tuned is None:
-            return self._publish(contents, None, before.trained_rows, lookups)
+            return write_snapshot(self._directory, contents, None, before.trained_rows, self._fingerprint)
         codes = tuned.codes.copy()
         codes.add(_chunks(view.tail.rows, added), self._config.build_threads)
-        if contents.rows.size < self._config.measure_growth * tuned.tuning.rows:
-            still = TunedCodes(codes, tuned.tuning)
-            return write_snapshot(self._directory, contents, still, before.trained_rows, self._fingerprint)
-        return self._publish(contents, codes, before.trained_rows, lookups)
+        still = TunedCodes(codes, tuned.tuning)
+        return write_snapshot(self._directory, contents, still, before.trained_rows, self._fingerprint)
 
     def write(self, view: View, trained_rows: int, lookups: NDArray[np.float32]) -> Manifest:
         """Write a view as a snapshot of its members alone, in a new file of vectors; codes keep their training.
@@ -123,6 +121,10 @@ class Builder:
         codes.add(_chunks(rows, np.arange(rows.size)), config.build_threads)
         reached(Failpoint.CODES_TRAINED)
         return self._publish(contents, codes, rows.size, lookups)
+
+    def measure(self, contents: Contents, codes: Codes, trained_rows: int, lookups: NDArray[np.float32]) -> Manifest:
+        """Publish a snapshot again, with the reach that its codes need now. Raises like `train`."""
+        return self._publish(contents, codes, trained_rows, lookups)
 
     def _publish(
         self, contents: Contents, codes: Codes | None, trained_rows: int, lookups: NDArray[np.float32]

@@ -40,3 +40,10 @@ def codes_due(manifest: Manifest | None, config: IndexConfig) -> bool:
     if manifest is None or manifest.rows <= config.flat_limit:
         return False
     return manifest.rows >= config.retrain_growth * manifest.trained_rows
+
+
+def measuring_due(manifest: Manifest | None, config: IndexConfig) -> bool:
+    """Whether the corpus has outgrown the recall that was measured on it."""
+    if manifest is None or manifest.tuning is None:
+        return False
+    return manifest.rows >= config.measure_growth * manifest.tuning.rows

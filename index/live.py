@@ -29,7 +29,7 @@ from index.digest import digest_hex
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt, TruthDamaged
 from index.failpoints import Failpoint, reached
 from index.filters import EVERYTHING, Filter
-from index.folding import DEFAULT_FOLDING, FoldPolicy, codes_due
+from index.folding import DEFAULT_FOLDING, FoldPolicy, codes_due, measuring_due
 from index.lookups import recent_probes
 from index.maintenance import Maintenance
 from index.membership import live_digest
@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 # A search applies so many changes itself, in some 4 ms; more are left to the thread that follows the log.
 CHANGES_IN_SEARCH = 256
+# So long a search waits for another thread that is applying changes, before it answers from the older view.
+PATIENCE_SECONDS = 0.002
 # Stored lookups whose probes recall is measured with, the latest ones.
 LOOKUP_PROBES = 64
 
@@ -252,7 +254,9 @@ class LiveIndex:
     def maintenance_due(self, *, train: bool) -> bool:
         """Whether a snapshot is to be written, or codes trained."""
         held = self._held
-        return self._policy.due(held.view, held.manifest) or (train and codes_due(held.manifest, self.config))
+        if self._policy.due(held.view, held.manifest):
+            return True
+        return train and (codes_due(held.manifest, self.config) or measuring_due(held.manifest, self.config))
 
     def verify(self) -> Verification:
         """Compute the digest of what is held and of the live rows, all of them, and give both beside the log's."""
@@ -300,8 +304,7 @@ class LiveIndex:
             with self._database.read() as conn:
                 last = last_number(conn)
                 if whole or 0 < last - self.generation <= CHANGES_IN_SEARCH:
-                    with self._lock:
-                        self._advance(conn, last)
+                    self._advance_soon(conn, last, wait=whole)
                 view = self._held.view
                 if view.generation <= last:
                     return ask(conn, view, last - view.generation)
@@ -309,6 +312,14 @@ class LiveIndex:
             with self._database.read() as conn:
                 if last_number(conn) < view.generation:
                     raise TruthDamaged("the database has gone back behind this index")
+
+    def _advance_soon(self, conn: Connection, last: int, *, wait: bool) -> None:
+        """Bring what is held to a transaction's state, unless another thread is at it and there is no time to wait."""
+        if self._lock.acquire(timeout=-1 if wait else PATIENCE_SECONDS):
+            try:
+                self._advance(conn, last)
+            finally:
+                self._lock.release()
 
     def _advance(self, conn: Connection, last: int, limit: int | None = None) -> None:
         """Bring what is held to a transaction's state. The caller holds the lock."""
@@ -444,17 +455,24 @@ class LiveIndex:
                 self._stand_on(self._folded(held, compact=self._policy.compaction_due(held.view, self.config)))
             elif train and held.manifest is not None and codes_due(held.manifest, self.config):
                 self._stand_on(self._trained(held.manifest))
+            elif train and held.manifest is not None and measuring_due(held.manifest, self.config):
+                self._stand_on(self._measured(held.manifest))
         return True
 
     def _folded(self, held: Held, *, compact: bool) -> Manifest:
-        lookups, manifest = self._lookups(), held.manifest
+        manifest = held.manifest
         if manifest is None or compact:
-            return self._builder.write(held.view, manifest.trained_rows if manifest else 0, lookups)
-        return self._builder.append(held.view, manifest, lookups)
+            return self._builder.write(held.view, manifest.trained_rows if manifest else 0, self._lookups())
+        return self._builder.append(held.view, manifest)
 
     def _trained(self, manifest: Manifest) -> Manifest:
         contents, _ = open_base(self.directory, manifest, self.space.fingerprint, self.space.dimension)
         return self._builder.train(contents, self._lookups())
+
+    def _measured(self, manifest: Manifest) -> Manifest:
+        contents, tuned = open_base(self.directory, manifest, self.space.fingerprint, self.space.dimension)
+        assert tuned is not None
+        return self._builder.measure(contents, tuned.codes, manifest.trained_rows, self._lookups())
 
     def _lookups(self) -> NDArray[np.float32]:
         with self._database.read() as conn:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, select, update
 
 from index.changes import record_additions, record_removals
-from index.corpora import CorpusKind, get_corpus, lock_corpus
+from index.corpora import CorpusKind, find_corpus_ids, lock_corpus
 from index.errors import InvalidFilter, InvalidVector, UnknownEntry
 from index.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
 from index.jsontext import JSON
 from index.provenance import Provenance
 from index.schema import corpora, entries, images
 from index.spaces import Space, ensure_space_id
-from index.statements import insert_missing, slices
+from index.statements import insert_missing, is_any, slices
 from index.vectors import check_logit, check_vector, to_bytes
 
 LARGEST_ID = 2**63 - 1  # what a row id can be in either database; a larger one would be an error of the driver
@@ -101,7 +101,8 @@ def add_entries(conn: Connection, corpus: str, space: Space, new: Sequence[NewEn
     inserted = _insert_entries(conn, corpus_id, provenances)
     record_additions(conn, sorted(image_ids.values()))
 
-    entry_ids = _live_entry_ids(conn, corpus_id, sorted(image_ids.values()))
+    found_before = sorted(provenances.keys() - inserted.keys())
+    entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before)}
     results = []
     told: set[int] = set()
     for entry in new:
@@ -145,7 +146,7 @@ def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]
     """Return those of these entries that are live, by id."""
     found: dict[int, Entry] = {}
     for some in slices(entry_ids):
-        found |= {row.id: _entry(row) for row in conn.execute(_live_entries().where(entries.c.id.in_(some)))}
+        found |= {row.id: _entry(row) for row in conn.execute(_live_entries().where(is_any(conn, entries.c.id, some)))}
     return found
 
 
@@ -163,7 +164,7 @@ def list_entries(
         raise InvalidFilter("limit must be at least 1")
     query = _live_entries().where(entries.c.id > min(after or 0, LARGEST_ID)).order_by(entries.c.id).limit(limit)
     if corpus is not None:
-        query = query.where(corpora.c.name == get_corpus(conn, corpus).name)
+        query = query.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
     return tuple(_entry(row) for row in conn.execute(query))
 
 
@@ -175,7 +176,7 @@ def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
 
 def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
     """Return the sha256 of every image in a live corpus, rising. Raises UnknownCorpus."""
-    query = _live_entries().where(corpora.c.name == get_corpus(conn, corpus).name)
+    query = _live_entries().where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
     return tuple(conn.execute(query.with_only_columns(images.c.sha256).order_by(images.c.sha256)).scalars())
 
 
@@ -183,7 +184,7 @@ def sha256s_without_entries(conn: Connection, sha256s: Sequence[str]) -> frozens
     """Return those of these images that no live entry needs, so that what is kept for them can go."""
     needed: set[str] = set()
     for some in slices(sha256s):
-        query = _live_entries().where(images.c.sha256.in_(some))
+        query = _live_entries().where(is_any(conn, images.c.sha256, some))
         needed.update(conn.execute(query.with_only_columns(images.c.sha256)).scalars())
     return frozenset(sha256s) - needed
 
@@ -205,12 +206,10 @@ def _require_embeddings(conn: Connection, space_id: int, wanted: frozenset[int],
         raise InvalidVector("an image without an embedding in this space was given without a vector")
 
 
-def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance]) -> frozenset[int]:
-    """Insert an entry for each image id; return the ids of the images that had none in the corpus."""
-    now = datetime.now(UTC)
+def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance]) -> dict[int, int]:
+    """Insert an entry for each image id; return those that went in, by image id: the others are in the corpus."""
     rows = [
         {
-            "corpus_id": corpus_id,
             "image_id": image_id,
             "generator": provenance.generator,
             "label": provenance.label,
@@ -218,18 +217,19 @@ def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, 
             "source": provenance.source,
             "acquired_at": provenance.acquired_at,
             "provenance": provenance.extra,
-            "created_at": now,
         }
         for image_id, provenance in provenances.items()
     ]
-    return frozenset(row.image_id for row in insert_missing(conn, entries, rows, entries.c.image_id))
+    common = {"corpus_id": corpus_id, "created_at": datetime.now(UTC)}
+    new = insert_missing(conn, entries, rows, entries.c.image_id, entries.c.id, **common)
+    return {row.image_id: row.id for row in new}
 
 
 def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for some in slices(image_ids):
         query = select(entries.c.image_id, entries.c.id).where(
-            entries.c.corpus_id == corpus_id, entries.c.image_id.in_(some), entries.c.removed_at.is_(None)
+            entries.c.corpus_id == corpus_id, is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None)
         )
         found |= {row.image_id: row.id for row in conn.execute(query)}
     return found

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
 
 from index.digest import EMPTY, digest_bytes, digest_from_bytes, with_member, without_member
 from index.failpoints import Failpoint, reached
 from index.schema import change_counter, changes, embeddings, entries
-from index.statements import slices
+from index.statements import insert_rows, is_any, slices
 
 
 class ChangeKind(StrEnum):
@@ -67,39 +67,22 @@ def record_additions(conn: Connection, image_ids: Sequence[int]) -> None:
     and the other an embedding of the same image, cannot both miss the pair.
     """
     _lock(conn)
-    logged = select(changes.c.number).where(
-        changes.c.entry_id == entries.c.id,
-        changes.c.space_id == embeddings.c.space_id,
-        changes.c.kind == ChangeKind.ADD,
-    )
     for some in slices(image_ids):
-        pairs = (
-            select(entries.c.id, embeddings.c.space_id, embeddings.c.vector)
-            .join(embeddings, embeddings.c.image_id == entries.c.image_id)
-            .where(entries.c.image_id.in_(some), entries.c.removed_at.is_(None), ~logged.exists())
-            .order_by(entries.c.id, embeddings.c.space_id)
-        )
-        _append(conn, ChangeKind.ADD, _members(conn, pairs))
+        live = (is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None))
+        members = _members(conn, *live)
+        logged = _logged(conn, [member.entry_id for member in members])
+        new = [member for member in members if ChangeKind.ADD not in logged.get((member.entry_id, member.space_id), ())]
+        _append(conn, ChangeKind.ADD, new)
 
 
 def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
     """Log that these entries, already marked as removed, have left every space that they were in."""
     _lock(conn)
-    gone = changes.alias("gone")
-    left = select(gone.c.number).where(
-        gone.c.entry_id == changes.c.entry_id,
-        gone.c.space_id == changes.c.space_id,
-        gone.c.kind == ChangeKind.REMOVE,
-    )
     for some in slices(entry_ids):
-        pairs = (
-            select(changes.c.entry_id, changes.c.space_id, embeddings.c.vector)
-            .join(entries, entries.c.id == changes.c.entry_id)
-            .join(embeddings, _embedding_of_change())
-            .where(changes.c.entry_id.in_(some), changes.c.kind == ChangeKind.ADD, ~left.exists())
-            .order_by(changes.c.entry_id, changes.c.space_id)
-        )
-        _append(conn, ChangeKind.REMOVE, _members(conn, pairs))
+        members = _members(conn, is_any(conn, entries.c.id, some))
+        logged = _logged(conn, some)
+        gone = [member for member in members if logged.get((member.entry_id, member.space_id)) == {ChangeKind.ADD}]
+        _append(conn, ChangeKind.REMOVE, gone)
 
 
 def last_number(conn: Connection) -> int:
@@ -221,8 +204,33 @@ def _lock(conn: Connection) -> None:
     conn.execute(select(change_counter.c.last).with_for_update()).scalar_one()
 
 
-def _members(conn: Connection, pairs: Select[Any]) -> tuple[Member, ...]:
-    return tuple(Member(entry_id, space_id, bytes(vector)) for entry_id, space_id, vector in conn.execute(pairs))
+def _members(conn: Connection, *criteria: ColumnElement[bool]) -> list[Member]:
+    """Return the chosen entries in every space that their images are embedded in, by rising entry and space.
+
+    Two lookups by key and not one join: while a table is being filled PostgreSQL has no statistics of it, and its plan
+    for a join read the whole of it for each slice.
+    """
+    image_of = {row.id: row.image_id for row in conn.execute(select(entries.c.id, entries.c.image_id).where(*criteria))}
+    found: dict[int, list[tuple[int, bytes]]] = {}
+    for some in slices(sorted(set(image_of.values()))):
+        query = select(embeddings.c.image_id, embeddings.c.space_id, embeddings.c.vector)
+        for image_id, space_id, vector in conn.execute(query.where(is_any(conn, embeddings.c.image_id, some))).all():
+            found.setdefault(image_id, []).append((space_id, vector))
+    return [
+        Member(entry_id, space_id, bytes(vector))
+        for entry_id, image_id in sorted(image_of.items())
+        for space_id, vector in sorted(found.get(image_id, ()))
+    ]
+
+
+def _logged(conn: Connection, entry_ids: Sequence[int]) -> dict[tuple[int, int], set[str]]:
+    """Return, by entry and space, the kinds of change that the log has of these entries."""
+    logged: dict[tuple[int, int], set[str]] = {}
+    for some in slices(sorted(set(entry_ids))):
+        query = select(changes.c.entry_id, changes.c.space_id, changes.c.kind)
+        for entry_id, space_id, kind in conn.execute(query.where(is_any(conn, changes.c.entry_id, some))).all():
+            logged.setdefault((entry_id, space_id), set()).add(kind)
+    return logged
 
 
 def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> None:
@@ -235,19 +243,16 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
     reached(Failpoint.NUMBERS_TAKEN)
     roll = with_member if kind is ChangeKind.ADD else without_member
     digests = {space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}}
-    now = datetime.now(UTC)
     rows = []
     for number, member in enumerate(members, first):
         digest = digests[member.space_id] = roll(digests[member.space_id], member.entry_id, member.vector)
         rows.append(
             {
                 "number": number,
-                "kind": kind,
                 "entry_id": member.entry_id,
                 "space_id": member.space_id,
                 "digest": digest_bytes(digest),
-                "at": now,
             }
         )
-    conn.execute(insert(changes), rows)
+    insert_rows(conn, changes, rows, kind=kind, at=datetime.now(UTC))
     reached(Failpoint.CHANGES_WRITTEN)

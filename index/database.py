@@ -152,7 +152,7 @@ def _create_engine(url: URL, *, create: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(_file(url), create=create)
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
@@ -161,6 +161,8 @@ def _create_engine(url: URL, *, create: bool) -> Engine:
         )
     except ImportError as err:
         raise DatabaseUnavailable("PostgreSQL needs the extra `lineup-forensics[postgres]`") from err
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
 
 
 def _sqlite_engine(path: Path, *, create: bool) -> Engine:
@@ -201,6 +203,13 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     cursor.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
     _use_wal(cursor)
     cursor.close()
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """Send arrays in binary: psycopg prefers text, in which a thousand vectors take seven times as long."""
+    from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415 - an extra: SQLite does without
+
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _use_wal(cursor: DBAPICursor) -> None:

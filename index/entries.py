@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from index.changes import record_additions, record_removals
-from index.corpora import CorpusKind, get_corpus, lock_corpus
+from index.corpora import CorpusKind, find_corpus_ids, lock_corpus
 from index.errors import InvalidFilter, InvalidVector, UnknownEntry
 from index.failpoints import Failpoint, reached
 from index.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
@@ -21,7 +21,7 @@ from index.jsontext import JSON
 from index.provenance import Provenance
 from index.schema import corpora, entries, images
 from index.spaces import Space, ensure_space_id
-from index.statements import insert_missing, slices
+from index.statements import insert_missing, is_any, slices
 from index.vectors import check_logit, check_vector, to_bytes
 
 LARGEST_ID = 2**63 - 1  # what a row id can be in either database; a larger one would be an error of the driver
@@ -124,7 +124,8 @@ def add_entries(conn: Connection, corpus: str, space: Space, new: Sequence[NewEn
     reached(Failpoint.ENTRIES_WRITTEN)
     record_additions(conn, sorted(image_ids.values()))
 
-    entry_ids = _live_entry_ids(conn, corpus_id, sorted(image_ids.values()))
+    found_before = sorted(provenances.keys() - inserted.keys())
+    entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before)}
     results = []
     told: set[int] = set()
     for entry in new:
@@ -187,7 +188,7 @@ def list_entries(
         raise InvalidFilter("limit must be at least 1")
     query = _LIVE_ENTRIES.where(entries.c.id > min(after or 0, LARGEST_ID)).order_by(entries.c.id).limit(limit)
     if corpus is not None:
-        query = query.where(corpora.c.name == get_corpus(conn, corpus).name)
+        query = query.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
     return tuple(_entry(row) for row in conn.execute(query))
 
 
@@ -199,7 +200,7 @@ def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
 
 def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
     """Return the sha256 of every image in a live corpus, rising. Raises UnknownCorpus."""
-    query = _LIVE_ENTRIES.where(corpora.c.name == get_corpus(conn, corpus).name)
+    query = _LIVE_ENTRIES.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
     return tuple(conn.execute(query.with_only_columns(images.c.sha256).order_by(images.c.sha256)).scalars())
 
 
@@ -229,12 +230,10 @@ def _require_embeddings(conn: Connection, space_id: int, wanted: frozenset[int],
         raise InvalidVector("an image without an embedding in this space was given without a vector")
 
 
-def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance]) -> frozenset[int]:
-    """Insert an entry for each image id; return the ids of the images that had none in the corpus."""
-    now = datetime.now(UTC)
+def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance]) -> dict[int, int]:
+    """Insert an entry for each image id; return those that went in, by image id: the others are in the corpus."""
     rows = [
         {
-            "corpus_id": corpus_id,
             "image_id": image_id,
             "generator": provenance.generator,
             "label": provenance.label,
@@ -242,18 +241,19 @@ def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, 
             "source": provenance.source,
             "acquired_at": provenance.acquired_at,
             "provenance": provenance.extra,
-            "created_at": now,
         }
         for image_id, provenance in provenances.items()
     ]
-    return frozenset(row.image_id for row in insert_missing(conn, entries, rows, entries.c.image_id))
+    common = {"corpus_id": corpus_id, "created_at": datetime.now(UTC)}
+    new = insert_missing(conn, entries, rows, entries.c.image_id, entries.c.id, **common)
+    return {row.image_id: row.id for row in new}
 
 
 def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for some in slices(image_ids):
         query = select(entries.c.image_id, entries.c.id).where(
-            entries.c.corpus_id == corpus_id, entries.c.image_id.in_(some), entries.c.removed_at.is_(None)
+            entries.c.corpus_id == corpus_id, is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None)
         )
         found |= {row.image_id: row.id for row in conn.execute(query)}
     return found

@@ -107,7 +107,17 @@ def _on_postgresql(criterion: ProvenanceIs) -> ColumnElement[bool]:
             conditions.append(func.jsonb_typeof(parent) == "object")
     found = func.jsonb_extract_path(entries.c.provenance, *keys)
     wanted = [cast(bindparam(None, value, Text), JSONB) for value in sorted(criterion.values)]
+    if len(conditions) == len(keys):  # objects all the way: then this follows, and the index on the documents has it
+        holding = [cast(bindparam(None, _document(keys, value), Text), JSONB) for value in sorted(criterion.values)]
+        conditions.append(or_(false(), *(entries.c.provenance.op("@>")(document) for document in holding)))
     return and_(*conditions, found.in_(wanted))
+
+
+def _document(keys: tuple[str, ...], value: str) -> str:
+    """Return the canonical JSON of an object that holds nothing but a value at a place."""
+    for key in reversed(keys):
+        value = f"{{{canonical_json(key)}:{value}}}"
+    return value
 
 
 def _on_sqlite(criterion: ProvenanceIs) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from index.errors import InvalidImageFacts
 from index.schema import corpora, embeddings, entries, images
 from index.spaces import Space, find_space_id
-from index.statements import insert_missing, slices
+from index.statements import insert_missing, is_any, slices
 from index.vectors import from_bytes
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
@@ -70,7 +70,7 @@ def known_images(conn: Connection, space: Space, sha256s: Sequence[str]) -> Mapp
                 (embeddings.c.image_id == images.c.id) & (embeddings.c.space_id == (space_id or 0)),
                 isouter=True,
             )
-            .where(images.c.sha256.in_(some))
+            .where(is_any(conn, images.c.sha256, some))
         )
         found |= {row.id: (row.sha256, row.embedding_id is not None) for row in rows}
     names = _corpora_of_images(conn, list(found))
@@ -86,7 +86,7 @@ def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, 
         rows = conn.execute(
             select(entries.c.image_id, corpora.c.name)
             .join(corpora, corpora.c.id == entries.c.corpus_id)
-            .where(entries.c.image_id.in_(some), entries.c.removed_at.is_(None))
+            .where(is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None))
         )
         for image_id, name in rows:
             names.setdefault(image_id, set()).add(name)
@@ -108,7 +108,6 @@ def stored_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbed
 
 def ensure_images(conn: Connection, facts: Sequence[ImageFacts]) -> tuple[dict[str, int], frozenset[str]]:
     """Return row ids by sha256, and the sha256s that were new; images not there yet are inserted, in one order."""
-    now = datetime.now(UTC)
     rows = [
         {
             "sha256": fact.sha256,
@@ -116,14 +115,14 @@ def ensure_images(conn: Connection, facts: Sequence[ImageFacts]) -> tuple[dict[s
             "width": fact.width,
             "height": fact.height,
             "format": fact.format,
-            "created_at": now,
         }
         for fact in sorted({fact.sha256: fact for fact in facts}.values(), key=lambda fact: fact.sha256)
     ]
-    new = frozenset(row.sha256 for row in insert_missing(conn, images, rows, images.c.sha256))
+    inserted = insert_missing(conn, images, rows, images.c.sha256, created_at=datetime.now(UTC))
+    new = frozenset(row.sha256 for row in inserted)
     ids: dict[str, int] = {}
     for some in slices([row["sha256"] for row in rows]):
-        found = conn.execute(select(images.c.sha256, images.c.id).where(images.c.sha256.in_(some)))
+        found = conn.execute(select(images.c.sha256, images.c.id).where(is_any(conn, images.c.sha256, some)))
         ids |= {row.sha256: row.id for row in found}
     return ids, new
 
@@ -132,7 +131,9 @@ def embedded_images(conn: Connection, space_id: int, image_ids: Sequence[int]) -
     """Return which of these images have an embedding in a space."""
     found: set[int] = set()
     for some in slices(image_ids):
-        query = select(embeddings.c.image_id).where(embeddings.c.space_id == space_id, embeddings.c.image_id.in_(some))
+        query = select(embeddings.c.image_id).where(
+            embeddings.c.space_id == space_id, is_any(conn, embeddings.c.image_id, some)
+        )
         found.update(conn.execute(query).scalars())
     return frozenset(found)
 
@@ -140,7 +141,8 @@ def embedded_images(conn: Connection, space_id: int, image_ids: Sequence[int]) -
 def ensure_embeddings(conn: Connection, space_id: int, vectors: Mapping[int, tuple[bytes, float]]) -> frozenset[int]:
     """Store vector bytes and logit by image id; return the ids that had none in this space before."""
     rows = [
-        {"image_id": image_id, "space_id": space_id, "vector": vector, "logit": logit}
+        {"image_id": image_id, "vector": vector, "logit": logit}
         for image_id, (vector, logit) in sorted(vectors.items())
     ]
-    return frozenset(row.image_id for row in insert_missing(conn, embeddings, rows, embeddings.c.image_id))
+    inserted = insert_missing(conn, embeddings, rows, embeddings.c.image_id, space_id=space_id)
+    return frozenset(row.image_id for row in inserted)

@@ -120,14 +120,30 @@ entries = Table(
     Column("removed_at", UtcDateTime),
     sqlite_autoincrement=True,
 )
+# An image is once in a corpus. The image comes first, so that this also finds the live entries of an image.
 Index(
-    "uq_entries_live_corpus_image",
-    entries.c.corpus_id,
+    "uq_entries_live_image_corpus",
     entries.c.image_id,
+    entries.c.corpus_id,
     unique=True,
     sqlite_where=LIVE,
     postgresql_where=LIVE,
 )
+# The pages of a corpus, in the order of the ids, and its removal.
+Index(
+    "ix_entries_live_corpus_id",
+    entries.c.corpus_id,
+    entries.c.id,
+    sqlite_where=LIVE,
+    postgresql_where=LIVE,
+)
+# Containment (`@>`) in the free provenance. SQLite has no such index; there it would be one of the whole text.
+Index(
+    "ix_entries_provenance",
+    entries.c.provenance,
+    postgresql_using="gin",
+    postgresql_ops={"provenance": "jsonb_path_ops"},
+).ddl_if(dialect="postgresql")
 
 embeddings = Table(
     "embeddings",

@@ -23,6 +23,7 @@ from index.changes import digest_at, last_before_gap, last_number, members_at, r
 from index.digest import EMPTY, member_digest
 from index.membership import live_digest
 from index.schema import changes
+from index.statements import VARIABLES
 
 
 def test_an_empty_log_has_no_last_change_and_the_empty_digest(database: Database) -> None:
@@ -68,6 +69,28 @@ def test_every_change_states_the_digest_of_the_members_after_it(database: Databa
             digest = sum(member_digest(member.entry_id, member.vector) for member in members) % 2**256
             assert digest_at(conn, 1, number) == digest
         assert digest_at(conn, 1, 4) == live_digest(conn, 1)
+
+
+def test_a_corpus_of_several_slices_comes_and_goes_in_one_row_of_numbers(
+    database: Database, material: Any, tmp_path: Path
+) -> None:
+    ids = material.fill(database, "fakes", range(2 * VARIABLES + 1))
+    other = material.fill(database, "more", range(3))
+    small = [NewEntry(material.image(name), material.vector(name, 4), 0.0) for name in range(5)]
+    with database.write() as conn:
+        add_entries(conn, "fakes", material.other_space, small)
+    with database.write() as conn:
+        assert remove_corpus(conn, "fakes") == len(ids)
+    with database.read() as conn:
+        logged = read_changes(conn, None, 0, 10**5)
+        came = {(c.entry_id, c.space_id) for c in logged if c.kind == "add"}
+        gone = [(c.entry_id, c.space_id) for c in logged if c.kind == "remove"]
+        assert [c.number for c in logged] == list(range(1, last_number(conn) + 1))
+        assert gone == sorted([(i, 1) for i in ids] + [(i, 2) for i in ids[:5]])
+        assert came - set(gone) == {(i, space_id) for i in other for space_id in (1, 2)}
+        assert digest_at(conn, 1, last_number(conn)) == live_digest(conn, 1) != EMPTY
+        assert digest_at(conn, 2, last_number(conn)) == live_digest(conn, 2) != EMPTY
+    assert fsck(database, None, tmp_path).findings == ()
 
 
 def test_reading_stops_before_a_missing_number(database: Database, material: Any) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import inspect, text
 from index import Database, SchemaOutdated, revisions
 from index.schema import metadata
 
+POSTGRESQL_ONLY = {"ix_entries_provenance"}  # Alembic does not ask an index for which database it is
 MIGRATE = "import sys; from index import Database; Database.open(sys.argv[1], migrate=True).close()"
 
 
@@ -69,10 +70,13 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
     assert _tables(database) == before
 
 
-def test_the_tables_in_code_are_the_tables_of_the_migrations(database: Database) -> None:
+def test_the_tables_in_code_are_the_tables_of_the_migrations(database: Database, dialect: str) -> None:
+    def belongs(_: Any, name: str | None, *__: Any) -> bool:
+        return dialect == "postgresql" or name not in POSTGRESQL_ONLY
+
     with database.read() as conn:
-        context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
+        options = {"compare_type": True, "compare_server_default": True, "include_object": belongs}
+        assert compare_metadata(MigrationContext.configure(conn, opts=options), metadata) == []
 
 
 def test_partial_indexes_and_checks_are_the_same_in_code_and_migrations(empty_database_url: str, dialect: str) -> None:

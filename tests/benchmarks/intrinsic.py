@@ -24,8 +24,8 @@ from embedder.resynthesis import DECODERS, Resynthesiser
 from tests.benchmarks.vectors import GENERATORS, Vectors
 
 K, POINTS, TILE, TILES = 20, 1000, 192, 4
-# Copies of one image are no neighbours.
-SAME = 1e-4
+# A row itself, which float32 puts a little away, and copies of one image are no neighbours.
+SAME = 5e-3
 
 
 def neighbour_distances(rows: Vectors, points: int = POINTS, k: int = K) -> Vectors:

@@ -164,17 +164,16 @@ class Svs:
         import svs
 
         parameters = svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=0.95)
-        whole = np.ascontiguousarray(rows)
+        whole = np.array(rows)
         svs.write_vecs(whole, str(folder / "rows.fvecs"))
         loader = svs.VectorDataLoader(str(folder / "rows.fvecs"), svs.DataType.float32, dims=rows.shape[1])
-        try:
+        if _intel():
             data: Any = svs.LVQLoader(loader, primary=4, residual=8)
-            index = svs.Vamana.build(parameters, data, svs.DistanceType.MIP, num_threads=THREADS)
             kind = "LVQ4x8"
-        except Exception as err:  # its own type, which it does not export
-            print(f"LVQ: {err}")
-            index = svs.Vamana.build(parameters, whole.astype(np.float16), svs.DistanceType.MIP, num_threads=THREADS)
+        else:  # elsewhere LVQ ends the process
+            data = whole.astype(np.float16)
             kind = "float16"
+        index = svs.Vamana.build(parameters, data, svs.DistanceType.MIP, num_threads=THREADS)
         index.save(*(str(folder / part) for part in ("config", "graph", "data")))
         (folder / "rows.fvecs").unlink()
         (folder / "kind").write_text(f"{kind} {rows.shape[1]}")
@@ -203,6 +202,10 @@ class Svs:
         self.index.num_threads = THREADS
         self.index.search_window_size = reach
         return self.index.search(probes, k)[0].astype(np.int64)
+
+
+def _intel() -> bool:
+    return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
 
 
 class _OneByOne:

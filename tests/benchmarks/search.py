@@ -16,11 +16,13 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -56,14 +58,15 @@ COLUMNS = (
 out = Console(width=200, highlight=False)
 
 
-def prepare(work: Path, data: str, n: int, seed: int) -> None:
-    """Write rows, probes and the exact answer, unless they are there."""
+def prepare(work: Path, data: str, n: int, seed: int, *, peers: bool) -> None:
+    """Write probes, the exact answer, the database and, for peers, the rows, unless they are there."""
     vectors = GENERATORS[data](n, seed=seed)
-    vectors.write(work / "rows.npy")
+    if peers:
+        vectors.write(work / "rows.npy")
     if not (work / "truth.npy").exists():
         probes = vectors.probes(2 * PROBES)
         np.save(work / "probes.npy", probes)
-        np.save(work / "truth.npy", exact(np.load(work / "rows.npy", mmap_mode="r"), probes))
+        np.save(work / "truth.npy", exact(vectors.blocks(), probes))
     (work / "dimension").write_text(str(vectors.dimension))
     if not (work / "filled").exists():
         (work / "lineup.db").unlink(missing_ok=True)
@@ -72,23 +75,20 @@ def prepare(work: Path, data: str, n: int, seed: int) -> None:
         (work / "filled").write_text(f"{time.perf_counter() - started:.1f}")
 
 
-def exact(rows: Any, probes: Any) -> Any:
-    """Return the K nearest row numbers (p, K) of each probe, comparing all."""
+def exact(blocks: Iterable[NDArray[np.float32]], probes: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the K nearest row numbers (p, K) of each probe among rows that come in blocks (b, d), comparing all."""
     best = np.full((len(probes), K), -np.inf, np.float32)
     ids = np.full((len(probes), K), -1, np.int64)
-    for start in range(0, len(rows), 8192):
-        similarities = probes @ np.asarray(rows[start : start + 8192]).T  # (p, c)
+    start = 0
+    for block in blocks:
+        similarities = probes @ block.T  # (p, d) @ (d, b) -> (p, b)
         nearer = np.flatnonzero((similarities > best.min(axis=1)[:, np.newaxis]).any(axis=1))
         both = np.concatenate([best[nearer], similarities[nearer]], axis=1)
-        named = np.concatenate(
-            [
-                ids[nearer],
-                np.broadcast_to(start + np.arange(similarities.shape[1]), (len(nearer), similarities.shape[1])),
-            ],
-            axis=1,
-        )
+        numbers = np.broadcast_to(start + np.arange(len(block)), (len(nearer), len(block)))
+        named = np.concatenate([ids[nearer], numbers], axis=1)
         order = np.argpartition(-both, K - 1, axis=1)[:, :K]
         best[nearer], ids[nearer] = np.take_along_axis(both, order, 1), np.take_along_axis(named, order, 1)
+        start += len(block)
     return ids
 
 
@@ -167,8 +167,8 @@ def in_process(what: str, name: str, work: Path, timeout: float) -> dict[str, An
     return result
 
 
-def run(name: str, work: Path, timeout: float) -> dict[str, Any]:
-    result = in_process("build", name, work, timeout)
+def run(name: str, work: Path, timeout: float, built: dict[str, Any] | None) -> dict[str, Any]:
+    result = built or in_process("build", name, work, timeout)
     if "failed" not in result:
         result |= in_process("measure", name, work, timeout)
     folder = work / ("lineup-index" if name.startswith("lineup") else name)
@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, help="folder for data, indexes and results; what is there is not done again"
     )
+    parser.add_argument("--again", action="store_true", help="measure again what is built already")
     parser.add_argument("--engine-timeout", type=float, default=3600.0)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     told = parser.parse_args()
@@ -225,15 +226,16 @@ def main() -> None:
         print(json.dumps({"build": build, "measure": measure}[what](name, work)))
         return
     work.mkdir(parents=True, exist_ok=True)
-    prepare(work, told.data, told.n, told.seed)
+    names = told.only.split(",") if told.only else list(ENGINES)
+    prepare(work, told.data, told.n, told.seed, peers=not all(name.startswith("lineup") for name in names))
     results: dict[str, dict[str, Any]] = {}
     if (work / "results.json").exists():
         results = json.loads((work / "results.json").read_text())
-    names = told.only.split(",") if told.only else list(ENGINES)
     for name in names:
-        if name not in results:
+        earlier = results.get(name)
+        if earlier is None or (told.again and "build_seconds" in earlier):
             out.print(f"{name} ...")
-            results[name] = run(name, work, told.engine_timeout)
+            results[name] = run(name, work, told.engine_timeout, earlier)
             (work / "results.json").write_text(json.dumps(results, indent=1))
     out.print(
         f"{told.n:,} x {(work / 'dimension').read_text()} {told.data}, seed {told.seed}, k = {K}; bytes are per vector"

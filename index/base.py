@@ -27,6 +27,8 @@ LOCAL_SHARE = 1 / 32
 # Neighbours further away than those of the whole corpus lie closer together, and more candidates are needed to tell
 # them apart: 1 / share as many, up to so many times. On 10,000 of 1,000,000 `clustered` rows: recall 0.93 with 8.
 MOST_WIDENED = 64
+# So many proposed rows for each one wanted are all compared in float64, without choosing among them in float32 first.
+FEW_ROWS = 4
 # Selections of the latest filters are kept: a byte and a bit for each row.
 REMEMBERED = 16
 
@@ -90,12 +92,21 @@ class Base:
         return marks
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.find_with(ids)[0]
+
+    def find_with(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the positions of those of these entry ids (m,) that are here, and which (m,) are."""
         if not self.size:
-            return np.empty(0, np.int64)
+            return np.empty(0, np.int64), np.zeros(len(ids), np.bool_)
         rising, order = self._sorted
         places = np.searchsorted(rising, ids).clip(max=self.size - 1)
-        found: NDArray[np.int64] = places[rising[places] == ids]
-        return found if order is None else order[found]
+        here: NDArray[np.bool_] = rising[places] == ids
+        found = places[here]
+        return found if order is None else order[found], here
+
+    def warm(self) -> None:
+        """Compute what the first search would have to: the ids in order."""
+        self.find(self.ids[:1])
 
     def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.rows.take(positions)
@@ -109,6 +120,8 @@ class Base:
         proposed = _proposed(self.tuned, probe, m, live)
         if len(proposed) < min(m, count):
             return scan(self.rows, probe, m, live)
+        if len(proposed) <= FEW_ROWS * m:
+            return Candidates(proposed, -np.inf, exact=False)  # to sort out the best of so few takes as long as comparing
         return scan_at(self.rows, proposed, probe, m, exact=False)
 
     def _gathered(self, m: int, *, exact: bool) -> int:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from index.digest import EMPTY, digest_bytes, digest_from_bytes, with_member, without_member
 from index.failpoints import Failpoint, reached
@@ -27,8 +27,7 @@ class ChangeKind(StrEnum):
     REMOVE = "remove"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One line of the log. `row` is there for an addition to the space that was asked for, if SQL has its vector."""
 
     number: int
@@ -48,8 +47,7 @@ class Member:
     vector: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class MemberRow:
+class MemberRow(NamedTuple):  # made in a third of the time of a frozen dataclass, a million times where an index is built
     """An entry with its stored bytes in one space and what the index keeps of it beside them."""
 
     entry_id: int
@@ -96,7 +94,9 @@ _LAST_NUMBER = select(change_counter.c.last)
 def read_changes(conn: Connection, space_id: int | None, after: int, limit: int) -> tuple[Change, ...]:
     """Return the next changes of all spaces, at most `limit`, up to the first gap; rows for one space only."""
     rows = conn.execute(
-        select(changes, *_MEMBER_COLUMNS)
+        select(
+            changes.c.number, changes.c.kind, changes.c.space_id, changes.c.digest, changes.c.entry_id, *_MEMBER_COLUMNS
+        )
         .join(entries, entries.c.id == changes.c.entry_id, isouter=True)
         .join(
             embeddings,
@@ -108,13 +108,15 @@ def read_changes(conn: Connection, space_id: int | None, after: int, limit: int)
         .limit(limit)
     )
     found: list[Change] = []
-    for row in rows:
-        if row.number != after + len(found) + 1:
+    for number, kind, of_space, digest, entry_id, vector, *facts in rows:
+        if number != after + len(found) + 1:
             break
-        member = None if row.vector is None else _member_row(row)
-        digest = digest_from_bytes(row.digest)
-        found.append(Change(row.number, ChangeKind(row.kind), row.entry_id, row.space_id, digest, member))
+        member = None if vector is None else MemberRow(entry_id, vector, *facts)
+        found.append(Change(number, _KINDS[kind], entry_id, of_space, digest_from_bytes(digest), member))
     return tuple(found)
+
+
+_KINDS = {kind.value: kind for kind in ChangeKind}
 
 
 def last_before_gap(conn: Connection) -> int:
@@ -178,10 +180,11 @@ def members_at(conn: Connection, space_id: int | None, number: int, chunk: int) 
         ).all()
         if not rows:
             return
-        yield tuple(_member_row(row) for row in rows)
+        yield tuple([MemberRow(*member) for _number, *member in rows])
         after = rows[-1].number
 
 
+# What a MemberRow has beside the id, in its order.
 _MEMBER_COLUMNS = (
     embeddings.c.vector,
     entries.c.corpus_id,
@@ -189,10 +192,6 @@ _MEMBER_COLUMNS = (
     entries.c.label,
     entries.c.acquired_at,
 )
-
-
-def _member_row(row: Row[*tuple[Any, ...]]) -> MemberRow:
-    return MemberRow(row.entry_id, bytes(row.vector), row.corpus_id, row.generator, row.label, row.acquired_at)
 
 
 def _embedding_of_change() -> ColumnElement[bool]:

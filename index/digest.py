@@ -9,6 +9,7 @@ Source: Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing" (AdH
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 MODULUS = 1 << 256
 EMPTY = 0
@@ -23,6 +24,11 @@ def member_digest(entry_id: int, vector: bytes) -> int:
 def with_member(digest: int, entry_id: int, vector: bytes) -> int:
     """Return the digest of the set with one member more."""
     return (digest + member_digest(entry_id, vector)) % MODULUS
+
+
+def with_members(digest: int, entry_ids: Iterable[int], vectors: Iterable[bytes]) -> int:
+    """Return the digest of the set with more members, which come as two sequences."""
+    return (digest + sum(map(member_digest, entry_ids, vectors))) % MODULUS
 
 
 def without_member(digest: int, entry_id: int, vector: bytes) -> int:

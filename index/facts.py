@@ -60,8 +60,23 @@ def microseconds(instant: datetime | None) -> int:
 
 def facts_of(rows: Sequence[MemberRow], words: Words) -> Facts:
     """Return the facts (m,) of rows from SQL."""
-    records = [fact_record(r.entry_id, r.corpus_id, r.generator, r.label, r.acquired_at, words) for r in rows]
-    return np.array(records, dtype=FACTS)
+    facts = np.empty(len(rows), FACTS)
+    facts["id"] = [row.entry_id for row in rows]
+    facts["corpus_id"] = [row.corpus_id for row in rows]
+    facts["acquired_at"] = [microseconds(row.acquired_at) for row in rows]
+    facts["generator"] = [words.number(row.generator) for row in rows]
+    facts["label"] = [words.number(row.label) for row in rows]
+    return facts
+
+
+def translated(facts: Facts, words: Words, into: Words) -> Facts:
+    """Return facts (n,) whose numbers are of other words."""
+    out = facts.copy()
+    for name in ("generator", "label"):
+        numbers, places = np.unique(facts[name], return_inverse=True)
+        texts = words.texts()
+        out[name] = np.array([into.number(None if n == NO_WORD else texts[n]) for n in numbers], "<i4")[places]
+    return out
 
 
 def fact_record(

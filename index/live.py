@@ -34,7 +34,7 @@ from index.lookups import recent_probes
 from index.maintenance import Maintenance
 from index.membership import live_digest
 from index.replay import Members, catch_up
-from index.rows import HeldRows
+from index.rows import HeldRows, MappedRows
 from index.searching import Question, SearchResult, TooFarBehind, rank, search
 from index.snapshots import Manifest, check_files, directory_lock, open_base, plan_of, read_manifest, set_aside
 from index.spaces import Space, find_space_id
@@ -418,7 +418,13 @@ class LiveIndex:
     def _stand_on(self, manifest: Manifest) -> Manifest:
         """Open a snapshot and hold it, once it has caught up with what is held. The caller holds the folder."""
         found = self._based_on(manifest)
+        found.view.base.warm()
+        view = self._held.view
+        if isinstance(view.base.rows, MappedRows) and isinstance(found.view.base.rows, MappedRows):
+            found.view.base.rows.trust(view.base.rows)
         reached(Failpoint.SNAPSHOT_OPENED)
+        if view.generation > manifest.generation:  # what came meanwhile is in memory: SQL need not be read again for it
+            found = Held(view.standing_on(found.view.base), manifest)
         with self._database.read() as conn:
             found = self._caught_up(conn, found)
         with self._lock, self._database.read() as conn:

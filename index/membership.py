@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, select
 
 from index.changes import Member
-from index.digest import EMPTY, with_member
+from index.digest import EMPTY, with_members
 from index.schema import embeddings, entries, images
 
 CHUNK = 4096
@@ -38,8 +38,7 @@ def live_digest(conn: Connection, space_id: int | None) -> int:
     """Return the set digest of a space, computed from the live rows alone."""
     digest = EMPTY
     for page in live_members(conn, space_id):
-        for member in page:
-            digest = with_member(digest, member.entry_id, member.vector)
+        digest = with_members(digest, (member.entry_id for member in page), (member.vector for member in page))
     return digest
 
 

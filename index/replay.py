@@ -20,7 +20,7 @@ from index.changes import (
     members_at,
     read_changes,
 )
-from index.digest import EMPTY, digest_hex, with_member
+from index.digest import EMPTY, digest_hex, with_members
 from index.errors import TruthDamaged
 from index.facts import FACTS, Facts, Words, facts_of
 from index.vectors import stored_rows
@@ -88,10 +88,10 @@ class Members:
 
         """
         for rows in members_at(self._conn, self._space_id, self.generation, CHUNK):
-            for row in rows:
-                self.digest = with_member(self.digest, row.entry_id, row.vector)
+            vectors = [row.vector for row in rows]
+            self.digest = with_members(self.digest, (row.entry_id for row in rows), vectors)
             self._facts.append(facts_of(rows, self.words))
-            yield stored_rows([row.vector for row in rows], self._dimension)
+            yield stored_rows(vectors, self._dimension)
         stated = digest_at(self._conn, self._space_id, self.generation)
         if self.digest != stated:
             raise TruthDamaged(

@@ -150,12 +150,12 @@ def rank(
 def cosine_similarities(rows: NDArray[np.float32], probe: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the cosine similarities (n,) of rows (n, d) with a probe (d,), each the same wherever its row stands.
 
-    A BLAS product would be faster and is not used: it rounds a row differently at the end of a block, and two equal
-    vectors must be tied exactly.
+    A matrix product would round a row differently at the end of a block, and two equal vectors must be tied exactly:
+    `np.vecdot` takes one inner product a row.
     """
     wide, one = rows.astype(np.float64), probe.astype(np.float64)
-    norms = np.sqrt((wide * wide).sum(axis=1) * (one * one).sum())  # (n,)
-    similarities = (wide * one).sum(axis=1) / norms
+    norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))  # (n,)
+    similarities = np.vecdot(wide, one) / norms
     rounded: NDArray[np.float64] = np.round(similarities, DECIMALS).clip(-1.0, 1.0)
     return rounded
 

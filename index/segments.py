@@ -2,6 +2,9 @@
 
 Owns the interface of both, and the exact comparison of a probe with stored vectors that both use: float32 products
 propose, with a floor under which everything that was left out lies.
+
+`np.vecdot` and not `@`: a matrix-vector product is spread over BLAS threads that wait for each other, which on a busy
+machine turned 1 ms into 30 (2 cores, 10,000 x 384 beside a writer); one thread alone reads memory nearly as fast.
 """
 
 from __future__ import annotations
@@ -79,7 +82,7 @@ def scan(rows: Rows, probe: NDArray[np.float32], m: int, live: Marks | None) -> 
         stop = min(start + CHUNK, rows.size)
         positions = np.arange(start, stop) if live is None else start + np.flatnonzero(live.marks[start:stop])
         if len(positions):
-            similarities = rows.chunk(start, stop) @ probe  # (c, d) @ (d,) -> (c,)
+            similarities = np.vecdot(rows.chunk(start, stop), probe)  # (c, d) . (d,) -> (c,)
             kept.add(positions, similarities[positions - start])
     return kept.candidates(len(probe), exact=True)
 
@@ -89,7 +92,7 @@ def scan_at(rows: Rows, positions: NDArray[np.int64], probe: NDArray[np.float32]
     kept = _Best(m)
     for start in range(0, len(positions), CHUNK):
         some = positions[start : start + CHUNK]
-        kept.add(some, rows.take(some) @ probe)  # (c, d) @ (d,) -> (c,)
+        kept.add(some, np.vecdot(rows.take(some), probe))  # (c, d) . (d,) -> (c,)
     return kept.candidates(len(probe), exact=exact)
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from index.base import Base
 from index.changes import MemberRow
-from index.digest import EMPTY, with_member, without_member
+from index.digest import EMPTY, with_members, without_member
 from index.errors import TruthDamaged
-from index.facts import Facts, facts_of
+from index.facts import Facts, facts_of, translated
 from index.marks import Marks
 from index.rows import CHUNK
 from index.segments import Segment
@@ -90,12 +90,10 @@ class View:
         """Return the view with more members; its generation is still to be set by `reaching`."""
         if not rows:
             return self
-        vectors = stored_rows([row.vector for row in rows], self.dimension)
-        tail = self.tail.appended(facts_of(rows, self.tail.words), vectors)
+        stored = [row.vector for row in rows]
+        tail = self.tail.appended(facts_of(rows, self.tail.words), stored_rows(stored, self.dimension))
         live = None if self.tail_live is None else self.tail_live.grown(len(rows))
-        digest = self.digest
-        for row in rows:
-            digest = with_member(digest, row.entry_id, row.vector)
+        digest = with_members(self.digest, (row.entry_id for row in rows), stored)
         return replace(self, tail=tail, tail_live=live, digest=digest)
 
     def removing(self, ids: Sequence[int]) -> View:
@@ -116,6 +114,23 @@ class View:
             raise TruthDamaged("an entry leaves that had never come")
         return replace(self, base_live=parts[0].live, tail_live=parts[1].live, digest=digest)
 
+    def standing_on(self, base: Base) -> View:
+        """Return the view of the same members over another base: those that it lacks make the tail.
+
+        An entry's vector and facts never change, so the base's own are as good.
+        """
+        live = np.zeros(base.size, np.bool_)
+        tail = Tail.empty(self.dimension, base.words)
+        for part, facts in zip(self.parts, (self.base.facts, self.tail.facts), strict=True):
+            positions = part.positions()
+            there, here = base.find_with(part.segment.ids[positions])
+            live[there] = True
+            lacking = positions[~here]
+            tail = tail.appended(
+                translated(facts[lacking], part.segment.words, base.words), part.segment.vectors(lacking)
+            )
+        return View(self.generation, self.digest, base, None if live.all() else Marks(live), tail, None)
+
     def reaching(self, generation: int) -> View:
         return replace(self, generation=generation)
 
@@ -135,6 +150,5 @@ class View:
         """Return the set digest of the members, computed again from the vectors held."""
         digest = EMPTY
         for facts, rows in self.members():
-            for entry_id, row in zip(facts["id"], rows, strict=True):
-                digest = with_member(digest, int(entry_id), to_bytes(row))
+            digest = with_members(digest, facts["id"].tolist(), map(to_bytes, rows))
         return digest

@@ -19,6 +19,7 @@ from index.digest import EMPTY, digest_bytes, with_member
 from index.spaces import ensure_space_id
 
 CORPORA, GENERATORS, RARE = 10, 100, 10_000
+CACHE_KIB = 4 << 20
 NOW = "2026-11-24 00:00:00.000000"
 
 
@@ -38,7 +39,9 @@ def fill(path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int) -> S
         for number in range(CORPORA):
             create_corpus(conn, f"corpus-{number}", CorpusKind.KNOWN_FAKE)
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = OFF")  # nothing is there that could be lost
     connection.execute("PRAGMA synchronous = OFF")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")  # sha256 come in random order: their index must stay
     connection.execute("BEGIN")
     digest, done = EMPTY, 0
     for block in blocks:
@@ -56,7 +59,6 @@ def fill(path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int) -> S
     connection.execute("UPDATE change_counter SET last = ?", (done,))
     connection.execute("COMMIT")
     connection.execute("ANALYZE")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return space
 

@@ -305,9 +305,10 @@ def test_near_ties_that_float32_cannot_tell_apart_are_ordered_by_the_exact_simil
     assert ranked == [(i + 1, similarities[i]) for i in expected]
 
 
-def test_equal_rows_have_equal_similarity_wherever_they_stand() -> None:
+@pytest.mark.parametrize("dimension", [5, 17, 192, 384])
+def test_equal_rows_have_equal_similarity_wherever_they_stand(dimension: int) -> None:
     random = np.random.default_rng(7)
-    row, probe = random.standard_normal((2, 384)).astype(np.float32)
+    row, probe = random.standard_normal((2, dimension)).astype(np.float32)
     for n in (1, 2, 7, 64, 1000):
         assert len(set(cosine_similarities(np.tile(row, (n, 1)), probe).tolist())) == 1
 

@@ -85,10 +85,10 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
 
 def last_number(conn: Connection) -> int:
     """Return the number of the last change, 0 before the first. The cheapest question there is."""
-    return int(conn.execute(_LAST_NUMBER).scalar_one())
+    return int(conn.exec_driver_sql(_LAST_NUMBER).scalar_one())  # asked at every search: half the time of `execute`
 
 
-_LAST_NUMBER = select(change_counter.c.last)
+_LAST_NUMBER = str(select(change_counter.c.last))
 
 
 def read_changes(conn: Connection, space_id: int | None, after: int, limit: int) -> tuple[Change, ...]:

@@ -76,17 +76,24 @@ class Entry:
     created_at: datetime
 
 
-# Built once: composing a statement takes longer than fetching ten rows by it.
+# Built once: composing a statement takes longer than fetching ten rows by it. The columns are in the order of `Entry`.
 _LIVE_ENTRIES = (
     select(
-        entries,
-        corpora.c.name.label("corpus"),
+        entries.c.id,
+        corpora.c.name,
         corpora.c.kind,
         images.c.sha256,
         images.c.byte_size,
         images.c.width,
         images.c.height,
         images.c.format,
+        entries.c.generator,
+        entries.c.label,
+        entries.c.licence,
+        entries.c.source,
+        entries.c.acquired_at,
+        entries.c.provenance,
+        entries.c.created_at,
     )
     .join(corpora, corpora.c.id == entries.c.corpus_id)
     .join(images, images.c.id == entries.c.image_id)
@@ -259,21 +266,6 @@ def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) 
     return found
 
 
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
-        id=row.id,
-        corpus=row.corpus,
-        kind=CorpusKind(row.kind),
-        sha256=row.sha256,
-        byte_size=row.byte_size,
-        width=row.width,
-        height=row.height,
-        format=row.format,
-        generator=row.generator,
-        label=row.label,
-        licence=row.licence,
-        source=row.source,
-        acquired_at=row.acquired_at,
-        provenance=row.provenance,
-        created_at=row.created_at,
-    )
+def _entry(row: Row[*tuple[Any, ...]]) -> Entry:
+    entry_id, corpus, kind, *facts = row
+    return Entry(entry_id, corpus, CorpusKind(kind), *facts)

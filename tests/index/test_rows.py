@@ -79,3 +79,32 @@ def test_a_block_damaged_after_it_was_read_is_found_by_verifying(tmp_path: Path)
         file.write(b"\xff")
     with pytest.raises(SnapshotCorrupt):
         mapped.verify()
+
+
+def test_what_was_compared_of_a_file_is_not_compared_again_after_an_append(tmp_path: Path) -> None:
+    rows = rows_of(3 * BLOCK_ROWS)
+    first = write_rows(tmp_path / "v", None, [rows[: BLOCK_ROWS + 5]], DIMENSION)
+    first.verify()
+    grown = write_rows(tmp_path / "v", first, [rows[BLOCK_ROWS + 5 :]], DIMENSION)
+    grown.trust(first)
+    damage(tmp_path / "v", row=1)
+    grown.take(np.array([1]))  # known to have been right, as it was to `first`
+    damage(tmp_path / "v", row=BLOCK_ROWS + 1)  # in the block that was begun then
+    with pytest.raises(SnapshotCorrupt):
+        grown.take(np.array([BLOCK_ROWS + 1]))
+
+
+def test_nothing_is_trusted_of_another_file(tmp_path: Path) -> None:
+    rows = rows_of(BLOCK_ROWS)
+    first, other = (write_rows(tmp_path / name, None, [rows], DIMENSION) for name in "vw")
+    first.verify()
+    other.trust(first)
+    damage(tmp_path / "w", row=0)
+    with pytest.raises(SnapshotCorrupt):
+        other.take(np.array([0]))
+
+
+def damage(path: Path, row: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(row * DIMENSION * 4)
+        file.write(b"\x7f\x7f\x7f\x7f")

@@ -121,9 +121,7 @@ class Base:
         if len(proposed) < min(m, count):
             return scan(self.rows, probe, m, live)
         if len(proposed) <= FEW_ROWS * m:
-            return Candidates(
-                proposed, -np.inf, exact=False
-            )  # to sort out the best of so few takes as long as comparing
+            return Candidates(proposed, -np.inf, exact=False)
         return scan_at(self.rows, proposed, probe, m, exact=False)
 
     def _gathered(self, m: int, *, exact: bool) -> int:

@@ -47,9 +47,7 @@ class Member:
     vector: bytes
 
 
-class MemberRow(
-    NamedTuple
-):  # made in a third of the time of a frozen dataclass, a million times where an index is built
+class MemberRow(NamedTuple):  # not a dataclass: a million of them are made where an index is built
     """An entry with its stored bytes in one space and what the index keeps of it beside them."""
 
     entry_id: int

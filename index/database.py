@@ -231,9 +231,7 @@ def _use_wal(cursor: DBAPICursor) -> None:
 def _begin_sqlite(conn: Connection) -> None:
     """Begin in the mode that the block asked for: the driver's own transaction control is off (isolation_level)."""
     writes = bool(conn.get_execution_options().get(WRITES))
-    if (
-        conn.info.get(WRITES) is not writes
-    ):  # kept with the driver's connection, which most often does what it did before
+    if conn.info.get(WRITES) is not writes:  # kept with the driver's connection, which mostly goes on as before
         conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
         conn.info[WRITES] = writes
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

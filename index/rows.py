@@ -135,8 +135,8 @@ def write_rows(
 ) -> MappedRows:
     """Append chunks (c, d) behind the rows that a file is known to hold, or begin a file; map what it holds then.
 
-    The file is synced when this returns. Whoever mapped it before still reads what they mapped. One chunk is written and
-    hashed in a thread while the next is being made.
+    The file is synced when this returns. Whoever mapped it before still reads what they mapped. A chunk is written and
+    hashed in a thread while the next one is being made.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.

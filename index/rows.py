@@ -55,7 +55,7 @@ class HeldRows:
         return len(self._rows)
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._rows[positions]
+        return self._rows.take(positions, axis=0)
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         return self._rows[start:stop]
@@ -98,7 +98,7 @@ class MappedRows:
         blocks = positions // BLOCK_ROWS
         if not self._verified[blocks].all():
             self._verify(np.unique(blocks))
-        return self._rows[positions]
+        return self._rows.take(positions, axis=0)
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         if start < stop:

@@ -30,7 +30,7 @@ RESTART_IDS = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkin
 _numbers = itertools.count(1)
 
 
-def _unavailable(reason: str) -> NoReturn:
+def unavailable(reason: str) -> NoReturn:
     if os.environ.get("LINEUP_REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -119,14 +119,14 @@ def postgres_database(postgres_server: URL) -> Iterator[URL]:
 def postgres_server() -> Iterator[URL]:
     """The URL of a server in which databases may be made."""
     if importlib.util.find_spec("psycopg") is None:
-        _unavailable("psycopg is not installed")
+        unavailable("psycopg is not installed")
     given = os.environ.get("LINEUP_TEST_POSTGRES_URL")
     if given:
         yield make_url(given).set(drivername="postgresql+psycopg")
         return
     programs = _postgres_programs()
     if programs is None:
-        _unavailable("no PostgreSQL: neither LINEUP_TEST_POSTGRES_URL nor its programs (apt install postgresql)")
+        unavailable("no PostgreSQL: neither LINEUP_TEST_POSTGRES_URL nor its programs (apt install postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="lineup-pg-"))
     try:
         yield from _run_server(programs, folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
+from threadpoolctl import threadpool_limits
 
 from index.base import TunedCodes
 from index.codes import Codes
@@ -29,13 +30,14 @@ SEED = 20261124
 
 
 class Builder:
-    """Writes the snapshots of one embedding space into one folder."""
+    """Writes the snapshots of one embedding space into one folder, with some threads."""
 
-    def __init__(self, directory: Path, fingerprint: str, dimension: int, config: IndexConfig) -> None:
+    def __init__(self, directory: Path, fingerprint: str, dimension: int, config: IndexConfig, threads: int) -> None:
         self._directory = directory
         self._fingerprint = fingerprint
         self._dimension = dimension
         self._config = config
+        self._threads = threads
 
     def append(self, view: View, before: Manifest) -> Manifest:
         """Write a view as a snapshot that goes on where the one on disk ends, from which its base was opened.
@@ -59,12 +61,14 @@ class Builder:
         if tuned is None:
             return write_snapshot(self._directory, contents, None, before.trained_rows, self._fingerprint)
         codes = tuned.codes.copy()
-        codes.add(_chunks(view.tail.rows, added), self._config.build_threads)
+        codes.add(_chunks(view.tail.rows, added), self._threads)
         still = TunedCodes(codes, tuned.tuning)
         return write_snapshot(self._directory, contents, still, before.trained_rows, self._fingerprint)
 
     def write(self, view: View, trained_rows: int, lookups: NDArray[np.float32]) -> Manifest:
-        """Write a view as a snapshot of its members alone, in a new file of vectors; codes keep their training.
+        """Write a view as a snapshot of its members alone, in a new file of vectors.
+
+        Codes keep their training, unless so few members are left that all are compared from now on.
 
         Raises:
             IndexDirectoryUnwritable, SnapshotCorrupt
@@ -88,10 +92,12 @@ class Builder:
             words=view.base.words,
             dead=NOTHING_DEAD,
         )
-        codes = None
-        if view.base.tuned is not None:
-            codes = view.base.tuned.codes.emptied()
-            codes.add(_chunks(rows, np.arange(rows.size)), self._config.build_threads)
+        if view.base.tuned is None:
+            return self._publish(contents, None, trained_rows, lookups)
+        if rows.size <= self._config.flat_limit:
+            return self._publish(contents, None, 0, lookups)
+        codes = view.base.tuned.codes.emptied()
+        codes.add(_chunks(rows, np.arange(rows.size)), self._threads)
         return self._publish(contents, codes, trained_rows, lookups)
 
     def write_from_sql(self, conn: Connection, space_id: int | None) -> Manifest:
@@ -117,8 +123,8 @@ class Builder:
         living = np.arange(rows.size) if contents.live is None else contents.live.positions
         chosen = np.random.default_rng(SEED).choice(living, config.training_rows(len(living)), replace=False)
         sample = rows.take(np.sort(chosen))
-        codes = Codes.train(sample, config.lists_for(rows.size), config.build_threads)
-        codes.add(_chunks(rows, np.arange(rows.size)), config.build_threads)
+        codes = Codes.train(sample, config.lists_for(rows.size), self._threads)
+        codes.add(_chunks(rows, np.arange(rows.size)), self._threads)
         reached(Failpoint.CODES_TRAINED)
         return self._publish(contents, codes, rows.size, lookups)
 
@@ -133,7 +139,8 @@ class Builder:
         tuned = None
         if codes is not None:
             probes = draw_probes(contents.rows, contents.live, self._config.recall_probes, lookups)
-            tuning = tune(codes, contents.rows, contents.live, probes, self._config)
+            with threadpool_limits(self._threads, "blas"):  # NumPy has no argument for it
+                tuning = tune(codes, contents.rows, contents.live, probes, self._config)
             tuned = TunedCodes(codes, tuning) if tuning else None
         return write_snapshot(self._directory, contents, tuned, trained_rows, self._fingerprint)
 

@@ -36,7 +36,9 @@ class IndexConfig:
     compares each probe with every vector, some 10 s of one core for 1,000,000 x 384.
     `retrain_growth`: codes are trained anew when the corpus is this many times what they were trained on.
     `compact_fraction`: dead positions are reclaimed when they are more than this share of the base.
-    `build_threads`: threads that a background build may take from searches.
+    `build_threads`: threads of a build that somebody waits for.
+    `background_threads`: threads of a build beside searches. With as many as there are cores, each moment in which a
+    search sleeps can cost it a turn of the scheduler, some 3 ms.
     """
 
     flat_limit: int = 20_000
@@ -48,6 +50,7 @@ class IndexConfig:
     retrain_growth: float = 2.0
     compact_fraction: float = 0.10
     build_threads: int = 2
+    background_threads: int = 1
 
     def lists_for(self, rows: int) -> int:
         """Return the number of inverted lists for so many rows: a power of two, so that it rarely changes."""

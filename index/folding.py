@@ -37,7 +37,7 @@ DEFAULT_FOLDING = FoldPolicy()
 
 def codes_due(manifest: Manifest | None, config: IndexConfig) -> bool:
     """Whether codes are to be trained, for the first time or for a corpus that has outgrown theirs."""
-    if manifest is None or manifest.rows <= config.flat_limit:
+    if manifest is None or manifest.count <= config.flat_limit:
         return False
     return manifest.rows >= config.retrain_growth * manifest.trained_rows
 

@@ -80,14 +80,22 @@ class LiveIndex:
     """An opened index. Every method is safe to call from any thread."""
 
     def __init__(
-        self, database: Database, space: Space, directory: Path, policy: FoldPolicy, config: IndexConfig
+        self,
+        database: Database,
+        space: Space,
+        directory: Path,
+        policy: FoldPolicy,
+        config: IndexConfig,
+        *,
+        background: bool,
     ) -> None:
         self.space = space
         self.directory = directory / space.fingerprint[:16]
         self.config = config
         self._database = database
         self._policy = policy
-        self._builder = Builder(self.directory, space.fingerprint, space.dimension, config)
+        threads = config.background_threads if background else config.build_threads
+        self._builder = Builder(self.directory, space.fingerprint, space.dimension, config, threads)
         self._lock = threading.Lock()  # moves `_held` forward
         self._healing = threading.Lock()
         self._space_id: int | None = None
@@ -118,7 +126,7 @@ class LiveIndex:
             DatabaseUnavailable
 
         """
-        live = cls(database, space, directory, policy, config)
+        live = cls(database, space, directory, policy, config, background=background)
         live._held = live._opened() or live._built()
         live.refresh()
         live._maintenance.start(follow=background)
@@ -416,24 +424,24 @@ class LiveIndex:
         return False
 
     def _stand_on(self, manifest: Manifest) -> Manifest:
-        """Open a snapshot and hold it, once it has caught up with what is held. The caller holds the folder."""
+        """Open a snapshot and hold it, with all that is held already. The caller holds the folder."""
         found = self._based_on(manifest)
         found.view.base.warm()
-        view = self._held.view
-        if isinstance(view.base.rows, MappedRows) and isinstance(found.view.base.rows, MappedRows):
-            found.view.base.rows.trust(view.base.rows)
+        view, moved = self._held.view, found.view
+        if isinstance(view.base.rows, MappedRows) and isinstance(moved.base.rows, MappedRows):
+            moved.base.rows.trust(view.base.rows)
         reached(Failpoint.SNAPSHOT_OPENED)
-        if view.generation > manifest.generation:  # what came meanwhile is in memory: SQL need not be read again for it
-            found = Held(view.standing_on(found.view.base), manifest)
-        with self._database.read() as conn:
-            found = self._caught_up(conn, found)
-        with self._lock, self._database.read() as conn:
-            self._held = self._caught_up(conn, found)
+        if view.generation > moved.generation:  # what came meanwhile is in memory: SQL need not be read again for it
+            moved = view.standing_on(moved.base)
+        with self._lock:  # searches may be waiting
+            now = self._held.view
+            if moved.generation == view.generation and now.base is view.base:
+                moved = moved.gaining(view, now)
+            elif now.generation > moved.generation:
+                moved = now.standing_on(moved.base)
+            self._held = Held(moved, manifest)
         reached(Failpoint.SNAPSHOT_HELD)
         return manifest
-
-    def _caught_up(self, conn: Connection, held: Held) -> Held:
-        return Held(catch_up(conn, held.view, self._space_id, last_number(conn)), held.manifest)
 
     def _snapshot(self) -> Manifest:
         with directory_lock(self.directory, wait=True):

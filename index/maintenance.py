@@ -24,8 +24,9 @@ CHANGES_AT_ONCE = 64
 YIELD_SECONDS = 0.003
 # A search gives the interpreter away some fifty times, to SQLite and NumPy, and gets it back after at most this while
 # another thread applies changes. Python's own 5 ms would make it wait a tenth of a second.
-SWITCH_SECONDS = 0.0002
-# Building computes outside the interpreter for seconds; searches come first.
+SWITCH_SECONDS = 0.0001
+# Building computes outside the interpreter for seconds; searches come first. Not more: a thread that others keep from
+# running while it holds the interpreter holds up every search.
 BUILDER_NICENESS = 5
 # After maintenance that failed, or that another process was doing, wait before trying again.
 PAUSE_SECONDS = 10.0

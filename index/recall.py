@@ -129,7 +129,7 @@ def _hits(
     hits = np.zeros(found.shape, np.bool_)
     for i, positions in enumerate(found):
         there = positions[positions >= 0]
-        similarities = rows.take(there) @ probes.vectors[i]
+        similarities = np.vecdot(rows.take(there), probes.vectors[i])
         hit = (similarities >= truth[i] - SAME) & (there != probes.positions[i])
         hits[i, : len(there)] = hit if live is None else hit & live.marks[there]
     return hits
@@ -148,7 +148,7 @@ def _seconds(codes: Codes, rows: Rows, probes: Probes, tuning: Tuning) -> float:
     times = []
     for probe in probes.vectors[:TIMED_PROBES]:
         start = time.perf_counter()
-        rows.take(codes.candidates(probe, tuning.candidates, tuning.nprobe, None)) @ probe
+        np.vecdot(rows.take(codes.candidates(probe, tuning.candidates, tuning.nprobe, None)), probe)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
 

@@ -47,6 +47,13 @@ class Part:
         live = self.live or Marks(np.ones(self.segment.size, np.bool_))
         return Part(self.segment, live.without(positions))
 
+    def lost(self, later: Part) -> NDArray[np.int64]:
+        """Return the positions of members that a later state of this part has not."""
+        if later.live is None or later.live is self.live:
+            return np.empty(0, np.int64)
+        marks = later.live.marks[: self.segment.size]
+        return np.flatnonzero(~marks if self.live is None else self.live.marks & ~marks)
+
     def holding(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of these positions that are members."""
         return positions if self.live is None else positions[self.live.marks[positions]]
@@ -130,6 +137,19 @@ class View:
                 translated(facts[lacking], part.segment.words, base.words), part.segment.vectors(lacking)
             )
         return View(self.generation, self.digest, base, None if live.all() else Marks(live), tail, None)
+
+    def gaining(self, before: View, after: View) -> View:
+        """Return this view of what `before` holds as one of what `after` holds; both stand on one other base."""
+        came = after.parts[1].holding(np.arange(before.tail.size, after.tail.size))
+        facts = translated(after.tail.facts[came], after.tail.words, self.tail.words)
+        tail = self.tail.appended(facts, after.tail.vectors(came))
+        live = None if self.tail_live is None else self.tail_live.grown(len(came))
+        gone = [old.segment.ids[old.lost(new)] for old, new in zip(before.parts, after.parts, strict=True)]
+        base_part, tail_part = Part(self.base, self.base_live), Part(tail, live)
+        for ids in gone:
+            base_part = base_part.without(self.base.find(ids))
+            tail_part = tail_part.without(tail.find(ids))
+        return View(after.generation, after.digest, self.base, base_part.live, tail, tail_part.live)
 
     def reaching(self, generation: int) -> View:
         return replace(self, generation=generation)

@@ -230,6 +230,29 @@ def test_removed_entries_are_gone_at_once_and_their_positions_later(
     assert live.verify().agrees
 
 
+def test_a_corpus_that_shrinks_is_compared_whole_again_and_coded_again_when_it_grows(
+    database: Database, material: Any, open_coded: Callable[..., LiveIndex]
+) -> None:
+    rows = clustered(900, 13)
+    fill(database, material, rows[: SMALL.flat_limit], "kept")
+    fill(database, material, rows[300:600], "gone", first=300)
+    live = open_coded(policy=FoldPolicy(20, 0.01))
+    live.settle()
+    assert live.plan is not Plan.FLAT
+    for corpus, left in (("gone", SMALL.flat_limit), ("kept", 0)):
+        with database.write() as conn:
+            remove_corpus(conn, corpus)
+        manifest = live.compact()
+        assert (live.plan, manifest.rows, manifest.codes) == (Plan.FLAT, left, None)
+        result = live.search(rows[0], 5)
+        assert (result.exact, len(result.neighbours)) == (True, min(5, left))
+    fill(database, material, rows[600:], "new", first=600)
+    live.settle()
+    assert live.plan is not Plan.FLAT
+    assert live.search(rows[700], 1).neighbours[0].cosine_similarity == 1.0
+    assert live.verify().agrees
+
+
 def test_filters_over_codes_equal_filters_in_sql(
     database: Database, material: Any, open_coded: Callable[..., LiveIndex]
 ) -> None:

@@ -71,6 +71,25 @@ def test_a_view_standing_on_any_base_has_the_same_members(
     assert held(moved.adding([member(100)])).keys() == held(view).keys() | {100}
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(old=ids, added=ids, later=ids, new=st.lists(st.integers(1, 60), unique=True, max_size=30), data=st.data())
+def test_a_moved_view_gains_what_came_meanwhile(
+    old: list[int], added: list[int], later: list[int], new: list[int], data: st.DataObject
+) -> None:
+    tail = [i for i in added if i not in old]
+    removed = data.draw(st.sets(st.sampled_from([*old, *tail]))) if old or tail else set()
+    view = view_of(old, tail, removed)
+    more = [i for i in later if i not in {*old, *tail}]
+    left = sorted({*old, *tail, *more} - removed)
+    gone = data.draw(st.sets(st.sampled_from(left))) if left else set()
+    after = view.adding([member(i) for i in more]).removing(sorted(gone)).reaching(200)
+    moved = view.standing_on(base_of(new)).gaining(view, after)
+    assert held(moved) == held(after)
+    assert (moved.generation, moved.count) == (200, after.count)
+    assert moved.digest == after.digest == moved.computed_digest()
+    assert held(view).keys() == {*old, *tail} - removed  # nobody's view has changed
+
+
 def test_facts_are_translated_by_their_texts() -> None:
     words, into = Words(["a", "b", "c"]), Words(["c"])
     facts = np.zeros(3, FACTS)

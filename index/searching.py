@@ -129,20 +129,22 @@ def rank(
     parts = [part for part in parts if part.segment.size]
     k = min(k, sum(part.count for part in parts))
     m = k + MARGIN
-    ahead = frozenset(first.tolist())
     while k:
         floor, compared_all = -np.inf, True
-        found: dict[int, float] = {}
+        found = []
         for part in parts:
             proposed = part.segment.candidates(probe, m, part.live, exact=exact)
             floor, compared_all = max(floor, proposed.floor), compared_all and proposed.exact
-            found |= _similarities(part, proposed.positions, probe)
-            if ahead:
-                found |= _similarities(part, part.holding(part.segment.find(first)), probe)
-        order = sorted(found, key=lambda i: (i not in ahead, -found[i], i))[:k]
-        rest = [found[i] for i in order if i not in ahead]
-        if not rest or rest[-1] > floor or floor == -np.inf:
-            return Ranking([(i, found[i]) for i in order], compared_all)
+            positions = proposed.positions
+            if len(first):
+                positions = np.union1d(positions, part.holding(part.segment.find(first)))
+            found.append((part.segment.ids[positions], _similarities(part, positions, probe)))
+        ids, similarities = (np.concatenate(each) for each in zip(*found, strict=True))
+        behind = np.isin(ids, first, invert=True) if len(first) else np.ones(len(ids), np.bool_)
+        order = np.lexsort((ids, -similarities, behind))[:k]
+        rest = similarities[order[behind[order]]]
+        if not len(rest) or rest[-1] > floor or floor == -np.inf:
+            return Ranking(list(zip(ids[order].tolist(), similarities[order].tolist(), strict=True)), compared_all)
         m *= WIDENING
     return Ranking([], exact=True)
 
@@ -160,10 +162,10 @@ def cosine_similarities(rows: NDArray[np.float32], probe: NDArray[np.float32]) -
     return rounded
 
 
-def _similarities(part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32]) -> dict[int, float]:
-    found: dict[int, float] = {}
+def _similarities(part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the cosine similarities (m,) of the entries at some positions, in runs, so that memory stays bounded."""
+    found = np.empty(len(positions), np.float64)
     for start in range(0, len(positions), EXACT_ROWS):
-        some = positions[start : start + EXACT_ROWS]
-        similarities = cosine_similarities(part.segment.vectors(some), probe)
-        found |= dict(zip(part.segment.ids[some].tolist(), similarities.tolist(), strict=True))
+        some = slice(start, start + EXACT_ROWS)
+        found[some] = cosine_similarities(part.segment.vectors(positions[some]), probe)
     return found

@@ -110,7 +110,7 @@ def under_load(url: str, directory: str, probes: Any) -> None:
     with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory), background=True) as live:
         timed(live, probes, lambda n: n >= 300)
         idle = timed(live, probes, lambda n: n >= LOOKUPS)
-        writer = context.Process(target=load, args=(url, 3))
+        writer = context.Process(target=load, args=(url, 6))
         writer.start()
         busy = timed(live, probes, lambda _n: not writer.is_alive())
         writer.join()

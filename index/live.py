@@ -45,8 +45,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A search applies so many changes itself, in some 4 ms; more are left to the thread that follows the log.
-CHANGES_IN_SEARCH = 256
+# A search applies so many changes itself, in about 1 ms; more are left to the thread that follows the log.
+CHANGES_IN_SEARCH = 64
 # So long a search waits for another thread that is applying changes, before it answers from the older view.
 PATIENCE_SECONDS = 0.002
 # Stored lookups whose probes recall is measured with, the latest ones.

@@ -32,8 +32,9 @@ class IndexConfig:
     `recall_probes`: how many probes; the standard error of a recall of 0.99 is about 0.15 % with 512 probes at k = 10.
     `max_lists`: there are as many inverted lists as the square root of the rows, up to so many. On 1,000,000 x 384 of
     `clustered` data 1,024 lists train in 1 s and search in 0.08 ms, 4,096 in 20 s and 0.13 ms, at the same recall.
-    `measure_growth`: recall is measured again when the corpus is this many times what it was measured on; measuring
-    compares each probe with every vector, some 10 s of one core for 1,000,000 x 384.
+    `measure_growth`: recall is measured again when the corpus is this many times what it was measured on and nothing
+    was added or removed for a moment; measuring compares each probe with every vector, some 10 s of one core for
+    1,000,000 x 384. Beside additions that never pause it is measured when the codes are trained anew.
     `retrain_growth`: codes are trained anew when the corpus is this many times what they were trained on.
     `compact_fraction`: dead positions are reclaimed when they are more than this share of the base.
     `build_threads`: threads of a build that somebody waits for.

@@ -9,7 +9,9 @@ by one process at a time; what is held serves until the new one is opened.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,8 @@ T = TypeVar("T")
 CHANGES_IN_SEARCH = 64
 # So long a search waits for another thread that is applying changes, before it answers from the older view.
 PATIENCE_SECONDS = 0.002
+# Recall is measured again once nothing has changed for so long: it takes a core from searches and writers.
+QUIET_SECONDS = 1.0
 # Stored lookups whose probes recall is measured with, the latest ones.
 LOOKUP_PROBES = 64
 
@@ -101,6 +105,7 @@ class LiveIndex:
         self._space_id: int | None = None
         self._held = Held(View.of_base(Base.empty(space.dimension), None, 0, 0, space.dimension), None)
         self._reached = 0  # the last number seen in the log when the view was brought there
+        self._changed_at = -math.inf  # when the view last changed, by the monotonic clock
         self._maintenance = Maintenance(self)
 
     @classmethod
@@ -165,7 +170,7 @@ class LiveIndex:
 
         """
         generation = self._ask(lambda _conn, view, _pending: view.generation)
-        self._maintenance.look()
+        self._maintenance.looked_up()
         return generation
 
     def follow(self, limit: int) -> bool:
@@ -204,7 +209,7 @@ class LiveIndex:
             answer = self._ask(ask, whole=not self._maintenance.following)
         except TooFarBehind:
             answer = self._ask(ask)
-        self._maintenance.look()
+        self._maintenance.looked_up()
         return answer
 
     def nearest(
@@ -257,14 +262,19 @@ class LiveIndex:
             IndexDirectoryUnwritable, TruthDamaged, DatabaseUnavailable
 
         """
-        return self.maintenance_due(train=train) and self._healed(lambda: self._maintain(train=train, wait=wait))
+        due = self.maintenance_due(train=train, hurry=wait)
+        return due and self._healed(lambda: self._maintain(train=train, wait=wait))
 
-    def maintenance_due(self, *, train: bool) -> bool:
-        """Whether a snapshot is to be written, or codes trained."""
+    def maintenance_due(self, *, train: bool, hurry: bool = False) -> bool:
+        """Whether a snapshot is to be written, or codes trained. `hurry`: even where it would better wait for quiet."""
         held = self._held
         if self._policy.due(held.view, held.manifest):
             return True
-        return train and (codes_due(held.manifest, self.config) or measuring_due(held.manifest, self.config))
+        return train and (codes_due(held.manifest, self.config) or self._measuring_due(held.manifest, hurry=hurry))
+
+    def _measuring_due(self, manifest: Manifest | None, *, hurry: bool) -> bool:
+        quiet = time.monotonic() - self._changed_at > QUIET_SECONDS
+        return (hurry or quiet) and measuring_due(manifest, self.config)
 
     def verify(self) -> Verification:
         """Compute the digest of what is held and of the live rows, all of them, and give both beside the log's."""
@@ -338,6 +348,7 @@ class LiveIndex:
         if self._space_id is None:
             self._space_id = find_space_id(conn, self.space)
         self._held = Held(catch_up(conn, held.view, self._space_id, last, limit), held.manifest)
+        self._changed_at = time.monotonic()
 
     def _opened(self, *, locked: bool = False) -> Held | None:
         """Return what the snapshot on disk holds, None where there is none that is true."""
@@ -469,7 +480,7 @@ class LiveIndex:
                 self._stand_on(self._folded(held, compact=self._policy.compaction_due(held.view, self.config)))
             elif train and held.manifest is not None and codes_due(held.manifest, self.config):
                 self._stand_on(self._trained(held.manifest))
-            elif train and held.manifest is not None and measuring_due(held.manifest, self.config):
+            elif train and held.manifest is not None and self._measuring_due(held.manifest, hurry=wait):
                 self._stand_on(self._measured(held.manifest))
         return True
 

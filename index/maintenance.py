@@ -22,6 +22,9 @@ FOLLOW_SECONDS = 0.25
 # So many changes are applied before searches may have the interpreter again.
 CHANGES_AT_ONCE = 64
 YIELD_SECONDS = 0.003
+# Building begins when the log was followed to its end, so that searches have a core beside a writer; where that end
+# does not come, after so many turns.
+TURNS_WITHOUT_BUILDING = 256
 # A search gives the interpreter away some fifty times, to SQLite and NumPy, and gets it back after at most this while
 # another thread applies changes. Python's own 5 ms would make it wait a tenth of a second.
 SWITCH_SECONDS = 0.0001
@@ -64,6 +67,11 @@ class Maintenance:
             self._follower.start()
         self.look()
 
+    def looked_up(self) -> None:
+        """Look after a search; where a thread follows the log, it looks."""
+        if not self.following:
+            self.look()
+
     def look(self) -> None:
         """Start maintenance where some is due and none is going on."""
         if time.monotonic() < self._not_before or not self._live.maintenance_due(train=self.following):
@@ -83,8 +91,11 @@ class Maintenance:
     def _follow(self) -> None:
         while not self._stopped.wait(FOLLOW_SECONDS):
             try:
+                turns = 0
                 while self._live.follow(CHANGES_AT_ONCE) and not self._stopped.wait(YIELD_SECONDS):
-                    pass
+                    turns += 1
+                    if turns % TURNS_WITHOUT_BUILDING == 0:
+                        self.look()
             except CorpusError as err:
                 logger.warning("the change log cannot be followed: %s", err)
             self.look()

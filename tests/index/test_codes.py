@@ -253,6 +253,24 @@ def test_a_corpus_that_shrinks_is_compared_whole_again_and_coded_again_when_it_g
     assert live.verify().agrees
 
 
+def test_recall_is_measured_again_once_nothing_changes(
+    database: Database, material: Any, open_coded: Callable[..., LiveIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = clustered(500, 18)
+    fill(database, material, rows[:400], "fakes")
+    live = open_coded(policy=FoldPolicy(20, 0.01))
+    live.settle()
+    fill(database, material, rows[400:], "fakes", first=400)
+    live.snapshot()
+    assert live.held.manifest.tuning.rows == 400
+    assert not live.maintenance_due(train=True)  # it changed a moment ago
+    assert live.maintenance_due(train=True, hurry=True)
+    monkeypatch.setattr("index.live.QUIET_SECONDS", 0.0)
+    assert live.maintenance_due(train=True)
+    live.settle()
+    assert (live.held.manifest.tuning.rows, live.held.manifest.trained_rows) == (500, 400)
+
+
 def test_filters_over_codes_equal_filters_in_sql(
     database: Database, material: Any, open_coded: Callable[..., LiveIndex]
 ) -> None:

@@ -18,7 +18,10 @@ from index.errors import CorpusError
 logger = logging.getLogger(__name__)
 
 # An entry that another process added is found this much later at most, and the time to apply it.
-FOLLOW_SECONDS = 0.25
+FOLLOW_SECONDS = 0.1
+# So long following waits for building: both at once leave searches no core beside a writer. What few changes there are
+# a search applies itself.
+BUILDING_FIRST_SECONDS = 0.3
 # So many changes are applied before searches may have the interpreter again.
 CHANGES_AT_ONCE = 64
 YIELD_SECONDS = 0.003
@@ -78,8 +81,9 @@ class Maintenance:
             return
         with self._starting:
             if self._builder is None or not self._builder.is_alive():
-                self._builder = threading.Thread(target=self._maintain, name="lineup-snapshot")
-                self._builder.start()
+                builder = threading.Thread(target=self._maintain, name="lineup-snapshot")
+                builder.start()
+                self._builder = builder
 
     def stop(self) -> None:
         """End following, and wait for maintenance that has begun."""
@@ -90,6 +94,8 @@ class Maintenance:
 
     def _follow(self) -> None:
         while not self._stopped.wait(FOLLOW_SECONDS):
+            if self._builder is not None:
+                self._builder.join(BUILDING_FIRST_SECONDS)
             try:
                 turns = 0
                 while self._live.follow(CHANGES_AT_ONCE) and not self._stopped.wait(YIELD_SECONDS):

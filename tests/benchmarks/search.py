@@ -100,7 +100,7 @@ def build(name: str, work: Path) -> dict[str, Any]:
     """What the building process does."""
     folder = work / name
     folder.mkdir(exist_ok=True)
-    rows = np.load(work / "rows.npy", mmap_mode="r")
+    rows = np.load(work / "rows.npy", mmap_mode="r") if (work / "rows.npy").exists() else None  # Lineup reads SQL
     started = time.perf_counter()
     ENGINES[name]().build(rows, folder)
     return {"build_seconds": time.perf_counter() - started}

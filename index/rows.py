@@ -8,6 +8,7 @@ rows that a manifest counts are from a write that was interrupted, or from a new
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -78,15 +79,15 @@ class MappedRows:
             found = path.stat().st_size
             if found < wanted:
                 raise SnapshotCorrupt(path, f"it has {found} bytes instead of {wanted}")
-            self._rows: NDArray[np.float32] = (
-                np.asarray(np.memmap(path, STORED, "r", shape=(count, dimension)))
-                if count
-                else np.empty((0, dimension), np.float32)
-            )
+            self._map, self._rows = _mapped(path, count, dimension)
+            # Single rows are read through a map of their own, for which the system reads nothing ahead.
+            scattered, self._scattered = _mapped(path, count, dimension)
         except OSError as err:
             raise SnapshotCorrupt(path, f"it cannot be read: {err.strerror}") from err
         if digests.shape != (block_count(count), DIGEST_BYTES):
             raise SnapshotCorrupt(path, "its digests are not those of so many rows")
+        if scattered is not None:
+            scattered.madvise(mmap.MADV_RANDOM)
         self.dimension = dimension
         self._verified = np.zeros(len(digests), np.bool_)  # set by any thread
 
@@ -98,7 +99,7 @@ class MappedRows:
         blocks = positions // BLOCK_ROWS
         if not self._verified[blocks].all():
             self._verify(np.unique(blocks))
-        return self._rows.take(positions, axis=0)
+        return self._scattered.take(positions, axis=0)
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         if start < stop:
@@ -118,11 +119,31 @@ class MappedRows:
         self._verify(np.arange(len(self._verified)))
 
     def _verify(self, blocks: NDArray[np.int64]) -> None:
-        for block in blocks[~self._verified[blocks]]:
+        blocks = blocks[~self._verified[blocks]]
+        self._read_ahead(blocks)
+        for block in blocks:
             start = int(block) * BLOCK_ROWS
             if _sha256(self._rows[start : start + BLOCK_ROWS]) != self.digests[block].tobytes():
                 raise SnapshotCorrupt(self.path, f"rows {start} and following do not have the sha256 that was written")
             self._verified[block] = True
+
+    def _read_ahead(self, blocks: NDArray[np.int64]) -> None:
+        """Ask the system for blocks that lie apart, all at once: a disk answers many questions as fast as one."""
+        if self._map is None or len(blocks) < 2 or blocks[-1] - blocks[0] < len(blocks):
+            return
+        block_bytes = BLOCK_ROWS * self.dimension * STORED.itemsize
+        for start in (blocks * block_bytes).tolist():
+            begin = start // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_WILLNEED, begin, min(start + block_bytes, len(self._map)) - begin)
+
+
+def _mapped(path: Path, count: int, dimension: int) -> tuple[mmap.mmap | None, NDArray[np.float32]]:
+    """Return a map of the first `count` rows of a file and the rows (count, d) in it; no rows need no map."""
+    if not count:
+        return None, np.empty((0, dimension), np.float32)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), count * dimension * STORED.itemsize, access=mmap.ACCESS_READ)
+    return mapped, np.frombuffer(mapped, STORED).reshape(count, dimension)
 
 
 def block_count(rows: int) -> int:

@@ -98,7 +98,10 @@ class MappedRows:
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         blocks = positions // BLOCK_ROWS
         if not self._verified[blocks].all():
-            self._verify(np.unique(blocks))
+            unread = np.unique(blocks[~self._verified[blocks]])
+            self._advise(unread, mmap.MADV_WILLNEED)  # all at once: a disk answers many questions as fast as one
+            self._verify(unread)
+            self._advise(unread, mmap.MADV_DONTNEED)  # the rows are read through the other map
         return self._scattered.take(positions, axis=0)
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -119,22 +122,19 @@ class MappedRows:
         self._verify(np.arange(len(self._verified)))
 
     def _verify(self, blocks: NDArray[np.int64]) -> None:
-        blocks = blocks[~self._verified[blocks]]
-        self._read_ahead(blocks)
-        for block in blocks:
+        for block in blocks[~self._verified[blocks]]:
             start = int(block) * BLOCK_ROWS
             if _sha256(self._rows[start : start + BLOCK_ROWS]) != self.digests[block].tobytes():
                 raise SnapshotCorrupt(self.path, f"rows {start} and following do not have the sha256 that was written")
             self._verified[block] = True
 
-    def _read_ahead(self, blocks: NDArray[np.int64]) -> None:
-        """Ask the system for blocks that lie apart, all at once: a disk answers many questions as fast as one."""
-        if self._map is None or len(blocks) < 2 or blocks[-1] - blocks[0] < len(blocks):
-            return
+    def _advise(self, blocks: NDArray[np.int64], advice: int) -> None:
+        """Tell the system what is going to be done with the pages of some blocks, of which there is at least one."""
+        assert self._map is not None
         block_bytes = BLOCK_ROWS * self.dimension * STORED.itemsize
         for start in (blocks * block_bytes).tolist():
             begin = start // mmap.PAGESIZE * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_WILLNEED, begin, min(start + block_bytes, len(self._map)) - begin)
+            self._map.madvise(advice, begin, min(start + block_bytes, len(self._map)) - begin)
 
 
 def _mapped(path: Path, count: int, dimension: int) -> tuple[mmap.mmap | None, NDArray[np.float32]]:

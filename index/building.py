@@ -7,6 +7,7 @@ bounded: rows pass in chunks, and only a training sample is held.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ class Builder:
 
         """
         members = Members(conn, space_id, self._dimension)
-        rows = self._write(_new_name(members.generation), None, members.chunks())
+        rows = self._write(_new_name(members.generation), None, _ahead(members.chunks()))
         contents = Contents(members.generation, members.digest, rows, members.facts, members.words, NOTHING_DEAD)
         return write_snapshot(self._directory, contents, None, 0, self._fingerprint)
 
@@ -155,6 +156,15 @@ class Builder:
 
 def _new_name(generation: int) -> str:
     return f"{new_stem(generation)}.vectors"
+
+
+def _ahead(chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Yield what an iterator gives, while the next of it is being made in a thread."""
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = beside.submit(next, chunks, None)
+            yield chunk
 
 
 def _chunks(rows: Rows, positions: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:

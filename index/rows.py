@@ -11,7 +11,6 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -156,8 +155,7 @@ def write_rows(
 ) -> MappedRows:
     """Append chunks (c, d) behind the rows that a file is known to hold, or begin a file; map what it holds then.
 
-    The file is synced when this returns. Whoever mapped it before still reads what they mapped. A chunk is written and
-    hashed in a thread while the next one is being made.
+    The file is synced when this returns. Whoever mapped it before still reads what they mapped.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
@@ -169,23 +167,14 @@ def write_rows(
     hasher = _BlockHasher(before.digests[: begun // BLOCK_ROWS] if before else None)
     if before:
         hasher.feed(before.chunk(begun, count))
-    with path.open("r+b" if before else "xb") as file, ThreadPoolExecutor(1) as beside:
+    with path.open("r+b" if before else "xb") as file:
         file.truncate(count * dimension * STORED.itemsize)
         file.seek(0, os.SEEK_END)
-
-        def write(rows: NDArray[np.float32]) -> None:
-            file.write(rows.data)
-            hasher.feed(rows)
-
-        writing: Future[None] | None = None
         for chunk in chunks:
             rows = np.ascontiguousarray(chunk, STORED)
+            file.write(rows.data)
+            hasher.feed(rows)
             count += len(rows)
-            if writing:
-                writing.result()
-            writing = beside.submit(write, rows)
-        if writing:
-            writing.result()
         file.flush()
         reached(Failpoint.ROWS_WRITTEN)
         os.fsync(file.fileno())

@@ -1,0 +1,56 @@
+"""Vectors on disk: `python -m tests.benchmarks.cold --work FOLDER`, a folder that `tests.benchmarks.search` has made.
+
+Asks the system to forget the files of the index, then prints the times of the same probes again and again: the first
+pass reads every block from disk and compares it with its digest. To hold the process to less memory than the vectors
+take, run it under a limit, for example `systemd-run --scope -p MemoryMax=600M`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from index import Database, LiveIndex
+from tests.benchmarks.filling import space_of
+
+K, PASSES = 10, 3
+
+
+def forget(folder: Path) -> None:
+    """Drop the pages of all files from the system's cache."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--probes", type=int, default=100)
+    told = parser.parse_args()
+    probes = np.load(told.work / "probes.npy")[: told.probes]
+    forget(told.work / "lineup-index")
+    space = space_of(probes.shape[1])
+    with (
+        Database.open(f"sqlite:///{told.work / 'lineup.db'}") as database,
+        LiveIndex.open(database, space, told.work / "lineup-index") as live,
+    ):
+        print(f"{live.count:,} entries, {len(probes)} probes, no SQL")
+        for turn in range(PASSES):
+            seconds = []
+            for probe in probes:
+                started = time.perf_counter()
+                live.nearest(probe, K)
+                seconds.append(time.perf_counter() - started)
+            milliseconds = np.array(seconds) * 1e3
+            p50, p99 = np.quantile(milliseconds, (0.5, 0.99))
+            print(f"pass {turn + 1}: mean {milliseconds.mean():.2f} ms, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+
+
+if __name__ == "__main__":
+    main()

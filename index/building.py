@@ -6,8 +6,9 @@ bounded: rows pass in chunks, and only a training sample is held.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,8 @@ class Builder:
 
         """
         members = Members(conn, space_id, self._dimension)
-        rows = self._write(_new_name(members.generation), None, _ahead(members.chunks()))
+        with closing(_ahead(members.chunks())) as chunks:  # nobody reads from this connection after an error
+            rows = self._write(_new_name(members.generation), None, chunks)
         contents = Contents(members.generation, members.digest, rows, members.facts, members.words, NOTHING_DEAD)
         return write_snapshot(self._directory, contents, None, 0, self._fingerprint)
 
@@ -158,7 +160,7 @@ def _new_name(generation: int) -> str:
     return f"{new_stem(generation)}.vectors"
 
 
-def _ahead(chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+def _ahead(chunks: Iterator[NDArray[np.float32]]) -> Generator[NDArray[np.float32]]:
     """Yield what an iterator gives, while the next of it is being made in a thread."""
     with ThreadPoolExecutor(1) as beside:
         coming = beside.submit(next, chunks, None)

@@ -446,7 +446,9 @@ class LiveIndex:
             moved = view.standing_on(moved.base)
         with self._lock:  # searches may be waiting
             now = self._held.view
-            if moved.generation == view.generation and now.base is view.base:
+            if now.base is not view.base:  # it was healed from SQL meanwhile; `_adopt` asks whether this is true still
+                return manifest
+            if moved.generation == view.generation:
                 moved = moved.gaining(view, now)
             elif now.generation > moved.generation:
                 moved = now.standing_on(moved.base)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event, text
 
-from index import Database, LiveIndex, SnapshotCorrupt, TruthDamaged, remove_corpus, remove_entry
+from index import Database, LiveIndex, SnapshotCorrupt, TruthDamaged, failpoints, remove_corpus, remove_entry
 from index.folding import FoldPolicy
 from index.maintenance import PAUSE_SECONDS
 from index.snapshots import MANIFEST, SUFFIXES, directory_lock, read_manifest, write_snapshot
@@ -346,6 +346,29 @@ def test_changes_made_while_a_snapshot_is_written_are_kept(
     assert (manifest.count, live.count, live.held.view.tail.size) == (31, 31, 1)
     assert live.verify().agrees
     assert open_live().verify() == live.verify()
+
+
+def test_what_was_healed_while_a_snapshot_was_opened_is_kept_until_the_snapshot_proves_true(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
+    material.fill(database, "fakes", NAMES)
+    live = open_live()
+    healed = []
+
+    def heal(point: failpoints.Failpoint) -> None:
+        if point is failpoints.Failpoint.SNAPSHOT_OPENED and not healed:
+            live.rebuild()
+            healed.append(live.held.view.base)
+
+    failpoints.install(heal)
+    try:
+        manifest = live.snapshot()
+    finally:
+        failpoints.install(None)
+    assert (live.held.view.base, live.held.manifest) == (healed[0], None)
+    assert live.verify().agrees
+    assert live.snapshot() == manifest == live.held.manifest
+    assert live.verify().agrees
 
 
 def test_a_snapshot_that_is_current_is_not_written_again(

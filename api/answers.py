@@ -18,6 +18,7 @@ from index import (
     CorpusKind,
     Entry,
     IndexState,
+    Keep,
     Plan,
     Relation,
     SimilarityOutcome,
@@ -64,6 +65,7 @@ class CorpusAnswer(Answer):
 
     name: CorpusName
     kind: CorpusKind = Field(description="known_fake or known_real.")
+    keep: Keep = Field(description="What is kept of its images: original (and thumbnail), thumbnail, or none.")
     description: str = Field(
         examples=["Known fakes of case 2026-114"], description="What the corpus keeper says of it."
     )
@@ -76,6 +78,7 @@ class CorpusAnswer(Answer):
         return cls(
             name=corpus.name,
             kind=corpus.kind,
+            keep=corpus.keep,
             description=corpus.description,
             entry_count=corpus.entries,
             created_at=corpus.created_at,
@@ -94,6 +97,7 @@ class NewCorpus(Answer):
 
     name: CorpusName
     kind: CorpusKind = Field(CorpusKind.KNOWN_FAKE, description="known_fake or known_real; it cannot be changed later.")
+    keep: Keep = Field(Keep.THUMBNAIL, description="What is kept of its images: original, thumbnail or none.")
     description: str = Field("", max_length=1000, description="Free text.")
 
 
@@ -104,10 +108,18 @@ class EntryAnswer(Answer):
     corpus: CorpusName
     kind: CorpusKind = Field(description="The corpus's: known_fake or known_real.")
     sha256: Sha256 = Field(description="Of the image's bytes, as they were ingested.")
-    format: str = Field(examples=["jpeg"], description="By content, not by name.")
-    width: int = Field(description="Pixels, after the EXIF orientation.")
-    height: int = Field(description="Pixels, after the EXIF orientation.")
-    byte_size: int = Field(description="Bytes of the original file.")
+    format: str | None = Field(
+        examples=["jpeg"], description="By content, not by name; like the sizes null where a ready embedding said none."
+    )
+    width: int | None = Field(description="Pixels, after the EXIF orientation.")
+    height: int | None = Field(description="Pixels, after the EXIF orientation.")
+    byte_size: int | None = Field(description="Bytes of the original file.")
+    pdq_hash: str | None = Field(
+        None, description="Perceptual hash (PDQ), 64 hex digits; null where the image was never seen by this release."
+    )
+    pdq_quality: int | None = Field(
+        None, description="Of the hash, 0 to 100; under 50 the picture is too flat for it to mean anything."
+    )
     generator: str | None = Field(
         description="What made it, normalised free text; null when not told.", examples=["sdxl"]
     )
@@ -117,19 +129,23 @@ class EntryAnswer(Answer):
     acquired_at: datetime | None = Field(description="When the image was acquired, UTC; null when not told.")
     provenance: dict[str, Any] = Field(description="Free JSON that came with the entry.")
     created_at: datetime = Field(description="When the entry was ingested, UTC.")
+    job_id: int | None = Field(None, description="The job that added it; null for one added on its own.")
 
     @classmethod
     def of(cls, entry: Entry) -> EntryAnswer:
         """From the row that `index` reads."""
+        hashed = entry.image.perceptual_hash
         return cls(
             id=entry.id,
             corpus=entry.corpus,
             kind=entry.kind,
             sha256=entry.sha256,
-            format=entry.format,
-            width=entry.width,
-            height=entry.height,
-            byte_size=entry.byte_size,
+            format=entry.image.format,
+            width=entry.image.width,
+            height=entry.image.height,
+            byte_size=entry.image.byte_size,
+            pdq_hash=hashed.bits.hex() if hashed else None,
+            pdq_quality=hashed.quality if hashed else None,
             generator=entry.generator,
             label=entry.label,
             licence=entry.licence,
@@ -137,6 +153,7 @@ class EntryAnswer(Answer):
             acquired_at=entry.acquired_at,
             provenance=dict(entry.provenance),
             created_at=entry.created_at,
+            job_id=entry.job_id,
         )
 
 
@@ -165,6 +182,8 @@ class ProbeAnswer(Answer):
     width: int | None = Field(None, description="Pixels, after the EXIF orientation.")
     height: int | None = Field(None, description="Pixels, after the EXIF orientation.")
     byte_size: int | None = Field(None, description="Bytes of the file; null without image bytes.")
+    pdq_hash: str | None = Field(None, description="Perceptual hash (PDQ), 64 hex digits; null where there is none.")
+    pdq_quality: int | None = Field(None, description="Of the hash, 0 to 100; under 50 it is not compared.")
     embedding: Literal["computed", "stored", "sent"] = Field(
         description="computed: now; stored: these very bytes were ingested before; sent: by the client."
     )
@@ -190,7 +209,16 @@ class NeighbourAnswer(Answer):
         ge=-1, le=1, description="From the stored float32 vectors; up is nearer.", examples=[0.973]
     )
     relation: Relation | None = Field(
-        description="identical: the same sha256; similar, unrelated: from or under the threshold; null without one."
+        description="identical: the same sha256; near_duplicate: the same picture by perceptual hash (at most 31 of "
+        "256 bits differ); similar, unrelated: from or under the threshold; null without one."
+    )
+    hamming_distance: int | None = Field(
+        None, ge=0, le=256, description="Bits of the perceptual hashes that differ; null where they were not compared."
+    )
+    perceptual_hash: Literal["compared", "low_quality", "missing"] = Field(
+        "missing",
+        description="low_quality: a picture is too flat for its hash to mean anything: no match, and no mismatch; "
+        "missing: the probe or the entry has none.",
     )
     entry: EntryAnswer = Field(description="The reference image.")
 
@@ -333,6 +361,8 @@ class LookupRequest(LookupQuery):
     embedding_space: Sha256 | None = Field(None, description="Required with `embedding`; see GET /v1/models.")
     logit: float | None = Field(None, description="The classifier's logit for the sent embedding.", allow_inf_nan=False)
     sha256: Sha256 | None = Field(None, description="Of the probe's bytes. Alone, it names an image that was ingested.")
+    pdq_hash: Sha256 | None = Field(None, description="Perceptual hash (PDQ) of the probe, 64 hex digits.")
+    pdq_quality: int | None = Field(None, ge=0, le=100, description="Of `pdq_hash`, which counts only with it.")
 
 
 class ModelAnswer(Answer):
@@ -354,6 +384,26 @@ class ModelAnswer(Answer):
     parameter_count: int | None = Field(None, description="Of the active model.")
     device: str | None = Field(None, description="Where the active model runs.")
     precision: str | None = Field(None, description="Of the active model's forward; embeddings are float32 always.")
+
+
+class ActivatedModel(Answer):
+    """The model that lookups and ingests use from now on, where nobody names one."""
+
+    model: str = Field(description="As it was named.")
+    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
+    entries: int = Field(ge=0, description="Live entries of all corpora.")
+    embedded: int = Field(ge=0, description="Those of them that this model's lookups find.")
+
+
+class ExportAnswer(Answer):
+    """A corpus that was written to a file."""
+
+    corpus: CorpusName
+    file: str = Field(description="Where it is.")
+    entries: int = Field(ge=0, description="Rows in it: live entries that are in the embedding space.")
+    byte_size: int = Field(ge=0, description="Of the file.")
+    embedding_space: Sha256 = Field(description="Of its vectors; only this space takes them back.")
+    generation: int = Field(ge=0, description="The state of the corpora that it holds.")
 
 
 class ModelsAnswer(Answer):
@@ -424,21 +474,18 @@ class FailedItem(Answer):
     detail: str = Field(description="For a person.")
 
 
-class IngestAnswer(Answer):
-    """What became of every item: found == added + linked + embedded + skipped + failed."""
+class DryRunAnswer(Answer):
+    """What an ingest would come to: found == new + linked + skipped + failed."""
 
     corpus: CorpusName
-    kind: CorpusKind
-    found: int
-    added: int
-    linked: int = Field(description="Images known from another corpus or an earlier time, not embedded again.")
-    embedded: int = Field(description="Already in this corpus, and now embedded in the active model's space too.")
-    skipped: int = Field(description="Already in this corpus and embedded.")
-    failed: int
-    failures: list[FailedItem]
-    generation: int
-    seconds: float
-    images_per_second: float
+    found: int = Field(ge=0, description="Items that the sources hold.")
+    new: int = Field(ge=0, description="Items that would be embedded and added.")
+    linked: int = Field(ge=0, description="Images known from another corpus, which would not be embedded again.")
+    skipped: int = Field(ge=0, description="Items that the corpus has, or that came earlier in the same sources.")
+    failed: int = Field(ge=0, description="Items that cannot be taken.")
+    duplicates: int = Field(ge=0, description="Of the skipped: their bytes came earlier in the same sources.")
+    near_duplicates: int = Field(ge=0, description="Of the new: their picture came earlier, by perceptual hash.")
+    failures: list[FailedItem] = Field(description="Each item that failed, in the order of the sources.")
 
 
 class FindingAnswer(Answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,16 +10,20 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from api.batcher import Admission
 from api.guards import BodyLimit, CrossSiteGuard, SafeHeaders
+from api.jobs.background import BackgroundWorker
 from api.lineup import Lineup
 from api.problems import answer_with_problems
-from api.routes import corpora, lookups, page, service
+from api.routes import corpora, ingests, lookups, page, service
 from api.settings import Settings
 
 FORM_OVERHEAD_BYTES = 2**20  # what a multipart body may hold beside its image: other fields, boundaries
+
+INGESTS = re.compile(r"/v1/corpora/[^/]+/ingests")
 
 DESCRIPTION = """
 Is this image similar to known fakes, and what does the forensic classifier say of it? Two separate answers, never one
@@ -36,7 +41,12 @@ def create_app(settings: Settings) -> FastAPI:
         with Lineup.opened(settings, migrate=True, background=True) as lineup:
             app.state.lineup = lineup
             app.state.admission = Admission(settings.queue_size)
-            yield
+            worker = BackgroundWorker(lineup) if settings.server_works else None
+            try:
+                yield
+            finally:
+                if worker is not None:
+                    await run_in_threadpool(worker.close)
 
     app = FastAPI(
         title="Lineup",
@@ -46,13 +56,17 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's documentation pages load their scripts from another host; /openapi.json has it all
         redoc_url=None,
     )
-    for router in (lookups.router, corpora.router, service.router):
+    for router in (lookups.router, corpora.router, ingests.router, service.router):
         app.include_router(router, prefix="/v1")
     app.include_router(service.health)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     answer_with_problems(app)
-    app.add_middleware(BodyLimit, max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES)
+    app.add_middleware(
+        BodyLimit,
+        max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
+        larger={INGESTS: settings.max_upload_bytes + FORM_OVERHEAD_BYTES},
+    )
     app.add_middleware(CrossSiteGuard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*settings.allowed_hosts, settings.host])
     app.add_middleware(SafeHeaders)

@@ -14,12 +14,15 @@ from api.answers import (
     NewCorpus,
 )
 from api.errors import InvalidRequest
+from api.lineup import BlobStores
 from api.paging import cursor_of, key_of
 from api.settings import Settings
 from embedder import MODELS, Embedder, ListedModel, list_models
 from index import (
     BlobStore,
     Database,
+    Keep,
+    UnknownBlob,
     corpus_sha256s,
     create_corpus,
     get_corpus,
@@ -28,14 +31,15 @@ from index import (
     list_entries,
     remove_corpus,
     remove_entry,
-    sha256s_without_entries,
+    set_keep,
+    sha256s_not_kept,
 )
 
 
 def add_corpus(database: Database, new: NewCorpus) -> CorpusAnswer:
     """Create a corpus. Raises `index.CorpusExists`."""
     with database.write() as connection:
-        return CorpusAnswer.of(create_corpus(connection, new.name, new.kind, new.description))
+        return CorpusAnswer.of(create_corpus(connection, new.name, new.kind, new.description, new.keep))
 
 
 def corpora_page(database: Database, cursor: str | None, limit: int) -> CorpusPage:
@@ -58,12 +62,12 @@ def one_corpus(database: Database, name: str) -> CorpusAnswer:
         return CorpusAnswer.of(get_corpus(connection, name))
 
 
-def drop_corpus(database: Database, thumbnails: BlobStore, name: str) -> int:
+def drop_corpus(database: Database, stores: BlobStores, name: str) -> int:
     """Remove a corpus with all its entries; how many there were. Raises `index.UnknownCorpus`."""
     with database.write() as connection:
         held = corpus_sha256s(connection, name)
         count = remove_corpus(connection, name)
-    _forget(database, thumbnails, held)
+    _forget(database, stores, held)
     return count
 
 
@@ -84,20 +88,40 @@ def one_entry(database: Database, entry_id: int) -> EntryAnswer:
         return EntryAnswer.of(get_entry(connection, entry_id))
 
 
-def drop_entry(database: Database, thumbnails: BlobStore, entry_id: int) -> EntryAnswer:
+def drop_entry(database: Database, stores: BlobStores, entry_id: int) -> EntryAnswer:
     """Remove one entry; it is gone from every answer when this returns. Raises `index.UnknownEntry`."""
     with database.write() as connection:
         entry = EntryAnswer.of(remove_entry(connection, entry_id))
-    _forget(database, thumbnails, [entry.sha256])
+    _forget(database, stores, [entry.sha256])
     return entry
 
 
-def _forget(database: Database, thumbnails: BlobStore, shas: Sequence[str]) -> None:
-    """Remove thumbnails that no live entry needs; after the commit, so that a crash leaves one too many."""
+def change_keep(database: Database, stores: BlobStores, name: str, keep: Keep) -> CorpusAnswer:
+    """Change what a corpus keeps of its images; what nobody keeps any more is removed. Raises `index.UnknownCorpus`."""
+    with database.write() as connection:
+        corpus = CorpusAnswer.of(set_keep(connection, name, keep))
     with database.read() as connection:
-        unneeded = sha256s_without_entries(connection, shas)
-    for sha256 in unneeded:
-        thumbnails.remove(sha256)
+        held = corpus_sha256s(connection, name)
+    _forget(database, stores, held)
+    return corpus
+
+
+def thumbnail_of(database: Database, thumbnails: BlobStore, entry_id: int) -> bytes:
+    """Raises `index.UnknownEntry`; `index.UnknownBlob`, also where the entry's own corpus keeps none."""
+    with database.read() as connection:
+        entry = get_entry(connection, entry_id)
+    if not entry.keep.thumbnails:
+        raise UnknownBlob(entry.sha256)
+    return thumbnails.get(entry.sha256)
+
+
+def _forget(database: Database, stores: BlobStores, shas: Sequence[str]) -> None:
+    """Remove blobs that no live entry needs; after the commit, so that a crash leaves one too many."""
+    for blobs, keeps in stores:
+        with database.read() as connection:
+            unneeded = sha256s_not_kept(connection, shas, keeps)
+        for sha256 in unneeded:
+            blobs.remove(sha256)
 
 
 def models(settings: Settings, active: Embedder | None) -> ModelsAnswer:

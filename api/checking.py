@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.answers import FindingAnswer, FsckAnswer
-from api.lineup import opened_database, thumbnails_of
+from api.lineup import opened_database, originals_of, thumbnails_of
 from api.settings import Settings
 from index import fsck
 
@@ -11,7 +11,9 @@ from index import fsck
 def check(settings: Settings, *, repair: bool) -> FsckAnswer:
     """Check everything that the settings name; needs no model. Raises `index.DatabaseError`."""
     with opened_database(settings) as database:
-        report = fsck(database, None, settings.index_dir, thumbnails_of(settings), repair=repair)
+        report = fsck(
+            database, None, settings.index_dir, thumbnails_of(settings), originals_of(settings), repair=repair
+        )
     findings = [
         FindingAnswer(kind=found.kind, item=found.item, message=found.message, repaired=found.repaired)
         for found in report.findings

@@ -14,14 +14,14 @@ from pathlib import Path
 from PIL import Image
 
 from api.answers import DemoAnswer, DemoRow, LookupQuery
-from api.files import walk
-from api.ingest import ingest
+from api.ingest.request import IngestRequest
+from api.jobs.running import start_ingest, work_on
 from api.lineup import Lineup
 from api.lookup import look_up_image
 from api.settings import Settings
 from embedder.photographs import Photograph, bundled_photographs
 from embedder.resynthesis import DECODERS, Resynthesiser
-from index import CorpusKind, Provenance
+from index import CorpusKind, JobCounts
 
 PROBE_PHOTOGRAPHS = frozenset({"chelsea", "china"})
 TILE_PIXELS = 192  # a little over the 160 that the built-in model sees
@@ -51,13 +51,12 @@ def run_demo(settings: Settings, directory: Path, say: Say) -> DemoAnswer:
     probes = make_images(images)
     own = settings.model_copy(update={"data_dir": directory / "data", "database_url": None})
     with Lineup.opened(own, migrate=True) as lineup:
-        ingests = [
-            ingest(lineup, walk(images / FAKES / generator), FAKES, CorpusKind.KNOWN_FAKE, _told(generator))
-            for generator in DECODERS
-        ]
-        ingests.append(ingest(lineup, walk(images / REALS), REALS, CorpusKind.KNOWN_REAL, _told(None)))
-        for answer in ingests:
-            say(f"  {answer.corpus}: {answer.found} found, {answer.added} added, {answer.skipped} already there")
+        for corpus, kind, pattern in (
+            (FAKES, CorpusKind.KNOWN_FAKE, "{generator}/*"),
+            (REALS, CorpusKind.KNOWN_REAL, None),
+        ):
+            counts = _ingested(lineup, images / corpus, kind, pattern)
+            say(f"  {corpus}: {counts.found} found, {counts.added} added, {counts.skipped} already there")
         rows = [_row(lineup, probe) for probe in probes]
     return DemoAnswer(data_dir=str(own.data_dir), rows=rows)
 
@@ -95,7 +94,7 @@ def _write_probes(directory: Path) -> Iterator[Probe]:
         photograph = held_out[number % len(held_out)]
         fake = _middle(Resynthesiser.load(generator)(photograph.image))
         yield _probe(folder / f"{photograph.name}-{generator}.png", generator, _png(fake))
-    known = next(walk(directory / FAKES / DECODERS[0])).path
+    known = min((directory / FAKES / DECODERS[0]).iterdir())
     yield _probe(folder / "known-copy.png", "known fake", known.read_bytes())
     with Image.open(known) as image:
         yield _probe(folder / f"known-jpeg{JPEG_QUALITY}.jpg", "known fake", _jpeg(image))
@@ -107,10 +106,16 @@ def _row(lineup: Lineup, probe: Probe) -> DemoRow:
     return DemoRow(probe=probe.name, truth=probe.truth, lookup=answer)
 
 
-def _told(generator: str | None) -> Provenance:
-    return Provenance(
-        generator=generator, source="photographs of scikit-image and scikit-learn", licence="see their wheels"
+def _ingested(lineup: Lineup, folder: Path, kind: CorpusKind, pattern: str | None) -> JobCounts:
+    request = IngestRequest(
+        sources=[str(folder.absolute())],
+        corpus=folder.name,
+        kind=kind,
+        pattern=pattern,
+        origin="photographs of scikit-image and scikit-learn",
+        licence="see their wheels",
     )
+    return work_on(lineup, start_ingest(lineup, request)).counts
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -6,6 +6,10 @@ ServiceError
 ├── InvalidRequest      the request does not fit its schema
 ├── UnsupportedBody     a media type that the route does not take
 ├── CrossSiteRequest    a browser sent it from another site's page
+├── SourceNotAllowed    an ingest over HTTP that would read outside of LINEUP_INGEST_ROOTS
+├── SpaceIncomplete     a model would become active by which entries are not embedded
+├── FileThere           a file of this name is there already
+├── ExportUnwritable    an export cannot be written: no space, no permission
 ├── UnsafeListen        asked to listen beyond loopback without authentication
 └── MissingExtra        an optional part is not installed
 """
@@ -13,6 +17,7 @@ ServiceError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 class ServiceError(Exception):
@@ -53,6 +58,44 @@ class UnsupportedBody(ServiceError):
 
 class CrossSiteRequest(ServiceError):
     """A change asked for by a page of another site; a browser would send it with the reader's network position."""
+
+
+class SourceNotAllowed(ServiceError):
+    """Whoever can ask this server for an ingest may not read any file of its machine by that."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(f"{location} is in none of the folders that LINEUP_INGEST_ROOTS names")
+        self.location = location
+
+
+class SpaceIncomplete(ServiceError):
+    """Entries without an embedding of the active model are found by no lookup."""
+
+    def __init__(self, model: str, missing: int, entries: int) -> None:
+        super().__init__(
+            f"{missing:,} of {entries:,} entries have no embedding by {model}, and no lookup would find them: run "
+            f"`lineup reembed --model {model}` first, or say --incomplete"
+        )
+        self.model = model
+        self.missing = missing
+        self.entries = entries
+
+
+class FileThere(ServiceError):
+    """A file that would be replaced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} exists already; --force replaces it")
+        self.path = path
+
+
+class ExportUnwritable(ServiceError):
+    """The target of an export cannot be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"no export can be written to {path}: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 class UnsafeListen(ServiceError):

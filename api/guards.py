@@ -5,6 +5,9 @@ Pure ASGI, so that a body is counted while it streams in and never held whole to
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,24 +22,30 @@ CONTENT_SECURITY_POLICY = (
 
 
 class BodyLimit:
-    """Refuses a body over `max_body_bytes`: by its announced length at once, else when the bytes have come."""
+    """Refuses a body over `max_body_bytes`: by its announced length at once, else when the bytes have come.
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    `larger` has limits of their own for requests whose path fits a pattern.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, larger: Mapping[re.Pattern[str], int]) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limits = (limit for pattern, limit in self._larger.items() if pattern.fullmatch(scope["path"]))
+        limit = next(limits, self._max_body_bytes)
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_body_bytes:
-            await problem_response(BodyTooLarge(self._max_body_bytes))(scope, receive, send)
+        if announced.isdecimal() and int(announced) > limit:
+            await problem_response(BodyTooLarge(limit))(scope, receive, send)
             return
-        await self._bounded(scope, receive, send)
+        await self._bounded(limit, scope, receive, send)
 
-    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _bounded(self, limit: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Once too much has come, the application sees its client gone and its answer is replaced by ours."""
         seen = 0
 
@@ -44,19 +53,19 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            return {"type": "http.disconnect"} if seen > self._max_body_bytes else message
+            return {"type": "http.disconnect"} if seen > limit else message
 
         async def unless_over(message: Message) -> None:
-            if seen <= self._max_body_bytes:
+            if seen <= limit:
                 await send(message)
 
         try:
             await self._app(scope, counted, unless_over)
         except Exception:
-            if seen <= self._max_body_bytes:
+            if seen <= limit:
                 raise
-        if seen > self._max_body_bytes:
-            await problem_response(BodyTooLarge(self._max_body_bytes))(scope, receive, send)
+        if seen > limit:
+            await problem_response(BodyTooLarge(limit))(scope, receive, send)
 
 
 class CrossSiteGuard:

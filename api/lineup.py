@@ -1,6 +1,7 @@
 """`Lineup`: the opened product. The embedder, the truth, its index and the thumbnails, put together from the settings.
 
-Both skins (HTTP and terminal) open one and hand it to the same functions: `api.lookup.look_up`, `api.ingest.ingest`.
+Both skins (HTTP and terminal) open one and hand it to the same functions: `api.lookup.look_up_image`,
+`api.jobs.running.work_on`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,20 @@ from contextlib import contextmanager
 from api.batcher import Batcher
 from api.settings import Settings
 from embedder import Embedder, ImageLimits, ModelInfo
-from index import BlobStore, ClassifierPolicy, Database, DatabaseUnavailable, IndexConfig, LiveIndex, Space, Threshold
+from index import (
+    ORIGINAL_SUFFIX,
+    BlobStore,
+    ClassifierPolicy,
+    Database,
+    DatabaseUnavailable,
+    IndexConfig,
+    Keep,
+    LiveIndex,
+    SchemaOutdated,
+    Space,
+    Threshold,
+    find_active_model,
+)
 
 
 def space_of(info: ModelInfo) -> Space:
@@ -52,9 +66,48 @@ def load_embedder(settings: Settings) -> Embedder:
     )
 
 
+def with_active_model(settings: Settings, database: Database) -> tuple[Settings, Space | None]:
+    """The settings with the model that is active in the database, and the space that it must make.
+
+    A model that the operator names wins, and may make any space.
+    """
+    if "model" in settings.model_fields_set:
+        return settings, None
+    with database.read() as conn:
+        active = find_active_model(conn)
+    if active is None:
+        return settings, None
+    return settings.model_copy(update={"model": active.model}), active.space
+
+
+def settings_in_force(settings: Settings) -> Settings:
+    """The settings with the active model, also where there is no database yet."""
+    try:
+        with opened_database(settings) as database:
+            return with_active_model(settings, database)[0]
+    except SchemaOutdated:
+        return settings
+
+
 def thumbnails_of(settings: Settings) -> BlobStore:
     """The thumbnails beside the database."""
     return BlobStore(settings.thumbnail_dir)
+
+
+def originals_of(settings: Settings) -> BlobStore:
+    """The originals beside the database, of corpora that keep them."""
+    return BlobStore(settings.original_dir, ORIGINAL_SUFFIX)
+
+
+BlobStores = tuple[tuple[BlobStore, tuple[Keep, ...]], ...]
+
+
+def blob_stores(settings: Settings) -> BlobStores:
+    """Each store, with the kinds of corpora that put something there."""
+    return (
+        (thumbnails_of(settings), tuple(keep for keep in Keep if keep.thumbnails)),
+        (originals_of(settings), tuple(keep for keep in Keep if keep.originals)),
+    )
 
 
 @contextmanager
@@ -81,6 +134,7 @@ class Lineup:
         self.embedder = embedder
         self.space = space_of(embedder.info)
         self.thumbnails = thumbnails_of(settings)
+        self.originals = originals_of(settings)
         self.index = LiveIndex.open(
             database, self.space, settings.index_dir, config=index_config(settings), background=background
         )
@@ -94,7 +148,11 @@ class Lineup:
         `background` is for a server: its index follows the change log and trains codes beside the lookups.
         """
         with opened_database(settings, migrate=migrate) as database:
-            lineup = cls(settings, database, load_embedder(settings), background=background)
+            chosen, expected = with_active_model(settings, database)
+            embedder = load_embedder(chosen)
+            if expected is not None:
+                expected.require(space_of(embedder.info).fingerprint)
+            lineup = cls(chosen, database, embedder, background=background)
             try:
                 yield lineup
             finally:
@@ -104,6 +162,11 @@ class Lineup:
         """Stop the batcher and release the index; the database is closed by whoever opened it."""
         self.batcher.close()
         self.index.close()
+
+    @property
+    def blob_stores(self) -> BlobStores:
+        """Each store, with the kinds of corpora that put something there."""
+        return blob_stores(self.settings)
 
     @property
     def classifier_policy(self) -> ClassifierPolicy | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,10 @@ from api.answers import (
     Timings,
 )
 from api.errors import InvalidRequest
-from api.files import Item, UnreadableItem, printable
+from api.ingest.single import hash_of
 from api.lineup import Lineup
+from api.sources.item import UnreadableItem, printable
+from api.sources.locations import read_bytes
 from api.words import explain_classifier, explain_similarity
 from embedder import ImageError, decode
 from index import (
@@ -41,14 +44,17 @@ from index import (
     Filter,
     Neighbour,
     NeighbourEvidence,
+    PerceptualHash,
     ProvenanceIs,
     SearchResult,
     StoredEmbedding,
     Threshold,
     UnknownImage,
     get_lookup,
+    hamming_distance,
     judge_classifier,
     judge_similarity,
+    near_duplicate,
     new_lookup_id,
     relation_of,
     save_lookup,
@@ -63,6 +69,7 @@ class Questioned:
     probe: ProbeAnswer
     vector: NDArray[np.float32]  # (d,)
     logit: float | None
+    perceptual_hash: PerceptualHash | None = None
     decode_ms: float = 0.0
     embed_ms: float = 0.0
 
@@ -95,7 +102,7 @@ def look_up_files(lineup: Lineup, paths: Iterable[Path], query: LookupQuery) -> 
     for path in paths:
         name = printable(str(path))
         try:
-            data = Item(name, path).read(lineup.embedder.limits.max_image_bytes)
+            data = read_bytes(str(path), lineup.embedder.limits.max_image_bytes)
             yield ProbeLookup(name=name, lookup=look_up_image(lineup, data, query))
         except (ImageError, UnreadableItem) as err:
             yield FailedItem(name=name, reason=err.reason, detail=str(err))
@@ -111,6 +118,7 @@ def _from_pixels(lineup: Lineup, data: bytes, sha256: str) -> Questioned:
     started = perf_counter()
     decoded = decode(data, lineup.embedder.limits)
     pixels = lineup.embedder.preprocess(decoded)
+    hashed = hash_of(decoded)
     decoded_at = perf_counter()
     vector, logit = lineup.batcher.embed(pixels)
     probe = ProbeAnswer(
@@ -120,8 +128,9 @@ def _from_pixels(lineup: Lineup, data: bytes, sha256: str) -> Questioned:
         height=decoded.height,
         byte_size=len(data),
         embedding="computed",
+        **_hash_fields(hashed),
     )
-    return Questioned(probe, vector, logit, _ms(started, decoded_at), _ms(decoded_at, perf_counter()))
+    return Questioned(probe, vector, logit, hashed, _ms(started, decoded_at), _ms(decoded_at, perf_counter()))
 
 
 def _from_stored(stored: StoredEmbedding, sha256: str) -> Questioned:
@@ -133,8 +142,9 @@ def _from_stored(stored: StoredEmbedding, sha256: str) -> Questioned:
         height=image.height,
         byte_size=image.byte_size,
         embedding="stored",
+        **_hash_fields(image.perceptual_hash),
     )
-    return Questioned(probe, stored.vector, stored.logit)
+    return Questioned(probe, stored.vector, stored.logit, image.perceptual_hash)
 
 
 def _from_request(lineup: Lineup, request: LookupRequest) -> Questioned:
@@ -143,9 +153,20 @@ def _from_request(lineup: Lineup, request: LookupRequest) -> Questioned:
     if request.embedding_space is None:
         raise InvalidRequest("an embedding needs its embedding_space (see GET /v1/models)")
     lineup.space.require(request.embedding_space)
-    probe = ProbeAnswer(sha256=request.sha256, embedding="sent")
+    hashed = _sent_hash(request)
+    probe = ProbeAnswer(sha256=request.sha256, embedding="sent", **_hash_fields(hashed))
     with np.errstate(over="ignore"):  # infinity is refused as no embedding
-        return Questioned(probe, np.asarray(request.embedding, dtype=np.float32), request.logit)
+        return Questioned(probe, np.asarray(request.embedding, dtype=np.float32), request.logit, hashed)
+
+
+def _sent_hash(request: LookupRequest) -> PerceptualHash | None:
+    if request.pdq_hash is None or request.pdq_quality is None:
+        return None
+    return PerceptualHash(bytes.fromhex(request.pdq_hash), request.pdq_quality)
+
+
+def _hash_fields(hashed: PerceptualHash | None) -> dict[str, Any]:
+    return {} if hashed is None else {"pdq_hash": hashed.bits.hex(), "pdq_quality": hashed.quality}
 
 
 def _from_sha256(lineup: Lineup, sha256: str | None) -> Questioned:
@@ -171,7 +192,7 @@ def _answer(lineup: Lineup, questioned: Questioned, query: LookupQuery, started:
         created_at=datetime.now(UTC),
         probe=questioned.probe,
         classifier=None if questioned.logit is None else _classifier(lineup, questioned.logit),
-        similarity=_similarity(found, query.filter, lineup.threshold),
+        similarity=_similarity(found, questioned.perceptual_hash, query.filter, lineup.threshold),
         method=_method(lineup, found, query.k),
         timings=Timings(
             decode_ms=questioned.decode_ms,
@@ -223,17 +244,27 @@ def _classifier(lineup: Lineup, logit: float) -> ClassifierAnswer:
     )
 
 
-def _similarity(found: SearchResult, asked: SearchFilter, threshold: Threshold | None) -> SimilarityAnswer:
+def _similarity(
+    found: SearchResult, hashed: PerceptualHash | None, asked: SearchFilter, threshold: Threshold | None
+) -> SimilarityAnswer:
     """Only known fakes speak for similarity; a search among known reals compares with none."""
     compared = () if asked.kind is CorpusKind.KNOWN_REAL else found.neighbours
-    evidence = [NeighbourEvidence(each.entry.kind, each.cosine_similarity, each.identical) for each in compared]
+    evidence = [
+        NeighbourEvidence(
+            each.entry.kind,
+            each.cosine_similarity,
+            each.identical,
+            near_duplicate(hashed, each.entry.image.perceptual_hash) is True,
+        )
+        for each in compared
+    ]
     judged = judge_similarity(evidence, threshold)
     return SimilarityAnswer(
         verdict=judged.verdict,
         reason=judged.reason,
         explanation=explain_similarity(judged),
         threshold=_threshold(threshold),
-        neighbours=[_neighbour(rank, each, threshold) for rank, each in enumerate(found.neighbours, start=1)],
+        neighbours=[_neighbour(rank, each, hashed, threshold) for rank, each in enumerate(found.neighbours, start=1)],
         searched=found.searched,
         filter=asked,
     )
@@ -245,14 +276,27 @@ def _threshold(threshold: Threshold | None) -> ThresholdAnswer | None:
     return ThresholdAnswer(cosine_similarity=threshold.value, source=threshold.source)
 
 
-def _neighbour(rank: int, neighbour: Neighbour, threshold: Threshold | None) -> NeighbourAnswer:
-    similarity = neighbour.cosine_similarity
+def _neighbour(
+    rank: int, neighbour: Neighbour, hashed: PerceptualHash | None, threshold: Threshold | None
+) -> NeighbourAnswer:
+    similarity, own = neighbour.cosine_similarity, neighbour.entry.image.perceptual_hash
+    same = near_duplicate(hashed, own)
     return NeighbourAnswer(
         rank=rank,
         cosine_similarity=similarity,
-        relation=relation_of(similarity, threshold, identical=neighbour.identical),
+        relation=relation_of(similarity, threshold, identical=neighbour.identical, near_duplicate=same is True),
+        hamming_distance=None if hashed is None or own is None or same is None else hamming_distance(hashed, own),
+        perceptual_hash=_compared(hashed, own),
         entry=EntryAnswer.of(neighbour.entry),
     )
+
+
+def _compared(
+    one: PerceptualHash | None, other: PerceptualHash | None
+) -> Literal["compared", "low_quality", "missing"]:
+    if one is None or other is None:
+        return "missing"
+    return "compared" if one.reliable and other.reliable else "low_quality"
 
 
 def _method(lineup: Lineup, found: SearchResult, k: int) -> MethodAnswer:

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 import embedder
 import index
 from api import errors
-from api.files import UnreadableItem
+from api.sources.item import UnreadableItem, UnusableSource
 
 EXIT_PARTIAL = 3  # some items failed, or findings stay open
 EXIT_REFUSED = 4
@@ -68,8 +68,12 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     index.UnknownImage: Problem(404, "unknown-image", "Unknown image", EXIT_NOT_FOUND),
     index.UnknownLookup: Problem(404, "unknown-lookup", "Unknown lookup", EXIT_NOT_FOUND),
     index.UnknownBlob: Problem(404, "unknown-thumbnail", "No thumbnail", EXIT_NOT_FOUND),
+    index.UnknownJob: Problem(404, "unknown-job", "Unknown job", EXIT_NOT_FOUND),
     index.CorpusExists: Problem(409, "corpus-exists", "Corpus exists", EXIT_NOT_FOUND),
     index.CorpusKindConflict: Problem(409, "corpus-kind-conflict", "Corpus is of the other kind", EXIT_NOT_FOUND),
+    index.CorpusKeepConflict: Problem(409, "corpus-keep-conflict", "Corpus keeps something else", EXIT_NOT_FOUND),
+    index.JobStateConflict: Problem(409, "job-state-conflict", "Job is in another state", EXIT_NOT_FOUND),
+    index.LeaseLost: Problem(409, "lease-lost", "Another worker has taken it over", EXIT_LATER),
     index.InvalidFilter: Problem(422, "invalid-filter", "Filter that means nothing", EXIT_REFUSED),
     index.InvalidVector: Problem(422, "invalid-embedding", "Not an embedding", EXIT_REFUSED),
     index.InvalidInput: Problem(422, "invalid-value", "Value that cannot be accepted", EXIT_REFUSED),
@@ -92,14 +96,19 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.InvalidRequest: Problem(422, "invalid-request", "Request does not fit its schema", EXIT_REFUSED),
     errors.UnsupportedBody: Problem(415, "unsupported-body", "Media type not taken here", EXIT_REFUSED),
     errors.CrossSiteRequest: Problem(403, "cross-site-request", "Request from another site's page", EXIT_REFUSED),
+    errors.SpaceIncomplete: Problem(409, "space-incomplete", "Entries lack this model's embeddings", EXIT_NOT_FOUND),
+    errors.FileThere: Problem(409, "file-exists", "File exists", EXIT_NOT_FOUND),
+    errors.ExportUnwritable: Problem(503, "export-unwritable", "Export cannot be written", EXIT_STORAGE),
+    errors.SourceNotAllowed: Problem(403, "source-not-allowed", "Source outside of what may be read", EXIT_REFUSED),
     errors.UnsafeListen: Problem(
         500, "unsafe-listen", "Listening beyond loopback without authentication", EXIT_REFUSED
     ),
     errors.MissingExtra: Problem(501, "missing-extra", "Optional part not installed", EXIT_MODEL),
     UnreadableItem: Problem(422, "unreadable-item", "File cannot be read", EXIT_REFUSED),
+    UnusableSource: Problem(422, "unusable-source", "Source cannot be ingested", EXIT_REFUSED),
 }
 
-ROOTS = (embedder.EmbedderError, index.CorpusError, errors.ServiceError, UnreadableItem)
+ROOTS = (embedder.EmbedderError, index.CorpusError, errors.ServiceError, UnreadableItem, UnusableSource)
 
 
 def problem_of(err: BaseException) -> Problem:

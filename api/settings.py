@@ -66,6 +66,14 @@ class Settings(BaseSettings):
         64, ge=1, description="Requests with an image in work or waiting; one more is answered 503."
     )
 
+    ingest_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = Field(
+        (), description="Folders and URL prefixes that ingests asked for over HTTP may read; none: only uploads."
+    )
+    max_upload_bytes: int = Field(
+        4 * 2**30, ge=1024, description="Largest archive or table that is taken as an upload, in bytes."
+    )
+    server_works: bool = Field(True, description="The server works on jobs that nobody is at.")
+
     @property
     def url(self) -> str:
         """The database's SQLAlchemy URL."""
@@ -80,3 +88,13 @@ class Settings(BaseSettings):
     def thumbnail_dir(self) -> Path:
         """Folder of the thumbnails, content-addressed by the image's sha256."""
         return self.data_dir / "thumbnails"
+
+    @property
+    def original_dir(self) -> Path:
+        """Folder of the originals of corpora that keep them, content-addressed by sha256."""
+        return self.data_dir / "originals"
+
+    @property
+    def upload_dir(self) -> Path:
+        """Folder of sources that came by upload or from standard input, until their job has ended."""
+        return self.data_dir / "uploads"

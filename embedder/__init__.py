@@ -1,6 +1,7 @@
 """Bytes -> pixels -> embedding and logit. Knows torch and Pillow; no SQL, no FAISS, no HTTP, no environment."""
 
 from embedder.decode import DecodedImage, ImageLimits, decode, thumbnail
+from embedder.device import use_threads
 from embedder.download import list_models
 from embedder.embed import Embedder
 from embedder.errors import (
@@ -22,6 +23,8 @@ from embedder.errors import (
     UnsafeWeights,
     UnsupportedFormat,
 )
+from embedder.file_metadata import Stated, Statement, stated, stated_generator
+from embedder.perceptual import PerceptualHash, perceptual_hash
 from embedder.preprocess import Preprocessing, Resample, preprocess, read_preprocessing
 from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource
 from embedder.results import Embedded, Embeddings, Failed
@@ -48,9 +51,12 @@ __all__ = [
     "ModelSource",
     "ModelUnavailable",
     "NotAnImage",
+    "PerceptualHash",
     "PrecisionRefused",
     "Preprocessing",
     "Resample",
+    "Stated",
+    "Statement",
     "TensorMismatch",
     "TruncatedImage",
     "UnknownModel",
@@ -58,7 +64,11 @@ __all__ = [
     "UnsupportedFormat",
     "decode",
     "list_models",
+    "perceptual_hash",
     "preprocess",
     "read_preprocessing",
+    "stated",
+    "stated_generator",
     "thumbnail",
+    "use_threads",
 ]

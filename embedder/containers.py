@@ -7,6 +7,7 @@ decoder would have been content: there is one rule for every format.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from embedder.errors import CorruptImage, TruncatedImage
 
@@ -49,16 +50,8 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
     Raises TruncatedImage when the file is shorter than it says. Pillow allocates the canvas when it opens the file, so
     the size must be known before that (RFC 9649).
     """
-    at, end = 12, 8 + int.from_bytes(data[4:8], "little")
-    if end > len(data):
-        raise TruncatedImage("webp", f"{len(data):,} of {end:,} bytes are there")
-    for _ in range(MAX_BLOCKS):
-        if at + 8 > end:
-            break
-        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
-        if at > end:
-            raise TruncatedImage("webp", "the file ends within a chunk")
-        at += at & 1
+    for _ in webp_chunks(data):
+        pass
     body = data[20:34]
     match data[12:16]:
         case b"VP8X":
@@ -70,6 +63,21 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
             return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
         case _:
             return None
+
+
+def webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """`(kind, start, end)` of the body of each chunk. Raises TruncatedImage when the file is shorter than it says."""
+    at, file_end = 12, 8 + int.from_bytes(data[4:8], "little")
+    if file_end > len(data):
+        raise TruncatedImage("webp", f"{len(data):,} of {file_end:,} bytes are there")
+    for _ in range(MAX_BLOCKS):
+        if at + 8 > file_end:
+            break
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        if end > file_end:
+            raise TruncatedImage("webp", "the file ends within a chunk")
+        yield data[at : at + 4], at + 8, end
+        at = end + (end & 1)
 
 
 def check_boxes(data: bytes, image_format: str) -> None:

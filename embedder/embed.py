@@ -1,4 +1,4 @@
-"""Images -> embeddings and logits, by one forward; it owns the loaded model and its lock.
+"""Images -> embeddings and logits: of decoded images, of pixels, and of a stream of files that is prepared ahead.
 
 The embedding is the CLS token after the final LayerNorm: the very vector that the classifier's head reads, so that
 `logit == cls @ w + b`. The matrix products run in the precision of `embedder.device`; the head, the norm and all
@@ -8,53 +8,58 @@ results are float32.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from transformers import ViTForImageClassification
 
 from embedder.decode import DEFAULT_LIMITS, DecodedImage, ImageLimits, decode
-from embedder.device import DeviceKind, Placement, Precision, choose_placement, refuse_imprecise, torch_device
+from embedder.device import POLICIES, DeviceKind, Placement, Precision, choose_placement, refuse_imprecise
 from embedder.download import ModelFiles, find_model
-from embedder.errors import CorruptWeights, ImageError
-from embedder.prefetch import prepare_ahead
+from embedder.errors import ImageError
+from embedder.forward import Extras, Flight, Forward
+from embedder.prefetch import behind, prepare_ahead
 from embedder.preprocess import preprocess
 from embedder.registry import BUILTIN, ModelInfo
 from embedder.results import Embedded, Embeddings, Failed, joined
 from embedder.weights import load_vit
 
 K = TypeVar("K")
+T = TypeVar("T")
 
-# Decoded images that wait for a forward, and those of the batch in it: 256 MiB each is 7 photographs of 12 megapixels.
+# Prepared items that wait for their batch: two batches of 64 with 384 pixels a side are 216 MiB.
 MAX_WAITING_BYTES = 256 * 2**20
-# Decoding is mostly outside the interpreter lock. Two threads a core, for those of the forward compete with them: with
-# the built-in model on two cores 1, 2 and 4 threads gave 58, 70 and 77 images/s (median of 7; JPEG of 1.2 megapixels).
-WORKERS_PER_CORE = 2
-MAX_WORKERS = 8
+# Decoded images are never more than the threads that prepare them; this is what all of them may come to as RGB when
+# each holds the largest image that the limits allow. A thread holds up to that once more while it converts or turns its
+# image. With the default limit of 100 megapixels that is 28 threads.
+MAX_DECODED_BYTES = 8 * 2**30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Prepared(Generic[K]):
+class _Prepared(Generic[K, T]):
     key: K
-    decoded: DecodedImage
+    derived: T
+    derived_bytes: int
     pixels: NDArray[np.float32]  # (3, h, w)
 
-    @property
-    def byte_size(self) -> int:
-        return 3 * self.decoded.width * self.decoded.height + self.pixels.nbytes
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Launched(Generic[K, T]):
+    """A batch whose pixels are on their way: only keys, derived things and failures are still held, in order."""
+
+    waiting: deque[tuple[K, T] | Failed[K]]
+    flight: Flight | None  # None where every item failed
 
 
 class Embedder:
-    """A loaded model on its device. Every method may be called from any thread; forwards take turns behind a lock."""
+    """A loaded model on its device. Every method may be called from any thread; forwards take turns."""
 
     def __init__(
         self,
@@ -72,9 +77,7 @@ class Embedder:
         self.precision = placement.precision.value
         self.batch_size = batch_size or placement.batch_size
         self._placement = placement
-        self._device = torch_device(placement)
-        self._model = model.to(self._device)  # type: ignore[arg-type]  # transformers' stub takes no torch.device
-        self._lock = threading.Lock()
+        self._forward = Forward(info.name, model, placement, self.batch_size)
 
     @classmethod
     def load(
@@ -139,108 +142,67 @@ class Embedder:
         side = self.info.image_size
         if pixels.dtype != np.float32 or pixels.shape[1:] != (3, side, side):
             raise ValueError(f"pixels must be float32 (n, 3, {side}, {side}), not {pixels.dtype} {pixels.shape}")
+        extras = Extras(patch_tokens, attentions)
         starts = range(0, len(pixels), self.batch_size)
-        parts = [self._embed_batch(pixels[at : at + self.batch_size], patch_tokens, attentions) for at in starts]
-        return joined(parts) if parts else self._no_embeddings(patch_tokens, attentions)
+        launched = (self._forward.launch(pixels[at : at + self.batch_size], extras) for at in starts)
+        parts = [flight.land() for flight in behind(launched, self._placement.batches_ahead)]
+        return joined(parts) if parts else self._forward.nothing(extras)
 
-    def embed_stream(self, items: Iterable[tuple[K, bytes]]) -> Iterator[Embedded[K] | Failed[K]]:
-        """Each item's embedding or its ImageError, in order; a bad item never ends the stream.
+    def embed_stream(
+        self,
+        items: Iterable[tuple[K, bytes]],
+        derive: Callable[[K, DecodedImage], T],
+        *,
+        derived_bytes: Callable[[T], int] = lambda _: 0,
+    ) -> Generator[Embedded[K, T] | Failed[K], None, None]:
+        """Each item's embedding and what `derive(key, decoded)` made of it, or its ImageError, in order.
 
-        The next two batches are decoded and preprocessed in threads while this one is in the forward; decoded images
-        that wait are bounded in number and in bytes. `items` is read in the caller's thread; what it raises is raised
-        here after the results of what came before. Closing the iterator ends the threads.
+        Two batches ahead of the forward are decoded, preprocessed and derived from in threads, where the decoded image
+        ends: `derive` must be thread-safe, and should not keep it. An ImageError of `derive` is that item's failure;
+        any other exception is raised here in the item's turn. `items` is read in the caller's thread; what it raises
+        is raised here after the results of what came before. Closing the iterator ends the threads.
+
+        In memory at once: a decoded image a thread (MAX_DECODED_BYTES); of two batches the files, or their pixels and
+        derived things, of which MAX_WAITING_BYTES and one item a thread may wait; the batch that is filled; and those
+        that are launched. What `derived_bytes` does not tell of a derived thing is bounded by number only.
         """
         prepared = prepare_ahead(
             items,
-            self._prepare,
+            lambda item: self._prepare(item, derive, derived_bytes),
             _waiting_bytes,
-            workers=min(MAX_WORKERS, WORKERS_PER_CORE * (os.cpu_count() or 1)),
+            workers=worker_count(self._placement.kind, self.limits, os.cpu_count() or 1),
             ahead=2 * self.batch_size,
             max_weight=MAX_WAITING_BYTES,
         )
         with closing(prepared):
-            for batch in _batched(prepared, self.batch_size):
-                yield from self._embed_prepared(batch)
+            launched = map(self._launch, _batched(prepared, self.batch_size))
+            for batch in behind(launched, self._placement.batches_ahead):
+                yield from _landed(batch)
 
-    def _prepare(self, item: tuple[K, bytes]) -> _Prepared[K] | Failed[K]:
+    def _prepare(
+        self, item: tuple[K, bytes], derive: Callable[[K, DecodedImage], T], derived_bytes: Callable[[T], int]
+    ) -> _Prepared[K, T] | Failed[K]:
         key, data = item
         try:
             decoded = decode(data, self.limits)
-            return _Prepared(key, decoded, self.preprocess(decoded))
+            pixels = self.preprocess(decoded)
+            derived = derive(key, decoded)
         except ImageError as err:
-            return Failed(key, err)
+            return Failed(key, _without_tracebacks(err))
+        return _Prepared(key, derived, derived_bytes(derived), pixels)
 
-    def _embed_prepared(self, batch: list[_Prepared[K] | Failed[K]]) -> Iterator[Embedded[K] | Failed[K]]:
-        good = [one for one in batch if isinstance(one, _Prepared)]
-        side = self.info.image_size
-        stacked = np.stack([one.pixels for one in good]) if good else np.empty((0, 3, side, side), np.float32)
-        made = self.embed_pixels(stacked)
-        row = 0
-        batch.reverse()
-        del good
-        while batch:  # from its end, so that an image is let go of as soon as it was handed on
-            one = batch.pop()
-            if isinstance(one, Failed):
-                yield one
-            else:
-                yield Embedded(one.key, one.decoded, made.vectors[row], float(made.logits[row]))
-                row += 1
+    def _launch(self, batch: list[_Prepared[K, T] | Failed[K]]) -> _Launched[K, T]:
+        pixels = [one.pixels for one in batch if isinstance(one, _Prepared)]
+        waiting = deque(one if isinstance(one, Failed) else (one.key, one.derived) for one in batch)
+        batch.clear()  # who handed it over still holds the list, and need not hold its pixels
+        return _Launched(waiting, self._forward.launch(pixels) if pixels else None)
 
-    def _embed_batch(self, pixels: NDArray[np.float32], patch_tokens: bool, attentions: bool) -> Embeddings:
-        """One forward; in float32 once more when the precision overflowed on these very images."""
-        made = self._forward(pixels, self._placement.precision, patch_tokens, attentions)
-        if not np.isfinite(made.vectors).all() and self._placement.precision is not Precision.FLOAT32:
-            made = self._forward(pixels, Precision.FLOAT32, patch_tokens, attentions)
-        if not np.isfinite(made.vectors).all():
-            raise CorruptWeights(self.info.name, "the weights give embeddings that are not finite")
-        return made
 
-    def _forward(
-        self, pixels: NDArray[np.float32], precision: Precision, patch_tokens: bool, attentions: bool
-    ) -> Embeddings:
-        count = len(pixels)
-        if self._placement.full_batches and count < self.batch_size:
-            filling = np.zeros((self.batch_size - count, *pixels.shape[1:]), np.float32)
-            pixels = np.concatenate([pixels, filling])
-        with self._lock, torch.inference_mode():
-            hidden, maps = self._hidden_states(torch.from_numpy(pixels).to(self._device), precision, attentions)
-            cls = hidden[:, 0]  # (b, d)
-            logits = self._model.classifier(cls)[:, 0]  # (b,)
-            vectors = torch.nn.functional.normalize(cls, dim=-1)
-            return Embeddings(
-                vectors=_array(vectors[:count]),
-                logits=_array(logits[:count]),
-                patch_tokens=_array(hidden[:count, 1:]) if patch_tokens else None,
-                attentions=_array(torch.stack(maps, dim=1)[:count]) if maps else None,
-            )
-
-    def _hidden_states(self, pixels: Tensor, precision: Precision, attentions: bool) -> tuple[Tensor, list[Tensor]]:
-        """Hidden states `(b, 1 + t, d)` after the final LayerNorm, and attentions `(b, heads, 1 + t, 1 + t)` by layer.
-
-        Only the eager attention forms its map; it is chosen for such a call alone, for it is slower and takes more
-        memory.
-        """
-        reduced = precision is not Precision.FLOAT32
-        if attentions:
-            self._model.set_attn_implementation("eager")
-        try:
-            with torch.autocast(self._device.type, dtype=self._placement.dtype, enabled=reduced):
-                output = self._model.vit(pixel_values=pixels, output_attentions=attentions)
-        finally:
-            if attentions:
-                self._model.set_attn_implementation("sdpa")
-        return output.last_hidden_state.float(), [each.float() for each in output.attentions or ()]
-
-    def _no_embeddings(self, patch_tokens: bool, attentions: bool) -> Embeddings:
-        config = self._model.config
-        tokens, dimension = self._model.vit.embeddings.patch_embeddings.num_patches, self.info.dimension
-        maps = (0, config.num_hidden_layers, config.num_attention_heads, 1 + tokens, 1 + tokens)
-        return Embeddings(
-            vectors=np.empty((0, dimension), np.float32),
-            logits=np.empty(0, np.float32),
-            patch_tokens=np.empty((0, tokens, dimension), np.float32) if patch_tokens else None,
-            attentions=np.empty(maps, np.float32) if attentions else None,
-        )
+def worker_count(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
+    """Threads that prepare a stream's images: as the device's policy says, as far as their images fit in memory."""
+    policy = POLICIES[kind]
+    fitting = MAX_DECODED_BYTES // (3 * limits.max_image_pixels)
+    return max(1, min(policy.max_workers, policy.workers_per_core * cores, fitting))
 
 
 def describe(files: ModelFiles, parameter_count: int) -> ModelInfo:
@@ -271,18 +233,21 @@ def fixed_image(side: int) -> Image.Image:
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))  # (side, side, 3)
 
 
-def _batched(prepared: Iterable[_Prepared[K] | Failed[K]], batch_size: int) -> Iterator[list[_Prepared[K] | Failed[K]]]:
-    """Lists of at most `batch_size` items; a list of very large images is closed early."""
-    batch: list[_Prepared[K] | Failed[K]] = []
-    weight = 0
+def _batched(
+    prepared: Iterable[_Prepared[K, T] | Failed[K]], batch_size: int
+) -> Iterator[list[_Prepared[K, T] | Failed[K]]]:
+    """Lists of at most `batch_size` items; a list of which very much was derived is closed early."""
+    batch: list[_Prepared[K, T] | Failed[K]] = []
+    derived_bytes = 0
     try:
         for one in prepared:
             batch.append(one)
-            weight += _waiting_bytes(one)
-            if len(batch) == batch_size or weight >= MAX_WAITING_BYTES:
+            derived_bytes += one.derived_bytes if isinstance(one, _Prepared) else 0
+            del one  # the batch's alone, so that it ends with it
+            if len(batch) == batch_size or derived_bytes >= MAX_WAITING_BYTES:
                 yield batch
-                batch, weight = [], 0
-    except Exception:  # of the source: what came before it has its turn first
+                batch, derived_bytes = [], 0
+    except Exception:  # of the source or of an item: what came before it has its turn first
         if batch:
             yield batch
         raise
@@ -290,10 +255,28 @@ def _batched(prepared: Iterable[_Prepared[K] | Failed[K]], batch_size: int) -> I
         yield batch
 
 
+def _landed(batch: _Launched[K, T]) -> Iterator[Embedded[K, T] | Failed[K]]:
+    rows = iter(()) if batch.flight is None else _rows(batch.flight.land())
+    while batch.waiting:
+        one = batch.waiting.popleft()
+        yield one if isinstance(one, Failed) else Embedded(*one, *next(rows))
+
+
+def _rows(made: Embeddings) -> Iterator[tuple[NDArray[np.float32], float]]:
+    for vector, logit in zip(made.vectors, made.logits, strict=True):
+        yield vector, float(logit)
+
+
 def _waiting_bytes(one: object) -> int:
-    return one.byte_size if isinstance(one, _Prepared) else 0
+    return one.pixels.nbytes + one.derived_bytes if isinstance(one, _Prepared) else 0
 
 
-def _array(tensor: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = tensor.float().cpu().numpy()
-    return array
+def _without_tracebacks(err: ImageError) -> ImageError:
+    """The error without the frames that it came through, for they hold the file's bytes and its picture."""
+    chain: list[BaseException | None] = [err]
+    while chain:
+        each = chain.pop()
+        if each is not None and each.__traceback__ is not None:
+            each.__traceback__ = None
+            chain += (each.__cause__, each.__context__)
+    return err

@@ -60,7 +60,7 @@ def walk_jpeg(data: bytes) -> JpegFile:
     """The file's segments, looked through to its end marker. Raises TruncatedImage, CorruptImage."""
     jpeg = JpegFile()
     kept = [b"\xff\xd8"]
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker in _FRAMES:
             _read_frame(jpeg, marker, data[start + 4 : end])
         elif marker == _SOS:
@@ -78,8 +78,11 @@ def walk_jpeg(data: bytes) -> JpegFile:
     return jpeg
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """`(marker, start, end)` of each segment before the end marker; a scan goes on to the end of its data."""
+def segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
+    """`(marker, start, end)` of each segment before the end marker; a scan goes on to the end of its data.
+
+    Without `scans` only those before the first one, without a look at the picture. Raises TruncatedImage, CorruptImage.
+    """
     at = 2
     for _ in range(MAX_SEGMENTS):
         at = data.find(b"\xff", at)
@@ -88,7 +91,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if at < 0 or at + 1 >= len(data):
             raise TruncatedImage("jpeg", "there is no end marker")
         marker = data[at + 1]
-        if marker == _EOI:
+        if marker == _EOI or (marker == _SOS and not scans):
             return
         if marker in _STANDALONE:
             at += 2

@@ -8,6 +8,7 @@ go the same way: the default image is what is decoded.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from embedder.errors import CorruptImage, TruncatedImage, UnsupportedFormat
@@ -59,28 +60,35 @@ class PngFile:
 def walk_png(data: bytes) -> PngFile:
     """The file's chunks, looked through to IEND. Raises TruncatedImage, CorruptImage, UnsupportedFormat."""
     kept, compressed, exif = [SIGNATURE], [], None
-    at = len(SIGNATURE)
     header = b""
-    for _ in range(MAX_CHUNKS):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        end = at + 12 + length
-        if end > len(data):
-            raise TruncatedImage("png", f"the file ends within {kind.decode('latin-1') or 'a chunk'!r}")
+    for kind, start, end in chunks(data):
         if kind == b"CgBI":
             raise UnsupportedFormat("Apple's CgBI variant of PNG")
         if kind == b"eXIf" and exif is None:
-            exif = data[at + 8 : end - 4]
+            exif = data[start:end]
         if kind == b"IHDR" and not header:
-            header = data[at + 8 : end - 4]
+            header = data[start:end]
         if kind == b"IDAT":
-            compressed.append(data[at + 8 : end - 4])
+            compressed.append(data[start:end])
         if kind in _NEEDED:
-            kept.append(data[at:end])
+            kept.append(data[start - 8 : end + 4])
         elif kind and not kind[0] & 0x20:  # an upper-case first letter: pixels depend on it, and it is not known
             raise CorruptImage("png", f"unknown critical chunk {kind!r}")
+    return _described(header, exif, b"".join(kept), tuple(compressed))
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """`(kind, start, end)` of the body of each chunk, IEND's the last. Raises TruncatedImage, CorruptImage."""
+    at = len(SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        end = at + 8 + length
+        if end + 4 > len(data):
+            raise TruncatedImage("png", f"the file ends within {kind.decode('latin-1') or 'a chunk'!r}")
+        yield kind, at + 8, end
         if kind == b"IEND":
-            return _described(header, exif, b"".join(kept), tuple(compressed))
-        at = end
+            return
+        at = end + 4
     raise CorruptImage("png", f"more than {MAX_CHUNKS} chunks")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -61,6 +61,25 @@ def prepare_ahead(
     finally:
         scale.release_all()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def behind(source: Iterable[Item], count: int) -> Iterator[Item]:
+    """The items in order, each once `count` more were taken after it; what the source raises comes after them all."""
+    waiting: deque[Item] = deque()
+    try:
+        for item in source:
+            waiting.append(item)
+            if len(waiting) > count:
+                yield waiting.popleft()
+    except Exception:
+        yield from _emptied(waiting)
+        raise
+    yield from _emptied(waiting)
+
+
+def _emptied(waiting: deque[Item]) -> Iterator[Item]:
+    while waiting:
+        yield waiting.popleft()
 
 
 def _prepare_weighed(

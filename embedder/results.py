@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.decode import DecodedImage
 from embedder.errors import ImageError
 
 K = TypeVar("K")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,18 +31,18 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedded(Generic[K]):
-    """One item of a stream: `vector` `(d,)` of L2 norm 1. `decoded` holds the whole image: let go of it soon."""
+class Embedded(Generic[K, T]):
+    """One item of a stream: `vector` `(d,)` of L2 norm 1; `derived` is what the caller made of the decoded image."""
 
     key: K
-    decoded: DecodedImage
+    derived: T
     vector: NDArray[np.float32]
     logit: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Failed(Generic[K]):
-    """One item of a stream that is no usable image, and why."""
+    """One item of a stream that is no usable image, and why; the error has no traceback, which would hold the image."""
 
     key: K
     error: ImageError

@@ -4,25 +4,42 @@ SQL is the truth, FAISS is a cache of it (`docs/decisions/0001-generation-is-the
 SQLAlchemy and FAISS; it knows no pixels, no HTTP and no environment variables. Everything public is re-exported here.
 """
 
+from index.active import ActiveModel, activate_model, find_active_model
 from index.backups.backup import BackupReport, back_up
 from index.backups.manifest import BackupManifest
 from index.backups.restore import RestoreReport, restore
 from index.backups.verification import verify_backup
+from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.changes import last_number
 from index.config import IndexConfig, Plan
-from index.corpora import Corpus, CorpusKind, create_corpus, ensure_corpus, get_corpus, list_corpora, remove_corpus
+from index.corpora import (
+    Corpus,
+    CorpusKind,
+    Keep,
+    create_corpus,
+    ensure_corpus,
+    get_corpus,
+    list_corpora,
+    lock_corpus,
+    remove_corpus,
+    set_keep,
+)
+from index.coverage import Coverage, ExportedRow, ImageSource, coverage, exported_rows, image_sources, images_to_embed
 from index.database import Database
 from index.entries import (
     AddResult,
     AddStatus,
     Entry,
     NewEntry,
+    add_embeddings,
     add_entries,
     corpus_sha256s,
     entries_of_image,
     get_entry,
+    jobs_of_entries,
     list_entries,
     remove_entry,
-    sha256s_without_entries,
+    sha256s_not_kept,
 )
 from index.errors import (
     BackupCorrupt,
@@ -34,6 +51,7 @@ from index.errors import (
     BlobCorrupt,
     CorpusError,
     CorpusExists,
+    CorpusKeepConflict,
     CorpusKindConflict,
     DatabaseError,
     DatabaseUnavailable,
@@ -46,6 +64,8 @@ from index.errors import (
     InvalidInput,
     InvalidProvenance,
     InvalidVector,
+    JobStateConflict,
+    LeaseLost,
     NotABackup,
     NotFound,
     RestoreTargetNotEmpty,
@@ -58,6 +78,7 @@ from index.errors import (
     UnknownCorpus,
     UnknownEntry,
     UnknownImage,
+    UnknownJob,
     UnknownLookup,
 )
 from index.explain import IndexState, explain
@@ -66,15 +87,48 @@ from index.folding import FoldPolicy
 from index.free_provenance import ProvenanceIs, Scalar
 from index.fsck import Finding, FindingKind, FsckReport, fsck
 from index.images import ImageFacts, KnownImage, StoredEmbedding, known_images, stored_embedding
+from index.jobs import (
+    LISTING,
+    OPEN_STATES,
+    Chunk,
+    Ended,
+    Job,
+    JobCounts,
+    JobItem,
+    JobKind,
+    JobState,
+    Outcome,
+    add_chunks,
+    begin_listing,
+    cancel_job,
+    claim_chunk,
+    count_reasons,
+    count_workers,
+    create_job,
+    fail_job,
+    find_open_job,
+    find_unfinished_job,
+    finish_chunk,
+    finish_listing,
+    get_job,
+    lease_holders,
+    list_items,
+    list_jobs,
+    pause_job,
+    release_chunks,
+    renew_leases,
+    resume_job,
+)
 from index.jsontext import JSON, canonical_json
 from index.live import LiveIndex, Verification
 from index.lookups import Lookup, get_lookup, new_lookup_id, save_lookup
+from index.perceptual import NearDuplicates, NearHashes, PerceptualHash, hamming_distance, near_duplicate
 from index.provenance import Provenance, normalise_generator
 from index.recall import Tuning
 from index.searching import Neighbour, SearchResult
 from index.snapshots import Manifest
 from index.spaces import Space, list_spaces
-from index.thumbnails import BlobStore
+from index.vectors import unusable_vectors
 from index.verdict import (
     ClassifierOutcome,
     ClassifierPolicy,
@@ -93,6 +147,10 @@ from index.verdict import (
 
 __all__ = [
     "JSON",
+    "LISTING",
+    "OPEN_STATES",
+    "ORIGINAL_SUFFIX",
+    "ActiveModel",
     "AddResult",
     "AddStatus",
     "BackupCorrupt",
@@ -105,6 +163,7 @@ __all__ = [
     "BackupUnwritable",
     "BlobCorrupt",
     "BlobStore",
+    "Chunk",
     "ClassifierOutcome",
     "ClassifierPolicy",
     "ClassifierReason",
@@ -112,12 +171,16 @@ __all__ = [
     "Corpus",
     "CorpusError",
     "CorpusExists",
+    "CorpusKeepConflict",
     "CorpusKind",
     "CorpusKindConflict",
+    "Coverage",
     "Database",
     "DatabaseError",
     "DatabaseUnavailable",
+    "Ended",
     "Entry",
+    "ExportedRow",
     "Filter",
     "Finding",
     "FindingKind",
@@ -125,6 +188,7 @@ __all__ = [
     "ForeignSpace",
     "FsckReport",
     "ImageFacts",
+    "ImageSource",
     "IndexConfig",
     "IndexDirectoryUnwritable",
     "IndexState",
@@ -135,15 +199,27 @@ __all__ = [
     "InvalidInput",
     "InvalidProvenance",
     "InvalidVector",
+    "Job",
+    "JobCounts",
+    "JobItem",
+    "JobKind",
+    "JobState",
+    "JobStateConflict",
+    "Keep",
     "KnownImage",
+    "LeaseLost",
     "LiveIndex",
     "Lookup",
     "Manifest",
+    "NearDuplicates",
+    "NearHashes",
     "Neighbour",
     "NeighbourEvidence",
     "NewEntry",
     "NotABackup",
     "NotFound",
+    "Outcome",
+    "PerceptualHash",
     "Plan",
     "Provenance",
     "ProvenanceIs",
@@ -168,34 +244,69 @@ __all__ = [
     "UnknownCorpus",
     "UnknownEntry",
     "UnknownImage",
+    "UnknownJob",
     "UnknownLookup",
     "Verification",
+    "activate_model",
+    "add_chunks",
+    "add_embeddings",
     "add_entries",
     "back_up",
+    "begin_listing",
+    "cancel_job",
     "canonical_json",
+    "claim_chunk",
     "corpus_sha256s",
+    "count_reasons",
+    "count_workers",
+    "coverage",
     "create_corpus",
+    "create_job",
     "ensure_corpus",
     "entries_of_image",
     "explain",
+    "exported_rows",
+    "fail_job",
+    "find_active_model",
+    "find_open_job",
+    "find_unfinished_job",
+    "finish_chunk",
+    "finish_listing",
     "fsck",
     "get_corpus",
     "get_entry",
+    "get_job",
     "get_lookup",
+    "hamming_distance",
+    "image_sources",
+    "images_to_embed",
+    "jobs_of_entries",
     "judge_classifier",
     "judge_similarity",
     "known_images",
+    "last_number",
+    "lease_holders",
     "list_corpora",
     "list_entries",
+    "list_items",
+    "list_jobs",
     "list_spaces",
+    "lock_corpus",
+    "near_duplicate",
     "new_lookup_id",
     "normalise_generator",
+    "pause_job",
     "relation_of",
+    "release_chunks",
     "remove_corpus",
     "remove_entry",
+    "renew_leases",
     "restore",
+    "resume_job",
     "save_lookup",
-    "sha256s_without_entries",
+    "set_keep",
+    "sha256s_not_kept",
     "stored_embedding",
+    "unusable_vectors",
     "verify_backup",
 ]

@@ -8,10 +8,10 @@ See `docs/decisions/0001-generation-is-the-last-change.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
@@ -38,8 +38,7 @@ class Change(NamedTuple):
     row: MemberRow | None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """An entry in an embedding space, with its stored bytes."""
 
     entry_id: int
@@ -58,19 +57,32 @@ class MemberRow(NamedTuple):  # not a dataclass: a million of them are made wher
     acquired_at: datetime | None
 
 
-def record_additions(conn: Connection, image_ids: Sequence[int]) -> None:
+NO_MEMBERS: Mapping[int, Member] = {}
+_entry_id = attrgetter("entry_id")
+
+
+def record_additions(conn: Connection, image_ids: Sequence[int], own: Mapping[int, Member] = NO_MEMBERS) -> None:
     """Log every live entry of these images in every space that its image is embedded in, unless it is logged.
 
     Called after the rows are written. The pairs are read behind the lock: then two writers, of whom one adds an entry
     and the other an embedding of the same image, cannot both miss the pair.
+
+    `own` has by image id the one member of an image that this transaction inserted itself, its entry and its embedding
+    with it. Until the commit nobody else sees such an image, so nobody can have added to it, and nothing is read.
     """
     _lock(conn)
     for some in slices(image_ids):
-        live = (is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None))
-        members = _members(conn, *live)
-        logged = _logged(conn, [member.entry_id for member in members])
-        new = [member for member in members if ChangeKind.ADD not in logged.get((member.entry_id, member.space_id), ())]
-        _append(conn, ChangeKind.ADD, new)
+        new = [own[image_id] for image_id in some if image_id in own]
+        if others := [image_id for image_id in some if image_id not in own]:
+            new += _unlogged(conn, others)
+        _append(conn, ChangeKind.ADD, sorted(new, key=_entry_id))  # of one entry they come by rising space
+
+
+def _unlogged(conn: Connection, image_ids: Sequence[int]) -> list[Member]:
+    """Return the live entries of these images in every space that their images are embedded in and they are not."""
+    members = _members(conn, is_any(conn, entries.c.image_id, image_ids), entries.c.removed_at.is_(None))
+    logged = _logged(conn, [member.entry_id for member in members])
+    return [member for member in members if ChangeKind.ADD not in logged.get((member.entry_id, member.space_id), ())]
 
 
 def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
@@ -242,16 +254,15 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
     reached(Failpoint.NUMBERS_TAKEN)
     roll = with_member if kind is ChangeKind.ADD else without_member
     digests = {space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}}
-    rows = []
-    for number, member in enumerate(members, first):
-        digest = digests[member.space_id] = roll(digests[member.space_id], member.entry_id, member.vector)
-        rows.append(
-            {
-                "number": number,
-                "entry_id": member.entry_id,
-                "space_id": member.space_id,
-                "digest": digest_bytes(digest),
-            }
-        )
-    insert_rows(conn, changes, rows, kind=kind, at=datetime.now(UTC))
+    stated = []
+    for entry_id, space_id, vector in members:
+        digests[space_id] = roll(digests[space_id], entry_id, vector)
+        stated.append(digest_bytes(digests[space_id]))
+    columns = {
+        "number": range(first, last + 1),
+        "entry_id": [member.entry_id for member in members],
+        "space_id": [member.space_id for member in members],
+        "digest": stated,
+    }
+    insert_rows(conn, changes, columns, kind=kind, at=datetime.now(UTC))
     reached(Failpoint.CHANGES_WRITTEN)

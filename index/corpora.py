@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select, update
 
 from index.changes import record_removals
-from index.errors import CorpusExists, CorpusKindConflict, InvalidCorpusName, UnknownCorpus
+from index.errors import CorpusExists, CorpusKeepConflict, CorpusKindConflict, InvalidCorpusName, UnknownCorpus
 from index.failpoints import Failpoint, reached
 from index.provenance import storable_text
 from index.schema import corpora, entries
@@ -27,18 +27,37 @@ class CorpusKind(StrEnum):
     KNOWN_REAL = "known_real"
 
 
+class Keep(StrEnum):
+    """What is kept of the images of a corpus, beside the database; `original` includes the thumbnail."""
+
+    ORIGINAL = "original"
+    THUMBNAIL = "thumbnail"
+    NONE = "none"
+
+    @property
+    def thumbnails(self) -> bool:
+        return self is not Keep.NONE
+
+    @property
+    def originals(self) -> bool:
+        return self is Keep.ORIGINAL
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """A corpus and the number of its live entries."""
 
     name: str
     kind: CorpusKind
+    keep: Keep
     description: str
     created_at: datetime
     entries: int
 
 
-def create_corpus(conn: Connection, name: str, kind: CorpusKind, description: str = "") -> Corpus:
+def create_corpus(
+    conn: Connection, name: str, kind: CorpusKind, description: str = "", keep: Keep = Keep.THUMBNAIL
+) -> Corpus:
     """Make an empty corpus.
 
     Raises:
@@ -51,6 +70,7 @@ def create_corpus(conn: Connection, name: str, kind: CorpusKind, description: st
     row = {
         "name": name,
         "kind": CorpusKind(kind).value,
+        "keep": Keep(keep).value,
         "description": storable_text(description) or "",
         "created_at": datetime.now(UTC),
     }
@@ -59,15 +79,30 @@ def create_corpus(conn: Connection, name: str, kind: CorpusKind, description: st
     return get_corpus(conn, name)
 
 
-def ensure_corpus(conn: Connection, name: str, kind: CorpusKind, description: str = "") -> Corpus:
-    """Return the corpus of this name, making it where there is none. Raises InvalidCorpusName, CorpusKindConflict."""
+def ensure_corpus(
+    conn: Connection, name: str, kind: CorpusKind, description: str = "", keep: Keep | None = None
+) -> Corpus:
+    """Return the corpus of this name, making it where there is none; `keep` None: whatever it keeps.
+
+    Raises:
+        InvalidCorpusName, CorpusKindConflict, CorpusKeepConflict
+
+    """
     try:
-        return create_corpus(conn, name, kind, description)
+        return create_corpus(conn, name, kind, description, keep or Keep.THUMBNAIL)
     except CorpusExists:
         found = get_corpus(conn, name)
         if found.kind is not CorpusKind(kind):
             raise CorpusKindConflict(name, found.kind, CorpusKind(kind)) from None
+        if keep is not None and found.keep is not Keep(keep):
+            raise CorpusKeepConflict(name, found.keep, Keep(keep)) from None
         return found
+
+
+def set_keep(conn: Connection, name: str, keep: Keep) -> Corpus:
+    """Change what a corpus keeps of images from now on. Raises UnknownCorpus."""
+    conn.execute(update(corpora).where(corpora.c.id == lock_corpus(conn, name)).values(keep=Keep(keep).value))
+    return get_corpus(conn, name)
 
 
 def get_corpus(conn: Connection, name: str) -> Corpus:
@@ -142,4 +177,4 @@ def _with_counts() -> Select[Any]:
 
 
 def _corpus(row: Row[Any]) -> Corpus:
-    return Corpus(row.name, CorpusKind(row.kind), row.description, row.created_at, row.entries)
+    return Corpus(row.name, CorpusKind(row.kind), Keep(row.keep), row.description, row.created_at, row.entries)

@@ -7,6 +7,7 @@ Owns connections, pragmas and transaction modes. Owns no table and no statement 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # SQLite lets a second writer sleep and look again; the writers of one process need not wait like that.
+        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
     def open(cls, url: str, *, migrate: bool = False) -> Self:
@@ -89,12 +92,25 @@ class Database:
         SQLite has one writer: the block waits for it at its beginning (BEGIN IMMEDIATE), so it can never fail half way
         for having read first. Never compute in this block; others are waiting.
         """
-        with _failures_named(), self._engine.connect() as conn:
+        with _failures_named(), self._turn(), self._engine.connect() as conn:
             conn.execution_options(**{WRITES: True})
             with conn.begin():
                 yield conn
                 reached(Failpoint.BEFORE_COMMIT)
             reached(Failpoint.AFTER_COMMIT)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other thread of this process writes to the SQLite file."""
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+            raise DatabaseUnavailable("another thread has been writing for too long")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def upgrade(self) -> None:
         """Bring the schema to this release. Any number of processes may do this at once; one does, the others wait."""

@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from index.changes import record_additions, record_removals
-from index.corpora import CorpusKind, find_corpus_ids, lock_corpus
+from index.changes import Member, record_additions, record_removals
+from index.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
 from index.errors import InvalidFilter, InvalidVector, UnknownEntry
 from index.failpoints import Failpoint, reached
 from index.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
 from index.jsontext import JSON
+from index.perceptual import PerceptualHash
 from index.provenance import Provenance
 from index.schema import corpora, entries, images
 from index.spaces import Space, ensure_space_id
 from index.statements import insert_missing, is_any, slices
-from index.vectors import check_logit, check_vector, to_bytes
+from index.vectors import STORED, check_logit, check_vectors, to_bytes
 
 LARGEST_ID = 2**63 - 1  # what a row id can be in either database; a larger one would be an error of the driver
 
@@ -62,11 +63,8 @@ class Entry:
     id: int
     corpus: str
     kind: CorpusKind
-    sha256: str
-    byte_size: int
-    width: int
-    height: int
-    format: str
+    keep: Keep
+    image: ImageFacts
     generator: str | None
     label: str | None
     licence: str | None
@@ -74,6 +72,11 @@ class Entry:
     acquired_at: datetime | None
     provenance: Mapping[str, JSON]
     created_at: datetime
+    job_id: int | None
+
+    @property
+    def sha256(self) -> str:
+        return self.image.sha256
 
 
 # Built once: composing a statement takes longer than fetching ten rows by it. The columns are in the order of `Entry`.
@@ -82,11 +85,14 @@ _LIVE_ENTRIES = (
         entries.c.id,
         corpora.c.name,
         corpora.c.kind,
+        corpora.c.keep,
         images.c.sha256,
         images.c.byte_size,
         images.c.width,
         images.c.height,
         images.c.format,
+        images.c.pdq_hash,
+        images.c.pdq_quality,
         entries.c.generator,
         entries.c.label,
         entries.c.licence,
@@ -94,6 +100,7 @@ _LIVE_ENTRIES = (
         entries.c.acquired_at,
         entries.c.provenance,
         entries.c.created_at,
+        entries.c.job_id,
     )
     .join(corpora, corpora.c.id == entries.c.corpus_id)
     .join(images, images.c.id == entries.c.image_id)
@@ -102,41 +109,44 @@ _LIVE_ENTRIES = (
 _LIVE_ENTRIES_BY_ID = _LIVE_ENTRIES.where(entries.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def add_entries(conn: Connection, corpus: str, space: Space, new: Sequence[NewEntry]) -> tuple[AddResult, ...]:
+def add_entries(
+    conn: Connection, corpus: str, space: Space, new: Sequence[NewEntry], job_id: int | None = None
+) -> tuple[AddResult, ...]:
     """Add a batch to a corpus; results come in the order given. Nothing counts until the caller commits.
 
     An image that is in the corpus already is skipped, its stored provenance and vector stay. Call this once in a
-    transaction: it ends with the lock of the change log.
+    transaction: it ends with the lock of the change log. `job_id` is kept with the entries.
 
     Raises:
         UnknownCorpus, ForeignSpace, InvalidProvenance, InvalidImageFacts
         InvalidVector: of the wrong shape or norm, or missing for an image with no embedding in this space.
 
     """
-    prepared = [_prepared(entry, space) for entry in new]
+    embedded = _checked(new, space)
+    provenances = [entry.provenance.normalised() for entry in new]
     corpus_id = lock_corpus(conn, corpus)
     if not new:
         return ()
     space_id = ensure_space_id(conn, space)
-    image_ids, new_images = ensure_images(conn, [entry.image for entry in new])
-    vectors = {image_ids[e.image.sha256]: stored for e, (stored, _) in zip(new, prepared, strict=True) if stored}
-    _require_embeddings(conn, space_id, frozenset(image_ids.values()), frozenset(vectors))
+    ids, new_images = ensure_images(conn, [entry.image for entry in new])
+    image_ids = [ids[entry.image.sha256] for entry in new]
+    vectors = {image_id: stored for image_id, stored in zip(image_ids, embedded, strict=True) if stored}
+    _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
     reached(Failpoint.IMAGES_WRITTEN)
     embedded_now = ensure_embeddings(conn, space_id, vectors)
     reached(Failpoint.EMBEDDINGS_WRITTEN)
-    provenances: dict[int, Provenance] = {}
-    for entry, (_, provenance) in zip(new, prepared, strict=True):
-        provenances.setdefault(image_ids[entry.image.sha256], provenance)
-    inserted = _insert_entries(conn, corpus_id, provenances)
+    # Of what is given twice the first provenance counts.
+    wanted = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
+    inserted = _insert_entries(conn, corpus_id, {i: wanted[i] for i in dict.fromkeys(image_ids)}, job_id)
     reached(Failpoint.ENTRIES_WRITTEN)
-    record_additions(conn, sorted(image_ids.values()))
+    own = {i: Member(inserted[i], space_id, vectors[i][0]) for i in map(ids.__getitem__, new_images)}
+    record_additions(conn, sorted(wanted), own)
 
-    found_before = sorted(provenances.keys() - inserted.keys())
+    found_before = sorted(wanted.keys() - inserted.keys())
     entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before)}
     results = []
     told: set[int] = set()
-    for entry in new:
-        image_id = image_ids[entry.image.sha256]
+    for entry, image_id in zip(new, image_ids, strict=True):
         first_time = image_id not in told
         told.add(image_id)
         status = AddStatus.SKIPPED
@@ -146,6 +156,24 @@ def add_entries(conn: Connection, corpus: str, space: Space, new: Sequence[NewEn
             status = AddStatus.EMBEDDED
         results.append(AddResult(entry_ids[image_id], entry.image.sha256, status))
     return tuple(results)
+
+
+def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> frozenset[str]:
+    """Embed images that are in the database, in a space beside those that they are in; return those that were not.
+
+    Every live entry of the images comes into the space. Nothing counts until the caller commits.
+
+    Raises:
+        ForeignSpace, InvalidVector, InvalidImageFacts
+
+    """
+    embedded = _checked(new, space)
+    space_id = ensure_space_id(conn, space)
+    image_ids, _ = ensure_images(conn, [entry.image for entry in new])
+    vectors = {image_ids[e.image.sha256]: stored for e, stored in zip(new, embedded, strict=True) if stored}
+    embedded_now = ensure_embeddings(conn, space_id, vectors)
+    record_additions(conn, sorted(image_ids.values()))
+    return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in embedded_now)
 
 
 def remove_entry(conn: Connection, entry_id: int) -> Entry:
@@ -211,24 +239,44 @@ def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
     return tuple(conn.execute(query.with_only_columns(images.c.sha256).order_by(images.c.sha256)).scalars())
 
 
-def sha256s_without_entries(conn: Connection, sha256s: Sequence[str]) -> frozenset[str]:
-    """Return those of these images that no live entry needs, so that what is kept for them can go."""
+def sha256s_not_kept(conn: Connection, sha256s: Sequence[str], keeps: Sequence[Keep]) -> frozenset[str]:
+    """Return those of these images that no live entry of a corpus with one of `keeps` needs: their blobs can go."""
     needed: set[str] = set()
     for some in slices(sha256s):
-        query = _LIVE_ENTRIES.where(images.c.sha256.in_(some))
+        query = _LIVE_ENTRIES.where(is_any(conn, images.c.sha256, some), corpora.c.keep.in_(keeps))
         needed.update(conn.execute(query.with_only_columns(images.c.sha256)).scalars())
     return frozenset(sha256s) - needed
 
 
-def _prepared(entry: NewEntry, space: Space) -> tuple[tuple[bytes, float] | None, Provenance]:
-    entry.image.check()
-    provenance = entry.provenance.normalised()
-    if entry.vector is None and entry.logit is None:
-        return None, provenance
-    if entry.vector is None or entry.logit is None:
-        raise InvalidVector("an embedding and its logit come together")
-    vector = check_vector(entry.vector, space.dimension)
-    return (to_bytes(vector), check_logit(entry.logit)), provenance
+def jobs_of_entries(conn: Connection, corpus: str, sha256s: Sequence[str]) -> dict[str, tuple[int, int | None]]:
+    """Return, for those of these images that are in a corpus, the entry's id and the job that added it.
+
+    Two lookups by key and not one join, for which SQLite reads the whole corpus. Raises UnknownCorpus.
+    """
+    (corpus_id,) = find_corpus_ids(conn, frozenset([corpus]))
+    found: dict[str, tuple[int, int | None]] = {}
+    for some in slices(sha256s):
+        named = conn.execute(select(images.c.id, images.c.sha256).where(is_any(conn, images.c.sha256, some)))
+        sha256_of = {row.id: row.sha256 for row in named}
+        query = select(entries.c.image_id, entries.c.id, entries.c.job_id).where(
+            is_any(conn, entries.c.image_id, list(sha256_of)),
+            entries.c.corpus_id == corpus_id,
+            entries.c.removed_at.is_(None),
+        )
+        found |= {sha256_of[image_id]: (entry_id, job_id) for image_id, entry_id, job_id in conn.execute(query)}
+    return found
+
+
+def _checked(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
+    """Return the vector as it is stored and the logit of each entry that comes with them."""
+    for entry in new:
+        entry.image.check()
+        if (entry.vector is None) is not (entry.logit is None):
+            raise InvalidVector("an embedding and its logit come together")
+    rows = check_vectors([entry.vector for entry in new if entry.vector is not None], space.dimension)  # (n, d)
+    stored, size = to_bytes(rows), STORED.itemsize * space.dimension
+    vectors = (stored[start : start + size] for start in range(0, len(stored), size))
+    return [None if entry.logit is None else (next(vectors), check_logit(entry.logit)) for entry in new]
 
 
 def _require_embeddings(conn: Connection, space_id: int, wanted: frozenset[int], given: frozenset[int]) -> None:
@@ -237,23 +285,23 @@ def _require_embeddings(conn: Connection, space_id: int, wanted: frozenset[int],
         raise InvalidVector("an image without an embedding in this space was given without a vector")
 
 
-def _insert_entries(conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance]) -> dict[int, int]:
+def _insert_entries(
+    conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance], job_id: int | None
+) -> dict[int, int]:
     """Insert an entry for each image id; return those that went in, by image id: the others are in the corpus."""
-    rows = [
-        {
-            "image_id": image_id,
-            "generator": provenance.generator,
-            "label": provenance.label,
-            "licence": provenance.licence,
-            "source": provenance.source,
-            "acquired_at": provenance.acquired_at,
-            "provenance": provenance.extra,
-        }
-        for image_id, provenance in provenances.items()
-    ]
-    common = {"corpus_id": corpus_id, "created_at": datetime.now(UTC)}
-    new = insert_missing(conn, entries, rows, entries.c.image_id, entries.c.id, **common)
-    return {row.image_id: row.id for row in new}
+    told = list(provenances.values())
+    columns: dict[str, list[Any]] = {
+        "image_id": list(provenances),
+        "generator": [provenance.generator for provenance in told],
+        "label": [provenance.label for provenance in told],
+        "licence": [provenance.licence for provenance in told],
+        "source": [provenance.source for provenance in told],
+        "acquired_at": [provenance.acquired_at for provenance in told],
+        "provenance": [provenance.stored for provenance in told],
+    }
+    common = {"corpus_id": corpus_id, "created_at": datetime.now(UTC), "job_id": job_id}
+    new = insert_missing(conn, entries, columns, entries.c.image_id, entries.c.id, **common)
+    return dict(new)
 
 
 def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
@@ -267,5 +315,7 @@ def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) 
 
 
 def _entry(row: Row[*tuple[Any, ...]]) -> Entry:
-    entry_id, corpus, kind, *facts = row
-    return Entry(entry_id, corpus, CorpusKind(kind), *facts)
+    entry_id, corpus, kind, keep, sha256, byte_size, width, height, image_format, bits, quality, *told = row
+    hashed = None if bits is None else PerceptualHash(bytes(bits), quality)
+    image = ImageFacts(sha256, byte_size or None, width or None, height or None, image_format or None, hashed)
+    return Entry(entry_id, corpus, CorpusKind(kind), Keep(keep), image, *told)

@@ -7,8 +7,12 @@
         UnknownImage          no image with this sha256
         UnknownLookup         no lookup with this id
         UnknownBlob           no thumbnail of this image
+        UnknownJob            no job with this id
       CorpusExists            the name is taken
       CorpusKindConflict      the name is taken by a corpus of the other kind
+      CorpusKeepConflict      the corpus keeps something else of its images
+      JobStateConflict        a job that cannot become what is asked for from where it stands
+      LeaseLost               another worker has taken the chunk over
       InvalidInput
         InvalidCorpusName     the name breaks the pattern
         InvalidFilter         a filter (or k) that means nothing
@@ -81,6 +85,12 @@ class UnknownBlob(NotFound):
         self.sha256 = sha256
 
 
+class UnknownJob(NotFound):
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"no job has the id {job_id}")
+        self.job_id = job_id
+
+
 class CorpusExists(CorpusError):
     def __init__(self, name: str) -> None:
         super().__init__(f"a corpus called {name!r} exists already")
@@ -93,6 +103,31 @@ class CorpusKindConflict(CorpusError):
         self.name = name
         self.kind = kind
         self.wanted = wanted
+
+
+class CorpusKeepConflict(CorpusError):
+    def __init__(self, name: str, keep: str, wanted: str) -> None:
+        super().__init__(f"the corpus {name!r} keeps {keep}, not {wanted}; `lineup corpora keep` changes it")
+        self.name = name
+        self.keep = keep
+        self.wanted = wanted
+
+
+class JobStateConflict(CorpusError):
+    def __init__(self, job_id: int, state: str, wanted: str) -> None:
+        super().__init__(f"job {job_id} is {state} and cannot become {wanted}")
+        self.job_id = job_id
+        self.state = state
+        self.wanted = wanted
+
+
+class LeaseLost(CorpusError):
+    """A worker was too slow, or its job was cancelled: what it did to the chunk must not be written."""
+
+    def __init__(self, job_id: int, number: int) -> None:
+        super().__init__(f"chunk {number} of job {job_id} belongs to another worker now")
+        self.job_id = job_id
+        self.number = number
 
 
 class InvalidInput(CorpusError):

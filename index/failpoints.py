@@ -29,6 +29,7 @@ class Failpoint(StrEnum):
     CODES_TRAINED = "codes_trained"
     SNAPSHOT_OPENED = "snapshot_opened"
     SNAPSHOT_HELD = "snapshot_held"
+    CHUNK_FINISHED = "chunk_finished"
 
 
 _hook: Callable[[Failpoint], None] | None = None

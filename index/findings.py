@@ -38,12 +38,23 @@ class FindingKind(StrEnum):
     SNAPSHOT_FACTS = "snapshot_facts"  # what filters go by is not what the rows say
     THUMBNAIL_MISSING = "thumbnail_missing"
     THUMBNAIL_ORPHAN = "thumbnail_orphan"
+    ORIGINAL_MISSING = "original_missing"
+    ORIGINAL_ORPHAN = "original_orphan"
     LEFTOVER_FILE = "leftover_file"
 
     @property
     def is_fault(self) -> bool:
-        """Whether it shows damage or a defect, rather than what an interrupted run may leave."""
-        return self not in (self.THUMBNAIL_MISSING, self.THUMBNAIL_ORPHAN, self.LEFTOVER_FILE)
+        """Whether it shows damage or a defect, rather than what an interrupted run or a ready embedding may leave."""
+        return self not in _NO_FAULTS
+
+
+_NO_FAULTS = (
+    FindingKind.THUMBNAIL_MISSING,
+    FindingKind.THUMBNAIL_ORPHAN,
+    FindingKind.ORIGINAL_MISSING,
+    FindingKind.ORIGINAL_ORPHAN,
+    FindingKind.LEFTOVER_FILE,
+)
 
 
 @dataclass(frozen=True, slots=True)

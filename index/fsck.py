@@ -9,21 +9,24 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from index.blobs import BlobStore
 from index.changes import digest_at, last_number
+from index.corpora import Keep
 from index.database import Database
 from index.digest import digest_hex
 from index.errors import SnapshotCorrupt
 from index.findings import Finding, FindingKind
 from index.fsck_log import check_log
-from index.fsck_rows import check_database, check_rows, count_rows, find_wrong_facts, live_images
+from index.fsck_rows import check_database, check_rows, count_rows, find_wrong_facts, kept_images
 from index.snapshots import MANIFEST, Manifest, check_files, directory_lock, leftovers, open_base, read_manifest
 from index.spaces import Space, find_space_id, list_spaces
-from index.thumbnails import BlobStore
 
 __all__ = ["Finding", "FindingKind", "FsckReport", "fsck"]
 
-# A thumbnail is put before its entry commits, so a young one without an entry may be about to get it.
+# A blob is put before its entry commits, so a young one without an entry may be about to get it.
 ORPHAN_AGE_SECONDS = 3600.0
+# Entries made of ready embeddings have no blobs, and a million lines say no more than a hundred.
+MOST_MISSING = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,15 @@ def fsck(
     space: Space | None,
     directory: Path,
     thumbnails: BlobStore | None = None,
+    originals: BlobStore | None = None,
     *,
     repair: bool = False,
 ) -> FsckReport:
-    """Check rows, change log, snapshots and thumbnails against each other, in one state of the database.
+    """Check rows, change log, snapshots, thumbnails and originals against each other, in one state of the database.
 
     `space` limits the check of snapshots to one embedding space; None: all of them. `repair` removes damaged snapshots,
-    which the next opening rebuilds, leftovers of interrupted writes and thumbnails of no live entry. Rows are never
-    changed: what is wrong there is evidence, and a person decides.
+    which the next opening rebuilds, leftovers of interrupted writes, and thumbnails and originals that no live entry
+    needs. Rows are never changed: what is wrong there is evidence, and a person decides.
 
     Raises:
         DatabaseUnavailable, IndexDirectoryUnwritable
@@ -68,13 +72,16 @@ def fsck(
         for folder, (manifest, problem) in manifests.items():
             problems = [problem] if problem else list(_check_snapshot(conn, folder, manifest, spaces))
             findings += [_snapshot_removed(folder, finding) if repair else finding for finding in problems]
-        images = live_images(conn) if thumbnails else frozenset()
+        shown = kept_images(conn, [keep for keep in Keep if keep.thumbnails]) if thumbnails else frozenset()
+        held = kept_images(conn, [keep for keep in Keep if keep.originals]) if originals else frozenset()
         checked = count_rows(conn) | {"snapshots": len([m for m, _ in manifests.values() if m])}
     findings += _check_leftovers([path for folder in manifests for path in _leftovers(folder)], repair=repair)
     if thumbnails is not None:
-        findings += _check_thumbnails(thumbnails, images, repair=repair)
-        findings += _check_leftovers(thumbnails.leftovers(), repair=repair)
+        findings += _check_blobs(thumbnails, shown, _THUMBNAILS, repair=repair)
         checked["thumbnails"] = sum(1 for _ in thumbnails)
+    if originals is not None:
+        findings += _check_blobs(originals, held, _ORIGINALS, repair=repair)
+        checked["originals"] = sum(1 for _ in originals)
     return FsckReport(tuple(findings), checked)
 
 
@@ -147,17 +154,29 @@ def _check_leftovers(paths: list[Path] | tuple[Path, ...], *, repair: bool) -> I
         yield Finding(FindingKind.LEFTOVER_FILE, str(path), "it was left by an interrupted write", repaired=repair)
 
 
-def _check_thumbnails(thumbnails: BlobStore, images: frozenset[str], *, repair: bool) -> Iterator[Finding]:
-    stored = frozenset(thumbnails)
-    for sha256 in sorted(images - stored):
-        if sha256 not in thumbnails:
-            yield Finding(FindingKind.THUMBNAIL_MISSING, sha256, "a live entry has no thumbnail")
-    for sha256 in sorted(stored - images):
-        if _age_seconds(thumbnails.path(sha256)) < ORPHAN_AGE_SECONDS:
+_THUMBNAILS = (FindingKind.THUMBNAIL_MISSING, FindingKind.THUMBNAIL_ORPHAN)
+_ORIGINALS = (FindingKind.ORIGINAL_MISSING, FindingKind.ORIGINAL_ORPHAN)
+
+
+def _check_blobs(
+    blobs: BlobStore, needed: frozenset[str], kinds: tuple[FindingKind, FindingKind], *, repair: bool
+) -> Iterator[Finding]:
+    missing, orphan = kinds
+    stored = frozenset(blobs)
+    lacking = [sha256 for sha256 in sorted(needed - stored) if sha256 not in blobs]
+    for sha256 in lacking[:MOST_MISSING]:
+        yield Finding(missing, sha256, "a live entry of a corpus that keeps it lacks it")
+    if len(lacking) > MOST_MISSING:
+        yield Finding(
+            missing, f"{len(lacking) - MOST_MISSING:,} more images", "as of ready embeddings, which have none"
+        )
+    for sha256 in sorted(stored - needed):
+        if _age_seconds(blobs.path(sha256)) < ORPHAN_AGE_SECONDS:
             continue
         if repair:
-            thumbnails.remove(sha256)
-        yield Finding(FindingKind.THUMBNAIL_ORPHAN, sha256, "it shows an image of no live entry", repaired=repair)
+            blobs.remove(sha256)
+        yield Finding(orphan, sha256, "no live entry of a corpus that keeps it needs it", repaired=repair)
+    yield from _check_leftovers(blobs.leftovers(), repair=repair)
 
 
 def _age_seconds(path: Path) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, bindparam, func, select, text
+from sqlalchemy import Connection, Select, bindparam, func, or_, select, text
 from sqlalchemy.exc import DatabaseError
 
+from index.corpora import Keep
 from index.facts import Facts, Words, fact_record
 from index.findings import Finding, FindingKind
-from index.schema import changes, corpora, embedding_spaces, embeddings, entries, images, lookups
+from index.schema import changes, corpora, embedding_spaces, embeddings, entries, images, jobs, lookups
 from index.statements import VARIABLES
 from index.vectors import NORM_TOLERANCE, STORED
 
@@ -29,13 +30,15 @@ def check_rows(conn: Connection) -> Iterator[Finding]:
 
 def count_rows(conn: Connection) -> dict[str, int]:
     """Return how many rows each table has."""
-    tables = (embedding_spaces, corpora, images, entries, embeddings, changes, lookups)
+    tables = (embedding_spaces, corpora, images, entries, embeddings, changes, jobs, lookups)
     return {table.name: int(conn.execute(select(func.count()).select_from(table)).scalar_one()) for table in tables}
 
 
-def live_images(conn: Connection) -> frozenset[str]:
-    """Return the sha256 of every image with a live entry."""
+def kept_images(conn: Connection, keeps: Sequence[Keep]) -> frozenset[str]:
+    """Return the sha256 of every image with a live entry in a corpus that keeps one of these, or whose row is gone."""
     query = select(images.c.sha256).join(entries, entries.c.image_id == images.c.id)
+    query = query.join(corpora, corpora.c.id == entries.c.corpus_id, isouter=True)
+    query = query.where(or_(corpora.c.keep.in_(keeps), corpora.c.id.is_(None)))
     return frozenset(conn.execute(query.where(entries.c.removed_at.is_(None))).scalars())
 
 

@@ -6,38 +6,48 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from index.errors import InvalidImageFacts
+from index.perceptual import PerceptualHash
 from index.schema import corpora, embeddings, entries, images
 from index.spaces import Space, find_space_id
 from index.statements import insert_missing, is_any, slices
 from index.vectors import from_bytes
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+FORMAT_PATTERN = re.compile(r"[a-z0-9]{1,16}")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of an image file without its pixels. Width and height are those after orientation."""
+    """What is known of an image file without its pixels. Width and height are those after orientation.
+
+    None is what nobody told: a ready embedding may come without them, and images of before schema 0003 have no hash.
+    """
 
     sha256: str
-    byte_size: int
-    width: int
-    height: int
-    format: str
+    byte_size: int | None
+    width: int | None
+    height: int | None
+    format: str | None
+    perceptual_hash: PerceptualHash | None = None
 
     def check(self) -> None:
-        """Raise InvalidImageFacts on a malformed sha256 or a size below one."""
+        """Raise InvalidImageFacts on a malformed sha256, a size below one or a hash that is none."""
         if not SHA256_PATTERN.fullmatch(self.sha256):
             raise InvalidImageFacts("a sha256 is 64 lower-case hex digits")
-        if min(self.byte_size, self.width, self.height) < 1:
-            raise InvalidImageFacts("an image has at least one byte and one pixel")
-        if not re.fullmatch(r"[a-z0-9]{1,16}", self.format):
+        for size in (self.byte_size, self.width, self.height):
+            if size is not None and size < 1:
+                raise InvalidImageFacts("an image has at least one byte and one pixel")
+        if self.format is not None and not FORMAT_PATTERN.fullmatch(self.format):
             raise InvalidImageFacts("an image format is 1 to 16 of a-z and 0-9")
+        if self.perceptual_hash is not None:
+            self.perceptual_hash.check()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +112,67 @@ def stored_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbed
     ).one_or_none()
     if row is None:
         return None
-    facts = ImageFacts(row.sha256, row.byte_size, row.width, row.height, row.format)
-    return StoredEmbedding(from_bytes(row.vector), row.logit, facts)
+    return StoredEmbedding(from_bytes(row.vector), row.logit, facts_of(row))
+
+
+def facts_of(row: Row[Any]) -> ImageFacts:
+    """Return the facts in a row that has the columns of an image."""
+    return ImageFacts(
+        row.sha256,
+        row.byte_size or None,
+        row.width or None,
+        row.height or None,
+        row.format or None,
+        None if row.pdq_hash is None else PerceptualHash(bytes(row.pdq_hash), row.pdq_quality),
+    )
 
 
 def ensure_images(conn: Connection, facts: Sequence[ImageFacts]) -> tuple[dict[str, int], frozenset[str]]:
     """Return row ids by sha256, and the sha256s that were new; images not there yet are inserted, in one order."""
-    rows = [
-        {
-            "sha256": fact.sha256,
-            "byte_size": fact.byte_size,
-            "width": fact.width,
-            "height": fact.height,
-            "format": fact.format,
-        }
-        for fact in sorted({fact.sha256: fact for fact in facts}.values(), key=lambda fact: fact.sha256)
-    ]
-    inserted = insert_missing(conn, images, rows, images.c.sha256, created_at=datetime.now(UTC))
-    new = frozenset(row.sha256 for row in inserted)
-    ids: dict[str, int] = {}
-    for some in slices([row["sha256"] for row in rows]):
+    by_sha256 = {fact.sha256: fact for fact in facts}
+    given = [by_sha256[sha256] for sha256 in sorted(by_sha256)]
+    inserted = insert_missing(conn, images, _columns(given), images.c.sha256, images.c.id, created_at=datetime.now(UTC))
+    ids: dict[str, int] = dict(inserted)
+    new = frozenset(ids)
+    there = [fact for fact in given if fact.sha256 not in new]
+    for some in slices([fact.sha256 for fact in there]):
         found = conn.execute(select(images.c.sha256, images.c.id).where(is_any(conn, images.c.sha256, some)))
-        ids |= {row.sha256: row.id for row in found}
+        ids |= dict(found.all())
+    _complete(conn, there)
     return ids, new
+
+
+def _columns(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
+    hashes = [fact.perceptual_hash for fact in facts]
+    return {
+        "sha256": [fact.sha256 for fact in facts],
+        "byte_size": [fact.byte_size or 0 for fact in facts],
+        "width": [fact.width or 0 for fact in facts],
+        "height": [fact.height or 0 for fact in facts],
+        "format": [fact.format or "" for fact in facts],
+        "pdq_hash": [hashed and hashed.bits for hashed in hashes],
+        "pdq_quality": [hashed and hashed.quality for hashed in hashes],
+    }
+
+
+def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> None:
+    """Write what an image's row lacks and somebody has told now; what it says already stays."""
+    hashed = _new_values([fact for fact in facts if fact.perceptual_hash is not None])
+    if hashed:
+        lacking = (images.c.sha256 == bindparam("new_sha256"), images.c.pdq_hash.is_(None))
+        hashes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("pdq_hash", "pdq_quality")}
+        conn.execute(update(images).where(*lacking).values(**hashes), hashed)
+    sized = _new_values([fact for fact in facts if fact.width])
+    if sized:
+        unknown = (images.c.sha256 == bindparam("new_sha256"), images.c.width == 0)
+        sizes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("byte_size", "width", "height", "format")}
+        conn.execute(update(images).where(*unknown).values(**sizes), sized)
+
+
+def _new_values(facts: Sequence[ImageFacts]) -> list[dict[str, Any]]:
+    columns = _columns(facts)
+    names = [f"new_{name}" for name in columns]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def embedded_images(conn: Connection, space_id: int, image_ids: Sequence[int]) -> frozenset[int]:
@@ -140,9 +188,11 @@ def embedded_images(conn: Connection, space_id: int, image_ids: Sequence[int]) -
 
 def ensure_embeddings(conn: Connection, space_id: int, vectors: Mapping[int, tuple[bytes, float]]) -> frozenset[int]:
     """Store vector bytes and logit by image id; return the ids that had none in this space before."""
-    rows = [
-        {"image_id": image_id, "vector": vector, "logit": logit}
-        for image_id, (vector, logit) in sorted(vectors.items())
-    ]
-    inserted = insert_missing(conn, embeddings, rows, embeddings.c.image_id, space_id=space_id)
-    return frozenset(row.image_id for row in inserted)
+    image_ids = sorted(vectors)
+    columns: dict[str, list[Any]] = {
+        "image_id": image_ids,
+        "vector": [vectors[image_id][0] for image_id in image_ids],
+        "logit": [vectors[image_id][1] for image_id in image_ids],
+    }
+    inserted = insert_missing(conn, embeddings, columns, embeddings.c.image_id, space_id=space_id)
+    return frozenset(image_id for (image_id,) in inserted)

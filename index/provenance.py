@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from index.errors import InvalidProvenance
-from index.jsontext import JSON, canonical_json
+from index.jsontext import JSON, CanonicalText, canonical_json
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """All of it is optional. `acquired_at` needs a time zone; `extra` is any JSON object."""
+    """All of it is optional. `acquired_at` needs a time zone; `extra` is any JSON object.
+
+    `stored` is what `normalised` made of `extra`; None: nobody has checked this provenance yet.
+    """
 
     generator: str | None = None
     label: str | None = None
@@ -21,6 +24,7 @@ class Provenance:
     source: str | None = None
     acquired_at: datetime | None = None
     extra: Mapping[str, JSON] = field(default_factory=dict)
+    stored: CanonicalText | None = field(default=None, init=False, repr=False, compare=False)  # `replace` forgets it
 
     def normalised(self) -> Provenance:
         """Return it as it is stored: text trimmed, nothing where it was blank, the generator normalised.
@@ -29,16 +33,21 @@ class Provenance:
             InvalidProvenance: text with NUL or half a surrogate pair, a date without a zone, `extra` that is not JSON.
 
         """
+        if self.stored is not None:
+            return self
         if self.acquired_at is not None and self.acquired_at.tzinfo is None:
             raise InvalidProvenance("acquired_at has no time zone")
-        return Provenance(
+        stored = _storable_object(self.extra)
+        normalised = Provenance(
             generator=normalise_generator(self.generator or "") or None,
             label=storable_text(self.label),
             licence=storable_text(self.licence),
             source=storable_text(self.source),
             acquired_at=self.acquired_at,
-            extra=_storable_object(self.extra),
+            extra=dict(self.extra),
         )
+        object.__setattr__(normalised, "stored", stored)
+        return normalised
 
 
 def normalise_generator(name: str) -> str:
@@ -58,7 +67,7 @@ def storable_text(text: str | None) -> str | None:
     return trimmed or None
 
 
-def _storable_object(extra: Mapping[str, JSON]) -> dict[str, JSON]:
+def _storable_object(extra: Mapping[str, JSON]) -> CanonicalText:
     try:
         text = canonical_json(extra)
     except (TypeError, ValueError, RecursionError) as err:
@@ -66,12 +75,14 @@ def _storable_object(extra: Mapping[str, JSON]) -> dict[str, JSON]:
     _check_text(text)
     if "\\u0000" in text:
         raise InvalidProvenance("provenance holds a NUL character, which PostgreSQL cannot store")
-    return dict(extra)
+    return CanonicalText(text)
 
 
 def _check_text(text: str) -> None:
     if "\x00" in text:
         raise InvalidProvenance("text holds a NUL character, which PostgreSQL cannot store")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as err:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -62,6 +63,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 Document = JSON().with_variant(JSONB(), "postgresql")
 SHA256_HEX = 64
+# Items of a job: those found by the listing, then how they ended; then those of the taken ones that repeat a picture.
+JOB_COUNTS = ("found", "added", "linked", "embedded", "skipped", "failed", "duplicates", "near_duplicates")
 
 embedding_spaces = Table(
     "embedding_spaces",
@@ -84,6 +87,7 @@ corpora = Table(
     Column("description", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
+    Column("keep", String(16), nullable=False, server_default="thumbnail"),
     CheckConstraint("kind IN ('known_fake', 'known_real')", name="kind"),
     sqlite_autoincrement=True,
 )
@@ -96,12 +100,60 @@ images = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("sha256", String(SHA256_HEX), nullable=False, unique=True),
-    Column("byte_size", BigInteger, nullable=False),
+    Column("byte_size", BigInteger, nullable=False),  # 0, 0, 0 and "" where a ready embedding came without them
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("format", String(16), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("pdq_hash", LargeBinary),  # 32 bytes, in the order of the usual 64 hex digits
+    Column("pdq_quality", SmallInteger),  # 0 to 100
     sqlite_autoincrement=True,
+)
+
+# One long piece of work and how far it has come; what every column counts is told in `index.jobs`.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("corpus_id", BigId, ForeignKey("corpora.id")),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("request", Text, nullable=False),  # canonical JSON
+    Column("request_sha256", String(SHA256_HEX), nullable=False, index=True),
+    Column("listed", Boolean, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in JOB_COUNTS),
+    Column("error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+# Work still to be done. A row goes when its items have ended; number 0 is the listing of the source.
+job_chunks = Table(
+    "job_chunks",
+    metadata,
+    Column("job_id", BigId, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("first_position", BigInteger, nullable=False),  # of its items in the source
+    Column("item_count", Integer, nullable=False),
+    Column("span", Text, nullable=False),  # JSON that the source understands
+    Column("worker", String(64)),
+    Column("leased_until", UtcDateTime),
+)
+
+# Items that did not simply succeed.
+job_items = Table(
+    "job_items",
+    metadata,
+    Column("job_id", BigId, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("outcome", String(8), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("entry_id", BigId),
 )
 
 entries = Table(
@@ -118,6 +170,7 @@ entries = Table(
     Column("provenance", Document, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
+    Column("job_id", BigId),  # the job that added it
     sqlite_autoincrement=True,
 )
 # An image is once in a corpus. The image comes first, so that this also finds the live entries of an image.
@@ -179,6 +232,17 @@ changes = Table(
 # A member comes once and goes once, because ids are never reused; this also answers "what was visible at N".
 Index("uq_changes_entry_id_space_id_kind", changes.c.entry_id, changes.c.space_id, changes.c.kind, unique=True)
 Index("ix_changes_space_id_number", changes.c.space_id, changes.c.number)
+
+# The model that lookups and ingests use where nobody names one; no row: the setting's default.
+active_model = Table(
+    "active_model",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, nullable=False),  # a name, or a checkpoint's folder
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("activated_at", UtcDateTime, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
 
 lookups = Table(
     "lookups",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,9 @@ from typer.core import TyperGroup
 from api.errors import InvalidRequest
 from api.settings import Settings
 
+if TYPE_CHECKING:
+    from index import CorpusKind
+
 EXIT_CODES = (
     "Exit codes: 0 done, 2 wrong usage, 3 some items failed or findings stay open, 4 refused input, 5 not found or in "
     "conflict, 6 the model cannot be used, 7 database or index cannot be used, 8 try again later, 70 a defect, "
@@ -23,6 +26,7 @@ EXIT_CODES = (
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+KindOption = Annotated[str, typer.Option(help="known_fake or known_real.", metavar="KIND")]
 Model = TypeVar("Model", bound=BaseModel)
 # ClickException, of typer's own click or of the real one.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -40,7 +44,9 @@ class OneLineErrors(TyperGroup):
         except (typer.Exit, typer.Abort, USAGE_ERROR):
             raise
         except KeyboardInterrupt:
-            errors.print("interrupted; what was committed stays, the same command goes on")
+            errors.print(
+                "interrupted; what was committed stays, the same command goes on; `lineup jobs` lists what is paused"
+            )
             raise typer.Exit(130) from None
         except Exception as err:
             from api.problems import DEFECT, problem_of
@@ -108,6 +114,16 @@ def settings_with(told: dict[str, Any]) -> Settings:
             name = "LINEUP_" + "_".join(map(str, each["loc"])).upper()
             errors.print(f"setting {name}: {each['msg']}", markup=False, style="red")
         sys.exit(2)
+
+
+def corpus_kind(text: str) -> CorpusKind:
+    """The kind of a corpus; typer ends the command with code 2 on anything else."""
+    from index import CorpusKind
+
+    try:
+        return CorpusKind(text)
+    except ValueError as err:
+        raise typer.BadParameter(f"{text!r} is neither known_fake nor known_real", param_hint="--kind") from err
 
 
 def checked(model: type[Model], **told: Any) -> Model:  # noqa: ANN401 -- whatever the model's fields take

@@ -21,16 +21,21 @@ def init(ctx: typer.Context) -> None:
         typer.echo(f"{database.dialect}: schema {database.revision()}; index and thumbnails in {settings.data_dir}")
 
 
-@app.command()
+models_app = typer.Typer(help="List the models, and choose the active one.", invoke_without_command=True)
+
+
+@models_app.callback()
 def models(ctx: typer.Context, json: Json = False) -> None:
     """Show the models: which is active, its fingerprint, device and precision."""
+    if ctx.invoked_subcommand is not None:
+        return
     from api.catalogue import models as listing
     from api.cli.tables import print_json, print_models
-    from api.lineup import load_embedder
+    from api.lineup import load_embedder, settings_in_force
     from api.problems import EXIT_MODEL
     from embedder import Embedder, EmbedderError
 
-    settings = settings_of(ctx)
+    settings = settings_in_force(settings_of(ctx))
     active: Embedder | None = None
     refused: EmbedderError | None = None
     try:
@@ -45,6 +50,32 @@ def models(ctx: typer.Context, json: Json = False) -> None:
     if refused is not None:
         errors.print(f"{settings.model}: {refused}", markup=False, style="red")
         raise typer.Exit(EXIT_MODEL)
+
+
+@models_app.command("activate")
+def activate_model(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="A named model or a checkpoint directory.")],
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Although entries are not embedded by it: no lookup will find them.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make a model the one that lookups and ingests use where none is named; `lineup reembed` comes first.
+
+    A running server goes on with the model that it was started with. LINEUP_MODEL and --model win over this.
+    """
+    from api.cli.tables import print_json
+    from api.models import activate
+
+    answer = activate(settings_of(ctx), model, incomplete=incomplete)
+    if json:
+        print_json(answer)
+    else:
+        typer.echo(f"{answer.model} is active: {answer.embedded:,} of {answer.entries:,} entries are embedded by it")
+
+
+app.add_typer(models_app, name="models")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,17 +15,20 @@ from api.answers import (
     BackupAnswer,
     CorpusAnswer,
     DemoAnswer,
+    DryRunAnswer,
     EntryAnswer,
     FailedItem,
     FsckAnswer,
     IndexesAnswer,
-    IngestAnswer,
     LookupAnswer,
     ModelsAnswer,
     NeighbourAnswer,
     ProbeLookup,
     RestoreAnswer,
 )
+from api.ingest.spool import SUFFIX as SPOOLED
+from api.jobs.answers import JobAnswer, JobItemAnswer
+from index import JobItem
 
 PIPED_WIDTH = 136  # columns where standard output is no terminal: a log or a file has no width of its own
 # What an operator wrote is printed as it is: `[red]` in a description is no colour.
@@ -73,10 +76,10 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
 
 def print_corpora(corpora: Iterable[CorpusAnswer]) -> None:
     """One row a corpus."""
-    table = _table("corpus", "kind", "entries>", "created", "description")
+    table = _table("corpus", "kind", "entries>", "keeps", "created", "description")
     for corpus in corpora:
         created = f"{corpus.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(corpus.name, corpus.kind, f"{corpus.entry_count:,}", created, corpus.description)
+        table.add_row(corpus.name, corpus.kind, f"{corpus.entry_count:,}", corpus.keep, created, corpus.description)
     out.print(table)
 
 
@@ -85,7 +88,7 @@ def print_entries(entries: Iterable[EntryAnswer]) -> None:
     table = _table("entry>", "corpus", "generator", "size", "sha256", "path or source")
     for entry in entries:
         where = str(entry.provenance.get("path") or entry.source or "")
-        size = f"{entry.width} x {entry.height}"
+        size = f"{entry.width} x {entry.height}" if entry.width else ""
         table.add_row(str(entry.id), entry.corpus, entry.generator or "", size, entry.sha256[:12], where)
     out.print(table)
 
@@ -121,16 +124,68 @@ def print_result(result: ProbeLookup | FailedItem) -> None:
         print_lookup(result.name, result.lookup)
 
 
-def print_ingest(answer: IngestAnswer) -> None:
-    """The counts, and each failure with its reason."""
+def print_json_line(answer: BaseModel) -> None:
+    """One JSON document on one line, written at once: somebody follows."""
+    out.print(answer.model_dump_json(), soft_wrap=True)
+    sys.stdout.flush()
+
+
+def print_item(item: JobItem | JobItemAnswer) -> None:
+    """An item of a job that did not simply succeed."""
+    out.print(Text.assemble((item.name, "bold"), f"  {item.reason}: {item.detail}"), soft_wrap=True)
+
+
+def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
+    """Some failures, the counts, and the reasons behind them."""
+    for failure in failures:
+        print_item(failure)
+    if answer.failed > len(failures):
+        more = "more " if failures else ""
+        out.print(f"{answer.failed - len(failures):,} {more}failed: lineup jobs failures {answer.id}")
+    where = f"{answer.corpus}: " if answer.corpus else ""
+    out.print(
+        f"job {answer.id} {answer.state}  {where}{answer.found:,} found = {answer.added:,} added"
+        f" + {answer.linked:,} linked + {answer.embedded:,} embedded again + {answer.skipped:,} skipped"
+        f" + {answer.failed:,} failed"
+        + (f" + {answer.found - answer.done:,} to do" if answer.found > answer.done else ""),
+        soft_wrap=True,
+    )
+    for outcome, reasons in (answer.reasons or {}).items():
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        out.print(f"  {outcome}: {told}", soft_wrap=True)
+    if answer.near_duplicates:
+        out.print(f"  {answer.near_duplicates:,} show a picture that the corpus had, by perceptual hash")
+    if answer.finished_at:
+        seconds = (answer.finished_at - answer.created_at).total_seconds()
+        out.print(f"  {seconds:,.1f} s, {answer.done / max(seconds, 0.001):,.1f} items/s", style="dim")
+    if answer.error:
+        out.print(Text(f"  {answer.error}", style="red"), soft_wrap=True)
+
+
+def print_jobs(jobs: Iterable[JobAnswer]) -> None:
+    """One row a job."""
+    table = _table("job>", "kind", "state", "corpus", "found>", "done>", "failed>", "last", "sources")
+    for job in jobs:
+        sources = job.request.get("sources", [])
+        first = Path(str(sources[0])).name if sources else ""
+        first = "standard input" if first.endswith(SPOOLED) else first
+        more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        last = f"{job.updated_at:%Y-%m-%d %H:%M:%S}"
+        counts = [f"{job.found:,}", f"{job.done:,}", f"{job.failed:,}"]
+        table.add_row(str(job.id), job.kind, job.state, job.corpus or "", *counts, last, first + more)
+    out.print(table)
+
+
+def print_dry_run(answer: DryRunAnswer) -> None:
+    """What an ingest would come to."""
     for failure in answer.failures:
         print_failure(failure)
     out.print(
-        f"{answer.corpus} ({answer.kind}): {answer.found:,} found = {answer.added:,} added + {answer.linked:,} linked"
-        f" + {answer.embedded:,} embedded again + {answer.skipped:,} skipped + {answer.failed:,} failed;"
-        f" {answer.seconds:.1f} s, {answer.images_per_second:.1f} images/s, generation {answer.generation}",
+        f"dry run  {answer.corpus}: {answer.found:,} found = {answer.new:,} to add + {answer.linked:,} to link"
+        f" + {answer.skipped:,} to skip + {answer.failed:,} failed; nothing was written",
         soft_wrap=True,
     )
+    out.print(f"  {answer.duplicates:,} duplicates, {answer.near_duplicates:,} near duplicates within the sources")
 
 
 def print_fsck(answer: FsckAnswer) -> None:

@@ -8,8 +8,17 @@ from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
 from pydantic import Json
 
 from api.answers import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, Instant, NewCorpus
-from api.catalogue import add_corpus, corpora_page, drop_corpus, drop_entry, entries_page, one_corpus, one_entry
-from api.ingest import add_image
+from api.catalogue import (
+    add_corpus,
+    corpora_page,
+    drop_corpus,
+    drop_entry,
+    entries_page,
+    one_corpus,
+    one_entry,
+    thumbnail_of,
+)
+from api.ingest.single import add_image
 from api.routes.dependencies import Admitted, Opened
 from index import Provenance
 
@@ -43,7 +52,7 @@ def read_corpus(name: Name, lineup: Opened) -> CorpusAnswer:
 @router.delete("/corpora/{name}", tags=["corpora"], status_code=204, summary="Remove a corpus")
 def delete_corpus(name: Name, lineup: Opened) -> None:
     """With all its entries; an image that another corpus holds too stays there."""
-    drop_corpus(lineup.database, lineup.thumbnails, name)
+    drop_corpus(lineup.database, lineup.blob_stores, name)
 
 
 @router.get("/corpora/{name}/entries", tags=["entries"], summary="List a corpus' entries")
@@ -89,7 +98,7 @@ def read_entry(entry_id: EntryId, lineup: Opened) -> EntryAnswer:
 @router.delete("/entries/{entry_id}", tags=["entries"], status_code=204, summary="Remove an entry")
 def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
     """Gone from every answer when this returns; the image stays in the other corpora that hold it."""
-    drop_entry(lineup.database, lineup.thumbnails, entry_id)
+    drop_entry(lineup.database, lineup.blob_stores, entry_id)
 
 
 @router.get(
@@ -100,6 +109,6 @@ def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
     responses={200: {"content": {"image/webp": {}}, "description": "At most 256 pixels on the longer side."}},
 )
 def read_thumbnail(entry_id: EntryId, lineup: Opened) -> Response:
-    """Made at ingest."""
-    data = lineup.thumbnails.get(one_entry(lineup.database, entry_id).sha256)
+    """Made at ingest, unless its corpus keeps none."""
+    data = thumbnail_of(lineup.database, lineup.thumbnails, entry_id)
     return Response(data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"})

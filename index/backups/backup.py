@@ -27,6 +27,7 @@ from index.backups.manifest import FORMAT_VERSION, MANIFEST, SNAPSHOT_FILE, TABL
 from index.backups.space_states import find_difference, space_states
 from index.backups.tables import last_ids
 from index.backups.verification import check_members
+from index.blobs import THUMBNAIL_SUFFIX, BlobStore
 from index.changes import digest_at, last_number
 from index.database import Database, sqlite_url
 from index.digest import digest_hex
@@ -44,7 +45,6 @@ from index.membership import live_image_pages
 from index.schema import embedding_spaces
 from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
 from index.snapshots import Manifest, check_files, directory_lock, snapshot_files
-from index.thumbnails import SUFFIX, BlobStore
 
 # Thumbnails have some kilobytes each; packed, the manifest has a line for a thousand of them and memory holds one pack.
 PACK_BYTES = 16 << 20
@@ -227,7 +227,7 @@ def _add_thumbnails(draft: _Draft, conn: Connection, thumbnails: BlobStore) -> i
         content = BytesIO()
         writer = ArchiveWriter(content)
         for sha256, blob in pack:
-            writer.add_bytes(sha256 + SUFFIX, blob)
+            writer.add_bytes(sha256 + THUMBNAIL_SUFFIX, blob)
         writer.finish()
         draft.add_bytes(f"thumbnails/{number:06}.tar", content.getvalue())
         count += len(pack)

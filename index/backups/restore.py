@@ -19,6 +19,7 @@ from index.backups.manifest import SNAPSHOT_FILE, TABLES, THUMBNAILS, BackupMani
 from index.backups.space_states import find_difference
 from index.backups.tables import find_rows, insert_rows, lock_tables, read_tables, set_last_ids
 from index.backups.verification import extract, read_pack, temporary_folder, verified_tables
+from index.blobs import BlobStore
 from index.database import Database, sqlite_file
 from index.durable import publish, sync_directory, write_durably
 from index.errors import (
@@ -31,7 +32,6 @@ from index.errors import (
 )
 from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
 from index.snapshots import directory_lock
-from index.thumbnails import BlobStore
 
 
 @dataclass(frozen=True, slots=True)

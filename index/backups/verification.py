@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory, gettempdir
 from index.backups.archive import ArchiveReader, Member, opened_archive
 from index.backups.container import opened_container
 from index.backups.manifest import TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
+from index.blobs import THUMBNAIL_SUFFIX
 from index.database import Database
 from index.errors import BackupCorrupt, RestoreUnwritable
 from index.images import SHA256_PATTERN
-from index.thumbnails import SUFFIX
 
 # A pack is closed when it is larger than `backup.PACK_BYTES`, by one thumbnail at most. It is read into memory.
 MAX_PACK_BYTES = 256 << 20
@@ -94,8 +94,8 @@ def read_pack(reader: ArchiveReader, member: Member, archive: Path) -> Iterator[
     _require(reader.copy(member.name, content), member, archive)
     pack = ArchiveReader(content, archive, within=f"{member.name}:")
     for name in pack.sizes:
-        sha256 = name.removesuffix(SUFFIX)
-        if sha256 + SUFFIX != name or not SHA256_PATTERN.fullmatch(sha256):
+        sha256 = name.removesuffix(THUMBNAIL_SUFFIX)
+        if sha256 + THUMBNAIL_SUFFIX != name or not SHA256_PATTERN.fullmatch(sha256):
             raise BackupCorrupt(archive, f"{member.name}:{name}", "it is no thumbnail")
         yield sha256, pack.read(name)
 

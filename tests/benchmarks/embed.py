@@ -29,7 +29,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import ViTForImageClassification
 
-from embedder import DecodedImage, Embedded, Embedder, decode
+from embedder import DecodedImage, Embedded, Embedder, decode, thumbnail
 from embedder.architecture import VIT_SMALL_384, Architecture, empty_vit
 from embedder.download import find_model
 from embedder.registry import builtin_directory
@@ -103,6 +103,7 @@ def measure(
         "Embedder.embed_pixels": lambda: embedder.embed_pixels(pixels),
         "Embedder.embed": lambda: embedder.embed(decoded),
         "Embedder.embed_stream": lambda: stream(embedder, pictures),
+        "embed_stream, deriving thumbnails": lambda: stream(embedder, pictures, thumbnail_of),
         "decode + preprocess, one thread": lambda: [embedder.preprocess(decode(each)) for each in pictures],
     }
     best = dict.fromkeys(ways, float("inf"))
@@ -115,11 +116,11 @@ def measure(
     info = embedder.info
     print(f"\n{name}: {info.parameter_count:,} parameters, {info.image_size} pixels, {info.dimension} dimensions")
     print(f"{embedder.device}, {embedder.precision}, batches of {embedder.batch_size}, best of {options.repeats}")
-    print(f"{'':32} {'images/s':>9} {'of bare':>8}   difference to bare: vectors, logits")
+    print(f"{'':34} {'images/s':>9} {'of bare':>8}   difference to bare: vectors, logits")
     for way, seconds in best.items():
         share = best["bare forward"] / seconds
         quality = differences(way, bare, embedder, pixels, decoded, pictures)
-        print(f"{way:32} {len(pictures) / seconds:9.2f} {share:8.1%}   {quality}")
+        print(f"{way:34} {len(pictures) / seconds:9.2f} {share:8.1%}   {quality}")
 
 
 def differences(
@@ -145,10 +146,16 @@ def differences(
     return f"{np.abs(made.vectors - vectors).max():.1e}, {np.abs(made.logits - logits).max():.1e}"
 
 
-def stream(embedder: Embedder, pictures: list[bytes]) -> list[Embedded[int]]:
-    results = [each for each in embedder.embed_stream(enumerate(pictures)) if isinstance(each, Embedded)]
+def stream(
+    embedder: Embedder, pictures: list[bytes], derive: Callable[[int, DecodedImage], object] = lambda *_: None
+) -> list[Embedded[int, object]]:
+    results = [each for each in embedder.embed_stream(enumerate(pictures), derive) if isinstance(each, Embedded)]
     assert len(results) == len(pictures)
     return results
+
+
+def thumbnail_of(_number: int, decoded: DecodedImage) -> bytes:
+    return thumbnail(decoded.image)
 
 
 def encoded_pictures(count: int) -> list[bytes]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 import weakref
@@ -15,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import ViTForImageClassification
 
 from embedder import (
+    CorruptImage,
     CorruptWeights,
     DecodedImage,
     Embedded,
@@ -23,10 +26,11 @@ from embedder import (
     ImageLimits,
     ImageTooSmall,
     decode,
+    thumbnail,
 )
-from embedder.device import DeviceKind, Placement, Precision
+from embedder.device import POLICIES, DeviceKind, Placement, Precision
 from embedder.download import find_model
-from embedder.embed import describe
+from embedder.embed import MAX_DECODED_BYTES, describe, worker_count
 from embedder.weights import load_vit
 
 Encoder = Callable[..., bytes]
@@ -45,6 +49,15 @@ def embedder(tiny_model: Path) -> Embedder:
 @pytest.fixture(scope="module")
 def pixels() -> np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]:
     return np.random.default_rng(7).random((11, 3, 32, 32), np.float32)
+
+
+def embedder_on(placement: Placement, model: Path) -> Embedder:
+    files = find_model(model)
+    return Embedder(describe(files, 0), load_vit(files.weights, files.architecture), placement)
+
+
+def size_of(_key: object, decoded: DecodedImage) -> tuple[int, int]:
+    return decoded.width, decoded.height
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +154,11 @@ def test_an_image_under_the_crop_of_the_model_is_too_small(embedder: Embedder, p
 
 def test_short_batches_are_filled_up_where_the_device_wants_it(tiny_model: Path, pixels: np.ndarray) -> None:
     """An XLA device compiles each new shape; the rule is the same code on a CPU."""
-    files = find_model(tiny_model)
     shapes: set[torch.Size] = set()
-    placement = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, full_batches=True)
-    vit = load_vit(files.weights, files.architecture)
-    vit.vit.embeddings.register_forward_pre_hook(lambda _module, given: shapes.add(given[0].shape))
-    made = Embedder(describe(files, 0), vit, placement).embed_pixels(pixels)
+    embedder = embedder_on(Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, full_batches=True), tiny_model)
+    network = embedder._forward._model.vit.embeddings
+    network.register_forward_pre_hook(lambda _module, given: shapes.add(given[0].shape))
+    made = embedder.embed_pixels(pixels)
     reference = Embedder.load(tiny_model, device="cpu", precision="float32").embed_pixels(pixels)
     assert shapes == {torch.Size([4, 3, 32, 32])}
     assert np.abs(made.vectors - reference.vectors).max() <= BATCH_TOLERANCE
@@ -169,13 +181,55 @@ def test_threads_may_embed_at_the_same_time(embedder: Embedder, pixels: np.ndarr
         assert all(pool.map(work, range(24)))
 
 
+def test_an_image_error_of_what_derives_is_that_items_failure(embedder: Embedder, samples: dict[str, bytes]) -> None:
+    def derive(key: int, decoded: DecodedImage) -> int:
+        if key % 3 == 0:
+            raise CorruptImage("png", "nothing can be derived from it")
+        return decoded.width
+
+    results = list(embedder.embed_stream(((n, samples["png"]) for n in range(10)), derive))
+    assert [isinstance(each, Failed) for each in results] == [n % 3 == 0 for n in range(10)]
+    assert {each.derived for each in results if isinstance(each, Embedded)} == {120}
+
+
+def test_any_other_exception_of_what_derives_is_raised_after_what_came_before(
+    embedder: Embedder, samples: dict[str, bytes]
+) -> None:
+    def derive(key: int, decoded: DecodedImage) -> int:
+        return 1 // (6 - key)
+
+    stream = embedder.embed_stream(((n, samples["png"]) for n in range(40)), derive)
+    assert [next(stream).key for _ in range(6)] == list(range(6))
+    with pytest.raises(ZeroDivisionError):
+        next(stream)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prepare")]
+
+
+def test_a_failed_item_holds_neither_its_picture_nor_its_file(embedder: Embedder, samples: dict[str, bytes]) -> None:
+    pictures: list[weakref.ref[Image.Image]] = []
+
+    def derive(_key: str, decoded: DecodedImage) -> None:
+        pictures.append(weakref.ref(decoded.image))
+        try:
+            decoded.image.getpixel((decoded.width, 0))
+        except IndexError as err:  # a cause, whose frames hold the picture too
+            raise CorruptImage("png", "derived from in vain") from err
+
+    items = [("broken", samples["jpeg"][:-400]), ("whole", bytes([*samples["png"], 0]))]
+    held = [sys.getrefcount(data) for _, data in items]
+    results = list(embedder.embed_stream(items, derive))
+    assert [isinstance(each, Failed) for each in results] == [True, True]
+    assert [reference() for reference in pictures] == [None]
+    assert [sys.getrefcount(data) for _, data in items] == held
+
+
 def test_a_stream_keeps_the_order_and_tells_each_bad_item_by_its_key(
     embedder: Embedder, samples: dict[str, bytes]
 ) -> None:
     items: list[tuple[int, bytes]] = []
     for n, data in enumerate(list(samples.values()) * 2):
         items.append((n, data if n % 5 else data[: len(data) // 2]))
-    results = list(embedder.embed_stream(items))
+    results = list(embedder.embed_stream(items, size_of))
     assert [each.key for each in results] == list(range(len(items)))
     for each in results:
         if each.key % 5:
@@ -183,22 +237,23 @@ def test_a_stream_keeps_the_order_and_tells_each_bad_item_by_its_key(
             expected = embedder.embed([decode(items[each.key][1])])
             assert np.abs(each.vector - expected.vectors[0]).max() <= BATCH_TOLERANCE
             assert each.logit == pytest.approx(float(expected.logits[0]), abs=BATCH_TOLERANCE)
-            assert each.decoded.width == 120
+            assert each.derived == (120, 90)
         else:
             assert isinstance(each, Failed)
             assert each.error.reason == "truncated"
 
 
 def test_a_stream_of_nothing_and_of_nothing_good_ends(embedder: Embedder) -> None:
-    assert list(embedder.embed_stream([])) == []
-    results = list(embedder.embed_stream((n, b"no image") for n in range(30)))
+    nothing: list[tuple[int, bytes]] = []
+    assert list(embedder.embed_stream(nothing, size_of)) == []
+    results = list(embedder.embed_stream(((n, b"no image") for n in range(30)), size_of))
     assert [each.key for each in results] == list(range(30))
     assert all(isinstance(each, Failed) and each.error.reason == "not_an_image" for each in results)
 
 
 def test_a_stream_uses_the_embedders_limits(tiny_model: Path, samples: dict[str, bytes]) -> None:
     strict = Embedder.load(tiny_model, device="cpu", limits=ImageLimits(min_image_side=100))
-    (only,) = strict.embed_stream([("a", samples["png"])])
+    (only,) = strict.embed_stream([("a", samples["png"])], size_of)
     assert isinstance(only, Failed)
     assert only.error.reason == "too_small"
 
@@ -211,7 +266,7 @@ def test_an_exception_of_the_source_is_raised_after_what_came_before(
             yield n, samples["png"]
         raise OSError("the disk is gone")
 
-    stream = embedder.embed_stream(source())
+    stream = embedder.embed_stream(source(), size_of)
     assert [next(stream).key for _ in range(6)] == list(range(6))
     with pytest.raises(OSError, match="the disk is gone"):
         next(stream)
@@ -228,25 +283,70 @@ def test_a_stream_takes_from_its_source_no_more_than_three_batches_ahead(
             taken += 1
             yield n, samples["png"]
 
-    for handed_on, _ in enumerate(embedder.embed_stream(source()), start=1):
+    for handed_on, _ in enumerate(embedder.embed_stream(source(), size_of), start=1):
         assert taken - handed_on < 3 * embedder.batch_size + 1
 
 
-def test_a_stream_lets_go_of_the_images_that_it_handed_on(embedder: Embedder, samples: dict[str, bytes]) -> None:
+def test_images_are_derived_from_in_threads_and_no_more_of_them_are_held_than_there_are_threads(
+    embedder: Embedder, samples: dict[str, bytes]
+) -> None:
     alive: list[weakref.ref[Image.Image]] = []
+    counts: list[int] = []
+    threads: set[str] = set()
+    lock = threading.Lock()
+
+    def derive(_key: int, decoded: DecodedImage) -> bytes:
+        with lock:
+            alive.append(weakref.ref(decoded.image))
+            threads.add(threading.current_thread().name.partition("_")[0])
+            counts.append(sum(reference() is not None for reference in alive))
+        return thumbnail(decoded.image)
+
+    results = list(embedder.embed_stream(((n, samples["png"]) for n in range(60)), derive))
+    assert all(isinstance(each, Embedded) and each.derived.startswith(b"RIFF") for each in results)
+    assert threads == {"prepare"}
+    assert max(counts) <= worker_count(DeviceKind.CPU, embedder.limits, os.cpu_count() or 1)
+
+
+def test_a_stream_lets_go_of_what_was_derived_once_it_was_handed_on(
+    embedder: Embedder, samples: dict[str, bytes]
+) -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
     most = 0
-    for each in embedder.embed_stream((n, samples["png"]) for n in range(60)):
+    for each in embedder.embed_stream(
+        ((n, samples["png"]) for n in range(60)), lambda _, decoded: np.array(decoded.image)
+    ):
         assert isinstance(each, Embedded)
-        alive.append(weakref.ref(each.decoded.image))
+        alive.append(weakref.ref(each.derived))
         del each
         most = max(most, sum(reference() is not None for reference in alive))
     assert most <= 1, "only what the caller holds"
 
 
+def test_a_batch_of_which_very_much_was_derived_is_closed_early(
+    embedder: Embedder, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedder.embed.MAX_WAITING_BYTES", 100_000)
+    sizes: list[int] = []
+    launch = embedder._forward.launch
+
+    def counted(rows: list[np.ndarray]) -> object:
+        sizes.append(len(rows))
+        return launch(rows)
+
+    monkeypatch.setattr(embedder._forward, "launch", counted)
+    items = [(n, samples["png"]) for n in range(12)]
+    assert len(list(embedder.embed_stream(items, size_of, derived_bytes=lambda _: 60_000))) == 12
+    assert sizes == [2] * 6
+    sizes.clear()
+    assert len(list(embedder.embed_stream(items, size_of))) == 12
+    assert sizes == [4] * 3
+
+
 def test_closing_a_stream_early_ends_its_threads(embedder: Embedder, samples: dict[str, bytes]) -> None:
-    stream = embedder.embed_stream((n, samples["png"]) for n in range(10_000))
+    stream = embedder.embed_stream(((n, samples["png"]) for n in range(10_000)), size_of)
     assert next(stream).key == 0
-    stream.close()  # type: ignore[attr-defined]  # a generator, which the interface does not promise
+    stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prepare")]
 
 
@@ -257,24 +357,64 @@ def test_decoding_of_the_next_batch_happens_during_the_forward(
     embedder = Embedder.load(tiny_model, device="cpu", precision="float32", batch_size=4)
     prepared: list[int] = []
     during: list[int] = []
-    real_prepare, real_forward = embedder._prepare, embedder.embed_pixels
+    launch = embedder._forward.launch
 
-    def counted(item: tuple[int, bytes]) -> object:
-        result = real_prepare(item)
+    def slow_derive(key: int, _decoded: DecodedImage) -> None:
         time.sleep(0.03)
-        prepared.append(item[0])
-        return result
+        prepared.append(key)
 
-    def slow(pixels: np.ndarray) -> object:
+    def slow_launch(rows: list[np.ndarray]) -> object:
         began = len(prepared)
         time.sleep(0.5)
         during.append(len(prepared) - began)
-        return real_forward(pixels)
+        return launch(rows)
 
-    monkeypatch.setattr(embedder, "_prepare", counted)
-    monkeypatch.setattr(embedder, "embed_pixels", slow)
-    assert len(list(embedder.embed_stream((n, samples["jpeg"]) for n in range(12)))) == 12
+    monkeypatch.setattr(embedder._forward, "launch", slow_launch)
+    assert len(list(embedder.embed_stream(((n, samples["jpeg"]) for n in range(12)), slow_derive))) == 12
     assert during[0] >= 4
+
+
+@pytest.mark.parametrize("batches_ahead", [0, 1, 3])
+def test_batches_launched_ahead_change_no_result_and_no_order(
+    tiny_model: Path, samples: dict[str, bytes], batches_ahead: int
+) -> None:
+    embedder = embedder_on(Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, False, batches_ahead), tiny_model)
+    names = [name for name in samples for _ in range(2)]
+    items = [(n, samples[name] if n % 7 else b"no image") for n, name in enumerate(names)]
+    results = list(embedder.embed_stream(items, size_of))
+    expected = embedder.embed([decode(data) for n, data in items if n % 7])
+    embedded = [each for each in results if isinstance(each, Embedded)]
+    assert [each.key for each in results] == list(range(len(items)))
+    assert [each.key for each in results if isinstance(each, Failed)] == list(range(0, len(items), 7))
+    assert np.abs(np.stack([each.vector for each in embedded]) - expected.vectors).max() <= BATCH_TOLERANCE
+    assert np.abs(np.array([each.logit for each in embedded]) - expected.logits).max() <= BATCH_TOLERANCE
+
+
+def test_the_next_batch_is_launched_before_the_results_of_this_one_are_handed_on(
+    tiny_model: Path, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = embedder_on(Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, False, batches_ahead=1), tiny_model)
+    launched: list[int] = []
+    launch = embedder._forward.launch
+
+    def counted(rows: list[np.ndarray]) -> object:
+        launched.append(len(rows))
+        return launch(rows)
+
+    monkeypatch.setattr(embedder._forward, "launch", counted)
+    at_each = [len(launched) for _ in embedder.embed_stream(((n, samples["png"]) for n in range(10)), size_of)]
+    assert at_each == [2] * 4 + [3] * 6
+
+
+def test_more_threads_prepare_for_a_device_that_leaves_the_cores_alone() -> None:
+    limits = ImageLimits(max_image_pixels=40_000_000)
+    assert worker_count(DeviceKind.CPU, limits, 1) == 2
+    assert worker_count(DeviceKind.CPU, limits, 64) == POLICIES[DeviceKind.CPU].max_workers == 8
+    assert worker_count(DeviceKind.CUDA, limits, 16) == 16
+    assert worker_count(DeviceKind.CUDA, limits, 64) == POLICIES[DeviceKind.CUDA].max_workers == 32
+    huge = ImageLimits(max_image_pixels=1_000_000_000)
+    assert 3 * huge.max_image_pixels * worker_count(DeviceKind.CUDA, huge, 64) <= MAX_DECODED_BYTES
+    assert worker_count(DeviceKind.CUDA, ImageLimits(max_image_pixels=10**12), 64) == 1
 
 
 def test_the_space_is_named_by_weights_and_preprocessing(

@@ -32,7 +32,7 @@ def lineup(data: Path, *arguments: object) -> Result:
 def answer(data: Path, *arguments: object) -> Any:
     done = lineup(data, *arguments, "--json")
     assert done.exit_code in {0, 3}, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1] if arguments[0] == "ingest" else done.stdout)
 
 
 def stored_paths(data: Path) -> set[str]:
@@ -73,22 +73,28 @@ def first(folder: Path, data: Path) -> Result:
     return lineup(data, "ingest", folder, "--corpus", "known", "--json")
 
 
-def test_every_file_that_fails_is_named_with_its_reason(first: Result) -> None:
-    report = json.loads(first.stdout)
+def failures(data: Path, job: int = 1) -> list[Any]:
+    return [json.loads(line) for line in lineup(data, "jobs", "failures", job, "--json").stdout.splitlines()]
+
+
+def test_every_file_that_fails_is_named_with_its_reason(first: Result, data: Path) -> None:
+    named = failures(data)
 
     assert first.exit_code == 3
-    assert {each["name"]: each["reason"] for each in report["failures"]} == FAILED
-    assert all(each["detail"] for each in report["failures"])
+    assert {each["name"]: each["reason"] for each in named} == FAILED
+    assert all(each["detail"] for each in named)
 
 
 def test_no_item_is_lost(first: Result) -> None:
-    report = json.loads(first.stdout)
+    report = json.loads(first.stdout.splitlines()[-1])
 
+    assert report["state"] == "completed"
     assert report["found"] == len(STORED | SKIPPED | FAILED.keys())
     assert report["added"] == len(STORED)
     assert report["skipped"] == len(SKIPPED)
     assert report["failed"] == len(FAILED)
     assert report["linked"] == report["embedded"] == 0
+    assert report["duplicates"] == report["reasons"]["skipped"]["duplicate"] == len(SKIPPED)
 
 
 @pytest.mark.usefixtures("first")
@@ -121,9 +127,9 @@ def test_a_file_without_permission_is_named_and_the_others_are_stored(tmp_path: 
     write_image(tmp_path / "in" / "secret.png", 1)
     (tmp_path / "in" / "secret.png").chmod(0)
 
-    report = answer(tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "known")
+    answer(tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "known")
 
-    assert [(each["name"], each["reason"]) for each in report["failures"]] == [("secret.png", "unreadable")]
+    assert [(each["name"], each["reason"]) for each in failures(tmp_path / "data")] == [("secret.png", "unreadable")]
     assert stored_paths(tmp_path / "data") == {"good.png"}
 
 

@@ -161,7 +161,7 @@ def test_a_stream_goes_through_all_of_them_and_the_good_ones_between_them_are_em
         if n % 10 == 0:
             items.append((f"good {n}", good[n // 10]))
     began = time.perf_counter()
-    results = list(embedder.embed_stream(items))
+    results = list(embedder.embed_stream(items, lambda _key, decoded: decoded.format))
     assert time.perf_counter() - began < 120
     assert [each.key for each in results] == [key for key, _ in items]
     for each in results:

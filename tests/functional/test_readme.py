@@ -22,7 +22,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINKS = re.findall(r"\]\(([^)#]+)", README)
 COMMANDS = re.findall(r"^\$ lineup (.+)$", README, re.MULTILINE)
 SOURCES = re.findall(r"^\$ lineup (?:ingest|search) (\S+)", README, re.MULTILINE)
-MENTIONS = [each for each in re.findall(r"`lineup ([^`]+)`", README) if not each.startswith("COMMAND")]
+INGEST = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
+MENTIONS = [
+    each
+    for text in (README, INGEST)
+    for each in (*re.findall(r"`lineup ([^`]+)`", text), *re.findall(r"^\$ (?:.+\| )?lineup (.+)$", text, re.MULTILINE))
+    if not each.startswith("COMMAND")
+]
 TASKS = re.findall(r"(?:^\$ |`)make ([a-z]+)", README, re.MULTILINE)
 SETTING_ROWS = re.findall(r"^\| (`LINEUP_.+?) \| (.+?) \|", README, re.MULTILINE)
 
@@ -45,7 +51,7 @@ def assert_exists(words: str) -> None:
     command: Any = typer.main.get_command(app)
     tokens = iter(shlex.split(words, comments=True))
     for token in tokens:
-        if token.startswith("-"):
+        if token.startswith("-") and token != "-":
             options = {name: option for option in command.params for name in option.opts}
             assert token in {*options, "--help"}, f"{token} is no option of {command.name}"
             if token in options and not options[token].is_flag:

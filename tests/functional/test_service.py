@@ -33,7 +33,7 @@ def lineup(data: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 def answer(data: Path, *arguments: object) -> dict:
     done = lineup(data, *arguments, "--json")
     assert done.returncode in {0, 3}, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1] if arguments[0] == "ingest" else done.stdout)
 
 
 def test_a_file_that_cannot_be_taken_is_a_row_with_its_reason_and_the_others_are_ingested(tmp_path: Path) -> None:
@@ -44,10 +44,11 @@ def test_a_file_that_cannot_be_taken_is_a_row_with_its_reason_and_the_others_are
     (tmp_path / "in" / "notes.txt").write_text("not an image")
     os.mkfifo(tmp_path / "in" / "pipe.png")
     done = lineup(tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "known", "--json")
-    report = json.loads(done.stdout)
+    report = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 3
     assert (report["found"], report["added"], report["failed"]) == (7, 3, 4)
-    reasons = {failure["name"]: failure["reason"] for failure in report["failures"]}
+    items = lineup(tmp_path / "data", "jobs", "failures", str(report["id"]), "--json").stdout.splitlines()
+    reasons = {failure["name"]: failure["reason"] for failure in map(json.loads, items)}
     assert reasons["cut.png"] == "truncated"
     assert reasons["notes.txt"] == "not_an_image"
     assert reasons["pipe.png"] == "not_a_file"
@@ -81,7 +82,7 @@ def test_listening_beyond_loopback_is_refused(tmp_path: Path) -> None:
     assert "--allow-unauthenticated" in done.stderr
 
 
-@pytest.mark.parametrize("after_seconds", [0.2, 1.0])
+@pytest.mark.parametrize("after_seconds", [0.5])
 def test_a_killed_ingest_leaves_all_in_order_and_the_same_command_finishes_it(
     tmp_path: Path, after_seconds: float
 ) -> None:

@@ -147,13 +147,7 @@ def test_an_entry_comes_back_as_it_was_added(database: Database, corpora: None, 
         embedding = stored_embedding(conn, material.space, image.sha256)
         spaces = list_spaces(conn)
     assert (entry.corpus, entry.kind) == ("fakes", FAKE)
-    assert (entry.sha256, entry.byte_size, entry.width, entry.height, entry.format) == (
-        image.sha256,
-        123,
-        640,
-        480,
-        "jpeg",
-    )
+    assert entry.image == ImageFacts(image.sha256, 123, 640, 480, "jpeg")
     assert (entry.generator, entry.label, entry.licence, entry.source) == (
         "sd-xl",
         "portrait",

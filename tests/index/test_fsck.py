@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from index import BlobStore, Database, FindingKind, LiveIndex, fsck, remove_entry
+from index import (
+    ORIGINAL_SUFFIX,
+    BlobStore,
+    Database,
+    FindingKind,
+    Keep,
+    LiveIndex,
+    fsck,
+    list_entries,
+    remove_entry,
+    set_keep,
+)
 from index.fsck import ORPHAN_AGE_SECONDS
 from index.snapshots import MANIFEST
 from index.vectors import to_bytes
@@ -284,6 +295,37 @@ def test_a_thumbnail_of_no_live_entry_is_removed_once_it_is_old(scene: Scene) ->
     assert sha256 not in scene.thumbnails
 
 
+def test_originals_are_checked_against_the_corpora_that_keep_them(scene: Scene, tmp_path: Path) -> None:
+    kept, other = scene.material.sha256("a"), "e" * 64
+    originals = BlobStore(tmp_path / "originals", ORIGINAL_SUFFIX)
+    originals.put(other, b"of nobody")
+    age(originals.path(other))
+    with scene.database.write() as conn:
+        set_keep(conn, "fakes", Keep.ORIGINAL)
+        lacking = {entry.sha256 for entry in list_entries(conn)} - {kept}
+    originals.put(kept, b"picture")
+
+    report = fsck(scene.database, None, scene.directory, scene.thumbnails, originals, repair=True)
+
+    found = {(finding.kind, finding.item, finding.repaired) for finding in report.findings}
+    assert found == {(Kind.ORIGINAL_MISSING, sha256, False) for sha256 in lacking} | {
+        (Kind.ORIGINAL_ORPHAN, other, True)
+    }
+    assert report.clean
+    assert kept in originals
+    assert other not in originals
+
+
+def test_a_corpus_that_keeps_nothing_needs_no_thumbnails(scene: Scene) -> None:
+    with scene.database.write() as conn:
+        set_keep(conn, "fakes", Keep.NONE)
+        shas = [entry.sha256 for entry in list_entries(conn)]
+    for sha256 in shas:
+        age(scene.thumbnails.path(sha256))
+
+    assert {finding.kind for finding in scene.check().findings} == {Kind.THUMBNAIL_ORPHAN}
+
+
 def test_a_page_that_was_overwritten_is_found_by_sqlite_itself(
     new_sqlite_url: Callable[[], str], material: Any, tmp_path: Path
 ) -> None:
@@ -309,7 +351,14 @@ def test_a_page_that_was_overwritten_is_found_by_sqlite_itself(
 
 def test_every_kind_of_finding_is_planted_by_a_test() -> None:
     planted = {kind for *_, kinds in ROWS.values() for kind in kinds} | {kind for _, kind in FILES.values()}
-    elsewhere = {Kind.LEFTOVER_FILE, Kind.THUMBNAIL_MISSING, Kind.THUMBNAIL_ORPHAN, Kind.DATABASE_DAMAGED}
+    elsewhere = {
+        Kind.LEFTOVER_FILE,
+        Kind.THUMBNAIL_MISSING,
+        Kind.THUMBNAIL_ORPHAN,
+        Kind.ORIGINAL_MISSING,
+        Kind.ORIGINAL_ORPHAN,
+        Kind.DATABASE_DAMAGED,
+    }
     assert planted | elsewhere == set(Kind)
 
 
@@ -329,6 +378,7 @@ def test_a_report_counts_what_was_checked(scene: Scene) -> None:
         "entries": 3,
         "embeddings": 3,
         "changes": 4,
+        "jobs": 0,
         "lookups": 0,
         "snapshots": 1,
         "thumbnails": 2,

@@ -1,4 +1,4 @@
-"""Thumbnails: small WebP pictures, kept by the sha256 of the image that they show. Originals make them again."""
+"""Blobs: what is kept of images beside the database, thumbnails (WebP) or originals, by the sha256 of the image."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from index.durable import TEMPORARY_SUFFIX, sync_directory, temporary_beside, wr
 from index.errors import BlobCorrupt, UnknownBlob
 from index.images import SHA256_PATTERN
 
-SUFFIX = ".webp"
+THUMBNAIL_SUFFIX = ".webp"
+ORIGINAL_SUFFIX = ".original"  # of whatever format; nothing is to open it by its name
 
 
 class BlobStore:
     """A folder of blobs, `ab/abcdef....webp`. Safe between threads and processes: files are whole or not there."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, suffix: str = THUMBNAIL_SUFFIX) -> None:
         self.directory = directory
+        self.suffix = suffix
 
     def put(self, sha256: str, content: bytes) -> None:
         """Store a blob, in place of an older one. Put it before the entry commits: then an entry never lacks it."""
@@ -64,7 +66,7 @@ class BlobStore:
 
     def __iter__(self) -> Iterator[str]:
         """Yield the sha256 of every blob, rising."""
-        for path in sorted(self.directory.glob(f"??/*{SUFFIX}")):
+        for path in sorted(self.directory.glob(f"??/*{self.suffix}")):
             if SHA256_PATTERN.fullmatch(path.stem):
                 yield path.stem
 
@@ -76,4 +78,4 @@ class BlobStore:
         """Return where a blob is; raises UnknownBlob on what is no sha256, and so could name any file."""
         if not SHA256_PATTERN.fullmatch(sha256):
             raise UnknownBlob(sha256)
-        return self.directory / sha256[:2] / f"{sha256}{SUFFIX}"
+        return self.directory / sha256[:2] / f"{sha256}{self.suffix}"

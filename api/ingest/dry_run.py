@@ -1,0 +1,158 @@
+"""An ingest tried out: everything is read, hashed, decoded and compared; nothing is embedded or written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+
+from api.answers import DryRunAnswer, FailedItem
+from api.ingest.ready import ReadyChunks
+from api.ingest.request import IngestRequest
+from api.ingest.single import hash_of
+from api.ingest.sources import opened_source
+from api.ingest.task import CHUNK_ITEMS, READY_ROWS
+from api.jobs.task import Left, Taken
+from api.lineup import image_limits, load_embedder, opened_database, settings_in_force, space_of
+from api.settings import Settings
+from api.sources.item import Source, UnreadableItem
+from api.sources.ready import ReadySource
+from embedder import ImageError, ImageLimits, decode
+from index import Database, NearHashes, PerceptualHash, SchemaOutdated, Space, known_images
+
+
+class _Report:
+    """What was met so far. Hashes take 32 bytes an image, and so do the perceptual ones."""
+
+    def __init__(self) -> None:
+        self.found = self.new = self.linked = self.skipped = self.duplicates = self.near_duplicates = 0
+        self.failures: list[FailedItem] = []
+        self._seen: set[bytes] = set()
+        self._pictures = NearHashes()
+
+    def fail(self, name: str, reason: str, detail: str) -> None:
+        self.failures.append(FailedItem(name=name, reason=reason, detail=detail))
+
+    def is_repeated(self, sha256: str) -> bool:
+        """Whether these bytes came before; they have now."""
+        digest = bytes.fromhex(sha256)
+        if digest in self._seen:
+            return True
+        self._seen.add(digest)
+        return False
+
+    def take(self, picture: PerceptualHash | None) -> None:
+        """A picture that would be added."""
+        self.new += 1
+        if picture is not None and picture.reliable:
+            bits = np.frombuffer(picture.bits, np.uint8)[None]  # (1, 32)
+            self.near_duplicates += bool(self._pictures.find(bits)[0].size)
+            self._pictures.add(bits)
+
+
+def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
+    """What an ingest of these sources would come to. A database that is not there yet is an empty one.
+
+    Raises `UnusableSource`, `InvalidRequest`, `index.ForeignSpace`, `embedder.ModelError`.
+    """
+    _ = request.parsed_pattern
+    report = _Report()
+    space = space_of(load_embedder(settings_in_force(settings)).info)
+    with ExitStack() as stack:
+        database = _database(settings, stack)
+        ready = ReadyChunks(space, request)
+        for location in request.sources:
+            source = stack.enter_context(opened_source(location, request, settings))
+            if isinstance(source, ReadySource):
+                ready.require_space(source)
+                _try_ready(source, ready, request, database, space, report)
+            else:
+                _try_images(source, request, database, space, image_limits(settings), report)
+    return DryRunAnswer(
+        corpus=request.corpus,
+        found=report.found,
+        new=report.new,
+        linked=report.linked,
+        skipped=report.skipped,
+        failed=len(report.failures),
+        duplicates=report.duplicates,
+        near_duplicates=report.near_duplicates,
+        failures=report.failures,
+    )
+
+
+def _database(settings: Settings, stack: ExitStack) -> Database | None:
+    try:
+        return stack.enter_context(opened_database(settings))
+    except SchemaOutdated as err:
+        if err.current is not None:
+            raise
+        return None
+
+
+def _try_images(
+    source: Source,
+    request: IngestRequest,
+    database: Database | None,
+    space: Space,
+    limits: ImageLimits,
+    report: _Report,
+) -> None:
+    for name, data in _read(source, limits, report):
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not _is_new(sha256, request, database, space, report):
+            continue
+        try:
+            report.take(hash_of(decode(data, limits)))
+        except ImageError as err:
+            report.fail(name, err.reason, str(err))
+
+
+def _read(source: Source, limits: ImageLimits, report: _Report) -> Iterator[tuple[str, bytes]]:
+    for span in source.spans(CHUNK_ITEMS):
+        report.found += span.count
+        for item in source.items(span):
+            try:
+                yield item.name, item.read(limits.max_image_bytes)
+            except UnreadableItem as err:
+                report.fail(item.name, err.reason, str(err))
+
+
+def _try_ready(
+    source: ReadySource,
+    ready: ReadyChunks,
+    request: IngestRequest,
+    database: Database | None,
+    space: Space,
+    report: _Report,
+) -> None:
+    for span in source.spans(READY_ROWS):
+        report.found += span.count
+        for end in ready.read(source, span, 0):
+            if isinstance(end, Left):
+                report.fail(end.item.name, end.item.reason, end.item.detail)
+            elif isinstance(end, Taken):
+                image = end.entry.image
+                if _is_new(image.sha256, request, database, space, report):
+                    report.take(image.perceptual_hash)
+
+
+def _is_new(sha256: str, request: IngestRequest, database: Database | None, space: Space, report: _Report) -> bool:
+    """Whether the image would be embedded and added; counted, where it would not."""
+    if report.is_repeated(sha256):
+        report.duplicates += 1
+        report.skipped += 1
+        return False
+    if database is None:
+        return True
+    with database.read() as conn:
+        known = known_images(conn, space, [sha256]).get(sha256)
+    if known is None or not known.embedded:
+        return True
+    if request.corpus in known.corpora:
+        report.skipped += 1
+    else:
+        report.linked += 1
+    return False

@@ -1,0 +1,125 @@
+"""Ready embeddings into a corpus: vectors that the same model made elsewhere, without their images.
+
+Only vectors of the same embedding space are taken. What is checked of one row fails that row alone; the checks of
+vectors are made for a whole chunk at once, for a million rows come through here in a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from api.errors import InvalidRequest
+from api.ingest.provenance import joined
+from api.ingest.request import IngestRequest
+from api.jobs.task import End, Left, Taken
+from api.sources.item import Item, Span, UnreadableItem
+from api.sources.ready import ReadyRows, ReadySource
+from index import (
+    JSON,
+    ImageFacts,
+    InvalidInput,
+    NewEntry,
+    PerceptualHash,
+    Provenance,
+    Space,
+    unusable_vectors,
+)
+
+NOTHING: Mapping[str, JSON] = {}
+
+
+class ReadyChunks:
+    """Reads chunks of ready embeddings for one ingest."""
+
+    def __init__(self, space: Space, request: IngestRequest) -> None:
+        self._space = space
+        self._request = request
+
+    def require_space(self, source: ReadySource) -> None:
+        """Raises `index.ForeignSpace`, or `InvalidRequest` where nobody says which space it is."""
+        told = source.embedding_space or self._request.embedding_space
+        if told is None:
+            raise InvalidRequest(
+                f"{source.location} does not say of which embedding space its vectors are; --embedding-space does"
+            )
+        self._space.require(told)
+        if self._request.embedding_space is not None:
+            self._space.require(self._request.embedding_space)
+
+    def read(self, source: ReadySource, span: Span, first: int) -> Iterator[End]:
+        """How every row of a span ended: taken, or failed with its reason."""
+        rows = source.rows(span)
+        wrong = unusable_vectors(rows.vectors, rows.logits, self._space.dimension)
+        for row in range(span.count):
+            name = rows.names[row]
+            if row in wrong:
+                yield Left.failed(first + row, name, "invalid_embedding", wrong[row])
+                continue
+            try:
+                entry = self._entry(rows, row)
+            except InvalidInput as err:
+                yield Left.failed(first + row, name, "invalid_row", str(err))
+            else:
+                yield Taken(first + row, name, entry)
+
+    def _entry(self, rows: ReadyRows, row: int) -> NewEntry:
+        """Raises `index.InvalidInput`."""
+        facts = _facts(rows.sha256s[row], rows.facts[row])
+        facts.check()
+        provenance = self._provenance(rows.names[row], rows.told[row])
+        return NewEntry(facts, rows.vectors[row], float(rows.logits[row]), provenance.normalised())
+
+    def _provenance(self, name: str, told: Mapping[str, JSON]) -> Provenance:
+        """As the row says it; free provenance that an export wrote is taken as it is."""
+        free = told.get("provenance")
+        words = {key: value for key, value in told.items() if key != "provenance"}
+        item = Item(name, _no_bytes, words)
+        read = joined(item, self._request.told, self._request.parsed_pattern, NOTHING, None)
+        if isinstance(free, Mapping):
+            kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
+            return Provenance(read.generator, read.label, read.licence, read.source, read.acquired_at, {**kept, **free})
+        return read
+
+
+def _facts(sha256: str | None, told: Mapping[str, JSON]) -> ImageFacts:
+    """Raises `index.InvalidInput`."""
+    if sha256 is None:
+        raise InvalidInput("a ready embedding needs the sha256 of its image")
+    return ImageFacts(
+        sha256,
+        _count(told, "byte_size"),
+        _count(told, "width"),
+        _count(told, "height"),
+        _text(told, "format"),
+        _hash(told),
+    )
+
+
+def _hash(told: Mapping[str, JSON]) -> PerceptualHash | None:
+    bits, quality = told.get("pdq_hash"), _count(told, "pdq_quality")
+    if bits is None or quality is None:
+        return None
+    try:
+        return PerceptualHash(bytes.fromhex(str(bits)), quality)
+    except ValueError as err:
+        raise InvalidInput("a PDQ hash is 64 hex digits") from err
+
+
+def _count(told: Mapping[str, JSON], name: str) -> int | None:
+    value = told.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{name} is a whole number")
+    return value
+
+
+def _text(told: Mapping[str, JSON], name: str) -> str | None:
+    value = told.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise InvalidInput(f"{name} is text")
+
+
+def _no_bytes(_max_bytes: int) -> bytes:
+    raise UnreadableItem("no_image", "a ready embedding has no image")

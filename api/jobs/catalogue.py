@@ -1,0 +1,127 @@
+"""Jobs looked at and steered: the shared functions behind `lineup jobs` and the routes."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from api.errors import InvalidRequest
+from api.jobs.answers import JobAnswer, JobItemAnswer, JobItemPage, JobPage
+from api.paging import cursor_of, key_of
+from index import (
+    Database,
+    Job,
+    JobItem,
+    Outcome,
+    cancel_job,
+    count_reasons,
+    count_workers,
+    get_job,
+    list_items,
+    list_jobs,
+    pause_job,
+    resume_job,
+)
+
+PAGE = 1000
+SHOWN_FAILURES = 20
+EVENT_SECONDS = 0.5  # between two looks at a job that somebody watches
+CSV_COLUMNS = ("position", "name", "outcome", "reason", "detail", "entry_id")
+
+
+def one_job(database: Database, job_id: int) -> JobAnswer:
+    """A job, with reasons and workers counted. Raises `index.UnknownJob`."""
+    with database.read() as conn:
+        return JobAnswer.of(get_job(conn, job_id), count_reasons(conn, job_id), count_workers(conn, job_id))
+
+
+def jobs_page(database: Database, cursor: str | None, limit: int) -> JobPage:
+    """Jobs, the newest first. Raises `InvalidRequest` for a foreign cursor."""
+    with database.read() as conn:
+        found = list_jobs(conn, _number(cursor), limit + 1)
+    page = [JobAnswer.of(job) for job in found[:limit]]
+    return JobPage(jobs=page, next_cursor=cursor_of(str(page[-1].id)) if len(found) > limit else None)
+
+
+def items_page(database: Database, job_id: int, outcome: Outcome | None, cursor: str | None, limit: int) -> JobItemPage:
+    """Items that did not simply succeed. Raises `index.UnknownJob`, `InvalidRequest` for a foreign cursor."""
+    after = _number(cursor)
+    with database.read() as conn:
+        get_job(conn, job_id)
+        found = list_items(conn, job_id, outcome, -1 if after is None else after, limit + 1)
+    page = [JobItemAnswer.of(item) for item in found[:limit]]
+    return JobItemPage(items=page, next_cursor=cursor_of(str(page[-1].position)) if len(found) > limit else None)
+
+
+def some_failures(database: Database, job_id: int) -> list[JobItemAnswer]:
+    """The first failures of a job, as many as a person reads."""
+    return items_page(database, job_id, Outcome.FAILED, None, SHOWN_FAILURES).items
+
+
+def every_item(database: Database, job_id: int, outcome: Outcome | None) -> Iterator[JobItem]:
+    """All of them, in pages, so that memory does not grow with them. Raises `index.UnknownJob`."""
+    with database.read() as conn:
+        get_job(conn, job_id)
+    after = -1
+    while True:
+        with database.read() as conn:
+            page = list_items(conn, job_id, outcome, after, PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].position
+
+
+def write_csv(items: Iterator[JobItem], file: TextIO) -> None:
+    """Items as CSV with a header (RFC 4180, UTF-8). A name that a spreadsheet would run as a formula is quoted."""
+    writer = csv.writer(file, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for item in items:
+        row = (item.position, item.name, item.outcome.value, item.reason, item.detail, item.entry_id)
+        writer.writerow(
+            [f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell for cell in row]
+        )
+
+
+def pause(database: Database, job_id: int) -> JobAnswer:
+    """Raises `index.UnknownJob`, `index.JobStateConflict`."""
+    with database.write() as conn:
+        return _answer(pause_job(conn, job_id))
+
+
+def resume(database: Database, job_id: int) -> JobAnswer:
+    """Raises `index.UnknownJob`, `index.JobStateConflict`."""
+    with database.write() as conn:
+        return _answer(resume_job(conn, job_id))
+
+
+def cancel(database: Database, job_id: int) -> JobAnswer:
+    """What the job added stays. Raises `index.UnknownJob`, `index.JobStateConflict`."""
+    with database.write() as conn:
+        return _answer(cancel_job(conn, job_id))
+
+
+def watch(database: Database, job_id: int) -> Iterator[JobAnswer]:
+    """A job whenever it has come further, until it rests: completed, cancelled, failed or paused."""
+    seen = None
+    while True:
+        answer = one_job(database, job_id)
+        if answer.model_dump() != seen:
+            seen = answer.model_dump()
+            yield answer
+        if answer.state not in ("queued", "running"):
+            return
+        time.sleep(EVENT_SECONDS)
+
+
+def _answer(job: Job) -> JobAnswer:
+    return JobAnswer.of(job)
+
+
+def _number(cursor: str | None) -> int | None:
+    key = key_of(cursor)
+    if key is not None and not key.isdecimal():
+        raise InvalidRequest("cursor: not one that this service made")
+    return None if key is None else int(key)

@@ -1,0 +1,173 @@
+"""Jobs started and worked on: what `lineup ingest`, `lineup worker`, `lineup reembed` and the server call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import closing
+from typing import assert_never
+
+from api.errors import ServiceError
+from api.ingest.request import IngestRequest
+from api.ingest.spool import forget_uploads
+from api.ingest.task import IngestTask
+from api.jobs.leases import Leases
+from api.jobs.task import AnyTask, Progress
+from api.jobs.working import Working
+from api.lineup import Lineup
+from api.reembed import ReembedTask
+from api.sources.item import UnreadableItem, UnusableSource
+from index import (
+    JSON,
+    OPEN_STATES,
+    CorpusError,
+    DatabaseUnavailable,
+    Ended,
+    Job,
+    JobKind,
+    JobState,
+    Keep,
+    create_job,
+    ensure_corpus,
+    fail_job,
+    find_open_job,
+    find_unfinished_job,
+    get_job,
+    lock_corpus,
+    pause_job,
+    resume_job,
+)
+
+IDLE_SECONDS = 1.0  # between two looks for a job
+# What ends the work on a job, and is no defect: somebody must do something about the source, the disk or the database.
+EXPECTED = (UnusableSource, UnreadableItem, CorpusError, ServiceError, OSError)
+log = logging.getLogger(__name__)
+
+
+def nothing(job: Job, ended: Ended) -> None:
+    """Progress that nobody watches."""
+
+
+def start_ingest(lineup: Lineup, request: IngestRequest, keep: Keep | None = None) -> Job:
+    """The job of a request: the one that was begun with the same words and has not ended, or a new one.
+
+    The corpus is made where there is none. Raises `InvalidRequest`, `index.CorpusKindConflict`,
+    `index.CorpusKeepConflict`.
+    """
+    _ = request.parsed_pattern  # raises now what is wrong with it
+    words = request.model_dump(mode="json", exclude_defaults=True)
+    with lineup.database.write() as conn:
+        ensure_corpus(conn, request.corpus, request.kind, keep=keep)
+        corpus_id = lock_corpus(conn, request.corpus)
+        found = find_unfinished_job(conn, corpus_id, lineup.space, words)
+        if found is None:
+            return create_job(conn, JobKind.INGEST, corpus_id, lineup.space, words)
+        return resume_job(conn, found.id) if found.state in (JobState.PAUSED, JobState.FAILED) else found
+
+
+def start_reembed(lineup: Lineup) -> Job:
+    """The job that embeds by the opened model whatever is not: the one that has not ended, or a new one."""
+    words: dict[str, JSON] = {"model": lineup.space.model}
+    with lineup.database.write() as conn:
+        found = find_unfinished_job(conn, None, lineup.space, words)
+        if found is None:
+            return create_job(conn, JobKind.REEMBED, None, lineup.space, words)
+        return resume_job(conn, found.id) if found.state in (JobState.PAUSED, JobState.FAILED) else found
+
+
+def work_on(
+    lineup: Lineup,
+    job: Job,
+    on_progress: Progress = nothing,
+    stop: threading.Event | None = None,
+    *,
+    owner: bool = True,
+) -> Job:
+    """Work on a job until it rests; how it stands then.
+
+    The owner pauses the job when it is interrupted, and fails it when it cannot go on; a helper only goes away.
+    Raises `index.ForeignSpace`, `UnusableSource`, `index.CorpusError`, OSError, KeyboardInterrupt.
+    """
+    lineup.space.require(job.space.fingerprint)
+    try:
+        with Leases.held(lineup.database) as leases, closing(_task(lineup, job)) as task:
+            working = Working(lineup.database, lineup.embedder, task, leases, on_progress, stop or threading.Event())
+            ended = working.run(job.id)
+    except KeyboardInterrupt:
+        if owner:
+            _pause(lineup, job.id)
+        raise
+    except EXPECTED as err:
+        if owner and not isinstance(err, DatabaseUnavailable):
+            with lineup.database.write() as conn:
+                fail_job(conn, job.id, str(err))
+        raise
+    lineup.index.refresh()
+    if ended.state.ended:
+        forget_uploads(lineup.settings.upload_dir, ended)
+    return ended
+
+
+def work_on_open_jobs(lineup: Lineup, stop: threading.Event, *, helping: bool, once: bool = False) -> int:
+    """Work on whatever jobs of this model are open, until told to stop, or `once` until there is none; how many.
+
+    A helper joins jobs that others are at; without `helping` only what nobody is at is taken. A job whose source cannot
+    be read from here is left to others.
+    """
+    done, refused = 0, set[int]()
+    while not stop.is_set():
+        with lineup.database.read() as conn:
+            job = find_open_job(conn, lineup.space, frozenset(refused), abandoned=not helping)
+        if job is None:
+            if once:
+                break
+            stop.wait(IDLE_SECONDS)
+            continue
+        owner = _is_ours(job)
+        try:
+            work_on(lineup, job, stop=stop, owner=owner)
+            done += 1
+        except EXPECTED as err:
+            log.warning("job %d: %s", job.id, err)
+            if not owner:
+                refused.add(job.id)
+            stop.wait(IDLE_SECONDS)
+    return done
+
+
+def help_with(lineup: Lineup, job_id: int, stop: threading.Event | None = None) -> Job:
+    """Work on one job beside others; how it stands then. Raises `index.UnknownJob` and what `work_on` raises."""
+    with lineup.database.read() as conn:
+        job = get_job(conn, job_id)
+    return work_on(lineup, job, stop=stop, owner=False)
+
+
+def go_on(lineup: Lineup, job_id: int) -> Job:
+    """A job to be worked on again: one that is paused or failed is queued, one that is open is what it is.
+
+    Raises `index.UnknownJob`; `index.JobStateConflict` for one that has ended.
+    """
+    with lineup.database.write() as conn:
+        job = get_job(conn, job_id)
+        return job if job.state in OPEN_STATES else resume_job(conn, job_id)
+
+
+def _is_ours(job: Job) -> bool:
+    """Whether it was asked of a server, which then answers for it; a command's job may be of another machine."""
+    return job.request.get("roots") is not None
+
+
+def _pause(lineup: Lineup, job_id: int) -> None:
+    with lineup.database.write() as conn:
+        if get_job(conn, job_id).state in OPEN_STATES:
+            pause_job(conn, job_id)
+
+
+def _task(lineup: Lineup, job: Job) -> AnyTask:
+    match job.kind:
+        case JobKind.INGEST:
+            return IngestTask(lineup, job)
+        case JobKind.REEMBED:
+            return ReembedTask(lineup)
+        case _:
+            assert_never(job.kind)

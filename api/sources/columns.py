@@ -1,0 +1,119 @@
+"""What a table tells of ready embeddings, column by column, whichever format it has: Parquet, CSV or JSON Lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from api.sources.arrow_json import holds_binary, json_columns
+from api.sources.item import Span, UnreadableItem
+from api.sources.records import Record, Records
+from api.sources.rowgroups import RowGroups, Rows
+from index import JSON
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """The values of consecutive rows by column, None for none; `unreadable` are rows that are damaged, and how."""
+
+    count: int
+    values: Mapping[str, Sequence[JSON]]
+    unreadable: Mapping[int, UnreadableItem]
+
+
+class ColumnsSource(Protocol):
+    """A table that is read by spans. `row_count` is None where only the listing tells it."""
+
+    location: str
+    names: Sequence[str]
+    row_count: int | None
+    embedding_space: str | None
+
+    def spans(self, size: int) -> Iterator[Span]: ...
+    def columns(self, span: Span) -> Columns: ...
+    def close(self) -> None: ...
+
+
+class ParquetColumns:
+    """A Parquet table, without the columns that hold bytes but for those of hashes, and without those of vectors."""
+
+    def __init__(self, location: str, *, hashes: Sequence[str], vectors: Sequence[str], space_key: str) -> None:
+        self.location = location
+        self._rows = RowGroups(location)
+        self.names: Sequence[str] = told_names(self._rows, hashes, vectors)
+        self.row_count: int | None = self._rows.row_count
+        self.embedding_space = declared_space(self._rows, space_key)
+        self._rows.select(self.names)
+
+    def spans(self, size: int) -> Iterator[Span]:
+        return self._rows.spans(size)
+
+    def columns(self, span: Span) -> Columns:
+        return arrow_columns(self._rows.batches(span), self.names)
+
+    def close(self) -> None:
+        self._rows.close()
+
+
+class TextColumns:
+    """A CSV, TSV or JSON Lines file. The columns that are not in the first row of JSON are told too."""
+
+    row_count: int | None = None
+    embedding_space: str | None = None
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self._records = Records(location)
+        self.names: Sequence[str] = self._records.columns
+
+    def spans(self, size: int) -> Iterator[Span]:
+        return self._records.spans(size)
+
+    def columns(self, span: Span) -> Columns:
+        return _record_columns(list(self._records.rows(span)))
+
+    def close(self) -> None:
+        self._records.close()
+
+
+def declared_space(rows: RowGroups, key: str) -> str | None:
+    """The embedding space that a Parquet file declares in its schema's metadata."""
+    declared: bytes | None = (rows.schema.metadata or {}).get(key.encode())
+    return None if declared is None else declared.decode("utf-8", "backslashreplace")
+
+
+def told_names(rows: RowGroups, hashes: Sequence[str], vectors: Sequence[str]) -> list[str]:
+    """The columns of a Parquet file that are told of its rows."""
+    told = (field for field in rows.schema if field.name not in vectors)
+    return [field.name for field in told if field.name in hashes or not holds_binary(field.type)]
+
+
+def arrow_columns(batches: Iterable[Rows], names: Sequence[str]) -> Columns:
+    count = 0
+    values: dict[str, list[JSON]] = {name: [] for name in names}
+    unreadable: dict[int, UnreadableItem] = {}
+    for rows in batches:
+        if rows.batch is None:
+            told: list[list[JSON]] = [[None] * rows.count for _ in names]
+            damage = UnreadableItem("corrupt_table", "its row group is damaged")
+            unreadable.update(dict.fromkeys(range(count, count + rows.count), damage))
+        else:
+            told, untold = json_columns([rows.batch.column(name) for name in names])
+            damage = UnreadableItem("corrupt_table", "a value that is no text or no date")
+            unreadable.update((count + row, damage) for row in untold)
+        for name, some in zip(names, told, strict=True):
+            values[name] += some
+        count += rows.count
+    return Columns(count, values, unreadable)
+
+
+def _record_columns(records: Sequence[Record]) -> Columns:
+    names = {name: None for record in records for name in record.values}
+    values = {name: [record.values.get(name) for record in records] for name in names}
+    unreadable = {
+        place: UnreadableItem("malformed_row", f"{record.fault} (at byte {record.offset:,})")
+        for place, record in enumerate(records)
+        if record.fault is not None
+    }
+    return Columns(len(records), values, unreadable)

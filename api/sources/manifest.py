@@ -1,0 +1,81 @@
+"""Manifests: CSV, TSV or JSON Lines files whose rows name an image and tell something of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import PurePosixPath, PureWindowsPath
+
+from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
+from api.sources.locations import folder_of, is_url, joined, name_of, read_bytes
+from api.sources.records import Record, Records
+
+# In order of preference, whatever their case: the names that data sets give to such a column.
+PATH_COLUMNS = ("path", "file", "file_name", "filename", "filepath", "file_path", "image", "image_path", "relpath")
+
+
+class ManifestSource:
+    """One item a row. Its path is relative to the manifest's folder, or absolute, or a URL.
+
+    `confined` refuses the rows that, by their text, lead out of that folder (a link within it may still do so); without
+    it whoever writes the manifest says what is read. What is told are the row's other values, of a CSV file those that
+    are not empty. A malformed row is an item named `manifest.csv, row 17`, counted from 0 without the header.
+    """
+
+    def __init__(self, location: str, path_column: str | None = None, *, confined: bool = False) -> None:
+        self.location = location
+        self.confined = confined
+        self._folder = folder_of(location)
+        self._records = Records(location)
+        try:
+            self.path_column = _path_column(location, self._records.columns, path_column)
+        except UnusableSource:
+            self.close()
+            raise
+
+    def spans(self, size: int) -> Iterator[Span]:
+        return self._records.spans(size)
+
+    def items(self, span: Span) -> Iterator[Item]:
+        return map(self._item, self._records.rows(span))
+
+    def close(self) -> None:
+        self._records.close()
+
+    def _item(self, record: Record) -> Item:
+        path = record.values.get(self.path_column)
+        if not isinstance(path, str) or not path.strip() or "\x00" in path:
+            fault = record.fault or f"no path in column {self.path_column!r}"
+            name = f"{printable(name_of(self.location))}, row {record.number}"
+            return Item(name, partial(_refuse, "malformed_row", f"{fault} (at byte {record.offset:,})"))
+        told = {name: value for name, value in record.values.items() if name != self.path_column}
+        if self.confined and not stays_beneath(path):
+            return Item(printable(path), partial(_refuse, "outside_source", "leads out of the manifest's folder"), told)
+        location = joined(self._folder, path)
+        return Item(printable(path), partial(read_bytes, location), told, location)
+
+
+def find_path_column(columns: Sequence[str]) -> str | None:
+    """The column that by its name is most likely a path."""
+    by_name: dict[str, str] = {}
+    for column in columns:
+        by_name.setdefault(column.strip().casefold(), column)
+    return next((by_name[name] for name in PATH_COLUMNS if name in by_name), None)
+
+
+def stays_beneath(name: str) -> bool:
+    """Whether a name, joined to a folder, is of something in or under it, on any operating system."""
+    path = PureWindowsPath(name)  # takes both kinds of slashes
+    return not (is_url(name) or path.anchor or PurePosixPath(name).is_absolute() or ".." in path.parts)
+
+
+def _path_column(location: str, columns: Sequence[str], named: str | None) -> str:
+    found = find_path_column(columns) if named is None else named if named in columns else None
+    if found is None:
+        problem = "no column of paths" if named is None else f"no column {named!r}"
+        raise UnusableSource(location, f"{problem}; its columns are {', '.join(columns)}")
+    return found
+
+
+def _refuse(reason: str, message: str, _max_bytes: int) -> bytes:
+    raise UnreadableItem(reason, message)

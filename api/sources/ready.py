@@ -1,0 +1,311 @@
+"""Ready embeddings: vectors that were made elsewhere by the same model, with what is known of their images.
+
+Three forms are taken, and told by the location's suffix:
+
+- Parquet with a column `vector` (or `embedding`) of lists of numbers and the columns that `ready_rows` names; one
+  without `sha256` and `logit` that declares no embedding space is an ordinary table, whatever vectors it holds.
+- `X.npy` with a table beside it, `X.parquet`, `X.csv`, `X.tsv`, `X.jsonl` or `X.ndjson` (the first of these that is
+  there): row i tells of vector i.
+- `X.safetensors` with the tensors `vectors` and `logits`, and a tensor `sha256`, or a table as above, or both: then the
+  tensors hold.
+
+Only shapes and types are judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import PurePosixPath
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.sources.arrow_vectors import first_dimension, fixed_dimension, is_vectors, vectors_of
+from api.sources.columns import (
+    Columns,
+    ColumnsSource,
+    ParquetColumns,
+    TextColumns,
+    arrow_columns,
+    declared_space,
+    told_names,
+)
+from api.sources.item import Span, UnreadableItem, UnusableSource, printable
+from api.sources.locations import folder_of, joined, kind_of, name_of
+from api.sources.ready_rows import (
+    FACT_COLUMNS,
+    FREE_PROVENANCE_COLUMN,
+    LOGIT_COLUMN,
+    PDQ_HASH_COLUMN,
+    PROVENANCE_COLUMNS,
+    SHA256_COLUMN,
+    SPACE_KEY,
+    VECTOR_COLUMNS,
+    ReadyRows,
+    ready_rows,
+)
+from api.sources.rowgroups import RowGroups, Rows
+from api.sources.sourcefile import SourceFile
+from api.sources.tensors import StoredArray, npy_array, safetensors_arrays
+from index import JSON
+
+__all__ = [
+    "FACT_COLUMNS",
+    "FREE_PROVENANCE_COLUMN",
+    "LOGITS_TENSOR",
+    "LOGIT_COLUMN",
+    "PDQ_HASH_COLUMN",
+    "PROVENANCE_COLUMNS",
+    "SHA256_COLUMN",
+    "SHA256_TENSOR",
+    "SPACE_KEY",
+    "SPACE_METADATA",
+    "VECTORS_TENSOR",
+    "VECTOR_COLUMNS",
+    "ReadyRows",
+    "ReadySource",
+    "open_ready",
+]
+
+VECTORS_TENSOR = "vectors"  # (n, d), float16, float32 or float64; norm 1
+LOGITS_TENSOR = "logits"  # (n,)
+SHA256_TENSOR = "sha256"  # (n, 32), uint8
+SHA256_BYTES = 32
+SPACE_METADATA = "embedding_space"  # of a safetensors file
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+HASH_COLUMNS = (SHA256_COLUMN, PDQ_HASH_COLUMN)  # these may be bytes
+
+
+@runtime_checkable
+class ReadySource(Protocol):
+    """Ready embeddings in spans, as a `Source` has its items. One thread uses it at a time."""
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def embedding_space(self) -> str | None:
+        """The fingerprint that the file declares, as it is written; None if it declares none."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def spans(self, size: int) -> Iterator[Span]:
+        """See `Source.spans`. Raises `UnusableSource`, at the end where only then the number of rows is known."""
+        ...
+
+    def rows(self, span: Span) -> ReadyRows:
+        """Read the rows of a span. Raises `UnusableSource` when they are not there any more."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_ready(location: str) -> ReadySource | None:
+    """Open ready embeddings; None for what is an ordinary source. Raises `UnusableSource`."""
+    match PurePosixPath(name_of(location)).suffix.lower():
+        case ".npy":
+            return _open_npy(location)
+        case ".safetensors":
+            return _open_safetensors(location)
+        case ".parquet":
+            return _open_table(location)
+    return None
+
+
+class ReadyTable:
+    """Vectors in a column of a Parquet file."""
+
+    def __init__(self, rows: RowGroups, vector_column: str) -> None:
+        self.location = rows.location
+        self.embedding_space = declared_space(rows, SPACE_KEY)
+        self._rows = rows
+        self._vector_column = vector_column
+        self._told = told_names(rows, HASH_COLUMNS, VECTOR_COLUMNS)
+        _require(self.location, self._told, SHA256_COLUMN, LOGIT_COLUMN)
+        self.dimension = fixed_dimension(rows.schema.field(vector_column).type) or self._first_dimension()
+        rows.select([vector_column, *self._told])
+
+    def spans(self, size: int) -> Iterator[Span]:
+        return self._rows.spans(size)
+
+    def rows(self, span: Span) -> ReadyRows:
+        batches = list(self._rows.batches(span))
+        columns = arrow_columns(batches, self._told)
+        vectors, unfit = self._vectors(batches)
+        return ready_rows(printable(name_of(self.location)), batches[0].first, columns, vectors, unfit=unfit)
+
+    def close(self) -> None:
+        self._rows.close()
+
+    def _first_dimension(self) -> int:
+        self._rows.select([self._vector_column])
+        for span in self._rows.spans(self._rows.row_count):
+            for rows in self._rows.batches(span):
+                dimension = None if rows.batch is None else first_dimension(rows.batch.column(0))
+                if dimension:
+                    return dimension
+        raise UnusableSource(self.location, "has no vectors")
+
+    def _vectors(self, batches: Sequence[Rows]) -> tuple[NDArray[np.float32], dict[int, UnreadableItem]]:
+        parts = []
+        unfit: dict[int, UnreadableItem] = {}
+        count = 0
+        for rows in batches:
+            if rows.batch is None:
+                parts.append(np.full((rows.count, self.dimension), np.nan, np.float32))
+            else:
+                part, places = vectors_of(rows.batch.column(self._vector_column), self.dimension)
+                parts.append(part)
+                misfit = UnreadableItem("malformed_row", f"no vector of {self.dimension} numbers")
+                unfit.update((count + place, misfit) for place in places)
+            count += rows.count
+        return np.concatenate(parts), unfit  # (n, d)
+
+
+class ReadyArrays:
+    """Vectors in an array on disk; what is known of their images is in other arrays, in a table beside it, or both."""
+
+    def __init__(
+        self, file: SourceFile, arrays: Mapping[str, StoredArray], table: ColumnsSource | None, space: str | None
+    ) -> None:
+        self.location = file.location
+        self._file = file
+        self._arrays = arrays
+        self._table = table
+        self._count, self.dimension = _checked_shape(file.location, arrays)
+        spaces = {space, table.embedding_space if table else None} - {None}
+        if len(spaces) > 1:
+            raise UnusableSource(self.location, "declares another embedding space than the table beside it")
+        self.embedding_space = next(iter(spaces), None)
+        if table is not None and table.row_count is not None:
+            self._check_count(table.row_count)
+
+    def spans(self, size: int) -> Iterator[Span]:
+        """See `ReadySource.spans`; `where` is the first row, and where the table has it."""
+        if self._table is None:
+            for first in range(0, self._count, size):
+                yield Span(min(size, self._count - first), [first, None])
+            return
+        first = 0
+        for span in self._table.spans(size):
+            yield Span(span.count, [first, span.where])
+            first += span.count
+        self._check_count(first)
+
+    def rows(self, span: Span) -> ReadyRows:
+        first, where = cast("tuple[int, JSON]", span.where)
+        columns = Columns(span.count, {}, {})
+        if self._table is not None:
+            columns = self._table.columns(Span(span.count, where))
+        logits, sha256s = (self._rows_of(name, first, span.count) for name in (LOGITS_TENSOR, SHA256_TENSOR))
+        return ready_rows(
+            printable(name_of(self.location)),
+            first,
+            columns,
+            _as_float32(self._arrays[VECTORS_TENSOR].rows(first, span.count)),
+            logits=None if logits is None else logits.astype(np.float64),
+            sha256s=None if sha256s is None else _hex(sha256s),
+        )
+
+    def close(self) -> None:
+        self._file.close()
+        if self._table is not None:
+            self._table.close()
+
+    def _rows_of(self, name: str, first: int, count: int) -> NDArray[Any] | None:
+        return self._arrays[name].rows(first, count) if name in self._arrays else None
+
+    def _check_count(self, count: int) -> None:
+        if count != self._count:
+            raise UnusableSource(self.location, f"has {self._count} vectors, the table beside it {count} rows")
+
+
+def _open_table(location: str) -> ReadyTable | None:
+    with ExitStack() as undo:
+        rows = RowGroups(location)
+        undo.callback(rows.close)
+        found = [name for name in VECTOR_COLUMNS if name in rows.schema.names]
+        vector_column = next((name for name in found if is_vectors(rows.schema.field(name).type)), None)
+        is_told = {SHA256_COLUMN, LOGIT_COLUMN} <= set(rows.schema.names)
+        if vector_column is None or not (is_told or declared_space(rows, SPACE_KEY)):
+            return None
+        table = ReadyTable(rows, vector_column)
+        undo.pop_all()
+        return table
+
+
+def _open_npy(location: str) -> ReadyArrays:
+    with ExitStack() as undo:
+        file = SourceFile(location)
+        undo.callback(file.close)
+        arrays = {VECTORS_TENSOR: npy_array(file)}
+        table = _open_companion(location)
+        if table is None:
+            raise UnusableSource(location, f"no table beside it ({', '.join(TABLE_SUFFIXES)})")
+        undo.callback(table.close)
+        _require(table.location, table.names, SHA256_COLUMN, LOGIT_COLUMN)
+        ready = ReadyArrays(file, arrays, table, None)
+        undo.pop_all()
+        return ready
+
+
+def _open_safetensors(location: str) -> ReadyArrays:
+    with ExitStack() as undo:
+        file = SourceFile(location)
+        undo.callback(file.close)
+        arrays, metadata = safetensors_arrays(file)
+        _require(location, list(arrays), VECTORS_TENSOR, LOGITS_TENSOR, what="tensor")
+        table = _open_companion(location)
+        if table is not None:
+            undo.callback(table.close)
+        if SHA256_TENSOR not in arrays:
+            _require(table.location if table else location, table.names if table else (), SHA256_COLUMN)
+        space = metadata.get(SPACE_METADATA)
+        ready = ReadyArrays(file, arrays, table, space if isinstance(space, str) else None)
+        undo.pop_all()
+        return ready
+
+
+def _open_companion(location: str) -> ColumnsSource | None:
+    stem = PurePosixPath(name_of(location)).stem
+    for suffix in TABLE_SUFFIXES:
+        beside = joined(folder_of(location), stem + suffix)
+        if kind_of(beside) == "file":
+            if suffix != ".parquet":
+                return TextColumns(beside)
+            return ParquetColumns(beside, hashes=HASH_COLUMNS, vectors=VECTOR_COLUMNS, space_key=SPACE_KEY)
+    return None
+
+
+def _require(location: str, names: Sequence[str], *wanted: str, what: str = "column") -> None:
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise UnusableSource(location, f"has no {what} {missing[0]!r}; it has {', '.join(names) or 'none'}")
+
+
+def _checked_shape(location: str, arrays: Mapping[str, StoredArray]) -> tuple[int, int]:
+    """Rows and dimension of the vectors, when the other arrays fit them."""
+    shape, dtype = arrays[VECTORS_TENSOR].shape, arrays[VECTORS_TENSOR].dtype
+    if len(shape) != 2 or shape[1] == 0 or dtype.kind != "f":
+        raise UnusableSource(location, f"no vectors: an array {shape} of {dtype}")
+    count, dimension = shape
+    fitting = {LOGITS_TENSOR: ((count,), "f"), SHA256_TENSOR: ((count, SHA256_BYTES), "u")}
+    for name, expected in fitting.items():
+        array = arrays.get(name)
+        if array is not None and (array.shape, array.dtype.kind) != expected:
+            raise UnusableSource(location, f"{name!r} is an array {array.shape} of {array.dtype}, not {expected[0]}")
+    return count, dimension
+
+
+def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # a float64 that is too large becomes inf, which is refused with its row
+        return np.asarray(vectors, np.float32)
+
+
+def _hex(hashes: NDArray[np.uint8]) -> list[str]:
+    digits, width = hashes.tobytes().hex(), 2 * hashes.shape[1]
+    return [digits[place : place + width] for place in range(0, len(digits), width)]

@@ -1,0 +1,243 @@
+"""CSV, TSV and JSON Lines files as rows, each with the place in the file where it begins.
+
+The first row of a CSV or TSV file is its header. Empty lines are no rows; everything else is one, malformed or not.
+A quote that is opened and not closed would swallow the rows behind it: a CSV row over several lines that is malformed
+is therefore read again line by line, so that damage stays where it is. No row is over `MAX_ROW_BYTES`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import NamedTuple, cast
+
+from api.sources.item import Span, UnusableSource
+from api.sources.locations import name_of
+from api.sources.sourcefile import SourceFile, first_line
+from index import JSON, canonical_json
+
+MAX_ROW_BYTES = 2**20
+MAX_DEPTH = 100  # of nested JSON: Python's reader and writer recurse, to a depth that depends on who calls them
+FIRST_ROWS = 100  # of a JSON Lines file, among which an object must tell its columns
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
+
+_BOM = b"\xef\xbb\xbf"
+_MALFORMED = (csv.Error, ValueError)
+
+
+class Record(NamedTuple):
+    """A row: its number, from 0 without the header, the byte it begins at, and its values or what is wrong with it.
+
+    The empty cells of a CSV file are not among the values.
+    """
+
+    number: int
+    offset: int
+    values: Mapping[str, JSON]
+    fault: str | None = None
+
+
+class _Place(NamedTuple):
+    """Where a row begins; up to the byte `single_until` a line is a row, whatever its quotes say."""
+
+    offset: int
+    number: int
+    single_until: int = 0
+
+
+class _Raw(NamedTuple):
+    place: _Place
+    content: Sequence[str] | bytes  # the cells of a CSV row, a line of JSON
+    fault: str | None
+
+
+class Records:
+    """An open file of rows. Raises `UnusableSource` on one that is not there or whose columns cannot be told."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        suffix = PurePosixPath(name_of(location)).suffix.lower()
+        if suffix not in DELIMITERS and suffix not in JSON_LINES:
+            raise UnusableSource(location, "is neither CSV nor TSV nor JSON Lines by its name")
+        self._delimiter = DELIMITERS.get(suffix)
+        self._place = self._begin = _Place(0, 0)
+        self._offset = 0  # where the file stands; within a row that is behind `_place`
+        self._reader: Iterator[list[str]] = iter(())
+        self._file = SourceFile(location)
+        try:
+            self._jump(_Place(len(_BOM) if self._file.read(len(_BOM)) == _BOM else 0, 0))
+            self.columns = self._header() if self._delimiter else self._first_keys()
+        except BaseException:
+            self.close()
+            raise
+
+    def spans(self, size: int) -> Iterator[Span]:
+        """Every row, malformed ones too; a span is [byte offset, number of its first row, see `_Place`]."""
+        begun, count, place = self._begin, 0, self._begin
+        while True:
+            self._goto(place)
+            if self._next() is None:
+                break
+            count, place = count + 1, self._place
+            if count == size:
+                yield Span(count, list(begun))
+                begun, count = place, 0
+        if count:
+            yield Span(count, list(begun))
+
+    def rows(self, span: Span) -> Iterator[Record]:
+        """The rows of a span. Raises `UnusableSource` when they are not there any more."""
+        place = _Place(*cast("Sequence[int]", span.where))
+        for _ in range(span.count):
+            self._goto(place)
+            raw = self._next()
+            if raw is None:
+                raise UnusableSource(self.location, "has changed since it was listed")
+            place = self._place
+            yield self._record(raw)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _header(self) -> tuple[str, ...]:
+        """The names of the columns; one without a name is called by its place."""
+        self._sniff()
+        try:
+            names = next(filter(None, self._reader), None)
+        except _MALFORMED as err:
+            raise UnusableSource(self.location, f"its header cannot be read: {first_line(err)}") from err
+        if names is None:
+            raise UnusableSource(self.location, "is empty")
+        columns = tuple(name if name.strip() else f"column {place}" for place, name in enumerate(names, 1))
+        name, times = Counter(columns).most_common(1)[0]
+        if times > 1:
+            raise UnusableSource(self.location, f"two of its columns are named {name!r}")
+        self._begin = self._place = _Place(self._offset, 0)
+        return columns
+
+    def _sniff(self) -> None:
+        """Many a spreadsheet separates by semicolons what it calls comma-separated values."""
+        header = next((line for line in iter(lambda: self._file.readline(MAX_ROW_BYTES), b"") if line.strip()), b"")
+        if self._delimiter == "," and header.count(b";") > header.count(b","):
+            self._delimiter = ";"
+        self._jump(self._place)
+
+    def _first_keys(self) -> tuple[str, ...]:
+        self._begin = self._place
+        first = (self._record(raw) for raw in islice(iter(self._next, None), FIRST_ROWS))
+        columns = next((tuple(record.values) for record in first if record.fault is None), None)
+        if columns is None:
+            raise UnusableSource(self.location, "no JSON object in its first rows")
+        return columns
+
+    def _goto(self, place: _Place) -> None:
+        if place != self._place or self._file.failure is not None:
+            self._jump(place)
+
+    def _jump(self, place: _Place) -> None:
+        self._file.failure = None
+        self._place = place
+        self._offset = self._file.seek(place.offset)
+        self._reader = self._cells(self._lines())
+
+    def _next(self) -> _Raw | None:
+        """The next row that is not blank, None at the end of the file."""
+        while True:
+            place, single_until = self._place, self._place.single_until
+            content: Sequence[str] | bytes = b""
+            fault = None
+            try:
+                content = self._read(place)
+            except _MALFORMED as err:
+                fault = first_line(err)
+                single_until = max(single_until, self._offset)
+                self._jump(place)
+                self._skip_line()
+            if self._offset == place.offset:
+                return None
+            is_row = bool(content) or fault is not None
+            single_until = single_until if single_until > self._offset else 0
+            self._place = _Place(self._offset, place.number + is_row, single_until)
+            if is_row:
+                return _Raw(place, content, fault)
+
+    def _read(self, place: _Place) -> Sequence[str] | bytes:
+        """What is between `place` and wherever the file stands then, nothing of a blank line. Raises ValueError."""
+        if self._delimiter is None:
+            return self._line().strip()
+        is_single = place.offset < place.single_until
+        cells = next(self._cells(iter([self._line().decode()])) if is_single else self._reader, [])
+        if cells and len(cells) != len(self.columns):
+            raise ValueError(f"{len(cells)} cells where the header has {len(self.columns)}")
+        return cells
+
+    def _cells(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        return csv.reader(lines, delimiter=self._delimiter or ",", strict=True)
+
+    def _lines(self) -> Iterator[str]:
+        while line := self._line():
+            yield line.decode()
+
+    def _line(self) -> bytes:
+        """A line, nothing at the end of the file. Raises ValueError when the row it belongs to becomes too long."""
+        remaining = MAX_ROW_BYTES - (self._offset - self._place.offset)
+        line = self._file.readline(remaining + 1)
+        self._offset += len(line)
+        if len(line) > remaining:
+            raise ValueError(f"a row of over {MAX_ROW_BYTES:,} bytes")
+        return line
+
+    def _skip_line(self) -> None:
+        while piece := self._file.readline(MAX_ROW_BYTES):
+            self._offset += len(piece)
+            if piece.endswith(b"\n"):
+                break
+
+    def _record(self, raw: _Raw) -> Record:
+        values: Mapping[str, JSON] = {}
+        fault = raw.fault
+        if isinstance(raw.content, bytes):
+            try:
+                values = {} if fault else json_object(raw.content.decode())
+            except ValueError as err:
+                fault = first_line(err)
+        else:
+            values = {name: cell for name, cell in zip(self.columns, raw.content, strict=True) if cell}
+        return Record(raw.place.number, raw.place.offset, values, fault)
+
+
+def json_object(text: str) -> Mapping[str, JSON]:
+    """The JSON object that a text is. Raises ValueError, on numbers and characters that cannot be stored too."""
+    try:
+        value = _DECODER.decode(text)
+        is_deep = text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH
+    except RecursionError:
+        is_deep = True
+    if is_deep:
+        raise ValueError("JSON that is nested too deeply")
+    if not isinstance(value, dict):
+        raise ValueError("JSON, but no object")  # noqa: TRY004 -- it is the text that is wrong
+    if "\\u" in text:
+        canonical_json(value).encode()  # half a surrogate pair has no bytes
+    return value
+
+
+def _depth(value: JSON) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number that JSON can say")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)  # faster than to write it and see

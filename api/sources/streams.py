@@ -1,0 +1,87 @@
+"""The bytes of a file as they are when decompressed, to be read at any offset; the first bytes tell the compression.
+
+A compressed file is decompressed as it is read and never held whole: going forward costs what lies between, going
+back begins again at the start. What the file cannot give is an `UnreadableItem`: `truncated_archive`,
+`corrupt_archive`, or `unreadable` when the storage failed.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import importlib
+import lzma
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, cast
+
+from api.sources.item import UnreadableItem, UnusableSource
+from api.sources.locations import first_line, open_binary, read_up_to
+
+
+class Stream:
+    """A file opened for reading, decompressed. Raises `UnusableSource` for a compression that this Python lacks."""
+
+    def __init__(self, location: str) -> None:
+        self._file = open_binary(location)
+        try:
+            open_decompressed = _decompressor(location, self._file)
+            self.is_compressed = open_decompressed is not None
+            self._data = open_decompressed(self._file) if open_decompressed else self._file
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """`size` bytes, fewer only where the data end. Raises `UnreadableItem`."""
+        try:
+            self._data.seek(offset)
+            return read_up_to(self._data, size)
+        except EOFError as err:
+            raise UnreadableItem("truncated_archive", "the compressed data end too early") from err
+        except Exception as err:  # each compression and each protocol has errors of its own
+            is_storage = not self.is_compressed or (isinstance(err, OSError) and err.errno is not None)
+            raise UnreadableItem("unreadable" if is_storage else "corrupt_archive", first_line(err)) from err
+
+    def close(self) -> None:
+        self._data.close()
+        self._file.close()
+
+
+def _decompressor(location: str, file: BinaryIO) -> Callable[[BinaryIO], BinaryIO] | None:
+    beginning = file.read(max(map(len, DECOMPRESSORS)))
+    file.seek(0)
+    for magic, open_decompressed in DECOMPRESSORS.items():
+        if beginning.startswith(magic):
+            if open_decompressed is None:
+                raise UnusableSource(
+                    location, "compressed with zstd, which this release of Python cannot read; 3.14 can"
+                )
+            return open_decompressed
+    return None
+
+
+def _gzip(file: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", gzip.GzipFile(fileobj=file))
+
+
+def _bz2(file: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", bz2.BZ2File(file))
+
+
+def _xz(file: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", lzma.LZMAFile(file))
+
+
+def _zstd() -> Callable[[BinaryIO], BinaryIO] | None:
+    try:
+        return cast("Callable[[BinaryIO], BinaryIO]", importlib.import_module("compression.zstd").ZstdFile)
+    except ImportError:  # before Python 3.14
+        return None
+
+
+DECOMPRESSORS: Mapping[bytes, Callable[[BinaryIO], BinaryIO] | None] = {  # RFC 1952, bzip2's manual, xz 1.2, RFC 8878
+    b"\x1f\x8b": _gzip,
+    b"BZh": _bz2,
+    b"\xfd7zXZ\x00": _xz,
+    b"\x28\xb5\x2f\xfd": _zstd(),
+}

@@ -1,0 +1,64 @@
+"""Fields of XMP packets (ISO 16684-1; IPTC Photo Metadata Standard), as attributes or as elements.
+
+Parsed by expat as a stream: no tree is built, and the first declaration of a document type ends it, so that no entity
+is ever declared, in whichever encoding the packet comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Never
+from xml.parsers import expat
+
+from embedder.file_metadata.statements import Statements
+
+# Namespace and name, as expat gives them with a space between.
+FIELDS: Mapping[str, str] = {
+    "http://ns.adobe.com/xap/1.0/ CreatorTool": "xmp:CreatorTool",
+    "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ DigitalSourceType": "xmp:DigitalSourceType",
+    "http://ns.adobe.com/photoshop/1.0/ Credit": "xmp:Credit",
+}
+_RESOURCE = "http://www.w3.org/1999/02/22-rdf-syntax-ns# resource"
+
+
+def read_xmp(packet: bytes, statements: Statements) -> None:
+    """Put in the fields of a packet. Raises ValueError, ExpatError."""
+    statements.require_readable(len(packet))
+    _Fields(statements).read(packet.rstrip(b"\x00 \t\r\n"))
+
+
+class _Fields:
+    """Where the parser is: within which field, and the text of it so far."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._inside: str | None = None
+        self._text: list[str] = []
+
+    def read(self, packet: bytes) -> None:
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.StartDoctypeDeclHandler = _refuse
+        parser.StartElementHandler = self._start
+        parser.CharacterDataHandler = self._characters
+        parser.EndElementHandler = self._end
+        parser.Parse(packet, True)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        for each, text in attributes.items():
+            if each in FIELDS:
+                self._statements.put(FIELDS[each], text)
+        if name in FIELDS:
+            self._inside, self._text = name, [attributes.get(_RESOURCE, "")]
+
+    def _characters(self, text: str) -> None:
+        if self._inside is not None:
+            self._text.append(text)
+
+    def _end(self, name: str) -> None:
+        if name == self._inside:
+            self._statements.put(FIELDS[name], "".join(self._text).strip())
+            self._inside = None
+
+
+def _refuse(*_declared: object) -> Never:
+    raise ValueError("a document type is declared in it")

@@ -1,0 +1,96 @@
+"""What holds of every source: its items do not depend on how the listing was cut and in which process it is read."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import NamedTuple
+
+import pytest
+
+from api.sources.item import Item, Source, Span, UnreadableItem
+from index import JSON, canonical_json
+
+MAX_BYTES = 1000
+SIZES = (1, 2, 3, 7, 1000)
+
+
+class Seen(NamedTuple):
+    """An item after it was read; `content` is the reason where it could not be."""
+
+    name: str
+    content: bytes | str
+    told: Mapping[str, JSON]
+    location: str | None
+
+
+ReadWhole = Callable[[Callable[[], Source]], list[Seen]]
+
+
+def seen(item: Item) -> Seen:
+    content: bytes | str
+    try:
+        content = item.read(MAX_BYTES)
+    except UnreadableItem as err:
+        content = err.reason
+    return Seen(item.name, content, item.told, item.location)
+
+
+def listed(source: Source, size: int) -> list[Span]:
+    """The spans as another process has them: through the JSON that a database keeps."""
+    with closing(source):
+        spans = list(source.spans(size))
+    assert all(span.count == size for span in spans[:-1])
+    assert all(1 <= span.count <= size for span in spans[-1:])
+    kept = [canonical_json(span.where) for span in spans]
+    assert not any("\x00" in text.encode().decode() or "\\u0000" in text for text in kept)
+    return [Span(span.count, json.loads(text)) for span, text in zip(spans, kept, strict=True)]
+
+
+def read_spans(source: Source, spans: list[Span]) -> list[list[Seen]]:
+    with closing(source):
+        read = [[seen(item) for item in source.items(span)] for span in spans]
+    assert [len(items) for items in read] == [span.count for span in spans]
+    return read
+
+
+@pytest.fixture
+def read_whole() -> ReadWhole:
+    """Every item of a source, after checking that spans of any size, in any order, from any place give the same."""
+
+    def read(open_source: Callable[[], Source]) -> list[Seen]:
+        whole: list[Seen] | None = None
+        for size in SIZES:
+            spans = listed(open_source(), size)
+            read = read_spans(open_source(), spans)
+            if whole is None:
+                whole = [item for items in read for item in items]
+            assert [item for items in read for item in items] == whole
+            half = len(spans) // 2
+            assert read_spans(open_source(), spans[half:]) == read[half:]
+            shuffled = random.Random(size).sample(range(len(spans)), len(spans))
+            assert read_spans(open_source(), [spans[place] for place in shuffled]) == [
+                read[place] for place in shuffled
+            ]
+        assert whole is not None
+        assert not any("\x00" in item.name or not item.name.encode() for item in whole)
+        return whole
+
+    return read
+
+
+@pytest.fixture
+def memory_files() -> Iterator[Callable[[str, bytes], str]]:
+    """Puts files behind `memory://` URLs, gone after the test."""
+    fsspec = pytest.importorskip("fsspec")
+    filesystem = fsspec.filesystem("memory")
+
+    def put(url: str, content: bytes) -> str:
+        filesystem.pipe(url, content)
+        return url
+
+    yield put
+    filesystem.store.clear()
+    filesystem.pseudo_dirs[:] = [""]

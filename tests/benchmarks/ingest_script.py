@@ -1,0 +1,255 @@
+"""The script that a user would write to embed a folder of images, the images, and the bare forward beside it.
+
+    python -m tests.benchmarks.ingest_script [--images 200] [--size 512x512] [--models builtin vit-s-384]
+
+The script is transformers alone: its image processor (PIL), its model, a loop over batches, `numpy.save` at the end. It
+keeps no rows, skips no broken file and cannot go on after a stop. It and the bare forward run in processes of their
+own, from the same checkpoint folder. Quality stands beside speed: how far the script's vectors are from the bare ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.benchmarks.ingest_peers import peak_bytes, tell, watch
+
+MODELS = ("builtin", "vit-s-384")
+SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1280x960": (1280, 960)}
+QUALITY = 90
+SMALLEST_CROP = 0.35  # of the largest that fits into the photograph: the rest would be enlarged beyond recognition
+GRAIN = 3.0  # levels of 255: gives enlarged crops back the detail that makes JPEG of photographs cost what it costs
+LIMIT_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One way to embed files. `seconds` are of the loop, or the best of the repeats; the vectors lie in a .npy file."""
+
+    way: str
+    model: str
+    images: int
+    precision: str
+    batch_size: int
+    vectors: Path
+    seconds: float | None = None
+    process_seconds: float | None = None
+    peak_bytes: int | None = None
+    peak_anonymous_bytes: int | None = None
+    failed: str = ""
+
+    @property
+    def images_per_second(self) -> float | None:
+        return self.images / self.seconds if self.seconds else None
+
+
+# The images
+
+
+def make_sample(folder: Path, count: int, size: tuple[int, int], seed: int = 0) -> list[Path]:
+    """Write JPEG files that are not there yet; file i depends on seed, size and i alone, and no two are equal."""
+    paths = [folder / f"{i // 1000:04}" / f"{i:07}.jpg" for i in range(count)]
+
+    def write(i: int) -> None:
+        path, temporary = paths[i], paths[i].with_suffix(".part")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(np.random.default_rng([seed, *size, i]), size).save(temporary, "JPEG", quality=QUALITY)
+            temporary.rename(path)
+
+    with ThreadPoolExecutor() as threads:
+        for _ in threads.map(write, range(count)):
+            pass
+    return paths
+
+
+def picture(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """A crop of a bundled photograph, or soft shapes where none is installed, brought to the size, under grain."""
+    scene = scene_of(random, size[0] / size[1]).resize(size, Image.Resampling.BICUBIC)
+    if random.integers(2):
+        scene = scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    grain = random.normal(0, GRAIN, (size[1], size[0], 1))
+    return Image.fromarray((np.asarray(scene) + grain).clip(0, 255).astype(np.uint8))
+
+
+def scene_of(random: np.random.Generator, aspect: float) -> Image.Image:
+    from embedder.photographs import bundled_photographs
+
+    try:
+        photographs = bundled_photographs()
+    except ModuleNotFoundError:
+        return Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    image = photographs[random.integers(len(photographs))].image
+    largest = min(image.width, image.height * aspect)
+    width = largest * random.uniform(SMALLEST_CROP, 1)
+    left = random.uniform(0, image.width - width)
+    top = random.uniform(0, image.height - width / aspect)
+    return image.crop((round(left), round(top), round(left + width), round(top + width / aspect)))
+
+
+# What the processes do
+
+
+def script(folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path) -> None:
+    """What a user would write; the pooler, which no checkpoint here has, is left out in its favour."""
+    import torch
+    from transformers import AutoModel, CLIPImageProcessorPil
+
+    processor = CLIPImageProcessorPil.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    started = time.perf_counter()
+    vectors = []
+    for at in range(0, len(files), batch_size):
+        images = [Image.open(path).convert("RGB") for path in files[at : at + batch_size]]
+        inputs = processor(images, return_tensors="pt")
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            hidden = model(**inputs).last_hidden_state[:, 0]  # (b, d)
+        vectors.append(torch.nn.functional.normalize(hidden.float(), dim=-1).numpy())
+    np.save(out, np.concatenate(vectors))
+    tell(seconds=time.perf_counter() - started, peak_bytes=peak_bytes(), done=True)
+
+
+def bare(folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path, repeats: int) -> None:
+    """The forward alone, on pixels that Lineup has made ready."""
+    from embedder import Embedder, decode
+    from embedder.download import find_model
+    from embedder.weights import load_vit
+    from tests.benchmarks.embed import Bare
+
+    embedder = Embedder.load(folder, device="cpu", precision=precision, batch_size=batch_size)
+    found = find_model(folder, offline=True)
+    forward = Bare(load_vit(found.weights, found.architecture), embedder)
+    pixels = np.stack([embedder.preprocess(decode(path.read_bytes())) for path in files])  # (n, 3, h, w)
+    forward.run(pixels[:batch_size])  # the first forward allocates
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        vectors, _ = forward.run(pixels)
+        seconds.append(time.perf_counter() - started)
+    np.save(out, vectors)
+    tell(seconds=min(seconds), precision=embedder.precision, peak_bytes=peak_bytes(), done=True)
+
+
+# The figures
+
+
+def run_script(
+    model: str, work: Path, files: Sequence[Path], *, batch_size: int = 32, precision: str = "float32"
+) -> Embedding:
+    """Embed the files as `script` does; `precision` is float32, as it is written, or bfloat16 by autocast."""
+    return _measured("script", model, work, files, batch_size, precision, ())
+
+
+def bare_forward(
+    model: str,
+    work: Path,
+    files: Sequence[Path],
+    *,
+    batch_size: int = 8,
+    precision: str = "auto",
+    repeats: int = 3,
+) -> Embedding:
+    """The best of the repeats. All pixels are in memory: some hundred files are enough and not too many."""
+    return _measured("bare", model, work, files, batch_size, precision, ("--repeats", str(repeats)))
+
+
+def largest_difference(one: Embedding, other: Embedding) -> float:
+    """Between any two numbers of the vectors of the files that both have embedded."""
+    some = [np.load(each.vectors)[: min(one.images, other.images)] for each in (one, other)]
+    return float(np.abs(some[0] - some[1]).max())
+
+
+def model_folder(model: str, work: Path) -> Path:
+    """The checkpoint's folder: the built-in model's, or one of random weights that is written here."""
+    from embedder.registry import builtin_directory
+    from tests.benchmarks.embed import write_random_vit
+
+    if model == "builtin":
+        return builtin_directory()
+    folder = work / model
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder if (folder / "preprocessor_config.json").exists() else write_random_vit(folder)
+
+
+def _measured(
+    way: str, model: str, work: Path, files: Sequence[Path], batch_size: int, precision: str, more: Sequence[str]
+) -> Embedding:
+    work.mkdir(parents=True, exist_ok=True)
+    listed, out = work / "files.txt", work / f"{way}-{model}.npy"
+    listed.write_text("\n".join(map(str, files)))
+    arguments = ("--child", way, str(model_folder(model, work)), str(listed), str(out))
+    settings = ("--batch", str(batch_size), "--precision", precision, *more)
+    ended = watch("tests.benchmarks.ingest_script", (*arguments, *settings), LIMIT_SECONDS, threads=None)
+    return Embedding(
+        way,
+        model,
+        len(files),
+        ended.told.get("precision", precision),
+        batch_size,
+        out,
+        ended.told.get("seconds"),
+        ended.seconds,
+        ended.peak_bytes,
+        ended.peak_anonymous_bytes,
+        ended.problem,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--size", choices=sorted(SIZES), default="512x512")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--batch", type=int, default=32, help="of the script")
+    parser.add_argument("--precision", default="float32", help="of both")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("benchmark-ingest-images"))
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    told = parser.parse_args()
+    if told.child:
+        _child(told)
+        return
+    files = make_sample(told.work / told.size, told.images, SIZES[told.size])
+    mean = sum(path.stat().st_size for path in files) / len(files)
+    print(f"{len(files)} JPEG files of {told.size}, {mean / 1e3:.0f} kB in the mean")
+    for model in told.models:
+        ways = [
+            run_script(model, told.work, files, batch_size=told.batch, precision=told.precision),
+            bare_forward(model, told.work, files[:64], precision=told.precision, repeats=told.repeats),
+        ]
+        for each in ways:
+            print_embedding(each)
+        if not any(each.failed for each in ways):
+            print(f"{'':10} largest difference of their vectors: {largest_difference(*ways):.1e}")
+
+
+def print_embedding(each: Embedding) -> None:
+    if each.failed or each.peak_bytes is None or each.peak_anonymous_bytes is None:
+        print(f"{each.model:10} {each.way:7} {each.failed}")
+        return
+    print(
+        f"{each.model:10} {each.way:7} {each.images_per_second:8.2f} images/s, {each.precision}, batches of "
+        f"{each.batch_size}, process {each.process_seconds:.1f} s, peak {each.peak_bytes / 1e6:.0f} MB, "
+        f"anonymous {each.peak_anonymous_bytes / 1e6:.0f} MB",
+        flush=True,
+    )
+
+
+def _child(told: argparse.Namespace) -> None:
+    way, folder, listed, out = told.child
+    files = [Path(line) for line in Path(listed).read_text().splitlines()]
+    if way == "script":
+        script(Path(folder), files, told.batch, told.precision, Path(out))
+    else:
+        bare(Path(folder), files, told.batch, told.precision, Path(out), told.repeats)
+
+
+if __name__ == "__main__":
+    main()

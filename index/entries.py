@@ -93,6 +93,7 @@ _LIVE_ENTRIES = (
         images.c.format,
         images.c.pdq_hash,
         images.c.pdq_quality,
+        images.c.seen,
         entries.c.generator,
         entries.c.label,
         entries.c.licence,
@@ -315,7 +316,7 @@ def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) 
 
 
 def _entry(row: Row[*tuple[Any, ...]]) -> Entry:
-    entry_id, corpus, kind, keep, sha256, byte_size, width, height, image_format, bits, quality, *told = row
+    entry_id, corpus, kind, keep, sha256, byte_size, width, height, image_format, bits, quality, seen, *told = row
     hashed = None if bits is None else PerceptualHash(bytes(bits), quality)
-    image = ImageFacts(sha256, byte_size or None, width or None, height or None, image_format or None, hashed)
+    image = ImageFacts(sha256, byte_size or None, width or None, height or None, image_format or None, hashed, seen)
     return Entry(entry_id, corpus, CorpusKind(kind), Keep(keep), image, *told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,8 +25,6 @@ __all__ = ["Finding", "FindingKind", "FsckReport", "fsck"]
 
 # A blob is put before its entry commits, so a young one without an entry may be about to get it.
 ORPHAN_AGE_SECONDS = 3600.0
-# Entries made of ready embeddings have no blobs, and a million lines say no more than a hundred.
-MOST_MISSING = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,8 @@ def fsck(
         for folder, (manifest, problem) in manifests.items():
             problems = [problem] if problem else list(_check_snapshot(conn, folder, manifest, spaces))
             findings += [_snapshot_removed(folder, finding) if repair else finding for finding in problems]
-        shown = kept_images(conn, [keep for keep in Keep if keep.thumbnails]) if thumbnails else frozenset()
-        held = kept_images(conn, [keep for keep in Keep if keep.originals]) if originals else frozenset()
+        shown = kept_images(conn, [keep for keep in Keep if keep.thumbnails]) if thumbnails else {}
+        held = kept_images(conn, [keep for keep in Keep if keep.originals]) if originals else {}
         checked = count_rows(conn) | {"snapshots": len([m for m, _ in manifests.values() if m])}
     findings += _check_leftovers([path for folder in manifests for path in _leftovers(folder)], repair=repair)
     if thumbnails is not None:
@@ -159,18 +157,15 @@ _ORIGINALS = (FindingKind.ORIGINAL_MISSING, FindingKind.ORIGINAL_ORPHAN)
 
 
 def _check_blobs(
-    blobs: BlobStore, needed: frozenset[str], kinds: tuple[FindingKind, FindingKind], *, repair: bool
+    blobs: BlobStore, needed: Mapping[str, bool], kinds: tuple[FindingKind, FindingKind], *, repair: bool
 ) -> Iterator[Finding]:
+    """`needed` says of each image whether it was ever here: a ready embedding comes without one, and has no blobs."""
     missing, orphan = kinds
     stored = frozenset(blobs)
-    lacking = [sha256 for sha256 in sorted(needed - stored) if sha256 not in blobs]
-    for sha256 in lacking[:MOST_MISSING]:
-        yield Finding(missing, sha256, "a live entry of a corpus that keeps it lacks it")
-    if len(lacking) > MOST_MISSING:
-        yield Finding(
-            missing, f"{len(lacking) - MOST_MISSING:,} more images", "as of ready embeddings, which have none"
-        )
-    for sha256 in sorted(stored - needed):
+    for sha256 in sorted(sha256 for sha256, seen in needed.items() if seen and sha256 not in stored):
+        if sha256 not in blobs:
+            yield Finding(missing, sha256, "a live entry of a corpus that keeps it lacks it")
+    for sha256 in sorted(stored - needed.keys()):
         if _age_seconds(blobs.path(sha256)) < ORPHAN_AGE_SECONDS:
             continue
         if repair:

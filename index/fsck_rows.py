@@ -34,12 +34,12 @@ def count_rows(conn: Connection) -> dict[str, int]:
     return {table.name: int(conn.execute(select(func.count()).select_from(table)).scalar_one()) for table in tables}
 
 
-def kept_images(conn: Connection, keeps: Sequence[Keep]) -> frozenset[str]:
-    """Return the sha256 of every image with a live entry in a corpus that keeps one of these, or whose row is gone."""
-    query = select(images.c.sha256).join(entries, entries.c.image_id == images.c.id)
+def kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]:
+    """Return every image with a live entry in a corpus that keeps one of these, or whose row is gone: was it seen?"""
+    query = select(images.c.sha256, images.c.seen).join(entries, entries.c.image_id == images.c.id)
     query = query.join(corpora, corpora.c.id == entries.c.corpus_id, isouter=True)
     query = query.where(or_(corpora.c.keep.in_(keeps), corpora.c.id.is_(None)))
-    return frozenset(conn.execute(query.where(entries.c.removed_at.is_(None))).scalars())
+    return {row.sha256: row.seen for row in conn.execute(query.where(entries.c.removed_at.is_(None)))}
 
 
 def check_database(conn: Connection) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ class ImageFacts:
     """What is known of an image file without its pixels. Width and height are those after orientation.
 
     None is what nobody told: a ready embedding may come without them, and images of before schema 0003 have no hash.
+    `seen` says that the image itself was here, and not only an embedding of it.
     """
 
     sha256: str
@@ -36,6 +37,7 @@ class ImageFacts:
     height: int | None
     format: str | None
     perceptual_hash: PerceptualHash | None = None
+    seen: bool = True
 
     def check(self) -> None:
         """Raise InvalidImageFacts on a malformed sha256, a size below one or a hash that is none."""
@@ -124,6 +126,7 @@ def facts_of(row: Row[Any]) -> ImageFacts:
         row.height or None,
         row.format or None,
         None if row.pdq_hash is None else PerceptualHash(bytes(row.pdq_hash), row.pdq_quality),
+        row.seen,
     )
 
 
@@ -152,6 +155,7 @@ def _columns(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
         "format": [fact.format or "" for fact in facts],
         "pdq_hash": [hashed and hashed.bits for hashed in hashes],
         "pdq_quality": [hashed and hashed.quality for hashed in hashes],
+        "seen": [fact.seen for fact in facts],
     }
 
 
@@ -167,6 +171,9 @@ def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> None:
         unknown = (images.c.sha256 == bindparam("new_sha256"), images.c.width == 0)
         sizes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("byte_size", "width", "height", "format")}
         conn.execute(update(images).where(*unknown).values(**sizes), sized)
+    for some in slices([fact.sha256 for fact in facts if fact.seen]):
+        unseen = (is_any(conn, images.c.sha256, some), images.c.seen.is_(False))
+        conn.execute(update(images).where(*unseen).values(seen=True))
 
 
 def _new_values(facts: Sequence[ImageFacts]) -> list[dict[str, Any]]:

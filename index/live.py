@@ -40,7 +40,7 @@ from index.rows import HeldRows, MappedRows
 from index.searching import Question, SearchResult, TooFarBehind, rank, search
 from index.snapshots import Manifest, check_files, directory_lock, open_base, plan_of, read_manifest, set_aside
 from index.spaces import Space, find_space_id
-from index.vectors import check_vector
+from index.vectors import STORED, check_vector
 from index.view import View
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ T = TypeVar("T")
 CHANGES_IN_SEARCH = 64
 # So long a search waits for another thread that is applying changes, before it answers from the older view.
 PATIENCE_SECONDS = 0.002
+# Vectors that are held before they are folded into a snapshot, where very many are added to one.
+TAIL_BYTES = 2**27
 # Recall is measured again once nothing has changed for so long: it takes a core from searches and writers.
 QUIET_SECONDS = 1.0
 # Stored lookups whose probes recall is measured with, the latest ones.
@@ -172,6 +174,26 @@ class LiveIndex:
         generation = self._ask(lambda _conn, view, _pending: view.generation)
         self._maintenance.looked_up()
         return generation
+
+    def absorb(self) -> None:
+        """Do as `refresh`, and as `settle` where so much was added that it would not be compared exactly.
+
+        For a process that added it and does not stay: memory is bounded, and the next one opens a snapshot with codes.
+        Where a thread follows the log, or the folder cannot be written, what was added comes into memory.
+
+        Raises:
+            TruthDamaged, DatabaseUnavailable
+
+        """
+        with self._database.read() as conn:
+            lacking = last_number(conn) - self.generation
+        if lacking > self.config.flat_limit and not self._maintenance.following:
+            try:
+                self._healed(lambda: self._absorb(lacking))
+                self.settle()
+            except IndexDirectoryUnwritable as err:
+                logger.warning("the index is held in memory: %s", err)
+        self.refresh()
 
     def follow(self, limit: int) -> bool:
         """Apply up to `limit` changes and say whether there are more. What the thread that follows the log calls."""
@@ -399,6 +421,20 @@ class LiveIndex:
         with self._database.read() as conn:
             manifest = self._builder.write_from_sql(conn, self._space_id)
         return self._based_on(manifest)
+
+    def _absorb(self, lacking: int) -> None:
+        """Bring what is held to the newest state, through snapshots, by one process while others wait for it."""
+        with directory_lock(self.directory, wait=True):
+            self._adopt()
+            if lacking > self.count:  # most of it is read anyway, and codes are trained anew
+                with self._database.read() as conn:
+                    self._space_id = find_space_id(conn, self.space)
+                    manifest = self._builder.write_from_sql(conn, self._space_id)
+                self._stand_on(manifest)
+        largest = TAIL_BYTES // (STORED.itemsize * self.space.dimension)
+        while self.follow(largest):
+            if self._held.view.tail.size >= largest:
+                self._snapshot()
 
     def _heal(self, base: Base, reason: str) -> None:
         """Build from SQL what stood on a base, unless another thread did so meanwhile."""

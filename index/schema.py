@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
@@ -107,6 +108,7 @@ images = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("pdq_hash", LargeBinary),  # 32 bytes, in the order of the usual 64 hex digits
     Column("pdq_quality", SmallInteger),  # 0 to 100
+    Column("seen", Boolean, nullable=False, server_default=true()),  # false: only a ready embedding of it came
     sqlite_autoincrement=True,
 )
 

@@ -46,7 +46,7 @@ def joined(
     columns, conflicts = {}, {}
     for column, statements in _statements(item, told, read or {}, made_by).items():
         columns[column] = next(iter(statements.values()))
-        if len({_comparable(column, value) for value in statements.values()}) > 1:
+        if len(statements) > 1 and len({_comparable(column, value) for value in statements.values()}) > 1:
             conflicts[column] = {origin: _plain(value) for origin, value in statements.items()}
     if made_by and columns.get("generator") == made_by[0] and "generator" not in conflicts:
         extra["generator_from"] = made_by[1]

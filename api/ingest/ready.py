@@ -7,13 +7,14 @@ vectors are made for a whole chunk at once, for a million rows come through here
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from api.errors import InvalidRequest
 from api.ingest.provenance import joined
 from api.ingest.request import IngestRequest
 from api.jobs.task import End, Left, Taken
 from api.sources.item import Item, Span, UnreadableItem
-from api.sources.ready import ReadyRows, ReadySource
+from api.sources.ready import FREE_PROVENANCE_COLUMN, ReadyRows, ReadySource
 from index import (
     JSON,
     ImageFacts,
@@ -34,6 +35,7 @@ class ReadyChunks:
     def __init__(self, space: Space, request: IngestRequest) -> None:
         self._space = space
         self._request = request
+        self._told = request.told
 
     def require_space(self, source: ReadySource) -> None:
         """Raises `index.ForeignSpace`, or `InvalidRequest` where nobody says which space it is."""
@@ -49,35 +51,35 @@ class ReadyChunks:
     def read(self, source: ReadySource, span: Span, first: int) -> Iterator[End]:
         """How every row of a span ended: taken, or failed with its reason."""
         rows = source.rows(span)
-        wrong = unusable_vectors(rows.vectors, rows.logits, self._space.dimension)
-        for row in range(span.count):
-            name = rows.names[row]
+        wrong = self._unusable(rows)
+        each = zip(rows.names, rows.sha256s, rows.vectors, rows.logits.tolist(), rows.facts, rows.told, strict=True)
+        for row, (name, sha256, vector, logit, facts, told) in enumerate(each):
             if row in wrong:
-                yield Left.failed(first + row, name, "invalid_embedding", wrong[row])
+                yield Left.failed(first + row, name, *wrong[row])
                 continue
             try:
-                entry = self._entry(rows, row)
+                image = _facts(sha256, facts)
+                image.check()
+                provenance = self._provenance(name, told).normalised()
             except InvalidInput as err:
                 yield Left.failed(first + row, name, "invalid_row", str(err))
             else:
-                yield Taken(first + row, name, entry)
+                yield Taken(first + row, name, NewEntry(image, vector, logit, provenance))
 
-    def _entry(self, rows: ReadyRows, row: int) -> NewEntry:
-        """Raises `index.InvalidInput`."""
-        facts = _facts(rows.sha256s[row], rows.facts[row])
-        facts.check()
-        provenance = self._provenance(rows.names[row], rows.told[row])
-        return NewEntry(facts, rows.vectors[row], float(rows.logits[row]), provenance.normalised())
+    def _unusable(self, rows: ReadyRows) -> dict[int, tuple[str, str]]:
+        """Which rows cannot be taken whatever else they tell: reason and message."""
+        vectors = unusable_vectors(rows.vectors, rows.logits, self._space.dimension)
+        wrong = {row: ("invalid_embedding", message) for row, message in vectors.items()}
+        return wrong | {row: (err.reason, str(err)) for row, err in rows.unreadable.items()}
 
     def _provenance(self, name: str, told: Mapping[str, JSON]) -> Provenance:
         """As the row says it; free provenance that an export wrote is taken as it is."""
-        free = told.get("provenance")
-        words = {key: value for key, value in told.items() if key != "provenance"}
-        item = Item(name, _no_bytes, words)
-        read = joined(item, self._request.told, self._request.parsed_pattern, NOTHING, None)
+        free = told.get(FREE_PROVENANCE_COLUMN)
+        words = {key: value for key, value in told.items() if key != FREE_PROVENANCE_COLUMN}
+        read = joined(Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None)
         if isinstance(free, Mapping):
             kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
-            return Provenance(read.generator, read.label, read.licence, read.source, read.acquired_at, {**kept, **free})
+            return replace(read, extra={**kept, **free})
         return read
 
 
@@ -85,6 +87,8 @@ def _facts(sha256: str | None, told: Mapping[str, JSON]) -> ImageFacts:
     """Raises `index.InvalidInput`."""
     if sha256 is None:
         raise InvalidInput("a ready embedding needs the sha256 of its image")
+    if not told:
+        return ImageFacts(sha256, None, None, None, None, seen=False)
     return ImageFacts(
         sha256,
         _count(told, "byte_size"),
@@ -92,6 +96,7 @@ def _facts(sha256: str | None, told: Mapping[str, JSON]) -> ImageFacts:
         _count(told, "height"),
         _text(told, "format"),
         _hash(told),
+        seen=False,
     )
 
 

@@ -102,7 +102,7 @@ def work_on(
             with lineup.database.write() as conn:
                 fail_job(conn, job.id, str(err))
         raise
-    lineup.index.refresh()
+    lineup.index.absorb()
     if ended.state.ended:
         forget_uploads(lineup.settings.upload_dir, ended)
     return ended

@@ -23,6 +23,7 @@ def upgrade() -> None:
     op.add_column("corpora", sa.Column("keep", sa.String(16), nullable=False, server_default="thumbnail"))
     op.add_column("images", sa.Column("pdq_hash", sa.LargeBinary()))
     op.add_column("images", sa.Column("pdq_quality", sa.SmallInteger()))
+    op.add_column("images", sa.Column("seen", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.add_column("entries", sa.Column("job_id", BIG_ID))
     _create_jobs()
     op.create_table(
@@ -43,6 +44,7 @@ def downgrade() -> None:
     for table in ("active_model", "job_items", "job_chunks", "jobs"):
         op.drop_table(table)
     op.drop_column("entries", "job_id")
+    op.drop_column("images", "seen")
     op.drop_column("images", "pdq_quality")
     op.drop_column("images", "pdq_hash")
     op.drop_column("corpora", "keep")

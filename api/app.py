@@ -17,6 +17,7 @@ from api.batcher import Admission
 from api.guards import BodyLimit, CrossSiteGuard, SafeHeaders
 from api.jobs.background import BackgroundWorker
 from api.lineup import Lineup
+from api.openapi import describe_bodies
 from api.problems import answer_with_problems
 from api.routes import corpora, ingests, lookups, page, service
 from api.settings import Settings
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     answer_with_problems(app)
+    describe_bodies(app)
     app.add_middleware(
         BodyLimit,
         max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,

@@ -29,6 +29,7 @@ from index.view import View
 
 NOTHING_DEAD = np.empty(0, np.int64)
 SEED = 20261124
+SCATTERED = 512  # single rows at a time: Linux maps 64 kB around each
 
 
 class Builder:
@@ -125,7 +126,7 @@ class Builder:
         rows, config = contents.rows, self._config
         living = np.arange(rows.size) if contents.live is None else contents.live.positions
         chosen = np.random.default_rng(SEED).choice(living, config.training_rows(len(living)), replace=False)
-        sample = rows.take(np.sort(chosen))
+        sample = np.concatenate(list(_chunks(rows, np.sort(chosen), SCATTERED)))
         codes = Codes.train(sample, config.lists_for(rows.size), self._threads)
         codes.add(_chunks(rows, np.arange(rows.size)), self._threads)
         reached(Failpoint.CODES_TRAINED)
@@ -169,6 +170,7 @@ def _ahead(chunks: Iterator[NDArray[np.float32]]) -> Generator[NDArray[np.float3
             yield chunk
 
 
-def _chunks(rows: Rows, positions: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(positions), CHUNK):
-        yield rows.take(positions[start : start + CHUNK])
+def _chunks(rows: Rows, positions: NDArray[np.int64], size: int = CHUNK) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(positions), size):
+        yield rows.take(positions[start : start + size])
+        rows.release()

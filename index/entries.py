@@ -22,7 +22,7 @@ from index.perceptual import PerceptualHash
 from index.provenance import Provenance
 from index.schema import corpora, entries, images
 from index.spaces import Space, ensure_space_id
-from index.statements import insert_missing, is_any, slices
+from index.statements import insert_missing, is_any, many_rows, slices
 from index.vectors import STORED, check_logit, check_vectors, to_bytes
 
 LARGEST_ID = 2**63 - 1  # what a row id can be in either database; a larger one would be an error of the driver
@@ -129,19 +129,20 @@ def add_entries(
     if not new:
         return ()
     space_id = ensure_space_id(conn, space)
-    ids, new_images = ensure_images(conn, [entry.image for entry in new])
-    image_ids = [ids[entry.image.sha256] for entry in new]
-    vectors = {image_id: stored for image_id, stored in zip(image_ids, embedded, strict=True) if stored}
-    _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
-    reached(Failpoint.IMAGES_WRITTEN)
-    embedded_now = ensure_embeddings(conn, space_id, vectors)
-    reached(Failpoint.EMBEDDINGS_WRITTEN)
-    # Of what is given twice the first provenance counts.
-    wanted = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
-    inserted = _insert_entries(conn, corpus_id, {i: wanted[i] for i in dict.fromkeys(image_ids)}, job_id)
-    reached(Failpoint.ENTRIES_WRITTEN)
-    own = {i: Member(inserted[i], space_id, vectors[i][0]) for i in map(ids.__getitem__, new_images)}
-    record_additions(conn, sorted(wanted), own)
+    with many_rows(conn, len(new)):
+        ids, new_images = ensure_images(conn, [entry.image for entry in new])
+        image_ids = [ids[entry.image.sha256] for entry in new]
+        vectors = {image_id: stored for image_id, stored in zip(image_ids, embedded, strict=True) if stored}
+        _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
+        reached(Failpoint.IMAGES_WRITTEN)
+        embedded_now = ensure_embeddings(conn, space_id, vectors)
+        reached(Failpoint.EMBEDDINGS_WRITTEN)
+        # Of what is given twice the first provenance counts.
+        wanted = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
+        inserted = _insert_entries(conn, corpus_id, {i: wanted[i] for i in dict.fromkeys(image_ids)}, job_id)
+        reached(Failpoint.ENTRIES_WRITTEN)
+        own = {i: Member(inserted[i], space_id, vectors[i][0]) for i in map(ids.__getitem__, new_images)}
+        record_additions(conn, sorted(wanted), own)
 
     found_before = sorted(wanted.keys() - inserted.keys())
     entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before)}

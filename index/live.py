@@ -40,6 +40,7 @@ from index.rows import HeldRows, MappedRows
 from index.searching import Question, SearchResult, TooFarBehind, rank, search
 from index.snapshots import Manifest, check_files, directory_lock, open_base, plan_of, read_manifest, set_aside
 from index.spaces import Space, find_space_id
+from index.statements import all_rows
 from index.vectors import STORED, check_vector
 from index.view import View
 
@@ -418,19 +419,19 @@ class LiveIndex:
         return Held(view, None)
 
     def _built_on_disk(self) -> Held:
-        with self._database.read() as conn:
-            manifest = self._builder.write_from_sql(conn, self._space_id)
-        return self._based_on(manifest)
+        return self._based_on(self._written_from_sql())
+
+    def _written_from_sql(self) -> Manifest:
+        with self._database.read() as conn, all_rows(conn):
+            self._space_id = find_space_id(conn, self.space)
+            return self._builder.write_from_sql(conn, self._space_id)
 
     def _absorb(self, lacking: int) -> None:
         """Bring what is held to the newest state, through snapshots, by one process while others wait for it."""
         with directory_lock(self.directory, wait=True):
             self._adopt()
             if lacking > self.count:  # most of it is read anyway, and codes are trained anew
-                with self._database.read() as conn:
-                    self._space_id = find_space_id(conn, self.space)
-                    manifest = self._builder.write_from_sql(conn, self._space_id)
-                self._stand_on(manifest)
+                self._stand_on(self._written_from_sql())
         largest = TAIL_BYTES // (STORED.itemsize * self.space.dimension)
         while self.follow(largest):
             if self._held.view.tail.size >= largest:

@@ -71,6 +71,7 @@ def draw_probes(rows: Rows, live: Marks | None, count: int, lookups: NDArray[np.
     living = np.arange(rows.size) if live is None else live.positions
     chosen = np.random.default_rng(SEED).choice(living, min(count, len(living)), replace=False)
     vectors = np.concatenate([rows.take(chosen), lookups]).astype(np.float32)
+    rows.release()
     return Probes(vectors, np.concatenate([chosen, np.full(len(lookups), -1)]).astype(np.int64))
 
 
@@ -116,6 +117,7 @@ def kth_similarities(rows: Rows, live: Marks | None, probes: Probes, k: int) -> 
         nearer = np.flatnonzero((similarities > best.min(axis=1)[:, np.newaxis]).any(axis=1))
         both = np.concatenate([best[nearer], similarities[nearer]], axis=1)
         best[nearer] = -np.partition(-both, k - 1, axis=1)[:, :k]
+        rows.release()
     worst: NDArray[np.float32] = best.min(axis=1)
     return worst
 
@@ -127,11 +129,15 @@ def _hits(
     most = MOST_CANDIDATES if nprobe == codes.nlist else MOST_CANDIDATES // 16
     found = codes.batch(probes.vectors, min(most, max(FEWEST_CANDIDATES, codes.size // MOST_SHARE)), nprobe, threads=1)
     hits = np.zeros(found.shape, np.bool_)
-    for i, positions in enumerate(found):
-        there = positions[positions >= 0]
-        similarities = np.vecdot(rows.take(there), probes.vectors[i])
-        hit = (similarities >= truth[i] - SAME) & (there != probes.positions[i])
-        hits[i, : len(there)] = hit if live is None else hit & live.marks[there]
+    probe, place = np.nonzero(found >= 0)
+    order = np.argsort(found[probe, place], kind="stable")  # in the order of the file, so that memory stays bounded
+    for start in range(0, len(order), CHUNK):
+        i, j = probe[order[start : start + CHUNK]], place[order[start : start + CHUNK]]
+        positions = found[i, j]  # (c,)
+        similarities = np.vecdot(rows.take(positions), probes.vectors[i])  # (c, d), (c, d) -> (c,)
+        hit = (similarities >= truth[i] - SAME) & (positions != probes.positions[i])
+        hits[i, j] = hit if live is None else hit & live.marks[positions]
+        rows.release()
     return hits
 
 
@@ -147,9 +153,11 @@ def _seconds(codes: Codes, rows: Rows, probes: Probes, tuning: Tuning) -> float:
     """Return how long a search takes in the median, candidates and comparison."""
     times = []
     for probe in probes.vectors[:TIMED_PROBES]:
+        rows.take(codes.candidates(probe, tuning.candidates, tuning.nprobe, None))  # what is in memory is compared
         start = time.perf_counter()
         np.vecdot(rows.take(codes.candidates(probe, tuning.candidates, tuning.nprobe, None)), probe)
         times.append(time.perf_counter() - start)
+        rows.release()
     return float(np.median(times))
 
 

@@ -43,6 +43,10 @@ class Rows(Protocol):
         """Return the rows from start to stop without copying them. Raises SnapshotCorrupt."""
         ...
 
+    def release(self) -> None:
+        """Let go of what was read so far: for whoever passes over very many rows, so that memory stays bounded."""
+        ...
+
 
 class HeldRows:
     """Rows in memory. Implements `Rows`."""
@@ -59,6 +63,9 @@ class HeldRows:
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         return self._rows[start:stop]
+
+    def release(self) -> None:
+        """They are in memory."""
 
 
 class MappedRows:
@@ -80,13 +87,13 @@ class MappedRows:
                 raise SnapshotCorrupt(path, f"it has {found} bytes instead of {wanted}")
             self._map, self._rows = _mapped(path, count, dimension)
             # Single rows are read through a map of their own, for which the system reads nothing ahead.
-            scattered, self._scattered = _mapped(path, count, dimension)
+            self._scattered_map, self._scattered = _mapped(path, count, dimension)
         except OSError as err:
             raise SnapshotCorrupt(path, f"it cannot be read: {err.strerror}") from err
         if digests.shape != (block_count(count), DIGEST_BYTES):
             raise SnapshotCorrupt(path, "its digests are not those of so many rows")
-        if scattered is not None:
-            scattered.madvise(mmap.MADV_RANDOM)
+        if self._scattered_map is not None:
+            self._scattered_map.madvise(mmap.MADV_RANDOM)
         self.dimension = dimension
         self._verified = np.zeros(len(digests), np.bool_)  # set by any thread
 
@@ -107,6 +114,11 @@ class MappedRows:
         if start < stop:
             self._verify(np.arange(start // BLOCK_ROWS, (stop - 1) // BLOCK_ROWS + 1))
         return self._rows[start:stop]
+
+    def release(self) -> None:
+        for mapped in (self._map, self._scattered_map):
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def trust(self, other: MappedRows) -> None:
         """Take over what was compared already of an earlier map of the same file."""

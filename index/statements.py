@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, TypeVar
@@ -39,6 +40,11 @@ VARIABLES = 1_000
 # the four tables of an entry takes 7 microseconds in place of 12 (2026-11-25, `executemany`; 100 rows: 9, 1,000: 7.5).
 BLOCK_ROWS = 500
 
+# So many rows are written with a larger cache. Keys in no order, as a sha256 is, change nearly a page each: 10,000 rows
+# in a table of a million change 60 MB with their vectors.
+MANY_ROWS = 1_000
+MANY_ROWS_KIB = 2**16
+
 
 def insert_rows(conn: Connection, table: Table, rows: Rows, **common: Any) -> None:  # noqa: ANN401 -- whatever the columns take
     """Insert rows; `common` holds the columns that are equal in all of them."""
@@ -58,6 +64,35 @@ def insert_missing(
     committed, or ours. Give the rows in one order everywhere, or two writers can deadlock.
     """
     return _insert(conn, table, rows, common, returning, leave_out=True)
+
+
+@contextmanager
+def many_rows(conn: Connection, count: int) -> Iterator[None]:
+    """Let a connection to SQLite keep in memory what so many rows change.
+
+    With the usual cache a page that is full of new keys goes to the log several times in one transaction.
+    """
+    if conn.dialect.name != "sqlite" or count < MANY_ROWS:
+        yield
+        return
+    usual = conn.exec_driver_sql("PRAGMA cache_size").scalar_one()
+    conn.exec_driver_sql(f"PRAGMA cache_size = -{MANY_ROWS_KIB}")
+    yield
+    conn.exec_driver_sql(f"PRAGMA cache_size = {usual}")
+
+
+@contextmanager
+def all_rows(conn: Connection) -> Iterator[None]:
+    """Let a connection to SQLite read a whole file without mapping it, so that memory stays bounded."""
+    if conn.dialect.name != "sqlite":
+        yield
+        return
+    usual = conn.exec_driver_sql("PRAGMA mmap_size").scalar_one()
+    conn.exec_driver_sql("PRAGMA mmap_size = 0")
+    try:
+        yield
+    finally:
+        conn.exec_driver_sql(f"PRAGMA mmap_size = {usual}")
 
 
 def is_any(conn: Connection, tested: Column[T], values: Sequence[T]) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from api.errors import SourceNotAllowed
+from api.ingest.interpreter import set_for_rows
 from api.ingest.provenance import joined
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import Dedup, IngestRequest
@@ -78,6 +80,7 @@ class IngestTask:
         self._near: NearDuplicates | None = None
         self._ready = ReadyChunks(lineup.space, self._request)
         self._left_out: list[str] = []
+        self._for_rows = ExitStack()
 
     def spans(self) -> Iterator[Span]:
         """Where the items are, each with the number of its source."""
@@ -206,10 +209,12 @@ class IngestTask:
             except BaseException:
                 source.close()
                 raise
+            self._for_rows.enter_context(set_for_rows())
         return source
 
     def _close(self, number: int) -> None:
         self._sources.pop(number).close()
+        self._for_rows.close()
 
     def _near_duplicates(self, conn: Connection, taken: Sequence[Taken]) -> dict[int, int | None]:
         """By position, those of the items whose picture the corpus has already, with that entry; None: in this chunk.

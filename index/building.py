@@ -23,13 +23,12 @@ from index.errors import IndexDirectoryUnwritable
 from index.failpoints import Failpoint, reached
 from index.recall import draw_probes, tune
 from index.replay import Members
-from index.rows import CHUNK, MappedRows, Rows, write_rows
+from index.rows import CHUNK, SCATTERED, MappedRows, Rows, write_rows
 from index.snapshots import Contents, Manifest, new_stem, write_snapshot
 from index.view import View
 
 NOTHING_DEAD = np.empty(0, np.int64)
 SEED = 20261124
-SCATTERED = 512  # single rows at a time: Linux maps 64 kB around each
 
 
 class Builder:

@@ -26,6 +26,8 @@ BLOCK_ROWS = 64
 DIGEST_BYTES = 32
 # Rows read at a time where all of them pass: 12 MB of 384 float32.
 CHUNK = 8192
+# Single rows read at a time where very many are: with each the system may map 1 MB around it.
+SCATTERED = 64
 BlockDigests = NDArray[np.uint8]  # (blocks, 32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -73,6 +74,7 @@ def ingest(
     corpus has is linked without computing anything. An item that cannot be taken is counted and listed by `lineup jobs
     failures`, and the exit code is then 3.
     """
+    let_waiting_threads_sleep()
     from api.ingest.request import IngestRequest
 
     settings = settings_of(ctx)
@@ -112,6 +114,7 @@ def worker(
 
     The sources must be readable from here under the same paths, and the folder of thumbnails shared.
     """
+    let_waiting_threads_sleep()
     from api.jobs.running import help_with, work_on_open_jobs
     from api.lineup import Lineup
     from embedder import use_threads
@@ -250,6 +253,14 @@ def _keep(text: str | None) -> Any:  # noqa: ANN401 -- index is imported late
         raise typer.BadParameter(f"{text!r} is none of {', '.join(Keep)}", param_hint="--keep") from err
 
 
+def let_waiting_threads_sleep() -> None:
+    """Before torch is loaded: by default its threads spin while they wait, on cores that decode the next images.
+
+    With the built-in model on two cores, beside other work: 300 images/s instead of 100; alone the forward is slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @contextmanager
 def _ended_softly() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does: what was finished is written, the rest is given back."""
@@ -275,6 +286,7 @@ def reembed(
     An image is read from its kept original, or where it came from, if the very same bytes are there. Those that cannot
     be read are listed by `lineup jobs failures`. Lookups go on by the active model until `lineup models activate`.
     """
+    let_waiting_threads_sleep()
     from api.jobs.running import start_reembed, work_on
     from api.lineup import Lineup
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from api.errors import InvalidRequest
-from api.ingest.provenance import joined
+from api.ingest.provenance import COLUMNS, joined
 from api.ingest.request import IngestRequest
 from api.jobs.task import End, Left, Taken
 from api.sources.item import Item, Span, UnreadableItem
@@ -79,6 +79,9 @@ class ReadyChunks:
         read = joined(Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None)
         if isinstance(free, Mapping):
             kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
+            more = {key: value for key, value in words.items() if key.lower() not in COLUMNS}  # an export has none
+            if more:
+                kept["source"] = more
             return replace(read, extra={**kept, **free})
         return read
 

@@ -58,7 +58,10 @@ READY_MODEL = "vit-s-384"  # its embeddings have 384 dimensions, as the table's
 
 
 def ingest_child(data: Path, source: str, model: Path, precision: str, batch: int) -> None:
-    """Ingest a source; seconds are from the start of the job until its entries are searchable."""
+    """Ingest a source as the command does; seconds are from the start of the job until its entries are searchable."""
+    from api.cli.ingest import let_waiting_threads_sleep
+
+    let_waiting_threads_sleep()
     from api.ingest.request import IngestRequest
     from api.jobs.running import start_ingest, work_on
     from api.lineup import Lineup

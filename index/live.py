@@ -177,20 +177,19 @@ class LiveIndex:
         return generation
 
     def absorb(self) -> None:
-        """Do as `refresh`, and as `settle` where so much was added that it would not be compared exactly.
+        """Bring the view to the newest state; much that was added comes through snapshots, and codes are trained then.
 
-        For a process that added it and does not stay: memory is bounded, and the next one opens a snapshot with codes.
-        Where a thread follows the log, or the folder cannot be written, what was added comes into memory.
+        For a process that added it and does not stay: memory is bounded, and whoever searches next opens what is ready.
+        Up to `flat_limit` changes, where a thread follows the log, and where the folder cannot be written, it is
+        `refresh`.
 
         Raises:
             TruthDamaged, DatabaseUnavailable
 
         """
-        with self._database.read() as conn:
-            lacking = last_number(conn) - self.generation
-        if lacking > self.config.flat_limit and not self._maintenance.following:
+        if self._lacking() > self.config.flat_limit and not self._maintenance.following:
             try:
-                self._healed(lambda: self._absorb(lacking))
+                self._healed(self._absorb)
                 self.settle()
             except IndexDirectoryUnwritable as err:
                 logger.warning("the index is held in memory: %s", err)
@@ -381,7 +380,6 @@ class LiveIndex:
             if manifest is None:
                 return None
             with self._database.read() as conn:
-                self._space_id = find_space_id(conn, self.space)
                 self._refuse_other_truth(conn, manifest)
             return self._based_on(manifest)
         except SnapshotCorrupt as err:
@@ -395,6 +393,7 @@ class LiveIndex:
         return Held(view, manifest)
 
     def _refuse_other_truth(self, conn: Connection, manifest: Manifest) -> None:
+        self._space_id = find_space_id(conn, self.space)
         if manifest.generation > last_number(conn):
             raise SnapshotCorrupt(self.directory, "it is newer than the database, which was restored or replaced")
         if manifest.digest != digest_hex(digest_at(conn, self._space_id, manifest.generation)):
@@ -426,15 +425,19 @@ class LiveIndex:
             self._space_id = find_space_id(conn, self.space)
             return self._builder.write_from_sql(conn, self._space_id)
 
-    def _absorb(self, lacking: int) -> None:
-        """Bring what is held to the newest state, through snapshots, by one process while others wait for it."""
-        with directory_lock(self.directory, wait=True):
+    def _lacking(self) -> int:
+        """Return how many changes there are behind what is held."""
+        with self._database.read() as conn:
+            return last_number(conn) - self.generation
+
+    def _absorb(self) -> None:
+        with directory_lock(self.directory, wait=True):  # whoever waits here finds it done
             self._adopt()
-            if lacking > self.count:  # most of it is read anyway, and codes are trained anew
+            if self._lacking() > self.count:  # SQL is read for most of it anyway, and codes are trained anew
                 self._stand_on(self._written_from_sql())
-        largest = TAIL_BYTES // (STORED.itemsize * self.space.dimension)
-        while self.follow(largest):
-            if self._held.view.tail.size >= largest:
+        most = TAIL_BYTES // (STORED.itemsize * self.space.dimension)
+        while self.follow(most):
+            if self._held.view.tail.size >= most:
                 self._snapshot()
 
     def _heal(self, base: Base, reason: str) -> None:

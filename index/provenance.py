@@ -37,15 +37,10 @@ class Provenance:
             return self
         if self.acquired_at is not None and self.acquired_at.tzinfo is None:
             raise InvalidProvenance("acquired_at has no time zone")
+        generator = normalise_generator(self.generator or "") or None
+        label, licence, source = map(storable_text, (self.label, self.licence, self.source))
         stored = _storable_object(self.extra)
-        normalised = Provenance(
-            generator=normalise_generator(self.generator or "") or None,
-            label=storable_text(self.label),
-            licence=storable_text(self.licence),
-            source=storable_text(self.source),
-            acquired_at=self.acquired_at,
-            extra=dict(self.extra),
-        )
+        normalised = Provenance(generator, label, licence, source, self.acquired_at, dict(self.extra))
         object.__setattr__(normalised, "stored", stored)
         return normalised
 

@@ -7,7 +7,6 @@ vectors are made for a whole chunk at once, for a million rows come through here
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from api.errors import InvalidRequest
 from api.ingest.provenance import COLUMNS, joined
@@ -75,15 +74,19 @@ class ReadyChunks:
     def _provenance(self, name: str, told: Mapping[str, JSON]) -> Provenance:
         """As the row says it; free provenance that an export wrote is taken as it is."""
         free = told.get(FREE_PROVENANCE_COLUMN)
+        if not isinstance(free, Mapping):
+            return self._joined(name, told)
         words = {key: value for key, value in told.items() if key != FREE_PROVENANCE_COLUMN}
-        read = joined(Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None)
-        if isinstance(free, Mapping):
-            kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
-            more = {key: value for key, value in words.items() if key.lower() not in COLUMNS}  # an export has none
-            if more:
-                kept["source"] = more
-            return replace(read, extra={**kept, **free})
-        return read
+        read = self._joined(name, words)
+        kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
+        more = {key: value for key, value in words.items() if key.lower() not in COLUMNS}  # an export has none
+        if more:
+            kept["source"] = more
+        extra = {**kept, **free}
+        return Provenance(read.generator, read.label, read.licence, read.source, read.acquired_at, extra)
+
+    def _joined(self, name: str, words: Mapping[str, JSON]) -> Provenance:
+        return joined(Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None)
 
 
 def _facts(sha256: str | None, told: Mapping[str, JSON]) -> ImageFacts:

@@ -361,3 +361,82 @@ def test_what_a_large_batch_added_is_pending_until_the_log_was_followed(
         time.sleep(0.01)
     assert live.search(rows[500], 1).neighbours[0].entry.sha256 == material.sha256(500)
     assert live.verify().agrees
+
+
+def test_little_that_was_added_is_held_and_not_written(
+    database: Database, material: Any, open_coded: Callable[..., LiveIndex]
+) -> None:
+    live = open_coded()
+    fill(database, material, clustered(SMALL.flat_limit, 11), "fakes")
+    live.absorb()
+    assert (live.count, live.held.view.tail.size) == (SMALL.flat_limit, SMALL.flat_limit)
+    assert read_manifest(live.directory) is None
+
+
+def test_much_that_was_added_is_built_on_disk_with_codes(
+    database: Database, material: Any, open_coded: Callable[..., LiveIndex]
+) -> None:
+    live = open_coded()
+    fill(database, material, clustered(600, 11), "fakes")
+    live.absorb()
+    manifest = read_manifest(live.directory)
+    assert manifest is not None
+    assert (manifest.rows, manifest.trained_rows, live.held.view.tail.size) == (600, 600, 0)
+    assert live.plan is not Plan.FLAT
+    assert live.verify().agrees
+
+
+@pytest.mark.parametrize("before", [300, 900])
+def test_much_that_was_added_to_a_snapshot_comes_through_snapshots_in_bounded_memory(
+    database: Database,
+    material: Any,
+    open_coded: Callable[..., LiveIndex],
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+) -> None:
+    """What is more than the snapshot has is read from SQL in its place, what is less is appended piece by piece."""
+    monkeypatch.setattr("index.live.TAIL_BYTES", 100 * DIMENSION * 4)
+    rows = clustered(1500, 11)
+    fill(database, material, rows[:before], "fakes")
+    live = open_coded(policy=FoldPolicy(50, 0.01))
+    live.settle()
+    first = read_manifest(live.directory)
+    assert first is not None
+    gone = fill(database, material, rows[before:], "fakes", first=before)[-1]
+    with database.write() as conn:
+        remove_entry(conn, gone)
+    live.absorb()
+    manifest = read_manifest(live.directory)
+    assert manifest is not None
+    assert (manifest.vectors == first.vectors) is (before == 900)
+    assert (live.count, live.held.view.tail.size) == (1499, 0)
+    assert live.verify().agrees
+    assert open_coded().search(rows[1400], 1).neighbours[0].entry.sha256 == material.sha256(1400)
+
+
+def test_what_another_process_has_built_meanwhile_is_opened(
+    database: Database, material: Any, open_coded: Callable[..., LiveIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, other = open_coded(), open_coded()
+    fill(database, material, clustered(600, 11), "fakes")
+    other.absorb()
+    monkeypatch.delattr("index.building.Builder.write_from_sql")
+    live.absorb()
+    assert live.held.manifest == other.held.manifest
+
+
+def test_much_that_was_added_is_held_where_the_folder_cannot_be_written(
+    database: Database,
+    material: Any,
+    open_coded: Callable[..., LiveIndex],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    live = open_coded()
+    (tmp_path / "index").write_text("a file where the folder should be")
+    rows = clustered(600, 11)
+    fill(database, material, rows, "fakes")
+    live.absorb()
+    assert live.count == 600
+    assert "the index is held in memory" in caplog.text
+    assert live.search(rows[0], 1).neighbours[0].entry.sha256 == material.sha256(0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from index import InvalidProvenance, InvalidVector, Provenance, normalise_generator
 from index.digest import EMPTY, digest_bytes, digest_from_bytes, digest_hex, member_digest, with_member, without_member
-from index.vectors import check_vector, from_bytes, to_bytes
+from index.vectors import WIDE_ROWS, check_vector, check_vectors, from_bytes, to_bytes, unusable_vectors
 
 seeded = settings(settings.get_profile("index"))
 directions = arrays(np.float32, 16, elements=st.floats(-1, 1, width=32)).filter(lambda v: np.linalg.norm(v) > 1e-3)
@@ -41,6 +42,29 @@ def test_a_norm_further_off_is_refused() -> None:
     for norm in (0.9989, 1.0011, 0.0, 2.0):
         with pytest.raises(InvalidVector, match="norm"):
             check_vector(np.eye(16, dtype=np.float32)[0] * norm, 16)
+
+
+@pytest.mark.parametrize("dimension", [3, 16, 384, 385])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_many_vectors_are_to_the_last_bit_what_each_of_them_is(dimension: int, kind: Any) -> None:
+    wide = np.random.default_rng(0).standard_normal((2 * WIDE_ROWS + 1, dimension))
+    given = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(kind)
+    for rows in (list(given), list(given.astype(np.float32)), list(np.asfortranarray(given.astype(np.float32)))):
+        expected = np.stack([check_vector(row, dimension) for row in rows])
+        assert np.array_equal(check_vectors(rows, dimension), expected)
+    assert check_vectors([], dimension).shape == (0, dimension)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38, 0.0, 0.5])
+def test_one_vector_among_many_is_refused_for_what_is_wrong_with_it(bad: float) -> None:
+    rows = np.tile(np.eye(8, dtype=np.float32)[3], (WIDE_ROWS + 5, 1))
+    rows[-2] = bad
+    with pytest.raises(InvalidVector) as alone:
+        check_vector(rows[-2], 8)
+    with pytest.raises(InvalidVector) as among:
+        check_vectors(list(rows), 8)
+    assert str(among.value) == str(alone.value)
+    assert unusable_vectors(rows, np.zeros(len(rows)), 8) == {WIDE_ROWS + 3: str(alone.value)}
 
 
 def test_other_number_types_are_taken_as_float32() -> None:
@@ -115,6 +139,17 @@ def test_normalising_twice_is_normalising_once(text: Any) -> None:
 
 def test_blank_text_is_no_text() -> None:
     assert Provenance(" ", "\t", "", "\n").normalised() == Provenance()
+
+
+def test_provenance_is_normalised_once_and_what_replaces_it_again() -> None:
+    normalised = Provenance(" SD XL ", extra={"b": 1, "a": [None, "ä"]}).normalised()
+    assert normalised.normalised() is normalised
+    assert normalised == Provenance("sd-xl", extra={"b": 1, "a": [None, "ä"]})
+    assert normalised.stored is not None
+    assert normalised.stored.text == '{"a":[null,"ä"],"b":1}'
+    assert replace(normalised, label=" x ").normalised() == Provenance("sd-xl", "x", extra=normalised.extra)
+    with pytest.raises(InvalidProvenance):
+        replace(normalised, label="a\x00").normalised()
 
 
 def test_text_that_postgresql_could_not_store_is_refused_for_both() -> None:

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from index import (
     add_entries,
     create_corpus,
     entries_of_image,
+    fsck,
     get_entry,
     known_images,
     list_entries,
@@ -31,6 +33,8 @@ from index import (
     remove_entry,
     stored_embedding,
 )
+from index.entries import find_entries
+from index.statements import VARIABLES
 
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
@@ -45,6 +49,11 @@ def corpora(database: Database) -> None:
 def add(database: Database, corpus: str, space: Any, *new: Any) -> Any:
     with database.write() as conn:
         return add_entries(conn, corpus, space, new)
+
+
+def small(material: Any, name: object, **provenance: Any) -> NewEntry:
+    """An entry of the other space."""
+    return NewEntry(material.image(name), material.vector(name, 4), 0.0, Provenance(**provenance))
 
 
 def test_adding_to_a_corpus_that_is_not_there_is_refused(database: Database, material: Any) -> None:
@@ -189,6 +198,40 @@ def test_an_image_twice_in_one_batch_is_added_once(database: Database, corpora: 
     assert len({result.entry_id for result in results}) == 1
     with database.read() as conn:
         assert get_entry(conn, results[0].entry_id).label == "x"
+
+
+def test_a_large_batch_of_everything_comes_to_what_each_of_it_would(
+    database: Database, corpora: None, material: Any, live: LiveIndex, tmp_path: Path
+) -> None:
+    """New images, some of them twice, some from another corpus, some already there, some in another space only."""
+    count = 2 * VARIABLES + 7
+    known = {name: name % 7 for name in range(0, count, 3)}
+    add(database, "reals", material.space, *(material.entry(name) for name in known if known[name] == 0))
+    add(database, "fakes", material.space, *(material.entry(name, label="old") for name in known if known[name] == 1))
+    other = [name for name in known if known[name] == 2]
+    add(database, "fakes", material.other_space, *(small(material, name, label="old") for name in other))
+    order = [(name * 997) % count for name in range(count)]
+    new = [material.entry(name, label=f"label {name}") for name in order]
+    again = [material.entry(name, label="again") for name in order[:50]]
+    results = add(database, "fakes", material.space, *new, *again)
+
+    statuses = {0: AddStatus.LINKED, 1: AddStatus.SKIPPED, 2: AddStatus.EMBEDDED}
+    assert [result.sha256 for result in results] == [material.sha256(name) for name in [*order, *order[:50]]]
+    assert [result.status for result in results[:count]] == [
+        statuses.get(known.get(name, 9), AddStatus.ADDED) for name in order
+    ]
+    assert {result.status for result in results[count:]} == {AddStatus.SKIPPED}
+    assert [result.entry_id for result in results[count:]] == [result.entry_id for result in results[:50]]
+    came = [result.entry_id for result in results[:count] if result.status in (AddStatus.ADDED, AddStatus.LINKED)]
+    assert came == sorted(came)
+    with database.read() as conn:
+        stored = find_entries(conn, [result.entry_id for result in results])
+        for name, result in zip(order, results, strict=False):
+            label = "old" if known.get(name) in (1, 2) else f"label {name}"
+            assert (stored[result.entry_id].label, stored[result.entry_id].sha256) == (label, result.sha256)
+    assert live.search(material.vector(5), 1).searched == count + sum(known[name] == 0 for name in known)
+    assert live.verify().agrees
+    assert fsck(database, None, tmp_path).findings == ()
 
 
 def test_an_image_known_from_another_corpus_is_linked_without_a_vector(

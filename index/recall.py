@@ -32,7 +32,7 @@ FEWEST_LOOKUPS = 8  # fewer stored lookups say nothing of their own
 HEADROOM = 0.3
 SAME = 1e-6  # float32 products of equal vectors, computed in another order, differ by less
 TIMED_PROBES = 64
-TIMED_ROWS = 256  # of the candidates: the others take as long, and each brings up to 1 MB of the file into memory
+TIMED_ROWS = 128  # of the candidates: the others take as long, and each brings up to 1 MB of the file into memory
 PAIRS = 1024  # probes and their candidates compared at a time
 SEED = 20261124
 

@@ -1,4 +1,4 @@
-"""How Python runs while very many rows are taken: it looks for cycles seldom, and its threads take short turns.
+"""How Python runs while very many rows pass: it looks for cycles seldom, and its threads take short turns.
 
 Both are settings of the whole process. Not for images: an exception and its frames are a cycle that holds their bytes.
 """

@@ -69,7 +69,7 @@ def _statements(
     found: dict[str, dict[str, str | datetime]] = {}
     for origin, words in (("source", item.told), ("pattern", read)):
         for name, value in words.items():
-            column = COLUMNS.get(name.lower())
+            column = COLUMNS.get(name) or COLUMNS.get(name.lower())
             if column and _is_word(value):
                 found.setdefault(column, {}).setdefault(origin, _value(column, str(value)))
     for column in ("generator", "label", "licence", "source", "acquired_at"):
@@ -83,7 +83,9 @@ def _statements(
 
 def _is_word(value: JSON) -> bool:
     """Whether a value can stand in a column: text or a number, not blank."""
-    return isinstance(value, str | int | float) and not isinstance(value, bool) and bool(str(value).strip())
+    if isinstance(value, str):
+        return bool(value.strip())
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _value(column: str, text: str) -> str | datetime:

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import assert_never
 
 from api.errors import ServiceError
+from api.ingest.interpreter import set_for_rows
 from api.ingest.request import IngestRequest
 from api.ingest.spool import forget_uploads
 from api.ingest.task import IngestTask
@@ -102,7 +103,8 @@ def work_on(
             with lineup.database.write() as conn:
                 fail_job(conn, job.id, str(err))
         raise
-    lineup.index.absorb()
+    with set_for_rows():
+        lineup.index.absorb()
     if ended.state.ended:
         forget_uploads(lineup.settings.upload_dir, ended)
     return ended

@@ -47,7 +47,7 @@ def wait_until_done(data: Path, at_least: int) -> None:
     raise TimeoutError
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.prove)])
 def test_an_interrupted_ingest_is_paused_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     expected = write_tar(tmp_path / "shelf.tar", 350)
     data = tmp_path / "data"

@@ -386,26 +386,6 @@ class ModelAnswer(Answer):
     precision: str | None = Field(None, description="Of the active model's forward; embeddings are float32 always.")
 
 
-class ActivatedModel(Answer):
-    """The model that lookups and ingests use from now on, where nobody names one."""
-
-    model: str = Field(description="As it was named.")
-    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
-    entries: int = Field(ge=0, description="Live entries of all corpora.")
-    embedded: int = Field(ge=0, description="Those of them that this model's lookups find.")
-
-
-class ExportAnswer(Answer):
-    """A corpus that was written to a file."""
-
-    corpus: CorpusName
-    file: str = Field(description="Where it is.")
-    entries: int = Field(ge=0, description="Rows in it: live entries that are in the embedding space.")
-    byte_size: int = Field(ge=0, description="Of the file.")
-    embedding_space: Sha256 = Field(description="Of its vectors; only this space takes them back.")
-    generation: int = Field(ge=0, description="The state of the corpora that it holds.")
-
-
 class ModelsAnswer(Answer):
     """Every model that can be named, the active one first."""
 
@@ -472,20 +452,6 @@ class FailedItem(Answer):
     name: str = Field(description="Path of the file, as it was found.")
     reason: str = Field(description="Machine-readable.", examples=["truncated"])
     detail: str = Field(description="For a person.")
-
-
-class DryRunAnswer(Answer):
-    """What an ingest would come to: found == new + linked + skipped + failed."""
-
-    corpus: CorpusName
-    found: int = Field(ge=0, description="Items that the sources hold.")
-    new: int = Field(ge=0, description="Items that would be embedded and added.")
-    linked: int = Field(ge=0, description="Images known from another corpus, which would not be embedded again.")
-    skipped: int = Field(ge=0, description="Items that the corpus has, or that came earlier in the same sources.")
-    failed: int = Field(ge=0, description="Items that cannot be taken.")
-    duplicates: int = Field(ge=0, description="Of the skipped: their bytes came earlier in the same sources.")
-    near_duplicates: int = Field(ge=0, description="Of the new: their picture came earlier, by perceptual hash.")
-    failures: list[FailedItem] = Field(description="Each item that failed, in the order of the sources.")
 
 
 class FindingAnswer(Answer):

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
-from api.answers import ExportAnswer
+from api.answers import Answer, CorpusName, Sha256
 from api.errors import ExportUnwritable, FileThere
 from api.sources.ready import SPACE_KEY
 from index import Database, ExportedRow, Space, canonical_json, exported_rows, get_corpus, last_number
@@ -37,6 +38,17 @@ STATED = {
     "acquired_at": pa.timestamp("us", "UTC"),
     "provenance": pa.string(),
 }
+
+
+class ExportAnswer(Answer):
+    """A corpus that was written to a file."""
+
+    corpus: CorpusName
+    file: str = Field(description="Where it is.")
+    entries: int = Field(ge=0, description="Rows in it: live entries that are in the embedding space.")
+    byte_size: int = Field(ge=0, description="Of the file.")
+    embedding_space: Sha256 = Field(description="Of its vectors; only this space takes them back.")
+    generation: int = Field(ge=0, description="The state of the corpora that it holds.")
 
 
 def export_corpus(

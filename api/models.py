@@ -5,11 +5,22 @@ A running server keeps the model that it was started with; it uses another one w
 
 from __future__ import annotations
 
-from api.answers import ActivatedModel
+from pydantic import Field
+
+from api.answers import Answer, Sha256
 from api.errors import SpaceIncomplete
 from api.lineup import load_embedder, opened_database, space_of
 from api.settings import Settings
 from index import activate_model, coverage
+
+
+class ActivatedModel(Answer):
+    """The model that lookups and ingests use from now on, where nobody names one."""
+
+    model: str = Field(description="As it was named.")
+    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
+    entries: int = Field(ge=0, description="Live entries of all corpora.")
+    embedded: int = Field(ge=0, description="Those of them that this model's lookups find.")
 
 
 def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedModel:

@@ -17,7 +17,7 @@ from api.ingest.single import facts_of
 from api.jobs.task import End, Left, Taken, ToEmbed
 from api.lineup import Lineup
 from api.sources.item import Item, Span, UnreadableItem
-from api.sources.locations import read_bytes
+from api.sources.locations import from_text, read_bytes
 from embedder import DecodedImage
 from index import (
     Chunk,
@@ -103,7 +103,7 @@ class ReembedTask:
         why = "no original is kept, and it did not come from a file of its own"
         for location in source.locations:
             try:
-                data = read_bytes(location, limit)
+                data = read_bytes(from_text(location), limit)
             except UnreadableItem as err:
                 why = f"{location}: {err}"
                 continue

@@ -333,10 +333,10 @@ def finish_chunk(conn: Connection, chunk: Chunk, ended: Ended) -> None:
         rows = [
             {
                 "position": item.position,
-                "name": item.name,
+                "name": _storable(item.name),
                 "outcome": item.outcome.value,
                 "reason": item.reason,
-                "detail": item.detail,
+                "detail": _storable(item.detail),
                 "entry_id": item.entry_id,
             }
             for item in ended.items
@@ -369,7 +369,9 @@ def fail_job(conn: Connection, job_id: int, error: str) -> None:
     """Stop a job that cannot go on until somebody has done something about it; `resume_job` tries again."""
     open_job = (jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
     conn.execute(
-        update(jobs).where(*open_job).values(state=JobState.FAILED.value, error=error, updated_at=datetime.now(UTC))
+        update(jobs)
+        .where(*open_job)
+        .values(state=JobState.FAILED.value, error=_storable(error), updated_at=datetime.now(UTC))
     )
 
 
@@ -452,6 +454,11 @@ def _job(row: Row[Any]) -> Job:
         updated_at=row.updated_at,
         finished_at=row.finished_at,
     )
+
+
+def _storable(text: str) -> str:
+    """Return text that both databases take: what a source calls an item may hold anything."""
+    return text.replace("\x00", r"\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def _sha256(text: str) -> str:

@@ -77,8 +77,10 @@ def many_rows(conn: Connection, count: int) -> Iterator[None]:
         return
     usual = conn.exec_driver_sql("PRAGMA cache_size").scalar_one()
     conn.exec_driver_sql(f"PRAGMA cache_size = -{MANY_ROWS_KIB}")
-    yield
-    conn.exec_driver_sql(f"PRAGMA cache_size = {usual}")
+    try:
+        yield
+    finally:
+        conn.exec_driver_sql(f"PRAGMA cache_size = {usual}")
 
 
 @contextmanager

@@ -84,7 +84,9 @@ def list_failures(
 @jobs_app.command("resume")
 def resume_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     """Go on with a job that was paused, interrupted or has failed, and work on it here."""
-    from api.cli.ingest import finish, reported
+    from api.cli.ingest import finish, let_waiting_threads_sleep, reported
+
+    let_waiting_threads_sleep()
     from api.jobs.running import go_on, work_on
     from api.lineup import Lineup
 
@@ -111,8 +113,9 @@ def cancel_job(ctx: typer.Context, job_id: JobId) -> None:
     from api.jobs.catalogue import cancel
     from api.lineup import opened_database
 
-    with opened_database(settings_of(ctx)) as database:
-        typer.echo(f"job {cancel(database, job_id).id} is cancelled; what it added stays")
+    settings = settings_of(ctx)
+    with opened_database(settings) as database:
+        typer.echo(f"job {cancel(database, settings.upload_dir, job_id).id} is cancelled; what it added stays")
 
 
 app.add_typer(jobs_app, name="jobs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -15,7 +16,6 @@ from api.answers import (
     BackupAnswer,
     CorpusAnswer,
     DemoAnswer,
-    DryRunAnswer,
     EntryAnswer,
     FailedItem,
     FsckAnswer,
@@ -26,9 +26,13 @@ from api.answers import (
     ProbeLookup,
     RestoreAnswer,
 )
+from api.ingest.spool import STANDARD_INPUT
 from api.ingest.spool import SUFFIX as SPOOLED
 from api.jobs.answers import JobAnswer, JobItemAnswer
 from index import JobItem
+
+if TYPE_CHECKING:
+    from api.ingest.dry_run import DryRunAnswer  # which loads the model library
 
 PIPED_WIDTH = 136  # columns where standard output is no terminal: a log or a file has no width of its own
 # What an operator wrote is printed as it is: `[red]` in a description is no colour.
@@ -168,7 +172,7 @@ def print_jobs(jobs: Iterable[JobAnswer]) -> None:
     for job in jobs:
         sources = job.request.get("sources", [])
         first = Path(str(sources[0])).name if sources else ""
-        first = "standard input" if first.endswith(SPOOLED) else first
+        first = STANDARD_INPUT if first.endswith(SPOOLED) else first
         more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
         last = f"{job.updated_at:%Y-%m-%d %H:%M:%S}"
         counts = [f"{job.found:,}", f"{job.done:,}", f"{job.failed:,}"]

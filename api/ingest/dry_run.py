@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
+from pydantic import Field
 
-from api.answers import DryRunAnswer, FailedItem
+from api.answers import Answer, CorpusName, FailedItem
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import IngestRequest
 from api.ingest.single import hash_of
@@ -21,6 +22,20 @@ from api.sources.item import Source, UnreadableItem
 from api.sources.ready import ReadySource
 from embedder import ImageError, ImageLimits, decode
 from index import Database, NearHashes, PerceptualHash, SchemaOutdated, Space, known_images
+
+
+class DryRunAnswer(Answer):
+    """What an ingest would come to: found == new + linked + skipped + failed."""
+
+    corpus: CorpusName
+    found: int = Field(ge=0, description="Items that the sources hold.")
+    new: int = Field(ge=0, description="Items that would be embedded and added.")
+    linked: int = Field(ge=0, description="Images known from another corpus, which would not be embedded again.")
+    skipped: int = Field(ge=0, description="Items that the corpus has, or that came earlier in the same sources.")
+    failed: int = Field(ge=0, description="Items that cannot be taken.")
+    duplicates: int = Field(ge=0, description="Of the skipped: their bytes came earlier in the same sources.")
+    near_duplicates: int = Field(ge=0, description="Of the new: their picture came earlier, by perceptual hash.")
+    failures: list[FailedItem] = Field(description="Each item that failed, in the order of the sources.")
 
 
 class _Report:

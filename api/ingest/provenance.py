@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from api.ingest.patterns import Pattern
 from api.sources.item import Item
+from api.sources.locations import as_text
 from index import JSON, InvalidProvenance, Provenance, normalise_generator
 
 # Names that sources use for the columns of an entry.
@@ -36,7 +37,7 @@ def joined(
     """
     extra: dict[str, JSON] = {**told.extra, "path": item.name}
     if item.location is not None:
-        extra["location"] = item.location
+        extra["location"] = as_text(item.location)
     read = pattern.read(item.name) if pattern else None
     if pattern and read is None:
         extra["unmatched_pattern"] = pattern.text

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from index import Job
 
 SUFFIX = ".paths"
+STANDARD_INPUT = "standard input"  # what such a list is called
 PIECE_BYTES = 2**20
 
 

@@ -23,9 +23,11 @@ from api.ingest.ready import ReadyChunks
 from api.ingest.request import Dedup, IngestRequest
 from api.ingest.single import facts_of, keep_blobs, keep_missing_blobs
 from api.ingest.sources import open_any, require_allowed
+from api.ingest.spool import STANDARD_INPUT, is_spooled
 from api.jobs.task import End, Left, Present, Taken, ToEmbed
 from api.lineup import Lineup
 from api.sources.item import Item, Source, Span, UnreadableItem
+from api.sources.locations import name_of
 from api.sources.ready import ReadySource
 from embedder import DecodedImage, ImageError, stated, stated_generator
 from index import (
@@ -102,12 +104,12 @@ class IngestTask:
         if isinstance(source, ReadySource):
             yield from self._ready.read(source, span, chunk.first_position)
         else:
-            yield from self._read_images(source, span, chunk.first_position)
+            yield from self._read_images(source, span, chunk.first_position, self._name(number))
 
     def derive(self, item: ToEmbed, decoded: DecodedImage) -> Derived:
         """Perceptual hash, what the file says, and the blobs that the corpus keeps."""
         keep_blobs(self._lineup, self._keep, item.sha256, item.data, decoded)
-        return Derived(facts_of(item.sha256, item.data, decoded), self._provenance(item.item, item.data))
+        return Derived(facts_of(item.sha256, item.data, decoded), self._provenance(item))
 
     def embedded(self, item: ToEmbed, derived: Derived, vector: NDArray[np.float32], logit: float) -> End:
         """Taken, unless something said of it cannot be stored."""
@@ -137,8 +139,8 @@ class IngestTask:
         for number in list(self._sources):
             self._close(number)
 
-    def _read_images(self, source: Source, span: Span, first: int) -> Iterator[ToEmbed | End]:
-        for some in self._slices(source.items(span), first):
+    def _read_images(self, source: Source, span: Span, first: int, name: str) -> Iterator[ToEmbed | End]:
+        for some in self._slices(source.items(span), first, name):
             items = [each for each in some if isinstance(each, ToEmbed)]
             with self._lineup.database.read() as conn:
                 known = known_images(conn, self._lineup.space, [each.sha256 for each in items])
@@ -161,10 +163,10 @@ class IngestTask:
             keep_missing_blobs(self._lineup, self._keep, item.sha256, item.data)
         except ImageError as err:
             return Left.failed(item.position, item.item.name, err.reason, str(err))
-        new = NewEntry(stored.image, None, None, self._provenance(item.item, item.data))
+        new = NewEntry(stored.image, None, None, self._provenance(item))
         return _taken(item.position, item.item, new)
 
-    def _slices(self, items: Iterator[Item], first: int) -> Iterator[list[ToEmbed | Left]]:
+    def _slices(self, items: Iterator[Item], first: int, source: str) -> Iterator[list[ToEmbed | Left]]:
         """Items with their bytes, so many at a time as may be in memory."""
         some: list[ToEmbed | Left] = []
         held = 0
@@ -178,28 +180,28 @@ class IngestTask:
             except UnreadableItem as err:
                 some.append(Left.failed(position, item.name, err.reason, str(err)))
             else:
-                some.append(ToEmbed(position, item, data, hashlib.sha256(data).hexdigest()))
+                some.append(ToEmbed(position, item, data, hashlib.sha256(data).hexdigest(), source))
                 held += len(data)
             if held >= CHUNK_BYTES:
                 yield some
                 some, held = [], 0
         yield some
 
-    def _provenance(self, item: Item, data: bytes) -> Provenance:
-        says = stated(data)
-        told = joined(item, self._request.told, self._request.parsed_pattern, says, stated_generator(says))
-        return told if told.source else replace(told, source=self._source_name(item))
-
-    def _source_name(self, item: Item) -> str:
-        """What an entry's `source` is where nobody told one: the name of what was ingested."""
-        if len(self._request.sources) == 1:
-            return self._request.sources[0].rstrip("/").rpartition("/")[2]
-        return item.name.partition("/")[0]
+    def _provenance(self, item: ToEmbed) -> Provenance:
+        says = stated(item.data)
+        told = joined(item.item, self._request.told, self._request.parsed_pattern, says, stated_generator(says))
+        return told if told.source else replace(told, source=item.source)
 
     def _source(self, number: int) -> Source | ReadySource:
         if number not in self._sources:
             self._sources[number] = self._opened(self._request.sources[number])
         return self._sources[number]
+
+    def _name(self, number: int) -> str:
+        """What an entry's `source` is where nobody told one."""
+        location = self._request.sources[number]
+        spooled = is_spooled(location, self._lineup.settings.upload_dir)
+        return STANDARD_INPUT if spooled else name_of(location.rstrip("/"))
 
     def _opened(self, location: str) -> Source | ReadySource:
         source = open_any(location, self._request, self._lineup.settings)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from api.errors import InvalidRequest
+from api.ingest.spool import forget_uploads
 from api.jobs.answers import JobAnswer, JobItemAnswer, JobItemPage, JobPage
 from api.paging import cursor_of, key_of
 from index import (
+    OPEN_STATES,
     Database,
     Job,
     JobItem,
@@ -27,7 +29,6 @@ from index import (
 
 PAGE = 1000
 SHOWN_FAILURES = 20
-EVENT_SECONDS = 0.5  # between two looks at a job that somebody watches
 CSV_COLUMNS = ("position", "name", "outcome", "reason", "detail", "entry_id")
 
 
@@ -35,6 +36,13 @@ def one_job(database: Database, job_id: int) -> JobAnswer:
     """A job, with reasons and workers counted. Raises `index.UnknownJob`."""
     with database.read() as conn:
         return JobAnswer.of(get_job(conn, job_id), count_reasons(conn, job_id), count_workers(conn, job_id))
+
+
+def glimpse(database: Database, job_id: int) -> JobAnswer:
+    """A job for whoever looks again and again: nothing is counted before it rests. Raises `index.UnknownJob`."""
+    with database.read() as conn:
+        job = get_job(conn, job_id)
+    return JobAnswer.of(job) if job.state in OPEN_STATES else one_job(database, job_id)
 
 
 def jobs_page(database: Database, cursor: str | None, limit: int) -> JobPage:
@@ -97,23 +105,12 @@ def resume(database: Database, job_id: int) -> JobAnswer:
         return _answer(resume_job(conn, job_id))
 
 
-def cancel(database: Database, job_id: int) -> JobAnswer:
-    """What the job added stays. Raises `index.UnknownJob`, `index.JobStateConflict`."""
+def cancel(database: Database, upload_dir: Path, job_id: int) -> JobAnswer:
+    """What the job added stays, what was uploaded for it goes. Raises `index.UnknownJob`, `index.JobStateConflict`."""
     with database.write() as conn:
-        return _answer(cancel_job(conn, job_id))
-
-
-def watch(database: Database, job_id: int) -> Iterator[JobAnswer]:
-    """A job whenever it has come further, until it rests: completed, cancelled, failed or paused."""
-    seen = None
-    while True:
-        answer = one_job(database, job_id)
-        if answer.model_dump() != seen:
-            seen = answer.model_dump()
-            yield answer
-        if answer.state not in ("queued", "running"):
-            return
-        time.sleep(EVENT_SECONDS)
+        job = cancel_job(conn, job_id)
+    forget_uploads(upload_dir, job)
+    return _answer(job)
 
 
 def _answer(job: Job) -> JobAnswer:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from contextlib import closing
 from typing import assert_never
+
+from sqlalchemy import Connection
 
 from api.errors import ServiceError
 from api.ingest.interpreter import set_for_rows
@@ -26,8 +29,8 @@ from index import (
     Ended,
     Job,
     JobKind,
-    JobState,
     Keep,
+    Space,
     create_job,
     ensure_corpus,
     fail_job,
@@ -59,21 +62,13 @@ def start_ingest(lineup: Lineup, request: IngestRequest, keep: Keep | None = Non
     words = request.model_dump(mode="json", exclude_defaults=True)
     with lineup.database.write() as conn:
         ensure_corpus(conn, request.corpus, request.kind, keep=keep)
-        corpus_id = lock_corpus(conn, request.corpus)
-        found = find_unfinished_job(conn, corpus_id, lineup.space, words)
-        if found is None:
-            return create_job(conn, JobKind.INGEST, corpus_id, lineup.space, words)
-        return resume_job(conn, found.id) if found.state in (JobState.PAUSED, JobState.FAILED) else found
+        return _begun(conn, JobKind.INGEST, lock_corpus(conn, request.corpus), lineup.space, words)
 
 
 def start_reembed(lineup: Lineup) -> Job:
     """The job that embeds by the opened model whatever is not: the one that has not ended, or a new one."""
-    words: dict[str, JSON] = {"model": lineup.space.model}
     with lineup.database.write() as conn:
-        found = find_unfinished_job(conn, None, lineup.space, words)
-        if found is None:
-            return create_job(conn, JobKind.REEMBED, None, lineup.space, words)
-        return resume_job(conn, found.id) if found.state in (JobState.PAUSED, JobState.FAILED) else found
+        return _begun(conn, JobKind.REEMBED, None, lineup.space, {"model": lineup.space.model})
 
 
 def work_on(
@@ -152,6 +147,14 @@ def go_on(lineup: Lineup, job_id: int) -> Job:
     with lineup.database.write() as conn:
         job = get_job(conn, job_id)
         return job if job.state in OPEN_STATES else resume_job(conn, job_id)
+
+
+def _begun(conn: Connection, kind: JobKind, corpus_id: int | None, space: Space, words: Mapping[str, JSON]) -> Job:
+    """The job of these words that has not ended, or a new one."""
+    found = find_unfinished_job(conn, corpus_id, space, words)
+    if found is None:
+        return create_job(conn, kind, corpus_id, space, words)
+    return found if found.state in OPEN_STATES else resume_job(conn, found.id)
 
 
 def _is_ours(job: Job) -> bool:

@@ -25,6 +25,7 @@ class ToEmbed:
     item: Item
     data: bytes
     sha256: str
+    source: str = ""  # name of what it was read from
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
+from fastapi import Path as PathParameter
+from fastapi.responses import FileResponse
 from pydantic import Json
+from starlette.background import BackgroundTask
 
 from api.answers import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, Instant, NewCorpus
 from api.catalogue import (
@@ -18,15 +24,17 @@ from api.catalogue import (
     one_entry,
     thumbnail_of,
 )
+from api.export import export_corpus
 from api.ingest.single import add_image
 from api.routes.dependencies import Admitted, Opened
 from index import Provenance
 
 router = APIRouter()
+PARQUET = "application/vnd.apache.parquet"
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items a page.")]
-EntryId = Annotated[int, Path(description="Id of an entry.", ge=1, lt=2**63)]
-Name = Annotated[str, Path(description="Name of a corpus.")]
+EntryId = Annotated[int, PathParameter(description="Id of an entry.", ge=1, lt=2**63)]
+Name = Annotated[str, PathParameter(description="Name of a corpus.")]
 
 
 @router.get("/corpora", tags=["corpora"], summary="List the corpora")
@@ -53,6 +61,25 @@ def read_corpus(name: Name, lineup: Opened) -> CorpusAnswer:
 def delete_corpus(name: Name, lineup: Opened) -> None:
     """With all its entries; an image that another corpus holds too stays there."""
     drop_corpus(lineup.database, lineup.blob_stores, name)
+
+
+@router.get(
+    "/corpora/{name}/export",
+    tags=["corpora"],
+    summary="Export a corpus",
+    response_class=FileResponse,
+    responses={200: {"content": {PARQUET: {}}, "description": "Provenance, hashes, logits and vectors; no images."}},
+)
+def export(name: Name, lineup: Opened) -> FileResponse:
+    """As Parquet, in one state of the corpora; an ingest takes it back wherever the same embedding space is used."""
+    folder = Path(mkdtemp(prefix="lineup-export-"))
+    try:
+        export_corpus(lineup.database, lineup.space, name, folder / f"{name}.parquet")
+    except BaseException:
+        rmtree(folder, ignore_errors=True)
+        raise
+    sent = BackgroundTask(rmtree, folder, ignore_errors=True)
+    return FileResponse(folder / f"{name}.parquet", media_type=PARQUET, filename=f"{name}.parquet", background=sent)
 
 
 @router.get("/corpora/{name}/entries", tags=["entries"], summary="List a corpus' entries")

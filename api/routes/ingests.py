@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import ValidationError
-from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 
 from api.errors import InvalidRequest, UnsupportedBody
 from api.ingest.submitting import IngestOrder, submit, submit_upload
 from api.jobs.answers import JobAnswer, JobItemPage, JobPage
-from api.jobs.catalogue import cancel, items_page, jobs_page, one_job, pause, resume, watch
+from api.jobs.catalogue import cancel, glimpse, items_page, jobs_page, one_job, pause, resume
+from api.routes.bodies import parsed, request_body
 from api.routes.dependencies import Opened
-from index import Outcome
+from index import OPEN_STATES, Database, Outcome
 
 router = APIRouter(tags=["ingests"])
 JobId = Annotated[int, Path(description="Id of a job.", ge=1, lt=2**63)]
@@ -24,19 +25,13 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items a page.")]
 Name = Annotated[str, Path(description="Name of the corpus; it is made where there is none.")]
 
+EVENT_SECONDS = 0.5  # between two looks at a job that somebody watches
+
 _UPLOAD = {
-    "type": "object",
     "required": ["source"],
     "properties": {
         "source": {"type": "string", "format": "binary", "description": "An archive, a table or ready embeddings."},
         "order": {"type": "string", "description": 'JSON of IngestOrder without `sources`, such as {"label": "x"}.'},
-    },
-}
-_REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/IngestOrder"}},
-        "multipart/form-data": {"schema": _UPLOAD},
     },
 }
 
@@ -45,7 +40,7 @@ _REQUEST_BODY = {
     "/corpora/{name}/ingests",
     status_code=202,
     response_model=JobAnswer,
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra={"requestBody": request_body(IngestOrder, _UPLOAD)},
     summary="Ingest sources into a corpus",
 )
 async def create_ingest(name: Name, request: Request, response: Response, lineup: Opened) -> JobAnswer:
@@ -56,14 +51,14 @@ async def create_ingest(name: Name, request: Request, response: Response, lineup
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        order = _parsed(await request.body())
+        order = parsed(IngestOrder, await request.body())
         answer = await run_in_threadpool(submit, lineup, name, order)
     elif media_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=4) as form:
             source, text = form.get("source"), form.get("order", "{}")
             if not isinstance(source, FormFile) or not isinstance(text, str):
                 raise InvalidRequest("the form needs a file in the part `source`; `order`, if sent, is JSON text")
-            order = _parsed(text)
+            order = parsed(IngestOrder, text)
             answer = await run_in_threadpool(submit_upload, lineup, name, order, source.file, source.filename or "")
     else:
         raise UnsupportedBody(media_type, ("application/json", "multipart/form-data"))
@@ -104,7 +99,7 @@ def read_items(
 async def watch_ingest(job_id: JobId, lineup: Opened) -> StreamingResponse:
     """Server-sent events: `progress` whenever it has come further; the last one is named by the state it rests in."""
     await run_in_threadpool(one_job, lineup.database, job_id)  # an unknown job is answered 404 before a stream begins
-    events = _events(watch(lineup.database, job_id))
+    events = _events(lineup.database, job_id)
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -123,18 +118,19 @@ def resume_ingest(job_id: JobId, lineup: Opened) -> JobAnswer:
 @router.post("/ingests/{job_id}/cancel", summary="Cancel a job")
 def cancel_ingest(job_id: JobId, lineup: Opened) -> JobAnswer:
     """Ends it for good; what it has added stays."""
-    return cancel(lineup.database, job_id)
+    return cancel(lineup.database, lineup.settings.upload_dir, job_id)
 
 
-async def _events(answers: Iterator[JobAnswer]) -> AsyncIterator[str]:
-    async for answer in iterate_in_threadpool(answers):
-        event = "progress" if answer.state in ("queued", "running") else answer.state
-        yield f"event: {event}\nid: {answer.done}\ndata: {answer.model_dump_json()}\n\n"
-
-
-def _parsed(text: str | bytes) -> IngestOrder:
-    try:
-        return IngestOrder.model_validate_json(text)
-    except ValidationError as err:
-        details = [{"field": ".".join(map(str, each["loc"])), "detail": each["msg"]} for each in err.errors()]
-        raise InvalidRequest("the order does not fit its schema", errors=details) from err
+async def _events(database: Database, job_id: int) -> AsyncIterator[str]:
+    """A job whenever it has come further, until it rests. No thread is kept while nothing happens."""
+    seen = None
+    while True:
+        answer = await run_in_threadpool(glimpse, database, job_id)
+        open_still = answer.state in OPEN_STATES
+        if answer != seen:
+            seen = answer
+            event = "progress" if open_still else answer.state
+            yield f"event: {event}\nid: {answer.done}\ndata: {answer.model_dump_json()}\n\n"
+        if not open_still:
+            return
+        await asyncio.sleep(EVENT_SECONDS)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -13,25 +12,17 @@ from api.answers import LookupAnswer, LookupQuery, LookupRequest
 from api.errors import InvalidRequest, UnsupportedBody
 from api.lineup import Lineup
 from api.lookup import find_answer, look_up_image, look_up_request
+from api.routes.bodies import parsed, request_body
 from api.routes.dependencies import Admitted, Opened
 
 router = APIRouter(tags=["lookups"])
 LookupId = Annotated[str, Path(description="From the answer of a lookup.")]
-Body = TypeVar("Body", bound=BaseModel)
 
 _IMAGE_FORM = {
-    "type": "object",
     "required": ["image"],
     "properties": {
         "image": {"type": "string", "format": "binary", "description": "The probe, as the original file."},
         "query": {"type": "string", "description": 'JSON of LookupQuery, for example {"k": 5}.'},
-    },
-}
-_REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {"schema": _IMAGE_FORM},
-        "application/json": {"schema": {"$ref": "#/components/schemas/LookupRequest"}},
     },
 }
 
@@ -41,7 +32,7 @@ _REQUEST_BODY = {
     status_code=201,
     response_model=LookupAnswer,
     dependencies=[Admitted],
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra={"requestBody": request_body(LookupRequest, _IMAGE_FORM)},
     summary="Look up one probe",
 )
 async def create_lookup(request: Request, response: Response, lineup: Opened) -> LookupAnswer:
@@ -64,24 +55,13 @@ def read_lookup(lookup_id: LookupId, lineup: Opened) -> LookupAnswer:
 async def _answer(request: Request, lineup: Lineup) -> LookupAnswer:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        asked = _parsed(LookupRequest, await request.body())
+        asked = parsed(LookupRequest, await request.body())
         return await run_in_threadpool(look_up_request, lineup, asked)
     if media_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=4) as form:
             image, query = form.get("image"), form.get("query", "{}")
             if not isinstance(image, UploadFile) or not isinstance(query, str):
                 raise InvalidRequest("the form needs a file in the part `image`; `query`, if sent, is JSON text")
-            data, asked_query = await image.read(), _parsed(LookupQuery, query)
+            data, asked_query = await image.read(), parsed(LookupQuery, query)
         return await run_in_threadpool(look_up_image, lineup, data, asked_query)
     raise UnsupportedBody(media_type, ("multipart/form-data", "application/json"))
-
-
-def _parsed(model: type[Body], text: str | bytes) -> Body:
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as err:
-        raise InvalidRequest("the request does not fit its schema", errors=_details(err)) from err
-
-
-def _details(err: ValidationError) -> list[dict[str, str]]:
-    return [{"field": ".".join(map(str, each["loc"])), "detail": each["msg"]} for each in err.errors()]

@@ -9,6 +9,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -213,3 +214,32 @@ def test_every_schema_that_the_openapi_document_refers_to_is_in_it(idle: TestCli
 
     assert named <= document["components"]["schemas"].keys()
     assert {"IngestOrder", "LookupRequest", "JobAnswer"} <= document["components"]["schemas"].keys()
+
+
+def test_an_unknown_corpus_is_not_exported(idle: TestClient) -> None:
+    assert idle.get("/v1/corpora/none/export").json()["type"] == "urn:lineup:problem:unknown-corpus"
+
+
+def test_a_corpus_is_exported_and_the_upload_of_it_adds_nothing_twice(
+    served: TestClient, tmp_path: Path, picture: Picture
+) -> None:
+    fill(tmp_path / "in", picture)
+    ended(served, order(served, tmp_path / "in").json()["id"])
+
+    sent = served.get("/v1/corpora/known/export")
+    back = served.post("/v1/corpora/copy/ingests", files={"source": ("known.parquet", sent.content)})
+    job = ended(served, back.json()["id"])
+
+    assert sent.headers["content-type"] == "application/vnd.apache.parquet"
+    assert 'filename="known.parquet"' in sent.headers["content-disposition"]
+    assert (job["state"], job["found"], job["linked"]) == ("completed", 3, 3)
+    assert not list(Path(gettempdir()).glob("lineup-export-*"))
+
+
+def test_cancelling_removes_what_was_uploaded(idle: TestClient, tmp_path: Path) -> None:
+    job_id = idle.post("/v1/corpora/known/ingests", files={"source": ("a.tar", b"some bytes")}).json()["id"]
+    assert len(list((tmp_path / "data" / "uploads").iterdir())) == 1
+
+    idle.post(f"/v1/ingests/{job_id}/cancel").raise_for_status()
+
+    assert list((tmp_path / "data" / "uploads").iterdir()) == []

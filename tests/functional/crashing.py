@@ -1,7 +1,6 @@
-"""A process that changes corpora and their index at random until it is killed, and the nursery that starts many.
+"""A process that changes corpora and their index at random until it is killed. Run by `test_crash.py`.
 
-Run by `test_crash.py`. The nursery imports once and forks a child for each task that it reads from standard input, so
-that hundreds of kills take minutes. A child says in a journal, synced line by line, what it is going to do and what it
+A child of the nursery says in a journal, synced line by line, what it is going to do and what it
 has done; after a kill the last thing begun may have happened or not, everything before it has.
 """
 
@@ -10,9 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +25,12 @@ from index import (
     UnknownCorpus,
     add_entries,
     ensure_corpus,
-    failpoints,
     list_entries,
     remove_corpus,
     remove_entry,
 )
 from index.folding import FoldPolicy
+from tests.functional.nursery import die_as_told, nurse_tasks
 
 DIMENSION = 16
 IMAGES = 400
@@ -153,52 +149,9 @@ class Child:
 
 def run(task: dict[str, Any]) -> None:
     """Work, and die at the n-th passing of a failpoint if the task names one."""
-    passed = 0
-
-    def die(point: failpoints.Failpoint) -> None:
-        nonlocal passed
-        if point == task["failpoint"]:
-            passed += 1
-            if passed == task["passing"]:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    failpoints.install(die)
+    die_as_told(task)
     Child(task).work(task["operations"])
 
 
-def nurse(tasks: list[dict[str, Any]]) -> list[int]:
-    """Fork a child for each task, side by side; kill those that have a time to live; return what each ended with."""
-    children = {}
-    for task in tasks:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                with Path(task["log"]).open("a") as log:
-                    os.dup2(log.fileno(), 2)
-                    run(task)
-                code = 0
-            except BaseException:
-                import traceback  # noqa: PLC0415 - a child that fails
-
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        children[child] = task
-    ends = {}
-    deadline = {pid: time.monotonic() + task["seconds"] for pid, task in children.items()}
-    while children.keys() - ends.keys():
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid:
-            ends[pid] = os.waitstatus_to_exitcode(status)
-        for late in children.keys() - ends.keys():
-            if time.monotonic() > deadline[late]:
-                os.kill(late, signal.SIGKILL)
-                deadline[late] += 60
-        time.sleep(0.002)
-    return [ends[pid] for pid in children]
-
-
 if __name__ == "__main__":
-    for line in sys.stdin:
-        print(json.dumps(nurse(json.loads(line))), flush=True)
+    nurse_tasks(run)

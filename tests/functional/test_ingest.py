@@ -140,5 +140,5 @@ def test_a_name_that_is_not_unicode_does_not_stop_the_others(tmp_path: Path) -> 
 
     report = answer(tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "known")
 
-    assert report["found"] == 2
-    assert "good.png" in stored_paths(tmp_path / "data")
+    assert (report["found"], report["added"]) == (2, 2)
+    assert stored_paths(tmp_path / "data") == {"good.png", "latin-\\xe9.png"}

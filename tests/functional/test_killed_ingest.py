@@ -5,11 +5,7 @@ And several at once, on one corpus of one PostgreSQL database: nothing is double
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +18,9 @@ from api.settings import Settings
 from index import Database, JobState, Outcome, count_reasons, fsck, list_items, list_jobs
 from index.failpoints import Failpoint
 from index.schema import entries, job_chunks
+from tests.functional.nursery import Nursery, Task
 from tests.functional.shelves import Expected, write_folder, write_tar
 
-ROOT = Path(__file__).parents[2]
-SIGKILLED = -9
 FAILPOINTS = (
     Failpoint.IMAGES_WRITTEN,
     Failpoint.ENTRIES_WRITTEN,
@@ -38,42 +33,30 @@ FAILPOINTS = (
 )
 
 
-class Nursery:
-    """A process that forks ingests."""
+class Ingests:
+    """Whole ingests, each in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.functional.ingesting"],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._nursery = Nursery("tests.functional.ingesting")
+        self._told = {
+            "failpoint": None,
+            "passing": 0,
+            "seconds": 300,
+            "chunk_items": 8,
+            "dedup": "exact",
+            "log": str(folder / "log"),
+        }
 
-    def run(self, *tasks: dict[str, Any]) -> list[int]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        log = self._folder / "ingesting.log"
-        told = [
-            {"failpoint": None, "passing": 0, "seconds": 300, "chunk_items": 8, "dedup": "exact", "log": str(log)}
-            | task
-            for task in tasks
-        ]
-        self._process.stdin.write(json.dumps(told) + "\n")
-        self._process.stdin.flush()
-        ends: list[int] = json.loads(self._process.stdout.readline())
-        assert set(ends) <= {0, SIGKILLED}, log.read_text()[-3000:]
-        return ends
+    def run(self, *tasks: Task) -> list[int]:
+        return self._nursery.run([self._told | task for task in tasks])
 
     def close(self) -> None:
-        self._process.communicate()
+        self._nursery.close()
 
 
 @pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    made = Nursery(tmp_path_factory.mktemp("nursery"))
+def ingests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingests]:
+    made = Ingests(tmp_path_factory.mktemp("ingests"))
     yield made
     made.close()
 
@@ -113,17 +96,17 @@ def is_sound(url: str, data: Path) -> None:
 
 
 def killed_until_done(
-    nursery: Nursery, task: dict[str, Any], deaths: Iterator[dict[str, Any]], at_most: int
+    ingests: Ingests, task: dict[str, Any], deaths: Iterator[dict[str, Any]], at_most: int
 ) -> Counter[str]:
     """Run the same ingest until it ends, killing it on the way; how often it died of what."""
     kills: Counter[str] = Counter()
     for _ in range(at_most):
         death = next(deaths)
-        (end,) = nursery.run(task | death)
+        (end,) = ingests.run(task | death)
         if end == 0:
             return kills
         kills[death.get("failpoint") or "any moment"] += 1
-    (end,) = nursery.run(task)
+    (end,) = ingests.run(task)
     assert end == 0
     return kills
 
@@ -138,15 +121,15 @@ def some_deaths(chance: random.Random) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("dedup", ["exact", "near"])
 def test_a_killed_ingest_ends_with_the_counts_of_an_undisturbed_one(
-    nursery: Nursery, new_sqlite_url: Callable[[], str], tmp_path: Path, dedup: str
+    ingests: Ingests, new_sqlite_url: Callable[[], str], tmp_path: Path, dedup: str
 ) -> None:
     expected = write_tar(tmp_path / "shelf.tar", 150)
     quiet, disturbed = new_sqlite_url(), new_sqlite_url()
     task = {"sources": [str(tmp_path / "shelf.tar")], "corpus": "known", "dedup": dedup}
-    assert nursery.run(task | {"url": quiet, "data": str(tmp_path / "quiet")}) == [0]
+    assert ingests.run(task | {"url": quiet, "data": str(tmp_path / "quiet")}) == [0]
 
     kills = killed_until_done(
-        nursery,
+        ingests,
         task | {"url": disturbed, "data": str(tmp_path / "disturbed")},
         some_deaths(random.Random(7)),
         at_most=9,
@@ -161,7 +144,7 @@ def test_a_killed_ingest_ends_with_the_counts_of_an_undisturbed_one(
 
 @pytest.mark.postgres
 def test_two_ingests_into_one_corpus_of_postgresql_double_nothing(
-    nursery: Nursery, new_postgresql_url: Callable[[], str], tmp_path: Path
+    ingests: Ingests, new_postgresql_url: Callable[[], str], tmp_path: Path
 ) -> None:
     """The same 150 images from a tar and from a folder, at once: each image is added by exactly one of the two."""
     url = new_postgresql_url()
@@ -169,7 +152,7 @@ def test_two_ingests_into_one_corpus_of_postgresql_double_nothing(
     write_folder(tmp_path / "shelf", 150)
     base = {"url": url, "data": str(tmp_path / "data"), "corpus": "known"}
 
-    ends = nursery.run(base | {"sources": [str(tmp_path / "shelf.tar")]}, base | {"sources": [str(tmp_path / "shelf")]})
+    ends = ingests.run(base | {"sources": [str(tmp_path / "shelf.tar")]}, base | {"sources": [str(tmp_path / "shelf")]})
 
     assert ends == [0, 0]
     with Database.open(url) as database, database.read() as conn:
@@ -184,14 +167,14 @@ def test_two_ingests_into_one_corpus_of_postgresql_double_nothing(
 
 @pytest.mark.postgres
 def test_one_job_worked_on_by_two_processes_of_which_one_dies(
-    nursery: Nursery, new_postgresql_url: Callable[[], str], tmp_path: Path
+    ingests: Ingests, new_postgresql_url: Callable[[], str], tmp_path: Path
 ) -> None:
     """The same command twice at once is one job; what the killed process had is taken over without waiting."""
     url = new_postgresql_url()
     expected = write_tar(tmp_path / "shelf.tar", 200)
     task = {"url": url, "data": str(tmp_path / "data"), "corpus": "known", "sources": [str(tmp_path / "shelf.tar")]}
 
-    ends = nursery.run(task, task | {"failpoint": Failpoint.BEFORE_COMMIT, "passing": 12})
+    ends = ingests.run(task, task | {"failpoint": Failpoint.BEFORE_COMMIT, "passing": 12})
 
     assert 0 in ends  # whoever survives finishes it
 
@@ -204,27 +187,27 @@ def test_one_job_worked_on_by_two_processes_of_which_one_dies(
 
 
 def test_the_counts_of_a_tar_with_bad_ones_are_exact(
-    nursery: Nursery, new_sqlite_url: Callable[[], str], tmp_path: Path
+    ingests: Ingests, new_sqlite_url: Callable[[], str], tmp_path: Path
 ) -> None:
     url = new_sqlite_url()
     expected = write_tar(tmp_path / "shelf.tar", 600)
     assert len({name.rpartition("-")[2] for name in expected.failures}) >= 12
     task = {"sources": [str(tmp_path / "shelf.tar")], "corpus": "known", "url": url, "data": str(tmp_path / "data")}
 
-    assert nursery.run(task | {"chunk_items": 64}) == [0]
+    assert ingests.run(task | {"chunk_items": 64}) == [0]
 
     is_as_expected(outcome(url), expected)
 
 
 @pytest.mark.prove
 def test_twenty_thousand_images_with_three_percent_bad_ones(
-    nursery: Nursery, new_sqlite_url: Callable[[], str], tmp_path: Path
+    ingests: Ingests, new_sqlite_url: Callable[[], str], tmp_path: Path
 ) -> None:
     url = new_sqlite_url()
     expected = write_tar(tmp_path / "shelf.tar", 20_000)
     task = {"sources": [str(tmp_path / "shelf.tar")], "corpus": "known", "url": url, "data": str(tmp_path / "data")}
 
-    assert nursery.run(task | {"chunk_items": 64, "seconds": 3000}) == [0]
+    assert ingests.run(task | {"chunk_items": 64, "seconds": 3000}) == [0]
 
     is_as_expected(outcome(url), expected)
     print(f"{expected.found:,} found, {expected.added:,} added, {dict(expected.failed)}")
@@ -232,7 +215,7 @@ def test_twenty_thousand_images_with_three_percent_bad_ones(
 
 @pytest.mark.prove
 @pytest.mark.parametrize("system", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def test_a_hundred_kills(nursery: Nursery, request: pytest.FixtureRequest, tmp_path: Path, system: str) -> None:
+def test_a_hundred_kills(ingests: Ingests, request: pytest.FixtureRequest, tmp_path: Path, system: str) -> None:
     """Again and again, on each database, until a hundred ingests have died: each job ends with exact counts."""
     chance = random.Random(20261125)
     kills: Counter[str] = Counter()
@@ -243,7 +226,7 @@ def test_a_hundred_kills(nursery: Nursery, request: pytest.FixtureRequest, tmp_p
         expected = write_tar(tmp_path / f"{turn}.tar", 300, seed=turn)
         task = {"sources": [str(tmp_path / f"{turn}.tar")], "corpus": "known", "url": url}
         data = tmp_path / f"data-{turn}"
-        kills += killed_until_done(nursery, task | {"data": str(data)}, some_deaths(chance), at_most=30)
+        kills += killed_until_done(ingests, task | {"data": str(data)}, some_deaths(chance), at_most=30)
         is_as_expected(outcome(url), expected)
         is_sound(url, data)
     print(f"{kills.total()} kills in {turn} ingests: {dict(kills)}")

@@ -167,6 +167,7 @@ def test_several_sources_and_a_url(tmp_path: Path, folder: Path) -> None:
     job = ingested(tmp_path, folder / "flux", f"file://{folder}/sdxl", folder / "sdxl/train/0.jpg")
 
     assert (job["found"], job["added"], job["duplicates"]) == (5, 4, 1)
+    assert {entry["source"] for entry in entries(tmp_path).values()} == {"flux", "sdxl"}
 
 
 def test_what_a_file_says_of_itself_is_kept_and_heard_last(tmp_path: Path) -> None:

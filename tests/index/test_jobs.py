@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -298,11 +299,8 @@ def test_however_workers_die_every_item_is_counted_once(
                 expire_leases(conn, job)
             elif what == "finish" and worker in held:
                 chunk = held.pop(worker)
-                try:
-                    with conn.begin_nested():
-                        finish_chunk(conn, chunk, Ended(JobCounts(added=chunk.item_count)))
-                except LeaseLost:
-                    pass
+                with suppress(LeaseLost), conn.begin_nested():
+                    finish_chunk(conn, chunk, Ended(JobCounts(added=chunk.item_count)))
             elif what == "claim" and (chunk_or_none := claim_chunk(conn, job.id, worker, LONG)):
                 held[worker] = chunk_or_none
         counts = get_job(conn, job.id).counts

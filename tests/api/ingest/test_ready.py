@@ -1,250 +1,153 @@
-"""Ready embeddings become entries row by row: each bad row fails alone, and what is said of a row is kept."""
+"""Ready embeddings: what is wrong with a row fails that row alone, and what is said of it is kept as it was said."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from api.errors import InvalidRequest
-from api.export import export_corpus
-from api.ingest import task
-from api.ingest.provenance import joined
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import IngestRequest
-from api.jobs.running import start_ingest, work_on
 from api.jobs.task import End, Left, Taken
-from api.lineup import Lineup
-from api.sources.item import Item, Span, UnreadableItem
-from api.sources.ready_rows import ReadyRows
-from index import Database, ForeignSpace, JobCounts, Outcome, Space, fsck, list_entries, list_items
-from tests.api.conftest import settings
+from api.sources.item import Span, UnreadableItem
+from api.sources.ready import ReadyRows
+from index import JSON, ForeignSpace, InvalidVector, Space
 
-DIMENSION = 8
-SPACE = Space("a" * 64, "m", "b" * 64, "c" * 64, DIMENSION)
-NUL = "a\x00"
+SPACE = Space("1" * 64, "tests", "2" * 64, "3" * 64, 4)
+OTHER = "9" * 64
 
 
-def sha256_of(number: int) -> str:
-    return f"{number:064x}"
+@dataclass
+class Held:
+    """A ready source in memory. Implements `api.sources.ready.ReadySource`."""
 
+    vectors: NDArray[np.float32]
+    told: Sequence[Mapping[str, JSON]]
+    facts: Sequence[Mapping[str, JSON]]
+    sha256s: Sequence[str | None]
+    logits: NDArray[np.float64]
+    unreadable: Mapping[int, UnreadableItem] = field(default_factory=dict)
+    embedding_space: str | None = SPACE.fingerprint
+    location: str = "held"
+    dimension: int = 4
 
-def vectors(count: int, dimension: int = DIMENSION, seed: int = 0) -> np.ndarray:
-    wide = np.random.default_rng(seed).standard_normal((count, dimension))
-    return (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
-
-
-class Rows:
-    """A source of the rows given. Implements `ReadySource`."""
-
-    location = "/x/rows.npy"
-    dimension = DIMENSION
-
-    def __init__(
-        self, told: Sequence[Mapping[str, Any]], embedding_space: str | None = SPACE.fingerprint, **other: Any
-    ) -> None:
-        self.embedding_space = embedding_space
-        count = len(told)
-        self._rows = ReadyRows(
-            other.get("names", [f"{number}.png" for number in range(count)]),
-            other.get("vectors", vectors(count)),
-            np.array(other.get("logits", [0.5] * count)),
-            other.get("sha256s", [sha256_of(number) for number in range(count)]),
-            other.get("facts", [{}] * count),
-            told,
-            other.get("unreadable", {}),
-        )
-
-    def spans(self, size: int) -> Iterator[Span]:
+    def spans(self, size: int) -> Any:
         raise NotImplementedError
 
-    def rows(self, span: Span) -> ReadyRows:  # noqa: ARG002 - all of them
-        return self._rows
+    def rows(self, _span: Span) -> ReadyRows:
+        names = [f"held, row {row}" for row in range(len(self.vectors))]
+        return ReadyRows(names, self.vectors, self.logits, self.sha256s, self.facts, self.told, self.unreadable)
 
     def close(self) -> None: ...
 
 
-def read(rows: Rows, first: int = 0, **words: Any) -> list[End]:
-    request = IngestRequest(sources=[rows.location], corpus="k", **words)
-    span = Span(len(rows.rows(Span(0, None)).names), None)
-    return list(ReadyChunks(SPACE, request).read(rows, span, first))
+def held(count: int = 1, **changed: Any) -> Held:
+    vectors = np.eye(4, dtype=np.float32)[np.arange(count) % 4]
+    whole: dict[str, Any] = {
+        "vectors": vectors,
+        "told": [{}] * count,
+        "facts": [{}] * count,
+        "sha256s": [f"{row:064x}" for row in range(count)],
+        "logits": np.zeros(count),
+    }
+    return Held(**(whole | changed))
 
 
-def failures(ends: Sequence[End]) -> dict[int, tuple[str, str]]:
-    return {end.item.position: (end.item.reason, end.item.detail) for end in ends if isinstance(end, Left)}
+def ends(source: Held, **words: Any) -> list[End]:
+    request = IngestRequest(sources=["held"], corpus="known", **words)
+    chunks = ReadyChunks(SPACE, request)
+    chunks.require_space(source)
+    return list(chunks.read(source, Span(len(source.vectors), None), 100))
 
 
-def only(ends: Sequence[End]) -> Taken:
-    (end,) = ends
+def test_a_space_that_is_foreign_or_unknown_is_refused() -> None:
+    with pytest.raises(ForeignSpace):
+        ends(held(embedding_space=OTHER))
+    with pytest.raises(ForeignSpace):
+        ends(held(), embedding_space=OTHER)
+    with pytest.raises(InvalidRequest, match="--embedding-space"):
+        ends(held(embedding_space=None))
+    assert len(ends(held(embedding_space=None), embedding_space=SPACE.fingerprint)) == 1
+
+
+def test_vectors_of_another_dimension_are_refused() -> None:
+    with pytest.raises(InvalidVector, match=r"\(1, 3\)"):
+        ends(held(vectors=np.ones((1, 3), np.float32)))
+
+
+def test_each_bad_row_fails_alone_with_its_reason() -> None:
+    source = held(9)
+    source.vectors[1] *= 2
+    source.vectors[2, 0] = np.nan
+    source.logits[3] = np.inf
+    source.sha256s = [*source.sha256s[:4], None, "A" * 64, *source.sha256s[6:]]
+    source.facts = [*[{}] * 6, {"width": -1}, {"pdq_hash": "zz", "pdq_quality": 90}, {}]
+    source.unreadable = {8: UnreadableItem("corrupt_table", "the page is damaged")}
+
+    found = ends(source)
+
+    assert isinstance(found[0], Taken)
+    failed = [end.item for end in found[1:] if isinstance(end, Left)]
+    assert [item.position for item in failed] == list(range(101, 109))
+    assert [item.reason for item in failed] == [
+        *["invalid_embedding"] * 3,
+        *["invalid_row"] * 4,
+        "corrupt_table",
+    ]
+    assert "L2 norm 2" in failed[0].detail
+    assert "sha256" in failed[3].detail
+
+
+def test_text_that_cannot_be_stored_fails_its_row() -> None:
+    first, second = ends(held(2, told=[{"label": "a\x00b"}, {"label": "fine"}]))
+
+    assert isinstance(first, Left)
+    assert first.item.reason == "invalid_row"
+    assert isinstance(second, Taken)
+
+
+def test_columns_and_options_are_heard_as_in_any_other_source() -> None:
+    told = {"generator": "SD XL", "license": "CC0", "camera": "none", "acquired_at": "2026-01-02"}
+
+    (end,) = ends(held(told=[told]), generator="flux", label="face")
+
     assert isinstance(end, Taken)
-    return end
+    provenance = end.entry.provenance
+    assert (provenance.generator, provenance.label, provenance.licence) == ("sd-xl", "face", "CC0")
+    assert provenance.extra == {
+        "path": "held, row 0",
+        "source": told,
+        "conflicts": {"generator": {"source": "SD XL", "option": "flux"}},
+    }
 
 
-def test_vectors_of_another_space_or_of_none_that_anybody_names_are_refused() -> None:
-    ready = ReadyChunks(SPACE, IngestRequest(sources=["/x"], corpus="k"))
-    with pytest.raises(ForeignSpace):
-        ready.require_space(Rows([{}], embedding_space="d" * 64))
-    with pytest.raises(InvalidRequest, match="does not say"):
-        ready.require_space(Rows([{}], embedding_space=None))
-    named = IngestRequest(sources=["/x"], corpus="k", embedding_space=SPACE.fingerprint)
-    ReadyChunks(SPACE, named).require_space(Rows([{}], embedding_space=None))
-    with pytest.raises(ForeignSpace):
-        ReadyChunks(SPACE, named.model_copy(update={"embedding_space": "d" * 64})).require_space(Rows([{}]))
+def test_free_provenance_is_kept_as_it_is_and_other_columns_beside_it() -> None:
+    free = {"path": "original.png", "pattern": {"split": "train"}}
 
-
-def test_each_bad_row_fails_alone_with_its_name_and_reason() -> None:
-    given = vectors(12)
-    given[1] *= 2
-    given[2, 3] = np.nan
-    told: list[dict[str, Any]] = [{} for _ in range(12)]
-    told[8], told[9] = {"label": NUL}, {"provenance": {"a": NUL}}
-    facts: list[dict[str, Any]] = [{} for _ in range(12)]
-    facts[6], facts[7] = {"width": 0}, {"pdq_hash": "zz", "pdq_quality": 3}
-    facts[11] = {"byte_size": 7, "width": 2, "height": 1, "format": "png", "pdq_hash": "ab" * 32, "pdq_quality": 100}
-    ends = read(
-        Rows(
-            told,
-            vectors=given,
-            logits=[0.5, 0.5, 0.5, np.inf, *[0.5] * 8],
-            sha256s=[*map(sha256_of, range(4)), None, "A" * 64, *map(sha256_of, range(6, 12))],
-            facts=facts,
-            unreadable={10: UnreadableItem("corrupt_table", "its row group is damaged")},
-        ),
-        first=100,
+    exported, more = ends(
+        held(2, told=[{"generator": "x", "provenance": free}, {"generator": "x", "provenance": free, "camera": 7}])
     )
 
-    assert failures(ends) == {
-        101: ("invalid_embedding", "an embedding has the L2 norm 2 instead of 1"),
-        102: ("invalid_embedding", "an embedding holds a value that is not finite"),
-        103: ("invalid_embedding", "a logit is not finite"),
-        104: ("invalid_row", "a ready embedding needs the sha256 of its image"),
-        105: ("invalid_row", "a sha256 is 64 lower-case hex digits"),
-        106: ("invalid_row", "an image has at least one byte and one pixel"),
-        107: ("invalid_row", "a PDQ hash is 64 hex digits"),
-        108: ("invalid_row", "text holds a NUL character, which PostgreSQL cannot store"),
-        109: ("invalid_row", "provenance holds a NUL character, which PostgreSQL cannot store"),
-        110: ("corrupt_table", "its row group is damaged"),
-    }
-    taken = [end for end in ends if isinstance(end, Taken)]
-    assert [(end.position, end.name) for end in taken] == [(100, "0.png"), (111, "11.png")]
-    assert np.array_equal(np.stack([end.entry.vector for end in taken]), given[[0, 11]])  # type: ignore[misc]
-    assert [end.entry.logit for end in taken] == [0.5, 0.5]
-    assert (taken[1].entry.image.width, taken[1].entry.image.perceptual_hash.quality) == (2, 100)  # type: ignore[union-attr]
-    assert not any(end.entry.image.seen for end in taken)
+    assert isinstance(exported, Taken)
+    assert isinstance(more, Taken)
+    assert exported.entry.provenance.extra == free
+    assert more.entry.provenance.extra == {**free, "source": {"camera": 7}}
 
 
-OPTIONS: list[dict[str, Any]] = [
-    {},
-    {"generator": "flux", "licence": "CC0", "provenance": {"case": 7}},
-    {"pattern": "{generator}/{label}/*"},
-    {"pattern": "{label}.png", "origin": "a laboratory", "acquired_at": "2024-05-01T10:00:00"},
-]
-TOLD: list[dict[str, Any]] = [
-    {},
-    {"generator": "SD XL", "label": "face", "path": "sdxl/face/1.png"},
-    {"Generator": "sdxl", "class": 3, "license": " ", "seed": 17},
-    {"acquired_at": "last summer", "source": "somewhere", "provenance": "no object"},
-]
+def test_facts_are_taken_and_the_image_was_never_here() -> None:
+    facts = {"byte_size": 9, "width": 3, "height": 2, "format": "png", "pdq_hash": "0f" * 32, "pdq_quality": 90}
 
+    known, unknown = ends(held(2, facts=[facts, {}]))
 
-@pytest.mark.parametrize("options", OPTIONS)
-def test_a_row_says_what_any_item_would_say(options: dict[str, Any]) -> None:
-    names = ["sdxl/face/1.png", "sdxl/face/1.png", "1.png", "rows.npy, row 3"]
-    request = IngestRequest(sources=["/x"], corpus="k", **options)
-
-    ends = read(Rows(TOLD, names=names), **options)
-
-    for end, name, told in zip(ends, names, TOLD, strict=True):
-        item = Item(name, lambda _: b"", told)
-        expected = joined(item, request.told, request.parsed_pattern, {}, None).normalised()
-        assert isinstance(end, Taken)
-        assert end.entry.provenance == expected
-        assert end.entry.provenance.stored == expected.stored
-
-
-def test_free_provenance_is_kept_as_it_is_and_words_beside_it_too() -> None:
-    free = {"path": "a.png", "source": {"path": "a.png", "generator": "SD XL"}, "note": [1, None]}
-    exported = {"generator": "sd-xl", "label": "face", "provenance": free}
-
-    assert only(read(Rows([exported]))).entry.provenance.extra == free
-    assert only(read(Rows([exported | {"seed": 17}]))).entry.provenance.extra == {"source": {"seed": 17}, **free}
-    taken = only(read(Rows([{"label": "face", "seed": 17, "provenance": {"note": 1}}]), generator="flux"))
-    assert (taken.entry.provenance.generator, taken.entry.provenance.label) == ("flux", "face")
-    assert taken.entry.provenance.extra == {"source": {"seed": 17}, "note": 1}
-    told = only(read(Rows([exported]), generator="flux", provenance={"case": 7})).entry.provenance
-    assert (told.generator, told.extra["case"], told.extra["note"]) == ("sd-xl", 7, [1, None])
-    assert told.extra["conflicts"] == {"generator": {"source": "sd-xl", "option": "flux"}}
-
-
-def write_table(path: Path, space: Space, columns: Mapping[str, Any], rows: np.ndarray) -> str:
-    of_vector = pa.list_(pa.float32(), space.dimension)
-    table = pa.table({**columns, "vector": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=of_vector)})
-    pq.write_table(table.replace_schema_metadata({"lineup.embedding_space": space.fingerprint}), path)
-    return str(path)
-
-
-def test_a_table_of_several_chunks_is_in_the_database_and_the_index_and_comes_back_out(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two rows are of one image, one is in another corpus already, one is bad; twice the same is no more."""
-    monkeypatch.setattr(task, "READY_ROWS", 700)
-    count = 1500
-    chosen = settings(tmp_path / "data", database_url).model_copy(update={"index_flat_limit": 500})
-    with Lineup.opened(chosen, migrate=True) as lineup:
-        rows = vectors(count, lineup.space.dimension)
-        shas = [sha256_of(number) for number in range(count)]
-        shas[900], shas[77] = shas[3], "no sha256"
-        columns = {
-            "sha256": shas,
-            "logit": rows[:, 0].astype(np.float64),
-            "generator": [f"SD {number % 5}" for number in range(count)],
-            "acquired_at": [None, "2024-05-01T10:00:00", "last summer"] * (count // 3),
-            "provenance": [json.dumps({"path": f"{number}.png", "b": 1, "a": number}) for number in range(count)],
-        }
-        table = write_table(tmp_path / "table.parquet", lineup.space, columns, rows)
-        first = {name: values[:1] for name, values in columns.items()}
-        assert ingest(lineup, write_table(tmp_path / "one.parquet", lineup.space, first, rows[:1]), "other").added == 1
-
-        counts = ingest(lineup, table, "known")
-
-        assert counts == JobCounts(found=count, added=count - 3, linked=1, skipped=1, failed=1, duplicates=1)
-        assert lineup.index.held.manifest is not None
-        assert lineup.index.held.manifest.generation == lineup.index.generation == count - 1
-        assert lineup.index.verify().agrees
-        found = lineup.index.search(rows[1234], 1).neighbours[0]
-        assert (found.entry.sha256, found.entry.generator, found.entry.provenance) == (
-            shas[1234],
-            "sd-4",
-            {"path": "1234.png", "b": 1, "a": 1234},
-        )
-        assert failed_and_skipped(lineup.database) == {
-            77: (Outcome.FAILED, "invalid_row", "table.parquet, row 77"),
-            900: (Outcome.SKIPPED, "duplicate", "table.parquet, row 900"),
-        }
-        assert ingest(lineup, table, "known") == JobCounts(found=count, skipped=count - 1, failed=1)
-        assert fsck(lineup.database, None, tmp_path).findings == ()
-        exported = tmp_path / "exported.parquet"
-        export_corpus(lineup.database, lineup.space, "known", exported)
-        assert ingest(lineup, str(exported), "again").linked == count - 2
-        with lineup.database.read() as conn:
-            kept, again = (list_entries(conn, name, limit=count) for name in ("known", "again"))
-        assert [facts_of(entry) for entry in again] == [facts_of(entry) for entry in kept]
-
-
-def ingest(lineup: Lineup, table: str, corpus: str) -> JobCounts:
-    return work_on(lineup, start_ingest(lineup, IngestRequest(sources=[table], corpus=corpus))).counts
-
-
-def failed_and_skipped(database: Database) -> dict[int, tuple[Outcome, str, str]]:
-    with database.read() as conn:
-        return {item.position: (item.outcome, item.reason, item.name) for item in list_items(conn, 2)}
-
-
-def facts_of(entry: Any) -> tuple[Any, ...]:
-    return (entry.image, entry.generator, entry.label, entry.licence, entry.source, entry.acquired_at, entry.provenance)
+    assert isinstance(known, Taken)
+    assert isinstance(unknown, Taken)
+    image = known.entry.image
+    assert (image.byte_size, image.width, image.height, image.format, image.seen) == (9, 3, 2, "png", False)
+    assert image.perceptual_hash is not None
+    assert (image.perceptual_hash.bits.hex(), image.perceptual_hash.quality) == ("0f" * 32, 90)
+    assert (unknown.entry.image.width, unknown.entry.image.seen) == (None, False)

@@ -84,13 +84,13 @@ def test_a_large_file_is_read_a_byte_beyond_the_bound(tmp_path: Path, read_whole
 
 def test_a_url_is_a_source_too(memory_files: Callable[[str, bytes], str], read_whole: ReadWhole) -> None:
     for name, content in {"b/1.png": b"one", "b/1.json": b'{"n": 1}', "a.png": b"a", "b/2.txt": b"lonely"}.items():
-        memory_files(f"memory://root/in/{name}", content)
-    assert read_whole(partial(FolderSource, "memory://root/in")) == [
-        ("a.png", b"a", {}, "memory://root/in/a.png"),
-        ("b/1.png", b"one", {"n": 1}, "memory://root/in/b/1.png"),
-        ("b/2.txt", b"lonely", {}, "memory://root/in/b/2.txt"),
+        memory_files(f"memory://top/in/{name}", content)
+    assert read_whole(partial(FolderSource, "memory://top/in")) == [
+        ("a.png", b"a", {}, "memory://top/in/a.png"),
+        ("b/1.png", b"one", {"n": 1}, "memory://top/in/b/1.png"),
+        ("b/2.txt", b"lonely", {}, "memory://top/in/b/2.txt"),
     ]
-    assert read_whole(partial(FolderSource, "memory://root/in/a.png"))[0][:2] == ("a.png", b"a")
+    assert read_whole(partial(FolderSource, "memory://top/in/a.png"))[0][:2] == ("a.png", b"a")
 
 
 def test_a_folder_is_read_in_spans(tmp_path: Path, read_whole: ReadWhole) -> None:

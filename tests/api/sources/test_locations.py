@@ -188,8 +188,8 @@ def test_a_walk_leaves_out_hidden_names_and_links_to_folders_and_keeps_its_order
 
 def test_a_url_is_walked_as_a_folder_is(memory_files: Put) -> None:
     for name in ("b/two.png", "a.png", "b/.hidden/c.png", "b/c/d.png", ".e.png"):
-        memory_files(f"memory://root/{name}", name.encode())
-    for folder in ("memory://root", "memory://root/"):
+        memory_files(f"memory://top/{name}", name.encode())
+    for folder in ("memory://top", "memory://top/"):
         found = list(locations.walk(folder))
         assert [name for name, _ in found] == ["a.png", "b/two.png", "b/c/d.png"]
         assert [locations.read_bytes(location, 99).decode() for _, location in found] == [name for name, _ in found]

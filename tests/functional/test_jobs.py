@@ -49,7 +49,7 @@ def wait_until_done(data: Path, at_least: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.prove)])
 def test_an_interrupted_ingest_is_paused_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    expected = write_tar(tmp_path / "shelf.tar", 350)
+    expected = write_tar(tmp_path / "shelf.tar", 800)
     data = tmp_path / "data"
     ingest = ("ingest", tmp_path / "shelf.tar", "--corpus", "known")
 

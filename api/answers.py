@@ -204,7 +204,7 @@ class ClassifierAnswer(Answer):
 class NeighbourAnswer(Answer):
     """An entry near the probe."""
 
-    rank: int = Field(ge=1, description="1 is the nearest.")
+    rank: int = Field(ge=1, description="1 is the first of the list.")
     cosine_similarity: float = Field(
         ge=-1, le=1, description="From the stored float32 vectors; up is nearer.", examples=[0.973]
     )
@@ -259,7 +259,11 @@ class SimilarityAnswer(Answer):
     reason: SimilarityReason = Field(description="Why, machine-readable.")
     explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
     threshold: ThresholdAnswer | None = Field(description="Null when none is known for this embedding space.")
-    neighbours: list[NeighbourAnswer] = Field(description="Nearest first; equal similarities by entry id.")
+    neighbours: list[NeighbourAnswer] = Field(
+        description="The k nearest and, beside them, up to k near duplicates that are further away. Identical ones "
+        "first, then near duplicates by rising `hamming_distance`, then the others by falling similarity; equal ones "
+        "by entry id."
+    )
     searched: int = Field(ge=0, description="Live entries that the filter selected, all of which were considered.")
     filter: SearchFilter = Field(description="What was searched.")
 
@@ -347,7 +351,13 @@ class LookupAnswer(Answer):
 class LookupQuery(Answer):
     """How to search."""
 
-    k: int = Field(10, ge=1, le=1000, description="Neighbours to return; fewer come back only when fewer exist.")
+    k: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Nearest neighbours to return; fewer come back only when fewer exist. Near duplicates further away "
+        "come on top.",
+    )
     filter: SearchFilter = SearchFilter()
     exact: bool = Field(False, description="Compare every selected entry, however long that takes.")
 

@@ -51,10 +51,8 @@ from index import (
     Threshold,
     UnknownImage,
     get_lookup,
-    hamming_distance,
     judge_classifier,
     judge_similarity,
-    near_duplicate,
     new_lookup_id,
     relation_of,
     save_lookup,
@@ -184,7 +182,12 @@ def _answer(lineup: Lineup, questioned: Questioned, query: LookupQuery, started:
     search_started = perf_counter()
     sha256 = questioned.probe.sha256
     found = lineup.index.search(
-        questioned.vector, query.k, _filter(query.filter), exact=query.exact, probe_sha256=sha256
+        questioned.vector,
+        query.k,
+        _filter(query.filter),
+        exact=query.exact,
+        probe_sha256=sha256,
+        probe_hash=questioned.perceptual_hash,
     )
     finished = perf_counter()
     answer = LookupAnswer(
@@ -250,12 +253,7 @@ def _similarity(
     """Only known fakes speak for similarity; a search among known reals compares with none."""
     compared = () if asked.kind is CorpusKind.KNOWN_REAL else found.neighbours
     evidence = [
-        NeighbourEvidence(
-            each.entry.kind,
-            each.cosine_similarity,
-            each.identical,
-            near_duplicate(hashed, each.entry.image.perceptual_hash) is True,
-        )
+        NeighbourEvidence(each.entry.kind, each.cosine_similarity, each.identical, each.near_duplicate is True)
         for each in compared
     ]
     judged = judge_similarity(evidence, threshold)
@@ -279,14 +277,14 @@ def _threshold(threshold: Threshold | None) -> ThresholdAnswer | None:
 def _neighbour(
     rank: int, neighbour: Neighbour, hashed: PerceptualHash | None, threshold: Threshold | None
 ) -> NeighbourAnswer:
-    similarity, own = neighbour.cosine_similarity, neighbour.entry.image.perceptual_hash
-    same = near_duplicate(hashed, own)
+    similarity = neighbour.cosine_similarity
+    same_picture = neighbour.near_duplicate is True
     return NeighbourAnswer(
         rank=rank,
         cosine_similarity=similarity,
-        relation=relation_of(similarity, threshold, identical=neighbour.identical, near_duplicate=same is True),
-        hamming_distance=None if hashed is None or own is None or same is None else hamming_distance(hashed, own),
-        perceptual_hash=_compared(hashed, own),
+        relation=relation_of(similarity, threshold, identical=neighbour.identical, near_duplicate=same_picture),
+        hamming_distance=neighbour.hamming_distance,
+        perceptual_hash=_compared(hashed, neighbour.entry.image.perceptual_hash),
         entry=EntryAnswer.of(neighbour.entry),
     )
 

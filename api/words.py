@@ -17,7 +17,7 @@ def explain_similarity(judged: SimilarityVerdict) -> str:
         case SimilarityReason.IDENTICAL_IMAGE:
             return "these very bytes are an entry among the known fakes"
         case SimilarityReason.NEAR_DUPLICATE_IMAGE:
-            return "the same picture as a known fake, by perceptual hash"
+            return "the same picture as a known fake, by perceptual hash: a copy of it, or what it was made from"
         case SimilarityReason.ABOVE_THRESHOLD:
             return f"a known fake is at least as near as the threshold of {threshold}"
         case SimilarityReason.BELOW_THRESHOLD:

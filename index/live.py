@@ -35,6 +35,7 @@ from index.folding import DEFAULT_FOLDING, FoldPolicy, codes_due, measuring_due
 from index.lookups import recent_probes
 from index.maintenance import Maintenance
 from index.membership import live_digest
+from index.perceptual import PerceptualHash, PictureHashes
 from index.replay import Members, catch_up
 from index.rows import HeldRows, MappedRows
 from index.searching import Question, SearchResult, TooFarBehind, rank, search
@@ -107,6 +108,7 @@ class LiveIndex:
         self._healing = threading.Lock()
         self._space_id: int | None = None
         self._held = Held(View.of_base(Base.empty(space.dimension), None, 0, 0, space.dimension), None)
+        self._pictures = PictureHashes()
         self._reached = 0  # the last number seen in the log when the view was brought there
         self._changed_at = -math.inf  # when the view last changed, by the monotonic clock
         self._maintenance = Maintenance(self)
@@ -203,6 +205,12 @@ class LiveIndex:
             self._advance(conn, last, limit)
         return before < self.generation < last
 
+    def read_hashes(self) -> None:
+        """Read the perceptual hashes that a search would wait for. What the thread that follows the log calls."""
+        if self._pictures.behind(self.generation):
+            with self._database.read() as conn:
+                self._pictures.refresh(conn, self.generation)
+
     def search(
         self,
         vector: ArrayLike,
@@ -211,21 +219,23 @@ class LiveIndex:
         *,
         exact: bool = False,
         probe_sha256: str | None = None,
+        probe_hash: PerceptualHash | None = None,
     ) -> SearchResult:
         """Return the k nearest live entries that a filter selects, all of them where there are fewer than k.
 
         The vector is (d,) float32 of norm 1, of this index's space. Entries whose image has the sha256
-        `probe_sha256` come first. `exact` compares every vector; otherwise the plan decides, and the result says.
+        `probe_sha256` come first, then those that show the same picture by `probe_hash`, up to k of which are answered
+        beside the k nearest. `exact` compares every vector; otherwise the plan decides, and the result says.
 
         Raises:
             InvalidVector, InvalidFilter, UnknownCorpus
             TruthDamaged, DatabaseUnavailable
 
         """
-        question = Question(check_vector(vector, self.space.dimension), k, filter, probe_sha256, exact)
+        question = Question(check_vector(vector, self.space.dimension), k, filter, probe_sha256, probe_hash, exact)
 
         def ask(conn: Connection, view: View, pending: int) -> SearchResult:
-            return search(conn, view, self._space_id, question, pending=pending)
+            return search(conn, view, self._space_id, question, self._pictures, pending=pending)
 
         try:
             answer = self._ask(ask, whole=not self._maintenance.following)
@@ -449,7 +459,7 @@ class LiveIndex:
             set_aside(self.directory, reason)
             built = self._built()
             with self._lock:
-                self._held = built
+                self._held, self._pictures = built, PictureHashes()
 
     def _adopt(self) -> bool:
         """Stand on the snapshot on disk where it is newer than what is held; the caller holds the folder."""

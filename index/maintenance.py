@@ -42,6 +42,7 @@ class Maintained(Protocol):
     """What is maintained: `index.live.LiveIndex`."""
 
     def follow(self, limit: int) -> bool: ...
+    def read_hashes(self) -> None: ...
     def maintain(self, *, train: bool, wait: bool) -> bool: ...
     def maintenance_due(self, *, train: bool) -> bool: ...
 
@@ -102,6 +103,7 @@ class Maintenance:
                     turns += 1
                     if turns % TURNS_WITHOUT_BUILDING == 0:
                         self.look()
+                self._live.read_hashes()
             except CorpusError as err:
                 logger.warning("the change log cannot be followed: %s", err)
             self.look()

@@ -5,10 +5,14 @@ live vector, the order is exact too: segments rank in float32 and state a floor,
 they left out could have; while the k-th neighbour is not above every floor, more is taken, so ties and near-ties are
 decided by the exact values and then by entry id. Where candidates come from codes, the answer says so and with what
 recall.
+
+Pictures that are the probe's by perceptual hash are answered too, however far their embeddings are: a copy that was
+compressed again is what a lookup is for.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +24,7 @@ from index.digest import digest_hex
 from index.entries import Entry, find_entries
 from index.errors import InvalidFilter
 from index.filters import Filter, identical_ids
+from index.perceptual import PerceptualHash, PictureHashes, hamming_distance, near_duplicate
 from index.recall import MARGIN, Tuning
 from index.selection import select_parts
 from index.view import Part, View
@@ -41,16 +46,26 @@ class TooFarBehind(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An entry near the probe. `cosine_similarity` is in [-1, 1], up is nearer; `identical` means equal bytes."""
+    """An entry near the probe. `cosine_similarity` is in [-1, 1], up is nearer; `identical` means equal bytes.
+
+    `near_duplicate` means the same picture by perceptual hash. It is None where a hash is missing or of low quality,
+    and so is `hamming_distance`, in bits from 0 to 256.
+    """
 
     entry: Entry
     cosine_similarity: float
     identical: bool
+    near_duplicate: bool | None = None
+    hamming_distance: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Neighbours, nearest first, and what they were chosen from.
+    """Neighbours and what they were chosen from.
+
+    They are the k nearest and, beside them, up to k near duplicates of the probe that are further away. Identical ones
+    come first, then near duplicates by rising distance of their hashes; then and otherwise similarity falls, and equal
+    ones come by rising entry id.
 
     `generation` and `digest` name the state of the index, `searched` counts the live entries that the filter selected,
     `exact` says that no nearer entry was among them. Where it is False, `tuning` holds the recall last measured on this
@@ -68,12 +83,13 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A checked probe (d,) float32 of norm 1 and what is asked about it."""
+    """A checked probe (d,) float32 of norm 1, what is known of its image, and what is asked about it."""
 
     probe: NDArray[np.float32]
     k: int
     chosen: Filter
-    probe_sha256: str | None
+    probe_sha256: str | None = None
+    probe_hash: PerceptualHash | None = None
     exact: bool = False
 
     def __post_init__(self) -> None:
@@ -90,26 +106,38 @@ class Ranking:
     exact: bool
 
 
-def search(conn: Connection, view: View, space_id: int | None, question: Question, *, pending: int = 0) -> SearchResult:
+def search(
+    conn: Connection,
+    view: View,
+    space_id: int | None,
+    question: Question,
+    pictures: PictureHashes,
+    *,
+    pending: int = 0,
+) -> SearchResult:
     """Answer a question about a view with a transaction that is at most `pending` changes ahead of it."""
     parts: Sequence[Part] = select_parts(conn, space_id, view.parts, question.chosen) if space_id is not None else ()
-    identical = np.empty(0, np.int64)
+    identical = same_picture = np.empty(0, np.int64)
     if space_id is not None and question.probe_sha256 is not None:
         identical = identical_ids(conn, space_id, question.chosen, question.probe_sha256)
+    if question.probe_hash is not None:
+        same_picture = pictures.find(conn, question.probe_hash, view.generation)
     for _ in range(GONE_ROUNDS):
         ranking = rank(parts, question.probe, question.k, first=identical, exact=question.exact)
-        found = find_entries(conn, [entry_id for entry_id, _ in ranking.best])
-        if len(found) == len(ranking.best):
+        best = ranking.best + _first_members(parts, same_picture, question, ranking)
+        found = find_entries(conn, [entry_id for entry_id, _ in best])
+        if len(found) == len(best):
             break
         # A removal that the view does not know yet counts from its commit.
-        gone = np.array([entry_id for entry_id, _ in ranking.best if entry_id not in found], np.int64)
+        gone = np.array([entry_id for entry_id, _ in best if entry_id not in found], np.int64)
         parts = [part.without(part.segment.find(gone)) for part in parts]
     else:
         raise TooFarBehind
     same = frozenset(identical.tolist())
+    neighbours = [_neighbour(found[i], similarity, i in same, question.probe_hash) for i, similarity in best]
     tuned = view.base.tuned
     return SearchResult(
-        neighbours=tuple(Neighbour(found[i], similarity, i in same) for i, similarity in ranking.best),
+        neighbours=tuple(sorted(neighbours, key=_order)),
         generation=view.generation,
         digest=digest_hex(view.digest),
         exact=ranking.exact,
@@ -117,6 +145,36 @@ def search(conn: Connection, view: View, space_id: int | None, question: Questio
         tuning=None if ranking.exact or tuned is None else tuned.tuning,
         pending_changes=pending,
     )
+
+
+def _first_members(
+    parts: Sequence[Part], ids: NDArray[np.int64], question: Question, ranking: Ranking
+) -> list[tuple[int, float]]:
+    """Return the first k of these entries that are members and not in a ranking already, with their similarities."""
+    if not len(ids):
+        return []
+    members = np.concatenate([part.segment.ids[part.holding(part.segment.find(ids))] for part in parts])
+    others = np.setdiff1d(members, np.array([entry_id for entry_id, _ in ranking.best], np.int64))
+    first = ids[np.isin(ids, others)][: question.k]
+    found: list[tuple[int, float]] = []
+    for part in parts:
+        positions = part.segment.find(first)
+        similarities = _similarities(part, positions, question.probe)
+        found += zip(part.segment.ids[positions].tolist(), similarities.tolist(), strict=True)
+    return found
+
+
+def _neighbour(entry: Entry, similarity: float, identical: bool, probe_hash: PerceptualHash | None) -> Neighbour:
+    own = entry.image.perceptual_hash
+    if probe_hash is None or own is None or not probe_hash.reliable or not own.reliable:
+        return Neighbour(entry, similarity, identical)
+    return Neighbour(entry, similarity, identical, near_duplicate(probe_hash, own), hamming_distance(probe_hash, own))
+
+
+def _order(neighbour: Neighbour) -> tuple[bool, float, float, int]:
+    bits = neighbour.hamming_distance if neighbour.near_duplicate else None
+    nearness = math.inf if bits is None else bits
+    return not neighbour.identical, nearness, -neighbour.cosine_similarity, neighbour.entry.id
 
 
 def rank(

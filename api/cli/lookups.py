@@ -24,7 +24,12 @@ class Kinds(StrEnum):
 def search(
     ctx: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="Questioned images.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Neighbours to show.")] = 5,
+    k: Annotated[
+        int,
+        typer.Option(
+            "-k", min=1, max=1000, help="Nearest neighbours to show; near duplicates further away come on top."
+        ),
+    ] = 5,
     corpus: Annotated[list[str] | None, typer.Option(help="Search this corpus only; may be repeated.")] = None,
     kind: Annotated[Kinds, typer.Option(help="Which corpora to search.")] = Kinds.KNOWN_FAKE,
     generator: Annotated[list[str] | None, typer.Option(help="Search this generator only; may be repeated.")] = None,

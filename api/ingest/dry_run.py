@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import numpy as np
 from pydantic import Field
 
 from api.answers import Answer, CorpusName, FailedItem
@@ -62,9 +61,8 @@ class _Report:
         """A picture that would be added."""
         self.new += 1
         if picture is not None and picture.reliable:
-            bits = np.frombuffer(picture.bits, np.uint8)[None]  # (1, 32)
-            self.near_duplicates += bool(self._pictures.find(bits)[0].size)
-            self._pictures.add(bits)
+            self.near_duplicates += bool(self._pictures.find([picture])[0].size)
+            self._pictures.add([self.new], [picture.bits])
 
 
 def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:

@@ -239,12 +239,11 @@ class IngestTask:
             own = end.entry.image.perceptual_hash
             if own is None or not own.reliable:
                 continue
-            bits = np.frombuffer(own.bits, np.uint8)[None]  # (1, 32)
-            same = entry_id is not None or kept.find(bits)[0].size > 0
+            same = entry_id is not None or kept.find([own])[0].size > 0
             if same:
                 near[end.position] = entry_id
             if not same or self._request.dedup is Dedup.EXACT:
-                kept.add(bits)
+                kept.add([end.position], [own.bits])
         if self._request.dedup is Dedup.NEAR:  # and the same bytes again are the same picture again
             left = {end.entry.image.sha256: near[end.position] for end in fresh if end.position in near}
             near |= {end.position: left[end.entry.image.sha256] for end in taken if end.entry.image.sha256 in left}

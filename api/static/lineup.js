@@ -70,7 +70,7 @@ function showSimilarity({ verdict, explanation, threshold, neighbours, filter, s
   showVerdict("similarity", verdict, SIMILARITY_WORDS[verdict], {
     asked: ASKED_WORDS[filter.kind],
     reason: explanation,
-    nearest: neighbours.length ? cosine(neighbours[0].cosine_similarity) : "none",
+    nearest: neighbours.length ? cosine(Math.max(...neighbours.map((each) => each.cosine_similarity))) : "none",
     threshold: threshold ? cosine(threshold.cosine_similarity) : "not known",
     source: threshold?.source,
     searched: searched.toLocaleString("en"),

@@ -45,6 +45,20 @@ def test_the_copy_of_a_known_fake_is_identical(answer: DemoAnswer) -> None:
     assert copy.similarity.verdict == "similar_to_known_fakes"
 
 
+def test_a_copy_that_was_compressed_again_is_found_by_its_picture(answer: DemoAnswer) -> None:
+    (lookup,) = (row.lookup for row in answer.rows if row.probe == "known-jpeg75.jpg")
+    (original,) = (row.lookup for row in answer.rows if row.probe == "known-copy.png")
+
+    assert (lookup.similarity.verdict, lookup.similarity.reason) == ("similar_to_known_fakes", "near_duplicate_image")
+    first, *others = lookup.similarity.neighbours
+    tile = original.similarity.neighbours[0].entry.provenance["path"]
+    assert first.relation == "near_duplicate"
+    assert Path(str(first.entry.provenance["path"])).name == Path(str(tile)).name  # by one of the four decoders
+    assert first.hamming_distance is not None
+    assert first.hamming_distance <= 8
+    assert max(each.cosine_similarity for each in others) > first.cosine_similarity
+
+
 def test_running_it_again_adds_nothing(directory: Path, answer: DemoAnswer) -> None:
     said = list[str]()
 

@@ -19,6 +19,7 @@ class Log:
         self.fails = fails
         self.followed = 0
         self.built_at: list[int] = []
+        self.hashes_read_at: list[int] = []
         self.built = threading.Event()
         self.due = False
 
@@ -26,6 +27,9 @@ class Log:
         self.followed += 1
         self.due = not self.built_at
         return self.followed < self.turns
+
+    def read_hashes(self) -> None:
+        self.hashes_read_at.append(self.followed)
 
     def maintenance_due(self, *, train: bool) -> bool:  # noqa: ARG002 - with or without
         return self.due
@@ -68,6 +72,7 @@ def test_building_begins_when_the_log_was_followed_to_its_end() -> None:
     until(log.built.is_set)
     maintained.stop()
     assert log.built_at[0] >= log.turns
+    assert log.hashes_read_at[0] >= log.turns
 
 
 @pytest.mark.usefixtures("hurry")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +16,7 @@ from index import (
     Database,
     ImageFacts,
     InvalidImageFacts,
+    LiveIndex,
     NearDuplicates,
     NearHashes,
     NewEntry,
@@ -21,10 +26,12 @@ from index import (
     entries_of_image,
     hamming_distance,
     known_images,
+    last_number,
     lock_corpus,
     near_duplicate,
     remove_entry,
 )
+from index.perceptual import PictureHashes
 from tests.functional.crashing import SPACE, vector
 
 BITS = bytes(range(32))
@@ -79,16 +86,18 @@ def test_31_bits_are_a_near_duplicate_and_32_are_not() -> None:
 
 @given(st.lists(st.binary(min_size=1, max_size=1), max_size=40), st.integers(0, 255), st.integers(0, 60))
 def test_the_search_finds_exactly_what_counting_bits_finds(seeds: list[bytes], probe: int, turned: int) -> None:
-    hashes = [flipped(seed * 32, number % 70) for number, seed in enumerate(seeds)]
-    wanted = flipped(bytes([probe]) * 32, turned)
+    hashes = [PerceptualHash(flipped(seed * 32, number % 70), 40 + number) for number, seed in enumerate(seeds)]
+    wanted = PerceptualHash(flipped(bytes([probe]) * 32, turned), 50)
     near = NearHashes()
-    for bits in hashes:
-        near.add(np.frombuffer(bits, np.uint8)[None])
+    reliable = [(number, hashed.bits) for number, hashed in enumerate(hashes) if hashed.reliable]
+    for number, bits in reversed(reliable):
+        near.add([number], [bits])
 
-    places = near.find(np.frombuffer(wanted, np.uint8)[None])[0].tolist()
+    found, nothing = near.find([wanted, PerceptualHash(wanted.bits, 49)])
 
-    distances = [(int.from_bytes(bits) ^ int.from_bytes(wanted)).bit_count() for bits in hashes]
-    assert places == [place for place, distance in enumerate(distances) if distance <= 31]
+    distances = [(hamming_distance(hashed, wanted), i) for i, hashed in enumerate(hashes) if hashed.quality >= 50]
+    assert found.tolist() == [i for distance, i in sorted(distances) if distance <= 31]
+    assert not len(nothing)
 
 
 def test_only_live_entries_of_the_corpus_with_a_reliable_hash_are_found(database: Database) -> None:
@@ -127,3 +136,83 @@ def test_facts_that_were_not_known_are_completed_and_known_ones_stay(database: D
     with database.read() as conn:
         assert entries_of_image(conn, "b" * 64)[0].image == complete
         assert known_images(conn, SPACE, ["b" * 64])["b" * 64].embedded
+
+
+def shown(live: LiveIndex, hashed: PerceptualHash, k: int = 1) -> list[int]:
+    """The entries that a search calls near duplicates; its vector is far from all of them."""
+    found = live.search(vector(99), k, probe_hash=hashed).neighbours
+    return [each.entry.id for each in found if each.near_duplicate]
+
+
+@pytest.fixture
+def live(database: Database, tmp_path: Path) -> Iterator[LiveIndex]:
+    with LiveIndex.open(database, SPACE, tmp_path / "index") as opened:
+        yield opened
+
+
+def test_a_search_finds_copies_that_came_after_it_was_opened_and_none_that_left(
+    database: Database, live: LiveIndex
+) -> None:
+    for image in range(10, 40):  # nearer than any copy or not, they are other pictures
+        added(database, image, PerceptualHash(bytes([image] * 32), 100))
+    assert shown(live, PerceptualHash(BITS, 100)) == []
+
+    near = added(database, 1, PerceptualHash(flipped(BITS, 31), 100))
+    nearer = added(database, 2, PerceptualHash(flipped(BITS, 3), 100), "other")
+    added(database, 3, PerceptualHash(flipped(BITS, 32), 100))
+
+    assert shown(live, PerceptualHash(BITS, 100), 2) == [nearer, near]
+    assert len(live.search(vector(99), 2, probe_hash=PerceptualHash(BITS, 100)).neighbours) in {2, 3, 4}
+    assert shown(live, PerceptualHash(BITS, 49), 2) == []
+    with database.write() as conn:
+        remove_entry(conn, nearer)
+    assert shown(live, PerceptualHash(BITS, 100), 2) == [near]
+
+
+def test_a_hash_that_an_image_gets_late_is_found(database: Database, live: LiveIndex) -> None:
+    first = added(database, 1, None)
+    assert shown(live, PerceptualHash(BITS, 100)) == []
+
+    second = added(database, 1, PerceptualHash(BITS, 100), "other")  # the very image, seen again
+
+    assert sorted(shown(live, PerceptualHash(BITS, 100), 2)) == [first, second]
+
+
+def test_hashes_read_from_the_log_are_those_read_at_once(database: Database) -> None:
+    stepwise = PictureHashes()
+    probes = [PerceptualHash(flipped(BITS, count), 100) for count in range(0, 90, 7)]
+
+    def found(hashes: PictureHashes) -> list[list[int]]:
+        with database.read() as conn:
+            return [hashes.find(conn, probe, last_number(conn)).tolist() for probe in probes]
+
+    for image in range(1, 60):
+        hashed = None if image % 4 == 0 else PerceptualHash(flipped(BITS, image), 49 if image % 5 == 0 else 90)
+        entry_id = added(database, image, hashed, ("known", "other")[image % 2])
+        if image % 9 == 0:
+            with database.write() as conn:
+                remove_entry(conn, entry_id)
+        if image % 10 == 1:
+            assert found(stepwise) == found(PictureHashes())
+    assert any(found(stepwise))
+    assert found(stepwise) == found(PictureHashes())
+
+
+def test_the_thread_that_follows_the_log_reads_hashes_before_a_search_asks(database: Database, tmp_path: Path) -> None:
+    with LiveIndex.open(database, SPACE, tmp_path / "index", background=True) as live:
+        entry_id = added(database, 1, PerceptualHash(BITS, 100))
+        deadline = time.monotonic() + 20
+        while live._pictures.behind(1):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert shown(live, PerceptualHash(BITS, 100)) == [entry_id]
+
+
+def test_many_threads_may_search_while_copies_come(database: Database, live: LiveIndex) -> None:
+    hashed = PerceptualHash(BITS, 100)
+
+    def ask(image: int) -> bool:
+        return added(database, image, hashed) in shown(live, hashed, 100)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, range(1, 41)))

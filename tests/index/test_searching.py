@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from index import (
     InvalidVector,
     LiveIndex,
     NewEntry,
+    PerceptualHash,
     Provenance,
     UnknownCorpus,
     UnknownEntry,
     add_entries,
     ensure_corpus,
+    hamming_distance,
+    near_duplicate,
     remove_corpus,
     remove_entry,
 )
@@ -59,7 +62,8 @@ filters = st.builds(
     acquired_from=st.none() | st.sampled_from(DAYS[1:3]),
     acquired_to=st.none() | st.just(DAYS[3]),
 )
-searches = st.tuples(st.just("search"), vectors, st.sampled_from([1, 2, 5, 100]), filters, st.none() | images)
+ks = st.sampled_from([1, 2, 5, 100])
+searches = st.tuples(st.just("search"), vectors, ks, filters, st.none() | images, st.none() | images)
 steps = st.lists(
     st.one_of(
         additions,
@@ -74,6 +78,14 @@ steps = st.lists(
     min_size=4,
     max_size=14,
 )
+
+
+def hash_of(image: int) -> PerceptualHash | None:
+    """Three pictures, each more and more turned; some without a hash, some with one that means nothing."""
+    if image % 5 == 0:
+        return None
+    bits = int.from_bytes(bytes([17 * (image % 3)]) * 32) ^ ((1 << image * 2) - 1)
+    return PerceptualHash(bits.to_bytes(32), 40 if image % 7 == 0 else 50)
 
 
 def facts(ids: Any) -> Any:
@@ -120,6 +132,8 @@ class Model:
         self.live = self._open()
         self.entries: dict[int, Known] = {}
         self.ever: set[int] = set()
+        self.images: list[int] = []  # in the order of their rows
+        self.near_beside = 0  # near duplicates that were answered beside the k nearest
         with self.database.write() as conn:
             ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
 
@@ -136,13 +150,15 @@ class Model:
     def add(self, corpus: str, batch: Any) -> None:
         new = [
             NewEntry(
-                self.material.image(image),
+                replace(self.material.image(image), perceptual_hash=hash_of(image)),
                 self.vector(image),
                 0.0,
                 Provenance(generator=generator, label="even" if image % 2 == 0 else None, acquired_at=acquired),
             )
             for image, generator, acquired in batch
         ]
+        came = {image for image, _, _ in batch} - set(self.images)
+        self.images += sorted(came, key=self.material.sha256)
         with self.database.write() as conn:
             ensure_corpus(conn, corpus, KINDS[corpus])
             results = add_entries(conn, corpus, self.material.space, new)
@@ -172,21 +188,34 @@ class Model:
         for entry_id in mine:
             del self.entries[entry_id]
 
-    def search(self, probe: Any, k: int, chosen: Any, image: Any) -> None:
+    def search(self, probe: Any, k: int, chosen: Any, image: Any, picture: Any) -> None:
         probe = self.material.unit(probe)
         sha256 = None if image is None else self.material.sha256(image)
-        result = self.live.search(probe, k, chosen, probe_sha256=sha256)
-        expected = []
+        hashed = None if picture is None else hash_of(picture)
+        result = self.live.search(probe, k, chosen, probe_sha256=sha256, probe_hash=hashed)
         selected = {i: known for i, known in self.entries.items() if known.passes(chosen)}
-        for entry_id, known in selected.items():
-            similarity = _cosine(probe, self.vector(known.image))
-            expected.append((known.image != image, -similarity, entry_id))
-        expected.sort()
-        assert [n.entry.id for n in result.neighbours] == [entry_id for _, _, entry_id in expected[:k]]
-        assert [n.cosine_similarity for n in result.neighbours] == [-s for _, s, _ in expected[:k]]
-        assert [n.identical for n in result.neighbours] == [not other for other, _, _ in expected[:k]]
+        similarity = {i: _cosine(probe, self.vector(known.image)) for i, known in selected.items()}
+        identical = {i: known.image == image for i, known in selected.items()}
+        near = {i: near_duplicate(hashed, hash_of(known.image)) for i, known in selected.items()}
+        bits = {
+            i: hamming_distance(hashed, hash_of(selected[i].image)) if near[i] is not None else None for i in selected
+        }
+        nearest = sorted(selected, key=lambda i: (not identical[i], -similarity[i], i))[:k]
+        image_order = {image: at for at, image in enumerate(self.images)}
+        same = [i for i in selected if near[i] and i not in nearest]
+        same.sort(key=lambda i: (bits[i], image_order[selected[i].image], i))
+        expected = sorted(
+            nearest + same[:k],
+            key=lambda i: (not identical[i], bits[i] if near[i] else 257, -similarity[i], i),
+        )
+        assert [n.entry.id for n in result.neighbours] == expected
+        assert [n.cosine_similarity for n in result.neighbours] == [similarity[i] for i in expected]
+        assert [n.identical for n in result.neighbours] == [identical[i] for i in expected]
+        assert [n.near_duplicate for n in result.neighbours] == [near[i] for i in expected]
+        assert [n.hamming_distance for n in result.neighbours] == [bits[i] for i in expected]
         assert result.searched == len(selected)
         assert result.exact
+        self.near_beside += len(same[:k])
 
     def run(self, step: Any) -> None:
         match step:
@@ -196,8 +225,8 @@ class Model:
                 self.remove(entry_id)
             case ("remove corpus", corpus):
                 self.remove_corpus(corpus)
-            case ("search", probe, k, chosen, image):
-                self.search(probe, k, chosen, image)
+            case ("search", probe, k, chosen, image, picture):
+                self.search(probe, k, chosen, image, picture)
             case ("snapshot",):
                 self.live.snapshot()
             case ("reopen",):
@@ -254,6 +283,30 @@ def test_search_equals_brute_force_on_postgresql(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     _run(new_postgresql_url(), material, tmp_path_factory.mktemp("index"), image_vectors, plan)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_near_duplicates_further_away_come_on_top_of_the_k_nearest(
+    seed: int, database_url: str, material: Any, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(seed)
+    model = Model(database_url, material, tmp_path / "index", random.standard_normal((25, 8)).tolist())
+    try:
+        for corpus, size in (("fakes", 20), ("more", 8), ("reals", 8), ("fakes", 6)):
+            added = random.choice(31, size, replace=False).tolist()
+            model.add(corpus, [(image, "sdxl" if image % 2 else None, None) for image in added])
+            model.remove(int(random.choice(sorted(model.entries))))
+            for _ in range(12):
+                chosen = Filter(kind=CorpusKind.KNOWN_FAKE) if random.random() < 0.5 else Filter()
+                model.search(
+                    random.standard_normal(8), int(random.integers(1, 4)), chosen, None, int(random.integers(31))
+                )
+            if size == 8:
+                model.live.snapshot()
+        model.prove()
+        assert model.near_beside > 40
+    finally:
+        model.close()
 
 
 @settings(settings.get_profile("index"), max_examples=150)

@@ -248,12 +248,15 @@ def print_indexes(answer: IndexesAnswer) -> None:
 
 
 def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:
-    table = _table(">", "cosine similarity>", "relation", "generator", "corpus", "entry>", "path or source")
+    table = _table(
+        ">", "cosine similarity>", "hamming distance>", "relation", "generator", "corpus", "entry>", "path or source"
+    )
     for neighbour in neighbours:
         entry = neighbour.entry
         table.add_row(
             str(neighbour.rank),
             f"{neighbour.cosine_similarity:.3f}",
+            "" if neighbour.hamming_distance is None else str(neighbour.hamming_distance),
             neighbour.relation or "",
             entry.generator or "",
             entry.corpus,
@@ -273,20 +276,20 @@ def _table(*columns: str) -> Table:
 
 def print_demo(answer: DemoAnswer, command: str) -> None:
     """One row a probe, then how to go on."""
-    table = _table("probe", "truth", "classifier", "logit>", "verdict", "nearest fake", "similarity>", "generator")
+    table = _table("probe", "truth", "classifier", "logit>", "verdict", "first fake", "similarity>", "generator")
     for row in answer.rows:
         lookup = row.lookup
         classifier = lookup.classifier
-        nearest = lookup.similarity.neighbours[0]
+        first = lookup.similarity.neighbours[0]
         table.add_row(
             Path(row.probe).stem,
             row.truth,
             verdict_text(classifier.verdict) if classifier else "",
             f"{classifier.logit:+.2f}" if classifier else "",
             verdict_text(lookup.similarity.verdict),
-            f"entry {nearest.entry.id}",
-            f"{nearest.cosine_similarity:.3f}",
-            nearest.entry.generator or "",
+            first.relation or "",
+            f"{first.cosine_similarity:.3f}",
+            first.entry.generator or "",
         )
     out.print(table)
     out.print(f"\nGo on: {command} --data-dir {answer.data_dir} serve", soft_wrap=True)

@@ -14,9 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from api.batcher import Admission
+from api.current import CurrentLineup
 from api.guards import BodyLimit, CrossSiteGuard, SafeHeaders
-from api.jobs.background import BackgroundWorker
-from api.lineup import Lineup
 from api.openapi import describe_bodies
 from api.problems import answer_with_problems
 from api.routes import corpora, ingests, lookups, page, service
@@ -39,15 +38,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with Lineup.opened(settings, migrate=True, background=True) as lineup:
-            app.state.lineup = lineup
-            app.state.admission = Admission(settings.queue_size)
-            worker = BackgroundWorker(lineup) if settings.server_works else None
-            try:
-                yield
-            finally:
-                if worker is not None:
-                    await run_in_threadpool(worker.close)
+        current = CurrentLineup(settings)
+        app.state.current = current
+        app.state.admission = Admission(settings.queue_size)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(current.close)
 
     app = FastAPI(
         title="Lineup",

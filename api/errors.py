@@ -7,6 +7,7 @@ ServiceError
 ├── UnsupportedBody     a media type that the route does not take
 ├── CrossSiteRequest    a browser sent it from another site's page
 ├── SourceNotAllowed    an ingest over HTTP that would read outside of LINEUP_INGEST_ROOTS
+├── NoNamedModel        a model that a client named and the service does not list
 ├── SpaceIncomplete     a model would become active by which entries are not embedded
 ├── FileThere           a file of this name is there already
 ├── ExportUnwritable    an export cannot be written: no space, no permission
@@ -66,6 +67,15 @@ class SourceNotAllowed(ServiceError):
     def __init__(self, location: str) -> None:
         super().__init__(f"{location} is in none of the folders that LINEUP_INGEST_ROOTS names")
         self.location = location
+
+
+class NoNamedModel(ServiceError):
+    """Over HTTP only listed models are opened, no folders of the server."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"no model is listed as {name!r}: {', '.join(known)}")
+        self.name = name
+        self.known = tuple(known)
 
 
 class SpaceIncomplete(ServiceError):

@@ -1,16 +1,21 @@
 """Which model lookups and ingests use: the one that was told, else the one that is active in the database.
 
-A running server keeps the model that it was started with; it uses another one when it is started again.
+A running server that was told none follows within a second (`api.current`).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from api.answers import Answer, Sha256
-from api.errors import SpaceIncomplete
-from api.lineup import load_embedder, opened_database, space_of
+from api.errors import NoNamedModel, SpaceIncomplete
+from api.jobs.answers import JobAnswer
+from api.jobs.running import start_reembed
+from api.lineup import Lineup, load_embedder, opened_database, space_of
 from api.settings import Settings
+from embedder import MODELS
 from index import activate_model, coverage
 
 
@@ -21,6 +26,20 @@ class ActivatedModel(Answer):
     embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
     entries: int = Field(ge=0, description="Live entries of all corpora.")
     embedded: int = Field(ge=0, description="Those of them that this model's lookups find.")
+    in_force: bool = Field(
+        description="Whether whoever was asked uses it from now on: not where LINEUP_MODEL or --model names one."
+    )
+
+
+def require_listed(name: str) -> None:
+    """Raise `NoNamedModel` for a model that a client may not name."""
+    if name not in MODELS:
+        raise NoNamedModel(name, sorted(MODELS))
+
+
+def named(model: str) -> str:
+    """A model as it is kept for others to open: a folder's whole path, else the name."""
+    return str(Path(model).resolve()) if model not in MODELS and Path(model).is_dir() else model
 
 
 def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedModel:
@@ -28,6 +47,7 @@ def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedMo
 
     Raises `SpaceIncomplete`, `embedder.ModelError`.
     """
+    model = named(model)
     space = space_of(load_embedder(settings.model_copy(update={"model": model})).info)
     with opened_database(settings) as database, database.write() as conn:
         covered = coverage(conn, space)
@@ -35,5 +55,18 @@ def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedMo
             raise SpaceIncomplete(model, covered.missing, covered.entries)
         activate_model(conn, model, space)
     return ActivatedModel(
-        model=model, embedding_space=space.fingerprint, entries=covered.entries, embedded=covered.embedded
+        model=model,
+        embedding_space=space.fingerprint,
+        entries=covered.entries,
+        embedded=covered.embedded,
+        in_force="model" not in settings.model_fields_set,
     )
+
+
+def queue_reembed(lineup: Lineup, model: str) -> JobAnswer:
+    """A job for whoever works on jobs; the one that was begun and has not ended, or a new one.
+
+    Raises `embedder.ModelError`.
+    """
+    other = lineup.settings.model_copy(update={"model": model})
+    return JobAnswer.of(start_reembed(lineup.database, space_of(load_embedder(other).info), model))

@@ -96,6 +96,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.InvalidRequest: Problem(422, "invalid-request", "Request does not fit its schema", EXIT_REFUSED),
     errors.UnsupportedBody: Problem(415, "unsupported-body", "Media type not taken here", EXIT_REFUSED),
     errors.CrossSiteRequest: Problem(403, "cross-site-request", "Request from another site's page", EXIT_REFUSED),
+    errors.NoNamedModel: Problem(404, "no-named-model", "No such model is listed", EXIT_MODEL),
     errors.SpaceIncomplete: Problem(409, "space-incomplete", "Entries lack this model's embeddings", EXIT_NOT_FOUND),
     errors.FileThere: Problem(409, "file-exists", "File exists", EXIT_NOT_FOUND),
     errors.ExportUnwritable: Problem(503, "export-unwritable", "Export cannot be written", EXIT_STORAGE),

@@ -182,14 +182,17 @@ def find_unfinished_job(
 def find_open_job(
     conn: Connection, space: Space, but: frozenset[int] = frozenset(), *, abandoned: bool = False
 ) -> Job | None:
-    """Return the oldest queued or running job of a space of which a chunk is free now; `abandoned`: at which nobody is.
+    """Return the oldest queued or running job of a space, or re-embedding into any, of which a chunk is free now.
 
-    While a source is listed its chunks are not free.
+    `abandoned`: at which nobody is. While a source is listed its chunks are not free.
     """
     of_job = select(job_chunks.c.number).where(job_chunks.c.job_id == jobs.c.id)
     free = of_job.where(_free(conn), or_(jobs.c.listed, job_chunks.c.number == LISTING)).exists()
     query = _JOBS.where(
-        jobs.c.state.in_(OPEN_STATES), embedding_spaces.c.fingerprint == space.fingerprint, jobs.c.id.not_in(but), free
+        jobs.c.state.in_(OPEN_STATES),
+        or_(embedding_spaces.c.fingerprint == space.fingerprint, jobs.c.kind == JobKind.REEMBED),
+        jobs.c.id.not_in(but),
+        free,
     )
     if abandoned:
         query = query.where(~of_job.where(~_free(conn)).exists())

@@ -289,9 +289,10 @@ def reembed(
     let_waiting_threads_sleep()
     from api.jobs.running import start_reembed, work_on
     from api.lineup import Lineup
+    from api.models import named
 
     with _ended_softly(), Lineup.opened(settings_of(ctx).model_copy(update={"model": model})) as lineup:
-        job = start_reembed(lineup)
+        job = start_reembed(lineup.database, lineup.space, named(model))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         finish(lineup.database, job, json=json)

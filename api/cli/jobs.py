@@ -87,13 +87,13 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     from api.cli.ingest import finish, let_waiting_threads_sleep, reported
 
     let_waiting_threads_sleep()
-    from api.jobs.running import go_on, work_on
+    from api.jobs.running import go_on, opened_for, work_on
     from api.lineup import Lineup
 
     with Lineup.opened(settings_of(ctx)) as lineup:
         job = go_on(lineup, job_id)
-        with reported(job, json=json) as report:
-            job = work_on(lineup, job, report)
+        with opened_for(lineup, job) as own, reported(job, json=json) as report:
+            job = work_on(own, job, report)
         finish(lineup.database, job, json=json)
 
 

@@ -63,7 +63,7 @@ def activate_model(
 ) -> None:
     """Make a model the one that lookups and ingests use where none is named; `lineup reembed` comes first.
 
-    A running server goes on with the model that it was started with. LINEUP_MODEL and --model win over this.
+    A running server follows within seconds. LINEUP_MODEL and --model win over this.
     """
     from api.cli.tables import print_json
     from api.models import activate

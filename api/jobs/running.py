@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import assert_never
 
 from sqlalchemy import Connection
@@ -21,10 +21,12 @@ from api.jobs.working import Working
 from api.lineup import Lineup
 from api.reembed import ReembedTask
 from api.sources.item import UnreadableItem, UnusableSource
+from embedder import EmbedderError
 from index import (
     JSON,
     OPEN_STATES,
     CorpusError,
+    Database,
     DatabaseUnavailable,
     Ended,
     Job,
@@ -65,10 +67,28 @@ def start_ingest(lineup: Lineup, request: IngestRequest, keep: Keep | None = Non
         return _begun(conn, JobKind.INGEST, lock_corpus(conn, request.corpus), lineup.space, words)
 
 
-def start_reembed(lineup: Lineup) -> Job:
-    """The job that embeds by the opened model whatever is not: the one that has not ended, or a new one."""
-    with lineup.database.write() as conn:
-        return _begun(conn, JobKind.REEMBED, None, lineup.space, {"model": lineup.space.model})
+def start_reembed(database: Database, space: Space, model: str) -> Job:
+    """The job that embeds in a space whatever is not: the one that has not ended, or a new one.
+
+    `model` is how whoever works on it opens the model.
+    """
+    with database.write() as conn:
+        return _begun(conn, JobKind.REEMBED, None, space, {"model": model})
+
+
+@contextmanager
+def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
+    """The product with the model of a job: a re-embedding says which; any other job is of the opened one.
+
+    Raises `embedder.ModelError`.
+    """
+    model = job.request.get("model")
+    opened_already = job.space.fingerprint == lineup.space.fingerprint
+    if job.kind is JobKind.REEMBED and isinstance(model, str) and not opened_already:
+        with Lineup.opened(lineup.settings.model_copy(update={"model": model})) as other:
+            yield other
+    else:
+        yield lineup
 
 
 def work_on(
@@ -106,10 +126,10 @@ def work_on(
 
 
 def work_on_open_jobs(lineup: Lineup, stop: threading.Event, *, helping: bool, once: bool = False) -> int:
-    """Work on whatever jobs of this model are open, until told to stop, or `once` until there is none; how many.
+    """Work on open jobs, of this model or re-embeddings by any, until told to stop; how many.
 
-    A helper joins jobs that others are at; without `helping` only what nobody is at is taken. A job whose source cannot
-    be read from here is left to others.
+    `once`: until there is none. A helper joins jobs that others are at; without `helping` only what nobody is at is
+    taken. A job whose source cannot be read from here, or whose model cannot be opened, is left to others.
     """
     done, refused = 0, set[int]()
     while not stop.is_set():
@@ -122,9 +142,10 @@ def work_on_open_jobs(lineup: Lineup, stop: threading.Event, *, helping: bool, o
             continue
         owner = _is_ours(job)
         try:
-            work_on(lineup, job, stop=stop, owner=owner)
+            with opened_for(lineup, job) as own:
+                work_on(own, job, stop=stop, owner=owner)
             done += 1
-        except EXPECTED as err:
+        except (*EXPECTED, EmbedderError) as err:
             log.warning("job %d: %s", job.id, err)
             if not owner:
                 refused.add(job.id)

@@ -8,13 +8,21 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.batcher import Admission
+from api.current import CurrentLineup
 from api.lineup import Lineup
 
 
-async def opened_lineup(request: Request) -> Lineup:
-    """The product that the application's lifespan opened."""
-    lineup: Lineup = request.app.state.lineup
-    return lineup
+async def current_lineup(request: Request) -> CurrentLineup:
+    """What the application's lifespan opened."""
+    current: CurrentLineup = request.app.state.current
+    return current
+
+
+async def opened_lineup(request: Request) -> AsyncIterator[Lineup]:
+    """The product of the active model, held until the answer is sent."""
+    current: CurrentLineup = request.app.state.current
+    with current.held() as lineup:
+        yield lineup
 
 
 async def admitted(request: Request) -> AsyncIterator[None]:
@@ -24,5 +32,6 @@ async def admitted(request: Request) -> AsyncIterator[None]:
         yield
 
 
+Current = Annotated[CurrentLineup, Depends(current_lineup)]
 Opened = Annotated[Lineup, Depends(opened_lineup)]
 Admitted = Depends(admitted)

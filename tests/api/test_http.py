@@ -28,7 +28,8 @@ Json = dict[str, Any]
 
 
 def opened_lineup(client: TestClient) -> Lineup:
-    return client.app.state.lineup
+    with client.app.state.current.held() as lineup:
+        return lineup
 
 
 def ask(client: TestClient, **request: Any) -> httpx.Response:

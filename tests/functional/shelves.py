@@ -1,8 +1,10 @@
-"""Sources of many small images with bad ones between them, and what must come of each; made by the tests themselves."""
+"""Sources of many small images with bad ones between them, and what must come of each; and a second model."""
 
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import tarfile
 import zlib
 from collections import Counter
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from embedder.registry import builtin_directory
 
 SIDE = 160  # the least that the built-in model takes
 
@@ -135,3 +139,13 @@ def _expect(expected: Expected, name: str, fate: str) -> None:
         case reason:
             expected.failed[reason] += 1
             expected.failures[name] = reason
+
+
+def other_model(folder: Path) -> Path:
+    """The built-in weights under another preprocessing: another embedding space."""
+    shutil.copytree(builtin_directory(), folder)
+    path = folder / "preprocessor_config.json"
+    config = json.loads(path.read_text())
+    config["image_mean"] = [0.5, 0.4, 0.3]
+    path.write_text(json.dumps(config))
+    return folder

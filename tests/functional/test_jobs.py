@@ -1,9 +1,8 @@
-"""Jobs as a corpus keeper uses them: paused and resumed, worked on by several, models changed, corpora handed over."""
+"""Jobs as a corpus keeper uses them: paused and resumed, worked on by several, corpora handed over."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,8 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli import app
-from embedder.registry import builtin_directory
-from tests.functional.shelves import jpeg, write_folder, write_tar
+from tests.functional.shelves import jpeg, other_model, write_folder, write_tar
 
 LINEUP = Path(sys.executable).with_name("lineup")
 
@@ -115,60 +113,6 @@ def test_failures_as_csv_quote_what_a_spreadsheet_would_run(tmp_path: Path) -> N
     assert any('"a,""b"".jpg"' in line for line in lines)
     assert lineup(tmp_path, "jobs", "failures", 1, "--csv", "-").stdout.splitlines()[0] == lines[0]
     assert lineup(tmp_path, "jobs", "failures", 9).exit_code == 5
-
-
-def other_model(folder: Path) -> Path:
-    """The built-in weights under another preprocessing: another embedding space."""
-    shutil.copytree(builtin_directory(), folder)
-    path = folder / "preprocessor_config.json"
-    config = json.loads(path.read_text())
-    config["image_mean"] = [0.5, 0.4, 0.3]
-    path.write_text(json.dumps(config))
-    return folder
-
-
-def test_another_model_embeds_beside_the_old_one_and_becomes_active_and_back(tmp_path: Path) -> None:
-    data, model = tmp_path / "data", other_model(tmp_path / "other")
-    for seed in range(3):
-        (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / "in" / f"{seed}.jpg").write_bytes(jpeg(seed))
-    answer(data, "ingest", tmp_path / "in", "--corpus", "known")
-    (tmp_path / "in" / "1.jpg").unlink()
-    (tmp_path / "in" / "2.jpg").write_bytes(jpeg(20))
-    probe = tmp_path / "in" / "0.jpg"
-    before = answer(data, "search", probe, "-k", 3)["lookups"][0]["lookup"]
-
-    job = answer(data, "reembed", "--model", model, code=3)
-    failures = [json.loads(line) for line in lineup(data, "jobs", "failures", job["id"], "--json").stdout.splitlines()]
-    during = answer(data, "search", probe, "-k", 3)["lookups"][0]["lookup"]
-    refused = lineup(data, "models", "activate", model)
-    activated = answer(data, "models", "activate", model, "--incomplete")
-    after = answer(data, "search", probe, "-k", 3)["lookups"][0]["lookup"]
-    lineup(data, "models", "activate", "builtin")
-    back = answer(data, "search", probe, "-k", 3)["lookups"][0]["lookup"]
-
-    assert (job["kind"], job["embedded"], job["failed"], job["state"]) == ("reembed", 1, 2, "completed")
-    assert {failure["reason"] for failure in failures} == {"image_gone"}
-    assert any("holds other bytes now" in failure["detail"] for failure in failures)
-    assert during["similarity"] == before["similarity"] == back["similarity"]
-    assert refused.exit_code == 5
-    assert "2 of 3 entries" in refused.stderr
-    assert (activated["entries"], activated["embedded"]) == (3, 1)
-    assert after["method"]["embedding_space"] == activated["embedding_space"] != before["method"]["embedding_space"]
-    assert [each["entry"]["id"] for each in after["similarity"]["neighbours"]] == [1]
-    assert answer(data, "fsck")["clean"]
-
-
-def test_originals_that_are_kept_are_enough_to_embed_anew(tmp_path: Path) -> None:
-    data, model = tmp_path / "data", other_model(tmp_path / "other")
-    write_tar(tmp_path / "shelf.tar", 5)
-    answer(data, "ingest", tmp_path / "shelf.tar", "--corpus", "known", "--keep", "original")
-    (tmp_path / "shelf.tar").unlink()
-
-    job = answer(data, "reembed", "--model", model)
-
-    assert (job["embedded"], job["failed"]) == (5, 0)
-    assert lineup(data, "models", "activate", model).exit_code == 0
 
 
 def test_a_corpus_handed_over_as_parquet_gives_the_same_answers(tmp_path: Path) -> None:

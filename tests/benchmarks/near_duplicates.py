@@ -1,28 +1,40 @@
-"""Near duplicates: `python -m tests.benchmarks.near_duplicates --n 1000000`: lookups that also search by hash.
+"""Near duplicates: lookups that also search by hash, how fast and how often they find a copy.
 
-Random hashes of 256 bits for N images whose embeddings are small (16 dimensions), on SQLite. Probes are copies: a
-stored hash with some bits turned and an embedding that has nothing to do with its own. Prints the first search, which
-reads the hashes, and later ones, with the hash and without it; whether exactly those come back that counting bits
-finds; and as peers NumPy counting bits, and faiss' hash tables for such searches (IndexBinaryMultiHash).
+    python -m tests.benchmarks.near_duplicates speed [--n 1000000]
+    python -m tests.benchmarks.near_duplicates quality --corpus DIR
+
+`speed`: random hashes of 256 bits for N images whose embeddings are small (16 dimensions), on SQLite. Probes are
+copies: a stored hash with some bits turned and an embedding that has nothing to do with its own. Prints the first
+search, which reads the hashes, and later ones, with the hash and without it; whether exactly those come back that
+counting bits finds; and as peers NumPy counting bits, and faiss' hash tables for such searches (IndexBinaryMultiHash).
+
+`quality`: the synthetic images of a folder with a `manifest.csv` (columns relpath, label) are known; every one of them
+is looked for as it may come back from the network, and every photograph as it is, which is a copy of none.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
 from rich.console import Console
 from rich.table import Table
 
-from index import Database, LiveIndex, PerceptualHash
+from embedder import ImageLimits, decode
+from embedder.perceptual import perceptual_hash
+from index import Database, LiveIndex, NearHashes, PerceptualHash
 from tests.benchmarks.filling import fill
 
 DIMENSION, K, PROBES, BLOCK = 16, 10, 200, 100_000
@@ -35,8 +47,17 @@ Bits = NDArray[np.uint8]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "quality"))
     parser.add_argument("--n", type=int, default=1_000_000)
-    n = parser.parse_args().n
+    parser.add_argument("--corpus", type=Path)
+    told = parser.parse_args()
+    if told.what == "speed":
+        measure_speed(told.n)
+    else:
+        measure_quality(told.corpus)
+
+
+def measure_speed(n: int) -> None:
     random = np.random.default_rng(5)
     hashes = random.integers(0, 256, (n, 32), np.uint8)
     chosen = random.integers(0, n, PROBES)
@@ -47,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         space = fill(work / "lineup.db", vectors(n, random), DIMENSION)
-        with sqlite3.connect(work / "lineup.db") as raw:
+        with closing(sqlite3.connect(work / "lineup.db")) as raw, raw:
             rows = ((bits.tobytes(), i) for i, bits in enumerate(hashes, start=1))
             raw.executemany("UPDATE images SET pdq_hash = ?, pdq_quality = 100 WHERE id = ?", rows)
         with (
@@ -76,6 +97,67 @@ def main() -> None:
     add(table, "faiss hash tables alone", lambda at: ids_of(tables, probes[at]), truth)
     print(f"{n:,} hashes, {PROBES} probes, {sum(map(len, truth))} near duplicates among them")
     Console(width=130, highlight=False).print(table)
+
+
+def resaved(image: Image.Image, format: str, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, format, quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def resized(image: Image.Image, share: float) -> Image.Image:
+    return image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))))
+
+
+def cropped(image: Image.Image, share: float) -> Image.Image:
+    across, down = round(image.width * share / 2), round(image.height * share / 2)
+    return image.crop((across, down, image.width - across, image.height - down))
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "as it is": lambda image: image,
+    "JPEG 75": lambda image: resaved(image, "JPEG", 75),
+    "JPEG 50": lambda image: resaved(image, "JPEG", 50),
+    "WebP 60": lambda image: resaved(image, "WEBP", 60),
+    "half the size, JPEG 80": lambda image: resaved(resized(image, 0.5), "JPEG", 80),
+    "a quarter of the size, JPEG 80": lambda image: resaved(resized(image, 0.25), "JPEG", 80),
+    "brighter by 20 %": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
+    "grey": lambda image: image.convert("L").convert("RGB"),
+    "2 % cropped at all sides": lambda image: cropped(image, 0.04),
+    "5 % cropped at all sides": lambda image: cropped(image, 0.1),
+    "mirrored": ImageOps.mirror,
+}
+
+
+def measure_quality(corpus: Path) -> None:
+    limits = ImageLimits(min_image_side=1)
+    known, near = dict[str, Image.Image](), NearHashes()
+    photographs = list[PerceptualHash]()
+    with (corpus / "manifest.csv").open() as file:
+        for row in csv.DictReader(file):
+            image = decode((corpus / row["relpath"]).read_bytes(), limits).image
+            if row["label"] != "synthetic":
+                photographs.append(hash_of(image))
+            elif (hashed := hash_of(image)).reliable:
+                near.add([len(known)], [hashed.bits])
+                known[row["relpath"]] = image
+    table = Table("copy", "found", "too flat to tell", "others called the same picture")
+    for name, change in CHANGES.items():
+        found = near.find(copies := [hash_of(change(image)) for image in known.values()])
+        hits = sum(number in ids for number, ids in enumerate(found))
+        flat = sum(not copy.reliable for copy in copies)
+        others = sum(len(set(ids.tolist()) - {number}) for number, ids in enumerate(found))
+        table.add_row(name, f"{hits / len(known):.4f}", str(flat), str(others))
+    found = near.find(photographs)
+    flat = sum(not photograph.reliable for photograph in photographs)
+    table.add_row("photographs", f"{sum(map(len, found))} of {len(photographs)}", str(flat), "")
+    print(f"{len(known):,} synthetic images with a reliable hash")
+    Console(width=130, highlight=False).print(table)
+
+
+def hash_of(image: Image.Image) -> PerceptualHash:
+    hashed = perceptual_hash(image)
+    return PerceptualHash(hashed.bits, hashed.quality)
 
 
 def add(table: Table, name: str, search: Callable[[int], set[int]], truth: list[set[int]] | None) -> None:

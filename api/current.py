@@ -107,9 +107,9 @@ class CurrentLineup:
                 continue
             try:
                 self.look()
-            except (EmbedderError, CorpusError) as err:
+            except (EmbedderError, CorpusError, OSError) as err:
                 self._not_before = time.monotonic() + RETRY_SECONDS
-                log.warning("the active model cannot be opened, the one before goes on: %s", err)
+                log.warning("whether another model is active is looked at again in %d s: %s", RETRY_SECONDS, err)
 
     def _close_what_nobody_holds(self) -> None:
         with self._holding:

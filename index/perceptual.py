@@ -63,7 +63,10 @@ def near_duplicate(one: PerceptualHash | None, other: PerceptualHash | None) -> 
 
 
 class NearHashes:
-    """A growing set of reliable hashes with ids; 40 bytes each. All are compared: 1,000,000 take 0.4 ms a probe."""
+    """A growing set of reliable hashes with ids, 40 bytes each.
+
+    Every one is compared: 1,000,000 take 2 ms for one probe, 0.4 ms a probe for 64 at once.
+    """
 
     def __init__(self) -> None:
         self._hashes = faiss.IndexBinaryIDMap(faiss.IndexBinaryFlat(HASH_BYTES * 8))

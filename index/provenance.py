@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from index.errors import InvalidProvenance
 from index.jsontext import JSON, CanonicalText, canonical_json
@@ -45,6 +46,7 @@ class Provenance:
         return normalised
 
 
+@lru_cache(1024)  # a corpus has few, in millions of rows
 def normalise_generator(name: str) -> str:
     """Return the one spelling of a generator: NFKC, lower case, runs of blanks as one hyphen (`SD XL` is `sd-xl`).
 
@@ -57,7 +59,9 @@ def normalise_generator(name: str) -> str:
 
 def storable_text(text: str | None) -> str | None:
     """Return text trimmed, None where nothing is left. Raises InvalidProvenance on what PostgreSQL would refuse."""
-    trimmed = (text or "").strip()
+    if text is None:
+        return None
+    trimmed = text.strip()
     _check_text(trimmed)
     return trimmed or None
 

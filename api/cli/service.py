@@ -73,6 +73,8 @@ def activate_model(
         print_json(answer)
     else:
         typer.echo(f"{answer.model} is active: {answer.embedded:,} of {answer.entries:,} entries are embedded by it")
+        if not answer.in_force:
+            errors.print("here LINEUP_MODEL or --model names a model, which wins over the active one", style="yellow")
 
 
 app.add_typer(models_app, name="models")

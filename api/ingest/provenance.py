@@ -71,8 +71,8 @@ def _statements(
     for origin, words in (("source", item.told), ("pattern", read)):
         for name, value in words.items():
             column = COLUMNS.get(name) or COLUMNS.get(name.lower())
-            if column and _is_word(value):
-                found.setdefault(column, {}).setdefault(origin, _value(column, str(value)))
+            if column and is_word(value):
+                found.setdefault(column, {}).setdefault(origin, value_of(column, str(value)))
     for column in ("generator", "label", "licence", "source", "acquired_at"):
         value = getattr(told, column)
         if value is not None:
@@ -82,14 +82,14 @@ def _statements(
     return found
 
 
-def _is_word(value: JSON) -> bool:
+def is_word(value: JSON) -> bool:
     """Whether a value can stand in a column: text or a number, not blank."""
     if isinstance(value, str):
         return bool(value.strip())
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _value(column: str, text: str) -> str | datetime:
+def value_of(column: str, text: str) -> str | datetime:
     """The text, or the instant it says; text that says none stays text."""
     if column != "acquired_at":
         return text

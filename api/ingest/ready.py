@@ -7,13 +7,16 @@ vectors are made for a whole chunk at once, for a million rows come through here
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
 
 from api.errors import InvalidRequest
-from api.ingest.provenance import COLUMNS, joined
+from api.ingest.provenance import COLUMNS, is_word, joined, value_of
 from api.ingest.request import IngestRequest
 from api.jobs.task import End, Left, Taken
 from api.sources.item import Item, Span, UnreadableItem
 from api.sources.ready import FREE_PROVENANCE_COLUMN, ReadyRows, ReadySource
+from api.sources.ready_rows import PROVENANCE_COLUMNS
 from index import (
     JSON,
     ImageFacts,
@@ -35,6 +38,7 @@ class ReadyChunks:
         self._space = space
         self._request = request
         self._told = request.told
+        self._only_rows_speak = self._told == Provenance() and request.parsed_pattern is None
 
     def require_space(self, source: ReadySource) -> None:
         """Raises `index.ForeignSpace`, or `InvalidRequest` where nobody says which space it is."""
@@ -76,6 +80,12 @@ class ReadyChunks:
         free = told.get(FREE_PROVENANCE_COLUMN)
         if not isinstance(free, Mapping):
             return self._joined(name, told)
+        if self._only_rows_speak and (names := _columns_and_others(tuple(told))) is not None:
+            return _of_row(told, free, *names)
+        return self._beside(name, told, free)
+
+    def _beside(self, name: str, told: Mapping[str, JSON], free: Mapping[str, JSON]) -> Provenance:
+        """Free provenance, and what everybody says beside it."""
         words = {key: value for key, value in told.items() if key != FREE_PROVENANCE_COLUMN}
         read = self._joined(name, words)
         kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
@@ -87,6 +97,31 @@ class ReadyChunks:
 
     def _joined(self, name: str, words: Mapping[str, JSON]) -> Provenance:
         return joined(Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None)
+
+
+@lru_cache(64)  # the rows of a table have the same names
+def _columns_and_others(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The columns of an entry by their own names, and the other names; None where a column has another name."""
+    columns = tuple(name for name in names if name in PROVENANCE_COLUMNS)
+    others = tuple(name for name in names if name.lower() not in COLUMNS and name != FREE_PROVENANCE_COLUMN)
+    return (columns, others) if len(columns) + len(others) + 1 == len(names) else None
+
+
+def _of_row(
+    told: Mapping[str, JSON], free: Mapping[str, JSON], columns: tuple[str, ...], others: tuple[str, ...]
+) -> Provenance:
+    """What `_beside` comes to where nobody but the row speaks, in a third of the time."""
+    words = {name: str(told[name]) for name in columns if is_word(told[name])}
+    extra: dict[str, JSON] = {"source": {name: told[name] for name in others}} if others else {}
+    acquired_at = None
+    if (text := words.pop("acquired_at", None)) is not None:
+        read = value_of("acquired_at", text)
+        if isinstance(read, datetime):
+            acquired_at = read
+        else:
+            extra["acquired_at_unread"] = text
+    extra.update(free)
+    return Provenance(**words, acquired_at=acquired_at, extra=extra)
 
 
 def _facts(sha256: str | None, told: Mapping[str, JSON]) -> ImageFacts:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from api.errors import InvalidRequest
@@ -137,6 +139,22 @@ def test_free_provenance_is_kept_as_it_is_and_other_columns_beside_it() -> None:
     assert isinstance(more, Taken)
     assert exported.entry.provenance.extra == free
     assert more.entry.provenance.extra == {**free, "source": {"camera": 7}}
+
+
+texts = st.sampled_from(["", "  ", " SD XL ", "face", "CC0", "2026-01-02", "2026-01-02T03:04:05+02:00", "yesterday"])
+values = texts | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, width=16) | st.lists(texts, max_size=2)
+columns = ["generator", "label", "licence", "source", "acquired_at"]
+names = st.sampled_from([*columns, "license", "class", "Label", "path", "camera", "Provenance"])
+
+
+@given(told=st.dictionaries(names, values, max_size=7), free=st.dictionaries(names | texts, values, max_size=3))
+def test_a_row_that_speaks_alone_is_read_in_the_short_way_as_in_the_long_one(
+    told: dict[str, JSON], free: dict[str, JSON]
+) -> None:
+    chunks = ReadyChunks(SPACE, IngestRequest(sources=["held"], corpus="known"))
+    row = {**told, "provenance": free}
+
+    assert chunks._provenance("a.png", row) == chunks._beside("a.png", row, free)
 
 
 def test_facts_are_taken_and_the_image_was_never_here() -> None:

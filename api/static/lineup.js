@@ -13,7 +13,7 @@ const SIMILARITY_WORDS = {
 };
 const RELATION_WORDS = {
   identical: ["identical", "the same bytes"],
-  near_duplicate: ["near duplicate", "almost the same picture"],
+  near_duplicate: ["near duplicate", "the same picture"],
   similar: ["similar", "at or above the threshold"],
   unrelated: ["unrelated", "below the threshold"],
   null: ["not judged", "no threshold is known"],
@@ -77,7 +77,7 @@ function showSimilarity({ verdict, explanation, threshold, neighbours, filter, s
   });
 }
 
-function neighbourRow({ rank, cosine_similarity, relation, entry }) {
+function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, entry }) {
   const row = byId("neighbour").content.cloneNode(true).firstElementChild;
   const [word, means] = RELATION_WORDS[relation];
   row.dataset.relation = relation;
@@ -85,7 +85,7 @@ function neighbourRow({ rank, cosine_similarity, relation, entry }) {
     rank,
     cosine_similarity: cosine(cosine_similarity),
     relation: word,
-    relation_means: means,
+    relation_means: relation === "near_duplicate" ? `${means}: ${hamming_distance} of 256 bits of its hash differ` : means,
     corpus: entry.corpus,
     kind: KIND_WORDS[entry.kind],
     generator: entry.generator ?? "not told",

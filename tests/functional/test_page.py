@@ -257,6 +257,20 @@ def test_an_image_can_be_dropped_and_pasted(page: Page, site: Site, event: str, 
     expect(page.locator("#preview figcaption")).to_contain_text("probe.png")
 
 
+def test_a_copy_in_another_format_is_shown_first_as_a_near_duplicate(page: Page, site: Site) -> None:
+    page.locator("#k").fill("1")
+    choose(page, "copy.jpg", picture(2, "JPEG"))
+    similarity = answered(page, site)["similarity"]
+
+    assert (similarity["reason"], similarity["neighbours"][0]["entry"]["id"]) == ("near_duplicate_image", 2)
+    first = rows(page)[0]
+    assert first["Entry"].split()[:2] == ["entry", "2"]
+    assert first["Relation"].startswith("near duplicate")
+    assert "of 256 bits" in first["Relation"]
+    shown = page.get_by_role("article", name="Similarity").locator("[data-slot=nearest]")
+    expect(shown).to_have_text(f"{max(each['cosine_similarity'] for each in similarity['neighbours']):.3f}")
+
+
 def test_what_the_browser_cannot_display_is_looked_up_all_the_same(page: Page, site: Site) -> None:
     choose(page, "scan.tif", picture(1, "TIFF"))
     assert answered(page, site)["probe"]["format"] == "tiff"

@@ -133,7 +133,9 @@ class PictureHashes:
     """The reliable hashes of all images, for lookups: kept in step with the change log. For any thread.
 
     Read when it is first asked, in 1.8 s for a million. It only proposes: entries that have left are told from live
-    ones by SQL. An image that gets its hash late gets it with a change of one of its entries.
+    ones by SQL. An image that gets its hash late mostly gets it with a change of one of its entries, and is then found.
+    Where rows of ready embeddings bring it that are in the corpus already, whoever has read the hashes before does not
+    know it until its next start.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sqlite3
 import subprocess
@@ -10,26 +9,14 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from api.cli import app
 from tests.functional.shelves import jpeg, other_model, write_folder, write_tar
+from tests.functional.terminal import answer, lineup
 
 LINEUP = Path(sys.executable).with_name("lineup")
-
-
-def lineup(data: Path, *arguments: object) -> Result:
-    return CliRunner().invoke(app, ["--data-dir", str(data), *map(str, arguments)])
-
-
-def answer(data: Path, *arguments: object, code: int = 0) -> Any:
-    done = lineup(data, *arguments, "--json")
-    assert done.exit_code == code, done.stderr
-    return json.loads(done.stdout if done.stdout.startswith("{\n") else done.stdout.splitlines()[-1])
 
 
 def started(data: Path, *arguments: object) -> subprocess.Popen[str]:

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from typer.testing import CliRunner, Result
 
 from api.app import create_app
-from api.cli import app
 from api.current import CurrentLineup
 from api.errors import Overloaded
 from api.jobs.running import start_reembed
@@ -27,18 +25,9 @@ from api.settings import Settings
 from embedder import UnknownModel
 from index import activate_model
 from tests.functional.shelves import jpeg, other_model, write_tar
+from tests.functional.terminal import answer, lineup
 
 IMAGES = 3
-
-
-def lineup(data: Path, *arguments: object) -> Result:
-    return CliRunner().invoke(app, ["--data-dir", str(data), *map(str, arguments)])
-
-
-def answer(data: Path, *arguments: object, code: int = 0) -> Any:
-    done = lineup(data, *arguments, "--json")
-    assert done.exit_code == code, done.stderr
-    return json.loads(done.stdout if done.stdout.startswith("{\n") else done.stdout.splitlines()[-1])
 
 
 def test_another_model_embeds_beside_the_old_one_and_becomes_active_and_back(tmp_path: Path) -> None:

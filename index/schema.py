@@ -173,6 +173,7 @@ entries = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
     Column("job_id", BigId),  # the job that added it
+    Column("removal_reason", Text),  # of an entry that was quarantined; null for one that was simply removed
     sqlite_autoincrement=True,
 )
 # An image is once in a corpus. The image comes first, so that this also finds the live entries of an image.
@@ -256,4 +257,40 @@ lookups = Table(
     Column("probe_sha256", String(SHA256_HEX), index=True),
     Column("request", Text, nullable=False),  # canonical JSON text, so that its bytes can be hashed and signed later
     Column("answer", Text, nullable=False),
+    Column("probe_vector", LargeBinary),  # as in `embeddings`: what a replay searches with
+    Column("calibration_id", BigId),  # the calibration that its statements rest on
+)
+
+# How often, how sure: measured once and never changed. A later one is a new row.
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False, index=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("request", Text, nullable=False),  # canonical JSON: what was asked for
+    Column("document", Text, nullable=False),  # canonical JSON: what was measured
+    Column("document_sha256", String(SHA256_HEX), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Embeddings of reference images as they look after a delivery; as they are, they are in `embeddings`.
+reference_embeddings = Table(
+    "reference_embeddings",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("image_id", BigId, ForeignKey("images.id"), nullable=False),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("condition", String(16), nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # as in `embeddings`
+    Column("logit", Float(53), nullable=False),
+    sqlite_autoincrement=True,
+)
+Index(
+    "uq_reference_embeddings_image_id_space_id_condition",
+    reference_embeddings.c.image_id,
+    reference_embeddings.c.space_id,
+    reference_embeddings.c.condition,
+    unique=True,
 )

@@ -1,0 +1,4 @@
+"""Calibration: from measured similarities and logits to statements with an error rate. Pure functions, no model.
+
+Every model is fitted from arrays and a seed, is a frozen dataclass, and survives `to_json`/`from_json` unchanged.
+"""

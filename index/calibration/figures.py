@@ -1,0 +1,247 @@
+"""Figures of merit of detectors and likelihood ratios: pure functions of arrays.
+
+Owns how well values separate two classes and how well stated numbers are calibrated. Not: ranked lists of neighbours
+(`retrieval.py`), and not the fits that make those numbers. A figure that needs both classes, or any item at all, is
+None where they are missing: evaluation prints "not measured" rather than a made-up 0. Larger values always speak for
+`positive`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
+from scipy.special import expit
+from scipy.stats import rankdata
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# Guo et al. 2017, "On Calibration of Modern Neural Networks", use 15 bins of equal width.
+ECE_BINS = 15
+# A log10 likelihood ratio of PAV is infinite at its ends; nothing measured supports this, and JSON has no infinity.
+LOG10_LIMIT = 300.0
+LN10 = float(np.log(10.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """Operating points from the strictest threshold down; `value >= threshold` is called positive.
+
+    All of shape (p,); the first threshold stands just above the largest value and calls nothing.
+    """
+
+    thresholds: Floats
+    false_positive_rate: Floats
+    true_positive_rate: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Stated probabilities in [low, high[ (the last bin holds 1 too), what was stated there and what was so."""
+
+    low: float
+    high: float
+    n: int
+    mean_probability: float
+    share_positive: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """A reliability diagram: bins that hold anything, and the expected and the largest calibration error, in [0, 1]."""
+
+    bins: tuple[Bin, ...]
+    ece: float
+    mce: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tippett:
+    """Shares of same- and of different-source pairs whose log10 LR is at least each point, and the misleading ones."""
+
+    log10: Floats  # (p,) ascending
+    same: Floats  # (p,)
+    different: Floats  # (p,)
+    misleading_same: float  # share of same-source pairs with LR < 1
+    misleading_different: float  # share of different-source pairs with LR > 1
+
+
+def roc(values: ArrayLike, positive: ArrayLike) -> Roc | None:
+    """Return all operating points, None where a class is missing. `values` (n,), `positive` (n,) bool."""
+    x, is_positive = _labelled(values, positive)
+    total = int(is_positive.sum())
+    if total in {0, len(x)}:
+        return None
+    order = np.argsort(-x, kind="stable")
+    x, is_positive = x[order], is_positive[order]
+    last = np.flatnonzero(np.append(np.diff(x) != 0, True))  # (p,) the last of each run of equal values
+    hits = np.cumsum(is_positive)[last]
+    return Roc(
+        np.concatenate([[np.nextafter(x[0], np.inf)], x[last]]),
+        np.concatenate([[0.0], (last + 1 - hits) / (len(x) - total)]),
+        np.concatenate([[0.0], hits / total]),
+    )
+
+
+def roc_auc(values: ArrayLike, positive: ArrayLike) -> float | None:
+    """Return the chance that a positive has a larger value than a negative, ties counting one half (Mann-Whitney)."""
+    x, is_positive = _labelled(values, positive)
+    total = int(is_positive.sum())
+    if total in {0, len(x)}:
+        return None
+    ranks = rankdata(x)[is_positive].sum()
+    return float((ranks - total * (total + 1) / 2) / (total * (len(x) - total)))
+
+
+def open_set_auroc(nearness: ArrayLike, known: ArrayLike) -> float | None:
+    """Return how well nearness (n,) tells probes of known generators from those of generators left out."""
+    return roc_auc(nearness, known)
+
+
+def balanced_accuracy(values: ArrayLike, positive: ArrayLike, threshold: float) -> float | None:
+    """Return the mean of the true positive and the true negative rate where `value >= threshold` is called positive."""
+    x, is_positive = _labelled(values, positive)
+    if is_positive.all() or not is_positive.any():
+        return None
+    called = x >= threshold
+    return float((called[is_positive].mean() + (~called[~is_positive]).mean()) / 2)
+
+
+def tpr_at_fpr(values: ArrayLike, positive: ArrayLike, fpr: float) -> float | None:
+    """Return the true positive rate at the lowest threshold whose false positive rate is at most `fpr`."""
+    points = roc(values, positive)
+    if points is None:
+        return None
+    return float(points.true_positive_rate[points.false_positive_rate <= fpr].max())
+
+
+def brier(probabilities: ArrayLike, positive: ArrayLike) -> float | None:
+    """Return the mean squared error of probabilities (Brier 1950), in [0, 1]."""
+    p, is_positive = _labelled(probabilities, positive)
+    return float(((p - is_positive) ** 2).mean()) if len(p) else None
+
+
+def log_loss(probabilities: ArrayLike, positive: ArrayLike) -> float | None:
+    """Return the mean -log of what was said of the truth, in nats; probabilities are kept 1e-15 from 0 and 1."""
+    p, is_positive = _labelled(probabilities, positive)
+    if not len(p):
+        return None
+    said = np.clip(np.where(is_positive, p, 1 - p), 1e-15, 1.0)
+    return float(-np.log(said).mean())
+
+
+def reliability(probabilities: ArrayLike, positive: ArrayLike, *, bins: int = ECE_BINS) -> Reliability | None:
+    """Return the reliability diagram of P(positive) in bins of equal width (Guo et al. 2017), None without any item.
+
+    ECE is the mean over items of |share positive - mean probability| of their bin; MCE the largest of these.
+    """
+    p, is_positive = _labelled(probabilities, positive)
+    if not len(p):
+        return None
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    which = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)  # (n,)
+    n = np.bincount(which, minlength=bins)  # (bins,)
+    stated = np.bincount(which, p, minlength=bins)
+    found = np.bincount(which, is_positive, minlength=bins)
+    held = [
+        Bin(float(edges[i]), float(edges[i + 1]), int(n[i]), float(stated[i] / n[i]), float(found[i] / n[i]))
+        for i in np.flatnonzero(n)
+    ]
+    gaps = np.array([abs(b.mean_probability - b.share_positive) for b in held])
+    ece = float(np.average(gaps, weights=[b.n for b in held]))
+    return Reliability(tuple(held), ece, float(gaps.max()), len(p))
+
+
+def ece(probabilities: ArrayLike, positive: ArrayLike, *, bins: int = ECE_BINS) -> float | None:
+    """Return the expected calibration error as `reliability` defines it."""
+    diagram = reliability(probabilities, positive, bins=bins)
+    return None if diagram is None else diagram.ece
+
+
+def cllr(log10_same: ArrayLike, log10_different: ArrayLike) -> float | None:
+    """Return the log-likelihood-ratio cost in bits (Brümmer & du Preez 2006): 0 perfect, 1 as good as saying LR 1."""
+    same, different = _finite(log10_same), _finite(log10_different)
+    if not len(same) or not len(different):
+        return None
+    cost = np.logaddexp(0, -same * LN10).mean() + np.logaddexp(0, different * LN10).mean()
+    return float(cost / (2 * np.log(2)))
+
+
+def cllr_min(same: ArrayLike, different: ArrayLike) -> float | None:
+    """Return the Cllr that the best monotone recalibration of these very values would have: discrimination alone.
+
+    Takes log10 LRs or any value that grows with support for same source. Not above `cllr` of the same LRs.
+    """
+    s, d = _finite(same), _finite(different)
+    if not len(s) or not len(d):
+        return None
+    x = np.concatenate([s, d])
+    log10 = log10_of_odds(pav(x, np.arange(len(x)) < len(s)))
+    return cllr(log10[: len(s)], log10[len(s) :])
+
+
+def tippett(log10_same: ArrayLike, log10_different: ArrayLike, *, points: int = 201) -> Tippett | None:
+    """Return Tippett curves on `points` evenly spaced log10 LRs (Drygajlo et al. 2015), None without both classes."""
+    same, different = np.sort(_finite(log10_same)), np.sort(_finite(log10_different))
+    if not len(same) or not len(different):
+        return None
+    at = np.linspace(min(same[0], different[0]), max(same[-1], different[-1]), points)
+    return Tippett(
+        at,
+        1 - np.searchsorted(same, at) / len(same),
+        1 - np.searchsorted(different, at) / len(different),
+        float((same < 0).mean()),
+        float((different > 0).mean()),
+    )
+
+
+def pav(values: ArrayLike, positive: ArrayLike, weights: Floats | None = None) -> Floats:
+    """Return P(positive) at even odds for each value, by pooling adjacent violators: monotone, equal at equal values.
+
+    Each class weighs one half whatever its size, so the prior is even and odds are likelihood ratios. `weights` (n,)
+    are those of a bootstrap resample. Where a class weighs nothing, 0.5: no information.
+    """
+    x, is_positive = _labelled(values, positive)
+    own = np.ones(len(x)) if weights is None else weights
+    sums = own[is_positive].sum(), own[~is_positive].sum()
+    if not sums[0] or not sums[1]:
+        return np.full(len(x), 0.5)
+    w = np.where(is_positive, own / sums[0], own / sums[1])
+    distinct, group = np.unique(x, return_inverse=True)  # (g,), (n,)
+    weight = np.bincount(group, w, minlength=len(distinct))
+    share = np.bincount(group, w * is_positive, minlength=len(distinct))
+    held = weight > 0
+    fitted = isotonic_regression(share[held] / weight[held], weights=weight[held]).x
+    # A value that the resample left out takes that of its neighbours.
+    filled = np.interp(distinct, distinct[held], np.clip(fitted, 0.0, 1.0))
+    return np.asarray(filled[group], np.float64)
+
+
+def log10_of_odds(probabilities: Floats) -> Floats:
+    """Return log10(p / (1 - p)), kept within +-LOG10_LIMIT."""
+    with np.errstate(divide="ignore"):
+        odds = np.log10(probabilities) - np.log10(1 - probabilities)
+    return np.asarray(np.clip(odds, -LOG10_LIMIT, LOG10_LIMIT), np.float64)
+
+
+def sigmoid(logits: ArrayLike) -> Floats:
+    """Return 1 / (1 + exp(-logit)), without overflow."""
+    return np.asarray(expit(np.asarray(logits, np.float64)), np.float64)
+
+
+def _labelled(values: ArrayLike, positive: ArrayLike) -> tuple[Floats, Bools]:
+    x, is_positive = _finite(values), np.asarray(positive, np.bool_)
+    if x.shape != is_positive.shape:
+        raise ValueError(f"{x.shape} values cannot have {is_positive.shape} labels")
+    return x, is_positive
+
+
+def _finite(values: ArrayLike) -> Floats:
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1 or not np.isfinite(x).all():
+        raise ValueError("values are one row of finite numbers")
+    return x

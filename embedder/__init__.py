@@ -1,6 +1,7 @@
 """Bytes -> pixels -> embedding and logit. Knows torch and Pillow; no SQL, no FAISS, no HTTP, no environment."""
 
 from embedder.decode import DecodedImage, ImageLimits, decode, thumbnail
+from embedder.delivery import RE_ENCODINGS, Condition, Delivery, condition_of, delivered, delivery_of
 from embedder.device import use_threads
 from embedder.download import list_models
 from embedder.embed import Embedder
@@ -24,6 +25,7 @@ from embedder.errors import (
     UnsupportedFormat,
 )
 from embedder.file_metadata import Stated, Statement, stated, stated_generator
+from embedder.jpeg_quality import estimated_jpeg_quality
 from embedder.perceptual import PerceptualHash, perceptual_hash
 from embedder.preprocess import Preprocessing, Resample, preprocess, read_preprocessing
 from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource
@@ -31,9 +33,12 @@ from embedder.results import Embedded, Embeddings, Failed
 
 __all__ = [
     "MODELS",
+    "RE_ENCODINGS",
+    "Condition",
     "CorruptImage",
     "CorruptWeights",
     "DecodedImage",
+    "Delivery",
     "DeviceUnavailable",
     "Embedded",
     "Embedder",
@@ -62,7 +67,11 @@ __all__ = [
     "UnknownModel",
     "UnsafeWeights",
     "UnsupportedFormat",
+    "condition_of",
     "decode",
+    "delivered",
+    "delivery_of",
+    "estimated_jpeg_quality",
     "list_models",
     "perceptual_hash",
     "preprocess",

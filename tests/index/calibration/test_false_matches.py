@@ -1,0 +1,149 @@
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.calibration.false_matches import FalseMatches, RateMethod, clopper_pearson, fit_false_matches
+from index.calibration.growth import UNKNOWN_GROWTH, Growth
+
+seeded = settings(settings.get_profile("index"), max_examples=20)
+GROWTH = Growth(0.7, 0.6, 0.9)
+# Ties, atoms at the end of the scale, nothing in between, and ordinary values.
+maxima = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 0.9, 1.0]) | st.floats(-1, 1), min_size=1, max_size=60)
+repeated = st.tuples(maxima, st.sampled_from([1, 7])).map(lambda pair: np.repeat(pair[0], pair[1]))
+
+
+def fit(x: Any, sources: Any = None, growth: Growth = GROWTH) -> FalseMatches:
+    source = np.arange(len(x)) if sources is None else sources
+    return fit_false_matches(np.asarray(x), source, corpus_size=1000, growth=growth, seed=3)
+
+
+def draw(rng: np.random.Generator, n: int) -> Any:
+    """Distances to the nearest of many in some six dimensions, as similarities."""
+    return 1 - 0.6 * rng.gamma(3, 0.33, size=n) ** (1 / 6)
+
+
+def test_nothing_is_fitted_to_no_image_nor_to_what_is_not_a_number() -> None:
+    for x, sources in (([], []), ([float("nan")], [0]), ([0.5], [0, 1])):
+        with pytest.raises(ValueError, match="at least one image"):
+            fit(x, np.array(sources, np.int64))
+
+
+def test_where_nothing_was_observed_the_rule_of_three_bounds_the_rate() -> None:
+    few = fit([0.1, 0.2, 0.3])
+    rate = few.rate_at(0.31)
+    assert (rate.method, rate.low, rate.high) == (RateMethod.RULE_OF_THREE, 0.0, 1.0)
+    assert rate.estimate == pytest.approx(0.5 / 4)
+    assert few.tail is None
+    many = fit(draw(np.random.default_rng(1), 1000))
+    beyond = many.rate_at(0.999)
+    assert (beyond.method, beyond.low) == (RateMethod.RULE_OF_THREE, 0.0)
+    assert beyond.high == pytest.approx(3 / 1000)
+    assert beyond.estimate < 1e-5
+
+
+def test_a_rate_that_no_similarity_has_gives_the_end_of_the_scale() -> None:
+    few = fit([0.1, 0.2, 0.3])
+    assert few.similarity_at(0.01) == 1.0
+    assert few.rate_at(1.0).estimate > 0.01
+    assert few.similarity_at(1.0) == -1.0
+    assert few.similarity_at(0.0) == 1.0
+
+
+def test_an_atom_is_not_taken_for_a_tail() -> None:
+    x = np.concatenate([np.linspace(0.1, 0.5, 450), np.full(50, 1.0)])
+    rate = fit(x).rate_at(1.0)
+    assert rate.estimate == pytest.approx(0.1)
+    assert rate.low < 0.1 < rate.high
+
+
+def test_images_of_few_photographs_say_less_than_as_many_of_many() -> None:
+    x = np.repeat(draw(np.random.default_rng(2), 40), 25)
+    alone, together = fit(x), fit(x, np.repeat(np.arange(40), 25))
+    t = alone.similarity_at(0.1)
+    assert together.rate_at(t).high - together.rate_at(t).low > 3 * (alone.rate_at(t).high - alone.rate_at(t).low)
+    assert (together.n, together.n_sources) == (1000, 40)
+
+
+@seeded
+@given(repeated)
+def test_any_images_give_rates_that_are_ordered_and_fall(x: Any) -> None:
+    model = fit(x)
+    at = np.unique(np.concatenate([np.linspace(-1, 1, 41), x, np.nextafter(x, 2).clip(-1, 1)]))
+    for corpus_size in (None, 100, 10_000):
+        rates = [model.rate_at(float(s), corpus_size) for s in at]
+        assert all(0 <= r.low <= r.estimate <= r.high <= 1 for r in rates)
+        for name in ("low", "estimate", "high"):
+            curve = [getattr(r, name) for r in rates]
+            assert (np.diff(curve) <= 1e-12).all()
+        assert rates[0].estimate > 0.99
+
+
+@seeded
+@given(repeated, st.floats(-1, 1))
+def test_a_larger_corpus_has_no_smaller_rate(x: Any, similarity: float) -> None:
+    model = fit(x)
+    rates = [model.rate_at(similarity, size) for size in (10, 500, 1000, 1001, 2000, 10_000)]
+    for name in ("low", "estimate", "high"):
+        assert (np.diff([getattr(r, name) for r in rates]) >= -1e-12).all()
+
+
+@seeded
+@given(repeated, st.floats(1e-4, 0.9), st.sampled_from([None, 5000]))
+def test_the_threshold_of_a_rate_has_that_rate_and_hardly_less_does_not(x: Any, rate: float, size: Any) -> None:
+    model = fit(x)
+    t = model.similarity_at(rate, size)
+    if t < 1:
+        assert model.rate_at(t, size).estimate <= rate
+    if t > -1:
+        assert model.rate_at(float(np.nextafter(t, -2)), size).estimate > rate
+
+
+@seeded
+@given(repeated, st.randoms(use_true_random=False))
+def test_the_order_of_the_images_does_not_matter(x: Any, random: Any) -> None:
+    order = list(range(len(x)))
+    random.shuffle(order)
+    assert fit(x[order], np.array(order)) == fit(x)
+
+
+@seeded
+@given(repeated)
+def test_what_was_stored_says_the_same(x: Any) -> None:
+    model = fit(x)
+    again = FalseMatches.from_json(json.loads(json.dumps(model.to_json(), allow_nan=False)))
+    assert again == model
+    assert [again.rate_at(s) for s in (-1, 0.3, 0.93, 1)] == [model.rate_at(s) for s in (-1, 0.3, 0.93, 1)]
+
+
+def test_the_exact_interval_of_a_share_is_that_of_the_textbook() -> None:
+    low, high = clopper_pearson(np.array([0.0, 1.0, 10.0]), 10)
+    np.testing.assert_allclose(low, [0, 0.0025285785, 0.6915028921], rtol=1e-6)
+    np.testing.assert_allclose(high, [0.3084971079, 0.4450161025, 1], rtol=1e-6)
+
+
+def test_the_interval_widens_by_what_growth_is_not_sure_of() -> None:
+    x = draw(np.random.default_rng(4), 500)
+    sure, unsure = fit(x, growth=Growth(0.7, 0.7, 0.7)), fit(x, growth=Growth(0.7, 0.4, 1.0))
+    t = sure.similarity_at(0.01)
+    assert sure.rate_at(t) == unsure.rate_at(t)
+    assert unsure.rate_at(t, 10_000).high > sure.rate_at(t, 10_000).high
+    assert unsure.rate_at(t, 10_000).low < sure.rate_at(t, 10_000).low
+    assert UNKNOWN_GROWTH.high == 1
+
+
+@pytest.mark.parametrize(("rate", "method"), [(0.1, "empirical"), (0.01, "tail"), (0.005, "tail")])
+def test_the_true_rate_lies_in_the_interval_about_as_often_as_stated(rate: float, method: str) -> None:
+    rng = np.random.default_rng(11)
+    population = np.sort(draw(rng, 1_000_000))
+    inside = 0
+    for _ in range(40):
+        model = fit(draw(rng, 1000))
+        t = model.similarity_at(rate)
+        stated, true = model.rate_at(t), 1 - np.searchsorted(population, t) / len(population)
+        inside += stated.low <= true <= stated.high
+        assert stated.method == method
+    assert inside >= 34  # 95 % of 40 is 38; fewer than 34 has a chance of 1 %

@@ -73,6 +73,8 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     index.CorpusKindConflict: Problem(409, "corpus-kind-conflict", "Corpus is of the other kind", EXIT_NOT_FOUND),
     index.CorpusKeepConflict: Problem(409, "corpus-keep-conflict", "Corpus keeps something else", EXIT_NOT_FOUND),
     index.JobStateConflict: Problem(409, "job-state-conflict", "Job is in another state", EXIT_NOT_FOUND),
+    index.EntryQuarantined: Problem(409, "entry-quarantined", "Image is in quarantine", EXIT_NOT_FOUND),
+    index.NotQuarantined: Problem(409, "not-quarantined", "Entry is not in quarantine", EXIT_NOT_FOUND),
     index.LeaseLost: Problem(409, "lease-lost", "Another worker has taken it over", EXIT_LATER),
     index.InvalidFilter: Problem(422, "invalid-filter", "Filter that means nothing", EXIT_REFUSED),
     index.InvalidVector: Problem(422, "invalid-embedding", "Not an embedding", EXIT_REFUSED),

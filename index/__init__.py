@@ -79,6 +79,7 @@ from index.errors import (
     UnknownEntry,
     UnknownImage,
     UnknownJob,
+    EntryQuarantined,
     UnknownLookup,
 )
 from index.explain import IndexState, explain
@@ -87,11 +88,13 @@ from index.folding import FoldPolicy
 from index.free_provenance import ProvenanceIs, Scalar
 from index.fsck import Finding, FindingKind, FsckReport, fsck
 from index.images import ImageFacts, KnownImage, StoredEmbedding, known_images, stored_embedding
+    InvalidReason,
 from index.jobs import (
     LISTING,
     OPEN_STATES,
     Chunk,
     Ended,
+    NotQuarantined,
     Job,
     JobCounts,
     JobItem,
@@ -149,6 +152,15 @@ __all__ = [
     "JSON",
     "LISTING",
     "OPEN_STATES",
+from index.quarantine import (
+    Quarantined,
+    Released,
+    get_quarantined,
+    list_quarantined,
+    quarantine_entry,
+    quarantined_images,
+    release_entry,
+)
     "ORIGINAL_SUFFIX",
     "ActiveModel",
     "AddResult",
@@ -213,6 +225,8 @@ __all__ = [
     "Manifest",
     "NearDuplicates",
     "NearHashes",
+    "EntryQuarantined",
+    "Evidence",
     "Neighbour",
     "NeighbourEvidence",
     "NewEntry",
@@ -232,6 +246,7 @@ __all__ = [
     "SearchResult",
     "SimilarityOutcome",
     "SimilarityReason",
+    "InvalidReason",
     "SimilarityVerdict",
     "SnapshotCorrupt",
     "SnapshotError",
@@ -252,6 +267,7 @@ __all__ = [
     "add_embeddings",
     "add_entries",
     "back_up",
+    "NotQuarantined",
     "begin_listing",
     "cancel_job",
     "canonical_json",
@@ -259,6 +275,12 @@ __all__ = [
     "corpus_sha256s",
     "count_reasons",
     "count_workers",
+    "QualityIssue",
+    "Quarantined",
+    "Question",
+    "Rate",
+    "RateMethod",
+    "RatioInterval",
     "coverage",
     "create_corpus",
     "create_job",
@@ -310,3 +332,9 @@ __all__ = [
     "unusable_vectors",
     "verify_backup",
 ]
+    "get_quarantined",
+    "list_quarantined",
+    "probability_of",
+    "quarantine_entry",
+    "quarantined_images",
+    "read_population",

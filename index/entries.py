@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from index.changes import Member, record_additions, record_removals
 from index.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
@@ -49,11 +49,15 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True)
 class AddResult:
-    """The entry that an image has in the corpus now, and whether this call made it."""
+    """The entry that an image has in the corpus now, and whether this call made it.
+
+    `quarantined`: that entry is in quarantine, so the image was skipped and is still in no answer.
+    """
 
     entry_id: int
     sha256: str
     status: AddStatus
+    quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Entry:
 
 
 # Built once: composing a statement takes longer than fetching ten rows by it. The columns are in the order of `Entry`.
-_LIVE_ENTRIES = (
+ENTRIES = (
     select(
         entries.c.id,
         corpora.c.name,
@@ -105,8 +109,11 @@ _LIVE_ENTRIES = (
     )
     .join(corpora, corpora.c.id == entries.c.corpus_id)
     .join(images, images.c.id == entries.c.image_id)
-    .where(entries.c.removed_at.is_(None))
 )
+_LIVE_ENTRIES = ENTRIES.where(entries.c.removed_at.is_(None))
+# What a corpus keeps of an image stays as long as this: an entry in quarantine can come back (`index.quarantine`).
+KEEPS_BLOBS = or_(entries.c.removed_at.is_(None), entries.c.removal_reason.is_not(None))
+_KEEPING_ENTRIES = ENTRIES.where(KEEPS_BLOBS, corpora.c.removed_at.is_(None))
 _LIVE_ENTRIES_BY_ID = _LIVE_ENTRIES.where(entries.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -115,8 +122,9 @@ def add_entries(
 ) -> tuple[AddResult, ...]:
     """Add a batch to a corpus; results come in the order given. Nothing counts until the caller commits.
 
-    An image that is in the corpus already is skipped, its stored provenance and vector stay. Call this once in a
-    transaction: it ends with the lock of the change log. `job_id` is kept with the entries.
+    An image that is in the corpus already is skipped, its stored provenance and vector stay; so is one whose entry is
+    in quarantine. Call this once in a transaction: it ends with the lock of the change log. `job_id` is kept with the
+    entries.
 
     Raises:
         UnknownCorpus, ForeignSpace, InvalidProvenance, InvalidImageFacts
@@ -137,26 +145,28 @@ def add_entries(
         reached(Failpoint.IMAGES_WRITTEN)
         embedded_now = ensure_embeddings(conn, space_id, vectors)
         reached(Failpoint.EMBEDDINGS_WRITTEN)
+        quarantined = _quarantined(conn, corpus_id, sorted(i for sha256, i in ids.items() if sha256 not in new_images))
         # Of what is given twice the first provenance counts.
-        wanted = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
-        inserted = _insert_entries(conn, corpus_id, {i: wanted[i] for i in dict.fromkeys(image_ids)}, job_id)
+        told = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
+        wanted = {i: told[i] for i in dict.fromkeys(image_ids) if i not in quarantined}
+        inserted = insert_entries(conn, corpus_id, wanted, job_id)
         reached(Failpoint.ENTRIES_WRITTEN)
         own = {i: Member(inserted[i], space_id, vectors[i][0]) for i in map(ids.__getitem__, new_images)}
-        record_additions(conn, sorted(wanted), own)
+        record_additions(conn, sorted(told), own)
 
     found_before = sorted(wanted.keys() - inserted.keys())
-    entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before)}
+    entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before), **quarantined}
     results = []
-    told: set[int] = set()
+    seen: set[int] = set()
     for entry, image_id in zip(new, image_ids, strict=True):
-        first_time = image_id not in told
-        told.add(image_id)
+        first_time = image_id not in seen and image_id not in quarantined
+        seen.add(image_id)
         status = AddStatus.SKIPPED
         if first_time and image_id in inserted:
             status = AddStatus.ADDED if entry.image.sha256 in new_images else AddStatus.LINKED
         elif first_time and image_id in embedded_now:
             status = AddStatus.EMBEDDED
-        results.append(AddResult(entry_ids[image_id], entry.image.sha256, status))
+        results.append(AddResult(entry_ids[image_id], entry.image.sha256, status, image_id in quarantined))
     return tuple(results)
 
 
@@ -178,13 +188,16 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
     return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in embedded_now)
 
 
-def remove_entry(conn: Connection, entry_id: int) -> Entry:
-    """Remove an entry and return what it was; its image stays in other corpora. Raises UnknownEntry."""
+def remove_entry(conn: Connection, entry_id: int, reason: str | None = None) -> Entry:
+    """Remove an entry and return what it was; its image stays in other corpora. Raises UnknownEntry.
+
+    A reason puts it in quarantine: call `index.quarantine.quarantine_entry` for that, which checks it.
+    """
     entry = get_entry(conn, entry_id)
     marked = conn.execute(
         update(entries)
         .where(entries.c.id == entry_id, entries.c.removed_at.is_(None))
-        .values(removed_at=datetime.now(UTC))
+        .values(removed_at=datetime.now(UTC), removal_reason=reason)
         .returning(entries.c.id)
     ).scalar_one_or_none()
     if marked is None:
@@ -200,14 +213,14 @@ def get_entry(conn: Connection, entry_id: int) -> Entry:
     row = conn.execute(query).one_or_none() if 0 < entry_id <= LARGEST_ID else None
     if row is None:
         raise UnknownEntry(entry_id)
-    return _entry(row)
+    return entry_of(row)
 
 
 def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
     """Return those of these entries that are live, by id."""
     found: dict[int, Entry] = {}
     for some in slices(entry_ids):
-        found |= {row.id: _entry(row) for row in conn.execute(_LIVE_ENTRIES_BY_ID, {"ids": some})}
+        found |= {row.id: entry_of(row) for row in conn.execute(_LIVE_ENTRIES_BY_ID, {"ids": some})}
     return found
 
 
@@ -226,26 +239,29 @@ def list_entries(
     query = _LIVE_ENTRIES.where(entries.c.id > min(after or 0, LARGEST_ID)).order_by(entries.c.id).limit(limit)
     if corpus is not None:
         query = query.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
-    return tuple(_entry(row) for row in conn.execute(query))
+    return tuple(entry_of(row) for row in conn.execute(query))
 
 
 def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
     """Return the live entries of an image in all corpora by rising id, none for an unknown image."""
     query = _LIVE_ENTRIES.where(images.c.sha256 == sha256).order_by(entries.c.id)
-    return tuple(_entry(row) for row in conn.execute(query))
+    return tuple(entry_of(row) for row in conn.execute(query))
 
 
 def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
-    """Return the sha256 of every image in a live corpus, rising. Raises UnknownCorpus."""
-    query = _LIVE_ENTRIES.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
+    """Return the sha256 of every image in a live corpus, in quarantine too, rising. Raises UnknownCorpus."""
+    query = _KEEPING_ENTRIES.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
     return tuple(conn.execute(query.with_only_columns(images.c.sha256).order_by(images.c.sha256)).scalars())
 
 
 def sha256s_not_kept(conn: Connection, sha256s: Sequence[str], keeps: Sequence[Keep]) -> frozenset[str]:
-    """Return those of these images that no live entry of a corpus with one of `keeps` needs: their blobs can go."""
+    """Return those of these images that no entry of a corpus with one of `keeps` needs: their blobs can go.
+
+    A live entry needs them, and one in quarantine.
+    """
     needed: set[str] = set()
     for some in slices(sha256s):
-        query = _LIVE_ENTRIES.where(is_any(conn, images.c.sha256, some), corpora.c.keep.in_(keeps))
+        query = _KEEPING_ENTRIES.where(is_any(conn, images.c.sha256, some), corpora.c.keep.in_(keeps))
         needed.update(conn.execute(query.with_only_columns(images.c.sha256)).scalars())
     return frozenset(sha256s) - needed
 
@@ -287,10 +303,13 @@ def _require_embeddings(conn: Connection, space_id: int, wanted: frozenset[int],
         raise InvalidVector("an image without an embedding in this space was given without a vector")
 
 
-def _insert_entries(
+def insert_entries(
     conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance], job_id: int | None
 ) -> dict[int, int]:
-    """Insert an entry for each image id; return those that went in, by image id: the others are in the corpus."""
+    """Insert an entry for each image id; return those that went in, by image id: the others are in the corpus.
+
+    The provenance is normalised. The caller holds the corpus' lock, and logs what went in.
+    """
     told = list(provenances.values())
     columns: dict[str, list[Any]] = {
         "image_id": list(provenances),
@@ -306,6 +325,19 @@ def _insert_entries(
     return dict(new)
 
 
+def _quarantined(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    """Return, of these images, those that are in quarantine in a corpus, with their entries."""
+    found: dict[int, int] = {}
+    for some in slices(image_ids):
+        query = select(entries.c.image_id, entries.c.id).where(
+            is_any(conn, entries.c.image_id, some),
+            entries.c.corpus_id == corpus_id,
+            entries.c.removal_reason.is_not(None),
+        )
+        found |= {row.image_id: row.id for row in conn.execute(query)}
+    return found
+
+
 def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for some in slices(image_ids):
@@ -316,7 +348,8 @@ def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) 
     return found
 
 
-def _entry(row: Row[*tuple[Any, ...]]) -> Entry:
+def entry_of(row: Sequence[Any]) -> Entry:
+    """Return the entry in a row of `ENTRIES`."""
     entry_id, corpus, kind, keep, sha256, byte_size, width, height, image_format, bits, quality, seen, *told = row
     hashed = None if bits is None else PerceptualHash(bytes(bits), quality)
     image = ImageFacts(sha256, byte_size or None, width or None, height or None, image_format or None, hashed, seen)

@@ -12,6 +12,8 @@
       CorpusKindConflict      the name is taken by a corpus of the other kind
       CorpusKeepConflict      the corpus keeps something else of its images
       JobStateConflict        a job that cannot become what is asked for from where it stands
+      EntryQuarantined        the image of a new entry is in quarantine in that corpus
+      NotQuarantined          an entry to release that is not in quarantine
       LeaseLost               another worker has taken the chunk over
       InvalidInput
         InvalidCorpusName     the name breaks the pattern
@@ -19,6 +21,7 @@
         InvalidVector         shape, dtype, norm or finiteness of an embedding or a logit
         InvalidProvenance     text that cannot be stored, a date without a time zone
         InvalidImageFacts     a malformed sha256, a size below one
+        InvalidReason         a quarantine without a reason, or with a very long one
         InvalidDatabaseUrl    a URL of a database that Lineup cannot use
       ForeignSpace            an embedding of another embedding space
       DatabaseError
@@ -120,6 +123,19 @@ class JobStateConflict(CorpusError):
         self.state = state
         self.wanted = wanted
 
+class EntryQuarantined(CorpusError):
+    def __init__(self, entry_id: int, corpus: str) -> None:
+        super().__init__(f"this image is in quarantine in {corpus!r}: entry {entry_id} must be released first")
+        self.entry_id = entry_id
+        self.corpus = corpus
+
+
+class NotQuarantined(CorpusError):
+    def __init__(self, entry_id: int) -> None:
+        super().__init__(f"entry {entry_id} is not in quarantine")
+        self.entry_id = entry_id
+
+
 
 class LeaseLost(CorpusError):
     """A worker was too slow, or its job was cancelled: what it did to the chunk must not be written."""
@@ -164,6 +180,10 @@ class InvalidImageFacts(InvalidInput):
 
 class InvalidDatabaseUrl(InvalidInput):
     """A database URL that Lineup cannot use."""
+
+class InvalidReason(InvalidInput):
+    """A reason for a quarantine that is empty or too long."""
+
 
 
 class ForeignSpace(CorpusError):

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, func, or_, select, text
 from sqlalchemy.exc import DatabaseError
 
 from index.corpora import Keep
+from index.entries import KEEPS_BLOBS
 from index.facts import Facts, Words, fact_record
 from index.findings import Finding, FindingKind
 from index.schema import changes, corpora, embedding_spaces, embeddings, entries, images, jobs, lookups
@@ -35,11 +36,15 @@ def count_rows(conn: Connection) -> dict[str, int]:
 
 
 def kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]:
-    """Return every image with a live entry in a corpus that keeps one of these, or whose row is gone: was it seen?"""
+    """Return every image that a corpus keeping one of these has, or one whose row is gone, and whether it was seen.
+
+    It has those of its live entries and of those in quarantine.
+    """
     query = select(images.c.sha256, images.c.seen).join(entries, entries.c.image_id == images.c.id)
     query = query.join(corpora, corpora.c.id == entries.c.corpus_id, isouter=True)
     query = query.where(or_(corpora.c.keep.in_(keeps), corpora.c.id.is_(None)))
-    return {row.sha256: row.seen for row in conn.execute(query.where(entries.c.removed_at.is_(None)))}
+    query = query.where(KEEPS_BLOBS, or_(entries.c.removed_at.is_(None), corpora.c.removed_at.is_(None)))
+    return {row.sha256: row.seen for row in conn.execute(query)}
 
 
 def check_database(conn: Connection) -> Iterator[Finding]:

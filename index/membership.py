@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from index.changes import Member
 from index.digest import EMPTY, with_members
+from index.entries import KEEPS_BLOBS
 from index.schema import embeddings, entries, images
 
 CHUNK = 4096
@@ -42,12 +43,12 @@ def live_digest(conn: Connection, space_id: int | None) -> int:
     return digest
 
 
-def live_image_pages(conn: Connection, chunk: int = CHUNK) -> Iterator[tuple[str, ...]]:
-    """Yield the sha256 of every image with a live entry, in chunks."""
-    live = select(entries.c.id).where(entries.c.image_id == images.c.id, entries.c.removed_at.is_(None)).exists()
+def kept_image_pages(conn: Connection, chunk: int = CHUNK) -> Iterator[tuple[str, ...]]:
+    """Yield the sha256 of every image with an entry that is live or in quarantine, in chunks."""
+    kept = select(entries.c.id).where(entries.c.image_id == images.c.id, KEEPS_BLOBS).exists()
     after = 0
     while True:
-        query = select(images.c.id, images.c.sha256).where(live, images.c.id > after).order_by(images.c.id).limit(chunk)
+        query = select(images.c.id, images.c.sha256).where(kept, images.c.id > after).order_by(images.c.id).limit(chunk)
         page = conn.execute(query).all()
         if not page:
             return

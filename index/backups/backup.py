@@ -41,7 +41,7 @@ from index.errors import (
     SnapshotCorrupt,
     TruthDamaged,
 )
-from index.membership import live_image_pages
+from index.membership import kept_image_pages
 from index.schema import embedding_spaces
 from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
 from index.snapshots import Manifest, check_files, directory_lock, snapshot_files
@@ -235,7 +235,7 @@ def _add_thumbnails(draft: _Draft, conn: Connection, thumbnails: BlobStore) -> i
 
 
 def _blobs(draft: _Draft, conn: Connection, thumbnails: BlobStore) -> Iterator[tuple[str, bytes]]:
-    for page in live_image_pages(conn):
+    for page in kept_image_pages(conn):
         for sha256 in page:
             try:
                 blob = thumbnails.find(sha256)

@@ -26,14 +26,17 @@ from embedder.errors import (
 )
 from embedder.file_metadata import Stated, Statement, stated, stated_generator
 from embedder.jpeg_quality import estimated_jpeg_quality
+from embedder.legibility import PictureQuality, is_flat, picture_quality
 from embedder.perceptual import PerceptualHash, perceptual_hash
 from embedder.preprocess import Preprocessing, Resample, preprocess, read_preprocessing
 from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource
 from embedder.results import Embedded, Embeddings, Failed
+from embedder.stability import VIEW_NAMES, EmbeddedView, LeftOut, View, Views, embedded_views, views
 
 __all__ = [
     "MODELS",
     "RE_ENCODINGS",
+    "VIEW_NAMES",
     "Condition",
     "CorruptImage",
     "CorruptWeights",
@@ -41,6 +44,7 @@ __all__ = [
     "Delivery",
     "DeviceUnavailable",
     "Embedded",
+    "EmbeddedView",
     "Embedder",
     "EmbedderError",
     "Embeddings",
@@ -50,6 +54,7 @@ __all__ = [
     "ImageTooLarge",
     "ImageTooSmall",
     "InvalidModelConfig",
+    "LeftOut",
     "ListedModel",
     "ModelError",
     "ModelInfo",
@@ -57,6 +62,7 @@ __all__ = [
     "ModelUnavailable",
     "NotAnImage",
     "PerceptualHash",
+    "PictureQuality",
     "PrecisionRefused",
     "Preprocessing",
     "Resample",
@@ -67,17 +73,23 @@ __all__ = [
     "UnknownModel",
     "UnsafeWeights",
     "UnsupportedFormat",
+    "View",
+    "Views",
     "condition_of",
     "decode",
     "delivered",
     "delivery_of",
+    "embedded_views",
     "estimated_jpeg_quality",
+    "is_flat",
     "list_models",
     "perceptual_hash",
+    "picture_quality",
     "preprocess",
     "read_preprocessing",
     "stated",
     "stated_generator",
     "thumbnail",
     "use_threads",
+    "views",
 ]

@@ -54,13 +54,12 @@ _AS_IS_QUALITY = 95
 _JPEG90_FROM, _JPEG75_FROM = (90 + 75) / 2, (75 + 50) / 2
 # libjpeg's default (`jcparam.c`, `jpeg_set_defaults`): of a JPEG whose tables nobody has read.
 _UNKNOWN_QUALITY = 75
-# VGA is the smallest that cameras write, and diffusion models begin at 512: a smaller photograph was made smaller.
-_SMALLEST_CAMERA_SIDE = 480
-# The first models of whole pictures (StyleGAN2, BigGAN, ADM) make 256 x 256.
-_SMALLEST_GENERATED_SIDE = 256
+# Half of 512, at which diffusion models begin; VGA, the smallest that cameras write, halved is 240.
+_HALVED_SIDE = 256
 # Autoencoders of diffusion models shrink by 8, GANs double from 4: what they make, as the sensors of cameras, has sides
-# of a multiple of 8. A lossless picture of another size was cut or scaled after its making, as a screen grab is.
-_GRID = 8
+# of a multiple of 8. A lossless picture of another size was cut or scaled after its making, as a screen grab is;
+# and so was one under 256, at which the first models of whole pictures made them (StyleGAN2, BigGAN, ADM).
+_GRID, _SMALLEST_GENERATED_SIDE = 8, 256
 # Whole screens on that grid, from the most frequent of StatCounter's screen resolutions and the makers' data sheets of
 # telephones and tablets; those off the grid (1366 x 768, 1440 x 900, 1170 x 2532) need no list. Not 1024 x 768,
 # 1280 x 720 and 2048 x 1536, which generators and cameras make too.
@@ -106,7 +105,7 @@ def condition_of(delivery: Delivery) -> Condition:
         case ImageFormat.AVIF:  # made for the web, and the frame of a video codec as WebP is
             return Condition.WEBP80
         case ImageFormat.HEIC:  # what telephones write
-            return Condition.HALF if _shortest(delivery) < _SMALLEST_CAMERA_SIDE else Condition.AS_IS
+            return Condition.HALF if _shortest(delivery) <= _HALVED_SIDE else Condition.AS_IS
         case _:
             return _condition_of_lossless(delivery)
 
@@ -184,17 +183,17 @@ def _condition_of_jpeg(delivery: Delivery) -> Condition:
         return Condition.JPEG50
     if quality < _JPEG90_FROM:
         return Condition.JPEG75
-    if _shortest(delivery) < _SMALLEST_CAMERA_SIDE:
+    if _shortest(delivery) <= _HALVED_SIDE:
         return Condition.HALF
     return Condition.JPEG90 if quality < _AS_IS_QUALITY else Condition.AS_IS
 
 
 def _condition_of_lossless(delivery: Delivery) -> Condition:
-    if _shortest(delivery) < _SMALLEST_GENERATED_SIDE:
-        return Condition.HALF
-    size = min(delivery.width, delivery.height), max(delivery.width, delivery.height)
+    size = _shortest(delivery), max(delivery.width, delivery.height)
     off_grid = bool(delivery.width % _GRID or delivery.height % _GRID)
-    return Condition.SCREENSHOT if off_grid or size in _SCREENS else Condition.AS_IS
+    if off_grid or size in _SCREENS or _shortest(delivery) < _SMALLEST_GENERATED_SIDE:
+        return Condition.SCREENSHOT
+    return Condition.AS_IS
 
 
 def _shortest(delivery: Delivery) -> int:

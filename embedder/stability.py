@@ -1,0 +1,115 @@
+"""A probe -> the pixels of its fixed re-encodings, and what the model says of each: would the answer have changed?
+
+Issue 5, section 2. The list is fixed, so that two laboratories look at the same views, and mild: each is a thing that
+happens to a picture on its way without anybody meaning harm. What follows from the range is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedder.decode import DEFAULT_LIMITS, ImageLimits
+from embedder.delivery import bare, jpeg, scaled, webp
+from embedder.embed import Embedder
+from embedder.errors import ImageError
+from embedder.preprocess import Preprocessing, preprocess
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One re-encoding: `pixels` `(3, h, w)` float32 are what the model reads."""
+
+    name: str
+    pixels: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A view that the model or the limits would refuse as a probe: `reason` is that of the ImageError."""
+
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Views:
+    """Both in the order of VIEW_NAMES; the unchanged picture is not among them."""
+
+    made: tuple[View, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedView:
+    """`vector` `(d,)` of L2 norm 1; p(synthetic) = sigmoid(logit)."""
+
+    name: str
+    vector: NDArray[np.float32]
+    logit: float
+
+
+def _cropped_left_and_top(image: Image.Image, share: float) -> Image.Image:
+    across, down = _cut(image, share)
+    return bare(image.crop((across, down, image.width, image.height)))
+
+
+def _cropped_right_and_bottom(image: Image.Image, share: float) -> Image.Image:
+    across, down = _cut(image, share)
+    return bare(image.crop((0, 0, image.width - across, image.height - down)))
+
+
+def _cut(image: Image.Image, share: float) -> tuple[int, int]:
+    """Pixels to take off across and down; at least one, and one is left."""
+    across, down = (min(max(1, round(side * share)), side - 1) for side in image.size)
+    return across, down
+
+
+# The qualities, scales and shares are issue 5's. A crop takes off two sides that meet: what is cut off all around
+# leaves the middle where it was, and a model that reads the middle at native resolution would see nothing of it.
+_MAKERS: Mapping[str, Callable[[Image.Image], Image.Image]] = MappingProxyType(
+    {
+        "jpeg95": partial(jpeg, quality=95),
+        "jpeg85": partial(jpeg, quality=85),
+        "jpeg75": partial(jpeg, quality=75),
+        "jpeg60": partial(jpeg, quality=60),
+        "webp80": partial(webp, quality=80),
+        "scaled90": partial(scaled, factor=0.9),
+        "scaled75": partial(scaled, factor=0.75),
+        "scaled50": partial(scaled, factor=0.5),
+        "cropped2": partial(_cropped_left_and_top, share=0.02),
+        "cropped5": partial(_cropped_right_and_bottom, share=0.05),
+    }
+)
+VIEW_NAMES: tuple[str, ...] = tuple(_MAKERS)
+
+
+def views(image: Image.Image, preprocessing: Preprocessing, limits: ImageLimits = DEFAULT_LIMITS) -> Views:
+    """Each re-encoding of an upright RGB image, preprocessed for one model; the same on each call."""
+    made, left_out = [], []
+    for name, make in _MAKERS.items():
+        try:
+            changed = make(image)
+            limits.check(*changed.size)
+            made.append(View(name, preprocess(changed, preprocessing)))
+        except ImageError as err:
+            left_out.append(LeftOut(name, err.reason, str(err)))
+    return Views(tuple(made), tuple(left_out))
+
+
+def embedded_views(embedder: Embedder, made: Sequence[View]) -> list[EmbeddedView]:
+    """What the model says of each view, in their order, by one call of it; of none without a call."""
+    if not made:
+        return []
+    embeddings = embedder.embed_pixels(np.stack([view.pixels for view in made]))  # (n, d), (n,)
+    return [
+        EmbeddedView(view.name, vector, float(logit))
+        for view, vector, logit in zip(made, embeddings.vectors, embeddings.logits, strict=True)
+    ]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embedder import (
+    VIEW_NAMES,
+    Embedder,
+    Embeddings,
+    ImageLimits,
+    Preprocessing,
+    Resample,
+    View,
+    decode,
+    embedded_views,
+    preprocess,
+    views,
+)
+from embedder.photographs import bundled_photographs
+
+Encoder = Callable[..., bytes]
+PictureMaker = Callable[..., Image.Image]
+
+NATIVE = Preprocessing(None, None, crop_size=32)
+RESIZING = Preprocessing(40, Resample.BICUBIC, crop_size=32)
+
+
+@pytest.fixture(scope="module")
+def embedder(tiny_model: Path) -> Embedder:
+    return Embedder.load(tiny_model, device="cpu")
+
+
+class CountingEmbedder(Embedder):
+    def __init__(self, loaded: Embedder) -> None:
+        self.__dict__.update(loaded.__dict__)
+        self.batches: list[int] = []
+
+    def embed_pixels(self, pixels: np.ndarray, **extras: bool) -> Embeddings:
+        self.batches.append(len(pixels))
+        return super().embed_pixels(pixels, **extras)
+
+
+def test_a_view_that_the_model_would_refuse_is_left_out_with_its_reason(picture_maker: PictureMaker) -> None:
+    found = views(picture_maker(50, 40), NATIVE)
+    assert [(one.name, one.reason) for one in found.left_out] == [("scaled75", "too_small"), ("scaled50", "too_small")]
+    assert "at least 32" in found.left_out[0].detail
+    assert {view.name for view in found.made} == set(VIEW_NAMES) - {"scaled75", "scaled50"}
+
+
+def test_a_view_that_the_limits_would_refuse_is_left_out_for_a_model_that_takes_any_size(
+    picture_maker: PictureMaker,
+) -> None:
+    found = views(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=35))
+    assert [one.name for one in found.left_out] == ["scaled75", "scaled50"]
+    assert not views(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=1)).left_out
+
+
+def test_a_picture_of_the_models_own_size_still_has_the_views_that_keep_its_size(picture_maker: PictureMaker) -> None:
+    found = views(picture_maker(32, 32), NATIVE)
+    assert [view.name for view in found.made] == ["jpeg95", "jpeg85", "jpeg75", "jpeg60", "webp80"]
+    assert [view.name for view in found.made] + [one.name for one in found.left_out] == list(VIEW_NAMES)
+
+
+def test_a_side_that_a_format_cannot_store_leaves_out_that_view_only() -> None:
+    found = views(Image.new("RGB", (17_000, 70), "olive"), NATIVE)
+    assert [(one.name, one.reason) for one in found.left_out] == [("webp80", "too_large")]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200)])
+def test_a_picture_that_is_too_small_for_every_view_has_none(
+    picture_maker: PictureMaker, size: tuple[int, int]
+) -> None:
+    found = views(picture_maker(*size), NATIVE)
+    assert not found.made
+    assert [one.name for one in found.left_out] == list(VIEW_NAMES)
+    assert views(picture_maker(*size), RESIZING, ImageLimits(min_image_side=1)).made
+
+
+@pytest.mark.parametrize("preprocessing", [NATIVE, RESIZING], ids=["native", "resizing"])
+def test_every_view_shows_the_model_something_else(preprocessing: Preprocessing) -> None:
+    """Crops too: off all four sides alike, one of 2 % would leave a model that reads the middle what it had."""
+    image = bundled_photographs()[0].image.crop((100, 100, 300, 280))
+    unchanged = preprocess(image, preprocessing)
+    found = views(image, preprocessing)
+    assert [view.name for view in found.made] == list(VIEW_NAMES)
+    seen = {unchanged.tobytes()} | {view.pixels.tobytes() for view in found.made}
+    assert len(seen) == 1 + len(VIEW_NAMES)
+    for view in found.made:
+        assert view.pixels.dtype == np.float32
+        assert view.pixels.shape == (3, 32, 32)
+
+
+def test_views_are_the_same_on_each_call_and_leave_their_picture_alone(picture_maker: PictureMaker) -> None:
+    picture = picture_maker(130, 110)
+    before = picture.tobytes()
+    one, other = views(picture, NATIVE), views(picture, NATIVE)
+    assert [view.pixels.tobytes() for view in one.made] == [view.pixels.tobytes() for view in other.made]
+    assert picture.tobytes() == before
+
+
+@pytest.mark.parametrize(("name", "quality"), [("jpeg95", 95), ("jpeg85", 85), ("jpeg75", 75), ("jpeg60", 60)])
+def test_a_view_is_what_the_re_encoded_file_would_be_as_a_probe(
+    picture: Image.Image, encoder: Encoder, name: str, quality: int
+) -> None:
+    made = {view.name: view for view in views(picture, RESIZING).made}
+    probe = decode(encoder(picture, "JPEG", quality=quality)).image
+    assert np.array_equal(made[name].pixels, preprocess(probe, RESIZING))
+
+
+def test_crops_take_their_share_off_two_sides_that_meet() -> None:
+    """Each pixel tells its place: red is its column, green its row."""
+    rows, columns = np.mgrid[0:100, 0:200]
+    image = Image.fromarray(np.stack([columns, rows, rows * 0], axis=-1).astype(np.uint8))
+    made = {view.name: view.pixels * 255 for view in views(image, NATIVE).made}
+    first = {name: tuple(np.rint(made[name][:2, 0, 0]).astype(int)) for name in ("cropped2", "cropped5")}
+    assert first == {
+        "cropped2": (4 + (196 - 32) // 2, 2 + (98 - 32) // 2),
+        "cropped5": ((190 - 32) // 2, (95 - 32) // 2),
+    }
+
+
+@pytest.mark.parametrize("name", ["png-16", "png-alpha", "jpeg-cmyk", "png-palette"])
+def test_views_of_a_decoded_picture_of_any_mode_can_be_made(samples: dict[str, bytes], name: str) -> None:
+    assert views(decode(samples[name]).image, NATIVE).made
+
+
+def test_no_views_need_no_model(embedder: Embedder) -> None:
+    counting = CountingEmbedder(embedder)
+    assert embedded_views(counting, []) == []
+    assert counting.batches == []
+
+
+def test_all_views_are_embedded_in_one_call_and_keep_their_names(
+    embedder: Embedder, picture_maker: PictureMaker
+) -> None:
+    made = views(picture_maker(120, 90), embedder.info.preprocessing).made
+    counting = CountingEmbedder(embedder)
+    embedded = embedded_views(counting, made)
+    assert counting.batches == [len(VIEW_NAMES)]
+    assert [one.name for one in embedded] == list(VIEW_NAMES)
+    for view, one in zip(made, embedded, strict=True):
+        alone = embedder.embed_pixels(view.pixels[None])
+        assert float(alone.vectors[0] @ one.vector) > 1 - 1e-5
+        assert one.logit == pytest.approx(float(alone.logits[0]), abs=1e-4)
+
+
+def test_a_view_of_pixels_for_another_model_is_refused(embedder: Embedder) -> None:
+    with pytest.raises(ValueError, match="float32"):
+        embedded_views(embedder, [View("odd", np.zeros((3, 16, 16), np.float32))])

@@ -151,3 +151,10 @@ def test_all_views_are_embedded_in_one_call_and_keep_their_names(
 def test_a_view_of_pixels_for_another_model_is_refused(embedder: Embedder) -> None:
     with pytest.raises(ValueError, match="float32"):
         embedded_views(embedder, [View("odd", np.zeros((3, 16, 16), np.float32))])
+
+
+def test_a_crop_of_a_small_picture_takes_off_a_pixel_at_least(picture_maker: PictureMaker) -> None:
+    picture = picture_maker(20, 20)
+    unchanged = preprocess(picture, RESIZING)
+    made = {view.name: view.pixels for view in views(picture, RESIZING, ImageLimits(min_image_side=1)).made}
+    assert not np.array_equal(made["cropped2"], unchanged)

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 from scipy.special import expit
 from scipy.stats import rankdata
+
+from index.calibration.pooling import log10_of_odds, pav
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 # Guo et al. 2017, "On Calibration of Modern Neural Networks", use 15 bins of equal width.
 ECE_BINS = 15
-# A log10 likelihood ratio of PAV is infinite at its ends; nothing measured supports this, and JSON has no infinity.
-LOG10_LIMIT = 300.0
 LN10 = float(np.log(10.0))
 
 
@@ -119,46 +118,64 @@ def tpr_at_fpr(values: ArrayLike, positive: ArrayLike, fpr: float) -> float | No
     return float(points.true_positive_rate[points.false_positive_rate <= fpr].max())
 
 
-def brier(probabilities: ArrayLike, positive: ArrayLike) -> float | None:
-    """Return the mean squared error of probabilities (Brier 1950), in [0, 1]."""
+def even_odds(positive: ArrayLike) -> Floats:
+    """Return weights (n,) that sum to n and give each class one half: for probabilities that were stated at even odds.
+
+    With one class alone all weigh the same.
+    """
+    is_positive = np.asarray(positive, np.bool_)
+    total = int(is_positive.sum())
+    if total in {0, len(is_positive)}:
+        return np.ones(len(is_positive))
+    share = np.where(is_positive, total, len(is_positive) - total)
+    return np.asarray(len(is_positive) / (2 * share), np.float64)
+
+
+def brier(probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None) -> float | None:
+    """Return the (weighted) mean squared error of probabilities (Brier 1950), in [0, 1]."""
     p, is_positive = _labelled(probabilities, positive)
-    return float(((p - is_positive) ** 2).mean()) if len(p) else None
+    return float(np.average((p - is_positive) ** 2, weights=weights)) if len(p) else None
 
 
-def log_loss(probabilities: ArrayLike, positive: ArrayLike) -> float | None:
-    """Return the mean -log of what was said of the truth, in nats; probabilities are kept 1e-15 from 0 and 1."""
+def log_loss(probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None) -> float | None:
+    """Return the (weighted) mean -log of what was said of the truth, in nats; that is at least 1e-15."""
     p, is_positive = _labelled(probabilities, positive)
     if not len(p):
         return None
     said = np.clip(np.where(is_positive, p, 1 - p), 1e-15, 1.0)
-    return float(-np.log(said).mean())
+    return float(np.average(-np.log(said), weights=weights))
 
 
-def reliability(probabilities: ArrayLike, positive: ArrayLike, *, bins: int = ECE_BINS) -> Reliability | None:
+def reliability(
+    probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None, *, bins: int = ECE_BINS
+) -> Reliability | None:
     """Return the reliability diagram of P(positive) in bins of equal width (Guo et al. 2017), None without any item.
 
-    ECE is the mean over items of |share positive - mean probability| of their bin; MCE the largest of these.
+    ECE is the (weighted) mean over items of |share positive - mean probability| of their bin; MCE the largest of these.
     """
     p, is_positive = _labelled(probabilities, positive)
     if not len(p):
         return None
+    own = np.ones(len(p)) if weights is None else np.asarray(weights, np.float64)
     edges = np.linspace(0.0, 1.0, bins + 1)
     which = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)  # (n,)
-    n = np.bincount(which, minlength=bins)  # (bins,)
-    stated = np.bincount(which, p, minlength=bins)
-    found = np.bincount(which, is_positive, minlength=bins)
-    held = [
-        Bin(float(edges[i]), float(edges[i + 1]), int(n[i]), float(stated[i] / n[i]), float(found[i] / n[i]))
-        for i in np.flatnonzero(n)
+    counts = np.bincount(which, minlength=bins)  # (bins,)
+    weight, stated, found = (np.bincount(which, each, minlength=bins) for each in (own, own * p, own * is_positive))
+    held = np.flatnonzero(weight)
+    stated, found = stated[held] / weight[held], found[held] / weight[held]
+    shown = [
+        Bin(float(edges[i]), float(edges[i + 1]), int(counts[i]), float(said), float(so))
+        for i, said, so in zip(held, stated, found, strict=True)
     ]
-    gaps = np.array([abs(b.mean_probability - b.share_positive) for b in held])
-    ece = float(np.average(gaps, weights=[b.n for b in held]))
-    return Reliability(tuple(held), ece, float(gaps.max()), len(p))
+    gaps = np.abs(stated - found)
+    return Reliability(tuple(shown), float(np.average(gaps, weights=weight[held])), float(gaps.max()), len(p))
 
 
-def ece(probabilities: ArrayLike, positive: ArrayLike, *, bins: int = ECE_BINS) -> float | None:
+def ece(
+    probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None, *, bins: int = ECE_BINS
+) -> float | None:
     """Return the expected calibration error as `reliability` defines it."""
-    diagram = reliability(probabilities, positive, bins=bins)
+    diagram = reliability(probabilities, positive, weights, bins=bins)
     return None if diagram is None else diagram.ece
 
 
@@ -197,35 +214,6 @@ def tippett(log10_same: ArrayLike, log10_different: ArrayLike, *, points: int = 
         float((same < 0).mean()),
         float((different > 0).mean()),
     )
-
-
-def pav(values: ArrayLike, positive: ArrayLike, weights: Floats | None = None) -> Floats:
-    """Return P(positive) at even odds for each value, by pooling adjacent violators: monotone, equal at equal values.
-
-    Each class weighs one half whatever its size, so the prior is even and odds are likelihood ratios. `weights` (n,)
-    are those of a bootstrap resample. Where a class weighs nothing, 0.5: no information.
-    """
-    x, is_positive = _labelled(values, positive)
-    own = np.ones(len(x)) if weights is None else weights
-    sums = own[is_positive].sum(), own[~is_positive].sum()
-    if not sums[0] or not sums[1]:
-        return np.full(len(x), 0.5)
-    w = np.where(is_positive, own / sums[0], own / sums[1])
-    distinct, group = np.unique(x, return_inverse=True)  # (g,), (n,)
-    weight = np.bincount(group, w, minlength=len(distinct))
-    share = np.bincount(group, w * is_positive, minlength=len(distinct))
-    held = weight > 0
-    fitted = isotonic_regression(share[held] / weight[held], weights=weight[held]).x
-    # A value that the resample left out takes that of its neighbours.
-    filled = np.interp(distinct, distinct[held], np.clip(fitted, 0.0, 1.0))
-    return np.asarray(filled[group], np.float64)
-
-
-def log10_of_odds(probabilities: Floats) -> Floats:
-    """Return log10(p / (1 - p)), kept within +-LOG10_LIMIT."""
-    with np.errstate(divide="ignore"):
-        odds = np.log10(probabilities) - np.log10(1 - probabilities)
-    return np.asarray(np.clip(odds, -LOG10_LIMIT, LOG10_LIMIT), np.float64)
 
 
 def sigmoid(logits: ArrayLike) -> Floats:

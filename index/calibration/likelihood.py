@@ -17,8 +17,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from index.calibration.figures import LN10, LOG10_LIMIT, cllr, cllr_min, log10_of_odds, pav
+from index.calibration.figures import LN10, cllr, cllr_min
 from index.calibration.logistic import fit_logistic
+from index.calibration.pooling import LOG10_LIMIT, MISLEADING, log10_of_odds, pooled_at
 from index.calibration.resampling import LEVEL, RESAMPLES, folds_by_source, resampled_weights
 
 Floats = NDArray[np.float64]
@@ -26,9 +27,6 @@ Bools = NDArray[np.bool_]
 
 GRID_POINTS = 129  # of the pooled similarities, evenly by rank: a step is less than one image in a hundred
 BOUND_STEP = 0.01  # log10, the accuracy of the bounds
-MISLEADING = (
-    2  # pairs added to those that are pooled: a same-source one at the least value, a different one at the most
-)
 # Nearest known fake, nearest known real: nearer to a fake never speaks against the fake, nor nearer to a real for it.
 ONE_SIDED, TWO_SIDED = (1,), (1, -1)
 
@@ -239,18 +237,8 @@ def _log10s(pairs: _Pairs, variant: LikelihoodVariant, weights: Floats, at: Floa
         log_odds = (fitted[:, :1] + fitted[:, 1:] @ at.T) / LN10
         return np.asarray(np.clip(log_odds, -LOG10_LIMIT, LOG10_LIMIT), np.float64)
     directions = fitted[:, 1:] if len(pairs.signs) > 1 else np.ones((len(weights), 1))
-    rows = [_pooled(pairs, along, row, at) for along, row in zip(directions, weights, strict=True)]
-    return np.array(rows, np.float64).reshape(len(weights), len(at))
-
-
-def _pooled(pairs: _Pairs, along: Floats, weights: Floats, at: Floats) -> Floats:
-    """Pool with one misleading pair at either end, so that no ratio is infinite and resamples differ there too."""
-    value = pairs.x @ along
-    x = np.append(value, [value.min(), value.max()])
-    same, held = np.append(pairs.same, [True, False]), weights > 0
-    x, fitted = x[held], pav(x[held], same[held], weights[held])
-    order = np.argsort(x, kind="stable")
-    return log10_of_odds(np.interp(at @ along, x[order], fitted[order]))
+    pooled = [pooled_at(pairs.x @ w, pairs.same, row, at @ w) for w, row in zip(directions, weights, strict=True)]
+    return log10_of_odds(np.array(pooled, np.float64))
 
 
 def _curve(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from index.calibration.figures import (
@@ -13,9 +12,9 @@ from index.calibration.figures import (
     cllr,
     cllr_min,
     ece,
+    even_odds,
     log_loss,
     open_set_auroc,
-    pav,
     reliability,
     roc,
     roc_auc,
@@ -102,19 +101,6 @@ def test_calibration_error_is_that_of_the_bins() -> None:
 
 
 @seeded
-@given(labelled)
-def test_pooling_adjacent_violators_is_that_of_scikit_learn_at_even_odds(data: Any) -> None:
-    x, positive = np.array(data[0]), np.array(data[1])
-    fitted = pav(x, positive)
-    if positive.all() or not positive.any():
-        assert (fitted == 0.5).all()
-        return
-    weights = np.where(positive, 1 / positive.sum(), 1 / (~positive).sum())
-    expected = IsotonicRegression(y_min=0, y_max=1).fit(x, positive, sample_weight=weights).predict(x)
-    np.testing.assert_allclose(fitted, expected, atol=1e-9)
-
-
-@seeded
 @given(log10s, log10s)
 def test_the_least_cost_is_not_above_the_cost(same: Any, different: Any) -> None:
     cost, least = cllr(same, different), cllr_min(same, different)
@@ -141,3 +127,15 @@ def test_tippett_curves_fall_from_everything_to_the_largest(same: Any, different
     assert curves.same[-1] + curves.different[-1] > 0
     assert curves.misleading_same == np.mean(np.array(same) < 0)
     assert curves.misleading_different == np.mean(np.array(different) > 0)
+
+
+def test_at_even_odds_a_class_weighs_one_half_whatever_its_size() -> None:
+    positive = np.array([True, False, False, False])
+    weights = even_odds(positive)
+    np.testing.assert_allclose(weights, [2, 2 / 3, 2 / 3, 2 / 3])
+    assert even_odds([True, True]).tolist() == [1, 1]
+    half = np.full(4, 0.5)
+    assert ece(half, positive, weights) == pytest.approx(0)
+    assert ece(half, positive) == pytest.approx(0.25)
+    assert brier([1, 0, 0, 0], positive, weights) == 0
+    assert log_loss(half, positive, weights) == pytest.approx(np.log(2))

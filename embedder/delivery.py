@@ -111,10 +111,10 @@ def condition_of(delivery: Delivery) -> Condition:
 
 
 def delivered(image: Image.Image, condition: Condition) -> Image.Image:
-    """The upright RGB image after that delivery: really encoded and decoded, the same on each call, without metadata.
+    """The upright RGB image after that delivery, without metadata: encoded and decoded where that loses anything.
 
-    It may come out smaller than a model takes. Raises ImageTooLarge where a side (of which it tells) is more than the
-    format can store.
+    The same on each call. It may come out smaller than a model takes. Raises ImageTooLarge where a side (of which it
+    tells) is more than the format can store.
     """
     match condition:
         case Condition.AS_IS:
@@ -130,7 +130,7 @@ def delivered(image: Image.Image, condition: Condition) -> Image.Image:
         case Condition.HALF:
             return jpeg(scaled(image, 0.5), _HALF_QUALITY)
         case Condition.SCREENSHOT:
-            return _re_encoded(_as_on_a_page(image, _SCREENSHOT_SCALE), "PNG", compress_level=1)
+            return _as_on_a_page(image, _SCREENSHOT_SCALE)  # PNG gives back what it took
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -156,8 +156,8 @@ def bare(image: Image.Image) -> Image.Image:
 
 
 def _re_encoded(image: Image.Image, format: str, **options: int) -> Image.Image:
-    longest, limit = max(image.size), _MAX_SIDES.get(format)
-    if limit is not None and longest > limit:
+    longest, limit = max(image.size), _MAX_SIDES[format]
+    if longest > limit:
         raise ImageTooLarge("pixels", longest, limit)
     buffer = BytesIO()
     bare(image).save(buffer, format, **options)

@@ -160,7 +160,9 @@ def reliability(
     edges = np.linspace(0.0, 1.0, bins + 1)
     which = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)  # (n,)
     counts = np.bincount(which, minlength=bins)  # (bins,)
-    weight, stated, found = (np.bincount(which, each, minlength=bins) for each in (own, own * p, own * is_positive))
+    weight, stated, found = (
+        np.asarray(np.bincount(which, each, minlength=bins), np.float64) for each in (own, own * p, own * is_positive)
+    )
     held = np.flatnonzero(weight)
     stated, found = stated[held] / weight[held], found[held] / weight[held]
     shown = [

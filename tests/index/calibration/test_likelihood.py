@@ -12,7 +12,7 @@ from index.calibration.figures import cllr, cllr_min
 from index.calibration.likelihood import Likelihood, LikelihoodVariant, elub, fit_likelihood, fit_two_sided
 from index.calibration.logistic import fit_logistic
 
-seeded = settings(settings.get_profile("index"), max_examples=15)
+seeded = settings(settings.get_profile("index"), max_examples=8)
 similarities = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]) | st.floats(-1, 1), min_size=1, max_size=25)
 
 

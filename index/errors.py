@@ -11,17 +11,17 @@
       CorpusExists            the name is taken
       CorpusKindConflict      the name is taken by a corpus of the other kind
       CorpusKeepConflict      the corpus keeps something else of its images
-      JobStateConflict        a job that cannot become what is asked for from where it stands
       EntryQuarantined        the image of a new entry is in quarantine in that corpus
       NotQuarantined          an entry to release that is not in quarantine
+      JobStateConflict        a job that cannot become what is asked for from where it stands
       LeaseLost               another worker has taken the chunk over
       InvalidInput
         InvalidCorpusName     the name breaks the pattern
         InvalidFilter         a filter (or k) that means nothing
         InvalidVector         shape, dtype, norm or finiteness of an embedding or a logit
         InvalidProvenance     text that cannot be stored, a date without a time zone
-        InvalidImageFacts     a malformed sha256, a size below one
         InvalidReason         a quarantine without a reason, or with a very long one
+        InvalidImageFacts     a malformed sha256, a size below one
         InvalidDatabaseUrl    a URL of a database that Lineup cannot use
       ForeignSpace            an embedding of another embedding space
       DatabaseError
@@ -116,13 +116,6 @@ class CorpusKeepConflict(CorpusError):
         self.wanted = wanted
 
 
-class JobStateConflict(CorpusError):
-    def __init__(self, job_id: int, state: str, wanted: str) -> None:
-        super().__init__(f"job {job_id} is {state} and cannot become {wanted}")
-        self.job_id = job_id
-        self.state = state
-        self.wanted = wanted
-
 class EntryQuarantined(CorpusError):
     def __init__(self, entry_id: int, corpus: str) -> None:
         super().__init__(f"this image is in quarantine in {corpus!r}: entry {entry_id} must be released first")
@@ -135,6 +128,13 @@ class NotQuarantined(CorpusError):
         super().__init__(f"entry {entry_id} is not in quarantine")
         self.entry_id = entry_id
 
+
+class JobStateConflict(CorpusError):
+    def __init__(self, job_id: int, state: str, wanted: str) -> None:
+        super().__init__(f"job {job_id} is {state} and cannot become {wanted}")
+        self.job_id = job_id
+        self.state = state
+        self.wanted = wanted
 
 
 class LeaseLost(CorpusError):
@@ -174,16 +174,16 @@ class InvalidProvenance(InvalidInput):
     """Provenance that neither database could store and give back unchanged."""
 
 
+class InvalidReason(InvalidInput):
+    """A reason for a quarantine that is empty or too long."""
+
+
 class InvalidImageFacts(InvalidInput):
     """Facts about an image that cannot be true."""
 
 
 class InvalidDatabaseUrl(InvalidInput):
     """A database URL that Lineup cannot use."""
-
-class InvalidReason(InvalidInput):
-    """A reason for a quarantine that is empty or too long."""
-
 
 
 class ForeignSpace(CorpusError):

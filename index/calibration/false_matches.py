@@ -1,10 +1,13 @@
 """How often a known-real image comes this close to the corpora: the false-match rate of a similarity, with an interval.
 
-What is measured is the largest cosine similarity of each known-real image to any known fake. Up to a threshold u the
-rate is the share observed; above it a generalised Pareto tail (Pickands 1975; Coles 2001, chapter 4) of
+What is measured is the largest cosine similarity of each known-real image to any known fake. As long as ten sources
+came closer the rate is the share observed; beyond, a generalised Pareto tail (Pickands 1975; Coles 2001, chapter 4) of
 y = -log(1 - similarity), the scale on which the distance to a nearest neighbour has an exponential tail whatever the
 dimension (Amsaleg et al. 2015), so that the shape is near 0. Where nothing was observed the rule of three bounds it.
 Intervals are 95 %, by resampling source images. A curve on a grid is stored: a statement is an interpolation.
+
+Of the ways tried on simulated clustered corpora (`python -m tests.benchmarks.evidence_simulated`) a tail that speaks
+from where it is fitted (the closest 10 %) held the true rate of 1 % in 87 % of its intervals; this one in 97 %.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
 
 from index.calibration.growth import Growth, fit_growth
 from index.calibration.resampling import LEVEL, RESAMPLES, resampled_weights
@@ -27,25 +29,22 @@ __all__ = ["FalseMatches", "Growth", "Rate", "RateMethod", "Tail", "fit_false_ma
 
 Floats = NDArray[np.float64]
 
-# The tail begins at the share min(0.2, 3 / sqrt(n)) of the sources: Vehtari et al. 2024, "Pareto smoothed importance
-# sampling", section 2.4, there for the same estimate of the same distribution.
+# The tail is fitted to the share min(0.2, 3 / sqrt(n)) of the sources: Vehtari et al. 2024, "Pareto smoothed importance
+# sampling", section 2.4, there for estimates of the same distribution. It speaks from where so many sources are closer.
 MOST_TAIL, TAIL_ROOT = 0.2, 3.0
 MIN_EXCEEDANCES = 10
 # Images with the very same similarity are an atom, no tail, from so many on.
 ATOM = 10
-# The shape is drawn to 0, what theory has, as if ten more exceedances had said so (as PSIS does), and kept where the
-# estimate by moments has a variance (Hosking & Wallis 1987).
-SHAPE_PRIOR, SHAPE_LIMIT = 10, 0.5
+# The shape is drawn to 0, what theory has, as if so many more exceedances had said so, and kept within limits.
+# Resamples are drawn less and may end sooner: their spread must hold what the estimate leaves out.
+SHAPE_PRIOR, SHAPE_LIMITS = 30, (-0.15, 0.5)
+RESAMPLED_PRIOR, RESAMPLED_LIMITS = 10, (-0.5, 0.5)
 # The curve: at most this many points of the data, and points of the tail down to the rate where nobody can check it.
 DATA_POINTS, TAIL_POINTS, LEAST_RATE = 200, 80, 1e-6
 # 1 - similarity below this is rounding of float32 vectors: 1e-6 for a few hundred dimensions.
 LEAST_DISTANCE = 1e-6
 # Similarities are told apart to this decimal, finer than float32, so that an interpolation never divides by nothing.
 DECIMALS = 9
-# With fewer sources a bootstrap is too narrow (it knows only those few), and the exact binomial is asked as well.
-FEW_SOURCES = 30
-
-
 _CURVES = ("similarities", "estimates", "lows", "highs")
 
 
@@ -70,13 +69,18 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """P(maximum > s) = share * (1 + shape * (y - y_u) / scale)^(-1/shape) for s above u, y = -log(1 - s)."""
+    """P(maximum > s) = share * (1 + shape * (y - y_u) / scale)^(-1/shape) for s above u, y = -log(1 - s).
 
-    u: float  # cosine similarity
-    exceedances: int  # images above u
-    share: float  # of all images
+    Shape and scale are fitted to the `fitted_to` images above the similarity `fitted_above`, which is not above u.
+    """
+
+    u: float
+    share: float  # of all images, above u
+    exceedances: int
     shape: float
     scale: float
+    fitted_above: float
+    fitted_to: int
 
 
 @dataclass(frozen=True)
@@ -166,19 +170,18 @@ def fit_false_matches(
     order = np.lexsort((source, x))  # the same images in any order give the same bytes
     x, source = x[order], source[order]
     n_sources = len(np.unique(source))
-    start = _tail_start(x, n_sources)
-    weights = resampled_weights(source, RESAMPLES, seed)  # (1 + r, n)
-    tails = None if start is None else _tails(x, weights, start)
+    weights, unseen = _weights(source, seed)
+    tails = _fit_tails(x, weights, n_sources)
     at = _grid(x, tails)  # (g,)
     rates = _rates(x, weights, at, tails)  # (1 + r, g)
-    estimate, low, high = _intervals(rates, at > x[-1], n_sources)
+    estimate, low, high = _intervals(rates, unseen, at > x[-1], n_sources)
     return FalseMatches(
         n=len(x),
         n_sources=n_sources,
         corpus_size=corpus_size,
         seed=seed,
         growth=growth,
-        tail=None if tails is None else tails.of_the_data(int((x > tails.u).sum())),
+        tail=None if tails is None else tails.of_the_data(x),
         largest=float(x[-1]),
         similarities=tuple(at.tolist()),
         estimates=tuple(estimate.tolist()),
@@ -187,11 +190,12 @@ def fit_false_matches(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Tails:
-    """The tail above u in each resample: shares, shapes and scales (1 + r,)."""
+    """The tail above u, that of the data first, then of each resample: shares, shapes and scales (1 + r,)."""
 
     u: float
+    fitted_above: float
     shares: Floats
     shapes: Floats
     scales: Floats
@@ -199,49 +203,64 @@ class _Tails:
     def rates(self, at: Floats) -> Floats:
         """Return the rates (1 + r, g) at similarities (g,) above u."""
         z = (_y(at) - _y(self.u)) / self.scales[:, None]
-        shape = np.where(np.abs(self.shapes) < 1e-9, 1e-9, self.shapes)[:, None]
+        shape = self.shapes[:, None]
         return np.asarray(self.shares[:, None] * np.maximum(1 + shape * z, 0.0) ** (-1 / shape), np.float64)
 
     def similarities_at(self, points: int) -> Floats:
         """Return the similarities where the rate of the data falls evenly on a log scale to LEAST_RATE."""
-        share, shape, scale = (float(values[0]) for values in (self.shares, self.shapes, self.scales))
-        shape = shape if abs(shape) > 1e-9 else 1e-9
+        share, shape, scale = self.shares[0], self.shapes[0], self.scales[0]
         beyond = np.geomspace(share, min(LEAST_RATE, share / 2), points + 1)[1:] / share
         y = _y(self.u) + scale / shape * (beyond**-shape - 1)
         return np.asarray(1 - np.exp(-np.minimum(y, -math.log(LEAST_DISTANCE))), np.float64)
 
-    def of_the_data(self, exceedances: int) -> Tail:
+    def of_the_data(self, x: Floats) -> Tail:
         share, shape, scale = (float(values[0]) for values in (self.shares, self.shapes, self.scales))
-        return Tail(self.u, exceedances, share, shape, scale)
+        exceedances, fitted_to = (int((x > limit).sum()) for limit in (self.u, self.fitted_above))
+        return Tail(self.u, share, exceedances, shape, scale, self.fitted_above, fitted_to)
 
 
 def _y(similarity: ArrayLike) -> Floats:
     return np.asarray(-np.log(np.maximum(1 - np.asarray(similarity, np.float64), LEAST_DISTANCE)), np.float64)
 
 
-def _tail_start(x: Floats, n_sources: int) -> float | None:
-    """Return the largest value of sorted x that enough others exceed, None where there is no room for a tail."""
-    share = min(MOST_TAIL, TAIL_ROOT / math.sqrt(n_sources))
-    wanted = max(MIN_EXCEEDANCES, math.ceil(share * len(x)))
-    if n_sources < 2 * MIN_EXCEEDANCES:
+def _weights(source: NDArray[np.int64], seed: int) -> tuple[Floats, Floats]:
+    """Return weights (1 + r, n) of the images and of one source more that was not seen (1 + r,), 0 for the data."""
+    drawn = resampled_weights(np.append(source, source.max() + 1), RESAMPLES, seed)
+    sums = drawn[:, :-1].sum(axis=1)
+    unseen = drawn[:, -1] / sums * (len(source) / len(np.unique(source)))
+    unseen[0] = 0.0
+    return drawn[:, :-1] / sums[:, None], unseen
+
+
+def _fit_tails(x: Floats, weights: Floats, n_sources: int) -> _Tails | None:
+    """Fit all resamples at once by probability-weighted moments (Hosking & Wallis 1987), None where none fits."""
+    least = math.ceil(MIN_EXCEEDANCES * len(x) / n_sources)
+    wanted = math.ceil(min(MOST_TAIL, TAIL_ROOT / math.sqrt(n_sources)) * len(x))
+    start, u = _exceeded_by(x, max(wanted, least)), _exceeded_by(x, least)
+    if n_sources < 2 * MIN_EXCEEDANCES or start is None or u is None or _y(x[-1]) <= _y(u):
         return None
-    exceeded_by = len(x) - np.searchsorted(x, x, side="right")  # (n,) falling
-    candidates = np.flatnonzero(exceeded_by >= wanted)
-    return float(x[candidates[-1]]) if len(candidates) and _y(x[-1]) > _y(x[candidates[-1]]) else None
+    above = x > start
+    z, w = _y(x[above]) - _y(start), weights[:, above]  # (e,), (1 + r, e)
+    w = w / w.sum(axis=1, keepdims=True)
+    mean, moment = w @ z, (w * (1 - np.cumsum(w, axis=1) + w / 2)) @ z
+    raw = 2 - mean / np.maximum(mean - 2 * moment, 1e-12)  # (1 + r,)
+    shapes = _drawn_to_zero(raw, len(z), RESAMPLED_PRIOR, RESAMPLED_LIMITS)
+    shapes[:1] = _drawn_to_zero(raw[:1], len(z), SHAPE_PRIOR, SHAPE_LIMITS)
+    # Above u the excess of such a tail is one again, of the same shape.
+    scales = np.maximum(mean * (1 - shapes) + shapes * (_y(u) - _y(start)), 1e-12)
+    return _Tails(u, start, weights[:, x > u].sum(axis=1), shapes, scales)
 
 
-def _tails(x: Floats, weights: Floats, u: float) -> _Tails:
-    """Fit all resamples at once by probability-weighted moments (Hosking & Wallis 1987), the shape drawn to 0."""
-    above = x > u
-    z, w = _y(x[above]) - _y(u), weights[:, above]  # (e,), (1 + r, e)
-    shares = w.sum(axis=1)
-    w = w / shares[:, None]
-    survival = 1 - (np.cumsum(w, axis=1) - w / 2)
-    mean, moment = w @ z, (w * survival) @ z
-    shapes = 2 - mean / np.maximum(mean - 2 * moment, 1e-12)
-    exceedances = len(z)
-    shapes = np.clip(shapes * exceedances / (exceedances + SHAPE_PRIOR), -SHAPE_LIMIT, SHAPE_LIMIT)
-    return _Tails(u, shares, shapes, np.maximum(mean * (1 - shapes), 1e-12))
+def _drawn_to_zero(shapes: Floats, exceedances: int, prior: int, limits: tuple[float, float]) -> Floats:
+    drawn = np.clip(shapes * exceedances / (exceedances + prior), *limits)
+    return np.asarray(np.where(np.abs(drawn) < 1e-9, 1e-9, drawn), np.float64)  # 0 is the limit of the formula
+
+
+def _exceeded_by(x: Floats, wanted: int) -> float | None:
+    """Return the largest value of sorted x that so many others exceed."""
+    exceeding = len(x) - np.searchsorted(x, x, side="right")  # (n,) falling
+    candidates = np.flatnonzero(exceeding >= wanted)
+    return float(x[candidates[-1]]) if len(candidates) else None
 
 
 def _grid(x: Floats, tails: _Tails | None) -> Floats:
@@ -271,28 +290,25 @@ def _rates(x: Floats, weights: Floats, at: Floats, tails: _Tails | None) -> Floa
     return np.asarray(np.maximum.accumulate(np.clip(rates, 0.0, 1.0)[:, ::-1], axis=1)[:, ::-1], np.float64)
 
 
-def _intervals(rates: Floats, unobserved: NDArray[np.bool_], n_sources: int) -> tuple[Floats, Floats, Floats]:
-    """Return estimate, low and high (g,) from the rates of the data and of the resamples (1 + r, g)."""
-    estimate = rates[0]
-    low, high = np.quantile(rates[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    if n_sources < FEW_SOURCES:
-        exact_low, exact_high = clopper_pearson(estimate * n_sources, n_sources)
-        low, high = np.minimum(low, exact_low), np.maximum(high, exact_high)
+def _intervals(
+    rates: Floats, unseen: Floats, unobserved: NDArray[np.bool_], n_sources: int
+) -> tuple[Floats, Floats, Floats]:
+    """Return estimate, low and high (g,) from the rates of the data and of the resamples (1 + r, g).
+
+    One more source is taken to be closer for the upper end and further for the lower: of independent images that is the
+    exact binomial interval (Clopper & Pearson 1934), of versions of the same ones it is not narrower for their number.
+    """
+    estimate, more = rates[0], unseen[1:, None]
+    low = np.quantile(rates[1:] / (1 + more), (1 - LEVEL) / 2, axis=0)
+    high = np.quantile((rates[1:] + np.where(unobserved, rates[1:], 1.0) * more) / (1 + more), (1 + LEVEL) / 2, axis=0)
     by_three = _rule_of_three(n_sources)
     if not estimate[unobserved].any():  # there is no tail: as if one more image had been half a match
         estimate = np.where(unobserved, 0.5 / (n_sources + 1), estimate)
-    low = np.where(unobserved & (high <= by_three), 0.0, np.minimum(low, 1 - by_three))
+    low = np.where(unobserved & (high <= by_three), 0.0, low)
     high = np.where(unobserved, np.maximum(high, by_three), high)
     high = np.maximum.accumulate(high[::-1])[::-1]
     estimate = np.minimum.accumulate(estimate)
     return estimate, np.minimum(low, estimate), np.maximum(high, estimate)
-
-
-def clopper_pearson(k: Floats, n: int) -> tuple[Floats, Floats]:
-    """Return the exact 95 % interval of a share of which k (g,) of n were observed; k may be a fraction."""
-    low = np.where(k > 0, betaincinv(np.maximum(k, 1e-9), n - k + 1, (1 - LEVEL) / 2), 0.0)
-    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1e-9), (1 + LEVEL) / 2), 1.0)
-    return low, high
 
 
 def _rule_of_three(n_sources: int) -> float:
@@ -301,22 +317,11 @@ def _rule_of_three(n_sources: int) -> float:
 
 
 def _grown(estimate: float, low: float, high: float, growth: Growth, factor: float) -> tuple[float, float, float]:
-    """Return a rate and its interval for a corpus `factor` times the size.
-
-    The two uncertainties, of the rate and of the exponent, are independent and add as squares on the log scale of
-    -log(1 - rate).
-    """
-    x = math.log(factor)
-    down, up = growth.beta - growth.low, growth.high - growth.beta
-    if x < 0:
-        down, up = up, down
-    middle = _hazard(estimate)
-    if not middle:
-        return 0.0, 0.0, _share(_hazard(high) * factor**growth.beta)  # the limit of what follows
-    grown = middle * factor**growth.beta
-    below = math.hypot(math.log(middle / _hazard(low)), down * x) if low else math.inf
-    above = math.hypot(math.log(_hazard(high) / middle), up * x)
-    return _share(grown), _share(grown * math.exp(-below)), _share(grown * math.exp(above))
+    """Return a rate and its interval for a corpus `factor` times the size; both ends take the worst of the growth."""
+    slow, fast = (-1.0, 1.0) if factor > 1 else (1.0, -1.0)
+    grown = (growth.grown(_hazard(rate), factor, side) for rate, side in ((estimate, 0.0), (low, slow), (high, fast)))
+    middle, below, above = (_share(hazard) for hazard in grown)
+    return middle, min(below, middle), max(above, middle)
 
 
 def _hazard(rate: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,6 +75,13 @@ class Batcher:
 
     def embed(self, pixels: Pixels) -> VectorAndLogit:
         """Embed one image ``(3, h, w)``; blocks until its forward is done. Raises what the forward raised."""
+        return self._put(pixels).result()
+
+    def embed_all(self, pictures: Sequence[Pixels]) -> list[VectorAndLogit]:
+        """Embed some images ``(3, h, w)``, in as few forwards as there are batches. Raises like `embed`."""
+        return [answer.result() for answer in [self._put(pixels) for pixels in pictures]]
+
+    def _put(self, pixels: Pixels) -> Future[VectorAndLogit]:
         waiting = _Waiting(pixels, Future())
         with self._opening:
             if not self._open:
@@ -83,7 +90,7 @@ class Batcher:
                 self._waiting.put_nowait(waiting)
             except queue.Full:
                 raise Overloaded(self._waiting.maxsize, 1) from None
-        return waiting.answer.result()
+        return waiting.answer
 
     def close(self) -> None:
         """Finish what is waiting, then stop."""

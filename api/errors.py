@@ -9,8 +9,12 @@ ServiceError
 ├── SourceNotAllowed    an ingest over HTTP that would read outside of LINEUP_INGEST_ROOTS
 ├── NoNamedModel        a model that a client named and the service does not list
 ├── SpaceIncomplete     a model would become active by which entries are not embedded
+├── NothingToCalibrate  no known fake, or no known-real image, is embedded by the model
+├── NothingToEvaluate   the images that are labelled and usable are not of both kinds
+├── InvalidVerbalScale  the file of LINEUP_VERBAL_SCALE cannot be used
 ├── FileThere           a file of this name is there already
 ├── ExportUnwritable    an export cannot be written: no space, no permission
+├── ReportUnwritable    the files of an evaluation cannot be written
 ├── UnsafeListen        asked to listen beyond loopback without authentication
 └── MissingExtra        an optional part is not installed
 """
@@ -91,6 +95,28 @@ class SpaceIncomplete(ServiceError):
         self.entries = entries
 
 
+class NothingToCalibrate(ServiceError):
+    """A rate needs images of both kinds."""
+
+    def __init__(self, corpora: Sequence[str]) -> None:
+        where = f"none of the corpora {', '.join(corpora)} has an image" if corpora else "there is no corpus of a kind"
+        super().__init__(f"{where} that this model has embedded: known fakes and known-real images are needed")
+        self.corpora = tuple(corpora)
+
+
+class NothingToEvaluate(ServiceError):
+    """Real and synthetic images are needed; the message says what is there, and the most frequent reason."""
+
+
+class InvalidVerbalScale(ServiceError):
+    """Words for likelihood ratios that cannot be used."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is no verbal scale: {reason}")
+        self.path = path
+        self.reason = reason
+
+
 class FileThere(ServiceError):
     """A file that would be replaced."""
 
@@ -104,6 +130,15 @@ class ExportUnwritable(ServiceError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"no export can be written to {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ReportUnwritable(ServiceError):
+    """The folder or the files of an evaluation cannot be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"no evaluation can be written to {path}: {reason}")
         self.path = path
         self.reason = reason
 

@@ -6,13 +6,18 @@ Both skins (HTTP and terminal) open one and hand it to the same functions: `api.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from api.batcher import Batcher
+from api.calibration.current import Calibrations
+from api.errors import InvalidVerbalScale
 from api.settings import Settings
 from embedder import Embedder, ImageLimits, ModelInfo
 from index import (
+    ENFSI_2015,
     ORIGINAL_SUFFIX,
     BlobStore,
     ClassifierPolicy,
@@ -24,6 +29,7 @@ from index import (
     SchemaOutdated,
     Space,
     Threshold,
+    VerbalScale,
     find_active_model,
 )
 
@@ -51,6 +57,16 @@ def image_limits(settings: Settings) -> ImageLimits:
 def index_config(settings: Settings) -> IndexConfig:
     """The trade-offs of the index, in the words of `index`."""
     return IndexConfig(flat_limit=settings.index_flat_limit, recall_target=settings.index_recall_target)
+
+
+def read_verbal_scale(path: Path | None) -> VerbalScale:
+    """The verbal scale of likelihood ratios in a file; that of ENFSI without one. Raises `InvalidVerbalScale`."""
+    if path is None:
+        return ENFSI_2015
+    try:
+        return VerbalScale.from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise InvalidVerbalScale(path, str(err)) from err
 
 
 def load_embedder(settings: Settings) -> Embedder:
@@ -139,6 +155,8 @@ class Lineup:
             database, self.space, settings.index_dir, config=index_config(settings), background=background
         )
         self.batcher = Batcher(embedder, settings.queue_size)
+        self.calibrations = Calibrations(self.space)
+        self.verbal_scale = read_verbal_scale(settings.verbal_scale)
 
     @classmethod
     @contextmanager

@@ -6,7 +6,6 @@ switched by `api.models.activate` when this is done.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -16,14 +15,13 @@ from sqlalchemy import Connection
 from api.ingest.single import facts_of
 from api.jobs.task import End, Left, Taken, ToEmbed
 from api.lineup import Lineup
-from api.sources.item import Item, Span, UnreadableItem
-from api.sources.locations import from_text, read_bytes
+from api.originals import bytes_of
+from api.sources.item import Item, Span
 from embedder import DecodedImage
 from index import (
     Chunk,
     Ended,
     ImageFacts,
-    ImageSource,
     JobCounts,
     JobItem,
     NewEntry,
@@ -62,7 +60,7 @@ class ReembedTask:
             sources = image_sources(conn, image_ids)
         for position, source in enumerate(sources, chunk.first_position):
             name = source.locations[0] if source.locations else source.image.sha256
-            data, why = self._bytes(source)
+            data, why = bytes_of(self._lineup, source)
             if data is None:
                 yield Left.failed(position, name, "image_gone", why)
             else:
@@ -91,23 +89,8 @@ class ReembedTask:
     def written(self) -> None:
         """Nothing is kept beside the database."""
 
+    def completed(self) -> None:
+        """Nothing comes after the last image."""
+
     def close(self) -> None:
         """Nothing is open between two chunks."""
-
-    def _bytes(self, source: ImageSource) -> tuple[bytes | None, str]:
-        """The image's bytes, or why there are none."""
-        limit = self._lineup.embedder.limits.max_image_bytes
-        original = self._lineup.originals.find(source.image.sha256)
-        if original is not None:
-            return original, ""
-        why = "no original is kept, and it did not come from a file of its own"
-        for location in source.locations:
-            try:
-                data = read_bytes(from_text(location), limit)
-            except UnreadableItem as err:
-                why = f"{location}: {err}"
-                continue
-            if hashlib.sha256(data).hexdigest() == source.image.sha256:
-                return data, ""
-            why = f"{location} holds other bytes now"
-        return None, why

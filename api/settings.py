@@ -47,7 +47,18 @@ class Settings(BaseSettings):
 
     similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None,
-        description="Cosine similarity from which a neighbour is called similar; default: the model's measured one.",
+        description="Cosine similarity from which a neighbour is similar; default: calibrated, or the model's.",
+    )
+
+    false_match_rate: float = Field(
+        0.01,
+        gt=0,
+        le=0.5,
+        description="Rate whose similarity is the threshold of similar, where a calibration has enough images for it.",
+    )
+
+    verbal_scale: Path | None = Field(
+        None, description="JSON file with the verbal scale of likelihood ratios; default: that of ENFSI 2015."
     )
 
     index_flat_limit: int = Field(

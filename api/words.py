@@ -5,47 +5,164 @@ No sentence can be read as a probability of being fake, and none joins the class
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_never
 
-from index import ClassifierPolicy, ClassifierReason, ClassifierVerdict, SimilarityReason, SimilarityVerdict
+from api.answers import (
+    AttributionAnswer,
+    CalibrationUsed,
+    QualityAnswer,
+    RateAnswer,
+    RatioAnswer,
+    SimilarityAnswer,
+    StabilityAnswer,
+)
+from index import (
+    ClassifierPolicy,
+    ClassifierReason,
+    ClassifierVerdict,
+    QualityIssue,
+    SimilarityReason,
+    SimilarityVerdict,
+)
+
+NAMED = 3  # generators that a sentence names; the JSON has all of them
+_SIMILARITY = {
+    SimilarityReason.IDENTICAL_IMAGE: "these very bytes are an entry among the known fakes",
+    SimilarityReason.NEAR_DUPLICATE_IMAGE: "the same picture as a known fake, by perceptual hash: a copy of it, or "
+    "what it was made from",
+    SimilarityReason.ALSO_KNOWN_REAL: "the same picture as a known fake and as a known-real image, by its bytes or its "
+    "hash: a copy of either, which a hash cannot tell",
+    SimilarityReason.ABOVE_THRESHOLD: "a known fake is at least as near as the threshold of {threshold}",
+    SimilarityReason.BELOW_THRESHOLD: "no known fake in the searched corpora is as near as the threshold of "
+    "{threshold}",
+    SimilarityReason.BETWEEN: "no known fake is as near as the threshold of {threshold}, but the likelihood ratio "
+    "supports a generator in the corpora",
+    SimilarityReason.RATIO_DISAGREES: "a known fake is as near as the threshold of {threshold}, but the likelihood "
+    "ratio supports a known-real image",
+    SimilarityReason.POOR_QUALITY: "the picture says too little: {quality}",
+    SimilarityReason.UNSTABLE: "re-encoding the probe carries it over the threshold of {threshold}, or back",
+    SimilarityReason.NO_THRESHOLD: "no similarity threshold is known for this model; `lineup calibrate` or "
+    "LINEUP_SIMILARITY_THRESHOLD sets one",
+    SimilarityReason.NOTHING_COMPARED: "no known fake was there to compare with",
+    SimilarityReason.FAKES_NOT_REACHED: "known real images are nearer than any known fake in the list; ask for known "
+    "fakes only, or for more",
+}
+_CLASSIFIER = {
+    ClassifierReason.SYNTHETIC_LIMIT_REACHED: "its logit is not under the limit of synthetic ({limits})",
+    ClassifierReason.AUTHENTIC_LIMIT_REACHED: "its logit is not over the limit of authentic ({limits})",
+    ClassifierReason.BETWEEN_LIMITS: "its logit is between the limits ({limits})",
+    ClassifierReason.NO_LIMITS: "no limits were measured for this model's logit",
+    ClassifierReason.POOR_QUALITY: "the picture says too little: {quality}",
+    ClassifierReason.UNSTABLE: "re-encoding the probe carries its logit over a limit ({limits})",
+}
 
 
-def explain_similarity(judged: SimilarityVerdict) -> str:
+def explain_similarity(judged: SimilarityVerdict, quality: QualityAnswer) -> str:
     """Why the similarity verdict is what it is."""
-    threshold = f"{judged.threshold.value:.3f}" if judged.threshold else ""
-    match judged.reason:
-        case SimilarityReason.IDENTICAL_IMAGE:
-            return "these very bytes are an entry among the known fakes"
-        case SimilarityReason.NEAR_DUPLICATE_IMAGE:
-            return "the same picture as a known fake, by perceptual hash: a copy of it, or what it was made from"
-        case SimilarityReason.ABOVE_THRESHOLD:
-            return f"a known fake is at least as near as the threshold of {threshold}"
-        case SimilarityReason.BELOW_THRESHOLD:
-            return f"no known fake in the searched corpora is as near as the threshold of {threshold}"
-        case SimilarityReason.NO_THRESHOLD:
-            return "no similarity threshold is known for this model; LINEUP_SIMILARITY_THRESHOLD sets one"
-        case SimilarityReason.NOTHING_COMPARED:
-            return "no known fake was there to compare with"
-        case SimilarityReason.FAKES_NOT_REACHED:
-            return "known real images are nearer than any known fake in the list; ask for known fakes only, or for more"
-        case _:
-            assert_never(judged.reason)
+    return _SIMILARITY[judged.reason].format(
+        threshold=f"{judged.threshold.value:.3f}" if judged.threshold else "",
+        quality=quality_words(quality),
+    )
 
 
-def explain_classifier(judged: ClassifierVerdict) -> str:
+def explain_classifier(judged: ClassifierVerdict, quality: QualityAnswer) -> str:
     """Why the classifier's verdict is what it is."""
-    limits = _limits(judged.policy)
-    match judged.reason:
-        case ClassifierReason.SYNTHETIC_LIMIT_REACHED:
-            return f"its logit is not under the limit of synthetic ({limits})"
-        case ClassifierReason.AUTHENTIC_LIMIT_REACHED:
-            return f"its logit is not over the limit of authentic ({limits})"
-        case ClassifierReason.BETWEEN_LIMITS:
-            return f"its logit is between the limits ({limits})"
-        case ClassifierReason.NO_LIMITS:
-            return "no limits were measured for this model's logit"
+    return _CLASSIFIER[judged.reason].format(limits=_limits(judged.policy), quality=quality_words(quality))
+
+
+def statements(similarity: SimilarityAnswer, stability: StabilityAnswer | None) -> Iterator[tuple[str, str]]:
+    """What stands beside the verdicts: topics with their words; nothing where nothing is known."""
+    if similarity.false_match_rate:
+        yield "rate", rate_words(similarity.false_match_rate)
+    if similarity.likelihood_ratio:
+        yield "ratio", ratio_words(similarity.likelihood_ratio)
+    if similarity.attribution:
+        yield "generator", attribution_words(similarity.attribution)
+    if similarity.nearest_known_real:
+        real = similarity.nearest_known_real
+        yield "known real", f"nearest {real.cosine_similarity:.3f}, entry {real.entry.id} of {real.entry.corpus}"
+    if similarity.rests_on and similarity.rests_on.without_strongest:
+        yield "rests on", _rests_on(similarity)
+    if stability:
+        yield "stability", _stability(stability)
+    if similarity.calibration:
+        yield "calibration", _calibration(similarity.calibration)
+
+
+def _calibration(used: CalibrationUsed) -> str:
+    said = f"{used.id}, {used.condition}"
+    if used.probe_condition not in (None, used.condition):
+        said += f" (the probe seems {used.probe_condition})"
+    if used.entries_since:
+        said += f", {used.entries_since:+,} entries since"
+    if used.applies == "upper_bound":
+        said += ", of all its corpora: for this part of them the rate is at most that"
+    return said if used.supports_threshold else f"{said}; too few known-real images for a threshold of its own"
+
+
+def _rests_on(similarity: SimilarityAnswer) -> str:
+    rests = similarity.rests_on
+    assert rests is not None
+    assert rests.without_strongest is not None
+    entries = ", ".join(map(str, rests.entry_ids[:5])) + (", ..." if len(rests.entry_ids) > 5 else "")
+    without = rests.without_strongest
+    return f"entries {entries}; without {without.entry_id} it is {without.verdict}"
+
+
+def _stability(stability: StabilityAnswer) -> str:
+    if stability.logit_low is None or stability.logit_high is None:
+        return "no re-encoding is large enough for the model"
+    said = f"{len(stability.views)} re-encodings: logit {stability.logit_low:+.2f} to {stability.logit_high:+.2f}"
+    if stability.similarity_low is not None and stability.similarity_high is not None:
+        said += f", similarity {stability.similarity_low:.3f} to {stability.similarity_high:.3f}"
+    return said + (f", nearest {' or '.join(stability.generators)}" if stability.generators else "")
+
+
+def rate_words(rate: RateAnswer) -> str:
+    """How often a photograph comes this near, with the interval and what it was measured on."""
+    return (
+        f"{percent(rate.estimate)} of known-real images come this near ({percent(rate.low)} to {percent(rate.high)}; "
+        f"{rate.images:,} images of {rate.sources:,} photographs)"
+    )
+
+
+def ratio_words(ratio: RatioAnswer) -> str:
+    """The likelihood ratio with its interval, what it cannot exceed, and its verbal equivalent."""
+    cut = ", cut at what the data can support" if ratio.bounded else ""
+    return f"10^{ratio.log10:.1f} (10^{ratio.low:.1f} to 10^{ratio.high:.1f}{cut}): {ratio.words}"
+
+
+def attribution_words(attribution: AttributionAnswer) -> str:
+    """The generators that the nearest known fakes point to."""
+    if attribution.unknown:
+        return f"unknown: {attribution.reason.replace('_', ' ')}"
+    shares = {each.generator: each.share for each in attribution.shares}
+    named = [f"{name} ({percent(shares[name])} of the vote)" for name in attribution.candidates[:NAMED]]
+    more = len(attribution.candidates) - len(named)
+    others = f" or one of {more} more" if more > 0 else ""
+    right = f"{percent(attribution.coverage)} of such sets hold the right one, where the corpora have it"
+    return f"{' or '.join(named)}{others}: {right}"
+
+
+def quality_words(quality: QualityAnswer) -> str:
+    """Why a picture says too little."""
+    match quality.issue:
+        case None:
+            return "nothing is wrong with it"
+        case QualityIssue.TOO_SMALL:
+            return f"its shorter side of {quality.shortest_side} pixels is less than half of what the model looks at"
+        case QualityIssue.FLAT:
+            return "it has hardly any structure"
+        case QualityIssue.UNFAMILIAR:
+            return "it is further from everything in the corpora than images of the calibration are from one another"
         case _:
-            assert_never(judged.reason)
+            assert_never(quality.issue)
+
+
+def percent(share: float) -> str:
+    """A rate as a person reads it: two digits that mean something."""
+    return "0 %" if share == 0 else f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
 def _limits(policy: ClassifierPolicy | None) -> str:

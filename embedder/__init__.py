@@ -26,7 +26,7 @@ from embedder.errors import (
 )
 from embedder.file_metadata import Stated, Statement, stated, stated_generator
 from embedder.jpeg_quality import estimated_jpeg_quality
-from embedder.legibility import PictureQuality, is_flat, picture_quality
+from embedder.legibility import PictureQuality, is_flat, luminance_std, picture_quality
 from embedder.perceptual import PerceptualHash, perceptual_hash
 from embedder.preprocess import Preprocessing, Resample, preprocess, read_preprocessing
 from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource
@@ -83,6 +83,7 @@ __all__ = [
     "estimated_jpeg_quality",
     "is_flat",
     "list_models",
+    "luminance_std",
     "perceptual_hash",
     "picture_quality",
     "preprocess",

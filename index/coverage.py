@@ -67,6 +67,29 @@ def images_to_embed(conn: Connection, space: Space, after: int, limit: int) -> t
     return tuple(conn.execute(query.order_by(images.c.id).limit(limit)).scalars())
 
 
+def embedded_image_ids(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> tuple[int, ...]:
+    """Return row ids of the images of some corpora that are in a space, in the order in which they came."""
+    query = (
+        select(entries.c.image_id)
+        .where(is_any(conn, entries.c.corpus_id, corpus_ids), entries.c.removed_at.is_(None))
+        .where(_embedded(find_space_id(conn, space)))
+        .group_by(entries.c.image_id)
+        .order_by(func.min(entries.c.id))
+    )
+    return tuple(conn.execute(query).scalars())
+
+
+def count_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> int:
+    """Count the live entries of some corpora that are in a space."""
+    query = (
+        select(func.count())
+        .select_from(entries)
+        .where(is_any(conn, entries.c.corpus_id, corpus_ids), entries.c.removed_at.is_(None))
+        .where(_embedded(find_space_id(conn, space)))
+    )
+    return int(conn.execute(query).scalar_one())
+
+
 def image_sources(conn: Connection, image_ids: Sequence[int]) -> tuple[ImageSource, ...]:
     """Return these images in the order given, at most `statements.VARIABLES`, and where they may be read again."""
     locations: dict[int, list[str]] = {}

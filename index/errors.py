@@ -6,11 +6,13 @@
         UnknownEntry          no live entry with this id
         UnknownImage          no image with this sha256
         UnknownLookup         no lookup with this id
+        UnknownCalibration    no calibration with this id
         UnknownBlob           no thumbnail of this image
         UnknownJob            no job with this id
       CorpusExists            the name is taken
       CorpusKindConflict      the name is taken by a corpus of the other kind
       CorpusKeepConflict      the corpus keeps something else of its images
+      InspectionTooLarge      more comparisons than an inspection was allowed
       EntryQuarantined        the image of a new entry is in quarantine in that corpus
       NotQuarantined          an entry to release that is not in quarantine
       JobStateConflict        a job that cannot become what is asked for from where it stands
@@ -88,6 +90,12 @@ class UnknownBlob(NotFound):
         self.sha256 = sha256
 
 
+class UnknownCalibration(NotFound):
+    def __init__(self, calibration_id: int) -> None:
+        super().__init__(f"no calibration has the id {calibration_id}")
+        self.calibration_id = calibration_id
+
+
 class UnknownJob(NotFound):
     def __init__(self, job_id: int) -> None:
         super().__init__(f"no job has the id {job_id}")
@@ -114,6 +122,16 @@ class CorpusKeepConflict(CorpusError):
         self.name = name
         self.keep = keep
         self.wanted = wanted
+
+
+class InspectionTooLarge(CorpusError):
+    def __init__(self, corpus: str, comparisons: int, limit: int) -> None:
+        super().__init__(
+            f"inspecting {corpus!r} takes {comparisons:,} comparisons, over {limit:,}: `lineup inspect` does it"
+        )
+        self.corpus = corpus
+        self.comparisons = comparisons
+        self.limit = limit
 
 
 class EntryQuarantined(CorpusError):

@@ -32,6 +32,7 @@ LISTING = 0  # number of the chunk whose work is to list the source
 class JobKind(StrEnum):
     INGEST = "ingest"
     REEMBED = "reembed"
+    CALIBRATE = "calibrate"
 
 
 class JobState(StrEnum):

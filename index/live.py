@@ -12,8 +12,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -233,16 +233,22 @@ class LiveIndex:
 
         """
         question = Question(check_vector(vector, self.space.dimension), k, filter, probe_sha256, probe_hash, exact)
+        (answer,) = self.search_all([question])
+        return answer
 
-        def ask(conn: Connection, view: View, pending: int) -> SearchResult:
-            return search(conn, view, self._space_id, question, self._pictures, pending=pending)
+    def search_all(self, questions: Sequence[Question]) -> tuple[SearchResult, ...]:
+        """Answer several questions from one state of the index, each as `search` does. Raises like it."""
+        checked = [replace(each, probe=check_vector(each.probe, self.space.dimension)) for each in questions]
+
+        def ask(conn: Connection, view: View, pending: int) -> tuple[SearchResult, ...]:
+            return tuple(search(conn, view, self._space_id, each, self._pictures, pending=pending) for each in checked)
 
         try:
-            answer = self._ask(ask, whole=not self._maintenance.following)
+            answers = self._ask(ask, whole=not self._maintenance.following)
         except TooFarBehind:
-            answer = self._ask(ask)
+            answers = self._ask(ask)
         self._maintenance.looked_up()
-        return answer
+        return answers
 
     def nearest(
         self, vector: ArrayLike, k: int, *, exact: bool = False

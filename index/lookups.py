@@ -15,12 +15,15 @@ from index.errors import UnknownLookup
 from index.jsontext import JSON, canonical_json
 from index.schema import embedding_spaces, embeddings, images, lookups
 from index.spaces import Space, ensure_space_id
-from index.vectors import stored_rows
+from index.vectors import from_bytes, stored_rows, to_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lookup:
-    """A stored lookup. `request_json` and `answer_json` are canonical JSON, byte for byte as stored."""
+    """A stored lookup. `request_json` and `answer_json` are canonical JSON, byte for byte as stored.
+
+    `probe_vector` (d,) is None in lookups of before schema 0004.
+    """
 
     id: str
     created_at: datetime
@@ -29,6 +32,8 @@ class Lookup:
     probe_sha256: str | None
     request_json: str
     answer_json: str
+    probe_vector: NDArray[np.float32] | None = None
+    calibration_id: int | None = None
 
     @property
     def request(self) -> JSON:
@@ -54,6 +59,8 @@ def save_lookup(
     probe_sha256: str | None = None,
     lookup_id: str | None = None,
     created_at: datetime | None = None,
+    probe_vector: NDArray[np.float32] | None = None,
+    calibration_id: int | None = None,
 ) -> str:
     """Store a lookup and return its id.
 
@@ -71,6 +78,8 @@ def save_lookup(
         "probe_sha256": probe_sha256,
         "request": canonical_json(request),
         "answer": canonical_json(answer),
+        "probe_vector": None if probe_vector is None else to_bytes(probe_vector),
+        "calibration_id": calibration_id,
     }
     conn.execute(insert(lookups), row)
     return identifier
@@ -93,6 +102,8 @@ def get_lookup(conn: Connection, lookup_id: str) -> Lookup:
         probe_sha256=row.probe_sha256,
         request_json=row.request,
         answer_json=row.answer,
+        probe_vector=None if row.probe_vector is None else from_bytes(row.probe_vector),
+        calibration_id=row.calibration_id,
     )
 
 

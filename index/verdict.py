@@ -1,7 +1,9 @@
 """Verdicts: what the evidence means, in two separate parts that are never merged into one number. Pure functions.
 
 The classifier says whether its logit is beyond a limit; the similarity says whether a known fake is nearer than a
-threshold. Both limits name where they come from; without one the verdict is `inconclusive`, never a guess.
+threshold. Both limits name where they come from; without one the verdict is `inconclusive`, never a guess. It is
+`inconclusive` too where the picture says too little, where re-encoding it would change the answer, and where the
+likelihood ratio speaks against what the threshold says.
 """
 
 from __future__ import annotations
@@ -37,8 +39,13 @@ class SimilarityReason(StrEnum):
     ABOVE_THRESHOLD = "above_threshold"
     BELOW_THRESHOLD = "below_threshold"
     NO_THRESHOLD = "no_threshold"
-    NOTHING_COMPARED = "nothing_compared"  # there was no neighbour at all
-    FAKES_NOT_REACHED = "fakes_not_reached"  # nearer known-real images left no place for a fake in the list
+    NOTHING_COMPARED = "nothing_compared"  # there was no known fake at all
+    ALSO_KNOWN_REAL = "also_known_real"  # the picture is a known fake's, and a known-real image's too
+    BETWEEN = "between"  # under the threshold, and the likelihood ratio supports a generator in the corpora
+    RATIO_DISAGREES = "ratio_disagrees"  # over the threshold, and the likelihood ratio supports a photograph
+    POOR_QUALITY = "poor_quality"
+    UNSTABLE = "unstable"  # re-encoding the probe carries it over the threshold or back
+    FAKES_NOT_REACHED = "fakes_not_reached"  # only in answers of before schema 0004
 
 
 class ClassifierOutcome(StrEnum):
@@ -54,6 +61,16 @@ class ClassifierReason(StrEnum):
     AUTHENTIC_LIMIT_REACHED = "authentic_limit_reached"
     BETWEEN_LIMITS = "between_limits"
     NO_LIMITS = "no_limits"
+    POOR_QUALITY = "poor_quality"
+    UNSTABLE = "unstable"  # re-encoding the probe carries the logit over a limit
+
+
+class QualityIssue(StrEnum):
+    """Why a picture says too little for a verdict."""
+
+    TOO_SMALL = "too_small"  # smaller than what the model looks at
+    FLAT = "flat"  # hardly any structure
+    UNFAMILIAR = "unfamiliar"  # further from everything in the corpora than what the calibration was measured on
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +86,46 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class NeighbourEvidence:
-    """What a verdict needs to know of a neighbour; cosine similarity in [-1, 1]."""
+class RatioInterval:
+    """A likelihood ratio as log10, with its 95 % interval: above 0 supports that a generator in the corpora made it."""
 
-    kind: CorpusKind
-    cosine_similarity: float
-    identical: bool = False
-    near_duplicate: bool = False
+    log10: float
+    low: float
+    high: float
 
     def __post_init__(self) -> None:
-        if math.isnan(self.cosine_similarity):
-            raise ValueError("a cosine similarity is not a number")
+        if not self.low <= self.log10 <= self.high:
+            raise ValueError("a likelihood ratio lies within its interval")
 
 
 @dataclass(frozen=True, slots=True)
-class SimilarityVerdict:
-    """The verdict on similarity, why, and the threshold that it rests on."""
+class ViewEvidence:
+    """What one re-encoding of the probe came to; None where it was not looked at."""
 
-    verdict: SimilarityOutcome
-    reason: SimilarityReason
-    threshold: Threshold | None
+    nearest_fake: float | None
+    logit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that a verdict rests on. Cosine similarities in [-1, 1], None where nothing was compared.
+
+    `identical_to` and `same_picture_as` are the kinds of corpora that hold the probe's very bytes, or its picture by
+    perceptual hash.
+    """
+
+    nearest_fake: float | None
+    nearest_real: float | None = None
+    identical_to: frozenset[CorpusKind] = frozenset()
+    same_picture_as: frozenset[CorpusKind] = frozenset()
+    ratio: RatioInterval | None = None
+    logit: float | None = None
+    quality_issue: QualityIssue | None = None
+    views: Sequence[ViewEvidence] = ()
+
+    def __post_init__(self) -> None:
+        if any(value is not None and math.isnan(value) for value in (self.nearest_fake, self.nearest_real, self.logit)):
+            raise ValueError("evidence is not a number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +142,49 @@ class ClassifierPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits by which evidence is judged; without one of them its verdict is inconclusive."""
+
+    threshold: Threshold | None
+    classifier: ClassifierPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarityVerdict:
+    """The verdict on similarity, why, and the threshold that it rests on."""
+
+    verdict: SimilarityOutcome
+    reason: SimilarityReason
+    threshold: Threshold | None
+
+
+@dataclass(frozen=True, slots=True)
 class ClassifierVerdict:
-    """The classifier's own verdict. `probability` is sigmoid(logit), uncalibrated."""
+    """The classifier's own verdict."""
 
     verdict: ClassifierOutcome
-    probability: float
     reason: ClassifierReason
     policy: ClassifierPolicy | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Two opinions side by side; the classifier's is None without a logit."""
+
+    similarity: SimilarityVerdict
+    classifier: ClassifierVerdict | None
+
+
+def judge(evidence: Evidence, policy: Policy) -> Verdict:
+    """Return what the evidence means by a policy. Total, and the same for the same evidence."""
+    similarity = _similarity_reason(evidence, policy.threshold)
+    classifier = None
+    if evidence.logit is not None:
+        reason = _classifier_reason(evidence.logit, evidence, policy.classifier)
+        classifier = ClassifierVerdict(_OUTCOME_BY_LIMIT.get(reason, INCONCLUSIVE_CLASS), reason, policy.classifier)
+    return Verdict(
+        SimilarityVerdict(_OUTCOME_BY_REASON.get(similarity, INCONCLUSIVE), similarity, policy.threshold), classifier
+    )
 
 
 def relation_of(
@@ -131,60 +204,73 @@ def relation_of(
     return Relation.SIMILAR if cosine_similarity >= threshold.value else Relation.UNRELATED
 
 
-def judge_similarity(neighbours: Sequence[NeighbourEvidence], threshold: Threshold | None) -> SimilarityVerdict:
-    """Judge the nearest neighbours of a probe, all of one search, in any order.
-
-    Only known fakes speak for similarity. Give the neighbours of a search among known fakes, or of one among all
-    entries; in the latter nearer known-real images may leave no place for a fake, and the verdict says so.
-    """
-    fakes = [neighbour for neighbour in neighbours if neighbour.kind is CorpusKind.KNOWN_FAKE]
-    relations = {
-        relation_of(n.cosine_similarity, threshold, identical=n.identical, near_duplicate=n.near_duplicate)
-        for n in fakes
-    }
-    for relation, reason in _SPEAKS_FOR_SIMILARITY.items():
-        if relation in relations:
-            return SimilarityVerdict(SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES, reason, threshold)
-    if threshold is None:
-        return SimilarityVerdict(SimilarityOutcome.INCONCLUSIVE, SimilarityReason.NO_THRESHOLD, None)
-    if not neighbours:
-        return SimilarityVerdict(SimilarityOutcome.INCONCLUSIVE, SimilarityReason.NOTHING_COMPARED, threshold)
-    if not fakes and max(n.cosine_similarity for n in neighbours) >= threshold.value:
-        return SimilarityVerdict(SimilarityOutcome.INCONCLUSIVE, SimilarityReason.FAKES_NOT_REACHED, threshold)
-    return SimilarityVerdict(SimilarityOutcome.NOT_SIMILAR, SimilarityReason.BELOW_THRESHOLD, threshold)
-
-
-# Strongest first.
-_SPEAKS_FOR_SIMILARITY = {
-    Relation.IDENTICAL: SimilarityReason.IDENTICAL_IMAGE,
-    Relation.NEAR_DUPLICATE: SimilarityReason.NEAR_DUPLICATE_IMAGE,
-    Relation.SIMILAR: SimilarityReason.ABOVE_THRESHOLD,
-}
-
-
-def judge_classifier(logit: float, policy: ClassifierPolicy | None) -> ClassifierVerdict:
-    """Judge a raw logit.
-
-    Raises:
-        ValueError: the logit is not a number.
-
-    """
-    if math.isnan(logit):
-        raise ValueError("a logit is not a number")
-    probability = _sigmoid(logit)
-    if policy is None:
-        return ClassifierVerdict(ClassifierOutcome.INCONCLUSIVE, probability, ClassifierReason.NO_LIMITS, None)
-    if logit >= policy.synthetic_logit:
-        outcome, reason = ClassifierOutcome.SYNTHETIC, ClassifierReason.SYNTHETIC_LIMIT_REACHED
-    elif logit <= policy.authentic_logit:
-        outcome, reason = ClassifierOutcome.AUTHENTIC, ClassifierReason.AUTHENTIC_LIMIT_REACHED
-    else:
-        outcome, reason = ClassifierOutcome.INCONCLUSIVE, ClassifierReason.BETWEEN_LIMITS
-    return ClassifierVerdict(outcome, probability, reason, policy)
-
-
-def _sigmoid(logit: float) -> float:
+def probability_of(logit: float) -> float:
+    """Return sigmoid(logit), uncalibrated."""
     if logit >= 0:
         return 1.0 / (1.0 + math.exp(-logit))
     odds = math.exp(logit)
     return odds / (1.0 + odds)
+
+
+INCONCLUSIVE = SimilarityOutcome.INCONCLUSIVE
+INCONCLUSIVE_CLASS = ClassifierOutcome.INCONCLUSIVE
+# Every other reason is one to be inconclusive.
+_OUTCOME_BY_REASON = {
+    SimilarityReason.IDENTICAL_IMAGE: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
+    SimilarityReason.NEAR_DUPLICATE_IMAGE: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
+    SimilarityReason.ABOVE_THRESHOLD: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
+    SimilarityReason.BELOW_THRESHOLD: SimilarityOutcome.NOT_SIMILAR,
+}
+_OUTCOME_BY_LIMIT = {
+    ClassifierReason.SYNTHETIC_LIMIT_REACHED: ClassifierOutcome.SYNTHETIC,
+    ClassifierReason.AUTHENTIC_LIMIT_REACHED: ClassifierOutcome.AUTHENTIC,
+}
+# log10 of the ratio 2: up to there it supports neither side (ENFSI 2015, `calibration.verbal`).
+SUPPORTS_NEITHER = 0.302
+FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
+
+
+def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> SimilarityReason:
+    """The same picture is stronger than any similarity; then comes what forbids a verdict, then the similarity."""
+    known = evidence.identical_to | evidence.same_picture_as
+    if FAKE in known:
+        if REAL in known:
+            return SimilarityReason.ALSO_KNOWN_REAL
+        identical = FAKE in evidence.identical_to
+        return SimilarityReason.IDENTICAL_IMAGE if identical else SimilarityReason.NEAR_DUPLICATE_IMAGE
+    if evidence.nearest_fake is None:
+        return SimilarityReason.NOTHING_COMPARED
+    if threshold is None:
+        return SimilarityReason.NO_THRESHOLD
+    if evidence.quality_issue is not None:
+        return SimilarityReason.POOR_QUALITY
+    above = evidence.nearest_fake >= threshold.value
+    if any(
+        view.nearest_fake is not None and (view.nearest_fake >= threshold.value) != above for view in evidence.views
+    ):
+        return SimilarityReason.UNSTABLE
+    ratio = evidence.ratio
+    if above:
+        opposes = ratio is not None and ratio.high < -SUPPORTS_NEITHER
+        return SimilarityReason.RATIO_DISAGREES if opposes else SimilarityReason.ABOVE_THRESHOLD
+    supports = ratio is not None and ratio.low > SUPPORTS_NEITHER
+    return SimilarityReason.BETWEEN if supports else SimilarityReason.BELOW_THRESHOLD
+
+
+def _classifier_reason(logit: float, evidence: Evidence, policy: ClassifierPolicy | None) -> ClassifierReason:
+    if policy is None:
+        return ClassifierReason.NO_LIMITS
+    if evidence.quality_issue is not None:
+        return ClassifierReason.POOR_QUALITY
+    reason = _beyond(logit, policy)
+    if any(view.logit is not None and _beyond(view.logit, policy) is not reason for view in evidence.views):
+        return ClassifierReason.UNSTABLE
+    return reason
+
+
+def _beyond(logit: float, policy: ClassifierPolicy) -> ClassifierReason:
+    if logit >= policy.synthetic_logit:
+        return ClassifierReason.SYNTHETIC_LIMIT_REACHED
+    if logit <= policy.authentic_logit:
+        return ClassifierReason.AUTHENTIC_LIMIT_REACHED
+    return ClassifierReason.BETWEEN_LIMITS

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from api.answers.corpora import EntryAnswer
+from api.answers.evidence import (
+    AttributionAnswer,
+    CalibrationUsed,
+    QualityAnswer,
+    RateAnswer,
+    RatioAnswer,
+    RestsOnAnswer,
+    StabilityAnswer,
+    StatementAnswer,
+)
 from api.answers.fields import (
     MAX_FILTER_PLACES,
     MAX_FILTER_VALUES,
@@ -52,9 +62,18 @@ class ClassifierAnswer(Answer):
     reason: ClassifierReason = Field(description="Why, machine-readable.")
     explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
     logit: float = Field(description="Raw output of the model, up means synthetic.")
-    probability: float = Field(ge=0, le=1, description="sigmoid(logit).")
+    probability: float = Field(
+        ge=0,
+        le=1,
+        description="Calibrated where `calibration` names one, for as many synthetic images as photographs; else "
+        "sigmoid(logit).",
+    )
     limits_source: str | None = Field(description="Where the limits of the logit come from; null without limits.")
     calibration: str = Field(description="How the probability is calibrated; 'uncalibrated' means plain sigmoid.")
+    ece: float | None = Field(
+        None, description="Expected calibration error of the probability, on data that it was not fitted on."
+    )
+    brier: float | None = Field(None, description="Brier score of the probability, likewise.")
 
 
 class NeighbourAnswer(Answer):
@@ -122,6 +141,21 @@ class SimilarityAnswer(Answer):
     )
     searched: int = Field(ge=0, description="Live entries that the filter selected, all of which were considered.")
     filter: SearchFilter = Field(description="What was searched.")
+    nearest_similarity: float | None = Field(
+        None, ge=-1, le=1, description="Largest cosine similarity to a known fake of those searched; null: none was."
+    )
+    false_match_rate: RateAnswer | None = Field(
+        None, description="Of the nearest similarity; null where no calibration was made for these corpora."
+    )
+    likelihood_ratio: RatioAnswer | None = Field(
+        None, description="Likewise; null also where too few images support one."
+    )
+    attribution: AttributionAnswer | None = Field(None, description="Which generators; null without a calibration.")
+    nearest_known_real: NeighbourAnswer | None = Field(
+        None, description="The most similar of all known-real images; null where there is none."
+    )
+    rests_on: RestsOnAnswer | None = Field(None, description="Which entries carried the verdict.")
+    calibration: CalibrationUsed | None = Field(None, description="What the statements rest on.")
 
 
 class RecallAnswer(Answer):
@@ -200,8 +234,16 @@ class LookupAnswer(Answer):
     probe: ProbeAnswer = Field(description="What was asked about.")
     classifier: ClassifierAnswer | None = Field(description="Null when an embedding was sent without its logit.")
     similarity: SimilarityAnswer = Field(description="Beside known images.")
+    statements: list[StatementAnswer] = Field([], description="What stands beside the verdicts, in words.")
+    quality: QualityAnswer | None = Field(None, description="Whether the picture says enough for a verdict.")
+    stability: StabilityAnswer | None = Field(None, description="Its re-encodings; null where nobody asked.")
     method: MethodAnswer = Field(description="What is needed to repeat it.")
     timings: Timings = Field(description="Wall clock.")
+    evidence_sha256: Sha256 | None = Field(
+        None,
+        description="SHA-256 of the canonical JSON of all this but `id`, `created_at`, `timings`, `pending_changes` "
+        "and itself: the same lookup repeated on the same generation has the same.",
+    )
 
 
 class LookupQuery(Answer):
@@ -216,6 +258,12 @@ class LookupQuery(Answer):
     )
     filter: SearchFilter = SearchFilter()
     exact: bool = Field(False, description="Compare every selected entry, however long that takes.")
+    false_match_rate: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
+        None, description="Rate whose similarity is the threshold of `similar`; null: the operator's, 1 % by default."
+    )
+    stability: bool = Field(
+        False, description="Re-encode the probe in a fixed list of ways; a verdict that flips is inconclusive."
+    )
 
 
 class LookupRequest(LookupQuery):

@@ -4,7 +4,7 @@ Importing this loads no model library; each command imports what it needs when i
 at once (torch alone takes seconds).
 """
 
-from api.cli import service, ingest, jobs, corpora, lookups, indexes, backups  # noqa: F401, I001 -- each registers its commands, in the order of the help
+from api.cli import service, ingest, jobs, corpora, hygiene, lookups, calibrations, indexes, evaluate, backups  # noqa: F401, I001 -- each registers its commands, in the order of the help
 from api.cli.application import app
 
 __all__ = ["app"]

@@ -121,7 +121,7 @@ def worker(
 
     if threads is not None:
         use_threads(threads)
-    with _ended_softly(), Lineup.opened(settings_of(ctx)) as lineup:
+    with ended_softly(), Lineup.opened(settings_of(ctx)) as lineup:
         if job is None:
             work_on_open_jobs(lineup, threading.Event(), helping=True, once=once)
         else:
@@ -132,7 +132,7 @@ def _ingest(settings: Settings, request: IngestRequest, keep: str | None, *, jso
     from api.jobs.running import start_ingest, work_on
     from api.lineup import Lineup
 
-    with _ended_softly(), Lineup.opened(settings, migrate=True) as lineup:
+    with ended_softly(), Lineup.opened(settings, migrate=True) as lineup:
         job = start_ingest(lineup, request, _keep(keep))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
@@ -262,7 +262,7 @@ def let_waiting_threads_sleep() -> None:
 
 
 @contextmanager
-def _ended_softly() -> Iterator[None]:
+def ended_softly() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does: what was finished is written, the rest is given back."""
 
     def interrupt(_number: int, _frame: Any) -> None:  # noqa: ANN401 -- as signal calls it
@@ -291,7 +291,7 @@ def reembed(
     from api.lineup import Lineup
     from api.models import named
 
-    with _ended_softly(), Lineup.opened(settings_of(ctx).model_copy(update={"model": model})) as lineup:
+    with ended_softly(), Lineup.opened(settings_of(ctx).model_copy(update={"model": model})) as lineup:
         job = start_reembed(lineup.database, lineup.space, named(model))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)

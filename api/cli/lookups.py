@@ -42,6 +42,13 @@ def search(
         ),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every entry, however long that takes.")] = False,
+    stability: Annotated[
+        bool, typer.Option("--stability", help="Re-encode each image; a verdict that flips is inconclusive.")
+    ] = False,
+    false_match_rate: Annotated[
+        float | None,
+        typer.Option(help="Rate whose similarity is the threshold of similar; default: LINEUP_FALSE_MATCH_RATE."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Ask of each image: what does the classifier say, and is it similar to known fakes?
@@ -50,7 +57,8 @@ def search(
     answered all the same, and the exit code is then 3.
     """
     from api.answers import FailedItem, LookupQuery, ProbeLookup, SearchAnswer, SearchFilter
-    from api.cli.tables import print_json, print_result
+    from api.cli.lookup_tables import print_result
+    from api.cli.tables import print_json
     from api.lineup import Lineup
     from api.lookup import look_up_files
     from api.problems import EXIT_PARTIAL
@@ -58,7 +66,9 @@ def search(
 
     wanted = None if kind is Kinds.ANY else CorpusKind(kind)
     chosen = checked(SearchFilter, corpora=corpus, kind=wanted, generators=generator, provenance=_places(where))
-    query = LookupQuery(k=k, exact=exact, filter=chosen)
+    query = checked(
+        LookupQuery, k=k, exact=exact, filter=chosen, stability=stability, false_match_rate=false_match_rate
+    )
     lookups: list[ProbeLookup] = []
     failures: list[FailedItem] = []
     with Lineup.opened(settings_of(ctx)) as lineup:
@@ -99,7 +109,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show an earlier lookup, as it was answered then."""
-    from api.cli.tables import print_json, print_lookup
+    from api.cli.lookup_tables import print_lookup
+    from api.cli.tables import print_json
     from api.lineup import opened_database
     from api.lookup import find_answer
 

@@ -20,10 +20,7 @@ from api.answers import (
     FailedItem,
     FsckAnswer,
     IndexesAnswer,
-    LookupAnswer,
     ModelsAnswer,
-    NeighbourAnswer,
-    ProbeLookup,
     RestoreAnswer,
 )
 from api.ingest.spool import STANDARD_INPUT
@@ -57,30 +54,9 @@ def verdict_text(verdict: str) -> Text:
     return Text(verdict, style=VERDICT_STYLES.get(verdict, ""))
 
 
-def print_lookup(name: str, answer: LookupAnswer) -> None:
-    """The two verdicts, each with its reason, then the neighbours."""
-    out.print(Text(name, style="bold"))
-    if answer.classifier:
-        judged = answer.classifier
-        out.print(
-            "  classifier  ", verdict_text(judged.verdict), f" logit {judged.logit:+.2f}: {judged.explanation}", sep=""
-        )
-    out.print("  similarity  ", verdict_text(answer.similarity.verdict), f": {answer.similarity.explanation}", sep="")
-    if answer.method.recall:
-        found = answer.method.recall
-        out.print(
-            f"  candidates from codes: recall@{found.k} {found.recall:.4f} when last measured; --exact compares all"
-        )
-    if answer.similarity.neighbours:
-        out.print(_neighbours(answer.similarity.neighbours))
-    out.print(
-        f"  lookup {answer.id}, generation {answer.method.generation}, {answer.timings.total_ms:.0f} ms", style="dim"
-    )
-
-
 def print_corpora(corpora: Iterable[CorpusAnswer]) -> None:
     """One row a corpus."""
-    table = _table("corpus", "kind", "entries>", "keeps", "created", "description")
+    table = table_of("corpus", "kind", "entries>", "keeps", "created", "description")
     for corpus in corpora:
         created = f"{corpus.created_at:%Y-%m-%d %H:%M}"
         table.add_row(corpus.name, corpus.kind, f"{corpus.entry_count:,}", corpus.keep, created, corpus.description)
@@ -89,7 +65,7 @@ def print_corpora(corpora: Iterable[CorpusAnswer]) -> None:
 
 def print_entries(entries: Iterable[EntryAnswer]) -> None:
     """One row an entry."""
-    table = _table("entry>", "corpus", "generator", "size", "sha256", "path or source")
+    table = table_of("entry>", "corpus", "generator", "size", "sha256", "path or source")
     for entry in entries:
         where = str(entry.provenance.get("path") or entry.source or "")
         size = f"{entry.width} x {entry.height}" if entry.width else ""
@@ -99,7 +75,7 @@ def print_entries(entries: Iterable[EntryAnswer]) -> None:
 
 def print_models(answer: ModelsAnswer) -> None:
     """One row a model, the active one first and marked."""
-    table = _table("", "model", "fingerprint", "device", "precision", "on this machine", "revision", "description")
+    table = table_of("", "model", "fingerprint", "device", "precision", "on this machine", "revision", "description")
     for model in answer.models:
         table.add_row(
             "*" if model.active else "",
@@ -118,14 +94,6 @@ def print_models(answer: ModelsAnswer) -> None:
 def print_failure(failure: FailedItem) -> None:
     """An item that was not taken, and why."""
     out.print(Text.assemble((failure.name, "bold"), f"  {failure.reason}: {failure.detail}"), soft_wrap=True)
-
-
-def print_result(result: ProbeLookup | FailedItem) -> None:
-    """What became of one probe."""
-    if isinstance(result, FailedItem):
-        print_failure(result)
-    else:
-        print_lookup(result.name, result.lookup)
 
 
 def print_json_line(answer: BaseModel) -> None:
@@ -168,7 +136,7 @@ def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
 
 def print_jobs(jobs: Iterable[JobAnswer]) -> None:
     """One row a job."""
-    table = _table("job>", "kind", "state", "corpus", "found>", "done>", "failed>", "last", "sources")
+    table = table_of("job>", "kind", "state", "corpus", "found>", "done>", "failed>", "last", "sources")
     for job in jobs:
         sources = job.request.get("sources", [])
         first = Path(str(sources[0])).name if sources else ""
@@ -205,7 +173,7 @@ def print_fsck(answer: FsckAnswer) -> None:
 
 def print_backup(answer: BackupAnswer, done: str) -> None:
     """What a backup holds, one row a kind of thing; `done` says what became of it."""
-    table = _table("", "")
+    table = table_of("", "")
     table.show_header = False
     table.add_row("archive", f"{answer.archive}, {answer.byte_size:,} bytes")
     table.add_row("made", f"{answer.created_at:%Y-%m-%d %H:%M:%S} UTC by Lineup {answer.lineup_version}")
@@ -247,26 +215,7 @@ def print_indexes(answer: IndexesAnswer) -> None:
         out.print(f"  snapshot  {saved}")
 
 
-def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:
-    table = _table(
-        ">", "cosine similarity>", "hamming distance>", "relation", "generator", "corpus", "entry>", "path or source"
-    )
-    for neighbour in neighbours:
-        entry = neighbour.entry
-        table.add_row(
-            str(neighbour.rank),
-            f"{neighbour.cosine_similarity:.3f}",
-            "" if neighbour.hamming_distance is None else str(neighbour.hamming_distance),
-            neighbour.relation or "",
-            entry.generator or "",
-            entry.corpus,
-            str(entry.id),
-            str(entry.provenance.get("path") or entry.source or ""),
-        )
-    return table
-
-
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     """Plain columns; a trailing ``>`` aligns right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
@@ -276,7 +225,7 @@ def _table(*columns: str) -> Table:
 
 def print_demo(answer: DemoAnswer, command: str) -> None:
     """One row a probe, then how to go on."""
-    table = _table("probe", "truth", "classifier", "logit>", "verdict", "first fake", "similarity>", "generator")
+    table = table_of("probe", "truth", "classifier", "logit>", "verdict", "first fake", "similarity>", "generator")
     for row in answer.rows:
         lookup = row.lookup
         classifier = lookup.classifier

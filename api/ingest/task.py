@@ -51,6 +51,7 @@ from index import (
     jobs_of_entries,
     known_images,
     lock_corpus,
+    quarantined_images,
     sha256s_not_kept,
     stored_embedding,
 )
@@ -117,7 +118,10 @@ class IngestTask:
 
     def write(self, conn: Connection, ends: Sequence[End]) -> Ended:
         """Entries, and how every item ended."""
-        offered = [end for end in ends if isinstance(end, Taken)]
+        taken = [end for end in ends if isinstance(end, Taken)]
+        lock_corpus(conn, self._corpus)  # so that nothing goes into quarantine from here on
+        quarantined = quarantined_images(conn, self._corpus, sorted({end.entry.image.sha256 for end in taken}))
+        offered = [end for end in taken if end.entry.image.sha256 not in quarantined]
         near = self._near_duplicates(conn, offered)
         leave = near if self._request.dedup is Dedup.NEAR else {}
         taken = [end for end in offered if end.position not in leave]
@@ -126,7 +130,8 @@ class IngestTask:
         statuses = {end.position: result.status for end, result in zip(taken, results, strict=True)}
         there = {result.sha256 for result in results if result.status is AddStatus.SKIPPED}
         there |= {end.sha256 for end in ends if isinstance(end, Present)}
-        return _Tally(self._job.id, jobs_of_entries(conn, self._corpus, sorted(there)), near, statuses).of(ends)
+        present = jobs_of_entries(conn, self._corpus, sorted(there))
+        return _Tally(self._job.id, present, near, statuses, quarantined).of(ends)
 
     def written(self) -> None:
         """Remove the blobs of what was left out, which were put before anybody could know."""
@@ -134,6 +139,9 @@ class IngestTask:
             for blobs, keeps in self._lineup.blob_stores:
                 for sha256 in sha256s_not_kept(conn, self._left_out, keeps):
                     blobs.remove(sha256)
+
+    def completed(self) -> None:
+        """Nothing comes after the last item."""
 
     def close(self) -> None:
         for number in list(self._sources):
@@ -265,6 +273,7 @@ class _Tally:
     entries: Mapping[str, tuple[int, int | None]]  # by sha256: entry and the job that added it
     near: Mapping[int, int | None]
     statuses: Mapping[int, AddStatus]
+    quarantined: Mapping[str, int]  # by sha256: the entry in quarantine
 
     def of(self, ends: Sequence[End]) -> Ended:
         items = [self._item(end) for end in ends]
@@ -287,6 +296,8 @@ class _Tally:
     def _item(self, end: End) -> tuple[Outcome, JobItem | None]:
         if isinstance(end, Left):
             return end.item.outcome, end.item
+        if isinstance(end, Taken) and end.entry.image.sha256 in self.quarantined:
+            return self._quarantined_item(end)
         if isinstance(end, Taken) and end.position in self.near:
             return self._near_item(end)
         if isinstance(end, Taken) and self.statuses[end.position] is not AddStatus.SKIPPED:
@@ -298,6 +309,11 @@ class _Tally:
         else:
             reason, detail = "already_there", "the corpus had these bytes before"
         return Outcome.SKIPPED, JobItem(end.position, end.name, Outcome.SKIPPED, reason, detail, entry_id)
+
+    def _quarantined_item(self, end: Taken) -> tuple[Outcome, JobItem]:
+        entry_id = self.quarantined[end.entry.image.sha256]
+        detail = f"the corpus has these bytes in quarantine; `lineup release {entry_id}` brings them back"
+        return Outcome.SKIPPED, JobItem(end.position, end.name, Outcome.SKIPPED, "quarantined", detail, entry_id)
 
     def _near_item(self, end: Taken) -> tuple[Outcome, JobItem]:
         """Kept or left out, it is told."""

@@ -15,7 +15,10 @@ class JobAnswer(Answer):
     """A job and how far it has come: found == added + linked + embedded + skipped + failed when it is completed."""
 
     id: int = Field(description="Never reused.", examples=[7])
-    kind: JobKind = Field(description="ingest: sources into a corpus. reembed: another model's embeddings.")
+    kind: JobKind = Field(
+        description="ingest: sources into a corpus. reembed: another model's embeddings. "
+        "calibrate: reference images as they may be delivered, then a calibration."
+    )
     state: JobState = Field(
         description="queued, running, paused, failed (somebody must do something, see `error`; it can be resumed), "
         "cancelled, completed (every item has ended, taken or not)."

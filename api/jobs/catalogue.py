@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from api.errors import InvalidRequest
 from api.ingest.spool import forget_uploads
 from api.jobs.answers import JobAnswer, JobItemAnswer, JobItemPage, JobPage
-from api.paging import cursor_of, key_of
+from api.paging import cursor_of, number_of
 from index import (
     OPEN_STATES,
     Database,
@@ -48,14 +47,14 @@ def glimpse(database: Database, job_id: int) -> JobAnswer:
 def jobs_page(database: Database, cursor: str | None, limit: int) -> JobPage:
     """Jobs, the newest first. Raises `InvalidRequest` for a foreign cursor."""
     with database.read() as conn:
-        found = list_jobs(conn, _number(cursor), limit + 1)
+        found = list_jobs(conn, number_of(cursor), limit + 1)
     page = [JobAnswer.of(job) for job in found[:limit]]
     return JobPage(jobs=page, next_cursor=cursor_of(str(page[-1].id)) if len(found) > limit else None)
 
 
 def items_page(database: Database, job_id: int, outcome: Outcome | None, cursor: str | None, limit: int) -> JobItemPage:
     """Items that did not simply succeed. Raises `index.UnknownJob`, `InvalidRequest` for a foreign cursor."""
-    after = _number(cursor)
+    after = number_of(cursor)
     with database.read() as conn:
         get_job(conn, job_id)
         found = list_items(conn, job_id, outcome, -1 if after is None else after, limit + 1)
@@ -115,10 +114,3 @@ def cancel(database: Database, upload_dir: Path, job_id: int) -> JobAnswer:
 
 def _answer(job: Job) -> JobAnswer:
     return JobAnswer.of(job)
-
-
-def _number(cursor: str | None) -> int | None:
-    key = key_of(cursor)
-    if key is not None and not key.isdecimal():
-        raise InvalidRequest("cursor: not one that this service made")
-    return None if key is None else int(key)

@@ -10,6 +10,9 @@ from typing import assert_never
 
 from sqlalchemy import Connection
 
+from api.calibration.measuring import sampled
+from api.calibration.request import CalibrationRequest
+from api.calibration.task import CalibrateTask
 from api.errors import ServiceError
 from api.ingest.interpreter import set_for_rows
 from api.ingest.request import IngestRequest
@@ -31,6 +34,7 @@ from index import (
     Ended,
     Job,
     JobKind,
+    JobState,
     Keep,
     Space,
     create_job,
@@ -76,6 +80,16 @@ def start_reembed(database: Database, space: Space, model: str) -> Job:
         return _begun(conn, JobKind.REEMBED, None, space, {"model": model})
 
 
+def start_calibration(lineup: Lineup, request: CalibrationRequest) -> Job:
+    """The job of a calibration: the one of the same words that has not ended, or a new one.
+
+    Raises `NothingToCalibrate`, `index.UnknownCorpus`, `index.CorpusKindConflict`.
+    """
+    with lineup.database.write() as conn:
+        sampled(conn, lineup.space, request)
+        return _begun(conn, JobKind.CALIBRATE, None, lineup.space, request.model_dump(mode="json"))
+
+
 @contextmanager
 def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
     """The product with the model of a job: a re-embedding says which; any other job is of the opened one.
@@ -109,6 +123,8 @@ def work_on(
         with Leases.held(lineup.database) as leases, closing(_task(lineup, job)) as task:
             working = Working(lineup.database, lineup.embedder, task, leases, on_progress, stop or threading.Event())
             ended = working.run(job.id)
+            if ended.state is JobState.COMPLETED:
+                task.completed()
     except KeyboardInterrupt:
         if owner:
             _pause(lineup, job.id)
@@ -195,5 +211,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
             return IngestTask(lineup, job)
         case JobKind.REEMBED:
             return ReembedTask(lineup)
+        case JobKind.CALIBRATE:
+            return CalibrateTask(lineup, job)
         case _:
             assert_never(job.kind)

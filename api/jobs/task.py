@@ -87,6 +87,10 @@ class Task(Protocol[Derived]):
         """Tidy up behind a chunk that is committed; in the committing thread."""
         ...
 
+    def completed(self) -> None:
+        """Do what comes when every item of the job has ended; each worker that sees it may be asked."""
+        ...
+
     def close(self) -> None: ...
 
 

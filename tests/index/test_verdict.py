@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,71 +11,113 @@ from index import (
     ClassifierPolicy,
     ClassifierReason,
     CorpusKind,
-    NeighbourEvidence,
+    Evidence,
+    Policy,
+    QualityIssue,
+    RatioInterval,
     Relation,
     SimilarityOutcome,
     SimilarityReason,
     Threshold,
-    judge_classifier,
-    judge_similarity,
+    ViewEvidence,
+    judge,
+    probability_of,
     relation_of,
 )
 
-similarities = st.floats(-1, 1)
-thresholds = st.builds(Threshold, similarities, st.just("test"))
-evidence = st.builds(NeighbourEvidence, st.sampled_from(CorpusKind), similarities, st.booleans(), st.booleans())
-limits = st.tuples(st.floats(-50, 50), st.floats(-50, 50)).map(sorted)
-policies = limits.map(lambda pair: ClassifierPolicy(pair[1], pair[0], "test"))
-seeded = settings(settings.get_profile("index"))
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
-SIMILAR = SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES
+SIMILAR, NOT_SIMILAR = SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES, SimilarityOutcome.NOT_SIMILAR
+seeded = settings(settings.get_profile("index"))
+similarities = st.floats(-1, 1)
+logits = st.floats(-50, 50)
+kinds = st.frozensets(st.sampled_from(CorpusKind))
+ratios = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(
+    lambda three: RatioInterval(sorted(three)[1], min(three), max(three))
+)
+views = st.lists(st.builds(ViewEvidence, st.none() | similarities, st.none() | logits), max_size=3).map(tuple)
+evidence = st.builds(
+    Evidence,
+    nearest_fake=st.none() | similarities,
+    nearest_real=st.none() | similarities,
+    identical_to=kinds,
+    same_picture_as=kinds,
+    ratio=st.none() | ratios,
+    logit=st.none() | logits,
+    quality_issue=st.none() | st.sampled_from(QualityIssue),
+    views=views,
+)
+thresholds = st.builds(Threshold, similarities, st.just("test"))
+limits = st.tuples(logits, logits).map(sorted).map(lambda pair: ClassifierPolicy(pair[1], pair[0], "test"))
+policies = st.builds(Policy, st.none() | thresholds, st.none() | limits)
+SIMILARITY_ORDER = [NOT_SIMILAR, SimilarityOutcome.INCONCLUSIVE, SIMILAR]
+CLASSIFIER_ORDER = [ClassifierOutcome.AUTHENTIC, ClassifierOutcome.INCONCLUSIVE, ClassifierOutcome.SYNTHETIC]
 
 
 @seeded
-@given(neighbours=st.lists(evidence), threshold=st.none() | thresholds)
-def test_every_list_of_neighbours_has_a_verdict(neighbours: Any, threshold: Any) -> None:
-    judged = judge_similarity(neighbours, threshold)
-    assert judged.verdict in SimilarityOutcome
-    assert judged.reason in SimilarityReason
+@given(seen=evidence, policy=policies)
+def test_every_evidence_has_one_verdict_and_always_the_same(seen: Any, policy: Any) -> None:
+    judged = judge(seen, policy)
+    assert judged == judge(seen, policy)
+    assert judged.similarity.verdict in SimilarityOutcome
+    assert (judged.classifier is None) == (seen.logit is None)
 
 
 @seeded
-@given(neighbours=st.lists(evidence, min_size=1), threshold=thresholds, data=st.data())
-def test_raising_the_similarity_of_a_known_fake_never_takes_the_verdict_back(
-    neighbours: Any, threshold: Any, data: Any
-) -> None:
-    at = data.draw(st.integers(0, len(neighbours) - 1))
-    before = neighbours[at]
-    raised = NeighbourEvidence(FAKE, data.draw(st.floats(before.cosine_similarity, 1)), before.identical)
-    lowered = NeighbourEvidence(FAKE, before.cosine_similarity, before.identical)
-    low = judge_similarity([*neighbours[:at], lowered, *neighbours[at + 1 :]], threshold)
-    high = judge_similarity([*neighbours[:at], raised, *neighbours[at + 1 :]], threshold)
-    assert low.verdict is not SIMILAR or high.verdict is SIMILAR
-
-
-@seeded
-@given(neighbours=st.lists(evidence, min_size=1), low=similarities, high=similarities)
-def test_a_stricter_threshold_never_makes_more_similar(neighbours: Any, low: Any, high: Any) -> None:
+@given(seen=evidence, policy=policies, low=similarities, high=similarities)
+def test_a_nearer_known_fake_never_weakens_the_verdict(seen: Any, policy: Any, low: Any, high: Any) -> None:
+    """The ratio rises with the similarity, as the calibration makes it; quality and re-encodings are the same."""
     low, high = sorted((low, high))
-    strict = judge_similarity(neighbours, Threshold(high, "test"))
-    lenient = judge_similarity(neighbours, Threshold(low, "test"))
+
+    def verdict(nearest: float) -> SimilarityOutcome:
+        ratio = None if seen.ratio is None else RatioInterval(3 * nearest, 3 * nearest - 1, 3 * nearest + 1)
+        return judge(replace(seen, nearest_fake=nearest, ratio=ratio, views=()), policy).similarity.verdict
+
+    assert SIMILARITY_ORDER.index(verdict(low)) <= SIMILARITY_ORDER.index(verdict(high))
+
+
+@seeded
+@given(seen=evidence, low=similarities, high=similarities)
+def test_a_stricter_threshold_never_makes_more_similar(seen: Any, low: Any, high: Any) -> None:
+    low, high = sorted((low, high))
+    strict, lenient = (judge(replace(seen, views=()), Policy(Threshold(at, "test"))).similarity for at in (high, low))
     assert strict.verdict is not SIMILAR or lenient.verdict is SIMILAR
 
 
 @seeded
-@given(neighbours=st.lists(evidence), threshold=thresholds, seed=st.randoms(use_true_random=False))
-def test_the_order_of_the_neighbours_does_not_matter(neighbours: Any, threshold: Any, seed: Any) -> None:
-    shuffled = list(neighbours)
-    seed.shuffle(shuffled)
-    assert judge_similarity(shuffled, threshold) == judge_similarity(neighbours, threshold)
+@given(seen=evidence, policy=policies)
+def test_no_verdict_contradicts_its_evidence(seen: Any, policy: Any) -> None:
+    judged = judge(seen, policy).similarity
+    same_picture = FAKE in seen.identical_to | seen.same_picture_as
+    if judged.verdict is SIMILAR and not same_picture:
+        assert policy.threshold is not None
+        assert seen.nearest_fake >= policy.threshold.value
+        assert seen.ratio is None or seen.ratio.high >= -0.302
+    if judged.verdict is NOT_SIMILAR:
+        assert not same_picture
+        assert seen.nearest_fake < policy.threshold.value
+        assert seen.ratio is None or seen.ratio.low <= 0.302
+    if judged.verdict is not SimilarityOutcome.INCONCLUSIVE and not same_picture:
+        assert seen.quality_issue is None
 
 
 @seeded
-@given(neighbours=st.lists(evidence))
-def test_without_a_threshold_only_the_same_picture_speaks(neighbours: Any) -> None:
-    judged = judge_similarity(neighbours, None)
-    same = [n for n in neighbours if n.kind is FAKE and (n.identical or n.near_duplicate)]
-    assert judged.verdict is (SIMILAR if same else SimilarityOutcome.INCONCLUSIVE)
+@given(seen=evidence, policy=policies)
+def test_a_verdict_that_a_re_encoding_would_change_is_inconclusive(seen: Any, policy: Any) -> None:
+    judged = judge(seen, policy)
+    for view in seen.views:
+        alone = judge(replace(seen, nearest_fake=view.nearest_fake, logit=view.logit, ratio=None, views=()), policy)
+        if judged.similarity.verdict is not SimilarityOutcome.INCONCLUSIVE and view.nearest_fake is not None:
+            assert alone.similarity.verdict is judged.similarity.verdict
+        if judged.classifier and alone.classifier and judged.classifier.verdict is not ClassifierOutcome.INCONCLUSIVE:
+            assert alone.classifier.verdict is judged.classifier.verdict
+
+
+@seeded
+@given(seen=evidence)
+def test_without_a_threshold_only_the_same_picture_speaks(seen: Any) -> None:
+    known = seen.identical_to | seen.same_picture_as
+    judged = judge(seen, Policy(None)).similarity
+    assert judged.verdict is (SIMILAR if known == {FAKE} else SimilarityOutcome.INCONCLUSIVE)
 
 
 @seeded
@@ -87,60 +130,65 @@ def test_a_relation_other_than_identity_needs_a_threshold(similarity: Any, thres
 
 
 def test_the_reasons_of_a_similarity_verdict() -> None:
-    threshold = Threshold(0.8, "test")
+    near = Evidence(nearest_fake=0.9)
 
-    def reason(*neighbours: Any, threshold: Any = threshold) -> Any:
-        return judge_similarity([NeighbourEvidence(*n) for n in neighbours], threshold).reason
+    def reason(seen: Evidence, policy: Policy = Policy(Threshold(0.8, "test"))) -> SimilarityReason:  # noqa: B008
+        return judge(seen, policy).similarity.reason
 
-    assert reason() is SimilarityReason.NOTHING_COMPARED
-    assert reason(threshold=None) is SimilarityReason.NO_THRESHOLD
-    assert reason((REAL, 0.9)) is SimilarityReason.FAKES_NOT_REACHED
-    assert reason((REAL, 0.7)) is SimilarityReason.BELOW_THRESHOLD
-    assert reason((REAL, 0.9), (FAKE, 0.7)) is SimilarityReason.BELOW_THRESHOLD
-    assert reason((REAL, 0.9), (FAKE, 0.8)) is SimilarityReason.ABOVE_THRESHOLD
-    assert reason((FAKE, 0.1, False, True)) is SimilarityReason.NEAR_DUPLICATE_IMAGE
-    assert reason((FAKE, 0.1, True), (FAKE, 0.9)) is SimilarityReason.IDENTICAL_IMAGE
-    assert reason((REAL, 1.0, True)) is SimilarityReason.FAKES_NOT_REACHED
-
-
-ORDER = [ClassifierOutcome.AUTHENTIC, ClassifierOutcome.INCONCLUSIVE, ClassifierOutcome.SYNTHETIC]
+    assert reason(Evidence(None)) is SimilarityReason.NOTHING_COMPARED
+    assert reason(near, Policy(None)) is SimilarityReason.NO_THRESHOLD
+    assert reason(near) is SimilarityReason.ABOVE_THRESHOLD
+    assert reason(replace(near, nearest_fake=0.8)) is SimilarityReason.ABOVE_THRESHOLD
+    assert reason(replace(near, nearest_fake=0.79)) is SimilarityReason.BELOW_THRESHOLD
+    assert reason(replace(near, ratio=RatioInterval(-1, -2, -0.5))) is SimilarityReason.RATIO_DISAGREES
+    assert reason(Evidence(0.7, ratio=RatioInterval(1, 0.5, 2))) is SimilarityReason.BETWEEN
+    assert reason(replace(near, quality_issue=QualityIssue.FLAT)) is SimilarityReason.POOR_QUALITY
+    assert reason(replace(near, views=(ViewEvidence(0.7, None),))) is SimilarityReason.UNSTABLE
+    assert reason(Evidence(0.1, same_picture_as=frozenset({FAKE}))) is SimilarityReason.NEAR_DUPLICATE_IMAGE
+    assert reason(Evidence(0.1, identical_to=frozenset({FAKE}))) is SimilarityReason.IDENTICAL_IMAGE
+    assert reason(Evidence(0.9, same_picture_as=frozenset({FAKE, REAL}))) is SimilarityReason.ALSO_KNOWN_REAL
+    assert reason(Evidence(0.9, identical_to=frozenset({REAL}))) is SimilarityReason.ABOVE_THRESHOLD
 
 
 @seeded
-@given(one=st.floats(-100, 100), two=st.floats(-100, 100), policy=policies)
+@given(one=logits, two=logits, policy=limits)
 def test_a_larger_logit_is_never_more_authentic(one: Any, two: Any, policy: Any) -> None:
-    low, high = (judge_classifier(logit, policy) for logit in sorted((one, two)))
-    assert ORDER.index(low.verdict) <= ORDER.index(high.verdict)
-    assert 0 <= low.probability <= high.probability <= 1
-
-
-@seeded
-@given(logit=st.floats(allow_nan=False))
-def test_without_limits_the_classifier_is_inconclusive(logit: Any) -> None:
-    judged = judge_classifier(logit, None)
-    assert (judged.verdict, judged.reason) == (ClassifierOutcome.INCONCLUSIVE, ClassifierReason.NO_LIMITS)
-    assert 0 <= judged.probability <= 1
+    low, high = (judge(Evidence(None, logit=at), Policy(None, policy)).classifier for at in sorted((one, two)))
+    assert low is not None
+    assert high is not None
+    assert CLASSIFIER_ORDER.index(low.verdict) <= CLASSIFIER_ORDER.index(high.verdict)
+    assert 0 <= probability_of(min(one, two)) <= probability_of(max(one, two)) <= 1
 
 
 def test_the_limits_themselves_decide() -> None:
-    policy = ClassifierPolicy(1.0, -1.0, "test")
-    assert [judge_classifier(logit, policy).verdict for logit in (-1.0, -0.99, 0.99, 1.0)] == [
+    policy = Policy(None, ClassifierPolicy(1.0, -1.0, "test"))
+
+    def judged(logit: float, **more: Any) -> Any:
+        return judge(Evidence(None, logit=logit, **more), policy).classifier
+
+    assert [judged(logit).verdict for logit in (-1.0, -0.99, 0.99, 1.0)] == [
         ClassifierOutcome.AUTHENTIC,
         ClassifierOutcome.INCONCLUSIVE,
         ClassifierOutcome.INCONCLUSIVE,
         ClassifierOutcome.SYNTHETIC,
     ]
-    assert judge_classifier(0.0, policy).probability == 0.5
+    assert judged(1.0, quality_issue=QualityIssue.FLAT).reason is ClassifierReason.POOR_QUALITY
+    assert judged(1.0, views=(ViewEvidence(None, 0.0),)).reason is ClassifierReason.UNSTABLE
+    without = judge(Evidence(None, logit=5.0), Policy(None)).classifier
+    assert without is not None
+    assert (without.verdict, without.reason) == (ClassifierOutcome.INCONCLUSIVE, ClassifierReason.NO_LIMITS)
+    assert probability_of(0.0) == 0.5
 
 
 def test_what_cannot_be_judged_is_refused() -> None:
     for broken in (
-        lambda: judge_classifier(math.nan, None),
         lambda: ClassifierPolicy(-1.0, 1.0, "upside down"),
         lambda: ClassifierPolicy(math.nan, 1.0, "no number"),
         lambda: Threshold(1.5, "percent"),
         lambda: Threshold(math.nan, "no number"),
-        lambda: NeighbourEvidence(FAKE, math.nan),
+        lambda: Evidence(math.nan),
+        lambda: Evidence(None, logit=math.nan),
+        lambda: RatioInterval(0.0, 1.0, 2.0),
     ):
         with pytest.raises(ValueError, match=r"."):
             broken()

@@ -1,0 +1,112 @@
+"""A calibration measured from what SQL holds, and stored: the short part, which reads no image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection
+
+from api.calibration.request import CalibrationRequest
+from api.errors import NothingToCalibrate
+from api.lineup import Lineup
+from embedder import Condition
+from index import (
+    AS_IS,
+    Compared,
+    CorpusKind,
+    Measured,
+    NamedCorpora,
+    Population,
+    SourceNumbers,
+    Space,
+    calibrate,
+    calibration_heads,
+    chosen,
+    count_embedded,
+    delivered_embeddings,
+    embedded_image_ids,
+    last_number,
+    named_corpora,
+    read_population,
+    save_calibration,
+)
+
+RECENT = 50  # calibrations among which that of a job is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Row ids of the images that are measured."""
+
+    reals: tuple[int, ...]
+    fakes: tuple[int, ...]
+
+
+def sampled(conn: Connection, space: Space, request: CalibrationRequest) -> Sample:
+    """The images that a request measures. Raises `NothingToCalibrate`, `index.UnknownCorpus`, `CorpusKindConflict`."""
+    against, reference = _corpora(conn, request)
+    return Sample(*(_some(conn, space, of, request) for of in (reference, against)))
+
+
+def measure_and_save(lineup: Lineup, request: CalibrationRequest, job_id: int) -> int:
+    """Measure, store, and return the calibration's id; that of this job where somebody else was first."""
+    with lineup.database.read() as conn:
+        generation = last_number(conn)
+        against, reference = _corpora(conn, request)
+        sources = SourceNumbers()
+        compared = Compared(
+            fakes=read_population(conn, lineup.space, against, sources),
+            reals=read_population(conn, lineup.space, reference, sources),
+            corpus_size=count_embedded(conn, lineup.space, against.ids),
+        )
+        measured = _measured(conn, lineup.space, request, compared, sampled(conn, lineup.space, request))
+    document = calibrate(compared, measured, request.seed).to_json()
+    words = request.model_dump(mode="json") | {
+        "against": list(against.names),
+        "against_ids": list(against.ids),
+        "reference": list(reference.names),
+        "reference_ids": list(reference.ids),
+        "job": job_id,
+    }
+    with lineup.database.write() as conn:
+        for head in calibration_heads(conn, lineup.space, RECENT):
+            if head.request.get("job") == job_id:
+                return head.id
+        return save_calibration(conn, lineup.space, generation, words, document)
+
+
+def _corpora(conn: Connection, request: CalibrationRequest) -> tuple[NamedCorpora, NamedCorpora]:
+    against = named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
+    reference = named_corpora(conn, request.reference, CorpusKind.KNOWN_REAL)
+    return against, reference
+
+
+def _some(conn: Connection, space: Space, of: NamedCorpora, request: CalibrationRequest) -> tuple[int, ...]:
+    images = embedded_image_ids(conn, space, of.ids)
+    if not images:
+        raise NothingToCalibrate(of.names)
+    return tuple(images[place] for place in chosen(len(images), request.max_images, request.seed))
+
+
+def _measured(
+    conn: Connection, space: Space, request: CalibrationRequest, compared: Compared, sample: Sample
+) -> Mapping[str, Measured]:
+    """The sample as it is, and as it looks after each delivery that was asked for and embedded."""
+    reals, fakes = (
+        population.taking(np.flatnonzero(np.isin(population.image_ids, ids)))
+        for population, ids in ((compared.reals, sample.reals), (compared.fakes, sample.fakes))
+    )
+    found = {AS_IS: Measured(reals, fakes)}
+    for condition in request.conditions:
+        if condition is not Condition.AS_IS:
+            found[condition.value] = Measured(
+                *(_delivered(conn, space, population, condition) for population in (reals, fakes))
+            )
+    return found
+
+
+def _delivered(conn: Connection, space: Space, population: Population, condition: Condition) -> Population:
+    embedded = delivered_embeddings(conn, space, condition.value, population.image_ids.tolist())
+    return population.delivered(embedded.image_ids, embedded.vectors, embedded.logits)

@@ -1,0 +1,149 @@
+"""Images as arrays, and how near each of some images comes to the members of a population that are other pictures.
+
+What is never compared: an image with itself, with its near duplicates by perceptual hash, and with what was made of the
+same photograph. Memory is bounded by blocks of probes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.perceptual import NearHashes, PerceptualHash
+
+BLOCK_PROBES = 256  # of float32 similarities with a million members 1 GB; with the usual thousands some MB
+NOTHING = -np.inf  # similarity to what is not compared, or not there
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """n images: row ids (n,), numbers of their source images (n,), vectors (n, d) of norm 1, logits (n,).
+
+    Images with the same source number were made of one photograph, or are parts of it.
+    """
+
+    image_ids: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    logits: NDArray[np.float64]
+    generators: tuple[str | None, ...]
+    hashes: tuple[PerceptualHash | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def taking(self, rows: NDArray[np.int64]) -> Self:
+        """Return some of the images, in the order of `rows`."""
+        return replace(
+            self,
+            image_ids=self.image_ids[rows],
+            sources=self.sources[rows],
+            vectors=self.vectors[rows],
+            logits=self.logits[rows],
+            generators=tuple(self.generators[row] for row in rows),
+            hashes=tuple(self.hashes[row] for row in rows),
+        )
+
+    def delivered(
+        self, image_ids: NDArray[np.int64], vectors: NDArray[np.float32], logits: NDArray[np.float64]
+    ) -> Self:
+        """Return those of the images that are in `image_ids` (rising), with other vectors (m, d) and logits (m,)."""
+        rows = np.flatnonzero(np.isin(self.image_ids, image_ids))
+        places = np.searchsorted(image_ids, self.image_ids[rows])
+        return replace(self.taking(rows), vectors=vectors[places], logits=logits[places])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """The k nearest members of each probe: similarities (m, k) float64, falling, and positions (m, k).
+
+    Where fewer than k may be compared the rest is `NOTHING` at position -1. `counts` (m, t) says how many members have
+    at least each of t similarities that were asked for.
+    """
+
+    similarities: NDArray[np.float64]
+    positions: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @property
+    def maxima(self) -> NDArray[np.float64]:
+        """The largest similarity of each probe (m,)."""
+        maxima: NDArray[np.float64] = self.similarities[:, 0]
+        return maxima
+
+
+class Others:
+    """For each image, the members of a population that are not to be compared with it."""
+
+    def __init__(self, members: Population) -> None:
+        self._by_image = _Places(members.image_ids)
+        self._by_source = _Places(members.sources)
+        self._hashes = NearHashes()
+        reliable = [row for row, hashed in enumerate(members.hashes) if hashed is not None and hashed.reliable]
+        self._hashes.add(reliable, [hashed.bits for hashed in members.hashes if hashed is not None and hashed.reliable])
+
+    def excluded(self, probes: Population) -> list[NDArray[np.int64]]:
+        """Return, for each probe, the positions (e,) of members that show the same picture or come from its source."""
+        near = self._hashes.find(probes.hashes)
+        return [
+            np.concatenate([self._by_image.of(image_id), self._by_source.of(source), same_picture])
+            for image_id, source, same_picture in zip(probes.image_ids, probes.sources, near, strict=True)
+        ]
+
+
+class _Places:
+    """Where each value stands in an array."""
+
+    def __init__(self, values: NDArray[np.int64]) -> None:
+        self._order = np.argsort(values, kind="stable")
+        self._sorted = values[self._order]
+
+    def of(self, value: np.int64) -> NDArray[np.int64]:
+        first, last = np.searchsorted(self._sorted, value, "left"), np.searchsorted(self._sorted, value, "right")
+        places: NDArray[np.int64] = self._order[first:last]
+        return places
+
+
+def nearest(
+    probes: Population,
+    members: Population,
+    others: Others,
+    *,
+    k: int = 1,
+    thresholds: Sequence[float] | NDArray[np.float64] = (),
+) -> Nearest:
+    """Return the k nearest members of each probe among other pictures; `others` was made of the members."""
+    m, asked = len(probes), np.asarray(thresholds, np.float64)
+    similarities = np.full((m, k), NOTHING)
+    positions = np.full((m, k), -1, np.int64)
+    counts = np.zeros((m, len(asked)), np.int64)
+    if not len(members):
+        return Nearest(similarities, positions, counts)
+    excluded = others.excluded(probes)
+    for start in range(0, m, BLOCK_PROBES):
+        some = slice(start, start + BLOCK_PROBES)
+        block = (probes.vectors[some] @ members.vectors.T).astype(np.float64)  # (b, n)
+        for row, places in enumerate(excluded[some]):
+            block[row, places] = NOTHING
+        positions[some], similarities[some] = _largest(block, k)
+        for column, threshold in enumerate(asked):
+            counts[some, column] = (block >= threshold).sum(axis=1)
+    positions[similarities == NOTHING] = -1
+    return Nearest(similarities.clip(NOTHING, 1.0), positions, counts)
+
+
+def _largest(block: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return positions (b, k) and values (b, k) of the largest in each row (b, n), falling; equal ones by position."""
+    width = min(k, block.shape[1])
+    some = np.sort(np.argpartition(-block, width - 1, axis=1)[:, :width], axis=1)
+    order = np.argsort(-np.take_along_axis(block, some, axis=1), axis=1, kind="stable")
+    best = np.take_along_axis(some, order, axis=1)
+    positions = np.full((len(block), k), -1, np.int64)
+    values = np.full((len(block), k), NOTHING)
+    positions[:, :width] = best
+    values[:, :width] = np.take_along_axis(block, best, axis=1)
+    return positions, values

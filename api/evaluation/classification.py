@@ -1,0 +1,219 @@
+"""The classifier's figures on logits and labels: pooled, by generator, by condition. Pure functions of arrays.
+
+`synthetic` (n,) bool, `logits` (n,) up for synthetic, `sources` (n,) numbers of what is resampled together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from api.evaluation.answers import (
+    Amount,
+    ClassifierFigures,
+    Curve,
+    GroupFigures,
+    Histogram,
+    Measure,
+    ReliabilityBin,
+    ReliabilityFigures,
+)
+from api.evaluation.splits import draws, enough_sources
+from index.calibration import figures
+
+# Under ten images of a kind a rate moves by ten points with one image: no figure is better than such a one.
+MIN_IMAGES = 10
+FPR = 0.01
+MIN_REALS_AT_FPR = 100  # so that one of them is FPR
+CURVE_POINTS = 400  # of a ROC in JSON; more are not seen
+BINS = 40  # of the logits' histogram
+RELIABLE_IMAGES = 100  # over 15 bins; with fewer the error is mostly that of counting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Images as the classifier sees them; all arrays (n,)."""
+
+    logits: NDArray[np.float64]
+    synthetic: NDArray[np.bool_]
+    sources: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def taking(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Judged:
+        """Some of the images."""
+        return Judged(self.logits[rows], self.synthetic[rows], self.sources[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From `synthetic_logit` upwards is synthetic, up to `authentic_logit` authentic; between them inconclusive."""
+
+    synthetic_logit: float
+    authentic_logit: float
+
+
+Figure = Callable[[Judged], float | None]
+
+
+def classifier_figures(judged: Judged, limits: Limits | None, seed: int) -> ClassifierFigures:
+    """Measure the classifier on images of both kinds; what cannot be measured has its reason."""
+    wanted: dict[str, Figure] = {
+        "roc_auc": lambda j: figures.roc_auc(j.logits, j.synthetic),
+        "balanced_accuracy": lambda j: figures.balanced_accuracy(j.logits, j.synthetic, 0.0),
+        "balanced_accuracy_at_limits": lambda j: balanced_accuracy_at(j, limits) if limits else None,
+        "inconclusive": lambda j: share_inconclusive(j, limits) if limits else None,
+        "tpr_at_fpr": lambda j: figures.tpr_at_fpr(j.logits, j.synthetic, FPR),
+    }
+    missing = {name: _why_not(name, judged, limits) for name in wanted}
+    measured = {name: figure for name, figure in wanted.items() if missing[name] is None}
+    found = with_intervals(judged, measured, seed)
+    return ClassifierFigures(
+        n=amount(judged.synthetic, judged.sources),
+        resampled=_resampled(judged),
+        **{name: found.get(name) or Measure.missing(missing[name] or "") for name in wanted},
+    )
+
+
+def by_generator(
+    judged: Judged, generators: Sequence[str | None], limits: Limits | None, seed: int
+) -> list[GroupFigures]:
+    """Measure each generator's images against all real ones, most frequent generator first."""
+    told = np.array([generator or "" for generator in generators], np.str_)
+    names, counts = np.unique(told[judged.synthetic & (told != "")], return_counts=True)
+    return [
+        GroupFigures(
+            name=str(name),
+            figures=classifier_figures(judged.taking(~judged.synthetic | (told == name)), limits, seed),
+        )
+        for name in names[np.lexsort((names, -counts))]
+    ]
+
+
+def by_condition(
+    judged: Judged,
+    delivered: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]],
+    limits: Limits | None,
+    seed: int,
+) -> list[GroupFigures]:
+    """Measure each condition: rows (m,) of the images and their logits (m,) after that delivery."""
+    return [
+        GroupFigures(
+            name=name,
+            figures=classifier_figures(Judged(logits, judged.synthetic[rows], judged.sources[rows]), limits, seed),
+        )
+        for name, (rows, logits) in delivered.items()
+    ]
+
+
+def balanced_accuracy_at(judged: Judged, limits: Limits) -> float:
+    """Return the mean over kinds of the share whose verdict is right; `inconclusive` is not."""
+    found = judged.logits[judged.synthetic] >= limits.synthetic_logit
+    cleared = judged.logits[~judged.synthetic] <= limits.authentic_logit
+    return float((found.mean() + cleared.mean()) / 2)
+
+
+def share_inconclusive(judged: Judged, limits: Limits) -> float:
+    """Return the share of images between the limits, each kind weighing one half."""
+    between = (judged.logits < limits.synthetic_logit) & (judged.logits > limits.authentic_logit)
+    return float((between[judged.synthetic].mean() + between[~judged.synthetic].mean()) / 2)
+
+
+def roc_curve(judged: Judged) -> Curve | None:
+    """Return the ROC, thinned out to what a plot shows."""
+    points = figures.roc(judged.logits, judged.synthetic)
+    if points is None:
+        return None
+    last = len(points.thresholds) - 1
+    kept = np.unique(np.linspace(0, last, min(last + 1, CURVE_POINTS)).astype(np.int64))
+    return Curve(x=points.false_positive_rate[kept].tolist(), y=points.true_positive_rate[kept].tolist())
+
+
+def histogram(judged: Judged) -> Histogram:
+    """Count logits of either kind in bins of equal width."""
+    edges = np.histogram_bin_edges(judged.logits, BINS)
+    real, synthetic = (np.histogram(judged.logits[judged.synthetic == kind], edges)[0] for kind in (False, True))
+    return Histogram(edges=edges.tolist(), real=real.tolist(), synthetic=synthetic.tolist())
+
+
+def reliability_figures(
+    probabilities: ArrayLike, synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
+) -> ReliabilityFigures:
+    """Compare stated probabilities (n,) with what is so, either kind weighing one half, as is stated at even odds."""
+    stated = np.asarray(probabilities, np.float64)
+    diagram = figures.reliability(stated, synthetic, figures.even_odds(synthetic))
+    if diagram is None or len(stated) < RELIABLE_IMAGES:
+        few = Measure.missing(f"{len(stated)} images; {RELIABLE_IMAGES} are needed")
+        return ReliabilityFigures(n=len(stated), ece=few, brier=few, bins=[])
+    judged = Judged(stated, synthetic, sources)
+    wanted: dict[str, Figure] = {
+        "ece": lambda j: figures.ece(j.logits, j.synthetic, figures.even_odds(j.synthetic)),
+        "brier": lambda j: figures.brier(j.logits, j.synthetic, figures.even_odds(j.synthetic)),
+    }
+    return ReliabilityFigures(
+        n=len(stated),
+        bins=[
+            ReliabilityBin(
+                low=b.low, high=b.high, n=b.n, mean_probability=b.mean_probability, share_synthetic=b.share_positive
+            )
+            for b in diagram.bins
+        ],
+        **with_intervals(judged, wanted, seed),
+    )
+
+
+def with_intervals(judged: Judged, wanted: Mapping[str, Figure], seed: int) -> dict[str, Measure]:
+    """Return each figure with its 95 % interval over resampled sources (percentiles of the resamples)."""
+    values = {name: figure(judged) for name, figure in wanted.items()}
+    drawn: dict[str, list[float]] = {name: [] for name in wanted}
+    if wanted:
+        for rows in draws(judged.synthetic, judged.sources, seed):
+            some = judged.taking(rows)
+            for name, figure in wanted.items():
+                value = figure(some)
+                if value is not None:
+                    drawn[name].append(value)
+    return {name: measure(value, drawn[name]) for name, value in values.items()}
+
+
+def measure(value: float | None, drawn: Iterable[float]) -> Measure:
+    """Return a value with the interval of its resamples."""
+    if value is None:
+        return Measure.missing("one kind of images is missing")
+    resamples = np.fromiter(drawn, np.float64)
+    if not len(resamples):
+        return Measure(value=value)
+    low, high = np.quantile(resamples, [0.025, 0.975])
+    return Measure(value=value, low=min(float(low), value), high=max(float(high), value))
+
+
+def amount(synthetic: NDArray[np.bool_], sources: NDArray[np.int64]) -> Amount:
+    """Count images and sources of either kind."""
+    return Amount(
+        real=int((~synthetic).sum()),
+        synthetic=int(synthetic.sum()),
+        real_sources=len(np.unique(sources[~synthetic])),
+        synthetic_sources=len(np.unique(sources[synthetic])),
+    )
+
+
+def _why_not(name: str, judged: Judged, limits: Limits | None) -> str | None:
+    n_synthetic = int(judged.synthetic.sum())
+    n_real = len(judged) - n_synthetic
+    if min(n_real, n_synthetic) < MIN_IMAGES:
+        return f"{n_synthetic} synthetic and {n_real} real images; {MIN_IMAGES} of each are needed"
+    if name == "tpr_at_fpr" and n_real < MIN_REALS_AT_FPR:
+        return f"{n_real} real images; {MIN_REALS_AT_FPR} are needed for one in a hundred"
+    if limits is None and name in ("balanced_accuracy_at_limits", "inconclusive"):
+        return "no limits of the logit were measured for this model"
+    return None
+
+
+def _resampled(judged: Judged) -> str:
+    kinds = (("real", ~judged.synthetic), ("synthetic", judged.synthetic))
+    told = {name: "sources" if enough_sources(judged.sources[rows]) else "images" for name, rows in kinds}
+    return f"{told['real']} of real, {told['synthetic']} of synthetic images"

@@ -1,0 +1,213 @@
+"""Each image embedded once, and under the conditions that were asked for, in one pass over the files.
+
+What is kept of an image: its vector, its logit and its perceptual hash. Pictures end in the threads that decode them;
+small ones are kept of the images that the classifier is most wrong about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.answers import FailedItem
+from api.evaluation.reading import Labelled, read
+from api.ingest.single import hash_of
+from api.sources.item import Source
+from embedder import Condition, DecodedImage, Embedder, Failed, ImageError, delivered, thumbnail
+from index import PerceptualHash
+from index.calibration.population import Population
+
+WORST = 12  # pictures of each kind that are shown: three rows of the page
+THUMBNAIL_PIXELS = 160
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivered:
+    """Images as they look after one kind of delivery: rows of the population (m,), rising, and their logits (m,)."""
+
+    rows: NDArray[np.int64]
+    logits: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wrong:
+    """An image on the wrong side of logit 0, and a small WebP of it."""
+
+    image: Labelled
+    logit: float
+    thumbnail: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """n images in the order of the source; `wrong` holds the worst first.
+
+    In `population` the image id is the same for identical bytes, and each image is its own source: of a collection
+    nothing is left out when neighbours are looked for. `sources` (n,) are the numbers of the sources that were told.
+    """
+
+    images: tuple[Labelled, ...]
+    population: Population
+    synthetic: NDArray[np.bool_]
+    sources: NDArray[np.int64]
+    delivered: Mapping[Condition, Delivered]
+    conditioned: NDArray[np.int64]  # rows of the images that were delivered, (m,)
+    failures: tuple[FailedItem, ...]
+    wrong: tuple[Wrong, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What is made of a decoded image beside its pixels; `pixels` (3, h, w) by condition."""
+
+    hashed: PerceptualHash
+    thumbnail: bytes
+    pixels: Mapping[Condition, NDArray[np.float32]]
+
+
+@dataclass(slots=True)
+class _Worst:
+    """The images of one kind that are furthest on the wrong side; of all others no picture is kept."""
+
+    kept: list[tuple[float, int, Wrong]] = field(default_factory=list)
+
+    def offer(self, wrong: Wrong) -> None:
+        how_far = abs(wrong.logit)
+        heapq.heappush(self.kept, (how_far, -wrong.image.number, wrong))
+        if len(self.kept) > WORST:
+            heapq.heappop(self.kept)
+
+    def worst_first(self) -> list[Wrong]:
+        return [wrong for _, _, wrong in sorted(self.kept, key=lambda each: each[:2], reverse=True)]
+
+
+class _Deliveries:
+    """Pixels of delivered images on their way to the model, a batch at a time."""
+
+    def __init__(self, embedder: Embedder, conditions: Sequence[Condition]) -> None:
+        self._embedder = embedder
+        self._waiting: list[tuple[Condition, int, NDArray[np.float32]]] = []
+        self._logits: dict[Condition, list[tuple[int, float]]] = {condition: [] for condition in conditions}
+
+    def add(self, row: int, pixels: Mapping[Condition, NDArray[np.float32]]) -> None:
+        self._waiting += [(condition, row, each) for condition, each in pixels.items()]
+        while len(self._waiting) >= self._embedder.batch_size:
+            self._embed(self._embedder.batch_size)
+
+    def finished(self) -> dict[Condition, Delivered]:
+        if self._waiting:
+            self._embed(len(self._waiting))
+        return {
+            condition: Delivered(
+                np.array([row for row, _ in pairs], np.int64), np.array([logit for _, logit in pairs], np.float64)
+            )
+            for condition, pairs in self._logits.items()
+        }
+
+    def _embed(self, count: int) -> None:
+        some, self._waiting = self._waiting[:count], self._waiting[count:]
+        made = self._embedder.embed_pixels(np.stack([pixels for _, _, pixels in some]))  # (b, 3, h, w)
+        for (condition, row, _), logit in zip(some, made.logits, strict=True):
+            self._logits[condition].append((row, float(logit)))
+
+
+def embed_all(
+    embedder: Embedder,
+    source: Source,
+    wanted: Sequence[Labelled],
+    conditions: Sequence[Condition],
+    conditioned: frozenset[int],
+    progress: Progress,
+) -> Embeddings:
+    """Embed the images that are wanted; those whose numbers are in `conditioned` also after each delivery.
+
+    An image that cannot be read or decoded is a failure. Raises `UnusableSource`.
+    """
+    unread, undecoded = list[FailedItem](), list[FailedItem]()
+    images, hashes = list[Labelled](), list[PerceptualHash]()
+    digests, vectors, logits = list[str](), list[NDArray[np.float32]](), list[float]()
+    deliveries, worst = _Deliveries(embedder, conditions), (_Worst(), _Worst())
+
+    def derive(key: tuple[Labelled, str], decoded: DecodedImage) -> _Seen:
+        ways = conditions if key[0].number in conditioned else ()
+        return _seen(embedder, decoded, ways)
+
+    stream = embedder.embed_stream(
+        _keyed(source, wanted, embedder.limits.max_image_bytes, unread), derive, derived_bytes=_bytes_of
+    )
+    for done, one in enumerate(stream, 1):
+        image, digest = one.key
+        progress(done + len(unread), len(wanted))
+        if isinstance(one, Failed):
+            undecoded.append(FailedItem(name=image.name, reason=one.error.reason, detail=str(one.error)))
+            continue
+        deliveries.add(len(images), one.derived.pixels)
+        if (one.logit >= 0) is not image.synthetic:
+            worst[image.synthetic].offer(Wrong(image, one.logit, one.derived.thumbnail))
+        images.append(image)
+        hashes.append(one.derived.hashed)
+        digests.append(digest)
+        vectors.append(one.vector)
+        logits.append(one.logit)
+    return Embeddings(
+        images=tuple(images),
+        population=_population(embedder.info.dimension, images, digests, vectors, logits, hashes),
+        synthetic=np.array([image.synthetic for image in images], np.bool_),
+        sources=_numbered([image.source for image in images]),
+        delivered=deliveries.finished(),
+        conditioned=np.flatnonzero([image.number in conditioned for image in images]).astype(np.int64),
+        failures=(*unread, *undecoded),
+        wrong=tuple(wrong for kind in worst for wrong in kind.worst_first()),
+    )
+
+
+def _keyed(
+    source: Source, wanted: Sequence[Labelled], max_bytes: int, failures: list[FailedItem]
+) -> Iterator[tuple[tuple[Labelled, str], bytes]]:
+    for image, data in read(source, wanted, max_bytes, failures):
+        yield (image, hashlib.sha256(data).hexdigest()), data
+
+
+def _seen(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Condition]) -> _Seen:
+    """An image that is too small after a delivery, or too large for its format, is not among its pixels."""
+    pixels = {}
+    for condition in conditions:
+        try:
+            pixels[condition] = embedder.preprocess(replace(decoded, image=delivered(decoded.image, condition)))
+        except ImageError:
+            continue
+    return _Seen(hash_of(decoded), thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
+
+
+def _bytes_of(seen: _Seen) -> int:
+    return len(seen.thumbnail) + sum(pixels.nbytes for pixels in seen.pixels.values())
+
+
+def _population(
+    dimension: int,
+    images: Sequence[Labelled],
+    digests: Sequence[str],
+    vectors: Sequence[NDArray[np.float32]],
+    logits: Sequence[float],
+    hashes: Sequence[PerceptualHash],
+) -> Population:
+    return Population(
+        image_ids=_numbered(digests),
+        sources=np.arange(len(images), dtype=np.int64),
+        vectors=np.array(vectors, np.float32).reshape(-1, dimension),  # (n, d)
+        logits=np.array(logits, np.float64),
+        generators=tuple(image.generator if image.synthetic else None for image in images),
+        hashes=tuple(hashes),
+    )
+
+
+def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
+    """Return a number for each name (n,), the same for the same name."""
+    return np.unique(np.array(names, np.str_), return_inverse=True)[1].astype(np.int64).reshape(-1)

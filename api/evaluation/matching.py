@@ -1,0 +1,117 @@
+"""False-match rates foretold by one half of the photographs and found in the other, at growing corpus sizes.
+
+The half that is calibrated on is compared with a tenth of the known fakes; rates are foretold for once, twice, five and
+ten times as many, and counted in the other half against as many.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from api.evaluation.answers import FalseMatchRow, FalseMatchTable, Measure
+from api.evaluation.retrieving import chosen_rows
+from api.evaluation.splits import halves
+from index.calibration.calibration import GROWTH_SHARES
+from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
+from index.calibration.population import Others, Population, nearest
+
+RATES = (0.1, 0.01, 0.005)
+TIMES = (1, 2, 5, 10)
+MIN_FAKES = 100  # so that a tenth is ten
+MIN_REALS = 40  # 20 in either half: the fewest with which `fit_false_matches` has a tail
+TOLERANCE = 1e-6  # of rates that are compared: float arithmetic of an interpolation
+MOST_REALS = 5_000  # each is compared with every fake
+
+Floats = NDArray[np.float64]
+
+
+def false_match_table(
+    reals: Population, fakes: Population, sources: NDArray[np.int64], split: str, seed: int
+) -> FalseMatchTable:
+    """Calibrate on one half of the real images, count in the other; `sources` (n,) stay together in a half."""
+    rows = chosen_rows(len(reals), MOST_REALS, seed)
+    reals, sources = reals.taking(rows), sources[rows]
+    first = halves(sources, seed)
+    reason = _why_not(reals, fakes, sources)
+    measured = list[FalseMatchRow]() if reason else _rows(reals, fakes, sources, first, seed)
+    return FalseMatchTable(
+        split=split,
+        calibrated_on=int(first.sum()),
+        tested_on=int((~first).sum()),
+        calibrated_sources=len(np.unique(sources[first])),
+        tested_sources=len(np.unique(sources[~first])),
+        rows=measured,
+        reason=reason,
+    )
+
+
+def _rows(
+    reals: Population, fakes: Population, sources: NDArray[np.int64], first: NDArray[np.bool_], seed: int
+) -> list[FalseMatchRow]:
+    order = np.random.default_rng(seed).permutation(len(fakes))
+    tenth = len(fakes) // TIMES[-1]
+    corpora = {times: fakes.taking(np.sort(order[: tenth * times])) for times in TIMES}
+    calibrated, tested = np.flatnonzero(first), np.flatnonzero(~first)
+    fitted = _fitted(reals.taking(calibrated), corpora[1], sources[calibrated], seed)
+    rows = list[FalseMatchRow]()
+    for times, corpus in corpora.items():
+        maxima = nearest(reals.taking(tested), corpus, Others(corpus)).maxima.clip(-1.0, 1.0)
+        rows += [_row(fitted, rate, times, len(corpus), maxima) for rate in RATES]
+    return rows
+
+
+def _fitted(reals: Population, corpus: Population, sources: NDArray[np.int64], seed: int) -> FalseMatches:
+    """The rate and its growth as a calibration of this half would have them."""
+    among = Others(corpus)
+    maxima = nearest(reals, corpus, among).maxima.clip(-1.0, 1.0)
+    at = np.unique(np.quantile(maxima, [1.0 - share for share in GROWTH_SHARES], method="higher"))
+    counts = nearest(reals, corpus, among, thresholds=at).counts
+    growth = fit_growth(counts, at, sources, corpus_size=len(corpus), seed=seed)
+    return fit_false_matches(maxima, sources, corpus_size=len(corpus), growth=growth, seed=seed)
+
+
+def _row(fitted: FalseMatches, asked: float, times: int, size: int, maxima: Floats) -> FalseMatchRow:
+    similarity = fitted.similarity_at(asked, size)
+    rate = fitted.rate_at(similarity, size)
+    predicted = Measure(value=rate.estimate, low=rate.low, high=rate.high)
+    if rate.estimate > asked * (1 + TOLERANCE):
+        unreachable = Measure.missing("the calibration foretells no similarity with so small a rate")
+        return _told(asked, times, size, similarity, predicted, unreachable, None)
+    if len(maxima) * asked < 1:
+        few = Measure.missing(f"{len(maxima)} photographs; {round(1 / asked)} are needed to expect one")
+        return _told(asked, times, size, similarity, predicted, few, None)
+    matches = int((maxima >= similarity).sum())
+    low, high = binomtest(matches, len(maxima)).proportion_ci(0.95, "exact")
+    realised = Measure(value=matches / len(maxima), low=float(low), high=float(high))
+    return _told(asked, times, size, similarity, predicted, realised, matches)
+
+
+def _told(
+    asked: float, times: int, size: int, similarity: float, predicted: Measure, realised: Measure, matches: int | None
+) -> FalseMatchRow:
+    inside = None
+    if realised.value is not None and predicted.low is not None and predicted.high is not None:
+        inside = predicted.low <= realised.value <= predicted.high
+    return FalseMatchRow(
+        asked=asked,
+        times=times,
+        corpus_size=size,
+        cosine_similarity=similarity,
+        predicted=predicted,
+        realised=realised,
+        matches=matches,
+        inside=inside,
+    )
+
+
+def _why_not(reals: Population, fakes: Population, sources: NDArray[np.int64]) -> str | None:
+    if len(reals) < MIN_REALS or len(fakes) < MIN_FAKES:
+        return (
+            f"{len(reals)} real and {len(fakes)} synthetic images; {MIN_REALS} and {MIN_FAKES} are needed for halves "
+            "and a tenth"
+        )
+    if len(np.unique(sources)) < 2:
+        return "all real images are of one source, which cannot be halved"
+    return None

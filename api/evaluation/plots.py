@@ -1,0 +1,202 @@
+"""The plots of an evaluation as SVG text. They show what is in the JSON and compute nothing.
+
+matplotlib's figures are used without pyplot: no window, no state of the process.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from api.evaluation.answers import (
+    ClassifierAnswer,
+    FalseMatchTable,
+    GroupFigures,
+    Measure,
+    ReliabilityFigures,
+    TippettCurves,
+)
+
+# Two hues that differ in lightness too, for readers who do not tell red from green.
+REAL, SYNTHETIC, INK, QUIET, LINE = "#22577a", "#c2571a", "#1a2329", "#56636b", "#d9dfe3"
+SIZES = ("#8fb8cc", "#5690ad", "#22577a", "#0f2f44")  # corpora, growing
+STYLE: dict[Any, Any] = {  # the keys are a literal type of hundreds of names
+    "svg.fonttype": "path",  # the same on every machine, whatever fonts it has
+    "svg.hashsalt": "lineup",  # else each run has other ids
+    "font.size": 9.5,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+WIDTH, HEIGHT = 5.2, 3.5  # inches; two beside one another on the page
+MOST_ROWS = 40  # of a plot with a row a generator
+LEAST_RATE = 1e-3  # where the axes of rates begin
+
+
+def logit_histogram(answer: ClassifierAnswer, limits: tuple[float, float] | None) -> str:
+    """Logits of either kind, each as shares of its images."""
+    with _drawn() as (axes, svg):
+        edges = np.array(answer.histogram.edges)
+        for counts, colour, name in (
+            (answer.histogram.real, REAL, "real"),
+            (answer.histogram.synthetic, SYNTHETIC, "synthetic"),
+        ):
+            shares = np.array(counts) / max(1, sum(counts))
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
+            axes.stairs(shares, edges, color=colour, linewidth=1.4, label=f"{name} ({sum(counts):,})")
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for limit in limits or ():
+            axes.axvline(limit, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set(xlabel="logit (up: synthetic)", ylabel="share of images")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.legend()
+    return svg()
+
+
+def roc_plot(answer: ClassifierAnswer) -> str | None:
+    """The ROC with the point of the 1 % false positive rate."""
+    if answer.roc is None:
+        return None
+    with _drawn() as (axes, svg):
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(answer.roc.x, answer.roc.y, color=SYNTHETIC)
+        if answer.pooled.tpr_at_fpr.value is not None:
+            axes.plot([0.01], [answer.pooled.tpr_at_fpr.value], "o", color=INK, markersize=5)
+        axes.set(xlabel="real images taken for synthetic", ylabel="synthetic images found", xlim=(0, 1), ylim=(0, 1))
+        _percent(axes)
+    return svg()
+
+
+def areas(groups: Sequence[GroupFigures], pooled: float | None) -> str | None:
+    """ROC AUC of each group with its interval, in the order given."""
+    known = [group for group in groups if group.figures.roc_auc.value is not None][:MOST_ROWS]
+    if not known:
+        return None
+    with _drawn(height=0.8 + 0.27 * len(known)) as (axes, svg):
+        places = np.arange(len(known))
+        _with_bars(axes, [group.figures.roc_auc for group in known], places)
+        axes.axvline(0.5, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        if pooled is not None:
+            axes.axvline(pooled, color=SYNTHETIC, linewidth=1)
+        axes.set_yticks(places, [f"{_short(group.name)}  ({group.figures.n.synthetic:,})" for group in known])
+        axes.set(xlabel="ROC AUC with 95 % interval", ylim=(len(known) - 0.5, -0.5))
+        axes.grid(visible=False, axis="y")
+    return svg()
+
+
+def false_match_plot(table: FalseMatchTable) -> str | None:
+    """Realised against predicted rate, a colour a corpus size; the diagonal is what was foretold."""
+    rows = [row for row in table.rows if row.realised.value is not None]
+    if not rows:
+        return None
+    with _drawn() as (axes, svg):
+        axes.plot([LEAST_RATE, 1], [LEAST_RATE, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        sizes = sorted({(row.times, row.corpus_size) for row in rows})
+        for place, (times, size) in enumerate(sizes):
+            some = [row for row in rows if row.times == times]
+            x, x_bars = _values([row.predicted for row in some])
+            y, y_bars = _values([row.realised for row in some])
+            y = np.maximum(y, LEAST_RATE)  # none found stands at the foot of the plot
+            shift = 1.05 ** (place - (len(sizes) - 1) / 2)  # else equal predictions lie on one another
+            axes.errorbar(
+                x * shift, y, y_bars, x_bars, fmt="o", markersize=5, color=SIZES[place], elinewidth=1,
+                label=f"{times} x ({size:,} fakes)",
+            )  # fmt: skip
+        axes.set(xscale="log", yscale="log", xlim=(LEAST_RATE, 1), ylim=(LEAST_RATE, 1))
+        axes.set(xlabel="predicted false-match rate", ylabel="realised on the other half")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g}%"))
+        axes.legend(title="corpus", loc="upper left")
+    return svg()
+
+
+def tippett_plot(curves: TippettCurves | None) -> str | None:
+    """Shares with at least each likelihood ratio."""
+    if curves is None:
+        return None
+    with _drawn() as (axes, svg):
+        axes.plot(curves.log10, curves.same, color=SYNTHETIC, label="known fakes (want right)")
+        axes.plot(curves.log10, curves.different, color=REAL, label="photographs (want left)")
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set(xlabel="log10 likelihood ratio of at least", ylabel="share", ylim=(0, 1.02))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.legend()
+    return svg()
+
+
+def reliability_plot(uncalibrated: ReliabilityFigures, calibrated: ReliabilityFigures | None) -> str | None:
+    """What was stated against what was so; a dot's area grows with its images."""
+    if not uncalibrated.bins:
+        return None
+    with _drawn() as (axes, svg):
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        for figures, colour, name in (
+            (uncalibrated, SYNTHETIC, "sigmoid of the logit"),
+            (calibrated, REAL, "calibrated on the other half"),
+        ):
+            if figures is None or not figures.bins:
+                continue
+            stated = [each.mean_probability for each in figures.bins]
+            so = [each.share_synthetic for each in figures.bins]
+            sizes = [10 + 160 * each.n / figures.n for each in figures.bins]
+            axes.plot(stated, so, color=colour, linewidth=1.2, alpha=0.8, label=name)
+            axes.scatter(stated, so, sizes, color=colour, alpha=0.6, linewidths=0)
+        axes.set(xlabel="stated probability of synthetic", ylabel="share that is synthetic")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.legend(loc="upper left")
+    return svg()
+
+
+@contextmanager
+def _drawn(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Axes, Callable[[], str]]]:
+    """Give axes to draw on, and a function that gives the SVG once the block has ended."""
+    text = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure.add_subplot(), text.getvalue
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+
+
+def _with_bars(axes: Axes, measures: Sequence[Measure], places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+    values, bars = _values(measures)
+    axes.errorbar(values, places, xerr=bars, fmt="o", color=REAL, markersize=5, elinewidth=1.4)
+
+
+def _values(measures: Sequence[Measure]) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], list[list[float]]]:
+    """Return values (n,) and the lengths of their bars below and above (2, n)."""
+    values = [measure.value or 0.0 for measure in measures]
+    below = [
+        value - (measure.low if measure.low is not None else value)
+        for value, measure in zip(values, measures, strict=True)
+    ]
+    above = [
+        (measure.high if measure.high is not None else value) - value
+        for value, measure in zip(values, measures, strict=True)
+    ]
+    return np.array(values), [below, above]
+
+
+def _percent(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _short(name: str, most: int = 34) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

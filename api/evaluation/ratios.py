@@ -1,0 +1,121 @@
+"""Likelihood ratios of similarity, fitted on one half of the images and stated of the other.
+
+Same source: a known fake, by its nearest other fake, where its generator has another picture. Different source: a
+photograph, by its nearest fake. Both are compared with all fakes; near duplicates and the image itself are left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.evaluation.answers import LikelihoodAnswer, Measure, TippettCurves
+from api.evaluation.classification import MIN_IMAGES, Judged, with_intervals
+from api.evaluation.retrieving import chosen_rows
+from api.evaluation.splits import halves_of_both
+from index.calibration import figures
+from index.calibration.likelihood import Likelihood, fit_likelihood
+from index.calibration.population import NOTHING, Others, Population, nearest
+
+MOST_PROBES = 5_000  # of either kind; each is compared with every fake
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """Images by their nearest fake: similarities (n,), whether the image is a known fake (n,), sources (n,)."""
+
+    similarities: NDArray[np.float64]
+    same: NDArray[np.bool_]
+    sources: NDArray[np.int64]
+
+
+def compared(
+    reals: Population, fakes: Population, real_sources: NDArray[np.int64], fake_sources: NDArray[np.int64], seed: int
+) -> Compared:
+    """Find the nearest other fake of each image; left out is what has nothing to be compared with."""
+    among = Others(fakes)
+    told = Counter(fakes.generators)
+    kin = np.array([generator is not None and told[generator] > 1 for generator in fakes.generators], np.bool_)
+    sides = []
+    for population, sources, usable in (
+        (fakes, fake_sources, kin),
+        (reals, real_sources, np.ones(len(reals), np.bool_)),
+    ):
+        rows = np.flatnonzero(usable)
+        rows = rows[chosen_rows(len(rows), MOST_PROBES, seed)]
+        maxima = nearest(population.taking(rows), fakes, among).maxima
+        found = maxima > NOTHING
+        sides.append((maxima[found], sources[rows][found]))
+    (same, same_sources), (different, different_sources) = sides
+    return Compared(
+        similarities=np.concatenate([same, different]),
+        same=np.arange(len(same) + len(different)) < len(same),
+        sources=np.concatenate([same_sources, different_sources]),
+    )
+
+
+def by_image(pairs: Compared) -> Compared:
+    """The same images, each as a source of its own."""
+    return replace(pairs, sources=np.arange(len(pairs.sources), dtype=np.int64))
+
+
+def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodAnswer:
+    """Fit on one half, state ratios of the other, and measure these; `split` names what the sources are."""
+    first = halves_of_both(pairs.same, pairs.sources, seed)
+    same, different = ((kind & ~first) for kind in (pairs.same, ~pairs.same))
+    counts = int(same.sum()), int(different.sum())
+    fewest = min(int((kind & half).sum()) for kind in (pairs.same, ~pairs.same) for half in (first, ~first))
+    if fewest < MIN_IMAGES:
+        reason = f"a half has {fewest} images of a kind to be compared; {MIN_IMAGES} are needed"
+        return _nothing(split, counts, reason)
+    fitted = fit_likelihood(
+        pairs.similarities[pairs.same & first],
+        pairs.similarities[~pairs.same & first],
+        pairs.sources[pairs.same & first],
+        pairs.sources[~pairs.same & first],
+        seed=seed,
+    )
+    stated = log10_ratios(fitted, pairs.similarities)
+    tested = Judged(stated[~first], pairs.same[~first], pairs.sources[~first])
+    wanted = {
+        "cllr": lambda j: figures.cllr(j.logits[j.synthetic], j.logits[~j.synthetic]),
+        "cllr_min": lambda j: figures.cllr_min(j.logits[j.synthetic], j.logits[~j.synthetic]),
+    }
+    curves = figures.tippett(stated[same], stated[different])
+    return LikelihoodAnswer(
+        method=fitted.variant.value,
+        split=split,
+        log10_bounds=fitted.log10_bounds,
+        n_same=counts[0],
+        n_different=counts[1],
+        **with_intervals(tested, wanted, seed),
+        misleading_same=None if curves is None else curves.misleading_same,
+        misleading_different=None if curves is None else curves.misleading_different,
+        tippett=None
+        if curves is None
+        else TippettCurves(log10=curves.log10.tolist(), same=curves.same.tolist(), different=curves.different.tolist()),
+    )
+
+
+def log10_ratios(fitted: Likelihood, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a model states of similarities (n,)."""
+    return np.array([fitted.ratio_at(float(similarity)).log10 for similarity in similarities], np.float64)
+
+
+def _nothing(split: str, counts: tuple[int, int], reason: str) -> LikelihoodAnswer:
+    return LikelihoodAnswer(
+        method=None,
+        split=split,
+        log10_bounds=None,
+        n_same=counts[0],
+        n_different=counts[1],
+        cllr=Measure.missing(reason),
+        cllr_min=Measure.missing(reason),
+        misleading_same=None,
+        misleading_different=None,
+        tippett=None,
+        reason=reason,
+    )

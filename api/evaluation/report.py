@@ -1,0 +1,151 @@
+"""An evaluation as two files: `evaluation.json`, and `evaluation.html`, which holds everything that it shows.
+
+Both are written whole: a temporary name, synced, renamed.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from api.errors import FileThere, ReportUnwritable
+from api.evaluation import plots
+from api.evaluation.answers import EvaluationAnswer, Measure, WrongImage
+from api.sources.locations import is_url
+from index.durable import write_bytes_durably
+
+JSON_FILE, HTML_FILE = "evaluation.json", "evaluation.html"
+TEMPLATES = Path(__file__).parent.parent / "templates"
+LEAST_SHARE = 1e-5  # what is smaller is printed as less than this
+MOST_FAILURES = 200  # listed on the page; the JSON has all
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image on the page: its link, if there is one to follow, and its picture as a data URL."""
+
+    image: WrongImage
+    link: str | None
+    picture: str
+
+
+def require_free(folder: Path, *, replace: bool) -> None:
+    """Raises `FileThere`, `ReportUnwritable` before anything is measured."""
+    for name in (JSON_FILE, HTML_FILE):
+        if (folder / name).exists() and not replace:
+            raise FileThere(folder / name)
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ReportUnwritable(folder, f"{there} is no folder that can be written")
+
+
+def write_report(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path) -> None:
+    """Write both files; `thumbnails` are WebP, one for each image of `answer.wrong`. Raises `ReportUnwritable`."""
+    page = render(answer, thumbnails, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes_durably(folder / HTML_FILE, page.encode())
+        write_bytes_durably(folder / JSON_FILE, answer.model_dump_json(indent=2).encode())
+    except OSError as err:
+        raise ReportUnwritable(folder, err.strerror or str(err)) from err
+
+
+def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path) -> str:
+    """Return the page; its links are relative to the folder that it will lie in."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"measure": measure_text, "value": value_text, "share": share_text, "data_url": svg_url}
+    shown = [
+        Shown(image, link_to(image.location, folder), _data_url("image/webp", picture))
+        for image, picture in zip(answer.wrong, thumbnails, strict=True)
+    ]
+    return environment.get_template(HTML_FILE).render(
+        answer=answer,
+        plots=_plots(answer),
+        wrong={label: [each for each in shown if each.image.label == label] for label in ("real", "synthetic")},
+        unmeasured={
+            "classifier": [
+                (group.name, group.figures.n.synthetic)
+                for group in answer.classifier.by_generator
+                if group.figures.roc_auc.value is None
+            ],
+            "retrieval": [
+                (row.name, row.n) for row in answer.retrieval.by_generator if row.precision_at_1.value is None
+            ],
+        },
+        reasons=Counter(failure.reason for failure in answer.failures).most_common(),
+        failures=answer.failures[:MOST_FAILURES],
+    )
+
+
+def link_to(location: str | None, folder: Path) -> str | None:
+    """Return a link from a page in `folder`: relative where a path leads there, an address as it is."""
+    if location is None:
+        return None
+    if is_url(location):
+        return location if location.lower().startswith(("http://", "https://")) else None
+    try:
+        relative = os.path.relpath(location, folder.absolute())
+    except ValueError:  # another drive
+        return Path(location).as_uri()
+    return quote(os.fsencode(PurePath(relative).as_posix()))
+
+
+def measure_text(measure: Measure) -> str:
+    """A figure with its interval, as the page and the terminal print it; an em dash for none."""
+    if measure.value is None:
+        return "—"
+    if measure.low is None or measure.high is None:
+        return value_text(measure.value)
+    return f"{value_text(measure.value)} ({value_text(measure.low)} to {value_text(measure.high)})"
+
+
+def value_text(value: float | None) -> str:
+    """A figure with three decimals."""
+    return "—" if value is None else f"{value:.3f}"
+
+
+def share_text(value: float | None) -> str:
+    """A share in per cent, with as many digits as small rates need."""
+    if value is None:
+        return "—"
+    return f"under {100 * LEAST_SHARE:g} %" if 0 < value < LEAST_SHARE else f"{100 * value:.3g} %"
+
+
+def svg_url(svg: str) -> str:
+    """An SVG as a data URL: as an image of its own it cannot run anything, nor clash with the page's ids."""
+    return _data_url("image/svg+xml", svg.encode())
+
+
+def _plots(answer: EvaluationAnswer) -> Mapping[str, Any]:
+    made, classifier, similarity = answer.made, answer.classifier, answer.similarity
+    limits = None
+    if made.synthetic_logit is not None and made.authentic_logit is not None:
+        limits = made.authentic_logit, made.synthetic_logit
+    pooled = classifier.pooled.roc_auc.value
+    return {
+        "histogram": plots.logit_histogram(classifier, limits),
+        "roc": plots.roc_plot(classifier),
+        "by_generator": plots.areas(classifier.by_generator, pooled),
+        "by_condition": plots.areas(classifier.by_condition, None),
+        "reliability": plots.reliability_plot(classifier.uncalibrated, classifier.calibrated),
+        "tippett": [plots.tippett_plot(ratio.tippett) for ratio in similarity.likelihood],
+        "false_matches": [plots.false_match_plot(table) for table in similarity.false_matches],
+    }
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

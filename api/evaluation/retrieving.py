@@ -1,0 +1,84 @@
+"""Known fakes looked up among the others: precision at 1, recall at k and mean average precision by generator.
+
+Each image is left out itself, with its near duplicates by perceptual hash and with identical bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.evaluation.answers import Measure, RetrievalAnswer, RetrievalFigures
+from api.evaluation.classification import MIN_IMAGES
+from index.calibration.population import Others, Population
+from index.calibration.retrieval import Ranking, rankings_of_matrix, retrieval_figures
+from index.calibration.retrieval import RetrievalFigures as Means
+
+# A ranking is a byte for each entry: 2,000 over 100,000 entries are 200 MB.
+MOST_PROBES = 2_000
+BLOCK_PROBES = 256
+
+
+def retrieval(fakes: Population, seed: int) -> RetrievalAnswer:
+    """Look up fakes whose generator is told among all fakes whose generator is told."""
+    told = np.flatnonzero([generator is not None for generator in fakes.generators])
+    entries = fakes.taking(told)
+    generators = [generator for generator in entries.generators if generator is not None]
+    if len(set(generators)) < 2 or len(entries) < MIN_IMAGES:
+        reason = f"{len(entries)} fakes of {len(set(generators))} generators; {MIN_IMAGES} of 2 are needed"
+        return RetrievalAnswer(entries=len(entries), mean=None, by_generator=[], reason=reason)
+    found = retrieval_figures(_rankings(entries, generators, seed))
+    if found.mean is None:
+        reason = "no generator has two pictures"
+        return RetrievalAnswer(entries=len(entries), mean=None, by_generator=[], reason=reason)
+    counts = Counter(generators)
+    chance = {name: (count - 1) / (len(entries) - 1) for name, count in counts.items()}
+    probes = sum(figures.n for figures in found.by_label.values())
+    pooled = sum(chance[name] * figures.n for name, figures in found.by_label.items()) / probes
+    return RetrievalAnswer(
+        entries=len(entries),
+        mean=_figures("all", found.mean, pooled),
+        by_generator=[
+            _figures(name, figures, chance[name])
+            for name, figures in sorted(found.by_label.items(), key=lambda pair: (-pair[1].n, pair[0]))
+        ],
+    )
+
+
+def chosen_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Return at most so many of n rows, rising, drawn at random."""
+    if n <= most:
+        return np.arange(n, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).permutation(n)[:most]).astype(np.int64)
+
+
+def _rankings(entries: Population, generators: Sequence[str], seed: int) -> list[Ranking]:
+    others = Others(entries)
+    rows = chosen_rows(len(entries), MOST_PROBES, seed)
+    rankings = list[Ranking]()
+    for start in range(0, len(rows), BLOCK_PROBES):
+        some = rows[start : start + BLOCK_PROBES]
+        probes = entries.taking(some)
+        excluded = np.zeros((len(some), len(entries)), np.bool_)  # (b, n)
+        for row, places in enumerate(others.excluded(probes)):
+            excluded[row, places] = True
+        similarities = probes.vectors @ entries.vectors.T  # (b, n)
+        labels = [generators[row] for row in some]
+        rankings += rankings_of_matrix(similarities, labels, generators, exclude=excluded)
+    return rankings
+
+
+def _figures(name: str, means: Means, chance: float) -> RetrievalFigures:
+    few = means.n < MIN_IMAGES
+    at_1 = Measure.missing(f"{means.n} probes; {MIN_IMAGES} are needed") if few else Measure(value=means.precision_at_1)
+    return RetrievalFigures(
+        name=name,
+        n=means.n,
+        precision_at_1=at_1,
+        recall_at_k={} if few else dict(means.recall_at_k),
+        mean_average_precision=None if few else means.mean_average_precision,
+        by_chance=chance,
+    )

@@ -1,0 +1,95 @@
+"""The two files: what stands in the way is said before anything is measured, links lead to the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api.errors import FileThere, ReportUnwritable
+from api.evaluation import plots
+from api.evaluation.answers import FalseMatchRow, FalseMatchTable, Measure, TippettCurves
+from api.evaluation.report import link_to, measure_text, require_free, share_text
+
+OUT = Path("/somewhere/out")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ReportUnwritable, match="is no folder that can be written"):
+        require_free(tmp_path / "out" / "deeper", replace=True)
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "evaluation.html"])
+def test_either_file_is_kept_unless_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(FileThere):
+        require_free(tmp_path, replace=False)
+    require_free(tmp_path, replace=True)
+
+
+def test_a_free_folder_is_not_made_yet(tmp_path: Path) -> None:
+    require_free(tmp_path / "a" / "b", replace=False)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("location", "link"),
+    [
+        (None, None),
+        ("s3://bucket/a.png", None),
+        ("javascript:alert(1)", "../../javascript%3Aalert%281%29"),
+        ("https://example.org/a.png?x=1", "https://example.org/a.png?x=1"),
+        ("/somewhere/images/a b#1.png", "../images/a%20b%231.png"),
+        ("/somewhere/images/50%.png", "../images/50%25.png"),
+    ],
+)
+def test_a_link_leads_where_a_browser_can_go(
+    location: str | None, link: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    assert link_to(location, OUT) == link
+
+
+def test_figures_are_printed_with_their_interval_or_not_at_all() -> None:
+    assert measure_text(Measure.missing("few")) == "—"
+    assert measure_text(Measure(value=0.5)) == "0.500"
+    assert measure_text(Measure(value=0.5, low=0.25, high=0.75)) == "0.500 (0.250 to 0.750)"
+
+
+@pytest.mark.parametrize(("share", "text"), [(None, "—"), (0.0, "0 %"), (1e-9, "under 0.001 %"), (0.005, "0.5 %")])
+def test_a_share_is_printed_with_the_digits_that_it_needs(share: float | None, text: str) -> None:
+    assert share_text(share) == text
+
+
+def test_there_is_no_plot_of_nothing() -> None:
+    assert plots.tippett_plot(None) is plots.areas([], None) is None
+
+
+def test_the_same_curves_are_the_same_picture() -> None:
+    at = np.linspace(-1, 1, 5)
+    curves = TippettCurves(log10=at.tolist(), same=(at < 0.5).tolist(), different=(at < -0.5).tolist())
+    first = plots.tippett_plot(curves)
+    assert first is not None
+    assert first.startswith("<?xml")
+    assert first == plots.tippett_plot(curves)
+
+
+def test_a_rate_that_was_not_found_at_all_has_its_place_in_the_plot() -> None:
+    row = FalseMatchRow(
+        asked=0.01,
+        times=1,
+        corpus_size=10,
+        cosine_similarity=0.9,
+        predicted=Measure(value=0.01, low=0.0, high=0.03),
+        realised=Measure(value=0.0, low=0.0, high=0.01),
+        matches=0,
+        inside=True,
+    )
+    table = FalseMatchTable(
+        split="images", calibrated_on=9, tested_on=9, calibrated_sources=9, tested_sources=9, rows=[row]
+    )
+    drawn = plots.false_match_plot(table)
+    assert drawn is not None
+    assert "nan" not in drawn

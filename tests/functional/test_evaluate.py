@@ -1,0 +1,174 @@
+"""`lineup evaluate` on a small labelled folder: refusals, the two files, and what they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from api.cli import app
+from api.evaluation.answers import EvaluationAnswer
+
+GENERATORS = {"sdxl": 12, "flux <b>": 3, "gan": 2}
+REALS, FAKES = 14, sum(GENERATORS.values())
+
+
+def evaluate(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["--model", "builtin", "--device", "cpu", "evaluate", *map(str, arguments)])
+
+
+def write_image(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rough = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    Image.fromarray(rough).resize((176, 176), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labelled") / "a folder"
+    for seed in range(REALS):
+        write_image(folder / "real" / f"photo {seed}.png", seed)
+    for place, (generator, size) in enumerate(GENERATORS.items(), 1):
+        for seed in range(size):
+            write_image(folder / "fake" / generator / f"{seed}.png", 1000 * place + seed)
+    (folder / "real" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no jpeg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("out") / "evaluation"
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, out: Path) -> Result:
+    return evaluate(folder, "--out", out, "--condition", "jpeg50", "--condition-images", 12)
+
+
+@pytest.fixture(scope="module")
+def written(done: Result, out: Path) -> Any:
+    assert done.exit_code == 3, done.stderr
+    return json.loads((out / "evaluation.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def page(done: Result, out: Path) -> str:
+    assert done.exit_code == 3, done.stderr
+    return (out / "evaluation.html").read_text()
+
+
+def test_a_source_that_is_not_there_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    refused = evaluate(tmp_path / "nothing", "--out", tmp_path / "out")
+    assert refused.exit_code == 4
+    assert "no such file or folder" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_photographs_alone_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    refused = evaluate(folder / "real", "--out", tmp_path / "out", "--pattern", "{label}.png")
+    assert refused.exit_code == 4
+    assert "Nothing to evaluate" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_condition_that_does_not_exist_is_refused_with_those_that_do(folder: Path, tmp_path: Path) -> None:
+    refused = evaluate(folder, "--out", tmp_path / "out", "--condition", "fax")
+    assert refused.exit_code == 4
+    assert "screenshot" in refused.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = evaluate(folder, "--out", tmp_path / "file" / "out")
+    assert refused.exit_code == 7
+    assert "no evaluation can be written" in refused.stderr
+
+
+def test_an_evaluation_is_not_replaced_unless_told(written: Any, folder: Path, out: Path) -> None:
+    refused = evaluate(folder, "--out", out)
+    assert refused.exit_code == 5
+    assert "--force replaces it" in refused.stderr
+    assert json.loads((out / "evaluation.json").read_text()) == written
+
+
+def test_every_image_is_measured_or_named_with_its_reason(written: Any) -> None:
+    measured = written["measured"]
+    assert measured["found"] == REALS + FAKES + 1
+    assert measured["n"] == {"real": REALS, "synthetic": FAKES, "real_sources": REALS, "synthetic_sources": FAKES}
+    assert measured["generators"] == {"sdxl": 12, "flux-<b>": 3, "gan": 2}
+    assert [(each["name"], each["reason"]) for each in written["failures"]] == [("real/broken.jpg", "truncated")]
+
+
+def test_it_says_how_it_was_made(written: Any) -> None:
+    made = written["made"]
+    assert made["model"] == "builtin"
+    assert re.fullmatch("[0-9a-f]{64}", made["embedding_space"])
+    assert made["device"] == "cpu"
+    assert made["command"]
+    assert written["request"]["seed"] == 0
+
+
+def test_what_was_measured_has_a_value_and_what_was_not_has_a_reason(written: Any) -> None:
+    pooled = written["classifier"]["pooled"]
+    assert 0 <= pooled["roc_auc"]["low"] <= pooled["roc_auc"]["value"] <= pooled["roc_auc"]["high"] <= 1
+    assert pooled["tpr_at_fpr"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "reason": "14 real images; 100 are needed for one in a hundred",
+    }
+    assert [group["name"] for group in written["classifier"]["by_condition"]] == ["as_is", "jpeg50"]
+    assert written["measured"]["condition_images"] == 11  # one of the twelve drawn is broken
+    assert written["retrieval"]["mean"]["n"] == FAKES
+    assert written["similarity"]["false_matches"][0]["reason"]
+    EvaluationAnswer.model_validate(written)
+
+
+def test_the_terminal_has_the_short_version(done: Result, out: Path) -> None:
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("builtin (")
+    assert f"{REALS} real images" in lines[0]
+    assert any("precision@1" in line for line in lines)
+    assert "real/broken.jpg" in done.stdout
+    assert str(out / "evaluation.html") in done.stdout
+
+
+def test_the_page_loads_and_runs_nothing(page: str) -> None:
+    assert "<script" not in page
+    assert not re.findall(r"(?:src|href)=\"(?!data:|\.\./)", page)
+    assert "default-src 'none'" in page
+    assert page.count("data:image/svg+xml;base64,") == 3
+
+
+def test_names_are_text_on_the_page_whatever_they_hold(page: str) -> None:
+    assert "flux-&lt;b&gt;" in page
+    assert "flux-<b>" not in page
+
+
+def test_links_lead_to_the_images_that_were_furthest_on_the_wrong_side(written: Any, page: str, out: Path) -> None:
+    links = re.findall(r'href="([^"]+)"', page)
+    assert len(links) == len(written["wrong"]) > 0
+    assert any("%20" in link for link in links)
+    assert all((out / unquote(link)).is_file() for link in links)
+
+
+def test_the_same_images_and_seed_give_the_same_figures(written: Any, folder: Path, out: Path) -> None:
+    again = evaluate(folder, "--out", out, "--condition", "jpeg50", "--condition-images", 12, "--force", "--json")
+    assert again.exit_code == 3
+    repeated = json.loads(again.stdout)
+    assert {**repeated, "made": written["made"]} == written
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.html", "evaluation.json"]
+
+
+def test_a_sample_is_stated(folder: Path, tmp_path: Path) -> None:
+    small = evaluate(folder, "--out", tmp_path / "out", "--max-images", 8, "--json")
+    measured = json.loads(small.stdout)["measured"]
+    assert (measured["labelled"], measured["sampled"]) == (REALS + FAKES + 1, 8)
+    assert f"A random sample of 8 of {REALS + FAKES + 1}" in (tmp_path / "out" / "evaluation.html").read_text()

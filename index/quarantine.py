@@ -133,10 +133,9 @@ def list_quarantined(conn: Connection, corpus: str, after: int = 0, limit: int =
 def quarantined_images(conn: Connection, corpus: str, sha256s: Sequence[str]) -> dict[str, int]:
     """Return those of these images that are in quarantine in a corpus, with their entries.
 
-    To be sure of them, hold the lock of the corpus. Two lookups by key and not one join, for which SQLite reads the
-    whole corpus. Raises UnknownCorpus.
+    None in a corpus that is not there. To be sure of them, hold the lock of the corpus. Two lookups by key and not one
+    join, for which SQLite reads the whole corpus.
     """
-    (corpus_id,) = find_corpus_ids(conn, frozenset([corpus]))
     found: dict[str, int] = {}
     for some in slices(sha256s):
         named = conn.execute(select(images.c.id, images.c.sha256).where(is_any(conn, images.c.sha256, some)))
@@ -144,10 +143,10 @@ def quarantined_images(conn: Connection, corpus: str, sha256s: Sequence[str]) ->
         if not sha256_of:
             continue
         query = select(entries.c.image_id, entries.c.id).where(
-            is_any(conn, entries.c.image_id, list(sha256_of)),
-            entries.c.corpus_id == corpus_id,
-            entries.c.removal_reason.is_not(None),
+            is_any(conn, entries.c.image_id, list(sha256_of)), entries.c.removal_reason.is_not(None)
         )
+        query = query.join(corpora, corpora.c.id == entries.c.corpus_id)
+        query = query.where(corpora.c.name == corpus, corpora.c.removed_at.is_(None))
         found |= {sha256_of[row.image_id]: row.id for row in conn.execute(query)}
     return found
 

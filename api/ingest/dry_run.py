@@ -20,7 +20,7 @@ from api.settings import Settings
 from api.sources.item import Source, UnreadableItem
 from api.sources.ready import ReadySource
 from embedder import ImageError, ImageLimits, decode
-from index import Database, NearHashes, PerceptualHash, SchemaOutdated, Space, known_images
+from index import Database, NearHashes, PerceptualHash, SchemaOutdated, Space, known_images, quarantined_images
 
 
 class DryRunAnswer(Answer):
@@ -30,7 +30,9 @@ class DryRunAnswer(Answer):
     found: int = Field(ge=0, description="Items that the sources hold.")
     new: int = Field(ge=0, description="Items that would be embedded and added.")
     linked: int = Field(ge=0, description="Images known from another corpus, which would not be embedded again.")
-    skipped: int = Field(ge=0, description="Items that the corpus has, or that came earlier in the same sources.")
+    skipped: int = Field(
+        ge=0, description="Items that the corpus has, live or in quarantine, or that came earlier in the same sources."
+    )
     failed: int = Field(ge=0, description="Items that cannot be taken.")
     duplicates: int = Field(ge=0, description="Of the skipped: their bytes came earlier in the same sources.")
     near_duplicates: int = Field(ge=0, description="Of the new: their picture came earlier, by perceptual hash.")
@@ -162,9 +164,10 @@ def _is_new(sha256: str, request: IngestRequest, database: Database | None, spac
         return True
     with database.read() as conn:
         known = known_images(conn, space, [sha256]).get(sha256)
-    if known is None or not known.embedded:
+        quarantined = known is not None and sha256 in quarantined_images(conn, request.corpus, [sha256])
+    if known is None or not (known.embedded or quarantined):
         return True
-    if request.corpus in known.corpora:
+    if quarantined or request.corpus in known.corpora:
         report.skipped += 1
     else:
         report.linked += 1

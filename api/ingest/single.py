@@ -10,6 +10,7 @@ from api.lineup import Lineup
 from api.sources.item import Item
 from embedder import DecodedImage, decode, perceptual_hash, stated, stated_generator, thumbnail
 from index import (
+    EntryQuarantined,
     ImageFacts,
     Keep,
     NewEntry,
@@ -18,6 +19,7 @@ from index import (
     add_entries,
     get_corpus,
     get_entry,
+    quarantined_images,
     stored_embedding,
 )
 
@@ -25,11 +27,13 @@ from index import (
 def add_image(lineup: Lineup, data: bytes, corpus: str, told: Provenance) -> AddedEntry:
     """Add one image to an existing corpus, sharing forwards with other requests.
 
-    Raises `embedder.ImageError`, `index.UnknownCorpus`, `Overloaded`.
+    Raises `embedder.ImageError`, `index.UnknownCorpus`, `index.EntryQuarantined`, `Overloaded`.
     """
     sha256 = hashlib.sha256(data).hexdigest()
     with lineup.database.read() as connection:
         keep = get_corpus(connection, corpus).keep
+        if sha256 in (quarantined := quarantined_images(connection, corpus, [sha256])):
+            raise EntryQuarantined(quarantined[sha256], corpus)
         stored = stored_embedding(connection, lineup.space, sha256)
     provenance = with_file_statements(told, data)
     if stored:
@@ -42,6 +46,8 @@ def add_image(lineup: Lineup, data: bytes, corpus: str, told: Provenance) -> Add
         new = NewEntry(facts_of(sha256, data, decoded), vector, logit, provenance)
     with lineup.database.write() as connection:
         (result,) = add_entries(connection, corpus, lineup.space, [new])
+        if result.quarantined:  # since it was asked above
+            raise EntryQuarantined(result.entry_id, corpus)
         entry = get_entry(connection, result.entry_id)
     return AddedEntry(status=result.status, entry=EntryAnswer.of(entry))
 

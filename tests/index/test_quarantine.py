@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,22 @@ def test_adding_the_image_again_does_not_bring_it_back(database: Database, mater
         assert [entry.id for entry in list_entries(conn)] == [new.entry_id]
 
 
+def test_who_adds_the_image_while_it_goes_into_quarantine_does_not_bring_it_back(
+    database: Database, material: Any
+) -> None:
+    (entry_id,) = material.fill(database, "fakes", ["a"])
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as conn:
+            quarantine_entry(conn, entry_id, "just now")
+            adding = pool.submit(add, database, "fakes", material, "a")
+            wait([adding], timeout=0.3)  # it waits for this transaction
+            assert not adding.done()
+        (again,) = adding.result()
+    assert (again.entry_id, again.quarantined) == (entry_id, True)
+    with database.read() as conn:
+        assert list_entries(conn) == ()
+
+
 def test_another_corpus_takes_the_image_all_the_same(database: Database, material: Any) -> None:
     (entry_id,) = material.fill(database, "fakes", ["a"])
     quarantine(database, entry_id)
@@ -181,6 +198,7 @@ def test_which_images_are_in_quarantine_is_told_of_one_corpus(database: Database
         assert quarantined_images(conn, "fakes", asked) == {material.sha256("a"): one}
         assert quarantined_images(conn, "more", asked) == {}
         assert quarantined_images(conn, "fakes", []) == {}
+        assert quarantined_images(conn, "nowhere", asked) == {}
 
 
 def test_a_release_is_a_new_entry_that_tells_where_it_was(

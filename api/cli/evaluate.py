@@ -6,6 +6,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 ALL = "all"
 MOST_GENERATORS = 20  # rows of the table in the terminal; the page has all
-MOST_FAILURES = 5
 
 
 @app.command()
@@ -121,7 +122,6 @@ def _reported() -> Iterator[OnProgress]:
 def _print(answer: EvaluationAnswer, out: Path) -> None:
     """The short version; the page has the rest."""
     from api.cli.tables import out as console
-    from api.cli.tables import print_failure
 
     made, measured = answer.made, answer.measured
     n = measured.n
@@ -136,10 +136,9 @@ def _print(answer: EvaluationAnswer, out: Path) -> None:
         console.print(_groups("condition", answer.classifier.by_condition))
     if answer.classifier.by_generator:
         console.print(_groups("generator", answer.classifier.by_generator[:MOST_GENERATORS]))
-    for failure in answer.failures[:MOST_FAILURES]:
-        print_failure(failure)
-    if len(answer.failures) > MOST_FAILURES:
-        console.print(f"{len(answer.failures) - MOST_FAILURES:,} more could not be used, see the page")
+    for reason, failures in groupby(sorted(answer.failures, key=attrgetter("reason")), attrgetter("reason")):
+        some = list(failures)
+        console.print(f"{len(some):,} {reason}, such as {some[0].name}: {some[0].detail}", soft_wrap=True)
     console.print(f"{out / 'evaluation.html'} and evaluation.json, {made.seconds:,.1f} s", style="dim", soft_wrap=True)
 
 

@@ -118,11 +118,11 @@ def value_text(value: float | None) -> str:
     return "—" if value is None else f"{value:.3f}"
 
 
-def share_text(value: float | None) -> str:
-    """A share in per cent, with as many digits as small rates need."""
+def share_text(value: float | None, digits: int = 3) -> str:
+    """A share in per cent, with so many digits as count."""
     if value is None:
         return "—"
-    return f"under {100 * LEAST_SHARE:g} %" if 0 < value < LEAST_SHARE else f"{100 * value:.3g} %"
+    return f"under {100 * LEAST_SHARE:g} %" if 0 < value < LEAST_SHARE else f"{100 * value:.{digits}g} %"
 
 
 def svg_url(svg: str) -> str:

@@ -167,8 +167,11 @@ def test_the_same_images_and_seed_give_the_same_figures(written: Any, folder: Pa
     assert sorted(path.name for path in out.iterdir()) == ["evaluation.html", "evaluation.json"]
 
 
-def test_a_sample_is_stated(folder: Path, tmp_path: Path) -> None:
-    small = evaluate(folder, "--out", tmp_path / "out", "--max-images", 8, "--json")
+def test_a_sample_is_stated_and_no_database_is_made(folder: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    command = ["--data-dir", data, "--device", "cpu", "evaluate", folder, "--out", out, "--max-images", 8, "--json"]
+    small = CliRunner().invoke(app, list(map(str, command)))
     measured = json.loads(small.stdout)["measured"]
     assert (measured["labelled"], measured["sampled"]) == (REALS + FAKES + 1, 8)
-    assert f"A random sample of 8 of {REALS + FAKES + 1}" in (tmp_path / "out" / "evaluation.html").read_text()
+    assert f"A random sample of 8 of {REALS + FAKES + 1}" in (out / "evaluation.html").read_text()
+    assert not data.exists()

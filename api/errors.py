@@ -11,6 +11,7 @@ ServiceError
 ├── SpaceIncomplete     a model would become active by which entries are not embedded
 ├── NothingToCalibrate  no known fake, or no known-real image, is embedded by the model
 ├── NothingToEvaluate   the images that are labelled and usable are not of both kinds
+├── NotReplayable       a lookup of an older release, whose probe is not known any more
 ├── InvalidVerbalScale  the file of LINEUP_VERBAL_SCALE cannot be used
 ├── FileThere           a file of this name is there already
 ├── ExportUnwritable    an export cannot be written: no space, no permission
@@ -106,6 +107,14 @@ class NothingToCalibrate(ServiceError):
 
 class NothingToEvaluate(ServiceError):
     """Real and synthetic images are needed; the message says what is there, and the most frequent reason."""
+
+
+class NotReplayable(ServiceError):
+    """Before schema 0004 the vector of a probe was not kept."""
+
+    def __init__(self, lookup_id: str) -> None:
+        super().__init__(f"the lookup {lookup_id} kept no embedding of its probe, and no corpus has that image")
+        self.lookup_id = lookup_id
 
 
 class InvalidVerbalScale(ServiceError):

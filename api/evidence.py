@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from api.answers import (
     AttributionAnswer,
@@ -23,7 +24,7 @@ from api.answers import (
 )
 from api.calibration.current import Applied, Applies
 from api.probe import Probe
-from embedder import PictureQuality, Views, is_flat
+from embedder import LeftOut, PictureQuality, is_flat
 from index import (
     ATTRIBUTION_NEIGHBOURS,
     COVERAGE,
@@ -53,23 +54,35 @@ NEIGHBOURS = ATTRIBUTION_NEIGHBOURS
 SHARES = 20  # of the vote that are told
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class SeenView:
-    """A re-encoding of the probe with its nearest known fake."""
+    """A re-encoding of the probe, with the similarity to its nearest known fake and that one's generator."""
 
     name: str
     logit: float
-    nearest: Neighbour | None
+    nearest_similarity: float | None
+    generator: str | None
+
+    @classmethod
+    def of(cls, name: str, logit: float, found: SearchResult | None) -> Self:
+        """With what was found among known fakes; None where they were left out."""
+        nearest = None if found is None else nearest_of(found.neighbours)
+        if nearest is None:
+            return cls(name, logit, None, None)
+        return cls(name, logit, nearest.cosine_similarity, nearest.entry.generator)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What was searched: among known fakes (None: they were left out of the search), and the nearest known-real one."""
+    """What was searched: among known fakes (None: they were left out of the search), and the nearest known-real one.
+
+    `left_out` are re-encodings that the model cannot look at; None where nobody asked for any.
+    """
 
     fakes: SearchResult | None
     reals: SearchResult
     views: Sequence[SeenView] = ()
-    left_out: Views | None = None
+    left_out: Sequence[LeftOut] | None = None
 
     @property
     def fake_neighbours(self) -> tuple[Neighbour, ...]:
@@ -99,12 +112,13 @@ class Statement:
     corpus_size: int | None = None  # that the rate is stated for
 
     @classmethod
-    def of(cls, applied: Applied | None, probe: Probe, searched: int) -> Statement:
-        """For `searched` known fakes of now; a part of the corpora is spoken for at the size that was measured."""
-        if applied is None:
+    def of(cls, applied: Applied | None, probe: Probe, fakes: SearchResult | None) -> Self:
+        """At the size of now; a part of the corpora is spoken for at the size that was measured."""
+        if applied is None or fakes is None:
             return cls()
         condition, stratum = applied.calibration.stratum_for(probe.condition or "")
-        size = searched if applied.applies is Applies.EXACT and searched else applied.calibration.corpus_size
+        whole = applied.applies is Applies.EXACT and fakes.searched
+        size = fakes.searched if whole else applied.calibration.corpus_size
         return cls(applied, condition, stratum, size)
 
     def threshold(self, false_match_rate: float) -> Threshold | None:
@@ -145,10 +159,7 @@ def evidence_of(probe: Probe, seen: Seen, statement: Statement, model_side: int)
         ratio=None if ratio is None else RatioInterval(ratio.log10, ratio.low, ratio.high),
         logit=probe.logit,
         quality_issue=quality_answer(probe, seen, statement, model_side).issue,
-        views=[
-            ViewEvidence(None if view.nearest is None else view.nearest.cosine_similarity, view.logit)
-            for view in seen.views
-        ],
+        views=[ViewEvidence(view.nearest_similarity, view.logit) for view in seen.views],
     )
 
 
@@ -275,25 +286,24 @@ def stability_answer(seen: Seen) -> StabilityAnswer | None:
     """The range over all views; None where nobody asked."""
     if seen.left_out is None:
         return None
-    similarities = [view.nearest.cosine_similarity for view in seen.views if view.nearest is not None]
+    similarities = [view.nearest_similarity for view in seen.views if view.nearest_similarity is not None]
     logits = [view.logit for view in seen.views]
-    generators = {view.nearest.entry.generator for view in seen.views if view.nearest is not None}
     return StabilityAnswer(
         views=[
             ViewAnswer(
                 name=view.name,
                 logit=view.logit,
-                nearest_similarity=None if view.nearest is None else view.nearest.cosine_similarity,
-                generator=None if view.nearest is None else view.nearest.entry.generator,
+                nearest_similarity=view.nearest_similarity,
+                generator=view.generator,
             )
             for view in seen.views
         ],
-        left_out=[LeftOutView(name=each.name, reason=each.reason) for each in seen.left_out.left_out],
+        left_out=[LeftOutView(name=each.name, reason=each.reason) for each in seen.left_out],
         logit_low=min(logits, default=None),
         logit_high=max(logits, default=None),
         similarity_low=min(similarities, default=None),
         similarity_high=max(similarities, default=None),
-        generators=sorted(name for name in generators if name is not None),
+        generators=sorted({view.generator for view in seen.views if view.generator is not None}),
     )
 
 

@@ -102,6 +102,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.CrossSiteRequest: Problem(403, "cross-site-request", "Request from another site's page", EXIT_REFUSED),
     errors.NoNamedModel: Problem(404, "no-named-model", "No such model is listed", EXIT_MODEL),
     errors.NothingToCalibrate: Problem(409, "nothing-to-calibrate", "Nothing to calibrate with", EXIT_NOT_FOUND),
+    errors.NotReplayable: Problem(409, "not-replayable", "The lookup cannot be replayed", EXIT_NOT_FOUND),
     errors.InvalidVerbalScale: Problem(500, "invalid-verbal-scale", "The verbal scale cannot be used", EXIT_REFUSED),
     errors.SpaceIncomplete: Problem(409, "space-incomplete", "Entries lack this model's embeddings", EXIT_NOT_FOUND),
     errors.NothingToEvaluate: Problem(422, "nothing-to-evaluate", "Nothing to evaluate", EXIT_REFUSED),

@@ -5,6 +5,7 @@ SQLAlchemy and FAISS; it knows no pixels, no HTTP and no environment variables. 
 """
 
 from index.active import ActiveModel, activate_model, find_active_model
+from index.as_of import search_at
 from index.backups.backup import BackupReport, back_up
 from index.backups.manifest import BackupManifest
 from index.backups.restore import RestoreReport, restore
@@ -189,7 +190,7 @@ from index.recall import Tuning
 from index.references import NamedCorpora, SourceNumbers, chosen, named_corpora, read_population
 from index.searching import Neighbour, Question, SearchResult
 from index.snapshots import Manifest
-from index.spaces import Space, list_spaces
+from index.spaces import Space, find_space_id, list_spaces
 from index.vectors import unusable_vectors
 from index.verdict import (
     ClassifierOutcome,
@@ -386,6 +387,7 @@ __all__ = [
     "find_active_model",
     "find_entries",
     "find_open_job",
+    "find_space_id",
     "find_unfinished_job",
     "finish_chunk",
     "finish_listing",
@@ -433,6 +435,7 @@ __all__ = [
     "resume_job",
     "save_calibration",
     "save_lookup",
+    "search_at",
     "set_keep",
     "sha256s_not_kept",
     "stored_embedding",

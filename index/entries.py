@@ -224,6 +224,14 @@ def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]
     return found
 
 
+def find_entries_ever(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
+    """Return these entries by id, those that have left too: for what was answered when they were there."""
+    found: dict[int, Entry] = {}
+    for some in slices(entry_ids):
+        found |= {row.id: entry_of(row) for row in conn.execute(ENTRIES.where(is_any(conn, entries.c.id, some)))}
+    return found
+
+
 def list_entries(
     conn: Connection, corpus: str | None = None, after: int | None = None, limit: int = 100
 ) -> tuple[Entry, ...]:

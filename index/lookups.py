@@ -15,7 +15,7 @@ from index.errors import UnknownLookup
 from index.jsontext import JSON, canonical_json
 from index.schema import embedding_spaces, embeddings, images, lookups
 from index.spaces import Space, ensure_space_id
-from index.vectors import from_bytes, stored_rows, to_bytes
+from index.vectors import check_vector, from_bytes, stored_rows, to_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +66,7 @@ def save_lookup(
 
     Raises:
         ForeignSpace
+        InvalidVector
         ValueError: a request or answer that JSON cannot say, such as NaN.
 
     """
@@ -78,7 +79,7 @@ def save_lookup(
         "probe_sha256": probe_sha256,
         "request": canonical_json(request),
         "answer": canonical_json(answer),
-        "probe_vector": None if probe_vector is None else to_bytes(probe_vector),
+        "probe_vector": None if probe_vector is None else to_bytes(check_vector(probe_vector, space.dimension)),
         "calibration_id": calibration_id,
     }
     conn.execute(insert(lookups), row)

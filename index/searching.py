@@ -134,10 +134,10 @@ def search(
     else:
         raise TooFarBehind
     same = frozenset(identical.tolist())
-    neighbours = [_neighbour(found[i], similarity, i in same, question.probe_hash) for i, similarity in best]
+    neighbours = [neighbour_of(found[i], similarity, i in same, question.probe_hash) for i, similarity in best]
     tuned = view.base.tuned
     return SearchResult(
-        neighbours=tuple(sorted(neighbours, key=_order)),
+        neighbours=tuple(sorted(neighbours, key=neighbour_order)),
         generation=view.generation,
         digest=digest_hex(view.digest),
         exact=ranking.exact,
@@ -164,14 +164,16 @@ def _first_members(
     return found
 
 
-def _neighbour(entry: Entry, similarity: float, identical: bool, probe_hash: PerceptualHash | None) -> Neighbour:
+def neighbour_of(entry: Entry, similarity: float, identical: bool, probe_hash: PerceptualHash | None) -> Neighbour:
+    """Return an entry as a neighbour, its hash compared with the probe's where both mean something."""
     own = entry.image.perceptual_hash
     if probe_hash is None or own is None or not probe_hash.reliable or not own.reliable:
         return Neighbour(entry, similarity, identical)
     return Neighbour(entry, similarity, identical, near_duplicate(probe_hash, own), hamming_distance(probe_hash, own))
 
 
-def _order(neighbour: Neighbour) -> tuple[bool, float, float, int]:
+def neighbour_order(neighbour: Neighbour) -> tuple[bool, float, float, int]:
+    """Return the key of the order in which neighbours are answered; see `SearchResult`."""
     bits = neighbour.hamming_distance if neighbour.near_duplicate else None
     nearness = math.inf if bits is None else bits
     return not neighbour.identical, nearness, -neighbour.cosine_similarity, neighbour.entry.id

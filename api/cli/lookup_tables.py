@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from api.answers import FailedItem, LookupAnswer, NeighbourAnswer, ProbeLookup
 from api.cli.tables import out, print_failure, table_of, verdict_text
+
+if TYPE_CHECKING:
+    from api.replay import ReplayAnswer  # which loads the model library
 
 
 def print_lookup(name: str, answer: LookupAnswer) -> None:
@@ -45,6 +49,22 @@ def print_evidence(answer: LookupAnswer) -> None:
     """What stands beside the verdicts, a line each; nothing where nothing is known."""
     for each in answer.statements:
         out.print(Text(f"  {each.topic:<12}{each.words}"), soft_wrap=True)
+
+
+def print_replay(answer: ReplayAnswer) -> None:
+    """Whether it came out the same, and where not."""
+    out.print(
+        Text("equal", "bold green") if answer.equal else Text("not equal", "bold red"),
+        f": lookup {answer.lookup_id} recomputed as of generation {answer.generation:,}",
+        "" if answer.exact else "; its candidates came from codes, the replay compared every entry",
+        sep="",
+        soft_wrap=True,
+    )
+    for each in answer.differences:
+        out.print(Text(f"  {each.place}: {each.then} then, {each.now} now"), soft_wrap=True)
+    out.print(
+        f"  evidence {answer.evidence_sha256 or 'without digest'}, replayed {answer.replayed_sha256}", soft_wrap=True
+    )
 
 
 def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:

@@ -120,3 +120,26 @@ def show(
         print_json(answer)
     else:
         print_lookup(f"lookup of {answer.created_at:%Y-%m-%d %H:%M:%S} UTC", answer)
+
+
+@app.command("replay")
+def replay_lookup(
+    ctx: typer.Context,
+    lookup_id: Annotated[str, typer.Argument(help="As `lineup search` printed it.")],
+    json: Json = False,
+) -> None:
+    """Recompute an earlier lookup as of its generation, and say whether it comes out the same.
+
+    Nothing is stored. Where it differs the exit code is 3.
+    """
+    from api.cli.lookup_tables import print_replay
+    from api.cli.tables import print_json
+    from api.lineup import Lineup
+    from api.problems import EXIT_PARTIAL
+    from api.replay import replay
+
+    with Lineup.opened(settings_of(ctx)) as lineup:
+        answer = replay(lineup, lookup_id)
+    (print_json if json else print_replay)(answer)
+    if not answer.equal:
+        raise typer.Exit(EXIT_PARTIAL)

@@ -12,6 +12,7 @@ from api.answers import LookupAnswer, LookupQuery, LookupRequest
 from api.errors import InvalidRequest, UnsupportedBody
 from api.lineup import Lineup
 from api.lookup import find_answer, look_up_image, look_up_request
+from api.replay import ReplayAnswer, replay
 from api.routes.bodies import parsed, request_body
 from api.routes.dependencies import Admitted, Opened
 
@@ -50,6 +51,15 @@ async def create_lookup(request: Request, response: Response, lineup: Opened) ->
 def read_lookup(lookup_id: LookupId, lineup: Opened) -> LookupAnswer:
     """The answer as it was given, with the generation that it saw."""
     return find_answer(lineup.database, lookup_id)
+
+
+@router.post("/lookups/{lookup_id}/replay", summary="Recompute an earlier lookup")
+def replay_lookup(lookup_id: LookupId, lineup: Opened) -> ReplayAnswer:
+    """As of its generation, whatever was added or removed since, and whether it comes out the same.
+
+    Only for lookups by the active model. Nothing is stored.
+    """
+    return replay(lineup, lookup_id)
 
 
 async def _answer(request: Request, lineup: Lineup) -> LookupAnswer:

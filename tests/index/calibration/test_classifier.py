@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from index.calibration.classifier import CalibrationVariant, ClassifierCalibration, fit_classifier
 from index.calibration.figures import ece, even_odds, log_loss, sigmoid
 
-seeded = settings(settings.get_profile("index"), max_examples=25)
+seeded = settings(settings.get_profile("index"), max_examples=12)
 logits = st.lists(st.sampled_from([-40.0, 0.0, 1.0, 1e6]) | st.floats(-30, 30), min_size=1, max_size=30)
 labelled = logits.flatmap(lambda x: st.tuples(st.just(x), st.lists(st.booleans(), min_size=len(x), max_size=len(x))))
 

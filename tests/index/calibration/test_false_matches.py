@@ -10,7 +10,7 @@ from index.calibration.false_matches import FalseMatches, RateMethod, fit_false_
 from index.calibration.growth import UNKNOWN_GROWTH, Growth
 from tests.benchmarks.evidence_simulated import KINDS, cases, hold
 
-seeded = settings(settings.get_profile("index"), max_examples=20)
+seeded = settings(settings.get_profile("index"), max_examples=10)
 GROWTH = Growth(0.7, 0.6, 0.9)
 # Ties, atoms at the end of the scale, nothing in between, and ordinary values.
 maxima = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 0.9, 1.0]) | st.floats(-1, 1), min_size=1, max_size=60)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.calibration.growth import CORPUS_ERROR, UNKNOWN_GROWTH, Growth, fit_growth, matched_by_subset
+from tests.benchmarks.evidence_simulated import KINDS, cases, foretell
 
 seeded = settings(settings.get_profile("index"), max_examples=40)
 betas = st.lists(st.floats(0.02, 1), min_size=3, max_size=3).map(sorted)
@@ -71,3 +72,9 @@ def test_any_counts_give_a_growth_that_order_does_not_change_and_json_keeps(coun
     random.shuffle(order)
     assert fit([counts[i] for i in order], order) == growth
     assert Growth.from_json(json.loads(json.dumps(growth.to_json()))) == growth
+
+
+def test_the_bend_foretells_what_one_exponent_does_not() -> None:
+    errors = foretell(list(cases(KINDS[0], corpora=1, calibrations=2, references=600, reals=4000)))
+    for rate in (0.1, 0.03):
+        assert abs(errors[rate, 10][0]) < 0.25  # one exponent for all rates: 0.5 at 10 %

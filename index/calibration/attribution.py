@@ -1,12 +1,14 @@
 """Which generator made an image, told by its nearest known fakes, or "unknown".
 
 The vote of the neighbours is calibrated by a conditional logit (McFadden 1974) whose few coefficients all generators
-share, so that it also serves a generator that was added since. The candidates are a conformal set at 90 % coverage by
-thresholding the shares (Sadinle et al. 2019; cross-conformal, Vovk 2015): with the images of known generators it holds
-the true one at least nine times in ten, whatever the vote is worth: more often only where the first alone is right more
-often. (Adaptive sets, Angelopoulos & Bates 2021, were larger on the simulated voters of
-`tests/benchmarks/evidence_simulated.py`: 2.4 against 1.5 of 12 generators.) It abstains where nothing is near enough, by a similarity
-learned with each generator left out in turn, and where the set would hold every generator.
+share, so that it also serves a generator that was added since.
+
+The candidates are a conformal set at 90 % coverage by thresholding the shares (Sadinle et al. 2019; cross-conformal,
+Vovk 2015): of images of known generators it holds the true one nine times in ten, whatever the vote is worth, and more
+often only where the first alone is right more often. (Adaptive sets, Angelopoulos & Bates 2021, were larger on the
+simulated voters of `tests/benchmarks/evidence_simulated.py`: 2.4 against 1.5 of 12 generators.) It abstains where
+nothing is near enough, by a similarity learned with each generator left out in turn, and where the set would hold every
+generator.
 """
 
 from __future__ import annotations

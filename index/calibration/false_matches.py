@@ -86,7 +86,8 @@ class FalseMatches:
         estimate, low, high = (float(np.interp(similarity, at, curve)) for curve in curves)
         method = self._method_at(similarity, high)
         if corpus_size is not None and corpus_size != self.corpus_size:
-            estimate, low, high = _grown(estimate, low, high, self.growth, corpus_size / self.corpus_size)
+            factor = max(corpus_size, 1) / max(self.corpus_size, 1)  # of no entry as of one: nothing to divide by
+            estimate, low, high = _grown(estimate, low, high, self.growth, factor)
         return Rate(estimate, low, high, self.n, method)
 
     def similarity_at(self, rate: float, corpus_size: int | None = None) -> float:

@@ -87,7 +87,7 @@ def test_any_images_give_rates_that_are_ordered_and_fall(x: Any) -> None:
 @given(repeated, st.floats(-1, 1))
 def test_a_larger_corpus_has_no_smaller_rate(x: Any, similarity: float) -> None:
     model = fit(x)
-    rates = [model.rate_at(similarity, size) for size in (10, 500, 1000, 1001, 2000, 10_000)]
+    rates = [model.rate_at(similarity, size) for size in (0, 10, 500, 1000, 1001, 2000, 10_000, 10**7)]
     for name in ("low", "estimate", "high"):
         assert (np.diff([getattr(r, name) for r in rates]) >= -1e-12).all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from api.evaluation import calibrating
 from api.evaluation.calibrating import calibrated_reliability
 from api.evaluation.classification import Judged
 from api.evaluation.ratios import Compared, by_image, compared, likelihood_figures
@@ -60,3 +61,14 @@ def test_a_probability_is_calibrated_on_other_sources_than_it_is_held_to() -> No
     assert figures.ece.value < 0.1
     few = judged.taking(np.concatenate([np.arange(12), np.arange(400, 412)]))
     assert calibrated_reliability(few, 0) is None
+
+
+def test_a_calibration_that_does_not_hold_for_the_other_half_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first half synthetic images have the larger logits, in the second the real ones."""
+    synthetic, first = np.arange(400) % 2 == 0, np.arange(400) < 200
+    logits = np.where(synthetic == first, 3.0, -3.0)
+    monkeypatch.setattr(calibrating, "halves_of_both", lambda *_: first)
+    figures = calibrated_reliability(Judged(logits, synthetic, np.arange(400)), 0)
+    assert figures is not None
+    assert figures.brier.value is not None
+    assert figures.brier.value > 0.8

@@ -3,8 +3,8 @@
 Pure functions of arrays; `index.inspection` reads them from SQL. Memory is bounded by blocks, whatever the numbers of
 images are: vectors may be a mapped file.
 
-Sources: M. Radovanovic, A. Nanopoulos, M. Ivanovic, "Hubs in Space: Popular Nearest Neighbors in High-Dimensional
-Data", JMLR 11 (2010), for k-occurrences, their skewness and the limit of two standard deviations.
+Source: M. Radovanovic, A. Nanopoulos, M. Ivanovic, "Hubs in Space: Popular Nearest Neighbors in High-Dimensional
+Data", JMLR 11 (2010), for k-occurrences and their skewness. The limits of what is called a hub are our own choice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from index.perceptual import NearHashes, PerceptualHash
 # Similarities at a time: 16 MB of float32, which a matrix product fills at full speed and a cache nearly holds.
 BLOCK_ROWS = 512
 BLOCK_COLUMNS = 8192
-# Hubs in Space calls what is more than two standard deviations over the mean a hub.
+# Our choice, the common one for what sticks out: in a corpus that is skewed as a whole few entries do.
 HUB_DEVIATIONS = 2.0
 # By chance alone, if every picture found its nearest at random, one corpus in a hundred would have such an entry.
 HUB_CHANCE = 0.01

@@ -70,7 +70,6 @@ class Answered:
     statement: Statement
     policy: Policy
     verdict: Verdict
-    false_match_rate: float
     model_side: int
     scale: VerbalScale
 
@@ -87,13 +86,12 @@ def judged(
     statement: Statement,
     policy: Policy,
     *,
-    false_match_rate: float,
     model_side: int,
     scale: VerbalScale,
 ) -> Answered:
     """What the evidence comes to by a policy."""
     verdict = judge(evidence_of(probe, seen, statement, model_side), policy)
-    return Answered(probe, query, listed, seen, statement, policy, verdict, false_match_rate, model_side, scale)
+    return Answered(probe, query, listed, seen, statement, policy, verdict, model_side, scale)
 
 
 def evidence_sha256(answer: LookupAnswer) -> str:
@@ -164,7 +162,7 @@ def _similarity(answered: Answered) -> SimilarityAnswer:
         attribution=attribution_answer(seen, statement),
         nearest_known_real=None if real is None else _neighbour(1, real, hashed, threshold),
         rests_on=rests_on(answered.probe, seen, statement, answered.policy, answered.verdict, answered.model_side),
-        calibration=calibration_used(answered.probe, statement, answered.false_match_rate),
+        calibration=calibration_used(answered.probe, statement),
     )
 
 

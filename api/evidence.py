@@ -104,41 +104,35 @@ def nearest_of(neighbours: Sequence[Neighbour]) -> Neighbour | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """What a calibration says of a probe. Everything is None where none speaks for the search."""
+    """What a calibration says of a probe. Everything is None where none speaks for the search.
+
+    `corpus_size` is what rates are stated for. `threshold` is the similarity at the false-match rate asked for, None
+    where too few images support it.
+    """
 
     applied: Applied | None = None
     condition: str | None = None
     stratum: Stratum | None = None
-    corpus_size: int | None = None  # that the rate is stated for
+    corpus_size: int | None = None
+    threshold: Threshold | None = None
 
     @classmethod
-    def of(cls, applied: Applied | None, probe: Probe, fakes: SearchResult | None) -> Self:
+    def of(cls, applied: Applied | None, probe: Probe, fakes: SearchResult | None, false_match_rate: float) -> Self:
         """At the size of now; a part of the corpora is spoken for at the size that was measured."""
         if applied is None or fakes is None:
             return cls()
         condition, stratum = applied.calibration.stratum_for(probe.condition or "")
         whole = applied.applies is Applies.EXACT and fakes.searched
         size = fakes.searched if whole else applied.calibration.corpus_size
-        return cls(applied, condition, stratum, size)
-
-    def threshold(self, false_match_rate: float) -> Threshold | None:
-        """The similarity at a false-match rate; None where too few images support it."""
-        if self.applied is None or self.stratum is None or not self.supports(false_match_rate):
-            return None
-        at = self.stratum.false_matches.similarity_at(false_match_rate, self.corpus_size)
-        source = (
-            f"similarity at a false-match rate of {false_match_rate:.2%} by calibration {self.applied.id}, "
-            f"{self.condition}: {self.stratum.references} known-real images of {self.stratum.sources} photographs"
-        )
-        return Threshold(min(1.0, max(-1.0, at)), source)
-
-    def supports(self, false_match_rate: float) -> bool:
-        """Whether enough images stand behind the threshold at a rate."""
-        if self.stratum is None:
-            return False
-        matches = self.stratum.false_matches
-        at = matches.similarity_at(false_match_rate, self.corpus_size)
-        return matches.rate_at(at, self.corpus_size).high <= SUPPORTED_FACTOR * false_match_rate
+        at = stratum.false_matches.similarity_at(false_match_rate, size)
+        threshold = None
+        if stratum.false_matches.rate_at(at, size).high <= SUPPORTED_FACTOR * false_match_rate:
+            source = (
+                f"similarity at a false-match rate of {false_match_rate:.2%} by calibration {applied.id}, {condition}: "
+                f"{stratum.references} known-real images of {stratum.sources} photographs"
+            )
+            threshold = Threshold(min(1.0, max(-1.0, at)), source)
+        return cls(applied, condition, stratum, size, threshold)
 
     @property
     def classifier(self) -> ClassifierCalibration | None:
@@ -307,7 +301,7 @@ def stability_answer(seen: Seen) -> StabilityAnswer | None:
     )
 
 
-def calibration_used(probe: Probe, statement: Statement, false_match_rate: float) -> CalibrationUsed | None:
+def calibration_used(probe: Probe, statement: Statement) -> CalibrationUsed | None:
     """Which calibration speaks, and how it fits."""
     applied, stratum = statement.applied, statement.stratum
     if applied is None or stratum is None or statement.condition is None:
@@ -326,5 +320,5 @@ def calibration_used(probe: Probe, statement: Statement, false_match_rate: float
         condition=statement.condition,
         images=stratum.references,
         sources=stratum.sources,
-        supports_threshold=statement.supports(false_match_rate),
+        supports_threshold=statement.threshold is not None,
     )

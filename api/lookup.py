@@ -64,6 +64,8 @@ def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
 def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) -> LookupAnswer:
     """Search, judge, store the answer and return it."""
     search_started = perf_counter()
+    if query.false_match_rate is None:
+        query = query.model_copy(update={"false_match_rate": lineup.settings.false_match_rate})
     answered = _answered(lineup, probe, query)
     timings = Timings(
         decode_ms=probe.decode_ms,
@@ -81,8 +83,7 @@ def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) ->
             space=lineup.space,
             generation=answered.listed.generation,
             probe_sha256=probe.answer.sha256,
-            request=query.model_dump(mode="json", include={"k", "filter", "exact", "stability"})
-            | {"false_match_rate": answered.false_match_rate},
+            request=query.model_dump(mode="json", include={"k", "filter", "exact", "stability", "false_match_rate"}),
             answer=answer.model_dump(mode="json"),
             probe_vector=probe.vector,
             calibration_id=None if applied is None else applied.id,
@@ -91,17 +92,17 @@ def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) ->
 
 
 def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
-    """All searches of one state of the index, and what is judged by them."""
+    """All searches of one state of the index, and what is judged by them. `query` names its false-match rate."""
     made = _views(lineup, probe) if query.stability else None
     embedded = lineup.batcher.embed_all([view.pixels for view in made.made]) if made else []
     asked = Asked.of(probe, query, [vector for vector, _ in embedded])
     found = asked.read(lineup.index.search_all(asked.questions))
     with lineup.database.read() as connection:
         applied = lineup.calibrations.find(connection, query.filter.corpora, whole=only_corpora(query.filter))
-    statement = Statement.of(applied, probe, found.fakes)
-    rate = query.false_match_rate or lineup.settings.false_match_rate
+    assert query.false_match_rate is not None
+    statement = Statement.of(applied, probe, found.fakes, query.false_match_rate)
     told = lineup.settings.similarity_threshold is not None
-    threshold = lineup.threshold if told else statement.threshold(rate) or lineup.threshold
+    threshold = lineup.threshold if told else statement.threshold or lineup.threshold
     return judged(
         probe,
         query,
@@ -109,7 +110,6 @@ def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
         Seen(found.fakes, found.reals, _seen_views(made, embedded, found.views), made.left_out if made else None),
         statement,
         Policy(threshold, lineup.classifier_policy),
-        false_match_rate=rate,
         model_side=lineup.embedder.info.image_size,
         scale=lineup.verbal_scale,
     )

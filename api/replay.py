@@ -94,14 +94,14 @@ def _replayed(lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnsw
     space_id = find_space_id(conn, lineup.space)
     assert space_id is not None  # the lookup names it
     found = asked.read(search_at(conn, space_id, stored.generation, asked.questions))
+    rate = query.false_match_rate or lineup.settings.false_match_rate  # lookups of before schema 0004 named none
     answered = judged(
         probe,
         query,
         found.listed,
         Seen(found.fakes, found.reals, *_views(then)),
-        Statement.of(_applied(lineup, conn, stored, then), probe, found.fakes),
+        Statement.of(_applied(lineup, conn, stored, then), probe, found.fakes, rate),
         Policy(_threshold(then.similarity.threshold), _classifier_policy(lineup, then)),
-        false_match_rate=query.false_match_rate or lineup.settings.false_match_rate,
         model_side=lineup.embedder.info.image_size,
         scale=lineup.verbal_scale,
     )

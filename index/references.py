@@ -42,9 +42,17 @@ class SourceNumbers:
         self._numbers: dict[str, int] = {}
 
     def number(self, image_id: int, provenance: Mapping[str, Any]) -> int:
-        told = provenance.get(SOURCE_IMAGE)
+        told = _source_image(provenance)
         key = f"image {image_id}" if told is None else f"told {told}"
         return self._numbers.setdefault(key, len(self._numbers))
+
+
+def _source_image(provenance: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- any JSON scalar
+    """What an entry says that it was made of: itself, the row of its source, or the pattern of its name."""
+    for says in (provenance, provenance.get("source"), provenance.get("pattern")):
+        if isinstance(says, Mapping) and says.get(SOURCE_IMAGE) is not None:
+            return says[SOURCE_IMAGE]
+    return None
 
 
 def named_corpora(conn: Connection, names: Collection[str] | None, kind: CorpusKind) -> NamedCorpora:

@@ -40,7 +40,7 @@ class SimilarityReason(StrEnum):
     BELOW_THRESHOLD = "below_threshold"
     NO_THRESHOLD = "no_threshold"
     NOTHING_COMPARED = "nothing_compared"  # there was no known fake at all
-    ALSO_KNOWN_REAL = "also_known_real"  # the picture is a known fake's, and a known-real image's too
+    ALSO_KNOWN_REAL = "also_known_real"  # the same bytes, or the same picture, are known fake and known real
     BETWEEN = "between"  # under the threshold, and the likelihood ratio supports a generator in the corpora
     RATIO_DISAGREES = "ratio_disagrees"  # over the threshold, and the likelihood ratio supports a photograph
     POOR_QUALITY = "poor_quality"
@@ -232,12 +232,12 @@ FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
 def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> SimilarityReason:
     """The same picture is stronger than any similarity; then comes what forbids a verdict, then the similarity."""
-    known = evidence.identical_to | evidence.same_picture_as
-    if FAKE in known:
-        if REAL in known:
-            return SimilarityReason.ALSO_KNOWN_REAL
-        identical = FAKE in evidence.identical_to
-        return SimilarityReason.IDENTICAL_IMAGE if identical else SimilarityReason.NEAR_DUPLICATE_IMAGE
+    if FAKE in evidence.identical_to:
+        both = REAL in evidence.identical_to
+        return SimilarityReason.ALSO_KNOWN_REAL if both else SimilarityReason.IDENTICAL_IMAGE
+    if FAKE in evidence.same_picture_as:
+        both = REAL in evidence.identical_to | evidence.same_picture_as
+        return SimilarityReason.ALSO_KNOWN_REAL if both else SimilarityReason.NEAR_DUPLICATE_IMAGE
     if evidence.nearest_fake is None:
         return SimilarityReason.NOTHING_COMPARED
     if threshold is None:

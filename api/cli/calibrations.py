@@ -32,15 +32,17 @@ def calibrate(
     """Measure how often a known-real image comes as near to the known fakes as a probe, and what that is worth.
 
     Stored with its inputs and never changed; lookups in these corpora state its rates and ratios from then on. Images
-    are also re-encoded as messengers and pages do, for which their files must still be there. Ctrl-C pauses, the same
-    command goes on.
+    are also re-encoded as messengers and pages do, for which their files must still be there (exit code 3 where one is
+    not, or becomes too small for the model). Ctrl-C pauses, the same command goes on.
     """
     from api.calibration.answers import calibration_of_job
     from api.calibration.request import CalibrationRequest
     from api.cli.calibration_tables import print_calibration
-    from api.cli.ingest import ended_softly, finish, let_waiting_threads_sleep, reported
-    from api.cli.tables import print_json_line
+    from api.cli.ingest import ended_softly, let_waiting_threads_sleep, reported
+    from api.cli.tables import print_job, print_json_line
+    from api.jobs.catalogue import one_job, some_failures
     from api.lineup import Lineup
+    from api.problems import EXIT_PARTIAL
 
     let_waiting_threads_sleep()
     told = {} if condition is None else {"conditions": condition}
@@ -53,10 +55,16 @@ def calibrate(
         job = start_calibration(lineup, request)
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
+        told = one_job(lineup.database, job.id)
         answer = calibration_of_job(lineup.database, job.id)
+        if json:
+            print_json_line(told)
+        elif told.found:
+            print_job(told, some_failures(lineup.database, job.id))
         if answer is not None:
             (print_json_line if json else print_calibration)(answer)
-        finish(lineup.database, job, json=json)
+    if told.failed or answer is None:
+        raise typer.Exit(EXIT_PARTIAL)
 
 
 @calibrations_app.callback()

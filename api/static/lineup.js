@@ -1,5 +1,8 @@
-// The page's only script: sends the probe to POST /v1/lookups and writes the answer into the slots of lookup.html.
+// The page's script: sends the probe to POST /v1/lookups and writes the answer into the slots of lookup.html.
 // What comes from outside (file names, answers) reaches the document as text or as an attribute, never as markup.
+
+import { showEvidence } from "./evidence.js";
+import { byId, clone, cosine, fill, nearestOf, showThumbnail, signed, utc } from "./slots.js";
 
 const CLASSIFIER_WORDS = {
   synthetic: ["Synthetic", "The classifier takes this image for synthetic."],
@@ -18,20 +21,16 @@ const RELATION_WORDS = {
   unrelated: ["unrelated", "below the threshold"],
   null: ["not judged", "no threshold is known"],
 };
+const ISSUE_WORDS = { too_small: "too small", flat: "flat", unfamiliar: "unfamiliar: far from everything known" };
 const KIND_WORDS = { known_fake: "known fake", known_real: "known real" };
 const ASKED_WORDS = { known_fake: "known fakes", known_real: "known real images", null: "known fakes or real images" };
 const EMBEDDING_WORDS = { stored: "known bytes, its stored embedding was taken", computed: "embedded now" };
 const STEPS = ["decode", "embed", "search", "total"];
 
-const byId = (id) => document.getElementById(id);
 const form = byId("lookup");
 const maxImageBytes = Number(form.dataset.maxImageBytes);
 let probe = null; // the File that is looked up
 let pending = null; // the AbortController of the look-up that is under way
-
-const cosine = (value) => value.toFixed(3);
-const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
-const utc = (time) => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
 // Three decimals would print 1.000, which reads as certainty.
 function probability(value) {
@@ -44,10 +43,6 @@ function byteSize(bytes) {
   return bytes < 1048576 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1048576).toFixed(1)} MiB`;
 }
 
-function fill(root, texts) {
-  for (const slot of root.querySelectorAll("[data-slot]")) slot.textContent = texts[slot.dataset.slot] ?? "";
-}
-
 function announce(text) {
   byId("status").textContent = text;
 }
@@ -57,20 +52,30 @@ function showVerdict(id, verdict, [word, meaning], texts) {
   fill(byId(id), { word, meaning, ...texts });
 }
 
+// Without a calibration the probability is the plain sigmoid; with one it is of a world with as many fakes as photographs.
+function probabilityHint({ calibration, ece }) {
+  if (calibration === "uncalibrated") return "sigmoid of the logit";
+  const error = ece == null ? "not known" : ece.toFixed(3);
+  return `calibrated, where synthetic and real are equally common; expected calibration error (ECE) ${error}`;
+}
+
 function showClassifier(classifier) {
   showVerdict("classifier", classifier.verdict, CLASSIFIER_WORDS[classifier.verdict], {
     reason: classifier.explanation,
     logit: signed(classifier.logit),
     probability: probability(classifier.probability),
+    hint: probabilityHint(classifier),
     calibration: classifier.calibration,
   });
 }
 
-function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched }) {
+function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched, nearest_similarity }) {
+  const nearest = nearest_similarity ?? nearestOf(neighbours)?.cosine_similarity;
   showVerdict("similarity", verdict, SIMILARITY_WORDS[verdict], {
     asked: ASKED_WORDS[filter.kind],
     reason: explanation,
-    nearest: neighbours.length ? cosine(Math.max(...neighbours.map((each) => each.cosine_similarity))) : "none",
+    nearest_what: nearest_similarity == null ? "Nearest entry" : "Nearest known fake",
+    nearest: nearest == null ? "none" : cosine(nearest),
     threshold: threshold ? cosine(threshold.cosine_similarity) : "not known",
     source: threshold?.source,
     searched: searched.toLocaleString("en"),
@@ -78,7 +83,7 @@ function showSimilarity({ verdict, explanation, threshold, neighbours, filter, s
 }
 
 function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, entry }) {
-  const row = byId("neighbour").content.cloneNode(true).firstElementChild;
+  const row = clone("neighbour");
   const [word, means] = RELATION_WORDS[relation];
   row.dataset.relation = relation;
   fill(row, {
@@ -93,18 +98,8 @@ function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, ent
     sha256: `${entry.sha256.slice(0, 12)}…`,
   });
   row.querySelector("[data-slot=sha256]").title = entry.sha256;
-  for (const link of row.querySelectorAll("a")) link.href = `v1/entries/${entry.id}`;
-  showThumbnail(row.querySelector("img"), entry.id);
+  showThumbnail(row, entry.id);
   return row;
-}
-
-function showThumbnail(image, entryId) {
-  image.addEventListener("error", () => {
-    image.hidden = true;
-    image.nextElementSibling.hidden = false;
-  });
-  image.alt = `Thumbnail of entry ${entryId}`;
-  image.src = `v1/entries/${entryId}/thumbnail`;
 }
 
 function showNeighbours(neighbours) {
@@ -118,7 +113,15 @@ function approximate({ recall, k, measured_at }) {
   return `approximate candidates, exact similarities: ${measured}`;
 }
 
-function showMethod({ id, created_at, probe: image, method, timings }) {
+function qualityFacts({ shortest_side, pdq_quality, luminance_std }) {
+  const facts = [];
+  if (shortest_side !== null) facts.push(`shorter side ${shortest_side} pixels`);
+  if (pdq_quality !== null) facts.push(`structure for its hash ${pdq_quality} of 100`);
+  if (luminance_std !== null) facts.push(`luminance varies by ${luminance_std.toFixed(1)} of 255 levels`);
+  return facts.join(", ");
+}
+
+function showMethod({ id, created_at, probe: image, method, timings, quality }) {
   const size = `${image.width} × ${image.height} pixels, ${byteSize(image.byte_size)}`;
   fill(byId("method"), {
     ...method,
@@ -126,6 +129,8 @@ function showMethod({ id, created_at, probe: image, method, timings }) {
     created_at: utc(created_at),
     probe: image.sha256,
     probe_facts: `${image.format}, ${size}; ${EMBEDDING_WORDS[image.embedding]}`,
+    quality: quality ? (ISSUE_WORDS[quality.issue] ?? quality.issue ?? "enough for a verdict") : "not measured",
+    quality_facts: quality ? qualityFacts(quality) : "",
     computed_on: `${method.precision} on ${method.device}`,
     exact: method.exact ? "exact search: every entry was compared" : approximate(method.recall),
     timings: STEPS.map((step) => `${step} ${timings[`${step}_ms`].toFixed(1)} ms`).join(", "),
@@ -136,12 +141,18 @@ function showMethod({ id, created_at, probe: image, method, timings }) {
 function showAnswer(answer) {
   showClassifier(answer.classifier);
   showSimilarity(answer.similarity);
+  showEvidence(answer);
   showNeighbours(answer.similarity.neighbours);
   showMethod(answer);
   byId("answer").hidden = false;
-  const said = ["classifier", "similarity"].map((id) => `${id}: ${byId(id).querySelector(".word").textContent}.`);
+  const said = ["classifier", "similarity"].map((id) => `${id}: ${spoken(answer[id], byId(id))}.`);
   announce(`Answered. ${said.join(" ")} Nearest entries listed: ${answer.similarity.neighbours.length}.`);
   byId("classifier").parentElement.scrollIntoView({ block: "nearest" });
+}
+
+function spoken({ verdict, explanation }, shown) {
+  const word = shown.querySelector(".word").textContent;
+  return verdict === "inconclusive" ? `${word}, ${explanation}` : word;
 }
 
 function showProblem({ title, detail = "", errors = [], retry = "" }) {
@@ -207,7 +218,7 @@ function query() {
   const fields = new FormData(form);
   const corpora = fields.getAll("corpora");
   const filter = { kind: fields.get("kind") || null, corpora: corpora.length ? corpora : null };
-  return JSON.stringify({ k: Number(fields.get("k")), filter });
+  return JSON.stringify({ k: Number(fields.get("k")), filter, stability: fields.has("stability") });
 }
 
 function setBusy(busy) {

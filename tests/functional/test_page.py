@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import shutil
 import threading
@@ -20,10 +21,25 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect, sync_playwright
 
+from api.answers import (
+    AttributionAnswer,
+    CalibrationUsed,
+    LookupAnswer,
+    RateAnswer,
+    RatioAnswer,
+    RestsOnAnswer,
+    ShareAnswer,
+    StabilityAnswer,
+    StatementAnswer,
+    ViewAnswer,
+    WithoutStrongest,
+)
 from api.app import create_app
 from api.settings import Settings
+from api.words import statements
+from index import RateMethod, SimilarityOutcome, SimilarityReason
 
 pytestmark = pytest.mark.browser
 
@@ -79,7 +95,7 @@ def picture(seed: int, format_: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def upload(name: str, data: bytes) -> dict[str, Any]:
+def upload(name: str, data: bytes) -> FilePayload:
     return {"name": name, "mimeType": "application/octet-stream", "buffer": data}
 
 
@@ -186,6 +202,113 @@ def rows(page: Page) -> list[dict[str, str]]:
     return [row.evaluate(script) for row in page.locator("#neighbours tbody tr").all()]
 
 
+def words_told(page: Page) -> list[str]:
+    """The words of the evidence, a row each."""
+    return page.locator("#statements [data-slot=words]").all_inner_texts()
+
+
+def re_encodings(page: Page) -> dict[str, str]:
+    """Which limits each re-encoding crosses."""
+    script = "rows => Object.fromEntries(rows.map(row => [row.cells[0].innerText, row.cells[4].innerText]))"
+    shown: dict[str, str] = page.locator("#views tbody tr").evaluate_all(script)
+    return shown
+
+
+def replying(page: Page, answer: LookupAnswer | dict[str, Any]) -> None:
+    """Let the service answer so, whatever is asked."""
+    text = answer.model_dump_json() if isinstance(answer, LookupAnswer) else json.dumps(answer)
+    page.route("**/v1/lookups", lambda route: route.fulfill(body=text, content_type="application/json"))
+
+
+def real_answer(site: Site) -> dict[str, Any]:
+    files = {"image": ("probe.png", site.picture)}
+    answer: dict[str, Any] = httpx.post(f"{site.url}/v1/lookups", files=files, trust_env=False, timeout=60).json()
+    return answer
+
+
+def calibrated(answer: LookupAnswer, synthetic_logit: float) -> LookupAnswer:
+    """All that can stand beside a verdict, with one re-encoding over each limit and one over none."""
+    views = [
+        ("jpeg95", synthetic_logit, 0.95),
+        ("jpeg60", synthetic_logit, 0.85),
+        ("scaled50", synthetic_logit - 1, 0.9),
+    ]
+    stability = StabilityAnswer(
+        views=[
+            ViewAnswer(name=name, logit=logit, nearest_similarity=nearest, generator="sdxl")
+            for name, logit, nearest in views
+        ],
+        left_out=[],
+        logit_low=synthetic_logit - 1,
+        logit_high=synthetic_logit,
+        similarity_low=0.85,
+        similarity_high=0.95,
+        generators=["sdxl"],
+    )
+    without = WithoutStrongest(
+        entry_id=1,
+        verdict=SimilarityOutcome.NOT_SIMILAR,
+        reason=SimilarityReason.BELOW_THRESHOLD,
+        nearest_similarity=0.5,
+    )
+    similarity = answer.similarity.model_copy(
+        update={
+            "verdict": SimilarityOutcome.INCONCLUSIVE,
+            "reason": SimilarityReason.UNSTABLE,
+            "explanation": "re-encoding the probe carries it over the threshold of 0.900, or back",
+            "nearest_similarity": 0.95,
+            "false_match_rate": RateAnswer(
+                estimate=0.02, low=0.01, high=0.04, method=RateMethod.EMPIRICAL, images=400, sources=300
+            ),
+            "likelihood_ratio": RatioAnswer(
+                log10=1.2,
+                low=0.9,
+                high=1.4,
+                bounds=(-1.5, 1.5),
+                bounded=False,
+                words="moderate support for the first proposition rather than the alternative",
+                scale="a guideline",
+                two_sided=True,
+                cllr=0.6,
+                cllr_min=0.5,
+                same_source_images=200,
+                different_source_images=400,
+            ),
+            "attribution": AttributionAnswer(
+                unknown=False,
+                reason="named",
+                candidates=["sdxl"],
+                coverage=0.9,
+                shares=[ShareAnswer(generator="sdxl", share=0.8)],
+            ),
+            "rests_on": RestsOnAnswer(entry_ids=[1], without_strongest=without, stands=False),
+            "calibration": CalibrationUsed(
+                id=7,
+                created_at=answer.created_at,
+                generation=5,
+                applies="exact",
+                against=["casework"],
+                reference=["photographs"],
+                corpus_size=3,
+                entries_since=0,
+                probe_condition="jpeg75",
+                condition="as_is",
+                images=400,
+                sources=300,
+                supports_threshold=True,
+            ),
+        }
+    )
+    assert answer.classifier is not None
+    classifier = answer.classifier.model_copy(
+        update={"logit": synthetic_logit, "calibration": "isotonic by calibration 7, as_is", "ece": 0.0312}
+    )
+    said = [StatementAnswer(topic=topic, words=words) for topic, words in statements(similarity, stability)]
+    return answer.model_copy(
+        update={"classifier": classifier, "similarity": similarity, "stability": stability, "statements": said}
+    )
+
+
 def test_a_file_that_is_not_an_image_is_shown_as_its_typed_error(page: Page) -> None:
     choose(page, "notes.png", b"these are not the bytes of an image" * 40)
     problem = page.get_by_role("alert")
@@ -271,6 +394,60 @@ def test_a_copy_in_another_format_is_shown_first_as_a_near_duplicate(page: Page,
     expect(shown).to_have_text(f"{max(each['cosine_similarity'] for each in similarity['neighbours']):.3f}")
 
 
+def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
+    page: Page, overheard: Overheard, site: Site
+) -> None:
+    answer = real_answer(site)
+    for name in ("statements", "quality", "stability", "evidence_sha256"):
+        del answer[name]
+    for name in ("nearest_similarity", "nearest_known_real", "rests_on", "calibration", "attribution"):
+        del answer["similarity"][name]
+    del answer["similarity"]["false_match_rate"], answer["similarity"]["likelihood_ratio"]
+    del answer["classifier"]["ece"], answer["classifier"]["brier"]
+    replying(page, answer)
+    choose(page, "fake.png", site.picture)
+    expect(page.locator("#answer")).to_be_visible()
+    expect(page.locator("#similarity")).to_contain_text("Nearest entry")
+    expect(page.locator("#similarity [data-slot=nearest]")).to_have_text("1.000")
+    expect(page.locator("#no-calibration")).to_be_visible()
+    expect(page.locator("#views")).to_be_hidden()
+    assert (words_told(page), len(rows(page))) == ([], 3)
+    expect(page.locator("#method [data-slot=quality]")).to_have_text("not measured")
+    assert overheard.errors == []
+
+
+def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips_says_why(
+    page: Page, overheard: Overheard, site: Site
+) -> None:
+    with site.app.state.current.held() as lineup:
+        limits = lineup.classifier_policy
+    answer = calibrated(LookupAnswer.model_validate(real_answer(site)), limits.synthetic_logit)
+    replying(page, answer)
+    choose(page, "fake.png", site.picture)
+    expect(page.locator("#answer")).to_be_visible()
+    assert words_told(page) == [each.words for each in answer.statements]
+    titles = page.locator("#statements [data-slot=title]").all_inner_texts()
+    expected = (
+        "False-match rate, Likelihood ratio, Generator, Nearest known real, Verdict rests on, Stability, Calibration"
+    )
+    assert titles == expected.split(", ")
+    sides = page.locator("#evidence figure")
+    expect(sides.nth(0)).to_contain_text("sdxl, casework")
+    expect(sides.nth(1)).to_contain_text("photographs")
+    expect(page.locator("#statements").get_by_role("link", name="calibration 7")).to_be_visible()
+    expect(page.locator("#no-calibration")).to_be_hidden()
+
+    assert re_encodings(page) == {"as sent": "no", "jpeg95": "no", "jpeg60": "similarity", "scaled50": "logit"}
+    expect(page.locator("#views table")).to_be_visible()
+    reason = page.locator("#similarity .reason")
+    expect(reason).to_have_text(answer.similarity.explanation)
+    assert reason.evaluate("reason => getComputedStyle(reason).fontWeight") == "600"
+    expect(page.get_by_role("status")).to_contain_text(answer.similarity.explanation)
+    expect(page.locator("#classifier [data-slot=hint]")).to_contain_text("(ECE) 0.031")
+    expect(page.locator("#classifier [data-slot=calibration]")).to_have_text("isotonic by calibration 7, as_is")
+    assert overheard.errors == []
+
+
 def test_what_the_browser_cannot_display_is_looked_up_all_the_same(page: Page, site: Site) -> None:
     choose(page, "scan.tif", picture(1, "TIFF"))
     assert answered(page, site)["probe"]["format"] == "tiff"
@@ -329,8 +506,14 @@ def test_every_control_has_a_name_and_the_chooser_is_reached_by_keyboard(page: P
 
 def test_nothing_is_wider_than_a_small_telephone(page: Page, site: Site) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
+    page.get_by_label("Re-encode the probe").check()
     choose(page, "a-long-name-without-any-place-to-break-" * 4 + ".png", site.picture)
-    answered(page, site)
+    stability = answered(page, site)["stability"]
+    page.locator("#views summary").click()
+    assert list(re_encodings(page)) == [
+        "as sent",
+        *(view["name"] for view in stability["views"] + stability["left_out"]),
+    ]
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
@@ -345,12 +528,18 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     expect(shown.locator(".word")).to_have_text(classifier["verdict"].capitalize())
     expect(shown.locator("[data-slot=logit]")).to_have_text(f"{classifier['logit']:+.2f}")
     expect(shown).to_contain_text(classifier["calibration"])
+    expect(shown.locator("[data-slot=hint]")).to_have_text("sigmoid of the logit")
     shown = page.get_by_role("article", name="Similarity")
     expect(shown.locator(".word")).to_have_text("Similar to known fakes")
     expect(shown.locator("[data-slot=threshold]")).to_have_text("0.900")
     expect(shown).to_contain_text("LINEUP_SIMILARITY_THRESHOLD")
     expect(shown.locator("[data-slot=searched]")).to_have_text("3")
     expect(page.get_by_role("status")).to_contain_text("similarity: Similar to known fakes.")
+
+    assert words_told(page) == [each["words"] for each in answer["statements"]]
+    real = answer["similarity"]["nearest_known_real"]
+    expect(page.locator("#evidence figure").nth(1)).to_contain_text(f"entry {real['entry']['id']}")
+    expect(page.locator("#views")).to_be_hidden()
 
     first = rows(page)[0]
     assert len(rows(page)) == 3
@@ -359,7 +548,7 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     assert first["Corpus"].split("\n") == ["casework", "known fake"]
     assert first["Generator"] == "sdxl"
     assert first["Entry"].split() == ["entry", "1", answer["probe"]["sha256"][:12] + "…"]
-    for thumbnail in page.locator("#neighbours img").all():
+    for thumbnail in page.locator("#answer img").all():
         thumbnail.scroll_into_view_if_needed()
         assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
         assert thumbnail.evaluate("image => image.offsetHeight <= image.parentElement.clientHeight")

@@ -22,14 +22,17 @@ from index import (
     NewEntry,
     PerceptualHash,
     Provenance,
+    Question,
     UnknownCorpus,
     UnknownEntry,
     add_entries,
     ensure_corpus,
+    find_space_id,
     hamming_distance,
     near_duplicate,
     remove_corpus,
     remove_entry,
+    search_at,
 )
 from index.base import Base
 from index.facts import FACTS, Words
@@ -134,6 +137,7 @@ class Model:
         self.ever: set[int] = set()
         self.images: list[int] = []  # in the order of their rows
         self.near_beside = 0  # near duplicates that were answered beside the k nearest
+        self.answered: list[tuple[Question, Any]] = []
         with self.database.write() as conn:
             ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
 
@@ -215,6 +219,7 @@ class Model:
         assert [n.hamming_distance for n in result.neighbours] == [bits[i] for i in expected]
         assert result.searched == len(selected)
         assert result.exact
+        self.answered.append((Question(probe, k, chosen, sha256, hashed), result))
         self.near_beside += len(same[:k])
 
     def run(self, step: Any) -> None:
@@ -241,6 +246,16 @@ class Model:
         with LiveIndex.open(self.database, self.material.space, self.directory / "elsewhere") as rebuilt:
             assert rebuilt.verify() == verification
             assert np.array_equal(rebuilt.held.view.member_ids(), sorted(self.entries))
+        self.replay()
+
+    def replay(self) -> None:
+        """Whatever was added and removed since, each search comes out again as of its generation."""
+        with self.database.read() as conn:
+            space_id = find_space_id(conn, self.material.space)
+            for question, result in self.answered:
+                if space_id is not None:
+                    (again,) = search_at(conn, space_id, result.generation, [question])
+                    assert again == result
 
 
 def _cosine(one: Any, two: Any) -> Any:

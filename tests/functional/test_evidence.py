@@ -1,0 +1,203 @@
+"""Calibrated look-ups as a person and a client meet them: commands and routes over real images and a real model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image, ImageFilter
+
+from api.app import create_app
+from api.settings import Settings
+from tests.functional.shelves import encoded, jpeg, picture
+from tests.functional.terminal import answer, lineup
+
+PER_KIND = 14  # more than the ten sources that a likelihood ratio needs
+
+
+def made(seed: int, generator: str) -> bytes:
+    """A "fake": one generator blurs, the other draws contours, so that each has a trace of its own."""
+    kinds = {"blur": ImageFilter.GaussianBlur(2), "contour": ImageFilter.CONTOUR}
+    return encoded(picture(1000 + seed).filter(kinds[generator]), "PNG")
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with known fakes of two generators and known-real images, calibrated as they are and as JPEG."""
+    folder = tmp_path_factory.mktemp("evidence")
+    for generator in ("blur", "contour"):
+        (folder / "fakes" / generator).mkdir(parents=True)
+        for seed in range(PER_KIND):
+            (folder / "fakes" / generator / f"{seed}.png").write_bytes(made(seed, generator))
+    (folder / "reals").mkdir()
+    for seed in range(PER_KIND):
+        (folder / "reals" / f"{seed}.jpg").write_bytes(jpeg(seed))
+    answer(folder / "data", "ingest", folder / "fakes", "--corpus", "fakes", "--pattern", "{generator}/*")
+    answer(folder / "data", "ingest", folder / "reals", "--corpus", "reals", "--kind", "known_real")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibration(shelf: Path) -> Any:
+    return answer(shelf / "data", "calibrate", "--condition", "jpeg75", "--seed", "5")
+
+
+@pytest.fixture
+def client(shelf: Path, calibration: Any) -> Iterator[TestClient]:
+    assert calibration["id"] == 1
+    with TestClient(create_app(Settings(data_dir=shelf / "data", offline=True)), base_url="http://localhost") as opened:
+        yield opened
+
+
+def looked_up(shelf: Path, name: str, data: bytes, *options: object) -> Any:
+    (shelf / name).write_bytes(data)
+    return answer(shelf / "data", "search", shelf / name, *options)["lookups"][0]["lookup"]
+
+
+def test_without_known_reals_or_known_fakes_nothing_is_calibrated(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(jpeg(1))
+    answer(tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "fakes")
+
+    refused = lineup(tmp_path / "data", "calibrate")
+    other_kind = lineup(tmp_path / "data", "calibrate", "--reference", "fakes")
+    unknown = lineup(tmp_path / "data", "calibrate", "--against", "nowhere")
+
+    assert (refused.exit_code, other_kind.exit_code, unknown.exit_code) == (5, 5, 5)
+    assert "known-real images are needed" in refused.stderr
+    assert lineup(tmp_path / "data", "calibrate", "--condition", "rain").exit_code == 4
+
+
+def test_a_calibration_says_what_was_measured(shelf: Path, calibration: Any) -> None:
+    assert (calibration["against"], calibration["reference"]) == (["fakes"], ["reals"])
+    assert (calibration["corpus_size"], calibration["seed"]) == (2 * PER_KIND, 5)
+    assert calibration["generators"] == {"blur": PER_KIND, "contour": PER_KIND}
+    as_is, delivered = calibration["strata"]
+    assert [as_is["condition"], delivered["condition"]] == ["as_is", "jpeg75"]
+    for stratum in calibration["strata"]:
+        assert (stratum["images"], stratum["sources"], stratum["fakes"]) == (PER_KIND, PER_KIND, 2 * PER_KIND)
+        assert stratum["one_sided"]["different_source_images"] == PER_KIND
+        at = [each["cosine_similarity"] for each in stratum["thresholds"]]
+        assert at == sorted(at)
+    assert answer(shelf / "data", "calibrations", "show", 1) == calibration
+    assert answer(shelf / "data", "calibrations")["calibrations"] == [calibration]
+
+
+def test_a_lookup_states_rate_ratio_generators_and_both_sides(shelf: Path, calibration: Any) -> None:
+    lookup = looked_up(shelf, "new-contour.png", made(500, "contour"))
+
+    similarity = lookup["similarity"]
+    rate, ratio = similarity["false_match_rate"], similarity["likelihood_ratio"]
+    assert 0 <= rate["low"] <= rate["estimate"] <= rate["high"] <= 1
+    assert (rate["images"], rate["sources"]) == (PER_KIND, PER_KIND)
+    assert ratio["bounds"][0] <= ratio["low"] <= ratio["log10"] <= ratio["high"] <= ratio["bounds"][1]
+    assert similarity["nearest_similarity"] == max(each["cosine_similarity"] for each in similarity["neighbours"])
+    assert similarity["nearest_known_real"]["entry"]["kind"] == "known_real"
+    assert {each["generator"] for each in similarity["attribution"]["shares"]} <= {"blur", "contour"}
+    used = similarity["calibration"]
+    assert (used["id"], used["applies"], used["entries_since"]) == (calibration["id"], "exact", 0)
+    assert not used["supports_threshold"]  # fourteen photographs cannot speak of one in a hundred
+    assert {each["topic"] for each in lookup["statements"]} >= {"rate", "ratio", "generator", "calibration"}
+    printed = lineup(shelf / "data", "search", shelf / "new-contour.png").stdout
+    for each in lookup["statements"]:
+        assert each["words"] in printed
+
+
+def test_a_rate_that_the_images_support_sets_the_threshold(shelf: Path, calibration: Any) -> None:
+    similarity = looked_up(shelf, "new-blur.png", made(501, "blur"), "--false-match-rate", 0.3)["similarity"]
+
+    assert similarity["calibration"]["supports_threshold"]
+    assert f"by calibration {calibration['id']}" in similarity["threshold"]["source"]
+    above = similarity["nearest_similarity"] >= similarity["threshold"]["cosine_similarity"]
+    assert (similarity["verdict"] == "similar_to_known_fakes") <= above
+
+
+def test_a_part_of_the_corpora_has_an_upper_bound(shelf: Path, calibration: Any) -> None:
+    whole = looked_up(shelf, "part.png", made(502, "blur"))["similarity"]
+    part = looked_up(shelf, "part.png", made(502, "blur"), "--generator", "contour")["similarity"]
+
+    assert part["calibration"]["applies"] == "upper_bound"
+    assert part["nearest_similarity"] <= whole["nearest_similarity"]
+    assert part["false_match_rate"]["estimate"] >= whole["false_match_rate"]["estimate"]
+
+
+def test_the_condition_of_the_probe_chooses_the_stratum(shelf: Path, calibration: Any) -> None:
+    data = encoded(picture(77), "JPEG", quality=75)
+    used = looked_up(shelf, "delivered.jpg", data)["similarity"]["calibration"]
+
+    assert (used["probe_condition"], used["condition"]) == ("jpeg75", "jpeg75")
+
+
+def test_a_flat_picture_is_inconclusive(shelf: Path, calibration: Any) -> None:
+    lookup = looked_up(shelf, "flat.png", encoded(Image.new("RGB", (200, 200), (90, 90, 90)), "PNG"))
+
+    assert lookup["quality"]["issue"] == "flat"
+    for judged in (lookup["similarity"], lookup["classifier"]):
+        assert (judged["verdict"], judged["reason"]) == ("inconclusive", "poor_quality")
+
+
+def test_stability_reports_the_range_over_re_encodings(shelf: Path, calibration: Any) -> None:
+    lookup = looked_up(shelf, "stable.png", encoded(picture(78).resize((400, 400)), "PNG"), "--stability")
+
+    stability = lookup["stability"]
+    logits = [view["logit"] for view in stability["views"]]
+    assert len(logits) == 10
+    assert (stability["logit_low"], stability["logit_high"]) == (min(logits), max(logits))
+    assert stability["similarity_low"] <= stability["similarity_high"] <= 1
+
+
+def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path, calibration: Any) -> None:
+    copy = encoded(picture(3), "JPEG", quality=60)  # of a known-real image
+    (shelf / "both").mkdir()
+    (shelf / "both" / "fake.png").write_bytes(encoded(picture(3), "PNG"))
+    answer(shelf / "data", "ingest", shelf / "both", "--corpus", "doubtful")
+    similarity = looked_up(shelf, "copy.jpg", copy)["similarity"]
+    lineup(shelf / "data", "corpora", "remove", "doubtful", "--yes")
+
+    assert (similarity["verdict"], similarity["reason"]) == ("inconclusive", "also_known_real")
+    assert similarity["calibration"] is None  # the new corpus was not measured
+
+
+def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(client: TestClient, shelf: Path) -> None:
+    def ask(**query: Any) -> Any:
+        sent = {"query": json.dumps({"k": 3, **query})}
+        return client.post("/v1/lookups", files={"image": made(503, "contour")}, data=sent).json()
+
+    first, again, stable = ask(), ask(), ask(stability=True)
+    nearest = first["similarity"]["neighbours"][0]["entry"]["id"]
+    client.delete(f"/v1/entries/{nearest}").raise_for_status()
+    changed = ask()
+
+    assert first["evidence_sha256"] == again["evidence_sha256"] != stable["evidence_sha256"]
+    assert changed["evidence_sha256"] != first["evidence_sha256"]
+    assert changed["similarity"]["calibration"]["entries_since"] == -1
+    for lookup in (first, stable, changed):
+        replayed = client.post(f"/v1/lookups/{lookup['id']}/replay").json()
+        assert replayed["differences"] == []
+        assert replayed["equal"]
+        assert replayed["evidence_sha256"] == replayed["replayed_sha256"] == lookup["evidence_sha256"]
+    assert client.post("/v1/lookups/nothing/replay").status_code == 404
+    assert "equal" in lineup(shelf / "data", "replay", first["id"]).stdout
+
+
+def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
+    assert client.post("/v1/calibrations", json={"against": ["nowhere"]}).status_code == 404
+    job = client.post("/v1/calibrations", json={"conditions": ["as_is"], "max_images": 12}).json()
+    until = time.monotonic() + 60
+    while client.get(f"/v1/ingests/{job['id']}").json()["state"] != "completed" and time.monotonic() < until:
+        time.sleep(0.1)
+    while (page := client.get("/v1/calibrations").json()["calibrations"])[0]["request"]["job"] != job["id"]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    newest = page[0]
+
+    assert newest["strata"][0]["images"] == 12
+    assert client.get(f"/v1/calibrations/{newest['id']}").json() == newest
+    assert client.get("/v1/calibrations/99").status_code == 404
+    lookup = client.post("/v1/lookups", files={"image": made(504, "blur")}).json()
+    assert lookup["similarity"]["calibration"]["id"] == newest["id"]

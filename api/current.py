@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from api.calibration.upkeep import CalibrationUpkeep
 from api.jobs.background import BackgroundWorker
 from api.lineup import Lineup, with_active_model
 from api.settings import Settings
@@ -30,15 +31,20 @@ class _Open:
         self._parts = ExitStack()
         self.lineup = self._parts.enter_context(Lineup.opened(settings, migrate=migrate, background=True))
         self._worker: BackgroundWorker | None = None
+        self._upkeep: CalibrationUpkeep | None = None
         self.holders = 0
 
     def work(self) -> None:
         """Begin with the jobs that nobody is at, where the server is to do any."""
         if self.lineup.settings.server_works:
             self._worker = BackgroundWorker(self.lineup)
+            self._upkeep = CalibrationUpkeep(self.lineup)
 
     def rest(self) -> None:
         """Give back what the worker was at."""
+        if self._upkeep is not None:
+            self._upkeep.close()
+            self._upkeep = None
         if self._worker is not None:
             self._worker.close()
             self._worker = None

@@ -14,6 +14,7 @@ from api.lineup import Lineup
 from embedder import Condition
 from index import (
     AS_IS,
+    JSON,
     Compared,
     CorpusKind,
     Measured,
@@ -63,7 +64,8 @@ def measure_and_save(lineup: Lineup, request: CalibrationRequest, job_id: int) -
         )
         measured = _measured(conn, lineup.space, request, compared, sampled(conn, lineup.space, request))
     document = calibrate(compared, measured, request.seed).to_json()
-    words = request.model_dump(mode="json") | {
+    words: dict[str, JSON] = {
+        "asked": request.model_dump(mode="json"),
         "against": list(against.names),
         "against_ids": list(against.ids),
         "reference": list(reference.names),

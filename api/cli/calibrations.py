@@ -55,15 +55,15 @@ def calibrate(
         job = start_calibration(lineup, request)
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
-        told = one_job(lineup.database, job.id)
+        done = one_job(lineup.database, job.id)
         answer = calibration_of_job(lineup.database, job.id)
         if json:
-            print_json_line(told)
-        elif told.found:
-            print_job(told, some_failures(lineup.database, job.id))
+            print_json_line(done)
+        elif done.found:
+            print_job(done, some_failures(lineup.database, job.id))
         if answer is not None:
             (print_json_line if json else print_calibration)(answer)
-    if told.failed or answer is None:
+    if done.failed or answer is None:
         raise typer.Exit(EXIT_PARTIAL)
 
 

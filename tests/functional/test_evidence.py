@@ -13,7 +13,12 @@ from fastapi.testclient import TestClient
 from PIL import Image, ImageFilter
 
 from api.app import create_app
+from api.calibration.upkeep import recalibrate_if_due
+from api.ingest.single import add_image
+from api.jobs.running import go_on, work_on
+from api.lineup import Lineup
 from api.settings import Settings
+from index import Provenance
 from tests.functional.shelves import encoded, jpeg, picture
 from tests.functional.terminal import answer, lineup
 
@@ -183,6 +188,21 @@ def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(cli
         assert replayed["evidence_sha256"] == replayed["replayed_sha256"] == lookup["evidence_sha256"]
     assert client.post("/v1/lookups/nothing/replay").status_code == 404
     assert "equal" in lineup(shelf / "data", "replay", first["id"]).stdout
+
+
+def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, calibration: Any) -> None:
+    with Lineup.opened(Settings(data_dir=shelf / "data", offline=True)) as opened:
+        assert recalibrate_if_due(opened) is None
+        for seed in range(600, 604):
+            add_image(opened, made(seed, "blur"), "fakes", Provenance(generator="blur"))
+        due = recalibrate_if_due(opened)
+        assert recalibrate_if_due(opened) == due  # it is queued once
+        assert due is not None
+        work_on(opened, go_on(opened, due))
+        assert recalibrate_if_due(opened) is None
+    newest = answer(shelf / "data", "calibrations")["calibrations"][0]
+    assert newest["corpus_size"] >= 1.1 * calibration["corpus_size"]
+    assert [stratum["condition"] for stratum in newest["strata"]] == ["as_is", "jpeg75"]
 
 
 def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:

@@ -1,0 +1,99 @@
+// What stands beside the verdicts: both nearest images, the statements of the answer in its own words, the re-encodings.
+
+import { byId, clone, cosine, fill, nearestOf, showThumbnail, signed, utc } from "./slots.js";
+
+// What a statement of the answer is about, and what its terms mean. The statement itself is shown in its own words.
+const TOPIC_WORDS = {
+  rate: ["False-match rate", "how often an image that is known to be real comes as near to these known fakes"],
+  ratio: [
+    "Likelihood ratio",
+    "first proposition: made by a generator of which the corpora hold pictures; " +
+      "alternative: a real image like those of the reference",
+  ],
+  generator: ["Generator", "by the nearest known fakes; one that the corpora lack cannot be named"],
+  "known real": ["Nearest known real", "cosine similarity, −1 to 1"],
+  "rests on": ["Verdict rests on", "known fakes that are the same picture, or as near as the threshold"],
+  stability: ["Stability", "lowest and highest, over re-encodings of the probe"],
+  calibration: ["Calibration", "its number, and the delivery that rate and ratio are stated for"],
+};
+
+function side(title, { cosine_similarity, entry }) {
+  const figure = clone("side");
+  const told = entry.generator ? `${entry.generator}, ${entry.corpus}` : entry.corpus;
+  fill(figure, { title, cosine_similarity: cosine(cosine_similarity), told, entry: `entry ${entry.id}` });
+  showThumbnail(figure, entry.id);
+  return figure;
+}
+
+function showSides({ neighbours, nearest_known_real: real }) {
+  const fake = nearestOf(neighbours.filter((each) => each.entry.kind === "known_fake"));
+  const sides = [fake && side("Nearest known fake", fake), real && side("Nearest known real", real)].filter(Boolean);
+  byId("evidence").querySelector(".sides").replaceChildren(...sides);
+}
+
+function statementRow({ topic, words }, calibration) {
+  const row = clone("statement");
+  const [title, gloss] = TOPIC_WORDS[topic] ?? [topic, ""];
+  const used = topic === "calibration" ? calibration : null;
+  fill(row, { title, words, gloss, inputs: used && inputsOf(used), link: used && `calibration ${used.id}` });
+  if (used) row.querySelector("a").href = `v1/calibrations/${used.id}`;
+  row.dataset.topic = topic;
+  return row;
+}
+
+function inputsOf({ against, reference, created_at }) {
+  return `${against.join(", ")} against ${reference.join(", ")}, measured ${utc(created_at)}`;
+}
+
+// A view crosses a limit where it is on another side of it than the probe. An answer does not hold the limits of the logit:
+// they come with the page, and speak only while they are those that the answer was judged by.
+function crossed(view, { classifier, similarity }) {
+  const { limitsSource, authenticLogit, syntheticLogit } = byId("lookup").dataset;
+  const sideOfLimits = (logit) => (logit >= Number(syntheticLogit) ? 1 : logit <= Number(authenticLogit) ? -1 : 0);
+  const threshold = similarity.threshold?.cosine_similarity;
+  const reaches = (value) => value >= threshold;
+  const known = classifier.limits_source !== null && classifier.limits_source === limitsSource;
+  const limits = [];
+  if (known && sideOfLimits(view.logit) !== sideOfLimits(classifier.logit)) limits.push("logit");
+  if (threshold !== undefined && view.nearest_similarity !== null) {
+    if (reaches(view.nearest_similarity) !== reaches(similarity.nearest_similarity)) limits.push("similarity");
+  }
+  return limits;
+}
+
+function viewRow({ name, logit, nearest_similarity, generator }, crosses) {
+  const row = clone("view");
+  const nearest = nearest_similarity === null ? "none" : cosine(nearest_similarity);
+  fill(row, { name, logit: signed(logit), nearest, generator: generator ?? "not told", crosses: crosses.join(", ") || "no" });
+  row.classList.toggle("crossing", crosses.length > 0);
+  return row;
+}
+
+function leftOutRow({ name, reason }) {
+  const row = clone("view");
+  fill(row, { name, crosses: `not looked at: ${reason.replaceAll("_", " ")}` });
+  return row;
+}
+
+function showViews(answer) {
+  const { stability, classifier, similarity } = answer;
+  byId("views").hidden = !stability;
+  if (!stability) return;
+  const fake = nearestOf(similarity.neighbours.filter((each) => each.entry.kind === "known_fake"));
+  const asSent = { name: "as sent", logit: classifier.logit, nearest_similarity: similarity.nearest_similarity };
+  const rows = stability.views.map((view) => viewRow(view, crossed(view, answer)));
+  const crossing = rows.filter((row) => row.classList.contains("crossing")).length;
+  const all = [viewRow({ ...asSent, generator: fake?.entry.generator }, []), ...rows, ...stability.left_out.map(leftOutRow)];
+  byId("views").querySelector("summary").textContent = `Each re-encoding: ${crossing} of ${rows.length} cross a limit`;
+  byId("views").querySelector("tbody").replaceChildren(...all);
+  byId("views").open = [classifier, similarity].some(({ reason }) => reason === "unstable");
+}
+
+// Answers that were stored before there was evidence have none of its fields.
+export function showEvidence(answer) {
+  const { similarity, statements = [] } = answer;
+  showSides(similarity);
+  byId("statements").replaceChildren(...statements.map((each) => statementRow(each, similarity.calibration)));
+  byId("no-calibration").hidden = Boolean(similarity.calibration) || similarity.filter.kind === "known_real";
+  showViews(answer);
+}

@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 from api.evaluation.answers import FalseMatchRow, FalseMatchTable, Measure
 from api.evaluation.retrieving import chosen_rows
 from api.evaluation.splits import halves
-from index.calibration.calibration import GROWTH_SHARES
-from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
+from index.calibration.calibration import rates_of
+from index.calibration.false_matches import FalseMatches
 from index.calibration.population import Others, Population, nearest
 
 RATES = (0.1, 0.01, 0.005)
@@ -54,22 +54,19 @@ def _rows(
     tenth = len(fakes) // TIMES[-1]
     corpora = {times: fakes.taking(np.sort(order[: tenth * times])) for times in TIMES}
     calibrated, tested = np.flatnonzero(first), np.flatnonzero(~first)
-    fitted = _fitted(reals.taking(calibrated), corpora[1], sources[calibrated], seed)
+    fitted = rates_of(
+        reals.taking(calibrated),
+        sources[calibrated],
+        corpora[1],
+        Others(corpora[1]),
+        corpus_size=len(corpora[1]),
+        seed=seed,
+    )
     rows = list[FalseMatchRow]()
     for times, corpus in corpora.items():
         maxima = nearest(reals.taking(tested), corpus, Others(corpus)).maxima.clip(-1.0, 1.0)
         rows += [_row(fitted, rate, times, len(corpus), maxima) for rate in RATES]
     return rows
-
-
-def _fitted(reals: Population, corpus: Population, sources: NDArray[np.int64], seed: int) -> FalseMatches:
-    """The rate and its growth as a calibration of this half would have them."""
-    among = Others(corpus)
-    maxima = nearest(reals, corpus, among).maxima.clip(-1.0, 1.0)
-    at = np.unique(np.quantile(maxima, [1.0 - share for share in GROWTH_SHARES], method="higher"))
-    counts = nearest(reals, corpus, among, thresholds=at).counts
-    growth = fit_growth(counts, at, sources, corpus_size=len(corpus), seed=seed)
-    return fit_false_matches(maxima, sources, corpus_size=len(corpus), growth=growth, seed=seed)
 
 
 def _row(fitted: FalseMatches, asked: float, times: int, size: int, maxima: Floats) -> FalseMatchRow:

@@ -6,7 +6,6 @@ photograph, by its nearest fake. Both are compared with all fakes; near duplicat
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from api.evaluation.classification import MIN_IMAGES, Judged, with_intervals
 from api.evaluation.retrieving import chosen_rows
 from api.evaluation.splits import halves_of_both
 from index.calibration import figures
+from index.calibration.calibration import has_kin
 from index.calibration.likelihood import Likelihood, fit_likelihood
 from index.calibration.population import NOTHING, Others, Population, nearest
 
@@ -37,11 +37,9 @@ def compared(
 ) -> Compared:
     """Find the nearest other fake of each image; left out is what has nothing to be compared with."""
     among = Others(fakes)
-    told = Counter(fakes.generators)
-    kin = np.array([generator is not None and told[generator] > 1 for generator in fakes.generators], np.bool_)
     sides = []
     for population, sources, usable in (
-        (fakes, fake_sources, kin),
+        (fakes, fake_sources, has_kin(fakes, fakes)),
         (reals, real_sources, np.ones(len(reals), np.bool_)),
     ):
         rows = np.flatnonzero(usable)

@@ -144,13 +144,15 @@ def _stratum(compared: Compared, some: Measured, among_fakes: Others, among_real
     fake_to_fakes = nearest(some.fakes, compared.fakes, among_fakes, k=ATTRIBUTION_NEIGHBOURS)
     real_to_reals = nearest(some.reals, compared.reals, among_reals)
     fake_to_reals = nearest(some.fakes, compared.reals, among_reals)
-    kin = _has_kin(some.fakes, compared.fakes, fake_to_fakes)
+    kin = has_kin(some.fakes, compared.fakes) & (fake_to_fakes.maxima > NOTHING)
     one_sided = _ratio(real_to_fakes, fake_to_fakes, some, kin)
     return Stratum(
         references=len(some.reals),
         sources=len(np.unique(some.reals.sources)),
         fakes=len(some.fakes),
-        false_matches=_false_matches(some.reals, real_to_fakes, compared, among_fakes, seed),
+        false_matches=rates_of(
+            some.reals, some.reals.sources, compared.fakes, among_fakes, corpus_size=compared.corpus_size, seed=seed
+        ),
         likelihood=None if one_sided is None else fit_likelihood(*one_sided, seed=seed),
         two_sided=_two_sided((real_to_fakes, real_to_reals), (fake_to_fakes, fake_to_reals), some, kin, seed),
         classifier=_classifier(some, seed),
@@ -159,23 +161,36 @@ def _stratum(compared: Compared, some: Measured, among_fakes: Others, among_real
     )
 
 
-def _false_matches(
-    reals: Population, found: Nearest, compared: Compared, among_fakes: Others, seed: int
+def rates_of(
+    reals: Population,
+    sources: NDArray[np.int64],
+    fakes: Population,
+    among_fakes: Others,
+    *,
+    corpus_size: int,
+    seed: int,
 ) -> FalseMatches:
-    """The rate, and how it grows: exceedances are counted in a second pass, at similarities that the first found."""
-    maxima = found.maxima.clip(-1.0, 1.0)  # nothing to compare with is as far as can be
+    """Fit the rate at which known-real images come near to known fakes, and how it grows.
+
+    `sources` (n,) are what intervals resample. Exceedances are counted in a second pass, at similarities that the first
+    found.
+    """
+    maxima = _maxima(nearest(reals, fakes, among_fakes))
     thresholds = np.unique(np.quantile(maxima, [1.0 - share for share in GROWTH_SHARES], method="higher"))
-    counts = nearest(reals, compared.fakes, among_fakes, thresholds=thresholds).counts
-    growth = fit_growth(counts, thresholds, reals.sources, corpus_size=len(compared.fakes), seed=seed)
-    return fit_false_matches(maxima, reals.sources, corpus_size=compared.corpus_size, growth=growth, seed=seed)
+    counts = nearest(reals, fakes, among_fakes, thresholds=thresholds).counts
+    growth = fit_growth(counts, thresholds, sources, corpus_size=len(fakes), seed=seed)
+    return fit_false_matches(maxima, sources, corpus_size=corpus_size, growth=growth, seed=seed)
 
 
-def _has_kin(fakes: Population, members: Population, found: Nearest) -> NDArray[np.bool_]:
-    """Return which fakes (m,) have a generator that has another picture in the corpora, and were compared."""
+def _maxima(found: Nearest) -> NDArray[np.float64]:
+    """Return the largest similarities (m,) in [-1, 1]: nothing to compare with is as far as can be."""
+    return found.maxima.clip(-1.0, 1.0)
+
+
+def has_kin(fakes: Population, members: Population) -> NDArray[np.bool_]:
+    """Return which fakes (m,) have a generator of which the members hold another picture."""
     told = Counter(members.generators)
-    own = np.array([generator is not None and told[generator] > 1 for generator in fakes.generators], np.bool_)
-    kin: NDArray[np.bool_] = own & (found.maxima > NOTHING)
-    return kin
+    return np.array([generator is not None and told[generator] > 1 for generator in fakes.generators], np.bool_)
 
 
 Pairs = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]

@@ -92,6 +92,8 @@ function showViews(answer) {
 // Answers that were stored before there was evidence have none of its fields.
 export function showEvidence(answer) {
   const { similarity, statements = [] } = answer;
+  byId("doubt").hidden = similarity.reason !== "poor_quality"; // else a rate and a ratio stand there as if nothing were wrong
+  byId("doubt").textContent = similarity.explanation;
   showSides(similarity);
   byId("statements").replaceChildren(...statements.map((each) => statementRow(each, similarity.calibration)));
   byId("no-calibration").hidden = Boolean(similarity.calibration) || similarity.filter.kind === "known_real";

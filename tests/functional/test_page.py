@@ -445,6 +445,13 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     expect(page.get_by_role("status")).to_contain_text(answer.similarity.explanation)
     expect(page.locator("#classifier [data-slot=hint]")).to_contain_text("(ECE) 0.031")
     expect(page.locator("#classifier [data-slot=calibration]")).to_have_text("isotonic by calibration 7, as_is")
+
+    expect(page.locator("#doubt")).to_be_hidden()
+    poor = answer.similarity.model_copy(update={"reason": SimilarityReason.POOR_QUALITY, "explanation": "it is flat"})
+    replying(page, answer.model_copy(update={"similarity": poor}))
+    page.get_by_role("button", name="Look up again").click()
+    expect(page.locator("#doubt")).to_have_text("it is flat")
+    expect(page.locator("#doubt")).to_be_visible()
     assert overheard.errors == []
 
 

@@ -35,6 +35,7 @@ from api.evidence import (
 from api.probe import Probe
 from api.words import explain_classifier, explain_similarity, statements
 from index import (
+    Evidence,
     Neighbour,
     PerceptualHash,
     Policy,
@@ -69,6 +70,7 @@ class Answered:
     seen: Seen
     statement: Statement
     policy: Policy
+    evidence: Evidence
     verdict: Verdict
     model_side: int
     scale: VerbalScale
@@ -90,8 +92,8 @@ def judged(
     scale: VerbalScale,
 ) -> Answered:
     """What the evidence comes to by a policy."""
-    verdict = judge(evidence_of(probe, seen, statement, model_side), policy)
-    return Answered(probe, query, listed, seen, statement, policy, verdict, model_side, scale)
+    evidence = evidence_of(probe, seen, statement, model_side)
+    return Answered(probe, query, listed, seen, statement, policy, evidence, judge(evidence, policy), model_side, scale)
 
 
 def evidence_sha256(answer: LookupAnswer) -> str:
@@ -103,7 +105,7 @@ def evidence_sha256(answer: LookupAnswer) -> str:
 def written(answered: Answered, method: MethodAnswer, timings: Timings) -> LookupAnswer:
     """The answer under a new id, with the digest of what it says."""
     probe, seen = answered.probe, answered.seen
-    similarity, stability = _similarity(answered), stability_answer(seen)
+    similarity, stability = _similarity(answered), stability_answer(seen, answered.evidence, answered.policy)
     answer = LookupAnswer(
         id=new_lookup_id(),
         created_at=datetime.now(UTC),
@@ -137,6 +139,8 @@ def _classifier(answered: Answered, logit: float) -> ClassifierAnswer:
         explanation=explain_classifier(said, answered.quality),
         logit=logit,
         limits_source=said.policy.source if said.policy else None,
+        synthetic_logit=said.policy.synthetic_logit if said.policy else None,
+        authentic_logit=said.policy.authentic_logit if said.policy else None,
         **words,
     )
 
@@ -145,7 +149,7 @@ def _similarity(answered: Answered) -> SimilarityAnswer:
     said, seen, statement = answered.verdict.similarity, answered.seen, answered.statement
     threshold, hashed = said.threshold, answered.probe.perceptual_hash
     nearest, real = seen.nearest_fake, seen.nearest_real
-    rate, ratio = rate_answer(seen, statement), ratio_answer(seen, statement, answered.scale)
+    sound = answered.quality.issue is None  # else the numbers are of noise, and would look as any others
     return SimilarityAnswer(
         verdict=said.verdict,
         reason=said.reason,
@@ -157,9 +161,9 @@ def _similarity(answered: Answered) -> SimilarityAnswer:
         searched=answered.listed.searched,
         filter=answered.query.filter,
         nearest_similarity=None if nearest is None else nearest.cosine_similarity,
-        false_match_rate=rate,
-        likelihood_ratio=ratio,
-        attribution=attribution_answer(seen, statement),
+        false_match_rate=rate_answer(seen, statement) if sound else None,
+        likelihood_ratio=ratio_answer(seen, statement, answered.scale) if sound else None,
+        attribution=attribution_answer(seen, statement) if sound else None,
         nearest_known_real=None if real is None else _neighbour(1, real, hashed, threshold),
         rests_on=rests_on(answered.probe, seen, statement, answered.policy, answered.verdict, answered.model_side),
         calibration=calibration_used(answered.probe, statement),

@@ -78,8 +78,22 @@ class Batcher:
         return self._put(pixels).result()
 
     def embed_all(self, pictures: Sequence[Pixels]) -> list[VectorAndLogit]:
-        """Embed some images ``(3, h, w)``, in as few forwards as there are batches. Raises like `embed`."""
-        return [answer.result() for answer in [self._put(pixels) for pixels in pictures]]
+        """Embed some images ``(3, h, w)`` of one request, sharing forwards. Raises like `embed`.
+
+        The first must find a place as any other image; the next ones wait for places that their own leave.
+        """
+        answers: list[Future[VectorAndLogit]] = []
+        for pixels in pictures:
+            while True:
+                try:
+                    answers.append(self._put(pixels))
+                    break
+                except Overloaded:
+                    waiting = [answer for answer in answers if not answer.done()]
+                    if not waiting:
+                        raise
+                    waiting[0].exception()
+        return [answer.result() for answer in answers]
 
     def _put(self, pixels: Pixels) -> Future[VectorAndLogit]:
         waiting = _Waiting(pixels, Future())

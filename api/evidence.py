@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 from api.answers import (
     AttributionAnswer,
@@ -43,6 +43,8 @@ from index import (
     Verdict,
     ViewEvidence,
     judge,
+    logit_flips,
+    similarity_flips,
 )
 
 # Fewer known-real sources than a threshold needs make its upper bound many times the rate: with a hundred, of which one
@@ -276,7 +278,7 @@ def _carries(neighbour: Neighbour, threshold: Threshold | None) -> bool:
     return same_picture or (threshold is not None and neighbour.cosine_similarity >= threshold.value)
 
 
-def stability_answer(seen: Seen) -> StabilityAnswer | None:
+def stability_answer(seen: Seen, evidence: Evidence, policy: Policy) -> StabilityAnswer | None:
     """The range over all views; None where nobody asked."""
     if seen.left_out is None:
         return None
@@ -289,6 +291,7 @@ def stability_answer(seen: Seen) -> StabilityAnswer | None:
                 logit=view.logit,
                 nearest_similarity=view.nearest_similarity,
                 generator=view.generator,
+                flips=_flips(evidence, ViewEvidence(view.nearest_similarity, view.logit), policy),
             )
             for view in seen.views
         ],
@@ -299,6 +302,11 @@ def stability_answer(seen: Seen) -> StabilityAnswer | None:
         similarity_high=max(similarities, default=None),
         generators=sorted({view.generator for view in seen.views if view.generator is not None}),
     )
+
+
+def _flips(evidence: Evidence, view: ViewEvidence, policy: Policy) -> list[Literal["logit", "similarity"]]:
+    flips: list[Literal["logit", "similarity"]] = ["logit"] if logit_flips(evidence, view, policy.classifier) else []
+    return [*flips, "similarity"] if similarity_flips(evidence, view, policy.threshold) else flips
 
 
 def calibration_used(probe: Probe, statement: Statement) -> CalibrationUsed | None:

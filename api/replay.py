@@ -50,7 +50,7 @@ class Difference(Answer):
 class ReplayAnswer(Answer):
     """An earlier lookup recomputed as of its generation."""
 
-    lookup_id: str
+    lookup_id: str = Field(description="Of the lookup that was replayed.")
     generation: int = Field(description="That it was answered at, and is searched again.")
     equal: bool = Field(description="Everything that was answered came out the same.")
     evidence_sha256: str | None = Field(description="Of the answer then; null in one of before schema 0004.")
@@ -160,7 +160,13 @@ def _threshold(told: ThresholdAnswer | None) -> Threshold | None:
 
 
 def _classifier_policy(lineup: Lineup, then: LookupAnswer) -> ClassifierPolicy | None:
-    return lineup.classifier_policy if then.classifier and then.classifier.limits_source else None
+    """The limits of then; a lookup of before schema 0004 did not tell them, and the model's are taken."""
+    told = then.classifier
+    if told is None or told.limits_source is None:
+        return None
+    if told.synthetic_logit is None or told.authentic_logit is None:
+        return lineup.classifier_policy
+    return ClassifierPolicy(told.synthetic_logit, told.authentic_logit, told.limits_source)
 
 
 def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ _CLASSIFIER = {
 def explain_similarity(judged: SimilarityVerdict, quality: QualityAnswer) -> str:
     """Why the similarity verdict is what it is."""
     return _SIMILARITY[judged.reason].format(
-        threshold=f"{judged.threshold.value:.3f}" if judged.threshold else "",
+        threshold=f"{judged.threshold.value:.4f}" if judged.threshold else "",
         quality=quality_words(quality),
     )
 
@@ -81,7 +81,7 @@ def statements(similarity: SimilarityAnswer, stability: StabilityAnswer | None) 
         yield "generator", attribution_words(similarity.attribution)
     if similarity.nearest_known_real:
         real = similarity.nearest_known_real
-        yield "known real", f"nearest {real.cosine_similarity:.3f}, entry {real.entry.id} of {real.entry.corpus}"
+        yield "known real", f"nearest {real.cosine_similarity:.4f}, entry {real.entry.id} of {real.entry.corpus}"
     if similarity.rests_on and similarity.rests_on.without_strongest:
         yield "rests on", _rests_on(similarity)
     if stability:
@@ -91,7 +91,7 @@ def statements(similarity: SimilarityAnswer, stability: StabilityAnswer | None) 
 
 
 def _calibration(used: CalibrationUsed) -> str:
-    said = f"{used.id}, {used.condition}"
+    said = f"calibration {used.id}, {used.condition}"
     if used.probe_condition not in (None, used.condition):
         said += f" (the probe seems {used.probe_condition})"
     if used.entries_since:
@@ -107,7 +107,8 @@ def _rests_on(similarity: SimilarityAnswer) -> str:
     assert rests.without_strongest is not None
     entries = ", ".join(map(str, rests.entry_ids[:5])) + (", ..." if len(rests.entry_ids) > 5 else "")
     without = rests.without_strongest
-    return f"entries {entries}; without {without.entry_id} it is {without.verdict}"
+    what = "entry" if len(rests.entry_ids) == 1 else "entries"
+    return f"{what} {entries}; without {without.entry_id} the verdict is {without.verdict}"
 
 
 def _stability(stability: StabilityAnswer) -> str:
@@ -115,20 +116,24 @@ def _stability(stability: StabilityAnswer) -> str:
         return "no re-encoding is large enough for the model"
     said = f"{len(stability.views)} re-encodings: logit {stability.logit_low:+.2f} to {stability.logit_high:+.2f}"
     if stability.similarity_low is not None and stability.similarity_high is not None:
-        said += f", similarity {stability.similarity_low:.3f} to {stability.similarity_high:.3f}"
+        said += f", similarity {stability.similarity_low:.4f} to {stability.similarity_high:.4f}"
     return said + (f", nearest {' or '.join(stability.generators)}" if stability.generators else "")
 
 
 def rate_words(rate: RateAnswer) -> str:
     """How often a photograph comes this near, with the interval and what it was measured on."""
-    return (
-        f"{percent(rate.estimate)} of known-real images come this near ({percent(rate.low)} to {percent(rate.high)}; "
-        f"{rate.images:,} images of {rate.sources:,} photographs)"
-    )
+    measured = f"{rate.images:,} images of {rate.sources:,} photographs"
+    if rate.estimate == 0:
+        return f"no known-real image comes this near (at most {percent(rate.high)}; {measured})"
+    interval = f"{percent(rate.low)} to {percent(rate.high)}"
+    return f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
 
 
 def ratio_words(ratio: RatioAnswer) -> str:
-    """The likelihood ratio with its interval, what it cannot exceed, and its verbal equivalent."""
+    """The likelihood ratio with its interval, what it cannot exceed, and its verbal equivalent.
+
+    First proposition: a generator in the corpora made it; alternative: it is a known-real image.
+    """
     cut = ", cut at what the data can support" if ratio.bounded else ""
     return f"10^{ratio.log10:.1f} (10^{ratio.low:.1f} to 10^{ratio.high:.1f}{cut}): {ratio.words}"
 

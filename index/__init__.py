@@ -209,8 +209,10 @@ from index.verdict import (
     Verdict,
     ViewEvidence,
     judge,
+    logit_flips,
     probability_of,
     relation_of,
+    similarity_flips,
 )
 
 __all__ = [
@@ -415,6 +417,7 @@ __all__ = [
     "list_quarantined",
     "list_spaces",
     "lock_corpus",
+    "logit_flips",
     "missing_deliveries",
     "named_corpora",
     "near_duplicate",
@@ -438,6 +441,7 @@ __all__ = [
     "search_at",
     "set_keep",
     "sha256s_not_kept",
+    "similarity_flips",
     "stored_embedding",
     "unusable_vectors",
     "verify_backup",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -107,6 +107,14 @@ def list_calibrations(conn: Connection, before: int | None = None, limit: int = 
     if before is not None:
         query = query.where(calibrations.c.id < min(before, LARGEST_ID))
     return tuple(_stored(row) for row in conn.execute(query))
+
+
+def wrong_calibrations(conn: Connection) -> Iterator[int]:
+    """Yield the ids of calibrations whose documents are not those that were stored."""
+    query = select(calibrations.c.id, calibrations.c.document, calibrations.c.document_sha256)
+    for row in conn.execute(query.order_by(calibrations.c.id)):
+        if _sha256(row.document) != row.document_sha256:
+            yield row.id
 
 
 def add_delivered(

@@ -29,6 +29,7 @@ class FindingKind(StrEnum):
     VECTOR_NOT_FINITE = "vector_not_finite"
     VECTOR_NORM = "vector_norm"
     LOGIT_NOT_FINITE = "logit_not_finite"
+    CALIBRATION_DIGEST = "calibration_digest"  # its document is not the one that was stored
     IMAGE_ORPHAN = "image_orphan"  # in no entry, live or removed, and without an embedding
     SNAPSHOT_UNREADABLE = "snapshot_unreadable"
     SNAPSHOT_FOREIGN = "snapshot_foreign"

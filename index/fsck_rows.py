@@ -7,14 +7,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, bindparam, func, or_, select, text
+from sqlalchemy import Connection, Select, Table, bindparam, func, or_, select, text
 from sqlalchemy.exc import DatabaseError
 
+from index.calibrations import wrong_calibrations
 from index.corpora import Keep
 from index.entries import KEEPS_BLOBS
 from index.facts import Facts, Words, fact_record
 from index.findings import Finding, FindingKind
-from index.schema import changes, corpora, embedding_spaces, embeddings, entries, images, jobs, lookups
+from index.schema import (
+    calibrations,
+    changes,
+    corpora,
+    embedding_spaces,
+    embeddings,
+    entries,
+    images,
+    jobs,
+    lookups,
+    reference_embeddings,
+)
 from index.statements import VARIABLES
 from index.vectors import NORM_TOLERANCE, STORED
 
@@ -26,12 +38,17 @@ def check_rows(conn: Connection) -> Iterator[Finding]:
     for kind, message, query in _DANGLING:
         for item in conn.execute(query).scalars():
             yield Finding(kind, f"{message.split()[0]} {item}", message)
-    yield from _check_embeddings(conn)
+    yield from _check_embeddings(conn, embeddings, "embedding")
+    yield from _check_embeddings(conn, reference_embeddings, "reference embedding")
+    yield from _check_calibrations(conn)
 
 
 def count_rows(conn: Connection) -> dict[str, int]:
     """Return how many rows each table has."""
-    tables = (embedding_spaces, corpora, images, entries, embeddings, changes, jobs, lookups)
+    tables = (
+        *(embedding_spaces, corpora, images, entries, embeddings, changes, jobs, lookups),
+        *(calibrations, reference_embeddings),
+    )
     return {table.name: int(conn.execute(select(func.count()).select_from(table)).scalar_one()) for table in tables}
 
 
@@ -136,25 +153,30 @@ _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
 )
 
 
-def _check_embeddings(conn: Connection) -> Iterator[Finding]:
+def _check_embeddings(conn: Connection, table: Table, name: str) -> Iterator[Finding]:
     after = 0
     while True:
         page = conn.execute(
-            select(embeddings.c.id, embeddings.c.vector, embeddings.c.logit, embedding_spaces.c.dimension)
-            .join(embedding_spaces, embedding_spaces.c.id == embeddings.c.space_id)
-            .where(embeddings.c.id > after)
-            .order_by(embeddings.c.id)
+            select(table.c.id, table.c.vector, table.c.logit, embedding_spaces.c.dimension)
+            .join(embedding_spaces, embedding_spaces.c.id == table.c.space_id)
+            .where(table.c.id > after)
+            .order_by(table.c.id)
             .limit(CHUNK)
         ).all()
         if not page:
             return
         for row in page:
-            yield from _check_embedding(row.id, row.vector, row.logit, row.dimension)
+            yield from _check_embedding(f"{name} {row.id}", row.vector, row.logit, row.dimension)
         after = page[-1].id
 
 
-def _check_embedding(embedding_id: int, vector: bytes, logit: float, dimension: int) -> Iterator[Finding]:
-    item = f"embedding {embedding_id}"
+def _check_calibrations(conn: Connection) -> Iterator[Finding]:
+    for calibration_id in wrong_calibrations(conn):
+        message = "its document is not the one that was stored"
+        yield Finding(FindingKind.CALIBRATION_DIGEST, f"calibration {calibration_id}", message)
+
+
+def _check_embedding(item: str, vector: bytes, logit: float, dimension: int) -> Iterator[Finding]:
     if not math.isfinite(logit):
         yield Finding(FindingKind.LOGIT_NOT_FINITE, item, "its logit is not finite")
     if len(vector) != dimension * STORED.itemsize:

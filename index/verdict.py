@@ -187,6 +187,20 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     )
 
 
+def similarity_flips(evidence: Evidence, view: ViewEvidence, threshold: Threshold | None) -> bool:
+    """Return whether a re-encoding is on another side of the threshold than the probe."""
+    if threshold is None or evidence.nearest_fake is None or view.nearest_fake is None:
+        return False
+    return (view.nearest_fake >= threshold.value) != (evidence.nearest_fake >= threshold.value)
+
+
+def logit_flips(evidence: Evidence, view: ViewEvidence, policy: ClassifierPolicy | None) -> bool:
+    """Return whether a re-encoding is on another side of a limit of the logit than the probe."""
+    if policy is None or evidence.logit is None or view.logit is None:
+        return False
+    return _beyond(view.logit, policy) is not _beyond(evidence.logit, policy)
+
+
 def relation_of(
     cosine_similarity: float,
     threshold: Threshold | None,
@@ -244,11 +258,9 @@ def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> Simil
         return SimilarityReason.NO_THRESHOLD
     if evidence.quality_issue is not None:
         return SimilarityReason.POOR_QUALITY
-    above = evidence.nearest_fake >= threshold.value
-    if any(
-        view.nearest_fake is not None and (view.nearest_fake >= threshold.value) != above for view in evidence.views
-    ):
+    if any(similarity_flips(evidence, view, threshold) for view in evidence.views):
         return SimilarityReason.UNSTABLE
+    above = evidence.nearest_fake >= threshold.value
     ratio = evidence.ratio
     if above:
         opposes = ratio is not None and ratio.high < -SUPPORTS_NEITHER
@@ -262,10 +274,9 @@ def _classifier_reason(logit: float, evidence: Evidence, policy: ClassifierPolic
         return ClassifierReason.NO_LIMITS
     if evidence.quality_issue is not None:
         return ClassifierReason.POOR_QUALITY
-    reason = _beyond(logit, policy)
-    if any(view.logit is not None and _beyond(view.logit, policy) is not reason for view in evidence.views):
+    if any(logit_flips(evidence, view, policy) for view in evidence.views):
         return ClassifierReason.UNSTABLE
-    return reason
+    return _beyond(logit, policy)
 
 
 def _beyond(logit: float, policy: ClassifierPolicy) -> ClassifierReason:

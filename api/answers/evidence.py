@@ -17,8 +17,8 @@ from index import QualityIssue, RateMethod, SimilarityOutcome, SimilarityReason
 class StatementAnswer(Answer):
     """One thing that stands beside the verdicts, in the words of every skin."""
 
-    topic: str = Field(examples=["ratio"])
-    words: str
+    topic: str = Field(examples=["ratio"], description="What it is about, machine-readable.")
+    words: str = Field(description="For a person.")
 
 
 class RateAnswer(Answer):
@@ -59,8 +59,8 @@ class RatioAnswer(Answer):
 class ShareAnswer(Answer):
     """A generator's part of the vote of the nearest known fakes."""
 
-    generator: str
-    share: float = Field(ge=0, le=1)
+    generator: str = Field(description="Normalised.")
+    share: float = Field(ge=0, le=1, description="Of the vote; all shares sum to 1.")
 
 
 class AttributionAnswer(Answer):
@@ -82,8 +82,8 @@ class WithoutStrongest(Answer):
     """The verdict if the entry that speaks most for it were not in its corpus."""
 
     entry_id: int = Field(description="The entry left out.")
-    verdict: SimilarityOutcome
-    reason: SimilarityReason
+    verdict: SimilarityOutcome = Field(description="As it were then.")
+    reason: SimilarityReason = Field(description="Why, machine-readable.")
     nearest_similarity: float | None = Field(description="To the next known fake; null where there is none.")
 
 
@@ -98,28 +98,31 @@ class RestsOnAnswer(Answer):
 class ViewAnswer(Answer):
     """The probe re-encoded in one way."""
 
-    name: str = Field(examples=["jpeg75"])
-    logit: float
+    name: str = Field(examples=["jpeg75"], description="Of the re-encoding.")
+    logit: float = Field(description="Of the classifier.")
     nearest_similarity: float | None = Field(description="To the nearest known fake.")
     generator: str | None = Field(description="Of the nearest known fake.")
+    flips: list[Literal["logit", "similarity"]] = Field(
+        [], description="On which of the two it is on another side of a limit than the probe itself."
+    )
 
 
 class LeftOutView(Answer):
     """A re-encoding that the model cannot look at."""
 
-    name: str
-    reason: str
+    name: str = Field(description="Of the re-encoding.")
+    reason: str = Field(description="Why, machine-readable.", examples=["too_small"])
 
 
 class StabilityAnswer(Answer):
     """How far logit and similarity move when the probe is re-encoded in a fixed list of ways."""
 
-    views: list[ViewAnswer]
-    left_out: list[LeftOutView]
+    views: list[ViewAnswer] = Field(description="In a fixed order.")
+    left_out: list[LeftOutView] = Field(description="Those that the model cannot look at.")
     logit_low: float | None = Field(description="Null where no view could be made.")
-    logit_high: float | None
-    similarity_low: float | None
-    similarity_high: float | None
+    logit_high: float | None = Field(description="Likewise.")
+    similarity_low: float | None = Field(description="To the nearest known fake; null where none was searched.")
+    similarity_high: float | None = Field(description="Likewise.")
     generators: list[str] = Field(description="Generators of the nearest known fakes, of all views.")
 
 
@@ -141,7 +144,7 @@ class CalibrationUsed(Answer):
     """The calibration that the statements rest on."""
 
     id: int = Field(description="`lineup calibrations show ID`, GET /v1/calibrations/{id}.")
-    created_at: datetime
+    created_at: datetime = Field(description="UTC.")
     generation: int = Field(description="Last change that it was measured on.")
     applies: Literal["exact", "upper_bound"] = Field(
         description="exact: these very corpora were searched. upper_bound: only a part of them, where the nearest is "

@@ -69,6 +69,8 @@ class ClassifierAnswer(Answer):
         "sigmoid(logit).",
     )
     limits_source: str | None = Field(description="Where the limits of the logit come from; null without limits.")
+    synthetic_logit: float | None = Field(None, description="From it on the verdict is synthetic.")
+    authentic_logit: float | None = Field(None, description="Up to it the verdict is authentic.")
     calibration: str = Field(description="How the probability is calibrated; 'uncalibrated' means plain sigmoid.")
     ece: float | None = Field(
         None, description="Expected calibration error of the probability, on data that it was not fitted on."
@@ -145,7 +147,9 @@ class SimilarityAnswer(Answer):
         None, ge=-1, le=1, description="Largest cosine similarity to a known fake of those searched; null: none was."
     )
     false_match_rate: RateAnswer | None = Field(
-        None, description="Of the nearest similarity; null where no calibration was made for these corpora."
+        None,
+        description="Of the nearest similarity; null where no calibration was made for these corpora, or `quality` has "
+        "an issue.",
     )
     likelihood_ratio: RatioAnswer | None = Field(
         None, description="Likewise; null also where too few images support one."

@@ -46,8 +46,8 @@ class RatiosAnswer(Answer):
 class ClassifierFigures(Answer):
     """How the classifier's probability was calibrated."""
 
-    method: str = Field(examples=["temperature"])
-    images: int
+    method: str = Field(examples=["temperature"], description="temperature (with a bias), or isotonic.")
+    images: int = Field(description="Images of both kinds.")
     ece: float = Field(description="Expected calibration error.")
     brier: float = Field(description="Brier score.")
 
@@ -65,19 +65,19 @@ class AttributionFigures(Answer):
 class StratumAnswer(Answer):
     """What was measured for one kind of delivery."""
 
-    condition: str = Field(examples=["jpeg75"])
+    condition: str = Field(examples=["jpeg75"], description="How the images look to have been delivered.")
     images: int = Field(description="Known-real images.")
     sources: int = Field(description="Photographs that they came from.")
     fakes: int = Field(description="Known fakes.")
-    thresholds: list[ThresholdAtRate]
+    thresholds: list[ThresholdAtRate] = Field(description="At rates of 10 %, 1 % and 0.5 %.")
     growth: float = Field(
         description="Exponent with which the rate grows with the corpus: 1 where each entry is a new chance, less "
         "where entries resemble those that are there."
     )
     one_sided: RatiosAnswer | None = Field(description="Ratios by the nearest known fake; null for too few images.")
     two_sided: RatiosAnswer | None = Field(description="Ratios by the nearest known fake and known-real image.")
-    classifier: ClassifierFigures | None
-    attribution: AttributionFigures | None
+    classifier: ClassifierFigures | None = Field(description="Null for too few images.")
+    attribution: AttributionFigures | None = Field(description="Null for too few images or generators.")
     familiar_from: float | None = Field(description="Under this similarity to everything a picture is unfamiliar.")
 
     @classmethod
@@ -116,7 +116,7 @@ class CalibrationAnswer(Answer):
     reference: list[CorpusName] = Field(description="Corpora of known-real images: the reference population.")
     corpus_size: int = Field(description="Entries of known fakes.")
     generators: dict[str, int] = Field(description="Images of each generator among them.")
-    seed: int
+    seed: int = Field(description="Of the choice of images and of the bootstrap.")
     request: dict[str, Any] = Field(description="What was asked for.")
     strata: list[StratumAnswer] = Field(description="By kind of delivery; `as_is` is always there.")
 

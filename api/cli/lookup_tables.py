@@ -75,7 +75,7 @@ def _neighbours(neighbours: Iterable[NeighbourAnswer]) -> Table:
         entry = neighbour.entry
         table.add_row(
             str(neighbour.rank),
-            f"{neighbour.cosine_similarity:.3f}",
+            f"{neighbour.cosine_similarity:.4f}",
             "" if neighbour.hamming_distance is None else str(neighbour.hamming_distance),
             neighbour.relation or "",
             entry.generator or "",

@@ -45,27 +45,11 @@ function inputsOf({ against, reference, created_at }) {
   return `${against.join(", ")} against ${reference.join(", ")}, measured ${utc(created_at)}`;
 }
 
-// A view crosses a limit where it is on another side of it than the probe. An answer does not hold the limits of the logit:
-// they come with the page, and speak only while they are those that the answer was judged by.
-function crossed(view, { classifier, similarity }) {
-  const { limitsSource, authenticLogit, syntheticLogit } = byId("lookup").dataset;
-  const sideOfLimits = (logit) => (logit >= Number(syntheticLogit) ? 1 : logit <= Number(authenticLogit) ? -1 : 0);
-  const threshold = similarity.threshold?.cosine_similarity;
-  const reaches = (value) => value >= threshold;
-  const known = classifier.limits_source !== null && classifier.limits_source === limitsSource;
-  const limits = [];
-  if (known && sideOfLimits(view.logit) !== sideOfLimits(classifier.logit)) limits.push("logit");
-  if (threshold !== undefined && view.nearest_similarity !== null) {
-    if (reaches(view.nearest_similarity) !== reaches(similarity.nearest_similarity)) limits.push("similarity");
-  }
-  return limits;
-}
-
-function viewRow({ name, logit, nearest_similarity, generator }, crosses) {
+function viewRow({ name, logit, nearest_similarity, generator, flips = [] }) {
   const row = clone("view");
   const nearest = nearest_similarity === null ? "none" : cosine(nearest_similarity);
-  fill(row, { name, logit: signed(logit), nearest, generator: generator ?? "not told", crosses: crosses.join(", ") || "no" });
-  row.classList.toggle("crossing", crosses.length > 0);
+  fill(row, { name, logit: signed(logit), nearest, generator: generator ?? "not told", crosses: flips.join(", ") || "no" });
+  row.classList.toggle("crossing", flips.length > 0);
   return row;
 }
 
@@ -81,9 +65,9 @@ function showViews(answer) {
   if (!stability) return;
   const fake = nearestOf(similarity.neighbours.filter((each) => each.entry.kind === "known_fake"));
   const asSent = { name: "as sent", logit: classifier.logit, nearest_similarity: similarity.nearest_similarity };
-  const rows = stability.views.map((view) => viewRow(view, crossed(view, answer)));
+  const rows = stability.views.map(viewRow);
   const crossing = rows.filter((row) => row.classList.contains("crossing")).length;
-  const all = [viewRow({ ...asSent, generator: fake?.entry.generator }, []), ...rows, ...stability.left_out.map(leftOutRow)];
+  const all = [viewRow({ ...asSent, generator: fake?.entry.generator }), ...rows, ...stability.left_out.map(leftOutRow)];
   byId("views").querySelector("summary").textContent = `Each re-encoding: ${crossing} of ${rows.length} cross a limit`;
   byId("views").querySelector("tbody").replaceChildren(...all);
   byId("views").open = [classifier, similarity].some(({ reason }) => reason === "unstable");

@@ -18,9 +18,11 @@ from index import (
     FindingKind,
     Keep,
     LiveIndex,
+    add_delivered,
     fsck,
     list_entries,
     remove_entry,
+    save_calibration,
     set_keep,
 )
 from index.fsck import ORPHAN_AGE_SECONDS
@@ -42,6 +44,8 @@ class Scene:
             self.thumbnails.put(material.sha256(name), b"picture")
         with database.write() as conn:
             remove_entry(conn, self.ids[2])
+            save_calibration(conn, material.space, 3, {}, {"rate": 0.01})
+            add_delivered(conn, material.space, [(1, "jpeg75", material.vector("delivered"), 0.5)])
         self.thumbnails.remove(material.sha256("c"))
         with LiveIndex.open(database, material.space, self.directory) as live:
             live.snapshot()
@@ -186,6 +190,16 @@ ROWS = {
         ["UPDATE embeddings SET logit = {logit} WHERE id = 1"],
         {"logit": float("inf")},
         {Kind.LOGIT_NOT_FINITE},
+    ),
+    "a delivered vector has another norm": (
+        ["UPDATE reference_embeddings SET vector = {vector}"],
+        {"vector": vector([2, 0, 0, 0, 0, 0, 0, 0])},
+        {Kind.VECTOR_NORM},
+    ),
+    "a calibration says something else": (
+        ["UPDATE calibrations SET document = 'x'"],
+        {},
+        {Kind.CALIBRATION_DIGEST},
     ),
     "an image belongs to nothing": (
         [
@@ -380,6 +394,8 @@ def test_a_report_counts_what_was_checked(scene: Scene) -> None:
         "changes": 4,
         "jobs": 0,
         "lookups": 0,
+        "calibrations": 1,
+        "reference_embeddings": 1,
         "snapshots": 1,
         "thumbnails": 2,
     }

@@ -226,21 +226,21 @@ def real_answer(site: Site) -> dict[str, Any]:
     return answer
 
 
-def calibrated(answer: LookupAnswer, synthetic_logit: float) -> LookupAnswer:
+def calibrated(answer: LookupAnswer) -> LookupAnswer:
     """All that can stand beside a verdict, with one re-encoding over each limit and one over none."""
     views = [
-        ("jpeg95", synthetic_logit, 0.95),
-        ("jpeg60", synthetic_logit, 0.85),
-        ("scaled50", synthetic_logit - 1, 0.9),
+        ("jpeg95", 2.0, 0.95, []),
+        ("jpeg60", 2.0, 0.85, ["similarity"]),
+        ("scaled50", 1.0, 0.9, ["logit"]),
     ]
     stability = StabilityAnswer(
         views=[
-            ViewAnswer(name=name, logit=logit, nearest_similarity=nearest, generator="sdxl")
-            for name, logit, nearest in views
+            ViewAnswer(name=name, logit=logit, nearest_similarity=nearest, generator="sdxl", flips=flips)
+            for name, logit, nearest, flips in views
         ],
         left_out=[],
-        logit_low=synthetic_logit - 1,
-        logit_high=synthetic_logit,
+        logit_low=1.0,
+        logit_high=2.0,
         similarity_low=0.85,
         similarity_high=0.95,
         generators=["sdxl"],
@@ -301,7 +301,7 @@ def calibrated(answer: LookupAnswer, synthetic_logit: float) -> LookupAnswer:
     )
     assert answer.classifier is not None
     classifier = answer.classifier.model_copy(
-        update={"logit": synthetic_logit, "calibration": "isotonic by calibration 7, as_is", "ece": 0.0312}
+        update={"logit": 2.0, "calibration": "isotonic by calibration 7, as_is", "ece": 0.0312}
     )
     said = [StatementAnswer(topic=topic, words=words) for topic, words in statements(similarity, stability)]
     return answer.model_copy(
@@ -419,9 +419,7 @@ def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
 def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips_says_why(
     page: Page, overheard: Overheard, site: Site
 ) -> None:
-    with site.app.state.current.held() as lineup:
-        limits = lineup.classifier_policy
-    answer = calibrated(LookupAnswer.model_validate(real_answer(site)), limits.synthetic_logit)
+    answer = calibrated(LookupAnswer.model_validate(real_answer(site)))
     replying(page, answer)
     choose(page, "fake.png", site.picture)
     expect(page.locator("#answer")).to_be_visible()

@@ -22,6 +22,10 @@ class CalibrationRequest(Answer):
         description="Ways of delivery to measure beside images as they are. Each needs the images' files.",
     )
     max_images: int = Field(
-        1000, ge=1, le=100_000, description="Known-real images, and known fakes, that are measured; chosen by the seed."
+        500,
+        ge=1,
+        le=100_000,
+        description="Known-real images, and known fakes, that are embedded again after each delivery, by the seed. "
+        "As they are all of them are measured, whose embeddings are stored.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Of the choice and of the bootstrap.")

@@ -25,7 +25,9 @@ def calibrate(
         list[str] | None,
         typer.Option(help="A kind of delivery to measure: as_is, jpeg90, ...; repeat it. Default: all."),
     ] = None,
-    max_images: Annotated[int, typer.Option(help="Known-real images, and known fakes, that are measured.")] = 1000,
+    max_images: Annotated[
+        int, typer.Option(help="Known-real images, and known fakes, that are embedded again after each delivery.")
+    ] = 500,
     seed: Annotated[int, typer.Option(help="Of the choice of images and of the bootstrap.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print progress and the calibration as JSON lines.")] = False,
 ) -> None:

@@ -207,7 +207,7 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, ca
 
 def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
     assert client.post("/v1/calibrations", json={"against": ["nowhere"]}).status_code == 404
-    job = client.post("/v1/calibrations", json={"conditions": ["as_is"], "max_images": 12}).json()
+    job = client.post("/v1/calibrations", json={"conditions": ["as_is", "jpeg90"], "max_images": 12}).json()
     until = time.monotonic() + 60
     while client.get(f"/v1/ingests/{job['id']}").json()["state"] != "completed" and time.monotonic() < until:
         time.sleep(0.1)
@@ -216,7 +216,7 @@ def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
         time.sleep(0.1)
     newest = page[0]
 
-    assert newest["strata"][0]["images"] == 12
+    assert [stratum["images"] for stratum in newest["strata"]] == [PER_KIND, 12]
     assert client.get(f"/v1/calibrations/{newest['id']}").json() == newest
     assert client.get("/v1/calibrations/99").status_code == 404
     lookup = client.post("/v1/lookups", files={"image": made(504, "blur")}).json()

@@ -14,6 +14,7 @@ from api.probe import Probe
 from index import ATTRIBUTION_NEIGHBOURS, CorpusKind, Filter, ProvenanceIs, Question, SearchResult
 
 REALS = Filter(kind=CorpusKind.KNOWN_REAL)
+REAL_NEIGHBOURS = 5  # so that behind the probe itself, and copies of it, another picture is found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +35,7 @@ class Asked:
         """For a probe, with the vectors (d,) of its re-encodings."""
         chosen = filter_of(query.filter)
         listed = Question(probe.vector, query.k, chosen, probe.answer.sha256, probe.perceptual_hash, query.exact)
-        reals = replace(listed, k=1, chosen=REALS)
+        reals = replace(listed, k=REAL_NEIGHBOURS, chosen=REALS)
         if chosen.kind is CorpusKind.KNOWN_REAL:
             return cls(listed, reals, None, ())
         among_fakes = replace(chosen, kind=CorpusKind.KNOWN_FAKE)

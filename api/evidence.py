@@ -98,6 +98,11 @@ class Seen:
     def nearest_real(self) -> Neighbour | None:
         return nearest_of(self.reals.neighbours)
 
+    @property
+    def nearest_other_real(self) -> Neighbour | None:
+        """The nearest known-real image that is another picture than the probe, as a calibration compares them."""
+        return nearest_of([each for each in self.reals.neighbours if not each.identical and not each.near_duplicate])
+
 
 def nearest_of(neighbours: Sequence[Neighbour]) -> Neighbour | None:
     """The most similar one, which near duplicates may stand before; of equal ones the first."""
@@ -198,7 +203,7 @@ def ratio_answer(seen: Seen, statement: Statement, scale: VerbalScale) -> RatioA
 
 
 def _ratio_of(seen: Seen, statement: Statement) -> tuple[Likelihood, Ratio] | None:
-    fake, real, stratum = seen.nearest_fake, seen.nearest_real, statement.stratum
+    fake, real, stratum = seen.nearest_fake, seen.nearest_other_real, statement.stratum
     if fake is None or stratum is None:
         return None
     if stratum.two_sided is not None and real is not None:

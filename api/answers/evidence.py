@@ -49,7 +49,9 @@ class RatioAnswer(Answer):
         examples=["weak support for the first proposition rather than the alternative"],
     )
     scale: str = Field(description="The guideline that the words are from.")
-    two_sided: bool = Field(description="It weighs the nearest known-real image too, beside the nearest known fake.")
+    two_sided: bool = Field(
+        description="It weighs the nearest known-real image of another picture too, beside the nearest known fake."
+    )
     cllr: float = Field(description="Cost of the ratios on data that they were not fitted on: under 1 is informative.")
     cllr_min: float = Field(description="The part of it that no better calibration could remove.")
     same_source_images: int = Field(description="Known fakes behind it, each compared with other pictures.")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from index.calibration.pooling import log10_of_odds, pav
 
@@ -92,7 +91,7 @@ def roc_auc(values: ArrayLike, positive: ArrayLike) -> float | None:
     total = int(is_positive.sum())
     if total in {0, len(x)}:
         return None
-    ranks = rankdata(x)[is_positive].sum()
+    ranks = _ranks(x)[is_positive].sum()
     return float((ranks - total * (total + 1) / 2) / (total * (len(x) - total)))
 
 
@@ -235,3 +234,10 @@ def _finite(values: ArrayLike) -> Floats:
     if x.ndim != 1 or not np.isfinite(x).all():
         raise ValueError("values are one row of finite numbers")
     return x
+
+
+def _ranks(x: Floats) -> Floats:
+    """Return the rank of each value (n,) from 1, equal ones sharing theirs: scipy.stats takes a second to load."""
+    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    middles: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return middles[inverse]

@@ -1,0 +1,407 @@
+"""Do statements of look-ups hold on pictures that no calibration has seen? Tables for docs/evidence.md.
+
+    python -m tests.benchmarks.evidence [all] --corpus DIR --work DIR [--model builtin] [--only FILE]
+    python -m tests.benchmarks.evidence rates|ratios|attribution|deliveries|stability --corpus DIR --work DIR
+
+`--corpus` is a folder with a `manifest.csv` (relpath, label, generator, source, source_path, sha256). Its pictures are
+embedded once, kept in `--work`, and halved several times by seed: what one half calibrates is held to the other. With
+`--unseen`, a file of relpaths, what was calibrated with pictures of the training is held to others; with `--only` no
+other pictures are used.
+
+rates         false-match rates foretold for 1, 2, 5 and 10 times the corpus that was calibrated on, and what came of it
+ratios        costs of likelihood ratios, one-sided and two-sided, and errors of the calibrated probability
+attribution   coverage and size of the sets; generators that were left out
+deliveries    the rate of delivered copies at the threshold of pictures as they are, and at their own
+stability     verdicts that flip when a picture is delivered, with and without the stability rule
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from api.evaluation.attributing import attribution
+from embedder import Condition, Embedder, use_threads
+from index import ClassifierOutcome, ClassifierPolicy, SimilarityOutcome, Verdict
+from tests.benchmarks.evidence_figures import (
+    FACTORS,
+    RATES,
+    Attributions,
+    Calibrated,
+    attributions,
+    calibrated,
+    classifier_errors,
+    deliveries,
+    foretell,
+    foretell_ideal,
+    leave_out,
+    ratios,
+)
+from tests.benchmarks.evidence_pictures import (
+    Copies,
+    Pictures,
+    Row,
+    chosen_for_copies,
+    embed_copies,
+    embed_pictures,
+    read_manifest,
+)
+from tests.benchmarks.evidence_verdicts import Pair, pairs
+
+SPLITS = {
+    "picture": "photographs halved by picture",
+    "collection": "photographs halved by whole collection",
+    "training": "calibrated with pictures that the model was trained on, held to others",
+}
+DELIVERED_RATES = (0.1, 0.05, 0.01)
+JUDGED_RATES = (0.05, 0.01)
+IDEAL_REPEATS = 200
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for, and what is computed when a table first needs it."""
+
+    corpus: Path
+    work: Path
+    model: str
+    only: Path | None
+    unseen: Path | None
+    seeds: int
+    delivered: int
+    looked_at: int
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        use_threads(1)
+        return Embedder.load(self.model)
+
+    @cached_property
+    def manifest(self) -> list[Row]:
+        return read_manifest(self.corpus, self.only, self.unseen)
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Of what the model was trained on there is one split, and only where somebody told."""
+        trained_on = ~self.pictures.unseen & ~self.pictures.synthetic
+        told = self.unseen is not None and trained_on.any()
+        return {by: words for by, words in SPLITS.items() if told or by != "training"}
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        return embed_pictures(self.embedder, self.corpus, self.manifest, self.work)
+
+    @cached_property
+    def copies(self) -> Copies:
+        return self._copies(self.delivered, with_views=False)
+
+    @cached_property
+    def looked(self) -> Copies:
+        return self._copies(self.looked_at, with_views=True)
+
+    @cached_property
+    def calibrations(self) -> list[Calibrated]:
+        """By picture, with a stratum for each delivery."""
+        return [calibrated(self.pictures, "picture", seed, self.copies) for seed in range(self.seeds)]
+
+    @cached_property
+    def halved(self) -> dict[str, list[Calibrated]]:
+        """Calibrations on pictures as they are, by the way in which photographs were halved."""
+        return {
+            by: [calibrated(self.pictures, by, seed) for seed in range(1 if by == "training" else self.seeds)]
+            for by in self.splits
+        }
+
+    @property
+    def limits(self) -> ClassifierPolicy | None:
+        info = self.embedder.info
+        if info.synthetic_logit is None or info.authentic_logit is None:
+            return None
+        return ClassifierPolicy(info.synthetic_logit, info.authentic_logit, info.logit_source or "")
+
+    def _copies(self, count: int, *, with_views: bool) -> Copies:
+        rows = chosen_for_copies(self.pictures, count, seed=0)
+        return embed_copies(self.embedder, self.corpus, self.pictures, self.work, rows, with_views=with_views)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="all", choices=("all", *TABLES))
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--only", type=Path, help="relpaths of the manifest, one a line: nothing else is used")
+    parser.add_argument("--unseen", type=Path, help="relpaths, one a line, of what the model was not trained on")
+    parser.add_argument("--seeds", type=int, default=10, help="splits")
+    parser.add_argument("--delivered", type=int, default=300, help="pictures of each kind that are delivered")
+    parser.add_argument("--looked-at", type=int, default=100, help="pictures of each kind whose views are looked at")
+    parser.add_argument("--write", type=Path, help="a document whose blocks `<!-- rates -->` and so on are replaced")
+    told = parser.parse_args()
+    told.work.mkdir(parents=True, exist_ok=True)
+    run = Run(told.corpus, told.work, told.model, told.only, told.unseen, told.seeds, told.delivered, told.looked_at)
+    for name in ("made", *TABLES) if told.what == "all" else ("made", told.what):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            (show_made if name == "made" else TABLES[name])(run)
+        print(printed.getvalue(), flush=True)
+        if told.write is not None:
+            told.write.write_text(with_block(told.write.read_text(), name, printed.getvalue()))
+
+
+def with_block(text: str, name: str, block: str) -> str:
+    """Return a document with what stands between the comments `<!-- NAME -->` and `<!-- /NAME -->` replaced."""
+    before, rest = text.split(f"<!-- {name} -->\n")
+    _, after = rest.split(f"<!-- /{name} -->")
+    return f"{before}<!-- {name} -->\n{block.strip()}\n<!-- /{name} -->{after}"
+
+
+def show_made(run: Run) -> None:
+    pictures, info = run.pictures, run.embedder.info
+    told = {generator for generator in pictures.population.generators if generator is not None}
+    units = [len(np.unique(pictures.units[pictures.synthetic == kind])) for kind in (False, True)]
+    asked = (
+        f"{run.seeds} seeds, {run.delivered} pictures of each kind delivered, {run.looked_at} looked at in all views"
+    )
+    print(f"{datetime.now(UTC):%Y-%m-%d}, `python -m tests.benchmarks.evidence`, {asked};")
+    print(
+        f"model {info.name}, weights {info.weights_sha256[:12]}, {run.embedder.device} {run.embedder.precision}; "
+        f"Python {platform.python_version()}, numpy {version('numpy')}, scipy {version('scipy')}, "
+        f"torch {version('torch')}"
+    )
+    print(
+        f"{int((~pictures.synthetic).sum())} photographs ({units[0]} pictures that are not near duplicates, "
+        f"{len(np.unique(pictures.collections[~pictures.synthetic]))} collections) and {int(pictures.synthetic.sum())} "
+        f"fakes ({units[1]}, {len(told)} generators); not taken: {dict(pictures.unreadable)}"
+    )
+
+
+def show_rates(run: Run) -> None:
+    for by, words in run.splits.items():
+        found = [each for seed in range(2 * run.seeds) for each in foretell(run.pictures, by, seed)]
+        counted, rows = median_of(each.n for each in found), []
+        for rate in RATES:
+            for factor in FACTORS:
+                some = [each for each in found if (each.rate, each.factor) == (rate, factor)]
+                asked = [each for each in some if each.reachable]
+                if not asked:
+                    rows.append([percent(rate), f"{factor}x", "-", "-", "-", "-", f"0 of {len(some)}"])
+                    continue
+                low, high = (np.median([getattr(each, end) for each in asked]) for end in ("low", "high"))
+                realised = [each.realised for each in asked]
+                rows.append(
+                    [
+                        percent(rate),
+                        f"{factor}x",
+                        f"{percent(np.mean(realised))} ({percent(min(realised))} to {percent(max(realised))})",
+                        f"{percent(low)} to {percent(high)}",
+                        percent(np.mean([each.inside for each in asked])),
+                        percent(np.mean([each.compatible for each in asked])),
+                        f"{len(asked)} of {len(some)}",
+                    ]
+                )
+        title = f"False-match rates: {words}, {2 * run.seeds} splits, {counted} counted"
+        head = ("asked", "corpus", "realised: mean (range)", "stated, median", "inside", "meets its interval", "splits")
+        show(title, head, rows)
+    rows = [
+        [name, str(some[0].n), *(f"{percent(each.realised)} ({each.matches})" for each in some)]
+        for name, some in leave_out(run.pictures)
+    ]
+    title = "Realised false-match rates (photographs), each collection left out of the calibration in turn"
+    show(title, ("left out", "photographs", *(f"asked {percent(rate)}" for rate in RATES)), rows)
+    ideal = list(foretell_ideal(int((~run.pictures.synthetic).sum()) // 2, IDEAL_REPEATS))
+    shares = [percent(np.mean([each.inside for each in ideal if each.rate == rate])) for rate in RATES]
+    print(f"\nInside at 1x with independent photographs, simulated {IDEAL_REPEATS} times: {', '.join(shares)}")
+
+
+def show_ratios(run: Run) -> None:
+    rows, probability = [], []
+    for by, words in run.splits.items():
+        every = run.halved[by]
+        found = [ratios(run.pictures, own) for own in every]
+        for side in ("one-sided", "two-sided"):
+            some = [each[side] for each in found if side in each]
+            if not some:
+                rows.append([words, side, f"0 of {len(found)}"] + ["-"] * 7)
+                continue
+            gaps = [each.cllr - each.cllr_min for each in some]
+            rows.append(
+                [
+                    words,
+                    side,
+                    f"{len(some)} of {len(found)}",
+                    spread([each.cllr for each in some]),
+                    spread([each.cllr_min for each in some]),
+                    spread(gaps),
+                    f"{np.mean([each.stated_cllr for each in some]):.3f}",
+                    percent(np.mean([each.misleading_fakes for each in some])),
+                    percent(np.mean([each.misleading_reals for each in some])),
+                    " to ".join(f"{np.mean([each.bounds[end] for each in some]):+.2f}" for end in (0, 1)),
+                ]
+            )
+        errors = [each for own in every if (each := classifier_errors(run.pictures, own)) is not None]
+        if errors:
+            probability.append([words, *(spread(each) for each in zip(*errors, strict=True))])
+    head = ("split", "ratio", "splits", "Cllr", "Cllr-min", "distance", "Cllr stated by the calibration")
+    show("Likelihood ratios", (*head, "fakes with LR < 1", "photographs with LR > 1", "log10 bounds"), rows)
+    show("ECE of the classifier's probability", ("split", "calibrated", "plain sigmoid", "stated"), probability)
+
+
+def show_attribution(run: Run) -> None:
+    rows = []
+    for by, words in run.splits.items():
+        found = [each for own in run.halved[by] if (each := attributions(run.pictures, own)) is not None]
+        if found and by != "collection":  # there the fakes are halved as by picture
+            rows.append(attribution_row(words, found))
+    head = ("split", "splits", "generators", "fakes asked", "coverage %", "stated %", "set size", "first is right %")
+    show("Attribution, known generators", (*head, "unknown %", "right one among those named %"), rows)
+    fakes = np.flatnonzero(run.pictures.synthetic)
+    answer = attribution(run.pictures.population.taking(fakes), run.pictures.units[fakes], seed=0)
+    rows = [
+        [
+            row.name,
+            str(row.n_left_out),
+            number(row.auroc.value),
+            interval(row.auroc.low, row.auroc.high),
+            share(row.abstained),
+            share(row.abstained_of_known),
+            share(row.coverage),
+            number(row.mean_set_size, 1),
+        ]
+        for row in answer.by_generator
+    ]
+    rows.append(["mean", "", number(answer.auroc.value), "", "", "", share(answer.coverage.value), ""])
+    title = "Attribution, each generator left out in turn"
+    heads = ("left out", "images", "AUROC", "95 %", "unknown", "unknown of known ones", "coverage of known ones")
+    show(title, (*heads, "their set size"), rows)
+
+
+def attribution_row(words: str, found: Sequence[Attributions]) -> list[str]:
+    return [
+        words,
+        str(len(found)),
+        str(median_of(each.generators for each in found)),
+        str(median_of(each.n for each in found)),
+        spread([100 * each.coverage for each in found], 1),
+        spread([100 * each.stated_coverage for each in found], 1),
+        spread([each.mean_set_size for each in found], 1),
+        spread([100 * each.first_right for each in found], 1),
+        spread([100 * each.unknown for each in found], 1),
+        spread([100 * each.right_of_named for each in found], 1),
+    ]
+
+
+def show_deliveries(run: Run) -> None:
+    found = [each for own in run.calibrations for each in deliveries(run.pictures, own, run.copies, DELIVERED_RATES)]
+    rows = []
+    for condition in dict.fromkeys(name for name, _ in found):
+        for rate in DELIVERED_RATES:
+            some = [each for name, each in found if name == condition and each.rate == rate]
+            means = [
+                percent(np.mean([getattr(each, name) for each in some]))
+                for name in ("reals_as_is", "reals_own", "inside", "fakes_as_is", "fakes_own")
+            ]
+            rows.append([condition, percent(rate), *means])
+    counted = median_of(each.n for _, each in found)
+    head = ("delivered", "asked", "FMR, threshold of as_is", "FMR, its own", "splits inside")
+    title = f"Deliveries, {run.seeds} splits, {counted} photographs counted in each"
+    show(title, (*head, "fakes over it, as_is", "fakes over it, its own"), rows)
+
+
+def show_stability(run: Run) -> None:
+    for rate in JUDGED_RATES:
+        made = [
+            each
+            for own in run.calibrations
+            for each in pairs(run.pictures, own, run.copies, run.looked, rate, run.limits)
+        ]
+        groups: dict[str, list[Pair]] = {}
+        for condition in Condition:
+            groups[condition.value] = [each for each in made if each.condition == condition.value]
+        groups |= {"all photographs": [each for each in made if not each.synthetic]}
+        groups |= {"all fakes": [each for each in made if each.synthetic], "all": made}
+        rows = [flip_row(name, some, similarity_of) for name, some in groups.items() if some]
+        head = ("delivered", "pairs", "flips", "with the rule", "inconclusive", "with the rule", "similar", "with it")
+        show(f"Similarity verdicts at a false-match rate of {percent(rate)}: picture against copy", head, rows)
+        if rate == JUDGED_RATES[0] and run.limits is not None:
+            rows = [flip_row(name, some, class_of) for name, some in groups.items() if some]
+            head = (*head[:-2], "synthetic", "with it")
+            show("Classifier verdicts: picture against copy", head, rows)
+
+
+def similarity_of(verdict: Verdict) -> str | None:
+    """None where it is inconclusive."""
+    outcome = verdict.similarity.verdict
+    return None if outcome is SimilarityOutcome.INCONCLUSIVE else outcome.value
+
+
+def class_of(verdict: Verdict) -> str | None:
+    """None where it is inconclusive, or there is none."""
+    judged = verdict.classifier
+    return None if judged is None or judged.verdict is ClassifierOutcome.INCONCLUSIVE else judged.verdict.value
+
+
+def flip_row(name: str, some: Sequence[Pair], of: Callable[[Verdict], str | None]) -> list[str]:
+    """A flip is one conclusive verdict against the opposite; inconclusive and positive are of copies."""
+    flips, inconclusive, positive = [], [], []
+    for rule in (False, True):
+        verdicts = [(of(each.original[rule]), of(each.copy[rule])) for each in some]
+        flips.append(np.mean([None not in pair and pair[0] != pair[1] for pair in verdicts]))
+        inconclusive.append(np.mean([copy is None for _, copy in verdicts]))
+        positive.append(np.mean([copy in POSITIVE for _, copy in verdicts]))
+    return [name, str(len(some)), *(percent(value) for value in (*flips, *inconclusive, *positive))]
+
+
+POSITIVE = {SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES.value, ClassifierOutcome.SYNTHETIC.value}
+TABLES: dict[str, Callable[[Run], None]] = {
+    "rates": show_rates,
+    "ratios": show_ratios,
+    "attribution": show_attribution,
+    "deliveries": show_deliveries,
+    "stability": show_stability,
+}
+
+
+def show(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    print(f"\n**{title}**\n")
+    for row in (head, ["---"] * len(head), *rows):
+        print(f"| {' | '.join(row)} |")
+
+
+def percent(value: float | np.floating) -> str:
+    return f"{100 * float(value):.3g} %"
+
+
+def share(value: float | None) -> str:
+    return "-" if value is None else percent(value)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+
+
+def spread(values: Iterable[float], digits: int = 3) -> str:
+    """Mean and range over splits."""
+    some = list(values)
+    return f"{np.mean(some):.{digits}f} ({min(some):.{digits}f} to {max(some):.{digits}f})"
+
+
+def median_of(values: Iterable[int]) -> int:
+    return int(np.median(list(values)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""What `tests.benchmarks.evidence` measures: calibrations by `index.calibrate` held to pictures that they never saw.
+
+A split puts one half of the photographs and of the known fakes into the corpora and into the calibration; the others
+are probes. Every function returns numbers; the tables are made beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from api.evaluation.splits import halves
+from embedder import Condition
+from index import (
+    AS_IS,
+    ATTRIBUTION_NEIGHBOURS,
+    Attribution,
+    Calibration,
+    Compared,
+    Likelihood,
+    Measured,
+    Population,
+    Stratum,
+    calibrate,
+)
+from index.calibration import figures
+from index.calibration.false_matches import fit_false_matches
+from index.calibration.growth import UNKNOWN_GROWTH
+from index.calibration.population import NOTHING, Others, nearest
+from tests.benchmarks.evidence_pictures import Copies, Pictures
+
+RATES = (0.1, 0.01, 0.005)
+FACTORS = (1, 2, 5, 10)
+TOLERANCE = 1e-6  # float arithmetic of an interpolation
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Rows of `Pictures`: those that are known and calibrated with, and those that are asked about."""
+
+    known_reals: Rows
+    known_fakes: Rows
+    reals: Rows
+    fakes: Rows
+
+
+def split(pictures: Pictures, by: str, seed: int) -> Split:
+    """Halve the fakes by unit, and the photographs by unit or by whole collection; or ask about what is unseen."""
+    reals, fakes = np.flatnonzero(~pictures.synthetic), np.flatnonzero(pictures.synthetic)
+    known_reals, known_fakes = halves(pictures.units[reals], seed), halves(pictures.units[fakes], seed)
+    if by == "collection":
+        known_reals = _by_collection(pictures.collections[reals], seed)
+    if by == "training":
+        known_reals = ~pictures.unseen[reals]
+        if not pictures.unseen[fakes].all():  # a model may have been trained on photographs alone
+            known_fakes = ~pictures.unseen[fakes]
+    return Split(reals[known_reals], fakes[known_fakes], reals[~known_reals], fakes[~known_fakes])
+
+
+def _by_collection(collections: NDArray[np.str_], seed: int) -> Bools:
+    """Whole collections in a random order, as many as come nearest to one half of the photographs."""
+    names, counts = np.unique(collections, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    first = int(np.argmin(np.abs(np.cumsum(counts[order]) - len(collections) / 2))) + 1
+    return np.isin(collections, names[order[:first]])
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """A rate asked for at a factor of growth, what was stated of its threshold, and what came of `n` photographs."""
+
+    rate: float
+    factor: int
+    low: float
+    high: float
+    matches: int
+    n: int
+    reachable: bool
+
+    @property
+    def realised(self) -> float:
+        return self.matches / self.n
+
+    @property
+    def inside(self) -> bool:
+        return self.low <= self.realised <= self.high
+
+    @property
+    def compatible(self) -> bool:
+        """Whether the exact binomial interval of what was counted meets the stated one."""
+        counted = binomtest(self.matches, self.n).proportion_ci(0.95, "exact")
+        return bool(counted.low <= self.high and counted.high >= self.low)
+
+
+def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
+    """Calibrate with a part of all fakes, foretell the rate among all of them, count it in the other photographs."""
+    halved = split(pictures, by, seed)
+    fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
+    nothing = fakes.taking(np.empty(0, np.int64))
+    known = pictures.population.taking(halved.known_reals)
+    others = nearest(pictures.population.taking(halved.reals), fakes, Others(fakes)).maxima
+    order = np.random.default_rng(seed).permutation(len(fakes))
+    for factor in FACTORS:
+        part = fakes.taking(np.sort(order[: len(fakes) // factor]))
+        measured = {AS_IS: Measured(known, nothing)}
+        matches = calibrate(Compared(part, nothing, len(part)), measured, seed).strata[AS_IS].false_matches
+        for rate in RATES:
+            at = matches.similarity_at(rate, len(fakes))
+            stated = matches.rate_at(at, len(fakes))
+            reachable = stated.estimate <= rate * (1 + TOLERANCE)
+            count = int((others >= at).sum())
+            yield Foretold(rate, factor, stated.low, stated.high, count, len(others), reachable)
+
+
+def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
+    """Calibrate without the photographs of one collection, and count in these."""
+    reals = np.flatnonzero(~pictures.synthetic)
+    fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
+    nothing, among = fakes.taking(np.empty(0, np.int64)), Others(fakes)
+    for name in np.unique(pictures.collections[reals]).tolist():
+        outside = pictures.collections[reals] == name
+        measured = {AS_IS: Measured(pictures.population.taking(reals[~outside]), nothing)}
+        matches = calibrate(Compared(fakes, nothing, len(fakes)), measured, 0).strata[AS_IS].false_matches
+        maxima = nearest(pictures.population.taking(reals[outside]), fakes, among).maxima
+        found = []
+        for rate in RATES:
+            at = matches.similarity_at(rate)
+            stated = matches.rate_at(at)
+            found.append(
+                Foretold(rate, 1, stated.low, stated.high, int((maxima >= at).sum()), len(maxima), reachable=True)
+            )
+        yield name, found
+
+
+def foretell_ideal(n: int, repeats: int) -> Iterator[Foretold]:
+    """The same at the size that was calibrated on, for `n` independent photographs on either side of every split.
+
+    Counting on as few photographs as were calibrated with, an interval that holds the true rate in 95 % of splits holds
+    what was counted in fewer.
+    """
+    random = np.random.default_rng(0)
+    for seed in range(repeats):
+        known, others = 1 - np.exp(-1 - 0.15 * random.exponential(size=(2, n)))  # the tail that theory has
+        matches = fit_false_matches(known, np.arange(n), corpus_size=n, growth=UNKNOWN_GROWTH, seed=seed)
+        for rate in RATES:
+            at = matches.similarity_at(rate)
+            stated = matches.rate_at(at)
+            yield Foretold(rate, 1, stated.low, stated.high, int((others >= at).sum()), n, reachable=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A split with its calibration, and what probes are compared with."""
+
+    halved: Split
+    compared: Compared
+    among_fakes: Others
+    among_reals: Others
+    calibration: Calibration
+
+    @property
+    def as_is(self) -> Stratum:
+        return self.calibration.strata[AS_IS]
+
+    def nearest_fake(self, probes: Population) -> Floats:
+        return nearest(probes, self.compared.fakes, self.among_fakes).maxima
+
+    def nearest_real(self, probes: Population) -> Floats:
+        return nearest(probes, self.compared.reals, self.among_reals).maxima
+
+
+def calibrated(pictures: Pictures, by: str, seed: int, copies: Copies | None = None) -> Calibrated:
+    """Calibrate on the known half of a split, with a stratum for each delivery where copies are given."""
+    halved = split(pictures, by, seed)
+    reals, fakes = (pictures.population.taking(rows) for rows in (halved.known_reals, halved.known_fakes))
+    compared = Compared(fakes, reals, len(fakes))
+    measured = {AS_IS: Measured(reals, fakes)}
+    for condition in () if copies is None else delivery_names(copies):
+        some = copies.of(condition) if copies is not None else None
+        assert some is not None
+        measured[condition] = Measured(
+            *(copied(pictures, some, np.isin(some.rows, rows)) for rows in (halved.known_reals, halved.known_fakes))
+        )
+    return Calibrated(halved, compared, Others(fakes), Others(reals), calibrate(compared, measured, seed))
+
+
+def delivery_names(copies: Copies) -> list[str]:
+    there = set(copies.deliveries.tolist())
+    return [condition.value for condition in Condition if condition.value in there]
+
+
+def copied(pictures: Pictures, copies: Copies, chosen: Bools) -> Population:
+    """Return some of the copies as a population."""
+    some = pictures.population.taking(copies.rows[chosen])
+    return replace(some, vectors=copies.vectors[chosen], logits=copies.logits[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """Costs of the ratios of probes: held out, and as the calibration itself stated them by cross-validation."""
+
+    cllr: float
+    cllr_min: float
+    stated_cllr: float
+    misleading_fakes: float
+    misleading_reals: float
+    bounds: tuple[float, float]
+    n: int
+
+
+def ratios(pictures: Pictures, own: Calibrated) -> dict[str, Ratios]:
+    """One-sided and two-sided, of fakes whose generator is known and of photographs."""
+    told = set(own.compared.fakes.generators) - {None}
+    of = pictures.population
+    same = of.taking(np.array([row for row in own.halved.fakes if of.generators[row] in told], np.int64))
+    different = of.taking(own.halved.reals)
+    found = {}
+    for name, model in (("one-sided", own.as_is.likelihood), ("two-sided", own.as_is.two_sided)):
+        if model is not None:
+            found[name] = _costs(model, *(_log10s(model, own, side) for side in (same, different)))
+    return found
+
+
+def _log10s(model: Likelihood, own: Calibrated, probes: Population) -> Floats:
+    sides = [own.nearest_fake(probes), own.nearest_real(probes)][: len(model.direction)]
+    there = np.logical_and.reduce([side > NOTHING for side in sides])
+    return np.array([model.ratio_at(pair).log10 for pair in np.column_stack(sides)[there].tolist()], np.float64)
+
+
+def _costs(model: Likelihood, same: Floats, different: Floats) -> Ratios:
+    cost, least = figures.cllr(same, different), figures.cllr_min(same, different)
+    assert cost is not None
+    assert least is not None
+    misled = float((same < 0).mean()), float((different > 0).mean())
+    return Ratios(cost, least, model.cllr, *misled, model.log10_bounds, len(same) + len(different))
+
+
+def classifier_errors(pictures: Pictures, own: Calibrated) -> tuple[float, float, float] | None:
+    """ECE of the calibrated and of the plain probability of probes, and the former as the calibration stated it."""
+    model = own.as_is.classifier
+    if model is None:
+        return None
+    rows = np.concatenate([own.halved.reals, own.halved.fakes])
+    logits, positive = pictures.population.logits[rows], pictures.synthetic[rows]
+    said = np.array([model.probability(logit) for logit in logits.tolist()])
+    errors = [figures.ece(each, positive, figures.even_odds(positive)) for each in (said, figures.sigmoid(logits))]
+    assert errors[0] is not None
+    assert errors[1] is not None
+    return errors[0], errors[1], model.ece
+
+
+@dataclass(frozen=True, slots=True)
+class Attributions:
+    """Sets of probes of known generators, and answers: how many name no candidate, how many of the others the right."""
+
+    coverage: float
+    mean_set_size: float
+    first_right: float
+    unknown: float
+    right_of_named: float
+    stated_coverage: float
+    n: int
+    generators: int
+
+
+def attributions(pictures: Pictures, own: Calibrated) -> Attributions | None:
+    """Ask for the generator of every fake that was held out and whose generator the attribution knows."""
+    model, of = own.as_is.attribution, pictures.population
+    if model is None:
+        return None
+    rows = [row for row in own.halved.fakes.tolist() if of.generators[row] in model.log_frequencies]
+    held, sizes, first, unknown, right = [], [], [], [], []
+    for row, (sets, candidates) in zip(rows, _asked(model, own, of.taking(np.array(rows, np.int64))), strict=True):
+        held.append(of.generators[row] in sets)
+        sizes.append(len(sets))
+        first.append(of.generators[row] == sets[0])
+        unknown.append(not candidates)
+        if candidates:
+            right.append(of.generators[row] in candidates)
+    means = [float(np.mean(each)) for each in (held, sizes, first, unknown, right)]
+    return Attributions(*means, model.coverage, len(rows), len(model.log_frequencies))
+
+
+def _asked(model: Attribution, own: Calibrated, probes: Population) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """The conformal set of each probe as it is before abstention, and the candidates that are named."""
+    found = nearest(probes, own.compared.fakes, own.among_fakes, k=ATTRIBUTION_NEIGHBOURS)
+    for similarities, places in zip(found.similarities.tolist(), found.positions.tolist(), strict=True):
+        names = [own.compared.fakes.generators[place] for place in places if place >= 0]
+        said = model.attribute(list(zip(similarities, names, strict=False)))
+        held = [name for name, share in said.shares if share >= model.least]
+        yield held or [said.shares[0][0]], said.candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Copies of one delivery: n, and per rate the shares over the threshold of as_is and over that of the stratum.
+
+    `inside`: the latter lies in the interval that the stratum states.
+    """
+
+    n: int
+    rate: float
+    reals_as_is: float
+    reals_own: float
+    fakes_as_is: float
+    fakes_own: float
+    inside: bool
+
+
+def deliveries(
+    pictures: Pictures, own: Calibrated, copies: Copies, rates: Iterable[float]
+) -> Iterator[tuple[str, Delivered]]:
+    """Hold both thresholds to delivered copies of pictures that were held out."""
+    for condition in delivery_names(copies):
+        some = copies.of(condition)
+        sides = [
+            own.nearest_fake(copied(pictures, some, np.isin(some.rows, rows)))
+            for rows in (own.halved.reals, own.halved.fakes)
+        ]
+        matches = own.calibration.strata[condition].false_matches
+        for rate in rates:
+            as_is, stratum = own.as_is.false_matches.similarity_at(rate), matches.similarity_at(rate)
+            shares = [float((maxima >= at).mean()) for maxima in sides for at in (as_is, stratum)]
+            stated = matches.rate_at(stratum)
+            inside = stated.low <= shares[1] <= stated.high
+            yield condition, Delivered(len(sides[0]), rate, *shares, inside)

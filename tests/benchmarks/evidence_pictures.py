@@ -1,0 +1,283 @@
+"""The pictures of `tests.benchmarks.evidence`: embedded once for each model, as they are, delivered, and re-encoded.
+
+What is embedded is kept as npz in a folder, in files named by embedding space and pictures, every few images: a run
+that was stopped goes on, one with another model starts anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder import (
+    RE_ENCODINGS,
+    Condition,
+    DecodedImage,
+    Delivery,
+    Embedder,
+    ImageError,
+    condition_of,
+    decode,
+    delivered,
+    delivery_of,
+    perceptual_hash,
+    views,
+)
+from index import PerceptualHash, Population
+from index.calibration.population import Others
+
+# Larger pictures are left out of deliveries and views, of which each makes dozens: 16 megapixels take a minute.
+MOST_PIXELS = 2_200_000
+AT_ONCE = 16  # pictures between two writes
+# The file that each delivery would arrive as: format, quality, scale (`embedder.delivery`).
+FILES = {
+    Condition.JPEG90: ("jpeg", 90),
+    Condition.JPEG75: ("jpeg", 75),
+    Condition.JPEG50: ("jpeg", 50),
+    Condition.WEBP80: ("webp", None),
+    Condition.HALF: ("jpeg", 85),
+    Condition.SCREENSHOT: ("png", None),
+}
+# Edits and inversions of one face are named after it: 1271_familiar_2, CFD-WM-010-001-N_age_2.
+EDIT = re.compile(r"(.+?)(?:-[A-Z]{1,2})?_(?:[a-z]+)_\d+$")
+EDITED = {"stylegan2-ffhq-edited", "stylegan2-inversion-of-real"}
+# Grids of one artist's manner, by several models: the file is named after the artist.
+GRIDS = "SupaGruen/StableDiffusion-CheatSheet"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """n pictures as they are. `population.sources` say what was made of the same face; `units` (n,) what stays together
+    in a split, near duplicates too; `collections` (n,) are folders; `conditions` (n,) what a look-up takes each for;
+    `unseen` (n,) the model was not trained on, as far as anybody told.
+    """
+
+    population: Population
+    synthetic: NDArray[np.bool_]
+    units: NDArray[np.int64]
+    collections: NDArray[np.str_]
+    conditions: NDArray[np.str_]
+    pixels: NDArray[np.int64]
+    unseen: NDArray[np.bool_]
+    paths: tuple[str, ...]
+    unreadable: Counter[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copies:
+    """Copies of pictures: rows of `Pictures` (m,), how they were delivered (m,), by what view they were looked at (m,;
+    "" as they arrived), what a look-up takes them for (m,), vectors (m, d), logits (m,).
+    """
+
+    rows: NDArray[np.int64]
+    deliveries: NDArray[np.str_]
+    views: NDArray[np.str_]
+    conditions: NDArray[np.str_]
+    vectors: NDArray[np.float32]
+    logits: NDArray[np.float64]
+
+    def of(self, delivery: str) -> Copies:
+        """Return those that were delivered in one way."""
+        return self.taking(np.flatnonzero(self.deliveries == delivery))
+
+    def taking(self, places: NDArray[np.int64]) -> Copies:
+        """Return some of the copies, in the order of `places`."""
+        return Copies(*(getattr(self, each.name)[places] for each in fields(self)))
+
+
+def read_manifest(corpus: Path, only: Path | None, unseen: Path | None) -> list[Row]:
+    """The rows of `manifest.csv` with `unseen` beside; `only` and `unseen` are files of one relpath a line."""
+    with (corpus / "manifest.csv").open() as file:
+        rows: list[Row] = list(csv.DictReader(file))
+    listed = {path: set(path.read_text().splitlines()) for path in (only, unseen) if path is not None}
+    rows = [row for row in rows if only is None or row["relpath"] in listed[only]]
+    return [row | {"unseen": unseen is not None and row["relpath"] in listed[unseen]} for row in rows]
+
+
+def embed_pictures(embedder: Embedder, corpus: Path, manifest: Sequence[Row], work: Path) -> Pictures:
+    """All pictures of a corpus that the model takes."""
+    kept = _Kept(work / f"{_key(embedder, [row['relpath'] for row in manifest])}-pictures.npz")
+
+    def of(row: int) -> list[Row]:
+        data = (corpus / manifest[row]["relpath"]).read_bytes()
+        decoded = decode(data, embedder.limits)
+        hashed = perceptual_hash(decoded.image)
+        pixels = embedder.preprocess(decoded)
+        facts = {"row": row, "bits": np.frombuffer(hashed.bits, np.uint8), "quality": hashed.quality}
+        told = condition_of(delivery_of(data, decoded)).value
+        return [facts | {"condition": told, "pixels": pixels, "size": decoded.width * decoded.height}]
+
+    found = kept.complete(range(len(manifest)), of, embedder, "pictures")
+    return _pictures([manifest[row] for row in found["row"]], found, kept.unreadable)
+
+
+def embed_copies(
+    embedder: Embedder, corpus: Path, pictures: Pictures, work: Path, rows: NDArray[np.int64], *, with_views: bool
+) -> Copies:
+    """Each picture after every delivery; with views also the views of the picture and of each delivered copy."""
+    name = "views" if with_views else "deliveries"
+    kept = _Kept(work / f"{_key(embedder, pictures.paths)}-{name}.npz")
+
+    def of(row: int) -> list[Row]:
+        decoded = decode((corpus / pictures.paths[row]).read_bytes(), embedder.limits)
+        made = list[Row]()
+        for condition in Condition if with_views else RE_ENCODINGS:
+            try:
+                made += _copies(embedder, decoded, condition, pictures.conditions[row], with_views=with_views)
+            except ImageError:
+                continue
+        return [each | {"row": row} for each in made]
+
+    found = kept.complete(rows, of, embedder, name)
+    wanted = np.flatnonzero(np.isin(found["row"], rows))
+    return Copies(*(found[each][wanted] for each in ("row", "delivery", "view", "condition", "vector", "logit")))
+
+
+def _copies(
+    embedder: Embedder, decoded: DecodedImage, condition: Condition, as_is: str, *, with_views: bool
+) -> Iterator[Row]:
+    image = delivered(decoded.image, condition)
+    told = as_is if condition is Condition.AS_IS else _told(condition, *image.size)
+    words = {"delivery": condition.value, "condition": told}
+    if with_views:
+        for view in views(image, embedder.info.preprocessing, embedder.limits).made:
+            yield words | {"view": view.name, "pixels": view.pixels}
+    else:
+        yield words | {"view": "", "pixels": embedder.preprocess(replace(decoded, image=image))}
+
+
+def _told(condition: Condition, width: int, height: int) -> str:
+    """What a look-up takes the file of a delivered copy for."""
+    container, quality = FILES[condition]
+    return condition_of(Delivery(container, width, height, quality)).value
+
+
+def chosen_for_copies(pictures: Pictures, count: int, seed: int) -> NDArray[np.int64]:
+    """Return at most so many pictures of each kind, in a random order whose beginning is the same for any count."""
+    found = []
+    for kind in (False, True):
+        rows = np.flatnonzero((pictures.synthetic == kind) & (pictures.pixels <= MOST_PIXELS))
+        found.append(np.random.default_rng(seed).permutation(rows)[:count])
+    return np.concatenate(found)
+
+
+class _Kept:
+    """A npz of columns that grows a few pictures at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._columns: dict[str, list[Any]] = {}
+        self._done: set[int] = set()
+        self.unreadable: Counter[str] = Counter()
+        if path.is_file():
+            with np.load(path) as stored:
+                self._done = set(stored["done"].tolist())
+                self.unreadable.update(stored["unreadable"].tolist())
+                self._columns = {
+                    name: list(stored[name]) for name in stored.files if name not in ("done", "unreadable")
+                }
+
+    def complete(
+        self, rows: Iterable[int], of: Callable[[int], list[Row]], embedder: Embedder, name: str
+    ) -> dict[str, NDArray[Any]]:
+        """Compute what is missing, and return all that is there."""
+        missing = [int(row) for row in rows if int(row) not in self._done]
+        for start in range(0, len(missing), AT_ONCE):
+            some = missing[start : start + AT_ONCE]
+            self._add([each for row in some for each in self._made(row, of)], embedder)
+            self._done.update(some)
+            self._write()
+            print(f"{name}: {start + len(some)} of {len(missing)}", file=sys.stderr, flush=True)
+        return {column: np.array(values) for column, values in self._columns.items()}
+
+    def _made(self, row: int, of: Callable[[int], list[Row]]) -> list[Row]:
+        try:
+            return of(row)
+        except ImageError as err:
+            self.unreadable[err.reason] += 1
+            return []
+
+    def _add(self, made: list[Row], embedder: Embedder) -> None:
+        if not made:
+            return
+        embedded = embedder.embed_pixels(np.stack([each.pop("pixels") for each in made]))  # (b, 3, h, w)
+        for each, vector, logit in zip(made, embedded.vectors, embedded.logits, strict=True):
+            for column, value in (each | {"vector": vector, "logit": float(logit)}).items():
+                self._columns.setdefault(column, []).append(value)
+
+    def _write(self) -> None:
+        partial = self._path.with_suffix(".partial.npz")
+        columns = {name: np.array(values) for name, values in self._columns.items()}
+        np.savez(
+            partial, done=sorted(self._done), unreadable=np.array(list(self.unreadable.elements()), str), **columns
+        )
+        partial.replace(self._path)
+
+
+def _key(embedder: Embedder, names: Sequence[str]) -> str:
+    pictures = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"{embedder.info.space_fingerprint[:12]}-{embedder.precision}-{pictures[:8]}"
+
+
+def _pictures(manifest: Sequence[Row], found: dict[str, NDArray[Any]], unreadable: Counter[str]) -> Pictures:
+    synthetic = np.array([row["label"] == "synthetic" for row in manifest], np.bool_)
+    sources = _numbered([_source(row) for row in manifest])
+    population = Population(
+        image_ids=_numbered([row["sha256"] for row in manifest]),
+        sources=sources,
+        vectors=found["vector"].astype(np.float32),
+        logits=found["logit"].astype(np.float64),
+        generators=tuple(row["generator"] or None for row in manifest),
+        hashes=tuple(
+            PerceptualHash(bits.tobytes(), int(quality))
+            for bits, quality in zip(found["bits"], found["quality"], strict=True)
+        ),
+    )
+    return Pictures(
+        population=population,
+        synthetic=synthetic,
+        units=_units(population, _numbered([_together(row) for row in manifest])),
+        collections=np.array([row["relpath"].split("/")[1] for row in manifest], np.str_),
+        conditions=found["condition"],
+        pixels=found["size"],
+        unseen=np.array([row["unseen"] for row in manifest], np.bool_),
+        paths=tuple(row["relpath"] for row in manifest),
+        unreadable=unreadable,
+    )
+
+
+def _source(row: Row) -> str:
+    """What was made of the same face, or one picture alone."""
+    stem = Path(row["source_path"]).stem
+    edited = EDIT.match(stem) if row["generator"] in EDITED else None
+    return f"{row['source']} {edited.group(1)}" if edited else row["relpath"]
+
+
+def _together(row: Row) -> str:
+    artist = Path(row["source_path"]).stem.lower()
+    return f"{GRIDS} {artist}" if row["source"] == GRIDS else str(row["relpath"])
+
+
+def _units(population: Population, together: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a number for each picture (n,), the same for one source, near duplicates, and what belongs together."""
+    unit = np.arange(len(population))
+    for row, places in enumerate(Others(population).excluded(population)):
+        joined = np.unique(unit[np.concatenate([places, np.flatnonzero(together == together[row])])])
+        unit[np.isin(unit, joined)] = joined[0]
+    return _numbered(unit.tolist())
+
+
+def _numbered(names: Sequence[Any]) -> NDArray[np.int64]:
+    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64).reshape(-1)

@@ -1,0 +1,120 @@
+"""Verdicts on pictures that no calibration has seen and on delivered copies: part of `tests.benchmarks.evidence`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from api.evidence import SUPPORTED_FACTOR
+from index import (
+    AS_IS,
+    Calibration,
+    ClassifierPolicy,
+    Evidence,
+    Policy,
+    QualityIssue,
+    RatioInterval,
+    Stratum,
+    Threshold,
+    Verdict,
+    ViewEvidence,
+    judge,
+)
+from tests.benchmarks.evidence_figures import Calibrated, copied, delivery_names
+from tests.benchmarks.evidence_pictures import Copies, Pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The verdicts on a picture and on a delivered copy of it, each without and with the stability rule."""
+
+    condition: str
+    synthetic: bool
+    original: tuple[Verdict, Verdict]
+    copy: tuple[Verdict, Verdict]
+
+
+def pairs(
+    pictures: Pictures, own: Calibrated, copies: Copies, looked: Copies, rate: float, limits: ClassifierPolicy | None
+) -> Iterator[Pair]:
+    """Judge pictures that were held out, and their delivered copies, as look-ups would; `looked` are the views."""
+    probes = np.concatenate([own.halved.reals, own.halved.fakes])
+    rows = np.array([row for row in probes.tolist() if row in set(looked.rows.tolist())], np.int64)
+    as_is = Copies(
+        rows,
+        np.full(len(rows), AS_IS),
+        np.full(len(rows), ""),
+        pictures.conditions[rows],
+        pictures.population.vectors[rows],
+        pictures.population.logits[rows],
+    )
+    originals = _judged(pictures, own, as_is, looked, rate, limits)
+    for condition in delivery_names(copies):
+        some = copies.of(condition)
+        judged = _judged(pictures, own, some.taking(np.flatnonzero(np.isin(some.rows, rows))), looked, rate, limits)
+        for row, verdicts in judged.items():
+            yield Pair(condition, bool(pictures.synthetic[row]), originals[row], verdicts)
+
+
+def _judged(
+    pictures: Pictures,
+    own: Calibrated,
+    some: Copies,
+    looked: Copies,
+    rate: float,
+    limits: ClassifierPolicy | None,
+) -> dict[int, tuple[Verdict, Verdict]]:
+    """The verdicts by picture, without and with the stability rule, of copies that were delivered in one way."""
+    probes = copied(pictures, some, np.ones(len(some.rows), np.bool_))
+    fake, real = own.nearest_fake(probes), own.nearest_real(probes)
+    seen = _views_of(pictures, own, looked, some)
+    policies: Mapping[str, tuple[Policy, Stratum]] = {
+        condition: _policy(own.calibration, condition, rate, limits) for condition in set(some.conditions.tolist())
+    }
+    found = {}
+    for place, row in enumerate(some.rows.tolist()):
+        policy, stratum = policies[some.conditions[place]]
+        bare = _evidence(float(fake[place]), float(real[place]), float(some.logits[place]), stratum)
+        found[row] = judge(bare, policy), judge(replace(bare, views=seen.get(row, [])), policy)
+    return found
+
+
+def _views_of(pictures: Pictures, own: Calibrated, looked: Copies, some: Copies) -> dict[int, list[ViewEvidence]]:
+    """What each view of these copies comes to, by picture."""
+    if not len(some.rows):
+        return {}
+    chosen = (looked.deliveries == some.deliveries[0]) & np.isin(looked.rows, some.rows)
+    probes = copied(pictures, looked, chosen)
+    found = dict[int, list[ViewEvidence]]()
+    for row, similarity, logit in zip(looked.rows[chosen], own.nearest_fake(probes), probes.logits, strict=True):
+        found.setdefault(int(row), []).append(ViewEvidence(float(similarity), float(logit)))
+    return found
+
+
+def _policy(
+    calibration: Calibration, condition: str, rate: float, limits: ClassifierPolicy | None
+) -> tuple[Policy, Stratum]:
+    """The threshold that a look-up takes for a probe of this condition; None where too few images support it."""
+    name, stratum = calibration.stratum_for(condition)
+    at = stratum.false_matches.similarity_at(rate)
+    supported = stratum.false_matches.rate_at(at).high <= SUPPORTED_FACTOR * rate
+    return Policy(Threshold(at, name) if supported else None, limits), stratum
+
+
+def _evidence(fake: float, real: float, logit: float, stratum: Stratum) -> Evidence:
+    """As `api.evidence.evidence_of`; of the quality gate only what needs no picture."""
+    ratio = None
+    if stratum.two_sided is not None:
+        ratio = stratum.two_sided.ratio_at((fake, real))
+    elif stratum.likelihood is not None:
+        ratio = stratum.likelihood.ratio_at(fake)
+    unfamiliar = stratum.familiar_from is not None and max(fake, real) < stratum.familiar_from
+    return Evidence(
+        nearest_fake=fake,
+        nearest_real=real,
+        ratio=None if ratio is None else RatioInterval(ratio.log10, ratio.low, ratio.high),
+        logit=logit,
+        quality_issue=QualityIssue.UNFAMILIAR if unfamiliar else None,
+    )

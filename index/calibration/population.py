@@ -139,11 +139,12 @@ def nearest(
 def _largest(block: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return positions (b, k) and values (b, k) of the largest in each row (b, n), falling; equal ones by position."""
     width = min(k, block.shape[1])
-    some = np.sort(np.argpartition(-block, width - 1, axis=1)[:, :width], axis=1)
-    order = np.argsort(-np.take_along_axis(block, some, axis=1), axis=1, kind="stable")
-    best = np.take_along_axis(some, order, axis=1)
+    least = -np.partition(-block, width - 1, axis=1)[:, width - 1]  # (b,): the k-th largest
     positions = np.full((len(block), k), -1, np.int64)
     values = np.full((len(block), k), NOTHING)
-    positions[:, :width] = best
-    values[:, :width] = np.take_along_axis(block, best, axis=1)
+    for row, (similarities, limit) in enumerate(zip(block, least, strict=True)):
+        above, equal = np.flatnonzero(similarities > limit), np.flatnonzero(similarities == limit)
+        some = np.concatenate([above[np.argsort(-similarities[above], kind="stable")], equal])[:width]
+        positions[row, :width] = some
+        values[row, :width] = similarities[some]
     return positions, values

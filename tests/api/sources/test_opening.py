@@ -91,6 +91,7 @@ def test_a_url_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.csv", tar_bytes(), TarSource),
         ("a.dat", gzip.compress(tar_bytes()), TarSource),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else str(getattr(value, "__name__", value)),
 )
 def test_content_decides_before_the_name(
     tmp_path: Path, memory_files: Callable[[str, bytes], str], name: str, content: bytes, expected: type[Source]

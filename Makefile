@@ -21,8 +21,8 @@ $(READY): pyproject.toml
 demo: $(READY)  ## make fakes, ingest them, look up probes: the whole service in one table, no network, no server
 	$(BIN)/lineup demo
 
-test: lint  ## lint, type check, import contracts, then every test
-	$(BIN)/python -m pytest
+test: lint  ## lint, type check, import contracts, then every test, on up to four cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 prove: $(READY)  ## the long proofs: hundreds of kills
 	$(BIN)/python -m pytest -m prove -s

@@ -31,7 +31,7 @@ from embedder.perceptual import PerceptualHash, perceptual_hash
 from embedder.preprocess import Preprocessing, Resample, preprocess, read_preprocessing
 from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource
 from embedder.results import Embedded, Embeddings, Failed
-from embedder.stability import VIEW_NAMES, EmbeddedView, LeftOut, View, Views, embedded_views, views
+from embedder.stability import VIEW_NAMES, LeftOut, View, Views, views
 
 __all__ = [
     "MODELS",
@@ -44,7 +44,6 @@ __all__ = [
     "Delivery",
     "DeviceUnavailable",
     "Embedded",
-    "EmbeddedView",
     "Embedder",
     "EmbedderError",
     "Embeddings",
@@ -79,7 +78,6 @@ __all__ = [
     "decode",
     "delivered",
     "delivery_of",
-    "embedded_views",
     "estimated_jpeg_quality",
     "is_flat",
     "list_models",

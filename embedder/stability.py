@@ -1,4 +1,4 @@
-"""A probe -> the pixels of its fixed re-encodings, and what the model says of each: would the answer have changed?
+"""A probe -> the pixels of its fixed re-encodings: would the answer have changed?
 
 Issue 5, section 2. The list is fixed, so that two laboratories look at the same views, and mild: each is a thing that
 happens to a picture on its way without anybody meaning harm. What follows from the range is judged elsewhere.
@@ -6,7 +6,7 @@ happens to a picture on its way without anybody meaning harm. What follows from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -17,7 +17,6 @@ from PIL import Image
 
 from embedder.decode import DEFAULT_LIMITS, ImageLimits
 from embedder.delivery import bare, jpeg, scaled, webp
-from embedder.embed import Embedder
 from embedder.errors import ImageError
 from embedder.preprocess import Preprocessing, preprocess
 
@@ -45,15 +44,6 @@ class Views:
 
     made: tuple[View, ...]
     left_out: tuple[LeftOut, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedView:
-    """`vector` `(d,)` of L2 norm 1; p(synthetic) = sigmoid(logit)."""
-
-    name: str
-    vector: NDArray[np.float32]
-    logit: float
 
 
 def _cropped_left_and_top(image: Image.Image, share: float) -> Image.Image:
@@ -102,14 +92,3 @@ def views(image: Image.Image, preprocessing: Preprocessing, limits: ImageLimits 
         except ImageError as err:
             left_out.append(LeftOut(name, err.reason, str(err)))
     return Views(tuple(made), tuple(left_out))
-
-
-def embedded_views(embedder: Embedder, made: Sequence[View]) -> list[EmbeddedView]:
-    """What the model says of each view, in their order, by one call of it; of none without a call."""
-    if not made:
-        return []
-    embeddings = embedder.embed_pixels(np.stack([view.pixels for view in made]))  # (n, d), (n,)
-    return [
-        EmbeddedView(view.name, vector, float(logit))
-        for view, vector, logit in zip(made, embeddings.vectors, embeddings.logits, strict=True)
-    ]

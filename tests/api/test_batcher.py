@@ -113,6 +113,22 @@ def test_concurrent_requests_share_forwards(batcher: Batcher, pixels: list[Pixel
     assert 1 <= batcher.forwards < TOGETHER
 
 
+@pytest.mark.parametrize("queue_size", [1, 3, 64])
+def test_the_images_of_one_request_need_no_more_places_than_there_are(
+    queue_size: int, embedder: Embedder, pixels: list[Pixels]
+) -> None:
+    opened = Batcher(embedder, queue_size)
+    answers = opened.embed_all(pixels)
+    alone = [opened.embed(image) for image in pixels]
+    opened.close()
+    assert opened.embed_all([]) == []
+    for (vector, logit), (own, own_logit) in zip(answers, alone, strict=True):
+        assert float(vector @ own) > 1 - 1e-5
+        assert logit == pytest.approx(own_logit, abs=1e-3)
+    with pytest.raises(Overloaded):
+        opened.embed_all(pixels)
+
+
 def test_each_of_several_requests_gets_its_own_embedding(
     batcher: Batcher, embedder: Embedder, pixels: list[Pixels]
 ) -> None:

@@ -10,13 +10,10 @@ from PIL import Image
 from embedder import (
     VIEW_NAMES,
     Embedder,
-    Embeddings,
     ImageLimits,
     Preprocessing,
     Resample,
-    View,
     decode,
-    embedded_views,
     preprocess,
     views,
 )
@@ -32,16 +29,6 @@ RESIZING = Preprocessing(40, Resample.BICUBIC, crop_size=32)
 @pytest.fixture(scope="module")
 def embedder(tiny_model: Path) -> Embedder:
     return Embedder.load(tiny_model, device="cpu")
-
-
-class CountingEmbedder(Embedder):
-    def __init__(self, loaded: Embedder) -> None:
-        self.__dict__.update(loaded.__dict__)
-        self.batches: list[int] = []
-
-    def embed_pixels(self, pixels: np.ndarray, **extras: bool) -> Embeddings:
-        self.batches.append(len(pixels))
-        return super().embed_pixels(pixels, **extras)
 
 
 def test_a_view_that_the_model_would_refuse_is_left_out_with_its_reason(picture_maker: PictureMaker) -> None:
@@ -126,31 +113,6 @@ def test_crops_take_their_share_off_two_sides_that_meet() -> None:
 @pytest.mark.parametrize("name", ["png-16", "png-alpha", "jpeg-cmyk", "png-palette"])
 def test_views_of_a_decoded_picture_of_any_mode_can_be_made(samples: dict[str, bytes], name: str) -> None:
     assert views(decode(samples[name]).image, NATIVE).made
-
-
-def test_no_views_need_no_model(embedder: Embedder) -> None:
-    counting = CountingEmbedder(embedder)
-    assert embedded_views(counting, []) == []
-    assert counting.batches == []
-
-
-def test_all_views_are_embedded_in_one_call_and_keep_their_names(
-    embedder: Embedder, picture_maker: PictureMaker
-) -> None:
-    made = views(picture_maker(120, 90), embedder.info.preprocessing).made
-    counting = CountingEmbedder(embedder)
-    embedded = embedded_views(counting, made)
-    assert counting.batches == [len(VIEW_NAMES)]
-    assert [one.name for one in embedded] == list(VIEW_NAMES)
-    for view, one in zip(made, embedded, strict=True):
-        alone = embedder.embed_pixels(view.pixels[None])
-        assert float(alone.vectors[0] @ one.vector) > 1 - 1e-5
-        assert one.logit == pytest.approx(float(alone.logits[0]), abs=1e-4)
-
-
-def test_a_view_of_pixels_for_another_model_is_refused(embedder: Embedder) -> None:
-    with pytest.raises(ValueError, match="float32"):
-        embedded_views(embedder, [View("odd", np.zeros((3, 16, 16), np.float32))])
 
 
 def test_a_crop_of_a_small_picture_takes_off_a_pixel_at_least(picture_maker: PictureMaker) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from PIL import Image
 
 from embedder import (
     VIEW_NAMES,
-    Embedder,
     ImageLimits,
     Preprocessing,
     Resample,
@@ -24,11 +22,6 @@ PictureMaker = Callable[..., Image.Image]
 
 NATIVE = Preprocessing(None, None, crop_size=32)
 RESIZING = Preprocessing(40, Resample.BICUBIC, crop_size=32)
-
-
-@pytest.fixture(scope="module")
-def embedder(tiny_model: Path) -> Embedder:
-    return Embedder.load(tiny_model, device="cpu")
 
 
 def test_a_view_that_the_model_would_refuse_is_left_out_with_its_reason(picture_maker: PictureMaker) -> None:

@@ -15,7 +15,7 @@ from api.batcher import Batcher
 from api.calibration.current import Calibrations
 from api.errors import InvalidVerbalScale
 from api.settings import Settings
-from embedder import Embedder, ImageLimits, ModelInfo
+from embedder import Embedder, ImageLimits, ModelInfo, find_version
 from index import (
     ENFSI_2015,
     ORIGINAL_SUFFIX,
@@ -31,6 +31,7 @@ from index import (
     Threshold,
     VerbalScale,
     find_active_model,
+    list_spaces,
 )
 
 
@@ -85,15 +86,23 @@ def load_embedder(settings: Settings) -> Embedder:
 def with_active_model(settings: Settings, database: Database) -> tuple[Settings, Space | None]:
     """The settings with the model that is active in the database, and the space that it must make.
 
-    A model that the operator names wins, and may make any space.
+    A model that the operator names wins, and may make any space. Of a model that has had several weights under one
+    name, the database goes on with those that it has used.
     """
-    if "model" in settings.model_fields_set:
-        return settings, None
     with database.read() as conn:
-        active = find_active_model(conn)
-    if active is None:
-        return settings, None
-    return settings.model_copy(update={"model": active.model}), active.space
+        active, spaces = find_active_model(conn), list_spaces(conn)
+    if active is not None and "model" not in settings.model_fields_set:
+        return of_space(settings.model_copy(update={"model": active.model}), active.space), active.space
+    used = [*([active.space] if active else []), *spaces]
+    known = (find_version(settings.model, space.weights_sha256) for space in used)
+    version = next((version for version in known if version is not None), settings.model)
+    return (settings if version == settings.model else settings.model_copy(update={"model": version})), None
+
+
+def of_space(settings: Settings, space: Space) -> Settings:
+    """The settings with the weights that made this space, should their model's name have gone to others since."""
+    model = find_version(settings.model, space.weights_sha256) or settings.model
+    return settings.model_copy(update={"model": model})
 
 
 def settings_in_force(settings: Settings) -> Settings:
@@ -160,13 +169,16 @@ class Lineup:
 
     @classmethod
     @contextmanager
-    def opened(cls, settings: Settings, *, migrate: bool = False, background: bool = False) -> Iterator[Lineup]:
+    def opened(
+        cls, settings: Settings, *, migrate: bool = False, background: bool = False, as_named: bool = False
+    ) -> Iterator[Lineup]:
         """Open all parts; `migrate` creates or upgrades the database first.
 
+        `as_named`: the model that the settings name, whatever the database has used; a re-embedding needs it.
         `background` is for a server: its index follows the change log and trains codes beside the lookups.
         """
         with opened_database(settings, migrate=migrate) as database:
-            chosen, expected = with_active_model(settings, database)
+            chosen, expected = (settings, None) if as_named else with_active_model(settings, database)
             embedder = load_embedder(chosen)
             if expected is not None:
                 expected.require(space_of(embedder.info).fingerprint)

@@ -29,7 +29,7 @@ from embedder.jpeg_quality import estimated_jpeg_quality
 from embedder.legibility import PictureQuality, is_flat, luminance_std, picture_quality
 from embedder.perceptual import PerceptualHash, perceptual_hash
 from embedder.preprocess import Preprocessing, Resample, preprocess, read_preprocessing
-from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource
+from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource, find_version
 from embedder.results import Embedded, Embeddings, Failed
 from embedder.stability import VIEW_NAMES, LeftOut, View, Views, views
 
@@ -79,6 +79,7 @@ __all__ = [
     "delivered",
     "delivery_of",
     "estimated_jpeg_quality",
+    "find_version",
     "is_flat",
     "list_models",
     "luminance_std",

@@ -63,7 +63,7 @@ def find_model(model: str | Path, cache_dir: Path | None = None, *, offline: boo
 def fetch_model(source: ModelSource, cache_dir: Path | None = None, *, offline: bool = False) -> ModelFiles:
     """Like `find_model`, of a source that may be in no registry."""
     if source.hub_id is None:
-        return _local_model(builtin_directory(), source)
+        return _local_model(builtin_directory(source.name), source)
     paths = {pin.name: _pinned_path(source, pin, cache_dir, offline) for pin in source.pinned}
     sums = {pin.name: verify_pinned(paths[pin.name], pin) for pin in source.pinned}
     return _described(source, paths[WEIGHTS_FILE], sums[WEIGHTS_FILE], source.name)
@@ -180,9 +180,9 @@ def _require_safetensors(directory: Path) -> None:
 
 def _listed(source: ModelSource, cache_dir: Path | None) -> ListedModel:
     if source.hub_id is None:
-        directory: Path | None = builtin_directory()
+        directory: Path | None = builtin_directory(source.name)
         present = directory is not None and (directory / WEIGHTS_FILE).is_file()
-        size = (builtin_directory() / WEIGHTS_FILE).stat().st_size if present else None
+        size = (builtin_directory(source.name) / WEIGHTS_FILE).stat().st_size if present else None
     else:
         found = [_cached(source, pin, cache_dir) for pin in source.pinned]
         present = all(path is not None for path in found)

@@ -42,7 +42,8 @@ class PinnedFile:
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """Where a named model comes from. `architecture` and `preprocessing` are given when the repository has no file
-    for them; otherwise its pinned `config.json` and `preprocessor_config.json` are read.
+    for them; otherwise its pinned `config.json` and `preprocessor_config.json` are read. One without `hub_id` ships in
+    the package. `successor` names the model that had this one's name once.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ModelSource:
     pinned: tuple[PinnedFile, ...] = ()
     architecture: Architecture | None = None
     preprocessing: Preprocessing | None = None
+    successor: str | None = None
 
     @property
     def weights(self) -> PinnedFile | None:
@@ -99,13 +101,24 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
         ),
         BUILTIN: ModelSource(
             name=BUILTIN,
-            description="small demonstration model inside this package, not for casework",
+            description="small model inside this package, for trying Lineup; not for casework",
+            licence="MIT",
+            pinned=(
+                PinnedFile(
+                    WEIGHTS_FILE, 11_359_604, "ab292f5c3d106530b6852557280b8542ea1eff9220b0d9cf9d8708acc879fc4c"
+                ),
+            ),
+        ),
+        "builtin-1": ModelSource(
+            name="builtin-1",
+            description="the first built-in model, for what was embedded by it; not for casework",
             licence="MIT",
             pinned=(
                 PinnedFile(
                     WEIGHTS_FILE, 11_359_604, "a005f8c1bdce3fd843d1a59675fa539daba069fb8dc33f4eaf0096eb1e4a789d"
                 ),
             ),
+            successor=BUILTIN,
         ),
     }
 )
@@ -165,9 +178,17 @@ class ListedModel:
     directory: Path | None = field(default=None)
 
 
-def builtin_directory() -> Path:
-    """Where the package keeps the built-in model's files."""
-    return Path(str(files("embedder"))) / "models" / BUILTIN
+def builtin_directory(name: str = BUILTIN) -> Path:
+    """Where the package keeps the files of a model that ships in it."""
+    return Path(str(files("embedder"))) / "models" / name
+
+
+def find_version(name: str, weights_sha256: str) -> str | None:
+    """The model with these weights among those that have, or once had, this name; None where there is none."""
+    for source in MODELS.values():
+        if name in (source.name, source.successor) and source.weights and source.weights.sha256 == weights_sha256:
+            return source.name
+    return None
 
 
 def read_measured(path: Path) -> Measured:

@@ -291,7 +291,8 @@ def reembed(
     from api.lineup import Lineup
     from api.models import named
 
-    with ended_softly(), Lineup.opened(settings_of(ctx).model_copy(update={"model": model})) as lineup:
+    settings = settings_of(ctx).model_copy(update={"model": model})
+    with ended_softly(), Lineup.opened(settings, as_named=True) as lineup:
         job = start_reembed(lineup.database, lineup.space, named(model))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)

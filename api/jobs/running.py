@@ -21,7 +21,7 @@ from api.ingest.task import IngestTask
 from api.jobs.leases import Leases
 from api.jobs.task import AnyTask, Progress
 from api.jobs.working import Working
-from api.lineup import Lineup
+from api.lineup import Lineup, of_space
 from api.reembed import ReembedTask
 from api.sources.item import UnreadableItem, UnusableSource
 from embedder import EmbedderError
@@ -99,7 +99,8 @@ def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
     model = job.request.get("model")
     opened_already = job.space.fingerprint == lineup.space.fingerprint
     if job.kind is JobKind.REEMBED and isinstance(model, str) and not opened_already:
-        with Lineup.opened(lineup.settings.model_copy(update={"model": model})) as other:
+        settings = of_space(lineup.settings.model_copy(update={"model": model}), job.space)
+        with Lineup.opened(settings, as_named=True) as other:
             yield other
     else:
         yield lineup

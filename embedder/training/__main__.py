@@ -1,6 +1,7 @@
-"""`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, under an hour on two cores.
+"""`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, about two hours on two cores.
 
-Three stages, each going on from what an interrupted run left in `--work`: autoencoders, vit, measure.
+Four stages, each going on from what an interrupted run left in `--work`: autoencoders; vit, which learns the
+demonstration decoders; generators, which goes on with pictures of real generators; measure.
 """
 
 import argparse
@@ -24,7 +25,10 @@ from embedder.training.export import export
 from embedder.training.fakes import make_scenes
 from embedder.training.figures import area_under_curve
 from embedder.training.files import write_whole
-from embedder.training.measure import measure, write_measured
+from embedder.training.generalisation import Logits, corpus_probes, real_generator_figures
+from embedder.training.generator_rounds import fitted_baseline, train_on_generators
+from embedder.training.generators import summarise
+from embedder.training.measure import embed_pictures, measure, write_measured
 from embedder.training.photographs import (
     HELD_OUT_COLLECTIONS,
     TRAINED_COLLECTIONS,
@@ -37,7 +41,10 @@ from embedder.training.variation import varied
 from embedder.training.vit import Learning, TrainedViT, average_with, new_vit, predict, train_vit
 from embedder.weights import file_sha256
 
-STAGES = ("autoencoders", "vit", "measure")
+STAGES = ("autoencoders", "vit", "generators", "measure")
+EARLIER = "builtin-1"  # what an earlier `vit` stage made; it is measured beside
+VIT = "vit"  # folder in `--work`: the model that knows the demonstration decoders alone
+GENERATOR_VARIATIONS, GENERATOR_SEED = 1, 7  # of the photographs that keep it at them
 MAX_TILES = {"held_out": 2, "bundled": 8}  # of one photograph
 # A larger share than the autoencoders' half keeps most small collections above the crop's size.
 VIT_SHRINK = 0.6
@@ -75,6 +82,8 @@ def main() -> None:
                 run_autoencoders(options.corpus, options.out, options.work, options.minutes_each)
             case "vit":
                 run_vit(options.corpus, options.out, options.work, options.minutes)
+            case "generators":
+                run_generators(options.corpus, options.out, options.work, options.start, options.generator_minutes)
             case "measure":
                 run_measure(options.corpus, options.out)
 
@@ -86,7 +95,11 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lineup-training")
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage; may be repeated")
     parser.add_argument("--minutes-each", type=float, default=1.6, help="training of one autoencoder, on average")
-    parser.add_argument("--minutes", type=float, default=37.0, help="training of the ViT")
+    parser.add_argument("--minutes", type=float, default=37.0, help="training of the ViT on the demonstration decoders")
+    parser.add_argument("--generator-minutes", type=float, default=71.0, help="its training on real generators")
+    parser.add_argument(
+        "--start", type=Path, help="model to go on from; default: what the stage vit left, else builtin-1"
+    )
     return parser.parse_args()
 
 
@@ -119,9 +132,18 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
         progress = train_vit(model, scenes, checkpoint, each.learning, minutes=minutes * each.share, report=report)
         print(f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}", flush=True)
     average_with(model, earlier)
+    export(model, work / VIT)
+    print(f"  average: {report(model)}", flush=True)
+
+
+def run_generators(corpus: Path, out: Path, work: Path, start: Path | None, minutes: float) -> None:
+    decoders = list(load_decoders(out).values())
+    scenes = make_scenes(vit_sources(corpus, GENERATOR_VARIATIONS, GENERATOR_SEED), decoders, seed=GENERATOR_SEED)
+    start = start or (work / VIT if (work / VIT).is_dir() else out / EARLIER)
+    model = train_on_generators(start, corpus, scenes, work, minutes)
     export(model, out / "builtin")
     weights = out / "builtin" / registry.WEIGHTS_FILE
-    print(f"  average: {report(model)}; pin in embedder/registry.py: {weights.stat().st_size} {file_sha256(weights)}")
+    print(f"  pin in embedder/registry.py: {weights.stat().st_size} {file_sha256(weights)}", flush=True)
 
 
 def vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np.uint8]]:
@@ -141,10 +163,27 @@ def run_measure(corpus: Path, out: Path) -> None:
     bundled = make_probes(((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=MAX_TILES["bundled"])
     probes = {"held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES["held_out"]), "bundled": list(bundled)}
     measured = {name: measure(embedder, each) for name, each in probes.items()}
-    values = write_measured(out / "builtin", probes, measured, date.today())
+    probes_of_corpus = list(corpus_probes(corpus))
+    values = write_measured(
+        out / "builtin",
+        probes,
+        measured,
+        date.today(),
+        more={"real_generators": real_generator_figures(probes_of_corpus, classifiers(embedder, corpus, out))},
+    )
     trained, held_out = (count_by_collection(corpus, each) for each in (TRAINED_COLLECTIONS, HELD_OUT_COLLECTIONS))
-    write_card(out / "builtin", values, trained, held_out)
+    write_card(out / "builtin", values, trained, held_out, summarise(corpus))
     print("\n".join(f"  {key}: {value}" for key, value in values.items()), flush=True)
+
+
+def classifiers(embedder: Embedder, corpus: Path, out: Path) -> dict[str, Logits]:
+    """The model, the earlier one and the baseline."""
+    earlier = Embedder.load(out / EARLIER, device="cpu", precision="float32")
+    return {
+        "builtin": lambda pictures: embed_pictures(embedder, pictures)[1],
+        EARLIER: lambda pictures: embed_pictures(earlier, pictures)[1],
+        "radial spectrum": fitted_baseline(corpus).logits,
+    }
 
 
 def load_decoders(out: Path) -> dict[str, Resynthesiser]:

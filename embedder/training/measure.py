@@ -3,10 +3,11 @@
 Probe and reference never come from the same photograph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -139,7 +140,11 @@ def logit_bounds(measured: Measurements) -> tuple[float, float]:
 
 
 def write_measured(
-    directory: Path, probes: dict[str, list[Probe]], measured: dict[str, Measurements], today: date
+    directory: Path,
+    probes: dict[str, list[Probe]],
+    measured: dict[str, Measurements],
+    today: date,
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, object]:
     """Writes `measured.json`: what the product decides by comes from all sets together, figures are given per set."""
     pooled = pool(list(measured.values()))
@@ -161,6 +166,7 @@ def write_measured(
         "figures": {name: set_figures(probes[name], measured[name]) for name in measured},
         "date": today.isoformat(),
         "torch": torch.__version__,
+        **more,
     }
     write_json(directory / MEASURED_FILE, values)
     return values

@@ -10,7 +10,7 @@ from embedder import Embedder
 from embedder.download import fetch_model
 from embedder.errors import CorruptWeights
 from embedder.photographs import bundled_photographs
-from embedder.registry import MODELS, PinnedFile, builtin_directory
+from embedder.registry import MODELS, PinnedFile, builtin_directory, find_version
 from embedder.resynthesis import DECODERS, Resynthesiser
 from embedder.training.measure import (
     Measurements,
@@ -67,6 +67,25 @@ def test_other_weights_in_its_place_are_refused() -> None:
 
     with pytest.raises(CorruptWeights, match="sha256"):
         fetch_model(replace(MODELS["builtin"], pinned=(pinned,)))
+
+
+def test_the_earlier_weights_make_the_space_that_they_always_made(embedder: Embedder) -> None:
+    """The fingerprint that data directories of before hold."""
+    earlier = Embedder.load("builtin-1", device="cpu").info
+
+    assert earlier.space_fingerprint.startswith("2ccd9800d3f456f7")
+    assert earlier.similarity_threshold == 0.9928
+    assert embedder.info.space_fingerprint != earlier.space_fingerprint
+
+
+def test_a_name_is_followed_to_the_weights_that_had_it() -> None:
+    earlier, now = (MODELS[name].pinned[0].sha256 for name in ("builtin-1", "builtin"))
+
+    assert find_version("builtin", earlier) == "builtin-1"
+    assert find_version("builtin", now) == "builtin"
+    assert find_version("builtin-1", now) is None
+    assert find_version("community-forensics", now) is None
+    assert find_version("/some/folder", now) is None
 
 
 def test_its_thresholds_are_ordered_and_say_where_they_come_from(embedder: Embedder) -> None:

@@ -16,8 +16,10 @@ from embedder.training.autoencoders import train_all
 from embedder.training.card import write_card
 from embedder.training.export import export
 from embedder.training.fakes import Scene, make_scenes, paired_batch
+from embedder.training.generalisation import CorpusProbe, real_generator_figures
+from embedder.training.generators import Part, PartSummary
 from embedder.training.measure import Measurements, logit_bounds, measure, similarity_figures, write_measured
-from embedder.training.probes import make_probes
+from embedder.training.probes import REAL, make_probes
 from embedder.training.vit import (
     Learning,
     TrainedViT,
@@ -135,6 +137,12 @@ def test_the_files_hold_old_names_and_no_generator_head(trained: TrainedViT, tmp
     assert (preprocessing["do_resize"], preprocessing["crop_size"]) == (False, 160)
 
 
+def real_generators() -> dict[str, object]:
+    pixels = np.zeros((224, 224, 3), np.uint8)
+    probes = [CorpusProbe(name, name, pixels) for name in (REAL, "stylegan2-ffhq", "flux-dev")]
+    return real_generator_figures(probes, {"builtin": lambda pictures: np.zeros(len(pictures))})
+
+
 def test_what_is_measured_is_read_back_by_the_embedder(
     trained: TrainedViT, sources: list[np.ndarray], weights: Path, tmp_path: Path
 ) -> None:
@@ -146,8 +154,9 @@ def test_what_is_measured_is_read_back_by_the_embedder(
         name: measure(Embedder.load(tmp_path, device="cpu", precision="float32"), each) for name, each in probes.items()
     }
 
-    values = write_measured(tmp_path, probes, found, date(2026, 1, 2))
-    write_card(tmp_path, values, {"bsds500": 2}, {"afhq": 1})
+    values = write_measured(tmp_path, probes, found, date(2026, 1, 2), more={"real_generators": real_generators()})
+    parts = dict.fromkeys(Part, PartSummary({"bsds500": 2, "stylegan2-ffhq": 5}, {"MIT": 7}))
+    write_card(tmp_path, values, {"bsds500": 2}, {"afhq": 1}, parts)
 
     info = Embedder.load(tmp_path, device="cpu", precision="float32").info
     assert info.generators == DECODERS
@@ -155,6 +164,10 @@ def test_what_is_measured_is_read_back_by_the_embedder(
     assert "2026-01-02" in str(info.threshold_source)
     card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "2 of bsds500" in card
+    assert "by file: 5 of stylegan2-ffhq." in card
+    assert "7 MIT" in card
+    assert "| builtin | unseen | 0.500" in card
+    assert "| flux-dev | no |" in card
     assert "Not for casework" in card
 
 

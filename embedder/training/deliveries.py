@@ -1,0 +1,134 @@
+"""What happens to a picture between its making and its arrival, done alike to photographs and to fakes.
+
+A crop is scaled, stored again and turned by chance, and its colours are shifted, so that neither container, size, codec
+nor palette tells the sides apart. Each picture is first given, by chance, the past of the others: as a JPEG, which
+nearly every photograph has, and as a small WebP, which the grids of Stable Diffusion have.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedder.training.fakes import CROP_SIDE, GRID_MARGIN
+
+SIDE = CROP_SIDE + GRID_MARGIN
+FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+SCALED_CHANCE = 0.3
+SCALES = (0.5, 1.0)
+ENLARGED_CHANCE = 0.1
+ENLARGEMENTS = (1.0, 1.5)
+STORED_CHANCE = 0.5
+QUALITIES = (65, 99)
+WEBP_SHARE = 0.25
+# A past in each codec, drawn for pictures that did not come in it and, more rarely, for those that did.
+PASTS = {"WEBP": (40, 90), "JPEG": (75, 98)}
+PAST_CHANCE = 0.5
+SECOND_PAST_CHANCE = 0.1
+COLOUR_CHANCE = 0.3
+GAMMAS = (0.8, 1.25)
+EXCHANGE_CHANCE = 0.25
+COARSE_SIDE = 10  # of the crop's coarse version: 17 pixels each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A picture to crop from: (h, w, 3) uint8, the format that it came in, and its coarse version (10, 10, 3)."""
+
+    pixels: NDArray[np.uint8]
+    container: str
+    coarse: NDArray[np.uint8]
+
+
+def source_of(image: Image.Image, container: str) -> Source:
+    return Source(np.asarray(image), container, coarse_of(image))
+
+
+def coarse_of(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(image.resize((COARSE_SIDE, COARSE_SIDE), Image.Resampling.BOX))
+
+
+def delivered(source: Source, other: Source, random: np.random.Generator) -> NDArray[np.uint8]:
+    """(160, 160, 3) of the picture, anywhere in it; `other` lends its coarse colours by chance."""
+    piece = scaled_piece(source, random)
+    if random.random() < EXCHANGE_CHANCE:
+        piece = with_coarse_of(piece, other.coarse)
+    if random.random() < COLOUR_CHANCE:
+        piece = recoloured(piece, random)
+    if random.random() < STORED_CHANCE:
+        codec = "WEBP" if random.random() < WEBP_SHARE else "JPEG"
+        piece = stored_as(codec, piece, QUALITIES, random)
+    pixels = turned(np.asarray(piece), random)
+    top, left = random.integers(GRID_MARGIN + 1, size=2)
+    return pixels[top : top + CROP_SIDE, left : left + CROP_SIDE]
+
+
+def scaled_piece(source: Source, random: np.random.Generator) -> Image.Image:
+    """A piece of (168, 168) at a scale that the picture is large enough for, with a JPEG's past by chance."""
+    side = max(SIDE, min(round(SIDE / random_scale(random)), *source.pixels.shape[:2]))
+    if side > SIDE * 0.99 and side < SIDE * 1.01:
+        side = SIDE
+    top = random.integers(source.pixels.shape[0] - side + 1)
+    left = random.integers(source.pixels.shape[1] - side + 1)
+    piece = Image.fromarray(np.ascontiguousarray(source.pixels[top : top + side, left : left + side]))
+    piece = with_past(piece, source.container, random)
+    if side != SIDE:
+        return piece.resize((SIDE, SIDE), FILTERS[int(random.integers(len(FILTERS)))])
+    if random.random() < ENLARGED_CHANCE:
+        large = round(SIDE * random.uniform(*ENLARGEMENTS))
+        corner = int(random.integers(large - SIDE + 1))
+        larger = piece.resize((large, large), FILTERS[int(random.integers(3))])
+        return larger.crop((corner, corner, corner + SIDE, corner + SIDE))
+    return piece
+
+
+def with_past(piece: Image.Image, container: str, random: np.random.Generator) -> Image.Image:
+    for codec, qualities in PASTS.items():
+        if random.random() < (SECOND_PAST_CHANCE if container == codec else PAST_CHANCE):
+            piece = stored_as(codec, piece, qualities, random)
+    return piece
+
+
+def random_scale(random: np.random.Generator) -> float:
+    return float(random.uniform(*SCALES)) if random.random() < SCALED_CHANCE else 1.0
+
+
+def with_coarse_of(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Image:
+    """The piece with its own detail on the coarse shapes and colours of another: what is shown says nothing."""
+    change = coarse.astype(np.float32) - coarse_of(piece).astype(np.float32)  # (10, 10, 3)
+    channels = [
+        np.asarray(Image.fromarray(change[..., channel]).resize(piece.size, Image.Resampling.BICUBIC))
+        for channel in range(3)
+    ]
+    mixed = np.asarray(piece).astype(np.float32) + np.stack(channels, axis=-1)
+    return Image.fromarray(np.clip(np.round(mixed), 0, 255).astype(np.uint8))
+
+
+def recoloured(piece: Image.Image, random: np.random.Generator) -> Image.Image:
+    """A gamma of its own for each channel."""
+    levels = np.arange(256) / 255.0
+    tables = [np.round(255.0 * levels ** random.uniform(*GAMMAS)).astype(int).tolist() for _ in range(3)]
+    return piece.point([level for table in tables for level in table])
+
+
+def stored_as(codec: str, piece: Image.Image, qualities: tuple[int, int], random: np.random.Generator) -> Image.Image:
+    quality = int(random.integers(qualities[0], qualities[1] + 1))
+    return stored(codec, piece, quality, subsampling=int(random.choice((0, 2))))
+
+
+def stored(codec: str, piece: Image.Image, quality: int, *, subsampling: int = 2) -> Image.Image:
+    """The piece after one encoding; `subsampling` is Pillow's number of a JPEG's: 0 is 4:4:4, 2 is 4:2:0."""
+    encoded = io.BytesIO()
+    if codec == "WEBP":
+        piece.save(encoded, "WEBP", quality=quality, method=2)
+    else:
+        piece.save(encoded, "JPEG", quality=quality, subsampling=subsampling)
+    return Image.open(encoded).convert("RGB")
+
+
+def turned(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    if random.random() < 0.25:
+        pixels = np.rot90(pixels, int(random.integers(4)))
+    return pixels[:, ::-1] if random.random() < 0.5 else pixels

@@ -1,0 +1,106 @@
+"""The stage on real generators: where the ViT goes on from, in which rounds, and what it is compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from embedder.architecture import read_architecture
+from embedder.registry import CONFIG_FILE, WEIGHTS_FILE
+from embedder.resynthesis import DECODERS
+from embedder.training.fakes import CropBatch, Scene
+from embedder.training.figures import area_under_curve
+from embedder.training.filters import add_filters, fix_filters
+from embedder.training.further import FurtherLearning, load_trained, train_further
+from embedder.training.generators import CorpusPicture, Part, read_pictures
+from embedder.training.mixture import CLASSES, Pool, corpus_batch, mixed_batch, pools_of
+from embedder.training.photographs import tiles
+from embedder.training.probes import TILE_SIDE
+from embedder.training.spectrum import SpectrumBaseline
+from embedder.training.vit import TrainedViT, predict
+
+FILTER_BATCHES, FILTER_CROPS = 60, 50  # 6,000 crops: what the filters and the whitening are taken from
+BASELINE_BATCHES = 40
+VALIDATION_TILES = 2  # of one picture
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorRound:
+    """`share` is of all the minutes; `pairs` of demonstration crops, and `each` crops of photographs and of fakes."""
+
+    name: str
+    share: float
+    pairs: int
+    each: int
+    learning: FurtherLearning
+
+
+GENERATOR_ROUNDS = (
+    GeneratorRound("large", 0.14, 16, 24, FurtherLearning(seed=0)),
+    GeneratorRound("small", 0.23, 8, 16, FurtherLearning(seed=1, head_batches=0, generator_weight=0.6)),
+    GeneratorRound("even", 0.52, 12, 12, FurtherLearning(seed=2, head_batches=0, peak_learning_rate=6e-4)),
+    GeneratorRound(
+        "demonstration",
+        0.11,
+        16,
+        8,
+        FurtherLearning(
+            seed=3, head_batches=0, peak_learning_rate=3e-4, patch_learning_rate=1e-4, generator_weight=2.0
+        ),
+    ),
+)
+
+
+def train_on_generators(
+    start: Path,
+    corpus: Path,
+    scenes: Sequence[Scene],
+    work: Path,
+    minutes: float,
+    rounds: Sequence[GeneratorRound] = GENERATOR_ROUNDS,
+    statistics_batches: int = FILTER_BATCHES,
+) -> TrainedViT:
+    """The model of the directory `start`, after these rounds. `scenes` keep it at the demonstration decoders."""
+    photographs, fakes = pools_of(list(read_pictures(corpus, [Part.TRAIN])))
+    validation = list(read_pictures(corpus, [Part.VALIDATION]))
+    model = load_trained(start / WEIGHTS_FILE, read_architecture(start / CONFIG_FILE), CLASSES)
+    add_filters(model, filter_batches(photographs, fakes, statistics_batches), len(DECODERS))
+    for each in rounds:
+        progress = train_further(
+            model,
+            partial(mixed_batch, scenes, photographs, fakes, pairs=each.pairs, each=each.each),
+            work / f"generators-{each.name}.safetensors",
+            each.learning,
+            minutes=minutes * each.share,
+            report=partial(validation_report, validation),
+        )
+        found = validation_report(validation, model)
+        print(f"  {each.name}: {progress.step} steps, {progress.seconds / 60:.1f} minutes, {found}", flush=True)
+    fix_filters(model)
+    return model
+
+
+def filter_batches(photographs: Pool, fakes: Pool, count: int) -> list[CropBatch]:
+    random = np.random.default_rng(5)
+    return [corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(count)]
+
+
+def validation_report(pictures: Sequence[CorpusPicture], model: TrainedViT) -> str:
+    """What rounds and weights are chosen by: never the test part, the unseen generators or the held-out collections."""
+    probes = [
+        (picture.synthetic, np.asarray(tile))
+        for picture in pictures
+        for tile in tiles(picture.image, TILE_SIDE, VALIDATION_TILES)
+    ]
+    synthetic = np.array([fake for fake, _ in probes])
+    logits = predict(model, [tile for _, tile in probes])
+    return f"validation AUC {area_under_curve(logits[~synthetic], logits[synthetic]):.4f}"
+
+
+def fitted_baseline(corpus: Path) -> SpectrumBaseline:
+    """On the same part of the corpus and the same crops as the model."""
+    photographs, fakes = pools_of(list(read_pictures(corpus, [Part.TRAIN])))
+    random = np.random.default_rng(5)
+    return SpectrumBaseline.fit(corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(BASELINE_BATCHES))

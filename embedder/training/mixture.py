@@ -1,0 +1,77 @@
+"""Mixed batches: demonstration pairs, and crops of photographs and of pictures by real generators.
+
+Sources are drawn first and pictures within them, with a share for each that keeps the large sets from drowning the
+small ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.resynthesis import DECODERS
+from embedder.training.deliveries import Source, delivered, source_of
+from embedder.training.fakes import CropBatch, Scene, paired_batch
+from embedder.training.generators import FAMILIES, FAMILY_BY_GENERATOR, CorpusPicture
+
+NO_CLASS = -1  # a synthetic picture of no family: the logit learns from it, the generator head does not
+CLASSES = 1 + len(DECODERS) + len(FAMILIES)
+# Each seen source is drawn by the square root of its number of pictures, but for those that many others depend on.
+MINIMUM_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Pictures by source, with the chance of each source."""
+
+    sources: Sequence[Sequence[Source]]
+    generators: Sequence[int]  # the class of each source
+    chances: NDArray[np.float64]
+
+    def draw(self, random: np.random.Generator) -> tuple[Source, int]:
+        number = int(random.choice(len(self.sources), p=self.chances))
+        pictures = self.sources[number]
+        return pictures[int(random.integers(len(pictures)))], self.generators[number]
+
+
+def pool_of(pictures: Mapping[str, Sequence[Source]], generators: Mapping[str, int]) -> Pool:
+    names = sorted(pictures)
+    weights = np.sqrt([len(pictures[name]) for name in names])
+    chances = np.maximum(weights / weights.sum(), MINIMUM_SHARE)
+    return Pool([pictures[name] for name in names], [generators[name] for name in names], chances / chances.sum())
+
+
+def pools_of(pictures: Sequence[CorpusPicture]) -> tuple[Pool, Pool]:
+    """(photographs, fakes). Pictures of one family and source are one set."""
+    sets: dict[bool, dict[str, list[Source]]] = {False: {}, True: {}}
+    for picture in pictures:
+        made = source_of(picture.image, picture.container)
+        sets[picture.synthetic].setdefault(picture.source, []).append(made)
+    real, fake = sets[False], sets[True]
+    return pool_of(real, dict.fromkeys(real, 0)), pool_of(fake, {name: class_of(name) for name in fake})
+
+
+def class_of(generator: str) -> int:
+    family = FAMILY_BY_GENERATOR[generator]
+    return NO_CLASS if family is None else 1 + len(DECODERS) + FAMILIES.index(family)
+
+
+def corpus_batch(photographs: Pool, fakes: Pool, random: np.random.Generator, each: int) -> CropBatch:
+    """`each` crops of photographs and as many of fakes."""
+    crops, generators = list[NDArray[np.uint8]](), list[int]()
+    for _ in range(each):
+        photograph, real_class = photographs.draw(random)
+        fake, fake_class = fakes.draw(random)
+        crops += [delivered(photograph, fake, random), delivered(fake, photograph, random)]
+        generators += [real_class, fake_class]
+    return CropBatch(np.stack(crops), np.array(generators, np.int64))
+
+
+def mixed_batch(
+    scenes: Sequence[Scene], photographs: Pool, fakes: Pool, random: np.random.Generator, *, pairs: int, each: int
+) -> CropBatch:
+    parts = paired_batch(scenes, random, pairs), corpus_batch(photographs, fakes, random, each)
+    return CropBatch(
+        np.concatenate([part.pixels for part in parts]), np.concatenate([part.generators for part in parts])
+    )

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from embedder.training import deliveries
+from embedder.training.deliveries import (
+    coarse_of,
+    delivered,
+    recoloured,
+    scaled_piece,
+    source_of,
+    stored,
+    turned,
+    with_coarse_of,
+)
+from embedder.training.fakes import CROP_SIDE
+from tests.embedder.training.corpora import noisy
+
+
+@pytest.mark.parametrize("side", [176, 200, 512])
+@pytest.mark.parametrize("container", ["PNG", "JPEG", "WEBP"])
+def test_every_delivery_is_a_crop_that_the_model_takes(side: int, container: str) -> None:
+    source, other = source_of(noisy(0, side), container), source_of(noisy(1, side), "JPEG")
+
+    for seed in range(12):
+        crop = delivered(source, other, np.random.default_rng(seed))
+        assert (crop.shape, crop.dtype) == ((CROP_SIDE, CROP_SIDE, 3), np.uint8)
+
+
+def test_the_same_seed_delivers_the_same_crop() -> None:
+    source, other = source_of(noisy(0), "PNG"), source_of(noisy(1), "PNG")
+
+    one, again = (delivered(source, other, np.random.default_rng(4)) for _ in range(2))
+
+    assert np.array_equal(one, again)
+
+
+def test_the_past_of_the_others_is_given_more_often_than_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    codecs: list[str] = []
+
+    def noted(codec: str, piece: Image.Image, *_: object) -> Image.Image:
+        codecs.append(codec)
+        return piece
+
+    monkeypatch.setattr(deliveries, "stored_as", noted)
+    source = source_of(noisy(0), "WEBP")
+    for seed in range(200):
+        scaled_piece(source, np.random.default_rng(seed))
+
+    assert 70 < codecs.count("JPEG") < 130
+    assert codecs.count("WEBP") < 40
+
+
+def test_another_pictures_coarse_shapes_come_with_ones_own_detail() -> None:
+    piece, other = noisy(0, 168), noisy(1, 168)
+
+    mixed = with_coarse_of(piece, coarse_of(other))
+
+    def detail(image: Image.Image) -> np.ndarray:
+        return np.diff(np.asarray(image).astype(float), axis=0).ravel()
+
+    assert np.abs(coarse_of(mixed).astype(int) - coarse_of(other)).mean() < 6
+    assert np.corrcoef(detail(mixed), detail(piece))[0, 1] > 0.8
+    assert abs(np.corrcoef(detail(mixed), detail(other))[0, 1]) < 0.3
+
+
+def test_colours_are_shifted_channel_by_channel_and_order_is_kept() -> None:
+    grey = Image.fromarray(np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2))
+
+    made = np.asarray(recoloured(grey, np.random.default_rng(0)))[0].astype(int)
+
+    assert (np.diff(made, axis=0) >= 0).all()
+    assert len({made[:, channel].tobytes() for channel in range(3)}) == 3
+
+
+@pytest.mark.parametrize("codec", ["JPEG", "WEBP"])
+def test_storing_keeps_the_size_and_changes_pixels(codec: str) -> None:
+    piece = noisy(0, 168)
+
+    made = stored(codec, piece, 80)
+
+    assert (made.size, made.mode) == (piece.size, "RGB")
+    assert not np.array_equal(np.asarray(made), np.asarray(piece))
+
+
+def test_turning_moves_pixels_and_loses_none() -> None:
+    pixels = np.asarray(noisy(0, 20))
+
+    made = [turned(pixels, np.random.default_rng(seed)) for seed in range(20)]
+
+    assert all(np.array_equal(np.sort(each.ravel()), np.sort(pixels.ravel())) for each in made)
+    assert len({each.tobytes() for each in made}) > 2

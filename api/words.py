@@ -167,6 +167,8 @@ def quality_words(quality: QualityAnswer) -> str:
 
 def percent(share: float) -> str:
     """A rate as a person reads it: two digits that mean something."""
+    if 0 < share < 1e-5:
+        return "under 0.001 %"
     return "0 %" if share == 0 else f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 

@@ -19,10 +19,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import URL, Engine, NullPool, create_engine, make_url, text
 
 from index import Database
 from index.schema import metadata
+
+# How long an example takes is not what is tested, and two workers share the cores.
+settings.register_profile("lineup", deadline=None)
+settings.load_profile("lineup")
 
 DIALECTS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 START_SECONDS = 30.0

@@ -125,12 +125,15 @@ class Statement:
 
     @classmethod
     def of(cls, applied: Applied | None, probe: Probe, fakes: SearchResult | None, false_match_rate: float) -> Self:
-        """At the size of now; a part of the corpora is spoken for at the size that was measured."""
+        """At the size of now; a part of the corpora is spoken for at the size of the whole, as it was measured.
+
+        Should the part have outgrown that, at its own size.
+        """
         if applied is None or fakes is None:
             return cls()
         condition, stratum = applied.calibration.stratum_for(probe.condition or "")
         whole = applied.applies is Applies.EXACT and fakes.searched
-        size = fakes.searched if whole else applied.calibration.corpus_size
+        size = fakes.searched if whole else max(fakes.searched, applied.calibration.corpus_size)
         at = stratum.false_matches.similarity_at(false_match_rate, size)
         threshold = None
         if stratum.false_matches.rate_at(at, size).high <= SUPPORTED_FACTOR * false_match_rate:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from index.perceptual import NearHashes, PerceptualHash
 
-BLOCK_PROBES = 256  # of float32 similarities with a million members 1 GB; with the usual thousands some MB
+BLOCK_SIMILARITIES = 2**24  # compared at a time, 128 MB of float64
 NOTHING = -np.inf  # similarity to what is not compared, or not there
 
 
@@ -124,8 +124,9 @@ def nearest(
     if not len(members):
         return Nearest(similarities, positions, counts)
     excluded = others.excluded(probes)
-    for start in range(0, m, BLOCK_PROBES):
-        some = slice(start, start + BLOCK_PROBES)
+    size = max(1, BLOCK_SIMILARITIES // len(members))
+    for start in range(0, m, size):
+        some = slice(start, start + size)
         block = (probes.vectors[some] @ members.vectors.T).astype(np.float64)  # (b, n)
         for row, places in enumerate(excluded[some]):
             block[row, places] = NOTHING

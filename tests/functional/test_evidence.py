@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from api.ingest.single import add_image
 from api.jobs.running import go_on, work_on
 from api.lineup import Lineup
 from api.settings import Settings
-from index import Provenance
+from index import Provenance, probability_of
 from tests.functional.shelves import encoded, jpeg, picture
 from tests.functional.terminal import answer, lineup
 
@@ -188,6 +190,27 @@ def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(cli
         assert replayed["evidence_sha256"] == replayed["replayed_sha256"] == lookup["evidence_sha256"]
     assert client.post("/v1/lookups/nothing/replay").status_code == 404
     assert "equal" in lineup(shelf / "data", "replay", first["id"]).stdout
+
+
+def test_a_lookup_of_an_older_release_is_replayed_where_its_probe_is_known(client: TestClient, shelf: Path) -> None:
+    """Before schema 0004 an answer had none of the new fields, other words, and the probe's vector was not kept."""
+    known = client.post("/v1/lookups", files={"image": made(7, "blur")}).json()
+    unknown = client.post("/v1/lookups", files={"image": made(505, "blur")}).json()
+    with closing(sqlite3.connect(shelf / "data" / "lineup.db")) as database, database:
+        for lookup in (known, unknown):
+            old = {name: lookup[name] for name in ("id", "created_at", "probe", "method", "timings")}
+            said = {name: lookup["classifier"][name] for name in ("verdict", "reason", "logit", "limits_source")}
+            plain = {"probability": probability_of(said["logit"]), "calibration": "uncalibrated"}
+            old["classifier"] = said | plain | {"explanation": "in other words"}
+            kept = ("verdict", "reason", "threshold", "neighbours", "searched", "filter")
+            old["similarity"] = {name: lookup["similarity"][name] for name in kept} | {"explanation": "in other words"}
+            values = (json.dumps(old), '{"k": 10}', lookup["id"])
+            database.execute("UPDATE lookups SET answer = ?, request = ?, probe_vector = NULL WHERE id = ?", values)
+
+    replayed = client.post(f"/v1/lookups/{known['id']}/replay").json()
+    assert (replayed["equal"], replayed["differences"], replayed["evidence_sha256"]) == (True, [], None)
+    refused = client.post(f"/v1/lookups/{unknown['id']}/replay")
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:lineup:problem:not-replayable")
 
 
 def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, calibration: Any) -> None:

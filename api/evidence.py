@@ -24,7 +24,7 @@ from api.answers import (
 )
 from api.calibration.current import Applied, Applies
 from api.probe import Probe
-from embedder import LeftOut, PictureQuality, is_flat
+from embedder import Condition, LeftOut, PictureQuality, is_flat
 from index import (
     ATTRIBUTION_NEIGHBOURS,
     COVERAGE,
@@ -58,20 +58,29 @@ SHARES = 20  # of the vote that are told
 
 @dataclass(frozen=True, slots=True)
 class SeenView:
-    """A re-encoding of the probe, with the similarity to its nearest known fake and that one's generator."""
+    """A re-encoding of the probe, with the similarity to its nearest known fake and that one's generator.
+
+    `threshold` is that of the way it was delivered; None: that of the probe.
+    """
 
     name: str
     logit: float
     nearest_similarity: float | None
     generator: str | None
+    threshold: Threshold | None = None
 
     @classmethod
-    def of(cls, name: str, logit: float, found: SearchResult | None) -> Self:
+    def of(cls, name: str, logit: float, found: SearchResult | None, threshold: Threshold | None) -> Self:
         """With what was found among known fakes; None where they were left out."""
         nearest = None if found is None else nearest_of(found.neighbours)
         if nearest is None:
-            return cls(name, logit, None, None)
-        return cls(name, logit, nearest.cosine_similarity, nearest.entry.generator)
+            return cls(name, logit, None, None, threshold)
+        return cls(name, logit, nearest.cosine_similarity, nearest.entry.generator, threshold)
+
+    @property
+    def evidence(self) -> ViewEvidence:
+        """What is judged."""
+        return ViewEvidence(self.nearest_similarity, self.logit, self.threshold)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,19 +143,31 @@ class Statement:
         condition, stratum = applied.calibration.stratum_for(probe.condition or "")
         whole = applied.applies is Applies.EXACT and fakes.searched
         size = fakes.searched if whole else max(fakes.searched, applied.calibration.corpus_size)
-        at = stratum.false_matches.similarity_at(false_match_rate, size)
-        threshold = None
-        if stratum.false_matches.rate_at(at, size).high <= SUPPORTED_FACTOR * false_match_rate:
-            source = (
-                f"similarity at a false-match rate of {false_match_rate:.2%} by calibration {applied.id}, {condition}: "
-                f"{stratum.references} known-real images of {stratum.sources} photographs"
-            )
-            threshold = Threshold(min(1.0, max(-1.0, at)), source)
+        threshold = _threshold_at(false_match_rate, applied, condition, stratum, size)
         return cls(applied, condition, stratum, size, threshold)
+
+    def threshold_for(self, condition: Condition, false_match_rate: float) -> Threshold | None:
+        """The threshold of a probe delivered in another way; None where this probe has none, or that way has none."""
+        if self.applied is None or self.corpus_size is None or self.threshold is None:
+            return None
+        name, stratum = self.applied.calibration.stratum_for(condition)
+        return _threshold_at(false_match_rate, self.applied, name, stratum, self.corpus_size)
 
     @property
     def classifier(self) -> ClassifierCalibration | None:
         return None if self.stratum is None else self.stratum.classifier
+
+
+def _threshold_at(rate: float, applied: Applied, condition: str, stratum: Stratum, size: int) -> Threshold | None:
+    """The similarity at a false-match rate; None where the images do not support one."""
+    at = stratum.false_matches.similarity_at(rate, size)
+    if stratum.false_matches.rate_at(at, size).high > SUPPORTED_FACTOR * rate:
+        return None
+    source = (
+        f"similarity at a false-match rate of {rate:.2%} by calibration {applied.id}, {condition}: "
+        f"{stratum.references} known-real images of {stratum.sources} photographs"
+    )
+    return Threshold(min(1.0, max(-1.0, at)), source)
 
 
 def evidence_of(probe: Probe, seen: Seen, statement: Statement, model_side: int) -> Evidence:
@@ -163,7 +184,7 @@ def evidence_of(probe: Probe, seen: Seen, statement: Statement, model_side: int)
         ratio=None if ratio is None else RatioInterval(ratio.log10, ratio.low, ratio.high),
         logit=probe.logit,
         quality_issue=quality_answer(probe, seen, statement, model_side).issue,
-        views=[ViewEvidence(view.nearest_similarity, view.logit) for view in seen.views],
+        views=[view.evidence for view in seen.views],
     )
 
 
@@ -299,7 +320,8 @@ def stability_answer(seen: Seen, evidence: Evidence, policy: Policy) -> Stabilit
                 logit=view.logit,
                 nearest_similarity=view.nearest_similarity,
                 generator=view.generator,
-                flips=_flips(evidence, ViewEvidence(view.nearest_similarity, view.logit), policy),
+                threshold=None if view.threshold is None else view.threshold.value,
+                flips=_flips(evidence, view.evidence, policy),
             )
             for view in seen.views
         ],

@@ -25,8 +25,8 @@ from api.lineup import Lineup
 from api.probe import Probe, milliseconds, probe_of_bytes, probe_of_request
 from api.sources.item import UnreadableItem, printable
 from api.sources.locations import read_bytes
-from embedder import ImageError, Views, views
-from index import Database, Policy, SearchResult, get_lookup, save_lookup
+from embedder import Condition, ImageError, Views, views
+from index import Database, Policy, SearchResult, Threshold, get_lookup, save_lookup
 
 
 def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnswer:
@@ -103,11 +103,16 @@ def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
     statement = Statement.of(applied, probe, found.fakes, query.false_match_rate)
     told = lineup.settings.similarity_threshold is not None
     threshold = lineup.threshold if told else statement.threshold or lineup.threshold
+    thresholds = [
+        None if told else statement.threshold_for(view.condition, query.false_match_rate)
+        for view in (made.made if made else ())
+    ]
+    seen_views = _seen_views(made, embedded, found.views, thresholds)
     return judged(
         probe,
         query,
         found.listed,
-        Seen(found.fakes, found.reals, _seen_views(made, embedded, found.views), made.left_out if made else None),
+        Seen(found.fakes, found.reals, seen_views, made.left_out if made else None),
         statement,
         Policy(threshold, lineup.classifier_policy),
         model_side=lineup.embedder.info.image_size,
@@ -119,17 +124,22 @@ def _views(lineup: Lineup, probe: Probe) -> Views | None:
     """The probe's re-encodings; None without its pixels."""
     if probe.picture is None:
         return None
-    return views(probe.picture.image, lineup.embedder.info.preprocessing, lineup.embedder.limits)
+    info, limits = lineup.embedder.info, lineup.embedder.limits
+    return views(probe.picture.image, info.preprocessing, limits, came=probe.condition or Condition.AS_IS)
 
 
 def _seen_views(
-    made: Views | None, embedded: Iterable[VectorAndLogit], found: Iterable[SearchResult]
+    made: Views | None,
+    embedded: Iterable[VectorAndLogit],
+    found: Iterable[SearchResult],
+    thresholds: Iterable[Threshold | None],
 ) -> tuple[SeenView, ...]:
     """Each view with its nearest known fake, where known fakes were searched."""
     names = [view.name for view in made.made] if made else []
     nearest: list[SearchResult | None] = [*found] or [None] * len(names)
     return tuple(
-        SeenView.of(name, logit, result) for name, (_, logit), result in zip(names, embedded, nearest, strict=True)
+        SeenView.of(name, logit, result, threshold)
+        for name, (_, logit), result, threshold in zip(names, embedded, nearest, thresholds, strict=True)
     )
 
 

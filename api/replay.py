@@ -138,7 +138,16 @@ def _views(then: LookupAnswer) -> tuple[Sequence[SeenView], Sequence[LeftOut] | 
     """What the re-encodings came to then: their pixels are not kept."""
     if then.stability is None:
         return (), None
-    seen = [SeenView(each.name, each.logit, each.nearest_similarity, each.generator) for each in then.stability.views]
+    seen = [
+        SeenView(
+            each.name,
+            each.logit,
+            each.nearest_similarity,
+            each.generator,
+            None if each.threshold is None else Threshold(each.threshold, each.name),
+        )
+        for each in then.stability.views
+    ]
     return seen, [LeftOut(each.name, each.reason, "") for each in then.stability.left_out]
 
 

@@ -36,6 +36,16 @@ class Condition(StrEnum):
 
 # Those that change the picture.
 RE_ENCODINGS: tuple[Condition, ...] = tuple(each for each in Condition if each is not Condition.AS_IS)
+# From the one that changes a picture least to the one that changes it most: a coarse quality goes before a halving.
+_BY_LOSS = (
+    Condition.AS_IS,
+    Condition.JPEG90,
+    Condition.SCREENSHOT,
+    Condition.WEBP80,
+    Condition.JPEG75,
+    Condition.HALF,
+    Condition.JPEG50,
+)
 
 # Lanczos is what ImageMagick, libvips and with them WordPress, sharp and most image servers shrink with; WordPress
 # writes JPEG at 82, Twitter was seen at 85. Pillow's JPEG has 4:2:0 colour, as theirs.
@@ -108,6 +118,11 @@ def condition_of(delivery: Delivery) -> Condition:
             return Condition.HALF if _shortest(delivery) <= _HALVED_SIDE else Condition.AS_IS
         case _:
             return _condition_of_lossless(delivery)
+
+
+def coarser(one: Condition, other: Condition) -> Condition:
+    """The one of two deliveries of a picture, one after the other, that is left to be seen."""
+    return max(one, other, key=_BY_LOSS.index)
 
 
 def delivered(image: Image.Image, condition: Condition) -> Image.Image:

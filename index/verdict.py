@@ -100,10 +100,15 @@ class RatioInterval:
 
 @dataclass(frozen=True, slots=True)
 class ViewEvidence:
-    """What one re-encoding of the probe came to; None where it was not looked at."""
+    """What one re-encoding of the probe came to; None where it was not looked at.
+
+    `threshold` is that of the way it was delivered, for re-encoding a picture moves all its similarities; None where
+    that has none of its own.
+    """
 
     nearest_fake: float | None
     logit: float | None
+    threshold: Threshold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +193,11 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
 
 
 def similarity_flips(evidence: Evidence, view: ViewEvidence, threshold: Threshold | None) -> bool:
-    """Return whether a re-encoding is on another side of the threshold than the probe."""
+    """Return whether a re-encoding is on another side of its threshold than the probe is of its own."""
     if threshold is None or evidence.nearest_fake is None or view.nearest_fake is None:
         return False
-    return (view.nearest_fake >= threshold.value) != (evidence.nearest_fake >= threshold.value)
+    own = view.threshold or threshold
+    return (view.nearest_fake >= own.value) != (evidence.nearest_fake >= threshold.value)
 
 
 def logit_flips(evidence: Evidence, view: ViewEvidence, policy: ClassifierPolicy | None) -> bool:

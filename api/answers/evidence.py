@@ -104,6 +104,9 @@ class ViewAnswer(Answer):
     logit: float = Field(description="Of the classifier.")
     nearest_similarity: float | None = Field(description="To the nearest known fake.")
     generator: str | None = Field(description="Of the nearest known fake.")
+    threshold: float | None = Field(
+        None, description="Cosine similarity from which it were similar, delivered like this; null: that of the probe."
+    )
     flips: list[Literal["logit", "similarity"]] = Field(
         [], description="On which of the two it is on another side of a limit than the probe itself."
     )

@@ -45,10 +45,12 @@ function inputsOf({ against, reference, created_at }) {
   return `${against.join(", ")} against ${reference.join(", ")}, measured ${utc(created_at)}`;
 }
 
-function viewRow({ name, logit, nearest_similarity, generator, flips = [] }) {
+function viewRow({ name, logit, nearest_similarity, generator, threshold, flips = [] }) {
   const row = clone("view");
   const nearest = nearest_similarity === null ? "none" : cosine(nearest_similarity);
-  fill(row, { name, logit: signed(logit), nearest, generator: generator ?? "not told", crosses: flips.join(", ") || "no" });
+  const limit = typeof threshold === "number" ? ` (its limit ${cosine(threshold)})` : "";
+  const crosses = flips.map((each) => (each === "similarity" ? each + limit : each)).join(", ") || "no";
+  fill(row, { name, logit: signed(logit), nearest, generator: generator ?? "not told", crosses });
   row.classList.toggle("crossing", flips.length > 0);
   return row;
 }

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from api.evidence import SUPPORTED_FACTOR
+from embedder.delivery import Condition, coarser
+from embedder.stability import condition_of_view
 from index import (
     AS_IS,
     Calibration,
@@ -69,7 +71,7 @@ def _judged(
     """The verdicts by picture, without and with the stability rule, of copies that were delivered in one way."""
     probes = copied(pictures, some, np.ones(len(some.rows), np.bool_))
     fake, real = own.nearest_fake(probes), own.nearest_real(probes)
-    seen = _views_of(pictures, own, looked, some)
+    seen = _views_of(pictures, own, looked, some, rate)
     policies: Mapping[str, tuple[Policy, Stratum]] = {
         condition: _policy(own.calibration, condition, rate, limits) for condition in set(some.conditions.tolist())
     }
@@ -81,15 +83,24 @@ def _judged(
     return found
 
 
-def _views_of(pictures: Pictures, own: Calibrated, looked: Copies, some: Copies) -> dict[int, list[ViewEvidence]]:
-    """What each view of these copies comes to, by picture."""
+def _views_of(
+    pictures: Pictures, own: Calibrated, looked: Copies, some: Copies, rate: float
+) -> dict[int, list[ViewEvidence]]:
+    """What each view of these copies comes to, by picture, with the threshold of how it was delivered."""
     if not len(some.rows):
         return {}
     chosen = (looked.deliveries == some.deliveries[0]) & np.isin(looked.rows, some.rows)
     probes = copied(pictures, looked, chosen)
+    thresholds = {
+        condition: _policy(own.calibration, condition, rate, None)[0].threshold for condition in map(str, Condition)
+    }
+    came = dict(zip(some.rows.tolist(), some.conditions.tolist(), strict=True))
     found = dict[int, list[ViewEvidence]]()
-    for row, similarity, logit in zip(looked.rows[chosen], own.nearest_fake(probes), probes.logits, strict=True):
-        found.setdefault(int(row), []).append(ViewEvidence(float(similarity), float(logit)))
+    places = np.flatnonzero(chosen)
+    for place, similarity, logit in zip(places, own.nearest_fake(probes), probes.logits, strict=True):
+        row = int(looked.rows[place])
+        condition = coarser(Condition(came[row]), condition_of_view(str(looked.views[place])))
+        found.setdefault(row, []).append(ViewEvidence(float(similarity), float(logit), thresholds[condition]))
     return found
 
 

@@ -4,18 +4,25 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from embedder import (
     VIEW_NAMES,
+    Condition,
+    Delivery,
     ImageLimits,
     Preprocessing,
     Resample,
+    condition_of,
     decode,
     preprocess,
     views,
 )
+from embedder.delivery import coarser
 from embedder.photographs import bundled_photographs
+from embedder.stability import condition_of_view
 
 Encoder = Callable[..., bytes]
 PictureMaker = Callable[..., Image.Image]
@@ -113,3 +120,28 @@ def test_a_crop_of_a_small_picture_takes_off_a_pixel_at_least(picture_maker: Pic
     unchanged = preprocess(picture, RESIZING)
     made = {view.name: view.pixels for view in views(picture, RESIZING, ImageLimits(min_image_side=1)).made}
     assert not np.array_equal(made["cropped2"], unchanged)
+
+
+def test_a_view_has_been_delivered_as_its_file_would_tell_and_never_better_than_its_picture(
+    picture_maker: PictureMaker,
+) -> None:
+    """A quality says what `condition_of` says of it; nothing brings back what an earlier delivery took away."""
+    image = picture_maker(512, 512)
+    as_made = {view.name: view.condition for view in views(image, NATIVE).made}
+    for quality in (95, 85, 75, 60):
+        assert as_made[f"jpeg{quality}"] is condition_of(Delivery("jpeg", 512, 512, quality))
+    assert as_made["scaled50"] is Condition.HALF
+    assert as_made == {name: condition_of_view(name) for name in VIEW_NAMES}
+    once_coarse = {view.name: view.condition for view in views(image, NATIVE, came=Condition.JPEG50).made}
+    assert set(once_coarse.values()) == {Condition.JPEG50}
+    half = {view.name: view.condition for view in views(image, NATIVE, came=Condition.HALF).made}
+    assert half["jpeg60"] is Condition.JPEG50
+    assert half["jpeg75"] is half["cropped2"] is Condition.HALF
+
+
+@given(one=st.sampled_from(Condition), other=st.sampled_from(Condition), third=st.sampled_from(Condition))
+def test_of_two_deliveries_one_is_the_coarser_in_any_order(one: Condition, other: Condition, third: Condition) -> None:
+    assert coarser(one, other) is coarser(other, one)
+    assert coarser(one, other) in (one, other)
+    assert coarser(one, Condition.AS_IS) is coarser(one, one) is one
+    assert coarser(coarser(one, other), third) is coarser(one, coarser(other, third))

@@ -158,6 +158,22 @@ def test_stability_reports_the_range_over_re_encodings(shelf: Path, calibration:
     assert stability["similarity_low"] <= stability["similarity_high"] <= 1
 
 
+def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(shelf: Path, calibration: Any) -> None:
+    """The very threshold that the re-encoded file gets as a probe of its own."""
+    asked, image = ("--false-match-rate", 0.3), picture(78).resize((400, 400))
+    lookup = looked_up(shelf, "stable.png", encoded(image, "PNG"), "--stability", *asked)
+    told = {view["name"]: view for view in lookup["stability"]["views"]}
+    as_file = looked_up(shelf, "stable.jpg", encoded(image, "JPEG", quality=75), *asked)["similarity"]["threshold"]
+
+    own = lookup["similarity"]["threshold"]["cosine_similarity"]
+    assert told["jpeg75"]["threshold"] == as_file["cosine_similarity"] != own
+    assert told["jpeg95"]["threshold"] == told["cropped2"]["threshold"] == own
+    above = lookup["similarity"]["nearest_similarity"] >= own
+    for view in told.values():
+        flipped = (view["nearest_similarity"] >= view["threshold"]) != above
+        assert ("similarity" in view["flips"]) is flipped
+
+
 def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path, calibration: Any) -> None:
     copy = encoded(picture(3), "JPEG", quality=60)  # of a known-real image
     (shelf / "both").mkdir()

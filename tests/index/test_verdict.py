@@ -34,7 +34,10 @@ kinds = st.frozensets(st.sampled_from(CorpusKind))
 ratios = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(
     lambda three: RatioInterval(sorted(three)[1], min(three), max(three))
 )
-views = st.lists(st.builds(ViewEvidence, st.none() | similarities, st.none() | logits), max_size=3).map(tuple)
+thresholds = st.builds(Threshold, similarities, st.just("test"))
+views = st.lists(
+    st.builds(ViewEvidence, st.none() | similarities, st.none() | logits, st.none() | thresholds), max_size=3
+).map(tuple)
 evidence = st.builds(
     Evidence,
     nearest_fake=st.none() | similarities,
@@ -46,7 +49,6 @@ evidence = st.builds(
     quality_issue=st.none() | st.sampled_from(QualityIssue),
     views=views,
 )
-thresholds = st.builds(Threshold, similarities, st.just("test"))
 limits = st.tuples(logits, logits).map(sorted).map(lambda pair: ClassifierPolicy(pair[1], pair[0], "test"))
 policies = st.builds(Policy, st.none() | thresholds, st.none() | limits)
 SIMILARITY_ORDER = [NOT_SIMILAR, SimilarityOutcome.INCONCLUSIVE, SIMILAR]
@@ -145,6 +147,11 @@ def test_the_reasons_of_a_similarity_verdict() -> None:
     assert reason(Evidence(0.7, ratio=RatioInterval(1, 0.5, 2))) is SimilarityReason.BETWEEN
     assert reason(replace(near, quality_issue=QualityIssue.FLAT)) is SimilarityReason.POOR_QUALITY
     assert reason(replace(near, views=(ViewEvidence(0.7, None),))) is SimilarityReason.UNSTABLE
+    lower, higher = Threshold(0.65, "of its delivery"), Threshold(0.95, "of its delivery")
+    assert reason(replace(near, views=(ViewEvidence(0.7, None, lower),))) is SimilarityReason.ABOVE_THRESHOLD
+    assert reason(replace(near, views=(ViewEvidence(0.9, None, higher),))) is SimilarityReason.UNSTABLE
+    assert reason(Evidence(0.7, views=(ViewEvidence(0.7, None, lower),))) is SimilarityReason.UNSTABLE
+    assert reason(replace(near, views=(ViewEvidence(0.7, None, lower),)), Policy(None)) is SimilarityReason.NO_THRESHOLD
     assert reason(Evidence(0.1, same_picture_as=frozenset({FAKE}))) is SimilarityReason.NEAR_DUPLICATE_IMAGE
     assert reason(Evidence(0.1, identical_to=frozenset({FAKE}))) is SimilarityReason.IDENTICAL_IMAGE
     assert reason(Evidence(0.9, same_picture_as=frozenset({FAKE, REAL}))) is SimilarityReason.ALSO_KNOWN_REAL

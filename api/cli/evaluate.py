@@ -59,6 +59,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of sampling, halves and resampling.")] = 0,
     path_column: Annotated[str | None, typer.Option(help="Of a manifest: the column with the paths.")] = None,
     image_column: Annotated[str | None, typer.Option(help="Of a Parquet table: the column with the images.")] = None,
+    shareable: Annotated[
+        bool, typer.Option("--shareable", help="A page to pass on: names and figures, no pictures, links or paths.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an evaluation that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -90,7 +93,7 @@ def evaluate(
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with _reported() as progress:
         done = run(settings_of(ctx), request, command, progress)
-    write_report(done.answer, done.thumbnails, out)
+    write_report(done.answer, done.thumbnails, out, shareable=shareable)
     if json:
         print_json(done.answer)
     else:

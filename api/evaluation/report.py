@@ -30,11 +30,11 @@ MOST_FAILURES = 200  # listed on the page; the JSON has all
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An image on the page: its link, if there is one to follow, and its picture as a data URL."""
+    """An image on the page: its link, if there is one to follow, and its picture as a data URL, if it may be shown."""
 
     image: WrongImage
     link: str | None
-    picture: str
+    picture: str | None
 
 
 def require_free(folder: Path, *, replace: bool) -> None:
@@ -47,9 +47,14 @@ def require_free(folder: Path, *, replace: bool) -> None:
         raise ReportUnwritable(folder, f"{there} is no folder that can be written")
 
 
-def write_report(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path) -> None:
-    """Write both files; `thumbnails` are WebP, one for each image of `answer.wrong`. Raises `ReportUnwritable`."""
-    page = render(answer, thumbnails, folder)
+def write_report(
+    answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False
+) -> None:
+    """Write both files; `thumbnails` are WebP, one for each image of `answer.wrong`. Raises `ReportUnwritable`.
+
+    A `shareable` page has figures and names, but no picture, no link and no path.
+    """
+    page = render(answer, thumbnails, folder, shareable=shareable)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes_durably(folder / HTML_FILE, page.encode())
@@ -58,7 +63,7 @@ def write_report(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: 
         raise ReportUnwritable(folder, err.strerror or str(err)) from err
 
 
-def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path) -> str:
+def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False) -> str:
     """Return the page; its links are relative to the folder that it will lie in."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -68,12 +73,17 @@ def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path) 
         lstrip_blocks=True,
     )
     environment.filters |= {"measure": measure_text, "value": value_text, "share": share_text, "data_url": svg_url}
-    shown = [
-        Shown(image, link_to(image.location, folder), _data_url("image/webp", picture))
-        for image, picture in zip(answer.wrong, thumbnails, strict=True)
-    ]
+    if shareable:
+        shown = [Shown(image, None, None) for image in answer.wrong]
+    else:
+        shown = [
+            Shown(image, link_to(image.location, folder), _data_url("image/webp", picture))
+            for image, picture in zip(answer.wrong, thumbnails, strict=True)
+        ]
     return environment.get_template(HTML_FILE).render(
         answer=answer,
+        shareable=shareable,
+        source=PurePath(answer.request.source).name if shareable else answer.request.source,
         plots=_plots(answer),
         wrong={label: [each for each in shown if each.image.label == label] for label in ("real", "synthetic")},
         unmeasured={

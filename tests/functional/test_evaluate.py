@@ -64,6 +64,18 @@ def page(done: Result, out: Path) -> str:
     return (out / "evaluation.html").read_text()
 
 
+def test_a_page_to_pass_on_shows_no_picture_and_tells_no_path(folder: Path, page: str, tmp_path: Path) -> None:
+    assert "data:image/webp" in page
+    assert str(folder) in page
+    assert evaluate(folder, "--out", tmp_path, "--shareable", "--max-images", 20).exit_code in (0, 3)
+
+    shareable = (tmp_path / "evaluation.html").read_text()
+    for told in ("data:image/webp", "href=", str(folder), str(tmp_path)):
+        assert told not in shareable
+    for told in ("a folder", "data:image/svg+xml", "photo ", "Furthest on the wrong side"):
+        assert told in shareable
+
+
 def test_a_source_that_is_not_there_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     refused = evaluate(tmp_path / "nothing", "--out", tmp_path / "out")
     assert refused.exit_code == 4

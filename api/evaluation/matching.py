@@ -54,11 +54,13 @@ def _rows(
     tenth = len(fakes) // TIMES[-1]
     corpora = {times: fakes.taking(np.sort(order[: tenth * times])) for times in TIMES}
     calibrated, tested = np.flatnonzero(first), np.flatnonzero(~first)
+    reference, among = reals.taking(calibrated), Others(corpora[1])
     fitted = rates_of(
-        reals.taking(calibrated),
+        reference,
+        nearest(reference, corpora[1], among),
         sources[calibrated],
         corpora[1],
-        Others(corpora[1]),
+        among,
         corpus_size=len(corpora[1]),
         seed=seed,
     )

@@ -151,7 +151,13 @@ def _stratum(compared: Compared, some: Measured, among_fakes: Others, among_real
         sources=len(np.unique(some.reals.sources)),
         fakes=len(some.fakes),
         false_matches=rates_of(
-            some.reals, some.reals.sources, compared.fakes, among_fakes, corpus_size=compared.corpus_size, seed=seed
+            some.reals,
+            real_to_fakes,
+            some.reals.sources,
+            compared.fakes,
+            among_fakes,
+            corpus_size=compared.corpus_size,
+            seed=seed,
         ),
         likelihood=None if one_sided is None else fit_likelihood(*one_sided, seed=seed),
         two_sided=_two_sided((real_to_fakes, real_to_reals), (fake_to_fakes, fake_to_reals), some, kin, seed),
@@ -163,6 +169,7 @@ def _stratum(compared: Compared, some: Measured, among_fakes: Others, among_real
 
 def rates_of(
     reals: Population,
+    found: Nearest,
     sources: NDArray[np.int64],
     fakes: Population,
     among_fakes: Others,
@@ -172,10 +179,10 @@ def rates_of(
 ) -> FalseMatches:
     """Fit the rate at which known-real images come near to known fakes, and how it grows.
 
-    `sources` (n,) are what intervals resample. Exceedances are counted in a second pass, at similarities that the first
-    found.
+    `found` are their nearest known fakes, `sources` (n,) what intervals resample. Exceedances are counted in a second
+    pass, at similarities that the first found.
     """
-    maxima = _maxima(nearest(reals, fakes, among_fakes))
+    maxima = _maxima(found)
     thresholds = np.unique(np.quantile(maxima, [1.0 - share for share in GROWTH_SHARES], method="higher"))
     counts = nearest(reals, fakes, among_fakes, thresholds=thresholds).counts
     growth = fit_growth(counts, thresholds, sources, corpus_size=len(fakes), seed=seed)

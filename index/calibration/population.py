@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from index.perceptual import NearHashes, PerceptualHash
 
-BLOCK_SIMILARITIES = 2**24  # compared at a time, 128 MB of float64
+BLOCK_SIMILARITIES = 2**24  # compared at a time, 64 MB of float32
 NOTHING = -np.inf  # similarity to what is not compared, or not there
 
 
@@ -123,26 +123,37 @@ def nearest(
     counts = np.zeros((m, len(asked)), np.int64)
     if not len(members):
         return Nearest(similarities, positions, counts)
+    limits = _in_float32(asked)
     excluded = others.excluded(probes)
     size = max(1, BLOCK_SIMILARITIES // len(members))
     for start in range(0, m, size):
         some = slice(start, start + size)
-        block = (probes.vectors[some] @ members.vectors.T).astype(np.float64)  # (b, n)
+        block = probes.vectors[some] @ members.vectors.T  # (b, n)
         for row, places in enumerate(excluded[some]):
             block[row, places] = NOTHING
         positions[some], similarities[some] = _largest(block, k)
-        for column, threshold in enumerate(asked):
-            counts[some, column] = (block >= threshold).sum(axis=1)
+        for column, limit in enumerate(limits):
+            counts[some, column] = np.count_nonzero(block >= limit, axis=1)
     positions[similarities == NOTHING] = -1
     return Nearest(similarities.clip(NOTHING, 1.0), positions, counts)
 
 
-def _largest(block: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _in_float32(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the smallest float32 that are not under the thresholds: what reaches the one reaches the other."""
+    rounded = thresholds.astype(np.float32)
+    limits: NDArray[np.float32] = np.where(rounded < thresholds, np.nextafter(rounded, np.float32(np.inf)), rounded)
+    return limits
+
+
+def _largest(block: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return positions (b, k) and values (b, k) of the largest in each row (b, n), falling; equal ones by position."""
+    if k == 1:
+        first = block.argmax(axis=1)[:, None]
+        return first, np.take_along_axis(block, first, axis=1)
     width = min(k, block.shape[1])
     least = -np.partition(-block, width - 1, axis=1)[:, width - 1]  # (b,): the k-th largest
     positions = np.full((len(block), k), -1, np.int64)
-    values = np.full((len(block), k), NOTHING)
+    values = np.full((len(block), k), NOTHING, np.float32)
     for row, (similarities, limit) in enumerate(zip(block, least, strict=True)):
         above, equal = np.flatnonzero(similarities > limit), np.flatnonzero(similarities == limit)
         some = np.concatenate([above[np.argsort(-similarities[above], kind="stable")], equal])[:width]

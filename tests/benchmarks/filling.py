@@ -31,9 +31,9 @@ def space_of(dimension: int) -> Space:
     return Space(sha256_of("benchmark"), "benchmark", sha256_of("weights"), sha256_of("preprocessing"), dimension)
 
 
-def fill(path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int) -> Space:
+def fill(path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int, *, space: Space | None = None) -> Space:
     """Make a SQLite database of the vectors (b, d); the entry of row i has the id i + 1."""
-    space = space_of(dimension)
+    space = space or space_of(dimension)
     with Database.open(f"sqlite:///{path}", migrate=True) as database, database.write() as conn:
         space_id = ensure_space_id(conn, space)
         for number in range(CORPORA):

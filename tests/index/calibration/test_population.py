@@ -20,6 +20,8 @@ HASHES = (
 )
 # Four entries of one half: norm 1, and products that are exact in float32, however they are summed.
 VECTORS = tuple(product(combinations(range(DIMENSION), 4), product((-0.5, 0.5), repeat=4)))
+# Between two float32 too: what is a hair over a similarity is not reached by it.
+THRESHOLDS = (-1.0, -0.5, 0.0, 0.25, 0.25 + 1e-12, 0.25 - 1e-12, 0.75, 1.0)
 images = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 6), st.sampled_from(HASHES), st.sampled_from(VECTORS)), max_size=10
 )
@@ -48,7 +50,7 @@ def compared(probes: Population, members: Population, probe: int, member: int) -
 
 
 @settings(settings.get_profile("index"), max_examples=50)
-@given(images, images, st.integers(1, 5), st.lists(st.sampled_from((-1.0, -0.5, 0.0, 0.25, 0.75, 1.0)), max_size=2))
+@given(images, images, st.integers(1, 5), st.lists(st.sampled_from(THRESHOLDS), max_size=2))
 def test_the_nearest_are_those_of_a_loop_over_all_pairs(
     some_probes: Any, some_members: Any, k: int, thresholds: list[float]
 ) -> None:

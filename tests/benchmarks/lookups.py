@@ -1,0 +1,137 @@
+"""What the evidence costs a lookup: `python -m tests.benchmarks.lookups [--n 100000] [--reals 20000]`.
+
+One process, SQLite, vectors of the built-in model's dimension. Beside FAISS's own exact search among the same known
+fakes: Lineup's search, a stored lookup without a calibration, with one, and lookups of an image without and with its
+ten re-encodings. Prints milliseconds (p50, p95), whether the neighbours are FAISS's, and what a calibration takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from api.answers import LookupQuery, LookupRequest
+from api.calibration.measuring import measure_and_save
+from api.calibration.request import CalibrationRequest
+from api.lineup import Lineup, space_of
+from api.lookup import look_up_image, look_up_request
+from api.settings import Settings
+from embedder import Embedder
+from embedder.photographs import bundled_photographs
+from index import CorpusKind, Filter, ImageFacts, NewEntry, add_entries, ensure_corpus
+from tests.benchmarks.filling import fill
+from tests.benchmarks.vectors import clustered
+
+K, LOOKUPS, IMAGES, BATCH = 10, 200, 20, 5000
+FAKES = Filter(kind=CorpusKind.KNOWN_FAKE)
+
+
+def timed(what: str, run: Callable[[int], object], count: int) -> None:
+    """The first fifth warms up."""
+    seconds = []
+    for turn in range(-count // 5, count):
+        started = time.perf_counter()
+        run(turn % count)
+        if turn >= 0:
+            seconds.append(time.perf_counter() - started)
+    p50, p95 = (1e3 * float(np.quantile(seconds, q)) for q in (0.5, 0.95))
+    print(f"{what:<58} p50 {p50:8.2f} ms   p95 {p95:8.2f} ms", flush=True)
+
+
+def add_reals(lineup: Lineup, rows: np.ndarray) -> None:
+    for start in range(0, len(rows), BATCH):
+        new = [
+            NewEntry(ImageFacts(hashlib.sha256(row.tobytes()).hexdigest(), 1, 512, 512, "png"), row, 0.0)
+            for row in rows[start : start + BATCH]
+        ]
+        with lineup.database.write() as connection:
+            ensure_corpus(connection, "photographs", CorpusKind.KNOWN_REAL)
+            add_entries(connection, "photographs", lineup.space, new)
+
+
+def requests(lineup: Lineup, probes: np.ndarray) -> list[LookupRequest]:
+    return [
+        LookupRequest(embedding=row.tolist(), embedding_space=lineup.space.fingerprint, logit=0.5, k=K)
+        for row in probes
+    ]
+
+
+def same_neighbours(lineup: Lineup, probes: np.ndarray, expected: np.ndarray) -> float:
+    """The share of FAISS's neighbours (n, k) that Lineup has too."""
+    found = [[each.entry.id - 1 for each in lineup.index.search(row, K, FAKES).neighbours] for row in probes]
+    return float(np.mean([len(set(one) & set(other)) / K for one, other in zip(found, expected.tolist(), strict=True)]))
+
+
+def images(count: int) -> list[bytes]:
+    """PNG files of 512 pixels, no two of the same place."""
+    made, sources = list[bytes](), bundled_photographs()
+    for number in range(count):
+        image = sources[number % len(sources)].image
+        left, top = (7 * number % max(1, side - 512) for side in image.size)
+        stored = BytesIO()
+        image.crop((left, top, left + 512, top + 512)).save(stored, "PNG")
+        made.append(stored.getvalue())
+    return made
+
+
+def show_lookups(lineup: Lineup, probes: np.ndarray, pictures: Sequence[bytes], when: str) -> None:
+    asked = requests(lineup, probes)
+    timed(f"lookup of an embedding, stored, {when}", lambda turn: look_up_request(lineup, asked[turn]), LOOKUPS)
+    for stability in (False, True):
+        query = LookupQuery(k=K, stability=stability)
+        what = f"lookup of an image{', ten re-encodings' if stability else ''}, stored, {when}"
+        timed(what, lambda turn, query=query: look_up_image(lineup, pictures[turn], query), IMAGES)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=100_000, help="known fakes")
+    parser.add_argument("--reals", type=int, default=20_000, help="known-real images")
+    options = parser.parse_args()
+    print(
+        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, faiss {faiss.__version__}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        info = Embedder.load("builtin", device="cpu").info
+        vectors = clustered(options.n, info.dimension)
+        fill(Path(folder) / "lineup.db", vectors.blocks(), info.dimension, space=space_of(info))
+        with Lineup.opened(Settings(data_dir=Path(folder), device="cpu")) as lineup:
+            add_reals(lineup, clustered(options.reals, info.dimension, seed=1).rows())
+            lineup.index.settle()
+            measured(lineup, vectors.rows(), clustered(options.n, info.dimension).probes(LOOKUPS))
+
+
+def measured(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
+    peer = faiss.IndexFlatIP(rows.shape[1])
+    peer.add(rows)
+    expected = peer.search(probes, K)[1]
+    same = same_neighbours(lineup, probes, expected)
+    print(f"{len(rows):,} known fakes; FAISS's neighbours that Lineup has: {same:.4f}")
+    timed("FAISS IndexFlatIP, exact", lambda turn: peer.search(probes[turn : turn + 1], K), LOOKUPS)
+    timed("Lineup's index alone", lambda turn: lineup.index.search(probes[turn], K, FAKES), LOOKUPS)
+    pictures = images(IMAGES)
+    show_lookups(lineup, probes, pictures, "not calibrated")
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    measure_and_save(lineup, CalibrationRequest(conditions=[]), job_id=0)
+    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    seconds = time.perf_counter() - started
+    print(f"calibration of images as they are: {seconds:.1f} s, {more:,.0f} MiB over the peak before")
+    show_lookups(lineup, probes, pictures, "calibrated")
+    answer = look_up_request(lineup, requests(lineup, probes[:1])[0])
+    print(json.dumps([each.words for each in answer.statements], indent=1))
+
+
+if __name__ == "__main__":
+    main()

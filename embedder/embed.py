@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -153,14 +153,17 @@ class Embedder:
         items: Iterable[tuple[K, bytes]],
         derive: Callable[[K, DecodedImage], T],
         *,
+        change: Callable[[K, Image.Image], Image.Image] = lambda _, image: image,
         derived_bytes: Callable[[T], int] = lambda _: 0,
     ) -> Generator[Embedded[K, T] | Failed[K], None, None]:
         """Each item's embedding and what `derive(key, decoded)` made of it, or its ImageError, in order.
 
+        What is embedded is `change(key, image)` of the decoded, upright image; `derive` gets that too.
+
         Two batches ahead of the forward are decoded, preprocessed and derived from in threads, where the decoded image
-        ends: `derive` must be thread-safe, and should not keep it. An ImageError of `derive` is that item's failure;
-        any other exception is raised here in the item's turn. `items` is read in the caller's thread; what it raises
-        is raised here after the results of what came before. Closing the iterator ends the threads.
+        ends: `change` and `derive` must be thread-safe, and should not keep it. An ImageError of theirs is that item's
+        failure; any other exception is raised here in the item's turn. `items` is read in the caller's thread; what it
+        raises is raised here after the results of what came before. Closing the iterator ends the threads.
 
         In memory at once: a decoded image a thread (MAX_DECODED_BYTES); of two batches the files, or their pixels and
         derived things, of which MAX_WAITING_BYTES and one item a thread may wait; the batch that is filled; and those
@@ -168,7 +171,7 @@ class Embedder:
         """
         prepared = prepare_ahead(
             items,
-            lambda item: self._prepare(item, derive, derived_bytes),
+            lambda item: self._prepare(item, change, derive, derived_bytes),
             _waiting_bytes,
             workers=worker_count(self._placement.kind, self.limits, os.cpu_count() or 1),
             ahead=2 * self.batch_size,
@@ -180,11 +183,19 @@ class Embedder:
                 yield from _landed(batch)
 
     def _prepare(
-        self, item: tuple[K, bytes], derive: Callable[[K, DecodedImage], T], derived_bytes: Callable[[T], int]
+        self,
+        item: tuple[K, bytes],
+        change: Callable[[K, Image.Image], Image.Image],
+        derive: Callable[[K, DecodedImage], T],
+        derived_bytes: Callable[[T], int],
     ) -> _Prepared[K, T] | Failed[K]:
         key, data = item
         try:
             decoded = decode(data, self.limits)
+            changed = change(key, decoded.image)
+            if changed is not decoded.image:
+                self.limits.check(*changed.size)
+                decoded = replace(decoded, image=changed)
             pixels = self.preprocess(decoded)
             derived = derive(key, decoded)
         except ImageError as err:

@@ -6,12 +6,10 @@ of it is there the calibration is measured from what SQL holds, in seconds.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sqlalchemy import Connection
 
 from api.calibration.measuring import measure_and_save, sampled
@@ -20,7 +18,7 @@ from api.jobs.task import End, Left, Taken, ToEmbed
 from api.lineup import Lineup
 from api.originals import bytes_of
 from api.sources.item import Item, Span
-from embedder import Condition, DecodedImage, ImageError, decode, delivered
+from embedder import Condition, DecodedImage
 from index import (
     Chunk,
     Ended,
@@ -111,29 +109,11 @@ class CalibrateTask:
     def _deliveries(
         self, position: int, source: ImageSource, image_id: int, conditions: Sequence[Condition]
     ) -> Iterator[ToEmbed | End]:
-        names = [f"{source.locations[0] if source.locations else source.image.sha256} as {each}" for each in conditions]
         data, why = bytes_of(self._lineup, source)
-        reason = "image_gone"
-        if data is not None:
-            try:
-                decoded = decode(data, self._lineup.embedder.limits)
-            except ImageError as err:
-                data, reason, why = None, err.reason, str(err)
-        for number, (name, condition) in enumerate(zip(names, conditions, strict=True), position):
+        for number, condition in enumerate(conditions, position):
+            name = f"{source.locations[0] if source.locations else source.image.sha256} as {condition}"
             if data is None:
-                yield Left.failed(number, name, reason, why)
-                continue
-            try:
-                changed = _lossless(delivered(decoded.image, condition))
-            except ImageError as err:
-                yield Left.failed(number, name, err.reason, str(err))
+                yield Left.failed(number, name, "image_gone", why)
                 continue
             self._pairs[number] = (source, image_id, condition)
-            yield ToEmbed(number, Item(name, lambda _: b""), changed, source.image.sha256)
-
-
-def _lossless(image: Image.Image) -> bytes:
-    """As a file that decodes to the very same pixels, for embedding takes files."""
-    stored = io.BytesIO()
-    image.save(stored, "PNG", compress_level=0)  # it is read once, from memory
-    return stored.getvalue()
+            yield ToEmbed(number, Item(name, lambda _: b""), data, source.image.sha256, delivery=condition)

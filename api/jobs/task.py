@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from api.sources.item import Item, Span
-from embedder import DecodedImage
+from embedder import Condition, DecodedImage
 from index import Chunk, Ended, Job, JobItem, NewEntry, Outcome
 
 Derived = TypeVar("Derived")
@@ -19,13 +19,14 @@ Derived = TypeVar("Derived")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToEmbed:
-    """An item whose bytes must be decoded and embedded."""
+    """An item whose bytes must be decoded and embedded, as it looks after a delivery if one is told."""
 
     position: int
     item: Item
     data: bytes
     sha256: str
     source: str = ""  # name of what it was read from
+    delivery: Condition = Condition.AS_IS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,10 +13,12 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
+from PIL import Image
+
 from api.jobs.committer import Committer
 from api.jobs.leases import Leases, release_dead_workers
 from api.jobs.task import AnyTask, End, InFlight, Left, Progress, ToEmbed
-from embedder import Embedder, Failed
+from embedder import Condition, Embedder, Failed, delivered
 from index import (
     LISTING,
     OPEN_STATES,
@@ -76,7 +78,7 @@ class Working:
             self._committer.close()
 
     def _stream(self, job_id: int) -> None:
-        stream = self._embedder.embed_stream(self._to_embed(job_id), self._derive)
+        stream = self._embedder.embed_stream(self._to_embed(job_id), self._derive, change=_delivered)
         with closing(stream):
             for outcome in stream:
                 flight, item = outcome.key
@@ -160,3 +162,8 @@ class Working:
     def _job(self, job_id: int) -> Job:
         with self._database.read() as conn:
             return get_job(conn, job_id)
+
+
+def _delivered(key: tuple[InFlight[Any], ToEmbed], image: Image.Image) -> Image.Image:
+    condition = key[1].delivery
+    return image if condition is Condition.AS_IS else delivered(image, condition)

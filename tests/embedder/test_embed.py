@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from transformers import ViTForImageClassification
 
@@ -26,6 +26,7 @@ from embedder import (
     ImageLimits,
     ImageTooSmall,
     decode,
+    preprocess,
     thumbnail,
 )
 from embedder.device import POLICIES, DeviceKind, Placement, Precision
@@ -190,6 +191,28 @@ def test_an_image_error_of_what_derives_is_that_items_failure(embedder: Embedder
     results = list(embedder.embed_stream(((n, samples["png"]) for n in range(10)), derive))
     assert [isinstance(each, Failed) for each in results] == [n % 3 == 0 for n in range(10)]
     assert {each.derived for each in results if isinstance(each, Embedded)} == {120}
+
+
+def test_what_is_embedded_and_derived_from_is_the_changed_picture(
+    embedder: Embedder, samples: dict[str, bytes]
+) -> None:
+    """A failed change is that item's failure, and so is one that leaves too little."""
+
+    def change(key: str, image: Image.Image) -> Image.Image:
+        if key == "fails":
+            raise CorruptImage("png", "nothing can be made of it")
+        return {"as it is": image, "turned": ImageOps.flip(image)}.get(key, image.resize((2, 2)))
+
+    items = [(key, samples["png"]) for key in ("as it is", "turned", "fails", "tiny")]
+    as_is, turned, fails, tiny = embedder.embed_stream(items, lambda _, decoded: decoded.image, change=change)
+
+    assert isinstance(as_is, Embedded)
+    assert isinstance(turned, Embedded)
+    for each, image in ((as_is, decode(samples["png"]).image), (turned, ImageOps.flip(decode(samples["png"]).image))):
+        expected = embedder.embed_pixels(preprocess(image, embedder.info.preprocessing)[None])
+        assert np.abs(each.vector - expected.vectors[0]).max() <= BATCH_TOLERANCE
+        assert each.derived.tobytes() == image.tobytes()
+    assert [isinstance(each, Failed) and each.error.reason for each in (fails, tiny)] == ["corrupt", "too_small"]
 
 
 def test_any_other_exception_of_what_derives_is_raised_after_what_came_before(

@@ -167,6 +167,7 @@ def _similarity(answered: Answered) -> SimilarityAnswer:
         nearest_known_real=None if real is None else _neighbour(1, real, hashed, threshold),
         rests_on=rests_on(answered.probe, seen, statement, answered.policy, answered.verdict, answered.model_side),
         calibration=calibration_used(answered.probe, statement),
+        uncalibrated_corpora=list(statement.unseen),
     )
 
 

@@ -122,8 +122,9 @@ def nearest_of(neighbours: Sequence[Neighbour]) -> Neighbour | None:
 class Statement:
     """What a calibration says of a probe. Everything is None where none speaks for the search.
 
-    `corpus_size` is what rates are stated for. `threshold` is the similarity at the false-match rate asked for, None
-    where too few images support it.
+    `unseen` are corpora with entries that the newest calibration has not seen, where that is why. `corpus_size` is what
+    rates are stated for. `threshold` is the similarity at the false-match rate asked for, None where too few images
+    support it.
     """
 
     applied: Applied | None = None
@@ -131,15 +132,23 @@ class Statement:
     stratum: Stratum | None = None
     corpus_size: int | None = None
     threshold: Threshold | None = None
+    unseen: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, applied: Applied | None, probe: Probe, fakes: SearchResult | None, false_match_rate: float) -> Self:
+    def of(
+        cls,
+        applied: Applied | None,
+        probe: Probe,
+        fakes: SearchResult | None,
+        false_match_rate: float,
+        unseen: tuple[str, ...] = (),
+    ) -> Self:
         """At the size of now; a part of the corpora is spoken for at the size of the whole, as it was measured.
 
         Should the part have outgrown that, at its own size.
         """
         if applied is None or fakes is None:
-            return cls()
+            return cls(unseen=unseen)
         condition, stratum = applied.calibration.stratum_for(probe.condition or "")
         whole = applied.applies is Applies.EXACT and fakes.searched
         size = fakes.searched if whole else max(fakes.searched, applied.calibration.corpus_size)

@@ -99,8 +99,9 @@ def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
     found = asked.read(lineup.index.search_all(asked.questions))
     with lineup.database.read() as connection:
         applied = lineup.calibrations.find(connection, query.filter.corpora, whole=only_corpora(query.filter))
+        unseen = () if applied else lineup.calibrations.unseen(connection, query.filter.corpora)
     assert query.false_match_rate is not None
-    statement = Statement.of(applied, probe, found.fakes, query.false_match_rate)
+    statement = Statement.of(applied, probe, found.fakes, query.false_match_rate, unseen)
     told = lineup.settings.similarity_threshold is not None
     threshold = lineup.threshold if told else statement.threshold or lineup.threshold
     thresholds = [

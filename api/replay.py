@@ -104,7 +104,9 @@ def _replayed(lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnsw
         query,
         found.listed,
         Seen(found.fakes, found.reals, *_views(then)),
-        Statement.of(_applied(lineup, conn, stored, then), probe, found.fakes, rate),
+        Statement.of(
+            _applied(lineup, conn, stored, then), probe, found.fakes, rate, tuple(then.similarity.uncalibrated_corpora)
+        ),
         Policy(_threshold(then.similarity.threshold), _classifier_policy(lineup, then)),
         model_side=lineup.embedder.info.image_size,
         scale=lineup.verbal_scale,

@@ -26,7 +26,7 @@ from index import (
     SimilarityVerdict,
 )
 
-NAMED = 3  # generators that a sentence names; the JSON has all of them
+NAMED = 3  # generators or corpora that a sentence names; the JSON has all of them
 _SIMILARITY = {
     SimilarityReason.IDENTICAL_IMAGE: "these very bytes are an entry among the known fakes",
     SimilarityReason.NEAR_DUPLICATE_IMAGE: "the same picture as a known fake, by perceptual hash: a copy of it, or "
@@ -88,6 +88,8 @@ def statements(similarity: SimilarityAnswer, stability: StabilityAnswer | None) 
         yield "stability", _stability(stability)
     if similarity.calibration:
         yield "calibration", _calibration(similarity.calibration)
+    elif similarity.uncalibrated_corpora:
+        yield "calibration", _unseen(similarity.uncalibrated_corpora)
 
 
 def _calibration(used: CalibrationUsed) -> str:
@@ -99,6 +101,11 @@ def _calibration(used: CalibrationUsed) -> str:
     if used.applies == "upper_bound":
         said += ", of all its corpora: for this part of them the rate is at most that"
     return said if used.supports_threshold else f"{said}; too few known-real images for a threshold of its own"
+
+
+def _unseen(corpora: list[str]) -> str:
+    named = ", ".join(corpora[:NAMED]) + (f" and {len(corpora) - NAMED} more" if len(corpora) > NAMED else "")
+    return f"none speaks for these corpora: the newest has not seen {named}; `lineup calibrate` measures again"
 
 
 def _rests_on(similarity: SimilarityAnswer) -> str:

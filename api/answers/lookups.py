@@ -160,6 +160,9 @@ class SimilarityAnswer(Answer):
     )
     rests_on: RestsOnAnswer | None = Field(None, description="Which entries carried the verdict.")
     calibration: CalibrationUsed | None = Field(None, description="What the statements rest on.")
+    uncalibrated_corpora: list[str] = Field(
+        [], description="Corpora searched whose entries the newest calibration has not seen, so that none speaks."
+    )
 
 
 class RecallAnswer(Answer):

@@ -69,6 +69,20 @@ class Calibrations:
             return self._applied(conn, exact[0], Applies.EXACT)
         return self._applied(conn, fitting[0], Applies.UPPER_BOUND) if fitting else None
 
+    def unseen(self, conn: Connection, corpora: Collection[str] | None) -> tuple[str, ...]:
+        """The corpora for whose entries none speaks, of those searched: the newest calibration has not seen them."""
+        heads = calibration_heads(conn, self._space, 1)
+        if not heads:
+            return ()
+        every, seen = named_corpora(conn, None, CorpusKind.KNOWN_FAKE), set(heads[0].request["against_ids"])
+        return tuple(
+            name
+            for name, row_id in zip(every.names, every.ids, strict=True)
+            if (corpora is None or name in corpora)
+            and row_id not in seen
+            and count_embedded(conn, self._space, [row_id]) > 0
+        )
+
     def get(self, conn: Connection, calibration_id: int) -> Calibration:
         """Raises `index.UnknownCalibration`, `index.TruthDamaged`."""
         with self._lock:

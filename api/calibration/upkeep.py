@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 
 def recalibrate_if_due(lineup: Lineup) -> int | None:
-    """Queue the newest calibration once more where its corpora grew, or shrank, by a tenth since; the job's id.
+    """Queue the newest calibration once more where its corpora grew, or shrank, by a tenth since, or there is a corpus
+    that it should have and has not seen, for which lookups have no rate; the job's id.
 
     Whoever works on jobs measures it: what was embedded before is not embedded again.
     """
@@ -41,7 +42,8 @@ def recalibrate_if_due(lineup: Lineup) -> int | None:
             return None  # one of them was removed: somebody must say what is compared now
         size = count_embedded(conn, lineup.space, corpora.ids)
         measured = get_calibration(conn, heads[0].id).document["corpus_size"]
-    if not size or abs(size - measured) <= GROWTH * measured:
+        unseen = lineup.calibrations.unseen(conn, corpora.names)
+    if not size or (abs(size - measured) <= GROWTH * measured and not unseen):
         return None
     return start_calibration(lineup, request).id
 

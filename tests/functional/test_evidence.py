@@ -20,7 +20,7 @@ from api.ingest.single import add_image
 from api.jobs.running import go_on, work_on
 from api.lineup import Lineup
 from api.settings import Settings
-from index import Provenance, probability_of
+from index import CorpusKind, Provenance, create_corpus, probability_of
 from tests.functional.shelves import encoded, jpeg, picture
 from tests.functional.terminal import answer, lineup
 
@@ -179,11 +179,16 @@ def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path
     (shelf / "both").mkdir()
     (shelf / "both" / "fake.png").write_bytes(encoded(picture(3), "PNG"))
     answer(shelf / "data", "ingest", shelf / "both", "--corpus", "doubtful")
-    similarity = looked_up(shelf, "copy.jpg", copy)["similarity"]
+    lookup = looked_up(shelf, "copy.jpg", copy)
+    elsewhere = looked_up(shelf, "copy.jpg", copy, "--corpus", "fakes")["similarity"]
     lineup(shelf / "data", "corpora", "remove", "doubtful", "--yes")
 
+    similarity, statements = lookup["similarity"], {each["topic"]: each["words"] for each in lookup["statements"]}
     assert (similarity["verdict"], similarity["reason"]) == ("inconclusive", "also_known_real")
-    assert similarity["calibration"] is None  # the new corpus was not measured
+    assert similarity["calibration"] is None
+    assert similarity["uncalibrated_corpora"] == ["doubtful"]  # and why there is none is said
+    assert "the newest has not seen doubtful" in statements["calibration"]
+    assert (elsewhere["calibration"]["id"], elsewhere["uncalibrated_corpora"]) == (calibration["id"], [])
 
 
 def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(client: TestClient, shelf: Path) -> None:
@@ -238,6 +243,14 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, ca
         assert recalibrate_if_due(opened) == due  # it is queued once
         assert due is not None
         work_on(opened, go_on(opened, due))
+        assert recalibrate_if_due(opened) is None
+        with opened.database.write() as connection:
+            create_corpus(connection, "one-more", CorpusKind.KNOWN_FAKE)
+        assert recalibrate_if_due(opened) is None  # an empty one is nothing new
+        add_image(opened, made(610, "blur"), "one-more", Provenance(generator="blur"))
+        unseen = recalibrate_if_due(opened)  # however small it is: lookups in all corpora have no rate without it
+        assert unseen not in (None, due)
+        work_on(opened, go_on(opened, unseen))
         assert recalibrate_if_due(opened) is None
     newest = answer(shelf / "data", "calibrations")["calibrations"][0]
     assert newest["corpus_size"] >= 1.1 * calibration["corpus_size"]

@@ -27,6 +27,7 @@ from index import (
 )
 
 NAMED = 3  # generators or corpora that a sentence names; the JSON has all of them
+PROPOSITIONS = "first: a generator of the corpora made it; alternative: a real image like those of the reference"
 _SIMILARITY = {
     SimilarityReason.IDENTICAL_IMAGE: "these very bytes are an entry among the known fakes",
     SimilarityReason.NEAR_DUPLICATE_IMAGE: "the same picture as a known fake, by perceptual hash: a copy of it, or "
@@ -137,12 +138,9 @@ def rate_words(rate: RateAnswer) -> str:
 
 
 def ratio_words(ratio: RatioAnswer) -> str:
-    """The likelihood ratio with its interval, what it cannot exceed, and its verbal equivalent.
-
-    First proposition: a generator in the corpora made it; alternative: it is a known-real image.
-    """
+    """The likelihood ratio with its interval, what it cannot exceed, its verbal equivalent, and what is weighed."""
     cut = ", cut at what the data can support" if ratio.bounded else ""
-    return f"10^{ratio.log10:.1f} (10^{ratio.low:.1f} to 10^{ratio.high:.1f}{cut}): {ratio.words}"
+    return f"10^{ratio.log10:.1f} (10^{ratio.low:.1f} to 10^{ratio.high:.1f}{cut}): {ratio.words} ({PROPOSITIONS})"
 
 
 def attribution_words(attribution: AttributionAnswer) -> str:

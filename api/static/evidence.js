@@ -5,11 +5,7 @@ import { byId, clone, cosine, fill, nearestOf, showThumbnail, signed, utc } from
 // What a statement of the answer is about, and what its terms mean. The statement itself is shown in its own words.
 const TOPIC_WORDS = {
   rate: ["False-match rate", "how often an image that is known to be real comes as near to these known fakes"],
-  ratio: [
-    "Likelihood ratio",
-    "first proposition: made by a generator of which the corpora hold pictures; " +
-      "alternative: a real image like those of the reference",
-  ],
+  ratio: ["Likelihood ratio", "how much more often fakes of the corpora come this near than real images do"],
   generator: ["Generator", "by the nearest known fakes; one that the corpora lack cannot be named"],
   "known real": ["Nearest known real", "cosine similarity, −1 to 1"],
   "rests on": ["Verdict rests on", "known fakes that are the same picture, or as near as the threshold"],

@@ -18,7 +18,7 @@ from api.current import CurrentLineup
 from api.guards import BodyLimit, CrossSiteGuard, SafeHeaders
 from api.openapi import describe_bodies
 from api.problems import answer_with_problems
-from api.routes import calibrations, corpora, hygiene, ingests, lookups, page, service
+from api.routes import calibrations, corpora, evaluations, hygiene, ingests, lookups, page, service
 from api.settings import Settings
 
 FORM_OVERHEAD_BYTES = 2**20  # what a multipart body may hold beside its image: other fields, boundaries
@@ -54,8 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's documentation pages load their scripts from another host; /openapi.json has it all
         redoc_url=None,
     )
-    for router in (lookups.router, calibrations.router, corpora.router, hygiene.router, ingests.router, service.router):
-        app.include_router(router, prefix="/v1")
+    for routes in (lookups, calibrations, evaluations, corpora, hygiene, ingests, service):
+        app.include_router(routes.router, prefix="/v1")
     app.include_router(service.health)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -125,10 +125,12 @@ def embed_all(
     conditions: Sequence[Condition],
     conditioned: frozenset[int],
     progress: Progress,
+    roots: Sequence[str] | None = None,
 ) -> Embeddings:
     """Embed the images that are wanted; those whose numbers are in `conditioned` also after each delivery.
 
-    An image that cannot be read or decoded is a failure. Raises `UnusableSource`.
+    An image that cannot be read or decoded, or lies outside of the roots if there are any, is a failure. Raises
+    `UnusableSource`.
     """
     unread, undecoded = list[FailedItem](), list[FailedItem]()
     images, hashes = list[Labelled](), list[PerceptualHash]()
@@ -140,7 +142,7 @@ def embed_all(
         return _seen(embedder, decoded, ways)
 
     stream = embedder.embed_stream(
-        _keyed(source, wanted, embedder.limits.max_image_bytes, unread), derive, derived_bytes=_bytes_of
+        _keyed(read(source, wanted, embedder.limits.max_image_bytes, unread, roots)), derive, derived_bytes=_bytes_of
     )
     for done, one in enumerate(stream, 1):
         image, digest = one.key
@@ -168,10 +170,8 @@ def embed_all(
     )
 
 
-def _keyed(
-    source: Source, wanted: Sequence[Labelled], max_bytes: int, failures: list[FailedItem]
-) -> Iterator[tuple[tuple[Labelled, str], bytes]]:
-    for image, data in read(source, wanted, max_bytes, failures):
+def _keyed(images: Iterable[tuple[Labelled, bytes]]) -> Iterator[tuple[tuple[Labelled, str], bytes]]:
+    for image, data in images:
         yield (image, hashlib.sha256(data).hexdigest()), data
 
 

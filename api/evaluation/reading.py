@@ -13,10 +13,11 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from api.answers import FailedItem
-from api.errors import NothingToEvaluate
+from api.errors import NothingToEvaluate, SourceNotAllowed
 from api.ingest.patterns import Pattern
 from api.ingest.provenance import joined
 from api.sources.item import Item, Source, UnreadableItem
+from api.sources.locations import require_within
 from index import InvalidProvenance, Provenance, normalise_generator
 
 SPAN_ITEMS = 1000
@@ -127,16 +128,28 @@ def sampled(images: Sequence[Labelled], most: int | None, seed: int) -> list[Lab
 
 
 def read(
-    source: Source, wanted: Sequence[Labelled], max_bytes: int, failures: list[FailedItem]
+    source: Source,
+    wanted: Sequence[Labelled],
+    max_bytes: int,
+    failures: list[FailedItem],
+    roots: Sequence[str] | None = None,
 ) -> Iterator[tuple[Labelled, bytes]]:
-    """Give the bytes of the images that are wanted, in the order of the source; what cannot be read is a failure."""
+    """Give the bytes of the images that are wanted, in the order of the source; what cannot be read is a failure.
+
+    So is what lies outside of the roots, if there are any.
+    """
     by_number: Mapping[int, Labelled] = {image.number: image for image in wanted}
     for number, item in enumerate(_items(source)):
         image = by_number.get(number)
         if image is None:
             continue
         try:
+            if item.location is not None:
+                require_within(item.location, roots)
             data = item.read(max_bytes)
+        except SourceNotAllowed as err:
+            failures.append(FailedItem(name=item.name, reason="not_allowed", detail=str(err)))
+            continue
         except UnreadableItem as err:
             failures.append(FailedItem(name=item.name, reason=err.reason, detail=str(err)))
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from api.errors import InvalidRequest
 from api.evaluation.answers import (
     ClassifierAnswer,
     EvaluationAnswer,
@@ -41,11 +42,14 @@ from api.evaluation.reading import Labelled, Listing, list_labelled, require_bot
 from api.evaluation.request import EvaluationRequest
 from api.evaluation.retrieving import retrieval
 from api.ingest.patterns import Pattern
-from api.lineup import load_embedder, settings_in_force
+from api.lineup import Lineup, load_embedder, settings_in_force
 from api.settings import Settings
+from api.sources.locations import require_within, resolved
 from api.sources.opening import open_source
 from embedder import Condition, Embedder
 from index.calibration.figures import sigmoid
+
+MOST_IMAGES = 1000  # in one request
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +65,32 @@ def evaluate(settings: Settings, request: EvaluationRequest, command: str, progr
 
     Raises `UnusableSource`, `MissingExtra`, `InvalidRequest`, `NothingToEvaluate`, `embedder.ModelError`.
     """
+    chosen = settings if "model" in settings.model_fields_set else settings_in_force(settings)
+    return _evaluated(lambda: load_embedder(chosen), request, command, progress)
+
+
+def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> EvaluationAnswer:
+    """Measure a server's model on at most `MOST_IMAGES` images of a source that the server may read.
+
+    Raises `SourceNotAllowed`, and like `evaluate`.
+    """
+    asked = MOST_IMAGES if request.max_images is None else request.max_images
+    if asked > MOST_IMAGES:
+        raise InvalidRequest(f"max_images: at most {MOST_IMAGES:,} over HTTP; `lineup evaluate` takes any number")
+    request = request.model_copy(update={"source": resolved(request.source), "max_images": asked})
+    roots = [resolved(root) for root in lineup.settings.ingest_roots]
+    require_within(request.source, roots)
+    return _evaluated(lambda: lineup.embedder, request, "POST /v1/evaluations", lambda *_: None, roots).answer
+
+
+def _evaluated(
+    opened_embedder: Callable[[], Embedder],
+    request: EvaluationRequest,
+    command: str,
+    progress: Progress,
+    roots: Sequence[str] | None = None,
+) -> Evaluation:
+    """The model is opened once there is something to measure."""
     began = perf_counter()
     pattern = None if request.pattern is None else Pattern(request.pattern)
     opened = open_source(request.source, path_column=request.path_column, image_column=request.image_column)
@@ -69,8 +99,8 @@ def evaluate(settings: Settings, request: EvaluationRequest, command: str, progr
         wanted = sampled(listing.images, request.max_images, request.seed)
         conditions = [each for each in dict.fromkeys(request.conditions) if each is not Condition.AS_IS]
         conditioned = _conditioned(wanted, conditions, request)
-        embedder = load_embedder(settings if "model" in settings.model_fields_set else settings_in_force(settings))
-        embedded = embed_all(embedder, source, wanted, conditions, conditioned, progress)
+        embedder = opened_embedder()
+        embedded = embed_all(embedder, source, wanted, conditions, conditioned, progress, roots)
     require_both(embedded.images, embedded.failures)
     answer = _answer(request, listing, wanted, embedder, embedded, command, began)
     return Evaluation(answer, tuple(wrong.thumbnail for wrong in embedded.wrong))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from api.errors import SourceNotAllowed
 from api.ingest.request import IngestRequest
 from api.ingest.spool import is_spooled
 from api.settings import Settings
 from api.sources.item import Source
-from api.sources.locations import is_url
+from api.sources.locations import require_within
 from api.sources.opening import open_source
 from api.sources.paths import PathsSource
 from api.sources.ready import ReadySource, open_ready
@@ -27,23 +25,9 @@ def opened_source(location: str, request: IngestRequest, settings: Settings) -> 
 
 def open_any(location: str, request: IngestRequest, settings: Settings) -> Source | ReadySource:
     """A source to be closed. Raises like `opened_source`."""
-    require_allowed(location, request)
+    require_within(location, request.roots)
     if is_spooled(location, settings.upload_dir):
         return PathsSource(Path(location).open("rb"), request.folder)
     return open_ready(location) or open_source(
         location, path_column=request.path_column, image_column=request.image_column
     )
-
-
-def require_allowed(location: str, request: IngestRequest) -> None:
-    """Raises `SourceNotAllowed` on what lies outside of the request's roots, wherever links lead."""
-    if request.roots is not None and not any(_is_within(location, root) for root in request.roots):
-        raise SourceNotAllowed(location)
-
-
-def _is_within(location: str, root: str) -> bool:
-    if is_url(location) or is_url(root):
-        prefix = root if root.endswith("/") else f"{root}/"
-        return ".." not in location.split("/") and (location == root or location.startswith(prefix))
-    real, real_root = os.path.realpath(location), os.path.realpath(root)
-    return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)

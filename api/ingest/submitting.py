@@ -12,11 +12,10 @@ from pydantic import Field
 from api.answers import Answer, Instant, Sha256
 from api.errors import InvalidRequest
 from api.ingest.request import Dedup, IngestRequest
-from api.ingest.sources import require_allowed
 from api.jobs.answers import JobAnswer
 from api.jobs.running import start_ingest
 from api.lineup import Lineup
-from api.sources.locations import resolved
+from api.sources.locations import require_within, resolved
 from index import CorpusKind, Keep
 
 
@@ -74,5 +73,5 @@ def _queued(lineup: Lineup, corpus: str, order: IngestOrder, sources: list[str],
     words = order.model_dump(exclude={"sources", "keep"}, exclude_unset=True)
     request = IngestRequest(corpus=corpus, sources=sources, roots=roots, **words)
     for source in sources:
-        require_allowed(source, request)
+        require_within(source, roots)
     return JobAnswer.of(start_ingest(lineup, request, order.keep))

@@ -22,12 +22,12 @@ from api.ingest.provenance import joined
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import Dedup, IngestRequest
 from api.ingest.single import facts_of, keep_blobs, keep_missing_blobs
-from api.ingest.sources import open_any, require_allowed
+from api.ingest.sources import open_any
 from api.ingest.spool import STANDARD_INPUT, is_spooled
 from api.jobs.task import End, Left, Present, Taken, ToEmbed
 from api.lineup import Lineup
 from api.sources.item import Item, Source, Span, UnreadableItem
-from api.sources.locations import name_of
+from api.sources.locations import name_of, require_within
 from api.sources.ready import ReadySource
 from embedder import DecodedImage, ImageError, stated, stated_generator
 from index import (
@@ -181,7 +181,7 @@ class IngestTask:
         for position, item in enumerate(items, first):
             try:
                 if item.location is not None:
-                    require_allowed(item.location, self._request)
+                    require_within(item.location, self._request.roots)
                 data = item.read(self._lineup.embedder.limits.max_image_bytes)
             except SourceNotAllowed as err:
                 some.append(Left.failed(position, item.name, "not_allowed", str(err)))

@@ -13,12 +13,12 @@ import importlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, cast
 
-from api.errors import MissingExtra
+from api.errors import MissingExtra, SourceNotAllowed
 from api.sources.item import UnreadableItem, UnusableSource
 
 PIECE_BYTES = 2**20  # what one read asks for, so that a bound far above a file's length costs no memory
@@ -118,6 +118,12 @@ def read_up_to(file: BinaryIO, size: int, piece_bytes: int = PIECE_BYTES) -> byt
     return b"".join(pieces)
 
 
+def require_within(location: str, roots: Sequence[str] | None) -> None:
+    """Raises `SourceNotAllowed` on what lies outside of the roots, wherever links lead; None: anything may be read."""
+    if roots is not None and not any(_is_within(location, root) for root in roots):
+        raise SourceNotAllowed(location)
+
+
 def walk(folder: str) -> Iterator[tuple[str, str]]:
     """Every file under a folder, as its name relative to it (forward slashes) and its location.
 
@@ -145,6 +151,14 @@ def first_line(err: BaseException) -> str:
     """An error's words, which some libraries spread over many lines, as one line for a person."""
     words = (isinstance(err, OSError) and err.strerror) or str(err) or type(err).__name__
     return words.splitlines()[0]
+
+
+def _is_within(location: str, root: str) -> bool:
+    if is_url(location) or is_url(root):
+        prefix = root if root.endswith("/") else f"{root}/"
+        return ".." not in location.split("/") and (location == root or location.startswith(prefix))
+    real, real_root = os.path.realpath(location), os.path.realpath(root)
+    return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
 
 
 def _open(location: str) -> BinaryIO:

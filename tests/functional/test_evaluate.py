@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from api.app import create_app
 from api.cli import app
 from api.evaluation.answers import EvaluationAnswer
+from api.routes.evaluations import ONE_AT_A_TIME
+from api.settings import Settings
 
 GENERATORS = {"sdxl": 12, "flux <b>": 3, "gan": 2}
 REALS, FAKES = 14, sum(GENERATORS.values())
@@ -187,3 +192,50 @@ def test_a_sample_is_stated_and_no_database_is_made(folder: Path, tmp_path: Path
     assert (measured["labelled"], measured["sampled"]) == (REALS + FAKES + 1, 8)
     assert f"A random sample of 8 of {REALS + FAKES + 1}" in (out / "evaluation.html").read_text()
     assert not data.exists()
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server that may read the labelled folder and nothing else."""
+    data = tmp_path_factory.mktemp("served")
+    settings = Settings(data_dir=data, device="cpu", offline=True, ingest_roots=(str(folder),), server_works=False)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8765") as client:
+        yield client
+
+
+def test_a_client_gets_the_figures_that_the_terminal_has(client: TestClient, folder: Path, written: Any) -> None:
+    asked = {"source": str(folder), "conditions": ["jpeg50"], "condition_images": 12}
+    measured = client.post("/v1/evaluations", json=asked)
+
+    assert measured.status_code == 200, measured.text
+    answer = measured.json()
+    for figures in ("measured", "classifier", "retrieval", "attribution", "similarity", "failures", "wrong"):
+        assert answer[figures] == written[figures]
+    assert answer["request"]["max_images"] == 1000
+
+
+def test_a_client_measures_only_what_the_server_may_read(client: TestClient, folder: Path, tmp_path: Path) -> None:
+    refused = client.post("/v1/evaluations", json={"source": str(tmp_path)})
+    assert (refused.status_code, refused.json()["type"]) == (403, "urn:lineup:problem:source-not-allowed")
+
+    write_image(tmp_path / "outside.png", 1)
+    lines = [("label", "path"), *(("real", f"real/photo {seed}.png") for seed in range(2))]
+    lines += [("fake", "fake/sdxl/0.png"), ("fake", str(tmp_path / "outside.png"))]
+    manifest = folder / "manifest.csv"
+    manifest.write_text("\n".join(map(",".join, lines)))
+    try:
+        answer = client.post("/v1/evaluations", json={"source": str(manifest)}).json()
+    finally:
+        manifest.unlink()
+    assert [each["reason"] for each in answer["failures"]] == ["not_allowed"]
+    assert answer["measured"]["n"]["synthetic"] == 1
+
+
+def test_a_client_that_asks_for_too_many_images_or_beside_another_is_refused(client: TestClient, folder: Path) -> None:
+    refused = client.post("/v1/evaluations", json={"source": str(folder), "max_images": 1001})
+    assert refused.status_code == 422
+    assert "lineup evaluate" in refused.json()["detail"]
+    with ONE_AT_A_TIME.place():
+        busy = client.post("/v1/evaluations", json={"source": str(folder)})
+    assert (busy.status_code, "retry-after" in busy.headers) == (503, True)
+    assert client.post("/v1/evaluations", json={"source": str(folder / "real")}).status_code == 422

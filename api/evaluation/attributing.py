@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from api.evaluation.answers import AttributionAnswer, LeftOutGenerator, Measure
+from api.evaluation.answers import AttributionEvaluation, LeftOutGenerator, Measure
 from api.evaluation.classification import MIN_IMAGES, Judged, with_intervals
 from api.evaluation.retrieving import chosen_rows
 from api.evaluation.splits import enough_sources, halves
@@ -35,7 +35,7 @@ class Listed:
     units: NDArray[np.int64]
 
 
-def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> AttributionAnswer:
+def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> AttributionEvaluation:
     """Leave out each generator of which there are enough images; `sources` (n,)."""
     listed = _listed(fakes, sources)
     counts = Counter(listed.names.tolist())
@@ -46,7 +46,7 @@ def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> Att
     if not rows:
         reason = f"{len(enough)} generators have {MIN_IMAGES} images; two others are needed beside the one left out"
         missing = Measure.missing(reason)
-        return AttributionAnswer(
+        return AttributionEvaluation(
             target_coverage=COVERAGE,
             auroc=missing,
             coverage=missing,
@@ -54,7 +54,7 @@ def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> Att
             by_generator=[],
             reason=reason,
         )
-    return AttributionAnswer(
+    return AttributionEvaluation(
         target_coverage=COVERAGE,
         auroc=_mean([row.auroc.value for row in rows]),
         coverage=_mean([row.coverage for row in rows]),

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from api.evaluation.answers import (
     Amount,
-    ClassifierFigures,
     Curve,
+    DetectionFigures,
     GroupFigures,
     Histogram,
     Measure,
@@ -60,7 +60,7 @@ class Limits:
 Figure = Callable[[Judged], float | None]
 
 
-def classifier_figures(judged: Judged, limits: Limits | None, seed: int) -> ClassifierFigures:
+def classifier_figures(judged: Judged, limits: Limits | None, seed: int) -> DetectionFigures:
     """Measure the classifier on images of both kinds; what cannot be measured has its reason."""
     wanted: dict[str, Figure] = {
         "roc_auc": lambda j: figures.roc_auc(j.logits, j.synthetic),
@@ -72,7 +72,7 @@ def classifier_figures(judged: Judged, limits: Limits | None, seed: int) -> Clas
     missing = {name: _why_not(name, judged, limits) for name in wanted}
     measured = {name: figure for name, figure in wanted.items() if missing[name] is None}
     found = with_intervals(judged, measured, seed)
-    return ClassifierFigures(
+    return DetectionFigures(
         n=amount(judged.synthetic, judged.sources),
         resampled=_resampled(judged),
         **{name: found.get(name) or Measure.missing(missing[name] or "") for name in wanted},

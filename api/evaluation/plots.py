@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from api.evaluation.answers import (
-    ClassifierAnswer,
+    ClassifierEvaluation,
     FalseMatchTable,
     GroupFigures,
     Measure,
@@ -50,7 +50,7 @@ MOST_ROWS = 40  # of a plot with a row a generator
 LEAST_RATE = 1e-3  # where the axes of rates begin
 
 
-def logit_histogram(answer: ClassifierAnswer, limits: tuple[float, float] | None) -> str:
+def logit_histogram(answer: ClassifierEvaluation, limits: tuple[float, float] | None) -> str:
     """Logits of either kind, each as shares of its images."""
     with _drawn() as (axes, svg):
         edges = np.array(answer.histogram.edges)
@@ -70,7 +70,7 @@ def logit_histogram(answer: ClassifierAnswer, limits: tuple[float, float] | None
     return svg()
 
 
-def roc_plot(answer: ClassifierAnswer) -> str | None:
+def roc_plot(answer: ClassifierEvaluation) -> str | None:
     """The ROC with the point of the 1 % false positive rate."""
     if answer.roc is None:
         return None

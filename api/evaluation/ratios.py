@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from api.evaluation.answers import LikelihoodAnswer, Measure, TippettCurves
+from api.evaluation.answers import LikelihoodEvaluation, Measure, TippettCurves
 from api.evaluation.classification import MIN_IMAGES, Judged, with_intervals
 from api.evaluation.retrieving import chosen_rows
 from api.evaluation.splits import halves_of_both
@@ -60,7 +60,7 @@ def by_image(pairs: Compared) -> Compared:
     return replace(pairs, sources=np.arange(len(pairs.sources), dtype=np.int64))
 
 
-def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodAnswer:
+def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEvaluation:
     """Fit on one half, state ratios of the other, and measure these; `split` names what the sources are."""
     first = halves_of_both(pairs.same, pairs.sources, seed)
     same, different = ((kind & ~first) for kind in (pairs.same, ~pairs.same))
@@ -83,7 +83,7 @@ def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodAnsw
         "cllr_min": lambda j: figures.cllr_min(j.logits[j.synthetic], j.logits[~j.synthetic]),
     }
     curves = figures.tippett(stated[same], stated[different])
-    return LikelihoodAnswer(
+    return LikelihoodEvaluation(
         method=fitted.variant.value,
         split=split,
         log10_bounds=fitted.log10_bounds,
@@ -103,8 +103,8 @@ def log10_ratios(fitted: Likelihood, similarities: NDArray[np.float64]) -> NDArr
     return np.array([fitted.ratio_at(float(similarity)).log10 for similarity in similarities], np.float64)
 
 
-def _nothing(split: str, counts: tuple[int, int], reason: str) -> LikelihoodAnswer:
-    return LikelihoodAnswer(
+def _nothing(split: str, counts: tuple[int, int], reason: str) -> LikelihoodEvaluation:
+    return LikelihoodEvaluation(
         method=None,
         split=split,
         log10_bounds=None,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from api.evaluation.answers import Measure, RetrievalAnswer, RetrievalFigures
+from api.evaluation.answers import Measure, RetrievalEvaluation, RetrievalFigures
 from api.evaluation.classification import MIN_IMAGES
 from index.calibration.population import Others, Population
 from index.calibration.retrieval import Ranking, rankings_of_matrix, retrieval_figures
@@ -22,23 +22,23 @@ MOST_PROBES = 2_000
 BLOCK_PROBES = 256
 
 
-def retrieval(fakes: Population, seed: int) -> RetrievalAnswer:
+def retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
     """Look up fakes whose generator is told among all fakes whose generator is told."""
     told = np.flatnonzero([generator is not None for generator in fakes.generators])
     entries = fakes.taking(told)
     generators = [generator for generator in entries.generators if generator is not None]
     if len(set(generators)) < 2 or len(entries) < MIN_IMAGES:
         reason = f"{len(entries)} fakes of {len(set(generators))} generators; {MIN_IMAGES} of 2 are needed"
-        return RetrievalAnswer(entries=len(entries), mean=None, by_generator=[], reason=reason)
+        return RetrievalEvaluation(entries=len(entries), mean=None, by_generator=[], reason=reason)
     found = retrieval_figures(_rankings(entries, generators, seed))
     if found.mean is None:
         reason = "no generator has two pictures"
-        return RetrievalAnswer(entries=len(entries), mean=None, by_generator=[], reason=reason)
+        return RetrievalEvaluation(entries=len(entries), mean=None, by_generator=[], reason=reason)
     counts = Counter(generators)
     chance = {name: (count - 1) / (len(entries) - 1) for name, count in counts.items()}
     probes = sum(figures.n for figures in found.by_label.values())
     pooled = sum(chance[name] * figures.n for name, figures in found.by_label.items()) / probes
-    return RetrievalAnswer(
+    return RetrievalEvaluation(
         entries=len(entries),
         mean=_figures("all", found.mean, pooled),
         by_generator=[

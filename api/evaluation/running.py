@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from api.errors import InvalidRequest
 from api.evaluation.answers import (
-    ClassifierAnswer,
+    ClassifierEvaluation,
     EvaluationAnswer,
     Made,
     Measured,
-    SimilarityAnswer,
+    SimilarityEvaluation,
     WrongImage,
 )
 from api.evaluation.attributing import attribution
@@ -149,9 +149,9 @@ def _answer(
     )
 
 
-def _classifier(embedder: Embedder, embedded: Embeddings, seed: int) -> ClassifierAnswer:
+def _classifier(embedder: Embedder, embedded: Embeddings, seed: int) -> ClassifierEvaluation:
     limits, judged = _limits(embedder), Judged(embedded.population.logits, embedded.synthetic, embedded.sources)
-    return ClassifierAnswer(
+    return ClassifierEvaluation(
         pooled=classifier_figures(judged, limits, seed),
         by_generator=by_generator(judged, embedded.population.generators, limits, seed),
         by_condition=by_condition(judged, _by_name(embedded), limits, seed),
@@ -171,7 +171,7 @@ def _by_name(embedded: Embeddings) -> dict[str, tuple[NDArray[np.int64], NDArray
     return as_they_are | {name.value: (each.rows, each.logits) for name, each in embedded.delivered.items()}
 
 
-def _similarity(embedded: Embeddings, seed: int) -> SimilarityAnswer:
+def _similarity(embedded: Embeddings, seed: int) -> SimilarityEvaluation:
     fakes, reals = np.flatnonzero(embedded.synthetic), np.flatnonzero(~embedded.synthetic)
     known, photographs = embedded.population.taking(fakes), embedded.population.taking(reals)
     sources = embedded.sources[reals]
@@ -179,7 +179,7 @@ def _similarity(embedded: Embeddings, seed: int) -> SimilarityAnswer:
     splits = {"images": (np.arange(len(reals), dtype=np.int64), by_image(pairs))}
     if any(image.source_told for image in embedded.images):
         splits = {"sources": (sources, pairs), **splits}
-    return SimilarityAnswer(
+    return SimilarityEvaluation(
         false_matches=[false_match_table(photographs, known, kept, split, seed) for split, (kept, _) in splits.items()],
         likelihood=[likelihood_figures(some, split, seed) for split, (_, some) in splits.items()],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api.evaluation.answers import AttributionAnswer
+from api.evaluation.answers import AttributionEvaluation
 from api.evaluation.attributing import attribution
 from tests.api.evaluation.made import clusters, population
 
@@ -21,17 +21,17 @@ def test_two_generators_are_too_few_to_leave_one_out() -> None:
 
 
 @pytest.fixture(scope="module")
-def apart() -> AttributionAnswer:
+def apart() -> AttributionEvaluation:
     """Clusters that do not touch, and one that is too small to be left out."""
     return attribution(clusters(SIZES | {"rare": 9}), np.arange(TOTAL + 9), 0)
 
 
-def test_a_rare_generator_is_not_left_out_but_stays_known(apart: AttributionAnswer) -> None:
+def test_a_rare_generator_is_not_left_out_but_stays_known(apart: AttributionEvaluation) -> None:
     assert [(row.name, row.n_left_out) for row in apart.by_generator] == list(SIZES.items())
     assert apart.by_generator[0].n_known == (26 + 24 + 8) / 2
 
 
-def test_clusters_apart_are_covered_by_small_sets_and_told_from_the_one_left_out(apart: AttributionAnswer) -> None:
+def test_clusters_apart_are_covered_by_small_sets_and_told_from_the_one_left_out(apart: AttributionEvaluation) -> None:
     assert apart.auroc.value is not None
     assert apart.auroc.value > 0.99
     assert apart.mean_set_size.value is not None

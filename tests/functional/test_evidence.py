@@ -172,6 +172,7 @@ def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(shelf: P
     for view in told.values():
         flipped = (view["nearest_similarity"] >= view["threshold"]) != above
         assert ("similarity" in view["flips"]) is flipped
+    assert answer(shelf / "data", "replay", lookup["id"])["equal"]
 
 
 def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path, calibration: Any) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from index.perceptual import NearHashes, PerceptualHash
 
-BLOCK_SIMILARITIES = 2**24  # compared at a time, 64 MB of float32
+BLOCK_ROWS, BLOCK_COLUMNS = 2**8, 2**16  # compared at a time, 64 MB of float32
 NOTHING = -np.inf  # similarity to what is not compared, or not there
 
 
@@ -117,25 +117,46 @@ def nearest(
     thresholds: Sequence[float] | NDArray[np.float64] = (),
 ) -> Nearest:
     """Return the k nearest members of each probe among other pictures; `others` was made of the members."""
-    m, asked = len(probes), np.asarray(thresholds, np.float64)
-    similarities = np.full((m, k), NOTHING)
+    m, limits = len(probes), _in_float32(np.asarray(thresholds, np.float64))
+    similarities = np.full((m, k), NOTHING, np.float32)
     positions = np.full((m, k), -1, np.int64)
-    counts = np.zeros((m, len(asked)), np.int64)
-    if not len(members):
-        return Nearest(similarities, positions, counts)
-    limits = _in_float32(asked)
+    counts = np.zeros((m, len(limits)), np.int64)
     excluded = others.excluded(probes)
-    size = max(1, BLOCK_SIMILARITIES // len(members))
-    for start in range(0, m, size):
-        some = slice(start, start + size)
-        block = probes.vectors[some] @ members.vectors.T  # (b, n)
-        for row, places in enumerate(excluded[some]):
-            block[row, places] = NOTHING
-        positions[some], similarities[some] = _largest(block, k)
-        for column, limit in enumerate(limits):
-            counts[some, column] = np.count_nonzero(block >= limit, axis=1)
+    for start in range(0, m, BLOCK_ROWS):
+        some = slice(start, start + BLOCK_ROWS)
+        left_out = _Pairs.of(excluded[some])
+        for first in range(0, len(members), BLOCK_COLUMNS):
+            columns = slice(first, first + BLOCK_COLUMNS)
+            block = probes.vectors[some] @ members.vectors[columns].T  # (b, c)
+            block[left_out.within(columns)] = NOTHING
+            for column, limit in enumerate(limits):
+                counts[some, column] += np.count_nonzero(block >= limit, axis=1)
+            found, values = _largest(block, k)
+            # What is equally near and stands before comes first: the columns rise.
+            found, values = np.hstack([positions[some], found + first]), np.hstack([similarities[some], values])
+            order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+            positions[some] = np.take_along_axis(found, order, axis=1)
+            similarities[some] = np.take_along_axis(values, order, axis=1)
     positions[similarities == NOTHING] = -1
-    return Nearest(similarities.clip(NOTHING, 1.0), positions, counts)
+    return Nearest(similarities.astype(np.float64).clip(NOTHING, 1.0), positions, counts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """Rows of a block and the positions that they are not compared with, (p,) each."""
+
+    rows: NDArray[np.int64]
+    positions: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, excluded: Sequence[NDArray[np.int64]]) -> Self:
+        rows = np.repeat(np.arange(len(excluded)), [len(places) for places in excluded])
+        return cls(rows, np.concatenate(excluded).astype(np.int64))
+
+    def within(self, columns: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows and columns of those that stand in these columns."""
+        inside = (self.positions >= columns.start) & (self.positions < columns.stop)
+        return self.rows[inside], self.positions[inside] - columns.start
 
 
 def _in_float32(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:

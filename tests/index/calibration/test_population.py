@@ -2,6 +2,7 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,12 +49,23 @@ def compared(probes: Population, members: Population, probe: int, member: int) -
 
 
 @settings(settings.get_profile("index"), max_examples=50)
-@given(images, images, st.integers(1, 5), st.lists(st.sampled_from((-1.0, -0.5, 0.0, 0.25, 0.75, 1.0)), max_size=2))
+@given(
+    images,
+    images,
+    st.integers(1, 5),
+    st.lists(st.sampled_from((-1.0, -0.5, 0.0, 0.25, 0.75, 1.0)), max_size=2),
+    st.integers(1, 4),
+    st.integers(1, 6),
+)
 def test_the_nearest_are_those_of_a_loop_over_all_pairs(
-    some_probes: Any, some_members: Any, k: int, thresholds: list[float]
+    some_probes: Any, some_members: Any, k: int, thresholds: list[float], rows: int, columns: int
 ) -> None:
+    """However many are compared at a time."""
     probes, members = population(some_probes), population(some_members)
-    found = nearest(probes, members, Others(members), k=k, thresholds=thresholds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("index.calibration.population.BLOCK_ROWS", rows)
+        patch.setattr("index.calibration.population.BLOCK_COLUMNS", columns)
+        found = nearest(probes, members, Others(members), k=k, thresholds=thresholds)
     assert found.similarities.shape == found.positions.shape == (len(probes), k)
     for probe in range(len(probes)):
         others = {

@@ -105,9 +105,20 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
             licence="MIT",
             pinned=(
                 PinnedFile(
+                    WEIGHTS_FILE, 11_359_604, "e14c0175f7a747897cf60733599deacade261ddddc95d75064595834b46d534f"
+                ),
+            ),
+        ),
+        "builtin-2": ModelSource(
+            name="builtin-2",
+            description="the second built-in model, for what was embedded by it; not for casework",
+            licence="MIT",
+            pinned=(
+                PinnedFile(
                     WEIGHTS_FILE, 11_359_604, "ab292f5c3d106530b6852557280b8542ea1eff9220b0d9cf9d8708acc879fc4c"
                 ),
             ),
+            successor=BUILTIN,
         ),
         "builtin-1": ModelSource(
             name="builtin-1",

@@ -1,16 +1,18 @@
-"""`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, about two hours on two cores.
+"""`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, about three hours on two cores.
 
 Four stages, each going on from what an interrupted run left in `--work`: autoencoders; vit, which learns the
 demonstration decoders; generators, which goes on with pictures of real generators; measure.
 """
 
 import argparse
+import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +26,11 @@ from embedder.training.card import write_card
 from embedder.training.export import export
 from embedder.training.fakes import make_scenes
 from embedder.training.figures import area_under_curve
-from embedder.training.files import write_whole
+from embedder.training.files import write_json, write_whole
 from embedder.training.generalisation import Logits, corpus_probes, real_generator_figures
-from embedder.training.generator_rounds import fitted_baseline, train_on_generators
+from embedder.training.generator_rounds import GENERATOR_ROUNDS, fitted_baseline, train_on_generators
 from embedder.training.generators import summarise
+from embedder.training.held_out import MANIFESTS, read_evaluation, write_held_out
 from embedder.training.measure import embed_pictures, measure, write_measured
 from embedder.training.photographs import (
     HELD_OUT_COLLECTIONS,
@@ -41,8 +44,11 @@ from embedder.training.variation import varied
 from embedder.training.vit import Learning, TrainedViT, average_with, new_vit, predict, train_vit
 from embedder.weights import file_sha256
 
+ROUND_NAMES = tuple(each.name for each in GENERATOR_ROUNDS)  # of the stage generators
 STAGES = ("autoencoders", "vit", "generators", "measure")
-EARLIER = "builtin-1"  # what an earlier `vit` stage made; it is measured beside
+LATER_STAGES = ("card",)  # after `lineup evaluate` has read what the stage measure wrote
+HELD_OUT = "held-out"  # folder in `--work`: what `lineup evaluate` reads
+EARLIER = ("builtin-1", "builtin-2")  # what earlier stages made; they are measured beside
 VIT = "vit"  # folder in `--work`: the model that knows the demonstration decoders alone
 GENERATOR_VARIATIONS, GENERATOR_SEED = 1, 7  # of the photographs that keep it at them
 MAX_TILES = {"held_out": 2, "bundled": 8}  # of one photograph
@@ -83,9 +89,11 @@ def main() -> None:
             case "vit":
                 run_vit(options.corpus, options.out, options.work, options.minutes)
             case "generators":
-                run_generators(options.corpus, options.out, options.work, options.start, options.generator_minutes)
+                run_generators(options)
             case "measure":
-                run_measure(options.corpus, options.out)
+                run_measure(options)
+            case "card":
+                run_card(options.corpus, options.out, options.work)
 
 
 def parse_options() -> argparse.Namespace:
@@ -93,10 +101,14 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv")
     parser.add_argument("--out", type=Path, required=True, help="the package's folder `embedder/models`")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lineup-training")
-    parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage; may be repeated")
+    parser.add_argument(
+        "--stage", action="append", choices=(*STAGES, *LATER_STAGES), help="only this stage; may be repeated"
+    )
     parser.add_argument("--minutes-each", type=float, default=1.6, help="training of one autoencoder, on average")
     parser.add_argument("--minutes", type=float, default=37.0, help="training of the ViT on the demonstration decoders")
-    parser.add_argument("--generator-minutes", type=float, default=71.0, help="its training on real generators")
+    parser.add_argument("--generator-minutes", type=float, default=125.0, help="its training on real generators")
+    parser.add_argument("--round", action="append", choices=ROUND_NAMES, help="only this one; may be repeated")
+    parser.add_argument("--wallpapers", type=Path, help="folder of unpacked packages: `embedder.training.wallpapers`")
     parser.add_argument(
         "--start", type=Path, help="model to go on from; default: what the stage vit left, else builtin-1"
     )
@@ -136,11 +148,15 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
     print(f"  average: {report(model)}", flush=True)
 
 
-def run_generators(corpus: Path, out: Path, work: Path, start: Path | None, minutes: float) -> None:
+def run_generators(options: argparse.Namespace) -> None:
+    corpus, out, work = options.corpus, options.out, options.work
     decoders = list(load_decoders(out).values())
     scenes = make_scenes(vit_sources(corpus, GENERATOR_VARIATIONS, GENERATOR_SEED), decoders, seed=GENERATOR_SEED)
-    start = start or (work / VIT if (work / VIT).is_dir() else out / EARLIER)
-    model = train_on_generators(start, corpus, scenes, work, minutes)
+    start = options.start or (work / VIT if (work / VIT).is_dir() else out / EARLIER[0])
+    rounds = [each for each in GENERATOR_ROUNDS if each.name in (options.round or ROUND_NAMES)]
+    model = train_on_generators(
+        start, corpus, scenes, work, options.generator_minutes, rounds, wallpapers=options.wallpapers
+    )
     export(model, out / "builtin")
     weights = out / "builtin" / registry.WEIGHTS_FILE
     print(f"  pin in embedder/registry.py: {weights.stat().st_size} {file_sha256(weights)}", flush=True)
@@ -157,7 +173,8 @@ def vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np
                 yield varied(source, random)
 
 
-def run_measure(corpus: Path, out: Path) -> None:
+def run_measure(options: argparse.Namespace) -> None:
+    corpus, out, work, wallpapers = options.corpus, options.out, options.work, options.wallpapers
     embedder = Embedder.load(out / "builtin", device="cpu")
     decoders = load_decoders(out)
     bundled = make_probes(((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=MAX_TILES["bundled"])
@@ -169,21 +186,39 @@ def run_measure(corpus: Path, out: Path) -> None:
         probes,
         measured,
         date.today(),
-        more={"real_generators": real_generator_figures(probes_of_corpus, classifiers(embedder, corpus, out))},
+        more={
+            "real_generators": real_generator_figures(probes_of_corpus, classifiers(embedder, corpus, out, wallpapers))
+        },
     )
-    trained, held_out = (count_by_collection(corpus, each) for each in (TRAINED_COLLECTIONS, HELD_OUT_COLLECTIONS))
-    write_card(out / "builtin", values, trained, held_out, summarise(corpus))
     print("\n".join(f"  {key}: {value}" for key, value in values.items()), flush=True)
+    held_out = work / HELD_OUT
+    for name, count in write_held_out(corpus, held_out).items():
+        command = f"lineup --model builtin evaluate {name}.csv --condition all --shareable --out {name}"
+        print(f"  {count} images; then: cd {held_out} && {command}", flush=True)
 
 
-def classifiers(embedder: Embedder, corpus: Path, out: Path) -> dict[str, Logits]:
-    """The model, the earlier one and the baseline."""
-    earlier = Embedder.load(out / EARLIER, device="cpu", precision="float32")
+def run_card(corpus: Path, out: Path, work: Path) -> None:
+    directory = out / "builtin"
+    values = json.loads((directory / registry.MEASURED_FILE).read_text(encoding="utf-8"))
+    weights = file_sha256(directory / registry.WEIGHTS_FILE)
+    values["evaluations"] = {name: read_evaluation(work / HELD_OUT / name, weights) for name in MANIFESTS}
+    write_json(directory / registry.MEASURED_FILE, values)
+    trained, held_out = (count_by_collection(corpus, each) for each in (TRAINED_COLLECTIONS, HELD_OUT_COLLECTIONS))
+    write_card(directory, values, trained, held_out, summarise(corpus))
+
+
+def classifiers(embedder: Embedder, corpus: Path, out: Path, wallpapers: Path | None) -> dict[str, Logits]:
+    """The model, the earlier ones and the baseline."""
+    earlier = {name: Embedder.load(out / name, device="cpu", precision="float32") for name in EARLIER}
+    models = {"builtin": embedder, **earlier}
     return {
-        "builtin": lambda pictures: embed_pictures(embedder, pictures)[1],
-        EARLIER: lambda pictures: embed_pictures(earlier, pictures)[1],
-        "radial spectrum": fitted_baseline(corpus).logits,
+        **{name: partial(logits_of, model) for name, model in models.items()},
+        "radial spectrum": fitted_baseline(corpus, wallpapers).logits,
     }
+
+
+def logits_of(embedder: Embedder, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    return embed_pictures(embedder, pictures)[1]
 
 
 def load_decoders(out: Path) -> dict[str, Resynthesiser]:

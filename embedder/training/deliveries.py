@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from embedder.training.fakes import CROP_SIDE, GRID_MARGIN
 
 SIDE = CROP_SIDE + GRID_MARGIN
 FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
-SCALED_CHANCE = 0.3
-SCALES = (0.5, 1.0)
+SCALED_CHANCE = 0.4
+SCALES = (0.4, 1.0)
 ENLARGED_CHANCE = 0.1
 ENLARGEMENTS = (1.0, 1.5)
 STORED_CHANCE = 0.5
@@ -29,7 +29,12 @@ PAST_CHANCE = 0.5
 SECOND_PAST_CHANCE = 0.1
 COLOUR_CHANCE = 0.3
 GAMMAS = (0.8, 1.25)
+# A lens out of focus, a sharpening and a sensor's noise are of no side.
+BLURRED_CHANCE, BLURS = 0.15, (0.4, 1.6)  # standard deviation of a Gaussian, in pixels
+SHARPENED_CHANCE, SHARPENINGS = 0.1, (30, 150)  # per cent of an unsharp mask
+NOISY_CHANCE, NOISES = 0.15, (1.0, 6.0)  # standard deviation, in grey levels
 EXCHANGE_CHANCE = 0.25
+SHARPNESS_FLOOR = 0.01  # in squared grey levels: a flat piece has a finite logarithm
 COARSE_SIDE = 10  # of the crop's coarse version: 17 pixels each
 
 
@@ -50,11 +55,47 @@ def coarse_of(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image.resize((COARSE_SIDE, COARSE_SIDE), Image.Resampling.BOX))
 
 
-def delivered(source: Source, other: Source, random: np.random.Generator) -> NDArray[np.uint8]:
-    """(160, 160, 3) of the picture, anywhere in it; `other` lends its coarse colours by chance."""
-    piece = scaled_piece(source, random)
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A square of a picture, at the scale that it is to be looked at, and how sharp it is there."""
+
+    source: Source
+    top: int
+    left: int
+    side: int
+    sharpness: float
+
+
+def place_in(source: Source, random: np.random.Generator) -> Place:
+    """Anywhere, at a scale that the picture is large enough for."""
+    side = max(SIDE, min(round(SIDE / random_scale(random)), *source.pixels.shape[:2]))
+    if side > SIDE * 0.99 and side < SIDE * 1.01:
+        side = SIDE
+    top = int(random.integers(source.pixels.shape[0] - side + 1))
+    left = int(random.integers(source.pixels.shape[1] - side + 1))
+    grey = cut(source, top, left, side).convert("L")
+    if side != SIDE:
+        grey = grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return Place(source, top, left, side, sharpness_of(np.asarray(grey)))
+
+
+def cut(source: Source, top: int, left: int, side: int) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(source.pixels[top : top + side, left : left + side]))
+
+
+def sharpness_of(grey: NDArray[np.uint8]) -> float:
+    """(s, s) -> logarithm of the variance of the Laplacian, the usual measure of focus."""
+    levels = grey.astype(np.float32)
+    laplacian = 4 * levels[1:-1, 1:-1] - levels[:-2, 1:-1] - levels[2:, 1:-1] - levels[1:-1, :-2] - levels[1:-1, 2:]
+    return float(np.log(laplacian.var() + SHARPNESS_FLOOR))
+
+
+def delivered(place: Place, other: Source, random: np.random.Generator) -> NDArray[np.uint8]:
+    """(160, 160, 3) of the picture; `other` lends its coarse colours by chance."""
+    piece = scaled_piece(place, random)
     if random.random() < EXCHANGE_CHANCE:
         piece = with_coarse_of(piece, other.coarse)
+    piece = refocused(piece, random)
     if random.random() < COLOUR_CHANCE:
         piece = recoloured(piece, random)
     if random.random() < STORED_CHANCE:
@@ -65,16 +106,11 @@ def delivered(source: Source, other: Source, random: np.random.Generator) -> NDA
     return pixels[top : top + CROP_SIDE, left : left + CROP_SIDE]
 
 
-def scaled_piece(source: Source, random: np.random.Generator) -> Image.Image:
-    """A piece of (168, 168) at a scale that the picture is large enough for, with a JPEG's past by chance."""
-    side = max(SIDE, min(round(SIDE / random_scale(random)), *source.pixels.shape[:2]))
-    if side > SIDE * 0.99 and side < SIDE * 1.01:
-        side = SIDE
-    top = random.integers(source.pixels.shape[0] - side + 1)
-    left = random.integers(source.pixels.shape[1] - side + 1)
-    piece = Image.fromarray(np.ascontiguousarray(source.pixels[top : top + side, left : left + side]))
-    piece = with_past(piece, source.container, random)
-    if side != SIDE:
+def scaled_piece(place: Place, random: np.random.Generator) -> Image.Image:
+    """A piece of (168, 168), with a JPEG's past by chance."""
+    piece = cut(place.source, place.top, place.left, place.side)
+    piece = with_past(piece, place.source.container, random)
+    if place.side != SIDE:
         return piece.resize((SIDE, SIDE), FILTERS[int(random.integers(len(FILTERS)))])
     if random.random() < ENLARGED_CHANCE:
         large = round(SIDE * random.uniform(*ENLARGEMENTS))
@@ -104,6 +140,21 @@ def with_coarse_of(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Image
     ]
     mixed = np.asarray(piece).astype(np.float32) + np.stack(channels, axis=-1)
     return Image.fromarray(np.clip(np.round(mixed), 0, 255).astype(np.uint8))
+
+
+def refocused(piece: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Blurred, or sharpened, and noisy, each by chance."""
+    kind = random.random()
+    if kind < BLURRED_CHANCE:
+        piece = piece.filter(ImageFilter.GaussianBlur(random.uniform(*BLURS)))
+    elif kind < BLURRED_CHANCE + SHARPENED_CHANCE:
+        piece = piece.filter(
+            ImageFilter.UnsharpMask(radius=1.0, percent=int(random.uniform(*SHARPENINGS)), threshold=0)
+        )
+    if random.random() < NOISY_CHANCE:
+        noise = random.normal(0.0, random.uniform(*NOISES), np.asarray(piece).shape)
+        piece = Image.fromarray(np.clip(np.round(np.asarray(piece) + noise), 0, 255).astype(np.uint8))
+    return piece
 
 
 def recoloured(piece: Image.Image, random: np.random.Generator) -> Image.Image:

@@ -106,12 +106,18 @@ def least_needed(count: int, decoder_count: int) -> list[int]:
 
 
 def add_filters(model: TrainedViT, batches: Sequence[CropBatch], decoder_count: int) -> None:
-    """Puts telling filters in the place of the least needed; from here on the patch embedding learns whitened."""
+    """Puts telling filters in the place of the least needed, and whitens."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
-    patch = projection.kernel_size[0]
     replaced = least_needed(projection.out_channels, decoder_count)
     with torch.no_grad():
-        projection.weight[replaced] = telling_filters(batches, patch, len(replaced))
+        projection.weight[replaced] = telling_filters(batches, projection.kernel_size[0], len(replaced))
+    whiten_filters(model, batches)
+
+
+def whiten_filters(model: TrainedViT, batches: Sequence[CropBatch]) -> None:
+    """From here on the patch embedding learns whitened."""
+    projection = model.vit.vit.embeddings.patch_embeddings.projection
+    patch = projection.kernel_size[0]
     parametrize.register_parametrization(projection, "weight", WhitenedFilters(whitening_of(batches, patch)))
 
 

@@ -69,19 +69,26 @@ def test_other_weights_in_its_place_are_refused() -> None:
         fetch_model(replace(MODELS["builtin"], pinned=(pinned,)))
 
 
-def test_the_earlier_weights_make_the_space_that_they_always_made(embedder: Embedder) -> None:
+@pytest.mark.parametrize(
+    ("name", "space", "threshold"),
+    [("builtin-1", "2ccd9800d3f456f7", 0.9928), ("builtin-2", "a5bc90f7c49a7d1d", 0.9889)],
+)
+def test_the_earlier_weights_make_the_space_that_they_always_made(
+    embedder: Embedder, name: str, space: str, threshold: float
+) -> None:
     """The fingerprint that data directories of before hold."""
-    earlier = Embedder.load("builtin-1", device="cpu").info
+    earlier = Embedder.load(name, device="cpu").info
 
-    assert earlier.space_fingerprint.startswith("2ccd9800d3f456f7")
-    assert earlier.similarity_threshold == 0.9928
+    assert earlier.space_fingerprint.startswith(space)
+    assert earlier.similarity_threshold == threshold
     assert embedder.info.space_fingerprint != earlier.space_fingerprint
 
 
 def test_a_name_is_followed_to_the_weights_that_had_it() -> None:
-    earlier, now = (MODELS[name].pinned[0].sha256 for name in ("builtin-1", "builtin"))
+    first, second, now = (MODELS[name].pinned[0].sha256 for name in ("builtin-1", "builtin-2", "builtin"))
 
-    assert find_version("builtin", earlier) == "builtin-1"
+    assert find_version("builtin", first) == "builtin-1"
+    assert find_version("builtin", second) == "builtin-2"
     assert find_version("builtin", now) == "builtin"
     assert find_version("builtin-1", now) is None
     assert find_version("community-forensics", now) is None
@@ -117,8 +124,7 @@ def test_the_logit_tells_fakes_from_photographs(measured: Measurements) -> None:
 
 
 def test_the_nearest_fake_of_another_photograph_has_the_right_generator(measured: Measurements) -> None:
-    # 0.90 was wanted of weights that knew nothing else; these read 0.8997 on 688 fakes, one short: see the card.
-    assert generator_figures(measured)["nearest_generator_accuracy"] >= 0.895
+    assert generator_figures(measured)["nearest_generator_accuracy"] >= 0.90
 
 
 def test_the_shipped_threshold_and_logits_hold_on_these_photographs(embedder: Embedder, measured: Measurements) -> None:

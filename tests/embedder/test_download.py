@@ -245,7 +245,13 @@ def test_figures_beside_the_weights_are_read_and_checked(tmp_path: Path, tiny_mo
 
 def test_models_are_listed_without_loading_or_fetching_any(hub: Hub, tmp_path: Path) -> None:
     listed = {each.name: each for each in list_models(tmp_path / "cache")}
-    assert list(listed) == ["community-forensics", "community-forensics-384-original", "builtin", "builtin-1"]
+    assert list(listed) == [
+        "community-forensics",
+        "community-forensics-384-original",
+        "builtin",
+        "builtin-2",
+        "builtin-1",
+    ]
     default = listed["community-forensics"]
     assert (default.available, default.byte_size, default.licence) == (False, 87_270_764, "MIT")
     assert default.revision == "ac6ee457bea904a373065754107451793b56db00"

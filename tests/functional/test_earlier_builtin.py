@@ -15,23 +15,29 @@ from index import activate_model
 from tests.functional.shelves import jpeg
 from tests.functional.terminal import answer, lineup
 
-EARLIER = "builtin-1"
+EARLIER = ("builtin-1", "builtin-2")
+
+
+@pytest.fixture(params=EARLIER)
+def earlier(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, earlier: str) -> Path:
     """As it was left when `builtin` was the name of the earlier weights."""
     (tmp_path / "in").mkdir()
     for seed in range(3):
         (tmp_path / "in" / f"{seed}.jpg").write_bytes(jpeg(seed))
-    lineup(tmp_path / "data", "--model", EARLIER, "ingest", tmp_path / "in", "--corpus", "known")
+    lineup(tmp_path / "data", "--model", earlier, "ingest", tmp_path / "in", "--corpus", "known")
     return tmp_path / "data"
 
 
 @pytest.fixture
-def activated(data: Path) -> Path:
+def activated(data: Path, earlier: str) -> Path:
     """The same, where the earlier weights were activated by the name that they had."""
-    settings = Settings(data_dir=data, model=EARLIER)
+    settings = Settings(data_dir=data, model=earlier)
     with opened_database(settings) as database, database.write() as conn:
         activate_model(conn, "builtin", space_of(load_embedder(settings).info))
     return data
@@ -50,24 +56,24 @@ def active(data: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["data", "activated"])
 @pytest.mark.parametrize("options", [(), ("--model", "builtin")])
 def test_it_is_looked_up_by_the_weights_that_filled_it(
-    request: pytest.FixtureRequest, name: str, options: tuple[str, ...]
+    request: pytest.FixtureRequest, earlier: str, name: str, options: tuple[str, ...]
 ) -> None:
     filled: Path = request.getfixturevalue(name)
 
     found = nearest(filled, *options)
 
     assert len(found["similarity"]["neighbours"]) == 3
-    assert active(filled) == [EARLIER]
-    assert {"builtin", EARLIER} <= {model["name"] for model in answer(filled, "models")["models"]}
+    assert active(filled) == [earlier]
+    assert {"builtin", *EARLIER} <= {model["name"] for model in answer(filled, "models")["models"]}
 
 
-def test_what_is_added_later_is_found_beside_what_was_there(data: Path) -> None:
+def test_what_is_added_later_is_found_beside_what_was_there(data: Path, earlier: str) -> None:
     (data.parent / "in" / "3.jpg").write_bytes(jpeg(3))
 
     assert answer(data, "ingest", data.parent / "in", "--corpus", "known")["added"] == 1
 
     assert len(nearest(data)["similarity"]["neighbours"]) == 3
-    assert answer(data, "models")["models"][0]["weights_sha256"] == MODELS[EARLIER].pinned[0].sha256
+    assert answer(data, "models")["models"][0]["weights_sha256"] == MODELS[earlier].pinned[0].sha256
 
 
 def test_re_embedding_and_activating_the_name_moves_it_to_the_new_weights(activated: Path) -> None:
@@ -84,10 +90,12 @@ def test_re_embedding_and_activating_the_name_moves_it_to_the_new_weights(activa
     assert active(activated) == ["builtin"]
 
 
-def test_a_re_embedding_begun_before_is_ended_with_the_weights_that_it_was_begun_with(activated: Path) -> None:
-    earlier = Settings(data_dir=activated, model=EARLIER)
-    with opened_database(earlier) as database:
-        job = start_reembed(database, space_of(load_embedder(earlier).info), "builtin")
+def test_a_re_embedding_begun_before_is_ended_with_the_weights_that_it_was_begun_with(
+    activated: Path, earlier: str
+) -> None:
+    settings = Settings(data_dir=activated, model=earlier)
+    with opened_database(settings) as database:
+        job = start_reembed(database, space_of(load_embedder(settings).info), "builtin")
 
     assert lineup(activated, "jobs", "resume", job.id).exit_code == 0
 

@@ -1,12 +1,16 @@
+import itertools
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from embedder.training import deliveries
 from embedder.training.deliveries import (
     coarse_of,
     delivered,
+    place_in,
     recoloured,
+    refocused,
     scaled_piece,
     source_of,
     stored,
@@ -23,16 +27,43 @@ def test_every_delivery_is_a_crop_that_the_model_takes(side: int, container: str
     source, other = source_of(noisy(0, side), container), source_of(noisy(1, side), "JPEG")
 
     for seed in range(12):
-        crop = delivered(source, other, np.random.default_rng(seed))
+        random = np.random.default_rng(seed)
+        crop = delivered(place_in(source, random), other, random)
         assert (crop.shape, crop.dtype) == ((CROP_SIDE, CROP_SIDE, 3), np.uint8)
 
 
 def test_the_same_seed_delivers_the_same_crop() -> None:
     source, other = source_of(noisy(0), "PNG"), source_of(noisy(1), "PNG")
 
-    one, again = (delivered(source, other, np.random.default_rng(4)) for _ in range(2))
+    def crop() -> np.ndarray:
+        random = np.random.default_rng(4)
+        return delivered(place_in(source, random), other, random)
 
-    assert np.array_equal(one, again)
+    assert np.array_equal(crop(), crop())
+
+
+def test_a_place_is_inside_of_its_picture_and_as_sharp_as_it_looks() -> None:
+    sharp, random = noisy(0, 400), np.random.default_rng(0)
+    blurred = sharp.filter(ImageFilter.GaussianBlur(2.0))
+    flat = Image.new("RGB", (400, 400), "olive")
+
+    found = [[place_in(source_of(image, "PNG"), random) for _ in range(30)] for image in (flat, blurred, sharp)]
+
+    for place in found[2]:
+        assert 0 <= min(place.top, place.left) <= max(place.top, place.left) + place.side <= 400
+    assert len({place.side for place in found[2]}) > 3
+    for one, other in itertools.pairwise(found):
+        assert max(place.sharpness for place in one) < min(place.sharpness for place in other)
+
+
+def test_focus_changes_pixels_by_chance_and_never_the_size() -> None:
+    piece = noisy(0, 168)
+
+    made = [np.asarray(refocused(piece, np.random.default_rng(seed))) for seed in range(60)]
+
+    changed = [not np.array_equal(each, np.asarray(piece)) for each in made]
+    assert {each.shape for each in made} == {(168, 168, 3)}
+    assert 10 < sum(changed) < 35
 
 
 def test_the_past_of_the_others_is_given_more_often_than_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +76,8 @@ def test_the_past_of_the_others_is_given_more_often_than_ones_own(monkeypatch: p
     monkeypatch.setattr(deliveries, "stored_as", noted)
     source = source_of(noisy(0), "WEBP")
     for seed in range(200):
-        scaled_piece(source, np.random.default_rng(seed))
+        random = np.random.default_rng(seed)
+        scaled_piece(place_in(source, random), random)
 
     assert 70 < codecs.count("JPEG") < 130
     assert codecs.count("WEBP") < 40

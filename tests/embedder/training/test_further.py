@@ -12,9 +12,9 @@ from embedder.architecture import read_architecture
 from embedder.resynthesis import DECODERS
 from embedder.training.export import export
 from embedder.training.fakes import CropBatch, Scene
-from embedder.training.filters import add_filters, fix_filters, least_needed
+from embedder.training.filters import add_filters, fix_filters, least_needed, whiten_filters
 from embedder.training.further import FurtherLearning, load_trained, move_average, start_generator_head, train_further
-from embedder.training.generator_rounds import GeneratorRound, train_on_generators
+from embedder.training.generator_rounds import GENERATOR_ROUNDS, GeneratorRound, train_on_generators
 from embedder.training.mixture import CLASSES, NO_CLASS
 from embedder.training.vit import TrainedViT, built_in_config, new_vit, to_pixels
 from tests.embedder.training.corpora import noisy, write_generators
@@ -109,12 +109,24 @@ def test_new_filters_leave_the_others_as_they_are(model: TrainedViT) -> None:
     assert (projection.weight[replaced] - before[replaced]).abs().amax((1, 2, 3)).min() > 1e-3
 
 
+def test_rounds_that_go_on_from_filters_of_before_keep_them(model: TrainedViT) -> None:
+    projection = model.vit.vit.embeddings.patch_embeddings.projection
+    before = projection.weight.detach().clone()
+
+    whiten_filters(model, [make_batch(np.random.default_rng(seed)) for seed in range(4)])
+    assert hasattr(projection, "parametrizations")
+    fix_filters(model)
+
+    assert torch.allclose(projection.weight, before, atol=1e-3)
+    assert [each.new_filters for each in GENERATOR_ROUNDS] == [True] + [False] * (len(GENERATOR_ROUNDS) - 1)
+
+
 def test_the_stage_makes_a_model_that_can_be_exported(start: Path, tmp_path: Path) -> None:
     rows = [(f"real/bsds500/{n}.png", "", f"{n}.jpg") for n in range(12)]
     rows += [(f"fake/sd1.5/{n}.png", "sd1.5", f"{n}.png") for n in range(12)]
     corpus = write_generators(tmp_path, rows, side=224)
     scenes = [Scene(np.asarray(noisy(n)), {0: np.asarray(noisy(n, striped=True))}) for n in range(2)]
-    rounds = (GeneratorRound("one", 0.5, 1, 2, QUICK), GeneratorRound("two", 0.5, 1, 1, QUICK))
+    rounds = (GeneratorRound("one", 0.5, 1, 2, QUICK, new_filters=True), GeneratorRound("two", 0.5, 1, 1, QUICK))
 
     model = train_on_generators(start, corpus, scenes, tmp_path / "work", 60.0, rounds, statistics_batches=1)
     export(model, tmp_path / "made")

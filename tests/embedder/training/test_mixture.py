@@ -1,14 +1,32 @@
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from embedder.resynthesis import DECODERS
-from embedder.training.deliveries import source_of
+from embedder.training.deliveries import Source, source_of
 from embedder.training.fakes import Scene
 from embedder.training.generators import FAMILIES, CorpusPicture
-from embedder.training.mixture import CLASSES, NO_CLASS, class_of, corpus_batch, mixed_batch, pool_of, pools_of
+from embedder.training.mixture import (
+    CLASSES,
+    NO_CLASS,
+    class_of,
+    corpus_batch,
+    drawn_place,
+    matched_places,
+    mixed_batch,
+    pool_of,
+    pools_of,
+)
 from tests.embedder.training.corpora import noisy
 
 STYLEGAN2, SD1 = (1 + len(DECODERS) + number for number in range(len(FAMILIES)))
+
+
+ZERO = {"sharp": 0, "smooth": 0}
+
+
+def sources(images: list[Image.Image]) -> list[Source]:
+    return [source_of(image, "PNG") for image in images]
 
 
 def pictures() -> list[CorpusPicture]:
@@ -37,6 +55,22 @@ def test_a_batch_holds_as_many_photographs_as_fakes() -> None:
     assert batch.pixels.shape == (12, 160, 160, 3)
     assert batch.generators[::2].tolist() == [0] * 6
     assert set(batch.generators[1::2].tolist()) <= {STYLEGAN2, SD1}
+
+
+def test_the_two_sides_of_a_batch_are_about_as_sharp_however_sharp_their_pictures_are() -> None:
+    """Half of the photographs are as smooth as the fakes, and those are what fakes are set against."""
+    smooth = [noisy(n, 400).filter(ImageFilter.GaussianBlur(1.5 + n / 10)) for n in range(6)]
+    photographs = pool_of({"sharp": sources([noisy(n, 400) for n in range(6)]), "smooth": sources(smooth)}, ZERO)
+    fakes = pool_of({"smooth": sources(smooth)}, {"smooth": STYLEGAN2})
+    random = np.random.default_rng(0)
+
+    matched = [matched_places(photographs, fakes, random) for _ in range(60)]
+    drawn = [(drawn_place(photographs, random)[0], drawn_place(fakes, random)[0]) for _ in range(60)]
+
+    differences = [abs(one.sharpness - other.sharpness) for (one, _), (other, _) in matched]
+    by_chance = [abs(one.sharpness - other.sharpness) for one, other in drawn]
+    assert np.mean(differences) < np.mean(by_chance) / 1.5
+    assert {generator for pair in matched for _, generator in pair} == {0, STYLEGAN2}
 
 
 def test_a_mixed_batch_has_the_demonstration_pairs_too() -> None:

@@ -154,7 +154,13 @@ def test_what_is_measured_is_read_back_by_the_embedder(
         name: measure(Embedder.load(tmp_path, device="cpu", precision="float32"), each) for name, each in probes.items()
     }
 
-    values = write_measured(tmp_path, probes, found, date(2026, 1, 2), more={"real_generators": real_generators()})
+    counts = {"date": "2026-01-03", "photographs": 5, "pictures": 12, "groups": 3, "generators": 1}
+    evaluated = counts | {
+        "auc": {"as_is": [0.7, 0.6, 0.8]},
+        "by_generator": {"sdxl": {"pictures": 12, "auc": [0.7, None, None]}},
+    }
+    more = {"real_generators": real_generators(), "evaluations": {"seen": evaluated, "unseen": evaluated}}
+    values = write_measured(tmp_path, probes, found, date(2026, 1, 2), more=more)
     parts = dict.fromkeys(Part, PartSummary({"bsds500": 2, "stylegan2-ffhq": 5}, {"MIT": 7}))
     write_card(tmp_path, values, {"bsds500": 2}, {"afhq": 1}, parts)
 
@@ -167,7 +173,9 @@ def test_what_is_measured_is_read_back_by_the_embedder(
     assert "by file: 5 of stylegan2-ffhq." in card
     assert "7 MIT" in card
     assert "| builtin | unseen | 0.500" in card
-    assert "| flux-dev | no |" in card
+    assert "| as_is | 0.700 (0.60 to 0.80) | 0.700 (0.60 to 0.80) |" in card
+    assert "| sdxl | no | 12 | 0.700 |" in card
+    assert "12 pictures of 3 groups by 1 generators" in card
     assert "Not for casework" in card
 
 

@@ -56,7 +56,7 @@ from tests.benchmarks.evidence_pictures import (
     embed_pictures,
     read_manifest,
 )
-from tests.benchmarks.evidence_verdicts import Pair, pairs
+from tests.benchmarks.evidence_verdicts import Pair, pairs, staying
 
 SPLITS = {
     "picture": "photographs halved by picture",
@@ -332,10 +332,22 @@ def show_stability(run: Run) -> None:
         rows = [flip_row(name, some, similarity_of) for name, some in groups.items() if some]
         head = ("delivered", "pairs", "flips", "with the rule", "inconclusive", "with the rule", "similar", "with it")
         show(f"Similarity verdicts at a false-match rate of {percent(rate)}: picture against copy", head, rows)
+        show_staying(run, rate)
         if rate == JUDGED_RATES[0] and run.limits is not None:
             rows = [flip_row(name, some, class_of) for name, some in groups.items() if some]
             head = (*head[:-2], "synthetic", "with it")
             show("Classifier verdicts: picture against copy", head, rows)
+
+
+def show_staying(run: Run, rate: float) -> None:
+    found: dict[str, list[bool]] = {}
+    for own in run.calibrations:
+        for name, stays in staying(run.pictures, own, run.looked, rate):
+            found.setdefault(name, []).append(stays)
+    if found:
+        count = len(next(iter(found.values())))
+        title = f"Fakes over the threshold of {percent(rate)} as they are ({count} in all splits): those still over it"
+        show(title, list(found), [[percent(np.mean(some)) for some in found.values()]])
 
 
 def similarity_of(verdict: Verdict) -> str | None:

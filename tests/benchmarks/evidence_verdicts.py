@@ -42,9 +42,39 @@ def pairs(
     pictures: Pictures, own: Calibrated, copies: Copies, looked: Copies, rate: float, limits: ClassifierPolicy | None
 ) -> Iterator[Pair]:
     """Judge pictures that were held out, and their delivered copies, as look-ups would; `looked` are the views."""
+    as_is = _as_they_are(pictures, own, looked)
+    rows = as_is.rows
+    originals = _judged(pictures, own, as_is, looked, rate, limits)
+    for condition in delivery_names(copies):
+        some = copies.of(condition)
+        judged = _judged(pictures, own, some.taking(np.flatnonzero(np.isin(some.rows, rows))), looked, rate, limits)
+        for row, verdicts in judged.items():
+            yield Pair(condition, bool(pictures.synthetic[row]), originals[row], verdicts)
+
+
+def staying(pictures: Pictures, own: Calibrated, looked: Copies, rate: float) -> Iterator[tuple[str, bool]]:
+    """Of fakes over their threshold as they are: each re-encoding, and whether it is over its own."""
+    some = _as_they_are(pictures, own, looked)
+    near = own.nearest_fake(copied(pictures, some, np.ones(len(some.rows), np.bool_)))
+    chosen = np.flatnonzero((looked.deliveries == AS_IS) & np.isin(looked.rows, some.rows))
+    names: dict[int, list[str]] = {}
+    for place in chosen:
+        names.setdefault(int(looked.rows[place]), []).append(str(looked.views[place]))
+    seen = _views_of(pictures, own, looked, some, rate)
+    for row, condition, similarity in zip(some.rows.tolist(), some.conditions.tolist(), near, strict=True):
+        threshold = _policy(own.calibration, condition, rate, None)[0].threshold
+        if threshold is None or similarity < threshold.value or not pictures.synthetic[row]:
+            continue
+        for name, view in zip(names[row], seen[row], strict=True):
+            assert view.nearest_fake is not None
+            yield name, view.nearest_fake >= (view.threshold or threshold).value
+
+
+def _as_they_are(pictures: Pictures, own: Calibrated, looked: Copies) -> Copies:
+    """The pictures that were held out and looked at in all views."""
     probes = np.concatenate([own.halved.reals, own.halved.fakes])
     rows = np.array([row for row in probes.tolist() if row in set(looked.rows.tolist())], np.int64)
-    as_is = Copies(
+    return Copies(
         rows,
         np.full(len(rows), AS_IS),
         np.full(len(rows), ""),
@@ -52,12 +82,6 @@ def pairs(
         pictures.population.vectors[rows],
         pictures.population.logits[rows],
     )
-    originals = _judged(pictures, own, as_is, looked, rate, limits)
-    for condition in delivery_names(copies):
-        some = copies.of(condition)
-        judged = _judged(pictures, own, some.taking(np.flatnonzero(np.isin(some.rows, rows))), looked, rate, limits)
-        for row, verdicts in judged.items():
-            yield Pair(condition, bool(pictures.synthetic[row]), originals[row], verdicts)
 
 
 def _judged(

@@ -6,7 +6,7 @@ ServiceError
 ├── InvalidRequest      the request does not fit its schema
 ├── UnsupportedBody     a media type that the route does not take
 ├── CrossSiteRequest    a browser sent it from another site's page
-├── SourceNotAllowed    an ingest over HTTP that would read outside of LINEUP_INGEST_ROOTS
+├── SourceNotAllowed    a request over HTTP that would read outside of LINEUP_INGEST_ROOTS
 ├── NoNamedModel        a model that a client named and the service does not list
 ├── SpaceIncomplete     a model would become active by which entries are not embedded
 ├── NothingToCalibrate  no known fake, or no known-real image, is embedded by the model
@@ -67,7 +67,7 @@ class CrossSiteRequest(ServiceError):
 
 
 class SourceNotAllowed(ServiceError):
-    """Whoever can ask this server for an ingest may not read any file of its machine by that."""
+    """Whoever can ask this server for an ingest or an evaluation may not read any file of its machine by that."""
 
     def __init__(self, location: str) -> None:
         super().__init__(f"{location} is in none of the folders that LINEUP_INGEST_ROOTS names")

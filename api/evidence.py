@@ -147,7 +147,9 @@ class Statement:
 
         Should the part have outgrown that, at its own size.
         """
-        if applied is None or fakes is None:
+        if fakes is None:
+            return cls()
+        if applied is None:
             return cls(unseen=unseen)
         condition, stratum = applied.calibration.stratum_for(probe.condition or "")
         whole = applied.applies is Applies.EXACT and fakes.searched

@@ -60,6 +60,7 @@ from index.coverage import (
     coverage,
     embedded_image_ids,
     exported_rows,
+    has_embedded,
     image_sources,
     images_to_embed,
 )
@@ -401,6 +402,7 @@ __all__ = [
     "get_lookup",
     "get_quarantined",
     "hamming_distance",
+    "has_embedded",
     "image_sources",
     "images_to_embed",
     "inspect_corpus",

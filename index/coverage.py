@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from index.corpora import find_corpus_ids
 from index.entries import Entry, find_entries
@@ -81,13 +82,20 @@ def embedded_image_ids(conn: Connection, space: Space, corpus_ids: Sequence[int]
 
 def count_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> int:
     """Count the live entries of some corpora that are in a space."""
-    query = (
-        select(func.count())
-        .select_from(entries)
-        .where(is_any(conn, entries.c.corpus_id, corpus_ids), entries.c.removed_at.is_(None))
-        .where(_embedded(find_space_id(conn, space)))
-    )
-    return int(conn.execute(query).scalar_one())
+    query = select(func.count()).select_from(entries)
+    return int(conn.execute(_of(query, conn, space, corpus_ids)).scalar_one())
+
+
+def has_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> bool:
+    """Return whether there is a live entry of some corpora in a space, without counting them."""
+    query = select(entries.c.id).limit(1)
+    return conn.execute(_of(query, conn, space, corpus_ids)).first() is not None
+
+
+def _of(query: Select[Any], conn: Connection, space: Space, corpus_ids: Sequence[int]) -> Select[Any]:
+    """Restrict a query of entries to the live ones of some corpora that are in a space."""
+    of_corpora = is_any(conn, entries.c.corpus_id, corpus_ids)
+    return query.where(of_corpora, entries.c.removed_at.is_(None), _embedded(find_space_id(conn, space)))
 
 
 def image_sources(conn: Connection, image_ids: Sequence[int]) -> tuple[ImageSource, ...]:

@@ -16,8 +16,8 @@ from index import (
     CorpusKind,
     Space,
     calibration_heads,
-    count_embedded,
     get_calibration,
+    has_embedded,
     named_corpora,
 )
 
@@ -78,9 +78,7 @@ class Calibrations:
         return tuple(
             name
             for name, row_id in zip(every.names, every.ids, strict=True)
-            if (corpora is None or name in corpora)
-            and row_id not in seen
-            and count_embedded(conn, self._space, [row_id]) > 0
+            if (corpora is None or name in corpora) and row_id not in seen and has_embedded(conn, self._space, [row_id])
         )
 
     def get(self, conn: Connection, calibration_id: int) -> Calibration:
@@ -98,7 +96,7 @@ class Calibrations:
     def _covers(self, conn: Connection, head: CalibrationHead, searched: set[int]) -> bool:
         """Whether it was measured against all of these corpora that hold anything."""
         others = sorted(searched - set(head.request["against_ids"]))
-        return not others or count_embedded(conn, self._space, others) == 0
+        return not others or not has_embedded(conn, self._space, others)
 
     def _applied(self, conn: Connection, head: CalibrationHead, applies: Applies) -> Applied:
         return Applied(

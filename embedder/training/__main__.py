@@ -1,7 +1,8 @@
 """`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, about three hours on two cores.
 
 Four stages, each going on from what an interrupted run left in `--work`: autoencoders; vit, which learns the
-demonstration decoders; generators, which goes on with pictures of real generators; measure.
+demonstration decoders; generators, which goes on with pictures of real generators; measure. The last one prints the
+`lineup evaluate` whose figures the card takes; the stage card, by name, writes it.
 """
 
 import argparse

@@ -182,6 +182,7 @@ def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path
     answer(shelf / "data", "ingest", shelf / "both", "--corpus", "doubtful")
     lookup = looked_up(shelf, "copy.jpg", copy)
     elsewhere = looked_up(shelf, "copy.jpg", copy, "--corpus", "fakes")["similarity"]
+    reals = looked_up(shelf, "copy.jpg", copy, "--kind", "known_real")["similarity"]
     lineup(shelf / "data", "corpora", "remove", "doubtful", "--yes")
 
     similarity, statements = lookup["similarity"], {each["topic"]: each["words"] for each in lookup["statements"]}
@@ -190,6 +191,7 @@ def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path
     assert similarity["uncalibrated_corpora"] == ["doubtful"]  # and why there is none is said
     assert "the newest has not seen doubtful" in statements["calibration"]
     assert (elsewhere["calibration"]["id"], elsewhere["uncalibrated_corpora"]) == (calibration["id"], [])
+    assert reals["uncalibrated_corpora"] == []  # no known fake was asked for
 
 
 def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(client: TestClient, shelf: Path) -> None:

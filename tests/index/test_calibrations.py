@@ -22,6 +22,7 @@ from index import (
     embedded_image_ids,
     ensure_corpus,
     get_calibration,
+    has_embedded,
     list_calibrations,
     missing_deliveries,
     named_corpora,
@@ -116,6 +117,9 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(database
         of = named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
         population = read_population(conn, material.space, of, SourceNumbers())
         assert count_embedded(conn, material.space, of.ids) == 6
+        assert has_embedded(conn, material.space, of.ids)
+        assert not has_embedded(conn, material.other_space, of.ids)
+        assert not has_embedded(conn, material.space, ())
         assert embedded_image_ids(conn, material.space, of.ids) == tuple(population.image_ids.tolist())
         assert len(read_population(conn, material.other_space, of, SourceNumbers())) == 0
     assert len(first) == 4

@@ -157,12 +157,16 @@ class Statement:
         threshold = _threshold_at(false_match_rate, applied, condition, stratum, size)
         return cls(applied, condition, stratum, size, threshold)
 
-    def threshold_for(self, condition: Condition, false_match_rate: float) -> Threshold | None:
-        """The threshold of a probe delivered in another way; None where this probe has none, or that way has none."""
+    def thresholds_for(self, conditions: Sequence[Condition], false_match_rate: float) -> list[Threshold | None]:
+        """The threshold of a probe delivered in each of these ways; None where this probe or that way has none."""
         if self.applied is None or self.corpus_size is None or self.threshold is None:
-            return None
-        name, stratum = self.applied.calibration.stratum_for(condition)
-        return _threshold_at(false_match_rate, self.applied, name, stratum, self.corpus_size)
+            return [None] * len(conditions)
+        strata = [self.applied.calibration.stratum_for(condition) for condition in conditions]
+        found: dict[str | None, Threshold | None] = {self.condition: self.threshold}
+        for name, stratum in strata:
+            if name not in found:
+                found[name] = _threshold_at(false_match_rate, self.applied, name, stratum, self.corpus_size)
+        return [found[name] for name, _ in strata]
 
     @property
     def classifier(self) -> ClassifierCalibration | None:

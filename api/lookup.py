@@ -104,10 +104,8 @@ def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
     statement = Statement.of(applied, probe, found.fakes, query.false_match_rate, unseen)
     told = lineup.settings.similarity_threshold is not None
     threshold = lineup.threshold if told else statement.threshold or lineup.threshold
-    thresholds = [
-        None if told else statement.threshold_for(view.condition, query.false_match_rate)
-        for view in (made.made if made else ())
-    ]
+    conditions = [view.condition for view in made.made] if made else []
+    thresholds = [None] * len(conditions) if told else statement.thresholds_for(conditions, query.false_match_rate)
     seen_views = _seen_views(made, embedded, found.views, thresholds)
     return judged(
         probe,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 
 from index.changes import Member, record_additions, record_removals
 from index.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
-from index.errors import InvalidFilter, InvalidVector, UnknownEntry
+from index.errors import InvalidFilter, InvalidVector, UnknownCorpus, UnknownEntry
 from index.failpoints import Failpoint, reached
 from index.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
 from index.jsontext import JSON
@@ -191,9 +191,15 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
 def remove_entry(conn: Connection, entry_id: int, reason: str | None = None) -> Entry:
     """Remove an entry and return what it was; its image stays in other corpora. Raises UnknownEntry.
 
-    A reason puts it in quarantine: call `index.quarantine.quarantine_entry` for that, which checks it.
+    It takes the lock of the corpus, so that nobody who adds the same image finds the entry and then misses it; with
+    several corpora in one transaction two writers could deadlock. A reason puts the entry in quarantine: call
+    `index.quarantine.quarantine_entry` for that, which checks it.
     """
     entry = get_entry(conn, entry_id)
+    try:
+        lock_corpus(conn, entry.corpus)
+    except UnknownCorpus as err:
+        raise UnknownEntry(entry_id) from err
     marked = conn.execute(
         update(entries)
         .where(entries.c.id == entry_id, entries.c.removed_at.is_(None))

@@ -61,9 +61,7 @@ def quarantine_entry(conn: Connection, entry_id: int, reason: str) -> Quarantine
         InvalidReason
 
     """
-    told = check_reason(reason)
-    lock_corpus(conn, get_entry(conn, entry_id).corpus)  # so that nobody who adds its image misses this
-    remove_entry(conn, entry_id, told)
+    remove_entry(conn, entry_id, check_reason(reason))
     return get_quarantined(conn, entry_id)
 
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from index import (
+    AddStatus,
     CorpusError,
     CorpusKind,
     Database,
@@ -15,6 +16,8 @@ from index import (
     UnknownCorpus,
     add_entries,
     create_corpus,
+    entries_of_image,
+    failpoints,
     fsck,
     remove_corpus,
     remove_entry,
@@ -215,6 +218,31 @@ def test_a_corpus_is_removed_with_the_entries_that_were_coming_into_it(
     other.join()
     assert removed == [2]
     assert fsck(database, None, tmp_path).findings == ()
+
+
+def test_an_entry_is_not_removed_while_its_image_is_being_added_again(database: Database, material: Any) -> None:
+    """Who finds the entry there may rely on it: on PostgreSQL the removal committed here, and its id was missed."""
+    (entry_id,) = material.fill(database, "fakes", "a")
+    removers: list[threading.Thread] = []
+
+    def remove() -> None:
+        with database.write() as conn:
+            remove_entry(conn, entry_id)
+
+    def start_removal(point: failpoints.Failpoint) -> None:
+        if point is failpoints.Failpoint.ENTRIES_WRITTEN and not removers:
+            removers.append(_started(remove))
+
+    failpoints.install(start_removal)
+    try:
+        with database.write() as conn:
+            (again,) = add_entries(conn, "fakes", material.space, [material.entry("a")])
+    finally:
+        failpoints.install(None)
+    removers[0].join()
+    assert (again.entry_id, again.status) == (entry_id, AddStatus.SKIPPED)
+    with database.read() as conn:
+        assert entries_of_image(conn, again.sha256) == ()
 
 
 @pytest.mark.postgres

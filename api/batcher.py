@@ -15,12 +15,15 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api.errors import Overloaded
-from embedder import Embedder
+
+if TYPE_CHECKING:
+    from embedder import Embedder
 
 Pixels = NDArray[np.float32]
 VectorAndLogit = tuple[NDArray[np.float32], float]

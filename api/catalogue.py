@@ -1,4 +1,4 @@
-"""Corpora, entries and models as answers: the shared functions behind the routes and commands that list and remove."""
+"""Corpora and entries as answers: the shared functions behind the routes and commands that list and remove."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from api.answers import (
     CorpusPage,
     EntryAnswer,
     EntryPage,
-    ModelAnswer,
-    ModelsAnswer,
     NewCorpus,
 )
 from api.errors import InvalidRequest
 from api.lineup import BlobStores
 from api.paging import cursor_of, key_of
-from api.settings import Settings
-from embedder import MODELS, Embedder, ListedModel, list_models
 from index import (
     BlobStore,
     Database,
@@ -122,47 +118,3 @@ def _forget(database: Database, stores: BlobStores, shas: Sequence[str]) -> None
             unneeded = sha256s_not_kept(connection, shas, keeps)
         for sha256 in unneeded:
             blobs.remove(sha256)
-
-
-def models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
-    """Every model that can be named and the active one, which comes first; nothing is loaded here."""
-    listed = [_listed(model) for model in list_models(settings.model_cache_dir)]
-    if active is None:
-        return ModelsAnswer(models=listed)
-    others = [model for model in listed if model.name != active.info.name]
-    named = next((model for model in listed if model.name == active.info.name), None)
-    return ModelsAnswer(models=[_active(active, named), *others])
-
-
-def _listed(model: ListedModel) -> ModelAnswer:
-    pinned = MODELS[model.name].weights
-    return ModelAnswer(
-        name=model.name,
-        description=model.description,
-        active=False,
-        available=model.available,
-        licence=model.licence,
-        revision=model.revision,
-        weights_bytes=model.byte_size,
-        weights_sha256=pinned.sha256 if pinned else None,
-    )
-
-
-def _active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer:
-    info = active.info
-    return ModelAnswer(
-        name=info.name,
-        description=named.description if named else "a local checkpoint",
-        active=True,
-        available=True,
-        licence=info.licence,
-        revision=info.revision,
-        weights_bytes=named.weights_bytes if named else None,
-        weights_sha256=info.weights_sha256,
-        embedding_space=info.space_fingerprint,
-        dimension=info.dimension,
-        image_size=info.image_size,
-        parameter_count=info.parameter_count,
-        device=active.device,
-        precision=active.precision,
-    )

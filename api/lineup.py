@@ -10,12 +10,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from api.batcher import Batcher
 from api.calibration.current import Calibrations
 from api.errors import InvalidVerbalScale
 from api.settings import Settings
-from embedder import Embedder, ImageLimits, ModelInfo, find_version
+from embedder import ImageLimits, ModelInfo, find_version
 from index import (
     ENFSI_2015,
     ORIGINAL_SUFFIX,
@@ -33,6 +34,9 @@ from index import (
     find_active_model,
     list_spaces,
 )
+
+if TYPE_CHECKING:
+    from embedder import Embedder
 
 
 def space_of(info: ModelInfo) -> Space:
@@ -72,6 +76,8 @@ def read_verbal_scale(path: Path | None) -> VerbalScale:
 
 def load_embedder(settings: Settings) -> Embedder:
     """The model that the settings name. Raises `embedder.ModelError` and its like."""
+    from embedder import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
+
     return Embedder.load(
         settings.model,
         device=settings.device,

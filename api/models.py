@@ -1,4 +1,4 @@
-"""Which model lookups and ingests use: the one that was told, else the one that is active in the database.
+"""The models that can be named, and which one lookups and ingests use: the one that was told, else the active one.
 
 A running server that was told none follows within a second (`api.current`).
 """
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from api.answers import Answer, Sha256
+from api.answers import Answer, ModelAnswer, ModelsAnswer, Sha256
 from api.errors import NoNamedModel, SpaceIncomplete
 from api.jobs.answers import JobAnswer
 from api.jobs.running import start_reembed
 from api.lineup import Lineup, load_embedder, opened_database, space_of
 from api.settings import Settings
-from embedder import MODELS
+from embedder import MODELS, Embedder, ListedModel, list_models
 from index import activate_model, coverage
 
 
@@ -70,3 +70,47 @@ def queue_reembed(lineup: Lineup, model: str) -> JobAnswer:
     """
     other = lineup.settings.model_copy(update={"model": model})
     return JobAnswer.of(start_reembed(lineup.database, space_of(load_embedder(other).info), model))
+
+
+def models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
+    """Every model that can be named and the active one, which comes first; nothing is loaded here."""
+    listed = [_listed(model) for model in list_models(settings.model_cache_dir)]
+    if active is None:
+        return ModelsAnswer(models=listed)
+    others = [model for model in listed if model.name != active.info.name]
+    named = next((model for model in listed if model.name == active.info.name), None)
+    return ModelsAnswer(models=[_active(active, named), *others])
+
+
+def _listed(model: ListedModel) -> ModelAnswer:
+    pinned = MODELS[model.name].weights
+    return ModelAnswer(
+        name=model.name,
+        description=model.description,
+        active=False,
+        available=model.available,
+        licence=model.licence,
+        revision=model.revision,
+        weights_bytes=model.byte_size,
+        weights_sha256=pinned.sha256 if pinned else None,
+    )
+
+
+def _active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer:
+    info = active.info
+    return ModelAnswer(
+        name=info.name,
+        description=named.description if named else "a local checkpoint",
+        active=True,
+        available=True,
+        licence=info.licence,
+        revision=info.revision,
+        weights_bytes=named.weights_bytes if named else None,
+        weights_sha256=info.weights_sha256,
+        embedding_space=info.space_fingerprint,
+        dimension=info.dimension,
+        image_size=info.image_size,
+        parameter_count=info.parameter_count,
+        device=active.device,
+        precision=active.precision,
+    )

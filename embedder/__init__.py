@@ -1,10 +1,12 @@
 """Bytes -> pixels -> embedding and logit. Knows torch and Pillow; no SQL, no FAISS, no HTTP, no environment."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from embedder.decode import DecodedImage, ImageLimits, decode, thumbnail
 from embedder.delivery import RE_ENCODINGS, Condition, Delivery, condition_of, delivered, delivery_of
-from embedder.device import use_threads
-from embedder.download import list_models
-from embedder.embed import Embedder
 from embedder.errors import (
     CorruptImage,
     CorruptWeights,
@@ -32,6 +34,15 @@ from embedder.preprocess import Preprocessing, Resample, preprocess, read_prepro
 from embedder.registry import MODELS, ListedModel, ModelInfo, ModelSource, find_version
 from embedder.results import Embedded, Embeddings, Failed
 from embedder.stability import VIEW_NAMES, LeftOut, View, Views, views
+
+if TYPE_CHECKING:
+    from embedder.device import use_threads
+    from embedder.download import list_models
+    from embedder.embed import Embedder
+
+# What needs torch and transformers, which take three seconds to load: only who asks for it waits. A list of jobs, or
+# an error in one line, does not.
+_WITH_TORCH = {"Embedder": "embedder.embed", "list_models": "embedder.download", "use_threads": "embedder.device"}
 
 __all__ = [
     "MODELS",
@@ -93,3 +104,9 @@ __all__ = [
     "use_threads",
     "views",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WITH_TORCH[name]), name)

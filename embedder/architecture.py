@@ -1,4 +1,4 @@
-"""The shape of the ViT that a `config.json` describes, and the empty module of that shape.
+"""The shape of the ViT that a `config.json` describes. No tensor: `weights` makes the module.
 
 Only what is computed is read: the ViT family of transformers with one logit. Nothing in a configuration can name code
 (`auto_map` is not looked at, remote code is never run), and the weights are checked tensor by tensor afterwards.
@@ -10,9 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from transformers import ViTConfig, ViTForImageClassification
 
 from embedder.errors import InvalidModelConfig
 from embedder.jsonfile import read_json_object
@@ -76,21 +73,3 @@ def parse_architecture(config: Mapping[str, Any], source: str) -> Architecture:
         return Architecture(**fields)
     except ValueError as err:
         raise InvalidModelConfig(source, str(err)) from err
-
-
-def empty_vit(architecture: Architecture) -> ViTForImageClassification:
-    """The module on the `meta` device: shapes without memory, so that loading costs no random initialisation."""
-    config = ViTConfig(
-        hidden_size=architecture.hidden_size,
-        num_hidden_layers=architecture.num_hidden_layers,
-        num_attention_heads=architecture.num_attention_heads,
-        intermediate_size=architecture.intermediate_size,
-        image_size=architecture.image_size,
-        patch_size=architecture.patch_size,
-        layer_norm_eps=architecture.layer_norm_eps,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    config.num_labels = 1
-    with torch.device("meta"):
-        return ViTForImageClassification(config)

@@ -13,13 +13,21 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import ViTForImageClassification
+from transformers import ViTConfig, ViTForImageClassification
 
-from embedder.architecture import Architecture, empty_vit
+from embedder.architecture import Architecture
 from embedder.errors import CorruptWeights, ModelUnavailable, TensorMismatch, UnsafeWeights
 from embedder.tensor_names import from_published, layout_of, published_name, published_names
 
-__all__ = ["check_is_safetensors", "file_sha256", "load_vit", "published_names", "read_tensors", "verify_file"]
+__all__ = [
+    "check_is_safetensors",
+    "empty_vit",
+    "file_sha256",
+    "load_vit",
+    "published_names",
+    "read_tensors",
+    "verify_file",
+]
 
 UNSAFE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5"})
 # zip (torch >= 1.6, .npz), pickle protocols 2 to 5, gzip, HDF5; torch's old format is a pickle. Protocol 0 and 1 start
@@ -74,6 +82,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping: it has no __iter__)
     except SafetensorError as err:
         raise CorruptWeights(path.name, f"is not a whole safetensors file: {err}") from err
+
+
+def empty_vit(architecture: Architecture) -> ViTForImageClassification:
+    """The module on the `meta` device: shapes without memory, so that loading costs no random initialisation."""
+    config = ViTConfig(
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.num_hidden_layers,
+        num_attention_heads=architecture.num_attention_heads,
+        intermediate_size=architecture.intermediate_size,
+        image_size=architecture.image_size,
+        patch_size=architecture.patch_size,
+        layer_norm_eps=architecture.layer_norm_eps,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    config.num_labels = 1
+    with torch.device("meta"):
+        return ViTForImageClassification(config)
 
 
 def load_vit(path: Path, architecture: Architecture) -> ViTForImageClassification:

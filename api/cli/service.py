@@ -29,9 +29,9 @@ def models(ctx: typer.Context, json: Json = False) -> None:
     """Show the models: which is active, its fingerprint, device and precision."""
     if ctx.invoked_subcommand is not None:
         return
-    from api.catalogue import models as listing
     from api.cli.tables import print_json, print_models
     from api.lineup import load_embedder, settings_in_force
+    from api.models import models as listing
     from api.problems import EXIT_MODEL
     from embedder import Embedder, EmbedderError
 

@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from api.answers import IndexAnswer, ModelsAnswer, ReadyAnswer
-from api.catalogue import models
 from api.health import readiness
 from api.indexes import plan_index
 from api.jobs.answers import JobAnswer
-from api.models import ActivatedModel, activate, queue_reembed, require_listed
+from api.models import ActivatedModel, activate, models, queue_reembed, require_listed
 from api.routes.dependencies import Current, Opened
 
 router = APIRouter(tags=["service"])

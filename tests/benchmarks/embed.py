@@ -30,10 +30,10 @@ from safetensors.torch import save_file
 from transformers import ViTForImageClassification
 
 from embedder import DecodedImage, Embedded, Embedder, decode, thumbnail
-from embedder.architecture import VIT_SMALL_384, Architecture, empty_vit
+from embedder.architecture import VIT_SMALL_384, Architecture
 from embedder.download import find_model
 from embedder.registry import builtin_directory
-from embedder.weights import load_vit, published_names
+from embedder.weights import empty_vit, load_vit, published_names
 
 PICTURE_SIZE = (1280, 960)
 PREPROCESSING = {

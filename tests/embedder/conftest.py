@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from embedder.architecture import VIT_SMALL_384, Architecture, empty_vit
+from embedder.architecture import VIT_SMALL_384, Architecture
 from embedder.tensor_names import Layout, published_names
+from embedder.weights import empty_vit
 
 TINY = Architecture(
     hidden_size=32,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from embedder import InvalidModelConfig
-from embedder.architecture import VIT_SMALL_384, Architecture, empty_vit, parse_architecture, read_architecture
+from embedder.architecture import VIT_SMALL_384, Architecture, parse_architecture, read_architecture
+from embedder.weights import empty_vit
 
 PUBLISHED = {
     "architectures": ["ViTForImageClassification"],

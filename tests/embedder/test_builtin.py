@@ -40,7 +40,7 @@ def decoders() -> dict[str, Resynthesiser]:
     return {generator: Resynthesiser.load(generator) for generator in DECODERS}
 
 
-@pytest.fixture(scope="module", params=["bundled", "corpus"])
+@pytest.fixture(scope="module", params=["bundled", pytest.param("corpus", marks=pytest.mark.prove)])
 def probes(request: pytest.FixtureRequest, decoders: dict[str, Resynthesiser]) -> list[Probe]:
     if request.param == "bundled":
         photographs = [(photograph.name, photograph.image) for photograph in bundled_photographs()]

@@ -23,8 +23,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from embedder import Embedded, Embedder, Failed, ImageError, ImageLimits, decode
-from embedder.architecture import Architecture, empty_vit
-from embedder.weights import published_names
+from embedder.architecture import Architecture
+from embedder.weights import empty_vit, published_names
 
 SEED = 20240229
 SECONDS_PER_FILE = 10.0  # the slowest takes a few milliseconds on a free core

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, or_, select, update
 
 from index.errors import JobStateConflict, LeaseLost, UnknownJob
 from index.failpoints import Failpoint, reached
@@ -166,17 +166,25 @@ def find_unfinished_job(
     conn: Connection, corpus_id: int | None, space: Space, request: Mapping[str, JSON]
 ) -> Job | None:
     """Return the newest job of the same request that has not ended, None where there is none."""
-    query = (
-        _JOBS.where(
-            jobs.c.corpus_id.is_not_distinct_from(corpus_id),
-            jobs.c.request_sha256 == _sha256(canonical_json(request)),
-            embedding_spaces.c.fingerprint == space.fingerprint,
-            jobs.c.state.in_([*OPEN_STATES, *RESUMABLE_STATES]),
-        )
-        .order_by(jobs.c.id.desc())
-        .limit(1)
+    unfinished = jobs.c.state.in_([*OPEN_STATES, *RESUMABLE_STATES])
+    return _newest(conn, _of_request(corpus_id, space, request).where(unfinished))
+
+
+def find_last_job(conn: Connection, corpus_id: int | None, space: Space, request: Mapping[str, JSON]) -> Job | None:
+    """Return the newest job of the same request, whatever became of it."""
+    return _newest(conn, _of_request(corpus_id, space, request))
+
+
+def _of_request(corpus_id: int | None, space: Space, request: Mapping[str, JSON]) -> Select[Any]:
+    return _JOBS.where(
+        jobs.c.corpus_id.is_not_distinct_from(corpus_id),
+        jobs.c.request_sha256 == _sha256(canonical_json(request)),
+        embedding_spaces.c.fingerprint == space.fingerprint,
     )
-    row = conn.execute(query).one_or_none()
+
+
+def _newest(conn: Connection, query: Select[Any]) -> Job | None:
+    row = conn.execute(query.order_by(jobs.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else _job(row)
 
 

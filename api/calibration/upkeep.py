@@ -12,9 +12,11 @@ from api.lineup import Lineup
 from index import (
     CorpusError,
     CorpusKind,
+    JobState,
     UnknownCorpus,
     calibration_heads,
     count_embedded,
+    find_last_job,
     get_calibration,
     named_corpora,
 )
@@ -29,7 +31,8 @@ def recalibrate_if_due(lineup: Lineup) -> int | None:
     """Queue the newest calibration once more where its corpora grew, or shrank, by a tenth since, or there is a corpus
     that it should have and has not seen, for which lookups have no rate; the job's id.
 
-    Whoever works on jobs measures it: what was embedded before is not embedded again.
+    Whoever works on jobs measures it: what was embedded before is not embedded again. One that an operator paused or
+    cancelled stays so until somebody asks for it.
     """
     with lineup.database.read() as conn:
         heads = calibration_heads(conn, lineup.space, 1)
@@ -43,6 +46,9 @@ def recalibrate_if_due(lineup: Lineup) -> int | None:
         size = count_embedded(conn, lineup.space, corpora.ids)
         measured = get_calibration(conn, heads[0].id).document["corpus_size"]
         unseen = lineup.calibrations.unseen(conn, corpora.names)
+        last = find_last_job(conn, None, lineup.space, request.model_dump(mode="json"))
+    if last is not None and last.state in (JobState.PAUSED, JobState.CANCELLED):
+        return None
     if not size or (abs(size - measured) <= GROWTH * measured and not unseen):
         return None
     return start_calibration(lineup, request).id

@@ -15,9 +15,11 @@ from fastapi.testclient import TestClient
 from PIL import Image, ImageFilter
 
 from api.app import create_app
+from api.calibration.request import CalibrationRequest
 from api.calibration.upkeep import recalibrate_if_due
 from api.ingest.single import add_image
-from api.jobs.running import go_on, work_on
+from api.jobs.catalogue import cancel, pause
+from api.jobs.running import go_on, start_calibration, work_on
 from api.lineup import Lineup
 from api.settings import Settings
 from index import CorpusKind, Provenance, create_corpus, probability_of
@@ -245,6 +247,12 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, ca
         due = recalibrate_if_due(opened)
         assert recalibrate_if_due(opened) == due  # it is queued once
         assert due is not None
+        pause(opened.database, due)
+        assert recalibrate_if_due(opened) is None  # whoever paused it wants it so
+        cancel(opened.database, opened.settings.upload_dir, due)
+        assert recalibrate_if_due(opened) is None
+        asked = CalibrationRequest.model_validate(calibration["request"]["asked"])
+        due = start_calibration(opened, asked).id
         work_on(opened, go_on(opened, due))
         assert recalibrate_if_due(opened) is None
         with opened.database.write() as connection:

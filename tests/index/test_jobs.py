@@ -33,6 +33,7 @@ from index import (
     count_workers,
     create_job,
     fail_job,
+    find_last_job,
     find_open_job,
     find_unfinished_job,
     finish_chunk,
@@ -254,6 +255,10 @@ def test_a_job_is_found_by_its_request_until_it_has_ended(conn: Connection) -> N
     assert found.id == job.id
     cancel_job(conn, job.id)
     assert find_unfinished_job(conn, None, SPACE, REQUEST) is None
+    last = find_last_job(conn, None, SPACE, REQUEST)
+    assert last is not None
+    assert (last.id, last.state) == (job.id, JobState.CANCELLED)
+    assert find_last_job(conn, None, OTHER, REQUEST) is None
 
 
 def test_a_worker_finds_open_jobs_of_its_own_model(conn: Connection) -> None:

@@ -22,7 +22,7 @@ demo: $(READY)  ## make fakes, ingest them, look up probes: the whole service in
 	$(BIN)/lineup demo
 
 test: lint  ## lint, type check, import contracts, then every test, on up to four cores
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 prove: $(READY)  ## the long proofs: hundreds of kills
 	$(BIN)/python -m pytest -m prove -s

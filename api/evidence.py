@@ -12,6 +12,7 @@ from typing import Literal, Self
 from api.answers import (
     AttributionAnswer,
     CalibrationUsed,
+    CollectionRate,
     LeftOutView,
     QualityAnswer,
     RateAnswer,
@@ -216,7 +217,21 @@ def rate_answer(seen: Seen, statement: Statement) -> RateAnswer | None:
         method=rate.method,
         images=stratum.references,
         sources=stratum.sources,
+        collections=collection_rates(stratum, fake.cosine_similarity),
     )
+
+
+def collection_rates(stratum: Stratum, similarity: float) -> list[CollectionRate]:
+    """How many images of each reference collection come as near as that; nothing where one of them cannot say."""
+    found = [(each, each.matches_at(similarity)) for each in stratum.collections]
+    if any(matches is None for _, matches in found):
+        return []
+    return [
+        CollectionRate(
+            corpus=each.collection.corpus, source=each.collection.source, images=each.n, matches=matches or 0
+        )
+        for each, matches in found
+    ]
 
 
 def ratio_answer(seen: Seen, statement: Statement, scale: VerbalScale) -> RatioAnswer | None:

@@ -5,12 +5,13 @@ No sentence can be read as a probability of being fake, and none joins the class
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from api.answers import (
     AttributionAnswer,
     CalibrationUsed,
+    CollectionRate,
     QualityAnswer,
     RateAnswer,
     RatioAnswer,
@@ -134,7 +135,23 @@ def rate_words(rate: RateAnswer) -> str:
     if rate.estimate == 0:
         return f"no known-real image comes this near (at most {percent(rate.high)}; {measured})"
     interval = f"{percent(rate.low)} to {percent(rate.high)}"
-    return f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
+    said = f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
+    return said + (f"; {collection_words(rate.collections)}" if rate.collections else "")
+
+
+def collection_words(collections: Sequence[CollectionRate]) -> str:
+    """The least and the largest share among reference collections, and whose the largest is."""
+    shares = [each.matches / each.images for each in collections]
+    most = collections[shares.index(max(shares))]
+    return (
+        f"by collection {percent(min(shares))} to {percent(max(shares))} ({most.matches} of {most.images} of "
+        f"{collection_name(most)})"
+    )
+
+
+def collection_name(collection: CollectionRate) -> str:
+    """The corpus, and the source where there is one."""
+    return collection.corpus if collection.source is None else f"{collection.corpus}, {collection.source}"
 
 
 def ratio_words(ratio: RatioAnswer) -> str:

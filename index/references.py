@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from index.calibration.population import Population
+from index.calibration.population import CollectionName, Population
 from index.corpora import CorpusKind, find_corpus_ids
 from index.errors import CorpusKindConflict
 from index.perceptual import PerceptualHash
@@ -78,6 +78,7 @@ def named_corpora(conn: Connection, names: Collection[str] | None, kind: CorpusK
 def read_population(conn: Connection, space: Space, of: NamedCorpora, sources: SourceNumbers) -> Population:
     """Return the images of some corpora that are embedded in a space, each once, by rising id of its first entry."""
     space_id, after = find_space_id(conn, space) or 0, 0
+    corpus_names = dict(zip(of.ids, of.names, strict=True))
     seen: set[int] = set()
     rows: list[Any] = []
     while True:
@@ -85,6 +86,8 @@ def read_population(conn: Connection, space: Space, of: NamedCorpora, sources: S
             select(
                 entries.c.id,
                 entries.c.image_id,
+                entries.c.corpus_id,
+                entries.c.source,
                 entries.c.generator,
                 entries.c.provenance,
                 images.c.pdq_hash,
@@ -114,6 +117,7 @@ def read_population(conn: Connection, space: Space, of: NamedCorpora, sources: S
         hashes=tuple(
             None if row.pdq_hash is None else PerceptualHash(bytes(row.pdq_hash), row.pdq_quality) for row in rows
         ),
+        collections=tuple(CollectionName(corpus_names[row.corpus_id], row.source) for row in rows),
     )
 
 

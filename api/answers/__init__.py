@@ -15,6 +15,7 @@ from api.answers.corpora import (
 from api.answers.evidence import (
     AttributionAnswer,
     CalibrationUsed,
+    CollectionRate,
     LeftOutView,
     QualityAnswer,
     RateAnswer,
@@ -78,6 +79,7 @@ __all__ = [
     "BackupAnswer",
     "CalibrationUsed",
     "ClassifierAnswer",
+    "CollectionRate",
     "CorpusAnswer",
     "CorpusName",
     "CorpusPage",

@@ -21,6 +21,15 @@ class StatementAnswer(Answer):
     words: str = Field(description="For a person.")
 
 
+class CollectionRate(Answer):
+    """How many images of one reference collection come as near as that."""
+
+    corpus: str = Field(description="The known-real corpus.")
+    source: str | None = Field(description="What its entries have as their source; null where they have none.")
+    images: int = Field(ge=1, description="Images of it that were measured.")
+    matches: int = Field(ge=0, description="Those with a known fake at least this near, when it was measured.")
+
+
 class RateAnswer(Answer):
     """How often a known-real image of the reference population has a known fake at least this near."""
 
@@ -33,6 +42,12 @@ class RateAnswer(Answer):
     )
     images: int = Field(ge=1, description="Known-real images that were measured.")
     sources: int = Field(ge=1, description="Photographs that these images came from.")
+    collections: list[CollectionRate] = Field(
+        default_factory=list,
+        description="The same for each reference collection (corpus and source) of at least 20 images, where there are "
+        "two or more: where their shares differ, the rate is that of their mixture. Empty too where more came this "
+        "near than a calibration keeps.",
+    )
 
 
 class RatioAnswer(Answer):

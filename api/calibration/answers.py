@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from api.answers import Answer, CorpusName, Sha256
+from api.answers import Answer, CollectionRate, CorpusName, Sha256
+from api.evidence import collection_rates
 from api.paging import cursor_of, number_of
 from index import (
     Calibration,
@@ -31,6 +32,9 @@ class ThresholdAtRate(Answer):
     cosine_similarity: float = Field(description="The smallest similarity whose estimated rate is at most that.")
     low: float = Field(description="Lower end of the rate's 95 % interval there.")
     high: float = Field(description="Upper end; over five times the rate the threshold is not used.")
+    collections: list[CollectionRate] = Field(
+        description="What each reference collection came to there, where there are two or more of at least 20 images."
+    )
 
 
 class RatiosAnswer(Answer):
@@ -173,7 +177,13 @@ def _threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:
     matches = stratum.false_matches
     at = matches.similarity_at(rate)
     there = matches.rate_at(at)
-    return ThresholdAtRate(false_match_rate=rate, cosine_similarity=at, low=there.low, high=there.high)
+    return ThresholdAtRate(
+        false_match_rate=rate,
+        cosine_similarity=at,
+        low=there.low,
+        high=there.high,
+        collections=collection_rates(stratum, at),
+    )
 
 
 def _ratios(model: Likelihood | None) -> RatiosAnswer | None:

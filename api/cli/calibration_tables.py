@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from api.calibration.answers import CalibrationAnswer, RatiosAnswer
 from api.cli.tables import out, table_of
-from api.words import percent
+from api.words import collection_name, percent
 
 
 def print_calibrations(calibrations: Iterable[CalibrationAnswer]) -> None:
@@ -48,6 +48,21 @@ def print_calibration(answer: CalibrationAnswer) -> None:
         )
     out.print(table)
     out.print("at: similarity with that false-match rate (the most it may be, 95 %); Cllr (the least it could be)")
+    _print_collections(answer)
+
+
+def _print_collections(answer: CalibrationAnswer) -> None:
+    """What each reference collection came to at the thresholds of pictures as they are; nothing where there is one."""
+    as_is = next(stratum for stratum in answer.strata if stratum.condition == "as_is")
+    shown = [each for each in as_is.thresholds if each.collections]
+    if not shown:
+        return
+    table = table_of("collection", "images>", *(f"at {percent(each.false_match_rate)}>" for each in shown))
+    for number, collection in enumerate(shown[0].collections):
+        shares = (each.collections[number] for each in shown)
+        told = (f"{percent(each.matches / each.images)} ({each.matches})" for each in shares)
+        table.add_row(collection_name(collection), f"{collection.images:,}", *told)
+    out.print(table)
 
 
 def _cost(ratios: RatiosAnswer | None) -> str:

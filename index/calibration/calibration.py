@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.calibration.attribution import Attribution, fit_attribution
+from index.calibration.by_collection import CollectionMatches, by_collection
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
 from index.calibration.likelihood import Likelihood, fit_likelihood, fit_two_sided
@@ -54,7 +55,8 @@ class Stratum:
     """What holds for probes that were delivered in one way.
 
     `references` known-real images of `sources` photographs, and `fakes` known fakes, were measured. Below
-    `familiar_from` a probe is further from everything than these images are from one another.
+    `familiar_from` a probe is further from everything than these images are from one another. `collections` is empty
+    where the known-real images are of one, and in calibrations of before it was kept.
     """
 
     references: int
@@ -66,6 +68,7 @@ class Stratum:
     classifier: ClassifierCalibration | None
     attribution: Attribution | None
     familiar_from: float | None
+    collections: tuple[CollectionMatches, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         models = ("likelihood", "two_sided", "classifier", "attribution")
@@ -75,6 +78,7 @@ class Stratum:
             "fakes": self.fakes,
             "false_matches": self.false_matches.to_json(),
             "familiar_from": self.familiar_from,
+            "collections": [each.to_json() for each in self.collections],
         } | {name: None if (model := getattr(self, name)) is None else model.to_json() for name in models}
 
     @classmethod
@@ -92,6 +96,7 @@ class Stratum:
             classifier=read("classifier", ClassifierCalibration),
             attribution=read("attribution", Attribution),
             familiar_from=stored["familiar_from"],
+            collections=tuple(map(CollectionMatches.from_json, stored.get("collections", ()))),
         )
 
 
@@ -164,6 +169,7 @@ def _stratum(compared: Compared, some: Measured, among_fakes: Others, among_real
         classifier=_classifier(some, seed),
         attribution=_attribution(some.fakes, compared.fakes, fake_to_fakes, kin, seed),
         familiar_from=_familiar_from((real_to_fakes, real_to_reals), (fake_to_fakes, fake_to_reals)),
+        collections=by_collection(_maxima(real_to_fakes), some.reals.collections),
     )
 
 

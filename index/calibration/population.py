@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,24 @@ BLOCK_ROWS, BLOCK_COLUMNS = 2**8, 2**16  # compared at a time, 64 MB of float32
 NOTHING = -np.inf  # similarity to what is not compared, or not there
 
 
+class CollectionName(NamedTuple):
+    """Where an image is from: a corpus, and what its entry there has as its source."""
+
+    corpus: str
+    source: str | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What collections are ordered by."""
+        return self.corpus, self.source or ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
     """n images: row ids (n,), numbers of their source images (n,), vectors (n, d) of norm 1, logits (n,).
 
-    Images with the same source number were made of one photograph, or are parts of it.
+    Images with the same source number were made of one photograph, or are parts of it. `collections` is empty where
+    nobody said what they are from.
     """
 
     image_ids: NDArray[np.int64]
@@ -32,6 +45,7 @@ class Population:
     logits: NDArray[np.float64]
     generators: tuple[str | None, ...]
     hashes: tuple[PerceptualHash | None, ...]
+    collections: tuple[CollectionName, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -46,6 +60,7 @@ class Population:
             logits=self.logits[rows],
             generators=tuple(self.generators[row] for row in rows),
             hashes=tuple(self.hashes[row] for row in rows),
+            collections=tuple(self.collections[row] for row in rows) if self.collections else (),
         )
 
     def delivered(

@@ -111,7 +111,7 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(database
         ensure_corpus(conn, "more", CorpusKind.KNOWN_FAKE)
         new = [material.entry(name, extra=extra, generator="sdxl") for name, extra in zip("abcd", told, strict=True)]
         first = add_entries(conn, "fakes", material.space, new)
-        add_entries(conn, "more", material.space, [material.entry("a"), material.entry("e")])
+        add_entries(conn, "more", material.space, [material.entry("a"), material.entry("e", source="an archive")])
         gone = add_entries(conn, "fakes", material.space, [material.entry("gone")])[0]
         remove_entry(conn, gone.entry_id)
         of = named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
@@ -130,6 +130,8 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(database
     assert population.generators == ("sdxl",) * 4 + (None,)
     assert population.hashes == (None,) * 5
     assert hashed not in population.hashes
+    assert population.collections == (("fakes", None),) * 4 + (("more", "an archive"),)
+    assert population.taking(np.array([4, 0])).collections == (("more", "an archive"), ("fakes", None))
 
 
 def test_a_sample_is_the_same_for_a_seed_and_in_order() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from index import AS_IS, Calibration, Compared, Measured, PerceptualHash, Population, calibrate
 from index.calibration.calibration import FORMAT, MIN_FAMILIAR, MIN_SOURCES
+from index.calibration.population import CollectionName, Others, nearest
 
 DIMENSION = 16
 GENERATORS = ("alpha", "beta")
@@ -194,3 +195,22 @@ def said(stratum: Any) -> list[Any]:
     votes = [[(s, "alpha"), (s - 0.1, "beta"), (s - 0.2, None), (s - 0.3, "gamma")] for s in similarities]
     probabilities = [stratum.classifier.probability(10 * s) for s in similarities]
     return [*ratios, *both, *probabilities, *(stratum.attribution.attribute(each) for each in votes)]
+
+
+def test_reference_collections_are_told_apart_in_every_stratum_and_in_documents_of_before_are_not(
+    whole: Calibration,
+) -> None:
+    names = (CollectionName("reals", "camera"), CollectionName("reals", None))
+    reals = replace(REALS, collections=names * 20)
+    measured = calibrated(reals, FAKES, half=Measured(reals, FAKES))
+    maxima = nearest(reals, FAKES, Others(FAKES)).maxima
+    similarity = float(np.sort(maxima)[-5])
+    for stratum in measured.strata.values():
+        counted = {each.collection: (each.n, each.matches_at(similarity)) for each in stratum.collections}
+        assert counted == {name: (20, int((maxima[at::2] >= similarity).sum())) for at, name in enumerate(names)}
+    assert Calibration.from_json(json.loads(document(measured))) == measured
+    assert whole.strata[AS_IS].collections == ()
+    stored = json.loads(document(whole))
+    for stratum in stored["strata"].values():
+        del stratum["collections"]
+    assert Calibration.from_json(stored) == whole

@@ -46,6 +46,7 @@ from tests.benchmarks.evidence_figures import (
     foretell_ideal,
     leave_out,
     ratios,
+    resample_collections,
 )
 from tests.benchmarks.evidence_pictures import (
     Copies,
@@ -215,6 +216,16 @@ def show_rates(run: Run) -> None:
         title = f"False-match rates: {words}, {splits} splits, {counted} counted"
         head = ("asked", "corpus", "realised: mean (range)", "stated, median", "inside", "meets its interval", "splits")
         show(title, head, rows)
+    wide = [each for seed in range(splits) for each in resample_collections(run.pictures, seed)]
+    rows = []
+    for rate in RATES:
+        some = [each for each in wide if each.rate == rate]
+        low, high = (np.median([getattr(each, end) for each in some]) for end in ("low", "high"))
+        rows.append(
+            [percent(rate), f"{percent(low)} to {percent(high)}", percent(np.mean([each.inside for each in some]))]
+        )
+    title = f"Halved by whole collection, if intervals resampled collections: at the corpus' own size, {splits} splits"
+    show(title, ("asked", "stated, median", "inside"), rows)
     rows = [
         [name, str(some[0].n), *(f"{percent(each.realised)} ({each.matches})" for each in some)]
         for name, some in leave_out(run.pictures)

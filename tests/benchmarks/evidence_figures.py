@@ -120,6 +120,22 @@ def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
             yield Foretold(rate, factor, stated.low, stated.high, count, len(others), reachable)
 
 
+def resample_collections(pictures: Pictures, seed: int) -> Iterator[Foretold]:
+    """Photographs halved by whole collection, at the corpus' own size, with intervals that resample collections."""
+    halved = split(pictures, "collection", seed)
+    fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
+    among = Others(fakes)
+    known, others = (
+        nearest(pictures.population.taking(rows), fakes, among).maxima for rows in (halved.known_reals, halved.reals)
+    )
+    _, numbers = np.unique(pictures.collections[halved.known_reals], return_inverse=True)
+    matches = fit_false_matches(known, numbers, corpus_size=len(fakes), growth=UNKNOWN_GROWTH, seed=seed)
+    for rate in RATES:
+        at = matches.similarity_at(rate)
+        stated = matches.rate_at(at)
+        yield Foretold(rate, 1, stated.low, stated.high, int((others >= at).sum()), len(others), reachable=True)
+
+
 def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
     """Calibrate without the photographs of one collection, and count in these."""
     reals = np.flatnonzero(~pictures.synthetic)

@@ -47,9 +47,10 @@ def recalibrate_if_due(lineup: Lineup) -> int | None:
         measured = get_calibration(conn, heads[0].id).document["corpus_size"]
         unseen = lineup.calibrations.unseen(conn, corpora.names)
         last = find_last_job(conn, None, lineup.space, request.model_dump(mode="json"))
-    if last is not None and last.state in (JobState.PAUSED, JobState.CANCELLED):
-        return None
     if not size or (abs(size - measured) <= GROWTH * measured and not unseen):
+        return None
+    if last is not None and last.state in (JobState.PAUSED, JobState.CANCELLED):
+        log.info("a calibration is due, and job %d is %s: `lineup calibrate` measures again", last.id, last.state)
         return None
     return start_calibration(lineup, request).id
 

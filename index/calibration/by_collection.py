@@ -18,8 +18,9 @@ from index.calibration.population import CollectionName
 
 # Of fewer images a share tells next to nothing: where none of 20 came near, 15 % still may (rule of three).
 MIN_IMAGES = 20
-# What is kept of each, and of how many: twenty times two hundred numbers are some 50 kB of a calibration.
-MOST_KEPT, MOST_COLLECTIONS = 200, 20
+# What is kept: of each collection so many or a quarter, beyond which nobody asks for a rate, and so many collections.
+# Of the 20,000 images that a calibration measures at most, these are some 100 kB.
+LEAST_KEPT, KEPT_SHARE, MOST_COLLECTIONS = 200, 0.25, 20
 DECIMALS = 9  # as `false_matches`
 
 
@@ -63,4 +64,5 @@ def by_collection(maxima: NDArray[np.float64], collections: Sequence[CollectionN
 
 
 def _closest(maxima: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(np.sort(maxima.round(DECIMALS))[::-1][:MOST_KEPT].tolist())
+    kept = max(LEAST_KEPT, int(KEPT_SHARE * len(maxima)))
+    return tuple(np.sort(maxima.round(DECIMALS))[::-1][:kept].tolist())

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from index.calibration.by_collection import (
+    LEAST_KEPT,
     MIN_IMAGES,
     MOST_COLLECTIONS,
-    MOST_KEPT,
     CollectionMatches,
     by_collection,
 )
 from index.calibration.population import CollectionName
 
 ONE, OTHER = CollectionName("reals", "camera"), CollectionName("reals", None)
-SIMILARITIES = arrays(np.float64, st.integers(MIN_IMAGES, MOST_KEPT), elements=st.floats(-1, 1))
+SIMILARITIES = arrays(np.float64, st.integers(MIN_IMAGES, LEAST_KEPT), elements=st.floats(-1, 1))
 
 
 def halves(n: int) -> list[CollectionName]:
@@ -42,12 +42,15 @@ def test_of_very_many_collections_the_largest_are_kept() -> None:
 
 
 def test_more_matches_than_are_kept_are_not_guessed() -> None:
-    n = MOST_KEPT + 1
+    n = LEAST_KEPT + 1
     first, _ = by_collection(np.repeat(np.linspace(0, 1, n), 2), halves(n))
     assert first.n == n
     assert first.matches_at(0.0) is None
-    assert first.matches_at(1 / MOST_KEPT) is None  # all that are kept reach it: there may be more
-    assert first.matches_at(2 / MOST_KEPT) == MOST_KEPT - 1
+    assert first.matches_at(1 / LEAST_KEPT) is None  # all that are kept reach it: there may be more
+    assert first.matches_at(2 / LEAST_KEPT) == LEAST_KEPT - 1
+    many, _ = by_collection(np.repeat(np.linspace(0, 1, 8 * LEAST_KEPT), 2), halves(8 * LEAST_KEPT))
+    assert many.matches_at(0.9) == round(0.8 * LEAST_KEPT)
+    assert many.matches_at(0.7) is None
 
 
 @given(SIMILARITIES, SIMILARITIES, st.floats(-1, 1), st.integers(0, 2**32 - 1))

@@ -7,8 +7,10 @@ was counted is kept as it is; nothing is fitted, and nothing is foretold for a c
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import neg
 from typing import Any, Self
 
 import numpy as np
@@ -34,7 +36,7 @@ class CollectionMatches:
 
     def matches_at(self, similarity: float) -> int | None:
         """Return how many images come at least this near; None where they are more than are kept."""
-        count = sum(each >= similarity for each in self.closest)
+        count = bisect_right(self.closest, -similarity, key=neg)
         return None if count == len(self.closest) < self.n else count
 
     def to_json(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ demo: $(READY)  ## make fakes, ingest them, look up probes: the whole service in
 test: lint  ## lint, type check, import contracts, then every test, on up to four cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-prove: $(READY)  ## the long proofs: hundreds of kills
+prove: $(READY)  ## the long proofs: hundreds of kills; the model on held-out photographs
 	$(BIN)/python -m pytest -m prove -s
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter

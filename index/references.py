@@ -79,6 +79,7 @@ def read_population(conn: Connection, space: Space, of: NamedCorpora, sources: S
     """Return the images of some corpora that are embedded in a space, each once, by rising id of its first entry."""
     space_id, after = find_space_id(conn, space) or 0, 0
     corpus_names = dict(zip(of.ids, of.names, strict=True))
+    collections: dict[CollectionName, CollectionName] = {}  # one object each, not one for every image
     seen: set[int] = set()
     rows: list[Any] = []
     while True:
@@ -117,7 +118,10 @@ def read_population(conn: Connection, space: Space, of: NamedCorpora, sources: S
         hashes=tuple(
             None if row.pdq_hash is None else PerceptualHash(bytes(row.pdq_hash), row.pdq_quality) for row in rows
         ),
-        collections=tuple(CollectionName(corpus_names[row.corpus_id], row.source) for row in rows),
+        collections=tuple(
+            collections.setdefault(name, name)
+            for name in (CollectionName(corpus_names[row.corpus_id], row.source) for row in rows)
+        ),
     )
 
 

@@ -63,7 +63,7 @@ class Evaluation:
 def evaluate(settings: Settings, request: EvaluationRequest, command: str, progress: Progress) -> Evaluation:
     """Measure the model that the settings name, or else the active one, on the labelled images of a source.
 
-    Raises `UnusableSource`, `MissingExtra`, `InvalidRequest`, `NothingToEvaluate`, `embedder.ModelError`.
+    Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `embedder.ModelError`.
     """
     chosen = settings if "model" in settings.model_fields_set else settings_in_force(settings)
     return _evaluated(lambda: load_embedder(chosen), request, command, progress)

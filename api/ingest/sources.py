@@ -18,7 +18,7 @@ from api.sources.ready import ReadySource, open_ready
 
 @contextmanager
 def opened_source(location: str, request: IngestRequest, settings: Settings) -> Iterator[Source | ReadySource]:
-    """A source while the block runs. Raises `UnusableSource`, `MissingExtra`, `SourceNotAllowed`."""
+    """A source while the block runs. Raises `UnusableSource`, `SourceNotAllowed`."""
     with closing(open_any(location, request, settings)) as source:
         yield source
 

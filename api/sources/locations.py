@@ -1,15 +1,15 @@
 """Local paths and URLs behind the same functions: reading, listing, and taking names apart.
 
-Anything with `scheme://` is a URL and is read through fsspec, an optional part that is imported when the first URL is
-met; `file://` is a local path written as a URL (without percent signs meaning anything, as fsspec has it) and needs no
-such part. Listing leaves out hidden names (a leading dot: the file manager's, not the corpus keeper's) and does not
-follow links to folders, so that a loop cannot trap it. Knows no kind of source.
+Anything with `scheme://` is a URL and is read through fsspec, which needs a package of its own for
+most protocols (s3fs for `s3://`, gcsfs for `gs://`). `file://` is a local path written as a URL; as
+in fsspec, percent signs have no meaning in it. Listing leaves out hidden names (a leading dot: the
+file manager's, not the corpus keeper's) and does not follow links to folders, so that a loop cannot
+trap it. Knows no kind of source.
 """
 
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import re
 import stat
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, cast
 
-from api.errors import MissingExtra, SourceNotAllowed
+from api.errors import SourceNotAllowed
 from api.sources.item import UnreadableItem, UnusableSource
 
 PIECE_BYTES = 2**20  # what one read asks for, so that a bound far above a file's length costs no memory
@@ -76,7 +76,7 @@ def from_text(text: str) -> str:
 
 
 def kind_of(location: str) -> Literal["file", "folder"] | None:
-    """What lies there; None for nothing, and for what is neither. Raises `UnusableSource`, `MissingExtra`."""
+    """What lies there; None for nothing, and for what is neither. Raises `UnusableSource`."""
     try:
         return _kind_of(location)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL within a path
@@ -86,7 +86,7 @@ def kind_of(location: str) -> Literal["file", "folder"] | None:
 
 
 def open_binary(location: str) -> BinaryIO:
-    """A file to read and to seek in, buffered. Raises `UnusableSource`, `MissingExtra`."""
+    """A file to read and to seek in, buffered. Raises `UnusableSource`."""
     try:
         file = _open(location)
         if is_url(location):
@@ -105,8 +105,6 @@ def read_bytes(location: str, max_bytes: int) -> bytes:
         raise UnreadableItem("unreadable", first_line(err)) from err
     except UnusableSource as err:
         raise UnreadableItem("unreadable", err.reason) from err
-    except MissingExtra as err:
-        raise UnreadableItem("missing_extra", str(err)) from err
 
 
 def read_up_to(file: BinaryIO, size: int, piece_bytes: int = PIECE_BYTES) -> bytes:
@@ -129,7 +127,7 @@ def walk(folder: str) -> Iterator[tuple[str, str]]:
 
     The order never changes: a folder's files, then its folders, each by the name up to its first dot and then by the
     whole name, so that files of one sample are neighbours. Memory is bounded by the largest folder. A folder within
-    that cannot be listed is given as if it were a file; reading it says why. Raises `UnusableSource`, `MissingExtra`.
+    that cannot be listed is given as if it were a file; reading it says why. Raises `UnusableSource`.
     """
     pending = [""]
     while pending:
@@ -269,11 +267,8 @@ def _local_path(location: str) -> Path | None:
 
 def _filesystem(location: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, which remembers no listings, and the URL's path in it."""
-    scheme = location.partition("://")[0]
-    try:
-        fsspec = importlib.import_module("fsspec")  # late: most sources are local, and it is optional
-    except ImportError as err:
-        raise MissingExtra("remote", f"reading {scheme}:// addresses") from err
+    import fsspec  # noqa: PLC0415 - 60 ms that local sources need not wait for
+
     try:
         filesystem, path = fsspec.url_to_fs(location, use_listings_cache=False)
     except Exception as err:  # an unknown protocol, one whose package is missing (the message names it), no credentials

@@ -29,7 +29,7 @@ def open_source(
 ) -> Source:
     """Open the source at a path or a URL; `-` is a list of paths, which `lines` gives when it is to be listed.
 
-    What is of no other kind is a single image: its decoder decides. Raises `UnusableSource`, `MissingExtra`.
+    What is of no other kind is a single image: its decoder decides. Raises `UnusableSource`.
     """
     if location == "-":
         return PathsSource(lines or ())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
+import fsspec
 import pytest
 
 from api.sources.item import Item, Source, Span, UnreadableItem
@@ -84,7 +85,6 @@ def read_whole() -> ReadWhole:
 @pytest.fixture
 def memory_files() -> Iterator[Callable[[str, bytes], str]]:
     """Puts files behind `memory://` URLs, gone after the test."""
-    fsspec = pytest.importorskip("fsspec")
     filesystem = fsspec.filesystem("memory")
 
     def put(url: str, content: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.errors import MissingExtra
 from api.sources import locations
 from api.sources.item import UnreadableItem, UnusableSource
 from api.sources.locations import as_text, folder_of, from_text, is_hidden, is_url, joined, name_of, resolved
@@ -73,17 +71,6 @@ def test_an_unknown_protocol_and_a_missing_package_are_named() -> None:
     assert reason_of("nonsense://a/b") == "unreadable"
     with pytest.raises(UnusableSource, match="paramiko"):
         locations.open_binary("sftp://host/b")
-
-
-def test_without_the_extra_only_urls_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fsspec", None)
-    (tmp_path / "a").write_bytes(b"here")
-    with pytest.raises(MissingExtra, match="remote"):
-        locations.kind_of("memory://a")
-    with pytest.raises(MissingExtra):
-        list(locations.walk("memory://a"))
-    assert reason_of("memory://a") == "missing_extra"
-    assert locations.read_bytes(f"file://{tmp_path}/a", 10) == b"here"
 
 
 def test_errors_of_a_protocol_s_package_are_ours(memory_files: Put, monkeypatch: pytest.MonkeyPatch) -> None:

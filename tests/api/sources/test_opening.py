@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -16,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from api.errors import MissingExtra
 from api.sources.folder import FolderSource
 from api.sources.item import Source, UnusableSource
 from api.sources.manifest import ManifestSource
@@ -66,12 +64,6 @@ def test_what_is_neither_file_nor_folder_is_no_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnusableSource):
         open_source(str(tmp_path / "pipe"))
-
-
-def test_a_url_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(MissingExtra, match="remote"):
-        open_source("memory://a.zip")
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""HTTP, terminal, page and settings: the only place where `embedder` and `index` meet."""
+"""The application: a room for each feature under two skins, `http` and `terminal`."""

@@ -1,8 +1,8 @@
 """Concurrent requests share forwards, within bounds.
 
-`Admission` counts the requests in work and answers the next one at once when all places are taken. `Batcher` collects
-what is waiting when the model becomes free, so that n requests arriving together cost about one forward. There is no
-waiting window: a lone request is embedded immediately.
+`Admission` counts the requests in work and answers the next one at once when all places are taken.
+`Batcher` collects what is waiting when the model becomes free, so that n requests arriving together
+cost about one forward. There is no waiting window: a lone request is embedded immediately.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from api.errors import Overloaded
 
 if TYPE_CHECKING:
-    from embedder import Embedder
+    from embedder.network.embed import Embedder
 
 Pixels = NDArray[np.float32]
 VectorAndLogit = tuple[NDArray[np.float32], float]
@@ -52,7 +52,9 @@ class Admission:
             seconds = perf_counter() - started
             with self._lock:
                 self._taken -= 1
-                self._seconds_per_request += 0.2 * (seconds - self._seconds_per_request)  # a moving average
+                self._seconds_per_request += 0.2 * (
+                    seconds - self._seconds_per_request
+                )  # a moving average
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +66,8 @@ class _Waiting:
 class Batcher:
     """One thread that owns the forward; `embed` may be called from any number of threads.
 
-    At most `queue_size` images wait; what does not fit, or comes after `close`, raises `Overloaded` at once.
+    At most `queue_size` images wait; what does not fit, or comes after `close`, raises `Overloaded`
+    at once.
     """
 
     def __init__(self, embedder: Embedder, queue_size: int) -> None:
@@ -77,13 +80,17 @@ class Batcher:
         self.forwards = 0
 
     def embed(self, pixels: Pixels) -> VectorAndLogit:
-        """Embed one image ``(3, h, w)``; blocks until its forward is done. Raises what the forward raised."""
+        """Embed one image ``(3, h, w)``; blocks until its forward is done.
+
+        Raises what the forward raised.
+        """
         return self._put(pixels).result()
 
     def embed_all(self, pictures: Sequence[Pixels]) -> list[VectorAndLogit]:
         """Embed some images ``(3, h, w)`` of one request, sharing forwards. Raises like `embed`.
 
-        The first must find a place as any other image; the next ones wait for places that their own leave.
+        The first must find a place as any other image; the next ones wait for places that their own
+        leave.
         """
         answers: list[Future[VectorAndLogit]] = []
         for pixels in pictures:
@@ -138,11 +145,17 @@ class Batcher:
 
     def _forward(self, batch: list[_Waiting]) -> None:
         try:
-            embeddings = self._embedder.embed_pixels(np.stack([waiting.pixels for waiting in batch]))
-        except Exception as err:  # a boundary: each waiting request gets the reason, and the thread lives on
+            embeddings = self._embedder.embed_pixels(
+                np.stack([waiting.pixels for waiting in batch])
+            )
+        except (
+            Exception
+        ) as err:  # a boundary: each waiting request gets the reason, and the thread lives on
             for waiting in batch:
                 waiting.answer.set_exception(err)
             return
         self.forwards += 1
-        for waiting, vector, logit in zip(batch, embeddings.vectors, embeddings.logits, strict=True):
+        for waiting, vector, logit in zip(
+            batch, embeddings.vectors, embeddings.logits, strict=True
+        ):
             waiting.answer.set_result((vector, float(logit)))

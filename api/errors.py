@@ -1,4 +1,5 @@
-"""Errors that belong to the service itself, not to pixels (`embedder.errors`) and not to rows (`index.errors`).
+"""Errors that belong to the service itself, not to pixels (`embedder.errors`) and not to rows
+(`index.errors`).
 
 ServiceError
 ├── Overloaded          the queue is full; try again after `retry_after_seconds`
@@ -48,7 +49,10 @@ class BodyTooLarge(ServiceError):
 
 
 class InvalidRequest(ServiceError):
-    """The request is well-formed HTTP and does not fit; `errors` names each field, where there are fields."""
+    """The request is well-formed HTTP and does not fit;
+
+    `errors` names each field, where there are fields.
+    """
 
     def __init__(self, message: str, errors: Sequence[Mapping[str, str]] = ()) -> None:
         super().__init__(message)
@@ -59,15 +63,22 @@ class UnsupportedBody(ServiceError):
     """The body's media type is none of those that the route takes."""
 
     def __init__(self, media_type: str, taken: Sequence[str]) -> None:
-        super().__init__(f"{media_type or 'a body without a media type'} is not taken here; send {' or '.join(taken)}")
+        super().__init__(
+            f"{media_type or 'a body without a media type'} is not taken here; "
+            f"send {' or '.join(taken)}"
+        )
 
 
 class CrossSiteRequest(ServiceError):
-    """A change asked for by a page of another site; a browser would send it with the reader's network position."""
+    """A change asked for by a page of another site; a browser would send it with the reader's
+    network position.
+    """
 
 
 class SourceNotAllowed(ServiceError):
-    """Whoever can ask this server for an ingest or an evaluation may not read any file of its machine by that."""
+    """Whoever can ask this server for an ingest or an evaluation may not read any file of its
+    machine by that.
+    """
 
     def __init__(self, location: str) -> None:
         super().__init__(f"{location} is in none of the folders that LINEUP_INGEST_ROOTS names")
@@ -88,7 +99,8 @@ class SpaceIncomplete(ServiceError):
 
     def __init__(self, model: str, missing: int, entries: int) -> None:
         super().__init__(
-            f"{missing:,} of {entries:,} entries have no embedding by {model}, and no lookup would find them: run "
+            f"{missing:,} of {entries:,} entries have no embedding by {model}, and no lookup "
+            f"would find them: run "
             f"`lineup reembed --model {model}` first, or say --incomplete"
         )
         self.model = model
@@ -100,20 +112,30 @@ class NothingToCalibrate(ServiceError):
     """A rate needs images of both kinds."""
 
     def __init__(self, corpora: Sequence[str]) -> None:
-        where = f"none of the corpora {', '.join(corpora)} has an image" if corpora else "there is no corpus of a kind"
-        super().__init__(f"{where} that this model has embedded: known fakes and known-real images are needed")
+        where = (
+            f"none of the corpora {', '.join(corpora)} has an image"
+            if corpora
+            else "there is no corpus of a kind"
+        )
+        super().__init__(
+            f"{where} that this model has embedded: known fakes and known-real images are needed"
+        )
         self.corpora = tuple(corpora)
 
 
 class NothingToEvaluate(ServiceError):
-    """Real and synthetic images are needed; the message says what is there, and the most frequent reason."""
+    """Real and synthetic images are needed; the message says what is there, and the most frequent
+    reason.
+    """
 
 
 class NotReplayable(ServiceError):
     """Before schema 0004 the vector of a probe was not kept."""
 
     def __init__(self, lookup_id: str) -> None:
-        super().__init__(f"the lookup {lookup_id} kept no embedding of its probe, and no corpus has that image")
+        super().__init__(
+            f"the lookup {lookup_id} kept no embedding of its probe, and no corpus has that image"
+        )
         self.lookup_id = lookup_id
 
 
@@ -160,5 +182,7 @@ class MissingExtra(ServiceError):
     """An optional dependency is needed and not installed."""
 
     def __init__(self, extra: str, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs an optional part: pip install 'lineup-forensics[{extra}]'")
+        super().__init__(
+            f"{needed_for} needs an optional part: pip install 'lineup-forensics[{extra}]'"
+        )
         self.extra = extra

@@ -1,7 +1,8 @@
-"""`Lineup`: the opened product. The embedder, the truth, its index and the thumbnails, put together from the settings.
+"""`Lineup`: the opened product. The embedder, the truth, its index and the thumbnails, put together
+from the settings.
 
-Both skins (HTTP and terminal) open one and hand it to the same functions: `api.lookup.look_up_image`,
-`api.jobs.running.work_on`.
+Both skins (HTTP and terminal) open one and hand it to the same functions:
+`api.lookups.lookup.look_up_image`, `api.worker.running.work_on`.
 """
 
 from __future__ import annotations
@@ -13,30 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.batcher import Batcher
-from api.calibration.current import Calibrations
 from api.errors import InvalidVerbalScale
 from api.settings import Settings
-from embedder import ImageLimits, ModelInfo, find_version
-from index import (
-    ENFSI_2015,
-    ORIGINAL_SUFFIX,
-    BlobStore,
-    ClassifierPolicy,
-    Database,
-    DatabaseUnavailable,
-    IndexConfig,
-    Keep,
-    LiveIndex,
-    SchemaOutdated,
-    Space,
-    Threshold,
-    VerbalScale,
-    find_active_model,
-    list_spaces,
-)
+from embedder.network.registry import ModelInfo, find_version
+from embedder.pictures.decode import ImageLimits
+from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.cache.config import IndexConfig
+from index.cache.live import LiveIndex
+from index.calibration.standing import Calibrations
+from index.calibration.verbal import ENFSI_2015, VerbalScale
+from index.errors import DatabaseUnavailable, SchemaOutdated
+from index.truth.active import find_active_model
+from index.truth.corpora import Keep
+from index.truth.database import Database
+from index.truth.spaces import Space, list_spaces
+from index.verdict import ClassifierPolicy, Threshold
 
 if TYPE_CHECKING:
-    from embedder import Embedder
+    from embedder.network.embed import Embedder
 
 
 def space_of(info: ModelInfo) -> Space:
@@ -61,11 +56,16 @@ def image_limits(settings: Settings) -> ImageLimits:
 
 def index_config(settings: Settings) -> IndexConfig:
     """The trade-offs of the index, in the words of `index`."""
-    return IndexConfig(flat_limit=settings.index_flat_limit, recall_target=settings.index_recall_target)
+    return IndexConfig(
+        flat_limit=settings.index_flat_limit, recall_target=settings.index_recall_target
+    )
 
 
 def read_verbal_scale(path: Path | None) -> VerbalScale:
-    """The verbal scale of likelihood ratios in a file; that of ENFSI without one. Raises `InvalidVerbalScale`."""
+    """The verbal scale of likelihood ratios in a file; that of ENFSI without one.
+
+    Raises `InvalidVerbalScale`.
+    """
     if path is None:
         return ENFSI_2015
     try:
@@ -75,8 +75,8 @@ def read_verbal_scale(path: Path | None) -> VerbalScale:
 
 
 def load_embedder(settings: Settings) -> Embedder:
-    """The model that the settings name. Raises `embedder.ModelError` and its like."""
-    from embedder import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
+    """The model that the settings name. Raises `ModelError` and its like."""
+    from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
 
     return Embedder.load(
         settings.model,
@@ -92,21 +92,27 @@ def load_embedder(settings: Settings) -> Embedder:
 def with_active_model(settings: Settings, database: Database) -> tuple[Settings, Space | None]:
     """The settings with the model that is active in the database, and the space that it must make.
 
-    A model that the operator names wins, and may make any space. Of a model that has had several weights under one
-    name, the database goes on with those that it has used.
+    A model that the operator names wins, and may make any space. Of a model that has had several
+    weights under one name, the database goes on with those that it has used.
     """
     with database.read() as conn:
         active, spaces = find_active_model(conn), list_spaces(conn)
     if active is not None and "model" not in settings.model_fields_set:
-        return of_space(settings.model_copy(update={"model": active.model}), active.space), active.space
+        return of_space(
+            settings.model_copy(update={"model": active.model}), active.space
+        ), active.space
     used = [*([active.space] if active else []), *spaces]
     known = (find_version(settings.model, space.weights_sha256) for space in used)
     version = next((version for version in known if version is not None), settings.model)
-    return (settings if version == settings.model else settings.model_copy(update={"model": version})), None
+    return (
+        settings if version == settings.model else settings.model_copy(update={"model": version})
+    ), None
 
 
 def of_space(settings: Settings, space: Space) -> Settings:
-    """The settings with the weights that made this space, should their model's name have gone to others since."""
+    """The settings with the weights that made this space, should their model's name have gone to
+    others since.
+    """
     model = find_version(settings.model, space.weights_sha256) or settings.model
     return settings.model_copy(update={"model": model})
 
@@ -143,12 +149,14 @@ def blob_stores(settings: Settings) -> BlobStores:
 
 @contextmanager
 def opened_database(settings: Settings, *, migrate: bool = False) -> Iterator[Database]:
-    """The truth alone, for what needs no model. Raises `index.DatabaseUnavailable`."""
+    """The truth alone, for what needs no model. Raises `DatabaseUnavailable`."""
     if migrate:
         try:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as err:
-            raise DatabaseUnavailable(f"{settings.data_dir} cannot be made: {err.strerror}") from err
+            raise DatabaseUnavailable(
+                f"{settings.data_dir} cannot be made: {err.strerror}"
+            ) from err
     database = Database.open(settings.url, migrate=migrate)
     try:
         yield database
@@ -157,9 +165,14 @@ def opened_database(settings: Settings, *, migrate: bool = False) -> Iterator[Da
 
 
 class Lineup:
-    """Everything that a lookup or an ingest needs, open. Thread-safe; close it, or use it as a context manager."""
+    """Everything that a lookup or an ingest needs, open.
 
-    def __init__(self, settings: Settings, database: Database, embedder: Embedder, *, background: bool) -> None:
+    Thread-safe; close it, or use it as a context manager.
+    """
+
+    def __init__(
+        self, settings: Settings, database: Database, embedder: Embedder, *, background: bool
+    ) -> None:
         self.settings = settings
         self.database = database
         self.embedder = embedder
@@ -167,7 +180,11 @@ class Lineup:
         self.thumbnails = thumbnails_of(settings)
         self.originals = originals_of(settings)
         self.index = LiveIndex.open(
-            database, self.space, settings.index_dir, config=index_config(settings), background=background
+            database,
+            self.space,
+            settings.index_dir,
+            config=index_config(settings),
+            background=background,
         )
         self.batcher = Batcher(embedder, settings.queue_size)
         self.calibrations = Calibrations(self.space)
@@ -176,15 +193,23 @@ class Lineup:
     @classmethod
     @contextmanager
     def opened(
-        cls, settings: Settings, *, migrate: bool = False, background: bool = False, as_named: bool = False
+        cls,
+        settings: Settings,
+        *,
+        migrate: bool = False,
+        background: bool = False,
+        as_named: bool = False,
     ) -> Iterator[Lineup]:
         """Open all parts; `migrate` creates or upgrades the database first.
 
-        `as_named`: the model that the settings name, whatever the database has used; a re-embedding needs it.
-        `background` is for a server: its index follows the change log and trains codes beside the lookups.
+        `as_named`: the model that the settings name, whatever the database has used; a re-embedding
+        needs it. `background` is for a server: its index follows the change log and trains codes
+        beside the lookups.
         """
         with opened_database(settings, migrate=migrate) as database:
-            chosen, expected = (settings, None) if as_named else with_active_model(settings, database)
+            chosen, expected = (
+                (settings, None) if as_named else with_active_model(settings, database)
+            )
             embedder = load_embedder(chosen)
             if expected is not None:
                 expected.require(space_of(embedder.info).fingerprint)
@@ -208,15 +233,24 @@ class Lineup:
     def classifier_policy(self) -> ClassifierPolicy | None:
         """The limits of the logit and their source, where they were measured for this model."""
         info = self.embedder.info
-        if info.synthetic_logit is None or info.authentic_logit is None or info.logit_source is None:
+        if (
+            info.synthetic_logit is None
+            or info.authentic_logit is None
+            or info.logit_source is None
+        ):
             return None
         return ClassifierPolicy(info.synthetic_logit, info.authentic_logit, info.logit_source)
 
     @property
     def threshold(self) -> Threshold | None:
-        """The similarity threshold and its source: the operator's setting, else what was measured on the model."""
+        """The similarity threshold and its source: the operator's setting, else what was measured
+        on the model.
+        """
         if self.settings.similarity_threshold is not None:
-            return Threshold(self.settings.similarity_threshold, "the operator's setting LINEUP_SIMILARITY_THRESHOLD")
+            return Threshold(
+                self.settings.similarity_threshold,
+                "the operator's setting LINEUP_SIMILARITY_THRESHOLD",
+            )
         info = self.embedder.info
         if info.similarity_threshold is None or info.threshold_source is None:
             return None

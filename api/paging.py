@@ -1,4 +1,6 @@
-"""Opaque cursors: a page starts behind the last item of the one before, whatever was added or removed since."""
+"""Opaque cursors: a page starts behind the last item of the one before, whatever was added or
+removed since.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,18 @@ def key_of(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        return base64.b64decode(
+            cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
+        ).decode()
     except ValueError as err:  # also of binascii and of UTF-8
         raise InvalidRequest("cursor: not one that this service made") from err
 
 
 def number_of(cursor: str | None) -> int | None:
-    """The row id that a cursor holds. Raises `InvalidRequest` for a cursor that this service did not make."""
+    """The row id that a cursor holds.
+
+    Raises `InvalidRequest` for a cursor that this service did not make.
+    """
     key = key_of(cursor)
     if key is not None and not key.isdecimal():
         raise InvalidRequest("cursor: not one that this service made")

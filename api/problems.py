@@ -1,25 +1,18 @@
-"""One table: error class -> HTTP status, type, title, exit code. Both skins answer errors from it (RFC 9457).
+"""One table: error class -> HTTP status, type, title, exit code. Both skins answer errors from it.
 
-A class that is not in the table is looked up by its bases, so a leaf may share its parent's row; a test fails when a
-public error has no row at all. The README lists the exit codes.
+A class that is not in the table is looked up by its bases, so a leaf may share its parent's row; a
+test fails when a public error has no row at all. The README lists the exit codes.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-
-import embedder
-import index
 from api import errors
 from api.sources.item import UnreadableItem, UnusableSource
+from embedder import errors as embedder_errors
+from index import errors as index_errors
 
 EXIT_PARTIAL = 3  # some items failed, or findings stay open
 EXIT_REFUSED = 4
@@ -28,9 +21,6 @@ EXIT_MODEL = 6
 EXIT_STORAGE = 7
 EXIT_LATER = 8  # the same call may succeed in a moment
 EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h
-
-MEDIA_TYPE = "application/problem+json"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,65 +41,141 @@ class Problem:
 DEFECT = Problem(500, "defect", "Lineup has a defect", EXIT_DEFECT)
 
 PROBLEMS: Mapping[type[Exception], Problem] = {
-    embedder.NotAnImage: Problem(415, "not-an-image", "Not an image", EXIT_REFUSED),
-    embedder.UnsupportedFormat: Problem(415, "unsupported-format", "Image format not supported", EXIT_REFUSED),
-    embedder.TruncatedImage: Problem(422, "truncated-image", "Truncated image", EXIT_REFUSED),
-    embedder.CorruptImage: Problem(422, "corrupt-image", "Corrupt image", EXIT_REFUSED),
-    embedder.ImageTooLarge: Problem(413, "image-too-large", "Image too large", EXIT_REFUSED),
-    embedder.ImageTooSmall: Problem(422, "image-too-small", "Image too small", EXIT_REFUSED),
-    embedder.UnknownModel: Problem(503, "unknown-model", "Unknown model", EXIT_MODEL),
-    embedder.ModelUnavailable: Problem(503, "model-unavailable", "Model not on this machine", EXIT_MODEL),
-    embedder.UnsafeWeights: Problem(503, "unsafe-weights", "Weights that could run code", EXIT_MODEL),
-    embedder.ModelError: Problem(503, "model-unusable", "Model cannot be used", EXIT_MODEL),
-    embedder.DeviceUnavailable: Problem(503, "device-unavailable", "Device or precision not available", EXIT_MODEL),
-    embedder.PrecisionRefused: Problem(503, "precision-refused", "Precision moves the embedding too far", EXIT_MODEL),
-    index.UnknownCorpus: Problem(404, "unknown-corpus", "Unknown corpus", EXIT_NOT_FOUND),
-    index.UnknownEntry: Problem(404, "unknown-entry", "Unknown entry", EXIT_NOT_FOUND),
-    index.UnknownImage: Problem(404, "unknown-image", "Unknown image", EXIT_NOT_FOUND),
-    index.UnknownCalibration: Problem(404, "unknown-calibration", "Unknown calibration", EXIT_NOT_FOUND),
-    index.UnknownLookup: Problem(404, "unknown-lookup", "Unknown lookup", EXIT_NOT_FOUND),
-    index.UnknownBlob: Problem(404, "unknown-thumbnail", "No thumbnail", EXIT_NOT_FOUND),
-    index.UnknownJob: Problem(404, "unknown-job", "Unknown job", EXIT_NOT_FOUND),
-    index.CorpusExists: Problem(409, "corpus-exists", "Corpus exists", EXIT_NOT_FOUND),
-    index.CorpusKindConflict: Problem(409, "corpus-kind-conflict", "Corpus is of the other kind", EXIT_NOT_FOUND),
-    index.CorpusKeepConflict: Problem(409, "corpus-keep-conflict", "Corpus keeps something else", EXIT_NOT_FOUND),
-    index.InspectionTooLarge: Problem(422, "inspection-too-large", "Corpus too large for a request", EXIT_REFUSED),
-    index.EntryQuarantined: Problem(409, "entry-quarantined", "Image is in quarantine", EXIT_NOT_FOUND),
-    index.NotQuarantined: Problem(409, "not-quarantined", "Entry is not in quarantine", EXIT_NOT_FOUND),
-    index.JobStateConflict: Problem(409, "job-state-conflict", "Job is in another state", EXIT_NOT_FOUND),
-    index.LeaseLost: Problem(409, "lease-lost", "Another worker has taken it over", EXIT_LATER),
-    index.InvalidFilter: Problem(422, "invalid-filter", "Filter that means nothing", EXIT_REFUSED),
-    index.InvalidVector: Problem(422, "invalid-embedding", "Not an embedding", EXIT_REFUSED),
-    index.InvalidInput: Problem(422, "invalid-value", "Value that cannot be accepted", EXIT_REFUSED),
-    index.ForeignSpace: Problem(409, "foreign-embedding-space", "Embedding of another embedding space", EXIT_REFUSED),
-    index.DatabaseUnavailable: Problem(503, "database-unavailable", "Database unavailable", EXIT_STORAGE),
-    index.SchemaOutdated: Problem(503, "schema-outdated", "Database schema of another release", EXIT_STORAGE),
-    index.TruthDamaged: Problem(500, "truth-damaged", "Database contradicts itself", EXIT_STORAGE),
-    index.SnapshotError: Problem(503, "snapshot-unusable", "Index snapshot cannot be used", EXIT_STORAGE),
-    index.BlobCorrupt: Problem(500, "thumbnail-corrupt", "Thumbnail cannot be read", EXIT_STORAGE),
-    index.BackupExists: Problem(409, "backup-exists", "Backup exists", EXIT_NOT_FOUND),
-    index.RestoreTargetNotEmpty: Problem(409, "restore-target-not-empty", "Database is not empty", EXIT_NOT_FOUND),
-    index.BackupUnreadable: Problem(422, "backup-unreadable", "Backup cannot be read", EXIT_REFUSED),
-    index.NotABackup: Problem(422, "not-a-backup", "Not a backup", EXIT_REFUSED),
-    index.BackupCorrupt: Problem(422, "backup-corrupt", "Backup is damaged", EXIT_REFUSED),
-    index.BackupTooNew: Problem(422, "backup-too-new", "Backup of a newer release", EXIT_REFUSED),
-    index.BackupUnwritable: Problem(503, "backup-unwritable", "Backup cannot be written", EXIT_STORAGE),
-    index.RestoreUnwritable: Problem(503, "restore-unwritable", "Restore cannot be written", EXIT_STORAGE),
+    embedder_errors.NotAnImage: Problem(415, "not-an-image", "Not an image", EXIT_REFUSED),
+    embedder_errors.UnsupportedFormat: Problem(
+        415, "unsupported-format", "Image format not supported", EXIT_REFUSED
+    ),
+    embedder_errors.TruncatedImage: Problem(
+        422, "truncated-image", "Truncated image", EXIT_REFUSED
+    ),
+    embedder_errors.CorruptImage: Problem(422, "corrupt-image", "Corrupt image", EXIT_REFUSED),
+    embedder_errors.ImageTooLarge: Problem(413, "image-too-large", "Image too large", EXIT_REFUSED),
+    embedder_errors.ImageTooSmall: Problem(422, "image-too-small", "Image too small", EXIT_REFUSED),
+    embedder_errors.UnknownModel: Problem(503, "unknown-model", "Unknown model", EXIT_MODEL),
+    embedder_errors.ModelUnavailable: Problem(
+        503, "model-unavailable", "Model not on this machine", EXIT_MODEL
+    ),
+    embedder_errors.UnsafeWeights: Problem(
+        503, "unsafe-weights", "Weights that could run code", EXIT_MODEL
+    ),
+    embedder_errors.ModelError: Problem(503, "model-unusable", "Model cannot be used", EXIT_MODEL),
+    embedder_errors.DeviceUnavailable: Problem(
+        503, "device-unavailable", "Device or precision not available", EXIT_MODEL
+    ),
+    embedder_errors.PrecisionRefused: Problem(
+        503, "precision-refused", "Precision moves the embedding too far", EXIT_MODEL
+    ),
+    index_errors.UnknownCorpus: Problem(404, "unknown-corpus", "Unknown corpus", EXIT_NOT_FOUND),
+    index_errors.UnknownEntry: Problem(404, "unknown-entry", "Unknown entry", EXIT_NOT_FOUND),
+    index_errors.UnknownImage: Problem(404, "unknown-image", "Unknown image", EXIT_NOT_FOUND),
+    index_errors.UnknownCalibration: Problem(
+        404, "unknown-calibration", "Unknown calibration", EXIT_NOT_FOUND
+    ),
+    index_errors.UnknownLookup: Problem(404, "unknown-lookup", "Unknown lookup", EXIT_NOT_FOUND),
+    index_errors.UnknownBlob: Problem(404, "unknown-thumbnail", "No thumbnail", EXIT_NOT_FOUND),
+    index_errors.UnknownJob: Problem(404, "unknown-job", "Unknown job", EXIT_NOT_FOUND),
+    index_errors.CorpusExists: Problem(409, "corpus-exists", "Corpus exists", EXIT_NOT_FOUND),
+    index_errors.CorpusKindConflict: Problem(
+        409, "corpus-kind-conflict", "Corpus is of the other kind", EXIT_NOT_FOUND
+    ),
+    index_errors.CorpusKeepConflict: Problem(
+        409, "corpus-keep-conflict", "Corpus keeps something else", EXIT_NOT_FOUND
+    ),
+    index_errors.InspectionTooLarge: Problem(
+        422, "inspection-too-large", "Corpus too large for a request", EXIT_REFUSED
+    ),
+    index_errors.EntryQuarantined: Problem(
+        409, "entry-quarantined", "Image is in quarantine", EXIT_NOT_FOUND
+    ),
+    index_errors.NotQuarantined: Problem(
+        409, "not-quarantined", "Entry is not in quarantine", EXIT_NOT_FOUND
+    ),
+    index_errors.JobStateConflict: Problem(
+        409, "job-state-conflict", "Job is in another state", EXIT_NOT_FOUND
+    ),
+    index_errors.LeaseLost: Problem(
+        409, "lease-lost", "Another worker has taken it over", EXIT_LATER
+    ),
+    index_errors.InvalidFilter: Problem(
+        422, "invalid-filter", "Filter that means nothing", EXIT_REFUSED
+    ),
+    index_errors.InvalidVector: Problem(422, "invalid-embedding", "Not an embedding", EXIT_REFUSED),
+    index_errors.InvalidInput: Problem(
+        422, "invalid-value", "Value that cannot be accepted", EXIT_REFUSED
+    ),
+    index_errors.ForeignSpace: Problem(
+        409, "foreign-embedding-space", "Embedding of another embedding space", EXIT_REFUSED
+    ),
+    index_errors.DatabaseUnavailable: Problem(
+        503, "database-unavailable", "Database unavailable", EXIT_STORAGE
+    ),
+    index_errors.SchemaOutdated: Problem(
+        503, "schema-outdated", "Database schema of another release", EXIT_STORAGE
+    ),
+    index_errors.TruthDamaged: Problem(
+        500, "truth-damaged", "Database contradicts itself", EXIT_STORAGE
+    ),
+    index_errors.SnapshotError: Problem(
+        503, "snapshot-unusable", "Index snapshot cannot be used", EXIT_STORAGE
+    ),
+    index_errors.BlobCorrupt: Problem(
+        500, "thumbnail-corrupt", "Thumbnail cannot be read", EXIT_STORAGE
+    ),
+    index_errors.BackupExists: Problem(409, "backup-exists", "Backup exists", EXIT_NOT_FOUND),
+    index_errors.RestoreTargetNotEmpty: Problem(
+        409, "restore-target-not-empty", "Database is not empty", EXIT_NOT_FOUND
+    ),
+    index_errors.BackupUnreadable: Problem(
+        422, "backup-unreadable", "Backup cannot be read", EXIT_REFUSED
+    ),
+    index_errors.NotABackup: Problem(422, "not-a-backup", "Not a backup", EXIT_REFUSED),
+    index_errors.BackupCorrupt: Problem(422, "backup-corrupt", "Backup is damaged", EXIT_REFUSED),
+    index_errors.BackupTooNew: Problem(
+        422, "backup-too-new", "Backup of a newer release", EXIT_REFUSED
+    ),
+    index_errors.BackupUnwritable: Problem(
+        503, "backup-unwritable", "Backup cannot be written", EXIT_STORAGE
+    ),
+    index_errors.RestoreUnwritable: Problem(
+        503, "restore-unwritable", "Restore cannot be written", EXIT_STORAGE
+    ),
     errors.Overloaded: Problem(503, "overloaded", "Every place is taken", EXIT_LATER),
     errors.BodyTooLarge: Problem(413, "body-too-large", "Request body too large", EXIT_REFUSED),
-    errors.InvalidRequest: Problem(422, "invalid-request", "Request does not fit its schema", EXIT_REFUSED),
-    errors.UnsupportedBody: Problem(415, "unsupported-body", "Media type not taken here", EXIT_REFUSED),
-    errors.CrossSiteRequest: Problem(403, "cross-site-request", "Request from another site's page", EXIT_REFUSED),
+    errors.InvalidRequest: Problem(
+        422, "invalid-request", "Request does not fit its schema", EXIT_REFUSED
+    ),
+    errors.UnsupportedBody: Problem(
+        415, "unsupported-body", "Media type not taken here", EXIT_REFUSED
+    ),
+    errors.CrossSiteRequest: Problem(
+        403, "cross-site-request", "Request from another site's page", EXIT_REFUSED
+    ),
     errors.NoNamedModel: Problem(404, "no-named-model", "No such model is listed", EXIT_MODEL),
-    errors.NothingToCalibrate: Problem(409, "nothing-to-calibrate", "Nothing to calibrate with", EXIT_NOT_FOUND),
-    errors.NotReplayable: Problem(409, "not-replayable", "The lookup cannot be replayed", EXIT_NOT_FOUND),
-    errors.InvalidVerbalScale: Problem(500, "invalid-verbal-scale", "The verbal scale cannot be used", EXIT_REFUSED),
-    errors.SpaceIncomplete: Problem(409, "space-incomplete", "Entries lack this model's embeddings", EXIT_NOT_FOUND),
-    errors.NothingToEvaluate: Problem(422, "nothing-to-evaluate", "Nothing to evaluate", EXIT_REFUSED),
+    errors.NothingToCalibrate: Problem(
+        409, "nothing-to-calibrate", "Nothing to calibrate with", EXIT_NOT_FOUND
+    ),
+    errors.NotReplayable: Problem(
+        409, "not-replayable", "The lookup cannot be replayed", EXIT_NOT_FOUND
+    ),
+    errors.InvalidVerbalScale: Problem(
+        500, "invalid-verbal-scale", "The verbal scale cannot be used", EXIT_REFUSED
+    ),
+    errors.SpaceIncomplete: Problem(
+        409, "space-incomplete", "Entries lack this model's embeddings", EXIT_NOT_FOUND
+    ),
+    errors.NothingToEvaluate: Problem(
+        422, "nothing-to-evaluate", "Nothing to evaluate", EXIT_REFUSED
+    ),
     errors.FileThere: Problem(409, "file-exists", "File exists", EXIT_NOT_FOUND),
-    errors.ExportUnwritable: Problem(503, "export-unwritable", "Export cannot be written", EXIT_STORAGE),
-    errors.ReportUnwritable: Problem(503, "report-unwritable", "Evaluation cannot be written", EXIT_STORAGE),
-    errors.SourceNotAllowed: Problem(403, "source-not-allowed", "Source outside of what may be read", EXIT_REFUSED),
+    errors.ExportUnwritable: Problem(
+        503, "export-unwritable", "Export cannot be written", EXIT_STORAGE
+    ),
+    errors.ReportUnwritable: Problem(
+        503, "report-unwritable", "Evaluation cannot be written", EXIT_STORAGE
+    ),
+    errors.SourceNotAllowed: Problem(
+        403, "source-not-allowed", "Source outside of what may be read", EXIT_REFUSED
+    ),
     errors.UnsafeListen: Problem(
         500, "unsafe-listen", "Listening beyond loopback without authentication", EXIT_REFUSED
     ),
@@ -118,67 +184,15 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     UnusableSource: Problem(422, "unusable-source", "Source cannot be ingested", EXIT_REFUSED),
 }
 
-ROOTS = (embedder.EmbedderError, index.CorpusError, errors.ServiceError, UnreadableItem, UnusableSource)
+ROOTS = (
+    embedder_errors.EmbedderError,
+    index_errors.CorpusError,
+    errors.ServiceError,
+    UnreadableItem,
+    UnusableSource,
+)
 
 
 def problem_of(err: BaseException) -> Problem:
     """The row of an error's class or of its nearest base; `DEFECT` for what nobody expected."""
     return next((PROBLEMS[base] for base in type(err).__mro__ if base in PROBLEMS), DEFECT)
-
-
-def problem_response(err: Exception) -> JSONResponse:
-    """The error as application/problem+json."""
-    problem = problem_of(err)
-    if problem is DEFECT:
-        return _response(DEFECT.status, DEFECT.type, DEFECT.title, "an unexpected error; the server's log has it")
-    response = _response(problem.status, problem.type, problem.title, str(err), errors=list(getattr(err, "errors", ())))
-    if isinstance(err, errors.Overloaded):
-        response.headers["Retry-After"] = str(err.retry_after_seconds)
-    return response
-
-
-def answer_with_problems(app: FastAPI) -> None:
-    """Every error that leaves a route becomes a problem, validation and unknown routes included."""
-    for root in ROOTS:
-        app.add_exception_handler(root, _known)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _defect)
-
-
-async def _known(request: Request, err: Exception) -> JSONResponse:
-    if problem_of(err).status >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, err)
-    return problem_response(err)
-
-
-async def _invalid(_: Request, err: Exception) -> JSONResponse:
-    assert isinstance(err, RequestValidationError)
-    details = [{"field": ".".join(map(str, each["loc"])), "detail": str(each["msg"])} for each in err.errors()]
-    return problem_response(errors.InvalidRequest("the request does not fit its schema", details))
-
-
-async def _http(_: Request, err: Exception) -> JSONResponse:
-    assert isinstance(err, HTTPException)
-    return _response(err.status_code, "about:blank", str(err.detail), headers=err.headers)
-
-
-async def _defect(request: Request, err: Exception) -> JSONResponse:
-    log.error("%s %s", request.method, request.url.path, exc_info=err)
-    return problem_response(err)
-
-
-def _response(
-    status: int,
-    type_: str,
-    title: str,
-    detail: str | None = None,
-    errors: list[Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    body: dict[str, Any] = {"type": type_, "title": title, "status": status}
-    if detail is not None:
-        body["detail"] = detail
-    if errors:
-        body["errors"] = errors
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)

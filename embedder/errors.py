@@ -1,12 +1,13 @@
-"""Everything that `embedder` raises on purpose; it owns no HTTP status and no exit code (those are `api/problems.py`).
+"""Everything that `embedder` raises on purpose; it owns no HTTP status and no exit code (those are
+`api/problems.py`).
 
 EmbedderError
-├── ImageError                one image cannot be used; `reason` is a machine code that is stored and answered
-│   ├── NotAnImage            "not_an_image"        the bytes start like no image format that is known here
-│   ├── UnsupportedFormat     "unsupported_format"  an image, of a format or sample type that is not taken
-│   ├── TruncatedImage        "truncated"           the file ends before its format says that it does
+├── ImageError                one image cannot be used; `reason` is a machine code
+│   ├── NotAnImage            "not_an_image"        the bytes start like no known image format
+│   ├── UnsupportedFormat     "unsupported_format"  the image format or sample type is not supported
+│   ├── TruncatedImage        "truncated"           the file ends before its declared end
 │   ├── ImageTooLarge         "too_large"           more bytes or pixels than the limits allow
-│   ├── ImageTooSmall         "too_small"           a side under the limit, or under the model's crop
+│   ├── ImageTooSmall         "too_small"           a side is below the limit or the model's crop
 │   └── CorruptImage          "corrupt"             whole by its length, and still cannot be decoded
 ├── ModelError
 │   ├── UnknownModel          no named model and no directory
@@ -14,9 +15,9 @@ EmbedderError
 │   ├── UnsafeWeights         a pickle, by name or by content
 │   ├── CorruptWeights        size, sha256 or safetensors header is wrong
 │   ├── TensorMismatch        missing or extra tensors, or one of another shape
-│   └── InvalidModelConfig    config.json, preprocessor_config.json or measured.json says what is not supported
+│   └── InvalidModelConfig    a configuration file of the model has an unsupported value
 ├── DeviceUnavailable         the device or precision that was asked for is not there
-└── PrecisionRefused          the self-check at load: this precision moves the embedding too far from float32
+└── PrecisionRefused          this precision moves the embedding too far from float32
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class ImageTooSmall(ImageError):
     reason: ClassVar[str] = "too_small"
 
     def __init__(self, width: int, height: int, min_side: int) -> None:
-        super().__init__(f"the image is {width} x {height} pixels; the shorter side must be at least {min_side}")
+        super().__init__(
+            f"the image is {width} x {height} pixels; the shorter side must be at least {min_side}"
+        )
         self.width = width
         self.height = height
         self.min_side = min_side
@@ -98,7 +101,9 @@ class ModelError(EmbedderError):
 
 class UnknownModel(ModelError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"unknown model {name!r}: neither a directory nor one of {', '.join(known)}")
+        super().__init__(
+            f"unknown model {name!r}: neither a directory nor one of {', '.join(known)}"
+        )
         self.name = name
         self.known = tuple(known)
 
@@ -122,9 +127,13 @@ class CorruptWeights(ModelError):
 
 
 class TensorMismatch(ModelError):
-    """The tensors of a checkpoint are not those of its configuration; each attribute names them as the file does."""
+    """The tensors of a checkpoint are not those of its configuration; each attribute names them as
+    the file does.
+    """
 
-    def __init__(self, *, missing: Sequence[str] = (), extra: Sequence[str] = (), shapes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, missing: Sequence[str] = (), extra: Sequence[str] = (), shapes: Sequence[str] = ()
+    ) -> None:
         self.missing = tuple(missing)
         self.extra = tuple(extra)
         self.shapes = tuple(shapes)
@@ -147,7 +156,8 @@ class DeviceUnavailable(EmbedderError):
 class PrecisionRefused(EmbedderError):
     def __init__(self, device: str, precision: str, cosine: float, minimum: float) -> None:
         super().__init__(
-            f"{precision} on {device} gives an embedding with cosine {cosine:.6f} to float32 (at least {minimum} is "
+            f"{precision} on {device} gives an embedding with cosine {cosine:.6f} to float32 (at "
+            f"least {minimum} is "
             "needed); use precision float32"
         )
         self.device = device

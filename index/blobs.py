@@ -1,4 +1,6 @@
-"""Blobs: what is kept of images beside the database, thumbnails (WebP) or originals, by the sha256 of the image."""
+"""Blobs: what is kept of images beside the database, thumbnails (WebP) or originals, by the sha256
+of the image.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +9,27 @@ from pathlib import Path
 
 from index.durable import TEMPORARY_SUFFIX, sync_directory, temporary_beside, write_bytes_durably
 from index.errors import BlobCorrupt, UnknownBlob
-from index.images import SHA256_PATTERN
+from index.truth.images import SHA256_PATTERN
 
 THUMBNAIL_SUFFIX = ".webp"
 ORIGINAL_SUFFIX = ".original"  # of whatever format; nothing is to open it by its name
 
 
 class BlobStore:
-    """A folder of blobs, `ab/abcdef....webp`. Safe between threads and processes: files are whole or not there."""
+    """A folder of blobs, `ab/abcdef....webp`.
+
+    Safe between threads and processes: files are whole or not there.
+    """
 
     def __init__(self, directory: Path, suffix: str = THUMBNAIL_SUFFIX) -> None:
         self.directory = directory
         self.suffix = suffix
 
     def put(self, sha256: str, content: bytes) -> None:
-        """Store a blob, in place of an older one. Put it before the entry commits: then an entry never lacks it."""
+        """Store a blob, in place of an older one.
+
+        Put it before the entry commits: then an entry never lacks it.
+        """
         path = self.path(sha256)
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +37,9 @@ class BlobStore:
         write_bytes_durably(path, content)
 
     def put_unsynced(self, sha256: str, content: bytes) -> None:
-        """Store a blob like `put`, for whoever puts very many and syncs the disk once at the end."""
+        """Store a blob like `put`, for whoever puts very many and syncs the disk once at the
+        end.
+        """
         path = self.path(sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary_beside(path) as temporary:
@@ -75,7 +85,9 @@ class BlobStore:
         return tuple(sorted(self.directory.glob(f"??/.*{TEMPORARY_SUFFIX}")))
 
     def path(self, sha256: str) -> Path:
-        """Return where a blob is; raises UnknownBlob on what is no sha256, and so could name any file."""
+        """Return where a blob is; raises UnknownBlob on what is no sha256, and so could name any
+        file.
+        """
         if not SHA256_PATTERN.fullmatch(sha256):
             raise UnknownBlob(sha256)
         return self.directory / sha256[:2] / f"{sha256}{self.suffix}"

@@ -14,7 +14,8 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 def write_durably(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it there in one step that survives a power loss.
+    """Let `write` fill a temporary file beside `path`, then put it there in one step that survives
+    a power loss.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; nothing is left behind.
@@ -28,8 +29,12 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """Give the name of a temporary file in the folder of `path`, and remove what is there under it at the end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    """Give the name of a temporary file in the folder of `path`, and remove what is there under it
+    at the end.
+    """
+    temporary = path.with_name(
+        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    )
     try:
         yield temporary
     finally:

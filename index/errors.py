@@ -39,7 +39,7 @@
         BackupUnwritable      the archive cannot be written: no space, no permission
         BackupUnreadable      the archive cannot be read: not there, no permission
         NotABackup            a file that is no archive of Lineup
-        BackupCorrupt         an archive that is not what its manifest says: cut short, changed, a member too many
+        BackupCorrupt         an archive differs from its manifest: truncated, changed, extra member
         BackupTooNew          an archive of a newer Lineup
         RestoreTargetNotEmpty the database to restore into holds rows
         RestoreUnwritable     what is restored cannot be written: no space, no permission
@@ -118,7 +118,9 @@ class CorpusKindConflict(CorpusError):
 
 class CorpusKeepConflict(CorpusError):
     def __init__(self, name: str, keep: str, wanted: str) -> None:
-        super().__init__(f"the corpus {name!r} keeps {keep}, not {wanted}; `lineup corpora keep` changes it")
+        super().__init__(
+            f"the corpus {name!r} keeps {keep}, not {wanted}; `lineup corpora keep` changes it"
+        )
         self.name = name
         self.keep = keep
         self.wanted = wanted
@@ -127,7 +129,8 @@ class CorpusKeepConflict(CorpusError):
 class InspectionTooLarge(CorpusError):
     def __init__(self, corpus: str, comparisons: int, limit: int) -> None:
         super().__init__(
-            f"inspecting {corpus!r} takes {comparisons:,} comparisons, over {limit:,}: `lineup inspect` does it"
+            f"inspecting {corpus!r} takes {comparisons:,} comparisons, over {limit:,}: `lineup "
+            f"inspect` does it"
         )
         self.corpus = corpus
         self.comparisons = comparisons
@@ -136,7 +139,9 @@ class InspectionTooLarge(CorpusError):
 
 class EntryQuarantined(CorpusError):
     def __init__(self, entry_id: int, corpus: str) -> None:
-        super().__init__(f"this image is in quarantine in {corpus!r}: entry {entry_id} must be released first")
+        super().__init__(
+            f"this image is in quarantine in {corpus!r}: entry {entry_id} must be released first"
+        )
         self.entry_id = entry_id
         self.corpus = corpus
 
@@ -156,7 +161,9 @@ class JobStateConflict(CorpusError):
 
 
 class LeaseLost(CorpusError):
-    """A worker was too slow, or its job was cancelled: what it did to the chunk must not be written."""
+    """A worker was too slow, or its job was cancelled: what it did to the chunk must not be
+    written.
+    """
 
     def __init__(self, job_id: int, number: int) -> None:
         super().__init__(f"chunk {number} of job {job_id} belongs to another worker now")
@@ -175,7 +182,8 @@ class InvalidInput(CorpusError):
 class InvalidCorpusName(InvalidInput):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name!r} is not a corpus name: 1 to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or a digit"
+            f"{name!r} is not a corpus name: 1 to 64 of a-z, 0-9, '.', '_' and '-', starting with "
+            f"a letter or a digit"
         )
         self.name = name
 
@@ -208,7 +216,9 @@ class ForeignSpace(CorpusError):
     """Vectors of two embedding spaces are never compared."""
 
     def __init__(self, expected: str, given: str) -> None:
-        super().__init__(f"the embedding space {given[:16]} is foreign here: expected {expected[:16]}")
+        super().__init__(
+            f"the embedding space {given[:16]} is foreign here: expected {expected[:16]}"
+        )
         self.expected = expected
         self.given = given
 
@@ -224,13 +234,17 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class SchemaOutdated(DatabaseError):
-    """The schema is not the one this release works with. `current` is None in a database never migrated."""
+    """The schema is not the one this release works with.
+
+    `current` is None in a database never migrated.
+    """
 
     def __init__(self, current: str | None, expected: str, *, newer: bool = False) -> None:
         super().__init__(
             f"the database has schema {current}, which a newer Lineup made: upgrade Lineup"
             if newer
-            else f"the database has {f'schema {current}' if current else 'no schema'}, this Lineup needs {expected}: "
+            else f"the database has {f'schema {current}' if current else 'no schema'}, "
+            f"this Lineup needs {expected}: "
             "run `lineup init`"
         )
         self.current = current
@@ -242,7 +256,9 @@ class TruthDamaged(CorpusError):
     """The rows contradict the change log, so that no answer from them could be trusted."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the database contradicts its own change log: {reason}; run `lineup fsck`")
+        super().__init__(
+            f"the database contradicts its own change log: {reason}; run `lineup fsck`"
+        )
         self.reason = reason
 
 
@@ -314,14 +330,18 @@ class BackupCorrupt(BackupError):
 
 class BackupTooNew(BackupError):
     def __init__(self, archive: Path, what: str) -> None:
-        super().__init__(f"the backup {archive} has {what}, which a newer Lineup made: upgrade Lineup")
+        super().__init__(
+            f"the backup {archive} has {what}, which a newer Lineup made: upgrade Lineup"
+        )
         self.archive = archive
         self.what = what
 
 
 class RestoreTargetNotEmpty(BackupError):
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}; a backup is restored into an empty database only, and nothing was changed")
+        super().__init__(
+            f"{what}; a backup is restored into an empty database only, and nothing was changed"
+        )
         self.what = what
 
 

@@ -1,4 +1,7 @@
-"""Named points at which a test may end this process. They do nothing unless a test installs a hook."""
+"""Named points at which a test may end this process.
+
+They do nothing unless a test installs a hook.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from enum import StrEnum
 
 
 class Failpoint(StrEnum):
-    """Where a process may die: between any two steps that another process, or the next one, could see."""
+    """Where a process may die: between any two steps that another process, or the next one, could
+    see.
+    """
 
     IMAGES_WRITTEN = "images_written"
     EMBEDDINGS_WRITTEN = "embeddings_written"

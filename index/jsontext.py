@@ -1,4 +1,6 @@
-"""Canonical JSON text (RFC 8785 in spirit): sorted keys, no spaces, UTF-8, no NaN; equal values give equal bytes."""
+"""Canonical JSON text (RFC 8785 in spirit): sorted keys, no spaces, UTF-8, no NaN; equal values
+give equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,16 @@ from dataclasses import dataclass
 
 JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
-    """The text of a value, which `canonical_json` made before: it stands for the value where that is written."""
+    """The text of a value, which `canonical_json` made before: it stands for the value where that
+    is written.
+    """
 
     text: str
 

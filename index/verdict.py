@@ -1,9 +1,11 @@
-"""Verdicts: what the evidence means, in two separate parts that are never merged into one number. Pure functions.
+"""Verdicts: what the evidence means, in two separate parts that are never merged into one number.
+Pure functions.
 
-The classifier says whether its logit is beyond a limit; the similarity says whether a known fake is nearer than a
-threshold. Both limits name where they come from; without one the verdict is `inconclusive`, never a guess. It is
-`inconclusive` too where the picture says too little, where re-encoding it would change the answer, and where the
-likelihood ratio speaks against what the threshold says.
+The classifier says whether its logit is beyond a limit; the similarity says whether a known fake is
+nearer than a threshold. Both limits name where they come from; without one the verdict is
+`inconclusive`, never a guess. It is `inconclusive` too where the picture says too little, where
+re-encoding it would change the answer, and where the likelihood ratio speaks against what the
+threshold says.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from index.corpora import CorpusKind
+from index.truth.corpora import CorpusKind
 
 
 class Relation(StrEnum):
@@ -40,9 +42,14 @@ class SimilarityReason(StrEnum):
     BELOW_THRESHOLD = "below_threshold"
     NO_THRESHOLD = "no_threshold"
     NOTHING_COMPARED = "nothing_compared"  # there was no known fake at all
-    ALSO_KNOWN_REAL = "also_known_real"  # the same bytes, or the same picture, are known fake and known real
-    BETWEEN = "between"  # under the threshold, and the likelihood ratio supports a generator in the corpora
-    RATIO_DISAGREES = "ratio_disagrees"  # over the threshold, and the likelihood ratio supports a photograph
+    ALSO_KNOWN_REAL = (
+        "also_known_real"  # the same bytes, or the same picture, are known fake and known real
+    )
+    # under the threshold, and the likelihood ratio supports a generator in the corpora
+    BETWEEN = "between"
+    RATIO_DISAGREES = (
+        "ratio_disagrees"  # over the threshold, and the likelihood ratio supports a photograph
+    )
     POOR_QUALITY = "poor_quality"
     UNSTABLE = "unstable"  # re-encoding the probe carries it over the threshold or back
     FAKES_NOT_REACHED = "fakes_not_reached"  # only in answers of before schema 0004
@@ -70,24 +77,31 @@ class QualityIssue(StrEnum):
 
     TOO_SMALL = "too_small"  # smaller than what the model looks at
     FLAT = "flat"  # hardly any structure
-    UNFAMILIAR = "unfamiliar"  # further from everything in the corpora than what the calibration was measured on
+    # further from everything in the corpora than what the calibration was measured on
+    UNFAMILIAR = "unfamiliar"
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The cosine similarity from which a neighbour counts as similar, and where that number was measured."""
+    """The cosine similarity from which a neighbour counts as similar, and where that number was
+    measured.
+    """
 
     value: float
     source: str
 
     def __post_init__(self) -> None:
         if not -1.0 <= self.value <= 1.0:
-            raise ValueError(f"a threshold of cosine similarity is between -1 and 1, not {self.value}")
+            raise ValueError(
+                f"a threshold of cosine similarity is between -1 and 1, not {self.value}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class RatioInterval:
-    """A likelihood ratio as log10, with its 95 % interval: above 0 supports that a generator in the corpora made it."""
+    """A likelihood ratio as log10, with its 95 % interval: above 0 supports that a generator in the
+    corpora made it.
+    """
 
     log10: float
     low: float
@@ -102,8 +116,8 @@ class RatioInterval:
 class ViewEvidence:
     """What one re-encoding of the probe came to; None where it was not looked at.
 
-    `threshold` is that of the way it was delivered, for re-encoding a picture moves all its similarities; None where
-    that has none of its own.
+    `threshold` is that of the way it was delivered, for re-encoding a picture moves all its
+    similarities; None where that has none of its own.
     """
 
     nearest_fake: float | None
@@ -113,10 +127,11 @@ class ViewEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that a verdict rests on. Cosine similarities in [-1, 1], None where nothing was compared.
+    """Everything that a verdict rests on. Cosine similarities in [-1, 1], None where nothing was
+    compared.
 
-    `identical_to` and `same_picture_as` are the kinds of corpora that hold the probe's very bytes, or its picture by
-    perceptual hash.
+    `identical_to` and `same_picture_as` are the kinds of corpora that hold the probe's very bytes,
+    or its picture by perceptual hash.
     """
 
     nearest_fake: float | None
@@ -129,13 +144,19 @@ class Evidence:
     views: Sequence[ViewEvidence] = ()
 
     def __post_init__(self) -> None:
-        if any(value is not None and math.isnan(value) for value in (self.nearest_fake, self.nearest_real, self.logit)):
+        if any(
+            value is not None and math.isnan(value)
+            for value in (self.nearest_fake, self.nearest_real, self.logit)
+        ):
             raise ValueError("evidence is not a number")
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPolicy:
-    """From `synthetic_logit` upwards is synthetic, up to `authentic_logit` is authentic; `source` names the data."""
+    """From `synthetic_logit` upwards is synthetic, up to `authentic_logit` is authentic;
+
+    `source` names the data.
+    """
 
     synthetic_logit: float
     authentic_logit: float
@@ -186,14 +207,21 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     classifier = None
     if evidence.logit is not None:
         reason = _classifier_reason(evidence.logit, evidence, policy.classifier)
-        classifier = ClassifierVerdict(_OUTCOME_BY_LIMIT.get(reason, INCONCLUSIVE_CLASS), reason, policy.classifier)
+        classifier = ClassifierVerdict(
+            _OUTCOME_BY_LIMIT.get(reason, INCONCLUSIVE_CLASS), reason, policy.classifier
+        )
     return Verdict(
-        SimilarityVerdict(_OUTCOME_BY_REASON.get(similarity, INCONCLUSIVE), similarity, policy.threshold), classifier
+        SimilarityVerdict(
+            _OUTCOME_BY_REASON.get(similarity, INCONCLUSIVE), similarity, policy.threshold
+        ),
+        classifier,
     )
 
 
 def similarity_flips(evidence: Evidence, view: ViewEvidence, threshold: Threshold | None) -> bool:
-    """Return whether a re-encoding is on another side of its threshold than the probe is of its own."""
+    """Return whether a re-encoding is on another side of its threshold than the probe is of its
+    own.
+    """
     if threshold is None or evidence.nearest_fake is None or view.nearest_fake is None:
         return False
     own = view.threshold or threshold
@@ -214,7 +242,9 @@ def relation_of(
     identical: bool = False,
     near_duplicate: bool = False,
 ) -> Relation | None:
-    """Return how a neighbour stands to the probe, None where only a threshold could say and there is none."""
+    """Return how a neighbour stands to the probe, None where only a threshold could say and there
+    is none.
+    """
     if identical:
         return Relation.IDENTICAL
     if near_duplicate:
@@ -251,7 +281,9 @@ FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
 
 def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> SimilarityReason:
-    """The same picture is stronger than any similarity; then comes what forbids a verdict, then the similarity."""
+    """The same picture is stronger than any similarity; then comes what forbids a verdict, then the
+    similarity.
+    """
     if FAKE in evidence.identical_to:
         both = REAL in evidence.identical_to
         return SimilarityReason.ALSO_KNOWN_REAL if both else SimilarityReason.IDENTICAL_IMAGE
@@ -275,7 +307,9 @@ def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> Simil
     return SimilarityReason.BETWEEN if supports else SimilarityReason.BELOW_THRESHOLD
 
 
-def _classifier_reason(logit: float, evidence: Evidence, policy: ClassifierPolicy | None) -> ClassifierReason:
+def _classifier_reason(
+    logit: float, evidence: Evidence, policy: ClassifierPolicy | None
+) -> ClassifierReason:
     if policy is None:
         return ClassifierReason.NO_LIMITS
     if evidence.quality_issue is not None:

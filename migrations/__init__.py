@@ -1,1 +1,4 @@
-"""The schema's one source: Alembic scripts, applied by `lineup init`, on SQLite and PostgreSQL alike."""
+"""The schema's one source:
+
+Alembic scripts, applied by `lineup init`, on SQLite and PostgreSQL alike.
+"""

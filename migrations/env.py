@@ -1,4 +1,5 @@
-"""Alembic's entry: runs the scripts on the connection that `index.revisions` passes. Online only.
+"""Alembic's entry: runs the scripts on the connection that `index.truth.revisions` passes. Online
+only.
 
 The transaction belongs to the caller, who also holds the lock that lets only one process migrate.
 """
@@ -6,7 +7,7 @@ The transaction belongs to the caller, who also holds the lock that lets only on
 from alembic import context
 from alembic.util import CommandError
 
-from index.schema import metadata
+from index.truth.schema import metadata
 
 connection = context.config.attributes.get("connection")
 if context.is_offline_mode() or connection is None:

@@ -1,7 +1,8 @@
 """Databases for tests: every one is built by the migrations, on SQLite and on PostgreSQL.
 
-PostgreSQL comes from LINEUP_TEST_POSTGRES_URL, or is started for the session from Debian's programs, or its tests are
-skipped with the reason; with LINEUP_REQUIRE_SERVICES=1 they fail instead.
+PostgreSQL comes from LINEUP_TEST_POSTGRES_URL, or is started for the session from Debian's
+programs, or its tests are skipped with the reason; with LINEUP_REQUIRE_SERVICES=1 they fail
+instead.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import URL, Engine, NullPool, create_engine, make_url, text
 
-from index import Database
-from index.schema import metadata
+from index.truth.database import Database
+from index.truth.schema import metadata
 
 # How long an example takes is not what is tested, and two workers share the cores.
 settings.register_profile("lineup", deadline=None)
@@ -49,7 +50,10 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def new_database_url(dialect: str, request: pytest.FixtureRequest) -> Callable[[], str]:
-    """Gives a fresh, migrated database on each call. On PostgreSQL it is one and the same, emptied: close it first."""
+    """Gives a fresh, migrated database on each call.
+
+    On PostgreSQL it is one and the same, emptied: close it first.
+    """
     return request.getfixturevalue(f"new_{dialect}_url")  # type: ignore[no-any-return]
 
 
@@ -60,8 +64,12 @@ def database_url(new_database_url: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def empty_database_url(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database that was never migrated, for tests that change the schema; the SQLite file does not exist yet."""
+def empty_database_url(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
+    """A database that was never migrated, for tests that change the schema; the SQLite file does
+    not exist yet.
+    """
     if dialect == "sqlite":
         yield f"sqlite:///{tmp_path}/not/there/yet.db"
         return
@@ -90,7 +98,9 @@ def new_sqlite_url(sqlite_template: Path, tmp_path: Path) -> Callable[[], str]:
 
 @pytest.fixture
 def new_postgresql_url(postgres_database: URL) -> Callable[[], str]:
-    """One database for the session, emptied on each call: making one takes PostgreSQL longer than most tests."""
+    """One database for the session, emptied on each call: making one takes PostgreSQL longer than
+    most tests.
+    """
 
     def make() -> str:
         engine = create_engine(postgres_database, poolclass=NullPool)
@@ -131,7 +141,10 @@ def postgres_server() -> Iterator[URL]:
         return
     programs = _postgres_programs()
     if programs is None:
-        unavailable("no PostgreSQL: neither LINEUP_TEST_POSTGRES_URL nor its programs (apt install postgresql)")
+        unavailable(
+            "no PostgreSQL: neither LINEUP_TEST_POSTGRES_URL nor its programs (apt install "
+            "postgresql)"
+        )
     folder = Path(tempfile.mkdtemp(prefix="lineup-pg-"))
     try:
         yield from _run_server(programs, folder)
@@ -151,16 +164,46 @@ def _run_server(programs: Path, folder: Path) -> Iterator[URL]:
     if user:
         account = pwd.getpwnam(user)
         os.chown(folder, account.pw_uid, account.pw_gid)
-    data, identity = folder / "data", {"user": user, "group": user, "extra_groups": [] if user else None}
-    initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    data, identity = (
+        folder / "data",
+        {"user": user, "group": user, "extra_groups": [] if user else None},
+    )
+    initdb = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-sync",
+    ]
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **identity)
-    options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=60"]
+    options = [
+        "-k",
+        folder,
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "fsync=off",
+        "-c",
+        "max_connections=60",
+    ]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [programs / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=folder, **identity
+            [programs / "postgres", "-D", data, *options],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            **identity,
         )
     try:
-        url = URL.create("postgresql+psycopg", "postgres", database="postgres", query={"host": str(folder)})
+        url = URL.create(
+            "postgresql+psycopg", "postgres", database="postgres", query={"host": str(folder)}
+        )
         _wait_for(url, server, folder / "log")
         yield url
     finally:
@@ -190,7 +233,9 @@ def _drop_database(server: URL, url: str) -> None:
 
 
 def _administrator(url: URL) -> Engine:
-    return create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    return create_engine(
+        url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool
+    )
 
 
 def _create_database(server: URL) -> str:

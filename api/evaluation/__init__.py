@@ -1,6 +1,7 @@
-"""`lineup evaluate`: a model measured on labelled images of one's own, in one JSON document and one HTML page.
+"""`lineup evaluate`: a model measured on labelled images of one's own, in one JSON document and one
+HTML page.
 
-`reading` finds the images and their labels, `embedding` embeds each once, the modules of figures (`classification`,
-`retrieving`, `matching`, `attributing`) take arrays, `report` writes the two files. Nothing here needs a database; the
-statistics are `index.calibration`'s.
+`reading` finds the images and their labels, `embedding` embeds each once, the modules of figures
+(`classification`, `retrieving`, `matching`, `attributing`) take arrays, `report` writes the two
+files. Nothing here needs a database; the statistics are `index.calibration`'s.
 """

@@ -1,4 +1,7 @@
-"""The JSON of an evaluation. A figure that was not measured is null, with the reason; none is made up."""
+"""The JSON of an evaluation.
+
+A figure that was not measured is null, with the reason; none is made up.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from typing import Self
 
 from pydantic import Field
 
-from api.answers import Answer, FailedItem, Instant, Sha256
 from api.evaluation.request import EvaluationRequest
+from api.fields import Answer, FailedItem, Instant, Sha256
 
 FORMAT = 1
 
@@ -16,7 +19,9 @@ class Measure(Answer):
     """A figure with its 95 % interval, or the reason why there is none."""
 
     value: float | None = Field(description="The figure; null where it was not measured.")
-    low: float | None = Field(None, description="Of the interval; null where nothing could be resampled.")
+    low: float | None = Field(
+        None, description="Of the interval; null where nothing could be resampled."
+    )
     high: float | None = Field(None, description="Of the interval.")
     reason: str | None = Field(None, description="Why there is no value.")
 
@@ -39,13 +44,19 @@ class DetectionFigures(Answer):
     """How well the logit tells synthetic images from real ones."""
 
     n: Amount
-    resampled: str = Field(description="What the intervals resample: sources or images, of either kind.")
-    roc_auc: Measure = Field(description="Chance that a synthetic image has the larger logit; 0.5 is guessing.")
+    resampled: str = Field(
+        description="What the intervals resample: sources or images, of either kind."
+    )
+    roc_auc: Measure = Field(
+        description="Chance that a synthetic image has the larger logit; 0.5 is guessing."
+    )
     balanced_accuracy: Measure = Field(description="Mean of the shares that are right at logit 0.")
     balanced_accuracy_at_limits: Measure = Field(
         description="The same by the verdicts at the model's limits; `inconclusive` is not right."
     )
-    inconclusive: Measure = Field(description="Share of images whose verdict is `inconclusive` at the limits.")
+    inconclusive: Measure = Field(
+        description="Share of images whose verdict is `inconclusive` at the limits."
+    )
     tpr_at_fpr: Measure = Field(
         description="Share of synthetic images found where 1 % of real ones are taken for such."
     )
@@ -84,7 +95,9 @@ class ReliabilityBin(Answer):
 
 
 class ReliabilityFigures(Answer):
-    """How well a stated probability of `synthetic` agrees with what is so; either kind weighs one half."""
+    """How well a stated probability of `synthetic` agrees with what is so; either kind weighs one
+    half.
+    """
 
     n: int = Field(description="Images.")
     ece: Measure = Field(description="Expected calibration error over 15 bins of equal width.")
@@ -113,8 +126,12 @@ class RetrievalFigures(Answer):
 
     name: str = Field(description="Of the generator; `all` is the mean.")
     n: int = Field(description="Probes.")
-    precision_at_1: Measure = Field(description="Share of probes whose nearest neighbour is of their generator.")
-    recall_at_k: dict[int, float] = Field(description="Share of probes with their generator among the k nearest.")
+    precision_at_1: Measure = Field(
+        description="Share of probes whose nearest neighbour is of their generator."
+    )
+    recall_at_k: dict[int, float] = Field(
+        description="Share of probes with their generator among the k nearest."
+    )
     mean_average_precision: float | None = Field(description="0 to 1.")
     by_chance: float = Field(description="Precision at 1 of a neighbour drawn blindly.")
 
@@ -123,7 +140,9 @@ class RetrievalEvaluation(Answer):
     """Known fakes looked up among the others, the image itself and its near duplicates left out."""
 
     entries: int = Field(ge=0, description="Fakes that were searched.")
-    mean: RetrievalFigures | None = Field(description="Over all probes; null where nothing was measured.")
+    mean: RetrievalFigures | None = Field(
+        description="Over all probes; null where nothing was measured."
+    )
     by_generator: list[RetrievalFigures] = Field(description="The most frequent first.")
     reason: str | None = Field(None, description="Why nothing was measured.")
 
@@ -134,11 +153,21 @@ class LeftOutGenerator(Answer):
     name: str = Field(description="Of the generator.")
     n_left_out: int = Field(description="Its images.")
     n_known: int = Field(description="Images of the others that were attributed.")
-    auroc: Measure = Field(description="How well nearness tells known generators from the one left out.")
-    abstained: float | None = Field(description="Share of its images that were attributed to no generator.")
-    abstained_of_known: float | None = Field(description="Share of known images that were attributed to none.")
-    coverage: float | None = Field(description="Share of known images whose set holds their generator.")
-    mean_set_size: float | None = Field(description="Generators in the set of a known image, before abstention.")
+    auroc: Measure = Field(
+        description="How well nearness tells known generators from the one left out."
+    )
+    abstained: float | None = Field(
+        description="Share of its images that were attributed to no generator."
+    )
+    abstained_of_known: float | None = Field(
+        description="Share of known images that were attributed to none."
+    )
+    coverage: float | None = Field(
+        description="Share of known images whose set holds their generator."
+    )
+    mean_set_size: float | None = Field(
+        description="Generators in the set of a known image, before abstention."
+    )
 
 
 class AttributionEvaluation(Answer):
@@ -153,7 +182,9 @@ class AttributionEvaluation(Answer):
 
 
 class FalseMatchRow(Answer):
-    """One false-match rate at one corpus size: what one half of the photographs foretells, and what the other has."""
+    """One false-match rate at one corpus size: what one half of the photographs foretells, and what
+    the other has.
+    """
 
     asked: float = Field(description="Rate that the similarity was chosen for.")
     times: int = Field(description="Corpus size, in multiples of the one that was calibrated on.")
@@ -188,15 +219,27 @@ class TippettCurves(Answer):
 class LikelihoodEvaluation(Answer):
     """Likelihood ratios fitted on one half and stated of the other."""
 
-    method: str | None = Field(description="pav or logistic: the better of the two by cross-validation.")
+    method: str | None = Field(
+        description="pav or logistic: the better of the two by cross-validation."
+    )
     split: str = Field(description="What was kept together in the halves: sources or images.")
-    log10_bounds: tuple[float, float] | None = Field(description="No ratio is stated beyond these (ELUB).")
-    n_same: int = Field(description="Known fakes, each with its nearest other fake, in the half that is tested.")
-    n_different: int = Field(description="Photographs, each with its nearest fake, in the half that is tested.")
+    log10_bounds: tuple[float, float] | None = Field(
+        description="No ratio is stated beyond these (ELUB)."
+    )
+    n_same: int = Field(
+        description="Known fakes, each with its nearest other fake, in the half that is tested."
+    )
+    n_different: int = Field(
+        description="Photographs, each with its nearest fake, in the half that is tested."
+    )
     cllr: Measure = Field(description="Cost in bits: 0 perfect, 1 worth nothing.")
-    cllr_min: Measure = Field(description="The cost after the best monotone recalibration: discrimination alone.")
+    cllr_min: Measure = Field(
+        description="The cost after the best monotone recalibration: discrimination alone."
+    )
     misleading_same: float | None = Field(description="Share of fakes with an LR under 1.")
-    misleading_different: float | None = Field(description="Share of photographs with an LR over 1.")
+    misleading_different: float | None = Field(
+        description="Share of photographs with an LR over 1."
+    )
     tippett: TippettCurves | None = Field(description="Null where nothing was measured.")
     reason: str | None = Field(None, description="Why nothing was measured.")
 
@@ -205,7 +248,9 @@ class SimilarityEvaluation(Answer):
     """How near images come to the known fakes, and what that is worth."""
 
     false_matches: list[FalseMatchTable] = Field(description="Halved as the likelihood ratios are.")
-    likelihood: list[LikelihoodEvaluation] = Field(description="Halved by sources, where any are told, and by images.")
+    likelihood: list[LikelihoodEvaluation] = Field(
+        description="Halved by sources, where any are told, and by images."
+    )
 
 
 class WrongImage(Answer):
@@ -229,7 +274,9 @@ class Made(Answer):
     precision: str = Field(description="Of the forward.")
     image_size: int = Field(description="Side of what the model looks at, in pixels.")
     dimension: int = Field(description="Of an embedding.")
-    synthetic_logit: float | None = Field(description="From it on a verdict is synthetic; null: not known.")
+    synthetic_logit: float | None = Field(
+        description="From it on a verdict is synthetic; null: not known."
+    )
     authentic_logit: float | None = Field(description="Up to it a verdict is authentic.")
     logit_source: str | None = Field(description="Where these limits were measured.")
     created_at: Instant = Field(description="UTC.")
@@ -242,11 +289,17 @@ class Measured(Answer):
 
     found: int = Field(description="Items of the source.")
     labelled: int = Field(description="Items with a usable label.")
-    sampled: int = Field(description="Images that were read; fewer than labelled where a sample was asked for.")
+    sampled: int = Field(
+        description="Images that were read; fewer than labelled where a sample was asked for."
+    )
     failed: int = Field(description="Items that could not be used.")
     n: Amount
-    sources_told: bool = Field(description="False: nobody tells sources, and each image counts as its own.")
-    generators: dict[str, int] = Field(description="Synthetic images by generator, the most frequent first.")
+    sources_told: bool = Field(
+        description="False: nobody tells sources, and each image counts as its own."
+    )
+    generators: dict[str, int] = Field(
+        description="Synthetic images by generator, the most frequent first."
+    )
     condition_images: int = Field(description="Images measured under every condition.")
     duplicates: int = Field(description="Images whose bytes another one has too.")
 

@@ -1,7 +1,8 @@
-"""Attribution to generators, each in turn left out: are its images told from those of known generators?
+"""Attribution to generators, each in turn left out: are its images told from those of known
+generators?
 
-Without the generator, attribution is fitted on one half of the other fakes; its sets are held to the other half, and
-nearness has to tell that half from the images that were left out.
+Without the generator, attribution is fitted on one half of the other fakes; its sets are held to
+the other half, and nearness has to tell that half from the images that were left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ MOST_PROBES = 1_000  # known fakes that are looked up without each of them
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listed:
-    """Fakes whose generator is told and has another picture: names (n,), and what is kept together in halves (n,)."""
+    """Fakes whose generator is told and has another picture: names (n,), and what is kept together
+    in halves (n,).
+    """
 
     fakes: Population
     names: NDArray[np.str_]
@@ -40,11 +43,20 @@ def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> Att
     listed = _listed(fakes, sources)
     counts = Counter(listed.names.tolist())
     enough = [
-        name for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) if count >= MIN_IMAGES
+        name
+        for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        if count >= MIN_IMAGES
     ]
-    rows = [row for name in enough[:MOST_GENERATORS] if (row := _without(listed, name, seed)) is not None]
+    rows = [
+        row
+        for name in enough[:MOST_GENERATORS]
+        if (row := _without(listed, name, seed)) is not None
+    ]
     if not rows:
-        reason = f"{len(enough)} generators have {MIN_IMAGES} images; two others are needed beside the one left out"
+        reason = (
+            f"{len(enough)} generators have {MIN_IMAGES} images; two others are needed "
+            f"beside the one left out"
+        )
         missing = Measure.missing(reason)
         return AttributionEvaluation(
             target_coverage=COVERAGE,
@@ -65,15 +77,19 @@ def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> Att
 
 def _listed(fakes: Population, sources: NDArray[np.int64]) -> Listed:
     told = Counter(fakes.generators)
-    usable = np.flatnonzero([generator is not None and told[generator] > 1 for generator in fakes.generators])
+    usable = np.flatnonzero(
+        [generator is not None and told[generator] > 1 for generator in fakes.generators]
+    )
     names = np.array([fakes.generators[row] or "" for row in usable], np.str_)
     return Listed(fakes.taking(usable), names, _units(names, sources[usable]))
 
 
 def _units(names: NDArray[np.str_], sources: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return sources (n,), but a number of its own for each image of a generator that is from few sources.
+    """Return sources (n,), but a number of its own for each image of a generator that is from few
+    sources.
 
-    Else whole generators would be on one side of every split, and nothing known would be asked about.
+    Else whole generators would be on one side of every split, and nothing known would be asked
+    about.
     """
     units = sources.copy()
     for name in np.unique(names):
@@ -119,14 +135,20 @@ class _Asked:
     generators: list[list[str | None]]
 
     def taking(self, places: NDArray[np.int64]) -> _Asked:
-        found = Nearest(self.found.similarities[places], self.found.positions[places], self.found.counts[places])
+        found = Nearest(
+            self.found.similarities[places], self.found.positions[places], self.found.counts[places]
+        )
         return _Asked(self.rows[places], found, [self.generators[place] for place in places])
 
 
-def _whole(fakes: Population, rows: NDArray[np.int64], members: Population, among: Others) -> _Asked:
+def _whole(
+    fakes: Population, rows: NDArray[np.int64], members: Population, among: Others
+) -> _Asked:
     found = nearest(fakes.taking(rows), members, among, k=ATTRIBUTION_NEIGHBOURS)
     generators = [[members.generators[place] for place in places] for places in found.positions]
-    return _Asked(rows, found, generators).taking(np.flatnonzero((found.positions >= 0).all(axis=1)))
+    return _Asked(rows, found, generators).taking(
+        np.flatnonzero((found.positions >= 0).all(axis=1))
+    )
 
 
 def _halved(listed: Listed, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
@@ -148,7 +170,9 @@ def _row(
     rows = np.concatenate([known.rows, left_out.rows])
     nearness = np.concatenate([known.found.maxima, left_out.found.maxima])
     judged = Judged(nearness, np.arange(len(rows)) < len(known.rows), listed.units[rows])
-    found = with_intervals(judged, {"auroc": lambda j: figures.open_set_auroc(j.logits, j.synthetic)}, seed)
+    found = with_intervals(
+        judged, {"auroc": lambda j: figures.open_set_auroc(j.logits, j.synthetic)}, seed
+    )
     return LeftOutGenerator(
         name=name,
         n_left_out=len(left_out.rows),
@@ -156,7 +180,9 @@ def _row(
         auroc=found["auroc"],
         abstained=float(np.mean([each.unknown for each in of_left_out])),
         abstained_of_known=float(np.mean([each.unknown for each in said])),
-        coverage=float(np.mean([each in candidates for each, candidates in zip(truth, sets, strict=True)])),
+        coverage=float(
+            np.mean([each in candidates for each, candidates in zip(truth, sets, strict=True)])
+        ),
         mean_set_size=float(np.mean([len(candidates) for candidates in sets])),
     )
 
@@ -164,7 +190,9 @@ def _row(
 def _attributed(fitted: Attribution, asked: _Asked) -> list[Attributed]:
     return [
         fitted.attribute(list(zip(similarities, generators, strict=True)))
-        for similarities, generators in zip(asked.found.similarities.tolist(), asked.generators, strict=True)
+        for similarities, generators in zip(
+            asked.found.similarities.tolist(), asked.generators, strict=True
+        )
     ]
 
 
@@ -176,4 +204,8 @@ def _candidates(said: Attributed, least: float) -> set[str]:
 
 def _mean(values: Sequence[float | None]) -> Measure:
     known = [value for value in values if value is not None]
-    return Measure(value=float(np.mean(known))) if known else Measure.missing("it was measured without no generator")
+    return (
+        Measure(value=float(np.mean(known)))
+        if known
+        else Measure.missing("it was measured without no generator")
+    )

@@ -11,9 +11,16 @@ from index.calibration.classifier import fit_classifier
 
 
 def calibrated_reliability(judged: Judged, seed: int) -> ReliabilityFigures | None:
-    """Fit on the first half, state probabilities of the other; None where a half has too few images of a kind."""
+    """Fit on the first half, state probabilities of the other;
+
+    None where a half has too few images of a kind.
+    """
     first = halves_of_both(judged.synthetic, judged.sources, seed)
-    fewest = min(int((kind & half).sum()) for kind in (judged.synthetic, ~judged.synthetic) for half in (first, ~first))
+    fewest = min(
+        int((kind & half).sum())
+        for kind in (judged.synthetic, ~judged.synthetic)
+        for half in (first, ~first)
+    )
     if fewest < MIN_IMAGES:
         return None
     known, tested = judged.taking(first), judged.taking(~first)

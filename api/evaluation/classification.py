@@ -1,6 +1,8 @@
-"""The classifier's figures on logits and labels: pooled, by generator, by condition. Pure functions of arrays.
+"""The classifier's figures on logits and labels: pooled, by generator, by condition. Pure functions
+of arrays.
 
-`synthetic` (n,) bool, `logits` (n,) up for synthetic, `sources` (n,) numbers of what is resampled together.
+`synthetic` (n,) bool, `logits` (n,) up for synthetic, `sources` (n,) numbers of what is resampled
+together.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from api.evaluation.answers import (
 from api.evaluation.splits import draws, enough_sources
 from index.calibration import figures
 
-# Under ten images of a kind a rate moves by ten points with one image: no figure is better than such a one.
+# Under ten images of a kind a rate moves by ten points with one image: no figure is better than
+# such a one.
 MIN_IMAGES = 10
 FPR = 0.01
 MIN_REALS_AT_FPR = 100  # so that one of them is FPR
@@ -51,7 +54,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From `synthetic_logit` upwards is synthetic, up to `authentic_logit` authentic; between them inconclusive."""
+    """From `synthetic_logit` upwards is synthetic, up to `authentic_logit` authentic; between them
+    inconclusive.
+    """
 
     synthetic_logit: float
     authentic_logit: float
@@ -65,7 +70,9 @@ def classifier_figures(judged: Judged, limits: Limits | None, seed: int) -> Dete
     wanted: dict[str, Figure] = {
         "roc_auc": lambda j: figures.roc_auc(j.logits, j.synthetic),
         "balanced_accuracy": lambda j: figures.balanced_accuracy(j.logits, j.synthetic, 0.0),
-        "balanced_accuracy_at_limits": lambda j: balanced_accuracy_at(j, limits) if limits else None,
+        "balanced_accuracy_at_limits": lambda j: (
+            balanced_accuracy_at(j, limits) if limits else None
+        ),
         "inconclusive": lambda j: share_inconclusive(j, limits) if limits else None,
         "tpr_at_fpr": lambda j: figures.tpr_at_fpr(j.logits, j.synthetic, FPR),
     }
@@ -88,7 +95,9 @@ def by_generator(
     return [
         GroupFigures(
             name=str(name),
-            figures=classifier_figures(judged.taking(~judged.synthetic | (told == name)), limits, seed),
+            figures=classifier_figures(
+                judged.taking(~judged.synthetic | (told == name)), limits, seed
+            ),
         )
         for name in names[np.lexsort((names, -counts))]
     ]
@@ -104,7 +113,9 @@ def by_condition(
     return [
         GroupFigures(
             name=name,
-            figures=classifier_figures(Judged(logits, judged.synthetic[rows], judged.sources[rows]), limits, seed),
+            figures=classifier_figures(
+                Judged(logits, judged.synthetic[rows], judged.sources[rows]), limits, seed
+            ),
         )
         for name, (rows, logits) in delivered.items()
     ]
@@ -130,20 +141,26 @@ def roc_curve(judged: Judged) -> Curve | None:
         return None
     last = len(points.thresholds) - 1
     kept = np.unique(np.linspace(0, last, min(last + 1, CURVE_POINTS)).astype(np.int64))
-    return Curve(x=points.false_positive_rate[kept].tolist(), y=points.true_positive_rate[kept].tolist())
+    return Curve(
+        x=points.false_positive_rate[kept].tolist(), y=points.true_positive_rate[kept].tolist()
+    )
 
 
 def histogram(judged: Judged) -> Histogram:
     """Count logits of either kind in bins of equal width."""
     edges = np.histogram_bin_edges(judged.logits, BINS)
-    real, synthetic = (np.histogram(judged.logits[judged.synthetic == kind], edges)[0] for kind in (False, True))
+    real, synthetic = (
+        np.histogram(judged.logits[judged.synthetic == kind], edges)[0] for kind in (False, True)
+    )
     return Histogram(edges=edges.tolist(), real=real.tolist(), synthetic=synthetic.tolist())
 
 
 def reliability_figures(
     probabilities: ArrayLike, synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
 ) -> ReliabilityFigures:
-    """Compare stated probabilities (n,) with what is so, either kind weighing one half, as is stated at even odds."""
+    """Compare stated probabilities (n,) with what is so, either kind weighing one half, as is
+    stated at even odds.
+    """
     stated = np.asarray(probabilities, np.float64)
     diagram = figures.reliability(stated, synthetic, figures.even_odds(synthetic))
     if diagram is None or len(stated) < RELIABLE_IMAGES:
@@ -158,7 +175,11 @@ def reliability_figures(
         n=len(stated),
         bins=[
             ReliabilityBin(
-                low=b.low, high=b.high, n=b.n, mean_probability=b.mean_probability, share_synthetic=b.share_positive
+                low=b.low,
+                high=b.high,
+                n=b.n,
+                mean_probability=b.mean_probability,
+                share_synthetic=b.share_positive,
             )
             for b in diagram.bins
         ],
@@ -167,7 +188,9 @@ def reliability_figures(
 
 
 def with_intervals(judged: Judged, wanted: Mapping[str, Figure], seed: int) -> dict[str, Measure]:
-    """Return each figure with its 95 % interval over resampled sources (percentiles of the resamples)."""
+    """Return each figure with its 95 % interval over resampled sources (percentiles of the
+    resamples).
+    """
     values = {name: figure(judged) for name, figure in wanted.items()}
     drawn: dict[str, list[float]] = {name: [] for name in wanted}
     if wanted:
@@ -215,5 +238,8 @@ def _why_not(name: str, judged: Judged, limits: Limits | None) -> str | None:
 
 def _resampled(judged: Judged) -> str:
     kinds = (("real", ~judged.synthetic), ("synthetic", judged.synthetic))
-    told = {name: "sources" if enough_sources(judged.sources[rows]) else "images" for name, rows in kinds}
+    told = {
+        name: "sources" if enough_sources(judged.sources[rows]) else "images"
+        for name, rows in kinds
+    }
     return f"{told['real']} of real, {told['synthetic']} of synthetic images"

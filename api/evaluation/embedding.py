@@ -1,7 +1,8 @@
-"""Each image embedded once, and under the conditions that were asked for, in one pass over the files.
+"""Each image embedded once, and under the conditions that were asked for, in one pass over the
+files.
 
-What is kept of an image: its vector, its logit and its perceptual hash. Pictures end in the threads that decode them;
-small ones are kept of the images that the classifier is most wrong about.
+What is kept of an image: its vector, its logit and its perceptual hash. Pictures end in the threads
+that decode them; small ones are kept of the images that the classifier is most wrong about.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from api.answers import FailedItem
 from api.evaluation.reading import Labelled, read
+from api.fields import FailedItem
 from api.ingest.single import hash_of
 from api.sources.item import Source
-from embedder import Condition, DecodedImage, Embedder, Failed, ImageError, delivered, thumbnail
-from index import PerceptualHash
+from embedder.errors import ImageError
+from embedder.network.embed import Embedder
+from embedder.network.results import Failed
+from embedder.pictures.decode import DecodedImage, thumbnail
+from embedder.pictures.delivery import Condition, delivered
 from index.calibration.population import Population
+from index.truth.perceptual import PerceptualHash
 
 WORST = 12  # pictures of each kind that are shown: three rows of the page
 THUMBNAIL_PIXELS = 160
@@ -30,7 +35,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivered:
-    """Images as they look after one kind of delivery: rows of the population (m,), rising, and their logits (m,)."""
+    """Images as they look after one kind of delivery: rows of the population (m,), rising, and
+    their logits (m,).
+    """
 
     rows: NDArray[np.int64]
     logits: NDArray[np.float64]
@@ -49,8 +56,9 @@ class Wrong:
 class Embeddings:
     """n images in the order of the source; `wrong` holds the worst first.
 
-    In `population` the image id is the same for identical bytes, and each image is its own source: of a collection
-    nothing is left out when neighbours are looked for. `sources` (n,) are the numbers of the sources that were told.
+    In `population` the image id is the same for identical bytes, and each image is its own source:
+    of a collection nothing is left out when neighbours are looked for. `sources` (n,) are the
+    numbers of the sources that were told.
     """
 
     images: tuple[Labelled, ...]
@@ -74,7 +82,9 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Worst:
-    """The images of one kind that are furthest on the wrong side; of all others no picture is kept."""
+    """The images of one kind that are furthest on the wrong side; of all others no picture is
+    kept.
+    """
 
     kept: list[tuple[float, int, Wrong]] = field(default_factory=list)
 
@@ -94,7 +104,9 @@ class _Deliveries:
     def __init__(self, embedder: Embedder, conditions: Sequence[Condition]) -> None:
         self._embedder = embedder
         self._waiting: list[tuple[Condition, int, NDArray[np.float32]]] = []
-        self._logits: dict[Condition, list[tuple[int, float]]] = {condition: [] for condition in conditions}
+        self._logits: dict[Condition, list[tuple[int, float]]] = {
+            condition: [] for condition in conditions
+        }
 
     def add(self, row: int, pixels: Mapping[Condition, NDArray[np.float32]]) -> None:
         self._waiting += [(condition, row, each) for condition, each in pixels.items()]
@@ -106,14 +118,17 @@ class _Deliveries:
             self._embed(len(self._waiting))
         return {
             condition: Delivered(
-                np.array([row for row, _ in pairs], np.int64), np.array([logit for _, logit in pairs], np.float64)
+                np.array([row for row, _ in pairs], np.int64),
+                np.array([logit for _, logit in pairs], np.float64),
             )
             for condition, pairs in self._logits.items()
         }
 
     def _embed(self, count: int) -> None:
         some, self._waiting = self._waiting[:count], self._waiting[count:]
-        made = self._embedder.embed_pixels(np.stack([pixels for _, _, pixels in some]))  # (b, 3, h, w)
+        made = self._embedder.embed_pixels(
+            np.stack([pixels for _, _, pixels in some])
+        )  # (b, 3, h, w)
         for (condition, row, _), logit in zip(some, made.logits, strict=True):
             self._logits[condition].append((row, float(logit)))
 
@@ -127,10 +142,11 @@ def embed_all(
     progress: Progress,
     roots: Sequence[str] | None = None,
 ) -> Embeddings:
-    """Embed the images that are wanted; those whose numbers are in `conditioned` also after each delivery.
+    """Embed the images that are wanted; those whose numbers are in `conditioned` also after each
+    delivery.
 
-    An image that cannot be read or decoded, or lies outside of the roots if there are any, is a failure. Raises
-    `UnusableSource`.
+    An image that cannot be read or decoded, or lies outside of the roots if there are any, is a
+    failure. Raises `UnusableSource`.
     """
     unread, undecoded = list[FailedItem](), list[FailedItem]()
     images, hashes = list[Labelled](), list[PerceptualHash]()
@@ -142,13 +158,17 @@ def embed_all(
         return _seen(embedder, decoded, ways)
 
     stream = embedder.embed_stream(
-        _keyed(read(source, wanted, embedder.limits.max_image_bytes, unread, roots)), derive, derived_bytes=_bytes_of
+        _keyed(read(source, wanted, embedder.limits.max_image_bytes, unread, roots)),
+        derive,
+        derived_bytes=_bytes_of,
     )
     for done, one in enumerate(stream, 1):
         image, digest = one.key
         progress(done + len(unread), len(wanted))
         if isinstance(one, Failed):
-            undecoded.append(FailedItem(name=image.name, reason=one.error.reason, detail=str(one.error)))
+            undecoded.append(
+                FailedItem(name=image.name, reason=one.error.reason, detail=str(one.error))
+            )
             continue
         deliveries.add(len(images), one.derived.pixels)
         if (one.logit >= 0) is not image.synthetic:
@@ -164,23 +184,31 @@ def embed_all(
         synthetic=np.array([image.synthetic for image in images], np.bool_),
         sources=_numbered([image.source for image in images]),
         delivered=deliveries.finished(),
-        conditioned=np.flatnonzero([image.number in conditioned for image in images]).astype(np.int64),
+        conditioned=np.flatnonzero([image.number in conditioned for image in images]).astype(
+            np.int64
+        ),
         failures=(*unread, *undecoded),
         wrong=tuple(wrong for kind in worst for wrong in kind.worst_first()),
     )
 
 
-def _keyed(images: Iterable[tuple[Labelled, bytes]]) -> Iterator[tuple[tuple[Labelled, str], bytes]]:
+def _keyed(
+    images: Iterable[tuple[Labelled, bytes]],
+) -> Iterator[tuple[tuple[Labelled, str], bytes]]:
     for image, data in images:
         yield (image, hashlib.sha256(data).hexdigest()), data
 
 
 def _seen(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Condition]) -> _Seen:
-    """An image that is too small after a delivery, or too large for its format, is not among its pixels."""
+    """An image that is too small after a delivery, or too large for its format, is not among its
+    pixels.
+    """
     pixels = {}
     for condition in conditions:
         try:
-            pixels[condition] = embedder.preprocess(replace(decoded, image=delivered(decoded.image, condition)))
+            pixels[condition] = embedder.preprocess(
+                replace(decoded, image=delivered(decoded.image, condition))
+            )
         except ImageError:
             continue
     return _Seen(hash_of(decoded), thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)

@@ -1,7 +1,8 @@
-"""False-match rates foretold by one half of the photographs and found in the other, at growing corpus sizes.
+"""False-match rates foretold by one half of the photographs and found in the other, at growing
+corpus sizes.
 
-The half that is calibrated on is compared with a tenth of the known fakes; rates are foretold for once, twice, five and
-ten times as many, and counted in the other half against as many.
+The half that is calibrated on is compared with a tenth of the known fakes; rates are foretold for
+once, twice, five and ten times as many, and counted in the other half against as many.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ Floats = NDArray[np.float64]
 def false_match_table(
     reals: Population, fakes: Population, sources: NDArray[np.int64], split: str, seed: int
 ) -> FalseMatchTable:
-    """Calibrate on one half of the real images, count in the other; `sources` (n,) stay together in a half."""
+    """Calibrate on one half of the real images, count in the other;
+
+    `sources` (n,) stay together in a half.
+    """
     rows = chosen_rows(len(reals), MOST_REALS, seed)
     reals, sources = reals.taking(rows), sources[rows]
     first = halves(sources, seed)
@@ -48,7 +52,11 @@ def false_match_table(
 
 
 def _rows(
-    reals: Population, fakes: Population, sources: NDArray[np.int64], first: NDArray[np.bool_], seed: int
+    reals: Population,
+    fakes: Population,
+    sources: NDArray[np.int64],
+    first: NDArray[np.bool_],
+    seed: int,
 ) -> list[FalseMatchRow]:
     order = np.random.default_rng(seed).permutation(len(fakes))
     tenth = len(fakes) // TIMES[-1]
@@ -71,15 +79,21 @@ def _rows(
     return rows
 
 
-def _row(fitted: FalseMatches, asked: float, times: int, size: int, maxima: Floats) -> FalseMatchRow:
+def _row(
+    fitted: FalseMatches, asked: float, times: int, size: int, maxima: Floats
+) -> FalseMatchRow:
     similarity = fitted.similarity_at(asked, size)
     rate = fitted.rate_at(similarity, size)
     predicted = Measure(value=rate.estimate, low=rate.low, high=rate.high)
     if rate.estimate > asked * (1 + TOLERANCE):
-        unreachable = Measure.missing("the calibration foretells no similarity with so small a rate")
+        unreachable = Measure.missing(
+            "the calibration foretells no similarity with so small a rate"
+        )
         return _told(asked, times, size, similarity, predicted, unreachable, None)
     if len(maxima) * asked < 1:
-        few = Measure.missing(f"{len(maxima)} photographs; {round(1 / asked)} are needed to expect one")
+        few = Measure.missing(
+            f"{len(maxima)} photographs; {round(1 / asked)} are needed to expect one"
+        )
         return _told(asked, times, size, similarity, predicted, few, None)
     matches = int((maxima >= similarity).sum())
     low, high = binomtest(matches, len(maxima)).proportion_ci(0.95, "exact")
@@ -88,7 +102,13 @@ def _row(fitted: FalseMatches, asked: float, times: int, size: int, maxima: Floa
 
 
 def _told(
-    asked: float, times: int, size: int, similarity: float, predicted: Measure, realised: Measure, matches: int | None
+    asked: float,
+    times: int,
+    size: int,
+    similarity: float,
+    predicted: Measure,
+    realised: Measure,
+    matches: int | None,
 ) -> FalseMatchRow:
     inside = None
     if realised.value is not None and predicted.low is not None and predicted.high is not None:
@@ -108,7 +128,8 @@ def _told(
 def _why_not(reals: Population, fakes: Population, sources: NDArray[np.int64]) -> str | None:
     if len(reals) < MIN_REALS or len(fakes) < MIN_FAKES:
         return (
-            f"{len(reals)} real and {len(fakes)} synthetic images; {MIN_REALS} and {MIN_FAKES} are needed for halves "
+            f"{len(reals)} real and {len(fakes)} synthetic images; {MIN_REALS} and {MIN_FAKES} "
+            f"are needed for halves "
             "and a tenth"
         )
     if len(np.unique(sources)) < 2:

@@ -60,7 +60,9 @@ def logit_histogram(answer: ClassifierEvaluation, limits: tuple[float, float] | 
         ):
             shares = np.array(counts) / max(1, sum(counts))
             axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
-            axes.stairs(shares, edges, color=colour, linewidth=1.4, label=f"{name} ({sum(counts):,})")
+            axes.stairs(
+                shares, edges, color=colour, linewidth=1.4, label=f"{name} ({sum(counts):,})"
+            )
         axes.axvline(0, color=INK, linewidth=0.8)
         for limit in limits or ():
             axes.axvline(limit, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
@@ -79,7 +81,12 @@ def roc_plot(answer: ClassifierEvaluation) -> str | None:
         axes.plot(answer.roc.x, answer.roc.y, color=SYNTHETIC)
         if answer.pooled.tpr_at_fpr.value is not None:
             axes.plot([0.01], [answer.pooled.tpr_at_fpr.value], "o", color=INK, markersize=5)
-        axes.set(xlabel="real images taken for synthetic", ylabel="synthetic images found", xlim=(0, 1), ylim=(0, 1))
+        axes.set(
+            xlabel="real images taken for synthetic",
+            ylabel="synthetic images found",
+            xlim=(0, 1),
+            ylim=(0, 1),
+        )
         _percent(axes)
     return svg()
 
@@ -95,14 +102,18 @@ def areas(groups: Sequence[GroupFigures], pooled: float | None) -> str | None:
         axes.axvline(0.5, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
         if pooled is not None:
             axes.axvline(pooled, color=SYNTHETIC, linewidth=1)
-        axes.set_yticks(places, [f"{_short(group.name)}  ({group.figures.n.synthetic:,})" for group in known])
+        axes.set_yticks(
+            places, [f"{_short(group.name)}  ({group.figures.n.synthetic:,})" for group in known]
+        )
         axes.set(xlabel="ROC AUC with 95 % interval", ylim=(len(known) - 0.5, -0.5))
         axes.grid(visible=False, axis="y")
     return svg()
 
 
 def false_match_plot(table: FalseMatchTable) -> str | None:
-    """Realised against predicted rate, a colour a corpus size; the diagonal is what was foretold."""
+    """Realised against predicted rate, a colour a corpus size; the diagonal is what was
+    foretold.
+    """
     rows = [row for row in table.rows if row.realised.value is not None]
     if not rows:
         return None
@@ -114,9 +125,12 @@ def false_match_plot(table: FalseMatchTable) -> str | None:
             x, x_bars = _values([row.predicted for row in some])
             y, y_bars = _values([row.realised for row in some])
             y = np.maximum(y, LEAST_RATE)  # none found stands at the foot of the plot
-            shift = 1.05 ** (place - (len(sizes) - 1) / 2)  # else equal predictions lie on one another
+            shift = 1.05 ** (
+                place - (len(sizes) - 1) / 2
+            )  # else equal predictions lie on one another
             axes.errorbar(
-                x * shift, y, y_bars, x_bars, fmt="o", markersize=5, color=SIZES[place], elinewidth=1,
+                x * shift, y, y_bars, x_bars,
+                fmt="o", markersize=5, color=SIZES[place], elinewidth=1,
                 label=f"{times} x ({size:,} fakes)",
             )  # fmt: skip
         axes.set(xscale="log", yscale="log", xlim=(LEAST_RATE, 1), ylim=(LEAST_RATE, 1))
@@ -141,7 +155,9 @@ def tippett_plot(curves: TippettCurves | None) -> str | None:
     return svg()
 
 
-def reliability_plot(uncalibrated: ReliabilityFigures, calibrated: ReliabilityFigures | None) -> str | None:
+def reliability_plot(
+    uncalibrated: ReliabilityFigures, calibrated: ReliabilityFigures | None
+) -> str | None:
     """What was stated against what was so; a dot's area grows with its images."""
     if not uncalibrated.bins:
         return None
@@ -165,21 +181,29 @@ def reliability_plot(uncalibrated: ReliabilityFigures, calibrated: ReliabilityFi
 
 
 @contextmanager
-def _drawn(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Axes, Callable[[], str]]]:
+def _drawn(
+    width: float = WIDTH, height: float = HEIGHT
+) -> Iterator[tuple[Axes, Callable[[], str]]]:
     """Give axes to draw on, and a function that gives the SVG once the block has ended."""
     text = io.StringIO()
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure.add_subplot(), text.getvalue
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            text, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
 
 
-def _with_bars(axes: Axes, measures: Sequence[Measure], places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def _with_bars(
+    axes: Axes, measures: Sequence[Measure], places: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> None:
     values, bars = _values(measures)
     axes.errorbar(values, places, xerr=bars, fmt="o", color=REAL, markersize=5, elinewidth=1.4)
 
 
-def _values(measures: Sequence[Measure]) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], list[list[float]]]:
+def _values(
+    measures: Sequence[Measure],
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], list[list[float]]]:
     """Return values (n,) and the lengths of their bars below and above (2, n)."""
     values = [measure.value or 0.0 for measure in measures]
     below = [

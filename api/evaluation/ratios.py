@@ -1,7 +1,8 @@
 """Likelihood ratios of similarity, fitted on one half of the images and stated of the other.
 
-Same source: a known fake, by its nearest other fake, where its generator has another picture. Different source: a
-photograph, by its nearest fake. Both are compared with all fakes; near duplicates and the image itself are left out.
+Same source: a known fake, by its nearest other fake, where its generator has another picture.
+Different source: a photograph, by its nearest fake. Both are compared with all fakes; near
+duplicates and the image itself are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ MOST_PROBES = 5_000  # of either kind; each is compared with every fake
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """Images by their nearest fake: similarities (n,), whether the image is a known fake (n,), sources (n,)."""
+    """Images by their nearest fake: similarities (n,), whether the image is a known fake (n,),
+    sources (n,).
+    """
 
     similarities: NDArray[np.float64]
     same: NDArray[np.bool_]
@@ -33,9 +36,15 @@ class Compared:
 
 
 def compared(
-    reals: Population, fakes: Population, real_sources: NDArray[np.int64], fake_sources: NDArray[np.int64], seed: int
+    reals: Population,
+    fakes: Population,
+    real_sources: NDArray[np.int64],
+    fake_sources: NDArray[np.int64],
+    seed: int,
 ) -> Compared:
-    """Find the nearest other fake of each image; left out is what has nothing to be compared with."""
+    """Find the nearest other fake of each image; left out is what has nothing to be compared
+    with.
+    """
     among = Others(fakes)
     sides = []
     for population, sources, usable in (
@@ -61,11 +70,16 @@ def by_image(pairs: Compared) -> Compared:
 
 
 def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEvaluation:
-    """Fit on one half, state ratios of the other, and measure these; `split` names what the sources are."""
+    """Fit on one half, state ratios of the other, and measure these;
+
+    `split` names what the sources are.
+    """
     first = halves_of_both(pairs.same, pairs.sources, seed)
     same, different = ((kind & ~first) for kind in (pairs.same, ~pairs.same))
     counts = int(same.sum()), int(different.sum())
-    fewest = min(int((kind & half).sum()) for kind in (pairs.same, ~pairs.same) for half in (first, ~first))
+    fewest = min(
+        int((kind & half).sum()) for kind in (pairs.same, ~pairs.same) for half in (first, ~first)
+    )
     if fewest < MIN_IMAGES:
         reason = f"a half has {fewest} images of a kind to be compared; {MIN_IMAGES} are needed"
         return _nothing(split, counts, reason)
@@ -94,13 +108,19 @@ def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEval
         misleading_different=None if curves is None else curves.misleading_different,
         tippett=None
         if curves is None
-        else TippettCurves(log10=curves.log10.tolist(), same=curves.same.tolist(), different=curves.different.tolist()),
+        else TippettCurves(
+            log10=curves.log10.tolist(),
+            same=curves.same.tolist(),
+            different=curves.different.tolist(),
+        ),
     )
 
 
 def log10_ratios(fitted: Likelihood, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what a model states of similarities (n,)."""
-    return np.array([fitted.ratio_at(float(similarity)).log10 for similarity in similarities], np.float64)
+    return np.array(
+        [fitted.ratio_at(float(similarity)).log10 for similarity in similarities], np.float64
+    )
 
 
 def _nothing(split: str, counts: tuple[int, int], reason: str) -> LikelihoodEvaluation:

@@ -1,7 +1,9 @@
-"""Labelled images of a source: which there are, what is told of each, and which of them are measured.
+"""Labelled images of a source: which there are, what is told of each, and which of them are
+measured.
 
-The label comes from a manifest's column `label` or the pattern, and where neither says one from the folders: `real/**`
-and `fake/<generator>/**`. Sources are read as for an ingest (`api.sources`, `api.ingest.provenance`).
+The label comes from a manifest's column `label` or the pattern, and where neither says one from the
+folders: `real/**` and `fake/<generator>/**`. Sources are read as for an ingest (`api.sources`,
+`api.ingest.provenance`).
 """
 
 from __future__ import annotations
@@ -12,17 +14,24 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from api.answers import FailedItem
 from api.errors import NothingToEvaluate, SourceNotAllowed
+from api.fields import FailedItem
 from api.ingest.patterns import Pattern
 from api.ingest.provenance import joined
 from api.sources.item import Item, Source, UnreadableItem
 from api.sources.locations import require_within
-from index import InvalidProvenance, Provenance, normalise_generator
+from index.errors import InvalidProvenance
+from index.truth.provenance import Provenance, normalise_generator
 
 SPAN_ITEMS = 1000
 # The words of Lineup and of its corpora, and `fake` for folders; anything else is not guessed at.
-SYNTHETIC = {"synthetic": True, "known_fake": True, "fake": True, "real": False, "known_real": False}
+SYNTHETIC = {
+    "synthetic": True,
+    "known_fake": True,
+    "fake": True,
+    "real": False,
+    "known_real": False,
+}
 UNTOLD = Provenance()
 
 
@@ -30,8 +39,8 @@ UNTOLD = Provenance()
 class Labelled:
     """An image that can be measured; `number` is its place in the source.
 
-    `source` is what it is resampled with: pictures of one collection or photograph. Where nobody tells one it is the
-    image's own name, and `source_told` is False.
+    `source` is what it is resampled with: pictures of one collection or photograph. Where nobody
+    tells one it is the image's own name, and `source_told` is False.
     """
 
     number: int
@@ -61,7 +70,10 @@ class Unlabelled(Exception):
 
 
 def list_labelled(source: Source, pattern: Pattern | None) -> Listing:
-    """Read what is told of each item, not its image. Raises `UnusableSource`, `NothingToEvaluate`."""
+    """Read what is told of each item, not its image.
+
+    Raises `UnusableSource`, `NothingToEvaluate`.
+    """
     images, failures = list[Labelled](), list[FailedItem]()
     number = -1
     for number, item in enumerate(_items(source)):
@@ -81,18 +93,26 @@ def labelled(number: int, item: Item, pattern: Pattern | None) -> Labelled:
         raise Unlabelled("invalid_provenance", str(err)) from err
     word, generator = told.label, told.generator
     if word is None:
-        word, generator = _by_folder(item.name, generator)  # a name is printable, so it can be stored
+        word, generator = _by_folder(
+            item.name, generator
+        )  # a name is printable, so it can be stored
     if word is None:
-        raise Unlabelled("unlabelled", "neither a column, nor the pattern, nor its folder says real or synthetic")
+        raise Unlabelled(
+            "unlabelled", "neither a column, nor the pattern, nor its folder says real or synthetic"
+        )
     synthetic = SYNTHETIC.get(word.casefold())
     if synthetic is None:
         raise Unlabelled("unknown_label", f"label {word!r} is none of {', '.join(SYNTHETIC)}")
     source = told.source or item.name
-    return Labelled(number, item.name, item.location, synthetic, generator, source, told.source is not None)
+    return Labelled(
+        number, item.name, item.location, synthetic, generator, source, told.source is not None
+    )
 
 
 def require_both(images: Sequence[Labelled], failures: Sequence[FailedItem]) -> None:
-    """Raises `NothingToEvaluate` unless there are real and synthetic images, with the most frequent reason why not."""
+    """Raises `NothingToEvaluate` unless there are real and synthetic images, with the most frequent
+    reason why not.
+    """
     kinds = {image.synthetic for image in images}
     if len(kinds) == 2:
         return
@@ -105,18 +125,24 @@ def require_both(images: Sequence[Labelled], failures: Sequence[FailedItem]) -> 
     if not images:
         raise NothingToEvaluate(f"no image has a label{why}")
     only = "synthetic" if images[0].synthetic else "real"
-    raise NothingToEvaluate(f"all {len(images):,} labelled images are {only}; figures need both kinds{why}")
+    raise NothingToEvaluate(
+        f"all {len(images):,} labelled images are {only}; figures need both kinds{why}"
+    )
 
 
 def sampled(images: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:
-    """Return at most so many of the images, in their order: half of each kind, more of one where the other has fewer.
+    """Return at most so many of the images, in their order: half of each kind, more of one where
+    the other has fewer.
 
-    Drawn at random; the same images and seed give the same sample. Asked for two or more, both kinds are in it.
+    Drawn at random; the same images and seed give the same sample. Asked for two or more, both
+    kinds are in it.
     """
     if most is None or len(images) <= most:
         return list(images)
     drawn = np.random.default_rng(seed)
-    reals, fakes = ([image for image in images if image.synthetic is kind] for kind in (False, True))
+    reals, fakes = (
+        [image for image in images if image.synthetic is kind] for kind in (False, True)
+    )
     n_reals = min(len(reals), max(most // 2, most - len(fakes)))
     n_fakes = min(len(fakes), most - n_reals)
     kept = {
@@ -134,7 +160,8 @@ def read(
     failures: list[FailedItem],
     roots: Sequence[str] | None = None,
 ) -> Iterator[tuple[Labelled, bytes]]:
-    """Give the bytes of the images that are wanted, in the order of the source; what cannot be read is a failure.
+    """Give the bytes of the images that are wanted, in the order of the source; what cannot be read
+    is a failure.
 
     So is what lies outside of the roots, if there are any.
     """
@@ -162,7 +189,9 @@ def _items(source: Source) -> Iterator[Item]:
 
 
 def _by_folder(name: str, generator: str | None) -> tuple[str | None, str | None]:
-    """Return label and generator by `real/**` or `fake/<generator>/**`, no label where the first folder is neither."""
+    """Return label and generator by `real/**` or `fake/<generator>/**`, no label where the first
+    folder is neither.
+    """
     folders = PurePosixPath(name).parts[:-1]
     if not folders or folders[0].casefold() not in SYNTHETIC:
         return None, generator

@@ -1,4 +1,5 @@
-"""An evaluation as two files: `evaluation.json`, and `evaluation.html`, which holds everything that it shows.
+"""An evaluation as two files: `evaluation.json`, and `evaluation.html`, which holds everything that
+it shows.
 
 Both are written whole: a temporary name, synced, renamed.
 """
@@ -23,14 +24,16 @@ from api.sources.locations import is_url
 from index.durable import write_bytes_durably
 
 JSON_FILE, HTML_FILE = "evaluation.json", "evaluation.html"
-TEMPLATES = Path(__file__).parent.parent / "templates"
+TEMPLATES = Path(__file__).parent
 LEAST_SHARE = 1e-5  # what is smaller is printed as less than this
 MOST_FAILURES = 200  # listed on the page; the JSON has all
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An image on the page: its link, if there is one to follow, and its picture as a data URL, if it may be shown."""
+    """An image on the page: its link, if there is one to follow, and its picture as a data URL, if
+    it may be shown.
+    """
 
     image: WrongImage
     link: str | None
@@ -50,7 +53,8 @@ def require_free(folder: Path, *, replace: bool) -> None:
 def write_report(
     answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False
 ) -> None:
-    """Write both files; `thumbnails` are WebP, one for each image of `answer.wrong`. Raises `ReportUnwritable`.
+    """Write both files; `thumbnails` are WebP, one for each image of `answer.wrong`. Raises
+    `ReportUnwritable`.
 
     A `shareable` page has figures and names, but no picture, no link and no path.
     """
@@ -63,7 +67,9 @@ def write_report(
         raise ReportUnwritable(folder, err.strerror or str(err)) from err
 
 
-def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False) -> str:
+def render(
+    answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False
+) -> str:
     """Return the page; its links are relative to the folder that it will lie in."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -72,7 +78,12 @@ def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"measure": measure_text, "value": value_text, "share": share_text, "data_url": svg_url}
+    environment.filters |= {
+        "measure": measure_text,
+        "value": value_text,
+        "share": share_text,
+        "data_url": svg_url,
+    }
     if shareable:
         shown = [Shown(image, None, None) for image in answer.wrong]
     else:
@@ -85,7 +96,10 @@ def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, 
         shareable=shareable,
         source=PurePath(answer.request.source).name if shareable else answer.request.source,
         plots=_plots(answer),
-        wrong={label: [each for each in shown if each.image.label == label] for label in ("real", "synthetic")},
+        wrong={
+            label: [each for each in shown if each.image.label == label]
+            for label in ("real", "synthetic")
+        },
         unmeasured={
             "classifier": [
                 (group.name, group.figures.n.synthetic)
@@ -93,7 +107,9 @@ def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, 
                 if group.figures.roc_auc.value is None
             ],
             "retrieval": [
-                (row.name, row.n) for row in answer.retrieval.by_generator if row.precision_at_1.value is None
+                (row.name, row.n)
+                for row in answer.retrieval.by_generator
+                if row.precision_at_1.value is None
             ],
         },
         reasons=Counter(failure.reason for failure in answer.failures).most_common(),
@@ -102,7 +118,9 @@ def render(answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, 
 
 
 def link_to(location: str | None, folder: Path) -> str | None:
-    """Return a link from a page in `folder`: relative where a path leads there, an address as it is."""
+    """Return a link from a page in `folder`: relative where a path leads there, an address as it
+    is.
+    """
     if location is None:
         return None
     if is_url(location):
@@ -132,11 +150,17 @@ def share_text(value: float | None, digits: int = 3) -> str:
     """A share in per cent, with so many digits as count."""
     if value is None:
         return "—"
-    return f"under {100 * LEAST_SHARE:g} %" if 0 < value < LEAST_SHARE else f"{100 * value:.{digits}g} %"
+    return (
+        f"under {100 * LEAST_SHARE:g} %"
+        if 0 < value < LEAST_SHARE
+        else f"{100 * value:.{digits}g} %"
+    )
 
 
 def svg_url(svg: str) -> str:
-    """An SVG as a data URL: as an image of its own it cannot run anything, nor clash with the page's ids."""
+    """An SVG as a data URL: as an image of its own it cannot run anything, nor clash with the
+    page's ids.
+    """
     return _data_url("image/svg+xml", svg.encode())
 
 

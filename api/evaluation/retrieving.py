@@ -1,4 +1,5 @@
-"""Known fakes looked up among the others: precision at 1, recall at k and mean average precision by generator.
+"""Known fakes looked up among the others: precision at 1, recall at k and mean average precision by
+generator.
 
 Each image is left out itself, with its near duplicates by perceptual hash and with identical bytes.
 """
@@ -28,7 +29,10 @@ def retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
     entries = fakes.taking(told)
     generators = [generator for generator in entries.generators if generator is not None]
     if len(set(generators)) < 2 or len(entries) < MIN_IMAGES:
-        reason = f"{len(entries)} fakes of {len(set(generators))} generators; {MIN_IMAGES} of 2 are needed"
+        reason = (
+            f"{len(entries)} fakes of {len(set(generators))} generators; {MIN_IMAGES} of 2 "
+            f"are needed"
+        )
         return RetrievalEvaluation(entries=len(entries), mean=None, by_generator=[], reason=reason)
     found = retrieval_figures(_rankings(entries, generators, seed))
     if found.mean is None:
@@ -43,7 +47,9 @@ def retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
         mean=_figures("all", found.mean, pooled),
         by_generator=[
             _figures(name, figures, chance[name])
-            for name, figures in sorted(found.by_label.items(), key=lambda pair: (-pair[1].n, pair[0]))
+            for name, figures in sorted(
+                found.by_label.items(), key=lambda pair: (-pair[1].n, pair[0])
+            )
         ],
     )
 
@@ -73,7 +79,11 @@ def _rankings(entries: Population, generators: Sequence[str], seed: int) -> list
 
 def _figures(name: str, means: Means, chance: float) -> RetrievalFigures:
     few = means.n < MIN_IMAGES
-    at_1 = Measure.missing(f"{means.n} probes; {MIN_IMAGES} are needed") if few else Measure(value=means.precision_at_1)
+    at_1 = (
+        Measure.missing(f"{means.n} probes; {MIN_IMAGES} are needed")
+        if few
+        else Measure(value=means.precision_at_1)
+    )
     return RetrievalFigures(
         name=name,
         n=means.n,

@@ -46,7 +46,8 @@ from api.lineup import Lineup, load_embedder, settings_in_force
 from api.settings import Settings
 from api.sources.locations import require_within, resolved
 from api.sources.opening import open_source
-from embedder import Condition, Embedder
+from embedder.network.embed import Embedder
+from embedder.pictures.delivery import Condition
 from index.calibration.figures import sigmoid
 
 MOST_IMAGES = 1000  # in one request
@@ -54,33 +55,44 @@ MOST_IMAGES = 1000  # in one request
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """A finished evaluation; `thumbnails` are small WebP files, one for each image of `answer.wrong`."""
+    """A finished evaluation;
+
+    `thumbnails` are small WebP files, one for each image of `answer.wrong`.
+    """
 
     answer: EvaluationAnswer
     thumbnails: tuple[bytes, ...]
 
 
-def evaluate(settings: Settings, request: EvaluationRequest, command: str, progress: Progress) -> Evaluation:
-    """Measure the model that the settings name, or else the active one, on the labelled images of a source.
+def evaluate(
+    settings: Settings, request: EvaluationRequest, command: str, progress: Progress
+) -> Evaluation:
+    """Measure the model that the settings name, or else the active one, on the labelled images of a
+    source.
 
-    Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `embedder.ModelError`.
+    Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `ModelError`.
     """
     chosen = settings if "model" in settings.model_fields_set else settings_in_force(settings)
     return _evaluated(lambda: load_embedder(chosen), request, command, progress)
 
 
 def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> EvaluationAnswer:
-    """Measure a server's model on at most `MOST_IMAGES` images of a source that the server may read.
+    """Measure a server's model on at most `MOST_IMAGES` images of a source that the server may
+    read.
 
     Raises `SourceNotAllowed`, and like `evaluate`.
     """
     asked = MOST_IMAGES if request.max_images is None else request.max_images
     if asked > MOST_IMAGES:
-        raise InvalidRequest(f"max_images: at most {MOST_IMAGES:,} over HTTP; `lineup evaluate` takes any number")
+        raise InvalidRequest(
+            f"max_images: at most {MOST_IMAGES:,} over HTTP; `lineup evaluate` takes any number"
+        )
     request = request.model_copy(update={"source": resolved(request.source), "max_images": asked})
     roots = [resolved(root) for root in lineup.settings.ingest_roots]
     require_within(request.source, roots)
-    return _evaluated(lambda: lineup.embedder, request, "POST /v1/evaluations", lambda *_: None, roots).answer
+    return _evaluated(
+        lambda: lineup.embedder, request, "POST /v1/evaluations", lambda *_: None, roots
+    ).answer
 
 
 def _evaluated(
@@ -93,11 +105,15 @@ def _evaluated(
     """The model is opened once there is something to measure."""
     began = perf_counter()
     pattern = None if request.pattern is None else Pattern(request.pattern)
-    opened = open_source(request.source, path_column=request.path_column, image_column=request.image_column)
+    opened = open_source(
+        request.source, path_column=request.path_column, image_column=request.image_column
+    )
     with closing(opened) as source:
         listing = list_labelled(source, pattern)
         wanted = sampled(listing.images, request.max_images, request.seed)
-        conditions = [each for each in dict.fromkeys(request.conditions) if each is not Condition.AS_IS]
+        conditions = [
+            each for each in dict.fromkeys(request.conditions) if each is not Condition.AS_IS
+        ]
         conditioned = _conditioned(wanted, conditions, request)
         embedder = opened_embedder()
         embedded = embed_all(embedder, source, wanted, conditions, conditioned, progress, roots)
@@ -150,25 +166,34 @@ def _answer(
 
 
 def _classifier(embedder: Embedder, embedded: Embeddings, seed: int) -> ClassifierEvaluation:
-    limits, judged = _limits(embedder), Judged(embedded.population.logits, embedded.synthetic, embedded.sources)
+    limits, judged = (
+        _limits(embedder),
+        Judged(embedded.population.logits, embedded.synthetic, embedded.sources),
+    )
     return ClassifierEvaluation(
         pooled=classifier_figures(judged, limits, seed),
         by_generator=by_generator(judged, embedded.population.generators, limits, seed),
         by_condition=by_condition(judged, _by_name(embedded), limits, seed),
         histogram=histogram(judged),
         roc=roc_curve(judged),
-        uncalibrated=reliability_figures(sigmoid(judged.logits), judged.synthetic, judged.sources, seed),
+        uncalibrated=reliability_figures(
+            sigmoid(judged.logits), judged.synthetic, judged.sources, seed
+        ),
         calibrated=calibrated_reliability(judged, seed),
     )
 
 
 def _by_name(embedded: Embeddings) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Rows and logits by condition; first the same images as they are, so that the others can be compared with it."""
+    """Rows and logits by condition; first the same images as they are, so that the others can be
+    compared with it.
+    """
     if not embedded.delivered:
         return {}
     rows = embedded.conditioned
     as_they_are = {Condition.AS_IS.value: (rows, embedded.population.logits[rows])}
-    return as_they_are | {name.value: (each.rows, each.logits) for name, each in embedded.delivered.items()}
+    return as_they_are | {
+        name.value: (each.rows, each.logits) for name, each in embedded.delivered.items()
+    }
 
 
 def _similarity(embedded: Embeddings, seed: int) -> SimilarityEvaluation:
@@ -180,7 +205,10 @@ def _similarity(embedded: Embeddings, seed: int) -> SimilarityEvaluation:
     if any(image.source_told for image in embedded.images):
         splits = {"sources": (sources, pairs), **splits}
     return SimilarityEvaluation(
-        false_matches=[false_match_table(photographs, known, kept, split, seed) for split, (kept, _) in splits.items()],
+        false_matches=[
+            false_match_table(photographs, known, kept, split, seed)
+            for split, (kept, _) in splits.items()
+        ],
         likelihood=[likelihood_figures(some, split, seed) for split, (_, some) in splits.items()],
     )
 

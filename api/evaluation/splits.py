@@ -1,4 +1,7 @@
-"""Images grouped by what they come from: resampled together, and put into the same half. Pure functions of arrays."""
+"""Images grouped by what they come from: resampled together, and put into the same half.
+
+Pure functions of arrays.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-# With fewer sources a bootstrap repeats a handful of collections (of five there are 126 different resamples), and
-# images are resampled instead; the figure says which.
+# With fewer sources a bootstrap repeats a handful of collections (of five there are 126 different
+# resamples), and images are resampled instead; the figure says which.
 MIN_SOURCES = 5
-RESAMPLES = 200  # the 2.5 % point rests on five of them; enough for an interval that is read with two digits
+# the 2.5 % point rests on five of them; enough for an interval that is read with two digits
+RESAMPLES = 200
 
 
 def enough_sources(sources: NDArray[np.int64]) -> bool:
@@ -21,14 +25,18 @@ def enough_sources(sources: NDArray[np.int64]) -> bool:
 def draws(
     synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int, resamples: int = RESAMPLES
 ) -> Iterator[NDArray[np.int64]]:
-    """Give rows drawn with replacement, each time as many sources of either kind as there are, with all their images.
+    """Give rows drawn with replacement, each time as many sources of either kind as there are, with
+    all their images.
 
-    `synthetic` (n,), `sources` (n,). Of a kind from fewer than MIN_SOURCES sources images are drawn.
+    `synthetic` (n,), `sources` (n,). Of a kind from fewer than MIN_SOURCES sources images are
+    drawn.
     """
     random = np.random.default_rng(seed)
     kinds = [np.flatnonzero(synthetic == kind) for kind in (False, True)]
     groups = [
-        np.unique(sources[rows], return_inverse=True)[1] if enough_sources(sources[rows]) else np.arange(len(rows))
+        np.unique(sources[rows], return_inverse=True)[1]
+        if enough_sources(sources[rows])
+        else np.arange(len(rows))
         for rows in kinds
     ]
     for _ in range(resamples):
@@ -36,9 +44,11 @@ def draws(
 
 
 def halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return which images (n,) are in the first half: whole sources, so that the halves hold about as many images.
+    """Return which images (n,) are in the first half: whole sources, so that the halves hold about
+    as many images.
 
-    The largest sources are dealt out first, each to the smaller half; equally large ones in a random order.
+    The largest sources are dealt out first, each to the smaller half; equally large ones in a
+    random order.
     """
     distinct, which, sizes = np.unique(sources, return_inverse=True, return_counts=True)
     shuffled = np.random.default_rng(seed).permutation(len(distinct))
@@ -51,7 +61,9 @@ def halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def halves_of_both(synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+def halves_of_both(
+    synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
+) -> NDArray[np.bool_]:
     """Return which images (n,) are in the first half, each kind halved on its own."""
     first = np.zeros(len(sources), np.bool_)
     for kind in (synthetic, ~synthetic):
@@ -59,8 +71,14 @@ def halves_of_both(synthetic: NDArray[np.bool_], sources: NDArray[np.int64], see
     return first
 
 
-def _drawn(random: np.random.Generator, rows: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+def _drawn(
+    random: np.random.Generator, rows: NDArray[np.int64], groups: NDArray[np.int64]
+) -> NDArray[np.int64]:
     count = int(groups.max(initial=-1)) + 1
-    times = np.bincount(random.integers(count, size=count), minlength=count) if count else np.empty(0, np.int64)
+    times = (
+        np.bincount(random.integers(count, size=count), minlength=count)
+        if count
+        else np.empty(0, np.int64)
+    )
     drawn: NDArray[np.int64] = np.repeat(rows, times[groups])
     return drawn

@@ -1,4 +1,6 @@
-"""An ingest tried out: everything is read, hashed, decoded and compared; nothing is embedded or written."""
+"""An ingest tried out: everything is read, hashed, decoded and compared; nothing is embedded or
+written.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,26 @@ from contextlib import ExitStack
 
 from pydantic import Field
 
-from api.answers import Answer, CorpusName, FailedItem
+from api.fields import Answer, CorpusName, FailedItem
+from api.ingest.opening import opened_source
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import IngestRequest
 from api.ingest.single import hash_of
-from api.ingest.sources import opened_source
 from api.ingest.task import CHUNK_ITEMS, READY_ROWS
 from api.jobs.task import Left, Taken
 from api.lineup import image_limits, load_embedder, opened_database, settings_in_force, space_of
 from api.settings import Settings
 from api.sources.item import Source, UnreadableItem
 from api.sources.ready import ReadySource
-from embedder import ImageError, ImageLimits, decode
-from index import Database, NearHashes, PerceptualHash, SchemaOutdated, Space, known_images, quarantined_images
+from embedder.errors import ImageError
+from embedder.pictures.decode import ImageLimits, decode
+from index.errors import SchemaOutdated
+from index.near_hashes import NearHashes
+from index.truth.database import Database
+from index.truth.images import known_images
+from index.truth.perceptual import PerceptualHash
+from index.truth.quarantine import quarantined_images
+from index.truth.spaces import Space
 
 
 class DryRunAnswer(Answer):
@@ -29,21 +38,33 @@ class DryRunAnswer(Answer):
     corpus: CorpusName
     found: int = Field(ge=0, description="Items that the sources hold.")
     new: int = Field(ge=0, description="Items that would be embedded and added.")
-    linked: int = Field(ge=0, description="Images known from another corpus, which would not be embedded again.")
+    linked: int = Field(
+        ge=0, description="Images known from another corpus, which would not be embedded again."
+    )
     skipped: int = Field(
-        ge=0, description="Items that the corpus has, live or in quarantine, or that came earlier in the same sources."
+        ge=0,
+        description="Items that the corpus has, live or in quarantine, or that came earlier in "
+        "the same sources.",
     )
     failed: int = Field(ge=0, description="Items that cannot be taken.")
-    duplicates: int = Field(ge=0, description="Of the skipped: their bytes came earlier in the same sources.")
-    near_duplicates: int = Field(ge=0, description="Of the new: their picture came earlier, by perceptual hash.")
-    failures: list[FailedItem] = Field(description="Each item that failed, in the order of the sources.")
+    duplicates: int = Field(
+        ge=0, description="Of the skipped: their bytes came earlier in the same sources."
+    )
+    near_duplicates: int = Field(
+        ge=0, description="Of the new: their picture came earlier, by perceptual hash."
+    )
+    failures: list[FailedItem] = Field(
+        description="Each item that failed, in the order of the sources."
+    )
 
 
 class _Report:
     """What was met so far. Hashes take 32 bytes an image, and so do the perceptual ones."""
 
     def __init__(self) -> None:
-        self.found = self.new = self.linked = self.skipped = self.duplicates = self.near_duplicates = 0
+        self.found = self.new = self.linked = self.skipped = self.duplicates = (
+            self.near_duplicates
+        ) = 0
         self.failures: list[FailedItem] = []
         self._seen: set[bytes] = set()
         self._pictures = NearHashes()
@@ -68,9 +89,10 @@ class _Report:
 
 
 def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
-    """What an ingest of these sources would come to. A database that is not there yet is an empty one.
+    """What an ingest of these sources would come to. A database that is not there yet is an empty
+    one.
 
-    Raises `UnusableSource`, `InvalidRequest`, `index.ForeignSpace`, `embedder.ModelError`.
+    Raises `UnusableSource`, `InvalidRequest`, `ForeignSpace`, `ModelError`.
     """
     _ = request.parsed_pattern
     report = _Report()
@@ -154,7 +176,9 @@ def _try_ready(
                     report.take(image.perceptual_hash)
 
 
-def _is_new(sha256: str, request: IngestRequest, database: Database | None, space: Space, report: _Report) -> bool:
+def _is_new(
+    sha256: str, request: IngestRequest, database: Database | None, space: Space, report: _Report
+) -> bool:
     """Whether the image would be embedded and added; counted, where it would not."""
     if report.is_repeated(sha256):
         report.duplicates += 1
@@ -164,7 +188,9 @@ def _is_new(sha256: str, request: IngestRequest, database: Database | None, spac
         return True
     with database.read() as conn:
         known = known_images(conn, space, [sha256]).get(sha256)
-        quarantined = known is not None and sha256 in quarantined_images(conn, request.corpus, [sha256])
+        quarantined = known is not None and sha256 in quarantined_images(
+            conn, request.corpus, [sha256]
+        )
     if known is None or not (known.embedded or quarantined):
         return True
     if quarantined or request.corpus in known.corpora:

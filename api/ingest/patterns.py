@@ -1,4 +1,7 @@
-"""Provenance in the names of files: `{generator}/{split}/*` reads `sdxl/train/1.png` as two statements."""
+"""Provenance in the names of files:
+
+`{generator}/{split}/*` reads `sdxl/train/1.png` as two statements.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*\*)|(\*)|(\?)|([^{}*?]+)")
 
 
 class Pattern:
-    """A pattern over the whole of an item's name. A placeholder takes one part of a path, at least one character."""
+    """A pattern over the whole of an item's name.
+
+    A placeholder takes one part of a path, at least one character.
+    """
 
     def __init__(self, text: str) -> None:
         """Raises `InvalidRequest`, which says what is wrong with it."""
@@ -20,7 +26,9 @@ class Pattern:
         while at < len(text):
             token = _TOKEN.match(text, at)
             if token is None:
-                raise InvalidRequest(f"pattern {text!r}: a brace at position {at} belongs to no {{name}}")
+                raise InvalidRequest(
+                    f"pattern {text!r}: a brace at position {at} belongs to no {{name}}"
+                )
             name, anything, within, one, literal = token.groups()
             if name in names:
                 raise InvalidRequest(f"pattern {text!r}: {{{name}}} is there twice")

@@ -1,9 +1,11 @@
-"""What everybody says of one item, joined: nothing is overwritten, a contradiction is recorded with who said what.
+"""What everybody says of one item, joined: nothing is overwritten, a contradiction is recorded with
+who said what.
 
-Who speaks of one item is heard before who speaks of many: a manifest's row, a table's row or a file beside the image;
-then the pattern over its name; then what was told of all; the file itself last, for anybody can write into it. The
-columns of an entry take the first statement; if another one differs, all of them are under `conflicts`. The words of
-each stay verbatim under its name: `source`, `pattern`, `file`.
+Who speaks of one item is heard before who speaks of many: a manifest's row, a table's row or a file
+beside the image; then the pattern over its name; then what was told of all; the file itself last,
+for anybody can write into it. The columns of an entry take the first statement; if another one
+differs, all of them are under `conflicts`. The words of each stay verbatim under its name:
+`source`, `pattern`, `file`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from datetime import UTC, datetime
 from api.ingest.patterns import Pattern
 from api.sources.item import Item
 from api.sources.locations import as_text
-from index import JSON, InvalidProvenance, Provenance, normalise_generator
+from index.errors import InvalidProvenance
+from index.jsontext import JSON
+from index.truth.provenance import Provenance, normalise_generator
 
 # Names that sources use for the columns of an entry.
 COLUMNS = {
@@ -29,11 +33,16 @@ COLUMNS = {
 
 
 def joined(
-    item: Item, told: Provenance, pattern: Pattern | None, stated: Mapping[str, JSON], made_by: tuple[str, str] | None
+    item: Item,
+    told: Provenance,
+    pattern: Pattern | None,
+    stated: Mapping[str, JSON],
+    made_by: tuple[str, str] | None,
 ) -> Provenance:
-    """The provenance of an entry. `stated` is what its file says, `made_by` the generator that it names, and where.
+    """The provenance of an entry. `stated` is what its file says, `made_by` the generator that it
+    names, and where.
 
-    Raises `index.InvalidProvenance` for text that cannot be stored.
+    Raises `InvalidProvenance` for text that cannot be stored.
     """
     extra: dict[str, JSON] = {**told.extra, "path": item.name}
     if item.location is not None:
@@ -47,7 +56,10 @@ def joined(
     columns, conflicts = {}, {}
     for column, statements in _statements(item, told, read or {}, made_by).items():
         columns[column] = next(iter(statements.values()))
-        if len(statements) > 1 and len({_comparable(column, value) for value in statements.values()}) > 1:
+        if (
+            len(statements) > 1
+            and len({_comparable(column, value) for value in statements.values()}) > 1
+        ):
             conflicts[column] = {origin: _plain(value) for origin, value in statements.items()}
     if made_by and columns.get("generator") == made_by[0] and "generator" not in conflicts:
         extra["generator_from"] = made_by[1]

@@ -1,7 +1,8 @@
 """Ready embeddings into a corpus: vectors that the same model made elsewhere, without their images.
 
-Only vectors of the same embedding space are taken. What is checked of one row fails that row alone; the checks of
-vectors are made for a whole chunk at once, for a million rows come through here in a minute.
+Only vectors of the same embedding space are taken. What is checked of one row fails that row alone;
+the checks of vectors are made for a whole chunk at once, for a million rows come through here in a
+minute.
 """
 
 from __future__ import annotations
@@ -17,16 +18,14 @@ from api.jobs.task import End, Left, Taken
 from api.sources.item import Item, Span, UnreadableItem
 from api.sources.ready import FREE_PROVENANCE_COLUMN, ReadyRows, ReadySource
 from api.sources.ready_rows import PROVENANCE_COLUMNS
-from index import (
-    JSON,
-    ImageFacts,
-    InvalidInput,
-    NewEntry,
-    PerceptualHash,
-    Provenance,
-    Space,
-    unusable_vectors,
-)
+from index.errors import InvalidInput
+from index.jsontext import JSON
+from index.truth.entries import NewEntry
+from index.truth.images import ImageFacts
+from index.truth.perceptual import PerceptualHash
+from index.truth.provenance import Provenance
+from index.truth.spaces import Space
+from index.truth.vectors import unusable_vectors
 
 NOTHING: Mapping[str, JSON] = {}
 
@@ -41,11 +40,12 @@ class ReadyChunks:
         self._only_rows_speak = self._told == Provenance() and request.parsed_pattern is None
 
     def require_space(self, source: ReadySource) -> None:
-        """Raises `index.ForeignSpace`, or `InvalidRequest` where nobody says which space it is."""
+        """Raises `ForeignSpace`, or `InvalidRequest` where nobody says which space it is."""
         told = source.embedding_space or self._request.embedding_space
         if told is None:
             raise InvalidRequest(
-                f"{source.location} does not say of which embedding space its vectors are; --embedding-space does"
+                f"{source.location} does not say of which embedding space its vectors are; "
+                f"--embedding-space does"
             )
         self._space.require(told)
         if self._request.embedding_space is not None:
@@ -55,7 +55,15 @@ class ReadyChunks:
         """How every row of a span ended: taken, or failed with its reason."""
         rows = source.rows(span)
         wrong = self._unusable(rows)
-        each = zip(rows.names, rows.sha256s, rows.vectors, rows.logits.tolist(), rows.facts, rows.told, strict=True)
+        each = zip(
+            rows.names,
+            rows.sha256s,
+            rows.vectors,
+            rows.logits.tolist(),
+            rows.facts,
+            rows.told,
+            strict=True,
+        )
         for row, (name, sha256, vector, logit, facts, told) in enumerate(each):
             if row in wrong:
                 yield Left.failed(first + row, name, *wrong[row])
@@ -89,26 +97,40 @@ class ReadyChunks:
         words = {key: value for key, value in told.items() if key != FREE_PROVENANCE_COLUMN}
         read = self._joined(name, words)
         kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
-        more = {key: value for key, value in words.items() if key.lower() not in COLUMNS}  # an export has none
+        more = {
+            key: value for key, value in words.items() if key.lower() not in COLUMNS
+        }  # an export has none
         if more:
             kept["source"] = more
         extra = {**kept, **free}
-        return Provenance(read.generator, read.label, read.licence, read.source, read.acquired_at, extra)
+        return Provenance(
+            read.generator, read.label, read.licence, read.source, read.acquired_at, extra
+        )
 
     def _joined(self, name: str, words: Mapping[str, JSON]) -> Provenance:
-        return joined(Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None)
+        return joined(
+            Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None
+        )
 
 
 @lru_cache(64)  # the rows of a table have the same names
 def _columns_and_others(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The columns of an entry by their own names, and the other names; None where a column has another name."""
+    """The columns of an entry by their own names, and the other names;
+
+    None where a column has another name.
+    """
     columns = tuple(name for name in names if name in PROVENANCE_COLUMNS)
-    others = tuple(name for name in names if name.lower() not in COLUMNS and name != FREE_PROVENANCE_COLUMN)
+    others = tuple(
+        name for name in names if name.lower() not in COLUMNS and name != FREE_PROVENANCE_COLUMN
+    )
     return (columns, others) if len(columns) + len(others) + 1 == len(names) else None
 
 
 def _of_row(
-    told: Mapping[str, JSON], free: Mapping[str, JSON], columns: tuple[str, ...], others: tuple[str, ...]
+    told: Mapping[str, JSON],
+    free: Mapping[str, JSON],
+    columns: tuple[str, ...],
+    others: tuple[str, ...],
 ) -> Provenance:
     """What `_beside` comes to where nobody but the row speaks, in a third of the time."""
     words = {name: str(told[name]) for name in columns if is_word(told[name])}
@@ -125,7 +147,7 @@ def _of_row(
 
 
 def _facts(sha256: str | None, told: Mapping[str, JSON]) -> ImageFacts:
-    """Raises `index.InvalidInput`."""
+    """Raises `InvalidInput`."""
     if sha256 is None:
         raise InvalidInput("a ready embedding needs the sha256 of its image")
     if not told:

@@ -9,13 +9,17 @@ from typing import Any
 
 from pydantic import Field
 
-from api.answers import Answer, CorpusName, Instant, Sha256
+from api.fields import Answer, CorpusName, Instant, Sha256
 from api.ingest.patterns import Pattern
-from index import CorpusKind, Provenance
+from index.truth.corpora import CorpusKind
+from index.truth.provenance import Provenance
 
 
 class Dedup(StrEnum):
-    """Which items are left out because the corpus has them. Identical bytes are an entry once, always."""
+    """Which items are left out because the corpus has them.
+
+    Identical bytes are an entry once, always.
+    """
 
     EXACT = "exact"
     NEAR = "near"  # also the same picture by perceptual hash
@@ -27,32 +31,46 @@ class IngestRequest(Answer):
     sources: list[str] = Field(
         min_length=1,
         max_length=10_000,
-        description="Absolute paths or URLs: folders, archives (zip, tar), tables (Parquet), manifests (CSV, JSONL), "
+        description="Absolute paths or URLs: folders, archives (zip, tar), tables (Parquet), "
+        "manifests (CSV, JSONL), "
         "ready embeddings (Parquet, .npy, safetensors) or single images.",
     )
     folder: str | None = Field(None, description="What relative paths of a list are relative to.")
     roots: list[str] | None = Field(
-        None, description="Folders and URL prefixes that may be read; null where the operator asks himself."
+        None,
+        description="Folders and URL prefixes that may be read; null where the operator asks "
+        "himself.",
     )
     corpus: CorpusName
     kind: CorpusKind = Field(CorpusKind.KNOWN_FAKE, description="Of the corpus.")
     pattern: str | None = Field(
         None,
         max_length=1000,
-        description="Provenance in the names of items: `{generator}/{split}/*`. A name in braces takes one part of a "
+        description="Provenance in the names of items: `{generator}/{split}/*`. A name in braces "
+        "takes one part of a "
         "path, `*` anything within a part, `**` anything.",
     )
-    generator: str | None = Field(None, max_length=200, description="What made the images, for all of them.")
+    generator: str | None = Field(
+        None, max_length=200, description="What made the images, for all of them."
+    )
     label: str | None = Field(None, max_length=200, description="Free label, for all of them.")
     licence: str | None = Field(None, max_length=200, description="Licence, for all of them.")
     origin: str | None = Field(
-        None, max_length=1000, description="Where they come from; without it the name of the source."
+        None,
+        max_length=1000,
+        description="Where they come from; without it the name of the source.",
     )
-    acquired_at: Instant | None = Field(None, description="When they were acquired. A time without a zone is UTC.")
+    acquired_at: Instant | None = Field(
+        None, description="When they were acquired. A time without a zone is UTC."
+    )
     provenance: dict[str, Any] = Field({}, description="Free JSON, for all of them.")
-    dedup: Dedup = Field(Dedup.EXACT, description="near: leave out what the corpus has by perceptual hash.")
+    dedup: Dedup = Field(
+        Dedup.EXACT, description="near: leave out what the corpus has by perceptual hash."
+    )
     path_column: str | None = Field(None, description="Of a manifest: the column with the paths.")
-    image_column: str | None = Field(None, description="Of a Parquet table: the column with the images.")
+    image_column: str | None = Field(
+        None, description="Of a Parquet table: the column with the images."
+    )
     embedding_space: Sha256 | None = Field(
         None, description="Of ready embeddings in files that do not say it themselves (.npy)."
     )

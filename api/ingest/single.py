@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 
-from api.answers import AddedEntry, EntryAnswer
+from api.corpora.json import AddedEntry, EntryAnswer
 from api.ingest.provenance import joined
 from api.lineup import Lineup
 from api.sources.item import Item
-from embedder import DecodedImage, decode, perceptual_hash, stated, stated_generator, thumbnail
-from index import (
-    EntryQuarantined,
-    ImageFacts,
-    Keep,
-    NewEntry,
-    PerceptualHash,
-    Provenance,
-    add_entries,
-    get_corpus,
-    get_entry,
-    quarantined_images,
-    stored_embedding,
-)
+from embedder.file_metadata import stated, stated_generator
+from embedder.pictures.decode import DecodedImage, decode, thumbnail
+from embedder.pictures.perceptual import perceptual_hash
+from index.errors import EntryQuarantined
+from index.truth.corpora import Keep, get_corpus
+from index.truth.entries import NewEntry, add_entries, get_entry
+from index.truth.images import ImageFacts, stored_embedding
+from index.truth.perceptual import PerceptualHash
+from index.truth.provenance import Provenance
+from index.truth.quarantine import quarantined_images
 
 
 def add_image(lineup: Lineup, data: bytes, corpus: str, told: Provenance) -> AddedEntry:
     """Add one image to an existing corpus, sharing forwards with other requests.
 
-    Raises `embedder.ImageError`, `index.UnknownCorpus`, `index.EntryQuarantined`, `Overloaded`.
+    Raises `ImageError`, `UnknownCorpus`, `EntryQuarantined`, `Overloaded`.
     """
     sha256 = hashlib.sha256(data).hexdigest()
     with lineup.database.read() as connection:
@@ -70,7 +66,9 @@ def with_file_statements(told: Provenance, data: bytes) -> Provenance:
 
 def facts_of(sha256: str, data: bytes, decoded: DecodedImage) -> ImageFacts:
     """The facts of an image, its perceptual hash included."""
-    return ImageFacts(sha256, len(data), decoded.width, decoded.height, decoded.format, hash_of(decoded))
+    return ImageFacts(
+        sha256, len(data), decoded.width, decoded.height, decoded.format, hash_of(decoded)
+    )
 
 
 def hash_of(decoded: DecodedImage) -> PerceptualHash:
@@ -80,7 +78,10 @@ def hash_of(decoded: DecodedImage) -> PerceptualHash:
 
 
 def keep_blobs(lineup: Lineup, keep: Keep, sha256: str, data: bytes, decoded: DecodedImage) -> None:
-    """What a corpus keeps of an image. Call it before the entry commits, so that an entry never lacks it."""
+    """What a corpus keeps of an image.
+
+    Call it before the entry commits, so that an entry never lacks it.
+    """
     if keep.thumbnails:
         lineup.thumbnails.put(sha256, thumbnail(decoded.image))
     if keep.originals:
@@ -88,7 +89,7 @@ def keep_blobs(lineup: Lineup, keep: Keep, sha256: str, data: bytes, decoded: De
 
 
 def keep_missing_blobs(lineup: Lineup, keep: Keep, sha256: str, data: bytes) -> None:
-    """What a corpus keeps of a known image, where it is not there. Raises `embedder.ImageError`."""
+    """What a corpus keeps of a known image, where it is not there. Raises `ImageError`."""
     if keep.thumbnails and sha256 not in lineup.thumbnails:
         lineup.thumbnails.put(sha256, thumbnail(decode(data, lineup.embedder.limits).image))
     if keep.originals and sha256 not in lineup.originals:

@@ -1,7 +1,8 @@
 """An ingest as a job: items of the sources, hashed before anything is computed, into one corpus.
 
-What is in the corpus is skipped, what another corpus holds is linked without embedding it again. Thumbnails and
-originals are put before the entry commits: a crash in between leaves a blob without an entry, which the next run uses.
+What is in the corpus is skipped, what another corpus holds is linked without embedding it again.
+Thumbnails and originals are put before the entry commits: a crash in between leaves a blob without
+an entry, which the next run uses.
 """
 
 from __future__ import annotations
@@ -17,48 +18,39 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from api.errors import SourceNotAllowed
-from api.ingest.interpreter import set_for_rows
+from api.ingest.opening import open_any
 from api.ingest.provenance import joined
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import Dedup, IngestRequest
 from api.ingest.single import facts_of, keep_blobs, keep_missing_blobs
-from api.ingest.sources import open_any
-from api.ingest.spool import STANDARD_INPUT, is_spooled
+from api.jobs.interpreter import set_for_rows
+from api.jobs.spool import STANDARD_INPUT, is_spooled
 from api.jobs.task import End, Left, Present, Taken, ToEmbed
 from api.lineup import Lineup
 from api.sources.item import Item, Source, Span, UnreadableItem
 from api.sources.locations import name_of, require_within
 from api.sources.ready import ReadySource
-from embedder import DecodedImage, ImageError, stated, stated_generator
-from index import (
-    AddStatus,
-    Chunk,
-    Ended,
-    ImageFacts,
-    InvalidProvenance,
-    Job,
-    JobCounts,
-    JobItem,
-    KnownImage,
-    NearDuplicates,
-    NearHashes,
-    NewEntry,
-    Outcome,
-    PerceptualHash,
-    Provenance,
-    add_entries,
-    get_corpus,
-    jobs_of_entries,
-    known_images,
-    lock_corpus,
-    quarantined_images,
-    sha256s_not_kept,
-    stored_embedding,
-)
+from embedder.errors import ImageError
+from embedder.file_metadata import stated, stated_generator
+from embedder.pictures.decode import DecodedImage
+from index.cache.pictures import NearDuplicates
+from index.errors import InvalidProvenance
+from index.near_hashes import NearHashes
+from index.truth.corpora import get_corpus, lock_corpus
+from index.truth.entries import AddStatus, NewEntry, add_entries, jobs_of_entries, sha256s_not_kept
+from index.truth.images import ImageFacts, KnownImage, known_images, stored_embedding
+from index.truth.jobs import Chunk, Ended, Job, JobCounts, JobItem, Outcome
+from index.truth.perceptual import PerceptualHash
+from index.truth.provenance import Provenance
+from index.truth.quarantine import quarantined_images
 
 CHUNK_ITEMS = 64  # a crash costs some seconds of work, and SQLite syncs once for all of them
-CHUNK_BYTES = 128 * 2**20  # encoded bytes in memory for one look at what is known, so that huge files do not pile up
-READY_ROWS = 10_000  # rows of ready embeddings a chunk: 15 MB of 384 float32, written in half a second
+CHUNK_BYTES = (
+    128 * 2**20
+)  # encoded bytes in memory for one look at what is known, so that huge files do not pile up
+READY_ROWS = (
+    10_000  # rows of ready embeddings a chunk: 15 MB of 384 float32, written in half a second
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,21 +104,29 @@ class IngestTask:
         keep_blobs(self._lineup, self._keep, item.sha256, item.data, decoded)
         return Derived(facts_of(item.sha256, item.data, decoded), self._provenance(item))
 
-    def embedded(self, item: ToEmbed, derived: Derived, vector: NDArray[np.float32], logit: float) -> End:
+    def embedded(
+        self, item: ToEmbed, derived: Derived, vector: NDArray[np.float32], logit: float
+    ) -> End:
         """Taken, unless something said of it cannot be stored."""
-        return _taken(item.position, item.item, NewEntry(derived.facts, vector, logit, derived.provenance))
+        return _taken(
+            item.position, item.item, NewEntry(derived.facts, vector, logit, derived.provenance)
+        )
 
     def write(self, conn: Connection, ends: Sequence[End]) -> Ended:
         """Entries, and how every item ended."""
         taken = [end for end in ends if isinstance(end, Taken)]
         lock_corpus(conn, self._corpus)  # so that nothing goes into quarantine from here on
-        quarantined = quarantined_images(conn, self._corpus, sorted({end.entry.image.sha256 for end in taken}))
+        quarantined = quarantined_images(
+            conn, self._corpus, sorted({end.entry.image.sha256 for end in taken})
+        )
         offered = [end for end in taken if end.entry.image.sha256 not in quarantined]
         near = self._near_duplicates(conn, offered)
         leave = near if self._request.dedup is Dedup.NEAR else {}
         taken = [end for end in offered if end.position not in leave]
         self._left_out = [end.entry.image.sha256 for end in offered if end.position in leave]
-        results = add_entries(conn, self._corpus, self._lineup.space, [end.entry for end in taken], self._job.id)
+        results = add_entries(
+            conn, self._corpus, self._lineup.space, [end.entry for end in taken], self._job.id
+        )
         statuses = {end.position: result.status for end, result in zip(taken, results, strict=True)}
         there = {result.sha256 for result in results if result.status is AddStatus.SKIPPED}
         there |= {end.sha256 for end in ends if isinstance(end, Present)}
@@ -147,7 +147,9 @@ class IngestTask:
         for number in list(self._sources):
             self._close(number)
 
-    def _read_images(self, source: Source, span: Span, first: int, name: str) -> Iterator[ToEmbed | End]:
+    def _read_images(
+        self, source: Source, span: Span, first: int, name: str
+    ) -> Iterator[ToEmbed | End]:
         for some in self._slices(source.items(span), first, name):
             items = [each for each in some if isinstance(each, ToEmbed)]
             with self._lineup.database.read() as conn:
@@ -174,7 +176,9 @@ class IngestTask:
         new = NewEntry(stored.image, None, None, self._provenance(item))
         return _taken(item.position, item.item, new)
 
-    def _slices(self, items: Iterator[Item], first: int, source: str) -> Iterator[list[ToEmbed | Left]]:
+    def _slices(
+        self, items: Iterator[Item], first: int, source: str
+    ) -> Iterator[list[ToEmbed | Left]]:
         """Items with their bytes, so many at a time as may be in memory."""
         some: list[ToEmbed | Left] = []
         held = 0
@@ -197,7 +201,13 @@ class IngestTask:
 
     def _provenance(self, item: ToEmbed) -> Provenance:
         says = stated(item.data)
-        told = joined(item.item, self._request.told, self._request.parsed_pattern, says, stated_generator(says))
+        told = joined(
+            item.item,
+            self._request.told,
+            self._request.parsed_pattern,
+            says,
+            stated_generator(says),
+        )
         return told if told.source else replace(told, source=item.source)
 
     def _source(self, number: int) -> Source | ReadySource:
@@ -227,7 +237,8 @@ class IngestTask:
         self._for_rows.close()
 
     def _near_duplicates(self, conn: Connection, taken: Sequence[Taken]) -> dict[int, int | None]:
-        """By position, those of the items whose picture the corpus has already, with that entry; None: in this chunk.
+        """By position, those of the items whose picture the corpus has already, with that entry;
+        None: in this chunk.
 
         Holds the corpus' lock, so that two workers cannot both take what is the same picture.
         """
@@ -238,7 +249,9 @@ class IngestTask:
         else:
             lock_corpus(conn, self._corpus)
         self._near.refresh(conn)
-        here = jobs_of_entries(conn, self._corpus, sorted({end.entry.image.sha256 for end in taken}))
+        here = jobs_of_entries(
+            conn, self._corpus, sorted({end.entry.image.sha256 for end in taken})
+        )
         fresh = list({end.entry.image.sha256: end for end in reversed(taken)}.values())[::-1]
         fresh = [end for end in fresh if end.entry.image.sha256 not in here]
         near: dict[int, int | None] = {}
@@ -253,12 +266,20 @@ class IngestTask:
             if not same or self._request.dedup is Dedup.EXACT:
                 kept.add([end.position], [own.bits])
         if self._request.dedup is Dedup.NEAR:  # and the same bytes again are the same picture again
-            left = {end.entry.image.sha256: near[end.position] for end in fresh if end.position in near}
-            near |= {end.position: left[end.entry.image.sha256] for end in taken if end.entry.image.sha256 in left}
+            left = {
+                end.entry.image.sha256: near[end.position] for end in fresh if end.position in near
+            }
+            near |= {
+                end.position: left[end.entry.image.sha256]
+                for end in taken
+                if end.entry.image.sha256 in left
+            }
         return near
 
     def _near_entries(self, conn: Connection, fresh: Sequence[Taken]) -> Iterator[int | None]:
-        """For each item the entry of the corpus that shows its picture; few at once, for each may be like many."""
+        """For each item the entry of the corpus that shows its picture; few at once, for each may
+        be like many.
+        """
         assert self._near is not None
         for start in range(0, len(fresh), CHUNK_ITEMS):
             some = fresh[start : start + CHUNK_ITEMS]
@@ -303,17 +324,26 @@ class _Tally:
         if isinstance(end, Taken) and self.statuses[end.position] is not AddStatus.SKIPPED:
             return Outcome(self.statuses[end.position].value), None
         sha256 = end.entry.image.sha256 if isinstance(end, Taken) else end.sha256
-        entry_id, job_id = self.entries.get(sha256, (None, None))  # nothing: somebody removed it just now
+        entry_id, job_id = self.entries.get(
+            sha256, (None, None)
+        )  # nothing: somebody removed it just now
         if entry_id is not None and job_id == self.job_id:
             reason, detail = "duplicate", "the same bytes came earlier in this source"
         else:
             reason, detail = "already_there", "the corpus had these bytes before"
-        return Outcome.SKIPPED, JobItem(end.position, end.name, Outcome.SKIPPED, reason, detail, entry_id)
+        return Outcome.SKIPPED, JobItem(
+            end.position, end.name, Outcome.SKIPPED, reason, detail, entry_id
+        )
 
     def _quarantined_item(self, end: Taken) -> tuple[Outcome, JobItem]:
         entry_id = self.quarantined[end.entry.image.sha256]
-        detail = f"the corpus has these bytes in quarantine; `lineup release {entry_id}` brings them back"
-        return Outcome.SKIPPED, JobItem(end.position, end.name, Outcome.SKIPPED, "quarantined", detail, entry_id)
+        detail = (
+            f"the corpus has these bytes in quarantine; `lineup release {entry_id}` brings "
+            f"them back"
+        )
+        return Outcome.SKIPPED, JobItem(
+            end.position, end.name, Outcome.SKIPPED, "quarantined", detail, entry_id
+        )
 
     def _near_item(self, end: Taken) -> tuple[Outcome, JobItem]:
         """Kept or left out, it is told."""

@@ -1,3 +1,5 @@
-"""Durable jobs at work: `task` says what a kind of job does, `working` does it chunk by chunk, `leases` keeps other
-workers off what one is at, `starting` and `catalogue` are what routes and commands call.
+"""The engine of durable jobs: chunks, leases, commits. It knows no kind of job.
+
+`task` states what a kind of job provides, `working` runs it chunk by chunk, `leases` keeps other
+workers away from a chunk, `committer` writes, `spool` keeps uploads, `catalogue` lists and steers.
 """

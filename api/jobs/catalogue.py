@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from api.ingest.spool import forget_uploads
-from api.jobs.answers import JobAnswer, JobItemAnswer, JobItemPage, JobPage
+from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
+from api.jobs.spool import forget_uploads
 from api.paging import cursor_of, number_of
-from index import (
+from index.truth.database import Database
+from index.truth.jobs import (
     OPEN_STATES,
-    Database,
     Job,
     JobItem,
     Outcome,
@@ -32,13 +32,18 @@ CSV_COLUMNS = ("position", "name", "outcome", "reason", "detail", "entry_id")
 
 
 def one_job(database: Database, job_id: int) -> JobAnswer:
-    """A job, with reasons and workers counted. Raises `index.UnknownJob`."""
+    """A job, with reasons and workers counted. Raises `UnknownJob`."""
     with database.read() as conn:
-        return JobAnswer.of(get_job(conn, job_id), count_reasons(conn, job_id), count_workers(conn, job_id))
+        return JobAnswer.of(
+            get_job(conn, job_id), count_reasons(conn, job_id), count_workers(conn, job_id)
+        )
 
 
 def glimpse(database: Database, job_id: int) -> JobAnswer:
-    """A job for whoever looks again and again: nothing is counted before it rests. Raises `index.UnknownJob`."""
+    """A job for whoever looks again and again: nothing is counted before it rests.
+
+    Raises `UnknownJob`.
+    """
     with database.read() as conn:
         job = get_job(conn, job_id)
     return JobAnswer.of(job) if job.state in OPEN_STATES else one_job(database, job_id)
@@ -49,17 +54,26 @@ def jobs_page(database: Database, cursor: str | None, limit: int) -> JobPage:
     with database.read() as conn:
         found = list_jobs(conn, number_of(cursor), limit + 1)
     page = [JobAnswer.of(job) for job in found[:limit]]
-    return JobPage(jobs=page, next_cursor=cursor_of(str(page[-1].id)) if len(found) > limit else None)
+    return JobPage(
+        jobs=page, next_cursor=cursor_of(str(page[-1].id)) if len(found) > limit else None
+    )
 
 
-def items_page(database: Database, job_id: int, outcome: Outcome | None, cursor: str | None, limit: int) -> JobItemPage:
-    """Items that did not simply succeed. Raises `index.UnknownJob`, `InvalidRequest` for a foreign cursor."""
+def items_page(
+    database: Database, job_id: int, outcome: Outcome | None, cursor: str | None, limit: int
+) -> JobItemPage:
+    """Items that did not simply succeed.
+
+    Raises `UnknownJob`, `InvalidRequest` for a foreign cursor.
+    """
     after = number_of(cursor)
     with database.read() as conn:
         get_job(conn, job_id)
         found = list_items(conn, job_id, outcome, -1 if after is None else after, limit + 1)
     page = [JobItemAnswer.of(item) for item in found[:limit]]
-    return JobItemPage(items=page, next_cursor=cursor_of(str(page[-1].position)) if len(found) > limit else None)
+    return JobItemPage(
+        items=page, next_cursor=cursor_of(str(page[-1].position)) if len(found) > limit else None
+    )
 
 
 def some_failures(database: Database, job_id: int) -> list[JobItemAnswer]:
@@ -68,7 +82,7 @@ def some_failures(database: Database, job_id: int) -> list[JobItemAnswer]:
 
 
 def every_item(database: Database, job_id: int, outcome: Outcome | None) -> Iterator[JobItem]:
-    """All of them, in pages, so that memory does not grow with them. Raises `index.UnknownJob`."""
+    """All of them, in pages, so that memory does not grow with them. Raises `UnknownJob`."""
     with database.read() as conn:
         get_job(conn, job_id)
     after = -1
@@ -82,30 +96,46 @@ def every_item(database: Database, job_id: int, outcome: Outcome | None) -> Iter
 
 
 def write_csv(items: Iterator[JobItem], file: TextIO) -> None:
-    """Items as CSV with a header (RFC 4180, UTF-8). A name that a spreadsheet would run as a formula is quoted."""
+    """Items as CSV with a header (RFC 4180, UTF-8).
+
+    A name that a spreadsheet would run as a formula is quoted.
+    """
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(CSV_COLUMNS)
     for item in items:
-        row = (item.position, item.name, item.outcome.value, item.reason, item.detail, item.entry_id)
+        row = (
+            item.position,
+            item.name,
+            item.outcome.value,
+            item.reason,
+            item.detail,
+            item.entry_id,
+        )
         writer.writerow(
-            [f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell for cell in row]
+            [
+                f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
+                for cell in row
+            ]
         )
 
 
 def pause(database: Database, job_id: int) -> JobAnswer:
-    """Raises `index.UnknownJob`, `index.JobStateConflict`."""
+    """Raises `UnknownJob`, `JobStateConflict`."""
     with database.write() as conn:
         return _answer(pause_job(conn, job_id))
 
 
 def resume(database: Database, job_id: int) -> JobAnswer:
-    """Raises `index.UnknownJob`, `index.JobStateConflict`."""
+    """Raises `UnknownJob`, `JobStateConflict`."""
     with database.write() as conn:
         return _answer(resume_job(conn, job_id))
 
 
 def cancel(database: Database, upload_dir: Path, job_id: int) -> JobAnswer:
-    """What the job added stays, what was uploaded for it goes. Raises `index.UnknownJob`, `index.JobStateConflict`."""
+    """What the job added stays, what was uploaded for it goes.
+
+    Raises `UnknownJob`, `JobStateConflict`.
+    """
     with database.write() as conn:
         job = cancel_job(conn, job_id)
     forget_uploads(upload_dir, job)

@@ -1,4 +1,6 @@
-"""Transactions in a thread of their own, in the order given: the model goes on while a disk is waited for."""
+"""Transactions in a thread of their own, in the order given: the model goes on while a disk is
+waited for.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ WAITING = 2
 
 
 class Committer:
-    """Runs what it is given, one after another. What one of them raises is raised by the next `submit`, or `close`."""
+    """Runs what it is given, one after another.
+
+    What one of them raises is raised by the next `submit`, or `close`.
+    """
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)

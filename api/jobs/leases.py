@@ -1,7 +1,7 @@
 """A worker's leases: claimed, renewed while the process lives, given back when it stops.
 
-A worker's name says on which machine and in which process it is, so that what a killed process held is taken over at
-once on the same machine; elsewhere it is when the lease has run out.
+A worker's name says on which machine and in which process it is, so that what a killed process held
+is taken over at once on the same machine; elsewhere it is when the lease has run out.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from index import Chunk, CorpusError, Database, claim_chunk, lease_holders, release_chunks, renew_leases
+from index.errors import CorpusError
+from index.truth.database import Database
+from index.truth.jobs import Chunk, claim_chunk, lease_holders, release_chunks, renew_leases
 
-# Long enough for a machine under load, short enough that another machine soon takes over what a dead one had.
+# Long enough for a machine under load, short enough that another machine soon takes over what a
+# dead one had.
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 log = logging.getLogger(__name__)
@@ -39,7 +42,9 @@ class Leases:
     @classmethod
     @contextmanager
     def held(cls, database: Database) -> Iterator[Leases]:
-        """Leases that are renewed while the block runs and given back when it ends, however it ends."""
+        """Leases that are renewed while the block runs and given back when it ends, however it
+        ends.
+        """
         release_dead_workers(database)
         leases = cls(database, worker_name())
         leases._thread.start()
@@ -61,7 +66,9 @@ class Leases:
             try:
                 with self._database.write() as conn:
                     renew_leases(conn, self.worker, LEASE_SECONDS)
-            except CorpusError as err:  # tried again in a moment; a lease that is lost is noticed when it is needed
+            except (
+                CorpusError
+            ) as err:  # tried again in a moment; a lease that is lost is noticed when it is needed
                 log.warning("leases not renewed: %s", err)
 
 

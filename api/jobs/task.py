@@ -1,4 +1,6 @@
-"""What a kind of job must say for `api.jobs.working` to do it: what there is, what to embed, what to write."""
+"""What a kind of job must say for `api.jobs.working` to do it: what there is, what to embed, what
+to write.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,19 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from api.sources.item import Item, Span
-from embedder import Condition, DecodedImage
-from index import Chunk, Ended, Job, JobItem, NewEntry, Outcome
+from embedder.pictures.decode import DecodedImage
+from embedder.pictures.delivery import Condition
+from index.truth.entries import NewEntry
+from index.truth.jobs import Chunk, Ended, Job, JobItem, Outcome
 
 Derived = TypeVar("Derived")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToEmbed:
-    """An item whose bytes must be decoded and embedded, as it looks after a delivery if one is told."""
+    """An item whose bytes must be decoded and embedded, as it looks after a delivery if one is
+    told.
+    """
 
     position: int
     item: Item
@@ -62,26 +68,37 @@ End = Taken | Present | Left
 
 
 class Task(Protocol[Derived]):
-    """One job of some kind, open. The preparing threads call `derive`, the committing thread `write`, one the rest."""
+    """One job of some kind, open.
+
+    The preparing threads call `derive`, the committing thread `write`, one the rest.
+    """
 
     def spans(self) -> Iterator[Span]:
         """List the work. Raises `UnusableSource`."""
         ...
 
     def read(self, chunk: Chunk) -> Iterator[ToEmbed | End]:
-        """Give the items of a chunk: those to embed, and how the others ended. Raises `UnusableSource`."""
+        """Give the items of a chunk: those to embed, and how the others ended.
+
+        Raises `UnusableSource`.
+        """
         ...
 
     def derive(self, item: ToEmbed, decoded: DecodedImage) -> Derived:
-        """Make of the pixels what is needed beside the embedding. Raises `embedder.ImageError`."""
+        """Make of the pixels what is needed beside the embedding. Raises `ImageError`."""
         ...
 
-    def embedded(self, item: ToEmbed, derived: Derived, vector: NDArray[np.float32], logit: float) -> End:
+    def embedded(
+        self, item: ToEmbed, derived: Derived, vector: NDArray[np.float32], logit: float
+    ) -> End:
         """Say how an item ended that was embedded."""
         ...
 
     def write(self, conn: Connection, ends: Sequence[End]) -> Ended:
-        """Write what became of a chunk, in the transaction that finishes it. Ends come in the order of the items."""
+        """Write what became of a chunk, in the transaction that finishes it.
+
+        Ends come in the order of the items.
+        """
         ...
 
     def written(self) -> None:
@@ -89,7 +106,9 @@ class Task(Protocol[Derived]):
         ...
 
     def completed(self) -> None:
-        """Do what comes when every item of the job has ended; each worker that sees it may be asked."""
+        """Do what comes when every item of the job has ended; each worker that sees it may be
+        asked.
+        """
         ...
 
     def close(self) -> None: ...
@@ -117,5 +136,6 @@ def _position(end: End) -> int:
 AnyTask = Task[Any]
 
 
-# Told whenever some items of a job have ended here: how it stands, and what this very chunk came to.
+# Told whenever some items of a job have ended here: how it stands, and what this very chunk came
+# to.
 Progress = Callable[[Job, Ended], None]

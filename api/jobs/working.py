@@ -1,7 +1,8 @@
-"""A job done chunk by chunk: claimed, read, embedded in one stream across chunks, written, until nothing is left.
+"""A job done chunk by chunk: claimed, read, embedded in one stream across chunks, written, until
+nothing is left.
 
-The stream ends when no chunk is free, for its last items wait in it until then: only when everything is written are
-other workers waited for, whose chunks come free if they die.
+The stream ends when no chunk is free, for its last items wait in it until then: only when
+everything is written are other workers waited for, whose chunks come free if they die.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from PIL import Image
 from api.jobs.committer import Committer
 from api.jobs.leases import Leases, release_dead_workers
 from api.jobs.task import AnyTask, End, InFlight, Left, Progress, ToEmbed
-from embedder import Condition, Embedder, Failed, delivered
-from index import (
+from embedder.network.embed import Embedder
+from embedder.network.results import Failed
+from embedder.pictures.delivery import Condition, delivered
+from index.errors import LeaseLost
+from index.truth.database import Database
+from index.truth.jobs import (
     LISTING,
     OPEN_STATES,
     Chunk,
-    Database,
     Ended,
     Job,
     JobCounts,
     JobState,
-    LeaseLost,
     add_chunks,
     begin_listing,
     finish_chunk,
@@ -62,9 +65,10 @@ class Working:
         self._committer = Committer()
 
     def run(self, job_id: int) -> Job:
-        """Work until the job has ended or is paused, or until told to stop; what was finished by then is written.
+        """Work until the job has ended or is paused, or until told to stop; what was finished by
+        then is written.
 
-        Raises `UnusableSource`, and `index.CorpusError` or OSError where the database or the disk fails.
+        Raises `UnusableSource`, and `CorpusError` or OSError where the database or the disk fails.
         """
         try:
             while True:
@@ -78,12 +82,16 @@ class Working:
             self._committer.close()
 
     def _stream(self, job_id: int) -> None:
-        stream = self._embedder.embed_stream(self._to_embed(job_id), self._derive, change=_delivered)
+        stream = self._embedder.embed_stream(
+            self._to_embed(job_id), self._derive, change=_delivered
+        )
         with closing(stream):
             for outcome in stream:
                 flight, item = outcome.key
                 if isinstance(outcome, Failed):
-                    failed = Left.failed(item.position, item.item.name, outcome.error.reason, str(outcome.error))
+                    failed = Left.failed(
+                        item.position, item.item.name, outcome.error.reason, str(outcome.error)
+                    )
                     self._end(flight, failed)
                 else:
                     end = self._task.embedded(item, outcome.derived, outcome.vector, outcome.logit)
@@ -118,7 +126,10 @@ class Working:
                 self._end(
                     flight,
                     Left.failed(
-                        chunk.first_position + missing, name, "source_changed", "the source had it when listed"
+                        chunk.first_position + missing,
+                        name,
+                        "source_changed",
+                        "the source had it when listed",
                     ),
                 )
 

@@ -1,8 +1,8 @@
 """Arrow's columns as JSON.
 
-Dates, times and timestamps are ISO 8601 text, those with a zone in UTC; durations are seconds; decimals, UUIDs and the
-numbers that JSON lacks (nan, inf) are text; bytes are hex digits; a map is a list of pairs, as Arrow has it. What is
-finer than a microsecond is cut off.
+Dates, times and timestamps are ISO 8601 text, those with a zone in UTC; durations are seconds;
+decimals, UUIDs and the numbers that JSON lacks (nan, inf) are text; bytes are hex digits; a map is
+a list of pairs, as Arrow has it. What is finer than a microsecond is cut off.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import date, time, timedelta
 
 import pyarrow as pa
 
-from index import JSON
+from api.sources.json_values import JSON
 
 UTC = "+00:00"  # by its name a zone is looked up in a database that not every machine has
 
@@ -34,7 +34,9 @@ def is_binary(kind: pa.DataType) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def holds_binary(kind: pa.DataType) -> bool:
@@ -42,11 +44,15 @@ def holds_binary(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.UuidType):  # sixteen bytes, and told as text
         return False
     kind = kind.value_type if pa.types.is_dictionary(kind) else storage_type(kind)
-    return is_binary(kind) or any(holds_binary(kind.field(place).type) for place in range(kind.num_fields))
+    return is_binary(kind) or any(
+        holds_binary(kind.field(place).type) for place in range(kind.num_fields)
+    )
 
 
 def json_columns(columns: Sequence[pa.Array]) -> tuple[list[list[JSON]], frozenset[int]]:
-    """The values of some columns, and the rows of which one has no value that can be told: there it is None."""
+    """The values of some columns, and the rows of which one has no value that can be told: there it
+    is None.
+    """
     told: list[list[JSON]] = []
     untold: set[int] = set()
     for column in columns:
@@ -102,10 +108,16 @@ def _json(value: object) -> JSON:
 
 
 def _in_microseconds(kind: pa.DataType) -> pa.DataType:
-    """The type with the finest times that Python has; pyarrow does not make nanoseconds of Python's own."""
+    """The type with the finest times that Python has; pyarrow does not make nanoseconds of Python's
+    own.
+    """
     types = pa.types
-    if types.is_timestamp(kind):  # seconds stay, for a cast that allows truncation allows an overflow too
-        return pa.timestamp("us" if kind.unit == "ns" else kind.unit, None if kind.tz is None else UTC)
+    if types.is_timestamp(
+        kind
+    ):  # seconds stay, for a cast that allows truncation allows an overflow too
+        return pa.timestamp(
+            "us" if kind.unit == "ns" else kind.unit, None if kind.tz is None else UTC
+        )
     if types.is_time64(kind):
         return pa.time64("us")
     if types.is_duration(kind):
@@ -113,7 +125,9 @@ def _in_microseconds(kind: pa.DataType) -> pa.DataType:
     if types.is_struct(kind):
         return pa.struct([_field(kind.field(place)) for place in range(kind.num_fields)])
     if types.is_map(kind):
-        return pa.map_(_in_microseconds(kind.key_type), _field(kind.item_field), keys_sorted=kind.keys_sorted)
+        return pa.map_(
+            _in_microseconds(kind.key_type), _field(kind.item_field), keys_sorted=kind.keys_sorted
+        )
     if types.is_fixed_size_list(kind):
         return pa.list_(_field(kind.value_field), kind.list_size)
     if types.is_large_list(kind):

@@ -1,4 +1,6 @@
-"""Vectors in a column of Arrow: lists of numbers, of one length each or of a length that the type fixes."""
+"""Vectors in a column of Arrow: lists of numbers, of one length each or of a length that the type
+fixes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def first_dimension(column: pa.Array) -> int | None:
 
 
 def vectors_of(column: pa.Array, dimension: int) -> tuple[NDArray[np.float32], list[int]]:
-    """All rows as ``(n, d)``, float32, and which of them have no vector of this length: those are NaN.
+    """All rows as ``(n, d)``, float32, and which of them have no vector of this length: those are
+    NaN.
 
     Read-only where Arrow's own memory is shown.
     """
@@ -45,7 +48,9 @@ def vectors_of(column: pa.Array, dimension: int) -> tuple[NDArray[np.float32], l
 
 def _as_float32(numbers: pa.Array) -> NDArray[np.float32]:
     values = numbers.to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):  # a float64 that is too large becomes inf, which is refused with its row
+    with np.errstate(
+        over="ignore"
+    ):  # a float64 that is too large becomes inf, which is refused with its row
         return np.asarray(values, np.float32)
 
 
@@ -54,7 +59,9 @@ def _stored(column: pa.Array) -> pa.Array:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
 
 
 def _is_fixed(kind: pa.DataType) -> bool:

@@ -1,4 +1,7 @@
-"""What a table tells of ready embeddings, column by column, whichever format it has: Parquet, CSV or JSON Lines."""
+"""What a table tells of ready embeddings, column by column, whichever format it has:
+
+Parquet, CSV or JSON Lines.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ from typing import Protocol
 
 from api.sources.arrow_json import holds_binary, json_columns
 from api.sources.item import Span, UnreadableItem
+from api.sources.json_values import JSON
 from api.sources.records import Record, Records
 from api.sources.rowgroups import RowGroups, Rows
-from index import JSON
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """The values of consecutive rows by column, None for none; `unreadable` are rows that are damaged, and how."""
+    """The values of consecutive rows by column, None for none;
+
+    `unreadable` are rows that are damaged, and how.
+    """
 
     count: int
     values: Mapping[str, Sequence[JSON]]
@@ -36,9 +42,13 @@ class ColumnsSource(Protocol):
 
 
 class ParquetColumns:
-    """A Parquet table, without the columns that hold bytes but for those of hashes, and without those of vectors."""
+    """A Parquet table, without the columns that hold bytes but for those of hashes, and without
+    those of vectors.
+    """
 
-    def __init__(self, location: str, *, hashes: Sequence[str], vectors: Sequence[str], space_key: str) -> None:
+    def __init__(
+        self, location: str, *, hashes: Sequence[str], vectors: Sequence[str], space_key: str
+    ) -> None:
         self.location = location
         self._rows = RowGroups(location)
         self.names: Sequence[str] = told_names(self._rows, hashes, vectors)
@@ -57,7 +67,10 @@ class ParquetColumns:
 
 
 class TextColumns:
-    """A CSV, TSV or JSON Lines file. The columns that are not in the first row of JSON are told too."""
+    """A CSV, TSV or JSON Lines file.
+
+    The columns that are not in the first row of JSON are told too.
+    """
 
     row_count: int | None = None
     embedding_space: str | None = None

@@ -1,4 +1,7 @@
-"""A folder with all that lies under it, or a single file. No file is chosen by its name: the decoder decides."""
+"""A folder with all that lies under it, or a single file.
+
+No file is chosen by its name: the decoder decides.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from functools import partial
 from typing import cast
 
 from api.sources.item import Item, Span, UnusableSource, printable
+from api.sources.json_values import JSON
 from api.sources.locations import as_text, from_text, joined, kind_of, name_of, read_bytes, walk
 from api.sources.sidecars import Listed, samples, told_by
 from api.sources.spans import in_spans
-from index import JSON
 
 
 class FolderSource:
     """A folder or a file, on a local path or at a URL.
 
-    `Span.where` is a list of relative names as `as_text` writes them, each with those of its sidecars behind it; a
-    single file is an entry without a name.
+    `Span.where` is a list of relative names as `as_text` writes them, each with those of its
+    sidecars behind it; a single file is an entry without a name.
     """
 
     def __init__(self, location: str) -> None:
@@ -31,8 +34,13 @@ class FolderSource:
         for entry in cast("Sequence[Sequence[str]]", span.where):
             name, *sidecars = [from_text(text) for text in entry] or [""]
             location = joined(self.location, name) if name else self.location
-            told = told_by((sidecar, partial(read_bytes, joined(self.location, sidecar))) for sidecar in sidecars)
-            yield Item(printable(name or name_of(location)), partial(read_bytes, location), told, location)
+            told = told_by(
+                (sidecar, partial(read_bytes, joined(self.location, sidecar)))
+                for sidecar in sidecars
+            )
+            yield Item(
+                printable(name or name_of(location)), partial(read_bytes, location), told, location
+            )
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -1,7 +1,9 @@
-"""What every source of a bulk ingest gives: items, in an order that never changes, in spans for any process to read.
+"""What every source of a bulk ingest gives: items, in an order that never changes, in spans for any
+process to read.
 
-A source is listed once, before anything is read from it: `spans` says where the items are, as JSON that is kept with
-the job. Whoever works on a span then reads exactly its items, in whichever process and as often as it takes.
+A source is listed once, before anything is read from it: `spans` says where the items are, as JSON
+that is kept with the job. Whoever works on a span then reads exactly its items, in whichever
+process and as often as it takes.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from index import JSON
+from api.sources.json_values import JSON
 
 
 class UnreadableItem(Exception):
-    """The bytes of one item cannot be had; `reason` is machine-readable, the message is for a person."""
+    """The bytes of one item cannot be had;
+
+    `reason` is machine-readable, the message is for a person.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -23,7 +28,9 @@ class UnreadableItem(Exception):
 
 
 class UnusableSource(Exception):
-    """A source that cannot be ingested at all: not there, of no kind that is taken, without an image column."""
+    """A source that cannot be ingested at all: not there, of no kind that is taken, without an
+    image column.
+    """
 
     def __init__(self, location: str, reason: str) -> None:
         super().__init__(f"{printable(location)}: {reason}")
@@ -35,10 +42,10 @@ class UnusableSource(Exception):
 class Item:
     """One image that a source offers.
 
-    `read(max_bytes)` gives its bytes; of one that is larger only a byte more than that, enough for the decoder to
-    refuse it. It raises `UnreadableItem`.
-    `told` is what a manifest's row, a table's row or a file beside the image says of it: verbatim, by the names that
-    are used there. `location` is where these very bytes can be read again on their own (an absolute path or a URL),
+    `read(max_bytes)` gives its bytes; of one that is larger only a byte more than that, enough for
+    the decoder to refuse it. It raises `UnreadableItem`. `told` is what a manifest's row, a table's
+    row or a file beside the image says of it: verbatim, by the names that are used there.
+    `location` is where these very bytes can be read again on their own (an absolute path or a URL),
     None within an archive or a table.
     """
 
@@ -50,7 +57,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Consecutive items of a source: how many, and where they are, in JSON that the same kind of source understands."""
+    """Consecutive items of a source: how many, and where they are, in JSON that the same kind of
+    source understands.
+    """
 
     count: int
     where: JSON
@@ -65,19 +74,26 @@ class Source(Protocol):
         ...
 
     def spans(self, size: int) -> Iterator[Span]:
-        """List every item, at most `size` a span, without reading contents and in memory that does not grow with them.
+        """List every item, at most `size` a span, without reading contents and in memory that does
+        not grow with them.
 
-        Nothing is left out silently: what cannot be taken is an item whose `read` raises. Raises `UnusableSource`.
+        Nothing is left out silently: what cannot be taken is an item whose `read` raises. Raises
+        `UnusableSource`.
         """
         ...
 
     def items(self, span: Span) -> Iterator[Item]:
-        """Give the `span.count` items of a span, in their order. Raises `UnusableSource` when the source is gone."""
+        """Give the `span.count` items of a span, in their order.
+
+        Raises `UnusableSource` when the source is gone.
+        """
         ...
 
     def close(self) -> None: ...
 
 
 def printable(name: str) -> str:
-    """A name as text that JSON and SQL can hold: a byte that is no UTF-8 as backslash, x and two digits; no NUL."""
+    """A name as text that JSON and SQL can hold: a byte that is no UTF-8 as backslash, x and two
+    digits; no NUL.
+    """
     return os.fsencode(name).decode("utf-8", "backslashreplace").replace("\x00", "\\x00")

@@ -21,9 +21,13 @@ from typing import Any, BinaryIO, Literal, cast
 from api.errors import SourceNotAllowed
 from api.sources.item import UnreadableItem, UnusableSource
 
-PIECE_BYTES = 2**20  # what one read asks for, so that a bound far above a file's length costs no memory
+PIECE_BYTES = (
+    2**20
+)  # what one read asks for, so that a bound far above a file's length costs no memory
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two characters at least: one is the drive of a Windows path
+_URL = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]+)://"
+)  # two characters at least: one is the drive of a Windows path
 _ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
 
@@ -32,12 +36,16 @@ def is_url(location: str) -> bool:
 
 
 def resolved(location: str) -> str:
-    """A local path made absolute, links and `..` left in it for they belong together; a URL as it is."""
+    """A local path made absolute, links and `..` left in it for they belong together; a URL as it
+    is.
+    """
     return location if is_url(location) else str(Path(location).absolute())
 
 
 def joined(folder: str, name: str) -> str:
-    """The location of a name within a folder; a name that is a location of its own stays what it is."""
+    """The location of a name within a folder; a name that is a location of its own stays what it
+    is.
+    """
     if is_url(name) or Path(name).is_absolute():
         return name
     if not is_url(folder):
@@ -66,8 +74,14 @@ def is_hidden(name: str) -> bool:
 
 
 def as_text(path: str) -> str:
-    """A path as text that JSON and SQL can hold and `from_text` turns back, bytes that are no UTF-8 included."""
-    return path.replace("\\", r"\\").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A path as text that JSON and SQL can hold and `from_text` turns back, bytes that are no UTF-8
+    included.
+    """
+    return (
+        path.replace("\\", r"\\")
+        .encode("utf-8", "surrogateescape")
+        .decode("utf-8", "backslashreplace")
+    )
 
 
 def from_text(text: str) -> str:
@@ -97,7 +111,10 @@ def open_binary(location: str) -> BinaryIO:
 
 
 def read_bytes(location: str, max_bytes: int) -> bytes:
-    """A file's bytes; of one over `max_bytes` only one byte more than that. Raises `UnreadableItem`."""
+    """A file's bytes; of one over `max_bytes` only one byte more than that.
+
+    Raises `UnreadableItem`.
+    """
     try:
         with _open(location) as file, _as_os_errors():
             return read_up_to(file, max_bytes + 1)
@@ -108,7 +125,10 @@ def read_bytes(location: str, max_bytes: int) -> bytes:
 
 
 def read_up_to(file: BinaryIO, size: int, piece_bytes: int = PIECE_BYTES) -> bytes:
-    """`size` bytes from where the file stands, fewer only at its end. A file from the web gives less than was asked."""
+    """`size` bytes from where the file stands, fewer only at its end.
+
+    A file from the web gives less than was asked.
+    """
     pieces = []
     while size > 0 and (piece := file.read(min(size, piece_bytes))):
         pieces.append(piece)
@@ -117,7 +137,10 @@ def read_up_to(file: BinaryIO, size: int, piece_bytes: int = PIECE_BYTES) -> byt
 
 
 def require_within(location: str, roots: Sequence[str] | None) -> None:
-    """Raises `SourceNotAllowed` on what lies outside of the roots, wherever links lead; None: anything may be read."""
+    """Raises `SourceNotAllowed` on what lies outside of the roots, wherever links lead;
+
+    None: anything may be read.
+    """
     if roots is not None and not any(_is_within(location, root) for root in roots):
         raise SourceNotAllowed(location)
 
@@ -125,9 +148,10 @@ def require_within(location: str, roots: Sequence[str] | None) -> None:
 def walk(folder: str) -> Iterator[tuple[str, str]]:
     """Every file under a folder, as its name relative to it (forward slashes) and its location.
 
-    The order never changes: a folder's files, then its folders, each by the name up to its first dot and then by the
-    whole name, so that files of one sample are neighbours. Memory is bounded by the largest folder. A folder within
-    that cannot be listed is given as if it were a file; reading it says why. Raises `UnusableSource`.
+    The order never changes: a folder's files, then its folders, each by the name up to its first
+    dot and then by the whole name, so that files of one sample are neighbours. Memory is bounded by
+    the largest folder. A folder within that cannot be listed is given as if it were a file; reading
+    it says why. Raises `UnusableSource`.
     """
     pending = [""]
     while pending:
@@ -204,7 +228,9 @@ def _check_seekable(file: BinaryIO) -> None:
         file.seek(0)
     except (OSError, ValueError) as err:  # a web server that hands out whole files only
         file.close()
-        raise UnreadableItem("unreadable", "can only be read from its beginning to its end") from err
+        raise UnreadableItem(
+            "unreadable", "can only be read from its beginning to its end"
+        ) from err
 
 
 def _kind_of(location: str) -> Literal["file", "folder"] | None:
@@ -254,7 +280,9 @@ def _remote_names(folder: str) -> Iterator[tuple[str, bool]]:
         entries = filesystem.ls(path, detail=True)
     for entry in entries:
         full_name = entry["name"].rstrip("/")
-        if full_name != path.rstrip("/"):  # object stores keep a folder's marker under the folder's own name
+        if full_name != path.rstrip(
+            "/"
+        ):  # object stores keep a folder's marker under the folder's own name
             yield full_name.rpartition("/")[2], entry["type"] == "directory"
 
 
@@ -271,7 +299,8 @@ def _filesystem(location: str) -> tuple[Any, str]:
 
     try:
         filesystem, path = fsspec.url_to_fs(location, use_listings_cache=False)
-    except Exception as err:  # an unknown protocol, one whose package is missing (the message names it), no credentials
+    # an unknown protocol, one whose package is missing (the message names it), no credentials
+    except Exception as err:
         raise UnusableSource(location, first_line(err)) from err
     return filesystem, path
 
@@ -287,4 +316,8 @@ def _as_os_errors() -> Iterator[None]:
 
 
 def _without_query(url: str) -> str:
-    return re.split(r"[?#]", url, maxsplit=1)[0] if url.lower().startswith(("http://", "https://")) else url
+    return (
+        re.split(r"[?#]", url, maxsplit=1)[0]
+        if url.lower().startswith(("http://", "https://"))
+        else url
+    )

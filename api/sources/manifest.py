@@ -11,18 +11,31 @@ from api.sources.locations import folder_of, is_url, joined, name_of, read_bytes
 from api.sources.records import Record, Records
 
 # In order of preference, whatever their case: the names that data sets give to such a column.
-PATH_COLUMNS = ("path", "file", "file_name", "filename", "filepath", "file_path", "image", "image_path", "relpath")
+PATH_COLUMNS = (
+    "path",
+    "file",
+    "file_name",
+    "filename",
+    "filepath",
+    "file_path",
+    "image",
+    "image_path",
+    "relpath",
+)
 
 
 class ManifestSource:
     """One item a row. Its path is relative to the manifest's folder, or absolute, or a URL.
 
-    `confined` refuses the rows that, by their text, lead out of that folder (a link within it may still do so); without
-    it whoever writes the manifest says what is read. What is told are the row's other values, of a CSV file those that
-    are not empty. A malformed row is an item named `manifest.csv, row 17`, counted from 0 without the header.
+    `confined` refuses the rows that, by their text, lead out of that folder (a link within it may
+    still do so); without it whoever writes the manifest says what is read. What is told are the
+    row's other values, of a CSV file those that are not empty. A malformed row is an item named
+    `manifest.csv, row 17`, counted from 0 without the header.
     """
 
-    def __init__(self, location: str, path_column: str | None = None, *, confined: bool = False) -> None:
+    def __init__(
+        self, location: str, path_column: str | None = None, *, confined: bool = False
+    ) -> None:
         self.location = location
         self.confined = confined
         self._folder = folder_of(location)
@@ -47,10 +60,16 @@ class ManifestSource:
         if not isinstance(path, str) or not path.strip() or "\x00" in path:
             fault = record.fault or f"no path in column {self.path_column!r}"
             name = f"{printable(name_of(self.location))}, row {record.number}"
-            return Item(name, partial(_refuse, "malformed_row", f"{fault} (at byte {record.offset:,})"))
+            return Item(
+                name, partial(_refuse, "malformed_row", f"{fault} (at byte {record.offset:,})")
+            )
         told = {name: value for name, value in record.values.items() if name != self.path_column}
         if self.confined and not stays_beneath(path):
-            return Item(printable(path), partial(_refuse, "outside_source", "leads out of the manifest's folder"), told)
+            return Item(
+                printable(path),
+                partial(_refuse, "outside_source", "leads out of the manifest's folder"),
+                told,
+            )
         location = joined(self._folder, path)
         return Item(printable(path), partial(read_bytes, location), told, location)
 
@@ -64,9 +83,13 @@ def find_path_column(columns: Sequence[str]) -> str | None:
 
 
 def stays_beneath(name: str) -> bool:
-    """Whether a name, joined to a folder, is of something in or under it, on any operating system."""
+    """Whether a name, joined to a folder, is of something in or under it, on any operating
+    system.
+    """
     path = PureWindowsPath(name)  # takes both kinds of slashes
-    return not (is_url(name) or path.anchor or PurePosixPath(name).is_absolute() or ".." in path.parts)
+    return not (
+        is_url(name) or path.anchor or PurePosixPath(name).is_absolute() or ".." in path.parts
+    )
 
 
 def _path_column(location: str, columns: Sequence[str], named: str | None) -> str:

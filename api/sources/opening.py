@@ -1,4 +1,6 @@
-"""Which source a location is: by what lies there and how it begins, and only where bytes do not tell, by its name."""
+"""Which source a location is: by what lies there and how it begins, and only where bytes do not
+tell, by its name.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from api.sources.paths import PathsSource
 from api.sources.tar import TarSource, is_tar
 from api.sources.zip import ZipSource
 
-ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # a first member, and the end of an archive without any (APPNOTE 4.3)
+ZIP_MAGIC = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+)  # a first member, and the end of an archive without any (APPNOTE 4.3)
 PARQUET_MAGIC = b"PAR1"
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
@@ -27,7 +32,8 @@ def open_source(
     path_column: str | None = None,
     image_column: str | None = None,
 ) -> Source:
-    """Open the source at a path or a URL; `-` is a list of paths, which `lines` gives when it is to be listed.
+    """Open the source at a path or a URL; `-` is a list of paths, which `lines` gives when it is to
+    be listed.
 
     What is of no other kind is a single image: its decoder decides. Raises `UnusableSource`.
     """

@@ -1,7 +1,8 @@
 """Parquet tables with a column of images, as data sets of images are published.
 
-An image is a binary value, or a struct of `bytes` and `path` as the Hugging Face libraries write it; where only the
-path is there, it names a file in or under the table's folder. Binary values beside it are not read.
+An image is a binary value, or a struct of `bytes` and `path` as the Hugging Face libraries write
+it; where only the path is there, it names a file in or under the table's folder. Binary values
+beside it are not read.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ import pyarrow.compute as pc
 
 from api.sources.arrow_json import holds_binary, is_binary, is_text, json_columns, storage_type
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
+from api.sources.json_values import JSON
 from api.sources.locations import folder_of, joined, name_of, read_bytes
 from api.sources.manifest import stays_beneath
 from api.sources.rowgroups import RowGroups, Rows
-from index import JSON
 
 # In order of preference where a table has several columns that could hold its images.
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "bytes", "data", "content", "image_bytes")
-# A dictionary page may give the same large image to every row of a batch, whatever the footer says of sizes.
+# A dictionary page may give the same large image to every row of a batch, whatever the footer says
+# of sizes.
 MAX_BATCH_ROWS = 32
 
 
 class ParquetSource:
-    """One item a row, named `table.parquet, row 17` (counted from 0), with the path of its struct where it has one.
+    """One item a row, named `table.parquet, row 17` (counted from 0), with the path of its struct
+    where it has one.
 
-    What is told are the row's other values that are not null, by the names of their columns (`arrow_json` says how);
-    `left_out` are the columns that hold bytes and are not told.
+    What is told are the row's other values that are not null, by the names of their columns
+    (`arrow_json` says how); `left_out` are the columns that hold bytes and are not told.
     """
 
     def __init__(self, location: str, image_column: str | None = None) -> None:
@@ -55,14 +58,18 @@ class ParquetSource:
     def items(self, span: Span) -> Iterator[Item]:
         """See `Source.items`. What a row group's damage makes unreadable is `corrupt_table`."""
         for rows in self._rows.batches(span):
-            yield from self._damaged(rows) if rows.batch is None else self._items(rows.first, rows.batch)
+            yield from (
+                self._damaged(rows) if rows.batch is None else self._items(rows.first, rows.batch)
+            )
 
     def close(self) -> None:
         self._rows.close()
 
     def _damaged(self, rows: Rows) -> Iterator[Item]:
         for row in range(rows.first, rows.first + rows.count):
-            yield Item(self._name(row), partial(_refuse, "corrupt_table", "its row group is damaged"))
+            yield Item(
+                self._name(row), partial(_refuse, "corrupt_table", "its row group is damaged")
+            )
 
     def _items(self, first: int, batch: pa.RecordBatch) -> Iterator[Item]:
         contents, paths = _contents_and_paths(batch.column(self.image_column))
@@ -70,9 +77,16 @@ class ParquetSource:
         for place, (content, path, *values) in enumerate(zip(contents, *columns, strict=True)):
             row = first + place
             if place in untold:
-                yield Item(self._name(row), partial(_refuse, "corrupt_table", "a value that is no text or no date"))
+                yield Item(
+                    self._name(row),
+                    partial(_refuse, "corrupt_table", "a value that is no text or no date"),
+                )
                 continue
-            told = {name: value for name, value in zip(self._told, values, strict=True) if value is not None}
+            told = {
+                name: value
+                for name, value in zip(self._told, values, strict=True)
+                if value is not None
+            }
             yield self._item(row, content, str(path or ""), told)
 
     def _item(self, row: int, content: pa.Scalar, path: str, told: Mapping[str, JSON]) -> Item:
@@ -80,7 +94,11 @@ class ParquetSource:
         if content.is_valid or not path:
             return Item(name, partial(_read, content), told)
         if not stays_beneath(path):
-            return Item(name, partial(_refuse, "outside_source", "a path that leads out of the table's folder"), told)
+            return Item(
+                name,
+                partial(_refuse, "outside_source", "a path that leads out of the table's folder"),
+                told,
+            )
         location = joined(self._folder, path)
         return Item(name, partial(read_bytes, location), told, location)
 
@@ -89,13 +107,19 @@ class ParquetSource:
 
 
 def _image_column(location: str, schema: pa.Schema, named: str | None) -> str:
-    """The column that was named, else the only struct with bytes, else the only binary column, else one by its name."""
+    """The column that was named, else the only struct with bytes, else the only binary column, else
+    one by its name.
+    """
     structs: list[str] = [field.name for field in schema if _is_image_struct(field.type)]
     binaries: list[str] = [field.name for field in schema if is_binary(storage_type(field.type))]
     if named is not None:
         if named in (*structs, *binaries):
             return named
-        problem = f"no column {named!r} with images" if named not in schema.names else f"no images in column {named!r}"
+        problem = (
+            f"no column {named!r} with images"
+            if named not in schema.names
+            else f"no images in column {named!r}"
+        )
         raise UnusableSource(location, f"{problem}; {_listed(schema)}")
     candidates = structs or binaries
     if len(candidates) == 1:
@@ -103,7 +127,11 @@ def _image_column(location: str, schema: pa.Schema, named: str | None) -> str:
     for name in IMAGE_COLUMNS:
         if name in candidates:
             return name
-    problem = f"several columns may hold its images: {', '.join(candidates)}" if candidates else "no column of images"
+    problem = (
+        f"several columns may hold its images: {', '.join(candidates)}"
+        if candidates
+        else "no column of images"
+    )
     raise UnusableSource(location, f"{problem}; {_listed(schema)}")
 
 
@@ -114,7 +142,8 @@ def _listed(schema: pa.Schema) -> str:
 def _is_image_struct(kind: pa.DataType) -> bool:
     kind = storage_type(kind)
     return pa.types.is_struct(kind) and any(
-        kind.field(place).name == "bytes" and is_binary(kind.field(place).type) for place in range(kind.num_fields)
+        kind.field(place).name == "bytes" and is_binary(kind.field(place).type)
+        for place in range(kind.num_fields)
     )
 
 
@@ -128,7 +157,9 @@ def _contents_and_paths(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     contents = pc.struct_field(column, "bytes")
     place = column.type.get_field_index("path")
     has_path = place >= 0 and is_text(column.type.field(place).type)
-    return contents, pc.struct_field(column, "path") if has_path else pa.nulls(len(column), pa.string())
+    return contents, pc.struct_field(column, "path") if has_path else pa.nulls(
+        len(column), pa.string()
+    )
 
 
 def _read(content: pa.Scalar, max_bytes: int) -> bytes:

@@ -1,4 +1,6 @@
-"""A list of paths or URLs, as `find -print0` and `ls` write it: one a line, or ended by NUL bytes."""
+"""A list of paths or URLs, as `find -print0` and `ls` write it: one a line, or ended by NUL
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MAX_PATH_BYTES = 2**16  # above what any system takes (Windows: 32,767 character
 
 
 class Where(TypedDict):
-    """Paths as they were given, and the folder that the relative ones are relative to; as `as_text` writes them."""
+    """Paths as they were given, and the folder that the relative ones are relative to; as `as_text`
+    writes them.
+    """
 
     folder: str
     paths: list[str]
@@ -29,7 +33,8 @@ class PathsSource:
     location = "-"
 
     def __init__(self, lines: BinaryIO | Iterable[bytes] = (), folder: str | None = None) -> None:
-        """Take the list, which is read once: a file, which `close` closes, or its lines with or without their ends.
+        """Take the list, which is read once: a file, which `close` closes, or its lines with or
+        without their ends.
 
         Relative paths are relative to `folder`, or to the current one at the time of the listing.
         """
@@ -60,14 +65,20 @@ class PathsSource:
 
 
 def _pieces(lines: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
-    """The list in pieces of any length. A file is not asked for lines: a list with NUL bytes would be a single one."""
+    """The list in pieces of any length.
+
+    A file is not asked for lines: a list with NUL bytes would be a single one.
+    """
     if isinstance(lines, io.BufferedIOBase):
         return iter(partial(lines.read1, PIECE_BYTES), b"")
     return (line if line.endswith((b"\n", b"\x00")) else line + b"\n" for line in lines)
 
 
 def _separated(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The paths of a list. NUL bytes end them if one comes before the first path must have ended; else newlines."""
+    """The paths of a list.
+
+    NUL bytes end them if one comes before the first path must have ended; else newlines.
+    """
     beginning = b""
     for piece in pieces:
         beginning += piece
@@ -84,5 +95,7 @@ def _ended_by(end: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         *ended, rest = (rest + piece).split(end)
         yield from ended
-        rest = rest[:MAX_PATH_BYTES]  # what is no list at all is not gathered in memory; no file has such a name
+        rest = rest[
+            :MAX_PATH_BYTES
+        ]  # what is no list at all is not gathered in memory; no file has such a name
     yield rest.removesuffix(b"\n")

@@ -1,12 +1,17 @@
-"""Ready embeddings: vectors that were made elsewhere by the same model, with what is known of their images.
+"""Ready embeddings: vectors that were made elsewhere by the same model, with what is known of their
+images.
 
 Three forms are taken, and told by the location's suffix:
 
-- Parquet with a column `vector` (or `embedding`) of lists of numbers and the columns that `ready_rows` names; one
-  without `sha256` and `logit` that declares no embedding space is an ordinary table, whatever vectors it holds.
-- `X.npy` with a table beside it, `X.parquet`, `X.csv`, `X.tsv`, `X.jsonl` or `X.ndjson` (the first of these that is
+- Parquet with a column `vector` (or `embedding`) of lists of numbers and the columns that
+  `ready_rows` names; one
+  without `sha256` and `logit` that declares no embedding space is an ordinary table, whatever
+  vectors it holds.
+- `X.npy` with a table beside it, `X.parquet`, `X.csv`, `X.tsv`, `X.jsonl` or `X.ndjson` (the first
+  of these that is
   there): row i tells of vector i.
-- `X.safetensors` with the tensors `vectors` and `logits`, and a tensor `sha256`, or a table as above, or both: then the
+- `X.safetensors` with the tensors `vectors` and `logits`, and a tensor `sha256`, or a table as
+  above, or both: then the
   tensors hold.
 
 Only shapes and types are judged here.
@@ -33,6 +38,7 @@ from api.sources.columns import (
     told_names,
 )
 from api.sources.item import Span, UnreadableItem, UnusableSource, printable
+from api.sources.json_values import JSON
 from api.sources.locations import folder_of, joined, kind_of, name_of
 from api.sources.ready_rows import (
     FACT_COLUMNS,
@@ -49,7 +55,6 @@ from api.sources.ready_rows import (
 from api.sources.rowgroups import RowGroups, Rows
 from api.sources.sourcefile import SourceFile
 from api.sources.tensors import StoredArray, npy_array, safetensors_arrays
-from index import JSON
 
 __all__ = [
     "FACT_COLUMNS",
@@ -94,7 +99,10 @@ class ReadySource(Protocol):
     def dimension(self) -> int: ...
 
     def spans(self, size: int) -> Iterator[Span]:
-        """See `Source.spans`. Raises `UnusableSource`, at the end where only then the number of rows is known."""
+        """See `Source.spans`.
+
+        Raises `UnusableSource`, at the end where only then the number of rows is known.
+        """
         ...
 
     def rows(self, span: Span) -> ReadyRows:
@@ -126,7 +134,9 @@ class ReadyTable:
         self._vector_column = vector_column
         self._told = told_names(rows, HASH_COLUMNS, VECTOR_COLUMNS)
         _require(self.location, self._told, SHA256_COLUMN, LOGIT_COLUMN)
-        self.dimension = fixed_dimension(rows.schema.field(vector_column).type) or self._first_dimension()
+        self.dimension = (
+            fixed_dimension(rows.schema.field(vector_column).type) or self._first_dimension()
+        )
         rows.select([vector_column, *self._told])
 
     def spans(self, size: int) -> Iterator[Span]:
@@ -136,7 +146,9 @@ class ReadyTable:
         batches = list(self._rows.batches(span))
         columns = arrow_columns(batches, self._told)
         vectors, unfit = self._vectors(batches)
-        return ready_rows(printable(name_of(self.location)), batches[0].first, columns, vectors, unfit=unfit)
+        return ready_rows(
+            printable(name_of(self.location)), batches[0].first, columns, vectors, unfit=unfit
+        )
 
     def close(self) -> None:
         self._rows.close()
@@ -150,7 +162,9 @@ class ReadyTable:
                     return dimension
         raise UnusableSource(self.location, "has no vectors")
 
-    def _vectors(self, batches: Sequence[Rows]) -> tuple[NDArray[np.float32], dict[int, UnreadableItem]]:
+    def _vectors(
+        self, batches: Sequence[Rows]
+    ) -> tuple[NDArray[np.float32], dict[int, UnreadableItem]]:
         parts = []
         unfit: dict[int, UnreadableItem] = {}
         count = 0
@@ -167,10 +181,16 @@ class ReadyTable:
 
 
 class ReadyArrays:
-    """Vectors in an array on disk; what is known of their images is in other arrays, in a table beside it, or both."""
+    """Vectors in an array on disk; what is known of their images is in other arrays, in a table
+    beside it, or both.
+    """
 
     def __init__(
-        self, file: SourceFile, arrays: Mapping[str, StoredArray], table: ColumnsSource | None, space: str | None
+        self,
+        file: SourceFile,
+        arrays: Mapping[str, StoredArray],
+        table: ColumnsSource | None,
+        space: str | None,
     ) -> None:
         self.location = file.location
         self._file = file
@@ -179,7 +199,9 @@ class ReadyArrays:
         self._count, self.dimension = _checked_shape(file.location, arrays)
         spaces = {space, table.embedding_space if table else None} - {None}
         if len(spaces) > 1:
-            raise UnusableSource(self.location, "declares another embedding space than the table beside it")
+            raise UnusableSource(
+                self.location, "declares another embedding space than the table beside it"
+            )
         self.embedding_space = next(iter(spaces), None)
         if table is not None and table.row_count is not None:
             self._check_count(table.row_count)
@@ -201,7 +223,9 @@ class ReadyArrays:
         columns = Columns(span.count, {}, {})
         if self._table is not None:
             columns = self._table.columns(Span(span.count, where))
-        logits, sha256s = (self._rows_of(name, first, span.count) for name in (LOGITS_TENSOR, SHA256_TENSOR))
+        logits, sha256s = (
+            self._rows_of(name, first, span.count) for name in (LOGITS_TENSOR, SHA256_TENSOR)
+        )
         return ready_rows(
             printable(name_of(self.location)),
             first,
@@ -221,7 +245,9 @@ class ReadyArrays:
 
     def _check_count(self, count: int) -> None:
         if count != self._count:
-            raise UnusableSource(self.location, f"has {self._count} vectors, the table beside it {count} rows")
+            raise UnusableSource(
+                self.location, f"has {self._count} vectors, the table beside it {count} rows"
+            )
 
 
 def _open_table(location: str) -> ReadyTable | None:
@@ -229,7 +255,9 @@ def _open_table(location: str) -> ReadyTable | None:
         rows = RowGroups(location)
         undo.callback(rows.close)
         found = [name for name in VECTOR_COLUMNS if name in rows.schema.names]
-        vector_column = next((name for name in found if is_vectors(rows.schema.field(name).type)), None)
+        vector_column = next(
+            (name for name in found if is_vectors(rows.schema.field(name).type)), None
+        )
         is_told = {SHA256_COLUMN, LOGIT_COLUMN} <= set(rows.schema.names)
         if vector_column is None or not (is_told or declared_space(rows, SPACE_KEY)):
             return None
@@ -263,7 +291,9 @@ def _open_safetensors(location: str) -> ReadyArrays:
         if table is not None:
             undo.callback(table.close)
         if SHA256_TENSOR not in arrays:
-            _require(table.location if table else location, table.names if table else (), SHA256_COLUMN)
+            _require(
+                table.location if table else location, table.names if table else (), SHA256_COLUMN
+            )
         space = metadata.get(SPACE_METADATA)
         ready = ReadyArrays(file, arrays, table, space if isinstance(space, str) else None)
         undo.pop_all()
@@ -277,14 +307,18 @@ def _open_companion(location: str) -> ColumnsSource | None:
         if kind_of(beside) == "file":
             if suffix != ".parquet":
                 return TextColumns(beside)
-            return ParquetColumns(beside, hashes=HASH_COLUMNS, vectors=VECTOR_COLUMNS, space_key=SPACE_KEY)
+            return ParquetColumns(
+                beside, hashes=HASH_COLUMNS, vectors=VECTOR_COLUMNS, space_key=SPACE_KEY
+            )
     return None
 
 
 def _require(location: str, names: Sequence[str], *wanted: str, what: str = "column") -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise UnusableSource(location, f"has no {what} {missing[0]!r}; it has {', '.join(names) or 'none'}")
+        raise UnusableSource(
+            location, f"has no {what} {missing[0]!r}; it has {', '.join(names) or 'none'}"
+        )
 
 
 def _checked_shape(location: str, arrays: Mapping[str, StoredArray]) -> tuple[int, int]:
@@ -297,12 +331,16 @@ def _checked_shape(location: str, arrays: Mapping[str, StoredArray]) -> tuple[in
     for name, expected in fitting.items():
         array = arrays.get(name)
         if array is not None and (array.shape, array.dtype.kind) != expected:
-            raise UnusableSource(location, f"{name!r} is an array {array.shape} of {array.dtype}, not {expected[0]}")
+            raise UnusableSource(
+                location, f"{name!r} is an array {array.shape} of {array.dtype}, not {expected[0]}"
+            )
     return count, dimension
 
 
 def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # a float64 that is too large becomes inf, which is refused with its row
+    with np.errstate(
+        over="ignore"
+    ):  # a float64 that is too large becomes inf, which is refused with its row
         return np.asarray(vectors, np.float32)
 
 

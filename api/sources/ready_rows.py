@@ -1,4 +1,6 @@
-"""What a row of ready embeddings holds, whichever file it comes from: the names of its columns, and their values."""
+"""What a row of ready embeddings holds, whichever file it comes from: the names of its columns, and
+their values.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,16 @@ from numpy.typing import NDArray
 
 from api.sources.columns import Columns
 from api.sources.item import UnreadableItem, printable
+from api.sources.json_values import JSON
 from api.sources.manifest import find_path_column
 from api.sources.records import json_object
-from index import JSON
 
-SPACE_KEY = "lineup.embedding_space"  # of a Parquet schema's metadata: the space's fingerprint, 64 hex digits
-VECTOR_COLUMNS = ("vector", "embedding")  # list or fixed-size list of float16, float32 or float64; norm 1
+# of a Parquet schema's metadata: the space's fingerprint, 64 hex digits
+SPACE_KEY = "lineup.embedding_space"
+VECTOR_COLUMNS = (
+    "vector",
+    "embedding",
+)  # list or fixed-size list of float16, float32 or float64; norm 1
 LOGIT_COLUMN = "logit"
 SHA256_COLUMN = "sha256"  # of the image file: 64 hex digits or 32 bytes
 PDQ_HASH_COLUMN = "pdq_hash"  # 64 hex digits or 32 bytes
@@ -32,16 +38,21 @@ NOTHING: Mapping[str, JSON] = {}  # shared by the rows of which nothing is known
 class ReadyRows:
     """Consecutive rows of ready embeddings.
 
-    A value that is missing is None or NaN; whoever takes the row refuses it. `unreadable` are the rows, counted from 0
-    within these, that are damaged or malformed, and how; what else is here of them means nothing.
+    A value that is missing is None or NaN; whoever takes the row refuses it. `unreadable` are the
+    rows, counted from 0 within these, that are damaged or malformed, and how; what else is here of
+    them means nothing.
     """
 
-    names: Sequence[str]  # for a person: the path that the row tells, else `vectors.npy, row 17`, counted from 0
+    names: Sequence[
+        str
+    ]  # for a person: the path that the row tells, else `vectors.npy, row 17`, counted from 0
     vectors: NDArray[np.float32]  # (n, d)
     logits: NDArray[np.float64]  # (n,)
     sha256s: Sequence[str | None]
     facts: Sequence[Mapping[str, JSON]]  # FACT_COLUMNS where they are known, the hash in hex digits
-    told: Sequence[Mapping[str, JSON]]  # every other column where it is known, verbatim, by its name
+    told: Sequence[
+        Mapping[str, JSON]
+    ]  # every other column where it is known, verbatim, by its name
     unreadable: Mapping[int, UnreadableItem] = field(default_factory=dict)
 
 
@@ -54,7 +65,10 @@ def ready_rows(
     sha256s: Sequence[str] | None = None,
     unfit: Mapping[int, UnreadableItem] | None = None,
 ) -> ReadyRows:
-    """Rows from `first` on, of what a table tells of them; `logits` and `sha256s` hold where they are given."""
+    """Rows from `first` on, of what a table tells of them;
+
+    `logits` and `sha256s` hold where they are given.
+    """
     known = dict(columns.values)
     for name in VECTOR_COLUMNS:
         known.pop(name, None)
@@ -68,8 +82,12 @@ def ready_rows(
     return ReadyRows(
         _names(file_name, first, columns),
         vectors,
-        np.array([_number(value) for value in told_logits], np.float64) if logits is None else logits,
-        [value if isinstance(value, str) else None for value in told_sha256s] if sha256s is None else sha256s,
+        np.array([_number(value) for value in told_logits], np.float64)
+        if logits is None
+        else logits,
+        [value if isinstance(value, str) else None for value in told_sha256s]
+        if sha256s is None
+        else sha256s,
         _by_row(facts, columns.count),
         _by_row(known, columns.count),
         {**(unfit or {}), **columns.unreadable},
@@ -86,13 +104,19 @@ def _names(file_name: str, first: int, columns: Columns) -> list[str]:
 
 
 def _by_row(columns: Mapping[str, Sequence[JSON]], count: int) -> Sequence[Mapping[str, JSON]]:
-    """The values that are there, row by row. Made for millions: as little for each row as can be."""
+    """The values that are there, row by row.
+
+    Made for millions: as little for each row as can be.
+    """
     there = {name: values for name, values in columns.items() if values.count(None) < count}
     if not there:
         return [NOTHING] * count
     rows = zip(*there.values(), strict=True)
     if any(None in values for values in there.values()):
-        return [{name: value for name, value in zip(there, row, strict=True) if value is not None} for row in rows]
+        return [
+            {name: value for name, value in zip(there, row, strict=True) if value is not None}
+            for row in rows
+        ]
     return [dict(zip(there, row, strict=True)) for row in rows]
 
 

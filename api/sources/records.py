@@ -1,8 +1,9 @@
 """CSV, TSV and JSON Lines files as rows, each with the place in the file where it begins.
 
-The first row of a CSV or TSV file is its header. Empty lines are no rows; everything else is one, malformed or not.
-A quote that is opened and not closed would swallow the rows behind it: a CSV row over several lines that is malformed
-is therefore read again line by line, so that damage stays where it is. No row is over `MAX_ROW_BYTES`.
+The first row of a CSV or TSV file is its header. Empty lines are no rows; everything else is one,
+malformed or not. A quote that is opened and not closed would swallow the rows behind it: a CSV row
+over several lines that is malformed is therefore read again line by line, so that damage stays
+where it is. No row is over `MAX_ROW_BYTES`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, cast
 
 from api.sources.item import Span, UnusableSource
+from api.sources.json_values import JSON, require_storable
 from api.sources.locations import name_of
 from api.sources.sourcefile import SourceFile, first_line
-from index import JSON, canonical_json
 
 MAX_ROW_BYTES = 2**20
-MAX_DEPTH = 100  # of nested JSON: Python's reader and writer recurse, to a depth that depends on who calls them
+# of nested JSON: Python's reader and writer recurse, to a depth that depends on who calls them
+MAX_DEPTH = 100
 FIRST_ROWS = 100  # of a JSON Lines file, among which an object must tell its columns
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -32,7 +34,8 @@ _MALFORMED = (csv.Error, ValueError)
 
 
 class Record(NamedTuple):
-    """A row: its number, from 0 without the header, the byte it begins at, and its values or what is wrong with it.
+    """A row: its number, from 0 without the header, the byte it begins at, and its values or what
+    is wrong with it.
 
     The empty cells of a CSV file are not among the values.
     """
@@ -44,7 +47,9 @@ class Record(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a row begins; up to the byte `single_until` a line is a row, whatever its quotes say."""
+    """Where a row begins; up to the byte `single_until` a line is a row, whatever its quotes
+    say.
+    """
 
     offset: int
     number: int
@@ -58,7 +63,10 @@ class _Raw(NamedTuple):
 
 
 class Records:
-    """An open file of rows. Raises `UnusableSource` on one that is not there or whose columns cannot be told."""
+    """An open file of rows.
+
+    Raises `UnusableSource` on one that is not there or whose columns cannot be told.
+    """
 
     def __init__(self, location: str) -> None:
         self.location = location
@@ -78,7 +86,9 @@ class Records:
             raise
 
     def spans(self, size: int) -> Iterator[Span]:
-        """Every row, malformed ones too; a span is [byte offset, number of its first row, see `_Place`]."""
+        """Every row, malformed ones too; a span is [byte offset, number of its first row, see
+        `_Place`].
+        """
         begun, count, place = self._begin, 0, self._begin
         while True:
             self._goto(place)
@@ -111,10 +121,14 @@ class Records:
         try:
             names = next(filter(None, self._reader), None)
         except _MALFORMED as err:
-            raise UnusableSource(self.location, f"its header cannot be read: {first_line(err)}") from err
+            raise UnusableSource(
+                self.location, f"its header cannot be read: {first_line(err)}"
+            ) from err
         if names is None:
             raise UnusableSource(self.location, "is empty")
-        columns = tuple(name if name.strip() else f"column {place}" for place, name in enumerate(names, 1))
+        columns = tuple(
+            name if name.strip() else f"column {place}" for place, name in enumerate(names, 1)
+        )
         name, times = Counter(columns).most_common(1)[0]
         if times > 1:
             raise UnusableSource(self.location, f"two of its columns are named {name!r}")
@@ -123,7 +137,14 @@ class Records:
 
     def _sniff(self) -> None:
         """Many a spreadsheet separates by semicolons what it calls comma-separated values."""
-        header = next((line for line in iter(lambda: self._file.readline(MAX_ROW_BYTES), b"") if line.strip()), b"")
+        header = next(
+            (
+                line
+                for line in iter(lambda: self._file.readline(MAX_ROW_BYTES), b"")
+                if line.strip()
+            ),
+            b"",
+        )
         if self._delimiter == "," and header.count(b";") > header.count(b","):
             self._delimiter = ";"
         self._jump(self._place)
@@ -168,7 +189,10 @@ class Records:
                 return _Raw(place, content, fault)
 
     def _read(self, place: _Place) -> Sequence[str] | bytes:
-        """What is between `place` and wherever the file stands then, nothing of a blank line. Raises ValueError."""
+        """What is between `place` and wherever the file stands then, nothing of a blank line.
+
+        Raises ValueError.
+        """
         if self._delimiter is None:
             return self._line().strip()
         is_single = place.offset < place.single_until
@@ -185,7 +209,10 @@ class Records:
             yield line.decode()
 
     def _line(self) -> bytes:
-        """A line, nothing at the end of the file. Raises ValueError when the row it belongs to becomes too long."""
+        """A line, nothing at the end of the file.
+
+        Raises ValueError when the row it belongs to becomes too long.
+        """
         remaining = MAX_ROW_BYTES - (self._offset - self._place.offset)
         line = self._file.readline(remaining + 1)
         self._offset += len(line)
@@ -208,12 +235,17 @@ class Records:
             except ValueError as err:
                 fault = first_line(err)
         else:
-            values = {name: cell for name, cell in zip(self.columns, raw.content, strict=True) if cell}
+            values = {
+                name: cell for name, cell in zip(self.columns, raw.content, strict=True) if cell
+            }
         return Record(raw.place.number, raw.place.offset, values, fault)
 
 
 def json_object(text: str) -> Mapping[str, JSON]:
-    """The JSON object that a text is. Raises ValueError, on numbers and characters that cannot be stored too."""
+    """The JSON object that a text is.
+
+    Raises ValueError, on numbers and characters that cannot be stored too.
+    """
     try:
         value = _DECODER.decode(text)
         is_deep = text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH
@@ -224,12 +256,14 @@ def json_object(text: str) -> Mapping[str, JSON]:
     if not isinstance(value, dict):
         raise ValueError("JSON, but no object")  # noqa: TRY004 -- it is the text that is wrong
     if "\\u" in text:
-        canonical_json(value).encode()  # half a surrogate pair has no bytes
+        require_storable(value)  # half a surrogate pair has no bytes
     return value
 
 
 def _depth(value: JSON) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    inner = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    )
     return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
@@ -240,4 +274,6 @@ def _finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)  # faster than to write it and see
+_DECODER = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_finite
+)  # faster than to write it and see

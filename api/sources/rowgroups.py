@@ -1,8 +1,9 @@
-"""The rows of a Parquet file: spans over its row groups, and batches that are read as they are needed.
+"""The rows of a Parquet file: spans over its row groups, and batches that are read as they are
+needed.
 
-Parquet is read from the beginning of a row group only, so the one iterator that is open goes on where it can and is
-opened again where it must. Memory is a page of each column and a batch, whatever the size of the row group. Owns no
-meaning of a column.
+Parquet is read from the beginning of a row group only, so the one iterator that is open goes on
+where it can and is opened again where it must. Memory is a page of each column and a batch,
+whatever the size of the row group. Owns no meaning of a column.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import pyarrow.parquet as pq
 from api.sources.item import Span, UnusableSource
 from api.sources.sourcefile import SourceFile, first_line
 
-BATCH_BYTES = 8 * 2**20  # what a batch should have; its rows follow from the average that the row group's footer tells
+BATCH_BYTES = (
+    8 * 2**20
+)  # what a batch should have; its rows follow from the average that the row group's footer tells
 BUFFER_BYTES = 2**16  # of each column that is read, the least that pyarrow asks the file for
 MAX_BATCH_ROWS = 8192
 
@@ -31,7 +34,10 @@ _DAMAGE = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Consecutive rows, the first one counted from 0 in the file; `batch` is None where they cannot be read."""
+    """Consecutive rows, the first one counted from 0 in the file;
+
+    `batch` is None where they cannot be read.
+    """
 
     first: int
     count: int
@@ -41,8 +47,8 @@ class Rows:
 class RowGroups:
     """An open Parquet file. Raises `UnusableSource` on one that is not there or is none.
 
-    The same row is always in the same batch, whichever span is read: a batch that is damaged makes the same rows
-    unreadable, which are its own and those behind it in its row group.
+    The same row is always in the same batch, whichever span is read: a batch that is damaged makes
+    the same rows unreadable, which are its own and those behind it in its row group.
     """
 
     def __init__(self, location: str, max_batch_rows: int = MAX_BATCH_ROWS) -> None:
@@ -109,7 +115,10 @@ class RowGroups:
     def _open(self) -> None:
         try:
             self._parquet = pq.ParquetFile(
-                self._file, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
+                self._file,
+                pre_buffer=False,
+                buffer_size=BUFFER_BYTES,
+                page_checksum_verification=True,
             )
             self.schema = self._parquet.schema_arrow
             self.schema.to_string()  # raises where a name at any depth is no text
@@ -119,7 +128,11 @@ class RowGroups:
         except _DAMAGE as err:
             problem = f"no Parquet file that can be read: {first_line(err)}"
             raise self._file.failure or UnusableSource(self.location, problem) from err
-        twice = [name for place, name in enumerate(self.schema.names) if name in self.schema.names[:place]]
+        twice = [
+            name
+            for place, name in enumerate(self.schema.names)
+            if name in self.schema.names[:place]
+        ]
         if twice:
             raise UnusableSource(self.location, f"two of its columns are named {twice[0]!r}")
         if min(sizes, default=0) < 0:
@@ -137,10 +150,18 @@ class RowGroups:
 
     def _cursor_at(self, group: int, row: int) -> _Cursor:
         is_broken = self._file.failure is not None
-        if is_broken or self._cursor is None or self._cursor.group != group or self._cursor.row > row:
+        if (
+            is_broken
+            or self._cursor is None
+            or self._cursor.group != group
+            or self._cursor.row > row
+        ):
             self._file.failure = None
             batches = self._parquet.iter_batches(
-                self._batch_rows(group), row_groups=[group], columns=self._columns, use_threads=False
+                self._batch_rows(group),
+                row_groups=[group],
+                columns=self._columns,
+                use_threads=False,
             )
             self._cursor = _Cursor(group, batches, self._file)
         while self._cursor.row < row:
@@ -148,7 +169,8 @@ class RowGroups:
         return self._cursor
 
     def _batch_rows(self, group: int) -> int:
-        # Of all columns, selected or not: pyarrow ends the process when it is asked for a column of a hostile footer.
+        # Of all columns, selected or not: pyarrow ends the process when it is asked for a column of
+        # a hostile footer.
         size: int = max(1, self._metadata.row_group(group).total_byte_size)
         return min(max(1, BATCH_BYTES * self._rows_of(group) // size), self._max_batch_rows)
 
@@ -175,7 +197,9 @@ class _Cursor:
         return given
 
     def _next(self) -> pa.RecordBatch | None:
-        """None is damage, for nobody asks for more rows than the footer promises; it is None from then on."""
+        """None is damage, for nobody asks for more rows than the footer promises; it is None from
+        then on.
+        """
         try:
             return next((batch for batch in self._batches if batch.num_rows), None)
         except _DAMAGE as err:

@@ -1,10 +1,12 @@
-"""Files that tell something of the image beside them, as WebDataset shards and many folders hold them.
+"""Files that tell something of the image beside them, as WebDataset shards and many folders hold
+them.
 
-Files of one folder whose names agree up to the first dot form a sample (github.com/webdataset/webdataset); what ends in
-`.json`, `.txt` or `.cls` is a sidecar there, the rest are images. Names may go on with dots (`frame.0001.png`), so a
-sidecar belongs to the images that its own name fits best, and never to one that it contradicts: `frame.0001.json` says
-nothing of `frame.0002.png`. A sidecar without an image is an item like any other file, so that it ends as a failure
-with a name: nothing is dropped silently.
+Files of one folder whose names agree up to the first dot form a sample
+(github.com/webdataset/webdataset); what ends in `.json`, `.txt` or `.cls` is a sidecar there, the
+rest are images. Names may go on with dots (`frame.0001.png`), so a sidecar belongs to the images
+that its own name fits best, and never to one that it contradicts: `frame.0001.json` says nothing of
+`frame.0002.png`. A sidecar without an image is an item like any other file, so that it ends as a
+failure with a name: nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from api.sources.item import UnreadableItem, printable
-from index import JSON, canonical_json
+from api.sources.json_values import JSON, require_storable
 
 T = TypeVar("T")
 
 SUFFIXES = ("json", "txt", "cls")  # also the order in which they are told
 MAX_SIDECAR_BYTES = 2**20
-MAX_SAMPLE_FILES = 1000  # a whole archive may be one sample by its names; this is what is held of it at a time
+MAX_SAMPLE_FILES = (
+    1000  # a whole archive may be one sample by its names; this is what is held of it at a time
+)
 MAX_DOTS = 16  # of a name with more, only so many of its longest beginnings are compared
 
 
@@ -50,7 +54,8 @@ def sample_key(name: str) -> str:
 def samples(files: Iterable[Listed[T]]) -> Iterator[Sample[T]]:
     """Every file as an item or as a sidecar of one, in order. Only neighbours are taken together.
 
-    Of more than `MAX_SAMPLE_FILES` neighbours with one key, those stay together whose names agree up to the last dot.
+    Of more than `MAX_SAMPLE_FILES` neighbours with one key, those stay together whose names agree
+    up to the last dot.
     """
     held: list[Listed[T]] = []
     for file in files:
@@ -64,8 +69,8 @@ def samples(files: Iterable[Listed[T]]) -> Iterator[Sample[T]]:
 def told_by(sidecars: Iterable[tuple[str, Callable[[int], bytes]]]) -> dict[str, JSON]:
     """What sidecars say, each given as its name and its `read`.
 
-    Of two that say different things of one field the first has the name, the other's is `file name:field`. What could
-    not be read or taken over is told as `sidecar_error`.
+    Of two that say different things of one field the first has the name, the other's is `file
+    name:field`. What could not be read or taken over is told as `sidecar_error`.
     """
     told: dict[str, JSON] = {}
     for name, read in sorted(sidecars, key=lambda sidecar: SUFFIXES.index(_suffix(sidecar[0]))):
@@ -114,7 +119,9 @@ def _assigned(sample: Sequence[Listed[T]]) -> Iterator[Sample[T]]:
 
 
 class _Images:
-    """The images of one sample by their names, their stems, and every beginning of their stems that ends at a dot."""
+    """The images of one sample by their names, their stems, and every beginning of their stems that
+    ends at a dot.
+    """
 
     def __init__(self, places: Iterable[int], sample: Sequence[Listed[T]]) -> None:
         self.by_name: dict[str, list[int]] = {}
@@ -128,12 +135,15 @@ class _Images:
                 self.by_beginning.setdefault(beginning, []).append(place)
 
     def best_for(self, sidecar: str) -> Sequence[int]:
-        """`a.jpg` for `a.jpg.json`; else all that go on from it, as from `a.json`; else what it goes on from.
+        """`a.jpg` for `a.jpg.json`; else all that go on from it, as from `a.json`; else what it
+        goes on from.
 
         The nearest of the last: `a.b.jpg` before `a.jpg` for `a.b.c.json`.
         """
         stem = _stem(sidecar)
-        nearest = (self.by_stem[beginning] for beginning in _beginnings(stem) if beginning in self.by_stem)
+        nearest = (
+            self.by_stem[beginning] for beginning in _beginnings(stem) if beginning in self.by_stem
+        )
         return self.by_name.get(stem) or self.by_beginning.get(stem) or next(nearest, ())
 
 
@@ -180,10 +190,13 @@ def _text(content: bytes, *, is_cut: bool) -> str:
 
 
 def _object(text: str) -> dict[str, JSON] | None:
-    """The JSON object that a text is; None for any other text, and for numbers and characters that cannot be stored."""
+    """The JSON object that a text is;
+
+    None for any other text, and for numbers and characters that cannot be stored.
+    """
     try:
         value = json.loads(text)
-        canonical_json(value).encode()
+        require_storable(value)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -195,6 +208,10 @@ def _as_field(suffix: str, text: str) -> dict[str, JSON]:
             return {"caption": text}
         case "cls":
             name = text.strip()
-            return {"class": int(name) if name.isdecimal() and name.isascii() and len(name) < 19 else name}
+            return {
+                "class": int(name)
+                if name.isdecimal() and name.isascii() and len(name) < 19
+                else name
+            }
         case _:
             return {suffix: text}

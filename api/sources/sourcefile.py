@@ -13,8 +13,9 @@ from api.sources.locations import open_binary
 class SourceFile:
     """A file to read and to seek in, from a disk or from the web.
 
-    Whatever reading it raises is an `UnusableSource`: a file that is there but cannot be read just now says nothing of
-    the items in it. `failure` keeps the last one, for a library in between may hide it behind an error of its own.
+    Whatever reading it raises is an `UnusableSource`: a file that is there but cannot be read just
+    now says nothing of the items in it. `failure` keeps the last one, for a library in between may
+    hide it behind an error of its own.
     """
 
     closed = False  # pyarrow asks
@@ -35,7 +36,9 @@ class SourceFile:
             raise self._failed(err) from err
 
     def readline(self, max_bytes: int) -> bytes:
-        """What is there up to and with the next line feed, of a longer line its first `max_bytes`."""
+        """What is there up to and with the next line feed, of a longer line its first
+        `max_bytes`.
+        """
         try:
             return self._file.readline(max_bytes)
         except Exception as err:  # as above

@@ -1,4 +1,6 @@
-"""Cutting a listing into spans, the same way for every source that lists one entry of JSON an item."""
+"""Cutting a listing into spans, the same way for every source that lists one entry of JSON an
+item.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from api.sources.item import Span
-from index import JSON
+from api.sources.json_values import JSON
 
 
 def in_spans(entries: Iterable[JSON], size: int) -> Iterator[Span]:

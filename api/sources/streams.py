@@ -1,8 +1,9 @@
-"""The bytes of a file as they are when decompressed, to be read at any offset; the first bytes tell the compression.
+"""The bytes of a file as they are when decompressed, to be read at any offset; the first bytes tell
+the compression.
 
-A compressed file is decompressed as it is read and never held whole: going forward costs what lies between, going
-back begins again at the start. What the file cannot give is an `UnreadableItem`: `truncated_archive`,
-`corrupt_archive`, or `unreadable` when the storage failed.
+A compressed file is decompressed as it is read and never held whole: going forward costs what lies
+between, going back begins again at the start. What the file cannot give is an `UnreadableItem`:
+`truncated_archive`, `corrupt_archive`, or `unreadable` when the storage failed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from api.sources.locations import first_line, open_binary, read_up_to
 
 
 class Stream:
-    """A file opened for reading, decompressed. Raises `UnusableSource` for a compression that this Python lacks."""
+    """A file opened for reading, decompressed.
+
+    Raises `UnusableSource` for a compression that this Python lacks.
+    """
 
     def __init__(self, location: str) -> None:
         self._file = open_binary(location)
@@ -39,8 +43,12 @@ class Stream:
         except EOFError as err:
             raise UnreadableItem("truncated_archive", "the compressed data end too early") from err
         except Exception as err:  # each compression and each protocol has errors of its own
-            is_storage = not self.is_compressed or (isinstance(err, OSError) and err.errno is not None)
-            raise UnreadableItem("unreadable" if is_storage else "corrupt_archive", first_line(err)) from err
+            is_storage = not self.is_compressed or (
+                isinstance(err, OSError) and err.errno is not None
+            )
+            raise UnreadableItem(
+                "unreadable" if is_storage else "corrupt_archive", first_line(err)
+            ) from err
 
     def close(self) -> None:
         self._data.close()
@@ -54,7 +62,8 @@ def _decompressor(location: str, file: BinaryIO) -> Callable[[BinaryIO], BinaryI
         if beginning.startswith(magic):
             if open_decompressed is None:
                 raise UnusableSource(
-                    location, "compressed with zstd, which this release of Python cannot read; 3.14 can"
+                    location,
+                    "compressed with zstd, which this release of Python cannot read; 3.14 can",
                 )
             return open_decompressed
     return None
@@ -74,12 +83,16 @@ def _xz(file: BinaryIO) -> BinaryIO:
 
 def _zstd() -> Callable[[BinaryIO], BinaryIO] | None:
     try:
-        return cast("Callable[[BinaryIO], BinaryIO]", importlib.import_module("compression.zstd").ZstdFile)
+        return cast(
+            "Callable[[BinaryIO], BinaryIO]", importlib.import_module("compression.zstd").ZstdFile
+        )
     except ImportError:  # before Python 3.14
         return None
 
 
-DECOMPRESSORS: Mapping[bytes, Callable[[BinaryIO], BinaryIO] | None] = {  # RFC 1952, bzip2's manual, xz 1.2, RFC 8878
+DECOMPRESSORS: Mapping[
+    bytes, Callable[[BinaryIO], BinaryIO] | None
+] = {  # RFC 1952, bzip2's manual, xz 1.2, RFC 8878
     b"\x1f\x8b": _gzip,
     b"BZh": _bz2,
     b"\xfd7zXZ\x00": _xz,

@@ -1,7 +1,8 @@
-"""A tar archive, also compressed with gzip, bzip2, xz or zstd, read in place: nothing is unpacked to disk.
+"""A tar archive, also compressed with gzip, bzip2, xz or zstd, read in place: nothing is unpacked
+to disk.
 
-Listing goes through the headers once. Everything before a damage is listed; the damage itself is a last item with the
-archive's name, so that the job reports it.
+Listing goes through the headers once. Everything before a damage is listed; the damage itself is a
+last item with the archive's name, so that the job reports it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from tarfile import TarInfo
 from typing import Any, NamedTuple, cast
 
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
+from api.sources.json_values import JSON
 from api.sources.locations import is_hidden, name_of
 from api.sources.sidecars import MAX_SIDECAR_BYTES, Listed, samples, told_by
 from api.sources.spans import in_spans
 from api.sources.streams import Stream
 from api.sources.tarheaders import BLOCK_BYTES, Member, header_of, members
-from index import JSON
 
-HELD_BYTES = 72 * 2**20  # of one sample: an image as large as is taken by default (64 MiB), and its sidecars
+HELD_BYTES = (
+    72 * 2**20
+)  # of one sample: an image as large as is taken by default (64 MiB), and its sidecars
 
 
 class Place(NamedTuple):
@@ -46,7 +49,8 @@ def is_tar(location: str) -> bool:
 
 
 class TarSource:
-    """A tar archive. Read each item before the next is taken: a compressed archive is then gone through once.
+    """A tar archive. Read each item before the next is taken: a compressed archive is then gone
+    through once.
 
     `Span.where` is a list of samples: the item's place and behind it those of its sidecars.
     """
@@ -83,9 +87,13 @@ class TarSource:
             for sample in samples(_listed(stream, damages)):
                 yield [_place(file) for file in (sample.file, *sample.sidecars)]
         for damage in damages:
-            if damage.reason == "unreadable":  # the storage failed, which says nothing of the archive
+            if (
+                damage.reason == "unreadable"
+            ):  # the storage failed, which says nothing of the archive
                 raise UnusableSource(self.location, str(damage)) from damage
-            yield [Place(printable(name_of(self.location)), reason=damage.reason, message=str(damage))]
+            yield [
+                Place(printable(name_of(self.location)), reason=damage.reason, message=str(damage))
+            ]
 
     def _opened(self) -> Stream:
         if self._stream is None:
@@ -93,7 +101,9 @@ class TarSource:
         return self._stream
 
     def _hold(self, places: Sequence[Place], sidecars: Sequence[Place]) -> None:
-        """Read a sample in the archive's order, where going back to an image would mean to begin again."""
+        """Read a sample in the archive's order, where going back to an image would mean to begin
+        again.
+        """
         if not self._opened().is_compressed:
             return
         held: dict[int, bytes] = {}
@@ -114,7 +124,9 @@ class TarSource:
             return held[:size]
         header, data = self._member_bytes(place.offset, size)
         if header is None or header.chksum != place.checksum:
-            raise UnreadableItem("changed_archive", "the archive is no longer the one that was listed")
+            raise UnreadableItem(
+                "changed_archive", "the archive is no longer the one that was listed"
+            )
         if len(data) < size:
             raise UnreadableItem("truncated_archive", "the archive ends within this member")
         return data
@@ -122,7 +134,9 @@ class TarSource:
     def _member_bytes(self, offset: int, size: int) -> tuple[TarInfo | None, bytes]:
         try:
             stream = self._opened()
-            return header_of(stream.read_at(offset - BLOCK_BYTES, BLOCK_BYTES)), stream.read_at(offset, size)
+            return header_of(stream.read_at(offset - BLOCK_BYTES, BLOCK_BYTES)), stream.read_at(
+                offset, size
+            )
         except UnusableSource as err:
             raise UnreadableItem("unreadable", err.reason) from err
         except UnreadableItem:

@@ -1,7 +1,9 @@
-"""The headers of a tar archive, one after the other: POSIX.1-2001 pax, ustar, GNU and V7 (pubs.opengroup.org, `pax`).
+"""The headers of a tar archive, one after the other: POSIX.1-2001 pax, ustar, GNU and V7
+(pubs.opengroup.org, `pax`).
 
-`tarfile` decodes a header block; the loop around it is here, because `tarfile`'s own keeps every member, reads an
-extension of any length into memory, and takes a damaged header for the end of the archive. Knows nothing of images.
+`tarfile` decodes a header block; the loop around it is here, because `tarfile`'s own keeps every
+member, reads an extension of any length into memory, and takes a damaged header for the end of the
+archive. Knows nothing of images.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ _WITHOUT_DATA = {  # whatever size their header gives
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member that is no folder. `refusal` is why its contents are no file's, as a reason and a message."""
+    """A member that is no folder.
+
+    `refusal` is why its contents are no file's, as a reason and a message.
+    """
 
     name: str
     offset: int  # of its data
@@ -51,7 +56,8 @@ class Member:
 def members(read_at: ReadAt) -> Iterator[Member]:
     """Every member but folders, in order, also of archives that were written one behind the other.
 
-    Raises `UnreadableItem` where it ends too early (`truncated_archive`) or makes no sense (`corrupt_archive`).
+    Raises `UnreadableItem` where it ends too early (`truncated_archive`) or makes no sense
+    (`corrupt_archive`).
     """
     position = 0
     is_ended = False
@@ -81,7 +87,8 @@ def members(read_at: ReadAt) -> Iterator[Member]:
         position += 0 if header.type in _WITHOUT_DATA else _padded(size)
     if not is_ended:
         raise UnreadableItem(
-            "truncated_archive", f"the archive ends at byte {position + len(block):,}, without its end mark"
+            "truncated_archive",
+            f"the archive ends at byte {position + len(block):,}, without its end mark",
         )
 
 
@@ -119,7 +126,9 @@ def _is_wanted(key: str) -> bool:
 
 
 def _pax_records(content: bytes) -> Iterator[tuple[str, str]]:
-    """The records `length key=value` of a pax header, the length being that of the record in bytes."""
+    """The records `length key=value` of a pax header, the length being that of the record in
+    bytes.
+    """
     position = 0
     while position < len(content) and content[position] != 0:
         digits = content[position : position + 20].partition(b" ")[0]
@@ -133,7 +142,9 @@ def _pax_records(content: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _after_sparse_map(block: bytes, header: tarfile.TarInfo, read_at: ReadAt, position: int) -> int:
-    """Where the data begin behind the blocks in which GNU's old format goes on with its list of holes."""
+    """Where the data begin behind the blocks in which GNU's old format goes on with its list of
+    holes.
+    """
     if header.type != tarfile.GNUTYPE_SPARSE:
         return position
     goes_on = block[482]
@@ -157,7 +168,9 @@ def _size(header: tarfile.TarInfo, said: dict[str, str]) -> int:
 
 def _member(header: tarfile.TarInfo, offset: int, size: int, said: dict[str, str]) -> Member:
     name = said.get("GNU.sparse.name") or said.get("path") or header.name
-    is_sparse = header.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse.") for key in said)
+    is_sparse = header.type == tarfile.GNUTYPE_SPARSE or any(
+        key.startswith("GNU.sparse.") for key in said
+    )
     refusal = None
     if header.type in _WITHOUT_DATA:
         refusal = ("not_a_file", _WITHOUT_DATA[header.type])

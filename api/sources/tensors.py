@@ -1,8 +1,9 @@
-"""Arrays on disk whose rows are read where they are: NumPy's `.npy` and Hugging Face's `.safetensors`.
+"""Arrays on disk whose rows are read where they are: NumPy's `.npy` and Hugging Face's
+`.safetensors`.
 
-Rows are read, not mapped: that works for the web too, the memory that a process holds stays flat, and a file that is
-cut short under a map would end the process. Nothing is unpickled. Formats: numpy.lib.format, and
-huggingface.co/docs/safetensors.
+Rows are read, not mapped: that works for the web too, the memory that a process holds stays flat,
+and a file that is cut short under a map would end the process. Nothing is unpickled. Formats:
+numpy.lib.format, and huggingface.co/docs/safetensors.
 """
 
 from __future__ import annotations
@@ -18,18 +19,26 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from api.sources.item import UnusableSource
+from api.sources.json_values import JSON
 from api.sources.records import json_object
 from api.sources.sourcefile import SourceFile, first_line
-from index import JSON
 
 MAX_NPY_HEADER_BYTES = 2**14  # numpy reads no header of over 10,000 bytes
 MAX_HEADER_BYTES = 100_000_000  # the limit that safetensors itself has
-DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "U8": "|u1"}  # those that vectors, logits and hashes come in
+DTYPES = {
+    "F16": "<f2",
+    "F32": "<f4",
+    "F64": "<f8",
+    "U8": "|u1",
+}  # those that vectors, logits and hashes come in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredArray:
-    """An array in a file, in C order from a byte offset on. The first of its dimensions are its rows."""
+    """An array in a file, in C order from a byte offset on.
+
+    The first of its dimensions are its rows.
+    """
 
     file: SourceFile
     offset: int
@@ -41,7 +50,10 @@ class StoredArray:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def rows(self, first: int, count: int) -> NDArray[Any]:
-        """Rows ``(count, ...)`` of a copy of one's own. Raises `UnusableSource` when they are not there any more."""
+        """Rows ``(count, ...)`` of a copy of one's own.
+
+        Raises `UnusableSource` when they are not there any more.
+        """
         row_shape = self.shape[1:]
         size = math.prod(row_shape) * self.dtype.itemsize
         self.file.seek(self.offset + first * size)
@@ -52,16 +64,25 @@ class StoredArray:
 
 
 def npy_array(file: SourceFile) -> StoredArray:
-    """The array of an `.npy` file. Raises `UnusableSource`, on objects, which would be pickles, too."""
+    """The array of an `.npy` file.
+
+    Raises `UnusableSource`, on objects, which would be pickles, too.
+    """
     try:
         head = BytesIO(file.read(MAX_NPY_HEADER_BYTES))
         version = npy.read_magic(head)
-        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[
+            version
+        ]
         shape, is_fortran, dtype = read_header(head)
     except Exception as err:  # a damaged header breaks numpy's reader in many ways
-        raise UnusableSource(file.location, f"no .npy file that can be read: {first_line(err)}") from err
+        raise UnusableSource(
+            file.location, f"no .npy file that can be read: {first_line(err)}"
+        ) from err
     if is_fortran or dtype.hasobject or dtype.subdtype is not None or not shape:
-        raise UnusableSource(file.location, "an .npy file, but no array of numbers in rows (C order)")
+        raise UnusableSource(
+            file.location, "an .npy file, but no array of numbers in rows (C order)"
+        )
     array = StoredArray(file, head.tell(), dtype, shape)
     if array.offset + array.byte_size > file.size():
         raise UnusableSource(file.location, "is cut short")
@@ -69,7 +90,10 @@ def npy_array(file: SourceFile) -> StoredArray:
 
 
 def safetensors_arrays(file: SourceFile) -> tuple[Mapping[str, StoredArray], Mapping[str, JSON]]:
-    """The arrays of a safetensors file by name, of the types in `DTYPES`, and its metadata. Raises `UnusableSource`."""
+    """The arrays of a safetensors file by name, of the types in `DTYPES`, and its metadata.
+
+    Raises `UnusableSource`.
+    """
     header_size = int.from_bytes(file.read(8), "little")
     if header_size > MAX_HEADER_BYTES:
         raise UnusableSource(file.location, "no safetensors file")
@@ -78,10 +102,14 @@ def safetensors_arrays(file: SourceFile) -> tuple[Mapping[str, StoredArray], Map
         arrays = {
             name: _stored_array(file, 8 + header_size, entry)
             for name, entry in header.items()
-            if name != "__metadata__" and isinstance(entry, Mapping) and entry.get("dtype") in DTYPES
+            if name != "__metadata__"
+            and isinstance(entry, Mapping)
+            and entry.get("dtype") in DTYPES
         }
     except ValueError as err:
-        raise UnusableSource(file.location, f"no safetensors file that can be read: {first_line(err)}") from err
+        raise UnusableSource(
+            file.location, f"no safetensors file that can be read: {first_line(err)}"
+        ) from err
     metadata = header.get("__metadata__")
     return arrays, metadata if isinstance(metadata, Mapping) else {}
 
@@ -90,7 +118,9 @@ def _stored_array(file: SourceFile, data_offset: int, entry: Mapping[str, JSON])
     shape, offsets = (_whole_numbers(entry.get(name)) for name in ("shape", "data_offsets"))
     if not shape or len(offsets) != 2:
         raise ValueError("a tensor without rows or without a place")
-    array = StoredArray(file, data_offset + offsets[0], np.dtype(DTYPES[str(entry["dtype"])]), shape)
+    array = StoredArray(
+        file, data_offset + offsets[0], np.dtype(DTYPES[str(entry["dtype"])]), shape
+    )
     if array.byte_size != offsets[1] - offsets[0] or array.offset + array.byte_size > file.size():
         raise ValueError("a tensor that is cut short")
     return array

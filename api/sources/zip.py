@@ -1,4 +1,7 @@
-"""A zip archive (PKWARE's APPNOTE), read in place: nothing is unpacked to disk. Its directory is held in memory."""
+"""A zip archive (PKWARE's APPNOTE), read in place: nothing is unpacked to disk.
+
+Its directory is held in memory.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,22 @@ from typing import Any, BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
+from api.sources.json_values import JSON
 from api.sources.locations import PIECE_BYTES, first_line, is_hidden, open_binary, read_up_to
 from api.sources.sidecars import Listed, sample_key, samples, told_by
 from api.sources.spans import in_spans
-from index import JSON
 
 IS_ENCRYPTED = 0x1  # general purpose bit 0, APPNOTE 4.4.4
-SMALL_PIECE_BYTES = 4096  # what zipfile reads at least; of LZMA and Zstandard it decompresses all that it has read
+SMALL_PIECE_BYTES = (
+    4096  # what zipfile reads at least; of LZMA and Zstandard it decompresses all that it has read
+)
 
 
 class ZipSource:
     """A zip archive, in the order of its directory.
 
-    `Span.where` is a list of samples: the item's name, its number in the directory, and the numbers of its sidecars.
+    `Span.where` is a list of samples: the item's name, its number in the directory, and the numbers
+    of its sidecars.
     """
 
     def __init__(self, location: str) -> None:
@@ -37,11 +43,15 @@ class ZipSource:
     def items(self, span: Span) -> Iterator[Item]:
         directory = self._opened().infolist()
         for name, *numbers in cast("Sequence[Sequence[Any]]", span.where):
-            member, *sidecars = [directory[number] for number in numbers if number < len(directory)] or [None]
+            member, *sidecars = [
+                directory[number] for number in numbers if number < len(directory)
+            ] or [None]
             if member is None or printable(member.filename) != name:
                 yield Item(name, _changed)
                 continue
-            told = told_by((sidecar.filename, partial(self._read, sidecar)) for sidecar in sidecars if sidecar)
+            told = told_by(
+                (sidecar.filename, partial(self._read, sidecar)) for sidecar in sidecars if sidecar
+            )
             yield Item(name, partial(self._read, member), told)
 
     def close(self) -> None:
@@ -59,7 +69,10 @@ class ZipSource:
         ]
         files.sort(key=lambda file: (sample_key(file.name), file.name))
         for sample in sorted(samples(files), key=lambda sample: sample.file.place):
-            yield [printable(sample.file.name), *(file.place for file in (sample.file, *sample.sidecars))]
+            yield [
+                printable(sample.file.name),
+                *(file.place for file in (sample.file, *sample.sidecars)),
+            ]
 
     def _opened(self) -> ZipFile:
         if self._archive is None:
@@ -68,7 +81,9 @@ class ZipSource:
                 self._archive = ZipFile(self._file)
             except Exception as err:  # a damaged directory breaks its reader in many ways
                 self.close()
-                raise UnusableSource(self.location, f"a zip archive that cannot be read: {first_line(err)}") from err
+                raise UnusableSource(
+                    self.location, f"a zip archive that cannot be read: {first_line(err)}"
+                ) from err
         return self._archive
 
     def _read(self, member: ZipInfo, max_bytes: int) -> bytes:
@@ -82,7 +97,9 @@ class ZipSource:
             raise UnreadableItem("unsupported_member", first_line(err)) from err
         except Exception as err:  # each compression and each protocol has errors of its own
             is_storage = isinstance(err, OSError) and err.errno is not None
-            raise UnreadableItem("unreadable" if is_storage else "corrupt_member", first_line(err)) from err
+            raise UnreadableItem(
+                "unreadable" if is_storage else "corrupt_member", first_line(err)
+            ) from err
         if len(data) != min(member.file_size, max_bytes + 1):
             raise UnreadableItem("corrupt_member", "not as long as the archive says")
         return data
@@ -93,11 +110,14 @@ class ZipSource:
                 return read_up_to(cast("BinaryIO", unpacked), size)
         is_bounded = member.compress_type in (ZIP_STORED, ZIP_DEFLATED)
         with self._opened().open(member) as file:
-            return read_up_to(cast("BinaryIO", file), size, PIECE_BYTES if is_bounded else SMALL_PIECE_BYTES)
+            return read_up_to(
+                cast("BinaryIO", file), size, PIECE_BYTES if is_bounded else SMALL_PIECE_BYTES
+            )
 
 
 def _as_stored(member: ZipInfo) -> ZipInfo:
-    """The member as if its compressed bytes were its contents: zipfile puts no bound on what bzip2 makes of them.
+    """The member as if its compressed bytes were its contents: zipfile puts no bound on what bzip2
+    makes of them.
 
     An image's worth of them may be gigabytes; bzip2 has checksums of its own.
     """

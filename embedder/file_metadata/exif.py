@@ -1,6 +1,8 @@
-"""Text in EXIF blocks and TIFF files (Exif 3.0; TIFF 6.0): the tags that tell the origin, and no others.
+"""Text in EXIF blocks and TIFF files (Exif 3.0; TIFF 6.0): the tags that tell the origin, and no
+others.
 
-Read in a few lines that look at no other tag: an EXIF parser follows every offset of a block that may be hostile.
+Read in a few lines that look at no other tag: an EXIF parser follows every offset of a block that
+may be hostile.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ class _Entry:
 
 
 def read_exif(block: bytes, statements: Statements) -> None:
-    """Put in the texts of an EXIF block or of a classic TIFF file. Raises ValueError, struct.error."""
+    """Put in the texts of an EXIF block or of a classic TIFF file.
+
+    Raises ValueError, struct.error.
+    """
     block = block.removeprefix(b"Exif\x00\x00")
     order, main = _main_directory(block)
     tags = dict(main)
@@ -57,10 +62,17 @@ def read_exif(block: bytes, statements: Statements) -> None:
 
 
 def tiff_value(block: bytes, tag: int, statements: Statements) -> bytes | None:
-    """The bytes of a tag in the first directory, None where there is none. Raises ValueError, struct.error."""
+    """The bytes of a tag in the first directory, None where there is none.
+
+    Raises ValueError, struct.error.
+    """
     order, main = _main_directory(block)
     entry = main.get(tag)
-    return None if entry is None or entry.kind not in _BYTES else _value(block, order, entry, statements)
+    return (
+        None
+        if entry is None or entry.kind not in _BYTES
+        else _value(block, order, entry, statements)
+    )
 
 
 def user_comment(raw: bytes, order: str) -> str:
@@ -78,7 +90,9 @@ def user_comment(raw: bytes, order: str) -> str:
 
 
 def _utf_16(body: bytes, order: str) -> str:
-    """By its byte order mark, else by where zeros are: web interfaces write big-endian into blocks of either order."""
+    """By its byte order mark, else by where zeros are: web interfaces write big-endian into blocks
+    of either order.
+    """
     if body[:2] in (b"\xfe\xff", b"\xff\xfe"):
         return "utf-16"
     even, odd = body[::2].count(0), body[1::2].count(0)

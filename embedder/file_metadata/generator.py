@@ -1,9 +1,9 @@
 """The generator that a file names: only where a program wrote the name of the model that it ran.
 
-Conventions of AUTOMATIC1111's web interface and its descendants (`Model: ` in the line of settings, or `Unet: ` where
-stable-diffusion.cpp leaves that empty), Fooocus, MFLUX, imaginAIry, InvokeAI, ComfyUI and NovelAI, as they and the
-readers of others (sd-parsers, stable-diffusion-prompt-reader) have them. That a picture calls itself synthetic, as by
-XMP's DigitalSourceType, names nobody.
+Conventions of AUTOMATIC1111's web interface and its descendants (`Model: ` in the line of settings,
+or `Unet: ` where stable-diffusion.cpp leaves that empty), Fooocus, MFLUX, imaginAIry, InvokeAI,
+ComfyUI and NovelAI, as they and the readers of others (sd-parsers, stable-diffusion-prompt-reader)
+have them. That a picture calls itself synthetic, as by XMP's DigitalSourceType, names nobody.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ _COMFY_INPUTS = ("ckpt_name", "unet_name")
 
 
 def stated_generator(stated: Stated) -> tuple[str, str] | None:
-    """The model's name as it is written, and the key that it came from; None where none is plainly named.
+    """The model's name as it is written, and the key that it came from; None where none is plainly
+    named.
 
-    Names of files lose their folder and suffix. A graph with several models names none of them plainly.
+    Names of files lose their folder and suffix. A graph with several models names none of them
+    plainly.
     """
     for key, name in _named(stated):
         if name and _is_name(name):
@@ -40,7 +42,10 @@ def _named(stated: Stated) -> Iterator[tuple[str, str | None]]:
     for key in ("png:parameters", "exif:UserComment"):
         text = _text(stated, key)
         yield key, _json_settings(_json(text)) or _settings(text)
-    yield "png:invokeai_metadata", _invokeai(_json(_text(stated, "png:invokeai_metadata")).get("model"))
+    yield (
+        "png:invokeai_metadata",
+        _invokeai(_json(_text(stated, "png:invokeai_metadata")).get("model")),
+    )
     yield "png:sd-metadata", _string(_json(_text(stated, "png:sd-metadata")).get("model_weights"))
     yield "png:prompt", _comfyui(_text(stated, "png:prompt"))
     for key in ("exif:Model", "exif:Make"):  # where ComfyUI puts it into WebP
@@ -49,7 +54,9 @@ def _named(stated: Stated) -> Iterator[tuple[str, str | None]]:
 
 
 def _settings(text: str) -> str | None:
-    """The model in the last line that begins with the number of steps; a value with a comma is quoted as in JSON."""
+    """The model in the last line that begins with the number of steps; a value with a comma is
+    quoted as in JSON.
+    """
     start = text.rfind("\nSteps: ") + 1
     if not start and not text.startswith("Steps: "):
         return None
@@ -60,13 +67,17 @@ def _settings(text: str) -> str | None:
 
 
 def _json_settings(settings: Mapping[str, object]) -> str | None:
-    """The model in the JSON of Fooocus, whose older releases have another key, of MFLUX or of imaginAIry."""
+    """The model in the JSON of Fooocus, whose older releases have another key, of MFLUX or of
+    imaginAIry.
+    """
     if "mflux_version" in settings:
         return _string(settings.get("model"))
     prompt = settings.get("prompt")
     if isinstance(prompt, dict) and str(prompt.get("software")).lower() == "imaginairy":
         return _string(prompt.get("model"))
-    return _file_name(_string(settings.get("base_model")) or _string(settings.get("Base Model")) or "")
+    return _file_name(
+        _string(settings.get("base_model")) or _string(settings.get("Base Model")) or ""
+    )
 
 
 def _invokeai(model: object) -> str | None:
@@ -76,15 +87,26 @@ def _invokeai(model: object) -> str | None:
 
 
 def _comfyui(text: str) -> str | None:
-    """The one model that the loaders of a prompt load; nodes that estimate depth or else have checkpoints too."""
+    """The one model that the loaders of a prompt load; nodes that estimate depth or else have
+    checkpoints too.
+    """
     nodes = [node for node in _json(text).values() if isinstance(node, dict)]
-    inputs = [node.get("inputs") for node in nodes if "loader" in str(node.get("class_type")).lower()]
-    names = {_string(each.get(name)) for each in inputs if isinstance(each, dict) for name in _COMFY_INPUTS} - {None}
+    inputs = [
+        node.get("inputs") for node in nodes if "loader" in str(node.get("class_type")).lower()
+    ]
+    names = {
+        _string(each.get(name))
+        for each in inputs
+        if isinstance(each, dict)
+        for name in _COMFY_INPUTS
+    } - {None}
     return _file_name(names.pop() or "") if len(names) == 1 else None
 
 
 def _novelai(software: str, source: str) -> str | None:
-    """Its `Source` is the model with a hash: "Stable Diffusion 1D44365E", "NovelAI Diffusion V4.5 4BDE2A90"."""
+    """Its `Source` is the model with a hash: "Stable Diffusion 1D44365E", "NovelAI Diffusion V4.5
+    4BDE2A90".
+    """
     if software != "NovelAI" or not source:
         return None
     return source if source.startswith(software) else f"{software} {source}"

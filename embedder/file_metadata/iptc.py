@@ -8,7 +8,12 @@ from embedder.file_metadata.statements import Statements, as_text
 
 PHOTOSHOP = b"Photoshop 3.0\x00"
 # Of record 2, the application record.
-DATA_SETS: Mapping[int, str] = {65: "OriginatingProgram", 110: "Credit", 115: "Source", 116: "CopyrightNotice"}
+DATA_SETS: Mapping[int, str] = {
+    65: "OriginatingProgram",
+    110: "Credit",
+    115: "Source",
+    116: "CopyrightNotice",
+}
 _IPTC_RESOURCE = 0x0404
 # Press agencies write some dozens.
 MAX_DATA_SETS = 1_000
@@ -20,7 +25,9 @@ def read_photoshop(segment: bytes, statements: Statements) -> None:
     at = len(PHOTOSHOP)
     while segment[at : at + 4] == b"8BIM":
         resource = int.from_bytes(segment[at + 4 : at + 6], "big")
-        at += 6 + (segment[at + 6] + 2) // 2 * 2 if at + 6 < len(segment) else 6  # a Pascal string of even length
+        at += (
+            6 + (segment[at + 6] + 2) // 2 * 2 if at + 6 < len(segment) else 6
+        )  # a Pascal string of even length
         size = int.from_bytes(segment[at : at + 4], "big")
         if at + 4 + size > len(segment):
             raise ValueError("a resource lies beyond its end")
@@ -45,7 +52,10 @@ def _data_sets(records: bytes) -> Iterator[tuple[int, int, int, int]]:
         size, start = int.from_bytes(records[at + 3 : at + 5], "big"), at + 5
         if size & 0x8000:  # an extended data set: these bits are the length of its length
             length = size & 0x7FFF
-            size, start = int.from_bytes(records[start : start + min(length, 8)], "big"), start + length
+            size, start = (
+                int.from_bytes(records[start : start + min(length, 8)], "big"),
+                start + length,
+            )
         if start + size > len(records):
             raise ValueError("a record lies beyond its end")
         yield records[at + 1], records[at + 2], start, start + size

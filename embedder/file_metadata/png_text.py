@@ -1,4 +1,6 @@
-"""Text chunks of PNG files (W3C PNG, third edition, 11.3.3): every keyword, except those that copy private EXIF."""
+"""Text chunks of PNG files (W3C PNG, third edition, 11.3.3): every keyword, except those that copy
+private EXIF.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from embedder.file_metadata.xmp import read_xmp
 TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _MAX_KEYWORD_BYTES = 79
-# ImageMagick copies EXIF into text, tag by tag as `exif:GPSLatitude` and whole as `Raw profile type exif`.
+# ImageMagick copies EXIF into text, tag by tag as `exif:GPSLatitude` and whole as `Raw profile type
+# exif`.
 _COPIED_EXIF, _COPIED_PROFILE = "exif:", "raw profile type"
 _PUBLIC_COPIES = frozenset(f"exif:{name}".lower() for name in TEXT_TAGS.values())
 _PRIVATE_WORDS = ("gps", "owner", "serial")
@@ -62,7 +65,9 @@ def _content(kind: bytes, rest: bytes) -> tuple[bool, bytes]:
 
 
 def _inflated(compressed: bytes, statements: Statements) -> bytes:
-    """The text, inflated no further than a text may be long; what was inflated counts also where it is a bomb."""
+    """The text, inflated no further than a text may be long; what was inflated counts also where it
+    is a bomb.
+    """
     inflater = zlib.decompressobj()
     raw = inflater.decompress(compressed, statements.readable + 1)  # 0 would mean no bound
     statements.require_readable(len(raw))

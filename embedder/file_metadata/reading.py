@@ -1,4 +1,7 @@
-"""Where each format keeps its metadata. Read from the bytes as they are: no pixel is decoded, nothing need be whole."""
+"""Where each format keeps its metadata.
+
+Read from the bytes as they are: no pixel is decoded, nothing need be whole.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from io import BytesIO
 
 from PIL.AvifImagePlugin import AvifImageFile
 
-from embedder.containers import webp_chunks
 from embedder.errors import ImageError
 from embedder.file_metadata.exif import IPTC_TAG, XMP_TAG, read_exif, tiff_value
 from embedder.file_metadata.iptc import PHOTOSHOP, read_iptc, read_photoshop
 from embedder.file_metadata.png_text import TEXT_CHUNKS, read_text_chunk
 from embedder.file_metadata.statements import Stated, Statements, as_text
 from embedder.file_metadata.xmp import read_xmp
-from embedder.jpeg import segments
-from embedder.png import chunks
-from embedder.quiet import pillow_warnings_ignored
-from embedder.sniff import ImageFormat, sniff
+from embedder.pictures.containers import webp_chunks
+from embedder.pictures.jpeg import segments
+from embedder.pictures.png import chunks
+from embedder.pictures.quiet import pillow_warnings_ignored
+from embedder.pictures.sniff import ImageFormat, sniff
 
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _APP1, _APP13, _COM = 0xE1, 0xED, 0xFE
@@ -28,8 +31,9 @@ _APP1, _APP13, _COM = 0xE1, 0xED, 0xFE
 def stated(data: bytes) -> Stated:
     """What the file says of its origin, by key; thread-safe, and never raises.
 
-    A text of more than 64 KiB is `{"text", "characters", "sha256", "cut": True}`: its beginning, and of the whole the
-    length and the hash of its UTF-8. All texts together are 256 KiB at most, and there are at most 64 keys.
+    A text of more than 64 KiB is `{"text", "characters", "sha256", "cut": True}`: its beginning,
+    and of the whole the length and the hash of its UTF-8. All texts together are 256 KiB at most,
+    and there are at most 64 keys.
     """
     statements = Statements()
     try:
@@ -95,7 +99,9 @@ def _read_avif(data: bytes, statements: Statements) -> None:
 
 def _read_heic(data: bytes, statements: Statements) -> None:
     if importlib.util.find_spec("pillow_heif") is not None:
-        _read_opened(importlib.import_module("pillow_heif").HeifImageFile, data, statements)  # late: optional
+        _read_opened(
+            importlib.import_module("pillow_heif").HeifImageFile, data, statements
+        )  # late: optional
 
 
 def _read_opened(plugin: Callable[[BytesIO], object], data: bytes, statements: Statements) -> None:
@@ -103,14 +109,18 @@ def _read_opened(plugin: Callable[[BytesIO], object], data: bytes, statements: S
     with pillow_warnings_ignored():
         try:
             info = getattr(plugin(BytesIO(data)), "info", {})
-        except Exception as err:  # the boundary to decoders, which throw whatever hostile bytes lead them to
+        except (
+            Exception
+        ) as err:  # the boundary to decoders, which throw whatever hostile bytes lead them to
             raise ValueError(f"{type(err).__name__}: {err}") from err
     for name, read in (("exif", read_exif), ("xmp", read_xmp)):
         if isinstance(info.get(name), bytes):
             _read_first(read, info[name], name, statements)
 
 
-def _read_first(read: Callable[[bytes, Statements], None], block: bytes, origin: str, statements: Statements) -> None:
+def _read_first(
+    read: Callable[[bytes, Statements], None], block: bytes, origin: str, statements: Statements
+) -> None:
     if statements.first(origin):
         with statements.reading(origin):
             read(block, statements)

@@ -1,7 +1,8 @@
-"""The statements of one file while they are collected, and what bounds them: hostile metadata are normal.
+"""The statements of one file while they are collected, and what bounds them: hostile metadata are
+normal.
 
-PostgreSQL stores no NUL, so one is written as the four characters of its escape; no decoding here leaves half a
-surrogate pair.
+PostgreSQL stores no NUL, so one is written as the four characters of its escape; no decoding here
+leaves half a surrogate pair.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ MAX_FILE_BYTES = 256 * 2**10
 MAX_KEYS = 64
 # The place for errors among them: that of the container, and those of EXIF, XMP and IPTC.
 _MAX_ERRORS = 4
-# What is inflated, decoded and hashed at all, of a value and of a file: 16 MiB take some 50 ms. However short, a value
-# counts as 4 KiB, so that no file has more than 4,096 of them.
+# What is inflated, decoded and hashed at all, of a value and of a file: 16 MiB take some 50 ms.
+# However short, a value counts as 4 KiB, so that no file has more than 4,096 of them.
 MAX_READ_BYTES = 4 * 2**20
 _MAX_FILE_READ_BYTES = 16 * 2**20
 _LEAST_READ_BYTES = 4 * 2**10
@@ -51,7 +52,9 @@ class Statements:
     @property
     def readable(self) -> int:
         """How many bytes the next value may have; 0 where nothing more is read."""
-        return min(MAX_READ_BYTES, self._unread) if len(self._values) < MAX_KEYS - _MAX_ERRORS else 0
+        return (
+            min(MAX_READ_BYTES, self._unread) if len(self._values) < MAX_KEYS - _MAX_ERRORS else 0
+        )
 
     def first(self, origin: str) -> bool:
         """Whether this is the first block of its kind; decoders heed no second one either."""
@@ -61,11 +64,15 @@ class Statements:
 
     @contextmanager
     def reading(self, origin: str) -> Iterator[None]:
-        """What cannot be read in here is told as `origin:error`, the first reason of each origin."""
+        """What cannot be read in here is told as `origin:error`, the first reason of each
+        origin.
+        """
         try:
             yield
         except _UNREADABLE as err:
-            reason = "an offset points beyond its end" if isinstance(err, struct.error) else str(err)
+            reason = (
+                "an offset points beyond its end" if isinstance(err, struct.error) else str(err)
+            )
             if len(self._errors) < _MAX_ERRORS:
                 self._errors.setdefault(f"{origin}:error", reason.replace("\x00", r"\x00")[:200])
 
@@ -110,7 +117,10 @@ class Statements:
 
 
 def as_text(raw: bytes) -> str:
-    """UTF-8 where it is that, as most programs write it whatever the standard says; Latin-1 otherwise."""
+    """UTF-8 where it is that, as most programs write it whatever the standard says;
+
+    Latin-1 otherwise.
+    """
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """Fields of XMP packets (ISO 16684-1; IPTC Photo Metadata Standard), as attributes or as elements.
 
-Parsed by expat as a stream: no tree is built, and the first declaration of a document type ends it, so that no entity
-is ever declared, in whichever encoding the packet comes.
+Parsed by expat as a stream: no tree is built, and the first declaration of a document type ends it,
+so that no entity is ever declared, in whichever encoding the packet comes.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""The recipe of the built-in model: `python -m embedder.training --corpus DIR --out embedder/models`."""
+"""The recipe of the built-in model:
+
+`python -m embedder.training --corpus DIR --out embedder/models`.
+"""

@@ -1,8 +1,10 @@
-"""`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, about three hours on two cores.
+"""`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, about three
+hours on two cores.
 
-Four stages, each going on from what an interrupted run left in `--work`: autoencoders; vit, which learns the
-demonstration decoders; generators, which goes on with pictures of real generators; measure. The last one prints the
-`lineup evaluate` whose figures the card takes; the stage card, by name, writes it.
+Four stages, each going on from what an interrupted run left in `--work`: autoencoders; vit, which
+learns the demonstration decoders; generators, which goes on with pictures of real generators;
+measure. The last one prints the `lineup evaluate` whose figures the card takes; the stage card, by
+name, writes it.
 """
 
 import argparse
@@ -19,9 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder import Embedder, registry
-from embedder.photographs import bundled_photographs
-from embedder.resynthesis import DECODERS, WEIGHTS_FILE, Resynthesiser
+from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.resynthesis import DECODERS, WEIGHTS_FILE, Resynthesiser
+from embedder.network import registry
+from embedder.network.embed import Embedder
+from embedder.network.weights import file_sha256
 from embedder.training.autoencoders import train_all
 from embedder.training.card import write_card
 from embedder.training.export import export
@@ -29,7 +33,11 @@ from embedder.training.fakes import make_scenes
 from embedder.training.figures import area_under_curve
 from embedder.training.files import write_json, write_whole
 from embedder.training.generalisation import Logits, corpus_probes, real_generator_figures
-from embedder.training.generator_rounds import GENERATOR_ROUNDS, fitted_baseline, train_on_generators
+from embedder.training.generator_rounds import (
+    GENERATOR_ROUNDS,
+    fitted_baseline,
+    train_on_generators,
+)
 from embedder.training.generators import summarise
 from embedder.training.held_out import MANIFESTS, read_evaluation, write_held_out
 from embedder.training.measure import embed_pictures, measure, write_measured
@@ -43,7 +51,6 @@ from embedder.training.photographs import (
 from embedder.training.probes import Probe, make_probes
 from embedder.training.variation import varied
 from embedder.training.vit import Learning, TrainedViT, average_with, new_vit, predict, train_vit
-from embedder.weights import file_sha256
 
 ROUND_NAMES = tuple(each.name for each in GENERATOR_ROUNDS)  # of the stage generators
 STAGES = ("autoencoders", "vit", "generators", "measure")
@@ -59,7 +66,10 @@ VIT_SHRINK = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A part of the ViT's training, going on where the one before ended. `share` is of all the minutes."""
+    """A part of the ViT's training, going on where the one before ended.
+
+    `share` is of all the minutes.
+    """
 
     name: str
     share: float
@@ -69,13 +79,25 @@ class Round:
 
 ROUNDS = (
     Round("first", 0.27, 0, Learning()),
-    Round("second", 0.09, 1, Learning(fresh=False, seed=1, peak_learning_rate=5e-4, generator_weight=2.0)),
-    Round("third", 0.36, 3, Learning(fresh=False, seed=2, peak_learning_rate=6e-4, generator_weight=2.0)),
+    Round(
+        "second",
+        0.09,
+        1,
+        Learning(fresh=False, seed=1, peak_learning_rate=5e-4, generator_weight=2.0),
+    ),
+    Round(
+        "third",
+        0.36,
+        3,
+        Learning(fresh=False, seed=2, peak_learning_rate=6e-4, generator_weight=2.0),
+    ),
     Round(
         "fourth",
         0.28,
         4,
-        Learning(fresh=False, seed=3, peak_learning_rate=5e-4, generator_weight=2.0, all_tokens_from=0.5),
+        Learning(
+            fresh=False, seed=3, peak_learning_rate=5e-4, generator_weight=2.0, all_tokens_from=0.5
+        ),
     ),
 )
 
@@ -100,31 +122,58 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m embedder.training", description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv")
-    parser.add_argument("--out", type=Path, required=True, help="the package's folder `embedder/models`")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lineup-training")
     parser.add_argument(
-        "--stage", action="append", choices=(*STAGES, *LATER_STAGES), help="only this stage; may be repeated"
+        "--out", type=Path, required=True, help="the package's folder `embedder/models`"
     )
-    parser.add_argument("--minutes-each", type=float, default=1.6, help="training of one autoencoder, on average")
-    parser.add_argument("--minutes", type=float, default=37.0, help="training of the ViT on the demonstration decoders")
-    parser.add_argument("--generator-minutes", type=float, default=125.0, help="its training on real generators")
-    parser.add_argument("--round", action="append", choices=ROUND_NAMES, help="only this one; may be repeated")
-    parser.add_argument("--wallpapers", type=Path, help="folder of unpacked packages: `embedder.training.wallpapers`")
     parser.add_argument(
-        "--start", type=Path, help="model to go on from; default: what the stage vit left, else builtin-1"
+        "--work", type=Path, default=Path(tempfile.gettempdir()) / "lineup-training"
+    )
+    parser.add_argument(
+        "--stage",
+        action="append",
+        choices=(*STAGES, *LATER_STAGES),
+        help="only this stage; may be repeated",
+    )
+    parser.add_argument(
+        "--minutes-each", type=float, default=1.6, help="training of one autoencoder, on average"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=37.0,
+        help="training of the ViT on the demonstration decoders",
+    )
+    parser.add_argument(
+        "--generator-minutes", type=float, default=125.0, help="its training on real generators"
+    )
+    parser.add_argument(
+        "--round", action="append", choices=ROUND_NAMES, help="only this one; may be repeated"
+    )
+    parser.add_argument(
+        "--wallpapers",
+        type=Path,
+        help="folder of unpacked packages: `embedder.training.wallpapers`",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="model to go on from; default: what the stage vit left, else builtin-1",
     )
     return parser.parse_args()
 
 
 def run_autoencoders(corpus: Path, out: Path, work: Path, minutes_each: float) -> None:
     photographs = read_photographs(corpus, TRAINED_COLLECTIONS)
-    sources = [source for photograph in photographs for source in training_sources(photograph.image)]
+    sources = [
+        source for photograph in photographs for source in training_sources(photograph.image)
+    ]
     trained = train_all(sources, work, minutes_each=minutes_each)
     write_whole(out / WEIGHTS_FILE.name, lambda path: shutil.copyfile(trained, path))
 
 
 def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
-    """First on the photographs as they are, then on varied ones, with more weight on telling decoders apart.
+    """First on the photographs as they are, then on varied ones, with more weight on telling
+    decoders apart.
 
     The weights are the average of the last two rounds'.
     """
@@ -139,11 +188,18 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
     model = new_vit(len(DECODERS))
     for each in ROUNDS:
         seed = each.learning.seed
-        scenes = make_scenes(vit_sources(corpus, each.variations, seed), list(decoders.values()), seed=seed)
+        scenes = make_scenes(
+            vit_sources(corpus, each.variations, seed), list(decoders.values()), seed=seed
+        )
         print(f"  {each.name} round: {len(scenes)} scenes", flush=True)
         checkpoint, earlier = work / f"vit-{each.name}.safetensors", deepcopy(model.state_dict())
-        progress = train_vit(model, scenes, checkpoint, each.learning, minutes=minutes * each.share, report=report)
-        print(f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}", flush=True)
+        progress = train_vit(
+            model, scenes, checkpoint, each.learning, minutes=minutes * each.share, report=report
+        )
+        print(
+            f"  {progress.step} steps, {progress.seconds / 60:.1f} minutes, {report(model)}",
+            flush=True,
+        )
     average_with(model, earlier)
     export(model, work / VIT)
     print(f"  average: {report(model)}", flush=True)
@@ -152,15 +208,26 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
 def run_generators(options: argparse.Namespace) -> None:
     corpus, out, work = options.corpus, options.out, options.work
     decoders = list(load_decoders(out).values())
-    scenes = make_scenes(vit_sources(corpus, GENERATOR_VARIATIONS, GENERATOR_SEED), decoders, seed=GENERATOR_SEED)
+    scenes = make_scenes(
+        vit_sources(corpus, GENERATOR_VARIATIONS, GENERATOR_SEED), decoders, seed=GENERATOR_SEED
+    )
     start = options.start or (work / VIT if (work / VIT).is_dir() else out / EARLIER[0])
     rounds = [each for each in GENERATOR_ROUNDS if each.name in (options.round or ROUND_NAMES)]
     model = train_on_generators(
-        start, corpus, scenes, work, options.generator_minutes, rounds, wallpapers=options.wallpapers
+        start,
+        corpus,
+        scenes,
+        work,
+        options.generator_minutes,
+        rounds,
+        wallpapers=options.wallpapers,
     )
     export(model, out / "builtin")
     weights = out / "builtin" / registry.WEIGHTS_FILE
-    print(f"  pin in embedder/registry.py: {weights.stat().st_size} {file_sha256(weights)}", flush=True)
+    print(
+        f"  pin in embedder/network/registry.py: {weights.stat().st_size} {file_sha256(weights)}",
+        flush=True,
+    )
 
 
 def vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np.uint8]]:
@@ -178,8 +245,13 @@ def run_measure(options: argparse.Namespace) -> None:
     corpus, out, work, wallpapers = options.corpus, options.out, options.work, options.wallpapers
     embedder = Embedder.load(out / "builtin", device="cpu")
     decoders = load_decoders(out)
-    bundled = make_probes(((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=MAX_TILES["bundled"])
-    probes = {"held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES["held_out"]), "bundled": list(bundled)}
+    bundled = make_probes(
+        ((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=MAX_TILES["bundled"]
+    )
+    probes = {
+        "held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES["held_out"]),
+        "bundled": list(bundled),
+    }
     measured = {name: measure(embedder, each) for name, each in probes.items()}
     probes_of_corpus = list(corpus_probes(corpus))
     values = write_measured(
@@ -188,13 +260,17 @@ def run_measure(options: argparse.Namespace) -> None:
         measured,
         date.today(),
         more={
-            "real_generators": real_generator_figures(probes_of_corpus, classifiers(embedder, corpus, out, wallpapers))
+            "real_generators": real_generator_figures(
+                probes_of_corpus, classifiers(embedder, corpus, out, wallpapers)
+            )
         },
     )
     print("\n".join(f"  {key}: {value}" for key, value in values.items()), flush=True)
     held_out = work / HELD_OUT
     for name, count in write_held_out(corpus, held_out).items():
-        command = f"lineup --model builtin evaluate {name}.csv --condition all --shareable --out {name}"
+        command = (
+            f"lineup --model builtin evaluate {name}.csv --condition all --shareable --out {name}"
+        )
         print(f"  {count} images; then: cd {held_out} && {command}", flush=True)
 
 
@@ -202,15 +278,23 @@ def run_card(corpus: Path, out: Path, work: Path) -> None:
     directory = out / "builtin"
     values = json.loads((directory / registry.MEASURED_FILE).read_text(encoding="utf-8"))
     weights = file_sha256(directory / registry.WEIGHTS_FILE)
-    values["evaluations"] = {name: read_evaluation(work / HELD_OUT / name, weights) for name in MANIFESTS}
+    values["evaluations"] = {
+        name: read_evaluation(work / HELD_OUT / name, weights) for name in MANIFESTS
+    }
     write_json(directory / registry.MEASURED_FILE, values)
-    trained, held_out = (count_by_collection(corpus, each) for each in (TRAINED_COLLECTIONS, HELD_OUT_COLLECTIONS))
+    trained, held_out = (
+        count_by_collection(corpus, each) for each in (TRAINED_COLLECTIONS, HELD_OUT_COLLECTIONS)
+    )
     write_card(directory, values, trained, held_out, summarise(corpus))
 
 
-def classifiers(embedder: Embedder, corpus: Path, out: Path, wallpapers: Path | None) -> dict[str, Logits]:
+def classifiers(
+    embedder: Embedder, corpus: Path, out: Path, wallpapers: Path | None
+) -> dict[str, Logits]:
     """The model, the earlier ones and the baseline."""
-    earlier = {name: Embedder.load(out / name, device="cpu", precision="float32") for name in EARLIER}
+    earlier = {
+        name: Embedder.load(out / name, device="cpu", precision="float32") for name in EARLIER
+    }
     models = {"builtin": embedder, **earlier}
     return {
         **{name: partial(logits_of, model) for name, model in models.items()},
@@ -223,10 +307,14 @@ def logits_of(embedder: Embedder, pictures: Sequence[NDArray[np.uint8]]) -> NDAr
 
 
 def load_decoders(out: Path) -> dict[str, Resynthesiser]:
-    return {generator: Resynthesiser.load(generator, out / WEIGHTS_FILE.name) for generator in DECODERS}
+    return {
+        generator: Resynthesiser.load(generator, out / WEIGHTS_FILE.name) for generator in DECODERS
+    }
 
 
-def held_out_probes(corpus: Path, decoders: dict[str, Resynthesiser], *, max_tiles: int) -> list[Probe]:
+def held_out_probes(
+    corpus: Path, decoders: dict[str, Resynthesiser], *, max_tiles: int
+) -> list[Probe]:
     photographs = ((p.name, p.image) for p in read_photographs(corpus, HELD_OUT_COLLECTIONS))
     return list(make_probes(photographs, decoders, max_tiles=max_tiles))
 

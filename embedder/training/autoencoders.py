@@ -1,8 +1,8 @@
 """Trains the four demonstration autoencoders and writes them to one safetensors file.
 
-Loss: L1 on the pixels, and L1 on 8-pixel means so that no colour cast is left; in a second
-cycle PSNR itself. The encoder's linear path starts as the principal components of 4 x 4 patches, the best linear code
-of that size.
+Loss: L1 on the pixels, and L1 on 8-pixel means so that no colour cast is left; in a second cycle
+PSNR itself. The encoder's linear path starts as the principal components of 4 x 4 patches, the best
+linear code of that size.
 """
 
 import time
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from embedder.resynthesis import (
+from embedder.demonstration.resynthesis import (
     DECODERS,
     DOWNSAMPLING,
     LATENT_CHANNELS,
@@ -34,12 +34,16 @@ PEAK_LEARNING_RATE = 3e-3
 WARM_UP_FRACTION = 0.1
 COLOUR_POOL = 8
 NO_LIMIT = 2**31  # steps
-MEAN_SQUARE_FLOOR = 1e-4  # in [-1, 1] squared, 46 dB: nothing is learned from pictures that are this close already
+MEAN_SQUARE_FLOOR = (
+    1e-4  # in [-1, 1] squared, 46 dB: nothing is learned from pictures that are this close already
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One rise and fall of the learning rate, for `share` of the time that a decoder has on average."""
+    """One rise and fall of the learning rate, for `share` of the time that a decoder has on
+    average.
+    """
 
     name: str
     share: float
@@ -64,12 +68,15 @@ def crop_batch(
 
 
 def start_from_principal_components(autoencoder: Autoencoder, crops: Tensor) -> None:
-    """Sets the encoder's linear path to the whitened principal components of the crops' 4 x 4 patches."""
+    """Sets the encoder's linear path to the whitened principal components of the crops' 4 x 4
+    patches.
+    """
     patches = functional.unfold(crops, DOWNSAMPLING, stride=DOWNSAMPLING)  # (b, 3*4*4, n)
     rows = patches.transpose(1, 2).reshape(-1, patches.shape[1])  # (b*n, 48)
     mean = rows.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov(rows.T))  # ascending
-    # Weak components are not blown up to unit variance: 0.1 is about the standard deviation of the middle ones.
+    # Weak components are not blown up to unit variance: 0.1 is about the standard deviation of the
+    # middle ones.
     basis = vectors[:, -LATENT_CHANNELS:] / (values[-LATENT_CHANNELS:].sqrt() + 0.1)  # (48, c)
     linear = autoencoder.encoder.linear
     with torch.no_grad():
@@ -86,11 +93,14 @@ def train_cycle(
     seconds: float,
     max_steps: int = NO_LIMIT,
 ) -> int:
-    """Trains in place for a time budget; the learning rate follows the share of the budget that is spent.
+    """Trains in place for a time budget; the learning rate follows the share of the budget that is
+    spent.
 
     Returns the number of steps.
     """
-    optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(
+        autoencoder.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-4
+    )
     autoencoder.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     started, step, smoothed = time.monotonic(), 0, 0.0
     while (spent := max((time.monotonic() - started) / seconds, step / max_steps)) < 1.0:
@@ -110,12 +120,16 @@ def train_cycle(
 
 
 def absolute_loss(made: Tensor, source: Tensor) -> Tensor:
-    colour = functional.l1_loss(functional.avg_pool2d(made, COLOUR_POOL), functional.avg_pool2d(source, COLOUR_POOL))
+    colour = functional.l1_loss(
+        functional.avg_pool2d(made, COLOUR_POOL), functional.avg_pool2d(source, COLOUR_POOL)
+    )
     return functional.l1_loss(made, source) + colour
 
 
 def psnr_loss(made: Tensor, source: Tensor) -> Tensor:
-    """The negative mean PSNR over the batch, but for a constant: each picture weighs the same, flat or detailed."""
+    """The negative mean PSNR over the batch, but for a constant: each picture weighs the same, flat
+    or detailed.
+    """
     mean_square = ((made - source) ** 2).mean(dim=(1, 2, 3))  # (b,)
     return (mean_square + MEAN_SQUARE_FLOOR).log().mean()
 
@@ -138,8 +152,12 @@ CYCLES = {
 }
 
 
-def train_all(sources: Pictures, work: Path, *, minutes_each: float, seed: int = 0, max_steps: int = NO_LIMIT) -> Path:
-    """Trains what `work` does not hold yet; returns the file with all of them, float16, names `generator/tensor`."""
+def train_all(
+    sources: Pictures, work: Path, *, minutes_each: float, seed: int = 0, max_steps: int = NO_LIMIT
+) -> Path:
+    """Trains what `work` does not hold yet; returns the file with all of them, float16, names
+    `generator/tensor`.
+    """
     tensors: dict[str, Tensor] = {}
     for generator in DECODERS:
         autoencoder = trained_or_stored(
@@ -153,14 +171,22 @@ def train_all(sources: Pictures, work: Path, *, minutes_each: float, seed: int =
 
 
 def trained_or_stored(
-    generator: str, sources: Pictures, work: Path, *, minutes_each: float, seed: int, max_steps: int = NO_LIMIT
+    generator: str,
+    sources: Pictures,
+    work: Path,
+    *,
+    minutes_each: float,
+    seed: int,
+    max_steps: int = NO_LIMIT,
 ) -> Autoencoder:
     """Goes on after the last cycle that `work` holds."""
     seed += DECODERS.index(generator)
     torch.manual_seed(seed)
     upsampling = UPSAMPLING_BY_GENERATOR[generator]
     autoencoder = Autoencoder(upsampling)
-    start_from_principal_components(autoencoder, crop_batch(sources, np.random.default_rng(seed), count=256))
+    start_from_principal_components(
+        autoencoder, crop_batch(sources, np.random.default_rng(seed), count=256)
+    )
     print(f"{generator}: {sum(p.numel() for p in autoencoder.parameters())} parameters", flush=True)
     for number, cycle in enumerate(CYCLES[upsampling]):
         stored = work / f"{generator}-{cycle.name}.safetensors"
@@ -169,7 +195,9 @@ def trained_or_stored(
             continue
         seconds = 60 * minutes_each * cycle.share
         random = np.random.default_rng((seed, number))
-        steps = train_cycle(autoencoder, sources, cycle.loss, random, seconds=seconds, max_steps=max_steps)
+        steps = train_cycle(
+            autoencoder, sources, cycle.loss, random, seconds=seconds, max_steps=max_steps
+        )
         print(f"{generator}: {cycle.name} cycle, {steps} steps", flush=True)
         save_weights(autoencoder, stored)
     return autoencoder

@@ -1,4 +1,6 @@
-"""The model card beside the weights: what the built-in model is, what it was measured at, what it is not for."""
+"""The model card beside the weights: what the built-in model is, what it was measured at, what it
+is not for.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +69,7 @@ on your own material.
 ## Figures on the demonstration decoders
 
 Measured on {date} with torch {torch} by
-`python -m embedder.training --corpus DIR --out embedder/models --stage measure`, through `embedder.Embedder`, on
+`python -m embedder.training --corpus DIR --out embedder/models --stage measure`, through `Embedder`, on
 photographs of which training saw none: whole collections that were held out ({held_out}),
 and those that scikit-image and scikit-learn ship. Tiles of 224 pixels; a fake's nearest reference is a fake of
 another photograph.
@@ -135,7 +137,10 @@ def write_card(
     held_out: dict[str, int],
     parts: Mapping[Part, PartSummary],
 ) -> None:
-    """`values` are those of `measured.json`; `trained` and `held_out` count photographs by collection."""
+    """`values` are those of `measured.json`;
+
+    `trained` and `held_out` count photographs by collection.
+    """
     real, evaluations = values["real_generators"], values["evaluations"]
     seen = {name: count for name, count in parts[Part.TRAIN].sources.items() if name not in trained}
     text = CARD.format(
@@ -166,12 +171,18 @@ def counted(collections: dict[str, int]) -> str:
 
 
 def fake_count(evaluated: dict[str, Any]) -> str:
-    return f"{evaluated['pictures']} pictures of {evaluated['groups']} groups by {evaluated['generators']} generators"
+    return (
+        f"{evaluated['pictures']} pictures of {evaluated['groups']} groups by "
+        f"{evaluated['generators']} generators"
+    )
 
 
 def figure_rows(figures: dict[str, dict[str, Any]]) -> list[str]:
     sets = (figures["held_out"], figures["bundled"])
-    rows = [f"| {title} | {required} | {sets[0][key]} | {sets[1][key]} |" for title, key, required in ROWS]
+    rows = [
+        f"| {title} | {required} | {sets[0][key]} | {sets[1][key]} |"
+        for title, key, required in ROWS
+    ]
     for generator in sets[0]["psnr_median"]:
         medians = " | ".join(f"{each['psnr_median'][generator]} dB" for each in sets)
         rows.append(f"| median PSNR of `{generator}` | >= 29 dB | {medians} |")
@@ -212,7 +223,9 @@ def generator_rows(evaluations: dict[str, dict[str, Any]]) -> list[str]:
         for name, each in evaluated["by_generator"].items():
             if each["auc"][0] is not None:
                 seen = "yes" if side == "seen" else "no"
-                rows.append(f"| {name} | {seen} | {each['pictures']} | {measure_text(each['auc'])} |")
+                rows.append(
+                    f"| {name} | {seen} | {each['pictures']} | {measure_text(each['auc'])} |"
+                )
     return rows
 
 
@@ -220,7 +233,9 @@ def measure_text(measure: Sequence[float | None]) -> str:
     value, low, high = measure
     if value is None:
         return "—"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.2f} to {high:.2f})"
+    return (
+        f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.2f} to {high:.2f})"
+    )
 
 
 def table_head(*titles: str) -> list[str]:

@@ -1,8 +1,10 @@
-"""What happens to a picture between its making and its arrival, done alike to photographs and to fakes.
+"""What happens to a picture between its making and its arrival, done alike to photographs and to
+fakes.
 
-A crop is scaled, stored again and turned by chance, and its colours are shifted, so that neither container, size, codec
-nor palette tells the sides apart. Each picture is first given, by chance, the past of the others: as a JPEG, which
-nearly every photograph has, and as a small WebP, which the grids of Stable Diffusion have.
+A crop is scaled, stored again and turned by chance, and its colours are shifted, so that neither
+container, size, codec nor palette tells the sides apart. Each picture is first given, by chance,
+the past of the others: as a JPEG, which nearly every photograph has, and as a small WebP, which the
+grids of Stable Diffusion have.
 """
 
 import io
@@ -15,7 +17,12 @@ from PIL import Image, ImageFilter
 from embedder.training.fakes import CROP_SIDE, GRID_MARGIN
 
 SIDE = CROP_SIDE + GRID_MARGIN
-FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+FILTERS = (
+    Image.Resampling.BILINEAR,
+    Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS,
+    Image.Resampling.BOX,
+)
 SCALED_CHANCE = 0.4
 SCALES = (0.4, 1.0)
 ENLARGED_CHANCE = 0.1
@@ -23,7 +30,8 @@ ENLARGEMENTS = (1.0, 1.5)
 STORED_CHANCE = 0.5
 QUALITIES = (65, 99)
 WEBP_SHARE = 0.25
-# A past in each codec, drawn for pictures that did not come in it and, more rarely, for those that did.
+# A past in each codec, drawn for pictures that did not come in it and, more rarely, for those that
+# did.
 PASTS = {"WEBP": (40, 90), "JPEG": (75, 98)}
 PAST_CHANCE = 0.5
 SECOND_PAST_CHANCE = 0.1
@@ -40,7 +48,9 @@ COARSE_SIDE = 10  # of the crop's coarse version: 17 pixels each
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A picture to crop from: (h, w, 3) uint8, the format that it came in, and its coarse version (10, 10, 3)."""
+    """A picture to crop from: (h, w, 3) uint8, the format that it came in, and its coarse version
+    (10, 10, 3).
+    """
 
     pixels: NDArray[np.uint8]
     container: str
@@ -80,13 +90,21 @@ def place_in(source: Source, random: np.random.Generator) -> Place:
 
 
 def cut(source: Source, top: int, left: int, side: int) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(source.pixels[top : top + side, left : left + side]))
+    return Image.fromarray(
+        np.ascontiguousarray(source.pixels[top : top + side, left : left + side])
+    )
 
 
 def sharpness_of(grey: NDArray[np.uint8]) -> float:
     """(s, s) -> logarithm of the variance of the Laplacian, the usual measure of focus."""
     levels = grey.astype(np.float32)
-    laplacian = 4 * levels[1:-1, 1:-1] - levels[:-2, 1:-1] - levels[2:, 1:-1] - levels[1:-1, :-2] - levels[1:-1, 2:]
+    laplacian = (
+        4 * levels[1:-1, 1:-1]
+        - levels[:-2, 1:-1]
+        - levels[2:, 1:-1]
+        - levels[1:-1, :-2]
+        - levels[1:-1, 2:]
+    )
     return float(np.log(laplacian.var() + SHARPNESS_FLOOR))
 
 
@@ -132,10 +150,14 @@ def random_scale(random: np.random.Generator) -> float:
 
 
 def with_coarse_of(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Image:
-    """The piece with its own detail on the coarse shapes and colours of another: what is shown says nothing."""
+    """The piece with its own detail on the coarse shapes and colours of another: what is shown says
+    nothing.
+    """
     change = coarse.astype(np.float32) - coarse_of(piece).astype(np.float32)  # (10, 10, 3)
     channels = [
-        np.asarray(Image.fromarray(change[..., channel]).resize(piece.size, Image.Resampling.BICUBIC))
+        np.asarray(
+            Image.fromarray(change[..., channel]).resize(piece.size, Image.Resampling.BICUBIC)
+        )
         for channel in range(3)
     ]
     mixed = np.asarray(piece).astype(np.float32) + np.stack(channels, axis=-1)
@@ -149,28 +171,39 @@ def refocused(piece: Image.Image, random: np.random.Generator) -> Image.Image:
         piece = piece.filter(ImageFilter.GaussianBlur(random.uniform(*BLURS)))
     elif kind < BLURRED_CHANCE + SHARPENED_CHANCE:
         piece = piece.filter(
-            ImageFilter.UnsharpMask(radius=1.0, percent=int(random.uniform(*SHARPENINGS)), threshold=0)
+            ImageFilter.UnsharpMask(
+                radius=1.0, percent=int(random.uniform(*SHARPENINGS)), threshold=0
+            )
         )
     if random.random() < NOISY_CHANCE:
         noise = random.normal(0.0, random.uniform(*NOISES), np.asarray(piece).shape)
-        piece = Image.fromarray(np.clip(np.round(np.asarray(piece) + noise), 0, 255).astype(np.uint8))
+        piece = Image.fromarray(
+            np.clip(np.round(np.asarray(piece) + noise), 0, 255).astype(np.uint8)
+        )
     return piece
 
 
 def recoloured(piece: Image.Image, random: np.random.Generator) -> Image.Image:
     """A gamma of its own for each channel."""
     levels = np.arange(256) / 255.0
-    tables = [np.round(255.0 * levels ** random.uniform(*GAMMAS)).astype(int).tolist() for _ in range(3)]
+    tables = [
+        np.round(255.0 * levels ** random.uniform(*GAMMAS)).astype(int).tolist() for _ in range(3)
+    ]
     return piece.point([level for table in tables for level in table])
 
 
-def stored_as(codec: str, piece: Image.Image, qualities: tuple[int, int], random: np.random.Generator) -> Image.Image:
+def stored_as(
+    codec: str, piece: Image.Image, qualities: tuple[int, int], random: np.random.Generator
+) -> Image.Image:
     quality = int(random.integers(qualities[0], qualities[1] + 1))
     return stored(codec, piece, quality, subsampling=int(random.choice((0, 2))))
 
 
 def stored(codec: str, piece: Image.Image, quality: int, *, subsampling: int = 2) -> Image.Image:
-    """The piece after one encoding; `subsampling` is Pillow's number of a JPEG's: 0 is 4:4:4, 2 is 4:2:0."""
+    """The piece after one encoding;
+
+    `subsampling` is Pillow's number of a JPEG's: 0 is 4:4:4, 2 is 4:2:0.
+    """
     encoded = io.BytesIO()
     if codec == "WEBP":
         piece.save(encoded, "WEBP", quality=quality, method=2)

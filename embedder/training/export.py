@@ -1,17 +1,21 @@
-"""Writes the trained ViT in the published layout: old Hugging Face tensor names, `config.json`, preprocessing."""
+"""Writes the trained ViT in the published layout: old Hugging Face tensor names, `config.json`,
+preprocessing.
+"""
 
 from pathlib import Path
 
 from safetensors.torch import save_file
 
-from embedder.registry import CONFIG_FILE, PREPROCESSING_FILE, WEIGHTS_FILE
-from embedder.tensor_names import published_names
+from embedder.network.registry import CONFIG_FILE, PREPROCESSING_FILE, WEIGHTS_FILE
+from embedder.network.tensor_names import published_names
 from embedder.training.files import write_json, write_whole
 from embedder.training.vit import MEAN, STD, TrainedViT
 
 
 def export(model: TrainedViT, directory: Path) -> None:
-    """Writes the three files that `Embedder.load(directory)` reads; the generator head is left behind."""
+    """Writes the three files that `Embedder.load(directory)` reads; the generator head is left
+    behind.
+    """
     config = model.vit.config
     write_json(
         directory / CONFIG_FILE,
@@ -49,4 +53,6 @@ def export(model: TrainedViT, directory: Path) -> None:
         },
     )
     tensors = published_names(model.vit.state_dict())
-    write_whole(directory / WEIGHTS_FILE, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    write_whole(
+        directory / WEIGHTS_FILE, lambda path: save_file(tensors, path, metadata={"format": "pt"})
+    )

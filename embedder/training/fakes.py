@@ -1,7 +1,9 @@
-"""Pairs of a photograph and its re-synthesised versions, and the crops of both that the ViT is trained on.
+"""Pairs of a photograph and its re-synthesised versions, and the crops of both that the ViT is
+trained on.
 
-Both sides pass through the same pipeline (same places, same flips, same chances of the same re-compression), so that
-neither subject, size nor container can tell them apart: only what the decoder left in the pixels.
+Both sides pass through the same pipeline (same places, same flips, same chances of the same
+re-compression), so that neither subject, size nor container can tell them apart: only what the
+decoder left in the pixels.
 """
 
 import io
@@ -13,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder.resynthesis import Resynthesiser
+from embedder.demonstration.resynthesis import Resynthesiser
 
 CROP_SIDE = 160
-# Pixels more than the crop: JPEG's 8-pixel grid of a re-compressed picture begins anywhere in a centre crop.
+# Pixels more than the crop: JPEG's 8-pixel grid of a re-compressed picture begins anywhere in a
+# centre crop.
 GRID_MARGIN = 8
 SCENE_SIDE = 208
 # Two of four: twice as many photographs in the same time, and making the fakes takes minutes.
@@ -27,7 +30,9 @@ JPEG_QUALITIES = (65, 98)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A piece of a photograph and what some decoders made of it, by decoder number, all (h, w, 3) uint8 of one size."""
+    """A piece of a photograph and what some decoders made of it, by decoder number, all (h, w, 3)
+    uint8 of one size.
+    """
 
     real: NDArray[np.uint8]
     fakes: Mapping[int, NDArray[np.uint8]]
@@ -35,7 +40,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropBatch:
-    """`pixels` (b, 160, 160, 3) uint8; `generators` (b,) int64: 0 is a photograph, 1 + i the i-th decoder."""
+    """`pixels` (b, 160, 160, 3) uint8;
+
+    `generators` (b,) int64: 0 is a photograph, 1 + i the i-th decoder.
+    """
 
     pixels: NDArray[np.uint8]
     generators: NDArray[np.int64]
@@ -48,7 +56,9 @@ def make_scenes(
     decoders_each: int = DECODERS_EACH,
     seed: int = 0,
 ) -> list[Scene]:
-    """One scene a source: a piece of it at a random place, through `decoders_each` of the decoders."""
+    """One scene a source: a piece of it at a random place, through `decoders_each` of the
+    decoders.
+    """
     random, started, scenes = np.random.default_rng(seed), time.monotonic(), list[Scene]()
     for source in sources:
         piece = random_piece(source, SCENE_SIDE, random)
@@ -60,7 +70,9 @@ def make_scenes(
     return scenes
 
 
-def random_piece(picture: NDArray[np.uint8], side: int, random: np.random.Generator) -> NDArray[np.uint8]:
+def random_piece(
+    picture: NDArray[np.uint8], side: int, random: np.random.Generator
+) -> NDArray[np.uint8]:
     """A contiguous copy of (side, side, 3) pixels, less where the picture has less."""
     top = random.integers(max(0, picture.shape[0] - side) + 1)
     left = random.integers(max(0, picture.shape[1] - side) + 1)
@@ -93,8 +105,15 @@ def delivered_crop(picture: NDArray[np.uint8], random: np.random.Generator) -> N
     return picture[top : top + CROP_SIDE, left : left + CROP_SIDE]
 
 
-def recompressed(picture: NDArray[np.uint8], quality: int, *, subsampling: int = 2) -> NDArray[np.uint8]:
-    """The picture after one JPEG encoding; `subsampling` is PIL's number: 0 is 4:4:4, 2 is 4:2:0."""
+def recompressed(
+    picture: NDArray[np.uint8], quality: int, *, subsampling: int = 2
+) -> NDArray[np.uint8]:
+    """The picture after one JPEG encoding;
+
+    `subsampling` is PIL's number: 0 is 4:4:4, 2 is 4:2:0.
+    """
     stored = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(stored, "JPEG", quality=quality, subsampling=subsampling)
+    Image.fromarray(np.ascontiguousarray(picture)).save(
+        stored, "JPEG", quality=quality, subsampling=subsampling
+    )
     return np.asarray(Image.open(stored))

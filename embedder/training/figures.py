@@ -8,21 +8,28 @@ Names = NDArray[np.str_]  # (n,)
 
 
 def psnr(source: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB of two 8-bit pictures of one shape; infinite when they are equal."""
+    """Peak signal-to-noise ratio in dB of two 8-bit pictures of one shape; infinite when they are
+    equal.
+    """
     error = float(np.mean((source.astype(np.float64) - made.astype(np.float64)) ** 2))
     return float("inf") if error == 0.0 else float(10.0 * np.log10(255.0**2 / error))
 
 
 def area_under_curve(real: FloatArray, fake: FloatArray) -> float:
-    """Probability in [0, 1] that a random fake has the higher logit than a random photograph; a tie counts half."""
+    """Probability in [0, 1] that a random fake has the higher logit than a random photograph; a tie
+    counts half.
+    """
     ordered = np.sort(real)
     below = np.searchsorted(ordered, fake, side="left")
     not_above = np.searchsorted(ordered, fake, side="right")
     return float(np.mean(below + not_above) / (2 * len(ordered)))
 
 
-def cosine_similarities(probes: FloatArray, references: FloatArray, *, same: NDArray[np.bool_]) -> FloatArray:
-    """(p, d), (r, d), both L2-normalised -> (p, r); `same` (p, r) marks pairs of one photograph, which become -2.
+def cosine_similarities(
+    probes: FloatArray, references: FloatArray, *, same: NDArray[np.bool_]
+) -> FloatArray:
+    """(p, d), (r, d), both L2-normalised -> (p, r); `same` (p, r) marks pairs of one photograph,
+    which become -2.
 
     -2 is under every cosine similarity: such a reference is never nearest.
     """

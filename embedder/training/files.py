@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary path beside `target` and renames it into place once it is on the disk."""
+    """Calls `write` with a temporary path beside `target` and renames it into place once it is on
+    the disk.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.part")
     write(temporary)
@@ -18,4 +20,6 @@ def write_whole(target: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_json(target: Path, values: Mapping[str, object]) -> None:
-    write_whole(target, lambda path: path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8"))
+    write_whole(
+        target, lambda path: path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    )

@@ -1,8 +1,10 @@
-"""Filters of the patch embedding for the traces of real generators, and the coordinates in which they learn.
+"""Filters of the patch embedding for the traces of real generators, and the coordinates in which
+they learn.
 
-Logistic regression on the energies of a patch's cosine transform alone tells many generators apart, far better than the
-radial spectrum does: their traces are peaks at single frequencies in both directions and in colour. The filters that it
-would keep, by an L1 penalty, replace those that matter least to the demonstration decoders.
+Logistic regression on the energies of a patch's cosine transform alone tells many generators apart,
+far better than the radial spectrum does: their traces are peaks at single frequencies in both
+directions and in colour. The filters that it would keep, by an L1 penalty, replace those that
+matter least to the demonstration decoders.
 """
 
 import math
@@ -21,17 +23,22 @@ from torch.nn.utils import parametrize
 from embedder.training.fakes import CropBatch
 from embedder.training.vit import TrainedViT, to_pixels
 
-YCBCR = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # ITU-R BT.601, as JPEG has it
+YCBCR = (
+    (0.299, 0.587, 0.114),
+    (-0.169, -0.331, 0.5),
+    (0.5, -0.419, -0.081),
+)  # ITU-R BT.601, as JPEG has it
 ENERGY_FLOOR = 0.02  # of a filter's response to pixels in [-1, 1]: a logarithm of noise is noise
 GREY_LEVEL = 2.0 / 255.0  # weaker directions stay weak
 FIRST_PENALTY, PENALTY_STEP = 0.003, 1.5  # inverse strengths, weaker until enough filters are kept
 
 
 class WhitenedFilters(nn.Module):
-    """(c, 3pp) in coordinates where photographs' patches are white -> the convolution's (c, 3, p, p).
+    """(c, 3pp) in coordinates where photographs' patches are white -> the convolution's (c, 3, p,
+    p).
 
-    A filter on a faint direction has weights a hundred times those of one on the picture itself, and no optimiser
-    learns both at one rate; whitened, every direction has unit variance.
+    A filter on a faint direction has weights a hundred times those of one on the picture itself,
+    and no optimiser learns both at one rate; whitened, every direction has unit variance.
     """
 
     whitening: Tensor
@@ -56,7 +63,9 @@ def whitening_of(batches: Sequence[CropBatch], patch: int) -> Tensor:
     moment, count = torch.zeros(size, size), 0
     for batch in batches:
         pixels = to_pixels(batch.pixels[batch.generators == 0])
-        rows = functional.unfold(pixels, patch, stride=patch).transpose(1, 2).flatten(0, 1)  # (n, 3pp)
+        rows = (
+            functional.unfold(pixels, patch, stride=patch).transpose(1, 2).flatten(0, 1)
+        )  # (n, 3pp)
         moment += rows.T @ rows
         count += rows.shape[0]
     values, vectors = torch.linalg.eigh((moment / count + GREY_LEVEL**2 * torch.eye(size)).double())
@@ -65,7 +74,9 @@ def whitening_of(batches: Sequence[CropBatch], patch: int) -> Tensor:
 
 
 def cosine_filters(patch: int) -> Tensor:
-    """(3pp, 3, p, p): each frequency of the cosine transform of each of luminance and the two colour differences."""
+    """(3pp, 3, p, p): each frequency of the cosine transform of each of luminance and the two
+    colour differences.
+    """
     waves = dct(np.eye(patch), axis=0, norm="ortho")  # (p, p)
     made = np.einsum("cr,ui,vj->cuvrij", np.array(YCBCR), waves, waves)
     return torch.from_numpy(made.reshape(-1, 3, patch, patch)).float()
@@ -73,21 +84,31 @@ def cosine_filters(patch: int) -> Tensor:
 
 @torch.inference_mode()
 def log_energies(crops: NDArray[np.uint8], filters: Tensor) -> NDArray[np.float32]:
-    """(b, h, w, 3), (c, 3, p, p) -> (b, c): logarithm of the mean squared response over the patches of each crop."""
-    responses = functional.conv2d(to_pixels(crops), filters, stride=filters.shape[-1])  # (b, c, h/p, w/p)
+    """(b, h, w, 3), (c, 3, p, p) -> (b, c): logarithm of the mean squared response over the patches
+    of each crop.
+    """
+    responses = functional.conv2d(
+        to_pixels(crops), filters, stride=filters.shape[-1]
+    )  # (b, c, h/p, w/p)
     energies: NDArray[np.float32] = ((responses**2).mean((2, 3)) + ENERGY_FLOOR).log().numpy()
     return energies
 
 
 def telling_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Tensor:
-    """(count, 3, p, p) of the cosine filters, of unit mean square: those that tell fakes from photographs best."""
+    """(count, 3, p, p) of the cosine filters, of unit mean square: those that tell fakes from
+    photographs best.
+    """
     filters = cosine_filters(patch)
-    energies = np.concatenate([log_energies(batch.pixels, filters) for batch in batches])  # (n, 3pp)
+    energies = np.concatenate(
+        [log_energies(batch.pixels, filters) for batch in batches]
+    )  # (n, 3pp)
     synthetic = np.concatenate([batch.generators != 0 for batch in batches])
     scaled, penalty = StandardScaler().fit_transform(energies), FIRST_PENALTY
     while True:
         # An L1 penalty; before scikit-learn 1.8 it was told otherwise.
-        fitted = LogisticRegression(l1_ratio=1.0, solver="liblinear", C=penalty).fit(scaled, synthetic)
+        fitted = LogisticRegression(l1_ratio=1.0, solver="liblinear", C=penalty).fit(
+            scaled, synthetic
+        )
         if np.count_nonzero(fitted.coef_) >= min(count, fitted.coef_.size) or penalty > 1.0:
             break
         penalty *= PENALTY_STEP
@@ -97,11 +118,17 @@ def telling_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Ten
 
 
 def least_needed(count: int, decoder_count: int) -> list[int]:
-    """Of `vit.patch_filters`: the random directions, then each decoder's whose variance it changes least."""
+    """Of `vit.patch_filters`: the random directions, then each decoder's whose variance it changes
+    least.
+    """
     share = count * 7 // 8 // decoder_count  # filters of a decoder, the most telling first and last
     least = share // 4
     kept = (share - least) // 2
-    middle = [share * decoder + kept + number for decoder in range(decoder_count) for number in range(least)]
+    middle = [
+        share * decoder + kept + number
+        for decoder in range(decoder_count)
+        for number in range(least)
+    ]
     return [*middle, *range(share * decoder_count, count)]
 
 
@@ -110,7 +137,9 @@ def add_filters(model: TrainedViT, batches: Sequence[CropBatch], decoder_count: 
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     replaced = least_needed(projection.out_channels, decoder_count)
     with torch.no_grad():
-        projection.weight[replaced] = telling_filters(batches, projection.kernel_size[0], len(replaced))
+        projection.weight[replaced] = telling_filters(
+            batches, projection.kernel_size[0], len(replaced)
+        )
     whiten_filters(model, batches)
 
 
@@ -118,7 +147,9 @@ def whiten_filters(model: TrainedViT, batches: Sequence[CropBatch]) -> None:
     """From here on the patch embedding learns whitened."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     patch = projection.kernel_size[0]
-    parametrize.register_parametrization(projection, "weight", WhitenedFilters(whitening_of(batches, patch)))
+    parametrize.register_parametrization(
+        projection, "weight", WhitenedFilters(whitening_of(batches, patch))
+    )
 
 
 def fix_filters(model: TrainedViT) -> None:

@@ -1,7 +1,8 @@
 """Trains the ViT further on mixed batches, from weights that know the demonstration decoders.
 
-The patch embedding learns too, slowly; the generator head starts from the mean CLS token of each class; what is kept
-is a moving average of the weights (Izmailov et al. 2018, "Averaging weights leads to wider optima").
+The patch embedding learns too, slowly; the generator head starts from the mean CLS token of each
+class; what is kept is a moving average of the weights (Izmailov et al. 2018, "Averaging weights
+leads to wider optima").
 """
 
 import time
@@ -17,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedder.architecture import Architecture
+from embedder.network.architecture import Architecture
+from embedder.network.weights import load_vit
 from embedder.training.fakes import CropBatch
 from embedder.training.files import write_whole
 from embedder.training.schedule import warm_up_then_cosine
@@ -30,7 +32,6 @@ from embedder.training.vit import (
     some_tokens,
     to_pixels,
 )
-from embedder.weights import load_vit
 
 MakeBatch = Callable[[np.random.Generator], CropBatch]
 AVERAGE_DECAY = 0.99
@@ -68,18 +69,26 @@ def start_generator_head(model: TrainedViT, batches: Iterator[CropBatch], count:
     model.generator_head.copy_(sums)
 
 
-def mixed_loss(model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float) -> Tensor:
-    """Class 0 is a photograph, anything else synthetic; a negative class is of no known generator."""
+def mixed_loss(
+    model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float
+) -> Tensor:
+    """Class 0 is a photograph, anything else synthetic; a negative class is of no known
+    generator.
+    """
     generators = torch.from_numpy(batch.generators)
     cls, logits = model(to_pixels(batch.pixels), kept)
     synthetic = functional.binary_cross_entropy_with_logits(logits, (generators != 0).float())
     known = generators >= 0
-    named = functional.cross_entropy(model.generator_logits(cls[known], generators[known]), generators[known])
+    named = functional.cross_entropy(
+        model.generator_logits(cls[known], generators[known]), generators[known]
+    )
     return synthetic + generator_weight * named
 
 
 def prefetched(make_batch: MakeBatch, random: np.random.Generator) -> Iterator[CropBatch]:
-    """The next batches are made on another thread while one is learned: in one order, so that a seed repeats."""
+    """The next batches are made on another thread while one is learned: in one order, so that a
+    seed repeats.
+    """
     with ThreadPoolExecutor(1) as maker:
         waiting = [maker.submit(make_batch, random) for _ in range(2)]
         while True:
@@ -101,7 +110,11 @@ def train_further(
     trained = {name: p for name, p in model.named_parameters() if name not in patches}
     groups = [
         *({**group, "peak": learning.peak_learning_rate} for group in parameter_groups(trained)),
-        {"params": list(patches.values()), "weight_decay": 0.0, "peak": learning.patch_learning_rate},
+        {
+            "params": list(patches.values()),
+            "weight_decay": 0.0,
+            "peak": learning.patch_learning_rate,
+        },
     ]
     optimiser = torch.optim.AdamW(groups, lr=learning.peak_learning_rate, betas=(0.9, 0.99))
     progress, average = Progress(), deepcopy(model)
@@ -113,7 +126,9 @@ def train_further(
         start_generator_head(model, batches, learning.head_batches)
         average.load_state_dict(model.state_dict())
     saved = now = time.monotonic()
-    while (spent := max(progress.seconds / (60 * minutes), progress.step / learning.max_steps)) < 1.0:
+    while (
+        spent := max(progress.seconds / (60 * minutes), progress.step / learning.max_steps)
+    ) < 1.0:
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * warm_up_then_cosine(spent, WARM_UP_FRACTION)
         kept = None if spent >= learning.all_tokens_from else some_tokens(model, random)
@@ -128,7 +143,11 @@ def train_further(
         progress.seconds += now - before
         if now - saved > CHECKPOINT_SECONDS:
             write_further(checkpoint, model, average, optimiser, progress)
-            print(f"  step {progress.step}  {spent:.0%}  loss {progress.smoothed:.3f}  {report(average)}", flush=True)
+            print(
+                f"  step {progress.step}  {spent:.0%}  loss {progress.smoothed:.3f}  "
+                f"{report(average)}",
+                flush=True,
+            )
             saved = now = time.monotonic()
     write_further(checkpoint, model, average, optimiser, progress)
     batches.close()  # type: ignore[attr-defined]
@@ -143,21 +162,33 @@ def move_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def write_further(
-    target: Path, model: TrainedViT, average: TrainedViT, optimiser: torch.optim.AdamW, progress: Progress
+    target: Path,
+    model: TrainedViT,
+    average: TrainedViT,
+    optimiser: torch.optim.AdamW,
+    progress: Progress,
 ) -> None:
     tensors = {f"model/{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
-    tensors |= {f"average/{name}": tensor.contiguous() for name, tensor in average.state_dict().items()}
+    tensors |= {
+        f"average/{name}": tensor.contiguous() for name, tensor in average.state_dict().items()
+    }
     for name, parameter in model.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"adamw/{key}/{name}"] = value.contiguous()
-    tensors["progress"] = torch.tensor([progress.seconds, progress.step, progress.smoothed], dtype=torch.float64)
+    tensors["progress"] = torch.tensor(
+        [progress.seconds, progress.step, progress.smoothed], dtype=torch.float64
+    )
     write_whole(target, lambda path: save_file(tensors, path))
 
 
-def read_further(source: Path, model: TrainedViT, average: TrainedViT, optimiser: torch.optim.AdamW) -> Progress:
+def read_further(
+    source: Path, model: TrainedViT, average: TrainedViT, optimiser: torch.optim.AdamW
+) -> Progress:
     tensors = load_file(source)
     for each, prefix in ((model, "model/"), (average, "average/")):
-        each.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        each.load_state_dict(
+            {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        )
     for name, parameter in model.named_parameters():
         for key in ("step", "exp_avg", "exp_avg_sq"):
             if (stored := tensors.get(f"adamw/{key}/{name}")) is not None:

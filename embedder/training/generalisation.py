@@ -1,7 +1,9 @@
-"""Figures on real generators: what the logit tells on pictures that training never saw, by condition and generator.
+"""Figures on real generators: what the logit tells on pictures that training never saw, by
+condition and generator.
 
-Photographs are those of the held-out collections; fakes are the test part of seen generators, and whole generators
-that were held out. Both sides are delivered alike. The earlier model and a spectral baseline are measured beside.
+Photographs are those of the held-out collections; fakes are the test part of seen generators, and
+whole generators that were held out. Both sides are delivered alike. The earlier model and a
+spectral baseline are measured beside.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,13 +63,19 @@ def corpus_probes(corpus: Path) -> Iterator[CorpusProbe]:
         for tile in tiles(photograph.image, TILE_SIDE, TILES_EACH):
             yield CorpusProbe(REAL, photograph.name, np.asarray(tile))
     for picture in read_pictures(corpus, (Part.TEST, Part.UNSEEN)):
-        for tile in tiles(picture.image, TILE_SIDE, 1 if picture.source.startswith(GRIDS) else TILES_EACH):
+        for tile in tiles(
+            picture.image, TILE_SIDE, 1 if picture.source.startswith(GRIDS) else TILES_EACH
+        ):
             yield CorpusProbe(picture.source, picture.group, np.asarray(tile))
 
 
-def real_generator_figures(probes: Sequence[CorpusProbe], classifiers: Mapping[str, Logits]) -> dict[str, object]:
+def real_generator_figures(
+    probes: Sequence[CorpusProbe], classifiers: Mapping[str, Logits]
+) -> dict[str, object]:
     """What `measured.json` holds under `real_generators`."""
-    delivered = {name: [deliver(probe.pixels) for probe in probes] for name, deliver in CONDITIONS.items()}
+    delivered = {
+        name: [deliver(probe.pixels) for probe in probes] for name, deliver in CONDITIONS.items()
+    }
     logits = {
         name: {condition: classify(pictures) for condition, pictures in delivered.items()}
         for name, classify in classifiers.items()
@@ -79,13 +87,18 @@ def real_generator_figures(probes: Sequence[CorpusProbe], classifiers: Mapping[s
         "fakes": {name: counted(probes, side) for name, side in sides.items()},
         "auc": {
             name: {
-                side: {c: round(area_under_curve(each[real], each[mask]), 4) for c, each in found.items()}
+                side: {
+                    c: round(area_under_curve(each[real], each[mask]), 4)
+                    for c, each in found.items()
+                }
                 for side, mask in sides.items()
             }
             for name, found in logits.items()
         },
         "auc_interval_clean": {
-            name: {side: interval(probes, found["clean"], real, mask) for side, mask in sides.items()}
+            name: {
+                side: interval(probes, found["clean"], real, mask) for side, mask in sides.items()
+            }
             for name, found in logits.items()
         },
         "by_generator": by_generator(probes, real, next(iter(logits.values()))),
@@ -117,30 +130,43 @@ def by_generator(
 ) -> dict[str, dict[str, object]]:
     """Seen generators first; each against all held-out photographs."""
     names = np.array([probe.generator for probe in probes])
-    ordered = sorted(set(names[~real].tolist()), key=lambda name: (name not in FAMILY_BY_GENERATOR, name))
+    ordered = sorted(
+        set(names[~real].tolist()), key=lambda name: (name not in FAMILY_BY_GENERATOR, name)
+    )
     return {
         name: {
             "seen": name in FAMILY_BY_GENERATOR,
             **{key: n for key, n in counted(probes, names == name).items() if key != "generators"},
-            "auc": {c: round(area_under_curve(each[real], each[names == name]), 3) for c, each in logits.items()},
+            "auc": {
+                c: round(area_under_curve(each[real], each[names == name]), 3)
+                for c, each in logits.items()
+            },
         }
         for name in ordered
     }
 
 
 def interval(
-    probes: Sequence[CorpusProbe], logits: FloatArray, real: NDArray[np.bool_], fake: NDArray[np.bool_]
+    probes: Sequence[CorpusProbe],
+    logits: FloatArray,
+    real: NDArray[np.bool_],
+    fake: NDArray[np.bool_],
 ) -> list[float]:
     """95 % of the AUC by bootstrap over groups, for tiles of one picture are not independent."""
     random = np.random.default_rng(0)
     sides = [grouped(probes, logits, mask) for mask in (real, fake)]
     areas = []
     for _ in range(RESAMPLINGS):
-        drawn = [np.concatenate([side[i] for i in random.integers(len(side), size=len(side))]) for side in sides]
+        drawn = [
+            np.concatenate([side[i] for i in random.integers(len(side), size=len(side))])
+            for side in sides
+        ]
         areas.append(area_under_curve(*drawn))
     return [round(float(each), 4) for each in np.percentile(areas, INTERVAL)]
 
 
-def grouped(probes: Iterable[CorpusProbe], logits: FloatArray, mask: NDArray[np.bool_]) -> list[FloatArray]:
+def grouped(
+    probes: Iterable[CorpusProbe], logits: FloatArray, mask: NDArray[np.bool_]
+) -> list[FloatArray]:
     groups = np.array([probe.group for probe in probes])[mask]
     return [logits[mask][groups == group] for group in np.unique(groups)]

@@ -1,4 +1,6 @@
-"""The stage on real generators: where the ViT goes on from, in which rounds, and what it is compared with."""
+"""The stage on real generators: where the ViT goes on from, in which rounds, and what it is
+compared with.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from embedder.architecture import read_architecture
-from embedder.registry import CONFIG_FILE, WEIGHTS_FILE
-from embedder.resynthesis import DECODERS
+from embedder.demonstration.resynthesis import DECODERS
+from embedder.network.architecture import read_architecture
+from embedder.network.registry import CONFIG_FILE, WEIGHTS_FILE
 from embedder.training.fakes import CropBatch, Scene
 from embedder.training.figures import area_under_curve
 from embedder.training.filters import add_filters, fix_filters, whiten_filters
@@ -22,14 +24,20 @@ from embedder.training.spectrum import SpectrumBaseline
 from embedder.training.vit import TrainedViT, predict
 from embedder.training.wallpapers import TRAINED_PACKAGES, VALIDATION_PACKAGES, wallpaper_pictures
 
-FILTER_BATCHES, FILTER_CROPS = 60, 50  # 6,000 crops: what the filters and the whitening are taken from
+FILTER_BATCHES, FILTER_CROPS = (
+    60,
+    50,
+)  # 6,000 crops: what the filters and the whitening are taken from
 BASELINE_BATCHES = 40
 VALIDATION_TILES = 2  # of one picture
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorRound:
-    """`share` is of all the minutes; `pairs` of demonstration crops, and `each` crops of photographs and of fakes."""
+    """`share` is of all the minutes;
+
+    `pairs` of demonstration crops, and `each` crops of photographs and of fakes.
+    """
 
     name: str
     share: float
@@ -41,15 +49,23 @@ class GeneratorRound:
 
 GENERATOR_ROUNDS = (
     GeneratorRound("large", 0.08, 16, 24, FurtherLearning(seed=0), new_filters=True),
-    GeneratorRound("small", 0.13, 8, 16, FurtherLearning(seed=1, head_batches=0, generator_weight=0.6)),
-    GeneratorRound("even", 0.295, 12, 12, FurtherLearning(seed=2, head_batches=0, peak_learning_rate=6e-4)),
+    GeneratorRound(
+        "small", 0.13, 8, 16, FurtherLearning(seed=1, head_batches=0, generator_weight=0.6)
+    ),
+    GeneratorRound(
+        "even", 0.295, 12, 12, FurtherLearning(seed=2, head_batches=0, peak_learning_rate=6e-4)
+    ),
     GeneratorRound(
         "demonstration",
         0.06,
         16,
         8,
         FurtherLearning(
-            seed=3, head_batches=0, peak_learning_rate=3e-4, patch_learning_rate=1e-4, generator_weight=2.0
+            seed=3,
+            head_batches=0,
+            peak_learning_rate=3e-4,
+            patch_learning_rate=1e-4,
+            generator_weight=2.0,
         ),
     ),
     GeneratorRound("wallpapers", 0.35, 10, 16, FurtherLearning(seed=4, peak_learning_rate=6e-4)),
@@ -59,7 +75,11 @@ GENERATOR_ROUNDS = (
         16,
         8,
         FurtherLearning(
-            seed=5, head_batches=0, peak_learning_rate=2e-4, patch_learning_rate=1e-4, generator_weight=2.0
+            seed=5,
+            head_batches=0,
+            peak_learning_rate=2e-4,
+            patch_learning_rate=1e-4,
+            generator_weight=2.0,
         ),
     ),
 )
@@ -75,7 +95,10 @@ def train_on_generators(
     statistics_batches: int = FILTER_BATCHES,
     wallpapers: Path | None = None,
 ) -> TrainedViT:
-    """The model of the directory `start`, after these rounds. `scenes` keep it at the demonstration decoders."""
+    """The model of the directory `start`, after these rounds.
+
+    `scenes` keep it at the demonstration decoders.
+    """
     photographs, fakes = training_pools(corpus, wallpapers)
     validation = validation_pictures(corpus, wallpapers)
     model = load_trained(start / WEIGHTS_FILE, read_architecture(start / CONFIG_FILE), CLASSES)
@@ -94,7 +117,10 @@ def train_on_generators(
             report=partial(validation_report, validation),
         )
         found = validation_report(validation, model)
-        print(f"  {each.name}: {progress.step} steps, {progress.seconds / 60:.1f} minutes, {found}", flush=True)
+        print(
+            f"  {each.name}: {progress.step} steps, {progress.seconds / 60:.1f} minutes, {found}",
+            flush=True,
+        )
     fix_filters(model)
     return model
 
@@ -106,8 +132,13 @@ def training_pools(corpus: Path, wallpapers: Path | None) -> tuple[Pool, Pool]:
 
 
 def validation_pictures(corpus: Path, wallpapers: Path | None) -> list[CorpusPicture]:
-    """Other pictures of the same sources, and photographs of a collection that nothing else is of."""
-    return [*read_pictures(corpus, [Part.VALIDATION]), *wallpaper_pictures(wallpapers, VALIDATION_PACKAGES)]
+    """Other pictures of the same sources, and photographs of a collection that nothing else is
+    of.
+    """
+    return [
+        *read_pictures(corpus, [Part.VALIDATION]),
+        *wallpaper_pictures(wallpapers, VALIDATION_PACKAGES),
+    ]
 
 
 def filter_batches(photographs: Pool, fakes: Pool, count: int) -> list[CropBatch]:
@@ -116,13 +147,21 @@ def filter_batches(photographs: Pool, fakes: Pool, count: int) -> list[CropBatch
 
 
 def validation_report(pictures: Sequence[CorpusPicture], model: TrainedViT) -> str:
-    """What rounds and weights are chosen by: never the test part, the unseen generators or the held-out collections."""
-    probes = [(picture, tile) for picture in pictures for tile in tiles(picture.image, TILE_SIDE, VALIDATION_TILES)]
+    """What rounds and weights are chosen by: never the test part, the unseen generators or the
+    held-out collections.
+    """
+    probes = [
+        (picture, tile)
+        for picture in pictures
+        for tile in tiles(picture.image, TILE_SIDE, VALIDATION_TILES)
+    ]
     logits = predict(model, [np.asarray(tile) for _, tile in probes])
     synthetic = np.array([picture.synthetic for picture, _ in probes])
     elsewhere = np.array([picture.source in VALIDATION_PACKAGES for picture, _ in probes])
     near = area_under_curve(logits[~synthetic & ~elsewhere], logits[synthetic])
-    far = area_under_curve(logits[elsewhere], logits[synthetic]) if elsewhere.any() else float("nan")
+    far = (
+        area_under_curve(logits[elsewhere], logits[synthetic]) if elsewhere.any() else float("nan")
+    )
     return f"validation AUC {near:.4f}, against photographs of another collection {far:.4f}"
 
 
@@ -130,4 +169,6 @@ def fitted_baseline(corpus: Path, wallpapers: Path | None = None) -> SpectrumBas
     """On the same part of the corpus and the same crops as the model."""
     photographs, fakes = training_pools(corpus, wallpapers)
     random = np.random.default_rng(5)
-    return SpectrumBaseline.fit(corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(BASELINE_BATCHES))
+    return SpectrumBaseline.fit(
+        corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(BASELINE_BATCHES)
+    )

@@ -1,7 +1,9 @@
-"""Pictures of real generators to train and measure on: which are used for what, and how they are read.
+"""Pictures of real generators to train and measure on: which are used for what, and how they are
+read.
 
-The split is by generator and by group: pictures that show one face or one prompt's variations are on one side of it.
-Whole generators are held out for the open-set figures; what a seen generator's test part holds, training never saw.
+The split is by generator and by group: pictures that show one face or one prompt's variations are
+on one side of it. Whole generators are held out for the open-set figures; what a seen generator's
+test part holds, training never saw.
 """
 
 import csv
@@ -17,7 +19,10 @@ from PIL import Image
 from embedder.training.photographs import MIN_SIDE, TRAINED_COLLECTIONS
 
 STYLEGAN2, STABLE_DIFFUSION_1 = "stylegan2", "sd1.x"
-FAMILIES = (STYLEGAN2, STABLE_DIFFUSION_1)  # classes of the generator head: enough pictures, one decoder each
+FAMILIES = (
+    STYLEGAN2,
+    STABLE_DIFFUSION_1,
+)  # classes of the generator head: enough pictures, one decoder each
 
 # Seen generators by family. `reddit-ai-unspecified` is of many: synthetic, and of no family.
 FAMILY_BY_GENERATOR: dict[str, str | None] = {
@@ -36,7 +41,8 @@ FAMILY_BY_GENERATOR: dict[str, str | None] = {
     "openjourney": STABLE_DIFFUSION_1,
     "reddit-ai-unspecified": None,
 }
-# Neither seen nor measured: 128-pixel thumbnails are smaller than the crop; the other may be a seen one.
+# Neither seen nor measured: 128-pixel thumbnails are smaller than the crop; the other may be a seen
+# one.
 LEFT_OUT_GENERATORS = ("sdxl-thumb128", "sd1.5-or-2")
 GRIDS = ("sd1.5-deliberate2", "sd1.5-dreamshaper3")  # two by two pictures in one file
 
@@ -53,7 +59,10 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorpusPicture:
-    """One picture; of a grid, one of its four. `group` is the same for pictures that are never split."""
+    """One picture; of a grid, one of its four.
+
+    `group` is the same for pictures that are never split.
+    """
 
     name: str
     source: str  # the collection of a photograph, the generator of a fake
@@ -64,8 +73,13 @@ class CorpusPicture:
 
 
 def part_of(row: dict[str, str]) -> Part | None:
-    """Which part of the corpus a row belongs to; None for photographs held out and for what is left out."""
-    percentile = int(hashlib.sha256(f"{row['source']}/{group_of(row)}".encode()).hexdigest(), 16) % 100
+    """Which part of the corpus a row belongs to;
+
+    None for photographs held out and for what is left out.
+    """
+    percentile = (
+        int(hashlib.sha256(f"{row['source']}/{group_of(row)}".encode()).hexdigest(), 16) % 100
+    )
     if row["label"] == "real":
         if row["relpath"].split("/")[1] not in TRAINED_COLLECTIONS:
             return None
@@ -80,7 +94,9 @@ def part_of(row: dict[str, str]) -> Part | None:
 
 
 def group_of(row: dict[str, str]) -> str:
-    """What stands before the first underscore: a face of `1263_age_2.jpg`, an artist of a grid, a test of a tool."""
+    """What stands before the first underscore: a face of `1263_age_2.jpg`, an artist of a grid, a
+    test of a tool.
+    """
     return PurePosixPath(row["source_path"]).stem.split("_")[0].lower()
 
 
@@ -104,17 +120,25 @@ def read_row(corpus: Path, row: dict[str, str]) -> Iterator[CorpusPicture]:
     with Image.open(corpus / row["relpath"]) as stored:
         container, image = str(stored.format), stored.convert("RGB")
     for number, picture in enumerate(quadrants(image) if source.startswith(GRIDS) else [image]):
-        yield CorpusPicture(f"{row['relpath']}#{number}", source, synthetic, group, picture, container)
+        yield CorpusPicture(
+            f"{row['relpath']}#{number}", source, synthetic, group, picture, container
+        )
 
 
 def quadrants(image: Image.Image) -> list[Image.Image]:
     width, height = image.width // 2, image.height // 2
-    return [image.crop((left, top, left + width, top + height)) for top in (0, height) for left in (0, width)]
+    return [
+        image.crop((left, top, left + width, top + height))
+        for top in (0, height)
+        for left in (0, width)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class PartSummary:
-    """Files of a part by collection or generator, and by the licence that the corpus states for them."""
+    """Files of a part by collection or generator, and by the licence that the corpus states for
+    them.
+    """
 
     sources: dict[str, int]
     licences: dict[str, int]

@@ -1,7 +1,9 @@
-"""What training never saw, as manifests that `lineup evaluate` reads: seen generators, and unseen ones.
+"""What training never saw, as manifests that `lineup evaluate` reads: seen generators, and unseen
+ones.
 
-Beside either are the photographs of the held-out collections. Files are copied byte by byte, so that a delivery is
-told as it came; the pictures of a grid are cut apart, for the middle of a grid is of none of them.
+Beside either are the photographs of the held-out collections. Files are copied byte by byte, so
+that a delivery is told as it came; the pictures of a grid are cut apart, for the middle of a grid
+is of none of them.
 """
 
 import csv
@@ -23,19 +25,30 @@ Row = dict[str, str]
 
 
 def write_held_out(corpus: Path, folder: Path) -> dict[str, int]:
-    """Writes `seen.csv`, `unseen.csv` and the images beside them; returns the number of images of each.
+    """Writes `seen.csv`, `unseen.csv` and the images beside them; returns the number of images of
+    each.
 
-    `source` is what an evaluation resamples by: the collection of a photograph, the group of a fake. `relpaths.txt` are
-    all files of the corpus that training never saw, those too that no figure of the card is of.
+    `source` is what an evaluation resamples by: the collection of a photograph, the group of a
+    fake. `relpaths.txt` are all files of the corpus that training never saw, those too that no
+    figure of the card is of.
     """
-    never_seen = [row["relpath"] for row in read_rows(corpus) if part_of(row) not in (Part.TRAIN, Part.VALIDATION)]
+    never_seen = [
+        row["relpath"]
+        for row in read_rows(corpus)
+        if part_of(row) not in (Part.TRAIN, Part.VALIDATION)
+    ]
     write_whole(folder / "relpaths.txt", lambda path: path.write_text("\n".join(never_seen) + "\n"))
-    rows = [row for row in read_rows(corpus) if min(int(row["width"]), int(row["height"])) >= MIN_SIDE]
+    rows = [
+        row for row in read_rows(corpus) if min(int(row["width"]), int(row["height"])) >= MIN_SIDE
+    ]
     photographs = [row for row in rows if row["relpath"].split("/")[1] in HELD_OUT_COLLECTIONS]
     listed = [line for row in photographs for line in copied(corpus, row, folder)]
     counts = {}
     for name, part in MANIFESTS.items():
-        lines = [*listed, *(line for row in rows if part_of(row) is part for line in copied(corpus, row, folder))]
+        lines = [
+            *listed,
+            *(line for row in rows if part_of(row) is part for line in copied(corpus, row, folder)),
+        ]
         write_whole(folder / f"{name}.csv", partial(write_lines, lines=lines))
         counts[name] = len(lines)
     return counts
@@ -66,7 +79,10 @@ def write_lines(target: Path, lines: list[Row]) -> None:
 
 
 def read_evaluation(folder: Path, weights_sha256: str) -> dict[str, object]:
-    """What the card tells of an `evaluation.json`; measures are [value, low, high]. Raises ValueError for others."""
+    """What the card tells of an `evaluation.json`; measures are [value, low, high].
+
+    Raises ValueError for others.
+    """
     found = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     if found["made"]["weights_sha256"] != weights_sha256:
         raise ValueError(f"{folder}: an evaluation of other weights; run `lineup evaluate` again")
@@ -77,13 +93,21 @@ def read_evaluation(folder: Path, weights_sha256: str) -> dict[str, object]:
         "pictures": n["synthetic"],
         "groups": n["synthetic_sources"],
         "generators": len(found["measured"]["generators"]),
-        "auc": {each["name"]: measure_of(each["figures"]["roc_auc"]) for each in classifier["by_condition"]},
+        "auc": {
+            each["name"]: measure_of(each["figures"]["roc_auc"])
+            for each in classifier["by_condition"]
+        },
         "by_generator": {
-            each["name"]: {"pictures": each["figures"]["n"]["synthetic"], "auc": measure_of(each["figures"]["roc_auc"])}
+            each["name"]: {
+                "pictures": each["figures"]["n"]["synthetic"],
+                "auc": measure_of(each["figures"]["roc_auc"]),
+            }
             for each in classifier["by_generator"]
         },
     }
 
 
 def measure_of(measure: dict[str, Any]) -> list[float | None]:
-    return [None if measure[key] is None else round(measure[key], 4) for key in ("value", "low", "high")]
+    return [
+        None if measure[key] is None else round(measure[key], 4) for key in ("value", "low", "high")
+    ]

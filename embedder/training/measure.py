@@ -1,4 +1,5 @@
-"""Measures the built-in model on photographs that it was never trained on, through `embedder.Embedder` itself.
+"""Measures the built-in model on photographs that it was never trained on, through `Embedder`
+itself.
 
 Probe and reference never come from the same photograph.
 """
@@ -14,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder import Embedder
-from embedder.preprocess import preprocess
-from embedder.registry import MEASURED_FILE
-from embedder.resynthesis import DECODERS
+from embedder.demonstration.resynthesis import DECODERS
+from embedder.network.embed import Embedder
+from embedder.network.registry import MEASURED_FILE
+from embedder.pictures.preprocess import preprocess
 from embedder.training.fakes import recompressed
 from embedder.training.figures import (
     Names,
@@ -37,7 +38,9 @@ EMBED_BATCH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurements:
-    """Probes in one order: names, generators, and what the model says of each, as they are and re-compressed."""
+    """Probes in one order: names, generators, and what the model says of each, as they are and
+    re-compressed.
+    """
 
     photographs: Names
     generators: Names
@@ -54,7 +57,9 @@ class Measurements:
 
 def measure(embedder: Embedder, probes: Sequence[Probe]) -> Measurements:
     vectors, logits = embed_pictures(embedder, [probe.pixels for probe in probes])
-    jpeg_vectors, jpeg_logits = embed_pictures(embedder, [recompressed(p.pixels, JPEG_QUALITY) for p in probes])
+    jpeg_vectors, jpeg_logits = embed_pictures(
+        embedder, [recompressed(p.pixels, JPEG_QUALITY) for p in probes]
+    )
     return Measurements(
         photographs=np.array([probe.photograph for probe in probes]),
         generators=np.array([probe.generator for probe in probes]),
@@ -72,7 +77,9 @@ def embed_pictures(
     vectors, logits = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
     for start in range(0, len(pictures), EMBED_BATCH):
         batch = pictures[start : start + EMBED_BATCH]
-        pixels = [preprocess(Image.fromarray(picture), embedder.info.preprocessing) for picture in batch]
+        pixels = [
+            preprocess(Image.fromarray(picture), embedder.info.preprocessing) for picture in batch
+        ]
         made = embedder.embed_pixels(np.stack(pixels))
         vectors.append(made.vectors)
         logits.append(made.logits)
@@ -88,13 +95,17 @@ def classifier_figures(measured: Measurements) -> dict[str, float]:
 
 
 def generator_figures(measured: Measurements) -> dict[str, float]:
-    """Share of the fakes whose nearest reference, a fake of another photograph, comes from the same decoder."""
+    """Share of the fakes whose nearest reference, a fake of another photograph, comes from the same
+    decoder.
+    """
     fake = ~measured.real
     photographs, generators = measured.photographs[fake], measured.generators[fake]
     same = pairs_of_one_photograph(photographs, photographs)
     references = measured.vectors[fake]
     return {
-        name: nearest_accuracy(cosine_similarities(vectors[fake], references, same=same), generators, generators)
+        name: nearest_accuracy(
+            cosine_similarities(vectors[fake], references, same=same), generators, generators
+        )
         for name, vectors in (
             ("nearest_generator_accuracy", measured.vectors),
             ("nearest_generator_accuracy_jpeg75", measured.jpeg_vectors),
@@ -103,7 +114,8 @@ def generator_figures(measured: Measurements) -> dict[str, float]:
 
 
 def similarity_figures(measured: Measurements) -> dict[str, float]:
-    """The similarity that FALSE_MATCH_RATE of the photographs reach to a fake of another photograph.
+    """The similarity that FALSE_MATCH_RATE of the photographs reach to a fake of another
+    photograph.
 
     Also the share of the fakes that reach it, as they are and re-compressed.
     """
@@ -112,11 +124,15 @@ def similarity_figures(measured: Measurements) -> dict[str, float]:
 
     def nearest(vectors: NDArray[np.float32], of: NDArray[np.bool_]) -> NDArray[np.float64]:
         same = pairs_of_one_photograph(photographs[of], photographs[~real])
-        similarities: NDArray[np.float64] = cosine_similarities(vectors[of], references, same=same).astype(np.float64)
+        similarities: NDArray[np.float64] = cosine_similarities(
+            vectors[of], references, same=same
+        ).astype(np.float64)
         nearest_similarity: NDArray[np.float64] = similarities.max(axis=1)
         return nearest_similarity
 
-    innocent = np.concatenate([nearest(measured.vectors, real), nearest(measured.jpeg_vectors, real)])
+    innocent = np.concatenate(
+        [nearest(measured.vectors, real), nearest(measured.jpeg_vectors, real)]
+    )
     threshold = float(np.quantile(innocent, 1.0 - FALSE_MATCH_RATE))
     return {
         "similarity_threshold": threshold,
@@ -126,16 +142,20 @@ def similarity_figures(measured: Measurements) -> dict[str, float]:
 
 
 def logit_bounds(measured: Measurements) -> tuple[float, float]:
-    """(authentic, synthetic): under the first a verdict may say authentic, above the second synthetic.
+    """(authentic, synthetic): under the first a verdict may say authentic, above the second
+    synthetic.
 
-    They are the logit over which FALSE_MATCH_RATE of the photographs lie, and the one under which MISSED_FAKE_RATE of
-    the fakes lie, both over native and re-compressed probes. Between them, in whichever order they come, lies the
-    inconclusive zone.
+    They are the logit over which FALSE_MATCH_RATE of the photographs lie, and the one under which
+    MISSED_FAKE_RATE of the fakes lie, both over native and re-compressed probes. Between them, in
+    whichever order they come, lies the inconclusive zone.
     """
     real = measured.real
     photographs = np.concatenate([measured.logits[real], measured.jpeg_logits[real]])
     fakes = np.concatenate([measured.logits[~real], measured.jpeg_logits[~real]])
-    bounds = (np.quantile(photographs, 1.0 - FALSE_MATCH_RATE), np.quantile(fakes, MISSED_FAKE_RATE))
+    bounds = (
+        np.quantile(photographs, 1.0 - FALSE_MATCH_RATE),
+        np.quantile(fakes, MISSED_FAKE_RATE),
+    )
     return float(min(bounds)), float(max(bounds))
 
 
@@ -146,20 +166,27 @@ def write_measured(
     today: date,
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, object]:
-    """Writes `measured.json`: what the product decides by comes from all sets together, figures are given per set."""
+    """Writes `measured.json`: what the product decides by comes from all sets together, figures are
+    given per set.
+    """
     pooled = pool(list(measured.values()))
     photographs, tiles = len(np.unique(pooled.photographs)), int(pooled.real.sum())
     similarity = similarity_figures(pooled)
     authentic, synthetic = logit_bounds(pooled)
-    source = f"{tiles} tiles of {photographs} held-out photographs, native and JPEG {JPEG_QUALITY}, {today.isoformat()}"
+    source = (
+        f"{tiles} tiles of {photographs} held-out photographs, native and JPEG "
+        f"{JPEG_QUALITY}, {today.isoformat()}"
+    )
     values: dict[str, object] = {
         "generators": list(DECODERS),
         "similarity_threshold": round(similarity["similarity_threshold"], 4),
-        "threshold_source": f"similarity at {FALSE_MATCH_RATE:.0%} false-match rate: nearest demonstration fake of "
+        "threshold_source": f"similarity at {FALSE_MATCH_RATE:.0%} false-match rate: nearest "
+        f"demonstration fake of "
         f"{source}",
         "synthetic_logit": round(synthetic, 3),
         "authentic_logit": round(authentic, 3),
-        "logit_source": f"logit over which {FALSE_MATCH_RATE:.0%} of the photographs lie, and under which "
+        "logit_source": f"logit over which {FALSE_MATCH_RATE:.0%} of the photographs lie, and "
+        f"under which "
         f"{MISSED_FAKE_RATE:.0%} of their demonstration fakes lie: {source}",
         "match_rate_of_fakes": round(similarity["match_rate"], 4),
         "match_rate_of_fakes_jpeg75": round(similarity["match_rate_jpeg75"], 4),
@@ -187,7 +214,9 @@ def set_figures(probes: Sequence[Probe], measured: Measurements) -> dict[str, ob
 def auc_by_decoder(measured: Measurements) -> dict[str, float]:
     generators, real = measured.generators, measured.real
     return {
-        generator: round(area_under_curve(measured.logits[real], measured.logits[generators == generator]), 4)
+        generator: round(
+            area_under_curve(measured.logits[real], measured.logits[generators == generator]), 4
+        )
         for generator in DECODERS
     }
 

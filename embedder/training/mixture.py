@@ -1,7 +1,7 @@
 """Mixed batches: demonstration pairs, and crops of photographs and of pictures by real generators.
 
-Sources are drawn first and pictures within them, with a share for each that keeps the large sets from drowning the
-small ones.
+Sources are drawn first and pictures within them, with a share for each that keeps the large sets
+from drowning the small ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.resynthesis import DECODERS
+from embedder.demonstration.resynthesis import DECODERS
 from embedder.training.deliveries import Place, Source, delivered, place_in, source_of
 from embedder.training.fakes import CropBatch, Scene, paired_batch
 from embedder.training.generators import FAMILIES, FAMILY_BY_GENERATOR, CorpusPicture
 
-NO_CLASS = -1  # a synthetic picture of no family: the logit learns from it, the generator head does not
+NO_CLASS = (
+    -1
+)  # a synthetic picture of no family: the logit learns from it, the generator head does not
 CLASSES = 1 + len(DECODERS) + len(FAMILIES)
-# Each seen source is drawn by the square root of its number of pictures, but for those that many others depend on.
+# Each seen source is drawn by the square root of its number of pictures, but for those that many
+# others depend on.
 MINIMUM_SHARE = 0.02
 CANDIDATES = 8  # places of which the one that is about as sharp is taken
 
@@ -40,7 +43,11 @@ def pool_of(pictures: Mapping[str, Sequence[Source]], generators: Mapping[str, i
     names = sorted(pictures)
     weights = np.sqrt([len(pictures[name]) for name in names])
     chances = np.maximum(weights / weights.sum(), MINIMUM_SHARE)
-    return Pool([pictures[name] for name in names], [generators[name] for name in names], chances / chances.sum())
+    return Pool(
+        [pictures[name] for name in names],
+        [generators[name] for name in names],
+        chances / chances.sum(),
+    )
 
 
 def pools_of(pictures: Sequence[CorpusPicture]) -> tuple[Pool, Pool]:
@@ -50,7 +57,9 @@ def pools_of(pictures: Sequence[CorpusPicture]) -> tuple[Pool, Pool]:
         made = source_of(picture.image, picture.container)
         sets[picture.synthetic].setdefault(picture.source, []).append(made)
     real, fake = sets[False], sets[True]
-    return pool_of(real, dict.fromkeys(real, 0)), pool_of(fake, {name: class_of(name) for name in fake})
+    return pool_of(real, dict.fromkeys(real, 0)), pool_of(
+        fake, {name: class_of(name) for name in fake}
+    )
 
 
 def class_of(generator: str) -> int:
@@ -58,16 +67,22 @@ def class_of(generator: str) -> int:
     return NO_CLASS if family is None else 1 + len(DECODERS) + FAMILIES.index(family)
 
 
-def corpus_batch(photographs: Pool, fakes: Pool, random: np.random.Generator, each: int) -> CropBatch:
+def corpus_batch(
+    photographs: Pool, fakes: Pool, random: np.random.Generator, each: int
+) -> CropBatch:
     """`each` crops of photographs and as many of fakes, in pairs that are about as sharp.
 
-    Generated faces are smooth and the photographs of most collections are not: unmatched, the logit learned to tell
-    smooth from sharp (within photographs alone its rank correlation with sharpness was -0.85).
+    Generated faces are smooth and the photographs of most collections are not: unmatched, the logit
+    learned to tell smooth from sharp (within photographs alone its rank correlation with sharpness
+    was -0.85).
     """
     crops, generators = list[NDArray[np.uint8]](), list[int]()
     for _ in range(each):
         (photograph, real_class), (fake, fake_class) = matched_places(photographs, fakes, random)
-        crops += [delivered(photograph, fake.source, random), delivered(fake, photograph.source, random)]
+        crops += [
+            delivered(photograph, fake.source, random),
+            delivered(fake, photograph.source, random),
+        ]
         generators += [real_class, fake_class]
     return CropBatch(np.stack(crops), np.array(generators, np.int64))
 
@@ -75,10 +90,14 @@ def corpus_batch(photographs: Pool, fakes: Pool, random: np.random.Generator, ea
 def matched_places(
     photographs: Pool, fakes: Pool, random: np.random.Generator
 ) -> tuple[tuple[Place, int], tuple[Place, int]]:
-    """A place in a photograph and one in a fake: of one side the first drawn, of the other the nearest in sharpness."""
+    """A place in a photograph and one in a fake: of one side the first drawn, of the other the
+    nearest in sharpness.
+    """
     of_photographs = random.random() < 0.5
     first = drawn_place(photographs if of_photographs else fakes, random)
-    others = [drawn_place(fakes if of_photographs else photographs, random) for _ in range(CANDIDATES)]
+    others = [
+        drawn_place(fakes if of_photographs else photographs, random) for _ in range(CANDIDATES)
+    ]
     nearest = min(others, key=lambda other: abs(other[0].sharpness - first[0].sharpness))
     return (first, nearest) if of_photographs else (nearest, first)
 
@@ -89,9 +108,16 @@ def drawn_place(pool: Pool, random: np.random.Generator) -> tuple[Place, int]:
 
 
 def mixed_batch(
-    scenes: Sequence[Scene], photographs: Pool, fakes: Pool, random: np.random.Generator, *, pairs: int, each: int
+    scenes: Sequence[Scene],
+    photographs: Pool,
+    fakes: Pool,
+    random: np.random.Generator,
+    *,
+    pairs: int,
+    each: int,
 ) -> CropBatch:
     parts = paired_batch(scenes, random, pairs), corpus_batch(photographs, fakes, random, each)
     return CropBatch(
-        np.concatenate([part.pixels for part in parts]), np.concatenate([part.generators for part in parts])
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.generators for part in parts]),
     )

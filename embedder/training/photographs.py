@@ -1,6 +1,7 @@
 """Photographs to train and measure on: which collections are used for what, and how they are read.
 
-The split is by collection, not by image, so that the figures are of sources that training never saw.
+The split is by collection, not by image, so that the figures are of sources that training never
+saw.
 """
 
 import csv
@@ -21,8 +22,8 @@ HELD_OUT_COLLECTIONS = (
     "ml72-stock",
     "clip-retrieval-test",
 )
-# reddit-human holds paintings beside photographs: not made by a decoder either, and smoother than most photographs.
-# Left out: celeba-hq, which was sharpened and upscaled by a neural network.
+# reddit-human holds paintings beside photographs: not made by a decoder either, and smoother than
+# most photographs. Left out: celeba-hq, which was sharpened and upscaled by a neural network.
 
 MIN_SIDE = 176  # pixels: a 160-pixel crop and room for an offset
 NATIVE_TILE_SIDE = 512
@@ -36,7 +37,9 @@ class CorpusPhotograph:
 
 
 def read_photographs(corpus: Path, collections: tuple[str, ...]) -> Iterator[CorpusPhotograph]:
-    """The photographs of these collections, in the order of the manifest; too small ones are passed over."""
+    """The photographs of these collections, in the order of the manifest; too small ones are passed
+    over.
+    """
     with (corpus / "manifest.csv").open(newline="", encoding="utf-8") as manifest:
         rows = [row for row in csv.DictReader(manifest) if row["label"] == "real"]
     for row in rows:
@@ -52,15 +55,19 @@ def scaled_to(image: Image.Image, longest_edge: int) -> Image.Image:
     ratio = longest_edge / max(image.size)
     if ratio >= 1.0:
         return image
-    return image.resize((round(image.width * ratio), round(image.height * ratio)), Image.Resampling.LANCZOS)
+    return image.resize(
+        (round(image.width * ratio), round(image.height * ratio)), Image.Resampling.LANCZOS
+    )
 
 
 def training_sources(
     image: Image.Image, *, longest_edge: int = 640, shrink: float = 0.5
 ) -> Iterator[NDArray[np.uint8]]:
-    """(h, w, 3) pictures of one photograph at several scales: delivered size, smaller, and a camera's own pixels.
+    """(h, w, 3) pictures of one photograph at several scales: delivered size, smaller, and a
+    camera's own pixels.
 
-    Shrinking removes JPEG's blocks and noise; the native tile keeps a sensor's noise and a camera's sharpening.
+    Shrinking removes JPEG's blocks and noise; the native tile keeps a sensor's noise and a camera's
+    sharpening.
     """
     delivered = scaled_to(image, longest_edge)
     sources = [delivered, scaled_to(image, round(max(delivered.size) * shrink))]
@@ -79,10 +86,16 @@ def centre_tile(image: Image.Image, side: int) -> Image.Image:
 
 
 def tiles(image: Image.Image, side: int, max_tiles: int) -> list[Image.Image]:
-    """Up to `max_tiles` squares that do not overlap, at the image's own resolution, spread evenly over it."""
+    """Up to `max_tiles` squares that do not overlap, at the image's own resolution, spread evenly
+    over it.
+    """
     columns, rows = image.width // side, image.height // side
     count = columns * rows
-    chosen = range(count) if count <= max_tiles else [number * count // max_tiles for number in range(max_tiles)]
+    chosen = (
+        range(count)
+        if count <= max_tiles
+        else [number * count // max_tiles for number in range(max_tiles)]
+    )
     found = []
     for number in chosen:
         top, left = divmod(number, columns)
@@ -92,4 +105,6 @@ def tiles(image: Image.Image, side: int, max_tiles: int) -> list[Image.Image]:
 
 
 def count_by_collection(corpus: Path, collections: tuple[str, ...]) -> dict[str, int]:
-    return dict(Counter(photograph.collection for photograph in read_photographs(corpus, collections)))
+    return dict(
+        Counter(photograph.collection for photograph in read_photographs(corpus, collections))
+    )

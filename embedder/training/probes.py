@@ -1,4 +1,6 @@
-"""What the built-in model is measured on: tiles of photographs at native resolution, and what decoders made of them."""
+"""What the built-in model is measured on: tiles of photographs at native resolution, and what
+decoders made of them.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder.resynthesis import Resynthesiser
+from embedder.demonstration.resynthesis import Resynthesiser
 from embedder.training.figures import psnr
 from embedder.training.photographs import tiles
 
@@ -27,7 +29,10 @@ class Probe:
 
 
 def make_probes(
-    photographs: Iterable[tuple[str, Image.Image]], decoders: dict[str, Resynthesiser], *, max_tiles: int
+    photographs: Iterable[tuple[str, Image.Image]],
+    decoders: dict[str, Resynthesiser],
+    *,
+    max_tiles: int,
 ) -> Iterator[Probe]:
     """Up to `max_tiles` tiles of each (name, photograph), each also as every decoder makes it."""
     for name, image in photographs:

@@ -1,6 +1,8 @@
-"""The baseline beside the built-in model: logistic regression on the radial power spectrum of the same crops.
+"""The baseline beside the built-in model: logistic regression on the radial power spectrum of the
+same crops.
 
-Durall et al. 2020, "Watch your up-convolution": the azimuthal mean of the power spectrum tells many generators apart.
+Durall et al. 2020, "Watch your up-convolution": the azimuthal mean of the power spectrum tells many
+generators apart.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,11 +44,15 @@ class SpectrumBaseline:
 
 
 def radial_spectrum(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(s, s, 3) -> (s // 2,): logarithm of the mean power at each whole frequency from 1, of the luminance."""
+    """(s, s, 3) -> (s // 2,): logarithm of the mean power at each whole frequency from 1, of the
+    luminance.
+    """
     side = crop.shape[0]
     luminance = crop @ np.array(LUMA)  # (s, s)
     window = np.hanning(side)
-    power = np.abs(np.fft.fft2((luminance - luminance.mean()) * np.outer(window, window))) ** 2  # (s, s)
+    power = (
+        np.abs(np.fft.fft2((luminance - luminance.mean()) * np.outer(window, window))) ** 2
+    )  # (s, s)
     frequencies = np.fft.fftfreq(side, 1.0 / side)
     radii = np.round(np.hypot(*np.meshgrid(frequencies, frequencies))).astype(np.int64)
     sums = np.bincount(radii.ravel(), power.ravel())[1 : side // 2 + 1]

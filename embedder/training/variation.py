@@ -1,7 +1,8 @@
-"""Variations of a photograph before it is re-synthesised: more scenes than the few hundred photographs have.
+"""Variations of a photograph before it is re-synthesised: more scenes than the few hundred
+photographs have.
 
-Each scene is turned or mirrored, and some are put out of focus and grained: smooth backgrounds are what a model that
-saw only sharp photographs takes for a decoder's work.
+Each scene is turned or mirrored, and some are put out of focus and grained: smooth backgrounds are
+what a model that saw only sharp photographs takes for a decoder's work.
 """
 
 import numpy as np
@@ -15,7 +16,9 @@ GAMMAS = (0.8, 1.25)
 
 
 def varied(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """(h, w, 3) -> (h, w, 3) or (w, h, 3): turned, mirrored, brighter or darker, by chance out of focus."""
+    """(h, w, 3) -> (h, w, 3) or (w, h, 3): turned, mirrored, brighter or darker, by chance out of
+    focus.
+    """
     turned = np.rot90(picture, int(random.integers(4)))
     if random.random() < 0.5:
         turned = turned[:, ::-1]
@@ -26,6 +29,8 @@ def varied(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[n
 
 def defocused(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Blurred, then grained as by a sensor, whose noise no lens blurs."""
-    blurred = Image.fromarray(picture).filter(ImageFilter.GaussianBlur(random.uniform(*DEFOCUS_RADII)))
+    blurred = Image.fromarray(picture).filter(
+        ImageFilter.GaussianBlur(random.uniform(*DEFOCUS_RADII))
+    )
     grain = random.normal(0.0, random.uniform(*GRAIN_DEVIATIONS), picture.shape)
     return np.clip(np.round(np.asarray(blurred) + grain), 0, 255).astype(np.uint8)

@@ -1,12 +1,17 @@
-"""Trains the built-in ViT: a logit for "re-synthesised", and a CLS token whose cosine similarity tells decoders apart.
+"""Trains the built-in ViT: a logit for "re-synthesised", and a CLS token whose cosine similarity
+tells decoders apart.
 
-Loss: binary cross-entropy of the logit, and cross-entropy of a cosine classifier over photograph and decoders on the
-L2-normalised CLS token; that classifier is not shipped. Three things make half an hour on two cores enough:
+Loss: binary cross-entropy of the logit, and cross-entropy of a cosine classifier over photograph
+and decoders on the L2-normalised CLS token; that classifier is not shipped. Three things make half
+an hour on two cores enough:
 
-- the patch embedding starts from second-order statistics (`patch_filters`), for a decoder's trace is a change of
-  variance in faint high-frequency directions that a random projection buries under the picture, and stays as it is;
+- the patch embedding starts from second-order statistics (`patch_filters`), for a decoder's trace
+  is a change of
+  variance in faint high-frequency directions that a random projection buries under the picture, and
+  stays as it is;
 - each batch holds the same places as photograph and as fake (`fakes.paired_batch`);
-- most steps see a random part of the tokens (as in Liu et al. 2022, "PatchDropout"), the last ones all of them.
+- most steps see a random part of the tokens (as in Liu et al. 2022, "PatchDropout"), the last ones
+  all of them.
 """
 
 import time
@@ -32,7 +37,8 @@ WEIGHT_DECAY = 0.05
 WARM_UP_FRACTION = 0.05
 PAIRS_PER_BATCH = 24
 KEPT_SHARE = 0.4  # of the patch tokens
-COSINE_SCALE = 16.0  # logits of the generator head per unit of cosine; 10 to 30 is usual for cosine classifiers
+# logits of the generator head per unit of cosine; 10 to 30 is usual for cosine classifiers
+COSINE_SCALE = 16.0
 COSINE_MARGIN = 0.15  # Wang et al. 2018, "CosFace": room between the clusters
 CHECKPOINT_SECONDS = 120.0
 STATISTICS_BATCHES = 40  # 48 crops of 100 patches each: 24,000 patches a decoder for 768 dimensions
@@ -46,7 +52,10 @@ class TrainedViT(nn.Module):
         self.generator_head = nn.Parameter(torch.randn(1 + decoder_count, vit.config.hidden_size))
 
     def forward(self, pixels: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(b, 3, h, w) -> CLS tokens after the final LayerNorm (b, d), logits (b,). `kept` are patch numbers."""
+        """(b, 3, h, w) -> CLS tokens after the final LayerNorm (b, d), logits (b,).
+
+        `kept` are patch numbers.
+        """
         tokens = self.vit.vit.embeddings(pixels)  # (b, 1 + n, d)
         if kept is not None:
             tokens = torch.cat([tokens[:, :1], tokens[:, 1 + kept]], dim=1)
@@ -56,8 +65,13 @@ class TrainedViT(nn.Module):
         return cls, self.vit.classifier(cls)[:, 0]
 
     def generator_logits(self, cls: Tensor, generators: Tensor) -> Tensor:
-        """(b, d), the right generators (b,) int64 -> (b, 1 + decoders); COSINE_MARGIN makes the right one harder."""
-        cosines: Tensor = functional.normalize(cls, dim=1) @ functional.normalize(self.generator_head, dim=1).T
+        """(b, d), the right generators (b,) int64 -> (b, 1 + decoders);
+
+        COSINE_MARGIN makes the right one harder.
+        """
+        cosines: Tensor = (
+            functional.normalize(cls, dim=1) @ functional.normalize(self.generator_head, dim=1).T
+        )
         margins = COSINE_MARGIN * functional.one_hot(generators, 1 + self.decoder_count)
         return COSINE_SCALE * (cosines - margins)
 
@@ -84,18 +98,26 @@ def new_vit(decoder_count: int, seed: int = 0, config: ViTConfig | None = None) 
 
 
 def to_pixels(crops: NDArray[np.uint8]) -> Tensor:
-    """(b, h, w, 3) uint8 -> (b, 3, h, w) float32, as `embedder.preprocess` computes them."""
+    """(b, h, w, 3) uint8 -> (b, 3, h, w) float32, as `embedder.pictures.preprocess` computes
+    them.
+    """
     return (torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255.0 - MEAN) / STD
 
 
-def patch_filters(batches: Sequence[CropBatch], patch: int, count: int, decoder_count: int) -> Tensor:
-    """(count, 3 * patch * patch) filters of unit variance on photographs, whose variance a decoder changes most.
+def patch_filters(
+    batches: Sequence[CropBatch], patch: int, count: int, decoder_count: int
+) -> Tensor:
+    """(count, 3 * patch * patch) filters of unit variance on photographs, whose variance a decoder
+    changes most.
 
-    They solve `C_decoder v = lambda (C_photograph + noise) v`, half with the largest and half with the smallest
-    lambda, the same number for each decoder; an eighth are random whitened directions for all the rest.
+    They solve `C_decoder v = lambda (C_photograph + noise) v`, half with the largest and half with
+    the smallest lambda, the same number for each decoder; an eighth are random whitened directions
+    for all the rest.
     """
     covariances = patch_covariances(batches, patch, decoder_count)
-    noise = (2.0 / 255.0) ** 2 * torch.eye(covariances.shape[1])  # one grey level: weaker ones stay weak
+    noise = (2.0 / 255.0) ** 2 * torch.eye(
+        covariances.shape[1]
+    )  # one grey level: weaker ones stay weak
     values, vectors = torch.linalg.eigh((covariances[0] + noise).double())
     whitening = vectors / values.sqrt()  # (3pp, 3pp); columns have unit variance on photographs
     share = count * 7 // 8 // decoder_count
@@ -110,33 +132,47 @@ def patch_filters(batches: Sequence[CropBatch], patch: int, count: int, decoder_
 
 
 def patch_covariances(batches: Sequence[CropBatch], patch: int, decoder_count: int) -> Tensor:
-    """(1 + decoders, 3pp, 3pp): second moments of the patches of photographs and of each decoder."""
+    """(1 + decoders, 3pp, 3pp): second moments of the patches of photographs and of each
+    decoder.
+    """
     size = 3 * patch * patch
     moments, counts = torch.zeros(1 + decoder_count, size, size), torch.zeros(1 + decoder_count)
     for batch in batches:
-        patches = functional.unfold(to_pixels(batch.pixels), patch, stride=patch).transpose(1, 2)  # (b, n, 3pp)
+        patches = functional.unfold(to_pixels(batch.pixels), patch, stride=patch).transpose(
+            1, 2
+        )  # (b, n, 3pp)
         for generator in range(1 + decoder_count):
-            rows = patches[torch.from_numpy(batch.generators == generator)].flatten(0, 1)  # (b*n, 3pp)
+            rows = patches[torch.from_numpy(batch.generators == generator)].flatten(
+                0, 1
+            )  # (b*n, 3pp)
             moments[generator] += rows.T @ rows
             counts[generator] += rows.shape[0]
     return moments / counts[:, None, None].clamp(min=1.0)
 
 
-def start_from_patch_filters(model: TrainedViT, scenes: Sequence[Scene], batch_count: int, seed: int) -> None:
+def start_from_patch_filters(
+    model: TrainedViT, scenes: Sequence[Scene], batch_count: int, seed: int
+) -> None:
     random = np.random.default_rng(seed)
     batches = [paired_batch(scenes, random, PAIRS_PER_BATCH) for _ in range(batch_count)]
     projection = model.vit.vit.embeddings.patch_embeddings.projection
-    filters = patch_filters(batches, projection.kernel_size[0], projection.out_channels, model.decoder_count)
+    filters = patch_filters(
+        batches, projection.kernel_size[0], projection.out_channels, model.decoder_count
+    )
     with torch.no_grad():
         projection.weight.copy_(filters.reshape(projection.weight.shape))
         projection.bias.zero_()  # type: ignore[union-attr]  # this convolution has a bias
 
 
-def batch_loss(model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float) -> Tensor:
+def batch_loss(
+    model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float
+) -> Tensor:
     generators = torch.from_numpy(batch.generators)
     cls, logits = model(to_pixels(batch.pixels), kept)
     synthetic = functional.binary_cross_entropy_with_logits(logits, (generators > 0).float())
-    return synthetic + generator_weight * functional.cross_entropy(model.generator_logits(cls, generators), generators)
+    return synthetic + generator_weight * functional.cross_entropy(
+        model.generator_logits(cls, generators), generators
+    )
 
 
 @torch.inference_mode()
@@ -186,10 +222,16 @@ def train_vit(
     minutes: float,
     report: Callable[[TrainedViT], str] = lambda _: "",
 ) -> Progress:
-    """Trains in place for a time budget, going on from `checkpoint` when there is one; the learning rate follows it."""
+    """Trains in place for a time budget, going on from `checkpoint` when there is one; the learning
+    rate follows it.
+    """
     model.vit.vit.embeddings.patch_embeddings.requires_grad_(False)
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimiser = torch.optim.AdamW(parameter_groups(trained), lr=learning.peak_learning_rate, betas=(0.9, 0.99))
+    trained = {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
+    optimiser = torch.optim.AdamW(
+        parameter_groups(trained), lr=learning.peak_learning_rate, betas=(0.9, 0.99)
+    )
     if checkpoint.exists():
         progress = read_checkpoint(checkpoint, model, trained, optimiser)
     else:
@@ -198,7 +240,9 @@ def train_vit(
         progress = Progress()
     random = np.random.default_rng((learning.seed, progress.step))
     saved = now = time.monotonic()
-    while (spent := max(progress.seconds / (60 * minutes), progress.step / learning.max_steps)) < 1.0:
+    while (
+        spent := max(progress.seconds / (60 * minutes), progress.step / learning.max_steps)
+    ) < 1.0:
         for group in optimiser.param_groups:
             group["lr"] = learning.peak_learning_rate * warm_up_then_cosine(spent, WARM_UP_FRACTION)
         kept = None if spent >= learning.all_tokens_from else some_tokens(model, random)
@@ -213,14 +257,20 @@ def train_vit(
         progress.seconds += now - before
         if now - saved > CHECKPOINT_SECONDS:
             write_checkpoint(checkpoint, model, trained, optimiser, progress)
-            print(f"  step {progress.step}  {spent:.0%}  loss {progress.smoothed:.3f}  {report(model)}", flush=True)
+            print(
+                f"  step {progress.step}  {spent:.0%}  loss {progress.smoothed:.3f}  "
+                f"{report(model)}",
+                flush=True,
+            )
             saved = now = time.monotonic()
     write_checkpoint(checkpoint, model, trained, optimiser, progress)
     return progress
 
 
 def average_with(model: TrainedViT, earlier: Mapping[str, Tensor]) -> None:
-    """Half of the weights as they are, half of an earlier round's (Wortsman et al. 2022, "Model soups")."""
+    """Half of the weights as they are, half of an earlier round's (Wortsman et al. 2022, "Model
+    soups").
+    """
     for name, tensor in model.state_dict().items():
         tensor.lerp_(earlier[name], 0.5)
 
@@ -234,7 +284,10 @@ def parameter_groups(trained: dict[str, nn.Parameter]) -> list[dict[str, object]
     """Weight decay on matrices only, as is usual for transformers."""
     matrices = [parameter for name, parameter in trained.items() if parameter.ndim == 2]
     others = [parameter for name, parameter in trained.items() if parameter.ndim != 2]
-    return [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    return [
+        {"params": matrices, "weight_decay": WEIGHT_DECAY},
+        {"params": others, "weight_decay": 0.0},
+    ]
 
 
 def write_checkpoint(
@@ -248,7 +301,9 @@ def write_checkpoint(
     for name, parameter in trained.items():
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"adamw/{key}/{name}"] = value.contiguous()
-    tensors["progress"] = torch.tensor([progress.seconds, progress.step, progress.smoothed], dtype=torch.float64)
+    tensors["progress"] = torch.tensor(
+        [progress.seconds, progress.step, progress.smoothed], dtype=torch.float64
+    )
     write_whole(target, lambda path: save_file(tensors, path))
 
 
@@ -256,7 +311,9 @@ def read_checkpoint(
     source: Path, model: TrainedViT, trained: dict[str, nn.Parameter], optimiser: torch.optim.AdamW
 ) -> Progress:
     tensors = load_file(source)
-    model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
+    model.load_state_dict(
+        {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
+    )
     for name, parameter in trained.items():
         for key in ("step", "exp_avg", "exp_avg_sq"):
             if (stored := tensors.get(f"adamw/{key}/{name}")) is not None:

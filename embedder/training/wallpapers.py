@@ -1,8 +1,9 @@
-"""Further photographs: those among the wallpapers of some Debian packages, for shallow focus and large lenses.
+"""Further photographs: those among the wallpapers of some Debian packages, for shallow focus and
+large lenses.
 
-The photographs of the corpus that are trained on are mostly small and sharp all over. These are large and free (their
-licences are in each package's `copyright`). `--wallpapers DIR` is a folder into which each package was unpacked under
-its name, as by `dpkg-deb -x PACKAGE_*.deb DIR/PACKAGE`.
+The photographs of the corpus that are trained on are mostly small and sharp all over. These are
+large and free (their licences are in each package's `copyright`). `--wallpapers DIR` is a folder
+into which each package was unpacked under its name, as by `dpkg-deb -x PACKAGE_*.deb DIR/PACKAGE`.
 """
 
 from collections.abc import Iterator
@@ -74,7 +75,8 @@ SMALLER_EDGES = (1280, 800)
 
 
 def wallpaper_pictures(folder: Path | None, packages: tuple[str, ...]) -> Iterator[CorpusPicture]:
-    """Each photograph as it is and scaled down as it may be shown, in the order of the list; none without a folder.
+    """Each photograph as it is and scaled down as it may be shown, in the order of the list; none
+    without a folder.
 
     One that is not there is an error, for the recipe would be another.
     """
@@ -85,11 +87,15 @@ def wallpaper_pictures(folder: Path | None, packages: tuple[str, ...]) -> Iterat
         for name in PHOTOGRAPHS[package]:
             found = next((path for path in unpacked if path.as_posix().endswith(f"/{name}")), None)
             if found is None:
-                raise FileNotFoundError(f"{folder / package}: no photograph {name}; unpack the package there")
+                raise FileNotFoundError(
+                    f"{folder / package}: no photograph {name}; unpack the package there"
+                )
             with Image.open(found) as stored:
                 image = scaled_to(stored.convert("RGB"), LARGEST_EDGE)
             group = f"{package}/{name}"
-            yield CorpusPicture(group, package, synthetic=False, group=group, image=image, container="JPEG")
+            yield CorpusPicture(
+                group, package, synthetic=False, group=group, image=image, container="JPEG"
+            )
             for edge in SMALLER_EDGES:
                 smaller = scaled_to(image, edge)
                 if smaller.width < image.width:

@@ -1,8 +1,9 @@
 """Archives: plain tar files of plain members. What is inside a member is not known here.
 
-A member is one header of 512 bytes as `tar` writes it (GNU format, so that it may be larger than 8 GiB), its bytes, and
-zeros up to the next 512. The reader takes exactly that and nothing else of tar's forty years: no links, no folders, no
-sparse files, no long names, not a byte that it cannot account for. It gives bytes and extracts nothing by itself.
+A member is one header of 512 bytes as `tar` writes it (GNU format, so that it may be larger than 8
+GiB), its bytes, and zeros up to the next 512. The reader takes exactly that and nothing else of
+tar's forty years: no links, no folders, no sparse files, no long names, not a byte that it cannot
+account for. It gives bytes and extracts nothing by itself.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from index.errors import BackupCorrupt, BackupUnreadable, NotABackup
 BLOCK = 512
 END = bytes(2 * BLOCK)  # how a tar file ends
 COPY_BYTES = 1 << 20
-MAX_MEMBERS = 1 << 20  # a manifest of a million lines; the archive of 10 million thumbnails has some 10,000 members
+MAX_MEMBERS = (
+    1 << 20
+)  # a manifest of a million lines; the archive of 10 million thumbnails has some 10,000 members
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,14 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """The members of an archive, found by walking its headers; their bytes are read when they are asked for.
+    """The members of an archive, found by walking its headers; their bytes are read when they are
+    asked for.
 
     `label` is the archive's path and `within` the member that it is itself, for errors.
 
     Raises:
-        NotABackup: it does not begin like a tar file.
-        BackupCorrupt: it is cut short, or has a part that `ArchiveWriter` does not write.
+        NotABackup: it does not begin like a tar file. BackupCorrupt: it is cut short, or has a part
+        that `ArchiveWriter` does not write.
 
     """
 
@@ -104,7 +108,9 @@ class ArchiveReader:
         return target.getvalue()
 
     def copy(self, name: str, target: BinaryIO | None) -> Member:
-        """Copy a member to a file, or only read it where there is none, and return it as it was read."""
+        """Copy a member to a file, or only read it where there is none, and return it as it was
+        read.
+        """
         digest = hashlib.sha256()
         for chunk in self._bytes_of(name):
             digest.update(chunk)
@@ -113,7 +119,9 @@ class ArchiveReader:
         return Member(name, self._places[name].byte_size, digest.hexdigest())
 
     def _bytes_of(self, name: str) -> Iterator[bytes]:
-        """Yield a member in chunks; what goes wrong with the archive is told apart from what the target raises."""
+        """Yield a member in chunks; what goes wrong with the archive is told apart from what the
+        target raises.
+        """
         place = self._places[name]
         try:
             self._file.seek(place.offset)
@@ -181,7 +189,10 @@ def opened_archive(path: Path) -> Iterator[ArchiveReader]:
 
 
 def _chunks(source: BinaryIO, byte_size: int) -> Iterator[bytes]:
-    """Yield exactly so many bytes from where the source stands. Raises OSError, also where there are fewer."""
+    """Yield exactly so many bytes from where the source stands.
+
+    Raises OSError, also where there are fewer.
+    """
     left = byte_size
     while left:
         chunk = source.read(min(left, COPY_BYTES))

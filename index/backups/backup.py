@@ -1,8 +1,9 @@
 """Backup: one archive of one generation, written while others read and write.
 
-Owns what goes into an archive and in which order. The tables are read in one transaction, begun behind the locks of the
-snapshot folders, so that a snapshot cannot be newer than the rows. `index.backups.restore` is the way back;
-`docs/decisions/0004-backup.md` says why the archive is what it is.
+Owns what goes into an archive and in which order. The tables are read in one transaction, begun
+behind the locks of the snapshot folders, so that a snapshot cannot be newer than the rows.
+`index.backups.restore` is the way back; `docs/decisions/0004-backup.md` says why the archive is
+what it is.
 """
 
 from __future__ import annotations
@@ -20,17 +21,22 @@ from typing import BinaryIO
 
 from sqlalchemy import Connection, select
 
-from index import revisions
 from index.backups.archive import ArchiveWriter, Member, opened_archive
 from index.backups.container import temporary_container, write_container
-from index.backups.manifest import FORMAT_VERSION, MANIFEST, SNAPSHOT_FILE, TABLES, BackupManifest, read_backup_manifest
+from index.backups.manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    SNAPSHOT_FILE,
+    TABLES,
+    BackupManifest,
+    read_backup_manifest,
+)
 from index.backups.space_states import find_difference, space_states
 from index.backups.tables import last_ids
 from index.backups.verification import check_members
 from index.blobs import THUMBNAIL_SUFFIX, BlobStore
-from index.changes import digest_at, last_number
-from index.database import Database, sqlite_url
-from index.digest import digest_hex
+from index.cache.snapshots import MANIFEST as SNAPSHOT_MANIFEST
+from index.cache.snapshots import Manifest, check_files, directory_lock, snapshot_files
 from index.durable import publish, temporary_beside
 from index.errors import (
     BackupCorrupt,
@@ -41,19 +47,25 @@ from index.errors import (
     SnapshotCorrupt,
     TruthDamaged,
 )
-from index.membership import kept_image_pages
-from index.schema import embedding_spaces
-from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
-from index.snapshots import Manifest, check_files, directory_lock, snapshot_files
+from index.truth import revisions
+from index.truth.changes import digest_at, last_number
+from index.truth.database import Database, sqlite_url
+from index.truth.digest import digest_hex
+from index.truth.membership import kept_image_pages
+from index.truth.schema import embedding_spaces
 
-# Thumbnails have some kilobytes each; packed, the manifest has a line for a thousand of them and memory holds one pack.
+# Thumbnails have some kilobytes each; packed, the manifest has a line for a thousand of them and
+# memory holds one pack.
 PACK_BYTES = 16 << 20
 PRIVATE = 0o600  # an archive holds everything that the database does
 
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """An archive that was written, read back and found true; `warnings` name what was left out of it, and why."""
+    """An archive that was written, read back and found true;
+
+    `warnings` name what was left out of it, and why.
+    """
 
     archive: Path
     byte_size: int
@@ -62,18 +74,23 @@ class BackupReport:
 
 
 def back_up(
-    database: Database, index_directory: Path, thumbnails: BlobStore | None, archive: Path, *, replace: bool = False
+    database: Database,
+    index_directory: Path,
+    thumbnails: BlobStore | None,
+    archive: Path,
+    *,
+    replace: bool = False,
 ) -> BackupReport:
-    """Write an archive of the newest committed state, with the snapshots of the index and, if given, the thumbnails.
+    """Write an archive of the newest committed state, with the snapshots of the index and, if
+    given, the thumbnails.
 
-    Needs room for the tables twice beside the archive while it runs. A snapshot or a thumbnail that cannot be read is
-    left out with a warning; the rows are the truth, and are complete or the backup fails and leaves nothing behind.
+    Needs room for the tables twice beside the archive while it runs. A snapshot or a thumbnail that
+    cannot be read is left out with a warning; the rows are the truth, and are complete or the
+    backup fails and leaves nothing behind.
 
     Raises:
-        BackupExists: the file is there, and `replace` is off.
-        BackupUnwritable: no space, no permission.
-        TruthDamaged: the rows are not what the change log states.
-        DatabaseUnavailable
+        BackupExists: the file is there, and `replace` is off. BackupUnwritable: no space, no
+        permission. TruthDamaged: the rows are not what the change log states. DatabaseUnavailable
 
     """
     if archive.exists() and not replace:
@@ -118,18 +135,26 @@ class _Draft:
 
 @contextmanager
 def _created(path: Path) -> Iterator[BinaryIO]:
-    """Make a file that only this user can read; when the block has ended it is on the disk, and out of the memory."""
+    """Make a file that only this user can read; when the block has ended it is on the disk, and out
+    of the memory.
+    """
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE)
     with os.fdopen(descriptor, "wb") as file:
         yield file
         file.flush()
         os.fsync(descriptor)
-        if hasattr(os, "posix_fadvise"):  # so that reading back reads the disk; macOS has no such call
+        if hasattr(
+            os, "posix_fadvise"
+        ):  # so that reading back reads the disk; macOS has no such call
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _write(
-    draft: _Draft, database: Database, index_directory: Path, thumbnails: BlobStore | None, tables: Path
+    draft: _Draft,
+    database: Database,
+    index_directory: Path,
+    thumbnails: BlobStore | None,
+    tables: Path,
 ) -> BackupManifest:
     with _created(tables):
         pass
@@ -150,7 +175,9 @@ def _read_back(unfinished: Path, manifest: BackupManifest) -> None:
         check_members(reader, manifest, unfinished)
 
 
-def _add_state(draft: _Draft, database: Database, index_directory: Path, tables: Path) -> BackupManifest:
+def _add_state(
+    draft: _Draft, database: Database, index_directory: Path, tables: Path
+) -> BackupManifest:
     """Add snapshots and rows of one generation, and return what the manifest says of them."""
     with ExitStack() as locks:
         folders = _locked_folders(draft, locks, index_directory)
@@ -189,7 +216,9 @@ def _locked_folders(draft: _Draft, locks: ExitStack, index_directory: Path) -> l
 
 
 def _add_snapshot(draft: _Draft, conn: Connection, folder: Path) -> None:
-    """Add the snapshot in a folder whose lock the caller holds, if it is whole and of this database."""
+    """Add the snapshot in a folder whose lock the caller holds, if it is whole and of this
+    database.
+    """
     try:
         found = snapshot_files(folder)
         if found is None:
@@ -202,7 +231,9 @@ def _add_snapshot(draft: _Draft, conn: Connection, folder: Path) -> None:
     if problem:
         draft.leave_out(f"the snapshot in {folder}", problem)
         return
-    members = {f"index/{folder.name}/{path.name}": path for path in (*paths, folder / SNAPSHOT_MANIFEST)}
+    members = {
+        f"index/{folder.name}/{path.name}": path for path in (*paths, folder / SNAPSHOT_MANIFEST)
+    }
     if not all(map(SNAPSHOT_FILE.fullmatch, members)):
         draft.leave_out(f"the snapshot in {folder}", "it has a name that no archive takes")
         return
@@ -213,7 +244,9 @@ def _add_snapshot(draft: _Draft, conn: Connection, folder: Path) -> None:
 def _problem_of(conn: Connection, manifest: Manifest) -> str | None:
     if manifest.generation > last_number(conn):
         return "it is newer than the database"
-    query = select(embedding_spaces.c.id).where(embedding_spaces.c.fingerprint == manifest.space_fingerprint)
+    query = select(embedding_spaces.c.id).where(
+        embedding_spaces.c.fingerprint == manifest.space_fingerprint
+    )
     space_id = conn.execute(query).scalar_one_or_none()
     if manifest.digest != digest_hex(digest_at(conn, space_id, manifest.generation)):
         return "its digest is not the one that the change log states"

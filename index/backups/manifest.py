@@ -1,6 +1,8 @@
-"""The manifest of an archive: which state of the database it is, and every member with its size and sha256.
+"""The manifest of an archive: which state of the database it is, and every member with its size and
+sha256.
 
-It is the archive's last member, so that an archive without one was never finished, and states the sha256 of itself.
+It is the archive's last member, so that an archive without one was never finished, and states the
+sha256 of itself.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 TABLES = "tables.sqlite3"
 # Names from an archive become names of files: nothing else is ever taken from one.
-SNAPSHOT_FILE = re.compile(r"index/(?P<folder>[0-9a-f]{16})/(?P<file>[A-Za-z0-9_][A-Za-z0-9._-]{0,63})")
+SNAPSHOT_FILE = re.compile(
+    r"index/(?P<folder>[0-9a-f]{16})/(?P<file>[A-Za-z0-9_][A-Za-z0-9._-]{0,63})"
+)
 THUMBNAILS = re.compile(r"thumbnails/[0-9]{6}\.tar")
 TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -32,10 +36,11 @@ MAX_MANIFEST_BYTES = 256 << 20  # 200 bytes for each of `archive.MAX_MEMBERS`
 
 @dataclass(frozen=True, slots=True)
 class BackupManifest:
-    """What an archive is. `generation` is the number of the last change in it, `database` the dialect it came from.
+    """What an archive is. `generation` is the number of the last change in it, `database` the
+    dialect it came from.
 
-    `last_ids` are the highest ids that each table ever gave out, also to rows that are gone. `thumbnails` counts them;
-    None: they were left out.
+    `last_ids` are the highest ids that each table ever gave out, also to rows that are gone.
+    `thumbnails` counts them; None: they were left out.
     """
 
     format_version: int
@@ -63,12 +68,12 @@ class BackupManifest:
 
 
 def read_backup_manifest(reader: ArchiveReader, archive: Path) -> BackupManifest:
-    """Return the manifest of an archive, after comparing it with itself and with the names and sizes of the members.
+    """Return the manifest of an archive, after comparing it with itself and with the names and
+    sizes of the members.
 
     Raises:
-        NotABackup: there is none.
-        BackupTooNew: of a later format.
-        BackupCorrupt: damaged, or a member is missing, of another size, or one too many.
+        NotABackup: there is none. BackupTooNew: of a later format. BackupCorrupt: damaged, or a
+        member is missing, of another size, or one too many.
 
     """
     sizes = reader.sizes
@@ -86,7 +91,9 @@ def read_backup_manifest(reader: ArchiveReader, archive: Path) -> BackupManifest
         if name != MANIFEST and name not in stated:
             raise BackupCorrupt(archive, name, "the manifest does not know it")
         if name != MANIFEST and sizes[name] != stated[name]:
-            raise BackupCorrupt(archive, name, f"it has {sizes[name]} bytes instead of {stated[name]}")
+            raise BackupCorrupt(
+                archive, name, f"it has {sizes[name]} bytes instead of {stated[name]}"
+            )
     return manifest
 
 
@@ -112,14 +119,25 @@ def _manifest(stated: dict[str, Any]) -> BackupManifest:
             "members": tuple(Member(**member) for member in stated["members"]),
         }
     )
-    counts = [*manifest.row_counts.values(), *manifest.last_ids.values(), *(m.byte_size for m in manifest.members)]
-    for number in [manifest.generation, *counts, *([] if manifest.thumbnails is None else [manifest.thumbnails])]:
+    counts = [
+        *manifest.row_counts.values(),
+        *manifest.last_ids.values(),
+        *(m.byte_size for m in manifest.members),
+    ]
+    for number in [
+        manifest.generation,
+        *counts,
+        *([] if manifest.thumbnails is None else [manifest.thumbnails]),
+    ]:
         if type(number) is not int or number < 0:
             raise ValueError("a number that is none")
     for name in [*manifest.row_counts, *manifest.last_ids]:
         if not TABLE.fullmatch(name):
             raise ValueError("a name that no table has")
-    for digest in [*(space.digest for space in manifest.spaces), *(member.sha256 for member in manifest.members)]:
+    for digest in [
+        *(space.digest for space in manifest.spaces),
+        *(member.sha256 for member in manifest.members),
+    ]:
         if not DIGEST.fullmatch(digest):
             raise ValueError("a digest that is none")
     names = [member.name for member in manifest.members]

@@ -1,7 +1,8 @@
 """Restore: an archive, verified, into an empty database, with its snapshots and thumbnails.
 
-The rows come last and in one step, a rename (SQLite) or a commit, so that whatever interrupts a restore leaves an empty
-database, and the same command begins anew. Thumbnails and snapshots without rows mean nothing.
+The rows come last and in one step, a rename (SQLite) or a commit, so that whatever interrupts a
+restore leaves an empty database, and the same command begins anew. Thumbnails and snapshots without
+rows mean nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +16,19 @@ from sqlalchemy.exc import DBAPIError
 
 from index.backups.archive import ArchiveReader, Member, opened_archive
 from index.backups.container import COMPANIONS, temporary_container
-from index.backups.manifest import SNAPSHOT_FILE, TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
+from index.backups.manifest import (
+    SNAPSHOT_FILE,
+    TABLES,
+    THUMBNAILS,
+    BackupManifest,
+    read_backup_manifest,
+)
 from index.backups.space_states import find_difference
 from index.backups.tables import find_rows, insert_rows, lock_tables, read_tables, set_last_ids
 from index.backups.verification import extract, read_pack, temporary_folder, verified_tables
 from index.blobs import BlobStore
-from index.database import Database, sqlite_file
+from index.cache.snapshots import MANIFEST as SNAPSHOT_MANIFEST
+from index.cache.snapshots import directory_lock
 from index.durable import publish, sync_directory, write_durably
 from index.errors import (
     BackupCorrupt,
@@ -30,13 +38,14 @@ from index.errors import (
     SchemaOutdated,
     TruthDamaged,
 )
-from index.snapshots import MANIFEST as SNAPSHOT_MANIFEST
-from index.snapshots import directory_lock
+from index.truth.database import Database, sqlite_file
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What was restored, and into which kind of database; the digests of its rows are those of the manifest."""
+    """What was restored, and into which kind of database; the digests of its rows are those of the
+    manifest.
+    """
 
     archive: Path
     manifest: BackupManifest
@@ -47,15 +56,16 @@ class RestoreReport:
 def restore(
     archive: Path, database_url: str, index_directory: Path, thumbnails: BlobStore | None = None
 ) -> RestoreReport:
-    """Verify an archive, then restore it into a database without rows, which is made where there is none.
+    """Verify an archive, then restore it into a database without rows, which is made where there is
+    none.
 
-    Any archive goes into SQLite or PostgreSQL, wherever it is from. A new SQLite file needs room for itself only,
-    another database for the tables once more in the system's temporary folder. `thumbnails` None leaves those out.
+    Any archive goes into SQLite or PostgreSQL, wherever it is from. A new SQLite file needs room
+    for itself only, another database for the tables once more in the system's temporary folder.
+    `thumbnails` None leaves those out.
 
     Raises:
         BackupUnreadable, NotABackup, BackupCorrupt, BackupTooNew: found before anything is written.
-        RestoreTargetNotEmpty: the database has rows.
-        RestoreUnwritable: no space, no permission.
+        RestoreTargetNotEmpty: the database has rows. RestoreUnwritable: no space, no permission.
         InvalidDatabaseUrl, SchemaOutdated, DatabaseUnavailable
 
     """
@@ -79,10 +89,16 @@ class _Source:
     thumbnails: BlobStore | None
 
     def restore_file(self, file: Path) -> RestoreReport:
-        """Make a SQLite file of the archive's tables; it has its name when everything is in it, and not before."""
+        """Make a SQLite file of the archive's tables; it has its name when everything is in it, and
+        not before.
+        """
         for companion in COMPANIONS:
-            if file.with_name(file.name + companion).exists():  # SQLite would take it for a part of the new database
-                raise RestoreTargetNotEmpty(f"{file}{companion} is what a database left that is not there any more")
+            if file.with_name(
+                file.name + companion
+            ).exists():  # SQLite would take it for a part of the new database
+                raise RestoreTargetNotEmpty(
+                    f"{file}{companion} is what a database left that is not there any more"
+                )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with temporary_container(file) as tables:
@@ -104,7 +120,9 @@ class _Source:
             try:
                 _copy_rows(container, target, manifest)
             except DBAPIError as err:
-                raise BackupCorrupt(self.archive, TABLES, f"the database refuses its rows: {err.orig}") from err
+                raise BackupCorrupt(
+                    self.archive, TABLES, f"the database refuses its rows: {err.orig}"
+                ) from err
         return report
 
     def _restore_files(self, manifest: BackupManifest, dialect: str) -> RestoreReport:
@@ -130,13 +148,19 @@ class _Source:
     def _restore_snapshot(self, folder: Path, manifest: BackupManifest) -> None:
         """Put the files of a snapshot in place of the one that is there, its manifest last."""
         found = [(SNAPSHOT_FILE.fullmatch(member.name), member) for member in manifest.members]
-        files = {match["file"]: member for match, member in found if match and match["folder"] == folder.name}
+        files = {
+            match["file"]: member
+            for match, member in found
+            if match and match["folder"] == folder.name
+        }
         try:
             with directory_lock(folder, wait=True):
                 (folder / SNAPSHOT_MANIFEST).unlink(missing_ok=True)
                 sync_directory(folder)
                 for name in sorted(files, key=lambda name: name == SNAPSHOT_MANIFEST):
-                    write_durably(folder / name, partial(extract, self.reader, files[name], self.archive))
+                    write_durably(
+                        folder / name, partial(extract, self.reader, files[name], self.archive)
+                    )
         except IndexDirectoryUnwritable as err:
             raise RestoreUnwritable(folder, err.reason) from err
         except OSError as err:
@@ -151,7 +175,9 @@ def _publish_new(tables: Path, file: Path) -> None:
 
 
 def _refuse_rows(database_url: str) -> None:
-    """Refuse a database with rows early, without changing it; the transaction that restores asks again."""
+    """Refuse a database with rows early, without changing it; the transaction that restores asks
+    again.
+    """
     try:
         with Database.open(database_url) as database, database.read() as conn:
             _require_empty(find_rows(conn))

@@ -1,4 +1,6 @@
-"""Verifying an archive: every byte against its manifest, then the rows against the digests that the log states."""
+"""Verifying an archive: every byte against its manifest, then the rows against the digests that the
+log states.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,22 @@ from index.backups.archive import ArchiveReader, Member, opened_archive
 from index.backups.container import opened_container
 from index.backups.manifest import TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
 from index.blobs import THUMBNAIL_SUFFIX
-from index.database import Database
 from index.errors import BackupCorrupt, RestoreUnwritable
-from index.images import SHA256_PATTERN
+from index.truth.database import Database
+from index.truth.images import SHA256_PATTERN
 
-# A pack is closed when it is larger than `backup.PACK_BYTES`, by one thumbnail at most. It is read into memory.
+# A pack is closed when it is larger than `backup.PACK_BYTES`, by one thumbnail at most. It is read
+# into memory.
 MAX_PACK_BYTES = 256 << 20
 
 
 def verify_backup(archive: Path) -> BackupManifest:
-    """Verify an archive without restoring it, in the system's temporary folder, and return its manifest.
+    """Verify an archive without restoring it, in the system's temporary folder, and return its
+    manifest.
 
     Raises:
-        BackupUnreadable, NotABackup, BackupCorrupt, BackupTooNew
-        RestoreUnwritable: no room for the tables in the temporary folder.
+        BackupUnreadable, NotABackup, BackupCorrupt, BackupTooNew RestoreUnwritable: no room for the
+        tables in the temporary folder.
 
     """
     with (
@@ -38,7 +42,10 @@ def verify_backup(archive: Path) -> BackupManifest:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Give a folder for the tables where the system keeps temporary files (TMPDIR). Raises RestoreUnwritable."""
+    """Give a folder for the tables where the system keeps temporary files (TMPDIR).
+
+    Raises RestoreUnwritable.
+    """
     try:
         folder = TemporaryDirectory(prefix="lineup-tables-")
     except OSError as err:
@@ -48,7 +55,9 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def verified_tables(reader: ArchiveReader, archive: Path, tables: Path) -> Iterator[tuple[BackupManifest, Database]]:
+def verified_tables(
+    reader: ArchiveReader, archive: Path, tables: Path
+) -> Iterator[tuple[BackupManifest, Database]]:
     """Verify an archive, extract its tables to a file that is not there yet, and give them, opened.
 
     Raises:
@@ -58,7 +67,12 @@ def verified_tables(reader: ArchiveReader, archive: Path, tables: Path) -> Itera
     """
     manifest = read_backup_manifest(reader, archive)
     check_members(reader, manifest, archive, apart_from=TABLES)
-    extract(reader, next(member for member in manifest.members if member.name == TABLES), archive, tables)
+    extract(
+        reader,
+        next(member for member in manifest.members if member.name == TABLES),
+        archive,
+        tables,
+    )
     with opened_container(tables, manifest, archive) as database:
         yield manifest, database
 
@@ -66,7 +80,9 @@ def verified_tables(reader: ArchiveReader, archive: Path, tables: Path) -> Itera
 def check_members(
     reader: ArchiveReader, manifest: BackupManifest, archive: Path, *, apart_from: str | None = None
 ) -> None:
-    """Read every member and raise BackupCorrupt at the first that is not what the manifest states."""
+    """Read every member and raise BackupCorrupt at the first that is not what the manifest
+    states.
+    """
     thumbnails = 0
     for member in manifest.members:
         if THUMBNAILS.fullmatch(member.name):
@@ -74,11 +90,16 @@ def check_members(
         elif member.name != apart_from:
             _require(reader.copy(member.name, None), member, archive)
     if thumbnails != (manifest.thumbnails or 0):
-        raise BackupCorrupt(archive, "thumbnails/", f"there are {thumbnails}, stated are {manifest.thumbnails}")
+        raise BackupCorrupt(
+            archive, "thumbnails/", f"there are {thumbnails}, stated are {manifest.thumbnails}"
+        )
 
 
 def extract(reader: ArchiveReader, member: Member, archive: Path, target: Path) -> None:
-    """Write a member to a new file. Raises BackupCorrupt where it is not the stated one, RestoreUnwritable."""
+    """Write a member to a new file.
+
+    Raises BackupCorrupt where it is not the stated one, RestoreUnwritable.
+    """
     try:
         with target.open("xb") as file:
             _require(reader.copy(member.name, file), member, archive)
@@ -87,7 +108,9 @@ def extract(reader: ArchiveReader, member: Member, archive: Path, target: Path) 
 
 
 def read_pack(reader: ArchiveReader, member: Member, archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the sha256 of the image and the content of each thumbnail in a pack, after verifying the pack."""
+    """Yield the sha256 of the image and the content of each thumbnail in a pack, after verifying
+    the pack.
+    """
     if member.byte_size > MAX_PACK_BYTES:
         raise BackupCorrupt(archive, member.name, "no member of this kind is that large")
     content = BytesIO()
@@ -102,4 +125,6 @@ def read_pack(reader: ArchiveReader, member: Member, archive: Path) -> Iterator[
 
 def _require(found: Member, stated: Member, archive: Path) -> None:
     if found != stated:
-        raise BackupCorrupt(archive, stated.name, "its sha256 is not the one that the manifest states")
+        raise BackupCorrupt(
+            archive, stated.name, "its sha256 is not the one that the manifest states"
+        )

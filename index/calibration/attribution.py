@@ -1,14 +1,15 @@
 """Which generator made an image, told by its nearest known fakes, or "unknown".
 
-The vote of the neighbours is calibrated by a conditional logit (McFadden 1974) whose few coefficients all generators
-share, so that it also serves a generator that was added since.
+The vote of the neighbours is calibrated by a conditional logit (McFadden 1974) whose few
+coefficients all generators share, so that it also serves a generator that was added since.
 
-The candidates are a conformal set at 90 % coverage by thresholding the shares (Sadinle et al. 2019; cross-conformal,
-Vovk 2015): of images of known generators it holds the true one nine times in ten, whatever the vote is worth, and more
-often only where the first alone is right more often. (Adaptive sets, Angelopoulos & Bates 2021, were larger on the
-simulated voters of `tests/benchmarks/evidence_simulated.py`: 2.4 against 1.5 of 12 generators.) It abstains where
-nothing is near enough, by a similarity learned with each generator left out in turn, and where the set would hold every
-generator.
+The candidates are a conformal set at 90 % coverage by thresholding the shares (Sadinle et al. 2019;
+cross-conformal, Vovk 2015): of images of known generators it holds the true one nine times in ten,
+whatever the vote is worth, and more often only where the first alone is right more often. (Adaptive
+sets, Angelopoulos & Bates 2021, were larger on the simulated voters of
+`tests/benchmarks/evidence_simulated.py`: 2.4 against 1.5 of 12 generators.) It abstains where
+nothing is near enough, by a similarity learned with each generator left out in turn, and where the
+set would hold every generator.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ Floats = NDArray[np.float64]
 Neighbours = Sequence[tuple[float, str | None]]
 
 COVERAGE = 0.9  # issue 5
-# So many images of known generators may be called unknown for being far from everything: half of what the sets miss.
+# So many images of known generators may be called unknown for being far from everything: half of
+# what the sets miss.
 FAR_SHARE = 0.05
 FEATURES = 4
 RIDGE = 1e-3  # on the mean loss: keeps the coefficients finite where neighbours never err
@@ -48,7 +50,9 @@ class AttributionReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attributed:
-    """Candidates, most likely first (none when unknown), and the share of every generator, which sum to 1."""
+    """Candidates, most likely first (none when unknown), and the share of every generator, which
+    sum to 1.
+    """
 
     candidates: tuple[str, ...]
     shares: tuple[tuple[str, float], ...]
@@ -58,12 +62,14 @@ class Attributed:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """A fitted attribution. Figures are cross-validated by source, those of unknown ones by leaving a generator out.
+    """A fitted attribution. Figures are cross-validated by source, those of unknown ones by leaving
+    a generator out.
 
-    `log_frequencies` of the known generators among the images fitted to; a candidate has at least the share `least`;
-    below the similarity `near_enough` to its nearest told neighbour an image is of no known generator. `coverage` and
-    `mean_set_size` are of the sets before abstention. `unknown_of_known` and `unknown_of_left_out` are shares of images
-    called unknown for their distance.
+    `log_frequencies` of the known generators among the images fitted to; a candidate has at least
+    the share `least`; below the similarity `near_enough` to its nearest told neighbour an image is
+    of no known generator. `coverage` and `mean_set_size` are of the sets before abstention.
+    `unknown_of_known` and `unknown_of_left_out` are shares of images called unknown for their
+    distance.
     """
 
     k: int
@@ -83,7 +89,9 @@ class Attribution:
     seed: int
 
     def attribute(self, neighbours: Neighbours) -> Attributed:
-        """Attribute an image by its nearest known fakes (similarity, generator or None), in any order."""
+        """Attribute an image by its nearest known fakes (similarity, generator or None), in any
+        order.
+        """
         nearest = sorted(neighbours, key=lambda each: (-each[0], each[1] or ""))[: self.k]
         told = [similarity for similarity, generator in nearest if generator is not None]
         if not told:
@@ -94,7 +102,9 @@ class Attribution:
         similarities, generators = zip(*nearest, strict=True)
         features = _features(np.array(similarities), generators, names, frequencies, self.scale)
         share = np.exp(log_softmax(features @ np.array(self.coefficients)))
-        shares = sorted(zip(names, share.tolist(), strict=True), key=lambda each: (-each[1], each[0]))
+        shares = sorted(
+            zip(names, share.tolist(), strict=True), key=lambda each: (-each[1], each[0])
+        )
         held = _held(np.array([value for _, value in shares]), self.least)
         candidates = tuple(name for (name, _), is_held in zip(shares, held, strict=True) if is_held)
         reason = AttributionReason.NEAREST_KNOWN_FAKES
@@ -106,7 +116,10 @@ class Attribution:
         return Attributed(() if unknown else candidates, tuple(shares), unknown, reason)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -122,10 +135,11 @@ def fit_attribution(
     *,
     seed: int,
 ) -> Attribution:
-    """Fit on n images of known generators, `truth` (n,), and their k nearest known fakes, themselves left out.
+    """Fit on n images of known generators, `truth` (n,), and their k nearest known fakes,
+    themselves left out.
 
-    `similarities` (n, k), falling or not; `generators` n times k names, None where not told; `sources` (n,) the
-    photograph or prompt that each image was made of.
+    `similarities` (n, k), falling or not; `generators` n times k names, None where not told;
+    `sources` (n,) the photograph or prompt that each image was made of.
 
     Raises:
         ValueError: no image, or a similarity that is not a number.
@@ -161,7 +175,9 @@ def fit_attribution(
         accuracy=float((shares.argmax(axis=1) == true).mean()),
         coverage=float(covered.mean()),
         mean_set_size=float(sizes.mean()),
-        open_set_auroc=open_set_auroc([*known, *left_out], np.repeat([True, False], [len(known), len(left_out)])),
+        open_set_auroc=open_set_auroc(
+            [*known, *left_out], np.repeat([True, False], [len(known), len(left_out)])
+        ),
         unknown_of_known=float((known < near_enough).mean()),
         unknown_of_left_out=float((left_out < near_enough).mean()) if len(left_out) else None,
         seed=seed,
@@ -179,13 +195,21 @@ class _Listed:
 
 
 def _listed(
-    similarities: ArrayLike, generators: Sequence[Sequence[str | None]], truth: Sequence[str], sources: ArrayLike
+    similarities: ArrayLike,
+    generators: Sequence[Sequence[str | None]],
+    truth: Sequence[str],
+    sources: ArrayLike,
 ) -> _Listed:
     matrix, source = np.asarray(similarities, np.float64), np.asarray(sources, np.int64)
     if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
-        raise ValueError("an attribution is fitted to at least one image, with finite similarities to its neighbours")
+        raise ValueError(
+            "an attribution is fitted to at least one image, with finite similarities to its "
+            "neighbours"
+        )
     images = []
-    for row, names, name, number in zip(matrix.tolist(), generators, truth, source.tolist(), strict=True):
+    for row, names, name, number in zip(
+        matrix.tolist(), generators, truth, source.tolist(), strict=True
+    ):
         pairs = sorted(zip(row, names, strict=True), key=lambda each: (-each[0], each[1] or ""))
         images.append((name, number, pairs))
     images.sort(key=lambda each: (each[0], each[1], [(s, g or "") for s, g in each[2]]))
@@ -198,29 +222,43 @@ def _listed(
 
 
 def _features(
-    similarities: Floats, generators: Sequence[str | None], names: Sequence[str], frequencies: Floats, scale: float
+    similarities: Floats,
+    generators: Sequence[str | None],
+    names: Sequence[str],
+    frequencies: Floats,
+    scale: float,
 ) -> Floats:
-    """Return what speaks for each generator (g, 4): log votes, nearness of the votes, the nearest, its frequency."""
+    """Return what speaks for each generator (g, 4): log votes, nearness of the votes, the nearest,
+    its frequency.
+    """
     votes, nearness, first = np.zeros(len(names)), np.zeros(len(names)), np.zeros(len(names))
     place = {name: at for at, name in enumerate(names)}
-    told = [(s, place[g]) for s, g in zip(similarities.tolist(), generators, strict=True) if g in place]
+    told = [
+        (s, place[g]) for s, g in zip(similarities.tolist(), generators, strict=True) if g in place
+    ]
     for similarity, at in told:
         votes[at] += 1
         nearness[at] += (similarity - similarities[-1]) / scale
     if told:
         first[told[0][1]] = 1.0
-    return np.column_stack([np.log(votes + 0.5), np.minimum(nearness, len(similarities)), first, frequencies])
+    return np.column_stack(
+        [np.log(votes + 0.5), np.minimum(nearness, len(similarities)), first, frequencies]
+    )
 
 
 def _fitted(features: Floats, true: NDArray[np.int64]) -> Floats:
-    """Return the coefficients (f,) of the greatest likelihood; votes and nearness never speak against a generator."""
+    """Return the coefficients (f,) of the greatest likelihood; votes and nearness never speak
+    against a generator.
+    """
     rows = np.arange(len(true))
 
     def loss(coefficients: Floats) -> tuple[float, Floats]:
         log_share = log_softmax(features @ coefficients, axis=1)  # (n, g)
         expected = np.einsum("ng,ngf->nf", np.exp(log_share), features)
         gradient = (expected - features[rows, true]).mean(axis=0) + RIDGE * coefficients
-        return float(-log_share[rows, true].mean() + RIDGE * (coefficients @ coefficients) / 2), gradient
+        return float(
+            -log_share[rows, true].mean() + RIDGE * (coefficients @ coefficients) / 2
+        ), gradient
 
     if not len(true):
         return np.zeros(FEATURES)
@@ -234,12 +272,16 @@ def _out_of_sample(features: Floats, true: NDArray[np.int64], fold: NDArray[np.i
     shares = np.zeros(features.shape[:2])
     for held in np.unique(fold):
         out = fold == held
-        shares[out] = np.exp(log_softmax(features[out] @ _fitted(features[~out], true[~out]), axis=1))
+        shares[out] = np.exp(
+            log_softmax(features[out] @ _fitted(features[~out], true[~out]), axis=1)
+        )
     return shares
 
 
 def _least_share(of_truth: Floats) -> float:
-    """Return the share from which a generator is a candidate: at least 90 % of n + 1 exchangeable images reach it."""
+    """Return the share from which a generator is a candidate: at least 90 % of n + 1 exchangeable
+    images reach it.
+    """
     missed = int(np.floor((len(of_truth) + 1) * (1 - COVERAGE) + 1e-9))
     return float(np.sort(of_truth)[missed - 1]) if missed else 0.0
 
@@ -249,8 +291,12 @@ def _held(shares: Floats, least: float) -> NDArray[np.bool_]:
     return np.asarray((shares >= least) | (shares == shares.max(axis=-1, keepdims=True)), np.bool_)
 
 
-def _crossed(shares: Floats, true: NDArray[np.int64], fold: NDArray[np.int64]) -> tuple[NDArray[np.bool_], Floats]:
-    """Return whether each set (n,) holds the truth and its size (n,), cut by what the other folds' sources say."""
+def _crossed(
+    shares: Floats, true: NDArray[np.int64], fold: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Return whether each set (n,) holds the truth and its size (n,), cut by what the other folds'
+    sources say.
+    """
     of_truth = shares[np.arange(len(true)), true]
     covered, sizes = np.zeros(len(true), np.bool_), np.zeros(len(true))
     for each in np.unique(fold):
@@ -261,15 +307,21 @@ def _crossed(shares: Floats, true: NDArray[np.int64], fold: NDArray[np.int64]) -
 
 
 def _nearness(listed: _Listed) -> tuple[Floats, Floats]:
-    """Return the similarity to the nearest told neighbour of images as they are and with their generator left out.
+    """Return the similarity to the nearest told neighbour of images as they are and with their
+    generator left out.
 
-    Where all neighbours are of that generator the next would be no nearer than the last: that similarity stands in for
-    it, to the disadvantage of the figures. Images without a told neighbour are not counted.
+    Where all neighbours are of that generator the next would be no nearer than the last: that
+    similarity stands in for it, to the disadvantage of the figures. Images without a told neighbour
+    are not counted.
     """
     known, left_out = [], []
-    for row, generators, name in zip(listed.similarities.tolist(), listed.generators, listed.truth, strict=True):
+    for row, generators, name in zip(
+        listed.similarities.tolist(), listed.generators, listed.truth, strict=True
+    ):
         told = [s for s, generator in zip(row, generators, strict=True) if generator is not None]
-        others = [s for s, generator in zip(row, generators, strict=True) if generator not in {None, name}]
+        others = [
+            s for s, generator in zip(row, generators, strict=True) if generator not in {None, name}
+        ]
         if told:
             known.append(told[0])
             left_out.append(others[0] if others else row[-1])

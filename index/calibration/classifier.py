@@ -1,7 +1,9 @@
-"""From a classifier's logit to a probability that it is held to: a temperature with a bias, or isotonic regression.
+"""From a classifier's logit to a probability that it is held to: a temperature with a bias, or
+isotonic regression.
 
-Platt 1999; Guo et al. 2017, "On Calibration of Modern Neural Networks"; Zadrozny & Elkan 2002. The classes are weighed
-alike: the probability is at a prior of one half, which the model states, and is what `prior` says wherever it is shown.
+Platt 1999; Guo et al. 2017, "On Calibration of Modern Neural Networks"; Zadrozny & Elkan 2002. The
+classes are weighed alike: the probability is at a prior of one half, which the model states, and is
+what `prior` says wherever it is shown.
 """
 
 from __future__ import annotations
@@ -46,9 +48,10 @@ class CalibrationFigures:
 class ClassifierCalibration:
     """A fitted calibration; figures are of sources that it had not seen.
 
-    `temperature` variant: sigmoid(scale * logit + bias), the temperature being 1 / scale. `isotonic`: interpolated in
-    `logits` (g,) and `probabilities` (g,). Nothing is said beyond `limits`, where one
-    more source would mislead. `uncalibrated` are the figures of the plain sigmoid on the same images.
+    `temperature` variant: sigmoid(scale * logit + bias), the temperature being 1 / scale.
+    `isotonic`: interpolated in `logits` (g,) and `probabilities` (g,). Nothing is said beyond
+    `limits`, where one more source would mislead. `uncalibrated` are the figures of the plain
+    sigmoid on the same images.
     """
 
     variant: CalibrationVariant
@@ -77,18 +80,26 @@ class ClassifierCalibration:
         return min(max(said, self.limits[0]), self.limits[1])
 
     def to_json(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         read = {each.name: stored[each.name] for each in fields(cls)}
-        read = {name: tuple(value) if isinstance(value, list) else value for name, value in read.items()}
+        read = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in read.items()
+        }
         read |= {"variant": CalibrationVariant(stored["variant"])}
         return cls(**read | {"uncalibrated": CalibrationFigures(**stored["uncalibrated"])})
 
 
-def fit_classifier(logits: ArrayLike, synthetic: ArrayLike, sources: ArrayLike, *, seed: int) -> ClassifierCalibration:
-    """Fit on logits (n,) of images that are synthetic or not (n,), made of photographs or prompts `sources` (n,).
+def fit_classifier(
+    logits: ArrayLike, synthetic: ArrayLike, sources: ArrayLike, *, seed: int
+) -> ClassifierCalibration:
+    """Fit on logits (n,) of images that are synthetic or not (n,), made of photographs or prompts
+    `sources` (n,).
 
     The variant with the lower log loss on sources left out is taken.
 
@@ -123,17 +134,23 @@ def fit_classifier(logits: ArrayLike, synthetic: ArrayLike, sources: ArrayLike, 
     )
 
 
-def _images(logits: ArrayLike, synthetic: ArrayLike, sources: ArrayLike) -> tuple[Floats, Bools, NDArray[np.int64]]:
+def _images(
+    logits: ArrayLike, synthetic: ArrayLike, sources: ArrayLike
+) -> tuple[Floats, Bools, NDArray[np.int64]]:
     x, positive = np.asarray(logits, np.float64), np.asarray(synthetic, np.bool_)
     source = np.asarray(sources, np.int64)
     if not len(x) or not x.shape == positive.shape == source.shape or not np.isfinite(x).all():
-        raise ValueError("a calibration is fitted to at least one finite logit, with a label and a source each")
+        raise ValueError(
+            "a calibration is fitted to at least one finite logit, with a label and a source each"
+        )
     order = np.lexsort((source, positive, x))  # the same images in any order give the same bytes
     return x[order], positive[order], source[order]
 
 
 def _limits(positive: Bools, source: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the least and the largest probability: one source of n + 2 misleads (the rule of succession)."""
+    """Return the least and the largest probability: one source of n + 2 misleads (the rule of
+    succession).
+    """
     least, most = (1 / (len(np.unique(source[side])) + 2) for side in (positive, ~positive))
     return min(least, 0.5), max(1 - most, 0.5)
 
@@ -149,7 +166,9 @@ def _out_of_sample(
         weights = (~out).astype(np.float64)
         bias, scale = fit_logistic(x[:, None], positive, weights[None, :], (1,))[0]
         low, high = _limits(positive[~out], source[~out])
-        said[CalibrationVariant.TEMPERATURE][out] = np.clip(sigmoid(scale * x[out] + bias), low, high)
+        said[CalibrationVariant.TEMPERATURE][out] = np.clip(
+            sigmoid(scale * x[out] + bias), low, high
+        )
         pooled = pooled_at(x, positive, np.append(weights, np.ones(MISLEADING)), x[out])
         said[CalibrationVariant.ISOTONIC][out] = np.clip(pooled, low, high)
     return said

@@ -1,9 +1,9 @@
 """Figures of merit of detectors and likelihood ratios: pure functions of arrays.
 
-Owns how well values separate two classes and how well stated numbers are calibrated. Not: ranked lists of neighbours
-(`retrieval.py`), and not the fits that make those numbers. A figure that needs both classes, or any item at all, is
-None where they are missing: evaluation prints "not measured" rather than a made-up 0. Larger values always speak for
-`positive`.
+Owns how well values separate two classes and how well stated numbers are calibrated. Not: ranked
+lists of neighbours (`retrieval.py`), and not the fits that make those numbers. A figure that needs
+both classes, or any item at all, is None where they are missing: evaluation prints "not measured"
+rather than a made-up 0. Larger values always speak for `positive`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Roc:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Stated probabilities in [low, high[ (the last bin holds 1 too), what was stated there and what was so."""
+    """Stated probabilities in [low, high[ (the last bin holds 1 too), what was stated there and
+    what was so.
+    """
 
     low: float
     high: float
@@ -49,7 +51,9 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """A reliability diagram: bins that hold anything, and the expected and the largest calibration error, in [0, 1]."""
+    """A reliability diagram: bins that hold anything, and the expected and the largest calibration
+    error, in [0, 1].
+    """
 
     bins: tuple[Bin, ...]
     ece: float
@@ -59,7 +63,9 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Tippett:
-    """Shares of same- and of different-source pairs whose log10 LR is at least each point, and the misleading ones."""
+    """Shares of same- and of different-source pairs whose log10 LR is at least each point, and the
+    misleading ones.
+    """
 
     log10: Floats  # (p,) ascending
     same: Floats  # (p,)
@@ -69,14 +75,19 @@ class Tippett:
 
 
 def roc(values: ArrayLike, positive: ArrayLike) -> Roc | None:
-    """Return all operating points, None where a class is missing. `values` (n,), `positive` (n,) bool."""
+    """Return all operating points, None where a class is missing.
+
+    `values` (n,), `positive` (n,) bool.
+    """
     x, is_positive = _labelled(values, positive)
     total = int(is_positive.sum())
     if total in {0, len(x)}:
         return None
     order = np.argsort(-x, kind="stable")
     x, is_positive = x[order], is_positive[order]
-    last = np.flatnonzero(np.append(np.diff(x) != 0, True))  # (p,) the last of each run of equal values
+    last = np.flatnonzero(
+        np.append(np.diff(x) != 0, True)
+    )  # (p,) the last of each run of equal values
     hits = np.cumsum(is_positive)[last]
     return Roc(
         np.concatenate([[np.nextafter(x[0], np.inf)], x[last]]),
@@ -86,7 +97,9 @@ def roc(values: ArrayLike, positive: ArrayLike) -> Roc | None:
 
 
 def roc_auc(values: ArrayLike, positive: ArrayLike) -> float | None:
-    """Return the chance that a positive has a larger value than a negative, ties counting one half (Mann-Whitney)."""
+    """Return the chance that a positive has a larger value than a negative, ties counting one half
+    (Mann-Whitney).
+    """
     x, is_positive = _labelled(values, positive)
     total = int(is_positive.sum())
     if total in {0, len(x)}:
@@ -96,12 +109,16 @@ def roc_auc(values: ArrayLike, positive: ArrayLike) -> float | None:
 
 
 def open_set_auroc(nearness: ArrayLike, known: ArrayLike) -> float | None:
-    """Return how well nearness (n,) tells probes of known generators from those of generators left out."""
+    """Return how well nearness (n,) tells probes of known generators from those of generators left
+    out.
+    """
     return roc_auc(nearness, known)
 
 
 def balanced_accuracy(values: ArrayLike, positive: ArrayLike, threshold: float) -> float | None:
-    """Return the mean of the true positive and the true negative rate where `value >= threshold` is called positive."""
+    """Return the mean of the true positive and the true negative rate where `value >= threshold` is
+    called positive.
+    """
     x, is_positive = _labelled(values, positive)
     if is_positive.all() or not is_positive.any():
         return None
@@ -110,7 +127,9 @@ def balanced_accuracy(values: ArrayLike, positive: ArrayLike, threshold: float) 
 
 
 def tpr_at_fpr(values: ArrayLike, positive: ArrayLike, fpr: float) -> float | None:
-    """Return the true positive rate at the lowest threshold whose false positive rate is at most `fpr`."""
+    """Return the true positive rate at the lowest threshold whose false positive rate is at most
+    `fpr`.
+    """
     points = roc(values, positive)
     if points is None:
         return None
@@ -118,7 +137,8 @@ def tpr_at_fpr(values: ArrayLike, positive: ArrayLike, fpr: float) -> float | No
 
 
 def even_odds(positive: ArrayLike) -> Floats:
-    """Return weights (n,) that sum to n and give each class one half: for probabilities that were stated at even odds.
+    """Return weights (n,) that sum to n and give each class one half: for probabilities that were
+    stated at even odds.
 
     With one class alone all weigh the same.
     """
@@ -130,14 +150,20 @@ def even_odds(positive: ArrayLike) -> Floats:
     return np.asarray(len(is_positive) / (2 * share), np.float64)
 
 
-def brier(probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None) -> float | None:
+def brier(
+    probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None
+) -> float | None:
     """Return the (weighted) mean squared error of probabilities (Brier 1950), in [0, 1]."""
     p, is_positive = _labelled(probabilities, positive)
     return float(np.average((p - is_positive) ** 2, weights=weights)) if len(p) else None
 
 
-def log_loss(probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None) -> float | None:
-    """Return the (weighted) mean -log of what was said of the truth, in nats; that is at least 1e-15."""
+def log_loss(
+    probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None
+) -> float | None:
+    """Return the (weighted) mean -log of what was said of the truth, in nats; that is at least
+    1e-15.
+    """
     p, is_positive = _labelled(probabilities, positive)
     if not len(p):
         return None
@@ -146,11 +172,17 @@ def log_loss(probabilities: ArrayLike, positive: ArrayLike, weights: Floats | No
 
 
 def reliability(
-    probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None, *, bins: int = ECE_BINS
+    probabilities: ArrayLike,
+    positive: ArrayLike,
+    weights: Floats | None = None,
+    *,
+    bins: int = ECE_BINS,
 ) -> Reliability | None:
-    """Return the reliability diagram of P(positive) in bins of equal width (Guo et al. 2017), None without any item.
+    """Return the reliability diagram of P(positive) in bins of equal width (Guo et al. 2017), None
+    without any item.
 
-    ECE is the (weighted) mean over items of |share positive - mean probability| of their bin; MCE the largest of these.
+    ECE is the (weighted) mean over items of |share positive - mean probability| of their bin; MCE
+    the largest of these.
     """
     p, is_positive = _labelled(probabilities, positive)
     if not len(p):
@@ -160,7 +192,8 @@ def reliability(
     which = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)  # (n,)
     counts = np.bincount(which, minlength=bins)  # (bins,)
     weight, stated, found = (
-        np.asarray(np.bincount(which, each, minlength=bins), np.float64) for each in (own, own * p, own * is_positive)
+        np.asarray(np.bincount(which, each, minlength=bins), np.float64)
+        for each in (own, own * p, own * is_positive)
     )
     held = np.flatnonzero(weight)
     stated, found = stated[held] / weight[held], found[held] / weight[held]
@@ -169,11 +202,17 @@ def reliability(
         for i, said, so in zip(held, stated, found, strict=True)
     ]
     gaps = np.abs(stated - found)
-    return Reliability(tuple(shown), float(np.average(gaps, weights=weight[held])), float(gaps.max()), len(p))
+    return Reliability(
+        tuple(shown), float(np.average(gaps, weights=weight[held])), float(gaps.max()), len(p)
+    )
 
 
 def ece(
-    probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None, *, bins: int = ECE_BINS
+    probabilities: ArrayLike,
+    positive: ArrayLike,
+    weights: Floats | None = None,
+    *,
+    bins: int = ECE_BINS,
 ) -> float | None:
     """Return the expected calibration error as `reliability` defines it."""
     diagram = reliability(probabilities, positive, weights, bins=bins)
@@ -181,7 +220,9 @@ def ece(
 
 
 def cllr(log10_same: ArrayLike, log10_different: ArrayLike) -> float | None:
-    """Return the log-likelihood-ratio cost in bits (Brümmer & du Preez 2006): 0 perfect, 1 as good as saying LR 1."""
+    """Return the log-likelihood-ratio cost in bits (Brümmer & du Preez 2006): 0 perfect, 1 as good
+    as saying LR 1.
+    """
     same, different = _finite(log10_same), _finite(log10_different)
     if not len(same) or not len(different):
         return None
@@ -190,9 +231,11 @@ def cllr(log10_same: ArrayLike, log10_different: ArrayLike) -> float | None:
 
 
 def cllr_min(same: ArrayLike, different: ArrayLike) -> float | None:
-    """Return the Cllr that the best monotone recalibration of these very values would have: discrimination alone.
+    """Return the Cllr that the best monotone recalibration of these very values would have:
+    discrimination alone.
 
-    Takes log10 LRs or any value that grows with support for same source. Not above `cllr` of the same LRs.
+    Takes log10 LRs or any value that grows with support for same source. Not above `cllr` of the
+    same LRs.
     """
     s, d = _finite(same), _finite(different)
     if not len(s) or not len(d):
@@ -202,8 +245,12 @@ def cllr_min(same: ArrayLike, different: ArrayLike) -> float | None:
     return cllr(log10[: len(s)], log10[len(s) :])
 
 
-def tippett(log10_same: ArrayLike, log10_different: ArrayLike, *, points: int = 201) -> Tippett | None:
-    """Return Tippett curves on `points` evenly spaced log10 LRs (Drygajlo et al. 2015), None without both classes."""
+def tippett(
+    log10_same: ArrayLike, log10_different: ArrayLike, *, points: int = 201
+) -> Tippett | None:
+    """Return Tippett curves on `points` evenly spaced log10 LRs (Drygajlo et al. 2015), None
+    without both classes.
+    """
     same, different = np.sort(_finite(log10_same)), np.sort(_finite(log10_different))
     if not len(same) or not len(different):
         return None
@@ -237,7 +284,9 @@ def _finite(values: ArrayLike) -> Floats:
 
 
 def _ranks(x: Floats) -> Floats:
-    """Return the rank of each value (n,) from 1, equal ones sharing theirs: scipy.stats takes a second to load."""
+    """Return the rank of each value (n,) from 1, equal ones sharing theirs: scipy.stats takes a
+    second to load.
+    """
     _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     middles: Floats = np.cumsum(counts) - (counts - 1) / 2
     return middles[inverse]

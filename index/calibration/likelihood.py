@@ -1,10 +1,12 @@
-"""Likelihood ratios: how much more often a similarity is seen between a known fake and its kind than at a real image.
+"""Likelihood ratios: how much more often a similarity is seen between a known fake and its kind
+than at a real image.
 
-A model is a direction (for one similarity 1; for two, what logistic regression weighs them with) and a monotone curve
-from the value along it to log10 LR, by pooling adjacent violators or by logistic regression, whichever has the lower
-cost out of sample. The curve is cut to the empirical bounds of Vergeer et al. 2016 ("Numerical likelihood ratios
-outputted by LR systems are often based on extrapolation: when to stop extrapolating?"): no ratio is larger than these
-data can support. It does not own the words for a ratio (`verbal.py`).
+A model is a direction (for one similarity 1; for two, what logistic regression weighs them with)
+and a monotone curve from the value along it to log10 LR, by pooling adjacent violators or by
+logistic regression, whichever has the lower cost out of sample. The curve is cut to the empirical
+bounds of Vergeer et al. 2016 ("Numerical likelihood ratios outputted by LR systems are often based
+on extrapolation: when to stop extrapolating?"): no ratio is larger than these data can support. It
+does not own the words for a ratio (`verbal.py`).
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ from index.calibration.resampling import LEVEL, RESAMPLES, folds_by_source, resa
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-GRID_POINTS = 129  # of the pooled similarities, evenly by rank: a step is less than one image in a hundred
+GRID_POINTS = (
+    129  # of the pooled similarities, evenly by rank: a step is less than one image in a hundred
+)
 BOUND_STEP = 0.01  # log10, the accuracy of the bounds
-# Nearest known fake, nearest known real: nearer to a fake never speaks against the fake, nor nearer to a real for it.
+# Nearest known fake, nearest known real: nearer to a fake never speaks against the fake, nor nearer
+# to a real for it.
 ONE_SIDED, TWO_SIDED = (1,), (1, -1)
 
 
@@ -53,10 +58,12 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """A fitted likelihood ratio: the curve, its bounds, and how good it was on sources that it had not seen.
+    """A fitted likelihood ratio: the curve, its bounds, and how good it was on sources that it had
+    not seen.
 
-    `direction` weighs the similarities; `values` (g,) rise along it. `cllr` and `cllr_min` are of the bounded ratios
-    out of sample; `cllr_of_variants` of both ways to fit, of which the better was taken.
+    `direction` weighs the similarities; `values` (g,) rise along it. `cllr` and `cllr_min` are of
+    the bounded ratios out of sample; `cllr_of_variants` of both ways to fit, of which the better
+    was taken.
     """
 
     variant: LikelihoodVariant
@@ -76,7 +83,8 @@ class Likelihood:
     seed: int
 
     def ratio_at(self, similarity: float | Sequence[float]) -> Ratio:
-        """Return the ratio of a similarity, or of (nearest known fake, nearest known real) for a two-sided model.
+        """Return the ratio of a similarity, or of (nearest known fake, nearest known real) for a
+        two-sided model.
 
         Never falls with similarity to fakes.
 
@@ -86,52 +94,79 @@ class Likelihood:
         """
         x = np.atleast_1d(np.asarray(similarity, np.float64))
         if x.shape != (len(self.direction),):
-            raise ValueError(f"this ratio is of {len(self.direction)} similarities, not of {x.size}")
+            raise ValueError(
+                f"this ratio is of {len(self.direction)} similarities, not of {x.size}"
+            )
         value = float(x @ np.array(self.direction))
-        log10, low, high = (float(np.interp(value, self.values, y)) for y in (self.log10s, self.lows, self.highs))
+        log10, low, high = (
+            float(np.interp(value, self.values, y)) for y in (self.log10s, self.lows, self.highs)
+        )
         return Ratio(log10, min(low, log10), max(high, log10), log10 in self.log10_bounds)
 
     def to_json(self) -> dict[str, Any]:
         stored = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in stored.items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in stored.items()
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         read = {each.name: stored[each.name] for each in fields(cls)}
-        read = {name: tuple(value) if isinstance(value, list) else value for name, value in read.items()}
+        read = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in read.items()
+        }
         return cls(**{**read, "variant": LikelihoodVariant(stored["variant"])})
 
 
 def fit_likelihood(
-    same: ArrayLike, different: ArrayLike, same_sources: ArrayLike, different_sources: ArrayLike, *, seed: int
+    same: ArrayLike,
+    different: ArrayLike,
+    same_sources: ArrayLike,
+    different_sources: ArrayLike,
+    *,
+    seed: int,
 ) -> Likelihood:
-    """Fit from similarities of known fakes to their kind (n,) and of known-real images to known fakes (m,).
+    """Fit from similarities of known fakes to their kind (n,) and of known-real images to known
+    fakes (m,).
 
-    Sources (n,), (m,) number photographs on both sides alike: an image and its counterpart made of one photograph are
-    resampled, and left out, together.
+    Sources (n,), (m,) number photographs on both sides alike: an image and its counterpart made of
+    one photograph are resampled, and left out, together.
 
     Raises:
         ValueError: a side without any similarity, or one that is not a number.
 
     """
-    pairs = _pairs(_columns(same, 1), _columns(different, 1), same_sources, different_sources, ONE_SIDED)
+    pairs = _pairs(
+        _columns(same, 1), _columns(different, 1), same_sources, different_sources, ONE_SIDED
+    )
     return _fit(pairs, seed)
 
 
 def fit_two_sided(
-    same: ArrayLike, different: ArrayLike, same_sources: ArrayLike, different_sources: ArrayLike, *, seed: int
+    same: ArrayLike,
+    different: ArrayLike,
+    same_sources: ArrayLike,
+    different_sources: ArrayLike,
+    *,
+    seed: int,
 ) -> Likelihood:
-    """Fit from pairs (nearest known fake, nearest known real): `same` (n, 2) of fakes, `different` (m, 2) of reals.
+    """Fit from pairs (nearest known fake, nearest known real): `same` (n, 2) of fakes, `different`
+    (m, 2) of reals.
 
     Raises as `fit_likelihood`.
     """
-    pairs = _pairs(_columns(same, 2), _columns(different, 2), same_sources, different_sources, TWO_SIDED)
+    pairs = _pairs(
+        _columns(same, 2), _columns(different, 2), same_sources, different_sources, TWO_SIDED
+    )
     return _fit(pairs, seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """Both sides in one canonical order: similarities (n, d), whether of the same source (n,), source images (n,)."""
+    """Both sides in one canonical order: similarities (n, d), whether of the same source (n,),
+    source images (n,).
+    """
 
     x: Floats
     same: Bools
@@ -141,7 +176,9 @@ class _Pairs:
 
 def _fit(pairs: _Pairs, seed: int) -> Likelihood:
     held_out = _out_of_sample(pairs, seed)
-    bounds = {variant: elub(log10, pairs.same, pairs.sources) for variant, log10 in held_out.items()}
+    bounds = {
+        variant: elub(log10, pairs.same, pairs.sources) for variant, log10 in held_out.items()
+    }
     bounded = {variant: np.clip(log10, *bounds[variant]) for variant, log10 in held_out.items()}
     costs = {variant: _known(cllr(y[pairs.same], y[~pairs.same])) for variant, y in bounded.items()}
     variant = min(LikelihoodVariant, key=lambda each: costs[each])
@@ -167,11 +204,13 @@ def _fit(pairs: _Pairs, seed: int) -> Likelihood:
 
 
 def elub(log10: Floats, same: Bools, sources: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the log10 bounds within which acting on ratios beats ignoring them, one misleading source added a side.
+    """Return the log10 bounds within which acting on ratios beats ignoring them, one misleading
+    source added a side.
 
-    At a decision threshold t the cost of the system is FNR + t * FPR and that of always saying 1 min(1, t); the bounds
-    are the thresholds nearest to 1, on either side, where the system no longer costs less. Sources, not images, are
-    counted: a photograph in ten versions is one observation.
+    At a decision threshold t the cost of the system is FNR + t * FPR and that of always saying 1
+    min(1, t); the bounds are the thresholds nearest to 1, on either side, where the system no
+    longer costs less. Sources, not images, are counted: a photograph in ten versions is one
+    observation.
     """
     most = [np.log10(len(np.unique(sources[side])) + 1) for side in (~same, same)]
     steps = np.arange(np.ceil(max(most) / BOUND_STEP) + 2) * BOUND_STEP
@@ -190,7 +229,9 @@ def _costs(log10: Floats, same: Bools, sources: NDArray[np.int64], thresholds: F
 def _share(log10: Floats, sources: NDArray[np.int64], thresholds: Floats, *, above: bool) -> Floats:
     _, which, counts = np.unique(sources, return_inverse=True, return_counts=True)
     order = np.argsort(log10, kind="stable")
-    up_to = np.append(0.0, np.cumsum((1 / counts[which])[order]))  # source images with a ratio at or below
+    up_to = np.append(
+        0.0, np.cumsum((1 / counts[which])[order])
+    )  # source images with a ratio at or below
     at_most = up_to[np.searchsorted(log10[order], thresholds, side="right")]
     misleading = len(counts) - at_most if above else at_most
     return np.asarray((misleading + 1) / (len(counts) + 1), np.float64)
@@ -207,14 +248,24 @@ def _columns(similarities: ArrayLike, width: int) -> Floats:
 
 
 def _pairs(
-    same: Floats, different: Floats, same_sources: ArrayLike, different_sources: ArrayLike, signs: tuple[int, ...]
+    same: Floats,
+    different: Floats,
+    same_sources: ArrayLike,
+    different_sources: ArrayLike,
+    signs: tuple[int, ...],
 ) -> _Pairs:
     x = np.concatenate([same, different])
     is_same = np.arange(len(x)) < len(same)
-    sources = np.concatenate([np.asarray(same_sources, np.int64), np.asarray(different_sources, np.int64)])
+    sources = np.concatenate(
+        [np.asarray(same_sources, np.int64), np.asarray(different_sources, np.int64)]
+    )
     if not len(same) or not len(different) or len(sources) != len(x) or not np.isfinite(x).all():
-        raise ValueError("a likelihood ratio is fitted to finite similarities of both sides, with a source each")
-    order = np.lexsort((sources, is_same, *x.T[::-1]))  # the same pairs in any order give the same bytes
+        raise ValueError(
+            "a likelihood ratio is fitted to finite similarities of both sides, with a source each"
+        )
+    order = np.lexsort(
+        (sources, is_same, *x.T[::-1])
+    )  # the same pairs in any order give the same bytes
     return _Pairs(x[order], is_same[order], sources[order], signs)
 
 
@@ -231,29 +282,47 @@ def _out_of_sample(pairs: _Pairs, seed: int) -> dict[LikelihoodVariant, Floats]:
 
 
 def _log10s(pairs: _Pairs, variant: LikelihoodVariant, weights: Floats, at: Floats) -> Floats:
-    """Return log10 ratios (r, g) at points (g, d), fitted for each row of weights (r, n + 2), misleading pairs last."""
+    """Return log10 ratios (r, g) at points (g, d), fitted for each row of weights (r, n + 2),
+    misleading pairs last.
+    """
     fitted = fit_logistic(pairs.x, pairs.same, weights[:, :-MISLEADING], pairs.signs)  # (r, 1 + d)
     if variant is LikelihoodVariant.LOGISTIC:
         log_odds = (fitted[:, :1] + fitted[:, 1:] @ at.T) / LN10
         return np.asarray(np.clip(log_odds, -LOG10_LIMIT, LOG10_LIMIT), np.float64)
     directions = fitted[:, 1:] if len(pairs.signs) > 1 else np.ones((len(weights), 1))
-    pooled = [pooled_at(pairs.x @ w, pairs.same, row, at @ w) for w, row in zip(directions, weights, strict=True)]
+    pooled = [
+        pooled_at(pairs.x @ w, pairs.same, row, at @ w)
+        for w, row in zip(directions, weights, strict=True)
+    ]
     return log10_of_odds(np.array(pooled, np.float64))
 
 
 def _curve(
     pairs: _Pairs, variant: LikelihoodVariant, bounds: tuple[float, float], seed: int
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Return direction (d,), rising values (g,), and log10 ratios with their interval (g,), all within the bounds."""
+    """Return direction (d,), rising values (g,), and log10 ratios with their interval (g,), all
+    within the bounds.
+    """
     misleading = pairs.sources.max() + 1 + np.arange(MISLEADING)
-    weights = resampled_weights(np.append(pairs.sources, misleading), RESAMPLES, seed)  # (1 + r, n + 2)
+    weights = resampled_weights(
+        np.append(pairs.sources, misleading), RESAMPLES, seed
+    )  # (1 + r, n + 2)
     one = len(pairs.signs) == 1
-    direction = np.ones(1) if one else fit_logistic(pairs.x, pairs.same, weights[:1, :-MISLEADING], pairs.signs)[0, 1:]
+    direction = (
+        np.ones(1)
+        if one
+        else fit_logistic(pairs.x, pairs.same, weights[:1, :-MISLEADING], pairs.signs)[0, 1:]
+    )
     along = pairs.x @ direction
     values = np.unique(np.quantile(along, np.linspace(0, 1, GRID_POINTS), method="nearest"))
-    # Where along the direction the pairs of similarities lie: resamples with other directions are asked there.
+    # Where along the direction the pairs of similarities lie: resamples with other directions are
+    # asked there.
     spread = along.var()
-    slope = ((along - along.mean()) @ (pairs.x - pairs.x.mean(axis=0))) / (len(along) * spread) if spread else 0.0
+    slope = (
+        ((along - along.mean()) @ (pairs.x - pairs.x.mean(axis=0))) / (len(along) * spread)
+        if spread
+        else 0.0
+    )
     at = pairs.x.mean(axis=0) + (values - along.mean())[:, None] * slope  # (g, d)
     log10s = np.clip(_log10s(pairs, variant, weights, at), *bounds)  # (1 + r, g)
     middle = np.maximum.accumulate(log10s[0])

@@ -1,8 +1,9 @@
-"""Logistic regression at even odds with signs given, for many resamples at once. Its linear part is a log ratio.
+"""Logistic regression at even odds with signs given, for many resamples at once. Its linear part is
+a log ratio.
 
-Brümmer & du Preez 2006: with the classes weighed alike the prior odds are 1, so that the fitted log odds are the log of
-a likelihood ratio. Coefficients on the wrong side of 0 are set to 0 and the rest fitted again: a nearer known fake must
-never speak against the fake.
+Brümmer & du Preez 2006: with the classes weighed alike the prior odds are 1, so that the fitted log
+odds are the log of a likelihood ratio. Coefficients on the wrong side of 0 are set to 0 and the
+rest fitted again: a nearer known fake must never speak against the fake.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# A normal prior of this deviation on coefficients of standardised columns, worth less than a hundredth of an image,
-# keeps separable data finite; ELUB bounds what is said of them.
+# A normal prior of this deviation on coefficients of standardised columns, worth less than a
+# hundredth of an image, keeps separable data finite; ELUB bounds what is said of them.
 PRIOR_DEVIATION = 10.0
-# Newton's steps on a convex function of a few coefficients; a step is kept short where data are separable.
+# Newton's steps on a convex function of a few coefficients; a step is kept short where data are
+# separable.
 MOST_STEPS, LONGEST_STEP, DONE = 60, 2.0, 1e-9
 
 
 def balanced(positive: Bools, weights: Floats) -> Floats:
-    """Return weights (r, n) where each class weighs one half in each row; a row without a class weighs nothing."""
+    """Return weights (r, n) where each class weighs one half in each row; a row without a class
+    weighs nothing.
+    """
     of_positive = (weights * positive).sum(axis=1, keepdims=True)
     of_others = (weights * ~positive).sum(axis=1, keepdims=True)
     both = (of_positive > 0) & (of_others > 0)
@@ -33,10 +37,12 @@ def balanced(positive: Bools, weights: Floats) -> Floats:
 
 
 def fit_logistic(x: Floats, positive: Bools, weights: Floats, signs: Sequence[int]) -> Floats:
-    """Return coefficients (r, 1 + d), the constant first, of natural log odds, one row a row of `weights` (r, n).
+    """Return coefficients (r, 1 + d), the constant first, of natural log odds, one row a row of
+    `weights` (r, n).
 
-    `x` (n, d); `signs` (d,): 1 for a coefficient of at least 0, -1 for one of at most 0. The optimum of a convex
-    function under such bounds is the best of the feasible fits with some coefficients left out: all of those are made.
+    `x` (n, d); `signs` (d,): 1 for a coefficient of at least 0, -1 for one of at most 0. The
+    optimum of a convex function under such bounds is the best of the feasible fits with some
+    coefficients left out: all of those are made.
     """
     centre, spread = x.mean(axis=0), x.std(axis=0)
     scaled = (x - centre) / np.where(spread > 0, spread, 1.0)  # (n, d)
@@ -59,7 +65,8 @@ def fit_logistic(x: Floats, positive: Bools, weights: Floats, signs: Sequence[in
 
 def _newton(x: Floats, positive: Bools, w: Floats) -> Floats:
     design = np.column_stack([np.ones(len(x)), x])  # (n, 1 + d)
-    # The prior in units of one image; the constant has none, but a little keeps an empty resample solvable.
+    # The prior in units of one image; the constant has none, but a little keeps an empty resample
+    # solvable.
     ridge = np.append(1e-9, np.full(x.shape[1], 1 / (PRIOR_DEVIATION**2 * max(len(x), 1))))
     # Resamples differ little from the data: two or three steps from there do.
     start = _newton(x, positive, w[:1]) if len(w) > 1 else np.zeros((1, design.shape[1]))
@@ -67,9 +74,13 @@ def _newton(x: Floats, positive: Bools, w: Floats) -> Floats:
     for _ in range(MOST_STEPS):
         p = 1 / (1 + np.exp(-np.clip(fitted @ design.T, -500, 500)))  # (r, n)
         gradient = (w * (p - positive)) @ design + fitted * ridge
-        curvature = np.einsum("rn,ni,nj->rij", w * p * (1 - p), design, design, optimize=True) + np.diag(ridge)
+        curvature = np.einsum(
+            "rn,ni,nj->rij", w * p * (1 - p), design, design, optimize=True
+        ) + np.diag(ridge)
         step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
-        fitted -= step * np.minimum(1.0, LONGEST_STEP / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-300))
+        fitted -= step * np.minimum(
+            1.0, LONGEST_STEP / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-300)
+        )
         if np.abs(step).max() < DONE:
             break
     return fitted
@@ -77,4 +88,6 @@ def _newton(x: Floats, positive: Bools, w: Floats) -> Floats:
 
 def _losses(fitted: Floats, x: Floats, positive: Bools, w: Floats) -> Floats:
     log_odds = fitted[:, :1] + fitted[:, 1:] @ x.T  # (r, n)
-    return np.asarray((w * np.logaddexp(0, np.where(positive, -log_odds, log_odds))).sum(axis=1), np.float64)
+    return np.asarray(
+        (w * np.logaddexp(0, np.where(positive, -log_odds, log_odds))).sum(axis=1), np.float64
+    )

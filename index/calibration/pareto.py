@@ -1,7 +1,8 @@
-"""The tail of a largest similarity: a generalised Pareto distribution of y = -log(1 - similarity), in many resamples.
+"""The tail of a largest similarity: a generalised Pareto distribution of y = -log(1 - similarity),
+in many resamples.
 
-Fitted by probability-weighted moments (Hosking & Wallis 1987), which need no search, so that four hundred resamples are
-a few products of matrices.
+Fitted by probability-weighted moments (Hosking & Wallis 1987), which need no search, so that four
+hundred resamples are a few products of matrices.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-# The tail is fitted to the share min(0.2, 3 / sqrt(n)) of the sources: Vehtari et al. 2024, "Pareto smoothed importance
-# sampling", section 2.4, there for estimates of the same distribution. It speaks from where so many sources are closer.
+# The tail is fitted to the share min(0.2, 3 / sqrt(n)) of the sources: Vehtari et al. 2024, "Pareto
+# smoothed importance sampling", section 2.4, there for estimates of the same distribution. It
+# speaks from where so many sources are closer.
 MOST_TAIL, TAIL_ROOT = 0.2, 3.0
 MIN_EXCEEDANCES = 10
-# The shape is drawn to 0, what theory has, as if so many more exceedances had said so, and kept within limits.
-# Resamples are drawn less and may end sooner: their spread must hold what the estimate leaves out.
+# The shape is drawn to 0, what theory has, as if so many more exceedances had said so, and kept
+# within limits. Resamples are drawn less and may end sooner: their spread must hold what the
+# estimate leaves out.
 SHAPE_PRIOR, SHAPE_LIMITS = 30, (-0.15, 0.5)
 RESAMPLED_PRIOR, RESAMPLED_LIMITS = 10, (-0.5, 0.5)
 # 1 - similarity below this is rounding of float32 vectors: 1e-6 for a few hundred dimensions.
@@ -28,9 +31,11 @@ LEAST_DISTANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """P(maximum > s) = share * (1 + shape * (y - y_u) / scale)^(-1/shape) for s above u, y = -log(1 - s).
+    """P(maximum > s) = share * (1 + shape * (y - y_u) / scale)^(-1/shape) for s above u, y = -log(1
+    - s).
 
-    Shape and scale are fitted to the `fitted_to` images above the similarity `fitted_above`, which is not above u.
+    Shape and scale are fitted to the `fitted_to` images above the similarity `fitted_above`, which
+    is not above u.
     """
 
     u: float
@@ -44,7 +49,9 @@ class Tail:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tails:
-    """The tail above u, that of the data first, then of each resample: shares, shapes and scales (1 + r,)."""
+    """The tail above u, that of the data first, then of each resample: shares, shapes and scales (1
+    + r,).
+    """
 
     u: float
     fitted_above: float
@@ -56,23 +63,31 @@ class Tails:
         """Return the rates (1 + r, g) at similarities (g,) above u."""
         z = (_y(at) - _y(self.u)) / self.scales[:, None]
         shape = self.shapes[:, None]
-        return np.asarray(self.shares[:, None] * np.maximum(1 + shape * z, 0.0) ** (-1 / shape), np.float64)
+        return np.asarray(
+            self.shares[:, None] * np.maximum(1 + shape * z, 0.0) ** (-1 / shape), np.float64
+        )
 
     def similarities_at(self, points: int, least_rate: float) -> Floats:
-        """Return the similarities where the rate of the data falls evenly on a log scale to `least_rate`."""
+        """Return the similarities where the rate of the data falls evenly on a log scale to
+        `least_rate`.
+        """
         share, shape, scale = self.shares[0], self.shapes[0], self.scales[0]
         beyond = np.geomspace(share, min(least_rate, share / 2), points + 1)[1:] / share
         y = _y(self.u) + scale / shape * (beyond**-shape - 1)
         return np.asarray(1 - np.exp(-np.minimum(y, -math.log(LEAST_DISTANCE))), np.float64)
 
     def of_the_data(self, x: Floats) -> Tail:
-        share, shape, scale = (float(values[0]) for values in (self.shares, self.shapes, self.scales))
+        share, shape, scale = (
+            float(values[0]) for values in (self.shares, self.shapes, self.scales)
+        )
         exceedances, fitted_to = (int((x > limit).sum()) for limit in (self.u, self.fitted_above))
         return Tail(self.u, share, exceedances, shape, scale, self.fitted_above, fitted_to)
 
 
 def fit_tails(x: Floats, weights: Floats, n_sources: int) -> Tails | None:
-    """Fit all resamples at once by probability-weighted moments (Hosking & Wallis 1987), None where none fits."""
+    """Fit all resamples at once by probability-weighted moments (Hosking & Wallis 1987), None where
+    none fits.
+    """
     least = math.ceil(MIN_EXCEEDANCES * len(x) / n_sources)
     wanted = math.ceil(min(MOST_TAIL, TAIL_ROOT / math.sqrt(n_sources)) * len(x))
     start, u = _exceeded_by(x, max(wanted, least)), _exceeded_by(x, least)
@@ -90,9 +105,13 @@ def fit_tails(x: Floats, weights: Floats, n_sources: int) -> Tails | None:
     return Tails(u, start, weights[:, x > u].sum(axis=1), shapes, scales)
 
 
-def _drawn_to_zero(shapes: Floats, exceedances: int, prior: int, limits: tuple[float, float]) -> Floats:
+def _drawn_to_zero(
+    shapes: Floats, exceedances: int, prior: int, limits: tuple[float, float]
+) -> Floats:
     drawn = np.clip(shapes * exceedances / (exceedances + prior), *limits)
-    return np.asarray(np.where(np.abs(drawn) < 1e-9, 1e-9, drawn), np.float64)  # 0 is the limit of the formula
+    return np.asarray(
+        np.where(np.abs(drawn) < 1e-9, 1e-9, drawn), np.float64
+    )  # 0 is the limit of the formula
 
 
 def _exceeded_by(x: Floats, wanted: int) -> float | None:
@@ -103,4 +122,6 @@ def _exceeded_by(x: Floats, wanted: int) -> float | None:
 
 
 def _y(similarity: ArrayLike) -> Floats:
-    return np.asarray(-np.log(np.maximum(1 - np.asarray(similarity, np.float64), LEAST_DISTANCE)), np.float64)
+    return np.asarray(
+        -np.log(np.maximum(1 - np.asarray(similarity, np.float64), LEAST_DISTANCE)), np.float64
+    )

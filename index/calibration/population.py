@@ -1,7 +1,8 @@
-"""Images as arrays, and how near each of some images comes to the members of a population that are other pictures.
+"""Images as arrays, and how near each of some images comes to the members of a population that are
+other pictures.
 
-What is never compared: an image with itself, with its near duplicates by perceptual hash, and with what was made of the
-same photograph. Memory is bounded by blocks of probes.
+What is never compared: an image with itself, with its near duplicates by perceptual hash, and with
+what was made of the same photograph. Memory is bounded by blocks of probes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.perceptual import NearHashes, PerceptualHash
+from index.near_hashes import NearHashes
+from index.truth.perceptual import PerceptualHash
 
 BLOCK_ROWS, BLOCK_COLUMNS = 2**8, 2**16  # compared at a time, 64 MB of float32
 NOTHING = -np.inf  # similarity to what is not compared, or not there
@@ -33,10 +35,11 @@ class CollectionName(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """n images: row ids (n,), numbers of their source images (n,), vectors (n, d) of norm 1, logits (n,).
+    """n images: row ids (n,), numbers of their source images (n,), vectors (n, d) of norm 1, logits
+    (n,).
 
-    Images with the same source number were made of one photograph, or are parts of it. `collections` is empty where
-    nobody said what they are from.
+    Images with the same source number were made of one photograph, or are parts of it.
+    `collections` is empty where nobody said what they are from.
     """
 
     image_ids: NDArray[np.int64]
@@ -64,9 +67,14 @@ class Population:
         )
 
     def delivered(
-        self, image_ids: NDArray[np.int64], vectors: NDArray[np.float32], logits: NDArray[np.float64]
+        self,
+        image_ids: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        logits: NDArray[np.float64],
     ) -> Self:
-        """Return those of the images that are in `image_ids` (rising), with other vectors (m, d) and logits (m,)."""
+        """Return those of the images that are in `image_ids` (rising), with other vectors (m, d)
+        and logits (m,).
+        """
         rows = np.flatnonzero(np.isin(self.image_ids, image_ids))
         places = np.searchsorted(image_ids, self.image_ids[rows])
         return replace(self.taking(rows), vectors=vectors[places], logits=logits[places])
@@ -74,10 +82,11 @@ class Population:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
-    """The k nearest members of each probe: similarities (m, k) float64, falling, and positions (m, k).
+    """The k nearest members of each probe: similarities (m, k) float64, falling, and positions (m,
+    k).
 
-    Where fewer than k may be compared the rest is `NOTHING` at position -1. `counts` (m, t) says how many members have
-    at least each of t similarities that were asked for.
+    Where fewer than k may be compared the rest is `NOTHING` at position -1. `counts` (m, t) says
+    how many members have at least each of t similarities that were asked for.
     """
 
     similarities: NDArray[np.float64]
@@ -98,15 +107,26 @@ class Others:
         self._by_image = _Places(members.image_ids)
         self._by_source = _Places(members.sources)
         self._hashes = NearHashes()
-        reliable = [row for row, hashed in enumerate(members.hashes) if hashed is not None and hashed.reliable]
-        self._hashes.add(reliable, [hashed.bits for hashed in members.hashes if hashed is not None and hashed.reliable])
+        reliable = [
+            row
+            for row, hashed in enumerate(members.hashes)
+            if hashed is not None and hashed.reliable
+        ]
+        self._hashes.add(
+            reliable,
+            [hashed.bits for hashed in members.hashes if hashed is not None and hashed.reliable],
+        )
 
     def excluded(self, probes: Population) -> list[NDArray[np.int64]]:
-        """Return, for each probe, the positions (e,) of members that show the same picture or come from its source."""
+        """Return, for each probe, the positions (e,) of members that show the same picture or come
+        from its source.
+        """
         near = self._hashes.find(probes.hashes)
         return [
             np.concatenate([self._by_image.of(image_id), self._by_source.of(source), same_picture])
-            for image_id, source, same_picture in zip(probes.image_ids, probes.sources, near, strict=True)
+            for image_id, source, same_picture in zip(
+                probes.image_ids, probes.sources, near, strict=True
+            )
         ]
 
 
@@ -118,7 +138,10 @@ class _Places:
         self._sorted = values[self._order]
 
     def of(self, value: np.int64) -> NDArray[np.int64]:
-        first, last = np.searchsorted(self._sorted, value, "left"), np.searchsorted(self._sorted, value, "right")
+        first, last = (
+            np.searchsorted(self._sorted, value, "left"),
+            np.searchsorted(self._sorted, value, "right"),
+        )
         places: NDArray[np.int64] = self._order[first:last]
         return places
 
@@ -131,7 +154,10 @@ def nearest(
     k: int = 1,
     thresholds: Sequence[float] | NDArray[np.float64] = (),
 ) -> Nearest:
-    """Return the k nearest members of each probe among other pictures; `others` was made of the members."""
+    """Return the k nearest members of each probe among other pictures;
+
+    `others` was made of the members.
+    """
     m, limits = len(probes), _in_float32(np.asarray(thresholds, np.float64))
     similarities = np.full((m, k), NOTHING, np.float32)
     positions = np.full((m, k), -1, np.int64)
@@ -148,7 +174,10 @@ def nearest(
                 counts[some, column] += np.count_nonzero(block >= limit, axis=1)
             found, values = _largest(block, k)
             # What is equally near and stands before comes first: the columns rise.
-            found, values = np.hstack([positions[some], found + first]), np.hstack([similarities[some], values])
+            found, values = (
+                np.hstack([positions[some], found + first]),
+                np.hstack([similarities[some], values]),
+            )
             order = np.argsort(-values, axis=1, kind="stable")[:, :k]
             positions[some] = np.take_along_axis(found, order, axis=1)
             similarities[some] = np.take_along_axis(values, order, axis=1)
@@ -175,14 +204,20 @@ class _Pairs:
 
 
 def _in_float32(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the smallest float32 that are not under the thresholds: what reaches the one reaches the other."""
+    """Return the smallest float32 that are not under the thresholds: what reaches the one reaches
+    the other.
+    """
     rounded = thresholds.astype(np.float32)
-    limits: NDArray[np.float32] = np.where(rounded < thresholds, np.nextafter(rounded, np.float32(np.inf)), rounded)
+    limits: NDArray[np.float32] = np.where(
+        rounded < thresholds, np.nextafter(rounded, np.float32(np.inf)), rounded
+    )
     return limits
 
 
 def _largest(block: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return positions (b, k) and values (b, k) of the largest in each row (b, n), falling; equal ones by position."""
+    """Return positions (b, k) and values (b, k) of the largest in each row (b, n), falling; equal
+    ones by position.
+    """
     if k == 1:
         first = block.argmax(axis=1)[:, None]
         return first, np.take_along_axis(block, first, axis=1)
@@ -192,7 +227,9 @@ def _largest(block: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDA
     values = np.full((len(block), k), NOTHING, np.float32)
     for row, (similarities, limit) in enumerate(zip(block, least, strict=True)):
         above, equal = np.flatnonzero(similarities > limit), np.flatnonzero(similarities == limit)
-        some = np.concatenate([above[np.argsort(-similarities[above], kind="stable")], equal])[:width]
+        some = np.concatenate([above[np.argsort(-similarities[above], kind="stable")], equal])[
+            :width
+        ]
         positions[row, :width] = some
         values[row, :width] = similarities[some]
     return positions, values

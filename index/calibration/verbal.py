@@ -10,9 +10,11 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class VerbalScale:
-    """Steps (log10 of the least ratio, words), rising from 0; below the first of them `neither` holds.
+    """Steps (log10 of the least ratio, words), rising from 0; below the first of them `neither`
+    holds.
 
-    `source` is the guideline that the words are from; `supports` and `opposes` say which way, around the step's words.
+    `source` is the guideline that the words are from; `supports` and `opposes` say which way,
+    around the step's words.
     """
 
     source: str
@@ -27,7 +29,9 @@ class VerbalScale:
             raise ValueError("the steps of a verbal scale rise from a log10 ratio of 0 or more")
 
     def words_for(self, log10: float) -> str:
-        """Return the words for a log10 ratio; a ratio and its inverse get the same words, turned round."""
+        """Return the words for a log10 ratio; a ratio and its inverse get the same words, turned
+        round.
+        """
         held = [words for limit, words in self.steps if abs(log10) >= limit]
         if not held:
             return self.neither
@@ -45,12 +49,15 @@ class VerbalScale:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         steps: Sequence[Sequence[Any]] = stored["steps"]
-        return cls(**{**stored, "steps": tuple((float(limit), str(words)) for limit, words in steps)})
+        return cls(
+            **{**stored, "steps": tuple((float(limit), str(words)) for limit, words in steps)}
+        )
 
 
-# ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), glossary, "verbal equivalents", second example:
-# 1 no support, 2-10 weak, 10-100 moderate, 100-1,000 moderately strong, 1,000-10,000 strong, 10,000-1,000,000 very
-# strong, above extremely strong. Ratios from 1 to 2, which the table leaves open, count as neither.
+# ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), glossary, "verbal
+# equivalents", second example: 1 no support, 2-10 weak, 10-100 moderate, 100-1,000 moderately
+# strong, 1,000-10,000 strong, 10,000-1,000,000 very strong, above extremely strong. Ratios from 1
+# to 2, which the table leaves open, count as neither.
 ENFSI_2015 = VerbalScale(
     "ENFSI Guideline for Evaluative Reporting in Forensic Science, 2015",
     (

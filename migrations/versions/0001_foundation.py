@@ -70,7 +70,14 @@ def _create_corpora() -> None:
         sa.CheckConstraint("kind IN ('known_fake', 'known_real')", name=op.f("ck_corpora_kind")),
         sqlite_autoincrement=True,
     )
-    op.create_index("uq_corpora_live_name", "corpora", ["name"], unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
+    op.create_index(
+        "uq_corpora_live_name",
+        "corpora",
+        ["name"],
+        unique=True,
+        sqlite_where=LIVE,
+        postgresql_where=LIVE,
+    )
 
 
 def _create_images() -> None:
@@ -130,10 +137,14 @@ def _create_embeddings() -> None:
         sa.Column("logit", sa.Float(53), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_embeddings"),
         sa.ForeignKeyConstraint(["image_id"], ["images.id"], name="fk_embeddings_image_id_images"),
-        sa.ForeignKeyConstraint(["space_id"], ["embedding_spaces.id"], name="fk_embeddings_space_id_embedding_spaces"),
+        sa.ForeignKeyConstraint(
+            ["space_id"], ["embedding_spaces.id"], name="fk_embeddings_space_id_embedding_spaces"
+        ),
         sqlite_autoincrement=True,
     )
-    op.create_index("uq_embeddings_image_id_space_id", "embeddings", ["image_id", "space_id"], unique=True)
+    op.create_index(
+        "uq_embeddings_image_id_space_id", "embeddings", ["image_id", "space_id"], unique=True
+    )
 
 
 def _create_change_log() -> None:
@@ -155,10 +166,17 @@ def _create_change_log() -> None:
         sa.Column("at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_changes"),
         sa.ForeignKeyConstraint(["entry_id"], ["entries.id"], name="fk_changes_entry_id_entries"),
-        sa.ForeignKeyConstraint(["space_id"], ["embedding_spaces.id"], name="fk_changes_space_id_embedding_spaces"),
+        sa.ForeignKeyConstraint(
+            ["space_id"], ["embedding_spaces.id"], name="fk_changes_space_id_embedding_spaces"
+        ),
         sa.CheckConstraint("kind IN ('add', 'remove')", name=op.f("ck_changes_kind")),
     )
-    op.create_index("uq_changes_entry_id_space_id_kind", "changes", ["entry_id", "space_id", "kind"], unique=True)
+    op.create_index(
+        "uq_changes_entry_id_space_id_kind",
+        "changes",
+        ["entry_id", "space_id", "kind"],
+        unique=True,
+    )
     op.create_index("ix_changes_space_id_number", "changes", ["space_id", "number"])
 
 
@@ -173,7 +191,9 @@ def _create_lookups() -> None:
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_lookups"),
-        sa.ForeignKeyConstraint(["space_id"], ["embedding_spaces.id"], name="fk_lookups_space_id_embedding_spaces"),
+        sa.ForeignKeyConstraint(
+            ["space_id"], ["embedding_spaces.id"], name="fk_lookups_space_id_embedding_spaces"
+        ),
     )
     for column in ("created_at", "probe_sha256"):
         op.create_index(f"ix_lookups_{column}", "lookups", [column])

@@ -1,9 +1,11 @@
-"""Indexes for filters on the free provenance, for the pages of a corpus and for removing a large one.
+"""Indexes for filters on the free provenance, for the pages of a corpus and for removing a large
+one.
 
 Revision 0002. Frozen: it imports nothing of Lineup, so that it means the same for ever.
 
-The unique key of live entries now begins with the image. PostgreSQL, before it has statistics of a table that is being
-filled, took the old key for lookups by image alone, and read all of it for each.
+The unique key of live entries now begins with the image. PostgreSQL, before it has statistics of a
+table that is being filled, took the old key for lookups by image alone, and read all of it for
+each.
 """
 
 import sqlalchemy as sa
@@ -41,4 +43,6 @@ def downgrade() -> None:
 
 
 def _create_live(name: str, columns: list[str], *, unique: bool) -> None:
-    op.create_index(name, "entries", columns, unique=unique, sqlite_where=LIVE, postgresql_where=LIVE)
+    op.create_index(
+        name, "entries", columns, unique=unique, sqlite_where=LIVE, postgresql_where=LIVE
+    )

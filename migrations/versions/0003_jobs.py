@@ -1,9 +1,10 @@
-"""Jobs with their chunks and items, perceptual hashes of images, what a corpus keeps of images, the active model.
+"""Jobs with their chunks and items, perceptual hashes of images, what a corpus keeps of images, the
+active model.
 
 Revision 0003. Frozen: it imports nothing of Lineup, so that it means the same for ever.
 
-New columns only, so that a database of millions of rows is brought here in a moment. Images of before have no
-perceptual hash; `lineup reembed` computes it where the image can still be read.
+New columns only, so that a database of millions of rows is brought here in a moment. Images of
+before have no perceptual hash; `lineup reembed` computes it where the image can still be read.
 """
 
 import sqlalchemy as sa
@@ -16,14 +17,27 @@ depends_on = None
 
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INSTANT = sa.DateTime(timezone=True)
-COUNTS = ("found", "added", "linked", "embedded", "skipped", "failed", "duplicates", "near_duplicates")
+COUNTS = (
+    "found",
+    "added",
+    "linked",
+    "embedded",
+    "skipped",
+    "failed",
+    "duplicates",
+    "near_duplicates",
+)
 
 
 def upgrade() -> None:
-    op.add_column("corpora", sa.Column("keep", sa.String(16), nullable=False, server_default="thumbnail"))
+    op.add_column(
+        "corpora", sa.Column("keep", sa.String(16), nullable=False, server_default="thumbnail")
+    )
     op.add_column("images", sa.Column("pdq_hash", sa.LargeBinary()))
     op.add_column("images", sa.Column("pdq_quality", sa.SmallInteger()))
-    op.add_column("images", sa.Column("seen", sa.Boolean(), nullable=False, server_default=sa.true()))
+    op.add_column(
+        "images", sa.Column("seen", sa.Boolean(), nullable=False, server_default=sa.true())
+    )
     op.add_column("entries", sa.Column("job_id", BIG_ID))
     _create_jobs()
     op.create_table(
@@ -68,7 +82,9 @@ def _create_jobs() -> None:
         sa.Column("finished_at", INSTANT),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.ForeignKeyConstraint(["corpus_id"], ["corpora.id"], name="fk_jobs_corpus_id_corpora"),
-        sa.ForeignKeyConstraint(["space_id"], ["embedding_spaces.id"], name="fk_jobs_space_id_embedding_spaces"),
+        sa.ForeignKeyConstraint(
+            ["space_id"], ["embedding_spaces.id"], name="fk_jobs_space_id_embedding_spaces"
+        ),
         sqlite_autoincrement=True,
     )
     for column in ("state", "request_sha256"):

@@ -1,9 +1,10 @@
-"""Calibrations, embeddings of reference images as they may be delivered, what a lookup's replay needs, quarantine.
+"""Calibrations, embeddings of reference images as they may be delivered, what a lookup's replay
+needs, quarantine.
 
 Revision 0004. Frozen: it imports nothing of Lineup, so that it means the same for ever.
 
-New tables and columns only. Lookups of before have no embedding of their probe: they are replayed where the probe is
-an image that was ingested.
+New tables and columns only. Lookups of before have no embedding of their probe: they are replayed
+where the probe is an image that was ingested.
 """
 
 import sqlalchemy as sa
@@ -47,9 +48,13 @@ def upgrade() -> None:
         sa.Column("vector", sa.LargeBinary(), nullable=False),
         sa.Column("logit", sa.Float(53), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_reference_embeddings"),
-        sa.ForeignKeyConstraint(["image_id"], ["images.id"], name="fk_reference_embeddings_image_id_images"),
         sa.ForeignKeyConstraint(
-            ["space_id"], ["embedding_spaces.id"], name="fk_reference_embeddings_space_id_embedding_spaces"
+            ["image_id"], ["images.id"], name="fk_reference_embeddings_image_id_images"
+        ),
+        sa.ForeignKeyConstraint(
+            ["space_id"],
+            ["embedding_spaces.id"],
+            name="fk_reference_embeddings_space_id_embedding_spaces",
         ),
         sqlite_autoincrement=True,
     )

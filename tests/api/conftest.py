@@ -1,4 +1,6 @@
-"""The real application over a real database and the built-in model, with five pictures in three corpora."""
+"""The real application over a real database and the built-in model, with five pictures in three
+corpora.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,28 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from api.app import create_app
+from api.http.app import create_app
 from api.lineup import load_embedder
 from api.settings import Settings
-from embedder import Embedder
+from embedder.network.embed import Embedder
 
 CORPORA = {"diffusion": "known_fake", "swaps": "known_fake", "camera": "known_real"}
 ENTRIES = [  # the seed of a picture, its corpus and what is told of it
     (0, "diffusion", {"generator": "sdxl", "label": "face", "provenance": '{"case": "a"}'}),
-    (1, "diffusion", {"generator": "sdxl", "label": "street", "provenance": '{"case": "a", "camera": {"lens": 50}}'}),
-    (2, "diffusion", {"generator": "flux", "label": "face", "provenance": '{"camera": {"lens": 50}}'}),
+    (
+        1,
+        "diffusion",
+        {
+            "generator": "sdxl",
+            "label": "street",
+            "provenance": '{"case": "a", "camera": {"lens": 50}}',
+        },
+    ),
+    (
+        2,
+        "diffusion",
+        {"generator": "flux", "label": "face", "provenance": '{"camera": {"lens": 50}}'},
+    ),
     (3, "swaps", {"generator": "flux", "label": "face"}),
     (4, "camera", {"label": "face"}),
 ]
@@ -56,7 +70,9 @@ def open_filled(picture: Picture) -> OpenFilled:
             for name, kind in CORPORA.items():
                 client.post("/v1/corpora", json={"name": name, "kind": kind}).raise_for_status()
             for seed, corpus, told in ENTRIES:
-                added = client.post(f"/v1/corpora/{corpus}/entries", files={"image": picture(seed)}, data=told)
+                added = client.post(
+                    f"/v1/corpora/{corpus}/entries", files={"image": picture(seed)}, data=told
+                )
                 added.raise_for_status()
             yield client
 
@@ -64,8 +80,12 @@ def open_filled(picture: Picture) -> OpenFilled:
 
 
 @pytest.fixture(scope="module")
-def client(open_filled: OpenFilled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """The filled application over SQLite; a test that changes it leaves the pictures of ENTRIES as they are."""
+def client(
+    open_filled: OpenFilled, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    """The filled application over SQLite; a test that changes it leaves the pictures of ENTRIES as
+    they are.
+    """
     with open_filled(tmp_path_factory.mktemp("data")) as opened:
         yield opened
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from api.batcher import Admission, Batcher, Pixels, VectorAndLogit
 from api.errors import Overloaded
-from embedder import Embedder, Embeddings, decode
+from embedder.network.embed import Embedder
+from embedder.network.results import Embeddings
+from embedder.pictures.decode import decode
 
 TOGETHER = 8
 Picture = Callable[[int], bytes]
@@ -38,7 +40,9 @@ def pixels(embedder: Embedder, picture: Picture) -> list[Pixels]:
 
 
 def embed_together(batcher: Batcher, images: Sequence[Pixels]) -> list[Future[VectorAndLogit]]:
-    """One thread for each image, all started at the same moment; every answer is there on return."""
+    """One thread for each image, all started at the same moment; every answer is there on
+    return.
+    """
     start = Barrier(len(images))
 
     def embed(image: Pixels) -> VectorAndLogit:
@@ -62,7 +66,9 @@ def test_an_error_of_the_forward_reaches_every_waiter(batcher: Batcher) -> None:
     assert batcher.forwards == 0
 
 
-def test_the_next_image_is_embedded_after_an_error_of_the_forward(batcher: Batcher, pixels: list[Pixels]) -> None:
+def test_the_next_image_is_embedded_after_an_error_of_the_forward(
+    batcher: Batcher, pixels: list[Pixels]
+) -> None:
     with pytest.raises(ValueError, match="pixels must be"):
         batcher.embed(np.zeros((3, 8, 8), np.float32))
 

@@ -5,13 +5,16 @@ import pytest
 import api.errors
 import embedder.errors
 import index.errors
-from api.problems import DEFECT, PROBLEMS, problem_of, problem_response
+from api.http.problems import problem_response
+from api.problems import DEFECT, PROBLEMS, problem_of
 
 LEAVES = [
     error
     for module in (embedder.errors, index.errors, api.errors)
     for _, error in inspect.getmembers(module, inspect.isclass)
-    if issubclass(error, Exception) and error.__module__ == module.__name__ and not error.__subclasses__()
+    if issubclass(error, Exception)
+    and error.__module__ == module.__name__
+    and not error.__subclasses__()
 ]
 
 

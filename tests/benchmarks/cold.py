@@ -1,8 +1,10 @@
-"""Vectors on disk: `python -m tests.benchmarks.cold --work FOLDER`, a folder that `tests.benchmarks.search` has made.
+"""Vectors on disk: `python -m tests.benchmarks.cold --work FOLDER`, a folder that
+`tests.benchmarks.search` has made.
 
-Asks the system to forget the files of the index, then prints the times of the same probes again and again: the first
-pass reads every block from disk and compares it with its digest. To hold the process to less memory than the vectors
-take, run it under a limit, for example `systemd-run --scope -p MemoryMax=600M`.
+Asks the system to forget the files of the index, then prints the times of the same probes again and
+again: the first pass reads every block from disk and compares it with its digest. To hold the
+process to less memory than the vectors take, run it under a limit, for example `systemd-run --scope
+-p MemoryMax=600M`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from index import Database, LiveIndex
+from index.cache.live import LiveIndex
+from index.truth.database import Database
 from tests.benchmarks.filling import space_of
 
 K, PASSES = 10, 3
@@ -29,7 +32,9 @@ def forget(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--probes", type=int, default=100)
     told = parser.parse_args()
@@ -49,7 +54,10 @@ def main() -> None:
                 seconds.append(time.perf_counter() - started)
             milliseconds = np.array(seconds) * 1e3
             p50, p99 = np.quantile(milliseconds, (0.5, 0.99))
-            print(f"pass {turn + 1}: mean {milliseconds.mean():.2f} ms, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+            print(
+                f"pass {turn + 1}: mean {milliseconds.mean():.2f} ms, p50 {p50:.2f} ms, p99 "
+                f"{p99:.2f} ms"
+            )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Images per second of `Embedder.embed` and `embed_stream` beside the bare forward of the same weights.
+"""Images per second of `Embedder.embed` and `embed_stream` beside the bare forward of the same
+weights.
 
-    python -m tests.benchmarks.embed [--images 32] [--repeats 3] [--device cpu] [--precision float32] [--models builtin]
+    python -m tests.benchmarks.embed [--images 32] [--repeats 3] [--device cpu]
+        [--precision float32] [--models builtin]
 
-For the built-in model and for a full ViT-S/384 with random weights, written in the published layout. The bare forward
-is transformers' own module on pixels that are ready in memory: what is lost to it is decoding, preprocessing and us.
-The runs are interleaved and the best of each is printed, for other programs slow single runs down. Quality stands
-beside speed: the largest difference of any number in the vectors and logits to those of the bare forward.
+For the built-in model and for a full ViT-S/384 with random weights, written in the published
+layout. The bare forward is transformers' own module on pixels that are ready in memory: what is
+lost to it is decoding, preprocessing and us. The runs are interleaved and the best of each is
+printed, for other programs slow single runs down. Quality stands beside speed: the largest
+difference of any number in the vectors and logits to those of the bare forward.
 """
 
 from __future__ import annotations
@@ -29,11 +32,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import ViTForImageClassification
 
-from embedder import DecodedImage, Embedded, Embedder, decode, thumbnail
-from embedder.architecture import VIT_SMALL_384, Architecture
-from embedder.download import find_model
-from embedder.registry import builtin_directory
-from embedder.weights import empty_vit, load_vit, published_names
+from embedder.network.architecture import VIT_SMALL_384, Architecture
+from embedder.network.download import find_model
+from embedder.network.embed import Embedder
+from embedder.network.registry import builtin_directory
+from embedder.network.results import Embedded
+from embedder.network.weights import empty_vit, load_vit, published_names
+from embedder.pictures.decode import DecodedImage, decode, thumbnail
 
 PICTURE_SIZE = (1280, 960)
 PREPROCESSING = {
@@ -78,7 +83,11 @@ def main() -> None:
     print_machine()
     pictures = encoded_pictures(options.images)
     print(
-        f"{len(pictures)} JPEG files of {PICTURE_SIZE[0]} x {PICTURE_SIZE[1]}, {sum(map(len, pictures)) / 1e6:.1f} MB"
+        f"{len(pictures)} JPEG files of {PICTURE_SIZE[0]} x {PICTURE_SIZE[1]}, "
+        f"{sum(map(len, pictures)) / 1e6:.1f} "
+        f""
+        f""
+        f"MB"
     )
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
@@ -87,12 +96,20 @@ def main() -> None:
                 print("\nbuiltin: its weights are not here")
                 continue
             measure(
-                name, Embedder.load(model, device=options.device, precision=options.precision), model, pictures, options
+                name,
+                Embedder.load(model, device=options.device, precision=options.precision),
+                model,
+                pictures,
+                options,
             )
 
 
 def measure(
-    name: str, embedder: Embedder, model: str | Path, pictures: list[bytes], options: argparse.Namespace
+    name: str,
+    embedder: Embedder,
+    model: str | Path,
+    pictures: list[bytes],
+    options: argparse.Namespace,
 ) -> None:
     files = find_model(model, offline=True)
     bare = Bare(load_vit(files.weights, files.architecture).to(embedder.device), embedder)  # type: ignore[arg-type]
@@ -104,7 +121,9 @@ def measure(
         "Embedder.embed": lambda: embedder.embed(decoded),
         "Embedder.embed_stream": lambda: stream(embedder, pictures),
         "embed_stream, deriving thumbnails": lambda: stream(embedder, pictures, thumbnail_of),
-        "decode + preprocess, one thread": lambda: [embedder.preprocess(decode(each)) for each in pictures],
+        "decode + preprocess, one thread": lambda: [
+            embedder.preprocess(decode(each)) for each in pictures
+        ],
     }
     best = dict.fromkeys(ways, float("inf"))
     embedder.embed_pixels(pixels[: embedder.batch_size])  # the first forward allocates
@@ -114,8 +133,14 @@ def measure(
             run()
             best[way] = min(best[way], time.perf_counter() - began)
     info = embedder.info
-    print(f"\n{name}: {info.parameter_count:,} parameters, {info.image_size} pixels, {info.dimension} dimensions")
-    print(f"{embedder.device}, {embedder.precision}, batches of {embedder.batch_size}, best of {options.repeats}")
+    print(
+        f"\n{name}: {info.parameter_count:,} parameters, {info.image_size} pixels, "
+        f"{info.dimension} dimensions"
+    )
+    print(
+        f"{embedder.device}, {embedder.precision}, batches of {embedder.batch_size}, best of "
+        f"{options.repeats}"
+    )
     print(f"{'':34} {'images/s':>9} {'of bare':>8}   difference to bare: vectors, logits")
     for way, seconds in best.items():
         share = best["bare forward"] / seconds
@@ -138,8 +163,13 @@ def differences(
         made = embedder.embed(decoded)
     elif way == "Embedder.embed_stream":
         streamed = stream(embedder, pictures)
-        in_vectors = max(np.abs(each.vector - vector).max() for each, vector in zip(streamed, vectors, strict=True))
-        in_logits = max(abs(each.logit - logit) for each, logit in zip(streamed, logits, strict=True))
+        in_vectors = max(
+            np.abs(each.vector - vector).max()
+            for each, vector in zip(streamed, vectors, strict=True)
+        )
+        in_logits = max(
+            abs(each.logit - logit) for each, logit in zip(streamed, logits, strict=True)
+        )
         return f"{in_vectors:.1e}, {in_logits:.1e}"
     else:
         return ""
@@ -147,9 +177,15 @@ def differences(
 
 
 def stream(
-    embedder: Embedder, pictures: list[bytes], derive: Callable[[int, DecodedImage], object] = lambda *_: None
+    embedder: Embedder,
+    pictures: list[bytes],
+    derive: Callable[[int, DecodedImage], object] = lambda *_: None,
 ) -> list[Embedded[int, object]]:
-    results = [each for each in embedder.embed_stream(enumerate(pictures), derive) if isinstance(each, Embedded)]
+    results = [
+        each
+        for each in embedder.embed_stream(enumerate(pictures), derive)
+        if isinstance(each, Embedded)
+    ]
     assert len(results) == len(pictures)
     return results
 
@@ -159,7 +195,9 @@ def thumbnail_of(_number: int, decoded: DecodedImage) -> bytes:
 
 
 def encoded_pictures(count: int) -> list[bytes]:
-    """JPEG files that cost about what photographs of this size cost: soft shapes under grain, quality 90."""
+    """JPEG files that cost about what photographs of this size cost: soft shapes under grain,
+    quality 90.
+    """
     width, height = PICTURE_SIZE
     random = np.random.default_rng(0)
     pictures = []
@@ -182,9 +220,13 @@ def write_random_vit(folder: Path) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.02, generator=generator)
-    save_file(published_names(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        published_names(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"}
+    )
     config = {name: getattr(VIT_SMALL_384, name) for name in Architecture.__slots__}
-    (folder / "config.json").write_text(json.dumps({"model_type": "vit", "num_labels": 1, **config}))
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "vit", "num_labels": 1, **config})
+    )
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSING))
     return folder
 
@@ -194,11 +236,17 @@ def print_machine() -> None:
     lines = cpu_file.read_text().splitlines() if cpu_file.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cpu = names[0] if names else platform.processor()
-    print(f"{cpu}, {os.cpu_count()} cores, {threads} torch threads, {platform.system()} {platform.machine()}")
+    print(
+        f"{cpu}, {os.cpu_count()} cores, {threads} torch threads, {platform.system()} "
+        f"{platform.machine()}"
+    )
     if torch.cuda.is_available():
         print(torch.cuda.get_device_name())
     packages = ("torch", "transformers", "safetensors", "pillow", "numpy")
-    print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages))
+    print(
+        f"Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in packages)
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Engines to search with: Lineup and its peers behind one interface, each with the settings that its makers recommend.
+"""Engines to search with: Lineup and its peers behind one interface, each with the settings that
+its makers recommend.
 
-An engine builds into a folder from rows (n, d) float32 of L2 norm 1, is opened again from that folder, and answers with
-row numbers. `reaches` are the values of the parameter that trades recall for time, rising.
+An engine builds into a folder from rows (n, d) float32 of L2 norm 1, is opened again from that
+folder, and answers with row numbers. `reaches` are the values of the parameter that trades recall
+for time, rising.
 """
 
 from __future__ import annotations
@@ -155,7 +157,9 @@ class Usearch:
 
 
 class Svs:
-    """LVQ runs on Intel processors only (its documentation); elsewhere the same graph over float16."""
+    """LVQ runs on Intel processors only (its documentation); elsewhere the same graph over
+    float16.
+    """
 
     settings = "Vamana degree 64, window 128, LVQ4x8 or else float16"
     reaches = (10, 16, 24, 32, 48, 64, 96, 128, 256, 512)
@@ -166,7 +170,9 @@ class Svs:
         parameters = svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=0.95)
         whole = np.array(rows)
         svs.write_vecs(whole, str(folder / "rows.fvecs"))
-        loader = svs.VectorDataLoader(str(folder / "rows.fvecs"), svs.DataType.float32, dims=rows.shape[1])
+        loader = svs.VectorDataLoader(
+            str(folder / "rows.fvecs"), svs.DataType.float32, dims=rows.shape[1]
+        )
         if _intel():
             data: Any = svs.LVQLoader(loader, primary=4, residual=8)
             kind = "LVQ4x8"
@@ -184,12 +190,18 @@ class Svs:
         kind, dimension = (folder / "kind").read_text().split()
         data: Any
         if kind == "float16":
-            data = svs.VectorDataLoader(str(folder / "data"), svs.DataType.float16, dims=int(dimension))
+            data = svs.VectorDataLoader(
+                str(folder / "data"), svs.DataType.float16, dims=int(dimension)
+            )
         else:
             data = svs.LVQLoader(str(folder / "data"))
         self.settings = f"Vamana degree 64, window 128, {kind}"
         self.index = svs.Vamana(
-            str(folder / "config"), svs.GraphLoader(str(folder / "graph")), data, svs.DistanceType.MIP, num_threads=1
+            str(folder / "config"),
+            svs.GraphLoader(str(folder / "graph")),
+            data,
+            svs.DistanceType.MIP,
+            num_threads=1,
         )
         self.half = kind == "float16"
 
@@ -245,7 +257,9 @@ class Lance(_OneByOne):
             done = 0
             for block in blocks(rows):
                 vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), dimension)
-                yield pa.record_batch([pa.array(np.arange(done, done + len(block))), vectors], schema=schema)
+                yield pa.record_batch(
+                    [pa.array(np.arange(done, done + len(block))), vectors], schema=schema
+                )
                 done += len(block)
 
         table = lancedb.connect(folder).create_table("rows", data=batches(), schema=schema)
@@ -262,7 +276,13 @@ class Lance(_OneByOne):
         self.table = lancedb.connect(folder).open_table("rows")
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
-        query = self.table.search(probe).distance_type("dot").limit(k).nprobes(reach[0]).refine_factor(reach[1])
+        query = (
+            self.table.search(probe)
+            .distance_type("dot")
+            .limit(k)
+            .nprobes(reach[0])
+            .refine_factor(reach[1])
+        )
         return query.select(["id"]).to_arrow()["id"].to_numpy()
 
 
@@ -282,7 +302,9 @@ class Milvus(_OneByOne):
         client.release_collection("rows")
         client.drop_index("rows", "vector")
         parameters = client.prepare_index_params()
-        parameters.add_index("vector", index_type="IVF_FLAT", metric_type="IP", params={"nlist": 1024})
+        parameters.add_index(
+            "vector", index_type="IVF_FLAT", metric_type="IP", params={"nlist": 1024}
+        )
         client.create_index("rows", parameters)
         client.close()
 
@@ -293,7 +315,9 @@ class Milvus(_OneByOne):
         self.client.load_collection("rows")
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
-        found = self.client.search("rows", [probe.tolist()], limit=k, search_params={"params": {"nprobe": reach}})
+        found = self.client.search(
+            "rows", [probe.tolist()], limit=k, search_params={"params": {"nprobe": reach}}
+        )
         return np.array([hit["id"] for hit in found[0]], np.int64)
 
 
@@ -304,7 +328,9 @@ class Qdrant(_OneByOne):
     def build(self, rows: Rows, folder: Path) -> None:
         import qdrant_edge as q
 
-        config = q.EdgeConfig(vectors=q.EdgeVectorParams(size=rows.shape[1], distance=q.Distance.Dot))
+        config = q.EdgeConfig(
+            vectors=q.EdgeVectorParams(size=rows.shape[1], distance=q.Distance.Dot)
+        )
         shard = q.EdgeShard.create(str(folder), config)
         done = 0
         for block in blocks(rows, 4096):
@@ -323,12 +349,17 @@ class Qdrant(_OneByOne):
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
         import qdrant_edge as q
 
-        request = q.SearchRequest(query=q.Query.Nearest(probe.tolist()), limit=k, params=q.SearchParams(hnsw_ef=reach))
+        request = q.SearchRequest(
+            query=q.Query.Nearest(probe.tolist()), limit=k, params=q.SearchParams(hnsw_ef=reach)
+        )
         return np.array([point.id for point in self.shard.search(request)], np.int64)
 
 
 class LineupIndex(_OneByOne):
-    """The index alone: candidates and exact re-ranking, no SQL. Built from vectors in SQL, to a saved snapshot."""
+    """The index alone: candidates and exact re-ranking, no SQL.
+
+    Built from vectors in SQL, to a saved snapshot.
+    """
 
     settings = "plan and reach as it chose them"
     reaches = (None,)
@@ -341,7 +372,8 @@ class LineupIndex(_OneByOne):
         self.live.close()
 
     def open(self, folder: Path) -> None:
-        from index import Database, LiveIndex
+        from index.cache.live import LiveIndex
+        from index.truth.database import Database
         from tests.benchmarks.filling import space_of
 
         dimension = int((folder.parent / "dimension").read_text())
@@ -353,7 +385,9 @@ class LineupIndex(_OneByOne):
 
 
 class LineupSearch(LineupIndex):
-    """The whole path: news from SQL, candidates, re-ranking, the rows of the neighbours from SQL."""
+    """The whole path: news from SQL, candidates, re-ranking, the rows of the neighbours from
+    SQL.
+    """
 
     settings = "with the catch-up check and 10 rows from SQL"
 
@@ -361,7 +395,13 @@ class LineupSearch(LineupIndex):
         pass  # it is the index above
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
-        return np.array([neighbour.entry.id for neighbour in self.live.search(probe, k).neighbours], np.int64) - 1
+        return (
+            np.array(
+                [neighbour.entry.id for neighbour in self.live.search(probe, k).neighbours],
+                np.int64,
+            )
+            - 1
+        )
 
 
 ENGINES: dict[str, type[Engine]] = {

@@ -1,18 +1,22 @@
-"""Do statements of look-ups hold on pictures that no calibration has seen? Tables for docs/evidence.md.
+"""Do statements of look-ups hold on pictures that no calibration has seen? Tables for
+docs/evidence.md.
 
-    python -m tests.benchmarks.evidence [all] --corpus DIR --work DIR [--model builtin] [--only FILE]
-    python -m tests.benchmarks.evidence rates|ratios|attribution|deliveries|stability --corpus DIR --work DIR
+    python -m tests.benchmarks.evidence [all] --corpus DIR --work DIR
+        [--model builtin] [--only FILE]
+    python -m tests.benchmarks.evidence rates|ratios|attribution|deliveries|stability
+        --corpus DIR --work DIR
 
-`--corpus` is a folder with a `manifest.csv` (relpath, label, generator, source, source_path, sha256). Its pictures are
-embedded once, kept in `--work`, and halved several times by seed: what one half calibrates is held to the other. With
-`--unseen`, a file of relpaths, what was calibrated with pictures of the training is held to others; with `--only` no
-other pictures are used.
+`--corpus` is a folder with a `manifest.csv` (relpath, label, generator, source, source_path,
+sha256). Its pictures are embedded once, kept in `--work`, and halved several times by seed: what
+one half calibrates is held to the other. With `--unseen`, a file of relpaths, what was calibrated
+with pictures of the training is held to others; with `--only` no other pictures are used.
 
-rates         false-match rates foretold for 1, 2, 5 and 10 times the corpus that was calibrated on, and what came of it
-ratios        costs of likelihood ratios, one-sided and two-sided, and errors of the calibrated probability
-attribution   coverage and size of the sets; generators that were left out
-deliveries    the rate of delivered copies at the threshold of pictures as they are, and at their own
-stability     verdicts that flip when a picture is delivered, with and without the stability rule
+rates         false-match rates foretold for 1, 2, 5 and 10 times the corpus that was calibrated on,
+and what came of it ratios        costs of likelihood ratios, one-sided and two-sided, and errors of
+the calibrated probability attribution   coverage and size of the sets; generators that were left
+out deliveries    the rate of delivered copies at the threshold of pictures as they are, and at
+their own stability     verdicts that flip when a picture is delivered, with and without the
+stability rule
 """
 
 from __future__ import annotations
@@ -31,8 +35,10 @@ from pathlib import Path
 import numpy as np
 
 from api.evaluation.attributing import attribution
-from embedder import Condition, Embedder, use_threads
-from index import ClassifierOutcome, ClassifierPolicy, SimilarityOutcome, Verdict
+from embedder.network.device import use_threads
+from embedder.network.embed import Embedder
+from embedder.pictures.delivery import Condition
+from index.verdict import ClassifierOutcome, ClassifierPolicy, SimilarityOutcome, Verdict
 from tests.benchmarks.evidence_figures import (
     FACTORS,
     RATES,
@@ -67,7 +73,8 @@ SPLITS = {
 DELIVERED_RATES = (0.1, 0.05, 0.01)
 JUDGED_RATES = (0.05, 0.01)
 IDEAL_REPEATS = 200
-# Twenty splits once read 55 % where two hundred read 82 %: a share of splits needs many, and one takes 0.3 s.
+# Twenty splits once read 55 % where two hundred read 82 %: a share of splits needs many, and one
+# takes 0.3 s.
 RATE_SPLITS = 20  # for each of `--seeds`
 
 
@@ -115,13 +122,18 @@ class Run:
     @cached_property
     def calibrations(self) -> list[Calibrated]:
         """By picture, with a stratum for each delivery."""
-        return [calibrated(self.pictures, "picture", seed, self.copies) for seed in range(self.seeds)]
+        return [
+            calibrated(self.pictures, "picture", seed, self.copies) for seed in range(self.seeds)
+        ]
 
     @cached_property
     def halved(self) -> dict[str, list[Calibrated]]:
         """Calibrations on pictures as they are, by the way in which photographs were halved."""
         return {
-            by: [calibrated(self.pictures, by, seed) for seed in range(1 if by == "training" else self.seeds)]
+            by: [
+                calibrated(self.pictures, by, seed)
+                for seed in range(1 if by == "training" else self.seeds)
+            ]
             for by in self.splits
         }
 
@@ -134,24 +146,47 @@ class Run:
 
     def _copies(self, count: int, *, with_views: bool) -> Copies:
         rows = chosen_for_copies(self.pictures, count, seed=0)
-        return embed_copies(self.embedder, self.corpus, self.pictures, self.work, rows, with_views=with_views)
+        return embed_copies(
+            self.embedder, self.corpus, self.pictures, self.work, rows, with_views=with_views
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", nargs="?", default="all", choices=("all", *TABLES))
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", default="builtin")
-    parser.add_argument("--only", type=Path, help="relpaths of the manifest, one a line: nothing else is used")
-    parser.add_argument("--unseen", type=Path, help="relpaths, one a line, of what the model was not trained on")
+    parser.add_argument(
+        "--only", type=Path, help="relpaths of the manifest, one a line: nothing else is used"
+    )
+    parser.add_argument(
+        "--unseen", type=Path, help="relpaths, one a line, of what the model was not trained on"
+    )
     parser.add_argument("--seeds", type=int, default=10, help="splits")
-    parser.add_argument("--delivered", type=int, default=300, help="pictures of each kind that are delivered")
-    parser.add_argument("--looked-at", type=int, default=100, help="pictures of each kind whose views are looked at")
-    parser.add_argument("--write", type=Path, help="a document whose blocks `<!-- rates -->` and so on are replaced")
+    parser.add_argument(
+        "--delivered", type=int, default=300, help="pictures of each kind that are delivered"
+    )
+    parser.add_argument(
+        "--looked-at", type=int, default=100, help="pictures of each kind whose views are looked at"
+    )
+    parser.add_argument(
+        "--write", type=Path, help="a document whose blocks `<!-- rates -->` and so on are replaced"
+    )
     told = parser.parse_args()
     told.work.mkdir(parents=True, exist_ok=True)
-    run = Run(told.corpus, told.work, told.model, told.only, told.unseen, told.seeds, told.delivered, told.looked_at)
+    run = Run(
+        told.corpus,
+        told.work,
+        told.model,
+        told.only,
+        told.unseen,
+        told.seeds,
+        told.delivered,
+        told.looked_at,
+    )
     for name in ("made", *TABLES) if told.what == "all" else ("made", told.what):
         printed = io.StringIO()
         with redirect_stdout(printed):
@@ -162,7 +197,9 @@ def main() -> None:
 
 
 def with_block(text: str, name: str, block: str) -> str:
-    """Return a document with what stands between the comments `<!-- NAME -->` and `<!-- /NAME -->` replaced."""
+    """Return a document with what stands between the comments `<!-- NAME -->` and `<!-- /NAME -->`
+    replaced.
+    """
     before, rest = text.split(f"<!-- {name} -->\n")
     _, after = rest.split(f"<!-- /{name} -->")
     return f"{before}<!-- {name} -->\n{block.strip()}\n<!-- /{name} -->{after}"
@@ -173,17 +210,21 @@ def show_made(run: Run) -> None:
     told = {generator for generator in pictures.population.generators if generator is not None}
     units = [len(np.unique(pictures.units[pictures.synthetic == kind])) for kind in (False, True)]
     asked = (
-        f"{run.seeds} seeds, {run.delivered} pictures of each kind delivered, {run.looked_at} looked at in all views"
+        f"{run.seeds} seeds, {run.delivered} pictures of each kind delivered, {run.looked_at} "
+        f"looked at in all views"
     )
     print(f"{datetime.now(UTC):%Y-%m-%d}, `python -m tests.benchmarks.evidence`, {asked};")
     print(
-        f"model {info.name}, weights {info.weights_sha256[:12]}, {run.embedder.device} {run.embedder.precision}; "
+        f"model {info.name}, weights {info.weights_sha256[:12]}, {run.embedder.device} "
+        f"{run.embedder.precision}; "
         f"Python {platform.python_version()}, numpy {version('numpy')}, scipy {version('scipy')}, "
         f"torch {version('torch')}"
     )
     print(
-        f"{int((~pictures.synthetic).sum())} photographs ({units[0]} pictures that are not near duplicates, "
-        f"{len(np.unique(pictures.collections[~pictures.synthetic]))} collections) and {int(pictures.synthetic.sum())} "
+        f"{int((~pictures.synthetic).sum())} photographs ({units[0]} pictures that are not near "
+        f"duplicates, "
+        f"{len(np.unique(pictures.collections[~pictures.synthetic]))} collections) and "
+        f"{int(pictures.synthetic.sum())} "
         f"fakes ({units[1]}, {len(told)} generators); not taken: {dict(pictures.unreadable)}"
     )
 
@@ -198,15 +239,20 @@ def show_rates(run: Run) -> None:
                 some = [each for each in found if (each.rate, each.factor) == (rate, factor)]
                 asked = [each for each in some if each.reachable]
                 if not asked:
-                    rows.append([percent(rate), f"{factor}x", "-", "-", "-", "-", f"0 of {len(some)}"])
+                    rows.append(
+                        [percent(rate), f"{factor}x", "-", "-", "-", "-", f"0 of {len(some)}"]
+                    )
                     continue
-                low, high = (np.median([getattr(each, end) for each in asked]) for end in ("low", "high"))
+                low, high = (
+                    np.median([getattr(each, end) for each in asked]) for end in ("low", "high")
+                )
                 realised = [each.realised for each in asked]
                 rows.append(
                     [
                         percent(rate),
                         f"{factor}x",
-                        f"{percent(np.mean(realised))} ({percent(min(realised))} to {percent(max(realised))})",
+                        f"{percent(np.mean(realised))} ({percent(min(realised))} to "
+                        f"{percent(max(realised))})",
                         f"{percent(low)} to {percent(high)}",
                         percent(np.mean([each.inside for each in asked])),
                         percent(np.mean([each.compatible for each in asked])),
@@ -214,7 +260,15 @@ def show_rates(run: Run) -> None:
                     ]
                 )
         title = f"False-match rates: {words}, {splits} splits, {counted} counted"
-        head = ("asked", "corpus", "realised: mean (range)", "stated, median", "inside", "meets its interval", "splits")
+        head = (
+            "asked",
+            "corpus",
+            "realised: mean (range)",
+            "stated, median",
+            "inside",
+            "meets its interval",
+            "splits",
+        )
         show(title, head, rows)
     wide = [each for seed in range(splits) for each in resample_collections(run.pictures, seed)]
     rows = []
@@ -222,19 +276,34 @@ def show_rates(run: Run) -> None:
         some = [each for each in wide if each.rate == rate]
         low, high = (np.median([getattr(each, end) for each in some]) for end in ("low", "high"))
         rows.append(
-            [percent(rate), f"{percent(low)} to {percent(high)}", percent(np.mean([each.inside for each in some]))]
+            [
+                percent(rate),
+                f"{percent(low)} to {percent(high)}",
+                percent(np.mean([each.inside for each in some])),
+            ]
         )
-    title = f"Halved by whole collection, if intervals resampled collections: at the corpus' own size, {splits} splits"
+    title = (
+        f"Halved by whole collection, if intervals resampled collections: at the corpus' own "
+        f"size, {splits} splits"
+    )
     show(title, ("asked", "stated, median", "inside"), rows)
     rows = [
         [name, str(some[0].n), *(f"{percent(each.realised)} ({each.matches})" for each in some)]
         for name, some in leave_out(run.pictures)
     ]
-    title = "Realised false-match rates (photographs), each collection left out of the calibration in turn"
+    title = (
+        "Realised false-match rates (photographs), each collection left out of the "
+        "calibration in turn"
+    )
     show(title, ("left out", "photographs", *(f"asked {percent(rate)}" for rate in RATES)), rows)
     ideal = list(foretell_ideal(int((~run.pictures.synthetic).sum()) // 2, IDEAL_REPEATS))
-    shares = [percent(np.mean([each.inside for each in ideal if each.rate == rate])) for rate in RATES]
-    print(f"\nInside at 1x with independent photographs, simulated {IDEAL_REPEATS} times: {', '.join(shares)}")
+    shares = [
+        percent(np.mean([each.inside for each in ideal if each.rate == rate])) for rate in RATES
+    ]
+    print(
+        f"\nInside at 1x with independent photographs, simulated {IDEAL_REPEATS} times: "
+        f"{', '.join(shares)}"
+    )
 
 
 def show_ratios(run: Run) -> None:
@@ -259,25 +328,58 @@ def show_ratios(run: Run) -> None:
                     f"{np.mean([each.stated_cllr for each in some]):.3f}",
                     percent(np.mean([each.misleading_fakes for each in some])),
                     percent(np.mean([each.misleading_reals for each in some])),
-                    " to ".join(f"{np.mean([each.bounds[end] for each in some]):+.2f}" for end in (0, 1)),
+                    " to ".join(
+                        f"{np.mean([each.bounds[end] for each in some]):+.2f}" for end in (0, 1)
+                    ),
                 ]
             )
-        errors = [each for own in every if (each := classifier_errors(run.pictures, own)) is not None]
+        errors = [
+            each for own in every if (each := classifier_errors(run.pictures, own)) is not None
+        ]
         if errors:
             probability.append([words, *(spread(each) for each in zip(*errors, strict=True))])
-    head = ("split", "ratio", "splits", "Cllr", "Cllr-min", "distance", "Cllr stated by the calibration")
-    show("Likelihood ratios", (*head, "fakes with LR < 1", "photographs with LR > 1", "log10 bounds"), rows)
-    show("ECE of the classifier's probability", ("split", "calibrated", "plain sigmoid", "stated"), probability)
+    head = (
+        "split",
+        "ratio",
+        "splits",
+        "Cllr",
+        "Cllr-min",
+        "distance",
+        "Cllr stated by the calibration",
+    )
+    show(
+        "Likelihood ratios",
+        (*head, "fakes with LR < 1", "photographs with LR > 1", "log10 bounds"),
+        rows,
+    )
+    show(
+        "ECE of the classifier's probability",
+        ("split", "calibrated", "plain sigmoid", "stated"),
+        probability,
+    )
 
 
 def show_attribution(run: Run) -> None:
     rows = []
     for by, words in run.splits.items():
-        found = [each for own in run.halved[by] if (each := attributions(run.pictures, own)) is not None]
+        found = [
+            each for own in run.halved[by] if (each := attributions(run.pictures, own)) is not None
+        ]
         if found and by != "collection":  # there the fakes are halved as by picture
             rows.append(attribution_row(words, found))
-    head = ("split", "splits", "generators", "fakes asked", "coverage %", "stated %", "set size", "first is right %")
-    show("Attribution, known generators", (*head, "unknown %", "right one among those named %"), rows)
+    head = (
+        "split",
+        "splits",
+        "generators",
+        "fakes asked",
+        "coverage %",
+        "stated %",
+        "set size",
+        "first is right %",
+    )
+    show(
+        "Attribution, known generators", (*head, "unknown %", "right one among those named %"), rows
+    )
     fakes = np.flatnonzero(run.pictures.synthetic)
     answer = attribution(run.pictures.population.taking(fakes), run.pictures.units[fakes], seed=0)
     rows = [
@@ -293,9 +395,19 @@ def show_attribution(run: Run) -> None:
         ]
         for row in answer.by_generator
     ]
-    rows.append(["mean", "", number(answer.auroc.value), "", "", "", share(answer.coverage.value), ""])
+    rows.append(
+        ["mean", "", number(answer.auroc.value), "", "", "", share(answer.coverage.value), ""]
+    )
     title = "Attribution, each generator left out in turn"
-    heads = ("left out", "images", "AUROC", "95 %", "unknown", "unknown of known ones", "coverage of known ones")
+    heads = (
+        "left out",
+        "images",
+        "AUROC",
+        "95 %",
+        "unknown",
+        "unknown of known ones",
+        "coverage of known ones",
+    )
     show(title, (*heads, "their set size"), rows)
 
 
@@ -315,7 +427,11 @@ def attribution_row(words: str, found: Sequence[Attributions]) -> list[str]:
 
 
 def show_deliveries(run: Run) -> None:
-    found = [each for own in run.calibrations for each in deliveries(run.pictures, own, run.copies, DELIVERED_RATES)]
+    found = [
+        each
+        for own in run.calibrations
+        for each in deliveries(run.pictures, own, run.copies, DELIVERED_RATES)
+    ]
     rows = []
     for condition in dict.fromkeys(name for name, _ in found):
         for rate in DELIVERED_RATES:
@@ -344,8 +460,21 @@ def show_stability(run: Run) -> None:
         groups |= {"all photographs": [each for each in made if not each.synthetic]}
         groups |= {"all fakes": [each for each in made if each.synthetic], "all": made}
         rows = [flip_row(name, some, similarity_of) for name, some in groups.items() if some]
-        head = ("delivered", "pairs", "flips", "with the rule", "inconclusive", "with the rule", "similar", "with it")
-        show(f"Similarity verdicts at a false-match rate of {percent(rate)}: picture against copy", head, rows)
+        head = (
+            "delivered",
+            "pairs",
+            "flips",
+            "with the rule",
+            "inconclusive",
+            "with the rule",
+            "similar",
+            "with it",
+        )
+        show(
+            f"Similarity verdicts at a false-match rate of {percent(rate)}: picture against copy",
+            head,
+            rows,
+        )
         show_staying(run, rate)
         if rate == JUDGED_RATES[0] and run.limits is not None:
             rows = [flip_row(name, some, class_of) for name, some in groups.items() if some]
@@ -360,7 +489,10 @@ def show_staying(run: Run, rate: float) -> None:
             found.setdefault(name, []).append(stays)
     if found:
         count = len(next(iter(found.values())))
-        title = f"Fakes over the threshold of {percent(rate)} as they are ({count} in all splits): those still over it"
+        title = (
+            f"Fakes over the threshold of {percent(rate)} as they are ({count} in all "
+            f"splits): those still over it"
+        )
         show(title, list(found), [[percent(np.mean(some)) for some in found.values()]])
 
 
@@ -373,11 +505,17 @@ def similarity_of(verdict: Verdict) -> str | None:
 def class_of(verdict: Verdict) -> str | None:
     """None where it is inconclusive, or there is none."""
     judged = verdict.classifier
-    return None if judged is None or judged.verdict is ClassifierOutcome.INCONCLUSIVE else judged.verdict.value
+    return (
+        None
+        if judged is None or judged.verdict is ClassifierOutcome.INCONCLUSIVE
+        else judged.verdict.value
+    )
 
 
 def flip_row(name: str, some: Sequence[Pair], of: Callable[[Verdict], str | None]) -> list[str]:
-    """A flip is one conclusive verdict against the opposite; inconclusive and positive are of copies."""
+    """A flip is one conclusive verdict against the opposite; inconclusive and positive are of
+    copies.
+    """
     flips, inconclusive, positive = [], [], []
     for rule in (False, True):
         verdicts = [(of(each.original[rule]), of(each.copy[rule])) for each in some]

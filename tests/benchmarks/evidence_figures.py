@@ -1,7 +1,8 @@
-"""What `tests.benchmarks.evidence` measures: calibrations by `index.calibrate` held to pictures that they never saw.
+"""What `tests.benchmarks.evidence` measures: calibrations by `calibrate` held to pictures that they
+never saw.
 
-A split puts one half of the photographs and of the known fakes into the corpora and into the calibration; the others
-are probes. Every function returns numbers; the tables are made beside it.
+A split puts one half of the photographs and of the known fakes into the corpora and into the
+calibration; the others are probes. Every function returns numbers; the tables are made beside it.
 """
 
 from __future__ import annotations
@@ -14,23 +15,22 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from api.evaluation.splits import halves
-from embedder import Condition
-from index import (
+from embedder.pictures.delivery import Condition
+from index.calibration import figures
+from index.calibration.attribution import Attribution
+from index.calibration.calibration import (
     AS_IS,
     ATTRIBUTION_NEIGHBOURS,
-    Attribution,
     Calibration,
     Compared,
-    Likelihood,
     Measured,
-    Population,
     Stratum,
     calibrate,
 )
-from index.calibration import figures
 from index.calibration.false_matches import fit_false_matches
 from index.calibration.growth import UNKNOWN_GROWTH
-from index.calibration.population import NOTHING, Others, nearest
+from index.calibration.likelihood import Likelihood
+from index.calibration.population import NOTHING, Others, Population, nearest
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 
 RATES = (0.1, 0.01, 0.005)
@@ -44,7 +44,9 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Rows of `Pictures`: those that are known and calibrated with, and those that are asked about."""
+    """Rows of `Pictures`: those that are known and calibrated with, and those that are asked
+    about.
+    """
 
     known_reals: Rows
     known_fakes: Rows
@@ -53,9 +55,14 @@ class Split:
 
 
 def split(pictures: Pictures, by: str, seed: int) -> Split:
-    """Halve the fakes by unit, and the photographs by unit or by whole collection; or ask about what is unseen."""
+    """Halve the fakes by unit, and the photographs by unit or by whole collection; or ask about
+    what is unseen.
+    """
     reals, fakes = np.flatnonzero(~pictures.synthetic), np.flatnonzero(pictures.synthetic)
-    known_reals, known_fakes = halves(pictures.units[reals], seed), halves(pictures.units[fakes], seed)
+    known_reals, known_fakes = (
+        halves(pictures.units[reals], seed),
+        halves(pictures.units[fakes], seed),
+    )
     if by == "collection":
         known_reals = _by_collection(pictures.collections[reals], seed)
     if by == "training":
@@ -66,7 +73,9 @@ def split(pictures: Pictures, by: str, seed: int) -> Split:
 
 
 def _by_collection(collections: NDArray[np.str_], seed: int) -> Bools:
-    """Whole collections in a random order, as many as come nearest to one half of the photographs."""
+    """Whole collections in a random order, as many as come nearest to one half of the
+    photographs.
+    """
     names, counts = np.unique(collections, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
     first = int(np.argmin(np.abs(np.cumsum(counts[order]) - len(collections) / 2))) + 1
@@ -75,7 +84,9 @@ def _by_collection(collections: NDArray[np.str_], seed: int) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """A rate asked for at a factor of growth, what was stated of its threshold, and what came of `n` photographs."""
+    """A rate asked for at a factor of growth, what was stated of its threshold, and what came of
+    `n` photographs.
+    """
 
     rate: float
     factor: int
@@ -101,7 +112,9 @@ class Foretold:
 
 
 def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
-    """Calibrate with a part of all fakes, foretell the rate among all of them, count it in the other photographs."""
+    """Calibrate with a part of all fakes, foretell the rate among all of them, count it in the
+    other photographs.
+    """
     halved = split(pictures, by, seed)
     fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
     nothing = fakes.taking(np.empty(0, np.int64))
@@ -111,7 +124,11 @@ def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
     for factor in FACTORS:
         part = fakes.taking(np.sort(order[: len(fakes) // factor]))
         measured = {AS_IS: Measured(known, nothing)}
-        matches = calibrate(Compared(part, nothing, len(part)), measured, seed).strata[AS_IS].false_matches
+        matches = (
+            calibrate(Compared(part, nothing, len(part)), measured, seed)
+            .strata[AS_IS]
+            .false_matches
+        )
         for rate in RATES:
             at = matches.similarity_at(rate, len(fakes))
             stated = matches.rate_at(at, len(fakes))
@@ -121,19 +138,26 @@ def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
 
 
 def resample_collections(pictures: Pictures, seed: int) -> Iterator[Foretold]:
-    """Photographs halved by whole collection, at the corpus' own size, with intervals that resample collections."""
+    """Photographs halved by whole collection, at the corpus' own size, with intervals that resample
+    collections.
+    """
     halved = split(pictures, "collection", seed)
     fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
     among = Others(fakes)
     known, others = (
-        nearest(pictures.population.taking(rows), fakes, among).maxima for rows in (halved.known_reals, halved.reals)
+        nearest(pictures.population.taking(rows), fakes, among).maxima
+        for rows in (halved.known_reals, halved.reals)
     )
     _, numbers = np.unique(pictures.collections[halved.known_reals], return_inverse=True)
-    matches = fit_false_matches(known, numbers, corpus_size=len(fakes), growth=UNKNOWN_GROWTH, seed=seed)
+    matches = fit_false_matches(
+        known, numbers, corpus_size=len(fakes), growth=UNKNOWN_GROWTH, seed=seed
+    )
     for rate in RATES:
         at = matches.similarity_at(rate)
         stated = matches.rate_at(at)
-        yield Foretold(rate, 1, stated.low, stated.high, int((others >= at).sum()), len(others), reachable=True)
+        yield Foretold(
+            rate, 1, stated.low, stated.high, int((others >= at).sum()), len(others), reachable=True
+        )
 
 
 def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
@@ -144,32 +168,49 @@ def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
     for name in np.unique(pictures.collections[reals]).tolist():
         outside = pictures.collections[reals] == name
         measured = {AS_IS: Measured(pictures.population.taking(reals[~outside]), nothing)}
-        matches = calibrate(Compared(fakes, nothing, len(fakes)), measured, 0).strata[AS_IS].false_matches
+        matches = (
+            calibrate(Compared(fakes, nothing, len(fakes)), measured, 0).strata[AS_IS].false_matches
+        )
         maxima = nearest(pictures.population.taking(reals[outside]), fakes, among).maxima
         found = []
         for rate in RATES:
             at = matches.similarity_at(rate)
             stated = matches.rate_at(at)
             found.append(
-                Foretold(rate, 1, stated.low, stated.high, int((maxima >= at).sum()), len(maxima), reachable=True)
+                Foretold(
+                    rate,
+                    1,
+                    stated.low,
+                    stated.high,
+                    int((maxima >= at).sum()),
+                    len(maxima),
+                    reachable=True,
+                )
             )
         yield name, found
 
 
 def foretell_ideal(n: int, repeats: int) -> Iterator[Foretold]:
-    """The same at the size that was calibrated on, for `n` independent photographs on either side of every split.
+    """The same at the size that was calibrated on, for `n` independent photographs on either side
+    of every split.
 
-    Counting on as few photographs as were calibrated with, an interval that holds the true rate in 95 % of splits holds
-    what was counted in fewer.
+    Counting on as few photographs as were calibrated with, an interval that holds the true rate in
+    95 % of splits holds what was counted in fewer.
     """
     random = np.random.default_rng(0)
     for seed in range(repeats):
-        known, others = 1 - np.exp(-1 - 0.15 * random.exponential(size=(2, n)))  # the tail that theory has
-        matches = fit_false_matches(known, np.arange(n), corpus_size=n, growth=UNKNOWN_GROWTH, seed=seed)
+        known, others = 1 - np.exp(
+            -1 - 0.15 * random.exponential(size=(2, n))
+        )  # the tail that theory has
+        matches = fit_false_matches(
+            known, np.arange(n), corpus_size=n, growth=UNKNOWN_GROWTH, seed=seed
+        )
         for rate in RATES:
             at = matches.similarity_at(rate)
             stated = matches.rate_at(at)
-            yield Foretold(rate, 1, stated.low, stated.high, int((others >= at).sum()), n, reachable=True)
+            yield Foretold(
+                rate, 1, stated.low, stated.high, int((others >= at).sum()), n, reachable=True
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,18 +235,27 @@ class Calibrated:
 
 
 def calibrated(pictures: Pictures, by: str, seed: int, copies: Copies | None = None) -> Calibrated:
-    """Calibrate on the known half of a split, with a stratum for each delivery where copies are given."""
+    """Calibrate on the known half of a split, with a stratum for each delivery where copies are
+    given.
+    """
     halved = split(pictures, by, seed)
-    reals, fakes = (pictures.population.taking(rows) for rows in (halved.known_reals, halved.known_fakes))
+    reals, fakes = (
+        pictures.population.taking(rows) for rows in (halved.known_reals, halved.known_fakes)
+    )
     compared = Compared(fakes, reals, len(fakes))
     measured = {AS_IS: Measured(reals, fakes)}
     for condition in () if copies is None else delivery_names(copies):
         some = copies.of(condition) if copies is not None else None
         assert some is not None
         measured[condition] = Measured(
-            *(copied(pictures, some, np.isin(some.rows, rows)) for rows in (halved.known_reals, halved.known_fakes))
+            *(
+                copied(pictures, some, np.isin(some.rows, rows))
+                for rows in (halved.known_reals, halved.known_fakes)
+            )
         )
-    return Calibrated(halved, compared, Others(fakes), Others(reals), calibrate(compared, measured, seed))
+    return Calibrated(
+        halved, compared, Others(fakes), Others(reals), calibrate(compared, measured, seed)
+    )
 
 
 def delivery_names(copies: Copies) -> list[str]:
@@ -221,7 +271,9 @@ def copied(pictures: Pictures, copies: Copies, chosen: Bools) -> Population:
 
 @dataclass(frozen=True, slots=True)
 class Ratios:
-    """Costs of the ratios of probes: held out, and as the calibration itself stated them by cross-validation."""
+    """Costs of the ratios of probes: held out, and as the calibration itself stated them by
+    cross-validation.
+    """
 
     cllr: float
     cllr_min: float
@@ -236,7 +288,9 @@ def ratios(pictures: Pictures, own: Calibrated) -> dict[str, Ratios]:
     """One-sided and two-sided, of fakes whose generator is known and of photographs."""
     told = set(own.compared.fakes.generators) - {None}
     of = pictures.population
-    same = of.taking(np.array([row for row in own.halved.fakes if of.generators[row] in told], np.int64))
+    same = of.taking(
+        np.array([row for row in own.halved.fakes if of.generators[row] in told], np.int64)
+    )
     different = of.taking(own.halved.reals)
     found = {}
     for name, model in (("one-sided", own.as_is.likelihood), ("two-sided", own.as_is.two_sided)):
@@ -248,7 +302,9 @@ def ratios(pictures: Pictures, own: Calibrated) -> dict[str, Ratios]:
 def _log10s(model: Likelihood, own: Calibrated, probes: Population) -> Floats:
     sides = [own.nearest_fake(probes), own.nearest_real(probes)][: len(model.direction)]
     there = np.logical_and.reduce([side > NOTHING for side in sides])
-    return np.array([model.ratio_at(pair).log10 for pair in np.column_stack(sides)[there].tolist()], np.float64)
+    return np.array(
+        [model.ratio_at(pair).log10 for pair in np.column_stack(sides)[there].tolist()], np.float64
+    )
 
 
 def _costs(model: Likelihood, same: Floats, different: Floats) -> Ratios:
@@ -260,14 +316,19 @@ def _costs(model: Likelihood, same: Floats, different: Floats) -> Ratios:
 
 
 def classifier_errors(pictures: Pictures, own: Calibrated) -> tuple[float, float, float] | None:
-    """ECE of the calibrated and of the plain probability of probes, and the former as the calibration stated it."""
+    """ECE of the calibrated and of the plain probability of probes, and the former as the
+    calibration stated it.
+    """
     model = own.as_is.classifier
     if model is None:
         return None
     rows = np.concatenate([own.halved.reals, own.halved.fakes])
     logits, positive = pictures.population.logits[rows], pictures.synthetic[rows]
     said = np.array([model.probability(logit) for logit in logits.tolist()])
-    errors = [figures.ece(each, positive, figures.even_odds(positive)) for each in (said, figures.sigmoid(logits))]
+    errors = [
+        figures.ece(each, positive, figures.even_odds(positive))
+        for each in (said, figures.sigmoid(logits))
+    ]
     assert errors[0] is not None
     assert errors[1] is not None
     return errors[0], errors[1], model.ece
@@ -275,7 +336,9 @@ def classifier_errors(pictures: Pictures, own: Calibrated) -> tuple[float, float
 
 @dataclass(frozen=True, slots=True)
 class Attributions:
-    """Sets of probes of known generators, and answers: how many name no candidate, how many of the others the right."""
+    """Sets of probes of known generators, and answers: how many name no candidate, how many of the
+    others the right.
+    """
 
     coverage: float
     mean_set_size: float
@@ -288,13 +351,17 @@ class Attributions:
 
 
 def attributions(pictures: Pictures, own: Calibrated) -> Attributions | None:
-    """Ask for the generator of every fake that was held out and whose generator the attribution knows."""
+    """Ask for the generator of every fake that was held out and whose generator the attribution
+    knows.
+    """
     model, of = own.as_is.attribution, pictures.population
     if model is None:
         return None
     rows = [row for row in own.halved.fakes.tolist() if of.generators[row] in model.log_frequencies]
     held, sizes, first, unknown, right = [], [], [], [], []
-    for row, (sets, candidates) in zip(rows, _asked(model, own, of.taking(np.array(rows, np.int64))), strict=True):
+    for row, (sets, candidates) in zip(
+        rows, _asked(model, own, of.taking(np.array(rows, np.int64))), strict=True
+    ):
         held.append(of.generators[row] in sets)
         sizes.append(len(sets))
         first.append(of.generators[row] == sets[0])
@@ -305,10 +372,16 @@ def attributions(pictures: Pictures, own: Calibrated) -> Attributions | None:
     return Attributions(*means, model.coverage, len(rows), len(model.log_frequencies))
 
 
-def _asked(model: Attribution, own: Calibrated, probes: Population) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """The conformal set of each probe as it is before abstention, and the candidates that are named."""
+def _asked(
+    model: Attribution, own: Calibrated, probes: Population
+) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """The conformal set of each probe as it is before abstention, and the candidates that are
+    named.
+    """
     found = nearest(probes, own.compared.fakes, own.among_fakes, k=ATTRIBUTION_NEIGHBOURS)
-    for similarities, places in zip(found.similarities.tolist(), found.positions.tolist(), strict=True):
+    for similarities, places in zip(
+        found.similarities.tolist(), found.positions.tolist(), strict=True
+    ):
         names = [own.compared.fakes.generators[place] for place in places if place >= 0]
         said = model.attribute(list(zip(similarities, names, strict=False)))
         held = [name for name, share in said.shares if share >= model.least]
@@ -317,7 +390,8 @@ def _asked(model: Attribution, own: Calibrated, probes: Population) -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Copies of one delivery: n, and per rate the shares over the threshold of as_is and over that of the stratum.
+    """Copies of one delivery: n, and per rate the shares over the threshold of as_is and over that
+    of the stratum.
 
     `inside`: the latter lies in the interval that the stratum states.
     """
@@ -343,7 +417,10 @@ def deliveries(
         ]
         matches = own.calibration.strata[condition].false_matches
         for rate in rates:
-            as_is, stratum = own.as_is.false_matches.similarity_at(rate), matches.similarity_at(rate)
+            as_is, stratum = (
+                own.as_is.false_matches.similarity_at(rate),
+                matches.similarity_at(rate),
+            )
             shares = [float((maxima >= at).mean()) for maxima in sides for at in (as_is, stratum)]
             stated = matches.rate_at(stratum)
             inside = stated.low <= shares[1] <= stated.high

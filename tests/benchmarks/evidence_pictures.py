@@ -1,7 +1,8 @@
-"""The pictures of `tests.benchmarks.evidence`: embedded once for each model, as they are, delivered, and re-encoded.
+"""The pictures of `tests.benchmarks.evidence`: embedded once for each model, as they are,
+delivered, and re-encoded.
 
-What is embedded is kept as npz in a folder, in files named by embedding space and pictures, every few images: a run
-that was stopped goes on, one with another model starts anew.
+What is embedded is kept as npz in a folder, in files named by embedding space and pictures, every
+few images: a run that was stopped goes on, one with another model starts anew.
 """
 
 from __future__ import annotations
@@ -19,27 +20,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder import (
+from embedder.errors import ImageError
+from embedder.network.embed import Embedder
+from embedder.pictures.decode import DecodedImage, decode
+from embedder.pictures.delivery import (
     RE_ENCODINGS,
     Condition,
-    DecodedImage,
     Delivery,
-    Embedder,
-    ImageError,
     condition_of,
-    decode,
     delivered,
     delivery_of,
-    perceptual_hash,
-    views,
 )
-from index import PerceptualHash, Population
-from index.calibration.population import Others
+from embedder.pictures.perceptual import perceptual_hash
+from embedder.pictures.reencodings import views
+from index.calibration.population import Others, Population
+from index.truth.perceptual import PerceptualHash
 
-# Larger pictures are left out of deliveries and views, of which each makes dozens: 16 megapixels take a minute.
+# Larger pictures are left out of deliveries and views, of which each makes dozens: 16 megapixels
+# take a minute.
 MOST_PIXELS = 2_200_000
 AT_ONCE = 16  # pictures between two writes
-# The file that each delivery would arrive as: format, quality, scale (`embedder.delivery`).
+# The file that each delivery would arrive as: format, quality, scale
+# (`embedder.pictures.delivery`).
 FILES = {
     Condition.JPEG90: ("jpeg", 90),
     Condition.JPEG75: ("jpeg", 75),
@@ -59,9 +61,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """n pictures as they are. `population.sources` say what was made of the same face; `units` (n,) what stays together
-    in a split, near duplicates too; `collections` (n,) are folders; `conditions` (n,) what a look-up takes each for;
-    `unseen` (n,) the model was not trained on, as far as anybody told.
+    """n pictures as they are. `population.sources` say what was made of the same face; `units` (n,)
+    what stays together in a split, near duplicates too; `collections` (n,) are folders;
+    `conditions` (n,) what a look-up takes each for; `unseen` (n,) the model was not trained on, as
+    far as anybody told.
     """
 
     population: Population
@@ -77,8 +80,9 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copies:
-    """Copies of pictures: rows of `Pictures` (m,), how they were delivered (m,), by what view they were looked at (m,;
-    "" as they arrived), what a look-up takes them for (m,), vectors (m, d), logits (m,).
+    """Copies of pictures: rows of `Pictures` (m,), how they were delivered (m,), by what view they
+    were looked at (m,; "" as they arrived), what a look-up takes them for (m,), vectors (m, d),
+    logits (m,).
     """
 
     rows: NDArray[np.int64]
@@ -98,15 +102,24 @@ class Copies:
 
 
 def read_manifest(corpus: Path, only: Path | None, unseen: Path | None) -> list[Row]:
-    """The rows of `manifest.csv` with `unseen` beside; `only` and `unseen` are files of one relpath a line."""
+    """The rows of `manifest.csv` with `unseen` beside;
+
+    `only` and `unseen` are files of one relpath a line.
+    """
     with (corpus / "manifest.csv").open() as file:
         rows: list[Row] = list(csv.DictReader(file))
-    listed = {path: set(path.read_text().splitlines()) for path in (only, unseen) if path is not None}
+    listed = {
+        path: set(path.read_text().splitlines()) for path in (only, unseen) if path is not None
+    }
     rows = [row for row in rows if only is None or row["relpath"] in listed[only]]
-    return [row | {"unseen": unseen is not None and row["relpath"] in listed[unseen]} for row in rows]
+    return [
+        row | {"unseen": unseen is not None and row["relpath"] in listed[unseen]} for row in rows
+    ]
 
 
-def embed_pictures(embedder: Embedder, corpus: Path, manifest: Sequence[Row], work: Path) -> Pictures:
+def embed_pictures(
+    embedder: Embedder, corpus: Path, manifest: Sequence[Row], work: Path
+) -> Pictures:
     """All pictures of a corpus that the model takes."""
     kept = _Kept(work / f"{_key(embedder, [row['relpath'] for row in manifest])}-pictures.npz")
 
@@ -115,18 +128,32 @@ def embed_pictures(embedder: Embedder, corpus: Path, manifest: Sequence[Row], wo
         decoded = decode(data, embedder.limits)
         hashed = perceptual_hash(decoded.image)
         pixels = embedder.preprocess(decoded)
-        facts = {"row": row, "bits": np.frombuffer(hashed.bits, np.uint8), "quality": hashed.quality}
+        facts = {
+            "row": row,
+            "bits": np.frombuffer(hashed.bits, np.uint8),
+            "quality": hashed.quality,
+        }
         told = condition_of(delivery_of(data, decoded)).value
-        return [facts | {"condition": told, "pixels": pixels, "size": decoded.width * decoded.height}]
+        return [
+            facts | {"condition": told, "pixels": pixels, "size": decoded.width * decoded.height}
+        ]
 
     found = kept.complete(range(len(manifest)), of, embedder, "pictures")
     return _pictures([manifest[row] for row in found["row"]], found, kept.unreadable)
 
 
 def embed_copies(
-    embedder: Embedder, corpus: Path, pictures: Pictures, work: Path, rows: NDArray[np.int64], *, with_views: bool
+    embedder: Embedder,
+    corpus: Path,
+    pictures: Pictures,
+    work: Path,
+    rows: NDArray[np.int64],
+    *,
+    with_views: bool,
 ) -> Copies:
-    """Each picture after every delivery; with views also the views of the picture and of each delivered copy."""
+    """Each picture after every delivery; with views also the views of the picture and of each
+    delivered copy.
+    """
     name = "views" if with_views else "deliveries"
     kept = _Kept(work / f"{_key(embedder, pictures.paths)}-{name}.npz")
 
@@ -135,14 +162,21 @@ def embed_copies(
         made = list[Row]()
         for condition in Condition if with_views else RE_ENCODINGS:
             try:
-                made += _copies(embedder, decoded, condition, pictures.conditions[row], with_views=with_views)
+                made += _copies(
+                    embedder, decoded, condition, pictures.conditions[row], with_views=with_views
+                )
             except ImageError:
                 continue
         return [each | {"row": row} for each in made]
 
     found = kept.complete(rows, of, embedder, name)
     wanted = np.flatnonzero(np.isin(found["row"], rows))
-    return Copies(*(found[each][wanted] for each in ("row", "delivery", "view", "condition", "vector", "logit")))
+    return Copies(
+        *(
+            found[each][wanted]
+            for each in ("row", "delivery", "view", "condition", "vector", "logit")
+        )
+    )
 
 
 def _copies(
@@ -165,7 +199,9 @@ def _told(condition: Condition, width: int, height: int) -> str:
 
 
 def chosen_for_copies(pictures: Pictures, count: int, seed: int) -> NDArray[np.int64]:
-    """Return at most so many pictures of each kind, in a random order whose beginning is the same for any count."""
+    """Return at most so many pictures of each kind, in a random order whose beginning is the same
+    for any count.
+    """
     found = []
     for kind in (False, True):
         rows = np.flatnonzero((pictures.synthetic == kind) & (pictures.pixels <= MOST_PIXELS))
@@ -186,7 +222,9 @@ class _Kept:
                 self._done = set(stored["done"].tolist())
                 self.unreadable.update(stored["unreadable"].tolist())
                 self._columns = {
-                    name: list(stored[name]) for name in stored.files if name not in ("done", "unreadable")
+                    name: list(stored[name])
+                    for name in stored.files
+                    if name not in ("done", "unreadable")
                 }
 
     def complete(
@@ -212,7 +250,9 @@ class _Kept:
     def _add(self, made: list[Row], embedder: Embedder) -> None:
         if not made:
             return
-        embedded = embedder.embed_pixels(np.stack([each.pop("pixels") for each in made]))  # (b, 3, h, w)
+        embedded = embedder.embed_pixels(
+            np.stack([each.pop("pixels") for each in made])
+        )  # (b, 3, h, w)
         for each, vector, logit in zip(made, embedded.vectors, embedded.logits, strict=True):
             for column, value in (each | {"vector": vector, "logit": float(logit)}).items():
                 self._columns.setdefault(column, []).append(value)
@@ -221,7 +261,10 @@ class _Kept:
         partial = self._path.with_suffix(".partial.npz")
         columns = {name: np.array(values) for name, values in self._columns.items()}
         np.savez(
-            partial, done=sorted(self._done), unreadable=np.array(list(self.unreadable.elements()), str), **columns
+            partial,
+            done=sorted(self._done),
+            unreadable=np.array(list(self.unreadable.elements()), str),
+            **columns,
         )
         partial.replace(self._path)
 
@@ -231,7 +274,9 @@ def _key(embedder: Embedder, names: Sequence[str]) -> str:
     return f"{embedder.info.space_fingerprint[:12]}-{embedder.precision}-{pictures[:8]}"
 
 
-def _pictures(manifest: Sequence[Row], found: dict[str, NDArray[Any]], unreadable: Counter[str]) -> Pictures:
+def _pictures(
+    manifest: Sequence[Row], found: dict[str, NDArray[Any]], unreadable: Counter[str]
+) -> Pictures:
     synthetic = np.array([row["label"] == "synthetic" for row in manifest], np.bool_)
     sources = _numbered([_source(row) for row in manifest])
     population = Population(
@@ -271,10 +316,14 @@ def _together(row: Row) -> str:
 
 
 def _units(population: Population, together: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a number for each picture (n,), the same for one source, near duplicates, and what belongs together."""
+    """Return a number for each picture (n,), the same for one source, near duplicates, and what
+    belongs together.
+    """
     unit = np.arange(len(population))
     for row, places in enumerate(Others(population).excluded(population)):
-        joined = np.unique(unit[np.concatenate([places, np.flatnonzero(together == together[row])])])
+        joined = np.unique(
+            unit[np.concatenate([places, np.flatnonzero(together == together[row])])]
+        )
         unit[np.isin(unit, joined)] = joined[0]
     return _numbered(unit.tolist())
 

@@ -1,9 +1,11 @@
-"""Do stated intervals hold? `python -m tests.benchmarks.evidence_simulated [--repeats 20] [--references 1000]`.
+"""Do stated intervals hold? `python -m tests.benchmarks.evidence_simulated [--repeats 20]
+[--references 1000]`.
 
-Simulated corpora of known fakes in clusters, of five kinds, ten times the size that a calibration is measured on, and
-known-real images of the same subjects. Prints for each kind, at false-match rates of 10 %, 1 % and 0.5 % and at 1, 2, 5
-and 10 times the size, the rate realised on images and entries never used, and how often it lay inside the interval; how
-far growth was foretold where the rate at the size itself is known; and coverage and size of attribution sets.
+Simulated corpora of known fakes in clusters, of five kinds, ten times the size that a calibration
+is measured on, and known-real images of the same subjects. Prints for each kind, at false-match
+rates of 10 %, 1 % and 0.5 % and at 1, 2, 5 and 10 times the size, the rate realised on images and
+entries never used, and how often it lay inside the interval; how far growth was foretold where the
+rate at the size itself is known; and coverage and size of attribution sets.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ DIMENSION = 24  # about the local dimension of embeddings of photographs; higher
 ENTRIES = 1000
 SIZES = (1, 2, 5, 10)
 RATES = (0.1, 0.01, 0.005)
-# As `calibrate` counts exceedances: at similarities that these shares of the reference images reach.
+# As `calibrate` counts exceedances: at similarities that these shares of the reference images
+# reach.
 GROWTH_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
 KNOWN_RATES = (0.1, 0.03, 0.01, 0.003)
 
@@ -32,7 +35,9 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Kind:
-    """Subjects, their sizes falling as 1 / rank^zipf, how far their images spread, versions of each real image."""
+    """Subjects, their sizes falling as 1 / rank^zipf, how far their images spread, versions of each
+    real image.
+    """
 
     name: str
     clusters: int
@@ -64,7 +69,9 @@ class Case:
         return fit_growth(self.counts, self.thresholds, self.sources, corpus_size=ENTRIES, seed=0)
 
     def fit(self) -> FalseMatches:
-        return fit_false_matches(self.maxima, self.sources, corpus_size=ENTRIES, growth=self.growth(), seed=0)
+        return fit_false_matches(
+            self.maxima, self.sources, corpus_size=ENTRIES, growth=self.growth(), seed=0
+        )
 
     def realised(self, similarity: float, size: int) -> float:
         return float((self.later[:, SIZES.index(size)] >= similarity).mean())
@@ -75,7 +82,9 @@ def unit(x: NDArray[np.float64]) -> Vectors:
 
 
 def draw(kind: Kind, seed: int, reals: int) -> tuple[Vectors, Vectors, NDArray[np.int64]]:
-    """Return entries (10 * ENTRIES, d), real images (reals, d) and their sources; some subjects are more common."""
+    """Return entries (10 * ENTRIES, d), real images (reals, d) and their sources; some subjects are
+    more common.
+    """
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(kind.clusters, DIMENSION))
     common = 1 / np.arange(1, kind.clusters + 1) ** kind.zipf
@@ -86,7 +95,9 @@ def draw(kind: Kind, seed: int, reals: int) -> tuple[Vectors, Vectors, NDArray[n
 
     entries = around(rng.choice(kind.clusters, SIZES[-1] * ENTRIES, p=common), kind.spread)
     sources = reals // kind.versions
-    photographs = around(rng.choice(kind.clusters, sources, p=rng.permutation(common)), 1.2 * kind.spread)
+    photographs = around(
+        rng.choice(kind.clusters, sources, p=rng.permutation(common)), 1.2 * kind.spread
+    )
     photographs += 0.5 * rng.normal(size=photographs.shape)
     images = np.repeat(photographs, kind.versions, axis=0)
     images += 0.1 * rng.normal(size=images.shape)
@@ -110,14 +121,18 @@ def cases(
         for number in range(calibrations):
             chosen = np.isin(sources, order[number * each : (number + 1) * each])
             maxima = later[chosen, 0]
-            thresholds = np.unique(np.quantile(maxima, [1 - share for share in GROWTH_SHARES], method="higher"))
+            thresholds = np.unique(
+                np.quantile(maxima, [1 - share for share in GROWTH_SHARES], method="higher")
+            )
             counts = np.stack([(similarities[chosen] >= t).sum(axis=1) for t in thresholds], axis=1)
             yield Case(maxima, sources[chosen], counts, thresholds, later[~chosen])
 
 
 @dataclass(frozen=True)
 class Held:
-    """Medians over cases of what was realised and stated at a rate and a size, and how often it lay inside."""
+    """Medians over cases of what was realised and stated at a rate and a size, and how often it lay
+    inside.
+    """
 
     realised: float
     low: float
@@ -147,7 +162,9 @@ def hold(some: list[Case]) -> dict[tuple[float, int], Held]:
 
 
 def foretell(some: list[Case]) -> dict[tuple[float, int], tuple[float, float]]:
-    """Return mean and deviation of log(foretold / realised hazard), from the rate that is known at the size itself."""
+    """Return mean and deviation of log(foretold / realised hazard), from the rate that is known at
+    the size itself.
+    """
     found: dict[tuple[float, int], list[float]] = {}
     for case in some:
         growth = case.growth()
@@ -163,23 +180,35 @@ def foretell(some: list[Case]) -> dict[tuple[float, int], tuple[float, float]]:
 def voters(
     rng: np.random.Generator, n: int, right: float, generators: int, k: int = 10
 ) -> tuple[list[list[tuple[float, str]]], list[str]]:
-    """Return neighbours of n images, of the image's own generator with chance `right`, the nearer the more often."""
+    """Return neighbours of n images, of the image's own generator with chance `right`, the nearer
+    the more often.
+    """
     lists, truth = [], []
     for own in rng.integers(generators, size=n).tolist():
         similarities = np.sort(rng.uniform(0.5, 0.9, k))[::-1].tolist()
         is_own = rng.random(k) < right * np.linspace(1.2, 0.8, k)
         others = rng.integers(generators, size=k)
-        names = [f"generator {own if own_one else other}" for own_one, other in zip(is_own, others, strict=True)]
+        names = [
+            f"generator {own if own_one else other}"
+            for own_one, other in zip(is_own, others, strict=True)
+        ]
         lists.append(list(zip(similarities, names, strict=True)))
         truth.append(f"generator {own}")
     return lists, truth
 
 
-def attribute(right: float, generators: int, *, n: int = 1000, seed: int = 0) -> tuple[float, float, float, float]:
-    """Return coverage of the sets on new images, their mean size, accuracy of the first, and the coverage foretold."""
+def attribute(
+    right: float, generators: int, *, n: int = 1000, seed: int = 0
+) -> tuple[float, float, float, float]:
+    """Return coverage of the sets on new images, their mean size, accuracy of the first, and the
+    coverage foretold.
+    """
     rng = np.random.default_rng(seed)
     lists, truth = voters(rng, n, right, generators)
-    similarities, names = [[s for s, _ in row] for row in lists], [[g for _, g in row] for row in lists]
+    similarities, names = (
+        [[s for s, _ in row] for row in lists],
+        [[g for _, g in row] for row in lists],
+    )
     model = fit_attribution(similarities, names, truth, np.arange(n), seed=0)
     lists, truth = voters(rng, 2 * n, right, generators)
     held, sizes, first = [], [], []
@@ -194,30 +223,43 @@ def attribute(right: float, generators: int, *, n: int = 1000, seed: int = 0) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=20, help="corpora of each kind, with three calibrations each")
+    parser.add_argument(
+        "--repeats", type=int, default=20, help="corpora of each kind, with three calibrations each"
+    )
     parser.add_argument("--references", type=int, default=1000)
     options = parser.parse_args()
     inside: dict[tuple[float, int], list[float]] = {}
     for kind in KINDS:
-        some = list(cases(kind, corpora=options.repeats, calibrations=3, references=options.references))
-        print(f"\n{kind.name}: {len(some)} calibrations on {options.references} images, {ENTRIES} entries")
+        some = list(
+            cases(kind, corpora=options.repeats, calibrations=3, references=options.references)
+        )
+        print(
+            f"\n{kind.name}: {len(some)} calibrations on {options.references} images, {ENTRIES} "
+            f"entries"
+        )
         print("    rate  size  realised  median interval     inside")
         for (rate, size), held in hold(some).items():
             inside.setdefault((rate, size), []).append(held.inside)
             interval = f"[{held.low:.4f}, {held.high:.4f}]"
-            print(f"  {rate:6.3f}  {size:3d}x  {held.realised:8.4f}  {interval}  {held.inside:8.2f}")
+            print(
+                f"  {rate:6.3f}  {size:3d}x  {held.realised:8.4f}  {interval}  {held.inside:8.2f}"
+            )
         print("  growth foretold / realised, from the rate known at 1x (log, mean +- deviation):")
         for (rate, size), (mean, deviation) in foretell(some).items():
             print(f"  {rate:6.3f}  {size:3d}x  {mean:+.2f} +- {deviation:.2f}")
     print("\ninside the 95 % interval, mean over all kinds:")
     for (rate, size), shares in inside.items():
         print(f"  {rate:6.3f}  {size:3d}x  {np.mean(shares):.3f}")
-    print("\nattribution, 90 % sets:  generators  neighbours right  coverage (foretold)  set size  first right")
+    print(
+        "\nattribution, 90 % sets:  generators  neighbours right  coverage (foretold)  set size  "
+        "first right"
+    )
     for generators in (4, 12):
         for right in (0.1, 0.3, 0.6):
             coverage, mean_size, first, foretold = attribute(right, generators)
             print(
-                f"{generators:35d}  {right:16.1f}  {coverage:8.3f} ({foretold:.3f})  {mean_size:12.2f}  {first:11.3f}"
+                f"{generators:35d}  {right:16.1f}  {coverage:8.3f} ({foretold:.3f})  "
+                f"{mean_size:12.2f}  {first:11.3f}"
             )
 
 

@@ -1,4 +1,6 @@
-"""Verdicts on pictures that no calibration has seen and on delivered copies: part of `tests.benchmarks.evidence`."""
+"""Verdicts on pictures that no calibration has seen and on delivered copies: part of
+`tests.benchmarks.evidence`.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from api.evidence import SUPPORTED_FACTOR
-from embedder.delivery import Condition, coarser
-from embedder.stability import condition_of_view
-from index import (
-    AS_IS,
-    Calibration,
+from api.lookups.evidence import SUPPORTED_FACTOR
+from embedder.pictures.delivery import Condition, coarser
+from embedder.pictures.reencodings import condition_of_view
+from index.calibration.calibration import AS_IS, Calibration, Stratum
+from index.verdict import (
     ClassifierPolicy,
     Evidence,
     Policy,
     QualityIssue,
     RatioInterval,
-    Stratum,
     Threshold,
     Verdict,
     ViewEvidence,
@@ -30,7 +30,9 @@ from tests.benchmarks.evidence_pictures import Copies, Pictures
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The verdicts on a picture and on a delivered copy of it, each without and with the stability rule."""
+    """The verdicts on a picture and on a delivered copy of it, each without and with the stability
+    rule.
+    """
 
     condition: str
     synthetic: bool
@@ -39,21 +41,40 @@ class Pair:
 
 
 def pairs(
-    pictures: Pictures, own: Calibrated, copies: Copies, looked: Copies, rate: float, limits: ClassifierPolicy | None
+    pictures: Pictures,
+    own: Calibrated,
+    copies: Copies,
+    looked: Copies,
+    rate: float,
+    limits: ClassifierPolicy | None,
 ) -> Iterator[Pair]:
-    """Judge pictures that were held out, and their delivered copies, as look-ups would; `looked` are the views."""
+    """Judge pictures that were held out, and their delivered copies, as look-ups would;
+
+    `looked` are the views.
+    """
     as_is = _as_they_are(pictures, own, looked)
     rows = as_is.rows
     originals = _judged(pictures, own, as_is, looked, rate, limits)
     for condition in delivery_names(copies):
         some = copies.of(condition)
-        judged = _judged(pictures, own, some.taking(np.flatnonzero(np.isin(some.rows, rows))), looked, rate, limits)
+        judged = _judged(
+            pictures,
+            own,
+            some.taking(np.flatnonzero(np.isin(some.rows, rows))),
+            looked,
+            rate,
+            limits,
+        )
         for row, verdicts in judged.items():
             yield Pair(condition, bool(pictures.synthetic[row]), originals[row], verdicts)
 
 
-def staying(pictures: Pictures, own: Calibrated, looked: Copies, rate: float) -> Iterator[tuple[str, bool]]:
-    """Of fakes over their threshold as they are: each re-encoding, and whether it is over its own."""
+def staying(
+    pictures: Pictures, own: Calibrated, looked: Copies, rate: float
+) -> Iterator[tuple[str, bool]]:
+    """Of fakes over their threshold as they are: each re-encoding, and whether it is over its
+    own.
+    """
     some = _as_they_are(pictures, own, looked)
     near = own.nearest_fake(copied(pictures, some, np.ones(len(some.rows), np.bool_)))
     chosen = np.flatnonzero((looked.deliveries == AS_IS) & np.isin(looked.rows, some.rows))
@@ -61,7 +82,9 @@ def staying(pictures: Pictures, own: Calibrated, looked: Copies, rate: float) ->
     for place in chosen:
         names.setdefault(int(looked.rows[place]), []).append(str(looked.views[place]))
     seen = _views_of(pictures, own, looked, some, rate)
-    for row, condition, similarity in zip(some.rows.tolist(), some.conditions.tolist(), near, strict=True):
+    for row, condition, similarity in zip(
+        some.rows.tolist(), some.conditions.tolist(), near, strict=True
+    ):
         threshold = _policy(own.calibration, condition, rate, None)[0].threshold
         if threshold is None or similarity < threshold.value or not pictures.synthetic[row]:
             continue
@@ -92,12 +115,15 @@ def _judged(
     rate: float,
     limits: ClassifierPolicy | None,
 ) -> dict[int, tuple[Verdict, Verdict]]:
-    """The verdicts by picture, without and with the stability rule, of copies that were delivered in one way."""
+    """The verdicts by picture, without and with the stability rule, of copies that were delivered
+    in one way.
+    """
     probes = copied(pictures, some, np.ones(len(some.rows), np.bool_))
     fake, real = own.nearest_fake(probes), own.nearest_real(probes)
     seen = _views_of(pictures, own, looked, some, rate)
     policies: Mapping[str, tuple[Policy, Stratum]] = {
-        condition: _policy(own.calibration, condition, rate, limits) for condition in set(some.conditions.tolist())
+        condition: _policy(own.calibration, condition, rate, limits)
+        for condition in set(some.conditions.tolist())
     }
     found = {}
     for place, row in enumerate(some.rows.tolist()):
@@ -110,28 +136,38 @@ def _judged(
 def _views_of(
     pictures: Pictures, own: Calibrated, looked: Copies, some: Copies, rate: float
 ) -> dict[int, list[ViewEvidence]]:
-    """What each view of these copies comes to, by picture, with the threshold of how it was delivered."""
+    """What each view of these copies comes to, by picture, with the threshold of how it was
+    delivered.
+    """
     if not len(some.rows):
         return {}
     chosen = (looked.deliveries == some.deliveries[0]) & np.isin(looked.rows, some.rows)
     probes = copied(pictures, looked, chosen)
     thresholds = {
-        condition: _policy(own.calibration, condition, rate, None)[0].threshold for condition in map(str, Condition)
+        condition: _policy(own.calibration, condition, rate, None)[0].threshold
+        for condition in map(str, Condition)
     }
     came = dict(zip(some.rows.tolist(), some.conditions.tolist(), strict=True))
     found = dict[int, list[ViewEvidence]]()
     places = np.flatnonzero(chosen)
-    for place, similarity, logit in zip(places, own.nearest_fake(probes), probes.logits, strict=True):
+    for place, similarity, logit in zip(
+        places, own.nearest_fake(probes), probes.logits, strict=True
+    ):
         row = int(looked.rows[place])
         condition = coarser(Condition(came[row]), condition_of_view(str(looked.views[place])))
-        found.setdefault(row, []).append(ViewEvidence(float(similarity), float(logit), thresholds[condition]))
+        found.setdefault(row, []).append(
+            ViewEvidence(float(similarity), float(logit), thresholds[condition])
+        )
     return found
 
 
 def _policy(
     calibration: Calibration, condition: str, rate: float, limits: ClassifierPolicy | None
 ) -> tuple[Policy, Stratum]:
-    """The threshold that a look-up takes for a probe of this condition; None where too few images support it."""
+    """The threshold that a look-up takes for a probe of this condition;
+
+    None where too few images support it.
+    """
     name, stratum = calibration.stratum_for(condition)
     at = stratum.false_matches.similarity_at(rate)
     supported = stratum.false_matches.rate_at(at).high <= SUPPORTED_FACTOR * rate
@@ -139,7 +175,7 @@ def _policy(
 
 
 def _evidence(fake: float, real: float, logit: float, stratum: Stratum) -> Evidence:
-    """As `api.evidence.evidence_of`; of the quality gate only what needs no picture."""
+    """As `api.lookups.evidence.evidence_of`; of the quality gate only what needs no picture."""
     ratio = None
     if stratum.two_sided is not None:
         ratio = stratum.two_sided.ratio_at((fake, real))

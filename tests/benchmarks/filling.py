@@ -1,7 +1,9 @@
-"""A database filled fast: rows written in bulk into the project's own schema, with the true chain of digests.
+"""A database filled fast: rows written in bulk into the project's own schema, with the true chain
+of digests.
 
-What an ingest writes, without embedding anything. Corpora, generators and labels are spread so that filters of known
-selectivity exist: a corpus holds one entry in ten, a generator one in a hundred, the label `rare` one in ten thousand.
+What an ingest writes, without embedding anything. Corpora, generators and labels are spread so that
+filters of known selectivity exist: a corpus holds one entry in ten, a generator one in a hundred,
+the label `rare` one in ten thousand.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index import CorpusKind, Database, Space, create_corpus
-from index.digest import EMPTY, digest_bytes, with_member
-from index.spaces import ensure_space_id
+from index.truth.corpora import CorpusKind, create_corpus
+from index.truth.database import Database
+from index.truth.digest import EMPTY, digest_bytes, with_member
+from index.truth.spaces import Space, ensure_space_id
 
 CORPORA, GENERATORS, RARE = 10, 100, 10_000
 CACHE_KIB = 4 << 20
@@ -28,10 +31,18 @@ def sha256_of(name: object) -> str:
 
 
 def space_of(dimension: int) -> Space:
-    return Space(sha256_of("benchmark"), "benchmark", sha256_of("weights"), sha256_of("preprocessing"), dimension)
+    return Space(
+        sha256_of("benchmark"),
+        "benchmark",
+        sha256_of("weights"),
+        sha256_of("preprocessing"),
+        dimension,
+    )
 
 
-def fill(path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int, *, space: Space | None = None) -> Space:
+def fill(
+    path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int, *, space: Space | None = None
+) -> Space:
     """Make a SQLite database of the vectors (b, d); the entry of row i has the id i + 1."""
     space = space or space_of(dimension)
     with Database.open(f"sqlite:///{path}", migrate=True) as database, database.write() as conn:
@@ -41,19 +52,30 @@ def fill(path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int, *, s
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = OFF")  # nothing is there that could be lost
     connection.execute("PRAGMA synchronous = OFF")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")  # sha256 come in random order: their index must stay
+    connection.execute(
+        f"PRAGMA cache_size = -{CACHE_KIB}"
+    )  # sha256 come in random order: their index must stay
     connection.execute("BEGIN")
     digest, done = EMPTY, 0
     for block in blocks:
         stored = [row.tobytes() for row in np.ascontiguousarray(block, "<f4")]
         ids = range(done + 1, done + len(stored) + 1)
-        digests = [digest := with_member(digest, i, vector) for i, vector in zip(ids, stored, strict=True)]
-        _insert(connection, "images", "id, sha256, byte_size, width, height, format, created_at", map(_image, ids))
+        digests = [
+            digest := with_member(digest, i, vector) for i, vector in zip(ids, stored, strict=True)
+        ]
+        _insert(
+            connection,
+            "images",
+            "id, sha256, byte_size, width, height, format, created_at",
+            map(_image, ids),
+        )
         columns = "id, corpus_id, image_id, generator, label, provenance, created_at"
         _insert(connection, "entries", columns, map(_entry, ids))
         embeddings = ((i, space_id, vector, 0.5) for i, vector in zip(ids, stored, strict=True))
         _insert(connection, "embeddings", "image_id, space_id, vector, logit", embeddings)
-        changes = ((i, "add", i, space_id, digest_bytes(d), NOW) for i, d in zip(ids, digests, strict=True))
+        changes = (
+            (i, "add", i, space_id, digest_bytes(d), NOW) for i, d in zip(ids, digests, strict=True)
+        )
         _insert(connection, "changes", "number, kind, entry_id, space_id, digest, at", changes)
         done += len(stored)
     connection.execute("UPDATE change_counter SET last = ?", (done,))
@@ -63,7 +85,9 @@ def fill(path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int, *, s
     return space
 
 
-def _insert(connection: sqlite3.Connection, table: str, columns: str, rows: Iterable[tuple[object, ...]]) -> None:
+def _insert(
+    connection: sqlite3.Connection, table: str, columns: str, rows: Iterable[tuple[object, ...]]
+) -> None:
     marks = ", ".join("?" for _ in columns.split(","))
     connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
 
@@ -74,4 +98,12 @@ def _image(i: int) -> tuple[object, ...]:
 
 def _entry(i: int) -> tuple[object, ...]:
     label = "rare" if i % RARE == 0 else "common"
-    return i, 1 + i % CORPORA, i, f"generator-{i % GENERATORS}", label, '{"batch": "benchmark"}', NOW
+    return (
+        i,
+        1 + i % CORPORA,
+        i,
+        f"generator-{i % GENERATORS}",
+        label,
+        '{"batch": "benchmark"}',
+        NOW,
+    )

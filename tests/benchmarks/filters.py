@@ -1,7 +1,9 @@
-"""Filters: `python -m tests.benchmarks.filters --work FOLDER`, a folder that `tests.benchmarks.search` has made.
+"""Filters: `python -m tests.benchmarks.filters --work FOLDER`, a folder that
+`tests.benchmarks.search` has made.
 
-For filters that select a known share of the corpus: p50 and p99 of the whole search, the first of its kind and later
-ones, recall@10 against comparing every selected vector, and whether k neighbours came back.
+For filters that select a known share of the corpus: p50 and p99 of the whole search, the first of
+its kind and later ones, recall@10 against comparing every selected vector, and whether k neighbours
+came back.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from index import Database, Filter, LiveIndex, SearchResult
+from index.cache.live import LiveIndex
+from index.cache.searching import SearchResult
+from index.truth.database import Database
+from index.truth.filters import Filter
 from tests.benchmarks.filling import space_of
 
 K, PROBES = 10, 200
@@ -35,17 +40,23 @@ def ids_of(answer: SearchResult) -> set[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", type=Path, required=True)
     work = parser.parse_args().work
     probes = np.load(work / "probes.npy")
-    table = Table("filter", "selected", "recall@10", "k came back", "first ms", "p50 ms", "p99 ms", "exact")
+    table = Table(
+        "filter", "selected", "recall@10", "k came back", "first ms", "p50 ms", "p99 ms", "exact"
+    )
     space = space_of(probes.shape[1])
     with (
         Database.open(f"sqlite:///{work / 'lineup.db'}") as database,
         LiveIndex.open(database, space, work / "lineup-index") as live,
     ):
-        for probe in probes:  # blocks of vectors are compared with their digests when they are first read
+        for (
+            probe
+        ) in probes:  # blocks of vectors are compared with their digests when they are first read
             live.search(probe, K)
         for name, chosen in SHARES.items():
             seconds, answers = [], []
@@ -54,7 +65,9 @@ def main() -> None:
                 answers.append(live.search(probe, K, chosen))
                 seconds.append(time.perf_counter() - started)
             hits = wanted = 0
-            for probe, answer in zip(probes, answers, strict=False):  # apart: reading every vector empties the caches
+            for probe, answer in zip(
+                probes, answers, strict=False
+            ):  # apart: reading every vector empties the caches
                 truth = ids_of(live.search(probe, K, chosen, exact=True))
                 hits += len(ids_of(answer) & truth)
                 wanted += len(truth)

@@ -1,14 +1,17 @@
-"""Bulk ingest measured: images beside the bare forward and the obvious script, ready embeddings beside four peers.
+"""Bulk ingest measured: images beside the bare forward and the obvious script, ready embeddings
+beside four peers.
 
-    python -m tests.benchmarks.ingest images [--images 400] [--size 256x256] [--models builtin vit-s-384]
+    python -m tests.benchmarks.ingest images [--images 400] [--size 256x256]
+        [--models builtin vit-s-384]
     python -m tests.benchmarks.ingest ready [--n 1000000] [--only lineup,lancedb,...] [--limit 1200]
     python -m tests.benchmarks.ingest flat [--images 2000]
 
-`images`: files on disk to committed, searchable entries with thumbnails, hashes and provenance, against the forward
-alone on pixels that are ready in memory (same batches, threads and precision) and against `ingest_script`. `ready`: one
-Parquet table into SQL and a searchable index, against LanceDB, Milvus Lite, Qdrant Edge and Chroma (`ingest_peers`).
-`flat`: peak memory of a tar and of one ten times as large. Everything runs in processes of its own; quality stands
-beside speed: how far vectors are from the bare forward's, recall@10 against the exact answer, rows kept after a kill.
+`images`: files on disk to committed, searchable entries with thumbnails, hashes and provenance,
+against the forward alone on pixels that are ready in memory (same batches, threads and precision)
+and against `ingest_script`. `ready`: one Parquet table into SQL and a searchable index, against
+LanceDB, Milvus Lite, Qdrant Edge and Chroma (`ingest_peers`). `flat`: peak memory of a tar and of
+one ten times as large. Everything runs in processes of its own; quality stands beside speed: how
+far vectors are from the bare forward's, recall@10 against the exact answer, rows kept after a kill.
 """
 
 from __future__ import annotations
@@ -58,16 +61,20 @@ READY_MODEL = "vit-s-384"  # its embeddings have 384 dimensions, as the table's
 
 
 def ingest_child(data: Path, source: str, model: Path, precision: str, batch: int) -> None:
-    """Ingest a source as the command does; seconds are from the start of the job until its entries are searchable."""
-    from api.cli.ingest import let_waiting_threads_sleep
+    """Ingest a source as the command does; seconds are from the start of the job until its entries
+    are searchable.
+    """
+    from api.terminal.ingest import let_waiting_threads_sleep
 
     let_waiting_threads_sleep()
     from api.ingest.request import IngestRequest
-    from api.jobs.running import start_ingest, work_on
     from api.lineup import Lineup
     from api.settings import Settings
+    from api.worker.running import start_ingest, work_on
 
-    settings = Settings(data_dir=data, model=str(model), offline=True, precision=precision, batch_size=batch)
+    settings = Settings(
+        data_dir=data, model=str(model), offline=True, precision=precision, batch_size=batch
+    )
     with Lineup.opened(settings, migrate=True) as lineup:
         request = IngestRequest(sources=[source], corpus=CORPUS, embedding_space=None)
         began = time.perf_counter()
@@ -96,7 +103,10 @@ def look_child(data: Path, table: Path, model: Path) -> None:
     began = time.perf_counter()
     with Lineup.opened(Settings(data_dir=data, model=str(model), offline=True)) as lineup:
         opened = time.perf_counter() - began
-        probes, truth = np.load(table.with_suffix(".probes.npy")), np.load(table.with_suffix(".truth.npy"))
+        probes, truth = (
+            np.load(table.with_suffix(".probes.npy")),
+            np.load(table.with_suffix(".truth.npy")),
+        )
         lineup.index.search(probes[0], K)
         seconds, found = [], []
         for probe in probes:
@@ -120,12 +130,14 @@ def row_of(provenance: Any) -> int:
 
 
 def vectors_child(data: Path, listed: Path, out: Path, model: Path) -> None:
-    """The stored vectors of files, in the order of a list, to be compared with the bare forward's."""
+    """The stored vectors of files, in the order of a list, to be compared with the bare
+    forward's.
+    """
     import hashlib
 
     from api.lineup import Lineup
     from api.settings import Settings
-    from index import stored_embedding
+    from index.truth.images import stored_embedding
 
     with (
         Lineup.opened(Settings(data_dir=data, model=str(model), offline=True)) as lineup,
@@ -133,14 +145,18 @@ def vectors_child(data: Path, listed: Path, out: Path, model: Path) -> None:
     ):
         rows = []
         for line in listed.read_text().splitlines():
-            stored = stored_embedding(conn, lineup.space, hashlib.sha256(Path(line).read_bytes()).hexdigest())
+            stored = stored_embedding(
+                conn, lineup.space, hashlib.sha256(Path(line).read_bytes()).hexdigest()
+            )
             assert stored is not None
             rows.append(stored.vector)
     np.save(out, np.stack(rows))
     tell(done=True)
 
 
-def run_ingest(data: Path, source: Path, model: Path, precision: str, batch: int, limit: float) -> Any:
+def run_ingest(
+    data: Path, source: Path, model: Path, precision: str, batch: int, limit: float
+) -> Any:
     rmtree(data, ignore_errors=True)
     arguments = ("--child", "ingest", str(data), str(source), str(model), precision, str(batch))
     return watch(MODULE, arguments, limit, threads=None)
@@ -152,11 +168,17 @@ def images(told: argparse.Namespace) -> None:
     print(f"{len(files)} JPEG files of {told.size}, {mean / 1e3:.0f} kB in the mean")
     for model in told.models:
         folder = model_folder(model, told.work)
-        bare = bare_forward(model, told.work, files[: min(len(files), 128)], batch_size=8, precision="auto")
+        bare = bare_forward(
+            model, told.work, files[: min(len(files), 128)], batch_size=8, precision="auto"
+        )
         ended = run_ingest(told.work / "data", told.work / told.size, folder, "auto", 8, told.limit)
         listed, out = told.work / "looked.txt", told.work / f"lineup-{model}.npy"
         listed.write_text("\n".join(map(str, files[: bare.images])))
-        watch(MODULE, ("--child", "vectors", str(told.work / "data"), str(listed), str(out), str(folder)), told.limit)
+        watch(
+            MODULE,
+            ("--child", "vectors", str(told.work / "data"), str(listed), str(out), str(folder)),
+            told.limit,
+        )
         lineup = Embedding(
             "lineup",
             model,
@@ -176,7 +198,10 @@ def images(told: argparse.Namespace) -> None:
         if bare.images_per_second and lineup.images_per_second:
             share = lineup.images_per_second / bare.images_per_second
             print(f"{'':10} Lineup end to end is {share:.3f} of the bare forward", end="")
-            print(f"; largest difference of their vectors {largest_difference(bare, lineup):.1e}", flush=True)
+            print(
+                f"; largest difference of their vectors {largest_difference(bare, lineup):.1e}",
+                flush=True,
+            )
 
 
 def ready(told: argparse.Namespace) -> None:
@@ -193,9 +218,15 @@ def load_lineup(table: Path, work: Path, n: int, limit: float) -> Loaded:
     model, data = model_folder(READY_MODEL, work), work / "lineup"
     declared = with_space(table, model)
     ended = run_ingest(data, declared, model, "float32", 8, limit)
-    looked = watch(MODULE, ("--child", "look", str(data), str(table), str(model)), limit, threads=None)
+    looked = watch(
+        MODULE, ("--child", "look", str(data), str(table), str(model)), limit, threads=None
+    )
     loaded = Loaded(
-        "lineup", "", "codes in inverted lists, exact re-ranking", "SQLite, synchronous=FULL, a commit a chunk", n
+        "lineup",
+        "",
+        "codes in inverted lists, exact re-ranking",
+        "SQLite, synchronous=FULL, a commit a chunk",
+        n,
     )
     return replace(
         loaded,
@@ -217,7 +248,7 @@ def with_space(table: Path, model: Path) -> Path:
     """The same table, which says of which embedding space its vectors are."""
     import pyarrow.parquet as pq
 
-    from embedder import Embedder
+    from embedder.network.embed import Embedder
 
     declared = table.with_name(f"{table.stem}-declared.parquet")
     if not declared.exists():
@@ -231,13 +262,21 @@ def with_space(table: Path, model: Path) -> Path:
 
 
 def print_loaded(each: Loaded) -> None:
-    if each.failed or not (each.durable_seconds and each.searchable_seconds and each.peak_bytes and each.disk_bytes):
+    if each.failed or not (
+        each.durable_seconds and each.searchable_seconds and each.peak_bytes and each.disk_bytes
+    ):
         print(f"{each.peer:12} {each.failed} (at row {each.rows_reached:,})", flush=True)
         return
-    kept = f"{each.killed.kept:,} kept after SIGKILL, {each.killed.wrong} wrong" if each.killed else ""
+    kept = (
+        f"{each.killed.kept:,} kept after SIGKILL, {each.killed.wrong} wrong" if each.killed else ""
+    )
     short = "" if (each.recall_at_10 or 0) >= RECALL else " (below 0.99)"
     print(
-        f"{each.peer:12} durable {each.durable_seconds:7.1f} s ({each.rows / each.durable_seconds:8,.0f} rows/s), "
+        f"{each.peer:12} durable {each.durable_seconds:7.1f} s "
+        f"({each.rows / each.durable_seconds:8,.0f} "
+        f""
+        f""
+        f"rows/s), "
         f"searchable {each.searchable_seconds:7.1f} s, peak {each.peak_bytes / 1e6:6,.0f} MB, "
         f"disk {each.disk_bytes / 1e6:6,.0f} MB, recall@10 {each.recall_at_10 or 0:.4f}{short}, "
         f"p50 {each.p50_ms or 0:.2f} ms; {kept}; {each.durability}",
@@ -256,8 +295,10 @@ def flat(told: argparse.Namespace) -> None:
                 tar.add(file, f"{file.parent.name}/{file.name}")
         ended = run_ingest(told.work / "data", path, folder, "auto", 8, told.limit)
         print(
-            f"tar of {count:,} images, {path.stat().st_size / 1e6:,.0f} MB: {ended.told.get('added', 0):,} added in "
-            f"{ended.told.get('seconds', 0):.1f} s, peak {ended.peak_bytes / 1e6:,.0f} MB, anonymous "
+            f"tar of {count:,} images, {path.stat().st_size / 1e6:,.0f} MB: "
+            f"{ended.told.get('added', 0):,} added in "
+            f"{ended.told.get('seconds', 0):.1f} s, peak {ended.peak_bytes / 1e6:,.0f} MB, "
+            f"anonymous "
             f"{ended.peak_anonymous_bytes / 1e6:,.0f} MB {ended.problem}",
             flush=True,
         )
@@ -265,22 +306,32 @@ def flat(told: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", nargs="?", choices=["images", "ready", "flat"], default="images")
     parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--script-images", type=int, default=100, help="files that the obvious script is timed on")
+    parser.add_argument(
+        "--script-images", type=int, default=100, help="files that the obvious script is timed on"
+    )
     parser.add_argument("--size", choices=sorted(SIZES), default="256x256")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--n", type=int, default=1_000_000)
-    parser.add_argument("--only", default=",".join(["lineup", *PEERS]), help="peers, with commas between them")
-    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds after which one is stopped")
+    parser.add_argument(
+        "--only", default=",".join(["lineup", *PEERS]), help="peers, with commas between them"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=LIMIT_SECONDS, help="seconds after which one is stopped"
+    )
     parser.add_argument("--work", type=Path, default=Path("benchmark-ingest"))
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     told = parser.parse_args()
     match told.child:
         case None:
             told.work.mkdir(parents=True, exist_ok=True)
-            print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+            print(
+                f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+            )
             {"images": images, "ready": ready, "flat": flat}[told.what](told)
         case ["ingest", data, source, model, precision, batch]:
             ingest_child(Path(data), source, Path(model), precision, int(batch))

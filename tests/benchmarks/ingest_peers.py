@@ -1,18 +1,22 @@
 """One Parquet table of ready embeddings into LanceDB, Milvus Lite, Qdrant Edge and Chroma.
 
-    python -m tests.benchmarks.ingest_peers --n 100000 [--only lancedb,chroma] [--limit 1200] [--work FOLDER]
+    python -m tests.benchmarks.ingest_peers --n 100000 [--only lancedb,chroma]
+        [--limit 1200] [--work FOLDER]
 
-Every peer reads the same batches of the same table and stores the vector and all other columns on disk: `write` returns
-when the rows are durable by its own documentation, `index` when a search uses the index that its documentation
-recommends. It loads in a process of its own, which then kills itself (SIGKILL) without closing anything; another one
-opens what is left, counts the rows, compares some with the table and searches. A shorter load is killed before there
-is an index. Killing a process leaves the system's cache alone: it shows nothing about a loss of power, so `durability`
+Every peer reads the same batches of the same table and stores the vector and all other columns on
+disk: `write` returns when the rows are durable by its own documentation, `index` when a search uses
+the index that its documentation recommends. It loads in a process of its own, which then kills
+itself (SIGKILL) without closing anything; another one opens what is left, counts the rows, compares
+some with the table and searches. A shorter load is killed before there is an index. Killing a
+process leaves the system's cache alone: it shows nothing about a loss of power, so `durability`
 says what strace saw of fsync and msync (10,000 rows, 2026-11-25).
 
-Seconds begin when the peer is imported and its store is there, `process_seconds` when the process starts. The parameter
-that trades recall for time is raised until recall@10 >= 0.99; the figures are of the same probes.
+Seconds begin when the peer is imported and its store is there, `process_seconds` when the process
+starts. The parameter that trades recall for time is raised until recall@10 >= 0.99; the figures are
+of the same probes.
 
-The kernel starts a program's `ru_maxrss` at its parent's peak, so peaks are read from /proc (`VmHWM`, `RssAnon`).
+The kernel starts a program's `ru_maxrss` at its parent's peak, so peaks are read from /proc
+(`VmHWM`, `RssAnon`).
 """
 
 from __future__ import annotations
@@ -57,7 +61,10 @@ Batches = Iterator[pa.RecordBatch]
 
 @dataclass(frozen=True)
 class Killed:
-    """What was left of `rows` after SIGKILL: `kept` of them, `wrong` of some that were compared field by field."""
+    """What was left of `rows` after SIGKILL:
+
+    `kept` of them, `wrong` of some that were compared field by field.
+    """
 
     rows: int
     kept: int
@@ -66,7 +73,10 @@ class Killed:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One peer's load; what is None is not known, for the reason that `failed` gives. `rows_reached` were read."""
+    """One peer's load; what is None is not known, for the reason that `failed` gives.
+
+    `rows_reached` were read.
+    """
 
     peer: str
     version: str
@@ -136,12 +146,15 @@ class LancePeer(Lance):
 
 
 class MilvusPeer(Milvus):
-    """Its default, HNSW, took 26 s for 50,000 rows that IVF_FLAT took 1 s for (2026-11-25), at the same recall."""
+    """Its default, HNSW, took 26 s for 50,000 rows that IVF_FLAT took 1 s for (2026-11-25), at the
+    same recall.
+    """
 
     package = "milvus-lite"
     settings = "insert and flush; IVF_FLAT nlist=1024"
     durability = (
-        "flush() persists (its documentation); log and manifest are synced, the segment that replaces the log is not"
+        "flush() persists (its documentation); log and manifest are synced, the segment "
+        "that replaces the log is not"
     )
 
     def create(self, folder: Path, dimension: int) -> None:
@@ -166,7 +179,9 @@ class MilvusPeer(Milvus):
 
     def index(self) -> None:
         parameters = self.client.prepare_index_params()
-        parameters.add_index("vector", index_type="IVF_FLAT", metric_type="IP", params={"nlist": 1024})
+        parameters.add_index(
+            "vector", index_type="IVF_FLAT", metric_type="IP", params={"nlist": 1024}
+        )
         self.client.create_index("rows", parameters)
         self.client.load_collection("rows")
 
@@ -200,7 +215,10 @@ class QdrantPeer(Qdrant):
 
         for batch in batches:
             rows, vectors = without_vectors(batch), vectors_of(batch)
-            points = [q.Point(row.pop("id"), vector.tolist(), row) for row, vector in zip(rows, vectors, strict=True)]
+            points = [
+                q.Point(row.pop("id"), vector.tolist(), row)
+                for row, vector in zip(rows, vectors, strict=True)
+            ]
             self.shard.update(q.UpdateOperation.upsert_points(points))
         self.shard.flush()
 
@@ -222,7 +240,10 @@ class ChromaPeer:
     """Its HNSW takes a new `ef_search` only when the collection is opened again."""
 
     package = "chromadb"
-    settings = "add; HNSW max_neighbors=16 ef_construction=100 sync_threshold=1000 (its defaults), built while adding"
+    settings = (
+        "add; HNSW max_neighbors=16 ef_construction=100 sync_threshold=1000 (its "
+        "defaults), built while adding"
+    )
     durability = "each add is a transaction of SQLite; synced"
     reaches: Sequence[Any] = (10, 50, 100, 200, 400, 800)
     opened_reach: Any = None
@@ -230,7 +251,9 @@ class ChromaPeer:
     def create(self, folder: Path, dimension: int) -> None:
         self.folder = folder
         configuration = {"hnsw": {"space": "ip"}}
-        self.rows = self._client().create_collection("rows", configuration=configuration, embedding_function=None)
+        self.rows = self._client().create_collection(
+            "rows", configuration=configuration, embedding_function=None
+        )
 
     def write(self, batches: Batches) -> None:
         for batch in batches:
@@ -251,7 +274,11 @@ class ChromaPeer:
 
     def row(self, number: int) -> dict[str, Any]:
         found = self.rows.get(ids=[str(number)], include=["metadatas", "embeddings"])
-        return {"id": int(found["ids"][0]), "vector": found["embeddings"][0], **dict(found["metadatas"][0])}
+        return {
+            "id": int(found["ids"][0]),
+            "vector": found["embeddings"][0],
+            **dict(found["metadatas"][0]),
+        }
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
         if reach != self.opened_reach:
@@ -281,7 +308,9 @@ PEERS: dict[str, type[Peer]] = {
 
 
 def write_table(path: Path, n: int, seed: int = 0) -> Path:
-    """Write n `clustered` embeddings, and beside them probes and their exact neighbours, unless they are there."""
+    """Write n `clustered` embeddings, and beside them probes and their exact neighbours, unless
+    they are there.
+    """
     from tests.benchmarks.search import exact  # imports what a loading process must not hold
 
     if path.is_file():
@@ -290,14 +319,18 @@ def write_table(path: Path, n: int, seed: int = 0) -> Path:
         return path
     vectors, temporary = clustered(n, seed=seed), path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(temporary, table_schema(), use_dictionary=["generator", "label"]) as writer:
+    with pq.ParquetWriter(
+        temporary, table_schema(), use_dictionary=["generator", "label"]
+    ) as writer:
         done = 0
         for block in vectors.blocks():
             writer.write_batch(table_batch(block, done, seed))
             done += len(block)
     probes = vectors.probes(PROBES)
     np.save(path.with_suffix(".probes.npy"), probes)
-    np.save(path.with_suffix(".truth.npy"), exact(map(vectors_of, batches_of(temporary, n)), probes))
+    np.save(
+        path.with_suffix(".truth.npy"), exact(map(vectors_of, batches_of(temporary, n)), probes)
+    )
     temporary.rename(path)
     return path
 
@@ -380,7 +413,10 @@ def look(name: str, table: Path, work: Path, rows: int, until: str) -> None:
     peer = PEERS[name]()
     peer.open(work / name)
     tell(kept=peer.count(), wrong=count_wrong(peer, table, rows))
-    probes, truth = np.load(table.with_suffix(".probes.npy")), np.load(table.with_suffix(".truth.npy"))
+    probes, truth = (
+        np.load(table.with_suffix(".probes.npy")),
+        np.load(table.with_suffix(".truth.npy")),
+    )
     for reach in peer.reaches if until == "index" else ():
         peer.search(probes[0], K, reach)
         seconds, found = [], []
@@ -396,7 +432,9 @@ def look(name: str, table: Path, work: Path, rows: int, until: str) -> None:
 
 
 def count_wrong(peer: Peer, table: Path, rows: int) -> int:
-    """Count rows that are not what the table says, among some of every batch and the very last one."""
+    """Count rows that are not what the table says, among some of every batch and the very last
+    one.
+    """
     stride, wrong = max(1, rows // CHECKED), 0
     for batch in batches_of(table, rows):
         start = batch.column("id")[0].as_py()
@@ -429,15 +467,23 @@ class Ended:
     peak_anonymous_bytes: int
 
 
-def watch(module: str, arguments: Sequence[str], limit: float, threads: int | None = THREADS) -> Ended:
-    """Run a module's main() in a process group of its own for at most `limit` seconds; it ends by telling `done`."""
+def watch(
+    module: str, arguments: Sequence[str], limit: float, threads: int | None = THREADS
+) -> Ended:
+    """Run a module's main() in a process group of its own for at most `limit` seconds; it ends by
+    telling `done`.
+    """
     environment = os.environ | {"LANCEDB_LOG": "error"}  # it warns at every search
     if threads:
-        environment |= dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        environment |= dict.fromkeys(
+            ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)
+        )
     command = [sys.executable, "-m", module, *arguments]
     started, peak, anonymous = time.perf_counter(), 0, 0
     with TemporaryFile("w+", errors="replace") as out, TemporaryFile("w+", errors="replace") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=err, env=environment, start_new_session=True
+        )
         try:
             while process.poll() is None and time.perf_counter() - started < limit:
                 family = [status(pid) for pid in family_of(process.pid)]
@@ -467,7 +513,8 @@ def status(pid: int | str) -> dict[str, int]:
     except OSError:
         return {}
     return {
-        key: int(value.split()[0]) * 1024 for key, _, value in (line.partition(":") for line in lines if "kB" in line)
+        key: int(value.split()[0]) * 1024
+        for key, _, value in (line.partition(":") for line in lines if "kB" in line)
     }
 
 
@@ -501,9 +548,17 @@ def version_of(name: str) -> str | None:
 
 
 def load_peers(
-    table: Path, work: Path, names: Sequence[str] = tuple(PEERS), limit: float = LIMIT_SECONDS, *, keep: bool = False
+    table: Path,
+    work: Path,
+    names: Sequence[str] = tuple(PEERS),
+    limit: float = LIMIT_SECONDS,
+    *,
+    keep: bool = False,
 ) -> Iterator[Loaded]:
-    """Load a table of `write_table` into each peer, one after the other; `limit` is of every process."""
+    """Load a table of `write_table` into each peer, one after the other;
+
+    `limit` is of every process.
+    """
     work.mkdir(parents=True, exist_ok=True)
     for name in names:
         yield load_peer(name, table, work, limit)
@@ -517,19 +572,33 @@ def load_peer(name: str, table: Path, work: Path, limit: float = LIMIT_SECONDS) 
     if version_of(name) is None:
         return replace(facts_of(name, n), failed=f"{PEERS[name].package} is not installed")
     part = load_and_kill(name, table, work, min(n, PROOF_ROWS), "rows", limit)
-    return replace(load_and_kill(name, table, work, n, "index", limit), killed_unindexed=part.killed)
+    return replace(
+        load_and_kill(name, table, work, n, "index", limit), killed_unindexed=part.killed
+    )
 
 
 def facts_of(name: str, n: int) -> Loaded:
     return Loaded(name, version_of(name) or "", PEERS[name].settings, PEERS[name].durability, n)
 
 
-def load_and_kill(name: str, table: Path, work: Path, rows: int, until: str, limit: float) -> Loaded:
+def load_and_kill(
+    name: str, table: Path, work: Path, rows: int, until: str, limit: float
+) -> Loaded:
     folder, progress = work / name, work / f"{name}.progress"
     rmtree(folder, ignore_errors=True)
     folder.mkdir()
     progress.write_text("0")
-    arguments = (name, "--child-of", str(table), "--n", str(rows), "--until", until, "--work", str(work))
+    arguments = (
+        name,
+        "--child-of",
+        str(table),
+        "--n",
+        str(rows),
+        "--until",
+        until,
+        "--work",
+        str(work),
+    )
     ended = watch("tests.benchmarks.ingest_peers", ("--child", "load", *arguments), limit)
     loaded = replace(
         facts_of(name, rows),
@@ -549,7 +618,9 @@ def load_and_kill(name: str, table: Path, work: Path, rows: int, until: str, lim
     return replace(
         loaded,
         failed=looked.problem and f"after the kill: {looked.problem}",
-        killed=Killed(rows, looked.told["kept"], looked.told["wrong"]) if "kept" in looked.told else None,
+        killed=Killed(rows, looked.told["kept"], looked.told["wrong"])
+        if "kept" in looked.told
+        else None,
         recall_at_10=looked.told.get("recall_at_10"),
         reach=looked.told.get("reach"),
         p50_ms=looked.told.get("p50_ms"),
@@ -557,10 +628,14 @@ def load_and_kill(name: str, table: Path, work: Path, rows: int, until: str, lim
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--only", default=",".join(PEERS), help="peers, with commas between them")
-    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds after which a peer is stopped")
+    parser.add_argument(
+        "--limit", type=float, default=LIMIT_SECONDS, help="seconds after which a peer is stopped"
+    )
     parser.add_argument("--work", type=Path, help="folder for the table and what the peers write")
     parser.add_argument("--keep", action="store_true", help="leave what the peers have written")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -577,7 +652,12 @@ def main() -> None:
         print(f"\n{loaded.peer} {loaded.version}")
         for name, value in asdict(loaded).items():
             if value not in (None, ""):
-                print(f"  {name:22} {value:,.4g}" if isinstance(value, float) else f"  {name:22} {value}", flush=True)
+                print(
+                    f"  {name:22} {value:,.4g}"
+                    if isinstance(value, float)
+                    else f"  {name:22} {value}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

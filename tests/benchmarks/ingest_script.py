@@ -1,10 +1,13 @@
-"""The script that a user would write to embed a folder of images, the images, and the bare forward beside it.
+"""The script that a user would write to embed a folder of images, the images, and the bare forward
+beside it.
 
-    python -m tests.benchmarks.ingest_script [--images 200] [--size 512x512] [--models builtin vit-s-384]
+    python -m tests.benchmarks.ingest_script [--images 200] [--size 512x512]
+        [--models builtin vit-s-384]
 
-The script is transformers alone: its image processor (PIL), its model, a loop over batches, `numpy.save` at the end. It
-keeps no rows, skips no broken file and cannot go on after a stop. It and the bare forward run in processes of their
-own, from the same checkpoint folder. Quality stands beside speed: how far the script's vectors are from the bare ones.
+The script is transformers alone: its image processor (PIL), its model, a loop over batches,
+`numpy.save` at the end. It keeps no rows, skips no broken file and cannot go on after a stop. It
+and the bare forward run in processes of their own, from the same checkpoint folder. Quality stands
+beside speed: how far the script's vectors are from the bare ones.
 """
 
 from __future__ import annotations
@@ -24,14 +27,20 @@ from tests.benchmarks.ingest_peers import peak_bytes, tell, watch
 MODELS = ("builtin", "vit-s-384")
 SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1280x960": (1280, 960)}
 QUALITY = 90
-SMALLEST_CROP = 0.35  # of the largest that fits into the photograph: the rest would be enlarged beyond recognition
-GRAIN = 3.0  # levels of 255: gives enlarged crops back the detail that makes JPEG of photographs cost what it costs
+# of the largest that fits into the photograph: the rest would be enlarged beyond recognition
+SMALLEST_CROP = 0.35
+# levels of 255: gives enlarged crops back the detail that makes JPEG of photographs cost what it
+# costs
+GRAIN = 3.0
 LIMIT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """One way to embed files. `seconds` are of the loop, or the best of the repeats; the vectors lie in a .npy file."""
+    """One way to embed files.
+
+    `seconds` are of the loop, or the best of the repeats; the vectors lie in a .npy file.
+    """
 
     way: str
     model: str
@@ -54,14 +63,18 @@ class Embedding:
 
 
 def make_sample(folder: Path, count: int, size: tuple[int, int], seed: int = 0) -> list[Path]:
-    """Write JPEG files that are not there yet; file i depends on seed, size and i alone, and no two are equal."""
+    """Write JPEG files that are not there yet; file i depends on seed, size and i alone, and no two
+    are equal.
+    """
     paths = [folder / f"{i // 1000:04}" / f"{i:07}.jpg" for i in range(count)]
 
     def write(i: int) -> None:
         path, temporary = paths[i], paths[i].with_suffix(".part")
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture(np.random.default_rng([seed, *size, i]), size).save(temporary, "JPEG", quality=QUALITY)
+            picture(np.random.default_rng([seed, *size, i]), size).save(
+                temporary, "JPEG", quality=QUALITY
+            )
             temporary.rename(path)
 
     with ThreadPoolExecutor() as threads:
@@ -71,7 +84,9 @@ def make_sample(folder: Path, count: int, size: tuple[int, int], seed: int = 0) 
 
 
 def picture(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """A crop of a bundled photograph, or soft shapes where none is installed, brought to the size, under grain."""
+    """A crop of a bundled photograph, or soft shapes where none is installed, brought to the size,
+    under grain.
+    """
     scene = scene_of(random, size[0] / size[1]).resize(size, Image.Resampling.BICUBIC)
     if random.integers(2):
         scene = scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -80,7 +95,7 @@ def picture(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
 
 
 def scene_of(random: np.random.Generator, aspect: float) -> Image.Image:
-    from embedder.photographs import bundled_photographs
+    from embedder.demonstration.photographs import bundled_photographs
 
     try:
         photographs = bundled_photographs()
@@ -98,7 +113,9 @@ def scene_of(random: np.random.Generator, aspect: float) -> Image.Image:
 
 
 def script(folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path) -> None:
-    """What a user would write; the pooler, which no checkpoint here has, is left out in its favour."""
+    """What a user would write; the pooler, which no checkpoint here has, is left out in its
+    favour.
+    """
     import torch
     from transformers import AutoModel, CLIPImageProcessorPil
 
@@ -109,24 +126,32 @@ def script(folder: Path, files: Sequence[Path], batch_size: int, precision: str,
     for at in range(0, len(files), batch_size):
         images = [Image.open(path).convert("RGB") for path in files[at : at + batch_size]]
         inputs = processor(images, return_tensors="pt")
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
+        ):
             hidden = model(**inputs).last_hidden_state[:, 0]  # (b, d)
         vectors.append(torch.nn.functional.normalize(hidden.float(), dim=-1).numpy())
     np.save(out, np.concatenate(vectors))
     tell(seconds=time.perf_counter() - started, peak_bytes=peak_bytes(), done=True)
 
 
-def bare(folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path, repeats: int) -> None:
+def bare(
+    folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path, repeats: int
+) -> None:
     """The forward alone, on pixels that Lineup has made ready."""
-    from embedder import Embedder, decode
-    from embedder.download import find_model
-    from embedder.weights import load_vit
+    from embedder.network.download import find_model
+    from embedder.network.embed import Embedder
+    from embedder.network.weights import load_vit
+    from embedder.pictures.decode import decode
     from tests.benchmarks.embed import Bare
 
     embedder = Embedder.load(folder, device="cpu", precision=precision, batch_size=batch_size)
     found = find_model(folder, offline=True)
     forward = Bare(load_vit(found.weights, found.architecture), embedder)
-    pixels = np.stack([embedder.preprocess(decode(path.read_bytes())) for path in files])  # (n, 3, h, w)
+    pixels = np.stack(
+        [embedder.preprocess(decode(path.read_bytes())) for path in files]
+    )  # (n, 3, h, w)
     forward.run(pixels[:batch_size])  # the first forward allocates
     seconds = []
     for _ in range(repeats):
@@ -141,9 +166,17 @@ def bare(folder: Path, files: Sequence[Path], batch_size: int, precision: str, o
 
 
 def run_script(
-    model: str, work: Path, files: Sequence[Path], *, batch_size: int = 32, precision: str = "float32"
+    model: str,
+    work: Path,
+    files: Sequence[Path],
+    *,
+    batch_size: int = 32,
+    precision: str = "float32",
 ) -> Embedding:
-    """Embed the files as `script` does; `precision` is float32, as it is written, or bfloat16 by autocast."""
+    """Embed the files as `script` does;
+
+    `precision` is float32, as it is written, or bfloat16 by autocast.
+    """
     return _measured("script", model, work, files, batch_size, precision, ())
 
 
@@ -156,7 +189,10 @@ def bare_forward(
     precision: str = "auto",
     repeats: int = 3,
 ) -> Embedding:
-    """The best of the repeats. All pixels are in memory: some hundred files are enough and not too many."""
+    """The best of the repeats.
+
+    All pixels are in memory: some hundred files are enough and not too many.
+    """
     return _measured("bare", model, work, files, batch_size, precision, ("--repeats", str(repeats)))
 
 
@@ -167,8 +203,10 @@ def largest_difference(one: Embedding, other: Embedding) -> float:
 
 
 def model_folder(model: str, work: Path) -> Path:
-    """The checkpoint's folder: the built-in model's, or one of random weights that is written here."""
-    from embedder.registry import builtin_directory
+    """The checkpoint's folder: the built-in model's, or one of random weights that is written
+    here.
+    """
+    from embedder.network.registry import builtin_directory
     from tests.benchmarks.embed import write_random_vit
 
     if model == "builtin":
@@ -179,14 +217,22 @@ def model_folder(model: str, work: Path) -> Path:
 
 
 def _measured(
-    way: str, model: str, work: Path, files: Sequence[Path], batch_size: int, precision: str, more: Sequence[str]
+    way: str,
+    model: str,
+    work: Path,
+    files: Sequence[Path],
+    batch_size: int,
+    precision: str,
+    more: Sequence[str],
 ) -> Embedding:
     work.mkdir(parents=True, exist_ok=True)
     listed, out = work / "files.txt", work / f"{way}-{model}.npy"
     listed.write_text("\n".join(map(str, files)))
     arguments = ("--child", way, str(model_folder(model, work)), str(listed), str(out))
     settings = ("--batch", str(batch_size), "--precision", precision, *more)
-    ended = watch("tests.benchmarks.ingest_script", (*arguments, *settings), LIMIT_SECONDS, threads=None)
+    ended = watch(
+        "tests.benchmarks.ingest_script", (*arguments, *settings), LIMIT_SECONDS, threads=None
+    )
     return Embedding(
         way,
         model,
@@ -203,7 +249,9 @@ def _measured(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--size", choices=sorted(SIZES), default="512x512")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
@@ -222,7 +270,9 @@ def main() -> None:
     for model in told.models:
         ways = [
             run_script(model, told.work, files, batch_size=told.batch, precision=told.precision),
-            bare_forward(model, told.work, files[:64], precision=told.precision, repeats=told.repeats),
+            bare_forward(
+                model, told.work, files[:64], precision=told.precision, repeats=told.repeats
+            ),
         ]
         for each in ways:
             print_embedding(each)
@@ -235,8 +285,13 @@ def print_embedding(each: Embedding) -> None:
         print(f"{each.model:10} {each.way:7} {each.failed}")
         return
     print(
-        f"{each.model:10} {each.way:7} {each.images_per_second:8.2f} images/s, {each.precision}, batches of "
-        f"{each.batch_size}, process {each.process_seconds:.1f} s, peak {each.peak_bytes / 1e6:.0f} MB, "
+        f"{each.model:10} {each.way:7} {each.images_per_second:8.2f} images/s, {each.precision}, "
+        f"batches of "
+        f"{each.batch_size}, process {each.process_seconds:.1f} s, "
+        f"peak {each.peak_bytes / 1e6:.0f} "
+        f""
+        f""
+        f"MB, "
         f"anonymous {each.peak_anonymous_bytes / 1e6:.0f} MB",
         flush=True,
     )

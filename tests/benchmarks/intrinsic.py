@@ -1,9 +1,10 @@
 """Intrinsic dimension: `python -m tests.benchmarks.intrinsic [--n 100000] [--corpus DIR]`.
 
-How many directions vectors really vary in around a point, for the benchmark's data and for embeddings of the built-in
-model: tiles of the photographs under DIR (or those that scikit-image and scikit-learn ship), as they are and
-re-synthesised by the four demonstration decoders. Two estimators: TwoNN (Facco et al., Scientific Reports 7, 2017) and
-the maximum likelihood of Levina and Bickel (NeurIPS 2004, with the mean of MacKay and Ghahramani) at k = 20.
+How many directions vectors really vary in around a point, for the benchmark's data and for
+embeddings of the built-in model: tiles of the photographs under DIR (or those that scikit-image and
+scikit-learn ship), as they are and re-synthesised by the four demonstration decoders. Two
+estimators: TwoNN (Facco et al., Scientific Reports 7, 2017) and the maximum likelihood of Levina
+and Bickel (NeurIPS 2004, with the mean of MacKay and Ghahramani) at k = 20.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from embedder import Embedder, decode
-from embedder.photographs import bundled_photographs
-from embedder.resynthesis import DECODERS, Resynthesiser
+from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
+from embedder.network.embed import Embedder
+from embedder.pictures.decode import decode
 from tests.benchmarks.vectors import GENERATORS, Vectors
 
 K, POINTS, TILE, TILES = 20, 1000, 192, 4
@@ -29,7 +31,9 @@ SAME = 5e-3
 
 
 def neighbour_distances(rows: Vectors, points: int = POINTS, k: int = K) -> Vectors:
-    """Return Euclidean distances (p, k) of sampled rows (n, d) of norm 1 to their nearest other rows, rising."""
+    """Return Euclidean distances (p, k) of sampled rows (n, d) of norm 1 to their nearest other
+    rows, rising.
+    """
     chosen = np.random.default_rng(0).choice(len(rows), min(points, len(rows)), replace=False)
     best = np.full((len(chosen), k + 8), -1.0, np.float32)
     for start in range(0, len(rows), 16_384):
@@ -55,7 +59,11 @@ def maximum_likelihood(distances: Vectors) -> float:
 
 
 def tiles(image: Image.Image) -> Iterator[Image.Image]:
-    places = [(x, y) for y in range(0, image.height - TILE + 1, TILE) for x in range(0, image.width - TILE + 1, TILE)]
+    places = [
+        (x, y)
+        for y in range(0, image.height - TILE + 1, TILE)
+        for x in range(0, image.width - TILE + 1, TILE)
+    ]
     for x, y in places[:TILES]:
         yield image.crop((x, y, x + TILE, y + TILE))
 
@@ -65,7 +73,9 @@ def photographs(corpus: Path | None, most: int) -> Iterator[Image.Image]:
         for photograph in bundled_photographs():
             yield photograph.image
         return
-    files = sorted(path for path in corpus.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    files = sorted(
+        path for path in corpus.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
+    )
     for path in files[:: max(1, len(files) // most)][:most]:
         with Image.open(path) as image:
             yield image.convert("RGB")
@@ -79,12 +89,21 @@ def embeddings(corpus: Path | None, most: int) -> dict[str, Vectors]:
         if min(image.size) < TILE:
             continue
         whole = image.crop((0, 0, min(image.width, 4 * TILE), min(image.height, 4 * TILE)))
-        for kind, pictures in (("photographs", [whole]), ("re-synthesised", [decoder(whole) for decoder in decoders])):
+        for kind, pictures in (
+            ("photographs", [whole]),
+            ("re-synthesised", [decoder(whole) for decoder in decoders]),
+        ):
             for picture in pictures:
-                pixels[kind] += [embedder.preprocess(decode(_png(tile), embedder.limits)) for tile in tiles(picture)]
+                pixels[kind] += [
+                    embedder.preprocess(decode(_png(tile), embedder.limits))
+                    for tile in tiles(picture)
+                ]
     return {
         kind: np.concatenate(
-            [embedder.embed_pixels(np.stack(some[i : i + 32])).vectors for i in range(0, len(some), 32)]
+            [
+                embedder.embed_pixels(np.stack(some[i : i + 32])).vectors
+                for i in range(0, len(some), 32)
+            ]
         )
         for kind, some in pixels.items()
     }
@@ -99,18 +118,24 @@ def _png(image: Image.Image) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--corpus", type=Path, help="folder of real photographs")
     parser.add_argument("--most", type=int, default=40, help="photographs of it")
     told = parser.parse_args()
     table = Table("vectors", "n", "d", "TwoNN", "max. likelihood", "nearest", "20th")
-    sets = {name: make(told.n).rows() for name, make in GENERATORS.items()} | embeddings(told.corpus, told.most)
+    sets = {name: make(told.n).rows() for name, make in GENERATORS.items()} | embeddings(
+        told.corpus, told.most
+    )
     for name, rows in sets.items():
         distances = neighbour_distances(rows)
         first, last = np.median(distances[:, 0]), np.median(distances[:, -1])
         dimensions = f"{two_nn(distances):.1f}", f"{maximum_likelihood(distances):.1f}"
-        table.add_row(name, f"{len(rows):,}", str(rows.shape[1]), *dimensions, f"{first:.3f}", f"{last:.3f}")
+        table.add_row(
+            name, f"{len(rows):,}", str(rows.shape[1]), *dimensions, f"{first:.3f}", f"{last:.3f}"
+        )
     Console(width=120).print(table)
 
 

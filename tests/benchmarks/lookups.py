@@ -1,8 +1,10 @@
-"""What the evidence costs a lookup: `python -m tests.benchmarks.lookups [--n 100000] [--reals 20000]`.
+"""What the evidence costs a lookup: `python -m tests.benchmarks.lookups [--n 100000] [--reals
+20000]`.
 
-One process, SQLite, vectors of the built-in model's dimension. Beside FAISS's own exact search among the same known
-fakes: Lineup's search, a stored lookup without a calibration, with one, and lookups of an image without and with its
-ten re-encodings. Prints milliseconds (p50, p95), whether the neighbours are FAISS's, and what a calibration takes.
+One process, SQLite, vectors of the built-in model's dimension. Beside FAISS's own exact search
+among the same known fakes: Lineup's search, a stored lookup without a calibration, with one, and
+lookups of an image without and with its ten re-encodings. Prints milliseconds (p50, p95), whether
+the neighbours are FAISS's, and what a calibration takes.
 """
 
 from __future__ import annotations
@@ -22,15 +24,18 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from api.answers import LookupQuery, LookupRequest
-from api.calibration.measuring import measure_and_save
-from api.calibration.request import CalibrationRequest
+from api.calibrations.measuring import measure_and_save
+from api.calibrations.request import CalibrationRequest
 from api.lineup import Lineup, space_of
-from api.lookup import look_up_image, look_up_request
+from api.lookups.json import LookupQuery, LookupRequest
+from api.lookups.lookup import look_up_image, look_up_request
 from api.settings import Settings
-from embedder import Embedder
-from embedder.photographs import bundled_photographs
-from index import CorpusKind, Filter, ImageFacts, NewEntry, add_entries, ensure_corpus
+from embedder.demonstration.photographs import bundled_photographs
+from embedder.network.embed import Embedder
+from index.truth.corpora import CorpusKind, ensure_corpus
+from index.truth.entries import NewEntry, add_entries
+from index.truth.filters import Filter
+from index.truth.images import ImageFacts
 from tests.benchmarks.filling import fill
 from tests.benchmarks.vectors import clustered
 
@@ -53,7 +58,9 @@ def timed(what: str, run: Callable[[int], object], count: int) -> None:
 def add_reals(lineup: Lineup, rows: np.ndarray) -> None:
     for start in range(0, len(rows), BATCH):
         new = [
-            NewEntry(ImageFacts(hashlib.sha256(row.tobytes()).hexdigest(), 1, 512, 512, "png"), row, 0.0)
+            NewEntry(
+                ImageFacts(hashlib.sha256(row.tobytes()).hexdigest(), 1, 512, 512, "png"), row, 0.0
+            )
             for row in rows[start : start + BATCH]
         ]
         with lineup.database.write() as connection:
@@ -63,15 +70,27 @@ def add_reals(lineup: Lineup, rows: np.ndarray) -> None:
 
 def requests(lineup: Lineup, probes: np.ndarray) -> list[LookupRequest]:
     return [
-        LookupRequest(embedding=row.tolist(), embedding_space=lineup.space.fingerprint, logit=0.5, k=K)
+        LookupRequest(
+            embedding=row.tolist(), embedding_space=lineup.space.fingerprint, logit=0.5, k=K
+        )
         for row in probes
     ]
 
 
 def same_neighbours(lineup: Lineup, probes: np.ndarray, expected: np.ndarray) -> float:
     """The share of FAISS's neighbours (n, k) that Lineup has too."""
-    found = [[each.entry.id - 1 for each in lineup.index.search(row, K, FAKES).neighbours] for row in probes]
-    return float(np.mean([len(set(one) & set(other)) / K for one, other in zip(found, expected.tolist(), strict=True)]))
+    found = [
+        [each.entry.id - 1 for each in lineup.index.search(row, K, FAKES).neighbours]
+        for row in probes
+    ]
+    return float(
+        np.mean(
+            [
+                len(set(one) & set(other)) / K
+                for one, other in zip(found, expected.tolist(), strict=True)
+            ]
+        )
+    )
 
 
 def images(count: int) -> list[bytes]:
@@ -88,7 +107,11 @@ def images(count: int) -> list[bytes]:
 
 def show_lookups(lineup: Lineup, probes: np.ndarray, pictures: Sequence[bytes], when: str) -> None:
     asked = requests(lineup, probes)
-    timed(f"lookup of an embedding, stored, {when}", lambda turn: look_up_request(lineup, asked[turn]), LOOKUPS)
+    timed(
+        f"lookup of an embedding, stored, {when}",
+        lambda turn: look_up_request(lineup, asked[turn]),
+        LOOKUPS,
+    )
     for stability in (False, True):
         query = LookupQuery(k=K, stability=stability)
         what = f"lookup of an image{', ten re-encodings' if stability else ''}, stored, {when}"
@@ -96,12 +119,15 @@ def show_lookups(lineup: Lineup, probes: np.ndarray, pictures: Sequence[bytes], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=100_000, help="known fakes")
     parser.add_argument("--reals", type=int, default=20_000, help="known-real images")
     options = parser.parse_args()
     print(
-        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, faiss {faiss.__version__}"
+        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"faiss {faiss.__version__}"
     )
     with tempfile.TemporaryDirectory() as folder:
         info = Embedder.load("builtin", device="cpu").info
@@ -127,7 +153,9 @@ def measured(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
     measure_and_save(lineup, CalibrationRequest(conditions=[]), job_id=0)
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     seconds = time.perf_counter() - started
-    print(f"calibration of images as they are: {seconds:.1f} s, {more:,.0f} MiB over the peak before")
+    print(
+        f"calibration of images as they are: {seconds:.1f} s, {more:,.0f} MiB over the peak before"
+    )
     show_lookups(lineup, probes, pictures, "calibrated")
     answer = look_up_request(lineup, requests(lineup, probes[:1])[0])
     print(json.dumps([each.words for each in answer.statements], indent=1))

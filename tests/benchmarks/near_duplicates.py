@@ -3,13 +3,15 @@
     python -m tests.benchmarks.near_duplicates speed [--n 1000000]
     python -m tests.benchmarks.near_duplicates quality --corpus DIR
 
-`speed`: random hashes of 256 bits for N images whose embeddings are small (16 dimensions), on SQLite. Probes are
-copies: a stored hash with some bits turned and an embedding that has nothing to do with its own. Prints the first
-search, which reads the hashes, and later ones, with the hash and without it; whether exactly those come back that
-counting bits finds; and as peers NumPy counting bits, and faiss' hash tables for such searches (IndexBinaryMultiHash).
+`speed`: random hashes of 256 bits for N images whose embeddings are small (16 dimensions), on
+SQLite. Probes are copies: a stored hash with some bits turned and an embedding that has nothing to
+do with its own. Prints the first search, which reads the hashes, and later ones, with the hash and
+without it; whether exactly those come back that counting bits finds; and as peers NumPy counting
+bits, and faiss' hash tables for such searches (IndexBinaryMultiHash).
 
-`quality`: the synthetic images of a folder with a `manifest.csv` (columns relpath, label) are known; every one of them
-is looked for as it may come back from the network, and every photograph as it is, which is a copy of none.
+`quality`: the synthetic images of a folder with a `manifest.csv` (columns relpath, label) are
+known; every one of them is looked for as it may come back from the network, and every photograph as
+it is, which is a copy of none.
 """
 
 from __future__ import annotations
@@ -32,21 +34,27 @@ from PIL import Image, ImageEnhance, ImageOps
 from rich.console import Console
 from rich.table import Table
 
-from embedder import ImageLimits, decode
-from embedder.perceptual import perceptual_hash
-from index import Database, LiveIndex, NearHashes, PerceptualHash
+from embedder.pictures.decode import ImageLimits, decode
+from embedder.pictures.perceptual import perceptual_hash
+from index.cache.live import LiveIndex
+from index.near_hashes import NearHashes
+from index.truth.database import Database
+from index.truth.perceptual import PerceptualHash
 from tests.benchmarks.filling import fill
 
 DIMENSION, K, PROBES, BLOCK = 16, 10, 200, 100_000
 TURNED = (0, 8, 16, 31, 32, 60)  # bits of a probe; up to 31 are a near duplicate
-# 24 bits a table and any 2 of them turned: the fastest of those tried that find all of 31 bits nearly always.
+# 24 bits a table and any 2 of them turned: the fastest of those tried that find all of 31 bits
+# nearly always.
 TABLES, TABLE_BITS, TABLE_FLIPS = 10, 24, 2
 
 Bits = NDArray[np.uint8]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("speed", "quality"))
     parser.add_argument("--n", type=int, default=1_000_000)
     parser.add_argument("--corpus", type=Path)
@@ -61,7 +69,9 @@ def measure_speed(n: int) -> None:
     random = np.random.default_rng(5)
     hashes = random.integers(0, 256, (n, 32), np.uint8)
     chosen = random.integers(0, n, PROBES)
-    probes = np.stack([turned(hashes[i], TURNED[at % len(TURNED)], random) for at, i in enumerate(chosen)])
+    probes = np.stack(
+        [turned(hashes[i], TURNED[at % len(TURNED)], random) for at, i in enumerate(chosen)]
+    )
     embeddings = unit(random.standard_normal((PROBES, DIMENSION)))
     truth = [ids_by_counting(hashes, probe) for probe in probes]
     table = Table("search", "first ms", "p50 ms", "p99 ms", "found exactly what counting finds")
@@ -160,7 +170,9 @@ def hash_of(image: Image.Image) -> PerceptualHash:
     return PerceptualHash(hashed.bits, hashed.quality)
 
 
-def add(table: Table, name: str, search: Callable[[int], set[int]], truth: list[set[int]] | None) -> None:
+def add(
+    table: Table, name: str, search: Callable[[int], set[int]], truth: list[set[int]] | None
+) -> None:
     seconds, found = [], []
     for at in range(PROBES):
         started = time.perf_counter()

@@ -1,10 +1,11 @@
 """Search, side by side: `python -m tests.benchmarks.search --n 1000000 --data clustered`.
 
-Every engine builds in a process of its own and is opened and measured in another, so that memory is its own and a crash
-is a row. The parameter that trades recall for time is raised on one half of the probes until recall@10 >= 0.99; the
-figures are of the other half. Single searches run in one thread, batches in two. Resident memory is what the process
-holds after searching beyond what it held before opening: anonymous, and mapped from files (which the system may take
-back). Vectors already in SQL are where Lineup's build begins; the peers read theirs from a mapped file.
+Every engine builds in a process of its own and is opened and measured in another, so that memory is
+its own and a crash is a row. The parameter that trades recall for time is raised on one half of the
+probes until recall@10 >= 0.99; the figures are of the other half. Single searches run in one
+thread, batches in two. Resident memory is what the process holds after searching beyond what it
+held before opening: anonymous, and mapped from files (which the system may take back). Vectors
+already in SQL are where Lineup's build begins; the peers read theirs from a mapped file.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ out = Console(width=200, highlight=False)
 
 
 def prepare(work: Path, data: str, n: int, seed: int, *, peers: bool) -> None:
-    """Write probes, the exact answer, the database and, for peers, the rows, unless they are there."""
+    """Write probes, the exact answer, the database and, for peers, the rows, unless they are
+    there.
+    """
     vectors = GENERATORS[data](n, seed=seed)
     if peers:
         vectors.write(work / "rows.npy")
@@ -76,7 +79,9 @@ def prepare(work: Path, data: str, n: int, seed: int, *, peers: bool) -> None:
 
 
 def exact(blocks: Iterable[NDArray[np.float32]], probes: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the K nearest row numbers (p, K) of each probe among rows that come in blocks (b, d), comparing all."""
+    """Return the K nearest row numbers (p, K) of each probe among rows that come in blocks (b, d),
+    comparing all.
+    """
     best = np.full((len(probes), K), -np.inf, np.float32)
     ids = np.full((len(probes), K), -1, np.int64)
     start = 0
@@ -87,20 +92,31 @@ def exact(blocks: Iterable[NDArray[np.float32]], probes: NDArray[np.float32]) ->
         numbers = np.broadcast_to(start + np.arange(len(block)), (len(nearer), len(block)))
         named = np.concatenate([ids[nearer], numbers], axis=1)
         order = np.argpartition(-both, K - 1, axis=1)[:, :K]
-        best[nearer], ids[nearer] = np.take_along_axis(both, order, 1), np.take_along_axis(named, order, 1)
+        best[nearer], ids[nearer] = (
+            np.take_along_axis(both, order, 1),
+            np.take_along_axis(named, order, 1),
+        )
         start += len(block)
     return ids
 
 
 def recall(found: Any, truth: Any) -> float:
-    return sum(len(set(row.tolist()) & set(true.tolist())) for row, true in zip(found, truth, strict=True)) / truth.size
+    return (
+        sum(
+            len(set(row.tolist()) & set(true.tolist()))
+            for row, true in zip(found, truth, strict=True)
+        )
+        / truth.size
+    )
 
 
 def build(name: str, work: Path) -> dict[str, Any]:
     """What the building process does."""
     folder = work / name
     folder.mkdir(exist_ok=True)
-    rows = np.load(work / "rows.npy", mmap_mode="r") if (work / "rows.npy").exists() else None  # Lineup reads SQL
+    rows = (
+        np.load(work / "rows.npy", mmap_mode="r") if (work / "rows.npy").exists() else None
+    )  # Lineup reads SQL
     started = time.perf_counter()
     ENGINES[name]().build(rows, folder)
     return {"build_seconds": time.perf_counter() - started}
@@ -119,7 +135,13 @@ def measure(name: str, work: Path) -> dict[str, Any]:
         engine.search(probe, K, engine.reaches[0])
     reached = engine.reaches[-1]
     for reach in engine.reaches:
-        if recall([engine.search(probe, K, reach) for probe in probes[: PROBES // 2]], truth[: PROBES // 2]) >= RECALL:
+        if (
+            recall(
+                [engine.search(probe, K, reach) for probe in probes[: PROBES // 2]],
+                truth[: PROBES // 2],
+            )
+            >= RECALL
+        ):
             reached = reach
             break
     for probe in probes[PROBES // 2 : PROBES]:  # the pages of other probes too
@@ -149,20 +171,39 @@ def measure(name: str, work: Path) -> dict[str, Any]:
 def resident() -> tuple[int, int]:
     """Bytes of this process in memory: anonymous, and mapped from files."""
     status = Path("/proc/self/status").read_text()
-    return tuple(int(status.split(f"{key}:")[1].split()[0]) * 1024 for key in ("RssAnon", "RssFile"))  # type: ignore[return-value]
+    return tuple(
+        int(status.split(f"{key}:")[1].split()[0]) * 1024 for key in ("RssAnon", "RssFile")
+    )  # type: ignore[return-value]
 
 
 def in_process(what: str, name: str, work: Path, timeout: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.benchmarks.search", "--child", what, name, "--work", str(work)]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS))
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.search",
+        "--child",
+        what,
+        name,
+        "--work",
+        str(work),
+    ]
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS)
+    )
     try:
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=timeout, env=os.environ | threads
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=os.environ | threads,
         )
     except subprocess.TimeoutExpired:
         return {"failed": f"{what}: not done after {timeout:.0f} s"}
     if done.returncode:
-        return {"failed": f"{what}: {(done.stderr.strip().splitlines() or [f'exit {done.returncode}'])[-1][:160]}"}
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        return {"failed": f"{what}: {lines[-1][:160]}"}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -182,7 +223,9 @@ def print_table(results: dict[str, dict[str, Any]], n: int) -> None:
         if "failed" in result:
             table.add_row(name, *[""] * (len(COLUMNS) - 2), result["failed"])
             continue
-        bytes_each = (f"{result[key] / n:,.0f}" for key in ("disk_bytes", "anon_bytes", "file_bytes"))
+        bytes_each = (
+            f"{result[key] / n:,.0f}" for key in ("disk_bytes", "anon_bytes", "file_bytes")
+        )
         table.add_row(
             name,
             f"{result['recall']:.4f}",
@@ -192,7 +235,8 @@ def print_table(results: dict[str, dict[str, Any]], n: int) -> None:
             f"{result['build_seconds']:,.1f}",
             f"{result['open_seconds']:.2f}",
             *bytes_each,
-            f"{result['settings']}" + (f"; reach {result['reach']}" if result["reach"] is not None else ""),
+            f"{result['settings']}"
+            + (f"; reach {result['reach']}" if result["reach"] is not None else ""),
         )
     out.print(table)
 
@@ -208,13 +252,17 @@ def versions() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--data", choices=sorted(GENERATORS), default="clustered")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="engines, with commas between them")
     parser.add_argument(
-        "--work", type=Path, help="folder for data, indexes and results; what is there is not done again"
+        "--work",
+        type=Path,
+        help="folder for data, indexes and results; what is there is not done again",
     )
     parser.add_argument("--again", action="store_true", help="measure again what is built already")
     parser.add_argument("--engine-timeout", type=float, default=3600.0)
@@ -227,7 +275,13 @@ def main() -> None:
         return
     work.mkdir(parents=True, exist_ok=True)
     names = told.only.split(",") if told.only else list(ENGINES)
-    prepare(work, told.data, told.n, told.seed, peers=not all(name.startswith("lineup") for name in names))
+    prepare(
+        work,
+        told.data,
+        told.n,
+        told.seed,
+        peers=not all(name.startswith("lineup") for name in names),
+    )
     results: dict[str, dict[str, Any]] = {}
     if (work / "results.json").exists():
         results = json.loads((work / "results.json").read_text())
@@ -238,7 +292,8 @@ def main() -> None:
             results[name] = run(name, work, told.engine_timeout, earlier)
             (work / "results.json").write_text(json.dumps(results, indent=1))
     out.print(
-        f"{told.n:,} x {(work / 'dimension').read_text()} {told.data}, seed {told.seed}, k = {K}; bytes are per vector"
+        f"{told.n:,} x {(work / 'dimension').read_text()} {told.data}, seed {told.seed}, k = {K}; "
+        f"bytes are per vector"
     )
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     out.print(f"{machine}, Python {platform.python_version()}, {versions()}")

@@ -1,8 +1,10 @@
-"""Seeded vectors to search, streamed in blocks so that memory stays bounded, and probes of the same distribution.
+"""Seeded vectors to search, streamed in blocks so that memory stays bounded, and probes of the same
+distribution.
 
-`clustered` is like real embeddings: a few thousand sources of low local dimension. `hard` has no structure that an
-index could use: a 64-dimensional latent in random directions plus isotropic noise. Every row has L2 norm 1. A block
-depends on the seed and its number alone, so a smaller set is the beginning of a larger one.
+`clustered` is like real embeddings: a few thousand sources of low local dimension. `hard` has no
+structure that an index could use: a 64-dimensional latent in random directions plus isotropic
+noise. Every row has L2 norm 1. A block depends on the seed and its number alone, so a smaller set
+is the beginning of a larger one.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class VectorSet:
-    """n rows (n, d) that are never all in memory unless asked for. `draw(random, count)` gives (count, d)."""
+    """n rows (n, d) that are never all in memory unless asked for.
+
+    `draw(random, count)` gives (count, d).
+    """
 
     name: str
     n: int
@@ -57,7 +62,10 @@ class VectorSet:
         return self.draw(np.random.default_rng([self.seed, PROBES]), count)
 
     def write(self, path: Path) -> Path:
-        """Write all rows as a .npy file, block by block, unless it is there; `np.load(path, mmap_mode="r")` maps it."""
+        """Write all rows as a .npy file, block by block, unless it is there;
+
+        `np.load(path, mmap_mode="r")` maps it.
+        """
         if not path.is_file():
             temporary = path.with_suffix(".part")
             with temporary.open("wb") as file:
@@ -70,7 +78,9 @@ class VectorSet:
 
 
 def clustered(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
-    """Sources in random order; a row is its source's centre plus a few directions of that source's own."""
+    """Sources in random order; a row is its source's centre plus a few directions of that source's
+    own.
+    """
     random = np.random.default_rng([seed, MODEL])
     sources, local = CLUSTERED_SOURCES, CLUSTERED_LOCAL_DIMENSION
     centres = unit(random.standard_normal((sources, dimension), dtype=np.float32))  # (s, d)
@@ -91,7 +101,9 @@ def clustered(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
 
 
 def hard(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
-    """A Gaussian latent of 64 dimensions, mixed at random into all of them, plus isotropic noise."""
+    """A Gaussian latent of 64 dimensions, mixed at random into all of them, plus isotropic
+    noise.
+    """
     random = np.random.default_rng([seed, MODEL])
     mixing = random.standard_normal((HARD_LATENT_DIMENSION, dimension), dtype=np.float32)  # (l, d)
     mixing /= np.sqrt(HARD_LATENT_DIMENSION)

@@ -1,8 +1,10 @@
-"""News between processes: `python -m tests.benchmarks.visibility [--n 100000] [--url postgresql://...]`.
+"""News between processes: `python -m tests.benchmarks.visibility [--n 100000] [--url
+postgresql://...]`.
 
-Four processes over one database, as four servers would be: one writes, each looks in a loop. Prints the seconds from a
-commit until every process finds an added entry, or no longer finds a removed one; lookups while another process adds
-batches of 10,000; the removal of a corpus of 100,000; and catching up 10,000 changes.
+Four processes over one database, as four servers would be: one writes, each looks in a loop. Prints
+the seconds from a commit until every process finds an added entry, or no longer finds a removed
+one; lookups while another process adds batches of 10,000; the removal of a corpus of 100,000; and
+catching up 10,000 changes.
 """
 
 from __future__ import annotations
@@ -21,17 +23,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import __version__ as sqlalchemy_version
 
-from index import (
-    CorpusKind,
-    Database,
-    ImageFacts,
-    LiveIndex,
-    NewEntry,
-    add_entries,
-    ensure_corpus,
-    remove_corpus,
-    remove_entry,
-)
+from index.cache.live import LiveIndex
+from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
+from index.truth.database import Database
+from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.images import ImageFacts
 from tests.benchmarks.filling import fill, sha256_of, space_of
 from tests.benchmarks.vectors import DIMENSION, clustered, unit
 
@@ -42,7 +38,10 @@ SPACE = space_of(DIMENSION)
 def entries(name: str, count: int) -> list[NewEntry]:
     random = np.random.default_rng(list(name.encode()))
     vectors = unit(random.standard_normal((count, DIMENSION), dtype=np.float32))
-    return [NewEntry(ImageFacts(sha256_of(f"{name}-{i}"), 1, 1, 1, "png"), row, 0.0) for i, row in enumerate(vectors)]
+    return [
+        NewEntry(ImageFacts(sha256_of(f"{name}-{i}"), 1, 1, 1, "png"), row, 0.0)
+        for i, row in enumerate(vectors)
+    ]
 
 
 def add(url: str, corpus: str, new: list[NewEntry]) -> list[int]:
@@ -52,8 +51,13 @@ def add(url: str, corpus: str, new: list[NewEntry]) -> list[int]:
 
 
 def watch(url: str, directory: str, barrier: Any, seen: Any) -> None:
-    """A reader: for each round say when it first finds the new entry, and when it no longer does."""
-    with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory), background=True) as live:
+    """A reader: for each round say when it first finds the new entry, and when it no longer
+    does.
+    """
+    with (
+        Database.open(url) as database,
+        LiveIndex.open(database, SPACE, Path(directory), background=True) as live,
+    ):
         for turn in range(ROUNDS):
             (new,) = entries(f"round-{turn}", 1)
             barrier.wait()
@@ -69,7 +73,10 @@ def watch(url: str, directory: str, barrier: Any, seen: Any) -> None:
 def visibility(url: str, directory: str) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, seen = context.Barrier(PROCESSES + 1), context.Queue()
-    readers = [context.Process(target=watch, args=(url, directory, barrier, seen)) for _ in range(PROCESSES)]
+    readers = [
+        context.Process(target=watch, args=(url, directory, barrier, seen))
+        for _ in range(PROCESSES)
+    ]
     for reader in readers:
         reader.start()
     late: dict[str, list[float]] = {"added": [], "removed": []}
@@ -87,7 +94,10 @@ def visibility(url: str, directory: str) -> None:
     for reader in readers:
         reader.join()
     for what, seconds in late.items():
-        print(f"{what}: known in {PROCESSES} processes after p50 {np.median(seconds):.3f} s, most {max(seconds):.3f} s")
+        print(
+            f"{what}: known in {PROCESSES} processes after p50 {np.median(seconds):.3f} s, most "
+            f"{max(seconds):.3f} s"
+        )
 
 
 def load(url: str, turns: int) -> None:
@@ -107,7 +117,10 @@ def timed(live: LiveIndex, probes: Any, until: Callable[[int], bool]) -> list[fl
 
 def under_load(url: str, directory: str, probes: Any) -> None:
     context = multiprocessing.get_context("spawn")
-    with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory), background=True) as live:
+    with (
+        Database.open(url) as database,
+        LiveIndex.open(database, SPACE, Path(directory), background=True) as live,
+    ):
         timed(live, probes, lambda n: n >= 300)
         idle = timed(live, probes, lambda n: n >= LOOKUPS)
         writer = context.Process(target=load, args=(url, 6))
@@ -142,12 +155,17 @@ def removal_and_catching_up(url: str, directory: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--url", help="an empty PostgreSQL database; otherwise SQLite")
     told = parser.parse_args()
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    print(f"{machine}, Python {platform.python_version()}, SQLAlchemy {sqlalchemy_version}, {told.n:,} x {DIMENSION}")
+    print(
+        f"{machine}, Python {platform.python_version()}, SQLAlchemy {sqlalchemy_version}, "
+        f"{told.n:,} x {DIMENSION}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         data = clustered(told.n)
         url = told.url or f"sqlite:///{folder}/lineup.db"
@@ -163,7 +181,10 @@ def main() -> None:
         else:
             fill(Path(folder) / "lineup.db", data.blocks(), DIMENSION)
         directory = f"{folder}/index"
-        with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory)) as live:
+        with (
+            Database.open(url) as database,
+            LiveIndex.open(database, SPACE, Path(directory)) as live,
+        ):
             live.settle()
         visibility(url, directory)
         under_load(url, directory, data.probes(1000))

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from embedder.architecture import VIT_SMALL_384, Architecture
-from embedder.tensor_names import Layout, published_names
-from embedder.weights import empty_vit
+from embedder.network.architecture import VIT_SMALL_384, Architecture
+from embedder.network.tensor_names import Layout, published_names
+from embedder.network.weights import empty_vit
 
 TINY = Architecture(
     hidden_size=32,
@@ -45,9 +45,15 @@ PUBLISHED_PREPROCESSING = {
 
 
 def make_picture(width: int = 120, height: int = 90, seed: int = 0) -> Image.Image:
-    """Colour gradients under noise: every region differs, and nothing in it is plain black, white or grey."""
+    """Colour gradients under noise: every region differs, and nothing in it is plain black, white
+    or grey.
+    """
     rows, columns = np.mgrid[0:height, 0:width]
-    channels = [columns * 180 // width, rows * 180 // height, (rows + columns) * 180 // (width + height)]
+    channels = [
+        columns * 180 // width,
+        rows * 180 // height,
+        (rows + columns) * 180 // (width + height),
+    ]
     noise = np.random.default_rng(seed).integers(8, 60, (height, width, 3))
     return Image.fromarray((np.stack(channels, axis=-1) + noise).astype(np.uint8))
 
@@ -66,8 +72,14 @@ def sixteen_bit_grey(picture: Image.Image) -> Image.Image:
 
 
 def encoded_samples(picture: Image.Image) -> dict[str, bytes]:
-    """Good files of every format that is taken, in the modes and codings that differ in how they end."""
-    palette, alpha, frames = picture.convert("P"), picture.copy(), [picture.rotate(90).convert("P")] * 2
+    """Good files of every format that is taken, in the modes and codings that differ in how they
+    end.
+    """
+    palette, alpha, frames = (
+        picture.convert("P"),
+        picture.copy(),
+        [picture.rotate(90).convert("P")] * 2,
+    )
     alpha.putalpha(Image.linear_gradient("L").resize(picture.size))
     return {
         "jpeg": encode(picture, "JPEG", quality=90),
@@ -110,13 +122,21 @@ def write_model(
     tensors = published_names(random_state(architecture, seed, std), layout)
     save_file(tensors, directory / "model.safetensors", metadata=metadata)
     config = {name: getattr(architecture, name) for name in Architecture.__slots__}
-    (directory / "config.json").write_text(json.dumps({"model_type": "vit", "num_labels": 1, **config}))
-    frozen = preprocessing or {"do_resize": False, "crop_size": architecture.image_size, "do_normalize": False}
+    (directory / "config.json").write_text(
+        json.dumps({"model_type": "vit", "num_labels": 1, **config})
+    )
+    frozen = preprocessing or {
+        "do_resize": False,
+        "crop_size": architecture.image_size,
+        "do_normalize": False,
+    }
     (directory / "preprocessor_config.json").write_text(json.dumps(frozen))
     return directory
 
 
-def random_state(architecture: Architecture, seed: int = 0, std: float = 0.2) -> dict[str, torch.Tensor]:
+def random_state(
+    architecture: Architecture, seed: int = 0, std: float = 0.2
+) -> dict[str, torch.Tensor]:
     model = empty_vit(architecture).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -172,7 +192,11 @@ def published_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     layouts: tuple[Layout, ...] = ("huggingface", "timm")
     return {
         each: write_model(
-            root / each, VIT_SMALL_384, layout=each, preprocessing=dict(PUBLISHED_PREPROCESSING), std=0.02
+            root / each,
+            VIT_SMALL_384,
+            layout=each,
+            preprocessing=dict(PUBLISHED_PREPROCESSING),
+            std=0.02,
         )
         for each in layouts
     }

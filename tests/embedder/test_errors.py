@@ -29,8 +29,14 @@ def test_every_image_error_has_its_own_machine_code_and_stands_in_the_drawing() 
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ImageTooLarge("bytes", 70_000_000, 67_108_864), "the image has 70,000,000 bytes; the limit is 67,108,864"),
-        (errors.ImageTooSmall(20, 300, 32), "the image is 20 x 300 pixels; the shorter side must be at least 32"),
+        (
+            ImageTooLarge("bytes", 70_000_000, 67_108_864),
+            "the image has 70,000,000 bytes; the limit is 67,108,864",
+        ),
+        (
+            errors.ImageTooSmall(20, 300, 32),
+            "the image is 20 x 300 pixels; the shorter side must be at least 32",
+        ),
         (errors.UnsupportedFormat("PDF"), "PDF is not supported"),
         (errors.UnsupportedFormat("HEIC", "install it"), "HEIC is not supported: install it"),
         (errors.NotAnImage(), "the bytes start like no known image format"),

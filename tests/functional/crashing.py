@@ -1,4 +1,5 @@
-"""A process that changes corpora and their index at random until it is killed. Run by `test_crash.py`.
+"""A process that changes corpora and their index at random until it is killed. Run by
+`test_crash.py`.
 
 A child of the nursery says in a journal, synced line by line, what it is going to do and what it
 has done; after a kill the last thing begun may have happened or not, everything before it has.
@@ -14,22 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from index import (
-    CorpusKind,
-    Database,
-    ImageFacts,
-    IndexConfig,
-    LiveIndex,
-    NewEntry,
-    Space,
-    UnknownCorpus,
-    add_entries,
-    ensure_corpus,
-    list_entries,
-    remove_corpus,
-    remove_entry,
-)
-from index.folding import FoldPolicy
+from index.cache.config import IndexConfig
+from index.cache.folding import FoldPolicy
+from index.cache.live import LiveIndex
+from index.errors import UnknownCorpus
+from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
+from index.truth.database import Database
+from index.truth.entries import NewEntry, add_entries, list_entries, remove_entry
+from index.truth.images import ImageFacts
+from index.truth.spaces import Space
 from tests.functional.nursery import die_as_told, nurse_tasks
 
 DIMENSION = 16
@@ -67,7 +61,9 @@ class Journal:
 
 
 class Child:
-    """One process at work on corpora of its own, in a database and an index that it shares with others."""
+    """One process at work on corpora of its own, in a database and an index that it shares with
+    others.
+    """
 
     def __init__(self, task: dict[str, Any]) -> None:
         self.random = random.Random(task["seed"])
@@ -104,11 +100,15 @@ class Child:
 
     def add(self) -> None:
         corpus = self.corpus()
-        batch = sorted({self.random.randrange(IMAGES) for _ in range(self.random.choice([1, 3, 12, 30]))})
+        batch = sorted(
+            {self.random.randrange(IMAGES) for _ in range(self.random.choice([1, 3, 12, 30]))}
+        )
         self.journal.say("begun", ["add", corpus, batch])
         with self.database.write() as conn:
             ensure_corpus(conn, corpus, CorpusKind.KNOWN_FAKE)
-            add_entries(conn, corpus, SPACE, [NewEntry(facts(image), vector(image), 0.0) for image in batch])
+            add_entries(
+                conn, corpus, SPACE, [NewEntry(facts(image), vector(image), 0.0) for image in batch]
+            )
         self.journal.say("done", ["add", corpus, batch])
 
     def remove(self) -> None:

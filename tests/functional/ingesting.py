@@ -10,10 +10,10 @@ from pathlib import Path
 
 from api.ingest import task as ingest_task
 from api.ingest.request import IngestRequest
-from api.jobs.running import start_ingest, work_on
 from api.lineup import Lineup
 from api.settings import Settings
-from embedder import use_threads
+from api.worker.running import start_ingest, work_on
+from embedder.network.device import use_threads
 from tests.functional.nursery import Task, die_as_told, nurse_tasks
 
 
@@ -23,7 +23,11 @@ def run(task: Task) -> None:
     use_threads(1)
     ingest_task.CHUNK_ITEMS = task["chunk_items"]  # small chunks: many places to die at
     settings = Settings(
-        data_dir=Path(task["data"]), database_url=task["url"], offline=True, device="cpu", precision="float32"
+        data_dir=Path(task["data"]),
+        database_url=task["url"],
+        offline=True,
+        device="cpu",
+        precision="float32",
     )
     with Lineup.opened(settings) as lineup:
         request = IngestRequest(sources=task["sources"], corpus=task["corpus"], dedup=task["dedup"])

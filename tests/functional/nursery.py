@@ -1,8 +1,10 @@
-"""A process that forks children which are killed, and its other end: hundreds of kills without loading anything anew.
+"""A process that forks children which are killed, and its other end: hundreds of kills without
+loading anything anew.
 
-The process imports once (a module with a `run(task)` that hands it to `nurse_tasks`) and forks a child for each task
-that it reads from standard input. A task is JSON; `log` is where the child's standard error goes, `seconds` its time to
-live, and `failpoint` with `passing` where it ends itself.
+The process imports once (a module with a `run(task)` that hands it to `nurse_tasks`) and forks a
+child for each task that it reads from standard input. A task is JSON; `log` is where the child's
+standard error goes, `seconds` its time to live, and `failpoint` with `passing` where it ends
+itself.
 """
 
 from __future__ import annotations
@@ -67,7 +69,9 @@ def die_as_told(task: Task) -> None:
 
 
 def nurse_tasks(run: Callable[[Task], None]) -> None:
-    """The process: a child for each task of each line of standard input, and a line with what they ended with."""
+    """The process: a child for each task of each line of standard input, and a line with what they
+    ended with.
+    """
     for line in sys.stdin:
         print(json.dumps(_nurse(json.loads(line), run)), flush=True)
 

@@ -1,4 +1,6 @@
-"""Sources of many small images with bad ones between them, and what must come of each; and a second model."""
+"""Sources of many small images with bad ones between them, and what must come of each; and a second
+model.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embedder.registry import builtin_directory
+from embedder.network.registry import builtin_directory
 
 SIDE = 160  # the least that the built-in model takes
 
 
 def picture(seed: int) -> Image.Image:
-    """A picture with structure, so that its perceptual hash is reliable and unlike that of any other seed."""
+    """A picture with structure, so that its perceptual hash is reliable and unlike that of any
+    other seed.
+    """
     rough = np.random.default_rng(seed).integers(0, 256, (10, 10, 3), dtype=np.uint8)
     return Image.fromarray(rough).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
@@ -84,7 +88,9 @@ class Expected:
 
 
 def shelf(count: int, seed: int = 0) -> Iterator[tuple[str, bytes, str]]:
-    """So many (name, bytes, fate): of a hundred, three are bad, one repeats bytes and one repeats a picture."""
+    """So many (name, bytes, fate): of a hundred, three are bad, one repeats bytes and one repeats a
+    picture.
+    """
     kinds = list(BAD)
     first = seed * 10_000_000
     for number in range(count):

@@ -1,7 +1,9 @@
-"""What happens on a disk that is full, then has room again, then is read-only. Run by `test_small_disk.py`.
+"""What happens on a disk that is full, then has room again, then is read-only. Run by
+`test_small_disk.py`.
 
-`python -m tests.functional.small_disk SCENE DISK HOME`: DISK is where a file system of a few megabytes is mounted, in a
-namespace of this process's own; HOME is a folder with room. Nothing is patched: errors are the kernel's.
+`python -m tests.functional.small_disk SCENE DISK HOME`: DISK is where a file system of a few
+megabytes is mounted, in a namespace of this process's own; HOME is a folder with room. Nothing is
+patched: errors are the kernel's.
 """
 
 from __future__ import annotations
@@ -16,24 +18,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index import (
-    BackupUnwritable,
-    BlobStore,
-    CorpusKind,
-    Database,
-    DatabaseUnavailable,
-    ImageFacts,
-    IndexConfig,
-    IndexDirectoryUnwritable,
-    LiveIndex,
-    NewEntry,
-    Space,
-    add_entries,
-    back_up,
-    ensure_corpus,
-    fsck,
-)
-from index.folding import FoldPolicy
+from index.backups.backup import back_up
+from index.blobs import BlobStore
+from index.cache.config import IndexConfig
+from index.cache.folding import FoldPolicy
+from index.cache.live import LiveIndex
+from index.errors import BackupUnwritable, DatabaseUnavailable, IndexDirectoryUnwritable
+from index.proof.fsck import fsck
+from index.truth.corpora import CorpusKind, ensure_corpus
+from index.truth.database import Database
+from index.truth.entries import NewEntry, add_entries
+from index.truth.images import ImageFacts
+from index.truth.spaces import Space
 
 DIMENSION = 64
 SPACE = Space("5" * 64, "small", "6" * 64, "7" * 64, DIMENSION)
@@ -100,7 +96,9 @@ def filled(path: Path) -> None:
 
 
 def index_on_a_full_disk(disk: Path, home: Path) -> None:
-    """The snapshot before stays in force, searches go on, and with room again the next one is written."""
+    """The snapshot before stays in force, searches go on, and with room again the next one is
+    written.
+    """
     index = disk / "index"
     with Database.open(f"sqlite:///{home}/lineup.db", migrate=True) as database:
         add(database, 0)
@@ -128,7 +126,9 @@ def index_on_a_full_disk(disk: Path, home: Path) -> None:
 
 
 def truth_on_a_full_disk(disk: Path, home: Path) -> None:
-    """A batch that does not fit is refused whole; what had committed stays, and with room again the batch goes in."""
+    """A batch that does not fit is refused whole; what had committed stays, and with room again the
+    batch goes in.
+    """
     with Database.open(f"sqlite:///{disk}/lineup.db", migrate=True) as database:
         count = until_full(database)
         assert count
@@ -150,12 +150,19 @@ def backup_on_a_full_disk(disk: Path, home: Path) -> None:
         with opened(database, home / "index") as live:
             live.snapshot()
         with pytest.raises(BackupUnwritable, match="space"):
-            back_up(database, home / "index", thumbnails=BlobStore(home / "thumbnails"), archive=disk / "backup.tar")
+            back_up(
+                database,
+                home / "index",
+                thumbnails=BlobStore(home / "thumbnails"),
+                archive=disk / "backup.tar",
+            )
         assert list(disk.iterdir()) == []
 
 
 def read_only_disk(disk: Path, home: Path) -> None:
-    """An index is opened and searched where nothing can be written, and says so when it is asked to write."""
+    """An index is opened and searched where nothing can be written, and says so when it is asked to
+    write.
+    """
     index = disk / "index"
     with Database.open(f"sqlite:///{home}/lineup.db", migrate=True) as database:
         add(database, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from api.cli import app
+from api.terminal import app
 
 
 def lineup(data: Path, *arguments: object) -> Result:
@@ -19,4 +19,6 @@ def answer(data: Path, *arguments: object, code: int = 0) -> Any:
     """The JSON document of a command, the last one where it prints a line each."""
     done = lineup(data, *arguments, "--json")
     assert done.exit_code == code, done.stderr
-    return json.loads(done.stdout if done.stdout.startswith("{\n") else done.stdout.splitlines()[-1])
+    return json.loads(
+        done.stdout if done.stdout.startswith("{\n") else done.stdout.splitlines()[-1]
+    )

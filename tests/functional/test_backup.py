@@ -1,4 +1,6 @@
-"""A backup of a service at work: the server answers, an ingest goes on, and the restored service answers the same."""
+"""A backup of a service at work: the server answers, an ingest goes on, and the restored service
+answers the same.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,13 @@ def command(data: Path, *arguments: object) -> list[str]:
 
 
 def answer(data: Path, *arguments: object) -> Any:
-    done = subprocess.run(command(data, *arguments, "--json"), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command(data, *arguments, "--json"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -50,7 +58,9 @@ def served(data: Path) -> Iterator[httpx.Client]:
         command(data, "serve", "--port", port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
+        ) as client:
             wait_until_ready(client)
             yield client
     finally:
@@ -106,7 +116,9 @@ def test_a_service_at_work_is_backed_up_and_answers_the_same_elsewhere(tmp_path:
 
     with served(data) as client:
         for corpus in ("known", "more"):
-            client.post("/v1/corpora", json={"name": corpus, "kind": "known_fake"}).raise_for_status()
+            client.post(
+                "/v1/corpora", json={"name": corpus, "kind": "known_fake"}
+            ).raise_for_status()
         for seed in range(12):
             add(client, "known", seed)
         before = [neighbours(client, probe) for probe in probes]
@@ -118,9 +130,14 @@ def test_a_service_at_work_is_backed_up_and_answers_the_same_elsewhere(tmp_path:
         assert [neighbours(client, probe) for probe in probes] == before
     shutil.move(data, tmp_path / "lost")
 
-    assert 12 + 5 <= made["generation"] < 12 + at_the_end, "entries came before and while the backup was made"
+    assert 12 + 5 <= made["generation"] < 12 + at_the_end, (
+        "entries came before and while the backup was made"
+    )
     restored = answer(elsewhere, "restore", archive)
-    assert (restored["backup"]["generation"], restored["thumbnails"]) == (made["generation"], made["generation"])
+    assert (restored["backup"]["generation"], restored["thumbnails"]) == (
+        made["generation"],
+        made["generation"],
+    )
     with served(elsewhere) as client:
         assert [neighbours(client, probe) for probe in probes] == before
         assert client.get("/readyz").json()["generation"] == made["generation"]

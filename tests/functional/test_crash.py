@@ -1,4 +1,6 @@
-"""Killed anywhere, nothing is lost: after every SIGKILL, truth and index agree and hold exactly what was committed."""
+"""Killed anywhere, nothing is lost: after every SIGKILL, truth and index agree and hold exactly
+what was committed.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from index import Database, Filter, fsck
 from index.failpoints import Failpoint
-from index.schema import corpora, entries, images
+from index.proof.fsck import fsck
+from index.truth.database import Database
+from index.truth.filters import Filter
+from index.truth.schema import corpora, entries, images
 from tests.functional.crashing import open_index, vector
 from tests.functional.nursery import SIGKILLED, Nursery
 
@@ -43,8 +47,12 @@ class Proof:
         with Database.open(url, migrate=True):
             pass
 
-    def hurt(self, failpoint: Failpoint | None, passing: int, seconds: float, operations: int = 40) -> None:
-        """Let the writers work, the first of them to be killed; then prove that nothing was lost."""
+    def hurt(
+        self, failpoint: Failpoint | None, passing: int, seconds: float, operations: int = 40
+    ) -> None:
+        """Let the writers work, the first of them to be killed; then prove that nothing was
+        lost.
+        """
         self.turn += 1
         tasks = [
             {
@@ -72,7 +80,11 @@ class Proof:
             found = stored(database)
             for writer, journal in enumerate(journals):
                 own = {name: kept for name, kept in found.items() if name.startswith(f"w{writer}-")}
-                before = {name: kept for name, kept in self.state.items() if name.startswith(f"w{writer}-")}
+                before = {
+                    name: kept
+                    for name, kept in self.state.items()
+                    if name.startswith(f"w{writer}-")
+                }
                 assert own in outcomes(before, journal), journal.read_text()
             self.state = found
             report = fsck(database, None, self.directory)
@@ -80,14 +92,21 @@ class Proof:
             with open_index(database, self.directory) as live:
                 members = {(name, image) for name, kept in found.items() for image in kept}
                 assert live.count == len(members)
-                verification = live.verify()  # of the vectors held, as the log states it, and from the rows alone
+                verification = (
+                    live.verify()
+                )  # of the vectors held, as the log states it, and from the rows alone
                 assert verification.agrees
                 everything = live.search(vector(0), max(1, live.count), exact=True).neighbours
                 assert {(n.entry.corpus, int(n.entry.sha256, 16)) for n in everything} == members
                 for name, kept in found.items():
                     for image in kept:
-                        first = live.search(vector(image), 1, Filter(corpora=frozenset([name]))).neighbours[0]
-                        assert (int(first.entry.sha256, 16), first.cosine_similarity) == (image, 1.0)
+                        first = live.search(
+                            vector(image), 1, Filter(corpora=frozenset([name]))
+                        ).neighbours[0]
+                        assert (int(first.entry.sha256, 16), first.cosine_similarity) == (
+                            image,
+                            1.0,
+                        )
                 for image in sorted({image for _, image in members})[::5]:
                     first = live.search(vector(image), 1).neighbours[0]
                     assert (int(first.entry.sha256, 16), first.cosine_similarity) == (image, 1.0)
@@ -109,7 +128,9 @@ def stored(database: Database) -> State:
 
 
 def outcomes(state: State, journal: Path) -> list[State]:
-    """What may be stored after a journal: all that is done, and what was begun last either whole or not at all."""
+    """What may be stored after a journal: all that is done, and what was begun last either whole or
+    not at all.
+    """
     begun = None
     for line in journal.read_text().splitlines() if journal.exists() else []:
         if not line.endswith("]"):  # the write of the line itself was cut off, so nothing was begun
@@ -168,10 +189,15 @@ def test_two_writers_of_whom_one_is_killed_on_postgresql(
 
 @pytest.mark.prove
 @pytest.mark.parametrize(
-    "writers", [pytest.param(1, id="sqlite"), pytest.param(2, id="postgresql", marks=pytest.mark.postgres)]
+    "writers",
+    [pytest.param(1, id="sqlite"), pytest.param(2, id="postgresql", marks=pytest.mark.postgres)],
 )
-def test_hundreds_of_kills(nursery: Nursery, request: pytest.FixtureRequest, tmp_path: Path, writers: int) -> None:
-    """At every failpoint again and again, and at random moments; 160 kills at least on each database."""
+def test_hundreds_of_kills(
+    nursery: Nursery, request: pytest.FixtureRequest, tmp_path: Path, writers: int
+) -> None:
+    """At every failpoint again and again, and at random moments; 160 kills at least on each
+    database.
+    """
     new_url = request.getfixturevalue("new_sqlite_url" if writers == 1 else "new_postgresql_url")
     proof = Proof(nursery, new_url(), tmp_path, writers)
     chance = random.Random(20261124)

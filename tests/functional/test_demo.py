@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from api.answers import DemoAnswer
-from api.demo import run_demo
+from api.lookups.json import DemoAnswer
 from api.settings import Settings
-from embedder.resynthesis import DECODERS
+from api.terminal.demo import run_demo
+from embedder.demonstration.resynthesis import DECODERS
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +24,21 @@ def test_photographs_are_authentic_and_near_to_no_known_fake(answer: DemoAnswer)
     photographs = [row.lookup for row in answer.rows if row.truth == "photograph"]
 
     assert len(photographs) == 2
-    assert {lookup.classifier.verdict for lookup in photographs if lookup.classifier} == {"authentic"}
+    assert {lookup.classifier.verdict for lookup in photographs if lookup.classifier} == {
+        "authentic"
+    }
     assert {lookup.similarity.verdict for lookup in photographs} == {"not_similar"}
 
 
-def test_a_fake_of_each_generator_is_called_synthetic_and_lies_nearest_to_its_kind(answer: DemoAnswer) -> None:
+def test_a_fake_of_each_generator_is_called_synthetic_and_lies_nearest_to_its_kind(
+    answer: DemoAnswer,
+) -> None:
     fakes = {row.truth: row.lookup for row in answer.rows if row.truth in DECODERS}
 
     assert set(fakes) == set(DECODERS)
-    assert {lookup.classifier.verdict for lookup in fakes.values() if lookup.classifier} == {"synthetic"}
+    assert {lookup.classifier.verdict for lookup in fakes.values() if lookup.classifier} == {
+        "synthetic"
+    }
     for generator, lookup in fakes.items():
         assert lookup.similarity.neighbours[0].entry.generator == generator
 
@@ -49,13 +55,19 @@ def test_a_copy_that_was_compressed_again_is_found_by_its_picture(answer: DemoAn
     (lookup,) = (row.lookup for row in answer.rows if row.probe == "known-jpeg75.jpg")
     (original,) = (row.lookup for row in answer.rows if row.probe == "known-copy.png")
 
-    # The photograph that the fake was made from is known too, and a hash cannot tell of which the probe is a copy.
-    assert (lookup.similarity.verdict, lookup.similarity.reason) == ("inconclusive", "also_known_real")
+    # The photograph that the fake was made from is known too, and a hash cannot tell of which the
+    # probe is a copy.
+    assert (lookup.similarity.verdict, lookup.similarity.reason) == (
+        "inconclusive",
+        "also_known_real",
+    )
     assert lookup.similarity.nearest_known_real is not None
     first, *others = lookup.similarity.neighbours
     tile = original.similarity.neighbours[0].entry.provenance["path"]
     assert first.relation == "near_duplicate"
-    assert Path(str(first.entry.provenance["path"])).name == Path(str(tile)).name  # by one of the four decoders
+    assert (
+        Path(str(first.entry.provenance["path"])).name == Path(str(tile)).name
+    )  # by one of the four decoders
     assert first.hamming_distance is not None
     assert first.hamming_distance <= 8
     assert max(each.cosine_similarity for each in others) > first.cosine_similarity

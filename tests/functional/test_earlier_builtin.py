@@ -1,4 +1,6 @@
-"""A data directory that an earlier built-in model filled: it goes on with those weights until another is activated."""
+"""A data directory that an earlier built-in model filled: it goes on with those weights until
+another is activated.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from api.jobs.running import start_reembed
 from api.lineup import load_embedder, opened_database, space_of
 from api.settings import Settings
-from embedder import MODELS
-from index import activate_model
+from api.worker.running import start_reembed
+from embedder.network.registry import MODELS
+from index.truth.active import activate_model
 from tests.functional.shelves import jpeg
 from tests.functional.terminal import answer, lineup
 
@@ -44,8 +46,12 @@ def activated(data: Path, earlier: str) -> Path:
 
 
 def nearest(data: Path, *options: object) -> Any:
-    found = answer(data, *options, "search", data.parent / "in" / "0.jpg", "-k", 3)["lookups"][0]["lookup"]
-    assert [round(each["cosine_similarity"], 5) for each in found["similarity"]["neighbours"]][:1] == [1.0]
+    found = answer(data, *options, "search", data.parent / "in" / "0.jpg", "-k", 3)["lookups"][0][
+        "lookup"
+    ]
+    assert [round(each["cosine_similarity"], 5) for each in found["similarity"]["neighbours"]][
+        :1
+    ] == [1.0]
     return found
 
 

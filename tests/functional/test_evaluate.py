@@ -15,18 +15,20 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from api.app import create_app
-from api.cli import app
 from api.evaluation.answers import EvaluationAnswer
-from api.routes.evaluations import ONE_AT_A_TIME
+from api.http.app import create_app
+from api.http.routes.evaluations import ONE_AT_A_TIME
 from api.settings import Settings
+from api.terminal import app
 
 GENERATORS = {"sdxl": 12, "flux <b>": 3, "gan": 2}
 REALS, FAKES = 14, sum(GENERATORS.values())
 
 
 def evaluate(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["--model", "builtin", "--device", "cpu", "evaluate", *map(str, arguments)])
+    return CliRunner().invoke(
+        app, ["--model", "builtin", "--device", "cpu", "evaluate", *map(str, arguments)]
+    )
 
 
 def write_image(path: Path, seed: int) -> None:
@@ -69,10 +71,15 @@ def page(done: Result, out: Path) -> str:
     return (out / "evaluation.html").read_text()
 
 
-def test_a_page_to_pass_on_shows_no_picture_and_tells_no_path(folder: Path, page: str, tmp_path: Path) -> None:
+def test_a_page_to_pass_on_shows_no_picture_and_tells_no_path(
+    folder: Path, page: str, tmp_path: Path
+) -> None:
     assert "data:image/webp" in page
     assert str(folder) in page
-    assert evaluate(folder, "--out", tmp_path, "--shareable", "--max-images", 20).exit_code in (0, 3)
+    assert evaluate(folder, "--out", tmp_path, "--shareable", "--max-images", 20).exit_code in (
+        0,
+        3,
+    )
 
     shareable = (tmp_path / "evaluation.html").read_text()
     for told in ("data:image/webp", "href=", str(folder), str(tmp_path)):
@@ -95,13 +102,17 @@ def test_a_folder_of_photographs_alone_is_refused_in_one_line(folder: Path, tmp_
     assert refused.stderr.count("\n") == 1
 
 
-def test_a_condition_that_does_not_exist_is_refused_with_those_that_do(folder: Path, tmp_path: Path) -> None:
+def test_a_condition_that_does_not_exist_is_refused_with_those_that_do(
+    folder: Path, tmp_path: Path
+) -> None:
     refused = evaluate(folder, "--out", tmp_path / "out", "--condition", "fax")
     assert refused.exit_code == 4
     assert "screenshot" in refused.stderr
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
+    folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     refused = evaluate(folder, "--out", tmp_path / "file" / "out")
     assert refused.exit_code == 7
@@ -118,9 +129,16 @@ def test_an_evaluation_is_not_replaced_unless_told(written: Any, folder: Path, o
 def test_every_image_is_measured_or_named_with_its_reason(written: Any) -> None:
     measured = written["measured"]
     assert measured["found"] == REALS + FAKES + 1
-    assert measured["n"] == {"real": REALS, "synthetic": FAKES, "real_sources": REALS, "synthetic_sources": FAKES}
+    assert measured["n"] == {
+        "real": REALS,
+        "synthetic": FAKES,
+        "real_sources": REALS,
+        "synthetic_sources": FAKES,
+    }
     assert measured["generators"] == {"sdxl": 12, "flux-<b>": 3, "gan": 2}
-    assert [(each["name"], each["reason"]) for each in written["failures"]] == [("real/broken.jpg", "truncated")]
+    assert [(each["name"], each["reason"]) for each in written["failures"]] == [
+        ("real/broken.jpg", "truncated")
+    ]
 
 
 def test_it_says_how_it_was_made(written: Any) -> None:
@@ -134,7 +152,13 @@ def test_it_says_how_it_was_made(written: Any) -> None:
 
 def test_what_was_measured_has_a_value_and_what_was_not_has_a_reason(written: Any) -> None:
     pooled = written["classifier"]["pooled"]
-    assert 0 <= pooled["roc_auc"]["low"] <= pooled["roc_auc"]["value"] <= pooled["roc_auc"]["high"] <= 1
+    assert (
+        0
+        <= pooled["roc_auc"]["low"]
+        <= pooled["roc_auc"]["value"]
+        <= pooled["roc_auc"]["high"]
+        <= 1
+    )
     assert pooled["tpr_at_fpr"] == {
         "value": None,
         "low": None,
@@ -169,15 +193,21 @@ def test_names_are_text_on_the_page_whatever_they_hold(page: str) -> None:
     assert "flux-<b>" not in page
 
 
-def test_links_lead_to_the_images_that_were_furthest_on_the_wrong_side(written: Any, page: str, out: Path) -> None:
+def test_links_lead_to_the_images_that_were_furthest_on_the_wrong_side(
+    written: Any, page: str, out: Path
+) -> None:
     links = re.findall(r'href="([^"]+)"', page)
     assert len(links) == len(written["wrong"]) > 0
     assert any("%20" in link for link in links)
     assert all((out / unquote(link)).is_file() for link in links)
 
 
-def test_the_same_images_and_seed_give_the_same_figures(written: Any, folder: Path, out: Path) -> None:
-    again = evaluate(folder, "--out", out, "--condition", "jpeg50", "--condition-images", 12, "--force", "--json")
+def test_the_same_images_and_seed_give_the_same_figures(
+    written: Any, folder: Path, out: Path
+) -> None:
+    again = evaluate(
+        folder, "--out", out, "--condition", "jpeg50", "--condition-images", 12, "--force", "--json"
+    )
     assert again.exit_code == 3
     repeated = json.loads(again.stdout)
     assert {**repeated, "made": written["made"]} == written
@@ -186,7 +216,19 @@ def test_the_same_images_and_seed_give_the_same_figures(written: Any, folder: Pa
 
 def test_a_sample_is_stated_and_no_database_is_made(folder: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
-    command = ["--data-dir", data, "--device", "cpu", "evaluate", folder, "--out", out, "--max-images", 8, "--json"]
+    command = [
+        "--data-dir",
+        data,
+        "--device",
+        "cpu",
+        "evaluate",
+        folder,
+        "--out",
+        out,
+        "--max-images",
+        8,
+        "--json",
+    ]
     small = CliRunner().invoke(app, list(map(str, command)))
     measured = json.loads(small.stdout)["measured"]
     assert (measured["labelled"], measured["sampled"]) == (REALS + FAKES + 1, 8)
@@ -198,25 +240,42 @@ def test_a_sample_is_stated_and_no_database_is_made(folder: Path, tmp_path: Path
 def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A server that may read the labelled folder and nothing else."""
     data = tmp_path_factory.mktemp("served")
-    settings = Settings(data_dir=data, device="cpu", offline=True, ingest_roots=(str(folder),), server_works=False)
+    settings = Settings(
+        data_dir=data, device="cpu", offline=True, ingest_roots=(str(folder),), server_works=False
+    )
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8765") as client:
         yield client
 
 
-def test_a_client_gets_the_figures_that_the_terminal_has(client: TestClient, folder: Path, written: Any) -> None:
+def test_a_client_gets_the_figures_that_the_terminal_has(
+    client: TestClient, folder: Path, written: Any
+) -> None:
     asked = {"source": str(folder), "conditions": ["jpeg50"], "condition_images": 12}
     measured = client.post("/v1/evaluations", json=asked)
 
     assert measured.status_code == 200, measured.text
     answer = measured.json()
-    for figures in ("measured", "classifier", "retrieval", "attribution", "similarity", "failures", "wrong"):
+    for figures in (
+        "measured",
+        "classifier",
+        "retrieval",
+        "attribution",
+        "similarity",
+        "failures",
+        "wrong",
+    ):
         assert answer[figures] == written[figures]
     assert answer["request"]["max_images"] == 1000
 
 
-def test_a_client_measures_only_what_the_server_may_read(client: TestClient, folder: Path, tmp_path: Path) -> None:
+def test_a_client_measures_only_what_the_server_may_read(
+    client: TestClient, folder: Path, tmp_path: Path
+) -> None:
     refused = client.post("/v1/evaluations", json={"source": str(tmp_path)})
-    assert (refused.status_code, refused.json()["type"]) == (403, "urn:lineup:problem:source-not-allowed")
+    assert (refused.status_code, refused.json()["type"]) == (
+        403,
+        "urn:lineup:problem:source-not-allowed",
+    )
 
     write_image(tmp_path / "outside.png", 1)
     lines = [("label", "path"), *(("real", f"real/photo {seed}.png") for seed in range(2))]
@@ -231,7 +290,9 @@ def test_a_client_measures_only_what_the_server_may_read(client: TestClient, fol
     assert answer["measured"]["n"]["synthetic"] == 1
 
 
-def test_a_client_that_asks_for_too_many_images_or_beside_another_is_refused(client: TestClient, folder: Path) -> None:
+def test_a_client_that_asks_for_too_many_images_or_beside_another_is_refused(
+    client: TestClient, folder: Path
+) -> None:
     refused = client.post("/v1/evaluations", json={"source": str(folder), "max_images": 1001})
     assert refused.status_code == 422
     assert "lineup evaluate" in refused.json()["detail"]

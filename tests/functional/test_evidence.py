@@ -1,4 +1,6 @@
-"""Calibrated look-ups as a person and a client meet them: commands and routes over real images and a real model."""
+"""Calibrated look-ups as a person and a client meet them: commands and routes over real images and
+a real model.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,17 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageFilter
 
-from api.app import create_app
-from api.calibration.request import CalibrationRequest
-from api.calibration.upkeep import recalibrate_if_due
+from api.calibrations.request import CalibrationRequest
+from api.http.app import create_app
 from api.ingest.single import add_image
 from api.jobs.catalogue import cancel, pause
-from api.jobs.running import go_on, start_calibration, work_on
 from api.lineup import Lineup
 from api.settings import Settings
-from index import CorpusKind, Provenance, create_corpus, probability_of
+from api.worker.running import go_on, start_calibration, work_on
+from api.worker.upkeep import recalibrate_if_due
+from index.truth.corpora import CorpusKind, create_corpus
+from index.truth.provenance import Provenance
+from index.verdict import probability_of
 from tests.functional.shelves import encoded, jpeg, picture
 from tests.functional.terminal import answer, lineup
 
@@ -30,14 +34,18 @@ PER_KIND = 14  # more than the ten sources that a likelihood ratio needs
 
 
 def made(seed: int, generator: str) -> bytes:
-    """A "fake": one generator blurs, the other draws contours, so that each has a trace of its own."""
+    """A "fake": one generator blurs, the other draws contours, so that each has a trace of its
+    own.
+    """
     kinds = {"blur": ImageFilter.GaussianBlur(2), "contour": ImageFilter.CONTOUR}
     return encoded(picture(1000 + seed).filter(kinds[generator]), "PNG")
 
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with known fakes of two generators and known-real images, calibrated as they are and as JPEG."""
+    """A data directory with known fakes of two generators and known-real images, calibrated as they
+    are and as JPEG.
+    """
     folder = tmp_path_factory.mktemp("evidence")
     for generator in ("blur", "contour"):
         (folder / "fakes" / generator).mkdir(parents=True)
@@ -46,7 +54,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "reals").mkdir()
     for seed in range(PER_KIND):
         (folder / "reals" / f"{seed}.jpg").write_bytes(jpeg(seed))
-    answer(folder / "data", "ingest", folder / "fakes", "--corpus", "fakes", "--pattern", "{generator}/*")
+    answer(
+        folder / "data",
+        "ingest",
+        folder / "fakes",
+        "--corpus",
+        "fakes",
+        "--pattern",
+        "{generator}/*",
+    )
     answer(folder / "data", "ingest", folder / "reals", "--corpus", "reals", "--kind", "known_real")
     return folder
 
@@ -59,7 +75,9 @@ def calibration(shelf: Path) -> Any:
 @pytest.fixture
 def client(shelf: Path, calibration: Any) -> Iterator[TestClient]:
     assert calibration["id"] == 1
-    with TestClient(create_app(Settings(data_dir=shelf / "data", offline=True)), base_url="http://localhost") as opened:
+    with TestClient(
+        create_app(Settings(data_dir=shelf / "data", offline=True)), base_url="http://localhost"
+    ) as opened:
         yield opened
 
 
@@ -89,7 +107,11 @@ def test_a_calibration_says_what_was_measured(shelf: Path, calibration: Any) -> 
     as_is, delivered = calibration["strata"]
     assert [as_is["condition"], delivered["condition"]] == ["as_is", "jpeg75"]
     for stratum in calibration["strata"]:
-        assert (stratum["images"], stratum["sources"], stratum["fakes"]) == (PER_KIND, PER_KIND, 2 * PER_KIND)
+        assert (stratum["images"], stratum["sources"], stratum["fakes"]) == (
+            PER_KIND,
+            PER_KIND,
+            2 * PER_KIND,
+        )
         assert stratum["one_sided"]["different_source_images"] == PER_KIND
         at = [each["cosine_similarity"] for each in stratum["thresholds"]]
         assert at == sorted(at)
@@ -97,28 +119,44 @@ def test_a_calibration_says_what_was_measured(shelf: Path, calibration: Any) -> 
     assert answer(shelf / "data", "calibrations")["calibrations"] == [calibration]
 
 
-def test_a_lookup_states_rate_ratio_generators_and_both_sides(shelf: Path, calibration: Any) -> None:
+def test_a_lookup_states_rate_ratio_generators_and_both_sides(
+    shelf: Path, calibration: Any
+) -> None:
     lookup = looked_up(shelf, "new-contour.png", made(500, "contour"))
 
     similarity = lookup["similarity"]
     rate, ratio = similarity["false_match_rate"], similarity["likelihood_ratio"]
     assert 0 <= rate["low"] <= rate["estimate"] <= rate["high"] <= 1
     assert (rate["images"], rate["sources"]) == (PER_KIND, PER_KIND)
-    assert ratio["bounds"][0] <= ratio["low"] <= ratio["log10"] <= ratio["high"] <= ratio["bounds"][1]
-    assert similarity["nearest_similarity"] == max(each["cosine_similarity"] for each in similarity["neighbours"])
+    assert (
+        ratio["bounds"][0] <= ratio["low"] <= ratio["log10"] <= ratio["high"] <= ratio["bounds"][1]
+    )
+    assert similarity["nearest_similarity"] == max(
+        each["cosine_similarity"] for each in similarity["neighbours"]
+    )
     assert similarity["nearest_known_real"]["entry"]["kind"] == "known_real"
-    assert {each["generator"] for each in similarity["attribution"]["shares"]} <= {"blur", "contour"}
+    assert {each["generator"] for each in similarity["attribution"]["shares"]} <= {
+        "blur",
+        "contour",
+    }
     used = similarity["calibration"]
     assert (used["id"], used["applies"], used["entries_since"]) == (calibration["id"], "exact", 0)
     assert not used["supports_threshold"]  # fourteen photographs cannot speak of one in a hundred
-    assert {each["topic"] for each in lookup["statements"]} >= {"rate", "ratio", "generator", "calibration"}
+    assert {each["topic"] for each in lookup["statements"]} >= {
+        "rate",
+        "ratio",
+        "generator",
+        "calibration",
+    }
     printed = lineup(shelf / "data", "search", shelf / "new-contour.png").stdout
     for each in lookup["statements"]:
         assert each["words"] in printed
 
 
 def test_a_rate_that_the_images_support_sets_the_threshold(shelf: Path, calibration: Any) -> None:
-    similarity = looked_up(shelf, "new-blur.png", made(501, "blur"), "--false-match-rate", 0.3)["similarity"]
+    similarity = looked_up(shelf, "new-blur.png", made(501, "blur"), "--false-match-rate", 0.3)[
+        "similarity"
+    ]
 
     assert similarity["calibration"]["supports_threshold"]
     assert f"by calibration {calibration['id']}" in similarity["threshold"]["source"]
@@ -143,7 +181,9 @@ def test_the_condition_of_the_probe_chooses_the_stratum(shelf: Path, calibration
 
 
 def test_a_flat_picture_is_inconclusive(shelf: Path, calibration: Any) -> None:
-    lookup = looked_up(shelf, "flat.png", encoded(Image.new("RGB", (200, 200), (90, 90, 90)), "PNG"))
+    lookup = looked_up(
+        shelf, "flat.png", encoded(Image.new("RGB", (200, 200), (90, 90, 90)), "PNG")
+    )
 
     assert lookup["quality"]["issue"] == "flat"
     for judged in (lookup["similarity"], lookup["classifier"]):
@@ -151,7 +191,9 @@ def test_a_flat_picture_is_inconclusive(shelf: Path, calibration: Any) -> None:
 
 
 def test_stability_reports_the_range_over_re_encodings(shelf: Path, calibration: Any) -> None:
-    lookup = looked_up(shelf, "stable.png", encoded(picture(78).resize((400, 400)), "PNG"), "--stability")
+    lookup = looked_up(
+        shelf, "stable.png", encoded(picture(78).resize((400, 400)), "PNG"), "--stability"
+    )
 
     stability = lookup["stability"]
     logits = [view["logit"] for view in stability["views"]]
@@ -160,12 +202,16 @@ def test_stability_reports_the_range_over_re_encodings(shelf: Path, calibration:
     assert stability["similarity_low"] <= stability["similarity_high"] <= 1
 
 
-def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(shelf: Path, calibration: Any) -> None:
+def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(
+    shelf: Path, calibration: Any
+) -> None:
     """The very threshold that the re-encoded file gets as a probe of its own."""
     asked, image = ("--false-match-rate", 0.3), picture(78).resize((400, 400))
     lookup = looked_up(shelf, "stable.png", encoded(image, "PNG"), "--stability", *asked)
     told = {view["name"]: view for view in lookup["stability"]["views"]}
-    as_file = looked_up(shelf, "stable.jpg", encoded(image, "JPEG", quality=75), *asked)["similarity"]["threshold"]
+    as_file = looked_up(shelf, "stable.jpg", encoded(image, "JPEG", quality=75), *asked)[
+        "similarity"
+    ]["threshold"]
 
     own = lookup["similarity"]["threshold"]["cosine_similarity"]
     assert told["jpeg75"]["threshold"] == as_file["cosine_similarity"] != own
@@ -177,7 +223,9 @@ def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(shelf: P
     assert answer(shelf / "data", "replay", lookup["id"])["equal"]
 
 
-def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path, calibration: Any) -> None:
+def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(
+    shelf: Path, calibration: Any
+) -> None:
     copy = encoded(picture(3), "JPEG", quality=60)  # of a known-real image
     (shelf / "both").mkdir()
     (shelf / "both" / "fake.png").write_bytes(encoded(picture(3), "PNG"))
@@ -187,16 +235,24 @@ def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(shelf: Path
     reals = looked_up(shelf, "copy.jpg", copy, "--kind", "known_real")["similarity"]
     lineup(shelf / "data", "corpora", "remove", "doubtful", "--yes")
 
-    similarity, statements = lookup["similarity"], {each["topic"]: each["words"] for each in lookup["statements"]}
+    similarity, statements = (
+        lookup["similarity"],
+        {each["topic"]: each["words"] for each in lookup["statements"]},
+    )
     assert (similarity["verdict"], similarity["reason"]) == ("inconclusive", "also_known_real")
     assert similarity["calibration"] is None
     assert similarity["uncalibrated_corpora"] == ["doubtful"]  # and why there is none is said
     assert "the newest has not seen doubtful" in statements["calibration"]
-    assert (elsewhere["calibration"]["id"], elsewhere["uncalibrated_corpora"]) == (calibration["id"], [])
+    assert (elsewhere["calibration"]["id"], elsewhere["uncalibrated_corpora"]) == (
+        calibration["id"],
+        [],
+    )
     assert reals["uncalibrated_corpora"] == []  # no known fake was asked for
 
 
-def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(client: TestClient, shelf: Path) -> None:
+def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(
+    client: TestClient, shelf: Path
+) -> None:
     def ask(**query: Any) -> Any:
         sent = {"query": json.dumps({"k": 3, **query})}
         return client.post("/v1/lookups", files={"image": made(503, "contour")}, data=sent).json()
@@ -213,33 +269,58 @@ def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(cli
         replayed = client.post(f"/v1/lookups/{lookup['id']}/replay").json()
         assert replayed["differences"] == []
         assert replayed["equal"]
-        assert replayed["evidence_sha256"] == replayed["replayed_sha256"] == lookup["evidence_sha256"]
+        assert (
+            replayed["evidence_sha256"] == replayed["replayed_sha256"] == lookup["evidence_sha256"]
+        )
     assert client.post("/v1/lookups/nothing/replay").status_code == 404
     assert "equal" in lineup(shelf / "data", "replay", first["id"]).stdout
 
 
-def test_a_lookup_of_an_older_release_is_replayed_where_its_probe_is_known(client: TestClient, shelf: Path) -> None:
-    """Before schema 0004 an answer had none of the new fields, other words, and the probe's vector was not kept."""
+def test_a_lookup_of_an_older_release_is_replayed_where_its_probe_is_known(
+    client: TestClient, shelf: Path
+) -> None:
+    """Before schema 0004 an answer had none of the new fields, other words, and the probe's vector
+    was not kept.
+    """
     known = client.post("/v1/lookups", files={"image": made(7, "blur")}).json()
     unknown = client.post("/v1/lookups", files={"image": made(505, "blur")}).json()
     with closing(sqlite3.connect(shelf / "data" / "lineup.db")) as database, database:
         for lookup in (known, unknown):
-            old = {name: lookup[name] for name in ("id", "created_at", "probe", "method", "timings")}
-            said = {name: lookup["classifier"][name] for name in ("verdict", "reason", "logit", "limits_source")}
+            old = {
+                name: lookup[name] for name in ("id", "created_at", "probe", "method", "timings")
+            }
+            said = {
+                name: lookup["classifier"][name]
+                for name in ("verdict", "reason", "logit", "limits_source")
+            }
             plain = {"probability": probability_of(said["logit"]), "calibration": "uncalibrated"}
             old["classifier"] = said | plain | {"explanation": "in other words"}
             kept = ("verdict", "reason", "threshold", "neighbours", "searched", "filter")
-            old["similarity"] = {name: lookup["similarity"][name] for name in kept} | {"explanation": "in other words"}
+            old["similarity"] = {name: lookup["similarity"][name] for name in kept} | {
+                "explanation": "in other words"
+            }
             values = (json.dumps(old), '{"k": 10}', lookup["id"])
-            database.execute("UPDATE lookups SET answer = ?, request = ?, probe_vector = NULL WHERE id = ?", values)
+            database.execute(
+                "UPDATE lookups SET answer = ?, request = ?, probe_vector = NULL WHERE id = ?",
+                values,
+            )
 
     replayed = client.post(f"/v1/lookups/{known['id']}/replay").json()
-    assert (replayed["equal"], replayed["differences"], replayed["evidence_sha256"]) == (True, [], None)
+    assert (replayed["equal"], replayed["differences"], replayed["evidence_sha256"]) == (
+        True,
+        [],
+        None,
+    )
     refused = client.post(f"/v1/lookups/{unknown['id']}/replay")
-    assert (refused.status_code, refused.json()["type"]) == (409, "urn:lineup:problem:not-replayable")
+    assert (refused.status_code, refused.json()["type"]) == (
+        409,
+        "urn:lineup:problem:not-replayable",
+    )
 
 
-def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, calibration: Any) -> None:
+def test_a_corpus_that_outgrew_its_calibration_is_measured_again(
+    shelf: Path, calibration: Any
+) -> None:
     with Lineup.opened(Settings(data_dir=shelf / "data", offline=True)) as opened:
         assert recalibrate_if_due(opened) is None
         for seed in range(600, 604):
@@ -259,7 +340,9 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, ca
             create_corpus(connection, "one-more", CorpusKind.KNOWN_FAKE)
         assert recalibrate_if_due(opened) is None  # an empty one is nothing new
         add_image(opened, made(610, "blur"), "one-more", Provenance(generator="blur"))
-        unseen = recalibrate_if_due(opened)  # however small it is: lookups in all corpora have no rate without it
+        unseen = recalibrate_if_due(
+            opened
+        )  # however small it is: lookups in all corpora have no rate without it
         assert unseen not in (None, due)
         work_on(opened, go_on(opened, unseen))
         assert recalibrate_if_due(opened) is None
@@ -270,11 +353,18 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(shelf: Path, ca
 
 def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
     assert client.post("/v1/calibrations", json={"against": ["nowhere"]}).status_code == 404
-    job = client.post("/v1/calibrations", json={"conditions": ["as_is", "jpeg90"], "max_images": 12}).json()
+    job = client.post(
+        "/v1/calibrations", json={"conditions": ["as_is", "jpeg90"], "max_images": 12}
+    ).json()
     until = time.monotonic() + 60
-    while client.get(f"/v1/ingests/{job['id']}").json()["state"] != "completed" and time.monotonic() < until:
+    while (
+        client.get(f"/v1/ingests/{job['id']}").json()["state"] != "completed"
+        and time.monotonic() < until
+    ):
         time.sleep(0.1)
-    while (page := client.get("/v1/calibrations").json()["calibrations"])[0]["request"]["job"] != job["id"]:
+    while (page := client.get("/v1/calibrations").json()["calibrations"])[0]["request"][
+        "job"
+    ] != job["id"]:
         assert time.monotonic() < until
         time.sleep(0.1)
     newest = page[0]

@@ -1,4 +1,6 @@
-"""A folder as it comes from the field, ingested: each file is stored, or named with its reason; nothing is lost."""
+"""A folder as it comes from the field, ingested: each file is stored, or named with its reason;
+nothing is lost.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from api.cli import app
+from api.terminal import app
 
 STORED = {"good.png", "nested/deep/other.png", "picture.txt"}
 SKIPPED = {"inside.png", "same.png"}
@@ -36,7 +38,9 @@ def answer(data: Path, *arguments: object) -> Any:
 
 
 def stored_paths(data: Path) -> set[str]:
-    return {entry["provenance"]["path"] for entry in answer(data, "entries", "list", "known")["entries"]}
+    return {
+        entry["provenance"]["path"] for entry in answer(data, "entries", "list", "known")["entries"]
+    }
 
 
 def write_image(path: Path, seed: int) -> None:
@@ -47,7 +51,9 @@ def write_image(path: Path, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every name of `STORED`, `SKIPPED` and `FAILED`, and hidden files and a link to a folder, which are no items."""
+    """Every name of `STORED`, `SKIPPED` and `FAILED`, and hidden files and a link to a folder,
+    which are no items.
+    """
     folder = tmp_path_factory.mktemp("field")
     for seed, name in enumerate([*sorted(STORED), ".hidden.png", ".folder/hidden.png"]):
         write_image(folder / name, seed)
@@ -74,7 +80,10 @@ def first(folder: Path, data: Path) -> Result:
 
 
 def failures(data: Path, job: int = 1) -> list[Any]:
-    return [json.loads(line) for line in lineup(data, "jobs", "failures", job, "--json").stdout.splitlines()]
+    return [
+        json.loads(line)
+        for line in lineup(data, "jobs", "failures", job, "--json").stdout.splitlines()
+    ]
 
 
 def test_every_file_that_fails_is_named_with_its_reason(first: Result, data: Path) -> None:
@@ -112,7 +121,9 @@ def test_the_database_is_in_order_after_failures(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("first")
-def test_a_second_ingest_names_the_same_failures_to_a_person_and_adds_nothing(folder: Path, data: Path) -> None:
+def test_a_second_ingest_names_the_same_failures_to_a_person_and_adds_nothing(
+    folder: Path, data: Path
+) -> None:
     done = lineup(data, "ingest", folder, "--corpus", "known")
 
     assert done.exit_code == 3
@@ -129,7 +140,9 @@ def test_a_file_without_permission_is_named_and_the_others_are_stored(tmp_path: 
 
     answer(tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "known")
 
-    assert [(each["name"], each["reason"]) for each in failures(tmp_path / "data")] == [("secret.png", "unreadable")]
+    assert [(each["name"], each["reason"]) for each in failures(tmp_path / "data")] == [
+        ("secret.png", "unreadable")
+    ]
     assert stored_paths(tmp_path / "data") == {"good.png"}
 
 

@@ -1,4 +1,6 @@
-"""Jobs as a corpus keeper uses them: paused and resumed, worked on by several, corpora handed over."""
+"""Jobs as a corpus keeper uses them: paused and resumed, worked on by several, corpora handed
+over.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ LINEUP = Path(sys.executable).with_name("lineup")
 
 
 def started(data: Path, *arguments: object) -> subprocess.Popen[str]:
-    """A command as at a terminal: behind a shell's `&` SIGINT is ignored, and that would be handed on."""
+    """A command as at a terminal: behind a shell's `&` SIGINT is ignored, and that would be handed
+    on.
+    """
     command = [str(LINEUP), "--data-dir", str(data), *map(str, arguments)]
     ours = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -43,8 +47,12 @@ def wait_until_added(data: Path, at_least: int) -> None:
     raise TimeoutError
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.prove)])
-def test_an_interrupted_ingest_is_paused_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.prove)]
+)
+def test_an_interrupted_ingest_is_paused_and_the_same_command_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     expected = write_tar(tmp_path / "shelf.tar", 400)
     data = tmp_path / "data"
     ingest = ("ingest", tmp_path / "shelf.tar", "--corpus", "known")
@@ -70,9 +78,15 @@ def test_an_interrupted_ingest_is_paused_and_the_same_command_goes_on(tmp_path: 
 def test_a_job_worked_on_by_two_processes_counts_as_one(tmp_path: Path) -> None:
     expected = write_folder(tmp_path / "shelf", 200)
 
-    done = answer(tmp_path / "data", "ingest", tmp_path / "shelf", "--corpus", "known", "--workers", 2, code=3)
+    done = answer(
+        tmp_path / "data", "ingest", tmp_path / "shelf", "--corpus", "known", "--workers", 2, code=3
+    )
 
-    assert (done["state"], done["found"], done["added"]) == ("completed", expected.found, expected.added)
+    assert (done["state"], done["found"], done["added"]) == (
+        "completed",
+        expected.found,
+        expected.added,
+    )
     assert (done["failed"], done["duplicates"]) == (expected.failed.total(), expected.duplicates)
     assert answer(tmp_path / "data", "fsck")["clean"]
 
@@ -108,7 +122,9 @@ def test_failures_as_csv_quote_what_a_spreadsheet_would_run(tmp_path: Path) -> N
 
 
 def test_a_corpus_handed_over_as_parquet_gives_the_same_answers(tmp_path: Path) -> None:
-    """Written, read in by another laboratory without the images, and written again: equal to the last byte."""
+    """Written, read in by another laboratory without the images, and written again: equal to the
+    last byte.
+    """
     here, there = tmp_path / "here", tmp_path / "there"
     write_folder(tmp_path / "in", 30)
     told = ("--pattern", "{generator}/*", "--licence", "CC0", "--acquired-at", "2026-01-02")
@@ -122,12 +138,26 @@ def test_a_corpus_handed_over_as_parquet_gives_the_same_answers(tmp_path: Path) 
 
     assert (exported["entries"], imported["added"], back["entries"]) == (29, 29, 29)
     assert again.exit_code == 5
-    one, other = pq.read_table(file).to_pylist(), pq.read_table(tmp_path / "back.parquet").to_pylist()
+    one, other = (
+        pq.read_table(file).to_pylist(),
+        pq.read_table(tmp_path / "back.parquet").to_pylist(),
+    )
     by_sha = {row["sha256"]: row for row in other}
     assert [by_sha[row["sha256"]] for row in one] == one
     probe = tmp_path / "in" / "gen0" / "000003.jpg"
-    answers = [answer(data, "search", probe, "-k", 10)["lookups"][0]["lookup"] for data in (here, there)]
-    facts = ("sha256", "generator", "licence", "acquired_at", "provenance", "width", "pdq_hash", "pdq_quality")
+    answers = [
+        answer(data, "search", probe, "-k", 10)["lookups"][0]["lookup"] for data in (here, there)
+    ]
+    facts = (
+        "sha256",
+        "generator",
+        "licence",
+        "acquired_at",
+        "provenance",
+        "width",
+        "pdq_hash",
+        "pdq_quality",
+    )
     seen = [
         [
             (each["cosine_similarity"], each["relation"], *(each["entry"][fact] for fact in facts))
@@ -147,7 +177,9 @@ def test_vectors_of_another_space_are_refused(tmp_path: Path) -> None:
     answer(tmp_path / "a", "ingest", tmp_path / "in", "--corpus", "known")
     answer(tmp_path / "a", "export", "known", "--output", tmp_path / "known.parquet")
 
-    done = lineup(tmp_path / "b", "--model", model, "ingest", tmp_path / "known.parquet", "--corpus", "known")
+    done = lineup(
+        tmp_path / "b", "--model", model, "ingest", tmp_path / "known.parquet", "--corpus", "known"
+    )
 
     assert done.exit_code == 4
     assert "foreign" in done.stderr

@@ -15,9 +15,11 @@ import pytest
 from sqlalchemy import func, select
 
 from api.settings import Settings
-from index import Database, JobState, Outcome, count_reasons, fsck, list_items, list_jobs
 from index.failpoints import Failpoint
-from index.schema import entries, job_chunks
+from index.proof.fsck import fsck
+from index.truth.database import Database
+from index.truth.jobs import JobState, Outcome, count_reasons, list_items, list_jobs
+from index.truth.schema import entries, job_chunks
 from tests.functional.nursery import Nursery, Task
 from tests.functional.shelves import Expected, write_folder, write_tar
 
@@ -81,9 +83,14 @@ def is_as_expected(found: dict[str, Any], expected: Expected) -> None:
     assert found["state"] is JobState.COMPLETED
     assert (counts.found, counts.added, counts.linked) == (expected.found, expected.added, 0)
     assert (counts.failed, counts.skipped) == (expected.failed.total(), expected.duplicates)
-    assert (counts.duplicates, counts.near_duplicates) == (expected.duplicates, expected.near_duplicates)
+    assert (counts.duplicates, counts.near_duplicates) == (
+        expected.duplicates,
+        expected.near_duplicates,
+    )
     assert found["reasons"].get(Outcome.FAILED, {}) == dict(expected.failed)
-    assert {name: reason for _, name, what, reason in found["items"] if what is Outcome.FAILED} == expected.failures
+    assert {
+        name: reason for _, name, what, reason in found["items"] if what is Outcome.FAILED
+    } == expected.failures
     assert found["entries"] == expected.added
     assert found["chunks"] == 0
 
@@ -100,8 +107,8 @@ def killed_until_done(
 ) -> Counter[str]:
     """Run the same ingest until it ends, killing it on the way; how often it died of what.
 
-    One that died once its job was completed has ended: the same command would begin another job, which finds everything
-    there.
+    One that died once its job was completed has ended: the same command would begin another job,
+    which finds everything there.
     """
     kills: Counter[str] = Counter()
     for _ in range(at_most):
@@ -152,7 +159,9 @@ def test_a_killed_ingest_ends_with_the_counts_of_an_undisturbed_one(
         at_most=len(FAILPOINTS),
     )
 
-    assert set(kills) == set(FAILPOINTS)  # however quick the machine is: each comes in the first chunks of a run
+    assert set(kills) == set(
+        FAILPOINTS
+    )  # however quick the machine is: each comes in the first chunks of a run
     assert outcome(disturbed) == outcome(quiet)
     is_sound(disturbed, tmp_path / "disturbed")
     if dedup == "exact":
@@ -163,13 +172,18 @@ def test_a_killed_ingest_ends_with_the_counts_of_an_undisturbed_one(
 def test_two_ingests_into_one_corpus_of_postgresql_double_nothing(
     ingests: Ingests, new_postgresql_url: Callable[[], str], tmp_path: Path
 ) -> None:
-    """The same 150 images from a tar and from a folder, at once: each image is added by exactly one of the two."""
+    """The same 150 images from a tar and from a folder, at once: each image is added by exactly one
+    of the two.
+    """
     url = new_postgresql_url()
     expected = write_tar(tmp_path / "shelf.tar", 150)
     write_folder(tmp_path / "shelf", 150)
     base = {"url": url, "data": str(tmp_path / "data"), "corpus": "known"}
 
-    ends = ingests.run(base | {"sources": [str(tmp_path / "shelf.tar")]}, base | {"sources": [str(tmp_path / "shelf")]})
+    ends = ingests.run(
+        base | {"sources": [str(tmp_path / "shelf.tar")]},
+        base | {"sources": [str(tmp_path / "shelf")]},
+    )
 
     assert ends == [0, 0]
     with Database.open(url) as database, database.read() as conn:
@@ -186,10 +200,17 @@ def test_two_ingests_into_one_corpus_of_postgresql_double_nothing(
 def test_one_job_worked_on_by_two_processes_of_which_one_dies(
     ingests: Ingests, new_postgresql_url: Callable[[], str], tmp_path: Path
 ) -> None:
-    """The same command twice at once is one job; what the killed process had is taken over without waiting."""
+    """The same command twice at once is one job; what the killed process had is taken over without
+    waiting.
+    """
     url = new_postgresql_url()
     expected = write_tar(tmp_path / "shelf.tar", 200)
-    task = {"url": url, "data": str(tmp_path / "data"), "corpus": "known", "sources": [str(tmp_path / "shelf.tar")]}
+    task = {
+        "url": url,
+        "data": str(tmp_path / "data"),
+        "corpus": "known",
+        "sources": [str(tmp_path / "shelf.tar")],
+    }
 
     ends = ingests.run(task, task | {"failpoint": Failpoint.BEFORE_COMMIT, "passing": 12})
 
@@ -209,7 +230,12 @@ def test_the_counts_of_a_tar_with_bad_ones_are_exact(
     url = new_sqlite_url()
     expected = write_tar(tmp_path / "shelf.tar", 600)
     assert len({name.rpartition("-")[2] for name in expected.failures}) >= 12
-    task = {"sources": [str(tmp_path / "shelf.tar")], "corpus": "known", "url": url, "data": str(tmp_path / "data")}
+    task = {
+        "sources": [str(tmp_path / "shelf.tar")],
+        "corpus": "known",
+        "url": url,
+        "data": str(tmp_path / "data"),
+    }
 
     assert ingests.run(task | {"chunk_items": 64}) == [0]
 
@@ -222,7 +248,12 @@ def test_twenty_thousand_images_with_three_percent_bad_ones(
 ) -> None:
     url = new_sqlite_url()
     expected = write_tar(tmp_path / "shelf.tar", 20_000)
-    task = {"sources": [str(tmp_path / "shelf.tar")], "corpus": "known", "url": url, "data": str(tmp_path / "data")}
+    task = {
+        "sources": [str(tmp_path / "shelf.tar")],
+        "corpus": "known",
+        "url": url,
+        "data": str(tmp_path / "data"),
+    }
 
     assert ingests.run(task | {"chunk_items": 64, "seconds": 3000}) == [0]
 
@@ -231,9 +262,15 @@ def test_twenty_thousand_images_with_three_percent_bad_ones(
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("system", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def test_a_hundred_kills(ingests: Ingests, request: pytest.FixtureRequest, tmp_path: Path, system: str) -> None:
-    """Again and again, on each database, until a hundred ingests have died: each job ends with exact counts."""
+@pytest.mark.parametrize(
+    "system", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+)
+def test_a_hundred_kills(
+    ingests: Ingests, request: pytest.FixtureRequest, tmp_path: Path, system: str
+) -> None:
+    """Again and again, on each database, until a hundred ingests have died: each job ends with
+    exact counts.
+    """
     chance = random.Random(20261125)
     kills: Counter[str] = Counter()
     turn = 0
@@ -243,7 +280,9 @@ def test_a_hundred_kills(ingests: Ingests, request: pytest.FixtureRequest, tmp_p
         expected = write_tar(tmp_path / f"{turn}.tar", 300, seed=turn)
         task = {"sources": [str(tmp_path / f"{turn}.tar")], "corpus": "known", "url": url}
         data = tmp_path / f"data-{turn}"
-        kills += killed_until_done(ingests, task | {"data": str(data)}, some_deaths(chance), at_most=30)
+        kills += killed_until_done(
+            ingests, task | {"data": str(data)}, some_deaths(chance), at_most=30
+        )
         is_as_expected(outcome(url), expected)
         is_sound(url, data)
     print(f"{kills.total()} kills in {turn} ingests: {dict(kills)}")

@@ -1,7 +1,8 @@
-"""200 malformed files, made here from good ones by a fixed seed: none ends the run, hangs, or passes as whole by half.
+"""200 malformed files, made here from good ones by a fixed seed: none ends the run, hangs, or
+passes as whole by half.
 
-Ten of each of twenty good files: five truncations, which must be errors, and five with some bytes changed, which are a
-typed error or a whole image of the size that it says.
+Ten of each of twenty good files: five truncations, which must be errors, and five with some bytes
+changed, which are a typed error or a whole image of the size that it says.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from embedder import Embedded, Embedder, Failed, ImageError, ImageLimits, decode
-from embedder.architecture import Architecture
-from embedder.weights import empty_vit, published_names
+from embedder.errors import ImageError
+from embedder.network.architecture import Architecture
+from embedder.network.embed import Embedder
+from embedder.network.results import Embedded, Failed
+from embedder.network.weights import empty_vit, published_names
+from embedder.pictures.decode import ImageLimits, decode
 
 SEED = 20240229
 SECONDS_PER_FILE = 10.0  # the slowest takes a few milliseconds on a free core
@@ -127,8 +131,15 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
             parameter.normal_(std=0.2, generator=generator)
     save_file(published_names(model.state_dict()), folder / "model.safetensors")
     config = {name: getattr(shape, name) for name in Architecture.__slots__}
-    (folder / "config.json").write_text(json.dumps({"model_type": "vit", "num_labels": 1, **config}))
-    frozen = {"do_resize": True, "size": {"shortest_edge": 40}, "crop_size": 32, "do_normalize": False}
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "vit", "num_labels": 1, **config})
+    )
+    frozen = {
+        "do_resize": True,
+        "size": {"shortest_edge": 40},
+        "crop_size": 32,
+        "do_normalize": False,
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(frozen))
     return Embedder.load(Path(folder), device="cpu", precision="float32")
 
@@ -153,7 +164,9 @@ def test_each_file_ends_as_its_typed_error_or_as_a_whole_image_in_time() -> None
     assert seen >= {"decoded", "truncated", "corrupt"}, "the damage is of several kinds"
 
 
-def test_a_stream_goes_through_all_of_them_and_the_good_ones_between_them_are_embedded(embedder: Embedder) -> None:
+def test_a_stream_goes_through_all_of_them_and_the_good_ones_between_them_are_embedded(
+    embedder: Embedder,
+) -> None:
     good = list(good_files().values())
     items: list[tuple[str, bytes]] = []
     for n, file in enumerate(FILES):

@@ -1,4 +1,6 @@
-"""Another model: embedded by beside the first, activated and back, under lookups of a server that goes on."""
+"""Another model: embedded by beside the first, activated and back, under lookups of a server that
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +17,24 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
-from api.current import CurrentLineup
 from api.errors import Overloaded
-from api.jobs.running import start_reembed
+from api.http.app import create_app
 from api.lineup import load_embedder, opened_database, space_of
-from api.models import activate
+from api.operations.activating import activate
 from api.settings import Settings
-from embedder import UnknownModel
-from index import activate_model
+from api.worker.current import CurrentLineup
+from api.worker.running import start_reembed
+from embedder.errors import UnknownModel
+from index.truth.active import activate_model
 from tests.functional.shelves import jpeg, other_model, write_tar
 from tests.functional.terminal import answer, lineup
 
 IMAGES = 3
 
 
-def test_another_model_embeds_beside_the_old_one_and_becomes_active_and_back(tmp_path: Path) -> None:
+def test_another_model_embeds_beside_the_old_one_and_becomes_active_and_back(
+    tmp_path: Path,
+) -> None:
     data, model = tmp_path / "data", other_model(tmp_path / "other")
     for seed in range(3):
         (tmp_path / "in").mkdir(exist_ok=True)
@@ -42,7 +46,10 @@ def test_another_model_embeds_beside_the_old_one_and_becomes_active_and_back(tmp
     before = answer(data, "search", probe, "-k", 3)["lookups"][0]["lookup"]
 
     job = answer(data, "reembed", "--model", model, code=3)
-    failures = [json.loads(line) for line in lineup(data, "jobs", "failures", job["id"], "--json").stdout.splitlines()]
+    failures = [
+        json.loads(line)
+        for line in lineup(data, "jobs", "failures", job["id"], "--json").stdout.splitlines()
+    ]
     during = answer(data, "search", probe, "-k", 3)["lookups"][0]["lookup"]
     refused = lineup(data, "models", "activate", model)
     activated = answer(data, "models", "activate", model, "--incomplete")
@@ -50,14 +57,23 @@ def test_another_model_embeds_beside_the_old_one_and_becomes_active_and_back(tmp
     lineup(data, "models", "activate", "builtin")
     back = answer(data, "search", probe, "-k", 3)["lookups"][0]["lookup"]
 
-    assert (job["kind"], job["embedded"], job["failed"], job["state"]) == ("reembed", 1, 2, "completed")
+    assert (job["kind"], job["embedded"], job["failed"], job["state"]) == (
+        "reembed",
+        1,
+        2,
+        "completed",
+    )
     assert {failure["reason"] for failure in failures} == {"image_gone"}
     assert any("holds other bytes now" in failure["detail"] for failure in failures)
     assert during["similarity"] == before["similarity"] == back["similarity"]
     assert refused.exit_code == 5
     assert "2 of 3 entries" in refused.stderr
     assert (activated["entries"], activated["embedded"]) == (3, 1)
-    assert after["method"]["embedding_space"] == activated["embedding_space"] != before["method"]["embedding_space"]
+    assert (
+        after["method"]["embedding_space"]
+        == activated["embedding_space"]
+        != before["method"]["embedding_space"]
+    )
     assert [each["entry"]["id"] for each in after["similarity"]["neighbours"]] == [1]
     assert answer(data, "fsck")["clean"]
 
@@ -91,7 +107,9 @@ def look_up(client: TestClient, seed: int) -> Any:
 
 
 def fill(client: TestClient) -> None:
-    client.post("/v1/corpora", json={"name": "known", "kind": "known_fake", "keep": "original"}).raise_for_status()
+    client.post(
+        "/v1/corpora", json={"name": "known", "kind": "known_fake", "keep": "original"}
+    ).raise_for_status()
     for seed in range(IMAGES):
         client.post("/v1/corpora/known/entries", files={"image": jpeg(seed)}).raise_for_status()
 
@@ -105,7 +123,10 @@ def ended(client: TestClient, location: str) -> Any:
 
 
 def test_a_server_follows_the_activated_model_under_lookups(tmp_path: Path) -> None:
-    settings, model = Settings(data_dir=tmp_path / "data", device="cpu"), other_model(tmp_path / "other")
+    settings, model = (
+        Settings(data_dir=tmp_path / "data", device="cpu"),
+        other_model(tmp_path / "other"),
+    )
     stop = threading.Event()
     with serving(settings) as client, ThreadPoolExecutor(3) as threads:
         fill(client)
@@ -118,7 +139,10 @@ def test_a_server_follows_the_activated_model_under_lookups(tmp_path: Path) -> N
             while not stop.is_set():
                 told = look_up(client, seed)
                 nearest = told["similarity"]["neighbours"][0]
-                assert (nearest["relation"], round(nearest["cosine_similarity"], 6)) == ("identical", 1.0)
+                assert (nearest["relation"], round(nearest["cosine_similarity"], 6)) == (
+                    "identical",
+                    1.0,
+                )
                 spaces.add(told["method"]["embedding_space"])
             return spaces
 
@@ -136,13 +160,23 @@ def test_a_server_follows_the_activated_model_under_lookups(tmp_path: Path) -> N
             stop.set()
 
         assert there["embedding_space"] == activated.embedding_space
-        assert (back["embedding_space"], back["embedded"], back["in_force"]) == (first, IMAGES, True)
+        assert (back["embedding_space"], back["embedded"], back["in_force"]) == (
+            first,
+            IMAGES,
+            True,
+        )
         assert at_once == first
-        assert {space for each in asking for space in each.result()} == {first, activated.embedding_space}
+        assert {space for each in asking for space in each.result()} == {
+            first,
+            activated.embedding_space,
+        }
 
 
 def test_what_a_request_began_with_stays_open_until_it_ends(tmp_path: Path) -> None:
-    settings, model = Settings(data_dir=tmp_path / "data", device="cpu"), other_model(tmp_path / "other")
+    settings, model = (
+        Settings(data_dir=tmp_path / "data", device="cpu"),
+        other_model(tmp_path / "other"),
+    )
     with serving(settings) as client:
         fill(client)
         with current(client).held() as before:
@@ -159,7 +193,10 @@ def test_what_a_request_began_with_stays_open_until_it_ends(tmp_path: Path) -> N
 
 
 def test_a_model_that_cannot_be_opened_leaves_the_one_before(tmp_path: Path) -> None:
-    settings, model = Settings(data_dir=tmp_path / "data", device="cpu"), other_model(tmp_path / "other")
+    settings, model = (
+        Settings(data_dir=tmp_path / "data", device="cpu"),
+        other_model(tmp_path / "other"),
+    )
     space = space_of(load_embedder(settings.model_copy(update={"model": str(model)})).info)
     with serving(settings) as client:
         fill(client)
@@ -173,7 +210,9 @@ def test_a_model_that_cannot_be_opened_leaves_the_one_before(tmp_path: Path) -> 
         assert look_up(client, 1)["method"]["embedding_space"] == before
 
 
-def test_a_reembedding_asked_for_over_http_is_done_by_a_server_of_another_model(tmp_path: Path) -> None:
+def test_a_reembedding_asked_for_over_http_is_done_by_a_server_of_another_model(
+    tmp_path: Path,
+) -> None:
     model = other_model(tmp_path / "other")
     settings = Settings(data_dir=tmp_path / "data", device="cpu", model=str(model))
     with serving(settings) as client:
@@ -183,10 +222,20 @@ def test_a_reembedding_asked_for_over_http_is_done_by_a_server_of_another_model(
         job = ended(client, queued.headers["location"])
         activated = client.post("/v1/models/builtin/activate").json()
 
-        assert (refused.status_code, refused.json()["type"]) == (409, "urn:lineup:problem:space-incomplete")
-        assert (queued.status_code, queued.json()["kind"], queued.json()["model"]) == (202, "reembed", "builtin")
+        assert (refused.status_code, refused.json()["type"]) == (
+            409,
+            "urn:lineup:problem:space-incomplete",
+        )
+        assert (queued.status_code, queued.json()["kind"], queued.json()["model"]) == (
+            202,
+            "reembed",
+            "builtin",
+        )
         assert (job["state"], job["embedded"], job["failed"]) == ("completed", IMAGES, 0)
-        assert (activated["embedded"], activated["in_force"]) == (IMAGES, False)  # this server was told its model
+        assert (activated["embedded"], activated["in_force"]) == (
+            IMAGES,
+            False,
+        )  # this server was told its model
         assert look_up(client, 0)["method"]["embedding_space"] != activated["embedding_space"]
 
 
@@ -199,7 +248,9 @@ def test_a_client_opens_no_folder_of_the_server(tmp_path: Path, action: str) -> 
 
 
 @pytest.mark.parametrize("command", [("jobs", "resume", 2), ("worker", "--once")])
-def test_a_re_embedding_is_worked_on_with_its_own_model_wherever(tmp_path: Path, command: tuple[object, ...]) -> None:
+def test_a_re_embedding_is_worked_on_with_its_own_model_wherever(
+    tmp_path: Path, command: tuple[object, ...]
+) -> None:
     data, model = tmp_path / "data", other_model(tmp_path / "other")
     write_tar(tmp_path / "shelf.tar", 5)
     answer(data, "ingest", tmp_path / "shelf.tar", "--corpus", "known", "--keep", "original")

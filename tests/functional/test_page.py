@@ -1,4 +1,7 @@
-"""The look-up page in a real browser: Debian's Chromium, a real server on a free port, real SQLite, a real model."""
+"""The look-up page in a real browser:
+
+Debian's Chromium, a real server on a free port, real SQLite, a real model.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ from fastapi import FastAPI
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect, sync_playwright
 
-from api.answers import (
+from api.http.app import create_app
+from api.lookups.evidence_json import (
     AttributionAnswer,
     CalibrationUsed,
-    LookupAnswer,
     RateAnswer,
     RatioAnswer,
     RestsOnAnswer,
@@ -36,10 +39,11 @@ from api.answers import (
     ViewAnswer,
     WithoutStrongest,
 )
-from api.app import create_app
+from api.lookups.json import LookupAnswer
+from api.lookups.words import statements
 from api.settings import Settings
-from api.words import statements
-from index import RateMethod, SimilarityOutcome, SimilarityReason
+from index.calibration.false_matches import RateMethod
+from index.verdict import SimilarityOutcome, SimilarityReason
 
 pytestmark = pytest.mark.browser
 
@@ -85,7 +89,9 @@ class Overheard:
 
 
 def picture(seed: int, format_: str = "PNG") -> bytes:
-    """A smooth colour field with grain, 320 x 256, upright for even seeds: large enough for every model here."""
+    """A smooth colour field with grain, 320 x 256, upright for even seeds: large enough for every
+    model here.
+    """
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize((320, 256))
     grain = random.integers(-12, 13, (256, 320, 3))
@@ -110,7 +116,9 @@ def serving(data_dir: Path) -> Iterator[tuple[str, FastAPI]]:
         max_image_bytes=MAX_IMAGE_BYTES,
     )
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, ws="none", log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, ws="none", log_level="warning")
+    )
     thread = threading.Thread(target=server.run, name="server")
     thread.start()
     try:
@@ -134,7 +142,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(url, app, picture(1))
 
 
-def ingest(client: httpx.Client, corpus: str, kind: str, seeds: Sequence[int], generator: str | None) -> None:
+def ingest(
+    client: httpx.Client, corpus: str, kind: str, seeds: Sequence[int], generator: str | None
+) -> None:
     client.post("/v1/corpora", json={"name": corpus, "kind": kind}).raise_for_status()
     for seed in seeds:
         told = {} if generator is None else {"generator": generator}
@@ -167,7 +177,9 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def overheard(context: BrowserContext) -> Overheard:
     overheard = Overheard()
-    context.on("console", lambda message: overheard.console.append(f"{message.type}: {message.text}"))
+    context.on(
+        "console", lambda message: overheard.console.append(f"{message.type}: {message.text}")
+    )
     context.on("weberror", lambda error: overheard.errors.append(str(error.error)))
     context.on("request", lambda request: overheard.requests.append(request.url))
     context.on("requestfailed", lambda request: overheard.failed.append(request.url))
@@ -189,7 +201,9 @@ def choose(page: Page, name: str, data: bytes) -> None:
 
 
 def answered(page: Page, site: Site) -> dict[str, Any]:
-    """Wait for the answer on the page, and return the one that the service keeps under the id that it shows."""
+    """Wait for the answer on the page, and return the one that the service keeps under the id that
+    it shows.
+    """
     expect(page.locator("#answer")).to_be_visible()
     link = page.locator("#method").get_by_role("link")
     answer: dict[str, Any] = site.get(f"/v1/lookups/{link.inner_text()}")
@@ -198,7 +212,10 @@ def answered(page: Page, site: Site) -> dict[str, Any]:
 
 def rows(page: Page) -> list[dict[str, str]]:
     """The neighbours as the page shows them, by the labels of their cells."""
-    script = "row => Object.fromEntries([...row.cells].map(cell => [cell.dataset.label, cell.innerText.trim()]))"
+    script = (
+        "row => Object.fromEntries([...row.cells].map(cell => [cell.dataset.label, "
+        "cell.innerText.trim()]))"
+    )
     return [row.evaluate(script) for row in page.locator("#neighbours tbody tr").all()]
 
 
@@ -209,7 +226,10 @@ def words_told(page: Page) -> list[str]:
 
 def re_encodings(page: Page) -> dict[str, str]:
     """Which limits each re-encoding crosses."""
-    script = "rows => Object.fromEntries(rows.map(row => [row.cells[0].innerText, row.cells[4].innerText]))"
+    script = (
+        "rows => Object.fromEntries(rows.map(row => [row.cells[0].innerText, "
+        "row.cells[4].innerText]))"
+    )
     shown: dict[str, str] = page.locator("#views tbody tr").evaluate_all(script)
     return shown
 
@@ -217,17 +237,23 @@ def re_encodings(page: Page) -> dict[str, str]:
 def replying(page: Page, answer: LookupAnswer | dict[str, Any]) -> None:
     """Let the service answer so, whatever is asked."""
     text = answer.model_dump_json() if isinstance(answer, LookupAnswer) else json.dumps(answer)
-    page.route("**/v1/lookups", lambda route: route.fulfill(body=text, content_type="application/json"))
+    page.route(
+        "**/v1/lookups", lambda route: route.fulfill(body=text, content_type="application/json")
+    )
 
 
 def real_answer(site: Site) -> dict[str, Any]:
     files = {"image": ("probe.png", site.picture)}
-    answer: dict[str, Any] = httpx.post(f"{site.url}/v1/lookups", files=files, trust_env=False, timeout=60).json()
+    answer: dict[str, Any] = httpx.post(
+        f"{site.url}/v1/lookups", files=files, trust_env=False, timeout=60
+    ).json()
     return answer
 
 
 def calibrated(answer: LookupAnswer) -> LookupAnswer:
-    """All that can stand beside a verdict, with one re-encoding over each limit and one over none."""
+    """All that can stand beside a verdict, with one re-encoding over each limit and one over
+    none.
+    """
     views = [
         ("jpeg95", 2.0, 0.95, []),
         ("jpeg60", 2.0, 0.85, ["similarity"]),
@@ -235,7 +261,9 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
     ]
     stability = StabilityAnswer(
         views=[
-            ViewAnswer(name=name, logit=logit, nearest_similarity=nearest, generator="sdxl", flips=flips)
+            ViewAnswer(
+                name=name, logit=logit, nearest_similarity=nearest, generator="sdxl", flips=flips
+            )
             for name, logit, nearest, flips in views
         ],
         left_out=[],
@@ -258,7 +286,12 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
             "explanation": "re-encoding the probe carries it over the threshold of 0.900, or back",
             "nearest_similarity": 0.95,
             "false_match_rate": RateAnswer(
-                estimate=0.02, low=0.01, high=0.04, method=RateMethod.EMPIRICAL, images=400, sources=300
+                estimate=0.02,
+                low=0.01,
+                high=0.04,
+                method=RateMethod.EMPIRICAL,
+                images=400,
+                sources=300,
             ),
             "likelihood_ratio": RatioAnswer(
                 log10=1.2,
@@ -303,9 +336,17 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
     classifier = answer.classifier.model_copy(
         update={"logit": 2.0, "calibration": "isotonic by calibration 7, as_is", "ece": 0.0312}
     )
-    said = [StatementAnswer(topic=topic, words=words) for topic, words in statements(similarity, stability)]
+    said = [
+        StatementAnswer(topic=topic, words=words)
+        for topic, words in statements(similarity, stability)
+    ]
     return answer.model_copy(
-        update={"classifier": classifier, "similarity": similarity, "stability": stability, "statements": said}
+        update={
+            "classifier": classifier,
+            "similarity": similarity,
+            "stability": stability,
+            "statements": said,
+        }
     )
 
 
@@ -336,7 +377,9 @@ def test_a_full_queue_says_when_to_try_again(page: Page, site: Site) -> None:
     expect(page.locator("#problem")).to_be_hidden()
 
 
-def test_a_lost_connection_is_told_and_the_probe_kept(page: Page, context: BrowserContext, site: Site) -> None:
+def test_a_lost_connection_is_told_and_the_probe_kept(
+    page: Page, context: BrowserContext, site: Site
+) -> None:
     context.set_offline(True)
     choose(page, "fake.png", site.picture)
     expect(page.get_by_role("alert")).to_contain_text("No answer came")
@@ -345,14 +388,18 @@ def test_a_lost_connection_is_told_and_the_probe_kept(page: Page, context: Brows
     expect(page.locator("#answer")).to_be_visible()
 
 
-def test_a_file_over_the_limit_is_refused_before_it_is_sent(page: Page, overheard: Overheard, site: Site) -> None:
+def test_a_file_over_the_limit_is_refused_before_it_is_sent(
+    page: Page, overheard: Overheard, site: Site
+) -> None:
     expect(page.locator("#image-help")).to_contain_text("up to 1 MiB")
     choose(page, "huge.tif", bytes(MAX_IMAGE_BYTES + 1))
     expect(page.get_by_role("alert")).to_contain_text("Image too large")
     assert f"{site.url}/v1/lookups" not in overheard.requests
 
 
-def test_a_second_image_cancels_the_look_up_of_the_first(page: Page, overheard: Overheard, site: Site) -> None:
+def test_a_second_image_cancels_the_look_up_of_the_first(
+    page: Page, overheard: Overheard, site: Site
+) -> None:
     held: list[Any] = []
     page.route("**/v1/lookups", lambda route: route.continue_() if held else held.append(route))
     choose(page, "first.png", site.picture)
@@ -366,13 +413,18 @@ def test_a_second_image_cancels_the_look_up_of_the_first(page: Page, overheard: 
     expect(page.locator("#submit")).to_be_enabled()
 
 
-@pytest.mark.parametrize(("event", "carrier"), [("DragEvent", "dataTransfer"), ("ClipboardEvent", "clipboardData")])
-def test_an_image_can_be_dropped_and_pasted(page: Page, site: Site, event: str, carrier: str) -> None:
+@pytest.mark.parametrize(
+    ("event", "carrier"), [("DragEvent", "dataTransfer"), ("ClipboardEvent", "clipboardData")]
+)
+def test_an_image_can_be_dropped_and_pasted(
+    page: Page, site: Site, event: str, carrier: str
+) -> None:
     script = """([event, carrier, name, base64]) => {
         const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
         const data = new DataTransfer();
         data.items.add(new File([bytes], "probe.png"));
-        document.body.dispatchEvent(new window[event](name, { [carrier]: data, bubbles: true, cancelable: true }));
+        const options = { [carrier]: data, bubbles: true, cancelable: true };
+        document.body.dispatchEvent(new window[event](name, options));
     }"""
     name = "drop" if event == "DragEvent" else "paste"
     page.evaluate(script, [event, carrier, name, base64.b64encode(site.picture).decode()])
@@ -380,18 +432,25 @@ def test_an_image_can_be_dropped_and_pasted(page: Page, site: Site, event: str, 
     expect(page.locator("#preview figcaption")).to_contain_text("probe.png")
 
 
-def test_a_copy_in_another_format_is_shown_first_as_a_near_duplicate(page: Page, site: Site) -> None:
+def test_a_copy_in_another_format_is_shown_first_as_a_near_duplicate(
+    page: Page, site: Site
+) -> None:
     page.locator("#k").fill("1")
     choose(page, "copy.jpg", picture(2, "JPEG"))
     similarity = answered(page, site)["similarity"]
 
-    assert (similarity["reason"], similarity["neighbours"][0]["entry"]["id"]) == ("near_duplicate_image", 2)
+    assert (similarity["reason"], similarity["neighbours"][0]["entry"]["id"]) == (
+        "near_duplicate_image",
+        2,
+    )
     first = rows(page)[0]
     assert first["Entry"].split()[:2] == ["entry", "2"]
     assert first["Relation"].startswith("near duplicate")
     assert "of 256 bits" in first["Relation"]
     shown = page.get_by_role("article", name="Similarity").locator("[data-slot=nearest]")
-    expect(shown).to_have_text(f"{max(each['cosine_similarity'] for each in similarity['neighbours']):.3f}")
+    expect(shown).to_have_text(
+        f"{max(each['cosine_similarity'] for each in similarity['neighbours']):.3f}"
+    )
 
 
 def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
@@ -400,7 +459,13 @@ def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
     answer = real_answer(site)
     for name in ("statements", "quality", "stability", "evidence_sha256"):
         del answer[name]
-    for name in ("nearest_similarity", "nearest_known_real", "rests_on", "calibration", "attribution"):
+    for name in (
+        "nearest_similarity",
+        "nearest_known_real",
+        "rests_on",
+        "calibration",
+        "attribution",
+    ):
         del answer["similarity"][name]
     del answer["similarity"]["false_match_rate"], answer["similarity"]["likelihood_ratio"]
     del answer["classifier"]["ece"], answer["classifier"]["brier"]
@@ -426,7 +491,8 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     assert words_told(page) == [each.words for each in answer.statements]
     titles = page.locator("#statements [data-slot=title]").all_inner_texts()
     expected = (
-        "False-match rate, Likelihood ratio, Generator, Nearest known real, Verdict rests on, Stability, Calibration"
+        "False-match rate, Likelihood ratio, Generator, Nearest known real, Verdict rests "
+        "on, Stability, Calibration"
     )
     assert titles == expected.split(", ")
     sides = page.locator("#evidence figure")
@@ -435,17 +501,26 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     expect(page.locator("#statements").get_by_role("link", name="calibration 7")).to_be_visible()
     expect(page.locator("#no-calibration")).to_be_hidden()
 
-    assert re_encodings(page) == {"as sent": "no", "jpeg95": "no", "jpeg60": "similarity", "scaled50": "logit"}
+    assert re_encodings(page) == {
+        "as sent": "no",
+        "jpeg95": "no",
+        "jpeg60": "similarity",
+        "scaled50": "logit",
+    }
     expect(page.locator("#views table")).to_be_visible()
     reason = page.locator("#similarity .reason")
     expect(reason).to_have_text(answer.similarity.explanation)
     assert reason.evaluate("reason => getComputedStyle(reason).fontWeight") == "600"
     expect(page.get_by_role("status")).to_contain_text(answer.similarity.explanation)
     expect(page.locator("#classifier [data-slot=hint]")).to_contain_text("(ECE) 0.031")
-    expect(page.locator("#classifier [data-slot=calibration]")).to_have_text("isotonic by calibration 7, as_is")
+    expect(page.locator("#classifier [data-slot=calibration]")).to_have_text(
+        "isotonic by calibration 7, as_is"
+    )
 
     expect(page.locator("#doubt")).to_be_hidden()
-    poor = answer.similarity.model_copy(update={"reason": SimilarityReason.POOR_QUALITY, "explanation": "it is flat"})
+    poor = answer.similarity.model_copy(
+        update={"reason": SimilarityReason.POOR_QUALITY, "explanation": "it is flat"}
+    )
     replying(page, answer.model_copy(update={"similarity": poor}))
     page.get_by_role("button", name="Look up again").click()
     expect(page.locator("#doubt")).to_have_text("it is flat")
@@ -470,7 +545,9 @@ def test_the_choice_of_kind_corpora_and_k_reaches_the_search(page: Page, site: S
     assert answer["similarity"]["filter"]["corpora"] == ["photographs"]
     assert answer["similarity"]["filter"]["kind"] == "known_real"
     assert [row["Corpus"].split()[0] for row in rows(page)] == ["photographs"]
-    expect(page.locator("#similarity .question")).to_have_text("Is the image near to known real images?")
+    expect(page.locator("#similarity .question")).to_have_text(
+        "Is the image near to known real images?"
+    )
 
 
 def test_an_empty_service_says_how_to_ingest(context: BrowserContext, tmp_path: Path) -> None:
@@ -484,7 +561,9 @@ def test_an_empty_service_says_how_to_ingest(context: BrowserContext, tmp_path: 
         page.close()
 
 
-def test_without_script_the_form_still_asks_and_the_page_says_how(browser: Browser, site: Site) -> None:
+def test_without_script_the_form_still_asks_and_the_page_says_how(
+    browser: Browser, site: Site
+) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(site.url)
@@ -497,7 +576,10 @@ def test_without_script_the_form_still_asks_and_the_page_says_how(browser: Brows
 
 
 def test_every_control_has_a_name_and_the_chooser_is_reached_by_keyboard(page: Page) -> None:
-    nameless = "controls => controls.filter(c => !(c.labels?.length || c.textContent.trim())).map(c => c.outerHTML)"
+    nameless = (
+        "controls => controls.filter(c => !(c.labels?.length || "
+        "c.textContent.trim())).map(c => c.outerHTML)"
+    )
     assert page.locator("input, select, button").evaluate_all(nameless) == []
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.get_by_role("heading", level=1).inner_text() == "Lineup"
@@ -505,7 +587,9 @@ def test_every_control_has_a_name_and_the_chooser_is_reached_by_keyboard(page: P
         page.keyboard.press("Tab")  # the skip link
         page.keyboard.press("Tab")
         expect(page.locator("#image")).to_be_focused()
-        assert page.locator("#drop").evaluate("drop => getComputedStyle(drop).outlineStyle") == "solid"
+        assert (
+            page.locator("#drop").evaluate("drop => getComputedStyle(drop).outlineStyle") == "solid"
+        )
         page.keyboard.press("Space")
 
 
@@ -561,7 +645,12 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
 
     repeat = page.locator("#method")
     expect(repeat).to_contain_text(answer["probe"]["sha256"])
-    for told in (method["embedding_space"], method["index_digest"], method["model"], "exact search"):
+    for told in (
+        method["embedding_space"],
+        method["index_digest"],
+        method["model"],
+        "exact search",
+    ):
         expect(repeat).to_contain_text(told)
     assert "%" not in page.locator("#answer").inner_text()
     assert overheard.console == []

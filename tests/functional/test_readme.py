@@ -1,4 +1,6 @@
-"""The README held against the product: its links, settings, commands and tasks, and its quick start run."""
+"""The README held against the product: its links, settings, commands and tasks, and its quick start
+run.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ import typer.main
 from PIL import Image
 from typer.testing import CliRunner
 
-from api.cli import app
-from api.cli.application import EXIT_CODES
 from api.settings import Settings
+from api.terminal import app
+from api.terminal.application import EXIT_CODES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,7 +28,10 @@ INGEST = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
 MENTIONS = [
     each
     for text in (README, INGEST)
-    for each in (*re.findall(r"`lineup ([^`]+)`", text), *re.findall(r"^\$ (?:.+\| )?lineup (.+)$", text, re.MULTILINE))
+    for each in (
+        *re.findall(r"`lineup ([^`]+)`", text),
+        *re.findall(r"^\$ (?:.+\| )?lineup (.+)$", text, re.MULTILINE),
+    )
     if not each.startswith("COMMAND")
 ]
 TASKS = re.findall(r"(?:^\$ |`)make ([a-z]+)", README, re.MULTILINE)
@@ -38,7 +43,10 @@ def quoted(cell: str) -> list[str]:
 
 
 def setting_defaults() -> dict[str, str | None]:
-    """The table's variables with their defaults; None where the table has words in place of a value."""
+    """The table's variables with their defaults;
+
+    None where the table has words in place of a value.
+    """
     told: dict[str, str | None] = {}
     for names, defaults in SETTING_ROWS:
         values = quoted(defaults) or [None] * len(quoted(names))
@@ -47,7 +55,9 @@ def setting_defaults() -> dict[str, str | None]:
 
 
 def assert_exists(words: str) -> None:
-    """Follow a command line from command to subcommand; every option on the way must be one of its command."""
+    """Follow a command line from command to subcommand; every option on the way must be one of its
+    command.
+    """
     command: Any = typer.main.get_command(app)
     tokens = iter(shlex.split(words, comments=True))
     for token in tokens:
@@ -95,7 +105,9 @@ def test_a_command_that_is_shown_exists_with_its_options(words: str) -> None:
     assert_exists(words)
 
 
-@pytest.mark.parametrize("words", ["bogus", "corpora bogus", "search probe.png --bogus", "--bogus search"])
+@pytest.mark.parametrize(
+    "words", ["bogus", "corpora bogus", "search probe.png --bogus", "--bogus search"]
+)
 def test_a_command_that_does_not_exist_would_be_noticed(words: str) -> None:
     with pytest.raises(AssertionError, match="bogus"):
         assert_exists(words)

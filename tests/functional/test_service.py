@@ -1,4 +1,6 @@
-"""The service as its users meet it: the command line and the server, each a process of its own, nothing patched."""
+"""The service as its users meet it: the command line and the server, each a process of its own,
+nothing patched.
+"""
 
 import json
 import os
@@ -22,12 +24,16 @@ def write_images(folder: Path, count: int, seed: int = 0) -> None:
     random = np.random.default_rng(seed)
     for number in range(count):
         rough = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-        Image.fromarray(rough).resize((176, 176), Image.Resampling.BICUBIC).save(folder / f"{number:04}.png")
+        Image.fromarray(rough).resize((176, 176), Image.Resampling.BICUBIC).save(
+            folder / f"{number:04}.png"
+        )
 
 
 def lineup(data: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [LINEUP, "--data-dir", data, *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def answer(data: Path, *arguments: object) -> dict:
@@ -36,7 +42,9 @@ def answer(data: Path, *arguments: object) -> dict:
     return json.loads(done.stdout.splitlines()[-1] if arguments[0] == "ingest" else done.stdout)
 
 
-def test_a_file_that_cannot_be_taken_is_a_row_with_its_reason_and_the_others_are_ingested(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_taken_is_a_row_with_its_reason_and_the_others_are_ingested(
+    tmp_path: Path,
+) -> None:
     write_images(tmp_path / "in", 3)
     whole = (tmp_path / "in" / "0000.png").read_bytes()
     (tmp_path / "in" / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -47,7 +55,9 @@ def test_a_file_that_cannot_be_taken_is_a_row_with_its_reason_and_the_others_are
     report = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 3
     assert (report["found"], report["added"], report["failed"]) == (7, 3, 4)
-    items = lineup(tmp_path / "data", "jobs", "failures", str(report["id"]), "--json").stdout.splitlines()
+    items = lineup(
+        tmp_path / "data", "jobs", "failures", str(report["id"]), "--json"
+    ).stdout.splitlines()
     reasons = {failure["name"]: failure["reason"] for failure in map(json.loads, items)}
     assert reasons["cut.png"] == "truncated"
     assert reasons["notes.txt"] == "not_an_image"
@@ -58,8 +68,12 @@ def test_a_file_that_cannot_be_taken_is_a_row_with_its_reason_and_the_others_are
 
 def test_the_identical_image_is_first_and_has_similarity_one(tmp_path: Path) -> None:
     write_images(tmp_path / "in", 5)
-    answer(tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "known", "--generator", "noise")
-    found = answer(tmp_path / "data", "search", tmp_path / "in" / "0003.png")["lookups"][0]["lookup"]
+    answer(
+        tmp_path / "data", "ingest", tmp_path / "in", "--corpus", "known", "--generator", "noise"
+    )
+    found = answer(tmp_path / "data", "search", tmp_path / "in" / "0003.png")["lookups"][0][
+        "lookup"
+    ]
     first = found["similarity"]["neighbours"][0]
     assert f"{first['cosine_similarity']:.3f}" == "1.000"
     assert first["relation"] == "identical"
@@ -76,13 +90,17 @@ def test_a_database_that_was_never_made_is_one_line_that_says_what_to_run(tmp_pa
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("command", [["init"], ["corpora"], ["fsck"], ["jobs", "show", "9"], ["show", "1"]])
+@pytest.mark.parametrize(
+    "command", [["init"], ["corpora"], ["fsck"], ["jobs", "show", "9"], ["show", "1"]]
+)
 def test_what_embeds_nothing_does_not_wait_for_torch(tmp_path: Path, command: list[str]) -> None:
     """Nor does an error, which four of the five are here: there is no database."""
     told = ["--data-dir", str(tmp_path / "data"), *command]
-    code = f"import sys; from api.cli import app; app({told}, standalone_mode=False)"
+    code = f"import sys; from api.terminal import app; app({told}, standalone_mode=False)"
     script = f"try:\n {code}\nfinally:\n assert not {{'torch', 'transformers'}} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
     assert "AssertionError" not in done.stderr
 
 
@@ -99,15 +117,21 @@ def test_a_killed_ingest_leaves_all_in_order_and_the_same_command_finishes_it(
     write_images(tmp_path / "in", 120)
     data = tmp_path / "data"
     command = [LINEUP, "--data-dir", data, "ingest", tmp_path / "in", "--corpus", "known"]
-    running = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 90
     while not list(data.glob("thumbnails/*/*.webp")) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(after_seconds)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    found = lineup(data, "fsck", "--repair", "--json")  # a thumbnail may have been half written, under its other name
-    assert {finding["kind"] for finding in json.loads(found.stdout)["findings"]} <= {"leftover_file"}
+    found = lineup(
+        data, "fsck", "--repair", "--json"
+    )  # a thumbnail may have been half written, under its other name
+    assert {finding["kind"] for finding in json.loads(found.stdout)["findings"]} <= {
+        "leftover_file"
+    }
     assert answer(data, "fsck")["clean"]
     rest = answer(data, "ingest", tmp_path / "in", "--corpus", "known")
     assert rest["added"] + rest["skipped"] == 120
@@ -126,9 +150,13 @@ def test_a_server_finds_what_the_command_line_added_and_no_longer_what_it_remove
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [LINEUP, "--data-dir", data, "serve", "--port", port]
-    server = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
+        ) as client:
             wait_until_ready(client)
             bad = client.post("/v1/lookups", files={"image": b"no image"})
             assert bad.status_code == 415
@@ -141,7 +169,10 @@ def test_a_server_finds_what_the_command_line_added_and_no_longer_what_it_remove
             (first, _) = neighbours(client, image)
             assert time.monotonic() - added < 1.0
             assert first["relation"] == "identical"
-            assert client.get(f"/v1/entries/{first['entry']['id']}/thumbnail").headers["content-type"] == "image/webp"
+            assert (
+                client.get(f"/v1/entries/{first['entry']['id']}/thumbnail").headers["content-type"]
+                == "image/webp"
+            )
             lineup(data, "entries", "remove", first["entry"]["id"])
             removed = time.monotonic()
             (other,) = neighbours(client, image)

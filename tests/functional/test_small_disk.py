@@ -1,4 +1,6 @@
-"""A disk that is really full, or really read-only: each error named, nothing lost, healed when there is room."""
+"""A disk that is really full, or really read-only: each error named, nothing lost, healed when
+there is room.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from tests.conftest import unavailable
 from tests.functional.small_disk import SCENES
 
 ROOT = Path(__file__).parents[2]
-MEGABYTES = {"index_on_a_full_disk": 1, "truth_on_a_full_disk": 4, "backup_on_a_full_disk": 2, "read_only_disk": 4}
+MEGABYTES = {
+    "index_on_a_full_disk": 1,
+    "truth_on_a_full_disk": 4,
+    "backup_on_a_full_disk": 2,
+    "read_only_disk": 4,
+}
 MOUNT = 'mount -t tmpfs -o size="$1"m lineup "$2" && shift 2 && exec "$@"'
 
 
@@ -21,7 +28,9 @@ def own_mounts() -> list[str]:
     """The command that runs another with mounts of its own, where this system lets us."""
     command = ["unshare", "--user", "--map-root-user", "--mount"]
     try:
-        done = subprocess.run([*command, "mount", "-t", "tmpfs", "lineup", "/mnt"], capture_output=True, check=False)
+        done = subprocess.run(
+            [*command, "mount", "-t", "tmpfs", "lineup", "/mnt"], capture_output=True, check=False
+        )
     except FileNotFoundError:
         unavailable("no program `unshare`, to mount a small disk with")
     if done.returncode:

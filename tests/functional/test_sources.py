@@ -1,4 +1,6 @@
-"""One corpus out of each kind of source: the same pictures, whole provenance, and what is wrong is named."""
+"""One corpus out of each kind of source: the same pictures, whole provenance, and what is wrong is
+named.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,21 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner, Result
 
-from api.cli import app
+from api.terminal import app
 from tests.functional.shelves import encoded, jpeg, picture
 
-PICTURES = {f"sdxl/train/{seed}.jpg": jpeg(seed) for seed in range(3)} | {"flux/test/3.jpg": jpeg(3)}
+PICTURES = {f"sdxl/train/{seed}.jpg": jpeg(seed) for seed in range(3)} | {
+    "flux/test/3.jpg": jpeg(3)
+}
 
 
 def lineup(data: Path, *arguments: object, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(app, ["--data-dir", str(data), *map(str, arguments)], input=stdin)
 
 
-def ingested(data: Path, *arguments: object, stdin: bytes | None = None, code: int = 0) -> dict[str, Any]:
+def ingested(
+    data: Path, *arguments: object, stdin: bytes | None = None, code: int = 0
+) -> dict[str, Any]:
     done = lineup(data, "ingest", *arguments, "--corpus", "known", "--json", stdin=stdin)
     assert done.exit_code == code, done.stderr
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
@@ -56,7 +62,10 @@ def test_a_folder_with_a_pattern(tmp_path: Path, folder: Path) -> None:
     assert (job["found"], job["added"]) == (4, 4)
     assert set(found) == set(PICTURES)
     assert found["flux/test/3.jpg"]["generator"] == "flux"
-    assert found["flux/test/3.jpg"]["provenance"]["pattern"] == {"generator": "flux", "split": "test"}
+    assert found["flux/test/3.jpg"]["provenance"]["pattern"] == {
+        "generator": "flux",
+        "split": "test",
+    }
     assert found["flux/test/3.jpg"]["provenance"]["location"] == str(folder / "flux/test/3.jpg")
 
 
@@ -65,7 +74,12 @@ def test_a_tar_of_samples_as_webdataset_writes_them(tmp_path: Path, compression:
     with tarfile.open(tmp_path / "shard-000.tar", f"w:{compression}") as tar:  # type: ignore[call-overload]
         for seed in range(3):
             told = json.dumps({"generator": "sdxl", "prompt": f"picture {seed}"}).encode()
-            for suffix, data in (("jpg", jpeg(seed)), ("json", told), ("cls", b"7"), ("txt", b"a caption")):
+            for suffix, data in (
+                ("jpg", jpeg(seed)),
+                ("json", told),
+                ("cls", b"7"),
+                ("txt", b"a caption"),
+            ):
                 member = tarfile.TarInfo(f"./part/{seed:05}.{suffix}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
@@ -129,7 +143,12 @@ def test_a_parquet_table_of_hugging_face_and_one_of_bytes(tmp_path: Path) -> Non
 
     assert (job["added"], other["skipped"], other["failed"]) == (4, 4, 1)
     assert other["reasons"] == {"failed": {"no_image": 1}, "skipped": {"already_there": 4}}
-    assert sorted(entry["label"] for entry in entries(tmp_path / "data").values()) == ["0", "1", "2", "3"]
+    assert sorted(entry["label"] for entry in entries(tmp_path / "data").values()) == [
+        "0",
+        "1",
+        "2",
+        "3",
+    ]
 
 
 def test_manifests_in_csv_and_jsonl(tmp_path: Path, folder: Path) -> None:
@@ -147,13 +166,18 @@ def test_manifests_in_csv_and_jsonl(tmp_path: Path, folder: Path) -> None:
     other = ingested(tmp_path / "data", tmp_path / "m.jsonl", code=3)
 
     assert (job["added"], job["reasons"]["failed"]) == (4, {"not_found": 1})
-    assert entries(tmp_path / "data")["sdxl/train/0.jpg"]["provenance"]["source"]["note"] == 'line 0\n"quoted"'
+    assert (
+        entries(tmp_path / "data")["sdxl/train/0.jpg"]["provenance"]["source"]["note"]
+        == 'line 0\n"quoted"'
+    )
     assert other["reasons"]["failed"] == {"not_found": 4, "malformed_row": 1}
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])
 def test_paths_on_standard_input(tmp_path: Path, folder: Path, end: bytes) -> None:
-    paths = end.join(str(folder / name).encode() for name in PICTURES) + end + b"/nowhere/x.jpg" + end
+    paths = (
+        end.join(str(folder / name).encode() for name in PICTURES) + end + b"/nowhere/x.jpg" + end
+    )
 
     job = ingested(tmp_path, "-", stdin=paths, code=3)
     again = ingested(tmp_path, "-", stdin=paths, code=3)
@@ -186,7 +210,9 @@ def test_what_a_file_says_of_itself_is_kept_and_heard_last(tmp_path: Path) -> No
     assert own["provenance"]["file"]["png:parameters"].startswith("a cat")
     assert own["provenance"]["generator_from"] == "png:parameters"
     assert other["generator"] == "sdxl"
-    assert other["provenance"]["conflicts"] == {"generator": {"option": "sdxl", "file": "dreamshaper_8"}}
+    assert other["provenance"]["conflicts"] == {
+        "generator": {"option": "sdxl", "file": "dreamshaper_8"}
+    }
 
 
 def test_near_duplicates_are_counted_and_left_out_when_asked(tmp_path: Path) -> None:
@@ -199,36 +225,50 @@ def test_near_duplicates_are_counted_and_left_out_when_asked(tmp_path: Path) -> 
     kept = ingested(tmp_path / "kept", tmp_path / "in")
     left = ingested(tmp_path / "left", tmp_path / "in", "--dedup", "near")
 
-    assert (kept["added"], kept["near_duplicates"]) == (4, 1)  # two black pictures are alike in nothing that counts
+    assert (kept["added"], kept["near_duplicates"]) == (
+        4,
+        1,
+    )  # two black pictures are alike in nothing that counts
     assert (left["added"], left["skipped"], left["near_duplicates"]) == (3, 1, 1)
     assert left["reasons"]["skipped"] == {"near_duplicate": 1}
     assert len(list((tmp_path / "left" / "thumbnails").glob("*/*.webp"))) == 3
-    found = json.loads(lineup(tmp_path / "left", "search", tmp_path / "in" / "b.jpg", "--json").stdout)
+    found = json.loads(
+        lineup(tmp_path / "left", "search", tmp_path / "in" / "b.jpg", "--json").stdout
+    )
     similarity = found["lookups"][0]["lookup"]["similarity"]
     assert similarity["reason"] == "near_duplicate_image"
     (near,) = [each for each in similarity["neighbours"] if each["relation"] == "near_duplicate"]
     assert near["entry"]["provenance"]["path"] == "a.jpg"
     assert near["hamming_distance"] <= 31
-    black = json.loads(lineup(tmp_path / "left", "search", tmp_path / "in" / "d.png", "--json").stdout)
-    by_path = {n["entry"]["provenance"]["path"]: n for n in black["lookups"][0]["lookup"]["similarity"]["neighbours"]}
+    black = json.loads(
+        lineup(tmp_path / "left", "search", tmp_path / "in" / "d.png", "--json").stdout
+    )
+    by_path = {
+        n["entry"]["provenance"]["path"]: n
+        for n in black["lookups"][0]["lookup"]["similarity"]["neighbours"]
+    }
     assert by_path["c.png"]["perceptual_hash"] == "low_quality"
     assert by_path["c.png"]["relation"] != "near_duplicate"
 
 
-@pytest.mark.parametrize(("keep", "thumbnails", "originals"), [("none", 0, 0), ("thumbnail", 4, 0), ("original", 4, 4)])
+@pytest.mark.parametrize(
+    ("keep", "thumbnails", "originals"), [("none", 0, 0), ("thumbnail", 4, 0), ("original", 4, 4)]
+)
 def test_what_is_kept_goes_with_the_last_entry_that_needs_it(
     tmp_path: Path, folder: Path, keep: str, thumbnails: int, originals: int
 ) -> None:
     ingested(tmp_path, folder, "--keep", keep)
 
     def kept() -> tuple[int, int]:
-        return len(list(tmp_path.glob("thumbnails/*/*.webp"))), len(list(tmp_path.glob("originals/*/*.original")))
+        return len(list(tmp_path.glob("thumbnails/*/*.webp"))), len(
+            list(tmp_path.glob("originals/*/*.original"))
+        )
 
     assert kept() == (thumbnails, originals)
     assert lineup(tmp_path, "fsck").exit_code == 0
-    assert lineup(tmp_path, "ingest", folder, "--corpus", "known", "--keep", "original").exit_code == (
-        0 if keep == "original" else 5
-    )
+    assert lineup(
+        tmp_path, "ingest", folder, "--corpus", "known", "--keep", "original"
+    ).exit_code == (0 if keep == "original" else 5)
     assert lineup(tmp_path, "corpora", "remove", "known", "--yes").exit_code == 0
     assert kept() == (0, 0)
 
@@ -265,7 +305,12 @@ def test_a_dry_run_tells_what_would_come_and_writes_nothing(tmp_path: Path, fold
 
 @pytest.mark.parametrize(
     ("source", "words"),
-    [("nowhere", "nowhere"), ("gopher://x/y", "gopher"), ("empty.parquet", "empty.parquet"), ("no-path.csv", "column")],
+    [
+        ("nowhere", "nowhere"),
+        ("gopher://x/y", "gopher"),
+        ("empty.parquet", "empty.parquet"),
+        ("no-path.csv", "column"),
+    ],
 )
 def test_a_source_that_cannot_be_used_is_one_line(tmp_path: Path, source: str, words: str) -> None:
     (tmp_path / "no-path.csv").write_text("a,b\n1,2\n")

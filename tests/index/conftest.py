@@ -13,29 +13,25 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from index import (
-    BackupReport,
-    BlobStore,
-    CorpusKind,
-    Database,
-    ImageFacts,
-    LiveIndex,
-    NewEntry,
-    Provenance,
-    Space,
-    add_entries,
-    back_up,
-    ensure_corpus,
-    remove_corpus,
-    remove_entry,
-    save_lookup,
-)
+from index.backups.backup import BackupReport, back_up
 from index.backups.tables import last_ids, read_tables
+from index.blobs import BlobStore
+from index.cache.live import LiveIndex
+from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
+from index.truth.database import Database
+from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.images import ImageFacts
+from index.truth.lookups import save_lookup
+from index.truth.provenance import Provenance
+from index.truth.spaces import Space
 
 DIMENSION = 8
 
 settings.register_profile(
-    "index", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "index",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -52,8 +48,16 @@ class Material:
     """Makes vectors, images and entries, all of them reproducible from their names."""
 
     dimension = DIMENSION
-    space = Space(sha256_of("space"), "test-model", sha256_of("weights"), sha256_of("preprocessing"), DIMENSION)
-    other_space = Space(sha256_of("other"), "other-model", sha256_of("weights-2"), sha256_of("preprocessing"), 4)
+    space = Space(
+        sha256_of("space"),
+        "test-model",
+        sha256_of("weights"),
+        sha256_of("preprocessing"),
+        DIMENSION,
+    )
+    other_space = Space(
+        sha256_of("other"), "other-model", sha256_of("weights-2"), sha256_of("preprocessing"), 4
+    )
 
     @staticmethod
     def sha256(name: object) -> str:
@@ -65,7 +69,9 @@ class Material:
 
     @staticmethod
     def vector(name: object, dimension: int = DIMENSION) -> np.ndarray:
-        return unit(np.random.default_rng(list(f"{name}:{dimension}".encode())).standard_normal(dimension))
+        return unit(
+            np.random.default_rng(list(f"{name}:{dimension}".encode())).standard_normal(dimension)
+        )
 
     @staticmethod
     def image(name: object) -> ImageFacts:
@@ -76,7 +82,12 @@ class Material:
         return NewEntry(self.image(name), chosen, 0.5, Provenance(**provenance))
 
     def fill(
-        self, database: Database, corpus: str, names: Any, kind: CorpusKind = CorpusKind.KNOWN_FAKE, **provenance: Any
+        self,
+        database: Database,
+        corpus: str,
+        names: Any,
+        kind: CorpusKind = CorpusKind.KNOWN_FAKE,
+        **provenance: Any,
     ) -> tuple[int, ...]:
         """Commit entries of these names to a corpus, which is made if needed; return their ids."""
         with database.write() as conn:
@@ -132,9 +143,15 @@ class Stock:
     def fill(self) -> None:
         material = self.material
         self.archive.parent.mkdir()
-        extra = {"path": "Fälle/π ?.png", "depth": [1, 2.5, None, {"z": True, "a": "\U0001f600"}], "n": 10**15}
+        extra = {
+            "path": "Fälle/π ?.png",
+            "depth": [1, 2.5, None, {"z": True, "a": "\U0001f600"}],
+            "n": 10**15,
+        }
         acquired_at = datetime(2026, 2, 3, 4, 5, 6, 789, UTC)
-        ids = material.fill(self.database, "fakes", "abcdef", generator="sdxl", acquired_at=acquired_at, extra=extra)
+        ids = material.fill(
+            self.database, "fakes", "abcdef", generator="sdxl", acquired_at=acquired_at, extra=extra
+        )
         material.fill(self.database, "reals", "fgh", CorpusKind.KNOWN_REAL)
         material.fill(self.database, "gone", "xy")
         for name in "abcdefgh":
@@ -146,7 +163,13 @@ class Stock:
             remove_entry(conn, ids[-1])
             remove_corpus(conn, "gone")
             add_entries(conn, "fakes", material.other_space, [other])
-            save_lookup(conn, space=material.space, generation=3, request={"k": 1}, answer={"ü": [0.1 + 0.2]})
+            save_lookup(
+                conn,
+                space=material.space,
+                generation=3,
+                request={"k": 1},
+                answer={"ü": [0.1 + 0.2]},
+            )
 
     def back_up(self, **options: Any) -> BackupReport:
         told = {"thumbnails": self.thumbnails, "archive": self.archive} | options

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from index import BlobCorrupt, BlobStore, UnknownBlob
+from index.blobs import BlobStore
+from index.errors import BlobCorrupt, UnknownBlob
 
 
 @pytest.fixture
@@ -51,7 +52,9 @@ def test_a_blob_comes_back_until_it_is_removed(store: BlobStore, material: Any) 
     assert len(list(store)) == 19
 
 
-def test_a_blob_is_whole_whoever_writes_it_at_the_same_time(store: BlobStore, material: Any) -> None:
+def test_a_blob_is_whole_whoever_writes_it_at_the_same_time(
+    store: BlobStore, material: Any
+) -> None:
     sha256, contents = material.sha256("a"), [bytes([i]) * 100_000 for i in range(6)]
     threads = [threading.Thread(target=store.put, args=(sha256, content)) for content in contents]
     for thread in threads:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index import (
+from index.truth.corpora import CorpusKind
+from index.verdict import (
     ClassifierOutcome,
     ClassifierPolicy,
     ClassifierReason,
-    CorpusKind,
     Evidence,
     Policy,
     QualityIssue,
@@ -36,7 +36,8 @@ ratios = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(
 )
 thresholds = st.builds(Threshold, similarities, st.just("test"))
 views = st.lists(
-    st.builds(ViewEvidence, st.none() | similarities, st.none() | logits, st.none() | thresholds), max_size=3
+    st.builds(ViewEvidence, st.none() | similarities, st.none() | logits, st.none() | thresholds),
+    max_size=3,
 ).map(tuple)
 evidence = st.builds(
     Evidence,
@@ -49,10 +50,18 @@ evidence = st.builds(
     quality_issue=st.none() | st.sampled_from(QualityIssue),
     views=views,
 )
-limits = st.tuples(logits, logits).map(sorted).map(lambda pair: ClassifierPolicy(pair[1], pair[0], "test"))
+limits = (
+    st.tuples(logits, logits)
+    .map(sorted)
+    .map(lambda pair: ClassifierPolicy(pair[1], pair[0], "test"))
+)
 policies = st.builds(Policy, st.none() | thresholds, st.none() | limits)
 SIMILARITY_ORDER = [NOT_SIMILAR, SimilarityOutcome.INCONCLUSIVE, SIMILAR]
-CLASSIFIER_ORDER = [ClassifierOutcome.AUTHENTIC, ClassifierOutcome.INCONCLUSIVE, ClassifierOutcome.SYNTHETIC]
+CLASSIFIER_ORDER = [
+    ClassifierOutcome.AUTHENTIC,
+    ClassifierOutcome.INCONCLUSIVE,
+    ClassifierOutcome.SYNTHETIC,
+]
 
 
 @seeded
@@ -66,13 +75,23 @@ def test_every_evidence_has_one_verdict_and_always_the_same(seen: Any, policy: A
 
 @seeded
 @given(seen=evidence, policy=policies, low=similarities, high=similarities)
-def test_a_nearer_known_fake_never_weakens_the_verdict(seen: Any, policy: Any, low: Any, high: Any) -> None:
-    """The ratio rises with the similarity, as the calibration makes it; quality and re-encodings are the same."""
+def test_a_nearer_known_fake_never_weakens_the_verdict(
+    seen: Any, policy: Any, low: Any, high: Any
+) -> None:
+    """The ratio rises with the similarity, as the calibration makes it; quality and re-encodings
+    are the same.
+    """
     low, high = sorted((low, high))
 
     def verdict(nearest: float) -> SimilarityOutcome:
-        ratio = None if seen.ratio is None else RatioInterval(3 * nearest, 3 * nearest - 1, 3 * nearest + 1)
-        return judge(replace(seen, nearest_fake=nearest, ratio=ratio, views=()), policy).similarity.verdict
+        ratio = (
+            None
+            if seen.ratio is None
+            else RatioInterval(3 * nearest, 3 * nearest - 1, 3 * nearest + 1)
+        )
+        return judge(
+            replace(seen, nearest_fake=nearest, ratio=ratio, views=()), policy
+        ).similarity.verdict
 
     assert SIMILARITY_ORDER.index(verdict(low)) <= SIMILARITY_ORDER.index(verdict(high))
 
@@ -81,7 +100,10 @@ def test_a_nearer_known_fake_never_weakens_the_verdict(seen: Any, policy: Any, l
 @given(seen=evidence, low=similarities, high=similarities)
 def test_a_stricter_threshold_never_makes_more_similar(seen: Any, low: Any, high: Any) -> None:
     low, high = sorted((low, high))
-    strict, lenient = (judge(replace(seen, views=()), Policy(Threshold(at, "test"))).similarity for at in (high, low))
+    strict, lenient = (
+        judge(replace(seen, views=()), Policy(Threshold(at, "test"))).similarity
+        for at in (high, low)
+    )
     assert strict.verdict is not SIMILAR or lenient.verdict is SIMILAR
 
 
@@ -107,10 +129,20 @@ def test_no_verdict_contradicts_its_evidence(seen: Any, policy: Any) -> None:
 def test_a_verdict_that_a_re_encoding_would_change_is_inconclusive(seen: Any, policy: Any) -> None:
     judged = judge(seen, policy)
     for view in seen.views:
-        alone = judge(replace(seen, nearest_fake=view.nearest_fake, logit=view.logit, ratio=None, views=()), policy)
-        if judged.similarity.verdict is not SimilarityOutcome.INCONCLUSIVE and view.nearest_fake is not None:
+        alone = judge(
+            replace(seen, nearest_fake=view.nearest_fake, logit=view.logit, ratio=None, views=()),
+            policy,
+        )
+        if (
+            judged.similarity.verdict is not SimilarityOutcome.INCONCLUSIVE
+            and view.nearest_fake is not None
+        ):
             assert alone.similarity.verdict is judged.similarity.verdict
-        if judged.classifier and alone.classifier and judged.classifier.verdict is not ClassifierOutcome.INCONCLUSIVE:
+        if (
+            judged.classifier
+            and alone.classifier
+            and judged.classifier.verdict is not ClassifierOutcome.INCONCLUSIVE
+        ):
             assert alone.classifier.verdict is judged.classifier.verdict
 
 
@@ -143,28 +175,52 @@ def test_the_reasons_of_a_similarity_verdict() -> None:
     assert reason(near) is SimilarityReason.ABOVE_THRESHOLD
     assert reason(replace(near, nearest_fake=0.8)) is SimilarityReason.ABOVE_THRESHOLD
     assert reason(replace(near, nearest_fake=0.79)) is SimilarityReason.BELOW_THRESHOLD
-    assert reason(replace(near, ratio=RatioInterval(-1, -2, -0.5))) is SimilarityReason.RATIO_DISAGREES
+    assert (
+        reason(replace(near, ratio=RatioInterval(-1, -2, -0.5))) is SimilarityReason.RATIO_DISAGREES
+    )
     assert reason(Evidence(0.7, ratio=RatioInterval(1, 0.5, 2))) is SimilarityReason.BETWEEN
     assert reason(replace(near, quality_issue=QualityIssue.FLAT)) is SimilarityReason.POOR_QUALITY
     assert reason(replace(near, views=(ViewEvidence(0.7, None),))) is SimilarityReason.UNSTABLE
     lower, higher = Threshold(0.65, "of its delivery"), Threshold(0.95, "of its delivery")
-    assert reason(replace(near, views=(ViewEvidence(0.7, None, lower),))) is SimilarityReason.ABOVE_THRESHOLD
-    assert reason(replace(near, views=(ViewEvidence(0.9, None, higher),))) is SimilarityReason.UNSTABLE
-    assert reason(Evidence(0.7, views=(ViewEvidence(0.7, None, lower),))) is SimilarityReason.UNSTABLE
-    assert reason(replace(near, views=(ViewEvidence(0.7, None, lower),)), Policy(None)) is SimilarityReason.NO_THRESHOLD
-    assert reason(Evidence(0.1, same_picture_as=frozenset({FAKE}))) is SimilarityReason.NEAR_DUPLICATE_IMAGE
+    assert (
+        reason(replace(near, views=(ViewEvidence(0.7, None, lower),)))
+        is SimilarityReason.ABOVE_THRESHOLD
+    )
+    assert (
+        reason(replace(near, views=(ViewEvidence(0.9, None, higher),))) is SimilarityReason.UNSTABLE
+    )
+    assert (
+        reason(Evidence(0.7, views=(ViewEvidence(0.7, None, lower),))) is SimilarityReason.UNSTABLE
+    )
+    assert (
+        reason(replace(near, views=(ViewEvidence(0.7, None, lower),)), Policy(None))
+        is SimilarityReason.NO_THRESHOLD
+    )
+    assert (
+        reason(Evidence(0.1, same_picture_as=frozenset({FAKE})))
+        is SimilarityReason.NEAR_DUPLICATE_IMAGE
+    )
     assert reason(Evidence(0.1, identical_to=frozenset({FAKE}))) is SimilarityReason.IDENTICAL_IMAGE
-    assert reason(Evidence(0.9, same_picture_as=frozenset({FAKE, REAL}))) is SimilarityReason.ALSO_KNOWN_REAL
+    assert (
+        reason(Evidence(0.9, same_picture_as=frozenset({FAKE, REAL})))
+        is SimilarityReason.ALSO_KNOWN_REAL
+    )
     made_from = Evidence(0.9, identical_to=frozenset({FAKE}), same_picture_as=frozenset({REAL}))
     assert reason(made_from) is SimilarityReason.IDENTICAL_IMAGE
-    assert reason(Evidence(0.9, identical_to=frozenset({FAKE, REAL}))) is SimilarityReason.ALSO_KNOWN_REAL
+    assert (
+        reason(Evidence(0.9, identical_to=frozenset({FAKE, REAL})))
+        is SimilarityReason.ALSO_KNOWN_REAL
+    )
     assert reason(Evidence(0.9, identical_to=frozenset({REAL}))) is SimilarityReason.ABOVE_THRESHOLD
 
 
 @seeded
 @given(one=logits, two=logits, policy=limits)
 def test_a_larger_logit_is_never_more_authentic(one: Any, two: Any, policy: Any) -> None:
-    low, high = (judge(Evidence(None, logit=at), Policy(None, policy)).classifier for at in sorted((one, two)))
+    low, high = (
+        judge(Evidence(None, logit=at), Policy(None, policy)).classifier
+        for at in sorted((one, two))
+    )
     assert low is not None
     assert high is not None
     assert CLASSIFIER_ORDER.index(low.verdict) <= CLASSIFIER_ORDER.index(high.verdict)
@@ -187,7 +243,10 @@ def test_the_limits_themselves_decide() -> None:
     assert judged(1.0, views=(ViewEvidence(None, 0.0),)).reason is ClassifierReason.UNSTABLE
     without = judge(Evidence(None, logit=5.0), Policy(None)).classifier
     assert without is not None
-    assert (without.verdict, without.reason) == (ClassifierOutcome.INCONCLUSIVE, ClassifierReason.NO_LIMITS)
+    assert (without.verdict, without.reason) == (
+        ClassifierOutcome.INCONCLUSIVE,
+        ClassifierReason.NO_LIMITS,
+    )
     assert probability_of(0.0) == 0.5
 
 

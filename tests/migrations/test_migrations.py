@@ -11,10 +11,14 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import inspect, text
 
-from index import Database, SchemaOutdated, revisions
-from index.schema import metadata
+from index.errors import SchemaOutdated
+from index.truth import revisions
+from index.truth.database import Database
+from index.truth.schema import metadata
 
-POSTGRESQL_ONLY = {"ix_entries_provenance"}  # Alembic does not ask an index for which database it is
+POSTGRESQL_ONLY = {
+    "ix_entries_provenance"
+}  # Alembic does not ask an index for which database it is
 MIGRATE = "import sys; from index import Database; Database.open(sys.argv[1], migrate=True).close()"
 
 
@@ -22,7 +26,9 @@ def test_there_is_one_head() -> None:
     assert len(ScriptDirectory.from_config(revisions.configuration()).get_heads()) == 1
 
 
-def test_a_database_never_migrated_is_refused_with_the_command_to_run(empty_database_url: str) -> None:
+def test_a_database_never_migrated_is_refused_with_the_command_to_run(
+    empty_database_url: str,
+) -> None:
     with pytest.raises(SchemaOutdated, match="run `lineup init`") as caught:
         Database.open(empty_database_url)
     assert caught.value.current is None
@@ -70,7 +76,9 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
     assert _tables(database) == before
 
 
-def test_the_tables_in_code_are_the_tables_of_the_migrations(database: Database, dialect: str) -> None:
+def test_the_tables_in_code_are_the_tables_of_the_migrations(
+    database: Database, dialect: str
+) -> None:
     def belongs(_: Any, name: str | None, *__: Any) -> bool:
         return dialect == "postgresql" or name not in POSTGRESQL_ONLY
 
@@ -79,7 +87,9 @@ def test_the_tables_in_code_are_the_tables_of_the_migrations(database: Database,
         assert compare_metadata(MigrationContext.configure(conn, opts=options), metadata) == []
 
 
-def test_partial_indexes_and_checks_are_the_same_in_code_and_migrations(empty_database_url: str, dialect: str) -> None:
+def test_partial_indexes_and_checks_are_the_same_in_code_and_migrations(
+    empty_database_url: str, dialect: str
+) -> None:
     with Database.open(empty_database_url, migrate=True) as database, database.write() as conn:
         migrated = _definitions(conn, dialect)
         revisions.downgrade(conn, "base")
@@ -88,13 +98,17 @@ def test_partial_indexes_and_checks_are_the_same_in_code_and_migrations(empty_da
 
 
 def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_database_url: str) -> None:
-    processes = [subprocess.Popen([sys.executable, "-c", MIGRATE, empty_database_url]) for _ in range(2)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", MIGRATE, empty_database_url]) for _ in range(2)
+    ]
     assert [process.wait(60) for process in processes] == [0, 0]
     with Database.open(empty_database_url) as database:
         assert database.revision() == revisions.head()
 
 
-def test_the_configuration_survives_a_percent_sign_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_survives_a_percent_sign_in_the_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(revisions, "files", lambda _package: "/some%20where/migrations")
     config: Config = revisions.configuration()
     assert config.get_main_option("script_location") == "/some%20where/migrations"
@@ -107,9 +121,13 @@ def _tables(database: Database) -> Any:
 
 def _definitions(conn: Any, dialect: str) -> Any:
     if dialect == "sqlite":
-        rows = conn.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
+        rows = conn.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+        )
     else:
-        rows = conn.execute(text("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"))
+        rows = conn.execute(
+            text("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+        )
     indexes = {name: " ".join(sql.split()) for name, sql in rows if not name.startswith("alembic")}
     checks = {table: inspect(conn).get_check_constraints(table) for table in metadata.tables}
     return indexes, checks

@@ -1,4 +1,6 @@
-"""Small populations of made-up images: clusters of unit vectors, one a generator, and photographs around the origin."""
+"""Small populations of made-up images: clusters of unit vectors, one a generator, and photographs
+around the origin.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def population(
-    vectors: NDArray[np.float64], generators: Sequence[str | None], logits: NDArray[np.float64] | None = None
+    vectors: NDArray[np.float64],
+    generators: Sequence[str | None],
+    logits: NDArray[np.float64] | None = None,
 ) -> Population:
     n = len(vectors)
     return Population(
@@ -36,7 +40,9 @@ def clusters(sizes: dict[str, int], spread: float = 0.3, seed: int = 0) -> Popul
     rows, names = [], []
     for place, (name, size) in enumerate(sizes.items()):
         centre = np.eye(DIMENSION)[place]
-        rows.append(centre + spread * random.standard_normal((size, DIMENSION)) / np.sqrt(DIMENSION))
+        rows.append(
+            centre + spread * random.standard_normal((size, DIMENSION)) / np.sqrt(DIMENSION)
+        )
         names += [name] * size
     return population(np.concatenate(rows), names)
 

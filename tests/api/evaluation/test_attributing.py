@@ -17,7 +17,10 @@ def test_two_generators_are_too_few_to_leave_one_out() -> None:
     answer = attribution(clusters({"sdxl": 40, "flux": 40}), np.arange(80), 0)
     assert answer.auroc.value is None
     assert answer.by_generator == []
-    assert answer.reason == "2 generators have 10 images; two others are needed beside the one left out"
+    assert (
+        answer.reason
+        == "2 generators have 10 images; two others are needed beside the one left out"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,9 @@ def test_a_rare_generator_is_not_left_out_but_stays_known(apart: AttributionEval
     assert apart.by_generator[0].n_known == (26 + 24 + 8) / 2
 
 
-def test_clusters_apart_are_covered_by_small_sets_and_told_from_the_one_left_out(apart: AttributionEvaluation) -> None:
+def test_clusters_apart_are_covered_by_small_sets_and_told_from_the_one_left_out(
+    apart: AttributionEvaluation,
+) -> None:
     assert apart.auroc.value is not None
     assert apart.auroc.value > 0.99
     assert apart.mean_set_size.value is not None

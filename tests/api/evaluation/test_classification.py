@@ -1,4 +1,6 @@
-"""The classifier's figures: null with a reason where images are few, and right on cases that are known."""
+"""The classifier's figures: null with a reason where images are few, and right on cases that are
+known.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ LIMITS = Limits(1.0, -1.0)
 def judged(real: list[float], synthetic: list[float], groups: int = 10) -> Judged:
     logits = np.array([*real, *synthetic], np.float64)
     labels = np.arange(len(logits)) >= len(real)
-    sources = np.concatenate([numbered(len(real), groups), groups + numbered(len(synthetic), groups)])
+    sources = np.concatenate(
+        [numbered(len(real), groups), groups + numbered(len(synthetic), groups)]
+    )
     return Judged(logits, labels, sources)
 
 
@@ -35,7 +39,9 @@ def normal(n: int, mean: float, seed: int) -> list[float]:
 
 def test_with_nine_images_of_a_kind_no_figure_is_made_up() -> None:
     figures = classifier_figures(judged(normal(9, 0, 0), normal(50, 1, 1)), LIMITS, 0)
-    assert figures.roc_auc.value is figures.balanced_accuracy.value is figures.tpr_at_fpr.value is None
+    assert (
+        figures.roc_auc.value is figures.balanced_accuracy.value is figures.tpr_at_fpr.value is None
+    )
     assert figures.roc_auc.reason == "50 synthetic and 9 real images; 10 of each are needed"
 
 
@@ -60,20 +66,34 @@ def test_what_is_between_the_limits_is_not_right() -> None:
 
 def test_the_figures_are_those_of_a_known_case_and_inside_their_intervals() -> None:
     figures = classifier_figures(judged(normal(400, 0, 0), normal(400, 1, 1)), LIMITS, 0)
-    assert figures.roc_auc.value == pytest.approx(0.760, abs=0.03)  # P(N(1,1) > N(0,1)) = Phi(1 / sqrt 2)
-    for measure in (figures.roc_auc, figures.balanced_accuracy, figures.tpr_at_fpr, figures.inconclusive):
+    assert figures.roc_auc.value == pytest.approx(
+        0.760, abs=0.03
+    )  # P(N(1,1) > N(0,1)) = Phi(1 / sqrt 2)
+    for measure in (
+        figures.roc_auc,
+        figures.balanced_accuracy,
+        figures.tpr_at_fpr,
+        figures.inconclusive,
+    ):
         assert measure.value is not None
         assert measure.low is not None
         assert measure.high is not None
         assert 0 <= measure.low <= measure.value <= measure.high <= 1
         assert measure.low < measure.high
-    assert figures.n.model_dump() == {"real": 400, "synthetic": 400, "real_sources": 10, "synthetic_sources": 10}
+    assert figures.n.model_dump() == {
+        "real": 400,
+        "synthetic": 400,
+        "real_sources": 10,
+        "synthetic_sources": 10,
+    }
 
 
 def test_images_of_one_photograph_widen_the_interval() -> None:
     """A hundred photographs in ten copies each know no more than a hundred photographs."""
     real, synthetic = np.repeat(normal(100, 0, 0), 10), np.repeat(normal(100, 1, 1), 10)
-    copies = Judged(np.concatenate([real, synthetic]), np.arange(2000) >= 1000, np.repeat(np.arange(200), 10))
+    copies = Judged(
+        np.concatenate([real, synthetic]), np.arange(2000) >= 1000, np.repeat(np.arange(200), 10)
+    )
     alone = Judged(copies.logits, copies.synthetic, np.arange(2000))
     wide, narrow = (classifier_figures(images, None, 0).roc_auc for images in (copies, alone))
     assert wide.value == narrow.value

@@ -13,7 +13,9 @@ from api.evaluation import embedding
 from api.evaluation.embedding import Embeddings, embed_all
 from api.evaluation.reading import Labelled, list_labelled
 from api.sources.opening import open_source
-from embedder import Condition, Embedder, delivered, preprocess
+from embedder.network.embed import Embedder
+from embedder.pictures.delivery import Condition, delivered
+from embedder.pictures.preprocess import preprocess
 
 CONDITIONS = [Condition.JPEG50, Condition.HALF]
 
@@ -32,7 +34,13 @@ def embedder() -> Embedder:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two photographs, one of them twice, three fakes, one that is cut and one that is tiny."""
     folder = tmp_path_factory.mktemp("labelled")
-    sizes = {"real/a.png": 400, "real/b.png": 176, "fake/sdxl/c.png": 400, "fake/flux/d.png": 176, "fake/e.png": 200}
+    sizes = {
+        "real/a.png": 400,
+        "real/b.png": 176,
+        "fake/sdxl/c.png": 400,
+        "fake/flux/d.png": 176,
+        "fake/e.png": 200,
+    }
     for seed, (name, side) in enumerate(sizes.items()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         picture(seed, side).save(folder / name)
@@ -59,7 +67,12 @@ def embedded(
 ) -> Embeddings:
     numbers = frozenset(image.number for image in wanted if image.name != "fake/e.png")
     return embed_all(
-        embedder, open_source(str(folder)), wanted, CONDITIONS, numbers, lambda *counts: progress.append(counts)
+        embedder,
+        open_source(str(folder)),
+        wanted,
+        CONDITIONS,
+        numbers,
+        lambda *counts: progress.append(counts),
     )
 
 
@@ -70,17 +83,28 @@ def test_what_cannot_be_decoded_is_named_and_the_rest_embedded(embedded: Embeddi
     }
     names = [image.name for image in embedded.images]
     assert sorted(names) == sorted(
-        ["real/a.png", "real/b.png", "real/copy.png", "fake/sdxl/c.png", "fake/flux/d.png", "fake/e.png"]
+        [
+            "real/a.png",
+            "real/b.png",
+            "real/copy.png",
+            "fake/sdxl/c.png",
+            "fake/flux/d.png",
+            "fake/e.png",
+        ]
     )
     assert embedded.synthetic.tolist() == [name.startswith("fake") for name in names]
 
 
-def test_progress_ends_where_everything_is_done(embedded: Embeddings, progress: list[tuple[int, int]]) -> None:
+def test_progress_ends_where_everything_is_done(
+    embedded: Embeddings, progress: list[tuple[int, int]]
+) -> None:
     assert len(embedded.images) < len(progress)
     assert progress[-1] == (8, 8)
 
 
-def test_vectors_and_logits_are_those_of_the_embedder(embedded: Embeddings, embedder: Embedder, folder: Path) -> None:
+def test_vectors_and_logits_are_those_of_the_embedder(
+    embedded: Embeddings, embedder: Embedder, folder: Path
+) -> None:
     row = [image.name for image in embedded.images].index("real/b.png")
     with Image.open(folder / "real/b.png") as image:
         alone = embedder.embed_pixels(_pixels(embedder, image.convert("RGB")))
@@ -88,12 +112,16 @@ def test_vectors_and_logits_are_those_of_the_embedder(embedded: Embeddings, embe
     assert embedded.population.logits[row] == pytest.approx(alone.logits[0], abs=1e-3)
 
 
-def test_identical_bytes_are_one_image_and_each_image_is_its_own_source(embedded: Embeddings) -> None:
+def test_identical_bytes_are_one_image_and_each_image_is_its_own_source(
+    embedded: Embeddings,
+) -> None:
     names = [image.name for image in embedded.images]
     ids = dict(zip(names, embedded.population.image_ids.tolist(), strict=True))
     assert ids["real/a.png"] == ids["real/copy.png"]
     assert len(set(ids.values())) == 5
-    assert len(set(embedded.population.sources.tolist())) == len(set(embedded.sources.tolist())) == 6
+    assert (
+        len(set(embedded.population.sources.tolist())) == len(set(embedded.sources.tolist())) == 6
+    )
 
 
 def test_a_delivery_is_embedded_as_it_looks_and_left_out_where_it_is_too_small(
@@ -105,7 +133,9 @@ def test_a_delivery_is_embedded_as_it_looks_and_left_out_where_it_is_too_small(
     assert jpeg.rows.tolist() == embedded.conditioned.tolist() == asked
     assert {names[row] for row in half.rows} == {"real/a.png", "real/copy.png", "fake/sdxl/c.png"}
     with Image.open(folder / "fake/sdxl/c.png") as image:
-        halved = embedder.embed_pixels(_pixels(embedder, delivered(image.convert("RGB"), Condition.HALF)))
+        halved = embedder.embed_pixels(
+            _pixels(embedder, delivered(image.convert("RGB"), Condition.HALF))
+        )
     logit = half.logits[half.rows.tolist().index(names.index("fake/sdxl/c.png"))]
     assert logit == pytest.approx(halved.logits[0], abs=1e-3)
 
@@ -121,7 +151,9 @@ def test_pictures_are_kept_of_the_images_on_the_wrong_side_alone_worst_first(
         *sorted(logit for logit in logits[found.synthetic] if logit < 0)[:2],
     ]
     assert expected
-    assert [wrong.logit if wrong.image.synthetic else -wrong.logit for wrong in found.wrong] == expected
+    assert [
+        wrong.logit if wrong.image.synthetic else -wrong.logit for wrong in found.wrong
+    ] == expected
     for wrong in found.wrong:
         with Image.open(BytesIO(wrong.thumbnail)) as small:
             assert max(small.size) <= embedding.THUMBNAIL_PIXELS

@@ -26,7 +26,9 @@ def test_a_rate_that_the_photographs_cannot_show_is_not_said_to_be_realised() ->
     table = false_match_table(anywhere(100), clusters(SIZES), np.arange(100), "images", 0)
     rare = [row for row in table.rows if row.asked < 0.02]
     assert rare
-    assert all(row.realised.value is None and row.inside is None and row.realised.reason for row in rare)
+    assert all(
+        row.realised.value is None and row.inside is None and row.realised.reason for row in rare
+    )
 
 
 def test_photographs_of_the_same_kind_match_as_often_as_foretold() -> None:
@@ -46,9 +48,13 @@ def test_photographs_of_the_same_kind_match_as_often_as_foretold() -> None:
 def test_photographs_that_look_like_fakes_are_found_outside_of_what_was_foretold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One half is far from the fakes, the other near: the table says that what was foretold did not hold."""
+    """One half is far from the fakes, the other near: the table says that what was foretold did not
+    hold.
+    """
     far, near = anywhere(300), clusters(dict.fromkeys(SIZES, 30), seed=3)
-    photographs = population(np.concatenate([far.vectors, near.vectors]).astype(np.float64), [None] * 600)
+    photographs = population(
+        np.concatenate([far.vectors, near.vectors]).astype(np.float64), [None] * 600
+    )
     monkeypatch.setattr(matching, "halves", lambda sources, _seed: sources < 300)
     table = false_match_table(photographs, clusters(SIZES), np.arange(600), "images", 0)
     told = [row for row in table.rows if row.realised.value is not None]

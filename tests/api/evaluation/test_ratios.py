@@ -1,4 +1,6 @@
-"""Likelihood ratios fitted on one half and stated of the other; the classifier's probability likewise."""
+"""Likelihood ratios fitted on one half and stated of the other; the classifier's probability
+likewise.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_a_probability_is_calibrated_on_other_sources_than_it_is_held_to() -> No
     random = np.random.default_rng(0)
     synthetic = np.arange(800) < 400
     logits = random.normal(np.where(synthetic, 1.0, -1.0), 1.0) * 8  # far too sure of itself
-    judged = Judged(logits, synthetic, np.where(synthetic, numbered(800, 40), 40 + numbered(800, 40)))
+    judged = Judged(
+        logits, synthetic, np.where(synthetic, numbered(800, 40), 40 + numbered(800, 40))
+    )
     figures = calibrated_reliability(judged, 0)
     assert figures is not None
     assert figures.n == 400
@@ -63,7 +67,9 @@ def test_a_probability_is_calibrated_on_other_sources_than_it_is_held_to() -> No
     assert calibrated_reliability(few, 0) is None
 
 
-def test_a_calibration_that_does_not_hold_for_the_other_half_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_that_does_not_hold_for_the_other_half_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """In the first half synthetic images have the larger logits, in the second the real ones."""
     synthetic, first = np.arange(400) % 2 == 0, np.arange(400) < 200
     logits = np.where(synthetic == first, 3.0, -3.0)

@@ -1,4 +1,6 @@
-"""Labels, generators and sources of images: from a manifest, a pattern or the folders, and which are measured."""
+"""Labels, generators and sources of images: from a manifest, a pattern or the folders, and which
+are measured.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.answers import FailedItem
 from api.errors import NothingToEvaluate
 from api.evaluation.reading import Labelled, Listing, list_labelled, read, sampled
+from api.fields import FailedItem
 from api.ingest.patterns import Pattern
 from api.sources.opening import open_source
 
@@ -42,7 +44,9 @@ def fill(folder: Path, *names: str) -> Path:
 
 
 def test_a_folder_without_labels_says_so_with_an_example(tmp_path: Path) -> None:
-    with pytest.raises(NothingToEvaluate, match=r"no image has a label; 2 items left out, such as a\.png: neither"):
+    with pytest.raises(
+        NothingToEvaluate, match=r"no image has a label; 2 items left out, such as a\.png: neither"
+    ):
         listed(fill(tmp_path, "a.png", "b.png"))
 
 
@@ -61,7 +65,9 @@ def test_a_word_that_is_no_label_is_not_guessed_at(tmp_path: Path) -> None:
 
 
 def test_folders_tell_kind_and_generator(tmp_path: Path) -> None:
-    listing = listed(fill(tmp_path, "README.md", "real/deep/a.png", "fake/SD XL/b.png", "fake/c.png"))
+    listing = listed(
+        fill(tmp_path, "README.md", "real/deep/a.png", "fake/SD XL/b.png", "fake/c.png")
+    )
     assert [told(image) for image in listing.images] == [
         ("fake/c.png", True, None, "fake/c.png", False),
         ("fake/SD XL/b.png", True, "sd-xl", "fake/SD XL/b.png", False),
@@ -73,7 +79,10 @@ def test_folders_tell_kind_and_generator(tmp_path: Path) -> None:
 def test_a_pattern_tells_them_too(tmp_path: Path) -> None:
     folder = fill(tmp_path, "known_real/cam1/a.png", "known_fake/flux/b.png")
     found = listed(folder, "{label}/{generator}/*").images
-    assert [(image.synthetic, image.generator) for image in found] == [(True, "flux"), (False, "cam1")]
+    assert [(image.synthetic, image.generator) for image in found] == [
+        (True, "flux"),
+        (False, "cam1"),
+    ]
 
 
 def test_a_manifest_is_believed_before_its_folders_and_tells_sources(tmp_path: Path) -> None:
@@ -107,7 +116,9 @@ def test_only_the_images_of_the_sample_are_read(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(2, 70), st.integers(0, 3))
-def test_a_sample_is_as_large_as_asked_and_half_of_either_kind(reals: int, fakes: int, most: int, seed: int) -> None:
+def test_a_sample_is_as_large_as_asked_and_half_of_either_kind(
+    reals: int, fakes: int, most: int, seed: int
+) -> None:
     everything = images(reals, fakes)
     sample = sampled(everything, most, seed)
     n_fakes = sum(image.synthetic for image in sample)
@@ -115,7 +126,9 @@ def test_a_sample_is_as_large_as_asked_and_half_of_either_kind(reals: int, fakes
     assert len(sample) == min(most, len(everything))
     assert n_reals >= min(reals, most // 2)
     assert n_fakes >= min(fakes, most // 2)
-    assert sample == sorted(sample, key=lambda image: image.number) == sampled(everything, most, seed)
+    assert (
+        sample == sorted(sample, key=lambda image: image.number) == sampled(everything, most, seed)
+    )
 
 
 def test_another_seed_is_another_sample() -> None:

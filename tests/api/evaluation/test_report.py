@@ -1,4 +1,6 @@
-"""The two files: what stands in the way is said before anything is measured, links lead to the images."""
+"""The two files: what stands in the way is said before anything is measured, links lead to the
+images.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def test_figures_are_printed_with_their_interval_or_not_at_all() -> None:
     assert measure_text(Measure(value=0.5, low=0.25, high=0.75)) == "0.500 (0.250 to 0.750)"
 
 
-@pytest.mark.parametrize(("share", "text"), [(None, "—"), (0.0, "0 %"), (1e-9, "under 0.001 %"), (0.005, "0.5 %")])
+@pytest.mark.parametrize(
+    ("share", "text"), [(None, "—"), (0.0, "0 %"), (1e-9, "under 0.001 %"), (0.005, "0.5 %")]
+)
 def test_a_share_is_printed_with_the_digits_that_it_needs(share: float | None, text: str) -> None:
     assert share_text(share) == text
 
@@ -69,7 +73,9 @@ def test_there_is_no_plot_of_nothing() -> None:
 
 def test_the_same_curves_are_the_same_picture() -> None:
     at = np.linspace(-1, 1, 5)
-    curves = TippettCurves(log10=at.tolist(), same=(at < 0.5).tolist(), different=(at < -0.5).tolist())
+    curves = TippettCurves(
+        log10=at.tolist(), same=(at < 0.5).tolist(), different=(at < -0.5).tolist()
+    )
     first = plots.tippett_plot(curves)
     assert first is not None
     assert first.startswith("<?xml")
@@ -88,7 +94,12 @@ def test_a_rate_that_was_not_found_at_all_has_its_place_in_the_plot() -> None:
         inside=True,
     )
     table = FalseMatchTable(
-        split="images", calibrated_on=9, tested_on=9, calibrated_sources=9, tested_sources=9, rows=[row]
+        split="images",
+        calibrated_on=9,
+        tested_on=9,
+        calibrated_sources=9,
+        tested_sources=9,
+        rows=[row],
     )
     drawn = plots.false_match_plot(table)
     assert drawn is not None

@@ -1,4 +1,6 @@
-"""Fakes looked up among the others: never itself, never its near duplicate, and chance said beside it."""
+"""Fakes looked up among the others: never itself, never its near duplicate, and chance said beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import pytest
 
 from api.evaluation import retrieving
 from api.evaluation.retrieving import chosen_rows, retrieval
-from index import PerceptualHash
+from index.truth.perceptual import PerceptualHash
 from tests.api.evaluation.made import clusters, population
 
 
@@ -27,7 +29,9 @@ def test_a_generator_with_few_probes_has_its_number_but_no_figures() -> None:
 
 
 def test_an_image_is_not_its_own_neighbour_nor_is_its_copy() -> None:
-    """Each vector is twice there, once a generator: with the copy left out the nearest is anything but its own."""
+    """Each vector is twice there, once a generator: with the copy left out the nearest is anything
+    but its own.
+    """
     vectors = np.eye(16)[np.arange(32) % 16]
     fakes = population(vectors, ["a"] * 16 + ["b"] * 16)
     pairs = np.arange(32) % 16
@@ -40,10 +44,14 @@ def test_an_image_is_not_its_own_neighbour_nor_is_its_copy() -> None:
     assert same_bytes is not None
     assert same_picture is not None
     assert by_copy.precision_at_1.value == 1.0
-    assert same_bytes.precision_at_1.value == same_picture.precision_at_1.value == 0.0  # ties rank strangers first
+    assert (
+        same_bytes.precision_at_1.value == same_picture.precision_at_1.value == 0.0
+    )  # ties rank strangers first
 
 
-def test_clusters_are_found_and_chance_is_that_of_their_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clusters_are_found_and_chance_is_that_of_their_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = retrieval(clusters({"sdxl": 30, "flux": 20, "sd1.5": 10}), 0)
     assert found.mean is not None
     assert found.mean.precision_at_1.value == 1.0

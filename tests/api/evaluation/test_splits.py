@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from api.evaluation.splits import MIN_SOURCES, draws, halves, halves_of_both
 
-SOURCES = st.lists(st.integers(0, 12), min_size=1, max_size=80).map(lambda values: np.array(values, np.int64))
+SOURCES = st.lists(st.integers(0, 12), min_size=1, max_size=80).map(
+    lambda values: np.array(values, np.int64)
+)
 
 
 @given(SOURCES, st.integers(0, 5))
@@ -18,7 +20,9 @@ def test_no_source_is_in_both_halves(sources: np.ndarray, seed: int) -> None:
 
 
 @given(SOURCES, st.integers(0, 5))
-def test_the_halves_differ_by_no_more_than_the_largest_source(sources: np.ndarray, seed: int) -> None:
+def test_the_halves_differ_by_no_more_than_the_largest_source(
+    sources: np.ndarray, seed: int
+) -> None:
     first = halves(sources, seed)
     assert abs(int(first.sum()) - int((~first).sum())) <= np.bincount(sources).max()
 

@@ -50,5 +50,7 @@ def test_a_name_that_does_not_fit_says_nothing(pattern: str, name: str) -> None:
         ("{generator}/*", "new\nline/a.png", {"generator": "new\nline"}),
     ],
 )
-def test_a_placeholder_takes_one_part_of_a_path(pattern: str, name: str, told: dict[str, str]) -> None:
+def test_a_placeholder_takes_one_part_of_a_path(
+    pattern: str, name: str, told: dict[str, str]
+) -> None:
     assert Pattern(pattern).read(name) == told

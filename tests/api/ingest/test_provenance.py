@@ -1,4 +1,6 @@
-"""What everybody says of an item, joined: the nearest voice is heard, and no contradiction is lost."""
+"""What everybody says of an item, joined: the nearest voice is heard, and no contradiction is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from api.ingest.patterns import Pattern
 from api.ingest.provenance import joined
 from api.sources.item import Item
-from index import Provenance
+from index.truth.provenance import Provenance
 
 COLUMNS = ("generator", "label", "licence", "source")
 
@@ -19,7 +21,11 @@ COLUMNS = ("generator", "label", "licence", "source")
 def read(told: dict[str, Any], options: Provenance | None = None, **more: Any) -> Provenance:
     item = Item(more.pop("name", "sdxl/a.png"), lambda _: b"", told, more.pop("location", None))
     return joined(
-        item, options or Provenance(), more.pop("pattern", None), more.pop("stated", {}), more.pop("made_by", None)
+        item,
+        options or Provenance(),
+        more.pop("pattern", None),
+        more.pop("stated", {}),
+        more.pop("made_by", None),
     )
 
 
@@ -41,7 +47,12 @@ def test_a_contradiction_is_recorded_with_who_said_what_and_the_nearest_is_heard
 
     assert provenance.generator == "SD XL"
     assert provenance.extra["conflicts"] == {
-        "generator": {"source": "SD XL", "pattern": "sdxl", "option": "flux", "file": "sd_xl_base_1.0"}
+        "generator": {
+            "source": "SD XL",
+            "pattern": "sdxl",
+            "option": "flux",
+            "file": "sd_xl_base_1.0",
+        }
     }
 
 
@@ -69,21 +80,41 @@ def test_a_name_that_the_pattern_does_not_fit_is_said() -> None:
 
 
 def test_words_of_each_source_stay_verbatim_and_columns_are_read_from_them() -> None:
-    told = {"License": "CC0", "class": 3, "prompt": "a cat", "acquired_at": "2024-05-01T10:00:00", "blank": " "}
+    told = {
+        "License": "CC0",
+        "class": 3,
+        "prompt": "a cat",
+        "acquired_at": "2024-05-01T10:00:00",
+        "blank": " ",
+    }
 
     provenance = read(told, Provenance(extra={"case": 7}), location="/x/a.png")
 
     assert (provenance.licence, provenance.label) == ("CC0", "3")
     assert provenance.acquired_at == datetime(2024, 5, 1, 10, tzinfo=UTC)
-    assert provenance.extra == {"case": 7, "path": "sdxl/a.png", "location": "/x/a.png", "source": told}
+    assert provenance.extra == {
+        "case": 7,
+        "path": "sdxl/a.png",
+        "location": "/x/a.png",
+        "source": told,
+    }
 
 
-words = st.none() | st.text(st.characters(min_codepoint=33, max_codepoint=122), min_size=1, max_size=4)
+words = st.none() | st.text(
+    st.characters(min_codepoint=33, max_codepoint=122), min_size=1, max_size=4
+)
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(COLUMNS, words)), st.fixed_dictionaries(dict.fromkeys(COLUMNS, words)))
-def test_no_statement_is_ever_lost(source: dict[str, str | None], options: dict[str, str | None]) -> None:
-    """Whatever two voices say of a column, the column or the record of the contradiction holds both."""
+@given(
+    st.fixed_dictionaries(dict.fromkeys(COLUMNS, words)),
+    st.fixed_dictionaries(dict.fromkeys(COLUMNS, words)),
+)
+def test_no_statement_is_ever_lost(
+    source: dict[str, str | None], options: dict[str, str | None]
+) -> None:
+    """Whatever two voices say of a column, the column or the record of the contradiction holds
+    both.
+    """
     told = {name: value for name, value in source.items() if value is not None}
 
     provenance = read(told, Provenance(**options))  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Ready embeddings: what is wrong with a row fails that row alone, and what is said of it is kept as it was said."""
+"""Ready embeddings: what is wrong with a row fails that row alone, and what is said of it is kept
+as it was said.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from api.ingest.request import IngestRequest
 from api.jobs.task import End, Left, Taken
 from api.sources.item import Span, UnreadableItem
 from api.sources.ready import ReadyRows
-from index import JSON, ForeignSpace, InvalidVector, Space
+from index.errors import ForeignSpace, InvalidVector
+from index.jsontext import JSON
+from index.truth.spaces import Space
 
 SPACE = Space("1" * 64, "tests", "2" * 64, "3" * 64, 4)
 OTHER = "9" * 64
@@ -43,7 +47,9 @@ class Held:
 
     def rows(self, _span: Span) -> ReadyRows:
         names = [f"held, row {row}" for row in range(len(self.vectors))]
-        return ReadyRows(names, self.vectors, self.logits, self.sha256s, self.facts, self.told, self.unreadable)
+        return ReadyRows(
+            names, self.vectors, self.logits, self.sha256s, self.facts, self.told, self.unreadable
+        )
 
     def close(self) -> None: ...
 
@@ -132,7 +138,13 @@ def test_free_provenance_is_kept_as_it_is_and_other_columns_beside_it() -> None:
     free = {"path": "original.png", "pattern": {"split": "train"}}
 
     exported, more = ends(
-        held(2, told=[{"generator": "x", "provenance": free}, {"generator": "x", "provenance": free, "camera": 7}])
+        held(
+            2,
+            told=[
+                {"generator": "x", "provenance": free},
+                {"generator": "x", "provenance": free, "camera": 7},
+            ],
+        )
     )
 
     assert isinstance(exported, Taken)
@@ -141,13 +153,24 @@ def test_free_provenance_is_kept_as_it_is_and_other_columns_beside_it() -> None:
     assert more.entry.provenance.extra == {**free, "source": {"camera": 7}}
 
 
-texts = st.sampled_from(["", "  ", " SD XL ", "face", "CC0", "2026-01-02", "2026-01-02T03:04:05+02:00", "yesterday"])
-values = texts | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, width=16) | st.lists(texts, max_size=2)
+texts = st.sampled_from(
+    ["", "  ", " SD XL ", "face", "CC0", "2026-01-02", "2026-01-02T03:04:05+02:00", "yesterday"]
+)
+values = (
+    texts
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, width=16)
+    | st.lists(texts, max_size=2)
+)
 columns = ["generator", "label", "licence", "source", "acquired_at"]
 names = st.sampled_from([*columns, "license", "class", "Label", "path", "camera", "Provenance"])
 
 
-@given(told=st.dictionaries(names, values, max_size=7), free=st.dictionaries(names | texts, values, max_size=3))
+@given(
+    told=st.dictionaries(names, values, max_size=7),
+    free=st.dictionaries(names | texts, values, max_size=3),
+)
 def test_a_row_that_speaks_alone_is_read_in_the_short_way_as_in_the_long_one(
     told: dict[str, JSON], free: dict[str, JSON]
 ) -> None:
@@ -158,14 +181,27 @@ def test_a_row_that_speaks_alone_is_read_in_the_short_way_as_in_the_long_one(
 
 
 def test_facts_are_taken_and_the_image_was_never_here() -> None:
-    facts = {"byte_size": 9, "width": 3, "height": 2, "format": "png", "pdq_hash": "0f" * 32, "pdq_quality": 90}
+    facts = {
+        "byte_size": 9,
+        "width": 3,
+        "height": 2,
+        "format": "png",
+        "pdq_hash": "0f" * 32,
+        "pdq_quality": 90,
+    }
 
     known, unknown = ends(held(2, facts=[facts, {}]))
 
     assert isinstance(known, Taken)
     assert isinstance(unknown, Taken)
     image = known.entry.image
-    assert (image.byte_size, image.width, image.height, image.format, image.seen) == (9, 3, 2, "png", False)
+    assert (image.byte_size, image.width, image.height, image.format, image.seen) == (
+        9,
+        3,
+        2,
+        "png",
+        False,
+    )
     assert image.perceptual_hash is not None
     assert (image.perceptual_hash.bits.hex(), image.perceptual_hash.quality) == ("0f" * 32, 90)
     assert (unknown.entry.image.width, unknown.entry.image.seen) == (None, False)

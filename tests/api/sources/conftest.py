@@ -1,4 +1,6 @@
-"""What holds of every source: its items do not depend on how the listing was cut and in which process it is read."""
+"""What holds of every source: its items do not depend on how the listing was cut and in which
+process it is read.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import fsspec
 import pytest
 
 from api.sources.item import Item, Source, Span, UnreadableItem
-from index import JSON, canonical_json
+from index.jsontext import JSON, canonical_json
 
 MAX_BYTES = 1000
 SIZES = (1, 2, 3, 7, 1000)
@@ -59,7 +61,9 @@ def read_spans(source: Source, spans: list[Span]) -> list[list[Seen]]:
 
 @pytest.fixture
 def read_whole() -> ReadWhole:
-    """Every item of a source, after checking that spans of any size, in any order, from any place give the same."""
+    """Every item of a source, after checking that spans of any size, in any order, from any place
+    give the same.
+    """
 
     def read(open_source: Callable[[], Source]) -> list[Seen]:
         whole: list[Seen] | None = None

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pytest
 
 from api.sources.arrow_json import holds_binary, json_columns
-from index import JSON, canonical_json
+from index.jsontext import JSON, canonical_json
 
 NOON = datetime(2024, 5, 1, 12, 30, 15, 123456)
 EAST = timezone(timedelta(hours=2))
 NOT_UTF8 = pa.Array.from_buffers(
-    pa.string(), 3, [None, pa.py_buffer(np.array([0, 1, 2, 3], np.int32).tobytes()), pa.py_buffer(b"a\xffb")]
+    pa.string(),
+    3,
+    [None, pa.py_buffer(np.array([0, 1, 2, 3], np.int32).tobytes()), pa.py_buffer(b"a\xffb")],
 )
 
 
@@ -56,7 +58,11 @@ def test_a_value_that_cannot_be_told_costs_its_own_row_only(column: pa.Array) ->
         (pa.time64("ns"), time(1, 2, 3, 4), "01:02:03.000004"),
         (pa.timestamp("us"), NOON, "2024-05-01T12:30:15.123456"),
         (pa.timestamp("ns"), NOON, "2024-05-01T12:30:15.123456"),
-        (pa.timestamp("s", "Europe/Berlin"), datetime(2024, 5, 1, 14, tzinfo=EAST), "2024-05-01T12:00:00+00:00"),
+        (
+            pa.timestamp("s", "Europe/Berlin"),
+            datetime(2024, 5, 1, 14, tzinfo=EAST),
+            "2024-05-01T12:00:00+00:00",
+        ),
         (pa.timestamp("ns", "UTC"), NOON.replace(tzinfo=UTC), "2024-05-01T12:30:15.123456+00:00"),
         (pa.duration("ns"), timedelta(minutes=1, microseconds=5), 60.000005),
         (pa.binary(), b"\x01\xff", "01ff"),
@@ -64,8 +70,16 @@ def test_a_value_that_cannot_be_told_costs_its_own_row_only(column: pa.Array) ->
         (pa.list_(pa.float32()), [1.0, float("inf")], [1.0, "inf"]),
         (pa.list_(pa.timestamp("ns"), 1), [NOON], ["2024-05-01T12:30:15.123456"]),
         (pa.large_list(pa.duration("ns")), [timedelta(seconds=1)], [1.0]),
-        (pa.struct([("a", pa.struct([("b", pa.timestamp("ns"))]))]), {"a": {"b": None}}, {"a": {"b": None}}),
-        (pa.map_(pa.string(), pa.timestamp("ns")), [("k", NOON)], [["k", "2024-05-01T12:30:15.123456"]]),
+        (
+            pa.struct([("a", pa.struct([("b", pa.timestamp("ns"))]))]),
+            {"a": {"b": None}},
+            {"a": {"b": None}},
+        ),
+        (
+            pa.map_(pa.string(), pa.timestamp("ns")),
+            [("k", NOON)],
+            [["k", "2024-05-01T12:30:15.123456"]],
+        ),
         (pa.null(), None, None),
     ],
 )

@@ -56,7 +56,13 @@ def test_an_empty_folder_has_no_spans(tmp_path: Path, read_whole: ReadWhole) -> 
 
 
 def test_names_that_are_no_text_are_read_and_printed(tmp_path: Path, read_whole: ReadWhole) -> None:
-    for name in (b"\xff\\x.png", b"\\xff.png", b"new\nline.png", b"\xff\\x.txt", "ü😀.png".encode()):
+    for name in (
+        b"\xff\\x.png",
+        b"\\xff.png",
+        b"new\nline.png",
+        b"\xff\\x.txt",
+        "ü😀.png".encode(),
+    ):
         Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(name)
     found = read_whole(partial(FolderSource, str(tmp_path)))
     assert {item.name: item.content for item in found} == {
@@ -70,20 +76,35 @@ def test_names_that_are_no_text_are_read_and_printed(tmp_path: Path, read_whole:
     ]
 
 
-def test_a_single_file_is_an_item_and_what_lies_beside_it_is_not_asked(tmp_path: Path, read_whole: ReadWhole) -> None:
+def test_a_single_file_is_an_item_and_what_lies_beside_it_is_not_asked(
+    tmp_path: Path, read_whole: ReadWhole
+) -> None:
     write(tmp_path, **{"a.png": b"a", "a.txt": b"told"})
     location = str(tmp_path / "a.png")
     assert read_whole(partial(FolderSource, location)) == [("a.png", b"a", {}, location)]
-    assert read_whole(partial(FolderSource, f"file://{location}")) == [("a.png", b"a", {}, f"file://{location}")]
+    assert read_whole(partial(FolderSource, f"file://{location}")) == [
+        ("a.png", b"a", {}, f"file://{location}")
+    ]
 
 
-def test_a_large_file_is_read_a_byte_beyond_the_bound(tmp_path: Path, read_whole: ReadWhole) -> None:
+def test_a_large_file_is_read_a_byte_beyond_the_bound(
+    tmp_path: Path, read_whole: ReadWhole
+) -> None:
     write(tmp_path, **{"a.png": bytes(5000)})
-    assert [len(item.content) for item in read_whole(partial(FolderSource, str(tmp_path)))] == [1001]
+    assert [len(item.content) for item in read_whole(partial(FolderSource, str(tmp_path)))] == [
+        1001
+    ]
 
 
-def test_a_url_is_a_source_too(memory_files: Callable[[str, bytes], str], read_whole: ReadWhole) -> None:
-    for name, content in {"b/1.png": b"one", "b/1.json": b'{"n": 1}', "a.png": b"a", "b/2.txt": b"lonely"}.items():
+def test_a_url_is_a_source_too(
+    memory_files: Callable[[str, bytes], str], read_whole: ReadWhole
+) -> None:
+    for name, content in {
+        "b/1.png": b"one",
+        "b/1.json": b'{"n": 1}',
+        "a.png": b"a",
+        "b/2.txt": b"lonely",
+    }.items():
         memory_files(f"memory://top/in/{name}", content)
     assert read_whole(partial(FolderSource, "memory://top/in")) == [
         ("a.png", b"a", {}, "memory://top/in/a.png"),
@@ -95,13 +116,23 @@ def test_a_url_is_a_source_too(memory_files: Callable[[str, bytes], str], read_w
 
 def test_a_folder_is_read_in_spans(tmp_path: Path, read_whole: ReadWhole) -> None:
     os.mkfifo(tmp_path / "pipe")
-    write(tmp_path, **{f"sub{number % 3}/{number}.png": str(number).encode() for number in range(20)})
     write(
-        tmp_path, **{f"sub{number % 3}/{number}.json": json.dumps({"n": number}).encode() for number in range(0, 20, 2)}
+        tmp_path, **{f"sub{number % 3}/{number}.png": str(number).encode() for number in range(20)}
+    )
+    write(
+        tmp_path,
+        **{
+            f"sub{number % 3}/{number}.json": json.dumps({"n": number}).encode()
+            for number in range(0, 20, 2)
+        },
     )
     found = read_whole(partial(FolderSource, str(tmp_path)))
     assert found[0] == ("pipe", "not_a_file", {}, str(tmp_path / "pipe"))
     images = sorted(found[1:], key=lambda item: int(item.content))
-    assert [item.name for item in images] == [f"sub{number % 3}/{number}.png" for number in range(20)]
-    assert [item.told for item in images] == [{"n": number} if number % 2 == 0 else {} for number in range(20)]
+    assert [item.name for item in images] == [
+        f"sub{number % 3}/{number}.png" for number in range(20)
+    ]
+    assert [item.told for item in images] == [
+        {"n": number} if number % 2 == 0 else {} for number in range(20)
+    ]
     assert [item.location for item in images] == [str(tmp_path / item.name) for item in images]

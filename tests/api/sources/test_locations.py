@@ -1,4 +1,6 @@
-"""Local paths and URLs: what is there, reading it, listing it, and names that come back as they were."""
+"""Local paths and URLs: what is there, reading it, listing it, and names that come back as they
+were.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ from hypothesis import strategies as st
 
 from api.sources import locations
 from api.sources.item import UnreadableItem, UnusableSource
-from api.sources.locations import as_text, folder_of, from_text, is_hidden, is_url, joined, name_of, resolved
+from api.sources.locations import (
+    as_text,
+    folder_of,
+    from_text,
+    is_hidden,
+    is_url,
+    joined,
+    name_of,
+    resolved,
+)
 
 Put = Callable[[str, bytes], str]
 
@@ -26,7 +37,9 @@ def reason_of(location: str | Path) -> str:
 
 
 def make_deep_folder(within: Path) -> None:
-    """Folders whose path is longer than any system call takes: even root cannot list the last of them by its path."""
+    """Folders whose path is longer than any system call takes: even root cannot list the last of
+    them by its path.
+    """
     inside = os.open(within, os.O_RDONLY)
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=inside)
@@ -37,7 +50,9 @@ def make_deep_folder(within: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nothing")])
-def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_what_is_no_file_is_refused_without_waiting_for_it(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     make(tmp_path / "a")
     assert reason_of(tmp_path / "a") == "not_a_file"
     with pytest.raises(UnusableSource):
@@ -50,10 +65,17 @@ def test_a_link_in_a_circle_is_no_file(tmp_path: Path) -> None:
     assert reason_of(tmp_path / "a") == "not_a_file"
 
 
-def test_a_missing_file_is_not_found_wherever_the_path_breaks(tmp_path: Path, memory_files: Put) -> None:
+def test_a_missing_file_is_not_found_wherever_the_path_breaks(
+    tmp_path: Path, memory_files: Put
+) -> None:
     (tmp_path / "file").touch()
     memory_files("memory://folder/file", b"")
-    for missing in (tmp_path / "no", tmp_path / "no" / "file", tmp_path / "file" / "below", "memory://folder/no"):
+    for missing in (
+        tmp_path / "no",
+        tmp_path / "no" / "file",
+        tmp_path / "file" / "below",
+        "memory://folder/no",
+    ):
         assert reason_of(missing) == "not_found"
         assert locations.kind_of(str(missing)) is None
         with pytest.raises(UnusableSource, match="no such file"):
@@ -73,7 +95,9 @@ def test_an_unknown_protocol_and_a_missing_package_are_named() -> None:
         locations.open_binary("sftp://host/b")
 
 
-def test_errors_of_a_protocol_s_package_are_ours(memory_files: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_a_protocol_s_package_are_ours(
+    memory_files: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise KeyError("no credentials\nand a second line")
 
@@ -81,7 +105,11 @@ def test_errors_of_a_protocol_s_package_are_ours(memory_files: Put, monkeypatch:
     for method in ("open", "info", "ls"):
         monkeypatch.setattr(fsspec.get_filesystem_class("memory"), method, fail)
     assert reason_of(location) == "unreadable"
-    for refused in (locations.open_binary, locations.kind_of, lambda location: list(locations.walk(location))):
+    for refused in (
+        locations.open_binary,
+        locations.kind_of,
+        lambda location: list(locations.walk(location)),
+    ):
         with pytest.raises(UnusableSource, match=r"^[^\n]*no credentials[^\n]*$"):
             refused(location)
 
@@ -107,8 +135,14 @@ def test_a_file_on_the_web_that_cannot_be_sought_in_is_no_source(
 
 def test_reading_stops_a_byte_behind_the_bound(tmp_path: Path, memory_files: Put) -> None:
     (tmp_path / "a").write_bytes(bytes(100))
-    for location in (str(tmp_path / "a"), f"file://{tmp_path}/a", memory_files("memory://a", bytes(100))):
-        assert [len(locations.read_bytes(location, bound)) for bound in (0, 98, 99, 100, 2**40)] == [
+    for location in (
+        str(tmp_path / "a"),
+        f"file://{tmp_path}/a",
+        memory_files("memory://a", bytes(100)),
+    ):
+        assert [
+            len(locations.read_bytes(location, bound)) for bound in (0, 98, 99, 100, 2**40)
+        ] == [
             1,
             99,
             100,
@@ -132,7 +166,11 @@ def test_a_reader_that_gives_less_than_was_asked_is_asked_again() -> None:
 
 def test_opened_files_are_sought_in(tmp_path: Path, memory_files: Put) -> None:
     (tmp_path / "a").write_bytes(b"0123456789")
-    for location in (str(tmp_path / "a"), f"file://{tmp_path}/a", memory_files("memory://f/a", b"0123456789")):
+    for location in (
+        str(tmp_path / "a"),
+        f"file://{tmp_path}/a",
+        memory_files("memory://f/a", b"0123456789"),
+    ):
         with locations.open_binary(location) as file:
             file.seek(7)
             assert (file.read(2), file.seek(0), file.read(2)) == (b"78", 0, b"01")
@@ -156,8 +194,20 @@ def test_a_folder_that_cannot_be_listed_ends_the_listing_only_as_its_root(tmp_pa
     assert reason_of(found[unlisted]) == "unreadable"
 
 
-def test_a_walk_leaves_out_hidden_names_and_links_to_folders_and_keeps_its_order(tmp_path: Path) -> None:
-    for name in ("b/a.b.png", "b/a-b.png", "b/a.png", "b/.hidden.png", "b/deep/x", "B/y", ".git/z", "a.png", "a"):
+def test_a_walk_leaves_out_hidden_names_and_links_to_folders_and_keeps_its_order(
+    tmp_path: Path,
+) -> None:
+    for name in (
+        "b/a.b.png",
+        "b/a-b.png",
+        "b/a.png",
+        "b/.hidden.png",
+        "b/deep/x",
+        "B/y",
+        ".git/z",
+        "a.png",
+        "a",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to("b")
@@ -165,7 +215,17 @@ def test_a_walk_leaves_out_hidden_names_and_links_to_folders_and_keeps_its_order
     (tmp_path / "linked.png").symlink_to("a.png")
     (tmp_path / "dangling.png").symlink_to("nothing")
 
-    expected = ["a", "a.png", "dangling.png", "linked.png", "B/y", "b/a.b.png", "b/a.png", "b/a-b.png", "b/deep/x"]
+    expected = [
+        "a",
+        "a.png",
+        "dangling.png",
+        "linked.png",
+        "B/y",
+        "b/a.b.png",
+        "b/a.png",
+        "b/a-b.png",
+        "b/deep/x",
+    ]
 
     for folder in (str(tmp_path), f"file://{tmp_path}", f"{tmp_path}/"):
         found = list(locations.walk(folder))
@@ -179,11 +239,17 @@ def test_a_url_is_walked_as_a_folder_is(memory_files: Put) -> None:
     for folder in ("memory://top", "memory://top/"):
         found = list(locations.walk(folder))
         assert [name for name, _ in found] == ["a.png", "b/two.png", "b/c/d.png"]
-        assert [locations.read_bytes(location, 99).decode() for _, location in found] == [name for name, _ in found]
+        assert [locations.read_bytes(location, 99).decode() for _, location in found] == [
+            name for name, _ in found
+        ]
 
 
-def test_folders_in_one_another_are_walked_to_any_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locations, "_children", lambda folder: (["f"], ["d"] if folder.count("d") < 3000 else []))
+def test_folders_in_one_another_are_walked_to_any_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        locations, "_children", lambda folder: (["f"], ["d"] if folder.count("d") < 3000 else [])
+    )
     assert sum(1 for _ in locations.walk("/root")) == 3001 - "/root".count("d")
 
 
@@ -212,13 +278,15 @@ def test_locations_are_taken_apart_and_joined(location: str, folder: str, name: 
     assert joined(folder, location) == location
 
 
-def test_what_is_a_url_and_what_becomes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_a_url_and_what_becomes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert [is_url(text) for text in ("s3://a", "file:///a", "C:/a", "C://a", "a/b://c", "://a", "a")] == [True] * 2 + [
-        False
-    ] * 5
+    assert [
+        is_url(text) for text in ("s3://a", "file:///a", "C:/a", "C://a", "a/b://c", "://a", "a")
+    ] == [True] * 2 + [False] * 5
     assert resolved("memory://a/../b") == "memory://a/../b"
     assert resolved("a/../b") == f"{tmp_path}/a/../b"
-    assert [is_hidden(name) for name in ("a/b", "./a", "../a", "a/.b/c", ".a", "a..b")] == [False] * 3 + [True] * 2 + [
+    assert [is_hidden(name) for name in ("a/b", "./a", "../a", "a/.b/c", ".a", "a..b")] == [
         False
-    ]
+    ] * 3 + [True] * 2 + [False]

@@ -10,7 +10,9 @@ import pytest
 from api.sources.item import Item, Source, UnreadableItem, UnusableSource
 from api.sources.manifest import PATH_COLUMNS, ManifestSource, find_path_column, stays_beneath
 
-ReadWhole = Callable[[Callable[[], Source]], list[tuple[str, bytes | str, Mapping[str, object], str | None]]]
+ReadWhole = Callable[
+    [Callable[[], Source]], list[tuple[str, bytes | str, Mapping[str, object], str | None]]
+]
 
 
 def written(path: Path, content: str) -> str:
@@ -78,7 +80,11 @@ def test_a_row_without_a_path_is_an_item_that_says_so(tmp_path: Path, name: str,
 def test_a_missing_image_is_an_item_that_says_so(tmp_path: Path) -> None:
     (item,) = items(written(tmp_path / "m.csv", "path,label\nnot/there.png,x\n"))
 
-    assert (item.name, item.told, item.location) == ("not/there.png", {"label": "x"}, str(tmp_path / "not/there.png"))
+    assert (item.name, item.told, item.location) == (
+        "not/there.png",
+        {"label": "x"},
+        str(tmp_path / "not/there.png"),
+    )
     assert reason(item) == "not_found"
 
 
@@ -105,8 +111,12 @@ def test_the_usual_names_of_a_path_column_are_known_whatever_their_case(column: 
     assert find_path_column(["label", f" {column.title()}"]) == f" {column.title()}"
 
 
-def test_of_several_path_columns_the_usual_one_is_taken_and_the_others_are_told(tmp_path: Path) -> None:
-    location = written(tmp_path / "m.jsonl", '{"image": "a.png", "File_Name": "b.png", "n": [1, null, {"x": 2.5}]}')
+def test_of_several_path_columns_the_usual_one_is_taken_and_the_others_are_told(
+    tmp_path: Path,
+) -> None:
+    location = written(
+        tmp_path / "m.jsonl", '{"image": "a.png", "File_Name": "b.png", "n": [1, null, {"x": 2.5}]}'
+    )
 
     (item,) = items(location)
 
@@ -144,7 +154,9 @@ def test_a_manifest_on_the_web_names_what_is_beside_it(
     assert found[7] == ("images/a.png", b"abc", {"label": "line\n7"}, "memory://set/images/a.png")
 
 
-def test_items_are_the_same_from_spans_of_any_size_in_any_order(tmp_path: Path, read_whole: ReadWhole) -> None:
+def test_items_are_the_same_from_spans_of_any_size_in_any_order(
+    tmp_path: Path, read_whole: ReadWhole
+) -> None:
     rows = []
     for number in range(40):
         written(tmp_path / "images" / f"{number}.png", f"image {number}")

@@ -83,10 +83,18 @@ def test_what_is_neither_file_nor_folder_is_no_source(tmp_path: Path) -> None:
         ("a.csv", tar_bytes(), TarSource),
         ("a.dat", gzip.compress(tar_bytes()), TarSource),
     ],
-    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else str(getattr(value, "__name__", value)),
+    ids=lambda value: (
+        f"{len(value)} bytes"
+        if isinstance(value, bytes)
+        else str(getattr(value, "__name__", value))
+    ),
 )
 def test_content_decides_before_the_name(
-    tmp_path: Path, memory_files: Callable[[str, bytes], str], name: str, content: bytes, expected: type[Source]
+    tmp_path: Path,
+    memory_files: Callable[[str, bytes], str],
+    name: str,
+    content: bytes,
+    expected: type[Source],
 ) -> None:
     (tmp_path / name).write_bytes(content)
     assert kind(tmp_path / name) is expected

@@ -22,19 +22,36 @@ ReadWhole = Callable[..., list[Any]]
 
 
 def paths_of(listed: object) -> list[str]:
-    return [item.name for span in PathsSource(listed).spans(3) for item in PathsSource().items(span)]  # type: ignore[arg-type]
+    return [
+        item.name for span in PathsSource(listed).spans(3) for item in PathsSource().items(span)
+    ]  # type: ignore[arg-type]
 
 
 def locations_of(text: bytes) -> list[str | None]:
-    spans = json.loads(json.dumps([[span.count, span.where] for span in PathsSource(io.BytesIO(text)).spans(4)]))
-    return [item.location for count, where in spans for item in PathsSource().items(Span(count, where))]
+    spans = json.loads(
+        json.dumps([[span.count, span.where] for span in PathsSource(io.BytesIO(text)).spans(4)])
+    )
+    return [
+        item.location for count, where in spans for item in PathsSource().items(Span(count, where))
+    ]
 
 
-def test_what_is_not_there_or_no_file_is_an_item_that_fails(tmp_path: Path, read_whole: ReadWhole) -> None:
+def test_what_is_not_there_or_no_file_is_an_item_that_fails(
+    tmp_path: Path, read_whole: ReadWhole
+) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
-    lines = [f"{tmp_path}/{name}\n".encode() for name in ("missing.png", "", "a.png", "a.png/below")]
+    lines = [
+        f"{tmp_path}/{name}\n".encode() for name in ("missing.png", "", "a.png", "a.png/below")
+    ]
     found = read_whole(partial(PathsSource, [*lines, b"nonsense://x\n", b"\xff\n"]))
-    assert [item.content for item in found] == ["not_found", "not_a_file", b"a", "not_found", "unreadable", "not_found"]
+    assert [item.content for item in found] == [
+        "not_found",
+        "not_a_file",
+        b"a",
+        "not_found",
+        "unreadable",
+        "not_found",
+    ]
     assert [item.name for item in found][-2:] == ["nonsense://x", "\\xff"]
 
 
@@ -52,7 +69,13 @@ def test_blank_lines_are_ignored_and_blanks_within_a_line_are_not() -> None:
 
 
 def test_lines_end_as_on_any_system_and_with_or_without_their_ends() -> None:
-    for listed in ([b"a\r\n", b"b\r\n"], [b"a\n", b"b"], [b"a", b"b"], io.BytesIO(b"a\nb"), io.BytesIO(b"a\r\nb\n")):
+    for listed in (
+        [b"a\r\n", b"b\r\n"],
+        [b"a\n", b"b"],
+        [b"a", b"b"],
+        io.BytesIO(b"a\nb"),
+        io.BytesIO(b"a\r\nb\n"),
+    ):
         assert paths_of(listed) == ["a", "b"]
 
 
@@ -73,7 +96,9 @@ def test_a_list_ended_by_nul_bytes_is_read_whole(names: list[bytes]) -> None:
     assert locations_of(text) == [os.fsdecode(b"/" + name) for name in names]
 
 
-@given(st.lists(NAME.filter(lambda name: b"\n" not in name and not name.endswith(b"\r")), max_size=20))
+@given(
+    st.lists(NAME.filter(lambda name: b"\n" not in name and not name.endswith(b"\r")), max_size=20)
+)
 def test_a_list_of_lines_is_read_whole(names: list[bytes]) -> None:
     text = b"".join(b"/" + name + b"\n" for name in names)
     assert locations_of(text) == [os.fsdecode(b"/" + name) for name in names]
@@ -88,9 +113,16 @@ def test_relative_paths_are_taken_from_where_the_list_was_read(
     (span,) = PathsSource([b"in/a.png", b"./in/a.png"]).spans(9)
     monkeypatch.chdir("/")
     first, second = PathsSource().items(span)
-    assert (first.name, first.location, first.read(9)) == ("in/a.png", str(tmp_path / "in" / "a.png"), b"a")
+    assert (first.name, first.location, first.read(9)) == (
+        "in/a.png",
+        str(tmp_path / "in" / "a.png"),
+        b"a",
+    )
     assert second.read(9) == b"a"
-    for folder, location in ((str(tmp_path), str(tmp_path / "in/a.png")), ("memory://far", "memory://far/in/a.png")):
+    for folder, location in (
+        (str(tmp_path), str(tmp_path / "in/a.png")),
+        ("memory://far", "memory://far/in/a.png"),
+    ):
         (span,) = PathsSource([b"in/a.png"], folder).spans(9)
         assert [item.location for item in PathsSource().items(span)] == [location]
 

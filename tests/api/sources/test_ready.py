@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 from api.sources.item import Span, UnusableSource
 from api.sources.ready import SPACE_KEY, SPACE_METADATA, ReadyRows, ReadySource, open_ready
-from index import JSON, canonical_json
+from index.jsontext import JSON, canonical_json
 
 SPACE = "ab" * 32
 DIMENSION = 4
@@ -54,11 +54,15 @@ def lists(rows: NDArray[Any], dtype: pa.DataType | None = None, *, fixed: bool =
     return pa.array(rows.tolist(), pa.list_(dtype, DIMENSION) if fixed else pa.list_(dtype))
 
 
-def write_table(path: Path, of: Mapping[str, Column], space: str | None = None, row_group_size: int = 10) -> str:
+def write_table(
+    path: Path, of: Mapping[str, Column], space: str | None = None, row_group_size: int = 10
+) -> str:
     table = pa.table(dict(of))
     if space is not None:
         table = table.replace_schema_metadata({SPACE_KEY: space})
-    pq.write_table(table, path, row_group_size=row_group_size, use_dictionary=False, write_page_checksum=True)
+    pq.write_table(
+        table, path, row_group_size=row_group_size, use_dictionary=False, write_page_checksum=True
+    )
     return str(path)
 
 
@@ -67,7 +71,10 @@ def write_text(path: Path, of: Mapping[str, Column]) -> str:
     if path.suffix == ".jsonl":
         lines = [json.dumps(row) for row in rows]
     else:
-        lines = [",".join(of), *(",".join("" if cell is None else str(cell) for cell in row.values()) for row in rows)]
+        lines = [
+            ",".join(of),
+            *(",".join("" if cell is None else str(cell) for cell in row.values()) for row in rows),
+        ]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return str(path)
 
@@ -99,14 +106,34 @@ def by_row(rows: ReadyRows) -> list[tuple[object, ...]]:
     count = len(rows.names)
     assert rows.vectors.dtype == np.float32
     assert rows.logits.dtype == np.float64
-    assert rows.vectors.shape[0] == len(rows.logits) == len(rows.sha256s) == len(rows.facts) == len(rows.told) == count
-    reasons = [rows.unreadable[row].reason if row in rows.unreadable else None for row in range(count)]
+    assert (
+        rows.vectors.shape[0]
+        == len(rows.logits)
+        == len(rows.sha256s)
+        == len(rows.facts)
+        == len(rows.told)
+        == count
+    )
+    reasons = [
+        rows.unreadable[row].reason if row in rows.unreadable else None for row in range(count)
+    ]
     facts_and_told: list[JSON] = [*rows.facts, *rows.told]
     assert canonical_json(facts_and_told)
     vectors_and_logits = [
-        (str(vector.tolist()), str(logit)) for vector, logit in zip(rows.vectors, rows.logits, strict=True)
+        (str(vector.tolist()), str(logit))
+        for vector, logit in zip(rows.vectors, rows.logits, strict=True)
     ]
-    return list(zip(rows.names, vectors_and_logits, rows.sha256s, rows.facts, rows.told, reasons, strict=True))
+    return list(
+        zip(
+            rows.names,
+            vectors_and_logits,
+            rows.sha256s,
+            rows.facts,
+            rows.told,
+            reasons,
+            strict=True,
+        )
+    )
 
 
 def read(location: str, size: int = 7) -> list[tuple[object, ...]]:
@@ -129,8 +156,8 @@ def whole(location: str) -> ReadyRows:
 def expected(count: int, file_name: str) -> list[tuple[object, ...]]:
     """What `columns` and `vectors` tell."""
     return [
-        (f"{file_name}, row {row}", (str(vector.tolist()), str(row / 4 - 3)), sha256, {"width": 100 + row},
-         {"generator": "sdxl"}, None)
+        (f"{file_name}, row {row}", (str(vector.tolist()), str(row / 4 - 3)), sha256,
+         {"width": 100 + row}, {"generator": "sdxl"}, None)
         for row, (vector, sha256) in enumerate(zip(vectors(count), sha256s(count), strict=True))
     ]  # fmt: skip
 
@@ -146,7 +173,9 @@ def expected(count: int, file_name: str) -> list[tuple[object, ...]]:
         b"\x08" + bytes(7) + b"no json.",
     ],
 )
-def test_a_file_that_is_none_of_its_kind_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_a_file_that_is_none_of_its_kind_is_refused(
+    tmp_path: Path, suffix: str, content: bytes
+) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
 
@@ -173,7 +202,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path, suffix: str) -> Non
         np.zeros(5, [("a", np.float32)]),
     ],
 )
-def test_an_array_that_is_no_table_of_vectors_is_refused(tmp_path: Path, array: NDArray[Any]) -> None:
+def test_an_array_that_is_no_table_of_vectors_is_refused(
+    tmp_path: Path, array: NDArray[Any]
+) -> None:
     location = write_npy(tmp_path / "a.npy", array)
     write_text(tmp_path / "a.csv", columns(5))
 
@@ -214,7 +245,9 @@ def test_an_array_that_was_cut_short_after_it_was_opened_is_refused(tmp_path: Pa
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 @pytest.mark.parametrize("count", [8, 10])
-def test_a_table_of_another_number_of_rows_is_refused(tmp_path: Path, suffix: str, count: int) -> None:
+def test_a_table_of_another_number_of_rows_is_refused(
+    tmp_path: Path, suffix: str, count: int
+) -> None:
     location = write_npy(tmp_path / "a.npy", vectors(9))
     write_companion(tmp_path / f"a{suffix}", columns(count))
 
@@ -229,16 +262,23 @@ def test_an_array_without_a_table_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["logit", "sha256"])
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
-def test_an_array_whose_table_lacks_a_column_is_refused(tmp_path: Path, missing: str, suffix: str) -> None:
+def test_an_array_whose_table_lacks_a_column_is_refused(
+    tmp_path: Path, missing: str, suffix: str
+) -> None:
     location = write_npy(tmp_path / "a.npy", vectors(9))
-    write_companion(tmp_path / f"a{suffix}", {name: values for name, values in columns(9).items() if name != missing})
+    write_companion(
+        tmp_path / f"a{suffix}",
+        {name: values for name, values in columns(9).items() if name != missing},
+    )
 
     with pytest.raises(UnusableSource, match=f"has no column '{missing}'"):
         open_ready(location)
 
 
 def test_a_table_that_declares_a_space_and_lacks_a_column_is_refused(tmp_path: Path) -> None:
-    location = write_table(tmp_path / "a.parquet", {"vector": lists(vectors(3)), "logit": [0.0] * 3}, SPACE)
+    location = write_table(
+        tmp_path / "a.parquet", {"vector": lists(vectors(3)), "logit": [0.0] * 3}, SPACE
+    )
 
     with pytest.raises(UnusableSource, match="has no column 'sha256'; it has logit"):
         open_ready(location)
@@ -256,10 +296,19 @@ def test_a_table_without_any_vector_is_refused(tmp_path: Path) -> None:
     [
         ({"logits": np.zeros(9)}, "has no tensor 'vectors'; it has logits"),
         ({"vectors": vectors(9)}, "has no tensor 'logits'"),
-        ({"vectors": vectors(9).astype(np.int32), "logits": np.zeros(9)}, "has no tensor 'vectors'"),
+        (
+            {"vectors": vectors(9).astype(np.int32), "logits": np.zeros(9)},
+            "has no tensor 'vectors'",
+        ),
         ({"vectors": vectors(9), "logits": np.zeros(9)}, "has no column 'sha256'"),
-        ({"vectors": vectors(9), "logits": np.zeros(8), "sha256": HASHES}, r"'logits' is an array \(8,\)"),
-        ({"vectors": vectors(9), "logits": np.zeros((9, 1)), "sha256": HASHES}, r"'logits' is an array \(9, 1\)"),
+        (
+            {"vectors": vectors(9), "logits": np.zeros(8), "sha256": HASHES},
+            r"'logits' is an array \(8,\)",
+        ),
+        (
+            {"vectors": vectors(9), "logits": np.zeros((9, 1)), "sha256": HASHES},
+            r"'logits' is an array \(9, 1\)",
+        ),
         (
             {"vectors": vectors(9), "logits": np.zeros(9), "sha256": HASHES[:, 1:]},
             r"'sha256' is an array \(9, 31\)",
@@ -289,7 +338,9 @@ def test_safetensors_that_do_not_fit_together_are_refused(
 )
 def test_safetensors_whose_header_lies_are_refused(tmp_path: Path, entry: JSON) -> None:
     header = json.dumps({"vectors": entry}).encode()
-    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(144))
+    (tmp_path / "a.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + bytes(144)
+    )
 
     with pytest.raises(UnusableSource, match="no safetensors file that can be read"):
         open_ready(str(tmp_path / "a.safetensors"))
@@ -319,7 +370,9 @@ def test_other_kinds_are_not_ready_embeddings(tmp_path: Path, name: str) -> None
         {"sha256": sha256s(1), "logit": [0.0]},
     ],
 )
-def test_a_table_of_images_is_one_whatever_vectors_it_holds(tmp_path: Path, of: dict[str, Column]) -> None:
+def test_a_table_of_images_is_one_whatever_vectors_it_holds(
+    tmp_path: Path, of: dict[str, Column]
+) -> None:
     assert open_ready(write_table(tmp_path / "a.parquet", of)) is None
 
 
@@ -331,7 +384,9 @@ def test_a_row_without_a_vector_of_the_right_length_is_malformed(tmp_path: Path)
 
     found = whole(location)
 
-    assert {row: error.reason for row, error in found.unreadable.items()} == dict.fromkeys((3, 17, 25), "malformed_row")
+    assert {row: error.reason for row, error in found.unreadable.items()} == dict.fromkeys(
+        (3, 17, 25), "malformed_row"
+    )
     assert np.flatnonzero(np.isnan(found.vectors).any(axis=1)).tolist() == [3, 17, 25]
     fit = np.setdiff1d(np.arange(30), [3, 17, 25])
     np.testing.assert_array_equal(found.vectors[fit], vectors(30)[fit])
@@ -350,16 +405,23 @@ def test_a_fixed_size_vector_that_is_null_is_malformed(tmp_path: Path) -> None:
 
 
 def test_a_number_that_is_null_within_a_vector_is_nan(tmp_path: Path) -> None:
-    of = {"vector": pa.array([[1.0, None, 2.0, 3.0]], pa.list_(pa.float32(), DIMENSION)), **columns(1)}
+    of = {
+        "vector": pa.array([[1.0, None, 2.0, 3.0]], pa.list_(pa.float32(), DIMENSION)),
+        **columns(1),
+    }
 
-    assert np.isnan(whole(write_table(tmp_path / "a.parquet", of)).vectors).tolist() == [[False, True, False, False]]
+    assert np.isnan(whole(write_table(tmp_path / "a.parquet", of)).vectors).tolist() == [
+        [False, True, False, False]
+    ]
 
 
 @pytest.mark.parametrize("column", ["vector", "logit", "sha256"])
 def test_a_damaged_row_group_costs_its_own_rows_only(tmp_path: Path, column: str) -> None:
     location = write_table(tmp_path / "a.parquet", {"vector": lists(vectors(30)), **columns(30)})
     metadata = pq.read_metadata(location).row_group(1)
-    paths = [metadata.column(place).path_in_schema.split(".")[0] for place in range(metadata.num_columns)]
+    paths = [
+        metadata.column(place).path_in_schema.split(".")[0] for place in range(metadata.num_columns)
+    ]
     chunk = metadata.column(paths.index(column))
     content = bytearray(Path(location).read_bytes())
     end = chunk.data_page_offset + chunk.total_compressed_size
@@ -369,7 +431,10 @@ def test_a_damaged_row_group_costs_its_own_rows_only(tmp_path: Path, column: str
     found = read(location)
 
     assert [row[-1] for row in found] == [None] * 10 + ["corrupt_table"] * 10 + [None] * 10
-    assert [*found[:10], *found[20:]] == [*expected(30, "a.parquet")[:10], *expected(30, "a.parquet")[20:]]
+    assert [*found[:10], *found[20:]] == [
+        *expected(30, "a.parquet")[:10],
+        *expected(30, "a.parquet")[20:],
+    ]
     assert whole(location).sha256s[10:20] == [None] * 10
     assert np.isnan(whole(location).vectors[10:20]).all()
 
@@ -430,11 +495,14 @@ def test_vectors_of_any_float_in_a_table_become_float32(
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
 @pytest.mark.parametrize("name", ["a.npy", "a.safetensors"])
-def test_vectors_of_any_float_in_an_array_become_float32(tmp_path: Path, dtype: str, name: str) -> None:
+def test_vectors_of_any_float_in_an_array_become_float32(
+    tmp_path: Path, dtype: str, name: str
+) -> None:
     exact = vectors(25, "float16").astype(dtype)
     np.save(tmp_path / "a.npy", exact)
     save_file(
-        {"vectors": exact.astype(exact.dtype.newbyteorder("=")), "logits": np.zeros(25)}, tmp_path / "a.safetensors"
+        {"vectors": exact.astype(exact.dtype.newbyteorder("=")), "logits": np.zeros(25)},
+        tmp_path / "a.safetensors",
     )
     write_text(tmp_path / "a.csv", columns(25))
 
@@ -528,7 +596,9 @@ def test_tensors_hold_where_the_table_says_otherwise(tmp_path: Path) -> None:
     hashes = np.frombuffer(bytes.fromhex("".join(sha256s(3))), np.uint8).reshape(3, 32)
     tensors = {"vectors": vectors(3), "logits": np.array([1, 2, 3], np.float32), "sha256": hashes}
     save_file(tensors, tmp_path / "a.safetensors", {SPACE_METADATA: SPACE})
-    write_text(tmp_path / "a.jsonl", {"sha256": ["?"] * 3, "logit": [9] * 3, "label": ["x", "y", "z"]})
+    write_text(
+        tmp_path / "a.jsonl", {"sha256": ["?"] * 3, "logit": [9] * 3, "label": ["x", "y", "z"]}
+    )
 
     found = whole(str(tmp_path / "a.safetensors"))
 
@@ -539,7 +609,9 @@ def test_tensors_hold_where_the_table_says_otherwise(tmp_path: Path) -> None:
 
 def test_the_declared_space_is_told_and_the_dimension(tmp_path: Path) -> None:
     undeclared = write_table(tmp_path / "a.parquet", {"vector": lists(vectors(3)), **columns(3)})
-    table = write_table(tmp_path / "b.parquet", {"vector": lists(vectors(3), fixed=False), **columns(3)}, SPACE)
+    table = write_table(
+        tmp_path / "b.parquet", {"vector": lists(vectors(3), fixed=False), **columns(3)}, SPACE
+    )
     write_table(tmp_path / "c.parquet", columns(3), SPACE)
     tensors = {"vectors": vectors(3), "logits": np.zeros(3)}
     save_file(tensors, tmp_path / "c.safetensors", {SPACE_METADATA: SPACE})
@@ -572,7 +644,9 @@ def write_form(folder: Path, form: str, count: int) -> str:
             return write_npy(folder / "a.npy", vectors(count))
     tensors = {"vectors": vectors(count), "logits": np.array(columns(count)["logit"])}
     if not companion:
-        tensors["sha256"] = np.frombuffer(bytes.fromhex("".join(sha256s(count))), np.uint8).reshape(count, 32)
+        tensors["sha256"] = np.frombuffer(bytes.fromhex("".join(sha256s(count))), np.uint8).reshape(
+            count, 32
+        )
     save_file(tensors, folder / "a.safetensors")
     return str(folder / "a.safetensors")
 

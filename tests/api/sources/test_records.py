@@ -53,7 +53,9 @@ def values(location: str) -> list[object]:
         ("a.jsonl", "[1]\n" * 200, "no JSON object"),
     ],
 )
-def test_a_file_without_columns_is_refused(tmp_path: Path, name: str, content: str | bytes, reason: str) -> None:
+def test_a_file_without_columns_is_refused(
+    tmp_path: Path, name: str, content: str | bytes, reason: str
+) -> None:
     location = written(tmp_path, name, content)
 
     with pytest.raises(UnusableSource, match=reason):
@@ -88,21 +90,35 @@ def test_a_file_that_has_become_shorter_is_refused(tmp_path: Path) -> None:
         b"a,b\rc,d",
     ],
 )
-def test_a_malformed_row_of_csv_is_one_row_and_the_others_are_read(tmp_path: Path, row: bytes) -> None:
+def test_a_malformed_row_of_csv_is_one_row_and_the_others_are_read(
+    tmp_path: Path, row: bytes
+) -> None:
     location = written(tmp_path, "a.csv", b"path,b\n1,1\n" + row + b"\n2,2\n")
 
     assert values(location) == [{"path": "1", "b": "1"}, None, {"path": "2", "b": "2"}]
 
 
-@pytest.mark.parametrize("ending", [b"", b"4,4\n", b"x" * 1000 + b"\n", (b"x" * 1000 + b"\n") * 1100])
-def test_a_quote_that_is_not_closed_does_not_swallow_the_rows_behind_it(tmp_path: Path, ending: bytes) -> None:
+@pytest.mark.parametrize(
+    "ending", [b"", b"4,4\n", b"x" * 1000 + b"\n", (b"x" * 1000 + b"\n") * 1100]
+)
+def test_a_quote_that_is_not_closed_does_not_swallow_the_rows_behind_it(
+    tmp_path: Path, ending: bytes
+) -> None:
     location = written(tmp_path, "a.csv", b'path,b\n1,1\n0,"oh\n2,2\n3,3\n' + ending)
 
-    assert values(location)[:4] == [{"path": "1", "b": "1"}, None, {"path": "2", "b": "2"}, {"path": "3", "b": "3"}]
+    assert values(location)[:4] == [
+        {"path": "1", "b": "1"},
+        None,
+        {"path": "2", "b": "2"},
+        {"path": "3", "b": "3"},
+    ]
 
 
-def test_quotes_that_reopen_in_every_line_are_read_in_time_that_grows_with_the_file(tmp_path: Path) -> None:
-    # Each line would begin a row of 1 MiB: without reading line by line afterwards this takes many minutes.
+def test_quotes_that_reopen_in_every_line_are_read_in_time_that_grows_with_the_file(
+    tmp_path: Path,
+) -> None:
+    # Each line would begin a row of 1 MiB: without reading line by line afterwards this takes many
+    # minutes.
     location = written(tmp_path, "a.csv", "path,b\n1,1\n\n" + 'a","x\n' * 100_000 + "2,2\n")
 
     rows = values(location)
@@ -128,7 +144,9 @@ def test_quotes_that_reopen_in_every_line_are_read_in_time_that_grows_with_the_f
         b'{"a": "' + b"x" * MAX_ROW_BYTES + b'"}',
     ],
 )
-def test_a_malformed_row_of_json_lines_is_one_row_and_the_others_are_read(tmp_path: Path, row: bytes) -> None:
+def test_a_malformed_row_of_json_lines_is_one_row_and_the_others_are_read(
+    tmp_path: Path, row: bytes
+) -> None:
     location = written(tmp_path, "a.jsonl", b'{"a": 1}\n' + row + b'\n{"a": 2}')
 
     assert values(location) == [{"a": 1}, None, {"a": 2}]
@@ -168,11 +186,15 @@ def test_separators_and_byte_order_marks_are_seen(tmp_path: Path, name: str, con
 
 
 def test_columns_without_a_name_are_called_by_their_place(tmp_path: Path) -> None:
-    assert values(written(tmp_path, "a.csv", ",path,\n0,x,y\n")) == [{"column 1": "0", "path": "x", "column 3": "y"}]
+    assert values(written(tmp_path, "a.csv", ",path,\n0,x,y\n")) == [
+        {"column 1": "0", "path": "x", "column 3": "y"}
+    ]
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=8)
-FRAGMENTS = st.sampled_from(["a", ",", '"', "\n", "\r\n", "é", "b,c\n", '"x\ny",z\n', "\n\n", 'q","r\n'])
+FRAGMENTS = st.sampled_from(
+    ["a", ",", '"', "\n", "\r\n", "é", "b,c\n", '"x\ny",z\n', "\n\n", 'q","r\n']
+)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=12), st.integers(1, 5))
@@ -185,10 +207,16 @@ def test_whatever_csv_writes_is_read_from_spans_of_any_size(
 
     told = [record.values for record in read(location, size)]
 
-    assert told == [{name: cell for name, cell in zip("ab", row, strict=True) if cell} for row in rows]
+    assert told == [
+        {name: cell for name, cell in zip("ab", row, strict=True) if cell} for row in rows
+    ]
 
 
-@given(st.lists(FRAGMENTS, max_size=30), st.integers(1, 4), st.sampled_from(["a.csv", "a.tsv", "a.jsonl"]))
+@given(
+    st.lists(FRAGMENTS, max_size=30),
+    st.integers(1, 4),
+    st.sampled_from(["a.csv", "a.tsv", "a.jsonl"]),
+)
 def test_any_damage_is_read_alike_from_spans_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, fragments: list[str], size: int, name: str
 ) -> None:
@@ -199,7 +227,11 @@ def test_any_damage_is_read_alike_from_spans_of_any_size(
 
 
 def test_one_reader_gives_the_same_rows_in_any_order_and_while_it_lists(tmp_path: Path) -> None:
-    location = written(tmp_path, "a.csv", "p,q\n" + "".join(f'{i},"x\n{i}"\n' if i % 3 else "0\n" for i in range(50)))
+    location = written(
+        tmp_path,
+        "a.csv",
+        "p,q\n" + "".join(f'{i},"x\n{i}"\n' if i % 3 else "0\n" for i in range(50)),
+    )
     records = Records(location)
     in_turn = [list(records.rows(span)) for span in records.spans(4)]
     spans = listed(location, 4)

@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.sources.item import UnreadableItem
-from api.sources.sidecars import MAX_SAMPLE_FILES, MAX_SIDECAR_BYTES, Listed, sample_key, samples, told_by
-from index import JSON
+from api.sources.sidecars import (
+    MAX_SAMPLE_FILES,
+    MAX_SIDECAR_BYTES,
+    Listed,
+    sample_key,
+    samples,
+    told_by,
+)
+from index.jsontext import JSON
 
 
 def paired(*names: str) -> list[tuple[str, list[str]]]:
@@ -22,7 +29,8 @@ def paired(*names: str) -> list[tuple[str, list[str]]]:
 
 def told(files: Mapping[str, bytes]) -> dict[str, JSON]:
     return told_by(
-        (name, lambda max_bytes, content=content: content[: max_bytes + 1]) for name, content in files.items()
+        (name, lambda max_bytes, content=content: content[: max_bytes + 1])
+        for name, content in files.items()
     )
 
 
@@ -39,7 +47,10 @@ def test_a_sidecar_says_nothing_of_an_image_that_its_name_contradicts() -> None:
 
 
 def test_a_sidecar_is_told_of_all_images_that_go_on_from_its_name() -> None:
-    assert paired("f.1.png", "f.2.png", "f.json") == [("f.1.png", ["f.json"]), ("f.2.png", ["f.json"])]
+    assert paired("f.1.png", "f.2.png", "f.json") == [
+        ("f.1.png", ["f.json"]),
+        ("f.2.png", ["f.json"]),
+    ]
     assert paired("x/a.JPG", "x/a.cls", "x/a.png", "x/a.TXT") == [
         ("x/a.JPG", ["x/a.cls", "x/a.TXT"]),
         ("x/a.png", ["x/a.cls", "x/a.TXT"]),
@@ -58,7 +69,10 @@ def test_names_without_suffixes_and_with_odd_dots_are_taken_as_they_are() -> Non
     assert paired("a", "a.json") == [("a", ["a.json"])]
     assert paired("json", "b") == [("json", []), ("b", [])]
     assert paired("a.", "a..png", "a.txt") == [("a.", ["a.txt"]), ("a..png", ["a.txt"])]
-    assert paired("v1.0/a.png", "v1.0/a.json", "v1.0/b.json") == [("v1.0/a.png", ["v1.0/a.json"]), ("v1.0/b.json", [])]
+    assert paired("v1.0/a.png", "v1.0/a.json", "v1.0/b.json") == [
+        ("v1.0/a.png", ["v1.0/a.json"]),
+        ("v1.0/b.json", []),
+    ]
 
 
 def test_a_sample_of_any_length_is_held_in_parts_that_keep_names_together() -> None:
@@ -76,7 +90,10 @@ def test_a_sample_of_any_length_is_held_in_parts_that_keep_names_together() -> N
     assert (first.file.name, pulled) == ("frame.000000.png", MAX_SAMPLE_FILES + 1)
     rest = list(found)
     assert len(rest) == 4999
-    assert all([sidecar.name for sidecar in sample.sidecars] == [sample.file.name[:-3] + "json"] for sample in rest)
+    assert all(
+        [sidecar.name for sidecar in sample.sidecars] == [sample.file.name[:-3] + "json"]
+        for sample in rest
+    )
 
 
 def test_names_of_nothing_but_dots_cost_no_time() -> None:
@@ -87,7 +104,8 @@ def test_names_of_nothing_but_dots_cost_no_time() -> None:
 
 FILES = st.lists(
     st.tuples(
-        st.sampled_from(["a", "a.b", "b", "d/a", "a.b.c"]), st.sampled_from(["", ".png", ".json", ".txt", ".x.cls"])
+        st.sampled_from(["a", "a.b", "b", "d/a", "a.b.c"]),
+        st.sampled_from(["", ".png", ".json", ".txt", ".x.cls"]),
     )
 )
 
@@ -101,7 +119,9 @@ def test_every_file_is_an_item_or_told_of_one_in_its_order(files: list[tuple[str
     assert items == sorted(items)
     assert sorted([*items, *beside]) == list(range(len(listed)))
     for sample in found:
-        assert {sample_key(sidecar.name) for sidecar in sample.sidecars} <= {sample_key(sample.file.name)}
+        assert {sample_key(sidecar.name) for sidecar in sample.sidecars} <= {
+            sample_key(sample.file.name)
+        }
 
 
 def test_a_sidecar_that_cannot_be_read_is_told_as_an_error() -> None:
@@ -155,15 +175,25 @@ def test_of_a_huge_sidecar_the_beginning_is_told_in_whole_characters() -> None:
 
 
 def test_two_sidecars_that_disagree_are_both_told() -> None:
-    files = {"x/a.txt": b"a cat", "x/a.json": b'{"caption": "a dog", "n": 1}', "x/a.b.json": b'{"n": 1, "m": 2}'}
+    files = {
+        "x/a.txt": b"a cat",
+        "x/a.json": b'{"caption": "a dog", "n": 1}',
+        "x/a.b.json": b'{"n": 1, "m": 2}',
+    }
     assert told(files) == {"caption": "a dog", "n": 1, "m": 2, "a.txt:caption": "a cat"}
     assert told({"a.txt": b"same", "a.json": b'{"caption": "same"}'}) == {"caption": "same"}
 
 
 def test_sidecars_are_told_by_their_kinds() -> None:
-    assert told({"a.json": b'\xef\xbb\xbf{"n": [1.5, {"k": null}], "t": true}'}) == {"n": [1.5, {"k": None}], "t": True}
+    assert told({"a.json": b'\xef\xbb\xbf{"n": [1.5, {"k": null}], "t": true}'}) == {
+        "n": [1.5, {"k": None}],
+        "t": True,
+    }
     assert told({"a.TXT": "ein Bär\n".encode()}) == {"caption": "ein Bär\n"}
-    assert [told({"a.cls": text})["class"] for text in (b"7\n", b" 007", b"-1", b"cat ", b"\xc2\xb2", b"9" * 30)] == [
+    assert [
+        told({"a.cls": text})["class"]
+        for text in (b"7\n", b" 007", b"-1", b"cat ", b"\xc2\xb2", b"9" * 30)
+    ] == [
         7,
         7,
         "-1",

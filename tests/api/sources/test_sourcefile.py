@@ -50,14 +50,22 @@ def ready(path: Path) -> ReadySource:
 
 @pytest.mark.parametrize(
     "open_source",
-    [lambda path: ParquetSource(str(path / "a.parquet")), lambda path: ManifestSource(str(path / "m.csv")), ready],
+    [
+        lambda path: ParquetSource(str(path / "a.parquet")),
+        lambda path: ManifestSource(str(path / "m.csv")),
+        ready,
+    ],
 )
 def test_a_file_that_cannot_be_read_just_now_is_no_damage_of_its_items(
     tmp_path: Path, flaky: list[Flaky], open_source: Callable[[Path], Source | ReadySource]
 ) -> None:
     columns = {"image": [bytes(1000)] * 500, "logit": [0.0] * 500, "sha256": ["0"] * 500}
     pq.write_table(
-        pa.table(columns), tmp_path / "a.parquet", use_dictionary=False, row_group_size=100, compression="none"
+        pa.table(columns),
+        tmp_path / "a.parquet",
+        use_dictionary=False,
+        row_group_size=100,
+        compression="none",
     )
     np.save(tmp_path / "a.npy", np.zeros((500, 384), np.float32))
     (tmp_path / "m.csv").write_text("path,caption\n" + f"a.png,{'x' * 1000}\n" * 500)
@@ -80,7 +88,9 @@ def read(source: Source | ReadySource, span: Span) -> object:
         rows = source.rows(span)
         return rows.names, rows.sha256s, rows.vectors.tolist(), list(rows.unreadable)
     assert isinstance(source, ParquetSource | ManifestSource)
-    return [(item.name, item.told, item.location or item.read(10**4)) for item in source.items(span)]
+    return [
+        (item.name, item.told, item.location or item.read(10**4)) for item in source.items(span)
+    ]
 
 
 def test_a_file_gives_what_was_asked_for_whatever_its_library_gives_at_a_time(

@@ -40,7 +40,9 @@ Files = Iterable[tuple[str | tarfile.TarInfo, bytes]]
 
 
 def archive(files: Files, tar_format: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar archive; a TarInfo stands for a member of another kind, its size is that of the bytes."""
+    """A tar archive; a TarInfo stands for a member of another kind, its size is that of the
+    bytes.
+    """
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w", format=tar_format) as opened:
         for name, content in files:
@@ -88,14 +90,20 @@ def write(tmp_path: Path) -> Callable[[bytes], Path]:
 
 Write = Callable[[bytes], Path]
 
-NUMBERED = [(f"d/{number:03}.png", random.Random(number).randbytes(number * 70)) for number in range(30)]
+NUMBERED = [
+    (f"d/{number:03}.png", random.Random(number).randbytes(number * 70)) for number in range(30)
+]
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_an_archive_cut_anywhere_gives_what_lies_before_and_says_so(write: Write, compression: str) -> None:
+def test_an_archive_cut_anywhere_gives_what_lies_before_and_says_so(
+    write: Write, compression: str
+) -> None:
     whole = COMPRESSIONS[compression](archive(NUMBERED))
     contents = dict(NUMBERED)
-    end = whole.rindex(NUMBERED[-1][1]) + 2000 if compression == "tar" else len(whole)  # zeros behind it tell nothing
+    end = (
+        whole.rindex(NUMBERED[-1][1]) + 2000 if compression == "tar" else len(whole)
+    )  # zeros behind it tell nothing
     for length in random.Random(0).sample(range(40, end), 40):
         *before, last = read(write(whole[:length]), 10_000)
         assert last == ("a.tar", "truncated_archive"), length
@@ -128,23 +136,31 @@ def test_a_damaged_header_ends_the_listing_with_a_failure(write: Write) -> None:
 
 
 @pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
-def test_damaged_compressed_data_end_the_listing_with_a_failure(write: Write, compression: str) -> None:
+def test_damaged_compressed_data_end_the_listing_with_a_failure(
+    write: Write, compression: str
+) -> None:
     noise = [(f"{number}.png", random.Random(number).randbytes(50_000)) for number in range(60)]
     whole = bytearray(COMPRESSIONS[compression](archive(noise)))
     whole[len(whole) // 2] ^= 0xFF
     *before, last = read(write(bytes(whole)), 100_000)
     assert last == ("a.tar", "corrupt_archive")
-    assert compression == "gz" or 0 < len(before) < 60  # gzip tells noise that is stored from its checksum at the end
+    assert (
+        compression == "gz" or 0 < len(before) < 60
+    )  # gzip tells noise that is stored from its checksum at the end
     if compression != "gz":
         assert before[:-1] == noise[: len(before) - 1]
 
 
 @given(data=st.data())
-def test_no_damage_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_no_damage_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     compression = data.draw(st.sampled_from(sorted(COMPRESSIONS)))
     tar_format = data.draw(st.sampled_from(sorted(FORMATS.values())))
     long_name = "long/" * 15 + "name.png"
-    content = bytearray(COMPRESSIONS[compression](archive([*NUMBERED[:3], (long_name, b"x")], tar_format)))
+    content = bytearray(
+        COMPRESSIONS[compression](archive([*NUMBERED[:3], (long_name, b"x")], tar_format))
+    )
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.getbasetemp() / "damaged.tar"
@@ -166,21 +182,35 @@ def test_a_size_that_no_file_has_is_a_damage(write: Write, size: int) -> None:
 
 @pytest.mark.parametrize(
     "records",
-    [b"9999 path=a\n", b"x path=a\n", b"7 path\n", b"0 a=b\n", b"12 size=x1y\n", b"17 size=" + b"9" * 8 + b"\n"],
+    [
+        b"9999 path=a\n",
+        b"x path=a\n",
+        b"7 path\n",
+        b"0 a=b\n",
+        b"12 size=x1y\n",
+        b"17 size=" + b"9" * 8 + b"\n",
+    ],
 )
 def test_extended_headers_without_sense_are_a_damage(write: Write, records: bytes) -> None:
     extended = archive([(special("x", tarfile.XHDTYPE), records)])[:1024]
-    assert read(write(extended + archive([("a.png", b"a")])))[-1][1] in ("corrupt_archive", "truncated_archive")
+    assert read(write(extended + archive([("a.png", b"a")])))[-1][1] in (
+        "corrupt_archive",
+        "truncated_archive",
+    )
 
 
 def test_an_extended_header_without_end_takes_no_memory(write: Write) -> None:
     info = special("x", tarfile.XHDTYPE)
     info.size = 2**40
-    assert read(write(info.tobuf(tarfile.GNU_FORMAT) + bytes(5000))) == [("a.tar", "corrupt_archive")]
+    assert read(write(info.tobuf(tarfile.GNU_FORMAT) + bytes(5000))) == [
+        ("a.tar", "corrupt_archive")
+    ]
 
 
 def test_what_is_no_file_is_an_item_that_fails(write: Write) -> None:
-    sparse = special("pax-sparse.png", tarfile.REGTYPE, GNU__sparse__major="1", GNU__sparse__name="real.png")
+    sparse = special(
+        "pax-sparse.png", tarfile.REGTYPE, GNU__sparse__major="1", GNU__sparse__name="real.png"
+    )
     files = [
         (special("folder", tarfile.DIRTYPE), b""),
         (special("link.png", tarfile.SYMTYPE, "a.png"), b""),
@@ -210,13 +240,17 @@ def test_an_old_sparse_member_is_passed_over_with_its_list_of_holes(write: Write
     block[148:156] = b"        "
     block[148:156] = b"%06o\0 " % sum(block)
     holes = bytes(block + more + last)
-    assert read(write(holes + archive([("a.png", b"a")]))) == [("holes.png", "unsupported_member"), ("a.png", b"a")]
+    assert read(write(holes + archive([("a.png", b"a")]))) == [
+        ("holes.png", "unsupported_member"),
+        ("a.png", b"a"),
+    ]
     assert read(write(holes[:1000]))[-1] == ("a.tar", "truncated_archive")
 
 
 def test_hidden_members_are_left_out_as_in_a_folder(write: Write) -> None:
     files = [
-        (name, name.encode()) for name in ("./a.png", "./._a.png", ".x/b.png", "c/.DS_Store", "c/../d.png", "/e.png")
+        (name, name.encode())
+        for name in ("./a.png", "./._a.png", ".x/b.png", "c/.DS_Store", "c/../d.png", "/e.png")
     ]
     assert [name for name, _ in read(write(archive(files)))] == ["a.png", "c/../d.png", "/e.png"]
 
@@ -226,7 +260,10 @@ def test_an_archive_that_was_replaced_gives_no_other_member_s_bytes(write: Write
     (span,) = TarSource(str(path)).spans(9)
     write(archive([("0.png", b"0"), ("a.png", b"a" * 600), ("b.png", b"b")]))
     with closing(TarSource(str(path))) as source:
-        assert [outcome(item) for item in source.items(span)] == ["changed_archive", "changed_archive"]
+        assert [outcome(item) for item in source.items(span)] == [
+            "changed_archive",
+            "changed_archive",
+        ]
     path.unlink()
     with pytest.raises(UnusableSource):
         list(TarSource(str(path)).items(span))
@@ -248,7 +285,9 @@ def test_storage_that_fails_is_not_taken_for_the_end_of_an_archive(
         assert outcome(next(iter(source.items(span)))) == "unreadable"
 
 
-def test_zstd_is_named_where_python_cannot_read_it(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zstd_is_named_where_python_cannot_read_it(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("api.sources.streams.DECOMPRESSORS", {b"\x28\xb5\x2f\xfd": None})
     path = write(b"\x28\xb5\x2f\xfd and so on")
     for refused in (lambda: is_tar(str(path)), lambda: list(TarSource(str(path)).spans(1))):
@@ -300,7 +339,9 @@ SAMPLES = [
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_sidecars_are_told_whichever_side_they_lie_on(tmp_path: Path, compression: str, read_whole: ReadWhole) -> None:
+def test_sidecars_are_told_whichever_side_they_lie_on(
+    tmp_path: Path, compression: str, read_whole: ReadWhole
+) -> None:
     path = tmp_path / "shard"
     path.write_bytes(COMPRESSIONS[compression](archive(SAMPLES)))
     assert [item[:3] for item in read_whole(partial(TarSource, str(path)))] == [
@@ -313,7 +354,9 @@ def test_sidecars_are_told_whichever_side_they_lie_on(tmp_path: Path, compressio
     ]
 
 
-def test_a_compressed_archive_is_gone_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compressed_archive_is_gone_through_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = []
     for number in range(50):
         files += [
@@ -338,9 +381,16 @@ def test_a_compressed_archive_is_gone_through_once(tmp_path: Path, monkeypatch: 
     assert offsets == sorted(offsets)
 
 
-def test_more_than_is_held_of_a_sample_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_is_held_of_a_sample_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tar, "HELD_BYTES", 1000)
-    files = [("a.jpg", b"1" * 700), ("a.png", b"2" * 700), ("a.tif", b"3" * 5000), ("a.txt", b"told")]
+    files = [
+        ("a.jpg", b"1" * 700),
+        ("a.png", b"2" * 700),
+        ("a.tif", b"3" * 5000),
+        ("a.txt", b"told"),
+    ]
     path = tmp_path / "shard"
     path.write_bytes(gzip.compress(archive(files)))
     assert read(path, 9000) == files[:3]
@@ -351,28 +401,43 @@ def test_more_than_is_held_of_a_sample_is_read_again(tmp_path: Path, monkeypatch
 def test_every_format_is_read_in_spans(
     tmp_path: Path, tar_format: str, compression: str, read_whole: ReadWhole
 ) -> None:
-    names = ["a.png", "ü/ß.png", "long/" * 18 + "n" * 80 + ".png", "d/" + os.fsdecode(b"\xff") + ".png"]
+    names = [
+        "a.png",
+        "ü/ß.png",
+        "long/" * 18 + "n" * 80 + ".png",
+        "d/" + os.fsdecode(b"\xff") + ".png",
+    ]
     if tar_format != "ustar":
         names += ["/".join(["deeper" * 10] * 10) + ".png", "n" * 5000]
-    files = [(name, os.fsencode(name)[-900:] * (place % 2)) for place, name in enumerate(names)] + NUMBERED[:9]
+    files = [
+        (name, os.fsencode(name)[-900:] * (place % 2)) for place, name in enumerate(names)
+    ] + NUMBERED[:9]
     path = tmp_path / "shard"
     path.write_bytes(COMPRESSIONS[compression](archive(files, FORMATS[tar_format])))
 
     found = read_whole(partial(TarSource, str(path)))
 
-    printed = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")[:4096] for name, _ in files]
+    printed = [
+        name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")[:4096]
+        for name, _ in files
+    ]
     assert [item.name for item in found] == printed
     assert [item.content for item in found] == [
         "unsupported_member" if len(name) > 4096 else content for name, content in files
     ]
 
 
-def test_archives_written_one_behind_the_other_are_read_on(tmp_path: Path, read_whole: ReadWhole) -> None:
+def test_archives_written_one_behind_the_other_are_read_on(
+    tmp_path: Path, read_whole: ReadWhole
+) -> None:
     path = tmp_path / "two.tar.gz"
     first, second = archive([("a.png", b"a")]), archive([("b.png", b"b")])
     for content in (gzip.compress(first + second), gzip.compress(first) + gzip.compress(second)):
         path.write_bytes(content)
-        assert [item[:2] for item in read_whole(partial(TarSource, str(path)))] == [("a.png", b"a"), ("b.png", b"b")]
+        assert [item[:2] for item in read_whole(partial(TarSource, str(path)))] == [
+            ("a.png", b"a"),
+            ("b.png", b"b"),
+        ]
     path.write_bytes(first + b"left over by the writer" * 100)
     assert read(path) == [("a.png", b"a")]
 

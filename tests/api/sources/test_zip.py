@@ -29,10 +29,14 @@ METHODS = {
     "bzip2": zipfile.ZIP_BZIP2,
     "lzma": zipfile.ZIP_LZMA,
 }
-NUMBERED = [(f"d/{number:03}.png", random.Random(number).randbytes(number * 20)) for number in range(30)]
+NUMBERED = [
+    (f"d/{number:03}.png", random.Random(number).randbytes(number * 20)) for number in range(30)
+]
 
 
-def archive(files: Iterable[tuple[str | zipfile.ZipInfo, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def archive(
+    files: Iterable[tuple[str | zipfile.ZipInfo, bytes]], method: int = zipfile.ZIP_DEFLATED
+) -> bytes:
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", method) as opened:
         for name, content in files:
@@ -41,7 +45,10 @@ def archive(files: Iterable[tuple[str | zipfile.ZipInfo, bytes]], method: int = 
 
 
 def with_field(content: bytes, offset: int, value: bytes, member: int = 0) -> bytes:
-    """The archive with a field of a member's local and central header changed; `offset` is that of the local header."""
+    """The archive with a field of a member's local and central header changed;
+
+    `offset` is that of the local header.
+    """
     changed = bytearray(content)
     for magic, place in ((b"PK\x03\x04", offset), (b"PK\x01\x02", offset + 2)):
         start = -1
@@ -114,11 +121,16 @@ def test_damaged_data_fail_alone(write: Write, method: str) -> None:
 def test_a_size_or_a_checksum_that_is_not_the_data_s_is_a_damage(write: Write) -> None:
     whole = archive([("a.png", b"0123456789"), ("b.png", b"b")], zipfile.ZIP_STORED)
     for offset, value in ((14, b"\0\0\0\0"), (22, b"\x05\0\0\0"), (22, b"\x50\0\0\0")):
-        assert contents(write(with_field(whole, offset, value))) == {"a.png": "corrupt_member", "b.png": b"b"}
+        assert contents(write(with_field(whole, offset, value))) == {
+            "a.png": "corrupt_member",
+            "b.png": b"b",
+        }
 
 
 @given(data=st.data())
-def test_no_damage_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_no_damage_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     method = data.draw(st.sampled_from(sorted(METHODS.values())))
     content = bytearray(archive([*NUMBERED[:3], ("ü/a.png", b"x")], method))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -132,7 +144,9 @@ def test_no_damage_raises_anything_else(tmp_path_factory: pytest.TempPathFactory
     assert all(name.encode() for name in found)
 
 
-def test_storage_that_fails_is_told_from_damage(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_that_fails_is_told_from_damage(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
@@ -154,11 +168,19 @@ def test_a_bomb_is_read_a_byte_beyond_the_bound(write: Write, method: str) -> No
 def test_folders_and_hidden_members_are_left_out_and_links_fail(write: Write) -> None:
     link = zipfile.ZipInfo("link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    files = [("d/", b""), ("__MACOSX/._a.png", b"x"), (".x/a.png", b"x"), (link, b"a.png"), ("../a.png", b"a")]
+    files = [
+        ("d/", b""),
+        ("__MACOSX/._a.png", b"x"),
+        (".x/a.png", b"x"),
+        (link, b"a.png"),
+        ("../a.png", b"a"),
+    ]
     assert contents(write(archive(files))) == {"link.png": "not_a_file", "../a.png": b"a"}
 
 
-def test_sidecars_are_told_wherever_they_lie_in_the_archive(write: Write, read_whole: ReadWhole) -> None:
+def test_sidecars_are_told_wherever_they_lie_in_the_archive(
+    write: Write, read_whole: ReadWhole
+) -> None:
     files: Mapping[str, bytes] = {
         "a.json": b'{"n": 1}',
         "d/b.png": b"b",

@@ -16,9 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from embedder import stated
-from embedder.file_metadata.statements import MAX_FILE_BYTES, MAX_KEYS, MAX_READ_BYTES, MAX_VALUE_BYTES
-from embedder.png import SIGNATURE
+from embedder.file_metadata import stated
+from embedder.file_metadata.statements import (
+    MAX_FILE_BYTES,
+    MAX_KEYS,
+    MAX_READ_BYTES,
+    MAX_VALUE_BYTES,
+)
+from embedder.pictures.png import SIGNATURE
 
 Encoder = Callable[..., bytes]
 
@@ -43,20 +48,33 @@ def text_chunk(keyword: str, text: bytes) -> bytes:
 def jpeg_of(*segments: tuple[int, bytes]) -> bytes:
     """A JPEG file without its picture, for which nobody looks."""
     lengths = [struct.pack(">H", len(body) + 2) for _, body in segments]
-    parts = [bytes((0xFF, marker)) + size + body for (marker, body), size in zip(segments, lengths, strict=True)]
+    parts = [
+        bytes((0xFF, marker)) + size + body
+        for (marker, body), size in zip(segments, lengths, strict=True)
+    ]
     return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9"
 
 
 def exif_of(**tags: str | bytes) -> bytes:
     """An EXIF block of Pillow's, by the names of the tags."""
-    names = {"ImageDescription": 0x010E, "Make": 0x010F, "Model": 0x0110, "Software": 0x0131, "Artist": 0x013B}
+    names = {
+        "ImageDescription": 0x010E,
+        "Make": 0x010F,
+        "Model": 0x0110,
+        "Software": 0x0131,
+        "Artist": 0x013B,
+    }
     names |= {"HostComputer": 0x013C}
     exif = Image.Exif()
     for name, value in tags.items():
         if name in names:
             exif[names[name]] = value
     exif.get_ifd(0x8769).update(
-        {number: tags[name] for name, number in (("UserComment", 0x9286), ("DateTimeOriginal", 0x9003)) if name in tags}
+        {
+            number: tags[name]
+            for name, number in (("UserComment", 0x9286), ("DateTimeOriginal", 0x9003))
+            if name in tags
+        }
     )
     return exif.tobytes()
 
@@ -68,8 +86,10 @@ def xmp_of(attributes: str = "", elements: str = "", before: str = "") -> str:
         'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
     )
     return (
-        f'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>{before}<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
-        f'{namespaces}><rdf:Description rdf:about="" {attributes}>{elements}</rdf:Description></rdf:RDF></x:xmpmeta>'
+        f'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>{before}'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        f'{namespaces}><rdf:Description rdf:about="" {attributes}>{elements}'
+        "</rdf:Description></rdf:RDF></x:xmpmeta>"
         '<?xpacket end="w"?>'
     )
 
@@ -79,13 +99,22 @@ def jpeg_with_xmp(packet: bytes) -> bytes:
 
 
 def iim(*records: tuple[int, int, bytes]) -> bytes:
-    return b"".join(struct.pack(">BBBH", 0x1C, record, number, len(text)) + text for record, number, text in records)
+    return b"".join(
+        struct.pack(">BBBH", 0x1C, record, number, len(text)) + text
+        for record, number, text in records
+    )
 
 
 def resources(iptc: bytes) -> bytes:
     padded = iptc + b"\x00" * (len(iptc) % 2)
     other = b"8BIM\x04\x25\x03key\x00\x00\x00\x03abc\x00"
-    return b"Photoshop 3.0\x00" + other + b"8BIM\x04\x04\x00\x00" + struct.pack(">I", len(iptc)) + padded
+    return (
+        b"Photoshop 3.0\x00"
+        + other
+        + b"8BIM\x04\x04\x00\x00"
+        + struct.pack(">I", len(iptc))
+        + padded
+    )
 
 
 # Failures
@@ -115,7 +144,12 @@ def test_a_file_that_ends_too_early_says_what_comes_before_and_why_it_ends() -> 
     ],
 )
 def test_exif_that_cannot_be_read_is_told_with_the_reason(block: bytes, reason: str) -> None:
-    says = stated(jpeg_of((0xE1, b"Exif\x00\x00" + block.removeprefix(b"Exif\x00\x00")), (0xFE, b"read all the same")))
+    says = stated(
+        jpeg_of(
+            (0xE1, b"Exif\x00\x00" + block.removeprefix(b"Exif\x00\x00")),
+            (0xFE, b"read all the same"),
+        )
+    )
     assert reason in str(says["exif:error"])
     assert says["jpeg:Comment"] == "read all the same"
 
@@ -138,8 +172,12 @@ def test_one_broken_tag_leaves_the_others() -> None:
         '<!DOCTYPE x SYSTEM "http://localhost/x.dtd">',
     ],
 )
-def test_xmp_that_declares_a_document_type_is_refused_in_any_encoding(declaration: str, encoding: str) -> None:
-    packet = xmp_of(elements="<xmp:CreatorTool>&a;</xmp:CreatorTool>", before=declaration).partition("?>")[2]
+def test_xmp_that_declares_a_document_type_is_refused_in_any_encoding(
+    declaration: str, encoding: str
+) -> None:
+    packet = xmp_of(
+        elements="<xmp:CreatorTool>&a;</xmp:CreatorTool>", before=declaration
+    ).partition("?>")[2]
     says = stated(jpeg_with_xmp(packet.encode(encoding)))
     assert says["xmp:error"] == "a document type is declared in it"
     assert "xmp:CreatorTool" not in says
@@ -154,7 +192,9 @@ def test_xmp_that_is_no_xml_is_told(packet: bytes) -> None:
 
 def test_broken_iptc_is_told_and_what_came_before_it_is_kept() -> None:
     whole = resources(iim((2, 110, b"an agency"), (2, 115, b"a source")))
-    says = stated(jpeg_of((0xED, whole.replace(struct.pack(">H", 8) + b"a source", b"\x7f\xffa source"))))
+    says = stated(
+        jpeg_of((0xED, whole.replace(struct.pack(">H", 8) + b"a source", b"\x7f\xffa source")))
+    )
     assert says["iptc:Credit"] == "an agency"
     assert says["iptc:error"] == "a record lies beyond its end"
     assert "beyond its end" in str(stated(jpeg_of((0xED, whole[:-12])))["iptc:error"])
@@ -205,18 +245,25 @@ def test_all_texts_of_a_file_together_are_bounded() -> None:
     texts = [value if isinstance(value, str) else str(value["text"]) for value in says.values()]
     assert sum(len(text.encode()) for text in texts) == MAX_FILE_BYTES
     assert len(json.dumps(says)) < 2 * MAX_FILE_BYTES
-    assert all(isinstance(value, dict) and value["characters"] == 40_000 for value in list(says.values())[7:])
+    assert all(
+        isinstance(value, dict) and value["characters"] == 40_000
+        for value in list(says.values())[7:]
+    )
 
 
 def test_there_are_no_more_keys_than_told_and_a_repeated_one_has_a_number() -> None:
-    says = stated(png_of(*(text_chunk("Comment", b"%d" % n) for n in range(500)), chunk(b"zTXt", b"")))
+    says = stated(
+        png_of(*(text_chunk("Comment", b"%d" % n) for n in range(500)), chunk(b"zTXt", b""))
+    )
     assert len(says) <= MAX_KEYS
     assert (says["png:Comment"], says["png:Comment 2"]) == ("0", "1")
     assert says["png:error"] == "there is more of it than is read"
 
 
 def test_a_text_that_calls_itself_an_error_is_no_error() -> None:
-    assert stated(png_of(text_chunk("error", b"nothing is wrong"))) == {"png:error 2": "nothing is wrong"}
+    assert stated(png_of(text_chunk("error", b"nothing is wrong"))) == {
+        "png:error 2": "nothing is wrong"
+    }
 
 
 def xmp_chunk(packet: str) -> bytes:
@@ -225,13 +272,17 @@ def xmp_chunk(packet: str) -> bytes:
 
 def exif_of_many_tags() -> bytes:
     entries = b"".join(struct.pack("<HHII", 0x0131, 2, 40_000, 8) for _ in range(1000))
-    return b"Exif\x00\x00II*\x00\x08\x00\x00\x00" + struct.pack("<H", 1000) + entries + bytes(50_000)
+    return (
+        b"Exif\x00\x00II*\x00\x08\x00\x00\x00" + struct.pack("<H", 1000) + entries + bytes(50_000)
+    )
 
 
 DEFLATED = zlib.compress(bytes(MAX_READ_BYTES))
 NESTED = xmp_of(elements="<xmp:CreatorTool>" * 50_000 + "</xmp:CreatorTool>" * 50_000)
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "inflating": lambda: png_of(*(chunk(b"zTXt", b"k%d\x00\x00" % n + DEFLATED) for n in range(3000))),
+    "inflating": lambda: png_of(
+        *(chunk(b"zTXt", b"k%d\x00\x00" % n + DEFLATED) for n in range(3000))
+    ),
     "inflating, private": lambda: png_of(*[chunk(b"zTXt", b"GPS\x00\x00" + DEFLATED)] * 3000),
     "empty texts": lambda: png_of(*[text_chunk("Comment", b"")] * 150_000),
     "broken texts": lambda: png_of(*[chunk(b"iTXt", b"Comment\x00")] * 150_000),
@@ -266,9 +317,14 @@ def test_no_damage_ever_raises_and_all_that_is_said_can_be_stored(data: st.DataO
 
 
 def rich_files() -> list[bytes]:
-    exif = exif_of(Make="Maker", Software="Program", UserComment=b"UNICODE\x00" + "words".encode("utf-16-be"))
+    exif = exif_of(
+        Make="Maker", Software="Program", UserComment=b"UNICODE\x00" + "words".encode("utf-16-be")
+    )
     xmp = xmp_of('xmp:CreatorTool="Tool"', "<photoshop:Credit>Agency</photoshop:Credit>").encode()
-    comments = text_chunk("Comment", b"words"), chunk(b"zTXt", b"Title\x00\x00" + zlib.compress(b"more words"))
+    comments = (
+        text_chunk("Comment", b"words"),
+        chunk(b"zTXt", b"Title\x00\x00" + zlib.compress(b"more words")),
+    )
     picture, tiff = BytesIO(), BytesIO()
     Image.new("RGB", (40, 40)).save(picture, "WEBP", exif=exif, xmp=xmp)
     Image.new("RGB", (40, 40)).save(tiff, "TIFF", exif=exif)
@@ -288,11 +344,21 @@ def test_places_owners_and_devices_are_not_told() -> None:
     exif = Image.Exif()
     exif[0x0131] = "Program"
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 12.0, 3.0)})
-    exif.get_ifd(0x8769).update({0xA430: "An Owner", 0xA431: "a serial number", 0xA435: "a lens' serial number"})
-    copies = ["exif:GPSLatitude", "GPS position", "exif:BodySerialNumber", "exif:CameraOwnerName", "Owner name"]
+    exif.get_ifd(0x8769).update(
+        {0xA430: "An Owner", 0xA431: "a serial number", 0xA435: "a lens' serial number"}
+    )
+    copies = [
+        "exif:GPSLatitude",
+        "GPS position",
+        "exif:BodySerialNumber",
+        "exif:CameraOwnerName",
+        "Owner name",
+    ]
     copies += ["Raw profile type exif", "Raw profile type APP1"]
     texts = [text_chunk(keyword, b"private") for keyword in copies]
-    says = stated(png_of(*texts, text_chunk("exif:Software", b"Program"), chunk(b"eXIf", exif.tobytes()[6:])))
+    says = stated(
+        png_of(*texts, text_chunk("exif:Software", b"Program"), chunk(b"eXIf", exif.tobytes()[6:]))
+    )
     assert says == {"png:exif:Software": "Program", "exif:Software": "Program"}
 
 
@@ -318,13 +384,19 @@ def test_every_text_chunk_of_a_png_is_told_verbatim(encoder: Encoder, picture: I
 
 
 def test_text_that_is_utf_8_against_the_standard_is_read_as_that_and_latin_1_otherwise() -> None:
-    says = stated(png_of(text_chunk("one", "Żółw".encode()), text_chunk("other", "Bär".encode("latin-1"))))
+    says = stated(
+        png_of(text_chunk("one", "Żółw".encode()), text_chunk("other", "Bär".encode("latin-1")))
+    )
     assert says == {"png:one": "Żółw", "png:other": "Bär"}
 
 
 def test_a_nul_is_spelt_out_and_text_of_nothing_else_says_nothing() -> None:
     says = stated(
-        png_of(text_chunk("Comment", b"a\x00b\x00"), text_chunk("Title", b"\x00\x00"), text_chunk("x", b"  "))
+        png_of(
+            text_chunk("Comment", b"a\x00b\x00"),
+            text_chunk("Title", b"\x00\x00"),
+            text_chunk("x", b"  "),
+        )
     )
     assert says == {"png:Comment": r"a\x00b"}
 
@@ -381,9 +453,15 @@ def test_fields_of_xmp_are_told_from_attributes_and_from_elements(form: str) -> 
         "photoshop:Credit": "Żółw &amp; Co",
     }
     packet = {
-        "attributes": xmp_of(attributes=" ".join(f'{name}="{text}"' for name, text in fields.items())),
-        "elements": xmp_of(elements="".join(f"<{name}>\n {text}</{name}>" for name, text in fields.items())),
-        "resources": xmp_of(elements="".join(f'<{name} rdf:resource="{text}"/>' for name, text in fields.items())),
+        "attributes": xmp_of(
+            attributes=" ".join(f'{name}="{text}"' for name, text in fields.items())
+        ),
+        "elements": xmp_of(
+            elements="".join(f"<{name}>\n {text}</{name}>" for name, text in fields.items())
+        ),
+        "resources": xmp_of(
+            elements="".join(f'<{name} rdf:resource="{text}"/>' for name, text in fields.items())
+        ),
     }[form]
     assert stated(jpeg_with_xmp(packet.encode() + b"  \x00")) == {
         "xmp:CreatorTool": "Tool 1",
@@ -406,7 +484,9 @@ def test_xmp_is_told_in_every_format(format: str, encoder: Encoder, picture: Ima
     assert stated(data) == {"xmp:DigitalSourceType": SYNTHETIC}
 
 
-def test_records_of_iptc_are_told_from_jpeg_and_from_tiff(encoder: Encoder, picture: Image.Image) -> None:
+def test_records_of_iptc_are_told_from_jpeg_and_from_tiff(
+    encoder: Encoder, picture: Image.Image
+) -> None:
     records = iim(
         (1, 90, b"\x1b%G"),
         (2, 65, b"a program"),

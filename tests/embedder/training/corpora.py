@@ -10,7 +10,9 @@ COLUMNS = ("relpath", "label", "generator", "source", "source_path", "licence", 
 
 
 def noisy(seed: int, side: int = 200, *, striped: bool = False) -> Image.Image:
-    """Coarse shapes and noise; striped: with a faint wave of 4 pixels, as a generator might leave."""
+    """Coarse shapes and noise; striped: with a faint wave of 4 pixels, as a generator might
+    leave.
+    """
     random = np.random.default_rng(seed)
     coarse = random.integers(40, 216, (6, 6, 3), np.uint8)
     shapes = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
@@ -27,7 +29,9 @@ def write_generators(folder: Path, rows: list[tuple[str, str, str]], side: int =
         writer.writerow(COLUMNS)
         for relpath, generator, source_path in rows:
             label = "synthetic" if generator else "real"
-            writer.writerow((relpath, label, generator, "somebody/pictures", source_path, "MIT", side, side))
+            writer.writerow(
+                (relpath, label, generator, "somebody/pictures", source_path, "MIT", side, side)
+            )
     for seed, (relpath, generator, _) in enumerate(rows):
         (folder / relpath).parent.mkdir(parents=True, exist_ok=True)
         noisy(seed, side, striped=bool(generator)).save(folder / relpath)

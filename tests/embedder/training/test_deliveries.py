@@ -47,7 +47,10 @@ def test_a_place_is_inside_of_its_picture_and_as_sharp_as_it_looks() -> None:
     blurred = sharp.filter(ImageFilter.GaussianBlur(2.0))
     flat = Image.new("RGB", (400, 400), "olive")
 
-    found = [[place_in(source_of(image, "PNG"), random) for _ in range(30)] for image in (flat, blurred, sharp)]
+    found = [
+        [place_in(source_of(image, "PNG"), random) for _ in range(30)]
+        for image in (flat, blurred, sharp)
+    ]
 
     for place in found[2]:
         assert 0 <= min(place.top, place.left) <= max(place.top, place.left) + place.side <= 400
@@ -66,7 +69,9 @@ def test_focus_changes_pixels_by_chance_and_never_the_size() -> None:
     assert 10 < sum(changed) < 35
 
 
-def test_the_past_of_the_others_is_given_more_often_than_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_past_of_the_others_is_given_more_often_than_ones_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     codecs: list[str] = []
 
     def noted(codec: str, piece: Image.Image, *_: object) -> Image.Image:

@@ -27,7 +27,11 @@ def test_the_same_seed_makes_the_same_batch() -> None:
 
 def test_about_half_of_the_crops_are_recompressed_whatever_they_show() -> None:
     picture = scene(0).real[:168, :168]
-    untouched = {picture[top : top + 160, left : left + 160].tobytes() for top in range(9) for left in range(9)}
+    untouched = {
+        picture[top : top + 160, left : left + 160].tobytes()
+        for top in range(9)
+        for left in range(9)
+    }
     random = np.random.default_rng(0)
 
     kept = sum(delivered_crop(picture, random).tobytes() in untouched for _ in range(60))

@@ -16,7 +16,9 @@ LOGITS = arrays(np.float32, st.integers(1, 12), elements=st.sampled_from([-1.0, 
 
 
 @given(LOGITS, LOGITS)
-def test_the_area_is_the_share_of_pairs_in_the_right_order(real: np.ndarray, fake: np.ndarray) -> None:
+def test_the_area_is_the_share_of_pairs_in_the_right_order(
+    real: np.ndarray, fake: np.ndarray
+) -> None:
     pairs = np.sign(fake[:, None] - real[None, :])
 
     assert area_under_curve(real, fake) == pytest.approx((pairs.mean() + 1.0) / 2.0)

@@ -82,6 +82,8 @@ def test_a_flat_crop_has_a_finite_spectrum() -> None:
 def test_the_baseline_learns_what_a_spectrum_shows() -> None:
     baseline = SpectrumBaseline.fit([batch_of(range(20))])
 
-    logits = baseline.logits([np.asarray(noisy(seed, 200, striped=bool(seed % 2))) for seed in range(100, 110)])
+    logits = baseline.logits(
+        [np.asarray(noisy(seed, 200, striped=bool(seed % 2))) for seed in range(100, 110)]
+    )
 
     assert logits[1::2].min() > logits[::2].max()

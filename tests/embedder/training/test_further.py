@@ -1,4 +1,6 @@
-"""Training on from a model that knows the demonstration decoders, with a few steps of everything."""
+"""Training on from a model that knows the demonstration decoders, with a few steps of
+everything.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from embedder.architecture import read_architecture
-from embedder.resynthesis import DECODERS
+from embedder.demonstration.resynthesis import DECODERS
+from embedder.network.architecture import read_architecture
 from embedder.training.export import export
 from embedder.training.fakes import CropBatch, Scene
 from embedder.training.filters import add_filters, fix_filters, least_needed, whiten_filters
-from embedder.training.further import FurtherLearning, load_trained, move_average, start_generator_head, train_further
+from embedder.training.further import (
+    FurtherLearning,
+    load_trained,
+    move_average,
+    start_generator_head,
+    train_further,
+)
 from embedder.training.generator_rounds import GENERATOR_ROUNDS, GeneratorRound, train_on_generators
 from embedder.training.mixture import CLASSES, NO_CLASS
 from embedder.training.vit import TrainedViT, built_in_config, new_vit, to_pixels
@@ -35,11 +43,15 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(start: Path) -> TrainedViT:
-    return load_trained(start / "model.safetensors", read_architecture(start / "config.json"), CLASSES)
+    return load_trained(
+        start / "model.safetensors", read_architecture(start / "config.json"), CLASSES
+    )
 
 
 def make_batch(random: np.random.Generator) -> CropBatch:
-    pixels = np.stack([np.asarray(noisy(int(random.integers(99)), 160, striped=bool(n % 2))) for n in range(6)])
+    pixels = np.stack(
+        [np.asarray(noisy(int(random.integers(99)), 160, striped=bool(n % 2))) for n in range(6)]
+    )
     return CropBatch(pixels, np.array([0, 5, 0, NO_CLASS, 0, 6], np.int64))
 
 
@@ -47,7 +59,9 @@ def parameters(model: TrainedViT) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def test_the_head_starts_from_the_mean_of_each_class_and_passes_over_what_has_none(model: TrainedViT) -> None:
+def test_the_head_starts_from_the_mean_of_each_class_and_passes_over_what_has_none(
+    model: TrainedViT,
+) -> None:
     start_generator_head(model, iter([make_batch(np.random.default_rng(0))]), 1)
 
     lengths = model.generator_head.norm(dim=1)
@@ -59,16 +73,28 @@ def test_the_head_starts_from_the_mean_of_each_class_and_passes_over_what_has_no
 def test_everything_learns_the_patch_embedding_too(model: TrainedViT, tmp_path: Path) -> None:
     before = parameters(model)
 
-    train_further(model, make_batch, tmp_path / "further.safetensors", replace(QUICK, max_steps=4), minutes=60.0)
+    train_further(
+        model,
+        make_batch,
+        tmp_path / "further.safetensors",
+        replace(QUICK, max_steps=4),
+        minutes=60.0,
+    )
 
     after = parameters(model)
-    assert all(not torch.equal(before[name], after[name]) for name in before if "position" not in name)
+    assert all(
+        not torch.equal(before[name], after[name]) for name in before if "position" not in name
+    )
 
 
-def test_an_interrupted_training_goes_on_where_it_was_saved(model: TrainedViT, start: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_goes_on_where_it_was_saved(
+    model: TrainedViT, start: Path, tmp_path: Path
+) -> None:
     checkpoint = tmp_path / "further.safetensors"
     first = train_further(model, make_batch, checkpoint, QUICK, minutes=60.0)
-    again = load_trained(start / "model.safetensors", read_architecture(start / "config.json"), CLASSES)
+    again = load_trained(
+        start / "model.safetensors", read_architecture(start / "config.json"), CLASSES
+    )
 
     read_back = train_further(again, make_batch, checkpoint, QUICK, minutes=60.0)
     more = train_further(again, make_batch, checkpoint, replace(QUICK, max_steps=3), minutes=60.0)
@@ -78,8 +104,12 @@ def test_an_interrupted_training_goes_on_where_it_was_saved(model: TrainedViT, s
         assert tensor.shape == again.state_dict()[name].shape
 
 
-def test_a_finished_training_is_read_back_as_it_was(model: TrainedViT, start: Path, tmp_path: Path) -> None:
-    again = load_trained(start / "model.safetensors", read_architecture(start / "config.json"), CLASSES)
+def test_a_finished_training_is_read_back_as_it_was(
+    model: TrainedViT, start: Path, tmp_path: Path
+) -> None:
+    again = load_trained(
+        start / "model.safetensors", read_architecture(start / "config.json"), CLASSES
+    )
     for each in (model, again):
         train_further(each, make_batch, tmp_path / "further.safetensors", QUICK, minutes=60.0)
 
@@ -100,7 +130,9 @@ def test_new_filters_leave_the_others_as_they_are(model: TrainedViT) -> None:
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     before = projection.weight.detach().clone()
 
-    add_filters(model, [make_batch(np.random.default_rng(seed)) for seed in range(4)], len(DECODERS))
+    add_filters(
+        model, [make_batch(np.random.default_rng(seed)) for seed in range(4)], len(DECODERS)
+    )
     fix_filters(model)
 
     replaced = least_needed(DIMENSION, len(DECODERS))
@@ -118,20 +150,33 @@ def test_rounds_that_go_on_from_filters_of_before_keep_them(model: TrainedViT) -
     fix_filters(model)
 
     assert torch.allclose(projection.weight, before, atol=1e-3)
-    assert [each.new_filters for each in GENERATOR_ROUNDS] == [True] + [False] * (len(GENERATOR_ROUNDS) - 1)
+    assert [each.new_filters for each in GENERATOR_ROUNDS] == [True] + [False] * (
+        len(GENERATOR_ROUNDS) - 1
+    )
 
 
 def test_the_stage_makes_a_model_that_can_be_exported(start: Path, tmp_path: Path) -> None:
     rows = [(f"real/bsds500/{n}.png", "", f"{n}.jpg") for n in range(12)]
     rows += [(f"fake/sd1.5/{n}.png", "sd1.5", f"{n}.png") for n in range(12)]
     corpus = write_generators(tmp_path, rows, side=224)
-    scenes = [Scene(np.asarray(noisy(n)), {0: np.asarray(noisy(n, striped=True))}) for n in range(2)]
-    rounds = (GeneratorRound("one", 0.5, 1, 2, QUICK, new_filters=True), GeneratorRound("two", 0.5, 1, 1, QUICK))
+    scenes = [
+        Scene(np.asarray(noisy(n)), {0: np.asarray(noisy(n, striped=True))}) for n in range(2)
+    ]
+    rounds = (
+        GeneratorRound("one", 0.5, 1, 2, QUICK, new_filters=True),
+        GeneratorRound("two", 0.5, 1, 1, QUICK),
+    )
 
-    model = train_on_generators(start, corpus, scenes, tmp_path / "work", 60.0, rounds, statistics_batches=1)
+    model = train_on_generators(
+        start, corpus, scenes, tmp_path / "work", 60.0, rounds, statistics_batches=1
+    )
     export(model, tmp_path / "made")
 
-    again = load_trained(tmp_path / "made/model.safetensors", read_architecture(tmp_path / "made/config.json"), CLASSES)
+    again = load_trained(
+        tmp_path / "made/model.safetensors",
+        read_architecture(tmp_path / "made/config.json"),
+        CLASSES,
+    )
     pixels = to_pixels(np.array(noisy(0, 160))[None])
     assert torch.allclose(model(pixels)[1], again(pixels)[1], atol=1e-5)
     assert {path.name for path in (tmp_path / "work").iterdir()} == {

@@ -71,7 +71,8 @@ def test_unseen_generators_and_held_out_photographs_are_never_trained_on(
 
 
 @pytest.mark.parametrize(
-    ("path", "group"), [("a/1263_age_2.jpg", "1263"), ("img/Jane_Newland.webp", "jane"), ("101.jpg", "101")]
+    ("path", "group"),
+    [("a/1263_age_2.jpg", "1263"), ("img/Jane_Newland.webp", "jane"), ("101.jpg", "101")],
 )
 def test_a_group_is_what_stands_before_the_first_underscore(path: str, group: str) -> None:
     assert group_of({"source_path": path}) == group
@@ -94,7 +95,9 @@ def test_a_grid_is_read_as_four_pictures_and_others_as_one(tmp_path: Path) -> No
 def test_quadrants_are_the_picture_again() -> None:
     picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
-    first, second, third, fourth = (np.asarray(each) for each in quadrants(Image.fromarray(picture)))
+    first, second, third, fourth = (
+        np.asarray(each) for each in quadrants(Image.fromarray(picture))
+    )
 
     assert np.array_equal(np.block([[[first], [second]], [[third], [fourth]]]), picture)
 

@@ -16,7 +16,10 @@ WEIGHTS = "ab" * 32
 def test_the_manifests_hold_what_training_never_saw_and_grids_cut_apart(tmp_path: Path) -> None:
     rows = [("real/afhq/1.png", "", "1.png"), ("real/bsds500/1.png", "", "1.png")]
     rows += [(f"fake/{GRID}/{n}.png", GRID, f"{n}.webp") for n in range(10)]
-    rows += [("fake/flux-dev/1.png", "flux-dev", "1.png"), ("fake/sdxl-thumb128/1.png", "sdxl-thumb128", "1.png")]
+    rows += [
+        ("fake/flux-dev/1.png", "flux-dev", "1.png"),
+        ("fake/sdxl-thumb128/1.png", "sdxl-thumb128", "1.png"),
+    ]
     (tmp_path / "corpus").mkdir()
     corpus = write_generators(tmp_path / "corpus", rows, side=448)
     tested = [row["relpath"] for row in read_rows(corpus) if part_of(row) is Part.TEST]
@@ -24,7 +27,9 @@ def test_the_manifests_hold_what_training_never_saw_and_grids_cut_apart(tmp_path
     counts = write_held_out(corpus, tmp_path / "held-out")
 
     never_seen = (tmp_path / "held-out/relpaths.txt").read_text().split()
-    assert {*tested, "real/afhq/1.png", "fake/flux-dev/1.png", "fake/sdxl-thumb128/1.png"} == set(never_seen)
+    assert {*tested, "real/afhq/1.png", "fake/flux-dev/1.png", "fake/sdxl-thumb128/1.png"} == set(
+        never_seen
+    )
     listed = {}
     for name in ("seen", "unseen"):
         with (tmp_path / "held-out" / f"{name}.csv").open() as manifest:
@@ -43,7 +48,10 @@ def evaluation(folder: Path) -> Path:
     figures = {"roc_auc": measure, "n": {"real": 5, "synthetic": 7}}
     found = {
         "made": {"weights_sha256": WEIGHTS, "created_at": "2026-01-02T03:04:05Z"},
-        "measured": {"n": {"real": 5, "synthetic": 7, "synthetic_sources": 3}, "generators": {"sdxl": 7}},
+        "measured": {
+            "n": {"real": 5, "synthetic": 7, "synthetic_sources": 3},
+            "generators": {"sdxl": 7},
+        },
         "classifier": {
             "by_condition": [{"name": "as_is", "figures": figures}],
             "by_generator": [{"name": "sdxl", "figures": figures}],
@@ -63,5 +71,10 @@ def test_the_card_takes_counts_and_areas(tmp_path: Path) -> None:
 
     assert read["auc"] == {"as_is": [0.7, None, 0.9]}
     assert read["by_generator"] == {"sdxl": {"pictures": 7, "auc": [0.7, None, 0.9]}}
-    assert (read["photographs"], read["pictures"], read["groups"], read["generators"]) == (5, 7, 3, 1)
+    assert (read["photographs"], read["pictures"], read["groups"], read["generators"]) == (
+        5,
+        7,
+        3,
+        1,
+    )
     assert read["date"] == "2026-01-02"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from embedder.resynthesis import DECODERS
+from embedder.demonstration.resynthesis import DECODERS
 from embedder.training.deliveries import Source, source_of
 from embedder.training.fakes import Scene
 from embedder.training.generators import FAMILIES, CorpusPicture
@@ -30,7 +30,12 @@ def sources(images: list[Image.Image]) -> list[Source]:
 
 
 def pictures() -> list[CorpusPicture]:
-    sources = [("bsds500", False), ("reddit-human", False), ("stylegan2-ffhq", True), ("sd1.4", True)]
+    sources = [
+        ("bsds500", False),
+        ("reddit-human", False),
+        ("stylegan2-ffhq", True),
+        ("sd1.4", True),
+    ]
     return [
         CorpusPicture(f"{source}/{number}", source, synthetic, str(number), noisy(number), "PNG")
         for source, synthetic in sources
@@ -58,14 +63,20 @@ def test_a_batch_holds_as_many_photographs_as_fakes() -> None:
 
 
 def test_the_two_sides_of_a_batch_are_about_as_sharp_however_sharp_their_pictures_are() -> None:
-    """Half of the photographs are as smooth as the fakes, and those are what fakes are set against."""
+    """Half of the photographs are as smooth as the fakes, and those are what fakes are set
+    against.
+    """
     smooth = [noisy(n, 400).filter(ImageFilter.GaussianBlur(1.5 + n / 10)) for n in range(6)]
-    photographs = pool_of({"sharp": sources([noisy(n, 400) for n in range(6)]), "smooth": sources(smooth)}, ZERO)
+    photographs = pool_of(
+        {"sharp": sources([noisy(n, 400) for n in range(6)]), "smooth": sources(smooth)}, ZERO
+    )
     fakes = pool_of({"smooth": sources(smooth)}, {"smooth": STYLEGAN2})
     random = np.random.default_rng(0)
 
     matched = [matched_places(photographs, fakes, random) for _ in range(60)]
-    drawn = [(drawn_place(photographs, random)[0], drawn_place(fakes, random)[0]) for _ in range(60)]
+    drawn = [
+        (drawn_place(photographs, random)[0], drawn_place(fakes, random)[0]) for _ in range(60)
+    ]
 
     differences = [abs(one.sharpness - other.sharpness) for (one, _), (other, _) in matched]
     by_chance = [abs(one.sharpness - other.sharpness) for one, other in drawn]

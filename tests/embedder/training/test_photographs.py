@@ -44,7 +44,9 @@ def test_only_photographs_of_the_collections_that_are_large_enough_are_read(tmp_
         ],
     )
 
-    assert [photograph.name for photograph in read_photographs(corpus, ("one",))] == ["real/one/a.png"]
+    assert [photograph.name for photograph in read_photographs(corpus, ("one",))] == [
+        "real/one/a.png"
+    ]
     assert count_by_collection(corpus, ("one", "other")) == {"one": 1, "other": 1}
 
 
@@ -53,7 +55,10 @@ def test_only_photographs_of_the_collections_that_are_large_enough_are_read(tmp_
     [
         ((300, 200), [(200, 300)]),  # half of it would be too small
         ((640, 480), [(480, 640), (240, 320)]),
-        ((1280, 960), [(480, 640), (240, 320), (512, 512)]),  # and a tile of the camera's own pixels
+        (
+            (1280, 960),
+            [(480, 640), (240, 320), (512, 512)],
+        ),  # and a tile of the camera's own pixels
     ],
 )
 def test_a_photograph_is_trained_on_at_the_scales_that_it_allows(
@@ -62,7 +67,9 @@ def test_a_photograph_is_trained_on_at_the_scales_that_it_allows(
     assert [source.shape[:2] for source in training_sources(Image.new("RGB", size))] == shapes
 
 
-@pytest.mark.parametrize(("size", "count"), [((99, 300), 0), ((100, 100), 1), ((250, 330), 6), ((1000, 1000), 6)])
+@pytest.mark.parametrize(
+    ("size", "count"), [((99, 300), 0), ((100, 100), 1), ((250, 330), 6), ((1000, 1000), 6)]
+)
 def test_tiles_do_not_overlap_and_lie_inside(size: tuple[int, int], count: int) -> None:
     numbers = np.arange(size[0] * size[1], dtype=np.int32).reshape(size[1], size[0])
 

@@ -10,15 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
-from embedder import Embedder
-from embedder.resynthesis import DECODERS, Resynthesiser
+from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
+from embedder.network.embed import Embedder
 from embedder.training.autoencoders import train_all
 from embedder.training.card import write_card
 from embedder.training.export import export
 from embedder.training.fakes import Scene, make_scenes, paired_batch
 from embedder.training.generalisation import CorpusProbe, real_generator_figures
 from embedder.training.generators import Part, PartSummary
-from embedder.training.measure import Measurements, logit_bounds, measure, similarity_figures, write_measured
+from embedder.training.measure import (
+    Measurements,
+    logit_bounds,
+    measure,
+    similarity_figures,
+    write_measured,
+)
 from embedder.training.probes import REAL, make_probes
 from embedder.training.vit import (
     Learning,
@@ -38,7 +44,10 @@ DIMENSION = 24
 def sources() -> list[np.ndarray]:
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (3, 30, 32, 3), np.uint8)
-    return [np.asarray(Image.fromarray(each).resize((256, 240), Image.Resampling.BICUBIC)) for each in coarse]
+    return [
+        np.asarray(Image.fromarray(each).resize((256, 240), Image.Resampling.BICUBIC))
+        for each in coarse
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +80,24 @@ def trained(scenes: list[Scene], tmp_path_factory: pytest.TempPathFactory) -> Tr
 
 
 def test_two_decoders_each_make_a_picture_of_the_scenes_size(scenes: list[Scene]) -> None:
-    assert all(len(scene.fakes) == 2 and scene.fakes.keys() <= set(range(len(DECODERS))) for scene in scenes)
+    assert all(
+        len(scene.fakes) == 2 and scene.fakes.keys() <= set(range(len(DECODERS)))
+        for scene in scenes
+    )
     assert all(fake.shape == scene.real.shape for scene in scenes for fake in scene.fakes.values())
 
 
-def test_finished_autoencoders_are_not_trained_again(sources: list[np.ndarray], weights: Path) -> None:
+def test_finished_autoencoders_are_not_trained_again(
+    sources: list[np.ndarray], weights: Path
+) -> None:
     before = weights.read_bytes()
 
     assert train_all(sources, weights.parent, minutes_each=60.0, max_steps=3).read_bytes() == before
 
 
-def test_an_interrupted_training_goes_on_where_it_was_saved(scenes: list[Scene], tmp_path: Path) -> None:
+def test_an_interrupted_training_goes_on_where_it_was_saved(
+    scenes: list[Scene], tmp_path: Path
+) -> None:
     checkpoint = tmp_path / "vit.safetensors"
     first = train_vit(small_vit(), scenes, checkpoint, quick(2), minutes=60.0)
 
@@ -127,7 +143,9 @@ def test_the_exported_model_says_what_the_trained_one_said(
     np.testing.assert_allclose(embeddings.logits, predict(trained, crops), atol=1e-4)
 
 
-def test_the_files_hold_old_names_and_no_generator_head(trained: TrainedViT, tmp_path: Path) -> None:
+def test_the_files_hold_old_names_and_no_generator_head(
+    trained: TrainedViT, tmp_path: Path
+) -> None:
     export(trained, tmp_path)
 
     header = (tmp_path / "model.safetensors").read_bytes()[8:]
@@ -149,9 +167,13 @@ def test_what_is_measured_is_read_back_by_the_embedder(
     export(trained, tmp_path)
     decoders = {generator: Resynthesiser.load(generator, weights) for generator in DECODERS}
     photographs = [(str(number), Image.fromarray(source)) for number, source in enumerate(sources)]
-    probes = {name: list(make_probes(photographs, decoders, max_tiles=1)) for name in ("held_out", "bundled")}
+    probes = {
+        name: list(make_probes(photographs, decoders, max_tiles=1))
+        for name in ("held_out", "bundled")
+    }
     found = {
-        name: measure(Embedder.load(tmp_path, device="cpu", precision="float32"), each) for name, each in probes.items()
+        name: measure(Embedder.load(tmp_path, device="cpu", precision="float32"), each)
+        for name, each in probes.items()
     }
 
     counts = {"date": "2026-01-03", "photographs": 5, "pictures": 12, "groups": 3, "generators": 1}
@@ -159,7 +181,10 @@ def test_what_is_measured_is_read_back_by_the_embedder(
         "auc": {"as_is": [0.7, 0.6, 0.8]},
         "by_generator": {"sdxl": {"pictures": 12, "auc": [0.7, None, None]}},
     }
-    more = {"real_generators": real_generators(), "evaluations": {"seen": evaluated, "unseen": evaluated}}
+    more = {
+        "real_generators": real_generators(),
+        "evaluations": {"seen": evaluated, "unseen": evaluated},
+    }
     values = write_measured(tmp_path, probes, found, date(2026, 1, 2), more=more)
     parts = dict.fromkeys(Part, PartSummary({"bsds500": 2, "stylegan2-ffhq": 5}, {"MIT": 7}))
     write_card(tmp_path, values, {"bsds500": 2}, {"afhq": 1}, parts)

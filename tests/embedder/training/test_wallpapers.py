@@ -35,15 +35,22 @@ def test_each_photograph_is_read_as_it_is_and_smaller_and_called_lossless_only_w
 ) -> None:
     found = list(wallpaper_pictures(unpacked, VALIDATION_PACKAGES))
 
-    sizes = {name: [p.image.width for p in found if p.group.endswith(name)] for name in PHOTOGRAPHS[PACKAGE]}
+    sizes = {
+        name: [p.image.width for p in found if p.group.endswith(name)]
+        for name in PHOTOGRAPHS[PACKAGE]
+    }
     large, *others = sizes.values()
     assert large == [LARGEST_EDGE, *SMALLER_EDGES]
     assert all(each == [900, 800] for each in others)
-    assert all((picture.container == "PNG") == (picture.image.width in SMALLER_EDGES) for picture in found)
+    assert all(
+        (picture.container == "PNG") == (picture.image.width in SMALLER_EDGES) for picture in found
+    )
     assert not any(picture.synthetic for picture in found)
 
 
-def test_a_photograph_that_is_not_there_is_named_and_without_a_folder_there_is_none(unpacked: Path) -> None:
+def test_a_photograph_that_is_not_there_is_named_and_without_a_folder_there_is_none(
+    unpacked: Path,
+) -> None:
     with pytest.raises(FileNotFoundError, match=PHOTOGRAPHS[TRAINED_PACKAGES[0]][0]):
         list(wallpaper_pictures(unpacked, TRAINED_PACKAGES))
     assert not list(wallpaper_pictures(None, TRAINED_PACKAGES))

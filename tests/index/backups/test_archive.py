@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index import BackupCorrupt, BackupUnreadable, NotABackup
 from index.backups.archive import BLOCK, ArchiveReader, ArchiveWriter, opened_archive
+from index.errors import BackupCorrupt, BackupUnreadable, NotABackup
 
 PATH = Path("some.tar")
 NAMES = st.text("abc/._-0", min_size=1, max_size=90)
@@ -36,7 +36,9 @@ def read(content: bytes) -> dict[str, bytes]:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), CONTENTS.filter(bool))
-def test_a_changed_byte_is_an_error_or_in_the_bytes_of_a_member(data: st.DataObject, members: dict[str, bytes]) -> None:
+def test_a_changed_byte_is_an_error_or_in_the_bytes_of_a_member(
+    data: st.DataObject, members: dict[str, bytes]
+) -> None:
     content = bytearray(written(members))
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= data.draw(st.integers(1, 255))
@@ -50,13 +52,17 @@ def test_a_changed_byte_is_an_error_or_in_the_bytes_of_a_member(data: st.DataObj
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), CONTENTS)
-def test_an_archive_that_is_cut_short_anywhere_is_refused(data: st.DataObject, members: dict[str, bytes]) -> None:
+def test_an_archive_that_is_cut_short_anywhere_is_refused(
+    data: st.DataObject, members: dict[str, bytes]
+) -> None:
     content = written(members)
     with pytest.raises((BackupCorrupt, NotABackup)):
         read(content[: data.draw(st.integers(0, len(content) - 1))])
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+)
 def test_what_is_no_plain_file_is_refused(kind: bytes) -> None:
     info = tarfile.TarInfo("a")
     info.type, info.linkname = kind, "/etc/passwd"
@@ -75,7 +81,9 @@ def test_what_follows_the_end_is_refused() -> None:
         read(written({"a": b"1"}) + b"more")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a tar", b"\x1f\x8b\x08" * 1000, b"SQLite format 3\0" * 100])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a tar", b"\x1f\x8b\x08" * 1000, b"SQLite format 3\0" * 100]
+)
 def test_what_is_no_tar_file_is_no_backup(content: bytes) -> None:
     with pytest.raises(NotABackup):
         read(content)

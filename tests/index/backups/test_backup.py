@@ -1,4 +1,6 @@
-"""Backups of a database that is in use: what is in them, what is left out, and what stays when one fails."""
+"""Backups of a database that is in use: what is in them, what is left out, and what stays when one
+fails.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from index import (
-    BackupExists,
-    BackupUnwritable,
-    Database,
-    TruthDamaged,
-    fsck,
-    remove_entry,
-    verify_backup,
-)
-from index.changes import members_at
-from index.digest import EMPTY, digest_hex, with_member
-from index.snapshots import MANIFEST, directory_lock, read_manifest
-from index.spaces import find_space_id
+from index.backups.verification import verify_backup
+from index.cache.snapshots import MANIFEST, directory_lock, read_manifest
+from index.errors import BackupExists, BackupUnwritable, TruthDamaged
+from index.proof.fsck import fsck
+from index.truth.changes import members_at
+from index.truth.database import Database
+from index.truth.digest import EMPTY, digest_hex, with_member
+from index.truth.entries import remove_entry
+from index.truth.spaces import find_space_id
 
 KILLED_BEFORE_ITS_NAME = """
 import os, signal, sys
@@ -69,11 +67,15 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(stock: Any) -> None:
     assert stock.back_up(replace=True).manifest == verify_backup(stock.archive)
 
 
-def test_a_file_that_came_meanwhile_is_not_replaced(stock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_came_meanwhile_is_not_replaced(
+    stock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from index.backups import backup  # noqa: PLC0415 - patched here only
 
     check = backup.check_members
-    monkeypatch.setattr(backup, "check_members", lambda *a: (check(*a), stock.archive.write_text("precious")))
+    monkeypatch.setattr(
+        backup, "check_members", lambda *a: (check(*a), stock.archive.write_text("precious"))
+    )
     with pytest.raises(BackupExists):
         stock.back_up()
     assert [path.read_text() for path in stock.archive.parent.iterdir()] == ["precious"]
@@ -84,11 +86,17 @@ def test_a_folder_that_is_not_there_is_a_typed_error(stock: Any, tmp_path: Path)
         stock.back_up(archive=tmp_path / "missing" / "a.tar")
 
 
-@pytest.mark.parametrize("where", ["in the snapshot", "in the tables", "when both are put together"])
+@pytest.mark.parametrize(
+    "where", ["in the snapshot", "in the tables", "when both are put together"]
+)
 def test_a_disk_that_fills_up_is_a_typed_error_and_leaves_nothing(stock: Any, where: str) -> None:
     members = stock.back_up(archive=stock.folder / "fits.tar").manifest.members
     tables = max(member.byte_size for member in members)
-    room = {"in the snapshot": 300, "in the tables": tables // 3, "when both are put together": tables + 512}
+    room = {
+        "in the snapshot": 300,
+        "in the tables": tables // 3,
+        "when both are put together": tables + 512,
+    }
     with files_of_at_most(room[where]), pytest.raises(BackupUnwritable):
         stock.back_up()
     assert list(stock.archive.parent.iterdir()) == []
@@ -97,12 +105,21 @@ def test_a_disk_that_fills_up_is_a_typed_error_and_leaves_nothing(stock: Any, wh
 
 def test_a_backup_that_is_killed_leaves_the_older_one(stock: Any, database_url: str) -> None:
     before = stock.back_up().manifest
-    killed = [sys.executable, "-c", KILLED_BEFORE_ITS_NAME, database_url, str(stock.index), str(stock.archive)]
+    killed = [
+        sys.executable,
+        "-c",
+        KILLED_BEFORE_ITS_NAME,
+        database_url,
+        str(stock.index),
+        str(stock.archive),
+    ]
     assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
     assert verify_backup(stock.archive) == before
 
 
-def test_what_was_written_wrongly_is_found_before_it_has_its_name(stock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_written_wrongly_is_found_before_it_has_its_name(
+    stock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from index.backups import backup  # noqa: PLC0415 - patched here only
 
     read_back = backup._read_back
@@ -121,7 +138,12 @@ def test_what_was_written_wrongly_is_found_before_it_has_its_name(stock: Any, mo
 
 def test_rows_that_contradict_the_log_are_not_called_a_backup(stock: Any) -> None:
     with stock.database.write() as conn:
-        conn.execute(text("UPDATE embeddings SET vector = (SELECT vector FROM embeddings WHERE id = 1) WHERE id = 2"))
+        conn.execute(
+            text(
+                "UPDATE embeddings SET vector = (SELECT vector FROM embeddings WHERE id = 1) "
+                "WHERE id = 2"
+            )
+        )
     with pytest.raises(TruthDamaged, match="digest"):
         stock.back_up()
     assert list(stock.archive.parent.iterdir()) == []
@@ -131,7 +153,10 @@ def test_rows_that_contradict_the_log_are_not_called_a_backup(stock: Any) -> Non
     ("damage", "words"),
     [
         (lambda folder: (folder / MANIFEST).write_text("{"), "manifest"),
-        (lambda folder: [path.write_bytes(b"1") for path in vectors_and_ids(folder)], "bytes instead"),
+        (
+            lambda folder: [path.write_bytes(b"1") for path in vectors_and_ids(folder)],
+            "bytes instead",
+        ),
         (lambda folder: [path.unlink() for path in vectors_and_ids(folder)], "read"),
     ],
 )
@@ -179,7 +204,9 @@ def test_thumbnails_are_left_out_when_asked(stock: Any) -> None:
     assert not any(member.name.startswith("thumbnails/") for member in manifest.members)
 
 
-def test_thumbnails_are_packed_so_that_the_manifest_stays_small(stock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thumbnails_are_packed_so_that_the_manifest_stays_small(
+    stock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("index.backups.backup.PACK_BYTES", 1500)
     manifest = stock.back_up().manifest
     packs = [member.name for member in manifest.members if member.name.startswith("thumbnails/")]
@@ -204,7 +231,7 @@ def test_a_backup_waits_for_a_snapshot_that_is_being_written(stock: Any) -> None
 
 
 def test_a_database_without_anything_has_a_backup(database: Database, tmp_path: Path) -> None:
-    from index import back_up  # noqa: PLC0415 - elsewhere the fixture calls it
+    from index.backups.backup import back_up  # noqa: PLC0415 - elsewhere the fixture calls it
 
     report = back_up(database, tmp_path / "missing", None, tmp_path / "a.tar")
     assert (report.manifest.generation, report.manifest.spaces, report.warnings) == (0, (), ())
@@ -218,7 +245,9 @@ def test_a_backup_is_one_generation_while_others_write(stock: Any) -> None:
         number = 0
         try:
             while not stop.is_set():
-                ids = stock.material.fill(stock.database, "busy", [f"{number}-{i}" for i in range(5)])
+                ids = stock.material.fill(
+                    stock.database, "busy", [f"{number}-{i}" for i in range(5)]
+                )
                 with stock.database.write() as conn:
                     remove_entry(conn, ids[0])
                 number += 1

@@ -1,4 +1,6 @@
-"""Archives that are not what was written: each is refused with the member named, before anything is written."""
+"""Archives that are not what was written: each is refused with the member named, before anything is
+written.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,14 @@ from typing import Any
 
 import pytest
 
-from index import (
-    BackupCorrupt,
-    BackupError,
-    BackupTooNew,
-    BackupUnreadable,
-    BlobStore,
-    NotABackup,
-    canonical_json,
-    restore,
-    verify_backup,
-)
 from index.backups.archive import BLOCK, ArchiveReader, ArchiveWriter
 from index.backups.manifest import MANIFEST, TABLES
-from index.database import sqlite_url
+from index.backups.restore import restore
+from index.backups.verification import verify_backup
+from index.blobs import BlobStore
+from index.errors import BackupCorrupt, BackupError, BackupTooNew, BackupUnreadable, NotABackup
+from index.jsontext import canonical_json
+from index.truth.database import sqlite_url
 
 PACK = "thumbnails/000000.tar"
 END = 2 * BLOCK
@@ -48,7 +44,9 @@ def written(members: Mapping[str, bytes]) -> bytes:
 
 
 def forged(content: bytes, edit: Callable[[Members, dict[str, Any]], None]) -> bytes:
-    """The archive with changed members or statements, and a manifest as Lineup would have written it for these."""
+    """The archive with changed members or statements, and a manifest as Lineup would have written
+    it for these.
+    """
     members = members_of(content)
     manifest = json.loads(members.pop(MANIFEST))
     edit(members, manifest)
@@ -111,7 +109,9 @@ def fewer_thumbnails(_: Any, manifest: dict[str, Any]) -> None:
 
 def a_manifest_changed(content: bytes) -> bytes:
     members = members_of(content)
-    return written(members | {MANIFEST: members[MANIFEST].replace(b'"generation": ', b'"generation": 1')})
+    return written(
+        members | {MANIFEST: members[MANIFEST].replace(b'"generation": ', b'"generation": 1')}
+    )
 
 
 def forging(edit: Callable[[Members, dict[str, Any]], None]) -> Callable[[bytes], bytes]:
@@ -126,7 +126,11 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], type[BackupError], str]] = {
     "a file of text": (lambda _: b"Dear archive,\n" * 1000, NotABackup, ""),
     "a database": (lambda c: members_of(c)[TABLES], NotABackup, ""),
     "a tar file of somebody else": (lambda _: written({"a.txt": b"1"}), NotABackup, ""),
-    "cut behind a header": (lambda c: c[: BLOCK + 10], BackupCorrupt, SNAPSHOT.replace("manifest.json", "")),
+    "cut behind a header": (
+        lambda c: c[: BLOCK + 10],
+        BackupCorrupt,
+        SNAPSHOT.replace("manifest.json", ""),
+    ),
     "cut in the tables": (lambda c: c[: c.index(b"SQLite format 3") + 5000], BackupCorrupt, TABLES),
     "cut before the manifest": (lambda c: c[: -END - BLOCK], BackupCorrupt, MANIFEST),
     "cut before the end": (lambda c: c[:-END], BackupCorrupt, MANIFEST),
@@ -138,13 +142,33 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], type[BackupError], str]] = {
     "another number in the manifest": (a_manifest_changed, BackupCorrupt, MANIFEST),
     "no tables": (lambda c: without(c, TABLES), BackupCorrupt, TABLES),
     "no thumbnails": (lambda c: without(c, PACK), BackupCorrupt, PACK),
-    "a member more": (lambda c: written(members_of(c) | {"index/more": b""}), BackupCorrupt, "index/more"),
-    "a member above the folder": (lambda c: written(members_of(c) | {"../evil": b"1"}), BackupCorrupt, "../evil"),
-    "a member of the root": (lambda c: written({"/tmp/evil": b"1"} | members_of(c)), BackupCorrupt, "/tmp/evil"),
+    "a member more": (
+        lambda c: written(members_of(c) | {"index/more": b""}),
+        BackupCorrupt,
+        "index/more",
+    ),
+    "a member above the folder": (
+        lambda c: written(members_of(c) | {"../evil": b"1"}),
+        BackupCorrupt,
+        "../evil",
+    ),
+    "a member of the root": (
+        lambda c: written({"/tmp/evil": b"1"} | members_of(c)),
+        BackupCorrupt,
+        "/tmp/evil",
+    ),
     "a link": (lambda c: linked(c, "index"), BackupCorrupt, "index"),
     "a stated member above the folder": (forging(put("../evil", b"1")), BackupCorrupt, MANIFEST),
-    "a stated file above its folder": (forging(put("index/0123456789abcdef/..", b"1")), BackupCorrupt, MANIFEST),
-    "a stated hidden file": (forging(put("index/0123456789abcdef/.lock", b"1")), BackupCorrupt, MANIFEST),
+    "a stated file above its folder": (
+        forging(put("index/0123456789abcdef/..", b"1")),
+        BackupCorrupt,
+        MANIFEST,
+    ),
+    "a stated hidden file": (
+        forging(put("index/0123456789abcdef/.lock", b"1")),
+        BackupCorrupt,
+        MANIFEST,
+    ),
     "a thumbnail above its folder": (
         forging(put(PACK, written({"../../evil.webp": b"1"}))),
         BackupCorrupt,
@@ -165,12 +189,20 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], type[BackupError], str]] = {
     ),
     "a table more": (forging(sql("CREATE TABLE evil (id INTEGER)")), BackupCorrupt, TABLES),
     "a trigger": (forging(sql(TRIGGER)), BackupCorrupt, TABLES),
-    "another schema than stated": (forging(sql("UPDATE alembic_version SET version_num = 'x'")), BackupCorrupt, TABLES),
+    "another schema than stated": (
+        forging(sql("UPDATE alembic_version SET version_num = 'x'")),
+        BackupCorrupt,
+        TABLES,
+    ),
     "a later schema": (forging(state(schema_revision="9999")), BackupTooNew, ""),
     "a later format": (forging(state(format_version=2)), BackupTooNew, ""),
     "a field more": (forging(state(surprise=1)), BackupCorrupt, MANIFEST),
     "a number that is none": (forging(state(generation="1")), BackupCorrupt, MANIFEST),
-    "a table's name that is SQL": (forging(state(row_counts={'x" --': 1})), BackupCorrupt, MANIFEST),
+    "a table's name that is SQL": (
+        forging(state(row_counts={'x" --': 1})),
+        BackupCorrupt,
+        MANIFEST,
+    ),
     "a manifest that is a list": (
         lambda c: written(members_of(c) | {MANIFEST: b"[" * 100_000}),
         BackupCorrupt,
@@ -187,7 +219,11 @@ def dialect() -> str:
 
 @pytest.mark.parametrize(("damage", "error", "member"), DAMAGE.values(), ids=DAMAGE.keys())
 def test_damage_is_named_and_nothing_is_written(
-    stock: Any, tmp_path: Path, damage: Callable[[bytes], bytes], error: type[BackupError], member: str
+    stock: Any,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+    error: type[BackupError],
+    member: str,
 ) -> None:
     stock.back_up()
     whole = stock.archive.read_bytes()
@@ -202,7 +238,9 @@ def test_damage_is_named_and_nothing_is_written(
         assert str(stock.archive) in str(caught.value)
         assert "\n" not in str(caught.value)
         if isinstance(caught.value, BackupCorrupt) and member:
-            assert caught.value.member.startswith(member.format(folder=stock.material.space.fingerprint[:16]))
+            assert caught.value.member.startswith(
+                member.format(folder=stock.material.space.fingerprint[:16])
+            )
     assert not [path for path in tmp_path.glob("new/**/*") if path.is_file()]
     stock.archive.write_bytes(whole)
     assert verify_backup(stock.archive).thumbnails == 8
@@ -223,6 +261,11 @@ def test_a_member_that_changes_while_it_is_restored_is_not_believed(
     damaged = flipped(whole, snapshot)
     monkeypatch.setattr(BlobStore, "put_unsynced", lambda *_: stock.archive.write_bytes(damaged))
     with pytest.raises(BackupCorrupt, match="sha256") as caught:
-        restore(stock.archive, sqlite_url(tmp_path / "a.db"), tmp_path / "index", BlobStore(tmp_path / "thumbnails"))
+        restore(
+            stock.archive,
+            sqlite_url(tmp_path / "a.db"),
+            tmp_path / "index",
+            BlobStore(tmp_path / "thumbnails"),
+        )
     assert caught.value.member == snapshot
     assert not (tmp_path / "a.db").exists()

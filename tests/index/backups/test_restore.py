@@ -22,25 +22,23 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from index import (
-    BackupTooNew,
-    BlobStore,
-    Database,
-    LiveIndex,
-    RestoreTargetNotEmpty,
-    RestoreUnwritable,
-    SchemaOutdated,
-    back_up,
-    fsck,
-    remove_entry,
-    restore,
-    revisions,
-    verify_backup,
-)
-from index.database import sqlite_url
-from index.snapshots import MANIFEST
+from index.backups.backup import back_up
+from index.backups.restore import restore
+from index.backups.verification import verify_backup
+from index.blobs import BlobStore
+from index.cache.live import LiveIndex
+from index.cache.snapshots import MANIFEST
+from index.errors import BackupTooNew, RestoreTargetNotEmpty, RestoreUnwritable, SchemaOutdated
+from index.proof.fsck import fsck
+from index.truth import revisions
+from index.truth.database import Database, sqlite_url
+from index.truth.entries import remove_entry
 
-KINDS = ["a new file", "an empty sqlite", pytest.param("an empty postgresql", marks=pytest.mark.postgres)]
+KINDS = [
+    "a new file",
+    "an empty sqlite",
+    pytest.param("an empty postgresql", marks=pytest.mark.postgres),
+]
 INTO_ROWS = KINDS[1:]
 MODULE = sys.modules["index.backups.restore"]  # `index.backups.restore` is the function
 KILLED = """
@@ -72,7 +70,10 @@ def archive(stock: Any) -> Path:
 
 @pytest.fixture
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """Gives the URL of a target of a kind. The one PostgreSQL is emptied: whatever is in it must be archived before."""
+    """Gives the URL of a target of a kind.
+
+    The one PostgreSQL is emptied: whatever is in it must be archived before.
+    """
 
     def url_of(kind: str) -> str:
         match kind:
@@ -116,7 +117,9 @@ def test_everything_comes_back_from_either_database_into_either(
     for sha256 in place[1]:
         assert place[1].get(sha256) == stock.thumbnails.get(sha256)
     snapshot = place[0] / stock.material.space.fingerprint[:16]
-    assert (snapshot / MANIFEST).read_bytes() == (stock.index / snapshot.name / MANIFEST).read_bytes()
+    assert (snapshot / MANIFEST).read_bytes() == (
+        stock.index / snapshot.name / MANIFEST
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,7 +156,13 @@ def test_a_database_with_rows_is_refused_and_stays_as_it_is(
 
 @pytest.mark.parametrize("kind", INTO_ROWS)
 def test_rows_that_came_while_the_archive_was_verified_are_not_mixed_with_it(
-    archive: Path, material: Any, target: Any, place: Any, dump: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+    archive: Path,
+    material: Any,
+    target: Any,
+    place: Any,
+    dump: Any,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = target(kind)
     with Database.open(url) as database:
@@ -168,7 +177,9 @@ def test_a_file_that_came_meanwhile_is_not_replaced(
     archive: Path, place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish, file = MODULE.publish, tmp_path / "a.db"  # type: ignore[attr-defined]
-    monkeypatch.setattr(MODULE, "publish", lambda *a, **o: (file.write_text("mine"), publish(*a, **o)))
+    monkeypatch.setattr(
+        MODULE, "publish", lambda *a, **o: (file.write_text("mine"), publish(*a, **o))
+    )
     with pytest.raises(RestoreTargetNotEmpty, match="in the meantime"):
         restore(archive, sqlite_url(file), *place)
     assert file.read_text() == "mine"
@@ -184,7 +195,9 @@ def test_what_an_older_database_left_is_never_replayed_into_the_new_one(
     assert not (tmp_path / "a.db").exists()
 
 
-def test_a_target_of_a_newer_release_is_refused(archive: Path, place: Any, new_sqlite_url: Any) -> None:
+def test_a_target_of_a_newer_release_is_refused(
+    archive: Path, place: Any, new_sqlite_url: Any
+) -> None:
     url = new_sqlite_url()
     with Database.open(url) as database, database.write() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -192,7 +205,9 @@ def test_a_target_of_a_newer_release_is_refused(archive: Path, place: Any, new_s
         restore(archive, url, *place)
 
 
-def test_a_database_never_migrated_is_taken(archive: Path, empty_database_url: str, dialect: str, place: Any) -> None:
+def test_a_database_never_migrated_is_taken(
+    archive: Path, empty_database_url: str, dialect: str, place: Any
+) -> None:
     restore(archive, empty_database_url, *place)
     with Database.open(empty_database_url) as database:
         assert database.dialect == dialect
@@ -215,7 +230,15 @@ def test_a_restore_that_is_killed_leaves_an_empty_database_and_the_same_command_
     before = dump(stock.database)
     stock.back_up()
     url = target(kind)
-    command = [sys.executable, "-c", KILLED, str(stock.archive), url, str(place[0].parent), killed_at]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(stock.archive),
+        url,
+        str(place[0].parent),
+        killed_at,
+    ]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     if kind == "a new file":
         with pytest.raises(SchemaOutdated):
@@ -230,7 +253,9 @@ def test_a_restore_that_is_killed_leaves_an_empty_database_and_the_same_command_
 
 
 @pytest.mark.parametrize("room", [1000, 60_000])
-def test_a_disk_that_fills_up_leaves_no_database(archive: Path, place: Any, tmp_path: Path, room: int) -> None:
+def test_a_disk_that_fills_up_leaves_no_database(
+    archive: Path, place: Any, tmp_path: Path, room: int
+) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
@@ -242,7 +267,9 @@ def test_a_disk_that_fills_up_leaves_no_database(archive: Path, place: Any, tmp_
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_folder_that_cannot_be_written_is_a_typed_error(archive: Path, place: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_typed_error(
+    archive: Path, place: Any, tmp_path: Path
+) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(RestoreUnwritable):
         restore(archive, sqlite_url(tmp_path / "target" / "a.db"), *place)
@@ -268,7 +295,10 @@ def test_an_older_snapshot_in_the_folder_is_replaced(stock: Any, place: Any, tar
     stock.back_up()
     url = target("a new file")
     restore(stock.archive, url, *place)
-    with Database.open(url) as restored, LiveIndex.open(restored, stock.material.space, place[0]) as live:
+    with (
+        Database.open(url) as restored,
+        LiveIndex.open(restored, stock.material.space, place[0]) as live,
+    ):
         assert live.generation == generation
         assert live.verify().agrees
 
@@ -297,7 +327,13 @@ def next_release(tmp_path: Path) -> Callable[[pytest.MonkeyPatch], str]:
 
 @pytest.mark.parametrize("kind", ["a new file", "an empty sqlite"])
 def test_an_archive_of_an_older_schema_is_migrated_on_its_way(
-    stock: Any, target: Any, place: Any, dump: Any, kind: str, next_release: Any, monkeypatch: pytest.MonkeyPatch
+    stock: Any,
+    target: Any,
+    place: Any,
+    dump: Any,
+    kind: str,
+    next_release: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = dump(stock.database)
     stock.back_up()
@@ -316,7 +352,11 @@ def test_an_archive_of_an_older_schema_is_migrated_on_its_way(
 
 
 def test_an_archive_of_a_newer_schema_is_refused_before_anything_is_written(
-    database: Database, place: Any, tmp_path: Path, next_release: Any, monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    place: Any,
+    tmp_path: Path,
+    next_release: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = sqlite_url(tmp_path / "source.db")
     with monkeypatch.context() as patched:
@@ -335,11 +375,19 @@ def test_an_archive_of_a_newer_schema_is_refused_before_anything_is_written(
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
-STEPS = st.lists(st.tuples(st.sampled_from("ABC"), st.booleans(), st.dictionaries(TEXTS, JSON_VALUES, max_size=3)))
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("ABC"), st.booleans(), st.dictionaries(TEXTS, JSON_VALUES, max_size=3)
+    )
+)
 _numbers = itertools.count()
 
 
@@ -367,10 +415,14 @@ def test_any_history_comes_back(
 def test_a_restored_file_needs_no_other_file(archive: Path, place: Any, tmp_path: Path) -> None:
     restore(archive, sqlite_url(tmp_path / "new" / "a.db"), *place)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.db"]
-    assert sqlite3.connect(tmp_path / "new" / "a.db").execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert sqlite3.connect(tmp_path / "new" / "a.db").execute(
+        "PRAGMA integrity_check"
+    ).fetchall() == [("ok",)]
 
 
-def test_a_restore_without_a_store_leaves_the_thumbnails(archive: Path, place: Any, tmp_path: Path) -> None:
+def test_a_restore_without_a_store_leaves_the_thumbnails(
+    archive: Path, place: Any, tmp_path: Path
+) -> None:
     assert restore(archive, sqlite_url(tmp_path / "a.db"), place[0]).thumbnails == 0
     assert list(place[1]) == []
 

@@ -14,7 +14,11 @@ K = 5
 names = st.sampled_from(["sdxl", "sd1.5", "flux", None])
 images = st.lists(
     st.tuples(
-        st.lists(st.tuples(st.sampled_from([-1.0, 0.5, 1.0]) | st.floats(-1, 1), names), min_size=K, max_size=K),
+        st.lists(
+            st.tuples(st.sampled_from([-1.0, 0.5, 1.0]) | st.floats(-1, 1), names),
+            min_size=K,
+            max_size=K,
+        ),
         st.sampled_from(["sdxl", "sd1.5", "flux"]),
     ),
     min_size=1,
@@ -26,12 +30,20 @@ def fit(lists: Any, truth: Any, sources: Any = None) -> Attribution:
     similarities = [[s for s, _ in row] for row in lists]
     generators = [[g for _, g in row] for row in lists]
     return fit_attribution(
-        similarities, generators, truth, np.arange(len(truth)) if sources is None else sources, seed=1
+        similarities,
+        generators,
+        truth,
+        np.arange(len(truth)) if sources is None else sources,
+        seed=1,
     )
 
 
-def told(rng: np.random.Generator, n: int, right: float, generators: int = 5) -> tuple[list[Any], list[str]]:
-    """Neighbours that are of the image's own generator with chance `right`, the nearer the more often."""
+def told(
+    rng: np.random.Generator, n: int, right: float, generators: int = 5
+) -> tuple[list[Any], list[str]]:
+    """Neighbours that are of the image's own generator with chance `right`, the nearer the more
+    often.
+    """
     truth, lists = [], []
     for _ in range(n):
         own = int(rng.integers(generators))
@@ -39,7 +51,12 @@ def told(rng: np.random.Generator, n: int, right: float, generators: int = 5) ->
         is_own = rng.random(10) < right * np.linspace(1.2, 0.8, 10)
         others = rng.integers(generators, size=10)
         truth.append(f"g{own}")
-        lists.append([(float(s), f"g{own if o else x}") for s, o, x in zip(similarities, is_own, others, strict=True)])
+        lists.append(
+            [
+                (float(s), f"g{own if o else x}")
+                for s, o, x in zip(similarities, is_own, others, strict=True)
+            ]
+        )
     return lists, truth
 
 
@@ -102,7 +119,10 @@ def test_sets_hold_the_true_generator_of_new_images_nine_times_in_ten(right: flo
 def test_shares_are_calibrated() -> None:
     model = trained(0.3)
     lists, truth = told(np.random.default_rng(9), 1000, 0.3)
-    pairs = [(f.shares[0][1], f.shares[0][0] == t) for f, t in zip(map(model.attribute, lists), truth, strict=True)]
+    pairs = [
+        (f.shares[0][1], f.shares[0][0] == t)
+        for f, t in zip(map(model.attribute, lists), truth, strict=True)
+    ]
     shares, right = np.array(pairs).T
     sure = shares > np.median(shares)
     for side in (sure, ~sure):
@@ -120,7 +140,10 @@ def test_images_of_generators_left_out_are_further_away() -> None:
     lists, truth = [], []
     for own in range(4):
         for _ in range(60):
-            near, far = np.sort(rng.normal(0.9, 0.02, 5))[::-1], np.sort(rng.normal(0.5, 0.02, 5))[::-1]
+            near, far = (
+                np.sort(rng.normal(0.9, 0.02, 5))[::-1],
+                np.sort(rng.normal(0.5, 0.02, 5))[::-1],
+            )
             others = [f"g{(own + 1 + i) % 4 if i < 3 else (own + 1) % 4}" for i in range(5)]
             lists.append([(s, f"g{own}") for s in near] + list(zip(far, others, strict=True)))
             truth.append(f"g{own}")
@@ -150,7 +173,9 @@ def test_any_images_give_shares_that_sum_to_one_and_candidates_in_their_order(da
 
 @seeded
 @given(images, st.randoms(use_true_random=False))
-def test_the_order_does_not_matter_and_what_was_stored_says_the_same(data: Any, random: Any) -> None:
+def test_the_order_does_not_matter_and_what_was_stored_says_the_same(
+    data: Any, random: Any
+) -> None:
     model = fit([row for row, _ in data], [name for _, name in data])
     order = list(range(len(data)))
     random.shuffle(order)

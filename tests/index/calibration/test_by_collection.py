@@ -32,7 +32,9 @@ def test_one_collection_or_small_ones_beside_it_say_nothing() -> None:
 
 def test_of_very_many_collections_the_largest_are_kept() -> None:
     names = [
-        CollectionName("reals", f"{number:02}") for number in range(MOST_COLLECTIONS + 3) for _ in range(MIN_IMAGES)
+        CollectionName("reals", f"{number:02}")
+        for number in range(MOST_COLLECTIONS + 3)
+        for _ in range(MIN_IMAGES)
     ]
     names += names[-1:] * 5
     found = by_collection(np.zeros(len(names)), names)
@@ -67,4 +69,7 @@ def test_what_came_near_is_counted_whatever_the_order_of_the_images(
         OTHER: int((other >= similarity).sum()),
     }
     assert {each.collection: each.n for each in found} == {ONE: len(one), OTHER: len(other)}
-    assert tuple(CollectionMatches.from_json(json.loads(json.dumps(each.to_json()))) for each in found) == found
+    assert (
+        tuple(CollectionMatches.from_json(json.loads(json.dumps(each.to_json()))) for each in found)
+        == found
+    )

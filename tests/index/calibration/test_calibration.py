@@ -6,21 +6,38 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index import AS_IS, Calibration, Compared, Measured, PerceptualHash, Population, calibrate
-from index.calibration.calibration import FORMAT, MIN_FAMILIAR, MIN_SOURCES
-from index.calibration.population import CollectionName, Others, nearest
+from index.calibration.calibration import (
+    AS_IS,
+    FORMAT,
+    MIN_FAMILIAR,
+    MIN_SOURCES,
+    Calibration,
+    Compared,
+    Measured,
+    calibrate,
+)
+from index.calibration.population import CollectionName, Others, Population, nearest
+from index.truth.perceptual import PerceptualHash
 
 DIMENSION = 16
 GENERATORS = ("alpha", "beta")
 _ids = count(1)
 
 
-def population(n: int, *, seed: int, generators: tuple[str | None, ...] = (None,), sources: int | None = None) -> Any:
-    """Pictures around one centre a generator; each of its own source, or of so many sources in turn."""
+def population(
+    n: int, *, seed: int, generators: tuple[str | None, ...] = (None,), sources: int | None = None
+) -> Any:
+    """Pictures around one centre a generator; each of its own source, or of so many sources in
+    turn.
+    """
     random = np.random.default_rng(seed)
     names = [generators[at % len(generators)] for at in range(n)]
-    centres = {name: np.random.default_rng(len(name or "")).normal(size=DIMENSION) for name in generators}
-    vectors = np.array([centres[name] for name in names]).reshape(n, DIMENSION) + random.normal(size=(n, DIMENSION))
+    centres = {
+        name: np.random.default_rng(len(name or "")).normal(size=DIMENSION) for name in generators
+    }
+    vectors = np.array([centres[name] for name in names]).reshape(n, DIMENSION) + random.normal(
+        size=(n, DIMENSION)
+    )
     ids = np.array([next(_ids) for _ in range(n)], np.int64)
     return Population(
         image_ids=ids,
@@ -39,7 +56,9 @@ NOBODY = REALS.taking(np.empty(0, np.int64))
 def joined(one: Population, other: Population) -> Population:
     names = ("image_ids", "sources", "vectors", "logits")
     arrays = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names}
-    return Population(**arrays, generators=one.generators + other.generators, hashes=one.hashes + other.hashes)
+    return Population(
+        **arrays, generators=one.generators + other.generators, hashes=one.hashes + other.hashes
+    )
 
 
 def calibrated(reals: Population, fakes: Population, **conditions: Measured) -> Calibration:
@@ -67,7 +86,9 @@ def test_a_document_of_a_newer_release_is_not_read(whole: Calibration) -> None:
 
 @pytest.mark.parametrize("side", ["reals", "fakes"])
 def test_many_images_of_too_few_sources_give_no_ratio(side: str) -> None:
-    few = population(40, seed=3, generators=(None,) if side == "reals" else GENERATORS, sources=MIN_SOURCES - 1)
+    few = population(
+        40, seed=3, generators=(None,) if side == "reals" else GENERATORS, sources=MIN_SOURCES - 1
+    )
     stratum = calibrated(*((few, FAKES) if side == "reals" else (REALS, few))).strata[AS_IS]
     assert stratum.likelihood is None
     assert stratum.two_sided is None
@@ -86,7 +107,9 @@ def test_just_enough_sources_give_a_ratio() -> None:
 
 
 def test_without_photographs_to_compare_with_the_ratio_has_one_side() -> None:
-    calibration = calibrate(Compared(FAKES, NOBODY, len(FAKES)), {AS_IS: Measured(REALS, FAKES)}, seed=5)
+    calibration = calibrate(
+        Compared(FAKES, NOBODY, len(FAKES)), {AS_IS: Measured(REALS, FAKES)}, seed=5
+    )
     assert calibration.strata[AS_IS].two_sided is None
     assert calibration.strata[AS_IS].likelihood is not None
 
@@ -131,7 +154,9 @@ def test_a_known_fake_is_not_its_own_kin() -> None:
     assert stratum.likelihood.values[-1] < 1.0
 
 
-def test_a_condition_that_was_not_measured_is_spoken_for_by_images_as_they_are(whole: Calibration) -> None:
+def test_a_condition_that_was_not_measured_is_spoken_for_by_images_as_they_are(
+    whole: Calibration,
+) -> None:
     assert set(whole.strata) == {AS_IS, "jpeg75"}  # of `half` there was no photograph
     for condition in ("webp80", "half", "", AS_IS):
         assert whole.stratum_for(condition) == (AS_IS, whole.strata[AS_IS])
@@ -147,13 +172,21 @@ def test_a_condition_is_measured_on_images_as_they_look_after_it(whole: Calibrat
 def test_what_was_counted_is_told(whole: Calibration) -> None:
     assert whole.corpus_size == 40
     assert dict(whole.generators) == {"alpha": 20, "beta": 20}
-    assert (whole.strata[AS_IS].references, whole.strata[AS_IS].sources, whole.strata[AS_IS].fakes) == (40, 40, 40)
+    assert (
+        whole.strata[AS_IS].references,
+        whole.strata[AS_IS].sources,
+        whole.strata[AS_IS].fakes,
+    ) == (40, 40, 40)
 
 
 def test_few_images_say_nothing_of_what_is_familiar_and_many_do(whole: Calibration) -> None:
     assert whole.strata[AS_IS].familiar_from is None
     many = population(MIN_FAMILIAR, seed=7)
-    at = calibrate(Compared(FAKES, many, 40), {AS_IS: Measured(many, NOBODY)}, seed=5).strata[AS_IS].familiar_from
+    at = (
+        calibrate(Compared(FAKES, many, 40), {AS_IS: Measured(many, NOBODY)}, seed=5)
+        .strata[AS_IS]
+        .familiar_from
+    )
     assert at is not None
     similarities = np.maximum((many.vectors @ FAKES.vectors.T).max(axis=1), _without_itself(many))
     assert (similarities < at).sum() == 1
@@ -172,18 +205,26 @@ def test_the_same_inputs_give_the_same_bytes_and_another_seed_other_intervals() 
     assert one.highs != another.highs
 
 
-def test_a_stored_calibration_makes_the_same_statements_and_the_same_bytes(whole: Calibration) -> None:
+def test_a_stored_calibration_makes_the_same_statements_and_the_same_bytes(
+    whole: Calibration,
+) -> None:
     stored = Calibration.from_json(json.loads(document(whole)))
     assert document(stored) == document(whole)
     assert stored == Calibration.from_json(stored.to_json())
     for name, stratum in whole.strata.items():
         again = stored.strata[name]
-        assert (again.references, again.sources, again.fakes) == (stratum.references, stratum.sources, stratum.fakes)
+        assert (again.references, again.sources, again.fakes) == (
+            stratum.references,
+            stratum.sources,
+            stratum.fakes,
+        )
         for rate in (0.5, 0.1, 0.01):
             for size in (None, 40, 400):
                 at = stratum.false_matches.similarity_at(rate, size)
                 assert again.false_matches.similarity_at(rate, size) == at
-                assert again.false_matches.rate_at(at, size) == stratum.false_matches.rate_at(at, size)
+                assert again.false_matches.rate_at(at, size) == stratum.false_matches.rate_at(
+                    at, size
+                )
         assert said(again) == said(stratum)
 
 
@@ -192,9 +233,16 @@ def said(stratum: Any) -> list[Any]:
     similarities = np.linspace(-0.5, 1.0, 7).tolist()
     ratios = [stratum.likelihood.ratio_at(s) for s in similarities]
     both = [stratum.two_sided.ratio_at((s, t)) for s in similarities for t in similarities]
-    votes = [[(s, "alpha"), (s - 0.1, "beta"), (s - 0.2, None), (s - 0.3, "gamma")] for s in similarities]
+    votes = [
+        [(s, "alpha"), (s - 0.1, "beta"), (s - 0.2, None), (s - 0.3, "gamma")] for s in similarities
+    ]
     probabilities = [stratum.classifier.probability(10 * s) for s in similarities]
-    return [*ratios, *both, *probabilities, *(stratum.attribution.attribute(each) for each in votes)]
+    return [
+        *ratios,
+        *both,
+        *probabilities,
+        *(stratum.attribution.attribute(each) for each in votes),
+    ]
 
 
 def test_reference_collections_are_told_apart_in_every_stratum_and_in_documents_of_before_are_not(
@@ -206,8 +254,12 @@ def test_reference_collections_are_told_apart_in_every_stratum_and_in_documents_
     maxima = nearest(reals, FAKES, Others(FAKES)).maxima
     similarity = float(np.sort(maxima)[-5])
     for stratum in measured.strata.values():
-        counted = {each.collection: (each.n, each.matches_at(similarity)) for each in stratum.collections}
-        assert counted == {name: (20, int((maxima[at::2] >= similarity).sum())) for at, name in enumerate(names)}
+        counted = {
+            each.collection: (each.n, each.matches_at(similarity)) for each in stratum.collections
+        }
+        assert counted == {
+            name: (20, int((maxima[at::2] >= similarity).sum())) for at, name in enumerate(names)
+        }
     assert Calibration.from_json(json.loads(document(measured))) == measured
     assert whole.strata[AS_IS].collections == ()
     stored = json.loads(document(whole))

@@ -10,8 +10,12 @@ from index.calibration.classifier import CalibrationVariant, ClassifierCalibrati
 from index.calibration.figures import ece, even_odds, log_loss, sigmoid
 
 seeded = settings(settings.get_profile("index"), max_examples=12)
-logits = st.lists(st.sampled_from([-40.0, 0.0, 1.0, 1e6]) | st.floats(-30, 30), min_size=1, max_size=30)
-labelled = logits.flatmap(lambda x: st.tuples(st.just(x), st.lists(st.booleans(), min_size=len(x), max_size=len(x))))
+logits = st.lists(
+    st.sampled_from([-40.0, 0.0, 1.0, 1e6]) | st.floats(-30, 30), min_size=1, max_size=30
+)
+labelled = logits.flatmap(
+    lambda x: st.tuples(st.just(x), st.lists(st.booleans(), min_size=len(x), max_size=len(x)))
+)
 
 
 def fit(x: Any, synthetic: Any, sources: Any = None) -> ClassifierCalibration:
@@ -21,7 +25,9 @@ def fit(x: Any, synthetic: Any, sources: Any = None) -> ClassifierCalibration:
 def overconfident(rng: np.random.Generator, n: int) -> tuple[Any, Any]:
     """Logits three times too large and off by one, of classes that differ in number."""
     synthetic = rng.random(n) < 0.2
-    true = rng.normal(np.where(synthetic, 1.0, -1.0), np.sqrt(2))  # log odds of two normals: the value itself
+    true = rng.normal(
+        np.where(synthetic, 1.0, -1.0), np.sqrt(2)
+    )  # log odds of two normals: the value itself
     return 3 * true + 1, synthetic
 
 
@@ -78,7 +84,9 @@ def test_nothing_is_more_certain_than_the_number_of_sources_allows() -> None:
 @given(labelled)
 def test_any_logits_give_a_probability_that_never_falls(data: Any) -> None:
     model = fit(*data)
-    said = [model.probability(float(x)) for x in np.sort(np.append(np.linspace(-50, 50, 41), data[0]))]
+    said = [
+        model.probability(float(x)) for x in np.sort(np.append(np.linspace(-50, 50, 41), data[0]))
+    ]
     assert all(0 < p < 1 for p in said)
     assert (np.diff(said) >= 0).all()
     assert model.log_loss == min(model.log_loss_of_variants.values())
@@ -88,13 +96,17 @@ def test_any_logits_give_a_probability_that_never_falls(data: Any) -> None:
 
 @seeded
 @given(labelled, st.randoms(use_true_random=False))
-def test_the_order_does_not_matter_and_what_was_stored_says_the_same(data: Any, random: Any) -> None:
+def test_the_order_does_not_matter_and_what_was_stored_says_the_same(
+    data: Any, random: Any
+) -> None:
     model = fit(*data)
     order = list(range(len(data[0])))
     random.shuffle(order)
     x, synthetic = np.array(data[0]), np.array(data[1])
     assert fit(x[order], synthetic[order], np.array(order)) == model
-    again = ClassifierCalibration.from_json(json.loads(json.dumps(model.to_json(), allow_nan=False)))
+    again = ClassifierCalibration.from_json(
+        json.loads(json.dumps(model.to_json(), allow_nan=False))
+    )
     assert again == model
     assert again.probability(0.7) == model.probability(0.7)
 

@@ -13,7 +13,9 @@ from tests.benchmarks.evidence_simulated import KINDS, cases, hold
 seeded = settings(settings.get_profile("index"), max_examples=10)
 GROWTH = Growth(0.7, 0.6, 0.9)
 # Ties, atoms at the end of the scale, nothing in between, and ordinary values.
-maxima = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 0.9, 1.0]) | st.floats(-1, 1), min_size=1, max_size=60)
+maxima = st.lists(
+    st.sampled_from([-1.0, 0.0, 0.5, 0.9, 1.0]) | st.floats(-1, 1), min_size=1, max_size=60
+)
 repeated = st.tuples(maxima, st.sampled_from([1, 7])).map(lambda pair: np.repeat(pair[0], pair[1]))
 
 
@@ -65,7 +67,9 @@ def test_images_of_few_photographs_say_less_than_as_many_of_many() -> None:
     x = np.repeat(draw(np.random.default_rng(2), 40), 25)
     alone, together = fit(x), fit(x, np.repeat(np.arange(40), 25))
     t = alone.similarity_at(0.1)
-    assert together.rate_at(t).high - together.rate_at(t).low > 3 * (alone.rate_at(t).high - alone.rate_at(t).low)
+    assert together.rate_at(t).high - together.rate_at(t).low > 3 * (
+        alone.rate_at(t).high - alone.rate_at(t).low
+    )
     assert (together.n, together.n_sources) == (1000, 40)
 
 
@@ -87,14 +91,18 @@ def test_any_images_give_rates_that_are_ordered_and_fall(x: Any) -> None:
 @given(repeated, st.floats(-1, 1))
 def test_a_larger_corpus_has_no_smaller_rate(x: Any, similarity: float) -> None:
     model = fit(x)
-    rates = [model.rate_at(similarity, size) for size in (0, 10, 500, 1000, 1001, 2000, 10_000, 10**7)]
+    rates = [
+        model.rate_at(similarity, size) for size in (0, 10, 500, 1000, 1001, 2000, 10_000, 10**7)
+    ]
     for name in ("low", "estimate", "high"):
         assert (np.diff([getattr(r, name) for r in rates]) >= -1e-12).all()
 
 
 @seeded
 @given(repeated, st.floats(1e-4, 0.9), st.sampled_from([None, 5000]))
-def test_the_threshold_of_a_rate_has_that_rate_and_hardly_less_does_not(x: Any, rate: float, size: Any) -> None:
+def test_the_threshold_of_a_rate_has_that_rate_and_hardly_less_does_not(
+    x: Any, rate: float, size: Any
+) -> None:
     model = fit(x)
     t = model.similarity_at(rate, size)
     if t < 1:
@@ -117,7 +125,9 @@ def test_what_was_stored_says_the_same(x: Any) -> None:
     model = fit(x)
     again = FalseMatches.from_json(json.loads(json.dumps(model.to_json(), allow_nan=False)))
     assert again == model
-    assert [again.rate_at(s) for s in (-1, 0.3, 0.93, 1)] == [model.rate_at(s) for s in (-1, 0.3, 0.93, 1)]
+    assert [again.rate_at(s) for s in (-1, 0.3, 0.93, 1)] == [
+        model.rate_at(s) for s in (-1, 0.3, 0.93, 1)
+    ]
 
 
 def test_the_interval_widens_by_what_growth_is_not_sure_of() -> None:
@@ -131,7 +141,9 @@ def test_the_interval_widens_by_what_growth_is_not_sure_of() -> None:
 
 
 @pytest.mark.parametrize(("rate", "method"), [(0.1, "empirical"), (0.01, "tail"), (0.005, "tail")])
-def test_the_true_rate_lies_in_the_interval_about_as_often_as_stated(rate: float, method: str) -> None:
+def test_the_true_rate_lies_in_the_interval_about_as_often_as_stated(
+    rate: float, method: str
+) -> None:
     rng = np.random.default_rng(11)
     population = np.sort(draw(rng, 1_000_000))
     inside = 0
@@ -146,7 +158,11 @@ def test_the_true_rate_lies_in_the_interval_about_as_often_as_stated(rate: float
 
 def test_the_rate_realised_on_a_corpus_that_grew_lies_in_the_interval() -> None:
     """A short version of `python -m tests.benchmarks.evidence_simulated`."""
-    some = [case for kind in KINDS[::2] for case in cases(kind, corpora=1, calibrations=3, references=600, reals=4000)]
+    some = [
+        case
+        for kind in KINDS[::2]
+        for case in cases(kind, corpora=1, calibrations=3, references=600, reals=4000)
+    ]
     held = hold(some)
     for (rate, size), found in held.items():
         assert found.inside >= 0.75, (rate, size, found)  # of nine that share three corpora

@@ -25,11 +25,14 @@ from index.calibration.figures import (
 seeded = settings(settings.get_profile("index"), max_examples=60)
 # Few distinct values, so that ties are the rule.
 values = st.lists(
-    st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0]) | st.integers(-5000, 5000).map(lambda i: i / 1000),
+    st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0])
+    | st.integers(-5000, 5000).map(lambda i: i / 1000),
     min_size=1,
     max_size=30,
 )
-labelled = values.flatmap(lambda x: st.tuples(st.just(x), st.lists(st.booleans(), min_size=len(x), max_size=len(x))))
+labelled = values.flatmap(
+    lambda x: st.tuples(st.just(x), st.lists(st.booleans(), min_size=len(x), max_size=len(x)))
+)
 log10s = st.lists(st.floats(-300, 300), min_size=1, max_size=20)
 
 
@@ -72,7 +75,9 @@ def test_the_area_and_the_curve_are_those_of_scikit_learn(data: Any) -> None:
 
 @seeded
 @given(labelled, st.floats(0, 1))
-def test_the_true_positive_rate_at_a_false_positive_rate_is_reached_by_a_threshold(data: Any, fpr: float) -> None:
+def test_the_true_positive_rate_at_a_false_positive_rate_is_reached_by_a_threshold(
+    data: Any, fpr: float
+) -> None:
     x, positive = np.array(data[0]), np.array(data[1])
     rate = tpr_at_fpr(x, positive, fpr)
     if rate is None:
@@ -84,7 +89,9 @@ def test_the_true_positive_rate_at_a_false_positive_rate_is_reached_by_a_thresho
 
 
 def test_balanced_accuracy_weighs_the_classes_alike() -> None:
-    assert balanced_accuracy([1, 1, 1, 0, 1], [True, True, True, True, False], 1) == pytest.approx((0.75 + 0.0) / 2)
+    assert balanced_accuracy([1, 1, 1, 0, 1], [True, True, True, True, False], 1) == pytest.approx(
+        (0.75 + 0.0) / 2
+    )
 
 
 def test_calibration_error_is_that_of_the_bins() -> None:

@@ -9,11 +9,19 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from index.calibration.figures import cllr, cllr_min
-from index.calibration.likelihood import Likelihood, LikelihoodVariant, elub, fit_likelihood, fit_two_sided
+from index.calibration.likelihood import (
+    Likelihood,
+    LikelihoodVariant,
+    elub,
+    fit_likelihood,
+    fit_two_sided,
+)
 from index.calibration.logistic import fit_logistic
 
 seeded = settings(settings.get_profile("index"), max_examples=5)
-similarities = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]) | st.floats(-1, 1), min_size=1, max_size=25)
+similarities = st.lists(
+    st.sampled_from([-1.0, 0.0, 0.5, 1.0]) | st.floats(-1, 1), min_size=1, max_size=25
+)
 
 
 def fit(same: Any, different: Any) -> Likelihood:
@@ -70,7 +78,9 @@ def test_no_ratio_is_larger_than_the_sources_can_support() -> None:
         np.repeat(np.arange(30), 10),
         seed=5,
     )
-    assert ten_times.log10_bounds[1] <= np.log10(31)  # versions of a photograph support no more than the photograph
+    assert ten_times.log10_bounds[1] <= np.log10(
+        31
+    )  # versions of a photograph support no more than the photograph
     assert (ten_times.n_same, ten_times.n_sources_same) == (300, 30)
 
 
@@ -86,7 +96,9 @@ def test_the_bounds_are_where_the_cost_of_acting_meets_the_cost_of_ignoring() ->
 
 @seeded
 @given(similarities, similarities)
-def test_any_similarities_give_ratios_within_bounds_that_never_fall(same: Any, different: Any) -> None:
+def test_any_similarities_give_ratios_within_bounds_that_never_fall(
+    same: Any, different: Any
+) -> None:
     model = fit(same, different)
     low, high = model.log10_bounds
     assert low <= 0 <= high
@@ -98,8 +110,13 @@ def test_any_similarities_give_ratios_within_bounds_that_never_fall(same: Any, d
 
 
 @seeded
-@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=20), st.floats(-1, 1))
-def test_two_sided_ratios_rise_with_the_nearest_fake_and_fall_with_the_nearest_real(pairs: Any, other: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=20),
+    st.floats(-1, 1),
+)
+def test_two_sided_ratios_rise_with_the_nearest_fake_and_fall_with_the_nearest_real(
+    pairs: Any, other: float
+) -> None:
     half = len(pairs) // 2
     model = fit_both(pairs[:half], pairs[half:])
     at = np.linspace(-1, 1, 21)
@@ -109,11 +126,15 @@ def test_two_sided_ratios_rise_with_the_nearest_fake_and_fall_with_the_nearest_r
 
 @seeded
 @given(similarities, similarities, st.randoms(use_true_random=False))
-def test_the_order_does_not_matter_and_what_was_stored_says_the_same(same: Any, different: Any, random: Any) -> None:
+def test_the_order_does_not_matter_and_what_was_stored_says_the_same(
+    same: Any, different: Any, random: Any
+) -> None:
     model = fit(same, different)
     order = list(range(len(same)))
     random.shuffle(order)
-    shuffled = fit_likelihood(np.array(same)[order], different, np.array(order), np.arange(len(different)), seed=5)
+    shuffled = fit_likelihood(
+        np.array(same)[order], different, np.array(order), np.arange(len(different)), seed=5
+    )
     assert shuffled == model
     again = Likelihood.from_json(json.loads(json.dumps(model.to_json(), allow_nan=False)))
     assert again == model
@@ -133,7 +154,9 @@ def test_ratios_of_normal_similarities_are_near_the_true_ones() -> None:
 def test_the_cost_that_is_stated_is_that_on_new_sources() -> None:
     rng = np.random.default_rng(4)
     model = fit(*normal_pairs(rng, 500, 1.0))
-    same, different = ([model.ratio_at(s).log10 for s in side] for side in normal_pairs(rng, 2000, 1.0))
+    same, different = (
+        [model.ratio_at(s).log10 for s in side] for side in normal_pairs(rng, 2000, 1.0)
+    )
     assert cllr(same, different) == pytest.approx(model.cllr, abs=0.04)
     least = cllr_min(same, different)
     assert least is not None
@@ -152,5 +175,7 @@ def test_coefficients_are_those_of_weighted_logistic_regression() -> None:
     positive = rng.random(300) < 0.3
     x = rng.normal(positive[:, None] * [0.8, -0.5], 1.0)
     (fitted,) = fit_logistic(x, positive, np.ones((1, 300)), (1, -1))
-    reference = LogisticRegression(C=np.inf, class_weight="balanced", tol=1e-10, max_iter=1000).fit(x, positive)
+    reference = LogisticRegression(C=np.inf, class_weight="balanced", tol=1e-10, max_iter=1000).fit(
+        x, positive
+    )
     np.testing.assert_allclose(fitted, [*reference.intercept_, *reference.coef_[0]], atol=1e-3)

@@ -10,8 +10,13 @@ from index.calibration.pooling import LOG10_LIMIT, log10_of_odds, pav, pooled_at
 
 seeded = settings(settings.get_profile("index"), max_examples=60)
 # Few distinct values, so that ties are the rule.
-values = st.lists(st.sampled_from([-2.0, 0.0, 0.25]) | st.integers(-5000, 5000).map(lambda i: i / 1000), min_size=1)
-labelled = values.flatmap(lambda x: st.tuples(st.just(x), st.lists(st.booleans(), min_size=len(x), max_size=len(x))))
+values = st.lists(
+    st.sampled_from([-2.0, 0.0, 0.25]) | st.integers(-5000, 5000).map(lambda i: i / 1000),
+    min_size=1,
+)
+labelled = values.flatmap(
+    lambda x: st.tuples(st.just(x), st.lists(st.booleans(), min_size=len(x), max_size=len(x)))
+)
 
 
 def test_without_anything_to_pool_nothing_is_said() -> None:
@@ -28,7 +33,9 @@ def test_pooling_adjacent_violators_is_that_of_scikit_learn_at_even_odds(data: A
         assert (fitted == 0.5).all()
         return
     weights = np.where(positive, 1 / positive.sum(), 1 / (~positive).sum())
-    expected = IsotonicRegression(y_min=0, y_max=1).fit(x, positive, sample_weight=weights).predict(x)
+    expected = (
+        IsotonicRegression(y_min=0, y_max=1).fit(x, positive, sample_weight=weights).predict(x)
+    )
     np.testing.assert_allclose(fitted, expected, atol=1e-9)
 
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index import PerceptualHash, Population
-from index.calibration.population import NOTHING, Others, nearest
-from index.perceptual import near_duplicate
+from index.calibration.population import NOTHING, Others, Population, nearest
+from index.truth.perceptual import PerceptualHash, near_duplicate
 
 DIMENSION = 6
-# Pictures by their hashes: two of one picture, one just too far, one that is too flat to tell, and none.
+# Pictures by their hashes: two of one picture, one just too far, one that is too flat to tell, and
+# none.
 HASHES = (
     PerceptualHash(bytes(32), 100),
     PerceptualHash(bytes(29) + b"\x7f\xff\xff\xff"[:3], 100),  # 23 bits from the first
@@ -22,7 +22,10 @@ HASHES = (
 # Four entries of one half: norm 1, and products that are exact in float32, however they are summed.
 VECTORS = tuple(product(combinations(range(DIMENSION), 4), product((-0.5, 0.5), repeat=4)))
 images = st.lists(
-    st.tuples(st.integers(0, 6), st.integers(0, 6), st.sampled_from(HASHES), st.sampled_from(VECTORS)), max_size=10
+    st.tuples(
+        st.integers(0, 6), st.integers(0, 6), st.sampled_from(HASHES), st.sampled_from(VECTORS)
+    ),
+    max_size=10,
 )
 
 
@@ -81,7 +84,9 @@ def test_the_nearest_are_those_of_a_loop_over_all_pairs(
         assert [NOTHING if place < 0 else others[place] for place in places] == best
         there = [place for place in places if place >= 0]
         assert there == sorted(set(there), key=lambda place: (-others[place], place))
-        assert found.counts[probe].tolist() == [sum(s >= t for s in others.values()) for t in thresholds]
+        assert found.counts[probe].tolist() == [
+            sum(s >= t for s in others.values()) for t in thresholds
+        ]
 
 
 def test_a_threshold_a_hair_over_a_similarity_is_not_reached_by_it() -> None:
@@ -106,7 +111,9 @@ def test_among_nobody_nothing_is_near() -> None:
 def test_more_probes_than_a_block_are_the_same_as_one_at_a_time() -> None:
     random = np.random.default_rng(0)
     drawn = random.integers(len(VECTORS), size=300)
-    many = population([(number, number, None, VECTORS[place]) for number, place in enumerate(drawn)])
+    many = population(
+        [(number, number, None, VECTORS[place]) for number, place in enumerate(drawn)]
+    )
     others = Others(many)
     together = nearest(many, many, others, thresholds=[0.5])
     for row in (0, 255, 256, 299):
@@ -117,7 +124,9 @@ def test_more_probes_than_a_block_are_the_same_as_one_at_a_time() -> None:
 
 def test_delivered_images_keep_all_but_vector_and_logit() -> None:
     three = population([(i, i + 10, HASHES[0], (range(4), (0.5,) * 4)) for i in (4, 2, 9)])
-    changed = three.delivered(np.array([2, 9]), -np.eye(2, DIMENSION, dtype=np.float32), np.array([1.0, 2.0]))
+    changed = three.delivered(
+        np.array([2, 9]), -np.eye(2, DIMENSION, dtype=np.float32), np.array([1.0, 2.0])
+    )
     assert changed.image_ids.tolist() == [2, 9]
     assert changed.sources.tolist() == [12, 19]
     assert changed.hashes == three.hashes[1:]

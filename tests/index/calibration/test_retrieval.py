@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.retrieval import Ranking, average_precision, rankings_of_lists, rankings_of_matrix
+from index.calibration.retrieval import (
+    Ranking,
+    average_precision,
+    rankings_of_lists,
+    rankings_of_matrix,
+)
 from index.calibration.retrieval import retrieval_figures as figures_of
 
 seeded = settings(settings.get_profile("index"), max_examples=40)
@@ -34,9 +39,13 @@ def test_ties_put_the_irrelevant_first() -> None:
 
 
 def test_average_precision_is_the_mean_of_the_precisions_where_something_relevant_stands() -> None:
-    assert average_precision(Ranking("a", np.array([True, False, True]), 2)) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(Ranking("a", np.array([True, False, True]), 2)) == pytest.approx(
+        (1 + 2 / 3) / 2
+    )
     # Of 5 relevant entries a list of 3 could hold 3.
-    assert average_precision(Ranking("a", np.array([True, False, True]), 5)) == pytest.approx((1 + 2 / 3) / 3)
+    assert average_precision(Ranking("a", np.array([True, False, True]), 5)) == pytest.approx(
+        (1 + 2 / 3) / 3
+    )
 
 
 @seeded
@@ -47,14 +56,18 @@ def test_the_figures_do_not_depend_on_the_order_of_the_entries(seed: int) -> Non
     probes, entries = rng.choice(["a", "b", "c"], 6), rng.choice(["a", "b", "c"], 12)
     order = rng.permutation(12)
     first = figures_of(rankings_of_matrix(similarities, probes.tolist(), entries.tolist()))
-    second = figures_of(rankings_of_matrix(similarities[:, order], probes.tolist(), entries[order].tolist()))
+    second = figures_of(
+        rankings_of_matrix(similarities[:, order], probes.tolist(), entries[order].tolist())
+    )
     assert first == second
 
 
 def test_figures_are_of_each_label_and_of_all() -> None:
     similarities = np.array([[0.9, 0.5, 0.4], [0.2, 0.9, 0.8]])
     exclude = np.array([[True, False, False], [False, False, False]])
-    found = figures_of(rankings_of_matrix(similarities, ["a", "b"], ["a", "b", "a"], exclude=exclude), ks=(1, 2))
+    found = figures_of(
+        rankings_of_matrix(similarities, ["a", "b"], ["a", "b", "a"], exclude=exclude), ks=(1, 2)
+    )
     assert found.mean is not None
     assert found.mean.n == 2
     assert found.by_label["a"].precision_at_1 == 0

@@ -9,8 +9,12 @@ from index.calibration.verbal import ENFSI_2015, VerbalScale
 seeded = settings(settings.get_profile("index"))
 
 
-@pytest.mark.parametrize("steps", [(), ((-1.0, "a"),), ((1.0, "a"), (1.0, "b")), ((2.0, "a"), (1.0, "b"))])
-def test_a_scale_that_does_not_rise_from_zero_is_refused(steps: tuple[tuple[float, str], ...]) -> None:
+@pytest.mark.parametrize(
+    "steps", [(), ((-1.0, "a"),), ((1.0, "a"), (1.0, "b")), ((2.0, "a"), (1.0, "b"))]
+)
+def test_a_scale_that_does_not_rise_from_zero_is_refused(
+    steps: tuple[tuple[float, str], ...],
+) -> None:
     with pytest.raises(ValueError, match="rise"):
         VerbalScale("mine", steps, "neither", "{} for", "{} against")
 

@@ -1,0 +1,1 @@
+"""Corpora and entries: listing, changing, exporting, and finding the original bytes again."""

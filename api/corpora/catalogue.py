@@ -1,0 +1,134 @@
+"""Corpora and entries as answers: the shared functions behind the routes and commands that list and
+remove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.corpora.json import CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
+from api.errors import InvalidRequest
+from api.lineup import BlobStores
+from api.paging import cursor_of, key_of
+from index.blobs import BlobStore
+from index.errors import UnknownBlob
+from index.truth.corpora import (
+    Keep,
+    create_corpus,
+    get_corpus,
+    list_corpora,
+    remove_corpus,
+    set_keep,
+)
+from index.truth.database import Database
+from index.truth.entries import (
+    corpus_sha256s,
+    get_entry,
+    list_entries,
+    remove_entry,
+    sha256s_not_kept,
+)
+
+
+def add_corpus(database: Database, new: NewCorpus) -> CorpusAnswer:
+    """Create a corpus. Raises `CorpusExists`."""
+    with database.write() as connection:
+        return CorpusAnswer.of(
+            create_corpus(connection, new.name, new.kind, new.description, new.keep)
+        )
+
+
+def corpora_page(database: Database, cursor: str | None, limit: int) -> CorpusPage:
+    """Corpora in the order of their names. Raises `InvalidRequest` for a foreign cursor."""
+    after = key_of(cursor)
+    corpora = [corpus for corpus in all_corpora(database) if after is None or corpus.name > after]
+    page = corpora[:limit]
+    return CorpusPage(
+        corpora=page, next_cursor=cursor_of(page[-1].name) if len(corpora) > limit else None
+    )
+
+
+def all_corpora(database: Database) -> list[CorpusAnswer]:
+    """Every corpus, in the order of their names."""
+    with database.read() as connection:
+        return [CorpusAnswer.of(corpus) for corpus in list_corpora(connection)]
+
+
+def one_corpus(database: Database, name: str) -> CorpusAnswer:
+    """Raises `UnknownCorpus`."""
+    with database.read() as connection:
+        return CorpusAnswer.of(get_corpus(connection, name))
+
+
+def drop_corpus(database: Database, stores: BlobStores, name: str) -> int:
+    """Remove a corpus with all its entries; how many there were. Raises `UnknownCorpus`."""
+    with database.write() as connection:
+        held = corpus_sha256s(connection, name)
+        count = remove_corpus(connection, name)
+    _forget(database, stores, held)
+    return count
+
+
+def entries_page(
+    database: Database, corpus: str | None, cursor: str | None, limit: int
+) -> EntryPage:
+    """Live entries in the order of their ids.
+
+    Raises `UnknownCorpus`, `InvalidRequest` for a foreign cursor.
+    """
+    key = key_of(cursor)
+    if key is not None and not key.isdecimal():
+        raise InvalidRequest("cursor: not one that this service made")
+    with database.read() as connection:
+        entries = list_entries(connection, corpus, None if key is None else int(key), limit + 1)
+    page = [EntryAnswer.of(entry) for entry in entries[:limit]]
+    return EntryPage(
+        entries=page, next_cursor=cursor_of(str(page[-1].id)) if len(entries) > limit else None
+    )
+
+
+def one_entry(database: Database, entry_id: int) -> EntryAnswer:
+    """Raises `UnknownEntry`, for a removed one too."""
+    with database.read() as connection:
+        return EntryAnswer.of(get_entry(connection, entry_id))
+
+
+def drop_entry(database: Database, stores: BlobStores, entry_id: int) -> EntryAnswer:
+    """Remove one entry; it is gone from every answer when this returns. Raises `UnknownEntry`."""
+    with database.write() as connection:
+        entry = EntryAnswer.of(remove_entry(connection, entry_id))
+    _forget(database, stores, [entry.sha256])
+    return entry
+
+
+def change_keep(database: Database, stores: BlobStores, name: str, keep: Keep) -> CorpusAnswer:
+    """Change what a corpus keeps of its images; what nobody keeps any more is removed.
+
+    Raises `UnknownCorpus`.
+    """
+    with database.write() as connection:
+        corpus = CorpusAnswer.of(set_keep(connection, name, keep))
+    with database.read() as connection:
+        held = corpus_sha256s(connection, name)
+    _forget(database, stores, held)
+    return corpus
+
+
+def thumbnail_of(database: Database, thumbnails: BlobStore, entry_id: int) -> bytes:
+    """Raises `UnknownEntry`; `UnknownBlob`, also where the entry's own corpus keeps none."""
+    with database.read() as connection:
+        entry = get_entry(connection, entry_id)
+    if not entry.keep.thumbnails:
+        raise UnknownBlob(entry.sha256)
+    return thumbnails.get(entry.sha256)
+
+
+def _forget(database: Database, stores: BlobStores, shas: Sequence[str]) -> None:
+    """Remove blobs that no live entry needs; after the commit, so that a crash leaves one too
+    many.
+    """
+    for blobs, keeps in stores:
+        with database.read() as connection:
+            unneeded = sha256s_not_kept(connection, shas, keeps)
+        for sha256 in unneeded:
+            blobs.remove(sha256)

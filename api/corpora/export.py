@@ -1,0 +1,145 @@
+"""A corpus as one Parquet file: entries, provenance, hashes, logits and vectors, for a laboratory
+without the images.
+
+`lineup ingest FILE` reads it back wherever the same embedding space is used, and answers the same.
+The columns are those of `api.sources.ready`. The file is written whole: a temporary name, synced,
+renamed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from api.errors import ExportUnwritable, FileThere
+from api.fields import Answer, CorpusName, Sha256
+from api.sources.ready import SPACE_KEY
+from index.jsontext import canonical_json
+from index.truth.changes import last_number
+from index.truth.corpora import get_corpus
+from index.truth.coverage import ExportedRow, exported_rows
+from index.truth.database import Database
+from index.truth.spaces import Space
+
+ROW_GROUP = 50_000
+STATED = {
+    "sha256": pa.string(),
+    "logit": pa.float64(),
+    "byte_size": pa.int64(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "format": pa.string(),
+    "pdq_hash": pa.string(),
+    "pdq_quality": pa.int16(),
+    "generator": pa.string(),
+    "label": pa.string(),
+    "licence": pa.string(),
+    "source": pa.string(),
+    "acquired_at": pa.timestamp("us", "UTC"),
+    "provenance": pa.string(),
+}
+
+
+class ExportAnswer(Answer):
+    """A corpus that was written to a file."""
+
+    corpus: CorpusName
+    file: str = Field(description="Where it is.")
+    entries: int = Field(
+        ge=0, description="Rows in it: live entries that are in the embedding space."
+    )
+    byte_size: int = Field(ge=0, description="Of the file.")
+    embedding_space: Sha256 = Field(description="Of its vectors; only this space takes them back.")
+    generation: int = Field(ge=0, description="The state of the corpora that it holds.")
+
+
+def export_corpus(
+    database: Database, space: Space, corpus: str, target: Path, *, replace: bool = False
+) -> ExportAnswer:
+    """Write the live entries of a corpus that are in a space, in one state of the database.
+
+    Raises `UnknownCorpus`, `FileThere`, `ExportUnwritable`.
+    """
+    if target.exists() and not replace:
+        raise FileThere(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with database.read() as conn:
+            kind = get_corpus(conn, corpus).kind
+            generation = last_number(conn)
+            schema = _schema(space, corpus, kind, generation)
+            rows = 0
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                for some in exported_rows(conn, corpus, space):
+                    writer.write_batch(_batch(some, schema), row_group_size=ROW_GROUP)
+                    rows += len(some)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as err:
+        raise ExportUnwritable(target, err.strerror or str(err)) from err
+    finally:
+        temporary.unlink(missing_ok=True)
+    return ExportAnswer(
+        corpus=corpus,
+        file=str(target),
+        entries=rows,
+        byte_size=target.stat().st_size,
+        embedding_space=space.fingerprint,
+        generation=generation,
+    )
+
+
+def _schema(space: Space, corpus: str, kind: str, generation: int) -> pa.Schema:
+    """What a reader must know of the vectors is in the metadata."""
+    metadata = {
+        SPACE_KEY: space.fingerprint,
+        "lineup.model": space.model,
+        "lineup.weights_sha256": space.weights_sha256,
+        "lineup.preprocessing_fingerprint": space.preprocessing_fingerprint,
+        "lineup.corpus": corpus,
+        "lineup.kind": str(kind),
+        "lineup.generation": str(generation),
+        "lineup.version": version("lineup-forensics"),
+    }
+    fields = [pa.field(name, of) for name, of in STATED.items()]
+    return pa.schema(
+        [*fields, pa.field("vector", pa.list_(pa.float32(), space.dimension))], metadata
+    )
+
+
+def _batch(rows: Sequence[ExportedRow], schema: pa.Schema) -> pa.RecordBatch:
+    stated = [_stated(row) for row in rows]
+    columns = {name: pa.array([each[name] for each in stated], of) for name, of in STATED.items()}
+    vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")  # (n * d,)
+    of_vector = schema.field("vector").type
+    columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=of_vector)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _stated(row: ExportedRow) -> dict[str, object]:
+    entry, image = row.entry, row.entry.image
+    hashed = image.perceptual_hash
+    return {
+        "sha256": image.sha256,
+        "logit": row.logit,
+        "byte_size": image.byte_size,
+        "width": image.width,
+        "height": image.height,
+        "format": image.format,
+        "pdq_hash": hashed.bits.hex() if hashed else None,
+        "pdq_quality": hashed.quality if hashed else None,
+        "generator": entry.generator,
+        "label": entry.label,
+        "licence": entry.licence,
+        "source": entry.source,
+        "acquired_at": entry.acquired_at,
+        "provenance": canonical_json(entry.provenance),
+    }

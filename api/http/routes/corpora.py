@@ -1,0 +1,171 @@
+"""Corpora and their entries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
+from fastapi import Path as PathParameter
+from fastapi.responses import FileResponse
+from pydantic import Json
+from starlette.background import BackgroundTask
+
+from api.corpora.catalogue import (
+    add_corpus,
+    corpora_page,
+    drop_corpus,
+    drop_entry,
+    entries_page,
+    one_corpus,
+    one_entry,
+    thumbnail_of,
+)
+from api.corpora.export import export_corpus
+from api.corpora.json import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
+from api.fields import Instant
+from api.http.routes.dependencies import Admitted, Opened
+from api.ingest.single import add_image
+from index.truth.provenance import Provenance
+
+router = APIRouter()
+PARQUET = "application/vnd.apache.parquet"
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Items a page.")]
+EntryId = Annotated[int, PathParameter(description="Id of an entry.", ge=1, lt=2**63)]
+Name = Annotated[str, PathParameter(description="Name of a corpus.")]
+
+
+@router.get("/corpora", tags=["corpora"], summary="List the corpora")
+def read_corpora(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> CorpusPage:
+    """In the order of their names."""
+    return corpora_page(lineup.database, cursor, limit)
+
+
+@router.post("/corpora", tags=["corpora"], status_code=201, summary="Create a corpus")
+def create(new: NewCorpus, response: Response, lineup: Opened) -> CorpusAnswer:
+    """A corpus holds known fakes or known reals; its kind cannot be changed later."""
+    corpus = add_corpus(lineup.database, new)
+    response.headers["Location"] = f"/v1/corpora/{corpus.name}"
+    return corpus
+
+
+@router.get("/corpora/{name}", tags=["corpora"], summary="Read a corpus")
+def read_corpus(name: Name, lineup: Opened) -> CorpusAnswer:
+    """With the number of its live entries."""
+    return one_corpus(lineup.database, name)
+
+
+@router.delete("/corpora/{name}", tags=["corpora"], status_code=204, summary="Remove a corpus")
+def delete_corpus(name: Name, lineup: Opened) -> None:
+    """With all its entries; an image that another corpus holds too stays there."""
+    drop_corpus(lineup.database, lineup.blob_stores, name)
+
+
+@router.get(
+    "/corpora/{name}/export",
+    tags=["corpora"],
+    summary="Export a corpus",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "content": {PARQUET: {}},
+            "description": "Provenance, hashes, logits and vectors; no images.",
+        }
+    },
+)
+def export(name: Name, lineup: Opened) -> FileResponse:
+    """As Parquet, in one state of the corpora; an ingest takes it back wherever the same embedding
+    space is used.
+    """
+    folder = Path(mkdtemp(prefix="lineup-export-"))
+    try:
+        export_corpus(lineup.database, lineup.space, name, folder / f"{name}.parquet")
+    except BaseException:
+        rmtree(folder, ignore_errors=True)
+        raise
+    sent = BackgroundTask(rmtree, folder, ignore_errors=True)
+    return FileResponse(
+        folder / f"{name}.parquet", media_type=PARQUET, filename=f"{name}.parquet", background=sent
+    )
+
+
+@router.get("/corpora/{name}/entries", tags=["entries"], summary="List a corpus' entries")
+def read_entries(
+    name: Name, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
+) -> EntryPage:
+    """In the order of their ids, which is the order of their ingest."""
+    return entries_page(lineup.database, name, cursor, limit)
+
+
+@router.post(
+    "/corpora/{name}/entries",
+    tags=["entries"],
+    status_code=201,
+    dependencies=[Admitted],
+    summary="Add one image",
+    responses={
+        200: {
+            "model": AddedEntry,
+            "description": "The image is already in this corpus; nothing changed.",
+        }
+    },
+)
+def create_entry(
+    name: Name,
+    response: Response,
+    lineup: Opened,
+    image: Annotated[UploadFile, File(description="The image, as the original file.")],
+    generator: Annotated[str | None, Form(description="What made it.", max_length=200)] = None,
+    label: Annotated[str | None, Form(description="Free label.", max_length=200)] = None,
+    licence: Annotated[str | None, Form(description="Of the image.", max_length=200)] = None,
+    source: Annotated[str | None, Form(description="Where it comes from.", max_length=1000)] = None,
+    acquired_at: Annotated[
+        Instant | None, Form(description="A time without a zone is UTC.")
+    ] = None,
+    provenance: Annotated[
+        Json[dict[str, Any]] | None, Form(description="Free JSON object.")
+    ] = None,
+) -> AddedEntry:
+    """It is found by every lookup that starts after this answer, in every process."""
+    told = Provenance(generator, label, licence, source, acquired_at, provenance or {})
+    added = add_image(lineup, image.file.read(), name, told)
+    response.status_code = 200 if added.status == "skipped" else 201
+    response.headers["Location"] = f"/v1/entries/{added.entry.id}"
+    return added
+
+
+@router.get("/entries/{entry_id}", tags=["entries"], summary="Read an entry")
+def read_entry(entry_id: EntryId, lineup: Opened) -> EntryAnswer:
+    """With its provenance. A removed entry is not found."""
+    return one_entry(lineup.database, entry_id)
+
+
+@router.delete("/entries/{entry_id}", tags=["entries"], status_code=204, summary="Remove an entry")
+def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
+    """Gone from every answer when this returns; the image stays in the other corpora that hold
+    it.
+    """
+    drop_entry(lineup.database, lineup.blob_stores, entry_id)
+
+
+@router.get(
+    "/entries/{entry_id}/thumbnail",
+    tags=["entries"],
+    summary="Read an entry's thumbnail",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"image/webp": {}},
+            "description": "At most 256 pixels on the longer side.",
+        }
+    },
+)
+def read_thumbnail(entry_id: EntryId, lineup: Opened) -> Response:
+    """Made at ingest, unless its corpus keeps none."""
+    data = thumbnail_of(lineup.database, lineup.thumbnails, entry_id)
+    return Response(
+        data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"}
+    )

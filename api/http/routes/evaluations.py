@@ -1,0 +1,28 @@
+"""The server's model measured on labelled images that the server can read."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.batcher import Admission
+from api.evaluation.answers import EvaluationAnswer
+from api.evaluation.request import EvaluationRequest
+from api.evaluation.running import evaluate_for_client
+from api.http.routes.dependencies import Admitted, Opened
+
+router = APIRouter(tags=["evaluations"])
+ONE_AT_A_TIME = Admission(1)  # it takes every core for seconds to minutes
+
+
+@router.post(
+    "/evaluations", dependencies=[Admitted], summary="Evaluate the model on labelled images"
+)
+def create_evaluation(wanted: EvaluationRequest, lineup: Opened) -> EvaluationAnswer:
+    """Measures while the request waits: at most 1,000 images, a random sample of more; `lineup
+    evaluate` takes any.
+
+    The source, and each image that a manifest names, must lie in a folder or under a URL that
+    LINEUP_INGEST_ROOTS names. Nothing is stored.
+    """
+    with ONE_AT_A_TIME.place():
+        return evaluate_for_client(lineup, wanted)

@@ -1,0 +1,235 @@
+"""An earlier lookup recomputed as of its generation: does it still say the same?
+
+The probe's vector is kept with the lookup, the members of its generation and its calibration never
+change. So whatever was added or removed since, the same evidence comes out, or it is said where it
+differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from sqlalchemy import Connection
+
+from api.errors import NotReplayable
+from api.fields import Answer
+from api.lineup import Lineup
+from api.lookups.answer import NOT_EVIDENCE, judged, written
+from api.lookups.evidence import Seen, SeenView, Statement
+from api.lookups.json import LookupAnswer, LookupQuery, ThresholdAnswer
+from api.lookups.probe import Probe
+from api.lookups.questions import Asked
+from embedder.pictures.delivery import Condition
+from embedder.pictures.reencodings import LeftOut
+from index.cache.as_of import search_at
+from index.calibration.standing import Applied, Applies
+from index.truth.calibrations import get_calibration
+from index.truth.images import stored_embedding
+from index.truth.lookups import Lookup, get_lookup
+from index.truth.perceptual import PerceptualHash
+from index.truth.spaces import find_space_id
+from index.verdict import ClassifierPolicy, Policy, Threshold
+
+MOST_DIFFERENCES = 50
+# Sentences may be put better in a later release; what they say is compared.
+WORDS = frozenset(
+    {
+        "/statements",
+        "/classifier/explanation",
+        "/similarity/explanation",
+        "/similarity/likelihood_ratio/words",
+    }
+)
+
+
+class Difference(Answer):
+    """A value that came out otherwise."""
+
+    place: str = Field(
+        examples=["/similarity/neighbours/0/cosine_similarity"], description="JSON pointer."
+    )
+    then: Any = Field(description="As it was answered; null where it was not there.")
+    now: Any = Field(description="As it came out; null where it is not there.")
+
+
+class ReplayAnswer(Answer):
+    """An earlier lookup recomputed as of its generation."""
+
+    lookup_id: str = Field(description="Of the lookup that was replayed.")
+    generation: int = Field(description="That it was answered at, and is searched again.")
+    equal: bool = Field(
+        description="Everything that was answered came out the same, but for how it is worded."
+    )
+    evidence_sha256: str | None = Field(
+        description="Of the answer then; null in one of before schema 0004."
+    )
+    replayed_sha256: str = Field(description="Of what came out.")
+    exact: bool = Field(
+        description="Whether the lookup compared every entry then; a replay does, and may know a "
+        "nearer one where not."
+    )
+    differences: list[Difference] = Field(description="The first 50 at most.")
+    replayed: LookupAnswer = Field(
+        description="What came out, under an id of its own that is not stored."
+    )
+
+
+def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
+    """Recompute a stored lookup; nothing is written.
+
+    Raises `UnknownLookup`, `ForeignSpace` (open the model that it was answered with),
+    `NotReplayable`.
+    """
+    with lineup.database.read() as conn:
+        stored = get_lookup(conn, lookup_id)
+        lineup.space.require(stored.space_fingerprint)
+        then = LookupAnswer.model_validate(stored.answer)
+        replayed = _replayed(lineup, conn, stored, then)
+    assert isinstance(stored.answer, Mapping)
+    told = _evidence(stored.answer)
+    found = list(_differences("", told, _evidence(replayed.model_dump(mode="json"))))
+    return ReplayAnswer(
+        lookup_id=lookup_id,
+        generation=stored.generation,
+        equal=not found,
+        evidence_sha256=then.evidence_sha256,
+        replayed_sha256=replayed.evidence_sha256 or "",
+        exact=then.method.exact,
+        differences=found[:MOST_DIFFERENCES],
+        replayed=replayed,
+    )
+
+
+def _replayed(lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnswer) -> LookupAnswer:
+    probe = _probe(conn, lineup, stored, then)
+    query = LookupQuery.model_validate(stored.request)
+    asked = Asked.of(probe, query.model_copy(update={"exact": True}), [])
+    space_id = find_space_id(conn, lineup.space)
+    assert space_id is not None  # the lookup names it
+    found = asked.read(search_at(conn, space_id, stored.generation, asked.questions))
+    rate = (
+        query.false_match_rate or lineup.settings.false_match_rate
+    )  # lookups of before schema 0004 named none
+    answered = judged(
+        probe,
+        query,
+        found.listed,
+        Seen(found.fakes, found.reals, *_views(then)),
+        Statement.of(
+            _applied(lineup, conn, stored, then),
+            probe,
+            found.fakes,
+            rate,
+            tuple(then.similarity.uncalibrated_corpora),
+        ),
+        Policy(_threshold(then.similarity.threshold), _classifier_policy(lineup, then)),
+        model_side=lineup.embedder.info.image_size,
+        scale=lineup.verbal_scale,
+    )
+    method = then.method.model_copy(
+        update={"generation": found.listed.generation, "index_digest": found.listed.digest}
+    )
+    return written(answered, method, then.timings)
+
+
+def _probe(conn: Connection, lineup: Lineup, stored: Lookup, then: LookupAnswer) -> Probe:
+    vector: NDArray[np.float32] | None = stored.probe_vector
+    if vector is None and stored.probe_sha256 is not None:
+        known = stored_embedding(conn, lineup.space, stored.probe_sha256)
+        vector = None if known is None else known.vector
+    if vector is None:
+        raise NotReplayable(stored.id)
+    answer, used = then.probe, then.similarity.calibration
+    hashed = None
+    if answer.pdq_hash is not None and answer.pdq_quality is not None:
+        hashed = PerceptualHash(bytes.fromhex(answer.pdq_hash), answer.pdq_quality)
+    return Probe(
+        answer,
+        vector,
+        then.classifier.logit if then.classifier else None,
+        hashed,
+        condition=Condition(used.probe_condition) if used and used.probe_condition else None,
+        luminance_std=then.quality.luminance_std if then.quality else None,
+    )
+
+
+def _views(then: LookupAnswer) -> tuple[Sequence[SeenView], Sequence[LeftOut] | None]:
+    """What the re-encodings came to then: their pixels are not kept."""
+    if then.stability is None:
+        return (), None
+    seen = [
+        SeenView(
+            each.name,
+            each.logit,
+            each.nearest_similarity,
+            each.generator,
+            None if each.threshold is None else Threshold(each.threshold, each.name),
+        )
+        for each in then.stability.views
+    ]
+    return seen, [LeftOut(each.name, each.reason, "") for each in then.stability.left_out]
+
+
+def _applied(
+    lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnswer
+) -> Applied | None:
+    used = then.similarity.calibration
+    if stored.calibration_id is None or used is None:
+        return None
+    row = get_calibration(conn, stored.calibration_id)
+    return Applied(
+        id=row.id,
+        created_at=row.created_at,
+        generation=row.generation,
+        against=tuple(row.request["against"]),
+        reference=tuple(row.request["reference"]),
+        calibration=lineup.calibrations.get(conn, row.id),
+        applies=Applies(used.applies),
+    )
+
+
+def _threshold(told: ThresholdAnswer | None) -> Threshold | None:
+    """The limit of then: an operator may have set another one since."""
+    return None if told is None else Threshold(told.cosine_similarity, told.source)
+
+
+def _classifier_policy(lineup: Lineup, then: LookupAnswer) -> ClassifierPolicy | None:
+    """The limits of then; a lookup of before schema 0004 did not tell them, and the model's are
+    taken.
+    """
+    told = then.classifier
+    if told is None or told.limits_source is None:
+        return None
+    if told.synthetic_logit is None or told.authentic_logit is None:
+        return lineup.classifier_policy
+    return ClassifierPolicy(told.synthetic_logit, told.authentic_logit, told.limits_source)
+
+
+def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What is compared: all that is in the digest."""
+    left = {key: value for key, value in answer.items() if NOT_EVIDENCE.get(key) is not True}
+    return left | {
+        "method": {
+            key: value for key, value in left["method"].items() if key not in NOT_EVIDENCE["method"]
+        }
+    }
+
+
+def _differences(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa: ANN401 -- any JSON
+    """Where two JSON values differ.
+
+    What an older release did not answer yet is not compared, nor are words.
+    """
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key, value in then.items():
+            if f"{place}/{key}" not in WORDS:
+                yield from _differences(f"{place}/{key}", value, now.get(key))
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for number, (one, other) in enumerate(zip(then, now, strict=True)):
+            yield from _differences(f"{place}/{number}", one, other)
+    elif then != now:
+        yield Difference(place=place or "/", then=then, now=now)

@@ -1,0 +1,1 @@
+"""Keeping an installation: models, indexes, backups, checks and health."""

@@ -1,0 +1,72 @@
+"""`lineup backup`, `restore` and `verify-backup`: the functions behind them. They need no model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from api.lineup import opened_database, thumbnails_of
+from api.operations.json import BackupAnswer, RestoreAnswer, SpaceDigestAnswer
+from api.settings import Settings
+from index.backups.backup import back_up
+from index.backups.manifest import BackupManifest
+from index.backups.restore import restore
+from index.backups.verification import verify_backup
+
+
+def make_backup(
+    settings: Settings, archive: Path, *, thumbnails: bool, replace: bool
+) -> BackupAnswer:
+    """Back up everything that the settings name. Raises `BackupError`, `DatabaseError`."""
+    started = time.perf_counter()
+    store = thumbnails_of(settings) if thumbnails else None
+    with opened_database(settings) as database:
+        report = back_up(database, settings.index_dir, store, archive, replace=replace)
+    return _answer(archive, report.manifest, started, report.warnings)
+
+
+def restore_backup(settings: Settings, archive: Path) -> RestoreAnswer:
+    """Restore an archive to where the settings point. Raises `BackupError`, `DatabaseError`."""
+    started = time.perf_counter()
+    report = restore(archive, settings.url, settings.index_dir, thumbnails_of(settings))
+    return RestoreAnswer(
+        backup=_answer(archive, report.manifest, started),
+        database=report.database,
+        data_dir=str(settings.data_dir),
+        thumbnails=report.thumbnails,
+    )
+
+
+def check_backup(archive: Path) -> BackupAnswer:
+    """Verify an archive without restoring it. Raises `BackupError`."""
+    started = time.perf_counter()
+    return _answer(archive, verify_backup(archive), started)
+
+
+def _answer(
+    archive: Path, manifest: BackupManifest, started: float, warnings: Sequence[str] = ()
+) -> BackupAnswer:
+    return BackupAnswer(
+        archive=str(archive),
+        byte_size=archive.stat().st_size,
+        created_at=manifest.created_at,
+        lineup_version=manifest.lineup_version,
+        database=manifest.database,
+        schema_revision=manifest.schema_revision,
+        generation=manifest.generation,
+        spaces=[
+            SpaceDigestAnswer(
+                embedding_space=space.fingerprint,
+                model=space.model,
+                dimension=space.dimension,
+                digest=space.digest,
+            )
+            for space in manifest.spaces
+        ],
+        row_counts=dict(sorted(manifest.row_counts.items())),
+        snapshots=list(manifest.snapshots),
+        thumbnails=manifest.thumbnails,
+        warnings=list(warnings),
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,29 @@
+"""`lineup fsck`: truth, index and thumbnails held against each other, for every embedding space."""
+
+from __future__ import annotations
+
+from api.lineup import opened_database, originals_of, thumbnails_of
+from api.operations.json import FindingAnswer, FsckAnswer
+from api.settings import Settings
+from index.proof.fsck import fsck
+
+
+def check(settings: Settings, *, repair: bool) -> FsckAnswer:
+    """Check everything that the settings name; needs no model. Raises `DatabaseError`."""
+    with opened_database(settings) as database:
+        report = fsck(
+            database,
+            None,
+            settings.index_dir,
+            thumbnails_of(settings),
+            originals_of(settings),
+            repair=repair,
+        )
+    findings = [
+        FindingAnswer(
+            kind=found.kind, item=found.item, message=found.message, repaired=found.repaired
+        )
+        for found in report.findings
+    ]
+    clean = all(found.repaired for found in findings)
+    return FsckAnswer(clean=clean, findings=findings, checked=dict(report.checked))

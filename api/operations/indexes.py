@@ -1,0 +1,61 @@
+"""The indexes of a database: explained, built, compacted.
+
+Shared by the command and the route; needs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from api.lineup import Lineup, index_config, opened_database
+from api.operations.json import IndexAnswer, IndexesAnswer
+from api.settings import Settings
+from index.cache.explain import explain
+from index.cache.live import LiveIndex
+from index.truth.spaces import list_spaces
+
+
+def plan_indexes(settings: Settings) -> IndexesAnswer:
+    """What each index would answer from now. Raises `DatabaseError`, `TruthDamaged`."""
+    return _each(settings, lambda _live: None)
+
+
+def build_indexes(settings: Settings) -> IndexesAnswer:
+    """Write each index as a snapshot and train its codes where they are due.
+
+    Raises `IndexDirectoryUnwritable`, `DatabaseError`, `TruthDamaged`.
+    """
+
+    def build(live: LiveIndex) -> None:
+        live.snapshot()
+        live.settle()
+
+    return _each(settings, build)
+
+
+def compact_indexes(settings: Settings) -> IndexesAnswer:
+    """Write each index without the positions of removed entries. Raises like `build_indexes`."""
+
+    def compact(live: LiveIndex) -> None:
+        live.compact()
+
+    return _each(settings, compact)
+
+
+def plan_index(lineup: Lineup) -> IndexAnswer:
+    """What the index of the active model is answered from now."""
+    return IndexAnswer.of(explain(lineup.index))
+
+
+def _each(settings: Settings, work: Callable[[LiveIndex], None]) -> IndexesAnswer:
+    answers = []
+    with opened_database(settings) as database:
+        with database.read() as connection:
+            spaces = list_spaces(connection)
+        for space in spaces:
+            with LiveIndex.open(
+                database, space, settings.index_dir, config=index_config(settings)
+            ) as live:
+                work(live)
+                answers.append(IndexAnswer.of(explain(live)))
+    return IndexesAnswer(indexes=answers)

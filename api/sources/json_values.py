@@ -1,0 +1,13 @@
+"""JSON values as sources read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+
+
+def require_storable(value: JSON) -> None:
+    """Raise ValueError for a value that no UTF-8 text can hold: NaN, or half a surrogate pair."""
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,53 @@
+"""Photographs that scikit-image and scikit-learn ship inside their wheels: for demonstrations and
+tests.
+
+Nothing is downloaded. The built-in model was never trained on them. Both packages are the optional
+extra `demo`.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
+
+# Colour photographs only, by package and the folder its wheel keeps them in. `motorcycle_left` and
+# `motorcycle_right` are two views of one scene: one of them. `hubble_deep_field`, `retina` and
+# `ihc` are no everyday photographs.
+BUNDLED_FILES: tuple[tuple[str, str], ...] = (
+    ("skimage", "data/astronaut.png"),
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/coffee.png"),
+    ("skimage", "data/motorcycle_left.png"),
+    ("skimage", "data/rocket.jpg"),
+    ("sklearn", "datasets/images/china.jpg"),
+    ("sklearn", "datasets/images/flower.jpg"),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photograph:
+    name: str
+    image: Image.Image  # RGB
+
+
+@cache
+def bundled_photographs() -> tuple[Photograph, ...]:
+    """The seven photographs, between 427 and 1024 pixels wide.
+
+    Raises ModuleNotFoundError without the extra `demo`.
+    """
+    return tuple(
+        Photograph(Path(file).stem, read_bundled(package, file)) for package, file in BUNDLED_FILES
+    )
+
+
+def read_bundled(package: str, file: str) -> Image.Image:
+    found = find_spec(package)  # found without importing it: scikit-image's import takes seconds
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(
+            f"{package} is not installed: pip install 'lineup-forensics[demo]'", name=package
+        )
+    with Image.open(Path(found.origin).parent / file) as stored:
+        return stored.convert("RGB")

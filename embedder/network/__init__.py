@@ -1,0 +1,1 @@
+"""Pixels -> embedding and logit: architecture, weights, devices and the model registry."""

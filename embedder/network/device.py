@@ -1,0 +1,257 @@
+"""Which device computes, in which precision, and how it is kept busy: one table with reasons, and
+the check at load.
+
+Only capability and measurement choose a precision: "mixed precision wherever torch allows it" is
+six times slower than float32 on a CPU that emulates bfloat16. Whatever is chosen must prove itself
+on a fixed image before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedder.errors import DeviceUnavailable, PrecisionRefused
+
+# Cosine of one fixed image's embeddings, float32 against the precision. float16 autocast stays
+# above 0.9999 on a random ViT-S/384 (tests/benchmarks/embed.py prints it); under 0.999 neighbours
+# change their order.
+MINIMUM_COSINE = 0.999
+
+
+class DeviceKind(StrEnum):
+    """A family of accelerators; torch's own names."""
+
+    CUDA = "cuda"
+    XLA = "xla"
+    MPS = "mps"
+    CPU = "cpu"
+
+
+class Precision(StrEnum):
+    """Of the matrix products only: weights, LayerNorm sums, head and results stay float32."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePolicy:
+    """What one kind of device does when nothing else is asked for.
+
+    `full_batches`: a short batch is filled up. `batches_ahead`: how many more are launched before
+    one is waited for. The threads that prepare a stream's images are `workers_per_core` for each
+    core, `max_workers` at most.
+    """
+
+    precision: Precision
+    batch_size: int
+    full_batches: bool
+    batches_ahead: int
+    workers_per_core: int
+    max_workers: int
+    reason: str
+
+
+POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
+    {
+        DeviceKind.CUDA: DevicePolicy(
+            Precision.FLOAT16,
+            64,
+            full_batches=False,
+            batches_ahead=1,
+            workers_per_core=1,
+            max_workers=32,
+            reason="tensor cores; autocast keeps LayerNorm and softmax in float32, and float16 "
+            "has 8 times the "
+            "resolution of bfloat16 at the same speed: activations of this ViT stay far under its "
+            "largest number. The "
+            "host is left to preparing, so a thread a core; a sixth of it (0.8 of 4.8 ms for a "
+            "JPEG of 1.2 megapixels) "
+            "is under the interpreter lock, so that more than 32 threads would wait for one "
+            "another",
+        ),
+        DeviceKind.XLA: DevicePolicy(
+            Precision.BFLOAT16,
+            64,
+            full_batches=True,
+            batches_ahead=0,
+            workers_per_core=1,
+            max_workers=32,
+            reason="the matrix unit of a TPU multiplies bfloat16; each new shape is compiled "
+            "anew, so batches are "
+            "filled up. The host is left to preparing, as with CUDA",
+        ),
+        DeviceKind.MPS: DevicePolicy(
+            Precision.FLOAT32,
+            16,
+            full_batches=False,
+            batches_ahead=0,
+            workers_per_core=1,
+            max_workers=8,
+            reason="float16 autocast was never measured by this project on such a machine, so it "
+            "is only for who asks "
+            "for it; such machines have few cores",
+        ),
+        DeviceKind.CPU: DevicePolicy(
+            Precision.FLOAT32,
+            8,
+            full_batches=False,
+            batches_ahead=0,
+            workers_per_core=2,
+            max_workers=8,
+            reason="without native bfloat16 a CPU emulates it: 0.20 against 1.2 images/s of "
+            "ViT-S/384 on two cores; "
+            "with it (AVX512-BF16, AMX) see `_default_precision`. Preparing competes with the "
+            "forward for cores: two "
+            "threads a core, for 1, 2 and 4 on two cores gave 125, 156 and 180 images/s of the "
+            "built-in model, 2026-11",
+        ),
+    }
+)
+
+_DTYPES = MappingProxyType(
+    {
+        Precision.FLOAT32: torch.float32,
+        Precision.FLOAT16: torch.float16,
+        Precision.BFLOAT16: torch.bfloat16,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device and a precision that this machine has, as they were chosen."""
+
+    device: str
+    kind: DeviceKind
+    precision: Precision
+    batch_size: int
+    full_batches: bool
+    batches_ahead: int = 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the matrix products."""
+        return _DTYPES[self.precision]
+
+
+def choose_placement(device: str = "auto", precision: str = "auto") -> Placement:
+    """The device ("auto", "cpu", "cuda", "cuda:1", "mps", "xla") and the precision ("auto",
+    "float32", "float16", "bfloat16") to compute with. Raises DeviceUnavailable.
+    """
+    name = best_device() if device == "auto" else device
+    kind = _available_kind(name)
+    policy = POLICIES[kind]
+    chosen = _default_precision(kind) if precision == "auto" else _known_precision(precision)
+    if kind is DeviceKind.CPU and chosen is Precision.FLOAT16:
+        raise DeviceUnavailable("float16 on a CPU is not supported: use float32")
+    return Placement(
+        name, kind, chosen, policy.batch_size, policy.full_batches, policy.batches_ahead
+    )
+
+
+def best_device() -> str:
+    """The fastest kind that is there, in the order of the table."""
+    for kind in (DeviceKind.CUDA, DeviceKind.XLA, DeviceKind.MPS):
+        if _is_there(kind):
+            return kind.value
+    return DeviceKind.CPU.value
+
+
+def cpu_has_native_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself. torch tells it by private names, hence the
+    defaults.
+    """
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
+
+
+def use_threads(count: int) -> None:
+    """Let the forwards of this process take so many threads: several processes share the cores of
+    one machine.
+    """
+    torch.set_num_threads(count)
+
+
+def torch_device(placement: Placement) -> torch.device:
+    """The device object; an XLA device exists only through torch_xla."""
+    if placement.kind is DeviceKind.XLA:
+        xla = importlib.import_module(
+            "torch_xla"
+        )  # late: an optional package of several hundred MB
+        chosen: torch.device = xla.device()
+        return chosen
+    return torch.device(placement.device)
+
+
+def refuse_imprecise(
+    placement: Placement, reference: NDArray[np.float32], vector: NDArray[np.float32]
+) -> float:
+    """The cosine of the two embeddings `(d,)` of one image.
+
+    Raises PrecisionRefused under MINIMUM_COSINE.
+    """
+    exact, rough = reference.astype(np.float64), vector.astype(np.float64)
+    norms = float(np.linalg.norm(exact) * np.linalg.norm(rough))
+    cosine = float(exact @ rough) / norms if norms > 0 else float("nan")
+    if not cosine >= MINIMUM_COSINE:  # also refuses NaN, which compares false with everything
+        raise PrecisionRefused(placement.device, placement.precision.value, cosine, MINIMUM_COSINE)
+    return cosine
+
+
+def _default_precision(kind: DeviceKind) -> Precision:
+    if kind is DeviceKind.CPU and cpu_has_native_bfloat16():
+        return Precision.BFLOAT16
+    return POLICIES[kind].precision
+
+
+def _known_precision(name: str) -> Precision:
+    try:
+        return Precision(name)
+    except ValueError as err:
+        raise DeviceUnavailable(
+            f"unknown precision {name!r}: use {', '.join(Precision)} or auto"
+        ) from err
+
+
+def _available_kind(name: str) -> DeviceKind:
+    family, _, number = name.partition(":")
+    if family not in set(DeviceKind) or (number and not number.isdecimal()):
+        raise DeviceUnavailable(
+            f"unknown device {name!r}: use {', '.join(DeviceKind)}, cuda:N or auto"
+        )
+    kind = DeviceKind(family)
+    if not _is_there(kind):
+        raise DeviceUnavailable(
+            f"this machine has no {name!r} that torch {torch.__version__} can use"
+        )
+    if kind is DeviceKind.CUDA and number and int(number) >= torch.cuda.device_count():
+        raise DeviceUnavailable(
+            f"this machine has {torch.cuda.device_count()} CUDA devices, so there is no {name!r}"
+        )
+    return kind
+
+
+def _is_there(kind: DeviceKind) -> bool:
+    match kind:
+        case DeviceKind.CUDA:
+            return torch.cuda.is_available()
+        case DeviceKind.XLA:
+            return importlib.util.find_spec("torch_xla") is not None
+        case DeviceKind.MPS:
+            return torch.backends.mps.is_available()
+        case DeviceKind.CPU:
+            return True
+        case _:
+            assert_never(kind)

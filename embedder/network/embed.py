@@ -1,0 +1,330 @@
+"""Images -> embeddings and logits: of decoded images, of pixels, and of a stream of files that is
+prepared ahead.
+
+The embedding is the CLS token after the final LayerNorm: the very vector that the classifier's head
+reads, so that `logit == cls @ w + b`. The matrix products run in the precision of
+`embedder.network.device`; the head, the norm and all results are float32.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import ViTForImageClassification
+
+from embedder.errors import ImageError
+from embedder.network.device import (
+    POLICIES,
+    DeviceKind,
+    Placement,
+    Precision,
+    choose_placement,
+    refuse_imprecise,
+)
+from embedder.network.download import ModelFiles, find_model
+from embedder.network.forward import Extras, Flight, Forward
+from embedder.network.prefetch import behind, prepare_ahead
+from embedder.network.registry import BUILTIN, ModelInfo
+from embedder.network.results import Embedded, Embeddings, Failed, joined
+from embedder.network.weights import load_vit
+from embedder.pictures.decode import DEFAULT_LIMITS, DecodedImage, ImageLimits, decode
+from embedder.pictures.preprocess import preprocess
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+# Prepared items that wait for their batch: two batches of 64 with 384 pixels a side are 216 MiB.
+MAX_WAITING_BYTES = 256 * 2**20
+# Decoded images are never more than the threads that prepare them; this is what all of them may
+# come to as RGB when each holds the largest image that the limits allow. A thread holds up to that
+# once more while it converts or turns its image. With the default limit of 100 megapixels that is
+# 28 threads.
+MAX_DECODED_BYTES = 8 * 2**30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared(Generic[K, T]):
+    key: K
+    derived: T
+    derived_bytes: int
+    pixels: NDArray[np.float32]  # (3, h, w)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Launched(Generic[K, T]):
+    """A batch whose pixels are on their way: only keys, derived things and failures are still held,
+    in order.
+    """
+
+    waiting: deque[tuple[K, T] | Failed[K]]
+    flight: Flight | None  # None where every item failed
+
+
+class Embedder:
+    """A loaded model on its device.
+
+    Every method may be called from any thread; forwards take turns.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        model: ViTForImageClassification,
+        placement: Placement,
+        limits: ImageLimits = DEFAULT_LIMITS,
+        batch_size: int | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+        self.info = info
+        self.limits = limits
+        self.device = placement.device
+        self.precision = placement.precision.value
+        self.batch_size = batch_size or placement.batch_size
+        self._placement = placement
+        self._forward = Forward(info.name, model, placement, self.batch_size)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = BUILTIN,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        limits: ImageLimits = DEFAULT_LIMITS,
+        batch_size: int | None = None,
+        cache_dir: Path | None = None,
+        offline: bool = False,
+    ) -> Embedder:
+        """A named model or a local directory, verified, on the chosen device and checked against
+        float32.
+
+        Raises ModelError's leaves, DeviceUnavailable, PrecisionRefused. `cache_dir` is where
+        huggingface_hub keeps fetched files; None is its own default.
+        """
+        placement = choose_placement(device, precision)
+        files = find_model(model, cache_dir, offline=offline)
+        vit = load_vit(files.weights, files.architecture)
+        info = describe(files, sum(parameter.numel() for parameter in vit.parameters()))
+        return cls._checked(info, vit, placement, limits, batch_size)
+
+    @classmethod
+    def _checked(
+        cls,
+        info: ModelInfo,
+        vit: ViTForImageClassification,
+        placement: Placement,
+        limits: ImageLimits,
+        batch_size: int | None,
+    ) -> Embedder:
+        """The embedder, once the fixed image has the same embedding as in float32 on the CPU."""
+        exact = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 1, False)
+        if (placement.kind, placement.precision) == (exact.kind, exact.precision):
+            return cls(info, vit, placement, limits, batch_size)  # it would be compared with itself
+        pixels = preprocess(fixed_image(info.image_size), info.preprocessing)[None]  # (1, 3, h, w)
+        reference = cls(info, vit, exact).embed_pixels(pixels).vectors[0]
+        embedder = cls(info, vit, placement, limits, batch_size)
+        refuse_imprecise(placement, reference, embedder.embed_pixels(pixels).vectors[0])
+        return embedder
+
+    def preprocess(self, decoded: DecodedImage) -> NDArray[np.float32]:
+        """Pixels `(3, h, w)` of one image. Raises ImageTooSmall."""
+        return preprocess(decoded.image, self.info.preprocessing)
+
+    def embed(
+        self,
+        images: Sequence[DecodedImage],
+        *,
+        patch_tokens: bool = False,
+        attentions: bool = False,
+    ) -> Embeddings:
+        """Embeddings of decoded images, in their order. Raises ImageTooSmall."""
+        side = self.info.image_size
+        pixels = np.empty((len(images), 3, side, side), np.float32)  # (n, 3, h, w)
+        for row, decoded in enumerate(images):
+            pixels[row] = self.preprocess(decoded)
+        return self.embed_pixels(pixels, patch_tokens=patch_tokens, attentions=attentions)
+
+    def embed_pixels(
+        self, pixels: NDArray[np.float32], *, patch_tokens: bool = False, attentions: bool = False
+    ) -> Embeddings:
+        """Embeddings of preprocessed pixels `(n, 3, h, w)` float32, `batch_size` at a time; n may
+        be 0.
+        """
+        side = self.info.image_size
+        if pixels.dtype != np.float32 or pixels.shape[1:] != (3, side, side):
+            raise ValueError(
+                f"pixels must be float32 (n, 3, {side}, {side}), not {pixels.dtype} {pixels.shape}"
+            )
+        extras = Extras(patch_tokens, attentions)
+        starts = range(0, len(pixels), self.batch_size)
+        launched = (
+            self._forward.launch(pixels[at : at + self.batch_size], extras) for at in starts
+        )
+        parts = [flight.land() for flight in behind(launched, self._placement.batches_ahead)]
+        return joined(parts) if parts else self._forward.nothing(extras)
+
+    def embed_stream(
+        self,
+        items: Iterable[tuple[K, bytes]],
+        derive: Callable[[K, DecodedImage], T],
+        *,
+        change: Callable[[K, Image.Image], Image.Image] = lambda _, image: image,
+        derived_bytes: Callable[[T], int] = lambda _: 0,
+    ) -> Generator[Embedded[K, T] | Failed[K], None, None]:
+        """Each item's embedding and what `derive(key, decoded)` made of it, or its ImageError, in
+        order.
+
+        What is embedded is `change(key, image)` of the decoded, upright image; `derive` gets that
+        too.
+
+        Two batches ahead of the forward are decoded, preprocessed and derived from in threads,
+        where the decoded image ends: `change` and `derive` must be thread-safe, and should not keep
+        it. An ImageError of theirs is that item's failure; any other exception is raised here in
+        the item's turn. `items` is read in the caller's thread; what it raises is raised here after
+        the results of what came before. Closing the iterator ends the threads.
+
+        In memory at once: a decoded image a thread (MAX_DECODED_BYTES); of two batches the files,
+        or their pixels and derived things, of which MAX_WAITING_BYTES and one item a thread may
+        wait; the batch that is filled; and those that are launched. What `derived_bytes` does not
+        tell of a derived thing is bounded by number only.
+        """
+        prepared = prepare_ahead(
+            items,
+            lambda item: self._prepare(item, change, derive, derived_bytes),
+            _waiting_bytes,
+            workers=worker_count(self._placement.kind, self.limits, os.cpu_count() or 1),
+            ahead=2 * self.batch_size,
+            max_weight=MAX_WAITING_BYTES,
+        )
+        with closing(prepared):
+            launched = map(self._launch, _batched(prepared, self.batch_size))
+            for batch in behind(launched, self._placement.batches_ahead):
+                yield from _landed(batch)
+
+    def _prepare(
+        self,
+        item: tuple[K, bytes],
+        change: Callable[[K, Image.Image], Image.Image],
+        derive: Callable[[K, DecodedImage], T],
+        derived_bytes: Callable[[T], int],
+    ) -> _Prepared[K, T] | Failed[K]:
+        key, data = item
+        try:
+            decoded = decode(data, self.limits)
+            changed = change(key, decoded.image)
+            if changed is not decoded.image:
+                self.limits.check(*changed.size)
+                decoded = replace(decoded, image=changed)
+            pixels = self.preprocess(decoded)
+            derived = derive(key, decoded)
+        except ImageError as err:
+            return Failed(key, _without_tracebacks(err))
+        return _Prepared(key, derived, derived_bytes(derived), pixels)
+
+    def _launch(self, batch: list[_Prepared[K, T] | Failed[K]]) -> _Launched[K, T]:
+        pixels = [one.pixels for one in batch if isinstance(one, _Prepared)]
+        waiting = deque(one if isinstance(one, Failed) else (one.key, one.derived) for one in batch)
+        batch.clear()  # who handed it over still holds the list, and need not hold its pixels
+        return _Launched(waiting, self._forward.launch(pixels) if pixels else None)
+
+
+def worker_count(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
+    """Threads that prepare a stream's images: as the device's policy says, as far as their images
+    fit in memory.
+    """
+    policy = POLICIES[kind]
+    fitting = MAX_DECODED_BYTES // (3 * limits.max_image_pixels)
+    return max(1, min(policy.max_workers, policy.workers_per_core * cores, fitting))
+
+
+def describe(files: ModelFiles, parameter_count: int) -> ModelInfo:
+    """What identifies the model in these files."""
+    measured = files.measured
+    return ModelInfo(
+        name=files.name,
+        revision=files.revision,
+        licence=files.licence,
+        weights_sha256=files.weights_sha256,
+        preprocessing=files.preprocessing,
+        dimension=files.architecture.hidden_size,
+        parameter_count=parameter_count,
+        image_size=files.architecture.image_size,
+        generators=measured.generators,
+        similarity_threshold=measured.similarity_threshold,
+        threshold_source=measured.threshold_source,
+        synthetic_logit=measured.synthetic_logit,
+        authentic_logit=measured.authentic_logit,
+        logit_source=measured.logit_source,
+    )
+
+
+def fixed_image(side: int) -> Image.Image:
+    """The RGB picture of the self-check: coloured gradients under fine stripes, the same on every
+    machine.
+    """
+    rows, columns = np.mgrid[0:side, 0:side]
+    channels = [rows * 255 // side, columns * 255 // side, (rows * columns * 7 + rows * 13) % 256]
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))  # (side, side, 3)
+
+
+def _batched(
+    prepared: Iterable[_Prepared[K, T] | Failed[K]], batch_size: int
+) -> Iterator[list[_Prepared[K, T] | Failed[K]]]:
+    """Lists of at most `batch_size` items; a list of which very much was derived is closed
+    early.
+    """
+    batch: list[_Prepared[K, T] | Failed[K]] = []
+    derived_bytes = 0
+    try:
+        for one in prepared:
+            batch.append(one)
+            derived_bytes += one.derived_bytes if isinstance(one, _Prepared) else 0
+            del one  # the batch's alone, so that it ends with it
+            if len(batch) == batch_size or derived_bytes >= MAX_WAITING_BYTES:
+                yield batch
+                batch, derived_bytes = [], 0
+    except Exception:  # of the source or of an item: what came before it has its turn first
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _landed(batch: _Launched[K, T]) -> Iterator[Embedded[K, T] | Failed[K]]:
+    rows = iter(()) if batch.flight is None else _rows(batch.flight.land())
+    while batch.waiting:
+        one = batch.waiting.popleft()
+        yield one if isinstance(one, Failed) else Embedded(*one, *next(rows))
+
+
+def _rows(made: Embeddings) -> Iterator[tuple[NDArray[np.float32], float]]:
+    for vector, logit in zip(made.vectors, made.logits, strict=True):
+        yield vector, float(logit)
+
+
+def _waiting_bytes(one: object) -> int:
+    return one.pixels.nbytes + one.derived_bytes if isinstance(one, _Prepared) else 0
+
+
+def _without_tracebacks(err: ImageError) -> ImageError:
+    """The error without the frames that it came through, for they hold the file's bytes and its
+    picture.
+    """
+    chain: list[BaseException | None] = [err]
+    while chain:
+        each = chain.pop()
+        if each is not None and each.__traceback__ is not None:
+            each.__traceback__ = None
+            chain += (each.__cause__, each.__context__)
+    return err

@@ -1,0 +1,138 @@
+"""Work done ahead in threads, in order, in bounded memory; it knows nothing of images or models.
+
+The forward of one batch runs in the caller's thread while the items of the next ones are prepared
+here: Pillow and numpy let go of the interpreter lock where their time is spent. The source is read
+in the caller's thread only, so it may be a database cursor.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def prepare_ahead(
+    items: Iterable[Item],
+    prepare: Callable[[Item], Result],
+    weigh: Callable[[Result], int],
+    *,
+    workers: int,
+    ahead: int,
+    max_weight: int,
+) -> Generator[Result, None, None]:
+    """`prepare(item)` for each item, in order; at most `ahead` items are taken from the source
+    before their turn.
+
+    When results that wait weigh `max_weight` or more (bytes), only the item whose turn it is goes
+    on: at most `max_weight` plus one result per worker is held. An exception of the source is
+    raised after the results of what came before it; an exception of `prepare` is raised in its
+    turn. Closing the iterator drops what has not begun.
+    """
+    source, failure = iter(items), None
+    waiting: deque[Future[Result]] = deque()
+    scale = _Scale(max_weight)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
+    taken = 0
+    try:
+        exhausted = False
+        while True:
+            while not exhausted and len(waiting) < ahead:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    exhausted = True
+                except (
+                    Exception
+                ) as err:  # recorded, and raised below once the items before it had their turn
+                    exhausted, failure = True, err
+                else:
+                    waiting.append(
+                        pool.submit(_prepare_weighed, item, prepare, weigh, scale, taken)
+                    )
+                    taken += 1
+            if not waiting:
+                break
+            result = waiting.popleft().result()
+            scale.hand_over(weigh(result))
+            yield result
+            del result  # the caller's now: not held here while the next one is waited for
+        if failure is not None:
+            raise failure
+    finally:
+        scale.release_all()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def behind(source: Iterable[Item], count: int) -> Iterator[Item]:
+    """The items in order, each once `count` more were taken after it; what the source raises comes
+    after them all.
+    """
+    waiting: deque[Item] = deque()
+    try:
+        for item in source:
+            waiting.append(item)
+            if len(waiting) > count:
+                yield waiting.popleft()
+    except Exception:
+        yield from _emptied(waiting)
+        raise
+    yield from _emptied(waiting)
+
+
+def _emptied(waiting: deque[Item]) -> Iterator[Item]:
+    while waiting:
+        yield waiting.popleft()
+
+
+def _prepare_weighed(
+    item: Item,
+    prepare: Callable[[Item], Result],
+    weigh: Callable[[Result], int],
+    scale: _Scale,
+    turn: int,
+) -> Result:
+    scale.wait_for_room(turn)
+    result = prepare(item)
+    scale.put(weigh(result))
+    return result
+
+
+class _Scale:
+    """What the waiting results weigh.
+
+    The item whose turn it is never waits, so nothing can lock up.
+    """
+
+    def __init__(self, max_weight: int) -> None:
+        self._max_weight = max_weight
+        self._weight = 0
+        self._turn = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def wait_for_room(self, turn: int) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._weight < self._max_weight or turn <= self._turn
+            )
+
+    def put(self, weight: int) -> None:
+        with self._changed:
+            self._weight += weight
+
+    def hand_over(self, weight: int) -> None:
+        with self._changed:
+            self._weight -= weight
+            self._turn += 1
+            self._changed.notify_all()
+
+    def release_all(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

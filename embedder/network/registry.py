@@ -1,0 +1,275 @@
+"""The named models, pinned, and what is known about a loaded one; it owns no tensor and no network.
+
+Every fact is pinned by revision, byte size and sha256 of the publisher's files: earlier revisions
+of the default repository carry a different, wrong configuration. A pinned file is compared before a
+byte of it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from embedder.errors import InvalidModelConfig
+from embedder.jsonfile import read_json_object
+from embedder.network.architecture import VIT_SMALL_384, Architecture
+from embedder.pictures.preprocess import Preprocessing, Resample
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+PREPROCESSING_FILE = "preprocessor_config.json"
+MEASURED_FILE = "measured.json"
+
+BUILTIN = "builtin"
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedFile:
+    """One file of a repository, at the pinned revision; `sha256` is hex."""
+
+    name: str
+    byte_size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a named model comes from. `architecture` and `preprocessing` are given when the
+    repository has no file for them; otherwise its pinned `config.json` and
+    `preprocessor_config.json` are read. One without `hub_id` ships in the package. `successor`
+    names the model that had this one's name once.
+    """
+
+    name: str
+    description: str
+    licence: str
+    hub_id: str | None = None
+    revision: str | None = None
+    pinned: tuple[PinnedFile, ...] = ()
+    architecture: Architecture | None = None
+    preprocessing: Preprocessing | None = None
+    successor: str | None = None
+
+    @property
+    def weights(self) -> PinnedFile | None:
+        """The pin of the weights; None where nothing is pinned."""
+        return next((file for file in self.pinned if file.name == WEIGHTS_FILE), None)
+
+
+MODELS: Mapping[str, ModelSource] = MappingProxyType(
+    {
+        "community-forensics": ModelSource(
+            name="community-forensics",
+            description="Community Forensics ViT-S/16 at 384 pixels, the default of casework",
+            licence="MIT",
+            hub_id="buildborderless/CommunityForensics-DeepfakeDet-ViT",
+            revision="ac6ee457bea904a373065754107451793b56db00",
+            pinned=(
+                PinnedFile(
+                    WEIGHTS_FILE,
+                    87_270_764,
+                    "275ba982236ddd6afddf7131f8133e89f537574b964cf8fa5825b4956d741692",
+                ),
+                PinnedFile(
+                    CONFIG_FILE,
+                    524,
+                    "4b425d089842fecf8f25fc52aa44d09f49607ef89a0e2ff685ced6ec1c70e9b1",
+                ),
+                PinnedFile(
+                    PREPROCESSING_FILE,
+                    306,
+                    "d5e70eaba99880a52978157cf4e6ee71502fed9479dd7b659854107e131ee8f6",
+                ),
+            ),
+        ),
+        "community-forensics-384-original": ModelSource(
+            name="community-forensics-384-original",
+            description="the authors' own 384-pixel checkpoint: bilinear resize, ImageNet "
+            "normalisation",
+            licence="MIT",
+            hub_id="OwensLab/commfor-model-384",
+            revision="6076002bf0d9dd37537f965ee2f06f826c333b61",
+            pinned=(
+                PinnedFile(
+                    WEIGHTS_FILE,
+                    87_262_324,
+                    "b89f36275f3bf5e2b040eee36597a8f19db051bff9a473a9cf7b2466284fb387",
+                ),
+            ),
+            architecture=VIT_SMALL_384,
+            preprocessing=Preprocessing(
+                shortest_edge=440,
+                resample=Resample.BILINEAR,
+                crop_size=384,
+                crop_rounding="half_even",
+                mean=_IMAGENET_MEAN,
+                std=_IMAGENET_STD,
+            ),
+        ),
+        BUILTIN: ModelSource(
+            name=BUILTIN,
+            description="small model inside this package, for trying Lineup; not for casework",
+            licence="MIT",
+            pinned=(
+                PinnedFile(
+                    WEIGHTS_FILE,
+                    11_359_604,
+                    "e14c0175f7a747897cf60733599deacade261ddddc95d75064595834b46d534f",
+                ),
+            ),
+        ),
+        "builtin-2": ModelSource(
+            name="builtin-2",
+            description="the second built-in model, for what was embedded by it; not for casework",
+            licence="MIT",
+            pinned=(
+                PinnedFile(
+                    WEIGHTS_FILE,
+                    11_359_604,
+                    "ab292f5c3d106530b6852557280b8542ea1eff9220b0d9cf9d8708acc879fc4c",
+                ),
+            ),
+            successor=BUILTIN,
+        ),
+        "builtin-1": ModelSource(
+            name="builtin-1",
+            description="the first built-in model, for what was embedded by it; not for casework",
+            licence="MIT",
+            pinned=(
+                PinnedFile(
+                    WEIGHTS_FILE,
+                    11_359_604,
+                    "a005f8c1bdce3fd843d1a59675fa539daba069fb8dc33f4eaf0096eb1e4a789d",
+                ),
+            ),
+            successor=BUILTIN,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured on a model and lies beside its weights in `measured.json`; all of it may be
+    unknown.
+
+    `similarity_threshold` is a cosine similarity; the logits are the bounds above and below which
+    the classifier's verdict is `synthetic` and `authentic`. Each figure has its source: data set,
+    date, false-match rate.
+    """
+
+    generators: tuple[str, ...] = ()
+    similarity_threshold: float | None = None
+    threshold_source: str | None = None
+    synthetic_logit: float | None = None
+    authentic_logit: float | None = None
+    logit_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What identifies a loaded model and its embedding space.
+
+    `image_size` is the side in pixels.
+    """
+
+    name: str
+    revision: str | None
+    licence: str
+    weights_sha256: str
+    preprocessing: Preprocessing
+    dimension: int
+    parameter_count: int
+    image_size: int
+    generators: tuple[str, ...] = ()
+    similarity_threshold: float | None = None
+    threshold_source: str | None = None
+    synthetic_logit: float | None = None
+    authentic_logit: float | None = None
+    logit_source: str | None = None
+
+    @property
+    def space_fingerprint(self) -> str:
+        """sha256 (hex) over weights and preprocessing: vectors of two fingerprints are never
+        compared.
+        """
+        return hashlib.sha256(
+            f"{self.weights_sha256}:{self.preprocessing.fingerprint}".encode()
+        ).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One line of `lineup models`; made without loading or hashing anything."""
+
+    name: str
+    description: str
+    licence: str
+    revision: str | None
+    byte_size: int | None
+    available: bool
+    directory: Path | None = field(default=None)
+
+
+def builtin_directory(name: str = BUILTIN) -> Path:
+    """Where the package keeps the files of a model that ships in it."""
+    return Path(str(files("embedder"))) / "models" / name
+
+
+def find_version(name: str, weights_sha256: str) -> str | None:
+    """The model with these weights among those that have, or once had, this name;
+
+    None where there is none.
+    """
+    for source in MODELS.values():
+        if (
+            name in (source.name, source.successor)
+            and source.weights
+            and source.weights.sha256 == weights_sha256
+        ):
+            return source.name
+    return None
+
+
+def read_measured(path: Path) -> Measured:
+    """The figures in `measured.json`; a missing file is no figures. Raises InvalidModelConfig.
+    Other keys are kept for people and not read.
+    """
+    if not path.is_file():
+        return Measured()
+    values = read_json_object(path)
+    generators = values.get("generators") or []
+    if not isinstance(generators, list) or not all(isinstance(each, str) for each in generators):
+        raise InvalidModelConfig(path.name, "generators is not a list of names")
+    return Measured(
+        generators=tuple(generators),
+        similarity_threshold=_number(values, "similarity_threshold", path.name),
+        threshold_source=_text(values, "threshold_source", path.name),
+        synthetic_logit=_number(values, "synthetic_logit", path.name),
+        authentic_logit=_number(values, "authentic_logit", path.name),
+        logit_source=_text(values, "logit_source", path.name),
+    )
+
+
+def _number(values: Mapping[str, Any], key: str, source: str) -> float | None:
+    value = values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidModelConfig(source, f"{key} {value!r} is not a number")
+    return float(value)
+
+
+def _text(values: Mapping[str, Any], key: str, source: str) -> str | None:
+    value = values.get(key)
+    if value is not None and not isinstance(value, str):
+        raise InvalidModelConfig(source, f"{key} {value!r} is not text")
+    return value

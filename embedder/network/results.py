@@ -1,0 +1,66 @@
+"""What embedding gives back: arrays with documented shapes, and the items of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.errors import ImageError
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """The results of n images, all float32.
+
+    `vectors` `(n, d)` of L2 norm 1; `logits` `(n,)`, p(synthetic) = sigmoid(logit). On request
+    only: `patch_tokens` `(n, t, d)` after the final LayerNorm, row by row from the top left, not
+    normalised; `attentions` `(n, layers, heads, 1 + t, 1 + t)`, rows sum to 1, token 0 is CLS (96
+    MB an image for ViT-S/384).
+    """
+
+    vectors: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    patch_tokens: NDArray[np.float32] | None = None
+    attentions: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded(Generic[K, T]):
+    """One item of a stream:
+
+    `vector` `(d,)` of L2 norm 1; `derived` is what the caller made of the decoded image.
+    """
+
+    key: K
+    derived: T
+    vector: NDArray[np.float32]
+    logit: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed(Generic[K]):
+    """One item of a stream that is no usable image, and why; the error has no traceback, which
+    would hold the image.
+    """
+
+    key: K
+    error: ImageError
+
+
+def joined(parts: Sequence[Embeddings]) -> Embeddings:
+    """The parts, at least one, below one another."""
+    tokens = [part.patch_tokens for part in parts if part.patch_tokens is not None]
+    maps = [part.attentions for part in parts if part.attentions is not None]
+    return Embeddings(
+        vectors=np.concatenate([part.vectors for part in parts]),
+        logits=np.concatenate([part.logits for part in parts]),
+        patch_tokens=np.concatenate(tokens) if tokens else None,
+        attentions=np.concatenate(maps) if maps else None,
+    )

@@ -1,0 +1,157 @@
+"""The names that a ViT's tensors have in published files, and in transformers 5; it owns no file
+and no model.
+
+Three layouts of the same model (facts: the tensors of the two published Community Forensics
+checkpoints):
+
+- `huggingface`: what `save_pretrained` of transformers < 5 wrote; also what the built-in model is
+  written in;
+- `timm`, under the prefix `vit.`: query, key and value are stacked in one tensor, in that order;
+- the module names of transformers 5, which no published file has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from torch import Tensor, cat
+
+from embedder.errors import TensorMismatch
+
+Layout = Literal["huggingface", "timm"]
+
+# (transformers 5, old Hugging Face, timm); {n} is the number of the layer.
+_OUTER = (
+    ("vit.embeddings.cls_token", "vit.embeddings.cls_token", "vit.cls_token"),
+    ("vit.embeddings.position_embeddings", "vit.embeddings.position_embeddings", "vit.pos_embed"),
+    *(
+        (f"{module}.{kind}", f"{old}.{kind}", f"{timm}.{kind}")
+        for module, old, timm in (
+            (
+                "vit.embeddings.patch_embeddings.projection",
+                "vit.embeddings.patch_embeddings.projection",
+                "vit.patch_embed.proj",
+            ),
+            ("vit.layernorm", "vit.layernorm", "vit.norm"),
+            ("classifier", "classifier", "vit.head"),
+        )
+        for kind in ("weight", "bias")
+    ),
+)
+_IN_LAYER = (
+    ("layernorm_before", "layernorm_before", "norm1"),
+    ("attention.o_proj", "attention.output.dense", "attn.proj"),
+    ("layernorm_after", "layernorm_after", "norm2"),
+    ("mlp.fc1", "intermediate.dense", "mlp.fc1"),
+    ("mlp.fc2", "output.dense", "mlp.fc2"),
+)
+_STACKED = (
+    ("attention.q_proj", "attention.attention.query"),
+    ("attention.k_proj", "attention.attention.key"),
+    ("attention.v_proj", "attention.attention.value"),
+)
+
+
+def layout_of(names: Iterable[str]) -> Layout:
+    """The published layout that these tensor names belong to.
+
+    Raises TensorMismatch when it is neither.
+    """
+    names = frozenset(names)
+    if "vit.embeddings.cls_token" in names:
+        return "huggingface"
+    if "vit.cls_token" in names:
+        return "timm"
+    raise TensorMismatch(
+        missing=["vit.embeddings.cls_token (or vit.cls_token)"], extra=sorted(names)[:8]
+    )
+
+
+def from_published(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Tensors of a published file under transformers 5's module names, sharing memory with what was
+    given.
+
+    Raises TensorMismatch for names that the layout does not have, or lacks; shapes are not looked
+    at, except that a stacked query-key-value tensor must divide by three.
+    """
+    layout = layout_of(tensors)
+    pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
+    stacked = {} if layout == "huggingface" else _timm_stacked(layers)
+    expected = set(pairs) | set(stacked)
+    missing, extra = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
+    if missing or extra:
+        raise TensorMismatch(missing=missing, extra=extra)
+    named = {module: tensors[published] for published, module in pairs.items()}
+    for published, modules in stacked.items():
+        tensor = tensors[published]
+        if tensor.ndim == 0 or tensor.shape[0] % len(modules):
+            raise TensorMismatch(
+                shapes=[f"{published} {list(tensor.shape)} is no stack of query, key and value"]
+            )
+        named.update(zip(modules, tensor.chunk(len(modules)), strict=True))
+    return named
+
+
+def published_names(
+    state_dict: Mapping[str, Tensor], layout: Layout = "huggingface"
+) -> dict[str, Tensor]:
+    """The tensors of a `ViTForImageClassification` as a published file names them; the reverse of
+    `from_published`.
+    """
+    layers = layer_count(state_dict)
+    pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
+    named = {published: state_dict[module].contiguous() for published, module in pairs.items()}
+    for published, modules in ({} if layout == "huggingface" else _timm_stacked(layers)).items():
+        named[published] = cat([state_dict[module] for module in modules])
+    return named
+
+
+def layer_count(names: Iterable[str]) -> int:
+    """Number of transformer layers among transformers 5's module names."""
+    return 1 + max(
+        (int(name.split(".")[2]) for name in names if name.startswith("vit.layers.")), default=-1
+    )
+
+
+def published_name(module: str, layout: Layout) -> str:
+    """The published name of the tensor that `module` lives in (its stack, for query, key and value
+    in timm).
+    """
+    layers = 1 + (int(module.split(".")[2]) if module.startswith("vit.layers.") else 0)
+    pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
+    for published, modules in ({} if layout == "huggingface" else _timm_stacked(layers)).items():
+        if module in modules:
+            return published
+    return next(published for published, name in pairs.items() if name == module)
+
+
+def _huggingface_pairs(layers: int) -> dict[str, str]:
+    """Published name -> module name."""
+    pairs = {old: module for module, old, _ in _OUTER}
+    for n in range(layers):
+        for module, old in (*((m, o) for m, o, _ in _IN_LAYER), *_STACKED):
+            for kind in ("weight", "bias"):
+                pairs[f"vit.encoder.layer.{n}.{old}.{kind}"] = f"vit.layers.{n}.{module}.{kind}"
+    return pairs
+
+
+def _timm_pairs(layers: int) -> dict[str, str]:
+    """Published name -> module name, without the stacked tensors."""
+    pairs = {timm: module for module, _, timm in _OUTER}
+    for n in range(layers):
+        for module, _, timm in _IN_LAYER:
+            for kind in ("weight", "bias"):
+                pairs[f"vit.blocks.{n}.{timm}.{kind}"] = f"vit.layers.{n}.{module}.{kind}"
+    return pairs
+
+
+def _timm_stacked(layers: int) -> dict[str, tuple[str, ...]]:
+    """Published name of a stack -> the names of its three modules, in order."""
+    return {
+        f"vit.blocks.{n}.attn.qkv.{kind}": tuple(
+            f"vit.layers.{n}.{module}.{kind}" for module, _ in _STACKED
+        )
+        for n in range(layers)
+        for kind in ("weight", "bias")
+    }

@@ -1,0 +1,92 @@
+"""Copies between the memory of the host and of a device; it knows nothing of models.
+
+Only a CUDA device copies beside what it computes, and only out of page-locked memory: there, pixels
+go up on a stream of their own and results come down behind the forward without the host waiting.
+Everywhere else the same calls copy at once, and on a CPU they copy nothing at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Arrival:
+    """Results on their way to the host, float32."""
+
+    def __init__(self, tensors: Sequence[Tensor | None], done: torch.cuda.Event | None) -> None:
+        self._tensors = tensors
+        self._done = done
+
+    def arrays(self) -> list[NDArray[np.float32] | None]:
+        """The results, once they are there.
+
+        They are the caller's: none holds page-locked memory.
+        """
+        if self._done is None:
+            return [None if tensor is None else tensor.numpy() for tensor in self._tensors]
+        self._done.synchronize()
+        return [None if tensor is None else tensor.numpy().copy() for tensor in self._tensors]
+
+
+class Transfers:
+    """The copies of one device.
+
+    `upload` and `download` belong under one lock with the work between them.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.pinned = device.type == "cuda"
+        self._device = device
+        self._uploads = torch.cuda.Stream(device) if self.pinned else None  # type: ignore[no-untyped-call]  # torch's
+
+    def stage(
+        self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], count: int
+    ) -> Tensor:
+        """Arrays `(3, h, w)` in one host tensor `(count, 3, h, w)`, zeros after the last of them.
+
+        Page-locked memory is torch's own and is used again; it rounds each tensor up to a power of
+        two.
+        """
+        if isinstance(rows, np.ndarray) and len(rows) == count and not self.pinned:
+            return torch.from_numpy(rows)
+        staged = torch.empty((count, *rows[0].shape), dtype=torch.float32, pin_memory=self.pinned)
+        filled = staged.numpy()
+        for at, row in enumerate(rows):
+            filled[at] = row
+        filled[len(rows) :] = 0
+        return staged
+
+    def upload(self, staged: Tensor) -> Tensor:
+        """The tensor on the device; work that is queued after this call finds it there."""
+        if self._uploads is None:
+            return staged.to(self._device)
+        with torch.cuda.stream(self._uploads):
+            uploaded = staged.to(self._device, non_blocking=True)
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_stream(self._uploads)
+        uploaded.record_stream(
+            computing
+        )  # its memory was taken on the other stream, and is read on this one
+        return uploaded
+
+    def download(self, tensors: Sequence[Tensor | None]) -> Arrival:
+        """Begin to copy results back, behind all work that is queued on the device."""
+        if not self.pinned:
+            return Arrival(
+                [None if tensor is None else tensor.float().cpu() for tensor in tensors], None
+            )
+        copies = [None if tensor is None else _pinned_copy(tensor.float()) for tensor in tensors]
+        # Blocking: the host sleeps until it happens, and its core goes on decoding.
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch's
+        done.record(torch.cuda.current_stream(self._device))
+        return Arrival(copies, done)
+
+
+def _pinned_copy(tensor: Tensor) -> Tensor:
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return copy.copy_(tensor, non_blocking=True)

@@ -1,0 +1,157 @@
+"""A safetensors file -> a ViT with its weights, by memory map; it owns the checks that come before
+a byte is used.
+
+Order of the checks: name, content (a pickle or a zip is refused whatever it is called), byte size,
+sha256, safetensors header, tensor names, shapes, types. Both published layouts load
+(`tensor_names`). No pickle is ever opened, no remote code ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import ViTConfig, ViTForImageClassification
+
+from embedder.errors import CorruptWeights, ModelUnavailable, TensorMismatch, UnsafeWeights
+from embedder.network.architecture import Architecture
+from embedder.network.tensor_names import from_published, layout_of, published_name, published_names
+
+__all__ = [
+    "check_is_safetensors",
+    "empty_vit",
+    "file_sha256",
+    "load_vit",
+    "published_names",
+    "read_tensors",
+    "verify_file",
+]
+
+UNSAFE_SUFFIXES = frozenset(
+    {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5"}
+)
+# zip (torch >= 1.6, .npz), pickle protocols 2 to 5, gzip, HDF5; torch's old format is a pickle.
+# Protocol 0 and 1 start with printable opcodes and are caught by the header check below.
+_UNSAFE_STARTS = (
+    b"PK\x03\x04",
+    b"\x80\x02",
+    b"\x80\x03",
+    b"\x80\x04",
+    b"\x80\x05",
+    b"\x1f\x8b",
+    b"\x89HDF",
+)
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+def check_is_safetensors(path: Path) -> None:
+    """Raises UnsafeWeights for a pickle by name or by content, CorruptWeights when the header is no
+    safetensors.
+    """
+    if path.suffix.lower() in UNSAFE_SUFFIXES:
+        raise UnsafeWeights(path.name, f"{path.suffix} files are refused")
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as err:
+        raise ModelUnavailable(f"{path}: cannot be read: {err.strerror}") from err
+    # The first 8 bytes of safetensors are the header's length, little-endian, then comes '{'. A
+    # length whose low bytes happen to spell a pickle's start is told apart by that brace.
+    if start[8:9] == b"{":
+        return
+    if start.startswith(_UNSAFE_STARTS):
+        raise UnsafeWeights(path.name, "the content is a pickle or an archive")
+    raise CorruptWeights(path.name, "is not a safetensors file")
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256, read in pieces: the weights are larger than what should be held in memory
+    twice.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_HASH_CHUNK_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def verify_file(path: Path, sha256: str | None, byte_size: int | None) -> str:
+    """The file's sha256, after it was compared with what is pinned (None pins nothing).
+
+    Raises CorruptWeights.
+    """
+    actual_size = path.stat().st_size
+    if byte_size is not None and actual_size != byte_size:
+        raise CorruptWeights(path.name, f"has {actual_size:,} bytes, not {byte_size:,}")
+    actual = file_sha256(path)
+    if sha256 is not None and actual != sha256:
+        raise CorruptWeights(path.name, f"has sha256 {actual}, not {sha256}")
+    return actual
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, memory-mapped, under the file's own names."""
+    check_is_safetensors(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping: it has no __iter__)
+    except SafetensorError as err:
+        raise CorruptWeights(path.name, f"is not a whole safetensors file: {err}") from err
+
+
+def empty_vit(architecture: Architecture) -> ViTForImageClassification:
+    """The module on the `meta` device: shapes without memory, so that loading costs no random
+    initialisation.
+    """
+    config = ViTConfig(
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.num_hidden_layers,
+        num_attention_heads=architecture.num_attention_heads,
+        intermediate_size=architecture.intermediate_size,
+        image_size=architecture.image_size,
+        patch_size=architecture.patch_size,
+        layer_norm_eps=architecture.layer_norm_eps,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    config.num_labels = 1
+    with torch.device("meta"):
+        return ViTForImageClassification(config)
+
+
+def load_vit(path: Path, architecture: Architecture) -> ViTForImageClassification:
+    """The ViT with the weights of `path` (either layout), float32 on the CPU, in evaluation mode.
+
+    The parameters are the memory map itself: nothing is initialised and nothing copied. Raises
+    UnsafeWeights, CorruptWeights, TensorMismatch.
+    """
+    published = read_tensors(path)
+    named = from_published(published, architecture.num_hidden_layers)
+    model = empty_vit(architecture)
+    _check_shapes(published, named, model)
+    model.load_state_dict(named, strict=True, assign=True)
+    model.train(False)
+    return model
+
+
+def _check_shapes(
+    published: dict[str, Tensor], named: dict[str, Tensor], model: ViTForImageClassification
+) -> None:
+    """Compares under module names, reports under the file's names: that is what its owner can look
+    up.
+    """
+    layout = layout_of(published)
+    wrong: list[str] = []
+    for module, wanted in model.state_dict().items():
+        actual, name = named[module], published_name(module, layout)
+        if actual.dtype != torch.float32:
+            wrong.append(f"{name} is {actual.dtype}, not torch.float32")
+        elif actual.shape != wanted.shape:
+            wrong.append(
+                f"{name} holds {list(actual.shape)} for {module}, not {list(wanted.shape)}"
+            )
+    if wrong:
+        raise TensorMismatch(shapes=wrong)

@@ -1,0 +1,1 @@
+"""Bytes -> pixels: decoding, orientation, colour, preprocessing, delivery and perceptual hash."""

@@ -1,0 +1,260 @@
+"""How a picture was delivered: making the usual ways (`delivered`), and telling one by its file
+(`condition_of`).
+
+A detector says something else of a picture once a messenger, a web page or a screen grab has had
+it. So figures are calibrated for each of a few conditions, and a look-up takes those of the
+condition that its probe is nearest to (issue 5, section 1; MODEL.md, trap 7). A condition is told
+by what the file shows: its format, its size and its quantisation tables. What happened before the
+last encoding is not seen: a picture that was halved from 4,000 pixels to 2,000, or compressed
+twice, is told by its last quality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+
+from PIL import Image
+
+from embedder.errors import ImageError, ImageTooLarge
+from embedder.pictures.containers import webp_chunks
+from embedder.pictures.decode import DecodedImage
+from embedder.pictures.jpeg_quality import estimated_jpeg_quality
+from embedder.pictures.sniff import ImageFormat
+
+
+class Condition(StrEnum):
+    """A way of delivery, and a stratum of the calibration."""
+
+    AS_IS = "as_is"
+    JPEG90 = "jpeg90"
+    JPEG75 = "jpeg75"
+    JPEG50 = "jpeg50"
+    WEBP80 = "webp80"
+    HALF = "half"
+    SCREENSHOT = "screenshot"
+
+
+# Those that change the picture.
+RE_ENCODINGS: tuple[Condition, ...] = tuple(
+    each for each in Condition if each is not Condition.AS_IS
+)
+# From the one that changes a picture least to the one that changes it most: a coarse quality goes
+# before a halving.
+_BY_LOSS = (
+    Condition.AS_IS,
+    Condition.JPEG90,
+    Condition.SCREENSHOT,
+    Condition.WEBP80,
+    Condition.JPEG75,
+    Condition.HALF,
+    Condition.JPEG50,
+)
+
+# Lanczos is what ImageMagick, libvips and with them WordPress, sharp and most image servers shrink
+# with; WordPress writes JPEG at 82, Twitter was seen at 85. Pillow's JPEG has 4:2:0 colour, as
+# theirs.
+_HALF_QUALITY = 85
+# A screen grab of a picture that a page shows a little smaller than it is. Chromium 156 samples the
+# next larger of the picture and its repeated halves with plain bilinear interpolation
+# (`cc/tiles/mipmap_util.h`), without the wider filter of Pillow's `resize`: against its real screen
+# grabs at 0.8 the RMS difference is 0.0 to 0.7 levels of 255, that of `resize` with BILINEAR 1.4 to
+# 2.3, BICUBIC 1.2 to 1.9, LANCZOS 1.7 to 2.9 (four photographs, 2026-11-25).
+_SCREENSHOT_SCALE = 0.8
+
+# The largest side that a format can store: libjpeg's JPEG_MAX_DIMENSION, and 14 bits (RFC 9649).
+_MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
+
+# Boundaries lie halfway between the qualities of the strata; from 95 on a JPEG is as a camera
+# writes it at its best.
+_AS_IS_QUALITY = 95
+_JPEG90_FROM, _JPEG75_FROM = (90 + 75) / 2, (75 + 50) / 2
+# libjpeg's default (`jcparam.c`, `jpeg_set_defaults`): of a JPEG whose tables nobody has read.
+_UNKNOWN_QUALITY = 75
+# Half of 512, at which diffusion models begin; VGA, the smallest that cameras write, halved is 240.
+_HALVED_SIDE = 256
+# Autoencoders of diffusion models shrink by 8, GANs double from 4: what they make, as the sensors
+# of cameras, has sides of a multiple of 8. A lossless picture of another size was cut or scaled
+# after its making, as a screen grab is; and so was one under 256, at which the first models of
+# whole pictures made them (StyleGAN2, BigGAN, ADM).
+_GRID, _SMALLEST_GENERATED_SIDE = 8, 256
+# Whole screens on that grid, from the most frequent of StatCounter's screen resolutions and the
+# makers' data sheets of telephones and tablets; those off the grid (1366 x 768, 1440 x 900, 1170 x
+# 2532) need no list. Not 1024 x 768, 1280 x 720 and 2048 x 1536, which generators and cameras make
+# too.
+_SCREENS = frozenset(
+    {
+        (1080, 1920),
+        (1440, 2560),
+        (2160, 3840),
+        (864, 1536),
+        (800, 1280),
+        (1200, 1920),
+        (1600, 2560),
+        (1800, 2880),
+    }
+    | {
+        (1080, 2160),
+        (1080, 2400),
+        (1440, 2880),
+        (1440, 2960),
+        (1440, 3120),
+        (1440, 3200),
+        (720, 1600),
+        (1640, 2360),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a file shows of its way: `format` is one of `sniff.FORMATS`, width and height are
+    pixels, upright.
+
+    `jpeg_quality` is libjpeg's nearest (1 to 100), None where it is no JPEG or nobody has looked;
+    `webp_lossless` is asked of a WebP only.
+    """
+
+    format: str
+    width: int
+    height: int
+    jpeg_quality: int | None = None
+    webp_lossless: bool = False
+
+
+def delivery_of(data: bytes, decoded: DecodedImage) -> Delivery:
+    """What the file `data` that `decoded` came from shows."""
+    return Delivery(
+        format=decoded.format,
+        width=decoded.width,
+        height=decoded.height,
+        jpeg_quality=estimated_jpeg_quality(data),
+        webp_lossless=decoded.format == ImageFormat.WEBP and _is_lossless_webp(data),
+    )
+
+
+def condition_of(delivery: Delivery) -> Condition:
+    """The stratum whose pictures are nearest to this one; total, never raises."""
+    match delivery.format:
+        case ImageFormat.JPEG:
+            return _condition_of_jpeg(delivery)
+        case ImageFormat.WEBP if not delivery.webp_lossless:
+            return Condition.WEBP80
+        case ImageFormat.AVIF:  # made for the web, and the frame of a video codec as WebP is
+            return Condition.WEBP80
+        case ImageFormat.HEIC:  # what telephones write
+            return Condition.HALF if _shortest(delivery) <= _HALVED_SIDE else Condition.AS_IS
+        case _:
+            return _condition_of_lossless(delivery)
+
+
+def coarser(one: Condition, other: Condition) -> Condition:
+    """The one of two deliveries of a picture, one after the other, that is left to be seen."""
+    return max(one, other, key=_BY_LOSS.index)
+
+
+def delivered(image: Image.Image, condition: Condition) -> Image.Image:
+    """The upright RGB image after that delivery, without metadata: encoded and decoded where that
+    loses anything.
+
+    The same on each call. It may come out smaller than a model takes. Raises ImageTooLarge where a
+    side (of which it tells) is more than the format can store.
+    """
+    match condition:
+        case Condition.AS_IS:
+            return bare(image)
+        case Condition.JPEG90:
+            return jpeg(image, 90)
+        case Condition.JPEG75:
+            return jpeg(image, 75)
+        case Condition.JPEG50:
+            return jpeg(image, 50)
+        case Condition.WEBP80:
+            return webp(image, 80)
+        case Condition.HALF:
+            return jpeg(scaled(image, 0.5), _HALF_QUALITY)
+        case Condition.SCREENSHOT:
+            return _as_on_a_page(image, _SCREENSHOT_SCALE)  # PNG gives back what it took
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """Through JPEG with libjpeg's standard tables and 4:2:0 colour. Raises ImageTooLarge."""
+    return _re_encoded(image, "JPEG", quality=quality)
+
+
+def webp(image: Image.Image, quality: int) -> Image.Image:
+    """Through lossy WebP. Raises ImageTooLarge."""
+    return _re_encoded(image, "WEBP", quality=quality)
+
+
+def scaled(image: Image.Image, factor: float) -> Image.Image:
+    """Resized as image servers do; no side under one pixel."""
+    return bare(image).resize(_scaled_size(image, factor), Image.Resampling.LANCZOS)
+
+
+def bare(image: Image.Image) -> Image.Image:
+    """A copy without metadata or colour profile, which Pillow would write into a file again."""
+    copy = image.copy()
+    copy.info = {}
+    return copy
+
+
+def _re_encoded(image: Image.Image, format: str, **options: int) -> Image.Image:
+    longest, limit = max(image.size), _MAX_SIDES[format]
+    if longest > limit:
+        raise ImageTooLarge("pixels", longest, limit)
+    buffer = BytesIO()
+    bare(image).save(buffer, format, **options)
+    with Image.open(buffer, formats=[format]) as stored:
+        return bare(stored.convert("RGB"))
+
+
+def _as_on_a_page(image: Image.Image, factor: float) -> Image.Image:
+    """Sampled with the four nearest pixels, whatever the factor; see `_SCREENSHOT_SCALE`."""
+    width, height = _scaled_size(image, factor)
+    steps = (image.width / width, 0, 0, 0, image.height / height, 0)
+    return bare(image).transform(
+        (width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR
+    )
+
+
+def _scaled_size(image: Image.Image, factor: float) -> tuple[int, int]:
+    return max(1, round(image.width * factor)), max(1, round(image.height * factor))
+
+
+def _condition_of_jpeg(delivery: Delivery) -> Condition:
+    """A coarse quality changes more than a halving does, so it goes first."""
+    quality = _UNKNOWN_QUALITY if delivery.jpeg_quality is None else delivery.jpeg_quality
+    if quality < _JPEG75_FROM:
+        return Condition.JPEG50
+    if quality < _JPEG90_FROM:
+        return Condition.JPEG75
+    if _shortest(delivery) <= _HALVED_SIDE:
+        return Condition.HALF
+    return Condition.JPEG90 if quality < _AS_IS_QUALITY else Condition.AS_IS
+
+
+def _condition_of_lossless(delivery: Delivery) -> Condition:
+    size = _shortest(delivery), max(delivery.width, delivery.height)
+    off_grid = bool(delivery.width % _GRID or delivery.height % _GRID)
+    if off_grid or size in _SCREENS or _shortest(delivery) < _SMALLEST_GENERATED_SIDE:
+        return Condition.SCREENSHOT
+    return Condition.AS_IS
+
+
+def _shortest(delivery: Delivery) -> int:
+    return min(delivery.width, delivery.height)
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """By the chunk of the picture; of an animation by its first frame, whose chunks begin after 16
+    bytes (RFC 9649).
+    """
+    try:
+        for kind, start, _ in webp_chunks(data):
+            if kind in (b"VP8 ", b"VP8L", b"ANMF"):
+                return (data[start + 16 : start + 20] if kind == b"ANMF" else kind) == b"VP8L"
+    except ImageError:
+        return False
+    return False

@@ -1,0 +1,119 @@
+"""A probe -> the pixels of its fixed re-encodings: would the answer have changed?
+
+Issue 5, section 2. The list is fixed, so that two laboratories look at the same views, and mild:
+each is a thing that happens to a picture on its way without anybody meaning harm. What follows from
+the range is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedder.errors import ImageError
+from embedder.pictures.decode import DEFAULT_LIMITS, ImageLimits
+from embedder.pictures.delivery import Condition, bare, coarser, jpeg, scaled, webp
+from embedder.pictures.preprocess import Preprocessing, preprocess
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One re-encoding:
+
+    `pixels` `(3, h, w)` float32 are what the model reads; `condition` is how it was delivered.
+    """
+
+    name: str
+    pixels: NDArray[np.float32]
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A view that the model or the limits would refuse as a probe:
+
+    `reason` is that of the ImageError.
+    """
+
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Views:
+    """Both in the order of VIEW_NAMES; the unchanged picture is not among them."""
+
+    made: tuple[View, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def _cropped_left_and_top(image: Image.Image, share: float) -> Image.Image:
+    across, down = _cut(image, share)
+    return bare(image.crop((across, down, image.width, image.height)))
+
+
+def _cropped_right_and_bottom(image: Image.Image, share: float) -> Image.Image:
+    across, down = _cut(image, share)
+    return bare(image.crop((0, 0, image.width - across, image.height - down)))
+
+
+def _cut(image: Image.Image, share: float) -> tuple[int, int]:
+    """Pixels to take off across and down; at least one, and one is left."""
+    across, down = (min(max(1, round(side * share)), side - 1) for side in image.size)
+    return across, down
+
+
+# The qualities, scales and shares are issue 5's. A crop takes off two sides that meet: what is cut
+# off all around leaves the middle where it was, and a model that reads the middle at native
+# resolution would see nothing of it. Each is of the delivery whose pictures it is nearest to: a
+# quality by the boundaries of `condition_of`, 0.75 of the size as a screen grab, which shows 0.8;
+# what is cut off, or a tenth of the size, leaves a picture as it came.
+_MAKERS: Mapping[str, tuple[Callable[[Image.Image], Image.Image], Condition]] = MappingProxyType(
+    {
+        "jpeg95": (partial(jpeg, quality=95), Condition.AS_IS),
+        "jpeg85": (partial(jpeg, quality=85), Condition.JPEG90),
+        "jpeg75": (partial(jpeg, quality=75), Condition.JPEG75),
+        "jpeg60": (partial(jpeg, quality=60), Condition.JPEG50),
+        "webp80": (partial(webp, quality=80), Condition.WEBP80),
+        "scaled90": (partial(scaled, factor=0.9), Condition.AS_IS),
+        "scaled75": (partial(scaled, factor=0.75), Condition.SCREENSHOT),
+        "scaled50": (partial(scaled, factor=0.5), Condition.HALF),
+        "cropped2": (partial(_cropped_left_and_top, share=0.02), Condition.AS_IS),
+        "cropped5": (partial(_cropped_right_and_bottom, share=0.05), Condition.AS_IS),
+    }
+)
+VIEW_NAMES: tuple[str, ...] = tuple(_MAKERS)
+
+
+def condition_of_view(name: str) -> Condition:
+    """How a picture that came as it was made has been delivered by this re-encoding."""
+    return _MAKERS[name][1]
+
+
+def views(
+    image: Image.Image,
+    preprocessing: Preprocessing,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    *,
+    came: Condition = Condition.AS_IS,
+) -> Views:
+    """Each re-encoding of an upright RGB image, preprocessed for one model; the same on each call.
+
+    `came` is how the image itself was delivered: what that took away no re-encoding brings back.
+    """
+    made, left_out = [], []
+    for name, (make, condition) in _MAKERS.items():
+        try:
+            changed = make(image)
+            limits.check(*changed.size)
+            made.append(View(name, preprocess(changed, preprocessing), coarser(came, condition)))
+        except ImageError as err:
+            left_out.append(LeftOut(name, err.reason, str(err)))
+    return Views(tuple(made), tuple(left_out))

@@ -1,0 +1,211 @@
+"""What a search would have answered at an earlier generation: every member of then compared, from
+SQL alone.
+
+Nothing is ever deleted from the tables that this reads, so a generation can be searched again
+whatever happened since. What `index.cache.searching` answers exactly this answers too; where codes
+proposed the candidates it may know a nearer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from index.cache.searching import (
+    Neighbour,
+    Question,
+    SearchResult,
+    cosine_similarities,
+    neighbour_of,
+    neighbour_order,
+)
+from index.truth.changes import MemberRow, digest_at, members_at
+from index.truth.digest import digest_hex
+from index.truth.entries import find_entries_ever
+from index.truth.filters import Filter, normalised_generators, normalised_labels
+from index.truth.free_provenance import provenance_criteria
+from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash, hamming_distance
+from index.truth.schema import corpora, entries, images
+from index.truth.statements import is_any, slices
+from index.truth.vectors import stored_rows
+
+CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A selected member: how near, whether the very image, and how many bits of the hashes differ
+    (None: too many).
+    """
+
+    entry_id: int
+    image_id: int
+    similarity: float
+    identical: bool
+    bits: int | None
+
+    @property
+    def rank(self) -> tuple[bool, float, int]:
+        return not self.identical, -self.similarity, self.entry_id
+
+
+@dataclass(slots=True)
+class _Search:
+    """A question, and what of the members that have passed may be in its answer."""
+
+    question: Question
+    corpus_ids: frozenset[int] | None
+    best: list[_Found] = field(default_factory=list)
+    same_picture: list[_Found] = field(default_factory=list)
+    searched: int = 0
+
+    def offer(self, some: Sequence[_Found]) -> None:
+        self.searched += len(some)
+        self.best = sorted([*self.best, *some], key=lambda each: each.rank)[: self.question.k]
+        self.same_picture += [each for each in some if each.bits is not None]
+
+    def found(self) -> list[_Found]:
+        """The k nearest, and on top of them up to k near duplicates."""
+        listed = {each.entry_id for each in self.best}
+        others = [each for each in self.same_picture if each.entry_id not in listed]
+        others.sort(key=lambda each: (each.bits, each.image_id, each.entry_id))
+        return self.best + others[: self.question.k]
+
+
+def search_at(
+    conn: Connection, space_id: int, generation: int, questions: Sequence[Question]
+) -> tuple[SearchResult, ...]:
+    """Answer questions about a generation, each exactly.
+
+    The probes are checked vectors (d,) of norm 1.
+    """
+    kinds = {
+        row.id: row for row in conn.execute(select(corpora.c.id, corpora.c.name, corpora.c.kind))
+    }
+    searches = [_Search(each, _corpus_ids(each.chosen, kinds)) for each in questions]
+    for rows in members_at(conn, space_id, generation, CHUNK):
+        facts = _images(conn, [row.entry_id for row in rows])
+        for search in searches:
+            search.offer(_selected(conn, search, rows, facts))
+    digest = digest_hex(digest_at(conn, space_id, generation))
+    return tuple(_result(conn, search, generation, digest) for search in searches)
+
+
+def _result(conn: Connection, search: _Search, generation: int, digest: str) -> SearchResult:
+    found = search.found()
+    known = find_entries_ever(conn, [each.entry_id for each in found])
+    neighbours: list[Neighbour] = [
+        neighbour_of(
+            known[each.entry_id], each.similarity, each.identical, search.question.probe_hash
+        )
+        for each in found
+    ]
+    ordered = tuple(sorted(neighbours, key=neighbour_order))
+    return SearchResult(ordered, generation, digest, exact=True, searched=search.searched)
+
+
+def _corpus_ids(chosen: Filter, kinds: Mapping[int, Any]) -> frozenset[int] | None:
+    """Return the corpora that a filter selects, removed ones too: only members of then are asked;
+
+    None for all.
+    """
+    if chosen.corpora is None and chosen.kind is None:
+        return None
+    return frozenset(
+        corpus_id
+        for corpus_id, row in kinds.items()
+        if (chosen.corpora is None or row.name in chosen.corpora)
+        and (chosen.kind is None or row.kind == chosen.kind)
+    )
+
+
+def _images(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Any]:
+    """Return, by entry, the image's id, sha256 and hash."""
+    found: dict[int, Any] = {}
+    for some in slices(entry_ids):
+        query = select(
+            entries.c.id,
+            images.c.id.label("image_id"),
+            images.c.sha256,
+            images.c.pdq_hash,
+            images.c.pdq_quality,
+        )
+        joined = query.join(images, images.c.id == entries.c.image_id).where(
+            is_any(conn, entries.c.id, some)
+        )
+        found |= {row.id: row for row in conn.execute(joined)}
+    return found
+
+
+def _selected(
+    conn: Connection, search: _Search, rows: Sequence[MemberRow], facts: Mapping[int, Any]
+) -> list[_Found]:
+    question = search.question
+    rows = [row for row in rows if _fits(search, row)]
+    if question.chosen.provenance:
+        fitting = _with_provenance(conn, question.chosen, [row.entry_id for row in rows])
+        rows = [row for row in rows if row.entry_id in fitting]
+    if not rows:
+        return []
+    vectors: NDArray[np.float32] = stored_rows(
+        [bytes(row.vector) for row in rows], len(question.probe)
+    )  # (n, d)
+    similarities = cosine_similarities(vectors, question.probe)  # (n,)
+    return [
+        _Found(
+            row.entry_id,
+            facts[row.entry_id].image_id,
+            similarity,
+            question.probe_sha256 is not None
+            and facts[row.entry_id].sha256 == question.probe_sha256,
+            _bits(question.probe_hash, facts[row.entry_id]),
+        )
+        for row, similarity in zip(rows, similarities.tolist(), strict=True)
+    ]
+
+
+def _fits(search: _Search, row: MemberRow) -> bool:
+    chosen = search.question.chosen
+    generators, labels = normalised_generators(chosen), normalised_labels(chosen)
+    return (
+        (search.corpus_ids is None or row.corpus_id in search.corpus_ids)
+        and (generators is None or row.generator in generators)
+        and (labels is None or row.label in labels)
+        and _in_time(chosen, row)
+    )
+
+
+def _in_time(chosen: Filter, row: MemberRow) -> bool:
+    if chosen.acquired_from is None and chosen.acquired_to is None:
+        return True
+    at = row.acquired_at
+    return (
+        at is not None
+        and (chosen.acquired_from is None or at >= chosen.acquired_from)
+        and (chosen.acquired_to is None or at < chosen.acquired_to)
+    )
+
+
+def _with_provenance(conn: Connection, chosen: Filter, entry_ids: Sequence[int]) -> set[int]:
+    criteria = provenance_criteria(
+        conn.dialect.name, sorted(chosen.provenance, key=lambda each: each.keys)
+    )
+    found: set[int] = set()
+    for some in slices(entry_ids):
+        query = select(entries.c.id).where(is_any(conn, entries.c.id, some), *criteria)
+        found.update(conn.execute(query).scalars())
+    return found
+
+
+def _bits(probe: PerceptualHash | None, image: Any) -> int | None:  # noqa: ANN401 -- a row of images
+    """Return how many bits differ where both hashes are reliable and of the same picture."""
+    if probe is None or image.pdq_hash is None or not probe.reliable:
+        return None
+    own = PerceptualHash(bytes(image.pdq_hash), image.pdq_quality)
+    distance = hamming_distance(probe, own)
+    return distance if own.reliable and distance <= MAX_HAMMING_DISTANCE else None

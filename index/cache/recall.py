@@ -1,0 +1,219 @@
+"""How many candidates are enough: recall@k of compressed codes, measured on this very corpus
+against the exact answer.
+
+Probes are vectors drawn from the corpus, without the entry that each is, and those of stored
+lookups, which may be quite unlike it. The reach (lists read, candidates compared) is raised until
+both kinds have the recall wanted, then the quickest that reaches it is taken. A neighbour counts as
+found when one at least as similar was: equal vectors may stand for each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.cache.codes import Codes
+from index.cache.config import IndexConfig
+from index.cache.marks import Marks
+from index.cache.rows import CHUNK, SCATTERED, Rows
+
+# Beyond k at first, so that near-ties at the k-th place rarely need a second round
+# (`searching.rank`).
+MARGIN = 16
+FEWEST_CANDIDATES = 32
+MOST_CANDIDATES = 16_384
+MOST_SHARE = 4  # comparing more than one row in this many is no quicker than comparing all
+FEWEST_LOOKUPS = 8  # fewer stored lookups say nothing of their own
+# The reach is raised until the recall measured is this share of the way from the target to 1: a
+# measurement on some hundred probes is good to 0.15 %, and other probes must reach the target too.
+HEADROOM = 0.3
+SAME = 1e-6  # float32 products of equal vectors, computed in another order, differ by less
+TIMED_PROBES = 64
+# of the candidates: the others take as long, and each brings up to 1 MB of the file into memory
+TIMED_ROWS = 128
+PAIRS = 1024  # probes and their candidates compared at a time
+SEED = 20261124
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The reach of codes and what was measured with it.
+
+    `measured_at` is ISO 8601 in UTC; `rows` the base's size.
+    """
+
+    nprobe: int
+    candidates: int
+    k: int
+    recall: float
+    probes: int
+    lookups: int
+    rows: int
+    measured_at: str
+
+    @property
+    def m(self) -> int:
+        """Neighbours asked of a segment when k are wanted."""
+        return self.k + MARGIN
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """Vectors (p, d) to measure with;
+
+    `positions` (p,) says which row each is itself, -1 for a stored lookup.
+    """
+
+    vectors: NDArray[np.float32]
+    positions: NDArray[np.int64]
+
+    @property
+    def lookups(self) -> int:
+        return int(np.count_nonzero(self.positions < 0))
+
+
+def draw_probes(rows: Rows, live: Marks | None, count: int, lookups: NDArray[np.float32]) -> Probes:
+    """Draw up to `count` live rows, the same ones each time, and put stored lookups (l, d) beside
+    them.
+    """
+    living = np.arange(rows.size) if live is None else live.positions
+    chosen = np.random.default_rng(SEED).choice(living, min(count, len(living)), replace=False)
+    drawn = []
+    for start in range(0, len(chosen), SCATTERED):
+        drawn.append(rows.take(chosen[start : start + SCATTERED]))
+        rows.release()
+    vectors = np.concatenate([*drawn, lookups]).astype(np.float32)
+    return Probes(vectors, np.concatenate([chosen, np.full(len(lookups), -1)]).astype(np.int64))
+
+
+def tune(
+    codes: Codes, rows: Rows, live: Marks | None, probes: Probes, config: IndexConfig
+) -> Tuning | None:
+    """Return the quickest reach with the recall wanted, None where not even the largest has it."""
+    enough = config.recall_target + HEADROOM * (1 - config.recall_target)
+    truth = kth_similarities(rows, live, probes, config.recall_k)
+    best: tuple[float, Tuning] | None = None
+    for nprobe in _doubling(codes.nlist):
+        hits = _hits(codes, rows, live, probes, truth, nprobe)
+        for count in _counts(hits.shape[1]):
+            recall = _recall(hits[:, :count], probes, config.recall_k)
+            if recall >= enough:
+                tuning = Tuning(
+                    nprobe=nprobe,
+                    candidates=count,
+                    k=config.recall_k,
+                    recall=recall,
+                    probes=len(probes.vectors),
+                    lookups=probes.lookups,
+                    rows=rows.size,
+                    measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                )
+                seconds = _seconds(codes, rows, probes, tuning)
+                if best is not None and seconds > best[0]:
+                    return best[1]
+                best = (seconds, tuning)
+                break
+    return best[1] if best else None
+
+
+def kth_similarities(rows: Rows, live: Marks | None, probes: Probes, k: int) -> NDArray[np.float32]:
+    """Return the similarity (p,) of each probe's k-th nearest live row other than itself, by
+    comparing all.
+    """
+    p = len(probes.vectors)
+    best = np.full((p, k), -np.inf, np.float32)
+    for start in range(0, rows.size, CHUNK):
+        stop = min(start + CHUNK, rows.size)
+        similarities = probes.vectors @ rows.chunk(start, stop).T  # (p, d) @ (d, c) -> (p, c)
+        if live is not None:
+            similarities[:, ~live.marks[start:stop]] = -np.inf
+        own = np.flatnonzero((probes.positions >= start) & (probes.positions < stop))
+        similarities[own, probes.positions[own] - start] = -np.inf
+        nearer = np.flatnonzero((similarities > best.min(axis=1)[:, np.newaxis]).any(axis=1))
+        both = np.concatenate([best[nearer], similarities[nearer]], axis=1)
+        best[nearer] = -np.partition(-both, k - 1, axis=1)[:, :k]
+        rows.release()
+    worst: NDArray[np.float32] = best.min(axis=1)
+    return worst
+
+
+def _hits(
+    codes: Codes,
+    rows: Rows,
+    live: Marks | None,
+    probes: Probes,
+    truth: NDArray[np.float32],
+    nprobe: int,
+) -> NDArray[np.bool_]:
+    """Return, for each candidate (p, m) in the order of its code, whether it is a neighbour."""
+    most = MOST_CANDIDATES if nprobe == codes.nlist else MOST_CANDIDATES // 16
+    found = codes.batch(
+        probes.vectors,
+        min(most, max(FEWEST_CANDIDATES, codes.size // MOST_SHARE)),
+        nprobe,
+        threads=1,
+    )
+    hits = np.zeros(found.shape, np.bool_)
+    probe, place = np.nonzero(found >= 0)
+    order = np.argsort(
+        found[probe, place], kind="stable"
+    )  # in the order of the file, so that memory stays bounded
+    for start in range(0, len(order), PAIRS):
+        i, j = probe[order[start : start + PAIRS]], place[order[start : start + PAIRS]]
+        positions = found[i, j]  # (c,)
+        similarities = np.vecdot(rows.take(positions), probes.vectors[i])  # (c, d), (c, d) -> (c,)
+        hit = (similarities >= truth[i] - SAME) & (positions != probes.positions[i])
+        hits[i, j] = hit if live is None else hit & live.marks[positions]
+        rows.release()
+    return hits
+
+
+def _recall(hits: NDArray[np.bool_], probes: Probes, k: int) -> float:
+    """Return recall@k of candidates (p, m): the lower of probes from the corpus and of stored
+    lookups.
+    """
+    each = np.minimum(hits.sum(axis=1), k) / k  # (p,)
+    from_lookups = probes.positions < 0
+    kinds = (
+        [each[~from_lookups], each[from_lookups]] if probes.lookups >= FEWEST_LOOKUPS else [each]
+    )
+    return float(min(recalls.mean() for recalls in kinds if len(recalls)))
+
+
+def _seconds(codes: Codes, rows: Rows, probes: Probes, tuning: Tuning) -> float:
+    """Return how long a search takes in the median, candidates and comparison."""
+    times = []
+    for probe in probes.vectors[:TIMED_PROBES]:
+        start = time.perf_counter()
+        positions = codes.candidates(probe, tuning.candidates, tuning.nprobe, None)
+        proposing = time.perf_counter() - start
+        some = positions[:TIMED_ROWS]
+        rows.take(some)  # what is read from disk is not what is measured
+        start = time.perf_counter()
+        np.vecdot(rows.take(some), probe)
+        comparing = time.perf_counter() - start
+        times.append(proposing + comparing * len(positions) / max(1, len(some)))
+        rows.release()
+    return float(np.median(times))
+
+
+def _doubling(most: int) -> Iterator[int]:
+    value = 1
+    while value < most:
+        yield value
+        value *= 2
+    yield most
+
+
+def _counts(most: int) -> Iterator[int]:
+    count = FEWEST_CANDIDATES
+    while count < most:
+        yield count
+        yield min(most, count * 3 // 2)
+        count *= 2
+    yield most

@@ -1,0 +1,112 @@
+"""From SQL to a view: replaying the change log onto an older view, or building one from nothing.
+
+Each step ends by comparing the digest of what is held with the digest that the log states, so that
+a view which is not exactly its generation is never handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from index.cache.facts import FACTS, Facts, Words, facts_of
+from index.cache.view import View
+from index.errors import TruthDamaged
+from index.truth.changes import (
+    Change,
+    ChangeKind,
+    digest_at,
+    last_before_gap,
+    members_at,
+    read_changes,
+)
+from index.truth.digest import EMPTY, digest_hex, with_members
+from index.truth.vectors import stored_rows
+
+# Changes read and members built at a time: some 6 MB of 384 float32.
+CHUNK = 4096
+
+
+def catch_up(
+    conn: Connection, view: View, space_id: int | None, last: int, limit: int | None = None
+) -> View:
+    """Return the view at the newest generation that can be reached, or `limit` changes later.
+
+    `last` is the number of the last change.
+
+    Raises:
+        TruthDamaged: the log does not lead from this view to where it says.
+
+    """
+    if last < view.generation:
+        raise TruthDamaged("the database has gone back behind this index")
+    chunk = min(CHUNK, limit or CHUNK)
+    while view.generation < last and (
+        changes := read_changes(conn, space_id, view.generation, chunk)
+    ):
+        view = _applied(view, changes, space_id)
+        if len(changes) < chunk or limit is not None:
+            break
+    return view
+
+
+def _applied(view: View, changes: tuple[Change, ...], space_id: int | None) -> View:
+    own = [change for change in changes if change.space_id == space_id]
+    added = [change for change in own if change.kind is ChangeKind.ADD]
+    rows = [change.row for change in added if change.row is not None]
+    if len(rows) < len(added):
+        raise TruthDamaged("an entry came whose embedding is missing")
+    view = view.adding(rows)
+    view = view.removing([change.entry_id for change in own if change.kind is ChangeKind.REMOVE])
+    if own and view.digest != own[-1].digest:
+        raise TruthDamaged(
+            f"the members at change {own[-1].number} have the digest "
+            f"{digest_hex(view.digest)[:16]}, "
+            f"the log states {digest_hex(own[-1].digest)[:16]}"
+        )
+    return view.reaching(changes[-1].number)
+
+
+class Members:
+    """The members of a space at the newest generation, read from SQL once, in chunks; then `facts`
+    and `digest`.
+
+    The caller has the vectors as they pass, for memory or for a file, so that memory stays bounded.
+    """
+
+    def __init__(self, conn: Connection, space_id: int | None, dimension: int) -> None:
+        self.generation = last_before_gap(conn)
+        self.digest = EMPTY
+        self.words = Words()
+        self._facts = [np.empty(0, FACTS)]
+        self._conn = conn
+        self._space_id = space_id
+        self._dimension = dimension
+
+    def chunks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the vectors (c, d) in the order in which the entries came.
+
+        Raises:
+            TruthDamaged: at the end, if the rows were not the members that the log states.
+
+        """
+        for rows in members_at(self._conn, self._space_id, self.generation, CHUNK):
+            vectors = [row.vector for row in rows]
+            self.digest = with_members(self.digest, (row.entry_id for row in rows), vectors)
+            self._facts.append(facts_of(rows, self.words))
+            yield stored_rows(vectors, self._dimension)
+        stated = digest_at(self._conn, self._space_id, self.generation)
+        if self.digest != stated:
+            raise TruthDamaged(
+                f"the rows at generation {self.generation} have the digest "
+                f"{digest_hex(self.digest)[:16]}, "
+                f"the log states {digest_hex(stated)[:16]}"
+            )
+
+    @property
+    def facts(self) -> Facts:
+        """Facts (n,) of what has passed."""
+        return np.concatenate(self._facts)

@@ -1,0 +1,278 @@
+"""Searching a view: candidates from each part, similarities from the stored vectors, entries from
+SQL.
+
+Every returned cosine similarity is computed in float64 from stored float32 vectors. Where a segment
+compared every live vector, the order is exact too: segments rank in float32 and state a floor, the
+largest similarity that anything they left out could have; while the k-th neighbour is not above
+every floor, more is taken, so ties and near-ties are decided by the exact values and then by entry
+id. Where candidates come from codes, the answer says so and with what recall.
+
+Pictures that are the probe's by perceptual hash are answered too, however far their embeddings are:
+a copy that was compressed again is what a lookup is for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from index.cache.pictures import PictureHashes
+from index.cache.recall import MARGIN, Tuning
+from index.cache.selection import select_parts
+from index.cache.view import Part, View
+from index.errors import InvalidFilter
+from index.truth.digest import digest_hex
+from index.truth.entries import Entry, find_entries
+from index.truth.filters import Filter, identical_ids
+from index.truth.perceptual import PerceptualHash, hamming_distance, near_duplicate
+
+WIDENING = 4
+# Equal beyond this many decimals is equal: float64 sums of float32 products are good to some 1e-15,
+# float32 to 1e-7.
+DECIMALS = 12
+# Rows compared at a time in float64.
+EXACT_ROWS = 4096
+
+
+# Where a removal that the view does not know yet takes away the nearest ones, the next are asked
+# for, so many times.
+GONE_ROUNDS = 4
+
+
+class TooFarBehind(Exception):
+    """More of a probe's surroundings was removed than can be left out of an older view; ask a newer
+    one.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An entry near the probe. `cosine_similarity` is in [-1, 1], up is nearer; `identical` means
+    equal bytes.
+
+    `near_duplicate` means the same picture by perceptual hash. It is None where a hash is missing
+    or of low quality, and so is `hamming_distance`, in bits from 0 to 256.
+    """
+
+    entry: Entry
+    cosine_similarity: float
+    identical: bool
+    near_duplicate: bool | None = None
+    hamming_distance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Neighbours and what they were chosen from.
+
+    They are the k nearest and, beside them, up to k near duplicates of the probe that are further
+    away. Identical ones come first, then near duplicates by rising distance of their hashes; then
+    and otherwise similarity falls, and equal ones come by rising entry id.
+
+    `generation` and `digest` name the state of the index, `searched` counts the live entries that
+    the filter selected, `exact` says that no nearer entry was among them. Where it is False,
+    `tuning` holds the recall last measured on this corpus. `pending_changes` were committed and not
+    applied yet; entries that they removed are left out already.
+    """
+
+    neighbours: tuple[Neighbour, ...]
+    generation: int
+    digest: str
+    exact: bool
+    searched: int
+    tuning: Tuning | None = None
+    pending_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A checked probe (d,) float32 of norm 1, what is known of its image, and what is asked about
+    it.
+    """
+
+    probe: NDArray[np.float32]
+    k: int
+    chosen: Filter
+    probe_sha256: str | None = None
+    probe_hash: PerceptualHash | None = None
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InvalidFilter("k must be at least 1")
+        self.chosen.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Entry ids with their cosine similarities, best first, and whether no better one was left
+    out.
+    """
+
+    best: list[tuple[int, float]]
+    exact: bool
+
+
+def search(
+    conn: Connection,
+    view: View,
+    space_id: int | None,
+    question: Question,
+    pictures: PictureHashes,
+    *,
+    pending: int = 0,
+) -> SearchResult:
+    """Answer a question about a view with a transaction that is at most `pending` changes ahead of
+    it.
+    """
+    parts: Sequence[Part] = (
+        select_parts(conn, space_id, view.parts, question.chosen) if space_id is not None else ()
+    )
+    identical = same_picture = np.empty(0, np.int64)
+    if space_id is not None and question.probe_sha256 is not None:
+        identical = identical_ids(conn, space_id, question.chosen, question.probe_sha256)
+    if question.probe_hash is not None:
+        same_picture = pictures.find(conn, question.probe_hash, view.generation)
+    for _ in range(GONE_ROUNDS):
+        ranking = rank(parts, question.probe, question.k, first=identical, exact=question.exact)
+        best = ranking.best + _first_members(parts, same_picture, question, ranking)
+        found = find_entries(conn, [entry_id for entry_id, _ in best])
+        if len(found) == len(best):
+            break
+        # A removal that the view does not know yet counts from its commit.
+        gone = np.array([entry_id for entry_id, _ in best if entry_id not in found], np.int64)
+        parts = [part.without(part.segment.find(gone)) for part in parts]
+    else:
+        raise TooFarBehind
+    same = frozenset(identical.tolist())
+    neighbours = [
+        neighbour_of(found[i], similarity, i in same, question.probe_hash) for i, similarity in best
+    ]
+    tuned = view.base.tuned
+    return SearchResult(
+        neighbours=tuple(sorted(neighbours, key=neighbour_order)),
+        generation=view.generation,
+        digest=digest_hex(view.digest),
+        exact=ranking.exact,
+        searched=sum(part.count for part in parts),
+        tuning=None if ranking.exact or tuned is None else tuned.tuning,
+        pending_changes=pending,
+    )
+
+
+def _first_members(
+    parts: Sequence[Part], ids: NDArray[np.int64], question: Question, ranking: Ranking
+) -> list[tuple[int, float]]:
+    """Return the first k of these entries that are members and not in a ranking already, with their
+    similarities.
+    """
+    if not len(ids):
+        return []
+    members = np.concatenate(
+        [part.segment.ids[part.holding(part.segment.find(ids))] for part in parts]
+    )
+    others = np.setdiff1d(members, np.array([entry_id for entry_id, _ in ranking.best], np.int64))
+    first = ids[np.isin(ids, others)][: question.k]
+    found: list[tuple[int, float]] = []
+    for part in parts:
+        positions = part.segment.find(first)
+        similarities = _similarities(part, positions, question.probe)
+        found += zip(part.segment.ids[positions].tolist(), similarities.tolist(), strict=True)
+    return found
+
+
+def neighbour_of(
+    entry: Entry, similarity: float, identical: bool, probe_hash: PerceptualHash | None
+) -> Neighbour:
+    """Return an entry as a neighbour, its hash compared with the probe's where both mean
+    something.
+    """
+    own = entry.image.perceptual_hash
+    if probe_hash is None or own is None or not probe_hash.reliable or not own.reliable:
+        return Neighbour(entry, similarity, identical)
+    return Neighbour(
+        entry,
+        similarity,
+        identical,
+        near_duplicate(probe_hash, own),
+        hamming_distance(probe_hash, own),
+    )
+
+
+def neighbour_order(neighbour: Neighbour) -> tuple[bool, float, float, int]:
+    """Return the key of the order in which neighbours are answered; see `SearchResult`."""
+    bits = neighbour.hamming_distance if neighbour.near_duplicate else None
+    nearness = math.inf if bits is None else bits
+    return not neighbour.identical, nearness, -neighbour.cosine_similarity, neighbour.entry.id
+
+
+def rank(
+    parts: Sequence[Part],
+    probe: NDArray[np.float32],
+    k: int,
+    first: NDArray[np.int64],
+    *,
+    exact: bool,
+) -> Ranking:
+    """Return the k best among the live positions of the parts.
+
+    Order: entries named in `first` before all others, then falling similarity, then rising id.
+    """
+    parts = [part for part in parts if part.segment.size]
+    k = min(k, sum(part.count for part in parts))
+    m = k + MARGIN
+    while k:
+        floor, compared_all = -np.inf, True
+        found = []
+        for part in parts:
+            proposed = part.segment.candidates(probe, m, part.live, exact=exact)
+            floor, compared_all = max(floor, proposed.floor), compared_all and proposed.exact
+            positions = proposed.positions
+            if len(first):
+                positions = np.union1d(positions, part.holding(part.segment.find(first)))
+            found.append((part.segment.ids[positions], _similarities(part, positions, probe)))
+        ids, similarities = (np.concatenate(each) for each in zip(*found, strict=True))
+        behind = np.isin(ids, first, invert=True) if len(first) else np.ones(len(ids), np.bool_)
+        order = np.lexsort((ids, -similarities, behind))[:k]
+        rest = similarities[order[behind[order]]]
+        if not len(rest) or rest[-1] > floor or floor == -np.inf:
+            return Ranking(
+                list(zip(ids[order].tolist(), similarities[order].tolist(), strict=True)),
+                compared_all,
+            )
+        m *= WIDENING
+    return Ranking([], exact=True)
+
+
+def cosine_similarities(
+    rows: NDArray[np.float32], probe: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the cosine similarities (n,) of rows (n, d) with a probe (d,), each the same wherever
+    its row stands.
+
+    A matrix product would round a row differently at the end of a block, and two equal vectors must
+    be tied exactly: `np.vecdot` takes one inner product a row.
+    """
+    wide, one = rows.astype(np.float64), probe.astype(np.float64)
+    norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))  # (n,)
+    similarities = np.vecdot(wide, one) / norms
+    rounded: NDArray[np.float64] = np.round(similarities, DECIMALS).clip(-1.0, 1.0)
+    return rounded
+
+
+def _similarities(
+    part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the cosine similarities (m,) of the entries at some positions, in runs, so that memory
+    stays bounded.
+    """
+    found = np.empty(len(positions), np.float64)
+    for start in range(0, len(positions), EXACT_ROWS):
+        some = slice(start, start + EXACT_ROWS)
+        found[some] = cosine_similarities(part.segment.vectors(positions[some]), probe)
+    return found

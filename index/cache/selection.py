@@ -1,0 +1,109 @@
+"""Selecting: from a filter to marks on the positions of a view.
+
+The columns beside the vectors answer corpus, kind, generator, label and date; SQL is asked only for
+names of corpora and for free provenance. `filters.selected_ids` says the same from SQL alone, and
+tests compare the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from index.cache.facts import NO_INSTANT, Words, microseconds
+from index.cache.marks import Marks
+from index.cache.segments import Segment
+from index.cache.view import Part
+from index.truth.filters import (
+    Filter,
+    normalised_generators,
+    normalised_labels,
+    selected_corpus_ids,
+    selected_ids,
+)
+
+# So many comparisons of a column are quicker than looking each value up.
+FEW_VALUES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """A filter in the numbers of the columns;
+
+    None leaves a criterion open. Instants are microseconds since 1970.
+    """
+
+    corpus_ids: tuple[int, ...] | None
+    generators: tuple[int, ...] | None
+    labels: tuple[int, ...] | None
+    acquired_from: int | None
+    acquired_to: int | None
+
+    def __call__(self, segment: Segment) -> NDArray[np.bool_]:
+        """Return which positions (n,) of a segment these criteria select."""
+        chosen = np.ones(segment.size, np.bool_)
+        for name, values in (
+            ("corpus_id", self.corpus_ids),
+            ("generator", self.generators),
+            ("label", self.labels),
+        ):
+            if values is not None:
+                chosen &= _one_of(segment.column(name), values)
+        if self.acquired_from is not None:
+            chosen &= segment.column("acquired_at") >= self.acquired_from
+        if self.acquired_to is not None:
+            chosen &= segment.column("acquired_at") < self.acquired_to
+        if self.acquired_from is not None or self.acquired_to is not None:
+            chosen &= segment.column("acquired_at") != NO_INSTANT
+        return chosen
+
+
+def select_parts(
+    conn: Connection, space_id: int, parts: Sequence[Part], chosen: Filter
+) -> list[Part]:
+    """Return parts with only the members that a filter selects.
+
+    Raises:
+        InvalidFilter, UnknownCorpus
+
+    """
+    if chosen.selects_all:
+        return list(parts)
+    criteria = _resolved(conn, chosen, parts[0].segment.words)
+    selected = [part.selecting(part.segment.marks(criteria)) for part in parts]
+    if not chosen.provenance:
+        return selected
+    ids = selected_ids(conn, space_id, chosen)
+    return [part.selecting(Marks(_at(part.segment, ids))) for part in selected]
+
+
+def _resolved(conn: Connection, chosen: Filter, words: Words) -> Criteria:
+    generators, labels = normalised_generators(chosen), normalised_labels(chosen)
+    return Criteria(
+        corpus_ids=selected_corpus_ids(conn, chosen),
+        generators=None if generators is None else tuple(words.known(generators)),
+        labels=None if labels is None else tuple(words.known(labels)),
+        acquired_from=None if chosen.acquired_from is None else microseconds(chosen.acquired_from),
+        acquired_to=None if chosen.acquired_to is None else microseconds(chosen.acquired_to),
+    )
+
+
+def _one_of(
+    column: NDArray[np.int64] | NDArray[np.int32], values: Collection[int]
+) -> NDArray[np.bool_]:
+    chosen = np.zeros(len(column), np.bool_)
+    if len(values) > FEW_VALUES:
+        return np.isin(column, np.fromiter(values, column.dtype))
+    for value in values:
+        chosen |= column == value
+    return chosen
+
+
+def _at(segment: Segment, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    marks = np.zeros(segment.size, np.bool_)
+    marks[segment.find(ids)] = True
+    return marks

@@ -1,0 +1,157 @@
+"""What a calibration is measured on: the images of corpora with their stored embeddings, as arrays.
+
+Owns the reading from SQL and the choice of a sample. Statistics are in `index.calibration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from index.calibration.population import CollectionName, Population
+from index.errors import CorpusKindConflict
+from index.truth.corpora import CorpusKind, find_corpus_ids
+from index.truth.perceptual import PerceptualHash
+from index.truth.schema import corpora, embeddings, entries, images
+from index.truth.spaces import Space, find_space_id
+from index.truth.statements import is_any
+from index.truth.vectors import stored_rows
+
+PAGE = 4096
+# Of free provenance: images of one value were made of the same photograph, or are parts of it.
+SOURCE_IMAGE = "source_image"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCorpora:
+    """Corpora of one kind by name and row id, in the order of their names."""
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+
+
+class SourceNumbers:
+    """Numbers of source images, the same for all populations that are read with it."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, image_id: int, provenance: Mapping[str, Any]) -> int:
+        told = _source_image(provenance)
+        key = f"image {image_id}" if told is None else f"told {told}"
+        return self._numbers.setdefault(key, len(self._numbers))
+
+
+def _source_image(provenance: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- any JSON scalar
+    """What an entry says that it was made of: itself, the row of its source, or the pattern of its
+    name.
+    """
+    for says in (provenance, provenance.get("source"), provenance.get("pattern")):
+        if isinstance(says, Mapping) and says.get(SOURCE_IMAGE) is not None:
+            return says[SOURCE_IMAGE]
+    return None
+
+
+def named_corpora(
+    conn: Connection, names: Collection[str] | None, kind: CorpusKind
+) -> NamedCorpora:
+    """Return live corpora of a kind; all of them where no names are given.
+
+    Raises:
+        UnknownCorpus
+        CorpusKindConflict: a name is that of a corpus of the other kind.
+
+    """
+    query = select(corpora.c.id, corpora.c.name, corpora.c.kind).where(
+        corpora.c.removed_at.is_(None)
+    )
+    if names is None:
+        query = query.where(corpora.c.kind == kind.value)
+    else:
+        query = query.where(corpora.c.id.in_(find_corpus_ids(conn, frozenset(names))))
+    rows = conn.execute(query.order_by(corpora.c.name)).all()
+    for row in rows:
+        if row.kind != kind:
+            raise CorpusKindConflict(row.name, row.kind, kind.value)
+    return NamedCorpora(tuple(row.name for row in rows), tuple(row.id for row in rows))
+
+
+def read_population(
+    conn: Connection, space: Space, of: NamedCorpora, sources: SourceNumbers
+) -> Population:
+    """Return the images of some corpora that are embedded in a space, each once, by rising id of
+    its first entry.
+    """
+    space_id, after = find_space_id(conn, space) or 0, 0
+    corpus_names = dict(zip(of.ids, of.names, strict=True))
+    collections: dict[
+        CollectionName, CollectionName
+    ] = {}  # one object each, not one for every image
+    seen: set[int] = set()
+    rows: list[Any] = []
+    while True:
+        page = conn.execute(
+            select(
+                entries.c.id,
+                entries.c.image_id,
+                entries.c.corpus_id,
+                entries.c.source,
+                entries.c.generator,
+                entries.c.provenance,
+                images.c.pdq_hash,
+                images.c.pdq_quality,
+                embeddings.c.vector,
+                embeddings.c.logit,
+            )
+            .join(images, images.c.id == entries.c.image_id)
+            .join(
+                embeddings,
+                (embeddings.c.image_id == entries.c.image_id) & (embeddings.c.space_id == space_id),
+            )
+            .where(
+                is_any(conn, entries.c.corpus_id, of.ids),
+                entries.c.removed_at.is_(None),
+                entries.c.id > after,
+            )
+            .order_by(entries.c.id)
+            .limit(PAGE)
+        ).all()
+        if not page:
+            break
+        after = page[-1].id
+        for row in page:
+            if row.image_id not in seen:
+                seen.add(row.image_id)
+                rows.append(row)
+    return Population(
+        image_ids=np.array([row.image_id for row in rows], np.int64),
+        sources=np.array([sources.number(row.image_id, row.provenance) for row in rows], np.int64),
+        vectors=stored_rows([bytes(row.vector) for row in rows], space.dimension),
+        logits=np.array([row.logit for row in rows], np.float64),
+        generators=tuple(row.generator for row in rows),
+        hashes=tuple(
+            None if row.pdq_hash is None else PerceptualHash(bytes(row.pdq_hash), row.pdq_quality)
+            for row in rows
+        ),
+        collections=tuple(
+            collections.setdefault(name, name)
+            for name in (CollectionName(corpus_names[row.corpus_id], row.source) for row in rows)
+        ),
+    )
+
+
+def chosen(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
+    """Return which of `count` rows are taken: all, or a random choice of `wanted`, in their
+    order.
+    """
+    if count <= wanted:
+        return np.arange(count, dtype=np.int64)
+    picked: NDArray[np.int64] = np.sort(
+        np.random.default_rng(seed).choice(count, wanted, replace=False)
+    )
+    return picked

@@ -1,0 +1,3 @@
+"""Checks that truth and cache agree (`fsck`), and finds entries that deserve a look
+(`inspection`).
+"""

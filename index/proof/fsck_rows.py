@@ -1,0 +1,218 @@
+"""`fsck` of the rows: keys that lead nowhere and embeddings that cannot be one. Reads in chunks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Select, Table, bindparam, func, or_, select, text
+from sqlalchemy.exc import DatabaseError
+
+from index.cache.facts import Facts, Words, fact_record
+from index.proof.findings import Finding, FindingKind
+from index.truth.calibrations import wrong_calibrations
+from index.truth.corpora import Keep
+from index.truth.entries import KEEPS_BLOBS
+from index.truth.schema import (
+    calibrations,
+    changes,
+    corpora,
+    embedding_spaces,
+    embeddings,
+    entries,
+    images,
+    jobs,
+    lookups,
+    reference_embeddings,
+)
+from index.truth.statements import VARIABLES
+from index.truth.vectors import NORM_TOLERANCE, STORED
+
+CHUNK = 4096
+
+
+def check_rows(conn: Connection) -> Iterator[Finding]:
+    """Yield what is wrong with the rows, apart from the change log."""
+    for kind, message, query in _DANGLING:
+        for item in conn.execute(query).scalars():
+            yield Finding(kind, f"{message.split()[0]} {item}", message)
+    yield from _check_embeddings(conn, embeddings, "embedding")
+    yield from _check_embeddings(conn, reference_embeddings, "reference embedding")
+    yield from _check_calibrations(conn)
+
+
+def count_rows(conn: Connection) -> dict[str, int]:
+    """Return how many rows each table has."""
+    tables = (
+        *(embedding_spaces, corpora, images, entries, embeddings, changes, jobs, lookups),
+        *(calibrations, reference_embeddings),
+    )
+    return {
+        table.name: int(conn.execute(select(func.count()).select_from(table)).scalar_one())
+        for table in tables
+    }
+
+
+def kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]:
+    """Return every image that a corpus keeping one of these has, or one whose row is gone, and
+    whether it was seen.
+
+    It has those of its live entries and of those in quarantine.
+    """
+    query = select(images.c.sha256, images.c.seen).join(entries, entries.c.image_id == images.c.id)
+    query = query.join(corpora, corpora.c.id == entries.c.corpus_id, isouter=True)
+    query = query.where(or_(corpora.c.keep.in_(keeps), corpora.c.id.is_(None)))
+    query = query.where(
+        KEEPS_BLOBS, or_(entries.c.removed_at.is_(None), corpora.c.removed_at.is_(None))
+    )
+    return {row.sha256: row.seen for row in conn.execute(query)}
+
+
+def check_database(conn: Connection) -> Iterator[Finding]:
+    """Yield what SQLite finds wrong with its own pages;
+
+    PostgreSQL's check (pg_amcheck) needs its administrator.
+    """
+    if conn.dialect.name != "sqlite":
+        return
+    try:
+        for (line,) in conn.execute(text("PRAGMA integrity_check(100)")):
+            if line != "ok":
+                yield Finding(FindingKind.DATABASE_DAMAGED, "database", line)
+    except DatabaseError as err:  # SQLite gives up where too little of a page can be read
+        yield Finding(FindingKind.DATABASE_DAMAGED, "database", str(err.orig))
+
+
+def find_wrong_facts(conn: Connection, facts: Facts, words: Words) -> int | None:
+    """Return the first entry of which facts (n,) say something else than its row;
+
+    None where all that exist agree.
+    """
+    texts = Words(
+        words.texts()
+    )  # what the rows say and the words lack gets a number that no fact has
+    for start in range(0, len(facts), VARIABLES):
+        some = facts[start : start + VARIABLES]
+        rows = conn.execute(_FACTS_OF_ENTRIES, {"ids": some["id"].tolist()})
+        stated = {
+            row.id: fact_record(
+                row.id, row.corpus_id, row.generator, row.label, row.acquired_at, texts
+            )
+            for row in rows
+        }
+        for fact in some.tolist():
+            if stated.get(fact[0], fact) != fact:
+                return int(fact[0])
+    return None
+
+
+_FACTS_OF_ENTRIES = select(
+    entries.c.id, entries.c.corpus_id, entries.c.generator, entries.c.label, entries.c.acquired_at
+).where(entries.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def _lacks(query: Select[Any]) -> Select[Any]:
+    return query.order_by(query.selected_columns[0])
+
+
+_has_embedding = select(embeddings.c.id).where(embeddings.c.image_id == entries.c.image_id).exists()
+_DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
+    (
+        FindingKind.ENTRY_WITHOUT_IMAGE,
+        "entry belongs to an image that is not there",
+        _lacks(
+            select(entries.c.id).where(
+                ~select(images.c.id).where(images.c.id == entries.c.image_id).exists()
+            )
+        ),
+    ),
+    (
+        FindingKind.ENTRY_WITHOUT_CORPUS,
+        "entry is live in a corpus that is not there, or was removed",
+        _lacks(
+            select(entries.c.id).where(
+                entries.c.removed_at.is_(None),
+                ~select(corpora.c.id)
+                .where(corpora.c.id == entries.c.corpus_id, corpora.c.removed_at.is_(None))
+                .exists(),
+            )
+        ),
+    ),
+    (
+        FindingKind.ENTRY_NOT_EMBEDDED,
+        "entry is live, and its image has no embedding",
+        _lacks(select(entries.c.id).where(entries.c.removed_at.is_(None), ~_has_embedding)),
+    ),
+    (
+        FindingKind.EMBEDDING_WITHOUT_IMAGE,
+        "embedding belongs to an image that is not there",
+        _lacks(
+            select(embeddings.c.id).where(
+                ~select(images.c.id).where(images.c.id == embeddings.c.image_id).exists()
+            )
+        ),
+    ),
+    (
+        FindingKind.EMBEDDING_UNKNOWN_SPACE,
+        "embedding is of a space that is not there",
+        _lacks(
+            select(embeddings.c.id).where(
+                ~select(embedding_spaces.c.id)
+                .where(embedding_spaces.c.id == embeddings.c.space_id)
+                .exists()
+            )
+        ),
+    ),
+    (
+        FindingKind.IMAGE_ORPHAN,
+        "image is in no entry and has no embedding",
+        _lacks(
+            select(images.c.id).where(
+                ~select(entries.c.id).where(entries.c.image_id == images.c.id).exists(),
+                ~select(embeddings.c.id).where(embeddings.c.image_id == images.c.id).exists(),
+            )
+        ),
+    ),
+)
+
+
+def _check_embeddings(conn: Connection, table: Table, name: str) -> Iterator[Finding]:
+    after = 0
+    while True:
+        page = conn.execute(
+            select(table.c.id, table.c.vector, table.c.logit, embedding_spaces.c.dimension)
+            .join(embedding_spaces, embedding_spaces.c.id == table.c.space_id)
+            .where(table.c.id > after)
+            .order_by(table.c.id)
+            .limit(CHUNK)
+        ).all()
+        if not page:
+            return
+        for row in page:
+            yield from _check_embedding(f"{name} {row.id}", row.vector, row.logit, row.dimension)
+        after = page[-1].id
+
+
+def _check_calibrations(conn: Connection) -> Iterator[Finding]:
+    for calibration_id in wrong_calibrations(conn):
+        message = "its document is not the one that was stored"
+        yield Finding(FindingKind.CALIBRATION_DIGEST, f"calibration {calibration_id}", message)
+
+
+def _check_embedding(item: str, vector: bytes, logit: float, dimension: int) -> Iterator[Finding]:
+    if not math.isfinite(logit):
+        yield Finding(FindingKind.LOGIT_NOT_FINITE, item, "its logit is not finite")
+    if len(vector) != dimension * STORED.itemsize:
+        yield Finding(
+            FindingKind.VECTOR_LENGTH,
+            item,
+            f"it has {len(vector)} bytes instead of {dimension * 4}",
+        )
+        return
+    norm = float(np.linalg.norm(np.frombuffer(vector, STORED).astype(np.float64)))
+    if not math.isfinite(norm):
+        yield Finding(FindingKind.VECTOR_NOT_FINITE, item, "it holds a value that is not finite")
+    elif abs(norm - 1.0) > NORM_TOLERANCE:
+        yield Finding(FindingKind.VECTOR_NORM, item, f"its L2 norm is {norm:.6g} instead of 1")

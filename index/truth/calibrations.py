@@ -1,0 +1,233 @@
+"""Calibrations as rows: measured once, never changed; a later one is a new row. What they say is
+`index.calibration`.
+
+Owns also the embeddings of reference images as they look after a delivery, which calibrations are
+measured on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, Select, insert, select
+
+from index.errors import TruthDamaged, UnknownCalibration
+from index.jsontext import JSON, canonical_json
+from index.truth.schema import calibrations, embedding_spaces, reference_embeddings
+from index.truth.spaces import Space, ensure_space_id, find_space_id
+from index.truth.statements import insert_missing, is_any, slices
+from index.truth.vectors import stored_rows, to_bytes
+
+LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCalibration:
+    """A row.
+
+    `request` is what was asked for, `document_json` what was measured: canonical JSON, as stored.
+    """
+
+    id: int
+    space_fingerprint: str
+    generation: int
+    created_at: datetime
+    request: Mapping[str, Any]
+    document_json: str
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        document: Mapping[str, Any] = json.loads(self.document_json)
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationHead:
+    """What tells calibrations apart without reading what they measured."""
+
+    id: int
+    generation: int
+    created_at: datetime
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeliveredEmbeddings:
+    """Embeddings of images under one condition: image ids (n,), vectors (n, d) float32, logits (n,)
+    float64.
+    """
+
+    image_ids: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    logits: NDArray[np.float64]
+
+
+def save_calibration(
+    conn: Connection, space: Space, generation: int, request: JSON, document: JSON
+) -> int:
+    """Store a calibration and return its id.
+
+    Raises ForeignSpace; ValueError where JSON cannot say a number.
+    """
+    text = canonical_json(document)
+    row = {
+        "space_id": ensure_space_id(conn, space),
+        "generation": generation,
+        "created_at": datetime.now(UTC),
+        "request": canonical_json(request),
+        "document": text,
+        "document_sha256": _sha256(text),
+    }
+    calibration_id: int = conn.execute(
+        insert(calibrations).returning(calibrations.c.id), row
+    ).scalar_one()
+    return calibration_id
+
+
+def get_calibration(conn: Connection, calibration_id: int) -> StoredCalibration:
+    """Return a calibration.
+
+    Raises:
+        UnknownCalibration
+        TruthDamaged: its document is not the one that was stored.
+
+    """
+    found = None
+    if 0 < calibration_id <= LARGEST_ID:
+        found = conn.execute(_CALIBRATIONS.where(calibrations.c.id == calibration_id)).one_or_none()
+    if found is None:
+        raise UnknownCalibration(calibration_id)
+    return _stored(found)
+
+
+def calibration_heads(conn: Connection, space: Space, limit: int) -> tuple[CalibrationHead, ...]:
+    """Return what the latest calibrations of a space were asked for, the newest first."""
+    columns = (
+        calibrations.c.id,
+        calibrations.c.generation,
+        calibrations.c.created_at,
+        calibrations.c.request,
+    )
+    query = select(*columns).where(calibrations.c.space_id == (find_space_id(conn, space) or 0))
+    rows = conn.execute(query.order_by(calibrations.c.id.desc()).limit(limit))
+    return tuple(
+        CalibrationHead(row.id, row.generation, row.created_at, json.loads(row.request))
+        for row in rows
+    )
+
+
+def list_calibrations(
+    conn: Connection, before: int | None = None, limit: int = 100
+) -> tuple[StoredCalibration, ...]:
+    """Return calibrations of all spaces, the newest first, starting before an id.
+
+    Raises TruthDamaged.
+    """
+    query = _CALIBRATIONS.order_by(calibrations.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(calibrations.c.id < min(before, LARGEST_ID))
+    return tuple(_stored(row) for row in conn.execute(query))
+
+
+def wrong_calibrations(conn: Connection) -> Iterator[int]:
+    """Yield the ids of calibrations whose documents are not those that were stored."""
+    query = select(calibrations.c.id, calibrations.c.document, calibrations.c.document_sha256)
+    for row in conn.execute(query.order_by(calibrations.c.id)):
+        if _sha256(row.document) != row.document_sha256:
+            yield row.id
+
+
+def add_delivered(
+    conn: Connection, space: Space, new: Sequence[tuple[int, str, NDArray[np.float32], float]]
+) -> frozenset[tuple[int, str]]:
+    """Store (image id, condition, vector (d,), logit) and return the pairs that were not there
+    before.
+    """
+    ordered = sorted(new, key=lambda each: each[:2])
+    columns: dict[str, list[Any]] = {
+        "image_id": [image_id for image_id, *_ in ordered],
+        "condition": [condition for _, condition, *_ in ordered],
+        "vector": [to_bytes(vector) for _, _, vector, _ in ordered],
+        "logit": [logit for *_, logit in ordered],
+    }
+    pair = (reference_embeddings.c.image_id, reference_embeddings.c.condition)
+    space_id = ensure_space_id(conn, space)
+    inserted = insert_missing(conn, reference_embeddings, columns, *pair, space_id=space_id)
+    return frozenset((image_id, condition) for image_id, condition in inserted)
+
+
+def missing_deliveries(
+    conn: Connection, space: Space, image_ids: Sequence[int], conditions: Sequence[str]
+) -> list[tuple[int, list[str]]]:
+    """Return, of these images, those that are not embedded under all conditions, each with what is
+    missing.
+    """
+    there: dict[int, set[str]] = {}
+    for some in slices(sorted(set(image_ids))):
+        query = select(reference_embeddings.c.image_id, reference_embeddings.c.condition)
+        for image_id, condition in conn.execute(
+            query.where(
+                reference_embeddings.c.space_id == (find_space_id(conn, space) or 0),
+                is_any(conn, reference_embeddings.c.image_id, some),
+            )
+        ):
+            there.setdefault(image_id, set()).add(condition)
+    lacking = (
+        (image_id, [each for each in conditions if each not in there.get(image_id, ())])
+        for image_id in dict.fromkeys(image_ids)
+    )
+    return [(image_id, missing) for image_id, missing in lacking if missing]
+
+
+def delivered_embeddings(
+    conn: Connection, space: Space, condition: str, image_ids: Sequence[int]
+) -> DeliveredEmbeddings:
+    """Return those of these images that were embedded under a condition, by rising id."""
+    rows: list[Any] = []
+    for some in slices(sorted(image_ids)):
+        query = select(
+            reference_embeddings.c.image_id,
+            reference_embeddings.c.vector,
+            reference_embeddings.c.logit,
+        )
+        rows += conn.execute(
+            query.where(
+                reference_embeddings.c.space_id == (find_space_id(conn, space) or 0),
+                reference_embeddings.c.condition == condition,
+                is_any(conn, reference_embeddings.c.image_id, some),
+            ).order_by(reference_embeddings.c.image_id)
+        ).all()
+    return DeliveredEmbeddings(
+        np.array([row.image_id for row in rows], np.int64),
+        stored_rows([bytes(row.vector) for row in rows], space.dimension),
+        np.array([row.logit for row in rows], np.float64),
+    )
+
+
+_CALIBRATIONS: Select[Any] = select(calibrations, embedding_spaces.c.fingerprint).join(
+    embedding_spaces, embedding_spaces.c.id == calibrations.c.space_id
+)
+
+
+def _stored(row: Row[Any]) -> StoredCalibration:
+    if _sha256(row.document) != row.document_sha256:
+        raise TruthDamaged(f"calibration {row.id} is not what was stored")
+    return StoredCalibration(
+        row.id,
+        row.fingerprint,
+        row.generation,
+        row.created_at,
+        json.loads(row.request),
+        row.document,
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

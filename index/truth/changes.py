@@ -1,0 +1,333 @@
+"""The change log: which entry came into or left which embedding space, numbered without gaps in
+order of commit.
+
+A generation is the number of the last change in a view. Numbers are taken from one counter row as
+the last step of a transaction: the row stays locked until the commit, so numbers are given in the
+order of the commits and a rolled-back transaction gives its numbers back. A reader nevertheless
+stops before a number that is missing, whoever wrote the log. See
+`docs/decisions/0001-generation-is-the-last-change.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+
+from index.failpoints import Failpoint, reached
+from index.truth.digest import EMPTY, digest_bytes, digest_from_bytes, with_member, without_member
+from index.truth.schema import change_counter, changes, embeddings, entries
+from index.truth.statements import insert_rows, is_any, slices
+
+
+class ChangeKind(StrEnum):
+    ADD = "add"
+    REMOVE = "remove"
+
+
+class Change(NamedTuple):
+    """One line of the log.
+
+    `row` is there for an addition to the space that was asked for, if SQL has its vector.
+    """
+
+    number: int
+    kind: ChangeKind
+    entry_id: int
+    space_id: int
+    digest: int
+    row: MemberRow | None
+
+
+class Member(NamedTuple):
+    """An entry in an embedding space, with its stored bytes."""
+
+    entry_id: int
+    space_id: int
+    vector: bytes
+
+
+class MemberRow(NamedTuple):  # not a dataclass: a million of them are made where an index is built
+    """An entry with its stored bytes in one space and what the index keeps of it beside them."""
+
+    entry_id: int
+    vector: bytes
+    corpus_id: int
+    generator: str | None
+    label: str | None
+    acquired_at: datetime | None
+
+
+NO_MEMBERS: Mapping[int, Member] = {}
+_entry_id = attrgetter("entry_id")
+
+
+def record_additions(
+    conn: Connection, image_ids: Sequence[int], own: Mapping[int, Member] = NO_MEMBERS
+) -> None:
+    """Log every live entry of these images in every space that its image is embedded in, unless it
+    is logged.
+
+    Called after the rows are written. The pairs are read behind the lock: then two writers, of whom
+    one adds an entry and the other an embedding of the same image, cannot both miss the pair.
+
+    `own` has by image id the one member of an image that this transaction inserted itself, its
+    entry and its embedding with it. Until the commit nobody else sees such an image, so nobody can
+    have added to it, and nothing is read.
+    """
+    _lock(conn)
+    for some in slices(image_ids):
+        new = [own[image_id] for image_id in some if image_id in own]
+        if others := [image_id for image_id in some if image_id not in own]:
+            new += _unlogged(conn, others)
+        _append(
+            conn, ChangeKind.ADD, sorted(new, key=_entry_id)
+        )  # of one entry they come by rising space
+
+
+def _unlogged(conn: Connection, image_ids: Sequence[int]) -> list[Member]:
+    """Return the live entries of these images in every space that their images are embedded in and
+    they are not.
+    """
+    members = _members(
+        conn, is_any(conn, entries.c.image_id, image_ids), entries.c.removed_at.is_(None)
+    )
+    logged = _logged(conn, [member.entry_id for member in members])
+    return [
+        member
+        for member in members
+        if ChangeKind.ADD not in logged.get((member.entry_id, member.space_id), ())
+    ]
+
+
+def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
+    """Log that these entries, already marked as removed, have left every space that they were
+    in.
+    """
+    _lock(conn)
+    for some in slices(entry_ids):
+        members = _members(conn, is_any(conn, entries.c.id, some))
+        logged = _logged(conn, some)
+        gone = [
+            member
+            for member in members
+            if logged.get((member.entry_id, member.space_id)) == {ChangeKind.ADD}
+        ]
+        _append(conn, ChangeKind.REMOVE, gone)
+
+
+def last_number(conn: Connection) -> int:
+    """Return the number of the last change, 0 before the first. The cheapest question there is."""
+    return int(
+        conn.exec_driver_sql(_LAST_NUMBER).scalar_one()
+    )  # asked at every search: half the time of `execute`
+
+
+_LAST_NUMBER = str(select(change_counter.c.last))
+
+
+def read_changes(
+    conn: Connection, space_id: int | None, after: int, limit: int
+) -> tuple[Change, ...]:
+    """Return the next changes of all spaces, at most `limit`, up to the first gap; rows for one
+    space only.
+    """
+    rows = conn.execute(
+        select(
+            changes.c.number,
+            changes.c.kind,
+            changes.c.space_id,
+            changes.c.digest,
+            changes.c.entry_id,
+            *_MEMBER_COLUMNS,
+        )
+        .join(entries, entries.c.id == changes.c.entry_id, isouter=True)
+        .join(
+            embeddings,
+            and_(
+                _embedding_of_change(),
+                changes.c.space_id == (space_id or 0),
+                changes.c.kind == ChangeKind.ADD,
+            ),
+            isouter=True,
+        )
+        .where(changes.c.number > after)
+        .order_by(changes.c.number)
+        .limit(limit)
+    )
+    found: list[Change] = []
+    for number, kind, of_space, digest, entry_id, vector, *facts in rows:
+        if number != after + len(found) + 1:
+            break
+        member = None if vector is None else MemberRow(entry_id, vector, *facts)
+        found.append(
+            Change(number, _KINDS[kind], entry_id, of_space, digest_from_bytes(digest), member)
+        )
+    return tuple(found)
+
+
+_KINDS = {kind.value: kind for kind in ChangeKind}
+
+
+def last_before_gap(conn: Connection) -> int:
+    """Return the last number that a reader may reach: all from 1 up to it are there."""
+    lowest, highest, count = conn.execute(
+        select(func.min(changes.c.number), func.max(changes.c.number), func.count())
+    ).one()
+    if not count or lowest != 1:
+        return 0
+    if highest == count:
+        return int(highest)
+    following = changes.alias("following")
+    followed = select(following.c.number).where(following.c.number == changes.c.number + 1)
+    return int(
+        conn.execute(select(func.min(changes.c.number)).where(~followed.exists())).scalar_one()
+    )
+
+
+def digest_at(conn: Connection, space_id: int | None, number: int) -> int:
+    """Return the set digest of a space at a generation, as the log states it."""
+    stored = conn.execute(
+        select(changes.c.digest)
+        .where(changes.c.space_id == (space_id or 0), changes.c.number <= number)
+        .order_by(changes.c.number.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return EMPTY if stored is None else digest_from_bytes(stored)
+
+
+def count_members(conn: Connection, space_id: int | None) -> int:
+    """Return how many members a space has now, by the log."""
+    of_space = changes.c.space_id == (space_id or 0)
+    came, all_of_them = conn.execute(
+        select(func.count().filter(changes.c.kind == ChangeKind.ADD), func.count()).where(of_space)
+    ).one()
+    return int(2 * came - all_of_them)
+
+
+def members_at(
+    conn: Connection, space_id: int | None, number: int, chunk: int
+) -> Iterator[tuple[MemberRow, ...]]:
+    """Yield the members of a space at a generation in the order in which they came, in chunks:
+    memory stays bounded.
+    """
+    gone = changes.alias("gone")
+    left = select(gone.c.number).where(
+        gone.c.entry_id == changes.c.entry_id,
+        gone.c.space_id == changes.c.space_id,
+        gone.c.kind == ChangeKind.REMOVE,
+        gone.c.number <= number,
+    )
+    after = 0
+    while True:
+        rows = conn.execute(
+            select(changes.c.number, changes.c.entry_id, *_MEMBER_COLUMNS)
+            .join(entries, entries.c.id == changes.c.entry_id)
+            .join(embeddings, _embedding_of_change())
+            .where(
+                changes.c.space_id == (space_id or 0),
+                changes.c.kind == ChangeKind.ADD,
+                changes.c.number <= number,
+                changes.c.number > after,
+                ~left.exists(),
+            )
+            .order_by(changes.c.number)
+            .limit(chunk)
+        ).all()
+        if not rows:
+            return
+        yield tuple([MemberRow(*member) for _number, *member in rows])
+        after = rows[-1].number
+
+
+# What a MemberRow has beside the id, in its order.
+_MEMBER_COLUMNS = (
+    embeddings.c.vector,
+    entries.c.corpus_id,
+    entries.c.generator,
+    entries.c.label,
+    entries.c.acquired_at,
+)
+
+
+def _embedding_of_change() -> ColumnElement[bool]:
+    return and_(
+        embeddings.c.image_id == entries.c.image_id, embeddings.c.space_id == changes.c.space_id
+    )
+
+
+def _lock(conn: Connection) -> None:
+    """Wait for every other writer of the log to commit.
+
+    SQLite: a write transaction is alone already.
+    """
+    conn.execute(select(change_counter.c.last).with_for_update()).scalar_one()
+
+
+def _members(conn: Connection, *criteria: ColumnElement[bool]) -> list[Member]:
+    """Return the chosen entries in every space that their images are embedded in, by rising entry
+    and space.
+
+    Two lookups by key and not one join: while a table is being filled PostgreSQL has no statistics
+    of it, and its plan for a join read the whole of it for each slice.
+    """
+    image_of = {
+        row.id: row.image_id
+        for row in conn.execute(select(entries.c.id, entries.c.image_id).where(*criteria))
+    }
+    found: dict[int, list[tuple[int, bytes]]] = {}
+    for some in slices(sorted(set(image_of.values()))):
+        query = select(embeddings.c.image_id, embeddings.c.space_id, embeddings.c.vector)
+        for image_id, space_id, vector in conn.execute(
+            query.where(is_any(conn, embeddings.c.image_id, some))
+        ).all():
+            found.setdefault(image_id, []).append((space_id, vector))
+    return [
+        Member(entry_id, space_id, bytes(vector))
+        for entry_id, image_id in sorted(image_of.items())
+        for space_id, vector in sorted(found.get(image_id, ()))
+    ]
+
+
+def _logged(conn: Connection, entry_ids: Sequence[int]) -> dict[tuple[int, int], set[str]]:
+    """Return, by entry and space, the kinds of change that the log has of these entries."""
+    logged: dict[tuple[int, int], set[str]] = {}
+    for some in slices(sorted(set(entry_ids))):
+        query = select(changes.c.entry_id, changes.c.space_id, changes.c.kind)
+        for entry_id, space_id, kind in conn.execute(
+            query.where(is_any(conn, changes.c.entry_id, some))
+        ).all():
+            logged.setdefault((entry_id, space_id), set()).add(kind)
+    return logged
+
+
+def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> None:
+    if not members:
+        return
+    last: int = conn.execute(
+        update(change_counter)
+        .values(last=change_counter.c.last + len(members))
+        .returning(change_counter.c.last)
+    ).scalar_one()
+    first = last - len(members) + 1
+    reached(Failpoint.NUMBERS_TAKEN)
+    roll = with_member if kind is ChangeKind.ADD else without_member
+    digests = {
+        space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}
+    }
+    stated = []
+    for entry_id, space_id, vector in members:
+        digests[space_id] = roll(digests[space_id], entry_id, vector)
+        stated.append(digest_bytes(digests[space_id]))
+    columns = {
+        "number": range(first, last + 1),
+        "entry_id": [member.entry_id for member in members],
+        "space_id": [member.space_id for member in members],
+        "digest": stated,
+    }
+    insert_rows(conn, changes, columns, kind=kind, at=datetime.now(UTC))
+    reached(Failpoint.CHANGES_WRITTEN)

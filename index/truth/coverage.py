@@ -1,0 +1,171 @@
+"""Which entries are embedded in a space, which are not, and where their images may be; a corpus as
+rows to export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from index.truth.corpora import find_corpus_ids
+from index.truth.entries import Entry, find_entries
+from index.truth.images import ImageFacts, facts_of
+from index.truth.schema import embeddings, entries, images
+from index.truth.spaces import Space, find_space_id
+from index.truth.statements import is_any
+
+CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Live entries, and how many of them are embedded in a space: the others no lookup in it
+    finds.
+    """
+
+    entries: int
+    embedded: int
+
+    @property
+    def missing(self) -> int:
+        return self.entries - self.embedded
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """An image with live entries, and the locations that their provenance names."""
+
+    image: ImageFacts
+    locations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedRow:
+    """A live entry with its stored vector bytes and logit in one space."""
+
+    entry: Entry
+    vector: bytes
+    logit: float
+
+
+def coverage(conn: Connection, space: Space) -> Coverage:
+    """Count the live entries, and those in a space. Raises ForeignSpace."""
+    live = select(func.count()).select_from(entries).where(entries.c.removed_at.is_(None))
+    every = conn.execute(live).scalar_one()
+    embedded = conn.execute(live.where(_embedded(find_space_id(conn, space)))).scalar_one()
+    return Coverage(every, embedded)
+
+
+def images_to_embed(conn: Connection, space: Space, after: int, limit: int) -> tuple[int, ...]:
+    """Return row ids of images with live entries that are not in a space, rising, starting after an
+    id.
+    """
+    space_id = find_space_id(conn, space)
+    has_entry = (
+        select(entries.c.id)
+        .where(entries.c.image_id == images.c.id, entries.c.removed_at.is_(None))
+        .exists()
+    )
+    has_vector = (
+        select(embeddings.c.id)
+        .where(embeddings.c.image_id == images.c.id, embeddings.c.space_id == (space_id or 0))
+        .exists()
+    )
+    query = select(images.c.id).where(images.c.id > after, has_entry, ~has_vector)
+    return tuple(conn.execute(query.order_by(images.c.id).limit(limit)).scalars())
+
+
+def embedded_image_ids(
+    conn: Connection, space: Space, corpus_ids: Sequence[int]
+) -> tuple[int, ...]:
+    """Return row ids of the images of some corpora that are in a space, in the order in which they
+    came.
+    """
+    query = (
+        select(entries.c.image_id)
+        .where(is_any(conn, entries.c.corpus_id, corpus_ids), entries.c.removed_at.is_(None))
+        .where(_embedded(find_space_id(conn, space)))
+        .group_by(entries.c.image_id)
+        .order_by(func.min(entries.c.id))
+    )
+    return tuple(conn.execute(query).scalars())
+
+
+def count_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> int:
+    """Count the live entries of some corpora that are in a space."""
+    query = select(func.count()).select_from(entries)
+    return int(conn.execute(_of(query, conn, space, corpus_ids)).scalar_one())
+
+
+def has_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> bool:
+    """Return whether there is a live entry of some corpora in a space, without counting them."""
+    query = select(entries.c.id).limit(1)
+    return conn.execute(_of(query, conn, space, corpus_ids)).first() is not None
+
+
+def _of(
+    query: Select[Any], conn: Connection, space: Space, corpus_ids: Sequence[int]
+) -> Select[Any]:
+    """Restrict a query of entries to the live ones of some corpora that are in a space."""
+    of_corpora = is_any(conn, entries.c.corpus_id, corpus_ids)
+    return query.where(
+        of_corpora, entries.c.removed_at.is_(None), _embedded(find_space_id(conn, space))
+    )
+
+
+def image_sources(conn: Connection, image_ids: Sequence[int]) -> tuple[ImageSource, ...]:
+    """Return these images in the order given, at most `statements.VARIABLES`, and where they may be
+    read again.
+    """
+    locations: dict[int, list[str]] = {}
+    told = select(entries.c.image_id, entries.c.provenance).where(
+        is_any(conn, entries.c.image_id, image_ids), entries.c.removed_at.is_(None)
+    )
+    for image_id, provenance in conn.execute(told.order_by(entries.c.id)):
+        location = provenance.get("location")
+        if isinstance(location, str):
+            locations.setdefault(image_id, []).append(location)
+    rows = conn.execute(select(images).where(is_any(conn, images.c.id, image_ids)))
+    found = {row.id: ImageSource(facts_of(row), tuple(locations.get(row.id, ()))) for row in rows}
+    return tuple(found[image_id] for image_id in image_ids)
+
+
+def exported_rows(
+    conn: Connection, corpus: str, space: Space, chunk: int = CHUNK
+) -> Iterator[list[ExportedRow]]:
+    """Yield the live entries of a corpus that are in a space, by rising id, in chunks.
+
+    Raises UnknownCorpus.
+    """
+    (corpus_id,) = find_corpus_ids(conn, frozenset([corpus]))
+    space_id, after = find_space_id(conn, space), 0
+    while True:
+        query = (
+            select(entries.c.id, embeddings.c.vector, embeddings.c.logit)
+            .join(embeddings, embeddings.c.image_id == entries.c.image_id)
+            .where(
+                entries.c.corpus_id == corpus_id,
+                entries.c.removed_at.is_(None),
+                entries.c.id > after,
+            )
+            .where(embeddings.c.space_id == (space_id or 0))
+        )
+        page = conn.execute(query.order_by(entries.c.id).limit(chunk)).all()
+        if not page:
+            return
+        found = find_entries(conn, [row.id for row in page])
+        yield [ExportedRow(found[row.id], bytes(row.vector), row.logit) for row in page]
+        after = page[-1].id
+
+
+def _embedded(space_id: int | None) -> ColumnElement[bool]:
+    return (
+        select(embeddings.c.id)
+        .where(
+            embeddings.c.image_id == entries.c.image_id, embeddings.c.space_id == (space_id or 0)
+        )
+        .exists()
+    )

@@ -1,0 +1,458 @@
+"""Entries: an image's membership in a corpus, with its provenance.
+
+Added and removed together with the change log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, or_, select, update
+
+from index.errors import InvalidFilter, InvalidVector, UnknownCorpus, UnknownEntry
+from index.failpoints import Failpoint, reached
+from index.jsontext import JSON
+from index.truth.changes import Member, record_additions, record_removals
+from index.truth.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
+from index.truth.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
+from index.truth.perceptual import PerceptualHash
+from index.truth.provenance import Provenance
+from index.truth.schema import corpora, entries, images
+from index.truth.spaces import Space, ensure_space_id
+from index.truth.statements import insert_missing, is_any, many_rows, slices
+from index.truth.vectors import STORED, check_logit, check_vectors, to_bytes
+
+LARGEST_ID = (
+    2**63 - 1
+)  # what a row id can be in either database; a larger one would be an error of the driver
+
+
+class AddStatus(StrEnum):
+    """What adding one entry came to."""
+
+    ADDED = "added"  # the image is new
+    LINKED = (
+        "linked"  # the image was known, from another corpus or an earlier time; the entry is new
+    )
+    EMBEDDED = "embedded"  # the entry was there; its image now has an embedding in this space too
+    SKIPPED = "skipped"  # the entry was there, nothing was changed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewEntry:
+    """An entry to add.
+
+    Vector (d,) float32 of norm 1 and logit may be None when the image is embedded already.
+    """
+
+    image: ImageFacts
+    vector: NDArray[np.float32] | None
+    logit: float | None
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """The entry that an image has in the corpus now, and whether this call made it.
+
+    `quarantined`: that entry is in quarantine, so the image was skipped and is still in no answer.
+    """
+
+    entry_id: int
+    sha256: str
+    status: AddStatus
+    quarantined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A live entry with the facts of its image.
+
+    `provenance` is the free JSON beside the named columns.
+    """
+
+    id: int
+    corpus: str
+    kind: CorpusKind
+    keep: Keep
+    image: ImageFacts
+    generator: str | None
+    label: str | None
+    licence: str | None
+    source: str | None
+    acquired_at: datetime | None
+    provenance: Mapping[str, JSON]
+    created_at: datetime
+    job_id: int | None
+
+    @property
+    def sha256(self) -> str:
+        return self.image.sha256
+
+
+# Built once: composing a statement takes longer than fetching ten rows by it. The columns are in
+# the order of `Entry`.
+ENTRIES = (
+    select(
+        entries.c.id,
+        corpora.c.name,
+        corpora.c.kind,
+        corpora.c.keep,
+        images.c.sha256,
+        images.c.byte_size,
+        images.c.width,
+        images.c.height,
+        images.c.format,
+        images.c.pdq_hash,
+        images.c.pdq_quality,
+        images.c.seen,
+        entries.c.generator,
+        entries.c.label,
+        entries.c.licence,
+        entries.c.source,
+        entries.c.acquired_at,
+        entries.c.provenance,
+        entries.c.created_at,
+        entries.c.job_id,
+    )
+    .join(corpora, corpora.c.id == entries.c.corpus_id)
+    .join(images, images.c.id == entries.c.image_id)
+)
+_LIVE_ENTRIES = ENTRIES.where(entries.c.removed_at.is_(None))
+# What a corpus keeps of an image stays as long as this: an entry in quarantine can come back
+# (`index.truth.quarantine`).
+KEEPS_BLOBS = or_(entries.c.removed_at.is_(None), entries.c.removal_reason.is_not(None))
+_KEEPING_ENTRIES = ENTRIES.where(KEEPS_BLOBS, corpora.c.removed_at.is_(None))
+_LIVE_ENTRIES_BY_ID = _LIVE_ENTRIES.where(entries.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def add_entries(
+    conn: Connection, corpus: str, space: Space, new: Sequence[NewEntry], job_id: int | None = None
+) -> tuple[AddResult, ...]:
+    """Add a batch to a corpus; results come in the order given. Nothing counts until the caller
+    commits.
+
+    An image that is in the corpus already is skipped, its stored provenance and vector stay; so is
+    one whose entry is in quarantine. Call this once in a transaction: it ends with the lock of the
+    change log. `job_id` is kept with the entries.
+
+    Raises:
+        UnknownCorpus, ForeignSpace, InvalidProvenance, InvalidImageFacts InvalidVector: of the
+        wrong shape or norm, or missing for an image with no embedding in this space.
+
+    """
+    embedded = _checked(new, space)
+    provenances = [entry.provenance.normalised() for entry in new]
+    corpus_id = lock_corpus(conn, corpus)
+    if not new:
+        return ()
+    space_id = ensure_space_id(conn, space)
+    with many_rows(conn, len(new)):
+        ids, new_images = ensure_images(conn, [entry.image for entry in new])
+        image_ids = [ids[entry.image.sha256] for entry in new]
+        vectors = {
+            image_id: stored for image_id, stored in zip(image_ids, embedded, strict=True) if stored
+        }
+        _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
+        reached(Failpoint.IMAGES_WRITTEN)
+        embedded_now = ensure_embeddings(conn, space_id, vectors)
+        reached(Failpoint.EMBEDDINGS_WRITTEN)
+        quarantined = _quarantined(
+            conn, corpus_id, sorted(i for sha256, i in ids.items() if sha256 not in new_images)
+        )
+        # Of what is given twice the first provenance counts.
+        told = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
+        wanted = {i: told[i] for i in dict.fromkeys(image_ids) if i not in quarantined}
+        inserted = insert_entries(conn, corpus_id, wanted, job_id)
+        reached(Failpoint.ENTRIES_WRITTEN)
+        own = {
+            i: Member(inserted[i], space_id, vectors[i][0])
+            for i in map(ids.__getitem__, new_images)
+        }
+        record_additions(conn, sorted(told), own)
+
+    found_before = sorted(wanted.keys() - inserted.keys())
+    entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before), **quarantined}
+    results = []
+    seen: set[int] = set()
+    for entry, image_id in zip(new, image_ids, strict=True):
+        first_time = image_id not in seen and image_id not in quarantined
+        seen.add(image_id)
+        status = AddStatus.SKIPPED
+        if first_time and image_id in inserted:
+            status = AddStatus.ADDED if entry.image.sha256 in new_images else AddStatus.LINKED
+        elif first_time and image_id in embedded_now:
+            status = AddStatus.EMBEDDED
+        results.append(
+            AddResult(entry_ids[image_id], entry.image.sha256, status, image_id in quarantined)
+        )
+    return tuple(results)
+
+
+def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> frozenset[str]:
+    """Embed images that are in the database, in a space beside those that they are in; return those
+    that were not.
+
+    Every live entry of the images comes into the space. Nothing counts until the caller commits.
+
+    Raises:
+        ForeignSpace, InvalidVector, InvalidImageFacts
+
+    """
+    embedded = _checked(new, space)
+    space_id = ensure_space_id(conn, space)
+    image_ids, _ = ensure_images(conn, [entry.image for entry in new])
+    vectors = {
+        image_ids[e.image.sha256]: stored for e, stored in zip(new, embedded, strict=True) if stored
+    }
+    embedded_now = ensure_embeddings(conn, space_id, vectors)
+    record_additions(conn, sorted(image_ids.values()))
+    return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in embedded_now)
+
+
+def remove_entry(conn: Connection, entry_id: int, reason: str | None = None) -> Entry:
+    """Remove an entry and return what it was; its image stays in other corpora. Raises
+    UnknownEntry.
+
+    It takes the lock of the corpus, so that nobody who adds the same image finds the entry and then
+    misses it; with several corpora in one transaction two writers could deadlock. A reason puts the
+    entry in quarantine: call `index.truth.quarantine.quarantine_entry` for that, which checks it.
+    """
+    entry = get_entry(conn, entry_id)
+    try:
+        lock_corpus(conn, entry.corpus)
+    except UnknownCorpus as err:
+        raise UnknownEntry(entry_id) from err
+    marked = conn.execute(
+        update(entries)
+        .where(entries.c.id == entry_id, entries.c.removed_at.is_(None))
+        .values(removed_at=datetime.now(UTC), removal_reason=reason)
+        .returning(entries.c.id)
+    ).scalar_one_or_none()
+    if marked is None:
+        raise UnknownEntry(entry_id)
+    reached(Failpoint.ENTRY_MARKED)
+    record_removals(conn, [entry_id])
+    return entry
+
+
+def get_entry(conn: Connection, entry_id: int) -> Entry:
+    """Return a live entry; raises UnknownEntry."""
+    query = _LIVE_ENTRIES.where(entries.c.id == entry_id)
+    row = conn.execute(query).one_or_none() if 0 < entry_id <= LARGEST_ID else None
+    if row is None:
+        raise UnknownEntry(entry_id)
+    return entry_of(row)
+
+
+def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
+    """Return those of these entries that are live, by id."""
+    found: dict[int, Entry] = {}
+    for some in slices(entry_ids):
+        found |= {row.id: entry_of(row) for row in conn.execute(_LIVE_ENTRIES_BY_ID, {"ids": some})}
+    return found
+
+
+def find_entries_ever(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
+    """Return these entries by id, those that have left too: for what was answered when they were
+    there.
+    """
+    found: dict[int, Entry] = {}
+    for some in slices(entry_ids):
+        found |= {
+            row.id: entry_of(row)
+            for row in conn.execute(ENTRIES.where(is_any(conn, entries.c.id, some)))
+        }
+    return found
+
+
+def list_entries(
+    conn: Connection, corpus: str | None = None, after: int | None = None, limit: int = 100
+) -> tuple[Entry, ...]:
+    """Return live entries by rising id, at most `limit`, starting after an id; of one corpus or of
+    all.
+
+    Raises:
+        UnknownCorpus InvalidFilter: a limit below one.
+
+    """
+    if limit < 1:
+        raise InvalidFilter("limit must be at least 1")
+    query = (
+        _LIVE_ENTRIES.where(entries.c.id > min(after or 0, LARGEST_ID))
+        .order_by(entries.c.id)
+        .limit(limit)
+    )
+    if corpus is not None:
+        query = query.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
+    return tuple(entry_of(row) for row in conn.execute(query))
+
+
+def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
+    """Return the live entries of an image in all corpora by rising id, none for an unknown
+    image.
+    """
+    query = _LIVE_ENTRIES.where(images.c.sha256 == sha256).order_by(entries.c.id)
+    return tuple(entry_of(row) for row in conn.execute(query))
+
+
+def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
+    """Return the sha256 of every image in a live corpus, in quarantine too, rising.
+
+    Raises UnknownCorpus.
+    """
+    query = _KEEPING_ENTRIES.where(
+        entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus])))
+    )
+    return tuple(
+        conn.execute(query.with_only_columns(images.c.sha256).order_by(images.c.sha256)).scalars()
+    )
+
+
+def sha256s_not_kept(
+    conn: Connection, sha256s: Sequence[str], keeps: Sequence[Keep]
+) -> frozenset[str]:
+    """Return those of these images that no entry of a corpus with one of `keeps` needs: their blobs
+    can go.
+
+    A live entry needs them, and one in quarantine.
+    """
+    needed: set[str] = set()
+    for some in slices(sha256s):
+        query = _KEEPING_ENTRIES.where(
+            is_any(conn, images.c.sha256, some), corpora.c.keep.in_(keeps)
+        )
+        needed.update(conn.execute(query.with_only_columns(images.c.sha256)).scalars())
+    return frozenset(sha256s) - needed
+
+
+def jobs_of_entries(
+    conn: Connection, corpus: str, sha256s: Sequence[str]
+) -> dict[str, tuple[int, int | None]]:
+    """Return, for those of these images that are in a corpus, the entry's id and the job that added
+    it.
+
+    Two lookups by key and not one join, for which SQLite reads the whole corpus. Raises
+    UnknownCorpus.
+    """
+    (corpus_id,) = find_corpus_ids(conn, frozenset([corpus]))
+    found: dict[str, tuple[int, int | None]] = {}
+    for some in slices(sha256s):
+        named = conn.execute(
+            select(images.c.id, images.c.sha256).where(is_any(conn, images.c.sha256, some))
+        )
+        sha256_of = {row.id: row.sha256 for row in named}
+        query = select(entries.c.image_id, entries.c.id, entries.c.job_id).where(
+            is_any(conn, entries.c.image_id, list(sha256_of)),
+            entries.c.corpus_id == corpus_id,
+            entries.c.removed_at.is_(None),
+        )
+        found |= {
+            sha256_of[image_id]: (entry_id, job_id)
+            for image_id, entry_id, job_id in conn.execute(query)
+        }
+    return found
+
+
+def _checked(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
+    """Return the vector as it is stored and the logit of each entry that comes with them."""
+    for entry in new:
+        entry.image.check()
+        if (entry.vector is None) is not (entry.logit is None):
+            raise InvalidVector("an embedding and its logit come together")
+    rows = check_vectors(
+        [entry.vector for entry in new if entry.vector is not None], space.dimension
+    )  # (n, d)
+    stored, size = to_bytes(rows), STORED.itemsize * space.dimension
+    vectors = (stored[start : start + size] for start in range(0, len(stored), size))
+    return [
+        None if entry.logit is None else (next(vectors), check_logit(entry.logit)) for entry in new
+    ]
+
+
+def _require_embeddings(
+    conn: Connection, space_id: int, wanted: frozenset[int], given: frozenset[int]
+) -> None:
+    missing = wanted - given
+    if missing - embedded_images(conn, space_id, sorted(missing)):
+        raise InvalidVector(
+            "an image without an embedding in this space was given without a vector"
+        )
+
+
+def insert_entries(
+    conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance], job_id: int | None
+) -> dict[int, int]:
+    """Insert an entry for each image id; return those that went in, by image id: the others are in
+    the corpus.
+
+    The provenance is normalised. The caller holds the corpus' lock, and logs what went in.
+    """
+    told = list(provenances.values())
+    columns: dict[str, list[Any]] = {
+        "image_id": list(provenances),
+        "generator": [provenance.generator for provenance in told],
+        "label": [provenance.label for provenance in told],
+        "licence": [provenance.licence for provenance in told],
+        "source": [provenance.source for provenance in told],
+        "acquired_at": [provenance.acquired_at for provenance in told],
+        "provenance": [provenance.stored for provenance in told],
+    }
+    common = {"corpus_id": corpus_id, "created_at": datetime.now(UTC), "job_id": job_id}
+    new = insert_missing(conn, entries, columns, entries.c.image_id, entries.c.id, **common)
+    return dict(new)
+
+
+def _quarantined(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    """Return, of these images, those that are in quarantine in a corpus, with their entries."""
+    found: dict[int, int] = {}
+    for some in slices(image_ids):
+        query = select(entries.c.image_id, entries.c.id).where(
+            is_any(conn, entries.c.image_id, some),
+            entries.c.corpus_id == corpus_id,
+            entries.c.removal_reason.is_not(None),
+        )
+        found |= {row.image_id: row.id for row in conn.execute(query)}
+    return found
+
+
+def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for some in slices(image_ids):
+        query = select(entries.c.image_id, entries.c.id).where(
+            entries.c.corpus_id == corpus_id,
+            is_any(conn, entries.c.image_id, some),
+            entries.c.removed_at.is_(None),
+        )
+        found |= {row.image_id: row.id for row in conn.execute(query)}
+    return found
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """Return the entry in a row of `ENTRIES`."""
+    (
+        entry_id,
+        corpus,
+        kind,
+        keep,
+        sha256,
+        byte_size,
+        width,
+        height,
+        image_format,
+        bits,
+        quality,
+        seen,
+        *told,
+    ) = row
+    hashed = None if bits is None else PerceptualHash(bytes(bits), quality)
+    image = ImageFacts(
+        sha256, byte_size or None, width or None, height or None, image_format or None, hashed, seen
+    )
+    return Entry(entry_id, corpus, CorpusKind(kind), Keep(keep), image, *told)

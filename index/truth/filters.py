@@ -1,0 +1,145 @@
+"""Filters: which live entries a search may answer with.
+
+Chosen by SQL, so that they always mean what SQL holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, Select, select
+
+from index.errors import InvalidFilter, InvalidProvenance
+from index.truth.corpora import CorpusKind, find_corpus_ids
+from index.truth.free_provenance import ProvenanceIs, provenance_criteria
+from index.truth.provenance import normalise_generator, storable_text
+from index.truth.schema import corpora, embeddings, entries, images
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A conjunction. None leaves a criterion open; an empty set selects nothing.
+
+    Generators are compared normalised. Dates are instants with a zone: `acquired_from` included,
+    `acquired_to` not. Every criterion on free provenance must hold.
+    """
+
+    corpora: frozenset[str] | None = None
+    kind: CorpusKind | None = None
+    generators: frozenset[str] | None = None
+    labels: frozenset[str] | None = None
+    acquired_from: datetime | None = None
+    acquired_to: datetime | None = None
+    provenance: frozenset[ProvenanceIs] = frozenset()
+
+    @property
+    def selects_all(self) -> bool:
+        """Whether nothing is left out."""
+        return self == EVERYTHING
+
+    def check(self) -> None:
+        """Raise InvalidFilter on a date without a zone, a range that ends before it begins, or
+        unstorable text.
+        """
+        for instant in (self.acquired_from, self.acquired_to):
+            if instant is not None and instant.tzinfo is None:
+                raise InvalidFilter("a date in a filter has no time zone")
+        if self.acquired_from and self.acquired_to and self.acquired_from > self.acquired_to:
+            raise InvalidFilter("acquired_from is after acquired_to")
+        normalised_generators(self)
+        normalised_labels(self)
+
+
+EVERYTHING = Filter()
+
+
+def selected_ids(conn: Connection, space_id: int, chosen: Filter) -> NDArray[np.int64]:
+    """Return the ids of the live entries that a filter selects in a space, rising.
+
+    Raises:
+        InvalidFilter
+        UnknownCorpus: a corpus that is not there; an empty answer would hide a typing error.
+
+    """
+    chosen.check()
+    query = _live_in(space_id).where(*_criteria(conn, chosen)).order_by(entries.c.id)
+    return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
+
+
+def identical_ids(
+    conn: Connection, space_id: int, chosen: Filter, sha256: str
+) -> NDArray[np.int64]:
+    """Return, of the selected entries, those whose image has exactly these bytes."""
+    query = _live_in(space_id).join(images, images.c.id == entries.c.image_id)
+    query = query.where(images.c.sha256 == sha256, *_criteria(conn, chosen)).order_by(entries.c.id)
+    return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
+
+
+def normalised_generators(chosen: Filter) -> list[str] | None:
+    """Return the generators as they are stored, None where any will do. Raises InvalidFilter."""
+    return (
+        None if chosen.generators is None else _normalised(chosen.generators, normalise_generator)
+    )
+
+
+def normalised_labels(chosen: Filter) -> list[str] | None:
+    """Return the labels as they are stored, None where any will do. Raises InvalidFilter."""
+    return None if chosen.labels is None else _normalised(chosen.labels, storable_text)
+
+
+def selected_corpus_ids(conn: Connection, chosen: Filter) -> tuple[int, ...] | None:
+    """Return the row ids of the live corpora that a filter names or whose kind it does, None where
+    any will do.
+
+    Raises:
+        UnknownCorpus
+
+    """
+    if chosen.corpora is None and chosen.kind is None:
+        return None
+    query = select(corpora.c.id).where(corpora.c.removed_at.is_(None)).order_by(corpora.c.id)
+    if chosen.corpora is not None:
+        query = query.where(corpora.c.id.in_(find_corpus_ids(conn, chosen.corpora)))
+    if chosen.kind is not None:
+        query = query.where(corpora.c.kind == chosen.kind)
+    return tuple(conn.execute(query).scalars())
+
+
+def _live_in(space_id: int) -> Select[Any]:
+    return (
+        select(entries.c.id)
+        .join(embeddings, embeddings.c.image_id == entries.c.image_id)
+        .join(corpora, corpora.c.id == entries.c.corpus_id)
+        .where(entries.c.removed_at.is_(None), embeddings.c.space_id == space_id)
+    )
+
+
+def _criteria(conn: Connection, chosen: Filter) -> list[ColumnElement[bool]]:
+    criteria: list[ColumnElement[bool]] = []
+    if chosen.corpora is not None:
+        criteria.append(entries.c.corpus_id.in_(find_corpus_ids(conn, chosen.corpora)))
+    if chosen.kind is not None:
+        criteria.append(corpora.c.kind == chosen.kind)
+    if (generators := normalised_generators(chosen)) is not None:
+        criteria.append(entries.c.generator.in_(generators))
+    if (labels := normalised_labels(chosen)) is not None:
+        criteria.append(entries.c.label.in_(labels))
+    if chosen.acquired_from is not None:
+        criteria.append(entries.c.acquired_at >= chosen.acquired_from)
+    if chosen.acquired_to is not None:
+        criteria.append(entries.c.acquired_at < chosen.acquired_to)
+    return criteria + provenance_criteria(
+        conn.dialect.name, sorted(chosen.provenance, key=lambda each: each.keys)
+    )
+
+
+def _normalised(texts: frozenset[str], normalise: Callable[[str], str | None]) -> list[str]:
+    try:
+        return sorted({normal for text in texts if (normal := normalise(text))})
+    except InvalidProvenance as err:
+        raise InvalidFilter(err.reason) from err

@@ -1,0 +1,234 @@
+"""Images and their embeddings: one row for each sha256, one vector for each image and embedding
+space.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from index.errors import InvalidImageFacts
+from index.truth.perceptual import PerceptualHash
+from index.truth.schema import corpora, embeddings, entries, images
+from index.truth.spaces import Space, find_space_id
+from index.truth.statements import insert_missing, is_any, slices
+from index.truth.vectors import from_bytes
+
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+FORMAT_PATTERN = re.compile(r"[a-z0-9]{1,16}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What is known of an image file without its pixels. Width and height are those after
+    orientation.
+
+    None is what nobody told: a ready embedding may come without them, and images of before schema
+    0003 have no hash. `seen` says that the image itself was here, and not only an embedding of it.
+    """
+
+    sha256: str
+    byte_size: int | None
+    width: int | None
+    height: int | None
+    format: str | None
+    perceptual_hash: PerceptualHash | None = None
+    seen: bool = True
+
+    def check(self) -> None:
+        """Raise InvalidImageFacts on a malformed sha256, a size below one or a hash that is
+        none.
+        """
+        if not SHA256_PATTERN.fullmatch(self.sha256):
+            raise InvalidImageFacts("a sha256 is 64 lower-case hex digits")
+        for size in (self.byte_size, self.width, self.height):
+            if size is not None and size < 1:
+                raise InvalidImageFacts("an image has at least one byte and one pixel")
+        if self.format is not None and not FORMAT_PATTERN.fullmatch(self.format):
+            raise InvalidImageFacts("an image format is 1 to 16 of a-z and 0-9")
+        if self.perceptual_hash is not None:
+            self.perceptual_hash.check()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """An image that is in the database: whether it is embedded in the space asked for, and in which
+    live corpora.
+    """
+
+    image_id: int
+    embedded: bool
+    corpora: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredEmbedding:
+    """An embedding as stored: vector (d,) float32 of norm 1, read-only; the raw logit; the image's
+    facts.
+    """
+
+    vector: NDArray[np.float32]
+    logit: float
+    image: ImageFacts
+
+
+def known_images(
+    conn: Connection, space: Space, sha256s: Sequence[str]
+) -> Mapping[str, KnownImage]:
+    """Return what is known of these images, by sha256: ask before computing anything."""
+    space_id = find_space_id(conn, space)
+    found: dict[int, tuple[str, bool]] = {}
+    for some in slices(sha256s):
+        rows = conn.execute(
+            select(images.c.id, images.c.sha256, embeddings.c.id.label("embedding_id"))
+            .join(
+                embeddings,
+                (embeddings.c.image_id == images.c.id) & (embeddings.c.space_id == (space_id or 0)),
+                isouter=True,
+            )
+            .where(is_any(conn, images.c.sha256, some))
+        )
+        found |= {row.id: (row.sha256, row.embedding_id is not None) for row in rows}
+    names = _corpora_of_images(conn, list(found))
+    return {
+        sha256: KnownImage(image_id, embedded, frozenset(names.get(image_id, ())))
+        for image_id, (sha256, embedded) in found.items()
+    }
+
+
+def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, set[str]]:
+    names: dict[int, set[str]] = {}
+    for some in slices(image_ids):
+        rows = conn.execute(
+            select(entries.c.image_id, corpora.c.name)
+            .join(corpora, corpora.c.id == entries.c.corpus_id)
+            .where(is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None))
+        )
+        for image_id, name in rows:
+            names.setdefault(image_id, set()).add(name)
+    return names
+
+
+def stored_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
+    """Return the embedding of an image in a space, None where there is none."""
+    row = conn.execute(
+        select(images, embeddings.c.vector, embeddings.c.logit)
+        .join(embeddings, embeddings.c.image_id == images.c.id)
+        .where(
+            images.c.sha256 == sha256, embeddings.c.space_id == (find_space_id(conn, space) or 0)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return StoredEmbedding(from_bytes(row.vector), row.logit, facts_of(row))
+
+
+def facts_of(row: Row[Any]) -> ImageFacts:
+    """Return the facts in a row that has the columns of an image."""
+    return ImageFacts(
+        row.sha256,
+        row.byte_size or None,
+        row.width or None,
+        row.height or None,
+        row.format or None,
+        None if row.pdq_hash is None else PerceptualHash(bytes(row.pdq_hash), row.pdq_quality),
+        row.seen,
+    )
+
+
+def ensure_images(
+    conn: Connection, facts: Sequence[ImageFacts]
+) -> tuple[dict[str, int], frozenset[str]]:
+    """Return row ids by sha256, and the sha256s that were new; images not there yet are inserted,
+    in one order.
+    """
+    by_sha256 = {fact.sha256: fact for fact in facts}
+    given = [by_sha256[sha256] for sha256 in sorted(by_sha256)]
+    inserted = insert_missing(
+        conn, images, _columns(given), images.c.sha256, images.c.id, created_at=datetime.now(UTC)
+    )
+    ids: dict[str, int] = dict(inserted)
+    new = frozenset(ids)
+    there = [fact for fact in given if fact.sha256 not in new]
+    for some in slices([fact.sha256 for fact in there]):
+        found = conn.execute(
+            select(images.c.sha256, images.c.id).where(is_any(conn, images.c.sha256, some))
+        )
+        ids |= dict(found.all())
+    _complete(conn, there)
+    return ids, new
+
+
+def _columns(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
+    hashes = [fact.perceptual_hash for fact in facts]
+    return {
+        "sha256": [fact.sha256 for fact in facts],
+        "byte_size": [fact.byte_size or 0 for fact in facts],
+        "width": [fact.width or 0 for fact in facts],
+        "height": [fact.height or 0 for fact in facts],
+        "format": [fact.format or "" for fact in facts],
+        "pdq_hash": [hashed and hashed.bits for hashed in hashes],
+        "pdq_quality": [hashed and hashed.quality for hashed in hashes],
+        "seen": [fact.seen for fact in facts],
+    }
+
+
+def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> None:
+    """Write what an image's row lacks and somebody has told now; what it says already stays."""
+    hashed = _new_values([fact for fact in facts if fact.perceptual_hash is not None])
+    if hashed:
+        lacking = (images.c.sha256 == bindparam("new_sha256"), images.c.pdq_hash.is_(None))
+        hashes: dict[str, Any] = {
+            name: bindparam(f"new_{name}") for name in ("pdq_hash", "pdq_quality")
+        }
+        conn.execute(update(images).where(*lacking).values(**hashes), hashed)
+    sized = _new_values([fact for fact in facts if fact.width])
+    if sized:
+        unknown = (images.c.sha256 == bindparam("new_sha256"), images.c.width == 0)
+        sizes: dict[str, Any] = {
+            name: bindparam(f"new_{name}") for name in ("byte_size", "width", "height", "format")
+        }
+        conn.execute(update(images).where(*unknown).values(**sizes), sized)
+    for some in slices([fact.sha256 for fact in facts if fact.seen]):
+        unseen = (is_any(conn, images.c.sha256, some), images.c.seen.is_(False))
+        conn.execute(update(images).where(*unseen).values(seen=True))
+
+
+def _new_values(facts: Sequence[ImageFacts]) -> list[dict[str, Any]]:
+    columns = _columns(facts)
+    names = [f"new_{name}" for name in columns]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def embedded_images(conn: Connection, space_id: int, image_ids: Sequence[int]) -> frozenset[int]:
+    """Return which of these images have an embedding in a space."""
+    found: set[int] = set()
+    for some in slices(image_ids):
+        query = select(embeddings.c.image_id).where(
+            embeddings.c.space_id == space_id, is_any(conn, embeddings.c.image_id, some)
+        )
+        found.update(conn.execute(query).scalars())
+    return frozenset(found)
+
+
+def ensure_embeddings(
+    conn: Connection, space_id: int, vectors: Mapping[int, tuple[bytes, float]]
+) -> frozenset[int]:
+    """Store vector bytes and logit by image id; return the ids that had none in this space
+    before.
+    """
+    image_ids = sorted(vectors)
+    columns: dict[str, list[Any]] = {
+        "image_id": image_ids,
+        "vector": [vectors[image_id][0] for image_id in image_ids],
+        "logit": [vectors[image_id][1] for image_id in image_ids],
+    }
+    inserted = insert_missing(conn, embeddings, columns, embeddings.c.image_id, space_id=space_id)
+    return frozenset(image_id for (image_id,) in inserted)

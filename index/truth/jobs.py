@@ -1,0 +1,586 @@
+"""Jobs: long work as rows, done in chunks by any number of processes, each of which may die at any
+moment.
+
+A chunk is leased to a worker for some seconds, which the worker renews while it lives. What became
+of a chunk's items is written in the transaction that writes their entries and takes the chunk away,
+so that an item is counted exactly once, whoever worked on it and however often it was begun. Chunk
+0 lists the source; the others exist after that.
+
+Locks are taken in one order everywhere, or two workers could wait for each other: corpus, change
+log, job, chunk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, or_, select, update
+
+from index.errors import JobStateConflict, LeaseLost, UnknownJob
+from index.failpoints import Failpoint, reached
+from index.jsontext import JSON, canonical_json
+from index.truth.schema import corpora, embedding_spaces, job_chunks, job_items, jobs
+from index.truth.spaces import Space, ensure_space_id
+from index.truth.statements import insert_rows
+
+LISTING = 0  # number of the chunk whose work is to list the source
+
+
+class JobKind(StrEnum):
+    INGEST = "ingest"
+    REEMBED = "reembed"
+    CALIBRATE = "calibrate"
+
+
+class JobState(StrEnum):
+    """Where a job stands.
+
+    `completed` says that every item has ended, not that every item was taken.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens unless somebody asks for it."""
+        return self in (JobState.CANCELLED, JobState.COMPLETED)
+
+
+OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
+RESUMABLE_STATES = (JobState.PAUSED, JobState.FAILED)
+
+
+class Outcome(StrEnum):
+    """How an item of a job ended."""
+
+    ADDED = "added"  # the image was new
+    LINKED = (
+        "linked"  # the image was known from another corpus or an earlier time; nothing was computed
+    )
+    EMBEDDED = "embedded"  # the entry was there; its image now has an embedding of this model too
+    SKIPPED = "skipped"  # nothing was changed; the reason says why
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """Items by how they ended: when a job is completed, `found` is the sum of the next five.
+
+    `duplicates` are those of the skipped whose bytes came earlier in the same source.
+    `near_duplicates` are items whose picture, by perceptual hash, was in the corpus already when
+    their turn came; they are kept unless told otherwise.
+    """
+
+    found: int = 0
+    added: int = 0
+    linked: int = 0
+    embedded: int = 0
+    skipped: int = 0
+    failed: int = 0
+    duplicates: int = 0
+    near_duplicates: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.added + self.linked + self.embedded + self.skipped + self.failed
+
+    def __add__(self, other: JobCounts) -> JobCounts:
+        return JobCounts(
+            *(getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands. `request` is what was asked for, as JSON."""
+
+    id: int
+    kind: JobKind
+    state: JobState
+    corpus: str | None
+    space: Space
+    request: Mapping[str, Any]
+    listed: bool
+    counts: JobCounts
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobItem:
+    """An item that did not simply succeed. `position` counts from 0 in the order of the source."""
+
+    position: int
+    name: str
+    outcome: Outcome
+    reason: str
+    detail: str = ""
+    entry_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some items of a job, leased to a worker; chunk 0 is the listing."""
+
+    job_id: int
+    number: int
+    worker: str
+    first_position: int
+    item_count: int
+    span: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of a chunk: counts to add, and a row for each item that did not simply
+    succeed.
+    """
+
+    counts: JobCounts = field(default_factory=JobCounts)
+    items: Sequence[JobItem] = ()
+
+
+def create_job(
+    conn: Connection,
+    kind: JobKind,
+    corpus_id: int | None,
+    space: Space,
+    request: Mapping[str, JSON],
+) -> Job:
+    """Queue a job. Its first chunk is the listing of the source."""
+    text, now = canonical_json(request), datetime.now(UTC)
+    row = {
+        "kind": kind.value,
+        "state": JobState.QUEUED.value,
+        "corpus_id": corpus_id,
+        "space_id": ensure_space_id(conn, space),
+        "request": text,
+        "request_sha256": _sha256(text),
+        "listed": False,
+        "created_at": now,
+        "updated_at": now,
+    } | {each.name: 0 for each in fields(JobCounts)}
+    job_id: int = conn.execute(jobs.insert().returning(jobs.c.id), row).scalar_one()
+    listing = {
+        "job_id": job_id,
+        "number": LISTING,
+        "first_position": 0,
+        "item_count": 0,
+        "span": "null",
+    }
+    insert_rows(conn, job_chunks, [listing])
+    return get_job(conn, job_id)
+
+
+def find_unfinished_job(
+    conn: Connection, corpus_id: int | None, space: Space, request: Mapping[str, JSON]
+) -> Job | None:
+    """Return the newest job of the same request that has not ended, None where there is none."""
+    unfinished = jobs.c.state.in_([*OPEN_STATES, *RESUMABLE_STATES])
+    return _newest(conn, _of_request(corpus_id, space, request).where(unfinished))
+
+
+def find_last_job(
+    conn: Connection, corpus_id: int | None, space: Space, request: Mapping[str, JSON]
+) -> Job | None:
+    """Return the newest job of the same request, whatever became of it."""
+    return _newest(conn, _of_request(corpus_id, space, request))
+
+
+def _of_request(corpus_id: int | None, space: Space, request: Mapping[str, JSON]) -> Select[Any]:
+    return _JOBS.where(
+        jobs.c.corpus_id.is_not_distinct_from(corpus_id),
+        jobs.c.request_sha256 == _sha256(canonical_json(request)),
+        embedding_spaces.c.fingerprint == space.fingerprint,
+    )
+
+
+def _newest(conn: Connection, query: Select[Any]) -> Job | None:
+    row = conn.execute(query.order_by(jobs.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def find_open_job(
+    conn: Connection, space: Space, but: frozenset[int] = frozenset(), *, abandoned: bool = False
+) -> Job | None:
+    """Return the oldest queued or running job of a space, or re-embedding into any, of which a
+    chunk is free now.
+
+    `abandoned`: at which nobody is. While a source is listed its chunks are not free.
+    """
+    of_job = select(job_chunks.c.number).where(job_chunks.c.job_id == jobs.c.id)
+    free = of_job.where(_free(conn), or_(jobs.c.listed, job_chunks.c.number == LISTING)).exists()
+    query = _JOBS.where(
+        jobs.c.state.in_(OPEN_STATES),
+        or_(embedding_spaces.c.fingerprint == space.fingerprint, jobs.c.kind == JobKind.REEMBED),
+        jobs.c.id.not_in(but),
+        free,
+    )
+    if abandoned:
+        query = query.where(~of_job.where(~_free(conn)).exists())
+    row = conn.execute(query.order_by(jobs.c.id).limit(1)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def get_job(conn: Connection, job_id: int) -> Job:
+    """Return a job; raises UnknownJob."""
+    row = (
+        conn.execute(_JOBS.where(jobs.c.id == job_id)).one_or_none() if 0 < job_id < 2**63 else None
+    )
+    if row is None:
+        raise UnknownJob(job_id)
+    return _job(row)
+
+
+def list_jobs(conn: Connection, before: int | None = None, limit: int = 100) -> tuple[Job, ...]:
+    """Return jobs, the newest first, starting before an id."""
+    query = _JOBS.order_by(jobs.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(jobs.c.id < min(before, 2**63 - 1))
+    return tuple(_job(row) for row in conn.execute(query))
+
+
+def count_reasons(conn: Connection, job_id: int) -> dict[Outcome, dict[str, int]]:
+    """Return, by outcome, how many items ended for which reason."""
+    query = select(job_items.c.outcome, job_items.c.reason, func.count()).where(
+        job_items.c.job_id == job_id
+    )
+    found: dict[Outcome, dict[str, int]] = {}
+    for outcome, reason, count in conn.execute(
+        query.group_by(job_items.c.outcome, job_items.c.reason).order_by(
+            job_items.c.outcome, job_items.c.reason
+        )
+    ):
+        found.setdefault(Outcome(outcome), {})[reason] = count
+    return found
+
+
+def list_items(
+    conn: Connection,
+    job_id: int,
+    outcome: Outcome | None = None,
+    after: int = -1,
+    limit: int = 1000,
+) -> tuple[JobItem, ...]:
+    """Return items that did not simply succeed, in the order of the source, starting after a
+    position.
+    """
+    query = select(job_items).where(job_items.c.job_id == job_id, job_items.c.position > after)
+    if outcome is not None:
+        query = query.where(job_items.c.outcome == outcome.value)
+    rows = conn.execute(query.order_by(job_items.c.position).limit(limit))
+    return tuple(
+        JobItem(row.position, row.name, Outcome(row.outcome), row.reason, row.detail, row.entry_id)
+        for row in rows
+    )
+
+
+def count_workers(conn: Connection, job_id: int) -> int:
+    """Return how many workers hold a lease of this job now."""
+    query = select(func.count(job_chunks.c.worker.distinct())).where(
+        job_chunks.c.job_id == job_id, job_chunks.c.leased_until > _now(conn)
+    )
+    return int(conn.execute(query).scalar_one())
+
+
+def lease_holders(conn: Connection) -> tuple[str, ...]:
+    """Return the workers that hold chunks, whether their leases have run out or not."""
+    query = select(job_chunks.c.worker).distinct().where(job_chunks.c.worker.is_not(None))
+    return tuple(conn.execute(query).scalars())
+
+
+def claim_chunk(conn: Connection, job_id: int, worker: str, lease_seconds: float) -> Chunk | None:
+    """Lease the first free chunk of a job, None where there is none now: ask `get_job` whether one
+    may come.
+
+    A chunk is free when nobody has it, or whoever had it has not renewed the lease.
+    """
+    state = conn.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one()
+    if JobState(state) not in OPEN_STATES:
+        return None
+    if state == JobState.QUEUED:
+        _set(conn, job_id, state=JobState.RUNNING.value)
+    query = select(job_chunks).where(
+        job_chunks.c.job_id == job_id, _free(conn), _listed_or_listing(job_id)
+    )
+    row = conn.execute(
+        query.order_by(job_chunks.c.number).limit(1).with_for_update(skip_locked=True)
+    ).one_or_none()
+    if row is None:
+        return None
+    this = (job_chunks.c.job_id == job_id, job_chunks.c.number == row.number)
+    until = _now(conn) + timedelta(seconds=lease_seconds)
+    conn.execute(update(job_chunks).where(*this).values(worker=worker, leased_until=until))
+    return Chunk(
+        job_id, row.number, worker, row.first_position, row.item_count, json.loads(row.span)
+    )
+
+
+def renew_leases(conn: Connection, worker: str, lease_seconds: float) -> None:
+    """Keep what a worker has for some more seconds."""
+    until = _now(conn) + timedelta(seconds=lease_seconds)
+    conn.execute(update(job_chunks).where(job_chunks.c.worker == worker).values(leased_until=until))
+
+
+def release_chunks(conn: Connection, worker: str) -> None:
+    """Give back whatever a worker has."""
+    conn.execute(
+        update(job_chunks)
+        .where(job_chunks.c.worker == worker)
+        .values(worker=None, leased_until=None)
+    )
+
+
+def begin_listing(conn: Connection, listing: Chunk) -> None:
+    """Forget what an interrupted listing left. Raises LeaseLost."""
+    _set(conn, listing.job_id, found=0)
+    _require_lease(conn, listing)
+    conn.execute(
+        delete(job_chunks).where(
+            job_chunks.c.job_id == listing.job_id, job_chunks.c.number > LISTING
+        )
+    )
+
+
+def add_chunks(
+    conn: Connection, listing: Chunk, last: Chunk | None, spans: Sequence[tuple[int, JSON]]
+) -> Chunk | None:
+    """Add chunks (item count, span) behind the last one; return the new last one.
+
+    Raises LeaseLost.
+    """
+    number = last.number if last else LISTING
+    position = last.first_position + last.item_count if last else 0
+    rows: list[dict[str, Any]] = []
+    for count, span in spans:
+        number += 1
+        rows.append(
+            {
+                "job_id": listing.job_id,
+                "number": number,
+                "first_position": position,
+                "item_count": count,
+                "span": canonical_json(span),
+            }
+        )
+        position += count
+    _set(conn, listing.job_id, found=position)
+    _require_lease(conn, listing)
+    insert_rows(conn, job_chunks, rows)
+    if not rows:
+        return last
+    return Chunk(
+        listing.job_id,
+        number,
+        listing.worker,
+        rows[-1]["first_position"],
+        rows[-1]["item_count"],
+        None,
+    )
+
+
+def finish_listing(conn: Connection, listing: Chunk) -> None:
+    """Open the chunks to workers; without any, the job is completed. Raises LeaseLost."""
+    _set(conn, listing.job_id, listed=True)
+    _take_away(conn, listing)
+
+
+def finish_chunk(conn: Connection, chunk: Chunk, ended: Ended) -> None:
+    """Write what became of a chunk's items; the last chunk completes the job. Call it after the
+    entries are added.
+
+    Raises:
+        LeaseLost: another worker has the chunk by now, or the job was cancelled; nothing of this
+        may be committed.
+
+    """
+    added = {
+        each.name: getattr(jobs.c, each.name) + getattr(ended.counts, each.name)
+        for each in fields(JobCounts)
+    }
+    _set(conn, chunk.job_id, **added)
+    if ended.items:
+        rows = [
+            {
+                "position": item.position,
+                "name": _storable(item.name),
+                "outcome": item.outcome.value,
+                "reason": item.reason,
+                "detail": _storable(item.detail),
+                "entry_id": item.entry_id,
+            }
+            for item in ended.items
+        ]
+        insert_rows(conn, job_items, rows, job_id=chunk.job_id)
+    _take_away(conn, chunk)
+    reached(Failpoint.CHUNK_FINISHED)
+
+
+def pause_job(conn: Connection, job_id: int) -> Job:
+    """Let no chunk be claimed any more; those that are at work may end.
+
+    Raises UnknownJob, JobStateConflict.
+    """
+    return _change_state(conn, job_id, OPEN_STATES, JobState.PAUSED)
+
+
+def resume_job(conn: Connection, job_id: int) -> Job:
+    """Queue a paused or failed job again. Raises UnknownJob, JobStateConflict."""
+    return _change_state(conn, job_id, RESUMABLE_STATES, JobState.QUEUED, error=None)
+
+
+def cancel_job(conn: Connection, job_id: int) -> Job:
+    """End a job for good; what it added stays. Raises UnknownJob, JobStateConflict."""
+    _change_state(
+        conn,
+        job_id,
+        (*OPEN_STATES, *RESUMABLE_STATES),
+        JobState.CANCELLED,
+        finished_at=datetime.now(UTC),
+        error=None,
+    )
+    conn.execute(delete(job_chunks).where(job_chunks.c.job_id == job_id))
+    return get_job(conn, job_id)
+
+
+def fail_job(conn: Connection, job_id: int, error: str) -> None:
+    """Stop a job that cannot go on until somebody has done something about it;
+
+    `resume_job` tries again.
+    """
+    open_job = (jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
+    conn.execute(
+        update(jobs)
+        .where(*open_job)
+        .values(state=JobState.FAILED.value, error=_storable(error), updated_at=datetime.now(UTC))
+    )
+
+
+def _change_state(
+    conn: Connection,
+    job_id: int,
+    allowed: Sequence[JobState],
+    wanted: JobState,
+    **values: Any,  # noqa: ANN401 -- whatever the columns take
+) -> Job:
+    state = conn.execute(
+        select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()
+    ).scalar_one_or_none()
+    if state is None:
+        raise UnknownJob(job_id)
+    if state not in allowed:
+        raise JobStateConflict(job_id, state, wanted)
+    _set(conn, job_id, state=wanted.value, **values)
+    return get_job(conn, job_id)
+
+
+def _set(conn: Connection, job_id: int, **values: Any) -> None:  # noqa: ANN401 -- whatever the columns take
+    """Change the row of a job, which stays locked until the transaction ends."""
+    conn.execute(
+        update(jobs).where(jobs.c.id == job_id).values(updated_at=datetime.now(UTC), **values)
+    )
+
+
+def _take_away(conn: Connection, chunk: Chunk) -> None:
+    """Remove a chunk that has ended, and complete the job with the last one.
+
+    The job's row is locked already.
+    """
+    held = (job_chunks.c.number == chunk.number, job_chunks.c.worker == chunk.worker)
+    if (
+        conn.execute(delete(job_chunks).where(job_chunks.c.job_id == chunk.job_id, *held)).rowcount
+        != 1
+    ):
+        raise LeaseLost(chunk.job_id, chunk.number)
+    left = select(job_chunks.c.number).where(job_chunks.c.job_id == chunk.job_id).limit(1)
+    if conn.execute(left).one_or_none() is None:
+        _set(
+            conn,
+            chunk.job_id,
+            state=JobState.COMPLETED.value,
+            finished_at=datetime.now(UTC),
+            error=None,
+        )
+
+
+def _require_lease(conn: Connection, chunk: Chunk) -> None:
+    held = select(job_chunks.c.worker).where(
+        job_chunks.c.job_id == chunk.job_id,
+        job_chunks.c.number == chunk.number,
+        job_chunks.c.worker == chunk.worker,
+    )
+    if conn.execute(held).one_or_none() is None:
+        raise LeaseLost(chunk.job_id, chunk.number)
+
+
+def _free(conn: Connection) -> Any:  # noqa: ANN401 -- a clause
+    return or_(job_chunks.c.leased_until.is_(None), job_chunks.c.leased_until < _now(conn))
+
+
+def _listed_or_listing(job_id: int) -> Any:  # noqa: ANN401 -- a clause
+    listed = select(jobs.c.listed).where(jobs.c.id == job_id).scalar_subquery()
+    return or_(job_chunks.c.number == LISTING, listed)
+
+
+def _now(conn: Connection) -> datetime:
+    """Return the time by the one clock that all workers share: the database's; a SQLite file is on
+    one machine.
+    """
+    if conn.dialect.name == "postgresql":
+        now: datetime = conn.execute(select(func.clock_timestamp())).scalar_one()
+        return now
+    return datetime.now(UTC)
+
+
+_JOBS = (
+    select(
+        jobs,
+        corpora.c.name.label("corpus"),
+        embedding_spaces.c.id.label("of_space"),
+        *embedding_spaces.c[1:6],
+    )
+    .join(corpora, corpora.c.id == jobs.c.corpus_id, isouter=True)
+    .join(embedding_spaces, embedding_spaces.c.id == jobs.c.space_id)
+)
+
+
+def _job(row: Row[Any]) -> Job:
+    space = Space(
+        row.fingerprint, row.model, row.weights_sha256, row.preprocessing_fingerprint, row.dimension
+    )
+    return Job(
+        id=row.id,
+        kind=JobKind(row.kind),
+        state=JobState(row.state),
+        corpus=row.corpus,
+        space=space,
+        request=json.loads(row.request),
+        listed=row.listed,
+        counts=JobCounts(*(getattr(row, each.name) for each in fields(JobCounts))),
+        error=row.error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _storable(text: str) -> str:
+    """Return text that both databases take: what a source calls an item may hold anything."""
+    return text.replace("\x00", r"\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,133 @@
+"""Lookups: one probe answered, kept under a durable id with the exact text of its answer."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, insert, select
+
+from index.errors import UnknownLookup
+from index.jsontext import JSON, canonical_json
+from index.truth.schema import embedding_spaces, embeddings, images, lookups
+from index.truth.spaces import Space, ensure_space_id
+from index.truth.vectors import check_vector, from_bytes, stored_rows, to_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lookup:
+    """A stored lookup. `request_json` and `answer_json` are canonical JSON, byte for byte as
+    stored.
+
+    `probe_vector` (d,) is None in lookups of before schema 0004.
+    """
+
+    id: str
+    created_at: datetime
+    space_fingerprint: str
+    generation: int
+    probe_sha256: str | None
+    request_json: str
+    answer_json: str
+    probe_vector: NDArray[np.float32] | None = None
+    calibration_id: int | None = None
+
+    @property
+    def request(self) -> JSON:
+        return _parsed(self.request_json)
+
+    @property
+    def answer(self) -> JSON:
+        return _parsed(self.answer_json)
+
+
+def new_lookup_id() -> str:
+    """Return an id that nobody can guess (UUID 4), so that an answer can name its own lookup before
+    it is stored.
+    """
+    return str(uuid.uuid4())
+
+
+def save_lookup(
+    conn: Connection,
+    *,
+    space: Space,
+    generation: int,
+    request: JSON,
+    answer: JSON,
+    probe_sha256: str | None = None,
+    lookup_id: str | None = None,
+    created_at: datetime | None = None,
+    probe_vector: NDArray[np.float32] | None = None,
+    calibration_id: int | None = None,
+) -> str:
+    """Store a lookup and return its id.
+
+    Raises:
+        ForeignSpace
+        InvalidVector
+        ValueError: a request or answer that JSON cannot say, such as NaN.
+
+    """
+    identifier = lookup_id or new_lookup_id()
+    row = {
+        "id": identifier,
+        "created_at": created_at or datetime.now(UTC),
+        "space_id": ensure_space_id(conn, space),
+        "generation": generation,
+        "probe_sha256": probe_sha256,
+        "request": canonical_json(request),
+        "answer": canonical_json(answer),
+        "probe_vector": None
+        if probe_vector is None
+        else to_bytes(check_vector(probe_vector, space.dimension)),
+        "calibration_id": calibration_id,
+    }
+    conn.execute(insert(lookups), row)
+    return identifier
+
+
+def get_lookup(conn: Connection, lookup_id: str) -> Lookup:
+    """Return a stored lookup; raises UnknownLookup."""
+    row = conn.execute(
+        select(lookups, embedding_spaces.c.fingerprint)
+        .join(embedding_spaces, embedding_spaces.c.id == lookups.c.space_id)
+        .where(lookups.c.id == lookup_id)
+    ).one_or_none()
+    if row is None:
+        raise UnknownLookup(lookup_id)
+    return Lookup(
+        id=row.id,
+        created_at=row.created_at,
+        space_fingerprint=row.fingerprint,
+        generation=row.generation,
+        probe_sha256=row.probe_sha256,
+        request_json=row.request,
+        answer_json=row.answer,
+        probe_vector=None if row.probe_vector is None else from_bytes(row.probe_vector),
+        calibration_id=row.calibration_id,
+    )
+
+
+def recent_probes(
+    conn: Connection, space_id: int | None, dimension: int, limit: int
+) -> NDArray[np.float32]:
+    """Return the embeddings (l, d) of the latest lookups in a space."""
+    rows = conn.execute(
+        select(embeddings.c.vector)
+        .join(images, images.c.id == embeddings.c.image_id)
+        .join(lookups, lookups.c.probe_sha256 == images.c.sha256)
+        .where(lookups.c.space_id == (space_id or 0), embeddings.c.space_id == (space_id or 0))
+        .order_by(lookups.c.created_at.desc())
+        .limit(limit)
+    )
+    return stored_rows([bytes(vector) for vector in rows.scalars()], dimension)
+
+
+def _parsed(text: str) -> JSON:
+    value: JSON = json.loads(text)
+    return value

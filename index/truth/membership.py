@@ -1,0 +1,70 @@
+"""The members of an embedding space by the rows themselves, without asking the change log.
+
+The second opinion: `changes.members_at` derives the same set from the log, and `fsck` and `verify`
+compare the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, select
+
+from index.truth.changes import Member
+from index.truth.digest import EMPTY, with_members
+from index.truth.entries import KEEPS_BLOBS
+from index.truth.schema import embeddings, entries, images
+
+CHUNK = 4096
+
+
+def live_members(
+    conn: Connection, space_id: int | None, chunk: int = CHUNK
+) -> Iterator[tuple[Member, ...]]:
+    """Yield every live entry whose image is embedded in a space, by rising id, in chunks."""
+    after = 0
+    while True:
+        rows = conn.execute(
+            select(entries.c.id, embeddings.c.space_id, embeddings.c.vector)
+            .join(embeddings, embeddings.c.image_id == entries.c.image_id)
+            .where(
+                entries.c.removed_at.is_(None),
+                embeddings.c.space_id == (space_id or 0),
+                entries.c.id > after,
+            )
+            .order_by(entries.c.id)
+            .limit(chunk)
+        )
+        page = tuple(Member(entry_id, space, bytes(vector)) for entry_id, space, vector in rows)
+        if not page:
+            return
+        yield page
+        after = page[-1].entry_id
+
+
+def live_digest(conn: Connection, space_id: int | None) -> int:
+    """Return the set digest of a space, computed from the live rows alone."""
+    digest = EMPTY
+    for page in live_members(conn, space_id):
+        digest = with_members(
+            digest, (member.entry_id for member in page), (member.vector for member in page)
+        )
+    return digest
+
+
+def kept_image_pages(conn: Connection, chunk: int = CHUNK) -> Iterator[tuple[str, ...]]:
+    """Yield the sha256 of every image with an entry that is live or in quarantine, in chunks."""
+    kept = select(entries.c.id).where(entries.c.image_id == images.c.id, KEEPS_BLOBS).exists()
+    after = 0
+    while True:
+        query = (
+            select(images.c.id, images.c.sha256)
+            .where(kept, images.c.id > after)
+            .order_by(images.c.id)
+            .limit(chunk)
+        )
+        page = conn.execute(query).all()
+        if not page:
+            return
+        yield tuple(sha256 for _, sha256 in page)
+        after = page[-1].id

@@ -1,0 +1,335 @@
+"""The tables, in SQLAlchemy Core. The migrations are the schema's one source; a test shows that
+this is the same.
+
+Owns names, types, keys and indexes. Owns no statement: those live with their topic.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: aware in Python, UTC in SQL.
+
+    SQLite keeps no zone, so UTC is what its text means.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        instant = value.astimezone(UTC)
+        return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# AUTOINCREMENT, which never reuses an id, needs exactly INTEGER in SQLite; it holds 64 bits there.
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+Document = JSON().with_variant(JSONB(), "postgresql")
+SHA256_HEX = 64
+# Items of a job: those found by the listing, then how they ended; then those of the taken ones that
+# repeat a picture.
+JOB_COUNTS = (
+    "found",
+    "added",
+    "linked",
+    "embedded",
+    "skipped",
+    "failed",
+    "duplicates",
+    "near_duplicates",
+)
+
+embedding_spaces = Table(
+    "embedding_spaces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("fingerprint", String(SHA256_HEX), nullable=False, unique=True),
+    Column("model", Text, nullable=False),
+    Column("weights_sha256", String(SHA256_HEX), nullable=False),
+    Column("preprocessing_fingerprint", String(SHA256_HEX), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+corpora = Table(
+    "corpora",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("removed_at", UtcDateTime),
+    Column("keep", String(16), nullable=False, server_default="thumbnail"),
+    CheckConstraint("kind IN ('known_fake', 'known_real')", name="kind"),
+    sqlite_autoincrement=True,
+)
+LIVE = text("removed_at IS NULL")
+# Names are unique among living corpora only: a removed corpus stays in SQL for replay, its name
+# does not stay taken.
+Index("uq_corpora_live_name", corpora.c.name, unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("sha256", String(SHA256_HEX), nullable=False, unique=True),
+    Column(
+        "byte_size", BigInteger, nullable=False
+    ),  # 0, 0, 0 and "" where a ready embedding came without them
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("pdq_hash", LargeBinary),  # 32 bytes, in the order of the usual 64 hex digits
+    Column("pdq_quality", SmallInteger),  # 0 to 100
+    Column(
+        "seen", Boolean, nullable=False, server_default=true()
+    ),  # false: only a ready embedding of it came
+    sqlite_autoincrement=True,
+)
+
+# One long piece of work and how far it has come; what every column counts is told in
+# `index.truth.jobs`.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("corpus_id", BigId, ForeignKey("corpora.id")),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("request", Text, nullable=False),  # canonical JSON
+    Column("request_sha256", String(SHA256_HEX), nullable=False, index=True),
+    Column("listed", Boolean, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in JOB_COUNTS),
+    Column("error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+# Work still to be done. A row goes when its items have ended; number 0 is the listing of the
+# source.
+job_chunks = Table(
+    "job_chunks",
+    metadata,
+    Column("job_id", BigId, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("first_position", BigInteger, nullable=False),  # of its items in the source
+    Column("item_count", Integer, nullable=False),
+    Column("span", Text, nullable=False),  # JSON that the source understands
+    Column("worker", String(64)),
+    Column("leased_until", UtcDateTime),
+)
+
+# Items that did not simply succeed.
+job_items = Table(
+    "job_items",
+    metadata,
+    Column("job_id", BigId, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("outcome", String(8), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("entry_id", BigId),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("corpus_id", BigId, ForeignKey("corpora.id"), nullable=False),
+    Column("image_id", BigId, ForeignKey("images.id"), nullable=False, index=True),
+    Column("generator", Text, index=True),
+    Column("label", Text, index=True),
+    Column("licence", Text),
+    Column("source", Text),
+    Column("acquired_at", UtcDateTime, index=True),
+    Column("provenance", Document, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("removed_at", UtcDateTime),
+    Column("job_id", BigId),  # the job that added it
+    Column(
+        "removal_reason", Text
+    ),  # of an entry that was quarantined; null for one that was simply removed
+    sqlite_autoincrement=True,
+)
+# An image is once in a corpus. The image comes first, so that this also finds the live entries of
+# an image.
+Index(
+    "uq_entries_live_image_corpus",
+    entries.c.image_id,
+    entries.c.corpus_id,
+    unique=True,
+    sqlite_where=LIVE,
+    postgresql_where=LIVE,
+)
+# The pages of a corpus, in the order of the ids, and its removal.
+Index(
+    "ix_entries_live_corpus_id",
+    entries.c.corpus_id,
+    entries.c.id,
+    sqlite_where=LIVE,
+    postgresql_where=LIVE,
+)
+# Containment (`@>`) in the free provenance. SQLite has no such index; there it would be one of the
+# whole text.
+Index(
+    "ix_entries_provenance",
+    entries.c.provenance,
+    postgresql_using="gin",
+    postgresql_ops={"provenance": "jsonb_path_ops"},
+).ddl_if(dialect="postgresql")
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("image_id", BigId, ForeignKey("images.id"), nullable=False),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column(
+        "vector", LargeBinary, nullable=False
+    ),  # float32 little-endian, dimension * 4 bytes, L2 norm 1
+    Column("logit", Float(53), nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("uq_embeddings_image_id_space_id", embeddings.c.image_id, embeddings.c.space_id, unique=True)
+
+change_counter = Table(
+    "change_counter",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(8), nullable=False),
+    Column("entry_id", BigId, ForeignKey("entries.id"), nullable=False),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column(
+        "digest", LargeBinary, nullable=False
+    ),  # 32 bytes: set digest of this space after this change
+    Column("at", UtcDateTime, nullable=False),
+    CheckConstraint("kind IN ('add', 'remove')", name="kind"),
+)
+# A member comes once and goes once, because ids are never reused; this also answers "what was
+# visible at N".
+Index(
+    "uq_changes_entry_id_space_id_kind",
+    changes.c.entry_id,
+    changes.c.space_id,
+    changes.c.kind,
+    unique=True,
+)
+Index("ix_changes_space_id_number", changes.c.space_id, changes.c.number)
+
+# The model that lookups and ingests use where nobody names one; no row: the setting's default.
+active_model = Table(
+    "active_model",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, nullable=False),  # a name, or a checkpoint's folder
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("activated_at", UtcDateTime, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+lookups = Table(
+    "lookups",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("probe_sha256", String(SHA256_HEX), index=True),
+    Column(
+        "request", Text, nullable=False
+    ),  # canonical JSON text, so that its bytes can be hashed and signed later
+    Column("answer", Text, nullable=False),
+    Column("probe_vector", LargeBinary),  # as in `embeddings`: what a replay searches with
+    Column("calibration_id", BigId),  # the calibration that its statements rest on
+)
+
+# How often, how sure: measured once and never changed. A later one is a new row.
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False, index=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("request", Text, nullable=False),  # canonical JSON: what was asked for
+    Column("document", Text, nullable=False),  # canonical JSON: what was measured
+    Column("document_sha256", String(SHA256_HEX), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Embeddings of reference images as they look after a delivery; as they are, they are in
+# `embeddings`.
+reference_embeddings = Table(
+    "reference_embeddings",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("image_id", BigId, ForeignKey("images.id"), nullable=False),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("condition", String(16), nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # as in `embeddings`
+    Column("logit", Float(53), nullable=False),
+    sqlite_autoincrement=True,
+)
+Index(
+    "uq_reference_embeddings_image_id_space_id_condition",
+    reference_embeddings.c.image_id,
+    reference_embeddings.c.space_id,
+    reference_embeddings.c.condition,
+    unique=True,
+)

@@ -1,0 +1,79 @@
+"""Embedding spaces: weights plus preprocessing. Vectors of two spaces are never compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, select
+
+from index.errors import ForeignSpace
+from index.truth.schema import embedding_spaces
+from index.truth.statements import insert_missing
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What makes two embeddings comparable: fingerprint = sha256 of weights and preprocessing (64
+    hex digits).
+    """
+
+    fingerprint: str
+    model: str
+    weights_sha256: str
+    preprocessing_fingerprint: str
+    dimension: int
+
+    def require(self, fingerprint: str) -> None:
+        """Raise ForeignSpace unless an embedding labelled with this fingerprint belongs here."""
+        if fingerprint != self.fingerprint:
+            raise ForeignSpace(self.fingerprint, fingerprint)
+
+
+def find_space_id(conn: Connection, space: Space) -> int | None:
+    """Return the row id of a space, or None while nothing was stored in it.
+
+    Raises:
+        ForeignSpace: the fingerprint is registered with other weights, preprocessing or dimension.
+
+    """
+    row = conn.execute(
+        select(embedding_spaces).where(embedding_spaces.c.fingerprint == space.fingerprint)
+    ).one_or_none()
+    if row is None:
+        return None
+    stored = (row.weights_sha256, row.preprocessing_fingerprint, row.dimension)
+    if stored != (space.weights_sha256, space.preprocessing_fingerprint, space.dimension):
+        raise ForeignSpace(space.fingerprint, f"{row.weights_sha256}:{row.dimension}")
+    return int(row.id)
+
+
+def ensure_space_id(conn: Connection, space: Space) -> int:
+    """Return the row id of a space, registering it first where it is new.
+
+    Raises like `find_space_id`.
+    """
+    found = find_space_id(conn, space)
+    if found is not None:
+        return found
+    row = {
+        "fingerprint": space.fingerprint,
+        "model": space.model,
+        "weights_sha256": space.weights_sha256,
+        "preprocessing_fingerprint": space.preprocessing_fingerprint,
+        "dimension": space.dimension,
+        "created_at": datetime.now(UTC),
+    }
+    insert_missing(conn, embedding_spaces, [row])
+    space_id = find_space_id(conn, space)
+    assert space_id is not None
+    return space_id
+
+
+def list_spaces(conn: Connection) -> tuple[Space, ...]:
+    """Return every registered space, oldest first."""
+    rows = conn.execute(select(embedding_spaces).order_by(embedding_spaces.c.id))
+    return tuple(
+        Space(r.fingerprint, r.model, r.weights_sha256, r.preprocessing_fingerprint, r.dimension)
+        for r in rows
+    )

@@ -1,0 +1,176 @@
+"""Inspecting a corpus: how long it takes, how much memory, and how many planted photographs it
+finds.
+
+    python -m tests.benchmarks.inspection speed [--n 20000] [--reals 5000]
+    python -m tests.benchmarks.inspection planted --data-dir DIR --fakes CORPUS --reals CORPUS
+        [--share 0.01] [--seeds 20]
+
+`speed`: clustered vectors of 384 dimensions and random hashes, of which one in a hundred is near
+another, in SQLite. Prints the seconds of reading and comparing, and the most memory that the
+process had.
+
+`planted`: two corpora that are embedded, of known fakes and of photographs. For each seed, so many
+photographs as are `share` of the fakes are moved to their side, in memory, and looked for among the
+rest. Prints how many are named (recall), and how many of the true fakes are. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from api.lineup import Lineup
+from api.settings import Settings
+from index.proof.hubs import Images, compare, looks_real
+from index.proof.inspection import _read, inspect_corpus
+from index.truth.database import Database
+from tests.benchmarks.filling import fill, space_of
+from tests.benchmarks.vectors import DIMENSION, clustered
+
+HASHED = 100  # one image in so many has the hash of another, with some bits turned
+out = Console(width=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("speed", "planted"))
+    parser.add_argument("--n", type=int, default=20_000)
+    parser.add_argument("--reals", default="5000")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--fakes")
+    parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--seeds", type=int, default=20)
+    told = parser.parse_args()
+    if told.what == "speed":
+        measure_speed(told.n, int(told.reals))
+    else:
+        measure_planted(told.data_dir, told.fakes, told.reals, told.share, told.seeds)
+
+
+def measure_speed(n: int, reals: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lineup.db"
+        filling = get_context("spawn").Process(
+            target=fill_corpora, args=(path, n, reals)
+        )  # whose memory is not counted
+        filling.start()
+        filling.join()
+        space, before = space_of(DIMENSION), peak_mib()
+        with Database.open(f"sqlite:///{path}") as database:
+            started = time.perf_counter()
+            found = inspect_corpus(database, space, "corpus-0", 0.0)
+            seconds = time.perf_counter() - started
+    out.print(
+        f"{found.embedded:,} x {DIMENSION} beside {found.known_reals:,} known reals: "
+        f"{seconds:.1f} s, "
+        f"{peak_mib():,.0f} MiB at most ({before:,.0f} before); {len(found.clusters):,} clusters, "
+        f"{len(found.within.hubs):,} hubs within (skewness {found.within.skewness:.1f}), "
+        f"{len(found.photographs.hubs if found.photographs else ()):,} for photographs"
+    )
+
+
+def fill_corpora(path: Path, n: int, reals: int) -> None:
+    fill(path, clustered(n + reals).blocks(), DIMENSION)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE corpora SET kind = 'known_real' WHERE id = 2")
+        connection.execute(
+            "UPDATE entries SET corpus_id = CASE WHEN id <= ? THEN 1 ELSE 2 END", (n,)
+        )
+        hashes = ((bits, i) for i, bits in enumerate(random_hashes(n + reals), 1))
+        connection.executemany(
+            "UPDATE images SET pdq_hash = ?, pdq_quality = 90 WHERE id = ?", hashes
+        )
+
+
+def random_hashes(count: int) -> Iterator[bytes]:
+    random = np.random.default_rng(5)
+    last = random.bytes(32)
+    for number in range(count):
+        if number % HASHED == 1:
+            turned = bytearray(last)
+            turned[0] ^= 0xFF
+            yield bytes(turned)
+        else:
+            last = random.bytes(32)
+            yield last
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds: int) -> None:
+    with (
+        Lineup.opened(Settings(data_dir=data_dir, offline=True)) as lineup,
+        TemporaryFile() as spool,
+    ):
+        policy = lineup.classifier_policy
+        assert policy is not None, "no limit of authentic"
+        with lineup.database.read() as conn:
+            own = _read(conn, lineup.space, fakes, spool).own
+            photographs = _read(conn, lineup.space, reals, spool).own
+    count = max(1, round(share * len(own)))
+    table = Table("rule", "planted named", "of", "recall", "true fakes named", "share of them")
+    named = {rule: np.zeros(2, int) for rule in ("logit alone", "similarity alone", "both")}
+    for seed in range(seeds):
+        chosen = np.random.default_rng(seed).permutation(len(photographs))[:count]
+        rest = np.setdiff1d(np.arange(len(photographs)), chosen)
+        mixed, others = joined(own, photographs, chosen), taking(photographs, rest)
+        to_fake, to_real = compare(mixed, mixed).similarities, compare(mixed, others).similarities
+        always = np.full(len(mixed), -np.inf)
+        rules = {
+            "logit alone": np.flatnonzero(mixed.logits <= policy.authentic_logit),
+            "similarity alone": looks_real(always, 0.0, to_real, to_fake),
+            "both": looks_real(mixed.logits, policy.authentic_logit, to_real, to_fake),
+        }
+        for rule, rows in rules.items():
+            named[rule] += [(rows >= len(own)).sum(), (rows < len(own)).sum()]
+    for rule, (right, wrong) in named.items():
+        planted, true = count * seeds, len(own) * seeds
+        table.add_row(
+            rule,
+            f"{right:,}",
+            f"{planted:,}",
+            f"{right / planted:.3f}",
+            f"{wrong:,}",
+            f"{wrong / true:.3f}",
+        )
+    out.print(
+        f"{len(own):,} known fakes, {len(photographs):,} photographs, {count} planted, {seeds} "
+        f"times"
+    )
+    out.print(table)
+
+
+def taking(images: Images, rows: NDArray[np.int64]) -> Images:
+    return Images(**{each.name: getattr(images, each.name)[rows] for each in fields(Images)})
+
+
+def joined(images: Images, others: Images, rows: NDArray[np.int64]) -> Images:
+    more = taking(others, rows)
+    return Images(
+        **{
+            f.name: np.concatenate([getattr(images, f.name), getattr(more, f.name)])
+            for f in fields(Images)
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The figures that the shipped weights must reach (issue 2, section 3), on photographs that
+training never saw.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
+from embedder.errors import CorruptWeights
+from embedder.network.download import fetch_model
+from embedder.network.embed import Embedder
+from embedder.network.registry import MODELS, PinnedFile, builtin_directory, find_version
+from embedder.training.measure import (
+    Measurements,
+    classifier_figures,
+    generator_figures,
+    logit_bounds,
+    measure,
+    similarity_figures,
+)
+from embedder.training.photographs import HELD_OUT_COLLECTIONS, read_photographs
+from embedder.training.probes import Probe, make_probes, median_psnr
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def builtin_weights() -> Path:
+    return builtin_directory() / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    return Embedder.load("builtin", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def decoders() -> dict[str, Resynthesiser]:
+    return {generator: Resynthesiser.load(generator) for generator in DECODERS}
+
+
+@pytest.fixture(scope="module", params=["bundled", pytest.param("corpus", marks=pytest.mark.prove)])
+def probes(request: pytest.FixtureRequest, decoders: dict[str, Resynthesiser]) -> list[Probe]:
+    if request.param == "bundled":
+        photographs = [(photograph.name, photograph.image) for photograph in bundled_photographs()]
+        return list(make_probes(photographs, decoders, max_tiles=8))
+    corpus = Path(os.environ.get("LINEUP_TEST_CORPUS", REPOSITORY.parent / "shared" / "corpus"))
+    if not (corpus / "manifest.csv").is_file():
+        pytest.skip(f"no corpus of photographs at {corpus}: set LINEUP_TEST_CORPUS")
+    held_out = (
+        (photograph.name, photograph.image)
+        for photograph in read_photographs(corpus, HELD_OUT_COLLECTIONS)
+    )
+    return list(make_probes(held_out, decoders, max_tiles=2))
+
+
+@pytest.fixture(scope="module")
+def measured(embedder: Embedder, probes: list[Probe]) -> Measurements:
+    return measure(embedder, probes)
+
+
+def test_the_files_are_small_enough_for_the_wheel() -> None:
+    assert builtin_weights().stat().st_size < 12_000_000
+    assert "NOT" in (builtin_directory() / "MODEL_CARD.md").read_text(encoding="utf-8").upper()
+
+
+def test_other_weights_in_its_place_are_refused() -> None:
+    pinned = PinnedFile("model.safetensors", builtin_weights().stat().st_size, "0" * 64)
+
+    with pytest.raises(CorruptWeights, match="sha256"):
+        fetch_model(replace(MODELS["builtin"], pinned=(pinned,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "threshold"),
+    [("builtin-1", "2ccd9800d3f456f7", 0.9928), ("builtin-2", "a5bc90f7c49a7d1d", 0.9889)],
+)
+def test_the_earlier_weights_make_the_space_that_they_always_made(
+    embedder: Embedder, name: str, space: str, threshold: float
+) -> None:
+    """The fingerprint that data directories of before hold."""
+    earlier = Embedder.load(name, device="cpu").info
+
+    assert earlier.space_fingerprint.startswith(space)
+    assert earlier.similarity_threshold == threshold
+    assert embedder.info.space_fingerprint != earlier.space_fingerprint
+
+
+def test_a_name_is_followed_to_the_weights_that_had_it() -> None:
+    first, second, now = (
+        MODELS[name].pinned[0].sha256 for name in ("builtin-1", "builtin-2", "builtin")
+    )
+
+    assert find_version("builtin", first) == "builtin-1"
+    assert find_version("builtin", second) == "builtin-2"
+    assert find_version("builtin", now) == "builtin"
+    assert find_version("builtin-1", now) is None
+    assert find_version("community-forensics", now) is None
+    assert find_version("/some/folder", now) is None
+
+
+def test_its_thresholds_are_ordered_and_say_where_they_come_from(embedder: Embedder) -> None:
+    info = embedder.info
+
+    assert info.generators == DECODERS
+    assert info.dimension >= 128
+    assert info.similarity_threshold is not None
+    assert 0.0 < info.similarity_threshold < 1.0
+    assert info.authentic_logit is not None
+    assert info.synthetic_logit is not None
+    assert info.authentic_logit < info.synthetic_logit
+    assert "held-out" in str(info.threshold_source)
+    assert "held-out" in str(info.logit_source)
+
+
+def test_fakes_are_close_to_their_photographs(probes: list[Probe]) -> None:
+    medians = median_psnr(probes)
+
+    assert set(medians) == set(DECODERS)
+    assert min(medians.values()) >= 29.0, medians
+
+
+def test_the_logit_tells_fakes_from_photographs(measured: Measurements) -> None:
+    figures = classifier_figures(measured)
+
+    assert figures["auc"] >= 0.97
+    assert figures["auc_jpeg75"] >= 0.88
+
+
+def test_the_nearest_fake_of_another_photograph_has_the_right_generator(
+    measured: Measurements,
+) -> None:
+    assert generator_figures(measured)["nearest_generator_accuracy"] >= 0.90
+
+
+def test_the_shipped_threshold_and_logits_hold_on_these_photographs(
+    embedder: Embedder, measured: Measurements
+) -> None:
+    """Loose bounds, for 1 % of a few dozen tiles is less than one: a wrong file would miss them by
+    far.
+    """
+    info, real = embedder.info, measured.real
+    authentic, synthetic = logit_bounds(measured)
+
+    assert info.authentic_logit is not None
+    assert info.synthetic_logit is not None
+    assert authentic < info.synthetic_logit
+    assert info.authentic_logit < synthetic
+    assert (measured.logits[real] > info.synthetic_logit).mean() <= 0.05
+    assert (measured.logits[~real] < info.authentic_logit).mean() <= 0.05
+    assert (
+        similarity_figures(measured)["match_rate"] >= 0.4
+    )  # many fakes of unlike scenes are further apart

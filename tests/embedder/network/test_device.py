@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from embedder.errors import DeviceUnavailable, PrecisionRefused
+from embedder.network.device import (
+    MINIMUM_COSINE,
+    POLICIES,
+    DeviceKind,
+    Placement,
+    Precision,
+    choose_placement,
+    cpu_has_native_bfloat16,
+    refuse_imprecise,
+)
+from embedder.network.embed import Embedder
+
+ModelWriter = Callable[..., Path]
+
+CPU = Placement("cpu", DeviceKind.CPU, Precision.BFLOAT16, 8, False)
+
+
+def unit(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    vector = np.array(values, np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "cuda:first", "CPU ", "tpu"])
+def test_an_unknown_device_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(DeviceUnavailable, match="cuda, xla, mps, cpu"):
+        choose_placement(name)
+
+
+def test_a_device_that_this_machine_lacks_is_refused_by_name() -> None:
+    absent = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "xla": "torch_xla" in sys.modules,
+    }
+    for name in (name for name, there in absent.items() if not there):
+        with pytest.raises(DeviceUnavailable, match=f"no '{name}'"):
+            choose_placement(name)
+
+
+@pytest.mark.parametrize("precision", ["half", "fp16", "int8", ""])
+def test_an_unknown_precision_is_refused_with_the_known_ones(precision: str) -> None:
+    with pytest.raises(DeviceUnavailable, match="float32, float16, bfloat16"):
+        choose_placement("cpu", precision)
+
+
+def test_float16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(DeviceUnavailable, match="float16 on a CPU"):
+        choose_placement("cpu", "float16")
+
+
+def test_the_table_has_a_reason_for_every_kind_of_device() -> None:
+    assert set(POLICIES) == set(DeviceKind)
+    assert POLICIES[DeviceKind.CUDA].precision is Precision.FLOAT16
+    assert POLICIES[DeviceKind.XLA].precision is Precision.BFLOAT16
+    assert POLICIES[DeviceKind.CPU].precision is Precision.FLOAT32
+    assert all(len(policy.reason) > 40 for policy in POLICIES.values())
+
+
+def test_a_cpu_without_native_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for native, expected in ((False, Precision.FLOAT32), (True, Precision.BFLOAT16)):
+        monkeypatch.setattr(
+            "embedder.network.device.cpu_has_native_bfloat16", lambda there=native: there
+        )
+        assert choose_placement("cpu").precision is expected
+    assert choose_placement("cpu", "float32").precision is Precision.FLOAT32
+
+
+def test_the_capability_is_read_from_the_cpu_that_runs() -> None:
+    flags_file = Path("/proc/cpuinfo")
+    if not flags_file.is_file():
+        pytest.skip("no /proc/cpuinfo to compare with")
+    flags = flags_file.read_text()
+    assert cpu_has_native_bfloat16() == ("avx512_bf16" in flags or "amx_tile" in flags)
+
+
+def test_auto_is_a_device_that_is_there() -> None:
+    placement = choose_placement()
+    assert placement.kind in DeviceKind
+    if not torch.cuda.is_available() and not torch.backends.mps.is_available():
+        assert placement.device in ("cpu", "xla")
+
+
+def test_a_precision_is_refused_under_the_minimum_and_for_anything_not_finite() -> None:
+    reference = unit(1, 0, 0)
+    for vector in (
+        unit(1, 0.1, 0),
+        unit(0, 1, 0),
+        -reference,
+        np.full(3, np.nan, np.float32),
+        np.zeros(3, np.float32),
+    ):
+        with pytest.raises(PrecisionRefused, match="use precision float32") as refused:
+            refuse_imprecise(CPU, reference, vector)
+        assert refused.value.precision == "bfloat16"
+        assert not refused.value.cosine >= MINIMUM_COSINE
+    assert refuse_imprecise(CPU, reference, unit(1, 0.01, 0)) >= MINIMUM_COSINE
+
+
+def test_a_model_that_bfloat16_really_breaks_is_refused_at_load(
+    tmp_path: Path, model_writer: ModelWriter
+) -> None:
+    """Values around 1,000 whose sum is weighted to nothing: what is left are the digits that
+    bfloat16 does not have.
+    """
+    fragile = model_writer(tmp_path / "fragile")
+    tensors = load_file(fragile / "model.safetensors")
+    for layer in range(2):
+        attention = f"vit.encoder.layer.{layer}.attention"
+        tensors[f"{attention}.attention.value.bias"] += 1_000
+        weight = tensors[f"{attention}.output.dense.weight"]
+        tensors[f"{attention}.output.dense.weight"] = 100 * (
+            weight - weight.mean(dim=1, keepdim=True)
+        )
+    save_file(tensors, fragile / "model.safetensors")
+    with pytest.raises(PrecisionRefused, match="bfloat16 on cpu") as refused:
+        Embedder.load(fragile, device="cpu", precision="bfloat16")
+    assert refused.value.cosine < MINIMUM_COSINE
+    assert Embedder.load(fragile, device="cpu", precision="float32").precision == "float32"
+
+
+def test_a_sound_model_passes_the_check_in_bfloat16(tiny_model: Path) -> None:
+    embedder = Embedder.load(tiny_model, device="cpu", precision="bfloat16")
+    exact = Embedder.load(tiny_model, device="cpu", precision="float32")
+    pixels = np.random.default_rng(1).random((2, 3, 32, 32), np.float32)
+    rough, reference = embedder.embed_pixels(pixels), exact.embed_pixels(pixels)
+    assert (embedder.device, embedder.precision) == ("cpu", "bfloat16")
+    assert rough.vectors.dtype == rough.logits.dtype == np.float32
+    assert not np.array_equal(rough.vectors, reference.vectors), (
+        "it really computed in the lower precision"
+    )
+    assert np.sum(rough.vectors * reference.vectors, axis=1).min() > MINIMUM_COSINE

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from embedder.errors import CorruptWeights
+from embedder.network.device import MINIMUM_COSINE, DeviceKind, Placement, Precision
+from embedder.network.download import find_model
+from embedder.network.embed import Embedder
+from embedder.network.forward import Extras, Forward
+from embedder.network.results import Embedded, Failed
+from embedder.network.transfers import Transfers
+from embedder.network.weights import load_vit
+from embedder.pictures.decode import decode
+
+ModelWriter = Callable[..., Path]
+Pixels = np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]
+
+# choose_placement refuses float16 on a CPU, which is slow there; it overflows like a GPU's.
+HALF = Placement("cpu", DeviceKind.CPU, Precision.FLOAT16, 4, full_batches=False)
+EXACT = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, full_batches=False)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Pixels:
+    return np.random.default_rng(5).random((4, 3, 32, 32), np.float32)
+
+
+@pytest.fixture(scope="module")
+def overflowing_model(tmp_path_factory: pytest.TempPathFactory, model_writer: ModelWriter) -> Path:
+    """Activations of some 1e5 before the last norm: fine in float32, over the largest number of
+    float16, 65,504.
+    """
+    model = model_writer(tmp_path_factory.mktemp("models") / "overflowing")
+    tensors = load_file(model / "model.safetensors")
+    tensors["vit.encoder.layer.0.output.dense.weight"] *= 1e5
+    tensors["vit.encoder.layer.1.output.dense.weight"] *= 1e5
+    save_file(tensors, model / "model.safetensors")
+    return model
+
+
+def forward_on(placement: Placement, model: Path) -> Forward:
+    files = find_model(model)
+    return Forward(
+        files.name, load_vit(files.weights, files.architecture), placement, placement.batch_size
+    )
+
+
+def precisions_used(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> list[Precision]:
+    """Filled with the precision of each forward from now on."""
+    used: list[Precision] = []
+    real = forward._hidden_states
+
+    def recorded(pixels: torch.Tensor, precision: Precision, attentions: bool) -> Any:
+        used.append(precision)
+        return real(pixels, precision, attentions)
+
+    monkeypatch.setattr(forward, "_hidden_states", recorded)
+    return used
+
+
+def test_results_that_are_not_finite_in_float32_either_are_told_when_the_forward_lands(
+    tmp_path: Path, model_writer: ModelWriter, pixels: Pixels
+) -> None:
+    flight = forward_on(HALF, model_writer(tmp_path / "broken", std=1e30)).launch(pixels)
+    with pytest.raises(CorruptWeights, match="not finite"):
+        flight.land()
+
+
+def test_images_that_overflow_the_precision_are_computed_once_more_in_float32(
+    overflowing_model: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = forward_on(HALF, overflowing_model)
+    used = precisions_used(forward, monkeypatch)
+    made = forward.launch(pixels, Extras(patch_tokens=True)).land()
+    exact = forward_on(EXACT, overflowing_model).launch(pixels, Extras(patch_tokens=True)).land()
+    assert used == [Precision.FLOAT16, Precision.FLOAT32]
+    assert np.abs(made.vectors - exact.vectors).max() < 1e-6
+    assert made.patch_tokens is not None
+    assert exact.patch_tokens is not None
+    assert np.abs(made.patch_tokens - exact.patch_tokens).max() < 1e-5
+
+
+def test_images_that_fit_the_precision_are_computed_once(
+    tiny_model: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = forward_on(HALF, tiny_model)
+    used = precisions_used(forward, monkeypatch)
+    made = forward.launch(pixels).land()
+    exact = forward_on(EXACT, tiny_model).launch(pixels).land()
+    assert used == [Precision.FLOAT16]
+    assert np.sum(made.vectors * exact.vectors, axis=1).min() > MINIMUM_COSINE
+
+
+def test_flights_may_land_in_any_order_and_in_any_thread(tiny_model: Path, pixels: Pixels) -> None:
+    forward = forward_on(EXACT, tiny_model)
+    flights = [forward.launch(pixels[n : n + 1]) for n in range(4)]
+    landed: dict[int, np.ndarray] = {}
+
+    def land(n: int) -> None:
+        landed[n] = flights[n].land().vectors[0]
+
+    threads = [threading.Thread(target=land, args=(n,)) for n in reversed(range(4))]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    together = forward.launch(pixels).land().vectors
+    assert np.abs(np.stack([landed[n] for n in range(4)]) - together).max() < 1e-5
+
+
+def test_staged_rows_are_filled_up_with_zeros_and_an_array_that_fits_is_not_copied(
+    pixels: Pixels,
+) -> None:
+    transfers = Transfers(torch.device("cpu"))
+    assert not transfers.pinned
+    assert transfers.stage(pixels, 4).data_ptr() == pixels.ctypes.data
+    listed, filled = transfers.stage(list(pixels), 4), transfers.stage(list(pixels), 6)
+    assert np.array_equal(listed.numpy(), pixels)
+    assert np.array_equal(filled[:4].numpy(), pixels)
+    assert not filled[4:].any()
+
+
+@pytest.fixture
+def cuda() -> str:
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device here")
+    return "cuda"
+
+
+@pytest.mark.gpu
+def test_on_cuda_pixels_and_results_lie_in_page_locked_memory(
+    cuda: str, tiny_model: Path, pixels: Pixels
+) -> None:
+    transfers = Transfers(torch.device(cuda))
+    staged = transfers.stage(list(pixels), 4)
+    assert staged.is_pinned()
+    arrival = transfers.download([transfers.upload(staged) * 2, None])
+    assert all(tensor is None or tensor.is_pinned() for tensor in arrival._tensors)
+    doubled, nothing = arrival.arrays()
+    assert nothing is None
+    assert np.array_equal(doubled, pixels * 2)
+    flight = Embedder.load(tiny_model, device=cuda, precision="float16")._forward.launch(
+        list(pixels)
+    )
+    assert flight.staged.is_pinned()
+
+
+@pytest.mark.gpu
+def test_on_cuda_a_stream_gives_the_embeddings_of_the_cpu_in_order_with_its_failures(
+    cuda: str, tiny_model: Path, samples: dict[str, bytes]
+) -> None:
+    exact = Embedder.load(tiny_model, device="cpu", precision="float32")
+    embedder = Embedder.load(tiny_model, device=cuda, batch_size=4)
+    assert embedder.precision == "float16"
+    names = [name for name in samples for _ in range(6)]
+    items = [(n, samples[name] if n % 11 else b"no image") for n, name in enumerate(names)]
+    results = list(embedder.embed_stream(items, lambda _, decoded: decoded.format))
+    assert [each.key for each in results] == list(range(len(items)))
+    assert [each.key for each in results if isinstance(each, Failed)] == list(
+        range(0, len(items), 11)
+    )
+    expected = exact.embed([decode(data) for n, data in items if n % 11]).vectors
+    vectors = np.stack([each.vector for each in results if isinstance(each, Embedded)])
+    assert np.sum(vectors.astype(np.float64) * expected, axis=1).min() >= MINIMUM_COSINE
+    apart = embedder.embed([decode(data) for n, data in items if n % 11]).vectors
+    assert np.sum(vectors.astype(np.float64) * apart, axis=1).min() >= MINIMUM_COSINE
+
+
+@pytest.mark.gpu
+def test_on_cuda_images_that_overflow_float16_have_the_embeddings_of_float32(
+    cuda: str, overflowing_model: Path, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = Embedder.load(overflowing_model, device="cpu", precision="float32")
+    embedder = Embedder.load(overflowing_model, device=cuda, precision="float16", batch_size=4)
+    used = precisions_used(embedder._forward, monkeypatch)
+    results = list(embedder.embed_stream(((n, samples["png"]) for n in range(10)), lambda *_: None))
+    expected = exact.embed([decode(samples["png"])]).vectors[0]
+    assert set(used) == {Precision.FLOAT16, Precision.FLOAT32}
+    assert all(
+        isinstance(each, Embedded) and each.vector @ expected >= MINIMUM_COSINE for each in results
+    )
+
+
+@pytest.mark.gpu
+def test_on_cuda_threads_embed_beside_a_stream(
+    cuda: str, tiny_model: Path, samples: dict[str, bytes]
+) -> None:
+    embedder = Embedder.load(tiny_model, device=cuda, batch_size=4)
+    pixels = embedder.preprocess(decode(samples["png"]))[None]
+    expected = embedder.embed_pixels(pixels).vectors[0]
+    wrong: list[float] = []
+
+    def search() -> None:
+        for _ in range(50):
+            cosine = float(embedder.embed_pixels(pixels).vectors[0] @ expected)
+            wrong.extend([cosine] if cosine < MINIMUM_COSINE else [])
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    results = list(
+        embedder.embed_stream(((n, samples["png"]) for n in range(100)), lambda *_: None)
+    )
+    thread.join()
+    assert not wrong
+    assert all(
+        isinstance(each, Embedded) and each.vector @ expected >= MINIMUM_COSINE for each in results
+    )

@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.JpegPresets import presets
+
+from embedder.demonstration.photographs import bundled_photographs
+from embedder.errors import ImageTooLarge
+from embedder.pictures.decode import decode
+from embedder.pictures.delivery import (
+    RE_ENCODINGS,
+    Condition,
+    Delivery,
+    condition_of,
+    delivered,
+    delivery_of,
+)
+from embedder.pictures.jpeg_quality import estimated_jpeg_quality, nearest_quality
+from embedder.pictures.sniff import FORMATS
+
+Encoder = Callable[..., bytes]
+PictureMaker = Callable[..., Image.Image]
+
+
+def told(data: bytes) -> Condition:
+    return condition_of(delivery_of(data, decode(data)))
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """RMS in levels of 255."""
+    return float(
+        np.sqrt(np.square(np.asarray(one, np.float64) - np.asarray(other, np.float64)).mean())
+    )
+
+
+def standard_tables(picture: Image.Image, encoder: Encoder, quality: int) -> dict[int, list[int]]:
+    """As Pillow takes them: row by row."""
+    with Image.open(BytesIO(encoder(picture, "JPEG", quality=quality))) as image:
+        return {number: list(table) for number, table in image.quantization.items()}
+
+
+# ---- the quality of a file
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xdb\x00\x43\x00\x10", b"no"]
+)
+def test_what_is_no_whole_jpeg_has_no_quality(data: bytes) -> None:
+    assert estimated_jpeg_quality(data) is None
+
+
+def test_files_of_other_formats_have_no_quality(samples: dict[str, bytes]) -> None:
+    for name, data in samples.items():
+        assert (estimated_jpeg_quality(data) is None) == (not name.startswith("jpeg")), name
+
+
+def test_a_table_that_is_cut_short_has_no_quality(samples: dict[str, bytes]) -> None:
+    data = samples["jpeg"]
+    at = data.index(b"\xff\xdb")
+    assert estimated_jpeg_quality(data[: at + 40]) is None
+    shorter = data[:at] + b"\xff\xdb\x00\x13\x00" + data[at + 5 : at + 21] + b"\xff\xd9"
+    assert estimated_jpeg_quality(shorter) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(body=st.binary(max_size=200), cut=st.integers(0, 700), data=st.data())
+def test_damaged_bytes_never_raise(
+    samples: dict[str, bytes], body: bytes, cut: int, data: st.DataObject
+) -> None:
+    damaged = bytearray(samples["jpeg"][:cut] + body)
+    if damaged:
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    quality = estimated_jpeg_quality(bytes(damaged))
+    assert quality is None or 1 <= quality <= 100
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_every_quality_that_pillow_writes_is_found_exactly(encoder: Encoder, mode: str) -> None:
+    small = Image.new(mode, (8, 8))
+    for quality in range(1, 101):
+        assert estimated_jpeg_quality(encoder(small, "JPEG", quality=quality)) == quality
+
+
+def test_a_progressive_file_with_metadata_before_its_tables_has_the_same_quality(
+    picture: Image.Image, encoder: Encoder
+) -> None:
+    thumbnail = encoder(picture.resize((16, 16)), "JPEG", quality=20)
+    data = encoder(picture, "JPEG", quality=83, progressive=True, comment=thumbnail)
+    assert estimated_jpeg_quality(data) == 83
+
+
+@pytest.mark.parametrize("quality", [30, 55, 75, 92])
+def test_tables_that_are_a_little_off_have_nearly_the_same_quality(
+    picture: Image.Image, encoder: Encoder, quality: int
+) -> None:
+    random = np.random.default_rng(quality)
+    tables = [
+        [int(np.clip(round(step * random.uniform(0.85, 1.15)), 1, 255)) for step in table]
+        for table in standard_tables(picture, encoder, quality).values()
+    ]
+    estimated = estimated_jpeg_quality(encoder(picture, "JPEG", qtables=tables))
+    assert estimated is not None
+    assert abs(estimated - quality) <= 3
+
+
+@pytest.mark.parametrize("name", sorted(presets))
+def test_photoshops_tables_have_the_quality_that_costs_a_photograph_as_much(
+    encoder: Encoder, name: str
+) -> None:
+    """See `jpeg_quality`: 12 at most."""
+    image = bundled_photographs()[1].image.crop((100, 50, 260, 210))
+    data = encoder(image, "JPEG", qtables=presets[name]["quantization"])
+    error = difference(decode(data).image, image)
+    costs = {
+        q: difference(decode(encoder(image, "JPEG", quality=q)).image, image)
+        for q in range(20, 101, 2)
+    }
+    estimated = estimated_jpeg_quality(data)
+    assert estimated is not None
+    assert abs(estimated - min(costs, key=lambda quality: abs(costs[quality] - error))) <= 13
+
+
+def test_tables_of_sixteen_bits_are_read(picture: Image.Image, encoder: Encoder) -> None:
+    data = encoder(picture.convert("L"), "JPEG", quality=40)
+    at = data.index(b"\xff\xdb")
+    steps = data[at + 5 : at + 69]
+    wide = b"\xff\xdb\x00\x83\x10" + b"".join(bytes([0, step]) for step in steps)
+    assert estimated_jpeg_quality(data[:at] + wide + data[at + 69 :]) == 40
+
+
+def test_without_a_luminance_table_there_is_no_quality() -> None:
+    assert nearest_quality({}) is None
+    assert nearest_quality({1: (16,) * 64}) is None
+    assert nearest_quality({0: (0,) * 64}) == 100
+
+
+# ---- the condition of a file
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.builds(
+        Delivery,
+        format=st.sampled_from(FORMATS) | st.text(max_size=5),
+        width=st.integers(1, 10**6),
+        height=st.integers(1, 10**6),
+        jpeg_quality=st.none() | st.integers(1, 100),
+        webp_lossless=st.booleans(),
+    )
+)
+def test_every_file_has_one_condition_however_it_is_turned(delivery: Delivery) -> None:
+    condition = condition_of(delivery)
+    assert condition in Condition
+    turned = Delivery(
+        delivery.format,
+        delivery.height,
+        delivery.width,
+        delivery.jpeg_quality,
+        delivery.webp_lossless,
+    )
+    assert condition_of(turned) is condition
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (200, 300)])
+def test_a_jpeg_of_lower_quality_is_never_told_as_one_of_a_finer_stratum(
+    size: tuple[int, int],
+) -> None:
+    order = [Condition.JPEG50, Condition.JPEG75, Condition.JPEG90, Condition.HALF, Condition.AS_IS]
+    ranks = [
+        order.index(condition_of(Delivery("jpeg", *size, quality))) for quality in range(1, 101)
+    ]
+    assert ranks == sorted(ranks)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "condition"),
+    [
+        (Delivery("jpeg", 4000, 3000, 95), Condition.AS_IS),
+        (Delivery("jpeg", 4000, 3000, 94), Condition.JPEG90),
+        (Delivery("jpeg", 4000, 3000, 83), Condition.JPEG90),
+        (Delivery("jpeg", 4000, 3000, 82), Condition.JPEG75),
+        (Delivery("jpeg", 4000, 3000, 63), Condition.JPEG75),
+        (Delivery("jpeg", 4000, 3000, 62), Condition.JPEG50),
+        (Delivery("jpeg", 4000, 3000, None), Condition.JPEG75),
+        (Delivery("jpeg", 257, 300, 85), Condition.JPEG90),
+        (Delivery("jpeg", 256, 300, 85), Condition.HALF),
+        (Delivery("jpeg", 256, 300, 100), Condition.HALF),
+        (Delivery("jpeg", 256, 300, 50), Condition.JPEG50),
+        (Delivery("webp", 1024, 1024), Condition.WEBP80),
+        (Delivery("webp", 1024, 1024, webp_lossless=True), Condition.AS_IS),
+        (Delivery("avif", 1024, 1024), Condition.WEBP80),
+        (Delivery("heic", 4032, 3024), Condition.AS_IS),
+        (Delivery("heic", 256, 192), Condition.HALF),
+        (Delivery("png", 1024, 1024), Condition.AS_IS),
+        (Delivery("png", 256, 256), Condition.AS_IS),
+        (Delivery("png", 248, 256), Condition.SCREENSHOT),
+        (Delivery("png", 819, 819), Condition.SCREENSHOT),
+        (Delivery("png", 1080, 1920), Condition.SCREENSHOT),
+        (Delivery("bmp", 1366, 768), Condition.SCREENSHOT),
+        (Delivery("tiff", 4000, 3000), Condition.AS_IS),
+        (Delivery("gif", 512, 512), Condition.AS_IS),
+    ],
+    ids=str,
+)
+def test_the_rules(delivery: Delivery, condition: Condition) -> None:
+    assert condition_of(delivery) is condition
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "condition"),
+    [
+        ("JPEG", {"quality": 90}, Condition.JPEG90),
+        ("JPEG", {"quality": 75}, Condition.JPEG75),
+        ("JPEG", {"quality": 50}, Condition.JPEG50),
+        ("JPEG", {"quality": 98}, Condition.AS_IS),
+        ("WEBP", {"quality": 80}, Condition.WEBP80),
+        ("WEBP", {"lossless": True}, Condition.AS_IS),
+        ("WEBP", {"lossless": True, "exif": b"Exif\x00\x00"}, Condition.AS_IS),
+        ("PNG", {}, Condition.AS_IS),
+    ],
+    ids=str,
+)
+def test_a_real_file_is_told_by_its_bytes(
+    picture_maker: PictureMaker,
+    encoder: Encoder,
+    format: str,
+    options: dict[str, Any],
+    condition: Condition,
+) -> None:
+    assert told(encoder(picture_maker(512, 384), format, **options)) is condition
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_of_an_animated_webp_the_first_frame_counts(
+    picture_maker: PictureMaker, encoder: Encoder, lossless: bool
+) -> None:
+    frames = [picture_maker(264, 264, seed) for seed in (1, 2)]
+    data = encoder(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=lossless)
+    assert b"ANMF" in data
+    assert delivery_of(data, decode(data)).webp_lossless is lossless
+
+
+# ---- making a delivery
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (33, 1)])
+@pytest.mark.parametrize("condition", Condition)
+def test_a_picture_that_is_too_small_for_any_model_is_made_all_the_same(
+    picture_maker: PictureMaker, condition: Condition, size: tuple[int, int]
+) -> None:
+    made = delivered(picture_maker(*size), condition)
+    assert made.mode == "RGB"
+    assert min(made.size) >= 1
+
+
+def test_a_side_that_a_format_cannot_store_is_an_image_error() -> None:
+    sliver = Image.new("RGB", (70_000, 32))
+    for condition in (Condition.JPEG75, Condition.WEBP80):
+        with pytest.raises(ImageTooLarge):
+            delivered(sliver, condition)
+    assert delivered(sliver, Condition.HALF).size == (35_000, 16)
+    with pytest.raises(ImageTooLarge):
+        delivered(Image.new("RGB", (16_384, 32)), Condition.WEBP80)
+
+
+@pytest.mark.parametrize("condition", Condition)
+def test_a_delivery_is_the_same_on_each_call_and_leaves_its_picture_alone(
+    picture: Image.Image, condition: Condition
+) -> None:
+    before = picture.tobytes()
+    one, other = delivered(picture, condition), delivered(picture, condition)
+    assert one.tobytes() == other.tobytes()
+    assert one is not picture
+    assert picture.tobytes() == before
+
+
+@pytest.mark.parametrize("condition", Condition)
+def test_no_metadata_comes_through(picture: Image.Image, condition: Condition) -> None:
+    tagged = picture.copy()
+    tagged.info = {
+        "icc_profile": b"profile",
+        "exif": b"Exif\x00\x00",
+        "transparency": (1, 2, 3),
+        "comment": b"who",
+    }
+    made = delivered(tagged, condition)
+    assert not made.info
+    assert made.tobytes() == delivered(picture, condition).tobytes()
+
+
+def test_each_condition_changes_the_picture_and_coarser_ones_more(picture: Image.Image) -> None:
+    assert delivered(picture, Condition.AS_IS).tobytes() == picture.tobytes()
+    ladder = [Condition.AS_IS, Condition.JPEG90, Condition.JPEG75, Condition.JPEG50]
+    errors = [difference(delivered(picture, condition), picture) for condition in ladder]
+    assert errors == sorted(set(errors))
+    assert delivered(picture, Condition.HALF).size == (60, 45)
+    assert delivered(picture, Condition.SCREENSHOT).size == (96, 72)
+    assert difference(delivered(picture, Condition.WEBP80), picture) > 1
+    assert set(RE_ENCODINGS) == set(Condition) - {Condition.AS_IS}
+
+
+def test_jpeg_strata_are_what_their_qualities_write(picture: Image.Image, encoder: Encoder) -> None:
+    for condition, quality in (
+        (Condition.JPEG90, 90),
+        (Condition.JPEG75, 75),
+        (Condition.JPEG50, 50),
+    ):
+        assert (
+            delivered(picture, condition).tobytes()
+            == decode(encoder(picture, "JPEG", quality=quality)).image.tobytes()
+        )
+
+
+def test_a_screenshot_samples_the_four_nearest_pixels() -> None:
+    """Two columns of five become four a fifth of a pixel off, as a browser's bilinear texture does
+    it.
+    """
+    ramp = Image.fromarray(
+        np.repeat(np.arange(0, 250, 25, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(
+            10, axis=0
+        )
+    )
+    row = np.asarray(delivered(ramp, Condition.SCREENSHOT))[4, :, 0].astype(int)
+    expected = [25 * (1.25 * (column + 0.5) - 0.5) for column in range(8)]
+    assert np.abs(row - expected).max() <= 1
+
+
+@pytest.mark.parametrize("condition", RE_ENCODINGS)
+def test_a_picture_of_a_generators_size_is_told_after_its_delivery(
+    picture_maker: PictureMaker, encoder: Encoder, condition: Condition
+) -> None:
+    """As the file that was written; `delivered` gives its pixels."""
+    made = delivered(picture_maker(512, 512), condition)
+    written_as, options = {
+        Condition.JPEG90: ("JPEG", {"quality": 90}),
+        Condition.JPEG75: ("JPEG", {"quality": 75}),
+        Condition.JPEG50: ("JPEG", {"quality": 50}),
+        Condition.WEBP80: ("WEBP", {"quality": 80}),
+        Condition.HALF: ("JPEG", {"quality": 85}),
+        Condition.SCREENSHOT: ("PNG", {}),
+    }[condition]
+    assert told(encoder(made, written_as, **options)) is condition

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from embedder.errors import ImageTooSmall, InvalidModelConfig
+from embedder.network.registry import MODELS
+from embedder.pictures.preprocess import (
+    Preprocessing,
+    Resample,
+    crop_offset,
+    parse_preprocessing,
+    preprocess,
+    read_preprocessing,
+    resized_size,
+)
+
+PictureMaker = Callable[..., Image.Image]
+
+ORIGINAL = MODELS["community-forensics-384-original"].preprocessing
+# MODEL.md, section 1: our own pixels and transformers' agree to 3e-7 there.
+AGREEMENT = 1e-6
+
+
+@pytest.fixture
+def default(published_preprocessing: dict[str, Any]) -> Preprocessing:
+    return parse_preprocessing(published_preprocessing, "preprocessor_config.json")
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        (640, 481),
+        (481, 640),
+        (500, 500),
+        (384, 384),
+        (440, 440),
+        (33, 40),
+        (7, 5),
+        (1, 1),
+        (3000, 2001),
+        (1200, 37),
+    ],
+)
+def test_pixels_equal_those_of_transformers_for_the_published_configuration(
+    default: Preprocessing,
+    published_preprocessing: dict[str, Any],
+    picture_maker: PictureMaker,
+    width: int,
+    height: int,
+) -> None:
+    image = picture_maker(width, height)
+    reference = CLIPImageProcessorPil(**published_preprocessing)(image, return_tensors="np")[
+        "pixel_values"
+    ][0]
+    ours = preprocess(image, default)
+    assert (ours.shape, ours.dtype) == ((3, 384, 384), np.float32)
+    assert ours.flags.c_contiguous
+    assert np.abs(ours - reference).max() <= AGREEMENT
+
+
+def test_the_two_published_specifications_give_different_pixels(
+    default: Preprocessing, picture_maker: PictureMaker
+) -> None:
+    assert ORIGINAL is not None
+    image = picture_maker(641, 480)
+    difference = np.abs(preprocess(image, default) - preprocess(image, ORIGINAL))
+    assert difference.mean() > 0.05
+    assert default.fingerprint != ORIGINAL.fingerprint
+    same_numbers = Preprocessing(440, Resample.BICUBIC, 384, "floor", ORIGINAL.mean, ORIGINAL.std)
+    assert np.abs(preprocess(image, same_numbers) - preprocess(image, ORIGINAL)).max() > 0.01, (
+        "the filter counts too"
+    )
+
+
+def test_the_registry_holds_the_specification_that_the_original_checkpoint_does_not_publish() -> (
+    None
+):
+    assert (
+        Preprocessing(
+            440, Resample.BILINEAR, 384, "half_even", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        )
+        == ORIGINAL
+    )
+
+
+def test_an_odd_centre_is_floored_or_rounded_half_to_even() -> None:
+    assert [crop_offset(length, 384, "floor") for length in (384, 385, 386, 387, 389)] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+    ]
+    assert [crop_offset(length, 384, "half_even") for length in (384, 385, 386, 387, 389)] == [
+        0,
+        0,
+        1,
+        2,
+        2,
+    ]
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000))
+def test_the_shorter_side_becomes_the_edge_and_the_longer_is_floored(
+    width: int, height: int
+) -> None:
+    new_width, new_height = resized_size(width, height, 440)
+    assert min(new_width, new_height) == 440
+    assert max(new_width, new_height) == int(440 * max(width, height) / min(width, height))
+
+
+def test_an_image_smaller_than_the_crop_of_a_model_that_does_not_resize_is_refused_not_padded(
+    picture_maker: PictureMaker,
+) -> None:
+    native = Preprocessing(None, None, 160)
+    assert native.min_side == 160
+    for size in ((159, 300), (300, 159), (1, 1)):
+        with pytest.raises(ImageTooSmall) as refused:
+            preprocess(picture_maker(*size), native)
+        assert (refused.value.width, refused.value.height, refused.value.min_side) == (*size, 160)
+    assert Preprocessing(440, Resample.BICUBIC, 384).min_side == 1
+    image = picture_maker(163, 201)
+    centre = np.asarray(image)[20:180, 1:161].transpose(2, 0, 1)
+    assert np.allclose(preprocess(image, native), centre / 255, atol=1e-7)
+
+
+def test_only_rgb_is_taken() -> None:
+    with pytest.raises(ValueError, match="decode first"):
+        preprocess(Image.new("L", (200, 200)), Preprocessing(None, None, 160))
+
+
+def test_a_sliver_is_cropped_without_the_memory_of_the_whole(
+    default: Preprocessing, picture_maker: PictureMaker
+) -> None:
+    """33 x 200,000 pixels: 1.2 billion once resized."""
+    began = time.process_time()
+    pixels = preprocess(
+        picture_maker(33, 1000).resize((33, 200_000), Image.Resampling.NEAREST), default
+    )
+    assert pixels.shape == (3, 384, 384)
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("size", [(865, 395), (42, 266), (1200, 37), (500, 500)])
+def test_cropping_by_box_is_within_one_level_of_the_whole_resize(
+    default: Preprocessing,
+    picture_maker: PictureMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+) -> None:
+    image = picture_maker(*size)
+    whole = preprocess(image, default)
+    monkeypatch.setattr(sys.modules["embedder.pictures.preprocess"], "MAX_RESIZED_PIXELS", 0)
+    assert np.abs(preprocess(image, default) - whole).max() <= 1.001 / 255 / 0.26
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"do_flip": True}, "do_flip"),
+        ({"auto_map": {"AutoImageProcessor": "code.Processor"}}, "auto_map"),
+        ({"image_processor_type": "ViTImageProcessor"}, "CLIP"),
+        ({"do_pad": True}, "do_pad"),
+        ({"do_center_crop": False}, "do_center_crop"),
+        ({"do_convert_rgb": False}, "do_convert_rgb"),
+        ({"do_rescale": False}, "do_rescale"),
+        ({"rescale_factor": 1 / 127.5}, "rescale_factor"),
+        ({"size": {"height": 440, "width": 440}}, "size"),
+        ({"size": {"shortest_edge": 440, "longest_edge": 900}}, "size"),
+        ({"size": 440}, "size"),
+        ({"size": {"shortest_edge": 0}}, "size"),
+        ({"size": {"shortest_edge": 300}}, "at least as large"),
+        ({"resample": 9}, "resample"),
+        ({"crop_size": {"height": 384, "width": 380}}, "crop_size"),
+        ({"crop_size": None}, "crop_size"),
+        ({"crop_rounding": "up"}, "crop_rounding"),
+        ({"image_mean": 0.5}, "image_mean"),
+        ({"image_std": [0.2, 0.2]}, "image_std"),
+        ({"image_std": [0.2, 0.0, 0.2]}, "positive"),
+    ],
+)
+def test_what_is_not_implemented_is_refused_by_name(
+    published_preprocessing: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidModelConfig, match=message):
+        parse_preprocessing(published_preprocessing | changes, "preprocessor_config.json")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "\x00"])
+def test_a_broken_file_is_refused_by_its_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(content)
+    with pytest.raises(InvalidModelConfig, match=r"preprocessor_config\.json"):
+        read_preprocessing(path)
+
+
+def test_a_specification_without_resize_and_normalisation_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    crop = {"height": 160, "width": 160}
+    path.write_text(
+        json.dumps(
+            {"do_resize": False, "crop_size": crop, "do_normalize": False, "do_rescale": True}
+        )
+    )
+    assert read_preprocessing(path) == Preprocessing(None, None, 160)
+
+
+def test_the_published_file_of_306_bytes_is_read_whole(default: Preprocessing) -> None:
+    assert default == Preprocessing(
+        shortest_edge=440,
+        resample=Resample.BICUBIC,
+        crop_size=384,
+        crop_rounding="floor",
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+    )
+
+
+def test_the_fingerprint_is_stable_and_changes_with_every_field(default: Preprocessing) -> None:
+    # Vectors in users' databases carry this number: it must never change for the same
+    # specification.
+    assert default.fingerprint == "00d6494a86256753cd2a57b8b9d66103a1878a869a7a8f0d42d809bf9d1d026b"
+    others = [
+        Preprocessing(441, Resample.BICUBIC, 384, "floor", default.mean, default.std),
+        Preprocessing(440, Resample.LANCZOS, 384, "floor", default.mean, default.std),
+        Preprocessing(440, Resample.BICUBIC, 380, "floor", default.mean, default.std),
+        Preprocessing(440, Resample.BICUBIC, 384, "half_even", default.mean, default.std),
+        Preprocessing(440, Resample.BICUBIC, 384, "floor", (0.5, 0.5, 0.5), default.std),
+        Preprocessing(440, Resample.BICUBIC, 384, "floor", default.mean, (0.5, 0.5, 0.5)),
+        Preprocessing(440, Resample.BICUBIC, 384, "floor"),
+        Preprocessing(None, None, 384, "floor", default.mean, default.std),
+    ]
+    assert len({default.fingerprint, *(each.fingerprint for each in others)}) == 9

@@ -1,0 +1,112 @@
+"""The threads beside the searches follow a log to its end, build where that does not come, and
+survive errors.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from index.cache import maintenance as module
+from index.cache.maintenance import TURNS_WITHOUT_BUILDING, Maintenance
+from index.errors import IndexDirectoryUnwritable
+
+
+class Log:
+    """Something maintained: so many turns of changes to follow, and one piece of work that is due
+    after the first.
+    """
+
+    def __init__(self, turns: int, *, fails: bool = False) -> None:
+        self.turns = turns
+        self.fails = fails
+        self.followed = 0
+        self.built_at: list[int] = []
+        self.hashes_read_at: list[int] = []
+        self.built = threading.Event()
+        self.due = False
+
+    def follow(self, limit: int) -> bool:  # noqa: ARG002 - as many as there are
+        self.followed += 1
+        self.due = not self.built_at
+        return self.followed < self.turns
+
+    def read_hashes(self) -> None:
+        self.hashes_read_at.append(self.followed)
+
+    def maintenance_due(self, *, train: bool) -> bool:  # noqa: ARG002 - with or without
+        return self.due
+
+    def maintain(self, *, train: bool, wait: bool) -> bool:
+        assert not wait
+        self.trained = train
+        self.due = False
+        self.built_at.append(self.followed)
+        self.built.set()
+        if self.fails:
+            raise IndexDirectoryUnwritable(module.__file__, "a test")  # type: ignore[arg-type]
+        return False
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "YIELD_SECONDS", 0.0)
+    monkeypatch.setattr(module, "FOLLOW_SECONDS", 0.01)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def following(log: Log) -> Maintenance:
+    maintained = Maintenance(log)
+    maintained.start(follow=True)
+    return maintained
+
+
+@pytest.mark.usefixtures("hurry")
+def test_building_begins_when_the_log_was_followed_to_its_end() -> None:
+    log = Log(turns=TURNS_WITHOUT_BUILDING // 2)
+    maintained = following(log)
+    maintained.looked_up()  # a search leaves it to the thread
+    until(log.built.is_set)
+    maintained.stop()
+    assert log.built_at[0] >= log.turns
+    assert log.hashes_read_at[0] >= log.turns
+
+
+@pytest.mark.usefixtures("hurry")
+def test_building_begins_where_the_end_of_the_log_does_not_come() -> None:
+    log = Log(turns=10**9)
+    maintained = following(log)
+    until(log.built.is_set)
+    maintained.stop()
+    assert log.built_at[0] >= TURNS_WITHOUT_BUILDING
+
+
+@pytest.mark.usefixtures("hurry")
+def test_building_that_fails_is_logged_and_following_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = Log(turns=1, fails=True)
+    maintained = following(log)
+    until(log.built.is_set)
+    seen = log.followed
+    until(lambda: log.followed > seen + 2)
+    maintained.stop()
+    assert "no snapshot was written" in caplog.text
+
+
+def test_without_following_a_search_starts_what_is_due_and_trains_nothing() -> None:
+    log = Log(turns=1)
+    maintained = Maintenance(log)
+    maintained.start(follow=False)
+    assert log.built_at == []
+    log.due = True
+    maintained.looked_up()
+    maintained.stop()
+    assert (log.built_at, log.trained) == ([0], False)

@@ -1,0 +1,120 @@
+"""A view moved onto another base has the same members, whatever that base holds and however it
+numbers its words.
+"""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.cache.facts import FACTS, NO_WORD, Words, facts_of, translated
+from index.cache.rows import HeldRows
+from index.cache.sealed import Base
+from index.cache.view import View
+from index.truth.changes import MemberRow
+from index.truth.digest import EMPTY, with_member, with_members
+from index.truth.vectors import to_bytes
+
+DIMENSION = 4
+TEXTS = [None, "sdxl", "flux.1", "stylegan2"]
+
+
+def member(entry_id: int) -> MemberRow:
+    vector = np.random.default_rng(entry_id).standard_normal(DIMENSION).astype(np.float32)
+    text = TEXTS[entry_id % len(TEXTS)]
+    return MemberRow(entry_id, to_bytes(vector), entry_id % 3, text, TEXTS[entry_id % 2], None)
+
+
+def base_of(ids: list[int]) -> Base:
+    words = Words()
+    rows = [member(i) for i in ids]
+    stored = np.array([np.frombuffer(row.vector, "<f4") for row in rows], np.float32).reshape(
+        -1, DIMENSION
+    )
+    return Base(HeldRows(stored), facts_of(rows, words), words)
+
+
+def view_of(ids: list[int], tail: list[int], removed: set[int]) -> View:
+    base = base_of(ids)
+    rows = [member(i) for i in ids]
+    digest = with_members(EMPTY, (row.entry_id for row in rows), (row.vector for row in rows))
+    view = View.of_base(base, None, len(ids), digest, DIMENSION).adding([member(i) for i in tail])
+    return view.removing(sorted(removed)).reaching(100)
+
+
+def held(view: View) -> dict[int, Any]:
+    """Every member with its vector and what its facts say, in texts."""
+    found = {}
+    for part, facts in zip(view.parts, (view.base.facts, view.tail.facts), strict=True):
+        texts = part.segment.words.texts()
+        for position in part.positions():
+            fact = facts[position]
+            words = [None if n == NO_WORD else texts[n] for n in (fact["generator"], fact["label"])]
+            vector = part.segment.vectors(np.array([position]))[0]
+            found[int(fact["id"])] = (to_bytes(vector), int(fact["corpus_id"]), *words)
+    return found
+
+
+ids = st.lists(st.integers(1, 40), unique=True, max_size=20)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    old=ids, added=ids, new=st.lists(st.integers(1, 60), unique=True, max_size=30), data=st.data()
+)
+def test_a_view_standing_on_any_base_has_the_same_members(
+    old: list[int], added: list[int], new: list[int], data: st.DataObject
+) -> None:
+    tail = [i for i in added if i not in old]
+    removed = data.draw(st.sets(st.sampled_from([*old, *tail]))) if old or tail else set()
+    view = view_of(old, tail, removed)
+    moved = view.standing_on(base_of(new))
+    assert held(moved) == held(view) == {i: held(view)[i] for i in {*old, *tail} - removed}
+    assert (moved.generation, moved.count) == (view.generation, view.count)
+    assert moved.digest == view.digest == moved.computed_digest()
+    assert moved.tail.size == len({*old, *tail} - removed - set(new))
+    assert held(moved.adding([member(100)])).keys() == held(view).keys() | {100}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    old=ids,
+    added=ids,
+    later=ids,
+    new=st.lists(st.integers(1, 60), unique=True, max_size=30),
+    data=st.data(),
+)
+def test_a_moved_view_gains_what_came_meanwhile(
+    old: list[int], added: list[int], later: list[int], new: list[int], data: st.DataObject
+) -> None:
+    tail = [i for i in added if i not in old]
+    removed = data.draw(st.sets(st.sampled_from([*old, *tail]))) if old or tail else set()
+    view = view_of(old, tail, removed)
+    more = [i for i in later if i not in {*old, *tail}]
+    left = sorted({*old, *tail, *more} - removed)
+    gone = data.draw(st.sets(st.sampled_from(left))) if left else set()
+    after = view.adding([member(i) for i in more]).removing(sorted(gone)).reaching(200)
+    moved = view.standing_on(base_of(new)).gaining(view, after)
+    assert held(moved) == held(after)
+    assert (moved.generation, moved.count) == (200, after.count)
+    assert moved.digest == after.digest == moved.computed_digest()
+    assert held(view).keys() == {*old, *tail} - removed  # nobody's view has changed
+
+
+def test_facts_are_translated_by_their_texts() -> None:
+    words, into = Words(["a", "b", "c"]), Words(["c"])
+    facts = np.zeros(3, FACTS)
+    facts["generator"], facts["label"] = [2, NO_WORD, 0], [0, 0, 1]
+    out = translated(facts, words, into)
+    assert into.texts() == ["c", "a", "b"]
+    assert (out["generator"].tolist(), out["label"].tolist()) == ([0, NO_WORD, 1], [1, 1, 2])
+    assert facts["generator"].tolist() == [2, NO_WORD, 0]
+
+
+def test_a_digest_of_many_members_is_that_of_one_after_another() -> None:
+    members = [(i, to_bytes(np.full(3, i, np.float32))) for i in range(50)]
+    one_by_one = EMPTY
+    for entry_id, vector in members:
+        one_by_one = with_member(one_by_one, entry_id, vector)
+    assert with_members(EMPTY, [i for i, _ in members], [v for _, v in members]) == one_by_one

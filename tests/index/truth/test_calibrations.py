@@ -1,0 +1,169 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+
+from index.calibration.reading import SourceNumbers, chosen, named_corpora, read_population
+from index.errors import CorpusKindConflict, TruthDamaged, UnknownCalibration, UnknownCorpus
+from index.truth.calibrations import (
+    add_delivered,
+    calibration_heads,
+    delivered_embeddings,
+    get_calibration,
+    list_calibrations,
+    missing_deliveries,
+    save_calibration,
+)
+from index.truth.corpora import CorpusKind, ensure_corpus
+from index.truth.coverage import count_embedded, embedded_image_ids, has_embedded
+from index.truth.database import Database
+from index.truth.entries import add_entries, remove_entry
+from index.truth.perceptual import PerceptualHash
+from index.truth.schema import calibrations
+
+
+def test_a_calibration_that_is_not_there_is_unknown(database: Database) -> None:
+    for calibration_id in (-1, 0, 1, 2**70):
+        with pytest.raises(UnknownCalibration), database.read() as conn:
+            get_calibration(conn, calibration_id)
+
+
+def test_a_changed_document_is_no_calibration(database: Database, material: Any) -> None:
+    with database.write() as conn:
+        calibration_id = save_calibration(conn, material.space, 0, {}, {"rate": 0.01})
+        conn.execute(update(calibrations).values(document='{"rate":0.001}'))
+    for read in (lambda conn: get_calibration(conn, calibration_id), list_calibrations):
+        with (
+            pytest.raises(
+                TruthDamaged, match=f"calibration {calibration_id} is not what was stored"
+            ),
+            database.read() as conn,
+        ):
+            read(conn)
+
+
+def test_a_calibration_that_json_cannot_say_is_refused(database: Database, material: Any) -> None:
+    with pytest.raises(ValueError, match="JSON"), database.write() as conn:
+        save_calibration(conn, material.space, 0, {}, {"rate": float("nan")})
+
+
+def test_calibrations_come_back_as_they_were_saved_the_newest_first(
+    database: Database, material: Any
+) -> None:
+    with database.write() as conn:
+        ids = [
+            save_calibration(conn, material.space, n, {"seed": n}, {"n": n, "x": 0.1 + 0.2})
+            for n in range(3)
+        ]
+        other = save_calibration(conn, material.other_space, 9, {}, {})
+    with database.read() as conn:
+        stored = get_calibration(conn, ids[1])
+        assert (stored.generation, stored.request, stored.document) == (
+            1,
+            {"seed": 1},
+            {"n": 1, "x": 0.1 + 0.2},
+        )
+        assert stored.space_fingerprint == material.space.fingerprint
+        assert [head.id for head in calibration_heads(conn, material.space, 2)] == ids[:0:-1]
+        assert [each.id for each in list_calibrations(conn)] == [other, *ids[::-1]]
+        assert [each.id for each in list_calibrations(conn, before=ids[2], limit=1)] == [ids[1]]
+
+
+def test_a_delivered_embedding_is_stored_once_and_what_is_missing_is_known(
+    database: Database, material: Any
+) -> None:
+    material.fill(database, "reals", "abc", CorpusKind.KNOWN_REAL)
+    with database.write() as conn:
+        of = named_corpora(conn, None, CorpusKind.KNOWN_REAL)
+        a, b, c = embedded_image_ids(conn, material.space, of.ids)
+        new = [(a, "jpeg75", material.vector("a75"), 1.5), (b, "half", material.vector("bh"), -2.5)]
+        assert missing_deliveries(conn, material.space, [a], []) == []
+        assert add_delivered(conn, material.space, new) == {(a, "jpeg75"), (b, "half")}
+        assert (
+            add_delivered(conn, material.space, [(a, "jpeg75", material.vector("other"), 0.0)])
+            == frozenset()
+        )
+        assert missing_deliveries(conn, material.space, [c, a, b], ["jpeg75", "half"]) == [
+            (c, ["jpeg75", "half"]),
+            (a, ["half"]),
+            (b, ["jpeg75"]),
+        ]
+        assert missing_deliveries(conn, material.other_space, [a], ["half"]) == [(a, ["half"])]
+        found = delivered_embeddings(conn, material.space, "jpeg75", [c, b, a])
+    assert found.image_ids.tolist() == [a]
+    assert np.array_equal(found.vectors, [material.vector("a75")])
+    assert found.logits.tolist() == [1.5]
+
+
+def test_corpora_are_taken_by_their_kind_and_no_other(database: Database, material: Any) -> None:
+    material.fill(database, "fakes", "ab")
+    material.fill(database, "more", "c")
+    material.fill(database, "reals", "d", CorpusKind.KNOWN_REAL)
+    with database.read() as conn:
+        with pytest.raises(UnknownCorpus):
+            named_corpora(conn, ["fakes", "nowhere"], CorpusKind.KNOWN_FAKE)
+        with pytest.raises(CorpusKindConflict):
+            named_corpora(conn, ["fakes", "reals"], CorpusKind.KNOWN_FAKE)
+        assert named_corpora(conn, None, CorpusKind.KNOWN_FAKE).names == ("fakes", "more")
+        assert named_corpora(conn, ["more"], CorpusKind.KNOWN_FAKE).names == ("more",)
+
+
+def test_a_population_has_each_live_image_once_with_its_source_and_hash(
+    database: Database, material: Any
+) -> None:
+    hashed = PerceptualHash(bytes(32), 70)
+    told = [
+        {"source_image": "x"},
+        {"pattern": {"source_image": "x"}},
+        {"source": {"source_image": 7}},
+        {},
+    ]
+    with database.write() as conn:
+        ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+        ensure_corpus(conn, "more", CorpusKind.KNOWN_FAKE)
+        new = [
+            material.entry(name, extra=extra, generator="sdxl")
+            for name, extra in zip("abcd", told, strict=True)
+        ]
+        first = add_entries(conn, "fakes", material.space, new)
+        add_entries(
+            conn,
+            "more",
+            material.space,
+            [material.entry("a"), material.entry("e", source="an archive")],
+        )
+        gone = add_entries(conn, "fakes", material.space, [material.entry("gone")])[0]
+        remove_entry(conn, gone.entry_id)
+        of = named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
+        population = read_population(conn, material.space, of, SourceNumbers())
+        assert count_embedded(conn, material.space, of.ids) == 6
+        assert has_embedded(conn, material.space, of.ids)
+        assert not has_embedded(conn, material.other_space, of.ids)
+        assert not has_embedded(conn, material.space, ())
+        assert embedded_image_ids(conn, material.space, of.ids) == tuple(
+            population.image_ids.tolist()
+        )
+        assert len(read_population(conn, material.other_space, of, SourceNumbers())) == 0
+    assert len(first) == 4
+    assert np.array_equal(population.vectors, np.stack([material.vector(name) for name in "abcde"]))
+    a, b, c, d, e = population.sources.tolist()
+    assert a == b
+    assert len({a, c, d, e}) == 4
+    assert population.generators == ("sdxl",) * 4 + (None,)
+    assert population.hashes == (None,) * 5
+    assert hashed not in population.hashes
+    assert population.collections == (("fakes", None),) * 4 + (("more", "an archive"),)
+    assert population.taking(np.array([4, 0])).collections == (
+        ("more", "an archive"),
+        ("fakes", None),
+    )
+
+
+def test_a_sample_is_the_same_for_a_seed_and_in_order() -> None:
+    assert chosen(3, 3, 1).tolist() == [0, 1, 2]
+    some = chosen(1000, 10, 1)
+    assert np.array_equal(some, chosen(1000, 10, 1))
+    assert not np.array_equal(some, chosen(1000, 10, 2))
+    assert np.array_equal(some, np.unique(some))
+    assert len(some) == 10

@@ -1,0 +1,132 @@
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from index.errors import (
+    DatabaseUnavailable,
+    InvalidCorpusName,
+    InvalidDatabaseUrl,
+    SchemaOutdated,
+    UnknownCorpus,
+)
+from index.truth.corpora import CorpusKind, create_corpus, get_corpus
+from index.truth.database import Database
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/lineup", "no url", ""]
+)
+def test_a_url_that_cannot_work_is_refused(url: str) -> None:
+    with pytest.raises(InvalidDatabaseUrl):
+        Database.open(url, migrate=True)
+
+
+def test_opening_a_missing_file_creates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "lineup.db"
+    with pytest.raises(SchemaOutdated, match="lineup init"):
+        Database.open(f"sqlite:///{path}")
+    assert not path.parent.exists()
+
+
+def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "lineup.db"
+    path.write_bytes(b"not a database, but long enough to look at" * 100)
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
+        Database.open(f"sqlite:///{path}")
+
+
+@pytest.mark.postgres
+def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        Database.open(f"postgresql:///lineup?host={tmp_path}")
+
+
+def test_what_a_block_wrote_is_undone_when_it_raises(database: Database) -> None:
+    def create_and_fail() -> None:
+        with database.write() as conn:
+            create_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+            create_corpus(conn, "not a name", CorpusKind.KNOWN_FAKE)
+
+    with pytest.raises(InvalidCorpusName):
+        create_and_fail()
+    with database.read() as conn, pytest.raises(UnknownCorpus):
+        get_corpus(conn, "fakes")
+
+
+def test_a_reading_block_cannot_write(database: Database) -> None:
+    with pytest.raises(Exception, match=r"read-?only"), database.read() as conn:
+        create_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+    with database.write() as conn:
+        create_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+
+
+def test_a_reading_block_sees_one_state_from_its_first_statement_on(database: Database) -> None:
+    with database.read() as reader:
+        count = text("SELECT count(*) FROM corpora")
+        assert reader.execute(count).scalar_one() == 0
+        with database.write() as conn:
+            create_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+        assert reader.execute(count).scalar_one() == 0
+    with database.read() as reader:
+        assert reader.execute(count).scalar_one() == 1
+
+
+def test_a_broken_constraint_is_not_called_unavailable(database: Database) -> None:
+    with pytest.raises(IntegrityError), database.write() as conn:
+        conn.execute(text("INSERT INTO change_counter (id, last) VALUES (2, 0)"))
+
+
+def test_a_locked_sqlite_database_is_unavailable_after_the_timeout(
+    new_sqlite_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.truth.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    url = new_sqlite_url()
+    with Database.open(url) as one, Database.open(url) as two, one.write():
+        waiting = two.write()
+        with pytest.raises(DatabaseUnavailable, match="locked"):
+            waiting.__enter__()
+
+
+def test_sqlite_is_durable_and_checks_foreign_keys(new_sqlite_url: Callable[[], str]) -> None:
+    with Database.open(new_sqlite_url()) as database, database.read() as conn:
+        pragmas = {
+            name: conn.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous")
+        }
+        assert pragmas == {"journal_mode": "wal", "synchronous": 2}
+        assert conn.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
+
+
+def test_a_committed_corpus_survives_the_death_of_its_writer(
+    database: Database, database_url: str
+) -> None:
+    code = """
+import os, signal, sys
+from index import *
+with Database.open(sys.argv[1]) as database:
+    with database.write() as conn:
+        create_corpus(conn, "committed", CorpusKind.KNOWN_FAKE)
+    with database.write() as conn:
+        create_corpus(conn, "lost", CorpusKind.KNOWN_FAKE)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code, database_url], check=False).returncode == -9
+    with database.read() as conn:
+        assert get_corpus(conn, "committed").entries == 0
+        with pytest.raises(UnknownCorpus):
+            get_corpus(conn, "lost")
+
+
+def test_the_path_of_a_database_may_hold_any_character(tmp_path: Path) -> None:
+    path = tmp_path / "Fälle & 100 % ?#" / "lineup.db"
+    path.parent.mkdir()
+    from sqlalchemy import URL  # noqa: PLC0415
+
+    Database.open(URL.create("sqlite", database=str(path)).render_as_string(), migrate=True).close()
+    assert sqlite3.connect(path).execute("SELECT last FROM change_counter").fetchone() == (0,)

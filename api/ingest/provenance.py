@@ -50,7 +50,7 @@ def joined(
     read = pattern.read(item.name) if pattern else None
     if pattern and read is None:
         extra["unmatched_pattern"] = pattern.text
-    for origin, words in (("source", item.told), ("pattern", read or {}), ("file", stated)):
+    for origin, words in (("source", item.declared), ("pattern", read or {}), ("file", stated)):
         if words:
             extra[origin] = dict(words)
     columns, conflicts = {}, {}
@@ -80,7 +80,7 @@ def _statements(
 ) -> dict[str, dict[str, str | datetime]]:
     """By column, who says what, in the order in which they are heard."""
     found: dict[str, dict[str, str | datetime]] = {}
-    for origin, words in (("source", item.told), ("pattern", read)):
+    for origin, words in (("source", item.declared), ("pattern", read)):
         for name, value in words.items():
             column = COLUMNS.get(name) or COLUMNS.get(name.lower())
             if column and is_word(value):

@@ -61,7 +61,7 @@ class ReadyChunks:
             rows.vectors,
             rows.logits.tolist(),
             rows.facts,
-            rows.told,
+            rows.declared,
             strict=True,
         )
         for row, (name, sha256, vector, logit, facts, told) in enumerate(each):

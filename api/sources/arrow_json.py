@@ -53,16 +53,16 @@ def json_columns(columns: Sequence[pa.Array]) -> tuple[list[list[JSON]], frozens
     """The values of some columns, and the rows of which one has no value that can be told: there it
     is None.
     """
-    told: list[list[JSON]] = []
-    untold: set[int] = set()
+    declared: list[list[JSON]] = []
+    without_value: set[int] = set()
     for column in columns:
         try:
             values = _values(column)
         except (ValueError, OverflowError):  # text that is no UTF-8, a date beyond the year 9999
             values, lost = _one_by_one(column)
-            untold |= lost
-        told.append(values)
-    return told, frozenset(untold)
+            without_value |= lost
+        declared.append(values)
+    return declared, frozenset(without_value)
 
 
 def _one_by_one(column: pa.Array) -> tuple[list[JSON], set[int]]:

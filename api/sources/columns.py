@@ -51,7 +51,7 @@ class ParquetColumns:
     ) -> None:
         self.location = location
         self._rows = RowGroups(location)
-        self.names: Sequence[str] = told_names(self._rows, hashes, vectors)
+        self.names: Sequence[str] = declared_columns(self._rows, hashes, vectors)
         self.row_count: int | None = self._rows.row_count
         self.embedding_space = declared_space(self._rows, space_key)
         self._rows.select(self.names)
@@ -96,10 +96,12 @@ def declared_space(rows: RowGroups, key: str) -> str | None:
     return None if declared is None else declared.decode("utf-8", "backslashreplace")
 
 
-def told_names(rows: RowGroups, hashes: Sequence[str], vectors: Sequence[str]) -> list[str]:
+def declared_columns(rows: RowGroups, hashes: Sequence[str], vectors: Sequence[str]) -> list[str]:
     """The columns of a Parquet file that are told of its rows."""
-    told = (field for field in rows.schema if field.name not in vectors)
-    return [field.name for field in told if field.name in hashes or not holds_binary(field.type)]
+    declared = (field for field in rows.schema if field.name not in vectors)
+    return [
+        field.name for field in declared if field.name in hashes or not holds_binary(field.type)
+    ]
 
 
 def arrow_columns(batches: Iterable[Rows], names: Sequence[str]) -> Columns:
@@ -108,14 +110,14 @@ def arrow_columns(batches: Iterable[Rows], names: Sequence[str]) -> Columns:
     unreadable: dict[int, UnreadableItem] = {}
     for rows in batches:
         if rows.batch is None:
-            told: list[list[JSON]] = [[None] * rows.count for _ in names]
+            declared: list[list[JSON]] = [[None] * rows.count for _ in names]
             damage = UnreadableItem("corrupt_table", "its row group is damaged")
             unreadable.update(dict.fromkeys(range(count, count + rows.count), damage))
         else:
-            told, untold = json_columns([rows.batch.column(name) for name in names])
+            declared, without_value = json_columns([rows.batch.column(name) for name in names])
             damage = UnreadableItem("corrupt_table", "a value that is no text or no date")
-            unreadable.update((count + row, damage) for row in untold)
-        for name, some in zip(names, told, strict=True):
+            unreadable.update((count + row, damage) for row in without_value)
+        for name, some in zip(names, declared, strict=True):
             values[name] += some
         count += rows.count
     return Columns(count, values, unreadable)

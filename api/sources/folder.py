@@ -12,7 +12,7 @@ from typing import cast
 from api.sources.item import Item, Span, UnusableSource, printable
 from api.sources.json_values import JSON
 from api.sources.locations import as_text, from_text, joined, kind_of, name_of, read_bytes, walk
-from api.sources.sidecars import Listed, samples, told_by
+from api.sources.sidecars import Listed, read_sidecars, samples
 from api.sources.spans import in_spans
 
 
@@ -34,12 +34,15 @@ class FolderSource:
         for entry in cast("Sequence[Sequence[str]]", span.where):
             name, *sidecars = [from_text(text) for text in entry] or [""]
             location = joined(self.location, name) if name else self.location
-            told = told_by(
+            declared = read_sidecars(
                 (sidecar, partial(read_bytes, joined(self.location, sidecar)))
                 for sidecar in sidecars
             )
             yield Item(
-                printable(name or name_of(location)), partial(read_bytes, location), told, location
+                printable(name or name_of(location)),
+                partial(read_bytes, location),
+                declared,
+                location,
             )
 
     def close(self) -> None:

@@ -42,16 +42,16 @@ class UnusableSource(Exception):
 class Item:
     """One image that a source offers.
 
-    `read(max_bytes)` gives its bytes; of one that is larger only a byte more than that, enough for
-    the decoder to refuse it. It raises `UnreadableItem`. `told` is what a manifest's row, a table's
-    row or a file beside the image says of it: verbatim, by the names that are used there.
-    `location` is where these very bytes can be read again on their own (an absolute path or a URL),
-    None within an archive or a table.
+    `read(max_bytes)` returns its bytes, or the first ``max_bytes + 1`` of a larger file: enough
+    for the decoder to refuse it. It raises `UnreadableItem`. `declared` holds the fields that the
+    item's own row or the files beside the image give, under the names that are used there.
+    `location` is the absolute path or URL of a file that holds exactly these bytes; None for a
+    member of an archive or a table.
     """
 
     name: str  # for a person: relative to the source, with forward slashes, printable
     read: Callable[[int], bytes]
-    told: Mapping[str, JSON] = field(default_factory=dict)
+    declared: Mapping[str, JSON] = field(default_factory=dict)
     location: str | None = None
 
 

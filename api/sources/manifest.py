@@ -63,15 +63,17 @@ class ManifestSource:
             return Item(
                 name, partial(_refuse, "malformed_row", f"{fault} (at byte {record.offset:,})")
             )
-        told = {name: value for name, value in record.values.items() if name != self.path_column}
+        declared = {
+            name: value for name, value in record.values.items() if name != self.path_column
+        }
         if self.confined and not stays_beneath(path):
             return Item(
                 printable(path),
                 partial(_refuse, "outside_source", "leads out of the manifest's folder"),
-                told,
+                declared,
             )
         location = joined(self._folder, path)
-        return Item(printable(path), partial(read_bytes, location), told, location)
+        return Item(printable(path), partial(read_bytes, location), declared, location)
 
 
 def find_path_column(columns: Sequence[str]) -> str | None:

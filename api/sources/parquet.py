@@ -48,8 +48,8 @@ class ParquetSource:
             raise
         others = [field for field in schema if field.name != self.image_column]
         self.left_out = tuple(field.name for field in others if holds_binary(field.type))
-        self._told = [field.name for field in others if field.name not in self.left_out]
-        self._rows.select([self.image_column, *self._told])
+        self._declared = [field.name for field in others if field.name not in self.left_out]
+        self._rows.select([self.image_column, *self._declared])
 
     def spans(self, size: int) -> Iterator[Span]:
         """See `Source.spans`; a span is of whole row groups, or of a part of one."""
@@ -73,34 +73,36 @@ class ParquetSource:
 
     def _items(self, first: int, batch: pa.RecordBatch) -> Iterator[Item]:
         contents, paths = _contents_and_paths(batch.column(self.image_column))
-        columns, untold = json_columns([paths, *(batch.column(name) for name in self._told)])
+        columns, without_value = json_columns(
+            [paths, *(batch.column(name) for name in self._declared)]
+        )
         for place, (content, path, *values) in enumerate(zip(contents, *columns, strict=True)):
             row = first + place
-            if place in untold:
+            if place in without_value:
                 yield Item(
                     self._name(row),
                     partial(_refuse, "corrupt_table", "a value that is no text or no date"),
                 )
                 continue
-            told = {
+            declared = {
                 name: value
-                for name, value in zip(self._told, values, strict=True)
+                for name, value in zip(self._declared, values, strict=True)
                 if value is not None
             }
-            yield self._item(row, content, str(path or ""), told)
+            yield self._item(row, content, str(path or ""), declared)
 
-    def _item(self, row: int, content: pa.Scalar, path: str, told: Mapping[str, JSON]) -> Item:
+    def _item(self, row: int, content: pa.Scalar, path: str, declared: Mapping[str, JSON]) -> Item:
         name = self._name(row, path)
         if content.is_valid or not path:
-            return Item(name, partial(_read, content), told)
+            return Item(name, partial(_read, content), declared)
         if not stays_beneath(path):
             return Item(
                 name,
                 partial(_refuse, "outside_source", "a path that leads out of the table's folder"),
-                told,
+                declared,
             )
         location = joined(self._folder, path)
-        return Item(name, partial(read_bytes, location), told, location)
+        return Item(name, partial(read_bytes, location), declared, location)
 
     def _name(self, row: int, path: str = "") -> str:
         return f"{self._table_name}, row {row}" + (f": {printable(path)}" if path else "")

@@ -34,8 +34,8 @@ from api.sources.columns import (
     ParquetColumns,
     TextColumns,
     arrow_columns,
+    declared_columns,
     declared_space,
-    told_names,
 )
 from api.sources.item import Span, UnreadableItem, UnusableSource, printable
 from api.sources.json_values import JSON
@@ -132,19 +132,19 @@ class ReadyTable:
         self.embedding_space = declared_space(rows, SPACE_KEY)
         self._rows = rows
         self._vector_column = vector_column
-        self._told = told_names(rows, HASH_COLUMNS, VECTOR_COLUMNS)
-        _require(self.location, self._told, SHA256_COLUMN, LOGIT_COLUMN)
+        self._declared = declared_columns(rows, HASH_COLUMNS, VECTOR_COLUMNS)
+        _require(self.location, self._declared, SHA256_COLUMN, LOGIT_COLUMN)
         self.dimension = (
             fixed_dimension(rows.schema.field(vector_column).type) or self._first_dimension()
         )
-        rows.select([vector_column, *self._told])
+        rows.select([vector_column, *self._declared])
 
     def spans(self, size: int) -> Iterator[Span]:
         return self._rows.spans(size)
 
     def rows(self, span: Span) -> ReadyRows:
         batches = list(self._rows.batches(span))
-        columns = arrow_columns(batches, self._told)
+        columns = arrow_columns(batches, self._declared)
         vectors, unfit = self._vectors(batches)
         return ready_rows(
             printable(name_of(self.location)), batches[0].first, columns, vectors, unfit=unfit
@@ -258,8 +258,8 @@ def _open_table(location: str) -> ReadyTable | None:
         vector_column = next(
             (name for name in found if is_vectors(rows.schema.field(name).type)), None
         )
-        is_told = {SHA256_COLUMN, LOGIT_COLUMN} <= set(rows.schema.names)
-        if vector_column is None or not (is_told or declared_space(rows, SPACE_KEY)):
+        is_declared = {SHA256_COLUMN, LOGIT_COLUMN} <= set(rows.schema.names)
+        if vector_column is None or not (is_declared or declared_space(rows, SPACE_KEY)):
             return None
         table = ReadyTable(rows, vector_column)
         undo.pop_all()

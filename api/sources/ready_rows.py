@@ -50,7 +50,7 @@ class ReadyRows:
     logits: NDArray[np.float64]  # (n,)
     sha256s: Sequence[str | None]
     facts: Sequence[Mapping[str, JSON]]  # FACT_COLUMNS where they are known, the hash in hex digits
-    told: Sequence[
+    declared: Sequence[
         Mapping[str, JSON]
     ]  # every other column where it is known, verbatim, by its name
     unreadable: Mapping[int, UnreadableItem] = field(default_factory=dict)
@@ -72,8 +72,8 @@ def ready_rows(
     known = dict(columns.values)
     for name in VECTOR_COLUMNS:
         known.pop(name, None)
-    told_logits = known.pop(LOGIT_COLUMN, [None] * columns.count)
-    told_sha256s = known.pop(SHA256_COLUMN, [None] * columns.count)
+    declared_logits = known.pop(LOGIT_COLUMN, [None] * columns.count)
+    declared_sha256s = known.pop(SHA256_COLUMN, [None] * columns.count)
     facts = {name: known.pop(name) for name in FACT_COLUMNS if name in known}
     for name in facts.keys() & NUMBER_COLUMNS:
         facts[name] = [_whole(value) for value in facts[name]]
@@ -82,10 +82,10 @@ def ready_rows(
     return ReadyRows(
         _names(file_name, first, columns),
         vectors,
-        np.array([_number(value) for value in told_logits], np.float64)
+        np.array([_number(value) for value in declared_logits], np.float64)
         if logits is None
         else logits,
-        [value if isinstance(value, str) else None for value in told_sha256s]
+        [value if isinstance(value, str) else None for value in declared_sha256s]
         if sha256s is None
         else sha256s,
         _by_row(facts, columns.count),

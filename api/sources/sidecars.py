@@ -66,19 +66,19 @@ def samples(files: Iterable[Listed[T]]) -> Iterator[Sample[T]]:
     yield from _assigned(held)
 
 
-def told_by(sidecars: Iterable[tuple[str, Callable[[int], bytes]]]) -> dict[str, JSON]:
+def read_sidecars(sidecars: Iterable[tuple[str, Callable[[int], bytes]]]) -> dict[str, JSON]:
     """What sidecars say, each given as its name and its `read`.
 
     Of two that say different things of one field the first has the name, the other's is `file
-    name:field`. What could not be read or taken over is told as `sidecar_error`.
+    name:field`. What could not be read or taken over is declared as `sidecar_error`.
     """
-    told: dict[str, JSON] = {}
+    declared: dict[str, JSON] = {}
     for name, read in sorted(sidecars, key=lambda sidecar: SUFFIXES.index(_suffix(sidecar[0]))):
         base = printable(name.rpartition("/")[2])
         for field, value in _fields(base, read).items():
-            is_told_otherwise = told.get(field, value) != value
-            told[f"{base}:{field}" if is_told_otherwise else field] = value
-    return told
+            is_declared_otherwise = declared.get(field, value) != value
+            declared[f"{base}:{field}" if is_declared_otherwise else field] = value
+    return declared
 
 
 def _ends_before(file: Listed[T], held: Sequence[Listed[T]]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
 from api.sources.json_values import JSON
 from api.sources.locations import is_hidden, name_of
-from api.sources.sidecars import MAX_SIDECAR_BYTES, Listed, samples, told_by
+from api.sources.sidecars import MAX_SIDECAR_BYTES, Listed, read_sidecars, samples
 from api.sources.spans import in_spans
 from api.sources.streams import Stream
 from api.sources.tarheaders import BLOCK_BYTES, Member, header_of, members
@@ -72,8 +72,10 @@ class TarSource:
             if sidecars:
                 self._hold(places, sidecars)
             for place in places:
-                told = told_by((sidecar.name, partial(self._read, sidecar)) for sidecar in sidecars)
-                yield Item(place.name, partial(self._read, place), told)
+                declared = read_sidecars(
+                    (sidecar.name, partial(self._read, sidecar)) for sidecar in sidecars
+                )
+                yield Item(place.name, partial(self._read, place), declared)
 
     def close(self) -> None:
         self._held = {}

@@ -16,7 +16,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
 from api.sources.json_values import JSON
 from api.sources.locations import PIECE_BYTES, first_line, is_hidden, open_binary, read_up_to
-from api.sources.sidecars import Listed, sample_key, samples, told_by
+from api.sources.sidecars import Listed, read_sidecars, sample_key, samples
 from api.sources.spans import in_spans
 
 IS_ENCRYPTED = 0x1  # general purpose bit 0, APPNOTE 4.4.4
@@ -49,10 +49,10 @@ class ZipSource:
             if member is None or printable(member.filename) != name:
                 yield Item(name, _changed)
                 continue
-            told = told_by(
+            declared = read_sidecars(
                 (sidecar.filename, partial(self._read, sidecar)) for sidecar in sidecars if sidecar
             )
-            yield Item(name, partial(self._read, member), told)
+            yield Item(name, partial(self._read, member), declared)
 
     def close(self) -> None:
         if self._archive is not None:

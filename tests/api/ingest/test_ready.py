@@ -33,7 +33,7 @@ class Held:
     """A ready source in memory. Implements `api.sources.ready.ReadySource`."""
 
     vectors: NDArray[np.float32]
-    told: Sequence[Mapping[str, JSON]]
+    declared: Sequence[Mapping[str, JSON]]
     facts: Sequence[Mapping[str, JSON]]
     sha256s: Sequence[str | None]
     logits: NDArray[np.float64]
@@ -48,7 +48,13 @@ class Held:
     def rows(self, _span: Span) -> ReadyRows:
         names = [f"held, row {row}" for row in range(len(self.vectors))]
         return ReadyRows(
-            names, self.vectors, self.logits, self.sha256s, self.facts, self.told, self.unreadable
+            names,
+            self.vectors,
+            self.logits,
+            self.sha256s,
+            self.facts,
+            self.declared,
+            self.unreadable,
         )
 
     def close(self) -> None: ...
@@ -58,7 +64,7 @@ def held(count: int = 1, **changed: Any) -> Held:
     vectors = np.eye(4, dtype=np.float32)[np.arange(count) % 4]
     whole: dict[str, Any] = {
         "vectors": vectors,
-        "told": [{}] * count,
+        "declared": [{}] * count,
         "facts": [{}] * count,
         "sha256s": [f"{row:064x}" for row in range(count)],
         "logits": np.zeros(count),
@@ -112,7 +118,7 @@ def test_each_bad_row_fails_alone_with_its_reason() -> None:
 
 
 def test_text_that_cannot_be_stored_fails_its_row() -> None:
-    first, second = ends(held(2, told=[{"label": "a\x00b"}, {"label": "fine"}]))
+    first, second = ends(held(2, declared=[{"label": "a\x00b"}, {"label": "fine"}]))
 
     assert isinstance(first, Left)
     assert first.item.reason == "invalid_row"
@@ -122,7 +128,7 @@ def test_text_that_cannot_be_stored_fails_its_row() -> None:
 def test_columns_and_options_are_heard_as_in_any_other_source() -> None:
     told = {"generator": "SD XL", "license": "CC0", "camera": "none", "acquired_at": "2026-01-02"}
 
-    (end,) = ends(held(told=[told]), generator="flux", label="face")
+    (end,) = ends(held(declared=[told]), generator="flux", label="face")
 
     assert isinstance(end, Taken)
     provenance = end.entry.provenance
@@ -140,7 +146,7 @@ def test_free_provenance_is_kept_as_it_is_and_other_columns_beside_it() -> None:
     exported, more = ends(
         held(
             2,
-            told=[
+            declared=[
                 {"generator": "x", "provenance": free},
                 {"generator": "x", "provenance": free, "camera": 7},
             ],

@@ -25,7 +25,7 @@ class Seen(NamedTuple):
 
     name: str
     content: bytes | str
-    told: Mapping[str, JSON]
+    declared: Mapping[str, JSON]
     location: str | None
 
 
@@ -38,7 +38,7 @@ def seen(item: Item) -> Seen:
         content = item.read(MAX_BYTES)
     except UnreadableItem as err:
         content = err.reason
-    return Seen(item.name, content, item.told, item.location)
+    return Seen(item.name, content, item.declared, item.location)
 
 
 def listed(source: Source, size: int) -> list[Span]:

@@ -20,9 +20,9 @@ NOT_UTF8 = pa.Array.from_buffers(
 )
 
 
-def told(values: list[object], kind: pa.DataType) -> list[JSON]:
-    columns, untold = json_columns([pa.array(values, kind)])
-    assert not untold
+def declared(values: list[object], kind: pa.DataType) -> list[JSON]:
+    columns, without_value = json_columns([pa.array(values, kind)])
+    assert not without_value
     assert canonical_json(columns[0])
     return columns[0]
 
@@ -37,9 +37,9 @@ def told(values: list[object], kind: pa.DataType) -> list[JSON]:
     ],
 )
 def test_a_value_that_cannot_be_told_costs_its_own_row_only(column: pa.Array) -> None:
-    columns, untold = json_columns([column, pa.array([1, 2, 3])])
+    columns, without_value = json_columns([column, pa.array([1, 2, 3])])
 
-    assert untold == {1}
+    assert without_value == {1}
     assert columns[0][1] is None
     assert None not in (columns[0][0], columns[0][2])
     assert columns[1] == [1, 2, 3]
@@ -84,11 +84,13 @@ def test_a_value_that_cannot_be_told_costs_its_own_row_only(column: pa.Array) ->
     ],
 )
 def test_values_become_json(kind: pa.DataType, value: object, expected: JSON) -> None:
-    assert told([None, value], kind) == [None, expected]
+    assert declared([None, value], kind) == [None, expected]
 
 
 def test_what_is_finer_than_a_microsecond_is_cut_off() -> None:
-    assert told([1_714_566_615_123_456_789], pa.timestamp("ns")) == ["2024-05-01T12:30:15.123456"]
+    assert declared([1_714_566_615_123_456_789], pa.timestamp("ns")) == [
+        "2024-05-01T12:30:15.123456"
+    ]
 
 
 def test_a_uuid_is_text() -> None:

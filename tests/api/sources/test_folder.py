@@ -46,7 +46,7 @@ def test_a_file_that_went_since_the_listing_is_an_item_that_fails(tmp_path: Path
     with pytest.raises(UnreadableItem) as caught:
         gone.read(9)
     assert caught.value.reason == "not_found"
-    assert gone.told == {"sidecar_error": "a.json: not_found: no such file"}
+    assert gone.declared == {"sidecar_error": "a.json: not_found: no such file"}
     assert there.read(9) == b"b"
 
 
@@ -71,7 +71,7 @@ def test_names_that_are_no_text_are_read_and_printed(tmp_path: Path, read_whole:
         "new\nline.png": b"new\nline.png",
         "ü😀.png": "ü😀.png".encode(),
     }
-    assert [item.told for item in found if item.content == b"\xff\\x.png"] == [
+    assert [item.declared for item in found if item.content == b"\xff\\x.png"] == [
         {"sidecar_error": "\\xff\\x.txt: no UTF-8 text at byte 0"}
     ]
 
@@ -132,7 +132,7 @@ def test_a_folder_is_read_in_spans(tmp_path: Path, read_whole: ReadWhole) -> Non
     assert [item.name for item in images] == [
         f"sub{number % 3}/{number}.png" for number in range(20)
     ]
-    assert [item.told for item in images] == [
+    assert [item.declared for item in images] == [
         {"n": number} if number % 2 == 0 else {} for number in range(20)
     ]
     assert [item.location for item in images] == [str(tmp_path / item.name) for item in images]

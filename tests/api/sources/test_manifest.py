@@ -72,7 +72,7 @@ def test_a_row_without_a_path_is_an_item_that_says_so(tmp_path: Path, name: str,
 
     assert good.name == "a.png"
     assert bad.name == f"{name}, row 1"
-    assert bad.told == {}
+    assert bad.declared == {}
     assert bad.location is None
     assert reason(bad) == "malformed_row"
 
@@ -80,7 +80,7 @@ def test_a_row_without_a_path_is_an_item_that_says_so(tmp_path: Path, name: str,
 def test_a_missing_image_is_an_item_that_says_so(tmp_path: Path) -> None:
     (item,) = items(written(tmp_path / "m.csv", "path,label\nnot/there.png,x\n"))
 
-    assert (item.name, item.told, item.location) == (
+    assert (item.name, item.declared, item.location) == (
         "not/there.png",
         {"label": "x"},
         str(tmp_path / "not/there.png"),
@@ -97,7 +97,7 @@ def test_a_confined_manifest_does_not_lead_out_of_its_folder(tmp_path: Path, pat
 
     (item,) = items(location, confined=True)
 
-    assert (item.name, item.told, item.location) == (path, {"label": "x"}, None)
+    assert (item.name, item.declared, item.location) == (path, {"label": "x"}, None)
     assert reason(item) == "outside_source"
 
 
@@ -121,7 +121,7 @@ def test_of_several_path_columns_the_usual_one_is_taken_and_the_others_are_told(
     (item,) = items(location)
 
     assert item.name == "b.png"
-    assert item.told == {"image": "a.png", "n": [1, None, {"x": 2.5}]}
+    assert item.declared == {"image": "a.png", "n": [1, None, {"x": 2.5}]}
 
 
 def test_a_named_column_goes_before_the_usual_ones(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_named_column_goes_before_the_usual_ones(tmp_path: Path) -> None:
 
     (item,) = items(location, path_column="where")
 
-    assert (item.name, item.told) == ("b.png", {"path": "a.png"})
+    assert (item.name, item.declared) == ("b.png", {"path": "a.png"})
 
 
 def test_an_absolute_path_and_an_address_stay_what_they_are(tmp_path: Path) -> None:
@@ -160,8 +160,10 @@ def test_items_are_the_same_from_spans_of_any_size_in_any_order(
     rows = []
     for number in range(40):
         written(tmp_path / "images" / f"{number}.png", f"image {number}")
-        told = json.dumps({"file": f"images/{number}.png", "caption": "é" * number, "seed": number})
-        rows.append(told if number % 7 else told[:-1])
+        declared = json.dumps(
+            {"file": f"images/{number}.png", "caption": "é" * number, "seed": number}
+        )
+        rows.append(declared if number % 7 else declared[:-1])
     location = written(tmp_path / "m.ndjson", '{"file": "images/1.png"}\n\n' + "\n".join(rows))
 
     found = read_whole(lambda: ManifestSource(location))

@@ -24,7 +24,7 @@ HF_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 class Seen(NamedTuple):
     name: str
     content: bytes | str
-    told: JSON
+    declared: JSON
     location: str | None
 
 
@@ -45,8 +45,8 @@ def seen(item: Item) -> Seen:
         content = item.read(MAX_BYTES)
     except UnreadableItem as err:
         content = err.reason
-    assert canonical_json(item.told)
-    return Seen(item.name, content, item.told, item.location)
+    assert canonical_json(item.declared)
+    return Seen(item.name, content, item.declared, item.location)
 
 
 def spans_of(location: str, size: int) -> list[Span]:
@@ -262,7 +262,7 @@ def test_a_named_image_column_goes_before_the_others_and_those_of_bytes_are_left
     with closing(ParquetSource(location, "thumb")) as source:
         (item,) = (item for span in source.spans(10) for item in source.items(span))
         assert source.left_out == ("image", "deep")
-        assert (item.read(10), item.told) == (b"yes", {"n": 7})
+        assert (item.read(10), item.declared) == (b"yes", {"n": 7})
 
 
 def test_every_other_value_that_is_not_null_is_told(tmp_path: Path) -> None:

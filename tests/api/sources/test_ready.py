@@ -111,13 +111,13 @@ def by_row(rows: ReadyRows) -> list[tuple[object, ...]]:
         == len(rows.logits)
         == len(rows.sha256s)
         == len(rows.facts)
-        == len(rows.told)
+        == len(rows.declared)
         == count
     )
     reasons = [
         rows.unreadable[row].reason if row in rows.unreadable else None for row in range(count)
     ]
-    facts_and_told: list[JSON] = [*rows.facts, *rows.told]
+    facts_and_told: list[JSON] = [*rows.facts, *rows.declared]
     assert canonical_json(facts_and_told)
     vectors_and_logits = [
         (str(vector.tolist()), str(logit))
@@ -129,7 +129,7 @@ def by_row(rows: ReadyRows) -> list[tuple[object, ...]]:
             vectors_and_logits,
             rows.sha256s,
             rows.facts,
-            rows.told,
+            rows.declared,
             reasons,
             strict=True,
         )
@@ -475,7 +475,7 @@ def test_a_row_without_sha256_or_logit_keeps_none_and_nan(tmp_path: Path, suffix
 
     assert found.sha256s == [None, sha256s(2)[1], "?"]
     assert [math.isnan(logit) for logit in found.logits] == [False, True, True]
-    assert found.told == [{"label": "a"}, {}, {"label": "c"}]
+    assert found.declared == [{"label": "a"}, {}, {"label": "c"}]
     assert found.unreadable == {}
 
 
@@ -560,7 +560,7 @@ def test_facts_and_what_is_told_are_kept_apart(tmp_path: Path) -> None:
         {"byte_size": 10, "width": 100, "format": "png"},
         {"width": 101, "format": "jpeg"},
     ]
-    assert found.told == [
+    assert found.declared == [
         {
             "path": "x/a.png",
             "generator": "sdxl",
@@ -589,7 +589,7 @@ def test_numbers_of_a_csv_file_are_numbers_where_they_are_facts(tmp_path: Path) 
     assert found.logits[0] == -0.15
     assert math.isnan(found.logits[1])
     assert found.facts == [{"width": 12, "format": "png"}, {"width": "-12", "format": "7"}]
-    assert found.told == [{"seed": "7"}, {"seed": "8"}]
+    assert found.declared == [{"seed": "7"}, {"seed": "8"}]
 
 
 def test_tensors_hold_where_the_table_says_otherwise(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ def test_tensors_hold_where_the_table_says_otherwise(tmp_path: Path) -> None:
 
     assert found.sha256s == sha256s(3)
     assert found.logits.tolist() == [1.0, 2.0, 3.0]
-    assert found.told == [{"label": "x"}, {"label": "y"}, {"label": "z"}]
+    assert found.declared == [{"label": "x"}, {"label": "y"}, {"label": "z"}]
 
 
 def test_the_declared_space_is_told_and_the_dimension(tmp_path: Path) -> None:
@@ -686,7 +686,7 @@ def test_files_on_the_web_are_read_as_those_on_disk(
 def test_rows_that_share_nothing_share_one_empty_object(tmp_path: Path) -> None:
     found = whole(write_form(tmp_path, "safetensors", 30))
 
-    assert {id(each) for each in [*found.facts, *found.told]} == {id(found.facts[0])}
+    assert {id(each) for each in [*found.facts, *found.declared]} == {id(found.facts[0])}
 
 
 def test_a_table_without_rows_has_no_spans(tmp_path: Path) -> None:

@@ -205,9 +205,9 @@ def test_whatever_csv_writes_is_read_from_spans_of_any_size(
     lines = [",".join(row) + "\n" for row in quoted]
     location = written(tmp_path_factory.mktemp("rows"), "a.csv", "a,b\n" + "".join(lines))
 
-    told = [record.values for record in read(location, size)]
+    declared = [record.values for record in read(location, size)]
 
-    assert told == [
+    assert declared == [
         {name: cell for name, cell in zip("ab", row, strict=True) if cell} for row in rows
     ]
 

@@ -15,9 +15,9 @@ from api.sources.sidecars import (
     MAX_SAMPLE_FILES,
     MAX_SIDECAR_BYTES,
     Listed,
+    read_sidecars,
     sample_key,
     samples,
-    told_by,
 )
 from index.jsontext import JSON
 
@@ -27,8 +27,8 @@ def paired(*names: str) -> list[tuple[str, list[str]]]:
     return [(sample.file.name, [sidecar.name for sidecar in sample.sidecars]) for sample in found]
 
 
-def told(files: Mapping[str, bytes]) -> dict[str, JSON]:
-    return told_by(
+def declared(files: Mapping[str, bytes]) -> dict[str, JSON]:
+    return read_sidecars(
         (name, lambda max_bytes, content=content: content[: max_bytes + 1])
         for name, content in files.items()
     )
@@ -128,7 +128,9 @@ def test_a_sidecar_that_cannot_be_read_is_told_as_an_error() -> None:
     def gone(max_bytes: int) -> bytes:
         raise UnreadableItem("not_found", "no such file")
 
-    assert told_by([("x/a.json", gone)]) == {"sidecar_error": "a.json: not_found: no such file"}
+    assert read_sidecars([("x/a.json", gone)]) == {
+        "sidecar_error": "a.json: not_found: no such file"
+    }
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_sidecar_that_cannot_be_read_is_told_as_an_error() -> None:
     ],
 )
 def test_what_is_no_text_is_told_as_an_error(name: str, content: bytes, error: str) -> None:
-    assert told({name: content}) == {"sidecar_error": error}
+    assert declared({name: content}) == {"sidecar_error": error}
 
 
 @pytest.mark.parametrize(
@@ -160,17 +162,17 @@ def test_what_is_no_text_is_told_as_an_error(name: str, content: bytes, error: s
     ],
 )
 def test_json_that_is_no_object_or_cannot_be_stored_is_told_as_text(text: str) -> None:
-    assert told({"a.json": text.encode()}) == {"json": text}
+    assert declared({"a.json": text.encode()}) == {"json": text}
 
 
 def test_of_a_huge_sidecar_the_beginning_is_told_in_whole_characters() -> None:
     error = f"only its first {MAX_SIDECAR_BYTES:,} bytes are told"
     content = ("x" + "ü" * MAX_SIDECAR_BYTES).encode()
-    assert told({"a.txt": content}) == {
+    assert declared({"a.txt": content}) == {
         "caption": content[: MAX_SIDECAR_BYTES - 1].decode(),
         "sidecar_error": f"a.txt: {error}",
     }
-    huge = told({"a.json": json.dumps({"key": "v" * MAX_SIDECAR_BYTES}).encode()})
+    huge = declared({"a.json": json.dumps({"key": "v" * MAX_SIDECAR_BYTES}).encode()})
     assert (sorted(huge), huge["sidecar_error"]) == (["json", "sidecar_error"], f"a.json: {error}")
 
 
@@ -180,18 +182,18 @@ def test_two_sidecars_that_disagree_are_both_told() -> None:
         "x/a.json": b'{"caption": "a dog", "n": 1}',
         "x/a.b.json": b'{"n": 1, "m": 2}',
     }
-    assert told(files) == {"caption": "a dog", "n": 1, "m": 2, "a.txt:caption": "a cat"}
-    assert told({"a.txt": b"same", "a.json": b'{"caption": "same"}'}) == {"caption": "same"}
+    assert declared(files) == {"caption": "a dog", "n": 1, "m": 2, "a.txt:caption": "a cat"}
+    assert declared({"a.txt": b"same", "a.json": b'{"caption": "same"}'}) == {"caption": "same"}
 
 
 def test_sidecars_are_told_by_their_kinds() -> None:
-    assert told({"a.json": b'\xef\xbb\xbf{"n": [1.5, {"k": null}], "t": true}'}) == {
+    assert declared({"a.json": b'\xef\xbb\xbf{"n": [1.5, {"k": null}], "t": true}'}) == {
         "n": [1.5, {"k": None}],
         "t": True,
     }
-    assert told({"a.TXT": "ein Bär\n".encode()}) == {"caption": "ein Bär\n"}
+    assert declared({"a.TXT": "ein Bär\n".encode()}) == {"caption": "ein Bär\n"}
     assert [
-        told({"a.cls": text})["class"]
+        declared({"a.cls": text})["class"]
         for text in (b"7\n", b" 007", b"-1", b"cat ", b"\xc2\xb2", b"9" * 30)
     ] == [
         7,

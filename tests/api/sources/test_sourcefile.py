@@ -89,7 +89,7 @@ def read(source: Source | ReadySource, span: Span) -> object:
         return rows.names, rows.sha256s, rows.vectors.tolist(), list(rows.unreadable)
     assert isinstance(source, ParquetSource | ManifestSource)
     return [
-        (item.name, item.told, item.location or item.read(10**4)) for item in source.items(span)
+        (item.name, item.declared, item.location or item.read(10**4)) for item in source.items(span)
     ]
 
 

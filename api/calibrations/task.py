@@ -24,7 +24,7 @@ from embedder.pictures.delivery import Condition
 from index.truth.calibrations import add_delivered, missing_deliveries
 from index.truth.coverage import ImageSource, image_sources
 from index.truth.entries import NewEntry
-from index.truth.jobs import Chunk, Ended, Job, JobCounts, JobItem, Outcome
+from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
 
 CHUNK_IMAGES = 16
 
@@ -78,7 +78,7 @@ class CalibrateTask:
         source, _, _ = self._pairs[item.position]
         return Taken(item.position, item.item.name, NewEntry(source.image, vector, logit))
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> Ended:
+    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
         """Embeddings; one that somebody else made meanwhile is skipped."""
         new, rows = [], list[JobItem]()
         for end in ends:
@@ -104,7 +104,7 @@ class CalibrateTask:
         for end in ends:
             self._pairs.pop(end.item.position if isinstance(end, Left) else end.position, None)
         skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
-        return Ended(
+        return ChunkResult(
             JobCounts(embedded=len(added), skipped=skipped, failed=len(rows) - skipped), rows
         )
 

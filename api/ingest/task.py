@@ -39,7 +39,7 @@ from index.near_hashes import NearHashes
 from index.truth.corpora import get_corpus, lock_corpus
 from index.truth.entries import AddStatus, NewEntry, add_entries, jobs_of_entries, sha256s_not_kept
 from index.truth.images import ImageFacts, KnownImage, known_images, stored_embedding
-from index.truth.jobs import Chunk, Ended, Job, JobCounts, JobItem, Outcome
+from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance
 from index.truth.quarantine import quarantined_images
@@ -112,7 +112,7 @@ class IngestTask:
             item.position, item.item, NewEntry(derived.facts, vector, logit, derived.provenance)
         )
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> Ended:
+    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
         """Entries, and how every item ended."""
         taken = [end for end in ends if isinstance(end, Taken)]
         lock_corpus(conn, self._corpus)  # so that nothing goes into quarantine from here on
@@ -296,12 +296,12 @@ class _Tally:
     statuses: Mapping[int, AddStatus]
     quarantined: Mapping[str, int]  # by sha256: the entry in quarantine
 
-    def of(self, ends: Sequence[End]) -> Ended:
+    def of(self, ends: Sequence[End]) -> ChunkResult:
         items = [self._item(end) for end in ends]
         counts = Counter(outcome for outcome, _ in items)
         rows = [item for _, item in items if item is not None]
         reasons = Counter(item.reason for item in rows)
-        return Ended(
+        return ChunkResult(
             JobCounts(
                 added=counts[Outcome.ADDED],
                 linked=counts[Outcome.LINKED],

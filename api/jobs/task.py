@@ -16,7 +16,7 @@ from api.sources.item import Item, Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
 from index.truth.entries import NewEntry
-from index.truth.jobs import Chunk, Ended, Job, JobItem, Outcome
+from index.truth.jobs import Chunk, ChunkResult, Job, JobItem, Outcome
 
 Derived = TypeVar("Derived")
 
@@ -94,7 +94,7 @@ class Task(Protocol[Derived]):
         """Say how an item ended that was embedded."""
         ...
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> Ended:
+    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
         """Write what became of a chunk, in the transaction that finishes it.
 
         Ends come in the order of the items.
@@ -138,4 +138,4 @@ AnyTask = Task[Any]
 
 # Told whenever some items of a job have ended here: how it stands, and what this very chunk came
 # to.
-Progress = Callable[[Job, Ended], None]
+Progress = Callable[[Job, ChunkResult], None]

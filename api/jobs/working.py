@@ -28,7 +28,7 @@ from index.truth.jobs import (
     LISTING,
     OPEN_STATES,
     Chunk,
-    Ended,
+    ChunkResult,
     Job,
     JobCounts,
     JobState,
@@ -164,7 +164,7 @@ class Working:
                     job = get_job(conn, listing.job_id)
                 if job.state is not JobState.RUNNING or self._stop.is_set():
                     return
-                self._on_progress(job, Ended(JobCounts()))
+                self._on_progress(job, ChunkResult(JobCounts()))
             with self._database.write() as conn:
                 finish_listing(conn, listing)
         except LeaseLost as err:

@@ -31,7 +31,7 @@ from api.terminal.application import (
 if TYPE_CHECKING:
     from api.ingest.request import IngestRequest
     from api.jobs.task import Progress as OnProgress
-    from index.truth.jobs import Ended, Job
+    from index.truth.jobs import ChunkResult, Job
 
 REPORT_SECONDS = 1.0  # between two lines of --json
 STDIN = "-"
@@ -240,7 +240,7 @@ def reported(job: Job, *, json: bool) -> Iterator[OnProgress]:
         task = bar.add_task(f"job {job.id}", total=None, rate=0.0, failed="")
         reasons: Counter[str] = Counter()
 
-        def on_progress(now: Job, ended: Ended) -> None:
+        def on_progress(now: Job, ended: ChunkResult) -> None:
             reasons.update(item.reason for item in ended.items if item.outcome == "failed")
             failed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(4))
             doing = "ingesting" if now.listed else "listing"
@@ -263,7 +263,7 @@ def _lines() -> OnProgress:
     began = last = perf_counter()
     done_here = 0
 
-    def on_progress(job: Job, ended: Ended) -> None:
+    def on_progress(job: Job, ended: ChunkResult) -> None:
         nonlocal last, done_here
         done_here += ended.counts.done
         now = perf_counter()

@@ -20,7 +20,7 @@ from api.settings import Settings
 from api.worker.running import help_with
 from embedder.network.device import use_threads
 from index.truth.database import Database
-from index.truth.jobs import OPEN_STATES, Ended, Job, JobCounts, fail_job, get_job, pause_job
+from index.truth.jobs import OPEN_STATES, ChunkResult, Job, fail_job, get_job, pause_job
 
 POLL_SECONDS = 0.5
 FAREWELL_SECONDS = 30.0  # to finish the batch in the model and to give back what was claimed
@@ -64,7 +64,7 @@ def _watched(
         with database.read() as conn:
             now = get_job(conn, job.id)
         if now.counts != seen:
-            on_progress(now, Ended(_more(seen, now.counts)))
+            on_progress(now, ChunkResult(now.counts - seen))
             seen = now.counts
         if now.state not in OPEN_STATES:
             return now
@@ -78,16 +78,6 @@ def _watched(
                 )
             continue
         time.sleep(POLL_SECONDS)
-
-
-def _more(before: JobCounts, now: JobCounts) -> JobCounts:
-    return JobCounts(
-        added=now.added - before.added,
-        linked=now.linked - before.linked,
-        embedded=now.embedded - before.embedded,
-        skipped=now.skipped - before.skipped,
-        failed=now.failed - before.failed,
-    )
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:

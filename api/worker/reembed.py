@@ -22,7 +22,7 @@ from embedder.pictures.decode import DecodedImage
 from index.truth.coverage import image_sources, images_to_embed
 from index.truth.entries import NewEntry, add_embeddings
 from index.truth.images import ImageFacts
-from index.truth.jobs import Chunk, Ended, JobCounts, JobItem, Outcome
+from index.truth.jobs import Chunk, ChunkResult, JobCounts, JobItem, Outcome
 
 CHUNK_IMAGES = 64
 
@@ -70,7 +70,7 @@ class ReembedTask:
     ) -> End:
         return Taken(item.position, item.item.name, NewEntry(derived, vector, logit))
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> Ended:
+    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
         """Embeddings; an image that somebody else embedded meanwhile is skipped."""
         taken = [end for end in ends if isinstance(end, Taken)]
         new = (
@@ -91,7 +91,7 @@ class ReembedTask:
             if end.entry.image.sha256 not in new
         ]
         skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
-        return Ended(
+        return ChunkResult(
             JobCounts(embedded=len(new), skipped=skipped, failed=len(rows) - skipped), rows
         )
 

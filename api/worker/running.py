@@ -33,7 +33,7 @@ from index.truth.corpora import Keep, ensure_corpus, lock_corpus
 from index.truth.database import Database
 from index.truth.jobs import (
     OPEN_STATES,
-    Ended,
+    ChunkResult,
     Job,
     JobKind,
     JobState,
@@ -54,7 +54,7 @@ EXPECTED = (UnusableSource, UnreadableItem, CorpusError, ServiceError, OSError)
 log = logging.getLogger(__name__)
 
 
-def nothing(job: Job, ended: Ended) -> None:
+def nothing(job: Job, ended: ChunkResult) -> None:
     """Progress that nobody watches."""
 
 

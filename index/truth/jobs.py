@@ -100,6 +100,12 @@ class JobCounts:
             *(getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
         )
 
+    def __sub__(self, earlier: JobCounts) -> JobCounts:
+        """Return what was counted since `earlier`."""
+        return JobCounts(
+            *(getattr(self, each.name) - getattr(earlier, each.name) for each in fields(self))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -144,8 +150,8 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """What became of a chunk: counts to add, and a row for each item that did not simply
+class ChunkResult:
+    """How the items of a chunk ended: counts to add, and a row for each item that did not simply
     succeed.
     """
 
@@ -398,7 +404,7 @@ def finish_listing(conn: Connection, listing: Chunk) -> None:
     _take_away(conn, listing)
 
 
-def finish_chunk(conn: Connection, chunk: Chunk, ended: Ended) -> None:
+def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
     """Write what became of a chunk's items; the last chunk completes the job. Call it after the
     entries are added.
 
@@ -408,11 +414,11 @@ def finish_chunk(conn: Connection, chunk: Chunk, ended: Ended) -> None:
 
     """
     added = {
-        each.name: getattr(jobs.c, each.name) + getattr(ended.counts, each.name)
+        each.name: getattr(jobs.c, each.name) + getattr(result.counts, each.name)
         for each in fields(JobCounts)
     }
     _set(conn, chunk.job_id, **added)
-    if ended.items:
+    if result.items:
         rows = [
             {
                 "position": item.position,
@@ -422,7 +428,7 @@ def finish_chunk(conn: Connection, chunk: Chunk, ended: Ended) -> None:
                 "detail": _storable(item.detail),
                 "entry_id": item.entry_id,
             }
-            for item in ended.items
+            for item in result.items
         ]
         insert_rows(conn, job_items, rows, job_id=chunk.job_id)
     _take_away(conn, chunk)

@@ -15,7 +15,7 @@ from index.errors import JobStateConflict, LeaseLost, UnknownJob
 from index.truth.database import Database
 from index.truth.jobs import (
     Chunk,
-    Ended,
+    ChunkResult,
     Job,
     JobCounts,
     JobItem,
@@ -87,6 +87,15 @@ def expire_leases(conn: Connection, job: Job) -> None:
     )
 
 
+COUNTS = st.builds(JobCounts, *[st.integers(0, 2**40)] * 8)
+
+
+@given(COUNTS, COUNTS)
+def test_what_was_counted_since_is_the_difference(earlier: JobCounts, more: JobCounts) -> None:
+    assert (earlier + more) - earlier == more
+    assert (earlier + more).done - earlier.done == more.done
+
+
 def test_an_unknown_job_is_named(conn: Connection) -> None:
     for job_id in (7, 0, -1, 2**64):
         with pytest.raises(UnknownJob, match=str(job_id)):
@@ -102,7 +111,7 @@ def test_a_chunk_that_another_worker_took_over_cannot_be_finished(conn: Connecti
     quick = claimed(conn, job, "quick")
 
     with pytest.raises(LeaseLost, match="chunk 1 of job"):
-        finish_chunk(conn, slow, Ended(JobCounts(added=3)))
+        finish_chunk(conn, slow, ChunkResult(JobCounts(added=3)))
     assert quick.number == slow.number
 
 
@@ -113,7 +122,7 @@ def test_nothing_of_a_cancelled_job_can_be_finished_or_claimed(conn: Connection)
 
     assert claim_chunk(conn, job.id, "w", LONG) is None
     with pytest.raises(LeaseLost):
-        finish_chunk(conn, chunk, Ended(JobCounts(added=3)))
+        finish_chunk(conn, chunk, ChunkResult(JobCounts(added=3)))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +224,7 @@ def test_a_paused_job_gives_no_chunk_and_takes_what_was_in_flight(conn: Connecti
     pause_job(conn, job.id)
 
     assert claim_chunk(conn, job.id, "w", LONG) is None
-    finish_chunk(conn, chunk, Ended(JobCounts(added=1)))
+    finish_chunk(conn, chunk, ChunkResult(JobCounts(added=1)))
 
     assert get_job(conn, job.id).state is JobState.PAUSED
     assert get_job(conn, job.id).counts.added == 1
@@ -230,13 +239,13 @@ def test_the_last_chunk_completes_the_job(conn: Connection) -> None:
     finish_chunk(
         conn,
         second,
-        Ended(JobCounts(failed=1), [JobItem(2, "c", Outcome.FAILED, "truncated", "cut")]),
+        ChunkResult(JobCounts(failed=1), [JobItem(2, "c", Outcome.FAILED, "truncated", "cut")]),
     )
     assert get_job(conn, job.id).state is JobState.RUNNING
     finish_chunk(
         conn,
         first,
-        Ended(JobCounts(added=1, skipped=1), [JobItem(1, "b", Outcome.SKIPPED, "duplicate")]),
+        ChunkResult(JobCounts(added=1, skipped=1), [JobItem(1, "b", Outcome.SKIPPED, "duplicate")]),
     )
 
     done = get_job(conn, job.id)
@@ -325,7 +334,7 @@ def test_however_workers_die_every_item_is_counted_once(
             elif what == "finish" and worker in held:
                 chunk = held.pop(worker)
                 with suppress(LeaseLost), conn.begin_nested():
-                    finish_chunk(conn, chunk, Ended(JobCounts(added=chunk.item_count)))
+                    finish_chunk(conn, chunk, ChunkResult(JobCounts(added=chunk.item_count)))
             elif what == "claim" and (chunk_or_none := claim_chunk(conn, job.id, worker, LONG)):
                 held[worker] = chunk_or_none
         counts = get_job(conn, job.id).counts

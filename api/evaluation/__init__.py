@@ -3,5 +3,7 @@ HTML page.
 
 `reading` finds the images and their labels, `embedding` embeds each once, the modules of figures
 (`classification`, `retrieving`, `matching`, `attributing`) take arrays, `report` writes the two
-files. Nothing here needs a database; the statistics are `index.calibration`'s.
+files. Nothing here needs a database. ROC, its area and the Brier score are scikit-learn's, plots
+are matplotlib's (both by the extra `evaluate`, see `extra`); other statistics are
+`index.calibration`'s.
 """

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.evaluation.answers import AttributionEvaluation, LeftOutGenerator, Measure
-from api.evaluation.classification import MIN_IMAGES, Judged, with_intervals
+from api.evaluation.classification import MIN_IMAGES, Judged, roc_auc, with_intervals
 from api.evaluation.retrieving import chosen_rows
 from api.evaluation.splits import enough_sources, halves
-from index.calibration import figures
 from index.calibration.attribution import COVERAGE, Attributed, Attribution, fit_attribution
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
 from index.calibration.population import Nearest, Others, Population, nearest
@@ -170,9 +169,7 @@ def _row(
     rows = np.concatenate([known.rows, left_out.rows])
     nearness = np.concatenate([known.found.maxima, left_out.found.maxima])
     judged = Judged(nearness, np.arange(len(rows)) < len(known.rows), listed.units[rows])
-    found = with_intervals(
-        judged, {"auroc": lambda j: figures.open_set_auroc(j.logits, j.synthetic)}, seed
-    )
+    found = with_intervals(judged, {"auroc": roc_auc}, seed)
     return LeftOutGenerator(
         name=name,
         n_left_out=len(left_out.rows),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,7 @@ from api.evaluation.answers import (
     ReliabilityBin,
     ReliabilityFigures,
 )
+from api.evaluation.separation import Roc, balanced_accuracy, brier, roc_of
 from api.evaluation.splits import draws, enough_sources
 from index.calibration import figures
 
@@ -36,7 +38,7 @@ BINS = 40  # of the logits' histogram
 RELIABLE_IMAGES = 100  # over 15 bins; with fewer the error is mostly that of counting
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """Images as the classifier sees them; all arrays (n,)."""
 
@@ -46,6 +48,11 @@ class Judged:
 
     def __len__(self) -> int:
         return len(self.logits)
+
+    @cached_property
+    def roc(self) -> Roc | None:
+        """The ROC, computed once for all figures that are read from it; None without both kinds."""
+        return roc_of(self.logits, self.synthetic)
 
     def taking(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Judged:
         """Some of the images."""
@@ -68,13 +75,13 @@ Figure = Callable[[Judged], float | None]
 def classifier_figures(judged: Judged, limits: Limits | None, seed: int) -> DetectionFigures:
     """Measure the classifier on images of both kinds; what cannot be measured has its reason."""
     wanted: dict[str, Figure] = {
-        "roc_auc": lambda j: figures.roc_auc(j.logits, j.synthetic),
-        "balanced_accuracy": lambda j: figures.balanced_accuracy(j.logits, j.synthetic, 0.0),
+        "roc_auc": roc_auc,
+        "balanced_accuracy": lambda j: balanced_accuracy(j.logits, j.synthetic, 0.0),
         "balanced_accuracy_at_limits": lambda j: (
             balanced_accuracy_at(j, limits) if limits else None
         ),
         "inconclusive": lambda j: share_inconclusive(j, limits) if limits else None,
-        "tpr_at_fpr": lambda j: figures.tpr_at_fpr(j.logits, j.synthetic, FPR),
+        "tpr_at_fpr": tpr_at_fpr,
     }
     missing = {name: _why_not(name, judged, limits) for name in wanted}
     measured = {name: figure for name, figure in wanted.items() if missing[name] is None}
@@ -134,12 +141,22 @@ def share_inconclusive(judged: Judged, limits: Limits) -> float:
     return float((between[judged.synthetic].mean() + between[~judged.synthetic].mean()) / 2)
 
 
+def roc_auc(judged: Judged) -> float | None:
+    """Return the area under the ROC."""
+    return None if judged.roc is None else judged.roc.area
+
+
+def tpr_at_fpr(judged: Judged) -> float | None:
+    """Return the true positive rate at the false positive rate `FPR`."""
+    return None if judged.roc is None else judged.roc.true_positive_rate_at(FPR)
+
+
 def roc_curve(judged: Judged) -> Curve | None:
     """Return the ROC, thinned out to what a plot shows."""
-    points = figures.roc(judged.logits, judged.synthetic)
+    points = judged.roc
     if points is None:
         return None
-    last = len(points.thresholds) - 1
+    last = len(points.false_positive_rate) - 1
     kept = np.unique(np.linspace(0, last, min(last + 1, CURVE_POINTS)).astype(np.int64))
     return Curve(
         x=points.false_positive_rate[kept].tolist(), y=points.true_positive_rate[kept].tolist()
@@ -169,7 +186,7 @@ def reliability_figures(
     judged = Judged(stated, synthetic, sources)
     wanted: dict[str, Figure] = {
         "ece": lambda j: figures.ece(j.logits, j.synthetic, figures.even_odds(j.synthetic)),
-        "brier": lambda j: figures.brier(j.logits, j.synthetic, figures.even_odds(j.synthetic)),
+        "brier": lambda j: brier(j.logits, j.synthetic, figures.even_odds(j.synthetic)),
     }
     return ReliabilityFigures(
         n=len(stated),

@@ -88,10 +88,14 @@ def evaluate(
     """Measure the model on labelled images: classifier, retrieval, attribution, false matches,
     likelihood ratios.
 
-    Needs no database. Figures that too few images speak for are left out, with the reason. Images
-    that cannot be used are listed with their reasons, and the exit code is then 3.
+    Needs the extra `evaluate` and no database. Figures that too few images speak for are left out,
+    with the reason. Images that cannot be used are listed with their reasons, and the exit code is
+    then 3.
     """
     let_waiting_threads_sleep()
+    from api.evaluation.extra import require_extra
+
+    require_extra()
     from api.evaluation.report import require_free, write_report
     from api.evaluation.request import EvaluationRequest
     from api.evaluation.running import evaluate as run

@@ -1,7 +1,8 @@
 """Figures of merit of detectors and likelihood ratios: pure functions of arrays.
 
-Owns how well values separate two classes and how well stated numbers are calibrated. Not: ranked
-lists of neighbours (`retrieval.py`), and not the fits that make those numbers. A figure that needs
+Owns how well stated numbers are calibrated, and how well nearness separates known generators from
+others. Not: ranked lists of neighbours (`retrieval.py`), the fits that make those numbers, and the
+ROC of an evaluation, which is scikit-learn's (`api.evaluation.separation`). A figure that needs
 both classes, or any item at all, is None where they are missing: evaluation prints "not measured"
 rather than a made-up 0. Larger values always speak for `positive`.
 """
@@ -22,18 +23,6 @@ Bools = NDArray[np.bool_]
 # Guo et al. 2017, "On Calibration of Modern Neural Networks", use 15 bins of equal width.
 ECE_BINS = 15
 LN10 = float(np.log(10.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Roc:
-    """Operating points from the strictest threshold down; `value >= threshold` is called positive.
-
-    All of shape (p,); the first threshold stands just above the largest value and calls nothing.
-    """
-
-    thresholds: Floats
-    false_positive_rate: Floats
-    true_positive_rate: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,66 +63,18 @@ class Tippett:
     misleading_different: float  # share of different-source pairs with LR > 1
 
 
-def roc(values: ArrayLike, positive: ArrayLike) -> Roc | None:
-    """Return all operating points, None where a class is missing.
-
-    `values` (n,), `positive` (n,) bool.
-    """
-    x, is_positive = _labelled(values, positive)
-    total = int(is_positive.sum())
-    if total in {0, len(x)}:
-        return None
-    order = np.argsort(-x, kind="stable")
-    x, is_positive = x[order], is_positive[order]
-    last = np.flatnonzero(
-        np.append(np.diff(x) != 0, True)
-    )  # (p,) the last of each run of equal values
-    hits = np.cumsum(is_positive)[last]
-    return Roc(
-        np.concatenate([[np.nextafter(x[0], np.inf)], x[last]]),
-        np.concatenate([[0.0], (last + 1 - hits) / (len(x) - total)]),
-        np.concatenate([[0.0], hits / total]),
-    )
-
-
-def roc_auc(values: ArrayLike, positive: ArrayLike) -> float | None:
-    """Return the chance that a positive has a larger value than a negative, ties counting one half
-    (Mann-Whitney).
-    """
-    x, is_positive = _labelled(values, positive)
-    total = int(is_positive.sum())
-    if total in {0, len(x)}:
-        return None
-    ranks = _ranks(x)[is_positive].sum()
-    return float((ranks - total * (total + 1) / 2) / (total * (len(x) - total)))
-
-
 def open_set_auroc(nearness: ArrayLike, known: ArrayLike) -> float | None:
-    """Return how well nearness (n,) tells probes of known generators from those of generators left
-    out.
-    """
-    return roc_auc(nearness, known)
+    """Return how well nearness (n,) separates known generators from those that were left out.
 
-
-def balanced_accuracy(values: ArrayLike, positive: ArrayLike, threshold: float) -> float | None:
-    """Return the mean of the true positive and the true negative rate where `value >= threshold` is
-    called positive.
+    The area under the ROC (Mann-Whitney): the chance that a probe of a known generator is nearer,
+    where a tie counts one half.
     """
-    x, is_positive = _labelled(values, positive)
-    if is_positive.all() or not is_positive.any():
+    x, is_known = _labelled(nearness, known)
+    total = int(is_known.sum())
+    if total in {0, len(x)}:
         return None
-    called = x >= threshold
-    return float((called[is_positive].mean() + (~called[~is_positive]).mean()) / 2)
-
-
-def tpr_at_fpr(values: ArrayLike, positive: ArrayLike, fpr: float) -> float | None:
-    """Return the true positive rate at the lowest threshold whose false positive rate is at most
-    `fpr`.
-    """
-    points = roc(values, positive)
-    if points is None:
-        return None
-    return float(points.true_positive_rate[points.false_positive_rate <= fpr].max())
+    ranks = _ranks(x)[is_known].sum()
+    return float((ranks - total * (total + 1) / 2) / (total * (len(x) - total)))
 
 
 def even_odds(positive: ArrayLike) -> Floats:

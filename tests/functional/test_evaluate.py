@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,26 @@ def test_a_condition_that_does_not_exist_is_refused_with_those_that_do(
     refused = evaluate(folder, "--out", tmp_path / "out", "--condition", "fax")
     assert refused.exit_code == 4
     assert "screenshot" in refused.stderr
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "sklearn"])
+def test_without_the_extra_one_line_names_it(
+    package: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    refused = evaluate(folder, "--out", tmp_path / "out")
+    assert refused.exit_code == 6
+    assert "pip install 'lineup-forensics[evaluate]'" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_starts_without_the_extra() -> None:
+    loaded = "import sys; import api.http.app; print({'matplotlib', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
@@ -245,6 +267,16 @@ def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     )
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8765") as client:
         yield client
+
+
+def test_a_server_without_the_extra_says_so(
+    client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    refused = client.post("/v1/evaluations", json={"source": str(folder)})
+    assert refused.status_code == 501
+    assert refused.json()["type"] == "urn:lineup:problem:missing-extra"
+    assert "lineup-forensics[evaluate]" in refused.json()["detail"]
 
 
 def test_a_client_gets_the_figures_that_the_terminal_has(

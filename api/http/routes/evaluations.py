@@ -6,8 +6,8 @@ from fastapi import APIRouter
 
 from api.batcher import Admission
 from api.evaluation.answers import EvaluationAnswer
+from api.evaluation.extra import require_extra
 from api.evaluation.request import EvaluationRequest
-from api.evaluation.running import evaluate_for_client
 from api.http.routes.dependencies import Admitted, Opened
 
 router = APIRouter(tags=["evaluations"])
@@ -22,7 +22,10 @@ def create_evaluation(wanted: EvaluationRequest, lineup: Opened) -> EvaluationAn
     evaluate` takes any.
 
     The source, and each image that a manifest names, must lie in a folder or under a URL that
-    LINEUP_INGEST_ROOTS names. Nothing is stored.
+    LINEUP_INGEST_ROOTS names. Nothing is stored. Needs the extra `evaluate` on the server.
     """
+    require_extra()
+    from api.evaluation.running import evaluate_for_client  # noqa: PLC0415 - of the extra; slow to load
+
     with ONE_AT_A_TIME.place():
         return evaluate_for_client(lineup, wanted)

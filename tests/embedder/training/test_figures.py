@@ -19,7 +19,7 @@ LOGITS = arrays(np.float32, st.integers(1, 12), elements=st.sampled_from([-1.0, 
 def test_the_area_is_the_share_of_pairs_in_the_right_order(
     real: np.ndarray, fake: np.ndarray
 ) -> None:
-    pairs = np.sign(fake[:, None] - real[None, :])
+    pairs = np.sign(fake[:, None] - real[None, :]).astype(np.float64)
 
     assert area_under_curve(real, fake) == pytest.approx((pairs.mean() + 1.0) / 2.0)
 

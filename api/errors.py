@@ -1,24 +1,28 @@
-"""Errors that belong to the service itself, not to pixels (`embedder.errors`) and not to rows
-(`index.errors`).
+"""The errors of `api`, as one tree. `embedder.errors` and `index.errors` have the other two.
 
 ServiceError
+├── InvalidRequest      a request does not fit its schema
+├── BodyTooLarge        a request's body is larger than the limit
+├── UnsupportedBody     a request's body has a media type that the route does not accept
+├── CrossSiteRequest    a page of another site sent the request
+├── SourceNotAllowed    a source lies outside LINEUP_INGEST_ROOTS
+├── UnlistedModel       a client names a model that the service does not list
 ├── Overloaded          the queue is full; try again after `retry_after_seconds`
-├── BodyTooLarge        the request's body is larger than any image that would be taken
-├── InvalidRequest      the request does not fit its schema
-├── UnsupportedBody     a media type that the route does not take
-├── CrossSiteRequest    a browser sent it from another site's page
-├── SourceNotAllowed    a request over HTTP that would read outside of LINEUP_INGEST_ROOTS
-├── NoNamedModel        a model that a client named and the service does not list
-├── SpaceIncomplete     a model would become active by which entries are not embedded
-├── NothingToCalibrate  no known fake, or no known-real image, is embedded by the model
-├── NothingToEvaluate   the images that are labelled and usable are not of both kinds
-├── NotReplayable       a lookup of an older release, whose probe is not known any more
+├── UnreadableItem      one image of a source cannot be read (in `api.sources.item`)
+├── UnusableSource      a whole source cannot be ingested (in `api.sources.item`)
+├── SpaceIncomplete     a model cannot become active while entries lack its embeddings
+├── NothingToCalibrate  no known fake or no known-real image has an embedding of the model
+├── NothingToEvaluate   the usable labelled images are not of both kinds
+├── NotReplayable       a look-up of an older release did not store its probe
 ├── InvalidVerbalScale  the file of LINEUP_VERBAL_SCALE cannot be used
-├── FileThere           a file of this name is there already
-├── ExportUnwritable    an export cannot be written: no space, no permission
+├── FileAlreadyExists   a file of this name exists already
+├── ExportUnwritable    an export cannot be written
 ├── ReportUnwritable    the files of an evaluation cannot be written
-├── UnsafeListen        asked to listen beyond loopback without authentication
-└── MissingExtra        an optional part is not installed
+├── UnsafeListen        the server would accept other machines without authentication
+├── AddressUnavailable  the server cannot listen on its address, for example because it is in use
+└── MissingExtra        an optional dependency is not installed
+
+Leaves carry facts. `api.problems` gives each one its HTTP status and exit code.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from pathlib import Path
 
 
 class ServiceError(Exception):
-    """Root of the tree above."""
+    """Root of the tree. `str()` is one line that a person can act on."""
 
 
 class Overloaded(ServiceError):
@@ -41,7 +45,7 @@ class Overloaded(ServiceError):
 
 
 class BodyTooLarge(ServiceError):
-    """The body is refused before it is read whole."""
+    """The server refuses the body before it has read all of it."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the request's body is larger than {limit_bytes:,} bytes")
@@ -49,10 +53,7 @@ class BodyTooLarge(ServiceError):
 
 
 class InvalidRequest(ServiceError):
-    """The request is well-formed HTTP and does not fit;
-
-    `errors` names each field, where there are fields.
-    """
+    """The request does not fit its schema; `errors` names the fields that are wrong."""
 
     def __init__(self, message: str, errors: Sequence[Mapping[str, str]] = ()) -> None:
         super().__init__(message)
@@ -60,48 +61,43 @@ class InvalidRequest(ServiceError):
 
 
 class UnsupportedBody(ServiceError):
-    """The body's media type is none of those that the route takes."""
+    """The route accepts other media types."""
 
-    def __init__(self, media_type: str, taken: Sequence[str]) -> None:
+    def __init__(self, media_type: str, accepted: Sequence[str]) -> None:
         super().__init__(
-            f"{media_type or 'a body without a media type'} is not taken here; "
-            f"send {' or '.join(taken)}"
+            f"{media_type or 'a body without a media type'} is not accepted here; "
+            f"send {' or '.join(accepted)}"
         )
 
 
 class CrossSiteRequest(ServiceError):
-    """A change asked for by a page of another site; a browser would send it with the reader's
-    network position.
-    """
+    """A page of another site asks for a change: the browser sends it from its user's network."""
 
 
 class SourceNotAllowed(ServiceError):
-    """Whoever can ask this server for an ingest or an evaluation may not read any file of its
-    machine by that.
-    """
+    """Over HTTP only the folders and URLs of LINEUP_INGEST_ROOTS may be read."""
 
     def __init__(self, location: str) -> None:
-        super().__init__(f"{location} is in none of the folders that LINEUP_INGEST_ROOTS names")
+        super().__init__(f"{location} is outside the folders and URLs of LINEUP_INGEST_ROOTS")
         self.location = location
 
 
-class NoNamedModel(ServiceError):
-    """Over HTTP only listed models are opened, no folders of the server."""
+class UnlistedModel(ServiceError):
+    """Over HTTP only listed models are loaded, never a folder of the server."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"no model is listed as {name!r}: {', '.join(known)}")
+        super().__init__(f"no model is called {name!r}; the listed models are {', '.join(known)}")
         self.name = name
         self.known = tuple(known)
 
 
 class SpaceIncomplete(ServiceError):
-    """Entries without an embedding of the active model are found by no lookup."""
+    """No look-up finds an entry that has no embedding of the active model."""
 
     def __init__(self, model: str, missing: int, entries: int) -> None:
         super().__init__(
-            f"{missing:,} of {entries:,} entries have no embedding by {model}, and no lookup "
-            f"would find them: run "
-            f"`lineup reembed --model {model}` first, or say --incomplete"
+            f"{missing:,} of {entries:,} entries have no embedding of {model}, so look-ups would "
+            f"not find them: run `lineup reembed --model {model}` first, or add --incomplete"
         )
         self.model = model
         self.missing = missing
@@ -109,47 +105,45 @@ class SpaceIncomplete(ServiceError):
 
 
 class NothingToCalibrate(ServiceError):
-    """A rate needs images of both kinds."""
+    """A calibration needs known fakes and known-real images."""
 
     def __init__(self, corpora: Sequence[str]) -> None:
         where = (
-            f"none of the corpora {', '.join(corpora)} has an image"
+            f"the corpora {', '.join(corpora)} have no image with an embedding of this model"
             if corpora
-            else "there is no corpus of a kind"
+            else "one of the two kinds of corpus is missing"
         )
-        super().__init__(
-            f"{where} that this model has embedded: known fakes and known-real images are needed"
-        )
+        super().__init__(f"a calibration needs known fakes and known-real images: {where}")
         self.corpora = tuple(corpora)
 
 
 class NothingToEvaluate(ServiceError):
-    """Real and synthetic images are needed; the message says what is there, and the most frequent
-    reason.
+    """An evaluation needs real and synthetic images. The message counts them and gives the most
+    frequent reason for unusable ones.
     """
 
 
 class NotReplayable(ServiceError):
-    """Before schema 0004 the vector of a probe was not kept."""
+    """Releases before schema 0004 did not store the probe's embedding."""
 
     def __init__(self, lookup_id: str) -> None:
         super().__init__(
-            f"the lookup {lookup_id} kept no embedding of its probe, and no corpus has that image"
+            f"look-up {lookup_id} did not store its probe's embedding, and no corpus has that image"
         )
         self.lookup_id = lookup_id
 
 
 class InvalidVerbalScale(ServiceError):
-    """Words for likelihood ratios that cannot be used."""
+    """The file with the words for likelihood ratios cannot be used."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} is no verbal scale: {reason}")
+        super().__init__(f"{path} is not a verbal scale: {reason}")
         self.path = path
         self.reason = reason
 
 
-class FileThere(ServiceError):
-    """A file that would be replaced."""
+class FileAlreadyExists(ServiceError):
+    """A file would be replaced."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} exists already; --force replaces it")
@@ -157,10 +151,10 @@ class FileThere(ServiceError):
 
 
 class ExportUnwritable(ServiceError):
-    """The target of an export cannot be written."""
+    """The file of an export cannot be written."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"no export can be written to {path}: {reason}")
+        super().__init__(f"the export cannot be written to {path}: {reason}")
         self.path = path
         self.reason = reason
 
@@ -169,20 +163,33 @@ class ReportUnwritable(ServiceError):
     """The folder or the files of an evaluation cannot be written."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"no evaluation can be written to {path}: {reason}")
+        super().__init__(f"the evaluation cannot be written to {path}: {reason}")
         self.path = path
         self.reason = reason
 
 
 class UnsafeListen(ServiceError):
-    """Listening beyond loopback hands every reader of the network the corpora."""
+    """Anybody on the network could read and change the corpora."""
+
+
+class AddressUnavailable(ServiceError):
+    """The server cannot listen on its address."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"the server cannot listen on {host}:{port}: {reason}; "
+            f"choose another port with `lineup serve --port`"
+        )
+        self.host = host
+        self.port = port
+        self.reason = reason
 
 
 class MissingExtra(ServiceError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is not installed."""
 
     def __init__(self, extra: str, needed_for: str) -> None:
         super().__init__(
-            f"{needed_for} needs an optional part: pip install 'lineup-forensics[{extra}]'"
+            f"{needed_for} needs an optional dependency: pip install 'lineup-forensics[{extra}]'"
         )
         self.extra = extra

@@ -1,8 +1,7 @@
-"""`Lineup`: the opened product. The embedder, the truth, its index and the thumbnails, put together
-from the settings.
+"""`Lineup`: the embedder, the database, its index and the stored images, opened from the settings.
 
-Both skins (HTTP and terminal) open one and hand it to the same functions:
-`api.lookups.lookup.look_up_image`, `api.worker.running.work_on`.
+HTTP and the terminal open one `Lineup` and pass it to the same functions, such as
+`api.lookups.lookup.look_up_image` and `api.worker.running.work_on`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from embedder.network.embed import Embedder
 
 
-def space_of(info: ModelInfo) -> Space:
-    """The embedding space of a loaded model, in the words of `index`."""
+def make_space(info: ModelInfo) -> Space:
+    """Describe the embedding space of a loaded model as a row of `index`."""
     return Space(
         fingerprint=info.space_fingerprint,
         model=info.name,
@@ -45,8 +45,8 @@ def space_of(info: ModelInfo) -> Space:
     )
 
 
-def image_limits(settings: Settings) -> ImageLimits:
-    """The limits on images, in the words of `embedder`."""
+def make_image_limits(settings: Settings) -> ImageLimits:
+    """Return the limits on images, as `embedder` takes them."""
     return ImageLimits(
         max_image_bytes=settings.max_image_bytes,
         max_image_pixels=settings.max_image_pixels,
@@ -54,15 +54,15 @@ def image_limits(settings: Settings) -> ImageLimits:
     )
 
 
-def index_config(settings: Settings) -> IndexConfig:
-    """The trade-offs of the index, in the words of `index`."""
+def make_index_config(settings: Settings) -> IndexConfig:
+    """Return the trade-offs of the index, as `index` takes them."""
     return IndexConfig(
         flat_limit=settings.index_flat_limit, recall_target=settings.index_recall_target
     )
 
 
 def read_verbal_scale(path: Path | None) -> VerbalScale:
-    """The verbal scale of likelihood ratios in a file; that of ENFSI without one.
+    """Read the verbal scale of likelihood ratios from a file; without a file it is ENFSI's of 2015.
 
     Raises `InvalidVerbalScale`.
     """
@@ -75,81 +75,97 @@ def read_verbal_scale(path: Path | None) -> VerbalScale:
 
 
 def load_embedder(settings: Settings) -> Embedder:
-    """The model that the settings name. Raises `ModelError` and its like."""
+    """Load the model that the settings name. Raises `EmbedderError`."""
     from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
 
     return Embedder.load(
         settings.model,
         device=settings.device,
         precision=settings.precision,
-        limits=image_limits(settings),
+        limits=make_image_limits(settings),
         batch_size=settings.batch_size,
         cache_dir=settings.model_cache_dir,
         offline=settings.offline,
     )
 
 
-def with_active_model(settings: Settings, database: Database) -> tuple[Settings, Space | None]:
-    """The settings with the model that is active in the database, and the space that it must make.
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Settings that name the model to load, and the embedding space that it must have.
 
-    A model that the operator names wins, and may make any space. Of a model that has had several
-    weights under one name, the database goes on with those that it has used.
+    `space` is None where the model may have any space.
+    """
+
+    settings: Settings
+    space: Space | None
+
+
+def choose_model(settings: Settings, database: Database) -> ModelChoice:
+    """Choose the model to load: the one that the operator names, else the active one of the
+    database.
+
+    A model name may have had several weights over time. The database keeps using the weights that
+    it was filled with.
     """
     with database.read() as conn:
         active, spaces = find_active_model(conn), list_spaces(conn)
-    if active is not None and "model" not in settings.model_fields_set:
-        return of_space(
-            settings.model_copy(update={"model": active.model}), active.space
-        ), active.space
-    used = [*([active.space] if active else []), *spaces]
-    known = (find_version(settings.model, space.weights_sha256) for space in used)
-    version = next((version for version in known if version is not None), settings.model)
-    return (
-        settings if version == settings.model else settings.model_copy(update={"model": version})
-    ), None
+    if active is not None and not settings.names_model:
+        named = settings.model_copy(update={"model": active.model})
+        return ModelChoice(choose_weights(named, active.space), active.space)
+    used = [active.space, *spaces] if active else spaces
+    versions = (find_version(settings.model, space.weights_sha256) for space in used)
+    version = next((version for version in versions if version is not None), None)
+    if version is None or version == settings.model:
+        return ModelChoice(settings, None)
+    return ModelChoice(settings.model_copy(update={"model": version}), None)
 
 
-def of_space(settings: Settings, space: Space) -> Settings:
-    """The settings with the weights that made this space, should their model's name have gone to
-    others since.
+def choose_weights(settings: Settings, space: Space) -> Settings:
+    """Return settings that load the weights of this space, also if the model's name now means newer
+    weights.
     """
-    model = find_version(settings.model, space.weights_sha256) or settings.model
-    return settings.model_copy(update={"model": model})
+    version = find_version(settings.model, space.weights_sha256)
+    return settings.model_copy(update={"model": version or settings.model})
 
 
-def settings_in_force(settings: Settings) -> Settings:
-    """The settings with the active model, also where there is no database yet."""
+def choose_settings(settings: Settings) -> Settings:
+    """Return the settings with the model to load; unchanged where there is no database yet."""
     try:
-        with opened_database(settings) as database:
-            return with_active_model(settings, database)[0]
+        with open_database(settings) as database:
+            return choose_model(settings, database).settings
     except SchemaOutdated:
         return settings
 
 
-def thumbnails_of(settings: Settings) -> BlobStore:
-    """The thumbnails beside the database."""
+def open_thumbnails(settings: Settings) -> BlobStore:
+    """Open the folder of thumbnails beside the database."""
     return BlobStore(settings.thumbnail_dir)
 
 
-def originals_of(settings: Settings) -> BlobStore:
-    """The originals beside the database, of corpora that keep them."""
+def open_originals(settings: Settings) -> BlobStore:
+    """Open the folder of original image files, for corpora that keep them."""
     return BlobStore(settings.original_dir, ORIGINAL_SUFFIX)
 
 
 BlobStores = tuple[tuple[BlobStore, tuple[Keep, ...]], ...]
 
 
-def blob_stores(settings: Settings) -> BlobStores:
-    """Each store, with the kinds of corpora that put something there."""
+def open_blob_stores(settings: Settings) -> BlobStores:
+    """Open each folder of images, with the `Keep` values of the corpora that use it."""
     return (
-        (thumbnails_of(settings), tuple(keep for keep in Keep if keep.thumbnails)),
-        (originals_of(settings), tuple(keep for keep in Keep if keep.originals)),
+        (open_thumbnails(settings), tuple(keep for keep in Keep if keep.thumbnails)),
+        (open_originals(settings), tuple(keep for keep in Keep if keep.originals)),
     )
 
 
 @contextmanager
-def opened_database(settings: Settings, *, migrate: bool = False) -> Iterator[Database]:
-    """The truth alone, for what needs no model. Raises `DatabaseUnavailable`."""
+def open_database(settings: Settings, *, migrate: bool = False) -> Iterator[Database]:
+    """Open the database alone, for work that needs no model.
+
+    `migrate` first creates the data folder and the database, or upgrades an older schema.
+
+    Raises `DatabaseUnavailable`; without `migrate` also `NoDataHere`, `SchemaOutdated`.
+    """
     if migrate:
         try:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -165,9 +181,10 @@ def opened_database(settings: Settings, *, migrate: bool = False) -> Iterator[Da
 
 
 class Lineup:
-    """Everything that a lookup or an ingest needs, open.
+    """The embedder, the database, its index and the stored images: what a look-up or an ingest
+    needs.
 
-    Thread-safe; close it, or use it as a context manager.
+    Thread-safe. Open it with `Lineup.open`, which closes it again.
     """
 
     def __init__(
@@ -176,23 +193,23 @@ class Lineup:
         self.settings = settings
         self.database = database
         self.embedder = embedder
-        self.space = space_of(embedder.info)
-        self.thumbnails = thumbnails_of(settings)
-        self.originals = originals_of(settings)
+        self.space = make_space(embedder.info)
+        self.thumbnails = open_thumbnails(settings)
+        self.originals = open_originals(settings)
+        self.verbal_scale = read_verbal_scale(settings.verbal_scale)
         self.index = LiveIndex.open(
             database,
             self.space,
             settings.index_dir,
-            config=index_config(settings),
+            config=make_index_config(settings),
             background=background,
         )
         self.batcher = Batcher(embedder, settings.queue_size)
         self.calibrations = Calibrations(self.space)
-        self.verbal_scale = read_verbal_scale(settings.verbal_scale)
 
     @classmethod
     @contextmanager
-    def opened(
+    def open(
         cls,
         settings: Settings,
         *,
@@ -200,38 +217,37 @@ class Lineup:
         background: bool = False,
         as_named: bool = False,
     ) -> Iterator[Lineup]:
-        """Open all parts; `migrate` creates or upgrades the database first.
+        """Open all parts; close them at the end of the block.
 
-        `as_named`: the model that the settings name, whatever the database has used; a re-embedding
-        needs it. `background` is for a server: its index follows the change log and trains codes
-        beside the lookups.
+        `migrate` creates or upgrades the database first. `background` is for a server: the index
+        follows the change log and trains codes in a thread of its own. `as_named` loads the model
+        that the settings name, even if the database was filled by other weights of that name; a
+        re-embedding needs it.
         """
-        with opened_database(settings, migrate=migrate) as database:
-            chosen, expected = (
-                (settings, None) if as_named else with_active_model(settings, database)
-            )
-            embedder = load_embedder(chosen)
-            if expected is not None:
-                expected.require(space_of(embedder.info).fingerprint)
-            lineup = cls(chosen, database, embedder, background=background)
+        with open_database(settings, migrate=migrate) as database:
+            choice = ModelChoice(settings, None) if as_named else choose_model(settings, database)
+            embedder = load_embedder(choice.settings)
+            if choice.space is not None:
+                choice.space.require(make_space(embedder.info).fingerprint)
+            lineup = cls(choice.settings, database, embedder, background=background)
             try:
                 yield lineup
             finally:
                 lineup.close()
 
     def close(self) -> None:
-        """Stop the batcher and release the index; the database is closed by whoever opened it."""
+        """Stop the batcher and release the index. The caller closes the database."""
         self.batcher.close()
         self.index.close()
 
     @property
     def blob_stores(self) -> BlobStores:
-        """Each store, with the kinds of corpora that put something there."""
-        return blob_stores(self.settings)
+        """Each folder of images, with the `Keep` values of the corpora that use it."""
+        return open_blob_stores(self.settings)
 
     @property
     def classifier_policy(self) -> ClassifierPolicy | None:
-        """The limits of the logit and their source, where they were measured for this model."""
+        """The limits of the logit and their source; None where none were measured for this model."""
         info = self.embedder.info
         if (
             info.synthetic_logit is None
@@ -243,8 +259,9 @@ class Lineup:
 
     @property
     def threshold(self) -> Threshold | None:
-        """The similarity threshold and its source: the operator's setting, else what was measured
-        on the model.
+        """The similarity threshold without a calibration, and its source.
+
+        It is the operator's setting, else the one measured on the model, else None.
         """
         if self.settings.similarity_threshold is not None:
             return Threshold(

@@ -1,7 +1,7 @@
-"""One table: error class -> HTTP status, type, title, exit code. Both skins answer errors from it.
+"""One table: error class -> HTTP status, type, title, exit code. HTTP and the terminal both use it.
 
-A class that is not in the table is looked up by its bases, so a leaf may share its parent's row; a
-test fails when a public error has no row at all. The README lists the exit codes.
+A class without a row uses the row of its nearest base. A test fails on a public error without any
+row, and on an exit code that `lineup --help` does not explain.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ EXIT_NOT_FOUND = 5  # or in conflict with what is there
 EXIT_MODEL = 6
 EXIT_STORAGE = 7
 EXIT_LATER = 8  # the same call may succeed in a moment
+EXIT_ADDRESS = 9  # the server cannot listen on its address
 EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -150,7 +151,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.CrossSiteRequest: Problem(
         403, "cross-site-request", "Request from another site's page", EXIT_REFUSED
     ),
-    errors.NoNamedModel: Problem(404, "no-named-model", "No such model is listed", EXIT_MODEL),
+    errors.UnlistedModel: Problem(404, "no-named-model", "No such model is listed", EXIT_MODEL),
     errors.NothingToCalibrate: Problem(
         409, "nothing-to-calibrate", "Nothing to calibrate with", EXIT_NOT_FOUND
     ),
@@ -166,7 +167,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.NothingToEvaluate: Problem(
         422, "nothing-to-evaluate", "Nothing to evaluate", EXIT_REFUSED
     ),
-    errors.FileThere: Problem(409, "file-exists", "File exists", EXIT_NOT_FOUND),
+    errors.FileAlreadyExists: Problem(409, "file-exists", "File exists", EXIT_NOT_FOUND),
     errors.ExportUnwritable: Problem(
         503, "export-unwritable", "Export cannot be written", EXIT_STORAGE
     ),
@@ -179,6 +180,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.UnsafeListen: Problem(
         500, "unsafe-listen", "Listening beyond loopback without authentication", EXIT_REFUSED
     ),
+    errors.AddressUnavailable: Problem(
+        500, "address-unavailable", "Address cannot be used", EXIT_ADDRESS
+    ),
     errors.MissingExtra: Problem(501, "missing-extra", "Optional part not installed", EXIT_MODEL),
     UnreadableItem: Problem(422, "unreadable-item", "File cannot be read", EXIT_REFUSED),
     UnusableSource: Problem(422, "unusable-source", "Source cannot be ingested", EXIT_REFUSED),
@@ -188,8 +192,6 @@ ROOTS = (
     embedder_errors.EmbedderError,
     index_errors.CorpusError,
     errors.ServiceError,
-    UnreadableItem,
-    UnusableSource,
 )
 
 

@@ -118,6 +118,11 @@ class Settings(BaseSettings):
     server_works: bool = Field(True, description="The server works on jobs that nobody is at.")
 
     @property
+    def names_model(self) -> bool:
+        """Whether the operator named a model, which then wins over the active one."""
+        return "model" in self.model_fields_set
+
+    @property
     def url(self) -> str:
         """The database's SQLAlchemy URL."""
         return self.database_url or f"sqlite:///{self.data_dir / 'lineup.db'}"

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from api.errors import ExportUnwritable, FileThere
+from api.errors import ExportUnwritable, FileAlreadyExists
 from api.fields import Answer, CorpusName, Sha256
 from api.sources.ready import SPACE_KEY
 from index.jsontext import canonical_json
@@ -65,10 +65,10 @@ def export_corpus(
 ) -> ExportAnswer:
     """Write the live entries of a corpus that are in a space, in one state of the database.
 
-    Raises `UnknownCorpus`, `FileThere`, `ExportUnwritable`.
+    Raises `UnknownCorpus`, `FileAlreadyExists`, `ExportUnwritable`.
     """
     if target.exists() and not replace:
-        raise FileThere(target)
+        raise FileAlreadyExists(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with database.read() as conn:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from api.errors import FileThere, ReportUnwritable
+from api.errors import FileAlreadyExists, ReportUnwritable
 from api.evaluation import plots
 from api.evaluation.answers import EvaluationAnswer, Measure, WrongImage
 from api.sources.locations import is_url
@@ -41,10 +41,10 @@ class Shown:
 
 
 def require_free(folder: Path, *, replace: bool) -> None:
-    """Raises `FileThere`, `ReportUnwritable` before anything is measured."""
+    """Raises `FileAlreadyExists`, `ReportUnwritable` before anything is measured."""
     for name in (JSON_FILE, HTML_FILE):
         if (folder / name).exists() and not replace:
-            raise FileThere(folder / name)
+            raise FileAlreadyExists(folder / name)
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ReportUnwritable(folder, f"{there} is no folder that can be written")

@@ -42,7 +42,7 @@ from api.evaluation.reading import Labelled, Listing, list_labelled, require_bot
 from api.evaluation.request import EvaluationRequest
 from api.evaluation.retrieving import retrieval
 from api.ingest.patterns import Pattern
-from api.lineup import Lineup, load_embedder, settings_in_force
+from api.lineup import Lineup, choose_settings, load_embedder
 from api.settings import Settings
 from api.sources.locations import require_within, resolved
 from api.sources.opening import open_source
@@ -72,7 +72,7 @@ def evaluate(
 
     Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `ModelError`.
     """
-    chosen = settings if "model" in settings.model_fields_set else settings_in_force(settings)
+    chosen = settings if settings.names_model else choose_settings(settings)
     return _evaluated(lambda: load_embedder(chosen), request, command, progress)
 
 

@@ -17,7 +17,7 @@ from api.ingest.request import IngestRequest
 from api.ingest.single import hash_of
 from api.ingest.task import CHUNK_ITEMS, READY_ROWS
 from api.jobs.task import Left, Taken
-from api.lineup import image_limits, load_embedder, opened_database, settings_in_force, space_of
+from api.lineup import choose_settings, load_embedder, make_image_limits, make_space, open_database
 from api.settings import Settings
 from api.sources.item import Source, UnreadableItem
 from api.sources.ready import ReadySource
@@ -96,7 +96,7 @@ def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
     """
     _ = request.parsed_pattern
     report = _Report()
-    space = space_of(load_embedder(settings_in_force(settings)).info)
+    space = make_space(load_embedder(choose_settings(settings)).info)
     with ExitStack() as stack:
         database = _database(settings, stack)
         ready = ReadyChunks(space, request)
@@ -106,7 +106,7 @@ def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
                 ready.require_space(source)
                 _try_ready(source, ready, request, database, space, report)
             else:
-                _try_images(source, request, database, space, image_limits(settings), report)
+                _try_images(source, request, database, space, make_image_limits(settings), report)
     return DryRunAnswer(
         corpus=request.corpus,
         found=report.found,
@@ -122,7 +122,7 @@ def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
 
 def _database(settings: Settings, stack: ExitStack) -> Database | None:
     try:
-        return stack.enter_context(opened_database(settings))
+        return stack.enter_context(open_database(settings))
     except SchemaOutdated as err:
         if err.current is not None:
             raise

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from api.errors import NoNamedModel, SpaceIncomplete
+from api.errors import SpaceIncomplete, UnlistedModel
 from api.fields import Answer, Sha256
 from api.jobs.json import JobAnswer
-from api.lineup import Lineup, load_embedder, opened_database, space_of
+from api.lineup import Lineup, load_embedder, make_space, open_database
 from api.operations.json import ModelAnswer, ModelsAnswer
 from api.settings import Settings
 from api.worker.running import start_reembed
@@ -38,9 +38,9 @@ class ActivatedModel(Answer):
 
 
 def require_listed(name: str) -> None:
-    """Raise `NoNamedModel` for a model that a client may not name."""
+    """Raise `UnlistedModel` for a model that a client may not name."""
     if name not in MODELS:
-        raise NoNamedModel(name, sorted(MODELS))
+        raise UnlistedModel(name, sorted(MODELS))
 
 
 def named(model: str) -> str:
@@ -55,8 +55,8 @@ def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedMo
     Raises `SpaceIncomplete`, `ModelError`.
     """
     model = named(model)
-    space = space_of(load_embedder(settings.model_copy(update={"model": model})).info)
-    with opened_database(settings) as database, database.write() as conn:
+    space = make_space(load_embedder(settings.model_copy(update={"model": model})).info)
+    with open_database(settings) as database, database.write() as conn:
         covered = coverage(conn, space)
         if covered.missing and not incomplete:
             raise SpaceIncomplete(model, covered.missing, covered.entries)
@@ -66,7 +66,7 @@ def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedMo
         embedding_space=space.fingerprint,
         entries=covered.entries,
         embedded=covered.embedded,
-        in_force="model" not in settings.model_fields_set,
+        in_force=not settings.names_model,
     )
 
 
@@ -76,7 +76,9 @@ def queue_reembed(lineup: Lineup, model: str) -> JobAnswer:
     Raises `ModelError`.
     """
     other = lineup.settings.model_copy(update={"model": model})
-    return JobAnswer.of(start_reembed(lineup.database, space_of(load_embedder(other).info), model))
+    return JobAnswer.of(
+        start_reembed(lineup.database, make_space(load_embedder(other).info), model)
+    )
 
 
 def models(settings: Settings, active: Embedder | None) -> ModelsAnswer:

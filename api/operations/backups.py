@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from api.lineup import opened_database, thumbnails_of
+from api.lineup import open_database, open_thumbnails
 from api.operations.json import BackupAnswer, RestoreAnswer, SpaceDigestAnswer
 from api.settings import Settings
 from index.backups.backup import back_up
@@ -20,8 +20,8 @@ def make_backup(
 ) -> BackupAnswer:
     """Back up everything that the settings name. Raises `BackupError`, `DatabaseError`."""
     started = time.perf_counter()
-    store = thumbnails_of(settings) if thumbnails else None
-    with opened_database(settings) as database:
+    store = open_thumbnails(settings) if thumbnails else None
+    with open_database(settings) as database:
         report = back_up(database, settings.index_dir, store, archive, replace=replace)
     return _answer(archive, report.manifest, started, report.warnings)
 
@@ -29,7 +29,7 @@ def make_backup(
 def restore_backup(settings: Settings, archive: Path) -> RestoreAnswer:
     """Restore an archive to where the settings point. Raises `BackupError`, `DatabaseError`."""
     started = time.perf_counter()
-    report = restore(archive, settings.url, settings.index_dir, thumbnails_of(settings))
+    report = restore(archive, settings.url, settings.index_dir, open_thumbnails(settings))
     return RestoreAnswer(
         backup=_answer(archive, report.manifest, started),
         database=report.database,

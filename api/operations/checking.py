@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.lineup import opened_database, originals_of, thumbnails_of
+from api.lineup import open_database, open_originals, open_thumbnails
 from api.operations.json import FindingAnswer, FsckAnswer
 from api.settings import Settings
 from index.proof.fsck import fsck
@@ -10,13 +10,13 @@ from index.proof.fsck import fsck
 
 def check(settings: Settings, *, repair: bool) -> FsckAnswer:
     """Check everything that the settings name; needs no model. Raises `DatabaseError`."""
-    with opened_database(settings) as database:
+    with open_database(settings) as database:
         report = fsck(
             database,
             None,
             settings.index_dir,
-            thumbnails_of(settings),
-            originals_of(settings),
+            open_thumbnails(settings),
+            open_originals(settings),
             repair=repair,
         )
     findings = [

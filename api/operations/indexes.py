@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from api.lineup import Lineup, index_config, opened_database
+from api.lineup import Lineup, make_index_config, open_database
 from api.operations.json import IndexAnswer, IndexesAnswer
 from api.settings import Settings
 from index.cache.explain import explain
@@ -49,12 +49,12 @@ def plan_index(lineup: Lineup) -> IndexAnswer:
 
 def _each(settings: Settings, work: Callable[[LiveIndex], None]) -> IndexesAnswer:
     answers = []
-    with opened_database(settings) as database:
+    with open_database(settings) as database:
         with database.read() as connection:
             spaces = list_spaces(connection)
         for space in spaces:
             with LiveIndex.open(
-                database, space, settings.index_dir, config=index_config(settings)
+                database, space, settings.index_dir, config=make_index_config(settings)
             ) as live:
                 work(live)
                 answers.append(IndexAnswer.of(explain(live)))

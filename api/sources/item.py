@@ -13,22 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from api.errors import ServiceError
 from api.sources.json_values import JSON
 
 
-class UnreadableItem(Exception):
-    """The bytes of one item cannot be had;
-
-    `reason` is machine-readable, the message is for a person.
-    """
+class UnreadableItem(ServiceError):
+    """One item's bytes cannot be read; `reason` is machine-readable, the message is for a person."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class UnusableSource(Exception):
-    """A source that cannot be ingested at all: not there, of no kind that is taken, without an
+class UnusableSource(ServiceError):
+    """A whole source cannot be ingested: it is missing, of an unknown kind, or a table without an
     image column.
     """
 

@@ -73,7 +73,7 @@ def calibrate(
     )
     from api.worker.running import start_calibration, work_on
 
-    with ended_softly(), Lineup.opened(settings_of(ctx)) as lineup:
+    with ended_softly(), Lineup.open(settings_of(ctx)) as lineup:
         job = start_calibration(lineup, request)
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
@@ -99,11 +99,11 @@ def calibrations(
     if ctx.invoked_subcommand is not None:
         return
     from api.calibrations.json import calibrations_page
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.calibration_tables import print_calibrations
     from api.terminal.tables import print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         page = calibrations_page(database, None, limit)
     if json:
         print_json(page)
@@ -117,11 +117,11 @@ def show_calibration(
 ) -> None:
     """Show what a calibration measured, by kind of delivery."""
     from api.calibrations.json import one_calibration
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.calibration_tables import print_calibration
     from api.terminal.tables import print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         answer = one_calibration(database, calibration_id)
     if json:
         print_json(answer)

@@ -25,10 +25,10 @@ def corpora(ctx: typer.Context, json: Json = False) -> None:
         return
     from api.corpora.catalogue import all_corpora
     from api.corpora.json import CorpusPage
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_corpora, print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         listed = all_corpora(database)
     if json:
         print_json(CorpusPage(corpora=listed, next_cursor=None))
@@ -47,11 +47,11 @@ def create_corpus(
     """Create an empty corpus; its kind cannot be changed later."""
     from api.corpora.catalogue import add_corpus
     from api.corpora.json import NewCorpus
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_corpora
 
     new = checked(NewCorpus, name=name, kind=corpus_kind(kind), keep=keep, description=description)
-    with opened_database(settings_of(ctx), migrate=True) as database:
+    with open_database(settings_of(ctx), migrate=True) as database:
         print_corpora([add_corpus(database, new)])
 
 
@@ -66,11 +66,11 @@ def keep_images(
     """
     from api.corpora.catalogue import change_keep
     from api.corpora.json import NewCorpus
-    from api.lineup import blob_stores, opened_database
+    from api.lineup import open_blob_stores, open_database
 
     settings, wanted = settings_of(ctx), checked(NewCorpus, name=name, keep=keep).keep
-    with opened_database(settings) as database:
-        corpus = change_keep(database, blob_stores(settings), name, wanted)
+    with open_database(settings) as database:
+        corpus = change_keep(database, open_blob_stores(settings), name, wanted)
     typer.echo(f"{corpus.name} keeps {corpus.keep}")
 
 
@@ -82,16 +82,16 @@ def remove_corpus(
 ) -> None:
     """Remove a corpus and all its entries; images that other corpora hold stay there."""
     from api.corpora.catalogue import drop_corpus, one_corpus
-    from api.lineup import blob_stores, opened_database
+    from api.lineup import open_blob_stores, open_database
 
     settings = settings_of(ctx)
-    with opened_database(settings) as database:
+    with open_database(settings) as database:
         corpus = one_corpus(database, name)
         _ = yes or typer.confirm(
             f"Remove {corpus.name} with {corpus.entry_count:,} entries?", abort=True
         )
         typer.echo(
-            f"{drop_corpus(database, blob_stores(settings), name):,} entries removed with {name}"
+            f"{drop_corpus(database, open_blob_stores(settings), name):,} entries removed with {name}"
         )
 
 
@@ -105,10 +105,10 @@ def list_entries(
 ) -> None:
     """List a corpus' entries, in the order of their ingest."""
     from api.corpora.catalogue import entries_page
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_entries, print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         page = entries_page(database, corpus, cursor, limit)
     if json:
         print_json(page)
@@ -122,10 +122,10 @@ def list_entries(
 def show_entry(ctx: typer.Context, entry_id: Annotated[int, typer.Argument(min=1)]) -> None:
     """Print one entry with its provenance, as JSON."""
     from api.corpora.catalogue import one_entry
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         print_json(one_entry(database, entry_id))
 
 
@@ -133,11 +133,11 @@ def show_entry(ctx: typer.Context, entry_id: Annotated[int, typer.Argument(min=1
 def remove_entry(ctx: typer.Context, entry_id: Annotated[int, typer.Argument(min=1)]) -> None:
     """Remove one entry; it is gone from every answer at once, in every process."""
     from api.corpora.catalogue import drop_entry
-    from api.lineup import blob_stores, opened_database
+    from api.lineup import open_blob_stores, open_database
 
     settings = settings_of(ctx)
-    with opened_database(settings) as database:
-        entry = drop_entry(database, blob_stores(settings), entry_id)
+    with open_database(settings) as database:
+        entry = drop_entry(database, open_blob_stores(settings), entry_id)
     typer.echo(f"entry {entry.id} removed from {entry.corpus}")
 
 

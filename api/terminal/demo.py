@@ -58,7 +58,7 @@ def run_demo(settings: Settings, directory: Path, say: Say) -> DemoAnswer:
     images = directory / "images"
     probes = make_images(images)
     own = settings.model_copy(update={"data_dir": directory / "data", "database_url": None})
-    with Lineup.opened(own, migrate=True) as lineup:
+    with Lineup.open(own, migrate=True) as lineup:
         for corpus, kind, pattern in (
             (FAKES, CorpusKind.KNOWN_FAKE, "{generator}/{source_image}-*"),
             (REALS, CorpusKind.KNOWN_REAL, "{source_image}-*"),

@@ -159,7 +159,7 @@ def worker(
 
     if threads is not None:
         use_threads(threads)
-    with ended_softly(), Lineup.opened(settings_of(ctx)) as lineup:
+    with ended_softly(), Lineup.open(settings_of(ctx)) as lineup:
         if job is None:
             work_on_open_jobs(lineup, threading.Event(), helping=True, once=once)
         else:
@@ -170,7 +170,7 @@ def _ingest(settings: Settings, request: IngestRequest, keep: str | None, *, jso
     from api.lineup import Lineup
     from api.worker.running import start_ingest, work_on
 
-    with ended_softly(), Lineup.opened(settings, migrate=True) as lineup:
+    with ended_softly(), Lineup.open(settings, migrate=True) as lineup:
         job = start_ingest(lineup, request, _keep(keep))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
@@ -180,13 +180,13 @@ def _ingest(settings: Settings, request: IngestRequest, keep: str | None, *, jso
 def _ingest_together(
     settings: Settings, request: IngestRequest, keep: str | None, workers: int, *, json: bool
 ) -> None:
-    from api.lineup import Lineup, opened_database
+    from api.lineup import Lineup, open_database
     from api.worker.pool import work_together
     from api.worker.running import start_ingest
 
-    with Lineup.opened(settings, migrate=True) as lineup:
+    with Lineup.open(settings, migrate=True) as lineup:
         job = start_ingest(lineup, request, _keep(keep))
-    with opened_database(settings) as database, reported(job, json=json) as report:
+    with open_database(settings) as database, reported(job, json=json) as report:
         job = work_together(settings, database, job, workers, report)
         finish(database, job, json=json)
 
@@ -346,7 +346,7 @@ def reembed(
     from api.worker.running import start_reembed, work_on
 
     settings = settings_of(ctx).model_copy(update={"model": model})
-    with ended_softly(), Lineup.opened(settings, as_named=True) as lineup:
+    with ended_softly(), Lineup.open(settings, as_named=True) as lineup:
         job = start_reembed(lineup.database, lineup.space, named(model))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
@@ -377,7 +377,7 @@ def export(
     if to != "parquet":
         raise typer.BadParameter(f"{to!r} is not parquet", param_hint="--to")
     target = output or Path(f"{corpus}.parquet")
-    with Lineup.opened(settings_of(ctx)) as lineup:
+    with Lineup.open(settings_of(ctx)) as lineup:
         answer = export_corpus(lineup.database, lineup.space, corpus, target, replace=force)
     if json:
         print_json(answer)

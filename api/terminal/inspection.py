@@ -35,16 +35,16 @@ def inspect(
     From stored embeddings, logits and perceptual hashes; no image is read, nothing is changed.
     """
     from api.inspection.inspecting import inspect, quarantine_page
-    from api.lineup import Lineup, opened_database
+    from api.lineup import Lineup, open_database
     from api.terminal.inspection_tables import print_inspection, print_quarantine
     from api.terminal.tables import print_json
 
     if quarantined:
-        with opened_database(settings_of(ctx)) as database:
+        with open_database(settings_of(ctx)) as database:
             page = quarantine_page(database, corpus, cursor, limit)
         print_json(page) if json else print_quarantine(page)
         return
-    with Lineup.opened(settings_of(ctx)) as lineup:
+    with Lineup.open(settings_of(ctx)) as lineup:
         answer = inspect(lineup, corpus, limit)
     print_json(answer) if json else print_inspection(answer)
 
@@ -58,10 +58,10 @@ def quarantine(
 ) -> None:
     """Put an entry into quarantine: it is in no answer of any process until it is released."""
     from api.inspection.inspecting import put_into_quarantine
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         answer = put_into_quarantine(database, entry, reason)
     if json:
         print_json(answer)
@@ -78,10 +78,10 @@ def release(ctx: typer.Context, entry: EntryArgument, json: Json = False) -> Non
     had.
     """
     from api.inspection.inspecting import release
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         answer = release(database, entry)
     if json:
         print_json(answer)

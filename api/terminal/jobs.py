@@ -26,10 +26,10 @@ def jobs(
     if ctx.invoked_subcommand is not None:
         return
     from api.jobs.catalogue import jobs_page
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_jobs, print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         page = jobs_page(database, None, limit)
     if json:
         print_json(page)
@@ -41,10 +41,10 @@ def jobs(
 def show_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     """Show how far a job has come, and why items were skipped or failed."""
     from api.jobs.catalogue import one_job
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_job, print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         answer = one_job(database, job_id)
     if json:
         print_json(answer)
@@ -67,11 +67,11 @@ def list_failures(
     """List the items that could not be taken, each with its reason."""
     from api.jobs.catalogue import every_item, write_csv
     from api.jobs.json import JobItemAnswer
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.terminal.tables import print_item, print_json_line
     from index.truth.jobs import Outcome
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         items = every_item(database, job_id, None if every else Outcome.FAILED)
         if csv is not None and str(csv) != "-":
             with csv.open("w", encoding="utf-8", newline="") as file:
@@ -96,7 +96,7 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     from api.lineup import Lineup
     from api.worker.running import go_on, opened_for, work_on
 
-    with Lineup.opened(settings_of(ctx)) as lineup:
+    with Lineup.open(settings_of(ctx)) as lineup:
         job = go_on(lineup, job_id)
         with opened_for(lineup, job) as own, reported(job, json=json) as report:
             job = work_on(own, job, report)
@@ -107,9 +107,9 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
 def pause_job(ctx: typer.Context, job_id: JobId) -> None:
     """Let nobody begin anything more of a job; what is in flight is finished."""
     from api.jobs.catalogue import pause
-    from api.lineup import opened_database
+    from api.lineup import open_database
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         typer.echo(
             f"job {pause(database, job_id).id} is paused; `lineup jobs resume {job_id}` goes on"
         )
@@ -119,10 +119,10 @@ def pause_job(ctx: typer.Context, job_id: JobId) -> None:
 def cancel_job(ctx: typer.Context, job_id: JobId) -> None:
     """End a job for good; what it has added stays."""
     from api.jobs.catalogue import cancel
-    from api.lineup import opened_database
+    from api.lineup import open_database
 
     settings = settings_of(ctx)
-    with opened_database(settings) as database:
+    with open_database(settings) as database:
         typer.echo(
             f"job {cancel(database, settings.upload_dir, job_id).id} is cancelled; what it added "
             f"stays"

@@ -95,7 +95,7 @@ def search(
     )
     lookups: list[ProbeLookup] = []
     failures: list[FailedItem] = []
-    with Lineup.opened(settings_of(ctx)) as lineup:
+    with Lineup.open(settings_of(ctx)) as lineup:
         for result in look_up_files(lineup, images, query):
             if isinstance(result, FailedItem):
                 failures.append(result)
@@ -133,12 +133,12 @@ def show(
     json: Json = False,
 ) -> None:
     """Show an earlier lookup, as it was answered then."""
-    from api.lineup import opened_database
+    from api.lineup import open_database
     from api.lookups.lookup import find_answer
     from api.terminal.lookup_tables import print_lookup
     from api.terminal.tables import print_json
 
-    with opened_database(settings_of(ctx)) as database:
+    with open_database(settings_of(ctx)) as database:
         answer = find_answer(database, lookup_id)
     if json:
         print_json(answer)
@@ -162,7 +162,7 @@ def replay_lookup(
     from api.terminal.lookup_tables import print_replay
     from api.terminal.tables import print_json
 
-    with Lineup.opened(settings_of(ctx)) as lineup:
+    with Lineup.open(settings_of(ctx)) as lineup:
         answer = replay(lineup, lookup_id)
     (print_json if json else print_replay)(answer)
     if not answer.equal:

@@ -14,10 +14,10 @@ from api.terminal.application import Json, app, errors, settings_of
 @app.command()
 def init(ctx: typer.Context) -> None:
     """Create the data folder and the database, or bring an older database up to this release."""
-    from api.lineup import opened_database
+    from api.lineup import open_database
 
     settings = settings_of(ctx)
-    with opened_database(settings, migrate=True) as database:
+    with open_database(settings, migrate=True) as database:
         typer.echo(
             f"{database.dialect}: schema {database.revision()}; index and thumbnails in "
             f"{settings.data_dir}"
@@ -34,14 +34,14 @@ def models(ctx: typer.Context, json: Json = False) -> None:
     """Show the models: which is active, its fingerprint, device and precision."""
     if ctx.invoked_subcommand is not None:
         return
-    from api.lineup import load_embedder, settings_in_force
+    from api.lineup import choose_settings, load_embedder
     from api.operations.activating import models as listing
     from api.problems import EXIT_MODEL
     from api.terminal.tables import print_json, print_models
     from embedder.errors import EmbedderError
     from embedder.network.embed import Embedder
 
-    settings = settings_in_force(settings_of(ctx))
+    settings = choose_settings(settings_of(ctx))
     active: Embedder | None = None
     refused: EmbedderError | None = None
     try:

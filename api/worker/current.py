@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from api.lineup import Lineup, with_active_model
+from api.lineup import Lineup, choose_model
 from api.settings import Settings
 from api.worker.background import BackgroundWorker
 from api.worker.upkeep import CalibrationUpkeep
@@ -31,7 +31,7 @@ class _Open:
     def __init__(self, settings: Settings, *, migrate: bool = False) -> None:
         self._parts = ExitStack()
         self.lineup = self._parts.enter_context(
-            Lineup.opened(settings, migrate=migrate, background=True)
+            Lineup.open(settings, migrate=migrate, background=True)
         )
         self._worker: BackgroundWorker | None = None
         self._upkeep: CalibrationUpkeep | None = None
@@ -94,7 +94,7 @@ class CurrentLineup:
         """
         with self._switching:
             self._close_what_nobody_holds()
-            _, space = with_active_model(self.settings, self._now.lineup.database)
+            space = choose_model(self.settings, self._now.lineup.database).space
             if space is None or space.fingerprint == self._now.lineup.space.fingerprint:
                 return
             opened = _Open(self.settings)

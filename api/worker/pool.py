@@ -100,5 +100,5 @@ def _work(settings: Settings, job_id: int, threads: int) -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the first process decides
     use_threads(threads)
-    with Lineup.opened(settings) as lineup:
+    with Lineup.open(settings) as lineup:
         help_with(lineup, job_id, stop)

@@ -23,8 +23,7 @@ from api.jobs.leases import Leases
 from api.jobs.spool import forget_uploads
 from api.jobs.task import AnyTask, Progress
 from api.jobs.working import Working
-from api.lineup import Lineup, of_space
-from api.sources.item import UnreadableItem, UnusableSource
+from api.lineup import Lineup, choose_weights
 from api.worker.reembed import ReembedTask
 from embedder.errors import EmbedderError
 from index.errors import CorpusError, DatabaseUnavailable
@@ -50,7 +49,7 @@ from index.truth.spaces import Space
 IDLE_SECONDS = 1.0  # between two looks for a job
 # What ends the work on a job, and is no defect: somebody must do something about the source, the
 # disk or the database.
-EXPECTED = (UnusableSource, UnreadableItem, CorpusError, ServiceError, OSError)
+EXPECTED = (CorpusError, ServiceError, OSError)
 log = logging.getLogger(__name__)
 
 
@@ -101,8 +100,8 @@ def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
     model = job.request.get("model")
     opened_already = job.space.fingerprint == lineup.space.fingerprint
     if job.kind is JobKind.REEMBED and isinstance(model, str) and not opened_already:
-        settings = of_space(lineup.settings.model_copy(update={"model": model}), job.space)
-        with Lineup.opened(settings, as_named=True) as other:
+        settings = choose_weights(lineup.settings.model_copy(update={"model": model}), job.space)
+        with Lineup.open(settings, as_named=True) as other:
             yield other
     else:
         yield lineup

@@ -3,6 +3,7 @@ import inspect
 import pytest
 
 import api.errors
+import api.sources.item
 import embedder.errors
 import index.errors
 from api.http.problems import problem_response
@@ -10,7 +11,7 @@ from api.problems import DEFECT, PROBLEMS, problem_of
 
 LEAVES = [
     error
-    for module in (embedder.errors, index.errors, api.errors)
+    for module in (embedder.errors, index.errors, api.errors, api.sources.item)
     for _, error in inspect.getmembers(module, inspect.isclass)
     if issubclass(error, Exception)
     and error.__module__ == module.__name__

@@ -18,7 +18,7 @@ import numpy as np
 
 from index.cache.live import LiveIndex
 from index.truth.database import Database
-from tests.benchmarks.filling import space_of
+from tests.benchmarks.filling import make_space
 
 K, PASSES = 10, 3
 
@@ -40,7 +40,7 @@ def main() -> None:
     told = parser.parse_args()
     probes = np.load(told.work / "probes.npy")[: told.probes]
     forget(told.work / "lineup-index")
-    space = space_of(probes.shape[1])
+    space = make_space(probes.shape[1])
     with (
         Database.open(f"sqlite:///{told.work / 'lineup.db'}") as database,
         LiveIndex.open(database, space, told.work / "lineup-index") as live,

@@ -374,11 +374,11 @@ class LineupIndex(_OneByOne):
     def open(self, folder: Path) -> None:
         from index.cache.live import LiveIndex
         from index.truth.database import Database
-        from tests.benchmarks.filling import space_of
+        from tests.benchmarks.filling import make_space
 
         dimension = int((folder.parent / "dimension").read_text())
         database = Database.open(f"sqlite:///{folder.parent / 'lineup.db'}")
-        self.live = LiveIndex.open(database, space_of(dimension), folder.parent / "lineup-index")
+        self.live = LiveIndex.open(database, make_space(dimension), folder.parent / "lineup-index")
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
         return self.live.nearest(probe, k)[0] - 1

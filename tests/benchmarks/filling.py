@@ -30,7 +30,7 @@ def sha256_of(name: object) -> str:
     return hashlib.sha256(str(name).encode()).hexdigest()
 
 
-def space_of(dimension: int) -> Space:
+def make_space(dimension: int) -> Space:
     return Space(
         sha256_of("benchmark"),
         "benchmark",
@@ -44,7 +44,7 @@ def fill(
     path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int, *, space: Space | None = None
 ) -> Space:
     """Make a SQLite database of the vectors (b, d); the entry of row i has the id i + 1."""
-    space = space or space_of(dimension)
+    space = space or make_space(dimension)
     with Database.open(f"sqlite:///{path}", migrate=True) as database, database.write() as conn:
         space_id = ensure_space_id(conn, space)
         for number in range(CORPORA):

@@ -20,7 +20,7 @@ from index.cache.live import LiveIndex
 from index.cache.searching import SearchResult
 from index.truth.database import Database
 from index.truth.filters import Filter
-from tests.benchmarks.filling import space_of
+from tests.benchmarks.filling import make_space
 
 K, PROBES = 10, 200
 SHARES = {
@@ -49,7 +49,7 @@ def main() -> None:
     table = Table(
         "filter", "selected", "recall@10", "k came back", "first ms", "p50 ms", "p99 ms", "exact"
     )
-    space = space_of(probes.shape[1])
+    space = make_space(probes.shape[1])
     with (
         Database.open(f"sqlite:///{work / 'lineup.db'}") as database,
         LiveIndex.open(database, space, work / "lineup-index") as live,

@@ -75,7 +75,7 @@ def ingest_child(data: Path, source: str, model: Path, precision: str, batch: in
     settings = Settings(
         data_dir=data, model=str(model), offline=True, precision=precision, batch_size=batch
     )
-    with Lineup.opened(settings, migrate=True) as lineup:
+    with Lineup.open(settings, migrate=True) as lineup:
         request = IngestRequest(sources=[source], corpus=CORPUS, embedding_space=None)
         began = time.perf_counter()
         job = work_on(lineup, start_ingest(lineup, request))
@@ -101,7 +101,7 @@ def look_child(data: Path, table: Path, model: Path) -> None:
     from tests.benchmarks.search import recall
 
     began = time.perf_counter()
-    with Lineup.opened(Settings(data_dir=data, model=str(model), offline=True)) as lineup:
+    with Lineup.open(Settings(data_dir=data, model=str(model), offline=True)) as lineup:
         opened = time.perf_counter() - began
         probes, truth = (
             np.load(table.with_suffix(".probes.npy")),
@@ -140,7 +140,7 @@ def vectors_child(data: Path, listed: Path, out: Path, model: Path) -> None:
     from index.truth.images import stored_embedding
 
     with (
-        Lineup.opened(Settings(data_dir=data, model=str(model), offline=True)) as lineup,
+        Lineup.open(Settings(data_dir=data, model=str(model), offline=True)) as lineup,
         lineup.database.read() as conn,
     ):
         rows = []

@@ -38,7 +38,7 @@ from api.settings import Settings
 from index.proof.hubs import Images, compare, looks_real
 from index.proof.inspection import _read, inspect_corpus
 from index.truth.database import Database
-from tests.benchmarks.filling import fill, space_of
+from tests.benchmarks.filling import fill, make_space
 from tests.benchmarks.vectors import DIMENSION, clustered
 
 HASHED = 100  # one image in so many has the hash of another, with some bits turned
@@ -71,7 +71,7 @@ def measure_speed(n: int, reals: int) -> None:
         )  # whose memory is not counted
         filling.start()
         filling.join()
-        space, before = space_of(DIMENSION), peak_mib()
+        space, before = make_space(DIMENSION), peak_mib()
         with Database.open(f"sqlite:///{path}") as database:
             started = time.perf_counter()
             found = inspect_corpus(database, space, "corpus-0", 0.0)
@@ -117,7 +117,7 @@ def peak_mib() -> float:
 
 def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds: int) -> None:
     with (
-        Lineup.opened(Settings(data_dir=data_dir, offline=True)) as lineup,
+        Lineup.open(Settings(data_dir=data_dir, offline=True)) as lineup,
         TemporaryFile() as spool,
     ):
         policy = lineup.classifier_policy

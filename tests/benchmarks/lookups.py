@@ -26,7 +26,7 @@ import numpy as np
 
 from api.calibrations.measuring import measure_and_save
 from api.calibrations.request import CalibrationRequest
-from api.lineup import Lineup, space_of
+from api.lineup import Lineup, make_space
 from api.lookups.json import LookupQuery, LookupRequest
 from api.lookups.lookup import look_up_image, look_up_request
 from api.settings import Settings
@@ -132,8 +132,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         info = Embedder.load("builtin", device="cpu").info
         vectors = clustered(options.n, info.dimension)
-        fill(Path(folder) / "lineup.db", vectors.blocks(), info.dimension, space=space_of(info))
-        with Lineup.opened(Settings(data_dir=Path(folder), device="cpu")) as lineup:
+        fill(Path(folder) / "lineup.db", vectors.blocks(), info.dimension, space=make_space(info))
+        with Lineup.open(Settings(data_dir=Path(folder), device="cpu")) as lineup:
             add_reals(lineup, clustered(options.reals, info.dimension, seed=1).rows())
             lineup.index.settle()
             measured(lineup, vectors.rows(), clustered(options.n, info.dimension).probes(LOOKUPS))

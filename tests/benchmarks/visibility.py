@@ -28,11 +28,11 @@ from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
 from index.truth.entries import NewEntry, add_entries, remove_entry
 from index.truth.images import ImageFacts
-from tests.benchmarks.filling import fill, sha256_of, space_of
+from tests.benchmarks.filling import fill, make_space, sha256_of
 from tests.benchmarks.vectors import DIMENSION, clustered, unit
 
 PROCESSES, ROUNDS, BATCH, LOOKUPS = 4, 50, 10_000, 2000
-SPACE = space_of(DIMENSION)
+SPACE = make_space(DIMENSION)
 
 
 def entries(name: str, count: int) -> list[NewEntry]:

@@ -29,7 +29,7 @@ def run(task: Task) -> None:
         device="cpu",
         precision="float32",
     )
-    with Lineup.opened(settings) as lineup:
+    with Lineup.open(settings) as lineup:
         request = IngestRequest(sources=task["sources"], corpus=task["corpus"], dedup=task["dedup"])
         job = work_on(lineup, start_ingest(lineup, request))
         print(job.id, job.state, file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.lineup import load_embedder, opened_database, space_of
+from api.lineup import load_embedder, make_space, open_database
 from api.settings import Settings
 from api.worker.running import start_reembed
 from embedder.network.registry import MODELS
@@ -40,8 +40,8 @@ def data(tmp_path: Path, earlier: str) -> Path:
 def activated(data: Path, earlier: str) -> Path:
     """The same, where the earlier weights were activated by the name that they had."""
     settings = Settings(data_dir=data, model=earlier)
-    with opened_database(settings) as database, database.write() as conn:
-        activate_model(conn, "builtin", space_of(load_embedder(settings).info))
+    with open_database(settings) as database, database.write() as conn:
+        activate_model(conn, "builtin", make_space(load_embedder(settings).info))
     return data
 
 
@@ -100,8 +100,8 @@ def test_a_re_embedding_begun_before_is_ended_with_the_weights_that_it_was_begun
     activated: Path, earlier: str
 ) -> None:
     settings = Settings(data_dir=activated, model=earlier)
-    with opened_database(settings) as database:
-        job = start_reembed(database, space_of(load_embedder(settings).info), "builtin")
+    with open_database(settings) as database:
+        job = start_reembed(database, make_space(load_embedder(settings).info), "builtin")
 
     assert lineup(activated, "jobs", "resume", job.id).exit_code == 0
 

@@ -321,7 +321,7 @@ def test_a_lookup_of_an_older_release_is_replayed_where_its_probe_is_known(
 def test_a_corpus_that_outgrew_its_calibration_is_measured_again(
     shelf: Path, calibration: Any
 ) -> None:
-    with Lineup.opened(Settings(data_dir=shelf / "data", offline=True)) as opened:
+    with Lineup.open(Settings(data_dir=shelf / "data", offline=True)) as opened:
         assert recalibrate_if_due(opened) is None
         for seed in range(600, 604):
             add_image(opened, made(seed, "blur"), "fakes", Provenance(generator="blur"))

@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 
 from api.errors import Overloaded
 from api.http.app import create_app
-from api.lineup import load_embedder, opened_database, space_of
+from api.lineup import load_embedder, make_space, open_database
 from api.operations.activating import activate
 from api.settings import Settings
 from api.worker.current import CurrentLineup
@@ -197,7 +197,7 @@ def test_a_model_that_cannot_be_opened_leaves_the_one_before(tmp_path: Path) -> 
         Settings(data_dir=tmp_path / "data", device="cpu"),
         other_model(tmp_path / "other"),
     )
-    space = space_of(load_embedder(settings.model_copy(update={"model": str(model)})).info)
+    space = make_space(load_embedder(settings.model_copy(update={"model": str(model)})).info)
     with serving(settings) as client:
         fill(client)
         before = look_up(client, 1)["method"]["embedding_space"]
@@ -255,8 +255,8 @@ def test_a_re_embedding_is_worked_on_with_its_own_model_wherever(
     write_tar(tmp_path / "shelf.tar", 5)
     answer(data, "ingest", tmp_path / "shelf.tar", "--corpus", "known", "--keep", "original")
     settings = Settings(data_dir=data, model=str(model))
-    with opened_database(settings) as database:
-        start_reembed(database, space_of(load_embedder(settings).info), str(model))
+    with open_database(settings) as database:
+        start_reembed(database, make_space(load_embedder(settings).info), str(model))
 
     assert lineup(data, *command).exit_code == 0
 

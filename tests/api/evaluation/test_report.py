@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api.errors import FileThere, ReportUnwritable
+from api.errors import FileAlreadyExists, ReportUnwritable
 from api.evaluation import plots
 from api.evaluation.answers import FalseMatchRow, FalseMatchTable, Measure, TippettCurves
 from api.evaluation.report import link_to, measure_text, require_free, share_text
@@ -26,7 +26,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["evaluation.json", "evaluation.html"])
 def test_either_file_is_kept_unless_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
-    with pytest.raises(FileThere):
+    with pytest.raises(FileAlreadyExists):
         require_free(tmp_path, replace=False)
     require_free(tmp_path, replace=True)
 

@@ -247,7 +247,7 @@ class Lineup:
 
     @property
     def classifier_policy(self) -> ClassifierPolicy | None:
-        """The limits of the logit and their source; None where none were measured for this model."""
+        """The limits of the logit and their source; None where this model has none."""
         info = self.embedder.info
         if (
             info.synthetic_logit is None

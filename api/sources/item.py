@@ -18,7 +18,7 @@ from api.sources.json_values import JSON
 
 
 class UnreadableItem(ServiceError):
-    """One item's bytes cannot be read; `reason` is machine-readable, the message is for a person."""
+    """The bytes of one item cannot be read; `reason` is for programs, the message for people."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

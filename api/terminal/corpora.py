@@ -90,9 +90,8 @@ def remove_corpus(
         _ = yes or typer.confirm(
             f"Remove {corpus.name} with {corpus.entry_count:,} entries?", abort=True
         )
-        typer.echo(
-            f"{drop_corpus(database, open_blob_stores(settings), name):,} entries removed with {name}"
-        )
+        removed = drop_corpus(database, open_blob_stores(settings), name)
+    typer.echo(f"{name} was removed with {removed:,} entries")
 
 
 @entries_app.command("list")

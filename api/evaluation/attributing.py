@@ -14,10 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from api.evaluation.answers import AttributionEvaluation, LeftOutGenerator, Measure
-from api.evaluation.classification import MIN_IMAGES, Judged, roc_auc, with_intervals
-from api.evaluation.retrieving import chosen_rows
-from api.evaluation.splits import enough_sources, halves
+from api.evaluation.classification import (
+    MIN_IMAGES,
+    ClassifiedImages,
+    measure_with_intervals,
+    roc_auc,
+)
+from api.evaluation.json import AttributionEvaluation, LeftOutGenerator, Measure
+from api.evaluation.retrieving import draw_rows
+from api.evaluation.splits import has_enough_sources, split_in_halves
 from index.calibration.attribution import COVERAGE, Attributed, Attribution, fit_attribution
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
 from index.calibration.population import Nearest, Others, Population, nearest
@@ -27,7 +32,7 @@ MOST_PROBES = 1_000  # known fakes that are looked up without each of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listed:
+class KnownFakes:
     """Fakes whose generator is told and has another picture: names (n,), and what is kept together
     in halves (n,).
     """
@@ -37,9 +42,11 @@ class Listed:
     units: NDArray[np.int64]
 
 
-def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> AttributionEvaluation:
+def measure_attribution(
+    fakes: Population, sources: NDArray[np.int64], seed: int
+) -> AttributionEvaluation:
     """Leave out each generator of which there are enough images; `sources` (n,)."""
-    listed = _listed(fakes, sources)
+    listed = _select_fakes(fakes, sources)
     counts = Counter(listed.names.tolist())
     enough = [
         name
@@ -49,7 +56,7 @@ def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> Att
     rows = [
         row
         for name in enough[:MOST_GENERATORS]
-        if (row := _without(listed, name, seed)) is not None
+        if (row := _measure_without(listed, name, seed)) is not None
     ]
     if not rows:
         reason = (
@@ -67,23 +74,23 @@ def attribution(fakes: Population, sources: NDArray[np.int64], seed: int) -> Att
         )
     return AttributionEvaluation(
         target_coverage=COVERAGE,
-        auroc=_mean([row.auroc.value for row in rows]),
-        coverage=_mean([row.coverage for row in rows]),
-        mean_set_size=_mean([row.mean_set_size for row in rows]),
+        auroc=_average([row.auroc.value for row in rows]),
+        coverage=_average([row.coverage for row in rows]),
+        mean_set_size=_average([row.mean_set_size for row in rows]),
         by_generator=rows,
     )
 
 
-def _listed(fakes: Population, sources: NDArray[np.int64]) -> Listed:
+def _select_fakes(fakes: Population, sources: NDArray[np.int64]) -> KnownFakes:
     told = Counter(fakes.generators)
     usable = np.flatnonzero(
         [generator is not None and told[generator] > 1 for generator in fakes.generators]
     )
     names = np.array([fakes.generators[row] or "" for row in usable], np.str_)
-    return Listed(fakes.taking(usable), names, _units(names, sources[usable]))
+    return KnownFakes(fakes.taking(usable), names, _assign_units(names, sources[usable]))
 
 
-def _units(names: NDArray[np.str_], sources: NDArray[np.int64]) -> NDArray[np.int64]:
+def _assign_units(names: NDArray[np.str_], sources: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return sources (n,), but a number of its own for each image of a generator that is from few
     sources.
 
@@ -93,24 +100,24 @@ def _units(names: NDArray[np.str_], sources: NDArray[np.int64]) -> NDArray[np.in
     units = sources.copy()
     for name in np.unique(names):
         rows = np.flatnonzero(names == name)
-        if not enough_sources(sources[rows]):
+        if not has_enough_sources(sources[rows]):
             units[rows] = sources.max(initial=0) + 1 + rows
     return units
 
 
-def _without(listed: Listed, name: str, seed: int) -> LeftOutGenerator | None:
+def _measure_without(listed: KnownFakes, name: str, seed: int) -> LeftOutGenerator | None:
     """Measure without a generator; None where too little is left to know."""
     known = np.flatnonzero(listed.names != name)
     if len(set(listed.names[known].tolist())) < 2 or len(known) <= ATTRIBUTION_NEIGHBOURS:
         return None
     members = listed.fakes.taking(known)
     among = Others(members)
-    asked = known[chosen_rows(len(known), MOST_PROBES, seed)]
-    first = _halved(listed, asked, seed)
+    asked = known[draw_rows(len(known), MOST_PROBES, seed)]
+    first = _split_probes(listed, asked, seed)
     outside = np.flatnonzero(listed.names == name)
     inside, left_out = (
-        _whole(listed.fakes, rows, members, among)
-        for rows in (asked, outside[chosen_rows(len(outside), MOST_PROBES, seed)])
+        _find_neighbours(listed.fakes, rows, members, among)
+        for rows in (asked, outside[draw_rows(len(outside), MOST_PROBES, seed)])
     )
     fit, test = (np.flatnonzero(np.isin(inside.rows, asked[half])) for half in (first, ~first))
     if min(len(fit), len(test), len(left_out.rows)) < MIN_IMAGES:
@@ -122,54 +129,54 @@ def _without(listed: Listed, name: str, seed: int) -> LeftOutGenerator | None:
         listed.units[inside.rows[fit]],
         seed=seed,
     )
-    return _row(name, listed, fitted, inside.taking(test), left_out, seed)
+    return _measure_left_out(name, listed, fitted, inside.taking(test), left_out, seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Probes:
     """Images by row (m,) with their neighbours, all of whom are there, and these' generators."""
 
     rows: NDArray[np.int64]
     found: Nearest
     generators: list[list[str | None]]
 
-    def taking(self, places: NDArray[np.int64]) -> _Asked:
+    def taking(self, places: NDArray[np.int64]) -> _Probes:
         found = Nearest(
             self.found.similarities[places], self.found.positions[places], self.found.counts[places]
         )
-        return _Asked(self.rows[places], found, [self.generators[place] for place in places])
+        return _Probes(self.rows[places], found, [self.generators[place] for place in places])
 
 
-def _whole(
+def _find_neighbours(
     fakes: Population, rows: NDArray[np.int64], members: Population, among: Others
-) -> _Asked:
+) -> _Probes:
     found = nearest(fakes.taking(rows), members, among, k=ATTRIBUTION_NEIGHBOURS)
     generators = [[members.generators[place] for place in places] for places in found.positions]
-    return _Asked(rows, found, generators).taking(
+    return _Probes(rows, found, generators).taking(
         np.flatnonzero((found.positions >= 0).all(axis=1))
     )
 
 
-def _halved(listed: Listed, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+def _split_probes(listed: KnownFakes, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Return which rows (m,) are in the first half, every generator halved."""
     first = np.zeros(len(rows), np.bool_)
     names = listed.names[rows]
     for name in np.unique(names):
         some = np.flatnonzero(names == name)
-        first[some] = halves(listed.units[rows[some]], seed)
+        first[some] = split_in_halves(listed.units[rows[some]], seed)
     return first
 
 
-def _row(
-    name: str, listed: Listed, fitted: Attribution, known: _Asked, left_out: _Asked, seed: int
+def _measure_left_out(
+    name: str, listed: KnownFakes, fitted: Attribution, known: _Probes, left_out: _Probes, seed: int
 ) -> LeftOutGenerator:
-    said, of_left_out = _attributed(fitted, known), _attributed(fitted, left_out)
-    sets = [_candidates(each, fitted.least) for each in said]
+    said, of_left_out = _attribute(fitted, known), _attribute(fitted, left_out)
+    sets = [_build_set(each, fitted.least) for each in said]
     truth = listed.names[known.rows].tolist()
     rows = np.concatenate([known.rows, left_out.rows])
     nearness = np.concatenate([known.found.maxima, left_out.found.maxima])
-    judged = Judged(nearness, np.arange(len(rows)) < len(known.rows), listed.units[rows])
-    found = with_intervals(judged, {"auroc": roc_auc}, seed)
+    judged = ClassifiedImages(nearness, np.arange(len(rows)) < len(known.rows), listed.units[rows])
+    found = measure_with_intervals(judged, {"auroc": roc_auc}, seed)
     return LeftOutGenerator(
         name=name,
         n_left_out=len(left_out.rows),
@@ -184,7 +191,7 @@ def _row(
     )
 
 
-def _attributed(fitted: Attribution, asked: _Asked) -> list[Attributed]:
+def _attribute(fitted: Attribution, asked: _Probes) -> list[Attributed]:
     return [
         fitted.attribute(list(zip(similarities, generators, strict=True)))
         for similarities, generators in zip(
@@ -193,13 +200,13 @@ def _attributed(fitted: Attribution, asked: _Asked) -> list[Attributed]:
     ]
 
 
-def _candidates(said: Attributed, least: float) -> set[str]:
+def _build_set(said: Attributed, least: float) -> set[str]:
     """Return the conformal set as it is before abstention."""
     most = said.shares[0][1] if said.shares else 0.0
     return {name for name, share in said.shares if share >= least or share == most}
 
 
-def _mean(values: Sequence[float | None]) -> Measure:
+def _average(values: Sequence[float | None]) -> Measure:
     known = [value for value in values if value is not None]
     return (
         Measure(value=float(np.mean(known)))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from api.evaluation.answers import ReliabilityFigures
-from api.evaluation.classification import MIN_IMAGES, Judged, reliability_figures
-from api.evaluation.splits import halves_of_both
+from api.evaluation.classification import MIN_IMAGES, ClassifiedImages, measure_reliability
+from api.evaluation.json import ReliabilityFigures
+from api.evaluation.splits import split_kinds_in_halves
 from index.calibration.classifier import fit_classifier
 
 
-def calibrated_reliability(judged: Judged, seed: int) -> ReliabilityFigures | None:
+def measure_calibrated_reliability(
+    judged: ClassifiedImages, seed: int
+) -> ReliabilityFigures | None:
     """Fit on the first half, state probabilities of the other;
 
     None where a half has too few images of a kind.
     """
-    first = halves_of_both(judged.synthetic, judged.sources, seed)
+    first = split_kinds_in_halves(judged.synthetic, judged.sources, seed)
     fewest = min(
         int((kind & half).sum())
         for kind in (judged.synthetic, ~judged.synthetic)
@@ -26,4 +28,4 @@ def calibrated_reliability(judged: Judged, seed: int) -> ReliabilityFigures | No
     known, tested = judged.taking(first), judged.taking(~first)
     fitted = fit_classifier(known.logits, known.synthetic, known.sources, seed=seed)
     stated = np.array([fitted.probability(float(logit)) for logit in tested.logits], np.float64)
-    return reliability_figures(stated, tested.synthetic, tested.sources, seed)
+    return measure_reliability(stated, tested.synthetic, tested.sources, seed)

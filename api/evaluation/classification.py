@@ -14,18 +14,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from api.evaluation.answers import (
-    Amount,
+from api.evaluation.json import (
     Curve,
     DetectionFigures,
     GroupFigures,
     Histogram,
+    ImageCounts,
     Measure,
     ReliabilityBin,
     ReliabilityFigures,
 )
 from api.evaluation.separation import Roc, balanced_accuracy, brier, roc_of
-from api.evaluation.splits import draws, enough_sources
+from api.evaluation.splits import draw_resamples, has_enough_sources
 from index.calibration import figures
 
 # Under ten images of a kind a rate moves by ten points with one image: no figure is better than
@@ -39,7 +39,7 @@ RELIABLE_IMAGES = 100  # over 15 bins; with fewer the error is mostly that of co
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class ClassifiedImages:
     """Images as the classifier sees them; all arrays (n,)."""
 
     logits: NDArray[np.float64]
@@ -54,9 +54,9 @@ class Judged:
         """The ROC, computed once for all figures that are read from it; None without both kinds."""
         return roc_of(self.logits, self.synthetic)
 
-    def taking(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Judged:
+    def taking(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> ClassifiedImages:
         """Some of the images."""
-        return Judged(self.logits[rows], self.synthetic[rows], self.sources[rows])
+        return ClassifiedImages(self.logits[rows], self.synthetic[rows], self.sources[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,32 +69,34 @@ class Limits:
     authentic_logit: float
 
 
-Figure = Callable[[Judged], float | None]
+Figure = Callable[[ClassifiedImages], float | None]
 
 
-def classifier_figures(judged: Judged, limits: Limits | None, seed: int) -> DetectionFigures:
+def measure_classifier(
+    judged: ClassifiedImages, limits: Limits | None, seed: int
+) -> DetectionFigures:
     """Measure the classifier on images of both kinds; what cannot be measured has its reason."""
     wanted: dict[str, Figure] = {
         "roc_auc": roc_auc,
         "balanced_accuracy": lambda j: balanced_accuracy(j.logits, j.synthetic, 0.0),
         "balanced_accuracy_at_limits": lambda j: (
-            balanced_accuracy_at(j, limits) if limits else None
+            compute_balanced_accuracy(j, limits) if limits else None
         ),
-        "inconclusive": lambda j: share_inconclusive(j, limits) if limits else None,
+        "inconclusive": lambda j: compute_share_inconclusive(j, limits) if limits else None,
         "tpr_at_fpr": tpr_at_fpr,
     }
-    missing = {name: _why_not(name, judged, limits) for name in wanted}
+    missing = {name: _explain_missing(name, judged, limits) for name in wanted}
     measured = {name: figure for name, figure in wanted.items() if missing[name] is None}
-    found = with_intervals(judged, measured, seed)
+    found = measure_with_intervals(judged, measured, seed)
     return DetectionFigures(
-        n=amount(judged.synthetic, judged.sources),
-        resampled=_resampled(judged),
+        n=count_images(judged.synthetic, judged.sources),
+        resampled=_describe_resampling(judged),
         **{name: found.get(name) or Measure.missing(missing[name] or "") for name in wanted},
     )
 
 
-def by_generator(
-    judged: Judged, generators: Sequence[str | None], limits: Limits | None, seed: int
+def measure_by_generator(
+    judged: ClassifiedImages, generators: Sequence[str | None], limits: Limits | None, seed: int
 ) -> list[GroupFigures]:
     """Measure each generator's images against all real ones, most frequent generator first."""
     told = np.array([generator or "" for generator in generators], np.str_)
@@ -102,7 +104,7 @@ def by_generator(
     return [
         GroupFigures(
             name=str(name),
-            figures=classifier_figures(
+            figures=measure_classifier(
                 judged.taking(~judged.synthetic | (told == name)), limits, seed
             ),
         )
@@ -110,8 +112,8 @@ def by_generator(
     ]
 
 
-def by_condition(
-    judged: Judged,
+def measure_by_condition(
+    judged: ClassifiedImages,
     delivered: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]],
     limits: Limits | None,
     seed: int,
@@ -120,38 +122,38 @@ def by_condition(
     return [
         GroupFigures(
             name=name,
-            figures=classifier_figures(
-                Judged(logits, judged.synthetic[rows], judged.sources[rows]), limits, seed
+            figures=measure_classifier(
+                ClassifiedImages(logits, judged.synthetic[rows], judged.sources[rows]), limits, seed
             ),
         )
         for name, (rows, logits) in delivered.items()
     ]
 
 
-def balanced_accuracy_at(judged: Judged, limits: Limits) -> float:
+def compute_balanced_accuracy(judged: ClassifiedImages, limits: Limits) -> float:
     """Return the mean over kinds of the share whose verdict is right; `inconclusive` is not."""
     found = judged.logits[judged.synthetic] >= limits.synthetic_logit
     cleared = judged.logits[~judged.synthetic] <= limits.authentic_logit
     return float((found.mean() + cleared.mean()) / 2)
 
 
-def share_inconclusive(judged: Judged, limits: Limits) -> float:
+def compute_share_inconclusive(judged: ClassifiedImages, limits: Limits) -> float:
     """Return the share of images between the limits, each kind weighing one half."""
     between = (judged.logits < limits.synthetic_logit) & (judged.logits > limits.authentic_logit)
     return float((between[judged.synthetic].mean() + between[~judged.synthetic].mean()) / 2)
 
 
-def roc_auc(judged: Judged) -> float | None:
+def roc_auc(judged: ClassifiedImages) -> float | None:
     """Return the area under the ROC."""
     return None if judged.roc is None else judged.roc.area
 
 
-def tpr_at_fpr(judged: Judged) -> float | None:
+def tpr_at_fpr(judged: ClassifiedImages) -> float | None:
     """Return the true positive rate at the false positive rate `FPR`."""
     return None if judged.roc is None else judged.roc.true_positive_rate_at(FPR)
 
 
-def roc_curve(judged: Judged) -> Curve | None:
+def compute_roc_curve(judged: ClassifiedImages) -> Curve | None:
     """Return the ROC, thinned out to what a plot shows."""
     points = judged.roc
     if points is None:
@@ -163,7 +165,7 @@ def roc_curve(judged: Judged) -> Curve | None:
     )
 
 
-def histogram(judged: Judged) -> Histogram:
+def count_logits(judged: ClassifiedImages) -> Histogram:
     """Count logits of either kind in bins of equal width."""
     edges = np.histogram_bin_edges(judged.logits, BINS)
     real, synthetic = (
@@ -172,7 +174,7 @@ def histogram(judged: Judged) -> Histogram:
     return Histogram(edges=edges.tolist(), real=real.tolist(), synthetic=synthetic.tolist())
 
 
-def reliability_figures(
+def measure_reliability(
     probabilities: ArrayLike, synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
 ) -> ReliabilityFigures:
     """Compare stated probabilities (n,) with what is so, either kind weighing one half, as is
@@ -183,7 +185,7 @@ def reliability_figures(
     if diagram is None or len(stated) < RELIABLE_IMAGES:
         few = Measure.missing(f"{len(stated)} images; {RELIABLE_IMAGES} are needed")
         return ReliabilityFigures(n=len(stated), ece=few, brier=few, bins=[])
-    judged = Judged(stated, synthetic, sources)
+    judged = ClassifiedImages(stated, synthetic, sources)
     wanted: dict[str, Figure] = {
         "ece": lambda j: figures.ece(j.logits, j.synthetic, figures.even_odds(j.synthetic)),
         "brier": lambda j: brier(j.logits, j.synthetic, figures.even_odds(j.synthetic)),
@@ -200,27 +202,29 @@ def reliability_figures(
             )
             for b in diagram.bins
         ],
-        **with_intervals(judged, wanted, seed),
+        **measure_with_intervals(judged, wanted, seed),
     )
 
 
-def with_intervals(judged: Judged, wanted: Mapping[str, Figure], seed: int) -> dict[str, Measure]:
+def measure_with_intervals(
+    judged: ClassifiedImages, wanted: Mapping[str, Figure], seed: int
+) -> dict[str, Measure]:
     """Return each figure with its 95 % interval over resampled sources (percentiles of the
     resamples).
     """
     values = {name: figure(judged) for name, figure in wanted.items()}
     drawn: dict[str, list[float]] = {name: [] for name in wanted}
     if wanted:
-        for rows in draws(judged.synthetic, judged.sources, seed):
+        for rows in draw_resamples(judged.synthetic, judged.sources, seed):
             some = judged.taking(rows)
             for name, figure in wanted.items():
                 value = figure(some)
                 if value is not None:
                     drawn[name].append(value)
-    return {name: measure(value, drawn[name]) for name, value in values.items()}
+    return {name: to_measure(value, drawn[name]) for name, value in values.items()}
 
 
-def measure(value: float | None, drawn: Iterable[float]) -> Measure:
+def to_measure(value: float | None, drawn: Iterable[float]) -> Measure:
     """Return a value with the interval of its resamples."""
     if value is None:
         return Measure.missing("one kind of images is missing")
@@ -231,9 +235,9 @@ def measure(value: float | None, drawn: Iterable[float]) -> Measure:
     return Measure(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
-def amount(synthetic: NDArray[np.bool_], sources: NDArray[np.int64]) -> Amount:
+def count_images(synthetic: NDArray[np.bool_], sources: NDArray[np.int64]) -> ImageCounts:
     """Count images and sources of either kind."""
-    return Amount(
+    return ImageCounts(
         real=int((~synthetic).sum()),
         synthetic=int(synthetic.sum()),
         real_sources=len(np.unique(sources[~synthetic])),
@@ -241,7 +245,7 @@ def amount(synthetic: NDArray[np.bool_], sources: NDArray[np.int64]) -> Amount:
     )
 
 
-def _why_not(name: str, judged: Judged, limits: Limits | None) -> str | None:
+def _explain_missing(name: str, judged: ClassifiedImages, limits: Limits | None) -> str | None:
     n_synthetic = int(judged.synthetic.sum())
     n_real = len(judged) - n_synthetic
     if min(n_real, n_synthetic) < MIN_IMAGES:
@@ -253,10 +257,10 @@ def _why_not(name: str, judged: Judged, limits: Limits | None) -> str | None:
     return None
 
 
-def _resampled(judged: Judged) -> str:
+def _describe_resampling(judged: ClassifiedImages) -> str:
     kinds = (("real", ~judged.synthetic), ("synthetic", judged.synthetic))
     told = {
-        name: "sources" if enough_sources(judged.sources[rows]) else "images"
+        name: "sources" if has_enough_sources(judged.sources[rows]) else "images"
         for name, rows in kinds
     }
     return f"{told['real']} of real, {told['synthetic']} of synthetic images"

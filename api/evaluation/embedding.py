@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from api.evaluation.reading import Labelled, read
+from api.evaluation.reading import Labelled, read_images
 from api.fields import FailedItem
 from api.ingest.single import hash_of
 from api.sources.item import Source
@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Delivered:
+class DeliveredImages:
     """Images as they look after one kind of delivery: rows of the population (m,), rising, and
     their logits (m,).
     """
@@ -44,7 +44,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wrong:
+class Misclassified:
     """An image on the wrong side of logit 0, and a small WebP of it."""
 
     image: Labelled
@@ -65,14 +65,14 @@ class Embeddings:
     population: Population
     synthetic: NDArray[np.bool_]
     sources: NDArray[np.int64]
-    delivered: Mapping[Condition, Delivered]
+    delivered: Mapping[Condition, DeliveredImages]
     conditioned: NDArray[np.int64]  # rows of the images that were delivered, (m,)
     failures: tuple[FailedItem, ...]
-    wrong: tuple[Wrong, ...]
+    wrong: tuple[Misclassified, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
+class _Derived:
     """What is made of a decoded image beside its pixels; `pixels` (3, h, w) by condition."""
 
     hashed: PerceptualHash
@@ -86,15 +86,15 @@ class _Worst:
     kept.
     """
 
-    kept: list[tuple[float, int, Wrong]] = field(default_factory=list)
+    kept: list[tuple[float, int, Misclassified]] = field(default_factory=list)
 
-    def offer(self, wrong: Wrong) -> None:
+    def offer(self, wrong: Misclassified) -> None:
         how_far = abs(wrong.logit)
         heapq.heappush(self.kept, (how_far, -wrong.image.number, wrong))
         if len(self.kept) > WORST:
             heapq.heappop(self.kept)
 
-    def worst_first(self) -> list[Wrong]:
+    def worst_first(self) -> list[Misclassified]:
         return [wrong for _, _, wrong in sorted(self.kept, key=lambda each: each[:2], reverse=True)]
 
 
@@ -113,11 +113,11 @@ class _Deliveries:
         while len(self._waiting) >= self._embedder.batch_size:
             self._embed(self._embedder.batch_size)
 
-    def finished(self) -> dict[Condition, Delivered]:
+    def finish(self) -> dict[Condition, DeliveredImages]:
         if self._waiting:
             self._embed(len(self._waiting))
         return {
-            condition: Delivered(
+            condition: DeliveredImages(
                 np.array([row for row, _ in pairs], np.int64),
                 np.array([logit for _, logit in pairs], np.float64),
             )
@@ -133,7 +133,7 @@ class _Deliveries:
             self._logits[condition].append((row, float(logit)))
 
 
-def embed_all(
+def embed_images(
     embedder: Embedder,
     source: Source,
     wanted: Sequence[Labelled],
@@ -153,14 +153,14 @@ def embed_all(
     digests, vectors, logits = list[str](), list[NDArray[np.float32]](), list[float]()
     deliveries, worst = _Deliveries(embedder, conditions), (_Worst(), _Worst())
 
-    def derive(key: tuple[Labelled, str], decoded: DecodedImage) -> _Seen:
+    def derive(key: tuple[Labelled, str], decoded: DecodedImage) -> _Derived:
         ways = conditions if key[0].number in conditioned else ()
-        return _seen(embedder, decoded, ways)
+        return _derive(embedder, decoded, ways)
 
     stream = embedder.embed_stream(
-        _keyed(read(source, wanted, embedder.limits.max_image_bytes, unread, roots)),
+        _add_digests(read_images(source, wanted, embedder.limits.max_image_bytes, unread, roots)),
         derive,
-        derived_bytes=_bytes_of,
+        derived_bytes=_count_bytes,
     )
     for done, one in enumerate(stream, 1):
         image, digest = one.key
@@ -172,7 +172,7 @@ def embed_all(
             continue
         deliveries.add(len(images), one.derived.pixels)
         if (one.logit >= 0) is not image.synthetic:
-            worst[image.synthetic].offer(Wrong(image, one.logit, one.derived.thumbnail))
+            worst[image.synthetic].offer(Misclassified(image, one.logit, one.derived.thumbnail))
         images.append(image)
         hashes.append(one.derived.hashed)
         digests.append(digest)
@@ -180,10 +180,12 @@ def embed_all(
         logits.append(one.logit)
     return Embeddings(
         images=tuple(images),
-        population=_population(embedder.info.dimension, images, digests, vectors, logits, hashes),
+        population=_build_population(
+            embedder.info.dimension, images, digests, vectors, logits, hashes
+        ),
         synthetic=np.array([image.synthetic for image in images], np.bool_),
-        sources=_numbered([image.source for image in images]),
-        delivered=deliveries.finished(),
+        sources=_number_names([image.source for image in images]),
+        delivered=deliveries.finish(),
         conditioned=np.flatnonzero([image.number in conditioned for image in images]).astype(
             np.int64
         ),
@@ -192,14 +194,14 @@ def embed_all(
     )
 
 
-def _keyed(
+def _add_digests(
     images: Iterable[tuple[Labelled, bytes]],
 ) -> Iterator[tuple[tuple[Labelled, str], bytes]]:
     for image, data in images:
         yield (image, hashlib.sha256(data).hexdigest()), data
 
 
-def _seen(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Condition]) -> _Seen:
+def _derive(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Condition]) -> _Derived:
     """An image that is too small after a delivery, or too large for its format, is not among its
     pixels.
     """
@@ -211,14 +213,14 @@ def _seen(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Condit
             )
         except ImageError:
             continue
-    return _Seen(hash_of(decoded), thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
+    return _Derived(hash_of(decoded), thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
 
 
-def _bytes_of(seen: _Seen) -> int:
+def _count_bytes(seen: _Derived) -> int:
     return len(seen.thumbnail) + sum(pixels.nbytes for pixels in seen.pixels.values())
 
 
-def _population(
+def _build_population(
     dimension: int,
     images: Sequence[Labelled],
     digests: Sequence[str],
@@ -227,7 +229,7 @@ def _population(
     hashes: Sequence[PerceptualHash],
 ) -> Population:
     return Population(
-        image_ids=_numbered(digests),
+        image_ids=_number_names(digests),
         sources=np.arange(len(images), dtype=np.int64),
         vectors=np.array(vectors, np.float32).reshape(-1, dimension),  # (n, d)
         logits=np.array(logits, np.float64),
@@ -236,6 +238,6 @@ def _population(
     )
 
 
-def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
+def _number_names(names: Sequence[str]) -> NDArray[np.int64]:
     """Return a number for each name (n,), the same for the same name."""
     return np.unique(np.array(names, np.str_), return_inverse=True)[1].astype(np.int64).reshape(-1)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from api.evaluation.answers import FalseMatchRow, FalseMatchTable, Measure
-from api.evaluation.retrieving import chosen_rows
-from api.evaluation.splits import halves
+from api.evaluation.json import FalseMatchRow, FalseMatchTable, Measure
+from api.evaluation.retrieving import draw_rows
+from api.evaluation.splits import split_in_halves
 from index.calibration.calibration import rates_of
 from index.calibration.false_matches import FalseMatches
 from index.calibration.population import Others, Population, nearest
@@ -28,18 +28,20 @@ MOST_REALS = 5_000  # each is compared with every fake
 Floats = NDArray[np.float64]
 
 
-def false_match_table(
+def measure_false_matches(
     reals: Population, fakes: Population, sources: NDArray[np.int64], split: str, seed: int
 ) -> FalseMatchTable:
     """Calibrate on one half of the real images, count in the other;
 
     `sources` (n,) stay together in a half.
     """
-    rows = chosen_rows(len(reals), MOST_REALS, seed)
+    rows = draw_rows(len(reals), MOST_REALS, seed)
     reals, sources = reals.taking(rows), sources[rows]
-    first = halves(sources, seed)
-    reason = _why_not(reals, fakes, sources)
-    measured = list[FalseMatchRow]() if reason else _rows(reals, fakes, sources, first, seed)
+    first = split_in_halves(sources, seed)
+    reason = _explain_missing(reals, fakes, sources)
+    measured = (
+        list[FalseMatchRow]() if reason else _measure_rows(reals, fakes, sources, first, seed)
+    )
     return FalseMatchTable(
         split=split,
         calibrated_on=int(first.sum()),
@@ -51,7 +53,7 @@ def false_match_table(
     )
 
 
-def _rows(
+def _measure_rows(
     reals: Population,
     fakes: Population,
     sources: NDArray[np.int64],
@@ -75,11 +77,11 @@ def _rows(
     rows = list[FalseMatchRow]()
     for times, corpus in corpora.items():
         maxima = nearest(reals.taking(tested), corpus, Others(corpus)).maxima.clip(-1.0, 1.0)
-        rows += [_row(fitted, rate, times, len(corpus), maxima) for rate in RATES]
+        rows += [_measure_row(fitted, rate, times, len(corpus), maxima) for rate in RATES]
     return rows
 
 
-def _row(
+def _measure_row(
     fitted: FalseMatches, asked: float, times: int, size: int, maxima: Floats
 ) -> FalseMatchRow:
     similarity = fitted.similarity_at(asked, size)
@@ -89,19 +91,19 @@ def _row(
         unreachable = Measure.missing(
             "the calibration foretells no similarity with so small a rate"
         )
-        return _told(asked, times, size, similarity, predicted, unreachable, None)
+        return _build_row(asked, times, size, similarity, predicted, unreachable, None)
     if len(maxima) * asked < 1:
         few = Measure.missing(
             f"{len(maxima)} photographs; {round(1 / asked)} are needed to expect one"
         )
-        return _told(asked, times, size, similarity, predicted, few, None)
+        return _build_row(asked, times, size, similarity, predicted, few, None)
     matches = int((maxima >= similarity).sum())
     low, high = binomtest(matches, len(maxima)).proportion_ci(0.95, "exact")
     realised = Measure(value=matches / len(maxima), low=float(low), high=float(high))
-    return _told(asked, times, size, similarity, predicted, realised, matches)
+    return _build_row(asked, times, size, similarity, predicted, realised, matches)
 
 
-def _told(
+def _build_row(
     asked: float,
     times: int,
     size: int,
@@ -125,7 +127,9 @@ def _told(
     )
 
 
-def _why_not(reals: Population, fakes: Population, sources: NDArray[np.int64]) -> str | None:
+def _explain_missing(
+    reals: Population, fakes: Population, sources: NDArray[np.int64]
+) -> str | None:
     if len(reals) < MIN_REALS or len(fakes) < MIN_FAKES:
         return (
             f"{len(reals)} real and {len(fakes)} synthetic images; {MIN_REALS} and {MIN_FAKES} "

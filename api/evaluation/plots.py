@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from api.evaluation.answers import (
+from api.evaluation.json import (
     ClassifierEvaluation,
     FalseMatchTable,
     GroupFigures,
@@ -50,9 +50,9 @@ MOST_ROWS = 40  # of a plot with a row a generator
 LEAST_RATE = 1e-3  # where the axes of rates begin
 
 
-def logit_histogram(answer: ClassifierEvaluation, limits: tuple[float, float] | None) -> str:
+def plot_logits(answer: ClassifierEvaluation, limits: tuple[float, float] | None) -> str:
     """Logits of either kind, each as shares of its images."""
-    with _drawn() as (axes, svg):
+    with _draw() as (axes, svg):
         edges = np.array(answer.histogram.edges)
         for counts, colour, name in (
             (answer.histogram.real, REAL, "real"),
@@ -72,11 +72,11 @@ def logit_histogram(answer: ClassifierEvaluation, limits: tuple[float, float] | 
     return svg()
 
 
-def roc_plot(answer: ClassifierEvaluation) -> str | None:
+def plot_roc(answer: ClassifierEvaluation) -> str | None:
     """The ROC with the point of the 1 % false positive rate."""
     if answer.roc is None:
         return None
-    with _drawn() as (axes, svg):
+    with _draw() as (axes, svg):
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
         axes.plot(answer.roc.x, answer.roc.y, color=SYNTHETIC)
         if answer.pooled.tpr_at_fpr.value is not None:
@@ -87,43 +87,43 @@ def roc_plot(answer: ClassifierEvaluation) -> str | None:
             xlim=(0, 1),
             ylim=(0, 1),
         )
-        _percent(axes)
+        _format_percent(axes)
     return svg()
 
 
-def areas(groups: Sequence[GroupFigures], pooled: float | None) -> str | None:
+def plot_areas(groups: Sequence[GroupFigures], pooled: float | None) -> str | None:
     """ROC AUC of each group with its interval, in the order given."""
     known = [group for group in groups if group.figures.roc_auc.value is not None][:MOST_ROWS]
     if not known:
         return None
-    with _drawn(height=0.8 + 0.27 * len(known)) as (axes, svg):
+    with _draw(height=0.8 + 0.27 * len(known)) as (axes, svg):
         places = np.arange(len(known))
-        _with_bars(axes, [group.figures.roc_auc for group in known], places)
+        _draw_bars(axes, [group.figures.roc_auc for group in known], places)
         axes.axvline(0.5, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
         if pooled is not None:
             axes.axvline(pooled, color=SYNTHETIC, linewidth=1)
         axes.set_yticks(
-            places, [f"{_short(group.name)}  ({group.figures.n.synthetic:,})" for group in known]
+            places, [f"{_shorten(group.name)}  ({group.figures.n.synthetic:,})" for group in known]
         )
         axes.set(xlabel="ROC AUC with 95 % interval", ylim=(len(known) - 0.5, -0.5))
         axes.grid(visible=False, axis="y")
     return svg()
 
 
-def false_match_plot(table: FalseMatchTable) -> str | None:
+def plot_false_matches(table: FalseMatchTable) -> str | None:
     """Realised against predicted rate, a colour a corpus size; the diagonal is what was
     foretold.
     """
     rows = [row for row in table.rows if row.realised.value is not None]
     if not rows:
         return None
-    with _drawn() as (axes, svg):
+    with _draw() as (axes, svg):
         axes.plot([LEAST_RATE, 1], [LEAST_RATE, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
         sizes = sorted({(row.times, row.corpus_size) for row in rows})
         for place, (times, size) in enumerate(sizes):
             some = [row for row in rows if row.times == times]
-            x, x_bars = _values([row.predicted for row in some])
-            y, y_bars = _values([row.realised for row in some])
+            x, x_bars = _split_bars([row.predicted for row in some])
+            y, y_bars = _split_bars([row.realised for row in some])
             y = np.maximum(y, LEAST_RATE)  # none found stands at the foot of the plot
             shift = 1.05 ** (
                 place - (len(sizes) - 1) / 2
@@ -141,11 +141,11 @@ def false_match_plot(table: FalseMatchTable) -> str | None:
     return svg()
 
 
-def tippett_plot(curves: TippettCurves | None) -> str | None:
+def plot_tippett(curves: TippettCurves | None) -> str | None:
     """Shares with at least each likelihood ratio."""
     if curves is None:
         return None
-    with _drawn() as (axes, svg):
+    with _draw() as (axes, svg):
         axes.plot(curves.log10, curves.same, color=SYNTHETIC, label="known fakes (want right)")
         axes.plot(curves.log10, curves.different, color=REAL, label="photographs (want left)")
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -155,13 +155,13 @@ def tippett_plot(curves: TippettCurves | None) -> str | None:
     return svg()
 
 
-def reliability_plot(
+def plot_reliability(
     uncalibrated: ReliabilityFigures, calibrated: ReliabilityFigures | None
 ) -> str | None:
     """What was stated against what was so; a dot's area grows with its images."""
     if not uncalibrated.bins:
         return None
-    with _drawn() as (axes, svg):
+    with _draw() as (axes, svg):
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
         for figures, colour, name in (
             (uncalibrated, SYNTHETIC, "sigmoid of the logit"),
@@ -181,9 +181,7 @@ def reliability_plot(
 
 
 @contextmanager
-def _drawn(
-    width: float = WIDTH, height: float = HEIGHT
-) -> Iterator[tuple[Axes, Callable[[], str]]]:
+def _draw(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Axes, Callable[[], str]]]:
     """Give axes to draw on, and a function that gives the SVG once the block has ended."""
     text = io.StringIO()
     with mpl.rc_context(STYLE):
@@ -194,14 +192,14 @@ def _drawn(
         )
 
 
-def _with_bars(
+def _draw_bars(
     axes: Axes, measures: Sequence[Measure], places: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> None:
-    values, bars = _values(measures)
+    values, bars = _split_bars(measures)
     axes.errorbar(values, places, xerr=bars, fmt="o", color=REAL, markersize=5, elinewidth=1.4)
 
 
-def _values(
+def _split_bars(
     measures: Sequence[Measure],
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], list[list[float]]]:
     """Return values (n,) and the lengths of their bars below and above (2, n)."""
@@ -217,10 +215,10 @@ def _values(
     return np.array(values), [below, above]
 
 
-def _percent(axes: Axes) -> None:
+def _format_percent(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _short(name: str, most: int = 34) -> str:
+def _shorten(name: str, most: int = 34) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"

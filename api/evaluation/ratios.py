@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from api.evaluation.answers import LikelihoodEvaluation, Measure, TippettCurves
-from api.evaluation.classification import MIN_IMAGES, Judged, with_intervals
-from api.evaluation.retrieving import chosen_rows
-from api.evaluation.splits import halves_of_both
+from api.evaluation.classification import MIN_IMAGES, ClassifiedImages, measure_with_intervals
+from api.evaluation.json import LikelihoodEvaluation, Measure, TippettCurves
+from api.evaluation.retrieving import draw_rows
+from api.evaluation.splits import split_kinds_in_halves
 from index.calibration import figures
 from index.calibration.calibration import has_kin
 from index.calibration.likelihood import Likelihood, fit_likelihood
@@ -25,7 +25,7 @@ MOST_PROBES = 5_000  # of either kind; each is compared with every fake
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
+class NearestFakes:
     """Images by their nearest fake: similarities (n,), whether the image is a known fake (n,),
     sources (n,).
     """
@@ -35,13 +35,13 @@ class Compared:
     sources: NDArray[np.int64]
 
 
-def compared(
+def find_nearest_fakes(
     reals: Population,
     fakes: Population,
     real_sources: NDArray[np.int64],
     fake_sources: NDArray[np.int64],
     seed: int,
-) -> Compared:
+) -> NearestFakes:
     """Find the nearest other fake of each image; left out is what has nothing to be compared
     with.
     """
@@ -52,29 +52,29 @@ def compared(
         (reals, real_sources, np.ones(len(reals), np.bool_)),
     ):
         rows = np.flatnonzero(usable)
-        rows = rows[chosen_rows(len(rows), MOST_PROBES, seed)]
+        rows = rows[draw_rows(len(rows), MOST_PROBES, seed)]
         maxima = nearest(population.taking(rows), fakes, among).maxima
         found = maxima > NOTHING
         sides.append((maxima[found], sources[rows][found]))
     (same, same_sources), (different, different_sources) = sides
-    return Compared(
+    return NearestFakes(
         similarities=np.concatenate([same, different]),
         same=np.arange(len(same) + len(different)) < len(same),
         sources=np.concatenate([same_sources, different_sources]),
     )
 
 
-def by_image(pairs: Compared) -> Compared:
+def treat_images_as_sources(pairs: NearestFakes) -> NearestFakes:
     """The same images, each as a source of its own."""
     return replace(pairs, sources=np.arange(len(pairs.sources), dtype=np.int64))
 
 
-def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEvaluation:
+def measure_likelihood(pairs: NearestFakes, split: str, seed: int) -> LikelihoodEvaluation:
     """Fit on one half, state ratios of the other, and measure these;
 
     `split` names what the sources are.
     """
-    first = halves_of_both(pairs.same, pairs.sources, seed)
+    first = split_kinds_in_halves(pairs.same, pairs.sources, seed)
     same, different = ((kind & ~first) for kind in (pairs.same, ~pairs.same))
     counts = int(same.sum()), int(different.sum())
     fewest = min(
@@ -82,7 +82,7 @@ def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEval
     )
     if fewest < MIN_IMAGES:
         reason = f"a half has {fewest} images of a kind to be compared; {MIN_IMAGES} are needed"
-        return _nothing(split, counts, reason)
+        return _leave_unmeasured(split, counts, reason)
     fitted = fit_likelihood(
         pairs.similarities[pairs.same & first],
         pairs.similarities[~pairs.same & first],
@@ -90,8 +90,8 @@ def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEval
         pairs.sources[~pairs.same & first],
         seed=seed,
     )
-    stated = log10_ratios(fitted, pairs.similarities)
-    tested = Judged(stated[~first], pairs.same[~first], pairs.sources[~first])
+    stated = compute_log10_ratios(fitted, pairs.similarities)
+    tested = ClassifiedImages(stated[~first], pairs.same[~first], pairs.sources[~first])
     wanted = {
         "cllr": lambda j: figures.cllr(j.logits[j.synthetic], j.logits[~j.synthetic]),
         "cllr_min": lambda j: figures.cllr_min(j.logits[j.synthetic], j.logits[~j.synthetic]),
@@ -103,7 +103,7 @@ def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEval
         log10_bounds=fitted.log10_bounds,
         n_same=counts[0],
         n_different=counts[1],
-        **with_intervals(tested, wanted, seed),
+        **measure_with_intervals(tested, wanted, seed),
         misleading_same=None if curves is None else curves.misleading_same,
         misleading_different=None if curves is None else curves.misleading_different,
         tippett=None
@@ -116,14 +116,16 @@ def likelihood_figures(pairs: Compared, split: str, seed: int) -> LikelihoodEval
     )
 
 
-def log10_ratios(fitted: Likelihood, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_log10_ratios(
+    fitted: Likelihood, similarities: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return what a model states of similarities (n,)."""
     return np.array(
         [fitted.ratio_at(float(similarity)).log10 for similarity in similarities], np.float64
     )
 
 
-def _nothing(split: str, counts: tuple[int, int], reason: str) -> LikelihoodEvaluation:
+def _leave_unmeasured(split: str, counts: tuple[int, int], reason: str) -> LikelihoodEvaluation:
     return LikelihoodEvaluation(
         method=None,
         split=split,

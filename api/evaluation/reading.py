@@ -32,7 +32,7 @@ SYNTHETIC = {
     "real": False,
     "known_real": False,
 }
-UNTOLD = Provenance()
+NO_PROVENANCE = Provenance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Labelled:
     """An image that can be measured; `number` is its place in the source.
 
     `source` is what it is resampled with: pictures of one collection or photograph. Where nobody
-    tells one it is the image's own name, and `source_told` is False.
+    tells one it is the image's own name, and `source_is_declared` is False.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Labelled:
     synthetic: bool
     generator: str | None
     source: str
-    source_told: bool
+    source_is_declared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +76,24 @@ def list_labelled(source: Source, pattern: Pattern | None) -> Listing:
     """
     images, failures = list[Labelled](), list[FailedItem]()
     number = -1
-    for number, item in enumerate(_items(source)):
+    for number, item in enumerate(_list_items(source)):
         try:
-            images.append(labelled(number, item, pattern))
+            images.append(read_label(number, item, pattern))
         except Unlabelled as err:
             failures.append(FailedItem(name=item.name, reason=err.reason, detail=str(err)))
     require_both(images, failures)
     return Listing(number + 1, tuple(images), tuple(failures))
 
 
-def labelled(number: int, item: Item, pattern: Pattern | None) -> Labelled:
+def read_label(number: int, item: Item, pattern: Pattern | None) -> Labelled:
     """Return what is told of an item. Raises `Unlabelled`."""
     try:
-        told = joined(item, UNTOLD, pattern, {}, None).normalised()
+        told = joined(item, NO_PROVENANCE, pattern, {}, None).normalised()
     except InvalidProvenance as err:
         raise Unlabelled("invalid_provenance", str(err)) from err
     word, generator = told.label, told.generator
     if word is None:
-        word, generator = _by_folder(
+        word, generator = _read_folders(
             item.name, generator
         )  # a name is printable, so it can be stored
     if word is None:
@@ -130,7 +130,7 @@ def require_both(images: Sequence[Labelled], failures: Sequence[FailedItem]) -> 
     )
 
 
-def sampled(images: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:
+def sample_images(images: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:
     """Return at most so many of the images, in their order: half of each kind, more of one where
     the other has fewer.
 
@@ -153,7 +153,7 @@ def sampled(images: Sequence[Labelled], most: int | None, seed: int) -> list[Lab
     return [image for image in images if image.number in kept]
 
 
-def read(
+def read_images(
     source: Source,
     wanted: Sequence[Labelled],
     max_bytes: int,
@@ -166,7 +166,7 @@ def read(
     So is what lies outside of the roots, if there are any.
     """
     by_number: Mapping[int, Labelled] = {image.number: image for image in wanted}
-    for number, item in enumerate(_items(source)):
+    for number, item in enumerate(_list_items(source)):
         image = by_number.get(number)
         if image is None:
             continue
@@ -183,12 +183,12 @@ def read(
         yield image, data
 
 
-def _items(source: Source) -> Iterator[Item]:
+def _list_items(source: Source) -> Iterator[Item]:
     for span in source.spans(SPAN_ITEMS):
         yield from source.items(span)
 
 
-def _by_folder(name: str, generator: str | None) -> tuple[str | None, str | None]:
+def _read_folders(name: str, generator: str | None) -> tuple[str | None, str | None]:
     """Return label and generator by `real/**` or `fake/<generator>/**`, no label where the first
     folder is neither.
     """

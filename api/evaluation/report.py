@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api.errors import FileAlreadyExists, ReportUnwritable
 from api.evaluation import plots
-from api.evaluation.answers import EvaluationAnswer, Measure, WrongImage
+from api.evaluation.json import EvaluationAnswer, Measure, WrongImage
 from api.sources.locations import is_url
 from index.durable import write_bytes_durably
 
@@ -30,7 +30,7 @@ MOST_FAILURES = 200  # listed on the page; the JSON has all
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownImage:
     """An image on the page: its link, if there is one to follow, and its picture as a data URL, if
     it may be shown.
     """
@@ -58,7 +58,7 @@ def write_report(
 
     A `shareable` page has figures and names, but no picture, no link and no path.
     """
-    page = render(answer, thumbnails, folder, shareable=shareable)
+    page = render_page(answer, thumbnails, folder, shareable=shareable)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes_durably(folder / HTML_FILE, page.encode())
@@ -67,7 +67,7 @@ def write_report(
         raise ReportUnwritable(folder, err.strerror or str(err)) from err
 
 
-def render(
+def render_page(
     answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False
 ) -> str:
     """Return the page; its links are relative to the folder that it will lie in."""
@@ -79,23 +79,25 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "measure": measure_text,
-        "value": value_text,
-        "share": share_text,
-        "data_url": svg_url,
+        "measure": format_measure,
+        "value": format_value,
+        "share": format_share,
+        "data_url": encode_svg_url,
     }
     if shareable:
-        shown = [Shown(image, None, None) for image in answer.wrong]
+        shown = [ShownImage(image, None, None) for image in answer.wrong]
     else:
         shown = [
-            Shown(image, link_to(image.location, folder), _data_url("image/webp", picture))
+            ShownImage(
+                image, build_link(image.location, folder), _encode_data_url("image/webp", picture)
+            )
             for image, picture in zip(answer.wrong, thumbnails, strict=True)
         ]
     return environment.get_template(HTML_FILE).render(
         answer=answer,
         shareable=shareable,
         source=PurePath(answer.request.source).name if shareable else answer.request.source,
-        plots=_plots(answer),
+        plots=_draw_plots(answer),
         wrong={
             label: [each for each in shown if each.image.label == label]
             for label in ("real", "synthetic")
@@ -117,7 +119,7 @@ def render(
     )
 
 
-def link_to(location: str | None, folder: Path) -> str | None:
+def build_link(location: str | None, folder: Path) -> str | None:
     """Return a link from a page in `folder`: relative where a path leads there, an address as it
     is.
     """
@@ -132,21 +134,22 @@ def link_to(location: str | None, folder: Path) -> str | None:
     return quote(os.fsencode(PurePath(relative).as_posix()))
 
 
-def measure_text(measure: Measure) -> str:
+def format_measure(measure: Measure) -> str:
     """A figure with its interval, as the page and the terminal print it; an em dash for none."""
     if measure.value is None:
         return "—"
     if measure.low is None or measure.high is None:
-        return value_text(measure.value)
-    return f"{value_text(measure.value)} ({value_text(measure.low)} to {value_text(measure.high)})"
+        return format_value(measure.value)
+    low, high = format_value(measure.low), format_value(measure.high)
+    return f"{format_value(measure.value)} ({low} to {high})"
 
 
-def value_text(value: float | None) -> str:
+def format_value(value: float | None) -> str:
     """A figure with three decimals."""
     return "—" if value is None else f"{value:.3f}"
 
 
-def share_text(value: float | None, digits: int = 3) -> str:
+def format_share(value: float | None, digits: int = 3) -> str:
     """A share in per cent, with so many digits as count."""
     if value is None:
         return "—"
@@ -157,29 +160,29 @@ def share_text(value: float | None, digits: int = 3) -> str:
     )
 
 
-def svg_url(svg: str) -> str:
+def encode_svg_url(svg: str) -> str:
     """An SVG as a data URL: as an image of its own it cannot run anything, nor clash with the
     page's ids.
     """
-    return _data_url("image/svg+xml", svg.encode())
+    return _encode_data_url("image/svg+xml", svg.encode())
 
 
-def _plots(answer: EvaluationAnswer) -> Mapping[str, Any]:
+def _draw_plots(answer: EvaluationAnswer) -> Mapping[str, Any]:
     made, classifier, similarity = answer.made, answer.classifier, answer.similarity
     limits = None
     if made.synthetic_logit is not None and made.authentic_logit is not None:
         limits = made.authentic_logit, made.synthetic_logit
     pooled = classifier.pooled.roc_auc.value
     return {
-        "histogram": plots.logit_histogram(classifier, limits),
-        "roc": plots.roc_plot(classifier),
-        "by_generator": plots.areas(classifier.by_generator, pooled),
-        "by_condition": plots.areas(classifier.by_condition, None),
-        "reliability": plots.reliability_plot(classifier.uncalibrated, classifier.calibrated),
-        "tippett": [plots.tippett_plot(ratio.tippett) for ratio in similarity.likelihood],
-        "false_matches": [plots.false_match_plot(table) for table in similarity.false_matches],
+        "histogram": plots.plot_logits(classifier, limits),
+        "roc": plots.plot_roc(classifier),
+        "by_generator": plots.plot_areas(classifier.by_generator, pooled),
+        "by_condition": plots.plot_areas(classifier.by_condition, None),
+        "reliability": plots.plot_reliability(classifier.uncalibrated, classifier.calibrated),
+        "tippett": [plots.plot_tippett(ratio.tippett) for ratio in similarity.likelihood],
+        "false_matches": [plots.plot_false_matches(table) for table in similarity.false_matches],
     }
 
 
-def _data_url(media_type: str, data: bytes) -> str:
+def _encode_data_url(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

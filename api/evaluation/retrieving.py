@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from api.evaluation.answers import Measure, RetrievalEvaluation, RetrievalFigures
 from api.evaluation.classification import MIN_IMAGES
+from api.evaluation.json import Measure, RetrievalEvaluation, RetrievalFigures
 from index.calibration.population import Others, Population
 from index.calibration.retrieval import Ranking, rankings_of_matrix, retrieval_figures
 from index.calibration.retrieval import RetrievalFigures as Means
@@ -23,7 +23,7 @@ MOST_PROBES = 2_000
 BLOCK_PROBES = 256
 
 
-def retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
+def measure_retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
     """Look up fakes whose generator is told among all fakes whose generator is told."""
     told = np.flatnonzero([generator is not None for generator in fakes.generators])
     entries = fakes.taking(told)
@@ -34,7 +34,7 @@ def retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
             f"are needed"
         )
         return RetrievalEvaluation(entries=len(entries), mean=None, by_generator=[], reason=reason)
-    found = retrieval_figures(_rankings(entries, generators, seed))
+    found = retrieval_figures(_rank_probes(entries, generators, seed))
     if found.mean is None:
         reason = "no generator has two pictures"
         return RetrievalEvaluation(entries=len(entries), mean=None, by_generator=[], reason=reason)
@@ -44,9 +44,9 @@ def retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
     pooled = sum(chance[name] * figures.n for name, figures in found.by_label.items()) / probes
     return RetrievalEvaluation(
         entries=len(entries),
-        mean=_figures("all", found.mean, pooled),
+        mean=_build_figures("all", found.mean, pooled),
         by_generator=[
-            _figures(name, figures, chance[name])
+            _build_figures(name, figures, chance[name])
             for name, figures in sorted(
                 found.by_label.items(), key=lambda pair: (-pair[1].n, pair[0])
             )
@@ -54,16 +54,16 @@ def retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
     )
 
 
-def chosen_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
+def draw_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
     """Return at most so many of n rows, rising, drawn at random."""
     if n <= most:
         return np.arange(n, dtype=np.int64)
     return np.sort(np.random.default_rng(seed).permutation(n)[:most]).astype(np.int64)
 
 
-def _rankings(entries: Population, generators: Sequence[str], seed: int) -> list[Ranking]:
+def _rank_probes(entries: Population, generators: Sequence[str], seed: int) -> list[Ranking]:
     others = Others(entries)
-    rows = chosen_rows(len(entries), MOST_PROBES, seed)
+    rows = draw_rows(len(entries), MOST_PROBES, seed)
     rankings = list[Ranking]()
     for start in range(0, len(rows), BLOCK_PROBES):
         some = rows[start : start + BLOCK_PROBES]
@@ -77,7 +77,7 @@ def _rankings(entries: Population, generators: Sequence[str], seed: int) -> list
     return rankings
 
 
-def _figures(name: str, means: Means, chance: float) -> RetrievalFigures:
+def _build_figures(name: str, means: Means, chance: float) -> RetrievalFigures:
     few = means.n < MIN_IMAGES
     at_1 = (
         Measure.missing(f"{means.n} probes; {MIN_IMAGES} are needed")

@@ -14,33 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.errors import InvalidRequest
-from api.evaluation.answers import (
+from api.evaluation.attributing import measure_attribution
+from api.evaluation.calibrating import measure_calibrated_reliability
+from api.evaluation.classification import (
+    ClassifiedImages,
+    Limits,
+    compute_roc_curve,
+    count_images,
+    count_logits,
+    measure_by_condition,
+    measure_by_generator,
+    measure_classifier,
+    measure_reliability,
+)
+from api.evaluation.embedding import Embeddings, Progress, embed_images
+from api.evaluation.json import (
     ClassifierEvaluation,
     EvaluationAnswer,
-    Made,
-    Measured,
+    MeasuredImages,
+    RunFacts,
     SimilarityEvaluation,
     WrongImage,
 )
-from api.evaluation.attributing import attribution
-from api.evaluation.calibrating import calibrated_reliability
-from api.evaluation.classification import (
-    Judged,
-    Limits,
-    amount,
-    by_condition,
-    by_generator,
-    classifier_figures,
-    histogram,
-    reliability_figures,
-    roc_curve,
-)
-from api.evaluation.embedding import Embeddings, Progress, embed_all
-from api.evaluation.matching import false_match_table
-from api.evaluation.ratios import by_image, compared, likelihood_figures
-from api.evaluation.reading import Labelled, Listing, list_labelled, require_both, sampled
+from api.evaluation.matching import measure_false_matches
+from api.evaluation.ratios import find_nearest_fakes, measure_likelihood, treat_images_as_sources
+from api.evaluation.reading import Labelled, Listing, list_labelled, require_both, sample_images
 from api.evaluation.request import EvaluationRequest
-from api.evaluation.retrieving import retrieval
+from api.evaluation.retrieving import measure_retrieval
 from api.ingest.patterns import Pattern
 from api.lineup import Lineup, choose_settings, load_embedder
 from api.settings import Settings
@@ -73,7 +73,7 @@ def evaluate(
     Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `ModelError`.
     """
     chosen = settings if settings.names_model else choose_settings(settings)
-    return _evaluated(lambda: load_embedder(chosen), request, command, progress)
+    return _evaluate(lambda: load_embedder(chosen), request, command, progress)
 
 
 def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> EvaluationAnswer:
@@ -90,12 +90,12 @@ def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> Evaluatio
     request = request.model_copy(update={"source": resolved(request.source), "max_images": asked})
     roots = [resolved(root) for root in lineup.settings.ingest_roots]
     require_within(request.source, roots)
-    return _evaluated(
+    return _evaluate(
         lambda: lineup.embedder, request, "POST /v1/evaluations", lambda *_: None, roots
     ).answer
 
 
-def _evaluated(
+def _evaluate(
     opened_embedder: Callable[[], Embedder],
     request: EvaluationRequest,
     command: str,
@@ -110,26 +110,26 @@ def _evaluated(
     )
     with closing(opened) as source:
         listing = list_labelled(source, pattern)
-        wanted = sampled(listing.images, request.max_images, request.seed)
+        wanted = sample_images(listing.images, request.max_images, request.seed)
         conditions = [
             each for each in dict.fromkeys(request.conditions) if each is not Condition.AS_IS
         ]
-        conditioned = _conditioned(wanted, conditions, request)
+        conditioned = _choose_delivered(wanted, conditions, request)
         embedder = opened_embedder()
-        embedded = embed_all(embedder, source, wanted, conditions, conditioned, progress, roots)
+        embedded = embed_images(embedder, source, wanted, conditions, conditioned, progress, roots)
     require_both(embedded.images, embedded.failures)
-    answer = _answer(request, listing, wanted, embedder, embedded, command, began)
+    answer = _build_answer(request, listing, wanted, embedder, embedded, command, began)
     return Evaluation(answer, tuple(wrong.thumbnail for wrong in embedded.wrong))
 
 
-def _conditioned(
+def _choose_delivered(
     wanted: Sequence[Labelled], conditions: Sequence[Condition], request: EvaluationRequest
 ) -> frozenset[int]:
-    some = sampled(wanted, request.condition_images, request.seed) if conditions else []
+    some = sample_images(wanted, request.condition_images, request.seed) if conditions else []
     return frozenset(image.number for image in some)
 
 
-def _answer(
+def _build_answer(
     request: EvaluationRequest,
     listing: Listing,
     wanted: Sequence[Labelled],
@@ -141,14 +141,14 @@ def _answer(
     seed, fakes = request.seed, np.flatnonzero(embedded.synthetic)
     known = embedded.population.taking(fakes)
     measured = {
-        "measured": _measured(listing, wanted, embedded),
-        "classifier": _classifier(embedder, embedded, seed),
-        "retrieval": retrieval(known, seed),
-        "attribution": attribution(known, embedded.sources[fakes], seed),
-        "similarity": _similarity(embedded, seed),
+        "measured": _count_measured(listing, wanted, embedded),
+        "classifier": _evaluate_classifier(embedder, embedded, seed),
+        "retrieval": measure_retrieval(known, seed),
+        "attribution": measure_attribution(known, embedded.sources[fakes], seed),
+        "similarity": _evaluate_similarity(embedded, seed),
     }
     return EvaluationAnswer(
-        made=_made(embedder, command, perf_counter() - began),
+        made=_describe_run(embedder, command, perf_counter() - began),
         request=request,
         wrong=[
             WrongImage(
@@ -165,25 +165,29 @@ def _answer(
     )
 
 
-def _classifier(embedder: Embedder, embedded: Embeddings, seed: int) -> ClassifierEvaluation:
+def _evaluate_classifier(
+    embedder: Embedder, embedded: Embeddings, seed: int
+) -> ClassifierEvaluation:
     limits, judged = (
-        _limits(embedder),
-        Judged(embedded.population.logits, embedded.synthetic, embedded.sources),
+        _read_limits(embedder),
+        ClassifiedImages(embedded.population.logits, embedded.synthetic, embedded.sources),
     )
     return ClassifierEvaluation(
-        pooled=classifier_figures(judged, limits, seed),
-        by_generator=by_generator(judged, embedded.population.generators, limits, seed),
-        by_condition=by_condition(judged, _by_name(embedded), limits, seed),
-        histogram=histogram(judged),
-        roc=roc_curve(judged),
-        uncalibrated=reliability_figures(
+        pooled=measure_classifier(judged, limits, seed),
+        by_generator=measure_by_generator(judged, embedded.population.generators, limits, seed),
+        by_condition=measure_by_condition(judged, _group_by_condition(embedded), limits, seed),
+        histogram=count_logits(judged),
+        roc=compute_roc_curve(judged),
+        uncalibrated=measure_reliability(
             sigmoid(judged.logits), judged.synthetic, judged.sources, seed
         ),
-        calibrated=calibrated_reliability(judged, seed),
+        calibrated=measure_calibrated_reliability(judged, seed),
     )
 
 
-def _by_name(embedded: Embeddings) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+def _group_by_condition(
+    embedded: Embeddings,
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Rows and logits by condition; first the same images as they are, so that the others can be
     compared with it.
     """
@@ -196,41 +200,43 @@ def _by_name(embedded: Embeddings) -> dict[str, tuple[NDArray[np.int64], NDArray
     }
 
 
-def _similarity(embedded: Embeddings, seed: int) -> SimilarityEvaluation:
+def _evaluate_similarity(embedded: Embeddings, seed: int) -> SimilarityEvaluation:
     fakes, reals = np.flatnonzero(embedded.synthetic), np.flatnonzero(~embedded.synthetic)
     known, photographs = embedded.population.taking(fakes), embedded.population.taking(reals)
     sources = embedded.sources[reals]
-    pairs = compared(photographs, known, sources, embedded.sources[fakes], seed)
-    splits = {"images": (np.arange(len(reals), dtype=np.int64), by_image(pairs))}
-    if any(image.source_told for image in embedded.images):
+    pairs = find_nearest_fakes(photographs, known, sources, embedded.sources[fakes], seed)
+    splits = {"images": (np.arange(len(reals), dtype=np.int64), treat_images_as_sources(pairs))}
+    if any(image.source_is_declared for image in embedded.images):
         splits = {"sources": (sources, pairs), **splits}
     return SimilarityEvaluation(
         false_matches=[
-            false_match_table(photographs, known, kept, split, seed)
+            measure_false_matches(photographs, known, kept, split, seed)
             for split, (kept, _) in splits.items()
         ],
-        likelihood=[likelihood_figures(some, split, seed) for split, (_, some) in splits.items()],
+        likelihood=[measure_likelihood(some, split, seed) for split, (_, some) in splits.items()],
     )
 
 
-def _measured(listing: Listing, wanted: Sequence[Labelled], embedded: Embeddings) -> Measured:
+def _count_measured(
+    listing: Listing, wanted: Sequence[Labelled], embedded: Embeddings
+) -> MeasuredImages:
     told = [generator for generator in embedded.population.generators if generator is not None]
-    return Measured(
+    return MeasuredImages(
         found=listing.found,
         labelled=len(listing.images),
         sampled=len(wanted),
         failed=len(listing.failures) + len(embedded.failures),
-        n=amount(embedded.synthetic, embedded.sources),
-        sources_told=any(image.source_told for image in embedded.images),
+        n=count_images(embedded.synthetic, embedded.sources),
+        sources_told=any(image.source_is_declared for image in embedded.images),
         generators=dict(sorted(Counter(told).items(), key=lambda pair: (-pair[1], pair[0]))),
         condition_images=len(embedded.conditioned),
         duplicates=len(embedded.images) - len(np.unique(embedded.population.image_ids)),
     )
 
 
-def _made(embedder: Embedder, command: str, seconds: float) -> Made:
+def _describe_run(embedder: Embedder, command: str, seconds: float) -> RunFacts:
     info = embedder.info
-    return Made(
+    return RunFacts(
         lineup_version=version("lineup-forensics"),
         model=info.name,
         weights_sha256=info.weights_sha256,
@@ -248,7 +254,7 @@ def _made(embedder: Embedder, command: str, seconds: float) -> Made:
     )
 
 
-def _limits(embedder: Embedder) -> Limits | None:
+def _read_limits(embedder: Embedder) -> Limits | None:
     info = embedder.info
     if info.synthetic_logit is None or info.authentic_logit is None:
         return None

@@ -17,12 +17,12 @@ MIN_SOURCES = 5
 RESAMPLES = 200
 
 
-def enough_sources(sources: NDArray[np.int64]) -> bool:
+def has_enough_sources(sources: NDArray[np.int64]) -> bool:
     """Return whether sources (n,) can be resampled rather than images."""
     return len(np.unique(sources)) >= MIN_SOURCES
 
 
-def draws(
+def draw_resamples(
     synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int, resamples: int = RESAMPLES
 ) -> Iterator[NDArray[np.int64]]:
     """Give rows drawn with replacement, each time as many sources of either kind as there are, with
@@ -35,15 +35,15 @@ def draws(
     kinds = [np.flatnonzero(synthetic == kind) for kind in (False, True)]
     groups = [
         np.unique(sources[rows], return_inverse=True)[1]
-        if enough_sources(sources[rows])
+        if has_enough_sources(sources[rows])
         else np.arange(len(rows))
         for rows in kinds
     ]
     for _ in range(resamples):
-        yield np.concatenate([_drawn(random, *kind) for kind in zip(kinds, groups, strict=True)])
+        yield np.concatenate([_draw(random, *kind) for kind in zip(kinds, groups, strict=True)])
 
 
-def halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+def split_in_halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Return which images (n,) are in the first half: whole sources, so that the halves hold about
     as many images.
 
@@ -61,17 +61,17 @@ def halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def halves_of_both(
+def split_kinds_in_halves(
     synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
 ) -> NDArray[np.bool_]:
     """Return which images (n,) are in the first half, each kind halved on its own."""
     first = np.zeros(len(sources), np.bool_)
     for kind in (synthetic, ~synthetic):
-        first[kind] = halves(sources[kind], seed)
+        first[kind] = split_in_halves(sources[kind], seed)
     return first
 
 
-def _drawn(
+def _draw(
     random: np.random.Generator, rows: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     count = int(groups.max(initial=-1)) + 1

@@ -19,8 +19,8 @@ from api.terminal.application import Json, app, checked, errors, settings_of
 from api.terminal.ingest import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
-    from api.evaluation.answers import EvaluationAnswer, GroupFigures
     from api.evaluation.embedding import Progress as OnProgress
+    from api.evaluation.json import EvaluationAnswer, GroupFigures
 
 ALL = "all"
 MOST_GENERATORS = 20  # rows of the table in the terminal; the page has all
@@ -199,18 +199,18 @@ def _print(answer: EvaluationAnswer, out: Path) -> None:
 
 def _lines(answer: EvaluationAnswer) -> Iterator[str]:
     """One line a question."""
-    from api.evaluation.report import measure_text, share_text
+    from api.evaluation.report import format_measure, format_share
 
     pooled = answer.classifier.pooled
     yield (
-        f"  classifier    ROC AUC {measure_text(pooled.roc_auc)}, balanced accuracy "
-        f"{measure_text(pooled.balanced_accuracy)} at 0, "
-        f"{measure_text(pooled.balanced_accuracy_at_limits)} at the "
-        f"limits, TPR {measure_text(pooled.tpr_at_fpr)} at 1 % FPR"
+        f"  classifier    ROC AUC {format_measure(pooled.roc_auc)}, balanced accuracy "
+        f"{format_measure(pooled.balanced_accuracy)} at 0, "
+        f"{format_measure(pooled.balanced_accuracy_at_limits)} at the "
+        f"limits, TPR {format_measure(pooled.tpr_at_fpr)} at 1 % FPR"
     )
     stated = answer.classifier.uncalibrated
     yield (
-        f"  probability   ECE {measure_text(stated.ece)}, Brier {measure_text(stated.brier)}, "
+        f"  probability   ECE {format_measure(stated.ece)}, Brier {format_measure(stated.brier)}, "
         f"uncalibrated"
     )
     mean = answer.retrieval.mean
@@ -221,7 +221,7 @@ def _lines(answer: EvaluationAnswer) -> Iterator[str]:
             f"recall@{k} {value:.3f}" for k, value in mean.recall_at_k.items() if k > 1
         )
         yield (
-            f"  retrieval     precision@1 {measure_text(mean.precision_at_1)} (by chance "
+            f"  retrieval     precision@1 {format_measure(mean.precision_at_1)} (by chance "
             f"{mean.by_chance:.3f}), "
             f"{recall}, mAP {mean.mean_average_precision:.3f}"
         )
@@ -229,16 +229,16 @@ def _lines(answer: EvaluationAnswer) -> Iterator[str]:
     yield (
         f"  attribution   left-out generators: not measured: {left.reason}"
         if left.reason
-        else f"  attribution   left-out generators: open-set AUROC {measure_text(left.auroc)}, "
+        else f"  attribution   left-out generators: open-set AUROC {format_measure(left.auroc)}, "
         "coverage "
-        f"{measure_text(left.coverage)} of {left.target_coverage:g}, mean set size "
-        f"{measure_text(left.mean_set_size)}"
+        f"{format_measure(left.coverage)} of {left.target_coverage:g}, mean set size "
+        f"{format_measure(left.mean_set_size)}"
     )
     for table in answer.similarity.false_matches:
         told = [row for row in table.rows if row.inside is not None]
         largest = [row for row in told if row.times == max(each.times for each in told)]
         rates = ", ".join(
-            f"{share_text(row.predicted.value)} foretold {share_text(row.realised.value)} found"
+            f"{format_share(row.predicted.value)} foretold {format_share(row.realised.value)} found"
             for row in largest
         )
         yield (
@@ -252,14 +252,14 @@ def _lines(answer: EvaluationAnswer) -> Iterator[str]:
         yield (
             f"  likelihood    halved by {ratio.split}: not measured: {ratio.reason}"
             if ratio.reason
-            else f"  likelihood    halved by {ratio.split}: Cllr {measure_text(ratio.cllr)}, "
+            else f"  likelihood    halved by {ratio.split}: Cllr {format_measure(ratio.cllr)}, "
             "Cllr-min "
-            f"{measure_text(ratio.cllr_min)}"
+            f"{format_measure(ratio.cllr_min)}"
         )
 
 
 def _groups(what: str, groups: Sequence[GroupFigures]) -> Table:
-    from api.evaluation.report import measure_text
+    from api.evaluation.report import format_measure
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(what, overflow="fold")
@@ -267,6 +267,8 @@ def _groups(what: str, groups: Sequence[GroupFigures]) -> Table:
         table.add_column(column, justify="right")
     for group in groups:
         of = group.figures
-        figures = [measure_text(each) for each in (of.roc_auc, of.balanced_accuracy, of.tpr_at_fpr)]
+        figures = [
+            format_measure(each) for each in (of.roc_auc, of.balanced_accuracy, of.tpr_at_fpr)
+        ]
         table.add_row(group.name, f"{of.n.synthetic:,}", *figures)
     return table

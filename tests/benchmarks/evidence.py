@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from api.evaluation.attributing import attribution
+from api.evaluation.attributing import measure_attribution
 from embedder.network.device import use_threads
 from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition
@@ -381,7 +381,8 @@ def show_attribution(run: Run) -> None:
         "Attribution, known generators", (*head, "unknown %", "right one among those named %"), rows
     )
     fakes = np.flatnonzero(run.pictures.synthetic)
-    answer = attribution(run.pictures.population.taking(fakes), run.pictures.units[fakes], seed=0)
+    known = run.pictures.population.taking(fakes)
+    answer = measure_attribution(known, run.pictures.units[fakes], seed=0)
     rows = [
         [
             row.name,

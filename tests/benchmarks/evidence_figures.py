@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from api.evaluation.splits import halves
+from api.evaluation.splits import split_in_halves
 from embedder.pictures.delivery import Condition
 from index.calibration import figures
 from index.calibration.attribution import Attribution
@@ -60,8 +60,8 @@ def split(pictures: Pictures, by: str, seed: int) -> Split:
     """
     reals, fakes = np.flatnonzero(~pictures.synthetic), np.flatnonzero(pictures.synthetic)
     known_reals, known_fakes = (
-        halves(pictures.units[reals], seed),
-        halves(pictures.units[fakes], seed),
+        split_in_halves(pictures.units[reals], seed),
+        split_in_halves(pictures.units[fakes], seed),
     )
     if by == "collection":
         known_reals = _by_collection(pictures.collections[reals], seed)

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from api.evaluation.answers import EvaluationAnswer
+from api.evaluation.json import EvaluationAnswer
 from api.http.app import create_app
 from api.http.routes.evaluations import ONE_AT_A_TIME
 from api.settings import Settings

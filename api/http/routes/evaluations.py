@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.batcher import Admission
-from api.evaluation.answers import EvaluationAnswer
 from api.evaluation.extra import require_extra
+from api.evaluation.json import EvaluationAnswer
 from api.evaluation.request import EvaluationRequest
 from api.http.routes.dependencies import Admitted, Opened
 

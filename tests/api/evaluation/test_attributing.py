@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api.evaluation.answers import AttributionEvaluation
-from api.evaluation.attributing import attribution
+from api.evaluation.attributing import measure_attribution
+from api.evaluation.json import AttributionEvaluation
 from tests.api.evaluation.made import clusters, population
 
 SIZES = {"sdxl": 32, "flux": 26, "gan": 24}
@@ -14,7 +14,7 @@ TOTAL = sum(SIZES.values())
 
 
 def test_two_generators_are_too_few_to_leave_one_out() -> None:
-    answer = attribution(clusters({"sdxl": 40, "flux": 40}), np.arange(80), 0)
+    answer = measure_attribution(clusters({"sdxl": 40, "flux": 40}), np.arange(80), 0)
     assert answer.auroc.value is None
     assert answer.by_generator == []
     assert (
@@ -26,7 +26,7 @@ def test_two_generators_are_too_few_to_leave_one_out() -> None:
 @pytest.fixture(scope="module")
 def apart() -> AttributionEvaluation:
     """Clusters that do not touch, and one that is too small to be left out."""
-    return attribution(clusters(SIZES | {"rare": 9}), np.arange(TOTAL + 9), 0)
+    return measure_attribution(clusters(SIZES | {"rare": 9}), np.arange(TOTAL + 9), 0)
 
 
 def test_a_rare_generator_is_not_left_out_but_stays_known(apart: AttributionEvaluation) -> None:
@@ -50,7 +50,7 @@ def test_clusters_apart_are_covered_by_small_sets_and_told_from_the_one_left_out
 def test_generators_that_look_alike_are_not_told_apart_though_each_is_of_one_source() -> None:
     vectors = np.random.default_rng(5).standard_normal((TOTAL, 16))
     alike = population(vectors, [name for name, size in SIZES.items() for _ in range(size)])
-    answer = attribution(alike, np.repeat([0, 1, 2], list(SIZES.values())), 0)
+    answer = measure_attribution(alike, np.repeat([0, 1, 2], list(SIZES.values())), 0)
     assert [row.n_known for row in answer.by_generator] == [25, 28, 29]
     assert answer.auroc.value == pytest.approx(0.5, abs=0.12)
     assert answer.mean_set_size.value is not None

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from api.evaluation import embedding
-from api.evaluation.embedding import Embeddings, embed_all
+from api.evaluation.embedding import Embeddings, embed_images
 from api.evaluation.reading import Labelled, list_labelled
 from api.sources.opening import open_source
 from embedder.network.embed import Embedder
@@ -66,7 +66,7 @@ def embedded(
     embedder: Embedder, folder: Path, wanted: tuple[Labelled, ...], progress: list[tuple[int, int]]
 ) -> Embeddings:
     numbers = frozenset(image.number for image in wanted if image.name != "fake/e.png")
-    return embed_all(
+    return embed_images(
         embedder,
         open_source(str(folder)),
         wanted,
@@ -144,7 +144,9 @@ def test_pictures_are_kept_of_the_images_on_the_wrong_side_alone_worst_first(
     embedder: Embedder, folder: Path, wanted: tuple[Labelled, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "WORST", 2)
-    found = embed_all(embedder, open_source(str(folder)), wanted, [], frozenset(), lambda *_: None)
+    found = embed_images(
+        embedder, open_source(str(folder)), wanted, [], frozenset(), lambda *_: None
+    )
     logits = found.population.logits
     expected = [
         *sorted(-logit for logit in logits[~found.synthetic] if logit >= 0)[:2],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from api.evaluation import matching
-from api.evaluation.matching import false_match_table
+from api.evaluation.matching import measure_false_matches
 from tests.api.evaluation.made import anywhere, clusters, population
 
 SIZES = {f"g{number}": 20 for number in range(10)}
@@ -14,16 +14,16 @@ SIZES = {f"g{number}": 20 for number in range(10)}
 
 def test_few_images_and_a_single_source_have_their_reasons() -> None:
     reals = anywhere(39)
-    table = false_match_table(reals, clusters(SIZES), np.arange(39), "images", 0)
+    table = measure_false_matches(reals, clusters(SIZES), np.arange(39), "images", 0)
     assert table.rows == []
     assert table.reason is not None
     assert "39 real and 200 synthetic" in table.reason
-    one = false_match_table(anywhere(60), clusters(SIZES), np.zeros(60, np.int64), "sources", 0)
+    one = measure_false_matches(anywhere(60), clusters(SIZES), np.zeros(60, np.int64), "sources", 0)
     assert one.reason == "all real images are of one source, which cannot be halved"
 
 
 def test_a_rate_that_the_photographs_cannot_show_is_not_said_to_be_realised() -> None:
-    table = false_match_table(anywhere(100), clusters(SIZES), np.arange(100), "images", 0)
+    table = measure_false_matches(anywhere(100), clusters(SIZES), np.arange(100), "images", 0)
     rare = [row for row in table.rows if row.asked < 0.02]
     assert rare
     assert all(
@@ -32,7 +32,7 @@ def test_a_rate_that_the_photographs_cannot_show_is_not_said_to_be_realised() ->
 
 
 def test_photographs_of_the_same_kind_match_as_often_as_foretold() -> None:
-    table = false_match_table(anywhere(1200), clusters(SIZES), np.arange(1200), "images", 0)
+    table = measure_false_matches(anywhere(1200), clusters(SIZES), np.arange(1200), "images", 0)
     assert (table.calibrated_on, table.tested_on) == (600, 600)
     assert [row.corpus_size for row in table.rows if row.asked == 0.1] == [20, 40, 100, 200]
     told = [row for row in table.rows if row.inside is not None]
@@ -55,8 +55,8 @@ def test_photographs_that_look_like_fakes_are_found_outside_of_what_was_foretold
     photographs = population(
         np.concatenate([far.vectors, near.vectors]).astype(np.float64), [None] * 600
     )
-    monkeypatch.setattr(matching, "halves", lambda sources, _seed: sources < 300)
-    table = false_match_table(photographs, clusters(SIZES), np.arange(600), "images", 0)
+    monkeypatch.setattr(matching, "split_in_halves", lambda sources, _seed: sources < 300)
+    table = measure_false_matches(photographs, clusters(SIZES), np.arange(600), "images", 0)
     told = [row for row in table.rows if row.realised.value is not None]
     assert told
     assert all(row.inside is False and (row.realised.value or 0) > 0.3 for row in told)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import NothingToEvaluate
-from api.evaluation.reading import Labelled, Listing, list_labelled, read, sampled
+from api.evaluation.reading import Labelled, Listing, list_labelled, read_images, sample_images
 from api.fields import FailedItem
 from api.ingest.patterns import Pattern
 from api.sources.opening import open_source
@@ -25,7 +25,7 @@ def listed(path: Path, pattern: str | None = None) -> Listing:
 
 
 def told(image: Labelled) -> tuple[str, bool, str | None, str, bool]:
-    return image.name, image.synthetic, image.generator, image.source, image.source_told
+    return image.name, image.synthetic, image.generator, image.source, image.source_is_declared
 
 
 def images(reals: int, fakes: int) -> list[Labelled]:
@@ -103,16 +103,16 @@ def test_an_image_that_is_not_there_is_a_failure_and_the_others_are_read(tmp_pat
     failures: list[FailedItem] = []
     with closing(open_source(str(tmp_path / "list.csv"))) as source:
         wanted = list_labelled(source, None).images
-        read_images = [(image.name, data) for image, data in read(source, wanted, 100, failures)]
-    assert read_images == [("b.png", b"b.png")]
+        found = [(image.name, data) for image, data in read_images(source, wanted, 100, failures)]
+    assert found == [("b.png", b"b.png")]
     assert [(each.name, each.reason) for each in failures] == [("a.png", "not_found")]
 
 
 def test_only_the_images_of_the_sample_are_read(tmp_path: Path) -> None:
     folder = fill(tmp_path, *(f"real/{n}.png" for n in range(9)), "fake/x/a.png")
     with closing(open_source(str(folder))) as source:
-        wanted = sampled(list_labelled(source, None).images, 4, 0)
-        assert [image for image, _ in read(source, wanted, 100, [])] == wanted
+        wanted = sample_images(list_labelled(source, None).images, 4, 0)
+        assert [image for image, _ in read_images(source, wanted, 100, [])] == wanted
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(2, 70), st.integers(0, 3))
@@ -120,16 +120,18 @@ def test_a_sample_is_as_large_as_asked_and_half_of_either_kind(
     reals: int, fakes: int, most: int, seed: int
 ) -> None:
     everything = images(reals, fakes)
-    sample = sampled(everything, most, seed)
+    sample = sample_images(everything, most, seed)
     n_fakes = sum(image.synthetic for image in sample)
     n_reals = len(sample) - n_fakes
     assert len(sample) == min(most, len(everything))
     assert n_reals >= min(reals, most // 2)
     assert n_fakes >= min(fakes, most // 2)
     assert (
-        sample == sorted(sample, key=lambda image: image.number) == sampled(everything, most, seed)
+        sample
+        == sorted(sample, key=lambda image: image.number)
+        == sample_images(everything, most, seed)
     )
 
 
 def test_another_seed_is_another_sample() -> None:
-    assert sampled(images(50, 50), 20, 0) != sampled(images(50, 50), 20, 1)
+    assert sample_images(images(50, 50), 20, 0) != sample_images(images(50, 50), 20, 1)

@@ -11,8 +11,8 @@ import pytest
 
 from api.errors import FileAlreadyExists, ReportUnwritable
 from api.evaluation import plots
-from api.evaluation.answers import FalseMatchRow, FalseMatchTable, Measure, TippettCurves
-from api.evaluation.report import link_to, measure_text, require_free, share_text
+from api.evaluation.json import FalseMatchRow, FalseMatchTable, Measure, TippettCurves
+from api.evaluation.report import build_link, format_measure, format_share, require_free
 
 OUT = Path("/somewhere/out")
 
@@ -51,24 +51,24 @@ def test_a_link_leads_where_a_browser_can_go(
     location: str | None, link: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir("/")
-    assert link_to(location, OUT) == link
+    assert build_link(location, OUT) == link
 
 
 def test_figures_are_printed_with_their_interval_or_not_at_all() -> None:
-    assert measure_text(Measure.missing("few")) == "—"
-    assert measure_text(Measure(value=0.5)) == "0.500"
-    assert measure_text(Measure(value=0.5, low=0.25, high=0.75)) == "0.500 (0.250 to 0.750)"
+    assert format_measure(Measure.missing("few")) == "—"
+    assert format_measure(Measure(value=0.5)) == "0.500"
+    assert format_measure(Measure(value=0.5, low=0.25, high=0.75)) == "0.500 (0.250 to 0.750)"
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(None, "—"), (0.0, "0 %"), (1e-9, "under 0.001 %"), (0.005, "0.5 %")]
 )
 def test_a_share_is_printed_with_the_digits_that_it_needs(share: float | None, text: str) -> None:
-    assert share_text(share) == text
+    assert format_share(share) == text
 
 
 def test_there_is_no_plot_of_nothing() -> None:
-    assert plots.tippett_plot(None) is plots.areas([], None) is None
+    assert plots.plot_tippett(None) is plots.plot_areas([], None) is None
 
 
 def test_the_same_curves_are_the_same_picture() -> None:
@@ -76,10 +76,10 @@ def test_the_same_curves_are_the_same_picture() -> None:
     curves = TippettCurves(
         log10=at.tolist(), same=(at < 0.5).tolist(), different=(at < -0.5).tolist()
     )
-    first = plots.tippett_plot(curves)
+    first = plots.plot_tippett(curves)
     assert first is not None
     assert first.startswith("<?xml")
-    assert first == plots.tippett_plot(curves)
+    assert first == plots.plot_tippett(curves)
 
 
 def test_a_rate_that_was_not_found_at_all_has_its_place_in_the_plot() -> None:
@@ -101,6 +101,6 @@ def test_a_rate_that_was_not_found_at_all_has_its_place_in_the_plot() -> None:
         tested_sources=9,
         rows=[row],
     )
-    drawn = plots.false_match_plot(table)
+    drawn = plots.plot_false_matches(table)
     assert drawn is not None
     assert "nan" not in drawn

@@ -31,7 +31,7 @@ class Measure(Answer):
         return cls(value=None, reason=reason)
 
 
-class Amount(Answer):
+class ImageCounts(Answer):
     """What a figure was measured on: images, and the sources that they come from."""
 
     real: int = Field(ge=0, description="Real images.")
@@ -43,7 +43,7 @@ class Amount(Answer):
 class DetectionFigures(Answer):
     """How well the logit tells synthetic images from real ones."""
 
-    n: Amount
+    n: ImageCounts
     resampled: str = Field(
         description="What the intervals resample: sources or images, of either kind."
     )
@@ -263,7 +263,7 @@ class WrongImage(Answer):
     logit: float = Field(description="Of the classifier.")
 
 
-class Made(Answer):
+class RunFacts(Answer):
     """What is needed to repeat the evaluation."""
 
     lineup_version: str = Field(description="Of the package.")
@@ -284,7 +284,7 @@ class Made(Answer):
     command: str = Field(description="That was given.")
 
 
-class Measured(Answer):
+class MeasuredImages(Answer):
     """Which images were measured."""
 
     found: int = Field(description="Items of the source.")
@@ -293,7 +293,7 @@ class Measured(Answer):
         description="Images that were read; fewer than labelled where a sample was asked for."
     )
     failed: int = Field(description="Items that could not be used.")
-    n: Amount
+    n: ImageCounts
     sources_told: bool = Field(
         description="False: nobody tells sources, and each image counts as its own."
     )
@@ -308,9 +308,9 @@ class EvaluationAnswer(Answer):
     """An evaluation, as it is in `evaluation.json`."""
 
     format: int = Field(FORMAT, description="Of this document.")
-    made: Made
+    made: RunFacts
     request: EvaluationRequest
-    measured: Measured
+    measured: MeasuredImages
     classifier: ClassifierEvaluation
     retrieval: RetrievalEvaluation
     attribution: AttributionEvaluation

@@ -24,7 +24,7 @@ class Relation(StrEnum):
     IDENTICAL = "identical"  # the same bytes
     NEAR_DUPLICATE = "near_duplicate"  # the same picture by perceptual hash
     SIMILAR = "similar"  # at or above the threshold
-    UNRELATED = "unrelated"
+    BELOW_THRESHOLD = "below_threshold"
 
 
 class SimilarityOutcome(StrEnum):
@@ -113,7 +113,7 @@ class RatioInterval:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewEvidence:
+class ReEncodingEvidence:
     """What one re-encoding of the probe came to; None where it was not looked at.
 
     `threshold` is that of the way it was delivered, for re-encoding a picture moves all its
@@ -141,7 +141,7 @@ class Evidence:
     ratio: RatioInterval | None = None
     logit: float | None = None
     quality_issue: QualityIssue | None = None
-    views: Sequence[ViewEvidence] = ()
+    reencodings: Sequence[ReEncodingEvidence] = ()
 
     def __post_init__(self) -> None:
         if any(
@@ -218,21 +218,25 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     )
 
 
-def similarity_flips(evidence: Evidence, view: ViewEvidence, threshold: Threshold | None) -> bool:
+def similarity_flips(
+    evidence: Evidence, reencoding: ReEncodingEvidence, threshold: Threshold | None
+) -> bool:
     """Return whether a re-encoding is on another side of its threshold than the probe is of its
     own.
     """
-    if threshold is None or evidence.nearest_fake is None or view.nearest_fake is None:
+    if threshold is None or evidence.nearest_fake is None or reencoding.nearest_fake is None:
         return False
-    own = view.threshold or threshold
-    return (view.nearest_fake >= own.value) != (evidence.nearest_fake >= threshold.value)
+    own = reencoding.threshold or threshold
+    return (reencoding.nearest_fake >= own.value) != (evidence.nearest_fake >= threshold.value)
 
 
-def logit_flips(evidence: Evidence, view: ViewEvidence, policy: ClassifierPolicy | None) -> bool:
+def logit_flips(
+    evidence: Evidence, reencoding: ReEncodingEvidence, policy: ClassifierPolicy | None
+) -> bool:
     """Return whether a re-encoding is on another side of a limit of the logit than the probe."""
-    if policy is None or evidence.logit is None or view.logit is None:
+    if policy is None or evidence.logit is None or reencoding.logit is None:
         return False
-    return _beyond(view.logit, policy) is not _beyond(evidence.logit, policy)
+    return _beyond(reencoding.logit, policy) is not _beyond(evidence.logit, policy)
 
 
 def relation_of(
@@ -251,7 +255,7 @@ def relation_of(
         return Relation.NEAR_DUPLICATE
     if threshold is None:
         return None
-    return Relation.SIMILAR if cosine_similarity >= threshold.value else Relation.UNRELATED
+    return Relation.SIMILAR if cosine_similarity >= threshold.value else Relation.BELOW_THRESHOLD
 
 
 def probability_of(logit: float) -> float:
@@ -296,7 +300,9 @@ def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> Simil
         return SimilarityReason.NO_THRESHOLD
     if evidence.quality_issue is not None:
         return SimilarityReason.POOR_QUALITY
-    if any(similarity_flips(evidence, view, threshold) for view in evidence.views):
+    if any(
+        similarity_flips(evidence, reencoding, threshold) for reencoding in evidence.reencodings
+    ):
         return SimilarityReason.UNSTABLE
     above = evidence.nearest_fake >= threshold.value
     ratio = evidence.ratio
@@ -314,7 +320,7 @@ def _classifier_reason(
         return ClassifierReason.NO_LIMITS
     if evidence.quality_issue is not None:
         return ClassifierReason.POOR_QUALITY
-    if any(logit_flips(evidence, view, policy) for view in evidence.views):
+    if any(logit_flips(evidence, reencoding, policy) for reencoding in evidence.reencodings):
         return ClassifierReason.UNSTABLE
     return _beyond(logit, policy)
 

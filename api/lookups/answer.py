@@ -32,6 +32,7 @@ from api.lookups.json import (
     Timings,
 )
 from api.lookups.probe import Probe
+from api.lookups.stored import in_earlier_words
 from api.lookups.words import explain_classifier, explain_similarity, statements
 from index.cache.searching import Neighbour, SearchResult
 from index.calibration.verbal import VerbalScale
@@ -97,9 +98,14 @@ def judged(
     )
 
 
-def evidence_sha256(answer: LookupAnswer) -> str:
-    """What two answers share if and only if they say the same."""
-    text = canonical_json(answer.model_dump(mode="json", exclude=NOT_EVIDENCE))
+def evidence_sha256(answer: LookupAnswer, *, earlier_words: bool = False) -> str:
+    """What two answers share if and only if they say the same.
+
+    `earlier_words`: in the words of earlier releases, to compare with a digest that one of them
+    stored.
+    """
+    document = answer.model_dump(mode="json", exclude=NOT_EVIDENCE)
+    text = canonical_json(in_earlier_words(document) if earlier_words else document)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -14,14 +14,14 @@ from api.lookups.evidence_json import (
     AttributionAnswer,
     CalibrationUsed,
     CollectionRate,
-    LeftOutView,
+    LeftOutAnswer,
     QualityAnswer,
     RateAnswer,
     RatioAnswer,
+    ReEncodingAnswer,
     RestsOnAnswer,
     ShareAnswer,
     StabilityAnswer,
-    ViewAnswer,
     WithoutStrongest,
 )
 from api.lookups.probe import Probe
@@ -40,9 +40,9 @@ from index.verdict import (
     Policy,
     QualityIssue,
     RatioInterval,
+    ReEncodingEvidence,
     Threshold,
     Verdict,
-    ViewEvidence,
     judge,
     logit_flips,
     similarity_flips,
@@ -59,7 +59,7 @@ SHARES = 20  # of the vote that are told
 
 
 @dataclass(frozen=True, slots=True)
-class SeenView:
+class SeenReEncoding:
     """A re-encoding of the probe, with the similarity to its nearest known fake and that one's
     generator.
 
@@ -83,9 +83,9 @@ class SeenView:
         return cls(name, logit, nearest.cosine_similarity, nearest.entry.generator, threshold)
 
     @property
-    def evidence(self) -> ViewEvidence:
+    def evidence(self) -> ReEncodingEvidence:
         """What is judged."""
-        return ViewEvidence(self.nearest_similarity, self.logit, self.threshold)
+        return ReEncodingEvidence(self.nearest_similarity, self.logit, self.threshold)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +98,7 @@ class Seen:
 
     fakes: SearchResult | None
     reals: SearchResult
-    views: Sequence[SeenView] = ()
+    reencodings: Sequence[SeenReEncoding] = ()
     left_out: Sequence[LeftOut] | None = None
 
     @property
@@ -226,7 +226,7 @@ def evidence_of(probe: Probe, seen: Seen, statement: Statement, model_side: int)
         ratio=None if ratio is None else RatioInterval(ratio.log10, ratio.low, ratio.high),
         logit=probe.logit,
         quality_issue=quality_answer(probe, seen, statement, model_side).issue,
-        views=[view.evidence for view in seen.views],
+        reencodings=[reencoding.evidence for reencoding in seen.reencodings],
     )
 
 
@@ -393,41 +393,53 @@ def _carries(neighbour: Neighbour, threshold: Threshold | None) -> bool:
 
 
 def stability_answer(seen: Seen, evidence: Evidence, policy: Policy) -> StabilityAnswer | None:
-    """The range over all views; None where nobody asked."""
+    """The range over all re-encodings; None where nobody asked."""
     if seen.left_out is None:
         return None
     similarities = [
-        view.nearest_similarity for view in seen.views if view.nearest_similarity is not None
+        reencoding.nearest_similarity
+        for reencoding in seen.reencodings
+        if reencoding.nearest_similarity is not None
     ]
-    logits = [view.logit for view in seen.views]
+    logits = [reencoding.logit for reencoding in seen.reencodings]
     return StabilityAnswer(
-        views=[
-            ViewAnswer(
-                name=view.name,
-                logit=view.logit,
-                nearest_similarity=view.nearest_similarity,
-                generator=view.generator,
-                threshold=None if view.threshold is None else view.threshold.value,
-                flips=_flips(evidence, view.evidence, policy),
+        reencodings=[
+            ReEncodingAnswer(
+                name=reencoding.name,
+                logit=reencoding.logit,
+                nearest_similarity=reencoding.nearest_similarity,
+                generator=reencoding.generator,
+                threshold=None if reencoding.threshold is None else reencoding.threshold.value,
+                flips=_flips(evidence, reencoding.evidence, policy),
             )
-            for view in seen.views
+            for reencoding in seen.reencodings
         ],
-        left_out=[LeftOutView(name=each.name, reason=each.reason) for each in seen.left_out],
+        left_out=[LeftOutAnswer(name=each.name, reason=each.reason) for each in seen.left_out],
         logit_low=min(logits, default=None),
         logit_high=max(logits, default=None),
         similarity_low=min(similarities, default=None),
         similarity_high=max(similarities, default=None),
-        generators=sorted({view.generator for view in seen.views if view.generator is not None}),
+        generators=sorted(
+            {
+                reencoding.generator
+                for reencoding in seen.reencodings
+                if reencoding.generator is not None
+            }
+        ),
     )
 
 
 def _flips(
-    evidence: Evidence, view: ViewEvidence, policy: Policy
+    evidence: Evidence, reencoding: ReEncodingEvidence, policy: Policy
 ) -> list[Literal["logit", "similarity"]]:
     flips: list[Literal["logit", "similarity"]] = (
-        ["logit"] if logit_flips(evidence, view, policy.classifier) else []
+        ["logit"] if logit_flips(evidence, reencoding, policy.classifier) else []
     )
-    return [*flips, "similarity"] if similarity_flips(evidence, view, policy.threshold) else flips
+    return (
+        [*flips, "similarity"]
+        if similarity_flips(evidence, reencoding, policy.threshold)
+        else flips
+    )
 
 
 def calibration_used(probe: Probe, statement: Statement) -> CalibrationUsed | None:

@@ -147,7 +147,7 @@ class RestsOnAnswer(Answer):
     stands: bool = Field(description="The verdict is the same without the strongest one.")
 
 
-class ViewAnswer(Answer):
+class ReEncodingAnswer(Answer):
     """The probe re-encoded in one way."""
 
     name: str = Field(examples=["jpeg75"], description="Of the re-encoding.")
@@ -165,7 +165,7 @@ class ViewAnswer(Answer):
     )
 
 
-class LeftOutView(Answer):
+class LeftOutAnswer(Answer):
     """A re-encoding that the model cannot look at."""
 
     name: str = Field(description="Of the re-encoding.")
@@ -175,16 +175,16 @@ class LeftOutView(Answer):
 class StabilityAnswer(Answer):
     """How far logit and similarity move when the probe is re-encoded in a fixed list of ways."""
 
-    views: list[ViewAnswer] = Field(description="In a fixed order.")
-    left_out: list[LeftOutView] = Field(description="Those that the model cannot look at.")
-    logit_low: float | None = Field(description="Null where no view could be made.")
+    reencodings: list[ReEncodingAnswer] = Field(description="In a fixed order.")
+    left_out: list[LeftOutAnswer] = Field(description="Those that the model cannot look at.")
+    logit_low: float | None = Field(description="Null where no re-encoding could be made.")
     logit_high: float | None = Field(description="Likewise.")
     similarity_low: float | None = Field(
         description="To the nearest known fake; null where none was searched."
     )
     similarity_high: float | None = Field(description="Likewise.")
     generators: list[str] = Field(
-        description="Generators of the nearest known fakes, of all views."
+        description="Generators of the nearest known fakes, of all re-encodings."
     )
 
 

@@ -104,7 +104,8 @@ class NeighbourAnswer(Answer):
     relation: Relation | None = Field(
         description="identical: the same sha256; near_duplicate: the same picture by perceptual "
         "hash (at most 31 of "
-        "256 bits differ); similar, unrelated: from or under the threshold; null without one."
+        "256 bits differ); similar: at or above the threshold; below_threshold; null without a "
+        "threshold."
     )
     hamming_distance: int | None = Field(
         None,

@@ -13,7 +13,7 @@ from api.batcher import VectorAndLogit
 from api.fields import FailedItem
 from api.lineup import Lineup
 from api.lookups.answer import Answered, judged, written
-from api.lookups.evidence import Seen, SeenView, Statement
+from api.lookups.evidence import Seen, SeenReEncoding, Statement
 from api.lookups.json import (
     LookupAnswer,
     LookupQuery,
@@ -29,10 +29,9 @@ from api.sources.item import UnreadableItem, printable
 from api.sources.locations import read_bytes
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
-from embedder.pictures.reencodings import Views, views
+from embedder.pictures.reencodings import ReEncodings, reencode
 from index.cache.searching import SearchResult
-from index.truth.database import Database
-from index.truth.lookups import get_lookup, save_lookup
+from index.truth.lookups import save_lookup
 from index.verdict import Policy, Threshold
 
 
@@ -68,12 +67,6 @@ def look_up_files(
             yield ProbeLookup(name=name, lookup=look_up_image(lineup, data, query))
         except (ImageError, UnreadableItem) as err:
             yield FailedItem(name=name, reason=err.reason, detail=str(err))
-
-
-def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
-    """The stored answer of an earlier lookup. Raises `UnknownLookup`."""
-    with database.read() as connection:
-        return LookupAnswer.model_validate(get_lookup(connection, lookup_id).answer)
 
 
 def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) -> LookupAnswer:
@@ -113,8 +106,10 @@ def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
 
     `query` names its false-match rate.
     """
-    made = _views(lineup, probe) if query.stability else None
-    embedded = lineup.batcher.embed_all([view.pixels for view in made.made]) if made else []
+    made = _reencodings(lineup, probe) if query.stability else None
+    embedded = (
+        lineup.batcher.embed_all([reencoding.pixels for reencoding in made.made]) if made else []
+    )
     asked = Asked.of(probe, query, [vector for vector, _ in embedded])
     found = asked.read(lineup.index.search_all(asked.questions))
     with lineup.database.read() as connection:
@@ -126,18 +121,18 @@ def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
     statement = Statement.of(applied, probe, found.fakes, query.false_match_rate, unseen)
     told = lineup.settings.similarity_threshold is not None
     threshold = lineup.threshold if told else statement.threshold or lineup.threshold
-    conditions = [view.condition for view in made.made] if made else []
+    conditions = [reencoding.condition for reencoding in made.made] if made else []
     thresholds = (
         [None] * len(conditions)
         if told
         else statement.thresholds_for(conditions, query.false_match_rate)
     )
-    seen_views = _seen_views(made, embedded, found.views, thresholds)
+    seen_reencodings = _seen_reencodings(made, embedded, found.reencodings, thresholds)
     return judged(
         probe,
         query,
         found.listed,
-        Seen(found.fakes, found.reals, seen_views, made.left_out if made else None),
+        Seen(found.fakes, found.reals, seen_reencodings, made.left_out if made else None),
         statement,
         Policy(threshold, lineup.classifier_policy),
         model_side=lineup.embedder.info.image_size,
@@ -145,27 +140,27 @@ def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
     )
 
 
-def _views(lineup: Lineup, probe: Probe) -> Views | None:
+def _reencodings(lineup: Lineup, probe: Probe) -> ReEncodings | None:
     """The probe's re-encodings; None without its pixels."""
     if probe.picture is None:
         return None
     info, limits = lineup.embedder.info, lineup.embedder.limits
-    return views(
+    return reencode(
         probe.picture.image, info.preprocessing, limits, came=probe.condition or Condition.AS_IS
     )
 
 
-def _seen_views(
-    made: Views | None,
+def _seen_reencodings(
+    made: ReEncodings | None,
     embedded: Iterable[VectorAndLogit],
     found: Iterable[SearchResult],
     thresholds: Iterable[Threshold | None],
-) -> tuple[SeenView, ...]:
-    """Each view with its nearest known fake, where known fakes were searched."""
-    names = [view.name for view in made.made] if made else []
+) -> tuple[SeenReEncoding, ...]:
+    """Each re-encoding with its nearest known fake, where known fakes were searched."""
+    names = [reencoding.name for reencoding in made.made] if made else []
     nearest: list[SearchResult | None] = [*found] or [None] * len(names)
     return tuple(
-        SeenView.of(name, logit, result, threshold)
+        SeenReEncoding.of(name, logit, result, threshold)
         for name, (_, logit), result, threshold in zip(
             names, embedded, nearest, thresholds, strict=True
         )

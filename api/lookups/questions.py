@@ -24,7 +24,7 @@ REAL_NEIGHBOURS = 5  # so that behind the probe itself, and copies of it, anothe
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """The list that was asked for; the nearest known-real image; known fakes; the nearest known
-    fake of each view.
+    fake of each re-encoding.
 
     Only known fakes speak for similarity; a search among known reals compares with none (`fakes` is
     None). Where the list itself is of known fakes it is not searched twice.
@@ -33,10 +33,12 @@ class Asked:
     listed: Question
     reals: Question
     fakes: Question | None
-    views: tuple[Question, ...]
+    reencodings: tuple[Question, ...]
 
     @classmethod
-    def of(cls, probe: Probe, query: LookupQuery, views: Sequence[NDArray[np.float32]]) -> Self:
+    def of(
+        cls, probe: Probe, query: LookupQuery, reencodings: Sequence[NDArray[np.float32]]
+    ) -> Self:
         """For a probe, with the vectors (d,) of its re-encodings."""
         chosen = filter_of(query.filter)
         listed = Question(
@@ -51,14 +53,14 @@ class Asked:
             listed,
             reals,
             fakes,
-            tuple(Question(each, 1, among_fakes, exact=query.exact) for each in views),
+            tuple(Question(each, 1, among_fakes, exact=query.exact) for each in reencodings),
         )
 
     @property
     def questions(self) -> list[Question]:
         """In the order in which `read` takes the results."""
         others = [self.fakes] if self.fakes is not None and not self._listed_are_fakes else []
-        return [self.listed, self.reals, *others, *self.views]
+        return [self.listed, self.reals, *others, *self.reencodings]
 
     def read(self, results: Sequence[SearchResult]) -> Found:
         """Tell the results of `questions` apart."""
@@ -83,7 +85,7 @@ class Found:
     listed: SearchResult
     reals: SearchResult
     fakes: SearchResult | None
-    views: tuple[SearchResult, ...]
+    reencodings: tuple[SearchResult, ...]
 
 
 def filter_of(asked: SearchFilter) -> Filter:

@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 from api.errors import NotReplayable
 from api.fields import Answer
 from api.lineup import Lineup
-from api.lookups.answer import NOT_EVIDENCE, judged, written
-from api.lookups.evidence import Seen, SeenView, Statement
+from api.lookups.answer import NOT_EVIDENCE, evidence_sha256, judged, written
+from api.lookups.evidence import Seen, SeenReEncoding, Statement
 from api.lookups.json import LookupAnswer, LookupQuery, ThresholdAnswer
 from api.lookups.probe import Probe
 from api.lookups.questions import Asked
+from api.lookups.stored import in_words_of_today
 from embedder.pictures.delivery import Condition
 from embedder.pictures.reencodings import LeftOut
 from index.cache.as_of import search_at
@@ -67,7 +68,9 @@ class ReplayAnswer(Answer):
     evidence_sha256: str | None = Field(
         description="Of the answer then; null in one of before schema 0004."
     )
-    replayed_sha256: str = Field(description="Of what came out.")
+    replayed_sha256: str = Field(
+        description="Of what came out, in the words of the release that stored the look-up."
+    )
     exact: bool = Field(
         description="Whether the lookup compared every entry then; a replay does, and may know a "
         "nearer one where not."
@@ -87,17 +90,16 @@ def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
     with lineup.database.read() as conn:
         stored = get_lookup(conn, lookup_id)
         lineup.space.require(stored.space_fingerprint)
-        then = LookupAnswer.model_validate(stored.answer)
+        document = in_words_of_today(stored.answer)
+        then = LookupAnswer.model_validate(document)
         replayed = _replayed(lineup, conn, stored, then)
-    assert isinstance(stored.answer, Mapping)
-    told = _evidence(stored.answer)
-    found = list(_differences("", told, _evidence(replayed.model_dump(mode="json"))))
+    found = list(_differences("", _evidence(document), _evidence(replayed.model_dump(mode="json"))))
     return ReplayAnswer(
         lookup_id=lookup_id,
         generation=stored.generation,
         equal=not found,
         evidence_sha256=then.evidence_sha256,
-        replayed_sha256=replayed.evidence_sha256 or "",
+        replayed_sha256=evidence_sha256(replayed, earlier_words=document != stored.answer),
         exact=then.method.exact,
         differences=found[:MOST_DIFFERENCES],
         replayed=replayed,
@@ -118,7 +120,7 @@ def _replayed(lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnsw
         probe,
         query,
         found.listed,
-        Seen(found.fakes, found.reals, *_views(then)),
+        Seen(found.fakes, found.reals, *_reencodings(then)),
         Statement.of(
             _applied(lineup, conn, stored, then),
             probe,
@@ -157,19 +159,19 @@ def _probe(conn: Connection, lineup: Lineup, stored: Lookup, then: LookupAnswer)
     )
 
 
-def _views(then: LookupAnswer) -> tuple[Sequence[SeenView], Sequence[LeftOut] | None]:
+def _reencodings(then: LookupAnswer) -> tuple[Sequence[SeenReEncoding], Sequence[LeftOut] | None]:
     """What the re-encodings came to then: their pixels are not kept."""
     if then.stability is None:
         return (), None
     seen = [
-        SeenView(
+        SeenReEncoding(
             each.name,
             each.logit,
             each.nearest_similarity,
             each.generator,
             None if each.threshold is None else Threshold(each.threshold, each.name),
         )
-        for each in then.stability.views
+        for each in then.stability.reencodings
     ]
     return seen, [LeftOut(each.name, each.reason, "") for each in then.stability.left_out]
 

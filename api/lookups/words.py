@@ -158,7 +158,7 @@ def _stability(stability: StabilityAnswer) -> str:
     if stability.logit_low is None or stability.logit_high is None:
         return "no re-encoding is large enough for the model"
     said = (
-        f"{len(stability.views)} re-encodings: logit {stability.logit_low:+.2f} to "
+        f"{len(stability.reencodings)} re-encodings: logit {stability.logit_low:+.2f} to "
         f"{stability.logit_high:+.2f}"
     )
     if stability.similarity_low is not None and stability.similarity_high is not None:

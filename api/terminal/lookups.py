@@ -134,7 +134,7 @@ def show(
 ) -> None:
     """Show an earlier lookup, as it was answered then."""
     from api.lineup import open_database
-    from api.lookups.lookup import find_answer
+    from api.lookups.stored import find_answer
     from api.terminal.lookup_tables import print_lookup
     from api.terminal.tables import print_json
 

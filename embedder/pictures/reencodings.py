@@ -1,8 +1,8 @@
 """A probe -> the pixels of its fixed re-encodings: would the answer have changed?
 
-Issue 5, section 2. The list is fixed, so that two laboratories look at the same views, and mild:
-each is a thing that happens to a picture on its way without anybody meaning harm. What follows from
-the range is judged elsewhere.
+Issue 5, section 2. The list is fixed, so that two laboratories look at the same re-encodings, and
+mild: each is a thing that happens to a picture on its way without anybody meaning harm. What
+follows from the range is judged elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from embedder.pictures.preprocess import Preprocessing, preprocess
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class ReEncoding:
     """One re-encoding:
 
     `pixels` `(3, h, w)` float32 are what the model reads; `condition` is how it was delivered.
@@ -36,7 +36,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A view that the model or the limits would refuse as a probe:
+    """A re-encoding that the model or the limits would refuse as a probe:
 
     `reason` is that of the ImageError.
     """
@@ -47,10 +47,10 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Views:
-    """Both in the order of VIEW_NAMES; the unchanged picture is not among them."""
+class ReEncodings:
+    """Both in the order of REENCODING_NAMES; the unchanged picture is not among them."""
 
-    made: tuple[View, ...]
+    made: tuple[ReEncoding, ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -89,21 +89,21 @@ _MAKERS: Mapping[str, tuple[Callable[[Image.Image], Image.Image], Condition]] = 
         "cropped5": (partial(_cropped_right_and_bottom, share=0.05), Condition.AS_IS),
     }
 )
-VIEW_NAMES: tuple[str, ...] = tuple(_MAKERS)
+REENCODING_NAMES: tuple[str, ...] = tuple(_MAKERS)
 
 
-def condition_of_view(name: str) -> Condition:
+def condition_of_reencoding(name: str) -> Condition:
     """How a picture that came as it was made has been delivered by this re-encoding."""
     return _MAKERS[name][1]
 
 
-def views(
+def reencode(
     image: Image.Image,
     preprocessing: Preprocessing,
     limits: ImageLimits = DEFAULT_LIMITS,
     *,
     came: Condition = Condition.AS_IS,
-) -> Views:
+) -> ReEncodings:
     """Each re-encoding of an upright RGB image, preprocessed for one model; the same on each call.
 
     `came` is how the image itself was delivered: what that took away no re-encoding brings back.
@@ -113,7 +113,9 @@ def views(
         try:
             changed = make(image)
             limits.check(*changed.size)
-            made.append(View(name, preprocess(changed, preprocessing), coarser(came, condition)))
+            made.append(
+                ReEncoding(name, preprocess(changed, preprocessing), coarser(came, condition))
+            )
         except ImageError as err:
             left_out.append(LeftOut(name, err.reason, str(err)))
-    return Views(tuple(made), tuple(left_out))
+    return ReEncodings(tuple(made), tuple(left_out))

@@ -113,11 +113,11 @@ class Run:
 
     @cached_property
     def copies(self) -> Copies:
-        return self._copies(self.delivered, with_views=False)
+        return self._copies(self.delivered, with_reencodings=False)
 
     @cached_property
     def looked(self) -> Copies:
-        return self._copies(self.looked_at, with_views=True)
+        return self._copies(self.looked_at, with_reencodings=True)
 
     @cached_property
     def calibrations(self) -> list[Calibrated]:
@@ -144,10 +144,15 @@ class Run:
             return None
         return ClassifierPolicy(info.synthetic_logit, info.authentic_logit, info.logit_source or "")
 
-    def _copies(self, count: int, *, with_views: bool) -> Copies:
+    def _copies(self, count: int, *, with_reencodings: bool) -> Copies:
         rows = chosen_for_copies(self.pictures, count, seed=0)
         return embed_copies(
-            self.embedder, self.corpus, self.pictures, self.work, rows, with_views=with_views
+            self.embedder,
+            self.corpus,
+            self.pictures,
+            self.work,
+            rows,
+            with_reencodings=with_reencodings,
         )
 
 
@@ -170,7 +175,10 @@ def main() -> None:
         "--delivered", type=int, default=300, help="pictures of each kind that are delivered"
     )
     parser.add_argument(
-        "--looked-at", type=int, default=100, help="pictures of each kind whose views are looked at"
+        "--looked-at",
+        type=int,
+        default=100,
+        help="pictures of each kind whose re-encodings are looked at",
     )
     parser.add_argument(
         "--write", type=Path, help="a document whose blocks `<!-- rates -->` and so on are replaced"
@@ -211,7 +219,7 @@ def show_made(run: Run) -> None:
     units = [len(np.unique(pictures.units[pictures.synthetic == kind])) for kind in (False, True)]
     asked = (
         f"{run.seeds} seeds, {run.delivered} pictures of each kind delivered, {run.looked_at} "
-        f"looked at in all views"
+        f"looked at in all re-encodings"
     )
     print(f"{datetime.now(UTC):%Y-%m-%d}, `python -m tests.benchmarks.evidence`, {asked};")
     print(

@@ -32,12 +32,12 @@ from embedder.pictures.delivery import (
     delivery_of,
 )
 from embedder.pictures.perceptual import perceptual_hash
-from embedder.pictures.reencodings import views
+from embedder.pictures.reencodings import reencode
 from index.calibration.population import Others, Population
 from index.truth.perceptual import PerceptualHash
 
-# Larger pictures are left out of deliveries and views, of which each makes dozens: 16 megapixels
-# take a minute.
+# Larger pictures are left out of deliveries and re-encodings, of which each makes dozens: 16
+# megapixels take a minute.
 MOST_PIXELS = 2_200_000
 AT_ONCE = 16  # pictures between two writes
 # The file that each delivery would arrive as: format, quality, scale
@@ -80,14 +80,14 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copies:
-    """Copies of pictures: rows of `Pictures` (m,), how they were delivered (m,), by what view they
-    were looked at (m,; "" as they arrived), what a look-up takes them for (m,), vectors (m, d),
-    logits (m,).
+    """Copies of pictures: rows of `Pictures` (m,), how they were delivered (m,), by what
+    re-encoding they were looked at (m,; "" as they arrived), what a look-up takes them for (m,),
+    vectors (m, d), logits (m,).
     """
 
     rows: NDArray[np.int64]
     deliveries: NDArray[np.str_]
-    views: NDArray[np.str_]
+    reencodings: NDArray[np.str_]
     conditions: NDArray[np.str_]
     vectors: NDArray[np.float32]
     logits: NDArray[np.float64]
@@ -149,21 +149,25 @@ def embed_copies(
     work: Path,
     rows: NDArray[np.int64],
     *,
-    with_views: bool,
+    with_reencodings: bool,
 ) -> Copies:
-    """Each picture after every delivery; with views also the views of the picture and of each
+    """Each picture after every delivery; with re-encodings also those of the picture and of each
     delivered copy.
     """
-    name = "views" if with_views else "deliveries"
+    name = "reencodings" if with_reencodings else "deliveries"
     kept = _Kept(work / f"{_key(embedder, pictures.paths)}-{name}.npz")
 
     def of(row: int) -> list[Row]:
         decoded = decode((corpus / pictures.paths[row]).read_bytes(), embedder.limits)
         made = list[Row]()
-        for condition in Condition if with_views else RE_ENCODINGS:
+        for condition in Condition if with_reencodings else RE_ENCODINGS:
             try:
                 made += _copies(
-                    embedder, decoded, condition, pictures.conditions[row], with_views=with_views
+                    embedder,
+                    decoded,
+                    condition,
+                    pictures.conditions[row],
+                    with_reencodings=with_reencodings,
                 )
             except ImageError:
                 continue
@@ -174,22 +178,30 @@ def embed_copies(
     return Copies(
         *(
             found[each][wanted]
-            for each in ("row", "delivery", "view", "condition", "vector", "logit")
+            for each in ("row", "delivery", "reencoding", "condition", "vector", "logit")
         )
     )
 
 
 def _copies(
-    embedder: Embedder, decoded: DecodedImage, condition: Condition, as_is: str, *, with_views: bool
+    embedder: Embedder,
+    decoded: DecodedImage,
+    condition: Condition,
+    as_is: str,
+    *,
+    with_reencodings: bool,
 ) -> Iterator[Row]:
     image = delivered(decoded.image, condition)
     told = as_is if condition is Condition.AS_IS else _told(condition, *image.size)
     words = {"delivery": condition.value, "condition": told}
-    if with_views:
-        for view in views(image, embedder.info.preprocessing, embedder.limits).made:
-            yield words | {"view": view.name, "pixels": view.pixels}
+    if with_reencodings:
+        for reencoding in reencode(image, embedder.info.preprocessing, embedder.limits).made:
+            yield words | {"reencoding": reencoding.name, "pixels": reencoding.pixels}
     else:
-        yield words | {"view": "", "pixels": embedder.preprocess(replace(decoded, image=image))}
+        yield words | {
+            "reencoding": "",
+            "pixels": embedder.preprocess(replace(decoded, image=image)),
+        }
 
 
 def _told(condition: Condition, width: int, height: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from api.lookups.evidence import SUPPORTED_FACTOR
 from embedder.pictures.delivery import Condition, coarser
-from embedder.pictures.reencodings import condition_of_view
+from embedder.pictures.reencodings import condition_of_reencoding
 from index.calibration.calibration import AS_IS, Calibration, Stratum
 from index.verdict import (
     ClassifierPolicy,
@@ -19,9 +19,9 @@ from index.verdict import (
     Policy,
     QualityIssue,
     RatioInterval,
+    ReEncodingEvidence,
     Threshold,
     Verdict,
-    ViewEvidence,
     judge,
 )
 from tests.benchmarks.evidence_figures import Calibrated, copied, delivery_names
@@ -50,7 +50,7 @@ def pairs(
 ) -> Iterator[Pair]:
     """Judge pictures that were held out, and their delivered copies, as look-ups would;
 
-    `looked` are the views.
+    `looked` are the re-encodings.
     """
     as_is = _as_they_are(pictures, own, looked)
     rows = as_is.rows
@@ -80,21 +80,21 @@ def staying(
     chosen = np.flatnonzero((looked.deliveries == AS_IS) & np.isin(looked.rows, some.rows))
     names: dict[int, list[str]] = {}
     for place in chosen:
-        names.setdefault(int(looked.rows[place]), []).append(str(looked.views[place]))
-    seen = _views_of(pictures, own, looked, some, rate)
+        names.setdefault(int(looked.rows[place]), []).append(str(looked.reencodings[place]))
+    seen = _reencodings_of(pictures, own, looked, some, rate)
     for row, condition, similarity in zip(
         some.rows.tolist(), some.conditions.tolist(), near, strict=True
     ):
         threshold = _policy(own.calibration, condition, rate, None)[0].threshold
         if threshold is None or similarity < threshold.value or not pictures.synthetic[row]:
             continue
-        for name, view in zip(names[row], seen[row], strict=True):
-            assert view.nearest_fake is not None
-            yield name, view.nearest_fake >= (view.threshold or threshold).value
+        for name, reencoding in zip(names[row], seen[row], strict=True):
+            assert reencoding.nearest_fake is not None
+            yield name, reencoding.nearest_fake >= (reencoding.threshold or threshold).value
 
 
 def _as_they_are(pictures: Pictures, own: Calibrated, looked: Copies) -> Copies:
-    """The pictures that were held out and looked at in all views."""
+    """The pictures that were held out and looked at in all re-encodings."""
     probes = np.concatenate([own.halved.reals, own.halved.fakes])
     rows = np.array([row for row in probes.tolist() if row in set(looked.rows.tolist())], np.int64)
     return Copies(
@@ -120,7 +120,7 @@ def _judged(
     """
     probes = copied(pictures, some, np.ones(len(some.rows), np.bool_))
     fake, real = own.nearest_fake(probes), own.nearest_real(probes)
-    seen = _views_of(pictures, own, looked, some, rate)
+    seen = _reencodings_of(pictures, own, looked, some, rate)
     policies: Mapping[str, tuple[Policy, Stratum]] = {
         condition: _policy(own.calibration, condition, rate, limits)
         for condition in set(some.conditions.tolist())
@@ -129,14 +129,17 @@ def _judged(
     for place, row in enumerate(some.rows.tolist()):
         policy, stratum = policies[some.conditions[place]]
         bare = _evidence(float(fake[place]), float(real[place]), float(some.logits[place]), stratum)
-        found[row] = judge(bare, policy), judge(replace(bare, views=seen.get(row, [])), policy)
+        found[row] = (
+            judge(bare, policy),
+            judge(replace(bare, reencodings=seen.get(row, [])), policy),
+        )
     return found
 
 
-def _views_of(
+def _reencodings_of(
     pictures: Pictures, own: Calibrated, looked: Copies, some: Copies, rate: float
-) -> dict[int, list[ViewEvidence]]:
-    """What each view of these copies comes to, by picture, with the threshold of how it was
+) -> dict[int, list[ReEncodingEvidence]]:
+    """What each re-encoding of these copies comes to, by picture, with the threshold of how it was
     delivered.
     """
     if not len(some.rows):
@@ -148,15 +151,17 @@ def _views_of(
         for condition in map(str, Condition)
     }
     came = dict(zip(some.rows.tolist(), some.conditions.tolist(), strict=True))
-    found = dict[int, list[ViewEvidence]]()
+    found = dict[int, list[ReEncodingEvidence]]()
     places = np.flatnonzero(chosen)
     for place, similarity, logit in zip(
         places, own.nearest_fake(probes), probes.logits, strict=True
     ):
         row = int(looked.rows[place])
-        condition = coarser(Condition(came[row]), condition_of_view(str(looked.views[place])))
+        condition = coarser(
+            Condition(came[row]), condition_of_reencoding(str(looked.reencodings[place]))
+        )
         found.setdefault(row, []).append(
-            ViewEvidence(float(similarity), float(logit), thresholds[condition])
+            ReEncodingEvidence(float(similarity), float(logit), thresholds[condition])
         )
     return found
 

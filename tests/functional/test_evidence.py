@@ -196,7 +196,7 @@ def test_stability_reports_the_range_over_re_encodings(shelf: Path, calibration:
     )
 
     stability = lookup["stability"]
-    logits = [view["logit"] for view in stability["views"]]
+    logits = [reencoding["logit"] for reencoding in stability["reencodings"]]
     assert len(logits) == 10
     assert (stability["logit_low"], stability["logit_high"]) == (min(logits), max(logits))
     assert stability["similarity_low"] <= stability["similarity_high"] <= 1
@@ -208,7 +208,7 @@ def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(
     """The very threshold that the re-encoded file gets as a probe of its own."""
     asked, image = ("--false-match-rate", 0.3), picture(78).resize((400, 400))
     lookup = looked_up(shelf, "stable.png", encoded(image, "PNG"), "--stability", *asked)
-    told = {view["name"]: view for view in lookup["stability"]["views"]}
+    told = {reencoding["name"]: reencoding for reencoding in lookup["stability"]["reencodings"]}
     as_file = looked_up(shelf, "stable.jpg", encoded(image, "JPEG", quality=75), *asked)[
         "similarity"
     ]["threshold"]
@@ -217,9 +217,9 @@ def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(
     assert told["jpeg75"]["threshold"] == as_file["cosine_similarity"] != own
     assert told["jpeg95"]["threshold"] == told["cropped2"]["threshold"] == own
     above = lookup["similarity"]["nearest_similarity"] >= own
-    for view in told.values():
-        flipped = (view["nearest_similarity"] >= view["threshold"]) != above
-        assert ("similarity" in view["flips"]) is flipped
+    for reencoding in told.values():
+        flipped = (reencoding["nearest_similarity"] >= reencoding["threshold"]) != above
+        assert ("similarity" in reencoding["flips"]) is flipped
     assert answer(shelf / "data", "replay", lookup["id"])["equal"]
 
 

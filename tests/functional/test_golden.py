@@ -25,7 +25,8 @@ from tests.functional.terminal import answer, lineup
 DATA = Path(__file__).parents[1] / "data"
 EXPECTED = json.loads((DATA / "golden-0004.json").read_text())
 LOOKUPS: dict[str, Any] = EXPECTED["lookups"]
-WORDS_TODAY: dict[str, str] = {}  # a word of that release: what it is called today
+# A word of that release: what it is called today.
+WORDS_TODAY = {"unrelated": "below_threshold", "views": "reencodings"}
 # Another build of torch, or another processor, rounds differently.
 FORWARD_TOLERANCE = 1e-3
 
@@ -66,6 +67,7 @@ def stored(golden: Path, name: str) -> Any:
 def differences(then: Any, now: Any, place: str = "") -> list[str]:
     """Where what was said then is not said now. A field that came later is no difference."""
     if isinstance(then, dict) and isinstance(now, dict):
+        then = {WORDS_TODAY.get(key, key): value for key, value in then.items()}
         gone = [f"{place}/{key} is gone" for key in then if key not in now]
         pairs = [(key, then[key], now[key]) for key in then if key in now]
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
@@ -195,8 +197,7 @@ def test_a_stored_look_up_is_replayed_with_the_same_evidence(client: TestClient,
     check_against_expected(name, replayed["replayed"])
     digest = EXPECTED["digests"][str(expected["generation"])]
     assert replayed["replayed"]["method"]["index_digest"] == digest
-    if not WORDS_TODAY:  # another word is another digest
-        assert replayed["replayed_sha256"] == expected["evidence_sha256"]
+    assert replayed["replayed_sha256"] == expected["evidence_sha256"]  # of the words of then
 
 
 def test_the_commands_show_and_replay_a_stored_look_up(golden: Path) -> None:
@@ -206,7 +207,7 @@ def test_the_commands_show_and_replay_a_stored_look_up(golden: Path) -> None:
     replayed = answer(golden / "data", "replay", lookup["id"])
 
     assert differences(stored(golden / "answers", "stability"), shown) == []
-    assert len(shown["stability"]["views"]) == lookup["views"]
+    assert len(shown["stability"]["reencodings"]) == lookup["views"]
     assert (replayed["equal"], replayed["evidence_sha256"]) == (True, lookup["evidence_sha256"])
 
 

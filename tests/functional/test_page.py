@@ -32,11 +32,11 @@ from api.lookups.evidence_json import (
     CalibrationUsed,
     RateAnswer,
     RatioAnswer,
+    ReEncodingAnswer,
     RestsOnAnswer,
     ShareAnswer,
     StabilityAnswer,
     StatementAnswer,
-    ViewAnswer,
     WithoutStrongest,
 )
 from api.lookups.json import LookupAnswer
@@ -230,7 +230,7 @@ def re_encodings(page: Page) -> dict[str, str]:
         "rows => Object.fromEntries(rows.map(row => [row.cells[0].innerText, "
         "row.cells[4].innerText]))"
     )
-    shown: dict[str, str] = page.locator("#views tbody tr").evaluate_all(script)
+    shown: dict[str, str] = page.locator("#reencodings tbody tr").evaluate_all(script)
     return shown
 
 
@@ -254,17 +254,17 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
     """All that can stand beside a verdict, with one re-encoding over each limit and one over
     none.
     """
-    views = [
+    reencodings = [
         ("jpeg95", 2.0, 0.95, []),
         ("jpeg60", 2.0, 0.85, ["similarity"]),
         ("scaled50", 1.0, 0.9, ["logit"]),
     ]
     stability = StabilityAnswer(
-        views=[
-            ViewAnswer(
+        reencodings=[
+            ReEncodingAnswer(
                 name=name, logit=logit, nearest_similarity=nearest, generator="sdxl", flips=flips
             )
-            for name, logit, nearest, flips in views
+            for name, logit, nearest, flips in reencodings
         ],
         left_out=[],
         logit_low=1.0,
@@ -475,7 +475,7 @@ def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
     expect(page.locator("#similarity")).to_contain_text("Nearest entry")
     expect(page.locator("#similarity [data-slot=nearest]")).to_have_text("1.000")
     expect(page.locator("#no-calibration")).to_be_visible()
-    expect(page.locator("#views")).to_be_hidden()
+    expect(page.locator("#reencodings")).to_be_hidden()
     assert (words_told(page), len(rows(page))) == ([], 3)
     expect(page.locator("#method [data-slot=quality]")).to_have_text("not measured")
     assert overheard.errors == []
@@ -507,7 +507,7 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
         "jpeg60": "similarity",
         "scaled50": "logit",
     }
-    expect(page.locator("#views table")).to_be_visible()
+    expect(page.locator("#reencodings table")).to_be_visible()
     reason = page.locator("#similarity .reason")
     expect(reason).to_have_text(answer.similarity.explanation)
     assert reason.evaluate("reason => getComputedStyle(reason).fontWeight") == "600"
@@ -598,10 +598,10 @@ def test_nothing_is_wider_than_a_small_telephone(page: Page, site: Site) -> None
     page.get_by_label("Re-encode the probe").check()
     choose(page, "a-long-name-without-any-place-to-break-" * 4 + ".png", site.picture)
     stability = answered(page, site)["stability"]
-    page.locator("#views").evaluate("views => { views.open = true; }")
+    page.locator("#reencodings").evaluate("details => { details.open = true; }")
     assert list(re_encodings(page)) == [
         "as sent",
-        *(view["name"] for view in stability["views"] + stability["left_out"]),
+        *(reencoding["name"] for reencoding in stability["reencodings"] + stability["left_out"]),
     ]
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
@@ -628,7 +628,7 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     assert words_told(page) == [each["words"] for each in answer["statements"]]
     real = answer["similarity"]["nearest_known_real"]
     expect(page.locator("#evidence figure").nth(1)).to_contain_text(f"entry {real['entry']['id']}")
-    expect(page.locator("#views")).to_be_hidden()
+    expect(page.locator("#reencodings")).to_be_hidden()
 
     first = rows(page)[0]
     assert len(rows(page)) == 3

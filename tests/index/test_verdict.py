@@ -15,11 +15,11 @@ from index.verdict import (
     Policy,
     QualityIssue,
     RatioInterval,
+    ReEncodingEvidence,
     Relation,
     SimilarityOutcome,
     SimilarityReason,
     Threshold,
-    ViewEvidence,
     judge,
     probability_of,
     relation_of,
@@ -35,8 +35,10 @@ ratios = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(
     lambda three: RatioInterval(sorted(three)[1], min(three), max(three))
 )
 thresholds = st.builds(Threshold, similarities, st.just("test"))
-views = st.lists(
-    st.builds(ViewEvidence, st.none() | similarities, st.none() | logits, st.none() | thresholds),
+reencodings = st.lists(
+    st.builds(
+        ReEncodingEvidence, st.none() | similarities, st.none() | logits, st.none() | thresholds
+    ),
     max_size=3,
 ).map(tuple)
 evidence = st.builds(
@@ -48,7 +50,7 @@ evidence = st.builds(
     ratio=st.none() | ratios,
     logit=st.none() | logits,
     quality_issue=st.none() | st.sampled_from(QualityIssue),
-    views=views,
+    reencodings=reencodings,
 )
 limits = (
     st.tuples(logits, logits)
@@ -90,7 +92,7 @@ def test_a_nearer_known_fake_never_weakens_the_verdict(
             else RatioInterval(3 * nearest, 3 * nearest - 1, 3 * nearest + 1)
         )
         return judge(
-            replace(seen, nearest_fake=nearest, ratio=ratio, views=()), policy
+            replace(seen, nearest_fake=nearest, ratio=ratio, reencodings=()), policy
         ).similarity.verdict
 
     assert SIMILARITY_ORDER.index(verdict(low)) <= SIMILARITY_ORDER.index(verdict(high))
@@ -101,7 +103,7 @@ def test_a_nearer_known_fake_never_weakens_the_verdict(
 def test_a_stricter_threshold_never_makes_more_similar(seen: Any, low: Any, high: Any) -> None:
     low, high = sorted((low, high))
     strict, lenient = (
-        judge(replace(seen, views=()), Policy(Threshold(at, "test"))).similarity
+        judge(replace(seen, reencodings=()), Policy(Threshold(at, "test"))).similarity
         for at in (high, low)
     )
     assert strict.verdict is not SIMILAR or lenient.verdict is SIMILAR
@@ -128,14 +130,20 @@ def test_no_verdict_contradicts_its_evidence(seen: Any, policy: Any) -> None:
 @given(seen=evidence, policy=policies)
 def test_a_verdict_that_a_re_encoding_would_change_is_inconclusive(seen: Any, policy: Any) -> None:
     judged = judge(seen, policy)
-    for view in seen.views:
+    for reencoding in seen.reencodings:
         alone = judge(
-            replace(seen, nearest_fake=view.nearest_fake, logit=view.logit, ratio=None, views=()),
+            replace(
+                seen,
+                nearest_fake=reencoding.nearest_fake,
+                logit=reencoding.logit,
+                ratio=None,
+                reencodings=(),
+            ),
             policy,
         )
         if (
             judged.similarity.verdict is not SimilarityOutcome.INCONCLUSIVE
-            and view.nearest_fake is not None
+            and reencoding.nearest_fake is not None
         ):
             assert alone.similarity.verdict is judged.similarity.verdict
         if (
@@ -180,20 +188,25 @@ def test_the_reasons_of_a_similarity_verdict() -> None:
     )
     assert reason(Evidence(0.7, ratio=RatioInterval(1, 0.5, 2))) is SimilarityReason.BETWEEN
     assert reason(replace(near, quality_issue=QualityIssue.FLAT)) is SimilarityReason.POOR_QUALITY
-    assert reason(replace(near, views=(ViewEvidence(0.7, None),))) is SimilarityReason.UNSTABLE
+    assert (
+        reason(replace(near, reencodings=(ReEncodingEvidence(0.7, None),)))
+        is SimilarityReason.UNSTABLE
+    )
     lower, higher = Threshold(0.65, "of its delivery"), Threshold(0.95, "of its delivery")
     assert (
-        reason(replace(near, views=(ViewEvidence(0.7, None, lower),)))
+        reason(replace(near, reencodings=(ReEncodingEvidence(0.7, None, lower),)))
         is SimilarityReason.ABOVE_THRESHOLD
     )
     assert (
-        reason(replace(near, views=(ViewEvidence(0.9, None, higher),))) is SimilarityReason.UNSTABLE
+        reason(replace(near, reencodings=(ReEncodingEvidence(0.9, None, higher),)))
+        is SimilarityReason.UNSTABLE
     )
     assert (
-        reason(Evidence(0.7, views=(ViewEvidence(0.7, None, lower),))) is SimilarityReason.UNSTABLE
+        reason(Evidence(0.7, reencodings=(ReEncodingEvidence(0.7, None, lower),)))
+        is SimilarityReason.UNSTABLE
     )
     assert (
-        reason(replace(near, views=(ViewEvidence(0.7, None, lower),)), Policy(None))
+        reason(replace(near, reencodings=(ReEncodingEvidence(0.7, None, lower),)), Policy(None))
         is SimilarityReason.NO_THRESHOLD
     )
     assert (
@@ -240,7 +253,10 @@ def test_the_limits_themselves_decide() -> None:
         ClassifierOutcome.SYNTHETIC,
     ]
     assert judged(1.0, quality_issue=QualityIssue.FLAT).reason is ClassifierReason.POOR_QUALITY
-    assert judged(1.0, views=(ViewEvidence(None, 0.0),)).reason is ClassifierReason.UNSTABLE
+    assert (
+        judged(1.0, reencodings=(ReEncodingEvidence(None, 0.0),)).reason
+        is ClassifierReason.UNSTABLE
+    )
     without = judge(Evidence(None, logit=5.0), Policy(None)).classifier
     assert without is not None
     assert (without.verdict, without.reason) == (

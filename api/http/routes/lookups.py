@@ -13,8 +13,9 @@ from api.http.routes.bodies import parsed, request_body
 from api.http.routes.dependencies import Admitted, Opened
 from api.lineup import Lineup
 from api.lookups.json import LookupAnswer, LookupQuery, LookupRequest
-from api.lookups.lookup import find_answer, look_up_image, look_up_request
+from api.lookups.lookup import look_up_image, look_up_request
 from api.lookups.replay import ReplayAnswer, replay
+from api.lookups.stored import find_answer
 
 router = APIRouter(tags=["lookups"])
 LookupId = Annotated[str, Path(description="From the answer of a lookup.")]

@@ -41,8 +41,8 @@ function inputsOf({ against, reference, created_at }) {
   return `${against.join(", ")} against ${reference.join(", ")}, measured ${utc(created_at)}`;
 }
 
-function viewRow({ name, logit, nearest_similarity, generator, threshold, flips = [] }) {
-  const row = clone("view");
+function reencodingRow({ name, logit, nearest_similarity, generator, threshold, flips = [] }) {
+  const row = clone("reencoding");
   const nearest = nearest_similarity === null ? "none" : cosine(nearest_similarity);
   const limit = typeof threshold === "number" ? ` (its limit ${cosine(threshold)})` : "";
   const crosses = flips.map((each) => (each === "similarity" ? each + limit : each)).join(", ") || "no";
@@ -52,23 +52,23 @@ function viewRow({ name, logit, nearest_similarity, generator, threshold, flips 
 }
 
 function leftOutRow({ name, reason }) {
-  const row = clone("view");
+  const row = clone("reencoding");
   fill(row, { name, crosses: `not looked at: ${reason.replaceAll("_", " ")}` });
   return row;
 }
 
-function showViews(answer) {
+function showReencodings(answer) {
   const { stability, classifier, similarity } = answer;
-  byId("views").hidden = !stability;
+  byId("reencodings").hidden = !stability;
   if (!stability) return;
   const fake = nearestOf(similarity.neighbours.filter((each) => each.entry.kind === "known_fake"));
   const asSent = { name: "as sent", logit: classifier.logit, nearest_similarity: similarity.nearest_similarity };
-  const rows = stability.views.map(viewRow);
+  const rows = stability.reencodings.map(reencodingRow);
   const crossing = rows.filter((row) => row.classList.contains("crossing")).length;
-  const all = [viewRow({ ...asSent, generator: fake?.entry.generator }), ...rows, ...stability.left_out.map(leftOutRow)];
-  byId("views").querySelector("summary").textContent = `Each re-encoding: ${crossing} of ${rows.length} cross a limit`;
-  byId("views").querySelector("tbody").replaceChildren(...all);
-  byId("views").open = [classifier, similarity].some(({ reason }) => reason === "unstable");
+  const all = [reencodingRow({ ...asSent, generator: fake?.entry.generator }), ...rows, ...stability.left_out.map(leftOutRow)];
+  byId("reencodings").querySelector("summary").textContent = `Each re-encoding: ${crossing} of ${rows.length} cross a limit`;
+  byId("reencodings").querySelector("tbody").replaceChildren(...all);
+  byId("reencodings").open = [classifier, similarity].some(({ reason }) => reason === "unstable");
 }
 
 // Answers that were stored before there was evidence have none of its fields.
@@ -79,5 +79,5 @@ export function showEvidence(answer) {
   showSides(similarity);
   byId("statements").replaceChildren(...statements.map((each) => statementRow(each, similarity.calibration)));
   byId("no-calibration").hidden = Boolean(similarity.calibration) || similarity.filter.kind === "known_real";
-  showViews(answer);
+  showReencodings(answer);
 }

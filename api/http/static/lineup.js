@@ -18,7 +18,7 @@ const RELATION_WORDS = {
   identical: ["identical", "the same bytes"],
   near_duplicate: ["near duplicate", "the same picture"],
   similar: ["similar", "at or above the threshold"],
-  unrelated: ["unrelated", "below the threshold"],
+  below_threshold: ["below threshold", "not as near as the threshold"],
   null: ["not judged", "no threshold is known"],
 };
 const ISSUE_WORDS = { too_small: "too small", flat: "flat", unfamiliar: "unfamiliar: far from everything known" };

@@ -12,7 +12,7 @@ from embedder.demonstration.photographs import bundled_photographs
 from embedder.pictures.decode import ImageLimits, decode
 from embedder.pictures.delivery import Condition, Delivery, coarser, condition_of
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
-from embedder.pictures.reencodings import VIEW_NAMES, condition_of_view, views
+from embedder.pictures.reencodings import REENCODING_NAMES, condition_of_reencoding, reencode
 
 Encoder = Callable[..., bytes]
 PictureMaker = Callable[..., Image.Image]
@@ -21,75 +21,84 @@ NATIVE = Preprocessing(None, None, crop_size=32)
 RESIZING = Preprocessing(40, Resample.BICUBIC, crop_size=32)
 
 
-def test_a_view_that_the_model_would_refuse_is_left_out_with_its_reason(
+def test_a_re_encoding_that_the_model_would_refuse_is_left_out_with_its_reason(
     picture_maker: PictureMaker,
 ) -> None:
-    found = views(picture_maker(50, 40), NATIVE)
+    found = reencode(picture_maker(50, 40), NATIVE)
     assert [(one.name, one.reason) for one in found.left_out] == [
         ("scaled75", "too_small"),
         ("scaled50", "too_small"),
     ]
     assert "at least 32" in found.left_out[0].detail
-    assert {view.name for view in found.made} == set(VIEW_NAMES) - {"scaled75", "scaled50"}
+    assert {reencoding.name for reencoding in found.made} == set(REENCODING_NAMES) - {
+        "scaled75",
+        "scaled50",
+    }
 
 
-def test_a_view_that_the_limits_would_refuse_is_left_out_for_a_model_that_takes_any_size(
+def test_a_re_encoding_that_the_limits_would_refuse_is_left_out_for_a_model_that_takes_any_size(
     picture_maker: PictureMaker,
 ) -> None:
-    found = views(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=35))
+    found = reencode(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=35))
     assert [one.name for one in found.left_out] == ["scaled75", "scaled50"]
-    assert not views(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=1)).left_out
+    assert not reencode(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=1)).left_out
 
 
-def test_a_picture_of_the_models_own_size_still_has_the_views_that_keep_its_size(
+def test_a_picture_of_the_models_own_size_still_has_the_re_encodings_that_keep_its_size(
     picture_maker: PictureMaker,
 ) -> None:
-    found = views(picture_maker(32, 32), NATIVE)
-    assert [view.name for view in found.made] == ["jpeg95", "jpeg85", "jpeg75", "jpeg60", "webp80"]
-    assert [view.name for view in found.made] + [one.name for one in found.left_out] == list(
-        VIEW_NAMES
-    )
+    found = reencode(picture_maker(32, 32), NATIVE)
+    assert [reencoding.name for reencoding in found.made] == [
+        "jpeg95",
+        "jpeg85",
+        "jpeg75",
+        "jpeg60",
+        "webp80",
+    ]
+    assert [reencoding.name for reencoding in found.made] + [
+        one.name for one in found.left_out
+    ] == list(REENCODING_NAMES)
 
 
-def test_a_side_that_a_format_cannot_store_leaves_out_that_view_only() -> None:
-    found = views(Image.new("RGB", (17_000, 70), "olive"), NATIVE)
+def test_a_side_that_a_format_cannot_store_leaves_out_that_re_encoding_only() -> None:
+    found = reencode(Image.new("RGB", (17_000, 70), "olive"), NATIVE)
     assert [(one.name, one.reason) for one in found.left_out] == [("webp80", "too_large")]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200)])
-def test_a_picture_that_is_too_small_for_every_view_has_none(
+def test_a_picture_that_is_too_small_for_every_re_encoding_has_none(
     picture_maker: PictureMaker, size: tuple[int, int]
 ) -> None:
-    found = views(picture_maker(*size), NATIVE)
+    found = reencode(picture_maker(*size), NATIVE)
     assert not found.made
-    assert [one.name for one in found.left_out] == list(VIEW_NAMES)
-    assert views(picture_maker(*size), RESIZING, ImageLimits(min_image_side=1)).made
+    assert [one.name for one in found.left_out] == list(REENCODING_NAMES)
+    assert reencode(picture_maker(*size), RESIZING, ImageLimits(min_image_side=1)).made
 
 
 @pytest.mark.parametrize("preprocessing", [NATIVE, RESIZING], ids=["native", "resizing"])
-def test_every_view_shows_the_model_something_else(preprocessing: Preprocessing) -> None:
+def test_every_re_encoding_shows_the_model_something_else(preprocessing: Preprocessing) -> None:
     """Crops too: off all four sides alike, one of 2 % would leave a model that reads the middle
     what it had.
     """
     image = bundled_photographs()[0].image.crop((100, 100, 300, 280))
     unchanged = preprocess(image, preprocessing)
-    found = views(image, preprocessing)
-    assert [view.name for view in found.made] == list(VIEW_NAMES)
-    seen = {unchanged.tobytes()} | {view.pixels.tobytes() for view in found.made}
-    assert len(seen) == 1 + len(VIEW_NAMES)
-    for view in found.made:
-        assert view.pixels.dtype == np.float32
-        assert view.pixels.shape == (3, 32, 32)
+    found = reencode(image, preprocessing)
+    assert [reencoding.name for reencoding in found.made] == list(REENCODING_NAMES)
+    seen = {unchanged.tobytes()} | {reencoding.pixels.tobytes() for reencoding in found.made}
+    assert len(seen) == 1 + len(REENCODING_NAMES)
+    for reencoding in found.made:
+        assert reencoding.pixels.dtype == np.float32
+        assert reencoding.pixels.shape == (3, 32, 32)
 
 
-def test_views_are_the_same_on_each_call_and_leave_their_picture_alone(
+def test_re_encodings_are_the_same_on_each_call_and_leave_their_picture_alone(
     picture_maker: PictureMaker,
 ) -> None:
     picture = picture_maker(130, 110)
     before = picture.tobytes()
-    one, other = views(picture, NATIVE), views(picture, NATIVE)
-    assert [view.pixels.tobytes() for view in one.made] == [
-        view.pixels.tobytes() for view in other.made
+    one, other = reencode(picture, NATIVE), reencode(picture, NATIVE)
+    assert [reencoding.pixels.tobytes() for reencoding in one.made] == [
+        reencoding.pixels.tobytes() for reencoding in other.made
     ]
     assert picture.tobytes() == before
 
@@ -97,10 +106,10 @@ def test_views_are_the_same_on_each_call_and_leave_their_picture_alone(
 @pytest.mark.parametrize(
     ("name", "quality"), [("jpeg95", 95), ("jpeg85", 85), ("jpeg75", 75), ("jpeg60", 60)]
 )
-def test_a_view_is_what_the_re_encoded_file_would_be_as_a_probe(
+def test_a_re_encoding_is_what_the_re_encoded_file_would_be_as_a_probe(
     picture: Image.Image, encoder: Encoder, name: str, quality: int
 ) -> None:
-    made = {view.name: view for view in views(picture, RESIZING).made}
+    made = {reencoding.name: reencoding for reencoding in reencode(picture, RESIZING).made}
     probe = decode(encoder(picture, "JPEG", quality=quality)).image
     assert np.array_equal(made[name].pixels, preprocess(probe, RESIZING))
 
@@ -109,7 +118,7 @@ def test_crops_take_their_share_off_two_sides_that_meet() -> None:
     """Each pixel tells its place: red is its column, green its row."""
     rows, columns = np.mgrid[0:100, 0:200]
     image = Image.fromarray(np.stack([columns, rows, rows * 0], axis=-1).astype(np.uint8))
-    made = {view.name: view.pixels * 255 for view in views(image, NATIVE).made}
+    made = {reencoding.name: reencoding.pixels * 255 for reencoding in reencode(image, NATIVE).made}
     first = {
         name: tuple(np.rint(made[name][:2, 0, 0]).astype(int)) for name in ("cropped2", "cropped5")
     }
@@ -120,39 +129,43 @@ def test_crops_take_their_share_off_two_sides_that_meet() -> None:
 
 
 @pytest.mark.parametrize("name", ["png-16", "png-alpha", "jpeg-cmyk", "png-palette"])
-def test_views_of_a_decoded_picture_of_any_mode_can_be_made(
+def test_re_encodings_of_a_decoded_picture_of_any_mode_can_be_made(
     samples: dict[str, bytes], name: str
 ) -> None:
-    assert views(decode(samples[name]).image, NATIVE).made
+    assert reencode(decode(samples[name]).image, NATIVE).made
 
 
 def test_a_crop_of_a_small_picture_takes_off_a_pixel_at_least(picture_maker: PictureMaker) -> None:
     picture = picture_maker(20, 20)
     unchanged = preprocess(picture, RESIZING)
     made = {
-        view.name: view.pixels
-        for view in views(picture, RESIZING, ImageLimits(min_image_side=1)).made
+        reencoding.name: reencoding.pixels
+        for reencoding in reencode(picture, RESIZING, ImageLimits(min_image_side=1)).made
     }
     assert not np.array_equal(made["cropped2"], unchanged)
 
 
-def test_a_view_has_been_delivered_as_its_file_would_tell_and_never_better_than_its_picture(
+def test_a_re_encoding_has_been_delivered_as_its_file_would_tell_and_never_better_than_its_picture(
     picture_maker: PictureMaker,
 ) -> None:
     """A quality says what `condition_of` says of it; nothing brings back what an earlier delivery
     took away.
     """
     image = picture_maker(512, 512)
-    as_made = {view.name: view.condition for view in views(image, NATIVE).made}
+    as_made = {reencoding.name: reencoding.condition for reencoding in reencode(image, NATIVE).made}
     for quality in (95, 85, 75, 60):
         assert as_made[f"jpeg{quality}"] is condition_of(Delivery("jpeg", 512, 512, quality))
     assert as_made["scaled50"] is Condition.HALF
-    assert as_made == {name: condition_of_view(name) for name in VIEW_NAMES}
+    assert as_made == {name: condition_of_reencoding(name) for name in REENCODING_NAMES}
     once_coarse = {
-        view.name: view.condition for view in views(image, NATIVE, came=Condition.JPEG50).made
+        reencoding.name: reencoding.condition
+        for reencoding in reencode(image, NATIVE, came=Condition.JPEG50).made
     }
     assert set(once_coarse.values()) == {Condition.JPEG50}
-    half = {view.name: view.condition for view in views(image, NATIVE, came=Condition.HALF).made}
+    half = {
+        reencoding.name: reencoding.condition
+        for reencoding in reencode(image, NATIVE, came=Condition.HALF).made
+    }
     assert half["jpeg60"] is Condition.JPEG50
     assert half["jpeg75"] is half["cropped2"] is Condition.HALF
 

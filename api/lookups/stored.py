@@ -1,0 +1,63 @@
+"""Stored answers and the words of earlier releases.
+
+A look-up keeps the exact text of its answer, and `evidence_sha256` is a digest of that text. So an
+answer keeps the words of the release that stored it, and is translated whenever it is read. Up to
+schema 0004 the relation `below_threshold` was `unrelated`, and the re-encodings were `views`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.lookups.json import LookupAnswer
+from index.truth.database import Database
+from index.truth.lookups import get_lookup
+
+_RELATIONS = {"unrelated": "below_threshold"}
+_STABILITY = {"views": "reencodings"}
+
+
+def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
+    """The stored answer of an earlier look-up. Raises `UnknownLookup`."""
+    with database.read() as connection:
+        stored = get_lookup(connection, lookup_id)
+    return LookupAnswer.model_validate(in_words_of_today(stored.answer))
+
+
+def in_words_of_today(document: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON as stored
+    """An answer as a release stored it, with the words that this release uses."""
+    return _reworded(document, _RELATIONS, _STABILITY)
+
+
+def in_earlier_words(document: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON of an answer
+    """An answer of this release with the words that were used up to schema 0004."""
+    return _reworded(document, _inverted(_RELATIONS), _inverted(_STABILITY))
+
+
+def _reworded(
+    document: Any,  # noqa: ANN401 -- JSON
+    relations: Mapping[str, str],
+    stability: Mapping[str, str],
+) -> dict[str, Any]:
+    if not isinstance(document, Mapping):
+        raise TypeError("the answer of a look-up is a JSON object")
+    answer = dict(document)
+    similarity = answer["similarity"] = dict(answer["similarity"])
+    similarity["neighbours"] = [_related(each, relations) for each in similarity["neighbours"]]
+    if similarity.get("nearest_known_real"):
+        similarity["nearest_known_real"] = _related(similarity["nearest_known_real"], relations)
+    if answer.get("stability"):
+        answer["stability"] = {
+            stability.get(key, key): value for key, value in answer["stability"].items()
+        }
+    return answer
+
+
+def _related(neighbour: Mapping[str, Any], relations: Mapping[str, str]) -> dict[str, Any]:
+    relation = neighbour["relation"]
+    return {**neighbour, "relation": relations.get(relation, relation)}
+
+
+def _inverted(words: Mapping[str, str]) -> dict[str, str]:
+    return {new: old for old, new in words.items()}

@@ -23,7 +23,7 @@ from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
 from index.calibration.standing import Calibrations
 from index.calibration.verbal import ENFSI_2015, VerbalScale
-from index.errors import DatabaseUnavailable, SchemaOutdated
+from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
 from index.truth.active import find_active_model
 from index.truth.corpora import Keep
 from index.truth.database import Database
@@ -133,7 +133,7 @@ def choose_settings(settings: Settings) -> Settings:
     try:
         with open_database(settings) as database:
             return choose_model(settings, database).settings
-    except SchemaOutdated:
+    except (NoData, SchemaOutdated):
         return settings
 
 
@@ -164,7 +164,7 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Iterator[Data
 
     `migrate` first creates the data folder and the database, or upgrades an older schema.
 
-    Raises `DatabaseUnavailable`; without `migrate` also `NoDataHere`, `SchemaOutdated`.
+    Raises `DatabaseUnavailable`; without `migrate` also `NoData`, `SchemaOutdated`.
     """
     if migrate:
         try:

@@ -28,7 +28,8 @@
       ForeignSpace            an embedding of another embedding space
       DatabaseError
         DatabaseUnavailable   cannot connect, locked for too long, disk full: try again later
-        SchemaOutdated        the database was never migrated, or is of an older or newer Lineup
+        NoData                no database file, or none of Lineup's tables in it
+        SchemaOutdated        the database has the schema of an older or newer Lineup
       TruthDamaged            SQL contradicts its own change log: `lineup fsck` names the rows
       SnapshotError
         SnapshotCorrupt       a snapshot that is not what its manifest or SQL says
@@ -233,19 +234,23 @@ class DatabaseUnavailable(DatabaseError):
         self.reason = reason
 
 
+class NoData(DatabaseError):
+    """There is no database yet: no SQLite file, or a database without Lineup's tables."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no Lineup data here: {reason}; run `lineup init` to create it")
+        self.reason = reason
+
+
 class SchemaOutdated(DatabaseError):
-    """The schema is not the one this release works with.
+    """The database has the schema of another release than this one."""
 
-    `current` is None in a database never migrated.
-    """
-
-    def __init__(self, current: str | None, expected: str, *, newer: bool = False) -> None:
+    def __init__(self, current: str, expected: str, *, newer: bool = False) -> None:
         super().__init__(
             f"the database has schema {current}, which a newer Lineup made: upgrade Lineup"
             if newer
-            else f"the database has {f'schema {current}' if current else 'no schema'}, "
-            f"this Lineup needs {expected}: "
-            "run `lineup init`"
+            else f"the database has schema {current}, this Lineup needs {expected}: "
+            f"run `lineup init` to upgrade the database"
         )
         self.current = current
         self.expected = expected

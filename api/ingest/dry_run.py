@@ -23,7 +23,7 @@ from api.sources.item import Source, UnreadableItem
 from api.sources.ready import ReadySource
 from embedder.errors import ImageError
 from embedder.pictures.decode import ImageLimits, decode
-from index.errors import SchemaOutdated
+from index.errors import NoData
 from index.near_hashes import NearHashes
 from index.truth.database import Database
 from index.truth.images import known_images
@@ -123,9 +123,7 @@ def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
 def _database(settings: Settings, stack: ExitStack) -> Database | None:
     try:
         return stack.enter_context(open_database(settings))
-    except SchemaOutdated as err:
-        if err.current is not None:
-            raise
+    except NoData:
         return None
 
 

@@ -8,6 +8,7 @@ rows mean nothing.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,9 +34,9 @@ from index.durable import publish, sync_directory, write_durably
 from index.errors import (
     BackupCorrupt,
     IndexDirectoryUnwritable,
+    NoData,
     RestoreTargetNotEmpty,
     RestoreUnwritable,
-    SchemaOutdated,
     TruthDamaged,
 )
 from index.truth.database import Database, sqlite_file
@@ -178,12 +179,8 @@ def _refuse_rows(database_url: str) -> None:
     """Refuse a database with rows early, without changing it; the transaction that restores asks
     again.
     """
-    try:
-        with Database.open(database_url) as database, database.read() as conn:
-            _require_empty(find_rows(conn))
-    except SchemaOutdated as err:
-        if err.current is not None:  # its tables are not those that this release can look into
-            raise
+    with suppress(NoData), Database.open(database_url) as database, database.read() as conn:
+        _require_empty(find_rows(conn))
 
 
 def _copy_rows(container: Database, target: Database, manifest: BackupManifest) -> None:

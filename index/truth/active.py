@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, select
 
 from index.truth.schema import active_model, embedding_spaces
-from index.truth.spaces import Space, ensure_space_id
+from index.truth.spaces import Space, ensure_space_id, space_from_row
 from index.truth.statements import insert_rows
 
 THE_ROW = 1
@@ -32,10 +32,7 @@ def find_active_model(conn: Connection) -> ActiveModel | None:
     ).one_or_none()
     if row is None:
         return None
-    space = Space(
-        row.fingerprint, row.model, row.weights_sha256, row.preprocessing_fingerprint, row.dimension
-    )
-    return ActiveModel(row.named, space, row.activated_at)
+    return ActiveModel(row.named, space_from_row(row), row.activated_at)
 
 
 def activate_model(conn: Connection, model: str, space: Space) -> None:

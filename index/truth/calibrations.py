@@ -20,12 +20,15 @@ from sqlalchemy import Connection, Row, Select, insert, select
 
 from index.errors import TruthDamaged, UnknownCalibration
 from index.jsontext import JSON, canonical_json
-from index.truth.schema import calibrations, embedding_spaces, reference_embeddings
+from index.truth.schema import (
+    LARGEST_ID,
+    calibrations,
+    embedding_spaces,
+    reference_embeddings,
+)
 from index.truth.spaces import Space, ensure_space_id, find_space_id
 from index.truth.statements import insert_missing, is_any, slices
 from index.truth.vectors import stored_rows, to_bytes
-
-LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from index.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaOutdated
+from index.errors import DatabaseUnavailable, InvalidDatabaseUrl, NoData
 from index.failpoints import Failpoint, reached
 from index.jsontext import canonical_json
 from index.truth import revisions
@@ -58,17 +58,19 @@ class Database:
         this release; without, nothing is ever created.
 
         Raises:
-            InvalidDatabaseUrl: neither a SQLite file nor PostgreSQL. DatabaseUnavailable: no
-            connection. SchemaOutdated: the schema is not the one of this release; the message says
-            what to run.
+            InvalidDatabaseUrl: neither a SQLite file nor PostgreSQL.
+            DatabaseUnavailable: no connection.
+            NoData: no SQLite file, or a database that was never migrated.
+            SchemaOutdated: the schema is that of another release; the message says what to run.
 
         """
-        database = cls(_create_engine(_parse(url), create=migrate))
+        parsed = _parse(url)
+        database = cls(_create_engine(parsed, create=migrate))
         try:
             if migrate:
                 database.upgrade()
             with database.read() as conn:
-                revisions.check(conn)
+                revisions.check(conn, _place(parsed))
         except BaseException:
             database.close()
             raise
@@ -162,6 +164,13 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path.absolute())).render_as_string(hide_password=False)
 
 
+def _place(url: URL) -> str:
+    """Return how a message names a database: the path of its file, or its URL without password."""
+    if url.get_backend_name() == "sqlite":
+        return str(_file(url))
+    return url.set(drivername="postgresql", password=None, query={}).render_as_string()
+
+
 def _file(url: URL) -> Path:
     return Path(str(url.database)).absolute()
 
@@ -210,8 +219,8 @@ def _create_engine(url: URL, *, create: bool) -> Engine:
 def _sqlite_engine(path: Path, *, create: bool) -> Engine:
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
-    elif not path.is_file():
-        raise SchemaOutdated(None, revisions.head())
+    elif not path.exists():
+        raise NoData(f"{path} does not exist")
 
     # mode=rw: SQLite otherwise makes an empty database where a file is missing, and calls it found.
     uri = f"{path.as_uri()}?mode={'rwc' if create else 'rw'}"

@@ -23,14 +23,10 @@ from index.truth.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
 from index.truth.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance
-from index.truth.schema import corpora, entries, images
+from index.truth.schema import LARGEST_ID, corpora, entries, images
 from index.truth.spaces import Space, ensure_space_id
 from index.truth.statements import insert_missing, is_any, many_rows, slices
 from index.truth.vectors import STORED, check_logit, check_vectors, to_bytes
-
-LARGEST_ID = (
-    2**63 - 1
-)  # what a row id can be in either database; a larger one would be an error of the driver
 
 
 class AddStatus(StrEnum):

@@ -25,8 +25,8 @@ from sqlalchemy import Connection, Row, Select, delete, func, or_, select, updat
 from index.errors import JobStateConflict, LeaseLost, UnknownJob
 from index.failpoints import Failpoint, reached
 from index.jsontext import JSON, canonical_json
-from index.truth.schema import corpora, embedding_spaces, job_chunks, job_items, jobs
-from index.truth.spaces import Space, ensure_space_id
+from index.truth.schema import LARGEST_ID, corpora, embedding_spaces, job_chunks, job_items, jobs
+from index.truth.spaces import Space, ensure_space_id, space_from_row
 from index.truth.statements import insert_rows
 
 LISTING = 0  # number of the chunk whose work is to list the source
@@ -243,9 +243,8 @@ def find_open_job(
 
 def get_job(conn: Connection, job_id: int) -> Job:
     """Return a job; raises UnknownJob."""
-    row = (
-        conn.execute(_JOBS.where(jobs.c.id == job_id)).one_or_none() if 0 < job_id < 2**63 else None
-    )
+    query = _JOBS.where(jobs.c.id == job_id)
+    row = conn.execute(query).one_or_none() if 0 < job_id <= LARGEST_ID else None
     if row is None:
         raise UnknownJob(job_id)
     return _job(row)
@@ -255,7 +254,7 @@ def list_jobs(conn: Connection, before: int | None = None, limit: int = 100) -> 
     """Return jobs, the newest first, starting before an id."""
     query = _JOBS.order_by(jobs.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(jobs.c.id < min(before, 2**63 - 1))
+        query = query.where(jobs.c.id < min(before, LARGEST_ID))
     return tuple(_job(row) for row in conn.execute(query))
 
 
@@ -564,15 +563,12 @@ _JOBS = (
 
 
 def _job(row: Row[Any]) -> Job:
-    space = Space(
-        row.fingerprint, row.model, row.weights_sha256, row.preprocessing_fingerprint, row.dimension
-    )
     return Job(
         id=row.id,
         kind=JobKind(row.kind),
         state=JobState(row.state),
         corpus=row.corpus,
-        space=space,
+        space=space_from_row(row),
         request=json.loads(row.request),
         listed=row.listed,
         counts=JobCounts(*(getattr(row, each.name) for each in fields(JobCounts))),

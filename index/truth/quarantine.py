@@ -22,7 +22,6 @@ from index.truth.changes import record_additions
 from index.truth.corpora import find_corpus_ids, lock_corpus
 from index.truth.entries import (
     ENTRIES,
-    LARGEST_ID,
     Entry,
     entry_of,
     get_entry,
@@ -30,7 +29,7 @@ from index.truth.entries import (
     remove_entry,
 )
 from index.truth.provenance import Provenance, storable_text
-from index.truth.schema import corpora, entries, images
+from index.truth.schema import LARGEST_ID, corpora, entries, images
 from index.truth.statements import is_any, slices
 
 MAX_REASON_CHARACTERS = 1000  # as the description of a corpus: a sentence or two, not a report

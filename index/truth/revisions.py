@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from index.errors import SchemaOutdated
+from index.errors import NoData, SchemaOutdated
 
 # Any number will do, as long as no other program in the same PostgreSQL database locks it: "lineup"
 # in ASCII.
@@ -59,11 +59,19 @@ def is_known(revision: str) -> bool:
     return revision in {script.revision for script in _scripts().walk_revisions()}
 
 
-def check(conn: Connection) -> None:
-    """Raise SchemaOutdated unless the database has exactly the schema of this release."""
+def check(conn: Connection, place: str) -> None:
+    """Require exactly the schema of this release; `place` names the database in messages.
+
+    Raises:
+        NoData: the database was never migrated.
+        SchemaOutdated: the schema is that of an older or newer release.
+
+    """
     found = current(conn)
+    if found is None:
+        raise NoData(f"the database {place} has none of Lineup's tables")
     if found != head():
-        raise SchemaOutdated(found, head(), newer=found is not None and not is_known(found))
+        raise SchemaOutdated(found, head(), newer=not is_known(found))
 
 
 def upgrade(conn: Connection) -> None:
@@ -81,8 +89,8 @@ def upgrade(conn: Connection) -> None:
     found = current(conn)
     if found == head():
         return
-    if found is not None:
-        _refuse_newer(conn)
+    if found is not None and not is_known(found):
+        raise SchemaOutdated(found, head(), newer=True)
     with _alembic_is_global:
         command.upgrade(configuration(conn), "head")
 
@@ -94,11 +102,3 @@ def downgrade(conn: Connection, revision: str) -> None:
     """
     with _alembic_is_global:
         command.downgrade(configuration(conn), revision)
-
-
-def _refuse_newer(conn: Connection) -> None:
-    try:
-        check(conn)
-    except SchemaOutdated as err:
-        if err.newer:
-            raise

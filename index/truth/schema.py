@@ -67,6 +67,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 # AUTOINCREMENT, which never reuses an id, needs exactly INTEGER in SQLite; it holds 64 bits there.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 Document = JSON().with_variant(JSONB(), "postgresql")
+# The largest row id of both databases. The drivers refuse a larger number as a parameter.
+LARGEST_ID = 2**63 - 1
 SHA256_HEX = 64
 # Items of a job: those found by the listing, then how they ended; then those of the taken ones that
 # repeat a picture.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from index.errors import ForeignSpace
 from index.truth.schema import embedding_spaces
@@ -28,6 +29,17 @@ class Space:
         """Raise ForeignSpace unless an embedding labelled with this fingerprint belongs here."""
         if fingerprint != self.fingerprint:
             raise ForeignSpace(self.fingerprint, fingerprint)
+
+
+def space_from_row(row: Row[Any]) -> Space:
+    """Return the space in a row that has the columns of `embedding_spaces`."""
+    return Space(
+        fingerprint=row.fingerprint,
+        model=row.model,
+        weights_sha256=row.weights_sha256,
+        preprocessing_fingerprint=row.preprocessing_fingerprint,
+        dimension=row.dimension,
+    )
 
 
 def find_space_id(conn: Connection, space: Space) -> int | None:
@@ -73,7 +85,4 @@ def ensure_space_id(conn: Connection, space: Space) -> int:
 def list_spaces(conn: Connection) -> tuple[Space, ...]:
     """Return every registered space, oldest first."""
     rows = conn.execute(select(embedding_spaces).order_by(embedding_spaces.c.id))
-    return tuple(
-        Space(r.fingerprint, r.model, r.weights_sha256, r.preprocessing_fingerprint, r.dimension)
-        for r in rows
-    )
+    return tuple(space_from_row(row) for row in rows)

@@ -26,7 +26,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 def test_messages_are_one_line() -> None:
     for error in (
-        errors.SchemaOutdated(None, "0001"),
+        errors.NoData("reason"),
         errors.SchemaOutdated("9999", "0001", newer=True),
         errors.UnknownCorpus("a\nb"),
         errors.ForeignSpace("a" * 64, "b" * 64),

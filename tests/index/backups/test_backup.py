@@ -33,7 +33,7 @@ KILLED_BEFORE_ITS_NAME = """
 import os, signal, sys
 from pathlib import Path
 import index.backups.backup
-from index import Database
+from index.truth.database import Database
 index.backups.backup.publish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 with Database.open(sys.argv[1]) as database:
     index.backups.backup.back_up(database, Path(sys.argv[2]), None, Path(sys.argv[3]), replace=True)

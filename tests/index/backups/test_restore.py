@@ -28,7 +28,13 @@ from index.backups.verification import verify_backup
 from index.blobs import BlobStore
 from index.cache.live import LiveIndex
 from index.cache.snapshots import MANIFEST
-from index.errors import BackupTooNew, RestoreTargetNotEmpty, RestoreUnwritable, SchemaOutdated
+from index.errors import (
+    BackupTooNew,
+    NoData,
+    RestoreTargetNotEmpty,
+    RestoreUnwritable,
+    SchemaOutdated,
+)
 from index.proof.fsck import fsck
 from index.truth import revisions
 from index.truth.database import Database, sqlite_url
@@ -44,7 +50,8 @@ MODULE = sys.modules["index.backups.restore"]  # `index.backups.restore` is the 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from index import BlobStore
+import index.backups.restore
+from index.blobs import BlobStore
 module = sys.modules["index.backups.restore"]
 archive, url, folder, place = sys.argv[1:]
 kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
@@ -241,7 +248,7 @@ def test_a_restore_that_is_killed_leaves_an_empty_database_and_the_same_command_
     ]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     if kind == "a new file":
-        with pytest.raises(SchemaOutdated):
+        with pytest.raises(NoData):
             Database.open(url)
     else:
         with Database.open(url) as database:

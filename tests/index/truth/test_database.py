@@ -2,17 +2,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from index.errors import (
     DatabaseUnavailable,
     InvalidCorpusName,
     InvalidDatabaseUrl,
-    SchemaOutdated,
+    NoData,
     UnknownCorpus,
 )
 from index.truth.corpora import CorpusKind, create_corpus, get_corpus
@@ -29,9 +30,45 @@ def test_a_url_that_cannot_work_is_refused(url: str) -> None:
 
 def test_opening_a_missing_file_creates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lineup.db"
-    with pytest.raises(SchemaOutdated, match="lineup init"):
+    with pytest.raises(NoData) as caught:
         Database.open(f"sqlite:///{path}")
+    assert str(caught.value) == (
+        f"no Lineup data here: {path} does not exist; run `lineup init` to create it"
+    )
     assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("content", [b"", "another program's"])
+def test_a_file_without_our_tables_holds_no_data_and_stays_as_it_is(
+    tmp_path: Path, content: bytes | str
+) -> None:
+    path = tmp_path / "lineup.db"
+    path.touch()
+    if content:
+        with closing(sqlite3.connect(path)) as conn:
+            conn.execute("CREATE TABLE notes (id INTEGER)")
+    with pytest.raises(NoData, match=f"the database {path} has none of Lineup's tables"):
+        Database.open(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as conn:
+        names = [name for (name,) in conn.execute("SELECT name FROM sqlite_master")]
+    assert names == (["notes"] if content else [])
+
+
+def test_a_message_names_the_database_without_its_password(
+    empty_database_url: str, dialect: str
+) -> None:
+    url = make_url(empty_database_url)
+    if dialect == "postgresql":
+        url = url.set(password="hunter2")  # the test's server asks for none
+    with pytest.raises(NoData) as caught:
+        Database.open(url.render_as_string(hide_password=False))
+    assert str(url.database) in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_folder_in_the_place_of_the_file_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable, match="unable to open"):
+        Database.open(f"sqlite:///{tmp_path}")
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
@@ -108,7 +145,8 @@ def test_a_committed_corpus_survives_the_death_of_its_writer(
 ) -> None:
     code = """
 import os, signal, sys
-from index import *
+from index.truth.corpora import CorpusKind, create_corpus
+from index.truth.database import Database
 with Database.open(sys.argv[1]) as database:
     with database.write() as conn:
         create_corpus(conn, "committed", CorpusKind.KNOWN_FAKE)
@@ -126,7 +164,5 @@ with Database.open(sys.argv[1]) as database:
 def test_the_path_of_a_database_may_hold_any_character(tmp_path: Path) -> None:
     path = tmp_path / "Fälle & 100 % ?#" / "lineup.db"
     path.parent.mkdir()
-    from sqlalchemy import URL  # noqa: PLC0415
-
     Database.open(URL.create("sqlite", database=str(path)).render_as_string(), migrate=True).close()
     assert sqlite3.connect(path).execute("SELECT last FROM change_counter").fetchone() == (0,)

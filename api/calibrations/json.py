@@ -14,7 +14,12 @@ from api.paging import cursor_of, number_of
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.likelihood import Likelihood
-from index.truth.calibrations import StoredCalibration, get_calibration, list_calibrations
+from index.truth.calibrations import (
+    StoredCalibration,
+    find_calibration_of_job,
+    get_calibration,
+    list_calibrations,
+)
 from index.truth.database import Database
 
 # What a table shows; a lookup asks for any rate.
@@ -157,12 +162,12 @@ class CalibrationAnswer(Answer):
             created_at=stored.created_at,
             embedding_space=stored.space_fingerprint,
             generation=stored.generation,
-            against=stored.request["against"],
-            reference=stored.request["reference"],
+            against=list(stored.scope.against),
+            reference=list(stored.scope.reference),
             corpus_size=calibration.corpus_size,
             generators=dict(calibration.generators),
             seed=calibration.seed,
-            request=dict(stored.request),
+            request=stored.scope.to_json(),
             strata=[StratumAnswer.of(*each) for each in calibration.strata.items()],
         )
 
@@ -193,12 +198,10 @@ def calibrations_page(database: Database, cursor: str | None, limit: int) -> Cal
 
 
 def calibration_of_job(database: Database, job_id: int) -> CalibrationAnswer | None:
-    """The calibration that a job came to; None where it has not come to one."""
+    """The calibration that a job measured, None if it has measured none. Raises `TruthDamaged`."""
     with database.read() as conn:
-        for stored in list_calibrations(conn):
-            if stored.request.get("job") == job_id:
-                return CalibrationAnswer.of(stored)
-    return None
+        stored = find_calibration_of_job(conn, job_id)
+    return None if stored is None else CalibrationAnswer.of(stored)
 
 
 def _threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:

@@ -21,14 +21,17 @@ from index.calibration.reading import (
     named_corpora,
     read_population,
 )
-from index.jsontext import JSON
-from index.truth.calibrations import calibration_heads, delivered_embeddings, save_calibration
+from index.truth.calibrations import (
+    CalibrationScope,
+    delivered_embeddings,
+    find_calibration_of_job,
+    save_calibration,
+)
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, embedded_image_ids
 from index.truth.spaces import Space
 
-RECENT = 50  # calibrations among which that of a job is looked for
 # Measured as they are; each is compared with every entry. More would tell of rates that nobody asks
 # for.
 MOST_REALS = 20_000
@@ -69,19 +72,19 @@ def measure_and_save(lineup: Lineup, request: CalibrationRequest, job_id: int) -
             conn, lineup.space, request, compared, sampled(conn, lineup.space, request)
         )
     document = calibrate(compared, measured, request.seed).to_json()
-    words: dict[str, JSON] = {
-        "asked": request.model_dump(mode="json"),
-        "against": list(against.names),
-        "against_ids": list(against.ids),
-        "reference": list(reference.names),
-        "reference_ids": list(reference.ids),
-        "job": job_id,
-    }
+    scope = CalibrationScope(
+        asked=request.model_dump(mode="json"),
+        against=against.names,
+        against_ids=against.ids,
+        reference=reference.names,
+        reference_ids=reference.ids,
+        job_id=job_id,
+    )
     with lineup.database.write() as conn:
-        for head in calibration_heads(conn, lineup.space, RECENT):
-            if head.request.get("job") == job_id:
-                return head.id
-        return save_calibration(conn, lineup.space, generation, words, document)
+        stored = find_calibration_of_job(conn, job_id)
+        if stored is not None:
+            return stored.id
+        return save_calibration(conn, lineup.space, generation, scope, document)
 
 
 def _corpora(conn: Connection, request: CalibrationRequest) -> tuple[NamedCorpora, NamedCorpora]:

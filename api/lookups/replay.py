@@ -187,8 +187,8 @@ def _applied(
         id=row.id,
         created_at=row.created_at,
         generation=row.generation,
-        against=tuple(row.request["against"]),
-        reference=tuple(row.request["reference"]),
+        against=row.scope.against,
+        reference=row.scope.reference,
         calibration=lineup.calibrations.get(conn, row.id),
         applies=Applies(used.applies),
     )

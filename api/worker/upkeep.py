@@ -37,7 +37,7 @@ def recalibrate_if_due(lineup: Lineup) -> int | None:
         heads = calibration_heads(conn, lineup.space, 1)
         if not heads:
             return None
-        request = CalibrationRequest.model_validate(heads[0].request["asked"])
+        request = CalibrationRequest.model_validate(heads[0].scope.asked)
         try:
             corpora = named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
         except UnknownCorpus:

@@ -71,7 +71,7 @@ class Calibrations:
             return None
         searched = set(_fake_ids(conn, corpora))
         fitting = [head for head in heads if searched and self._covers(conn, head, searched)]
-        exact = [head for head in fitting if whole and searched >= set(head.request["against_ids"])]
+        exact = [head for head in fitting if whole and searched >= set(head.scope.against_ids)]
         if exact:
             return self._applied(conn, exact[0], Applies.EXACT)
         return self._applied(conn, fitting[0], Applies.UPPER_BOUND) if fitting else None
@@ -85,7 +85,7 @@ class Calibrations:
             return ()
         every, seen = (
             named_corpora(conn, None, CorpusKind.KNOWN_FAKE),
-            set(heads[0].request["against_ids"]),
+            set(heads[0].scope.against_ids),
         )
         return tuple(
             name
@@ -109,7 +109,7 @@ class Calibrations:
 
     def _covers(self, conn: Connection, head: CalibrationHead, searched: set[int]) -> bool:
         """Whether it was measured against all of these corpora that hold anything."""
-        others = sorted(searched - set(head.request["against_ids"]))
+        others = sorted(searched - set(head.scope.against_ids))
         return not others or not has_embedded(conn, self._space, others)
 
     def _applied(self, conn: Connection, head: CalibrationHead, applies: Applies) -> Applied:
@@ -117,8 +117,8 @@ class Calibrations:
             id=head.id,
             created_at=head.created_at,
             generation=head.generation,
-            against=tuple(head.request["against"]),
-            reference=tuple(head.request["reference"]),
+            against=head.scope.against,
+            reference=head.scope.reference,
             calibration=self.get(conn, head.id),
             applies=applies,
         )

@@ -1,8 +1,7 @@
-"""Calibrations as rows: measured once, never changed; a later one is a new row. What they say is
-`index.calibration`.
+"""Calibrations as rows. A calibration never changes; a later one is a new row.
 
-Owns also the embeddings of reference images as they look after a delivery, which calibrations are
-measured on.
+Owns also the embeddings of reference images after each kind of delivery, which calibrations are
+measured on. What a calibration's document means is the topic of `index.calibration`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,33 +31,70 @@ from index.truth.vectors import stored_rows, to_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCalibration:
-    """A row.
+class CalibrationScope:
+    """What a calibration was asked for, and the corpora that it measured.
 
-    `request` is what was asked for, `document_json` what was measured: canonical JSON, as stored.
+    `against` are corpora of known fakes, `reference` those of known-real images, each by name with
+    its row ids beside it. `asked` is the request, in which corpora may be left open.
+    `job_id` is None where no job measured it.
     """
+
+    asked: Mapping[str, Any]
+    against: tuple[str, ...] = ()
+    against_ids: tuple[int, ...] = ()
+    reference: tuple[str, ...] = ()
+    reference_ids: tuple[int, ...] = ()
+    job_id: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored, and as the API shows it."""
+        return {
+            "asked": dict(self.asked),
+            "against": list(self.against),
+            "against_ids": list(self.against_ids),
+            "reference": list(self.reference),
+            "reference_ids": list(self.reference_ids),
+            "job": self.job_id,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote. Raises KeyError, TypeError where it is something else."""
+        return cls(
+            asked=stored["asked"],
+            against=tuple(stored["against"]),
+            against_ids=tuple(stored["against_ids"]),
+            reference=tuple(stored["reference"]),
+            reference_ids=tuple(stored["reference_ids"]),
+            job_id=stored["job"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationHead:
+    """A calibration without its document, which is large."""
+
+    id: int
+    generation: int
+    created_at: datetime
+    scope: CalibrationScope
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCalibration:
+    """A calibration as stored. `document_json` is what was measured, as canonical JSON."""
 
     id: int
     space_fingerprint: str
     generation: int
     created_at: datetime
-    request: Mapping[str, Any]
+    scope: CalibrationScope
     document_json: str
 
     @property
     def document(self) -> Mapping[str, Any]:
         document: Mapping[str, Any] = json.loads(self.document_json)
         return document
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationHead:
-    """What tells calibrations apart without reading what they measured."""
-
-    id: int
-    generation: int
-    created_at: datetime
-    request: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,20 +109,21 @@ class DeliveredEmbeddings:
 
 
 def save_calibration(
-    conn: Connection, space: Space, generation: int, request: JSON, document: JSON
+    conn: Connection, space: Space, generation: int, scope: CalibrationScope, document: JSON
 ) -> int:
     """Store a calibration and return its id.
 
-    Raises ForeignSpace; ValueError where JSON cannot say a number.
+    Raises ForeignSpace; ValueError for a number that JSON cannot hold.
     """
     text = canonical_json(document)
     row = {
         "space_id": ensure_space_id(conn, space),
         "generation": generation,
         "created_at": datetime.now(UTC),
-        "request": canonical_json(request),
+        "request": canonical_json(scope.to_json()),
         "document": text,
         "document_sha256": _sha256(text),
+        "job_id": scope.job_id,
     }
     calibration_id: int = conn.execute(
         insert(calibrations).returning(calibrations.c.id), row
@@ -110,8 +147,21 @@ def get_calibration(conn: Connection, calibration_id: int) -> StoredCalibration:
     return _stored(found)
 
 
+def find_calibration_of_job(conn: Connection, job_id: int) -> StoredCalibration | None:
+    """Return the calibration that a job measured, None if it has measured none.
+
+    Raises TruthDamaged.
+    """
+    query = _CALIBRATIONS.where(calibrations.c.job_id == job_id).order_by(calibrations.c.id.desc())
+    found = conn.execute(query.limit(1)).one_or_none()
+    return None if found is None else _stored(found)
+
+
 def calibration_heads(conn: Connection, space: Space, limit: int) -> tuple[CalibrationHead, ...]:
-    """Return what the latest calibrations of a space were asked for, the newest first."""
+    """Return the latest calibrations of a space without their documents, the newest first.
+
+    Raises TruthDamaged.
+    """
     columns = (
         calibrations.c.id,
         calibrations.c.generation,
@@ -121,8 +171,7 @@ def calibration_heads(conn: Connection, space: Space, limit: int) -> tuple[Calib
     query = select(*columns).where(calibrations.c.space_id == (find_space_id(conn, space) or 0))
     rows = conn.execute(query.order_by(calibrations.c.id.desc()).limit(limit))
     return tuple(
-        CalibrationHead(row.id, row.generation, row.created_at, json.loads(row.request))
-        for row in rows
+        CalibrationHead(row.id, row.generation, row.created_at, _scope(row)) for row in rows
     )
 
 
@@ -140,7 +189,7 @@ def list_calibrations(
 
 
 def wrong_calibrations(conn: Connection) -> Iterator[int]:
-    """Yield the ids of calibrations whose documents are not those that were stored."""
+    """Yield the ids of calibrations whose documents have changed since they were stored."""
     query = select(calibrations.c.id, calibrations.c.document, calibrations.c.document_sha256)
     for row in conn.execute(query.order_by(calibrations.c.id)):
         if _sha256(row.document) != row.document_sha256:
@@ -227,9 +276,16 @@ def _stored(row: Row[Any]) -> StoredCalibration:
         row.fingerprint,
         row.generation,
         row.created_at,
-        json.loads(row.request),
+        _scope(row),
         row.document,
     )
+
+
+def _scope(row: Row[Any]) -> CalibrationScope:
+    try:
+        return CalibrationScope.from_json(json.loads(row.request))
+    except (KeyError, TypeError, ValueError) as err:
+        raise TruthDamaged(f"what calibration {row.id} was asked for cannot be read") from err
 
 
 def _sha256(text: str) -> str:

@@ -312,6 +312,7 @@ calibrations = Table(
     Column("request", Text, nullable=False),  # canonical JSON: what was asked for
     Column("document", Text, nullable=False),  # canonical JSON: what was measured
     Column("document_sha256", String(SHA256_HEX), nullable=False),
+    Column("job_id", BigId, index=True),  # the job that measured it; the request names it too
     sqlite_autoincrement=True,
 )
 

@@ -73,6 +73,41 @@ def test_up_down_up_leaves_nothing_behind_and_everything_there(empty_database_ur
             assert conn.execute(text("SELECT id, last FROM change_counter")).all() == [(1, 0)]
 
 
+def test_the_job_of_a_stored_calibration_becomes_a_column(empty_database_url: str) -> None:
+    """A calibration of schema 0004 names its job in its request only."""
+    requests = ['{"job":7,"against":[]}', '{"against":[]}', '{"job":null}']
+    with Database.open(empty_database_url, migrate=True) as database:
+        with database.write() as conn:
+            revisions.downgrade(conn, "0004")
+            conn.execute(
+                text(
+                    "INSERT INTO embedding_spaces (id, fingerprint, model, weights_sha256, "
+                    "preprocessing_fingerprint, dimension, created_at) "
+                    "VALUES (1, 'f', 'm', 'w', 'p', 4, '2026-01-02 03:04:05')"
+                )
+            )
+            for request in requests:
+                conn.execute(
+                    text(
+                        "INSERT INTO calibrations (space_id, generation, created_at, request, "
+                        "document, document_sha256) "
+                        "VALUES (1, 0, '2026-01-02 03:04:05', :request, '{}', 's')"
+                    ),
+                    {"request": request},
+                )
+        database.upgrade()
+        with database.write() as conn:
+            rows = conn.execute(text("SELECT job_id, request FROM calibrations ORDER BY id")).all()
+            assert [tuple(row) for row in rows] == [
+                (7, requests[0]),
+                (None, requests[1]),
+                (None, requests[2]),
+            ]
+            revisions.downgrade(conn, "0004")
+            kept = conn.execute(text("SELECT request FROM calibrations ORDER BY id")).scalars()
+            assert list(kept) == requests
+
+
 def test_migrating_twice_changes_nothing(database: Database) -> None:
     before = _tables(database)
     database.upgrade()

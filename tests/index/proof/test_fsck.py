@@ -17,7 +17,7 @@ from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.cache.live import LiveIndex
 from index.cache.snapshots import MANIFEST
 from index.proof.fsck import ORPHAN_AGE_SECONDS, FindingKind, fsck
-from index.truth.calibrations import add_delivered, save_calibration
+from index.truth.calibrations import CalibrationScope, add_delivered, save_calibration
 from index.truth.corpora import Keep, set_keep
 from index.truth.database import Database
 from index.truth.entries import list_entries, remove_entry
@@ -38,7 +38,7 @@ class Scene:
             self.thumbnails.put(material.sha256(name), b"picture")
         with database.write() as conn:
             remove_entry(conn, self.ids[2])
-            save_calibration(conn, material.space, 3, {}, {"rate": 0.01})
+            save_calibration(conn, material.space, 3, CalibrationScope({}), {"rate": 0.01})
             add_delivered(conn, material.space, [(1, "jpeg75", material.vector("delivered"), 0.5)])
         self.thumbnails.remove(material.sha256("c"))
         with LiveIndex.open(database, material.space, self.directory) as live:

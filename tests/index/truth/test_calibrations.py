@@ -7,9 +7,11 @@ from sqlalchemy import update
 from index.calibration.reading import SourceNumbers, chosen, named_corpora, read_population
 from index.errors import CorpusKindConflict, TruthDamaged, UnknownCalibration, UnknownCorpus
 from index.truth.calibrations import (
+    CalibrationScope,
     add_delivered,
     calibration_heads,
     delivered_embeddings,
+    find_calibration_of_job,
     get_calibration,
     list_calibrations,
     missing_deliveries,
@@ -22,6 +24,19 @@ from index.truth.entries import add_entries, remove_entry
 from index.truth.perceptual import PerceptualHash
 from index.truth.schema import calibrations
 
+NOTHING_ASKED = CalibrationScope(asked={})
+
+
+def scope(seed: int) -> CalibrationScope:
+    return CalibrationScope(
+        asked={"seed": seed, "against": None},
+        against=("fakes", "more fakes"),
+        against_ids=(1, 4),
+        reference=("photographs",),
+        reference_ids=(2,),
+        job_id=100 + seed,
+    )
+
 
 def test_a_calibration_that_is_not_there_is_unknown(database: Database) -> None:
     for calibration_id in (-1, 0, 1, 2**70):
@@ -31,7 +46,7 @@ def test_a_calibration_that_is_not_there_is_unknown(database: Database) -> None:
 
 def test_a_changed_document_is_no_calibration(database: Database, material: Any) -> None:
     with database.write() as conn:
-        calibration_id = save_calibration(conn, material.space, 0, {}, {"rate": 0.01})
+        calibration_id = save_calibration(conn, material.space, 0, NOTHING_ASKED, {"rate": 0.01})
         conn.execute(update(calibrations).values(document='{"rate":0.001}'))
     for read in (lambda conn: get_calibration(conn, calibration_id), list_calibrations):
         with (
@@ -45,7 +60,7 @@ def test_a_changed_document_is_no_calibration(database: Database, material: Any)
 
 def test_a_calibration_that_json_cannot_say_is_refused(database: Database, material: Any) -> None:
     with pytest.raises(ValueError, match="JSON"), database.write() as conn:
-        save_calibration(conn, material.space, 0, {}, {"rate": float("nan")})
+        save_calibration(conn, material.space, 0, NOTHING_ASKED, {"rate": float("nan")})
 
 
 def test_calibrations_come_back_as_they_were_saved_the_newest_first(
@@ -53,21 +68,52 @@ def test_calibrations_come_back_as_they_were_saved_the_newest_first(
 ) -> None:
     with database.write() as conn:
         ids = [
-            save_calibration(conn, material.space, n, {"seed": n}, {"n": n, "x": 0.1 + 0.2})
+            save_calibration(conn, material.space, n, scope(n), {"n": n, "x": 0.1 + 0.2})
             for n in range(3)
         ]
-        other = save_calibration(conn, material.other_space, 9, {}, {})
+        other = save_calibration(conn, material.other_space, 9, NOTHING_ASKED, {})
     with database.read() as conn:
         stored = get_calibration(conn, ids[1])
-        assert (stored.generation, stored.request, stored.document) == (
+        assert (stored.generation, stored.scope, stored.document) == (
             1,
-            {"seed": 1},
+            scope(1),
             {"n": 1, "x": 0.1 + 0.2},
         )
         assert stored.space_fingerprint == material.space.fingerprint
-        assert [head.id for head in calibration_heads(conn, material.space, 2)] == ids[:0:-1]
+        heads = calibration_heads(conn, material.space, 2)
+        assert [(head.id, head.scope) for head in heads] == [(ids[2], scope(2)), (ids[1], scope(1))]
         assert [each.id for each in list_calibrations(conn)] == [other, *ids[::-1]]
         assert [each.id for each in list_calibrations(conn, before=ids[2], limit=1)] == [ids[1]]
+
+
+def test_a_stored_request_that_says_something_else_is_damage(
+    database: Database, material: Any
+) -> None:
+    with database.write() as conn:
+        calibration_id = save_calibration(conn, material.space, 0, NOTHING_ASKED, {})
+        conn.execute(update(calibrations).values(request='{"asked":{}}'))
+    for read in (
+        lambda conn: get_calibration(conn, calibration_id),
+        lambda conn: calibration_heads(conn, material.space, 1),
+    ):
+        with (
+            pytest.raises(TruthDamaged, match=f"calibration {calibration_id} was asked for"),
+            database.read() as conn,
+        ):
+            read(conn)
+
+
+def test_the_calibration_of_a_job_is_found_behind_many_others(
+    database: Database, material: Any
+) -> None:
+    with database.write() as conn:
+        ids = [save_calibration(conn, material.space, 0, scope(n), {"n": n}) for n in range(150)]
+    with database.read() as conn:
+        assert find_calibration_of_job(conn, 99) is None
+        for n in (0, 49, 149):
+            found = find_calibration_of_job(conn, 100 + n)
+            assert found is not None
+            assert (found.id, found.document) == (ids[n], {"n": n})
 
 
 def test_a_delivered_embedding_is_stored_once_and_what_is_missing_is_known(

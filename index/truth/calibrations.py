@@ -171,7 +171,8 @@ def calibration_heads(conn: Connection, space: Space, limit: int) -> tuple[Calib
     query = select(*columns).where(calibrations.c.space_id == (find_space_id(conn, space) or 0))
     rows = conn.execute(query.order_by(calibrations.c.id.desc()).limit(limit))
     return tuple(
-        CalibrationHead(row.id, row.generation, row.created_at, _scope(row)) for row in rows
+        CalibrationHead(row.id, row.generation, row.created_at, _scope(row.id, row.request))
+        for row in rows
     )
 
 
@@ -276,16 +277,18 @@ def _stored(row: Row[Any]) -> StoredCalibration:
         row.fingerprint,
         row.generation,
         row.created_at,
-        _scope(row),
+        _scope(row.id, row.request),
         row.document,
     )
 
 
-def _scope(row: Row[Any]) -> CalibrationScope:
+def _scope(calibration_id: int, request: str) -> CalibrationScope:
     try:
-        return CalibrationScope.from_json(json.loads(row.request))
+        return CalibrationScope.from_json(json.loads(request))
     except (KeyError, TypeError, ValueError) as err:
-        raise TruthDamaged(f"what calibration {row.id} was asked for cannot be read") from err
+        raise TruthDamaged(
+            f"what calibration {calibration_id} was asked for cannot be read"
+        ) from err
 
 
 def _sha256(text: str) -> str:

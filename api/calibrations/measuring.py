@@ -129,4 +129,4 @@ def _delivered(
     conn: Connection, space: Space, population: Population, condition: Condition
 ) -> Population:
     embedded = delivered_embeddings(conn, space, condition.value, population.image_ids.tolist())
-    return population.delivered(embedded.image_ids, embedded.vectors, embedded.logits)
+    return population.as_delivered(embedded.image_ids, embedded.vectors, embedded.logits)

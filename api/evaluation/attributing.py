@@ -25,7 +25,8 @@ from api.evaluation.retrieving import draw_rows
 from api.evaluation.splits import has_enough_sources, split_in_halves
 from index.calibration.attribution import COVERAGE, Attributed, Attribution, fit_attribution
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
-from index.calibration.population import Nearest, Others, Population, nearest
+from index.calibration.others import Nearest, SamePictures, find_nearest
+from index.calibration.population import Population
 
 MOST_GENERATORS = 20  # that are left out, those with the most images: each takes a fit of its own
 MOST_PROBES = 1_000  # known fakes that are looked up without each of them
@@ -111,7 +112,7 @@ def _measure_without(listed: KnownFakes, name: str, seed: int) -> LeftOutGenerat
     if len(set(listed.names[known].tolist())) < 2 or len(known) <= ATTRIBUTION_NEIGHBOURS:
         return None
     members = listed.fakes.taking(known)
-    among = Others(members)
+    among = SamePictures(members)
     asked = known[draw_rows(len(known), MOST_PROBES, seed)]
     first = _split_probes(listed, asked, seed)
     outside = np.flatnonzero(listed.names == name)
@@ -148,9 +149,9 @@ class _Probes:
 
 
 def _find_neighbours(
-    fakes: Population, rows: NDArray[np.int64], members: Population, among: Others
+    fakes: Population, rows: NDArray[np.int64], members: Population, among: SamePictures
 ) -> _Probes:
-    found = nearest(fakes.taking(rows), members, among, k=ATTRIBUTION_NEIGHBOURS)
+    found = find_nearest(fakes.taking(rows), members, among, k=ATTRIBUTION_NEIGHBOURS)
     generators = [[members.generators[place] for place in places] for places in found.positions]
     return _Probes(rows, found, generators).taking(
         np.flatnonzero((found.positions >= 0).all(axis=1))

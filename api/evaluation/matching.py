@@ -16,7 +16,8 @@ from api.evaluation.retrieving import draw_rows
 from api.evaluation.splits import split_in_halves
 from index.calibration.calibration import rates_of
 from index.calibration.false_matches import FalseMatches
-from index.calibration.population import Others, Population, nearest
+from index.calibration.others import SamePictures, find_nearest
+from index.calibration.population import Population
 
 RATES = (0.1, 0.01, 0.005)
 TIMES = (1, 2, 5, 10)
@@ -64,10 +65,10 @@ def _measure_rows(
     tenth = len(fakes) // TIMES[-1]
     corpora = {times: fakes.taking(np.sort(order[: tenth * times])) for times in TIMES}
     calibrated, tested = np.flatnonzero(first), np.flatnonzero(~first)
-    reference, among = reals.taking(calibrated), Others(corpora[1])
+    reference, among = reals.taking(calibrated), SamePictures(corpora[1])
     fitted = rates_of(
         reference,
-        nearest(reference, corpora[1], among),
+        find_nearest(reference, corpora[1], among),
         sources[calibrated],
         corpora[1],
         among,
@@ -76,7 +77,8 @@ def _measure_rows(
     )
     rows = list[FalseMatchRow]()
     for times, corpus in corpora.items():
-        maxima = nearest(reals.taking(tested), corpus, Others(corpus)).maxima.clip(-1.0, 1.0)
+        found = find_nearest(reals.taking(tested), corpus, SamePictures(corpus))
+        maxima = found.maxima.clip(-1.0, 1.0)
         rows += [_measure_row(fitted, rate, times, len(corpus), maxima) for rate in RATES]
     return rows
 

@@ -19,7 +19,8 @@ from api.evaluation.splits import split_kinds_in_halves
 from index.calibration import figures
 from index.calibration.calibration import has_kin
 from index.calibration.likelihood import Likelihood, fit_likelihood
-from index.calibration.population import NOTHING, Others, Population, nearest
+from index.calibration.others import NOTHING, SamePictures, find_nearest
+from index.calibration.population import Population
 
 MOST_PROBES = 5_000  # of either kind; each is compared with every fake
 
@@ -45,7 +46,7 @@ def find_nearest_fakes(
     """Find the nearest other fake of each image; left out is what has nothing to be compared
     with.
     """
-    among = Others(fakes)
+    among = SamePictures(fakes)
     sides = []
     for population, sources, usable in (
         (fakes, fake_sources, has_kin(fakes, fakes)),
@@ -53,7 +54,7 @@ def find_nearest_fakes(
     ):
         rows = np.flatnonzero(usable)
         rows = rows[draw_rows(len(rows), MOST_PROBES, seed)]
-        maxima = nearest(population.taking(rows), fakes, among).maxima
+        maxima = find_nearest(population.taking(rows), fakes, among).maxima
         found = maxima > NOTHING
         sides.append((maxima[found], sources[rows][found]))
     (same, same_sources), (different, different_sources) = sides

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from api.evaluation.classification import MIN_IMAGES
 from api.evaluation.json import Measure, RetrievalEvaluation, RetrievalFigures
-from index.calibration.population import Others, Population
+from index.calibration.others import SamePictures
+from index.calibration.population import Population
 from index.calibration.retrieval import Ranking, rankings_of_matrix, retrieval_figures
 from index.calibration.retrieval import RetrievalFigures as Means
 
@@ -62,15 +63,14 @@ def draw_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
 
 
 def _rank_probes(entries: Population, generators: Sequence[str], seed: int) -> list[Ranking]:
-    others = Others(entries)
+    same = SamePictures(entries)
     rows = draw_rows(len(entries), MOST_PROBES, seed)
     rankings = list[Ranking]()
     for start in range(0, len(rows), BLOCK_PROBES):
         some = rows[start : start + BLOCK_PROBES]
         probes = entries.taking(some)
         excluded = np.zeros((len(some), len(entries)), np.bool_)  # (b, n)
-        for row, places in enumerate(others.excluded(probes)):
-            excluded[row, places] = True
+        excluded[same.excluded(probes, slice(0, len(some)))] = True
         similarities = probes.vectors @ entries.vectors.T  # (b, n)
         labels = [generators[row] for row in some]
         rankings += rankings_of_matrix(similarities, labels, generators, exclude=excluded)

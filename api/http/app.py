@@ -24,12 +24,10 @@ from api.http.routes import (
     corpora,
     evaluations,
     ingests,
+    inspections,
     lookups,
     page,
     service,
-)
-from api.http.routes import (
-    inspections as hygiene,
 )
 from api.settings import Settings
 from api.worker.current import CurrentLineup
@@ -71,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for routes in (lookups, calibrations, evaluations, corpora, hygiene, ingests, service):
+    for routes in (lookups, calibrations, evaluations, corpora, inspections, ingests, service):
         app.include_router(routes.router, prefix="/v1")
     app.include_router(service.health)
     app.include_router(page.router)

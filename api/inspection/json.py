@@ -1,4 +1,4 @@
-"""Hygiene of a corpus as JSON: what an inspection found, and what is in quarantine."""
+"""JSON of an inspection and of the quarantine of a corpus."""
 
 from __future__ import annotations
 

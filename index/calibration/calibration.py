@@ -21,7 +21,8 @@ from index.calibration.by_collection import CollectionMatches, by_collection
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
 from index.calibration.likelihood import Likelihood, fit_likelihood, fit_two_sided
-from index.calibration.population import NOTHING, Nearest, Others, Population, nearest
+from index.calibration.others import NOTHING, Nearest, SamePictures, find_nearest
+from index.calibration.population import Population
 
 FORMAT = 1
 AS_IS = "as_is"
@@ -155,7 +156,7 @@ class Calibration:
 
 def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -> Calibration:
     """Measure every condition; `measured` holds AS_IS with at least one known-real image."""
-    among_fakes, among_reals = Others(compared.fakes), Others(compared.reals)
+    among_fakes, among_reals = SamePictures(compared.fakes), SamePictures(compared.reals)
     strata = {
         condition: _stratum(compared, some, among_fakes, among_reals, seed)
         for condition, some in measured.items()
@@ -166,12 +167,16 @@ def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -
 
 
 def _stratum(
-    compared: Compared, some: Measured, among_fakes: Others, among_reals: Others, seed: int
+    compared: Compared,
+    some: Measured,
+    among_fakes: SamePictures,
+    among_reals: SamePictures,
+    seed: int,
 ) -> Stratum:
-    real_to_fakes = nearest(some.reals, compared.fakes, among_fakes)
-    fake_to_fakes = nearest(some.fakes, compared.fakes, among_fakes, k=ATTRIBUTION_NEIGHBOURS)
-    real_to_reals = nearest(some.reals, compared.reals, among_reals)
-    fake_to_reals = nearest(some.fakes, compared.reals, among_reals)
+    real_to_fakes = find_nearest(some.reals, compared.fakes, among_fakes)
+    fake_to_fakes = find_nearest(some.fakes, compared.fakes, among_fakes, k=ATTRIBUTION_NEIGHBOURS)
+    real_to_reals = find_nearest(some.reals, compared.reals, among_reals)
+    fake_to_reals = find_nearest(some.fakes, compared.reals, among_reals)
     kin = has_kin(some.fakes, compared.fakes) & (fake_to_fakes.maxima > NOTHING)
     one_sided = _ratio(real_to_fakes, fake_to_fakes, some, kin)
     return Stratum(
@@ -205,7 +210,7 @@ def rates_of(
     found: Nearest,
     sources: NDArray[np.int64],
     fakes: Population,
-    among_fakes: Others,
+    among_fakes: SamePictures,
     *,
     corpus_size: int,
     seed: int,
@@ -219,7 +224,7 @@ def rates_of(
     thresholds = np.unique(
         np.quantile(maxima, [1.0 - share for share in GROWTH_SHARES], method="higher")
     )
-    counts = nearest(reals, fakes, among_fakes, thresholds=thresholds).counts
+    counts = find_nearest(reals, fakes, among_fakes, thresholds=thresholds).counts
     growth = fit_growth(counts, thresholds, sources, corpus_size=len(fakes), seed=seed)
     return fit_false_matches(maxima, sources, corpus_size=corpus_size, growth=growth, seed=seed)
 

@@ -30,7 +30,8 @@ from index.calibration.calibration import (
 from index.calibration.false_matches import fit_false_matches
 from index.calibration.growth import UNKNOWN_GROWTH
 from index.calibration.likelihood import Likelihood
-from index.calibration.population import NOTHING, Others, Population, nearest
+from index.calibration.others import NOTHING, SamePictures, find_nearest
+from index.calibration.population import Population
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 
 RATES = (0.1, 0.01, 0.005)
@@ -119,7 +120,9 @@ def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
     fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
     nothing = fakes.taking(np.empty(0, np.int64))
     known = pictures.population.taking(halved.known_reals)
-    others = nearest(pictures.population.taking(halved.reals), fakes, Others(fakes)).maxima
+    others = find_nearest(
+        pictures.population.taking(halved.reals), fakes, SamePictures(fakes)
+    ).maxima
     order = np.random.default_rng(seed).permutation(len(fakes))
     for factor in FACTORS:
         part = fakes.taking(np.sort(order[: len(fakes) // factor]))
@@ -143,9 +146,9 @@ def resample_collections(pictures: Pictures, seed: int) -> Iterator[Foretold]:
     """
     halved = split(pictures, "collection", seed)
     fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
-    among = Others(fakes)
+    among = SamePictures(fakes)
     known, others = (
-        nearest(pictures.population.taking(rows), fakes, among).maxima
+        find_nearest(pictures.population.taking(rows), fakes, among).maxima
         for rows in (halved.known_reals, halved.reals)
     )
     _, numbers = np.unique(pictures.collections[halved.known_reals], return_inverse=True)
@@ -164,14 +167,14 @@ def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
     """Calibrate without the photographs of one collection, and count in these."""
     reals = np.flatnonzero(~pictures.synthetic)
     fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
-    nothing, among = fakes.taking(np.empty(0, np.int64)), Others(fakes)
+    nothing, among = fakes.taking(np.empty(0, np.int64)), SamePictures(fakes)
     for name in np.unique(pictures.collections[reals]).tolist():
         outside = pictures.collections[reals] == name
         measured = {AS_IS: Measured(pictures.population.taking(reals[~outside]), nothing)}
         matches = (
             calibrate(Compared(fakes, nothing, len(fakes)), measured, 0).strata[AS_IS].false_matches
         )
-        maxima = nearest(pictures.population.taking(reals[outside]), fakes, among).maxima
+        maxima = find_nearest(pictures.population.taking(reals[outside]), fakes, among).maxima
         found = []
         for rate in RATES:
             at = matches.similarity_at(rate)
@@ -219,8 +222,8 @@ class Calibrated:
 
     halved: Split
     compared: Compared
-    among_fakes: Others
-    among_reals: Others
+    among_fakes: SamePictures
+    among_reals: SamePictures
     calibration: Calibration
 
     @property
@@ -228,10 +231,10 @@ class Calibrated:
         return self.calibration.strata[AS_IS]
 
     def nearest_fake(self, probes: Population) -> Floats:
-        return nearest(probes, self.compared.fakes, self.among_fakes).maxima
+        return find_nearest(probes, self.compared.fakes, self.among_fakes).maxima
 
     def nearest_real(self, probes: Population) -> Floats:
-        return nearest(probes, self.compared.reals, self.among_reals).maxima
+        return find_nearest(probes, self.compared.reals, self.among_reals).maxima
 
 
 def calibrated(pictures: Pictures, by: str, seed: int, copies: Copies | None = None) -> Calibrated:
@@ -254,7 +257,11 @@ def calibrated(pictures: Pictures, by: str, seed: int, copies: Copies | None = N
             )
         )
     return Calibrated(
-        halved, compared, Others(fakes), Others(reals), calibrate(compared, measured, seed)
+        halved,
+        compared,
+        SamePictures(fakes),
+        SamePictures(reals),
+        calibrate(compared, measured, seed),
     )
 
 
@@ -378,7 +385,7 @@ def _asked(
     """The conformal set of each probe as it is before abstention, and the candidates that are
     named.
     """
-    found = nearest(probes, own.compared.fakes, own.among_fakes, k=ATTRIBUTION_NEIGHBOURS)
+    found = find_nearest(probes, own.compared.fakes, own.among_fakes, k=ATTRIBUTION_NEIGHBOURS)
     for similarities, places in zip(
         found.similarities.tolist(), found.positions.tolist(), strict=True
     ):

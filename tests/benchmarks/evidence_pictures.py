@@ -33,7 +33,8 @@ from embedder.pictures.delivery import (
 )
 from embedder.pictures.perceptual import perceptual_hash
 from embedder.pictures.reencodings import reencode
-from index.calibration.population import Others, Population
+from index.calibration.others import SamePictures
+from index.calibration.population import Population
 from index.truth.perceptual import PerceptualHash
 
 # Larger pictures are left out of deliveries and re-encodings, of which each makes dozens: 16
@@ -332,7 +333,9 @@ def _units(population: Population, together: NDArray[np.int64]) -> NDArray[np.in
     belongs together.
     """
     unit = np.arange(len(population))
-    for row, places in enumerate(Others(population).excluded(population)):
+    same = SamePictures(population)
+    for row in range(len(population)):
+        places = same.excluded(population, slice(row, row + 1)).columns
         joined = np.unique(
             unit[np.concatenate([places, np.flatnonzero(together == together[row])])]
         )

@@ -35,7 +35,9 @@ from rich.table import Table
 
 from api.lineup import Lineup
 from api.settings import Settings
-from index.proof.hubs import Images, compare, looks_real
+from index.calibration.others import compare_both_ways
+from index.proof.hubs import find_fakes_that_look_real
+from index.proof.images import Images
 from index.proof.inspection import _read, inspect_corpus
 from index.truth.database import Database
 from tests.benchmarks.filling import fill, make_space
@@ -132,12 +134,17 @@ def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds:
         chosen = np.random.default_rng(seed).permutation(len(photographs))[:count]
         rest = np.setdiff1d(np.arange(len(photographs)), chosen)
         mixed, others = joined(own, photographs, chosen), taking(photographs, rest)
-        to_fake, to_real = compare(mixed, mixed).similarities, compare(mixed, others).similarities
+        to_fake, to_real = (
+            compare_both_ways(mixed, mixed).similarities,
+            compare_both_ways(mixed, others).similarities,
+        )
         always = np.full(len(mixed), -np.inf)
         rules = {
             "logit alone": np.flatnonzero(mixed.logits <= policy.authentic_logit),
-            "similarity alone": looks_real(always, 0.0, to_real, to_fake),
-            "both": looks_real(mixed.logits, policy.authentic_logit, to_real, to_fake),
+            "similarity alone": find_fakes_that_look_real(always, 0.0, to_real, to_fake),
+            "both": find_fakes_that_look_real(
+                mixed.logits, policy.authentic_logit, to_real, to_fake
+            ),
         }
         for rule, rows in rules.items():
             named[rule] += [(rows >= len(own)).sum(), (rows < len(own)).sum()]

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.http.routes import inspections as routes
-from api.inspection import inspecting as hygiene
+from api.inspection import inspecting
 from embedder.network.embed import Embedder
 from index.cache.live import LiveIndex
 from tests.api.conftest import OpenFilled, Picture
@@ -87,7 +87,7 @@ def test_a_cursor_of_somebody_else_is_refused(client: TestClient) -> None:
 def test_a_corpus_that_takes_too_long_for_a_request_is_refused(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert routes.MAX_COMPARISONS == hygiene.MAX_COMPARISONS
+    assert routes.MAX_COMPARISONS == inspecting.MAX_COMPARISONS
     monkeypatch.setattr(routes, "MAX_COMPARISONS", 14)  # three entries beside all five
     answer = client.get("/v1/corpora/diffusion/inspection")
     assert (answer.status_code, answer.json()["type"]) == (
@@ -190,14 +190,14 @@ def test_an_entry_that_left_since_it_was_inspected_is_named_by_its_id(
 ) -> None:
     filled.post("/v1/corpora/camera/entries", files={"image": picture(0)}).raise_for_status()
     entry_id = first_entry(filled)
-    real = hygiene.inspect_corpus
+    real = inspecting.inspect_corpus
 
     def inspected_then_removed(*arguments: Any, **options: Any) -> Any:
         found = real(*arguments, **options)
         filled.delete(f"/v1/entries/{entry_id}").raise_for_status()
         return found
 
-    monkeypatch.setattr(hygiene, "inspect_corpus", inspected_then_removed)
+    monkeypatch.setattr(inspecting, "inspect_corpus", inspected_then_removed)
     (named,) = filled.get("/v1/corpora/diffusion/inspection").json()["contradictions"]["items"]
     assert named["entry"] == {
         "id": entry_id,
@@ -214,7 +214,7 @@ def test_a_change_made_by_another_process_is_seen_by_the_next_lookup(
     entry_id = first_entry(filled)
     assert found(filled, picture(0))[0] == entry_id
     monkeypatch.setattr(LiveIndex, "refresh", lambda self: self.generation)
-    hygiene.put_into_quarantine(_database(filled), entry_id, "elsewhere")
+    inspecting.put_into_quarantine(_database(filled), entry_id, "elsewhere")
     assert entry_id not in found(filled, picture(0))
 
 

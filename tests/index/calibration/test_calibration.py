@@ -16,7 +16,8 @@ from index.calibration.calibration import (
     Measured,
     calibrate,
 )
-from index.calibration.population import CollectionName, Others, Population, nearest
+from index.calibration.others import SamePictures, find_nearest
+from index.calibration.population import CollectionName, Population
 from index.truth.perceptual import PerceptualHash
 
 DIMENSION = 16
@@ -75,7 +76,7 @@ def whole() -> Calibration:
     """With a second condition, after which photographs look the more alike."""
     near = REALS.vectors[:30] + REALS.vectors[:1]
     near = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
-    jpeg75 = Measured(REALS.delivered(REALS.image_ids[:30], near, REALS.logits[:30]), FAKES)
+    jpeg75 = Measured(REALS.as_delivered(REALS.image_ids[:30], near, REALS.logits[:30]), FAKES)
     return calibrated(REALS, FAKES, jpeg75=jpeg75, half=Measured(NOBODY, FAKES))
 
 
@@ -251,7 +252,7 @@ def test_reference_collections_are_told_apart_in_every_stratum_and_in_documents_
     names = (CollectionName("reals", "camera"), CollectionName("reals", None))
     reals = replace(REALS, collections=names * 20)
     measured = calibrated(reals, FAKES, half=Measured(reals, FAKES))
-    maxima = nearest(reals, FAKES, Others(FAKES)).maxima
+    maxima = find_nearest(reals, FAKES, SamePictures(FAKES)).maxima
     similarity = float(np.sort(maxima)[-5])
     for stratum in measured.strata.values():
         counted = {

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson, skew
 
+from index.calibration.others import BlockShape, Pairs, compare_both_ways
 from index.errors import ForeignSpace, InspectionTooLarge, TruthDamaged, UnknownCorpus
-from index.proof import hubs as module
-from index.proof.hubs import HUB_CHANCE, Clusters, Images, Pairs, compare, find_hubs, looks_real
+from index.proof.hubs import HUB_CHANCE, Clusters, find_fakes_that_look_real, find_hubs
+from index.proof.images import Images
 from index.proof.inspection import inspect_corpus
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
@@ -21,7 +22,7 @@ from index.truth.quarantine import quarantine_entry
 from index.truth.spaces import Space
 
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
-settings.register_profile("hygiene", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("proof", derandomize=True, deadline=None, max_examples=40)
 
 
 def random_images(
@@ -53,7 +54,7 @@ def are_near(one: Images, i: int, other: Images, j: int) -> bool:
     )
 
 
-@settings(settings.get_profile("hygiene"))
+@settings(settings.get_profile("proof"))
 @given(
     seed=st.integers(0, 10_000), n=st.integers(0, 12), m=st.integers(0, 12), itself=st.booleans()
 )
@@ -63,10 +64,7 @@ def test_a_comparison_in_blocks_is_that_of_every_pair(
     rng = np.random.default_rng(seed)
     images = random_images(rng, n)
     others = images if itself else random_images(rng, m, 100)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK_ROWS", 3)
-        patch.setattr(module, "BLOCK_COLUMNS", 4)
-        found = compare(images, others)
+    found = compare_both_ways(images, others, block=BlockShape(3, 4))
 
     similarities = np.full((n, len(others)), -np.inf)
     for i in range(n):
@@ -78,7 +76,7 @@ def test_a_comparison_in_blocks_is_that_of_every_pair(
                 same.append(j)
             if not (identical or near or images.sources[i] == others.sources[j]):
                 similarities[i, j] = images.vectors[i] @ others.vectors[j]
-        assert found.same[i] == len(same)
+        assert found.same_counts[i] == len(same)
         assert (found.first_same[i] in same) if same else found.first_same[i] == -1
         twins = [j for j in same if images.image_ids[i] == others.image_ids[j]]
         assert found.identical[i] == bool(twins)
@@ -95,7 +93,7 @@ def test_a_comparison_in_blocks_is_that_of_every_pair(
     ]
 
 
-@settings(settings.get_profile("hygiene"))
+@settings(settings.get_profile("proof"))
 @given(
     count=st.integers(0, 9),
     edges=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=12),
@@ -140,7 +138,7 @@ def test_hubs_come_most_often_nearest_first_with_the_skewness_of_the_counts() ->
     assert hubs.skewness == pytest.approx(skew(hubs.counts))
 
 
-@settings(settings.get_profile("hygiene"))
+@settings(settings.get_profile("proof"))
 @given(seed=st.integers(0, 1000), count=st.integers(1, 400), pictures=st.integers(1, 2000))
 def test_chance_makes_a_hub_in_one_corpus_of_a_hundred(
     seed: int, count: int, pictures: int
@@ -161,7 +159,7 @@ def test_chance_makes_a_hub_in_one_corpus_of_a_hundred(
 
 def test_a_fake_looks_real_only_from_both_sides() -> None:
     nothing = -np.inf
-    rows = looks_real(
+    rows = find_fakes_that_look_real(
         logits=np.array([-3.0, -3.0, 5.0, -3.0, -3.0, -1.0, -3.0]),
         authentic_logit=-1.0,
         to_real=np.array([0.9, 0.5, 0.9, nothing, 0.9, 0.8, 0.6], np.float32),

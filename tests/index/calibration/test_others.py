@@ -2,11 +2,11 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.population import NOTHING, Others, Population, nearest
+from index.calibration.others import NOTHING, BlockShape, SamePictures, find_nearest
+from index.calibration.population import Population
 from index.truth.perceptual import PerceptualHash, near_duplicate
 
 DIMENSION = 6
@@ -65,10 +65,14 @@ def test_the_nearest_are_those_of_a_loop_over_all_pairs(
 ) -> None:
     """However many are compared at a time."""
     probes, members = population(some_probes), population(some_members)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("index.calibration.population.BLOCK_ROWS", rows)
-        patch.setattr("index.calibration.population.BLOCK_COLUMNS", columns)
-        found = nearest(probes, members, Others(members), k=k, thresholds=thresholds)
+    found = find_nearest(
+        probes,
+        members,
+        SamePictures(members),
+        k=k,
+        thresholds=thresholds,
+        block=BlockShape(rows, columns),
+    )
     assert found.similarities.shape == found.positions.shape == (len(probes), k)
     for probe in range(len(probes)):
         others = {
@@ -94,18 +98,20 @@ def test_a_threshold_a_hair_over_a_similarity_is_not_reached_by_it() -> None:
     one = ((0, 1, 2, 3), (0.5, 0.5, 0.5, 0.5))
     other = ((0, 1, 2, 4), (0.5, 0.5, -0.5, 0.5))  # 0.25
     probes, members = population([(0, 0, None, one)]), population([(1, 1, None, other)])
-    found = nearest(probes, members, Others(members), thresholds=[0.25 - 1e-12, 0.25, 0.25 + 1e-12])
+    found = find_nearest(
+        probes, members, SamePictures(members), thresholds=[0.25 - 1e-12, 0.25, 0.25 + 1e-12]
+    )
     assert found.counts.tolist() == [[1, 1, 0]]
 
 
 def test_among_nobody_nothing_is_near() -> None:
     one = population([(0, 0, None, (range(4), (0.5,) * 4))])
     nobody = population([])
-    found = nearest(one, nobody, Others(nobody), k=2, thresholds=[0.0])
+    found = find_nearest(one, nobody, SamePictures(nobody), k=2, thresholds=[0.0])
     assert found.similarities.tolist() == [[NOTHING, NOTHING]]
     assert found.positions.tolist() == [[-1, -1]]
     assert found.counts.tolist() == [[0]]
-    assert len(nearest(nobody, one, Others(one)).maxima) == 0
+    assert len(find_nearest(nobody, one, SamePictures(one)).maxima) == 0
 
 
 def test_more_probes_than_a_block_are_the_same_as_one_at_a_time() -> None:
@@ -114,17 +120,17 @@ def test_more_probes_than_a_block_are_the_same_as_one_at_a_time() -> None:
     many = population(
         [(number, number, None, VECTORS[place]) for number, place in enumerate(drawn)]
     )
-    others = Others(many)
-    together = nearest(many, many, others, thresholds=[0.5])
+    others = SamePictures(many)
+    together = find_nearest(many, many, others, thresholds=[0.5])
     for row in (0, 255, 256, 299):
-        alone = nearest(many.taking(np.array([row])), many, others, thresholds=[0.5])
+        alone = find_nearest(many.taking(np.array([row])), many, others, thresholds=[0.5])
         assert alone.maxima[0] == together.maxima[row]
         assert alone.counts[0] == together.counts[row]
 
 
 def test_delivered_images_keep_all_but_vector_and_logit() -> None:
     three = population([(i, i + 10, HASHES[0], (range(4), (0.5,) * 4)) for i in (4, 2, 9)])
-    changed = three.delivered(
+    changed = three.as_delivered(
         np.array([2, 9]), -np.eye(2, DIMENSION, dtype=np.float32), np.array([1.0, 2.0])
     )
     assert changed.image_ids.tolist() == [2, 9]
@@ -132,7 +138,7 @@ def test_delivered_images_keep_all_but_vector_and_logit() -> None:
     assert changed.hashes == three.hashes[1:]
     assert changed.logits.tolist() == [1.0, 2.0]
     assert changed.vectors.tolist() == (-np.eye(2, DIMENSION)).tolist()
-    backwards = three.taking(np.array([2, 1, 0])).delivered(
+    backwards = three.taking(np.array([2, 1, 0])).as_delivered(
         np.array([2, 9]), -np.eye(2, DIMENSION, dtype=np.float32), np.array([1.0, 2.0])
     )
     assert backwards.logits.tolist() == [2.0, 1.0]

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from embedder.photographs import bundled_photographs
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder import PerceptualHash, perceptual_hash
+from embedder.demonstration.photographs import bundled_photographs
+from embedder.pictures.perceptual import PerceptualHash, perceptual_hash
 
 pdqhash = pytest.importorskip("pdqhash", reason="pdqhash is not installed: it needs a C++ compiler")
 

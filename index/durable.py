@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -23,7 +23,7 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
     """
     with temporary_beside(path) as temporary:
         write(temporary)
-        reached(Failpoint.FILE_WRITTEN)
+        reach(Failpoint.FILE_WRITTEN)
         publish(temporary, path)
 
 
@@ -50,12 +50,12 @@ def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:
 
     """
     _sync(temporary)
-    reached(Failpoint.FILE_SYNCED)
+    reach(Failpoint.FILE_SYNCED)
     if replace:
         temporary.replace(path)
     else:
         _rename_unless_there(temporary, path)
-    reached(Failpoint.FILE_RENAMED)
+    reach(Failpoint.FILE_RENAMED)
     sync_directory(path.parent)
 
 

@@ -46,7 +46,7 @@ def install(hook: Callable[[Failpoint], None] | None) -> None:
     _hook = hook
 
 
-def reached(point: Failpoint) -> None:
+def reach(point: Failpoint) -> None:
     """Say that a point was reached."""
     if _hook is not None:
         _hook(point)

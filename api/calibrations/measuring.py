@@ -29,7 +29,7 @@ from index.truth.calibrations import (
 )
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind
-from index.truth.coverage import count_embedded, embedded_image_ids
+from index.truth.coverage import count_embedded, list_embedded_image_ids
 from index.truth.spaces import Space
 
 # Measured as they are; each is compared with every entry. More would tell of rates that nobody asks
@@ -96,7 +96,7 @@ def _corpora(conn: Connection, request: CalibrationRequest) -> tuple[NamedCorpor
 def _some(
     conn: Connection, space: Space, of: NamedCorpora, request: CalibrationRequest
 ) -> tuple[int, ...]:
-    images = embedded_image_ids(conn, space, of.ids)
+    images = list_embedded_image_ids(conn, space, of.ids)
     if not images:
         raise NothingToCalibrate(of.names)
     return tuple(images[place] for place in chosen(len(images), request.max_images, request.seed))

@@ -24,7 +24,7 @@ from api.sources.ready import SPACE_KEY
 from index.jsontext import canonical_json
 from index.truth.changes import last_number
 from index.truth.corpora import get_corpus
-from index.truth.coverage import ExportedRow, exported_rows
+from index.truth.coverage import ExportedRow, read_export_rows
 from index.truth.database import Database
 from index.truth.spaces import Space
 
@@ -77,7 +77,7 @@ def export_corpus(
             schema = _schema(space, corpus, kind, generation)
             rows = 0
             with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                for some in exported_rows(conn, corpus, space):
+                for some in read_export_rows(conn, corpus, space):
                     writer.write_batch(_batch(some, schema), row_group_size=ROW_GROUP)
                     rows += len(some)
         with temporary.open("rb") as file:

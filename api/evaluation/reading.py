@@ -88,7 +88,7 @@ def list_labelled(source: Source, pattern: Pattern | None) -> Listing:
 def read_label(number: int, item: Item, pattern: Pattern | None) -> Labelled:
     """Return what is told of an item. Raises `Unlabelled`."""
     try:
-        told = joined(item, NO_PROVENANCE, pattern, {}, None).normalised()
+        told = joined(item, NO_PROVENANCE, pattern, {}, None).normalise()
     except InvalidProvenance as err:
         raise Unlabelled("invalid_provenance", str(err)) from err
     word, generator = told.label, told.generator

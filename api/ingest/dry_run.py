@@ -26,9 +26,9 @@ from embedder.pictures.decode import ImageLimits, decode
 from index.errors import NoData
 from index.near_hashes import NearHashes
 from index.truth.database import Database
-from index.truth.images import known_images
+from index.truth.images import find_known_images
 from index.truth.perceptual import PerceptualHash
-from index.truth.quarantine import quarantined_images
+from index.truth.quarantine import find_quarantined_images
 from index.truth.spaces import Space
 
 
@@ -185,8 +185,8 @@ def _is_new(
     if database is None:
         return True
     with database.read() as conn:
-        known = known_images(conn, space, [sha256]).get(sha256)
-        quarantined = known is not None and sha256 in quarantined_images(
+        known = find_known_images(conn, space, [sha256]).get(sha256)
+        quarantined = known is not None and sha256 in find_quarantined_images(
             conn, request.corpus, [sha256]
         )
     if known is None or not (known.embedded or quarantined):

@@ -25,7 +25,7 @@ from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance
 from index.truth.spaces import Space
-from index.truth.vectors import unusable_vectors
+from index.truth.vectors import find_unusable_vectors
 
 NOTHING: Mapping[str, JSON] = {}
 
@@ -71,7 +71,7 @@ class ReadyChunks:
             try:
                 image = _facts(sha256, facts)
                 image.check()
-                provenance = self._provenance(name, told).normalised()
+                provenance = self._provenance(name, told).normalise()
             except InvalidInput as err:
                 yield Left.failed(first + row, name, "invalid_row", str(err))
             else:
@@ -79,7 +79,7 @@ class ReadyChunks:
 
     def _unusable(self, rows: ReadyRows) -> dict[int, tuple[str, str]]:
         """Which rows cannot be taken whatever else they tell: reason and message."""
-        vectors = unusable_vectors(rows.vectors, rows.logits, self._space.dimension)
+        vectors = find_unusable_vectors(rows.vectors, rows.logits, self._space.dimension)
         wrong = {row: ("invalid_embedding", message) for row, message in vectors.items()}
         return wrong | {row: (err.reason, str(err)) for row, err in rows.unreadable.items()}
 

@@ -14,10 +14,10 @@ from embedder.pictures.perceptual import perceptual_hash
 from index.errors import EntryQuarantined
 from index.truth.corpora import Keep, get_corpus
 from index.truth.entries import NewEntry, add_entries, get_entry
-from index.truth.images import ImageFacts, stored_embedding
+from index.truth.images import ImageFacts, find_embedding
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance
-from index.truth.quarantine import quarantined_images
+from index.truth.quarantine import find_quarantined_images
 
 
 def add_image(lineup: Lineup, data: bytes, corpus: str, told: Provenance) -> AddedEntry:
@@ -28,9 +28,9 @@ def add_image(lineup: Lineup, data: bytes, corpus: str, told: Provenance) -> Add
     sha256 = hashlib.sha256(data).hexdigest()
     with lineup.database.read() as connection:
         keep = get_corpus(connection, corpus).keep
-        if sha256 in (quarantined := quarantined_images(connection, corpus, [sha256])):
+        if sha256 in (quarantined := find_quarantined_images(connection, corpus, [sha256])):
             raise EntryQuarantined(quarantined[sha256], corpus)
-        stored = stored_embedding(connection, lineup.space, sha256)
+        stored = find_embedding(connection, lineup.space, sha256)
     provenance = with_file_statements(told, data)
     if stored:
         keep_missing_blobs(lineup, keep, sha256, data)

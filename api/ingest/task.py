@@ -38,11 +38,11 @@ from index.errors import InvalidProvenance
 from index.near_hashes import NearHashes
 from index.truth.corpora import get_corpus, lock_corpus
 from index.truth.entries import AddStatus, NewEntry, add_entries, jobs_of_entries, sha256s_not_kept
-from index.truth.images import ImageFacts, KnownImage, known_images, stored_embedding
+from index.truth.images import ImageFacts, KnownImage, find_embedding, find_known_images
 from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance
-from index.truth.quarantine import quarantined_images
+from index.truth.quarantine import find_quarantined_images
 
 CHUNK_ITEMS = 64  # a crash costs some seconds of work, and SQLite syncs once for all of them
 CHUNK_BYTES = (
@@ -116,7 +116,7 @@ class IngestTask:
         """Entries, and how every item ended."""
         taken = [end for end in ends if isinstance(end, Taken)]
         lock_corpus(conn, self._corpus)  # so that nothing goes into quarantine from here on
-        quarantined = quarantined_images(
+        quarantined = find_quarantined_images(
             conn, self._corpus, sorted({end.entry.image.sha256 for end in taken})
         )
         offered = [end for end in taken if end.entry.image.sha256 not in quarantined]
@@ -153,7 +153,7 @@ class IngestTask:
         for some in self._slices(source.items(span), first, name):
             items = [each for each in some if isinstance(each, ToEmbed)]
             with self._lineup.database.read() as conn:
-                known = known_images(conn, self._lineup.space, [each.sha256 for each in items])
+                known = find_known_images(conn, self._lineup.space, [each.sha256 for each in items])
             for each in some:
                 yield each if isinstance(each, Left) else self._step(each, known.get(each.sha256))
 
@@ -167,7 +167,7 @@ class IngestTask:
     def _linked(self, item: ToEmbed) -> End:
         """An image that another corpus holds: its stored facts and embedding serve here too."""
         with self._lineup.database.read() as conn:
-            stored = stored_embedding(conn, self._lineup.space, item.sha256)
+            stored = find_embedding(conn, self._lineup.space, item.sha256)
         assert stored is not None  # images and embeddings are never deleted
         try:
             keep_missing_blobs(self._lineup, self._keep, item.sha256, item.data)
@@ -363,7 +363,7 @@ def _is_telling(hashed: PerceptualHash | None) -> bool:
 def _taken(position: int, item: Item, new: NewEntry) -> End:
     """The item with its provenance as it will be stored, or why it cannot be."""
     try:
-        provenance = new.provenance.normalised()
+        provenance = new.provenance.normalise()
     except InvalidProvenance as err:
         return Left.failed(position, item.name, "invalid_provenance", str(err))
     return Taken(position, item.name, replace(new, provenance=provenance))

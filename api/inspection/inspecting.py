@@ -26,7 +26,12 @@ from api.paging import cursor_of, number_of
 from index.proof.inspection import HubReport, Inspection, NearEntry, inspect_corpus
 from index.truth.database import Database
 from index.truth.entries import Entry, find_entries
-from index.truth.quarantine import Quarantined, list_quarantined, quarantine_entry, release_entry
+from index.truth.quarantine import (
+    QuarantinedEntry,
+    list_quarantined,
+    quarantine_entry,
+    release_entry,
+)
 from index.verdict import Relation
 
 # Pairs of vectors that one request may have compared: some ten seconds of two busy cores.
@@ -48,7 +53,9 @@ def release(database: Database, entry_id: int) -> ReleasedAnswer:
     with database.write() as connection:
         released = release_entry(connection, entry_id)
     return ReleasedAnswer(
-        released=released.was.entry.id, made=released.made, entry=EntryAnswer.of(released.entry)
+        released=released.quarantined.entry.id,
+        made=released.is_new,
+        entry=EntryAnswer.of(released.entry),
     )
 
 
@@ -193,7 +200,7 @@ def _clusters(found: Inspection, limit: int, named: _Named) -> ClustersAnswer:
     )
 
 
-def _quarantined(each: Quarantined) -> QuarantinedAnswer:
+def _quarantined(each: QuarantinedEntry) -> QuarantinedAnswer:
     return QuarantinedAnswer(
         entry=EntryAnswer.of(each.entry), reason=each.reason, quarantined_at=each.since
     )

@@ -18,7 +18,7 @@ from embedder.pictures.decode import DecodedImage, decode
 from embedder.pictures.delivery import Condition, condition_of, delivery_of
 from embedder.pictures.legibility import luminance_std
 from index.errors import UnknownImage
-from index.truth.images import StoredEmbedding, stored_embedding
+from index.truth.images import StoredEmbedding, find_embedding
 from index.truth.perceptual import PerceptualHash
 
 
@@ -51,7 +51,7 @@ def probe_of_bytes(lineup: Lineup, data: bytes) -> Probe:
     started = perf_counter()
     sha256 = hashlib.sha256(data).hexdigest()
     with lineup.database.read() as connection:
-        stored = stored_embedding(connection, lineup.space, sha256)
+        stored = find_embedding(connection, lineup.space, sha256)
     decoded = decode(data, lineup.embedder.limits)
     condition = condition_of(delivery_of(data, decoded))
     if stored is not None:
@@ -105,7 +105,7 @@ def _of_sha256(lineup: Lineup, sha256: str | None) -> Probe:
     if sha256 is None:
         raise InvalidRequest("send an image, an embedding with its embedding_space, or a sha256")
     with lineup.database.read() as connection:
-        stored = stored_embedding(connection, lineup.space, sha256)
+        stored = find_embedding(connection, lineup.space, sha256)
     if stored is None:
         raise UnknownImage(sha256)
     return _of_stored(stored, sha256)

@@ -29,7 +29,7 @@ from embedder.pictures.reencodings import LeftOut
 from index.cache.as_of import search_at
 from index.calibration.standing import Applied, Applies
 from index.truth.calibrations import get_calibration
-from index.truth.images import stored_embedding
+from index.truth.images import find_embedding
 from index.truth.lookups import Lookup, get_lookup
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import find_space_id
@@ -141,7 +141,7 @@ def _replayed(lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnsw
 def _probe(conn: Connection, lineup: Lineup, stored: Lookup, then: LookupAnswer) -> Probe:
     vector: NDArray[np.float32] | None = stored.probe_vector
     if vector is None and stored.probe_sha256 is not None:
-        known = stored_embedding(conn, lineup.space, stored.probe_sha256)
+        known = find_embedding(conn, lineup.space, stored.probe_sha256)
         vector = None if known is None else known.vector
     if vector is None:
         raise NotReplayable(stored.id)

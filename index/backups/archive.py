@@ -170,7 +170,7 @@ class ArchiveReader:
 
 
 @contextmanager
-def opened_archive(path: Path) -> Iterator[ArchiveReader]:
+def open_archive(path: Path) -> Iterator[ArchiveReader]:
     """Open an archive for reading.
 
     Raises:

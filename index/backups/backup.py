@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from sqlalchemy import Connection, select
 
-from index.backups.archive import ArchiveWriter, Member, opened_archive
+from index.backups.archive import ArchiveWriter, Member, open_archive
 from index.backups.container import temporary_container, write_container
 from index.backups.manifest import (
     FORMAT_VERSION,
@@ -51,7 +51,7 @@ from index.truth import revisions
 from index.truth.changes import digest_at, last_number
 from index.truth.database import Database, sqlite_url
 from index.truth.digest import digest_hex
-from index.truth.membership import kept_image_pages
+from index.truth.membership import read_kept_images
 from index.truth.schema import embedding_spaces
 
 # Thumbnails have some kilobytes each; packed, the manifest has a line for a thousand of them and
@@ -169,7 +169,7 @@ def _write(
 
 
 def _read_back(unfinished: Path, manifest: BackupManifest) -> None:
-    with opened_archive(unfinished) as reader:
+    with open_archive(unfinished) as reader:
         if read_backup_manifest(reader, unfinished) != manifest:
             raise BackupCorrupt(unfinished, MANIFEST, "it was not written as it is")
         check_members(reader, manifest, unfinished)
@@ -268,7 +268,7 @@ def _add_thumbnails(draft: _Draft, conn: Connection, thumbnails: BlobStore) -> i
 
 
 def _blobs(draft: _Draft, conn: Connection, thumbnails: BlobStore) -> Iterator[tuple[str, bytes]]:
-    for page in kept_image_pages(conn):
+    for page in read_kept_images(conn):
         for sha256 in page:
             try:
                 blob = thumbnails.find(sha256)

@@ -74,7 +74,7 @@ def write_container(source: Connection, ids: Mapping[str, int], path: Path) -> d
 
 
 @contextmanager
-def opened_container(path: Path, manifest: BackupManifest, archive: Path) -> Iterator[Database]:
+def open_container(path: Path, manifest: BackupManifest, archive: Path) -> Iterator[Database]:
     """Open the extracted tables of an archive, after showing that they are what its manifest
     states.
 

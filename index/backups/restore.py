@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from index.backups.archive import ArchiveReader, Member, opened_archive
+from index.backups.archive import ArchiveReader, Member, open_archive
 from index.backups.container import COMPANIONS, temporary_container
 from index.backups.manifest import (
     SNAPSHOT_FILE,
@@ -26,7 +26,7 @@ from index.backups.manifest import (
 )
 from index.backups.space_states import find_difference
 from index.backups.tables import find_rows, insert_rows, lock_tables, read_tables, set_last_ids
-from index.backups.verification import extract, read_pack, temporary_folder, verified_tables
+from index.backups.verification import extract, open_verified_tables, read_pack, temporary_folder
 from index.blobs import BlobStore
 from index.cache.snapshots import MANIFEST as SNAPSHOT_MANIFEST
 from index.cache.snapshots import directory_lock
@@ -71,7 +71,7 @@ def restore(
 
     """
     file = sqlite_file(database_url)
-    with opened_archive(archive) as reader:
+    with open_archive(archive) as reader:
         read_backup_manifest(reader, archive)  # a first look, before a folder is made
         source = _Source(reader, archive, index_directory, thumbnails)
         if file is not None and not file.exists():
@@ -103,7 +103,7 @@ class _Source:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with temporary_container(file) as tables:
-                with verified_tables(self.reader, self.archive, tables) as (manifest, _):
+                with open_verified_tables(self.reader, self.archive, tables) as (manifest, _):
                     report = self._restore_files(manifest, "sqlite")
                 _publish_new(tables, file)
         except OSError as err:
@@ -114,7 +114,10 @@ class _Source:
         """Copy the archive's rows into a database that is there, in one transaction."""
         with (
             temporary_folder() as folder,
-            verified_tables(self.reader, self.archive, folder / TABLES) as (manifest, container),
+            open_verified_tables(self.reader, self.archive, folder / TABLES) as (
+                manifest,
+                container,
+            ),
             Database.open(database_url, migrate=True) as target,
         ):
             report = self._restore_files(manifest, target.dialect)

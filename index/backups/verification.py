@@ -10,8 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from index.backups.archive import ArchiveReader, Member, opened_archive
-from index.backups.container import opened_container
+from index.backups.archive import ArchiveReader, Member, open_archive
+from index.backups.container import open_container
 from index.backups.manifest import TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
 from index.blobs import THUMBNAIL_SUFFIX
 from index.errors import BackupCorrupt, RestoreUnwritable
@@ -33,9 +33,9 @@ def verify_backup(archive: Path) -> BackupManifest:
 
     """
     with (
-        opened_archive(archive) as reader,
+        open_archive(archive) as reader,
         temporary_folder() as folder,
-        verified_tables(reader, archive, folder / TABLES) as (manifest, _),
+        open_verified_tables(reader, archive, folder / TABLES) as (manifest, _),
     ):
         return manifest
 
@@ -55,7 +55,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def verified_tables(
+def open_verified_tables(
     reader: ArchiveReader, archive: Path, tables: Path
 ) -> Iterator[tuple[BackupManifest, Database]]:
     """Verify an archive, extract its tables to a file that is not there yet, and give them, opened.
@@ -73,7 +73,7 @@ def verified_tables(
         archive,
         tables,
     )
-    with opened_container(tables, manifest, archive) as database:
+    with open_container(tables, manifest, archive) as database:
         yield manifest, database
 
 

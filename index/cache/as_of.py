@@ -27,12 +27,12 @@ from index.cache.searching import (
 from index.truth.changes import MemberRow, digest_at, members_at
 from index.truth.digest import digest_hex
 from index.truth.entries import find_entries_ever
-from index.truth.filters import Filter, normalised_generators, normalised_labels
+from index.truth.filters import Filter, normalise_generators, normalise_labels
 from index.truth.free_provenance import provenance_criteria
 from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash, hamming_distance
 from index.truth.schema import corpora, entries, images
 from index.truth.statements import is_any, slices
-from index.truth.vectors import stored_rows
+from index.truth.vectors import rows_from_bytes
 
 CHUNK = 4096
 
@@ -152,7 +152,7 @@ def _selected(
         rows = [row for row in rows if row.entry_id in fitting]
     if not rows:
         return []
-    vectors: NDArray[np.float32] = stored_rows(
+    vectors: NDArray[np.float32] = rows_from_bytes(
         [bytes(row.vector) for row in rows], len(question.probe)
     )  # (n, d)
     similarities = cosine_similarities(vectors, question.probe)  # (n,)
@@ -171,7 +171,7 @@ def _selected(
 
 def _fits(search: _Search, row: MemberRow) -> bool:
     chosen = search.question.chosen
-    generators, labels = normalised_generators(chosen), normalised_labels(chosen)
+    generators, labels = normalise_generators(chosen), normalise_labels(chosen)
     return (
         (search.corpus_ids is None or row.corpus_id in search.corpus_ids)
         and (generators is None or row.generator in generators)

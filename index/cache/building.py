@@ -26,7 +26,7 @@ from index.cache.sealed import TunedCodes
 from index.cache.snapshots import Contents, Manifest, new_stem, write_snapshot
 from index.cache.view import View
 from index.errors import IndexDirectoryUnwritable
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 
 NOTHING_DEAD = np.empty(0, np.int64)
 SEED = 20261124
@@ -143,7 +143,7 @@ class Builder:
         sample = np.concatenate(list(_chunks(rows, np.sort(chosen), SCATTERED)))
         codes = Codes.train(sample, config.lists_for(rows.size), self._threads)
         codes.add(_chunks(rows, np.arange(rows.size)), self._threads)
-        reached(Failpoint.CODES_TRAINED)
+        reach(Failpoint.CODES_TRAINED)
         return self._publish(contents, codes, rows.size, lookups)
 
     def measure(

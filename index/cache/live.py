@@ -43,7 +43,7 @@ from index.cache.snapshots import (
 )
 from index.cache.view import View
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt, TruthDamaged
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 from index.truth.changes import count_members, digest_at, last_number
 from index.truth.database import Database
 from index.truth.digest import digest_hex
@@ -52,7 +52,7 @@ from index.truth.lookups import recent_probes
 from index.truth.membership import live_digest
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space, find_space_id
-from index.truth.statements import all_rows
+from index.truth.statements import disable_mmap
 from index.truth.vectors import STORED, check_vector
 
 logger = logging.getLogger(__name__)
@@ -510,7 +510,7 @@ class LiveIndex:
         return self._based_on(self._written_from_sql())
 
     def _written_from_sql(self) -> Manifest:
-        with self._database.read() as conn, all_rows(conn):
+        with self._database.read() as conn, disable_mmap(conn):
             self._space_id = find_space_id(conn, self.space)
             return self._builder.write_from_sql(conn, self._space_id)
 
@@ -583,7 +583,7 @@ class LiveIndex:
         view, moved = self._held.view, found.view
         if isinstance(view.base.rows, MappedRows) and isinstance(moved.base.rows, MappedRows):
             moved.base.rows.trust(view.base.rows)
-        reached(Failpoint.SNAPSHOT_OPENED)
+        reach(Failpoint.SNAPSHOT_OPENED)
         if (
             view.generation > moved.generation
         ):  # what came meanwhile is in memory: SQL need not be read again for it
@@ -599,7 +599,7 @@ class LiveIndex:
             elif now.generation > moved.generation:
                 moved = now.standing_on(moved.base)
             self._held = Held(moved, manifest)
-        reached(Failpoint.SNAPSHOT_HELD)
+        reach(Failpoint.SNAPSHOT_HELD)
         return manifest
 
     def _snapshot(self) -> Manifest:

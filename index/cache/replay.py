@@ -23,8 +23,8 @@ from index.truth.changes import (
     members_at,
     read_changes,
 )
-from index.truth.digest import EMPTY, digest_hex, with_members
-from index.truth.vectors import stored_rows
+from index.truth.digest import EMPTY, add_members, digest_hex
+from index.truth.vectors import rows_from_bytes
 
 # Changes read and members built at a time: some 6 MB of 384 float32.
 CHUNK = 4096
@@ -95,9 +95,9 @@ class Members:
         """
         for rows in members_at(self._conn, self._space_id, self.generation, CHUNK):
             vectors = [row.vector for row in rows]
-            self.digest = with_members(self.digest, (row.entry_id for row in rows), vectors)
+            self.digest = add_members(self.digest, (row.entry_id for row in rows), vectors)
             self._facts.append(facts_of(rows, self.words))
-            yield stored_rows(vectors, self._dimension)
+            yield rows_from_bytes(vectors, self._dimension)
         stated = digest_at(self._conn, self._space_id, self.generation)
         if self.digest != stated:
             raise TruthDamaged(

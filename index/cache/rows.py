@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import SnapshotCorrupt
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 from index.truth.vectors import STORED
 
 # Rows with one digest: 98 kB of 384 float32 are hashed in some 60 microseconds, and 32 bytes for
@@ -210,9 +210,9 @@ def write_rows(
             hasher.feed(rows)
             count += len(rows)
         file.flush()
-        reached(Failpoint.ROWS_WRITTEN)
+        reach(Failpoint.ROWS_WRITTEN)
         os.fsync(file.fileno())
-    reached(Failpoint.ROWS_SYNCED)
+    reach(Failpoint.ROWS_SYNCED)
     return MappedRows(path, count, dimension, hasher.digests())
 
 

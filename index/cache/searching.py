@@ -28,7 +28,7 @@ from index.cache.view import Part, View
 from index.errors import InvalidFilter
 from index.truth.digest import digest_hex
 from index.truth.entries import Entry, find_entries
-from index.truth.filters import Filter, identical_ids
+from index.truth.filters import Filter, select_identical_ids
 from index.truth.perceptual import PerceptualHash, hamming_distance, near_duplicate
 
 WIDENING = 4
@@ -135,7 +135,7 @@ def search(
     )
     identical = same_picture = np.empty(0, np.int64)
     if space_id is not None and question.probe_sha256 is not None:
-        identical = identical_ids(conn, space_id, question.chosen, question.probe_sha256)
+        identical = select_identical_ids(conn, space_id, question.chosen, question.probe_sha256)
     if question.probe_hash is not None:
         same_picture = pictures.find(conn, question.probe_hash, view.generation)
     for _ in range(GONE_ROUNDS):

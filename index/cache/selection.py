@@ -1,7 +1,7 @@
 """Selecting: from a filter to marks on the positions of a view.
 
 The columns beside the vectors answer corpus, kind, generator, label and date; SQL is asked only for
-names of corpora and for free provenance. `filters.selected_ids` says the same from SQL alone, and
+names of corpora and for free provenance. `filters.select_ids` says the same from SQL alone, and
 tests compare the two.
 """
 
@@ -20,10 +20,10 @@ from index.cache.segments import Segment
 from index.cache.view import Part
 from index.truth.filters import (
     Filter,
-    normalised_generators,
-    normalised_labels,
-    selected_corpus_ids,
-    selected_ids,
+    normalise_generators,
+    normalise_labels,
+    select_corpus_ids,
+    select_ids,
 )
 
 # So many comparisons of a column are quicker than looking each value up.
@@ -77,14 +77,14 @@ def select_parts(
     selected = [part.selecting(part.segment.marks(criteria)) for part in parts]
     if not chosen.provenance:
         return selected
-    ids = selected_ids(conn, space_id, chosen)
+    ids = select_ids(conn, space_id, chosen)
     return [part.selecting(Marks(_at(part.segment, ids))) for part in selected]
 
 
 def _resolved(conn: Connection, chosen: Filter, words: Words) -> Criteria:
-    generators, labels = normalised_generators(chosen), normalised_labels(chosen)
+    generators, labels = normalise_generators(chosen), normalise_labels(chosen)
     return Criteria(
-        corpus_ids=selected_corpus_ids(conn, chosen),
+        corpus_ids=select_corpus_ids(conn, chosen),
         generators=None if generators is None else tuple(words.known(generators)),
         labels=None if labels is None else tuple(words.known(labels)),
         acquired_from=None if chosen.acquired_from is None else microseconds(chosen.acquired_from),

@@ -39,7 +39,7 @@ from index.cache.rows import MappedRows
 from index.cache.sealed import TunedCodes
 from index.durable import TEMPORARY_SUFFIX, sync_directory, write_bytes_durably, write_durably
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 from index.truth.digest import digest_hex
 
 logger = logging.getLogger(__name__)
@@ -274,12 +274,12 @@ def write_snapshot(
             trained_rows=trained_rows,
             tuning=tuned.tuning if tuned else None,
         )
-        reached(Failpoint.FILES_COMPLETE)
+        reach(Failpoint.FILES_COMPLETE)
         write_bytes_durably(directory / MANIFEST, manifest.to_bytes())
-        reached(Failpoint.MANIFEST_PUBLISHED)
+        reach(Failpoint.MANIFEST_PUBLISHED)
         for path in leftovers(directory, manifest):
             path.unlink(missing_ok=True)
-        reached(Failpoint.LEFTOVERS_REMOVED)
+        reach(Failpoint.LEFTOVERS_REMOVED)
     except OSError as err:
         raise IndexDirectoryUnwritable(directory, str(err)) from err
     return manifest

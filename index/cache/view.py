@@ -17,8 +17,8 @@ from index.cache.sealed import Base
 from index.cache.segments import Segment
 from index.errors import TruthDamaged
 from index.truth.changes import MemberRow
-from index.truth.digest import EMPTY, with_members, without_member
-from index.truth.vectors import stored_rows, to_bytes
+from index.truth.digest import EMPTY, add_members, remove_member
+from index.truth.vectors import rows_from_bytes, to_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,10 +103,10 @@ class View:
             return self
         stored = [row.vector for row in rows]
         tail = self.tail.appended(
-            facts_of(rows, self.tail.words), stored_rows(stored, self.dimension)
+            facts_of(rows, self.tail.words), rows_from_bytes(stored, self.dimension)
         )
         live = None if self.tail_live is None else self.tail_live.grown(len(rows))
-        digest = with_members(self.digest, (row.entry_id for row in rows), stored)
+        digest = add_members(self.digest, (row.entry_id for row in rows), stored)
         return replace(self, tail=tail, tail_live=live, digest=digest)
 
     def removing(self, ids: Sequence[int]) -> View:
@@ -124,7 +124,7 @@ class View:
             for entry_id, row in zip(
                 part.segment.ids[positions], part.segment.vectors(positions), strict=True
             ):
-                digest = without_member(digest, int(entry_id), to_bytes(row))
+                digest = remove_member(digest, int(entry_id), to_bytes(row))
             parts.append(part.without(positions))
             found += len(positions)
         if found != len(ids):
@@ -190,5 +190,5 @@ class View:
         """Return the set digest of the members, computed again from the vectors held."""
         digest = EMPTY
         for facts, rows in self.members():
-            digest = with_members(digest, facts["id"].tolist(), map(to_bytes, rows))
+            digest = add_members(digest, facts["id"].tolist(), map(to_bytes, rows))
         return digest

@@ -20,7 +20,7 @@ from index.truth.perceptual import PerceptualHash
 from index.truth.schema import corpora, embeddings, entries, images
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import is_any
-from index.truth.vectors import stored_rows
+from index.truth.vectors import rows_from_bytes
 
 PAGE = 4096
 # Of free provenance: images of one value were made of the same photograph, or are parts of it.
@@ -131,7 +131,7 @@ def read_population(
     return Population(
         image_ids=np.array([row.image_id for row in rows], np.int64),
         sources=np.array([sources.number(row.image_id, row.provenance) for row in rows], np.int64),
-        vectors=stored_rows([bytes(row.vector) for row in rows], space.dimension),
+        vectors=rows_from_bytes([bytes(row.vector) for row in rows], space.dimension),
         logits=np.array([row.logit for row in rows], np.float64),
         generators=tuple(row.generator for row in rows),
         hashes=tuple(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, and_, func, select
 
 from index.proof.findings import Finding, FindingKind
 from index.truth.changes import ChangeKind, digest_at, last_number
-from index.truth.digest import EMPTY, digest_from_bytes, digest_hex, with_member, without_member
+from index.truth.digest import EMPTY, add_member, digest_from_bytes, digest_hex, remove_member
 from index.truth.membership import live_digest
 from index.truth.schema import changes, embedding_spaces, embeddings, entries
 
@@ -139,7 +139,7 @@ def _check_digests(conn: Connection) -> Iterator[Finding]:
         if not page:
             return
         for row in page:
-            roll = with_member if row.kind == ChangeKind.ADD else without_member
+            roll = add_member if row.kind == ChangeKind.ADD else remove_member
             digest = roll(digests.get(row.space_id, EMPTY), row.entry_id, row.vector or b"")
             stated = digests[row.space_id] = digest_from_bytes(row.digest)
             if digest != stated and row.space_id not in reported:

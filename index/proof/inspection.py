@@ -23,7 +23,7 @@ from index.truth.corpora import CorpusKind, find_corpus_ids, get_corpus
 from index.truth.database import Database
 from index.truth.schema import corpora, entries
 from index.truth.spaces import Space
-from index.truth.statements import all_rows
+from index.truth.statements import disable_mmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _read(conn: Connection, space: Space, corpus: str, spool: IO[bytes]) -> _Mat
     (corpus_id,) = find_corpus_ids(conn, frozenset([corpus]))
     elsewhere = (entries.c.corpus_id != corpus_id) & corpora.c.removed_at.is_(None)
     reader = ImageReader(conn, space, spool)
-    with all_rows(conn):
+    with disable_mmap(conn):
         own = reader.read(entries.c.corpus_id == corpus_id)
         reals = reader.read(elsewhere & (corpora.c.kind == CorpusKind.KNOWN_REAL.value))
         fakes = reader.read(elsewhere & (corpora.c.kind == CorpusKind.KNOWN_FAKE.value))

@@ -27,7 +27,7 @@ from index.truth.schema import (
 )
 from index.truth.spaces import Space, ensure_space_id, find_space_id
 from index.truth.statements import insert_missing, is_any, slices
-from index.truth.vectors import stored_rows, to_bytes
+from index.truth.vectors import rows_from_bytes, to_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ def delivered_embeddings(
         ).all()
     return DeliveredEmbeddings(
         np.array([row.image_id for row in rows], np.int64),
-        stored_rows([bytes(row.vector) for row in rows], space.dimension),
+        rows_from_bytes([bytes(row.vector) for row in rows], space.dimension),
         np.array([row.logit for row in rows], np.float64),
     )
 

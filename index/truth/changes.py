@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
-from index.failpoints import Failpoint, reached
-from index.truth.digest import EMPTY, digest_bytes, digest_from_bytes, with_member, without_member
+from index.failpoints import Failpoint, reach
+from index.truth.digest import EMPTY, add_member, digest_bytes, digest_from_bytes, remove_member
 from index.truth.schema import change_counter, changes, embeddings, entries
 from index.truth.statements import insert_rows, is_any, slices
 
@@ -314,8 +314,8 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
         .returning(change_counter.c.last)
     ).scalar_one()
     first = last - len(members) + 1
-    reached(Failpoint.NUMBERS_TAKEN)
-    roll = with_member if kind is ChangeKind.ADD else without_member
+    reach(Failpoint.NUMBERS_TAKEN)
+    roll = add_member if kind is ChangeKind.ADD else remove_member
     digests = {
         space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}
     }
@@ -330,4 +330,4 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
         "digest": stated,
     }
     insert_rows(conn, changes, columns, kind=kind, at=datetime.now(UTC))
-    reached(Failpoint.CHANGES_WRITTEN)
+    reach(Failpoint.CHANGES_WRITTEN)

@@ -20,7 +20,7 @@ from index.errors import (
     InvalidCorpusName,
     UnknownCorpus,
 )
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 from index.truth.changes import record_removals
 from index.truth.provenance import storable_text
 from index.truth.schema import corpora, entries
@@ -155,7 +155,7 @@ def remove_corpus(conn: Connection, name: str) -> int:
         .returning(entries.c.id)
     ).scalars()
     entry_ids = sorted(removed)
-    reached(Failpoint.CORPUS_MARKED)
+    reach(Failpoint.CORPUS_MARKED)
     record_removals(conn, entry_ids)
     return len(entry_ids)
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from index.truth.corpora import find_corpus_ids
 from index.truth.entries import Entry, find_entries
-from index.truth.images import ImageFacts, facts_of
+from index.truth.images import ImageFacts, facts_from_row
 from index.truth.schema import embeddings, entries, images
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import is_any
@@ -78,7 +78,7 @@ def images_to_embed(conn: Connection, space: Space, after: int, limit: int) -> t
     return tuple(conn.execute(query.order_by(images.c.id).limit(limit)).scalars())
 
 
-def embedded_image_ids(
+def list_embedded_image_ids(
     conn: Connection, space: Space, corpus_ids: Sequence[int]
 ) -> tuple[int, ...]:
     """Return row ids of the images of some corpora that are in a space, in the order in which they
@@ -129,11 +129,13 @@ def image_sources(conn: Connection, image_ids: Sequence[int]) -> tuple[ImageSour
         if isinstance(location, str):
             locations.setdefault(image_id, []).append(location)
     rows = conn.execute(select(images).where(is_any(conn, images.c.id, image_ids)))
-    found = {row.id: ImageSource(facts_of(row), tuple(locations.get(row.id, ()))) for row in rows}
+    found = {
+        row.id: ImageSource(facts_from_row(row), tuple(locations.get(row.id, ()))) for row in rows
+    }
     return tuple(found[image_id] for image_id in image_ids)
 
 
-def exported_rows(
+def read_export_rows(
     conn: Connection, corpus: str, space: Space, chunk: int = CHUNK
 ) -> Iterator[list[ExportedRow]]:
     """Yield the live entries of a corpus that are in a space, by rising id, in chunks.

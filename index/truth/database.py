@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from index.errors import DatabaseUnavailable, InvalidDatabaseUrl, NoData
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 from index.jsontext import canonical_json
 from index.truth import revisions
 
@@ -108,8 +108,8 @@ class Database:
             conn.execution_options(**{WRITES: True})
             with conn.begin():
                 yield conn
-                reached(Failpoint.BEFORE_COMMIT)
-            reached(Failpoint.AFTER_COMMIT)
+                reach(Failpoint.BEFORE_COMMIT)
+            reach(Failpoint.AFTER_COMMIT)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -22,17 +22,17 @@ def member_digest(entry_id: int, vector: bytes) -> int:
     return int.from_bytes(hashlib.sha256(entry_id.to_bytes(8, "little") + vector).digest(), "big")
 
 
-def with_member(digest: int, entry_id: int, vector: bytes) -> int:
+def add_member(digest: int, entry_id: int, vector: bytes) -> int:
     """Return the digest of the set with one member more."""
     return (digest + member_digest(entry_id, vector)) % MODULUS
 
 
-def with_members(digest: int, entry_ids: Iterable[int], vectors: Iterable[bytes]) -> int:
+def add_members(digest: int, entry_ids: Iterable[int], vectors: Iterable[bytes]) -> int:
     """Return the digest of the set with more members, which come as two sequences."""
     return (digest + sum(map(member_digest, entry_ids, vectors))) % MODULUS
 
 
-def without_member(digest: int, entry_id: int, vector: bytes) -> int:
+def remove_member(digest: int, entry_id: int, vector: bytes) -> int:
     """Return the digest of the set with one member less."""
     return (digest - member_digest(entry_id, vector)) % MODULUS
 

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from index.errors import InvalidFilter, InvalidVector, UnknownCorpus, UnknownEntry
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 from index.jsontext import JSON
 from index.truth.changes import Member, record_additions, record_removals
 from index.truth.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
-from index.truth.images import ImageFacts, embedded_images, ensure_embeddings, ensure_images
+from index.truth.images import ImageFacts, ensure_embeddings, ensure_images, find_embedded_images
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance
 from index.truth.schema import LARGEST_ID, corpora, entries, images
 from index.truth.spaces import Space, ensure_space_id
-from index.truth.statements import insert_missing, is_any, many_rows, slices
+from index.truth.statements import enlarge_cache, insert_missing, is_any, slices
 from index.truth.vectors import STORED, check_logit, check_vectors, to_bytes
 
 
@@ -144,21 +144,21 @@ def add_entries(
 
     """
     embedded = _checked(new, space)
-    provenances = [entry.provenance.normalised() for entry in new]
+    provenances = [entry.provenance.normalise() for entry in new]
     corpus_id = lock_corpus(conn, corpus)
     if not new:
         return ()
     space_id = ensure_space_id(conn, space)
-    with many_rows(conn, len(new)):
+    with enlarge_cache(conn, len(new)):
         ids, new_images = ensure_images(conn, [entry.image for entry in new])
         image_ids = [ids[entry.image.sha256] for entry in new]
         vectors = {
             image_id: stored for image_id, stored in zip(image_ids, embedded, strict=True) if stored
         }
         _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
-        reached(Failpoint.IMAGES_WRITTEN)
+        reach(Failpoint.IMAGES_WRITTEN)
         embedded_now = ensure_embeddings(conn, space_id, vectors)
-        reached(Failpoint.EMBEDDINGS_WRITTEN)
+        reach(Failpoint.EMBEDDINGS_WRITTEN)
         quarantined = _quarantined(
             conn, corpus_id, sorted(i for sha256, i in ids.items() if sha256 not in new_images)
         )
@@ -166,7 +166,7 @@ def add_entries(
         told = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
         wanted = {i: told[i] for i in dict.fromkeys(image_ids) if i not in quarantined}
         inserted = insert_entries(conn, corpus_id, wanted, job_id)
-        reached(Failpoint.ENTRIES_WRITTEN)
+        reach(Failpoint.ENTRIES_WRITTEN)
         own = {
             i: Member(inserted[i], space_id, vectors[i][0])
             for i in map(ids.__getitem__, new_images)
@@ -233,7 +233,7 @@ def remove_entry(conn: Connection, entry_id: int, reason: str | None = None) -> 
     ).scalar_one_or_none()
     if marked is None:
         raise UnknownEntry(entry_id)
-    reached(Failpoint.ENTRY_MARKED)
+    reach(Failpoint.ENTRY_MARKED)
     record_removals(conn, [entry_id])
     return entry
 
@@ -244,14 +244,16 @@ def get_entry(conn: Connection, entry_id: int) -> Entry:
     row = conn.execute(query).one_or_none() if 0 < entry_id <= LARGEST_ID else None
     if row is None:
         raise UnknownEntry(entry_id)
-    return entry_of(row)
+    return entry_from_row(row)
 
 
 def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
     """Return those of these entries that are live, by id."""
     found: dict[int, Entry] = {}
     for some in slices(entry_ids):
-        found |= {row.id: entry_of(row) for row in conn.execute(_LIVE_ENTRIES_BY_ID, {"ids": some})}
+        found |= {
+            row.id: entry_from_row(row) for row in conn.execute(_LIVE_ENTRIES_BY_ID, {"ids": some})
+        }
     return found
 
 
@@ -262,7 +264,7 @@ def find_entries_ever(conn: Connection, entry_ids: Sequence[int]) -> dict[int, E
     found: dict[int, Entry] = {}
     for some in slices(entry_ids):
         found |= {
-            row.id: entry_of(row)
+            row.id: entry_from_row(row)
             for row in conn.execute(ENTRIES.where(is_any(conn, entries.c.id, some)))
         }
     return found
@@ -287,7 +289,7 @@ def list_entries(
     )
     if corpus is not None:
         query = query.where(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus]))))
-    return tuple(entry_of(row) for row in conn.execute(query))
+    return tuple(entry_from_row(row) for row in conn.execute(query))
 
 
 def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
@@ -295,7 +297,7 @@ def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
     image.
     """
     query = _LIVE_ENTRIES.where(images.c.sha256 == sha256).order_by(entries.c.id)
-    return tuple(entry_of(row) for row in conn.execute(query))
+    return tuple(entry_from_row(row) for row in conn.execute(query))
 
 
 def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
@@ -376,7 +378,7 @@ def _require_embeddings(
     conn: Connection, space_id: int, wanted: frozenset[int], given: frozenset[int]
 ) -> None:
     missing = wanted - given
-    if missing - embedded_images(conn, space_id, sorted(missing)):
+    if missing - find_embedded_images(conn, space_id, sorted(missing)):
         raise InvalidVector(
             "an image without an embedding in this space was given without a vector"
         )
@@ -430,7 +432,7 @@ def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) 
     return found
 
 
-def entry_of(row: Sequence[Any]) -> Entry:
+def entry_from_row(row: Sequence[Any]) -> Entry:
     """Return the entry in a row of `ENTRIES`."""
     (
         entry_id,

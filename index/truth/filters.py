@@ -51,14 +51,14 @@ class Filter:
                 raise InvalidFilter("a date in a filter has no time zone")
         if self.acquired_from and self.acquired_to and self.acquired_from > self.acquired_to:
             raise InvalidFilter("acquired_from is after acquired_to")
-        normalised_generators(self)
-        normalised_labels(self)
+        normalise_generators(self)
+        normalise_labels(self)
 
 
 EVERYTHING = Filter()
 
 
-def selected_ids(conn: Connection, space_id: int, chosen: Filter) -> NDArray[np.int64]:
+def select_ids(conn: Connection, space_id: int, chosen: Filter) -> NDArray[np.int64]:
     """Return the ids of the live entries that a filter selects in a space, rising.
 
     Raises:
@@ -71,7 +71,7 @@ def selected_ids(conn: Connection, space_id: int, chosen: Filter) -> NDArray[np.
     return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
 
 
-def identical_ids(
+def select_identical_ids(
     conn: Connection, space_id: int, chosen: Filter, sha256: str
 ) -> NDArray[np.int64]:
     """Return, of the selected entries, those whose image has exactly these bytes."""
@@ -80,19 +80,19 @@ def identical_ids(
     return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
 
 
-def normalised_generators(chosen: Filter) -> list[str] | None:
+def normalise_generators(chosen: Filter) -> list[str] | None:
     """Return the generators as they are stored, None where any will do. Raises InvalidFilter."""
     return (
         None if chosen.generators is None else _normalised(chosen.generators, normalise_generator)
     )
 
 
-def normalised_labels(chosen: Filter) -> list[str] | None:
+def normalise_labels(chosen: Filter) -> list[str] | None:
     """Return the labels as they are stored, None where any will do. Raises InvalidFilter."""
     return None if chosen.labels is None else _normalised(chosen.labels, storable_text)
 
 
-def selected_corpus_ids(conn: Connection, chosen: Filter) -> tuple[int, ...] | None:
+def select_corpus_ids(conn: Connection, chosen: Filter) -> tuple[int, ...] | None:
     """Return the row ids of the live corpora that a filter names or whose kind it does, None where
     any will do.
 
@@ -125,9 +125,9 @@ def _criteria(conn: Connection, chosen: Filter) -> list[ColumnElement[bool]]:
         criteria.append(entries.c.corpus_id.in_(find_corpus_ids(conn, chosen.corpora)))
     if chosen.kind is not None:
         criteria.append(corpora.c.kind == chosen.kind)
-    if (generators := normalised_generators(chosen)) is not None:
+    if (generators := normalise_generators(chosen)) is not None:
         criteria.append(entries.c.generator.in_(generators))
-    if (labels := normalised_labels(chosen)) is not None:
+    if (labels := normalise_labels(chosen)) is not None:
         criteria.append(entries.c.label.in_(labels))
     if chosen.acquired_from is not None:
         criteria.append(entries.c.acquired_at >= chosen.acquired_from)

@@ -79,7 +79,7 @@ class StoredEmbedding:
     image: ImageFacts
 
 
-def known_images(
+def find_known_images(
     conn: Connection, space: Space, sha256s: Sequence[str]
 ) -> Mapping[str, KnownImage]:
     """Return what is known of these images, by sha256: ask before computing anything."""
@@ -116,7 +116,7 @@ def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, 
     return names
 
 
-def stored_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
+def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
     """Return the embedding of an image in a space, None where there is none."""
     row = conn.execute(
         select(images, embeddings.c.vector, embeddings.c.logit)
@@ -127,10 +127,10 @@ def stored_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbed
     ).one_or_none()
     if row is None:
         return None
-    return StoredEmbedding(from_bytes(row.vector), row.logit, facts_of(row))
+    return StoredEmbedding(from_bytes(row.vector), row.logit, facts_from_row(row))
 
 
-def facts_of(row: Row[Any]) -> ImageFacts:
+def facts_from_row(row: Row[Any]) -> ImageFacts:
     """Return the facts in a row that has the columns of an image."""
     return ImageFacts(
         row.sha256,
@@ -207,7 +207,9 @@ def _new_values(facts: Sequence[ImageFacts]) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def embedded_images(conn: Connection, space_id: int, image_ids: Sequence[int]) -> frozenset[int]:
+def find_embedded_images(
+    conn: Connection, space_id: int, image_ids: Sequence[int]
+) -> frozenset[int]:
     """Return which of these images have an embedding in a space."""
     found: set[int] = set()
     for some in slices(image_ids):

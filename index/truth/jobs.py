@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, or_, select, update
 
 from index.errors import JobStateConflict, LeaseLost, UnknownJob
-from index.failpoints import Failpoint, reached
+from index.failpoints import Failpoint, reach
 from index.jsontext import JSON, canonical_json
 from index.truth.schema import LARGEST_ID, corpora, embedding_spaces, job_chunks, job_items, jobs
 from index.truth.spaces import Space, ensure_space_id, space_from_row
@@ -431,7 +431,7 @@ def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
         ]
         insert_rows(conn, job_items, rows, job_id=chunk.job_id)
     _take_away(conn, chunk)
-    reached(Failpoint.CHUNK_FINISHED)
+    reach(Failpoint.CHUNK_FINISHED)
 
 
 def pause_job(conn: Connection, job_id: int) -> Job:

@@ -15,7 +15,7 @@ from index.errors import UnknownLookup
 from index.jsontext import JSON, canonical_json
 from index.truth.schema import embedding_spaces, embeddings, images, lookups
 from index.truth.spaces import Space, ensure_space_id
-from index.truth.vectors import check_vector, from_bytes, stored_rows, to_bytes
+from index.truth.vectors import check_vector, from_bytes, rows_from_bytes, to_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +125,7 @@ def recent_probes(
         .order_by(lookups.c.created_at.desc())
         .limit(limit)
     )
-    return stored_rows([bytes(vector) for vector in rows.scalars()], dimension)
+    return rows_from_bytes([bytes(vector) for vector in rows.scalars()], dimension)
 
 
 def _parsed(text: str) -> JSON:

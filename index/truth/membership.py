@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, select
 
 from index.truth.changes import Member
-from index.truth.digest import EMPTY, with_members
+from index.truth.digest import EMPTY, add_members
 from index.truth.entries import KEEPS_BLOBS
 from index.truth.schema import embeddings, entries, images
 
@@ -46,13 +46,13 @@ def live_digest(conn: Connection, space_id: int | None) -> int:
     """Return the set digest of a space, computed from the live rows alone."""
     digest = EMPTY
     for page in live_members(conn, space_id):
-        digest = with_members(
+        digest = add_members(
             digest, (member.entry_id for member in page), (member.vector for member in page)
         )
     return digest
 
 
-def kept_image_pages(conn: Connection, chunk: int = CHUNK) -> Iterator[tuple[str, ...]]:
+def read_kept_images(conn: Connection, chunk: int = CHUNK) -> Iterator[tuple[str, ...]]:
     """Yield the sha256 of every image with an entry that is live or in quarantine, in chunks."""
     kept = select(entries.c.id).where(entries.c.image_id == images.c.id, KEEPS_BLOBS).exists()
     after = 0

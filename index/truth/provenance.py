@@ -16,7 +16,7 @@ from index.jsontext import JSON, CanonicalText, canonical_json
 class Provenance:
     """All of it is optional. `acquired_at` needs a time zone; `extra` is any JSON object.
 
-    `stored` is what `normalised` made of `extra`; None: nobody has checked this provenance yet.
+    `stored` is what `normalise` made of `extra`; None: nobody has checked this provenance yet.
     """
 
     generator: str | None = None
@@ -29,7 +29,7 @@ class Provenance:
         default=None, init=False, repr=False, compare=False
     )  # `replace` forgets it
 
-    def normalised(self) -> Provenance:
+    def normalise(self) -> Provenance:
         """Return it as it is stored: text trimmed, nothing where it was blank, the generator
         normalised.
 

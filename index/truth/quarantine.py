@@ -23,7 +23,7 @@ from index.truth.corpora import find_corpus_ids, lock_corpus
 from index.truth.entries import (
     ENTRIES,
     Entry,
-    entry_of,
+    entry_from_row,
     get_entry,
     insert_entries,
     remove_entry,
@@ -38,7 +38,7 @@ RELEASED = "released_from_quarantine"
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
+class QuarantinedEntry:
     """An entry as it was, why it is in quarantine, and since when."""
 
     entry: Entry
@@ -47,15 +47,15 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class Release:
     """The entry that an image has in its corpus after a release;
 
-    `made` says whether the release made it.
+    `is_new` is False where the corpus had the image again already.
     """
 
     entry: Entry
-    was: Quarantined
-    made: bool
+    quarantined: QuarantinedEntry
+    is_new: bool
 
 
 _QUARANTINED = (
@@ -65,7 +65,7 @@ _QUARANTINED = (
 )
 
 
-def quarantine_entry(conn: Connection, entry_id: int, reason: str) -> Quarantined:
+def quarantine_entry(conn: Connection, entry_id: int, reason: str) -> QuarantinedEntry:
     """Put an entry into quarantine; it is in no answer of any process as soon as this commits.
 
     Raises:
@@ -77,7 +77,7 @@ def quarantine_entry(conn: Connection, entry_id: int, reason: str) -> Quarantine
     return get_quarantined(conn, entry_id)
 
 
-def release_entry(conn: Connection, entry_id: int) -> Released:
+def release_entry(conn: Connection, entry_id: int) -> Release:
     """Bring an entry back as a new one, of the same image, corpus and provenance, which tells where
     it was.
 
@@ -102,16 +102,16 @@ def release_entry(conn: Connection, entry_id: int) -> Released:
     inserted = insert_entries(conn, corpus_id, {row.image_id: _provenance(was)}, row.job_id)
     record_additions(conn, [row.image_id])
     if inserted:
-        return Released(get_entry(conn, inserted[row.image_id]), was, made=True)
+        return Release(get_entry(conn, inserted[row.image_id]), was, is_new=True)
     there = select(entries.c.id).where(
         entries.c.corpus_id == corpus_id,
         entries.c.image_id == row.image_id,
         entries.c.removed_at.is_(None),
     )
-    return Released(get_entry(conn, conn.execute(there).scalar_one()), was, made=False)
+    return Release(get_entry(conn, conn.execute(there).scalar_one()), was, is_new=False)
 
 
-def get_quarantined(conn: Connection, entry_id: int) -> Quarantined:
+def get_quarantined(conn: Connection, entry_id: int) -> QuarantinedEntry:
     """Return an entry that is in quarantine.
 
     Raises:
@@ -131,7 +131,7 @@ def get_quarantined(conn: Connection, entry_id: int) -> Quarantined:
 
 def list_quarantined(
     conn: Connection, corpus: str, after: int = 0, limit: int = 100
-) -> tuple[Quarantined, ...]:
+) -> tuple[QuarantinedEntry, ...]:
     """Return the entries of a corpus that are in quarantine by rising id, at most `limit`, starting
     after an id.
 
@@ -146,7 +146,9 @@ def list_quarantined(
     return tuple(_quarantined(row) for row in conn.execute(query))
 
 
-def quarantined_images(conn: Connection, corpus: str, sha256s: Sequence[str]) -> dict[str, int]:
+def find_quarantined_images(
+    conn: Connection, corpus: str, sha256s: Sequence[str]
+) -> dict[str, int]:
     """Return those of these images that are in quarantine in a corpus, with their entries.
 
     None in a corpus that is not there. To be sure of them, hold the lock of the corpus. Two lookups
@@ -181,7 +183,7 @@ def check_reason(reason: str) -> str:
     return told
 
 
-def _provenance(was: Quarantined) -> Provenance:
+def _provenance(was: QuarantinedEntry) -> Provenance:
     """What the entry said, and that it was here."""
     entry, earlier = was.entry, was.entry.provenance.get(RELEASED)
     item: JSON = {"entry": entry.id, "reason": was.reason, "quarantined_at": was.since.isoformat()}
@@ -192,9 +194,9 @@ def _provenance(was: Quarantined) -> Provenance:
     told = Provenance(
         entry.generator, entry.label, entry.licence, entry.source, entry.acquired_at, extra
     )
-    return told.normalised()
+    return told.normalise()
 
 
-def _quarantined(row: Row[*tuple[Any, ...]]) -> Quarantined:
+def _quarantined(row: Row[*tuple[Any, ...]]) -> QuarantinedEntry:
     *entry, reason, since = row
-    return Quarantined(entry_of(entry), reason, since)
+    return QuarantinedEntry(entry_from_row(entry), reason, since)

@@ -71,7 +71,7 @@ def insert_missing(
 
 
 @contextmanager
-def many_rows(conn: Connection, count: int) -> Iterator[None]:
+def enlarge_cache(conn: Connection, count: int) -> Iterator[None]:
     """Let a connection to SQLite keep in memory what so many rows change.
 
     With the usual cache a page that is full of new keys goes to the log several times in one
@@ -89,7 +89,7 @@ def many_rows(conn: Connection, count: int) -> Iterator[None]:
 
 
 @contextmanager
-def all_rows(conn: Connection) -> Iterator[None]:
+def disable_mmap(conn: Connection) -> Iterator[None]:
     """Let a connection to SQLite read a whole file without mapping it, so that memory stays
     bounded.
     """

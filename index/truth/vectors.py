@@ -70,7 +70,7 @@ def check_vectors(vectors: Sequence[ArrayLike], dimension: int) -> NDArray[np.fl
     return rows
 
 
-def unusable_vectors(
+def find_unusable_vectors(
     vectors: NDArray[np.float32], logits: NDArray[np.float64], dimension: int
 ) -> dict[int, str]:
     """Return, for the rows (n, d) and logits (n,) that `check_vector` or `check_logit` would
@@ -123,7 +123,7 @@ def to_bytes(vector: NDArray[np.float32]) -> bytes:
     return vector.astype(STORED, copy=False).tobytes()
 
 
-def stored_rows(stored: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
+def rows_from_bytes(stored: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
     """Return rows (n, d) of stored bytes.
 
     Raises:

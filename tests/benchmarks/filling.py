@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.database import Database
-from index.truth.digest import EMPTY, digest_bytes, with_member
+from index.truth.digest import EMPTY, add_member, digest_bytes
 from index.truth.spaces import Space, ensure_space_id
 
 CORPORA, GENERATORS, RARE = 10, 100, 10_000
@@ -61,7 +61,7 @@ def fill(
         stored = [row.tobytes() for row in np.ascontiguousarray(block, "<f4")]
         ids = range(done + 1, done + len(stored) + 1)
         digests = [
-            digest := with_member(digest, i, vector) for i, vector in zip(ids, stored, strict=True)
+            digest := add_member(digest, i, vector) for i, vector in zip(ids, stored, strict=True)
         ]
         _insert(
             connection,

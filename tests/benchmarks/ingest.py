@@ -137,7 +137,7 @@ def vectors_child(data: Path, listed: Path, out: Path, model: Path) -> None:
 
     from api.lineup import Lineup
     from api.settings import Settings
-    from index.truth.images import stored_embedding
+    from index.truth.images import find_embedding
 
     with (
         Lineup.open(Settings(data_dir=data, model=str(model), offline=True)) as lineup,
@@ -145,7 +145,7 @@ def vectors_child(data: Path, listed: Path, out: Path, model: Path) -> None:
     ):
         rows = []
         for line in listed.read_text().splitlines():
-            stored = stored_embedding(
+            stored = find_embedding(
                 conn, lineup.space, hashlib.sha256(Path(line).read_bytes()).hexdigest()
             )
             assert stored is not None

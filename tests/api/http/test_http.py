@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from api.lineup import Lineup
 from embedder.pictures.decode import decode
-from index.truth.images import stored_embedding
+from index.truth.images import find_embedding
 
 UNSEEN = 9  # the seed of a picture that no corpus holds
 CHUNK = bytes(64 * 1024)
@@ -267,7 +267,7 @@ def test_image_embedding_and_sha256_have_the_same_neighbours(
 ) -> None:
     lineup, sha = opened_lineup(client), sha256(picture(1)).hexdigest()
     with lineup.database.read() as connection:
-        vector = stored_embedding(connection, lineup.space, sha).vector.tolist()
+        vector = find_embedding(connection, lineup.space, sha).vector.tolist()
 
     by_image = look_up(client, picture(1))
     by_sha256 = ask(client, sha256=sha).json()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.backups.archive import BLOCK, ArchiveReader, ArchiveWriter, opened_archive
+from index.backups.archive import BLOCK, ArchiveReader, ArchiveWriter, open_archive
 from index.errors import BackupCorrupt, BackupUnreadable, NotABackup
 
 PATH = Path("some.tar")
@@ -91,7 +91,7 @@ def test_what_is_no_tar_file_is_no_backup(content: bytes) -> None:
 
 def test_a_file_that_is_not_there_or_is_a_folder_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.tar", tmp_path):
-        with pytest.raises(BackupUnreadable), opened_archive(path):
+        with pytest.raises(BackupUnreadable), open_archive(path):
             pass
 
 

@@ -25,7 +25,7 @@ from index.errors import BackupExists, BackupUnwritable, TruthDamaged
 from index.proof.fsck import fsck
 from index.truth.changes import members_at
 from index.truth.database import Database
-from index.truth.digest import EMPTY, digest_hex, with_member
+from index.truth.digest import EMPTY, add_member, digest_hex
 from index.truth.entries import remove_entry
 from index.truth.spaces import find_space_id
 
@@ -270,7 +270,7 @@ def test_a_backup_is_one_generation_while_others_write(stock: Any) -> None:
             digest = EMPTY
             for page in members_at(conn, space_id, manifest.generation, 100):
                 for member in page:
-                    digest = with_member(digest, member.entry_id, member.vector)
+                    digest = add_member(digest, member.entry_id, member.vector)
             assert digest_hex(digest) == manifest.spaces[0].digest
             assert verify_backup(stock.folder / f"{number}.tar") == manifest
         assert generations[-1] < conn.execute(text("SELECT last FROM change_counter")).scalar_one()

@@ -13,7 +13,7 @@ from index.cache.rows import HeldRows
 from index.cache.sealed import Base
 from index.cache.view import View
 from index.truth.changes import MemberRow
-from index.truth.digest import EMPTY, with_member, with_members
+from index.truth.digest import EMPTY, add_member, add_members
 from index.truth.vectors import to_bytes
 
 DIMENSION = 4
@@ -38,7 +38,7 @@ def base_of(ids: list[int]) -> Base:
 def view_of(ids: list[int], tail: list[int], removed: set[int]) -> View:
     base = base_of(ids)
     rows = [member(i) for i in ids]
-    digest = with_members(EMPTY, (row.entry_id for row in rows), (row.vector for row in rows))
+    digest = add_members(EMPTY, (row.entry_id for row in rows), (row.vector for row in rows))
     view = View.of_base(base, None, len(ids), digest, DIMENSION).adding([member(i) for i in tail])
     return view.removing(sorted(removed)).reaching(100)
 
@@ -116,5 +116,5 @@ def test_a_digest_of_many_members_is_that_of_one_after_another() -> None:
     members = [(i, to_bytes(np.full(3, i, np.float32))) for i in range(50)]
     one_by_one = EMPTY
     for entry_id, vector in members:
-        one_by_one = with_member(one_by_one, entry_id, vector)
-    assert with_members(EMPTY, [i for i, _ in members], [v for _, v in members]) == one_by_one
+        one_by_one = add_member(one_by_one, entry_id, vector)
+    assert add_members(EMPTY, [i for i, _ in members], [v for _, v in members]) == one_by_one

@@ -18,7 +18,7 @@ from index.truth.calibrations import (
     save_calibration,
 )
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.coverage import count_embedded, embedded_image_ids, has_embedded
+from index.truth.coverage import count_embedded, has_embedded, list_embedded_image_ids
 from index.truth.database import Database
 from index.truth.entries import add_entries, remove_entry
 from index.truth.perceptual import PerceptualHash
@@ -122,7 +122,7 @@ def test_a_delivered_embedding_is_stored_once_and_what_is_missing_is_known(
     material.fill(database, "reals", "abc", CorpusKind.KNOWN_REAL)
     with database.write() as conn:
         of = named_corpora(conn, None, CorpusKind.KNOWN_REAL)
-        a, b, c = embedded_image_ids(conn, material.space, of.ids)
+        a, b, c = list_embedded_image_ids(conn, material.space, of.ids)
         new = [(a, "jpeg75", material.vector("a75"), 1.5), (b, "half", material.vector("bh"), -2.5)]
         assert missing_deliveries(conn, material.space, [a], []) == []
         assert add_delivered(conn, material.space, new) == {(a, "jpeg75"), (b, "half")}
@@ -187,7 +187,7 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(
         assert has_embedded(conn, material.space, of.ids)
         assert not has_embedded(conn, material.other_space, of.ids)
         assert not has_embedded(conn, material.space, ())
-        assert embedded_image_ids(conn, material.space, of.ids) == tuple(
+        assert list_embedded_image_ids(conn, material.space, of.ids) == tuple(
             population.image_ids.tolist()
         )
         assert len(read_population(conn, material.other_space, of, SourceNumbers())) == 0

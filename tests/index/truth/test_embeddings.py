@@ -14,21 +14,21 @@ from hypothesis.extra.numpy import arrays
 from index.errors import InvalidProvenance, InvalidVector
 from index.truth.digest import (
     EMPTY,
+    add_member,
     digest_bytes,
     digest_from_bytes,
     digest_hex,
     member_digest,
-    with_member,
-    without_member,
+    remove_member,
 )
 from index.truth.provenance import Provenance, normalise_generator
 from index.truth.vectors import (
     WIDE_ROWS,
     check_vector,
     check_vectors,
+    find_unusable_vectors,
     from_bytes,
     to_bytes,
-    unusable_vectors,
 )
 
 seeded = settings(settings.get_profile("index"))
@@ -88,7 +88,7 @@ def test_one_vector_among_many_is_refused_for_what_is_wrong_with_it(bad: float) 
     with pytest.raises(InvalidVector) as among:
         check_vectors(list(rows), 8)
     assert str(among.value) == str(alone.value)
-    assert unusable_vectors(rows, np.zeros(len(rows)), 8) == {WIDE_ROWS + 3: str(alone.value)}
+    assert find_unusable_vectors(rows, np.zeros(len(rows)), 8) == {WIDE_ROWS + 3: str(alone.value)}
 
 
 def test_other_number_types_are_taken_as_float32() -> None:
@@ -105,7 +105,7 @@ def test_stored_vectors_are_little_endian_and_read_only() -> None:
 
 def test_the_digest_of_a_member_is_sha256_of_id_and_vector() -> None:
     expected = hashlib.sha256((7).to_bytes(8, "little") + b"vector").hexdigest()
-    assert digest_hex(with_member(EMPTY, 7, b"vector")) == expected
+    assert digest_hex(add_member(EMPTY, 7, b"vector")) == expected
 
 
 @seeded
@@ -124,7 +124,7 @@ def test_the_digest_of_a_set_does_not_know_the_order(chosen: Any, order: Any) ->
 @given(chosen=members, extra=st.binary(min_size=4, max_size=8))
 def test_taking_a_member_out_undoes_putting_it_in(chosen: Any, extra: Any) -> None:
     digest = rolled(chosen.items())
-    assert without_member(with_member(digest, 5, extra), 5, extra) == digest
+    assert remove_member(add_member(digest, 5, extra), 5, extra) == digest
     assert digest_from_bytes(digest_bytes(digest)) == digest
     assert len(digest_hex(digest)) == 64
 
@@ -141,7 +141,7 @@ def test_another_vector_or_id_is_another_digest(chosen: Any, other: Any) -> None
 def rolled(items: Any) -> Any:
     digest = EMPTY
     for entry_id, vector in items:
-        digest = with_member(digest, entry_id, vector)
+        digest = add_member(digest, entry_id, vector)
     return digest
 
 
@@ -166,20 +166,20 @@ def test_normalising_twice_is_normalising_once(text: Any) -> None:
 
 
 def test_blank_text_is_no_text() -> None:
-    assert Provenance(" ", "\t", "", "\n").normalised() == Provenance()
+    assert Provenance(" ", "\t", "", "\n").normalise() == Provenance()
 
 
 def test_provenance_is_normalised_once_and_what_replaces_it_again() -> None:
-    normalised = Provenance(" SD XL ", extra={"b": 1, "a": [None, "ä"]}).normalised()
-    assert normalised.normalised() is normalised
+    normalised = Provenance(" SD XL ", extra={"b": 1, "a": [None, "ä"]}).normalise()
+    assert normalised.normalise() is normalised
     assert normalised == Provenance("sd-xl", extra={"b": 1, "a": [None, "ä"]})
     assert normalised.stored is not None
     assert normalised.stored.text == '{"a":[null,"ä"],"b":1}'
-    assert replace(normalised, label=" x ").normalised() == Provenance(
+    assert replace(normalised, label=" x ").normalise() == Provenance(
         "sd-xl", "x", extra=normalised.extra
     )
     with pytest.raises(InvalidProvenance):
-        replace(normalised, label="a\x00").normalised()
+        replace(normalised, label="a\x00").normalise()
 
 
 def test_text_that_postgresql_could_not_store_is_refused_for_both() -> None:

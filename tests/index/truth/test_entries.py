@@ -29,7 +29,7 @@ from index.truth.entries import (
     list_entries,
     remove_entry,
 )
-from index.truth.images import ImageFacts, known_images, stored_embedding
+from index.truth.images import ImageFacts, find_embedding, find_known_images
 from index.truth.provenance import Provenance
 from index.truth.spaces import Space, list_spaces
 from index.truth.statements import VARIABLES
@@ -181,7 +181,7 @@ def test_an_entry_comes_back_as_it_was_added(
     )
     with database.read() as conn:
         entry = get_entry(conn, result.entry_id)
-        embedding = stored_embedding(conn, material.space, image.sha256)
+        embedding = find_embedding(conn, material.space, image.sha256)
         spaces = list_spaces(conn)
     assert (entry.corpus, entry.kind) == ("fakes", FAKE)
     assert entry.image == ImageFacts(image.sha256, 123, 640, 480, "jpeg")
@@ -225,7 +225,7 @@ def test_an_image_that_is_in_the_corpus_is_skipped_and_keeps_what_it_had(
     with database.read() as conn:
         assert get_entry(conn, first.entry_id).generator == "sdxl"
         assert np.array_equal(
-            stored_embedding(conn, material.space, material.sha256("a")).vector,
+            find_embedding(conn, material.space, material.sha256("a")).vector,
             material.vector("a"),
         )
 
@@ -350,8 +350,8 @@ def test_known_images_tells_what_need_not_be_computed(
     add(database, "reals", material.space, material.entry("a"))
     names = [material.sha256(name) for name in "abc"]
     with database.read() as conn:
-        here = known_images(conn, material.space, names)
-        elsewhere = known_images(conn, material.other_space, names)
+        here = find_known_images(conn, material.space, names)
+        elsewhere = find_known_images(conn, material.other_space, names)
     assert {sha256: (known.embedded, known.corpora) for sha256, known in here.items()} == {
         names[0]: (True, {"fakes", "reals"}),
         names[1]: (True, {"fakes"}),
@@ -364,8 +364,8 @@ def test_an_embedding_that_is_not_there_is_none(
 ) -> None:
     add(database, "fakes", material.space, material.entry("a"))
     with database.read() as conn:
-        assert stored_embedding(conn, material.space, material.sha256("b")) is None
-        assert stored_embedding(conn, material.other_space, material.sha256("a")) is None
+        assert find_embedding(conn, material.space, material.sha256("b")) is None
+        assert find_embedding(conn, material.other_space, material.sha256("a")) is None
 
 
 def test_an_entry_removed_from_one_corpus_stays_in_the_others(

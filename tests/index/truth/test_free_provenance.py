@@ -15,7 +15,7 @@ from index.errors import InvalidFilter
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
 from index.truth.entries import add_entries
-from index.truth.filters import Filter, selected_ids
+from index.truth.filters import Filter, select_ids
 from index.truth.free_provenance import ProvenanceIs
 from index.truth.spaces import find_space_id
 
@@ -98,9 +98,7 @@ def chosen_names(
             material.entry(f"{number}", extra=document) for number, document in enumerate(documents)
         ]
         ids = [result.entry_id for result in add_entries(conn, "fakes", material.space, new)]
-        selected = set(
-            selected_ids(conn, find_space_id(conn, material.space) or 0, chosen).tolist()
-        )
+        selected = set(select_ids(conn, find_space_id(conn, material.space) or 0, chosen).tolist())
         conn.rollback()
     return {number for number, entry_id in enumerate(ids) if entry_id in selected}
 

@@ -21,7 +21,7 @@ from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus, lock_corpus
 from index.truth.database import Database
 from index.truth.entries import NewEntry, add_entries, entries_of_image, remove_entry
-from index.truth.images import ImageFacts, known_images
+from index.truth.images import ImageFacts, find_known_images
 from index.truth.perceptual import PerceptualHash, hamming_distance, near_duplicate
 from tests.functional.crashing import SPACE, vector
 
@@ -145,7 +145,7 @@ def test_facts_that_were_not_known_are_completed_and_known_ones_stay(database: D
 
     with database.read() as conn:
         assert entries_of_image(conn, "b" * 64)[0].image == complete
-        assert known_images(conn, SPACE, ["b" * 64])["b" * 64].embedded
+        assert find_known_images(conn, SPACE, ["b" * 64])["b" * 64].embedded
 
 
 def shown(live: LiveIndex, hashed: PerceptualHash, k: int = 1) -> list[int]:

@@ -27,10 +27,10 @@ from index.truth.entries import (
 from index.truth.quarantine import (
     MAX_REASON_CHARACTERS,
     RELEASED,
+    find_quarantined_images,
     get_quarantined,
     list_quarantined,
     quarantine_entry,
-    quarantined_images,
     release_entry,
 )
 
@@ -204,10 +204,10 @@ def test_which_images_are_in_quarantine_is_told_of_one_corpus(
     quarantine(database, one)
     asked = [material.sha256(name) for name in ("a", "b", "unknown")]
     with database.read() as conn:
-        assert quarantined_images(conn, "fakes", asked) == {material.sha256("a"): one}
-        assert quarantined_images(conn, "more", asked) == {}
-        assert quarantined_images(conn, "fakes", []) == {}
-        assert quarantined_images(conn, "nowhere", asked) == {}
+        assert find_quarantined_images(conn, "fakes", asked) == {material.sha256("a"): one}
+        assert find_quarantined_images(conn, "more", asked) == {}
+        assert find_quarantined_images(conn, "fakes", []) == {}
+        assert find_quarantined_images(conn, "nowhere", asked) == {}
 
 
 def test_a_release_is_a_new_entry_that_tells_where_it_was(
@@ -221,8 +221,8 @@ def test_a_release_is_a_new_entry_that_tells_where_it_was(
         before = get_entry(conn, entry_id)
     first = quarantine(database, entry_id, "first")
     released = release(database, entry_id)
-    assert released.made
-    assert released.was == first
+    assert released.is_new
+    assert released.quarantined == first
     entry = released.entry
     assert entry.id > entry_id
     assert (entry.image, entry.generator, entry.label, entry.corpus) == (
@@ -249,7 +249,7 @@ def test_a_release_finds_the_entry_that_is_there_again(database: Database, mater
     with database.write() as conn:
         conn.exec_driver_sql(f"UPDATE entries SET removal_reason = 'old' WHERE id = {entry_id}")
     released = release(database, entry_id)
-    assert (released.entry.id, released.made) == (there.entry_id, False)
+    assert (released.entry.id, released.is_new) == (there.entry_id, False)
     with database.read() as conn:
         assert len(list_entries(conn)) == 1
 
@@ -295,7 +295,7 @@ def test_a_backup_brings_the_quarantine_and_its_thumbnails_back(
             assert list_entries(conn) == ()
         assert BlobStore(there / "thumbnails").get(material.sha256("a")) == b"thumbnail"
         assert fsck(restored, None, there / "index", BlobStore(there / "thumbnails")).findings == ()
-        assert release(restored, entry_id).made
+        assert release(restored, entry_id).is_new
 
 
 STEPS = st.lists(
@@ -342,7 +342,7 @@ def _take(database: Database, material: Any, step: str, name: str) -> None:
         return
     with database.write() as conn:
         if step == "release":
-            for entry_id in quarantined_images(conn, "fakes", [sha256]).values():
+            for entry_id in find_quarantined_images(conn, "fakes", [sha256]).values():
                 release_entry(conn, entry_id)
             return
         for entry in entries_of_image(conn, sha256):

@@ -13,11 +13,11 @@ from index.truth.statements import (
     MANY_ROWS,
     MANY_ROWS_KIB,
     VARIABLES,
-    all_rows,
+    disable_mmap,
+    enlarge_cache,
     insert_missing,
     insert_rows,
     is_any,
-    many_rows,
     slices,
 )
 
@@ -138,10 +138,10 @@ def test_a_connection_is_afterwards_as_it_was_before(new_sqlite_url: Callable[[]
 
     with Database.open(new_sqlite_url()) as database, database.write() as conn:
         before = settings(conn)
-        with many_rows(conn, MANY_ROWS), all_rows(conn):
+        with enlarge_cache(conn, MANY_ROWS), disable_mmap(conn):
             assert settings(conn) == [-MANY_ROWS_KIB, 0]
         assert settings(conn) == before
-        with many_rows(conn, MANY_ROWS - 1):
+        with enlarge_cache(conn, MANY_ROWS - 1):
             assert settings(conn) == before
 
 

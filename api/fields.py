@@ -1,4 +1,4 @@
-"""What all answers share: names, instants, and models that are frozen and strict."""
+"""Types that requests and answers share: names, times, and a frozen, strict base model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pydantic import (
 )
 
 MAX_FILTER_PLACES = 16
-MAX_FILTER_VALUES = 1000  # of one criterion; a database takes only so many in one statement
+MAX_FILTER_VALUES = (
+    1000  # of one criterion; databases limit the number of parameters of a statement
+)
 Sha256 = Annotated[
     str,
     Field(
@@ -27,7 +29,7 @@ Sha256 = Annotated[
 CorpusName = Annotated[
     str,
     Field(
-        description="Of a corpus.",
+        description="Name of a corpus.",
         pattern="^[a-z0-9][a-z0-9._-]{0,63}$",
         examples=["casework-2026-sdxl"],
     ),
@@ -41,30 +43,31 @@ Scalar = Annotated[
 
 
 def in_utc(instant: datetime) -> datetime:
-    """The same instant in UTC; without a zone it is UTC.
+    """Convert a time to UTC. A time without a zone is UTC.
 
-    Raises ValueError on one that UTC cannot express.
+    Raises ValueError for a time outside of the years 1 to 9999 in UTC.
     """
     try:
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except OverflowError as err:
-        raise ValueError("is not in the years 1 to 9999 of UTC") from err
+        raise ValueError("is not in the years 1 to 9999 in UTC") from err
 
 
 Instant = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class Answer(BaseModel):
-    """Frozen, and strict about unknown fields, so that a misspelt one is an error and not
-    ignored.
+    """Base of requests and answers: frozen, and strict about unknown fields.
+
+    A misspelt field is an error instead of being ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 
 class FailedItem(Answer):
-    """An item that was not taken, and why."""
+    """An item that could not be used, and why."""
 
-    name: str = Field(description="Path of the file, as it was found.")
-    reason: str = Field(description="Machine-readable.", examples=["truncated"])
-    detail: str = Field(description="For a person.")
+    name: str = Field(description="Name of the item within its source, or path of the file.")
+    reason: str = Field(description="Reason, machine-readable.", examples=["truncated"])
+    detail: str = Field(description="Reason, for people.")

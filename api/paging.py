@@ -1,4 +1,4 @@
-"""Opaque cursors: a page starts behind the last item of the one before, whatever was added or
+"""Opaque cursors: a page starts after the last item of the previous page, whatever was added or
 removed since.
 """
 
@@ -10,12 +10,15 @@ from api.errors import InvalidRequest
 
 
 def cursor_of(key: str) -> str:
-    """The cursor that continues behind `key`."""
+    """Return the cursor of the page that starts after `key`."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
 def key_of(cursor: str | None) -> str | None:
-    """The key behind which a page starts; None for the first page. Raises `InvalidRequest`."""
+    """Return the key that a page starts after; None for the first page.
+
+    Raises `InvalidRequest` for a cursor that this service did not make.
+    """
     if cursor is None:
         return None
     try:
@@ -23,15 +26,15 @@ def key_of(cursor: str | None) -> str | None:
             cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
         ).decode()
     except ValueError as err:  # also of binascii and of UTF-8
-        raise InvalidRequest("cursor: not one that this service made") from err
+        raise InvalidRequest("cursor: this service did not make it") from err
 
 
 def number_of(cursor: str | None) -> int | None:
-    """The row id that a cursor holds.
+    """Return the row id that a cursor holds; None for the first page.
 
     Raises `InvalidRequest` for a cursor that this service did not make.
     """
     key = key_of(cursor)
     if key is not None and not key.isdecimal():
-        raise InvalidRequest("cursor: not one that this service made")
+        raise InvalidRequest("cursor: this service did not make it")
     return None if key is None else int(key)

@@ -19,7 +19,7 @@ from index.truth.corpora import CorpusKind
 
 
 class Relation(StrEnum):
-    """How a neighbour stands to the probe."""
+    """Relation of an entry to the probe."""
 
     IDENTICAL = "identical"  # the same bytes
     NEAR_DUPLICATE = "near_duplicate"  # the same picture by perceptual hash
@@ -28,13 +28,15 @@ class Relation(StrEnum):
 
 
 class SimilarityOutcome(StrEnum):
+    """Verdict on similarity. It is never merged with the classifier's verdict."""
+
     SIMILAR_TO_KNOWN_FAKES = "similar_to_known_fakes"
     NOT_SIMILAR = "not_similar"
     INCONCLUSIVE = "inconclusive"
 
 
 class SimilarityReason(StrEnum):
-    """Why a similarity verdict is what it is."""
+    """Reason for the similarity verdict."""
 
     IDENTICAL_IMAGE = "identical_image"  # the probe's bytes are those of a known fake
     NEAR_DUPLICATE_IMAGE = "near_duplicate_image"
@@ -56,13 +58,18 @@ class SimilarityReason(StrEnum):
 
 
 class ClassifierOutcome(StrEnum):
+    """Verdict of the classifier alone.
+
+    `authentic` is a class of the model, not a finding that the image is genuine.
+    """
+
     SYNTHETIC = "synthetic"
     AUTHENTIC = "authentic"
     INCONCLUSIVE = "inconclusive"
 
 
 class ClassifierReason(StrEnum):
-    """Why a classifier verdict is what it is."""
+    """Reason for the classifier's verdict."""
 
     SYNTHETIC_LIMIT_REACHED = "synthetic_limit_reached"
     AUTHENTIC_LIMIT_REACHED = "authentic_limit_reached"
@@ -73,7 +80,7 @@ class ClassifierReason(StrEnum):
 
 
 class QualityIssue(StrEnum):
-    """Why a picture says too little for a verdict."""
+    """Why an image shows too little for a verdict."""
 
     TOO_SMALL = "too_small"  # smaller than what the model looks at
     FLAT = "flat"  # hardly any structure

@@ -27,88 +27,111 @@ SHOWN_RATES = (0.1, 0.01, 0.005)
 
 
 class ThresholdAtRate(Answer):
-    """The similarity from which so many known-real images have a known fake."""
+    """The similarity threshold for one false-match rate."""
 
-    false_match_rate: float = Field(description="The rate asked for.")
+    false_match_rate: float = Field(description="The false-match rate that was asked for.")
     cosine_similarity: float = Field(
-        description="The smallest similarity whose estimated rate is at most that."
+        description="The smallest threshold whose estimated false-match rate is at most "
+        "`false_match_rate`."
     )
-    low: float = Field(description="Lower end of the rate's 95 % interval there.")
+    low: float = Field(description="Lower end of the 95 % interval of the rate at this threshold.")
     high: float = Field(
-        description="Upper end; over five times the rate the threshold is not used."
+        description="Upper end of the 95 % interval. Look-ups use the threshold only if this is "
+        "at most five times the rate."
     )
     collections: list[CollectionRate] = Field(
-        description="What each reference collection came to there, where there are two or more of "
-        "at least 20 images."
+        description="False matches of each reference collection at this threshold. Given where "
+        "there are two or more collections of at least 20 images."
     )
 
 
 class RatiosAnswer(Answer):
-    """How good the likelihood ratios are, on data that they were not fitted on."""
+    """Quality of the likelihood ratios, measured on data that they were not fitted on."""
 
     same_source_images: int = Field(
-        description="Known fakes whose generator has other pictures in the corpora."
+        description="Number of known fakes used: those whose generator made other images in the "
+        "corpora."
     )
-    different_source_images: int = Field(description="Known-real images.")
-    cllr: float = Field(description="Under 1: better than saying nothing.")
+    different_source_images: int = Field(description="Number of known-real images used.")
+    cllr: float = Field(
+        description="Cost of the likelihood ratios (Cllr), in bits. 0 is perfect; at 1 or above "
+        "they carry no information."
+    )
     cllr_min: float = Field(
-        description="What would be left with the best calibration: the rest is miscalibration."
+        description="The part of `cllr` that remains after the best possible recalibration. The "
+        "difference is calibration error."
     )
-    bounds: tuple[float, float] = Field(description="ELUB, as log10.")
+    bounds: tuple[float, float] = Field(
+        description="Smallest and largest ratio that the data can support (ELUB), as log10."
+    )
 
 
 class ClassifierFigures(Answer):
     """How the classifier's probability was calibrated."""
 
     method: str = Field(
-        examples=["temperature"], description="temperature (with a bias), or isotonic."
+        examples=["temperature"], description="temperature (with an offset) or isotonic."
     )
-    images: int = Field(description="Images of both kinds.")
-    ece: float = Field(description="Expected calibration error.")
-    brier: float = Field(description="Brier score.")
+    images: int = Field(description="Number of images used, real and synthetic.")
+    ece: float = Field(
+        description="Expected calibration error, on images that the calibration was not fitted "
+        "on. 0 is perfect."
+    )
+    brier: float = Field(
+        description="Brier score, on images that the calibration was not fitted on. 0 is perfect."
+    )
 
 
 class AttributionFigures(Answer):
-    """How good the attribution is, measured with the images' own generators left in and left
-    out.
-    """
+    """Quality of the attribution to generators, cross-validated."""
 
     coverage: float = Field(
-        description="Share of sets that hold the right generator, cross-validated; aimed at 0.9."
+        description="Share of images whose candidates contain the right generator. The target is "
+        "0.9."
     )
-    mean_set_size: float = Field(description="Generators a set, where it is not unknown.")
+    mean_set_size: float = Field(description="Mean number of candidates, before abstention.")
     open_set_auroc: float | None = Field(
-        description="How well generators that are not there are told from those that are."
+        description="Area under the ROC curve for separating images of known generators from "
+        "images of a generator that the corpora do not hold. 0.5 is chance. Null if "
+        "it could not be measured."
     )
 
 
 class StratumAnswer(Answer):
-    """What was measured for one kind of delivery."""
+    """The figures for one kind of delivery."""
 
     condition: str = Field(
-        examples=["jpeg75"], description="How the images look to have been delivered."
+        examples=["jpeg75"],
+        description="Kind of delivery: as_is (unchanged images), or a re-encoding such as jpeg75.",
     )
-    images: int = Field(description="Known-real images.")
-    sources: int = Field(description="Photographs that they came from.")
-    fakes: int = Field(description="Known fakes.")
-    thresholds: list[ThresholdAtRate] = Field(description="At rates of 10 %, 1 % and 0.5 %.")
+    images: int = Field(description="Number of known-real images.")
+    sources: int = Field(description="Number of photographs that these images come from.")
+    fakes: int = Field(description="Number of known fakes.")
+    thresholds: list[ThresholdAtRate] = Field(
+        description="Thresholds for false-match rates of 10 %, 1 % and 0.5 %."
+    )
     growth: float = Field(
-        description="Exponent with which the rate grows with the corpus: 1 where each entry is a "
-        "new chance, less "
-        "where entries resemble those that are there."
+        description="Exponent by which the false-match rate grows with the number of known fakes."
+        " 1: every new entry adds its full chance of a false match. Smaller: new "
+        "entries resemble existing ones."
     )
     one_sided: RatiosAnswer | None = Field(
-        description="Ratios by the nearest known fake; null for too few images."
+        description="Quality of likelihood ratios from the nearest known fake alone. Null with "
+        "too few images."
     )
     two_sided: RatiosAnswer | None = Field(
-        description="Ratios by the nearest known fake and known-real image."
+        description="Quality of likelihood ratios from the nearest known fake and the nearest "
+        "known-real image. Null with too few images."
     )
-    classifier: ClassifierFigures | None = Field(description="Null for too few images.")
+    classifier: ClassifierFigures | None = Field(
+        description="Calibration of the classifier's probability. Null with too few images."
+    )
     attribution: AttributionFigures | None = Field(
-        description="Null for too few images or generators."
+        description="Quality of the attribution. Null with too few images or generators."
     )
     familiar_from: float | None = Field(
-        description="Under this similarity to everything a picture is unfamiliar."
+        description="An image whose similarity to every entry is below this value is unfamiliar, "
+        "and gets no verdict. Null if not measured."
     )
 
     @classmethod
@@ -137,21 +160,26 @@ class StratumAnswer(Answer):
 
 
 class CalibrationAnswer(Answer):
-    """A calibration: measured once, never changed."""
+    """A calibration. It is measured once and never changes."""
 
-    id: int = Field(description="Never reused; a later one has a larger one.")
-    created_at: datetime = Field(description="UTC.")
-    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
-    generation: int = Field(description="Last change that it was measured on.")
-    against: list[CorpusName] = Field(description="Corpora of known fakes.")
-    reference: list[CorpusName] = Field(
-        description="Corpora of known-real images: the reference population."
+    id: int = Field(description="Id of the calibration. Newer calibrations have larger ids.")
+    created_at: datetime = Field(description="When the calibration was stored, in UTC.")
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the model's weights and preprocessing."
     )
-    corpus_size: int = Field(description="Entries of known fakes.")
-    generators: dict[str, int] = Field(description="Images of each generator among them.")
-    seed: int = Field(description="Of the choice of images and of the bootstrap.")
-    request: dict[str, Any] = Field(description="What was asked for.")
-    strata: list[StratumAnswer] = Field(description="By kind of delivery; `as_is` is always there.")
+    generation: int = Field(description="Number of the last change that the calibration measured.")
+    against: list[CorpusName] = Field(description="Names of the corpora of known fakes.")
+    reference: list[CorpusName] = Field(
+        description="Names of the corpora of known-real images: the reference population."
+    )
+    corpus_size: int = Field(description="Number of entries of known fakes.")
+    generators: dict[str, int] = Field(description="Number of known fakes of each generator.")
+    seed: int = Field(description="Seed of the random choice and of the bootstrap.")
+    request: dict[str, Any] = Field(description="The request that started the calibration.")
+    strata: list[StratumAnswer] = Field(
+        description="Figures for each kind of delivery. `as_is` (unchanged images) is always "
+        "included."
+    )
 
     @classmethod
     def of(cls, stored: StoredCalibration) -> CalibrationAnswer:
@@ -173,11 +201,13 @@ class CalibrationAnswer(Answer):
 
 
 class CalibrationPage(Answer):
-    """Calibrations, the newest first."""
+    """One page of calibrations, newest first."""
 
-    calibrations: list[CalibrationAnswer] = Field(description="At most `limit` of them.")
+    calibrations: list[CalibrationAnswer] = Field(
+        description="The calibrations of this page, at most `limit`."
+    )
     next_cursor: str | None = Field(
-        description="Pass as `cursor` for the next page; null on the last one."
+        description="Pass this as `cursor` to get the next page. Null on the last page."
     )
 
 

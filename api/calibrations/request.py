@@ -9,25 +9,31 @@ from embedder.pictures.delivery import Condition
 
 
 class CalibrationRequest(Answer):
-    """Which corpora are calibrated against which photographs, and how."""
+    """The corpora to calibrate, and how."""
 
     against: list[CorpusName] | None = Field(
-        None, description="Corpora of known fakes; null for all there are when it is measured."
+        None,
+        description="Names of the corpora of known fakes. Null for all corpora that exist when "
+        "the job runs.",
     )
     reference: list[CorpusName] | None = Field(
-        None, description="Corpora of known-real images, the reference population; null for all."
+        None,
+        description="Names of the corpora of known-real images, which form the reference "
+        "population. Null for all.",
     )
     conditions: list[Condition] = Field(
         list(Condition),
-        description="Ways of delivery to measure beside images as they are. Each needs the "
-        "images' files.",
+        description="Kinds of delivery to measure beside unchanged images, for example JPEG 75. "
+        "Each needs the images' files.",
     )
     max_images: int = Field(
         500,
         ge=1,
         le=100_000,
-        description="Known-real images, and known fakes, that are embedded again after each "
-        "delivery, by the seed. "
-        "As they are all of them are measured, whose embeddings are stored.",
+        description="Largest number of known-real images, and of known fakes, that are re-encoded"
+        " and embedded for each kind of delivery. They are drawn at random. For "
+        "unchanged images, all stored embeddings are used.",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Of the choice and of the bootstrap.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of the random choice and of the bootstrap."
+    )

@@ -14,18 +14,23 @@ from index.truth.entries import AddStatus, Entry
 
 
 class CorpusAnswer(Answer):
-    """A named set of reference images."""
+    """A corpus: a named set of reference images of one kind."""
 
     name: CorpusName
-    kind: CorpusKind = Field(description="known_fake or known_real.")
+    kind: CorpusKind = Field(
+        description="What is known about every image in the corpus: known_fake or known_real."
+    )
     keep: Keep = Field(
-        description="What is kept of its images: original (and thumbnail), thumbnail, or none."
+        description="What Lineup keeps of the images beside their embeddings: original (the file "
+        "and a thumbnail), thumbnail, or none."
     )
     description: str = Field(
-        examples=["Known fakes of case 2026-114"], description="What the corpus keeper says of it."
+        examples=["Known fakes of case 2026-114"], description="Free text about the corpus."
     )
-    entry_count: int = Field(description="Live entries.", ge=0)
-    created_at: datetime = Field(description="UTC.")
+    entry_count: int = Field(
+        description="Number of entries, without those that were removed or are in quarantine.", ge=0
+    )
+    created_at: datetime = Field(description="When the corpus was created, in UTC.")
 
     @classmethod
     def of(cls, corpus: CorpusRow) -> CorpusAnswer:
@@ -41,65 +46,82 @@ class CorpusAnswer(Answer):
 
 
 class CorpusPage(Answer):
-    """Corpora in the order of their names."""
+    """One page of corpora, ordered by name."""
 
-    corpora: list[CorpusAnswer] = Field(description="At most `limit` of them.")
+    corpora: list[CorpusAnswer] = Field(description="The corpora of this page, at most `limit`.")
     next_cursor: str | None = Field(
-        description="Pass as `cursor` for the next page; null on the last one."
+        description="Pass this as `cursor` to get the next page. Null on the last page."
     )
 
 
 class NewCorpus(Answer):
-    """What is needed to create a corpus."""
+    """The corpus to create."""
 
     name: CorpusName
     kind: CorpusKind = Field(
-        CorpusKind.KNOWN_FAKE, description="known_fake or known_real; it cannot be changed later."
+        CorpusKind.KNOWN_FAKE,
+        description="What is known about every image in the corpus: known_fake or known_real. It "
+        "cannot be changed later.",
     )
     keep: Keep = Field(
-        Keep.THUMBNAIL, description="What is kept of its images: original, thumbnail or none."
+        Keep.THUMBNAIL,
+        description="What Lineup keeps of the images beside their embeddings: original (the file "
+        "and a thumbnail), thumbnail, or none.",
     )
-    description: str = Field("", max_length=1000, description="Free text.")
+    description: str = Field("", max_length=1000, description="Free text about the corpus.")
 
 
 class EntryAnswer(Answer):
-    """One image's membership in one corpus, with its provenance."""
+    """An entry: one image in one corpus, with its provenance."""
 
-    id: int = Field(description="Never reused, not even after removal.", examples=[42])
-    corpus: CorpusName
-    kind: CorpusKind = Field(description="The corpus's: known_fake or known_real.")
-    sha256: Sha256 = Field(description="Of the image's bytes, as they were ingested.")
+    id: int = Field(
+        description="Id of the entry. It is never used again, even after the entry is removed.",
+        examples=[42],
+    )
+    corpus: CorpusName = Field(description="Name of the corpus that holds the entry.")
+    kind: CorpusKind = Field(description="Kind of the entry's corpus: known_fake or known_real.")
+    sha256: Sha256 = Field(description="SHA-256 of the image file as it was ingested.")
     format: str | None = Field(
         examples=["jpeg"],
-        description="By content, not by name; like the sizes null where a ready embedding said "
-        "none.",
+        description="Image format, detected from the file's content. Null for a ready embedding "
+        "that did not state it.",
     )
-    width: int | None = Field(description="Pixels, after the EXIF orientation.")
-    height: int | None = Field(description="Pixels, after the EXIF orientation.")
-    byte_size: int | None = Field(description="Bytes of the original file.")
+    width: int | None = Field(
+        description="Width in pixels, after the EXIF orientation is applied. Null if not known."
+    )
+    height: int | None = Field(
+        description="Height in pixels, after the EXIF orientation is applied. Null if not known."
+    )
+    byte_size: int | None = Field(
+        description="Size of the original file in bytes. Null if not known."
+    )
     pdq_hash: str | None = Field(
         None,
-        description="Perceptual hash (PDQ), 64 hex digits; null where the image was never seen "
-        "by this release.",
+        description="Perceptual hash (PDQ) as 64 hex digits. Null if it was never computed for "
+        "this image.",
     )
     pdq_quality: int | None = Field(
         None,
-        description="Of the hash, 0 to 100; under 50 the picture is too flat for it to mean "
-        "anything.",
+        description="Quality of the perceptual hash, from 0 to 100. Below 50 the image has too "
+        "little structure, and the hash is not compared.",
     )
     generator: str | None = Field(
-        description="What made it, normalised free text; null when not told.", examples=["sdxl"]
+        description="Name of the generator that made the image, normalised. Null if not declared.",
+        examples=["sdxl"],
     )
-    label: str | None = Field(description="Free label; null when not told.")
-    licence: str | None = Field(description="Of the image; null when not told.")
-    source: str | None = Field(description="Where the corpus keeper got it from.")
+    label: str | None = Field(description="Free label. Null if not declared.")
+    licence: str | None = Field(description="Licence of the image. Null if not declared.")
+    source: str | None = Field(
+        description="Where the image comes from, for example the collection. Null if not declared."
+    )
     acquired_at: datetime | None = Field(
-        description="When the image was acquired, UTC; null when not told."
+        description="When the image was acquired, in UTC. Null if not declared."
     )
-    provenance: dict[str, Any] = Field(description="Free JSON that came with the entry.")
-    created_at: datetime = Field(description="When the entry was ingested, UTC.")
+    provenance: dict[str, Any] = Field(description="Further provenance, as free JSON.")
+    created_at: datetime = Field(description="When the entry was added, in UTC.")
     job_id: int | None = Field(
-        None, description="The job that added it; null for one added on its own."
+        None,
+        description="Id of the job that added the entry. Null if it was added by a single request.",
     )
 
     @classmethod
@@ -129,21 +151,21 @@ class EntryAnswer(Answer):
 
 
 class EntryPage(Answer):
-    """Entries in the order of their ids."""
+    """One page of entries, ordered by id."""
 
-    entries: list[EntryAnswer] = Field(description="At most `limit` of them.")
+    entries: list[EntryAnswer] = Field(description="The entries of this page, at most `limit`.")
     next_cursor: str | None = Field(
-        description="Pass as `cursor` for the next page; null on the last one."
+        description="Pass this as `cursor` to get the next page. Null on the last page."
     )
 
 
 class AddedEntry(Answer):
-    """What became of one image offered to a corpus."""
+    """The result of adding one image to a corpus."""
 
     status: AddStatus = Field(
-        description="added: embedded and stored; linked: the image was known from elsewhere, the "
-        "entry is new; "
-        "embedded: the entry was there, its embedding by the active model is new; skipped: all of "
-        "it was there."
+        description="added: the image was embedded and stored. linked: the image was already "
+        "stored for another corpus or an earlier entry; only the entry is new. "
+        "embedded: the entry existed; its embedding by the active model is new. "
+        "skipped: nothing was missing, so nothing changed."
     )
-    entry: EntryAnswer = Field(description="The entry, new or found.")
+    entry: EntryAnswer = Field(description="The entry of the image, new or existing.")

@@ -16,14 +16,16 @@ FORMAT = 1
 
 
 class Measure(Answer):
-    """A figure with its 95 % interval, or the reason why there is none."""
+    """A figure with its 95 % interval, or the reason why it was not measured."""
 
-    value: float | None = Field(description="The figure; null where it was not measured.")
+    value: float | None = Field(description="The figure. Null if it was not measured.")
     low: float | None = Field(
-        None, description="Of the interval; null where nothing could be resampled."
+        None, description="Lower end of the 95 % interval. Null if there is no interval."
     )
-    high: float | None = Field(None, description="Of the interval.")
-    reason: str | None = Field(None, description="Why there is no value.")
+    high: float | None = Field(
+        None, description="Upper end of the 95 % interval. Null if there is no interval."
+    )
+    reason: str | None = Field(None, description="Why the figure was not measured. Null if it was.")
 
     @classmethod
     def missing(cls, reason: str) -> Self:
@@ -32,288 +34,378 @@ class Measure(Answer):
 
 
 class ImageCounts(Answer):
-    """What a figure was measured on: images, and the sources that they come from."""
+    """The images that a figure was measured on, and the sources that they come from."""
 
-    real: int = Field(ge=0, description="Real images.")
-    synthetic: int = Field(ge=0, description="Synthetic images.")
-    real_sources: int = Field(ge=0, description="Sources of the real ones.")
-    synthetic_sources: int = Field(ge=0, description="Sources of the synthetic ones.")
+    real: int = Field(ge=0, description="Number of real images.")
+    synthetic: int = Field(ge=0, description="Number of synthetic images.")
+    real_sources: int = Field(ge=0, description="Number of sources of the real images.")
+    synthetic_sources: int = Field(ge=0, description="Number of sources of the synthetic images.")
 
 
 class DetectionFigures(Answer):
-    """How well the logit tells synthetic images from real ones."""
+    """How well the classifier's logit separates synthetic images from real ones."""
 
-    n: ImageCounts
+    n: ImageCounts = Field(description="Images that the figures were measured on.")
     resampled: str = Field(
-        description="What the intervals resample: sources or images, of either kind."
+        description="What the intervals resample, for each kind of image: sources or images."
     )
     roc_auc: Measure = Field(
-        description="Chance that a synthetic image has the larger logit; 0.5 is guessing."
+        description="Chance that a synthetic image has a larger logit than a real one. 0.5 is "
+        "guessing."
     )
-    balanced_accuracy: Measure = Field(description="Mean of the shares that are right at logit 0.")
+    balanced_accuracy: Measure = Field(
+        description="Mean of the share of synthetic images with a logit of at least 0 and the "
+        "share of real images below 0."
+    )
     balanced_accuracy_at_limits: Measure = Field(
-        description="The same by the verdicts at the model's limits; `inconclusive` is not right."
+        description="Mean of the two shares of images with the right verdict, by the model's "
+        "limits. An inconclusive verdict does not count as right."
     )
     inconclusive: Measure = Field(
-        description="Share of images whose verdict is `inconclusive` at the limits."
+        description="Share of images with an inconclusive verdict, by the model's limits. Each "
+        "kind weighs one half."
     )
     tpr_at_fpr: Measure = Field(
-        description="Share of synthetic images found where 1 % of real ones are taken for such."
+        description="Share of synthetic images found, at the logit that takes 1 % of real images "
+        "for synthetic."
     )
 
 
 class GroupFigures(Answer):
-    """The classifier on the images of one generator, or after one delivery."""
+    """The classifier's figures for the images of one generator, or after one kind of delivery."""
 
-    name: str = Field(description="Of the generator, or of the delivery.")
-    figures: DetectionFigures
+    name: str = Field(description="Name of the generator or of the delivery.")
+    figures: DetectionFigures = Field(description="The figures.")
 
 
 class Curve(Answer):
-    """Points of a plot."""
+    """The points of a curve."""
 
-    x: list[float] = Field(description="Rising.")
-    y: list[float] = Field(description="As many.")
+    x: list[float] = Field(description="Values on the x axis, increasing.")
+    y: list[float] = Field(description="Values on the y axis, one for each value of `x`.")
 
 
 class Histogram(Answer):
-    """How many images of either kind have a logit between two edges."""
+    """Number of images in each interval of the logit."""
 
-    edges: list[float] = Field(description="Rising; one more than there are counts.")
-    real: list[int] = Field(description="Real images between two edges.")
-    synthetic: list[int] = Field(description="Synthetic images between two edges.")
+    edges: list[float] = Field(
+        description="Edges of the intervals, increasing: one more than there are intervals."
+    )
+    real: list[int] = Field(description="Number of real images in each interval.")
+    synthetic: list[int] = Field(description="Number of synthetic images in each interval.")
 
 
 class ReliabilityBin(Answer):
-    """Stated probabilities in [low, high[, what was stated there in the mean, and what was so."""
+    """The images whose stated probability is in one interval."""
 
-    low: float = Field(description="Stated probabilities from here on.")
-    high: float = Field(description="Up to here, exclusively.")
-    n: int = Field(description="Images in the bin.")
-    mean_probability: float = Field(description="What was stated, in the mean.")
-    share_synthetic: float = Field(description="What was so, either kind weighing one half.")
+    low: float = Field(description="Lower edge of the interval, included.")
+    high: float = Field(description="Upper edge of the interval, not included.")
+    n: int = Field(description="Number of images.")
+    mean_probability: float = Field(description="Mean of the stated probabilities.")
+    share_synthetic: float = Field(
+        description="Share of these images that are synthetic. Real and synthetic images weigh "
+        "one half each in total."
+    )
 
 
 class ReliabilityFigures(Answer):
-    """How well a stated probability of `synthetic` agrees with what is so; either kind weighs one
-    half.
+    """How well the stated probability of `synthetic` agrees with the truth.
+
+    Real and synthetic images weigh one half each in total.
     """
 
-    n: int = Field(description="Images.")
-    ece: Measure = Field(description="Expected calibration error over 15 bins of equal width.")
-    brier: Measure = Field(description="Mean squared error.")
-    bins: list[ReliabilityBin] = Field(description="Those that hold any image.")
+    n: int = Field(description="Number of images.")
+    ece: Measure = Field(
+        description="Expected calibration error over 15 bins of equal width. 0 is perfect."
+    )
+    brier: Measure = Field(
+        description="Brier score: mean squared error of the probability. 0 is perfect."
+    )
+    bins: list[ReliabilityBin] = Field(description="The bins that hold images.")
 
 
 class ClassifierEvaluation(Answer):
-    """The classifier: pooled, by generator against all real images, by condition on one sample."""
+    """Figures of the classifier."""
 
-    pooled: DetectionFigures = Field(description="On all images.")
-    by_generator: list[GroupFigures] = Field(description="The most frequent first.")
-    by_condition: list[GroupFigures] = Field(
-        description="As the images are first; empty where no delivery was asked for."
+    pooled: DetectionFigures = Field(description="Figures on all images.")
+    by_generator: list[GroupFigures] = Field(
+        description="Figures for each generator's images, compared with all real images. The most"
+        " frequent generator comes first."
     )
-    histogram: Histogram = Field(description="Of the logits.")
-    roc: Curve | None = Field(description="False against true positive rate.")
-    uncalibrated: ReliabilityFigures = Field(description="Of sigmoid(logit), on all images.")
+    by_condition: list[GroupFigures] = Field(
+        description="Figures for one sample after each kind of delivery, starting with the "
+        "unchanged images. Empty if no delivery was asked for."
+    )
+    histogram: Histogram = Field(description="Histogram of the logits.")
+    roc: Curve | None = Field(
+        description="ROC curve: true positive rate (y) against false positive rate (x)."
+    )
+    uncalibrated: ReliabilityFigures = Field(
+        description="Reliability of sigmoid(logit), on all images."
+    )
     calibrated: ReliabilityFigures | None = Field(
-        description="Of the probability calibrated on one half, on the other half."
+        description="Reliability of a probability that was calibrated on one half of the images, "
+        "measured on the other half. Null with too few images."
     )
 
 
 class RetrievalFigures(Answer):
-    """Neighbours by generator: means over n probes."""
+    """How often the nearest known fakes are by the probe's own generator."""
 
-    name: str = Field(description="Of the generator; `all` is the mean.")
-    n: int = Field(description="Probes.")
+    name: str = Field(description="Name of the generator. `all` is the mean over all probes.")
+    n: int = Field(description="Number of probes.")
     precision_at_1: Measure = Field(
-        description="Share of probes whose nearest neighbour is of their generator."
+        description="Share of probes whose nearest neighbour is by the same generator."
     )
     recall_at_k: dict[int, float] = Field(
-        description="Share of probes with their generator among the k nearest."
+        description="Share of probes with at least one image by the same generator among the k "
+        "nearest neighbours, by k."
     )
-    mean_average_precision: float | None = Field(description="0 to 1.")
-    by_chance: float = Field(description="Precision at 1 of a neighbour drawn blindly.")
+    mean_average_precision: float | None = Field(
+        description="Mean average precision, from 0 to 1. Null if it was not measured."
+    )
+    by_chance: float = Field(description="The precision at 1 that a randomly drawn neighbour has.")
 
 
 class RetrievalEvaluation(Answer):
-    """Known fakes looked up among the others, the image itself and its near duplicates left out."""
+    """Each known fake looked up among the other ones.
 
-    entries: int = Field(ge=0, description="Fakes that were searched.")
+    The image itself and its near duplicates are left out.
+    """
+
+    entries: int = Field(ge=0, description="Number of fakes that were searched.")
     mean: RetrievalFigures | None = Field(
-        description="Over all probes; null where nothing was measured."
+        description="Mean over all probes. Null if nothing was measured."
     )
-    by_generator: list[RetrievalFigures] = Field(description="The most frequent first.")
-    reason: str | None = Field(None, description="Why nothing was measured.")
+    by_generator: list[RetrievalFigures] = Field(
+        description="Figures for each generator. The most frequent generator comes first."
+    )
+    reason: str | None = Field(None, description="Why nothing was measured. Null if it was.")
 
 
 class LeftOutGenerator(Answer):
-    """One generator left out of everything that attribution knows."""
+    """Attribution, when it does not know one generator."""
 
-    name: str = Field(description="Of the generator.")
-    n_left_out: int = Field(description="Its images.")
-    n_known: int = Field(description="Images of the others that were attributed.")
+    name: str = Field(description="Name of the generator that was left out.")
+    n_left_out: int = Field(description="Number of its images.")
+    n_known: int = Field(description="Number of images of other generators that were attributed.")
     auroc: Measure = Field(
-        description="How well nearness tells known generators from the one left out."
+        description="How well the similarity to the nearest known fake separates known generators"
+        " from the one left out. 0.5 is chance."
     )
     abstained: float | None = Field(
-        description="Share of its images that were attributed to no generator."
+        description="Share of the left-out generator's images for which no generator was named. "
+        "Higher is better."
     )
     abstained_of_known: float | None = Field(
-        description="Share of known images that were attributed to none."
+        description="Share of images of known generators for which no generator was named. Lower "
+        "is better."
     )
     coverage: float | None = Field(
-        description="Share of known images whose set holds their generator."
+        description="Share of images of known generators whose candidates contain the right "
+        "generator, before abstention."
     )
     mean_set_size: float | None = Field(
-        description="Generators in the set of a known image, before abstention."
+        description="Mean number of candidates for images of known generators, before abstention."
     )
 
 
 class AttributionEvaluation(Answer):
-    """Attribution to generators, each in turn left out; means weigh every generator alike."""
+    """Attribution to generators, measured with each generator left out in turn.
 
-    target_coverage: float = Field(description="What the sets are made for.")
-    auroc: Measure = Field(description="Known from unknown generators, by nearness.")
-    coverage: Measure = Field(description="Share of known images whose set holds their generator.")
-    mean_set_size: Measure = Field(description="Generators in the set of a known image.")
-    by_generator: list[LeftOutGenerator] = Field(description="Each that was left out.")
-    reason: str | None = Field(None, description="Why nothing was measured.")
+    Means weigh every generator the same.
+    """
+
+    target_coverage: float = Field(description="The coverage that the candidates are built for.")
+    auroc: Measure = Field(description="Mean of `auroc` over the generators.")
+    coverage: Measure = Field(description="Mean of `coverage` over the generators.")
+    mean_set_size: Measure = Field(description="Mean of `mean_set_size` over the generators.")
+    by_generator: list[LeftOutGenerator] = Field(
+        description="Figures for each generator that was left out."
+    )
+    reason: str | None = Field(None, description="Why nothing was measured. Null if it was.")
 
 
 class FalseMatchRow(Answer):
-    """One false-match rate at one corpus size: what one half of the photographs foretells, and what
-    the other has.
+    """One false-match rate at one corpus size: predicted from one half of the real images, counted
+    in the other.
     """
 
-    asked: float = Field(description="Rate that the similarity was chosen for.")
-    times: int = Field(description="Corpus size, in multiples of the one that was calibrated on.")
-    corpus_size: int = Field(description="Known fakes compared with.")
-    cosine_similarity: float = Field(description="The threshold that was chosen.")
-    predicted: Measure = Field(description="By the half that was calibrated on.")
-    realised: Measure = Field(description="Of the other half, with the exact binomial interval.")
-    matches: int | None = Field(description="Photographs of the other half that come so near.")
-    inside: bool | None = Field(description="The realised rate lies in the predicted interval.")
+    asked: float = Field(description="The false-match rate that the threshold was chosen for.")
+    times: int = Field(description="Corpus size as a multiple of the size that was calibrated on.")
+    corpus_size: int = Field(
+        description="Number of known fakes that the images were compared with."
+    )
+    cosine_similarity: float = Field(description="The similarity threshold.")
+    predicted: Measure = Field(
+        description="False-match rate at this threshold, predicted from the first half."
+    )
+    realised: Measure = Field(
+        description="False-match rate counted in the second half, with the exact binomial interval."
+    )
+    matches: int | None = Field(
+        description="Number of images of the second half with a known fake at or above the "
+        "threshold."
+    )
+    inside: bool | None = Field(
+        description="True if the counted rate lies in the predicted interval. Null if the rate "
+        "was not counted."
+    )
 
 
 class FalseMatchTable(Answer):
-    """Predicted against realised false-match rate."""
+    """Predicted and counted false-match rates."""
 
-    split: str = Field(description="What was kept together in the halves: sources or images.")
-    calibrated_on: int = Field(description="Photographs of one half.")
-    tested_on: int = Field(description="Photographs of the other.")
-    calibrated_sources: int = Field(description="Sources of the one half.")
-    tested_sources: int = Field(description="Sources of the other.")
-    rows: list[FalseMatchRow] = Field(description="By rate and corpus size.")
-    reason: str | None = Field(None, description="Why there are none.")
+    split: str = Field(
+        description="What was kept together when the images were halved: sources or images."
+    )
+    calibrated_on: int = Field(description="Number of real images in the first half.")
+    tested_on: int = Field(description="Number of real images in the second half.")
+    calibrated_sources: int = Field(description="Number of sources in the first half.")
+    tested_sources: int = Field(description="Number of sources in the second half.")
+    rows: list[FalseMatchRow] = Field(description="One row for each rate and corpus size.")
+    reason: str | None = Field(None, description="Why nothing was measured. Null if it was.")
 
 
 class TippettCurves(Answer):
-    """Shares of known fakes and of photographs whose log10 LR is at least each point."""
+    """Share of images with a log10 likelihood ratio of at least each value."""
 
-    log10: list[float] = Field(description="Rising.")
-    same: list[float] = Field(description="Of known fakes with their kin.")
-    different: list[float] = Field(description="Of photographs.")
+    log10: list[float] = Field(description="Values of the log10 likelihood ratio, increasing.")
+    same: list[float] = Field(
+        description="Shares of the known fakes, compared with fakes by the same generator."
+    )
+    different: list[float] = Field(description="Shares of the real images.")
 
 
 class LikelihoodEvaluation(Answer):
-    """Likelihood ratios fitted on one half and stated of the other."""
+    """Likelihood ratios that were fitted on one half of the images, measured on the other."""
 
     method: str | None = Field(
-        description="pav or logistic: the better of the two by cross-validation."
+        description="pav or logistic: the one with the lower cost in cross-validation. Null if "
+        "nothing was measured."
     )
-    split: str = Field(description="What was kept together in the halves: sources or images.")
+    split: str = Field(
+        description="What was kept together when the images were halved: sources or images."
+    )
     log10_bounds: tuple[float, float] | None = Field(
-        description="No ratio is stated beyond these (ELUB)."
+        description="Smallest and largest ratio that the data can support (ELUB), as log10."
     )
     n_same: int = Field(
-        description="Known fakes, each with its nearest other fake, in the half that is tested."
+        description="Number of known fakes in the tested half, each with its nearest other fake."
     )
     n_different: int = Field(
-        description="Photographs, each with its nearest fake, in the half that is tested."
+        description="Number of real images in the tested half, each with its nearest fake."
     )
-    cllr: Measure = Field(description="Cost in bits: 0 perfect, 1 worth nothing.")
+    cllr: Measure = Field(
+        description="Cost of the likelihood ratios (Cllr), in bits. 0 is perfect; at 1 or above "
+        "they carry no information."
+    )
     cllr_min: Measure = Field(
-        description="The cost after the best monotone recalibration: discrimination alone."
+        description="The part of `cllr` that remains after the best possible recalibration."
     )
-    misleading_same: float | None = Field(description="Share of fakes with an LR under 1.")
+    misleading_same: float | None = Field(
+        description="Share of known fakes with a likelihood ratio below 1."
+    )
     misleading_different: float | None = Field(
-        description="Share of photographs with an LR over 1."
+        description="Share of real images with a likelihood ratio above 1."
     )
-    tippett: TippettCurves | None = Field(description="Null where nothing was measured.")
-    reason: str | None = Field(None, description="Why nothing was measured.")
+    tippett: TippettCurves | None = Field(
+        description="Tippett curves. Null if nothing was measured."
+    )
+    reason: str | None = Field(None, description="Why nothing was measured. Null if it was.")
 
 
 class SimilarityEvaluation(Answer):
-    """How near images come to the known fakes, and what that is worth."""
+    """How near images are to known fakes, and what the similarity is worth as evidence."""
 
-    false_matches: list[FalseMatchTable] = Field(description="Halved as the likelihood ratios are.")
+    false_matches: list[FalseMatchTable] = Field(
+        description="False-match rates, for each way of halving the images."
+    )
     likelihood: list[LikelihoodEvaluation] = Field(
-        description="Halved by sources, where any are told, and by images."
+        description="Likelihood ratios, for each way of halving the images: by sources, if any "
+        "are declared, and by images."
     )
 
 
 class WrongImage(Answer):
-    """An image on the wrong side of logit 0, worst first."""
+    """An image on the wrong side of logit 0."""
 
-    name: str = Field(description="In the source.")
-    location: str | None = Field(description="Path or URL of it, if it is a file of its own.")
-    label: str = Field(description="real or synthetic.")
-    generator: str | None = Field(description="What made it, if that is told.")
-    logit: float = Field(description="Of the classifier.")
+    name: str = Field(description="Name of the image within its source.")
+    location: str | None = Field(
+        description="Path or URL of the image. Null if it is not a file of its own."
+    )
+    label: str = Field(description="The declared label: real or synthetic.")
+    generator: str | None = Field(description="The declared generator. Null if not declared.")
+    logit: float = Field(description="Logit of the classifier.")
 
 
 class RunFacts(Answer):
     """What is needed to repeat the evaluation."""
 
-    lineup_version: str = Field(description="Of the package.")
-    model: str = Field(description="Its name.")
-    weights_sha256: Sha256 = Field(description="Of its weights.")
-    embedding_space: Sha256 = Field(description="Weights and preprocessing.")
-    device: str = Field(description="Where it was computed.")
-    precision: str = Field(description="Of the forward.")
-    image_size: int = Field(description="Side of what the model looks at, in pixels.")
-    dimension: int = Field(description="Of an embedding.")
-    synthetic_logit: float | None = Field(
-        description="From it on a verdict is synthetic; null: not known."
+    lineup_version: str = Field(description="Version of Lineup.")
+    model: str = Field(description="Name of the model.")
+    weights_sha256: Sha256 = Field(description="SHA-256 of the model's weights.")
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the model's weights and preprocessing."
     )
-    authentic_logit: float | None = Field(description="Up to it a verdict is authentic.")
-    logit_source: str | None = Field(description="Where these limits were measured.")
-    created_at: Instant = Field(description="UTC.")
-    seconds: float = Field(description="That it took.")
-    command: str = Field(description="That was given.")
+    device: str = Field(description="Device that the model ran on.")
+    precision: str = Field(description="Precision of the model's computation.")
+    image_size: int = Field(description="Side of the square that the model sees, in pixels.")
+    dimension: int = Field(description="Number of components of an embedding.")
+    synthetic_logit: float | None = Field(
+        description="The verdict is synthetic at or above this logit. Null without limits."
+    )
+    authentic_logit: float | None = Field(
+        description="The verdict is authentic at or below this logit. Null without limits."
+    )
+    logit_source: str | None = Field(description="Data that the limits were measured on.")
+    created_at: Instant = Field(description="When the evaluation was finished, in UTC.")
+    seconds: float = Field(description="Duration in seconds.")
+    command: str = Field(description="The command or route that was called.")
 
 
 class MeasuredImages(Answer):
     """Which images were measured."""
 
-    found: int = Field(description="Items of the source.")
-    labelled: int = Field(description="Items with a usable label.")
+    found: int = Field(description="Number of items in the source.")
+    labelled: int = Field(description="Number of items with a usable label.")
     sampled: int = Field(
-        description="Images that were read; fewer than labelled where a sample was asked for."
+        description="Number of images that were read. Smaller than `labelled` if a sample was "
+        "asked for."
     )
-    failed: int = Field(description="Items that could not be used.")
-    n: ImageCounts
+    failed: int = Field(description="Number of items that could not be used.")
+    n: ImageCounts = Field(description="Images that were measured.")
     sources_told: bool = Field(
-        description="False: nobody tells sources, and each image counts as its own."
+        description="True if any image declares its source. If false, each image counts as a "
+        "source of its own."
     )
     generators: dict[str, int] = Field(
-        description="Synthetic images by generator, the most frequent first."
+        description="Number of synthetic images of each generator. The most frequent generator "
+        "comes first."
     )
-    condition_images: int = Field(description="Images measured under every condition.")
-    duplicates: int = Field(description="Images whose bytes another one has too.")
+    condition_images: int = Field(
+        description="Number of images measured after every kind of delivery."
+    )
+    duplicates: int = Field(description="Number of images with the same bytes as another image.")
 
 
 class EvaluationAnswer(Answer):
-    """An evaluation, as it is in `evaluation.json`."""
+    """An evaluation, as it is stored in `evaluation.json`."""
 
-    format: int = Field(FORMAT, description="Of this document.")
-    made: RunFacts
-    request: EvaluationRequest
-    measured: MeasuredImages
-    classifier: ClassifierEvaluation
-    retrieval: RetrievalEvaluation
-    attribution: AttributionEvaluation
-    similarity: SimilarityEvaluation
-    wrong: list[WrongImage] = Field(description="Of either kind the furthest on the wrong side.")
+    format: int = Field(FORMAT, description="Version of this document's format.")
+    made: RunFacts = Field(description="What is needed to repeat the evaluation.")
+    request: EvaluationRequest = Field(description="The request.")
+    measured: MeasuredImages = Field(description="Which images were measured.")
+    classifier: ClassifierEvaluation = Field(description="Figures of the classifier.")
+    retrieval: RetrievalEvaluation = Field(
+        description="How often the nearest known fakes are by the same generator."
+    )
+    attribution: AttributionEvaluation = Field(
+        description="Figures of the attribution to generators."
+    )
+    similarity: SimilarityEvaluation = Field(description="False-match rates and likelihood ratios.")
+    wrong: list[WrongImage] = Field(
+        description="The images of each kind that are furthest on the wrong side of logit 0, "
+        "worst first."
+    )
     failures: list[FailedItem] = Field(description="Items that could not be used.")

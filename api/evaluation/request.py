@@ -11,8 +11,9 @@ MOST_SEED = 2**32 - 1
 
 
 class EvaluationRequest(Answer):
-    """An evaluation as it was asked for; with the same images and model it gives the same figures
-    again.
+    """The images to evaluate a model on, and how.
+
+    With the same images and the same model, the figures are the same.
     """
 
     source: str = Field(
@@ -21,22 +22,31 @@ class EvaluationRequest(Answer):
     pattern: str | None = Field(
         None,
         max_length=1000,
-        description="Label, generator and source in the names of items: `{label}/{generator}/*`.",
+        description="Pattern that reads label, generator and source from the items' names: "
+        "`{label}/{generator}/*`.",
     )
-    path_column: str | None = Field(None, description="Of a manifest: the column with the paths.")
+    path_column: str | None = Field(
+        None, description="Name of the column with the paths, for a manifest."
+    )
     image_column: str | None = Field(
-        None, description="Of a Parquet table: the column with the images."
+        None, description="Name of the column with the images, for a Parquet table."
     )
     conditions: list[Condition] = Field(
-        [], description="Deliveries that the classifier is measured under as well."
+        [],
+        description="Kinds of delivery, such as jpeg75, after which the classifier is measured "
+        "too.",
     )
     max_images: int | None = Field(
-        None, ge=2, description="Images that are measured at most, drawn at random."
+        None,
+        ge=2,
+        description="Largest number of images to measure, drawn at random. Null for all, and for 1,000 over HTTP.",
     )
     condition_images: int | None = Field(
         None,
         ge=2,
-        description="Images that are measured under every condition at most, drawn at random "
-        "from these.",
+        description="Largest number of images to measure after every kind of delivery, drawn at "
+        "random from the measured ones. Null for all.",
     )
-    seed: int = Field(0, ge=0, le=MOST_SEED, description="Of sampling, halves and resampling.")
+    seed: int = Field(
+        0, ge=0, le=MOST_SEED, description="Seed of sampling, halving and resampling."
+    )

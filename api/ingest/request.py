@@ -16,9 +16,9 @@ from index.truth.provenance import Provenance
 
 
 class Dedup(StrEnum):
-    """Which items are left out because the corpus has them.
+    """Which items are skipped because the corpus already holds them.
 
-    Identical bytes are an entry once, always.
+    Files with the same bytes are always one entry.
     """
 
     EXACT = "exact"
@@ -26,53 +26,64 @@ class Dedup(StrEnum):
 
 
 class IngestRequest(Answer):
-    """An ingest as it was asked for."""
+    """An ingest request as it is stored with its job."""
 
     sources: list[str] = Field(
         min_length=1,
         max_length=10_000,
-        description="Absolute paths or URLs: folders, archives (zip, tar), tables (Parquet), "
-        "manifests (CSV, JSONL), "
-        "ready embeddings (Parquet, .npy, safetensors) or single images.",
+        description="Absolute paths or URLs of folders, archives (zip, tar), tables (Parquet), "
+        "manifests (CSV, JSONL), ready embeddings (Parquet, .npy, safetensors) or "
+        "single images.",
     )
-    folder: str | None = Field(None, description="What relative paths of a list are relative to.")
+    folder: str | None = Field(
+        None, description="Folder that the relative paths of a list of paths start from."
+    )
     roots: list[str] | None = Field(
         None,
-        description="Folders and URL prefixes that may be read; null where the operator asks "
-        "himself.",
+        description="Folders and URL prefixes that may be read. Null if anything may be read, "
+        "because the operator started the job.",
     )
-    corpus: CorpusName
-    kind: CorpusKind = Field(CorpusKind.KNOWN_FAKE, description="Of the corpus.")
+    corpus: CorpusName = Field(description="Name of the corpus.")
+    kind: CorpusKind = Field(
+        CorpusKind.KNOWN_FAKE, description="Kind of the corpus: known_fake or known_real."
+    )
     pattern: str | None = Field(
         None,
         max_length=1000,
-        description="Provenance in the names of items: `{generator}/{split}/*`. A name in braces "
-        "takes one part of a "
-        "path, `*` anything within a part, `**` anything.",
+        description="Pattern that reads provenance from the items' names: "
+        "`{generator}/{split}/*`. A name in braces matches one part of a path, `*` "
+        "anything within a part, `**` anything.",
     )
-    generator: str | None = Field(
-        None, max_length=200, description="What made the images, for all of them."
-    )
-    label: str | None = Field(None, max_length=200, description="Free label, for all of them.")
-    licence: str | None = Field(None, max_length=200, description="Licence, for all of them.")
+    generator: str | None = Field(None, max_length=200, description="Generator of all images.")
+    label: str | None = Field(None, max_length=200, description="Label of all images.")
+    licence: str | None = Field(None, max_length=200, description="Licence of all images.")
     origin: str | None = Field(
         None,
         max_length=1000,
-        description="Where they come from; without it the name of the source.",
+        description="Where all images come from. It becomes their `source`. Without it, the name "
+        "of the ingested source is used.",
     )
     acquired_at: Instant | None = Field(
-        None, description="When they were acquired. A time without a zone is UTC."
+        None, description="When the images were acquired. A time without a zone is UTC."
     )
-    provenance: dict[str, Any] = Field({}, description="Free JSON, for all of them.")
+    provenance: dict[str, Any] = Field(
+        {}, description="Further provenance of all images, as free JSON."
+    )
     dedup: Dedup = Field(
-        Dedup.EXACT, description="near: leave out what the corpus has by perceptual hash."
+        Dedup.EXACT,
+        description="exact: skip files whose bytes the corpus already holds. near: also skip "
+        "images that it holds in another version, by perceptual hash.",
     )
-    path_column: str | None = Field(None, description="Of a manifest: the column with the paths.")
+    path_column: str | None = Field(
+        None, description="Name of the column with the paths, for a manifest."
+    )
     image_column: str | None = Field(
-        None, description="Of a Parquet table: the column with the images."
+        None, description="Name of the column with the images, for a Parquet table."
     )
     embedding_space: Sha256 | None = Field(
-        None, description="Of ready embeddings in files that do not say it themselves (.npy)."
+        None,
+        description="Fingerprint of the space of ready embeddings in files that do not state it "
+        "(.npy).",
     )
 
     @cached_property

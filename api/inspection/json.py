@@ -13,184 +13,221 @@ from index.verdict import Relation
 
 
 class QuarantineRequest(Answer):
-    """Why an entry is put into quarantine."""
+    """The reason for putting an entry into quarantine."""
 
     reason: str = Field(
         min_length=1,
         max_length=1000,
-        description="For people; it stays with the entry.",
+        description="Reason, for people. It is stored with the entry.",
         examples=["a photograph"],
     )
 
 
 class QuarantinedAnswer(Answer):
-    """An entry that is in no answer until it is released."""
+    """An entry in quarantine. No answer contains it until it is released."""
 
-    entry: EntryAnswer = Field(description="As it was.")
-    reason: str = Field(description="Why it is in quarantine.")
-    quarantined_at: datetime = Field(description="UTC.")
+    entry: EntryAnswer = Field(description="The entry as it was before the quarantine.")
+    reason: str = Field(description="Reason for the quarantine.")
+    quarantined_at: datetime = Field(description="When the entry was put into quarantine, in UTC.")
 
 
 class QuarantinePage(Answer):
-    """Entries in quarantine, in the order of their ids."""
+    """One page of entries in quarantine, ordered by id."""
 
-    entries: list[QuarantinedAnswer] = Field(description="At most `limit` of them.")
+    entries: list[QuarantinedAnswer] = Field(
+        description="The entries of this page, at most `limit`."
+    )
     next_cursor: str | None = Field(
-        description="Pass as `cursor` for the next page; null on the last one."
+        description="Pass this as `cursor` to get the next page. Null on the last page."
     )
 
 
 class ReleasedAnswer(Answer):
-    """What a release came to."""
+    """The result of releasing an entry from quarantine."""
 
-    released: int = Field(description="The entry that was in quarantine; its id is not used again.")
-    made: bool = Field(description="False: the corpus had this image again, so no entry was made.")
+    released: int = Field(
+        description="Id of the entry that was in quarantine. It is not used again."
+    )
+    made: bool = Field(
+        description="True if a new entry was created. False if the corpus already held the image "
+        "again."
+    )
     entry: EntryAnswer = Field(
-        description="The entry that the image has now, of the same provenance; "
-        "`released_from_quarantine` in it names "
-        "the entry it was, with reason and time."
+        description="The image's entry now, with the provenance of the old one. In it, "
+        "`released_from_quarantine` names the old entry, the reason and the time."
     )
 
 
 class InspectedEntry(Answer):
-    """An entry that is named, and where its image came from."""
+    """An entry named by an inspection, and where its image came from."""
 
-    id: int = Field(description="Of the entry.")
-    corpus: CorpusName
-    generator: str | None = Field(description="What made it, as told.")
-    location: str = Field(description="Path or source, as told; empty where neither was.")
+    id: int = Field(description="Id of the entry.")
+    corpus: CorpusName = Field(description="Name of the corpus that holds the entry.")
+    generator: str | None = Field(
+        description="Name of the generator that made the image. Null if not declared."
+    )
+    location: str = Field(description="Path or source of the image. Empty if neither was declared.")
 
 
 class NearAnswer(Answer):
-    """The nearest entry of one side."""
+    """The nearest entry of one kind."""
 
-    entry: InspectedEntry = Field(description="Of another picture.")
-    cosine_similarity: float = Field(ge=-1, le=1, description="Up is nearer.")
+    entry: InspectedEntry = Field(
+        description="The entry. It shows another image than the inspected one."
+    )
+    cosine_similarity: float = Field(
+        ge=-1, le=1, description="Cosine similarity to the inspected entry. Higher is nearer."
+    )
 
 
 class ContradictionAnswer(Answer):
-    """A picture that is in a corpus of the other kind too."""
+    """An image that corpora of both kinds hold."""
 
-    entry: InspectedEntry = Field(description="Of this corpus.")
-    other: InspectedEntry = Field(description="Of the other kind; one of `count`.")
-    relation: Relation = Field(
-        description="identical: the same sha256; near_duplicate: the same picture by perceptual "
-        "hash, as a fake is too "
-        "that was made from that photograph."
+    entry: InspectedEntry = Field(description="The entry in the inspected corpus.")
+    other: InspectedEntry = Field(
+        description="One of the `count` entries in corpora of the other kind."
     )
-    count: int = Field(ge=1, description="Entries of the other kind that show this picture.")
+    relation: Relation = Field(
+        description="identical: the files have the same SHA-256. near_duplicate: the perceptual "
+        "hashes match. A fake made by editing a photograph can also match that "
+        "photograph."
+    )
+    count: int = Field(
+        ge=1, description="Number of entries of the other kind that show this image."
+    )
 
 
 class ContradictionsAnswer(Answer):
-    """Identical ones first, then by entry id."""
+    """Images that corpora of both kinds hold. Identical files come first, then by entry id."""
 
-    total: int = Field(ge=0, description="How many there are.")
+    total: int = Field(ge=0, description="Number of contradictions.")
     items: list[ContradictionAnswer] = Field(description="The first `limit` of them.")
 
 
 class SuspectAnswer(Answer):
-    """A known fake that looks real from both sides.
+    """A known fake that looks like a real image by two criteria.
 
-    It is a reason to look at it, not a finding that it is real.
+    This is a reason to check the entry. It does not show that the image is real.
     """
 
-    entry: InspectedEntry = Field(description="Of this corpus.")
-    logit: float = Field(description="Of the classifier, not over its limit of authentic.")
-    nearest_real: NearAnswer = Field(description="Known-real image; nearer than the nearest fake.")
-    nearest_fake: NearAnswer = Field(description="Known fake, of this or another corpus.")
+    entry: InspectedEntry = Field(description="The entry in the inspected corpus.")
+    logit: float = Field(
+        description="Logit of the classifier. It does not exceed `authentic_logit`."
+    )
+    nearest_real: NearAnswer = Field(
+        description="The nearest known-real image. It is nearer than the nearest fake."
+    )
+    nearest_fake: NearAnswer = Field(
+        description="The nearest other known fake, in this or another corpus."
+    )
 
 
 class SuspectsAnswer(Answer):
-    """Those first that are nearer to the real side by most."""
+    """Known fakes that look like real images.
 
-    authentic_logit: float = Field(description="Up to it the classifier calls an image authentic.")
-    total: int = Field(ge=0, description="How many there are.")
+    Those with the largest difference between the two similarities come first.
+    """
+
+    authentic_logit: float = Field(
+        description="The classifier's verdict is authentic for a logit up to this limit."
+    )
+    total: int = Field(ge=0, description="Number of suspects.")
     items: list[SuspectAnswer] = Field(
-        description="The first `limit` of them; `contradictions` are not repeated."
+        description="The first `limit` of them. Entries listed under `contradictions` are not "
+        "repeated here."
     )
 
 
 class HubAnswer(Answer):
-    """An entry that matches too much."""
+    """An entry that is the nearest one of unusually many images."""
 
-    entry: InspectedEntry = Field(description="Of this corpus.")
-    count: int = Field(ge=1, description="Pictures whose nearest entry of this corpus it is.")
+    entry: InspectedEntry = Field(description="The entry in the inspected corpus.")
+    count: int = Field(
+        ge=1, description="Number of images whose nearest entry of this corpus is this one."
+    )
 
 
 class HubsAnswer(Answer):
-    """Entries that are nearest more often than `limit_count`, most often first."""
+    """Entries that are the nearest one at least `limit_count` times, most often first."""
 
     pictures: int = Field(
-        ge=0, description="Pictures of which the nearest entry of this corpus was found."
+        ge=0, description="Number of images whose nearest entry of this corpus was determined."
     )
-    expected: float = Field(ge=0, description="Mean count of an entry.")
+    expected: float = Field(ge=0, description="Mean count over all entries.")
     skewness: float = Field(
-        description="Of the counts of all entries: 0 is symmetrical, hubs make it large."
+        description="Skewness of the counts over all entries. 0 means symmetrical; hubs make it "
+        "large."
     )
     limit_count: int = Field(
         ge=0,
-        description="A hub has at least this count: over the mean by more than two standard "
-        "deviations, and so many "
-        "that chance would give them to an entry of one corpus in a hundred; 0 where nothing was "
-        "compared.",
+        description="Smallest count of a hub. It exceeds the mean by more than two standard "
+        "deviations, and chance alone would produce it in one corpus of a hundred. 0 "
+        "if nothing was compared.",
     )
-    total: int = Field(ge=0, description="How many there are.")
+    total: int = Field(ge=0, description="Number of hubs.")
     items: list[HubAnswer] = Field(description="The first `limit` of them.")
 
 
 class ClusterAnswer(Answer):
-    """Entries that show one picture, each near another of them by perceptual hash."""
+    """Entries connected by matching perceptual hashes: versions of one image."""
 
-    size: int = Field(ge=2, description="Entries in it.")
-    entries: list[InspectedEntry] = Field(description="The first `limit` of them, by id.")
+    size: int = Field(ge=2, description="Number of entries in the cluster.")
+    entries: list[InspectedEntry] = Field(description="The first `limit` of them, ordered by id.")
 
 
 class ClustersAnswer(Answer):
-    """The largest first."""
+    """Clusters of near duplicates, largest first."""
 
-    total: int = Field(ge=0, description="How many there are.")
-    entry_count: int = Field(ge=0, description="Entries in all of them together.")
-    items: list[ClusterAnswer] = Field(description="The first `limit` of them.")
+    total: int = Field(ge=0, description="Number of clusters.")
+    entry_count: int = Field(ge=0, description="Number of entries in all clusters together.")
+    items: list[ClusterAnswer] = Field(description="The first `limit` clusters.")
 
 
 class InspectionAnswer(Answer):
-    """What deserves a look in a corpus, from stored embeddings, logits and perceptual hashes.
+    """Entries of a corpus that a person should check.
 
-    Nothing is changed.
+    The inspection uses stored embeddings, logits and perceptual hashes. It changes nothing.
     """
 
-    corpus: CorpusName
-    kind: CorpusKind = Field(description="known_fake or known_real.")
-    generation: int = Field(ge=0, description="The last change that was seen.")
-    entry_count: int = Field(ge=0, description="Live entries of the corpus.")
+    corpus: CorpusName = Field(description="Name of the inspected corpus.")
+    kind: CorpusKind = Field(description="Kind of the corpus: known_fake or known_real.")
+    generation: int = Field(ge=0, description="Number of the last change that the inspection saw.")
+    entry_count: int = Field(ge=0, description="Number of entries in the corpus.")
     compared: int = Field(
-        ge=0, description="Of them, those embedded by the active model; only they were looked at."
+        ge=0,
+        description="Number of entries that have an embedding of the active model. Only these "
+        "were inspected.",
     )
     hashed: int = Field(
-        ge=0, description="Of those, the ones whose perceptual hash can be compared."
+        ge=0, description="Number of these entries whose perceptual hash can be compared."
     )
     known_real: int = Field(
-        ge=0, description="Known-real images of other corpora that they were compared with."
+        ge=0,
+        description="Number of known-real images in other corpora that they were compared with.",
     )
     known_fake: int = Field(
-        ge=0, description="Known fakes of other corpora that they were compared with."
+        ge=0, description="Number of known fakes in other corpora that they were compared with."
     )
-    limit: int = Field(ge=1, description="Items listed of each kind; every `total` counts all.")
+    limit: int = Field(
+        ge=1,
+        description="Largest number of items listed of each kind. Every `total` counts all of "
+        "them.",
+    )
     contradictions: ContradictionsAnswer = Field(
-        description="Pictures that are in a corpus of the other kind too."
+        description="Images that corpora of both kinds hold."
     )
     looks_real: SuspectsAnswer | None = Field(
-        description="Known fakes that look real from both sides: the classifier calls them "
-        "authentic, and a known-real "
-        "image is nearer than any known fake of another picture. Null in a corpus of known reals, "
-        "and where the model "
-        "has no limit of authentic."
+        description="Known fakes that look like real images: the classifier's verdict is "
+        "authentic, and a known-real image is nearer than any other known fake. Null "
+        "for a corpus of known-real images, and for a model without a limit for "
+        "authentic."
     )
     hubs_for_photographs: HubsAnswer | None = Field(
-        description="Entries that are the nearest one of too many known-real images; null where "
-        "there are none."
+        description="Entries that are the nearest one of unusually many known-real images. Null "
+        "without known-real images."
     )
     hubs_within: HubsAnswer = Field(
-        description="Entries that are the nearest one of too many others of this corpus."
+        description="Entries that are the nearest one of unusually many other entries of this "
+        "corpus."
     )
     clusters: ClustersAnswer = Field(description="Near duplicates within the corpus.")

@@ -14,62 +14,82 @@ from index.truth.jobs import Job, JobItem, JobKind, JobState, Outcome
 
 
 class JobAnswer(Answer):
-    """A job and how far it has come: found == added + linked + embedded + skipped + failed when it
-    is completed.
+    """A job and its progress.
+
+    When a job is completed, found = added + linked + embedded + skipped + failed.
     """
 
-    id: int = Field(description="Never reused.", examples=[7])
+    id: int = Field(description="Id of the job. It is never used again.", examples=[7])
     kind: JobKind = Field(
-        description="ingest: sources into a corpus. reembed: another model's embeddings. "
-        "calibrate: reference images as they may be delivered, then a calibration."
+        description="ingest: adds images or ready embeddings to a corpus. reembed: adds the "
+        "embeddings of another model to existing entries. calibrate: measures a "
+        "calibration."
     )
     state: JobState = Field(
-        description="queued, running, paused, failed (somebody must do something, see `error`; it "
-        "can be resumed), "
-        "cancelled, completed (every item has ended, taken or not)."
+        description="queued, running, paused, cancelled, completed or failed. completed: every "
+        "item has a result, but some may have failed. failed: the job stopped, and "
+        "`error` says why; it can be resumed."
     )
-    corpus: CorpusName | None = Field(description="Null for a job over all corpora.")
-    model: str = Field(description="Name of the model that embeds.")
-    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
+    corpus: CorpusName | None = Field(
+        description="Name of the corpus that the job fills. Null for a job over all corpora."
+    )
+    model: str = Field(description="Name of the model that computes the embeddings.")
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the model's weights and preprocessing. Only embeddings with "
+        "the same fingerprint are compared."
+    )
     listed: bool = Field(
-        description="Whether `found` is final: the sources were listed to their ends."
+        description="True when all sources are listed to their end, so that `found` is final."
     )
-    found: int = Field(ge=0, description="Items that the sources hold.")
-    done: int = Field(ge=0, description="Items that have ended, in whichever way.")
-    added: int = Field(ge=0, description="New images.")
+    found: int = Field(ge=0, description="Number of items found in the sources so far.")
+    done: int = Field(ge=0, description="Number of items that have a result.")
+    added: int = Field(ge=0, description="Number of new images.")
     linked: int = Field(
         ge=0,
-        description="Images known from another corpus or an earlier time; nothing was computed.",
+        description="Number of images that were already stored for another corpus or an earlier "
+        "entry. Only their entries are new.",
     )
     embedded: int = Field(
-        ge=0, description="Entries that were there, and now have an embedding of this model too."
+        ge=0, description="Number of existing entries that received an embedding of this model."
     )
-    skipped: int = Field(ge=0, description="Items that changed nothing; `reasons` says why.")
-    failed: int = Field(ge=0, description="Items that could not be taken; `reasons` says why.")
+    skipped: int = Field(
+        ge=0, description="Number of items that changed nothing. `reasons` counts why."
+    )
+    failed: int = Field(
+        ge=0, description="Number of items that could not be used. `reasons` counts why."
+    )
     duplicates: int = Field(
-        ge=0, description="Of the skipped: their bytes came earlier in the same source."
+        ge=0,
+        description="Number of skipped items with the same bytes as an earlier item of the job's "
+        "sources.",
     )
     near_duplicates: int = Field(
         ge=0,
-        description="Items whose picture the corpus had already, by perceptual hash; kept unless "
-        "told otherwise.",
+        description="Number of items whose image the corpus already holds in another version, "
+        "found by perceptual hash. They are added unless the job was started with "
+        "`dedup: near`.",
     )
     reasons: dict[Outcome, dict[str, int]] | None = Field(
         None,
-        description="By outcome, how many items ended for which reason; null where it was not "
-        "counted.",
+        description="Number of items for each outcome and reason. Null if they were not counted "
+        "for this answer.",
     )
     workers: int | None = Field(
-        None, description="Processes at work on it now; null where it was not counted."
+        None,
+        description="Number of processes that work on the job now. Null if they were not counted "
+        "for this answer.",
     )
     images_per_second: float | None = Field(
-        None, description="Of the process that says it, since it began."
+        None,
+        description="Speed of the process that reports it, since that process started on the job.",
     )
-    error: str | None = Field(description="Why it failed.")
-    request: dict[str, Any] = Field(description="What was asked for.")
-    created_at: datetime = Field(description="UTC.")
-    updated_at: datetime = Field(description="When it last came further, UTC.")
-    finished_at: datetime | None = Field(description="When it was completed or cancelled, UTC.")
+    error: str | None = Field(description="Why the job failed. Null if it did not fail.")
+    request: dict[str, Any] = Field(description="The request that started the job.")
+    created_at: datetime = Field(description="When the job was created, in UTC.")
+    updated_at: datetime = Field(description="When the job last made progress, in UTC.")
+    finished_at: datetime | None = Field(
+        description="When the job was completed or cancelled, in UTC."
+    )
 
     @classmethod
     def of(
@@ -110,23 +130,29 @@ class JobAnswer(Answer):
 
 
 class JobPage(Answer):
-    """Jobs, the newest first."""
+    """One page of jobs, newest first."""
 
-    jobs: list[JobAnswer] = Field(description="At most `limit` of them.")
+    jobs: list[JobAnswer] = Field(description="The jobs of this page, at most `limit`.")
     next_cursor: str | None = Field(
-        description="Pass as `cursor` for the next page; null on the last one."
+        description="Pass this as `cursor` to get the next page. Null on the last page."
     )
 
 
 class JobItemAnswer(Answer):
-    """An item that did not simply succeed."""
+    """One item of a job that failed, was skipped, or needs attention for another reason."""
 
-    position: int = Field(ge=0, description="In the order of the source, from 0.")
-    name: str = Field(description="As the source calls it.")
-    outcome: Outcome = Field(description="What became of it.")
-    reason: str = Field(description="Machine-readable.", examples=["truncated"])
-    detail: str = Field(description="For a person.")
-    entry_id: int | None = Field(description="The entry that it repeats; null where there is none.")
+    position: int = Field(ge=0, description="Position of the item in the sources, counted from 0.")
+    name: str = Field(description="Name of the item within its source.")
+    outcome: Outcome = Field(
+        description="Result of the item: added, linked, embedded, skipped or failed."
+    )
+    reason: str = Field(
+        description="Reason for the outcome, machine-readable.", examples=["truncated"]
+    )
+    detail: str = Field(description="Reason for the outcome, for people.")
+    entry_id: int | None = Field(
+        description="Id of the existing entry that the item repeats. Null if there is none."
+    )
 
     @classmethod
     def of(cls, item: JobItem) -> JobItemAnswer:
@@ -142,9 +168,9 @@ class JobItemAnswer(Answer):
 
 
 class JobItemPage(Answer):
-    """Items in the order of the source."""
+    """One page of items, in the order of the sources."""
 
-    items: list[JobItemAnswer] = Field(description="At most `limit` of them.")
+    items: list[JobItemAnswer] = Field(description="The items of this page, at most `limit`.")
     next_cursor: str | None = Field(
-        description="Pass as `cursor` for the next page; null on the last one."
+        description="Pass this as `cursor` to get the next page. Null on the last page."
     )

@@ -17,228 +17,301 @@ from index.verdict import QualityIssue, SimilarityOutcome, SimilarityReason
 
 
 class StatementAnswer(Answer):
-    """One thing that stands beside the verdicts, in the words of every skin."""
+    """One sentence of further evidence, beside the verdicts."""
 
-    topic: str = Field(examples=["ratio"], description="What it is about, machine-readable.")
-    words: str = Field(description="For a person.")
+    topic: str = Field(examples=["ratio"], description="Topic of the sentence, machine-readable.")
+    words: str = Field(
+        description="The sentence, for people. The page and the terminal print the same words."
+    )
 
 
 class CollectionRate(Answer):
-    """How many images of one reference collection come as near as that."""
+    """False matches of one reference collection."""
 
-    corpus: str = Field(description="The known-real corpus.")
+    corpus: str = Field(description="Name of the corpus of known-real images.")
     source: str | None = Field(
-        description="What its entries have as their source; null where they have none."
+        description="Source of the images within that corpus. Null if not declared."
     )
-    images: int = Field(ge=1, description="Images of it that were measured.")
+    images: int = Field(
+        ge=1, description="Number of images of this collection that the calibration measured."
+    )
     matches: int = Field(
-        ge=0, description="Those with a known fake at least this near, when it was measured."
+        ge=0,
+        description="Number of these images whose nearest known fake was at least as similar as "
+        "the compared similarity.",
     )
 
 
 class RateAnswer(Answer):
-    """How often a known-real image of the reference population has a known fake at least this
-    near.
+    """The false-match rate: how often a known-real image has a known fake at least as near as the
+    probe's nearest one.
+
+    It describes the reference population. It is not a probability that the probe is fake, or real.
     """
 
     estimate: float = Field(
-        ge=0, le=1, description="The false-match rate of the nearest similarity."
+        ge=0,
+        le=1,
+        description="Estimated share of known-real images, of the reference population, that have"
+        " a known fake at least as near.",
     )
-    low: float = Field(ge=0, le=1, description="Lower end of its 95 % interval.")
-    high: float = Field(ge=0, le=1, description="Upper end of its 95 % interval.")
+    low: float = Field(ge=0, le=1, description="Lower end of the 95 % interval.")
+    high: float = Field(ge=0, le=1, description="Upper end of the 95 % interval.")
     method: RateMethod = Field(
-        description="empirical: so many were observed; tail: by a generalised Pareto tail beyond "
-        "what was observed; "
-        "rule_of_three: none was observed."
+        description="empirical: the share observed. tail: extrapolated with a generalised Pareto "
+        "tail, because few images came this near. rule_of_three: no image came this "
+        "near; `high` is an upper bound."
     )
-    images: int = Field(ge=1, description="Known-real images that were measured.")
-    sources: int = Field(ge=1, description="Photographs that these images came from.")
+    images: int = Field(ge=1, description="Number of known-real images measured.")
+    sources: int = Field(ge=1, description="Number of photographs that these images come from.")
     collections: list[CollectionRate] = Field(
         default_factory=list,
-        description="The same for each reference collection (corpus and source) of at least 20 "
-        "images, where there are "
-        "two or more: where their shares differ, the rate is that of their mixture. Empty too "
-        "where more came this "
-        "near than a calibration keeps.",
+        description="The same count for each reference collection (corpus and source) of at least"
+        " 20 images, if there are two or more. If their shares differ, the rate "
+        "depends on the mixture. Also empty if more images came this near than a "
+        "calibration stores.",
     )
 
 
 class RatioAnswer(Answer):
-    """Likelihood ratio of the nearest similarity: a picture by a generator in the corpora, against
-    a known-real one.
+    """Likelihood ratio: how much better the similarities fit one proposition than the other.
+
+    First proposition: a generator that made images in the corpora made the probe. Alternative: the
+    probe is a known-real image like those of the reference population. It is not a probability, and
+    it does not cover other explanations, such as a generator that the corpora do not hold.
     """
 
     log10: float = Field(
-        description="Above 0 supports a generator in the corpora, below 0 a known-real image."
+        description="Logarithm (base 10) of the ratio. Above 0 supports the first proposition; "
+        "below 0 supports the alternative."
     )
-    low: float = Field(description="Lower end of its 95 % interval.")
-    high: float = Field(description="Upper end of its 95 % interval.")
+    low: float = Field(description="Lower end of the 95 % interval, as log10.")
+    high: float = Field(description="Upper end of the 95 % interval, as log10.")
     bounds: tuple[float, float] = Field(
-        description="What the calibration data can support at most (ELUB), as log10."
+        description="Smallest and largest ratio that the calibration data can support (ELUB), as "
+        "log10."
     )
     bounded: bool = Field(
-        description="The ratio was cut at a bound: it may be further from 0, the data cannot say."
+        description="True if the ratio was cut to one of `bounds`. The data cannot support a "
+        "stronger one."
     )
     words: str = Field(
-        description="The verbal equivalent. The first proposition: a generator of which the "
-        "corpora hold pictures made "
-        "it. The alternative: it is a known-real image like those of the reference population.",
+        description="The ratio in the words of the verbal scale, about the two propositions.",
         examples=["weak support for the first proposition rather than the alternative"],
     )
-    scale: str = Field(description="The guideline that the words are from.")
+    scale: str = Field(description="Name of the guideline that defines the verbal scale.")
     two_sided: bool = Field(
-        description="It weighs the nearest known-real image of another picture too, beside the "
-        "nearest known fake."
+        description="True if the ratio also uses the nearest known-real image. False if it uses "
+        "the nearest known fake alone."
     )
     cllr: float = Field(
-        description="Cost of the ratios on data that they were not fitted on: under 1 is "
-        "informative."
+        description="Cost of the calibration's ratios (Cllr) on data that they were not fitted "
+        "on. 0 is perfect; at 1 or above they carry no information."
     )
-    cllr_min: float = Field(description="The part of it that no better calibration could remove.")
+    cllr_min: float = Field(
+        description="The part of `cllr` that remains after the best possible recalibration."
+    )
     same_source_images: int = Field(
-        description="Known fakes behind it, each compared with other pictures."
+        description="Number of known fakes that the ratio was fitted on, each compared with other"
+        " images."
     )
-    different_source_images: int = Field(description="Known-real images behind it.")
+    different_source_images: int = Field(
+        description="Number of known-real images that the ratio was fitted on."
+    )
 
 
 class ShareAnswer(Answer):
-    """A generator's part of the vote of the nearest known fakes."""
+    """One generator's share of the vote of the nearest known fakes."""
 
-    generator: str = Field(description="Normalised.")
-    share: float = Field(ge=0, le=1, description="Of the vote; all shares sum to 1.")
+    generator: str = Field(description="Name of the generator, normalised.")
+    share: float = Field(
+        ge=0, le=1, description="Share of the vote. The shares of all generators sum to 1."
+    )
 
 
 class AttributionAnswer(Answer):
-    """Which generators the nearest known fakes point to, or that this cannot be said."""
+    """The generators that may have made the probe, if a generator in the corpora made it.
 
-    unknown: bool = Field(description="Nothing is near enough, or nearly anything would do.")
-    reason: str = Field(description="Why, machine-readable.")
-    candidates: list[str] = Field(
-        description="Conformal set: of pictures whose generator is in the corpora it holds the "
-        "right one in the stated "
-        "share of cases. Empty where unknown."
+    An attribution does not say that the probe is fake.
+    """
+
+    unknown: bool = Field(description="True if no generator can be named.")
+    reason: str = Field(
+        description="nearest_known_fakes: the candidates follow from the nearest known fakes. "
+        "no_generator_told: no near entry has a declared generator. "
+        "nothing_near_enough: every known fake is too far away. set_holds_everything:"
+        " no generator can be excluded."
     )
-    coverage: float = Field(description="The stated share.", examples=[0.9])
+    candidates: list[str] = Field(
+        description="Candidate generators, most likely first. For images of a generator in the "
+        "corpora, the candidates contain the right one in the share of cases given by"
+        " `coverage`. Empty if `unknown`."
+    )
+    coverage: float = Field(
+        description="Share of cases in which the candidates contain the right generator, if the "
+        "corpora hold it.",
+        examples=[0.9],
+    )
     shares: list[ShareAnswer] = Field(
-        description="The vote behind it, the largest first; at most 20 and all candidates."
+        description="Votes of the nearest known fakes, largest first. At most 20, and always all "
+        "candidates."
     )
 
 
 class WithoutStrongest(Answer):
-    """The verdict if the entry that speaks most for it were not in its corpus."""
+    """The verdict without the strongest supporting entry."""
 
-    entry_id: int = Field(description="The entry left out.")
-    verdict: SimilarityOutcome = Field(description="As it were then.")
-    reason: SimilarityReason = Field(description="Why, machine-readable.")
+    entry_id: int = Field(description="Id of the entry that was left out.")
+    verdict: SimilarityOutcome = Field(description="The verdict without this entry.")
+    reason: SimilarityReason = Field(description="Reason for that verdict, machine-readable.")
     nearest_similarity: float | None = Field(
-        description="To the next known fake; null where there is none."
+        description="Cosine similarity to the nearest of the remaining known fakes. Null if there"
+        " is none."
     )
 
 
 class RestsOnAnswer(Answer):
-    """What carried the verdict."""
+    """The entries that support the verdict."""
 
     entry_ids: list[int] = Field(
-        description="Known fakes that are the same picture, or at least as near as the limit."
+        description="Ids of the known fakes that show the same image, or are at least as near as "
+        "the threshold."
     )
     without_strongest: WithoutStrongest | None = Field(
-        description="Null where no entry carries it."
+        description="The verdict without the strongest of these entries. Null if there are none."
     )
-    stands: bool = Field(description="The verdict is the same without the strongest one.")
+    stands: bool = Field(description="True if the verdict is the same without the strongest entry.")
 
 
 class ReEncodingAnswer(Answer):
-    """The probe re-encoded in one way."""
+    """The probe after one re-encoding."""
 
-    name: str = Field(examples=["jpeg75"], description="Of the re-encoding.")
-    logit: float = Field(description="Of the classifier.")
-    nearest_similarity: float | None = Field(description="To the nearest known fake.")
-    generator: str | None = Field(description="Of the nearest known fake.")
+    name: str = Field(examples=["jpeg75"], description="Name of the re-encoding.")
+    logit: float = Field(description="Logit of the classifier for the re-encoded probe.")
+    nearest_similarity: float | None = Field(
+        description="Cosine similarity to the nearest known fake."
+    )
+    generator: str | None = Field(
+        description="Generator of the nearest known fake. Null if not declared."
+    )
     threshold: float | None = Field(
         None,
-        description="Cosine similarity from which it were similar, delivered like this; null: "
-        "that of the probe.",
+        description="Similarity threshold for images delivered in this way (for example JPEG 75)."
+        " Null: the probe's threshold is used.",
     )
     flips: list[Literal["logit", "similarity"]] = Field(
         [],
-        description="On which of the two it is on another side of a limit than the probe itself.",
+        description="Which values are on the other side of their limit than for the probe as "
+        "sent: logit, similarity, or both.",
     )
 
 
 class LeftOutAnswer(Answer):
-    """A re-encoding that the model cannot look at."""
+    """A re-encoding that could not be used."""
 
-    name: str = Field(description="Of the re-encoding.")
-    reason: str = Field(description="Why, machine-readable.", examples=["too_small"])
+    name: str = Field(description="Name of the re-encoding.")
+    reason: str = Field(description="Reason, machine-readable.", examples=["too_small"])
 
 
 class StabilityAnswer(Answer):
-    """How far logit and similarity move when the probe is re-encoded in a fixed list of ways."""
+    """How far the logit and the similarity move when the probe is re-encoded.
 
-    reencodings: list[ReEncodingAnswer] = Field(description="In a fixed order.")
-    left_out: list[LeftOutAnswer] = Field(description="Those that the model cannot look at.")
-    logit_low: float | None = Field(description="Null where no re-encoding could be made.")
-    logit_high: float | None = Field(description="Likewise.")
-    similarity_low: float | None = Field(
-        description="To the nearest known fake; null where none was searched."
+    The list of re-encodings is fixed.
+    """
+
+    reencodings: list[ReEncodingAnswer] = Field(
+        description="The probe after each re-encoding, in a fixed order."
     )
-    similarity_high: float | None = Field(description="Likewise.")
+    left_out: list[LeftOutAnswer] = Field(
+        description="Re-encodings that could not be used, for example because the result is too "
+        "small for the model."
+    )
+    logit_low: float | None = Field(
+        description="Smallest logit of all re-encodings. Null if none could be used."
+    )
+    logit_high: float | None = Field(
+        description="Largest logit of all re-encodings. Null if none could be used."
+    )
+    similarity_low: float | None = Field(
+        description="Smallest similarity to the nearest known fake. Null if no known fakes were "
+        "searched."
+    )
+    similarity_high: float | None = Field(
+        description="Largest similarity to the nearest known fake. Null if no known fakes were "
+        "searched."
+    )
     generators: list[str] = Field(
-        description="Generators of the nearest known fakes, of all re-encodings."
+        description="Generators of the nearest known fakes of all re-encodings."
     )
 
 
 class QualityAnswer(Answer):
-    """Whether the picture says enough for a verdict."""
+    """Whether the image shows enough for a verdict."""
 
     issue: QualityIssue | None = Field(
-        description="too_small, flat, or unfamiliar: nothing known is near; null: none."
+        description="too_small: smaller than the model needs. flat: hardly any structure. "
+        "unfamiliar: far from everything in the corpora, so that the calibration does"
+        " not apply. Null: no issue."
     )
-    shortest_side: int | None = Field(description="Pixels; null without an image.")
-    pdq_quality: int | None = Field(description="0 (flat) to 100; null without an image.")
+    shortest_side: int | None = Field(
+        description="Shorter side in pixels. Null if no image was sent."
+    )
+    pdq_quality: int | None = Field(
+        description="Quality of the perceptual hash, from 0 (flat) to 100. Null if no image was "
+        "sent."
+    )
     luminance_std: float | None = Field(
-        description="Standard deviation, in levels of 255, of what the model reads; null where it "
-        "was read before."
+        description="Standard deviation of the luminance that the model sees, in levels of 255. "
+        "Null if the image was not decoded for this look-up."
     )
     familiar_from: float | None = Field(
         None,
-        description="Similarity to anything known that 99.5 % of the calibration's images reach; "
-        "null: not known.",
+        description="Similarity to the nearest entry of any kind that 99.5 % of the calibration's"
+        " images reach. Below it the probe is unfamiliar. Null if not known.",
     )
 
 
 class CalibrationUsed(Answer):
-    """The calibration that the statements rest on."""
+    """The calibration that the false-match rate, the likelihood ratio and the attribution come
+    from.
+    """
 
-    id: int = Field(description="`lineup calibrations show ID`, GET /v1/calibrations/{id}.")
-    created_at: datetime = Field(description="UTC.")
-    generation: int = Field(description="Last change that it was measured on.")
+    id: int = Field(
+        description="Id of the calibration. GET /v1/calibrations/{id} or `lineup calibrations "
+        "show ID` prints it."
+    )
+    created_at: datetime = Field(description="When the calibration was stored, in UTC.")
+    generation: int = Field(description="Number of the last change that the calibration measured.")
     applies: Literal["exact", "upper_bound"] = Field(
-        description="exact: these very corpora were searched. upper_bound: only a part of them, "
-        "where the nearest is "
-        "at most as near, so that the rate is at most what is stated."
+        description="exact: the calibrated corpora were searched. upper_bound: only part of them "
+        "was searched, so the true false-match rate is at most the stated one."
     )
-    against: list[CorpusName] = Field(description="Corpora of known fakes.")
+    against: list[CorpusName] = Field(description="Names of the calibrated corpora of known fakes.")
     reference: list[CorpusName] = Field(
-        description="Corpora of known-real images: the reference population."
+        description="Names of the corpora of known-real images: the reference population."
     )
-    corpus_size: int = Field(description="Entries of known fakes when it was measured.")
+    corpus_size: int = Field(
+        description="Number of entries of known fakes when the calibration was measured."
+    )
     entries_since: int | None = Field(
-        description="Entries that came since (negative: that left); the rate is stated for the "
-        "size of now. Null where "
-        "only a part was searched."
+        description="Entries added since the calibration (negative if removed). The rate is "
+        "predicted for the corpus's current size. Null if only part of the corpora "
+        "was searched."
     )
     probe_condition: str | None = Field(
-        description="How the probe seems to have been delivered, by its file; null without one.",
+        description="How the probe's file appears to have been delivered. Null if no image was "
+        "sent.",
         examples=["jpeg75"],
     )
     condition: str = Field(
-        description="The delivery that the statements are for.", examples=["as_is"]
+        description="The kind of delivery whose figures are used.", examples=["as_is"]
     )
-    images: int = Field(description="Known-real images of that condition.")
-    sources: int = Field(description="Photographs that they came from.")
+    images: int = Field(
+        description="Number of known-real images measured for this kind of delivery."
+    )
+    sources: int = Field(description="Number of photographs that these images come from.")
     supports_threshold: bool = Field(
-        description="Enough images for the rate that was asked for: the upper end of its interval "
-        "is at most five "
-        "times that rate. Otherwise the threshold is the model's."
+        description="True if there were enough images for the false-match rate that was asked "
+        "for: the upper end of its interval is at most five times the rate. If false,"
+        " the model's own threshold is used."
     )

@@ -41,198 +41,280 @@ from index.verdict import (
 
 
 class ProbeAnswer(Answer):
-    """The questioned image, or what was sent in its place."""
+    """The probe: the questioned image, or the embedding or hash that was sent instead."""
 
-    sha256: Sha256 | None = Field(description="Null when only an embedding was sent.")
-    format: str | None = Field(
-        None, description="By content, not by name; null without image bytes."
+    sha256: Sha256 | None = Field(
+        description="SHA-256 of the probe's file. Null if only an embedding was sent."
     )
-    width: int | None = Field(None, description="Pixels, after the EXIF orientation.")
-    height: int | None = Field(None, description="Pixels, after the EXIF orientation.")
-    byte_size: int | None = Field(None, description="Bytes of the file; null without image bytes.")
+    format: str | None = Field(
+        None,
+        description="Image format, detected from the file's content. Null if no image was sent.",
+    )
+    width: int | None = Field(
+        None,
+        description="Width in pixels, after the EXIF orientation is applied. Null if no image was"
+        " sent.",
+    )
+    height: int | None = Field(
+        None,
+        description="Height in pixels, after the EXIF orientation is applied. Null if no image "
+        "was sent.",
+    )
+    byte_size: int | None = Field(
+        None, description="Size of the file in bytes. Null if no image was sent."
+    )
     pdq_hash: str | None = Field(
-        None, description="Perceptual hash (PDQ), 64 hex digits; null where there is none."
+        None, description="Perceptual hash (PDQ) as 64 hex digits. Null if there is none."
     )
     pdq_quality: int | None = Field(
-        None, description="Of the hash, 0 to 100; under 50 it is not compared."
+        None,
+        description="Quality of the perceptual hash, from 0 to 100. Below 50 it is not compared.",
     )
     embedding: Literal["computed", "stored", "sent"] = Field(
-        description="computed: now; stored: these very bytes were ingested before; sent: by the "
-        "client."
+        description="Where the embedding comes from. computed: from the image, for this look-up. "
+        "stored: from an earlier ingest of the same bytes. sent: from the client."
     )
 
 
 class ClassifierAnswer(Answer):
-    """What the forensic classifier says of the probe alone, whatever the corpora hold."""
+    """The classifier's opinion of the probe alone. It does not use the corpora.
+
+    The verdict is the output of a statistical model, which can be wrong. It is not proof of how the
+    image was made.
+    """
 
     verdict: ClassifierOutcome = Field(
-        description="synthetic, authentic, or inconclusive between the limits."
+        description="The class on whose side of the limits the logit is. synthetic: at or above "
+        "`synthetic_logit`. authentic: at or below `authentic_logit`; this is the "
+        "name of the class, not a finding that the image is genuine. inconclusive: "
+        "between the limits, or `reason` forbids a verdict."
     )
-    reason: ClassifierReason = Field(description="Why, machine-readable.")
-    explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
-    logit: float = Field(description="Raw output of the model, up means synthetic.")
+    reason: ClassifierReason = Field(
+        description="synthetic_limit_reached, authentic_limit_reached, between_limits. no_limits:"
+        " no limits were measured for this model. poor_quality: see `quality`. "
+        "unstable: a re-encoding moves the logit over a limit."
+    )
+    explanation: str = Field(description="The reason in one sentence.")
+    logit: float = Field(
+        description="Raw output of the classifier. Higher means more likely synthetic."
+    )
     probability: float = Field(
         ge=0,
         le=1,
-        description="Calibrated where `calibration` names one, for as many synthetic images as "
-        "photographs; else "
-        "sigmoid(logit).",
+        description="Probability of `synthetic`, assuming equally many synthetic and real images."
+        " If `calibration` is 'uncalibrated', it is only sigmoid(logit), which is not"
+        " a measured probability.",
     )
     limits_source: str | None = Field(
-        description="Where the limits of the logit come from; null without limits."
+        description="Data that the limits were measured on. Null without limits."
     )
-    synthetic_logit: float | None = Field(None, description="From it on the verdict is synthetic.")
-    authentic_logit: float | None = Field(None, description="Up to it the verdict is authentic.")
+    synthetic_logit: float | None = Field(
+        None, description="The verdict is synthetic at or above this logit. Null without limits."
+    )
+    authentic_logit: float | None = Field(
+        None, description="The verdict is authentic at or below this logit. Null without limits."
+    )
     calibration: str = Field(
-        description="How the probability is calibrated; 'uncalibrated' means plain sigmoid."
+        description="The calibration that the probability comes from, or 'uncalibrated'."
     )
     ece: float | None = Field(
         None,
-        description="Expected calibration error of the probability, on data that it was not "
-        "fitted on.",
+        description="Expected calibration error of the probability, on images that it was not "
+        "fitted on. 0 is perfect. Null if uncalibrated.",
     )
-    brier: float | None = Field(None, description="Brier score of the probability, likewise.")
+    brier: float | None = Field(
+        None,
+        description="Brier score of the probability, on images that it was not fitted on. 0 is "
+        "perfect. Null if uncalibrated.",
+    )
 
 
 class NeighbourAnswer(Answer):
     """An entry near the probe."""
 
-    rank: int = Field(ge=1, description="1 is the first of the list.")
+    rank: int = Field(ge=1, description="Rank in the list, from 1.")
     cosine_similarity: float = Field(
-        ge=-1, le=1, description="From the stored float32 vectors; up is nearer.", examples=[0.973]
+        ge=-1,
+        le=1,
+        description="Cosine similarity, in [-1, 1], computed from the stored float32 vectors. "
+        "Higher is nearer. It is not a probability.",
+        examples=[0.973],
     )
     relation: Relation | None = Field(
-        description="identical: the same sha256; near_duplicate: the same picture by perceptual "
-        "hash (at most 31 of "
-        "256 bits differ); similar: at or above the threshold; below_threshold; null without a "
-        "threshold."
+        description="identical: the files have the same SHA-256. near_duplicate: the same image "
+        "by perceptual hash (at most 31 of 256 bits differ). similar: the cosine "
+        "similarity is at or above the threshold. below_threshold: it is below the "
+        "threshold. Null if no threshold is known."
     )
     hamming_distance: int | None = Field(
         None,
         ge=0,
         le=256,
-        description="Bits of the perceptual hashes that differ; null where they were not compared.",
+        description="Number of differing bits of the two perceptual hashes. Null if they were not"
+        " compared.",
     )
     perceptual_hash: Literal["compared", "low_quality", "missing"] = Field(
         "missing",
-        description="low_quality: a picture is too flat for its hash to mean anything: no match, "
-        "and no mismatch; "
-        "missing: the probe or the entry has none.",
+        description="compared: the hashes were compared. low_quality: one image has too little "
+        "structure for its hash, so that neither a match nor a difference follows. "
+        "missing: the probe or the entry has no hash.",
     )
-    entry: EntryAnswer = Field(description="The reference image.")
+    entry: EntryAnswer = Field(description="The entry.")
 
 
 class ThresholdAnswer(Answer):
-    """The cosine similarity from which a neighbour is called similar."""
+    """The similarity threshold that the verdict uses."""
 
-    cosine_similarity: float = Field(ge=-1, le=1, description="From it on, a neighbour is similar.")
-    source: str = Field(description="Where the number comes from.")
+    cosine_similarity: float = Field(
+        ge=-1,
+        le=1,
+        description="An entry is similar if its cosine similarity is at or above this value.",
+    )
+    source: str = Field(
+        description="Where the threshold comes from: the calibration, the operator's setting, or "
+        "the model."
+    )
 
 
 class SearchFilter(Answer):
-    """Which entries were searched. A field left out does not restrict."""
+    """Which entries are searched. Criteria that are left out do not restrict the search."""
 
     corpora: list[CorpusName] | None = Field(
-        None, max_length=MAX_FILTER_VALUES, description="Names of corpora."
+        None,
+        max_length=MAX_FILTER_VALUES,
+        description="Names of the corpora to search. Null for all.",
     )
     kind: CorpusKind | None = Field(
-        CorpusKind.KNOWN_FAKE, description="known_fake unless told otherwise; null for both."
+        CorpusKind.KNOWN_FAKE,
+        description="Kind of corpora to search: known_fake (the default) or known_real. Null for "
+        "both.",
     )
     generators: list[str] | None = Field(
-        None, max_length=MAX_FILTER_VALUES, description="Any of these, compared normalised."
+        None,
+        max_length=MAX_FILTER_VALUES,
+        description="Entries by any of these generators. Names are compared in their normalised "
+        "form.",
     )
     labels: list[str] | None = Field(
-        None, max_length=MAX_FILTER_VALUES, description="Any of these."
+        None, max_length=MAX_FILTER_VALUES, description="Entries with any of these labels."
     )
     acquired_from: Instant | None = Field(
-        None, description="Inclusive. A time without a zone is UTC."
+        None, description="Entries acquired at this time or later. A time without a zone is UTC."
     )
     acquired_to: Instant | None = Field(
-        None, description="Exclusive. A time without a zone is UTC."
+        None, description="Entries acquired before this time. A time without a zone is UTC."
     )
     provenance: dict[Place, list[Scalar]] | None = Field(
         None,
         max_length=MAX_FILTER_PLACES,
-        description="What the free provenance must hold: a key, or a JSON pointer such as "
-        "`/camera/model`, with the "
-        "values of which it must be one. Every place must fit. `true` is not 1, 1 is 1.0, null "
-        "is not absence.",
+        description="Values in the entries' free provenance. Each key is a field name or a JSON "
+        "pointer such as `/camera/model`, with its accepted values. An entry must "
+        "satisfy every key. `true` does not equal 1; 1 equals 1.0; null does not "
+        "match a missing field.",
         examples=[{"/camera/model": ["X100"], "reviewed": [True]}],
     )
 
 
 class SimilarityAnswer(Answer):
-    """Is the probe similar to known fakes, and to which.
+    """Whether the probe is similar to known fakes in the corpora, and to which.
 
-    It is not a probability that the probe is fake.
+    No value here is a probability that the probe is fake. not_similar does not mean that the probe
+    is real.
     """
 
     verdict: SimilarityOutcome = Field(
-        description="similar_to_known_fakes, not_similar, or inconclusive."
+        description="similar_to_known_fakes: a known fake shows the same image or is at least as "
+        "near as the threshold. not_similar: no searched known fake is. inconclusive:"
+        " `reason` says why no verdict is possible."
     )
-    reason: SimilarityReason = Field(description="Why, machine-readable.")
-    explanation: str = Field(description="The reason in one sentence, as every skin prints it.")
+    reason: SimilarityReason = Field(
+        description="identical_image: the probe's bytes are those of a known fake. "
+        "near_duplicate_image: the same image as a known fake, by perceptual hash. "
+        "above_threshold, below_threshold: by the nearest known fake. "
+        "also_known_real: the same image is a known fake and a known-real image. "
+        "between: below the threshold, but the likelihood ratio supports a generator "
+        "in the corpora. ratio_disagrees: above the threshold, but the likelihood "
+        "ratio supports a real image. no_threshold: no threshold is known. "
+        "nothing_compared: no known fakes were searched. poor_quality: see `quality`."
+        " unstable: a re-encoding moves the similarity over the threshold. "
+        "fakes_not_reached: only in look-ups stored before schema 0004."
+    )
+    explanation: str = Field(description="The reason in one sentence.")
     threshold: ThresholdAnswer | None = Field(
-        description="Null when none is known for this embedding space."
+        description="The similarity threshold that the verdict uses. Null if none is known for "
+        "this model."
     )
     neighbours: list[NeighbourAnswer] = Field(
-        description="The k nearest and, beside them, up to k near duplicates that are further "
-        "away. Identical ones "
-        "first, then near duplicates by rising `hamming_distance`, then the others by falling "
-        "similarity; equal ones "
-        "by entry id."
+        description="The k nearest entries, and up to k near duplicates that are further away. "
+        "Identical files come first, then near duplicates by increasing Hamming "
+        "distance, then all others by decreasing similarity."
     )
     searched: int = Field(
-        ge=0, description="Live entries that the filter selected, all of which were considered."
+        ge=0, description="Number of entries that the filter selects. All of them were considered."
     )
-    filter: SearchFilter = Field(description="What was searched.")
+    filter: SearchFilter = Field(description="The filter that was applied.")
     nearest_similarity: float | None = Field(
         None,
         ge=-1,
         le=1,
-        description="Largest cosine similarity to a known fake of those searched; null: none was.",
+        description="Cosine similarity to the nearest known fake that was searched. Null if no "
+        "known fakes were searched.",
     )
     false_match_rate: RateAnswer | None = Field(
         None,
-        description="Of the nearest similarity; null where no calibration was made for these "
-        "corpora, or `quality` has "
-        "an issue.",
+        description="How often known-real images have a known fake this near. Null if no "
+        "calibration applies to these corpora, or `quality` has an issue.",
     )
     likelihood_ratio: RatioAnswer | None = Field(
-        None, description="Likewise; null also where too few images support one."
+        None,
+        description="How strongly the similarities support one of two propositions. Null if no "
+        "calibration applies, if the data are too few, or if `quality` has an issue.",
     )
     attribution: AttributionAnswer | None = Field(
-        None, description="Which generators; null without a calibration."
+        None, description="Generators that may have made the probe. Null if no calibration applies."
     )
     nearest_known_real: NeighbourAnswer | None = Field(
-        None, description="The most similar of all known-real images; null where there is none."
+        None, description="The nearest known-real image of all corpora. Null if there is none."
     )
-    rests_on: RestsOnAnswer | None = Field(None, description="Which entries carried the verdict.")
-    calibration: CalibrationUsed | None = Field(None, description="What the statements rest on.")
+    rests_on: RestsOnAnswer | None = Field(
+        None, description="The entries that support the verdict."
+    )
+    calibration: CalibrationUsed | None = Field(
+        None, description="The calibration that was used. Null if none applies."
+    )
     uncalibrated_corpora: list[str] = Field(
         [],
-        description="Corpora searched whose entries the newest calibration has not seen, so that "
-        "none speaks.",
+        description="Searched corpora with entries that the newest calibration does not cover. If"
+        " not empty, this is why no calibration applies.",
     )
 
 
 class RecallAnswer(Answer):
-    """How complete approximate candidates were, measured on this very corpus against the exact
-    answer.
+    """How complete the candidates of the approximate search are.
+
+    Recall is measured on this index, against the exact search.
     """
 
-    k: int = Field(ge=1, description="Neighbours that it was measured for.")
+    k: int = Field(ge=1, description="Number of neighbours that recall was measured for.")
     recall: float = Field(
-        ge=0, le=1, description="Share of the k true neighbours that were found: recall@k."
+        ge=0,
+        le=1,
+        description="Share of the true k nearest neighbours that the search finds (recall@k).",
     )
     probes: int = Field(
-        ge=1, description="Probes measured: vectors of the corpus, and those of stored lookups."
+        ge=1,
+        description="Number of probes measured: vectors of the index, and probes of stored look-"
+        "ups.",
     )
-    lookups: int = Field(ge=0, description="How many of the probes were those of stored lookups.")
-    nprobe: int = Field(ge=1, description="Inverted lists read for it.")
-    candidates: int = Field(ge=1, description="Candidates compared exactly for it.")
-    rows: int = Field(ge=1, description="Positions in the index when it was measured.")
-    measured_at: datetime = Field(description="UTC.")
+    lookups: int = Field(ge=0, description="Number of these probes that come from stored look-ups.")
+    nprobe: int = Field(ge=1, description="Number of inverted lists read for each probe.")
+    candidates: int = Field(
+        ge=1, description="Number of candidates compared exactly for each probe."
+    )
+    rows: int = Field(
+        ge=1, description="Number of positions in the index when recall was measured."
+    )
+    measured_at: datetime = Field(description="When recall was measured, in UTC.")
 
     @classmethod
     def of(cls, tuning: Tuning | None) -> RecallAnswer | None:
@@ -252,77 +334,85 @@ class RecallAnswer(Answer):
 
 
 class MethodAnswer(Answer):
-    """What is needed to repeat the lookup."""
+    """What is needed to repeat the look-up."""
 
-    lineup_version: str = Field(description="Of the service that answered.")
-    model: str = Field(description="Name of the model, or of its directory.")
+    lineup_version: str = Field(description="Version of Lineup that answered.")
+    model: str = Field(description="Name of the model, or of its folder.")
     embedding_space: Sha256 = Field(
-        description="Fingerprint of weights and preprocessing; two spaces are never compared."
+        description="Fingerprint of the model's weights and preprocessing. Only embeddings with "
+        "the same fingerprint are compared."
     )
-    weights_sha256: Sha256 = Field(description="Of the model's weights file.")
-    device: str = Field(examples=["cpu"], description="Where the forward ran.")
+    weights_sha256: Sha256 = Field(description="SHA-256 of the model's weights file.")
+    device: str = Field(examples=["cpu"], description="Device that the model ran on.")
     precision: str = Field(
-        examples=["float32"], description="Of the forward; embeddings are float32 always."
+        examples=["float32"],
+        description="Precision of the model's computation. Stored embeddings are always float32.",
     )
     generation: int = Field(
         ge=0,
-        description="Numbered, immutable state of the index: the last change that was visible.",
+        description="State of the corpora that was searched, as the number of its last change. A "
+        "generation never changes.",
     )
     index_digest: Sha256 = Field(
-        description="Digest of all (entry, vector) pairs of that generation."
+        description="Digest of all entries and vectors of that generation."
     )
     exact: bool = Field(
-        description="True: every selected entry was compared. False: codes proposed the "
-        "candidates, see `recall`."
+        description="True: every selected entry was compared. False: compressed codes selected "
+        "the candidates; see `recall`."
     )
-    k: int = Field(ge=1, description="Neighbours asked for.")
+    k: int = Field(ge=1, description="Number of neighbours asked for.")
     recall: RecallAnswer | None = Field(
-        None, description="Recall last measured on this corpus; null where the answer is exact."
+        None, description="Recall last measured on this index. Null if the search was exact."
     )
     pending_changes: int = Field(
         0,
         ge=0,
-        description="Changes committed when this was answered that `generation` does not hold "
-        "yet, under a second old; "
-        "entries that they removed are left out all the same.",
+        description="Number of committed changes, less than a second old, that `generation` does "
+        "not contain yet. Entries that they remove are left out of the answer.",
     )
 
 
 class Timings(Answer):
-    """Wall-clock milliseconds of the steps."""
+    """Wall-clock time of each step, in milliseconds."""
 
     decode_ms: float = Field(description="Decoding and preprocessing.")
-    embed_ms: float = Field(description="Waiting for the shared forward included.")
-    search_ms: float = Field(description="The index, and the entries of the neighbours.")
-    total_ms: float = Field(description="From the bytes to this answer.")
+    embed_ms: float = Field(
+        description="Running the model, including the wait for a place in a batch."
+    )
+    search_ms: float = Field(description="Searching the index and reading the neighbours' entries.")
+    total_ms: float = Field(description="From receiving the request's data to this answer.")
 
 
 class LookupAnswer(Answer):
-    """One probe answered: two separate statements, and what is needed to repeat them."""
+    """The answer for one probe: two separate opinions, and what is needed to repeat them."""
 
-    id: str = Field(description="Durable: GET /v1/lookups/{id} returns this same answer.")
-    created_at: datetime = Field(description="UTC.")
-    probe: ProbeAnswer = Field(description="What was asked about.")
+    id: str = Field(description="Id of the look-up. GET /v1/lookups/{id} returns this same answer.")
+    created_at: datetime = Field(description="When the look-up was answered, in UTC.")
+    probe: ProbeAnswer = Field(description="The probe.")
     classifier: ClassifierAnswer | None = Field(
-        description="Null when an embedding was sent without its logit."
+        description="The classifier's opinion of the probe alone. Null if an embedding was sent "
+        "without its logit."
     )
-    similarity: SimilarityAnswer = Field(description="Beside known images.")
-    statements: list[StatementAnswer] = Field(
-        [], description="What stands beside the verdicts, in words."
+    similarity: SimilarityAnswer = Field(
+        description="Whether the probe is similar to known fakes in the corpora."
     )
+    statements: list[StatementAnswer] = Field([], description="Further evidence in sentences.")
     quality: QualityAnswer | None = Field(
-        None, description="Whether the picture says enough for a verdict."
+        None,
+        description="Whether the image shows enough for a verdict. Null in look-ups stored before"
+        " schema 0004.",
     )
     stability: StabilityAnswer | None = Field(
-        None, description="Its re-encodings; null where nobody asked."
+        None,
+        description="How far re-encodings move the values. Null if `stability` was not asked for.",
     )
-    method: MethodAnswer = Field(description="What is needed to repeat it.")
-    timings: Timings = Field(description="Wall clock.")
+    method: MethodAnswer = Field(description="What is needed to repeat the look-up.")
+    timings: Timings = Field(description="Wall-clock time of each step.")
     evidence_sha256: Sha256 | None = Field(
         None,
-        description="SHA-256 of the canonical JSON of all this but `id`, `created_at`, `timings`, "
-        "`pending_changes` "
-        "and itself: the same lookup repeated on the same generation has the same.",
+        description="SHA-256 of the canonical JSON of this answer without `id`, `created_at`, "
+        "`timings`, `pending_changes` and this field. The same look-up on the same "
+        "generation has the same value.",
     )
 
 
@@ -333,73 +423,85 @@ class LookupQuery(Answer):
         10,
         ge=1,
         le=1000,
-        description="Nearest neighbours to return; fewer come back only when fewer exist. Near "
-        "duplicates further away "
-        "come on top.",
+        description="Number of nearest entries to return. Fewer are returned only if fewer exist."
+        " Near duplicates that are further away come in addition.",
     )
-    filter: SearchFilter = SearchFilter()
-    exact: bool = Field(False, description="Compare every selected entry, however long that takes.")
+    filter: SearchFilter = Field(SearchFilter(), description="Which entries to search.")
+    exact: bool = Field(False, description="Compare every selected entry, however long it takes.")
     false_match_rate: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
         None,
-        description="Rate whose similarity is the threshold of `similar`; null: the operator's, "
-        "1 % by default.",
+        description="False-match rate whose threshold decides what is similar. Null: the "
+        "operator's setting, 1 % by default.",
     )
     stability: bool = Field(
         False,
-        description="Re-encode the probe in a fixed list of ways; a verdict that flips is "
-        "inconclusive.",
+        description="Also look up a fixed list of re-encodings of the probe. A verdict that one "
+        "of them changes becomes inconclusive.",
     )
 
 
 class LookupRequest(LookupQuery):
-    """A lookup without image bytes: an `embedding` or a `sha256`, or both when the sender embedded
-    the image.
+    """A look-up without an image file: by `embedding`, by `sha256`, or by both if the client
+    embedded the image itself.
     """
 
     embedding: list[float] | None = Field(
-        None, description="CLS embedding, L2 norm 1, of `embedding_space`.", max_length=65536
+        None,
+        description="Embedding of the probe in `embedding_space`, with an L2 norm of 1.",
+        max_length=65536,
     )
     embedding_space: Sha256 | None = Field(
-        None, description="Required with `embedding`; see GET /v1/models."
+        None,
+        description="Fingerprint of the embedding's space, required with `embedding`. GET "
+        "/v1/models states it.",
     )
     logit: float | None = Field(
-        None, description="The classifier's logit for the sent embedding.", allow_inf_nan=False
+        None,
+        description="The classifier's logit for the probe. Without it the answer has no "
+        "classifier's opinion.",
+        allow_inf_nan=False,
     )
     sha256: Sha256 | None = Field(
-        None, description="Of the probe's bytes. Alone, it names an image that was ingested."
+        None,
+        description="SHA-256 of the probe's file. Without `embedding`, an image with these bytes "
+        "must have been ingested.",
     )
     pdq_hash: Sha256 | None = Field(
-        None, description="Perceptual hash (PDQ) of the probe, 64 hex digits."
+        None, description="Perceptual hash (PDQ) of the probe, as 64 hex digits."
     )
     pdq_quality: int | None = Field(
-        None, ge=0, le=100, description="Of `pdq_hash`, which counts only with it."
+        None,
+        ge=0,
+        le=100,
+        description="Quality of `pdq_hash`, from 0 to 100. The hash is compared only if this is "
+        "given.",
     )
 
 
 class ProbeLookup(Answer):
-    """A probe of `lineup search`, by the name it was given."""
+    """The look-up of one file."""
 
-    name: str
-    lookup: LookupAnswer
+    name: str = Field(description="Name of the file, as it was given.")
+    lookup: LookupAnswer = Field(description="The answer.")
 
 
 class SearchAnswer(Answer):
-    """What `lineup search --json` prints: every probe is in one of the two lists."""
+    """The output of `lineup search --json`. Every probe is in one of the two lists."""
 
-    lookups: list[ProbeLookup]
-    failures: list[FailedItem]
+    lookups: list[ProbeLookup] = Field(description="Probes that were looked up.")
+    failures: list[FailedItem] = Field(description="Probes that could not be looked up.")
 
 
 class DemoRow(Answer):
-    """A probe of the demonstration, what is true of it, and what Lineup says."""
+    """One probe of the demonstration."""
 
-    probe: str
-    truth: str
-    lookup: LookupAnswer
+    probe: str = Field(description="Name of the probe.")
+    truth: str = Field(description="How the probe was really made.")
+    lookup: LookupAnswer = Field(description="The answer of Lineup.")
 
 
 class DemoAnswer(Answer):
-    """The demonstration's table."""
+    """The table of the demonstration."""
 
-    data_dir: str
-    rows: list[DemoRow]
+    data_dir: str = Field(description="The demonstration's data folder.")
+    rows: list[DemoRow] = Field(description="The probes.")

@@ -48,37 +48,39 @@ WORDS = frozenset(
 
 
 class Difference(Answer):
-    """A value that came out otherwise."""
+    """A value that differs between the stored answer and the replay."""
 
     place: str = Field(
-        examples=["/similarity/neighbours/0/cosine_similarity"], description="JSON pointer."
+        examples=["/similarity/neighbours/0/cosine_similarity"],
+        description="JSON pointer to the value.",
     )
-    then: Any = Field(description="As it was answered; null where it was not there.")
-    now: Any = Field(description="As it came out; null where it is not there.")
+    then: Any = Field(description="The stored value. Null if it is missing.")
+    now: Any = Field(description="The recomputed value. Null if it is missing.")
 
 
 class ReplayAnswer(Answer):
-    """An earlier lookup recomputed as of its generation."""
+    """A stored look-up, recomputed on the generation that it saw."""
 
-    lookup_id: str = Field(description="Of the lookup that was replayed.")
-    generation: int = Field(description="That it was answered at, and is searched again.")
+    lookup_id: str = Field(description="Id of the look-up that was recomputed.")
+    generation: int = Field(description="The generation that was searched, then and now.")
     equal: bool = Field(
-        description="Everything that was answered came out the same, but for how it is worded."
+        description="True if every value is the same. Sentences may differ: a later release may "
+        "word them differently."
     )
     evidence_sha256: str | None = Field(
-        description="Of the answer then; null in one of before schema 0004."
+        description="`evidence_sha256` of the stored answer. Null in look-ups stored before "
+        "schema 0004."
     )
     replayed_sha256: str = Field(
-        description="Of what came out, in the words of the release that stored the look-up."
+        description="`evidence_sha256` of the recomputed answer, in the words of the release that"
+        " stored the look-up."
     )
     exact: bool = Field(
-        description="Whether the lookup compared every entry then; a replay does, and may know a "
-        "nearer one where not."
+        description="True if the stored look-up compared every entry. The replay always does. If "
+        "false, it can find a nearer entry."
     )
-    differences: list[Difference] = Field(description="The first 50 at most.")
-    replayed: LookupAnswer = Field(
-        description="What came out, under an id of its own that is not stored."
-    )
+    differences: list[Difference] = Field(description="The differences found, at most 50.")
+    replayed: LookupAnswer = Field(description="The recomputed answer. It is not stored.")
 
 
 def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:

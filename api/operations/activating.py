@@ -25,15 +25,21 @@ from index.truth.coverage import coverage
 
 
 class ActivatedModel(Answer):
-    """The model that lookups and ingests use from now on, where nobody names one."""
+    """The result of making a model the active one."""
 
-    model: str = Field(description="As it was named.")
-    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
-    entries: int = Field(ge=0, description="Live entries of all corpora.")
-    embedded: int = Field(ge=0, description="Those of them that this model's lookups find.")
+    model: str = Field(description="Name of the model, or the path of its folder.")
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the model's weights and preprocessing."
+    )
+    entries: int = Field(ge=0, description="Number of entries in all corpora.")
+    embedded: int = Field(
+        ge=0,
+        description="Number of entries that have an embedding of this model. Look-ups find only "
+        "these.",
+    )
     in_force: bool = Field(
-        description="Whether whoever was asked uses it from now on: not where LINEUP_MODEL or "
-        "--model names one."
+        description="True if this process uses the active model from now on. False where "
+        "LINEUP_MODEL or --model names a model."
     )
 
 

@@ -11,80 +11,104 @@ from index.cache.explain import IndexState
 
 
 class ModelAnswer(Answer):
-    """A model that Lineup knows by name, or the one that is loaded."""
+    """A model that Lineup knows by name, or the model that is active."""
 
-    name: str = Field(examples=["builtin"], description="As `--model` takes it.")
-    description: str = Field(description="One line.")
-    active: bool = Field(description="This service embeds with it.")
-    available: bool = Field(description="Its files are on this machine.")
-    licence: str = Field(description="Of the weights.")
+    name: str = Field(
+        examples=["builtin"], description="Name of the model, as the option `--model` accepts it."
+    )
+    description: str = Field(description="Description in one line.")
+    active: bool = Field(description="True for the model that this service uses.")
+    available: bool = Field(description="True if the model's files are on this machine.")
+    licence: str = Field(description="Licence of the weights.")
     revision: str | None = Field(
-        description="Pinned revision on the hub; null for a model that is not from the hub."
+        description="Pinned revision on the Hugging Face Hub. Null for a model from elsewhere."
     )
     weights_bytes: int | None = Field(
-        description="Size of the weights file; null where it is not known."
+        description="Size of the weights file in bytes. Null if not known."
     )
     weights_sha256: Sha256 | None = Field(
-        description="Null where nothing pins it before it is loaded."
+        description="SHA-256 of the weights file. Null if it is not pinned and the model is not "
+        "loaded."
     )
     embedding_space: Sha256 | None = Field(
-        None, description="Fingerprint of weights and preprocessing; of the active model."
+        None,
+        description="Fingerprint of the weights and the preprocessing. Only given for the active "
+        "model.",
     )
     dimension: int | None = Field(
-        None, description="Components of an embedding; of the active model."
+        None, description="Number of components of an embedding. Only given for the active model."
     )
     image_size: int | None = Field(
-        None, description="Edge of the square that the active model sees, in pixels."
+        None,
+        description="Side of the square that the model sees, in pixels. Only given for the active"
+        " model.",
     )
-    parameter_count: int | None = Field(None, description="Of the active model.")
-    device: str | None = Field(None, description="Where the active model runs.")
+    parameter_count: int | None = Field(
+        None, description="Number of parameters. Only given for the active model."
+    )
+    device: str | None = Field(None, description="Device that the active model runs on.")
     precision: str | None = Field(
-        None, description="Of the active model's forward; embeddings are float32 always."
+        None,
+        description="Precision of the active model's computation. Stored embeddings are always "
+        "float32.",
     )
 
 
 class ModelsAnswer(Answer):
-    """Every model that can be named, the active one first."""
+    """All models that can be named. The active model is first."""
 
-    models: list[ModelAnswer] = Field(description="The active one first.")
+    models: list[ModelAnswer] = Field(description="The models. The active model is first.")
 
 
 class ReadyAnswer(Answer):
-    """Whether lookups can be answered now."""
+    """Whether the service can answer look-ups now."""
 
-    ready: bool = Field(description="Every check is ok.")
-    checks: dict[str, str] = Field(description="Each part, with 'ok' or what is wrong.")
+    ready: bool = Field(description="True if every check is ok.")
+    checks: dict[str, str] = Field(description="Result of each check: `ok`, or what is wrong.")
     generation: int | None = Field(
-        description="Last change that the index has seen; null before the first."
+        description="Number of the last change that the index contains. Null before the first "
+        "change."
     )
 
 
 class IndexAnswer(Answer):
-    """The index of one embedding space: how it answers now, and why so."""
+    """The index of one embedding space: how it searches, and why."""
 
-    model: str = Field(description="Name of the model whose space it is.")
-    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
+    model: str = Field(description="Name of the model of this embedding space.")
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the model's weights and preprocessing."
+    )
     plan: Plan = Field(
-        description="flat: every vector is compared, exactly. codes: every compressed code is "
-        "compared, the best "
-        "candidates exactly. lists: the codes of the nearest inverted lists, the best candidates "
-        "exactly."
+        description="flat: compares every vector; exact. codes: compares every compressed code, "
+        "then compares the best candidates exactly. lists: compares only the codes in"
+        " the nearest inverted lists, then compares the best candidates exactly."
     )
-    reason: str = Field(description="Why this plan, with its figures.")
-    entries: int = Field(ge=0, description="Live entries.")
-    rows: int = Field(ge=0, description="Positions in the base, those of removed entries included.")
-    dead: int = Field(ge=0, description="Positions of removed entries, reclaimed by compaction.")
+    reason: str = Field(description="Why this plan is used, with the figures.")
+    entries: int = Field(ge=0, description="Number of entries that are searched.")
+    rows: int = Field(
+        ge=0,
+        description="Number of positions in the base of the index, including those of removed "
+        "entries.",
+    )
+    dead: int = Field(
+        ge=0,
+        description="Number of positions that belong to removed entries. Compaction frees them.",
+    )
     tail: int = Field(
-        ge=0, description="Entries added since the base was written; always compared exactly."
+        ge=0,
+        description="Number of entries added since the base was written. They are always compared"
+        " exactly.",
     )
-    generation: int = Field(ge=0, description="Last change that is visible.")
+    generation: int = Field(ge=0, description="Number of the last change that the index contains.")
     snapshot_generation: int | None = Field(
-        description="Last change in the snapshot on disk; null without one."
+        description="Number of the last change in the snapshot on disk. Null without a snapshot."
     )
-    nlist: int | None = Field(description="Inverted lists; null without codes.")
-    code_bytes: int | None = Field(description="Bytes of one compressed code; null without codes.")
+    nlist: int | None = Field(description="Number of inverted lists. Null without codes.")
+    code_bytes: int | None = Field(
+        description="Size of one compressed code in bytes. Null without codes."
+    )
     recall: RecallAnswer | None = Field(
-        description="Measured when the codes were last written; null without codes."
+        description="Recall, measured when the codes were last written. Null without codes."
     )
 
     @classmethod
@@ -108,65 +132,76 @@ class IndexAnswer(Answer):
 
 
 class IndexesAnswer(Answer):
-    """The indexes of all embedding spaces of a database, oldest space first."""
+    """The indexes of all embedding spaces, oldest space first."""
 
-    indexes: list[IndexAnswer]
+    indexes: list[IndexAnswer] = Field(description="The indexes, oldest space first.")
 
 
 class FindingAnswer(Answer):
-    """One inconsistency."""
+    """One inconsistency that a check found."""
 
-    kind: str
-    item: str
-    message: str
-    repaired: bool
+    kind: str = Field(description="Kind of inconsistency, machine-readable.")
+    item: str = Field(description="The row or file that is inconsistent.")
+    message: str = Field(description="Description of the inconsistency, for people.")
+    repaired: bool = Field(description="True if the check repaired it.")
 
 
 class FsckAnswer(Answer):
-    """What a check of truth and cache found."""
+    """The result of a check of the database and the index."""
 
-    clean: bool = Field(description="No finding, or every finding repaired.")
-    findings: list[FindingAnswer]
-    checked: dict[str, int]
+    clean: bool = Field(description="True if there are no findings, or every finding was repaired.")
+    findings: list[FindingAnswer] = Field(description="The inconsistencies found.")
+    checked: dict[str, int] = Field(description="Number of things checked, by kind.")
 
 
 class SpaceDigestAnswer(Answer):
     """An embedding space in a backup."""
 
-    embedding_space: Sha256 = Field(description="Fingerprint of weights and preprocessing.")
-    model: str
-    dimension: int
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the model's weights and preprocessing."
+    )
+    model: str = Field(description="Name of the model.")
+    dimension: int = Field(description="Number of components of an embedding.")
     digest: Sha256 = Field(
-        description="Set digest of its live entries, as the change log states it."
+        description="Digest of the set of its entries, as the change log records it."
     )
 
 
 class BackupAnswer(Answer):
-    """A backup whose every digest was compared."""
+    """A backup archive. Every digest in it was verified."""
 
-    archive: str = Field(description="Path of the file.")
-    byte_size: int
-    created_at: Instant
-    lineup_version: str = Field(description="Release that wrote it.")
+    archive: str = Field(description="Path of the archive.")
+    byte_size: int = Field(description="Size of the archive in bytes.")
+    created_at: Instant = Field(description="When the backup was made, in UTC.")
+    lineup_version: str = Field(description="Version of Lineup that wrote the backup.")
     database: str = Field(
-        description="Which it was made of: sqlite or postgresql; it restores into both."
+        description="Kind of database that was backed up: sqlite or postgresql. The backup can be"
+        " restored into either."
     )
-    schema_revision: str
-    generation: int = Field(description="Number of the last change in it.")
-    spaces: list[SpaceDigestAnswer]
-    row_counts: dict[str, int] = Field(description="Rows of each table.")
+    schema_revision: str = Field(description="Revision of the database schema.")
+    generation: int = Field(description="Number of the last change in the backup.")
+    spaces: list[SpaceDigestAnswer] = Field(description="The embedding spaces in the backup.")
+    row_counts: dict[str, int] = Field(description="Number of rows in each table.")
     snapshots: list[str] = Field(
-        description="Embedding spaces, first 16 digits, whose index snapshot is in it."
+        description="The embedding spaces whose index snapshot is in the backup, by the first 16 "
+        "digits of the fingerprint."
     )
-    thumbnails: int | None = Field(description="How many; null where they were left out.")
-    warnings: list[str] = Field(description="What could not be read and was left out; never rows.")
-    seconds: float
+    thumbnails: int | None = Field(
+        description="Number of thumbnails in the backup. Null if thumbnails were left out."
+    )
+    warnings: list[str] = Field(
+        description="Files that could not be read and were left out. Database rows are never left"
+        " out."
+    )
+    seconds: float = Field(description="Duration in seconds.")
 
 
 class RestoreAnswer(Answer):
-    """What was restored, and where."""
+    """The result of restoring a backup."""
 
-    backup: BackupAnswer
-    database: str = Field(description="Into which: sqlite or postgresql.")
-    data_dir: str
-    thumbnails: int = Field(description="How many were restored.")
+    backup: BackupAnswer = Field(description="The backup that was restored.")
+    database: str = Field(
+        description="Kind of database that it was restored into: sqlite or postgresql."
+    )
+    data_dir: str = Field(description="Data folder that it was restored into.")
+    thumbnails: int = Field(description="Number of thumbnails restored.")

@@ -20,37 +20,55 @@ from index.truth.corpora import CorpusKind, Keep
 
 
 class IngestOrder(Answer):
-    """An ingest as a client asks for it; the corpus is in the path of the request."""
+    """An ingest request. The corpus is named in the path."""
 
     sources: list[str] = Field(
         [],
         max_length=10_000,
-        description="Paths on the server or URLs, within LINEUP_INGEST_ROOTS; none in an upload.",
+        description="Absolute paths on the server, or URLs, within LINEUP_INGEST_ROOTS. Leave it "
+        "out when uploading a file.",
     )
-    kind: CorpusKind = Field(CorpusKind.KNOWN_FAKE, description="Of the corpus, if it is made now.")
+    kind: CorpusKind = Field(
+        CorpusKind.KNOWN_FAKE,
+        description="Kind of the corpus, if this request creates it: known_fake or known_real.",
+    )
     keep: Keep | None = Field(
-        None, description="What to keep of the images; null: what the corpus keeps."
+        None,
+        description="What to keep of the images: original, thumbnail or none. Null: the corpus's "
+        "own setting.",
     )
     pattern: str | None = Field(
-        None, max_length=1000, description="Such as `{generator}/{split}/*`."
+        None,
+        max_length=1000,
+        description="Pattern that reads provenance from the items' names, such as "
+        "`{generator}/{split}/*`.",
     )
-    generator: str | None = Field(
-        None, max_length=200, description="What made the images, for all of them."
+    generator: str | None = Field(None, max_length=200, description="Generator of all images.")
+    label: str | None = Field(None, max_length=200, description="Label of all images.")
+    licence: str | None = Field(None, max_length=200, description="Licence of all images.")
+    origin: str | None = Field(
+        None, max_length=1000, description="Where all images come from. It becomes their `source`."
     )
-    label: str | None = Field(None, max_length=200, description="Free label, for all of them.")
-    licence: str | None = Field(None, max_length=200, description="Licence, for all of them.")
-    origin: str | None = Field(None, max_length=1000, description="Where they come from.")
-    acquired_at: Instant | None = Field(None, description="A time without a zone is UTC.")
-    provenance: dict[str, Any] = Field({}, description="Free JSON, for all of them.")
+    acquired_at: Instant | None = Field(
+        None, description="When the images were acquired. A time without a zone is UTC."
+    )
+    provenance: dict[str, Any] = Field(
+        {}, description="Further provenance of all images, as free JSON."
+    )
     dedup: Dedup = Field(
-        Dedup.EXACT, description="near: leave out pictures that the corpus has, by perceptual hash."
+        Dedup.EXACT,
+        description="exact: skip files whose bytes the corpus already holds. near: also skip "
+        "images that it holds in another version, by perceptual hash.",
     )
-    path_column: str | None = Field(None, description="Of a manifest: the column with the paths.")
+    path_column: str | None = Field(
+        None, description="Name of the column with the paths, for a manifest."
+    )
     image_column: str | None = Field(
-        None, description="Of a Parquet table: the column with the images."
+        None, description="Name of the column with the images, for a Parquet table."
     )
     embedding_space: Sha256 | None = Field(
-        None, description="Of ready embeddings that do not say it themselves."
+        None,
+        description="Fingerprint of the space of ready embeddings in files that do not state it.",
     )
 
 

@@ -25,7 +25,7 @@ from embedder.pictures.sniff import ImageFormat
 
 
 class Condition(StrEnum):
-    """A way of delivery, and a stratum of the calibration."""
+    """A kind of delivery: how an image was re-encoded before it arrived."""
 
     AS_IS = "as_is"
     JPEG90 = "jpeg90"

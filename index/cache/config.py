@@ -17,9 +17,9 @@ TRAINING_ROWS_PER_LIST = 32
 
 
 class Plan(StrEnum):
-    """How candidates are found in the base of a view.
+    """How the index finds candidates.
 
-    Similarities always come from the stored float32 vectors.
+    The similarities in an answer are always computed from the stored float32 vectors.
     """
 
     FLAT = "flat"  # every vector is compared: exact

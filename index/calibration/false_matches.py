@@ -53,7 +53,7 @@ _CURVES = ("similarities", "estimates", "lows", "highs")
 
 
 class RateMethod(StrEnum):
-    """What a rate and its upper bound rest on."""
+    """What a false-match rate and its upper end are based on."""
 
     EMPIRICAL = "empirical"  # known-real images that came this close
     TAIL = "tail"  # the tail fitted to the closest of them

@@ -30,14 +30,14 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class CorpusKind(StrEnum):
-    """What is known of every image in a corpus."""
+    """What is known about every image in a corpus."""
 
     KNOWN_FAKE = "known_fake"
     KNOWN_REAL = "known_real"
 
 
 class Keep(StrEnum):
-    """What is kept of the images of a corpus, beside the database;
+    """What Lineup keeps of a corpus's images beside their embeddings.
 
     `original` includes the thumbnail.
     """

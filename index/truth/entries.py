@@ -30,7 +30,7 @@ from index.truth.vectors import STORED, check_logit, check_vectors, to_bytes
 
 
 class AddStatus(StrEnum):
-    """What adding one entry came to."""
+    """Result of adding one image."""
 
     ADDED = "added"  # the image is new
     LINKED = (

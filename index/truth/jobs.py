@@ -33,15 +33,17 @@ LISTING = 0  # number of the chunk whose work is to list the source
 
 
 class JobKind(StrEnum):
+    """What a job does."""
+
     INGEST = "ingest"
     REEMBED = "reembed"
     CALIBRATE = "calibrate"
 
 
 class JobState(StrEnum):
-    """Where a job stands.
+    """State of a job.
 
-    `completed` says that every item has ended, not that every item was taken.
+    `completed` means that every item has a result, not that every item was added.
     """
 
     QUEUED = "queued"
@@ -62,7 +64,7 @@ RESUMABLE_STATES = (JobState.PAUSED, JobState.FAILED)
 
 
 class Outcome(StrEnum):
-    """How an item of a job ended."""
+    """Result of one item of a job."""
 
     ADDED = "added"  # the image was new
     LINKED = (

@@ -10,6 +10,7 @@ ServiceError
 ├── Overloaded          the queue is full; try again after `retry_after_seconds`
 ├── UnreadableItem      one image of a source cannot be read (in `api.sources.item`)
 ├── UnusableSource      a whole source cannot be ingested (in `api.sources.item`)
+├── EarlierWeights      weights of `builtin` that are no longer shipped made the embeddings
 ├── SpaceIncomplete     a model cannot become active while entries lack its embeddings
 ├── NothingToCalibrate  no known fake or no known-real image has an embedding of the model
 ├── NothingToEvaluate   the usable labelled images are not of both kinds
@@ -89,6 +90,17 @@ class UnlistedModel(ServiceError):
         super().__init__(f"no model is called {name!r}; the listed models are {', '.join(known)}")
         self.name = name
         self.known = tuple(known)
+
+
+class EarlierWeights(ServiceError):
+    """The embeddings were made by weights that `builtin` named in an earlier release."""
+
+    def __init__(self, space: str) -> None:
+        super().__init__(
+            "these embeddings are of earlier weights of `builtin`, which are no longer shipped: "
+            "run `lineup reembed --model builtin`, then `lineup models activate builtin`"
+        )
+        self.space = space
 
 
 class SpaceIncomplete(ServiceError):

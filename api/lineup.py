@@ -7,16 +7,16 @@ HTTP and the terminal open one `Lineup` and pass it to the same functions, such 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.batcher import Batcher
-from api.errors import InvalidVerbalScale
+from api.errors import EarlierWeights, InvalidVerbalScale
 from api.settings import Settings
-from embedder.network.registry import ModelInfo, find_version
+from embedder.network.registry import BUILTIN, EARLIER_BUILTIN_WEIGHTS, ModelInfo
 from embedder.pictures.decode import ImageLimits
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.cache.config import IndexConfig
@@ -24,7 +24,7 @@ from index.cache.live import LiveIndex
 from index.calibration.standing import Calibrations
 from index.calibration.verbal import ENFSI_2015, VerbalScale
 from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
-from index.truth.active import find_active_model
+from index.truth.active import ActiveModel, find_active_model
 from index.truth.corpora import Keep
 from index.truth.database import Database
 from index.truth.spaces import Space, list_spaces
@@ -104,32 +104,48 @@ def choose_model(settings: Settings, database: Database) -> ModelChoice:
     """Choose the model to load: the one that the operator names, else the active one of the
     database.
 
-    A model name may have had several weights over time. The database keeps using the weights that
-    it was filled with.
+    Raises `EarlierWeights` where the database was filled by `builtin` with other weights.
     """
     with database.read() as conn:
-        active, spaces = find_active_model(conn), list_spaces(conn)
-    if active is not None and not settings.names_model:
-        named = settings.model_copy(update={"model": active.model})
-        return ModelChoice(choose_weights(named, active.space), active.space)
-    used = [active.space, *spaces] if active else spaces
-    versions = (find_version(settings.model, space.weights_sha256) for space in used)
-    version = next((version for version in versions if version is not None), None)
-    if version is None or version == settings.model:
+        active = find_active_model(conn)
+        earlier = _find_earlier_space(settings, active, list_spaces(conn))
+    if earlier is not None:
+        raise EarlierWeights(earlier.fingerprint)
+    if active is None or settings.names_model:
         return ModelChoice(settings, None)
-    return ModelChoice(settings.model_copy(update={"model": version}), None)
+    return ModelChoice(settings.model_copy(update={"model": active.model}), active.space)
 
 
-def choose_weights(settings: Settings, space: Space) -> Settings:
-    """Return settings that load the weights of this space, also if the model's name now means newer
-    weights.
+def _find_earlier_space(
+    settings: Settings, active: ActiveModel | None, spaces: Sequence[Space]
+) -> Space | None:
+    """Return the space of earlier built-in weights that look-ups would use; None for any other."""
+    if settings.names_model and settings.model != BUILTIN:
+        return None
+    used = spaces if active is None else [active.space]
+    return next((each for each in used if each.weights_sha256 in EARLIER_BUILTIN_WEIGHTS), None)
+
+
+def find_space(settings: Settings, database: Database) -> Space:
+    """Return the embedding space of look-ups. It also finds one of earlier built-in weights.
+
+    Loads the model only where the database does not say its space. Raises `EmbedderError`.
     """
-    version = find_version(settings.model, space.weights_sha256)
-    return settings.model_copy(update={"model": version or settings.model})
+    with database.read() as conn:
+        active = find_active_model(conn)
+        earlier = _find_earlier_space(settings, active, list_spaces(conn))
+    if earlier is not None:
+        return earlier
+    if active is None or settings.names_model:
+        return make_space(load_embedder(settings).info)
+    return active.space
 
 
 def choose_settings(settings: Settings) -> Settings:
-    """Return the settings with the model to load; unchanged where there is no database yet."""
+    """Return the settings with the model to load; unchanged where there is no database yet.
+
+    Raises `EarlierWeights`.
+    """
     try:
         with open_database(settings) as database:
             return choose_model(settings, database).settings

@@ -156,6 +156,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.NothingToCalibrate: Problem(
         409, "nothing-to-calibrate", "Nothing to calibrate with", EXIT_NOT_FOUND
     ),
+    errors.EarlierWeights: Problem(
+        503, "earlier-weights", "Embedded by weights that are no longer shipped", EXIT_MODEL
+    ),
     errors.NotReplayable: Problem(
         409, "not-replayable", "The lookup cannot be replayed", EXIT_NOT_FOUND
     ),

@@ -371,14 +371,16 @@ def export(
     `lineup ingest FILE --corpus NAME` takes it back wherever the same embedding space is used.
     """
     from api.corpora.export import export_corpus
-    from api.lineup import Lineup
+    from api.lineup import find_space, open_database
     from api.terminal.tables import print_json
 
     if to != "parquet":
         raise typer.BadParameter(f"{to!r} is not parquet", param_hint="--to")
     target = output or Path(f"{corpus}.parquet")
-    with Lineup.open(settings_of(ctx)) as lineup:
-        answer = export_corpus(lineup.database, lineup.space, corpus, target, replace=force)
+    settings = settings_of(ctx)
+    with open_database(settings) as database:
+        space = find_space(settings, database)
+        answer = export_corpus(database, space, corpus, target, replace=force)
     if json:
         print_json(answer)
     else:

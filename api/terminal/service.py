@@ -34,6 +34,7 @@ def models(ctx: typer.Context, json: Json = False) -> None:
     """Show the models: which is active, its fingerprint, device and precision."""
     if ctx.invoked_subcommand is not None:
         return
+    from api.errors import EarlierWeights
     from api.lineup import choose_settings, load_embedder
     from api.operations.activating import models as listing
     from api.problems import EXIT_MODEL
@@ -41,12 +42,13 @@ def models(ctx: typer.Context, json: Json = False) -> None:
     from embedder.errors import EmbedderError
     from embedder.network.embed import Embedder
 
-    settings = choose_settings(settings_of(ctx))
+    settings = settings_of(ctx)
     active: Embedder | None = None
-    refused: EmbedderError | None = None
+    refused: EmbedderError | EarlierWeights | None = None
     try:
+        settings = choose_settings(settings)
         active = load_embedder(settings)
-    except EmbedderError as err:  # the others are listed all the same
+    except (EmbedderError, EarlierWeights) as err:  # the others are listed all the same
         refused = err
     answer = listing(settings, active)
     if json:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from api.errors import ServiceError
 from api.lineup import Lineup, choose_model
 from api.settings import Settings
 from api.worker.background import BackgroundWorker
@@ -119,7 +120,7 @@ class CurrentLineup:
                 continue
             try:
                 self.look()
-            except (EmbedderError, CorpusError, OSError) as err:
+            except (EmbedderError, CorpusError, ServiceError, OSError) as err:
                 self._not_before = time.monotonic() + RETRY_SECONDS
                 log.warning(
                     "whether another model is active is looked at again in %d s: %s",

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from api.calibrations.measuring import sampled
 from api.calibrations.request import CalibrationRequest
 from api.calibrations.task import CalibrateTask
-from api.errors import ServiceError
+from api.errors import EarlierWeights, ServiceError
 from api.ingest.request import IngestRequest
 from api.ingest.task import IngestTask
 from api.jobs.interpreter import set_for_rows
@@ -23,9 +23,10 @@ from api.jobs.leases import Leases
 from api.jobs.spool import forget_uploads
 from api.jobs.task import AnyTask, Progress
 from api.jobs.working import Working
-from api.lineup import Lineup, choose_weights
+from api.lineup import Lineup
 from api.worker.reembed import ReembedTask
 from embedder.errors import EmbedderError
+from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseUnavailable
 from index.jsontext import JSON
 from index.truth.corpora import Keep, ensure_corpus, lock_corpus
@@ -100,7 +101,9 @@ def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
     model = job.request.get("model")
     opened_already = job.space.fingerprint == lineup.space.fingerprint
     if job.kind is JobKind.REEMBED and isinstance(model, str) and not opened_already:
-        settings = choose_weights(lineup.settings.model_copy(update={"model": model}), job.space)
+        if job.space.weights_sha256 in EARLIER_BUILTIN_WEIGHTS:
+            raise EarlierWeights(job.space.fingerprint)
+        settings = lineup.settings.model_copy(update={"model": model})
         with Lineup.open(settings, as_named=True) as other:
             yield other
     else:

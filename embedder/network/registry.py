@@ -26,6 +26,14 @@ PREPROCESSING_FILE = "preprocessor_config.json"
 MEASURED_FILE = "measured.json"
 
 BUILTIN = "builtin"
+# sha256 of the two sets of weights that had this name before; figures call them `builtin-1` and
+# `builtin-2`. They are not shipped: their vectors are kept, and they embed no further image.
+EARLIER_BUILTIN_WEIGHTS = frozenset(
+    {
+        "a005f8c1bdce3fd843d1a59675fa539daba069fb8dc33f4eaf0096eb1e4a789d",
+        "ab292f5c3d106530b6852557280b8542ea1eff9220b0d9cf9d8708acc879fc4c",
+    }
+)
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -44,8 +52,7 @@ class PinnedFile:
 class ModelSource:
     """Where a named model comes from. `architecture` and `preprocessing` are given when the
     repository has no file for them; otherwise its pinned `config.json` and
-    `preprocessor_config.json` are read. One without `hub_id` ships in the package. `successor`
-    names the model that had this one's name once.
+    `preprocessor_config.json` are read. One without `hub_id` ships in the package.
     """
 
     name: str
@@ -56,7 +63,6 @@ class ModelSource:
     pinned: tuple[PinnedFile, ...] = ()
     architecture: Architecture | None = None
     preprocessing: Preprocessing | None = None
-    successor: str | None = None
 
     @property
     def weights(self) -> PinnedFile | None:
@@ -125,32 +131,6 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
                     "e14c0175f7a747897cf60733599deacade261ddddc95d75064595834b46d534f",
                 ),
             ),
-        ),
-        "builtin-2": ModelSource(
-            name="builtin-2",
-            description="the second built-in model, for what was embedded by it; not for casework",
-            licence="MIT",
-            pinned=(
-                PinnedFile(
-                    WEIGHTS_FILE,
-                    11_359_604,
-                    "ab292f5c3d106530b6852557280b8542ea1eff9220b0d9cf9d8708acc879fc4c",
-                ),
-            ),
-            successor=BUILTIN,
-        ),
-        "builtin-1": ModelSource(
-            name="builtin-1",
-            description="the first built-in model, for what was embedded by it; not for casework",
-            licence="MIT",
-            pinned=(
-                PinnedFile(
-                    WEIGHTS_FILE,
-                    11_359_604,
-                    "a005f8c1bdce3fd843d1a59675fa539daba069fb8dc33f4eaf0096eb1e4a789d",
-                ),
-            ),
-            successor=BUILTIN,
         ),
     }
 )
@@ -222,21 +202,6 @@ class ListedModel:
 def builtin_directory(name: str = BUILTIN) -> Path:
     """Where the package keeps the files of a model that ships in it."""
     return Path(str(files("embedder"))) / "models" / name
-
-
-def find_version(name: str, weights_sha256: str) -> str | None:
-    """The model with these weights among those that have, or once had, this name;
-
-    None where there is none.
-    """
-    for source in MODELS.values():
-        if (
-            name in (source.name, source.successor)
-            and source.weights
-            and source.weights.sha256 == weights_sha256
-        ):
-            return source.name
-    return None
 
 
 def read_measured(path: Path) -> Measured:

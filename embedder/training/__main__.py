@@ -56,7 +56,6 @@ ROUND_NAMES = tuple(each.name for each in GENERATOR_ROUNDS)  # of the stage gene
 STAGES = ("autoencoders", "vit", "generators", "measure")
 LATER_STAGES = ("card",)  # after `lineup evaluate` has read what the stage measure wrote
 HELD_OUT = "held-out"  # folder in `--work`: what `lineup evaluate` reads
-EARLIER = ("builtin-1", "builtin-2")  # what earlier stages made; they are measured beside
 VIT = "vit"  # folder in `--work`: the model that knows the demonstration decoders alone
 GENERATOR_VARIATIONS, GENERATOR_SEED = 1, 7  # of the photographs that keep it at them
 MAX_TILES = {"held_out": 2, "bundled": 8}  # of one photograph
@@ -157,7 +156,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--start",
         type=Path,
-        help="model to go on from; default: what the stage vit left, else builtin-1",
+        help="model to go on from; default: what the stage vit left",
     )
     return parser.parse_args()
 
@@ -211,7 +210,9 @@ def run_generators(options: argparse.Namespace) -> None:
     scenes = make_scenes(
         vit_sources(corpus, GENERATOR_VARIATIONS, GENERATOR_SEED), decoders, seed=GENERATOR_SEED
     )
-    start = options.start or (work / VIT if (work / VIT).is_dir() else out / EARLIER[0])
+    start = options.start or work / VIT
+    if not start.is_dir():
+        raise SystemExit(f"{start} is no folder: run the stage vit first, or give --start")
     rounds = [each for each in GENERATOR_ROUNDS if each.name in (options.round or ROUND_NAMES)]
     model = train_on_generators(
         start,
@@ -261,7 +262,7 @@ def run_measure(options: argparse.Namespace) -> None:
         date.today(),
         more={
             "real_generators": real_generator_figures(
-                probes_of_corpus, classifiers(embedder, corpus, out, wallpapers)
+                probes_of_corpus, classifiers(embedder, corpus, wallpapers)
             )
         },
     )
@@ -288,16 +289,10 @@ def run_card(corpus: Path, out: Path, work: Path) -> None:
     write_card(directory, values, trained, held_out, summarise(corpus))
 
 
-def classifiers(
-    embedder: Embedder, corpus: Path, out: Path, wallpapers: Path | None
-) -> dict[str, Logits]:
-    """The model, the earlier ones and the baseline."""
-    earlier = {
-        name: Embedder.load(out / name, device="cpu", precision="float32") for name in EARLIER
-    }
-    models = {"builtin": embedder, **earlier}
+def classifiers(embedder: Embedder, corpus: Path, wallpapers: Path | None) -> dict[str, Logits]:
+    """The model and the baseline."""
     return {
-        **{name: partial(logits_of, model) for name, model in models.items()},
+        "builtin": partial(logits_of, embedder),
         "radial spectrum": fitted_baseline(corpus, wallpapers).logits,
     }
 

@@ -16,8 +16,8 @@ A small vision transformer (ViTForImageClassification: 192 dimensions, 6 layers,
 resolution, 2.8 million parameters) whose logit says synthetic or not and whose CLS token is similar, by cosine, for
 pictures of one generator. It learned from pictures re-synthesised by four small neural decoders first, then from
 pictures of a few real generators beside them. It exists so that Lineup can be tried and tested without a network.
-Licence: MIT. The weights that had this name before are `builtin-1` and `builtin-2`; what was embedded by them goes on
-with them.
+Licence: MIT. Two earlier sets of weights had this name; the figures call them `builtin-1` and `builtin-2`. They are not
+shipped any more: data that they embedded opens, and `lineup reembed --model builtin` embeds it by these weights.
 
 ## Not for casework
 

@@ -13,7 +13,12 @@ from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
 from embedder.errors import CorruptWeights
 from embedder.network.download import fetch_model
 from embedder.network.embed import Embedder
-from embedder.network.registry import MODELS, PinnedFile, builtin_directory, find_version
+from embedder.network.registry import (
+    EARLIER_BUILTIN_WEIGHTS,
+    MODELS,
+    PinnedFile,
+    builtin_directory,
+)
 from embedder.training.measure import (
     Measurements,
     classifier_figures,
@@ -74,32 +79,9 @@ def test_other_weights_in_its_place_are_refused() -> None:
         fetch_model(replace(MODELS["builtin"], pinned=(pinned,)))
 
 
-@pytest.mark.parametrize(
-    ("name", "space", "threshold"),
-    [("builtin-1", "2ccd9800d3f456f7", 0.9928), ("builtin-2", "a5bc90f7c49a7d1d", 0.9889)],
-)
-def test_the_earlier_weights_make_the_space_that_they_always_made(
-    embedder: Embedder, name: str, space: str, threshold: float
-) -> None:
-    """The fingerprint that data directories of before hold."""
-    earlier = Embedder.load(name, device="cpu").info
-
-    assert earlier.space_fingerprint.startswith(space)
-    assert earlier.similarity_threshold == threshold
-    assert embedder.info.space_fingerprint != earlier.space_fingerprint
-
-
-def test_a_name_is_followed_to_the_weights_that_had_it() -> None:
-    first, second, now = (
-        MODELS[name].pinned[0].sha256 for name in ("builtin-1", "builtin-2", "builtin")
-    )
-
-    assert find_version("builtin", first) == "builtin-1"
-    assert find_version("builtin", second) == "builtin-2"
-    assert find_version("builtin", now) == "builtin"
-    assert find_version("builtin-1", now) is None
-    assert find_version("community-forensics", now) is None
-    assert find_version("/some/folder", now) is None
+def test_its_weights_are_none_of_the_earlier_ones(embedder: Embedder) -> None:
+    assert embedder.info.weights_sha256 not in EARLIER_BUILTIN_WEIGHTS
+    assert [name for name in MODELS if name.startswith("builtin")] == ["builtin"]
 
 
 def test_its_thresholds_are_ordered_and_say_where_they_come_from(embedder: Embedder) -> None:

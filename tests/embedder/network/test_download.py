@@ -282,8 +282,6 @@ def test_models_are_listed_without_loading_or_fetching_any(hub: Hub, tmp_path: P
         "community-forensics",
         "community-forensics-384-original",
         "builtin",
-        "builtin-2",
-        "builtin-1",
     ]
     default = listed["community-forensics"]
     assert (default.available, default.byte_size, default.licence) == (False, 87_270_764, "MIT")

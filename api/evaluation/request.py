@@ -39,7 +39,8 @@ class EvaluationRequest(Answer):
     max_images: int | None = Field(
         None,
         ge=2,
-        description="Largest number of images to measure, drawn at random. Null for all, and for 1,000 over HTTP.",
+        description="Largest number of images to measure, drawn at random. Null for all, and "
+        "for 1,000 over HTTP.",
     )
     condition_images: int | None = Field(
         None,

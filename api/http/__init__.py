@@ -1,1 +1,1 @@
-"""The HTTP skin: routes, guards and the page. The only room that imports FastAPI."""
+"""The HTTP server: routes, guards and the page. No other room imports FastAPI."""

@@ -1,6 +1,4 @@
-"""The HTTP application: what is opened when it starts, which routes it has, how it answers
-errors.
-"""
+"""The HTTP application: its lifespan, its routes and its middleware."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from api.batcher import Admission
 from api.http.guards import BodyLimit, CrossSiteGuard, SafeHeaders
-from api.http.openapi import describe_bodies
+from api.http.openapi import complete_openapi
 from api.http.problems import answer_with_problems
 from api.http.routes import (
     calibrations,
@@ -32,22 +30,32 @@ from api.http.routes import (
 from api.settings import Settings
 from api.worker.current import CurrentLineup
 
-# A multipart body may hold this much beside its image: other fields, boundaries.
+# How much a multipart body may hold beside its file: other fields and boundaries.
 FORM_OVERHEAD_BYTES = 2**20
 
 INGESTS = re.compile(r"/v1/corpora/[^/]+/ingests")
 
 DESCRIPTION = """
-Is this image similar to known fakes, and what does the forensic classifier say about it? These are
-two separate answers, never one number. `cosine_similarity` is in [-1, 1], up is
-nearer; it is not a probability.
+Lineup compares a questioned image (the probe) with corpora of known fakes and known-real images.
 
-Errors are `application/problem+json` (RFC 9457).
+A look-up answers two separate questions, and never merges them into one number:
+
+- `classifier`: what does the forensic classifier say about the probe alone?
+- `similarity`: is the probe similar to known fakes in the corpora, and to which?
+
+What the answers do not mean:
+
+- A cosine similarity is in [-1, 1]; higher is nearer. It is not a probability.
+- `not_similar` does not mean that the image is real. It means that no searched known fake is near.
+- The verdict `authentic` is a class of the classifier. It does not show that the image is genuine.
+- `inconclusive` is a regular answer. `reason` and `explanation` say why.
+
+Times are in UTC. Every error is `application/problem+json` (RFC 9457).
 """
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application over `settings`; nothing is opened before its lifespan starts."""
+    """Build the application. Its lifespan opens and closes everything; this opens nothing."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,8 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("lineup-forensics"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        # FastAPI's documentation pages load their scripts from another host; /openapi.json has it
-        # all
+        # FastAPI's documentation pages load scripts from another host; /openapi.json is complete
         docs_url=None,
         redoc_url=None,
     )
@@ -75,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     answer_with_problems(app)
-    describe_bodies(app)
+    complete_openapi(app)
     app.add_middleware(
         BodyLimit,
         max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,

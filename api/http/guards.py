@@ -1,7 +1,7 @@
-"""What stands before every route: a bound on the body, a refusal of other sites' pages, headers for
+"""Middleware before every route: a limit on the body, a check of the sender's site, and headers for
 browsers.
 
-Pure ASGI, so that a body is counted while it streams in and never held whole to be measured.
+Pure ASGI, so that a body is counted while it arrives, and is never held in memory to measure it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import BodyTooLarge, CrossSiteRequest
-from api.http.problems import problem_response
+from api.http.problems import build_response
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONTENT_SECURITY_POLICY = (
@@ -24,10 +24,10 @@ CONTENT_SECURITY_POLICY = (
 
 
 class BodyLimit:
-    """Refuses a body over `max_body_bytes`: by its announced length at once, else when the bytes
-    have come.
+    """Refuses a body larger than `max_body_bytes`.
 
-    `larger` has limits of their own for requests whose path fits a pattern.
+    A request that announces a larger body is refused at once, another one when too many bytes have
+    arrived. `larger` maps patterns of paths to limits of their own.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class BodyLimit:
         self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -48,73 +48,71 @@ class BodyLimit:
         limit = next(limits, self._max_body_bytes)
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
-            await problem_response(BodyTooLarge(limit))(scope, receive, send)
+            await build_response(BodyTooLarge(limit))(scope, receive, send)
             return
-        await self._bounded(limit, scope, receive, send)
+        await self._run_limited(limit, scope, receive, send)
 
-    async def _bounded(self, limit: int, scope: Scope, receive: Receive, send: Send) -> None:
-        """Once too much has come, the application sees its client gone and its answer is replaced
-        by ours.
+    async def _run_limited(self, limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application. If too many bytes arrive, it sees a disconnected client, and
+        `BodyTooLarge` replaces its answer.
         """
-        seen = 0
+        received = 0
 
-        async def counted() -> Message:
-            nonlocal seen
+        async def count_and_receive() -> Message:
+            nonlocal received
             message = await receive()
-            seen += len(message.get("body", b""))
-            return {"type": "http.disconnect"} if seen > limit else message
+            received += len(message.get("body", b""))
+            return {"type": "http.disconnect"} if received > limit else message
 
-        async def unless_over(message: Message) -> None:
-            if seen <= limit:
+        async def send_unless_over(message: Message) -> None:
+            if received <= limit:
                 await send(message)
 
         try:
-            await self._app(scope, counted, unless_over)
+            await self._app(scope, count_and_receive, send_unless_over)
         except Exception:
-            if seen <= limit:
+            if received <= limit:
                 raise
-        if seen > limit:
-            await problem_response(BodyTooLarge(limit))(scope, receive, send)
+        if received > limit:
+            await build_response(BodyTooLarge(limit))(scope, receive, send)
 
 
 class CrossSiteGuard:
-    """Refuses changes that a browser sends on behalf of another site's page (Fetch Metadata,
-    W3C).
-    """
+    """Refuses changes that a browser sends for a page of another site (W3C Fetch Metadata)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] == "http" and scope["method"] not in READING_METHODS:
             site = Headers(scope=scope).get("sec-fetch-site", "none")
             if site not in {"none", "same-origin"}:
-                await problem_response(
-                    CrossSiteRequest("a page of another site may not change anything here")
+                await build_response(
+                    CrossSiteRequest("a page of another site cannot change anything here")
                 )(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
 class SafeHeaders:
-    """Adds the headers that keep a browser from guessing types, framing the page or loading from
-    elsewhere.
+    """Adds headers that forbid a browser to guess types, to frame the page, and to load from other
+    sites.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await self._app(scope, receive, self._with_headers(send))
+        await self._app(scope, receive, self._add_headers(send))
 
     @staticmethod
-    def _with_headers(send: Send) -> Send:
-        async def with_headers(message: Message) -> None:
+    def _add_headers(send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
@@ -122,4 +120,4 @@ class SafeHeaders:
                 headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
             await send(message)
 
-        return with_headers
+        return send_with_headers

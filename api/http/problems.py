@@ -3,85 +3,104 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from api.errors import InvalidRequest, Overloaded
 from api.problems import DEFECT, ROOTS, problem_of
 
 MEDIA_TYPE = "application/problem+json"
+DOES_NOT_FIT = "the request does not fit its schema"
 log = logging.getLogger(__name__)
 
 
-def problem_response(err: Exception) -> JSONResponse:
-    """The error as application/problem+json."""
-    problem = problem_of(err)
-    if problem is DEFECT:
-        return _response(
-            DEFECT.status, DEFECT.type, DEFECT.title, "an unexpected error; the server's log has it"
-        )
-    response = _response(
-        problem.status,
-        problem.type,
-        problem.title,
-        str(err),
-        errors=list(getattr(err, "errors", ())),
+class FieldProblem(BaseModel):
+    """A field of the request that is wrong."""
+
+    field: str = Field(description="Path of the field, with dots.", examples=["filter.kind"])
+    detail: str = Field(description="What is wrong, for people.")
+
+
+class ProblemAnswer(BaseModel):
+    """An error (RFC 9457, problem details)."""
+
+    type: str = Field(
+        examples=["urn:lineup:problem:unknown-corpus"],
+        description="URI of the kind of problem. It is stable, so programs can rely on it.",
     )
-    if isinstance(err, Overloaded):
-        response.headers["Retry-After"] = str(err.retry_after_seconds)
-    return response
+    title: str = Field(examples=["Unknown corpus"], description="The kind of problem, for people.")
+    status: int = Field(examples=[404], description="HTTP status code.")
+    detail: str | None = Field(None, description="This occurrence of the problem, for people.")
+    errors: list[FieldProblem] | None = Field(
+        None, description="The fields that are wrong, if the request does not fit its schema."
+    )
+
+
+def build_response(err: Exception) -> JSONResponse:
+    """Build the response for an error. An unexpected error reveals nothing about itself."""
+    problem = problem_of(err)
+    errors = [FieldProblem.model_validate(each) for each in getattr(err, "errors", ())]
+    answer = ProblemAnswer(
+        type=problem.type,
+        title=problem.title,
+        status=problem.status,
+        detail="an unexpected error; the server's log describes it"
+        if problem is DEFECT
+        else str(err),
+        errors=errors or None,
+    )
+    seconds = err.retry_after_seconds if isinstance(err, Overloaded) else None
+    return _respond(answer, None if seconds is None else {"Retry-After": str(seconds)})
+
+
+def list_field_problems(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The field problems of a pydantic error, as `InvalidRequest` takes them."""
+    return [
+        {"field": ".".join(map(str, each["loc"])), "detail": str(each["msg"])} for each in errors
+    ]
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Every error that leaves a route becomes a problem, validation and unknown routes included."""
+    """Turn every error that leaves a route into a problem, including invalid requests and unknown
+    routes.
+    """
     for root in ROOTS:
-        app.add_exception_handler(root, _known)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _defect)
+        app.add_exception_handler(root, _answer_known)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_defect)
 
 
-async def _known(request: Request, err: Exception) -> JSONResponse:
+async def _answer_known(request: Request, err: Exception) -> JSONResponse:
     if problem_of(err).status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, err)
-    return problem_response(err)
+    return build_response(err)
 
 
-async def _invalid(_: Request, err: Exception) -> JSONResponse:
+async def _answer_invalid(_: Request, err: Exception) -> JSONResponse:
     assert isinstance(err, RequestValidationError)
-    details = [
-        {"field": ".".join(map(str, each["loc"])), "detail": str(each["msg"])}
-        for each in err.errors()
-    ]
-    return problem_response(InvalidRequest("the request does not fit its schema", details))
+    return build_response(InvalidRequest(DOES_NOT_FIT, list_field_problems(err.errors())))
 
 
-async def _http(_: Request, err: Exception) -> JSONResponse:
+async def _answer_http(_: Request, err: Exception) -> JSONResponse:
+    """An error of Starlette, for example an unknown route."""
     assert isinstance(err, HTTPException)
-    return _response(err.status_code, "about:blank", str(err.detail), headers=err.headers)
+    answer = ProblemAnswer(type="about:blank", title=str(err.detail), status=err.status_code)
+    return _respond(answer, err.headers)
 
 
-async def _defect(request: Request, err: Exception) -> JSONResponse:
+async def _answer_defect(request: Request, err: Exception) -> JSONResponse:
     log.error("%s %s", request.method, request.url.path, exc_info=err)
-    return problem_response(err)
+    return build_response(err)
 
 
-def _response(
-    status: int,
-    type_: str,
-    title: str,
-    detail: str | None = None,
-    errors: list[Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    body: dict[str, Any] = {"type": type_, "title": title, "status": status}
-    if detail is not None:
-        body["detail"] = detail
-    if errors:
-        body["errors"] = errors
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+def _respond(answer: ProblemAnswer, headers: Mapping[str, str] | None) -> JSONResponse:
+    return JSONResponse(
+        answer.model_dump(exclude_none=True), answer.status, headers, media_type=MEDIA_TYPE
+    )

@@ -1,4 +1,4 @@
-"""Running the server: where it may listen, and how it stops."""
+"""Running the server: where it listens, and how it stops."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import api.errors
 import api.sources.item
 import embedder.errors
 import index.errors
-from api.http.problems import problem_response
+from api.http.problems import build_response
 from api.problems import DEFECT, PROBLEMS, problem_of
 
 LEAVES = [
@@ -30,6 +30,6 @@ def test_no_two_rows_share_a_type() -> None:
 
 
 def test_an_unexpected_error_tells_nothing_of_itself() -> None:
-    response = problem_response(RuntimeError("secret path"))
+    response = build_response(RuntimeError("secret path"))
     assert response.status_code == 500
     assert b"secret" not in response.body

@@ -1,6 +1,5 @@
-"""Bodies that a route reads itself, because it takes two media types:
-
-JSON, or a form with a file.
+"""Bodies that a route reads itself, because it accepts two media types: JSON, or a form with a
+file.
 """
 
 from __future__ import annotations
@@ -8,26 +7,29 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
 
 from api.errors import InvalidRequest
+from api.http.problems import DOES_NOT_FIT, list_field_problems
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def parsed(model: type[Body], text: str | bytes) -> Body:
-    """JSON text as a model. Raises `InvalidRequest`, which names each field that does not fit."""
+def read_media_type(request: Request) -> str:
+    """The media type of the request's body without parameters, in lower case; empty without one."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def parse_json(model: type[Body], text: str | bytes) -> Body:
+    """Read JSON text as a model. Raises `InvalidRequest`, which names each field that is wrong."""
     try:
         return model.model_validate_json(text)
     except ValidationError as err:
-        details = [
-            {"field": ".".join(map(str, each["loc"])), "detail": each["msg"]}
-            for each in err.errors()
-        ]
-        raise InvalidRequest("the request does not fit its schema", errors=details) from err
+        raise InvalidRequest(DOES_NOT_FIT, list_field_problems(err.errors())) from err
 
 
-def request_body(model: type[BaseModel], form: dict[str, Any]) -> dict[str, Any]:
-    """The body for `openapi_extra`: a model as JSON, or a form;
+def describe_body(model: type[BaseModel], form: dict[str, Any]) -> dict[str, Any]:
+    """The `requestBody` of a route that accepts a model as JSON, or a form.
 
     `api.http.openapi` adds the model's schema.
     """

@@ -1,4 +1,4 @@
-"""Calibrations over HTTP: asked for, listed, read.
+"""Calibrations: start, list and read them.
 
 The server's own worker measures them, or any `lineup worker`.
 """
@@ -22,30 +22,34 @@ from api.worker.running import start_calibration
 
 router = APIRouter(tags=["calibrations"])
 CalibrationId = Annotated[int, Path(description="Id of a calibration.", ge=1, lt=2**63)]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=100, description="Items a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the previous page. Leave it out for the first page."),
+]
+Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of items on a page.")]
 
 
-@router.post("/calibrations", status_code=202, summary="Calibrate")
+@router.post("/calibrations", status_code=202, summary="Start a calibration")
 def create_calibration(wanted: CalibrationRequest, response: Response, lineup: Opened) -> JobAnswer:
-    """Queues a job that embeds the reference images as they may be delivered, then measures and
-    stores a calibration.
+    """Starts a job that measures how near known-real images are to the known fakes, unchanged and
+    after each kind of delivery, and stores the result as a calibration.
 
-    Images whose files cannot be read any more are calibrated as they are only. The same request
-    while its job has not ended is that same job.
+    Look-ups take their threshold, false-match rate, likelihood ratio and attribution from it. An
+    image whose file cannot be read any more is measured unchanged only. If a job for the same
+    request has not ended, the answer is that job.
     """
     answer = JobAnswer.of(start_calibration(lineup, wanted))
     response.headers["Location"] = f"/v1/ingests/{answer.id}"
     return answer
 
 
-@router.get("/calibrations", summary="List the calibrations")
+@router.get("/calibrations", summary="List calibrations")
 def read_calibrations(lineup: Opened, cursor: Cursor = None, limit: Limit = 20) -> CalibrationPage:
-    """The newest first."""
+    """Newest first."""
     return calibrations_page(lineup.database, cursor, limit)
 
 
 @router.get("/calibrations/{calibration_id}", summary="Read a calibration")
 def read_calibration(calibration_id: CalibrationId, lineup: Opened) -> CalibrationAnswer:
-    """Thresholds, ratios and figures by kind of delivery."""
+    """Returns thresholds and figures for each kind of delivery."""
     return one_calibration(lineup.database, calibration_id)

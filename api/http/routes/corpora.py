@@ -32,21 +32,24 @@ from index.truth.provenance import Provenance
 
 router = APIRouter()
 PARQUET = "application/vnd.apache.parquet"
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Items a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the previous page. Leave it out for the first page."),
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of items on a page.")]
 EntryId = Annotated[int, PathParameter(description="Id of an entry.", ge=1, lt=2**63)]
 Name = Annotated[str, PathParameter(description="Name of a corpus.")]
 
 
-@router.get("/corpora", tags=["corpora"], summary="List the corpora")
+@router.get("/corpora", tags=["corpora"], summary="List corpora")
 def read_corpora(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> CorpusPage:
-    """In the order of their names."""
+    """Ordered by name."""
     return corpora_page(lineup.database, cursor, limit)
 
 
 @router.post("/corpora", tags=["corpora"], status_code=201, summary="Create a corpus")
 def create(new: NewCorpus, response: Response, lineup: Opened) -> CorpusAnswer:
-    """A corpus holds known fakes or known reals; its kind cannot be changed later."""
+    """A corpus holds known fakes or known-real images. Its kind cannot be changed later."""
     corpus = add_corpus(lineup.database, new)
     response.headers["Location"] = f"/v1/corpora/{corpus.name}"
     return corpus
@@ -54,13 +57,13 @@ def create(new: NewCorpus, response: Response, lineup: Opened) -> CorpusAnswer:
 
 @router.get("/corpora/{name}", tags=["corpora"], summary="Read a corpus")
 def read_corpus(name: Name, lineup: Opened) -> CorpusAnswer:
-    """With the number of its live entries."""
+    """Returns the corpus and the number of its entries."""
     return one_corpus(lineup.database, name)
 
 
 @router.delete("/corpora/{name}", tags=["corpora"], status_code=204, summary="Remove a corpus")
 def delete_corpus(name: Name, lineup: Opened) -> None:
-    """With all its entries; an image that another corpus holds too stays there."""
+    """Removes the corpus and all its entries. Images stay in the other corpora that hold them."""
     drop_corpus(lineup.database, lineup.blob_stores, name)
 
 
@@ -72,13 +75,13 @@ def delete_corpus(name: Name, lineup: Opened) -> None:
     responses={
         200: {
             "content": {PARQUET: {}},
-            "description": "Provenance, hashes, logits and vectors; no images.",
+            "description": "Parquet: provenance, hashes, logits and embeddings. No images.",
         }
     },
 )
 def export(name: Name, lineup: Opened) -> FileResponse:
-    """As Parquet, in one state of the corpora; an ingest takes it back wherever the same embedding
-    space is used.
+    """Returns all entries of one generation as a Parquet file. It can be ingested again wherever a
+    model of the same embedding space is used.
     """
     folder = Path(mkdtemp(prefix="lineup-export-"))
     try:
@@ -92,11 +95,11 @@ def export(name: Name, lineup: Opened) -> FileResponse:
     )
 
 
-@router.get("/corpora/{name}/entries", tags=["entries"], summary="List a corpus' entries")
+@router.get("/corpora/{name}/entries", tags=["entries"], summary="List the entries of a corpus")
 def read_entries(
     name: Name, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
 ) -> EntryPage:
-    """In the order of their ids, which is the order of their ingest."""
+    """Ordered by id, which is the order in which they were added."""
     return entries_page(lineup.database, name, cursor, limit)
 
 
@@ -109,7 +112,7 @@ def read_entries(
     responses={
         200: {
             "model": AddedEntry,
-            "description": "The image is already in this corpus; nothing changed.",
+            "description": "The image is already in this corpus. Nothing changed.",
         }
     },
 )
@@ -117,21 +120,28 @@ def create_entry(
     name: Name,
     response: Response,
     lineup: Opened,
-    image: Annotated[UploadFile, File(description="The image, as the original file.")],
-    generator: Annotated[str | None, Form(description="What made it.", max_length=200)] = None,
+    image: Annotated[UploadFile, File(description="The image file, unchanged.")],
+    generator: Annotated[
+        str | None, Form(description="Generator that made the image.", max_length=200)
+    ] = None,
     label: Annotated[str | None, Form(description="Free label.", max_length=200)] = None,
-    licence: Annotated[str | None, Form(description="Of the image.", max_length=200)] = None,
-    source: Annotated[str | None, Form(description="Where it comes from.", max_length=1000)] = None,
+    licence: Annotated[
+        str | None, Form(description="Licence of the image.", max_length=200)
+    ] = None,
+    source: Annotated[
+        str | None, Form(description="Where the image comes from.", max_length=1000)
+    ] = None,
     acquired_at: Annotated[
-        Instant | None, Form(description="A time without a zone is UTC.")
+        Instant | None,
+        Form(description="When the image was acquired. A time without a zone is UTC."),
     ] = None,
     provenance: Annotated[
-        Json[dict[str, Any]] | None, Form(description="Free JSON object.")
+        Json[dict[str, Any]] | None, Form(description="Further provenance, as a free JSON object.")
     ] = None,
 ) -> AddedEntry:
-    """It is found by every lookup that starts after this answer, in every process."""
-    told = Provenance(generator, label, licence, source, acquired_at, provenance or {})
-    added = add_image(lineup, image.file.read(), name, told)
+    """Every look-up that starts after this answer finds the image, in every process."""
+    declared = Provenance(generator, label, licence, source, acquired_at, provenance or {})
+    added = add_image(lineup, image.file.read(), name, declared)
     response.status_code = 200 if added.status == "skipped" else 201
     response.headers["Location"] = f"/v1/entries/{added.entry.id}"
     return added
@@ -139,14 +149,14 @@ def create_entry(
 
 @router.get("/entries/{entry_id}", tags=["entries"], summary="Read an entry")
 def read_entry(entry_id: EntryId, lineup: Opened) -> EntryAnswer:
-    """With its provenance. A removed entry is not found."""
+    """Returns the entry with its provenance. An entry that was removed is not found."""
     return one_entry(lineup.database, entry_id)
 
 
 @router.delete("/entries/{entry_id}", tags=["entries"], status_code=204, summary="Remove an entry")
 def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
-    """Gone from every answer when this returns; the image stays in the other corpora that hold
-    it.
+    """When this returns, no new answer contains the entry. The image stays in every other corpus
+    that holds it.
     """
     drop_entry(lineup.database, lineup.blob_stores, entry_id)
 
@@ -154,17 +164,17 @@ def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
 @router.get(
     "/entries/{entry_id}/thumbnail",
     tags=["entries"],
-    summary="Read an entry's thumbnail",
+    summary="Read the thumbnail of an entry",
     response_class=Response,
     responses={
         200: {
             "content": {"image/webp": {}},
-            "description": "At most 256 pixels on the longer side.",
+            "description": "A WebP image, at most 256 pixels on the longer side.",
         }
     },
 )
 def read_thumbnail(entry_id: EntryId, lineup: Opened) -> Response:
-    """Made at ingest, unless its corpus keeps none."""
+    """Returns the thumbnail that was made when the image was added. Some corpora keep none."""
     data = thumbnail_of(lineup.database, lineup.thumbnails, entry_id)
     return Response(
         data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"}

@@ -1,4 +1,4 @@
-"""What routes are handed: the opened product, and a place in the queue."""
+"""What routes receive: the opened `Lineup`, and a place in the queue."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from api.lineup import Lineup
 from api.worker.current import CurrentLineup
 
 
-async def current_lineup(request: Request) -> CurrentLineup:
-    """What the application's lifespan opened."""
+async def get_current(request: Request) -> CurrentLineup:
+    """Return what the application's lifespan opened."""
     current: CurrentLineup = request.app.state.current
     return current
 
 
-async def opened_lineup(request: Request) -> AsyncIterator[Lineup]:
-    """The product of the active model, held until the answer is sent."""
+async def hold_lineup(request: Request) -> AsyncIterator[Lineup]:
+    """Hold the `Lineup` of the active model until the answer is sent."""
     current: CurrentLineup = request.app.state.current
     with current.held() as lineup:
         yield lineup
 
 
-async def admitted(request: Request) -> AsyncIterator[None]:
-    """One of the bounded places, held until the answer is sent;
+async def take_place(request: Request) -> AsyncIterator[None]:
+    """Take one of the limited places until the answer is sent.
 
-    `Overloaded` at once when none is free.
+    Raises `Overloaded` at once if none is free.
     """
     admission: Admission = request.app.state.admission
     with admission.place():
         yield
 
 
-Current = Annotated[CurrentLineup, Depends(current_lineup)]
-Opened = Annotated[Lineup, Depends(opened_lineup)]
-Admitted = Depends(admitted)
+Current = Annotated[CurrentLineup, Depends(get_current)]
+Opened = Annotated[Lineup, Depends(hold_lineup)]
+Admitted = Depends(take_place)

@@ -1,4 +1,4 @@
-"""The server's model measured on labelled images that the server can read."""
+"""Evaluations: the server's model, measured on labelled images that the server can read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ONE_AT_A_TIME = Admission(1)  # it takes every core for seconds to minutes
     "/evaluations", dependencies=[Admitted], summary="Evaluate the model on labelled images"
 )
 def create_evaluation(wanted: EvaluationRequest, lineup: Opened) -> EvaluationAnswer:
-    """Measures while the request waits: at most 1,000 images, a random sample of more; `lineup
-    evaluate` takes any.
+    """Measures while the request waits, on at most 1,000 images; of more, a random sample is used.
+    The command `lineup evaluate` has no such limit.
 
-    The source, and each image that a manifest names, must lie in a folder or under a URL that
-    LINEUP_INGEST_ROOTS names. Nothing is stored. Needs the extra `evaluate` on the server.
+    The source, and each image that a manifest names, must lie within LINEUP_INGEST_ROOTS. Nothing
+    is stored. The server needs the extra `evaluate`.
     """
     require_extra()
     from api.evaluation.running import evaluate_for_client  # noqa: PLC0415 - of the extra; slow to load

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 
 from api.errors import InvalidRequest, UnsupportedBody
-from api.http.routes.bodies import parsed, request_body
+from api.http.routes.bodies import describe_body, parse_json
 from api.http.routes.dependencies import Opened
 from api.jobs.catalogue import cancel, glimpse, items_page, jobs_page, one_job, pause, resume
 from api.jobs.json import JobAnswer, JobItemPage, JobPage
@@ -51,7 +51,7 @@ _UPLOAD = {
     "/corpora/{name}/ingests",
     status_code=202,
     response_model=JobAnswer,
-    openapi_extra={"requestBody": request_body(IngestOrder, _UPLOAD)},
+    openapi_extra={"requestBody": describe_body(IngestOrder, _UPLOAD)},
     summary="Ingest sources into a corpus",
 )
 async def create_ingest(
@@ -65,7 +65,7 @@ async def create_ingest(
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        order = parsed(IngestOrder, await request.body())
+        order = parse_json(IngestOrder, await request.body())
         answer = await run_in_threadpool(submit, lineup, name, order)
     elif media_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=4) as form:
@@ -74,7 +74,7 @@ async def create_ingest(
                 raise InvalidRequest(
                     "the form needs a file in the part `source`; `order`, if sent, is JSON text"
                 )
-            order = parsed(IngestOrder, text)
+            order = parse_json(IngestOrder, text)
             answer = await run_in_threadpool(
                 submit_upload, lineup, name, order, source.file, source.filename or ""
             )

@@ -1,4 +1,4 @@
-"""What deserves a look in a corpus, and the quarantine."""
+"""Inspections: entries that a person should check, and the quarantine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from api.inspection.json import (
 
 router = APIRouter()
 Listed = Annotated[
-    int, Query(ge=1, le=1000, description="Items listed of each kind; all are counted.")
+    int,
+    Query(
+        ge=1, le=1000, description="Largest number of items listed of each kind. All are counted."
+    ),
 ]
 
 
@@ -36,20 +39,22 @@ Listed = Annotated[
     summary="Inspect a corpus",
 )
 def inspection(name: Name, lineup: Opened, limit: Listed = 20) -> InspectionAnswer:
-    """Contradictions, known fakes that look real, hubs and clusters, by the active model; nothing
-    is changed.
+    """Finds entries that a person should check: images that corpora of both kinds hold, known fakes
+    that look real, entries that are nearest to too many images, and near duplicates.
 
-    It is computed when it is asked for. A corpus that takes too long for a request is refused;
-    `lineup inspect` takes any.
+    Uses the embeddings of the active model, and changes nothing. A corpus that is too large for a
+    request is refused; the command `lineup inspect` accepts any.
     """
     return inspect(lineup, name, limit, MAX_COMPARISONS)
 
 
-@router.get("/corpora/{name}/quarantine", tags=["corpora"], summary="List a corpus' quarantine")
+@router.get(
+    "/corpora/{name}/quarantine", tags=["corpora"], summary="List the quarantine of a corpus"
+)
 def read_quarantine(
     name: Name, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
 ) -> QuarantinePage:
-    """Entries that are in no answer until they are released, with the reason and since when."""
+    """Entries in quarantine, which no answer contains until they are released."""
     return quarantine_page(lineup.database, name, cursor, limit)
 
 
@@ -57,9 +62,8 @@ def read_quarantine(
     "/entries/{entry_id}/quarantine", tags=["entries"], summary="Put an entry into quarantine"
 )
 def quarantine(entry_id: EntryId, request: QuarantineRequest, lineup: Opened) -> QuarantinedAnswer:
-    """Gone from every answer when this returns.
-
-    Adding its image to the corpus again does not bring it back.
+    """When this returns, no new answer contains the entry. Adding its image to the corpus again
+    does not bring it back.
     """
     return put_into_quarantine(lineup.database, entry_id, request.reason)
 
@@ -68,5 +72,5 @@ def quarantine(entry_id: EntryId, request: QuarantineRequest, lineup: Opened) ->
     "/entries/{entry_id}/release", tags=["entries"], summary="Release an entry from quarantine"
 )
 def release_from_quarantine(entry_id: EntryId, lineup: Opened) -> ReleasedAnswer:
-    """It comes back as a new entry, with a new id and the provenance that it had."""
+    """Creates a new entry for the image, with a new id and the same provenance."""
     return release(lineup.database, entry_id)

@@ -1,4 +1,4 @@
-"""Lookups: is this image similar to known fakes, and what does the classifier say of it."""
+"""Look-ups: is this image similar to known fakes, and what does the classifier say about it?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from api.errors import InvalidRequest, UnsupportedBody
-from api.http.routes.bodies import parsed, request_body
+from api.http.routes.bodies import describe_body, parse_json, read_media_type
 from api.http.routes.dependencies import Admitted, Opened
 from api.lineup import Lineup
 from api.lookups.json import LookupAnswer, LookupQuery, LookupRequest
@@ -18,7 +18,7 @@ from api.lookups.replay import ReplayAnswer, replay
 from api.lookups.stored import find_answer
 
 router = APIRouter(tags=["lookups"])
-LookupId = Annotated[str, Path(description="From the answer of a lookup.")]
+LookupId = Annotated[str, Path(description="Id of a look-up, from its answer.")]
 
 _IMAGE_FORM = {
     "required": ["image"],
@@ -26,9 +26,12 @@ _IMAGE_FORM = {
         "image": {
             "type": "string",
             "format": "binary",
-            "description": "The probe, as the original file.",
+            "description": "The image file to look up, unchanged.",
         },
-        "query": {"type": "string", "description": 'JSON of LookupQuery, for example {"k": 5}.'},
+        "query": {
+            "type": "string",
+            "description": 'How to search, as the JSON of `LookupQuery`. Example: {"k": 5}.',
+        },
     },
 }
 
@@ -38,49 +41,53 @@ _IMAGE_FORM = {
     status_code=201,
     response_model=LookupAnswer,
     dependencies=[Admitted],
-    openapi_extra={"requestBody": request_body(LookupRequest, _IMAGE_FORM)},
-    summary="Look up one probe",
+    openapi_extra={"requestBody": describe_body(LookupRequest, _IMAGE_FORM)},
+    summary="Look up an image",
 )
 async def create_lookup(request: Request, response: Response, lineup: Opened) -> LookupAnswer:
-    """Send the image as multipart/form-data, or JSON with an `embedding` or the `sha256` of an
-    ingested image.
+    """Compares one image with the corpora, and asks the classifier about it.
 
-    The answer has two separate parts: `classifier` (the model's own opinion of the probe) and
-    `similarity` (its neighbours among the corpora). A high cosine similarity is not a probability
-    that the image is fake.
+    Send the image file as multipart/form-data, or JSON with an `embedding` or with the `sha256` of
+    an image that was ingested.
+
+    The answer has two separate parts. `classifier` is the model's opinion of the image alone.
+    `similarity` says which entries are near, and whether a known fake is near enough for a verdict.
+    A high cosine similarity is not a probability that the image is fake. The answer is stored, so
+    that it can be read and recomputed later.
     """
-    answer = await _answer(request, lineup)
+    answer = await _look_up(request, lineup)
     response.headers["Location"] = f"/v1/lookups/{answer.id}"
     return answer
 
 
-@router.get("/lookups/{lookup_id}", summary="Read an earlier lookup")
+@router.get("/lookups/{lookup_id}", summary="Read a look-up")
 def read_lookup(lookup_id: LookupId, lineup: Opened) -> LookupAnswer:
-    """The answer as it was given, with the generation that it saw."""
+    """Returns the stored answer. Values that a later release renamed have their new names."""
     return find_answer(lineup.database, lookup_id)
 
 
-@router.post("/lookups/{lookup_id}/replay", summary="Recompute an earlier lookup")
+@router.post("/lookups/{lookup_id}/replay", summary="Recompute a look-up")
 def replay_lookup(lookup_id: LookupId, lineup: Opened) -> ReplayAnswer:
-    """As of its generation, whatever was added or removed since, and whether it comes out the same.
+    """Repeats a stored look-up on the entries that it saw then, whatever was added or removed
+    since, and compares the result with the stored answer.
 
-    Only for lookups by the active model. Nothing is stored.
+    Works for look-ups that were answered with the active model. Stores nothing.
     """
     return replay(lineup, lookup_id)
 
 
-async def _answer(request: Request, lineup: Lineup) -> LookupAnswer:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+async def _look_up(request: Request, lineup: Lineup) -> LookupAnswer:
+    media_type = read_media_type(request)
     if media_type == "application/json":
-        asked = parsed(LookupRequest, await request.body())
-        return await run_in_threadpool(look_up_request, lineup, asked)
+        wanted = parse_json(LookupRequest, await request.body())
+        return await run_in_threadpool(look_up_request, lineup, wanted)
     if media_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=4) as form:
             image, query = form.get("image"), form.get("query", "{}")
             if not isinstance(image, UploadFile) or not isinstance(query, str):
                 raise InvalidRequest(
-                    "the form needs a file in the part `image`; `query`, if sent, is JSON text"
+                    "the form needs a file in the part `image`; the part `query` is JSON text"
                 )
-            data, asked_query = await image.read(), parsed(LookupQuery, query)
-        return await run_in_threadpool(look_up_image, lineup, data, asked_query)
+            data, wanted_query = await image.read(), parse_json(LookupQuery, query)
+        return await run_in_threadpool(look_up_image, lineup, data, wanted_query)
     raise UnsupportedBody(media_type, ("multipart/form-data", "application/json"))

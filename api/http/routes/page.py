@@ -1,6 +1,6 @@
-"""The page: drop an image, read the two verdicts and the nearest entries.
+"""The look-up page: drop an image, read the two verdicts and the nearest entries.
 
-It calls the same route as any client.
+Its script calls POST /v1/lookups like any client.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/", response_class=HTMLResponse)
-def show(request: Request, lineup: Opened) -> HTMLResponse:
-    """The look-up page."""
+def show_page(request: Request, lineup: Opened) -> HTMLResponse:
+    """Return the look-up page."""
     corpora = corpora_page(lineup.database, None, 1000).corpora
     return templates.TemplateResponse(
         request, "lookup.html", {"corpora": corpora, "lineup": lineup}

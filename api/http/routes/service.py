@@ -1,4 +1,4 @@
-"""The service itself: models, liveness, readiness."""
+"""The service itself: models, index, liveness and readiness."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ from api.operations.json import IndexAnswer, ModelsAnswer, ReadyAnswer
 
 router = APIRouter(tags=["service"])
 health = APIRouter(tags=["service"])
-ModelName = Annotated[str, Path(description="Name of a model that GET /v1/models lists.")]
+ModelName = Annotated[str, Path(description="Name of a model, as GET /v1/models lists it.")]
 Incomplete = Annotated[
-    bool, Query(description="Although entries are not embedded by it: no lookup will find them.")
+    bool,
+    Query(description="Activate it even if look-ups will miss entries without its embedding."),
 ]
 
 
-@router.get("/models", summary="List the models")
+@router.get("/models", summary="List models")
 def read_models(lineup: Opened) -> ModelsAnswer:
-    """The active one first; an embedding sent to POST /v1/lookups must be of its
-    `embedding_space`.
+    """The active model comes first. An embedding that is sent to POST /v1/lookups must have the
+    active model's `embedding_space`.
     """
     return models(lineup.settings, lineup.embedder)
 
 
-@router.post("/models/{name}/activate", summary="Make a model the active one")
+@router.post("/models/{name}/activate", summary="Activate a model")
 def activate_model(
     name: ModelName, current: Current, incomplete: Incomplete = False
 ) -> ActivatedModel:
-    """The model of lookups and ingests wherever none is named; this server answers by it when this
-    returns, others within a second or so. Refused while entries are not embedded by it, unless
-    `incomplete`.
+    """Look-ups and ingests use the active model if they name none. This server uses it when this
+    returns; other servers follow within a few seconds.
+
+    Refused while some entries have no embedding of the model, unless `incomplete` is true.
     """
     require_listed(name)
     activated = activate(current.settings, name, incomplete=incomplete)
@@ -49,12 +51,16 @@ def activate_model(
     return activated
 
 
-@router.post("/models/{name}/reembed", status_code=202, summary="Embed by a model what is not")
+@router.post(
+    "/models/{name}/reembed",
+    status_code=202,
+    summary="Add a model's embeddings to existing entries",
+)
 def reembed(name: ModelName, lineup: Opened, response: Response) -> JobAnswer:
-    """Queues a job: embeddings by this model, beside those that are there, of every image that can
-    still be read.
+    """Starts a job that embeds every image that can still be read and has no embedding of this
+    model. Existing embeddings stay, and look-ups continue.
 
-    Lookups go on undisturbed. While such a job has not ended, this is that same job.
+    If such a job has not ended, the answer is that job.
     """
     require_listed(name)
     answer = queue_reembed(lineup, name)
@@ -64,24 +70,29 @@ def reembed(name: ModelName, lineup: Opened, response: Response) -> JobAnswer:
 
 @router.get("/index", summary="Explain the index")
 def read_index(lineup: Opened) -> IndexAnswer:
-    """How lookups are answered now: the plan, the recall measured on this corpus, and why."""
+    """Returns how the index searches now, why, and the recall measured on it."""
     return plan_index(lineup)
 
 
-@health.get("/livez", summary="Is the process alive")
+@health.get("/livez", summary="Check that the process is alive")
 async def live() -> dict[str, str]:
-    """Answers as long as the process can answer; restart it when this does not."""
+    """Answers as long as the process can answer. Restart the process if this fails."""
     return {"status": "alive"}
 
 
 @health.get(
     "/readyz",
-    summary="Can lookups be answered",
-    responses={503: {"model": ReadyAnswer, "description": "Not now; `checks` says why."}},
+    summary="Check that look-ups can be answered",
+    responses={
+        503: {
+            "model": ReadyAnswer,
+            "description": "Look-ups cannot be answered now. `checks` says why.",
+        }
+    },
 )
 def ready(response: Response, lineup: Opened) -> ReadyAnswer:
-    """200 when the truth answers and the index is in step with it; do not send requests here while
-    it says 503.
+    """Answers 200 if the database answers and the index is up to date, otherwise 503. Send no
+    requests to this server while it answers 503.
     """
     answer = readiness(lineup)
     response.status_code = 200 if answer.ready else 503

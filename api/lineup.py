@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from api.batcher import Batcher
 from api.errors import EarlierWeights, InvalidVerbalScale
+from api.images import BlobStores
 from api.settings import Settings
 from embedder.network.registry import BUILTIN, EARLIER_BUILTIN_WEIGHTS, ModelInfo
-from embedder.pictures.decode import ImageLimits
+from embedder.pictures.decode import DecodedImage, ImageLimits
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
@@ -25,7 +29,6 @@ from index.calibration.standing import Calibrations
 from index.calibration.verbal import ENFSI_2015, VerbalScale
 from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
 from index.truth.active import ActiveModel, find_active_model
-from index.truth.corpora import Keep
 from index.truth.database import Database
 from index.truth.spaces import Space, list_spaces
 from index.verdict import ClassifierPolicy, Threshold
@@ -163,15 +166,9 @@ def open_originals(settings: Settings) -> BlobStore:
     return BlobStore(settings.original_dir, ORIGINAL_SUFFIX)
 
 
-BlobStores = tuple[tuple[BlobStore, tuple[Keep, ...]], ...]
-
-
 def open_blob_stores(settings: Settings) -> BlobStores:
-    """Open each folder of images, with the `Keep` values of the corpora that use it."""
-    return (
-        (open_thumbnails(settings), tuple(keep for keep in Keep if keep.thumbnails)),
-        (open_originals(settings), tuple(keep for keep in Keep if keep.originals)),
-    )
+    """Open the folders of thumbnails and originals beside the database."""
+    return BlobStores(open_thumbnails(settings), open_originals(settings))
 
 
 @contextmanager
@@ -210,8 +207,7 @@ class Lineup:
         self.database = database
         self.embedder = embedder
         self.space = make_space(embedder.info)
-        self.thumbnails = open_thumbnails(settings)
-        self.originals = open_originals(settings)
+        self.blob_stores = open_blob_stores(settings)
         self.verbal_scale = read_verbal_scale(settings.verbal_scale)
         self.index = LiveIndex.open(
             database,
@@ -257,9 +253,16 @@ class Lineup:
         self.index.close()
 
     @property
-    def blob_stores(self) -> BlobStores:
-        """Each folder of images, with the `Keep` values of the corpora that use it."""
-        return open_blob_stores(self.settings)
+    def limits(self) -> ImageLimits:
+        """The limits on images."""
+        return self.embedder.limits
+
+    def embed_image(self, decoded: DecodedImage) -> tuple[NDArray[np.float32], float]:
+        """Embed one image: vector ``(d,)`` and logit. Raises `ImageError`, `Overloaded`.
+
+        Images that are waiting at the same time share a forward.
+        """
+        return self.batcher.embed(self.embedder.preprocess(decoded))
 
     @property
     def classifier_policy(self) -> ClassifierPolicy | None:

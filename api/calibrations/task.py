@@ -8,6 +8,7 @@ what is new. When all of it is there the calibration is measured from what SQL h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,33 +16,39 @@ from sqlalchemy import Connection
 
 from api.calibrations.measuring import measure_and_save, sampled
 from api.calibrations.request import CalibrationRequest
-from api.corpora.originals import bytes_of
-from api.jobs.task import End, Left, Taken, ToEmbed
+from api.corpora.originals import find_bytes
+from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.lineup import Lineup
-from api.sources.item import Item, Span
+from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
 from index.truth.calibrations import add_delivered, missing_deliveries
 from index.truth.coverage import ImageSource, image_sources
-from index.truth.entries import NewEntry
 from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
 
 CHUNK_IMAGES = 16
+# Image id, condition, vector `(d,)` and logit.
+DeliveredEmbedding = tuple[int, str, NDArray[np.float32], float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """An image of the sample and the condition that it is embedded under."""
+
+    image_id: int
+    condition: Condition
 
 
 class CalibrateTask:
-    """One worker's view of a calibration. Implements `api.jobs.task.Task`."""
+    """One worker's part of a calibration. Implements `api.jobs.task.Task`."""
 
     def __init__(self, lineup: Lineup, job: Job) -> None:
         self._lineup = lineup
         self._job = job
         self._request = CalibrationRequest.model_validate(job.request)
-        self._pairs: dict[
-            int, tuple[ImageSource, int, Condition]
-        ] = {}  # by position, from reading to writing
 
     def spans(self) -> Iterator[Span]:
-        """The images of the sample with the conditions that they are not embedded under yet."""
+        """List the images of the sample with the conditions that they are not embedded under."""
         wanted = [each.value for each in self._request.conditions if each is not Condition.AS_IS]
         with self._lineup.database.read() as conn:
             images = sampled(conn, self._lineup.space, self._request)
@@ -55,8 +62,8 @@ class CalibrateTask:
                 {"images": [list(each) for each in some]},
             )
 
-    def read(self, chunk: Chunk) -> Iterator[ToEmbed | End]:
-        """Each image delivered in each way; one that cannot be read ends for every way."""
+    def read(self, chunk: Chunk) -> Iterator[ToEmbed[Delivery] | ItemResult[DeliveredEmbedding]]:
+        """Yield each image once for each condition; an image without bytes fails for each."""
         assert isinstance(chunk.span, Mapping)
         images = chunk.span["images"]
         assert isinstance(images, list)
@@ -69,50 +76,45 @@ class CalibrateTask:
             )
             position += len(conditions)
 
-    def derive(self, item: ToEmbed, decoded: DecodedImage) -> None:
-        """Nothing is needed beside the embedding."""
+    def derive(self, item: ToEmbed[Delivery], decoded: DecodedImage) -> None:
+        """Nothing is needed besides the embedding."""
 
-    def embedded(
-        self, item: ToEmbed, _derived: None, vector: NDArray[np.float32], logit: float
-    ) -> End:
-        source, _, _ = self._pairs[item.position]
-        return Taken(item.position, item.item.name, NewEntry(source.image, vector, logit))
+    def finish(
+        self, item: ToEmbed[Delivery], _derived: None, vector: NDArray[np.float32], logit: float
+    ) -> ItemResult[DeliveredEmbedding]:
+        """Return the embedding with the image and the condition that it belongs to."""
+        delivery = item.payload
+        content = (delivery.image_id, delivery.condition.value, vector, logit)
+        return Added(item.position, item.name, content)
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
-        """Embeddings; one that somebody else made meanwhile is skipped."""
-        new, rows = [], list[JobItem]()
-        for end in ends:
-            if isinstance(end, Left):
-                rows.append(end.item)
-            elif isinstance(end, Taken):
-                _, image_id, condition = self._pairs[end.position]
-                assert end.entry.vector is not None
-                assert end.entry.logit is not None
-                new.append(
-                    (
-                        end.position,
-                        end.name,
-                        (image_id, condition.value, end.entry.vector, end.entry.logit),
-                    )
-                )
-        added = add_delivered(conn, self._lineup.space, [each for _, _, each in new])
+    def write(
+        self, conn: Connection, results: Sequence[ItemResult[DeliveredEmbedding]]
+    ) -> ChunkResult:
+        """Add the embeddings; one that another job added in the meantime is skipped."""
+        new = [result for result in results if isinstance(result, Added)]
+        rows = [result.item for result in results if isinstance(result, NotTaken)]
+        added = add_delivered(conn, self._lineup.space, [each.content for each in new])
         rows += [
-            JobItem(position, name, Outcome.SKIPPED, "already_there", "it was embedded meanwhile")
-            for position, name, each in new
-            if each[:2] not in added
+            JobItem(
+                each.position,
+                each.name,
+                Outcome.SKIPPED,
+                "already_there",
+                "another job embedded it in the meantime",
+            )
+            for each in new
+            if each.content[:2] not in added
         ]
-        for end in ends:
-            self._pairs.pop(end.item.position if isinstance(end, Left) else end.position, None)
         skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
         return ChunkResult(
             JobCounts(embedded=len(added), skipped=skipped, failed=len(rows) - skipped), rows
         )
 
-    def written(self) -> None:
-        """Nothing is kept beside the database."""
+    def clean_up(self) -> None:
+        """Nothing is kept outside the database."""
 
-    def completed(self) -> None:
-        """Every image is there that can be had: measure. Raises `NothingToCalibrate`."""
+    def complete(self) -> None:
+        """Measure and store the calibration. Raises `NothingToCalibrate`."""
         measure_and_save(self._lineup, self._request, self._job.id)
 
     def close(self) -> None:
@@ -120,16 +122,15 @@ class CalibrateTask:
 
     def _deliveries(
         self, position: int, source: ImageSource, image_id: int, conditions: Sequence[Condition]
-    ) -> Iterator[ToEmbed | End]:
-        data, why = bytes_of(self._lineup, source)
+    ) -> Iterator[ToEmbed[Delivery] | NotTaken]:
+        data, reason = find_bytes(
+            source, self._lineup.blob_stores.originals, self._lineup.limits.max_image_bytes
+        )
+        image_name = source.locations[0] if source.locations else source.image.sha256
         for number, condition in enumerate(conditions, position):
-            name = (
-                f"{source.locations[0] if source.locations else source.image.sha256} as {condition}"
-            )
+            name = f"{image_name} as {condition}"
             if data is None:
-                yield Left.failed(number, name, "image_gone", why)
+                yield NotTaken.failed(number, name, "image_gone", reason)
                 continue
-            self._pairs[number] = (source, image_id, condition)
-            yield ToEmbed(
-                number, Item(name, lambda _: b""), data, source.image.sha256, delivery=condition
-            )
+            delivery = Delivery(image_id, condition)
+            yield ToEmbed(number, name, data, source.image.sha256, delivery, delivery=condition)

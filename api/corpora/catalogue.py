@@ -4,11 +4,9 @@ remove.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from api.corpora.json import CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
 from api.errors import InvalidRequest
-from api.lineup import BlobStores
+from api.images import BlobStores
 from api.paging import cursor_of, key_of
 from index.blobs import BlobStore
 from index.errors import UnknownBlob
@@ -26,7 +24,6 @@ from index.truth.entries import (
     get_entry,
     list_entries,
     remove_entry,
-    sha256s_not_kept,
 )
 
 
@@ -65,7 +62,7 @@ def drop_corpus(database: Database, stores: BlobStores, name: str) -> int:
     with database.write() as connection:
         held = corpus_sha256s(connection, name)
         count = remove_corpus(connection, name)
-    _forget(database, stores, held)
+    stores.remove_unneeded(database, held)
     return count
 
 
@@ -97,7 +94,7 @@ def drop_entry(database: Database, stores: BlobStores, entry_id: int) -> EntryAn
     """Remove one entry; it is gone from every answer when this returns. Raises `UnknownEntry`."""
     with database.write() as connection:
         entry = EntryAnswer.of(remove_entry(connection, entry_id))
-    _forget(database, stores, [entry.sha256])
+    stores.remove_unneeded(database, [entry.sha256])
     return entry
 
 
@@ -110,7 +107,7 @@ def change_keep(database: Database, stores: BlobStores, name: str, keep: Keep) -
         corpus = CorpusAnswer.of(set_keep(connection, name, keep))
     with database.read() as connection:
         held = corpus_sha256s(connection, name)
-    _forget(database, stores, held)
+    stores.remove_unneeded(database, held)
     return corpus
 
 
@@ -121,14 +118,3 @@ def thumbnail_of(database: Database, thumbnails: BlobStore, entry_id: int) -> by
     if not entry.keep.thumbnails:
         raise UnknownBlob(entry.sha256)
     return thumbnails.get(entry.sha256)
-
-
-def _forget(database: Database, stores: BlobStores, shas: Sequence[str]) -> None:
-    """Remove blobs that no live entry needs; after the commit, so that a crash leaves one too
-    many.
-    """
-    for blobs, keeps in stores:
-        with database.read() as connection:
-            unneeded = sha256s_not_kept(connection, shas, keeps)
-        for sha256 in unneeded:
-            blobs.remove(sha256)

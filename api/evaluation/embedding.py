@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from api.evaluation.reading import Labelled, read_images
 from api.fields import FailedItem
-from api.ingest.single import hash_of
+from api.images import hash_image
 from api.sources.item import Source
 from embedder.errors import ImageError
 from embedder.network.embed import Embedder
@@ -213,7 +213,7 @@ def _derive(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Cond
             )
         except ImageError:
             continue
-    return _Derived(hash_of(decoded), thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
+    return _Derived(hash_image(decoded), thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
 
 
 def _count_bytes(seen: _Derived) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from api.errors import NothingToEvaluate, SourceNotAllowed
 from api.fields import FailedItem
 from api.ingest.patterns import Pattern
-from api.ingest.provenance import joined
+from api.ingest.provenance import join_provenance
 from api.sources.item import Item, Source, UnreadableItem
 from api.sources.locations import require_within
 from index.errors import InvalidProvenance
@@ -88,7 +88,7 @@ def list_labelled(source: Source, pattern: Pattern | None) -> Listing:
 def read_label(number: int, item: Item, pattern: Pattern | None) -> Labelled:
     """Return what is told of an item. Raises `Unlabelled`."""
     try:
-        told = joined(item, NO_PROVENANCE, pattern, {}, None).normalise()
+        told = join_provenance(item.name, item.declared, NO_PROVENANCE, pattern=pattern).normalise()
     except InvalidProvenance as err:
         raise Unlabelled("invalid_provenance", str(err)) from err
     word, generator = told.label, told.generator

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, FailedItem
-from api.ingest.opening import opened_source
+from api.images import hash_image
+from api.ingest.opening import open_any
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import IngestRequest
-from api.ingest.single import hash_of
 from api.ingest.task import CHUNK_ITEMS, READY_ROWS
-from api.jobs.task import Left, Taken
+from api.jobs.task import Added, NotTaken
 from api.lineup import choose_settings, load_embedder, make_image_limits, make_space, open_database
 from api.settings import Settings
 from api.sources.item import Source, UnreadableItem
@@ -59,12 +60,11 @@ class DryRunAnswer(Answer):
 
 
 class _Report:
-    """What was met so far. Hashes take 32 bytes an image, and so do the perceptual ones."""
+    """Counts so far. The hashes take 32 bytes an image, and the perceptual hashes as many."""
 
     def __init__(self) -> None:
-        self.found = self.new = self.linked = self.skipped = self.duplicates = (
-            self.near_duplicates
-        ) = 0
+        self.found = self.new = self.linked = self.skipped = self.duplicates = 0
+        self.near_duplicates = 0
         self.failures: list[FailedItem] = []
         self._seen: set[bytes] = set()
         self._pictures = NearHashes()
@@ -72,16 +72,16 @@ class _Report:
     def fail(self, name: str, reason: str, detail: str) -> None:
         self.failures.append(FailedItem(name=name, reason=reason, detail=detail))
 
-    def is_repeated(self, sha256: str) -> bool:
-        """Whether these bytes came before; they have now."""
+    def has_seen(self, sha256: str) -> bool:
+        """Remember these bytes, and return whether they came before."""
         digest = bytes.fromhex(sha256)
         if digest in self._seen:
             return True
         self._seen.add(digest)
         return False
 
-    def take(self, picture: PerceptualHash | None) -> None:
-        """A picture that would be added."""
+    def add(self, picture: PerceptualHash | None) -> None:
+        """Count an image that would be added."""
         self.new += 1
         if picture is not None and picture.reliable:
             self.near_duplicates += bool(self._pictures.find([picture])[0].size)
@@ -89,110 +89,113 @@ class _Report:
 
 
 def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
-    """What an ingest of these sources would come to. A database that is not there yet is an empty
-    one.
+    """Report what an ingest of these sources would do; a missing database counts as an empty one.
 
     Raises `UnusableSource`, `InvalidRequest`, `ForeignSpace`, `ModelError`.
     """
-    _ = request.parsed_pattern
-    report = _Report()
+    _ = request.parsed_pattern  # raises if the pattern is invalid
     space = make_space(load_embedder(choose_settings(settings)).info)
     with ExitStack() as stack:
-        database = _database(settings, stack)
-        ready = ReadyChunks(space, request)
-        for location in request.sources:
-            source = stack.enter_context(opened_source(location, request, settings))
-            if isinstance(source, ReadySource):
-                ready.require_space(source)
-                _try_ready(source, ready, request, database, space, report)
-            else:
-                _try_images(source, request, database, space, make_image_limits(settings), report)
-    return DryRunAnswer(
-        corpus=request.corpus,
-        found=report.found,
-        new=report.new,
-        linked=report.linked,
-        skipped=report.skipped,
-        failed=len(report.failures),
-        duplicates=report.duplicates,
-        near_duplicates=report.near_duplicates,
-        failures=report.failures,
-    )
+        database = _find_database(settings, stack)
+        trial = Trial(database, space, make_image_limits(settings), settings.upload_dir, request)
+        return trial.run()
 
 
-def _database(settings: Settings, stack: ExitStack) -> Database | None:
+def _find_database(settings: Settings, stack: ExitStack) -> Database | None:
     try:
         return stack.enter_context(open_database(settings))
     except NoData:
         return None
 
 
-def _try_images(
-    source: Source,
-    request: IngestRequest,
-    database: Database | None,
-    space: Space,
-    limits: ImageLimits,
-    report: _Report,
-) -> None:
-    for name, data in _read(source, limits, report):
-        sha256 = hashlib.sha256(data).hexdigest()
-        if not _is_new(sha256, request, database, space, report):
-            continue
-        try:
-            report.take(hash_of(decode(data, limits)))
-        except ImageError as err:
-            report.fail(name, err.reason, str(err))
+class Trial:
+    """One dry run over the sources of a request. It needs no model, only the space of one."""
 
+    def __init__(
+        self,
+        database: Database | None,
+        space: Space,
+        limits: ImageLimits,
+        upload_dir: Path,
+        request: IngestRequest,
+    ) -> None:
+        self._database = database
+        self._space = space
+        self._limits = limits
+        self._upload_dir = upload_dir
+        self._request = request
+        self._ready = ReadyChunks(space, request)
+        self._report = _Report()
 
-def _read(source: Source, limits: ImageLimits, report: _Report) -> Iterator[tuple[str, bytes]]:
-    for span in source.spans(CHUNK_ITEMS):
-        report.found += span.count
-        for item in source.items(span):
-            try:
-                yield item.name, item.read(limits.max_image_bytes)
-            except UnreadableItem as err:
-                report.fail(item.name, err.reason, str(err))
-
-
-def _try_ready(
-    source: ReadySource,
-    ready: ReadyChunks,
-    request: IngestRequest,
-    database: Database | None,
-    space: Space,
-    report: _Report,
-) -> None:
-    for span in source.spans(READY_ROWS):
-        report.found += span.count
-        for end in ready.read(source, span, 0):
-            if isinstance(end, Left):
-                report.fail(end.item.name, end.item.reason, end.item.detail)
-            elif isinstance(end, Taken):
-                image = end.entry.image
-                if _is_new(image.sha256, request, database, space, report):
-                    report.take(image.perceptual_hash)
-
-
-def _is_new(
-    sha256: str, request: IngestRequest, database: Database | None, space: Space, report: _Report
-) -> bool:
-    """Whether the image would be embedded and added; counted, where it would not."""
-    if report.is_repeated(sha256):
-        report.duplicates += 1
-        report.skipped += 1
-        return False
-    if database is None:
-        return True
-    with database.read() as conn:
-        known = find_known_images(conn, space, [sha256]).get(sha256)
-        quarantined = known is not None and sha256 in find_quarantined_images(
-            conn, request.corpus, [sha256]
+    def run(self) -> DryRunAnswer:
+        """Read all sources. Raises `UnusableSource`, `ForeignSpace`, `InvalidRequest`."""
+        for location in self._request.sources:
+            with closing(open_any(location, self._request, self._upload_dir)) as source:
+                if isinstance(source, ReadySource):
+                    self._ready.require_space(source)
+                    self._try_ready(source)
+                else:
+                    self._try_images(source)
+        report = self._report
+        return DryRunAnswer(
+            corpus=self._request.corpus,
+            found=report.found,
+            new=report.new,
+            linked=report.linked,
+            skipped=report.skipped,
+            failed=len(report.failures),
+            duplicates=report.duplicates,
+            near_duplicates=report.near_duplicates,
+            failures=report.failures,
         )
-    if known is None or not (known.embedded or quarantined):
-        return True
-    if quarantined or request.corpus in known.corpora:
-        report.skipped += 1
-    else:
-        report.linked += 1
-    return False
+
+    def _try_images(self, source: Source) -> None:
+        for name, data in self._read(source):
+            if not self._is_new(hashlib.sha256(data).hexdigest()):
+                continue
+            try:
+                self._report.add(hash_image(decode(data, self._limits)))
+            except ImageError as err:
+                self._report.fail(name, err.reason, str(err))
+
+    def _read(self, source: Source) -> Iterator[tuple[str, bytes]]:
+        for span in source.spans(CHUNK_ITEMS):
+            self._report.found += span.count
+            for item in source.items(span):
+                try:
+                    yield item.name, item.read(self._limits.max_image_bytes)
+                except UnreadableItem as err:
+                    self._report.fail(item.name, err.reason, str(err))
+
+    def _try_ready(self, source: ReadySource) -> None:
+        for span in source.spans(READY_ROWS):
+            self._report.found += span.count
+            for result in self._ready.read(source, span, 0):
+                if isinstance(result, NotTaken):
+                    self._report.fail(result.item.name, result.item.reason, result.item.detail)
+                elif isinstance(result, Added):
+                    image = result.content.image
+                    if self._is_new(image.sha256):
+                        self._report.add(image.perceptual_hash)
+
+    def _is_new(self, sha256: str) -> bool:
+        """Return whether the image would be embedded and added; count it if not."""
+        if self._report.has_seen(sha256):
+            self._report.duplicates += 1
+            self._report.skipped += 1
+            return False
+        if self._database is None:
+            return True
+        corpus = self._request.corpus
+        with self._database.read() as conn:
+            known = find_known_images(conn, self._space, [sha256]).get(sha256)
+            quarantined = known is not None and sha256 in find_quarantined_images(
+                conn, corpus, [sha256]
+            )
+        if known is None or not (known.embedded or quarantined):
+            return True
+        if quarantined or corpus in known.corpora:
+            self._report.skipped += 1
+        else:
+            self._report.linked += 1
+        return False

@@ -1,25 +1,26 @@
-"""What everybody says of one item, joined: nothing is overwritten, a contradiction is recorded with
-who said what.
+"""The provenance of one item, joined from every statement about it.
 
-Who speaks of one item is heard before who speaks of many: a manifest's row, a table's row or a file
-beside the image; then the pattern over its name; then what was told of all; the file itself last,
-for anybody can write into it. The columns of an entry take the first statement; if another one
-differs, all of them are under `conflicts`. The words of each stay verbatim under its name:
-`source`, `pattern`, `file`.
+Nothing is overwritten: statements that contradict each other are recorded with their origins. The
+order of precedence is: what comes with the item (its row of a manifest or table, files beside the
+image), the pattern over its name, what the request states for all items, the file's own metadata.
+The file comes last because anybody can write into it. Each column of an entry takes the first
+statement; if another one differs, all of them are stored under `conflicts`. The original fields
+stay verbatim under the name of their origin: `source`, `pattern`, `file`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from api.ingest.patterns import Pattern
-from api.sources.item import Item
 from api.sources.locations import as_text
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
 from index.truth.provenance import Provenance, normalise_generator
 
+NOTHING: Mapping[str, JSON] = MappingProxyType({})
 # Names that sources use for the columns of an entry.
 COLUMNS = {
     "generator": "generator",
@@ -32,37 +33,47 @@ COLUMNS = {
 }
 
 
-def joined(
-    item: Item,
-    told: Provenance,
-    pattern: Pattern | None,
-    stated: Mapping[str, JSON],
-    made_by: tuple[str, str] | None,
+def join_provenance(
+    name: str,
+    declared: Mapping[str, JSON],
+    for_all: Provenance,
+    *,
+    pattern: Pattern | None = None,
+    location: str | None = None,
+    file_fields: Mapping[str, JSON] = NOTHING,
+    file_generator: tuple[str, str] | None = None,
 ) -> Provenance:
-    """The provenance of an entry. `stated` is what its file says, `made_by` the generator that it
-    names, and where.
+    """Return the provenance of an entry.
 
+    `declared` comes with the item, `for_all` is stated for all items of a request, `file_fields`
+    is the metadata of the file, and `file_generator` the generator named there with its field.
     Raises `InvalidProvenance` for text that cannot be stored.
     """
-    extra: dict[str, JSON] = {**told.extra, "path": item.name}
-    if item.location is not None:
-        extra["location"] = as_text(item.location)
-    read = pattern.read(item.name) if pattern else None
-    if pattern and read is None:
+    extra: dict[str, JSON] = {**for_all.extra, "path": name}
+    if location is not None:
+        extra["location"] = as_text(location)
+    from_name = pattern.read(name) if pattern else None
+    if pattern and from_name is None:
         extra["unmatched_pattern"] = pattern.text
-    for origin, words in (("source", item.declared), ("pattern", read or {}), ("file", stated)):
-        if words:
-            extra[origin] = dict(words)
-    columns, conflicts = {}, {}
-    for column, statements in _statements(item, told, read or {}, made_by).items():
-        columns[column] = next(iter(statements.values()))
-        if (
-            len(statements) > 1
-            and len({_comparable(column, value) for value in statements.values()}) > 1
-        ):
-            conflicts[column] = {origin: _plain(value) for origin, value in statements.items()}
-    if made_by and columns.get("generator") == made_by[0] and "generator" not in conflicts:
-        extra["generator_from"] = made_by[1]
+    origins: tuple[tuple[str, Mapping[str, JSON]], ...] = (
+        ("source", declared),
+        ("pattern", from_name or {}),
+        ("file", file_fields),
+    )
+    extra |= {origin: dict(stated) for origin, stated in origins if stated}
+    statements = _statements(declared, from_name or {}, for_all, file_generator)
+    columns = {column: next(iter(by_origin.values())) for column, by_origin in statements.items()}
+    conflicts: dict[str, JSON] = {
+        column: {origin: _as_text(value) for origin, value in by_origin.items()}
+        for column, by_origin in statements.items()
+        if len({_comparable(column, value) for value in by_origin.values()}) > 1
+    }
+    if (
+        file_generator
+        and columns.get("generator") == file_generator[0]
+        and "generator" not in conflicts
+    ):
+        extra["generator_from"] = file_generator[1]
     if conflicts:
         extra["conflicts"] = conflicts
     acquired_at = columns.pop("acquired_at", None)
@@ -76,33 +87,36 @@ def joined(
 
 
 def _statements(
-    item: Item, told: Provenance, read: Mapping[str, str], made_by: tuple[str, str] | None
+    declared: Mapping[str, JSON],
+    from_name: Mapping[str, str],
+    for_all: Provenance,
+    file_generator: tuple[str, str] | None,
 ) -> dict[str, dict[str, str | datetime]]:
-    """By column, who says what, in the order in which they are heard."""
+    """Return what each origin states for a column, in the order of precedence."""
     found: dict[str, dict[str, str | datetime]] = {}
-    for origin, words in (("source", item.declared), ("pattern", read)):
-        for name, value in words.items():
+    for origin, stated in (("source", declared), ("pattern", from_name)):
+        for name, value in stated.items():
             column = COLUMNS.get(name) or COLUMNS.get(name.lower())
             if column and is_word(value):
                 found.setdefault(column, {}).setdefault(origin, value_of(column, str(value)))
     for column in ("generator", "label", "licence", "source", "acquired_at"):
-        value = getattr(told, column)
+        value = getattr(for_all, column)
         if value is not None:
             found.setdefault(column, {})["option"] = value
-    if made_by:
-        found.setdefault("generator", {})["file"] = made_by[0]
+    if file_generator:
+        found.setdefault("generator", {})["file"] = file_generator[0]
     return found
 
 
 def is_word(value: JSON) -> bool:
-    """Whether a value can stand in a column: text or a number, not blank."""
+    """Return whether a value can stand in a column: a number, or text that is not blank."""
     if isinstance(value, str):
         return bool(value.strip())
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def value_of(column: str, text: str) -> str | datetime:
-    """The text, or the instant it says; text that says none stays text."""
+    """Return the text, or for `acquired_at` the instant; a text that is no date stays text."""
     if column != "acquired_at":
         return text
     try:
@@ -121,5 +135,5 @@ def _comparable(column: str, value: str | datetime) -> str | datetime:
         return value
 
 
-def _plain(value: str | datetime) -> str:
+def _as_text(value: str | datetime) -> str:
     return value.isoformat() if isinstance(value, datetime) else value

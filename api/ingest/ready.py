@@ -1,21 +1,21 @@
 """Ready embeddings into a corpus: vectors that the same model made elsewhere, without their images.
 
-Only vectors of the same embedding space are taken. What is checked of one row fails that row alone;
-the checks of vectors are made for a whole chunk at once, for a million rows come through here in a
-minute.
+Only vectors of the same embedding space are accepted. An error in one row fails that row alone.
+Vectors are checked for a whole chunk at once, because a million rows pass here in a minute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
 from api.errors import InvalidRequest
-from api.ingest.provenance import COLUMNS, is_word, joined, value_of
+from api.ingest.provenance import COLUMNS, is_word, join_provenance, value_of
 from api.ingest.request import IngestRequest
-from api.jobs.task import End, Left, Taken
-from api.sources.item import Item, Span, UnreadableItem
+from api.jobs.task import Added, ItemResult, NotTaken
+from api.sources.item import Span
 from api.sources.ready import FREE_PROVENANCE_COLUMN, ReadyRows, ReadySource
 from api.sources.ready_rows import PROVENANCE_COLUMNS
 from index.errors import InvalidInput
@@ -27,8 +27,6 @@ from index.truth.provenance import Provenance
 from index.truth.spaces import Space
 from index.truth.vectors import find_unusable_vectors
 
-NOTHING: Mapping[str, JSON] = {}
-
 
 class ReadyChunks:
     """Reads chunks of ready embeddings for one ingest."""
@@ -36,25 +34,29 @@ class ReadyChunks:
     def __init__(self, space: Space, request: IngestRequest) -> None:
         self._space = space
         self._request = request
-        self._told = request.told
-        self._only_rows_speak = self._told == Provenance() and request.parsed_pattern is None
+        self._for_all = request.for_all
+        self._only_rows_declare = self._for_all == Provenance() and request.parsed_pattern is None
 
     def require_space(self, source: ReadySource) -> None:
-        """Raises `ForeignSpace`, or `InvalidRequest` where nobody says which space it is."""
-        told = source.embedding_space or self._request.embedding_space
-        if told is None:
+        """Refuse a source of another embedding space.
+
+        Raises `ForeignSpace`, and `InvalidRequest` where neither the source nor the request names
+        the space.
+        """
+        stated = source.embedding_space or self._request.embedding_space
+        if stated is None:
             raise InvalidRequest(
-                f"{source.location} does not say of which embedding space its vectors are; "
-                f"--embedding-space does"
+                f"{source.location} does not state the embedding space of its vectors; "
+                "name it with --embedding-space"
             )
-        self._space.require(told)
+        self._space.require(stated)
         if self._request.embedding_space is not None:
             self._space.require(self._request.embedding_space)
 
-    def read(self, source: ReadySource, span: Span, first: int) -> Iterator[End]:
-        """How every row of a span ended: taken, or failed with its reason."""
+    def read(self, source: ReadySource, span: Span, first: int) -> Iterator[ItemResult[NewEntry]]:
+        """Yield the result of every row of a span; `first` is the position of its first row."""
         rows = source.rows(span)
-        wrong = self._unusable(rows)
+        unusable = self._unusable(rows)
         each = zip(
             rows.names,
             rows.sha256s,
@@ -64,61 +66,54 @@ class ReadyChunks:
             rows.declared,
             strict=True,
         )
-        for row, (name, sha256, vector, logit, facts, told) in enumerate(each):
-            if row in wrong:
-                yield Left.failed(first + row, name, *wrong[row])
+        for row, (name, sha256, vector, logit, facts, declared) in enumerate(each):
+            if row in unusable:
+                yield NotTaken.failed(first + row, name, *unusable[row])
                 continue
             try:
                 image = _facts(sha256, facts)
                 image.check()
-                provenance = self._provenance(name, told).normalise()
+                provenance = self.provenance(name, declared).normalise()
             except InvalidInput as err:
-                yield Left.failed(first + row, name, "invalid_row", str(err))
+                yield NotTaken.failed(first + row, name, "invalid_row", str(err))
             else:
-                yield Taken(first + row, name, NewEntry(image, vector, logit, provenance))
+                yield Added(first + row, name, NewEntry(image, vector, logit, provenance))
+
+    def provenance(self, name: str, declared: Mapping[str, JSON]) -> Provenance:
+        """Return the provenance of a row; free provenance that an export wrote stays as it is."""
+        free = declared.get(FREE_PROVENANCE_COLUMN)
+        if not isinstance(free, Mapping):
+            return self._join(name, declared)
+        if self._only_rows_declare and (names := _columns_and_others(tuple(declared))) is not None:
+            return _provenance_of_row(declared, free, *names)
+        return self.join_with_free(name, declared, free)
+
+    def join_with_free(
+        self, name: str, declared: Mapping[str, JSON], free: Mapping[str, JSON]
+    ) -> Provenance:
+        """Return the joined statements with the free provenance of the row."""
+        stated = {key: value for key, value in declared.items() if key != FREE_PROVENANCE_COLUMN}
+        joined = self._join(name, stated)
+        extra = {key: value for key, value in joined.extra.items() if key not in ("path", "source")}
+        # An export has no other columns.
+        others = {key: value for key, value in stated.items() if key.lower() not in COLUMNS}
+        if others:
+            extra["source"] = others
+        return replace(joined, extra={**extra, **free})
+
+    def _join(self, name: str, declared: Mapping[str, JSON]) -> Provenance:
+        return join_provenance(name, declared, self._for_all, pattern=self._request.parsed_pattern)
 
     def _unusable(self, rows: ReadyRows) -> dict[int, tuple[str, str]]:
-        """Which rows cannot be taken whatever else they tell: reason and message."""
+        """Return the rows that fail whatever else they state, each with reason and message."""
         vectors = find_unusable_vectors(rows.vectors, rows.logits, self._space.dimension)
-        wrong = {row: ("invalid_embedding", message) for row, message in vectors.items()}
-        return wrong | {row: (err.reason, str(err)) for row, err in rows.unreadable.items()}
-
-    def _provenance(self, name: str, told: Mapping[str, JSON]) -> Provenance:
-        """As the row says it; free provenance that an export wrote is taken as it is."""
-        free = told.get(FREE_PROVENANCE_COLUMN)
-        if not isinstance(free, Mapping):
-            return self._joined(name, told)
-        if self._only_rows_speak and (names := _columns_and_others(tuple(told))) is not None:
-            return _of_row(told, free, *names)
-        return self._beside(name, told, free)
-
-    def _beside(self, name: str, told: Mapping[str, JSON], free: Mapping[str, JSON]) -> Provenance:
-        """Free provenance, and what everybody says beside it."""
-        words = {key: value for key, value in told.items() if key != FREE_PROVENANCE_COLUMN}
-        read = self._joined(name, words)
-        kept = {key: value for key, value in read.extra.items() if key not in ("path", "source")}
-        more = {
-            key: value for key, value in words.items() if key.lower() not in COLUMNS
-        }  # an export has none
-        if more:
-            kept["source"] = more
-        extra = {**kept, **free}
-        return Provenance(
-            read.generator, read.label, read.licence, read.source, read.acquired_at, extra
-        )
-
-    def _joined(self, name: str, words: Mapping[str, JSON]) -> Provenance:
-        return joined(
-            Item(name, _no_bytes, words), self._told, self._request.parsed_pattern, NOTHING, None
-        )
+        unusable = {row: ("invalid_embedding", message) for row, message in vectors.items()}
+        return unusable | {row: (err.reason, str(err)) for row, err in rows.unreadable.items()}
 
 
 @lru_cache(64)  # the rows of a table have the same names
 def _columns_and_others(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The columns of an entry by their own names, and the other names;
-
-    None where a column has another name.
-    """
+    """Split names into columns of an entry and others; None where a column has a synonym."""
     columns = tuple(name for name in names if name in PROVENANCE_COLUMNS)
     others = tuple(
         name for name in names if name.lower() not in COLUMNS and name != FREE_PROVENANCE_COLUMN
@@ -126,45 +121,47 @@ def _columns_and_others(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[
     return (columns, others) if len(columns) + len(others) + 1 == len(names) else None
 
 
-def _of_row(
-    told: Mapping[str, JSON],
+def _provenance_of_row(
+    declared: Mapping[str, JSON],
     free: Mapping[str, JSON],
     columns: tuple[str, ...],
     others: tuple[str, ...],
 ) -> Provenance:
-    """What `_beside` comes to where nobody but the row speaks, in a third of the time."""
-    words = {name: str(told[name]) for name in columns if is_word(told[name])}
-    extra: dict[str, JSON] = {"source": {name: told[name] for name in others}} if others else {}
+    """Return what `join_with_free` returns where only the row states anything, in a third of the
+    time.
+    """
+    stated = {name: str(declared[name]) for name in columns if is_word(declared[name])}
+    extra: dict[str, JSON] = {"source": {name: declared[name] for name in others}} if others else {}
     acquired_at = None
-    if (text := words.pop("acquired_at", None)) is not None:
-        read = value_of("acquired_at", text)
-        if isinstance(read, datetime):
-            acquired_at = read
+    if (text := stated.pop("acquired_at", None)) is not None:
+        instant = value_of("acquired_at", text)
+        if isinstance(instant, datetime):
+            acquired_at = instant
         else:
             extra["acquired_at_unread"] = text
     extra.update(free)
-    return Provenance(**words, acquired_at=acquired_at, extra=extra)
+    return Provenance(**stated, acquired_at=acquired_at, extra=extra)
 
 
-def _facts(sha256: str | None, told: Mapping[str, JSON]) -> ImageFacts:
+def _facts(sha256: str | None, declared: Mapping[str, JSON]) -> ImageFacts:
     """Raises `InvalidInput`."""
     if sha256 is None:
         raise InvalidInput("a ready embedding needs the sha256 of its image")
-    if not told:
+    if not declared:
         return ImageFacts(sha256, None, None, None, None, seen=False)
     return ImageFacts(
         sha256,
-        _count(told, "byte_size"),
-        _count(told, "width"),
-        _count(told, "height"),
-        _text(told, "format"),
-        _hash(told),
+        _count(declared, "byte_size"),
+        _count(declared, "width"),
+        _count(declared, "height"),
+        _text(declared, "format"),
+        _hash(declared),
         seen=False,
     )
 
 
-def _hash(told: Mapping[str, JSON]) -> PerceptualHash | None:
-    bits, quality = told.get("pdq_hash"), _count(told, "pdq_quality")
+def _hash(declared: Mapping[str, JSON]) -> PerceptualHash | None:
+    bits, quality = declared.get("pdq_hash"), _count(declared, "pdq_quality")
     if bits is None or quality is None:
         return None
     try:
@@ -173,8 +170,8 @@ def _hash(told: Mapping[str, JSON]) -> PerceptualHash | None:
         raise InvalidInput("a PDQ hash is 64 hex digits") from err
 
 
-def _count(told: Mapping[str, JSON], name: str) -> int | None:
-    value = told.get(name)
+def _count(declared: Mapping[str, JSON], name: str) -> int | None:
+    value = declared.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
@@ -182,12 +179,8 @@ def _count(told: Mapping[str, JSON], name: str) -> int | None:
     return value
 
 
-def _text(told: Mapping[str, JSON], name: str) -> str | None:
-    value = told.get(name)
+def _text(declared: Mapping[str, JSON], name: str) -> str | None:
+    value = declared.get(name)
     if value is None or isinstance(value, str):
         return value
     raise InvalidInput(f"{name} is text")
-
-
-def _no_bytes(_max_bytes: int) -> bytes:
-    raise UnreadableItem("no_image", "a ready embedding has no image")

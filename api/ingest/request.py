@@ -92,8 +92,8 @@ class IngestRequest(Answer):
         return None if self.pattern is None else Pattern(self.pattern)
 
     @property
-    def told(self) -> Provenance:
-        """What is said of all items."""
+    def for_all(self) -> Provenance:
+        """The provenance that the request states for all items."""
         return Provenance(
             generator=self.generator,
             label=self.label,

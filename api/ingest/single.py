@@ -1,96 +1,84 @@
-"""One image into a corpus, and what is kept of it beside the database."""
+"""Add one image to a corpus; requests that arrive together share forwards."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from api.corpora.json import AddedEntry, EntryAnswer
-from api.ingest.provenance import joined
-from api.lineup import Lineup
-from api.sources.item import Item
+from api.images import BlobStores, describe_image
+from api.ingest.provenance import NOTHING, join_provenance
 from embedder.file_metadata import stated, stated_generator
-from embedder.pictures.decode import DecodedImage, decode, thumbnail
-from embedder.pictures.perceptual import perceptual_hash
+from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from index.errors import EntryQuarantined
-from index.truth.corpora import Keep, get_corpus
+from index.truth.corpora import get_corpus
+from index.truth.database import Database
 from index.truth.entries import NewEntry, add_entries, get_entry
-from index.truth.images import ImageFacts, find_embedding
-from index.truth.perceptual import PerceptualHash
+from index.truth.images import find_embedding
 from index.truth.provenance import Provenance
 from index.truth.quarantine import find_quarantined_images
+from index.truth.spaces import Space
 
 
-def add_image(lineup: Lineup, data: bytes, corpus: str, told: Provenance) -> AddedEntry:
-    """Add one image to an existing corpus, sharing forwards with other requests.
+class OpenedProduct(Protocol):
+    """What `add_image` needs of `api.lineup.Lineup`."""
 
-    Raises `ImageError`, `UnknownCorpus`, `EntryQuarantined`, `Overloaded`.
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def space(self) -> Space: ...
+
+    @property
+    def blob_stores(self) -> BlobStores: ...
+
+    @property
+    def limits(self) -> ImageLimits: ...
+
+    def embed_image(self, decoded: DecodedImage) -> tuple[NDArray[np.float32], float]:
+        """Embed one image: vector ``(d,)`` and logit. Raises `ImageError`, `Overloaded`."""
+        ...
+
+
+def add_image(product: OpenedProduct, data: bytes, corpus: str, declared: Provenance) -> AddedEntry:
+    """Add one image to an existing corpus.
+
+    An image that is known in this embedding space is not embedded again. Raises `ImageError`,
+    `UnknownCorpus`, `EntryQuarantined`, `Overloaded`.
     """
     sha256 = hashlib.sha256(data).hexdigest()
-    with lineup.database.read() as connection:
-        keep = get_corpus(connection, corpus).keep
-        if sha256 in (quarantined := find_quarantined_images(connection, corpus, [sha256])):
+    with product.database.read() as conn:
+        keep = get_corpus(conn, corpus).keep
+        if sha256 in (quarantined := find_quarantined_images(conn, corpus, [sha256])):
             raise EntryQuarantined(quarantined[sha256], corpus)
-        stored = find_embedding(connection, lineup.space, sha256)
-    provenance = with_file_statements(told, data)
-    if stored:
-        keep_missing_blobs(lineup, keep, sha256, data)
-        new = NewEntry(stored.image, None, None, provenance)
+        known = find_embedding(conn, product.space, sha256)
+    provenance = join_file_statements(declared, data)
+    if known:
+        product.blob_stores.put_missing(keep, sha256, data, product.limits)
+        new = NewEntry(known.image, None, None, provenance)
     else:
-        decoded = decode(data, lineup.embedder.limits)
-        vector, logit = lineup.batcher.embed(lineup.embedder.preprocess(decoded))
-        keep_blobs(lineup, keep, sha256, data, decoded)
-        new = NewEntry(facts_of(sha256, data, decoded), vector, logit, provenance)
-    with lineup.database.write() as connection:
-        (result,) = add_entries(connection, corpus, lineup.space, [new])
-        if result.quarantined:  # since it was asked above
+        decoded = decode(data, product.limits)
+        vector, logit = product.embed_image(decoded)
+        product.blob_stores.put(keep, sha256, data, decoded)
+        new = NewEntry(describe_image(sha256, data, decoded), vector, logit, provenance)
+    with product.database.write() as conn:
+        (result,) = add_entries(conn, corpus, product.space, [new])
+        if result.quarantined:  # since the check above
             raise EntryQuarantined(result.entry_id, corpus)
-        entry = get_entry(connection, result.entry_id)
+        entry = get_entry(conn, result.entry_id)
     return AddedEntry(status=result.status, entry=EntryAnswer.of(entry))
 
 
-def with_file_statements(told: Provenance, data: bytes) -> Provenance:
-    """What was told of an image, joined with what its file says."""
-    says = stated(data)
-    extra = dict(told.extra)
-    item = Item(str(extra.pop("path", "")), lambda _: data)
-    read = joined(item, told, None, says, stated_generator(says))
-    return Provenance(
-        read.generator,
-        read.label,
-        read.licence,
-        read.source,
-        read.acquired_at,
-        {key: value for key, value in read.extra.items() if key != "path" or value},
+def join_file_statements(declared: Provenance, data: bytes) -> Provenance:
+    """Return the declared provenance of an image, joined with the metadata of its file."""
+    fields = stated(data)
+    name = str(declared.extra.get("path", ""))
+    joined = join_provenance(
+        name, NOTHING, declared, file_fields=fields, file_generator=stated_generator(fields)
     )
-
-
-def facts_of(sha256: str, data: bytes, decoded: DecodedImage) -> ImageFacts:
-    """The facts of an image, its perceptual hash included."""
-    return ImageFacts(
-        sha256, len(data), decoded.width, decoded.height, decoded.format, hash_of(decoded)
-    )
-
-
-def hash_of(decoded: DecodedImage) -> PerceptualHash:
-    """The perceptual hash of an image, in the words of `index`."""
-    hashed = perceptual_hash(decoded.image)
-    return PerceptualHash(hashed.bits, hashed.quality)
-
-
-def keep_blobs(lineup: Lineup, keep: Keep, sha256: str, data: bytes, decoded: DecodedImage) -> None:
-    """What a corpus keeps of an image.
-
-    Call it before the entry commits, so that an entry never lacks it.
-    """
-    if keep.thumbnails:
-        lineup.thumbnails.put(sha256, thumbnail(decoded.image))
-    if keep.originals:
-        lineup.originals.put(sha256, data)
-
-
-def keep_missing_blobs(lineup: Lineup, keep: Keep, sha256: str, data: bytes) -> None:
-    """What a corpus keeps of a known image, where it is not there. Raises `ImageError`."""
-    if keep.thumbnails and sha256 not in lineup.thumbnails:
-        lineup.thumbnails.put(sha256, thumbnail(decode(data, lineup.embedder.limits).image))
-    if keep.originals and sha256 not in lineup.originals:
-        lineup.originals.put(sha256, data)
+    extra = {key: value for key, value in joined.extra.items() if key != "path" or value}
+    return replace(joined, extra=extra)

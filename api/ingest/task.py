@@ -1,84 +1,101 @@
-"""An ingest as a job: items of the sources, hashed before anything is computed, into one corpus.
+"""An ingest as a job: items of sources, hashed before anything is computed, into one corpus.
 
-What is in the corpus is skipped, what another corpus holds is linked without embedding it again.
-Thumbnails and originals are put before the entry commits: a crash in between leaves a blob without
-an entry, which the next run uses.
+An image that the corpus holds is skipped; one that another corpus holds is linked without embedding
+it again. Thumbnails and originals are stored before the entry commits: a crash in between leaves a
+blob without an entry, which the next run uses.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from api.errors import SourceNotAllowed
+from api.images import BlobStores, describe_image
+from api.ingest.near import NearItems
 from api.ingest.opening import open_any
-from api.ingest.provenance import joined
+from api.ingest.provenance import join_provenance
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import Dedup, IngestRequest
-from api.ingest.single import facts_of, keep_blobs, keep_missing_blobs
-from api.jobs.interpreter import set_for_rows
-from api.jobs.spool import STANDARD_INPUT, is_spooled
-from api.jobs.task import End, Left, Present, Taken, ToEmbed
-from api.lineup import Lineup
+from api.ingest.spool import STANDARD_INPUT, is_kept_list
+from api.ingest.tally import Tally
+from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Item, Source, Span, UnreadableItem
 from api.sources.locations import name_of, require_within
 from api.sources.ready import ReadySource
 from embedder.errors import ImageError
 from embedder.file_metadata import stated, stated_generator
-from embedder.pictures.decode import DecodedImage
-from index.cache.pictures import NearDuplicates
+from embedder.pictures.decode import DecodedImage, ImageLimits
 from index.errors import InvalidProvenance
-from index.near_hashes import NearHashes
+from index.jsontext import JSON
 from index.truth.corpora import get_corpus, lock_corpus
-from index.truth.entries import AddStatus, NewEntry, add_entries, jobs_of_entries, sha256s_not_kept
+from index.truth.database import Database
+from index.truth.entries import AddStatus, NewEntry, add_entries, jobs_of_entries
 from index.truth.images import ImageFacts, KnownImage, find_embedding, find_known_images
-from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
-from index.truth.perceptual import PerceptualHash
+from index.truth.jobs import Chunk, ChunkResult, Job
 from index.truth.provenance import Provenance
 from index.truth.quarantine import find_quarantined_images
+from index.truth.spaces import Space
 
 CHUNK_ITEMS = 64  # a crash costs some seconds of work, and SQLite syncs once for all of them
-CHUNK_BYTES = (
-    128 * 2**20
-)  # encoded bytes in memory for one look at what is known, so that huge files do not pile up
-READY_ROWS = (
-    10_000  # rows of ready embeddings a chunk: 15 MB of 384 float32, written in half a second
-)
+# Encoded bytes in memory between two queries for known images, so that huge files do not pile up.
+SLICE_BYTES = 128 * 2**20
+# Rows of ready embeddings a chunk: 15 MB of 384 float32, written in half a second.
+READY_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offered:
+    """What is needed of an item after its embedding: where it came from and what came with it."""
+
+    source: str  # the name of its source
+    declared: Mapping[str, JSON]
+    location: str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Derived:
-    """What an entry needs beside the embedding."""
+    """What an entry needs besides the embedding."""
 
     facts: ImageFacts
     provenance: Provenance
 
 
 class IngestTask:
-    """One worker's view of an ingest. Implements `api.jobs.task.Task`."""
+    """One worker's part of an ingest. Implements `api.jobs.task.Task`."""
 
-    def __init__(self, lineup: Lineup, job: Job) -> None:
-        self._lineup = lineup
-        self._job = job
+    def __init__(
+        self,
+        database: Database,
+        space: Space,
+        stores: BlobStores,
+        limits: ImageLimits,
+        upload_dir: Path,
+        job: Job,
+    ) -> None:
+        self._database = database
+        self._space = space
+        self._stores = stores
+        self._limits = limits
+        self._upload_dir = upload_dir
+        self._job_id = job.id
         self._request = IngestRequest.model_validate(job.request)
         self._corpus = self._request.corpus
-        with lineup.database.read() as conn:
+        with database.read() as conn:
             self._keep = get_corpus(conn, self._corpus).keep
         self._sources: dict[int, Source | ReadySource] = {}
-        self._near: NearDuplicates | None = None
-        self._ready = ReadyChunks(lineup.space, self._request)
+        self._near = NearItems(self._corpus, self._request.dedup)
+        self._ready = ReadyChunks(space, self._request)
         self._left_out: list[str] = []
-        self._for_rows = ExitStack()
 
     def spans(self) -> Iterator[Span]:
-        """Where the items are, each with the number of its source."""
+        """List where the items are, each span with the number of its source."""
         for number in range(len(self._request.sources)):
             source = self._source(number)
             size = READY_ROWS if isinstance(source, ReadySource) else CHUNK_ITEMS
@@ -86,8 +103,8 @@ class IngestTask:
                 yield Span(span.count, {"source": number, "where": span.where})
             self._close(number)
 
-    def read(self, chunk: Chunk) -> Iterator[ToEmbed | End]:
-        """Nothing is embedded that is known."""
+    def read(self, chunk: Chunk) -> Iterator[ToEmbed[Offered] | ItemResult[NewEntry]]:
+        """Yield the items of a chunk; only images that are not known are to be embedded."""
         assert isinstance(chunk.span, Mapping)
         number, where = chunk.span["source"], chunk.span["where"]
         assert isinstance(number, int)
@@ -99,271 +116,153 @@ class IngestTask:
         else:
             yield from self._read_images(source, span, chunk.first_position, self._name(number))
 
-    def derive(self, item: ToEmbed, decoded: DecodedImage) -> Derived:
-        """Perceptual hash, what the file says, and the blobs that the corpus keeps."""
-        keep_blobs(self._lineup, self._keep, item.sha256, item.data, decoded)
-        return Derived(facts_of(item.sha256, item.data, decoded), self._provenance(item))
+    def derive(self, item: ToEmbed[Offered], decoded: DecodedImage) -> Derived:
+        """Store the blobs that the corpus keeps; return facts and provenance."""
+        self._stores.put(self._keep, item.sha256, item.data, decoded)
+        facts = describe_image(item.sha256, item.data, decoded)
+        return Derived(facts, self._provenance(item))
 
-    def embedded(
-        self, item: ToEmbed, derived: Derived, vector: NDArray[np.float32], logit: float
-    ) -> End:
-        """Taken, unless something said of it cannot be stored."""
-        return _taken(
-            item.position, item.item, NewEntry(derived.facts, vector, logit, derived.provenance)
-        )
+    def finish(
+        self, item: ToEmbed[Offered], derived: Derived, vector: NDArray[np.float32], logit: float
+    ) -> ItemResult[NewEntry]:
+        """Return the entry to add, or why its provenance cannot be stored."""
+        return _to_add(item, NewEntry(derived.facts, vector, logit, derived.provenance))
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
-        """Entries, and how every item ended."""
-        taken = [end for end in ends if isinstance(end, Taken)]
-        lock_corpus(conn, self._corpus)  # so that nothing goes into quarantine from here on
+    def write(self, conn: Connection, results: Sequence[ItemResult[NewEntry]]) -> ChunkResult:
+        """Add the entries of a chunk and count its items."""
+        items = [result for result in results if isinstance(result, Added)]
+        lock_corpus(conn, self._corpus)  # nothing goes into quarantine from here on
         quarantined = find_quarantined_images(
-            conn, self._corpus, sorted({end.entry.image.sha256 for end in taken})
+            conn, self._corpus, sorted({item.content.image.sha256 for item in items})
         )
-        offered = [end for end in taken if end.entry.image.sha256 not in quarantined]
-        near = self._near_duplicates(conn, offered)
-        leave = near if self._request.dedup is Dedup.NEAR else {}
-        taken = [end for end in offered if end.position not in leave]
-        self._left_out = [end.entry.image.sha256 for end in offered if end.position in leave]
-        results = add_entries(
-            conn, self._corpus, self._lineup.space, [end.entry for end in taken], self._job.id
+        items = [item for item in items if item.content.image.sha256 not in quarantined]
+        near = self._near.find(conn, items)
+        left_out = near if self._request.dedup is Dedup.NEAR else {}
+        added = [item for item in items if item.position not in left_out]
+        self._left_out = [item.content.image.sha256 for item in items if item.position in left_out]
+        entries = add_entries(
+            conn, self._corpus, self._space, [item.content for item in added], self._job_id
         )
-        statuses = {end.position: result.status for end, result in zip(taken, results, strict=True)}
-        there = {result.sha256 for result in results if result.status is AddStatus.SKIPPED}
-        there |= {end.sha256 for end in ends if isinstance(end, Present)}
-        present = jobs_of_entries(conn, self._corpus, sorted(there))
-        return _Tally(self._job.id, present, near, statuses, quarantined).of(ends)
+        statuses = {item.position: entry.status for item, entry in zip(added, entries, strict=True)}
+        present = {entry.sha256 for entry in entries if entry.status is AddStatus.SKIPPED}
+        present |= {result.sha256 for result in results if isinstance(result, AlreadyThere)}
+        held = jobs_of_entries(conn, self._corpus, sorted(present))
+        return Tally(self._job_id, held, near, statuses, quarantined).count(results)
 
-    def written(self) -> None:
-        """Remove the blobs of what was left out, which were put before anybody could know."""
-        with self._lineup.database.read() as conn:
-            for blobs, keeps in self._lineup.blob_stores:
-                for sha256 in sha256s_not_kept(conn, self._left_out, keeps):
-                    blobs.remove(sha256)
+    def clean_up(self) -> None:
+        """Remove the blobs of near duplicates, which were stored before the comparison."""
+        self._stores.remove_unneeded(self._database, self._left_out)
 
-    def completed(self) -> None:
-        """Nothing comes after the last item."""
+    def complete(self) -> None:
+        """Nothing follows the last item."""
 
     def close(self) -> None:
         for number in list(self._sources):
             self._close(number)
 
     def _read_images(
-        self, source: Source, span: Span, first: int, name: str
-    ) -> Iterator[ToEmbed | End]:
-        for some in self._slices(source.items(span), first, name):
-            items = [each for each in some if isinstance(each, ToEmbed)]
-            with self._lineup.database.read() as conn:
-                known = find_known_images(conn, self._lineup.space, [each.sha256 for each in items])
+        self, source: Source, span: Span, first: int, source_name: str
+    ) -> Iterator[ToEmbed[Offered] | ItemResult[NewEntry]]:
+        for some in self._slices(source.items(span), first, source_name):
+            sha256s = [each.sha256 for each in some if isinstance(each, ToEmbed)]
+            with self._database.read() as conn:
+                known = find_known_images(conn, self._space, sha256s)
             for each in some:
-                yield each if isinstance(each, Left) else self._step(each, known.get(each.sha256))
+                if isinstance(each, ToEmbed):
+                    yield self._unless_known(each, known.get(each.sha256))
+                else:
+                    yield each
 
-    def _step(self, item: ToEmbed, known: KnownImage | None) -> ToEmbed | End:
+    def _unless_known(
+        self, item: ToEmbed[Offered], known: KnownImage | None
+    ) -> ToEmbed[Offered] | ItemResult[NewEntry]:
         if known is None or not known.embedded:
             return item
         if self._corpus in known.corpora:
-            return Present(item.position, item.item.name, item.sha256)
-        return self._linked(item)
+            return AlreadyThere(item.position, item.name, item.sha256)
+        return self._link(item)
 
-    def _linked(self, item: ToEmbed) -> End:
-        """An image that another corpus holds: its stored facts and embedding serve here too."""
-        with self._lineup.database.read() as conn:
-            stored = find_embedding(conn, self._lineup.space, item.sha256)
+    def _link(self, item: ToEmbed[Offered]) -> ItemResult[NewEntry]:
+        """Return an entry for a known image, with its stored facts and embedding."""
+        with self._database.read() as conn:
+            stored = find_embedding(conn, self._space, item.sha256)
         assert stored is not None  # images and embeddings are never deleted
         try:
-            keep_missing_blobs(self._lineup, self._keep, item.sha256, item.data)
+            self._stores.put_missing(self._keep, item.sha256, item.data, self._limits)
         except ImageError as err:
-            return Left.failed(item.position, item.item.name, err.reason, str(err))
-        new = NewEntry(stored.image, None, None, self._provenance(item))
-        return _taken(item.position, item.item, new)
+            return NotTaken.failed(item.position, item.name, err.reason, str(err))
+        return _to_add(item, NewEntry(stored.image, None, None, self._provenance(item)))
 
     def _slices(
-        self, items: Iterator[Item], first: int, source: str
-    ) -> Iterator[list[ToEmbed | Left]]:
-        """Items with their bytes, so many at a time as may be in memory."""
-        some: list[ToEmbed | Left] = []
-        held = 0
+        self, items: Iterator[Item], first: int, source_name: str
+    ) -> Iterator[list[ToEmbed[Offered] | NotTaken]]:
+        """Read items, as many at a time as may be in memory."""
+        some: list[ToEmbed[Offered] | NotTaken] = []
+        held_bytes = 0
         for position, item in enumerate(items, first):
-            try:
-                if item.location is not None:
-                    require_within(item.location, self._request.roots)
-                data = item.read(self._lineup.embedder.limits.max_image_bytes)
-            except SourceNotAllowed as err:
-                some.append(Left.failed(position, item.name, "not_allowed", str(err)))
-            except UnreadableItem as err:
-                some.append(Left.failed(position, item.name, err.reason, str(err)))
-            else:
-                some.append(ToEmbed(position, item, data, hashlib.sha256(data).hexdigest(), source))
-                held += len(data)
-            if held >= CHUNK_BYTES:
+            each = self._read(position, item, source_name)
+            some.append(each)
+            held_bytes += len(each.data) if isinstance(each, ToEmbed) else 0
+            if held_bytes >= SLICE_BYTES:
                 yield some
-                some, held = [], 0
+                some, held_bytes = [], 0
         yield some
 
-    def _provenance(self, item: ToEmbed) -> Provenance:
-        says = stated(item.data)
-        told = joined(
-            item.item,
-            self._request.told,
-            self._request.parsed_pattern,
-            says,
-            stated_generator(says),
+    def _read(self, position: int, item: Item, source_name: str) -> ToEmbed[Offered] | NotTaken:
+        try:
+            if item.location is not None:
+                require_within(item.location, self._request.roots)
+            data = item.read(self._limits.max_image_bytes)
+        except SourceNotAllowed as err:
+            return NotTaken.failed(position, item.name, "not_allowed", str(err))
+        except UnreadableItem as err:
+            return NotTaken.failed(position, item.name, err.reason, str(err))
+        offered = Offered(source_name, item.declared, item.location)
+        return ToEmbed(position, item.name, data, hashlib.sha256(data).hexdigest(), offered)
+
+    def _provenance(self, item: ToEmbed[Offered]) -> Provenance:
+        fields = stated(item.data)
+        joined = join_provenance(
+            item.name,
+            item.payload.declared,
+            self._request.for_all,
+            pattern=self._request.parsed_pattern,
+            location=item.payload.location,
+            file_fields=fields,
+            file_generator=stated_generator(fields),
         )
-        return told if told.source else replace(told, source=item.source)
+        return joined if joined.source else replace(joined, source=item.payload.source)
 
     def _source(self, number: int) -> Source | ReadySource:
         if number not in self._sources:
-            self._sources[number] = self._opened(self._request.sources[number])
+            source = open_any(self._request.sources[number], self._request, self._upload_dir)
+            if isinstance(source, ReadySource):
+                self._require_space(source)
+            self._sources[number] = source
         return self._sources[number]
 
-    def _name(self, number: int) -> str:
-        """What an entry's `source` is where nobody told one."""
-        location = self._request.sources[number]
-        spooled = is_spooled(location, self._lineup.settings.upload_dir)
-        return STANDARD_INPUT if spooled else name_of(location.rstrip("/"))
+    def _require_space(self, source: ReadySource) -> None:
+        try:
+            self._ready.require_space(source)
+        except BaseException:
+            source.close()
+            raise
 
-    def _opened(self, location: str) -> Source | ReadySource:
-        source = open_any(location, self._request, self._lineup.settings)
-        if isinstance(source, ReadySource):
-            try:
-                self._ready.require_space(source)
-            except BaseException:
-                source.close()
-                raise
-            self._for_rows.enter_context(set_for_rows())
-        return source
+    def _name(self, number: int) -> str:
+        """Return the `source` of an entry where nothing states one."""
+        location = self._request.sources[number]
+        if is_kept_list(location, self._upload_dir):
+            return STANDARD_INPUT
+        return name_of(location.rstrip("/"))
 
     def _close(self, number: int) -> None:
         self._sources.pop(number).close()
-        self._for_rows.close()
-
-    def _near_duplicates(self, conn: Connection, taken: Sequence[Taken]) -> dict[int, int | None]:
-        """By position, those of the items whose picture the corpus has already, with that entry;
-        None: in this chunk.
-
-        Holds the corpus' lock, so that two workers cannot both take what is the same picture.
-        """
-        if not any(_is_telling(end.entry.image.perceptual_hash) for end in taken):
-            return {}
-        if self._near is None:
-            self._near = NearDuplicates(lock_corpus(conn, self._corpus))
-        else:
-            lock_corpus(conn, self._corpus)
-        self._near.refresh(conn)
-        here = jobs_of_entries(
-            conn, self._corpus, sorted({end.entry.image.sha256 for end in taken})
-        )
-        fresh = list({end.entry.image.sha256: end for end in reversed(taken)}.values())[::-1]
-        fresh = [end for end in fresh if end.entry.image.sha256 not in here]
-        near: dict[int, int | None] = {}
-        kept = NearHashes()
-        for end, entry_id in zip(fresh, self._near_entries(conn, fresh), strict=True):
-            own = end.entry.image.perceptual_hash
-            if own is None or not own.reliable:
-                continue
-            same = entry_id is not None or kept.find([own])[0].size > 0
-            if same:
-                near[end.position] = entry_id
-            if not same or self._request.dedup is Dedup.EXACT:
-                kept.add([end.position], [own.bits])
-        if self._request.dedup is Dedup.NEAR:  # and the same bytes again are the same picture again
-            left = {
-                end.entry.image.sha256: near[end.position] for end in fresh if end.position in near
-            }
-            near |= {
-                end.position: left[end.entry.image.sha256]
-                for end in taken
-                if end.entry.image.sha256 in left
-            }
-        return near
-
-    def _near_entries(self, conn: Connection, fresh: Sequence[Taken]) -> Iterator[int | None]:
-        """For each item the entry of the corpus that shows its picture; few at once, for each may
-        be like many.
-        """
-        assert self._near is not None
-        for start in range(0, len(fresh), CHUNK_ITEMS):
-            some = fresh[start : start + CHUNK_ITEMS]
-            yield from self._near.find(conn, [end.entry.image.perceptual_hash for end in some])
 
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """How every item of a chunk ended, counted."""
-
-    job_id: int
-    entries: Mapping[str, tuple[int, int | None]]  # by sha256: entry and the job that added it
-    near: Mapping[int, int | None]
-    statuses: Mapping[int, AddStatus]
-    quarantined: Mapping[str, int]  # by sha256: the entry in quarantine
-
-    def of(self, ends: Sequence[End]) -> ChunkResult:
-        items = [self._item(end) for end in ends]
-        counts = Counter(outcome for outcome, _ in items)
-        rows = [item for _, item in items if item is not None]
-        reasons = Counter(item.reason for item in rows)
-        return ChunkResult(
-            JobCounts(
-                added=counts[Outcome.ADDED],
-                linked=counts[Outcome.LINKED],
-                embedded=counts[Outcome.EMBEDDED],
-                skipped=counts[Outcome.SKIPPED],
-                failed=counts[Outcome.FAILED],
-                duplicates=reasons["duplicate"],
-                near_duplicates=len(self.near),
-            ),
-            rows,
-        )
-
-    def _item(self, end: End) -> tuple[Outcome, JobItem | None]:
-        if isinstance(end, Left):
-            return end.item.outcome, end.item
-        if isinstance(end, Taken) and end.entry.image.sha256 in self.quarantined:
-            return self._quarantined_item(end)
-        if isinstance(end, Taken) and end.position in self.near:
-            return self._near_item(end)
-        if isinstance(end, Taken) and self.statuses[end.position] is not AddStatus.SKIPPED:
-            return Outcome(self.statuses[end.position].value), None
-        sha256 = end.entry.image.sha256 if isinstance(end, Taken) else end.sha256
-        entry_id, job_id = self.entries.get(
-            sha256, (None, None)
-        )  # nothing: somebody removed it just now
-        if entry_id is not None and job_id == self.job_id:
-            reason, detail = "duplicate", "the same bytes came earlier in this source"
-        else:
-            reason, detail = "already_there", "the corpus had these bytes before"
-        return Outcome.SKIPPED, JobItem(
-            end.position, end.name, Outcome.SKIPPED, reason, detail, entry_id
-        )
-
-    def _quarantined_item(self, end: Taken) -> tuple[Outcome, JobItem]:
-        entry_id = self.quarantined[end.entry.image.sha256]
-        detail = (
-            f"the corpus has these bytes in quarantine; `lineup release {entry_id}` brings "
-            f"them back"
-        )
-        return Outcome.SKIPPED, JobItem(
-            end.position, end.name, Outcome.SKIPPED, "quarantined", detail, entry_id
-        )
-
-    def _near_item(self, end: Taken) -> tuple[Outcome, JobItem]:
-        """Kept or left out, it is told."""
-        entry_id = self.near[end.position]
-        detail = "the same picture, by perceptual hash, as " + (
-            f"entry {entry_id}" if entry_id is not None else "an item shortly before it"
-        )
-        status = self.statuses.get(end.position)
-        outcome = Outcome.SKIPPED if status is None else Outcome(status.value)
-        return outcome, JobItem(end.position, end.name, outcome, "near_duplicate", detail, entry_id)
-
-
-def _is_telling(hashed: PerceptualHash | None) -> bool:
-    return hashed is not None and hashed.reliable
-
-
-def _taken(position: int, item: Item, new: NewEntry) -> End:
-    """The item with its provenance as it will be stored, or why it cannot be."""
+def _to_add(item: ToEmbed[Offered], new: NewEntry) -> ItemResult[NewEntry]:
+    """Return the entry with its provenance as it will be stored, or why it cannot be."""
     try:
         provenance = new.provenance.normalise()
     except InvalidProvenance as err:
-        return Left.failed(position, item.name, "invalid_provenance", str(err))
-    return Taken(position, item.name, replace(new, provenance=provenance))
+        return NotTaken.failed(item.position, item.name, "invalid_provenance", str(err))
+    return Added(item.position, item.name, replace(new, provenance=provenance))

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
 
 from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
-from api.jobs.spool import forget_uploads
 from api.paging import cursor_of, number_of
 from index.truth.database import Database
 from index.truth.jobs import (
     OPEN_STATES,
-    Job,
     JobItem,
     Outcome,
-    cancel_job,
     count_reasons,
     count_workers,
     get_job,
@@ -122,25 +118,10 @@ def write_csv(items: Iterator[JobItem], file: TextIO) -> None:
 def pause(database: Database, job_id: int) -> JobAnswer:
     """Raises `UnknownJob`, `JobStateConflict`."""
     with database.write() as conn:
-        return _answer(pause_job(conn, job_id))
+        return JobAnswer.of(pause_job(conn, job_id))
 
 
 def resume(database: Database, job_id: int) -> JobAnswer:
     """Raises `UnknownJob`, `JobStateConflict`."""
     with database.write() as conn:
-        return _answer(resume_job(conn, job_id))
-
-
-def cancel(database: Database, upload_dir: Path, job_id: int) -> JobAnswer:
-    """What the job added stays, what was uploaded for it goes.
-
-    Raises `UnknownJob`, `JobStateConflict`.
-    """
-    with database.write() as conn:
-        job = cancel_job(conn, job_id)
-    forget_uploads(upload_dir, job)
-    return _answer(job)
-
-
-def _answer(job: Job) -> JobAnswer:
-    return JobAnswer.of(job)
+        return JobAnswer.of(resume_job(conn, job_id))

@@ -1,52 +1,55 @@
-"""What a kind of job must say for `api.jobs.working` to do it: what there is, what to embed, what
-to write.
+"""What a kind of job provides so that `api.jobs.working` can run it.
+
+A task lists the work, reads the items of a chunk, and writes their results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from api.sources.item import Item, Span
+from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
-from index.truth.entries import NewEntry
 from index.truth.jobs import Chunk, ChunkResult, Job, JobItem, Outcome
 
-Derived = TypeVar("Derived")
+Payload = TypeVar("Payload")  # what a task needs to finish an item after its embedding
+Derived = TypeVar("Derived")  # what a task makes of an item's pixels besides the embedding
+Content = TypeVar("Content")  # what a task writes to the database for an item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ToEmbed:
-    """An item whose bytes must be decoded and embedded, as it looks after a delivery if one is
-    told.
+class ToEmbed(Generic[Payload]):
+    """An item whose bytes must be decoded and embedded.
+
+    With a delivery, the image is embedded as it looks after that delivery.
     """
 
     position: int
-    item: Item
+    name: str
     data: bytes
     sha256: str
-    source: str = ""  # name of what it was read from
+    payload: Payload
     delivery: Condition = Condition.AS_IS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
-    """An item that goes into the database."""
+class Added(Generic[Content]):
+    """An item to be written to the database."""
 
     position: int
     name: str
-    entry: NewEntry
+    content: Content
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
-    """An item whose image the corpus has already."""
+class AlreadyThere:
+    """An item whose image the corpus already holds."""
 
     position: int
     name: str
@@ -54,88 +57,71 @@ class Present:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """An item that ended without being taken."""
+class NotTaken:
+    """An item that failed, with its reason."""
 
     item: JobItem
 
+    @property
+    def position(self) -> int:
+        return self.item.position
+
     @classmethod
-    def failed(cls, position: int, name: str, reason: str, detail: str) -> Left:
+    def failed(cls, position: int, name: str, reason: str, detail: str) -> NotTaken:
         return cls(JobItem(position, name, Outcome.FAILED, reason, detail))
 
 
-End = Taken | Present | Left
+ItemResult = Added[Content] | AlreadyThere | NotTaken
 
 
-class Task(Protocol[Derived]):
-    """One job of some kind, open.
+class Task(Protocol[Payload, Derived, Content]):
+    """An open job of some kind.
 
-    The preparing threads call `derive`, the committing thread `write`, one the rest.
+    The threads that decode images call `derive`, the committing thread calls `write` and
+    `clean_up`, one other thread calls the rest.
     """
 
     def spans(self) -> Iterator[Span]:
         """List the work. Raises `UnusableSource`."""
         ...
 
-    def read(self, chunk: Chunk) -> Iterator[ToEmbed | End]:
-        """Give the items of a chunk: those to embed, and how the others ended.
+    def read(self, chunk: Chunk) -> Iterator[ToEmbed[Payload] | ItemResult[Content]]:
+        """Yield the items of a chunk: those to embed, and the results of the others.
 
         Raises `UnusableSource`.
         """
         ...
 
-    def derive(self, item: ToEmbed, decoded: DecodedImage) -> Derived:
-        """Make of the pixels what is needed beside the embedding. Raises `ImageError`."""
+    def derive(self, item: ToEmbed[Payload], decoded: DecodedImage) -> Derived:
+        """Make what is needed of the pixels besides the embedding. Raises `ImageError`."""
         ...
 
-    def embedded(
-        self, item: ToEmbed, derived: Derived, vector: NDArray[np.float32], logit: float
-    ) -> End:
-        """Say how an item ended that was embedded."""
+    def finish(
+        self, item: ToEmbed[Payload], derived: Derived, vector: NDArray[np.float32], logit: float
+    ) -> ItemResult[Content]:
+        """Return the result of an item that was embedded."""
         ...
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
-        """Write what became of a chunk, in the transaction that finishes it.
+    def write(self, conn: Connection, results: Sequence[ItemResult[Content]]) -> ChunkResult:
+        """Write the results of a chunk, in the order of its items, and count them.
 
-        Ends come in the order of the items.
+        This runs in the transaction that finishes the chunk.
         """
         ...
 
-    def written(self) -> None:
-        """Tidy up behind a chunk that is committed; in the committing thread."""
+    def clean_up(self) -> None:
+        """Remove what a committed chunk leaves behind outside the database."""
         ...
 
-    def completed(self) -> None:
-        """Do what comes when every item of the job has ended; each worker that sees it may be
-        asked.
-        """
+    def complete(self) -> None:
+        """Do what follows the last item of the job; several workers may each call it."""
         ...
 
     def close(self) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class InFlight(Generic[Derived]):
-    """A chunk at work, and how its items ended so far."""
-
-    chunk: Chunk
-    ends: list[End] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        return len(self.ends) == self.chunk.item_count
-
-    def in_order(self) -> list[End]:
-        return sorted(self.ends, key=_position)
+AnyTask = Task[Any, Any, Any]
 
 
-def _position(end: End) -> int:
-    return end.item.position if isinstance(end, Left) else end.position
-
-
-AnyTask = Task[Any]
-
-
-# Told whenever some items of a job have ended here: how it stands, and what this very chunk came
-# to.
+# Called after each commit with the job as it stands and the result of the chunk just committed.
 Progress = Callable[[Job, ChunkResult], None]

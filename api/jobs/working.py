@@ -1,26 +1,36 @@
-"""A job done chunk by chunk: claimed, read, embedded in one stream across chunks, written, until
-nothing is left.
+"""Run a job chunk by chunk: claim, read, embed in one stream across chunks, write.
 
-The stream ends when no chunk is free, for its last items wait in it until then: only when
-everything is written are other workers waited for, whose chunks come free if they die.
+The stream ends when no chunk is free, because the last items of a stream leave it only at its end.
+When everything is written, the run waits for the chunks of other workers, which become free if
+those workers die.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
 from PIL import Image
 
 from api.jobs.committer import Committer
 from api.jobs.leases import Leases, release_dead_workers
-from api.jobs.task import AnyTask, End, InFlight, Left, Progress, ToEmbed
-from embedder.network.embed import Embedder
-from embedder.network.results import Failed
+from api.jobs.task import (
+    Content,
+    Derived,
+    ItemResult,
+    NotTaken,
+    Payload,
+    Progress,
+    Task,
+    ToEmbed,
+)
+from embedder.network.results import Embedded, Failed
+from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition, delivered
 from index.errors import LeaseLost
 from index.truth.database import Database
@@ -39,19 +49,48 @@ from index.truth.jobs import (
     get_job,
 )
 
-POLL_SECONDS = 0.3  # between two looks at a job whose last chunks others have
-LISTED_CHUNKS = 200  # chunks a transaction while a source is listed
+POLL_SECONDS = 0.3  # between two looks at a job whose last chunks other workers hold
+CHUNKS_PER_TRANSACTION = 200  # while a source is listed
+Key = TypeVar("Key")
+Made = TypeVar("Made")
 log = logging.getLogger(__name__)
 
 
-class Working:
-    """One worker at one job."""
+class StreamEmbedder(Protocol):
+    """What a run needs of `embedder.network.embed.Embedder`."""
+
+    def embed_stream(
+        self,
+        items: Iterable[tuple[Key, bytes]],
+        derive: Callable[[Key, DecodedImage], Made],
+        *,
+        change: Callable[[Key, Image.Image], Image.Image] = ...,
+    ) -> Generator[Embedded[Key, Made] | Failed[Key], None, None]: ...
+
+
+@dataclass(slots=True, eq=False)
+class _ChunkInWork(Generic[Content]):
+    """A claimed chunk and the results of its items so far."""
+
+    chunk: Chunk
+    results: list[ItemResult[Content]] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.results) == self.chunk.item_count
+
+    def in_order(self) -> list[ItemResult[Content]]:
+        return sorted(self.results, key=lambda result: result.position)
+
+
+class JobRun(Generic[Payload, Derived, Content]):
+    """One worker's run of one job."""
 
     def __init__(
         self,
         database: Database,
-        embedder: Embedder,
-        task: AnyTask,
+        embedder: StreamEmbedder,
+        task: Task[Payload, Derived, Content],
         leases: Leases,
         on_progress: Progress,
         stop: threading.Event,
@@ -65,45 +104,50 @@ class Working:
         self._committer = Committer()
 
     def run(self, job_id: int) -> Job:
-        """Work until the job has ended or is paused, or until told to stop; what was finished by
-        then is written.
+        """Work until the job has ended or is paused, or until `stop` is set; return the job then.
 
-        Raises `UnusableSource`, and `CorpusError` or OSError where the database or the disk fails.
+        Every finished chunk is committed before this returns. Raises `UnusableSource`, and
+        `CorpusError` or OSError where the database or the disk fails.
         """
         try:
             while True:
                 self._stream(job_id)
                 self._committer.flush()
                 release_dead_workers(self._database)
-                job = self._job(job_id)
+                job = self._read_job(job_id)
                 if job.state not in OPEN_STATES or self._stop.wait(POLL_SECONDS):
                     return job
         finally:
             self._committer.close()
 
     def _stream(self, job_id: int) -> None:
-        stream = self._embedder.embed_stream(
-            self._to_embed(job_id), self._derive, change=_delivered
-        )
+        def derive(
+            key: tuple[_ChunkInWork[Content], ToEmbed[Payload]], decoded: DecodedImage
+        ) -> Derived:
+            return self._task.derive(key[1], decoded)
+
+        stream = self._embedder.embed_stream(self._to_embed(job_id), derive, change=_deliver)
         with closing(stream):
             for outcome in stream:
-                flight, item = outcome.key
+                in_work, item = outcome.key
                 if isinstance(outcome, Failed):
-                    failed = Left.failed(
-                        item.position, item.item.name, outcome.error.reason, str(outcome.error)
+                    error = outcome.error
+                    self._add_result(
+                        in_work,
+                        NotTaken.failed(item.position, item.name, error.reason, str(error)),
                     )
-                    self._end(flight, failed)
                 else:
-                    end = self._task.embedded(item, outcome.derived, outcome.vector, outcome.logit)
-                    self._end(flight, end)
+                    self._add_result(
+                        in_work,
+                        self._task.finish(item, outcome.derived, outcome.vector, outcome.logit),
+                    )
                 if self._stop.is_set():
                     return
 
-    def _derive(self, key: tuple[InFlight[Any], ToEmbed], decoded: Any) -> Any:  # noqa: ANN401 -- the task's own
-        return self._task.derive(key[1], decoded)
-
-    def _to_embed(self, job_id: int) -> Iterator[tuple[tuple[InFlight[Any], ToEmbed], bytes]]:
-        """The items of chunk after chunk that must be embedded; the others end here."""
+    def _to_embed(
+        self, job_id: int
+    ) -> Iterator[tuple[tuple[_ChunkInWork[Content], ToEmbed[Payload]], bytes]]:
+        """Yield the items to embed of one chunk after another; record the results of the others."""
         while not self._stop.is_set():
             chunk = self._leases.claim(job_id)
             if chunk is None:
@@ -111,54 +155,57 @@ class Working:
             if chunk.number == LISTING:
                 self._list(chunk)
                 continue
-            flight: InFlight[Any] = InFlight(chunk)
-            offered = 0
+            in_work: _ChunkInWork[Content] = _ChunkInWork(chunk)
+            read = 0
             for step in islice(self._task.read(chunk), chunk.item_count):
-                offered += 1
+                read += 1
                 if isinstance(step, ToEmbed):
-                    yield (flight, step), step.data
+                    yield (in_work, step), step.data
                 else:
-                    self._end(flight, step)
+                    self._add_result(in_work, step)
                 if self._stop.is_set():
                     return
-            for missing in range(offered, chunk.item_count):
-                name = f"item {chunk.first_position + missing + 1}"
-                self._end(
-                    flight,
-                    Left.failed(
-                        chunk.first_position + missing,
-                        name,
+            for position in range(
+                chunk.first_position + read, chunk.first_position + chunk.item_count
+            ):
+                self._add_result(
+                    in_work,
+                    NotTaken.failed(
+                        position,
+                        f"item {position + 1}",
                         "source_changed",
-                        "the source had it when listed",
+                        "the source held this item when it was listed, and no longer does",
                     ),
                 )
 
-    def _end(self, flight: InFlight[Any], end: End) -> None:
-        flight.ends.append(end)
-        if flight.complete:
-            self._committer.submit(lambda: self._finish(flight))
+    def _add_result(self, in_work: _ChunkInWork[Content], result: ItemResult[Content]) -> None:
+        in_work.results.append(result)
+        if in_work.is_complete:
+            self._committer.submit(lambda: self._commit(in_work))
 
-    def _finish(self, flight: InFlight[Any]) -> None:
-        chunk = flight.chunk
+    def _commit(self, in_work: _ChunkInWork[Content]) -> None:
+        chunk = in_work.chunk
         try:
             with self._database.write() as conn:
-                ended = self._task.write(conn, flight.in_order())
-                finish_chunk(conn, chunk, ended)
+                result = self._task.write(conn, in_work.in_order())
+                finish_chunk(conn, chunk, result)
                 job = get_job(conn, chunk.job_id)
-        except LeaseLost as err:  # nothing of it was written; whoever has the chunk now does it
+        except LeaseLost as err:  # nothing was written; the worker that holds the chunk does it
             log.warning("%s", err)
             return
-        self._task.written()
-        self._on_progress(job, ended)
+        self._task.clean_up()
+        self._on_progress(job, result)
 
     def _list(self, listing: Chunk) -> None:
-        """List the work into chunks. A listing that another worker has taken over is given up."""
+        """List the work as chunks. Give up when another worker has taken over the listing."""
         try:
             with self._database.write() as conn:
                 begin_listing(conn, listing)
             last: Chunk | None = None
             spans = self._task.spans()
-            while some := [(span.count, span.where) for span in islice(spans, LISTED_CHUNKS)]:
+            while some := [
+                (span.count, span.where) for span in islice(spans, CHUNKS_PER_TRANSACTION)
+            ]:
                 with self._database.write() as conn:
                     last = add_chunks(conn, listing, last, some)
                     job = get_job(conn, listing.job_id)
@@ -170,11 +217,13 @@ class Working:
         except LeaseLost as err:
             log.warning("%s", err)
 
-    def _job(self, job_id: int) -> Job:
+    def _read_job(self, job_id: int) -> Job:
         with self._database.read() as conn:
             return get_job(conn, job_id)
 
 
-def _delivered(key: tuple[InFlight[Any], ToEmbed], image: Image.Image) -> Image.Image:
+def _deliver(
+    key: tuple[_ChunkInWork[Content], ToEmbed[Payload]], image: Image.Image
+) -> Image.Image:
     condition = key[1].delivery
     return image if condition is Condition.AS_IS else delivered(image, condition)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.errors import InvalidRequest
-from api.ingest.single import hash_of
+from api.images import hash_image
 from api.lineup import Lineup
 from api.lookups.json import LookupRequest, ProbeAnswer
 from embedder.pictures.decode import DecodedImage, decode
@@ -57,7 +57,7 @@ def probe_of_bytes(lineup: Lineup, data: bytes) -> Probe:
     if stored is not None:
         return _of_stored(stored, sha256, decoded, condition)
     pixels = lineup.embedder.preprocess(decoded)
-    hashed = hash_of(decoded)
+    hashed = hash_image(decoded)
     decoded_at = perf_counter()
     vector, logit = lineup.batcher.embed(pixels)
     answer = ProbeAnswer(

@@ -16,7 +16,7 @@ from api.jobs.json import JobAnswer
 from api.lineup import Lineup, load_embedder, make_space, open_database
 from api.operations.json import ModelAnswer, ModelsAnswer
 from api.settings import Settings
-from api.worker.running import start_reembed
+from api.worker.starting import start_reembed
 from embedder.network.download import list_models
 from embedder.network.embed import Embedder
 from embedder.network.registry import MODELS, ListedModel

@@ -71,10 +71,11 @@ def calibrate(
         seed=seed,
         **told,
     )
-    from api.worker.running import start_calibration, work_on
+    from api.worker.running import work_on
+    from api.worker.starting import start_calibration
 
     with ended_softly(), Lineup.open(settings_of(ctx)) as lineup:
-        job = start_calibration(lineup, request)
+        job = start_calibration(lineup.database, lineup.space, request)
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         done = one_job(lineup.database, job.id)

@@ -21,7 +21,8 @@ from api.lineup import Lineup
 from api.lookups.json import DemoAnswer, DemoRow, LookupQuery
 from api.lookups.lookup import look_up_image
 from api.settings import Settings
-from api.worker.running import start_calibration, start_ingest, work_on
+from api.worker.running import work_on
+from api.worker.starting import start_calibration, start_ingest
 from embedder.demonstration.photographs import Photograph, bundled_photographs
 from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
 from embedder.pictures.delivery import Condition
@@ -132,7 +133,7 @@ def _ingested(lineup: Lineup, folder: Path, kind: CorpusKind, pattern: str | Non
         origin="photographs of scikit-image and scikit-learn",
         licence="see their wheels",
     )
-    return work_on(lineup, start_ingest(lineup, request)).counts
+    return work_on(lineup, start_ingest(lineup.database, lineup.space, request)).counts
 
 
 def _calibrate(lineup: Lineup) -> None:
@@ -147,7 +148,7 @@ def _calibrate(lineup: Lineup) -> None:
     request = CalibrationRequest(
         conditions=[Condition.AS_IS, Condition.JPEG90, Condition.JPEG75, Condition.JPEG50]
     )
-    work_on(lineup, start_calibration(lineup, request))
+    work_on(lineup, start_calibration(lineup.database, lineup.space, request))
 
 
 def _write(path: Path, data: bytes) -> None:

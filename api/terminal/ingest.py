@@ -168,10 +168,11 @@ def worker(
 
 def _ingest(settings: Settings, request: IngestRequest, keep: str | None, *, json: bool) -> None:
     from api.lineup import Lineup
-    from api.worker.running import start_ingest, work_on
+    from api.worker.running import work_on
+    from api.worker.starting import start_ingest
 
     with ended_softly(), Lineup.open(settings, migrate=True) as lineup:
-        job = start_ingest(lineup, request, _keep(keep))
+        job = start_ingest(lineup.database, lineup.space, request, _keep(keep))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         finish(lineup.database, job, json=json)
@@ -182,10 +183,10 @@ def _ingest_together(
 ) -> None:
     from api.lineup import Lineup, open_database
     from api.worker.pool import work_together
-    from api.worker.running import start_ingest
+    from api.worker.starting import start_ingest
 
     with Lineup.open(settings, migrate=True) as lineup:
-        job = start_ingest(lineup, request, _keep(keep))
+        job = start_ingest(lineup.database, lineup.space, request, _keep(keep))
     with open_database(settings) as database, reported(job, json=json) as report:
         job = work_together(settings, database, job, workers, report)
         finish(database, job, json=json)
@@ -278,11 +279,11 @@ def _lines() -> OnProgress:
 
 def _located(source: str, settings: Settings) -> str:
     """A source as it is kept with the job."""
-    from api.jobs.spool import spooled
+    from api.ingest.spool import keep_list
     from api.sources.locations import resolved
 
     if source == STDIN:
-        return str(spooled(sys.stdin.buffer, settings.upload_dir.absolute()))
+        return str(keep_list(sys.stdin.buffer, settings.upload_dir.absolute()))
     return resolved(source)
 
 
@@ -343,7 +344,8 @@ def reembed(
     let_waiting_threads_sleep()
     from api.lineup import Lineup
     from api.operations.activating import named
-    from api.worker.running import start_reembed, work_on
+    from api.worker.running import work_on
+    from api.worker.starting import start_reembed
 
     settings = settings_of(ctx).model_copy(update={"model": model})
     with ended_softly(), Lineup.open(settings, as_named=True) as lineup:

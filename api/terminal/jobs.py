@@ -94,10 +94,11 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
 
     let_waiting_threads_sleep()
     from api.lineup import Lineup
-    from api.worker.running import go_on, opened_for, work_on
+    from api.worker.running import opened_for, work_on
+    from api.worker.starting import reopen
 
     with Lineup.open(settings_of(ctx)) as lineup:
-        job = go_on(lineup, job_id)
+        job = reopen(lineup.database, job_id)
         with opened_for(lineup, job) as own, reported(job, json=json) as report:
             job = work_on(own, job, report)
         finish(lineup.database, job, json=json)
@@ -118,8 +119,8 @@ def pause_job(ctx: typer.Context, job_id: JobId) -> None:
 @jobs_app.command("cancel")
 def cancel_job(ctx: typer.Context, job_id: JobId) -> None:
     """End a job for good; what it has added stays."""
-    from api.jobs.catalogue import cancel
     from api.lineup import open_database
+    from api.worker.starting import cancel
 
     settings = settings_of(ctx)
     with open_database(settings) as database:

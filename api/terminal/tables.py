@@ -14,9 +14,9 @@ from rich.text import Text
 
 from api.corpora.json import CorpusAnswer, EntryAnswer
 from api.fields import FailedItem
+from api.ingest.spool import STANDARD_INPUT
+from api.ingest.spool import SUFFIX as SPOOLED
 from api.jobs.json import JobAnswer, JobItemAnswer
-from api.jobs.spool import STANDARD_INPUT
-from api.jobs.spool import SUFFIX as SPOOLED
 from api.lookups.json import DemoAnswer
 from api.operations.json import BackupAnswer, FsckAnswer, IndexesAnswer, ModelsAnswer, RestoreAnswer
 from index.truth.jobs import JobItem

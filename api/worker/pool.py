@@ -17,10 +17,10 @@ from multiprocessing.process import BaseProcess
 from api.jobs.task import Progress
 from api.lineup import Lineup
 from api.settings import Settings
-from api.worker.running import help_with
+from api.worker.running import help_with, pause_if_open
 from embedder.network.device import use_threads
 from index.truth.database import Database
-from index.truth.jobs import OPEN_STATES, ChunkResult, Job, fail_job, get_job, pause_job
+from index.truth.jobs import OPEN_STATES, ChunkResult, Job, fail_job, get_job
 
 POLL_SECONDS = 0.5
 FAREWELL_SECONDS = 30.0  # to finish the batch in the model and to give back what was claimed
@@ -45,9 +45,7 @@ def work_together(
     try:
         return _watched(database, job, processes, on_progress)
     except KeyboardInterrupt:
-        with database.write() as conn:
-            if get_job(conn, job.id).state in OPEN_STATES:
-                pause_job(conn, job.id)
+        pause_if_open(database, job.id)
         raise
     finally:
         _end(processes)

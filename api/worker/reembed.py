@@ -1,8 +1,8 @@
-"""Another model's embeddings, beside the old ones, for every entry whose image can still be read: a
-durable job.
+"""A re-embedding as a job: embeddings by another model, stored beside the existing ones.
 
-No lookup is disturbed: a vector of one space is never compared with one of another, and which space
-lookups use is switched by `api.operations.activating.activate` when this is done.
+It covers every image of an entry whose bytes can still be read. No look-up is disturbed: vectors of
+different spaces are never compared. `api.operations.activating.activate` switches the space that
+look-ups use once this job is done.
 """
 
 from __future__ import annotations
@@ -13,93 +13,99 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from api.corpora.originals import bytes_of
-from api.ingest.single import facts_of
-from api.jobs.task import End, Left, Taken, ToEmbed
-from api.lineup import Lineup
-from api.sources.item import Item, Span
+from api.corpora.originals import find_bytes
+from api.images import describe_image
+from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
+from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
+from index.blobs import BlobStore
 from index.truth.coverage import image_sources, images_to_embed
+from index.truth.database import Database
 from index.truth.entries import NewEntry, add_embeddings
 from index.truth.images import ImageFacts
 from index.truth.jobs import Chunk, ChunkResult, JobCounts, JobItem, Outcome
+from index.truth.spaces import Space
 
 CHUNK_IMAGES = 64
 
 
 class ReembedTask:
-    """One worker's view of a re-embedding. Implements `api.jobs.task.Task`."""
+    """One worker's part of a re-embedding. Implements `api.jobs.task.Task`."""
 
-    def __init__(self, lineup: Lineup) -> None:
-        self._lineup = lineup
+    def __init__(
+        self, database: Database, space: Space, originals: BlobStore, max_image_bytes: int
+    ) -> None:
+        self._database = database
+        self._space = space
+        self._originals = originals
+        self._max_image_bytes = max_image_bytes
 
     def spans(self) -> Iterator[Span]:
-        """The images that are not in the model's space yet."""
+        """List the images that have no embedding in the model's space."""
         after = 0
         while True:
-            with self._lineup.database.read() as conn:
-                some = images_to_embed(conn, self._lineup.space, after, CHUNK_IMAGES)
+            with self._database.read() as conn:
+                some = images_to_embed(conn, self._space, after, CHUNK_IMAGES)
             if not some:
                 return
             yield Span(len(some), {"images": list(some)})
             after = some[-1]
 
-    def read(self, chunk: Chunk) -> Iterator[ToEmbed | End]:
-        """From the originals, else from where the images came from; only the very same bytes will
-        do.
-        """
+    def read(self, chunk: Chunk) -> Iterator[ToEmbed[None] | ItemResult[NewEntry]]:
+        """Yield the images of a chunk, with exactly the bytes that were ingested."""
         assert isinstance(chunk.span, Mapping)
         image_ids = chunk.span["images"]
         assert isinstance(image_ids, list)
-        with self._lineup.database.read() as conn:
+        with self._database.read() as conn:
             sources = image_sources(conn, image_ids)
         for position, source in enumerate(sources, chunk.first_position):
             name = source.locations[0] if source.locations else source.image.sha256
-            data, why = bytes_of(self._lineup, source)
+            data, reason = find_bytes(source, self._originals, self._max_image_bytes)
             if data is None:
-                yield Left.failed(position, name, "image_gone", why)
+                yield NotTaken.failed(position, name, "image_gone", reason)
             else:
-                yield ToEmbed(position, Item(name, lambda _: b""), data, source.image.sha256)
+                yield ToEmbed(position, name, data, source.image.sha256, None)
 
-    def derive(self, item: ToEmbed, decoded: DecodedImage) -> ImageFacts:
-        """The facts, which images of older releases lack in part."""
-        return facts_of(item.sha256, item.data, decoded)
+    def derive(self, item: ToEmbed[None], decoded: DecodedImage) -> ImageFacts:
+        """Return the facts, some of which images of older releases lack."""
+        return describe_image(item.sha256, item.data, decoded)
 
-    def embedded(
-        self, item: ToEmbed, derived: ImageFacts, vector: NDArray[np.float32], logit: float
-    ) -> End:
-        return Taken(item.position, item.item.name, NewEntry(derived, vector, logit))
+    def finish(
+        self, item: ToEmbed[None], derived: ImageFacts, vector: NDArray[np.float32], logit: float
+    ) -> ItemResult[NewEntry]:
+        """Return the embedding to add."""
+        return Added(item.position, item.name, NewEntry(derived, vector, logit))
 
-    def write(self, conn: Connection, ends: Sequence[End]) -> ChunkResult:
-        """Embeddings; an image that somebody else embedded meanwhile is skipped."""
-        taken = [end for end in ends if isinstance(end, Taken)]
+    def write(self, conn: Connection, results: Sequence[ItemResult[NewEntry]]) -> ChunkResult:
+        """Add the embeddings; an image that was embedded in the meantime is skipped."""
+        items = [result for result in results if isinstance(result, Added)]
         new = (
-            add_embeddings(conn, self._lineup.space, [end.entry for end in taken])
-            if taken
+            add_embeddings(conn, self._space, [item.content for item in items])
+            if items
             else frozenset()
         )
-        rows = [end.item for end in ends if isinstance(end, Left)]
+        rows = [result.item for result in results if isinstance(result, NotTaken)]
         rows += [
             JobItem(
-                end.position,
-                end.name,
+                item.position,
+                item.name,
                 Outcome.SKIPPED,
                 "already_there",
-                "it was embedded meanwhile",
+                "another job embedded it in the meantime",
             )
-            for end in taken
-            if end.entry.image.sha256 not in new
+            for item in items
+            if item.content.image.sha256 not in new
         ]
         skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
         return ChunkResult(
             JobCounts(embedded=len(new), skipped=skipped, failed=len(rows) - skipped), rows
         )
 
-    def written(self) -> None:
-        """Nothing is kept beside the database."""
+    def clean_up(self) -> None:
+        """Nothing is kept outside the database."""
 
-    def completed(self) -> None:
-        """Nothing comes after the last image."""
+    def complete(self) -> None:
+        """Nothing follows the last image."""
 
     def close(self) -> None:
         """Nothing is open between two chunks."""

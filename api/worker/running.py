@@ -1,35 +1,25 @@
-"""Jobs started and worked on: what `lineup ingest`, `lineup worker`, `lineup reembed` and the
-server call.
-"""
+"""Work on jobs: on one, or on any that is open, for commands, worker processes and the server."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import assert_never
 
-from sqlalchemy import Connection
-
-from api.calibrations.measuring import sampled
-from api.calibrations.request import CalibrationRequest
 from api.calibrations.task import CalibrateTask
 from api.errors import EarlierWeights, ServiceError
-from api.ingest.request import IngestRequest
 from api.ingest.task import IngestTask
-from api.jobs.interpreter import set_for_rows
 from api.jobs.leases import Leases
-from api.jobs.spool import forget_uploads
 from api.jobs.task import AnyTask, Progress
-from api.jobs.working import Working
+from api.jobs.working import JobRun, StreamEmbedder
 from api.lineup import Lineup
 from api.worker.reembed import ReembedTask
+from api.worker.starting import forget_sources
 from embedder.errors import EmbedderError
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseUnavailable
-from index.jsontext import JSON
-from index.truth.corpora import Keep, ensure_corpus, lock_corpus
 from index.truth.database import Database
 from index.truth.jobs import (
     OPEN_STATES,
@@ -37,145 +27,126 @@ from index.truth.jobs import (
     Job,
     JobKind,
     JobState,
-    create_job,
     fail_job,
     find_open_job,
-    find_unfinished_job,
     get_job,
     pause_job,
-    resume_job,
 )
 from index.truth.spaces import Space
 
 IDLE_SECONDS = 1.0  # between two looks for a job
-# What ends the work on a job, and is no defect: somebody must do something about the source, the
-# disk or the database.
+# Errors that end the work on a job and are no defect: the source, the disk or the database needs
+# somebody's attention.
 EXPECTED = (CorpusError, ServiceError, OSError)
 log = logging.getLogger(__name__)
 
 
-def nothing(job: Job, ended: ChunkResult) -> None:
+def ignore_progress(job: Job, result: ChunkResult) -> None:
     """Progress that nobody watches."""
-
-
-def start_ingest(lineup: Lineup, request: IngestRequest, keep: Keep | None = None) -> Job:
-    """The job of a request: the one that was begun with the same words and has not ended, or a new
-    one.
-
-    The corpus is made where there is none. Raises `InvalidRequest`, `CorpusKindConflict`,
-    `CorpusKeepConflict`.
-    """
-    _ = request.parsed_pattern  # raises now what is wrong with it
-    words = request.model_dump(mode="json", exclude_defaults=True)
-    with lineup.database.write() as conn:
-        ensure_corpus(conn, request.corpus, request.kind, keep=keep)
-        return _begun(conn, JobKind.INGEST, lock_corpus(conn, request.corpus), lineup.space, words)
-
-
-def start_reembed(database: Database, space: Space, model: str) -> Job:
-    """The job that embeds in a space whatever is not: the one that has not ended, or a new one.
-
-    `model` is how whoever works on it opens the model.
-    """
-    with database.write() as conn:
-        return _begun(conn, JobKind.REEMBED, None, space, {"model": model})
-
-
-def start_calibration(lineup: Lineup, request: CalibrationRequest) -> Job:
-    """The job of a calibration: the one of the same words that has not ended, or a new one.
-
-    Raises `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
-    """
-    with lineup.database.write() as conn:
-        sampled(conn, lineup.space, request)
-        return _begun(conn, JobKind.CALIBRATE, None, lineup.space, request.model_dump(mode="json"))
-
-
-@contextmanager
-def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
-    """The product with the model of a job: a re-embedding says which; any other job is of the
-    opened one.
-
-    Raises `ModelError`.
-    """
-    model = job.request.get("model")
-    opened_already = job.space.fingerprint == lineup.space.fingerprint
-    if job.kind is JobKind.REEMBED and isinstance(model, str) and not opened_already:
-        if job.space.weights_sha256 in EARLIER_BUILTIN_WEIGHTS:
-            raise EarlierWeights(job.space.fingerprint)
-        settings = lineup.settings.model_copy(update={"model": model})
-        with Lineup.open(settings, as_named=True) as other:
-            yield other
-    else:
-        yield lineup
 
 
 def work_on(
     lineup: Lineup,
     job: Job,
-    on_progress: Progress = nothing,
+    on_progress: Progress = ignore_progress,
     stop: threading.Event | None = None,
     *,
     owner: bool = True,
 ) -> Job:
-    """Work on a job until it rests; how it stands then.
+    """Work on a job until it has ended, failed or is paused, or until `stop` is set.
 
-    The owner pauses the job when it is interrupted, and fails it when it cannot go on; a helper
-    only goes away. Raises `ForeignSpace`, `UnusableSource`, `CorpusError`, OSError,
-    KeyboardInterrupt.
+    Returns the job as it then stands. Raises `ForeignSpace` and what `run_task` raises.
     """
     lineup.space.require(job.space.fingerprint)
+    rested = run_task(
+        lineup.database,
+        lineup.embedder,
+        lambda: _task(lineup, job),
+        job.id,
+        on_progress,
+        stop or threading.Event(),
+        owner=owner,
+    )
+    lineup.index.absorb()
+    if rested.state.ended:
+        forget_sources(rested, lineup.settings.upload_dir)
+    return rested
+
+
+def run_task(
+    database: Database,
+    embedder: StreamEmbedder,
+    open_task: Callable[[], AnyTask],
+    job_id: int,
+    on_progress: Progress,
+    stop: threading.Event,
+    *,
+    owner: bool,
+) -> Job:
+    """Run a task under leases, and complete it after its last item.
+
+    An owner pauses the job on KeyboardInterrupt and fails it when it cannot continue; a helper only
+    leaves. Raises `UnusableSource`, `CorpusError`, `ServiceError`, OSError, KeyboardInterrupt.
+    """
     try:
-        with Leases.held(lineup.database) as leases, closing(_task(lineup, job)) as task:
-            working = Working(
-                lineup.database,
-                lineup.embedder,
-                task,
-                leases,
-                on_progress,
-                stop or threading.Event(),
-            )
-            ended = working.run(job.id)
-            if ended.state is JobState.COMPLETED:
-                task.completed()
+        with Leases.held(database) as leases, closing(open_task()) as task:
+            rested = JobRun(database, embedder, task, leases, on_progress, stop).run(job_id)
+            if rested.state is JobState.COMPLETED:
+                task.complete()
     except KeyboardInterrupt:
         if owner:
-            _pause(lineup, job.id)
+            pause_if_open(database, job_id)
         raise
     except EXPECTED as err:
         if owner and not isinstance(err, DatabaseUnavailable):
-            with lineup.database.write() as conn:
-                fail_job(conn, job.id, str(err))
+            with database.write() as conn:
+                fail_job(conn, job_id, str(err))
         raise
-    with set_for_rows():
-        lineup.index.absorb()
-    if ended.state.ended:
-        forget_uploads(lineup.settings.upload_dir, ended)
-    return ended
+    return rested
 
 
 def work_on_open_jobs(
     lineup: Lineup, stop: threading.Event, *, helping: bool, once: bool = False
 ) -> int:
-    """Work on open jobs, of this model or re-embeddings by any, until told to stop; how many.
+    """Work on open jobs of this model, and on re-embeddings by any model; return how many.
 
-    `once`: until there is none. A helper joins jobs that others are at; without `helping` only what
-    nobody is at is taken. A job whose source cannot be read from here, or whose model cannot be
-    opened, is left to others.
+    The arguments are those of `take_open_jobs`.
+    """
+
+    def work(job: Job, *, owner: bool) -> None:
+        with opened_for(lineup, job) as product:
+            work_on(product, job, stop=stop, owner=owner)
+
+    return take_open_jobs(lineup.database, lineup.space, work, stop, helping=helping, once=once)
+
+
+def take_open_jobs(
+    database: Database,
+    space: Space,
+    work: Callable[..., object],
+    stop: threading.Event,
+    *,
+    helping: bool,
+    once: bool = False,
+) -> int:
+    """Call ``work(job, owner=...)`` for one open job after another until `stop` is set.
+
+    A helper joins jobs that others work on; otherwise only jobs without a worker are taken. `once`
+    ends when no job is open. A job whose source cannot be read here, or whose model cannot be
+    opened, is left to other workers. Returns how many jobs were worked on.
     """
     done, refused = 0, set[int]()
     while not stop.is_set():
-        with lineup.database.read() as conn:
-            job = find_open_job(conn, lineup.space, frozenset(refused), abandoned=not helping)
+        with database.read() as conn:
+            job = find_open_job(conn, space, frozenset(refused), abandoned=not helping)
         if job is None:
             if once:
                 break
             stop.wait(IDLE_SECONDS)
             continue
-        owner = _is_ours(job)
+        owner = _is_of_server(job)
         try:
-            with opened_for(lineup, job) as own:
-                work_on(own, job, stop=stop, owner=owner)
+            work(job, owner=owner)
             done += 1
         except (*EXPECTED, EmbedderError) as err:
             log.warning("job %d: %s", job.id, err)
@@ -186,7 +157,7 @@ def work_on_open_jobs(
 
 
 def help_with(lineup: Lineup, job_id: int, stop: threading.Event | None = None) -> Job:
-    """Work on one job beside others; how it stands then.
+    """Work on one job beside its other workers, and return it as it then stands.
 
     Raises `UnknownJob` and what `work_on` raises.
     """
@@ -195,46 +166,57 @@ def help_with(lineup: Lineup, job_id: int, stop: threading.Event | None = None) 
     return work_on(lineup, job, stop=stop, owner=False)
 
 
-def go_on(lineup: Lineup, job_id: int) -> Job:
-    """A job to be worked on again: one that is paused or failed is queued, one that is open is what
-    it is.
+@contextmanager
+def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
+    """The product with the model of a job: a re-embedding names its model.
 
-    Raises `UnknownJob`; `JobStateConflict` for one that has ended.
+    Raises `ModelError`, `EarlierWeights`.
     """
-    with lineup.database.write() as conn:
-        job = get_job(conn, job_id)
-        return job if job.state in OPEN_STATES else resume_job(conn, job_id)
+    model = job.request.get("model")
+    is_open = job.space.fingerprint == lineup.space.fingerprint
+    if job.kind is JobKind.REEMBED and isinstance(model, str) and not is_open:
+        if job.space.weights_sha256 in EARLIER_BUILTIN_WEIGHTS:
+            raise EarlierWeights(job.space.fingerprint)
+        settings = lineup.settings.model_copy(update={"model": model})
+        with Lineup.open(settings, as_named=True) as other:
+            yield other
+    else:
+        yield lineup
 
 
-def _begun(
-    conn: Connection, kind: JobKind, corpus_id: int | None, space: Space, words: Mapping[str, JSON]
-) -> Job:
-    """The job of these words that has not ended, or a new one."""
-    found = find_unfinished_job(conn, corpus_id, space, words)
-    if found is None:
-        return create_job(conn, kind, corpus_id, space, words)
-    return found if found.state in OPEN_STATES else resume_job(conn, found.id)
-
-
-def _is_ours(job: Job) -> bool:
-    """Whether it was asked of a server, which then answers for it; a command's job may be of
-    another machine.
-    """
-    return job.request.get("roots") is not None
-
-
-def _pause(lineup: Lineup, job_id: int) -> None:
-    with lineup.database.write() as conn:
+def pause_if_open(database: Database, job_id: int) -> None:
+    """Pause a job unless it has ended, failed or is paused."""
+    with database.write() as conn:
         if get_job(conn, job_id).state in OPEN_STATES:
             pause_job(conn, job_id)
+
+
+def _is_of_server(job: Job) -> bool:
+    """Whether a server accepted the job and so answers for it.
+
+    The sources of a command's job may be on another machine.
+    """
+    return job.request.get("roots") is not None
 
 
 def _task(lineup: Lineup, job: Job) -> AnyTask:
     match job.kind:
         case JobKind.INGEST:
-            return IngestTask(lineup, job)
+            return IngestTask(
+                lineup.database,
+                lineup.space,
+                lineup.blob_stores,
+                lineup.limits,
+                lineup.settings.upload_dir,
+                job,
+            )
         case JobKind.REEMBED:
-            return ReembedTask(lineup)
+            return ReembedTask(
+                lineup.database,
+                lineup.space,
+                lineup.blob_stores.originals,
+                lineup.limits.max_image_bytes,
+            )
         case JobKind.CALIBRATE:
             return CalibrateTask(lineup, job)
         case _:

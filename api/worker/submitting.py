@@ -1,10 +1,9 @@
-"""Ingests asked of a server: only what it is allowed to read, or what was sent with the request."""
+"""Ingests that a client asks of a server: sources within its roots, or an upload."""
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import Field
@@ -12,11 +11,13 @@ from pydantic import Field
 from api.errors import InvalidRequest
 from api.fields import Answer, Instant, Sha256
 from api.ingest.request import Dedup, IngestRequest
+from api.ingest.spool import forget, keep_upload
 from api.jobs.json import JobAnswer
-from api.lineup import Lineup
 from api.sources.locations import require_within, resolved
-from api.worker.running import start_ingest
+from api.worker.starting import start_ingest
 from index.truth.corpora import CorpusKind, Keep
+from index.truth.database import Database
+from index.truth.spaces import Space
 
 
 class IngestOrder(Answer):
@@ -72,21 +73,27 @@ class IngestOrder(Answer):
     )
 
 
-def submit(lineup: Lineup, corpus: str, order: IngestOrder) -> JobAnswer:
-    """Queue an ingest of sources that the server may read.
+def submit(
+    database: Database, space: Space, roots: Sequence[str], corpus: str, order: IngestOrder
+) -> JobAnswer:
+    """Queue an ingest of sources within the roots.
 
     Raises `InvalidRequest`, `SourceNotAllowed`, `CorpusKindConflict`, `CorpusKeepConflict`.
     """
     if not order.sources:
         raise InvalidRequest("sources: name at least one, or upload one as multipart/form-data")
     sources = [resolved(source) for source in order.sources]
-    return _queued(
-        lineup, corpus, order, sources, [resolved(root) for root in lineup.settings.ingest_roots]
-    )
+    return _queue(database, space, corpus, order, sources, [resolved(root) for root in roots])
 
 
 def submit_upload(
-    lineup: Lineup, corpus: str, order: IngestOrder, file: BinaryIO, name: str
+    database: Database,
+    space: Space,
+    upload_dir: Path,
+    corpus: str,
+    order: IngestOrder,
+    file: BinaryIO,
+    name: str,
 ) -> JobAnswer:
     """Keep an upload until its job has ended, and queue the ingest of it.
 
@@ -94,23 +101,24 @@ def submit_upload(
     """
     if order.sources:
         raise InvalidRequest("sources: an upload is its own source")
-    folder = lineup.settings.upload_dir.absolute() / uuid.uuid4().hex
-    folder.mkdir(parents=True)
-    kept = folder / (PurePosixPath(name.replace("\\", "/")).name.lstrip(".") or "upload")
+    kept = keep_upload(file, name, upload_dir)
     try:
-        with kept.open("xb") as target:
-            shutil.copyfileobj(file, target, 2**20)
-        return _queued(lineup, corpus, order, [str(kept)], [str(folder)])
+        return _queue(database, space, corpus, order, [str(kept)], [str(kept.parent)])
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        forget([str(kept)], upload_dir)
         raise
 
 
-def _queued(
-    lineup: Lineup, corpus: str, order: IngestOrder, sources: list[str], roots: list[str]
+def _queue(
+    database: Database,
+    space: Space,
+    corpus: str,
+    order: IngestOrder,
+    sources: list[str],
+    roots: list[str],
 ) -> JobAnswer:
-    words = order.model_dump(exclude={"sources", "keep"}, exclude_unset=True)
-    request = IngestRequest(corpus=corpus, sources=sources, roots=roots, **words)
+    stated = order.model_dump(exclude={"sources", "keep"}, exclude_unset=True)
+    request = IngestRequest(corpus=corpus, sources=sources, roots=roots, **stated)
     for source in sources:
         require_within(source, roots)
-    return JobAnswer.of(start_ingest(lineup, request, order.keep))
+    return JobAnswer.of(start_ingest(database, space, request, order.keep))

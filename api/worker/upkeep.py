@@ -10,7 +10,7 @@ import threading
 from api.calibrations.request import CalibrationRequest
 from api.errors import ServiceError
 from api.lineup import Lineup
-from api.worker.running import start_calibration
+from api.worker.starting import start_calibration
 from index.calibration.reading import named_corpora
 from index.errors import CorpusError, UnknownCorpus
 from index.truth.calibrations import calibration_heads, get_calibration
@@ -55,7 +55,7 @@ def recalibrate_if_due(lineup: Lineup) -> int | None:
             last.state,
         )
         return None
-    return start_calibration(lineup, request).id
+    return start_calibration(lineup.database, lineup.space, request).id
 
 
 class CalibrationUpkeep:

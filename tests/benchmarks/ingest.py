@@ -70,7 +70,8 @@ def ingest_child(data: Path, source: str, model: Path, precision: str, batch: in
     from api.ingest.request import IngestRequest
     from api.lineup import Lineup
     from api.settings import Settings
-    from api.worker.running import start_ingest, work_on
+    from api.worker.running import work_on
+    from api.worker.starting import start_ingest
 
     settings = Settings(
         data_dir=data, model=str(model), offline=True, precision=precision, batch_size=batch
@@ -78,7 +79,7 @@ def ingest_child(data: Path, source: str, model: Path, precision: str, batch: in
     with Lineup.open(settings, migrate=True) as lineup:
         request = IngestRequest(sources=[source], corpus=CORPUS, embedding_space=None)
         began = time.perf_counter()
-        job = work_on(lineup, start_ingest(lineup, request))
+        job = work_on(lineup, start_ingest(lineup.database, lineup.space, request))
         searchable = time.perf_counter() - began
         committed = (job.finished_at - job.created_at).total_seconds() if job.finished_at else None
         tell(

@@ -12,7 +12,8 @@ from api.ingest import task as ingest_task
 from api.ingest.request import IngestRequest
 from api.lineup import Lineup
 from api.settings import Settings
-from api.worker.running import start_ingest, work_on
+from api.worker.running import work_on
+from api.worker.starting import start_ingest
 from embedder.network.device import use_threads
 from tests.functional.nursery import Task, die_as_told, nurse_tasks
 
@@ -31,7 +32,7 @@ def run(task: Task) -> None:
     )
     with Lineup.open(settings) as lineup:
         request = IngestRequest(sources=task["sources"], corpus=task["corpus"], dedup=task["dedup"])
-        job = work_on(lineup, start_ingest(lineup, request))
+        job = work_on(lineup, start_ingest(lineup.database, lineup.space, request))
         print(job.id, job.state, file=sys.stderr)
 
 

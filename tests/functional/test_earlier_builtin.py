@@ -19,7 +19,7 @@ from api.errors import EarlierWeights
 from api.http.app import create_app
 from api.lineup import find_space, open_database
 from api.settings import Settings
-from api.worker.running import start_reembed
+from api.worker.starting import start_reembed
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS, MODELS
 from tests.functional.shelves import jpeg
 from tests.functional.terminal import answer, lineup

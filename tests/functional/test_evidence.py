@@ -19,10 +19,11 @@ from PIL import Image, ImageFilter
 from api.calibrations.request import CalibrationRequest
 from api.http.app import create_app
 from api.ingest.single import add_image
-from api.jobs.catalogue import cancel, pause
+from api.jobs.catalogue import pause
 from api.lineup import Lineup
 from api.settings import Settings
-from api.worker.running import go_on, start_calibration, work_on
+from api.worker.running import work_on
+from api.worker.starting import cancel, reopen, start_calibration
 from api.worker.upkeep import recalibrate_if_due
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.provenance import Provenance
@@ -333,8 +334,8 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(
         cancel(opened.database, opened.settings.upload_dir, due)
         assert recalibrate_if_due(opened) is None
         asked = CalibrationRequest.model_validate(calibration["request"]["asked"])
-        due = start_calibration(opened, asked).id
-        work_on(opened, go_on(opened, due))
+        due = start_calibration(opened.database, opened.space, asked).id
+        work_on(opened, reopen(opened.database, due))
         assert recalibrate_if_due(opened) is None
         with opened.database.write() as connection:
             create_corpus(connection, "one-more", CorpusKind.KNOWN_FAKE)
@@ -344,7 +345,7 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(
             opened
         )  # however small it is: lookups in all corpora have no rate without it
         assert unseen not in (None, due)
-        work_on(opened, go_on(opened, unseen))
+        work_on(opened, reopen(opened.database, unseen))
         assert recalibrate_if_due(opened) is None
     newest = answer(shelf / "data", "calibrations")["calibrations"][0]
     assert newest["corpus_size"] >= 1.1 * calibration["corpus_size"]

@@ -23,7 +23,7 @@ from api.lineup import load_embedder, make_space, open_database
 from api.operations.activating import activate
 from api.settings import Settings
 from api.worker.current import CurrentLineup
-from api.worker.running import start_reembed
+from api.worker.starting import start_reembed
 from embedder.errors import UnknownModel
 from index.truth.active import activate_model
 from tests.functional.shelves import jpeg, other_model, write_tar

@@ -18,7 +18,7 @@ from api.calibrations.json import (
 from api.calibrations.request import CalibrationRequest
 from api.http.routes.dependencies import Opened
 from api.jobs.json import JobAnswer
-from api.worker.running import start_calibration
+from api.worker.starting import start_calibration
 
 router = APIRouter(tags=["calibrations"])
 CalibrationId = Annotated[int, Path(description="Id of a calibration.", ge=1, lt=2**63)]
@@ -38,7 +38,7 @@ def create_calibration(wanted: CalibrationRequest, response: Response, lineup: O
     image whose file cannot be read any more is measured unchanged only. If a job for the same
     request has not ended, the answer is that job.
     """
-    answer = JobAnswer.of(start_calibration(lineup, wanted))
+    answer = JobAnswer.of(start_calibration(lineup.database, lineup.space, wanted))
     response.headers["Location"] = f"/v1/ingests/{answer.id}"
     return answer
 

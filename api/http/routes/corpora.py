@@ -175,7 +175,7 @@ def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
 )
 def read_thumbnail(entry_id: EntryId, lineup: Opened) -> Response:
     """Returns the thumbnail that was made when the image was added. Some corpora keep none."""
-    data = thumbnail_of(lineup.database, lineup.thumbnails, entry_id)
+    data = thumbnail_of(lineup.database, lineup.blob_stores.thumbnails, entry_id)
     return Response(
         data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"}
     )

@@ -17,8 +17,9 @@ from starlette.datastructures import UploadFile as FormFile
 from api.errors import InvalidRequest, UnsupportedBody
 from api.http.routes.bodies import describe_body, parse_json
 from api.http.routes.dependencies import Opened
-from api.jobs.catalogue import cancel, glimpse, items_page, jobs_page, one_job, pause, resume
+from api.jobs.catalogue import glimpse, items_page, jobs_page, one_job, pause, resume
 from api.jobs.json import JobAnswer, JobItemPage, JobPage
+from api.worker.starting import cancel
 from api.worker.submitting import IngestOrder, submit, submit_upload
 from index.truth.database import Database
 from index.truth.jobs import OPEN_STATES, Outcome
@@ -66,7 +67,9 @@ async def create_ingest(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         order = parse_json(IngestOrder, await request.body())
-        answer = await run_in_threadpool(submit, lineup, name, order)
+        answer = await run_in_threadpool(
+            submit, lineup.database, lineup.space, lineup.settings.ingest_roots, name, order
+        )
     elif media_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=4) as form:
             source, text = form.get("source"), form.get("order", "{}")
@@ -76,7 +79,14 @@ async def create_ingest(
                 )
             order = parse_json(IngestOrder, text)
             answer = await run_in_threadpool(
-                submit_upload, lineup, name, order, source.file, source.filename or ""
+                submit_upload,
+                lineup.database,
+                lineup.space,
+                lineup.settings.upload_dir,
+                name,
+                order,
+                source.file,
+                source.filename or "",
             )
     else:
         raise UnsupportedBody(media_type, ("application/json", "multipart/form-data"))

@@ -11,22 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ingest.patterns import Pattern
-from api.ingest.provenance import joined
-from api.sources.item import Item
+from api.ingest.provenance import join_provenance
 from index.truth.provenance import Provenance
 
 COLUMNS = ("generator", "label", "licence", "source")
 
 
-def read(told: dict[str, Any], options: Provenance | None = None, **more: Any) -> Provenance:
-    item = Item(more.pop("name", "sdxl/a.png"), lambda _: b"", told, more.pop("location", None))
-    return joined(
-        item,
-        options or Provenance(),
-        more.pop("pattern", None),
-        more.pop("stated", {}),
-        more.pop("made_by", None),
-    )
+def read(
+    declared: dict[str, Any],
+    for_all: Provenance | None = None,
+    name: str = "sdxl/a.png",
+    **more: Any,
+) -> Provenance:
+    return join_provenance(name, declared, for_all or Provenance(), **more)
 
 
 def test_a_date_that_is_none_is_kept_as_it_was_written() -> None:
@@ -42,7 +39,7 @@ def test_a_contradiction_is_recorded_with_who_said_what_and_the_nearest_is_heard
         {"generator": "SD XL"},
         Provenance(generator="flux"),
         pattern=Pattern("{generator}/*"),
-        made_by=("sd_xl_base_1.0", "png:parameters"),
+        file_generator=("sd_xl_base_1.0", "png:parameters"),
     )
 
     assert provenance.generator == "SD XL"
@@ -65,7 +62,7 @@ def test_different_spellings_of_one_generator_are_no_contradiction() -> None:
 def test_the_file_itself_is_heard_last_and_named() -> None:
     stated = {"png:parameters": "a cat\nModel: dreamshaper", "xmp:CreatorTool": "x"}
 
-    provenance = read({}, stated=stated, made_by=("dreamshaper", "png:parameters"))
+    provenance = read({}, file_fields=stated, file_generator=("dreamshaper", "png:parameters"))
 
     assert provenance.generator == "dreamshaper"
     assert provenance.extra["generator_from"] == "png:parameters"

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from api.errors import InvalidRequest
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import IngestRequest
-from api.jobs.task import End, Left, Taken
+from api.jobs.task import Added, ItemResult, NotTaken
 from api.sources.item import Span, UnreadableItem
 from api.sources.ready import ReadyRows
 from index.errors import ForeignSpace, InvalidVector
 from index.jsontext import JSON
+from index.truth.entries import NewEntry
 from index.truth.spaces import Space
 
 SPACE = Space("1" * 64, "tests", "2" * 64, "3" * 64, 4)
@@ -72,7 +73,7 @@ def held(count: int = 1, **changed: Any) -> Held:
     return Held(**(whole | changed))
 
 
-def ends(source: Held, **words: Any) -> list[End]:
+def ends(source: Held, **words: Any) -> list[ItemResult[NewEntry]]:
     request = IngestRequest(sources=["held"], corpus="known", **words)
     chunks = ReadyChunks(SPACE, request)
     chunks.require_space(source)
@@ -105,8 +106,8 @@ def test_each_bad_row_fails_alone_with_its_reason() -> None:
 
     found = ends(source)
 
-    assert isinstance(found[0], Taken)
-    failed = [end.item for end in found[1:] if isinstance(end, Left)]
+    assert isinstance(found[0], Added)
+    failed = [end.item for end in found[1:] if isinstance(end, NotTaken)]
     assert [item.position for item in failed] == list(range(101, 109))
     assert [item.reason for item in failed] == [
         *["invalid_embedding"] * 3,
@@ -120,9 +121,9 @@ def test_each_bad_row_fails_alone_with_its_reason() -> None:
 def test_text_that_cannot_be_stored_fails_its_row() -> None:
     first, second = ends(held(2, declared=[{"label": "a\x00b"}, {"label": "fine"}]))
 
-    assert isinstance(first, Left)
+    assert isinstance(first, NotTaken)
     assert first.item.reason == "invalid_row"
-    assert isinstance(second, Taken)
+    assert isinstance(second, Added)
 
 
 def test_columns_and_options_are_heard_as_in_any_other_source() -> None:
@@ -130,8 +131,8 @@ def test_columns_and_options_are_heard_as_in_any_other_source() -> None:
 
     (end,) = ends(held(declared=[told]), generator="flux", label="face")
 
-    assert isinstance(end, Taken)
-    provenance = end.entry.provenance
+    assert isinstance(end, Added)
+    provenance = end.content.provenance
     assert (provenance.generator, provenance.label, provenance.licence) == ("sd-xl", "face", "CC0")
     assert provenance.extra == {
         "path": "held, row 0",
@@ -153,10 +154,10 @@ def test_free_provenance_is_kept_as_it_is_and_other_columns_beside_it() -> None:
         )
     )
 
-    assert isinstance(exported, Taken)
-    assert isinstance(more, Taken)
-    assert exported.entry.provenance.extra == free
-    assert more.entry.provenance.extra == {**free, "source": {"camera": 7}}
+    assert isinstance(exported, Added)
+    assert isinstance(more, Added)
+    assert exported.content.provenance.extra == free
+    assert more.content.provenance.extra == {**free, "source": {"camera": 7}}
 
 
 texts = st.sampled_from(
@@ -183,7 +184,7 @@ def test_a_row_that_speaks_alone_is_read_in_the_short_way_as_in_the_long_one(
     chunks = ReadyChunks(SPACE, IngestRequest(sources=["held"], corpus="known"))
     row = {**told, "provenance": free}
 
-    assert chunks._provenance("a.png", row) == chunks._beside("a.png", row, free)
+    assert chunks.provenance("a.png", row) == chunks.join_with_free("a.png", row, free)
 
 
 def test_facts_are_taken_and_the_image_was_never_here() -> None:
@@ -198,9 +199,9 @@ def test_facts_are_taken_and_the_image_was_never_here() -> None:
 
     known, unknown = ends(held(2, facts=[facts, {}]))
 
-    assert isinstance(known, Taken)
-    assert isinstance(unknown, Taken)
-    image = known.entry.image
+    assert isinstance(known, Added)
+    assert isinstance(unknown, Added)
+    image = known.content.image
     assert (image.byte_size, image.width, image.height, image.format, image.seen) == (
         9,
         3,
@@ -210,4 +211,4 @@ def test_facts_are_taken_and_the_image_was_never_here() -> None:
     )
     assert image.perceptual_hash is not None
     assert (image.perceptual_hash.bits.hex(), image.perceptual_hash.quality) == ("0f" * 32, 90)
-    assert (unknown.entry.image.width, unknown.entry.image.seen) == (None, False)
+    assert (unknown.content.image.width, unknown.content.image.seen) == (None, False)

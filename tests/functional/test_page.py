@@ -219,7 +219,7 @@ def rows(page: Page) -> list[dict[str, str]]:
     return [row.evaluate(script) for row in page.locator("#neighbours tbody tr").all()]
 
 
-def words_told(page: Page) -> list[str]:
+def shown_words(page: Page) -> list[str]:
     """The words of the evidence, a row each."""
     return page.locator("#statements [data-slot=words]").all_inner_texts()
 
@@ -382,7 +382,7 @@ def test_a_lost_connection_is_told_and_the_probe_kept(
 ) -> None:
     context.set_offline(True)
     choose(page, "fake.png", site.picture)
-    expect(page.get_by_role("alert")).to_contain_text("No answer came")
+    expect(page.get_by_role("alert")).to_contain_text("No answer from the server")
     context.set_offline(False)
     page.get_by_role("button", name="Look up again").click()
     expect(page.locator("#answer")).to_be_visible()
@@ -476,7 +476,7 @@ def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
     expect(page.locator("#similarity [data-slot=nearest]")).to_have_text("1.000")
     expect(page.locator("#no-calibration")).to_be_visible()
     expect(page.locator("#reencodings")).to_be_hidden()
-    assert (words_told(page), len(rows(page))) == ([], 3)
+    assert (shown_words(page), len(rows(page))) == ([], 3)
     expect(page.locator("#method [data-slot=quality]")).to_have_text("not measured")
     assert overheard.errors == []
 
@@ -488,7 +488,7 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     replying(page, answer)
     choose(page, "fake.png", site.picture)
     expect(page.locator("#answer")).to_be_visible()
-    assert words_told(page) == [each.words for each in answer.statements]
+    assert shown_words(page) == [each.words for each in answer.statements]
     titles = page.locator("#statements [data-slot=title]").all_inner_texts()
     expected = (
         "False-match rate, Likelihood ratio, Generator, Nearest known real, Verdict rests "
@@ -536,7 +536,7 @@ def test_what_the_browser_cannot_display_is_looked_up_all_the_same(page: Page, s
 
 
 def test_the_choice_of_kind_corpora_and_k_reaches_the_search(page: Page, site: Site) -> None:
-    page.get_by_label("Kind", exact=True).select_option("known real images")
+    page.get_by_label("Kind", exact=True).select_option("known-real images")
     expect(page.get_by_role("checkbox", name="casework")).to_be_disabled()
     page.get_by_role("checkbox", name="photographs").check()
     page.get_by_label("Nearest entries listed").fill("1")
@@ -546,7 +546,7 @@ def test_the_choice_of_kind_corpora_and_k_reaches_the_search(page: Page, site: S
     assert answer["similarity"]["filter"]["kind"] == "known_real"
     assert [row["Corpus"].split()[0] for row in rows(page)] == ["photographs"]
     expect(page.locator("#similarity .question")).to_have_text(
-        "Is the image near to known real images?"
+        "Is the image near to known-real images?"
     )
 
 
@@ -554,7 +554,9 @@ def test_an_empty_service_says_how_to_ingest(context: BrowserContext, tmp_path: 
     with serving(tmp_path) as (url, _):
         page = context.new_page()
         page.goto(url)
-        expect(page.locator("#empty")).to_contain_text("lineup ingest DIR --corpus NAME")
+        expect(page.locator("#empty")).to_contain_text(
+            f"lineup --data-dir {tmp_path} ingest FOLDER --corpus NAME"
+        )
         choose(page, "probe.png", picture(1))
         expect(page.locator("#similarity .word")).to_have_text("Inconclusive")
         expect(page.locator("#no-neighbours")).to_be_visible()
@@ -617,7 +619,7 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     expect(shown.locator(".word")).to_have_text(classifier["verdict"].capitalize())
     expect(shown.locator("[data-slot=logit]")).to_have_text(f"{classifier['logit']:+.2f}")
     expect(shown).to_contain_text(classifier["calibration"])
-    expect(shown.locator("[data-slot=hint]")).to_have_text("sigmoid of the logit")
+    expect(shown.locator("[data-slot=hint]")).to_have_text("sigmoid of the logit, not calibrated")
     shown = page.get_by_role("article", name="Similarity")
     expect(shown.locator(".word")).to_have_text("Similar to known fakes")
     expect(shown.locator("[data-slot=threshold]")).to_have_text("0.900")
@@ -625,7 +627,7 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     expect(shown.locator("[data-slot=searched]")).to_have_text("3")
     expect(page.get_by_role("status")).to_contain_text("similarity: Similar to known fakes.")
 
-    assert words_told(page) == [each["words"] for each in answer["statements"]]
+    assert shown_words(page) == [each["words"] for each in answer["statements"]]
     real = answer["similarity"]["nearest_known_real"]
     expect(page.locator("#evidence figure").nth(1)).to_contain_text(f"entry {real['entry']['id']}")
     expect(page.locator("#reencodings")).to_be_hidden()

@@ -5,6 +5,7 @@ Its script calls POST /v1/lookups like any client.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -15,6 +16,7 @@ from api.corpora.catalogue import corpora_page
 from api.http.routes.dependencies import Opened
 
 FOLDER = Path(__file__).parent.parent
+MOST_CORPORA = 1000  # listed under "Search in"
 templates = Jinja2Templates(FOLDER / "templates")
 router = APIRouter(include_in_schema=False)
 
@@ -22,7 +24,11 @@ router = APIRouter(include_in_schema=False)
 @router.get("/", response_class=HTMLResponse)
 def show_page(request: Request, lineup: Opened) -> HTMLResponse:
     """Return the look-up page."""
-    corpora = corpora_page(lineup.database, None, 1000).corpora
-    return templates.TemplateResponse(
-        request, "lookup.html", {"corpora": corpora, "lineup": lineup}
-    )
+    data_dir = str(lineup.settings.data_dir.absolute())
+    context = {
+        "corpora": corpora_page(lineup.database, None, MOST_CORPORA).corpora,
+        "lineup": lineup,
+        "data_dir": data_dir,
+        "quoted_data_dir": shlex.quote(data_dir),
+    }
+    return templates.TemplateResponse(request, "lookup.html", context)

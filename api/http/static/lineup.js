@@ -1,17 +1,17 @@
 // The page's script: sends the probe to POST /v1/lookups and writes the answer into the slots of lookup.html.
-// What comes from outside (file names, answers) reaches the document as text or as an attribute, never as markup.
+// File names and answers reach the document as text or as an attribute, never as markup.
 
 import { showEvidence } from "./evidence.js";
 import { byId, clone, cosine, fill, nearestOf, showThumbnail, signed, utc } from "./slots.js";
 
 const CLASSIFIER_WORDS = {
-  synthetic: ["Synthetic", "The classifier takes this image for synthetic."],
-  authentic: ["Authentic", "The classifier takes this image for authentic."],
+  synthetic: ["Synthetic", "The classifier assigns this image to its class “synthetic”."],
+  authentic: ["Authentic", "The classifier assigns this image to its class “authentic”. That does not show that it is genuine."],
   inconclusive: ["Inconclusive", "The classifier gives no verdict."],
 };
 const SIMILARITY_WORDS = {
-  similar_to_known_fakes: ["Similar to known fakes", "At least one known fake is near to this image."],
-  not_similar: ["Not similar", "No searched entry is near to this image. That does not make it authentic."],
+  similar_to_known_fakes: ["Similar to known fakes", "At least one known fake is near to this image, or is the same image."],
+  not_similar: ["Not similar", "No searched known fake is near to this image. That does not mean that it is real."],
   inconclusive: ["Inconclusive", "The search gives no verdict."],
 };
 const RELATION_WORDS = {
@@ -21,18 +21,18 @@ const RELATION_WORDS = {
   below_threshold: ["below threshold", "not as near as the threshold"],
   null: ["not judged", "no threshold is known"],
 };
-const ISSUE_WORDS = { too_small: "too small", flat: "flat", unfamiliar: "unfamiliar: far from everything known" };
+const ISSUE_WORDS = { too_small: "too small", flat: "flat", unfamiliar: "unfamiliar: far from every entry" };
 const KIND_WORDS = { known_fake: "known fake", known_real: "known real" };
-const ASKED_WORDS = { known_fake: "known fakes", known_real: "known real images", null: "known fakes or real images" };
-const EMBEDDING_WORDS = { stored: "known bytes, its stored embedding was taken", computed: "embedded now" };
+const ASKED_WORDS = { known_fake: "known fakes", known_real: "known-real images", null: "known fakes or known-real images" };
+const EMBEDDING_WORDS = { stored: "same bytes as a stored image, whose embedding was used", computed: "embedded for this look-up" };
 const STEPS = ["decode", "embed", "search", "total"];
 
 const form = byId("lookup");
 const maxImageBytes = Number(form.dataset.maxImageBytes);
 let probe = null; // the File that is looked up
-let pending = null; // the AbortController of the look-up that is under way
+let pending = null; // the AbortController of the look-up in progress
 
-// Three decimals would print 1.000, which reads as certainty.
+// Three decimals would print 1.000, which looks like certainty.
 function probability(value) {
   if (value > 0.9995) return "above 0.999";
   return value < 0.0005 ? "below 0.001" : value.toFixed(3);
@@ -52,11 +52,11 @@ function showVerdict(id, verdict, [word, meaning], texts) {
   fill(byId(id), { word, meaning, ...texts });
 }
 
-// Without a calibration the probability is the plain sigmoid; with one it is of a world with as many fakes as photographs.
+// Without a calibration the probability is only the sigmoid. With one it assumes as many synthetic as real images.
 function probabilityHint({ calibration, ece }) {
-  if (calibration === "uncalibrated") return "sigmoid of the logit";
+  if (calibration === "uncalibrated") return "sigmoid of the logit, not calibrated";
   const error = ece == null ? "not known" : ece.toFixed(3);
-  return `calibrated, where synthetic and real are equally common; expected calibration error (ECE) ${error}`;
+  return `calibrated, if synthetic and real images are equally common; expected calibration error (ECE) ${error}`;
 }
 
 function showClassifier(classifier) {
@@ -90,10 +90,10 @@ function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, ent
     rank,
     cosine_similarity: cosine(cosine_similarity),
     relation: word,
-    relation_means: relation === "near_duplicate" ? `${means}: ${hamming_distance} of 256 bits of its hash differ` : means,
+    relation_means: relation === "near_duplicate" ? `${means}: ${hamming_distance} of 256 bits of the hashes differ` : means,
     corpus: entry.corpus,
     kind: KIND_WORDS[entry.kind],
-    generator: entry.generator ?? "not told",
+    generator: entry.generator ?? "not declared",
     entry: `entry ${entry.id}`,
     sha256: `${entry.sha256.slice(0, 12)}…`,
   });
@@ -116,8 +116,8 @@ function approximate({ recall, k, measured_at }) {
 function qualityFacts({ shortest_side, pdq_quality, luminance_std }) {
   const facts = [];
   if (shortest_side !== null) facts.push(`shorter side ${shortest_side} pixels`);
-  if (pdq_quality !== null) facts.push(`structure for its hash ${pdq_quality} of 100`);
-  if (luminance_std !== null) facts.push(`luminance varies by ${luminance_std.toFixed(1)} of 255 levels`);
+  if (pdq_quality !== null) facts.push(`quality of its hash ${pdq_quality} of 100`);
+  if (luminance_std !== null) facts.push(`standard deviation of the luminance ${luminance_std.toFixed(1)} of 255`);
   return facts.join(", ");
 }
 
@@ -129,7 +129,7 @@ function showMethod({ id, created_at, probe: image, method, timings, quality }) 
     created_at: utc(created_at),
     probe: image.sha256,
     probe_facts: `${image.format}, ${size}; ${EMBEDDING_WORDS[image.embedding]}`,
-    quality: quality ? (ISSUE_WORDS[quality.issue] ?? quality.issue ?? "enough for a verdict") : "not measured",
+    quality: quality ? (ISSUE_WORDS[quality.issue] ?? quality.issue ?? "sufficient for a verdict") : "not measured",
     quality_facts: quality ? qualityFacts(quality) : "",
     computed_on: `${method.precision} on ${method.device}`,
     exact: method.exact ? "exact search: every entry was compared" : approximate(method.recall),
@@ -145,12 +145,12 @@ function showAnswer(answer) {
   showNeighbours(answer.similarity.neighbours);
   showMethod(answer);
   byId("answer").hidden = false;
-  const said = ["classifier", "similarity"].map((id) => `${id}: ${spoken(answer[id], byId(id))}.`);
-  announce(`Answered. ${said.join(" ")} Nearest entries listed: ${answer.similarity.neighbours.length}.`);
+  const verdicts = ["classifier", "similarity"].map((id) => `${id}: ${describe(answer[id], byId(id))}.`);
+  announce(`Answered. ${verdicts.join(" ")} Nearest entries listed: ${answer.similarity.neighbours.length}.`);
   byId("classifier").parentElement.scrollIntoView({ block: "nearest" });
 }
 
-function spoken({ verdict, explanation }, shown) {
+function describe({ verdict, explanation }, shown) {
   const word = shown.querySelector(".word").textContent;
   return verdict === "inconclusive" ? `${word}, ${explanation}` : word;
 }
@@ -169,25 +169,25 @@ function errorItem({ field, detail }) {
   return item;
 }
 
-async function problemOf(response) {
-  const told = await response.json().catch(() => ({}));
+async function readProblem(response) {
+  const problem = await response.json().catch(() => ({}));
   const seconds = response.headers.get("Retry-After");
   return {
-    title: told.title ?? `The server answered ${response.status}`,
-    detail: told.detail ?? "It gave no explanation.",
-    errors: told.errors,
+    title: problem.title ?? `The server answered ${response.status}`,
+    detail: problem.detail ?? "The server gave no explanation.",
+    errors: problem.errors,
     retry: seconds ? `Try again in ${seconds} s.` : "",
   };
 }
 
-function noAnswer(error) {
+function describeFailure(error) {
   const detail = `The server may be down, or the file has changed since it was chosen. (${error.message})`;
-  return { title: "No answer came", detail, retry: "The probe is kept: try again when the server is back." };
+  return { title: "No answer from the server", detail, retry: "The probe is still selected: try again when the server is back." };
 }
 
-// Told here, because a server that refuses a body in the middle of its upload often cannot be heard.
-function tooLarge(file) {
-  const detail = `The file has ${byteSize(file.size)}; this service takes at most ${byteSize(maxImageBytes)}.`;
+// Checked here, because a browser often does not show the answer of a server that refuses a body during its upload.
+function describeTooLarge(file) {
+  const detail = `The file has ${byteSize(file.size)}; this service accepts at most ${byteSize(maxImageBytes)}.`;
   return { title: "Image too large", detail };
 }
 
@@ -210,8 +210,8 @@ function take(files) {
   if (files.length === 0) return;
   probe = files[0];
   showProbe(probe);
-  byId("image").required = false; // a dropped file never reaches the chooser
-  lookUp(files.length > 1 ? "Several files came; only the first is looked up. " : "");
+  byId("image").required = false; // a dropped file is not in the file input
+  lookUp(files.length > 1 ? "Several files were given; only the first is looked up. " : "");
 }
 
 function query() {
@@ -233,22 +233,22 @@ async function ask(file, signal) {
   body.set("query", query());
   const response = await fetch(form.action, { method: "POST", body, signal });
   if (response.ok) showAnswer(await response.json());
-  else showProblem(await problemOf(response));
+  else showProblem(await readProblem(response));
 }
 
 async function lookUp(remark = "") {
   pending?.abort();
-  for (const id of ["answer", "problem", "introduction"]) byId(id).hidden = true; // never beside another probe
+  for (const id of ["answer", "problem", "introduction"]) byId(id).hidden = true; // they belong to another probe
   if (probe.size > maxImageBytes) {
     setBusy(false);
-    showProblem(tooLarge(probe));
+    showProblem(describeTooLarge(probe));
     return;
   }
   const mine = (pending = new AbortController());
   setBusy(true);
   announce(`${remark}Looking up ${probe.name} …`);
-  await ask(probe, mine.signal).catch((error) => mine.signal.aborted || showProblem(noAnswer(error)));
-  if (!mine.signal.aborted) setBusy(false); // otherwise a later probe has the page
+  await ask(probe, mine.signal).catch((error) => mine.signal.aborted || showProblem(describeFailure(error)));
+  if (!mine.signal.aborted) setBusy(false); // otherwise a later look-up is in progress
 }
 
 function offerCorporaOfKind() {
@@ -260,7 +260,7 @@ function takeDropped(event) {
   event.preventDefault();
   byId("drop").classList.remove("over");
   if (event.dataTransfer.files.length) take(event.dataTransfer.files);
-  else showProblem({ title: "That was not a file", detail: "Save the image first, then drop the file itself." });
+  else showProblem({ title: "Not a file", detail: "Save the image as a file first, then drop the file." });
 }
 
 function wire() {

@@ -1,4 +1,4 @@
-// The slots of lookup.html, and how numbers and neighbours are written into them.
+// Fills the slots of lookup.html, and formats numbers and times.
 
 export const byId = (id) => document.getElementById(id);
 

@@ -8,12 +8,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
-import shutil
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +17,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
 
-from api.http.app import create_app
 from api.lookups.evidence_json import (
     AttributionAnswer,
     CalibrationUsed,
@@ -44,23 +38,13 @@ from api.lookups.words import statements
 from api.settings import Settings
 from index.calibration.false_matches import RateMethod
 from index.verdict import SimilarityOutcome, SimilarityReason
+from tests.functional.browsing import serving
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",  # the tests run as root in containers
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 QUEUE_SIZE = 12  # the ten re-encodings of a probe wait for the model at once
 MAX_IMAGE_BYTES = 2**20
 THRESHOLD = 0.9
-START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -105,37 +89,16 @@ def upload(name: str, data: bytes) -> FilePayload:
     return {"name": name, "mimeType": "application/octet-stream", "buffer": data}
 
 
-@contextmanager
-def serving(data_dir: Path) -> Iterator[tuple[str, FastAPI]]:
-    """A server in a thread, on a port that the kernel chose."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = Settings(
-        data_dir=data_dir,
+        data_dir=tmp_path_factory.mktemp("page"),
         device="cpu",
         similarity_threshold=THRESHOLD,
         queue_size=QUEUE_SIZE,
         max_image_bytes=MAX_IMAGE_BYTES,
     )
-    app = create_app(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, ws="none", log_level="warning")
-    )
-    thread = threading.Thread(target=server.run, name="server")
-    thread.start()
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not server.started:
-            assert thread.is_alive(), "the server ended before it listened"
-            assert time.monotonic() < deadline, "the server did not start in time"
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serving(tmp_path_factory.mktemp("page")) as (url, app):
+    with serving(settings) as (url, app):
         with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
             ingest(client, "casework", "known_fake", [1, 2, 3], generator="sdxl")
             ingest(client, "photographs", "known_real", [4, 5], generator=None)
@@ -150,20 +113,6 @@ def ingest(
         told = {} if generator is None else {"generator": generator}
         image = {"image": (f"{seed}.png", picture(seed), "image/png")}
         client.post(f"/v1/corpora/{corpus}/entries", files=image, data=told).raise_for_status()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        missing = "chromium is not installed (Debian: apt-get install chromium)"
-        if os.environ.get("LINEUP_REQUIRE_SERVICES") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -551,7 +500,7 @@ def test_the_choice_of_kind_corpora_and_k_reaches_the_search(page: Page, site: S
 
 
 def test_an_empty_service_says_how_to_ingest(context: BrowserContext, tmp_path: Path) -> None:
-    with serving(tmp_path) as (url, _):
+    with serving(Settings(data_dir=tmp_path, device="cpu")) as (url, _):
         page = context.new_page()
         page.goto(url)
         expect(page.locator("#empty")).to_contain_text(

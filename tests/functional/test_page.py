@@ -440,7 +440,7 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     assert shown_words(page) == [each.words for each in answer.statements]
     titles = page.locator("#statements [data-slot=title]").all_inner_texts()
     expected = (
-        "False-match rate, Likelihood ratio, Generator, Nearest known real, Verdict rests "
+        "False-match rate, Likelihood ratio, Generator, Nearest known-real image, Verdict rests "
         "on, Stability, Calibration"
     )
     assert titles == expected.split(", ")
@@ -503,9 +503,9 @@ def test_an_empty_service_says_how_to_ingest(context: BrowserContext, tmp_path: 
     with serving(Settings(data_dir=tmp_path, device="cpu")) as (url, _):
         page = context.new_page()
         page.goto(url)
-        expect(page.locator("#empty")).to_contain_text(
-            f"lineup --data-dir {tmp_path} ingest FOLDER --corpus NAME"
-        )
+        expect(page.locator("#empty")).to_contain_text(f"uses the data folder {tmp_path}")
+        expect(page.locator("#empty pre")).to_contain_text(f"lineup --data-dir {tmp_path} ")
+        expect(page.locator("#empty pre")).to_contain_text("ingest FOLDER --corpus NAME")
         choose(page, "probe.png", picture(1))
         expect(page.locator("#similarity .word")).to_have_text("Inconclusive")
         expect(page.locator("#no-neighbours")).to_be_visible()

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.fields import Answer, CorpusName, Sha256
 from api.lookups.evidence import collection_rates
 from api.lookups.evidence_json import CollectionRate
-from api.paging import cursor_of, number_of
+from api.paging import page, read_number
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.likelihood import Likelihood
@@ -220,10 +220,11 @@ def one_calibration(database: Database, calibration_id: int) -> CalibrationAnswe
 def calibrations_page(database: Database, cursor: str | None, limit: int) -> CalibrationPage:
     """The newest first. Raises `InvalidRequest` for a foreign cursor, `TruthDamaged`."""
     with database.read() as conn:
-        found = list_calibrations(conn, number_of(cursor), limit + 1)
-    page = [CalibrationAnswer.of(each) for each in found[:limit]]
+        found = list_calibrations(conn, read_number(cursor), limit + 1)
+    calibrations, next_cursor = page(found, limit, lambda calibration: calibration.id)
     return CalibrationPage(
-        calibrations=page, next_cursor=cursor_of(str(page[-1].id)) if len(found) > limit else None
+        calibrations=[CalibrationAnswer.of(each) for each in calibrations],
+        next_cursor=next_cursor,
     )
 
 

@@ -5,9 +5,8 @@ remove.
 from __future__ import annotations
 
 from api.corpora.json import CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
-from api.errors import InvalidRequest
 from api.images import BlobStores
-from api.paging import cursor_of, key_of
+from api.paging import page, read_cursor, read_number
 from index.blobs import BlobStore
 from index.errors import UnknownBlob
 from index.truth.corpora import (
@@ -37,12 +36,10 @@ def add_corpus(database: Database, new: NewCorpus) -> CorpusAnswer:
 
 def corpora_page(database: Database, cursor: str | None, limit: int) -> CorpusPage:
     """Corpora in the order of their names. Raises `InvalidRequest` for a foreign cursor."""
-    after = key_of(cursor)
-    corpora = [corpus for corpus in all_corpora(database) if after is None or corpus.name > after]
-    page = corpora[:limit]
-    return CorpusPage(
-        corpora=page, next_cursor=cursor_of(page[-1].name) if len(corpora) > limit else None
-    )
+    after = read_cursor(cursor)
+    found = [corpus for corpus in all_corpora(database) if after is None or corpus.name > after]
+    corpora, next_cursor = page(found, limit, lambda corpus: corpus.name)
+    return CorpusPage(corpora=list(corpora), next_cursor=next_cursor)
 
 
 def all_corpora(database: Database) -> list[CorpusAnswer]:
@@ -73,15 +70,11 @@ def entries_page(
 
     Raises `UnknownCorpus`, `InvalidRequest` for a foreign cursor.
     """
-    key = key_of(cursor)
-    if key is not None and not key.isdecimal():
-        raise InvalidRequest("cursor: not one that this service made")
+    after = read_number(cursor)
     with database.read() as connection:
-        entries = list_entries(connection, corpus, None if key is None else int(key), limit + 1)
-    page = [EntryAnswer.of(entry) for entry in entries[:limit]]
-    return EntryPage(
-        entries=page, next_cursor=cursor_of(str(page[-1].id)) if len(entries) > limit else None
-    )
+        found = list_entries(connection, corpus, after, limit + 1)
+    entries, next_cursor = page(found, limit, lambda entry: entry.id)
+    return EntryPage(entries=[EntryAnswer.of(entry) for entry in entries], next_cursor=next_cursor)
 
 
 def one_entry(database: Database, entry_id: int) -> EntryAnswer:

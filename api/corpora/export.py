@@ -1,15 +1,13 @@
 """A corpus as one Parquet file: entries, provenance, hashes, logits and vectors, for a laboratory
 without the images.
 
-`lineup ingest FILE` reads it back wherever the same embedding space is used, and answers the same.
-The columns are those of `api.sources.ready`. The file is written whole: a temporary name, synced,
-renamed.
+`lineup ingest FILE` reads it back wherever the same embedding space is used, and look-ups then find
+the same. The columns are those of `api.sources.ready`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from pydantic import Field
 from api.errors import ExportUnwritable, FileAlreadyExists
 from api.fields import Answer, CorpusName, Sha256
 from api.sources.ready import SPACE_KEY
+from index.durable import publish, temporary_beside
 from index.jsontext import canonical_json
 from index.truth.changes import last_number
 from index.truth.corpora import get_corpus
@@ -69,24 +68,18 @@ def export_corpus(
     """
     if target.exists() and not replace:
         raise FileAlreadyExists(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with database.read() as conn:
-            kind = get_corpus(conn, corpus).kind
-            generation = last_number(conn)
-            schema = _schema(space, corpus, kind, generation)
-            rows = 0
-            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                for some in read_export_rows(conn, corpus, space):
-                    writer.write_batch(_batch(some, schema), row_group_size=ROW_GROUP)
-                    rows += len(some)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with temporary_beside(target) as temporary:
+            with database.read() as conn:
+                kind = get_corpus(conn, corpus).kind
+                generation = last_number(conn)
+                schema = _schema(space, corpus, kind, generation)
+                rows = _write_rows(temporary, schema, read_export_rows(conn, corpus, space))
+            publish(temporary, target, replace=replace)
+    except FileExistsError:
+        raise FileAlreadyExists(target) from None
     except OSError as err:
         raise ExportUnwritable(target, err.strerror or str(err)) from err
-    finally:
-        temporary.unlink(missing_ok=True)
     return ExportAnswer(
         corpus=corpus,
         file=str(target),
@@ -95,6 +88,15 @@ def export_corpus(
         embedding_space=space.fingerprint,
         generation=generation,
     )
+
+
+def _write_rows(path: Path, schema: pa.Schema, batches: Iterable[Sequence[ExportedRow]]) -> int:
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for some in batches:
+            writer.write_batch(_batch(some, schema), row_group_size=ROW_GROUP)
+            rows += len(some)
+    return rows
 
 
 def _schema(space: Space, corpus: str, kind: str, generation: int) -> pa.Schema:

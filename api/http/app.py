@@ -21,8 +21,8 @@ from api.http.routes import (
     calibrations,
     corpora,
     evaluations,
-    ingests,
     inspections,
+    jobs,
     lookups,
     page,
     service,
@@ -76,8 +76,9 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for routes in (lookups, calibrations, evaluations, corpora, inspections, ingests, service):
+    for routes in (lookups, calibrations, evaluations, corpora, inspections, jobs, service):
         app.include_router(routes.router, prefix="/v1")
+    app.include_router(jobs.aliases, prefix="/v1")
     app.include_router(service.health)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

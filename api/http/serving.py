@@ -6,6 +6,7 @@ import uvicorn
 
 from api.errors import UnsafeListen
 from api.http.app import create_app
+from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
 from api.settings import LOOPBACK_HOSTS, Settings
 
 
@@ -20,10 +21,11 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
             f"a proxy that "
             "authenticates in front of 127.0.0.1, or say --allow-unauthenticated"
         )
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_level="info",
-        timeout_graceful_shutdown=10,
-    )
+    with tuned_interpreter(SERVER_TURN_SECONDS):
+        uvicorn.run(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            log_level="info",
+            timeout_graceful_shutdown=10,
+        )

@@ -22,7 +22,7 @@ from api.inspection.json import (
     SuspectsAnswer,
 )
 from api.lineup import Lineup
-from api.paging import cursor_of, number_of
+from api.paging import page, read_number
 from index.proof.inspection import HubReport, Inspection, NearEntry, inspect_corpus
 from index.truth.database import Database
 from index.truth.entries import Entry, find_entries
@@ -66,13 +66,11 @@ def quarantine_page(
 
     Raises `UnknownCorpus`, `InvalidRequest` for a foreign cursor.
     """
-    after = number_of(cursor) or 0
+    after = read_number(cursor) or 0
     with database.read() as connection:
         found = list_quarantined(connection, corpus, after, limit + 1)
-    page = [_quarantined(each) for each in found[:limit]]
-    return QuarantinePage(
-        entries=page, next_cursor=cursor_of(str(page[-1].entry.id)) if len(found) > limit else None
-    )
+    entries, next_cursor = page(found, limit, lambda quarantined: quarantined.entry.id)
+    return QuarantinePage(entries=[_quarantined(each) for each in entries], next_cursor=next_cursor)
 
 
 def inspect(

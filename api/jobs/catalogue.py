@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
-from api.paging import cursor_of, number_of
+from api.paging import page, read_number
 from index.truth.database import Database
 from index.truth.jobs import (
     OPEN_STATES,
@@ -48,11 +48,9 @@ def glimpse(database: Database, job_id: int) -> JobAnswer:
 def jobs_page(database: Database, cursor: str | None, limit: int) -> JobPage:
     """Jobs, the newest first. Raises `InvalidRequest` for a foreign cursor."""
     with database.read() as conn:
-        found = list_jobs(conn, number_of(cursor), limit + 1)
-    page = [JobAnswer.of(job) for job in found[:limit]]
-    return JobPage(
-        jobs=page, next_cursor=cursor_of(str(page[-1].id)) if len(found) > limit else None
-    )
+        found = list_jobs(conn, read_number(cursor), limit + 1)
+    jobs, next_cursor = page(found, limit, lambda job: job.id)
+    return JobPage(jobs=[JobAnswer.of(job) for job in jobs], next_cursor=next_cursor)
 
 
 def items_page(
@@ -62,14 +60,12 @@ def items_page(
 
     Raises `UnknownJob`, `InvalidRequest` for a foreign cursor.
     """
-    after = number_of(cursor)
+    after = read_number(cursor)
     with database.read() as conn:
         get_job(conn, job_id)
         found = list_items(conn, job_id, outcome, -1 if after is None else after, limit + 1)
-    page = [JobItemAnswer.of(item) for item in found[:limit]]
-    return JobItemPage(
-        items=page, next_cursor=cursor_of(str(page[-1].position)) if len(found) > limit else None
-    )
+    items, next_cursor = page(found, limit, lambda item: item.position)
+    return JobItemPage(items=[JobItemAnswer.of(item) for item in items], next_cursor=next_cursor)
 
 
 def some_failures(database: Database, job_id: int) -> list[JobItemAnswer]:
@@ -84,11 +80,11 @@ def every_item(database: Database, job_id: int, outcome: Outcome | None) -> Iter
     after = -1
     while True:
         with database.read() as conn:
-            page = list_items(conn, job_id, outcome, after, PAGE)
-        yield from page
-        if len(page) < PAGE:
+            items = list_items(conn, job_id, outcome, after, PAGE)
+        yield from items
+        if len(items) < PAGE:
             return
-        after = page[-1].position
+        after = items[-1].position
 
 
 def write_csv(items: Iterator[JobItem], file: TextIO) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from api.interpreter import tuned_interpreter
 from api.settings import Settings
 from api.terminal.application import (
     Json,
@@ -159,7 +160,7 @@ def worker(
 
     if threads is not None:
         use_threads(threads)
-    with ended_softly(), Lineup.open(settings_of(ctx)) as lineup:
+    with ended_softly(), tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
         if job is None:
             work_on_open_jobs(lineup, threading.Event(), helping=True, once=once)
         else:
@@ -171,7 +172,7 @@ def _ingest(settings: Settings, request: IngestRequest, keep: str | None, *, jso
     from api.worker.running import work_on
     from api.worker.starting import start_ingest
 
-    with ended_softly(), Lineup.open(settings, migrate=True) as lineup:
+    with ended_softly(), tuned_interpreter(), Lineup.open(settings, migrate=True) as lineup:
         job = start_ingest(lineup.database, lineup.space, request, _keep(keep))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)
@@ -348,7 +349,7 @@ def reembed(
     from api.worker.starting import start_reembed
 
     settings = settings_of(ctx).model_copy(update={"model": model})
-    with ended_softly(), Lineup.open(settings, as_named=True) as lineup:
+    with ended_softly(), tuned_interpreter(), Lineup.open(settings, as_named=True) as lineup:
         job = start_reembed(lineup.database, lineup.space, named(model))
         with reported(job, json=json) as report:
             job = work_on(lineup, job, report)

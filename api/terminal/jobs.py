@@ -93,11 +93,12 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     from api.terminal.ingest import finish, let_waiting_threads_sleep, reported
 
     let_waiting_threads_sleep()
+    from api.interpreter import tuned_interpreter
     from api.lineup import Lineup
     from api.worker.running import opened_for, work_on
     from api.worker.starting import reopen
 
-    with Lineup.open(settings_of(ctx)) as lineup:
+    with tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
         job = reopen(lineup.database, job_id)
         with opened_for(lineup, job) as own, reported(job, json=json) as report:
             job = work_on(own, job, report)

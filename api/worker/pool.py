@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 
+from api.interpreter import tuned_interpreter
 from api.jobs.task import Progress
 from api.lineup import Lineup
 from api.settings import Settings
@@ -98,5 +99,5 @@ def _work(settings: Settings, job_id: int, threads: int) -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the first process decides
     use_threads(threads)
-    with Lineup.open(settings) as lineup:
+    with tuned_interpreter(), Lineup.open(settings) as lineup:
         help_with(lineup, job_id, stop)

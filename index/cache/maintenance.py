@@ -29,10 +29,6 @@ YIELD_SECONDS = 0.003
 # Building begins when the log was followed to its end, so that searches have a core beside a
 # writer; where that end does not come, after so many turns.
 TURNS_WITHOUT_BUILDING = 256
-# A search gives the interpreter away some fifty times, to SQLite and NumPy, and gets it back after
-# at most this while another thread applies changes. Python's own 5 ms would make it wait a tenth of
-# a second.
-SWITCH_SECONDS = 0.0001
 # Building computes outside the interpreter for seconds; searches come first. Not more: a thread
 # that others keep from running while it holds the interpreter holds up every search.
 BUILDER_NICENESS = 5
@@ -68,7 +64,6 @@ class Maintenance:
     def start(self, *, follow: bool) -> None:
         """Begin to follow the log, if asked to, and do what is due."""
         if follow:
-            sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
             self._follower = threading.Thread(
                 target=self._follow, name="lineup-follow", daemon=True
             )

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import __version__ as sqlalchemy_version
 
+from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
 from index.cache.live import LiveIndex
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
@@ -55,6 +56,7 @@ def watch(url: str, directory: str, barrier: Any, seen: Any) -> None:
     does.
     """
     with (
+        tuned_interpreter(SERVER_TURN_SECONDS),
         Database.open(url) as database,
         LiveIndex.open(database, SPACE, Path(directory), background=True) as live,
     ):
@@ -118,6 +120,7 @@ def timed(live: LiveIndex, probes: Any, until: Callable[[int], bool]) -> list[fl
 def under_load(url: str, directory: str, probes: Any) -> None:
     context = multiprocessing.get_context("spawn")
     with (
+        tuned_interpreter(SERVER_TURN_SECONDS),
         Database.open(url) as database,
         LiveIndex.open(database, SPACE, Path(directory), background=True) as live,
     ):

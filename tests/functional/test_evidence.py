@@ -359,7 +359,7 @@ def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
     ).json()
     until = time.monotonic() + 60
     while (
-        client.get(f"/v1/ingests/{job['id']}").json()["state"] != "completed"
+        client.get(f"/v1/jobs/{job['id']}").json()["state"] != "completed"
         and time.monotonic() < until
     ):
         time.sleep(0.1)

@@ -39,7 +39,7 @@ def create_calibration(wanted: CalibrationRequest, response: Response, lineup: O
     request has not ended, the answer is that job.
     """
     answer = JobAnswer.of(start_calibration(lineup.database, lineup.space, wanted))
-    response.headers["Location"] = f"/v1/ingests/{answer.id}"
+    response.headers["Location"] = f"/v1/jobs/{answer.id}"
     return answer
 
 

@@ -64,7 +64,7 @@ def reembed(name: ModelName, lineup: Opened, response: Response) -> JobAnswer:
     """
     require_listed(name)
     answer = queue_reembed(lineup, name)
-    response.headers["Location"] = f"/v1/ingests/{answer.id}"
+    response.headers["Location"] = f"/v1/jobs/{answer.id}"
     return answer
 
 

@@ -1,5 +1,5 @@
-"""Bulk ingests over HTTP: asked for, done by the server's own worker, watched, steered, and kept
-within bounds.
+"""Jobs over HTTP: submitted, run by the server's own worker, watched, steered and kept within
+bounds.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def order(client: TestClient, *sources: object, **words: Any) -> Any:
 def ended(client: TestClient, job_id: int) -> Any:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        job = client.get(f"/v1/ingests/{job_id}").json()
+        job = client.get(f"/v1/jobs/{job_id}").json()
         if job["state"] not in ("queued", "running"):
             return job
         time.sleep(0.05)
@@ -77,7 +77,7 @@ def test_a_source_outside_of_the_roots_is_refused(
         403,
         "urn:lineup:problem:source-not-allowed",
     )
-    assert served.get("/v1/ingests").json()["jobs"] == []
+    assert served.get("/v1/jobs").json()["jobs"] == []
 
 
 def test_a_link_or_a_manifest_that_leads_out_of_the_roots_is_an_item_that_failed(
@@ -129,7 +129,7 @@ def test_a_pattern_that_means_nothing_and_a_corpus_of_the_other_kind_are_refused
 def test_an_unknown_job_is_404(served: TestClient, path: str) -> None:
     method = served.post if path in ("/pause", "/resume", "/cancel") else served.get
 
-    assert method(f"/v1/ingests/7{path}").json()["type"] == "urn:lineup:problem:unknown-job"
+    assert method(f"/v1/jobs/7{path}").json()["type"] == "urn:lineup:problem:unknown-job"
 
 
 def test_an_upload_over_the_limit_is_refused_and_nothing_is_kept(
@@ -150,7 +150,7 @@ def test_a_source_that_is_gone_fails_the_job_and_resuming_it_goes_on(
     (tmp_path / "in" / "later").mkdir()
     fill(tmp_path / "in" / "later", picture)
 
-    assert served.post(f"/v1/ingests/{job_id}/resume").json()["state"] == "queued"
+    assert served.post(f"/v1/jobs/{job_id}/resume").json()["state"] == "queued"
 
     job = ended(served, job_id)
     assert (job["state"], job["added"], job["failed"], job["error"]) == ("completed", 3, 1, None)
@@ -163,22 +163,22 @@ def test_a_job_is_paused_resumed_and_cancelled_once(
     job_id = order(idle, tmp_path / "in").json()["id"]
     assert order(idle, tmp_path / "in").json()["id"] == job_id  # the same order is the same job
 
-    assert idle.post(f"/v1/ingests/{job_id}/pause").json()["state"] == "paused"
+    assert idle.post(f"/v1/jobs/{job_id}/pause").json()["state"] == "paused"
     assert (
-        idle.post(f"/v1/ingests/{job_id}/pause").json()["type"]
+        idle.post(f"/v1/jobs/{job_id}/pause").json()["type"]
         == "urn:lineup:problem:job-state-conflict"
     )
-    events = idle.get(f"/v1/ingests/{job_id}/events").text
+    events = idle.get(f"/v1/jobs/{job_id}/events").text
     assert events.startswith("event: paused\n")
-    assert idle.post(f"/v1/ingests/{job_id}/resume").json()["state"] == "queued"
-    assert idle.post(f"/v1/ingests/{job_id}/cancel").json()["state"] == "cancelled"
-    assert idle.post(f"/v1/ingests/{job_id}/resume").status_code == 409
+    assert idle.post(f"/v1/jobs/{job_id}/resume").json()["state"] == "queued"
+    assert idle.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    assert idle.post(f"/v1/jobs/{job_id}/resume").status_code == 409
     assert order(idle, tmp_path / "in").json()["id"] == job_id + 1
-    page = idle.get("/v1/ingests", params={"limit": 1}).json()
+    page = idle.get("/v1/jobs", params={"limit": 1}).json()
     assert [job["id"] for job in page["jobs"]] == [job_id + 1]
     assert [
         job["id"]
-        for job in idle.get("/v1/ingests", params={"cursor": page["next_cursor"]}).json()["jobs"]
+        for job in idle.get("/v1/jobs", params={"cursor": page["next_cursor"]}).json()["jobs"]
     ] == [job_id]
 
 
@@ -189,15 +189,15 @@ def test_a_folder_is_ingested_watched_and_its_failures_listed(
 
     asked = order(served, tmp_path / "in", generator="noise", provenance={"case": 7})
     job_id = asked.json()["id"]
-    with served.stream("GET", f"/v1/ingests/{job_id}/events") as stream:
+    with served.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         told = [line for line in stream.iter_lines() if line]
-    job = served.get(f"/v1/ingests/{job_id}").json()
-    items = served.get(f"/v1/ingests/{job_id}/items", params={"outcome": "failed"}).json()["items"]
+    job = served.get(f"/v1/jobs/{job_id}").json()
+    items = served.get(f"/v1/jobs/{job_id}/items", params={"outcome": "failed"}).json()["items"]
     entries = served.get("/v1/corpora/known/entries").json()["entries"]
 
     assert asked.status_code == 202
-    assert asked.headers["location"] == f"/v1/ingests/{job_id}"
+    assert asked.headers["location"] == f"/v1/jobs/{job_id}"
     assert [line for line in told if line.startswith("event:")][-1] == "event: completed"
     assert json.loads([line for line in told if line.startswith("data:")][-1][5:])["added"] == 3
     assert (job["state"], job["found"], job["added"], job["failed"], job["workers"]) == (
@@ -275,6 +275,20 @@ def test_cancelling_removes_what_was_uploaded(idle: TestClient, tmp_path: Path) 
     ).json()["id"]
     assert len(list((tmp_path / "data" / "uploads").iterdir())) == 1
 
-    idle.post(f"/v1/ingests/{job_id}/cancel").raise_for_status()
+    idle.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
 
     assert list((tmp_path / "data" / "uploads").iterdir()) == []
+
+
+def test_jobs_answer_under_their_earlier_path_too(idle: TestClient, tmp_path: Path) -> None:
+    job_id = order(idle, tmp_path / "in").json()["id"]
+
+    for path in ("", f"/{job_id}", f"/{job_id}/items"):
+        assert idle.get(f"/v1/ingests{path}").json() == idle.get(f"/v1/jobs{path}").json()
+    assert idle.post(f"/v1/ingests/{job_id}/pause").json()["state"] == "paused"
+    assert idle.get(f"/v1/ingests/{job_id}/events").text.startswith("event: paused\n")
+    assert idle.post(f"/v1/ingests/{job_id}/resume").json()["state"] == "queued"
+    assert idle.post(f"/v1/ingests/{job_id}/cancel").json()["state"] == "cancelled"
+    paths = idle.get("/openapi.json").json()["paths"]
+    assert "/v1/jobs/{job_id}/cancel" in paths
+    assert not [path for path in paths if path.startswith("/v1/ingests")]

@@ -1,6 +1,6 @@
-"""Bulk ingests over HTTP: asked for, watched, steered.
+"""Jobs over HTTP: submit an ingest; list, watch, pause, resume and cancel jobs.
 
-The server's own worker does them, or any `lineup worker`.
+The server's own worker runs them, or any `lineup worker`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 
@@ -24,7 +25,7 @@ from api.worker.submitting import IngestOrder, submit, submit_upload
 from index.truth.database import Database
 from index.truth.jobs import OPEN_STATES, Outcome
 
-router = APIRouter(tags=["ingests"])
+router = APIRouter(tags=["jobs"])
 JobId = Annotated[int, Path(description="Id of a job.", ge=1, lt=2**63)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items a page.")]
@@ -58,11 +59,11 @@ _UPLOAD = {
 async def create_ingest(
     name: Name, request: Request, response: Response, lineup: Opened
 ) -> JobAnswer:
-    """Queues a job: sources that the server can read, as JSON, or one that is uploaded as
-    multipart/form-data.
+    """Queues a job that ingests sources into a corpus.
 
-    Sources must lie in a folder or under a URL that LINEUP_INGEST_ROOTS names. The same order again
-    while its job has not ended is that same job.
+    Send the paths or URLs of sources as JSON; they must lie within LINEUP_INGEST_ROOTS. Or upload
+    one archive, table or file of ready embeddings as multipart/form-data. Sending the same request
+    again while its job has not ended returns that job.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
@@ -90,90 +91,110 @@ async def create_ingest(
             )
     else:
         raise UnsupportedBody(media_type, ("application/json", "multipart/form-data"))
-    response.headers["Location"] = f"/v1/ingests/{answer.id}"
+    response.headers["Location"] = f"/v1/jobs/{answer.id}"
     return answer
 
 
-@router.get("/ingests", summary="List the jobs")
-def read_ingests(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> JobPage:
-    """The newest first."""
+@router.get("/jobs", summary="List the jobs")
+def read_jobs(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> JobPage:
+    """Returns the jobs, the newest first: ingests, re-embeddings and calibrations."""
     return jobs_page(lineup.database, cursor, limit)
 
 
-@router.get("/ingests/{job_id}", summary="Read a job")
-def read_ingest(job_id: JobId, lineup: Opened) -> JobAnswer:
-    """How far it has come, and why items were skipped or failed."""
+@router.get("/jobs/{job_id}", summary="Read a job")
+def read_job(job_id: JobId, lineup: Opened) -> JobAnswer:
+    """Returns the job's progress, with the reasons of its skipped and failed items."""
     return one_job(lineup.database, job_id)
 
 
-@router.get("/ingests/{job_id}/items", summary="List the items that did not simply succeed")
+@router.get("/jobs/{job_id}/items", summary="List a job's skipped and failed items")
 def read_items(
     job_id: JobId,
     lineup: Opened,
-    outcome: Annotated[Outcome | None, Query(description="Only these, such as failed.")] = None,
+    outcome: Annotated[
+        Outcome | None, Query(description="Return only items with this outcome, such as failed.")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> JobItemPage:
-    """In the order of the source."""
+    """Returns skipped and failed items, and near duplicates that were added, in the order of the
+    source. Items that were added without remark are not listed.
+    """
     return items_page(lineup.database, job_id, outcome, cursor, limit)
 
 
 @router.get(
-    "/ingests/{job_id}/events",
+    "/jobs/{job_id}/events",
     summary="Watch a job",
     response_class=StreamingResponse,
     responses={
         200: {
             "content": {"text/event-stream": {}},
-            "description": "Server-sent events: a JobAnswer each.",
+            "description": "Server-sent events. The data of each event is a JobAnswer.",
         }
     },
 )
-async def watch_ingest(job_id: JobId, lineup: Opened) -> StreamingResponse:
-    """Server-sent events:
+async def watch_job(job_id: JobId, lineup: Opened) -> StreamingResponse:
+    """Sends the event `progress` whenever the job has changed.
 
-    `progress` whenever it has come further; the last one is named by the state it rests in.
+    The last event is named by the state in which the job stops: completed, failed, paused or
+    cancelled.
     """
-    await run_in_threadpool(
-        one_job, lineup.database, job_id
-    )  # an unknown job is answered 404 before a stream begins
-    events = _events(lineup.database, job_id)
+    # An unknown job is answered with 404 before the stream begins.
+    await run_in_threadpool(one_job, lineup.database, job_id)
     return StreamingResponse(
-        events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _events(lineup.database, job_id),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
-@router.post("/ingests/{job_id}/pause", summary="Pause a job")
-def pause_ingest(job_id: JobId, lineup: Opened) -> JobAnswer:
-    """Nothing more of it is begun; what is in flight is finished."""
+@router.post("/jobs/{job_id}/pause", summary="Pause a job")
+def pause_job(job_id: JobId, lineup: Opened) -> JobAnswer:
+    """Starts no more items of the job. Items that are already in work are finished."""
     return pause(lineup.database, job_id)
 
 
-@router.post("/ingests/{job_id}/resume", summary="Resume a job")
-def resume_ingest(job_id: JobId, lineup: Opened) -> JobAnswer:
-    """Goes on with a paused or failed job."""
+@router.post("/jobs/{job_id}/resume", summary="Resume a job")
+def resume_job(job_id: JobId, lineup: Opened) -> JobAnswer:
+    """Continues a paused or failed job where it stopped."""
     return resume(lineup.database, job_id)
 
 
-@router.post("/ingests/{job_id}/cancel", summary="Cancel a job")
-def cancel_ingest(job_id: JobId, lineup: Opened) -> JobAnswer:
-    """Ends it for good; what it has added stays."""
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job")
+def cancel_job(job_id: JobId, lineup: Opened) -> JobAnswer:
+    """Ends the job for good. What it has added stays."""
     return cancel(lineup.database, lineup.settings.upload_dir, job_id)
 
 
-async def _events(database: Database, job_id: int) -> AsyncIterator[str]:
-    """A job whenever it has come further, until it rests.
+def _aliases() -> APIRouter:
+    """The routes under `/ingests`, their path in earlier releases; not in the OpenAPI document."""
+    aliases = APIRouter(include_in_schema=False)
+    for route in router.routes:
+        if isinstance(route, APIRoute) and route.path.startswith("/jobs"):
+            aliases.add_api_route(
+                route.path.replace("/jobs", "/ingests", 1),
+                route.endpoint,
+                methods=sorted(route.methods or ()),
+                response_model=route.response_model,
+                response_class=route.response_class,
+            )
+    return aliases
 
-    No thread is kept while nothing happens.
-    """
+
+async def _events(database: Database, job_id: int) -> AsyncIterator[str]:
+    """Yield an event whenever the job has changed, until it stops; no thread waits in between."""
     seen = None
     while True:
         answer = await run_in_threadpool(glimpse, database, job_id)
-        open_still = answer.state in OPEN_STATES
+        is_open = answer.state in OPEN_STATES
         if answer != seen:
             seen = answer
-            event = "progress" if open_still else answer.state
+            event = "progress" if is_open else answer.state
             yield f"event: {event}\nid: {answer.done}\ndata: {answer.model_dump_json()}\n\n"
-        if not open_still:
+        if not is_open:
             return
         await asyncio.sleep(EVENT_SECONDS)
+
+
+aliases = _aliases()

@@ -1,5 +1,6 @@
-"""Blobs: what is kept of images beside the database, thumbnails (WebP) or originals, by the sha256
-of the image.
+"""Blobs: thumbnails (WebP) or original image files, kept beside the database.
+
+The sha256 of the image names the file.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from index.errors import BlobCorrupt, UnknownBlob
 from index.truth.images import SHA256_PATTERN
 
 THUMBNAIL_SUFFIX = ".webp"
-ORIGINAL_SUFFIX = ".original"  # of whatever format; nothing is to open it by its name
+ORIGINAL_SUFFIX = ".original"  # of any format; no program should open the file by its name
 
 
 class BlobStore:
-    """A folder of blobs, `ab/abcdef....webp`.
+    """A folder of blobs, named like `ab/abcdef....webp`.
 
-    Safe between threads and processes: files are whole or not there.
+    Threads and processes can share it: a file is complete or absent.
     """
 
     def __init__(self, directory: Path, suffix: str = THUMBNAIL_SUFFIX) -> None:
@@ -26,9 +27,9 @@ class BlobStore:
         self.suffix = suffix
 
     def put(self, sha256: str, content: bytes) -> None:
-        """Store a blob, in place of an older one.
+        """Store a blob, replacing an older one.
 
-        Put it before the entry commits: then an entry never lacks it.
+        Store it before the entry commits, so that a committed entry never lacks its blob.
         """
         path = self.path(sha256)
         if not path.parent.is_dir():
@@ -37,9 +38,7 @@ class BlobStore:
         write_bytes_durably(path, content)
 
     def put_unsynced(self, sha256: str, content: bytes) -> None:
-        """Store a blob like `put`, for whoever puts very many and syncs the disk once at the
-        end.
-        """
+        """Store a blob without syncing the disk; the caller syncs once after many blobs."""
         path = self.path(sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary_beside(path) as temporary:
@@ -47,14 +46,25 @@ class BlobStore:
             temporary.replace(path)
 
     def find(self, sha256: str) -> bytes | None:
-        """Return a blob, None where there is none. Raises BlobCorrupt where it cannot be read."""
+        """Return a blob, or None if there is none.
+
+        Raises:
+            BlobCorrupt: the file cannot be read.
+
+        """
         try:
             return self.get(sha256)
         except UnknownBlob:
             return None
 
     def get(self, sha256: str) -> bytes:
-        """Return a blob; raises UnknownBlob, BlobCorrupt."""
+        """Return a blob.
+
+        Raises:
+            UnknownBlob: there is no blob of this image.
+            BlobCorrupt: the file cannot be read.
+
+        """
         path = self.path(sha256)
         try:
             return path.read_bytes()
@@ -64,7 +74,7 @@ class BlobStore:
             raise BlobCorrupt(path, str(err.strerror)) from err
 
     def remove(self, sha256: str) -> bool:
-        """Remove a blob and say whether it was there."""
+        """Remove a blob; return whether there was one."""
         try:
             self.path(sha256).unlink()
         except FileNotFoundError:
@@ -75,18 +85,21 @@ class BlobStore:
         return self.path(sha256).is_file()
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the sha256 of every blob, rising."""
+        """Yield the sha256 of every blob in ascending order."""
         for path in sorted(self.directory.glob(f"??/*{self.suffix}")):
             if SHA256_PATTERN.fullmatch(path.stem):
                 yield path.stem
 
     def leftovers(self) -> tuple[Path, ...]:
-        """Return the temporary files of writes that were interrupted."""
+        """Return the temporary files that interrupted writes left behind."""
         return tuple(sorted(self.directory.glob(f"??/.*{TEMPORARY_SUFFIX}")))
 
     def path(self, sha256: str) -> Path:
-        """Return where a blob is; raises UnknownBlob on what is no sha256, and so could name any
-        file.
+        """Return the path of a blob.
+
+        Raises:
+            UnknownBlob: the name is not a sha256; it could otherwise name any file.
+
         """
         if not SHA256_PATTERN.fullmatch(sha256):
             raise UnknownBlob(sha256)

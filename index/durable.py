@@ -1,4 +1,4 @@
-"""Files that are whole or not there: temporary name, fsync, rename, fsync of the folder."""
+"""Files that are complete or absent: temporary name, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 def write_durably(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it there in one step that survives
-    a power loss.
+    """Let `write` fill a temporary file, then rename it to `path`; this survives a power loss.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; nothing is left behind.
+        OSError: the disk is full or the folder is not writable; no partial file remains.
 
     """
     with temporary_beside(path) as temporary:
@@ -29,9 +28,7 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """Give the name of a temporary file in the folder of `path`, and remove what is there under it
-    at the end.
-    """
+    """Yield the path of a temporary file in the folder of `path`; remove the file at the end."""
     temporary = path.with_name(
         f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     )
@@ -42,11 +39,11 @@ def temporary_beside(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:
-    """Sync a finished file and give it its name, in one step that survives a power loss.
+    """Sync a finished file and rename it to `path`; this survives a power loss.
 
     Raises:
-        FileExistsError: `path` is there, and `replace` is off.
-        OSError
+        FileExistsError: `path` exists and `replace` is False.
+        OSError: the disk is full or the folder is not writable.
 
     """
     _sync(temporary)
@@ -60,21 +57,21 @@ def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:
 
 
 def write_bytes_durably(path: Path, content: bytes) -> None:
-    """Write bytes like `write_durably`."""
+    """Write bytes to `path` as `write_durably` does."""
     write_durably(path, lambda temporary: _write_new(temporary, content))
 
 
 def sync_directory(directory: Path) -> None:
-    """Make renames and removals in a folder survive a power loss."""
+    """Sync a folder, so that renames and removals in it survive a power loss."""
     _sync(directory)
 
 
 def _rename_unless_there(temporary: Path, path: Path) -> None:
     try:
-        os.link(temporary, path)  # a rename would replace what came there in the meantime
+        os.link(temporary, path)  # a rename would replace a file created in the meantime
     except FileExistsError:
         raise
-    except OSError as err:  # a file system without links
+    except OSError as err:  # the file system has no hard links
         if path.exists():
             raise FileExistsError(str(path)) from err
         temporary.replace(path)

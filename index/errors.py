@@ -1,51 +1,51 @@
-"""Everything that can go wrong in `index`, as one tree.
+"""All errors of `index`, as one tree.
 
     CorpusError
       NotFound
-        UnknownCorpus         no live corpus of this name
-        UnknownEntry          no live entry with this id
-        UnknownImage          no image with this sha256
-        UnknownLookup         no lookup with this id
-        UnknownCalibration    no calibration with this id
-        UnknownBlob           no thumbnail of this image
-        UnknownJob            no job with this id
-      CorpusExists            the name is taken
-      CorpusKindConflict      the name is taken by a corpus of the other kind
-      CorpusKeepConflict      the corpus keeps something else of its images
-      InspectionTooLarge      more comparisons than an inspection was allowed
-      EntryQuarantined        the image of a new entry is in quarantine in that corpus
-      NotQuarantined          an entry to release that is not in quarantine
-      JobStateConflict        a job that cannot become what is asked for from where it stands
-      LeaseLost               another worker has taken the chunk over
+        UnknownCorpus         no live corpus has this name
+        UnknownEntry          no live entry has this id
+        UnknownImage          no image has this sha256
+        UnknownLookup         no look-up has this id
+        UnknownCalibration    no calibration has this id
+        UnknownBlob           no thumbnail is stored for this image
+        UnknownJob            no job has this id
+      CorpusExists            a corpus of this name exists
+      CorpusKindConflict      the corpus of this name is of the other kind
+      CorpusKeepConflict      the corpus has another setting for which image files it keeps
+      InspectionTooLarge      the inspection needs more comparisons than its limit
+      EntryQuarantined        the image of a new entry is in quarantine in this corpus
+      NotQuarantined          the entry to release is not in quarantine
+      JobStateConflict        the job cannot change to this state from its current one
+      LeaseLost               another worker has taken over the chunk
       InvalidInput
-        InvalidCorpusName     the name breaks the pattern
-        InvalidFilter         a filter (or k) that means nothing
-        InvalidVector         shape, dtype, norm or finiteness of an embedding or a logit
-        InvalidProvenance     text that cannot be stored, a date without a time zone
-        InvalidReason         a quarantine without a reason, or with a very long one
-        InvalidImageFacts     a malformed sha256, a size below one
-        InvalidDatabaseUrl    a URL of a database that Lineup cannot use
-      ForeignSpace            an embedding of another embedding space
+        InvalidCorpusName     the name does not match the pattern
+        InvalidFilter         a filter or a limit has an impossible value
+        InvalidVector         an embedding or logit has a wrong shape, norm or value
+        InvalidProvenance     the databases cannot store a text, or a date has no time zone
+        InvalidReason         the reason for a quarantine is empty or too long
+        InvalidImageFacts     a sha256 is malformed, or a size is below one
+        InvalidDatabaseUrl    the URL is not one of a database that Lineup supports
+      ForeignSpace            an embedding belongs to another embedding space
       DatabaseError
         DatabaseUnavailable   cannot connect, locked for too long, disk full: try again later
-        NoData                no database file, or none of Lineup's tables in it
-        SchemaOutdated        the database has the schema of an older or newer Lineup
-      TruthDamaged            SQL contradicts its own change log: `lineup fsck` names the rows
+        NoData                there is no database yet, or none of Lineup's tables in it
+        SchemaOutdated        the schema is that of an older or newer release
+      TruthDamaged            the rows contradict the change log: `lineup fsck` names the rows
       SnapshotError
-        SnapshotCorrupt       a snapshot that is not what its manifest or SQL says
-        IndexDirectoryUnwritable   the snapshot directory cannot be written
-      BlobCorrupt             a thumbnail that cannot be read
+        SnapshotCorrupt       a snapshot contradicts its manifest or the database
+        IndexDirectoryUnwritable   the folder of the snapshots is not writable
+      BlobCorrupt             a thumbnail or original cannot be read
       BackupError
-        BackupExists          a file of this name is there already
-        BackupUnwritable      the archive cannot be written: no space, no permission
-        BackupUnreadable      the archive cannot be read: not there, no permission
-        NotABackup            a file that is no archive of Lineup
-        BackupCorrupt         an archive differs from its manifest: truncated, changed, extra member
-        BackupTooNew          an archive of a newer Lineup
-        RestoreTargetNotEmpty the database to restore into holds rows
-        RestoreUnwritable     what is restored cannot be written: no space, no permission
+        BackupExists          the file exists
+        BackupUnwritable      the archive cannot be written: disk full, no permission
+        BackupUnreadable      the archive cannot be read: missing, no permission
+        NotABackup            the file is not an archive of Lineup
+        BackupCorrupt         the archive contradicts its manifest: truncated or changed
+        BackupTooNew          the archive was made by a newer Lineup
+        RestoreTargetNotEmpty the database to restore into has rows
+        RestoreUnwritable     a restored file cannot be written: disk full, no permission
 
-Leaves carry facts and know no HTTP.
+The classes carry facts and know no HTTP.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ from pathlib import Path
 
 
 class CorpusError(Exception):
-    """Root of the tree. `str()` is one line that a person can act on."""
+    """The root of the tree. `str()` gives one line that says what to do."""
 
 
 class NotFound(CorpusError):
-    """A thing that was asked for by name or id is not there."""
+    """Nothing has the name or id that was asked for."""
 
 
 class UnknownCorpus(NotFound):
@@ -81,7 +81,7 @@ class UnknownImage(NotFound):
 
 class UnknownLookup(NotFound):
     def __init__(self, lookup_id: str) -> None:
-        super().__init__(f"no lookup has the id {lookup_id!r}")
+        super().__init__(f"no look-up has the id {lookup_id!r}")
         self.lookup_id = lookup_id
 
 
@@ -105,13 +105,13 @@ class UnknownJob(NotFound):
 
 class CorpusExists(CorpusError):
     def __init__(self, name: str) -> None:
-        super().__init__(f"a corpus called {name!r} exists already")
+        super().__init__(f"the corpus {name!r} exists already")
         self.name = name
 
 
 class CorpusKindConflict(CorpusError):
     def __init__(self, name: str, kind: str, wanted: str) -> None:
-        super().__init__(f"the corpus {name!r} is {kind}, not {wanted}")
+        super().__init__(f"the corpus {name!r} has the kind {kind}, not {wanted}: use another name")
         self.name = name
         self.kind = kind
         self.wanted = wanted
@@ -120,7 +120,7 @@ class CorpusKindConflict(CorpusError):
 class CorpusKeepConflict(CorpusError):
     def __init__(self, name: str, keep: str, wanted: str) -> None:
         super().__init__(
-            f"the corpus {name!r} keeps {keep}, not {wanted}; `lineup corpora keep` changes it"
+            f"the corpus {name!r} keeps {keep}, not {wanted}: change it with `lineup corpora keep`"
         )
         self.name = name
         self.keep = keep
@@ -130,8 +130,8 @@ class CorpusKeepConflict(CorpusError):
 class InspectionTooLarge(CorpusError):
     def __init__(self, corpus: str, comparisons: int, limit: int) -> None:
         super().__init__(
-            f"inspecting {corpus!r} takes {comparisons:,} comparisons, over {limit:,}: `lineup "
-            f"inspect` does it"
+            f"inspecting the corpus {corpus!r} needs {comparisons:,} comparisons, over the limit "
+            f"of {limit:,}: run `lineup inspect` instead"
         )
         self.corpus = corpus
         self.comparisons = comparisons
@@ -141,7 +141,7 @@ class InspectionTooLarge(CorpusError):
 class EntryQuarantined(CorpusError):
     def __init__(self, entry_id: int, corpus: str) -> None:
         super().__init__(
-            f"this image is in quarantine in {corpus!r}: entry {entry_id} must be released first"
+            f"this image is in quarantine in the corpus {corpus!r}: release entry {entry_id} first"
         )
         self.entry_id = entry_id
         self.corpus = corpus
@@ -155,25 +155,23 @@ class NotQuarantined(CorpusError):
 
 class JobStateConflict(CorpusError):
     def __init__(self, job_id: int, state: str, wanted: str) -> None:
-        super().__init__(f"job {job_id} is {state} and cannot become {wanted}")
+        super().__init__(f"job {job_id} is {state}, so it cannot become {wanted}")
         self.job_id = job_id
         self.state = state
         self.wanted = wanted
 
 
 class LeaseLost(CorpusError):
-    """A worker was too slow, or its job was cancelled: what it did to the chunk must not be
-    written.
-    """
+    """A worker was too slow, or its job was cancelled; its results must not be committed."""
 
     def __init__(self, job_id: int, number: int) -> None:
-        super().__init__(f"chunk {number} of job {job_id} belongs to another worker now")
+        super().__init__(f"another worker has taken over chunk {number} of job {job_id}")
         self.job_id = job_id
         self.number = number
 
 
 class InvalidInput(CorpusError):
-    """A value that can never be accepted; `reason` says why, without repeating the value."""
+    """A value that is never accepted; `reason` says why, without repeating the value."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -183,49 +181,50 @@ class InvalidInput(CorpusError):
 class InvalidCorpusName(InvalidInput):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name!r} is not a corpus name: 1 to 64 of a-z, 0-9, '.', '_' and '-', starting with "
-            f"a letter or a digit"
+            f"{name!r} is not a corpus name: use 1 to 64 of a-z, 0-9, '.', '_' and '-', and begin "
+            f"with a letter or a digit"
         )
         self.name = name
 
 
 class InvalidFilter(InvalidInput):
-    """A filter that selects by something impossible, or a number of neighbours below one."""
+    """A filter has an impossible value, or a number of results is below one."""
 
 
 class InvalidVector(InvalidInput):
-    """An embedding or a logit that cannot be one: wrong shape, not finite, or not of norm 1."""
+    """An embedding or a logit is not usable: wrong shape, not finite, or a norm other than 1."""
 
 
 class InvalidProvenance(InvalidInput):
-    """Provenance that neither database could store and give back unchanged."""
+    """Provenance that one of the databases cannot store and return unchanged."""
 
 
 class InvalidReason(InvalidInput):
-    """A reason for a quarantine that is empty or too long."""
+    """The reason for a quarantine is empty or too long."""
 
 
 class InvalidImageFacts(InvalidInput):
-    """Facts about an image that cannot be true."""
+    """Facts about an image are impossible."""
 
 
 class InvalidDatabaseUrl(InvalidInput):
-    """A database URL that Lineup cannot use."""
+    """The URL is not one of a database that Lineup supports."""
 
 
 class ForeignSpace(CorpusError):
-    """Vectors of two embedding spaces are never compared."""
+    """An embedding belongs to another space; vectors of two spaces are never compared."""
 
     def __init__(self, expected: str, given: str) -> None:
         super().__init__(
-            f"the embedding space {given[:16]} is foreign here: expected {expected[:16]}"
+            f"the embedding is of the embedding space {given[:16]}, but {expected[:16]} is needed: "
+            f"embed with the same model"
         )
         self.expected = expected
         self.given = given
 
 
 class DatabaseError(CorpusError):
-    """The database cannot be used now or as it is."""
+    """The database cannot be used."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -235,7 +234,7 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class NoData(DatabaseError):
-    """There is no database yet: no SQLite file, or a database without Lineup's tables."""
+    """There is no SQLite file, or the database has none of Lineup's tables."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"no Lineup data here: {reason}; run `lineup init` to create it")
@@ -243,11 +242,11 @@ class NoData(DatabaseError):
 
 
 class SchemaOutdated(DatabaseError):
-    """The database has the schema of another release than this one."""
+    """The database has the schema of an older or newer release."""
 
     def __init__(self, current: str, expected: str, *, newer: bool = False) -> None:
         super().__init__(
-            f"the database has schema {current}, which a newer Lineup made: upgrade Lineup"
+            f"the database has schema {current}, which is of a newer Lineup: upgrade Lineup"
             if newer
             else f"the database has schema {current}, this Lineup needs {expected}: "
             f"run `lineup init` to upgrade the database"
@@ -258,17 +257,18 @@ class SchemaOutdated(DatabaseError):
 
 
 class TruthDamaged(CorpusError):
-    """The rows contradict the change log, so that no answer from them could be trusted."""
+    """The rows contradict the change log, so no answer can be trusted."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"the database contradicts its own change log: {reason}; run `lineup fsck`"
+            f"the database contradicts its own change log: {reason}; run `lineup fsck` to find the "
+            f"rows"
         )
         self.reason = reason
 
 
 class SnapshotError(CorpusError):
-    """About the files of the index, which are only a cache."""
+    """An error of the index files, which are only a cache of the database."""
 
 
 class SnapshotCorrupt(SnapshotError):
@@ -280,7 +280,7 @@ class SnapshotCorrupt(SnapshotError):
 
 class IndexDirectoryUnwritable(SnapshotError):
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"no snapshot can be written to {path}: {reason}")
+        super().__init__(f"the folder {path} cannot take a snapshot: {reason}")
         self.path = path
         self.reason = reason
 
@@ -293,18 +293,18 @@ class BlobCorrupt(CorpusError):
 
 
 class BackupError(CorpusError):
-    """About archives: `index.backups.backup` writes them, `index.backups.restore` reads them."""
+    """An error of a backup archive or of restoring one."""
 
 
 class BackupExists(BackupError):
     def __init__(self, archive: Path) -> None:
-        super().__init__(f"{archive} exists already; --force replaces it")
+        super().__init__(f"the file {archive} exists already: use --force to replace it")
         self.archive = archive
 
 
 class BackupUnwritable(BackupError):
     def __init__(self, archive: Path, reason: str) -> None:
-        super().__init__(f"no backup can be written to {archive}: {reason}")
+        super().__init__(f"the backup {archive} cannot be written: {reason}")
         self.archive = archive
         self.reason = reason
 
@@ -318,13 +318,13 @@ class BackupUnreadable(BackupError):
 
 class NotABackup(BackupError):
     def __init__(self, archive: Path, reason: str) -> None:
-        super().__init__(f"{archive} is no backup of Lineup: {reason}")
+        super().__init__(f"{archive} is not a backup of Lineup: {reason}")
         self.archive = archive
         self.reason = reason
 
 
 class BackupCorrupt(BackupError):
-    """`member` is the part of the archive that is wrong, `reason` what is wrong with it."""
+    """The archive is damaged: `member` names the damaged part, `reason` says what is wrong."""
 
     def __init__(self, archive: Path, member: str, reason: str) -> None:
         super().__init__(f"the backup {archive} is damaged at {member!r}: {reason}")
@@ -336,7 +336,7 @@ class BackupCorrupt(BackupError):
 class BackupTooNew(BackupError):
     def __init__(self, archive: Path, what: str) -> None:
         super().__init__(
-            f"the backup {archive} has {what}, which a newer Lineup made: upgrade Lineup"
+            f"the backup {archive} has {what}, which is of a newer Lineup: upgrade Lineup"
         )
         self.archive = archive
         self.what = what
@@ -344,14 +344,12 @@ class BackupTooNew(BackupError):
 
 class RestoreTargetNotEmpty(BackupError):
     def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what}; a backup is restored into an empty database only, and nothing was changed"
-        )
+        super().__init__(f"{what}: restore into an empty database; nothing was changed")
         self.what = what
 
 
 class RestoreUnwritable(BackupError):
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"nothing was restored, for {path} cannot be written: {reason}")
+        super().__init__(f"{path} cannot be written: {reason}; nothing was restored")
         self.path = path
         self.reason = reason

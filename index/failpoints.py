@@ -1,4 +1,4 @@
-"""Named points at which a test may end this process.
+"""Named points at which a test can end this process.
 
 They do nothing unless a test installs a hook.
 """
@@ -10,9 +10,7 @@ from enum import StrEnum
 
 
 class Failpoint(StrEnum):
-    """Where a process may die: between any two steps that another process, or the next one, could
-    see.
-    """
+    """Points between two steps whose results another process, or the next process, can see."""
 
     IMAGES_WRITTEN = "images_written"
     EMBEDDINGS_WRITTEN = "embeddings_written"
@@ -41,12 +39,12 @@ _hook: Callable[[Failpoint], None] | None = None
 
 
 def install(hook: Callable[[Failpoint], None] | None) -> None:
-    """Call `hook` at every failpoint that this process reaches; None: no more."""
+    """Call `hook` at every failpoint that this process reaches; None removes the hook."""
     global _hook  # noqa: PLW0603 - one process, one hook
     _hook = hook
 
 
 def reach(point: Failpoint) -> None:
-    """Say that a point was reached."""
+    """Call the hook, if one is installed."""
     if _hook is not None:
         _hook(point)

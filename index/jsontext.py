@@ -1,5 +1,6 @@
-"""Canonical JSON text (RFC 8785 in spirit): sorted keys, no spaces, UTF-8, no NaN; equal values
-give equal bytes.
+"""Canonical JSON text, in the spirit of RFC 8785: sorted keys, no spaces, UTF-8, no NaN.
+
+Equal values give equal bytes, so the text can be hashed, compared and signed.
 """
 
 from __future__ import annotations
@@ -17,19 +18,17 @@ _ENCODER = json.JSONEncoder(
 
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
-    """The text of a value, which `canonical_json` made before: it stands for the value where that
-    is written.
-    """
+    """Text that `canonical_json` has already made; it is written in place of the value."""
 
     text: str
 
 
 def canonical_json(value: JSON | CanonicalText) -> str:
-    """Return the one text of a value.
+    """Return the canonical text of a value.
 
     Raises:
-        ValueError: a number that is NaN or infinite, which JSON cannot say.
-        TypeError: a value that is not JSON.
+        ValueError: a number is NaN or infinite, which JSON cannot express.
+        TypeError: a value is not JSON.
 
     """
     return value.text if isinstance(value, CanonicalText) else _ENCODER.encode(value)

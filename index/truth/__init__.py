@@ -1,4 +1,4 @@
-"""The rows and the rules of rows.
+"""The rows of the database and the rules about them.
 
-What is committed here is true; nothing here imports the cache.
+Committed rows are the truth. Nothing in this package imports the cache.
 """

@@ -1,4 +1,4 @@
-"""The active model: whose embedding space lookups and ingests use where nobody names a model."""
+"""The active model: look-ups and ingests use its embedding space if no model is named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THE_ROW = 1
 
 @dataclass(frozen=True, slots=True)
 class ActiveModel:
-    """A model as it was named, the space that it made when it was activated, and when that was."""
+    """The name of the active model, its embedding space, and the time of its activation."""
 
     model: str
     space: Space
@@ -24,7 +24,7 @@ class ActiveModel:
 
 
 def find_active_model(conn: Connection) -> ActiveModel | None:
-    """Return the active model, None where none was ever activated."""
+    """Return the active model, or None if no model was ever activated."""
     row = conn.execute(
         select(
             active_model.c.model.label("named"), active_model.c.activated_at, embedding_spaces
@@ -36,9 +36,11 @@ def find_active_model(conn: Connection) -> ActiveModel | None:
 
 
 def activate_model(conn: Connection, model: str, space: Space) -> None:
-    """Make a model the active one; whoever opens the database afterwards uses it.
+    """Make a model the active one, for every process that opens the database afterwards.
 
-    Raises ForeignSpace.
+    Raises:
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+
     """
     space_id = ensure_space_id(conn, space)
     conn.execute(delete(active_model))

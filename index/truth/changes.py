@@ -1,11 +1,10 @@
-"""The change log: which entry came into or left which embedding space, numbered without gaps in
-order of commit.
+"""The change log: each addition of an entry to an embedding space, and each removal.
 
-A generation is the number of the last change in a view. Numbers are taken from one counter row as
-the last step of a transaction: the row stays locked until the commit, so numbers are given in the
-order of the commits and a rolled-back transaction gives its numbers back. A reader nevertheless
-stops before a number that is missing, whoever wrote the log. See
-`docs/decisions/0001-generation-is-the-last-change.md`.
+Changes are numbered without gaps in the order of their commits. A generation is the number of the
+last change in a view. A transaction takes its numbers from one counter row as its last step. The
+row stays locked until the commit, so the numbers follow the order of the commits, and a rollback
+returns them. A reader still stops before a missing number, because other programs can write the
+log. See `docs/decisions/0001-generation-is-the-last-change.md`.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ class ChangeKind(StrEnum):
 
 
 class Change(NamedTuple):
-    """One line of the log.
+    """One row of the log.
 
-    `row` is there for an addition to the space that was asked for, if SQL has its vector.
+    `row` is set for an addition to the requested space, if the database has its vector.
     """
 
     number: int
@@ -44,15 +43,15 @@ class Change(NamedTuple):
 
 
 class Member(NamedTuple):
-    """An entry in an embedding space, with its stored bytes."""
+    """An entry in an embedding space, with the stored bytes of its vector."""
 
     entry_id: int
     space_id: int
     vector: bytes
 
 
-class MemberRow(NamedTuple):  # not a dataclass: a million of them are made where an index is built
-    """An entry with its stored bytes in one space and what the index keeps of it beside them."""
+class MemberRow(NamedTuple):  # not a dataclass: building an index creates a million of them
+    """An entry with its vector's stored bytes in one space, and the facts that the index keeps."""
 
     entry_id: int
     vector: bytes
@@ -69,34 +68,31 @@ _entry_id = attrgetter("entry_id")
 def record_additions(
     conn: Connection, image_ids: Sequence[int], own: Mapping[int, Member] = NO_MEMBERS
 ) -> None:
-    """Log every live entry of these images in every space that its image is embedded in, unless it
-    is logged.
+    """Log the live entries of these images in every space of their embeddings, unless logged.
 
-    Called after the rows are written. The pairs are read behind the lock: then two writers, of whom
-    one adds an entry and the other an embedding of the same image, cannot both miss the pair.
+    Call it after the rows are written. It reads the pairs of entry and embedding while it holds the
+    lock. So if one writer adds an entry and another an embedding of the same image, one of the two
+    finds the pair.
 
-    `own` has by image id the one member of an image that this transaction inserted itself, its
-    entry and its embedding with it. Until the commit nobody else sees such an image, so nobody can
-    have added to it, and nothing is read.
+    `own` maps an image id to its only member, for images that this transaction inserted together
+    with their entry and embedding. No other transaction sees such an image before the commit, so
+    nothing needs to be read for it.
     """
     _lock(conn)
     for some in slices(image_ids):
         new = [own[image_id] for image_id in some if image_id in own]
         if others := [image_id for image_id in some if image_id not in own]:
-            new += _unlogged(conn, others)
-        _append(
-            conn, ChangeKind.ADD, sorted(new, key=_entry_id)
-        )  # of one entry they come by rising space
+            new += _find_unlogged(conn, others)
+        # The sort is stable, so the changes of one entry stay in ascending order of space.
+        _append(conn, ChangeKind.ADD, sorted(new, key=_entry_id))
 
 
-def _unlogged(conn: Connection, image_ids: Sequence[int]) -> list[Member]:
-    """Return the live entries of these images in every space that their images are embedded in and
-    they are not.
-    """
+def _find_unlogged(conn: Connection, image_ids: Sequence[int]) -> list[Member]:
+    """Return the live entries of these images in the spaces that have not logged them yet."""
     members = _members(
         conn, is_any(conn, entries.c.image_id, image_ids), entries.c.removed_at.is_(None)
     )
-    logged = _logged(conn, [member.entry_id for member in members])
+    logged = _find_logged(conn, [member.entry_id for member in members])
     return [
         member
         for member in members
@@ -105,13 +101,11 @@ def _unlogged(conn: Connection, image_ids: Sequence[int]) -> list[Member]:
 
 
 def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
-    """Log that these entries, already marked as removed, have left every space that they were
-    in.
-    """
+    """Log that these entries, already marked as removed, have left each of their spaces."""
     _lock(conn)
     for some in slices(entry_ids):
         members = _members(conn, is_any(conn, entries.c.id, some))
-        logged = _logged(conn, some)
+        logged = _find_logged(conn, some)
         gone = [
             member
             for member in members
@@ -121,10 +115,9 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
 
 
 def last_number(conn: Connection) -> int:
-    """Return the number of the last change, 0 before the first. The cheapest question there is."""
-    return int(
-        conn.exec_driver_sql(_LAST_NUMBER).scalar_one()
-    )  # asked at every search: half the time of `execute`
+    """Return the number of the last change, 0 before the first one."""
+    # Every search asks this. The driver's statement takes half the time of `execute`.
+    return int(conn.exec_driver_sql(_LAST_NUMBER).scalar_one())
 
 
 _LAST_NUMBER = str(select(change_counter.c.last))
@@ -133,8 +126,9 @@ _LAST_NUMBER = str(select(change_counter.c.last))
 def read_changes(
     conn: Connection, space_id: int | None, after: int, limit: int
 ) -> tuple[Change, ...]:
-    """Return the next changes of all spaces, at most `limit`, up to the first gap; rows for one
-    space only.
+    """Return at most `limit` changes of all spaces after a number, up to the first gap.
+
+    Only additions to the space `space_id` have a `row`.
     """
     rows = conn.execute(
         select(
@@ -174,7 +168,7 @@ _KINDS = {kind.value: kind for kind in ChangeKind}
 
 
 def last_before_gap(conn: Connection) -> int:
-    """Return the last number that a reader may reach: all from 1 up to it are there."""
+    """Return the last number that a reader may use: every number from 1 to it exists."""
     lowest, highest, count = conn.execute(
         select(func.min(changes.c.number), func.max(changes.c.number), func.count())
     ).one()
@@ -190,7 +184,7 @@ def last_before_gap(conn: Connection) -> int:
 
 
 def digest_at(conn: Connection, space_id: int | None, number: int) -> int:
-    """Return the set digest of a space at a generation, as the log states it."""
+    """Return the set digest of a space at a generation, as stored in the log."""
     stored = conn.execute(
         select(changes.c.digest)
         .where(changes.c.space_id == (space_id or 0), changes.c.number <= number)
@@ -201,19 +195,20 @@ def digest_at(conn: Connection, space_id: int | None, number: int) -> int:
 
 
 def count_members(conn: Connection, space_id: int | None) -> int:
-    """Return how many members a space has now, by the log."""
+    """Return the current number of members of a space, according to the log."""
     of_space = changes.c.space_id == (space_id or 0)
-    came, all_of_them = conn.execute(
+    additions, all_changes = conn.execute(
         select(func.count().filter(changes.c.kind == ChangeKind.ADD), func.count()).where(of_space)
     ).one()
-    return int(2 * came - all_of_them)
+    return int(2 * additions - all_changes)
 
 
 def members_at(
     conn: Connection, space_id: int | None, number: int, chunk: int
 ) -> Iterator[tuple[MemberRow, ...]]:
-    """Yield the members of a space at a generation in the order in which they came, in chunks:
-    memory stays bounded.
+    """Yield the members of a space at a generation in order of addition, in chunks of `chunk`.
+
+    The chunks bound the memory.
     """
     gone = changes.alias("gone")
     left = select(gone.c.number).where(
@@ -244,7 +239,7 @@ def members_at(
         after = rows[-1].number
 
 
-# What a MemberRow has beside the id, in its order.
+# The fields of a MemberRow after the id, in its order.
 _MEMBER_COLUMNS = (
     embeddings.c.vector,
     entries.c.corpus_id,
@@ -261,19 +256,18 @@ def _embedding_of_change() -> ColumnElement[bool]:
 
 
 def _lock(conn: Connection) -> None:
-    """Wait for every other writer of the log to commit.
+    """Wait until every other writer of the log has committed.
 
-    SQLite: a write transaction is alone already.
+    On SQLite a write transaction is the only writer already.
     """
     conn.execute(select(change_counter.c.last).with_for_update()).scalar_one()
 
 
 def _members(conn: Connection, *criteria: ColumnElement[bool]) -> list[Member]:
-    """Return the chosen entries in every space that their images are embedded in, by rising entry
-    and space.
+    """Return the entries that match, in every space of their embeddings, by entry and space.
 
-    Two lookups by key and not one join: while a table is being filled PostgreSQL has no statistics
-    of it, and its plan for a join read the whole of it for each slice.
+    Two queries by key replace a join: PostgreSQL has no statistics of a table that is being filled,
+    and then its plan for the join reads the whole table for each slice.
     """
     image_of = {
         row.id: row.image_id
@@ -293,8 +287,8 @@ def _members(conn: Connection, *criteria: ColumnElement[bool]) -> list[Member]:
     ]
 
 
-def _logged(conn: Connection, entry_ids: Sequence[int]) -> dict[tuple[int, int], set[str]]:
-    """Return, by entry and space, the kinds of change that the log has of these entries."""
+def _find_logged(conn: Connection, entry_ids: Sequence[int]) -> dict[tuple[int, int], set[str]]:
+    """Return the logged kinds of change of these entries, by entry and space."""
     logged: dict[tuple[int, int], set[str]] = {}
     for some in slices(sorted(set(entry_ids))):
         query = select(changes.c.entry_id, changes.c.space_id, changes.c.kind)
@@ -319,15 +313,15 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
     digests = {
         space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}
     }
-    stated = []
+    stored = []
     for entry_id, space_id, vector in members:
         digests[space_id] = roll(digests[space_id], entry_id, vector)
-        stated.append(digest_bytes(digests[space_id]))
+        stored.append(digest_bytes(digests[space_id]))
     columns = {
         "number": range(first, last + 1),
         "entry_id": [member.entry_id for member in members],
         "space_id": [member.space_id for member in members],
-        "digest": stated,
+        "digest": stored,
     }
     insert_rows(conn, changes, columns, kind=kind, at=datetime.now(UTC))
     reach(Failpoint.CHANGES_WRITTEN)

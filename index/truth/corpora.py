@@ -1,6 +1,6 @@
 """Corpora: named sets of reference images.
 
-Removing one removes its entries, and nothing of any other corpus.
+Removing a corpus removes its entries and leaves other corpora unchanged.
 """
 
 from __future__ import annotations
@@ -74,11 +74,12 @@ def create_corpus(
     description: str = "",
     keep: Keep = Keep.THUMBNAIL,
 ) -> Corpus:
-    """Make an empty corpus.
+    """Create an empty corpus.
 
     Raises:
-        InvalidCorpusName, CorpusExists
-        InvalidProvenance: a description that cannot be stored.
+        InvalidCorpusName: the name does not match the pattern.
+        CorpusExists: a live corpus has this name.
+        InvalidProvenance: the databases cannot store the description.
 
     """
     if not NAME_PATTERN.fullmatch(name):
@@ -98,11 +99,14 @@ def create_corpus(
 def ensure_corpus(
     conn: Connection, name: str, kind: CorpusKind, description: str = "", keep: Keep | None = None
 ) -> Corpus:
-    """Return the corpus of this name, making it where there is none; `keep` None: whatever it
-    keeps.
+    """Return the corpus of this name, creating it if there is none.
+
+    `keep` None accepts any setting of an existing corpus.
 
     Raises:
-        InvalidCorpusName, CorpusKindConflict, CorpusKeepConflict
+        InvalidCorpusName: the name does not match the pattern.
+        CorpusKindConflict: the corpus exists with the other kind.
+        CorpusKeepConflict: the corpus exists and keeps other image files.
 
     """
     try:
@@ -117,7 +121,12 @@ def ensure_corpus(
 
 
 def set_keep(conn: Connection, name: str, keep: Keep) -> Corpus:
-    """Change what a corpus keeps of images from now on. Raises UnknownCorpus."""
+    """Change which image files a corpus keeps from now on.
+
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+
+    """
     conn.execute(
         update(corpora).where(corpora.c.id == lock_corpus(conn, name)).values(keep=Keep(keep).value)
     )
@@ -125,20 +134,32 @@ def set_keep(conn: Connection, name: str, keep: Keep) -> Corpus:
 
 
 def get_corpus(conn: Connection, name: str) -> Corpus:
-    """Return a corpus; raises UnknownCorpus."""
+    """Return a live corpus.
+
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+
+    """
     row = conn.execute(_with_counts().where(corpora.c.name == name)).one_or_none()
     if row is None:
         raise UnknownCorpus(name)
-    return _corpus(row)
+    return _corpus_from_row(row)
 
 
 def list_corpora(conn: Connection) -> tuple[Corpus, ...]:
-    """Return every corpus by name."""
-    return tuple(_corpus(row) for row in conn.execute(_with_counts().order_by(corpora.c.name)))
+    """Return all live corpora in order of their names."""
+    return tuple(
+        _corpus_from_row(row) for row in conn.execute(_with_counts().order_by(corpora.c.name))
+    )
 
 
 def remove_corpus(conn: Connection, name: str) -> int:
-    """Remove a corpus and its entries; return how many there were. Raises UnknownCorpus."""
+    """Remove a corpus and its entries; return the number of removed entries.
+
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+
+    """
     now = datetime.now(UTC)
     corpus_id = conn.execute(
         update(corpora)
@@ -148,26 +169,26 @@ def remove_corpus(conn: Connection, name: str) -> int:
     ).scalar_one_or_none()
     if corpus_id is None:
         raise UnknownCorpus(name)
-    removed = conn.execute(
+    removed_ids = conn.execute(
         update(entries)
         .where(entries.c.corpus_id == corpus_id, entries.c.removed_at.is_(None))
         .values(removed_at=now)
         .returning(entries.c.id)
     ).scalars()
-    entry_ids = sorted(removed)
+    entry_ids = sorted(removed_ids)
     reach(Failpoint.CORPUS_MARKED)
     record_removals(conn, entry_ids)
     return len(entry_ids)
 
 
 def lock_corpus(conn: Connection, name: str) -> int:
-    """Return the row id of a corpus, and keep other writers of it out until this transaction ends.
+    """Return the row id of a corpus, and block its other writers until the transaction ends.
 
-    So a corpus is not removed while entries are added to it, and two writers of the same images
+    So a corpus cannot be removed while entries are added to it, and two writers of the same images
     cannot deadlock.
 
     Raises:
-        UnknownCorpus: also when another transaction removed it just now.
+        UnknownCorpus: no live corpus has this name; another transaction may have removed it.
 
     """
     query = select(corpora.c.id).where(corpora.c.name == name, corpora.c.removed_at.is_(None))
@@ -178,8 +199,11 @@ def lock_corpus(conn: Connection, name: str) -> int:
 
 
 def find_corpus_ids(conn: Connection, names: frozenset[str]) -> tuple[int, ...]:
-    """Return the row ids of corpora; raises UnknownCorpus for the first name, in order, that is
-    none.
+    """Return the row ids of live corpora in ascending order.
+
+    Raises:
+        UnknownCorpus: a name belongs to no live corpus; the error has the first such name.
+
     """
     query = select(corpora.c.name, corpora.c.id).where(
         corpora.c.name.in_(names), corpora.c.removed_at.is_(None)
@@ -200,7 +224,7 @@ def _with_counts() -> Select[Any]:
     return select(corpora, live.label("entries")).where(corpora.c.removed_at.is_(None))
 
 
-def _corpus(row: Row[Any]) -> Corpus:
+def _corpus_from_row(row: Row[Any]) -> Corpus:
     return Corpus(
         row.name, CorpusKind(row.kind), Keep(row.keep), row.description, row.created_at, row.entries
     )

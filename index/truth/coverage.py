@@ -1,5 +1,6 @@
-"""Which entries are embedded in a space, which are not, and where their images may be; a corpus as
-rows to export.
+"""Which entries have an embedding in a space, and where the images of the others may be.
+
+Also reads a corpus for export.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Live entries, and how many of them are embedded in a space: the others no lookup in it
-    finds.
+    """The number of live entries, and of those that have an embedding in a space.
+
+    A look-up in this space finds only the embedded ones.
     """
 
     entries: int
@@ -36,7 +38,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """An image with live entries, and the locations that their provenance names."""
+    """An image with live entries, and the locations in their provenance."""
 
     image: ImageFacts
     locations: tuple[str, ...]
@@ -44,7 +46,7 @@ class ImageSource:
 
 @dataclass(frozen=True, slots=True)
 class ExportedRow:
-    """A live entry with its stored vector bytes and logit in one space."""
+    """A live entry with its vector's stored bytes and its logit in one space."""
 
     entry: Entry
     vector: bytes
@@ -52,16 +54,22 @@ class ExportedRow:
 
 
 def coverage(conn: Connection, space: Space) -> Coverage:
-    """Count the live entries, and those in a space. Raises ForeignSpace."""
+    """Count the live entries, and those with an embedding in a space.
+
+    Raises:
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+
+    """
     live = select(func.count()).select_from(entries).where(entries.c.removed_at.is_(None))
-    every = conn.execute(live).scalar_one()
-    embedded = conn.execute(live.where(_embedded(find_space_id(conn, space)))).scalar_one()
-    return Coverage(every, embedded)
+    count = conn.execute(live).scalar_one()
+    embedded = conn.execute(live.where(_has_embedding(find_space_id(conn, space)))).scalar_one()
+    return Coverage(count, embedded)
 
 
 def images_to_embed(conn: Connection, space: Space, after: int, limit: int) -> tuple[int, ...]:
-    """Return row ids of images with live entries that are not in a space, rising, starting after an
-    id.
+    """Return ids of images that have a live entry but no embedding in a space, ascending.
+
+    Returns at most `limit` ids, all larger than `after`.
     """
     space_id = find_space_id(conn, space)
     has_entry = (
@@ -81,13 +89,14 @@ def images_to_embed(conn: Connection, space: Space, after: int, limit: int) -> t
 def list_embedded_image_ids(
     conn: Connection, space: Space, corpus_ids: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return row ids of the images of some corpora that are in a space, in the order in which they
-    came.
+    """Return ids of the images of these corpora that have an embedding in a space.
+
+    The images are in the order of their first entries in these corpora.
     """
     query = (
         select(entries.c.image_id)
         .where(is_any(conn, entries.c.corpus_id, corpus_ids), entries.c.removed_at.is_(None))
-        .where(_embedded(find_space_id(conn, space)))
+        .where(_has_embedding(find_space_id(conn, space)))
         .group_by(entries.c.image_id)
         .order_by(func.min(entries.c.id))
     )
@@ -95,36 +104,37 @@ def list_embedded_image_ids(
 
 
 def count_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> int:
-    """Count the live entries of some corpora that are in a space."""
+    """Count the live entries of these corpora that have an embedding in a space."""
     query = select(func.count()).select_from(entries)
-    return int(conn.execute(_of(query, conn, space, corpus_ids)).scalar_one())
+    return int(conn.execute(_restrict(query, conn, space, corpus_ids)).scalar_one())
 
 
 def has_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> bool:
-    """Return whether there is a live entry of some corpora in a space, without counting them."""
+    """Return whether these corpora have a live entry with an embedding in a space."""
     query = select(entries.c.id).limit(1)
-    return conn.execute(_of(query, conn, space, corpus_ids)).first() is not None
+    return conn.execute(_restrict(query, conn, space, corpus_ids)).first() is not None
 
 
-def _of(
+def _restrict(
     query: Select[Any], conn: Connection, space: Space, corpus_ids: Sequence[int]
 ) -> Select[Any]:
-    """Restrict a query of entries to the live ones of some corpora that are in a space."""
+    """Restrict a query to live entries of these corpora that have an embedding in a space."""
     of_corpora = is_any(conn, entries.c.corpus_id, corpus_ids)
     return query.where(
-        of_corpora, entries.c.removed_at.is_(None), _embedded(find_space_id(conn, space))
+        of_corpora, entries.c.removed_at.is_(None), _has_embedding(find_space_id(conn, space))
     )
 
 
 def image_sources(conn: Connection, image_ids: Sequence[int]) -> tuple[ImageSource, ...]:
-    """Return these images in the order given, at most `statements.VARIABLES`, and where they may be
-    read again.
+    """Return these images in the given order, with the locations that may still hold them.
+
+    Give at most `statements.VARIABLES` ids.
     """
     locations: dict[int, list[str]] = {}
-    told = select(entries.c.image_id, entries.c.provenance).where(
+    query = select(entries.c.image_id, entries.c.provenance).where(
         is_any(conn, entries.c.image_id, image_ids), entries.c.removed_at.is_(None)
     )
-    for image_id, provenance in conn.execute(told.order_by(entries.c.id)):
+    for image_id, provenance in conn.execute(query.order_by(entries.c.id)):
         location = provenance.get("location")
         if isinstance(location, str):
             locations.setdefault(image_id, []).append(location)
@@ -138,9 +148,11 @@ def image_sources(conn: Connection, image_ids: Sequence[int]) -> tuple[ImageSour
 def read_export_rows(
     conn: Connection, corpus: str, space: Space, chunk: int = CHUNK
 ) -> Iterator[list[ExportedRow]]:
-    """Yield the live entries of a corpus that are in a space, by rising id, in chunks.
+    """Yield the live entries of a corpus with an embedding in a space, by ascending id, in chunks.
 
-    Raises UnknownCorpus.
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+
     """
     (corpus_id,) = find_corpus_ids(conn, frozenset([corpus]))
     space_id, after = find_space_id(conn, space), 0
@@ -163,7 +175,7 @@ def read_export_rows(
         after = page[-1].id
 
 
-def _embedded(space_id: int | None) -> ColumnElement[bool]:
+def _has_embedding(space_id: int | None) -> ColumnElement[bool]:
     return (
         select(embeddings.c.id)
         .where(

@@ -1,8 +1,8 @@
-"""One database: how it is opened, how transactions begin and end, how its failures are named.
+"""One database: opening it, its transactions, and the names of its failures.
 
-Owns connections, pragmas and transaction modes. Owns no table and no statement of a topic.
-Functions elsewhere take a `Connection`; the transaction is committed here, at the edge, when a
-`write()` block ends well.
+Owns connections, pragmas and transaction modes, but no table and no statement of a topic. Other
+modules take a `Connection`; the transaction is committed here when a `write()` block ends without
+an error.
 """
 
 from __future__ import annotations
@@ -27,40 +27,39 @@ from index.failpoints import Failpoint, reach
 from index.jsontext import canonical_json
 from index.truth import revisions
 
-# An ingest holds SQLite's one writer for the milliseconds of a batch; half a minute means that
-# something hangs.
+# An ingest holds SQLite's only write lock for the milliseconds of a batch, so a wait of half a
+# minute means that something hangs.
 BUSY_TIMEOUT_SECONDS = 30.0
-# A server answers from a thread pool of some dozen threads, and each lookup holds one connection
-# while it searches.
+# A server answers from some dozens of threads, and each look-up holds one connection while it
+# searches.
 POOL_SIZE = 8
 POOL_OVERFLOW = 56
-MAPPED_BYTES = 2**33  # SQLite takes less where it was built for less
+MAPPED_BYTES = 2**33  # SQLite uses less if it was compiled with a lower limit
 WRITES = "lineup_writes"
 
 
 class Database:
-    """An opened database.
+    """An open database.
 
-    Safe to share between threads; every block has a connection of its own.
+    Threads can share it: every block has its own connection.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # SQLite lets a second writer sleep and look again; the writers of one process need not wait
-        # like that.
+        # SQLite lets a second writer sleep and poll. Within one process a lock is faster.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
     def open(cls, url: str, *, migrate: bool = False) -> Self:
         """Open the database at a `sqlite:///` or `postgresql://` URL.
 
-        With `migrate`, a missing SQLite file (and its folder) is made and the schema brought up to
-        this release; without, nothing is ever created.
+        `migrate` creates a missing SQLite file and its folder, and upgrades the schema to this
+        release. Without it nothing is created or changed.
 
         Raises:
-            InvalidDatabaseUrl: neither a SQLite file nor PostgreSQL.
-            DatabaseUnavailable: no connection.
-            NoData: no SQLite file, or a database that was never migrated.
+            InvalidDatabaseUrl: the URL is neither of a SQLite file nor of PostgreSQL.
+            DatabaseUnavailable: there is no connection.
+            NoData: there is no SQLite file, or the database was never migrated.
             SchemaOutdated: the schema is that of another release; the message says what to run.
 
         """
@@ -83,13 +82,16 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection that sees one state of the database, from its first statement to the
-        end of the block.
+        """Yield a read-only connection that sees one state of the database throughout the block.
 
-        SQLite: a deferred transaction in WAL. PostgreSQL: REPEATABLE READ, READ ONLY. Nothing can
-        be written.
+        The state is that of the first statement. SQLite: a deferred transaction in WAL mode.
+        PostgreSQL: REPEATABLE READ, READ ONLY.
+
+        Raises:
+            DatabaseUnavailable: the database fails, or every connection is in use.
+
         """
-        with _failures_named(), self._engine.connect() as conn:
+        with _name_failures(), self._engine.connect() as conn:
             if self.dialect == "postgresql":
                 conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with conn.begin() as transaction:
@@ -98,13 +100,17 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give a connection whose changes are committed when the block ends, and undone when it
-        raises.
+        """Yield a connection whose changes are committed at the end, or rolled back on an error.
 
-        SQLite has one writer: the block waits for it at its beginning (BEGIN IMMEDIATE), so it can
-        never fail half way for having read first. Never compute in this block; others are waiting.
+        SQLite has one writer. The block waits for the write lock when it begins (BEGIN IMMEDIATE),
+        so it cannot fail later because it read first. Do not compute in this block: other writers
+        are waiting.
+
+        Raises:
+            DatabaseUnavailable: the database fails, or is locked for too long.
+
         """
-        with _failures_named(), self._turn(), self._engine.connect() as conn:
+        with _name_failures(), self._turn(), self._engine.connect() as conn:
             conn.execution_options(**{WRITES: True})
             with conn.begin():
                 yield conn
@@ -113,27 +119,27 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait until no other thread of this process writes to the SQLite file."""
+        """Wait until no other thread of this process is writing to the SQLite file."""
         if self._writer is None:
             yield
             return
         if not self._writer.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise DatabaseUnavailable("another thread has been writing for too long")
+            raise DatabaseUnavailable("another thread has held the write lock for too long")
         try:
             yield
         finally:
             self._writer.release()
 
     def upgrade(self) -> None:
-        """Bring the schema to this release.
+        """Upgrade the schema to this release.
 
-        Any number of processes may do this at once; one does, the others wait.
+        Several processes can call this at once: one upgrades, the others wait.
         """
         with self.write() as conn:
             revisions.upgrade(conn)
 
     def revision(self) -> str | None:
-        """Return the schema's revision, None in a database that was never migrated."""
+        """Return the schema revision, or None if the database was never migrated."""
         with self.read() as conn:
             return revisions.current(conn)
 
@@ -151,16 +157,18 @@ class Database:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of a SQLite database, None where the URL is of PostgreSQL.
+    """Return the file of a SQLite database, or None if the URL is of PostgreSQL.
 
-    Raises InvalidDatabaseUrl.
+    Raises:
+        InvalidDatabaseUrl: the URL is neither of a SQLite file nor of PostgreSQL.
+
     """
     parsed = _parse(url)
     return _file(parsed) if parsed.get_backend_name() == "sqlite" else None
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a SQLite file, whatever characters its path has."""
+    """Return the URL of a SQLite file; its path may contain any character."""
     return URL.create("sqlite", database=str(path.absolute())).render_as_string(hide_password=False)
 
 
@@ -180,20 +188,21 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError as err:
         raise InvalidDatabaseUrl(
-            "this is no database URL: use sqlite:///FILE or postgresql://HOST/NAME"
+            "this is not a database URL: use sqlite:///FILE or postgresql://HOST/NAME"
         ) from err
     match parsed.get_backend_name():
         case "sqlite" if parsed.database not in (None, "", ":memory:"):
             return parsed
         case "sqlite":
             raise InvalidDatabaseUrl(
-                "a SQLite database in memory cannot be shared: use sqlite:///FILE"
+                "a SQLite database in memory cannot be shared between connections: use sqlite:///FILE"
             )
         case "postgresql" | "postgres":
             return parsed.set(drivername="postgresql+psycopg")
         case other:
             raise InvalidDatabaseUrl(
-                f"{other} is not supported: use sqlite:///FILE or postgresql://HOST/NAME"
+                f"the database {other} is not supported: use sqlite:///FILE or "
+                f"postgresql://HOST/NAME"
             )
 
 
@@ -210,7 +219,7 @@ def _create_engine(url: URL, *, create: bool) -> Engine:
         )
     except ImportError as err:
         raise DatabaseUnavailable(
-            "PostgreSQL needs the extra `lineup-forensics[postgres]`"
+            "PostgreSQL needs an extra: run `pip install 'lineup-forensics[postgres]'`"
         ) from err
     event.listen(engine, "connect", _prepare_postgresql)
     return engine
@@ -222,7 +231,7 @@ def _sqlite_engine(path: Path, *, create: bool) -> Engine:
     elif not path.exists():
         raise NoData(f"{path} does not exist")
 
-    # mode=rw: SQLite otherwise makes an empty database where a file is missing, and calls it found.
+    # Without mode=rw SQLite would create an empty database in place of a missing file.
     uri = f"{path.as_uri()}?mode={'rwc' if create else 'rw'}"
 
     def connect() -> sqlite3.Connection:
@@ -250,29 +259,25 @@ def _sqlite_engine(path: Path, *, create: bool) -> Engine:
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
-    # WAL with synchronous=NORMAL may lose the last commits when the power fails, and what committed
-    # must be found. FULL costs one fsync a commit, which a batch shares.
+    # WAL with synchronous=NORMAL can lose the last commits in a power failure, but a committed
+    # entry must be found. FULL costs one fsync for each commit, which is shared by a batch.
     cursor.execute("PRAGMA synchronous = FULL")
-    # The rows of ten neighbours lie anywhere in a large file: mapped, they are read in 0.3 ms
-    # instead of 1.5, and the memory is the system's, not one cache for each connection.
+    # The rows of ten neighbours are scattered over a large file. Mapped, they are read in 0.3 ms
+    # instead of 1.5 ms, and all connections share the system's memory instead of a cache each.
     cursor.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
     _use_wal(cursor)
     cursor.close()
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """Send arrays in binary: psycopg prefers text, in which a thousand vectors take seven times as
-    long.
-    """
-    from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415 - an extra: SQLite does without
+    """Send arrays in binary: as text, psycopg's default, vectors take 7 times as long."""
+    from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415 - an extra, not needed for SQLite
 
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _use_wal(cursor: DBAPICursor) -> None:
-    """Switch the file to WAL; the switch does not wait for other connections by itself, so it is
-    tried again.
-    """
+    """Switch the file to WAL mode, retrying: SQLite does not wait here for other connections."""
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     mode = None
     while mode is None:
@@ -284,26 +289,27 @@ def _use_wal(cursor: DBAPICursor) -> None:
                 raise
             time.sleep(0.01)
     if mode != "wal":
-        raise sqlite3.OperationalError("this file system cannot hold a write-ahead log")
+        raise sqlite3.OperationalError("this file system does not support a write-ahead log")
 
 
 def _begin_sqlite(conn: Connection) -> None:
-    """Begin in the mode that the block asked for: the driver's own transaction control is off
-    (isolation_level).
+    """Begin a transaction in the mode of the block.
+
+    `isolation_level=None` turns off the driver's own transaction control.
     """
     writes = bool(conn.get_execution_options().get(WRITES))
-    if (
-        conn.info.get(WRITES) is not writes
-    ):  # kept with the driver's connection, which mostly goes on as before
+    # The mode is kept with the driver's connection, which is mostly used in the same mode again.
+    if conn.info.get(WRITES) is not writes:
         conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
         conn.info[WRITES] = writes
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
-def _failures_named() -> Iterator[None]:
-    """Name what the driver reports about the database itself; a broken constraint or statement
-    stays what it is.
+def _name_failures() -> Iterator[None]:
+    """Turn the driver's errors about the database itself into DatabaseUnavailable.
+
+    Errors about a constraint or a statement stay as they are.
     """
     try:
         yield
@@ -312,7 +318,7 @@ def _failures_named() -> Iterator[None]:
     except (OperationalError, InterfaceError) as err:
         raise DatabaseUnavailable(_first_line(err)) from err
     except DBAPIError as err:
-        # Exactly DatabaseError is how SQLite reports a file that is damaged or no database at all.
+        # SQLite reports a damaged file, or a file that is not a database, as exactly DatabaseError.
         if type(err.orig) is sqlite3.DatabaseError:
             raise DatabaseUnavailable(_first_line(err)) from err
         raise

@@ -1,6 +1,6 @@
-"""Entries: an image's membership in a corpus, with its provenance.
+"""Entries: the membership of an image in a corpus, with its provenance.
 
-Added and removed together with the change log.
+Every addition and removal is also written to the change log.
 """
 
 from __future__ import annotations
@@ -32,19 +32,18 @@ from index.truth.vectors import STORED, check_logit, check_vectors, to_bytes
 class AddStatus(StrEnum):
     """Result of adding one image."""
 
-    ADDED = "added"  # the image is new
-    LINKED = (
-        "linked"  # the image was known, from another corpus or an earlier time; the entry is new
-    )
-    EMBEDDED = "embedded"  # the entry was there; its image now has an embedding in this space too
-    SKIPPED = "skipped"  # the entry was there, nothing was changed
+    ADDED = "added"  # image and entry are new
+    LINKED = "linked"  # the image was known from another corpus or an earlier entry
+    EMBEDDED = "embedded"  # the entry existed; its image now also has an embedding in this space
+    SKIPPED = "skipped"  # the entry existed; nothing changed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewEntry:
     """An entry to add.
 
-    Vector (d,) float32 of norm 1 and logit may be None when the image is embedded already.
+    `vector` (d,) is float32 of norm 1. Vector and logit may be None if the image already has an
+    embedding in the space.
     """
 
     image: ImageFacts
@@ -55,9 +54,9 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True)
 class AddResult:
-    """The entry that an image has in the corpus now, and whether this call made it.
+    """The entry of an image in the corpus, and whether this call created it.
 
-    `quarantined`: that entry is in quarantine, so the image was skipped and is still in no answer.
+    If `quarantined`, the entry is in quarantine: the image was skipped and appears in no answer.
     """
 
     entry_id: int
@@ -68,7 +67,7 @@ class AddResult:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A live entry with the facts of its image.
+    """An entry with the facts of its image.
 
     `provenance` is the free JSON beside the named columns.
     """
@@ -92,8 +91,8 @@ class Entry:
         return self.image.sha256
 
 
-# Built once: composing a statement takes longer than fetching ten rows by it. The columns are in
-# the order of `Entry`.
+# Built once, because composing the statement takes longer than fetching ten rows. The columns have
+# the order of `entry_from_row`.
 ENTRIES = (
     select(
         entries.c.id,
@@ -121,7 +120,7 @@ ENTRIES = (
     .join(images, images.c.id == entries.c.image_id)
 )
 _LIVE_ENTRIES = ENTRIES.where(entries.c.removed_at.is_(None))
-# What a corpus keeps of an image stays as long as this: an entry in quarantine can come back
+# The image files of these entries stay. An entry in quarantine can be released
 # (`index.truth.quarantine`).
 KEEPS_BLOBS = or_(entries.c.removed_at.is_(None), entries.c.removal_reason.is_not(None))
 _KEEPING_ENTRIES = ENTRIES.where(KEEPS_BLOBS, corpora.c.removed_at.is_(None))
@@ -131,19 +130,22 @@ _LIVE_ENTRIES_BY_ID = _LIVE_ENTRIES.where(entries.c.id.in_(bindparam("ids", expa
 def add_entries(
     conn: Connection, corpus: str, space: Space, new: Sequence[NewEntry], job_id: int | None = None
 ) -> tuple[AddResult, ...]:
-    """Add a batch to a corpus; results come in the order given. Nothing counts until the caller
-    commits.
+    """Add entries to a corpus; return the results in the given order. The caller commits.
 
-    An image that is in the corpus already is skipped, its stored provenance and vector stay; so is
-    one whose entry is in quarantine. Call this once in a transaction: it ends with the lock of the
-    change log. `job_id` is kept with the entries.
+    An image that is already in the corpus is skipped: its stored provenance and vector stay. An
+    image whose entry is in quarantine is skipped too. Call this once in a transaction, because it
+    ends with the lock of the change log. `job_id` is stored with new entries.
 
     Raises:
-        UnknownCorpus, ForeignSpace, InvalidProvenance, InvalidImageFacts InvalidVector: of the
-        wrong shape or norm, or missing for an image with no embedding in this space.
+        UnknownCorpus: no live corpus has this name.
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+        InvalidProvenance: the databases cannot store a text, or a date has no time zone.
+        InvalidImageFacts: a sha256 is malformed, or a size is below one.
+        InvalidVector: a vector has a wrong shape or norm, or is missing although its image has no
+            embedding in this space.
 
     """
-    embedded = _checked(new, space)
+    embeddings = _check_embeddings(new, space)
     provenances = [entry.provenance.normalise() for entry in new]
     corpus_id = lock_corpus(conn, corpus)
     if not new:
@@ -153,28 +155,30 @@ def add_entries(
         ids, new_images = ensure_images(conn, [entry.image for entry in new])
         image_ids = [ids[entry.image.sha256] for entry in new]
         vectors = {
-            image_id: stored for image_id, stored in zip(image_ids, embedded, strict=True) if stored
+            image_id: stored
+            for image_id, stored in zip(image_ids, embeddings, strict=True)
+            if stored
         }
         _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
         reach(Failpoint.IMAGES_WRITTEN)
-        embedded_now = ensure_embeddings(conn, space_id, vectors)
+        newly_embedded = ensure_embeddings(conn, space_id, vectors)
         reach(Failpoint.EMBEDDINGS_WRITTEN)
-        quarantined = _quarantined(
+        quarantined = _find_quarantined(
             conn, corpus_id, sorted(i for sha256, i in ids.items() if sha256 not in new_images)
         )
-        # Of what is given twice the first provenance counts.
-        told = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
-        wanted = {i: told[i] for i in dict.fromkeys(image_ids) if i not in quarantined}
+        # If an image is given twice, its first provenance counts.
+        first = dict(zip(reversed(image_ids), reversed(provenances), strict=True))
+        wanted = {i: first[i] for i in dict.fromkeys(image_ids) if i not in quarantined}
         inserted = insert_entries(conn, corpus_id, wanted, job_id)
         reach(Failpoint.ENTRIES_WRITTEN)
         own = {
             i: Member(inserted[i], space_id, vectors[i][0])
             for i in map(ids.__getitem__, new_images)
         }
-        record_additions(conn, sorted(told), own)
+        record_additions(conn, sorted(first), own)
 
-    found_before = sorted(wanted.keys() - inserted.keys())
-    entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, found_before), **quarantined}
+    existing = sorted(wanted.keys() - inserted.keys())
+    entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, existing), **quarantined}
     results = []
     seen: set[int] = set()
     for entry, image_id in zip(new, image_ids, strict=True):
@@ -183,7 +187,7 @@ def add_entries(
         status = AddStatus.SKIPPED
         if first_time and image_id in inserted:
             status = AddStatus.ADDED if entry.image.sha256 in new_images else AddStatus.LINKED
-        elif first_time and image_id in embedded_now:
+        elif first_time and image_id in newly_embedded:
             status = AddStatus.EMBEDDED
         results.append(
             AddResult(entry_ids[image_id], entry.image.sha256, status, image_id in quarantined)
@@ -192,33 +196,40 @@ def add_entries(
 
 
 def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> frozenset[str]:
-    """Embed images that are in the database, in a space beside those that they are in; return those
-    that were not.
+    """Store embeddings of images in a space; return the sha256s of those that had none there.
 
-    Every live entry of the images comes into the space. Nothing counts until the caller commits.
+    Every live entry of the images becomes a member of the space. The caller commits.
 
     Raises:
-        ForeignSpace, InvalidVector, InvalidImageFacts
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+        InvalidVector: a vector or logit has a wrong shape, norm or value.
+        InvalidImageFacts: a sha256 is malformed, or a size is below one.
 
     """
-    embedded = _checked(new, space)
+    embeddings = _check_embeddings(new, space)
     space_id = ensure_space_id(conn, space)
     image_ids, _ = ensure_images(conn, [entry.image for entry in new])
     vectors = {
-        image_ids[e.image.sha256]: stored for e, stored in zip(new, embedded, strict=True) if stored
+        image_ids[entry.image.sha256]: stored
+        for entry, stored in zip(new, embeddings, strict=True)
+        if stored
     }
-    embedded_now = ensure_embeddings(conn, space_id, vectors)
+    newly_embedded = ensure_embeddings(conn, space_id, vectors)
     record_additions(conn, sorted(image_ids.values()))
-    return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in embedded_now)
+    return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in newly_embedded)
 
 
 def remove_entry(conn: Connection, entry_id: int, reason: str | None = None) -> Entry:
-    """Remove an entry and return what it was; its image stays in other corpora. Raises
-    UnknownEntry.
+    """Remove an entry and return it; its image stays in other corpora.
 
-    It takes the lock of the corpus, so that nobody who adds the same image finds the entry and then
-    misses it; with several corpora in one transaction two writers could deadlock. A reason puts the
-    entry in quarantine: call `index.truth.quarantine.quarantine_entry` for that, which checks it.
+    Takes the lock of the corpus, so that a writer who adds the same image cannot find the entry and
+    then lose it. Two writers could deadlock if they remove from several corpora in one transaction.
+    A reason puts the entry into quarantine; `index.truth.quarantine.quarantine_entry` checks the
+    reason first.
+
+    Raises:
+        UnknownEntry: no live entry has this id.
+
     """
     entry = get_entry(conn, entry_id)
     try:
@@ -239,7 +250,12 @@ def remove_entry(conn: Connection, entry_id: int, reason: str | None = None) -> 
 
 
 def get_entry(conn: Connection, entry_id: int) -> Entry:
-    """Return a live entry; raises UnknownEntry."""
+    """Return a live entry.
+
+    Raises:
+        UnknownEntry: no live entry has this id.
+
+    """
     query = _LIVE_ENTRIES.where(entries.c.id == entry_id)
     row = conn.execute(query).one_or_none() if 0 < entry_id <= LARGEST_ID else None
     if row is None:
@@ -301,9 +317,11 @@ def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
 
 
 def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
-    """Return the sha256 of every image in a live corpus, in quarantine too, rising.
+    """Return the sha256 of every image of a corpus, also of those in quarantine, ascending.
 
-    Raises UnknownCorpus.
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+
     """
     query = _KEEPING_ENTRIES.where(
         entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus])))
@@ -316,10 +334,9 @@ def corpus_sha256s(conn: Connection, corpus: str) -> tuple[str, ...]:
 def sha256s_not_kept(
     conn: Connection, sha256s: Sequence[str], keeps: Sequence[Keep]
 ) -> frozenset[str]:
-    """Return those of these images that no entry of a corpus with one of `keeps` needs: their blobs
-    can go.
+    """Return those of these images whose files can be deleted.
 
-    A live entry needs them, and one in quarantine.
+    A live or quarantined entry keeps the file if its corpus has one of the settings `keeps`.
     """
     needed: set[str] = set()
     for some in slices(sha256s):
@@ -333,19 +350,21 @@ def sha256s_not_kept(
 def jobs_of_entries(
     conn: Connection, corpus: str, sha256s: Sequence[str]
 ) -> dict[str, tuple[int, int | None]]:
-    """Return, for those of these images that are in a corpus, the entry's id and the job that added
-    it.
+    """Return the entry id and job id of those of these images that are in a corpus.
 
-    Two lookups by key and not one join, for which SQLite reads the whole corpus. Raises
-    UnknownCorpus.
+    Two queries by key replace a join, for which SQLite would read the whole corpus.
+
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+
     """
     (corpus_id,) = find_corpus_ids(conn, frozenset([corpus]))
     found: dict[str, tuple[int, int | None]] = {}
     for some in slices(sha256s):
-        named = conn.execute(
+        rows = conn.execute(
             select(images.c.id, images.c.sha256).where(is_any(conn, images.c.sha256, some))
         )
-        sha256_of = {row.id: row.sha256 for row in named}
+        sha256_of = {row.id: row.sha256 for row in rows}
         query = select(entries.c.image_id, entries.c.id, entries.c.job_id).where(
             is_any(conn, entries.c.image_id, list(sha256_of)),
             entries.c.corpus_id == corpus_id,
@@ -358,12 +377,12 @@ def jobs_of_entries(
     return found
 
 
-def _checked(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
-    """Return the vector as it is stored and the logit of each entry that comes with them."""
+def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
+    """Return stored vector and logit of each entry, or None for an entry without them."""
     for entry in new:
         entry.image.check()
         if (entry.vector is None) is not (entry.logit is None):
-            raise InvalidVector("an embedding and its logit come together")
+            raise InvalidVector("an embedding and its logit must be given together")
     rows = check_vectors(
         [entry.vector for entry in new if entry.vector is not None], space.dimension
     )  # (n, d)
@@ -380,35 +399,35 @@ def _require_embeddings(
     missing = wanted - given
     if missing - find_embedded_images(conn, space_id, sorted(missing)):
         raise InvalidVector(
-            "an image without an embedding in this space was given without a vector"
+            "an image has no embedding in this space, so its entry needs a vector and a logit"
         )
 
 
 def insert_entries(
     conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance], job_id: int | None
 ) -> dict[int, int]:
-    """Insert an entry for each image id; return those that went in, by image id: the others are in
-    the corpus.
+    """Insert an entry for each image id that is not in the corpus; return entry ids by image id.
 
-    The provenance is normalised. The caller holds the corpus' lock, and logs what went in.
+    The provenance must be normalised. The caller holds the lock of the corpus and logs the
+    additions.
     """
-    told = list(provenances.values())
+    given = list(provenances.values())
     columns: dict[str, list[Any]] = {
         "image_id": list(provenances),
-        "generator": [provenance.generator for provenance in told],
-        "label": [provenance.label for provenance in told],
-        "licence": [provenance.licence for provenance in told],
-        "source": [provenance.source for provenance in told],
-        "acquired_at": [provenance.acquired_at for provenance in told],
-        "provenance": [provenance.stored for provenance in told],
+        "generator": [provenance.generator for provenance in given],
+        "label": [provenance.label for provenance in given],
+        "licence": [provenance.licence for provenance in given],
+        "source": [provenance.source for provenance in given],
+        "acquired_at": [provenance.acquired_at for provenance in given],
+        "provenance": [provenance.stored for provenance in given],
     }
     common = {"corpus_id": corpus_id, "created_at": datetime.now(UTC), "job_id": job_id}
     new = insert_missing(conn, entries, columns, entries.c.image_id, entries.c.id, **common)
     return dict(new)
 
 
-def _quarantined(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
-    """Return, of these images, those that are in quarantine in a corpus, with their entries."""
+def _find_quarantined(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    """Return the entry ids of those of these images that are in quarantine in a corpus."""
     found: dict[int, int] = {}
     for some in slices(image_ids):
         query = select(entries.c.image_id, entries.c.id).where(
@@ -433,7 +452,7 @@ def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) 
 
 
 def entry_from_row(row: Sequence[Any]) -> Entry:
-    """Return the entry in a row of `ENTRIES`."""
+    """Return the entry in a row of the query `ENTRIES`."""
     (
         entry_id,
         corpus,
@@ -447,10 +466,10 @@ def entry_from_row(row: Sequence[Any]) -> Entry:
         bits,
         quality,
         seen,
-        *told,
+        *provenance_columns,
     ) = row
     hashed = None if bits is None else PerceptualHash(bytes(bits), quality)
     image = ImageFacts(
         sha256, byte_size or None, width or None, height or None, image_format or None, hashed, seen
     )
-    return Entry(entry_id, corpus, CorpusKind(kind), Keep(keep), image, *told)
+    return Entry(entry_id, corpus, CorpusKind(kind), Keep(keep), image, *provenance_columns)

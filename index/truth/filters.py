@@ -1,6 +1,6 @@
-"""Filters: which live entries a search may answer with.
+"""Filters: which live entries a search may return.
 
-Chosen by SQL, so that they always mean what SQL holds.
+SQL evaluates them, so their meaning always follows the rows.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from index.truth.schema import corpora, embeddings, entries, images
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A conjunction. None leaves a criterion open; an empty set selects nothing.
+    """Criteria that must all hold. None turns a criterion off; an empty set selects nothing.
 
-    Generators are compared normalised. Dates are instants with a zone: `acquired_from` included,
-    `acquired_to` not. Every criterion on free provenance must hold.
+    Generators are compared in normalised form. `acquired_from` and `acquired_to` are instants with
+    a time zone; `acquired_from` is included, `acquired_to` is not.
     """
 
     corpora: frozenset[str] | None = None
@@ -39,18 +39,22 @@ class Filter:
 
     @property
     def selects_all(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether the filter selects every entry."""
         return self == EVERYTHING
 
     def check(self) -> None:
-        """Raise InvalidFilter on a date without a zone, a range that ends before it begins, or
-        unstorable text.
+        """Require values that can select something.
+
+        Raises:
+            InvalidFilter: a date has no time zone, a range ends before it begins, or the databases
+                cannot store a text.
+
         """
         for instant in (self.acquired_from, self.acquired_to):
             if instant is not None and instant.tzinfo is None:
                 raise InvalidFilter("a date in a filter has no time zone")
         if self.acquired_from and self.acquired_to and self.acquired_from > self.acquired_to:
-            raise InvalidFilter("acquired_from is after acquired_to")
+            raise InvalidFilter("acquired_from is later than acquired_to")
         normalise_generators(self)
         normalise_labels(self)
 
@@ -59,11 +63,11 @@ EVERYTHING = Filter()
 
 
 def select_ids(conn: Connection, space_id: int, chosen: Filter) -> NDArray[np.int64]:
-    """Return the ids of the live entries that a filter selects in a space, rising.
+    """Return the ids of the live entries of a space that a filter selects, ascending.
 
     Raises:
-        InvalidFilter
-        UnknownCorpus: a corpus that is not there; an empty answer would hide a typing error.
+        InvalidFilter: the filter has an impossible value.
+        UnknownCorpus: the filter names an unknown corpus; an empty result would hide the mistake.
 
     """
     chosen.check()
@@ -74,30 +78,37 @@ def select_ids(conn: Connection, space_id: int, chosen: Filter) -> NDArray[np.in
 def select_identical_ids(
     conn: Connection, space_id: int, chosen: Filter, sha256: str
 ) -> NDArray[np.int64]:
-    """Return, of the selected entries, those whose image has exactly these bytes."""
+    """Return the ids of the selected entries whose image has exactly these bytes, ascending."""
     query = _live_in(space_id).join(images, images.c.id == entries.c.image_id)
     query = query.where(images.c.sha256 == sha256, *_criteria(conn, chosen)).order_by(entries.c.id)
     return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
 
 
 def normalise_generators(chosen: Filter) -> list[str] | None:
-    """Return the generators as they are stored, None where any will do. Raises InvalidFilter."""
-    return (
-        None if chosen.generators is None else _normalised(chosen.generators, normalise_generator)
-    )
+    """Return the generators in their stored form, or None if every generator is selected.
+
+    Raises:
+        InvalidFilter: the databases cannot store a name.
+
+    """
+    return None if chosen.generators is None else _normalise(chosen.generators, normalise_generator)
 
 
 def normalise_labels(chosen: Filter) -> list[str] | None:
-    """Return the labels as they are stored, None where any will do. Raises InvalidFilter."""
-    return None if chosen.labels is None else _normalised(chosen.labels, storable_text)
+    """Return the labels in their stored form, or None if every label is selected.
+
+    Raises:
+        InvalidFilter: the databases cannot store a label.
+
+    """
+    return None if chosen.labels is None else _normalise(chosen.labels, storable_text)
 
 
 def select_corpus_ids(conn: Connection, chosen: Filter) -> tuple[int, ...] | None:
-    """Return the row ids of the live corpora that a filter names or whose kind it does, None where
-    any will do.
+    """Return the row ids of the live corpora that a filter selects, or None if it selects all.
 
     Raises:
-        UnknownCorpus
+        UnknownCorpus: the filter names an unknown corpus.
 
     """
     if chosen.corpora is None and chosen.kind is None:
@@ -138,7 +149,7 @@ def _criteria(conn: Connection, chosen: Filter) -> list[ColumnElement[bool]]:
     )
 
 
-def _normalised(texts: frozenset[str], normalise: Callable[[str], str | None]) -> list[str]:
+def _normalise(texts: frozenset[str], normalise: Callable[[str], str | None]) -> list[str]:
     try:
         return sorted({normal for text in texts if (normal := normalise(text))})
     except InvalidProvenance as err:

@@ -1,8 +1,8 @@
-"""Filters on free provenance: what the JSON object of an entry says at a place.
+"""Filters on free provenance: the value at one place in the JSON object of an entry.
 
 A place is a JSON pointer (RFC 6901) such as `/camera/model`, or one plain key. Values are JSON
-scalars, compared as JSON does: true is not 1, 1 is 1.0, null is not absence. SQLite and PostgreSQL
-are asked in their own words for the same meaning; every key and value is a bound parameter.
+scalars and are compared as JSON: true is not 1, 1 equals 1.0, null is not a missing key. SQLite and
+PostgreSQL need different SQL for the same meaning. Every key and value is a bound parameter.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from index.truth.schema import entries
 
 Scalar = str | int | float | bool | None
 MOST_KEYS = 16
-# Beyond it SQLite would compare by the nearest double, PostgreSQL exactly.
+# Larger integers would differ: SQLite compares the nearest doubles, PostgreSQL exact numbers.
 LARGEST_INTEGER = 2**53
 ARRAY_INDEX = re.compile(r"0|[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceIs:
-    """The value at a place is one of some.
+    """The criterion that the value at a place is one of `values`.
 
-    `values` are canonical JSON, for Python holds True and 1 to be equal.
+    `values` are canonical JSON, because True and 1 are equal in Python.
     """
 
     keys: tuple[str, ...]
@@ -54,8 +54,11 @@ class ProvenanceIs:
 
     @classmethod
     def at(cls, place: str, values: Iterable[Scalar]) -> ProvenanceIs:
-        """Return the criterion for a place; raises InvalidFilter on a malformed one or a value that
-        is no scalar.
+        """Return the criterion for a place.
+
+        Raises:
+            InvalidFilter: the place is malformed, or a value is not a scalar.
+
         """
         return cls(_keys(place), frozenset(_canonical(value) for value in values))
 
@@ -63,20 +66,20 @@ class ProvenanceIs:
 def provenance_criteria(
     dialect: str, criteria: Iterable[ProvenanceIs]
 ) -> list[ColumnElement[bool]]:
-    """Return conditions on `entries` that hold where all criteria do."""
-    spell = _on_postgresql if dialect == "postgresql" else _on_sqlite
-    return [spell(criterion) for criterion in criteria]
+    """Return one condition on `entries` for each criterion."""
+    compose = _on_postgresql if dialect == "postgresql" else _on_sqlite
+    return [compose(criterion) for criterion in criteria]
 
 
 def _keys(place: str) -> tuple[str, ...]:
     if not place:
-        raise InvalidFilter("a place in the provenance is empty")
+        raise InvalidFilter("a place in the provenance must not be empty")
     keys = [place]
     if place.startswith("/"):
         keys = place[1:].split("/")
         if any(re.search(r"~(?![01])", key) for key in keys):
             raise InvalidFilter(
-                "a place in the provenance is no JSON pointer: '~' is followed by neither 0 nor 1"
+                "a place in the provenance is not a JSON pointer: '~' must be followed by 0 or 1"
             )
         keys = [key.replace("~1", "/").replace("~0", "~") for key in keys]
     if len(keys) > MOST_KEYS:
@@ -104,7 +107,7 @@ def _canonical(value: Scalar) -> str:
             value = int(value) if value.is_integer() and abs(value) <= LARGEST_INTEGER else value
         case _:
             raise InvalidFilter(
-                "provenance is compared with text, true, false, null or a number up to 2**53"
+                "a value of the provenance must be text, true, false, null or a number up to 2**53"
             )
     return canonical_json(value)
 
@@ -113,9 +116,8 @@ def _on_postgresql(criterion: ProvenanceIs) -> ColumnElement[bool]:
     keys = criterion.keys
     conditions = []
     for depth, key in enumerate(keys):
-        if not ARRAY_INDEX.fullmatch(
-            key
-        ):  # PostgreSQL takes '-1' and '01' for places in an array, pointers do not
+        # PostgreSQL accepts '-1' and '01' as places in an array; JSON pointers do not.
+        if not ARRAY_INDEX.fullmatch(key):
             parent = (
                 func.jsonb_extract_path(entries.c.provenance, *keys[:depth])
                 if depth
@@ -124,9 +126,8 @@ def _on_postgresql(criterion: ProvenanceIs) -> ColumnElement[bool]:
             conditions.append(func.jsonb_typeof(parent) == "object")
     found = func.jsonb_extract_path(entries.c.provenance, *keys)
     wanted = [cast(bindparam(None, value, Text), JSONB) for value in sorted(criterion.values)]
-    if len(conditions) == len(
-        keys
-    ):  # objects all the way: then this follows, and the index on the documents has it
+    # If every level is an object, containment follows, and the index on the documents answers it.
+    if len(conditions) == len(keys):
         holding = [
             cast(bindparam(None, _document(keys, value), Text), JSONB)
             for value in sorted(criterion.values)
@@ -138,7 +139,7 @@ def _on_postgresql(criterion: ProvenanceIs) -> ColumnElement[bool]:
 
 
 def _document(keys: tuple[str, ...], value: str) -> str:
-    """Return the canonical JSON of an object that holds nothing but a value at a place."""
+    """Return the canonical JSON of an object that has only a value at a place."""
     for key in reversed(keys):
         value = f"{{{canonical_json(key)}:{value}}}"
     return value

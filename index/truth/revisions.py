@@ -1,8 +1,7 @@
-"""Which schema a database has and which it needs: Alembic, run on a connection that somebody else
-commits.
+"""The schema revision of a database, and migrations by Alembic.
 
-The scripts are in the installed package `migrations`, so a database can be made wherever Lineup is
-installed.
+Everything runs on the caller's connection, and the caller commits. The scripts are in the installed
+package `migrations`, so any installation of Lineup can create a database.
 """
 
 from __future__ import annotations
@@ -19,17 +18,14 @@ from sqlalchemy import Connection, text
 
 from index.errors import NoData, SchemaOutdated
 
-# Any number will do, as long as no other program in the same PostgreSQL database locks it: "lineup"
-# in ASCII.
+# The key of an advisory lock: "lineup" in ASCII. Any number works that no other program in the same
+# PostgreSQL database uses.
 MIGRATION_LOCK = int.from_bytes(b"lineup", "big")
-_alembic_is_global = threading.Lock()  # `alembic.context` is one per process
+_alembic_lock = threading.Lock()  # a process has only one `alembic.context`
 
 
 def configuration(conn: Connection | None = None) -> Config:
-    """Return Alembic's configuration;
-
-    `migrations/env.py` takes the connection from its attributes.
-    """
+    """Return Alembic's configuration, from which `migrations/env.py` takes the connection."""
     config = Config()
     config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -43,19 +39,19 @@ def _scripts() -> ScriptDirectory:
 
 
 def head() -> str:
-    """Return the revision that this release works with."""
+    """Return the schema revision that this release needs."""
     revision = _scripts().get_current_head()
     assert revision is not None
     return revision
 
 
 def current(conn: Connection) -> str | None:
-    """Return the revision of a database, None where it was never migrated."""
+    """Return the schema revision of a database, or None if it was never migrated."""
     return MigrationContext.configure(conn).get_current_revision()
 
 
 def is_known(revision: str) -> bool:
-    """Return whether a revision is that of this release or of an older one."""
+    """Return whether a revision belongs to this release or to an older one."""
     return revision in {script.revision for script in _scripts().walk_revisions()}
 
 
@@ -75,13 +71,13 @@ def check(conn: Connection, place: str) -> None:
 
 
 def upgrade(conn: Connection) -> None:
-    """Bring the schema to the head, in the caller's transaction.
+    """Upgrade the schema to this release, in the caller's transaction.
 
-    SQLite: the caller holds the one writer. PostgreSQL: a lock that ends with the transaction.
-    Whoever comes second finds nothing left to do.
+    Processes that upgrade at the same time wait for each other: on SQLite the caller is the only
+    writer, on PostgreSQL a lock lasts until the transaction ends. The later one has nothing to do.
 
     Raises:
-        SchemaOutdated: the database is of a newer release.
+        SchemaOutdated: the schema is that of a newer release.
 
     """
     if conn.dialect.name == "postgresql":
@@ -91,14 +87,14 @@ def upgrade(conn: Connection) -> None:
         return
     if found is not None and not is_known(found):
         raise SchemaOutdated(found, head(), newer=True)
-    with _alembic_is_global:
+    with _alembic_lock:
         command.upgrade(configuration(conn), "head")
 
 
 def downgrade(conn: Connection, revision: str) -> None:
-    """Take the schema back to a revision (`base` for none), in the caller's transaction.
+    """Downgrade the schema to a revision (`base` removes every table), in the caller's transaction.
 
-    Data in it are lost.
+    Data that the older schema cannot hold are lost.
     """
-    with _alembic_is_global:
+    with _alembic_lock:
         command.downgrade(configuration(conn), revision)

@@ -1,7 +1,7 @@
-"""The tables, in SQLAlchemy Core. The migrations are the schema's one source; a test shows that
-this is the same.
+"""The tables, in SQLAlchemy Core.
 
-Owns names, types, keys and indexes. Owns no statement: those live with their topic.
+The migrations define the schema; a test shows that these tables are the same. Owns names, types,
+keys and indexes. Statements are in the module of their topic.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: aware in Python, UTC in SQL.
+    """An instant: with a time zone in Python, in UTC in SQL.
 
-    SQLite keeps no zone, so UTC is what its text means.
+    SQLite stores no time zone, so its text is always UTC.
     """
 
     impl = DateTime(timezone=True)
@@ -64,14 +64,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# AUTOINCREMENT, which never reuses an id, needs exactly INTEGER in SQLite; it holds 64 bits there.
+# In SQLite, AUTOINCREMENT never reuses an id and needs the type INTEGER, which holds 64 bits.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 Document = JSON().with_variant(JSONB(), "postgresql")
 # The largest row id of both databases. The drivers refuse a larger number as a parameter.
 LARGEST_ID = 2**63 - 1
 SHA256_HEX = 64
-# Items of a job: those found by the listing, then how they ended; then those of the taken ones that
-# repeat a picture.
+# The items of a job: all that the listing found, then by outcome, then those that repeat a picture.
 JOB_COUNTS = (
     "found",
     "added",
@@ -109,8 +108,8 @@ corpora = Table(
     sqlite_autoincrement=True,
 )
 LIVE = text("removed_at IS NULL")
-# Names are unique among living corpora only: a removed corpus stays in SQL for replay, its name
-# does not stay taken.
+# Names are unique among live corpora only. A removed corpus stays in the table for replay, and its
+# name can be used again.
 Index("uq_corpora_live_name", corpora.c.name, unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
 
 images = Table(
@@ -133,8 +132,7 @@ images = Table(
     sqlite_autoincrement=True,
 )
 
-# One long piece of work and how far it has come; what every column counts is told in
-# `index.truth.jobs`.
+# Long work and its progress. `index.truth.jobs` explains the counts.
 jobs = Table(
     "jobs",
     metadata,
@@ -154,21 +152,20 @@ jobs = Table(
     sqlite_autoincrement=True,
 )
 
-# Work still to be done. A row goes when its items have ended; number 0 is the listing of the
-# source.
+# Work to be done. A row is deleted when its items have ended. Number 0 lists the source.
 job_chunks = Table(
     "job_chunks",
     metadata,
     Column("job_id", BigId, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("first_position", BigInteger, nullable=False),  # of its items in the source
+    Column("first_position", BigInteger, nullable=False),  # of its first item in the source
     Column("item_count", Integer, nullable=False),
-    Column("span", Text, nullable=False),  # JSON that the source understands
+    Column("span", Text, nullable=False),  # JSON that the source can read
     Column("worker", String(64)),
     Column("leased_until", UtcDateTime),
 )
 
-# Items that did not simply succeed.
+# Items that failed, were skipped, or need a remark.
 job_items = Table(
     "job_items",
     metadata,
@@ -195,14 +192,13 @@ entries = Table(
     Column("provenance", Document, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
-    Column("job_id", BigId),  # the job that added it
-    Column(
-        "removal_reason", Text
-    ),  # of an entry that was quarantined; null for one that was simply removed
+    Column("job_id", BigId),  # the job that added the entry
+    # The reason for the quarantine; NULL if the entry is live or was removed.
+    Column("removal_reason", Text),
     sqlite_autoincrement=True,
 )
-# An image is once in a corpus. The image comes first, so that this also finds the live entries of
-# an image.
+# A corpus has an image only once. The image comes first, so this index also finds the live entries
+# of an image.
 Index(
     "uq_entries_live_image_corpus",
     entries.c.image_id,
@@ -211,7 +207,7 @@ Index(
     sqlite_where=LIVE,
     postgresql_where=LIVE,
 )
-# The pages of a corpus, in the order of the ids, and its removal.
+# For the pages of a corpus in the order of the ids, and for its removal.
 Index(
     "ix_entries_live_corpus_id",
     entries.c.corpus_id,
@@ -219,8 +215,7 @@ Index(
     sqlite_where=LIVE,
     postgresql_where=LIVE,
 )
-# Containment (`@>`) in the free provenance. SQLite has no such index; there it would be one of the
-# whole text.
+# For containment (`@>`) in the free provenance. SQLite could only index the whole text.
 Index(
     "ix_entries_provenance",
     entries.c.provenance,
@@ -234,9 +229,8 @@ embeddings = Table(
     Column("id", BigId, primary_key=True),
     Column("image_id", BigId, ForeignKey("images.id"), nullable=False),
     Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
-    Column(
-        "vector", LargeBinary, nullable=False
-    ),  # float32 little-endian, dimension * 4 bytes, L2 norm 1
+    # float32 little-endian, dimension * 4 bytes, L2 norm 1
+    Column("vector", LargeBinary, nullable=False),
     Column("logit", Float(53), nullable=False),
     sqlite_autoincrement=True,
 )
@@ -257,14 +251,13 @@ changes = Table(
     Column("kind", String(8), nullable=False),
     Column("entry_id", BigId, ForeignKey("entries.id"), nullable=False),
     Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
-    Column(
-        "digest", LargeBinary, nullable=False
-    ),  # 32 bytes: set digest of this space after this change
+    # The set digest of this space after this change, 32 bytes.
+    Column("digest", LargeBinary, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     CheckConstraint("kind IN ('add', 'remove')", name="kind"),
 )
-# A member comes once and goes once, because ids are never reused; this also answers "what was
-# visible at N".
+# A member is added once and removed once, because ids are never reused. The index also answers what
+# was visible at a generation.
 Index(
     "uq_changes_entry_id_space_id_kind",
     changes.c.entry_id,
@@ -274,12 +267,12 @@ Index(
 )
 Index("ix_changes_space_id_number", changes.c.space_id, changes.c.number)
 
-# The model that lookups and ingests use where nobody names one; no row: the setting's default.
+# The model that look-ups and ingests use if none is named. Without a row it is the default setting.
 active_model = Table(
     "active_model",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("model", Text, nullable=False),  # a name, or a checkpoint's folder
+    Column("model", Text, nullable=False),  # a name, or the folder of a checkpoint
     Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
     Column("activated_at", UtcDateTime, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
@@ -293,15 +286,14 @@ lookups = Table(
     Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("probe_sha256", String(SHA256_HEX), index=True),
-    Column(
-        "request", Text, nullable=False
-    ),  # canonical JSON text, so that its bytes can be hashed and signed later
+    # Canonical JSON, so that its bytes can be hashed and signed later.
+    Column("request", Text, nullable=False),
     Column("answer", Text, nullable=False),
-    Column("probe_vector", LargeBinary),  # as in `embeddings`: what a replay searches with
-    Column("calibration_id", BigId),  # the calibration that its statements rest on
+    Column("probe_vector", LargeBinary),  # as in `embeddings`; a replay searches with it
+    Column("calibration_id", BigId),  # the calibration that its statements use
 )
 
-# How often, how sure: measured once and never changed. A later one is a new row.
+# Measured error rates. A row never changes; a later measurement is a new row.
 calibrations = Table(
     "calibrations",
     metadata,
@@ -316,8 +308,8 @@ calibrations = Table(
     sqlite_autoincrement=True,
 )
 
-# Embeddings of reference images as they look after a delivery; as they are, they are in
-# `embeddings`.
+# Embeddings of reference images after a delivery (for example JPEG 75). Those of the unchanged
+# images are in `embeddings`.
 reference_embeddings = Table(
     "reference_embeddings",
     metadata,

@@ -1,4 +1,4 @@
-"""Embedding spaces: weights plus preprocessing. Vectors of two spaces are never compared."""
+"""Embedding spaces: weights and preprocessing. Vectors of two spaces are never compared."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from index.truth.statements import insert_missing
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What makes two embeddings comparable: fingerprint = sha256 of weights and preprocessing (64
-    hex digits).
+    """An embedding space: embeddings are comparable if their spaces have the same fingerprint.
+
+    `fingerprint` is the sha256 of weights and preprocessing, as 64 hex digits.
     """
 
     fingerprint: str
@@ -26,7 +27,12 @@ class Space:
     dimension: int
 
     def require(self, fingerprint: str) -> None:
-        """Raise ForeignSpace unless an embedding labelled with this fingerprint belongs here."""
+        """Require that an embedding labelled with this fingerprint belongs to this space.
+
+        Raises:
+            ForeignSpace: it belongs to another space.
+
+        """
         if fingerprint != self.fingerprint:
             raise ForeignSpace(self.fingerprint, fingerprint)
 
@@ -43,10 +49,10 @@ def space_from_row(row: Row[Any]) -> Space:
 
 
 def find_space_id(conn: Connection, space: Space) -> int | None:
-    """Return the row id of a space, or None while nothing was stored in it.
+    """Return the row id of a space, or None if the space is not registered yet.
 
     Raises:
-        ForeignSpace: the fingerprint is registered with other weights, preprocessing or dimension.
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
 
     """
     row = conn.execute(
@@ -61,9 +67,11 @@ def find_space_id(conn: Connection, space: Space) -> int | None:
 
 
 def ensure_space_id(conn: Connection, space: Space) -> int:
-    """Return the row id of a space, registering it first where it is new.
+    """Return the row id of a space, registering the space if it is new.
 
-    Raises like `find_space_id`.
+    Raises:
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+
     """
     found = find_space_id(conn, space)
     if found is not None:
@@ -83,6 +91,6 @@ def ensure_space_id(conn: Connection, space: Space) -> int:
 
 
 def list_spaces(conn: Connection) -> tuple[Space, ...]:
-    """Return every registered space, oldest first."""
+    """Return all registered spaces, oldest first."""
     rows = conn.execute(select(embedding_spaces).order_by(embedding_spaces.c.id))
     return tuple(space_from_row(row) for row in rows)

@@ -1,7 +1,7 @@
-"""The statements that SQLite and PostgreSQL must spell for themselves or that need splitting.
+"""Statements that differ between SQLite and PostgreSQL, or that must be split.
 
-Owns: inserts of many rows, insert-unless-there, and slicing of long IN lists. Everything else is
-plain SQLAlchemy in the topic's module.
+Owns inserts of many rows, inserts that skip existing rows, and the slicing of long lists of values.
+All other statements are plain SQLAlchemy in the module of their topic.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
 Insert = postgresql.Insert | sqlite.Insert
-# Rows of the same keys, or the columns of such rows, which are of one length.
+# Rows with the same keys, or the columns of such rows, all of one length.
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
-# SQLite takes 32,766 variables in a statement (3.32 and later), PostgreSQL 65,535; this many parse
-# fast. It is also how many rows go to PostgreSQL at once: 1.5 MB of 384 float32, which stay in its
-# work_mem.
+# SQLite accepts 32,766 variables in a statement (since 3.32), PostgreSQL 65,535; 1,000 parse fast.
+# PostgreSQL also gets 1,000 rows at once: with 384 float32 they are 1.5 MB and fit its work_mem.
 VARIABLES = 1_000
-# So many rows of at most 11 columns are one statement of SQLite. In the statement Python's threads
-# go on, and a row of the four tables of an entry takes 7 microseconds in place of 12 (2026-11-25,
-# `executemany`; 100 rows: 9, 1,000: 7.5).
+# The number of rows, of at most 11 columns, in one INSERT statement of SQLite. Other threads of
+# Python run during the statement. An entry with its image, embedding and change takes 33
+# microseconds of CPU in blocks, 39 with the driver's `executemany`, and 64 with SQLAlchemy's
+# (2026-11-30, `add_entries` of 20,000 ready embeddings with 384 dimensions). The ingest of a ready
+# embedding takes 47 to 64 microseconds in all (docs/benchmarks.md): blocks save a tenth of that.
 BLOCK_ROWS = 500
 
-# So many rows are written with a larger cache. Keys in no order, as a sha256 is, change nearly a
-# page each: 10,000 rows in a table of a million change 60 MB with their vectors.
+# From this many rows on, SQLite gets a larger cache. Random keys such as a sha256 change nearly one
+# page each: 10,000 rows in a table of a million change 60 MB, with their vectors.
 MANY_ROWS = 1_000
 MANY_ROWS_KIB = 2**16
 
 
-def insert_rows(conn: Connection, table: Table, rows: Rows, **common: Any) -> None:  # noqa: ANN401 -- whatever the columns take
-    """Insert rows; `common` holds the columns that are equal in all of them."""
-    _insert(conn, table, rows, common, (), leave_out=False)
+def insert_rows(conn: Connection, table: Table, rows: Rows, **common: Any) -> None:  # noqa: ANN401 -- any value that a column takes
+    """Insert rows; `common` holds the columns whose value is the same in all rows."""
+    _insert(conn, table, rows, common, (), skip_existing=False)
 
 
 def insert_missing(
@@ -58,24 +59,22 @@ def insert_missing(
     table: Table,
     rows: Rows,
     *returning: Column[Any],
-    **common: Any,  # noqa: ANN401 -- whatever the columns take
+    **common: Any,  # noqa: ANN401 -- any value that a column takes
 ) -> Sequence[tuple[Any, ...]]:
-    """Insert rows, leaving out each that would break a unique key; return `returning` of those that
-    went in.
+    """Insert the rows that break no unique key; return the columns `returning` of those rows.
 
-    On PostgreSQL a row that another transaction is inserting is waited for: when this returns,
-    every key is there and committed, or ours. Give the rows in one order everywhere, or two writers
-    can deadlock.
+    PostgreSQL waits for another transaction that is inserting the same key. When this returns,
+    every key is committed or was inserted here. Always give the rows in the same order, or two
+    writers can deadlock.
     """
-    return _insert(conn, table, rows, common, returning, leave_out=True)
+    return _insert(conn, table, rows, common, returning, skip_existing=True)
 
 
 @contextmanager
 def enlarge_cache(conn: Connection, count: int) -> Iterator[None]:
-    """Let a connection to SQLite keep in memory what so many rows change.
+    """Give a SQLite connection a cache that holds all pages that `count` new rows change.
 
-    With the usual cache a page that is full of new keys goes to the log several times in one
-    transaction.
+    With the usual cache, SQLite writes the same page to the log several times in one transaction.
     """
     if conn.dialect.name != "sqlite" or count < MANY_ROWS:
         yield
@@ -90,9 +89,7 @@ def enlarge_cache(conn: Connection, count: int) -> Iterator[None]:
 
 @contextmanager
 def disable_mmap(conn: Connection) -> Iterator[None]:
-    """Let a connection to SQLite read a whole file without mapping it, so that memory stays
-    bounded.
-    """
+    """Let a SQLite connection read a large file without mapping it, to bound its memory."""
     if conn.dialect.name != "sqlite":
         yield
         return
@@ -105,19 +102,19 @@ def disable_mmap(conn: Connection) -> Iterator[None]:
 
 
 def is_any(conn: Connection, tested: Column[T], values: Sequence[T]) -> ColumnElement[bool]:
-    """Return whether a column is one of at most `VARIABLES` numbers or texts.
+    """Return the condition that a column has one of these values, numbers or texts.
 
-    They go as one array, JSON to SQLite: to spell and parse a list takes longer than to look its
-    rows up.
+    Give at most `VARIABLES` values. They are sent as one array (SQLite: JSON), because composing
+    and parsing a list takes longer than finding its rows.
     """
     if conn.dialect.name == "postgresql":
         return tested == any_(bindparam(None, list(values), type_=ARRAY(tested.type)))
-    given = func.json_each(json.dumps(list(values))).table_valued("value")
-    return tested.in_(select(given.c.value))
+    array = func.json_each(json.dumps(list(values))).table_valued("value")
+    return tested.in_(select(array.c.value))
 
 
 def slices(values: Sequence[T], size: int = VARIABLES) -> Iterator[Sequence[T]]:
-    """Yield a long sequence in runs that fit one statement."""
+    """Yield a long sequence in slices that fit into one statement."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
@@ -129,7 +126,7 @@ def _insert(
     common: Mapping[str, Any],
     returning: Sequence[Column[Any]],
     *,
-    leave_out: bool,
+    skip_existing: bool,
 ) -> Sequence[tuple[Any, ...]]:
     columns = _columns(rows)
     count = len(next(iter(columns.values()), ()))
@@ -137,18 +134,18 @@ def _insert(
         return ()
     if conn.dialect.name == "postgresql":
         insert = postgresql.insert(table)
-        if leave_out:
+        if skip_existing:
             insert = insert.on_conflict_do_nothing()
         return _insert_arrays(conn, insert, columns, common, returning)
     if not returning:
-        _insert_blocks(conn, table, columns, common, leave_out=leave_out)
+        _insert_blocks(conn, table, columns, common, skip_existing=skip_existing)
         return ()
-    # RETURNING takes as long as all the rest. The one writer of a SQLite file knows its new rows by
-    # their ids.
+    # RETURNING would double the time. SQLite has one writer, so the new rows are those with larger
+    # ids.
     last = _last_id(conn, table)
-    if _insert_blocks(conn, table, columns, common, leave_out=leave_out) < count:
+    if _insert_blocks(conn, table, columns, common, skip_existing=skip_existing) < count:
         return conn.execute(select(*returning).where(table.c.id > last).order_by(table.c.id)).all()
-    # All went in: AUTOINCREMENT has given each the number after that of the one before.
+    # Every row was inserted, so AUTOINCREMENT gave them consecutive ids.
     last = _last_id(conn, table)
     known = {**columns, "id": range(last - count + 1, last + 1)}
     return list(zip(*(known[each.name] for each in returning), strict=True))
@@ -172,24 +169,23 @@ def _insert_arrays(
     returning: Sequence[Column[Any]],
 ) -> Sequence[tuple[Any, ...]]:
     count = len(next(iter(columns.values())))
-    found: list[tuple[Any, ...]] = []
+    returned: list[tuple[Any, ...]] = []
     for start in range(0, count, VARIABLES):
-        some = {name: values[start : start + VARIABLES] for name, values in columns.items()}
-        statement = _from_arrays(insert, some, common)
+        arrays = {name: values[start : start + VARIABLES] for name, values in columns.items()}
+        statement = _from_arrays(insert, arrays, common)
         if returning:
-            found += conn.execute(statement.returning(*returning))
+            returned += conn.execute(statement.returning(*returning))
         else:
             conn.execute(statement)
-    return found
+    return returned
 
 
 def _from_arrays(
     statement: Insert, columns: Mapping[str, Sequence[Any]], common: Mapping[str, Any]
 ) -> Insert:
-    """INSERT ...
+    """Return an INSERT that selects from one array for each column.
 
-    SELECT from one array a column: a statement of the same few parameters however many the rows
-    are.
+    The statement has the same few parameters for any number of rows.
     """
     types = {each.name: each.type for each in statement.table.c}
     arrays = [
@@ -208,43 +204,43 @@ def _insert_blocks(
     columns: Mapping[str, Sequence[Any]],
     common: Mapping[str, Any],
     *,
-    leave_out: bool,
+    skip_existing: bool,
 ) -> int:
-    """Insert and return how many rows went in: a block by one statement, the rest row by row.
+    """Insert each whole block by one statement, the rest row by row; return how many are new.
 
-    The driver looks for an adapter of each None and of all bytes but a bytearray. So bytes go as
-    bytearrays, and a column in which nothing is told is left out.
+    The driver looks for an adapter for each None and each `bytes`, but not for a `bytearray`. So
+    bytes are passed as bytearrays, and a column that has only None is left out.
     """
     own = {
         name: values for name, values in columns.items() if not _is_null(table.c[name], values)
     } or columns
-    converted = [_converted(conn, table.c[name], values) for name, values in own.items()]
-    equal = [_converted(conn, table.c[name], [value])[0] for name, value in common.items()]
+    converted = [_convert(conn, table.c[name], values) for name, values in own.items()]
+    equal = [_convert(conn, table.c[name], [value])[0] for name, value in common.items()]
     names = ", ".join(map(conn.dialect.identifier_preparer.quote, [*common, *own]))
     into = f"INSERT INTO {table.name} ({names})"
-    ending = " ON CONFLICT DO NOTHING" if leave_out else ""
+    ending = " ON CONFLICT DO NOTHING" if skip_existing else ""
     whole = len(converted[0]) // BLOCK_ROWS * BLOCK_ROWS
-    came = 0
+    inserted = 0
     for start in range(0, whole, BLOCK_ROWS):
         rows = zip(*(values[start : start + BLOCK_ROWS] for values in converted), strict=True)
         block = into + _block(len(equal), len(own)) + ending
-        came += conn.exec_driver_sql(block, (*equal, *chain.from_iterable(rows))).rowcount
+        inserted += conn.exec_driver_sql(block, (*equal, *chain.from_iterable(rows))).rowcount
     if rest := list(
         zip(*map(repeat, equal), *(values[whole:] for values in converted), strict=False)
     ):
-        came += conn.exec_driver_sql(
+        inserted += conn.exec_driver_sql(
             f"{into} VALUES ({_marks(len(rest[0]))}){ending}", rest
         ).rowcount
-    return came
+    return inserted
 
 
 def _is_null(of: Column[Any], values: Sequence[Any]) -> bool:
-    """Whether leaving the column out says the same."""
+    """Return whether the column can be left out, because every value is NULL anyway."""
     return bool(of.nullable) and of.server_default is None and values.count(None) == len(values)
 
 
-def _converted(conn: Connection, of: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
-    """The values as the driver takes them."""
+def _convert(conn: Connection, of: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values in the form that the driver takes."""
     if isinstance(of.type, LargeBinary):
         return [None if value is None else bytearray(value) for value in values]
     convert = of.type.dialect_impl(conn.dialect).bind_processor(conn.dialect)
@@ -253,9 +249,9 @@ def _converted(conn: Connection, of: Column[Any], values: Sequence[Any]) -> Sequ
 
 @lru_cache
 def _block(equal: int, own: int) -> str:
-    """The end of INSERT ...
+    """Return the end of an INSERT that selects from a list of rows.
 
-    SELECT from a table of values; what is equal in all rows comes first, and once.
+    The values that all rows share come first, and only once.
     """
     chosen = ", ".join(["?"] * equal + [f"column{number}" for number in range(1, own + 1)])
     values = ", ".join([f"({_marks(own)})"] * BLOCK_ROWS)

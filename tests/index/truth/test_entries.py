@@ -98,7 +98,7 @@ def test_a_logit_that_is_none_is_refused(
 def test_an_image_never_embedded_needs_a_vector(
     database: Database, corpora: None, material: Any
 ) -> None:
-    with pytest.raises(InvalidVector, match="without a vector"):
+    with pytest.raises(InvalidVector, match="needs a vector"):
         add(database, "fakes", material.space, NewEntry(material.image("a"), None, None))
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
-from api.lookups.evidence import collection_rates
 from api.lookups.evidence_json import CollectionRate
 from api.paging import page, read_number
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
+from index.calibration.for_probe import count_by_collection
 from index.calibration.likelihood import Likelihood
 from index.truth.calibrations import (
     StoredCalibration,
@@ -244,7 +244,7 @@ def _threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:
         cosine_similarity=at,
         low=there.low,
         high=there.high,
-        collections=collection_rates(stratum, at),
+        collections=[CollectionRate.of(each) for each in count_by_collection(stratum, at)],
     )
 
 

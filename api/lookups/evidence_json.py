@@ -1,7 +1,6 @@
-"""How sure, how often wrong, which generator, would it change: what a lookup says beside its
-verdicts.
+"""The evidence beside the verdicts as JSON: how often wrong, how strong, which generator.
 
-No field of these is a probability that the probe is fake.
+None of these values is a probability that the probe is fake.
 """
 
 from __future__ import annotations
@@ -12,8 +11,15 @@ from typing import Literal
 from pydantic import Field
 
 from api.fields import Answer, CorpusName
+from index.calibration.attribution import COVERAGE, Attributed
 from index.calibration.false_matches import RateMethod
-from index.verdict import QualityIssue, SimilarityOutcome, SimilarityReason
+from index.calibration.for_probe import CollectionCount, ProbeCalibration
+from index.calibration.standing import Applies
+from index.calibration.verbal import VerbalScale
+from index.evidence import FalseMatchRate, LikelihoodRatio, Quality
+from index.verdict import QualityIssue
+
+SHARES = 20  # of the vote that an answer lists
 
 
 class StatementAnswer(Answer):
@@ -40,6 +46,16 @@ class CollectionRate(Answer):
         description="Number of these images whose nearest known fake was at least as similar as "
         "the compared similarity.",
     )
+
+    @classmethod
+    def of(cls, count: CollectionCount) -> CollectionRate:
+        """From what a calibration counted."""
+        return cls(
+            corpus=count.collection.corpus,
+            source=count.collection.source,
+            images=count.images,
+            matches=count.matches,
+        )
 
 
 class RateAnswer(Answer):
@@ -71,6 +87,21 @@ class RateAnswer(Answer):
         "depends on the mixture. Also empty if more images came this near than a "
         "calibration stores.",
     )
+
+    @classmethod
+    def of(cls, found: FalseMatchRate | None) -> RateAnswer | None:
+        """From what the assessment found."""
+        if found is None:
+            return None
+        return cls(
+            estimate=found.rate.estimate,
+            low=found.rate.low,
+            high=found.rate.high,
+            method=found.rate.method,
+            images=found.images,
+            sources=found.sources,
+            collections=[CollectionRate.of(each) for each in found.collections],
+        )
 
 
 class RatioAnswer(Answer):
@@ -119,6 +150,27 @@ class RatioAnswer(Answer):
         description="Number of known-real images that the ratio was fitted on."
     )
 
+    @classmethod
+    def of(cls, found: LikelihoodRatio | None, scale: VerbalScale) -> RatioAnswer | None:
+        """From what the assessment found, in the words of a verbal scale."""
+        if found is None:
+            return None
+        ratio, model = found.ratio, found.model
+        return cls(
+            log10=ratio.log10,
+            low=ratio.low,
+            high=ratio.high,
+            bounds=model.log10_bounds,
+            bounded=ratio.bounded,
+            words=scale.words_for(ratio.log10),
+            scale=scale.source,
+            two_sided=found.is_two_sided,
+            cllr=model.cllr,
+            cllr_min=model.cllr_min,
+            same_source_images=model.n_same,
+            different_source_images=model.n_different,
+        )
+
 
 class ShareAnswer(Answer):
     """One generator's share of the vote of the nearest known fakes."""
@@ -157,92 +209,21 @@ class AttributionAnswer(Answer):
         "candidates."
     )
 
-
-class WithoutStrongest(Answer):
-    """The verdict without the strongest supporting entry."""
-
-    entry_id: int = Field(description="Id of the entry that was left out.")
-    verdict: SimilarityOutcome = Field(description="The verdict without this entry.")
-    reason: SimilarityReason = Field(description="Reason for that verdict, machine-readable.")
-    nearest_similarity: float | None = Field(
-        description="Cosine similarity to the nearest of the remaining known fakes. Null if there"
-        " is none."
-    )
-
-
-class RestsOnAnswer(Answer):
-    """The entries that support the verdict."""
-
-    entry_ids: list[int] = Field(
-        description="Ids of the known fakes that show the same image, or are at least as near as "
-        "the threshold."
-    )
-    without_strongest: WithoutStrongest | None = Field(
-        description="The verdict without the strongest of these entries. Null if there are none."
-    )
-    stands: bool = Field(description="True if the verdict is the same without the strongest entry.")
-
-
-class ReEncodingAnswer(Answer):
-    """The probe after one re-encoding."""
-
-    name: str = Field(examples=["jpeg75"], description="Name of the re-encoding.")
-    logit: float = Field(description="Logit of the classifier for the re-encoded probe.")
-    nearest_similarity: float | None = Field(
-        description="Cosine similarity to the nearest known fake."
-    )
-    generator: str | None = Field(
-        description="Generator of the nearest known fake. Null if not declared."
-    )
-    threshold: float | None = Field(
-        None,
-        description="Similarity threshold for images delivered in this way (for example JPEG 75)."
-        " Null: the probe's threshold is used.",
-    )
-    flips: list[Literal["logit", "similarity"]] = Field(
-        [],
-        description="Which values are on the other side of their limit than for the probe as "
-        "sent: logit, similarity, or both.",
-    )
-
-
-class LeftOutAnswer(Answer):
-    """A re-encoding that could not be used."""
-
-    name: str = Field(description="Name of the re-encoding.")
-    reason: str = Field(description="Reason, machine-readable.", examples=["too_small"])
-
-
-class StabilityAnswer(Answer):
-    """How far the logit and the similarity move when the probe is re-encoded.
-
-    The list of re-encodings is fixed.
-    """
-
-    reencodings: list[ReEncodingAnswer] = Field(
-        description="The probe after each re-encoding, in a fixed order."
-    )
-    left_out: list[LeftOutAnswer] = Field(
-        description="Re-encodings that could not be used, for example because the result is too "
-        "small for the model."
-    )
-    logit_low: float | None = Field(
-        description="Smallest logit of all re-encodings. Null if none could be used."
-    )
-    logit_high: float | None = Field(
-        description="Largest logit of all re-encodings. Null if none could be used."
-    )
-    similarity_low: float | None = Field(
-        description="Smallest similarity to the nearest known fake. Null if no known fakes were "
-        "searched."
-    )
-    similarity_high: float | None = Field(
-        description="Largest similarity to the nearest known fake. Null if no known fakes were "
-        "searched."
-    )
-    generators: list[str] = Field(
-        description="Generators of the nearest known fakes of all re-encodings."
-    )
+    @classmethod
+    def of(cls, found: Attributed | None) -> AttributionAnswer | None:
+        """From what the assessment found."""
+        if found is None:
+            return None
+        return cls(
+            unknown=found.unknown,
+            reason=found.reason,
+            candidates=list(found.candidates),
+            coverage=COVERAGE,
+            shares=[
+                ShareAnswer(generator=name, share=share)
+                for name, share in found.shares[: max(SHARES, len(found.candidates))]
+            ],
+        )
 
 
 class QualityAnswer(Answer):
@@ -269,6 +250,19 @@ class QualityAnswer(Answer):
         description="Similarity to the nearest entry of any kind that 99.5 % of the calibration's"
         " images reach. Below it the probe is unfamiliar. Null if not known.",
     )
+
+    @classmethod
+    def of(
+        cls, found: Quality, *, pdq_quality: int | None, luminance_std: float | None
+    ) -> QualityAnswer:
+        """From what the assessment found, with the figures that say whether the image is flat."""
+        return cls(
+            issue=found.issue,
+            shortest_side=found.shortest_side,
+            pdq_quality=pdq_quality,
+            luminance_std=luminance_std,
+            familiar_from=found.familiar_from,
+        )
 
 
 class CalibrationUsed(Answer):
@@ -315,3 +309,29 @@ class CalibrationUsed(Answer):
         "for: the upper end of its interval is at most five times the rate. If false,"
         " the model's own threshold is used."
     )
+
+    @classmethod
+    def of(
+        cls, found: ProbeCalibration | None, probe_condition: str | None
+    ) -> CalibrationUsed | None:
+        """From the calibration as it applies to the probe."""
+        if found is None:
+            return None
+        applied, stratum = found.applied, found.stratum
+        measured = applied.calibration.corpus_size
+        is_exact = applied.applies is Applies.EXACT
+        return cls(
+            id=applied.id,
+            created_at=applied.created_at,
+            generation=applied.generation,
+            applies=applied.applies.value,
+            against=list(applied.against),
+            reference=list(applied.reference),
+            corpus_size=measured,
+            entries_since=found.corpus_size - measured if is_exact else None,
+            probe_condition=probe_condition,
+            condition=found.condition,
+            images=stratum.references,
+            sources=stratum.sources,
+            supports_threshold=found.threshold is not None,
+        )

@@ -1,42 +1,39 @@
-"""One probe looked up: what was asked, and the two statements that are never merged."""
+"""The answer of a look-up as JSON: two separate opinions, and what is needed to repeat them.
+
+What is asked for is in `request`, the parts of the answer are in the modules `evidence_json`,
+`robustness_json` and `method_json`.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from api.corpora.json import EntryAnswer
-from api.fields import (
-    MAX_FILTER_PLACES,
-    MAX_FILTER_VALUES,
-    Answer,
-    CorpusName,
-    FailedItem,
-    Instant,
-    Place,
-    Scalar,
-    Sha256,
-)
+from api.fields import Answer, FailedItem, Sha256
 from api.lookups.evidence_json import (
     AttributionAnswer,
     CalibrationUsed,
     QualityAnswer,
     RateAnswer,
     RatioAnswer,
-    RestsOnAnswer,
-    StabilityAnswer,
     StatementAnswer,
 )
-from index.cache.recall import Tuning
-from index.truth.corpora import CorpusKind
+from api.lookups.method_json import MethodAnswer, Timings
+from api.lookups.request import SearchFilter
+from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer
+from index.cache.searching import Neighbour
+from index.truth.perceptual import PerceptualHash
 from index.verdict import (
     ClassifierOutcome,
     ClassifierReason,
     Relation,
     SimilarityOutcome,
     SimilarityReason,
+    Threshold,
+    relation_of,
 )
 
 
@@ -161,6 +158,37 @@ class NeighbourAnswer(Answer):
     )
     entry: EntryAnswer = Field(description="The entry.")
 
+    @classmethod
+    def of(
+        cls,
+        rank: int,
+        neighbour: Neighbour,
+        probe_hash: PerceptualHash | None,
+        threshold: Threshold | None,
+    ) -> NeighbourAnswer:
+        """From what the search found."""
+        return cls(
+            rank=rank,
+            cosine_similarity=neighbour.cosine_similarity,
+            relation=relation_of(
+                neighbour.cosine_similarity,
+                threshold,
+                identical=neighbour.identical,
+                near_duplicate=neighbour.near_duplicate is True,
+            ),
+            hamming_distance=neighbour.hamming_distance,
+            perceptual_hash=_comparison(probe_hash, neighbour.entry.image.perceptual_hash),
+            entry=EntryAnswer.of(neighbour.entry),
+        )
+
+
+def _comparison(
+    one: PerceptualHash | None, other: PerceptualHash | None
+) -> Literal["compared", "low_quality", "missing"]:
+    if one is None or other is None:
+        return "missing"
+    return "compared" if one.reliable and other.reliable else "low_quality"
+
 
 class ThresholdAnswer(Answer):
     """The similarity threshold that the verdict uses."""
@@ -175,44 +203,12 @@ class ThresholdAnswer(Answer):
         "the model."
     )
 
-
-class SearchFilter(Answer):
-    """Which entries are searched. Criteria that are left out do not restrict the search."""
-
-    corpora: list[CorpusName] | None = Field(
-        None,
-        max_length=MAX_FILTER_VALUES,
-        description="Names of the corpora to search. Null for all.",
-    )
-    kind: CorpusKind | None = Field(
-        CorpusKind.KNOWN_FAKE,
-        description="Kind of corpora to search: known_fake (the default) or known_real. Null for "
-        "both.",
-    )
-    generators: list[str] | None = Field(
-        None,
-        max_length=MAX_FILTER_VALUES,
-        description="Entries by any of these generators. Names are compared in their normalised "
-        "form.",
-    )
-    labels: list[str] | None = Field(
-        None, max_length=MAX_FILTER_VALUES, description="Entries with any of these labels."
-    )
-    acquired_from: Instant | None = Field(
-        None, description="Entries acquired at this time or later. A time without a zone is UTC."
-    )
-    acquired_to: Instant | None = Field(
-        None, description="Entries acquired before this time. A time without a zone is UTC."
-    )
-    provenance: dict[Place, list[Scalar]] | None = Field(
-        None,
-        max_length=MAX_FILTER_PLACES,
-        description="Values in the entries' free provenance. Each key is a field name or a JSON "
-        "pointer such as `/camera/model`, with its accepted values. An entry must "
-        "satisfy every key. `true` does not equal 1; 1 equals 1.0; null does not "
-        "match a missing field.",
-        examples=[{"/camera/model": ["X100"], "reviewed": [True]}],
-    )
+    @classmethod
+    def of(cls, threshold: Threshold | None) -> ThresholdAnswer | None:
+        """From the threshold of a verdict."""
+        if threshold is None:
+            return None
+        return cls(cosine_similarity=threshold.value, source=threshold.source)
 
 
 class SimilarityAnswer(Answer):
@@ -289,100 +285,6 @@ class SimilarityAnswer(Answer):
     )
 
 
-class RecallAnswer(Answer):
-    """How complete the candidates of the approximate search are.
-
-    Recall is measured on this index, against the exact search.
-    """
-
-    k: int = Field(ge=1, description="Number of neighbours that recall was measured for.")
-    recall: float = Field(
-        ge=0,
-        le=1,
-        description="Share of the true k nearest neighbours that the search finds (recall@k).",
-    )
-    probes: int = Field(
-        ge=1,
-        description="Number of probes measured: vectors of the index, and probes of stored look-"
-        "ups.",
-    )
-    lookups: int = Field(ge=0, description="Number of these probes that come from stored look-ups.")
-    nprobe: int = Field(ge=1, description="Number of inverted lists read for each probe.")
-    candidates: int = Field(
-        ge=1, description="Number of candidates compared exactly for each probe."
-    )
-    rows: int = Field(
-        ge=1, description="Number of positions in the index when recall was measured."
-    )
-    measured_at: datetime = Field(description="When recall was measured, in UTC.")
-
-    @classmethod
-    def of(cls, tuning: Tuning | None) -> RecallAnswer | None:
-        """From what `index` measured."""
-        if tuning is None:
-            return None
-        return cls(
-            k=tuning.k,
-            recall=tuning.recall,
-            probes=tuning.probes,
-            lookups=tuning.lookups,
-            nprobe=tuning.nprobe,
-            candidates=tuning.candidates,
-            rows=tuning.rows,
-            measured_at=datetime.fromisoformat(tuning.measured_at),
-        )
-
-
-class MethodAnswer(Answer):
-    """What is needed to repeat the look-up."""
-
-    lineup_version: str = Field(description="Version of Lineup that answered.")
-    model: str = Field(description="Name of the model, or of its folder.")
-    embedding_space: Sha256 = Field(
-        description="Fingerprint of the model's weights and preprocessing. Only embeddings with "
-        "the same fingerprint are compared."
-    )
-    weights_sha256: Sha256 = Field(description="SHA-256 of the model's weights file.")
-    device: str = Field(examples=["cpu"], description="Device that the model ran on.")
-    precision: str = Field(
-        examples=["float32"],
-        description="Precision of the model's computation. Stored embeddings are always float32.",
-    )
-    generation: int = Field(
-        ge=0,
-        description="State of the corpora that was searched, as the number of its last change. A "
-        "generation never changes.",
-    )
-    index_digest: Sha256 = Field(
-        description="Digest of all entries and vectors of that generation."
-    )
-    exact: bool = Field(
-        description="True: every selected entry was compared. False: compressed codes selected "
-        "the candidates; see `recall`."
-    )
-    k: int = Field(ge=1, description="Number of neighbours asked for.")
-    recall: RecallAnswer | None = Field(
-        None, description="Recall last measured on this index. Null if the search was exact."
-    )
-    pending_changes: int = Field(
-        0,
-        ge=0,
-        description="Number of committed changes, less than a second old, that `generation` does "
-        "not contain yet. Entries that they remove are left out of the answer.",
-    )
-
-
-class Timings(Answer):
-    """Wall-clock time of each step, in milliseconds."""
-
-    decode_ms: float = Field(description="Decoding and preprocessing.")
-    embed_ms: float = Field(
-        description="Running the model, including the wait for a place in a batch."
-    )
-    search_ms: float = Field(description="Searching the index and reading the neighbours' entries.")
-    total_ms: float = Field(description="From receiving the request's data to this answer.")
-
-
 class LookupAnswer(Answer):
     """The answer for one probe: two separate opinions, and what is needed to repeat them."""
 
@@ -412,69 +314,8 @@ class LookupAnswer(Answer):
         None,
         description="SHA-256 of the canonical JSON of this answer without `id`, `created_at`, "
         "`timings`, `pending_changes` and this field. The same look-up on the same "
-        "generation has the same value.",
-    )
-
-
-class LookupQuery(Answer):
-    """How to search."""
-
-    k: int = Field(
-        10,
-        ge=1,
-        le=1000,
-        description="Number of nearest entries to return. Fewer are returned only if fewer exist."
-        " Near duplicates that are further away come in addition.",
-    )
-    filter: SearchFilter = Field(SearchFilter(), description="Which entries to search.")
-    exact: bool = Field(False, description="Compare every selected entry, however long it takes.")
-    false_match_rate: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
-        None,
-        description="False-match rate whose threshold decides what is similar. Null: the "
-        "operator's setting, 1 % by default.",
-    )
-    stability: bool = Field(
-        False,
-        description="Also look up a fixed list of re-encodings of the probe. A verdict that one "
-        "of them changes becomes inconclusive.",
-    )
-
-
-class LookupRequest(LookupQuery):
-    """A look-up without an image file: by `embedding`, by `sha256`, or by both if the client
-    embedded the image itself.
-    """
-
-    embedding: list[float] | None = Field(
-        None,
-        description="Embedding of the probe in `embedding_space`, with an L2 norm of 1.",
-        max_length=65536,
-    )
-    embedding_space: Sha256 | None = Field(
-        None,
-        description="Fingerprint of the embedding's space, required with `embedding`. GET "
-        "/v1/models states it.",
-    )
-    logit: float | None = Field(
-        None,
-        description="The classifier's logit for the probe. Without it the answer has no "
-        "classifier's opinion.",
-        allow_inf_nan=False,
-    )
-    sha256: Sha256 | None = Field(
-        None,
-        description="SHA-256 of the probe's file. Without `embedding`, an image with these bytes "
-        "must have been ingested.",
-    )
-    pdq_hash: Sha256 | None = Field(
-        None, description="Perceptual hash (PDQ) of the probe, as 64 hex digits."
-    )
-    pdq_quality: int | None = Field(
-        None,
-        ge=0,
-        le=100,
-        description="Quality of `pdq_hash`, from 0 to 100. The hash is compared only if this is "
-        "given.",
+        "generation has the same value. It is taken in the words of the release that stored "
+        "the answer.",
     )
 
 

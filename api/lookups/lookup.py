@@ -1,6 +1,4 @@
-"""One probe answered: the shared function behind the route, the command and the page (DESIGN
-section 6, first flow).
-"""
+"""One probe looked up: the functions behind the route, the command and the page."""
 
 from __future__ import annotations
 
@@ -9,30 +7,28 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-from api.batcher import VectorAndLogit
+from sqlalchemy import Connection
+
 from api.fields import FailedItem
 from api.lineup import Lineup
-from api.lookups.answer import Answered, judged, written
-from api.lookups.evidence import Seen, SeenReEncoding, Statement
-from api.lookups.json import (
-    LookupAnswer,
-    LookupQuery,
-    LookupRequest,
-    MethodAnswer,
-    ProbeLookup,
-    RecallAnswer,
-    Timings,
-)
-from api.lookups.probe import Probe, milliseconds, probe_of_bytes, probe_of_request
-from api.lookups.questions import Asked, only_corpora
+from api.lookups.answer import Assessed, write_answer
+from api.lookups.json import LookupAnswer, ProbeLookup
+from api.lookups.limits import Limits
+from api.lookups.method_json import MethodAnswer, RecallAnswer, Timings
+from api.lookups.probe import Model, Probe, milliseconds, probe_of_bytes, probe_of_request
+from api.lookups.questions import only_corpora, search
+from api.lookups.request import LookupQuery, LookupRequest
+from api.lookups.robustness_json import LeftOutAnswer
 from api.sources.item import UnreadableItem, printable
 from api.sources.locations import read_bytes
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
 from embedder.pictures.reencodings import ReEncodings, reencode
 from index.cache.searching import SearchResult
+from index.calibration.for_probe import ProbeCalibration
+from index.calibration.standing import Calibrations
+from index.evidence import ReEncodedProbe, assess
 from index.truth.lookups import save_lookup
-from index.verdict import Policy, Threshold
 
 
 def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnswer:
@@ -41,24 +37,25 @@ def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnsw
     Raises `ImageError`, `Overloaded` and the errors of the search.
     """
     started = perf_counter()
-    return _answer(lineup, probe_of_bytes(lineup, data), query, started)
+    probe = probe_of_bytes(data, lineup.database, lineup.space, lineup.embedder, lineup.batcher)
+    return _answer(lineup, probe, query, started)
 
 
 def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
-    """Answer for an embedding that the client computed, or for an image that was ingested, named by
-    its sha256.
+    """Answer for an embedding that the client computed, or for an ingested image by its sha256.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`, `InvalidVector`.
     """
     started = perf_counter()
-    return _answer(lineup, probe_of_request(lineup, request), request, started)
+    probe = probe_of_request(request, lineup.database, lineup.space)
+    return _answer(lineup, probe, request, started)
 
 
 def look_up_files(
     lineup: Lineup, paths: Iterable[Path], query: LookupQuery
 ) -> Iterator[ProbeLookup | FailedItem]:
-    """Answer for each file in turn; one that cannot be read or decoded is a row with its reason,
-    not the end.
+    """Answer for each file in turn. A file that cannot be read or decoded is a row with its reason,
+    and does not end the search.
     """
     for path in paths:
         name = printable(str(path))
@@ -70,105 +67,109 @@ def look_up_files(
 
 
 def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) -> LookupAnswer:
-    """Search, judge, store the answer and return it."""
+    """Search, assess, store the answer and return it."""
     search_started = perf_counter()
+    limits = Limits.of(lineup)
     if query.false_match_rate is None:
-        query = query.model_copy(update={"false_match_rate": lineup.settings.false_match_rate})
-    answered = _answered(lineup, probe, query)
+        query = query.model_copy(update={"false_match_rate": limits.false_match_rate})
+    assessed = _search_and_assess(lineup, probe, query, limits)
     timings = Timings(
         decode_ms=probe.decode_ms,
         embed_ms=probe.embed_ms,
         search_ms=milliseconds(search_started, perf_counter()),
         total_ms=milliseconds(started, perf_counter()),
     )
-    answer = written(answered, _method(lineup, answered.listed, query.k), timings)
-    applied = answered.statement.applied
+    method = _method(lineup, assessed.listed, query.k)
+    answer = write_answer(assessed, limits.scale, method, timings)
+    calibration = assessed.assessment.calibration
     with lineup.database.write() as connection:
         save_lookup(
             connection,
             lookup_id=answer.id,
             created_at=answer.created_at,
             space=lineup.space,
-            generation=answered.listed.generation,
+            generation=assessed.listed.generation,
             probe_sha256=probe.answer.sha256,
             request=query.model_dump(
                 mode="json", include={"k", "filter", "exact", "stability", "false_match_rate"}
             ),
             answer=answer.model_dump(mode="json"),
             probe_vector=probe.vector,
-            calibration_id=None if applied is None else applied.id,
+            calibration_id=None if calibration is None else calibration.applied.id,
         )
     return answer
 
 
-def _answered(lineup: Lineup, probe: Probe, query: LookupQuery) -> Answered:
-    """All searches of one state of the index, and what is judged by them.
-
-    `query` names its false-match rate.
-    """
-    made = _reencodings(lineup, probe) if query.stability else None
-    embedded = (
-        lineup.batcher.embed_all([reencoding.pixels for reencoding in made.made]) if made else []
-    )
-    asked = Asked.of(probe, query, [vector for vector, _ in embedded])
-    found = asked.read(lineup.index.search_all(asked.questions))
+def _search_and_assess(
+    lineup: Lineup, probe: Probe, query: LookupQuery, limits: Limits
+) -> Assessed:
+    """Search one generation of the index, and assess what was found."""
+    reencodings = reencode_probe(probe, lineup.embedder) if query.stability else None
+    made = reencodings.made if reencodings else ()
+    embedded = lineup.batcher.embed_all([each.pixels for each in made])
+    found = search(probe, query, [vector for vector, _ in embedded], lineup.index.search_all)
     with lineup.database.read() as connection:
-        applied = lineup.calibrations.find(
-            connection, query.filter.corpora, whole=only_corpora(query.filter)
+        calibration, uncalibrated = calibrate(
+            connection, lineup.calibrations, probe, query, found.searched_fakes
         )
-        unseen = () if applied else lineup.calibrations.unseen(connection, query.filter.corpora)
-    assert query.false_match_rate is not None
-    statement = Statement.of(applied, probe, found.fakes, query.false_match_rate, unseen)
-    told = lineup.settings.similarity_threshold is not None
-    threshold = lineup.threshold if told else statement.threshold or lineup.threshold
-    conditions = [reencoding.condition for reencoding in made.made] if made else []
-    thresholds = (
-        [None] * len(conditions)
-        if told
-        else statement.thresholds_for(conditions, query.false_match_rate)
+    thresholds = limits.thresholds_for(calibration, [each.condition for each in made])
+    assessment = assess(
+        probe.facts(limits.model_side),
+        found.neighbourhood,
+        calibration,
+        limits.policy_for(calibration),
+        [
+            ReEncodedProbe.of(each.name, logit, nearest, threshold)
+            for each, (_, logit), nearest, threshold in zip(
+                made, embedded, found.reencodings, thresholds, strict=True
+            )
+        ],
     )
-    seen_reencodings = _seen_reencodings(made, embedded, found.reencodings, thresholds)
-    return judged(
-        probe,
-        query,
-        found.listed,
-        Seen(found.fakes, found.reals, seen_reencodings, made.left_out if made else None),
-        statement,
-        Policy(threshold, lineup.classifier_policy),
-        model_side=lineup.embedder.info.image_size,
-        scale=lineup.verbal_scale,
-    )
+    left_out = None if reencodings is None else list_left_out(reencodings)
+    return Assessed(probe, query, found.listed, assessment, left_out, uncalibrated)
 
 
-def _reencodings(lineup: Lineup, probe: Probe) -> ReEncodings | None:
+def reencode_probe(probe: Probe, model: Model) -> ReEncodings | None:
     """The probe's re-encodings; None without its pixels."""
     if probe.picture is None:
         return None
-    info, limits = lineup.embedder.info, lineup.embedder.limits
     return reencode(
-        probe.picture.image, info.preprocessing, limits, came=probe.condition or Condition.AS_IS
+        probe.picture.image,
+        model.info.preprocessing,
+        model.limits,
+        came=probe.condition or Condition.AS_IS,
     )
 
 
-def _seen_reencodings(
-    made: ReEncodings | None,
-    embedded: Iterable[VectorAndLogit],
-    found: Iterable[SearchResult],
-    thresholds: Iterable[Threshold | None],
-) -> tuple[SeenReEncoding, ...]:
-    """Each re-encoding with its nearest known fake, where known fakes were searched."""
-    names = [reencoding.name for reencoding in made.made] if made else []
-    nearest: list[SearchResult | None] = [*found] or [None] * len(names)
-    return tuple(
-        SeenReEncoding.of(name, logit, result, threshold)
-        for name, (_, logit), result, threshold in zip(
-            names, embedded, nearest, thresholds, strict=True
-        )
-    )
+def list_left_out(reencodings: ReEncodings) -> tuple[LeftOutAnswer, ...]:
+    """The re-encodings that could not be used, as JSON."""
+    return tuple(LeftOutAnswer(name=each.name, reason=each.reason) for each in reencodings.left_out)
+
+
+def calibrate(
+    conn: Connection,
+    calibrations: Calibrations,
+    probe: Probe,
+    query: LookupQuery,
+    searched_fakes: int | None,
+) -> tuple[ProbeCalibration | None, tuple[str, ...]]:
+    """The calibration that applies, or None and the corpora that the newest one does not cover.
+
+    `query` names its false-match rate. Without a search among known fakes nothing applies.
+    """
+    assert query.false_match_rate is not None
+    if searched_fakes is None:
+        return None, ()
+    corpora = query.filter.corpora
+    applied = calibrations.find(conn, corpora, whole=only_corpora(query.filter))
+    if applied is None:
+        return None, calibrations.unseen(conn, corpora)
+    rate, condition = query.false_match_rate, probe.condition
+    return ProbeCalibration.of(applied, condition, searched_fakes, rate), ()
 
 
 def _method(lineup: Lineup, found: SearchResult, k: int) -> MethodAnswer:
-    """What is needed to repeat a lookup."""
+    """What is needed to repeat a look-up."""
     return MethodAnswer(
         lineup_version=version("lineup-forensics"),
         model=lineup.space.model,

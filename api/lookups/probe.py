@@ -1,32 +1,59 @@
-"""The probe: a questioned image with its embedding, from wherever it came."""
+"""The probe: a questioned image with its embedding, wherever that came from."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.batcher import Pixels, VectorAndLogit
 from api.errors import InvalidRequest
 from api.images import hash_image
-from api.lineup import Lineup
-from api.lookups.json import LookupRequest, ProbeAnswer
-from embedder.pictures.decode import DecodedImage, decode
+from api.lookups.json import ProbeAnswer
+from api.lookups.request import LookupRequest
+from embedder.network.registry import ModelInfo
+from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition, condition_of, delivery_of
-from embedder.pictures.legibility import luminance_std
+from embedder.pictures.legibility import PictureQuality, is_flat, luminance_std
 from index.errors import UnknownImage
+from index.evidence import ProbeFacts
+from index.truth.database import Database
 from index.truth.images import StoredEmbedding, find_embedding
 from index.truth.perceptual import PerceptualHash
+from index.truth.spaces import Space
+
+
+class Model(Protocol):
+    """What a look-up needs of a loaded model. `embedder.network.embed.Embedder` is one."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    @property
+    def limits(self) -> ImageLimits: ...
+
+    def preprocess(self, decoded: DecodedImage) -> Pixels: ...
+
+
+class Forward(Protocol):
+    """What runs the model. `api.batcher.Batcher` is one."""
+
+    def embed(self, pixels: Pixels) -> VectorAndLogit: ...
+
+    def embed_all(self, pictures: list[Pixels]) -> list[VectorAndLogit]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """A questioned image after its embedding is known;
+    """A questioned image with its embedding.
 
-    `picture` and `condition` are None without its bytes.
+    `picture` and `condition`, how it seems to have been delivered, are None without its bytes.
+    `luminance_std` is of what the model reads, in levels of 255; None if the image was not
+    preprocessed for this look-up.
     """
 
     answer: ProbeAnswer
@@ -35,64 +62,88 @@ class Probe:
     perceptual_hash: PerceptualHash | None = None
     picture: DecodedImage | None = None
     condition: Condition | None = None
-    luminance_std: float | None = (
-        None  # of what the model reads, in levels of 255; None where it was read before
-    )
+    luminance_std: float | None = None
     decode_ms: float = 0.0
     embed_ms: float = 0.0
 
+    @property
+    def pdq_quality(self) -> int | None:
+        """The quality of its perceptual hash, 0 to 100."""
+        return None if self.perceptual_hash is None else self.perceptual_hash.quality
 
-def probe_of_bytes(lineup: Lineup, data: bytes) -> Probe:
-    """Of an image's bytes. Raises `ImageError`, `Overloaded`.
+    def facts(self, model_side: int) -> ProbeFacts:
+        """What its evidence is assessed by. `model_side` is the edge in pixels of what the model
+        reads.
+        """
+        sides = [side for side in (self.answer.width, self.answer.height) if side is not None]
+        shortest_side = min(sides, default=None)
+        return ProbeFacts(
+            logit=self.logit,
+            condition=self.condition,
+            shortest_side=shortest_side,
+            model_side=model_side,
+            is_flat=is_flat(
+                PictureQuality(shortest_side or 0, self.pdq_quality, self.luminance_std)
+            ),
+        )
+
+
+def probe_of_bytes(
+    data: bytes, database: Database, space: Space, model: Model, forward: Forward
+) -> Probe:
+    """Decode an image and embed it. Raises `ImageError`, `Overloaded`.
 
     Bytes that were ingested before are not embedded again: their stored embedding is taken, so that
     the identical image has similarity 1.
     """
     started = perf_counter()
     sha256 = hashlib.sha256(data).hexdigest()
-    with lineup.database.read() as connection:
-        stored = find_embedding(connection, lineup.space, sha256)
-    decoded = decode(data, lineup.embedder.limits)
+    with database.read() as connection:
+        stored = find_embedding(connection, space, sha256)
+    decoded = decode(data, model.limits)
     condition = condition_of(delivery_of(data, decoded))
     if stored is not None:
         return _of_stored(stored, sha256, decoded, condition)
-    pixels = lineup.embedder.preprocess(decoded)
+    pixels = model.preprocess(decoded)
     hashed = hash_image(decoded)
     decoded_at = perf_counter()
-    vector, logit = lineup.batcher.embed(pixels)
-    answer = ProbeAnswer(
-        sha256=sha256,
-        format=decoded.format,
-        width=decoded.width,
-        height=decoded.height,
-        byte_size=len(data),
-        embedding="computed",
-        **_hash_fields(hashed),
+    vector, logit = forward.embed(pixels)
+    return Probe(
+        ProbeAnswer(
+            sha256=sha256,
+            format=decoded.format,
+            width=decoded.width,
+            height=decoded.height,
+            byte_size=len(data),
+            embedding="computed",
+            **_hash_fields(hashed),
+        ),
+        vector,
+        logit,
+        hashed,
+        decoded,
+        condition,
+        luminance_std(pixels, model.info.preprocessing),
+        decode_ms=milliseconds(started, decoded_at),
+        embed_ms=milliseconds(decoded_at, perf_counter()),
     )
-    decode_ms, embed_ms = (
-        milliseconds(started, decoded_at),
-        milliseconds(decoded_at, perf_counter()),
-    )
-    evenness = luminance_std(pixels, lineup.embedder.info.preprocessing)
-    return Probe(answer, vector, logit, hashed, decoded, condition, evenness, decode_ms, embed_ms)
 
 
-def probe_of_request(lineup: Lineup, request: LookupRequest) -> Probe:
-    """Of an embedding that the client computed, or of an image that was ingested, named by its
-    sha256.
+def probe_of_request(request: LookupRequest, database: Database, space: Space) -> Probe:
+    """Take an embedding that the client computed, or that of an ingested image by its sha256.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
     if request.stability:
         raise InvalidRequest("stability re-encodes the probe and needs its image")
     if request.embedding is None:
-        return _of_sha256(lineup, request.sha256)
+        return _of_sha256(request.sha256, database, space)
     if request.embedding_space is None:
         raise InvalidRequest("an embedding needs its embedding_space (see GET /v1/models)")
-    lineup.space.require(request.embedding_space)
+    space.require(request.embedding_space)
     hashed = _sent_hash(request)
     answer = ProbeAnswer(sha256=request.sha256, embedding="sent", **_hash_fields(hashed))
-    with np.errstate(over="ignore"):  # infinity is refused as no embedding
+    with np.errstate(over="ignore"):  # the search refuses infinity
         return Probe(answer, np.asarray(request.embedding, dtype=np.float32), request.logit, hashed)
 
 
@@ -101,11 +152,11 @@ def milliseconds(started: float, finished: float) -> float:
     return round((finished - started) * 1000, 3)
 
 
-def _of_sha256(lineup: Lineup, sha256: str | None) -> Probe:
+def _of_sha256(sha256: str | None, database: Database, space: Space) -> Probe:
     if sha256 is None:
         raise InvalidRequest("send an image, an embedding with its embedding_space, or a sha256")
-    with lineup.database.read() as connection:
-        stored = find_embedding(connection, lineup.space, sha256)
+    with database.read() as connection:
+        stored = find_embedding(connection, space, sha256)
     if stored is None:
         raise UnknownImage(sha256)
     return _of_stored(stored, sha256)

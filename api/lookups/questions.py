@@ -1,95 +1,82 @@
-"""What a lookup asks of the index, all of one state of it, and which result answers what."""
+"""What a look-up asks the index, all of one generation, and which result answers what."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.lookups.json import LookupQuery, SearchFilter
 from api.lookups.probe import Probe
-from index.cache.searching import Question, SearchResult
+from api.lookups.request import LookupQuery, SearchFilter
+from index.cache.searching import Neighbour, Question, SearchResult
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
+from index.evidence import Neighbourhood
 from index.truth.corpora import CorpusKind
 from index.truth.filters import Filter
 from index.truth.free_provenance import ProvenanceIs
 
+SearchAll = Callable[[Sequence[Question]], Sequence[SearchResult]]
+
 REALS = Filter(kind=CorpusKind.KNOWN_REAL)
-REAL_NEIGHBOURS = 5  # so that behind the probe itself, and copies of it, another picture is found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """The list that was asked for; the nearest known-real image; known fakes; the nearest known
-    fake of each re-encoding.
-
-    Only known fakes speak for similarity; a search among known reals compares with none (`fakes` is
-    None). Where the list itself is of known fakes it is not searched twice.
-    """
-
-    listed: Question
-    reals: Question
-    fakes: Question | None
-    reencodings: tuple[Question, ...]
-
-    @classmethod
-    def of(
-        cls, probe: Probe, query: LookupQuery, reencodings: Sequence[NDArray[np.float32]]
-    ) -> Self:
-        """For a probe, with the vectors (d,) of its re-encodings."""
-        chosen = filter_of(query.filter)
-        listed = Question(
-            probe.vector, query.k, chosen, probe.answer.sha256, probe.perceptual_hash, query.exact
-        )
-        reals = replace(listed, k=REAL_NEIGHBOURS, chosen=REALS)
-        if chosen.kind is CorpusKind.KNOWN_REAL:
-            return cls(listed, reals, None, ())
-        among_fakes = replace(chosen, kind=CorpusKind.KNOWN_FAKE)
-        fakes = replace(listed, k=max(query.k, ATTRIBUTION_NEIGHBOURS), chosen=among_fakes)
-        return cls(
-            listed,
-            reals,
-            fakes,
-            tuple(Question(each, 1, among_fakes, exact=query.exact) for each in reencodings),
-        )
-
-    @property
-    def questions(self) -> list[Question]:
-        """In the order in which `read` takes the results."""
-        others = [self.fakes] if self.fakes is not None and not self._listed_are_fakes else []
-        return [self.listed, self.reals, *others, *self.reencodings]
-
-    def read(self, results: Sequence[SearchResult]) -> Found:
-        """Tell the results of `questions` apart."""
-        listed, reals, *others = results
-        fakes = None
-        if self.fakes is not None:
-            fakes = listed if self._listed_are_fakes else others.pop(0)
-        return Found(listed, reals, fakes, tuple(others))
-
-    @property
-    def _listed_are_fakes(self) -> bool:
-        return self.fakes is not None and (self.fakes.k, self.fakes.chosen) == (
-            self.listed.k,
-            self.listed.chosen,
-        )
+# Enough to find another picture behind the probe itself and copies of it.
+REAL_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The results of what was asked, of one generation."""
+    """What the searches of one look-up found.
+
+    `listed` answers the query itself. `searched_fakes` counts the known fakes among which the
+    nearest were looked for, None if the query leaves them out. `reencodings` are the nearest known
+    fakes of the re-encodings, in their order.
+    """
 
     listed: SearchResult
-    reals: SearchResult
-    fakes: SearchResult | None
-    reencodings: tuple[SearchResult, ...]
+    neighbourhood: Neighbourhood
+    searched_fakes: int | None
+    reencodings: tuple[Neighbour | None, ...]
+
+
+def search(
+    probe: Probe,
+    query: LookupQuery,
+    reencodings: Sequence[NDArray[np.float32]],
+    search_all: SearchAll,
+) -> Found:
+    """Search for a probe and the vectors (d,) of its re-encodings.
+
+    Beside the list that was asked for, the nearest known-real images and the nearest known fakes
+    are searched. Only known fakes are evidence of similarity, so a query among known-real images
+    has none. If the list itself is of known fakes, it is not searched twice.
+    """
+    chosen = filter_of(query.filter)
+    listed = Question(
+        probe.vector, query.k, chosen, probe.answer.sha256, probe.perceptual_hash, query.exact
+    )
+    reals = replace(listed, k=REAL_NEIGHBOURS, chosen=REALS)
+    if chosen.kind is CorpusKind.KNOWN_REAL:
+        of_list, of_reals = search_all([listed, reals])
+        neighbourhood = Neighbourhood((), of_reals.neighbours)
+        return Found(of_list, neighbourhood, None, (None,) * len(reencodings))
+    among_fakes = replace(chosen, kind=CorpusKind.KNOWN_FAKE)
+    fakes = replace(listed, k=max(query.k, ATTRIBUTION_NEIGHBOURS), chosen=among_fakes)
+    list_is_of_fakes = (fakes.k, fakes.chosen) == (listed.k, listed.chosen)
+    others = [Question(each, 1, among_fakes, exact=query.exact) for each in reencodings]
+    questions = [listed, reals, *([] if list_is_of_fakes else [fakes]), *others]
+    of_list, of_reals, *of_others = search_all(questions)
+    of_fakes = of_list if list_is_of_fakes else of_others.pop(0)
+    return Found(
+        of_list,
+        Neighbourhood(of_fakes.neighbours, of_reals.neighbours),
+        of_fakes.searched,
+        tuple(next(iter(each.neighbours), None) for each in of_others),
+    )
 
 
 def filter_of(asked: SearchFilter) -> Filter:
-    """What was asked for, in the words of `index`."""
+    """The filter of a query, as `index` takes it."""
     return Filter(
         corpora=_some(asked.corpora),
         kind=asked.kind,

@@ -18,21 +18,24 @@ from sqlalchemy import Connection
 from api.errors import NotReplayable
 from api.fields import Answer
 from api.lineup import Lineup
-from api.lookups.answer import NOT_EVIDENCE, evidence_sha256, judged, written
-from api.lookups.evidence import Seen, SeenReEncoding, Statement
-from api.lookups.json import LookupAnswer, LookupQuery, ThresholdAnswer
+from api.lookups.answer import NOT_EVIDENCE, Assessed, evidence_sha256, write_answer
+from api.lookups.json import LookupAnswer
+from api.lookups.limits import Limits
 from api.lookups.probe import Probe
-from api.lookups.questions import Asked
+from api.lookups.questions import search
+from api.lookups.request import LookupQuery
 from api.lookups.stored import in_words_of_today
 from embedder.pictures.delivery import Condition
-from embedder.pictures.reencodings import LeftOut
 from index.cache.as_of import search_at
-from index.calibration.standing import Applied, Applies
+from index.cache.searching import Question, SearchResult
+from index.calibration.for_probe import ProbeCalibration
+from index.calibration.standing import Applied, Applies, Calibrations
+from index.evidence import ReEncodedProbe, assess
 from index.truth.calibrations import get_calibration
 from index.truth.images import find_embedding
 from index.truth.lookups import Lookup, get_lookup
 from index.truth.perceptual import PerceptualHash
-from index.truth.spaces import find_space_id
+from index.truth.spaces import Space, find_space_id
 from index.verdict import ClassifierPolicy, Policy, Threshold
 
 MOST_DIFFERENCES = 50
@@ -84,7 +87,7 @@ class ReplayAnswer(Answer):
 
 
 def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
-    """Recompute a stored lookup; nothing is written.
+    """Recompute a stored look-up; nothing is written.
 
     Raises `UnknownLookup`, `ForeignSpace` (open the model that it was answered with),
     `NotReplayable`.
@@ -94,56 +97,72 @@ def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
         lineup.space.require(stored.space_fingerprint)
         document = in_words_of_today(stored.answer)
         then = LookupAnswer.model_validate(document)
-        replayed = _replayed(lineup, conn, stored, then)
-    found = list(_differences("", _evidence(document), _evidence(replayed.model_dump(mode="json"))))
+        limits = Limits.of(lineup)
+        assessed = _assess_again(conn, lineup.calibrations, lineup.space, stored, then, limits)
+    method = then.method.model_copy(
+        update={"generation": assessed.listed.generation, "index_digest": assessed.listed.digest}
+    )
+    replayed = write_answer(assessed, limits.scale, method, then.timings)
+    now = _evidence(replayed.model_dump(mode="json"))
+    differences = list(_differences("", _evidence(document), now))
     return ReplayAnswer(
         lookup_id=lookup_id,
         generation=stored.generation,
-        equal=not found,
+        equal=not differences,
         evidence_sha256=then.evidence_sha256,
         replayed_sha256=evidence_sha256(replayed, earlier_words=document != stored.answer),
         exact=then.method.exact,
-        differences=found[:MOST_DIFFERENCES],
+        differences=differences[:MOST_DIFFERENCES],
         replayed=replayed,
     )
 
 
-def _replayed(lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnswer) -> LookupAnswer:
-    probe = _probe(conn, lineup, stored, then)
+def _assess_again(
+    conn: Connection,
+    calibrations: Calibrations,
+    space: Space,
+    stored: Lookup,
+    then: LookupAnswer,
+    limits: Limits,
+) -> Assessed:
+    """Search the generation of then, and assess by the calibration and the limits of then."""
+    probe = probe_then(conn, space, stored, then)
     query = LookupQuery.model_validate(stored.request)
-    asked = Asked.of(probe, query.model_copy(update={"exact": True}), [])
-    space_id = find_space_id(conn, lineup.space)
-    assert space_id is not None  # the lookup names it
-    found = asked.read(search_at(conn, space_id, stored.generation, asked.questions))
-    rate = (
-        query.false_match_rate or lineup.settings.false_match_rate
-    )  # lookups of before schema 0004 named none
-    answered = judged(
+    space_id = find_space_id(conn, space)
+    assert space_id is not None  # the look-up names it
+
+    def search_all(questions: Sequence[Question]) -> Sequence[SearchResult]:
+        return search_at(conn, space_id, stored.generation, questions)
+
+    found = search(probe, query.model_copy(update={"exact": True}), [], search_all)
+    applied = _applied_then(conn, calibrations, stored, then)
+    calibration = None
+    if applied is not None and found.searched_fakes is not None:
+        # Look-ups stored before schema 0004 name no rate.
+        rate = query.false_match_rate or limits.false_match_rate
+        calibration = ProbeCalibration.of(applied, probe.condition, found.searched_fakes, rate)
+    assessment = assess(
+        probe.facts(limits.model_side),
+        found.neighbourhood,
+        calibration,
+        Policy(threshold_then(then), classifier_then(then, limits.classifier)),
+        reencodings_then(then),
+    )
+    return Assessed(
         probe,
         query,
         found.listed,
-        Seen(found.fakes, found.reals, *_reencodings(then)),
-        Statement.of(
-            _applied(lineup, conn, stored, then),
-            probe,
-            found.fakes,
-            rate,
-            tuple(then.similarity.uncalibrated_corpora),
-        ),
-        Policy(_threshold(then.similarity.threshold), _classifier_policy(lineup, then)),
-        model_side=lineup.embedder.info.image_size,
-        scale=lineup.verbal_scale,
+        assessment,
+        left_out=None if then.stability is None else tuple(then.stability.left_out),
+        uncalibrated_corpora=tuple(then.similarity.uncalibrated_corpora),
     )
-    method = then.method.model_copy(
-        update={"generation": found.listed.generation, "index_digest": found.listed.digest}
-    )
-    return written(answered, method, then.timings)
 
 
-def _probe(conn: Connection, lineup: Lineup, stored: Lookup, then: LookupAnswer) -> Probe:
+def probe_then(conn: Connection, space: Space, stored: Lookup, then: LookupAnswer) -> Probe:
+    """The probe of a stored look-up. Raises `NotReplayable` if its embedding was not kept."""
     vector: NDArray[np.float32] | None = stored.probe_vector
     if vector is None and stored.probe_sha256 is not None:
-        known = find_embedding(conn, lineup.space, stored.probe_sha256)
+        known = find_embedding(conn, space, stored.probe_sha256)
         vector = None if known is None else known.vector
     if vector is None:
         raise NotReplayable(stored.id)
@@ -161,25 +180,42 @@ def _probe(conn: Connection, lineup: Lineup, stored: Lookup, then: LookupAnswer)
     )
 
 
-def _reencodings(then: LookupAnswer) -> tuple[Sequence[SeenReEncoding], Sequence[LeftOut] | None]:
-    """What the re-encodings came to then: their pixels are not kept."""
-    if then.stability is None:
-        return (), None
-    seen = [
-        SeenReEncoding(
+def reencodings_then(then: LookupAnswer) -> list[ReEncodedProbe]:
+    """What the re-encodings came to. Their pixels are not kept, so they are not searched again."""
+    return [
+        ReEncodedProbe(
             each.name,
             each.logit,
             each.nearest_similarity,
             each.generator,
             None if each.threshold is None else Threshold(each.threshold, each.name),
         )
-        for each in then.stability.reencodings
+        for each in (then.stability.reencodings if then.stability else ())
     ]
-    return seen, [LeftOut(each.name, each.reason, "") for each in then.stability.left_out]
 
 
-def _applied(
-    lineup: Lineup, conn: Connection, stored: Lookup, then: LookupAnswer
+def threshold_then(then: LookupAnswer) -> Threshold | None:
+    """The threshold of then: an operator may have set another one since."""
+    stored = then.similarity.threshold
+    return None if stored is None else Threshold(stored.cosine_similarity, stored.source)
+
+
+def classifier_then(
+    then: LookupAnswer, of_the_model: ClassifierPolicy | None
+) -> ClassifierPolicy | None:
+    """The limits of then. Look-ups stored before schema 0004 name only their source; the limits
+    are the model's.
+    """
+    stored = then.classifier
+    if stored is None or stored.limits_source is None:
+        return None
+    if stored.synthetic_logit is None or stored.authentic_logit is None:
+        return of_the_model
+    return ClassifierPolicy(stored.synthetic_logit, stored.authentic_logit, stored.limits_source)
+
+
+def _applied_then(
+    conn: Connection, calibrations: Calibrations, stored: Lookup, then: LookupAnswer
 ) -> Applied | None:
     used = then.similarity.calibration
     if stored.calibration_id is None or used is None:
@@ -191,26 +227,9 @@ def _applied(
         generation=row.generation,
         against=row.scope.against,
         reference=row.scope.reference,
-        calibration=lineup.calibrations.get(conn, row.id),
+        calibration=calibrations.get(conn, row.id),
         applies=Applies(used.applies),
     )
-
-
-def _threshold(told: ThresholdAnswer | None) -> Threshold | None:
-    """The limit of then: an operator may have set another one since."""
-    return None if told is None else Threshold(told.cosine_similarity, told.source)
-
-
-def _classifier_policy(lineup: Lineup, then: LookupAnswer) -> ClassifierPolicy | None:
-    """The limits of then; a lookup of before schema 0004 did not tell them, and the model's are
-    taken.
-    """
-    told = then.classifier
-    if told is None or told.limits_source is None:
-        return None
-    if told.synthetic_logit is None or told.authentic_logit is None:
-        return lineup.classifier_policy
-    return ClassifierPolicy(told.synthetic_logit, told.authentic_logit, told.limits_source)
 
 
 def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from api.lookups.evidence_json import (
     QualityAnswer,
     RateAnswer,
     RatioAnswer,
-    StabilityAnswer,
 )
 from api.lookups.json import SimilarityAnswer
+from api.lookups.robustness_json import StabilityAnswer
 from index.verdict import (
     ClassifierPolicy,
     ClassifierReason,

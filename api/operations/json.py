@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from api.fields import Answer, Instant, Sha256
-from api.lookups.json import RecallAnswer
+from api.lookups.method_json import RecallAnswer
 from index.cache.config import Plan
 from index.cache.explain import IndexState
 

@@ -18,8 +18,9 @@ from PIL import Image
 from api.calibrations.request import CalibrationRequest
 from api.ingest.request import IngestRequest
 from api.lineup import Lineup
-from api.lookups.json import DemoAnswer, DemoRow, LookupQuery
+from api.lookups.json import DemoAnswer, DemoRow
 from api.lookups.lookup import look_up_image
+from api.lookups.request import LookupQuery
 from api.settings import Settings
 from api.worker.running import work_on
 from api.worker.starting import start_calibration, start_ingest

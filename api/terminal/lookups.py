@@ -74,8 +74,9 @@ def search(
     """
     from api.fields import FailedItem
     from api.lineup import Lineup
-    from api.lookups.json import LookupQuery, ProbeLookup, SearchAnswer, SearchFilter
+    from api.lookups.json import ProbeLookup, SearchAnswer
     from api.lookups.lookup import look_up_files
+    from api.lookups.request import LookupQuery, SearchFilter
     from api.problems import EXIT_PARTIAL
     from api.terminal.lookup_tables import print_result
     from api.terminal.tables import print_json

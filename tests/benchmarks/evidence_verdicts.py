@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from api.lookups.evidence import SUPPORTED_FACTOR
 from embedder.pictures.delivery import Condition, coarser
 from embedder.pictures.reencodings import condition_of_reencoding
 from index.calibration.calibration import AS_IS, Calibration, Stratum
+from index.calibration.for_probe import SUPPORTED_FACTOR
 from index.verdict import (
     ClassifierPolicy,
     Evidence,
@@ -180,7 +180,7 @@ def _policy(
 
 
 def _evidence(fake: float, real: float, logit: float, stratum: Stratum) -> Evidence:
-    """As `api.lookups.evidence.evidence_of`; of the quality gate only what needs no picture."""
+    """As `index.evidence.assess`; of the quality gate only what needs no picture."""
     ratio = None
     if stratum.two_sided is not None:
         ratio = stratum.two_sided.ratio_at((fake, real))

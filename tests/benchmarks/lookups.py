@@ -27,8 +27,8 @@ import numpy as np
 from api.calibrations.measuring import measure_and_save
 from api.calibrations.request import CalibrationRequest
 from api.lineup import Lineup, make_space
-from api.lookups.json import LookupQuery, LookupRequest
 from api.lookups.lookup import look_up_image, look_up_request
+from api.lookups.request import LookupQuery, LookupRequest
 from api.settings import Settings
 from embedder.demonstration.photographs import bundled_photographs
 from embedder.network.embed import Embedder

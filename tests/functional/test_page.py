@@ -26,14 +26,16 @@ from api.lookups.evidence_json import (
     CalibrationUsed,
     RateAnswer,
     RatioAnswer,
-    ReEncodingAnswer,
-    RestsOnAnswer,
     ShareAnswer,
-    StabilityAnswer,
     StatementAnswer,
-    WithoutStrongest,
 )
 from api.lookups.json import LookupAnswer
+from api.lookups.robustness_json import (
+    ReEncodingAnswer,
+    RestsOnAnswer,
+    StabilityAnswer,
+    WithoutStrongest,
+)
 from api.lookups.words import statements
 from api.settings import Settings
 from index.calibration.false_matches import RateMethod

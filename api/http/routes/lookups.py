@@ -12,9 +12,10 @@ from api.errors import InvalidRequest, UnsupportedBody
 from api.http.routes.bodies import describe_body, parse_json, read_media_type
 from api.http.routes.dependencies import Admitted, Opened
 from api.lineup import Lineup
-from api.lookups.json import LookupAnswer, LookupQuery, LookupRequest
+from api.lookups.json import LookupAnswer
 from api.lookups.lookup import look_up_image, look_up_request
 from api.lookups.replay import ReplayAnswer, replay
+from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
 
 router = APIRouter(tags=["lookups"])

@@ -1,0 +1,106 @@
+"""A calibration as it applies to one probe: its stratum, a corpus size, the threshold at a rate.
+
+Which calibration applies to a search is decided in `index.calibration.standing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from index.calibration.calibration import Stratum
+from index.calibration.population import CollectionName
+from index.calibration.standing import Applied, Applies
+from index.verdict import Threshold
+
+# With fewer known-real sources than a threshold needs, the upper bound of its rate is many times
+# the rate: with a hundred sources, of which one is expected over a rate of 1 %, the exact binomial
+# interval ends at 5.4 %.
+SUPPORTED_FACTOR = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbeCalibration:
+    """The calibration that applies to a search, as it applies to one probe.
+
+    `stratum` is what was measured for probes delivered in the way `condition`. Rates are predicted
+    for a corpus of `corpus_size` entries. `threshold` is the similarity at the false-match rate
+    that was asked for, None if too few images support it.
+    """
+
+    applied: Applied
+    condition: str
+    stratum: Stratum
+    corpus_size: int
+    false_match_rate: float
+    threshold: Threshold | None
+
+    @classmethod
+    def of(
+        cls, applied: Applied, condition: str | None, searched: int, false_match_rate: float
+    ) -> Self:
+        """For a probe and the number of known fakes that were searched.
+
+        Of a calibration of exactly these corpora, rates are predicted for what was searched. Of a
+        part of its corpora they are stated for the whole, as measured: the maximum over a part is
+        at most the maximum over all. A part that has outgrown the whole is taken at its own size.
+        """
+        name, stratum = applied.calibration.stratum_for(condition or "")
+        exact = applied.applies is Applies.EXACT and searched > 0
+        size = searched if exact else max(searched, applied.calibration.corpus_size)
+        threshold = _threshold_at(false_match_rate, applied, name, stratum, size)
+        return cls(applied, name, stratum, size, false_match_rate, threshold)
+
+    def thresholds_for(self, conditions: Sequence[str]) -> list[Threshold | None]:
+        """Return the threshold of the probe if it had been delivered in each of these ways.
+
+        None where that way has none, and everywhere if the probe itself has none.
+        """
+        if self.threshold is None:
+            return [None] * len(conditions)
+        strata = [self.applied.calibration.stratum_for(condition) for condition in conditions]
+        found: dict[str, Threshold | None] = {self.condition: self.threshold}
+        for name, stratum in strata:
+            if name not in found:
+                found[name] = _threshold_at(
+                    self.false_match_rate, self.applied, name, stratum, self.corpus_size
+                )
+        return [found[name] for name, _ in strata]
+
+
+def _threshold_at(
+    rate: float, applied: Applied, condition: str, stratum: Stratum, size: int
+) -> Threshold | None:
+    """The similarity at a false-match rate; None if the images do not support one."""
+    at = stratum.false_matches.similarity_at(rate, size)
+    if stratum.false_matches.rate_at(at, size).high > SUPPORTED_FACTOR * rate:
+        return None
+    source = (
+        f"similarity at a false-match rate of {rate:.2%} by calibration {applied.id}, {condition}: "
+        f"{stratum.references} known-real images of {stratum.sources} photographs"
+    )
+    return Threshold(min(1.0, max(-1.0, at)), source)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionCount:
+    """How many of a collection's `images` come at least as near as some similarity."""
+
+    collection: CollectionName
+    images: int
+    matches: int
+
+
+def count_by_collection(stratum: Stratum, similarity: float) -> tuple[CollectionCount, ...]:
+    """Count, for each reference collection, the images that have a known fake at least this near.
+
+    Empty if more of one collection come this near than its calibration keeps.
+    """
+    counts = []
+    for each in stratum.collections:
+        matches = each.matches_at(similarity)
+        if matches is None:
+            return ()
+        counts.append(CollectionCount(each.collection, each.n, matches))
+    return tuple(counts)

@@ -122,7 +122,7 @@ class IndexAnswer(Answer):
             entries=state.entries,
             rows=state.rows,
             dead=state.dead,
-            tail=state.tail,
+            tail=state.growing,
             generation=state.generation,
             snapshot_generation=state.snapshot_generation,
             nlist=state.nlist,

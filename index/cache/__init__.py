@@ -1,3 +1,3 @@
-"""The index in memory and on disk: a view of the change log that can be rebuilt from
-`index.truth`.
+"""The index in memory and on disk. It answers searches quickly, follows the change log, and can be
+rebuilt from `index.truth` at any time.
 """

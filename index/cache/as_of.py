@@ -1,9 +1,8 @@
-"""What a search would have answered at an earlier generation: every member of then compared, from
-SQL alone.
+"""Searching an earlier generation: every member of that generation is compared, from SQL alone.
 
-Nothing is ever deleted from the tables that this reads, so a generation can be searched again
-whatever happened since. What `index.cache.searching` answers exactly this answers too; where codes
-proposed the candidates it may know a nearer one.
+Nothing is ever deleted from the tables that this reads, so an earlier generation can always be
+searched again. The answer is exact. An answer of `index.cache.searching` equals it if that was
+exact too; if codes proposed the candidates, this one may contain a nearer neighbour.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A selected member: how near, whether the very image, and how many bits of the hashes differ
-    (None: too many).
+class _Candidate:
+    """A selected member: its similarity, whether it is the probe's image, and the Hamming distance
+    of the hashes, None unless they show the same picture.
     """
 
     entry_id: int
     image_id: int
     similarity: float
     identical: bool
-    bits: int | None
+    distance: int | None
 
     @property
     def rank(self) -> tuple[bool, float, int]:
@@ -56,63 +55,60 @@ class _Found:
 
 @dataclass(slots=True)
 class _Search:
-    """A question, and what of the members that have passed may be in its answer."""
+    """A question, and the best members of the pages read so far."""
 
     question: Question
     corpus_ids: frozenset[int] | None
-    best: list[_Found] = field(default_factory=list)
-    same_picture: list[_Found] = field(default_factory=list)
+    best: list[_Candidate] = field(default_factory=list)
+    near_duplicates: list[_Candidate] = field(default_factory=list)
     searched: int = 0
 
-    def offer(self, some: Sequence[_Found]) -> None:
+    def offer(self, some: Sequence[_Candidate]) -> None:
         self.searched += len(some)
         self.best = sorted([*self.best, *some], key=lambda each: each.rank)[: self.question.k]
-        self.same_picture += [each for each in some if each.bits is not None]
+        self.near_duplicates += [each for each in some if each.distance is not None]
 
-    def found(self) -> list[_Found]:
-        """The k nearest, and on top of them up to k near duplicates."""
+    def answer(self) -> list[_Candidate]:
+        """Return the k nearest, and up to k near duplicates that are not among them."""
         listed = {each.entry_id for each in self.best}
-        others = [each for each in self.same_picture if each.entry_id not in listed]
-        others.sort(key=lambda each: (each.bits, each.image_id, each.entry_id))
+        others = [each for each in self.near_duplicates if each.entry_id not in listed]
+        others.sort(key=lambda each: (each.distance, each.image_id, each.entry_id))
         return self.best + others[: self.question.k]
 
 
 def search_at(
     conn: Connection, space_id: int, generation: int, questions: Sequence[Question]
 ) -> tuple[SearchResult, ...]:
-    """Answer questions about a generation, each exactly.
-
-    The probes are checked vectors (d,) of norm 1.
-    """
+    """Answer questions about a generation, exactly. The probes are vectors (d,) of norm 1."""
     kinds = {
         row.id: row for row in conn.execute(select(corpora.c.id, corpora.c.name, corpora.c.kind))
     }
     searches = [_Search(each, _corpus_ids(each.chosen, kinds)) for each in questions]
     for rows in members_at(conn, space_id, generation, CHUNK):
-        facts = _images(conn, [row.entry_id for row in rows])
+        pictures = _read_images(conn, [row.entry_id for row in rows])
         for search in searches:
-            search.offer(_selected(conn, search, rows, facts))
+            search.offer(_compare(conn, search, rows, pictures))
     digest = digest_hex(digest_at(conn, space_id, generation))
     return tuple(_result(conn, search, generation, digest) for search in searches)
 
 
 def _result(conn: Connection, search: _Search, generation: int, digest: str) -> SearchResult:
-    found = search.found()
-    known = find_entries_ever(conn, [each.entry_id for each in found])
+    answer = search.answer()
+    known = find_entries_ever(conn, [each.entry_id for each in answer])
     neighbours: list[Neighbour] = [
         neighbour_of(
             known[each.entry_id], each.similarity, each.identical, search.question.probe_hash
         )
-        for each in found
+        for each in answer
     ]
     ordered = tuple(sorted(neighbours, key=neighbour_order))
     return SearchResult(ordered, generation, digest, exact=True, searched=search.searched)
 
 
 def _corpus_ids(chosen: Filter, kinds: Mapping[int, Any]) -> frozenset[int] | None:
-    """Return the corpora that a filter selects, removed ones too: only members of then are asked;
+    """Return the corpora that a filter selects, None for all.
 
-    None for all.
+    Corpora that were removed since count too: their entries may have been members then.
     """
     if chosen.corpora is None and chosen.kind is None:
         return None
@@ -124,8 +120,8 @@ def _corpus_ids(chosen: Filter, kinds: Mapping[int, Any]) -> frozenset[int] | No
     )
 
 
-def _images(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Any]:
-    """Return, by entry, the image's id, sha256 and hash."""
+def _read_images(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Any]:
+    """Return, for each entry, its image's id, sha256 and hash."""
     found: dict[int, Any] = {}
     for some in slices(entry_ids):
         query = select(
@@ -142,14 +138,15 @@ def _images(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Any]:
     return found
 
 
-def _selected(
-    conn: Connection, search: _Search, rows: Sequence[MemberRow], facts: Mapping[int, Any]
-) -> list[_Found]:
+def _compare(
+    conn: Connection, search: _Search, rows: Sequence[MemberRow], pictures: Mapping[int, Any]
+) -> list[_Candidate]:
+    """Compare the probe with those of the members that the question's filter selects."""
     question = search.question
-    rows = [row for row in rows if _fits(search, row)]
+    rows = [row for row in rows if _is_selected(search, row)]
     if question.chosen.provenance:
-        fitting = _with_provenance(conn, question.chosen, [row.entry_id for row in rows])
-        rows = [row for row in rows if row.entry_id in fitting]
+        selected = _with_provenance(conn, question.chosen, [row.entry_id for row in rows])
+        rows = [row for row in rows if row.entry_id in selected]
     if not rows:
         return []
     vectors: NDArray[np.float32] = rows_from_bytes(
@@ -157,30 +154,30 @@ def _selected(
     )  # (n, d)
     similarities = cosine_similarities(vectors, question.probe)  # (n,)
     return [
-        _Found(
+        _Candidate(
             row.entry_id,
-            facts[row.entry_id].image_id,
+            pictures[row.entry_id].image_id,
             similarity,
             question.probe_sha256 is not None
-            and facts[row.entry_id].sha256 == question.probe_sha256,
-            _bits(question.probe_hash, facts[row.entry_id]),
+            and pictures[row.entry_id].sha256 == question.probe_sha256,
+            _distance(question.probe_hash, pictures[row.entry_id]),
         )
         for row, similarity in zip(rows, similarities.tolist(), strict=True)
     ]
 
 
-def _fits(search: _Search, row: MemberRow) -> bool:
+def _is_selected(search: _Search, row: MemberRow) -> bool:
     chosen = search.question.chosen
     generators, labels = normalise_generators(chosen), normalise_labels(chosen)
     return (
         (search.corpus_ids is None or row.corpus_id in search.corpus_ids)
         and (generators is None or row.generator in generators)
         and (labels is None or row.label in labels)
-        and _in_time(chosen, row)
+        and _is_acquired_in_time(chosen, row)
     )
 
 
-def _in_time(chosen: Filter, row: MemberRow) -> bool:
+def _is_acquired_in_time(chosen: Filter, row: MemberRow) -> bool:
     if chosen.acquired_from is None and chosen.acquired_to is None:
         return True
     at = row.acquired_at
@@ -202,8 +199,8 @@ def _with_provenance(conn: Connection, chosen: Filter, entry_ids: Sequence[int])
     return found
 
 
-def _bits(probe: PerceptualHash | None, image: Any) -> int | None:  # noqa: ANN401 -- a row of images
-    """Return how many bits differ where both hashes are reliable and of the same picture."""
+def _distance(probe: PerceptualHash | None, image: Any) -> int | None:  # noqa: ANN401 -- a row of images
+    """Return the Hamming distance if both hashes are reliable and show the same picture."""
     if probe is None or image.pdq_hash is None or not probe.reliable:
         return None
     own = PerceptualHash(bytes(image.pdq_hash), image.pdq_quality)

@@ -1,8 +1,8 @@
-"""Building snapshots: a view folded into one, codes trained for one, one made from SQL. The caller
-holds the folder.
+"""Building snapshots: from a view, from SQL alone, and with newly trained codes.
 
-Vectors are appended to the file of the snapshot before, unless it is time to leave out dead
-positions. Memory stays bounded: rows pass in chunks, and only a training sample is held.
+The caller holds the lock of the folder. Vectors are appended to the file of the previous snapshot,
+unless dead positions are due to be left out. Memory stays bounded: rows pass in chunks, and only
+the training sample is in memory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from threadpoolctl import threadpool_limits
 
 from index.cache.codes import Codes
 from index.cache.config import IndexConfig
+from index.cache.manifest import Manifest
 from index.cache.recall import draw_probes, tune
 from index.cache.replay import Members
 from index.cache.rows import CHUNK, SCATTERED, MappedRows, Rows, write_rows
 from index.cache.sealed import TunedCodes
-from index.cache.snapshots import Contents, Manifest, new_stem, write_snapshot
+from index.cache.snapshots import Contents, new_stem, write_snapshot
 from index.cache.view import View
 from index.errors import IndexDirectoryUnwritable
 from index.failpoints import Failpoint, reach
@@ -33,7 +34,7 @@ SEED = 20261124
 
 
 class Builder:
-    """Writes the snapshots of one embedding space into one folder, with some threads."""
+    """Writes the snapshots of one embedding space into one folder."""
 
     def __init__(
         self, directory: Path, fingerprint: str, dimension: int, config: IndexConfig, threads: int
@@ -44,50 +45,48 @@ class Builder:
         self._config = config
         self._threads = threads
 
-    def append(self, view: View, before: Manifest) -> Manifest:
-        """Write a view as a snapshot that goes on where the one on disk ends, from which its base
-        was opened.
+    def append(self, view: View, previous: Manifest) -> Manifest:
+        """Write a view as a snapshot that continues the previous one, from which the view's sealed
+        segment was opened.
 
         Raises:
             IndexDirectoryUnwritable, SnapshotCorrupt
 
         """
-        base, tail = view.parts
-        assert isinstance(view.base.rows, MappedRows)
-        added = tail.positions()
+        sealed, growing = view.parts
+        assert isinstance(view.sealed.rows, MappedRows)
+        new = growing.positions()
         contents = Contents(
             generation=view.generation,
             digest=view.digest,
-            rows=self._write(before.vectors, view.base.rows, _chunks(view.tail.rows, added)),
-            facts=np.concatenate([view.base.facts, view.tail.facts[added]]),
-            words=view.base.words,
-            dead=NOTHING_DEAD if base.live is None else np.flatnonzero(~base.live.marks),
+            rows=self._write(previous.vectors, view.sealed.rows, _chunks(view.growing.rows, new)),
+            facts=np.concatenate([view.sealed.facts, view.growing.facts[new]]),
+            words=view.sealed.words,
+            dead=NOTHING_DEAD if sealed.live is None else np.flatnonzero(~sealed.live.marks),
         )
-        tuned = view.base.tuned
-        if tuned is None:
-            return write_snapshot(
-                self._directory, contents, None, before.trained_rows, self._fingerprint
-            )
-        codes = tuned.codes.copy()
-        codes.add(_chunks(view.tail.rows, added), self._threads)
-        still = TunedCodes(codes, tuned.tuning)
+        tuned = view.sealed.tuned
+        if tuned is not None:
+            codes = tuned.codes.copy()
+            codes.add(_chunks(view.growing.rows, new), self._threads)
+            tuned = TunedCodes(codes, tuned.tuning)
         return write_snapshot(
-            self._directory, contents, still, before.trained_rows, self._fingerprint
+            self._directory, contents, tuned, previous.trained_rows, self._fingerprint
         )
 
     def write(self, view: View, trained_rows: int, lookups: NDArray[np.float32]) -> Manifest:
         """Write a view as a snapshot of its members alone, in a new file of vectors.
 
-        Codes keep their training, unless so few members are left that all are compared from now on.
+        Codes keep their training. They are left out if few enough members remain to compare all of
+        them. `lookups` (l, d) are probes of stored look-ups.
 
         Raises:
             IndexDirectoryUnwritable, SnapshotCorrupt
 
         """
-        if isinstance(view.base.rows, MappedRows):
-            # what was right when it was read first may have been damaged since
-            view.base.rows.verify()
-        facts = [view.base.facts[:0]]
+        if isinstance(view.sealed.rows, MappedRows):
+            # a block that was correct when it was first read may have been damaged since
+            view.sealed.rows.verify()
+        facts = [view.sealed.facts[:0]]
 
         def vectors() -> Iterator[NDArray[np.float32]]:
             for some, rows in view.members():
@@ -100,14 +99,14 @@ class Builder:
             digest=view.digest,
             rows=rows,
             facts=np.concatenate(facts),
-            words=view.base.words,
+            words=view.sealed.words,
             dead=NOTHING_DEAD,
         )
-        if view.base.tuned is None:
+        if view.sealed.tuned is None:
             return self._publish(contents, None, trained_rows, lookups)
         if rows.size <= self._config.flat_limit:
             return self._publish(contents, None, 0, lookups)
-        codes = view.base.tuned.codes.emptied()
+        codes = view.sealed.tuned.codes.empty_copy()
         codes.add(_chunks(rows, np.arange(rows.size)), self._threads)
         return self._publish(contents, codes, trained_rows, lookups)
 
@@ -119,9 +118,8 @@ class Builder:
 
         """
         members = Members(conn, space_id, self._dimension)
-        with closing(
-            _ahead(members.chunks())
-        ) as chunks:  # nobody reads from this connection after an error
+        # Closing ends the thread, so that nothing reads from the connection after an error.
+        with closing(_read_ahead(members.chunks())) as chunks:
             rows = self._write(_new_name(members.generation), None, chunks)
         contents = Contents(
             members.generation, members.digest, rows, members.facts, members.words, NOTHING_DEAD
@@ -129,7 +127,7 @@ class Builder:
         return write_snapshot(self._directory, contents, None, 0, self._fingerprint)
 
     def train(self, contents: Contents, lookups: NDArray[np.float32]) -> Manifest:
-        """Train codes for what a snapshot holds and publish it with them.
+        """Train codes for the contents of a snapshot and publish it with them.
 
         Raises:
             IndexDirectoryUnwritable, SnapshotCorrupt
@@ -149,7 +147,9 @@ class Builder:
     def measure(
         self, contents: Contents, codes: Codes, trained_rows: int, lookups: NDArray[np.float32]
     ) -> Manifest:
-        """Publish a snapshot again, with the reach that its codes need now. Raises like `train`."""
+        """Measure the reach that codes need now and publish the snapshot with it. Raises like
+        `train`.
+        """
         return self._publish(contents, codes, trained_rows, lookups)
 
     def _publish(
@@ -159,9 +159,7 @@ class Builder:
         trained_rows: int,
         lookups: NDArray[np.float32],
     ) -> Manifest:
-        """Measure how far codes must reach and write the snapshot; codes that never reach the
-        recall are left out.
-        """
+        """Tune codes and write the snapshot; codes that cannot reach the recall are left out."""
         tuned = None
         if codes is not None:
             probes = draw_probes(contents.rows, contents.live, self._config.recall_probes, lookups)
@@ -171,12 +169,12 @@ class Builder:
         return write_snapshot(self._directory, contents, tuned, trained_rows, self._fingerprint)
 
     def _write(
-        self, name: str, before: MappedRows | None, chunks: Iterator[NDArray[np.float32]]
+        self, name: str, previous: MappedRows | None, chunks: Iterator[NDArray[np.float32]]
     ) -> MappedRows:
         try:
-            return write_rows(self._directory / name, before, chunks, self._dimension)
+            return write_rows(self._directory / name, previous, chunks, self._dimension)
         except OSError as err:
-            if before is None:
+            if previous is None:
                 (self._directory / name).unlink(missing_ok=True)
             raise IndexDirectoryUnwritable(self._directory, str(err)) from err
 
@@ -185,12 +183,12 @@ def _new_name(generation: int) -> str:
     return f"{new_stem(generation)}.vectors"
 
 
-def _ahead(chunks: Iterator[NDArray[np.float32]]) -> Generator[NDArray[np.float32]]:
-    """Yield what an iterator gives, while the next of it is being made in a thread."""
-    with ThreadPoolExecutor(1) as beside:
-        coming = beside.submit(next, chunks, None)
+def _read_ahead(chunks: Iterator[NDArray[np.float32]]) -> Generator[NDArray[np.float32]]:
+    """Yield the items of an iterator, while a thread computes the next one."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, chunks, None)
         while (chunk := coming.result()) is not None:
-            coming = beside.submit(next, chunks, None)
+            coming = reader.submit(next, chunks, None)
             yield chunk
 
 

@@ -1,14 +1,16 @@
-"""Compressed codes of all vectors of a base, in inverted lists: the one place that knows FAISS.
+"""Compressed codes of all vectors of a sealed segment, in inverted lists, by FAISS.
 
-4-bit product quantisation, scanned with SIMD registers as tables (André, Kermarrec, Le Scouarnec,
-"Cache locality is not enough", VLDB 2015; faiss `IndexIVFPQFastScan`): 48 bytes for 384 dimensions.
-All lists together are an exhaustive scan, so that one structure serves both plans. Positions are
-the ids. Codes only propose; similarities come from the stored vectors. Vectors are coded, not their
-residuals: on 200,000 x 384 of `hard` data 500 candidates of all lists hold 99.9 % of the 10 nearest
-so, 94 % with residuals, and on `clustered` data both hold all.
+The method is 4-bit product quantisation, scanned with SIMD registers as tables (André, Kermarrec,
+Le Scouarnec, "Cache locality is not enough", VLDB 2015; faiss `IndexIVFPQFastScan`): 48 bytes for
+384 dimensions. Reading all lists is an exhaustive scan, so that one structure serves both plans.
+Positions are the ids. Codes only propose candidates; similarities come from the stored vectors.
 
-Read in faiss 1.15.1: flat FastScan indexes refuse a selector, IVF FastScan takes one; the number of
-OpenMP threads is a setting of the calling thread.
+Vectors are coded, not their residuals. On 200,000 x 384 of `hard` data, 500 candidates from all
+lists contain 99.9 % of the 10 nearest, and 94 % with residuals; on `clustered` data both contain
+all.
+
+Known from the source of faiss 1.15.1: flat FastScan indexes refuse a selector, IVF FastScan takes
+one; the number of OpenMP threads is a setting of the calling thread.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ SEED = 20261124
 
 
 class Codes:
-    """Codes of positions 0..size-1.
+    """Codes of positions 0 to size - 1.
 
-    Immutable once it serves searches; safe for any number of them.
+    Immutable once it serves searches; safe for any number of threads.
     """
 
     def __init__(self, index: faiss.IndexIVFPQFastScan) -> None:
@@ -39,7 +41,7 @@ class Codes:
 
     @classmethod
     def train(cls, sample: NDArray[np.float32], nlist: int, threads: int) -> Self:
-        """Train on rows (t, d); holds no position yet."""
+        """Train on rows (t, d). The result has no position yet."""
         dimension = sample.shape[1]
         quantiser = faiss.IndexFlatIP(dimension)
         index = faiss.IndexIVFPQFastScan(
@@ -62,11 +64,12 @@ class Codes:
 
     @classmethod
     def read(cls, path: Path, size: int, dimension: int) -> Self:
-        """Read a file that `write` made. The caller has checked its digest: FAISS trusts what it
-        reads.
+        """Read a file that `write` made.
+
+        The caller has checked its digest, because FAISS does not check what it reads.
 
         Raises:
-            ValueError: another kind of index, another number of codes or another dimension.
+            ValueError: it is another kind of index, or has another size or dimension.
 
         """
         try:
@@ -82,23 +85,23 @@ class Codes:
     def write(self, path: Path) -> None:
         try:
             faiss.write_index(self._index, str(path))
-        except RuntimeError as err:  # FAISS reports a full disk so
+        except RuntimeError as err:  # how FAISS reports a full disk
             raise OSError(f"FAISS cannot write {path.name}: {err}") from err
 
     def copy(self) -> Codes:
-        """Return codes of their own, which may be added to while these serve searches."""
+        """Return a copy, to which codes can be added while the original serves searches."""
         copy = faiss.clone_index(self._index)
         assert isinstance(copy, faiss.IndexIVFPQFastScan)
         return Codes(copy)
 
-    def emptied(self) -> Codes:
-        """Return the same training without any position."""
+    def empty_copy(self) -> Codes:
+        """Return codes with the same training and without any position."""
         copy = self.copy()
         copy._index.reset()
         return copy
 
     def add(self, chunks: Iterable[NDArray[np.float32]], threads: int) -> None:
-        """Encode rows (c, d) at the positions that follow."""
+        """Encode rows (c, d) at the next positions."""
         faiss.omp_set_num_threads(threads)
         for rows in chunks:
             self._index.add(np.ascontiguousarray(rows, np.float32))
@@ -119,10 +122,10 @@ class Codes:
     def candidates(
         self, probe: NDArray[np.float32], m: int, nprobe: int, live: Marks | None
     ) -> NDArray[np.int64]:
-        """Return up to m positions for a probe (d,), best first, of the nprobe nearest lists, among
-        those live.
+        """Return up to m live positions for a probe (d,) from the nprobe nearest lists, the best
+        first.
         """
-        faiss.omp_set_num_threads(1)  # forking threads takes longer than such a scan
+        faiss.omp_set_num_threads(1)  # starting threads takes longer than such a scan
         selector = None
         if live is not None:  # FAISS keeps bare pointers: selector and bits must outlive the search
             bits = live.packed
@@ -137,7 +140,7 @@ class Codes:
     def batch(
         self, probes: NDArray[np.float32], m: int, nprobe: int, threads: int
     ) -> NDArray[np.int64]:
-        """Return positions (p, m) for probes (p, d), -1 where a probe's lists hold fewer."""
+        """Return positions (p, m) for probes (p, d), -1 where a probe's lists have fewer."""
         faiss.omp_set_num_threads(threads)
         params = _reach(nprobe)
         _, positions = self._index.search(probes, min(m, self.size), params=params)
@@ -154,7 +157,5 @@ def _reach(nprobe: int, selector: faiss.IDSelector | None = None) -> faiss.Searc
 
 
 def _code_dimensions(dimension: int) -> int:
-    """Return how many dimensions share 4 bits: one bit a dimension, or more where the dimension
-    does not divide.
-    """
+    """Return how many dimensions share 4 bits: 4, or fewer if the dimension is not divisible."""
     return next(width for width in (4, 3, 2, 1) if dimension % width == 0)

@@ -1,8 +1,7 @@
-"""How the index of a space is built: every choice with what it costs. The defaults were measured
+"""How the index of a space is built: every choice with its cost. The defaults were measured
 (docs/benchmarks.md).
 
-Owns the numbers. What was built with them, and what recall that has, is in the manifest of a
-snapshot.
+The manifest of a snapshot states what was built with these numbers, and which recall it has.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-# FAISS' own advice is 39 to 256 training rows for a list; on unit vectors of 384 dimensions 32 gave
-# the same recall.
+# FAISS recommends 39 to 256 training rows for a list. On unit vectors of 384 dimensions 32 gave the
+# same recall.
 TRAINING_ROWS_PER_LIST = 32
 
 
@@ -23,31 +22,41 @@ class Plan(StrEnum):
     """
 
     FLAT = "flat"  # every vector is compared: exact
-    CODES = "codes"  # every compressed code is compared, the best candidates exactly
-    LISTS = (
-        "lists"  # the codes of the inverted lists nearest to the probe, the best candidates exactly
-    )
+    CODES = "codes"  # every compressed code is compared; the best candidates exactly
+    LISTS = "lists"  # the codes of the lists nearest to the probe; the best candidates exactly
 
 
 @dataclass(frozen=True, slots=True)
 class IndexConfig:
     """Trade-offs of the index.
 
-    `flat_limit`: up to so many entries every search scans all vectors, exactly. 20,000 x 384 take
-    about 3 ms; a larger limit gives more exact answers and slower ones. `recall_target`,
-    `recall_k`: the number of candidates is raised until recall@k reaches the target on probes drawn
-    from the corpus and on stored lookups. Higher is slower: each candidate costs some 0.4
-    microseconds. `recall_probes`: how many probes; the standard error of a recall of 0.99 is about
-    0.15 % with 512 probes at k = 10. `max_lists`: there are as many inverted lists as the square
-    root of the rows, up to so many. On 1,000,000 x 384 of `clustered` data 1,024 lists train in 1 s
-    and search in 0.08 ms, 4,096 in 20 s and 0.13 ms, at the same recall. `measure_growth`: recall
-    is measured again when the corpus is this many times what it was measured on and nothing was
-    added or removed for a moment; measuring compares each probe with every vector, some 10 s of one
-    core for 1,000,000 x 384. Beside additions that never pause it is measured when the codes are
-    trained anew. `retrain_growth`: codes are trained anew when the corpus is this many times what
-    they were trained on. `compact_fraction`: dead positions are reclaimed when they are more than
-    this share of the base. `build_threads`: threads of a build that somebody waits for.
-    `background_threads`: threads of a build beside searches. With as many as there are cores, each
+    `flat_limit`: up to this many entries, every search scans all vectors, exactly. 20,000 x 384
+    take about 3 ms. A larger limit gives more answers that are exact, and slower ones.
+
+    `recall_target`, `recall_k`: the number of candidates is raised until recall@k reaches the
+    target, on probes drawn from the corpus and on stored look-ups. A higher target is slower: each
+    candidate costs some 0.4 microseconds.
+
+    `recall_probes`: the number of probes. The standard error of a recall of 0.99 is about 0.15 %
+    with 512 probes at k = 10.
+
+    `max_lists`: the number of inverted lists is the square root of the number of rows, up to this
+    limit. On 1,000,000 x 384 of `clustered` data 1,024 lists train in 1 s and search in 0.08 ms,
+    4,096 lists in 20 s and 0.13 ms, at the same recall.
+
+    `measure_growth`: recall is measured again when the corpus has grown by this factor since the
+    last measurement and nothing changes for a moment. Measuring compares each probe with every
+    vector, some 10 s of one core for 1,000,000 x 384. If changes never pause, recall is measured
+    when the codes are trained again.
+
+    `retrain_growth`: codes are trained again when the corpus has grown by this factor.
+
+    `compact_fraction`: dead positions are reclaimed when they are more than this share of the
+    sealed segment.
+
+    `build_threads`: threads of a build that a person waits for.
+
+    `background_threads`: threads of a build beside searches. With as many threads as cores, each
     moment in which a search sleeps can cost it a turn of the scheduler, some 3 ms.
     """
 
@@ -63,13 +72,13 @@ class IndexConfig:
     background_threads: int = 1
 
     def lists_for(self, rows: int) -> int:
-        """Return the number of inverted lists for so many rows: a power of two, so that it rarely
-        changes.
+        """Return the number of inverted lists for a number of rows: a power of two, so that it
+        rarely changes.
         """
         return min(self.max_lists, 1 << round(math.log2(max(1, rows)) / 2))
 
     def training_rows(self, rows: int) -> int:
-        """Return how many rows the codes are trained on."""
+        """Return how many of a number of rows the codes are trained on."""
         return min(rows, max(self.lists_for(rows) * TRAINING_ROWS_PER_LIST, 16_384))
 
 

@@ -1,4 +1,4 @@
-"""What the index of a space does now and why: the plan in words, with the figures behind it."""
+"""An explanation of how the index of a space answers now: the plan in words, with its figures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from index.cache.config import IndexConfig, Plan
 from index.cache.live import LiveIndex
 from index.cache.recall import Tuning
-from index.cache.sealed import TunedCodes
-from index.cache.snapshots import plan_of
+from index.cache.sealed import TunedCodes, plan_of
 from index.truth.spaces import Space
 
 
@@ -16,8 +15,9 @@ from index.truth.spaces import Space
 class IndexState:
     """An opened index, explained.
 
-    `rows` are positions in the base, `dead` those of removed entries, `tail` entries added since
-    the base was written; `nlist`, `code_bytes` and `tuning` are None without codes.
+    `rows` are positions in the sealed segment; `dead` those of removed entries; `growing` the
+    entries added since the sealed segment was written. `nlist`, `code_bytes` and `tuning` are None
+    without codes.
     """
 
     space: Space
@@ -26,7 +26,7 @@ class IndexState:
     entries: int
     rows: int
     dead: int
-    tail: int
+    growing: int
     generation: int
     snapshot_generation: int | None
     nlist: int | None
@@ -35,26 +35,21 @@ class IndexState:
 
 
 def explain(live: LiveIndex) -> IndexState:
-    """Return what an index is answered from now."""
-    held = live.held
-    view, tuned = held.view, held.view.base.tuned
+    """Return what an index answers searches from now."""
+    current = live.current
+    view, tuned = current.view, current.view.sealed.tuned
     plan = plan_of(tuned)
+    trained_rows = current.manifest.trained_rows if current.manifest else 0
     return IndexState(
         space=live.space,
         plan=plan,
-        reason=_reason(
-            plan,
-            view.base.size,
-            held.manifest.trained_rows if held.manifest else 0,
-            tuned,
-            live.config,
-        ),
+        reason=_reason(plan, view.sealed.size, trained_rows, tuned, live.config),
         entries=view.count,
-        rows=view.base.size,
+        rows=view.sealed.size,
         dead=view.dead,
-        tail=view.tail.size,
+        growing=view.growing.size,
         generation=view.generation,
-        snapshot_generation=held.manifest.generation if held.manifest else None,
+        snapshot_generation=current.manifest.generation if current.manifest else None,
         nlist=tuned.codes.nlist if tuned else None,
         code_bytes=tuned.codes.code_bytes if tuned else None,
         tuning=tuned.tuning if tuned else None,
@@ -69,19 +64,20 @@ def _reason(
             return f"up to {config.flat_limit:,} entries every vector is compared, exactly"
         if trained_rows:
             return (
-                f"codes were given up: however far they reached, recall stayed below "
+                "codes are not used: at every reach that was tried, recall stayed below "
                 f"{config.recall_target}"
             )
         return (
             "codes are not trained yet, so every vector is compared; `lineup index build` or a "
-            "running server does it"
+            "running server trains them"
         )
     tuning = tuned.tuning
-    found = (
-        f"{tuning.candidates:,} candidates are compared exactly: recall@{tuning.k} "
-        f"{tuning.recall:.4f} on "
-        f"{tuning.probes} probes"
+    measured = (
+        f"{tuning.candidates:,} candidates are compared exactly: recall@{tuning.k} is "
+        f"{tuning.recall:.4f} on {tuning.probes} probes"
     )
     if plan is Plan.CODES:
-        return f"all codes are read, fewer lists were not quicker at that recall; {found}"
-    return f"{tuning.nprobe:,} of {tuned.codes.nlist:,} lists are read; {found}"
+        return (
+            f"all codes are read, because fewer lists were not quicker at that recall; {measured}"
+        )
+    return f"{tuning.nprobe:,} of {tuned.codes.nlist:,} lists are read; {measured}"

@@ -1,9 +1,7 @@
-"""Facts of entries that filters ask for, as columns beside the vectors. A cache of `entries`, whose
-rows never change.
+"""Facts of entries that filters select by, as columns beside the vectors. A cache of `entries`.
 
-An entry's corpus, generator, label and date are written once and an entry that leaves is a
-tombstone, so the columns are as true as the vectors. Free provenance JSON is not here: SQL is asked
-for it.
+The columns never become stale. An entry's corpus, generator, label and date are written once, and
+an entry that is removed gets a tombstone. Free provenance is not here: SQL answers filters on it.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 
 from index.truth.changes import MemberRow
 
-# One record a position. Little-endian on disk and in memory.
+# One record for each position. Little-endian on disk and in memory.
 FACTS = np.dtype(
     [
         ("id", "<i8"),
@@ -33,9 +31,9 @@ Facts = NDArray[np.void]
 
 
 class Words:
-    """Texts by number, append-only: numbers given once stay true for every older view.
+    """Numbered texts, append-only: a number stays valid for every older view.
 
-    Only whoever advances the live index adds; anybody may look up at any time.
+    Only the thread that advances the live index adds texts; any thread may look them up.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -49,7 +47,7 @@ class Words:
         return list(self._texts)
 
     def number(self, text: str | None) -> int:
-        """Return the number of a text, giving it one if it is new; NO_WORD for None."""
+        """Return the number of a text, adding the text if it is new; NO_WORD for None."""
         if text is None:
             return NO_WORD
         number = self._numbers.get(text)
@@ -58,13 +56,13 @@ class Words:
             self._texts.append(text)
         return number
 
-    def known(self, texts: Iterable[str]) -> list[int]:
+    def find_numbers(self, texts: Iterable[str]) -> list[int]:
         """Return the numbers of those texts that have one."""
         return [self._numbers[text] for text in texts if text in self._numbers]
 
 
 def microseconds(instant: datetime | None) -> int:
-    """Return an instant as microseconds since 1970, NO_INSTANT for none."""
+    """Return an instant as microseconds since 1970, NO_INSTANT for None."""
     return NO_INSTANT if instant is None else (instant - EPOCH) // timedelta(microseconds=1)
 
 
@@ -79,8 +77,8 @@ def facts_of(rows: Sequence[MemberRow], words: Words) -> Facts:
     return facts
 
 
-def translated(facts: Facts, words: Words, into: Words) -> Facts:
-    """Return facts (n,) whose numbers are of other words."""
+def translate(facts: Facts, words: Words, into: Words) -> Facts:
+    """Return facts (n,) whose numbers refer to `into` instead of `words`."""
     out = facts.copy()
     for name in ("generator", "label"):
         numbers, places = np.unique(facts[name], return_inverse=True)

@@ -1,5 +1,5 @@
-"""When a view is written as a snapshot, when dead positions are reclaimed, when codes are
-trained.
+"""When maintenance is due: writing a view as a snapshot, reclaiming dead positions, training codes,
+measuring recall.
 """
 
 from __future__ import annotations
@@ -7,49 +7,56 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from index.cache.config import IndexConfig
-from index.cache.snapshots import Manifest
+from index.cache.manifest import Manifest
 from index.cache.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class FoldPolicy:
-    """A snapshot is due when more than `minimum` positions, and more than `fraction` of the base,
-    are not in it.
+    """A snapshot is due when the last one lacks more than `minimum` positions, and more than
+    `fraction` of the sealed segment.
 
-    Positions not in it: the tail, new tombstones, and a base that was built in memory. A tail is
-    compared exactly: 4,096 vectors of 384 take about half a millisecond, and are replayed in a
-    tenth of a second. Vectors are appended, so folding a hundredth writes little more than the
-    codes and facts of all, 80 bytes each.
+    It lacks the growing segment, later tombstones, and a sealed segment that was built in memory.
+    The growing segment is always compared exactly: 4,096 vectors of 384 dimensions take about half
+    a millisecond, and replaying them takes a tenth of a second. Vectors are appended to their file,
+    so a snapshot of one hundredth more writes little more than the codes and facts of all entries,
+    80 bytes each.
+
+    `growing_bytes`: when very many entries are added, the growing segment is written as a snapshot
+    at this size. `quiet_seconds`: recall is measured again when nothing has changed for this long,
+    because measuring takes a core from searches and writers.
     """
 
     minimum: int = 4096
     fraction: float = 0.01
+    growing_bytes: int = 2**27
+    quiet_seconds: float = 1.0
 
-    def due(self, view: View, manifest: Manifest | None) -> bool:
-        """Whether to write a snapshot of a view that stands on this one."""
-        saved, dead = (view.base.size, manifest.rows - manifest.count) if manifest else (0, 0)
-        unwritten = view.base.size - saved + view.tail.size + view.dead - dead
-        return unwritten > max(self.minimum, self.fraction * view.base.size)
+    def is_due(self, view: View, manifest: Manifest | None) -> bool:
+        """Return whether to write a snapshot of a view; `manifest` is its last snapshot's."""
+        saved, dead = (view.sealed.size, manifest.rows - manifest.count) if manifest else (0, 0)
+        unwritten = view.sealed.size - saved + view.growing.size + view.dead - dead
+        return unwritten > max(self.minimum, self.fraction * view.sealed.size)
 
-    def compaction_due(self, view: View, config: IndexConfig) -> bool:
-        """Whether so many positions are dead that the next snapshot is written without them."""
-        return view.dead > max(self.minimum, config.compact_fraction * view.base.size)
+    def is_compaction_due(self, view: View, config: IndexConfig) -> bool:
+        """Return whether so many positions are dead that the next snapshot leaves them out."""
+        return view.dead > max(self.minimum, config.compact_fraction * view.sealed.size)
 
 
 DEFAULT_FOLDING = FoldPolicy()
 
 
-def codes_due(manifest: Manifest | None, config: IndexConfig) -> bool:
-    """Whether codes are to be trained, for the first time or for a corpus that has outgrown
-    theirs.
+def is_training_due(manifest: Manifest | None, config: IndexConfig) -> bool:
+    """Return whether to train codes: for the first time, or because the corpus has outgrown
+    them.
     """
     if manifest is None or manifest.count <= config.flat_limit:
         return False
     return manifest.rows >= config.retrain_growth * manifest.trained_rows
 
 
-def measuring_due(manifest: Manifest | None, config: IndexConfig) -> bool:
-    """Whether the corpus has outgrown the recall that was measured on it."""
+def is_measuring_due(manifest: Manifest | None, config: IndexConfig) -> bool:
+    """Return whether the corpus has outgrown the measurement of recall."""
     if manifest is None or manifest.tuning is None:
         return False
     return manifest.rows >= config.measure_growth * manifest.tuning.rows

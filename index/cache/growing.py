@@ -1,4 +1,7 @@
-"""The tail of a view: entries added since the base was written, exact, in memory, append-only."""
+"""The growing segment of a view: entries added since the sealed segment was written, in memory.
+
+It is append-only, and every search compares all of it.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ FIRST_CAPACITY = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tail:
+class GrowingSegment:
     """The first `size` rows of two buffers. Implements `segments.Segment`.
 
-    Appending writes behind `size` and gives a new tail over the same buffers, so that older tails
-    never change. Only the newest tail of a buffer may be appended to; the lock of the live index
-    sees to that.
+    Appending writes behind `size` and returns a new segment over the same buffers, so that older
+    segments never change. Only the newest segment of a buffer may be appended to; the lock of the
+    live index guarantees this.
     """
 
     row_buffer: NDArray[np.float32]  # (capacity, d)
@@ -30,27 +33,32 @@ class Tail:
     words: Words
 
     @classmethod
-    def empty(cls, dimension: int, words: Words) -> Tail:
+    def empty(cls, dimension: int, words: Words) -> GrowingSegment:
         return cls(np.empty((0, dimension), np.float32), np.empty(0, FACTS), 0, words)
 
-    def appended(self, facts: Facts, vectors: NDArray[np.float32]) -> Tail:
-        """Return a tail with more entries (m,) and vectors (m, d).
+    def append(self, facts: Facts, vectors: NDArray[np.float32]) -> GrowingSegment:
+        """Return a segment with more entries (m,) and vectors (m, d).
 
-        Amortised constant time for each.
+        Takes amortised constant time for each entry.
         """
         size = self.size + len(facts)
-        tail = self if size <= len(self.fact_buffer) else self._grown(size)
-        tail.row_buffer[self.size : size] = vectors
-        tail.fact_buffer[self.size : size] = facts
-        return Tail(tail.row_buffer, tail.fact_buffer, size, self.words)
+        room = self if size <= len(self.fact_buffer) else self._reserve(size)
+        room.row_buffer[self.size : size] = vectors
+        room.fact_buffer[self.size : size] = facts
+        return GrowingSegment(room.row_buffer, room.fact_buffer, size, self.words)
 
-    def _grown(self, size: int) -> Tail:
+    def _reserve(self, size: int) -> GrowingSegment:
+        """Return this segment over buffers with room for `size` rows."""
         capacity = max(size, 2 * len(self.fact_buffer), FIRST_CAPACITY)
         row_buffer = np.empty((capacity, self.row_buffer.shape[1]), np.float32)
         fact_buffer = np.empty(capacity, FACTS)
         row_buffer[: self.size] = self.row_buffer[: self.size]
         fact_buffer[: self.size] = self.fact_buffer[: self.size]
-        return Tail(row_buffer, fact_buffer, self.size, self.words)
+        return GrowingSegment(row_buffer, fact_buffer, self.size, self.words)
+
+    @property
+    def dimension(self) -> int:
+        return int(self.row_buffer.shape[1])
 
     @property
     def rows(self) -> HeldRows:
@@ -83,7 +91,7 @@ class Tail:
         m: int,
         live: Marks | None,
         *,
-        exact: bool,  # noqa: ARG002 -- a tail is always exact
+        exact: bool,  # noqa: ARG002 -- a growing segment is always compared exactly
     ) -> Candidates:
         if live is not None and live.count * 2 < self.size:
             return scan_at(self.rows, live.positions, probe, m, exact=True)

@@ -1,8 +1,7 @@
-"""Maintenance beside the searches: a thread that follows the change log, and one that writes
-snapshots and trains.
+"""The threads beside the searches: one follows the change log, one writes snapshots and trains.
 
-The second starts when something is due and ends when nothing is. Neither ever raises into a search:
-what goes wrong is logged and tried again later.
+The second starts when maintenance is due and ends when none is. Neither raises into a search: an
+error is logged, and the work is tried again later.
 """
 
 from __future__ import annotations
@@ -12,44 +11,59 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 from index.errors import CorpusError
 
 logger = logging.getLogger(__name__)
 
-# An entry that another process added is found this much later at most, and the time to apply it.
-FOLLOW_SECONDS = 0.1
-# So long following waits for building: both at once leave searches no core beside a writer. What
-# few changes there are a search applies itself.
-BUILDING_FIRST_SECONDS = 0.3
-# So many changes are applied before searches may have the interpreter again.
+# Changes applied before searches may have the interpreter again.
 CHANGES_AT_ONCE = 64
-YIELD_SECONDS = 0.003
-# Building begins when the log was followed to its end, so that searches have a core beside a
-# writer; where that end does not come, after so many turns.
-TURNS_WITHOUT_BUILDING = 256
-# Building computes outside the interpreter for seconds; searches come first. Not more: a thread
-# that others keep from running while it holds the interpreter holds up every search.
+# Building computes outside the interpreter for seconds, and searches come first. The value is not
+# higher, because a thread that is kept from running while it holds the interpreter delays every
+# search.
 BUILDER_NICENESS = 5
-# After maintenance that failed, or that another process was doing, wait before trying again.
-PAUSE_SECONDS = 10.0
 
 
-class Maintained(Protocol):
-    """What is maintained: `index.cache.live.LiveIndex`."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the threads work.
+
+    `follow_seconds`: an entry that another process added is found after this time at most, plus the
+    time to apply it. `building_first_seconds`: following waits this long for building, because both
+    at once leave searches no core beside a writer; searches apply a few changes themselves.
+    `yield_seconds`: the pause between two turns of following. `turns_without_building`: building
+    normally begins when the log was followed to its end, so that searches have a core beside a
+    writer; if the end does not come, it begins after this many turns. `pause_seconds`: the wait
+    after maintenance that failed, or that another process was doing.
+    """
+
+    follow_seconds: float = 0.1
+    building_first_seconds: float = 0.3
+    yield_seconds: float = 0.003
+    turns_without_building: int = 256
+    pause_seconds: float = 10.0
+
+
+DEFAULT_PACE = Pace()
+
+
+class MaintainedIndex(Protocol):
+    """What the threads work on: `index.cache.live.LiveIndex`."""
 
     def follow(self, limit: int) -> bool: ...
     def read_hashes(self) -> None: ...
     def maintain(self, *, train: bool, wait: bool) -> bool: ...
-    def maintenance_due(self, *, train: bool) -> bool: ...
+    def is_maintenance_due(self, *, train: bool) -> bool: ...
 
 
 class Maintenance:
     """The threads of one live index."""
 
-    def __init__(self, live: Maintained) -> None:
+    def __init__(self, live: MaintainedIndex, pace: Pace = DEFAULT_PACE) -> None:
         self._live = live
+        self._pace = pace
         self._stopped = threading.Event()
         self._starting = threading.Lock()
         self._follower: threading.Thread | None = None
@@ -57,29 +71,29 @@ class Maintenance:
         self._not_before = 0.0
 
     @property
-    def following(self) -> bool:
+    def is_following(self) -> bool:
         """Whether a thread brings the view forward, so that searches need not."""
         return self._follower is not None
 
     def start(self, *, follow: bool) -> None:
-        """Begin to follow the log, if asked to, and do what is due."""
+        """Begin to follow the log, if requested, and start maintenance if it is due."""
         if follow:
             self._follower = threading.Thread(
                 target=self._follow, name="lineup-follow", daemon=True
             )
             self._follower.start()
-        self.look()
+        self.start_if_due()
 
-    def looked_up(self) -> None:
-        """Look after a search; where a thread follows the log, it looks."""
-        if not self.following:
-            self.look()
+    def after_search(self) -> None:
+        """Start maintenance if it is due, unless a thread that follows the log does so."""
+        if not self.is_following:
+            self.start_if_due()
 
-    def look(self) -> None:
-        """Start maintenance where some is due and none is going on."""
-        if time.monotonic() < self._not_before or not self._live.maintenance_due(
-            train=self.following
-        ):
+    def start_if_due(self) -> None:
+        """Start the building thread if maintenance is due and the thread is not running."""
+        if time.monotonic() < self._not_before:
+            return
+        if not self._live.is_maintenance_due(train=self.is_following):
             return
         with self._starting:
             if self._builder is None or not self._builder.is_alive():
@@ -95,29 +109,32 @@ class Maintenance:
                 thread.join()
 
     def _follow(self) -> None:
-        while not self._stopped.wait(FOLLOW_SECONDS):
+        pace = self._pace
+        while not self._stopped.wait(pace.follow_seconds):
             if self._builder is not None:
-                self._builder.join(BUILDING_FIRST_SECONDS)
+                self._builder.join(pace.building_first_seconds)
             try:
                 turns = 0
-                while self._live.follow(CHANGES_AT_ONCE) and not self._stopped.wait(YIELD_SECONDS):
+                while self._live.follow(CHANGES_AT_ONCE) and not self._stopped.wait(
+                    pace.yield_seconds
+                ):
                     turns += 1
-                    if turns % TURNS_WITHOUT_BUILDING == 0:
-                        self.look()
+                    if turns % pace.turns_without_building == 0:
+                        self.start_if_due()
                 self._live.read_hashes()
             except CorpusError as err:
                 logger.warning("the change log cannot be followed: %s", err)
-            self.look()
+            self.start_if_due()
 
     def _maintain(self) -> None:
-        if self.following and sys.platform == "linux":  # where a thread has a priority of its own
+        if self.is_following and sys.platform == "linux":  # where a thread has its own priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BUILDER_NICENESS)
-        self._not_before = time.monotonic() + PAUSE_SECONDS
+        self._not_before = time.monotonic() + self._pace.pause_seconds
         try:
             while not self._stopped.is_set() and self._live.maintain(
-                train=self.following, wait=False
+                train=self.is_following, wait=False
             ):
                 self._not_before = 0.0
         except CorpusError as err:
-            self._not_before = time.monotonic() + PAUSE_SECONDS
+            self._not_before = time.monotonic() + self._pace.pause_seconds
             logger.warning("no snapshot was written: %s", err)

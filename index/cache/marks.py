@@ -1,5 +1,5 @@
-"""Marks: which positions of a segment are meant, as NumPy masks and as the packed bits that FAISS
-takes. Immutable.
+"""Marks: a set of positions of a segment, as a NumPy mask and as the packed bits that FAISS takes.
+Immutable.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 
 class Marks:
-    """A mark for each position (n,), with their count.
-
-    What is derived is computed once and kept.
+    """A boolean for each position (n,). The count, bits and positions are computed once and
+    kept.
     """
 
     def __init__(self, marks: NDArray[np.bool_]) -> None:
         self.marks = marks
+
+    @classmethod
+    def all_of(cls, size: int) -> Marks:
+        """Return marks on every one of `size` positions."""
+        return cls(np.ones(size, np.bool_))
 
     @cached_property
     def count(self) -> int:
@@ -30,11 +34,11 @@ class Marks:
 
     @cached_property
     def positions(self) -> NDArray[np.int64]:
-        """The rising positions (m,) that are marked."""
+        """The marked positions (m,), rising."""
         return np.flatnonzero(self.marks)
 
-    def __and__(self, other: NDArray[np.bool_]) -> Marks:
-        return Marks(self.marks & other)
+    def __and__(self, other: Marks) -> Marks:
+        return Marks(self.marks & other.marks)
 
     def without(self, positions: NDArray[np.int64]) -> Marks:
         """Return these marks with some positions cleared."""
@@ -42,6 +46,6 @@ class Marks:
         marks[positions] = False
         return Marks(marks)
 
-    def grown(self, more: int) -> Marks:
-        """Return these marks with more positions behind them, all marked."""
+    def extend(self, more: int) -> Marks:
+        """Return these marks with `more` marked positions behind them."""
         return Marks(np.concatenate([self.marks, np.ones(more, np.bool_)]))

@@ -1,5 +1,5 @@
-"""Near duplicates of an image among stored hashes: in one corpus for ingests, in all of them for
-look-ups.
+"""Near duplicates of an image among stored perceptual hashes: in one corpus for ingests, in all
+corpora for look-ups.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ from index.truth.perceptual import MIN_QUALITY, PerceptualHash
 from index.truth.schema import changes, entries, images
 from index.truth.statements import is_any, slices
 
-# Rows read at a time. Of more, the garbage collector takes longer than the database (a million: 2.5
-# s by 100,000).
+# Rows read at a time. With larger pages the garbage collector takes longer than the database (2.5 s
+# for a million rows in pages of 100,000).
 PAGE = 2_000
 
 
 class NearDuplicates:
-    """The reliable hashes of a corpus' entries, kept in step with SQL by `refresh`.
-
-    For one thread.
-    """
+    """The reliable hashes of the entries of one corpus; `refresh` follows SQL. For one thread."""
 
     def __init__(self, corpus_id: int) -> None:
         self._corpus_id = corpus_id
@@ -35,9 +32,9 @@ class NearDuplicates:
         self._last_id = 0
 
     def refresh(self, conn: Connection) -> None:
-        """Read the entries that came since.
+        """Read the entries added since the last call.
 
-        The caller holds the corpus' lock, so that none comes unseen.
+        The caller holds the lock of the corpus, so that no entry is added unseen.
         """
         size = PAGE
         while size == PAGE:
@@ -58,8 +55,8 @@ class NearDuplicates:
             self._last_id, size = (ids[-1] if ids else self._last_id), len(ids)
 
     def find(self, conn: Connection, hashes: Sequence[PerceptualHash | None]) -> list[int | None]:
-        """Return, for each hash, the live entry with the lowest id that shows the same picture,
-        None for none.
+        """Return, for each hash, the id of the oldest live entry that shows the same picture, or
+        None.
         """
         near = self._near.find(hashes)
         live: set[int] = set()
@@ -72,32 +69,29 @@ class NearDuplicates:
 
 
 class PictureHashes:
-    """The reliable hashes of all images, for lookups: kept in step with the change log. For any
-    thread.
+    """The reliable hashes of all images, for look-ups; they follow the change log. For any thread.
 
-    Read when it is first asked, in 1.8 s for a million. It only proposes: entries that have left
-    are told from live ones by SQL. An image that gets its hash late mostly gets it with a change of
-    one of its entries, and is then found. Where rows of ready embeddings bring it that are in the
-    corpus already, whoever has read the hashes before does not know it until its next start.
+    They are read for the first question, in 1.8 s for a million. They only propose entries; SQL
+    decides which are live. An image can get its hash later than its first entry. It is found as
+    soon as a change of one of its entries is read. If no entry changes, because ready embeddings
+    brought the hash of an image that the corpus already had, it is found after the next start.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._near = NearHashes()
-        self._reached: int | None = (
-            None  # the last change whose image is in it; None: nothing was read yet
-        )
+        self._reached: int | None = None  # the last change read; None before the first reading
 
     def find(self, conn: Connection, hashed: PerceptualHash, generation: int) -> NDArray[np.int64]:
         """Return the live entries (m,) that show the same picture, nearest first, those of one
         image by rising id.
 
-        Of those that came up to a generation none is missed.
+        No entry added up to the generation is missed.
         """
         if not hashed.reliable:
             return np.empty(0, np.int64)
         with self._lock:
-            self._bring_to(conn, generation)
+            self._catch_up(conn, generation)
             (image_ids,) = self._near.find([hashed])
         found: dict[int, list[int]] = {image_id: [] for image_id in image_ids.tolist()}
         for some in slices(list(found)):
@@ -108,16 +102,16 @@ class PictureHashes:
                 found[image_id].append(entry_id)
         return np.array(list(chain.from_iterable(found.values())), np.int64)
 
-    def behind(self, generation: int) -> bool:
-        """Whether a question about this generation would have to read something first."""
+    def is_behind(self, generation: int) -> bool:
+        """Return whether a question about this generation has to read changes first."""
         return self._reached is None or self._reached < generation
 
     def refresh(self, conn: Connection, generation: int) -> None:
-        """Read what is lacking up to a generation, so that no question waits for it."""
+        """Read the changes up to a generation, so that no question waits for them."""
         with self._lock:
-            self._bring_to(conn, generation)
+            self._catch_up(conn, generation)
 
-    def _bring_to(self, conn: Connection, generation: int) -> None:
+    def _catch_up(self, conn: Connection, generation: int) -> None:
         if self._reached is None:
             reached = last_before_gap(conn)
             self._read_all(conn)
@@ -135,8 +129,8 @@ class PictureHashes:
             last_id, size = (ids[-1] if ids else last_id), len(ids)
 
     def _follow(self, conn: Connection, after: int) -> tuple[int, int]:
-        """Add the images of the next changes up to the first gap; return the last of these and how
-        many were there.
+        """Add the images of the next changes, up to the first gap. Return the number of the last
+        change read, and how many were read.
         """
         query = (
             select(
@@ -153,14 +147,14 @@ class PictureHashes:
             .limit(PAGE)
         )
         rows = conn.execute(query).all()
-        came = [row for number, row in enumerate(rows, after + 1) if row.number == number]
-        told = [
+        before_gap = [row for number, row in enumerate(rows, after + 1) if row.number == number]
+        hashed = [
             row
-            for row in came
+            for row in before_gap
             if row.kind == ChangeKind.ADD and (row.pdq_quality or 0) >= MIN_QUALITY
         ]
-        self._near.add([row.id for row in told], [row.pdq_hash for row in told])
-        return after + len(came), len(came)
+        self._near.add([row.id for row in hashed], [row.pdq_hash for row in hashed])
+        return after + len(before_gap), len(before_gap)
 
 
 _RELIABLE = (images.c.pdq_hash.is_not(None), images.c.pdq_quality >= MIN_QUALITY)

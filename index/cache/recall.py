@@ -1,10 +1,11 @@
-"""How many candidates are enough: recall@k of compressed codes, measured on this very corpus
+"""Tuning: how many candidates compressed codes must propose, by recall@k measured on this corpus
 against the exact answer.
 
-Probes are vectors drawn from the corpus, without the entry that each is, and those of stored
-lookups, which may be quite unlike it. The reach (lists read, candidates compared) is raised until
-both kinds have the recall wanted, then the quickest that reaches it is taken. A neighbour counts as
-found when one at least as similar was: equal vectors may stand for each other.
+Some probes are vectors drawn from the corpus, each searched without itself. Others come from
+stored look-ups, which may be quite unlike the corpus. The reach (lists read, candidates compared)
+is raised until both kinds have the required recall; of the reaches that suffice, the quickest is
+taken. A neighbour counts as found if a candidate is at least as similar, because equal vectors can
+replace each other.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from index.cache.config import IndexConfig
 from index.cache.marks import Marks
 from index.cache.rows import CHUNK, SCATTERED, Rows
 
-# Beyond k at first, so that near-ties at the k-th place rarely need a second round
+# Candidates beyond k, so that near-ties at the k-th place rarely need a second round
 # (`searching.rank`).
 MARGIN = 16
 FEWEST_CANDIDATES = 32
 MOST_CANDIDATES = 16_384
 MOST_SHARE = 4  # comparing more than one row in this many is no quicker than comparing all
-FEWEST_LOOKUPS = 8  # fewer stored lookups say nothing of their own
-# The reach is raised until the recall measured is this share of the way from the target to 1: a
-# measurement on some hundred probes is good to 0.15 %, and other probes must reach the target too.
+FEWEST_LOOKUPS = 8  # fewer stored look-ups do not give a recall of their own
+# The reach is raised until the measured recall has covered this share of the way from the target to
+# 1. A measurement on some hundred probes is good to 0.15 %, and other probes must reach the target.
 HEADROOM = 0.3
 SAME = 1e-6  # float32 products of equal vectors, computed in another order, differ by less
 TIMED_PROBES = 64
-# of the candidates: the others take as long, and each brings up to 1 MB of the file into memory
+# Candidates whose comparison is timed. The others take as long, and each may bring 1 MB of the file
+# into memory.
 TIMED_ROWS = 128
 PAIRS = 1024  # probes and their candidates compared at a time
 SEED = 20261124
@@ -42,9 +44,10 @@ SEED = 20261124
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The reach of codes and what was measured with it.
+    """The reach of codes, and the recall measured with it.
 
-    `measured_at` is ISO 8601 in UTC; `rows` the base's size.
+    `rows` is the size of the sealed segment, `lookups` the number of probes from stored look-ups,
+    `measured_at` a time in ISO 8601, UTC.
     """
 
     nprobe: int
@@ -58,15 +61,15 @@ class Tuning:
 
     @property
     def m(self) -> int:
-        """Neighbours asked of a segment when k are wanted."""
+        """The number of neighbours requested from a segment when k are wanted."""
         return self.k + MARGIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probes:
-    """Vectors (p, d) to measure with;
+    """Vectors (p, d) to measure with.
 
-    `positions` (p,) says which row each is itself, -1 for a stored lookup.
+    `positions` (p,) is the row that each probe was drawn from, -1 for a stored look-up.
     """
 
     vectors: NDArray[np.float32]
@@ -78,9 +81,7 @@ class Probes:
 
 
 def draw_probes(rows: Rows, live: Marks | None, count: int, lookups: NDArray[np.float32]) -> Probes:
-    """Draw up to `count` live rows, the same ones each time, and put stored lookups (l, d) beside
-    them.
-    """
+    """Draw up to `count` live rows, the same ones each time, and add stored look-ups (l, d)."""
     living = np.arange(rows.size) if live is None else live.positions
     chosen = np.random.default_rng(SEED).choice(living, min(count, len(living)), replace=False)
     drawn = []
@@ -94,14 +95,14 @@ def draw_probes(rows: Rows, live: Marks | None, count: int, lookups: NDArray[np.
 def tune(
     codes: Codes, rows: Rows, live: Marks | None, probes: Probes, config: IndexConfig
 ) -> Tuning | None:
-    """Return the quickest reach with the recall wanted, None where not even the largest has it."""
+    """Return the quickest reach that has the required recall, None if even the largest does not."""
     enough = config.recall_target + HEADROOM * (1 - config.recall_target)
     truth = kth_similarities(rows, live, probes, config.recall_k)
     best: tuple[float, Tuning] | None = None
-    for nprobe in _doubling(codes.nlist):
-        hits = _hits(codes, rows, live, probes, truth, nprobe)
-        for count in _counts(hits.shape[1]):
-            recall = _recall(hits[:, :count], probes, config.recall_k)
+    for nprobe in _list_counts(codes.nlist):
+        hits = _find_hits(codes, rows, live, probes, truth, nprobe)
+        for count in _candidate_counts(hits.shape[1]):
+            recall = _measure_recall(hits[:, :count], probes, config.recall_k)
             if recall >= enough:
                 tuning = Tuning(
                     nprobe=nprobe,
@@ -113,7 +114,7 @@ def tune(
                     rows=rows.size,
                     measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 )
-                seconds = _seconds(codes, rows, probes, tuning)
+                seconds = _time_search(codes, rows, probes, tuning)
                 if best is not None and seconds > best[0]:
                     return best[1]
                 best = (seconds, tuning)
@@ -122,8 +123,8 @@ def tune(
 
 
 def kth_similarities(rows: Rows, live: Marks | None, probes: Probes, k: int) -> NDArray[np.float32]:
-    """Return the similarity (p,) of each probe's k-th nearest live row other than itself, by
-    comparing all.
+    """Compare all rows, and return the similarity (p,) of each probe to its k-th nearest live row
+    other than itself.
     """
     p = len(probes.vectors)
     best = np.full((p, k), -np.inf, np.float32)
@@ -142,7 +143,7 @@ def kth_similarities(rows: Rows, live: Marks | None, probes: Probes, k: int) -> 
     return worst
 
 
-def _hits(
+def _find_hits(
     codes: Codes,
     rows: Rows,
     live: Marks | None,
@@ -150,7 +151,7 @@ def _hits(
     truth: NDArray[np.float32],
     nprobe: int,
 ) -> NDArray[np.bool_]:
-    """Return, for each candidate (p, m) in the order of its code, whether it is a neighbour."""
+    """Return, for each candidate (p, m) in the order of the codes, whether it is a neighbour."""
     most = MOST_CANDIDATES if nprobe == codes.nlist else MOST_CANDIDATES // 16
     found = codes.batch(
         probes.vectors,
@@ -160,9 +161,7 @@ def _hits(
     )
     hits = np.zeros(found.shape, np.bool_)
     probe, place = np.nonzero(found >= 0)
-    order = np.argsort(
-        found[probe, place], kind="stable"
-    )  # in the order of the file, so that memory stays bounded
+    order = np.argsort(found[probe, place], kind="stable")  # file order, for bounded memory
     for start in range(0, len(order), PAIRS):
         i, j = probe[order[start : start + PAIRS]], place[order[start : start + PAIRS]]
         positions = found[i, j]  # (c,)
@@ -173,9 +172,9 @@ def _hits(
     return hits
 
 
-def _recall(hits: NDArray[np.bool_], probes: Probes, k: int) -> float:
-    """Return recall@k of candidates (p, m): the lower of probes from the corpus and of stored
-    lookups.
+def _measure_recall(hits: NDArray[np.bool_], probes: Probes, k: int) -> float:
+    """Return recall@k of candidates (p, m): the lower one of probes from the corpus and probes
+    from stored look-ups.
     """
     each = np.minimum(hits.sum(axis=1), k) / k  # (p,)
     from_lookups = probes.positions < 0
@@ -185,15 +184,15 @@ def _recall(hits: NDArray[np.bool_], probes: Probes, k: int) -> float:
     return float(min(recalls.mean() for recalls in kinds if len(recalls)))
 
 
-def _seconds(codes: Codes, rows: Rows, probes: Probes, tuning: Tuning) -> float:
-    """Return how long a search takes in the median, candidates and comparison."""
+def _time_search(codes: Codes, rows: Rows, probes: Probes, tuning: Tuning) -> float:
+    """Return the median seconds of a search: proposing candidates and comparing them."""
     times = []
     for probe in probes.vectors[:TIMED_PROBES]:
         start = time.perf_counter()
         positions = codes.candidates(probe, tuning.candidates, tuning.nprobe, None)
         proposing = time.perf_counter() - start
         some = positions[:TIMED_ROWS]
-        rows.take(some)  # what is read from disk is not what is measured
+        rows.take(some)  # reading from disk is not part of the measurement
         start = time.perf_counter()
         np.vecdot(rows.take(some), probe)
         comparing = time.perf_counter() - start
@@ -202,7 +201,7 @@ def _seconds(codes: Codes, rows: Rows, probes: Probes, tuning: Tuning) -> float:
     return float(np.median(times))
 
 
-def _doubling(most: int) -> Iterator[int]:
+def _list_counts(most: int) -> Iterator[int]:
     value = 1
     while value < most:
         yield value
@@ -210,7 +209,7 @@ def _doubling(most: int) -> Iterator[int]:
     yield most
 
 
-def _counts(most: int) -> Iterator[int]:
+def _candidate_counts(most: int) -> Iterator[int]:
     count = FEWEST_CANDIDATES
     while count < most:
         yield count

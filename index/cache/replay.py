@@ -1,7 +1,7 @@
-"""From SQL to a view: replaying the change log onto an older view, or building one from nothing.
+"""From SQL to a view: replaying the change log onto an older view, or reading all members.
 
-Each step ends by comparing the digest of what is held with the digest that the log states, so that
-a view which is not exactly its generation is never handed out.
+Each step ends by comparing the digest of the result with the digest in the log, so that a view is
+never handed out unless it is exactly its generation.
 """
 
 from __future__ import annotations
@@ -26,55 +26,55 @@ from index.truth.changes import (
 from index.truth.digest import EMPTY, add_members, digest_hex
 from index.truth.vectors import rows_from_bytes
 
-# Changes read and members built at a time: some 6 MB of 384 float32.
+# Changes read, and members built, at a time: some 6 MB of 384 float32.
 CHUNK = 4096
 
 
 def catch_up(
     conn: Connection, view: View, space_id: int | None, last: int, limit: int | None = None
 ) -> View:
-    """Return the view at the newest generation that can be reached, or `limit` changes later.
+    """Return the view after the changes up to number `last`, or after the first `limit` of them.
 
-    `last` is the number of the last change.
+    It stops before a gap in the log.
 
     Raises:
-        TruthDamaged: the log does not lead from this view to where it says.
+        TruthDamaged: the log does not lead from this view to the state that it states.
 
     """
     if last < view.generation:
-        raise TruthDamaged("the database has gone back behind this index")
+        raise TruthDamaged("the database is older than this index; it was restored or replaced")
     chunk = min(CHUNK, limit or CHUNK)
     while view.generation < last and (
         changes := read_changes(conn, space_id, view.generation, chunk)
     ):
-        view = _applied(view, changes, space_id)
+        view = _apply(view, changes, space_id)
         if len(changes) < chunk or limit is not None:
             break
     return view
 
 
-def _applied(view: View, changes: tuple[Change, ...], space_id: int | None) -> View:
+def _apply(view: View, changes: tuple[Change, ...], space_id: int | None) -> View:
     own = [change for change in changes if change.space_id == space_id]
-    added = [change for change in own if change.kind is ChangeKind.ADD]
-    rows = [change.row for change in added if change.row is not None]
-    if len(rows) < len(added):
-        raise TruthDamaged("an entry came whose embedding is missing")
-    view = view.adding(rows)
-    view = view.removing([change.entry_id for change in own if change.kind is ChangeKind.REMOVE])
+    additions = [change for change in own if change.kind is ChangeKind.ADD]
+    rows = [change.row for change in additions if change.row is not None]
+    if len(rows) < len(additions):
+        raise TruthDamaged("the change log adds an entry whose embedding is missing")
+    view = view.add(rows)
+    view = view.remove([change.entry_id for change in own if change.kind is ChangeKind.REMOVE])
     if own and view.digest != own[-1].digest:
         raise TruthDamaged(
             f"the members at change {own[-1].number} have the digest "
             f"{digest_hex(view.digest)[:16]}, "
             f"the log states {digest_hex(own[-1].digest)[:16]}"
         )
-    return view.reaching(changes[-1].number)
+    return view.at_generation(changes[-1].number)
 
 
 class Members:
-    """The members of a space at the newest generation, read from SQL once, in chunks; then `facts`
-    and `digest`.
+    """The members of a space at the newest generation, read from SQL once.
 
-    The caller has the vectors as they pass, for memory or for a file, so that memory stays bounded.
+    The caller takes the vectors chunk by chunk, into memory or into a file, so that memory stays
+    bounded. `facts` and `digest` are complete after the last chunk.
     """
 
     def __init__(self, conn: Connection, space_id: int | None, dimension: int) -> None:
@@ -87,10 +87,11 @@ class Members:
         self._dimension = dimension
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the vectors (c, d) in the order in which the entries came.
+        """Yield the vectors (c, d) in the order in which the entries were added.
 
         Raises:
-            TruthDamaged: at the end, if the rows were not the members that the log states.
+            TruthDamaged: after the last chunk, if the rows are not the members that the log
+            states.
 
         """
         for rows in members_at(self._conn, self._space_id, self.generation, CHUNK):
@@ -108,5 +109,5 @@ class Members:
 
     @property
     def facts(self) -> Facts:
-        """Facts (n,) of what has passed."""
+        """Facts (n,) of the members read so far."""
         return np.concatenate(self._facts)

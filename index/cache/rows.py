@@ -1,9 +1,9 @@
-"""Rows: float32 vectors by position, held in memory or in an append-only file that is mapped.
+"""Rows: float32 vectors by position, in memory or in an append-only file that is mapped.
 
 Owns the file of vectors and the digests of its blocks. A block is compared with its digest when it
-is first read, so that opening costs nothing and no answer is ever computed from bytes that are not
-what was written. Bytes beyond the rows that a manifest counts are from a write that was
-interrupted, or from a newer snapshot: nobody reads them.
+is first read. So opening a file costs nothing, and no answer is computed from damaged bytes. Bytes
+beyond the rows that a manifest counts come from an interrupted write or from a newer snapshot, and
+are not read.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ from index.errors import SnapshotCorrupt
 from index.failpoints import Failpoint, reach
 from index.truth.vectors import STORED
 
-# Rows with one digest: 98 kB of 384 float32 are hashed in some 60 microseconds, and 32 bytes for
-# them are little.
+# The number of rows with one digest: 98 kB of 384 float32 are hashed in some 60 microseconds.
 BLOCK_ROWS = 64
 DIGEST_BYTES = 32
-# Rows read at a time where all of them pass: 12 MB of 384 float32.
+# Rows read at a time by a pass over all of them: 12 MB of 384 float32.
 CHUNK = 8192
-# Single rows read at a time where very many are: with each the system may map 1 MB around it.
+# Single rows read at a time by a long random access: the system may map 1 MB around each.
 SCATTERED = 64
 BlockDigests = NDArray[np.uint8]  # (blocks, 32)
 
 
 class Rows(Protocol):
-    """Vectors (n, d) float32 at positions 0..n-1. Immutable, safe for any number of threads."""
+    """Vectors (n, d) float32 at positions 0 to n - 1. Immutable, safe for any number of threads."""
 
     @property
     def size(self) -> int: ...
@@ -48,9 +47,7 @@ class Rows(Protocol):
         ...
 
     def release(self) -> None:
-        """Let go of what was read so far: for whoever passes over very many rows, so that memory
-        stays bounded.
-        """
+        """Free the memory of rows that were read, for a pass over very many rows."""
         ...
 
 
@@ -71,7 +68,7 @@ class HeldRows:
         return self._rows[start:stop]
 
     def release(self) -> None:
-        """They are in memory."""
+        """Do nothing: the rows stay in memory."""
 
 
 class MappedRows:
@@ -81,8 +78,8 @@ class MappedRows:
         """Map a file.
 
         Raises:
-            SnapshotCorrupt: it is missing or shorter than `count` rows, or there are not as many
-            digests as blocks.
+            SnapshotCorrupt: the file is missing or shorter than `count` rows, or the number of
+            digests is not the number of blocks.
 
         """
         self.path = path
@@ -92,14 +89,13 @@ class MappedRows:
             found = path.stat().st_size
             if found < wanted:
                 raise SnapshotCorrupt(path, f"it has {found} bytes instead of {wanted}")
-            self._map, self._rows = _mapped(path, count, dimension)
-            # Single rows are read through a map of their own, for which the system reads nothing
-            # ahead.
-            self._scattered_map, self._scattered = _mapped(path, count, dimension)
+            self._map, self._rows = _map_rows(path, count, dimension)
+            # Single rows are read through a second map, for which the system does not read ahead.
+            self._scattered_map, self._scattered = _map_rows(path, count, dimension)
         except OSError as err:
             raise SnapshotCorrupt(path, f"it cannot be read: {err.strerror}") from err
         if digests.shape != (block_count(count), DIGEST_BYTES):
-            raise SnapshotCorrupt(path, "its digests are not those of so many rows")
+            raise SnapshotCorrupt(path, "the number of its digests is wrong")
         if self._scattered_map is not None:
             self._scattered_map.madvise(mmap.MADV_RANDOM)
         self.dimension = dimension
@@ -113,9 +109,8 @@ class MappedRows:
         blocks = positions // BLOCK_ROWS
         if not self._verified[blocks].all():
             unread = np.unique(blocks[~self._verified[blocks]])
-            self._advise(
-                unread, mmap.MADV_WILLNEED
-            )  # all at once: a disk answers many questions as fast as one
+            # All at once, because a disk answers many requests as fast as one.
+            self._advise(unread, mmap.MADV_WILLNEED)
             self._verify(unread)
             self._advise(unread, mmap.MADV_DONTNEED)  # the rows are read through the other map
         return self._scattered.take(positions, axis=0)
@@ -131,14 +126,14 @@ class MappedRows:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     def trust(self, other: MappedRows) -> None:
-        """Take over what was compared already of an earlier map of the same file."""
+        """Skip the comparison of blocks that an earlier map of the same file has compared."""
         if other.path == self.path:
             both = min(len(self.digests), len(other.digests))
             same = (self.digests[:both] == other.digests[:both]).all(axis=1)
             self._verified[:both] |= same & other._verified[:both]
 
     def verify(self) -> None:
-        """Compare every block with its digest now, also those that were compared before.
+        """Compare every block with its digest now, again if it was compared before.
 
         Raises SnapshotCorrupt.
         """
@@ -150,14 +145,12 @@ class MappedRows:
             start = int(block) * BLOCK_ROWS
             if _sha256(self._rows[start : start + BLOCK_ROWS]) != self.digests[block].tobytes():
                 raise SnapshotCorrupt(
-                    self.path, f"rows {start} and following do not have the sha256 that was written"
+                    self.path, f"the rows from {start} on do not have the sha256 that was written"
                 )
             self._verified[block] = True
 
     def _advise(self, blocks: NDArray[np.int64], advice: int) -> None:
-        """Tell the system what is going to be done with the pages of some blocks, of which there is
-        at least one.
-        """
+        """Advise the system about the pages of one or more blocks."""
         assert self._map is not None
         block_bytes = BLOCK_ROWS * self.dimension * STORED.itemsize
         for start in (blocks * block_bytes).tolist():
@@ -165,10 +158,10 @@ class MappedRows:
             self._map.madvise(advice, begin, min(start + block_bytes, len(self._map)) - begin)
 
 
-def _mapped(path: Path, count: int, dimension: int) -> tuple[mmap.mmap | None, NDArray[np.float32]]:
-    """Return a map of the first `count` rows of a file and the rows (count, d) in it; no rows need
-    no map.
-    """
+def _map_rows(
+    path: Path, count: int, dimension: int
+) -> tuple[mmap.mmap | None, NDArray[np.float32]]:
+    """Return a map of the first `count` rows of a file, and the rows (count, d); no rows, no map."""
     if not count:
         return None, np.empty((0, dimension), np.float32)
     with path.open("rb") as file:
@@ -179,29 +172,28 @@ def _mapped(path: Path, count: int, dimension: int) -> tuple[mmap.mmap | None, N
 
 
 def block_count(rows: int) -> int:
-    """Return how many blocks so many rows fill or begin."""
+    """Return how many blocks a number of rows fill, the last one perhaps in part."""
     return -(-rows // BLOCK_ROWS)
 
 
 def write_rows(
-    path: Path, before: MappedRows | None, chunks: Iterable[NDArray[np.float32]], dimension: int
+    path: Path, previous: MappedRows | None, chunks: Iterable[NDArray[np.float32]], dimension: int
 ) -> MappedRows:
-    """Append chunks (c, d) behind the rows that a file is known to hold, or begin a file; map what
-    it holds then.
+    """Append chunks (c, d) behind the previous rows of a file, or create a file, and map it.
 
-    The file is synced when this returns. Whoever mapped it before still reads what they mapped.
+    The file is synced when this returns. Earlier maps of it stay valid.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written. SnapshotCorrupt: the block that
-        is appended to is damaged.
+        OSError: the disk is full, or the folder is not writable.
+        SnapshotCorrupt: the block that is appended to is damaged.
 
     """
-    count = before.size if before else 0
-    begun = count // BLOCK_ROWS * BLOCK_ROWS  # where the block begins that is appended to
-    hasher = _BlockHasher(before.digests[: begun // BLOCK_ROWS] if before else None)
-    if before:
-        hasher.feed(before.chunk(begun, count))
-    with path.open("r+b" if before else "xb") as file:
+    count = previous.size if previous else 0
+    open_block = count // BLOCK_ROWS * BLOCK_ROWS  # the first row of the block to complete
+    hasher = _BlockHasher(previous.digests[: open_block // BLOCK_ROWS] if previous else None)
+    if previous:
+        hasher.feed(previous.chunk(open_block, count))
+    with path.open("r+b" if previous else "xb") as file:
         file.truncate(count * dimension * STORED.itemsize)
         file.seek(0, os.SEEK_END)
         for chunk in chunks:
@@ -232,7 +224,7 @@ class _BlockHasher:
         self._rest = rows[whole:].copy()
 
     def digests(self) -> BlockDigests:
-        """Return all digests, with that of a block that is only begun."""
+        """Return all digests, the last one perhaps of an incomplete block."""
         last = [_sha256(self._rest)] if self._rest is not None and len(self._rest) else []
         return np.frombuffer(b"".join(self._digests + last), np.uint8).reshape(-1, DIGEST_BYTES)
 

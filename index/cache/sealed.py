@@ -1,5 +1,5 @@
-"""The base of a view: rows, facts and, where the corpus is large, compressed codes over all of
-them. Immutable.
+"""The sealed segment of a view: rows, facts and, for a large corpus, compressed codes of all rows.
+Immutable.
 """
 
 from __future__ import annotations
@@ -13,41 +13,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.cache.codes import Codes
+from index.cache.config import Plan
 from index.cache.facts import FACTS, Facts, Words
 from index.cache.marks import Marks
 from index.cache.recall import Tuning
 from index.cache.rows import HeldRows, Rows
 from index.cache.segments import Candidates, Criteria, scan, scan_at
 
-# So many selected rows or fewer are gathered and compared exactly without asking the codes: some 10
-# ms of 384 float32.
+# Up to this many selected rows are gathered and compared exactly, without asking the codes: some 10
+# ms for 384 float32.
 GATHER_ROWS = 16_384
-# Fewer selected rows than one in this many are gathered where the alternative is to scan all rows.
+# Where the alternative is to scan all rows, selected rows are gathered if they are fewer than one
+# row in this many.
 GATHER_SHARE = 8
-# A filter that leaves this share or more of a probe's surroundings is answered from correspondingly
-# more lists; one that leaves less, from all lists.
+# If a filter keeps at least this share of a probe's surroundings, correspondingly more lists are
+# read; if it keeps less, all lists are.
 LOCAL_SHARE = 1 / 32
-# Neighbours further away than those of the whole corpus lie closer together, and more candidates
-# are needed to tell them apart: 1 / share as many, up to so many times. On 10,000 of 1,000,000
-# `clustered` rows: recall 0.93 with 8.
+# Neighbours that are further away than those of the whole corpus lie closer together, and more
+# candidates are needed to rank them: 1 / share as many, up to this factor. On 10,000 of 1,000,000
+# `clustered` rows a factor of 8 gave a recall of 0.93.
 MOST_WIDENED = 64
-# So many proposed rows for each one wanted are all compared in float64, without choosing among them
-# in float32 first.
+# If at most this many rows are proposed for each one wanted, all of them are compared in float64,
+# without a choice in float32 first.
 FEW_ROWS = 4
-# Selections of the latest filters are kept: a byte and a bit for each row.
+# The selections of this many recent filters are kept: a byte and a bit for each row.
 REMEMBERED = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TunedCodes:
-    """Codes and the reach at which they were measured to have the recall wanted."""
+    """Codes, and the reach at which they have the required recall."""
 
     codes: Codes
     tuning: Tuning
 
 
-class Base:
-    """Implements `segments.Segment`. `tuned` is None where every search scans all rows."""
+def plan_of(tuned: TunedCodes | None) -> Plan:
+    """Return the plan that codes and their reach amount to."""
+    if tuned is None:
+        return Plan.FLAT
+    return Plan.CODES if tuned.tuning.nprobe >= tuned.codes.nlist else Plan.LISTS
+
+
+class SealedSegment:
+    """Implements `segments.Segment`. Without `tuned` codes every search scans all rows."""
 
     def __init__(
         self, rows: Rows, facts: Facts, words: Words, tuned: TunedCodes | None = None
@@ -60,7 +69,7 @@ class Base:
         self._remembering = threading.Lock()
 
     @classmethod
-    def empty(cls, dimension: int) -> Base:
+    def empty(cls, dimension: int) -> SealedSegment:
         return cls(HeldRows(np.empty((0, dimension), np.float32)), np.empty(0, FACTS), Words())
 
     @property
@@ -82,7 +91,7 @@ class Base:
 
     @cached_property
     def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-        """Rising ids, and their positions where those do not rise with them."""
+        """Rising ids, and their positions unless the positions rise with them."""
         if (np.diff(self.ids) > 0).all():
             return self.ids, None
         order = np.argsort(self.ids, kind="stable")
@@ -93,17 +102,17 @@ class Base:
             marks = self._marks.pop(criteria, None)
             if marks is None:
                 marks = Marks(criteria(self))
-            self._marks[criteria] = marks  # the latest last
+            self._marks[criteria] = marks  # the latest criteria are last
             if len(self._marks) > REMEMBERED:
                 del self._marks[next(iter(self._marks))]
         return marks
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self.find_with(ids)[0]
+        return self.locate(ids)[0]
 
-    def find_with(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the positions of those of these entry ids (m,) that are here, and which (m,)
-        are.
+    def locate(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the positions of those entry ids (m,) that are here, and for each id (m,) whether
+        it is.
         """
         if not self.size:
             return np.empty(0, np.int64), np.zeros(len(ids), np.bool_)
@@ -114,7 +123,7 @@ class Base:
         return found if order is None else order[found], here
 
     def warm(self) -> None:
-        """Compute what the first search would have to: the ids in order."""
+        """Compute in advance what the first search needs: the sorted ids."""
         self.find(self.ids[:1])
 
     def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -124,31 +133,32 @@ class Base:
         self, probe: NDArray[np.float32], m: int, live: Marks | None, *, exact: bool
     ) -> Candidates:
         count = self.size if live is None else live.count
-        if live is not None and count <= self._gathered(m, exact=exact):
+        if live is not None and count <= self._gather_limit(m, exact=exact):
             return scan_at(self.rows, live.positions, probe, m, exact=True)
         if exact or self.tuned is None or count <= m:
             return scan(self.rows, probe, m, live)
-        proposed = _proposed(self.tuned, probe, m, live)
+        proposed = _propose(self.tuned, probe, m, live)
         if len(proposed) < min(m, count):
             return scan(self.rows, probe, m, live)
         if len(proposed) <= FEW_ROWS * m:
             return Candidates(proposed, -np.inf, exact=False)
         return scan_at(self.rows, proposed, probe, m, exact=False)
 
-    def _gathered(self, m: int, *, exact: bool) -> int:
+    def _gather_limit(self, m: int, *, exact: bool) -> int:
+        """Return up to how many selected rows are gathered instead of scanning or asking codes."""
         if exact or self.tuned is None:
             return max(m, self.size // GATHER_SHARE)
         return max(m, min(GATHER_ROWS, self.size // GATHER_SHARE))
 
 
-def _proposed(
+def _propose(
     tuned: TunedCodes, probe: NDArray[np.float32], m: int, live: Marks | None
 ) -> NDArray[np.int64]:
-    """Return the candidates of a probe, as many as its recall needs; m is at least the neighbours
-    wanted.
+    """Return as many candidates for a probe as its recall needs; m is at least the number of
+    neighbours wanted.
 
-    The reach was measured for the neighbours of the whole corpus. A selection whose share of a
-    probe's surroundings is p has its nearest m among the m / p nearest of all, so the reach is
+    The reach was measured for the neighbours of the whole corpus. If a selection keeps the share p
+    of a probe's surroundings, its nearest m are among the m / p nearest of all, so the reach is
     widened by 1 / p.
     """
     codes, tuning = tuned.codes, tuned.tuning

@@ -1,14 +1,14 @@
-"""Searching a view: candidates from each part, similarities from the stored vectors, entries from
-SQL.
+"""Searching a view: candidates from each segment, similarities from the stored vectors, entries
+from SQL.
 
-Every returned cosine similarity is computed in float64 from stored float32 vectors. Where a segment
-compared every live vector, the order is exact too: segments rank in float32 and state a floor, the
-largest similarity that anything they left out could have; while the k-th neighbour is not above
-every floor, more is taken, so ties and near-ties are decided by the exact values and then by entry
-id. Where candidates come from codes, the answer says so and with what recall.
+Every returned cosine similarity is computed in float64 from stored float32 vectors. If a segment
+compared every live vector, the order is exact too. Segments rank in float32 and state a floor, the
+largest similarity that anything they left out can have. More candidates are requested until the
+k-th neighbour is above every floor, so that exact values decide ties and near-ties, then entry ids.
+If candidates come from codes, the answer says so and states the recall.
 
-Pictures that are the probe's by perceptual hash are answered too, however far their embeddings are:
-a copy that was compressed again is what a lookup is for.
+Entries that show the probe's picture by perceptual hash are returned too, however far their
+embeddings are: finding a copy that was compressed again is the purpose of a look-up.
 """
 
 from __future__ import annotations
@@ -32,31 +32,27 @@ from index.truth.filters import Filter, select_identical_ids
 from index.truth.perceptual import PerceptualHash, hamming_distance, near_duplicate
 
 WIDENING = 4
-# Equal beyond this many decimals is equal: float64 sums of float32 products are good to some 1e-15,
-# float32 to 1e-7.
+# Similarities are rounded to this many decimals: float64 sums of float32 products are good to some
+# 1e-15, float32 ones to 1e-7.
 DECIMALS = 12
 # Rows compared at a time in float64.
 EXACT_ROWS = 4096
-
-
-# Where a removal that the view does not know yet takes away the nearest ones, the next are asked
-# for, so many times.
-GONE_ROUNDS = 4
+# If the nearest entries were removed by changes that the view does not know yet, the next ones are
+# requested, up to this many times.
+REMOVAL_ROUNDS = 4
 
 
 class TooFarBehind(Exception):
-    """More of a probe's surroundings was removed than can be left out of an older view; ask a newer
-    one.
-    """
+    """Too many entries near the probe were removed since the view's generation. Ask a newer view."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An entry near the probe. `cosine_similarity` is in [-1, 1], up is nearer; `identical` means
-    equal bytes.
+    """An entry near the probe.
 
-    `near_duplicate` means the same picture by perceptual hash. It is None where a hash is missing
-    or of low quality, and so is `hamming_distance`, in bits from 0 to 256.
+    `cosine_similarity` is in [-1, 1]; higher is nearer. `identical` means equal bytes,
+    `near_duplicate` the same picture by perceptual hash. The latter is None if a hash is missing or
+    unreliable, and so is `hamming_distance`, in bits from 0 to 256.
     """
 
     entry: Entry
@@ -68,16 +64,16 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Neighbours and what they were chosen from.
+    """Neighbours, and what they were chosen from.
 
-    They are the k nearest and, beside them, up to k near duplicates of the probe that are further
-    away. Identical ones come first, then near duplicates by rising distance of their hashes; then
-    and otherwise similarity falls, and equal ones come by rising entry id.
+    They are the k nearest entries and, in addition, up to k near duplicates of the probe that are
+    further away. The order: identical entries, then near duplicates by rising Hamming distance,
+    then all others; within each group falling similarity, then rising entry id.
 
-    `generation` and `digest` name the state of the index, `searched` counts the live entries that
-    the filter selected, `exact` says that no nearer entry was among them. Where it is False,
-    `tuning` holds the recall last measured on this corpus. `pending_changes` were committed and not
-    applied yet; entries that they removed are left out already.
+    `generation` and `digest` name the state of the index. `searched` counts the live entries that
+    the filter selected. `exact`: none of them is nearer than the neighbours; otherwise `tuning` has
+    the recall last measured on this corpus. `pending_changes` counts changes that were committed
+    and are not in the view yet; entries that they removed are left out already.
     """
 
     neighbours: tuple[Neighbour, ...]
@@ -91,8 +87,8 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A checked probe (d,) float32 of norm 1, what is known of its image, and what is asked about
-    it.
+    """A probe (d,) float32 of norm 1, digest and hash of its image, and which neighbours are
+    wanted.
     """
 
     probe: NDArray[np.float32]
@@ -110,9 +106,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Entry ids with their cosine similarities, best first, and whether no better one was left
-    out.
-    """
+    """Entry ids with their cosine similarities, best first. `exact`: no better one was left out."""
 
     best: list[tuple[int, float]]
     exact: bool
@@ -127,8 +121,11 @@ def search(
     *,
     pending: int = 0,
 ) -> SearchResult:
-    """Answer a question about a view with a transaction that is at most `pending` changes ahead of
-    it.
+    """Answer a question from a view, with a transaction that is `pending` changes ahead of it.
+
+    Raises:
+        InvalidFilter, UnknownCorpus, TooFarBehind
+
     """
     parts: Sequence[Part] = (
         select_parts(conn, space_id, view.parts, question.chosen) if space_id is not None else ()
@@ -138,22 +135,22 @@ def search(
         identical = select_identical_ids(conn, space_id, question.chosen, question.probe_sha256)
     if question.probe_hash is not None:
         same_picture = pictures.find(conn, question.probe_hash, view.generation)
-    for _ in range(GONE_ROUNDS):
+    for _ in range(REMOVAL_ROUNDS):
         ranking = rank(parts, question.probe, question.k, first=identical, exact=question.exact)
         best = ranking.best + _first_members(parts, same_picture, question, ranking)
         found = find_entries(conn, [entry_id for entry_id, _ in best])
         if len(found) == len(best):
             break
-        # A removal that the view does not know yet counts from its commit.
-        gone = np.array([entry_id for entry_id, _ in best if entry_id not in found], np.int64)
-        parts = [part.without(part.segment.find(gone)) for part in parts]
+        # A removal takes effect at its commit, even before the view knows it.
+        removed = np.array([entry_id for entry_id, _ in best if entry_id not in found], np.int64)
+        parts = [part.without(part.segment.find(removed)) for part in parts]
     else:
         raise TooFarBehind
     same = frozenset(identical.tolist())
     neighbours = [
         neighbour_of(found[i], similarity, i in same, question.probe_hash) for i, similarity in best
     ]
-    tuned = view.base.tuned
+    tuned = view.sealed.tuned
     return SearchResult(
         neighbours=tuple(sorted(neighbours, key=neighbour_order)),
         generation=view.generation,
@@ -168,13 +165,13 @@ def search(
 def _first_members(
     parts: Sequence[Part], ids: NDArray[np.int64], question: Question, ranking: Ranking
 ) -> list[tuple[int, float]]:
-    """Return the first k of these entries that are members and not in a ranking already, with their
+    """Return the first k of these entries that are members and not ranked already, with their
     similarities.
     """
     if not len(ids):
         return []
     members = np.concatenate(
-        [part.segment.ids[part.holding(part.segment.find(ids))] for part in parts]
+        [part.segment.ids[part.members_among(part.segment.find(ids))] for part in parts]
     )
     others = np.setdiff1d(members, np.array([entry_id for entry_id, _ in ranking.best], np.int64))
     first = ids[np.isin(ids, others)][: question.k]
@@ -189,8 +186,8 @@ def _first_members(
 def neighbour_of(
     entry: Entry, similarity: float, identical: bool, probe_hash: PerceptualHash | None
 ) -> Neighbour:
-    """Return an entry as a neighbour, its hash compared with the probe's where both mean
-    something.
+    """Return an entry as a neighbour; its hash is compared with the probe's if both are
+    reliable.
     """
     own = entry.image.perceptual_hash
     if probe_hash is None or own is None or not probe_hash.reliable or not own.reliable:
@@ -205,7 +202,7 @@ def neighbour_of(
 
 
 def neighbour_order(neighbour: Neighbour) -> tuple[bool, float, float, int]:
-    """Return the key of the order in which neighbours are answered; see `SearchResult`."""
+    """Return the sort key of a neighbour; see `SearchResult`."""
     bits = neighbour.hamming_distance if neighbour.near_duplicate else None
     nearness = math.inf if bits is None else bits
     return not neighbour.identical, nearness, -neighbour.cosine_similarity, neighbour.entry.id
@@ -219,9 +216,9 @@ def rank(
     *,
     exact: bool,
 ) -> Ranking:
-    """Return the k best among the live positions of the parts.
+    """Return the k best members of the parts.
 
-    Order: entries named in `first` before all others, then falling similarity, then rising id.
+    The order: entries listed in `first`, then all others; falling similarity, then rising id.
     """
     parts = [part for part in parts if part.segment.size]
     k = min(k, sum(part.count for part in parts))
@@ -234,7 +231,7 @@ def rank(
             floor, compared_all = max(floor, proposed.floor), compared_all and proposed.exact
             positions = proposed.positions
             if len(first):
-                positions = np.union1d(positions, part.holding(part.segment.find(first)))
+                positions = np.union1d(positions, part.members_among(part.segment.find(first)))
             found.append((part.segment.ids[positions], _similarities(part, positions, probe)))
         ids, similarities = (np.concatenate(each) for each in zip(*found, strict=True))
         behind = np.isin(ids, first, invert=True) if len(first) else np.ones(len(ids), np.bool_)
@@ -252,11 +249,10 @@ def rank(
 def cosine_similarities(
     rows: NDArray[np.float32], probe: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the cosine similarities (n,) of rows (n, d) with a probe (d,), each the same wherever
-    its row stands.
+    """Return the cosine similarities (n,) of rows (n, d) with a probe (d,).
 
-    A matrix product would round a row differently at the end of a block, and two equal vectors must
-    be tied exactly: `np.vecdot` takes one inner product a row.
+    Equal rows get exactly equal similarities, wherever they are. `np.vecdot` computes one inner
+    product for each row; a matrix product rounds a row differently at the end of a block.
     """
     wide, one = rows.astype(np.float64), probe.astype(np.float64)
     norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))  # (n,)
@@ -268,9 +264,7 @@ def cosine_similarities(
 def _similarities(
     part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the cosine similarities (m,) of the entries at some positions, in runs, so that memory
-    stays bounded.
-    """
+    """Return the cosine similarities (m,) of the entries at some positions, in bounded memory."""
     found = np.empty(len(positions), np.float64)
     for start in range(0, len(positions), EXACT_ROWS):
         some = slice(start, start + EXACT_ROWS)

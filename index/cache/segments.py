@@ -1,11 +1,12 @@
-"""What a view is made of: a base, written once and opened by mmap, and a tail that grows.
+"""The interface of the two segments of a view, and the exact comparison that both use.
 
-Owns the interface of both, and the exact comparison of a probe with stored vectors that both use:
-float32 products propose, with a floor under which everything that was left out lies.
+A view has a sealed segment, which is written once and opened by mmap, and a growing segment in
+memory. A scan compares the probe in float32 and keeps the best; it states a floor, and nothing that
+it left out has a similarity above that floor.
 
-`np.vecdot` and not `@`: a matrix-vector product is spread over BLAS threads that wait for each
-other, which on a busy machine turned 1 ms into 30 (2 cores, 10,000 x 384 beside a writer); one
-thread alone reads memory nearly as fast.
+The scan uses `np.vecdot` and not `@`. A matrix-vector product is spread over BLAS threads that wait
+for each other, which on a busy machine turned 1 ms into 30 (2 cores, 10,000 x 384 beside a writer).
+One thread alone reads memory nearly as fast.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Candidates:
     """Positions (m,) int64 in a segment.
 
     `floor` bounds what was compared and left out: none of it has a larger cosine similarity.
-    `exact` says that every live position was compared.
+    `exact`: every live position was compared.
     """
 
     positions: NDArray[np.int64]
@@ -35,12 +36,13 @@ class Candidates:
     exact: bool
 
 
-# Says of each position (n,) of a segment whether it is selected; equal criteria select the same.
+# Returns, for each position (n,) of a segment, whether it is selected. Equal criteria select the
+# same positions.
 Criteria = Callable[["Segment"], NDArray[np.bool_]]
 
 
 class Segment(Protocol):
-    """Vectors at positions 0..size-1, each belonging to one entry.
+    """Vectors at positions 0 to size - 1, each of one entry.
 
     Immutable, safe for any number of threads.
     """
@@ -59,7 +61,7 @@ class Segment(Protocol):
         ...
 
     def column(self, name: str) -> NDArray[np.int64] | NDArray[np.int32]:
-        """Return a fact (n,) of every entry, by its name in `facts.FACTS`."""
+        """Return one fact (n,) of every entry, by its name in `facts.FACTS`."""
         ...
 
     def marks(self, criteria: Criteria) -> Marks:
@@ -67,15 +69,15 @@ class Segment(Protocol):
         ...
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the positions of those of these entry ids (m,) that are here."""
+        """Return the positions of those entry ids (m,) that are in this segment."""
         ...
 
     def candidates(
         self, probe: NDArray[np.float32], m: int, live: Marks | None, *, exact: bool
     ) -> Candidates:
-        """Propose at least min(m, live) positions for a probe (d,) among those marked live;
+        """Propose at least min(m, live) positions for a probe (d,).
 
-        None: all of them.
+        Only positions marked in `live` are proposed; None stands for all of them.
         """
         ...
 
@@ -85,8 +87,8 @@ class Segment(Protocol):
 
 
 def scan(rows: Rows, probe: NDArray[np.float32], m: int, live: Marks | None) -> Candidates:
-    """Compare a probe (d,) with all live rows; the m best and what bounds the others."""
-    kept = _Best(m)
+    """Compare a probe (d,) with all live rows; return the m best and a floor for the others."""
+    best = _Best(m)
     for start in range(0, rows.size, CHUNK):
         stop = min(start + CHUNK, rows.size)
         positions = (
@@ -96,25 +98,25 @@ def scan(rows: Rows, probe: NDArray[np.float32], m: int, live: Marks | None) -> 
         )
         if len(positions):
             similarities = np.vecdot(rows.chunk(start, stop), probe)  # (c, d) . (d,) -> (c,)
-            kept.add(positions, similarities[positions - start])
-    return kept.candidates(len(probe), exact=True)
+            best.add(positions, similarities[positions - start])
+    return best.candidates(len(probe), exact=True)
 
 
 def scan_at(
     rows: Rows, positions: NDArray[np.int64], probe: NDArray[np.float32], m: int, *, exact: bool
 ) -> Candidates:
-    """Compare a probe (d,) with the rows at some positions; the m best of them and what bounds the
+    """Compare a probe (d,) with the rows at some positions; return the m best and a floor for the
     others.
     """
-    kept = _Best(m)
+    best = _Best(m)
     for start in range(0, len(positions), CHUNK):
         some = positions[start : start + CHUNK]
-        kept.add(some, np.vecdot(rows.take(some), probe))  # (c, d) . (d,) -> (c,)
-    return kept.candidates(len(probe), exact=exact)
+        best.add(some, np.vecdot(rows.take(some), probe))  # (c, d) . (d,) -> (c,)
+    return best.candidates(len(probe), exact=exact)
 
 
 class _Best:
-    """The m + 1 largest similarities met so far."""
+    """The m + 1 largest similarities so far: m to return, one for the floor."""
 
     def __init__(self, m: int) -> None:
         self._m = m
@@ -139,10 +141,10 @@ class _Best:
 
 
 def rounding_slack(dimension: int) -> float:
-    """Return how far a float32 inner product of two stored vectors may be from their cosine
-    similarity.
+    """Return the largest difference between a float32 inner product of two stored vectors and
+    their cosine similarity.
 
     d * 2**-24 bounds the rounding of a sum in any order (Higham, Accuracy and Stability, section
-    3.1); 4e-6 covers two norms that are 1 to within `STORED_NORM_TOLERANCE` each, twice over.
+    3.1). 4e-6 covers two norms that are 1 to within `STORED_NORM_TOLERANCE` each, twice over.
     """
     return dimension * 2.0**-24 + 4e-6

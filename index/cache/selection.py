@@ -1,8 +1,8 @@
 """Selecting: from a filter to marks on the positions of a view.
 
-The columns beside the vectors answer corpus, kind, generator, label and date; SQL is asked only for
-names of corpora and for free provenance. `filters.select_ids` says the same from SQL alone, and
-tests compare the two.
+The columns beside the vectors answer corpus, kind, generator, label and date. SQL answers only the
+names of corpora and free provenance. `filters.select_ids` computes the same selection from SQL
+alone, and tests compare the two.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from index.truth.filters import (
     select_ids,
 )
 
-# So many comparisons of a column are quicker than looking each value up.
+# Up to this many comparisons of a column are quicker than looking up each value.
 FEW_VALUES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """A filter in the numbers of the columns;
-
-    None leaves a criterion open. Instants are microseconds since 1970.
+    """A filter in the numbers of the columns. None selects everything; instants are microseconds
+    since 1970.
     """
 
     corpus_ids: tuple[int, ...] | None
@@ -52,7 +51,7 @@ class Criteria:
             ("label", self.labels),
         ):
             if values is not None:
-                chosen &= _one_of(segment.column(name), values)
+                chosen &= _is_one_of(segment.column(name), values)
         if self.acquired_from is not None:
             chosen &= segment.column("acquired_at") >= self.acquired_from
         if self.acquired_to is not None:
@@ -73,26 +72,26 @@ def select_parts(
     """
     if chosen.selects_all:
         return list(parts)
-    criteria = _resolved(conn, chosen, parts[0].segment.words)
-    selected = [part.selecting(part.segment.marks(criteria)) for part in parts]
+    criteria = _resolve(conn, chosen, parts[0].segment.words)
+    selected = [part.select(part.segment.marks(criteria)) for part in parts]
     if not chosen.provenance:
         return selected
     ids = select_ids(conn, space_id, chosen)
-    return [part.selecting(Marks(_at(part.segment, ids))) for part in selected]
+    return [part.select(_mark(part.segment, ids)) for part in selected]
 
 
-def _resolved(conn: Connection, chosen: Filter, words: Words) -> Criteria:
+def _resolve(conn: Connection, chosen: Filter, words: Words) -> Criteria:
     generators, labels = normalise_generators(chosen), normalise_labels(chosen)
     return Criteria(
         corpus_ids=select_corpus_ids(conn, chosen),
-        generators=None if generators is None else tuple(words.known(generators)),
-        labels=None if labels is None else tuple(words.known(labels)),
+        generators=None if generators is None else tuple(words.find_numbers(generators)),
+        labels=None if labels is None else tuple(words.find_numbers(labels)),
         acquired_from=None if chosen.acquired_from is None else microseconds(chosen.acquired_from),
         acquired_to=None if chosen.acquired_to is None else microseconds(chosen.acquired_to),
     )
 
 
-def _one_of(
+def _is_one_of(
     column: NDArray[np.int64] | NDArray[np.int32], values: Collection[int]
 ) -> NDArray[np.bool_]:
     chosen = np.zeros(len(column), np.bool_)
@@ -103,7 +102,7 @@ def _one_of(
     return chosen
 
 
-def _at(segment: Segment, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _mark(segment: Segment, ids: NDArray[np.int64]) -> Marks:
     marks = np.zeros(segment.size, np.bool_)
     marks[segment.find(ids)] = True
-    return marks
+    return Marks(marks)

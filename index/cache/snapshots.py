@@ -1,29 +1,27 @@
-"""Snapshots: a base on disk, with a manifest that says exactly what it is. A cache; SQL can always
-make it again.
+"""Snapshots: sealed segments on disk. A cache; SQL can make every snapshot again.
 
-    {directory}/manifest.json         written last: what it names is whole
+    {directory}/manifest.json         written last: the files that it names are complete
     {directory}/{stem}.vectors        float32 (rows, d), append-only: later snapshots add to it
     {directory}/{stem}.blocks.npy     sha256 of each 64 rows
-    {directory}/{stem}.facts.npy      ids and what filters ask for, by position
+    {directory}/{stem}.facts.npy      ids and what filters select by, by position
     {directory}/{stem}.words.json     the texts behind the numbers in the facts
     {directory}/{stem}.dead.npy       positions whose entry was removed
     {directory}/{stem}.codes.faiss    compressed codes, where the corpus is large
-    {directory}/lock                  held by the one process that writes here
+    {directory}/lock                  locked by the one process that writes here
 
-Owns the files. Does not know SQL: whether a snapshot is still true is for `index.cache.live` to
-ask.
+Owns the files. Does not know SQL: `index.cache.folder` checks whether a snapshot still agrees with
+the database.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.cache.codes import Codes
-from index.cache.config import Plan
 from index.cache.facts import FACTS, Facts, Words
+from index.cache.manifest import FORMAT_VERSION, MANIFEST, FileStamp, Manifest
 from index.cache.marks import Marks
-from index.cache.recall import Tuning
 from index.cache.rows import MappedRows
-from index.cache.sealed import TunedCodes
+from index.cache.sealed import SealedSegment, TunedCodes, plan_of
 from index.durable import TEMPORARY_SUFFIX, sync_directory, write_bytes_durably, write_durably
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.failpoints import Failpoint, reach
@@ -44,71 +41,15 @@ from index.truth.digest import digest_hex
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
-# Format 1 held one exact FAISS index of some thousand vectors; SQL makes it again in a moment.
-EARLIER_FORMATS = (1,)
-MANIFEST = "manifest.json"
 LOCK = "lock"
 SET_ASIDE_SUFFIX = ".set-aside"
 SUFFIXES = (".vectors", ".blocks.npy", ".facts.npy", ".words.json", ".dead.npy", ".codes.faiss")
 EARLIER_SUFFIXES = (".faiss", ".ids.npy")
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """A file of a snapshot, as it was when it was written."""
-
-    name: str
-    byte_size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a snapshot is.
-
-    `digest` is the set digest of its members, in hex; `generation` its last change; `rows` counts
-    positions, `count` the members among them; `trained_rows` is how many rows there were when codes
-    were last trained or given up. `vectors` names a file that may go on behind `rows`; `blocks`
-    holds its digests.
-    """
-
-    format_version: int
-    plan: Plan
-    space_fingerprint: str
-    dimension: int
-    generation: int
-    count: int
-    rows: int
-    digest: str
-    vectors: str
-    blocks: FileStamp
-    facts: FileStamp
-    words: FileStamp
-    dead: FileStamp
-    codes: FileStamp | None
-    trained_rows: int
-    tuning: Tuning | None
-
-    def to_bytes(self) -> bytes:
-        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
-
-    @property
-    def stamps(self) -> tuple[FileStamp, ...]:
-        """The files that are written whole."""
-        return tuple(
-            stamp for stamp in (self.blocks, self.facts, self.words, self.dead, self.codes) if stamp
-        )
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The names of all files."""
-        return (self.vectors, *(stamp.name for stamp in self.stamps))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """What a snapshot is made of beside its codes. The vectors are in their file already."""
+    """What a snapshot consists of, except its codes. The vectors are in their file already."""
 
     generation: int
     digest: int
@@ -119,77 +60,32 @@ class Contents:
 
     @property
     def live(self) -> Marks | None:
-        """Which positions are members; None: all of them."""
-        return (
-            Marks(np.ones(self.rows.size, np.bool_)).without(self.dead) if len(self.dead) else None
-        )
+        """Which positions are members; None stands for all of them."""
+        return Marks.all_of(self.rows.size).without(self.dead) if len(self.dead) else None
+
+    def segment(self, tuned: TunedCodes | None) -> SealedSegment:
+        return SealedSegment(self.rows, self.facts, self.words, tuned)
 
 
-def read_manifest(directory: Path) -> Manifest | None:
-    """Return the manifest of a folder, None where there is none or one of an earlier release.
-
-    Raises:
-        SnapshotCorrupt: it cannot be read, or is of a format that this release does not know.
-
-    """
-    path = directory / MANIFEST
-    try:
-        stated = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as err:
-        raise SnapshotCorrupt(path, f"the manifest cannot be read: {err}") from err
-    version = stated.get("format_version") if isinstance(stated, dict) else None
-    if version in EARLIER_FORMATS:
-        logger.info(
-            "snapshot in %s is of format %s of an earlier release: the index is built from SQL",
-            path,
-            version,
-        )
-        return None
-    if version != FORMAT_VERSION:
-        raise SnapshotCorrupt(
-            path, f"its format is {version!r}, this release reads {FORMAT_VERSION}"
-        )
-    try:
-        return _manifest(stated)
-    except (KeyError, TypeError, ValueError) as err:
-        raise SnapshotCorrupt(path, f"the manifest is incomplete: {err!r}") from err
-
-
-def snapshot_files(directory: Path) -> tuple[Manifest, tuple[Path, ...]] | None:
-    """Return the manifest of a folder and every file that it names, there or not; None like
-    `read_manifest`.
-
-    Raises:
-        SnapshotCorrupt: like `read_manifest`.
-
-    """
-    manifest = read_manifest(directory)
-    if manifest is None:
-        return None
-    return manifest, tuple(directory / name for name in manifest.files)
-
-
-def open_base(
+def open_snapshot(
     directory: Path, manifest: Manifest, space_fingerprint: str, dimension: int
 ) -> tuple[Contents, TunedCodes | None]:
     """Map what a manifest names.
 
-    Every file but the vectors is compared with its digest now, a block of vectors when it is first
-    read.
+    Every file but the vectors is compared with its digest now; a block of vectors is compared when
+    it is first read.
 
     Raises:
-        SnapshotCorrupt: of another space, a file missing or changed.
+        SnapshotCorrupt: it belongs to another space, or a file is missing or was changed.
 
     """
     path = directory / MANIFEST
     if (manifest.space_fingerprint, manifest.dimension) != (space_fingerprint, dimension):
         raise SnapshotCorrupt(
-            path, f"it is of the foreign embedding space {manifest.space_fingerprint[:16]}"
+            path, f"it belongs to another embedding space, {manifest.space_fingerprint[:16]}"
         )
     for stamp in manifest.stamps:
-        _check_stamp(directory, stamp)
+        stamp.check(directory)
     try:
         facts = np.load(
             directory / manifest.facts.name,
@@ -212,16 +108,16 @@ def open_base(
         or facts.shape != (manifest.rows,)
         or len(dead) != manifest.rows - manifest.count
     ):
-        raise SnapshotCorrupt(path, "its facts are not those of so many entries")
+        raise SnapshotCorrupt(path, "the number of its facts does not agree with the manifest")
     rows = MappedRows(directory / manifest.vectors, manifest.rows, dimension, blocks)
     digest = int(manifest.digest, 16)
     return Contents(manifest.generation, digest, rows, np.asarray(facts), words, dead), tuned
 
 
 def check_files(directory: Path, manifest: Manifest) -> None:
-    """Raise SnapshotCorrupt unless every file is byte for byte what the manifest says."""
+    """Raise SnapshotCorrupt unless every file is byte for byte what the manifest states."""
     for stamp in manifest.stamps:
-        _check_stamp(directory, stamp)
+        stamp.check(directory)
     try:
         blocks = np.load(directory / manifest.blocks.name, allow_pickle=False)
     except (OSError, ValueError) as err:
@@ -230,7 +126,7 @@ def check_files(directory: Path, manifest: Manifest) -> None:
 
 
 def new_stem(generation: int) -> str:
-    """Return how the names of a new snapshot's files begin; never one that was used before."""
+    """Return the beginning of the file names of a new snapshot, unique among all snapshots."""
     return f"{generation}-{secrets.token_hex(4)}"
 
 
@@ -241,19 +137,21 @@ def write_snapshot(
     trained_rows: int,
     fingerprint: str,
 ) -> Manifest:
-    """Write what belongs to vectors that are written already, and publish it. The caller holds the
-    lock.
+    """Write the files of a snapshot whose vectors are written already, and publish it.
+
+    The caller holds the folder's lock.
 
     Raises:
-        IndexDirectoryUnwritable: no space, no permission. The snapshot before stays in force.
+        IndexDirectoryUnwritable: the disk is full, or the folder is not writable. The earlier
+        snapshot stays valid.
 
     """
     stem = new_stem(contents.generation)
 
-    def written(suffix: str, write: Callable[[Path], None]) -> FileStamp:
+    def write(suffix: str, write_content: Callable[[Path], None]) -> FileStamp:
         path = directory / f"{stem}{suffix}"
-        write_durably(path, write)
-        return _stamp(path)
+        write_durably(path, write_content)
+        return FileStamp.of(path)
 
     try:
         manifest = Manifest(
@@ -266,11 +164,11 @@ def write_snapshot(
             rows=len(contents.facts),
             digest=digest_hex(contents.digest),
             vectors=contents.rows.path.name,
-            blocks=written(".blocks.npy", lambda path: _save(path, contents.rows.digests)),
-            facts=written(".facts.npy", lambda path: _save(path, contents.facts)),
-            words=written(".words.json", lambda path: _save_words(path, contents.words)),
-            dead=written(".dead.npy", lambda path: _save(path, contents.dead)),
-            codes=written(".codes.faiss", tuned.codes.write) if tuned else None,
+            blocks=write(".blocks.npy", lambda path: _save(path, contents.rows.digests)),
+            facts=write(".facts.npy", lambda path: _save(path, contents.facts)),
+            words=write(".words.json", lambda path: _save_words(path, contents.words)),
+            dead=write(".dead.npy", lambda path: _save(path, contents.dead)),
+            codes=write(".codes.faiss", tuned.codes.write) if tuned else None,
             trained_rows=trained_rows,
             tuning=tuned.tuning if tuned else None,
         )
@@ -285,37 +183,30 @@ def write_snapshot(
     return manifest
 
 
-def plan_of(tuned: TunedCodes | None) -> Plan:
-    """Return the plan that codes and their reach amount to."""
-    if tuned is None:
-        return Plan.FLAT
-    return Plan.CODES if tuned.tuning.nprobe >= tuned.codes.nlist else Plan.LISTS
-
-
 def leftovers(directory: Path, manifest: Manifest | None) -> tuple[Path, ...]:
-    """Return the files of older snapshots and of interrupted writes, in order of their names."""
-    kept = {LOCK, MANIFEST} | (set(manifest.files) if manifest else set())
+    """Return the files of older snapshots and of interrupted writes, by name."""
+    needed = {LOCK, MANIFEST} | (set(manifest.files) if manifest else set())
     ours = (*SUFFIXES, *EARLIER_SUFFIXES, TEMPORARY_SUFFIX)
     if not directory.is_dir():
         return ()
     return tuple(
-        sorted(p for p in directory.iterdir() if p.name not in kept and p.name.endswith(ours))
+        sorted(p for p in directory.iterdir() if p.name not in needed and p.name.endswith(ours))
     )
 
 
 def set_aside(directory: Path, reason: str, *, locked: bool = False) -> None:
-    """Rename the manifest, so that nobody opens what it names, and keep it for whoever wants to
-    know.
+    """Rename the manifest, so that nobody opens the snapshot. The file is kept for a person to
+    examine.
 
-    A snapshot that another process is replacing at this moment is left to that process. `locked`:
-    this thread holds the folder.
+    Does nothing while another process writes in the folder. `locked`: this thread holds the
+    folder's lock.
     """
     try:
         if locked:
             _set_aside(directory, reason)
             return
-        with directory_lock(directory, wait=False) as held:
-            if held:
+        with directory_lock(directory, wait=False) as is_locked:
+            if is_locked:
                 _set_aside(directory, reason)
     except (OSError, IndexDirectoryUnwritable) as err:
         logger.warning(
@@ -332,11 +223,12 @@ def _set_aside(directory: Path, reason: str) -> None:
 
 @contextmanager
 def directory_lock(directory: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a snapshot folder, which is made if missing; gives False where another process holds it
-    and `wait` is off.
+    """Hold the lock of a snapshot folder, which is created if it is missing.
+
+    Without `wait`, yields False if another process holds the lock.
 
     Raises:
-        IndexDirectoryUnwritable: the folder or the lock cannot be made.
+        IndexDirectoryUnwritable: the folder or the lock cannot be created.
 
     """
     try:
@@ -350,44 +242,7 @@ def directory_lock(directory: Path, *, wait: bool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield True  # closing the file releases the lock, and so does the end of the process
-
-
-def _manifest(stated: dict[str, Any]) -> Manifest:
-    stamps = {name: FileStamp(**stated.pop(name)) for name in ("blocks", "facts", "words", "dead")}
-    codes, tuning = stated.pop("codes"), stated.pop("tuning")
-    manifest = Manifest(
-        **(stated | stamps | {"plan": Plan(stated["plan"])}),
-        codes=None if codes is None else FileStamp(**codes),
-        tuning=None if tuning is None else Tuning(**tuning),
-    )
-    numbers = (
-        manifest.dimension,
-        manifest.generation,
-        manifest.count,
-        manifest.rows,
-        manifest.trained_rows,
-    )
-    if (
-        any(type(number) is not int or number < 0 for number in numbers)
-        or manifest.count > manifest.rows
-    ):
-        raise ValueError("a number that is none")
-    if any(Path(name).name != name for name in manifest.files):
-        raise ValueError("a file outside the folder")
-    return manifest
-
-
-def _check_stamp(directory: Path, stamp: FileStamp) -> None:
-    path = directory / stamp.name
-    try:
-        found = _stamp(path)
-    except OSError as err:
-        raise SnapshotCorrupt(path, f"it cannot be read: {err.strerror}") from err
-    if found.byte_size != stamp.byte_size:
-        raise SnapshotCorrupt(path, f"it has {found.byte_size} bytes instead of {stamp.byte_size}")
-    if found.sha256 != stamp.sha256:
-        raise SnapshotCorrupt(path, "its sha256 is not the one in the manifest")
+        yield True  # the lock ends when the file is closed, or when the process ends
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
@@ -398,9 +253,3 @@ def _save(path: Path, array: NDArray[Any]) -> None:
 def _save_words(path: Path, words: Words) -> None:
     with path.open("x", encoding="utf-8") as file:
         json.dump(words.texts(), file, ensure_ascii=False)
-
-
-def _stamp(path: Path) -> FileStamp:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileStamp(path.name, path.stat().st_size, sha256)

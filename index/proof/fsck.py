@@ -12,15 +12,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from index.blobs import BlobStore
-from index.cache.snapshots import (
-    MANIFEST,
-    Manifest,
-    check_files,
-    directory_lock,
-    leftovers,
-    open_base,
-    read_manifest,
-)
+from index.cache.manifest import MANIFEST, Manifest, read_manifest
+from index.cache.snapshots import check_files, directory_lock, leftovers, open_snapshot
 from index.errors import SnapshotCorrupt
 from index.proof.findings import Finding, FindingKind
 from index.proof.fsck_log import check_log
@@ -154,7 +147,9 @@ def _check_snapshot(
         )
     try:
         check_files(folder, manifest)
-        contents, _ = open_base(folder, manifest, manifest.space_fingerprint, manifest.dimension)
+        contents, _ = open_snapshot(
+            folder, manifest, manifest.space_fingerprint, manifest.dimension
+        )
     except SnapshotCorrupt as err:
         yield Finding(FindingKind.SNAPSHOT_FILE, str(err.path), err.reason)
         return

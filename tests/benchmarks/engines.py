@@ -366,7 +366,7 @@ class LineupIndex(_OneByOne):
 
     def build(self, rows: Rows, folder: Path) -> None:
         self.open(folder)
-        if self.live.held.manifest is None:  # so few that the index is in memory until then
+        if self.live.current.manifest is None:  # so few that the index is in memory until then
             self.live.snapshot()
         self.live.settle()
         self.live.close()

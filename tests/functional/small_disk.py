@@ -114,13 +114,13 @@ def index_on_a_full_disk(disk: Path, home: Path) -> None:
         named = {path.name for path in (index / SPACE.fingerprint[:16]).iterdir()}
         assert named == {"lock", "manifest.json", *before.files}
         with opened(database, index) as again:
-            assert again.held.manifest == before
+            assert again.current.manifest == before
             prove(database, again, 4 * BATCH)
             ballast.unlink()
             again.snapshot()
             again.settle()
-            assert again.held.manifest is not None
-            assert again.held.manifest.codes is not None
+            assert again.current.manifest is not None
+            assert again.current.manifest.codes is not None
             prove(database, again, 4 * BATCH)
         prove_clean(database, index)
 
@@ -171,7 +171,7 @@ def read_only_disk(disk: Path, home: Path) -> None:
         remount(disk, "ro")
         add(database, BATCH)
         with opened(database, index) as live:
-            assert live.held.manifest is not None
+            assert live.current.manifest is not None
             prove(database, live, 2 * BATCH)
             with pytest.raises(IndexDirectoryUnwritable, match=r"[Rr]ead-only"):
                 live.snapshot()

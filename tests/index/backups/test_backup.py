@@ -20,7 +20,8 @@ import pytest
 from sqlalchemy import text
 
 from index.backups.verification import verify_backup
-from index.cache.snapshots import MANIFEST, directory_lock, read_manifest
+from index.cache.manifest import MANIFEST, read_manifest
+from index.cache.snapshots import directory_lock
 from index.errors import BackupExists, BackupUnwritable, TruthDamaged
 from index.proof.fsck import fsck
 from index.truth.changes import members_at

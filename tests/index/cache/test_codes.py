@@ -17,12 +17,13 @@ from index.cache.config import IndexConfig, Plan
 from index.cache.facts import FACTS, Words
 from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
+from index.cache.maintenance import Pace
+from index.cache.manifest import read_manifest
 from index.cache.marks import Marks
 from index.cache.recall import Tuning, draw_probes, kth_similarities, tune
 from index.cache.rows import HeldRows
-from index.cache.sealed import Base, TunedCodes
+from index.cache.sealed import SealedSegment, TunedCodes
 from index.cache.searching import cosine_similarities, rank
-from index.cache.snapshots import read_manifest
 from index.cache.view import Part
 from index.errors import SnapshotCorrupt
 from index.truth.corpora import CorpusKind, remove_corpus
@@ -51,7 +52,7 @@ def trained(rows: Any, config: IndexConfig = SMALL) -> Codes:
     return codes
 
 
-def base_of(rows: Any, *, exhaustive: bool = False) -> Base:
+def base_of(rows: Any, *, exhaustive: bool = False) -> SealedSegment:
     codes, held = trained(rows), HeldRows(rows)
     tuning = tune(codes, held, None, draw_probes(held, None, 64, rows[:0]), SMALL)
     assert tuning is not None
@@ -61,22 +62,22 @@ def base_of(rows: Any, *, exhaustive: bool = False) -> Base:
     facts["id"] = (
         np.random.default_rng(1).permutation(len(rows)) + 1
     )  # ids need not rise with the positions
-    return Base(held, facts, Words(), TunedCodes(codes, tuning))
+    return SealedSegment(held, facts, Words(), TunedCodes(codes, tuning))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["lists", "codes"])
-def base(request: pytest.FixtureRequest) -> Base:
+def base(request: pytest.FixtureRequest) -> SealedSegment:
     return base_of(clustered(N, 0), exhaustive=request.param)
 
 
-def brute_force(base: Base, live: Any, probe: Any, k: int) -> list[tuple[int, float]]:
+def brute_force(base: SealedSegment, live: Any, probe: Any, k: int) -> list[tuple[int, float]]:
     positions = np.flatnonzero(live)
     similarities = cosine_similarities(base.vectors(positions), probe)
     pairs = zip(base.ids[positions].tolist(), similarities.tolist(), strict=True)
     return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:k]
 
 
-def selection(base: Base, share: float, seed: int, *, by_place: bool) -> Any:
+def selection(base: SealedSegment, share: float, seed: int, *, by_place: bool) -> Any:
     """Marks on a share of the base: at random, or one side of the space, which may leave out a
     probe's surroundings.
     """
@@ -88,7 +89,9 @@ def selection(base: Base, share: float, seed: int, *, by_place: bool) -> Any:
 
 @pytest.mark.parametrize("by_place", [False, True])
 @pytest.mark.parametrize("share", [0.97, 0.5, 0.2, 0.1])
-def test_a_selection_has_the_recall_of_the_whole(base: Base, share: float, by_place: bool) -> None:
+def test_a_selection_has_the_recall_of_the_whole(
+    base: SealedSegment, share: float, by_place: bool
+) -> None:
     hits = 0
     for seed, probe in enumerate(clustered(60, 8)):
         live = selection(base, share, seed, by_place=by_place)
@@ -105,7 +108,7 @@ def test_a_selection_has_the_recall_of_the_whole(base: Base, share: float, by_pl
     by_place=st.booleans(),
 )
 def test_any_selection_gives_k_neighbours_in_true_order_with_true_similarities(
-    base: Base, seed: int, k: int, selected: float, by_place: bool
+    base: SealedSegment, seed: int, k: int, selected: float, by_place: bool
 ) -> None:
     probe = clustered(1, seed + 1)[0]
     live = selection(base, selected, seed, by_place=by_place)
@@ -123,7 +126,7 @@ def test_any_selection_gives_k_neighbours_in_true_order_with_true_similarities(
     )
 
 
-def test_the_recall_of_other_probes_reaches_the_target(base: Base) -> None:
+def test_the_recall_of_other_probes_reaches_the_target(base: SealedSegment) -> None:
     hits = 0
     for probe in clustered(200, 7):
         found = rank([Part(base, None)], probe, 10, first=np.empty(0, np.int64), exact=False)
@@ -232,7 +235,7 @@ def test_codes_are_trained_kept_extended_and_outgrown(
     live.settle()
     second = read_manifest(live.directory)
     assert (second.rows, second.trained_rows, second.vectors) == (800, 600, first.vectors)
-    assert live.held.view.base.tuned.codes.size == 800
+    assert live.current.view.sealed.tuned.codes.size == 800
 
     fill(database, material, rows[800:], "fakes", first=800)
     live.settle()
@@ -299,21 +302,20 @@ def test_recall_is_measured_again_once_nothing_changes(
     database: Database,
     material: Any,
     open_coded: Callable[..., LiveIndex],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = clustered(500, 18)
     fill(database, material, rows[:400], "fakes")
-    live = open_coded(policy=FoldPolicy(20, 0.01))
+    live = open_coded(policy=FoldPolicy(20, 0.01, quiet_seconds=3600))
     live.settle()
     fill(database, material, rows[400:], "fakes", first=400)
     live.snapshot()
-    assert live.held.manifest.tuning.rows == 400
-    assert not live.maintenance_due(train=True)  # it changed a moment ago
-    assert live.maintenance_due(train=True, hurry=True)
-    monkeypatch.setattr("index.cache.live.QUIET_SECONDS", 0.0)
-    assert live.maintenance_due(train=True)
+    assert live.current.manifest.tuning.rows == 400
+    assert not live.is_maintenance_due(train=True)  # it changed a moment ago
+    assert live.is_maintenance_due(train=True, hurry=True)
+    quiet = open_coded(policy=FoldPolicy(20, 0.01, quiet_seconds=0))
+    assert quiet.is_maintenance_due(train=True)
     live.settle()
-    assert (live.held.manifest.tuning.rows, live.held.manifest.trained_rows) == (500, 400)
+    assert (live.current.manifest.tuning.rows, live.current.manifest.trained_rows) == (500, 400)
 
 
 def test_filters_over_codes_equal_filters_in_sql(
@@ -378,10 +380,10 @@ def test_vectors_damaged_in_a_place_that_is_read_later_never_give_an_answer(
     path.write_bytes(content)
     again = open_coded()
     assert caplog.text == ""  # no block of vectors was read yet
-    with pytest.raises(SnapshotCorrupt, match="rows 448"):
+    with pytest.raises(SnapshotCorrupt, match="rows from 448"):
         again.nearest(rows[450], 1, exact=True)
     assert again.search(rows[450], 1).neighbours[0].cosine_similarity == 1.0
-    assert "rows 448" in caplog.text
+    assert "rows from 448" in caplog.text
     assert again.verify().agrees
 
 
@@ -389,15 +391,12 @@ def test_a_server_leaves_out_at_once_what_a_large_removal_took_away(
     database: Database,
     material: Any,
     open_coded: Callable[..., LiveIndex],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        "index.cache.maintenance.FOLLOW_SECONDS", 3600.0
-    )  # nobody brings the view forward
     rows = clustered(700, 16)
     fill(database, material, rows[:350], "fakes")
     fill(database, material, rows[350:], "more", first=350)
-    live = open_coded(background=True)
+    # no thread brings the view forward
+    live = open_coded(background=True, pace=Pace(follow_seconds=3600))
     with database.write() as conn:
         remove_corpus(conn, "more")
     found = live.search(rows[400], 5)
@@ -431,7 +430,7 @@ def test_little_that_was_added_is_held_and_not_written(
     live = open_coded()
     fill(database, material, clustered(SMALL.flat_limit, 11), "fakes")
     live.absorb()
-    assert (live.count, live.held.view.tail.size) == (SMALL.flat_limit, SMALL.flat_limit)
+    assert (live.count, live.current.view.growing.size) == (SMALL.flat_limit, SMALL.flat_limit)
     assert read_manifest(live.directory) is None
 
 
@@ -443,7 +442,7 @@ def test_much_that_was_added_is_built_on_disk_with_codes(
     live.absorb()
     manifest = read_manifest(live.directory)
     assert manifest is not None
-    assert (manifest.rows, manifest.trained_rows, live.held.view.tail.size) == (600, 600, 0)
+    assert (manifest.rows, manifest.trained_rows, live.current.view.growing.size) == (600, 600, 0)
     assert live.plan is not Plan.FLAT
     assert live.verify().agrees
 
@@ -453,16 +452,14 @@ def test_much_that_was_added_to_a_snapshot_comes_through_snapshots_in_bounded_me
     database: Database,
     material: Any,
     open_coded: Callable[..., LiveIndex],
-    monkeypatch: pytest.MonkeyPatch,
     before: int,
 ) -> None:
     """What is more than the snapshot has is read from SQL in its place, what is less is appended
     piece by piece.
     """
-    monkeypatch.setattr("index.cache.live.TAIL_BYTES", 100 * DIMENSION * 4)
     rows = clustered(1500, 11)
     fill(database, material, rows[:before], "fakes")
-    live = open_coded(policy=FoldPolicy(50, 0.01))
+    live = open_coded(policy=FoldPolicy(50, 0.01, growing_bytes=100 * DIMENSION * 4))
     live.settle()
     first = read_manifest(live.directory)
     assert first is not None
@@ -473,7 +470,7 @@ def test_much_that_was_added_to_a_snapshot_comes_through_snapshots_in_bounded_me
     manifest = read_manifest(live.directory)
     assert manifest is not None
     assert (manifest.vectors == first.vectors) is (before == 900)
-    assert (live.count, live.held.view.tail.size) == (1499, 0)
+    assert (live.count, live.current.view.growing.size) == (1499, 0)
     assert live.verify().agrees
     assert open_coded().search(rows[1400], 1).neighbours[0].entry.sha256 == material.sha256(1400)
 
@@ -482,14 +479,14 @@ def test_what_another_process_has_built_meanwhile_is_opened(
     database: Database,
     material: Any,
     open_coded: Callable[..., LiveIndex],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     live, other = open_coded(), open_coded()
     fill(database, material, clustered(600, 11), "fakes")
     other.absorb()
-    monkeypatch.delattr("index.cache.building.Builder.write_from_sql")
+    files = sorted(live.directory.iterdir())
     live.absorb()
-    assert live.held.manifest == other.held.manifest
+    assert live.current.manifest == other.current.manifest
+    assert sorted(live.directory.iterdir()) == files
 
 
 def test_much_that_was_added_is_held_where_the_folder_cannot_be_written(

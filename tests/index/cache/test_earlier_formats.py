@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from index.cache.live import LiveIndex
-from index.cache.snapshots import FORMAT_VERSION, MANIFEST, read_manifest
+from index.cache.manifest import FORMAT_VERSION, MANIFEST, read_manifest
 from index.truth.database import Database
 
 
@@ -31,7 +31,7 @@ def write_format_1(folder: Path, live: LiveIndex) -> None:
     """Write a snapshot the way format 1 did: one flat FAISS index, one array of ids, a manifest."""
     folder.mkdir(parents=True)
     verification = live.verify()
-    facts, rows = next(iter(live.held.view.members()))
+    facts, rows = next(iter(live.current.view.members()))
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows)
     faiss.write_index(index, str(folder / "12.faiss"))

@@ -16,8 +16,9 @@ from sqlalchemy import event, text
 from index import failpoints
 from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
-from index.cache.maintenance import PAUSE_SECONDS
-from index.cache.snapshots import MANIFEST, SUFFIXES, directory_lock, read_manifest, write_snapshot
+from index.cache.maintenance import DEFAULT_PACE
+from index.cache.manifest import MANIFEST, read_manifest
+from index.cache.snapshots import SUFFIXES, directory_lock
 from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.corpora import remove_corpus
 from index.truth.database import Database
@@ -181,23 +182,24 @@ def test_a_full_disk_leaves_the_older_snapshot_in_force(
     open_live: Callable[..., LiveIndex],
     material: Any,
     snapshot: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from index.errors import IndexDirectoryUnwritable  # noqa: PLC0415
 
-    def half(path: Path, _array: Any) -> None:
-        path.write_bytes(b"half of it")
-        raise OSError(28, "No space left on device")
+    def fill_disk(point: failpoints.Failpoint) -> None:
+        if point is failpoints.Failpoint.FILE_WRITTEN:
+            raise OSError(28, "No space left on device")
 
     material.fill(database, "fakes", ["one more"])
     live = open_live()
     before = read_manifest(snapshot)
-    monkeypatch.setattr("index.cache.snapshots._save", half)
-    with pytest.raises(IndexDirectoryUnwritable, match="No space left"):
-        live.snapshot()
+    failpoints.install(fill_disk)
+    try:
+        with pytest.raises(IndexDirectoryUnwritable, match="No space left"):
+            live.snapshot()
+    finally:
+        failpoints.install(None)
     assert read_manifest(snapshot) == before
     assert {path.name for path in snapshot.iterdir()} == {"lock", MANIFEST, *before.files}
-    monkeypatch.undo()
     assert open_live().verify().agrees
     assert live.snapshot().generation == 31
     assert live.verify().agrees
@@ -245,7 +247,7 @@ def test_an_open_index_follows_a_database_that_was_reset(
             conn.execute(text(f"DELETE FROM {table}"))
         conn.execute(text("UPDATE change_counter SET last = 0"))
     assert live.search(material.vector("x"), 5).neighbours == ()
-    assert "gone back" in caplog.text
+    assert "older than this index" in caplog.text
     material.fill(database, "fakes", NAMES[:2])
     assert live.search(material.vector("x"), 5).searched == 2
     assert live.verify().agrees
@@ -340,7 +342,7 @@ def test_rebuilt_replayed_and_incremental_are_the_same(
         assert answers[0] == answers[1] == answers[2]
 
 
-def test_a_long_tail_is_folded_beside_the_searches(
+def test_a_long_growing_segment_is_folded_beside_the_searches(
     database: Database, open_live: Callable[..., LiveIndex], material: Any
 ) -> None:
     live = open_live(policy=FoldPolicy(20, 0.1))
@@ -348,11 +350,11 @@ def test_a_long_tail_is_folded_beside_the_searches(
     answer = live.search(material.vector("x"), 10)
     live.close()
     assert read_manifest(live.directory).count == 30
-    assert (live.held.view.base.size, live.held.view.tail.size) == (30, 0)
+    assert (live.current.view.sealed.size, live.current.view.growing.size) == (30, 0)
     assert live.search(material.vector("x"), 10) == answer
     material.fill(database, "fakes", ["one more"])
     live.settle()
-    assert (live.held.view.base.size, live.held.view.tail.size) == (30, 1)
+    assert (live.current.view.sealed.size, live.current.view.growing.size) == (30, 1)
 
 
 def test_tombstones_are_compacted_away(
@@ -365,7 +367,7 @@ def test_tombstones_are_compacted_away(
         for entry_id in ids[:10]:
             remove_entry(conn, entry_id)
     live.settle()
-    assert (live.held.view.base.size, live.held.view.dead, live.count) == (20, 0, 20)
+    assert (live.current.view.sealed.size, live.current.view.dead, live.count) == (20, 0, 20)
     assert live.verify().agrees
 
 
@@ -373,24 +375,25 @@ def test_changes_made_while_a_snapshot_is_written_are_kept(
     database: Database,
     open_live: Callable[..., LiveIndex],
     material: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     live = open_live()
     ids = material.fill(database, "fakes", NAMES)
     live.refresh()
-    material.fill(database, "fakes", ["in the tail"])
+    material.fill(database, "fakes", ["in the growing segment"])
 
-    def write_slowly(*arguments: Any) -> Any:
-        manifest = write_snapshot(*arguments)
-        material.fill(database, "fakes", ["late"])
-        with database.write() as conn:
-            remove_entry(conn, ids[0])
-        assert live.search(material.vector("late"), 1).neighbours[0].cosine_similarity == 1.0
-        return manifest
+    def change(point: failpoints.Failpoint) -> None:
+        if point is failpoints.Failpoint.LEFTOVERS_REMOVED:  # written, and not opened yet
+            material.fill(database, "fakes", ["late"])
+            with database.write() as conn:
+                remove_entry(conn, ids[0])
+            assert live.search(material.vector("late"), 1).neighbours[0].cosine_similarity == 1.0
 
-    monkeypatch.setattr("index.cache.building.write_snapshot", write_slowly)
-    manifest = live.snapshot()
-    assert (manifest.count, live.count, live.held.view.tail.size) == (31, 31, 1)
+    failpoints.install(change)
+    try:
+        manifest = live.snapshot()
+    finally:
+        failpoints.install(None)
+    assert (manifest.count, live.count, live.current.view.growing.size) == (31, 31, 1)
     assert live.verify().agrees
     assert open_live().verify() == live.verify()
 
@@ -405,16 +408,16 @@ def test_what_was_healed_while_a_snapshot_was_opened_is_kept_until_the_snapshot_
     def heal(point: failpoints.Failpoint) -> None:
         if point is failpoints.Failpoint.SNAPSHOT_OPENED and not healed:
             live.rebuild()
-            healed.append(live.held.view.base)
+            healed.append(live.current.view.sealed)
 
     failpoints.install(heal)
     try:
         manifest = live.snapshot()
     finally:
         failpoints.install(None)
-    assert (live.held.view.base, live.held.manifest) == (healed[0], None)
+    assert (live.current.view.sealed, live.current.manifest) == (healed[0], None)
     assert live.verify().agrees
-    assert live.snapshot() == manifest == live.held.manifest
+    assert live.snapshot() == manifest == live.current.manifest
     assert live.verify().agrees
 
 
@@ -423,10 +426,10 @@ def test_a_snapshot_that_is_current_is_not_written_again(
     open_live: Callable[..., LiveIndex],
     material: Any,
     snapshot: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("index.cache.building.write_snapshot", None)
+    files = sorted((path.name, path.stat().st_mtime_ns) for path in snapshot.iterdir())
     assert open_live().snapshot().generation == 30
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in snapshot.iterdir()) == files
 
 
 def test_a_current_snapshot_that_was_damaged_is_written_again(
@@ -465,7 +468,7 @@ def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(
         started = time.monotonic()
         live.refresh()
         live.close()
-        assert time.monotonic() - started < PAUSE_SECONDS / 2
+        assert time.monotonic() - started < DEFAULT_PACE.pause_seconds / 2
     assert read_manifest(snapshot).generation == 30
 
 

@@ -5,11 +5,11 @@ survive errors.
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from index.cache import maintenance as module
-from index.cache.maintenance import TURNS_WITHOUT_BUILDING, Maintenance
+from index.cache.maintenance import DEFAULT_PACE, Maintenance, Pace
 from index.errors import IndexDirectoryUnwritable
 
 
@@ -35,7 +35,7 @@ class Log:
     def read_hashes(self) -> None:
         self.hashes_read_at.append(self.followed)
 
-    def maintenance_due(self, *, train: bool) -> bool:  # noqa: ARG002 - with or without
+    def is_maintenance_due(self, *, train: bool) -> bool:  # noqa: ARG002 - with or without
         return self.due
 
     def maintain(self, *, train: bool, wait: bool) -> bool:
@@ -45,14 +45,11 @@ class Log:
         self.built_at.append(self.followed)
         self.built.set()
         if self.fails:
-            raise IndexDirectoryUnwritable(module.__file__, "a test")  # type: ignore[arg-type]
+            raise IndexDirectoryUnwritable(Path(__file__), "a test")
         return False
 
 
-@pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "YIELD_SECONDS", 0.0)
-    monkeypatch.setattr(module, "FOLLOW_SECONDS", 0.01)
+QUICK = Pace(follow_seconds=0.001, yield_seconds=0.0)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -63,32 +60,29 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def following(log: Log) -> Maintenance:
-    maintained = Maintenance(log)
+    maintained = Maintenance(log, QUICK)
     maintained.start(follow=True)
     return maintained
 
 
-@pytest.mark.usefixtures("hurry")
 def test_building_begins_when_the_log_was_followed_to_its_end() -> None:
-    log = Log(turns=TURNS_WITHOUT_BUILDING // 2)
+    log = Log(turns=DEFAULT_PACE.turns_without_building // 2)
     maintained = following(log)
-    maintained.looked_up()  # a search leaves it to the thread
+    maintained.after_search()  # a search leaves it to the thread
     until(log.built.is_set)
     maintained.stop()
     assert log.built_at[0] >= log.turns
     assert log.hashes_read_at[0] >= log.turns
 
 
-@pytest.mark.usefixtures("hurry")
 def test_building_begins_where_the_end_of_the_log_does_not_come() -> None:
     log = Log(turns=10**9)
     maintained = following(log)
     until(log.built.is_set)
     maintained.stop()
-    assert log.built_at[0] >= TURNS_WITHOUT_BUILDING
+    assert log.built_at[0] >= DEFAULT_PACE.turns_without_building
 
 
-@pytest.mark.usefixtures("hurry")
 def test_building_that_fails_is_logged_and_following_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -107,6 +101,6 @@ def test_without_following_a_search_starts_what_is_due_and_trains_nothing() -> N
     maintained.start(follow=False)
     assert log.built_at == []
     log.due = True
-    maintained.looked_up()
+    maintained.after_search()
     maintained.stop()
     assert (log.built_at, log.trained) == ([0], False)

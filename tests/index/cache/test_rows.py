@@ -68,7 +68,7 @@ def test_only_a_block_that_is_read_is_checked_and_then_refused(tmp_path: Path) -
         file.seek(BLOCK_ROWS * DIMENSION * 4 + 5)
         file.write(b"\xff")
     assert np.array_equal(mapped.take(np.array([0, 2 * BLOCK_ROWS])), rows[[0, 2 * BLOCK_ROWS]])
-    with pytest.raises(SnapshotCorrupt, match=f"rows {BLOCK_ROWS} and following"):
+    with pytest.raises(SnapshotCorrupt, match=f"rows from {BLOCK_ROWS} on"):
         mapped.take(np.array([0, BLOCK_ROWS + 1]))
     with pytest.raises(SnapshotCorrupt):
         mapped.chunk(0, 3 * BLOCK_ROWS)

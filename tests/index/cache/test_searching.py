@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from index.cache.as_of import search_at
 from index.cache.facts import FACTS, Words
 from index.cache.folding import FoldPolicy
-from index.cache.growing import Tail
+from index.cache.growing import GrowingSegment
 from index.cache.live import LiveIndex
 from index.cache.marks import Marks
 from index.cache.rows import HeldRows
-from index.cache.sealed import Base
+from index.cache.sealed import SealedSegment
 from index.cache.searching import Question, cosine_similarities, rank
 from index.cache.view import Part
 from index.errors import InvalidFilter, InvalidVector, UnknownCorpus, UnknownEntry
@@ -97,12 +97,12 @@ def facts(ids: Any) -> Any:
     return records
 
 
-def base_of(ids: Any, rows: Any) -> Base:
-    return Base(HeldRows(rows), facts(ids), Words())
+def sealed_of(ids: Any, rows: Any) -> SealedSegment:
+    return SealedSegment(HeldRows(rows), facts(ids), Words())
 
 
-def tail_of(ids: Any, rows: Any) -> Tail:
-    return Tail.empty(rows.shape[1], Words()).appended(facts(ids), rows)
+def growing_of(ids: Any, rows: Any) -> GrowingSegment:
+    return GrowingSegment.empty(rows.shape[1], Words()).append(facts(ids), rows)
 
 
 @dataclass
@@ -260,7 +260,7 @@ class Model:
             self.database, self.material.space, self.directory / "elsewhere"
         ) as rebuilt:
             assert rebuilt.verify() == verification
-            assert np.array_equal(rebuilt.held.view.member_ids(), sorted(self.entries))
+            assert np.array_equal(rebuilt.current.view.member_ids(), sorted(self.entries))
         self.replay()
 
     def replay(self) -> None:
@@ -369,8 +369,8 @@ def test_ranking_two_parts_equals_sorting_all_similarities(
     live = random.random(base + tail) >= dead
     marks = [Marks(live[:base]), None if live[base:].all() else Marks(live[base:])]
     parts = [
-        Part(base_of(ids[:base], rows[:base]), marks[0]),
-        Part(tail_of(ids[base:], rows[base:]), marks[1]),
+        Part(sealed_of(ids[:base], rows[:base]), marks[0]),
+        Part(growing_of(ids[base:], rows[base:]), marks[1]),
     ]
     probe = sources[0]
     ranked = rank(parts, probe, k, first=np.empty(0, np.int64), exact=True).best
@@ -381,7 +381,7 @@ def test_ranking_two_parts_equals_sorting_all_similarities(
 
 def test_many_equal_vectors_beyond_the_margin_are_ordered_by_id() -> None:
     rows = np.tile(np.eye(16, dtype=np.float32)[0], (500, 1))
-    base = base_of(np.arange(1, 501), rows)
+    base = sealed_of(np.arange(1, 501), rows)
     ranked = rank([Part(base, None)], rows[0], 10, first=np.empty(0, np.int64), exact=True).best
     assert ranked == [(i, 1.0) for i in range(1, 11)]
 
@@ -396,7 +396,7 @@ def test_near_ties_that_float32_cannot_tell_apart_are_ordered_by_the_exact_simil
     rows = probe + random.standard_normal((2_000, 64)).astype(np.float32) * 1e-5
     rows /= np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
     ids = np.arange(1, 2_001)
-    segment = tail_of(ids, rows) if in_tail else base_of(ids, rows)
+    segment = growing_of(ids, rows) if in_tail else sealed_of(ids, rows)
     similarities = cosine_similarities(rows, probe)
     expected = sorted(range(2_000), key=lambda i: (-similarities[i], i))[:k]
     ranked = rank([Part(segment, None)], probe, k, first=np.empty(0, np.int64), exact=True).best

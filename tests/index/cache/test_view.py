@@ -1,5 +1,5 @@
-"""A view moved onto another base has the same members, whatever that base holds and however it
-numbers its words.
+"""A view moved to another sealed segment has the same members, whatever that segment contains and
+however it numbers its words.
 """
 
 from typing import Any
@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.cache.facts import FACTS, NO_WORD, Words, facts_of, translated
+from index.cache.facts import FACTS, NO_WORD, Words, facts_of, translate
 from index.cache.rows import HeldRows
-from index.cache.sealed import Base
+from index.cache.sealed import SealedSegment
 from index.cache.view import View
 from index.truth.changes import MemberRow
 from index.truth.digest import EMPTY, add_member, add_members
@@ -26,27 +26,29 @@ def member(entry_id: int) -> MemberRow:
     return MemberRow(entry_id, to_bytes(vector), entry_id % 3, text, TEXTS[entry_id % 2], None)
 
 
-def base_of(ids: list[int]) -> Base:
+def sealed_of(ids: list[int]) -> SealedSegment:
     words = Words()
     rows = [member(i) for i in ids]
     stored = np.array([np.frombuffer(row.vector, "<f4") for row in rows], np.float32).reshape(
         -1, DIMENSION
     )
-    return Base(HeldRows(stored), facts_of(rows, words), words)
+    return SealedSegment(HeldRows(stored), facts_of(rows, words), words)
 
 
-def view_of(ids: list[int], tail: list[int], removed: set[int]) -> View:
-    base = base_of(ids)
+def view_of(ids: list[int], growing: list[int], removed: set[int]) -> View:
+    sealed = sealed_of(ids)
     rows = [member(i) for i in ids]
     digest = add_members(EMPTY, (row.entry_id for row in rows), (row.vector for row in rows))
-    view = View.of_base(base, None, len(ids), digest, DIMENSION).adding([member(i) for i in tail])
-    return view.removing(sorted(removed)).reaching(100)
+    view = View.of_sealed(sealed, None, len(ids), digest, DIMENSION).add(
+        [member(i) for i in growing]
+    )
+    return view.remove(sorted(removed)).at_generation(100)
 
 
-def held(view: View) -> dict[int, Any]:
+def members_of(view: View) -> dict[int, Any]:
     """Every member with its vector and what its facts say, in texts."""
     found = {}
-    for part, facts in zip(view.parts, (view.base.facts, view.tail.facts), strict=True):
+    for part, facts in zip(view.parts, (view.sealed.facts, view.growing.facts), strict=True):
         texts = part.segment.words.texts()
         for position in part.positions():
             fact = facts[position]
@@ -63,18 +65,22 @@ ids = st.lists(st.integers(1, 40), unique=True, max_size=20)
 @given(
     old=ids, added=ids, new=st.lists(st.integers(1, 60), unique=True, max_size=30), data=st.data()
 )
-def test_a_view_standing_on_any_base_has_the_same_members(
+def test_a_view_moved_to_any_sealed_segment_has_the_same_members(
     old: list[int], added: list[int], new: list[int], data: st.DataObject
 ) -> None:
-    tail = [i for i in added if i not in old]
-    removed = data.draw(st.sets(st.sampled_from([*old, *tail]))) if old or tail else set()
-    view = view_of(old, tail, removed)
-    moved = view.standing_on(base_of(new))
-    assert held(moved) == held(view) == {i: held(view)[i] for i in {*old, *tail} - removed}
+    growing = [i for i in added if i not in old]
+    removed = data.draw(st.sets(st.sampled_from([*old, *growing]))) if old or growing else set()
+    view = view_of(old, growing, removed)
+    moved = view.move_to(sealed_of(new))
+    assert (
+        members_of(moved)
+        == members_of(view)
+        == {i: members_of(view)[i] for i in {*old, *growing} - removed}
+    )
     assert (moved.generation, moved.count) == (view.generation, view.count)
-    assert moved.digest == view.digest == moved.computed_digest()
-    assert moved.tail.size == len({*old, *tail} - removed - set(new))
-    assert held(moved.adding([member(100)])).keys() == held(view).keys() | {100}
+    assert moved.digest == view.digest == moved.compute_digest()
+    assert moved.growing.size == len({*old, *growing} - removed - set(new))
+    assert members_of(moved.add([member(100)])).keys() == members_of(view).keys() | {100}
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -85,28 +91,28 @@ def test_a_view_standing_on_any_base_has_the_same_members(
     new=st.lists(st.integers(1, 60), unique=True, max_size=30),
     data=st.data(),
 )
-def test_a_moved_view_gains_what_came_meanwhile(
+def test_a_moved_view_can_take_over_later_changes(
     old: list[int], added: list[int], later: list[int], new: list[int], data: st.DataObject
 ) -> None:
-    tail = [i for i in added if i not in old]
-    removed = data.draw(st.sets(st.sampled_from([*old, *tail]))) if old or tail else set()
-    view = view_of(old, tail, removed)
-    more = [i for i in later if i not in {*old, *tail}]
-    left = sorted({*old, *tail, *more} - removed)
+    growing = [i for i in added if i not in old]
+    removed = data.draw(st.sets(st.sampled_from([*old, *growing]))) if old or growing else set()
+    view = view_of(old, growing, removed)
+    more = [i for i in later if i not in {*old, *growing}]
+    left = sorted({*old, *growing, *more} - removed)
     gone = data.draw(st.sets(st.sampled_from(left))) if left else set()
-    after = view.adding([member(i) for i in more]).removing(sorted(gone)).reaching(200)
-    moved = view.standing_on(base_of(new)).gaining(view, after)
-    assert held(moved) == held(after)
+    after = view.add([member(i) for i in more]).remove(sorted(gone)).at_generation(200)
+    moved = view.move_to(sealed_of(new)).apply_difference(view, after)
+    assert members_of(moved) == members_of(after)
     assert (moved.generation, moved.count) == (200, after.count)
-    assert moved.digest == after.digest == moved.computed_digest()
-    assert held(view).keys() == {*old, *tail} - removed  # nobody's view has changed
+    assert moved.digest == after.digest == moved.compute_digest()
+    assert members_of(view).keys() == {*old, *growing} - removed  # nobody's view has changed
 
 
 def test_facts_are_translated_by_their_texts() -> None:
     words, into = Words(["a", "b", "c"]), Words(["c"])
     facts = np.zeros(3, FACTS)
     facts["generator"], facts["label"] = [2, NO_WORD, 0], [0, 0, 1]
-    out = translated(facts, words, into)
+    out = translate(facts, words, into)
     assert into.texts() == ["c", "a", "b"]
     assert (out["generator"].tolist(), out["label"].tolist()) == ([0, NO_WORD, 1], [1, 1, 2])
     assert facts["generator"].tolist() == [2, NO_WORD, 0]

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.cache.live import LiveIndex
-from index.cache.snapshots import MANIFEST
+from index.cache.manifest import MANIFEST
 from index.proof.fsck import ORPHAN_AGE_SECONDS, FindingKind, fsck
 from index.truth.calibrations import CalibrationScope, add_delivered, save_calibration
 from index.truth.corpora import Keep, set_keep

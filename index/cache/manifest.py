@@ -1,0 +1,173 @@
+"""The manifest of a snapshot: what the snapshot is, and which files it consists of.
+
+Owns the JSON of the manifest. `index.cache.snapshots` owns the files that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from index.cache.config import Plan
+from index.cache.recall import Tuning
+from index.errors import SnapshotCorrupt
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 2
+# Format 1 held one exact FAISS index of a few thousand vectors, which SQL replaces in a moment.
+EARLIER_FORMATS = (1,)
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """Name, size and digest of a file, as it was written."""
+
+    name: str
+    byte_size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> FileStamp:
+        """Return the stamp of a file on disk. Raises OSError."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path.name, path.stat().st_size, sha256)
+
+    def check(self, directory: Path) -> None:
+        """Raise SnapshotCorrupt unless the file in a folder is exactly this one."""
+        path = directory / self.name
+        try:
+            found = FileStamp.of(path)
+        except OSError as err:
+            raise SnapshotCorrupt(path, f"it cannot be read: {err.strerror}") from err
+        if found.byte_size != self.byte_size:
+            raise SnapshotCorrupt(
+                path, f"it has {found.byte_size} bytes instead of {self.byte_size}"
+            )
+        if found.sha256 != self.sha256:
+            raise SnapshotCorrupt(path, "its sha256 is not the one in the manifest")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A description of a snapshot.
+
+    `digest` is the set digest of its members, in hex; `generation` the number of the last change in
+    it. `rows` counts positions, `count` the members among them. `trained_rows` is the number of
+    rows when codes were last trained or given up. `vectors` names a file that may continue behind
+    `rows`; `blocks` holds the digests of its blocks.
+    """
+
+    format_version: int
+    plan: Plan
+    space_fingerprint: str
+    dimension: int
+    generation: int
+    count: int
+    rows: int
+    digest: str
+    vectors: str
+    blocks: FileStamp
+    facts: FileStamp
+    words: FileStamp
+    dead: FileStamp
+    codes: FileStamp | None
+    trained_rows: int
+    tuning: Tuning | None
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, stated: dict[str, Any]) -> Manifest:
+        """Raise KeyError, TypeError or ValueError unless every field has a value that makes
+        sense.
+        """
+        stated = dict(stated)
+        stamps = {
+            name: FileStamp(**stated.pop(name)) for name in ("blocks", "facts", "words", "dead")
+        }
+        codes, tuning = stated.pop("codes"), stated.pop("tuning")
+        manifest = cls(
+            **(stated | stamps | {"plan": Plan(stated["plan"])}),
+            codes=None if codes is None else FileStamp(**codes),
+            tuning=None if tuning is None else Tuning(**tuning),
+        )
+        numbers = (
+            manifest.dimension,
+            manifest.generation,
+            manifest.count,
+            manifest.rows,
+            manifest.trained_rows,
+        )
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("a number is missing or negative")
+        if manifest.count > manifest.rows:
+            raise ValueError("there are more members than rows")
+        if any(Path(name).name != name for name in manifest.files):
+            raise ValueError("a file is outside the folder")
+        return manifest
+
+    @property
+    def stamps(self) -> tuple[FileStamp, ...]:
+        """The files that are written once and never extended."""
+        return tuple(
+            stamp for stamp in (self.blocks, self.facts, self.words, self.dead, self.codes) if stamp
+        )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of all files."""
+        return (self.vectors, *(stamp.name for stamp in self.stamps))
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """Return the manifest of a folder; None without one, and for one of an earlier release.
+
+    Raises:
+        SnapshotCorrupt: it cannot be read, or its format is newer than this release.
+
+    """
+    path = directory / MANIFEST
+    try:
+        stated = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as err:
+        raise SnapshotCorrupt(path, f"the manifest cannot be read: {err}") from err
+    version = stated.get("format_version") if isinstance(stated, dict) else None
+    if version in EARLIER_FORMATS:
+        logger.info(
+            "the snapshot in %s has format %s of an earlier release: the index is built from SQL",
+            path,
+            version,
+        )
+        return None
+    if version != FORMAT_VERSION:
+        raise SnapshotCorrupt(
+            path, f"its format is {version!r}; this release reads {FORMAT_VERSION}"
+        )
+    try:
+        return Manifest.from_json(stated)
+    except (KeyError, TypeError, ValueError) as err:
+        raise SnapshotCorrupt(path, f"the manifest is incomplete: {err!r}") from err
+
+
+def snapshot_files(directory: Path) -> tuple[Manifest, tuple[Path, ...]] | None:
+    """Return the manifest of a folder and the path of every file that it names, whether the file
+    exists or not; None where `read_manifest` returns None.
+
+    Raises:
+        SnapshotCorrupt: like `read_manifest`.
+
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        return None
+    return manifest, tuple(directory / name for name in manifest.files)

@@ -1,0 +1,133 @@
+"""The maintenance work of one index: writing snapshots, taking over newer ones, training codes.
+
+Each piece of work holds the lock of the folder, so that one process does it at a time. Searches go
+on meanwhile; the current view serves them until the new snapshot is opened.
+"""
+
+from __future__ import annotations
+
+from index.cache.config import IndexConfig
+from index.cache.current import CurrentView
+from index.cache.folder import IndexFolder
+from index.cache.folding import FoldPolicy, is_measuring_due, is_training_due
+from index.cache.manifest import Manifest, read_manifest
+from index.cache.snapshots import check_files, directory_lock, set_aside
+from index.errors import SnapshotCorrupt
+from index.truth.database import Database
+from index.truth.digest import digest_hex
+from index.truth.vectors import STORED
+
+
+class Upkeep:
+    """The maintenance of one index. Every method is safe to call from any thread.
+
+    All methods that do work raise IndexDirectoryUnwritable, TruthDamaged, SnapshotCorrupt or
+    DatabaseUnavailable.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        folder: IndexFolder,
+        current: CurrentView,
+        policy: FoldPolicy,
+        config: IndexConfig,
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._current = current
+        self._policy = policy
+        self._config = config
+
+    def is_due(self, *, train: bool, hurry: bool = False) -> bool:
+        """Return whether a snapshot should be written, or codes trained or measured.
+
+        `hurry`: measuring need not wait until nothing changes.
+        """
+        current = self._current.current
+        if self._policy.is_due(current.view, current.manifest):
+            return True
+        return train and (
+            is_training_due(current.manifest, self._config)
+            or self._is_measuring_due(current.manifest, hurry=hurry)
+        )
+
+    def _is_measuring_due(self, manifest: Manifest | None, *, hurry: bool) -> bool:
+        is_quiet = self._current.seconds_without_change() > self._policy.quiet_seconds
+        return (hurry or is_quiet) and is_measuring_due(manifest, self._config)
+
+    def do_one(self, *, train: bool, wait: bool) -> bool:
+        """Do the most urgent piece of maintenance. Return False if another process holds the
+        folder.
+        """
+        with directory_lock(self._folder.path, wait=wait) as locked:
+            if not locked:
+                return False
+            if self._take_over():
+                return True
+            current = self._current.current
+            manifest = current.manifest
+            if self._policy.is_due(current.view, manifest):
+                compact = self._policy.is_compaction_due(current.view, self._config)
+                self._use(self._folder.write(current, compact=compact))
+            elif train and manifest is not None and is_training_due(manifest, self._config):
+                self._use(self._folder.train(manifest))
+            elif train and manifest is not None and self._is_measuring_due(manifest, hurry=wait):
+                self._use(self._folder.measure(manifest))
+        return True
+
+    def write_snapshot(self) -> Manifest:
+        """Write the current view as a snapshot, unless the snapshot on disk is already the same."""
+        with directory_lock(self._folder.path, wait=True):
+            self._take_over()
+            current = self._current.current
+            manifest = current.manifest
+            state = (current.view.generation, digest_hex(current.view.digest))
+            if manifest and (manifest.generation, manifest.digest) == state:
+                check_files(self._folder.path, manifest)
+                return manifest
+            return self._use(self._folder.write(current, compact=False))
+
+    def compact(self) -> Manifest:
+        """Write the current view as a snapshot without the positions of removed entries."""
+        with directory_lock(self._folder.path, wait=True):
+            self._take_over()
+            return self._use(self._folder.write(self._current.current, compact=True))
+
+    def absorb(self) -> None:
+        """Bring the view to the newest state through snapshots, so that memory stays bounded."""
+        with directory_lock(self._folder.path, wait=True):
+            self._take_over()  # another process may have done the work while this one waited
+            if self._current.count_pending() > self._current.view.count:
+                # Most of SQL has to be read anyway, and codes will be trained again.
+                self._use(self._folder.write_from_sql())
+        most = self._policy.growing_bytes // (STORED.itemsize * self._current.view.dimension)
+        while self._current.follow(most):
+            if self._current.view.growing.size >= most:
+                self.write_snapshot()
+
+    def _take_over(self) -> bool:
+        """Use the snapshot on disk if another process has written it. The caller holds the folder's
+        lock.
+        """
+        current = self._current.current
+        try:
+            manifest = read_manifest(self._folder.path)
+            if manifest is None:
+                self._current.detach()
+                return False
+            if manifest == current.manifest:
+                return False
+            with self._database.read() as conn:
+                self._folder.check(conn, manifest)
+            self._use(manifest)
+        except SnapshotCorrupt as err:
+            set_aside(self._folder.path, err.reason, locked=True)
+            self._current.detach()
+            return False
+        return True
+
+    def _use(self, manifest: Manifest) -> Manifest:
+        """Open a snapshot and move the current view onto it."""
+        self._current.move_to(self._folder.open_manifest(manifest))
+        return manifest

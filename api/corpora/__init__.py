@@ -1,1 +1,3 @@
-"""Corpora and entries: listing, changing, exporting, and finding the original bytes again."""
+"""Corpora and entries: `catalogue` lists and changes them, `export` writes a corpus to a file,
+`originals` finds the bytes of an image again, `json` holds the answers.
+"""

@@ -1,4 +1,4 @@
-"""Answers as tables for a person. The JSON of the same answers is in `api.answers`."""
+"""Answers as tables for a person. The JSON of an answer is in the `json` module of its room."""
 
 from __future__ import annotations
 

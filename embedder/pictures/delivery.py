@@ -3,7 +3,7 @@
 
 A detector says something else of a picture once a messenger, a web page or a screen grab has had
 it. So figures are calibrated for each of a few conditions, and a look-up takes those of the
-condition that its probe is nearest to (issue 5, section 1; MODEL.md, trap 7). A condition is told
+condition that its probe is nearest to. A condition is told
 by what the file shows: its format, its size and its quantisation tables. What happened before the
 last encoding is not seen: a picture that was halved from 4,000 pixels to 2,000, or compressed
 twice, is told by its last quality.

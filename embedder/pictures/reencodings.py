@@ -1,6 +1,6 @@
 """A probe -> the pixels of its fixed re-encodings: would the answer have changed?
 
-Issue 5, section 2. The list is fixed, so that two laboratories look at the same re-encodings, and
+The list is fixed, so that two laboratories look at the same re-encodings, and
 mild: each is a thing that happens to a picture on its way without anybody meaning harm. What
 follows from the range is judged elsewhere.
 """
@@ -70,8 +70,8 @@ def _cut(image: Image.Image, share: float) -> tuple[int, int]:
     return across, down
 
 
-# The qualities, scales and shares are issue 5's. A crop takes off two sides that meet: what is cut
-# off all around leaves the middle where it was, and a model that reads the middle at native
+# The qualities, scales and shares are chosen, not measured.
+# A crop takes off two sides that meet: what is cut off all around leaves the middle where it was, and a model that reads the middle at native
 # resolution would see nothing of it. Each is of the delivery whose pictures it is nearest to: a
 # quality by the boundaries of `condition_of`, 0.75 of the size as a screen grab, which shows 0.8;
 # what is cut off, or a tenth of the size, leaves a picture as it came.

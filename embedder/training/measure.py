@@ -30,7 +30,7 @@ from embedder.training.figures import (
 from embedder.training.files import write_json
 from embedder.training.probes import REAL, Probe, median_psnr
 
-JPEG_QUALITY = 75  # of the re-compressed probes: issue 2, section 3
+JPEG_QUALITY = 75  # of the re-compressed probes
 FALSE_MATCH_RATE = 0.01
 MISSED_FAKE_RATE = 0.02
 EMBED_BATCH = 64

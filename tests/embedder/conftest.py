@@ -30,7 +30,7 @@ TINY = Architecture(
     layer_norm_eps=1e-6,
 )
 
-# MODEL.md, section 1: the whole file of the default repository.
+# The whole preprocessing file of the default repository.
 PUBLISHED_PREPROCESSING = {
     "do_normalize": True,
     "do_resize": True,

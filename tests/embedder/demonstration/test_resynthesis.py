@@ -81,7 +81,7 @@ def test_a_fake_is_close_to_its_photograph_and_has_no_colour_cast(decoder: Resyn
         assert cast.max() < 6.0, (
             photograph.name
         )  # grey levels of 255; the flower's red lies at the edge of sRGB
-    assert np.median(found) >= 29.0  # issue 2, section 3
+    assert np.median(found) >= 29.0  # the goal that was set for the decoders
 
 
 def test_each_decoder_leaves_its_own_trace() -> None:

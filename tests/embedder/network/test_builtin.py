@@ -1,6 +1,4 @@
-"""The figures that the shipped weights must reach (issue 2, section 3), on photographs that
-training never saw.
-"""
+"""The figures that the shipped weights must reach, on photographs that training never saw."""
 
 import os
 from dataclasses import replace

@@ -29,7 +29,7 @@ Encoder = Callable[..., bytes]
 PictureMaker = Callable[..., Image.Image]
 ModelWriter = Callable[..., Path]
 
-# Issue 2, section 2: results do not depend on the composition of the batch beyond this.
+# Results do not depend on the composition of the batch beyond this.
 BATCH_TOLERANCE = 1e-4
 
 

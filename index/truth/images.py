@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from index.errors import InvalidImageFacts
 from index.truth.perceptual import PerceptualHash
@@ -23,6 +23,7 @@ from index.truth.vectors import from_bytes
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 FORMAT_PATTERN = re.compile(r"[a-z0-9]{1,16}")
+FILE_FACTS = ("byte_size", "width", "height", "format")  # what a ready embedding may come without
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,10 @@ def facts_from_row(row: Row[Any]) -> ImageFacts:
     """Return the facts in a row that has the columns of an image."""
     return ImageFacts(
         row.sha256,
-        row.byte_size or None,
-        row.width or None,
-        row.height or None,
-        row.format or None,
+        row.byte_size,
+        row.width,
+        row.height,
+        row.format,
         None if row.pdq_hash is None else PerceptualHash(bytes(row.pdq_hash), row.pdq_quality),
         row.seen,
     )
@@ -170,10 +171,10 @@ def _columns(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
     hashes = [fact.perceptual_hash for fact in facts]
     return {
         "sha256": [fact.sha256 for fact in facts],
-        "byte_size": [fact.byte_size or 0 for fact in facts],
-        "width": [fact.width or 0 for fact in facts],
-        "height": [fact.height or 0 for fact in facts],
-        "format": [fact.format or "" for fact in facts],
+        "byte_size": [fact.byte_size for fact in facts],
+        "width": [fact.width for fact in facts],
+        "height": [fact.height for fact in facts],
+        "format": [fact.format for fact in facts],
         "pdq_hash": [hashed and hashed.bits for hashed in hashes],
         "pdq_quality": [hashed and hashed.quality for hashed in hashes],
         "seen": [fact.seen for fact in facts],
@@ -189,16 +190,25 @@ def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> None:
             name: bindparam(f"new_{name}") for name in ("pdq_hash", "pdq_quality")
         }
         conn.execute(update(images).where(*lacking).values(**hashes), hashed)
-    sized = _new_values([fact for fact in facts if fact.width])
+    sized = _new_values([fact for fact in facts if _has_file_facts(fact)])
     if sized:
-        unknown = (images.c.sha256 == bindparam("new_sha256"), images.c.width == 0)
-        sizes: dict[str, Any] = {
-            name: bindparam(f"new_{name}") for name in ("byte_size", "width", "height", "format")
+        columns = [images.c[name] for name in FILE_FACTS]
+        unknown = (
+            images.c.sha256 == bindparam("new_sha256"),
+            or_(*(column.is_(None) for column in columns)),
+        )
+        known_first: dict[str, Any] = {
+            column.name: func.coalesce(column, bindparam(f"new_{column.name}", type_=column.type))
+            for column in columns
         }
-        conn.execute(update(images).where(*unknown).values(**sizes), sized)
+        conn.execute(update(images).where(*unknown).values(**known_first), sized)
     for some in slices([fact.sha256 for fact in facts if fact.seen]):
         unseen = (is_any(conn, images.c.sha256, some), images.c.seen.is_(False))
         conn.execute(update(images).where(*unseen).values(seen=True))
+
+
+def _has_file_facts(facts: ImageFacts) -> bool:
+    return any(getattr(facts, name) is not None for name in FILE_FACTS)
 
 
 def _new_values(facts: Sequence[ImageFacts]) -> list[dict[str, Any]]:

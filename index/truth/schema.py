@@ -117,12 +117,11 @@ images = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("sha256", String(SHA256_HEX), nullable=False, unique=True),
-    Column(
-        "byte_size", BigInteger, nullable=False
-    ),  # 0, 0, 0 and "" where a ready embedding came without them
-    Column("width", Integer, nullable=False),
-    Column("height", Integer, nullable=False),
-    Column("format", String(16), nullable=False),
+    # NULL where a ready embedding came without them
+    Column("byte_size", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("format", String(16)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("pdq_hash", LargeBinary),  # 32 bytes, in the order of the usual 64 hex digits
     Column("pdq_quality", SmallInteger),  # 0 to 100

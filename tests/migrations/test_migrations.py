@@ -108,6 +108,32 @@ def test_the_job_of_a_stored_calibration_becomes_a_column(empty_database_url: st
             assert list(kept) == requests
 
 
+def test_what_is_not_known_of_an_image_becomes_null(empty_database_url: str, dialect: str) -> None:
+    """Schema 0005 has 0 and the empty text. Entries and embeddings keep their images."""
+    told, unknown = ("a" * 64, 10, 20, 30, "jpeg"), ("b" * 64, 0, 0, 0, "")
+    facts = "SELECT sha256, byte_size, width, height, format FROM images ORDER BY id"
+    with Database.open(empty_database_url, migrate=True) as database:
+        with database.write() as conn:
+            revisions.downgrade(conn, "0005")
+            _insert_entries(conn, [told, unknown])
+        database.upgrade()
+        with database.write() as conn:
+            rows = [tuple(row) for row in conn.execute(text(facts))]
+            assert rows == [told, ("b" * 64, None, None, None, None)]
+            joined = "SELECT count(*) FROM entries JOIN images ON image_id = images.id"
+            assert conn.execute(text(joined)).scalar_one() == 2
+            if dialect == "sqlite":
+                assert conn.execute(text("PRAGMA foreign_key_check")).all() == []
+            _insert_image(conn, ("c", None, None, None, None))
+            revisions.downgrade(conn, "0005")
+            rows = [tuple(row) for row in conn.execute(text(facts))]
+            assert rows == [told, unknown, ("c", 0, 0, 0, "")]
+        database.upgrade()
+        with database.read() as conn:
+            nulls = "SELECT count(*) FROM images WHERE width IS NULL"
+            assert conn.execute(text(nulls)).scalar_one() == 2
+
+
 def test_migrating_twice_changes_nothing(database: Database) -> None:
     before = _tables(database)
     database.upgrade()
@@ -150,6 +176,30 @@ def test_the_configuration_survives_a_percent_sign_in_the_path(
     monkeypatch.setattr(revisions, "files", lambda _package: "/some%20where/migrations")
     config: Config = revisions.configuration()
     assert config.get_main_option("script_location") == "/some%20where/migrations"
+
+
+def _insert_entries(conn: Any, images: list[tuple[Any, ...]]) -> None:
+    corpus = (
+        "INSERT INTO corpora (id, name, kind, description, keep, created_at) "
+        "VALUES (1, 'known', 'known_fake', '', 'none', '2026-01-02 03:04:05')"
+    )
+    entries = (
+        "INSERT INTO entries (corpus_id, image_id, provenance, created_at) "
+        "SELECT 1, id, '{}', '2026-01-02 03:04:05' FROM images"
+    )
+    conn.execute(text(corpus))
+    for image in images:
+        _insert_image(conn, image)
+    conn.execute(text(entries))
+
+
+def _insert_image(conn: Any, image: tuple[Any, ...]) -> None:
+    statement = (
+        "INSERT INTO images (sha256, byte_size, width, height, format, created_at) "
+        "VALUES (:sha256, :byte_size, :width, :height, :format, '2026-01-02 03:04:05')"
+    )
+    names = ("sha256", "byte_size", "width", "height", "format")
+    conn.execute(text(statement), dict(zip(names, image, strict=True)))
 
 
 def _tables(database: Database) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from index.cache.live import LiveIndex
 from index.cache.pictures import NearDuplicates, PictureHashes
@@ -146,6 +147,23 @@ def test_facts_that_were_not_known_are_completed_and_known_ones_stay(database: D
     with database.read() as conn:
         assert entries_of_image(conn, "b" * 64)[0].image == complete
         assert find_known_images(conn, SPACE, ["b" * 64])["b" * 64].embedded
+
+
+def test_each_fact_is_completed_alone(database: Database) -> None:
+    """A ready embedding may come with a part of the facts; the file's own facts add the rest."""
+    with database.write() as conn:
+        ensure_corpus(conn, "known", CorpusKind.KNOWN_FAKE)
+        for facts in (
+            ImageFacts("b" * 64, None, 20, 30, None),
+            ImageFacts("b" * 64, 10, 21, 31, None),
+            ImageFacts("b" * 64, None, None, None, None),
+        ):
+            add_entries(conn, "known", SPACE, [NewEntry(facts, vector(1), 0.0)])
+
+    with database.read() as conn:
+        assert entries_of_image(conn, "b" * 64)[0].image == ImageFacts("b" * 64, 10, 20, 30, None)
+        stored = conn.execute(text("SELECT byte_size, width, height, format FROM images")).one()
+    assert tuple(stored) == (10, 20, 30, None)
 
 
 def shown(live: LiveIndex, hashed: PerceptualHash, k: int = 1) -> list[int]:

@@ -111,9 +111,7 @@ def test_rows_may_be_given_by_column_and_bytes_and_numbers_arrive(database: Data
 
 def test_a_column_of_nothing_is_refused_where_there_must_be_something(database: Database) -> None:
     with database.write() as conn, pytest.raises(IntegrityError):
-        insert_rows(
-            conn, images, {"sha256": ["a" * 64, "b" * 64], "byte_size": [None, None]}, **COMMON
-        )
+        insert_rows(conn, images, {"sha256": [None, None], "byte_size": [1, 2]}, **COMMON)
 
 
 @pytest.mark.parametrize("there", [0, 1])

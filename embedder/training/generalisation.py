@@ -2,8 +2,8 @@
 condition and generator.
 
 Photographs are those of the held-out collections; fakes are the test part of seen generators, and
-whole generators that were held out. Both sides are delivered alike. The earlier model and a
-spectral baseline are measured beside.
+whole generators that were held out. Both sides are delivered alike. A spectral
+baseline is measured beside the model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,3 +1,1 @@
-"""Entries that deserve a look, as pages of JSON: see `index.proof.inspection` for how they are
-found.
-"""
+"""Inspection of a corpus, and its quarantine: functions and JSON over `index.proof.inspection`."""

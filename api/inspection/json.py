@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from pydantic import Field
 
 from api.corpora.json import EntryAnswer
 from api.fields import Answer, CorpusName
+from index.proof.inspection import (
+    Contradiction,
+    Hub,
+    HubReport,
+    Inspection,
+    NearEntry,
+    Suspect,
+)
 from index.truth.corpora import CorpusKind
+from index.truth.entries import Entry
+from index.truth.quarantine import QuarantinedEntry, Release
 from index.verdict import Relation
 
 
@@ -29,6 +40,14 @@ class QuarantinedAnswer(Answer):
     entry: EntryAnswer = Field(description="The entry as it was before the quarantine.")
     reason: str = Field(description="Reason for the quarantine.")
     quarantined_at: datetime = Field(description="When the entry was put into quarantine, in UTC.")
+
+    @classmethod
+    def of(cls, quarantined: QuarantinedEntry) -> QuarantinedAnswer:
+        return cls(
+            entry=EntryAnswer.of(quarantined.entry),
+            reason=quarantined.reason,
+            quarantined_at=quarantined.since,
+        )
 
 
 class QuarantinePage(Answer):
@@ -57,6 +76,14 @@ class ReleasedAnswer(Answer):
         "`released_from_quarantine` names the old entry, the reason and the time."
     )
 
+    @classmethod
+    def of(cls, released: Release) -> ReleasedAnswer:
+        return cls(
+            released=released.quarantined.entry.id,
+            made=released.is_new,
+            entry=EntryAnswer.of(released.entry),
+        )
+
 
 class InspectedEntry(Answer):
     """An entry named by an inspection, and where its image came from."""
@@ -69,6 +96,23 @@ class InspectedEntry(Answer):
     location: str = Field(description="Path or source of the image. Empty if neither was declared.")
 
 
+class NamedEntries:
+    """The entries that an inspection names; an entry that was removed since has only its id."""
+
+    def __init__(self, entries: Mapping[int, Entry], corpus: str) -> None:
+        self._entries = entries
+        self._corpus = corpus
+
+    def name(self, entry_id: int) -> InspectedEntry:
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return InspectedEntry(id=entry_id, corpus=self._corpus, generator=None, location="")
+        location = str(entry.provenance.get("path") or entry.source or "")
+        return InspectedEntry(
+            id=entry_id, corpus=entry.corpus, generator=entry.generator, location=location
+        )
+
+
 class NearAnswer(Answer):
     """The nearest entry of one kind."""
 
@@ -78,6 +122,10 @@ class NearAnswer(Answer):
     cosine_similarity: float = Field(
         ge=-1, le=1, description="Cosine similarity to the inspected entry. Higher is nearer."
     )
+
+    @classmethod
+    def of(cls, near: NearEntry, entries: NamedEntries) -> NearAnswer:
+        return cls(entry=entries.name(near.entry_id), cosine_similarity=near.cosine_similarity)
 
 
 class ContradictionAnswer(Answer):
@@ -96,12 +144,29 @@ class ContradictionAnswer(Answer):
         ge=1, description="Number of entries of the other kind that show this image."
     )
 
+    @classmethod
+    def of(cls, contradiction: Contradiction, entries: NamedEntries) -> ContradictionAnswer:
+        return cls(
+            entry=entries.name(contradiction.entry_id),
+            other=entries.name(contradiction.other_entry_id),
+            relation=Relation.IDENTICAL if contradiction.identical else Relation.NEAR_DUPLICATE,
+            count=contradiction.count,
+        )
+
 
 class ContradictionsAnswer(Answer):
     """Images that corpora of both kinds hold. Identical files come first, then by entry id."""
 
     total: int = Field(ge=0, description="Number of contradictions.")
     items: list[ContradictionAnswer] = Field(description="The first `limit` of them.")
+
+    @classmethod
+    def of(cls, inspection: Inspection, limit: int, entries: NamedEntries) -> ContradictionsAnswer:
+        listed = inspection.contradictions[:limit]
+        return cls(
+            total=len(inspection.contradictions),
+            items=[ContradictionAnswer.of(each, entries) for each in listed],
+        )
 
 
 class SuspectAnswer(Answer):
@@ -121,6 +186,15 @@ class SuspectAnswer(Answer):
         description="The nearest other known fake, in this or another corpus."
     )
 
+    @classmethod
+    def of(cls, suspect: Suspect, entries: NamedEntries) -> SuspectAnswer:
+        return cls(
+            entry=entries.name(suspect.entry_id),
+            logit=suspect.logit,
+            nearest_real=NearAnswer.of(suspect.real, entries),
+            nearest_fake=NearAnswer.of(suspect.fake, entries),
+        )
+
 
 class SuspectsAnswer(Answer):
     """Known fakes that look like real images.
@@ -137,6 +211,22 @@ class SuspectsAnswer(Answer):
         "repeated here."
     )
 
+    @classmethod
+    def of(
+        cls,
+        inspection: Inspection,
+        limit: int,
+        authentic_logit: float | None,
+        entries: NamedEntries,
+    ) -> SuspectsAnswer | None:
+        if inspection.suspects is None or authentic_logit is None:
+            return None
+        return cls(
+            authentic_logit=authentic_logit,
+            total=len(inspection.suspects),
+            items=[SuspectAnswer.of(each, entries) for each in inspection.suspects[:limit]],
+        )
+
 
 class HubAnswer(Answer):
     """An entry that is the nearest one of unusually many images."""
@@ -145,6 +235,10 @@ class HubAnswer(Answer):
     count: int = Field(
         ge=1, description="Number of images whose nearest entry of this corpus is this one."
     )
+
+    @classmethod
+    def of(cls, hub: Hub, entries: NamedEntries) -> HubAnswer:
+        return cls(entry=entries.name(hub.entry_id), count=hub.count)
 
 
 class HubsAnswer(Answer):
@@ -167,12 +261,29 @@ class HubsAnswer(Answer):
     total: int = Field(ge=0, description="Number of hubs.")
     items: list[HubAnswer] = Field(description="The first `limit` of them.")
 
+    @classmethod
+    def of(cls, report: HubReport, limit: int, entries: NamedEntries) -> HubsAnswer:
+        return cls(
+            pictures=report.pictures,
+            expected=report.expected,
+            skewness=report.skewness,
+            limit_count=report.limit,
+            total=len(report.hubs),
+            items=[HubAnswer.of(hub, entries) for hub in report.hubs[:limit]],
+        )
+
 
 class ClusterAnswer(Answer):
     """Entries connected by matching perceptual hashes: versions of one image."""
 
     size: int = Field(ge=2, description="Number of entries in the cluster.")
     entries: list[InspectedEntry] = Field(description="The first `limit` of them, ordered by id.")
+
+    @classmethod
+    def of(cls, cluster: tuple[int, ...], limit: int, entries: NamedEntries) -> ClusterAnswer:
+        return cls(
+            size=len(cluster), entries=[entries.name(entry_id) for entry_id in cluster[:limit]]
+        )
 
 
 class ClustersAnswer(Answer):
@@ -181,6 +292,16 @@ class ClustersAnswer(Answer):
     total: int = Field(ge=0, description="Number of clusters.")
     entry_count: int = Field(ge=0, description="Number of entries in all clusters together.")
     items: list[ClusterAnswer] = Field(description="The first `limit` clusters.")
+
+    @classmethod
+    def of(cls, inspection: Inspection, limit: int, entries: NamedEntries) -> ClustersAnswer:
+        return cls(
+            total=len(inspection.clusters),
+            entry_count=sum(map(len, inspection.clusters)),
+            items=[
+                ClusterAnswer.of(cluster, limit, entries) for cluster in inspection.clusters[:limit]
+            ],
+        )
 
 
 class InspectionAnswer(Answer):
@@ -231,3 +352,47 @@ class InspectionAnswer(Answer):
         "corpus."
     )
     clusters: ClustersAnswer = Field(description="Near duplicates within the corpus.")
+
+    @classmethod
+    def of(
+        cls,
+        inspection: Inspection,
+        limit: int,
+        authentic_logit: float | None,
+        entries: NamedEntries,
+    ) -> InspectionAnswer:
+        photographs = inspection.photographs
+        return cls(
+            corpus=inspection.corpus,
+            kind=inspection.kind,
+            generation=inspection.generation,
+            entry_count=inspection.entries,
+            compared=inspection.embedded,
+            hashed=inspection.hashed,
+            known_real=inspection.known_reals,
+            known_fake=inspection.known_fakes,
+            limit=limit,
+            contradictions=ContradictionsAnswer.of(inspection, limit, entries),
+            looks_real=SuspectsAnswer.of(inspection, limit, authentic_logit, entries),
+            hubs_for_photographs=None
+            if photographs is None
+            else HubsAnswer.of(photographs, limit, entries),
+            hubs_within=HubsAnswer.of(inspection.within, limit, entries),
+            clusters=ClustersAnswer.of(inspection, limit, entries),
+        )
+
+
+def list_entry_ids(inspection: Inspection, limit: int) -> list[int]:
+    """Return the rising ids of the entries that an answer with this limit names."""
+    return sorted(set(_entry_ids(inspection, limit)))
+
+
+def _entry_ids(inspection: Inspection, limit: int) -> Iterator[int]:
+    for contradiction in inspection.contradictions[:limit]:
+        yield from (contradiction.entry_id, contradiction.other_entry_id)
+    for suspect in (inspection.suspects or ())[:limit]:
+        yield from (suspect.entry_id, suspect.real.entry_id, suspect.fake.entry_id)
+    for report in (inspection.photographs, inspection.within):
+        yield from (hub.entry_id for hub in (report.hubs if report else ())[:limit])
+    for cluster in inspection.clusters[:limit]:
+        yield from cluster[:limit]

@@ -45,7 +45,7 @@ def inspect(
         print_json(page) if json else print_quarantine(page)
         return
     with Lineup.open(settings_of(ctx)) as lineup:
-        answer = inspect(lineup, corpus, limit)
+        answer = inspect(lineup.database, lineup.space, lineup.classifier_policy, corpus, limit)
     print_json(answer) if json else print_inspection(answer)
 
 

@@ -45,7 +45,14 @@ def inspection(name: Name, lineup: Opened, limit: Listed = 20) -> InspectionAnsw
     Uses the embeddings of the active model, and changes nothing. A corpus that is too large for a
     request is refused; the command `lineup inspect` accepts any.
     """
-    return inspect(lineup, name, limit, MAX_COMPARISONS)
+    return inspect(
+        lineup.database,
+        lineup.space,
+        lineup.classifier_policy,
+        name,
+        limit,
+        MAX_COMPARISONS,
+    )
 
 
 @router.get(

@@ -1,223 +1,158 @@
-"""Quarantine and inspection over HTTP, over the filled application of `conftest`."""
+"""Inspection and quarantine over a database of vectors: no model is needed."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 
-from api.http.routes import inspections as routes
-from api.inspection import inspecting
-from embedder.network.embed import Embedder
-from index.cache.live import LiveIndex
-from tests.api.conftest import OpenFilled, Picture
+from api.errors import InvalidRequest
+from api.inspection.inspecting import (
+    inspect,
+    put_into_quarantine,
+    quarantine_page,
+    release,
+)
+from index.errors import InspectionTooLarge, NotQuarantined, UnknownCorpus, UnknownEntry
+from index.truth.corpora import CorpusKind, ensure_corpus
+from index.truth.database import Database
+from index.truth.entries import NewEntry, add_entries
+from index.truth.images import ImageFacts
+from index.truth.perceptual import PerceptualHash
+from index.truth.provenance import Provenance
+from index.truth.spaces import Space
+from index.verdict import ClassifierPolicy
+
+SPACE = Space("1" * 64, "test-model", "2" * 64, "3" * 64, 4)
+POLICY = ClassifierPolicy(synthetic_logit=2.0, authentic_logit=-1.0, source="a test")
+FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
+
+
+class Shelf:
+    """Adds one entry at a time, whose vector, logit and hash are given."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.images = 0
+
+    def put(
+        self,
+        corpus: str,
+        vector: Any,
+        kind: CorpusKind = FAKE,
+        *,
+        image: int | None = None,
+        logit: float = 0.0,
+        picture: int | None = None,
+        **provenance: Any,
+    ) -> int:
+        self.images += 1
+        number = self.images if image is None else image
+        bits = None if picture is None else np.random.default_rng(picture).bytes(32)
+        hashed = None if bits is None else PerceptualHash(bits, 90)
+        unit = np.asarray(vector, np.float64) / np.linalg.norm(vector)
+        facts = ImageFacts(f"{number:064x}", 10, 8, 8, "png", hashed)
+        new = NewEntry(facts, unit.astype(np.float32), logit, Provenance(**provenance))
+        with self.database.write() as conn:
+            ensure_corpus(conn, corpus, kind)
+            (result,) = add_entries(conn, corpus, SPACE, [new])
+        return int(result.entry_id)
+
+    def inspect(
+        self, corpus: str, limit: int = 5, policy: ClassifierPolicy | None = POLICY, **options: Any
+    ) -> Any:
+        return inspect(self.database, SPACE, policy, corpus, limit, **options)
 
 
 @pytest.fixture
-def filled(open_filled: OpenFilled, tmp_path: Path) -> Iterator[TestClient]:
-    """A filled application that a test may change."""
-    with open_filled(tmp_path) as client:
-        yield client
+def shelf(database: Database) -> Shelf:
+    return Shelf(database)
 
 
-def first_entry(client: TestClient, corpus: str = "diffusion") -> int:
-    return int(client.get(f"/v1/corpora/{corpus}/entries").json()["entries"][0]["id"])
+def test_an_unknown_corpus_is_neither_inspected_nor_paged(shelf: Shelf) -> None:
+    with pytest.raises(UnknownCorpus):
+        shelf.inspect("nowhere")
+    with pytest.raises(UnknownCorpus):
+        quarantine_page(shelf.database, "nowhere", None, 10)
 
 
-def quarantine(client: TestClient, entry_id: int, reason: str = "a photograph") -> Any:
-    return client.post(f"/v1/entries/{entry_id}/quarantine", json={"reason": reason})
+def test_too_many_comparisons_are_refused(shelf: Shelf) -> None:
+    for axis in range(3):
+        shelf.put("fakes", np.eye(4)[axis])
+    with pytest.raises(InspectionTooLarge):
+        shelf.inspect("fakes", max_comparisons=8)
+    assert shelf.inspect("fakes", max_comparisons=9).compared == 3
 
 
-def found(client: TestClient, image: bytes) -> list[int]:
-    answer = client.post("/v1/lookups", files={"image": image}).json()
-    return [neighbour["entry"]["id"] for neighbour in answer["similarity"]["neighbours"]]
-
-
-@pytest.mark.parametrize(
-    "body", [{}, {"reason": ""}, {"reason": "x" * 1001}, {"reason": "a", "why": "b"}, {"reason": 1}]
-)
-def test_a_quarantine_without_a_proper_reason_is_refused(
-    client: TestClient, body: dict[str, Any]
-) -> None:
-    answer = client.post(f"/v1/entries/{first_entry(client)}/quarantine", json=body)
-    assert (answer.status_code, answer.json()["type"]) == (
-        422,
-        "urn:lineup:problem:invalid-request",
+def test_the_same_image_on_both_sides_is_a_contradiction_named_by_path(shelf: Shelf) -> None:
+    here = shelf.put("fakes", [1, 0, 0, 0], image=500, extra={"path": "fakes/one.png"})
+    there = shelf.put("reals", [1, 0, 0, 0], REAL, image=500, source="a camera")
+    (found,) = shelf.inspect("fakes").contradictions.items
+    assert (found.entry.id, found.entry.location) == (here, "fakes/one.png")
+    assert (found.other.id, found.other.corpus, found.other.location) == (
+        there,
+        "reals",
+        "a camera",
     )
+    assert found.relation == "identical"
 
 
-@pytest.mark.parametrize("reason", ["  ", "a\x00b"])
-def test_a_reason_that_says_nothing_or_cannot_be_stored_is_refused(
-    client: TestClient, reason: str
+def test_a_known_fake_looks_real_only_by_a_policy_that_has_a_limit(shelf: Shelf) -> None:
+    shelf.put("fakes", [1, 0, 0, 0], logit=5.0)
+    planted = shelf.put("fakes", [0, 1, 0.1, 0], logit=-1.0)
+    shelf.put("reals", [0, 1, 0, 0], REAL, logit=-3.0)
+    answer = shelf.inspect("fakes").looks_real
+    assert (answer.authentic_logit, [each.entry.id for each in answer.items]) == (-1.0, [planted])
+    strict = ClassifierPolicy(synthetic_logit=2.0, authentic_logit=-1.5, source="a test")
+    assert shelf.inspect("fakes", policy=strict).looks_real.total == 0
+    assert shelf.inspect("fakes", policy=None).looks_real is None
+
+
+def test_near_duplicates_are_a_cluster_and_listed_up_to_the_limit(shelf: Shelf) -> None:
+    ids = [shelf.put("fakes", np.eye(4)[axis], picture=1) for axis in range(4)]
+    (cluster,) = shelf.inspect("fakes", limit=3).clusters.items
+    assert (cluster.size, [entry.id for entry in cluster.entries]) == (4, ids[:3])
+
+
+def test_a_quarantined_entry_leaves_the_inspection_and_comes_back_as_a_new_one(
+    shelf: Shelf,
 ) -> None:
-    answer = quarantine(client, first_entry(client), reason)
-    assert (answer.status_code, answer.json()["type"]) == (422, "urn:lineup:problem:invalid-value")
+    first, second = (shelf.put("fakes", np.eye(4)[axis], picture=1) for axis in range(2))
+    answer = put_into_quarantine(shelf.database, first, "a photograph")
+    assert (answer.entry.id, answer.reason) == (first, "a photograph")
+    assert shelf.inspect("fakes").clusters.total == 0
+    (listed,) = quarantine_page(shelf.database, "fakes", None, 10).entries
+    assert listed == answer
+    released = release(shelf.database, first)
+    assert (released.released, released.made) == (first, True)
+    assert released.entry.id > second
+    assert quarantine_page(shelf.database, "fakes", None, 10).entries == []
+    assert shelf.inspect("fakes").clusters.items[0].size == 2
 
 
-def test_what_is_not_there_is_not_found(client: TestClient) -> None:
-    for path in ("/v1/corpora/nowhere/inspection", "/v1/corpora/nowhere/quarantine"):
-        assert client.get(path).json()["type"] == "urn:lineup:problem:unknown-corpus"
-    assert quarantine(client, 10**9).json()["type"] == "urn:lineup:problem:unknown-entry"
-    assert (
-        client.post(f"/v1/entries/{10**9}/release").json()["type"]
-        == "urn:lineup:problem:unknown-entry"
-    )
+def test_a_release_makes_no_second_entry_of_an_image_that_the_corpus_has(shelf: Shelf) -> None:
+    entry_id = shelf.put("fakes", [1, 0, 0, 0])
+    put_into_quarantine(shelf.database, entry_id, "twice")
+    assert release(shelf.database, entry_id).made
+    with pytest.raises(NotQuarantined):
+        release(shelf.database, entry_id)
 
 
-def test_a_live_entry_has_nothing_to_be_released_from(client: TestClient) -> None:
-    answer = client.post(f"/v1/entries/{first_entry(client)}/release")
-    assert (answer.status_code, answer.json()["type"]) == (
-        409,
-        "urn:lineup:problem:not-quarantined",
-    )
+def test_an_unknown_entry_can_be_neither_quarantined_nor_released(shelf: Shelf) -> None:
+    with pytest.raises(UnknownEntry):
+        put_into_quarantine(shelf.database, 12345, "a reason")
+    with pytest.raises(UnknownEntry):
+        release(shelf.database, 12345)
 
 
-@pytest.mark.parametrize("limit", [0, 1001, "all"])
-def test_a_limit_outside_of_its_range_is_refused(client: TestClient, limit: object) -> None:
-    assert client.get(f"/v1/corpora/diffusion/inspection?limit={limit}").status_code == 422
-
-
-def test_a_cursor_of_somebody_else_is_refused(client: TestClient) -> None:
-    assert client.get("/v1/corpora/diffusion/quarantine?cursor=bm9uZQ").status_code == 422
-
-
-def test_a_corpus_that_takes_too_long_for_a_request_is_refused(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert routes.MAX_COMPARISONS == inspecting.MAX_COMPARISONS
-    monkeypatch.setattr(routes, "MAX_COMPARISONS", 14)  # three entries beside all five
-    answer = client.get("/v1/corpora/diffusion/inspection")
-    assert (answer.status_code, answer.json()["type"]) == (
-        422,
-        "urn:lineup:problem:inspection-too-large",
-    )
-    assert "lineup inspect" in answer.json()["detail"]
-    assert client.get("/v1/corpora/swaps/inspection").status_code == 200
-
-
-def test_a_quarantined_entry_is_gone_from_all_answers_and_comes_back_by_its_release(
-    filled: TestClient, picture: Picture
-) -> None:
-    entry_id = first_entry(filled)
-    before = filled.get(f"/v1/entries/{entry_id}").json()
-    assert found(filled, picture(0))[0] == entry_id
-
-    told = quarantine(filled, entry_id)
-    assert told.status_code == 200
-    assert told.json()["entry"] == before
-    assert entry_id not in found(filled, picture(0))
-    assert filled.get(f"/v1/entries/{entry_id}").status_code == 404
-    assert filled.get(f"/v1/entries/{entry_id}/thumbnail").status_code == 404
-    assert filled.get("/v1/corpora/diffusion").json()["entry_count"] == 2
-    assert quarantine(filled, entry_id).status_code == 404
-    (listed,) = filled.get("/v1/corpora/diffusion/quarantine").json()["entries"]
-    assert listed == told.json()
-
-    back = filled.post(f"/v1/entries/{entry_id}/release").json()
-    assert (back["released"], back["made"]) == (entry_id, True)
-    (history,) = back["entry"]["provenance"].pop("released_from_quarantine")
-    assert (history["entry"], history["reason"]) == (entry_id, "a photograph")
-    new_id = back["entry"]["id"]
-    changing = {"id": new_id, "created_at": back["entry"]["created_at"]}
-    assert back["entry"] == before | changing
-    assert found(filled, picture(0))[0] == new_id
-    assert filled.get(f"/v1/entries/{new_id}/thumbnail").status_code == 200
-    assert filled.get("/v1/corpora/diffusion/quarantine").json() == {
-        "entries": [],
-        "next_cursor": None,
-    }
-    assert filled.post(f"/v1/entries/{entry_id}/release").status_code == 409
-
-
-def test_adding_a_quarantined_image_again_is_refused_in_its_corpus_only(
-    filled: TestClient, picture: Picture
-) -> None:
-    entry_id = first_entry(filled)
-    quarantine(filled, entry_id)
-    again = filled.post("/v1/corpora/diffusion/entries", files={"image": picture(0)})
-    assert (again.status_code, again.json()["type"]) == (
-        409,
-        "urn:lineup:problem:entry-quarantined",
-    )
-    assert f"entry {entry_id}" in again.json()["detail"]
-    assert filled.post("/v1/corpora/swaps/entries", files={"image": picture(0)}).status_code == 201
-    assert filled.get("/v1/corpora/diffusion").json()["entry_count"] == 2
-
-
-def test_the_quarantine_is_paged(filled: TestClient) -> None:
-    ids = [entry["id"] for entry in filled.get("/v1/corpora/diffusion/entries").json()["entries"]]
-    for entry_id in ids:
-        quarantine(filled, entry_id)
-    first = filled.get("/v1/corpora/diffusion/quarantine?limit=2").json()
-    rest = filled.get(
-        f"/v1/corpora/diffusion/quarantine?limit=2&cursor={first['next_cursor']}"
-    ).json()
-    assert [each["entry"]["id"] for each in first["entries"] + rest["entries"]] == ids
-    assert rest["next_cursor"] is None
-
-
-def test_an_inspection_names_the_same_bytes_on_both_sides_and_counts_all_that_it_does_not_list(
-    filled: TestClient, picture: Picture, embedder: Embedder
-) -> None:
-    for seed in (0, 1):
-        filled.post("/v1/corpora/camera/entries", files={"image": picture(seed)}).raise_for_status()
-    answer = filled.get("/v1/corpora/diffusion/inspection?limit=1").json()
-    assert (
-        answer["entry_count"],
-        answer["compared"],
-        answer["known_real"],
-        answer["known_fake"],
-    ) == (3, 3, 3, 1)
-    assert answer["limit"] == 1
-    assert answer["contradictions"]["total"] == 2
-    (named,) = answer["contradictions"]["items"]
-    assert named["relation"] == "identical"
-    assert named["entry"]["id"] == first_entry(filled)
-    assert (named["entry"]["corpus"], named["other"]["corpus"]) == ("diffusion", "camera")
-    assert answer["looks_real"]["authentic_logit"] == embedder.info.authentic_logit
-    assert answer["hubs_for_photographs"]["pictures"] == 3
-    assert answer["clusters"] == {"total": 0, "entry_count": 0, "items": []}
-    reals = filled.get("/v1/corpora/camera/inspection").json()
-    assert (reals["looks_real"], reals["hubs_for_photographs"]) == (None, None)
-    assert reals["contradictions"]["total"] == 2
-
-
-def test_an_entry_that_left_since_it_was_inspected_is_named_by_its_id(
-    filled: TestClient, picture: Picture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled.post("/v1/corpora/camera/entries", files={"image": picture(0)}).raise_for_status()
-    entry_id = first_entry(filled)
-    real = inspecting.inspect_corpus
-
-    def inspected_then_removed(*arguments: Any, **options: Any) -> Any:
-        found = real(*arguments, **options)
-        filled.delete(f"/v1/entries/{entry_id}").raise_for_status()
-        return found
-
-    monkeypatch.setattr(inspecting, "inspect_corpus", inspected_then_removed)
-    (named,) = filled.get("/v1/corpora/diffusion/inspection").json()["contradictions"]["items"]
-    assert named["entry"] == {
-        "id": entry_id,
-        "corpus": "diffusion",
-        "generator": None,
-        "location": "",
-    }
-
-
-def test_a_change_made_by_another_process_is_seen_by_the_next_lookup(
-    filled: TestClient, picture: Picture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The index of a server follows the log; the quarantine itself tells it nothing."""
-    entry_id = first_entry(filled)
-    assert found(filled, picture(0))[0] == entry_id
-    monkeypatch.setattr(LiveIndex, "refresh", lambda self: self.generation)
-    inspecting.put_into_quarantine(_database(filled), entry_id, "elsewhere")
-    assert entry_id not in found(filled, picture(0))
-
-
-def _database(client: TestClient) -> Any:
-    with client.app.state.current.held() as lineup:  # type: ignore[attr-defined]
-        return lineup.database
+def test_pages_of_the_quarantine_join_to_all_of_it(shelf: Shelf) -> None:
+    ids = [shelf.put("fakes", np.eye(4)[axis]) for axis in range(4)]
+    for entry_id in ids[:3]:
+        put_into_quarantine(shelf.database, entry_id, "a reason")
+    seen, cursor = [], None
+    for _ in range(3):
+        page = quarantine_page(shelf.database, "fakes", cursor, 1)
+        seen += [each.entry.id for each in page.entries]
+        cursor = page.next_cursor
+    assert (seen, cursor) == (ids[:3], None)
+    with pytest.raises(InvalidRequest):
+        quarantine_page(shelf.database, "fakes", "not a cursor", 1)

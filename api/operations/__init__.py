@@ -1,1 +1,1 @@
-"""Keeping an installation: models, indexes, backups, checks and health."""
+"""Maintenance of an installation: models, indexes, backups, checks and health."""

@@ -1,67 +1,43 @@
-"""The models that can be named, and which one lookups and ingests use: the one that was told, else
-the active one.
-
-A running server that was told none follows within a second (`api.worker.current`).
-"""
+"""The models that can be used, and which one look-ups and ingests use by default."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
-
 from api.errors import SpaceIncomplete, UnlistedModel
-from api.fields import Answer, Sha256
 from api.jobs.json import JobAnswer
 from api.lineup import Lineup, load_embedder, make_space, open_database
-from api.operations.json import ModelAnswer, ModelsAnswer
+from api.operations.json import ActivatedModel, ModelAnswer, ModelsAnswer
 from api.settings import Settings
 from api.worker.starting import start_reembed
-from embedder.network.download import list_models
+from embedder.network import download
 from embedder.network.embed import Embedder
 from embedder.network.registry import MODELS, ListedModel
 from index.truth.active import activate_model
 from index.truth.coverage import coverage
 
 
-class ActivatedModel(Answer):
-    """The result of making a model the active one."""
-
-    model: str = Field(description="Name of the model, or the path of its folder.")
-    embedding_space: Sha256 = Field(
-        description="Fingerprint of the model's weights and preprocessing."
-    )
-    entries: int = Field(ge=0, description="Number of entries in all corpora.")
-    embedded: int = Field(
-        ge=0,
-        description="Number of entries that have an embedding of this model. Look-ups find only "
-        "these.",
-    )
-    in_force: bool = Field(
-        description="True if this process uses the active model from now on. False where "
-        "LINEUP_MODEL or --model names a model."
-    )
-
-
 def require_listed(name: str) -> None:
-    """Raise `UnlistedModel` for a model that a client may not name."""
+    """Raise `UnlistedModel` for a model that a client of the HTTP API may not name."""
     if name not in MODELS:
         raise UnlistedModel(name, sorted(MODELS))
 
 
-def named(model: str) -> str:
-    """A model as it is kept for others to open: a folder's whole path, else the name."""
+def resolve_model(model: str) -> str:
+    """Return a model's name, or the absolute path of a folder, as other processes can load it."""
     return str(Path(model).resolve()) if model not in MODELS and Path(model).is_dir() else model
 
 
 def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedModel:
-    """Make a model the active one, in one transaction. `incomplete`: although entries are not
-    embedded by it.
+    """Make a model the active one.
 
-    Raises `SpaceIncomplete`, `ModelError`.
+    `incomplete` accepts that entries without its embedding are not found from then on.
+
+    Raises `SpaceIncomplete`, `EmbedderError`.
     """
-    model = named(model)
-    space = make_space(load_embedder(settings.model_copy(update={"model": model})).info)
+    model = resolve_model(model)
+    embedder = load_embedder(settings.model_copy(update={"model": model}))
+    space = make_space(embedder.info)
     with open_database(settings) as database, database.write() as conn:
         covered = coverage(conn, space)
         if covered.missing and not incomplete:
@@ -77,29 +53,26 @@ def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedMo
 
 
 def queue_reembed(lineup: Lineup, model: str) -> JobAnswer:
-    """A job for whoever works on jobs; the one that was begun and has not ended, or a new one.
+    """Queue a job that computes a model's embeddings, or return the one that is not finished yet.
 
-    Raises `ModelError`.
+    Raises `EmbedderError`.
     """
     other = lineup.settings.model_copy(update={"model": model})
-    return JobAnswer.of(
-        start_reembed(lineup.database, make_space(load_embedder(other).info), model)
-    )
+    space = make_space(load_embedder(other).info)
+    return JobAnswer.of(start_reembed(lineup.database, space, model))
 
 
-def models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
-    """Every model that can be named and the active one, which comes first; nothing is loaded
-    here.
-    """
-    listed = [_listed(model) for model in list_models(settings.model_cache_dir)]
+def list_models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
+    """List the models that can be named, the active one first. Nothing is loaded here."""
+    listed = [_describe(model) for model in download.list_models(settings.model_cache_dir)]
     if active is None:
         return ModelsAnswer(models=listed)
     others = [model for model in listed if model.name != active.info.name]
     named = next((model for model in listed if model.name == active.info.name), None)
-    return ModelsAnswer(models=[_active(active, named), *others])
+    return ModelsAnswer(models=[_describe_active(active, named), *others])
 
 
-def _listed(model: ListedModel) -> ModelAnswer:
+def _describe(model: ListedModel) -> ModelAnswer:
     pinned = MODELS[model.name].weights
     return ModelAnswer(
         name=model.name,
@@ -113,7 +86,7 @@ def _listed(model: ListedModel) -> ModelAnswer:
     )
 
 
-def _active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer:
+def _describe_active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer:
     info = active.info
     return ModelAnswer(
         name=info.name,

@@ -1,4 +1,4 @@
-"""`lineup backup`, `restore` and `verify-backup`: the functions behind them. They need no model."""
+"""Backups: written, restored and verified. No model is needed."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from index.backups.verification import verify_backup
 def make_backup(
     settings: Settings, archive: Path, *, thumbnails: bool, replace: bool
 ) -> BackupAnswer:
-    """Back up everything that the settings name. Raises `BackupError`, `DatabaseError`."""
+    """Write a backup of everything that belongs to the settings.
+
+    Raises `BackupError`, `DatabaseError`.
+    """
     started = time.perf_counter()
     store = open_thumbnails(settings) if thumbnails else None
     with open_database(settings) as database:
         report = back_up(database, settings.index_dir, store, archive, replace=replace)
-    return _answer(archive, report.manifest, started, report.warnings)
+    return _make_answer(archive, report.manifest, started, report.warnings)
 
 
 def restore_backup(settings: Settings, archive: Path) -> RestoreAnswer:
-    """Restore an archive to where the settings point. Raises `BackupError`, `DatabaseError`."""
+    """Restore a backup into the database and the data folder of the settings.
+
+    Raises `BackupError`, `DatabaseError`.
+    """
     started = time.perf_counter()
     report = restore(archive, settings.url, settings.index_dir, open_thumbnails(settings))
     return RestoreAnswer(
-        backup=_answer(archive, report.manifest, started),
+        backup=_make_answer(archive, report.manifest, started),
         database=report.database,
         data_dir=str(settings.data_dir),
         thumbnails=report.thumbnails,
@@ -39,12 +45,12 @@ def restore_backup(settings: Settings, archive: Path) -> RestoreAnswer:
 
 
 def check_backup(archive: Path) -> BackupAnswer:
-    """Verify an archive without restoring it. Raises `BackupError`."""
+    """Verify a backup without restoring it. Raises `BackupError`."""
     started = time.perf_counter()
-    return _answer(archive, verify_backup(archive), started)
+    return _make_answer(archive, verify_backup(archive), started)
 
 
-def _answer(
+def _make_answer(
     archive: Path, manifest: BackupManifest, started: float, warnings: Sequence[str] = ()
 ) -> BackupAnswer:
     return BackupAnswer(

@@ -1,4 +1,4 @@
-"""`lineup fsck`: truth, index and thumbnails held against each other, for every embedding space."""
+"""`lineup fsck`: whether database, index and stored images agree, for every embedding space."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from api.settings import Settings
 from index.proof.fsck import fsck
 
 
-def check(settings: Settings, *, repair: bool) -> FsckAnswer:
-    """Check everything that the settings name; needs no model. Raises `DatabaseError`."""
+def check_installation(settings: Settings, *, repair: bool) -> FsckAnswer:
+    """Check everything that belongs to the settings; no model is needed. Raises `DatabaseError`."""
     with open_database(settings) as database:
         report = fsck(
             database,

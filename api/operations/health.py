@@ -1,23 +1,37 @@
-"""Whether lookups can be answered: the truth answers, and the index is in step with it."""
+"""Whether look-ups can be answered: the database answers, and the index follows it."""
 
 from __future__ import annotations
 
-from api.lineup import Lineup
+from typing import Protocol
+
 from api.operations.json import ReadyAnswer
 from index.errors import CorpusError
 
 
-def readiness(lineup: Lineup) -> ReadyAnswer:
-    """Catch the index up and say what is wrong, if anything is.
+class Refreshable(Protocol):
+    """An index that can catch up with the database."""
 
-    Never raises for a part that is down.
+    @property
+    def generation(self) -> int:
+        """The last change that the index has seen."""
+        ...
+
+    def refresh(self) -> object:
+        """Catch up. Raises `CorpusError`."""
+        ...
+
+
+def check_readiness(index: Refreshable) -> ReadyAnswer:
+    """Let the index catch up with the database, and report what is wrong.
+
+    It never raises for a part that is down.
     """
     try:
-        lineup.index.refresh()
+        index.refresh()
     except CorpusError as err:
         return ReadyAnswer(ready=False, checks={"model": "ok", "index": str(err)}, generation=None)
     return ReadyAnswer(
         ready=True,
         checks={"model": "ok", "database": "ok", "index": "ok"},
-        generation=lineup.index.generation,
+        generation=index.generation,
     )

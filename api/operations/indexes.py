@@ -1,13 +1,10 @@
-"""The indexes of a database: explained, built, compacted.
-
-Shared by the command and the route; needs no model.
-"""
+"""The indexes of a database: explained, written and compacted. No model is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from api.lineup import Lineup, make_index_config, open_database
+from api.lineup import make_index_config, open_database
 from api.operations.json import IndexAnswer, IndexesAnswer
 from api.settings import Settings
 from index.cache.explain import explain
@@ -16,12 +13,12 @@ from index.truth.spaces import list_spaces
 
 
 def plan_indexes(settings: Settings) -> IndexesAnswer:
-    """What each index would answer from now. Raises `DatabaseError`, `TruthDamaged`."""
-    return _each(settings, lambda _live: None)
+    """Explain how each index searches now. Raises `DatabaseError`, `TruthDamaged`."""
+    return _work_on_each(settings, lambda _live: None)
 
 
 def build_indexes(settings: Settings) -> IndexesAnswer:
-    """Write each index as a snapshot and train its codes where they are due.
+    """Write each index to disk, and train its codes if they are due.
 
     Raises `IndexDirectoryUnwritable`, `DatabaseError`, `TruthDamaged`.
     """
@@ -30,7 +27,7 @@ def build_indexes(settings: Settings) -> IndexesAnswer:
         live.snapshot()
         live.settle()
 
-    return _each(settings, build)
+    return _work_on_each(settings, build)
 
 
 def compact_indexes(settings: Settings) -> IndexesAnswer:
@@ -39,15 +36,15 @@ def compact_indexes(settings: Settings) -> IndexesAnswer:
     def compact(live: LiveIndex) -> None:
         live.compact()
 
-    return _each(settings, compact)
+    return _work_on_each(settings, compact)
 
 
-def plan_index(lineup: Lineup) -> IndexAnswer:
-    """What the index of the active model is answered from now."""
-    return IndexAnswer.of(explain(lineup.index))
+def plan_index(index: LiveIndex) -> IndexAnswer:
+    """Explain how an open index searches now."""
+    return IndexAnswer.of(explain(index))
 
 
-def _each(settings: Settings, work: Callable[[LiveIndex], None]) -> IndexesAnswer:
+def _work_on_each(settings: Settings, work: Callable[[LiveIndex], None]) -> IndexesAnswer:
     answers = []
     with open_database(settings) as database:
         with database.read() as connection:

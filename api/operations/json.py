@@ -1,4 +1,4 @@
-"""The service itself: its models, indexes, checks and backups."""
+"""The JSON of models, indexes, checks and backups."""
 
 from __future__ import annotations
 
@@ -58,6 +58,25 @@ class ModelsAnswer(Answer):
     """All models that can be named. The active model is first."""
 
     models: list[ModelAnswer] = Field(description="The models. The active model is first.")
+
+
+class ActivatedModel(Answer):
+    """The result of making a model the active one."""
+
+    model: str = Field(description="Name of the model, or the path of its folder.")
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the model's weights and preprocessing."
+    )
+    entries: int = Field(ge=0, description="Number of entries in all corpora.")
+    embedded: int = Field(
+        ge=0,
+        description="Number of entries that have an embedding of this model. Look-ups find only "
+        "these.",
+    )
+    in_force: bool = Field(
+        description="True if this process uses the active model from now on. False where "
+        "LINEUP_MODEL or --model names a model."
+    )
 
 
 class ReadyAnswer(Answer):

@@ -1,19 +1,23 @@
-"""The terminal skin: typer and rich over the same functions as the routes.
+"""The command line: typer and rich over the functions that the HTTP routes use too.
 
-Importing this loads no model library; each command imports what it needs when it runs, so that
-`lineup --help` answers at once (torch alone takes seconds).
+A command's file also prints its tables. Importing this room loads no model library: each command
+imports what it needs when it runs, because torch alone takes seconds and `lineup --help` should
+answer at once.
 """
 
 from api.terminal import (  # noqa: F401, I001 -- each registers its commands, in this order of --help
     service,
+    demo,
+    lookups,
     ingest,
     jobs,
     corpora,
     inspection,
-    lookups,
     calibrations,
-    indexes,
     evaluate,
+    models,
+    indexes,
+    checking,
     backups,
 )
 from api.terminal.application import app

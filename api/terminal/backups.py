@@ -1,39 +1,43 @@
-"""`lineup backup`, `restore` and `verify-backup`: one file that holds everything, and the way
-back.
-"""
+"""`lineup backup`, `restore` and `verify-backup`: one file that holds everything."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from api.terminal.application import Json, app, settings_of
+from api.terminal.application import CARE, app
+from api.terminal.console import print_json, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json
+
+if TYPE_CHECKING:
+    from api.operations.json import BackupAnswer, RestoreAnswer
 
 Archive = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The archive, a tar file.", show_default=False)
+    Path, typer.Argument(metavar="FILE", help="The backup, a tar file.", show_default=False)
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=CARE)
 def backup(
     ctx: typer.Context,
     archive: Archive,
     no_thumbnails: Annotated[
         bool, typer.Option("--no-thumbnails", help="Leave the thumbnails out.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     json: Json = False,
 ) -> None:
-    """Write database, index and thumbnails to one verified file, while the service runs and others
-    write.
+    """Write database, index and thumbnails to one verified file.
 
-    The file holds exactly one generation, and restores into SQLite and PostgreSQL alike. Only its
-    owner can read it.
+    Lineup can run and write meanwhile: the file holds exactly one generation. It can be restored
+    into SQLite and into PostgreSQL. It is not encrypted; only its owner may read it. Stored
+    originals are not included.
     """
     from api.operations.backups import make_backup
-    from api.terminal.tables import print_backup, print_json
 
     answer = make_backup(settings_of(ctx), archive, thumbnails=not no_thumbnails, replace=force)
     if json:
@@ -42,15 +46,14 @@ def backup(
         print_backup(answer, "backed up")
 
 
-@app.command()
+@app.command(rich_help_panel=CARE)
 def restore(ctx: typer.Context, archive: Archive, json: Json = False) -> None:
-    """Restore a backup into the data folder and a database without rows, after comparing every
-    digest.
+    """Restore a backup into an empty database.
 
-    Interrupted, it leaves the database empty, and the same command begins anew.
+    Every byte is compared with the digests in the backup first. If the command is interrupted the
+    database stays empty, and the same command starts again.
     """
     from api.operations.backups import restore_backup
-    from api.terminal.tables import print_json, print_restore
 
     answer = restore_backup(settings_of(ctx), archive)
     if json:
@@ -59,16 +62,48 @@ def restore(ctx: typer.Context, archive: Archive, json: Json = False) -> None:
         print_restore(answer)
 
 
-@app.command("verify-backup")
+@app.command("verify-backup", rich_help_panel=CARE)
 def verify_backup(archive: Archive, json: Json = False) -> None:
-    """Compare every byte and every digest of a backup without restoring it; needs room for its
-    tables in TMPDIR.
+    """Verify a backup without restoring it.
+
+    Every byte is compared with the digests in the backup. This needs space for its tables in
+    TMPDIR.
     """
     from api.operations.backups import check_backup
-    from api.terminal.tables import print_backup, print_json
 
     answer = check_backup(archive)
     if json:
         print_json(answer)
     else:
         print_backup(answer, "verified")
+
+
+def print_backup(answer: BackupAnswer, result: str) -> None:
+    """Print what a backup holds, one line a fact, and the result of the command."""
+    space_labels = [f"space {space.embedding_space[:16]}" for space in answer.spaces]
+    width = max(map(len, [*space_labels, "thumbnails"])) + 2
+
+    def fact(label: str, text: str) -> None:
+        write(text, label=f"{label:<{width}}")
+
+    fact("archive", f"{answer.archive}, {answer.byte_size:,} bytes")
+    fact("made", f"{answer.created_at:%Y-%m-%d %H:%M:%S} UTC by Lineup {answer.lineup_version}")
+    fact(
+        "from",
+        f"{answer.database}, schema {answer.schema_revision}, generation {answer.generation:,}",
+    )
+    for label, space in zip(space_labels, answer.spaces, strict=True):
+        snapshot = "with" if space.embedding_space[:16] in answer.snapshots else "without"
+        fact(label, f"{space.model}, {snapshot} index snapshot, digest {space.digest}")
+    counts = {name: count for name, count in answer.row_counts.items() if name != "change_counter"}
+    fact("rows", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    fact("thumbnails", "left out" if answer.thumbnails is None else f"{answer.thumbnails:,}")
+    for warning in answer.warnings:
+        write(warning, style="yellow")
+    write(Text.assemble((result, "bold green"), f": all digests agree; {answer.seconds:.1f} s"))
+
+
+def print_restore(answer: RestoreAnswer) -> None:
+    """Print what was restored and where it is now."""
+    where = f"{answer.database}; index and {answer.thumbnails:,} thumbnails in {answer.data_dir}"
+    print_backup(answer.backup, f"restored into {where}")

@@ -1,82 +1,101 @@
-"""`lineup calibrate` and `lineup calibrations`: how often a photograph comes as near as a known
-fake.
-"""
+"""`lineup calibrate` and `lineup calibrations`: how often a photograph is as similar as a fake."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.terminal.application import Json, app, checked, settings_of
+from api.terminal.application import MEASURES, app
+from api.terminal.console import print_json, print_json_line, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json, JsonLines, check_request
+from api.terminal.progress import (
+    let_waiting_threads_sleep,
+    reported,
+    resumable,
+    stop_on_sigterm,
+)
+from api.terminal.tables import Column, print_table
 
-calibrations_app = typer.Typer(help="List and show calibrations.", invoke_without_command=True)
-app.add_typer(calibrations_app, name="calibrations")
+if TYPE_CHECKING:
+    from api.calibrations.json import CalibrationAnswer, RatiosAnswer
+
+calibrations_app = typer.Typer(invoke_without_command=True)
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURES)
 def calibrate(
     ctx: typer.Context,
     against: Annotated[
         list[str] | None,
-        typer.Option(metavar="CORPUS", help="A corpus of known fakes; repeat it. Default: all."),
+        typer.Option(
+            metavar="CORPUS",
+            help="Measure against this corpus of known fakes. Repeat it for several; by default "
+            "all.",
+        ),
     ] = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CORPUS", help="A corpus of known-real images; repeat it. Default: all."
+            metavar="CORPUS",
+            help="Measure with this corpus of known-real images. Repeat it for several; by "
+            "default all.",
         ),
     ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
-            help="A kind of delivery to measure: as_is, jpeg90, ...; repeat it. Default: all."
+            metavar="NAME",
+            help="Measure images delivered in this way: as_is, jpeg90, jpeg75, jpeg50, webp80, "
+            "half or screenshot. Repeat it for several; by default all.",
         ),
     ] = None,
     max_images: Annotated[
         int,
         typer.Option(
-            help="Known-real images, and known fakes, that are embedded again after each delivery."
+            help="At most this many known-real images, and as many known fakes, are re-encoded and "
+            "embedded again for each way of delivery."
         ),
     ] = 500,
-    seed: Annotated[int, typer.Option(help="Of the choice of images and of the bootstrap.")] = 0,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print progress and the calibration as JSON lines.")
-    ] = False,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the random choice of images and of the intervals.")
+    ] = 0,
+    json: JsonLines = False,
 ) -> None:
-    """Measure how often a known-real image comes as near to the known fakes as a probe, and what
-    that is worth.
+    """Measure how often a known-real image is as similar to known fakes as a probe.
 
-    Stored with its inputs and never changed; lookups in these corpora state its rates and ratios
-    from then on. Images are also re-encoded as messengers and pages do, for which their files must
-    still be there (exit code 3 where one is not, or becomes too small for the model). Ctrl-C
-    pauses, the same command goes on.
+    From then on, look-ups in these corpora state false-match rates and likelihood ratios. A
+    calibration is stored with its inputs and never changed.
+
+    Images are also measured after re-encodings such as those of messengers, which needs the image
+    files. The exit code is 3 if one of them is gone, or becomes too small for the model. Ctrl-C
+    pauses; the same command continues.
     """
     from api.calibrations.json import calibration_of_job
     from api.calibrations.request import CalibrationRequest
     from api.jobs.catalogue import one_job, some_failures
-    from api.lineup import Lineup
     from api.problems import EXIT_PARTIAL
-    from api.terminal.calibration_tables import print_calibration
-    from api.terminal.ingest import ended_softly, let_waiting_threads_sleep, reported
-    from api.terminal.tables import print_job, print_json_line
+    from api.terminal.jobs import print_job
 
     let_waiting_threads_sleep()
-    told = {} if condition is None else {"conditions": condition}
-    request = checked(
+    from api.lineup import Lineup
+    from api.worker.running import work_on
+    from api.worker.starting import start_calibration
+
+    conditions = {} if condition is None else {"conditions": condition}
+    request = check_request(
         CalibrationRequest,
         against=against,
         reference=reference,
         max_images=max_images,
         seed=seed,
-        **told,
+        **conditions,
     )
-    from api.worker.running import work_on
-    from api.worker.starting import start_calibration
-
-    with ended_softly(), Lineup.open(settings_of(ctx)) as lineup:
+    with stop_on_sigterm(), Lineup.open(settings_of(ctx)) as lineup:
         job = start_calibration(lineup.database, lineup.space, request)
-        with reported(job, json=json) as report:
+        with resumable(ctx, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         done = one_job(lineup.database, job.id)
         answer = calibration_of_job(lineup.database, job.id)
@@ -90,19 +109,23 @@ def calibrate(
         raise typer.Exit(EXIT_PARTIAL)
 
 
+app.add_typer(calibrations_app, name="calibrations", rich_help_panel=MEASURES)
+
+
 @calibrations_app.callback()
 def calibrations(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Calibrations to list.")] = 20,
     json: Json = False,
 ) -> None:
-    """List the calibrations, the newest first."""
+    """List and show calibrations.
+
+    Without a command, the calibrations are listed, the newest first.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from api.calibrations.json import calibrations_page
     from api.lineup import open_database
-    from api.terminal.calibration_tables import print_calibrations
-    from api.terminal.tables import print_json
 
     with open_database(settings_of(ctx)) as database:
         page = calibrations_page(database, None, limit)
@@ -114,13 +137,18 @@ def calibrations(
 
 @calibrations_app.command("show")
 def show_calibration(
-    ctx: typer.Context, calibration_id: Annotated[int, typer.Argument(min=1)], json: Json = False
+    ctx: typer.Context,
+    calibration_id: Annotated[
+        int,
+        typer.Argument(
+            min=1, metavar="CALIBRATION", help="Number of the calibration.", show_default=False
+        ),
+    ],
+    json: Json = False,
 ) -> None:
-    """Show what a calibration measured, by kind of delivery."""
+    """Show what a calibration measured, for each way of delivery."""
     from api.calibrations.json import one_calibration
     from api.lineup import open_database
-    from api.terminal.calibration_tables import print_calibration
-    from api.terminal.tables import print_json
 
     with open_database(settings_of(ctx)) as database:
         answer = one_calibration(database, calibration_id)
@@ -128,3 +156,104 @@ def show_calibration(
         print_json(answer)
     else:
         print_calibration(answer)
+
+
+def print_calibrations(calibrations: Iterable[CalibrationAnswer]) -> None:
+    """Print a row for each calibration."""
+    columns = (
+        Column("calibration", align="right"),
+        Column("measured", importance=2),
+        Column("against", shorten="end"),
+        Column("entries", align="right"),
+        Column("reference", shorten="end"),
+        Column("images", align="right"),
+        Column("conditions", importance=1, shorten="end"),
+    )
+    rows = [
+        (
+            str(each.id),
+            f"{each.created_at:%Y-%m-%d %H:%M:%S}",
+            ", ".join(each.against),
+            f"{each.corpus_size:,}",
+            ", ".join(each.reference),
+            f"{next(s.images for s in each.strata if s.condition == 'as_is'):,}",
+            ", ".join(stratum.condition for stratum in each.strata),
+        )
+        for each in calibrations
+    ]
+    print_table(columns, rows, empty="there is no calibration yet: `lineup calibrate` makes one")
+
+
+def print_calibration(answer: CalibrationAnswer) -> None:
+    """Print what was measured, a row for each way of delivery."""
+    from api.lookups.words import percent
+
+    write(
+        f"{', '.join(answer.against)} ({answer.corpus_size:,} entries) compared with "
+        f"{', '.join(answer.reference)}, generation {answer.generation:,}, seed {answer.seed}",
+        label=f"calibration {answer.id}  ",
+    )
+    rates = [each.false_match_rate for each in answer.strata[0].thresholds]
+    columns = (
+        Column("delivered"),
+        Column("images", align="right", importance=1),
+        Column("photographs", align="right", importance=2),
+        # The rate that a look-up uses by default stays longest.
+        *(
+            Column(f"at {percent(rate)}", align="right", importance=3 + (rate == 0.01))
+            for rate in rates
+        ),
+        Column("Cllr", align="right", importance=6),
+        Column("two-sided", align="right", importance=2),
+        Column("ECE", align="right", importance=2),
+        Column("coverage", align="right", importance=2),
+    )
+    rows = [
+        (
+            stratum.condition,
+            f"{stratum.images:,}",
+            f"{stratum.sources:,}",
+            *(
+                f"{each.cosine_similarity:.4f} ({percent(each.high)})"
+                for each in stratum.thresholds
+            ),
+            _cost(stratum.one_sided),
+            _cost(stratum.two_sided),
+            "" if stratum.classifier is None else f"{stratum.classifier.ece:.3f}",
+            "" if stratum.attribution is None else percent(stratum.attribution.coverage),
+        )
+        for stratum in answer.strata
+    ]
+    print_table(columns, rows)
+    write(
+        "at 1 %: the similarity that 1 % of known-real images reach (and up to how many they may "
+        "be, at 95 % confidence). Cllr: cost of the likelihood ratios, 0 is perfect, 1 says "
+        "nothing (and the least possible cost).",
+        style="dim",
+    )
+    print_collections(answer)
+
+
+def print_collections(answer: CalibrationAnswer) -> None:
+    """Print the matches of each collection of reference images, where there are several."""
+    from api.lookups.words import collection_name, percent
+
+    as_is = next(stratum for stratum in answer.strata if stratum.condition == "as_is")
+    thresholds = [each for each in as_is.thresholds if each.collections]
+    if not thresholds:
+        return
+    columns = (
+        Column("collection", shorten="end"),
+        Column("images", align="right"),
+        *(Column(f"at {percent(each.false_match_rate)}", align="right") for each in thresholds),
+    )
+    rows = []
+    for number, collection in enumerate(thresholds[0].collections):
+        counts = (each.collections[number] for each in thresholds)
+        shares = (f"{percent(each.matches / each.images)} ({each.matches})" for each in counts)
+        rows.append((collection_name(collection), f"{collection.images:,}", *shares))
+    print_table(columns, rows)
+
+
+def _cost(ratios: RatiosAnswer | None) -> str:
+    return "" if ratios is None else f"{ratios.cllr:.2f} ({ratios.cllr_min:.2f})"

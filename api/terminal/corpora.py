@@ -1,32 +1,53 @@
-"""`lineup corpora` and `lineup entries`: what the corpora hold, and how it gets out again."""
+"""`lineup corpora`, `lineup entries` and `lineup export`: what the corpora hold."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.terminal.application import Json, KindOption, app, checked, corpus_kind, settings_of
+from api.terminal.application import REFERENCES, app
+from api.terminal.console import print_json, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import (
+    CorpusArgument,
+    Cursor,
+    EntryArgument,
+    Json,
+    KindOption,
+    check_request,
+    corpus_kind,
+)
+from api.terminal.tables import Column, print_table
 
-CorpusArgument = Annotated[str, typer.Argument(help="Name of the corpus.")]
+if TYPE_CHECKING:
+    from api.corpora.export import ExportAnswer
+    from api.corpora.json import CorpusAnswer, EntryAnswer
 
 KeepOption = Annotated[
     str,
-    typer.Option(help="What to keep of the images: original, thumbnail or none.", metavar="WHAT"),
+    typer.Option(help="What to store of each image: original, thumbnail or none.", metavar="WHAT"),
 ]
-corpora_app = typer.Typer(help="List, create and remove corpora.", invoke_without_command=True)
+corpora_app = typer.Typer(invoke_without_command=True)
 entries_app = typer.Typer(help="List, show and remove entries.", no_args_is_help=True)
+app.add_typer(corpora_app, name="corpora", rich_help_panel=REFERENCES)
+app.add_typer(entries_app, name="entries", rich_help_panel=REFERENCES)
 
 
 @corpora_app.callback()
 def corpora(ctx: typer.Context, json: Json = False) -> None:
-    """List the corpora, with their kinds and the number of their entries."""
+    """List, create, change and remove corpora.
+
+    Without a command, the corpora are listed. A corpus is a named set of known fakes or of
+    known-real images.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from api.corpora.catalogue import all_corpora
     from api.corpora.json import CorpusPage
     from api.lineup import open_database
-    from api.terminal.tables import print_corpora, print_json
 
     with open_database(settings_of(ctx)) as database:
         listed = all_corpora(database)
@@ -42,15 +63,16 @@ def create_corpus(
     name: CorpusArgument,
     kind: KindOption = "known_fake",
     keep: KeepOption = "thumbnail",
-    description: Annotated[str, typer.Option(help="For people.")] = "",
+    description: Annotated[str, typer.Option(help="A description for people.")] = "",
 ) -> None:
-    """Create an empty corpus; its kind cannot be changed later."""
+    """Create an empty corpus. Its kind cannot be changed later."""
     from api.corpora.catalogue import add_corpus
     from api.corpora.json import NewCorpus
     from api.lineup import open_database
-    from api.terminal.tables import print_corpora
 
-    new = checked(NewCorpus, name=name, kind=corpus_kind(kind), keep=keep, description=description)
+    new = check_request(
+        NewCorpus, name=name, kind=corpus_kind(kind), keep=keep, description=description
+    )
     with open_database(settings_of(ctx), migrate=True) as database:
         print_corpora([add_corpus(database, new)])
 
@@ -59,53 +81,58 @@ def create_corpus(
 def keep_images(
     ctx: typer.Context,
     name: CorpusArgument,
-    keep: Annotated[str, typer.Argument(metavar="WHAT", help="original, thumbnail or none.")],
+    keep: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="original, thumbnail or none.", show_default=False),
+    ],
 ) -> None:
-    """Change what a corpus keeps of its images from now on; what nobody keeps any more is removed
-    at once.
+    """Change what a corpus stores of its images.
+
+    Stored files that no corpus keeps any more are deleted at once.
     """
     from api.corpora.catalogue import change_keep
     from api.corpora.json import NewCorpus
     from api.lineup import open_blob_stores, open_database
 
-    settings, wanted = settings_of(ctx), checked(NewCorpus, name=name, keep=keep).keep
+    settings, wanted = settings_of(ctx), check_request(NewCorpus, name=name, keep=keep).keep
     with open_database(settings) as database:
         corpus = change_keep(database, open_blob_stores(settings), name, wanted)
-    typer.echo(f"{corpus.name} keeps {corpus.keep}")
+    write(f"{corpus.name} keeps {corpus.keep}")
 
 
 @corpora_app.command("remove")
 def remove_corpus(
     ctx: typer.Context,
     name: CorpusArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove a corpus and all its entries; images that other corpora hold stay there."""
+    """Remove a corpus and all its entries.
+
+    Images that other corpora hold as well stay there.
+    """
     from api.corpora.catalogue import drop_corpus, one_corpus
     from api.lineup import open_blob_stores, open_database
 
     settings = settings_of(ctx)
     with open_database(settings) as database:
         corpus = one_corpus(database, name)
-        _ = yes or typer.confirm(
-            f"Remove {corpus.name} with {corpus.entry_count:,} entries?", abort=True
-        )
+        if not yes:
+            typer.confirm(f"Remove {corpus.name} with {corpus.entry_count:,} entries?", abort=True)
         removed = drop_corpus(database, open_blob_stores(settings), name)
-    typer.echo(f"{name} was removed with {removed:,} entries")
+    write(f"{name} was removed with {removed:,} entries")
 
 
 @entries_app.command("list")
 def list_entries(
     ctx: typer.Context,
     corpus: CorpusArgument,
-    cursor: Annotated[str | None, typer.Option(help="As printed below the page before.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Entries a page.")] = 50,
+    cursor: Cursor = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Entries on a page.")] = 50,
     json: Json = False,
 ) -> None:
-    """List a corpus' entries, in the order of their ingest."""
+    """List the entries of a corpus, page by page, the oldest first."""
     from api.corpora.catalogue import entries_page
     from api.lineup import open_database
-    from api.terminal.tables import print_entries, print_json
 
     with open_database(settings_of(ctx)) as database:
         page = entries_page(database, corpus, cursor, limit)
@@ -114,31 +141,122 @@ def list_entries(
         return
     print_entries(page.entries)
     if page.next_cursor:
-        typer.echo(f"more: --cursor {page.next_cursor}")
+        write(f"more: --cursor {page.next_cursor}")
 
 
 @entries_app.command("show")
-def show_entry(ctx: typer.Context, entry_id: Annotated[int, typer.Argument(min=1)]) -> None:
-    """Print one entry with its provenance, as JSON."""
+def show_entry(ctx: typer.Context, entry_id: EntryArgument) -> None:
+    """Show an entry and its provenance, as JSON."""
     from api.corpora.catalogue import one_entry
     from api.lineup import open_database
-    from api.terminal.tables import print_json
 
     with open_database(settings_of(ctx)) as database:
         print_json(one_entry(database, entry_id))
 
 
 @entries_app.command("remove")
-def remove_entry(ctx: typer.Context, entry_id: Annotated[int, typer.Argument(min=1)]) -> None:
-    """Remove one entry; it is gone from every answer at once, in every process."""
+def remove_entry(ctx: typer.Context, entry_id: EntryArgument) -> None:
+    """Remove an entry. From then on no look-up of any process finds it."""
     from api.corpora.catalogue import drop_entry
     from api.lineup import open_blob_stores, open_database
 
     settings = settings_of(ctx)
     with open_database(settings) as database:
         entry = drop_entry(database, open_blob_stores(settings), entry_id)
-    typer.echo(f"entry {entry.id} removed from {entry.corpus}")
+    write(f"entry {entry.id} was removed from {entry.corpus}")
 
 
-app.add_typer(corpora_app, name="corpora")
-app.add_typer(entries_app, name="entries")
+@app.command(rich_help_panel=REFERENCES)
+def export(
+    ctx: typer.Context,
+    corpus: CorpusArgument,
+    to: Annotated[str, typer.Option(help="Format: parquet.", metavar="FORMAT")] = "parquet",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write; by default the corpus's name with .parquet."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a corpus to a Parquet file: provenance, hashes and embeddings.
+
+    The images themselves are not included. `lineup ingest FILE --corpus NAME` reads the file into
+    another installation that uses the same embedding space.
+    """
+    from api.corpora.export import export_corpus
+    from api.lineup import find_space, open_database
+
+    if to != "parquet":
+        raise typer.BadParameter(f"{to!r} is not parquet", param_hint="--to")
+    target = output or Path(f"{corpus}.parquet")
+    settings = settings_of(ctx)
+    with open_database(settings) as database:
+        space = find_space(settings, database)
+        answer = export_corpus(database, space, corpus, target, replace=force)
+    if json:
+        print_json(answer)
+    else:
+        print_export(answer)
+
+
+def print_corpora(corpora: Iterable[CorpusAnswer]) -> None:
+    """Print a row for each corpus."""
+    columns = (
+        Column("corpus", shorten="end"),
+        Column("kind"),
+        Column("entries", align="right"),
+        Column("keeps", importance=2),
+        Column("created", importance=1),
+        Column("description", importance=3, shorten="end"),
+    )
+    rows = [
+        (
+            corpus.name,
+            corpus.kind,
+            f"{corpus.entry_count:,}",
+            corpus.keep,
+            f"{corpus.created_at:%Y-%m-%d %H:%M}",
+            corpus.description,
+        )
+        for corpus in corpora
+    ]
+    print_table(columns, rows, empty="there is no corpus yet: `lineup ingest` creates one")
+
+
+def print_entries(entries: Iterable[EntryAnswer]) -> None:
+    """Print a row for each entry."""
+    columns = (
+        Column("entry", align="right"),
+        Column("corpus", importance=3, shorten="end"),
+        Column("generator", shorten="end"),
+        Column("size", importance=2),
+        Column("sha256", importance=1),
+        Column("path or source", shorten="start"),
+    )
+    rows = [
+        (
+            str(entry.id),
+            entry.corpus,
+            entry.generator or "",
+            f"{entry.width} x {entry.height}" if entry.width else "",
+            entry.sha256[:12],
+            where_from(entry),
+        )
+        for entry in entries
+    ]
+    print_table(columns, rows, empty="the corpus has no entries")
+
+
+def where_from(entry: EntryAnswer) -> str:
+    """Return the path of an entry's image, or the name of its source."""
+    return str(entry.provenance.get("path") or entry.source or "")
+
+
+def print_export(answer: ExportAnswer) -> None:
+    """Print what an export wrote."""
+    write(
+        f"{answer.corpus}: {answer.entries:,} entries in {answer.file}, {answer.byte_size:,} "
+        f"bytes, embedding space {answer.embedding_space[:16]}, generation {answer.generation:,}"
+    )

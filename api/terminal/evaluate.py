@@ -1,4 +1,4 @@
-"""`lineup evaluate`: a model measured on labelled images of one's own."""
+"""`lineup evaluate`: a model measured on labelled images of your own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from api.terminal.application import Json, app, checked, errors, settings_of
-from api.terminal.ingest import let_waiting_threads_sleep
+from api.terminal.application import MEASURES, app
+from api.terminal.console import errors, print_json, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json, check_request
+from api.terminal.progress import let_waiting_threads_sleep
+from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
     from api.evaluation.embedding import Progress as OnProgress
@@ -26,17 +29,16 @@ ALL = "all"
 MOST_GENERATORS = 20  # rows of the table in the terminal; the page has all
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURES)
 def evaluate(
     ctx: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
             metavar="FOLDER_OR_MANIFEST",
-            help="Labelled images: a manifest (CSV, TSV, JSONL) with a column label (real or "
-            "synthetic) and, if it has "
-            "them, generator and source; or a folder, archive or table with real/** and "
-            "fake/<generator>/**.",
+            help="Labelled images. Either a manifest (CSV, TSV, JSONL) with a column label (real "
+            "or synthetic) and, if known, generator and source; or a folder, archive or table with "
+            "real/** and fake/<generator>/**.",
             show_default=False,
         ),
     ],
@@ -46,70 +48,69 @@ def evaluate(
     pattern: Annotated[
         str | None,
         typer.Option(
-            help="Label, generator and source in the names, such as '{label}/{generator}/*'."
+            help="Read label, generator and source from file names, for example "
+            "'{label}/{generator}/*'."
         ),
     ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Measure the classifier also after a delivery: jpeg90, jpeg75, jpeg50, webp80, "
-            "half, screenshot, or "
-            "all of them; may be repeated.",
+            help="Measure the classifier also on images delivered in this way: jpeg90, jpeg75, "
+            "jpeg50, webp80, half, screenshot, or all of them. Repeat it for several.",
         ),
     ] = None,
     max_images: Annotated[
         int | None,
-        typer.Option(min=2, help="Measure a random sample of so many images, half of either kind."),
+        typer.Option(min=2, help="Measure a random sample of this many images, half of each kind."),
     ] = None,
     condition_images: Annotated[
-        int | None, typer.Option(min=2, help="Of these, deliver a random sample of so many.")
+        int | None,
+        typer.Option(min=2, help="Deliver only a random sample of this many of the images."),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of sampling, halves and resampling.")
+        int,
+        typer.Option(
+            min=0, max=2**32 - 1, help="Seed of samples, halves and confidence intervals."
+        ),
     ] = 0,
     path_column: Annotated[
-        str | None, typer.Option(help="Of a manifest: the column with the paths.")
+        str | None, typer.Option(help="The column of a manifest that holds the paths.")
     ] = None,
     image_column: Annotated[
-        str | None, typer.Option(help="Of a Parquet table: the column with the images.")
+        str | None, typer.Option(help="The column of a Parquet table that holds the images.")
     ] = None,
     shareable: Annotated[
         bool,
         typer.Option(
-            "--shareable", help="A page to pass on: names and figures, no pictures, links or paths."
+            "--shareable", help="Make a page to pass on: without pictures, links and paths."
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an evaluation that is there.")
+        bool, typer.Option("--force", help="Replace an evaluation that exists.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Measure the model on labelled images: classifier, retrieval, attribution, false matches,
-    likelihood ratios.
+    """Measure how often the model is right on labelled images of your own.
 
-    Needs the extra `evaluate` and no database. Figures that too few images speak for are left out,
-    with the reason. Images that cannot be used are listed with their reasons, and the exit code is
-    then 3.
+    Measured are the classifier, retrieval, attribution to a generator, false matches and likelihood
+    ratios. No data folder is needed. A figure is left out, with the reason, if there are too few
+    images for it. The exit code is 3 if an image cannot be used.
     """
     let_waiting_threads_sleep()
-    from api.evaluation.extra import require_extra
-
-    require_extra()
     from api.evaluation.report import require_free, write_report
     from api.evaluation.request import EvaluationRequest
     from api.evaluation.running import evaluate as run
     from api.problems import EXIT_PARTIAL
     from api.sources.locations import resolved
-    from api.terminal.tables import print_json
 
-    request = checked(
+    request = check_request(
         EvaluationRequest,
         source=resolved(source),
         pattern=pattern,
         path_column=path_column,
         image_column=image_column,
-        conditions=_conditions(condition or []),
+        conditions=parse_conditions(condition or []),
         max_images=max_images,
         condition_images=condition_images,
         seed=seed,
@@ -122,28 +123,25 @@ def evaluate(
     if json:
         print_json(done.answer)
     else:
-        _print(done.answer, out)
+        print_evaluation(done.answer, out)
     if done.answer.failures:
         raise typer.Exit(EXIT_PARTIAL)
 
 
-def _conditions(told: list[str]) -> list[str]:
-    """The conditions by name, as the request takes them;
-
-    `all` is every one that changes the picture.
-    """
+def parse_conditions(names: Sequence[str]) -> list[str]:
+    """Return the names of conditions; `all` stands for every re-encoding."""
     from embedder.pictures.delivery import RE_ENCODINGS
 
     return [
-        name
-        for each in told
-        for name in ([str(way) for way in RE_ENCODINGS] if each == ALL else [each])
+        each
+        for name in names
+        for each in ([str(way) for way in RE_ENCODINGS] if name == ALL else [name])
     ]
 
 
 @contextmanager
 def _reported() -> Iterator[OnProgress]:
-    """A bar on standard error, where that is a terminal."""
+    """Give a function that moves a bar on standard error, if that is a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -154,121 +152,115 @@ def _reported() -> Iterator[OnProgress]:
         task = bar.add_task("embedding", total=None)
 
         def on_progress(done: int, total: int) -> None:
-            bar.update(
-                task,
-                completed=done,
-                total=total,
-                description="embedding" if done < total else "measuring",
-            )
+            description = "embedding" if done < total else "measuring"
+            bar.update(task, completed=done, total=total, description=description)
 
         yield on_progress
 
 
-def _print(answer: EvaluationAnswer, out: Path) -> None:
-    """The short version; the page has the rest."""
-    from api.terminal.tables import out as console
-
-    made, measured = answer.made, answer.measured
-    n = measured.n
-    console.print(
+def print_evaluation(answer: EvaluationAnswer, out: Path) -> None:
+    """Print the most important figures; the page has the others."""
+    made, n = answer.made, answer.measured.n
+    write(
         f"{made.model} ({made.embedding_space[:16]}) on {n.real:,} real images of "
-        f"{n.real_sources:,} sources and "
-        f"{n.synthetic:,} synthetic ones of {n.synthetic_sources:,} sources, "
-        f"{len(measured.generators)} generators",
-        soft_wrap=True,
+        f"{n.real_sources:,} sources and {n.synthetic:,} synthetic images of "
+        f"{n.synthetic_sources:,} sources, {len(answer.measured.generators)} generators"
     )
-    for line in _lines(answer):
-        console.print(line, soft_wrap=True)
+    for topic, text in _figures(answer):
+        write(text, label=f"  {topic:<15}")
     if answer.classifier.by_condition:
-        console.print(_groups("condition", answer.classifier.by_condition))
+        _print_groups("condition", answer.classifier.by_condition)
     if answer.classifier.by_generator:
-        console.print(_groups("generator", answer.classifier.by_generator[:MOST_GENERATORS]))
-    for reason, failures in groupby(
-        sorted(answer.failures, key=attrgetter("reason")), attrgetter("reason")
-    ):
+        _print_groups("generator", answer.classifier.by_generator[:MOST_GENERATORS])
+    by_reason = sorted(answer.failures, key=attrgetter("reason"))
+    for reason, failures in groupby(by_reason, attrgetter("reason")):
         some = list(failures)
-        console.print(
-            f"{len(some):,} {reason}, such as {some[0].name}: {some[0].detail}", soft_wrap=True
-        )
-    console.print(
+        write(f"{len(some):,} {reason}, such as {some[0].name}: {some[0].detail}")
+    write(
         f"{out / 'evaluation.html'} and evaluation.json, {made.seconds:,.1f} s",
         style="dim",
-        soft_wrap=True,
     )
 
 
-def _lines(answer: EvaluationAnswer) -> Iterator[str]:
-    """One line a question."""
+def _figures(answer: EvaluationAnswer) -> Iterator[tuple[str, str]]:
+    """The figures, each with its topic."""
     from api.evaluation.report import format_measure, format_share
 
-    pooled = answer.classifier.pooled
+    pooled, uncalibrated = answer.classifier.pooled, answer.classifier.uncalibrated
     yield (
-        f"  classifier    ROC AUC {format_measure(pooled.roc_auc)}, balanced accuracy "
-        f"{format_measure(pooled.balanced_accuracy)} at 0, "
-        f"{format_measure(pooled.balanced_accuracy_at_limits)} at the "
-        f"limits, TPR {format_measure(pooled.tpr_at_fpr)} at 1 % FPR"
+        "classifier",
+        f"ROC AUC {format_measure(pooled.roc_auc)}, balanced accuracy "
+        f"{format_measure(pooled.balanced_accuracy)} at logit 0 and "
+        f"{format_measure(pooled.balanced_accuracy_at_limits)} at the limits, TPR "
+        f"{format_measure(pooled.tpr_at_fpr)} at 1 % FPR",
     )
-    stated = answer.classifier.uncalibrated
     yield (
-        f"  probability   ECE {format_measure(stated.ece)}, Brier {format_measure(stated.brier)}, "
-        f"uncalibrated"
+        "probability",
+        f"ECE {format_measure(uncalibrated.ece)}, Brier {format_measure(uncalibrated.brier)}, "
+        "uncalibrated",
     )
-    mean = answer.retrieval.mean
-    if mean is None:
-        yield f"  retrieval     not measured: {answer.retrieval.reason}"
-    else:
-        recall = ", ".join(
-            f"recall@{k} {value:.3f}" for k, value in mean.recall_at_k.items() if k > 1
-        )
-        yield (
-            f"  retrieval     precision@1 {format_measure(mean.precision_at_1)} (by chance "
-            f"{mean.by_chance:.3f}), "
-            f"{recall}, mAP {mean.mean_average_precision:.3f}"
-        )
-    left = answer.attribution
+    yield "retrieval", _retrieval(answer)
+    left_out = answer.attribution
     yield (
-        f"  attribution   left-out generators: not measured: {left.reason}"
-        if left.reason
-        else f"  attribution   left-out generators: open-set AUROC {format_measure(left.auroc)}, "
-        "coverage "
-        f"{format_measure(left.coverage)} of {left.target_coverage:g}, mean set size "
-        f"{format_measure(left.mean_set_size)}"
+        "attribution",
+        f"not measured: {left_out.reason}"
+        if left_out.reason
+        else f"each generator left out in turn: open-set AUROC {format_measure(left_out.auroc)}, "
+        f"coverage {format_measure(left_out.coverage)} of {left_out.target_coverage:g}, mean set "
+        f"size {format_measure(left_out.mean_set_size)}",
     )
     for table in answer.similarity.false_matches:
-        told = [row for row in table.rows if row.inside is not None]
-        largest = [row for row in told if row.times == max(each.times for each in told)]
+        judged = [row for row in table.rows if row.inside is not None]
+        times = max((row.times for row in judged), default=0)
         rates = ", ".join(
-            f"{format_share(row.predicted.value)} foretold {format_share(row.realised.value)} found"
-            for row in largest
+            f"{format_share(row.predicted.value)} predicted and {format_share(row.realised.value)} "
+            "found"
+            for row in judged
+            if row.times == times
         )
+        inside = sum(row.inside is True for row in judged)
         yield (
-            f"  false matches halved by {table.split}: {sum(row.inside is True for row in told)} "
-            f"of {len(told)} rates "
-            f"in their interval; at the full size {rates}"
-            if told
-            else f"  false matches halved by {table.split}: not measured: {table.reason}"
+            "false matches",
+            f"halved by {table.split}: {inside} of {len(judged)} rates in their interval; at full "
+            f"size {rates}"
+            if judged
+            else f"halved by {table.split}: not measured: {table.reason}",
         )
     for ratio in answer.similarity.likelihood:
         yield (
-            f"  likelihood    halved by {ratio.split}: not measured: {ratio.reason}"
+            "likelihood",
+            f"halved by {ratio.split}: not measured: {ratio.reason}"
             if ratio.reason
-            else f"  likelihood    halved by {ratio.split}: Cllr {format_measure(ratio.cllr)}, "
-            "Cllr-min "
-            f"{format_measure(ratio.cllr_min)}"
+            else f"halved by {ratio.split}: Cllr {format_measure(ratio.cllr)}, Cllr-min "
+            f"{format_measure(ratio.cllr_min)}",
         )
 
 
-def _groups(what: str, groups: Sequence[GroupFigures]) -> Table:
+def _retrieval(answer: EvaluationAnswer) -> str:
     from api.evaluation.report import format_measure
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(what, overflow="fold")
-    for column in ("synthetic", "ROC AUC", "balanced accuracy", "TPR at 1 % FPR"):
-        table.add_column(column, justify="right")
+    mean = answer.retrieval.mean
+    if mean is None:
+        return f"not measured: {answer.retrieval.reason}"
+    recall = ", ".join(f"recall@{k} {value:.3f}" for k, value in mean.recall_at_k.items() if k > 1)
+    return (
+        f"precision@1 {format_measure(mean.precision_at_1)} (by chance {mean.by_chance:.3f}), "
+        f"{recall}, mAP {mean.mean_average_precision:.3f}"
+    )
+
+
+def _print_groups(what: str, groups: Sequence[GroupFigures]) -> None:
+    """Print the classifier's figures, a row for each group."""
+    from api.evaluation.report import format_measure
+
+    titles = ("synthetic", "ROC AUC", "balanced accuracy", "TPR at 1 % FPR")
+    columns = (
+        Column(what, shorten="end"),
+        *(Column(title, align="right") for title in titles),
+    )
+    rows = []
     for group in groups:
         of = group.figures
-        figures = [
-            format_measure(each) for each in (of.roc_auc, of.balanced_accuracy, of.tpr_at_fpr)
-        ]
-        table.add_row(group.name, f"{of.n.synthetic:,}", *figures)
-    return table
+        figures = (of.roc_auc, of.balanced_accuracy, of.tpr_at_fpr)
+        rows.append((group.name, f"{of.n.synthetic:,}", *map(format_measure, figures)))
+    print_table(columns, rows)

@@ -1,6 +1,4 @@
-"""`lineup index plan`, `build` and `compact`: how lookups are answered from the index, and its
-maintenance by hand.
-"""
+"""`lineup index plan`, `build` and `compact`: how look-ups search, and maintenance by hand."""
 
 from __future__ import annotations
 
@@ -8,53 +6,84 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
+from rich.text import Text
 
-from api.terminal.application import Json, app, settings_of
+from api.terminal.application import CARE, app
+from api.terminal.console import print_json, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json
 
 if TYPE_CHECKING:
-    from api.operations.json import IndexesAnswer
+    from api.operations.json import IndexAnswer, IndexesAnswer
     from api.settings import Settings
 
-index = typer.Typer(
-    no_args_is_help=True,
-    help="How lookups are answered from the index, and its maintenance by hand.",
-)
-app.add_typer(index, name="index")
+index = typer.Typer(no_args_is_help=True, help="Show and maintain the index that look-ups search.")
+app.add_typer(index, name="index", rich_help_panel=CARE)
 
 
 @index.command()
 def plan(ctx: typer.Context, json: Json = False) -> None:
-    """Say how each index answers now and why: its plan, its recall and when that was measured."""
+    """Show how the index searches now, and why.
+
+    Small corpora are compared vector by vector. Large ones are searched by compressed codes; then
+    the measured recall is shown.
+    """
     from api.operations.indexes import plan_indexes
 
-    _print(plan_indexes, ctx, json=json)
+    _run(plan_indexes, ctx, json=json)
 
 
 @index.command()
 def build(ctx: typer.Context, json: Json = False) -> None:
-    """Write each index as a snapshot and train its codes where they are due, as a running server
-    does by itself.
+    """Write the index to disk now, and train codes if they are due.
+
+    A running server does this by itself.
     """
     from api.operations.indexes import build_indexes
 
-    _print(build_indexes, ctx, json=json)
+    _run(build_indexes, ctx, json=json)
 
 
 @index.command()
 def compact(ctx: typer.Context, json: Json = False) -> None:
-    """Write each index without the positions of removed entries, as a running server does when they
-    are many.
+    """Write the index without the positions of removed entries.
+
+    A running server does this by itself when there are many of them.
     """
     from api.operations.indexes import compact_indexes
 
-    _print(compact_indexes, ctx, json=json)
+    _run(compact_indexes, ctx, json=json)
 
 
-def _print(work: Callable[[Settings], IndexesAnswer], ctx: typer.Context, *, json: bool) -> None:
-    from api.terminal.tables import print_indexes, print_json
-
+def _run(work: Callable[[Settings], IndexesAnswer], ctx: typer.Context, *, json: bool) -> None:
     answer = work(settings_of(ctx))
     if json:
         print_json(answer)
     else:
         print_indexes(answer)
+
+
+def print_indexes(answer: IndexesAnswer) -> None:
+    """Print each index: its plan and the reason, its size and its recall."""
+    if not answer.indexes:
+        write("no embedding is stored yet, so there is no index")
+    for each in answer.indexes:
+        _print_index(each)
+
+
+def _print_index(index: IndexAnswer) -> None:
+    write(Text(f"{index.model}  {index.embedding_space[:16]}", style="bold"))
+    write(f"{index.plan}: {index.reason}", label="  plan      ")
+    write(
+        f"{index.entries:,} entries at generation {index.generation:,}: {index.rows:,} positions, "
+        f"{index.dead:,} of them of removed entries; {index.tail:,} added since it was written",
+        label="  holds     ",
+    )
+    if index.recall and index.code_bytes:
+        write(
+            f"{index.code_bytes} bytes each; recall measured "
+            f"{index.recall.measured_at:%Y-%m-%d %H:%M:%S} UTC on {index.recall.rows:,} positions",
+            label="  codes     ",
+        )
+    saved = index.snapshot_generation
+    write("none" if saved is None else f"generation {saved:,}", label="  snapshot  ")

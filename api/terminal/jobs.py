@@ -1,19 +1,40 @@
-"""`lineup jobs`: what long work came to, and how it is steered."""
+"""`lineup jobs`: the jobs, what became of their items, and how to pause, resume and cancel them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from api.terminal.application import Json, app, settings_of
-
-JobId = Annotated[int, typer.Argument(min=1, help="Number of the job.")]
-jobs_app = typer.Typer(
-    help="List, show, pause, resume and cancel jobs.", invoke_without_command=True
+from api.interpreter import tuned_interpreter
+from api.terminal.application import REFERENCES, app
+from api.terminal.console import named, print_json, print_json_line, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json, JsonLines
+from api.terminal.progress import (
+    finish,
+    let_waiting_threads_sleep,
+    reported,
+    resumable,
+    stop_on_sigterm,
+    suggest,
 )
+from api.terminal.tables import Column, print_table
+
+if TYPE_CHECKING:
+    from api.jobs.json import JobAnswer, JobItemAnswer
+    from index.truth.jobs import JobItem
+
+JobId = Annotated[
+    int, typer.Argument(min=1, help="Number of the job.", metavar="JOB", show_default=False)
+]
+STDOUT = "-"
+jobs_app = typer.Typer(invoke_without_command=True)
+app.add_typer(jobs_app, name="jobs", rich_help_panel=REFERENCES)
 
 
 @jobs_app.callback()
@@ -22,12 +43,15 @@ def jobs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Jobs to list.")] = 20,
     json: Json = False,
 ) -> None:
-    """List the jobs, the newest first."""
+    """List, show, pause, resume and cancel jobs.
+
+    Without a command, the jobs are listed, the newest first. A job is an ingest, a re-embedding or
+    a calibration.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from api.jobs.catalogue import jobs_page
     from api.lineup import open_database
-    from api.terminal.tables import print_jobs, print_json
 
     with open_database(settings_of(ctx)) as database:
         page = jobs_page(database, None, limit)
@@ -39,10 +63,9 @@ def jobs(
 
 @jobs_app.command("show")
 def show_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
-    """Show how far a job has come, and why items were skipped or failed."""
+    """Show the progress of a job, and why items were skipped or failed."""
     from api.jobs.catalogue import one_job
     from api.lineup import open_database
-    from api.terminal.tables import print_job, print_json
 
     with open_database(settings_of(ctx)) as database:
         answer = one_job(database, job_id)
@@ -57,27 +80,27 @@ def list_failures(
     ctx: typer.Context,
     job_id: JobId,
     every: Annotated[
-        bool, typer.Option("--all", help="Skipped items and near duplicates too.")
+        bool, typer.Option("--all", help="List skipped items and near duplicates too.")
     ] = False,
     csv: Annotated[
-        Path | None, typer.Option(help="Write CSV to this file; - is standard output.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write CSV to this file; - is standard output."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")] = False,
+    json: JsonLines = False,
 ) -> None:
-    """List the items that could not be taken, each with its reason."""
+    """List the items that failed, each with its reason."""
     from api.jobs.catalogue import every_item, write_csv
     from api.jobs.json import JobItemAnswer
     from api.lineup import open_database
-    from api.terminal.tables import print_item, print_json_line
     from index.truth.jobs import Outcome
 
     with open_database(settings_of(ctx)) as database:
         items = every_item(database, job_id, None if every else Outcome.FAILED)
-        if csv is not None and str(csv) != "-":
+        if csv is not None and str(csv) != STDOUT:
             with csv.open("w", encoding="utf-8", newline="") as file:
                 write_csv(items, file)
         elif csv is not None:
-            sys.stdout.reconfigure(newline="")  # type: ignore[union-attr]  # a text file always is one that can be
+            sys.stdout.reconfigure(newline="")  # type: ignore[union-attr]  # standard output is a text file
             write_csv(items, sys.stdout)
         else:
             for item in items:
@@ -88,47 +111,127 @@ def list_failures(
 
 
 @jobs_app.command("resume")
-def resume_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
-    """Go on with a job that was paused, interrupted or has failed, and work on it here."""
-    from api.terminal.ingest import finish, let_waiting_threads_sleep, reported
-
+def resume_job(ctx: typer.Context, job_id: JobId, json: JsonLines = False) -> None:
+    """Continue a job that was paused, was interrupted or has failed."""
     let_waiting_threads_sleep()
-    from api.interpreter import tuned_interpreter
     from api.lineup import Lineup
     from api.worker.running import opened_for, work_on
     from api.worker.starting import reopen
 
-    with tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
+    with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
         job = reopen(lineup.database, job_id)
-        with opened_for(lineup, job) as own, reported(job, json=json) as report:
+        with (
+            resumable(ctx, job_id),
+            opened_for(lineup, job) as own,
+            reported(job, json=json) as report,
+        ):
             job = work_on(own, job, report)
         finish(lineup.database, job, json=json)
 
 
 @jobs_app.command("pause")
 def pause_job(ctx: typer.Context, job_id: JobId) -> None:
-    """Let nobody begin anything more of a job; what is in flight is finished."""
+    """Pause a job. Its workers finish what they have begun."""
     from api.jobs.catalogue import pause
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        typer.echo(
-            f"job {pause(database, job_id).id} is paused; `lineup jobs resume {job_id}` goes on"
-        )
+        pause(database, job_id)
+    write(f"job {job_id} is paused; resume it with: {suggest(ctx, 'jobs', 'resume', job_id)}")
 
 
 @jobs_app.command("cancel")
 def cancel_job(ctx: typer.Context, job_id: JobId) -> None:
-    """End a job for good; what it has added stays."""
+    """Cancel a job for good. What it has added stays."""
     from api.lineup import open_database
     from api.worker.starting import cancel
 
     settings = settings_of(ctx)
     with open_database(settings) as database:
-        typer.echo(
-            f"job {cancel(database, settings.upload_dir, job_id).id} is cancelled; what it added "
-            f"stays"
+        cancel(database, settings.upload_dir, job_id)
+    write(f"job {job_id} is cancelled; what it has added stays")
+
+
+def print_jobs(jobs: Iterable[JobAnswer]) -> None:
+    """Print a row for each job, and why jobs failed."""
+    jobs = list(jobs)
+    columns = (
+        Column("job", align="right"),
+        Column("kind"),
+        Column("state"),
+        Column("corpus", importance=5, shorten="end"),
+        Column("found", align="right", importance=4),
+        Column("added", align="right"),
+        Column("skipped", align="right", importance=2),
+        Column("failed", align="right"),
+        Column("last change", importance=3),
+        Column("sources", importance=1, shorten="start"),
+    )
+    rows = [
+        (
+            str(job.id),
+            job.kind,
+            job.state,
+            job.corpus or "",
+            f"{job.found:,}",
+            f"{job.added + job.linked + job.embedded:,}",
+            f"{job.skipped:,}",
+            f"{job.failed:,}",
+            f"{job.updated_at:%Y-%m-%d %H:%M:%S}",
+            describe_sources(job),
         )
+        for job in jobs
+    ]
+    print_table(columns, rows, empty="there is no job yet")
+    for job in jobs:
+        if job.state == "failed" and job.error:
+            write(job.error, label=f"job {job.id} failed: ", style="red")
 
 
-app.add_typer(jobs_app, name="jobs")
+def describe_sources(job: JobAnswer) -> str:
+    """Return the name of the first source and the number of the others."""
+    from api.ingest.spool import STANDARD_INPUT, SUFFIX
+
+    sources = job.request.get("sources", [])
+    if not sources:
+        return ""
+    first = Path(str(sources[0])).name
+    first = STANDARD_INPUT if first.endswith(SUFFIX) else first
+    return first + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
+
+
+def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
+    """Print some failures, then the counts of a job and the reasons behind them."""
+    for failure in failures:
+        print_item(failure)
+    if answer.failed > len(failures):
+        more = "more " if failures else ""
+        write(f"{answer.failed - len(failures):,} {more}failed: lineup jobs failures {answer.id}")
+    where = f"{answer.corpus}: " if answer.corpus else ""
+    left = answer.found - answer.done
+    write(
+        f"{where}{answer.found:,} found = {answer.added:,} added + {answer.linked:,} linked + "
+        f"{answer.embedded:,} embedded again + {answer.skipped:,} skipped + {answer.failed:,} "
+        f"failed" + (f" + {left:,} to do" if left > 0 else ""),
+        label=f"job {answer.id} {answer.state}  ",
+    )
+    for outcome, reasons in (answer.reasons or {}).items():
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        write(counts, label=f"  {outcome}: ")
+    if answer.near_duplicates:
+        write(
+            f"{answer.near_duplicates:,} look the same as another image of the corpus, by "
+            "perceptual hash",
+            label="  ",
+        )
+    if answer.finished_at:
+        seconds = (answer.finished_at - answer.created_at).total_seconds()
+        rate = answer.done / max(seconds, 0.001)
+        write(f"{seconds:,.1f} s, {rate:,.1f} items/s", label="  ", style="dim")
+    if answer.error:
+        write(Text(answer.error), label="  ", style="red")
+
+
+def print_item(item: JobItem | JobItemAnswer) -> None:
+    """Print an item that failed or was skipped, with its reason."""
+    write(f"{item.reason}: {item.detail}", label=named(item.name))

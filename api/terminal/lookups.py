@@ -1,92 +1,137 @@
-"""`lineup search` and `lineup show`: probes looked up, and earlier lookups read again."""
+"""`lineup search`, `show` and `replay`: images looked up, and earlier answers read again."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from json import loads as parse_json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
-from api.terminal.application import Json, app, checked, settings_of
+from api.terminal.application import LOOKUPS, app
+from api.terminal.console import (
+    output_width,
+    print_failure,
+    print_json,
+    verdict_text,
+    write,
+)
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json, check_request
+from api.terminal.tables import Column, Layout, print_left_out, print_table
+
+if TYPE_CHECKING:
+    from api.fields import FailedItem
+    from api.lookups.json import LookupAnswer, NeighbourAnswer, ProbeLookup
+    from api.lookups.replay import ReplayAnswer
+    from api.lookups.request import LookupQuery
+    from api.terminal.probes import ProbeFile
+
+LookupId = Annotated[
+    str,
+    typer.Argument(
+        metavar="LOOKUP",
+        help="Id of the look-up, as `lineup search` prints it.",
+        show_default=False,
+    ),
+]
 
 
 class Kinds(StrEnum):
-    """Which corpora to search, in the terminal's words."""
+    """Which kinds of corpora to search."""
 
     KNOWN_FAKE = "known_fake"
     KNOWN_REAL = "known_real"
     ANY = "any"
 
 
-@app.command()
+@app.command(rich_help_panel=LOOKUPS)
 def search(
     ctx: typer.Context,
-    images: Annotated[list[Path], typer.Argument(help="Questioned images.", show_default=False)],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Questioned images, or folders with images.",
+            show_default=False,
+        ),
+    ],
     k: Annotated[
         int,
         typer.Option(
             "-k",
             min=1,
             max=1000,
-            help="Nearest neighbours to show; near duplicates further away come on top.",
+            help="Nearest entries to list. Entries that show the same picture are listed as well.",
         ),
     ] = 5,
     corpus: Annotated[
-        list[str] | None, typer.Option(help="Search this corpus only; may be repeated.")
+        list[str] | None, typer.Option(help="Search only this corpus. Repeat it for several.")
     ] = None,
-    kind: Annotated[Kinds, typer.Option(help="Which corpora to search.")] = Kinds.KNOWN_FAKE,
+    kind: Annotated[Kinds, typer.Option(help="Which kind of corpus to search.")] = Kinds.KNOWN_FAKE,
     generator: Annotated[
-        list[str] | None, typer.Option(help="Search this generator only; may be repeated.")
+        list[str] | None, typer.Option(help="Search only this generator. Repeat it for several.")
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PLACE=VALUE",
-            help="Search entries whose free provenance holds this: a key or a JSON pointer "
-            "(/camera/model), and a JSON "
-            "scalar or else text. Repeated for one place, any of the values will do.",
+            help="Search only entries with this value in their provenance. PLACE is a key or a "
+            "JSON pointer such as /camera/model; VALUE is a JSON scalar, otherwise text. "
+            "Repeated for one place, any of the values matches.",
         ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare every entry, however long that takes.")
+        bool,
+        typer.Option("--exact", help="Compare every entry, also where that takes a long time."),
     ] = False,
     stability: Annotated[
         bool,
         typer.Option(
-            "--stability", help="Re-encode each image; a verdict that flips is inconclusive."
+            "--stability",
+            help="Also look up re-encoded copies of each image. A verdict that changes becomes "
+            "inconclusive.",
         ),
     ] = False,
     false_match_rate: Annotated[
         float | None,
         typer.Option(
-            help="Rate whose similarity is the threshold of similar; default: "
-            "LINEUP_FALSE_MATCH_RATE."
+            help="Accept this rate of false matches: it sets the similarity threshold, where a "
+            "calibration has enough images (default: 0.01).",
+            show_default=False,
         ),
     ] = None,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Print the full answer of each image, not one line."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Ask of each image: what does the classifier say, and is it similar to known fakes?
+    """Look up images: what does the classifier say, which known fakes are similar?
 
-    Similarity is not a probability of being fake. An image that cannot be read is named with its
-    reason; the others are answered all the same, and the exit code is then 3.
+    One image is answered in full; several images, or a folder, with one line each. Similarity is
+    not a probability of being fake, and neither answer is proof by itself.
+
+    Folders are searched with their subfolders; hidden files, and files that are no images, are
+    ignored. If an image cannot be read it is listed with the reason, the others are answered, and
+    the exit code is 3.
     """
-    from api.fields import FailedItem
-    from api.lineup import Lineup
-    from api.lookups.json import ProbeLookup, SearchAnswer
-    from api.lookups.lookup import look_up_files
     from api.lookups.request import LookupQuery, SearchFilter
     from api.problems import EXIT_PARTIAL
-    from api.terminal.lookup_tables import print_result
-    from api.terminal.tables import print_json
+    from api.terminal.probes import find_probes
     from index.truth.corpora import CorpusKind
 
-    wanted = None if kind is Kinds.ANY else CorpusKind(kind)
-    chosen = checked(
-        SearchFilter, corpora=corpus, kind=wanted, generators=generator, provenance=_places(where)
+    chosen = check_request(
+        SearchFilter,
+        corpora=corpus,
+        kind=None if kind is Kinds.ANY else CorpusKind(kind),
+        generators=generator,
+        provenance=parse_places(where),
     )
-    query = checked(
+    query = check_request(
         LookupQuery,
         k=k,
         exact=exact,
@@ -94,77 +139,241 @@ def search(
         stability=stability,
         false_match_rate=false_match_rate,
     )
-    lookups: list[ProbeLookup] = []
-    failures: list[FailedItem] = []
-    with Lineup.open(settings_of(ctx)) as lineup:
-        for result in look_up_files(lineup, images, query):
-            if isinstance(result, FailedItem):
-                failures.append(result)
-            else:
-                lookups.append(result)
-            if not json:
-                print_result(result)
+    probes = list(find_probes(images))
+    results = _look_up(ctx, probes, query)
     if json:
-        print_json(SearchAnswer(lookups=lookups, failures=failures))
-    if failures:
+        failed = _print_as_json(results)
+    elif details or (len(images) == 1 and not images[0].is_dir()):
+        failed = _print_in_full(results)
+    else:
+        failed = print_overview(probes, results)
+    if failed:
         raise typer.Exit(EXIT_PARTIAL)
 
 
-def _places(where: list[str] | None) -> dict[str, list[Any]] | None:
-    """`PLACE=VALUE` as the API takes it; the first `=` ends the place."""
-    from api.errors import InvalidRequest
-
-    places: dict[str, list[Any]] = {}
-    for told in where or ():
-        place, equals, text = told.partition("=")
-        if not equals:
-            raise InvalidRequest(f"--where {told!r}: PLACE=VALUE is needed")
-        try:
-            value = parse_json(text)
-        except ValueError:
-            value = text
-        places.setdefault(place, []).append(value if not isinstance(value, (dict, list)) else text)
-    return places or None
-
-
-@app.command()
-def show(
-    ctx: typer.Context,
-    lookup_id: Annotated[str, typer.Argument(help="As `lineup search` printed it.")],
-    json: Json = False,
-) -> None:
-    """Show an earlier lookup, as it was answered then."""
+@app.command(rich_help_panel=LOOKUPS)
+def show(ctx: typer.Context, lookup_id: LookupId, json: Json = False) -> None:
+    """Show an earlier look-up exactly as it was answered."""
     from api.lineup import open_database
     from api.lookups.stored import find_answer
-    from api.terminal.lookup_tables import print_lookup
-    from api.terminal.tables import print_json
 
     with open_database(settings_of(ctx)) as database:
         answer = find_answer(database, lookup_id)
     if json:
         print_json(answer)
     else:
-        print_lookup(f"lookup of {answer.created_at:%Y-%m-%d %H:%M:%S} UTC", answer)
+        print_lookup(f"look-up of {answer.created_at:%Y-%m-%d %H:%M:%S} UTC", answer)
 
 
-@app.command("replay")
-def replay_lookup(
-    ctx: typer.Context,
-    lookup_id: Annotated[str, typer.Argument(help="As `lineup search` printed it.")],
-    json: Json = False,
-) -> None:
-    """Recompute an earlier lookup as of its generation, and say whether it comes out the same.
+@app.command("replay", rich_help_panel=LOOKUPS)
+def replay_lookup(ctx: typer.Context, lookup_id: LookupId, json: Json = False) -> None:
+    """Repeat an earlier look-up on the same state of the data and compare.
 
-    Nothing is stored. Where it differs the exit code is 3.
+    Nothing is stored. If the answer differs, the differences are listed and the exit code is 3.
     """
     from api.lineup import Lineup
     from api.lookups.replay import replay
     from api.problems import EXIT_PARTIAL
-    from api.terminal.lookup_tables import print_replay
-    from api.terminal.tables import print_json
 
     with Lineup.open(settings_of(ctx)) as lineup:
         answer = replay(lineup, lookup_id)
-    (print_json if json else print_replay)(answer)
+    if json:
+        print_json(answer)
+    else:
+        print_replay(answer)
     if not answer.equal:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def parse_places(where: Sequence[str] | None) -> dict[str, list[Any]] | None:
+    """Parse PLACE=VALUE: a JSON scalar, otherwise text. Raises `InvalidRequest`."""
+    from api.errors import InvalidRequest
+
+    places: dict[str, list[Any]] = {}
+    for each in where or ():
+        place, equals, text = each.partition("=")
+        if not equals:
+            raise InvalidRequest(f"--where {each!r}: PLACE=VALUE is needed")
+        try:
+            value = parse_json(text)
+        except ValueError:
+            value = text
+        places.setdefault(place, []).append(text if isinstance(value, dict | list) else value)
+    return places or None
+
+
+def _look_up(
+    ctx: typer.Context, probes: Iterable[ProbeFile], query: LookupQuery
+) -> Iterator[ProbeLookup | FailedItem]:
+    """Look up each probe; leave out the files of a folder that are no images."""
+    from api.fields import FailedItem
+    from api.lineup import Lineup
+    from api.lookups.lookup import look_up_files
+
+    with Lineup.open(settings_of(ctx)) as lineup:
+        for probe in probes:
+            for result in look_up_files(lineup, [probe.path], query):
+                if not (isinstance(result, FailedItem) and probe.may_be_ignored(result.reason)):
+                    yield result
+
+
+def _print_as_json(results: Iterable[ProbeLookup | FailedItem]) -> bool:
+    from api.fields import FailedItem
+    from api.lookups.json import ProbeLookup, SearchAnswer
+
+    done = list(results)
+    lookups = [each for each in done if isinstance(each, ProbeLookup)]
+    failures = [each for each in done if isinstance(each, FailedItem)]
+    print_json(SearchAnswer(lookups=lookups, failures=failures))
+    return bool(failures)
+
+
+def _print_in_full(results: Iterable[ProbeLookup | FailedItem]) -> bool:
+    from api.fields import FailedItem
+
+    failed = False
+    for result in results:
+        if isinstance(result, FailedItem):
+            failed = True
+            print_failure(result)
+        else:
+            print_lookup(result.name, result.lookup)
+    return failed
+
+
+OVERVIEW = (
+    Column("image", shorten="start"),
+    Column("classifier", importance=4),
+    Column("verdict"),
+    Column("relation", importance=3),
+    Column("similarity", align="right", importance=5),
+    Column("nearest generator", importance=2, shorten="end"),
+    Column("look-up", importance=1),
+)
+# Each row is printed when it is known, so the widths are those of the longest words and ids.
+OVERVIEW_WIDTHS = (0, 12, 22, 15, 10, 24, 36)
+
+
+def print_overview(
+    probes: Sequence[ProbeFile], results: Iterable[ProbeLookup | FailedItem]
+) -> bool:
+    """Print one line for each image as soon as it is answered; return whether one failed."""
+    from api.fields import FailedItem
+
+    longest = max((len(str(probe.path)) for probe in probes), default=0)
+    layout = Layout.fit(OVERVIEW, (longest, *OVERVIEW_WIDTHS[1:]), output_width())
+    answered, failures = 0, list[FailedItem]()
+    for result in results:
+        if isinstance(result, FailedItem):
+            failures.append(result)
+            continue
+        if not answered:
+            layout.print_header()
+        answered += 1
+        layout.print_row(_overview_row(result))
+    for failure in failures:
+        print_failure(failure)
+    if answered:
+        print_left_out(layout)
+    else:
+        write("no image was looked up")
+    return bool(failures)
+
+
+def _overview_row(result: ProbeLookup) -> tuple[str | Text, ...]:
+    answer = result.lookup
+    first = next(iter(answer.similarity.neighbours), None)
+    return (
+        result.name,
+        verdict_text(answer.classifier.verdict) if answer.classifier else "",
+        verdict_text(answer.similarity.verdict),
+        (first.relation or "") if first else "",
+        f"{first.cosine_similarity:.4f}" if first else "",
+        (first.entry.generator or "") if first else "",
+        answer.id,
+    )
+
+
+def print_lookup(name: str, answer: LookupAnswer) -> None:
+    """Print a look-up in full: two verdicts with their reasons, the evidence, the neighbours."""
+    write(Text(name, style="bold"))
+    if answer.classifier:
+        classifier = answer.classifier
+        verdict = verdict_text(classifier.verdict)
+        write(
+            Text.assemble(verdict, f", logit {classifier.logit:+.2f}: {classifier.explanation}"),
+            label="  classifier  ",
+        )
+    similarity = answer.similarity
+    write(
+        Text.assemble(verdict_text(similarity.verdict), f": {similarity.explanation}"),
+        label="  similarity  ",
+    )
+    for statement in answer.statements:
+        write(statement.words, label=f"  {statement.topic:<12}")
+    if answer.method.recall:
+        recall = answer.method.recall
+        write(
+            f"the entries to compare were chosen by codes, with recall@{recall.k} "
+            f"{recall.recall:.4f} when it was measured; --exact compares all",
+            label="  search      ",
+        )
+    if similarity.neighbours:
+        print_neighbours(similarity.neighbours)
+    write(
+        f"look-up {answer.id}, generation {answer.method.generation:,}, "
+        f"{answer.timings.total_ms:.0f} ms",
+        label="  ",
+        style="dim",
+    )
+
+
+def print_neighbours(neighbours: Iterable[NeighbourAnswer]) -> None:
+    """Print a row for each neighbour."""
+    from api.terminal.corpora import where_from
+
+    columns = (
+        Column("", align="right"),
+        Column("cosine similarity", align="right"),
+        Column("hamming distance", align="right", importance=4),
+        Column("relation"),
+        Column("generator", shorten="end"),
+        Column("corpus", importance=3, shorten="end"),
+        Column("entry", align="right", importance=5),
+        Column("path or source", importance=2, shorten="start"),
+    )
+    rows = [
+        (
+            str(each.rank),
+            f"{each.cosine_similarity:.4f}",
+            "" if each.hamming_distance is None else str(each.hamming_distance),
+            each.relation or "",
+            each.entry.generator or "",
+            each.entry.corpus,
+            str(each.entry.id),
+            where_from(each.entry),
+        )
+        for each in neighbours
+    ]
+    print_table(columns, rows)
+
+
+def print_replay(answer: ReplayAnswer) -> None:
+    """Print whether the repeated look-up is equal, and where it differs."""
+    result = Text("equal", "bold green") if answer.equal else Text("not equal", "bold red")
+    write(
+        Text.assemble(
+            result,
+            f": look-up {answer.lookup_id} was repeated on generation {answer.generation:,}",
+            ""
+            if answer.exact
+            else "; it searched by codes then, the repetition compared every entry",
+        )
+    )
+    for each in answer.differences:
+        write(f"{each.place}: {each.then} then, {each.now} now", label="  ")
+    write(
+        f"evidence {answer.evidence_sha256 or 'without a digest'}, repeated "
+        f"{answer.replayed_sha256}",
+        label="  ",
+    )

@@ -9,15 +9,14 @@ from fastapi import APIRouter, Path, Query, Response
 from api.http.routes.dependencies import Current, Opened
 from api.jobs.json import JobAnswer
 from api.operations.activating import (
-    ActivatedModel,
     activate,
-    models,
+    list_models,
     queue_reembed,
     require_listed,
 )
-from api.operations.health import readiness
+from api.operations.health import check_readiness
 from api.operations.indexes import plan_index
-from api.operations.json import IndexAnswer, ModelsAnswer, ReadyAnswer
+from api.operations.json import ActivatedModel, IndexAnswer, ModelsAnswer, ReadyAnswer
 
 router = APIRouter(tags=["service"])
 health = APIRouter(tags=["service"])
@@ -33,7 +32,7 @@ def read_models(lineup: Opened) -> ModelsAnswer:
     """The active model comes first. An embedding that is sent to POST /v1/lookups must have the
     active model's `embedding_space`.
     """
-    return models(lineup.settings, lineup.embedder)
+    return list_models(lineup.settings, lineup.embedder)
 
 
 @router.post("/models/{name}/activate", summary="Activate a model")
@@ -71,7 +70,7 @@ def reembed(name: ModelName, lineup: Opened, response: Response) -> JobAnswer:
 @router.get("/index", summary="Explain the index")
 def read_index(lineup: Opened) -> IndexAnswer:
     """Returns how the index searches now, why, and the recall measured on it."""
-    return plan_index(lineup)
+    return plan_index(lineup.index)
 
 
 @health.get("/livez", summary="Check that the process is alive")
@@ -94,6 +93,6 @@ def ready(response: Response, lineup: Opened) -> ReadyAnswer:
     """Answers 200 if the database answers and the index is up to date, otherwise 503. Send no
     requests to this server while it answers 503.
     """
-    answer = readiness(lineup)
+    answer = check_readiness(lineup.index)
     response.status_code = 200 if answer.ready else 503
     return answer

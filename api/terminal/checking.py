@@ -1,0 +1,52 @@
+"""`lineup fsck`: whether database, index and stored images agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from api.terminal.application import CARE, app
+from api.terminal.console import print_json, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json
+
+if TYPE_CHECKING:
+    from api.operations.json import FsckAnswer
+
+
+@app.command(rich_help_panel=CARE)
+def fsck(
+    ctx: typer.Context,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Repair what can be repaired; no entry is ever deleted."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check that database, index and stored images agree.
+
+    Every difference is listed. The exit code is 3 if any of them remains open.
+    """
+    from api.operations.checking import check_installation
+    from api.problems import EXIT_PARTIAL
+
+    answer = check_installation(settings_of(ctx), repair=repair)
+    if json:
+        print_json(answer)
+    else:
+        print_fsck(answer)
+    if not answer.clean:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def print_fsck(answer: FsckAnswer) -> None:
+    """Print each finding, then what was checked."""
+    for finding in answer.findings:
+        state = Text("repaired", "green") if finding.repaired else Text("open", "red")
+        label = Text.assemble("  ", state, "  ")
+        write(f"{finding.kind}  {finding.item}  {finding.message}", label=label)
+    checked = ", ".join(f"{count:,} {what}" for what, count in answer.checked.items())
+    result = Text("clean", "bold green") if answer.clean else Text("not clean", "bold red")
+    write(Text.assemble(result, f": checked {checked}"))

@@ -1,0 +1,168 @@
+"""`lineup models` and `lineup reembed`: which model is used, and how to change to another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.interpreter import tuned_interpreter
+from api.terminal.application import CARE, app
+from api.terminal.console import errors, print_json, write
+from api.terminal.global_options import settings_of
+from api.terminal.options import Json, JsonLines
+from api.terminal.progress import (
+    finish,
+    let_waiting_threads_sleep,
+    reported,
+    resumable,
+    stop_on_sigterm,
+)
+from api.terminal.tables import Column, print_table
+
+if TYPE_CHECKING:
+    from api.errors import EarlierWeights
+    from api.operations.json import ActivatedModel, ModelsAnswer
+    from embedder.errors import EmbedderError
+    from embedder.network.embed import Embedder
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="Name of a model, or a folder with a checkpoint.", show_default=False),
+]
+models_app = typer.Typer(invoke_without_command=True)
+app.add_typer(models_app, name="models", rich_help_panel=CARE)
+
+
+@models_app.callback()
+def models(ctx: typer.Context, json: Json = False) -> None:
+    """List the models; choose the active one.
+
+    Without a command, the models are listed, the active one first. The active model is
+    loaded; the exit code is 6 if that fails.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from api.errors import EarlierWeights
+    from api.lineup import choose_settings, load_embedder
+    from api.operations.activating import list_models
+    from api.problems import EXIT_MODEL
+    from embedder.errors import EmbedderError
+
+    settings = settings_of(ctx)
+    active: Embedder | None = None
+    problem: EmbedderError | EarlierWeights | None = None
+    try:
+        settings = choose_settings(settings)
+        active = load_embedder(settings)
+    except (EmbedderError, EarlierWeights) as err:  # the other models are listed all the same
+        problem = err
+    answer = list_models(settings, active)
+    if json:
+        print_json(answer)
+    else:
+        print_models(answer)
+    if problem is not None:
+        errors.print(f"{settings.model}: {problem}", style="red")
+        raise typer.Exit(EXIT_MODEL)
+
+
+@models_app.command("activate")
+def activate_model(
+    ctx: typer.Context,
+    model: ModelArgument,
+    incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--incomplete",
+            help="Accept that entries without an embedding of this model are not found.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Use a model for all look-ups and ingests from now on.
+
+    Run `lineup reembed` first, so that all entries have embeddings of this model. A running server
+    changes within seconds. LINEUP_MODEL and --model, where they are set, win over the active model.
+    """
+    from api.operations.activating import activate
+
+    answer = activate(settings_of(ctx), model, incomplete=incomplete)
+    if json:
+        print_json(answer)
+    else:
+        print_activated(answer)
+
+
+@app.command(rich_help_panel=CARE)
+def reembed(
+    ctx: typer.Context,
+    model: Annotated[
+        str,
+        typer.Option(help="Name of a model, or a folder with a checkpoint.", show_default=False),
+    ],
+    json: JsonLines = False,
+) -> None:
+    """Compute the embeddings of another model for all entries.
+
+    The old embeddings stay, and look-ups keep using the active model until `lineup models
+    activate`. Images are read from stored originals, or from where they were ingested if the bytes
+    are unchanged. `lineup jobs failures` lists the entries whose image cannot be read.
+    """
+    let_waiting_threads_sleep()
+    from api.lineup import Lineup
+    from api.operations.activating import resolve_model
+    from api.worker.running import work_on
+    from api.worker.starting import start_reembed
+
+    settings = settings_of(ctx).model_copy(update={"model": model})
+    with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings, as_named=True) as lineup:
+        job = start_reembed(lineup.database, lineup.space, resolve_model(model))
+        with resumable(ctx, job.id), reported(job, json=json) as report:
+            job = work_on(lineup, job, report)
+        finish(lineup.database, job, json=json)
+
+
+def print_models(answer: ModelsAnswer) -> None:
+    """Print a row for each model, the active one first and marked."""
+    columns = (
+        Column(""),
+        Column("model", shorten="end"),
+        Column("fingerprint", importance=5),
+        Column("device", importance=4),
+        Column("precision", importance=2),
+        Column("on this machine", importance=6),
+        Column("revision", importance=1),
+        Column("description", importance=3, shorten="end"),
+    )
+    rows = [
+        (
+            "*" if model.active else "",
+            model.name,
+            (model.embedding_space or "")[:16],
+            model.device or "",
+            model.precision or "",
+            "yes" if model.available else "no",
+            (model.revision or "")[:12],
+            model.description,
+        )
+        for model in answer.models
+    ]
+    print_table(columns, rows)
+    write(
+        "* active. The fingerprint names the embedding space: weights and preprocessing.",
+        style="dim",
+    )
+
+
+def print_activated(answer: ActivatedModel) -> None:
+    """Print which model is active, and whether this command line uses it."""
+    write(
+        f"{answer.model} is active; {answer.embedded:,} of {answer.entries:,} entries have its "
+        "embedding"
+    )
+    if not answer.in_force:
+        errors.print(
+            "but LINEUP_MODEL or --model names a model here, which wins over the active one",
+            style="yellow",
+        )

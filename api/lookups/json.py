@@ -331,18 +331,3 @@ class SearchAnswer(Answer):
 
     lookups: list[ProbeLookup] = Field(description="Probes that were looked up.")
     failures: list[FailedItem] = Field(description="Probes that could not be looked up.")
-
-
-class DemoRow(Answer):
-    """One probe of the demonstration."""
-
-    probe: str = Field(description="Name of the probe.")
-    truth: str = Field(description="How the probe was really made.")
-    lookup: LookupAnswer = Field(description="The answer of Lineup.")
-
-
-class DemoAnswer(Answer):
-    """The table of the demonstration."""
-
-    data_dir: str = Field(description="The demonstration's data folder.")
-    rows: list[DemoRow] = Field(description="The probes.")

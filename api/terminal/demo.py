@@ -11,7 +11,7 @@ from rich.text import Text
 
 from api.errors import MissingExtra
 from api.terminal.application import SETUP, app
-from api.terminal.console import errors, print_json, verdict_text, write
+from api.terminal.console import errors, print_json, verdict_text, write, write_line
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json
 from api.terminal.progress import program
@@ -108,6 +108,6 @@ def _print_next_steps(answer: DemoAnswer) -> None:
     data_dir = shlex.quote(answer.data_dir)
     probe = shlex.quote(str(Path(answer.images_dir) / "probes" / answer.rows[2].probe))
     write(f"The demonstration's data are in {data_dir}. Go on with them:")
-    write(f"{program()} search {probe} --data-dir {data_dir}", label="  ")
-    write(f"{program()} serve --data-dir {data_dir}", label="  ")
-    write("and open http://127.0.0.1:8787, then drop an image on the page.", label="  ")
+    write_line(Text(f"  {program()} search {probe} --data-dir {data_dir}"))
+    write_line(Text(f"  {program()} serve --data-dir {data_dir}"))
+    write("  and open http://127.0.0.1:8787, then drop an image on the page.")

@@ -64,7 +64,7 @@ def ingest_child(data: Path, source: str, model: Path, precision: str, batch: in
     """Ingest a source as the command does; seconds are from the start of the job until its entries
     are searchable.
     """
-    from api.terminal.ingest import let_waiting_threads_sleep
+    from api.terminal.progress import let_waiting_threads_sleep
 
     let_waiting_threads_sleep()
     from api.ingest.request import IngestRequest

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from api.lookups.json import DemoAnswer
 from api.settings import Settings
-from api.terminal.demo import run_demo
+from api.terminal.demonstration import DemoAnswer, run_demo
 from embedder.demonstration.resynthesis import DECODERS
 
 

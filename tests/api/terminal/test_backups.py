@@ -80,7 +80,7 @@ def test_a_backup_is_one_table_for_a_person(data: Path, tmp_path: Path) -> None:
         (restored, "restored into sqlite; index and 0 thumbnails in"),
     ):
         assert done.stdout.splitlines()[-1].startswith(last)
-        assert "every digest agrees" in done.stdout
+        assert "all digests agree" in done.stdout
         assert "generation 3" in done.stdout
         assert "left out" in done.stdout
         assert "3 entries" in done.stdout

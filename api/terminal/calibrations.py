@@ -10,6 +10,7 @@ import typer
 from api.terminal.application import MEASURES, app
 from api.terminal.console import print_json, print_json_line, write
 from api.terminal.global_options import settings_of
+from api.terminal.jobs import print_job
 from api.terminal.options import Json, JsonLines, check_request
 from api.terminal.progress import (
     let_waiting_threads_sleep,
@@ -77,7 +78,6 @@ def calibrate(
     from api.calibrations.request import CalibrationRequest
     from api.jobs.catalogue import one_job, some_failures
     from api.problems import EXIT_PARTIAL
-    from api.terminal.jobs import print_job
 
     let_waiting_threads_sleep()
     from api.lineup import Lineup

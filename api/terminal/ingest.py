@@ -14,9 +14,9 @@ from api.interpreter import tuned_interpreter
 from api.terminal.application import REFERENCES, app
 from api.terminal.console import print_failure, print_json_line, write
 from api.terminal.global_options import settings_of
+from api.terminal.jobs import finish
 from api.terminal.options import JsonLines, KindOption, check_request, corpus_kind
 from api.terminal.progress import (
-    finish,
     let_waiting_threads_sleep,
     reported,
     resumable,

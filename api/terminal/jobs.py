@@ -16,7 +16,6 @@ from api.terminal.console import named, print_json, print_json_line, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json, JsonLines
 from api.terminal.progress import (
-    finish,
     let_waiting_threads_sleep,
     reported,
     resumable,
@@ -27,7 +26,8 @@ from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
     from api.jobs.json import JobAnswer, JobItemAnswer
-    from index.truth.jobs import JobItem
+    from index.truth.database import Database
+    from index.truth.jobs import Job, JobItem
 
 JobId = Annotated[
     int, typer.Argument(min=1, help="Number of the job.", metavar="JOB", show_default=False)
@@ -150,6 +150,20 @@ def cancel_job(ctx: typer.Context, job_id: JobId) -> None:
     with open_database(settings) as database:
         cancel(database, settings.upload_dir, job_id)
     write(f"job {job_id} is cancelled; what it has added stays")
+
+
+def finish(database: Database, job: Job, *, json: bool) -> None:
+    """Print how a job ended. The exit code is 3 if items failed or the job is not complete."""
+    from api.jobs.catalogue import one_job, some_failures
+    from api.problems import EXIT_PARTIAL
+
+    answer = one_job(database, job.id)
+    if json:
+        print_json_line(answer)
+    else:
+        print_job(answer, some_failures(database, job.id))
+    if answer.failed or answer.state != "completed":
+        raise typer.Exit(EXIT_PARTIAL)
 
 
 def print_jobs(jobs: Iterable[JobAnswer]) -> None:

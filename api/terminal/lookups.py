@@ -19,6 +19,7 @@ from api.terminal.console import (
     verdict_text,
     write,
 )
+from api.terminal.corpora import where_from
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json, check_request
 from api.terminal.tables import Column, Layout, print_left_out, print_table
@@ -330,8 +331,6 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
 
 def print_neighbours(neighbours: Iterable[NeighbourAnswer]) -> None:
     """Print a row for each neighbour."""
-    from api.terminal.corpora import where_from
-
     columns = (
         Column("", align="right"),
         Column("cosine similarity", align="right"),

@@ -10,9 +10,9 @@ from api.interpreter import tuned_interpreter
 from api.terminal.application import CARE, app
 from api.terminal.console import errors, print_json, write
 from api.terminal.global_options import settings_of
+from api.terminal.jobs import finish
 from api.terminal.options import Json, JsonLines
 from api.terminal.progress import (
-    finish,
     let_waiting_threads_sleep,
     reported,
     resumable,

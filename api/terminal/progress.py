@@ -23,7 +23,6 @@ from api.terminal.global_options import options_of
 
 if TYPE_CHECKING:
     from api.jobs.task import Progress as OnProgress
-    from index.truth.database import Database
     from index.truth.jobs import ChunkResult, Job
 
 REPORT_SECONDS = 1.0  # between two lines of --json
@@ -125,21 +124,6 @@ def describe_failures(job: Job, reasons: Counter[str]) -> str:
             f"{count} {reason}" for reason, count in reasons.most_common(SHOWN_REASONS)
         )
     return f"{job.counts.failed} failed" if job.counts.failed else ""
-
-
-def finish(database: Database, job: Job, *, json: bool) -> None:
-    """Print how a job ended. The exit code is 3 if items failed or the job is not complete."""
-    from api.jobs.catalogue import one_job, some_failures
-    from api.problems import EXIT_PARTIAL
-    from api.terminal.jobs import print_job
-
-    answer = one_job(database, job.id)
-    if json:
-        print_json_line(answer)
-    else:
-        print_job(answer, some_failures(database, job.id))
-    if answer.failed or answer.state != "completed":
-        raise typer.Exit(EXIT_PARTIAL)
 
 
 def _report_lines(clock: Callable[[], float] = perf_counter) -> OnProgress:

@@ -108,7 +108,7 @@ def test_a_refusal_is_one_line_and_its_exit_code(
     ("command", "exit_code", "words"),
     [
         ("search unseen.png --corpus nobody", 5, "'nobody'"),
-        ("ingest known --corpus known --kind known_real", 5, "is known_fake, not known_real"),
+        ("ingest known --corpus known --kind known_real", 5, "known_fake, not known_real"),
         ("ingest known --corpus UPPER", 4, "corpus 'UPPER': String should match pattern"),
     ],
 )

@@ -1,4 +1,1 @@
-"""The schema's one source:
-
-Alembic scripts, applied by `lineup init`, on SQLite and PostgreSQL alike.
-"""
+"""The schema: Alembic scripts that `lineup init` applies to SQLite and PostgreSQL."""

@@ -1,7 +1,7 @@
-"""Alembic's entry: runs the scripts on the connection that `index.truth.revisions` passes. Online
-only.
+"""Alembic's entry point: runs the scripts on the connection that `index.truth.revisions` passes.
 
-The transaction belongs to the caller, who also holds the lock that lets only one process migrate.
+The caller owns the transaction and holds the lock that lets only one process migrate. There is no
+offline mode.
 """
 
 from alembic import context
@@ -11,7 +11,7 @@ from index.truth.schema import metadata
 
 connection = context.config.attributes.get("connection")
 if context.is_offline_mode() or connection is None:
-    raise CommandError("migrations run through Lineup only: `lineup init`")
+    raise CommandError("only Lineup can run its migrations: use `lineup init`")
 
 context.configure(connection=connection, target_metadata=metadata)
 with context.begin_transaction():

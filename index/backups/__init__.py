@@ -1,7 +1,6 @@
-"""Backups: one verified archive of rows, index snapshots and thumbnails of exactly one generation,
-and back.
+"""Backups: one verified archive of the rows, index snapshots and thumbnails of one generation.
 
-`backup` writes one, `verification` checks one, `restore` brings one back; `archive` is the tar
-file, `manifest` what it says of itself, `container` the SQLite file with the rows. Why so:
-`docs/decisions/0004-backup.md`.
+`backup` writes an archive, `verification` checks it and `restore` restores it. `archive` is the tar
+file, `manifest` describes it, and `container` is the SQLite file with the rows.
+`docs/decisions/0004-backup.md` gives the reasons.
 """

@@ -1,9 +1,8 @@
-"""Archives: plain tar files of plain members. What is inside a member is not known here.
+"""Archives: plain tar files with plain members. This module does not know what members contain.
 
-A member is one header of 512 bytes as `tar` writes it (GNU format, so that it may be larger than 8
-GiB), its bytes, and zeros up to the next 512. The reader takes exactly that and nothing else of
-tar's forty years: no links, no folders, no sparse files, no long names, not a byte that it cannot
-account for. It gives bytes and extracts nothing by itself.
+A member is one header of 512 bytes in GNU format (so that a member can exceed 8 GiB), its bytes,
+and zeros up to a multiple of 512. The reader accepts only this: no links, no folders, no sparse
+files, no long names, and no unexplained byte. It returns bytes and extracts nothing by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import BinaryIO
 from index.errors import BackupCorrupt, BackupUnreadable, NotABackup
 
 BLOCK = 512
-END = bytes(2 * BLOCK)  # how a tar file ends
+END = bytes(2 * BLOCK)  # the end of a tar file
 COPY_BYTES = 1 << 20
 MAX_MEMBERS = (
     1 << 20
@@ -31,7 +30,7 @@ MAX_MEMBERS = (
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member as it was when it was written."""
+    """Name, size and digest of a member."""
 
     name: str
     byte_size: int
@@ -45,18 +44,23 @@ class _Place:
 
 
 class ArchiveWriter:
-    """Writes members one after the other to a file; `finish` ends the archive."""
+    """Writes members to a file, one after the other; `finish` ends the archive."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._mtime = int(time.time())
 
     def add_bytes(self, name: str, content: bytes) -> Member:
-        """Add a member of some bytes."""
+        """Add a member with these bytes."""
         return self._add(name, len(content), BytesIO(content))
 
     def add_file(self, name: str, path: Path) -> Member:
-        """Add a copy of a file that nobody is writing. Raises OSError."""
+        """Add a copy of a file, which must not change meanwhile.
+
+        Raises:
+            OSError: the file cannot be read, or became shorter.
+
+        """
         with path.open("rb") as source:
             return self._add(name, os.fstat(source.fileno()).st_size, source)
 
@@ -67,7 +71,7 @@ class ArchiveWriter:
         info = tarfile.TarInfo(name)
         info.size, info.mtime, info.mode = byte_size, self._mtime, 0o600
         header = info.tobuf(tarfile.GNU_FORMAT)
-        assert len(header) == BLOCK, "a name of at most 100 bytes needs one header"
+        assert len(header) == BLOCK, "a name of at most 100 bytes has one header"
         self._file.write(header)
         digest = hashlib.sha256()
         for chunk in _chunks(source, byte_size):
@@ -78,14 +82,13 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """The members of an archive, found by walking its headers; their bytes are read when they are
-    asked for.
+    """Reads the headers of an archive at once, and the bytes of a member on request.
 
-    `label` is the archive's path and `within` the member that it is itself, for errors.
+    Errors name `label`, the path of the archive, and `within`, the member that holds this archive.
 
     Raises:
-        NotABackup: it does not begin like a tar file. BackupCorrupt: it is cut short, or has a part
-        that `ArchiveWriter` does not write.
+        NotABackup: the file does not begin like a tar file.
+        BackupCorrupt: the archive is truncated, or has a part that `ArchiveWriter` does not write.
 
     """
 
@@ -98,18 +101,21 @@ class ArchiveReader:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The size in bytes of each member, in the order of the archive."""
+        """The size of each member in bytes, in the order of the archive."""
         return {name: place.byte_size for name, place in self._places.items()}
 
     def read(self, name: str) -> bytes:
-        """Return a member, whole. Mind its size first."""
+        """Return all bytes of a member; check its size first."""
         target = BytesIO()
         self.copy(name, target)
         return target.getvalue()
 
     def copy(self, name: str, target: BinaryIO | None) -> Member:
-        """Copy a member to a file, or only read it where there is none, and return it as it was
-        read.
+        """Copy a member to `target`, or only read it if `target` is None; return what was read.
+
+        Raises:
+            BackupUnreadable: the archive cannot be read.
+
         """
         digest = hashlib.sha256()
         for chunk in self._bytes_of(name):
@@ -119,9 +125,7 @@ class ArchiveReader:
         return Member(name, self._places[name].byte_size, digest.hexdigest())
 
     def _bytes_of(self, name: str) -> Iterator[bytes]:
-        """Yield a member in chunks; what goes wrong with the archive is told apart from what the
-        target raises.
-        """
+        """Yield a member in chunks; only errors of reading the archive become BackupUnreadable."""
         place = self._places[name]
         try:
             self._file.seek(place.offset)
@@ -143,26 +147,26 @@ class ArchiveReader:
                 raise self._corrupt(info.name, "the archive ends within it")
             self._file.seek(position + BLOCK + info.size)
             if self._file.read(padded - info.size).strip(b"\0"):
-                raise self._corrupt(info.name, "there are bytes behind its end")
+                raise self._corrupt(info.name, "there are extra bytes after its end")
             self._places[info.name] = _Place(position + BLOCK, info.size)
             position, last = position + BLOCK + padded, info.name
         if self._file.read(len(END)) != END[BLOCK:]:
-            raise self._corrupt(last, "what follows it is not the end of an archive")
+            raise self._corrupt(last, "the end of the archive does not follow it")
 
     def _header(self, block: bytes, position: int, last: str) -> tarfile.TarInfo:
         if position and len(block) < BLOCK:
-            raise self._corrupt(last, "the archive ends behind it, before its end")
+            raise self._corrupt(last, "the archive ends too early after it")
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
             same = info.tobuf(tarfile.GNU_FORMAT) == block
         except (tarfile.HeaderError, ValueError, OverflowError) as err:
             if not position and not self._within:
                 raise NotABackup(self._label, "it does not begin like a tar file") from err
-            raise self._corrupt(last, "what follows it is no header") from err
+            raise self._corrupt(last, "no header follows it") from err
         if not same or info.type != tarfile.REGTYPE or info.size < 0:
-            raise self._corrupt(info.name, "it is no plain file, or its header is damaged")
+            raise self._corrupt(info.name, "it is not a plain file, or its header is damaged")
         if info.name in self._places or len(self._places) >= MAX_MEMBERS:
-            raise self._corrupt(info.name, "it is there twice, or there are too many")
+            raise self._corrupt(info.name, "it occurs twice, or there are too many members")
         return info
 
     def _corrupt(self, member: str, reason: str) -> BackupCorrupt:
@@ -174,8 +178,10 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
     """Open an archive for reading.
 
     Raises:
-        BackupUnreadable: it is not there, no file, or not for this user to read.
-        NotABackup, BackupCorrupt: like `ArchiveReader`.
+        BackupUnreadable: the file is missing, is not a file on a disk, or this user may not read
+            it.
+        NotABackup: the file does not begin like a tar file.
+        BackupCorrupt: the archive is truncated, or has a part that `ArchiveWriter` does not write.
 
     """
     try:
@@ -184,14 +190,16 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         raise BackupUnreadable(path, err.strerror or str(err)) from err
     with file:
         if not file.seekable():
-            raise BackupUnreadable(path, "it is no file on a disk")
+            raise BackupUnreadable(path, "it is not a file on a disk")
         yield ArchiveReader(file, path)
 
 
 def _chunks(source: BinaryIO, byte_size: int) -> Iterator[bytes]:
-    """Yield exactly so many bytes from where the source stands.
+    """Yield the next `byte_size` bytes of the source in chunks.
 
-    Raises OSError, also where there are fewer.
+    Raises:
+        OSError: the source cannot be read, or ends too early.
+
     """
     left = byte_size
     while left:

@@ -1,9 +1,8 @@
-"""Backup: one archive of one generation, written while others read and write.
+"""Backup: writes an archive of one generation, while other processes read and write.
 
-Owns what goes into an archive and in which order. The tables are read in one transaction, begun
-behind the locks of the snapshot folders, so that a snapshot cannot be newer than the rows.
-`index.backups.restore` is the way back; `docs/decisions/0004-backup.md` says why the archive is
-what it is.
+Owns the contents of an archive and their order. One transaction reads all tables. It begins while
+the snapshot folders are locked, so that no snapshot can be newer than the rows.
+`index.backups.restore` restores an archive. `docs/decisions/0004-backup.md` explains the format.
 """
 
 from __future__ import annotations
@@ -55,17 +54,17 @@ from index.truth.digest import digest_hex
 from index.truth.membership import read_kept_images
 from index.truth.schema import embedding_spaces
 
-# Thumbnails have some kilobytes each; packed, the manifest has a line for a thousand of them and
-# memory holds one pack.
+# A thumbnail has some kilobytes. Packs keep the manifest short, at one line for about a thousand
+# thumbnails, and memory holds one pack at a time.
 PACK_BYTES = 16 << 20
-PRIVATE = 0o600  # an archive holds everything that the database does
+PRIVATE = 0o600  # an archive holds all the data of the database
 
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """An archive that was written, read back and found true;
+    """A new archive that was read back and verified.
 
-    `warnings` name what was left out of it, and why.
+    `warnings` name what the archive leaves out, and why.
     """
 
     archive: Path
@@ -82,23 +81,24 @@ def back_up(
     *,
     replace: bool = False,
 ) -> BackupReport:
-    """Write an archive of the newest committed state, with the snapshots of the index and, if
-    given, the thumbnails.
+    """Write an archive of the newest committed state: rows, index snapshots, thumbnails if given.
 
-    Needs room for the tables twice beside the archive while it runs. A snapshot or a thumbnail that
-    cannot be read is left out with a warning; the rows are the truth, and are complete or the
-    backup fails and leaves nothing behind.
+    While it runs, it needs twice the space of the tables beside the archive. A snapshot or
+    thumbnail that cannot be read is left out with a warning. The rows are complete, or the backup
+    fails and leaves no file behind.
 
     Raises:
-        BackupExists: the file is there, and `replace` is off. BackupUnwritable: no space, no
-        permission. TruthDamaged: the rows are not what the change log states. DatabaseUnavailable
+        BackupExists: the file exists and `replace` is False.
+        BackupUnwritable: the disk is full or the folder is not writable.
+        TruthDamaged: the rows contradict the change log.
+        DatabaseUnavailable: the database cannot be read.
 
     """
     if archive.exists() and not replace:
         raise BackupExists(archive)
     try:
         with temporary_beside(archive) as unfinished, temporary_container(archive) as tables:
-            with _created(unfinished) as file:
+            with _create(unfinished) as file:
                 draft = _Draft(ArchiveWriter(file))
                 manifest = _write(draft, database, index_directory, thumbnails, tables)
             _read_back(unfinished, manifest)
@@ -111,7 +111,7 @@ def back_up(
 
 
 class _Draft:
-    """An archive that is being written: what is in it so far, and what was left out."""
+    """An archive that is being written: its members so far, and a warning for each omission."""
 
     def __init__(self, writer: ArchiveWriter) -> None:
         self._writer = writer
@@ -135,18 +135,15 @@ class _Draft:
 
 
 @contextmanager
-def _created(path: Path) -> Iterator[BinaryIO]:
-    """Make a file that only this user can read; when the block has ended it is on the disk, and out
-    of the memory.
-    """
+def _create(path: Path) -> Iterator[BinaryIO]:
+    """Create a file that only this user can read; sync it to the disk at the end of the block."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE)
     with os.fdopen(descriptor, "wb") as file:
         yield file
         file.flush()
         os.fsync(descriptor)
-        if hasattr(
-            os, "posix_fadvise"
-        ):  # so that reading back reads the disk; macOS has no such call
+        # Drop the cached pages, so that reading back reads the disk. macOS has no such call.
+        if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
@@ -157,7 +154,7 @@ def _write(
     thumbnails: BlobStore | None,
     tables: Path,
 ) -> BackupManifest:
-    with _created(tables):
+    with _create(tables):
         pass
     manifest = _add_state(draft, database, index_directory, tables)
     with Database.open(sqlite_url(tables)) as container, container.read() as conn:
@@ -172,16 +169,16 @@ def _write(
 def _read_back(unfinished: Path, manifest: BackupManifest) -> None:
     with open_archive(unfinished) as reader:
         if read_backup_manifest(reader, unfinished) != manifest:
-            raise BackupCorrupt(unfinished, MANIFEST, "it was not written as it is")
+            raise BackupCorrupt(unfinished, MANIFEST, "it differs from what was written")
         check_members(reader, manifest, unfinished)
 
 
 def _add_state(
     draft: _Draft, database: Database, index_directory: Path, tables: Path
 ) -> BackupManifest:
-    """Add snapshots and rows of one generation, and return what the manifest says of them."""
+    """Add the snapshots and rows of one generation; return the manifest so far."""
     with ExitStack() as locks:
-        folders = _locked_folders(draft, locks, index_directory)
+        folders = _lock_folders(draft, locks, index_directory)
         with database.read() as conn:
             generation = last_number(conn)
             for folder in folders:
@@ -205,7 +202,7 @@ def _add_state(
     return manifest
 
 
-def _locked_folders(draft: _Draft, locks: ExitStack, index_directory: Path) -> list[Path]:
+def _lock_folders(draft: _Draft, locks: ExitStack, index_directory: Path) -> list[Path]:
     folders = []
     for folder in sorted(path for path in index_directory.glob("*") if path.is_dir()):
         try:
@@ -217,16 +214,17 @@ def _locked_folders(draft: _Draft, locks: ExitStack, index_directory: Path) -> l
 
 
 def _add_snapshot(draft: _Draft, conn: Connection, folder: Path) -> None:
-    """Add the snapshot in a folder whose lock the caller holds, if it is whole and of this
-    database.
+    """Add the snapshot of a folder, if it is complete and belongs to this database.
+
+    The caller holds the lock of the folder.
     """
     try:
-        found = snapshot_files(folder)
-        if found is None:
+        snapshot = snapshot_files(folder)
+        if snapshot is None:
             return
-        manifest, paths = found
+        manifest, paths = snapshot
         check_files(folder, manifest)
-        problem = _problem_of(conn, manifest)
+        problem = _find_problem(conn, manifest)
     except SnapshotCorrupt as err:
         problem = f"{err.path.name}: {err.reason}"
     if problem:
@@ -236,13 +234,15 @@ def _add_snapshot(draft: _Draft, conn: Connection, folder: Path) -> None:
         f"index/{folder.name}/{path.name}": path for path in (*paths, folder / SNAPSHOT_MANIFEST)
     }
     if not all(map(SNAPSHOT_FILE.fullmatch, members)):
-        draft.leave_out(f"the snapshot in {folder}", "it has a name that no archive takes")
+        draft.leave_out(
+            f"the snapshot in {folder}", "an archive cannot hold the name of one of its files"
+        )
         return
     for name, path in members.items():
         draft.add_file(name, path)
 
 
-def _problem_of(conn: Connection, manifest: Manifest) -> str | None:
+def _find_problem(conn: Connection, manifest: Manifest) -> str | None:
     if manifest.generation > last_number(conn):
         return "it is newer than the database"
     query = select(embedding_spaces.c.id).where(
@@ -250,12 +250,12 @@ def _problem_of(conn: Connection, manifest: Manifest) -> str | None:
     )
     space_id = conn.execute(query).scalar_one_or_none()
     if manifest.digest != digest_hex(digest_at(conn, space_id, manifest.generation)):
-        return "its digest is not the one that the change log states"
+        return "its digest differs from that of the change log"
     return None
 
 
 def _add_thumbnails(draft: _Draft, conn: Connection, thumbnails: BlobStore) -> int:
-    """Add the thumbnail of every live entry that has one, and return how many those are."""
+    """Add the thumbnails of live and quarantined entries; return the number of thumbnails."""
     count = 0
     for number, pack in enumerate(_packs(_blobs(draft, conn, thumbnails))):
         content = BytesIO()

@@ -1,8 +1,7 @@
-"""The tables of an archive: a SQLite file that the project's own migrations made, whatever database
-the rows are from.
+"""The tables of an archive: a SQLite file made by Lineup's migrations, for rows of any database.
 
-See `docs/decisions/0004-backup.md` for why. Written once, without a journal, for a failure throws
-the file away.
+It is written once and without a journal, because a failure deletes the file. See
+`docs/decisions/0004-backup.md`.
 """
 
 from __future__ import annotations
@@ -27,17 +26,14 @@ from index.truth import revisions
 from index.truth.database import Database, sqlite_url
 from index.truth.schema import metadata
 
-CACHE_KIB = (
-    64 * 1024
-)  # of pages while it is written: unique keys of random order fall into few pages at a time
+# The page cache while writing. Random unique keys need many pages at once.
+CACHE_KIB = 64 * 1024
 COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 @contextmanager
 def temporary_container(beside: Path) -> Iterator[Path]:
-    """Give the name of a temporary file beside another, for a container that is not to stay under
-    that name.
-    """
+    """Yield the path of a temporary container beside a file; remove it and its companions later."""
     with temporary_beside(beside) as path:
         try:
             yield path
@@ -47,25 +43,24 @@ def temporary_container(beside: Path) -> Iterator[Path]:
 
 
 def write_container(source: Connection, ids: Mapping[str, int], path: Path) -> dict[str, int]:
-    """Fill a file, new or empty, with every row of a read transaction; return the row count of each
-    table.
+    """Fill a new or empty file with all rows of a read transaction; return the rows of each table.
 
     Raises:
-        TruthDamaged: rows that break a key, which only damage to the source can be the reason of.
-        OSError: the disk is full or failing.
+        TruthDamaged: the rows break a key, so the source is damaged.
+        OSError: the disk is full or fails.
 
     """
     counts = {table.name: 0 for table in metadata.sorted_tables}
     engine = _writing_engine(path)
     try:
-        with _write_failures_named(), engine.begin() as target:
+        with _name_write_failures(), engine.begin() as target:
             revisions.upgrade(target)
         with engine.connect() as target, target.begin() as transaction:
             for table, rows in read_tables(source):
-                with _write_failures_named():
+                with _name_write_failures():
                     insert_rows(target, table, rows)
                 counts[table.name] += len(rows)
-            with _write_failures_named():
+            with _name_write_failures():
                 set_last_ids(target, ids)
                 transaction.commit()
     finally:
@@ -75,14 +70,13 @@ def write_container(source: Connection, ids: Mapping[str, int], path: Path) -> d
 
 @contextmanager
 def open_container(path: Path, manifest: BackupManifest, archive: Path) -> Iterator[Database]:
-    """Open the extracted tables of an archive, after showing that they are what its manifest
-    states.
+    """Open the extracted tables of an archive, after comparing them with its manifest.
 
-    They are brought to the schema of this release on the way. When the block has ended, the file is
-    whole in itself.
+    This upgrades their schema to this release. After the block, the file needs no companion files.
 
     Raises:
-        BackupTooNew: the schema is of a later release. BackupCorrupt: anything but the stated rows.
+        BackupTooNew: the schema is that of a newer release.
+        BackupCorrupt: the tables contradict the manifest.
 
     """
     if not revisions.is_known(manifest.schema_revision):
@@ -93,9 +87,8 @@ def open_container(path: Path, manifest: BackupManifest, archive: Path) -> Itera
     except (sqlite3.Error, DatabaseUnavailable) as err:
         raise BackupCorrupt(archive, TABLES, str(err)) from err
     with database:
-        with (
-            database.write() as conn
-        ):  # a migration that makes a table anew loses what it remembered
+        # A migration that recreates a table loses its last id.
+        with database.write() as conn:
             set_last_ids(conn, manifest.last_ids)
         with database.read() as conn:
             difference = find_difference(conn, manifest.generation, manifest.spaces)
@@ -111,24 +104,24 @@ def _check_file(path: Path, manifest: BackupManifest, archive: Path) -> None:
         revision = conn.execute("SELECT version_num FROM alembic_version").fetchone()
         if revision != (manifest.schema_revision,):
             raise BackupCorrupt(
-                archive, TABLES, f"its schema is {revision}, stated is {manifest.schema_revision!r}"
+                archive,
+                TABLES,
+                f"it has the schema {revision} instead of {manifest.schema_revision!r}",
             )
         if conn.execute(
             "SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')"
         ).fetchone():
-            raise BackupCorrupt(archive, TABLES, "it holds triggers or views")
+            raise BackupCorrupt(archive, TABLES, "it has triggers or views")
         names = {
             name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
         tables = {name for name in names if not name.startswith("sqlite_")} - {"alembic_version"}
         if tables != manifest.row_counts.keys():
-            raise BackupCorrupt(archive, TABLES, "it has other tables than those stated")
+            raise BackupCorrupt(archive, TABLES, "its tables are not those of the manifest")
         for name, stated in manifest.row_counts.items():
-            (count,) = conn.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608 - a name that is there
+            (count,) = conn.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608 - the name of an existing table
             if count != stated:
-                raise BackupCorrupt(
-                    archive, TABLES, f"{name} has {count} rows, stated are {stated}"
-                )
+                raise BackupCorrupt(archive, TABLES, f"{name} has {count} rows instead of {stated}")
 
 
 def _writing_engine(path: Path) -> Engine:
@@ -160,8 +153,8 @@ def _begin(conn: Connection) -> None:
 
 
 @contextmanager
-def _write_failures_named() -> Iterator[None]:
-    """Tell failures of the file that is written from those of the database that is read."""
+def _name_write_failures() -> Iterator[None]:
+    """Raise OSError or TruthDamaged for failures of the file that is being written."""
     try:
         yield
     except IntegrityError as err:

@@ -1,8 +1,6 @@
-"""The manifest of an archive: which state of the database it is, and every member with its size and
-sha256.
+"""The manifest of an archive: the state of the database, and name, size and sha256 of each member.
 
-It is the archive's last member, so that an archive without one was never finished, and states the
-sha256 of itself.
+It is the last member, so an archive without a manifest is unfinished. It contains its own sha256.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from index.jsontext import canonical_json
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 TABLES = "tables.sqlite3"
-# Names from an archive become names of files: nothing else is ever taken from one.
+# Names in an archive become names of files, so only these patterns are accepted.
 SNAPSHOT_FILE = re.compile(
     r"index/(?P<folder>[0-9a-f]{16})/(?P<file>[A-Za-z0-9_][A-Za-z0-9._-]{0,63})"
 )
@@ -36,11 +34,11 @@ MAX_MANIFEST_BYTES = 256 << 20  # 200 bytes for each of `archive.MAX_MEMBERS`
 
 @dataclass(frozen=True, slots=True)
 class BackupManifest:
-    """What an archive is. `generation` is the number of the last change in it, `database` the
-    dialect it came from.
+    """The description of an archive.
 
-    `last_ids` are the highest ids that each table ever gave out, also to rows that are gone.
-    `thumbnails` counts them; None: they were left out.
+    `generation` is the number of the last change, `database` the dialect of the source. `last_ids`
+    has the highest id that each table ever assigned, also to rows that were deleted. `thumbnails`
+    is their number, or None if they were left out.
     """
 
     format_version: int
@@ -62,18 +60,19 @@ class BackupManifest:
 
     @property
     def snapshots(self) -> tuple[str, ...]:
-        """The folders of the index that the archive has a snapshot of."""
+        """The names of the index folders whose snapshots are in the archive."""
         found = [SNAPSHOT_FILE.fullmatch(member.name) for member in self.members]
         return tuple(sorted({match["folder"] for match in found if match}))
 
 
 def read_backup_manifest(reader: ArchiveReader, archive: Path) -> BackupManifest:
-    """Return the manifest of an archive, after comparing it with itself and with the names and
-    sizes of the members.
+    """Return the manifest, after checking its sha256 and the names and sizes of the members.
 
     Raises:
-        NotABackup: there is none. BackupTooNew: of a later format. BackupCorrupt: damaged, or a
-        member is missing, of another size, or one too many.
+        NotABackup: the archive has no manifest.
+        BackupTooNew: the format is that of a newer release.
+        BackupCorrupt: the manifest is damaged, or a member is missing, unexpected or of another
+            size.
 
     """
     sizes = reader.sizes
@@ -82,14 +81,14 @@ def read_backup_manifest(reader: ArchiveReader, archive: Path) -> BackupManifest
             raise BackupCorrupt(archive, MANIFEST, "it is missing")
         raise NotABackup(archive, f"it has no {MANIFEST}")
     if sizes[MANIFEST] > MAX_MANIFEST_BYTES:
-        raise BackupCorrupt(archive, MANIFEST, "no manifest is that large")
-    manifest = _parsed(reader.read(MANIFEST), archive)
+        raise BackupCorrupt(archive, MANIFEST, "it is too large for a manifest")
+    manifest = _parse(reader.read(MANIFEST), archive)
     stated = {member.name: member.byte_size for member in manifest.members}
     for name in [*stated, *sizes]:
         if name not in sizes:
             raise BackupCorrupt(archive, name, "it is missing")
         if name != MANIFEST and name not in stated:
-            raise BackupCorrupt(archive, name, "the manifest does not know it")
+            raise BackupCorrupt(archive, name, "it is not in the manifest")
         if name != MANIFEST and sizes[name] != stated[name]:
             raise BackupCorrupt(
                 archive, name, f"it has {sizes[name]} bytes instead of {stated[name]}"
@@ -97,12 +96,14 @@ def read_backup_manifest(reader: ArchiveReader, archive: Path) -> BackupManifest
     return manifest
 
 
-def _parsed(content: bytes, archive: Path) -> BackupManifest:
+def _parse(content: bytes, archive: Path) -> BackupManifest:
     try:
         stated = json.loads(content)
         own_sha256 = stated.pop("sha256")
         if own_sha256 != _sha256(stated):
-            raise BackupCorrupt(archive, MANIFEST, "its sha256 is not the one that it states")
+            raise BackupCorrupt(
+                archive, MANIFEST, "its sha256 differs from the one that it contains"
+            )
         if stated["format_version"] != FORMAT_VERSION:
             raise BackupTooNew(archive, f"format {stated['format_version']!r}")
         return _manifest(stated)
@@ -130,23 +131,27 @@ def _manifest(stated: dict[str, Any]) -> BackupManifest:
         *([] if manifest.thumbnails is None else [manifest.thumbnails]),
     ]:
         if type(number) is not int or number < 0:
-            raise ValueError("a number that is none")
+            raise ValueError("a number is negative or not an integer")
     for name in [*manifest.row_counts, *manifest.last_ids]:
         if not TABLE.fullmatch(name):
-            raise ValueError("a name that no table has")
+            raise ValueError("a table has an impossible name")
     for digest in [
         *(space.digest for space in manifest.spaces),
         *(member.sha256 for member in manifest.members),
     ]:
         if not DIGEST.fullmatch(digest):
-            raise ValueError("a digest that is none")
+            raise ValueError("a digest is malformed")
     names = [member.name for member in manifest.members]
-    if len(set(names)) < len(names) or names.count(TABLES) != 1 or not all(map(_is_ours, names)):
-        raise ValueError("members that no archive of this format has")
+    if (
+        len(set(names)) < len(names)
+        or names.count(TABLES) != 1
+        or not all(map(_is_member_name, names))
+    ):
+        raise ValueError("the members are not those of this format")
     return manifest
 
 
-def _is_ours(name: str) -> bool:
+def _is_member_name(name: str) -> bool:
     return bool(name == TABLES or SNAPSHOT_FILE.fullmatch(name) or THUMBNAILS.fullmatch(name))
 
 

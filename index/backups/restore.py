@@ -1,8 +1,8 @@
-"""Restore: an archive, verified, into an empty database, with its snapshots and thumbnails.
+"""Restore: verifies an archive and restores it into an empty database.
 
-The rows come last and in one step, a rename (SQLite) or a commit, so that whatever interrupts a
-restore leaves an empty database, and the same command begins anew. Thumbnails and snapshots without
-rows mean nothing.
+The rows come last and in one step: a rename (SQLite) or a commit. An interrupted restore therefore
+leaves an empty database, and the same command starts again. Thumbnails and snapshots without rows
+do no harm.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ from index.truth.database import Database, sqlite_file
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What was restored, and into which kind of database; the digests of its rows are those of the
-    manifest.
-    """
+    """The result of a restore; the digests of the restored rows equal those of the manifest."""
 
     archive: Path
     manifest: BackupManifest
@@ -57,22 +55,27 @@ class RestoreReport:
 def restore(
     archive: Path, database_url: str, index_directory: Path, thumbnails: BlobStore | None = None
 ) -> RestoreReport:
-    """Verify an archive, then restore it into a database without rows, which is made where there is
-    none.
+    """Verify an archive, then restore it into a database without rows, creating it if needed.
 
-    Any archive goes into SQLite or PostgreSQL, wherever it is from. A new SQLite file needs room
-    for itself only, another database for the tables once more in the system's temporary folder.
-    `thumbnails` None leaves those out.
+    Any archive can be restored into SQLite or PostgreSQL, whatever its source. A new SQLite file
+    needs space only for itself. An existing database needs more space: the tables are first
+    extracted to the system's temporary folder. `thumbnails` None leaves the thumbnails out.
 
     Raises:
-        BackupUnreadable, NotABackup, BackupCorrupt, BackupTooNew: found before anything is written.
-        RestoreTargetNotEmpty: the database has rows. RestoreUnwritable: no space, no permission.
-        InvalidDatabaseUrl, SchemaOutdated, DatabaseUnavailable
+        BackupUnreadable: the archive cannot be read.
+        NotABackup: the file is not an archive of Lineup.
+        BackupCorrupt: the archive is damaged.
+        BackupTooNew: the archive was made by a newer release.
+        RestoreTargetNotEmpty: the database has rows.
+        RestoreUnwritable: the disk is full or a folder is not writable.
+        InvalidDatabaseUrl: the URL is neither of a SQLite file nor of PostgreSQL.
+        SchemaOutdated: the database has the schema of another release.
+        DatabaseUnavailable: the database cannot be used.
 
     """
     file = sqlite_file(database_url)
     with open_archive(archive) as reader:
-        read_backup_manifest(reader, archive)  # a first look, before a folder is made
+        read_backup_manifest(reader, archive)  # a first check, before a folder is created
         source = _Source(reader, archive, index_directory, thumbnails)
         if file is not None and not file.exists():
             return source.restore_file(file)
@@ -82,7 +85,7 @@ def restore(
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """An opened archive, and where its files go."""
+    """An open archive, and the folders for its files."""
 
     reader: ArchiveReader
     archive: Path
@@ -90,16 +93,11 @@ class _Source:
     thumbnails: BlobStore | None
 
     def restore_file(self, file: Path) -> RestoreReport:
-        """Make a SQLite file of the archive's tables; it has its name when everything is in it, and
-        not before.
-        """
+        """Create a SQLite file from the tables; it gets its name when it is complete."""
         for companion in COMPANIONS:
-            if file.with_name(
-                file.name + companion
-            ).exists():  # SQLite would take it for a part of the new database
-                raise RestoreTargetNotEmpty(
-                    f"{file}{companion} is what a database left that is not there any more"
-                )
+            # SQLite would read a leftover companion file as part of the new database.
+            if file.with_name(file.name + companion).exists():
+                raise RestoreTargetNotEmpty(f"{file}{companion} is left over from another database")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with temporary_container(file) as tables:
@@ -111,7 +109,7 @@ class _Source:
         return report
 
     def restore_rows(self, database_url: str) -> RestoreReport:
-        """Copy the archive's rows into a database that is there, in one transaction."""
+        """Copy the rows into an existing database in one transaction."""
         with (
             temporary_folder() as folder,
             open_verified_tables(self.reader, self.archive, folder / TABLES) as (
@@ -150,7 +148,7 @@ class _Source:
         return count
 
     def _restore_snapshot(self, folder: Path, manifest: BackupManifest) -> None:
-        """Put the files of a snapshot in place of the one that is there, its manifest last."""
+        """Write the files of a snapshot over the existing one, its manifest last."""
         found = [(SNAPSHOT_FILE.fullmatch(member.name), member) for member in manifest.members]
         files = {
             match["file"]: member
@@ -175,13 +173,11 @@ def _publish_new(tables: Path, file: Path) -> None:
     try:
         publish(tables, file, replace=False)
     except FileExistsError as err:
-        raise RestoreTargetNotEmpty(f"{file} was made by somebody else in the meantime") from err
+        raise RestoreTargetNotEmpty(f"another process has created {file} meanwhile") from err
 
 
 def _refuse_rows(database_url: str) -> None:
-    """Refuse a database with rows early, without changing it; the transaction that restores asks
-    again.
-    """
+    """Refuse a database with rows before anything is changed; the transaction checks again."""
     with suppress(NoData), Database.open(database_url) as database, database.read() as conn:
         _require_empty(find_rows(conn))
 

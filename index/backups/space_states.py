@@ -1,4 +1,4 @@
-"""The state of a database in one number for each embedding space, to compare two databases by."""
+"""The state of a database: one digest for each embedding space, to compare two databases."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from index.truth.schema import embedding_spaces
 
 @dataclass(frozen=True, slots=True)
 class SpaceState:
-    """An embedding space at a generation;
-
-    `digest` is its set digest, in hex, as the change log states it.
-    """
+    """An embedding space at a generation; `digest` is its logged set digest in hex."""
 
     fingerprint: str
     model: str
@@ -27,7 +24,7 @@ class SpaceState:
 
 
 def space_states(conn: Connection) -> tuple[SpaceState, ...]:
-    """Return the newest state of each space, oldest space first."""
+    """Return the current state of each space, oldest space first."""
     last = last_number(conn)
     spaces = conn.execute(select(embedding_spaces).order_by(embedding_spaces.c.id)).all()
     return tuple(
@@ -39,13 +36,11 @@ def space_states(conn: Connection) -> tuple[SpaceState, ...]:
 
 
 def find_difference(conn: Connection, generation: int, states: Sequence[SpaceState]) -> str | None:
-    """Say how a database is not in this state, None where it is: in its log, and in the rows that
-    it really has.
-    """
+    """Return how the log or the rows of a database differ from this state, or None."""
     if last_number(conn) != generation:
-        return f"the last change has the number {last_number(conn)} instead of {generation}"
+        return f"its last change has the number {last_number(conn)} instead of {generation}"
     if set(space_states(conn)) != set(states):
-        return "its embedding spaces are not those stated, or have other digests"
+        return "its embedding spaces or their digests differ"
     for state in states:
         query = select(embedding_spaces.c.id).where(
             embedding_spaces.c.fingerprint == state.fingerprint
@@ -54,7 +49,7 @@ def find_difference(conn: Connection, generation: int, states: Sequence[SpaceSta
         if rows != state.digest:
             name = state.fingerprint[:16]
             return (
-                f"the live rows of the space {name} have the digest {rows[:16]}, stated is "
+                f"its live rows in the space {name} have the digest {rows[:16]} instead of "
                 f"{state.digest[:16]}"
             )
     return None

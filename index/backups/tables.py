@@ -1,8 +1,6 @@
-"""All tables as rows, in either database: read in one state, written as they were, with the ids
-that were given out.
+"""All tables as rows, for SQLite and PostgreSQL: reading, writing, and the last assigned ids.
 
-The tables are those of `index.truth.schema`, so a table of a later migration is copied without a
-word here.
+The tables are those of `index.truth.schema`, so a later table is copied without a change here.
 """
 
 from __future__ import annotations
@@ -26,37 +24,33 @@ from sqlalchemy import (
 from index.truth.changes import last_number
 from index.truth.schema import change_counter, metadata
 
-# Rows held at a time: with vectors of 384 float32 some 6 MB.
+# Rows in memory at a time: about 6 MB with vectors of 384 float32.
 CHUNK = 4096
 Rows = list[dict[str, Any]]
 
 
 def read_tables(conn: Connection) -> Iterator[tuple[Table, Rows]]:
-    """Yield every row of every table in chunks: parents before children, each table by its primary
-    key.
-    """
+    """Yield all rows of all tables in chunks, parents before children, by primary key."""
     for table in metadata.sorted_tables:
-        found = conn.execute(
+        result = conn.execute(
             select(table).order_by(*table.primary_key.columns),
             execution_options={"yield_per": CHUNK},
         )
-        for chunk in found.mappings().partitions():
+        for chunk in result.mappings().partitions():
             yield table, [dict(row) for row in chunk]
 
 
 def insert_rows(conn: Connection, table: Table, rows: Rows) -> None:
-    """Write rows as `read_tables` gave them; those of the counter take the place of what the
-    migrations put there.
-    """
+    """Insert rows from `read_tables`; the row of the counter replaces that of the migrations."""
     if table is change_counter:
         conn.execute(delete(change_counter))
     conn.execute(insert(table), rows)
 
 
 def lock_tables(conn: Connection) -> None:
-    """Let nobody else write until the transaction ends.
+    """Block all other writers until the transaction ends.
 
-    SQLite: a write transaction is alone already.
+    On SQLite a write transaction is the only writer already.
     """
     if conn.dialect.name == "postgresql":
         names = ", ".join(table.name for table in metadata.sorted_tables)
@@ -64,7 +58,7 @@ def lock_tables(conn: Connection) -> None:
 
 
 def find_rows(conn: Connection) -> str | None:
-    """Return the name of a table that has rows, None in a database as the migrations make it."""
+    """Return the name of a table with rows, or None in a freshly migrated database."""
     for table in metadata.sorted_tables:
         row: Select[Any] = select(literal_column("1")).select_from(table)
         if table is not change_counter and conn.execute(select(exists(row))).scalar_one():
@@ -73,21 +67,20 @@ def find_rows(conn: Connection) -> str | None:
 
 
 def last_ids(conn: Connection) -> dict[str, int]:
-    """Return the highest id that each table gave out, also to rows that are gone; 0 before the
-    first.
+    """Return the highest id that each table has assigned, also to deleted rows; 0 if none.
 
-    A sequence of PostgreSQL is outside of transactions: what it says may be newer than the rows,
-    never older.
+    PostgreSQL's sequences are outside of transactions: the id can be newer than the rows, but never
+    older.
     """
     return {
-        table.name: _last_id(conn, table) for table in metadata.sorted_tables if _gives_ids(table)
+        table.name: _last_id(conn, table) for table in metadata.sorted_tables if _has_ids(table)
     }
 
 
 def set_last_ids(conn: Connection, ids: Mapping[str, int]) -> None:
-    """Let the next id of each table be the one after these. Call it after the rows are written."""
+    """Make each table continue after these ids. Call it after the rows are written."""
     for table in metadata.sorted_tables:
-        if not _gives_ids(table) or not ids.get(table.name):
+        if not _has_ids(table) or not ids.get(table.name):
             continue
         values = {"name": table.name, "last": ids[table.name]}
         if conn.dialect.name == "postgresql":
@@ -99,12 +92,12 @@ def set_last_ids(conn: Connection, ids: Mapping[str, int]) -> None:
             )
 
 
-def _gives_ids(table: Table) -> bool:
+def _has_ids(table: Table) -> bool:
     return table.autoincrement_column is not None
 
 
 def _is_autoincrement(table: Table) -> bool:
-    """Whether SQLite remembers ids of rows that are gone; where it does not, no row ever goes."""
+    """Return whether SQLite remembers the ids of deleted rows; other tables never delete rows."""
     return bool(table.dialect_options["sqlite"]["autoincrement"])
 
 
@@ -114,7 +107,7 @@ def _last_id(conn: Connection, table: Table) -> int:
         name = conn.execute(
             text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": table.name}
         ).scalar_one()
-        last, is_called = conn.execute(text(f"SELECT last_value, is_called FROM {name}")).one()  # noqa: S608 - its own
+        last, is_called = conn.execute(text(f"SELECT last_value, is_called FROM {name}")).one()  # noqa: S608 - a name from PostgreSQL
         return max(int(last) if is_called else 0, int(highest))
     if not _is_autoincrement(table):
         return int(highest)

@@ -1,6 +1,4 @@
-"""Verifying an archive: every byte against its manifest, then the rows against the digests that the
-log states.
-"""
+"""Verifying an archive: its bytes against the manifest, its rows against the logged digests."""
 
 from __future__ import annotations
 
@@ -18,18 +16,19 @@ from index.errors import BackupCorrupt, RestoreUnwritable
 from index.truth.database import Database
 from index.truth.images import SHA256_PATTERN
 
-# A pack is closed when it is larger than `backup.PACK_BYTES`, by one thumbnail at most. It is read
-# into memory.
+# A pack exceeds `backup.PACK_BYTES` by at most one thumbnail. It is read into memory.
 MAX_PACK_BYTES = 256 << 20
 
 
 def verify_backup(archive: Path) -> BackupManifest:
-    """Verify an archive without restoring it, in the system's temporary folder, and return its
-    manifest.
+    """Verify an archive without restoring it; return its manifest.
 
     Raises:
-        BackupUnreadable, NotABackup, BackupCorrupt, BackupTooNew RestoreUnwritable: no room for the
-        tables in the temporary folder.
+        BackupUnreadable: the archive cannot be read.
+        NotABackup: the file is not an archive of Lineup.
+        BackupCorrupt: the archive is damaged.
+        BackupTooNew: the archive was made by a newer release.
+        RestoreUnwritable: the system's temporary folder has no space for the tables.
 
     """
     with (
@@ -42,9 +41,11 @@ def verify_backup(archive: Path) -> BackupManifest:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Give a folder for the tables where the system keeps temporary files (TMPDIR).
+    """Yield a folder for the tables in the system's temporary folder (TMPDIR).
 
-    Raises RestoreUnwritable.
+    Raises:
+        RestoreUnwritable: the folder cannot be created.
+
     """
     try:
         folder = TemporaryDirectory(prefix="lineup-tables-")
@@ -58,11 +59,14 @@ def temporary_folder() -> Iterator[Path]:
 def open_verified_tables(
     reader: ArchiveReader, archive: Path, tables: Path
 ) -> Iterator[tuple[BackupManifest, Database]]:
-    """Verify an archive, extract its tables to a file that is not there yet, and give them, opened.
+    """Verify an archive and extract its tables to a new file; yield the manifest and the tables.
 
     Raises:
-        NotABackup, BackupCorrupt, BackupTooNew, BackupUnreadable
-        RestoreUnwritable: no room for the tables.
+        BackupUnreadable: the archive cannot be read.
+        NotABackup: the archive has no manifest.
+        BackupCorrupt: the archive is damaged.
+        BackupTooNew: the archive was made by a newer release.
+        RestoreUnwritable: there is no space for the tables.
 
     """
     manifest = read_backup_manifest(reader, archive)
@@ -80,8 +84,11 @@ def open_verified_tables(
 def check_members(
     reader: ArchiveReader, manifest: BackupManifest, archive: Path, *, apart_from: str | None = None
 ) -> None:
-    """Read every member and raise BackupCorrupt at the first that is not what the manifest
-    states.
+    """Compare every member, except `apart_from`, with the manifest.
+
+    Raises:
+        BackupCorrupt: a member differs.
+
     """
     thumbnails = 0
     for member in manifest.members:
@@ -91,14 +98,17 @@ def check_members(
             _require(reader.copy(member.name, None), member, archive)
     if thumbnails != (manifest.thumbnails or 0):
         raise BackupCorrupt(
-            archive, "thumbnails/", f"there are {thumbnails}, stated are {manifest.thumbnails}"
+            archive, "thumbnails/", f"there are {thumbnails} instead of {manifest.thumbnails}"
         )
 
 
 def extract(reader: ArchiveReader, member: Member, archive: Path, target: Path) -> None:
     """Write a member to a new file.
 
-    Raises BackupCorrupt where it is not the stated one, RestoreUnwritable.
+    Raises:
+        BackupCorrupt: the member differs from the manifest.
+        RestoreUnwritable: the file cannot be written.
+
     """
     try:
         with target.open("xb") as file:
@@ -108,23 +118,24 @@ def extract(reader: ArchiveReader, member: Member, archive: Path, target: Path) 
 
 
 def read_pack(reader: ArchiveReader, member: Member, archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the sha256 of the image and the content of each thumbnail in a pack, after verifying
-    the pack.
+    """Verify a pack, then yield the image's sha256 and the content of each thumbnail in it.
+
+    Raises:
+        BackupCorrupt: the pack differs from the manifest, or has a member that is not a thumbnail.
+
     """
     if member.byte_size > MAX_PACK_BYTES:
-        raise BackupCorrupt(archive, member.name, "no member of this kind is that large")
+        raise BackupCorrupt(archive, member.name, "it is too large for a pack of thumbnails")
     content = BytesIO()
     _require(reader.copy(member.name, content), member, archive)
     pack = ArchiveReader(content, archive, within=f"{member.name}:")
     for name in pack.sizes:
         sha256 = name.removesuffix(THUMBNAIL_SUFFIX)
         if sha256 + THUMBNAIL_SUFFIX != name or not SHA256_PATTERN.fullmatch(sha256):
-            raise BackupCorrupt(archive, f"{member.name}:{name}", "it is no thumbnail")
+            raise BackupCorrupt(archive, f"{member.name}:{name}", "it is not a thumbnail")
         yield sha256, pack.read(name)
 
 
 def _require(found: Member, stated: Member, archive: Path) -> None:
     if found != stated:
-        raise BackupCorrupt(
-            archive, stated.name, "its sha256 is not the one that the manifest states"
-        )
+        raise BackupCorrupt(archive, stated.name, "its sha256 differs from that of the manifest")

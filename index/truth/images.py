@@ -1,6 +1,4 @@
-"""Images and their embeddings: one row for each sha256, one vector for each image and embedding
-space.
-"""
+"""Images and their embeddings: one row for each sha256, one vector for each image and space."""
 
 from __future__ import annotations
 
@@ -28,8 +26,7 @@ FILE_FACTS = ("byte_size", "width", "height", "format")  # what a ready embeddin
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of an image file without its pixels. Width and height are those after
-    orientation.
+    """Facts about an image file. Width and height are those after EXIF orientation.
 
     None is what nobody told: a ready embedding may come without them, and images of before schema
     0003 have no hash. `seen` says that the image itself was here, and not only an embedding of it.
@@ -44,8 +41,12 @@ class ImageFacts:
     seen: bool = True
 
     def check(self) -> None:
-        """Raise InvalidImageFacts on a malformed sha256, a size below one or a hash that is
-        none.
+        """Require possible facts.
+
+        Raises:
+            InvalidImageFacts: the sha256, the format or the hash is malformed, or a size is below
+                one.
+
         """
         if not SHA256_PATTERN.fullmatch(self.sha256):
             raise InvalidImageFacts("a sha256 is 64 lower-case hex digits")
@@ -60,9 +61,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class KnownImage:
-    """An image that is in the database: whether it is embedded in the space asked for, and in which
-    live corpora.
-    """
+    """An image in the database: whether it has an embedding in the space, and its live corpora."""
 
     image_id: int
     embedded: bool
@@ -71,9 +70,7 @@ class KnownImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredEmbedding:
-    """An embedding as stored: vector (d,) float32 of norm 1, read-only; the raw logit; the image's
-    facts.
-    """
+    """A stored embedding: read-only float32 vector (d,) of norm 1, raw logit, and image facts."""
 
     vector: NDArray[np.float32]
     logit: float
@@ -83,7 +80,10 @@ class StoredEmbedding:
 def find_known_images(
     conn: Connection, space: Space, sha256s: Sequence[str]
 ) -> Mapping[str, KnownImage]:
-    """Return what is known of these images, by sha256: ask before computing anything."""
+    """Return those of these images that are in the database, by sha256.
+
+    Call this before computing embeddings, to skip those that exist.
+    """
     space_id = find_space_id(conn, space)
     found: dict[int, tuple[str, bool]] = {}
     for some in slices(sha256s):
@@ -118,7 +118,7 @@ def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, 
 
 
 def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
-    """Return the embedding of an image in a space, None where there is none."""
+    """Return the embedding of an image in a space, or None if there is none."""
     row = conn.execute(
         select(images, embeddings.c.vector, embeddings.c.logit)
         .join(embeddings, embeddings.c.image_id == images.c.id)
@@ -132,7 +132,7 @@ def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbeddi
 
 
 def facts_from_row(row: Row[Any]) -> ImageFacts:
-    """Return the facts in a row that has the columns of an image."""
+    """Return the facts in a row that has the columns of `images`."""
     return ImageFacts(
         row.sha256,
         row.byte_size,
@@ -147,8 +147,10 @@ def facts_from_row(row: Row[Any]) -> ImageFacts:
 def ensure_images(
     conn: Connection, facts: Sequence[ImageFacts]
 ) -> tuple[dict[str, int], frozenset[str]]:
-    """Return row ids by sha256, and the sha256s that were new; images not there yet are inserted,
-    in one order.
+    """Insert the images that are missing; return row ids by sha256, and the sha256s that were new.
+
+    Rows are inserted in the order of their sha256, so that two writers cannot deadlock. A row that
+    exists gets the facts that it lacks.
     """
     by_sha256 = {fact.sha256: fact for fact in facts}
     given = [by_sha256[sha256] for sha256 in sorted(by_sha256)]
@@ -157,13 +159,13 @@ def ensure_images(
     )
     ids: dict[str, int] = dict(inserted)
     new = frozenset(ids)
-    there = [fact for fact in given if fact.sha256 not in new]
-    for some in slices([fact.sha256 for fact in there]):
+    existing = [fact for fact in given if fact.sha256 not in new]
+    for some in slices([fact.sha256 for fact in existing]):
         found = conn.execute(
             select(images.c.sha256, images.c.id).where(is_any(conn, images.c.sha256, some))
         )
         ids |= dict(found.all())
-    _complete(conn, there)
+    _complete(conn, existing)
     return ids, new
 
 
@@ -182,7 +184,7 @@ def _columns(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
 
 
 def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> None:
-    """Write what an image's row lacks and somebody has told now; what it says already stays."""
+    """Write the given facts that the rows of images lack; facts in the rows stay unchanged."""
     hashed = _new_values([fact for fact in facts if fact.perceptual_hash is not None])
     if hashed:
         lacking = (images.c.sha256 == bindparam("new_sha256"), images.c.pdq_hash.is_(None))
@@ -220,7 +222,7 @@ def _new_values(facts: Sequence[ImageFacts]) -> list[dict[str, Any]]:
 def find_embedded_images(
     conn: Connection, space_id: int, image_ids: Sequence[int]
 ) -> frozenset[int]:
-    """Return which of these images have an embedding in a space."""
+    """Return those of these images that have an embedding in a space."""
     found: set[int] = set()
     for some in slices(image_ids):
         query = select(embeddings.c.image_id).where(
@@ -233,9 +235,7 @@ def find_embedded_images(
 def ensure_embeddings(
     conn: Connection, space_id: int, vectors: Mapping[int, tuple[bytes, float]]
 ) -> frozenset[int]:
-    """Store vector bytes and logit by image id; return the ids that had none in this space
-    before.
-    """
+    """Store vector bytes and logits by image id; return the ids that had none in this space."""
     image_ids = sorted(vectors)
     columns: dict[str, list[Any]] = {
         "image_id": image_ids,

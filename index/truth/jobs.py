@@ -1,13 +1,12 @@
-"""Jobs: long work as rows, done in chunks by any number of processes, each of which may die at any
-moment.
+"""Jobs: long work as rows, done in chunks by any number of processes, which may die at any moment.
 
-A chunk is leased to a worker for some seconds, which the worker renews while it lives. What became
-of a chunk's items is written in the transaction that writes their entries and takes the chunk away,
-so that an item is counted exactly once, whoever worked on it and however often it was begun. Chunk
-0 lists the source; the others exist after that.
+A worker leases a chunk for some seconds and renews the lease while it works. One transaction writes
+the entries of a chunk, the results of its items, and removes the chunk. So every item is counted
+exactly once, also if several workers begin the same chunk. Chunk 0 lists the source and creates the
+other chunks.
 
-Locks are taken in one order everywhere, or two workers could wait for each other: corpus, change
-log, job, chunk.
+All code takes locks in this order, so that two workers cannot deadlock: corpus, change log, job,
+chunk.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ class JobCounts:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands. `request` is what was asked for, as JSON."""
+    """A job and its progress. `request` is the JSON that started it."""
 
     id: int
     kind: JobKind
@@ -196,7 +195,7 @@ def create_job(
 def find_unfinished_job(
     conn: Connection, corpus_id: int | None, space: Space, request: Mapping[str, JSON]
 ) -> Job | None:
-    """Return the newest job of the same request that has not ended, None where there is none."""
+    """Return the newest job of the same request that has not ended, or None."""
     unfinished = jobs.c.state.in_([*OPEN_STATES, *RESUMABLE_STATES])
     return _newest(conn, _of_request(corpus_id, space, request).where(unfinished))
 
@@ -204,7 +203,7 @@ def find_unfinished_job(
 def find_last_job(
     conn: Connection, corpus_id: int | None, space: Space, request: Mapping[str, JSON]
 ) -> Job | None:
-    """Return the newest job of the same request, whatever became of it."""
+    """Return the newest job of the same request in any state, or None."""
     return _newest(conn, _of_request(corpus_id, space, request))
 
 
@@ -224,10 +223,11 @@ def _newest(conn: Connection, query: Select[Any]) -> Job | None:
 def find_open_job(
     conn: Connection, space: Space, but: frozenset[int] = frozenset(), *, abandoned: bool = False
 ) -> Job | None:
-    """Return the oldest queued or running job of a space, or re-embedding into any, of which a
-    chunk is free now.
+    """Return the oldest queued or running job that has a free chunk, or None.
 
-    `abandoned`: at which nobody is. While a source is listed its chunks are not free.
+    Only jobs of this space are considered, and re-embedding jobs of any space, without those in
+    `but`. `abandoned` selects only jobs on which no worker is working. While the source is being
+    listed, no other chunk is free.
     """
     of_job = select(job_chunks.c.number).where(job_chunks.c.job_id == jobs.c.id)
     free = of_job.where(_free(conn), or_(jobs.c.listed, job_chunks.c.number == LISTING)).exists()
@@ -244,7 +244,12 @@ def find_open_job(
 
 
 def get_job(conn: Connection, job_id: int) -> Job:
-    """Return a job; raises UnknownJob."""
+    """Return a job.
+
+    Raises:
+        UnknownJob: no job has this id.
+
+    """
     query = _JOBS.where(jobs.c.id == job_id)
     row = conn.execute(query).one_or_none() if 0 < job_id <= LARGEST_ID else None
     if row is None:
@@ -253,7 +258,7 @@ def get_job(conn: Connection, job_id: int) -> Job:
 
 
 def list_jobs(conn: Connection, before: int | None = None, limit: int = 100) -> tuple[Job, ...]:
-    """Return jobs, the newest first, starting before an id."""
+    """Return at most `limit` jobs with ids below `before`, newest first."""
     query = _JOBS.order_by(jobs.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(jobs.c.id < min(before, LARGEST_ID))
@@ -261,7 +266,7 @@ def list_jobs(conn: Connection, before: int | None = None, limit: int = 100) -> 
 
 
 def count_reasons(conn: Connection, job_id: int) -> dict[Outcome, dict[str, int]]:
-    """Return, by outcome, how many items ended for which reason."""
+    """Return the number of items by outcome and reason."""
     query = select(job_items.c.outcome, job_items.c.reason, func.count()).where(
         job_items.c.job_id == job_id
     )
@@ -282,9 +287,7 @@ def list_items(
     after: int = -1,
     limit: int = 1000,
 ) -> tuple[JobItem, ...]:
-    """Return items that did not simply succeed, in the order of the source, starting after a
-    position.
-    """
+    """Return recorded items in the order of the source, at most `limit` after a position."""
     query = select(job_items).where(job_items.c.job_id == job_id, job_items.c.position > after)
     if outcome is not None:
         query = query.where(job_items.c.outcome == outcome.value)
@@ -296,7 +299,7 @@ def list_items(
 
 
 def count_workers(conn: Connection, job_id: int) -> int:
-    """Return how many workers hold a lease of this job now."""
+    """Return the number of workers that hold a current lease of this job."""
     query = select(func.count(job_chunks.c.worker.distinct())).where(
         job_chunks.c.job_id == job_id, job_chunks.c.leased_until > _now(conn)
     )
@@ -304,16 +307,16 @@ def count_workers(conn: Connection, job_id: int) -> int:
 
 
 def lease_holders(conn: Connection) -> tuple[str, ...]:
-    """Return the workers that hold chunks, whether their leases have run out or not."""
+    """Return the workers that hold chunks, including those whose leases have expired."""
     query = select(job_chunks.c.worker).distinct().where(job_chunks.c.worker.is_not(None))
     return tuple(conn.execute(query).scalars())
 
 
 def claim_chunk(conn: Connection, job_id: int, worker: str, lease_seconds: float) -> Chunk | None:
-    """Lease the first free chunk of a job, None where there is none now: ask `get_job` whether one
-    may come.
+    """Lease the first free chunk of a job, or return None if no chunk is free now.
 
-    A chunk is free when nobody has it, or whoever had it has not renewed the lease.
+    A chunk is free if it has no lease or its lease has expired. `get_job` shows whether the job has
+    ended.
     """
     state = conn.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one()
     if JobState(state) not in OPEN_STATES:
@@ -337,13 +340,13 @@ def claim_chunk(conn: Connection, job_id: int, worker: str, lease_seconds: float
 
 
 def renew_leases(conn: Connection, worker: str, lease_seconds: float) -> None:
-    """Keep what a worker has for some more seconds."""
+    """Extend all leases of a worker to `lease_seconds` from now."""
     until = _now(conn) + timedelta(seconds=lease_seconds)
     conn.execute(update(job_chunks).where(job_chunks.c.worker == worker).values(leased_until=until))
 
 
 def release_chunks(conn: Connection, worker: str) -> None:
-    """Give back whatever a worker has."""
+    """End all leases of a worker."""
     conn.execute(
         update(job_chunks)
         .where(job_chunks.c.worker == worker)
@@ -352,7 +355,12 @@ def release_chunks(conn: Connection, worker: str) -> None:
 
 
 def begin_listing(conn: Connection, listing: Chunk) -> None:
-    """Forget what an interrupted listing left. Raises LeaseLost."""
+    """Delete the chunks of an interrupted listing.
+
+    Raises:
+        LeaseLost: another worker has taken over the listing.
+
+    """
     _set(conn, listing.job_id, found=0)
     _require_lease(conn, listing)
     conn.execute(
@@ -365,9 +373,11 @@ def begin_listing(conn: Connection, listing: Chunk) -> None:
 def add_chunks(
     conn: Connection, listing: Chunk, last: Chunk | None, spans: Sequence[tuple[int, JSON]]
 ) -> Chunk | None:
-    """Add chunks (item count, span) behind the last one; return the new last one.
+    """Append chunks (item count, span) after the last one; return the new last one.
 
-    Raises LeaseLost.
+    Raises:
+        LeaseLost: another worker has taken over the listing.
+
     """
     number = last.number if last else LISTING
     position = last.first_position + last.item_count if last else 0
@@ -400,9 +410,14 @@ def add_chunks(
 
 
 def finish_listing(conn: Connection, listing: Chunk) -> None:
-    """Open the chunks to workers; without any, the job is completed. Raises LeaseLost."""
+    """Let workers claim the chunks; a job without chunks is completed.
+
+    Raises:
+        LeaseLost: another worker has taken over the listing.
+
+    """
     _set(conn, listing.job_id, listed=True)
-    _take_away(conn, listing)
+    _remove_chunk(conn, listing)
 
 
 def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
@@ -432,25 +447,40 @@ def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
             for item in result.items
         ]
         insert_rows(conn, job_items, rows, job_id=chunk.job_id)
-    _take_away(conn, chunk)
+    _remove_chunk(conn, chunk)
     reach(Failpoint.CHUNK_FINISHED)
 
 
 def pause_job(conn: Connection, job_id: int) -> Job:
-    """Let no chunk be claimed any more; those that are at work may end.
+    """Pause a job: workers finish their chunks and claim no more.
 
-    Raises UnknownJob, JobStateConflict.
+    Raises:
+        UnknownJob: no job has this id.
+        JobStateConflict: the job is neither queued nor running.
+
     """
     return _change_state(conn, job_id, OPEN_STATES, JobState.PAUSED)
 
 
 def resume_job(conn: Connection, job_id: int) -> Job:
-    """Queue a paused or failed job again. Raises UnknownJob, JobStateConflict."""
+    """Queue a paused or failed job again.
+
+    Raises:
+        UnknownJob: no job has this id.
+        JobStateConflict: the job is neither paused nor failed.
+
+    """
     return _change_state(conn, job_id, RESUMABLE_STATES, JobState.QUEUED, error=None)
 
 
 def cancel_job(conn: Connection, job_id: int) -> Job:
-    """End a job for good; what it added stays. Raises UnknownJob, JobStateConflict."""
+    """Cancel a job for good; the entries that it added stay.
+
+    Raises:
+        UnknownJob: no job has this id.
+        JobStateConflict: the job has ended.
+
+    """
     _change_state(
         conn,
         job_id,
@@ -464,10 +494,7 @@ def cancel_job(conn: Connection, job_id: int) -> Job:
 
 
 def fail_job(conn: Connection, job_id: int, error: str) -> None:
-    """Stop a job that cannot go on until somebody has done something about it;
-
-    `resume_job` tries again.
-    """
+    """Stop a job because of an error that a person must fix; `resume_job` queues it again."""
     open_job = (jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
     conn.execute(
         update(jobs)
@@ -495,16 +522,16 @@ def _change_state(
 
 
 def _set(conn: Connection, job_id: int, **values: Any) -> None:  # noqa: ANN401 -- whatever the columns take
-    """Change the row of a job, which stays locked until the transaction ends."""
+    """Change the row of a job and lock it until the transaction ends."""
     conn.execute(
         update(jobs).where(jobs.c.id == job_id).values(updated_at=datetime.now(UTC), **values)
     )
 
 
-def _take_away(conn: Connection, chunk: Chunk) -> None:
-    """Remove a chunk that has ended, and complete the job with the last one.
+def _remove_chunk(conn: Connection, chunk: Chunk) -> None:
+    """Remove a finished chunk; complete the job if it was the last one.
 
-    The job's row is locked already.
+    The caller has locked the row of the job.
     """
     held = (job_chunks.c.number == chunk.number, job_chunks.c.worker == chunk.worker)
     if (
@@ -543,8 +570,9 @@ def _listed_or_listing(job_id: int) -> Any:  # noqa: ANN401 -- a clause
 
 
 def _now(conn: Connection) -> datetime:
-    """Return the time by the one clock that all workers share: the database's; a SQLite file is on
-    one machine.
+    """Return the time by the clock that all workers share: that of the database.
+
+    The workers of a SQLite file are on one machine.
     """
     if conn.dialect.name == "postgresql":
         now: datetime = conn.execute(select(func.clock_timestamp())).scalar_one()
@@ -582,7 +610,7 @@ def _job(row: Row[Any]) -> Job:
 
 
 def _storable(text: str) -> str:
-    """Return text that both databases take: what a source calls an item may hold anything."""
+    """Return text that both databases can store; the name of an item may hold any character."""
     return text.replace("\x00", r"\x00").encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,7 +1,6 @@
-"""The members of an embedding space by the rows themselves, without asking the change log.
+"""The members of an embedding space according to the rows, without the change log.
 
-The second opinion: `changes.members_at` derives the same set from the log, and `fsck` and `verify`
-compare the two.
+`changes.members_at` derives the same set from the log. `fsck` and `verify` compare the two.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ CHUNK = 4096
 def live_members(
     conn: Connection, space_id: int | None, chunk: int = CHUNK
 ) -> Iterator[tuple[Member, ...]]:
-    """Yield every live entry whose image is embedded in a space, by rising id, in chunks."""
+    """Yield every live entry with an embedding in a space, by ascending id, in chunks."""
     after = 0
     while True:
         rows = conn.execute(
@@ -43,7 +42,7 @@ def live_members(
 
 
 def live_digest(conn: Connection, space_id: int | None) -> int:
-    """Return the set digest of a space, computed from the live rows alone."""
+    """Return the set digest of a space, computed from its live rows."""
     digest = EMPTY
     for page in live_members(conn, space_id):
         digest = add_members(
@@ -53,7 +52,7 @@ def live_digest(conn: Connection, space_id: int | None) -> int:
 
 
 def read_kept_images(conn: Connection, chunk: int = CHUNK) -> Iterator[tuple[str, ...]]:
-    """Yield the sha256 of every image with an entry that is live or in quarantine, in chunks."""
+    """Yield, in chunks, the sha256 of every image with a live or quarantined entry."""
     kept = select(entries.c.id).where(entries.c.image_id == images.c.id, KEEPS_BLOBS).exists()
     after = 0
     while True:

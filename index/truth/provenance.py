@@ -1,4 +1,4 @@
-"""Where an entry came from: what made it, who says so, under which licence; plus free JSON."""
+"""Provenance of an entry: generator, label, licence, source, date, and free JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from index.jsontext import JSON, CanonicalText, canonical_json
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """All of it is optional. `acquired_at` needs a time zone; `extra` is any JSON object.
+    """Where an entry came from. Every field is optional.
 
-    `stored` is what `normalise` made of `extra`; None: nobody has checked this provenance yet.
+    `acquired_at` needs a time zone. `extra` is any JSON object. `stored` is the canonical JSON of
+    `extra`, which `normalise` sets; it is None until the provenance is checked.
     """
 
     generator: str | None = None
@@ -30,12 +31,11 @@ class Provenance:
     )  # `replace` forgets it
 
     def normalise(self) -> Provenance:
-        """Return it as it is stored: text trimmed, nothing where it was blank, the generator
-        normalised.
+        """Return the provenance in its stored form: text trimmed or None, generator normalised.
 
         Raises:
-            InvalidProvenance: text with NUL or half a surrogate pair, a date without a zone,
-            `extra` that is not JSON.
+            InvalidProvenance: a text has a NUL character or half of a surrogate pair, the date has
+                no time zone, or `extra` is not JSON.
 
         """
         if self.stored is not None:
@@ -52,22 +52,25 @@ class Provenance:
         return normalised
 
 
-@lru_cache(1024)  # a corpus has few, in millions of rows
+@lru_cache(1024)  # a corpus of millions of rows has few generators
 def normalise_generator(name: str) -> str:
-    """Return the one spelling of a generator: NFKC, lower case, runs of blanks as one hyphen (`SD
-    XL` is `sd-xl`).
+    """Return the normal spelling of a generator: NFKC, lower case, a hyphen for blanks.
+
+    For example `SD  XL` becomes `sd-xl`.
 
     Raises:
-        InvalidProvenance: text that cannot be stored.
+        InvalidProvenance: the databases cannot store the text.
 
     """
     return "-".join((storable_text(unicodedata.normalize("NFKC", name)) or "").casefold().split())
 
 
 def storable_text(text: str | None) -> str | None:
-    """Return text trimmed, None where nothing is left.
+    """Return trimmed text, or None if nothing is left.
 
-    Raises InvalidProvenance on what PostgreSQL would refuse.
+    Raises:
+        InvalidProvenance: PostgreSQL would refuse the text.
+
     """
     if text is None:
         return None
@@ -80,19 +83,21 @@ def _storable_object(extra: Mapping[str, JSON]) -> CanonicalText:
     try:
         text = canonical_json(extra)
     except (TypeError, ValueError, RecursionError) as err:
-        raise InvalidProvenance("provenance is not a JSON object") from err
+        raise InvalidProvenance("the provenance is not a JSON object") from err
     _check_text(text)
     if "\\u0000" in text:
-        raise InvalidProvenance("provenance holds a NUL character, which PostgreSQL cannot store")
+        raise InvalidProvenance("the provenance has a NUL character, which PostgreSQL cannot store")
     return CanonicalText(text)
 
 
 def _check_text(text: str) -> None:
     if "\x00" in text:
-        raise InvalidProvenance("text holds a NUL character, which PostgreSQL cannot store")
+        raise InvalidProvenance("a text has a NUL character, which PostgreSQL cannot store")
     if text.isascii():
         return
     try:
         text.encode()
     except UnicodeEncodeError as err:
-        raise InvalidProvenance("text is not Unicode: it holds half of a surrogate pair") from err
+        raise InvalidProvenance(
+            "a text is not valid Unicode: it has half of a surrogate pair"
+        ) from err

@@ -1,9 +1,8 @@
-"""Quarantine: an entry that must be in no answer for now, for a stated reason, and that can come
-back.
+"""Quarantine: an entry that appears in no answer for a given reason, and that can be released.
 
-It is a removal with a reason: the entry leaves by the change log like any other, and what the
-corpus keeps of its image stays. The release is a new entry, for ids are never reused.
-`index.truth.entries.add_entries` skips what is in quarantine. See
+A quarantine is a removal with a reason: the change log records it like any removal, and the image
+files stay. A release creates a new entry, because ids are never reused.
+`index.truth.entries.add_entries` skips images in quarantine. See
 `docs/decisions/0008-quarantine-is-a-removal-with-a-reason.md`.
 """
 
@@ -32,14 +31,14 @@ from index.truth.provenance import Provenance, storable_text
 from index.truth.schema import LARGEST_ID, corpora, entries, images
 from index.truth.statements import is_any, slices
 
-MAX_REASON_CHARACTERS = 1000  # as the description of a corpus: a sentence or two, not a report
-# Where the new entry tells in its provenance which one it was: a list, one item for each release.
+MAX_REASON_CHARACTERS = 1000  # as for the description of a corpus: a sentence or two, not a report
+# The key in the provenance of the new entry that lists its earlier entries, one for each release.
 RELEASED = "released_from_quarantine"
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedEntry:
-    """An entry as it was, why it is in quarantine, and since when."""
+    """An entry in quarantine, with the reason and the time of its quarantine."""
 
     entry: Entry
     reason: str
@@ -48,9 +47,9 @@ class QuarantinedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The entry that an image has in its corpus after a release;
+    """The entry of an image after its release from quarantine.
 
-    `is_new` is False where the corpus had the image again already.
+    `is_new` is False if the corpus already had the image again.
     """
 
     entry: Entry
@@ -66,11 +65,11 @@ _QUARANTINED = (
 
 
 def quarantine_entry(conn: Connection, entry_id: int, reason: str) -> QuarantinedEntry:
-    """Put an entry into quarantine; it is in no answer of any process as soon as this commits.
+    """Put an entry into quarantine; after the commit it appears in no answer of any process.
 
     Raises:
-        UnknownEntry: also where it is removed, or in quarantine already.
-        InvalidReason
+        UnknownEntry: no live entry has this id; it may be removed or in quarantine already.
+        InvalidReason: the reason is empty or too long.
 
     """
     remove_entry(conn, entry_id, check_reason(reason))
@@ -78,19 +77,19 @@ def quarantine_entry(conn: Connection, entry_id: int, reason: str) -> Quarantine
 
 
 def release_entry(conn: Connection, entry_id: int) -> Release:
-    """Bring an entry back as a new one, of the same image, corpus and provenance, which tells where
-    it was.
+    """Release an entry from quarantine as a new entry with the same image, corpus and provenance.
 
-    Where the corpus has the image again, that entry is returned and none is made. Only spaces that
-    the image is embedded in have it: one that came in the meantime lacks it until it is embedded
-    there.
+    The provenance also names the earlier entry. If the corpus has the image again, its entry is
+    returned and none is created. The new entry is a member of the spaces in which its image has an
+    embedding, so a space that is newer than the quarantine lacks it until it is embedded there.
 
     Raises:
-        UnknownEntry, NotQuarantined
+        UnknownEntry: no entry ever had this id.
+        NotQuarantined: the entry is not in quarantine.
 
     """
-    was = get_quarantined(conn, entry_id)
-    corpus_id = lock_corpus(conn, was.entry.corpus)
+    quarantined = get_quarantined(conn, entry_id)
+    corpus_id = lock_corpus(conn, quarantined.entry.corpus)
     row = conn.execute(
         update(entries)
         .where(entries.c.id == entry_id, entries.c.removal_reason.is_not(None))
@@ -99,31 +98,33 @@ def release_entry(conn: Connection, entry_id: int) -> Release:
     ).one_or_none()
     if row is None:  # another process released it while this one waited
         raise NotQuarantined(entry_id)
-    inserted = insert_entries(conn, corpus_id, {row.image_id: _provenance(was)}, row.job_id)
+    inserted = insert_entries(
+        conn, corpus_id, {row.image_id: _extend_provenance(quarantined)}, row.job_id
+    )
     record_additions(conn, [row.image_id])
     if inserted:
-        return Release(get_entry(conn, inserted[row.image_id]), was, is_new=True)
-    there = select(entries.c.id).where(
+        return Release(get_entry(conn, inserted[row.image_id]), quarantined, is_new=True)
+    existing = select(entries.c.id).where(
         entries.c.corpus_id == corpus_id,
         entries.c.image_id == row.image_id,
         entries.c.removed_at.is_(None),
     )
-    return Release(get_entry(conn, conn.execute(there).scalar_one()), was, is_new=False)
+    return Release(get_entry(conn, conn.execute(existing).scalar_one()), quarantined, is_new=False)
 
 
 def get_quarantined(conn: Connection, entry_id: int) -> QuarantinedEntry:
     """Return an entry that is in quarantine.
 
     Raises:
-        UnknownEntry: there never was one with this id.
-        NotQuarantined: it is live, was simply removed, or was released.
+        UnknownEntry: no entry ever had this id.
+        NotQuarantined: the entry is live, removed or released.
 
     """
     if not 0 < entry_id <= LARGEST_ID:
         raise UnknownEntry(entry_id)
     row = conn.execute(_QUARANTINED.where(entries.c.id == entry_id)).one_or_none()
     if row is not None:
-        return _quarantined(row)
+        return _from_row(row)
     if conn.execute(select(entries.c.id).where(entries.c.id == entry_id)).one_or_none() is None:
         raise UnknownEntry(entry_id)
     raise NotQuarantined(entry_id)
@@ -132,34 +133,34 @@ def get_quarantined(conn: Connection, entry_id: int) -> QuarantinedEntry:
 def list_quarantined(
     conn: Connection, corpus: str, after: int = 0, limit: int = 100
 ) -> tuple[QuarantinedEntry, ...]:
-    """Return the entries of a corpus that are in quarantine by rising id, at most `limit`, starting
-    after an id.
+    """Return at most `limit` quarantined entries of a corpus with ids above `after`, ascending.
 
     Raises:
-        UnknownCorpus InvalidFilter: a limit below one.
+        UnknownCorpus: no live corpus has this name.
+        InvalidFilter: the limit is below one.
 
     """
     if limit < 1:
         raise InvalidFilter("limit must be at least 1")
     of_corpus = entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([corpus])))
     query = _QUARANTINED.where(of_corpus, entries.c.id > min(after, LARGEST_ID)).limit(limit)
-    return tuple(_quarantined(row) for row in conn.execute(query))
+    return tuple(_from_row(row) for row in conn.execute(query))
 
 
 def find_quarantined_images(
     conn: Connection, corpus: str, sha256s: Sequence[str]
 ) -> dict[str, int]:
-    """Return those of these images that are in quarantine in a corpus, with their entries.
+    """Return the entry ids of those of these images that are in quarantine in a corpus.
 
-    None in a corpus that is not there. To be sure of them, hold the lock of the corpus. Two lookups
-    by key and not one join, for which SQLite reads the whole corpus.
+    Returns nothing for an unknown corpus. Hold the lock of the corpus if the answer must stay
+    valid. Two queries by key replace a join, for which SQLite would read the whole corpus.
     """
     found: dict[str, int] = {}
     for some in slices(sha256s):
-        named = conn.execute(
+        rows = conn.execute(
             select(images.c.id, images.c.sha256).where(is_any(conn, images.c.sha256, some))
         )
-        sha256_of = {row.id: row.sha256 for row in named}
+        sha256_of = {row.id: row.sha256 for row in rows}
         if not sha256_of:
             continue
         query = select(entries.c.image_id, entries.c.id).where(
@@ -172,31 +173,39 @@ def find_quarantined_images(
 
 
 def check_reason(reason: str) -> str:
-    """Return a reason as it is stored; raises InvalidReason, InvalidProvenance for text that cannot
-    be stored.
+    """Return the reason in its stored form, trimmed.
+
+    Raises:
+        InvalidReason: the reason is empty or too long.
+        InvalidProvenance: the databases cannot store the text.
+
     """
-    told = storable_text(reason)
-    if told is None or len(told) > MAX_REASON_CHARACTERS:
+    text = storable_text(reason)
+    if text is None or len(text) > MAX_REASON_CHARACTERS:
         raise InvalidReason(
             f"a quarantine needs a reason of 1 to {MAX_REASON_CHARACTERS:,} characters"
         )
-    return told
+    return text
 
 
-def _provenance(was: QuarantinedEntry) -> Provenance:
-    """What the entry said, and that it was here."""
-    entry, earlier = was.entry, was.entry.provenance.get(RELEASED)
-    item: JSON = {"entry": entry.id, "reason": was.reason, "quarantined_at": was.since.isoformat()}
+def _extend_provenance(quarantined: QuarantinedEntry) -> Provenance:
+    """Return the provenance of the entry, extended by the quarantine that ends."""
+    entry, earlier = quarantined.entry, quarantined.entry.provenance.get(RELEASED)
+    item: JSON = {
+        "entry": entry.id,
+        "reason": quarantined.reason,
+        "quarantined_at": quarantined.since.isoformat(),
+    }
     extra = {
         **entry.provenance,
         RELEASED: [*earlier, item] if isinstance(earlier, list) else [item],
     }
-    told = Provenance(
+    provenance = Provenance(
         entry.generator, entry.label, entry.licence, entry.source, entry.acquired_at, extra
     )
-    return told.normalise()
+    return provenance.normalise()
 
 
-def _quarantined(row: Row[*tuple[Any, ...]]) -> QuarantinedEntry:
+def _from_row(row: Row[*tuple[Any, ...]]) -> QuarantinedEntry:
     *entry, reason, since = row
     return QuarantinedEntry(entry_from_row(entry), reason, since)

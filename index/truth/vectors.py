@@ -1,6 +1,6 @@
-"""An embedding as it is stored: float32, little-endian, L2 norm 1.
+"""Embeddings in their stored form: float32, little-endian, L2 norm 1.
 
-Checks it on the way in, reads it on the way out.
+Checks vectors before they are stored, and reads stored bytes.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.errors import InvalidVector, TruthDamaged
 
-# A model divides by the norm in float32 and is right to 1e-6; half precision anywhere on the way is
-# right to 1e-3. What is further off was never normalised.
+# A model that divides by the norm in float32 reaches 1e-6; half precision anywhere reaches 1e-3. A
+# vector outside of this was never normalised.
 NORM_TOLERANCE = 1e-3
-# Stored norms are this near to 1, so that the inner products FAISS ranks by bound the cosine
-# similarity returned.
+# Stored norms are this close to 1, so that the inner products by which FAISS ranks are almost the
+# cosine similarities of the answers.
 STORED_NORM_TOLERANCE = 1e-6
 STORED = np.dtype("<f4")
-WIDE_ROWS = 256  # as float64 at a time: they stay in the processor's cache
+WIDE_ROWS = 256  # rows converted to float64 at once; they fit the processor's cache
 
 
 def check_vector(vector: ArrayLike, dimension: int) -> NDArray[np.float32]:
-    """Return a vector (d,) as it will be stored: itself, or divided by its norm where that is 1
-    only to 1e-3.
+    """Return a vector (d,) in its stored form: divided by its norm, if that is close to 1.
+
+    A norm within 1e-6 of 1 leaves the vector unchanged.
 
     Raises:
-        InvalidVector: not of shape (dimension,), not finite, or of another norm than 1.
+        InvalidVector: the shape is not (dimension,), a value is not finite, or the norm differs
+            from 1 by more than 1e-3.
 
     """
     try:
         checked = np.ascontiguousarray(vector, dtype=np.float32)
     except (TypeError, ValueError) as err:
-        raise InvalidVector("an embedding is a list of numbers") from err
+        raise InvalidVector("an embedding must be a list of numbers") from err
     if checked.shape != (dimension,):
-        raise InvalidVector(
-            f"an embedding of shape {checked.shape} was given where ({dimension},) is needed"
-        )
+        raise InvalidVector(f"an embedding has the shape {checked.shape} instead of ({dimension},)")
     if not np.isfinite(checked).all():
-        raise InvalidVector("an embedding holds a value that is not finite")
+        raise InvalidVector("an embedding has a value that is not finite")
     norm = float(np.linalg.norm(checked.astype(np.float64)))
     if abs(norm - 1.0) > NORM_TOLERANCE:
         raise InvalidVector(f"an embedding has the L2 norm {norm:.6g} instead of 1")
@@ -50,10 +50,10 @@ def check_vector(vector: ArrayLike, dimension: int) -> NDArray[np.float32]:
 
 
 def check_vectors(vectors: Sequence[ArrayLike], dimension: int) -> NDArray[np.float32]:
-    """Return vectors (n, d) as `check_vector` returns each, all at once: a twentieth of the time.
+    """Return vectors (n, d), each as `check_vector` returns it, in a twentieth of the time.
 
     Raises:
-        InvalidVector: like `check_vector` for one of them.
+        InvalidVector: `check_vector` would refuse one of them.
 
     """
     if not all(
@@ -64,7 +64,7 @@ def check_vectors(vectors: Sequence[ArrayLike], dimension: int) -> NDArray[np.fl
     norms = _norms(rows)  # (n,)
     refused = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))
     if len(refused):
-        check_vector(rows[refused[0]], dimension)  # says why
+        check_vector(rows[refused[0]], dimension)  # raises the error with the reason
     off = np.abs(norms - 1.0) > STORED_NORM_TOLERANCE
     rows[off] = rows[off].astype(np.float64) / norms[off, np.newaxis]
     return rows
@@ -73,24 +73,23 @@ def check_vectors(vectors: Sequence[ArrayLike], dimension: int) -> NDArray[np.fl
 def find_unusable_vectors(
     vectors: NDArray[np.float32], logits: NDArray[np.float64], dimension: int
 ) -> dict[int, str]:
-    """Return, for the rows (n, d) and logits (n,) that `check_vector` or `check_logit` would
-    refuse, why; all at once.
+    """Return the reason for each row (n, d) or logit (n,) that the checks would refuse.
 
     Raises:
-        InvalidVector: rows of another dimension.
+        InvalidVector: the rows do not have the given dimension.
 
     """
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise InvalidVector(
-            f"embeddings of shape {vectors.shape} were given where (n, {dimension}) is needed"
+            f"the embeddings have the shape {vectors.shape} instead of (n, {dimension})"
         )
     norms = _norms(vectors)  # (n,)
     wrong = {
         int(row): f"an embedding has the L2 norm {norms[row]:.6g} instead of 1"
-        for row in _off(norms)
+        for row in np.flatnonzero(np.abs(norms - 1.0) > NORM_TOLERANCE)
     }
     wrong |= {
-        int(row): "an embedding holds a value that is not finite"
+        int(row): "an embedding has a value that is not finite"
         for row in np.flatnonzero(~np.isfinite(norms))
     }
     return wrong | {
@@ -99,7 +98,7 @@ def find_unusable_vectors(
 
 
 def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the L2 norms (n,) of rows (n, d), not finite where a value is not."""
+    """Return the L2 norms (n,) of rows (n, d); a norm is not finite if a value is not."""
     norms = np.empty(len(vectors))
     for start in range(0, len(vectors), WIDE_ROWS):
         wide = vectors[start : start + WIDE_ROWS].astype(np.float64)
@@ -107,12 +106,13 @@ def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     return norms
 
 
-def _off(norms: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.flatnonzero(np.abs(norms - 1.0) > NORM_TOLERANCE)
-
-
 def check_logit(logit: float) -> float:
-    """Return a logit that is finite; raises InvalidVector."""
+    """Return a logit after checking it.
+
+    Raises:
+        InvalidVector: the logit is not finite.
+
+    """
     if not math.isfinite(logit):
         raise InvalidVector("a logit is not finite")
     return float(logit)
@@ -124,15 +124,14 @@ def to_bytes(vector: NDArray[np.float32]) -> bytes:
 
 
 def rows_from_bytes(stored: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
-    """Return rows (n, d) of stored bytes.
+    """Return the rows (n, d) that stored bytes hold.
 
     Raises:
-        TruthDamaged: one of them is of another length, which SQL would have been given by somebody
-        else.
+        TruthDamaged: a stored vector has a wrong length, so another program has written it.
 
     """
     if any(len(vector) != dimension * STORED.itemsize for vector in stored):
-        raise TruthDamaged("a stored embedding is of the wrong length")
+        raise TruthDamaged("a stored embedding has a wrong length")
     return (
         np.frombuffer(b"".join(stored), dtype=STORED)
         .astype(np.float32, copy=False)
@@ -141,5 +140,5 @@ def rows_from_bytes(stored: Sequence[bytes], dimension: int) -> NDArray[np.float
 
 
 def from_bytes(stored: bytes) -> NDArray[np.float32]:
-    """Return the vector (d,) of stored bytes, read-only."""
+    """Return the read-only vector (d,) that stored bytes hold."""
     return np.frombuffer(stored, dtype=STORED).astype(np.float32, copy=False)

@@ -1,6 +1,7 @@
-"""Embedding spaces, corpora, images, entries, embeddings, the change log and lookups.
+"""Add embedding spaces, corpora, images, entries, embeddings, the change log and look-ups.
 
-Revision 0001, the first. Frozen: it imports nothing of Lineup, so that it means the same for ever.
+Revision 0001, the first. It is frozen and imports nothing from Lineup, so that its result never
+changes.
 """
 
 import sqlalchemy as sa

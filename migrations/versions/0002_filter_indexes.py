@@ -1,11 +1,10 @@
-"""Indexes for filters on the free provenance, for the pages of a corpus and for removing a large
-one.
+"""Add indexes for filters on free provenance, for the pages of a corpus and for its removal.
 
-Revision 0002. Frozen: it imports nothing of Lineup, so that it means the same for ever.
+Revision 0002. It is frozen and imports nothing from Lineup, so that its result never changes.
 
-The unique key of live entries now begins with the image. PostgreSQL, before it has statistics of a
-table that is being filled, took the old key for lookups by image alone, and read all of it for
-each.
+The unique key of live entries now begins with the image. PostgreSQL has no statistics of a table
+that is being filled. It then used the old key for queries by image, and read the whole key for each
+of them.
 """
 
 import sqlalchemy as sa
@@ -23,7 +22,7 @@ def upgrade() -> None:
     op.drop_index("uq_entries_live_corpus_image", "entries")
     _create_live("uq_entries_live_image_corpus", ["image_id", "corpus_id"], unique=True)
     _create_live("ix_entries_live_corpus_id", ["corpus_id", "id"], unique=False)
-    # SQLite has no index for the contents of JSON: a GIN index exists in PostgreSQL only.
+    # Only PostgreSQL has a GIN index. SQLite cannot index the contents of JSON.
     if op.get_bind().dialect.name == "postgresql":
         op.create_index(
             "ix_entries_provenance",

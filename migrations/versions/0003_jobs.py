@@ -1,10 +1,9 @@
-"""Jobs with their chunks and items, perceptual hashes of images, what a corpus keeps of images, the
-active model.
+"""Add jobs with chunks and items, perceptual hashes, the setting `keep` and the active model.
 
-Revision 0003. Frozen: it imports nothing of Lineup, so that it means the same for ever.
+Revision 0003. It is frozen and imports nothing from Lineup, so that its result never changes.
 
-New columns only, so that a database of millions of rows is brought here in a moment. Images of
-before have no perceptual hash; `lineup reembed` computes it where the image can still be read.
+It only adds tables and columns, so upgrading a database of millions of rows takes a moment. Older
+images have no perceptual hash; `lineup reembed` computes it if the image can still be read.
 """
 
 import sqlalchemy as sa

@@ -1,10 +1,9 @@
-"""Calibrations, embeddings of reference images as they may be delivered, what a lookup's replay
-needs, quarantine.
+"""Add calibrations, embeddings of delivered reference images, replay of look-ups, and quarantine.
 
-Revision 0004. Frozen: it imports nothing of Lineup, so that it means the same for ever.
+Revision 0004. It is frozen and imports nothing from Lineup, so that its result never changes.
 
-New tables and columns only. Lookups of before have no embedding of their probe: they are replayed
-where the probe is an image that was ingested.
+It only adds tables and columns. Older look-ups have no embedding of their probe; they can be
+replayed if the probe is an ingested image.
 """
 
 import sqlalchemy as sa

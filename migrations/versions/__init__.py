@@ -1,1 +1,1 @@
-"""One file for each revision of the schema, oldest first by number."""
+"""One file for each schema revision, numbered from the oldest."""

@@ -66,7 +66,7 @@ def test_an_archive_that_is_cut_short_anywhere_is_refused(
 def test_what_is_no_plain_file_is_refused(kind: bytes) -> None:
     info = tarfile.TarInfo("a")
     info.type, info.linkname = kind, "/etc/passwd"
-    with pytest.raises(BackupCorrupt, match="no plain file"):
+    with pytest.raises(BackupCorrupt, match="not a plain file"):
         read(written({"b": b"1"})[: 2 * BLOCK] + info.tobuf(tarfile.GNU_FORMAT) + bytes(2 * BLOCK))
 
 
@@ -77,7 +77,7 @@ def test_a_name_that_is_there_twice_is_refused() -> None:
 
 
 def test_what_follows_the_end_is_refused() -> None:
-    with pytest.raises(BackupCorrupt, match="not the end"):
+    with pytest.raises(BackupCorrupt, match="the end of the archive does not follow"):
         read(written({"a": b"1"}) + b"more")
 
 

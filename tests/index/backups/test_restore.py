@@ -187,7 +187,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced(
     monkeypatch.setattr(
         MODULE, "publish", lambda *a, **o: (file.write_text("mine"), publish(*a, **o))
     )
-    with pytest.raises(RestoreTargetNotEmpty, match="in the meantime"):
+    with pytest.raises(RestoreTargetNotEmpty, match="another process"):
         restore(archive, sqlite_url(file), *place)
     assert file.read_text() == "mine"
 

@@ -44,7 +44,7 @@ from api.evaluation.retrieving import measure_retrieval
 from api.ingest.patterns import Pattern
 from api.lineup import Lineup, choose_settings, load_embedder
 from api.settings import Settings
-from api.sources.locations import require_within, resolved
+from api.sources.locations import make_absolute, require_within
 from api.sources.opening import open_source
 from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition
@@ -87,8 +87,10 @@ def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> Evaluatio
         raise InvalidRequest(
             f"max_images: at most {MOST_IMAGES:,} over HTTP; `lineup evaluate` takes any number"
         )
-    request = request.model_copy(update={"source": resolved(request.source), "max_images": asked})
-    roots = [resolved(root) for root in lineup.settings.ingest_roots]
+    request = request.model_copy(
+        update={"source": make_absolute(request.source), "max_images": asked}
+    )
+    roots = [make_absolute(root) for root in lineup.settings.ingest_roots]
     require_within(request.source, roots)
     return _evaluate(
         lambda: lineup.embedder, request, "POST /v1/evaluations", lambda *_: None, roots

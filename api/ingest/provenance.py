@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from api.ingest.patterns import Pattern
-from api.sources.locations import as_text
+from api.sources.locations import encode_path
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
 from index.truth.provenance import Provenance, normalise_generator
@@ -51,7 +51,7 @@ def join_provenance(
     """
     extra: dict[str, JSON] = {**for_all.extra, "path": name}
     if location is not None:
-        extra["location"] = as_text(location)
+        extra["location"] = encode_path(location)
     from_name = pattern.read(name) if pattern else None
     if pattern and from_name is None:
         extra["unmatched_pattern"] = pattern.text

@@ -19,7 +19,7 @@ from api.lookups.probe import Model, Probe, milliseconds, probe_of_bytes, probe_
 from api.lookups.questions import only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
-from api.sources.item import UnreadableItem, printable
+from api.sources.item import UnreadableItem, make_printable
 from api.sources.locations import read_bytes
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
@@ -58,7 +58,7 @@ def look_up_files(
     and does not end the search.
     """
     for path in paths:
-        name = printable(str(path))
+        name = make_printable(str(path))
         try:
             data = read_bytes(str(path), lineup.embedder.limits.max_image_bytes)
             yield ProbeLookup(name=name, lookup=look_up_image(lineup, data, query))

@@ -1,8 +1,7 @@
-"""Where the images of a bulk ingest come from: folders, lists of paths, archives, tables and
-manifests.
+"""Sources of a bulk ingest: folders, lists of paths, archives, tables and manifests.
 
-`item` says what every source gives, `opening` chooses the source by what lies at a location,
-`locations` reads local paths and URLs alike, `sidecars` finds what is told of an image in the files
-beside it; the other modules are one kind of source each. Nothing here decodes an image, knows a
-corpus or writes a file.
+`item` defines what every source offers. `opening` chooses the kind of source for a location.
+`locations` reads local paths and URLs in the same way. `sidecars` reads the files beside an image
+that declare something about it. Every other module is one kind of source. Nothing here decodes an
+image, knows a corpus or writes a file.
 """

@@ -1,4 +1,4 @@
-"""Vectors in a column of Arrow: lists of numbers, of one length each or of a length that the type
+"""Vectors in an Arrow column: lists of numbers, with any length or with a length that the type
 fixes.
 """
 
@@ -18,43 +18,43 @@ def is_vectors(kind: pa.DataType) -> bool:
 
 
 def fixed_dimension(kind: pa.DataType) -> int | None:
-    """The length that the type says, None for lists of any length."""
+    """Return the length that the type fixes; None for lists of any length."""
     kind = storage_type(kind)
     return int(kind.list_size) if _is_fixed(kind) else None
 
 
 def first_dimension(column: pa.Array) -> int | None:
-    """The length of the first vector that is there."""
-    lengths = pc.list_value_length(_stored(column)).drop_null()
+    """Return the length of the first vector that is not null; None without one."""
+    lengths = pc.list_value_length(_to_storage(column)).drop_null()
     return lengths[0].as_py() if len(lengths) else None
 
 
 def vectors_of(column: pa.Array, dimension: int) -> tuple[NDArray[np.float32], list[int]]:
-    """All rows as ``(n, d)``, float32, and which of them have no vector of this length: those are
-    NaN.
+    """Return all rows as ``(n, d)``, float32, and the rows without a vector of this length, which
+    are NaN.
 
-    Read-only where Arrow's own memory is shown.
+    The array is read-only if it shares Arrow's memory.
     """
-    column = _stored(column)
+    column = _to_storage(column)
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)  # (n,)
     unfit: list[int] = np.flatnonzero(lengths != dimension).tolist()
     if unfit:
         vectors = np.full((len(column), dimension), np.nan, np.float32)  # (n, d)
         fit = lengths == dimension
-        vectors[fit] = _as_float32(column.filter(pa.array(fit)).flatten()).reshape(-1, dimension)
+        vectors[fit] = _to_float32(column.filter(pa.array(fit)).flatten()).reshape(-1, dimension)
         return vectors, unfit
-    return _as_float32(column.flatten()).reshape(len(column), dimension), unfit
+    return _to_float32(column.flatten()).reshape(len(column), dimension), unfit
 
 
-def _as_float32(numbers: pa.Array) -> NDArray[np.float32]:
+def _to_float32(numbers: pa.Array) -> NDArray[np.float32]:
     values = numbers.to_numpy(zero_copy_only=False)
     with np.errstate(
         over="ignore"
-    ):  # a float64 that is too large becomes inf, which is refused with its row
+    ):  # a float64 that is too large becomes inf, and its row is refused later
         return np.asarray(values, np.float32)
 
 
-def _stored(column: pa.Array) -> pa.Array:
+def _to_storage(column: pa.Array) -> pa.Array:
     return column.storage if isinstance(column, pa.ExtensionArray) else column
 
 

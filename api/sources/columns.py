@@ -1,7 +1,4 @@
-"""What a table tells of ready embeddings, column by column, whichever format it has:
-
-Parquet, CSV or JSON Lines.
-"""
+"""The columns of a table of ready embeddings, in any of its formats: Parquet, CSV or JSON Lines."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from api.sources.arrow_json import holds_binary, json_columns
+from api.sources.arrow_json import convert_columns, holds_binary
 from api.sources.item import Span, UnreadableItem
 from api.sources.json_values import JSON
 from api.sources.records import Record, Records
@@ -18,9 +15,9 @@ from api.sources.rowgroups import RowGroups, Rows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """The values of consecutive rows by column, None for none;
+    """The values of consecutive rows, by column. None is a missing value.
 
-    `unreadable` are rows that are damaged, and how.
+    `unreadable` maps damaged rows to their errors.
     """
 
     count: int
@@ -29,7 +26,7 @@ class Columns:
 
 
 class ColumnsSource(Protocol):
-    """A table that is read by spans. `row_count` is None where only the listing tells it."""
+    """A table that is read by spans. `row_count` is None if only a listing can count the rows."""
 
     location: str
     names: Sequence[str]
@@ -42,8 +39,8 @@ class ColumnsSource(Protocol):
 
 
 class ParquetColumns:
-    """A Parquet table, without the columns that hold bytes but for those of hashes, and without
-    those of vectors.
+    """A Parquet table, without its columns of vectors, and without columns of bytes other than
+    hashes.
     """
 
     def __init__(
@@ -51,16 +48,16 @@ class ParquetColumns:
     ) -> None:
         self.location = location
         self._rows = RowGroups(location)
-        self.names: Sequence[str] = declared_columns(self._rows, hashes, vectors)
+        self.names: Sequence[str] = list_declared_columns(self._rows, hashes, vectors)
         self.row_count: int | None = self._rows.row_count
-        self.embedding_space = declared_space(self._rows, space_key)
+        self.embedding_space = read_declared_space(self._rows, space_key)
         self._rows.select(self.names)
 
     def spans(self, size: int) -> Iterator[Span]:
         return self._rows.spans(size)
 
     def columns(self, span: Span) -> Columns:
-        return arrow_columns(self._rows.batches(span), self.names)
+        return read_arrow_columns(self._rows.batches(span), self.names)
 
     def close(self) -> None:
         self._rows.close()
@@ -69,7 +66,7 @@ class ParquetColumns:
 class TextColumns:
     """A CSV, TSV or JSON Lines file.
 
-    The columns that are not in the first row of JSON are told too.
+    JSON rows can have columns that the first row lacks.
     """
 
     row_count: int | None = None
@@ -84,27 +81,29 @@ class TextColumns:
         return self._records.spans(size)
 
     def columns(self, span: Span) -> Columns:
-        return _record_columns(list(self._records.rows(span)))
+        return _collect_columns(list(self._records.rows(span)))
 
     def close(self) -> None:
         self._records.close()
 
 
-def declared_space(rows: RowGroups, key: str) -> str | None:
-    """The embedding space that a Parquet file declares in its schema's metadata."""
+def read_declared_space(rows: RowGroups, key: str) -> str | None:
+    """Return the embedding space that a Parquet file declares in its schema's metadata."""
     declared: bytes | None = (rows.schema.metadata or {}).get(key.encode())
     return None if declared is None else declared.decode("utf-8", "backslashreplace")
 
 
-def declared_columns(rows: RowGroups, hashes: Sequence[str], vectors: Sequence[str]) -> list[str]:
-    """The columns of a Parquet file that are told of its rows."""
+def list_declared_columns(
+    rows: RowGroups, hashes: Sequence[str], vectors: Sequence[str]
+) -> list[str]:
+    """Return the columns of a Parquet file that declare something about its rows."""
     declared = (field for field in rows.schema if field.name not in vectors)
     return [
         field.name for field in declared if field.name in hashes or not holds_binary(field.type)
     ]
 
 
-def arrow_columns(batches: Iterable[Rows], names: Sequence[str]) -> Columns:
+def read_arrow_columns(batches: Iterable[Rows], names: Sequence[str]) -> Columns:
     count = 0
     values: dict[str, list[JSON]] = {name: [] for name in names}
     unreadable: dict[int, UnreadableItem] = {}
@@ -114,8 +113,10 @@ def arrow_columns(batches: Iterable[Rows], names: Sequence[str]) -> Columns:
             damage = UnreadableItem("corrupt_table", "its row group is damaged")
             unreadable.update(dict.fromkeys(range(count, count + rows.count), damage))
         else:
-            declared, without_value = json_columns([rows.batch.column(name) for name in names])
-            damage = UnreadableItem("corrupt_table", "a value that is no text or no date")
+            declared, without_value = convert_columns([rows.batch.column(name) for name in names])
+            damage = UnreadableItem(
+                "corrupt_table", "a value is not valid text or not a valid date"
+            )
             unreadable.update((count + row, damage) for row in without_value)
         for name, some in zip(names, declared, strict=True):
             values[name] += some
@@ -123,7 +124,7 @@ def arrow_columns(batches: Iterable[Rows], names: Sequence[str]) -> Columns:
     return Columns(count, values, unreadable)
 
 
-def _record_columns(records: Sequence[Record]) -> Columns:
+def _collect_columns(records: Sequence[Record]) -> Columns:
     names = {name: None for record in records for name in record.values}
     values = {name: [record.values.get(name) for record in records] for name in names}
     unreadable = {

@@ -1,9 +1,8 @@
-"""What every source of a bulk ingest gives: items, in an order that never changes, in spans for any
-process to read.
+"""What every source of a bulk ingest offers: items, in an order that never changes, cut into spans.
 
-A source is listed once, before anything is read from it: `spans` says where the items are, as JSON
-that is kept with the job. Whoever works on a span then reads exactly its items, in whichever
-process and as often as it takes.
+A source is listed once, before anything is read from it. `spans` records where the items are, as
+JSON that is stored with the job. Any process can then read exactly the items of a span, as often
+as needed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class UnusableSource(ServiceError):
     """
 
     def __init__(self, location: str, reason: str) -> None:
-        super().__init__(f"{printable(location)}: {reason}")
+        super().__init__(f"{make_printable(location)}: {reason}")
         self.location = location
         self.reason = reason
 
@@ -47,7 +46,7 @@ class Item:
     member of an archive or a table.
     """
 
-    name: str  # for a person: relative to the source, with forward slashes, printable
+    name: str  # for people: relative to the source, with forward slashes, printable
     read: Callable[[int], bytes]
     declared: Mapping[str, JSON] = field(default_factory=dict)
     location: str | None = None
@@ -55,8 +54,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Consecutive items of a source: how many, and where they are, in JSON that the same kind of
-    source understands.
+    """Consecutive items of a source: their number, and where they are, as JSON that the same kind
+    of source understands.
     """
 
     count: int
@@ -64,34 +63,34 @@ class Span:
 
 
 class Source(Protocol):
-    """Something that holds items. One thread uses it at a time; `close` lets go of its files."""
+    """Something that holds items. Only one thread may use it at a time."""
 
     @property
     def location(self) -> str:
-        """An absolute path or a URL, as it is kept with the job."""
+        """An absolute path or a URL, as it is stored with the job."""
         ...
 
     def spans(self, size: int) -> Iterator[Span]:
-        """List every item, at most `size` a span, without reading contents and in memory that does
-        not grow with them.
+        """List every item in spans of at most `size`, without reading contents, in memory that does
+        not grow with the number of items.
 
-        Nothing is left out silently: what cannot be taken is an item whose `read` raises. Raises
+        Nothing is left out silently: what cannot be used is an item whose `read` raises. Raises
         `UnusableSource`.
         """
         ...
 
     def items(self, span: Span) -> Iterator[Item]:
-        """Give the `span.count` items of a span, in their order.
+        """Return the `span.count` items of a span, in order.
 
-        Raises `UnusableSource` when the source is gone.
+        Raises `UnusableSource` if the source is gone.
         """
         ...
 
     def close(self) -> None: ...
 
 
-def printable(name: str) -> str:
-    """A name as text that JSON and SQL can hold: a byte that is no UTF-8 as backslash, x and two
-    digits; no NUL.
+def make_printable(name: str) -> str:
+    r"""Return a name as text that JSON and SQL can hold: a byte that is not UTF-8, and NUL, become
+    ``\xNN``.
     """
     return os.fsencode(name).decode("utf-8", "backslashreplace").replace("\x00", "\\x00")

@@ -9,5 +9,5 @@ JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
 
 
 def require_storable(value: JSON) -> None:
-    """Raise ValueError for a value that no UTF-8 text can hold: NaN, or half a surrogate pair."""
+    """Raise ValueError for a value that UTF-8 text cannot hold: NaN, or half a surrogate pair."""
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()

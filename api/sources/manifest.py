@@ -1,4 +1,4 @@
-"""Manifests: CSV, TSV or JSON Lines files whose rows name an image and tell something of it."""
+"""Manifests: CSV, TSV or JSON Lines files whose rows name an image and declare facts about it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 
-from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
-from api.sources.locations import folder_of, is_url, joined, name_of, read_bytes
+from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_printable
+from api.sources.locations import folder_of, is_url, join_location, name_of, read_bytes
 from api.sources.records import Record, Records
 
-# In order of preference, whatever their case: the names that data sets give to such a column.
+# In order of preference, ignoring case: the names that data sets give to the column of paths.
 PATH_COLUMNS = (
     "path",
     "file",
@@ -25,11 +25,11 @@ PATH_COLUMNS = (
 
 
 class ManifestSource:
-    """One item a row. Its path is relative to the manifest's folder, or absolute, or a URL.
+    """One item per row. Its path is relative to the manifest's folder, or absolute, or a URL.
 
-    `confined` refuses the rows that, by their text, lead out of that folder (a link within it may
-    still do so); without it whoever writes the manifest says what is read. What is told are the
-    row's other values, of a CSV file those that are not empty. A malformed row is an item named
+    `confined` refuses rows whose text leads out of that folder (a link inside it can still do so);
+    without it, the author of the manifest decides what is read. `Item.declared` holds the row's
+    other values, without the empty cells of a CSV file. A malformed row is an item named
     `manifest.csv, row 17`, counted from 0 without the header.
     """
 
@@ -41,7 +41,7 @@ class ManifestSource:
         self._folder = folder_of(location)
         self._records = Records(location)
         try:
-            self.path_column = _path_column(location, self._records.columns, path_column)
+            self.path_column = _choose_path_column(location, self._records.columns, path_column)
         except UnusableSource:
             self.close()
             raise
@@ -50,16 +50,16 @@ class ManifestSource:
         return self._records.spans(size)
 
     def items(self, span: Span) -> Iterator[Item]:
-        return map(self._item, self._records.rows(span))
+        return map(self._build_item, self._records.rows(span))
 
     def close(self) -> None:
         self._records.close()
 
-    def _item(self, record: Record) -> Item:
+    def _build_item(self, record: Record) -> Item:
         path = record.values.get(self.path_column)
         if not isinstance(path, str) or not path.strip() or "\x00" in path:
             fault = record.fault or f"no path in column {self.path_column!r}"
-            name = f"{printable(name_of(self.location))}, row {record.number}"
+            name = f"{make_printable(name_of(self.location))}, row {record.number}"
             return Item(
                 name, partial(_refuse, "malformed_row", f"{fault} (at byte {record.offset:,})")
             )
@@ -68,16 +68,16 @@ class ManifestSource:
         }
         if self.confined and not stays_beneath(path):
             return Item(
-                printable(path),
+                make_printable(path),
                 partial(_refuse, "outside_source", "leads out of the manifest's folder"),
                 declared,
             )
-        location = joined(self._folder, path)
-        return Item(printable(path), partial(read_bytes, location), declared, location)
+        location = join_location(self._folder, path)
+        return Item(make_printable(path), partial(read_bytes, location), declared, location)
 
 
 def find_path_column(columns: Sequence[str]) -> str | None:
-    """The column that by its name is most likely a path."""
+    """Return the column whose name most likely means a path; None without one."""
     by_name: dict[str, str] = {}
     for column in columns:
         by_name.setdefault(column.strip().casefold(), column)
@@ -85,16 +85,14 @@ def find_path_column(columns: Sequence[str]) -> str | None:
 
 
 def stays_beneath(name: str) -> bool:
-    """Whether a name, joined to a folder, is of something in or under it, on any operating
-    system.
-    """
-    path = PureWindowsPath(name)  # takes both kinds of slashes
+    """Whether a name, joined to a folder, stays in or under it, on any operating system."""
+    path = PureWindowsPath(name)  # understands both kinds of slashes
     return not (
         is_url(name) or path.anchor or PurePosixPath(name).is_absolute() or ".." in path.parts
     )
 
 
-def _path_column(location: str, columns: Sequence[str], named: str | None) -> str:
+def _choose_path_column(location: str, columns: Sequence[str], named: str | None) -> str:
     found = find_path_column(columns) if named is None else named if named in columns else None
     if found is None:
         problem = "no column of paths" if named is None else f"no column {named!r}"

@@ -1,5 +1,5 @@
-"""Which source a location is: by what lies there and how it begins, and only where bytes do not
-tell, by its name.
+"""Choosing the kind of source: by what is at a location, by its first bytes, and by its name only
+if the bytes do not decide.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from api.sources.folder import FolderSource
 from api.sources.item import Source, UnreadableItem, UnusableSource
-from api.sources.locations import kind_of, name_of, read_bytes, resolved
+from api.sources.locations import kind_of, make_absolute, name_of, read_bytes
 from api.sources.manifest import ManifestSource
 from api.sources.parquet import ParquetSource
 from api.sources.paths import PathsSource
@@ -20,7 +20,7 @@ from api.sources.zip import ZipSource
 ZIP_MAGIC = (
     b"PK\x03\x04",
     b"PK\x05\x06",
-)  # a first member, and the end of an archive without any (APPNOTE 4.3)
+)  # a first member, or the end record of an empty archive (APPNOTE 4.3)
 PARQUET_MAGIC = b"PAR1"
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
@@ -32,14 +32,14 @@ def open_source(
     path_column: str | None = None,
     image_column: str | None = None,
 ) -> Source:
-    """Open the source at a path or a URL; `-` is a list of paths, which `lines` gives when it is to
-    be listed.
+    """Open the source at a path or a URL. `-` is a list of paths, read from `lines`.
 
-    What is of no other kind is a single image: its decoder decides. Raises `UnusableSource`.
+    A file of no other kind is taken for a single image; the decoder decides later. Raises
+    `UnusableSource`.
     """
     if location == "-":
         return PathsSource(lines or ())
-    location = resolved(location)
+    location = make_absolute(location)
     match kind_of(location):
         case None:
             raise UnusableSource(location, "no such file or folder")
@@ -50,7 +50,7 @@ def open_source(
 
 
 def _open_file(location: str, path_column: str | None, image_column: str | None) -> Source:
-    beginning = _beginning(location)
+    beginning = _read_beginning(location)
     if beginning.startswith(ZIP_MAGIC):
         return ZipSource(location)
     if beginning.startswith(PARQUET_MAGIC):
@@ -62,7 +62,7 @@ def _open_file(location: str, path_column: str | None, image_column: str | None)
     return FolderSource(location)
 
 
-def _beginning(location: str) -> bytes:
+def _read_beginning(location: str) -> bytes:
     try:
         return read_bytes(location, 4)
     except UnreadableItem as err:

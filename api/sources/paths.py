@@ -1,6 +1,4 @@
-"""A list of paths or URLs, as `find -print0` and `ls` write it: one a line, or ended by NUL
-bytes.
-"""
+"""A list of paths or URLs, as `find -print0` and `ls` write it: with NUL bytes or line by line."""
 
 from __future__ import annotations
 
@@ -11,91 +9,89 @@ from functools import partial
 from itertools import chain, islice
 from typing import BinaryIO, TypedDict, cast
 
-from api.sources.item import Item, Span, printable
-from api.sources.locations import as_text, from_text, joined, read_bytes, resolved
+from api.sources.item import Item, Span, make_printable
+from api.sources.locations import decode_path, encode_path, join_location, make_absolute, read_bytes
 
 PIECE_BYTES = 2**16
-MAX_PATH_BYTES = 2**16  # above what any system takes (Windows: 32,767 characters of two bytes)
+MAX_PATH_BYTES = 2**16  # more than any system accepts (Windows: 32,767 characters)
 
 
 class Where(TypedDict):
-    """Paths as they were given, and the folder that the relative ones are relative to; as `as_text`
-    writes them.
-    """
+    """Paths as they were given, and the folder of the relative ones, written by `encode_path`."""
 
     folder: str
     paths: list[str]
 
 
 class PathsSource:
-    """Paths from somebody's list. The spans hold them, so a job goes on without the list."""
+    """Paths from a list. The spans hold the paths, so a job continues without the list."""
 
     location = "-"
 
     def __init__(self, lines: BinaryIO | Iterable[bytes] = (), folder: str | None = None) -> None:
-        """Take the list, which is read once: a file, which `close` closes, or its lines with or
-        without their ends.
+        """Take the list, which is read once: a file, which `close` closes, or lines with or without
+        line ends.
 
-        Relative paths are relative to `folder`, or to the current one at the time of the listing.
+        Relative paths start from `folder`, or from the current folder at the time of the listing.
         """
         self._lines = lines
         self._folder = folder
 
     def spans(self, size: int) -> Iterator[Span]:
-        paths = self._paths()
-        folder = as_text(resolved(self._folder or "."))
+        paths = self._list_paths()
+        folder = encode_path(make_absolute(self._folder or "."))
         while given := list(islice(paths, size)):
             yield Span(len(given), {"folder": folder, "paths": given})
 
     def items(self, span: Span) -> Iterator[Item]:
         where = cast("Where", span.where)
-        folder = from_text(where["folder"])
-        for given in map(from_text, where["paths"]):
-            location = joined(folder, given)
-            yield Item(printable(given), partial(read_bytes, location), location=location)
+        folder = decode_path(where["folder"])
+        for given in map(decode_path, where["paths"]):
+            location = join_location(folder, given)
+            yield Item(make_printable(given), partial(read_bytes, location), location=location)
 
     def close(self) -> None:
         if isinstance(self._lines, io.IOBase):
             self._lines.close()
 
-    def _paths(self) -> Iterator[str]:
-        for path in _separated(_pieces(self._lines)):
+    def _list_paths(self) -> Iterator[str]:
+        for path in _split_paths(_read_pieces(self._lines)):
             if path.strip():
-                yield as_text(os.fsdecode(path))
+                yield encode_path(os.fsdecode(path))
 
 
-def _pieces(lines: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
-    """The list in pieces of any length.
+def _read_pieces(lines: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
+    """Read the list in pieces of any length.
 
-    A file is not asked for lines: a list with NUL bytes would be a single one.
+    Not line by line: a list with NUL bytes would be one single line.
     """
     if isinstance(lines, io.BufferedIOBase):
         return iter(partial(lines.read1, PIECE_BYTES), b"")
     return (line if line.endswith((b"\n", b"\x00")) else line + b"\n" for line in lines)
 
 
-def _separated(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The paths of a list.
+def _split_paths(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Split the list into paths.
 
-    NUL bytes end them if one comes before the first path must have ended; else newlines.
+    NUL bytes separate them if one comes before the first path must have ended; otherwise newlines.
     """
     beginning = b""
     for piece in pieces:
         beginning += piece
         if b"\x00" in beginning:
-            return _ended_by(b"\x00", chain([beginning], pieces))
+            return _split_at(b"\x00", chain([beginning], pieces))
         if len(beginning) > MAX_PATH_BYTES:
             break
-    paths = _ended_by(b"\n", chain([beginning], pieces))
+    paths = _split_at(b"\n", chain([beginning], pieces))
     return (path.removesuffix(b"\r") for path in paths)
 
 
-def _ended_by(end: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _split_at(end: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         *ended, rest = (rest + piece).split(end)
         yield from ended
         rest = rest[
             :MAX_PATH_BYTES
-        ]  # what is no list at all is not gathered in memory; no file has such a name
+        ]  # bounds memory if the input is no list at all; no path is that long
     yield rest.removesuffix(b"\n")

@@ -1,20 +1,16 @@
-"""Ready embeddings: vectors that were made elsewhere by the same model, with what is known of their
-images.
+"""Ready embeddings: vectors that the same model computed elsewhere, with facts about their images.
 
-Three forms are taken, and told by the location's suffix:
+The location's suffix decides between three forms:
 
-- Parquet with a column `vector` (or `embedding`) of lists of numbers and the columns that
-  `ready_rows` names; one
-  without `sha256` and `logit` that declares no embedding space is an ordinary table, whatever
-  vectors it holds.
-- `X.npy` with a table beside it, `X.parquet`, `X.csv`, `X.tsv`, `X.jsonl` or `X.ndjson` (the first
-  of these that is
-  there): row i tells of vector i.
-- `X.safetensors` with the tensors `vectors` and `logits`, and a tensor `sha256`, or a table as
-  above, or both: then the
-  tensors hold.
+- Parquet with a column `vector` (or `embedding`) of lists of numbers, and the columns that
+  `ready_rows` names. A table without `sha256` and `logit` that declares no embedding space is an
+  ordinary table, whatever vectors it holds.
+- `X.npy` with a table beside it: the first that exists of `X.parquet`, `X.csv`, `X.tsv`, `X.jsonl`
+  and `X.ndjson`. Row i of the table describes vector i.
+- `X.safetensors` with the tensors `vectors` and `logits`, and with a tensor `sha256`, a table as
+  above, or both. The tensors take precedence over the table.
 
-Only shapes and types are judged here.
+Only shapes and types are checked here.
 """
 
 from __future__ import annotations
@@ -33,13 +29,13 @@ from api.sources.columns import (
     ColumnsSource,
     ParquetColumns,
     TextColumns,
-    arrow_columns,
-    declared_columns,
-    declared_space,
+    list_declared_columns,
+    read_arrow_columns,
+    read_declared_space,
 )
-from api.sources.item import Span, UnreadableItem, UnusableSource, printable
+from api.sources.item import Span, UnreadableItem, UnusableSource, make_printable
 from api.sources.json_values import JSON
-from api.sources.locations import folder_of, joined, kind_of, name_of
+from api.sources.locations import folder_of, join_location, kind_of, name_of
 from api.sources.ready_rows import (
     FACT_COLUMNS,
     FREE_PROVENANCE_COLUMN,
@@ -50,11 +46,11 @@ from api.sources.ready_rows import (
     SPACE_KEY,
     VECTOR_COLUMNS,
     ReadyRows,
-    ready_rows,
+    build_ready_rows,
 )
 from api.sources.rowgroups import RowGroups, Rows
 from api.sources.sourcefile import SourceFile
-from api.sources.tensors import StoredArray, npy_array, safetensors_arrays
+from api.sources.tensors import StoredArray, open_npy_array, open_safetensors_arrays
 
 __all__ = [
     "FACT_COLUMNS",
@@ -78,21 +74,21 @@ VECTORS_TENSOR = "vectors"  # (n, d), float16, float32 or float64; norm 1
 LOGITS_TENSOR = "logits"  # (n,)
 SHA256_TENSOR = "sha256"  # (n, 32), uint8
 SHA256_BYTES = 32
-SPACE_METADATA = "embedding_space"  # of a safetensors file
+SPACE_METADATA = "embedding_space"  # key in the metadata of a safetensors file
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
-HASH_COLUMNS = (SHA256_COLUMN, PDQ_HASH_COLUMN)  # these may be bytes
+HASH_COLUMNS = (SHA256_COLUMN, PDQ_HASH_COLUMN)  # their values can be bytes
 
 
 @runtime_checkable
 class ReadySource(Protocol):
-    """Ready embeddings in spans, as a `Source` has its items. One thread uses it at a time."""
+    """Ready embeddings in spans. Only one thread may use it at a time."""
 
     @property
     def location(self) -> str: ...
 
     @property
     def embedding_space(self) -> str | None:
-        """The fingerprint that the file declares, as it is written; None if it declares none."""
+        """The fingerprint that the file declares, unchanged; None if it declares none."""
         ...
 
     @property
@@ -101,19 +97,19 @@ class ReadySource(Protocol):
     def spans(self, size: int) -> Iterator[Span]:
         """See `Source.spans`.
 
-        Raises `UnusableSource`, at the end where only then the number of rows is known.
+        Raises `UnusableSource`; only at the end if the number of rows is not known before.
         """
         ...
 
     def rows(self, span: Span) -> ReadyRows:
-        """Read the rows of a span. Raises `UnusableSource` when they are not there any more."""
+        """Read the rows of a span. Raises `UnusableSource` if the file no longer holds them."""
         ...
 
     def close(self) -> None: ...
 
 
 def open_ready(location: str) -> ReadySource | None:
-    """Open ready embeddings; None for what is an ordinary source. Raises `UnusableSource`."""
+    """Open ready embeddings; None for an ordinary source. Raises `UnusableSource`."""
     match PurePosixPath(name_of(location)).suffix.lower():
         case ".npy":
             return _open_npy(location)
@@ -129,13 +125,13 @@ class ReadyTable:
 
     def __init__(self, rows: RowGroups, vector_column: str) -> None:
         self.location = rows.location
-        self.embedding_space = declared_space(rows, SPACE_KEY)
+        self.embedding_space = read_declared_space(rows, SPACE_KEY)
         self._rows = rows
         self._vector_column = vector_column
-        self._declared = declared_columns(rows, HASH_COLUMNS, VECTOR_COLUMNS)
+        self._declared = list_declared_columns(rows, HASH_COLUMNS, VECTOR_COLUMNS)
         _require(self.location, self._declared, SHA256_COLUMN, LOGIT_COLUMN)
         self.dimension = (
-            fixed_dimension(rows.schema.field(vector_column).type) or self._first_dimension()
+            fixed_dimension(rows.schema.field(vector_column).type) or self._find_first_dimension()
         )
         rows.select([vector_column, *self._declared])
 
@@ -144,16 +140,16 @@ class ReadyTable:
 
     def rows(self, span: Span) -> ReadyRows:
         batches = list(self._rows.batches(span))
-        columns = arrow_columns(batches, self._declared)
-        vectors, unfit = self._vectors(batches)
-        return ready_rows(
-            printable(name_of(self.location)), batches[0].first, columns, vectors, unfit=unfit
+        columns = read_arrow_columns(batches, self._declared)
+        vectors, unfit = self._read_vectors(batches)
+        return build_ready_rows(
+            make_printable(name_of(self.location)), batches[0].first, columns, vectors, unfit=unfit
         )
 
     def close(self) -> None:
         self._rows.close()
 
-    def _first_dimension(self) -> int:
+    def _find_first_dimension(self) -> int:
         self._rows.select([self._vector_column])
         for span in self._rows.spans(self._rows.row_count):
             for rows in self._rows.batches(span):
@@ -162,7 +158,7 @@ class ReadyTable:
                     return dimension
         raise UnusableSource(self.location, "has no vectors")
 
-    def _vectors(
+    def _read_vectors(
         self, batches: Sequence[Rows]
     ) -> tuple[NDArray[np.float32], dict[int, UnreadableItem]]:
         parts = []
@@ -181,8 +177,8 @@ class ReadyTable:
 
 
 class ReadyArrays:
-    """Vectors in an array on disk; what is known of their images is in other arrays, in a table
-    beside it, or both.
+    """Vectors in an array on disk. Facts about their images are in other arrays, in a table beside
+    the file, or both.
     """
 
     def __init__(
@@ -196,7 +192,7 @@ class ReadyArrays:
         self._file = file
         self._arrays = arrays
         self._table = table
-        self._count, self.dimension = _checked_shape(file.location, arrays)
+        self._count, self.dimension = _check_shapes(file.location, arrays)
         spaces = {space, table.embedding_space if table else None} - {None}
         if len(spaces) > 1:
             raise UnusableSource(
@@ -207,7 +203,7 @@ class ReadyArrays:
             self._check_count(table.row_count)
 
     def spans(self, size: int) -> Iterator[Span]:
-        """See `ReadySource.spans`; `where` is the first row, and where the table has it."""
+        """See `ReadySource.spans`. `where` is the first row, and the table's own `where`."""
         if self._table is None:
             for first in range(0, self._count, size):
                 yield Span(min(size, self._count - first), [first, None])
@@ -224,15 +220,15 @@ class ReadyArrays:
         if self._table is not None:
             columns = self._table.columns(Span(span.count, where))
         logits, sha256s = (
-            self._rows_of(name, first, span.count) for name in (LOGITS_TENSOR, SHA256_TENSOR)
+            self._read_array(name, first, span.count) for name in (LOGITS_TENSOR, SHA256_TENSOR)
         )
-        return ready_rows(
-            printable(name_of(self.location)),
+        return build_ready_rows(
+            make_printable(name_of(self.location)),
             first,
             columns,
-            _as_float32(self._arrays[VECTORS_TENSOR].rows(first, span.count)),
+            _to_float32(self._arrays[VECTORS_TENSOR].rows(first, span.count)),
             logits=None if logits is None else logits.astype(np.float64),
-            sha256s=None if sha256s is None else _hex(sha256s),
+            sha256s=None if sha256s is None else _to_hex(sha256s),
         )
 
     def close(self) -> None:
@@ -240,7 +236,7 @@ class ReadyArrays:
         if self._table is not None:
             self._table.close()
 
-    def _rows_of(self, name: str, first: int, count: int) -> NDArray[Any] | None:
+    def _read_array(self, name: str, first: int, count: int) -> NDArray[Any] | None:
         return self._arrays[name].rows(first, count) if name in self._arrays else None
 
     def _check_count(self, count: int) -> None:
@@ -259,7 +255,7 @@ def _open_table(location: str) -> ReadyTable | None:
             (name for name in found if is_vectors(rows.schema.field(name).type)), None
         )
         is_declared = {SHA256_COLUMN, LOGIT_COLUMN} <= set(rows.schema.names)
-        if vector_column is None or not (is_declared or declared_space(rows, SPACE_KEY)):
+        if vector_column is None or not (is_declared or read_declared_space(rows, SPACE_KEY)):
             return None
         table = ReadyTable(rows, vector_column)
         undo.pop_all()
@@ -270,7 +266,7 @@ def _open_npy(location: str) -> ReadyArrays:
     with ExitStack() as undo:
         file = SourceFile(location)
         undo.callback(file.close)
-        arrays = {VECTORS_TENSOR: npy_array(file)}
+        arrays = {VECTORS_TENSOR: open_npy_array(file)}
         table = _open_companion(location)
         if table is None:
             raise UnusableSource(location, f"no table beside it ({', '.join(TABLE_SUFFIXES)})")
@@ -285,7 +281,7 @@ def _open_safetensors(location: str) -> ReadyArrays:
     with ExitStack() as undo:
         file = SourceFile(location)
         undo.callback(file.close)
-        arrays, metadata = safetensors_arrays(file)
+        arrays, metadata = open_safetensors_arrays(file)
         _require(location, list(arrays), VECTORS_TENSOR, LOGITS_TENSOR, what="tensor")
         table = _open_companion(location)
         if table is not None:
@@ -303,7 +299,7 @@ def _open_safetensors(location: str) -> ReadyArrays:
 def _open_companion(location: str) -> ColumnsSource | None:
     stem = PurePosixPath(name_of(location)).stem
     for suffix in TABLE_SUFFIXES:
-        beside = joined(folder_of(location), stem + suffix)
+        beside = join_location(folder_of(location), stem + suffix)
         if kind_of(beside) == "file":
             if suffix != ".parquet":
                 return TextColumns(beside)
@@ -321,11 +317,13 @@ def _require(location: str, names: Sequence[str], *wanted: str, what: str = "col
         )
 
 
-def _checked_shape(location: str, arrays: Mapping[str, StoredArray]) -> tuple[int, int]:
-    """Rows and dimension of the vectors, when the other arrays fit them."""
+def _check_shapes(location: str, arrays: Mapping[str, StoredArray]) -> tuple[int, int]:
+    """Return the number of rows and the dimension of the vectors. Raises if another array does not
+    fit them.
+    """
     shape, dtype = arrays[VECTORS_TENSOR].shape, arrays[VECTORS_TENSOR].dtype
     if len(shape) != 2 or shape[1] == 0 or dtype.kind != "f":
-        raise UnusableSource(location, f"no vectors: an array {shape} of {dtype}")
+        raise UnusableSource(location, f"not vectors: an array {shape} of {dtype}")
     count, dimension = shape
     fitting = {LOGITS_TENSOR: ((count,), "f"), SHA256_TENSOR: ((count, SHA256_BYTES), "u")}
     for name, expected in fitting.items():
@@ -337,13 +335,13 @@ def _checked_shape(location: str, arrays: Mapping[str, StoredArray]) -> tuple[in
     return count, dimension
 
 
-def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
+def _to_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(
         over="ignore"
-    ):  # a float64 that is too large becomes inf, which is refused with its row
+    ):  # a float64 that is too large becomes inf, and its row is refused later
         return np.asarray(vectors, np.float32)
 
 
-def _hex(hashes: NDArray[np.uint8]) -> list[str]:
+def _to_hex(hashes: NDArray[np.uint8]) -> list[str]:
     digits, width = hashes.tobytes().hex(), 2 * hashes.shape[1]
     return [digits[place : place + width] for place in range(0, len(digits), width)]

@@ -1,9 +1,9 @@
-"""CSV, TSV and JSON Lines files as rows, each with the place in the file where it begins.
+"""CSV, TSV and JSON Lines files as rows, each with its position in the file.
 
-The first row of a CSV or TSV file is its header. Empty lines are no rows; everything else is one,
-malformed or not. A quote that is opened and not closed would swallow the rows behind it: a CSV row
-over several lines that is malformed is therefore read again line by line, so that damage stays
-where it is. No row is over `MAX_ROW_BYTES`.
+The first row of a CSV or TSV file is its header. Empty lines are not rows; everything else is one,
+malformed or not. A quote that is never closed would swallow the rows after it. So a malformed CSV
+row of several lines is read again line by line, and the damage stays where it is. No row is longer
+than `MAX_ROW_BYTES`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import NamedTuple, cast
 
 from api.sources.item import Span, UnusableSource
 from api.sources.json_values import JSON, require_storable
-from api.sources.locations import name_of
-from api.sources.sourcefile import SourceFile, first_line
+from api.sources.locations import describe_error, name_of
+from api.sources.sourcefile import SourceFile
 
 MAX_ROW_BYTES = 2**20
-# of nested JSON: Python's reader and writer recurse, to a depth that depends on who calls them
+# of nested JSON: Python's parser recurses, to a depth that depends on its caller
 MAX_DEPTH = 100
-FIRST_ROWS = 100  # of a JSON Lines file, among which an object must tell its columns
+FIRST_ROWS = 100  # of a JSON Lines file; one of them must be an object, which names the columns
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -34,10 +34,10 @@ _MALFORMED = (csv.Error, ValueError)
 
 
 class Record(NamedTuple):
-    """A row: its number, from 0 without the header, the byte it begins at, and its values or what
-    is wrong with it.
+    """A row: its number from 0 without the header, the byte where it begins, and its values or its
+    fault.
 
-    The empty cells of a CSV file are not among the values.
+    `values` does not contain the empty cells of a CSV file.
     """
 
     number: int
@@ -47,9 +47,7 @@ class Record(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a row begins; up to the byte `single_until` a line is a row, whatever its quotes
-    say.
-    """
+    """Where a row begins. Up to the byte `single_until`, each line is a row by itself."""
 
     offset: int
     number: int
@@ -65,34 +63,32 @@ class _Raw(NamedTuple):
 class Records:
     """An open file of rows.
 
-    Raises `UnusableSource` on one that is not there or whose columns cannot be told.
+    Raises `UnusableSource` if it is missing, or its columns cannot be determined.
     """
 
     def __init__(self, location: str) -> None:
         self.location = location
         suffix = PurePosixPath(name_of(location)).suffix.lower()
         if suffix not in DELIMITERS and suffix not in JSON_LINES:
-            raise UnusableSource(location, "is neither CSV nor TSV nor JSON Lines by its name")
+            raise UnusableSource(location, "its name is not that of a CSV, TSV or JSON Lines file")
         self._delimiter = DELIMITERS.get(suffix)
         self._place = self._begin = _Place(0, 0)
-        self._offset = 0  # where the file stands; within a row that is behind `_place`
+        self._offset = 0  # the file's position; after `_place` while a row is read
         self._reader: Iterator[list[str]] = iter(())
         self._file = SourceFile(location)
         try:
             self._jump(_Place(len(_BOM) if self._file.read(len(_BOM)) == _BOM else 0, 0))
-            self.columns = self._header() if self._delimiter else self._first_keys()
+            self.columns = self._read_header() if self._delimiter else self._read_first_keys()
         except BaseException:
             self.close()
             raise
 
     def spans(self, size: int) -> Iterator[Span]:
-        """Every row, malformed ones too; a span is [byte offset, number of its first row, see
-        `_Place`].
-        """
+        """List every row, also malformed ones. `where` is the `_Place` of the first row."""
         begun, count, place = self._begin, 0, self._begin
         while True:
             self._goto(place)
-            if self._next() is None:
+            if self._read_next() is None:
                 break
             count, place = count + 1, self._place
             if count == size:
@@ -102,27 +98,27 @@ class Records:
             yield Span(count, list(begun))
 
     def rows(self, span: Span) -> Iterator[Record]:
-        """The rows of a span. Raises `UnusableSource` when they are not there any more."""
+        """Read the rows of a span. Raises `UnusableSource` if the file no longer holds them."""
         place = _Place(*cast("Sequence[int]", span.where))
         for _ in range(span.count):
             self._goto(place)
-            raw = self._next()
+            raw = self._read_next()
             if raw is None:
                 raise UnusableSource(self.location, "has changed since it was listed")
             place = self._place
-            yield self._record(raw)
+            yield self._build_record(raw)
 
     def close(self) -> None:
         self._file.close()
 
-    def _header(self) -> tuple[str, ...]:
-        """The names of the columns; one without a name is called by its place."""
+    def _read_header(self) -> tuple[str, ...]:
+        """Read the names of the columns. A column without a name gets its position as name."""
         self._sniff()
         try:
             names = next(filter(None, self._reader), None)
         except _MALFORMED as err:
             raise UnusableSource(
-                self.location, f"its header cannot be read: {first_line(err)}"
+                self.location, f"its header cannot be read: {describe_error(err)}"
             ) from err
         if names is None:
             raise UnusableSource(self.location, "is empty")
@@ -136,7 +132,7 @@ class Records:
         return columns
 
     def _sniff(self) -> None:
-        """Many a spreadsheet separates by semicolons what it calls comma-separated values."""
+        """Detect semicolons, which many spreadsheets write between comma-separated values."""
         header = next(
             (
                 line
@@ -149,9 +145,9 @@ class Records:
             self._delimiter = ";"
         self._jump(self._place)
 
-    def _first_keys(self) -> tuple[str, ...]:
+    def _read_first_keys(self) -> tuple[str, ...]:
         self._begin = self._place
-        first = (self._record(raw) for raw in islice(iter(self._next, None), FIRST_ROWS))
+        first = (self._build_record(raw) for raw in islice(iter(self._read_next, None), FIRST_ROWS))
         columns = next((tuple(record.values) for record in first if record.fault is None), None)
         if columns is None:
             raise UnusableSource(self.location, "no JSON object in its first rows")
@@ -165,10 +161,10 @@ class Records:
         self._file.failure = None
         self._place = place
         self._offset = self._file.seek(place.offset)
-        self._reader = self._cells(self._lines())
+        self._reader = self._parse_cells(self._read_lines())
 
-    def _next(self) -> _Raw | None:
-        """The next row that is not blank, None at the end of the file."""
+    def _read_next(self) -> _Raw | None:
+        """Read the next row that is not blank; None at the end of the file."""
         while True:
             place, single_until = self._place, self._place.single_until
             content: Sequence[str] | bytes = b""
@@ -176,7 +172,7 @@ class Records:
             try:
                 content = self._read(place)
             except _MALFORMED as err:
-                fault = first_line(err)
+                fault = describe_error(err)
                 single_until = max(single_until, self._offset)
                 self._jump(place)
                 self._skip_line()
@@ -189,35 +185,31 @@ class Records:
                 return _Raw(place, content, fault)
 
     def _read(self, place: _Place) -> Sequence[str] | bytes:
-        """What is between `place` and wherever the file stands then, nothing of a blank line.
-
-        Raises ValueError.
-        """
+        """Read the row at `place`; empty for a blank line. Raises ValueError."""
         if self._delimiter is None:
-            return self._line().strip()
+            return self._read_line().strip()
         is_single = place.offset < place.single_until
-        cells = next(self._cells(iter([self._line().decode()])) if is_single else self._reader, [])
+        cells = next(
+            self._parse_cells(iter([self._read_line().decode()])) if is_single else self._reader, []
+        )
         if cells and len(cells) != len(self.columns):
             raise ValueError(f"{len(cells)} cells where the header has {len(self.columns)}")
         return cells
 
-    def _cells(self, lines: Iterator[str]) -> Iterator[list[str]]:
+    def _parse_cells(self, lines: Iterator[str]) -> Iterator[list[str]]:
         return csv.reader(lines, delimiter=self._delimiter or ",", strict=True)
 
-    def _lines(self) -> Iterator[str]:
-        while line := self._line():
+    def _read_lines(self) -> Iterator[str]:
+        while line := self._read_line():
             yield line.decode()
 
-    def _line(self) -> bytes:
-        """A line, nothing at the end of the file.
-
-        Raises ValueError when the row it belongs to becomes too long.
-        """
+    def _read_line(self) -> bytes:
+        """Read a line; empty at the end of the file. Raises ValueError if its row is too long."""
         remaining = MAX_ROW_BYTES - (self._offset - self._place.offset)
         line = self._file.readline(remaining + 1)
         self._offset += len(line)
         if len(line) > remaining:
-            raise ValueError(f"a row of over {MAX_ROW_BYTES:,} bytes")
+            raise ValueError(f"a row of more than {MAX_ROW_BYTES:,} bytes")
         return line
 
     def _skip_line(self) -> None:
@@ -226,14 +218,14 @@ class Records:
             if piece.endswith(b"\n"):
                 break
 
-    def _record(self, raw: _Raw) -> Record:
+    def _build_record(self, raw: _Raw) -> Record:
         values: Mapping[str, JSON] = {}
         fault = raw.fault
         if isinstance(raw.content, bytes):
             try:
-                values = {} if fault else json_object(raw.content.decode())
+                values = {} if fault else parse_json_object(raw.content.decode())
             except ValueError as err:
-                fault = first_line(err)
+                fault = describe_error(err)
         else:
             values = {
                 name: cell for name, cell in zip(self.columns, raw.content, strict=True) if cell
@@ -241,39 +233,41 @@ class Records:
         return Record(raw.place.number, raw.place.offset, values, fault)
 
 
-def json_object(text: str) -> Mapping[str, JSON]:
-    """The JSON object that a text is.
+def parse_json_object(text: str) -> Mapping[str, JSON]:
+    """Parse a JSON object.
 
-    Raises ValueError, on numbers and characters that cannot be stored too.
+    Raises ValueError, also for numbers and characters that cannot be stored.
     """
     try:
         value = _DECODER.decode(text)
-        is_deep = text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH
+        is_deep = (
+            text.count("[") + text.count("{") > MAX_DEPTH and _measure_depth(value) > MAX_DEPTH
+        )
     except RecursionError:
         is_deep = True
     if is_deep:
-        raise ValueError("JSON that is nested too deeply")
+        raise ValueError("JSON nested too deeply")
     if not isinstance(value, dict):
-        raise ValueError("JSON, but no object")  # noqa: TRY004 -- it is the text that is wrong
+        raise ValueError("JSON, but not an object")  # noqa: TRY004 -- it is the text that is wrong
     if "\\u" in text:
-        require_storable(value)  # half a surrogate pair has no bytes
+        require_storable(value)  # half a surrogate pair cannot be encoded
     return value
 
 
-def _depth(value: JSON) -> int:
+def _measure_depth(value: JSON) -> int:
     inner = (
         value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     )
-    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+    return 0 if inner is None else 1 + max(map(_measure_depth, inner), default=0)
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is no number that JSON can say")
+        raise ValueError(f"{text} is not a number that JSON can express")
     return number
 
 
 _DECODER = json.JSONDecoder(
-    parse_float=_finite, parse_constant=_finite
-)  # faster than to write it and see
+    parse_float=_parse_finite, parse_constant=_parse_finite
+)  # faster than encoding the value to check it

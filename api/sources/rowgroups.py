@@ -1,9 +1,8 @@
-"""The rows of a Parquet file: spans over its row groups, and batches that are read as they are
-needed.
+"""The rows of a Parquet file: spans over its row groups, and batches that are read when needed.
 
-Parquet is read from the beginning of a row group only, so the one iterator that is open goes on
-where it can and is opened again where it must. Memory is a page of each column and a batch,
-whatever the size of the row group. Owns no meaning of a column.
+Parquet can only be read from the beginning of a row group. So one open iterator is continued where
+possible, and opened again where necessary. Memory holds one page of each column and one batch,
+whatever the size of the row group. Knows nothing about the meaning of columns.
 """
 
 from __future__ import annotations
@@ -17,26 +16,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from api.sources.item import Span, UnusableSource
-from api.sources.sourcefile import SourceFile, first_line
+from api.sources.locations import describe_error
+from api.sources.sourcefile import SourceFile
 
 BATCH_BYTES = (
     8 * 2**20
-)  # what a batch should have; its rows follow from the average that the row group's footer tells
-BUFFER_BYTES = 2**16  # of each column that is read, the least that pyarrow asks the file for
+)  # target size of a batch; the average row size comes from the footer of the row group
+BUFFER_BYTES = 2**16  # for each column, the least that pyarrow reads from the file
 MAX_BATCH_ROWS = 8192
 
 _DAMAGE = (
     pa.ArrowException,
     OSError,
     ValueError,
-)  # what pyarrow raises on pages and footers that are not as they must be
+)  # what pyarrow raises for damaged pages and footers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Consecutive rows, the first one counted from 0 in the file;
-
-    `batch` is None where they cannot be read.
+    """Consecutive rows; `first` is counted from 0 in the file. `batch` is None if they cannot be
+    read.
     """
 
     first: int
@@ -45,10 +44,10 @@ class Rows:
 
 
 class RowGroups:
-    """An open Parquet file. Raises `UnusableSource` on one that is not there or is none.
+    """An open Parquet file. Raises `UnusableSource` if it is missing or not a Parquet file.
 
-    The same row is always in the same batch, whichever span is read: a batch that is damaged makes
-    the same rows unreadable, which are its own and those behind it in its row group.
+    A row is always in the same batch, whichever span is read. So a damaged batch always makes the
+    same rows unreadable: its own and those after it in its row group.
     """
 
     def __init__(self, location: str, max_batch_rows: int = MAX_BATCH_ROWS) -> None:
@@ -68,38 +67,38 @@ class RowGroups:
         return self._starts[-1]
 
     def select(self, columns: Sequence[str]) -> None:
-        """Read these columns only, from now on."""
+        """Read only these columns from now on."""
         self._columns = columns
         self._cursor = None
 
     def spans(self, size: int) -> Iterator[Span]:
-        """Every row: whole row groups while they fit into a span, else a part of one.
+        """List every row: whole row groups while they fit into a span, else parts of one.
 
         A span is [row group, first row in it, count].
         """
-        begun = held = 0
+        first_group = held = 0
         for group, (start, end) in enumerate(pairwise(self._starts)):
             rows = end - start
             if held and held + rows > size:
-                yield Span(held, [begun, 0, held])
+                yield Span(held, [first_group, 0, held])
                 held = 0
             if rows > size:
                 for first in range(0, rows, size):
                     count = min(size, rows - first)
                     yield Span(count, [group, first, count])
             else:
-                begun = begun if held else group
+                first_group = first_group if held else group
                 held += rows
         if held:
-            yield Span(held, [begun, 0, held])
+            yield Span(held, [first_group, 0, held])
 
     def batches(self, span: Span) -> Iterator[Rows]:
-        """Read the rows of a span. Raises `UnusableSource` when they are not there any more."""
+        """Read the rows of a span. Raises `UnusableSource` if the file no longer holds them."""
         group, first, count = cast("tuple[int, int, int]", span.where)
         while count > 0:
-            if group + 1 >= len(self._starts) or first > self._rows_of(group):
+            if group + 1 >= len(self._starts) or first > self._count_rows(group):
                 raise UnusableSource(self.location, "has changed since it was listed")
-            end = min(first + count, self._rows_of(group))
+            end = min(first + count, self._count_rows(group))
             count -= end - first
             while first < end:
                 rows = self._read(group, first, end - first)
@@ -121,12 +120,12 @@ class RowGroups:
                 page_checksum_verification=True,
             )
             self.schema = self._parquet.schema_arrow
-            self.schema.to_string()  # raises where a name at any depth is no text
+            self.schema.to_string()  # raises if a name at any depth is not text
             self._metadata = self._parquet.metadata
             groups = range(self._metadata.num_row_groups)
             sizes = [self._metadata.row_group(group).num_rows for group in groups]
         except _DAMAGE as err:
-            problem = f"no Parquet file that can be read: {first_line(err)}"
+            problem = f"not a readable Parquet file: {describe_error(err)}"
             raise self._file.failure or UnusableSource(self.location, problem) from err
         twice = [
             name
@@ -136,19 +135,19 @@ class RowGroups:
         if twice:
             raise UnusableSource(self.location, f"two of its columns are named {twice[0]!r}")
         if min(sizes, default=0) < 0:
-            raise UnusableSource(self.location, "a row group of fewer rows than none")
+            raise UnusableSource(self.location, "a row group has a negative number of rows")
         self._starts: list[int] = list(accumulate(sizes, initial=0))
 
-    def _rows_of(self, group: int) -> int:
+    def _count_rows(self, group: int) -> int:
         return self._starts[group + 1] - self._starts[group]
 
     def _read(self, group: int, first: int, most: int) -> Rows:
-        """Some rows from `first` on, at least one."""
-        cursor = self._cursor_at(group, first)
+        """Read rows from `first` on, at least one and at most `most`."""
+        cursor = self._move_cursor(group, first)
         batch = cursor.read(most)
         return Rows(self._starts[group] + first, cursor.row - first, batch)
 
-    def _cursor_at(self, group: int, row: int) -> _Cursor:
+    def _move_cursor(self, group: int, row: int) -> _Cursor:
         is_broken = self._file.failure is not None
         if (
             is_broken
@@ -158,7 +157,7 @@ class RowGroups:
         ):
             self._file.failure = None
             batches = self._parquet.iter_batches(
-                self._batch_rows(group),
+                self._choose_batch_rows(group),
                 row_groups=[group],
                 columns=self._columns,
                 use_threads=False,
@@ -168,15 +167,15 @@ class RowGroups:
             self._cursor.read(row - self._cursor.row)
         return self._cursor
 
-    def _batch_rows(self, group: int) -> int:
-        # Of all columns, selected or not: pyarrow ends the process when it is asked for a column of
-        # a hostile footer.
+    def _choose_batch_rows(self, group: int) -> int:
+        # The size of all columns, selected or not: asked for a single column of a hostile footer,
+        # pyarrow ends the process.
         size: int = max(1, self._metadata.row_group(group).total_byte_size)
-        return min(max(1, BATCH_BYTES * self._rows_of(group) // size), self._max_batch_rows)
+        return min(max(1, BATCH_BYTES * self._count_rows(group) // size), self._max_batch_rows)
 
 
 class _Cursor:
-    """Where in a row group the open iterator stands."""
+    """The open iterator of a row group, and its position."""
 
     def __init__(self, group: int, batches: Iterator[pa.RecordBatch], file: SourceFile) -> None:
         self.group = group
@@ -186,7 +185,7 @@ class _Cursor:
         self._rest: pa.RecordBatch | None = None
 
     def read(self, most: int) -> pa.RecordBatch | None:
-        """The next rows, at most so many; None for as many that cannot be read."""
+        """Read at most `most` of the next rows; None if that many rows cannot be read."""
         batch = self._next() if self._rest is None else self._rest
         if batch is None:
             self.row += most
@@ -197,8 +196,9 @@ class _Cursor:
         return given
 
     def _next(self) -> pa.RecordBatch | None:
-        """None is damage, for nobody asks for more rows than the footer promises; it is None from
-        then on.
+        """Return the next batch; None if the pages are damaged, and from then on.
+
+        Callers never ask for more rows than the footer states, so it is never the end of the file.
         """
         try:
             return next((batch for batch in self._batches if batch.num_rows), None)

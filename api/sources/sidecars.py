@@ -1,12 +1,11 @@
-"""Files that tell something of the image beside them, as WebDataset shards and many folders hold
-them.
+"""Sidecars: files that declare something about the image beside them, as in WebDataset shards.
 
 Files of one folder whose names agree up to the first dot form a sample
-(github.com/webdataset/webdataset); what ends in `.json`, `.txt` or `.cls` is a sidecar there, the
-rest are images. Names may go on with dots (`frame.0001.png`), so a sidecar belongs to the images
-that its own name fits best, and never to one that it contradicts: `frame.0001.json` says nothing of
-`frame.0002.png`. A sidecar without an image is an item like any other file, so that it ends as a
-failure with a name: nothing is dropped silently.
+(github.com/webdataset/webdataset). In a sample, files ending in `.json`, `.txt` or `.cls` are
+sidecars; the others are images. Names may continue with dots (`frame.0001.png`). So a sidecar
+belongs to the images that its name matches best, and never to one that it contradicts:
+`frame.0001.json` does not belong to `frame.0002.png`. A sidecar without an image is an item like
+any other file, so that it fails under its own name: nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -16,22 +15,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from api.sources.item import UnreadableItem, printable
+from api.sources.item import UnreadableItem, make_printable
 from api.sources.json_values import JSON, require_storable
 
 T = TypeVar("T")
 
-SUFFIXES = ("json", "txt", "cls")  # also the order in which they are told
+SUFFIXES = ("json", "txt", "cls")  # also the order in which they are read
 MAX_SIDECAR_BYTES = 2**20
-MAX_SAMPLE_FILES = (
-    1000  # a whole archive may be one sample by its names; this is what is held of it at a time
-)
-MAX_DOTS = 16  # of a name with more, only so many of its longest beginnings are compared
+MAX_SAMPLE_FILES = 1000  # held in memory at a time; by its names, a whole archive can be one sample
+MAX_DOTS = 16  # of a name with more dots, only this many of its longest beginnings are compared
 
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """A file of a source: its relative name with forward slashes, and whatever finds it again."""
+    """A file of a source: its relative name with forward slashes, and its place in the source."""
 
     name: str
     place: T
@@ -39,45 +36,45 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Sample(Generic[T]):
-    """An item and the sidecars that are told of it."""
+    """An item and its sidecars."""
 
     file: Listed[T]
     sidecars: Sequence[Listed[T]] = ()
 
 
 def sample_key(name: str) -> str:
-    """The folder and the base name up to its first dot, which files of one sample share."""
+    """Return the folder and the name up to the first dot, which files of one sample share."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + base.partition(".")[0]
 
 
-def samples(files: Iterable[Listed[T]]) -> Iterator[Sample[T]]:
-    """Every file as an item or as a sidecar of one, in order. Only neighbours are taken together.
+def group_samples(files: Iterable[Listed[T]]) -> Iterator[Sample[T]]:
+    """Return every file as an item or as a sidecar of one, in order. Groups only adjacent files.
 
-    Of more than `MAX_SAMPLE_FILES` neighbours with one key, those stay together whose names agree
-    up to the last dot.
+    Of more than `MAX_SAMPLE_FILES` adjacent files with the same key, those whose names agree up to
+    the last dot stay together.
     """
     held: list[Listed[T]] = []
     for file in files:
         if held and _ends_before(file, held):
-            yield from _assigned(held)
+            yield from _assign_sidecars(held)
             held = []
         held.append(file)
-    yield from _assigned(held)
+    yield from _assign_sidecars(held)
 
 
 def read_sidecars(sidecars: Iterable[tuple[str, Callable[[int], bytes]]]) -> dict[str, JSON]:
-    """What sidecars say, each given as its name and its `read`.
+    """Return the fields that sidecars declare. Each sidecar is its name and its `read`.
 
-    Of two that say different things of one field the first has the name, the other's is `file
-    name:field`. What could not be read or taken over is declared as `sidecar_error`.
+    If two sidecars declare different values for a field, the first has the field's name, the other
+    one `file name:field`. What cannot be read or stored becomes the field `sidecar_error`.
     """
     declared: dict[str, JSON] = {}
     for name, read in sorted(sidecars, key=lambda sidecar: SUFFIXES.index(_suffix(sidecar[0]))):
-        base = printable(name.rpartition("/")[2])
-        for field, value in _fields(base, read).items():
-            is_declared_otherwise = declared.get(field, value) != value
-            declared[f"{base}:{field}" if is_declared_otherwise else field] = value
+        base = make_printable(name.rpartition("/")[2])
+        for field, value in _read_fields(base, read).items():
+            is_contradiction = declared.get(field, value) != value
+            declared[f"{base}:{field}" if is_contradiction else field] = value
     return declared
 
 
@@ -89,7 +86,7 @@ def _ends_before(file: Listed[T], held: Sequence[Listed[T]]) -> bool:
 
 
 def _stem(name: str) -> str:
-    """The name without its last suffix."""
+    """Return the name without its last suffix."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + (base.rpartition(".")[0] or base)
 
@@ -102,7 +99,7 @@ def _is_sidecar(file: Listed[T]) -> bool:
     return "." in file.name.rpartition("/")[2] and _suffix(file.name) in SUFFIXES
 
 
-def _assigned(sample: Sequence[Listed[T]]) -> Iterator[Sample[T]]:
+def _assign_sidecars(sample: Sequence[Listed[T]]) -> Iterator[Sample[T]]:
     if len(sample) == 1:
         yield Sample(sample[0])
         return
@@ -119,8 +116,8 @@ def _assigned(sample: Sequence[Listed[T]]) -> Iterator[Sample[T]]:
 
 
 class _Images:
-    """The images of one sample by their names, their stems, and every beginning of their stems that
-    ends at a dot.
+    """The images of one sample by name, by stem, and by every beginning of the stem that ends at a
+    dot.
     """
 
     def __init__(self, places: Iterable[int], sample: Sequence[Listed[T]]) -> None:
@@ -131,24 +128,25 @@ class _Images:
             name = sample[place].name
             self.by_name.setdefault(name, []).append(place)
             self.by_stem.setdefault(_stem(name), []).append(place)
-            for beginning in _beginnings(_stem(name)):
+            for beginning in _list_beginnings(_stem(name)):
                 self.by_beginning.setdefault(beginning, []).append(place)
 
     def best_for(self, sidecar: str) -> Sequence[int]:
-        """`a.jpg` for `a.jpg.json`; else all that go on from it, as from `a.json`; else what it
-        goes on from.
-
-        The nearest of the last: `a.b.jpg` before `a.jpg` for `a.b.c.json`.
+        """Return the images of a sidecar: for `a.jpg.json` the image `a.jpg`; else all images whose
+        names continue its stem; else those whose names its stem continues, the longest first
+        (`a.b.jpg` before `a.jpg` for `a.b.c.json`).
         """
         stem = _stem(sidecar)
         nearest = (
-            self.by_stem[beginning] for beginning in _beginnings(stem) if beginning in self.by_stem
+            self.by_stem[beginning]
+            for beginning in _list_beginnings(stem)
+            if beginning in self.by_stem
         )
         return self.by_name.get(stem) or self.by_beginning.get(stem) or next(nearest, ())
 
 
-def _beginnings(stem: str) -> Iterator[str]:
-    """The stem itself, then without its last part, and so on; the sample's key at last."""
+def _list_beginnings(stem: str) -> Iterator[str]:
+    """Return the stem, then the stem without its last part, and so on down to the sample's key."""
     key = sample_key(stem)
     for _ in range(MAX_DOTS):
         if len(stem) <= len(key):
@@ -158,42 +156,39 @@ def _beginnings(stem: str) -> Iterator[str]:
     yield key
 
 
-def _fields(name: str, read: Callable[[int], bytes]) -> dict[str, JSON]:
+def _read_fields(name: str, read: Callable[[int], bytes]) -> dict[str, JSON]:
     try:
         content = read(MAX_SIDECAR_BYTES)
     except UnreadableItem as err:
         return {"sidecar_error": f"{name}: {err.reason}: {err}"}
     is_cut = len(content) > MAX_SIDECAR_BYTES
     try:
-        text = _text(content[:MAX_SIDECAR_BYTES], is_cut=is_cut)
+        text = _decode_text(content[:MAX_SIDECAR_BYTES], is_cut=is_cut)
     except ValueError as err:
         return {"sidecar_error": f"{name}: {err}"}
-    fields = _object(text) if _suffix(name) == "json" and not is_cut else None
+    fields = _parse_object(text) if _suffix(name) == "json" and not is_cut else None
     if fields is None:
-        fields = _as_field(_suffix(name), text)
+        fields = _wrap_text(_suffix(name), text)
     if is_cut:
-        fields["sidecar_error"] = f"{name}: only its first {MAX_SIDECAR_BYTES:,} bytes are told"
+        fields["sidecar_error"] = f"{name}: only its first {MAX_SIDECAR_BYTES:,} bytes are kept"
     return fields
 
 
-def _text(content: bytes, *, is_cut: bool) -> str:
-    """UTF-8 as it is, of text that was cut all whole characters. Raises ValueError."""
+def _decode_text(content: bytes, *, is_cut: bool) -> str:
+    """Decode UTF-8; of a text that was cut, its complete characters. Raises ValueError."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as err:
         if not (is_cut and err.end == len(content)):
-            raise ValueError(f"no UTF-8 text at byte {err.start:,}") from err
+            raise ValueError(f"not UTF-8 text at byte {err.start:,}") from err
         text = content[: err.start].decode("utf-8-sig")
     if "\x00" in text or "\\u0000" in text:
-        raise ValueError("holds a NUL character, which cannot be stored")
+        raise ValueError("contains a NUL character, which cannot be stored")
     return text
 
 
-def _object(text: str) -> dict[str, JSON] | None:
-    """The JSON object that a text is;
-
-    None for any other text, and for numbers and characters that cannot be stored.
-    """
+def _parse_object(text: str) -> dict[str, JSON] | None:
+    """Parse a JSON object; None for any other text, and for values that cannot be stored."""
     try:
         value = json.loads(text)
         require_storable(value)
@@ -202,7 +197,7 @@ def _object(text: str) -> dict[str, JSON] | None:
     return value if isinstance(value, dict) else None
 
 
-def _as_field(suffix: str, text: str) -> dict[str, JSON]:
+def _wrap_text(suffix: str, text: str) -> dict[str, JSON]:
     match suffix:
         case "txt":
             return {"caption": text}

@@ -1,6 +1,4 @@
-"""Cutting a listing into spans, the same way for every source that lists one entry of JSON an
-item.
-"""
+"""Cutting a listing into spans, for every source that lists one JSON entry per item."""
 
 from __future__ import annotations
 
@@ -11,8 +9,8 @@ from api.sources.item import Span
 from api.sources.json_values import JSON
 
 
-def in_spans(entries: Iterable[JSON], size: int) -> Iterator[Span]:
-    """Spans of `size` entries, the last of fewer; `where` is the list of them."""
+def cut_into_spans(entries: Iterable[JSON], size: int) -> Iterator[Span]:
+    """Cut a listing into spans of `size` entries, the last one shorter; `where` lists them."""
     remaining = iter(entries)
     while where := list(islice(remaining, size)):
         yield Span(len(where), where)

@@ -1,9 +1,9 @@
-"""The bytes of a file as they are when decompressed, to be read at any offset; the first bytes tell
-the compression.
+"""The decompressed bytes of a file, readable at any offset. The first bytes decide the compression.
 
-A compressed file is decompressed as it is read and never held whole: going forward costs what lies
-between, going back begins again at the start. What the file cannot give is an `UnreadableItem`:
-`truncated_archive`, `corrupt_archive`, or `unreadable` when the storage failed.
+A compressed file is decompressed while it is read, and is never in memory as a whole. Moving
+forward decompresses what lies between; moving back starts again at the beginning. Bytes that cannot
+be read are an `UnreadableItem`: `truncated_archive`, `corrupt_archive`, or `unreadable` if the
+storage failed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from collections.abc import Callable, Mapping
 from typing import BinaryIO, cast
 
 from api.sources.item import UnreadableItem, UnusableSource
-from api.sources.locations import first_line, open_binary, read_up_to
+from api.sources.locations import describe_error, open_binary, read_up_to
 
 
 class Stream:
     """A file opened for reading, decompressed.
 
-    Raises `UnusableSource` for a compression that this Python lacks.
+    Raises `UnusableSource` for a compression that this release of Python cannot read.
     """
 
     def __init__(self, location: str) -> None:
         self._file = open_binary(location)
         try:
-            open_decompressed = _decompressor(location, self._file)
+            open_decompressed = _choose_decompressor(location, self._file)
             self.is_compressed = open_decompressed is not None
             self._data = open_decompressed(self._file) if open_decompressed else self._file
         except BaseException:
@@ -36,18 +36,18 @@ class Stream:
             raise
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """`size` bytes, fewer only where the data end. Raises `UnreadableItem`."""
+        """Read `size` bytes, fewer only at the end of the data. Raises `UnreadableItem`."""
         try:
             self._data.seek(offset)
             return read_up_to(self._data, size)
         except EOFError as err:
             raise UnreadableItem("truncated_archive", "the compressed data end too early") from err
-        except Exception as err:  # each compression and each protocol has errors of its own
+        except Exception as err:  # each compression and each protocol has its own errors
             is_storage = not self.is_compressed or (
                 isinstance(err, OSError) and err.errno is not None
             )
             raise UnreadableItem(
-                "unreadable" if is_storage else "corrupt_archive", first_line(err)
+                "unreadable" if is_storage else "corrupt_archive", describe_error(err)
             ) from err
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Stream:
         self._file.close()
 
 
-def _decompressor(location: str, file: BinaryIO) -> Callable[[BinaryIO], BinaryIO] | None:
+def _choose_decompressor(location: str, file: BinaryIO) -> Callable[[BinaryIO], BinaryIO] | None:
     beginning = file.read(max(map(len, DECOMPRESSORS)))
     file.seek(0)
     for magic, open_decompressed in DECOMPRESSORS.items():
@@ -69,19 +69,19 @@ def _decompressor(location: str, file: BinaryIO) -> Callable[[BinaryIO], BinaryI
     return None
 
 
-def _gzip(file: BinaryIO) -> BinaryIO:
+def _open_gzip(file: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", gzip.GzipFile(fileobj=file))
 
 
-def _bz2(file: BinaryIO) -> BinaryIO:
+def _open_bz2(file: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", bz2.BZ2File(file))
 
 
-def _xz(file: BinaryIO) -> BinaryIO:
+def _open_xz(file: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", lzma.LZMAFile(file))
 
 
-def _zstd() -> Callable[[BinaryIO], BinaryIO] | None:
+def _find_zstd() -> Callable[[BinaryIO], BinaryIO] | None:
     try:
         return cast(
             "Callable[[BinaryIO], BinaryIO]", importlib.import_module("compression.zstd").ZstdFile
@@ -93,8 +93,8 @@ def _zstd() -> Callable[[BinaryIO], BinaryIO] | None:
 DECOMPRESSORS: Mapping[
     bytes, Callable[[BinaryIO], BinaryIO] | None
 ] = {  # RFC 1952, bzip2's manual, xz 1.2, RFC 8878
-    b"\x1f\x8b": _gzip,
-    b"BZh": _bz2,
-    b"\xfd7zXZ\x00": _xz,
-    b"\x28\xb5\x2f\xfd": _zstd(),
+    b"\x1f\x8b": _open_gzip,
+    b"BZh": _open_bz2,
+    b"\xfd7zXZ\x00": _open_xz,
+    b"\x28\xb5\x2f\xfd": _find_zstd(),
 }

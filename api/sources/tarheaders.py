@@ -1,9 +1,9 @@
-"""The headers of a tar archive, one after the other: POSIX.1-2001 pax, ustar, GNU and V7
-(pubs.opengroup.org, `pax`).
+"""The headers of a tar archive, in order: POSIX.1-2001 pax, ustar, GNU and V7 (pubs.opengroup.org,
+`pax`).
 
-`tarfile` decodes a header block; the loop around it is here, because `tarfile`'s own keeps every
-member, reads an extension of any length into memory, and takes a damaged header for the end of the
-archive. Knows nothing of images.
+`tarfile` decodes a header block. The loop is here, because that of `tarfile` keeps every member,
+reads extensions of any length into memory, and takes a damaged header for the end of the archive.
+Knows nothing about images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from api.sources.item import UnreadableItem
 BLOCK_BYTES = 512
 MAX_EXTENSION_BYTES = 2**20  # extended attributes may take 64 KiB each
 MAX_NAME_LENGTH = 4096  # PATH_MAX of Linux
-MAX_MEMBER_BYTES = 2**62  # what a file position can say
+MAX_MEMBER_BYTES = 2**62  # within the range of file positions
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -29,7 +29,7 @@ _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-_WITHOUT_DATA = {  # whatever size their header gives
+_WITHOUT_DATA = {  # no data follows, whatever size the header states
     tarfile.DIRTYPE: "a folder",
     tarfile.LNKTYPE: "a link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -41,9 +41,9 @@ _WITHOUT_DATA = {  # whatever size their header gives
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member that is no folder.
+    """A member other than a folder.
 
-    `refusal` is why its contents are no file's, as a reason and a message.
+    `refusal` is the reason and the message if it cannot be read as a file.
     """
 
     name: str
@@ -53,38 +53,38 @@ class Member:
     refusal: tuple[str, str] | None = None
 
 
-def members(read_at: ReadAt) -> Iterator[Member]:
-    """Every member but folders, in order, also of archives that were written one behind the other.
+def list_members(read_at: ReadAt) -> Iterator[Member]:
+    """List every member except folders, in order, also across concatenated archives.
 
-    Raises `UnreadableItem` where it ends too early (`truncated_archive`) or makes no sense
+    Raises `UnreadableItem` where the archive ends too early (`truncated_archive`) or is damaged
     (`corrupt_archive`).
     """
     position = 0
     is_ended = False
-    general: dict[str, str] = {}  # what pax says of all members
-    own: dict[str, str] = {}  # and of the next one
+    general: dict[str, str] = {}  # pax attributes of all members
+    own: dict[str, str] = {}  # and of the next member
     while len(block := read_at(position, BLOCK_BYTES)) == BLOCK_BYTES:
         position += BLOCK_BYTES
         if block == _ZEROS:
             is_ended = True
             continue
-        header = header_of(block)
+        header = decode_header(block)
         if header is None:
-            if is_ended:  # what some writers leave in the last record
+            if is_ended:  # some writers leave other data in the last record
                 return
             raise UnreadableItem("corrupt_archive", f"no header at byte {position - BLOCK_BYTES:,}")
         is_ended = False
         if header.type in _EXTENSIONS:
-            said = general if header.type == tarfile.XGLTYPE else own
-            said |= _extension(header, read_at, position)
-            position += _padded(header.size)
+            attributes = general if header.type == tarfile.XGLTYPE else own
+            attributes |= _read_extension(header, read_at, position)
+            position += _pad(header.size)
             continue
-        position = _after_sparse_map(block, header, read_at, position)
-        size = _size(header, general | own)
+        position = _skip_sparse_map(block, header, read_at, position)
+        size = _read_size(header, general | own)
         if header.type != tarfile.DIRTYPE:
-            yield _member(header, position, size, general | own)
+            yield _build_member(header, position, size, general | own)
         own = {}
-        position += 0 if header.type in _WITHOUT_DATA else _padded(size)
+        position += 0 if header.type in _WITHOUT_DATA else _pad(size)
     if not is_ended:
         raise UnreadableItem(
             "truncated_archive",
@@ -92,8 +92,8 @@ def members(read_at: ReadAt) -> Iterator[Member]:
         )
 
 
-def header_of(block: bytes) -> tarfile.TarInfo | None:
-    """A header block decoded; None for what is none, by its checksum."""
+def decode_header(block: bytes) -> tarfile.TarInfo | None:
+    """Decode a header block; None if its checksum shows that it is none."""
     try:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
@@ -101,12 +101,12 @@ def header_of(block: bytes) -> tarfile.TarInfo | None:
     return header if 0 <= header.size <= MAX_MEMBER_BYTES else None
 
 
-def _padded(size: int) -> int:
+def _pad(size: int) -> int:
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def _extension(header: tarfile.TarInfo, read_at: ReadAt, position: int) -> dict[str, str]:
-    """What an extension header says of the name, the size and holes."""
+def _read_extension(header: tarfile.TarInfo, read_at: ReadAt, position: int) -> dict[str, str]:
+    """Read the name, the size and the holes from an extension header."""
     if header.size > MAX_EXTENSION_BYTES:
         raise UnreadableItem("corrupt_archive", f"an extension header of {header.size:,} bytes")
     content = read_at(position, header.size)
@@ -118,58 +118,58 @@ def _extension(header: tarfile.TarInfo, read_at: ReadAt, position: int) -> dict[
         case tarfile.GNUTYPE_LONGNAME:
             return {"path": content.partition(b"\x00")[0].decode("utf-8", "surrogateescape")}
         case _:
-            return {key: value for key, value in _pax_records(content) if _is_wanted(key)}
+            return {key: value for key, value in _read_pax_records(content) if _is_wanted(key)}
 
 
 def _is_wanted(key: str) -> bool:
     return key in ("path", "size") or key.startswith("GNU.sparse.")
 
 
-def _pax_records(content: bytes) -> Iterator[tuple[str, str]]:
-    """The records `length key=value` of a pax header, the length being that of the record in
-    bytes.
-    """
+def _read_pax_records(content: bytes) -> Iterator[tuple[str, str]]:
+    """Read the records `length key=value` of a pax header. The length counts the record's bytes."""
     position = 0
     while position < len(content) and content[position] != 0:
         digits = content[position : position + 20].partition(b" ")[0]
         length = int(digits) if digits.isdigit() else 0
         record = content[position + len(digits) + 1 : position + length]
         if position + length > len(content) or not record.endswith(b"\n") or b"=" not in record:
-            raise UnreadableItem("corrupt_archive", "an extension header that makes no sense")
+            raise UnreadableItem("corrupt_archive", "a damaged extension header")
         key, _, value = record[:-1].decode("utf-8", "surrogateescape").partition("=")
         yield key, value
         position += length
 
 
-def _after_sparse_map(block: bytes, header: tarfile.TarInfo, read_at: ReadAt, position: int) -> int:
-    """Where the data begin behind the blocks in which GNU's old format goes on with its list of
-    holes.
+def _skip_sparse_map(block: bytes, header: tarfile.TarInfo, read_at: ReadAt, position: int) -> int:
+    """Return where the data begin, after the blocks with which GNU's old format continues its list
+    of holes.
     """
     if header.type != tarfile.GNUTYPE_SPARSE:
         return position
-    goes_on = block[482]
-    while goes_on:
+    continues = block[482]
+    while continues:
         block = read_at(position, BLOCK_BYTES)
         if len(block) < BLOCK_BYTES:
             raise UnreadableItem("truncated_archive", "the archive ends within a list of holes")
-        goes_on = block[504]
+        continues = block[504]
         position += BLOCK_BYTES
     return position
 
 
-def _size(header: tarfile.TarInfo, said: dict[str, str]) -> int:
-    if "size" not in said:
+def _read_size(header: tarfile.TarInfo, attributes: dict[str, str]) -> int:
+    if "size" not in attributes:
         return header.size
-    digits = said["size"]
+    digits = attributes["size"]
     if not (digits.isdecimal() and len(digits) < 20 and int(digits) <= MAX_MEMBER_BYTES):
-        raise UnreadableItem("corrupt_archive", "a size that is no number")
+        raise UnreadableItem("corrupt_archive", "its size is not a number")
     return int(digits)
 
 
-def _member(header: tarfile.TarInfo, offset: int, size: int, said: dict[str, str]) -> Member:
-    name = said.get("GNU.sparse.name") or said.get("path") or header.name
+def _build_member(
+    header: tarfile.TarInfo, offset: int, size: int, attributes: dict[str, str]
+) -> Member:
+    name = attributes.get("GNU.sparse.name") or attributes.get("path") or header.name
     is_sparse = header.type == tarfile.GNUTYPE_SPARSE or any(
-        key.startswith("GNU.sparse.") for key in said
+        key.startswith("GNU.sparse.") for key in attributes
     )
     refusal = None
     if header.type in _WITHOUT_DATA:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from api.sources.item import UnusableSource
 from api.sources.json_values import JSON
-from api.sources.records import json_object
-from api.sources.sourcefile import SourceFile, first_line
+from api.sources.locations import describe_error
+from api.sources.records import parse_json_object
+from api.sources.sourcefile import SourceFile
 
 MAX_NPY_HEADER_BYTES = 2**14  # numpy reads no header of over 10,000 bytes
 MAX_HEADER_BYTES = 100_000_000  # the limit that safetensors itself has
@@ -30,15 +31,12 @@ DTYPES = {
     "F32": "<f4",
     "F64": "<f8",
     "U8": "|u1",
-}  # those that vectors, logits and hashes come in
+}  # the types of vectors, logits and hashes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredArray:
-    """An array in a file, in C order from a byte offset on.
-
-    The first of its dimensions are its rows.
-    """
+    """An array in a file, in C order, starting at a byte offset. Its first dimension is rows."""
 
     file: SourceFile
     offset: int
@@ -50,9 +48,9 @@ class StoredArray:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def rows(self, first: int, count: int) -> NDArray[Any]:
-        """Rows ``(count, ...)`` of a copy of one's own.
+        """Read rows ``(count, ...)`` into a new array.
 
-        Raises `UnusableSource` when they are not there any more.
+        Raises `UnusableSource` if the file no longer holds them.
         """
         row_shape = self.shape[1:]
         size = math.prod(row_shape) * self.dtype.itemsize
@@ -63,10 +61,10 @@ class StoredArray:
         return np.frombuffer(content, self.dtype).reshape(count, *row_shape)
 
 
-def npy_array(file: SourceFile) -> StoredArray:
-    """The array of an `.npy` file.
+def open_npy_array(file: SourceFile) -> StoredArray:
+    """Open the array of an `.npy` file.
 
-    Raises `UnusableSource`, on objects, which would be pickles, too.
+    Raises `UnusableSource`, also for arrays of objects, which would be pickles.
     """
     try:
         head = BytesIO(file.read(MAX_NPY_HEADER_BYTES))
@@ -75,32 +73,31 @@ def npy_array(file: SourceFile) -> StoredArray:
             version
         ]
         shape, is_fortran, dtype = read_header(head)
-    except Exception as err:  # a damaged header breaks numpy's reader in many ways
-        raise UnusableSource(
-            file.location, f"no .npy file that can be read: {first_line(err)}"
-        ) from err
+    except Exception as err:  # a damaged header makes numpy raise many kinds of errors
+        problem = f"not a readable .npy file: {describe_error(err)}"
+        raise UnusableSource(file.location, problem) from err
     if is_fortran or dtype.hasobject or dtype.subdtype is not None or not shape:
-        raise UnusableSource(
-            file.location, "an .npy file, but no array of numbers in rows (C order)"
-        )
+        raise UnusableSource(file.location, "an .npy file, but not an array of numbers in C order")
     array = StoredArray(file, head.tell(), dtype, shape)
     if array.offset + array.byte_size > file.size():
-        raise UnusableSource(file.location, "is cut short")
+        raise UnusableSource(file.location, "is truncated")
     return array
 
 
-def safetensors_arrays(file: SourceFile) -> tuple[Mapping[str, StoredArray], Mapping[str, JSON]]:
-    """The arrays of a safetensors file by name, of the types in `DTYPES`, and its metadata.
+def open_safetensors_arrays(
+    file: SourceFile,
+) -> tuple[Mapping[str, StoredArray], Mapping[str, JSON]]:
+    """Open the arrays of a safetensors file, by name, and its metadata.
 
-    Raises `UnusableSource`.
+    Skips arrays of types that are not in `DTYPES`. Raises `UnusableSource`.
     """
     header_size = int.from_bytes(file.read(8), "little")
     if header_size > MAX_HEADER_BYTES:
-        raise UnusableSource(file.location, "no safetensors file")
+        raise UnusableSource(file.location, "not a safetensors file")
     try:
-        header = json_object(file.read(header_size).decode())
+        header = parse_json_object(file.read(header_size).decode())
         arrays = {
-            name: _stored_array(file, 8 + header_size, entry)
+            name: _locate_array(file, 8 + header_size, entry)
             for name, entry in header.items()
             if name != "__metadata__"
             and isinstance(entry, Mapping)
@@ -108,26 +105,26 @@ def safetensors_arrays(file: SourceFile) -> tuple[Mapping[str, StoredArray], Map
         }
     except ValueError as err:
         raise UnusableSource(
-            file.location, f"no safetensors file that can be read: {first_line(err)}"
+            file.location, f"not a readable safetensors file: {describe_error(err)}"
         ) from err
     metadata = header.get("__metadata__")
     return arrays, metadata if isinstance(metadata, Mapping) else {}
 
 
-def _stored_array(file: SourceFile, data_offset: int, entry: Mapping[str, JSON]) -> StoredArray:
-    shape, offsets = (_whole_numbers(entry.get(name)) for name in ("shape", "data_offsets"))
+def _locate_array(file: SourceFile, data_offset: int, entry: Mapping[str, JSON]) -> StoredArray:
+    shape, offsets = (_read_whole_numbers(entry.get(name)) for name in ("shape", "data_offsets"))
     if not shape or len(offsets) != 2:
-        raise ValueError("a tensor without rows or without a place")
+        raise ValueError("a tensor without a shape or without offsets")
     array = StoredArray(
         file, data_offset + offsets[0], np.dtype(DTYPES[str(entry["dtype"])]), shape
     )
     if array.byte_size != offsets[1] - offsets[0] or array.offset + array.byte_size > file.size():
-        raise ValueError("a tensor that is cut short")
+        raise ValueError("a truncated tensor")
     return array
 
 
-def _whole_numbers(value: JSON) -> tuple[int, ...]:
+def _read_whole_numbers(value: JSON) -> tuple[int, ...]:
     numbers = value if isinstance(value, list) else [value]
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError("a shape or an offset that is no list of numbers")
+        raise ValueError("a shape or offsets that are not numbers")
     return tuple(numbers)

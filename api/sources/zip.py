@@ -1,6 +1,6 @@
 """A zip archive (PKWARE's APPNOTE), read in place: nothing is unpacked to disk.
 
-Its directory is held in memory.
+Its directory is in memory.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from api.sources.item import Item, Span, UnreadableItem, UnusableSource, printable
+from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_printable
 from api.sources.json_values import JSON
-from api.sources.locations import PIECE_BYTES, first_line, is_hidden, open_binary, read_up_to
-from api.sources.sidecars import Listed, read_sidecars, sample_key, samples
-from api.sources.spans import in_spans
+from api.sources.locations import PIECE_BYTES, describe_error, is_hidden, open_binary, read_up_to
+from api.sources.sidecars import Listed, group_samples, read_sidecars, sample_key
+from api.sources.spans import cut_into_spans
 
 IS_ENCRYPTED = 0x1  # general purpose bit 0, APPNOTE 4.4.4
 SMALL_PIECE_BYTES = (
-    4096  # what zipfile reads at least; of LZMA and Zstandard it decompresses all that it has read
+    4096  # the least that zipfile reads; for LZMA and Zstandard it decompresses all of it
 )
 
 
@@ -38,16 +38,16 @@ class ZipSource:
         self._archive: ZipFile | None = None
 
     def spans(self, size: int) -> Iterator[Span]:
-        return in_spans(self._entries(), size)
+        return cut_into_spans(self._list_entries(), size)
 
     def items(self, span: Span) -> Iterator[Item]:
-        directory = self._opened().infolist()
+        directory = self._open_once().infolist()
         for name, *numbers in cast("Sequence[Sequence[Any]]", span.where):
             member, *sidecars = [
                 directory[number] for number in numbers if number < len(directory)
             ] or [None]
-            if member is None or printable(member.filename) != name:
-                yield Item(name, _changed)
+            if member is None or make_printable(member.filename) != name:
+                yield Item(name, _refuse_changed)
                 continue
             declared = read_sidecars(
                 (sidecar.filename, partial(self._read, sidecar)) for sidecar in sidecars if sidecar
@@ -61,28 +61,28 @@ class ZipSource:
             self._file.close()
         self._archive = self._file = None
 
-    def _entries(self) -> Iterator[JSON]:
+    def _list_entries(self) -> Iterator[JSON]:
         files = [
             Listed(member.filename, number)
-            for number, member in enumerate(self._opened().infolist())
+            for number, member in enumerate(self._open_once().infolist())
             if not member.is_dir() and not is_hidden(member.filename)
         ]
         files.sort(key=lambda file: (sample_key(file.name), file.name))
-        for sample in sorted(samples(files), key=lambda sample: sample.file.place):
+        for sample in sorted(group_samples(files), key=lambda sample: sample.file.place):
             yield [
-                printable(sample.file.name),
+                make_printable(sample.file.name),
                 *(file.place for file in (sample.file, *sample.sidecars)),
             ]
 
-    def _opened(self) -> ZipFile:
+    def _open_once(self) -> ZipFile:
         if self._archive is None:
             self._file = open_binary(self.location)
             try:
                 self._archive = ZipFile(self._file)
-            except Exception as err:  # a damaged directory breaks its reader in many ways
+            except Exception as err:  # a damaged directory makes zipfile raise many kinds of errors
                 self.close()
                 raise UnusableSource(
-                    self.location, f"a zip archive that cannot be read: {first_line(err)}"
+                    self.location, f"not a readable zip archive: {describe_error(err)}"
                 ) from err
         return self._archive
 
@@ -92,34 +92,39 @@ class ZipSource:
         if member.flag_bits & IS_ENCRYPTED:
             raise UnreadableItem("encrypted", "encrypted with a password")
         try:
-            data = self._member_bytes(member, max_bytes + 1)
+            data = self._read_member(member, max_bytes + 1)
         except NotImplementedError as err:
-            raise UnreadableItem("unsupported_member", first_line(err)) from err
-        except Exception as err:  # each compression and each protocol has errors of its own
+            raise UnreadableItem("unsupported_member", describe_error(err)) from err
+        except Exception as err:  # each compression and each protocol has its own errors
             is_storage = isinstance(err, OSError) and err.errno is not None
             raise UnreadableItem(
-                "unreadable" if is_storage else "corrupt_member", first_line(err)
+                "unreadable" if is_storage else "corrupt_member", describe_error(err)
             ) from err
         if len(data) != min(member.file_size, max_bytes + 1):
-            raise UnreadableItem("corrupt_member", "not as long as the archive says")
+            raise UnreadableItem(
+                "corrupt_member", "its length differs from the archive's directory"
+            )
         return data
 
-    def _member_bytes(self, member: ZipInfo, size: int) -> bytes:
+    def _read_member(self, member: ZipInfo, size: int) -> bytes:
         if member.compress_type == ZIP_BZIP2:
-            with self._opened().open(_as_stored(member)) as packed, BZ2File(packed) as unpacked:
+            with (
+                self._open_once().open(_copy_as_stored(member)) as packed,
+                BZ2File(packed) as unpacked,
+            ):
                 return read_up_to(cast("BinaryIO", unpacked), size)
         is_bounded = member.compress_type in (ZIP_STORED, ZIP_DEFLATED)
-        with self._opened().open(member) as file:
+        with self._open_once().open(member) as file:
             return read_up_to(
                 cast("BinaryIO", file), size, PIECE_BYTES if is_bounded else SMALL_PIECE_BYTES
             )
 
 
-def _as_stored(member: ZipInfo) -> ZipInfo:
-    """The member as if its compressed bytes were its contents: zipfile puts no bound on what bzip2
-    makes of them.
+def _copy_as_stored(member: ZipInfo) -> ZipInfo:
+    """Return the member as if its compressed bytes were its contents.
 
-    An image's worth of them may be gigabytes; bzip2 has checksums of its own.
+    zipfile does not limit what bzip2 decompresses: a few bytes can become gigabytes. bzip2 has
+    checksums of its own, so zipfile's is not needed.
     """
     packed = copy(member)
     packed.compress_type, packed.file_size = ZIP_STORED, member.compress_size
@@ -127,5 +132,5 @@ def _as_stored(member: ZipInfo) -> ZipInfo:
     return packed
 
 
-def _changed(_: int) -> bytes:
+def _refuse_changed(_: int) -> bytes:
     raise UnreadableItem("changed_archive", "the archive is no longer the one that was listed")

@@ -102,11 +102,11 @@ def evaluate(
     from api.evaluation.request import EvaluationRequest
     from api.evaluation.running import evaluate as run
     from api.problems import EXIT_PARTIAL
-    from api.sources.locations import resolved
+    from api.sources.locations import make_absolute
 
     request = check_request(
         EvaluationRequest,
-        source=resolved(source),
+        source=make_absolute(source),
         pattern=pattern,
         path_column=path_column,
         image_column=image_column,

@@ -235,11 +235,11 @@ def print_dry_run(answer: DryRunAnswer) -> None:
 def _locate(source: str, settings: Settings) -> str:
     """Return a source as it is stored with the job; standard input is stored as a file."""
     from api.ingest.spool import keep_list
-    from api.sources.locations import resolved
+    from api.sources.locations import make_absolute
 
     if source == STDIN:
         return str(keep_list(sys.stdin.buffer, settings.upload_dir.absolute()))
-    return resolved(source)
+    return make_absolute(source)
 
 
 def _parse_keep(text: str | None) -> Keep | None:

@@ -13,7 +13,7 @@ from api.fields import Answer, Instant, Sha256
 from api.ingest.request import Dedup, IngestRequest
 from api.ingest.spool import forget, keep_upload
 from api.jobs.json import JobAnswer
-from api.sources.locations import require_within, resolved
+from api.sources.locations import make_absolute, require_within
 from api.worker.starting import start_ingest
 from index.truth.corpora import CorpusKind, Keep
 from index.truth.database import Database
@@ -82,8 +82,8 @@ def submit(
     """
     if not order.sources:
         raise InvalidRequest("sources: name at least one, or upload one as multipart/form-data")
-    sources = [resolved(source) for source in order.sources]
-    return _queue(database, space, corpus, order, sources, [resolved(root) for root in roots])
+    sources = [make_absolute(source) for source in order.sources]
+    return _queue(database, space, corpus, order, sources, [make_absolute(root) for root in roots])
 
 
 def submit_upload(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from api.sources.arrow_json import holds_binary, json_columns
+from api.sources.arrow_json import convert_columns, holds_binary
 from index.jsontext import JSON, canonical_json
 
 NOON = datetime(2024, 5, 1, 12, 30, 15, 123456)
@@ -21,7 +21,7 @@ NOT_UTF8 = pa.Array.from_buffers(
 
 
 def declared(values: list[object], kind: pa.DataType) -> list[JSON]:
-    columns, without_value = json_columns([pa.array(values, kind)])
+    columns, without_value = convert_columns([pa.array(values, kind)])
     assert not without_value
     assert canonical_json(columns[0])
     return columns[0]
@@ -37,7 +37,7 @@ def declared(values: list[object], kind: pa.DataType) -> list[JSON]:
     ],
 )
 def test_a_value_that_cannot_be_told_costs_its_own_row_only(column: pa.Array) -> None:
-    columns, without_value = json_columns([column, pa.array([1, 2, 3])])
+    columns, without_value = convert_columns([column, pa.array([1, 2, 3])])
 
     assert without_value == {1}
     assert columns[0][1] is None
@@ -97,7 +97,7 @@ def test_a_uuid_is_text() -> None:
     value = uuid.UUID(int=7)
     column = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([value.bytes], pa.binary(16)))
 
-    assert json_columns([column])[0] == [[str(value)]]
+    assert convert_columns([column])[0] == [[str(value)]]
     assert not holds_binary(column.type)
 
 

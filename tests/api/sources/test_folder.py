@@ -72,7 +72,7 @@ def test_names_that_are_no_text_are_read_and_printed(tmp_path: Path, read_whole:
         "ü😀.png": "ü😀.png".encode(),
     }
     assert [item.declared for item in found if item.content == b"\xff\\x.png"] == [
-        {"sidecar_error": "\\xff\\x.txt: no UTF-8 text at byte 0"}
+        {"sidecar_error": "\\xff\\x.txt: not UTF-8 text at byte 0"}
     ]
 
 

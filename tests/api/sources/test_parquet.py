@@ -88,7 +88,7 @@ def damage(location: str, row_group: int, column: int = 0) -> None:
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.parquet").write_bytes(content)
 
-    with pytest.raises(UnusableSource, match="no Parquet file"):
+    with pytest.raises(UnusableSource, match="not a readable Parquet file"):
         ParquetSource(str(tmp_path / "a.parquet"))
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ),
         ({"one": [b"a"], "two": [b"b"]}, None, "several columns may hold its images: one, two"),
         ({"one": images(None), "two": images(None), "x": [b"a"]}, None, "images: one, two;"),
-        ({"image": [b"a"]}, "bild", "no column 'bild' with images"),
+        ({"image": [b"a"]}, "bild", "no column 'bild';"),
         ({"image": [b"a"], "text": ["a"]}, "text", "no images in column 'text'"),
         ({"image": [{"path": "a.png"}]}, None, "no column of images"),
     ],

@@ -179,7 +179,9 @@ def test_a_file_that_is_none_of_its_kind_is_refused(
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
 
-    with pytest.raises(UnusableSource, match=r"no (Parquet|\.npy|safetensors) file|has no tensor"):
+    with pytest.raises(
+        UnusableSource, match=r"not a (readable )?(Parquet|\.npy|safetensors) file|has no tensor"
+    ):
         open_ready(str(path))
 
 
@@ -208,14 +210,14 @@ def test_an_array_that_is_no_table_of_vectors_is_refused(
     location = write_npy(tmp_path / "a.npy", array)
     write_text(tmp_path / "a.csv", columns(5))
 
-    with pytest.raises(UnusableSource, match=r"no vectors|no array of numbers"):
+    with pytest.raises(UnusableSource, match=r"not vectors|not an array of numbers"):
         open_ready(location)
 
 
 def test_a_pickle_that_is_called_an_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(pickle.dumps([1.0]))
 
-    with pytest.raises(UnusableSource, match=r"no \.npy file"):
+    with pytest.raises(UnusableSource, match=r"not a readable \.npy file"):
         open_ready(str(tmp_path / "a.npy"))
 
 
@@ -227,7 +229,7 @@ def test_an_array_that_is_cut_short_is_refused(tmp_path: Path, name: str) -> Non
     write_text(tmp_path / "a.csv", columns(9))
     path.write_bytes(path.read_bytes()[:-1])
 
-    with pytest.raises(UnusableSource, match="cut short"):
+    with pytest.raises(UnusableSource, match="truncated"):
         open_ready(str(path))
 
 
@@ -342,7 +344,7 @@ def test_safetensors_whose_header_lies_are_refused(tmp_path: Path, entry: JSON) 
         len(header).to_bytes(8, "little") + header + bytes(144)
     )
 
-    with pytest.raises(UnusableSource, match="no safetensors file that can be read"):
+    with pytest.raises(UnusableSource, match="not a readable safetensors file"):
         open_ready(str(tmp_path / "a.safetensors"))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.sources.item import Span, UnusableSource
-from api.sources.records import MAX_ROW_BYTES, Record, Records, json_object
+from api.sources.records import MAX_ROW_BYTES, Record, Records, parse_json_object
 
 
 def written(folder: Path, name: str, content: str | bytes) -> str:
@@ -42,7 +42,7 @@ def values(location: str) -> list[object]:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.txt", "path\nx\n", "neither CSV nor TSV nor JSON Lines"),
+        ("a.txt", "path\nx\n", "not that of a CSV, TSV or JSON Lines file"),
         ("a.csv", "", "is empty"),
         ("a.csv", "\n\r\n", "is empty"),
         ("a.csv", "path,b,b\n", "two of its columns are named 'b'"),
@@ -153,7 +153,9 @@ def test_a_malformed_row_of_json_lines_is_one_row_and_the_others_are_read(
 
 
 def test_json_that_can_be_stored_is_an_object_as_it_is() -> None:
-    assert json_object('{"a": [{"b": [1.5, 1e3, null, true]}], "\\u00e9": "\\ud83d\\ude00"}') == {
+    assert parse_json_object(
+        '{"a": [{"b": [1.5, 1e3, null, true]}], "\\u00e9": "\\ud83d\\ude00"}'
+    ) == {
         "a": [{"b": [1.5, 1000.0, None, True]}],
         "é": "😀",
     }

@@ -15,15 +15,15 @@ from api.sources.sidecars import (
     MAX_SAMPLE_FILES,
     MAX_SIDECAR_BYTES,
     Listed,
+    group_samples,
     read_sidecars,
     sample_key,
-    samples,
 )
 from index.jsontext import JSON
 
 
 def paired(*names: str) -> list[tuple[str, list[str]]]:
-    found = samples(Listed(name, place) for place, name in enumerate(names))
+    found = group_samples(Listed(name, place) for place, name in enumerate(names))
     return [(sample.file.name, [sidecar.name for sidecar in sample.sidecars]) for sample in found]
 
 
@@ -85,7 +85,7 @@ def test_a_sample_of_any_length_is_held_in_parts_that_keep_names_together() -> N
             pulled += 1
             yield Listed(name, 0)
 
-    found = samples(pull())
+    found = group_samples(pull())
     first = next(found)
     assert (first.file.name, pulled) == ("frame.000000.png", MAX_SAMPLE_FILES + 1)
     rest = list(found)
@@ -113,7 +113,7 @@ FILES = st.lists(
 @given(FILES)
 def test_every_file_is_an_item_or_told_of_one_in_its_order(files: list[tuple[str, str]]) -> None:
     listed = [Listed(stem + suffix, place) for place, (stem, suffix) in enumerate(files)]
-    found = list(samples(listed))
+    found = list(group_samples(listed))
     items = [sample.file.place for sample in found]
     beside = {sidecar.place for sample in found for sidecar in sample.sidecars}
     assert items == sorted(items)
@@ -136,10 +136,10 @@ def test_a_sidecar_that_cannot_be_read_is_told_as_an_error() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("a.json", b'{"a": "\xff"}', "a.json: no UTF-8 text at byte 7"),
-        ("a.txt", "text".encode("utf-16"), "a.txt: no UTF-8 text at byte 0"),
-        ("a.txt", b"a\0b", "a.txt: holds a NUL character, which cannot be stored"),
-        ("a.json", b'{"a": "\\u0000"}', "a.json: holds a NUL character, which cannot be stored"),
+        ("a.json", b'{"a": "\xff"}', "a.json: not UTF-8 text at byte 7"),
+        ("a.txt", "text".encode("utf-16"), "a.txt: not UTF-8 text at byte 0"),
+        ("a.txt", b"a\0b", "a.txt: contains a NUL character, which cannot be stored"),
+        ("a.json", b'{"a": "\\u0000"}', "a.json: contains a NUL character, which cannot be stored"),
     ],
 )
 def test_what_is_no_text_is_told_as_an_error(name: str, content: bytes, error: str) -> None:
@@ -166,7 +166,7 @@ def test_json_that_is_no_object_or_cannot_be_stored_is_told_as_text(text: str) -
 
 
 def test_of_a_huge_sidecar_the_beginning_is_told_in_whole_characters() -> None:
-    error = f"only its first {MAX_SIDECAR_BYTES:,} bytes are told"
+    error = f"only its first {MAX_SIDECAR_BYTES:,} bytes are kept"
     content = ("x" + "ü" * MAX_SIDECAR_BYTES).encode()
     assert declared({"a.txt": content}) == {
         "caption": content[: MAX_SIDECAR_BYTES - 1].decode(),

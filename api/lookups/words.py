@@ -1,8 +1,7 @@
-"""Verdicts in words: one sentence for each reason, the same on the page, in the terminal and in the
-JSON.
+"""Verdicts in words: one sentence for each reason.
 
-No sentence can be read as a probability of being fake, and none joins the classifier with the
-similarity.
+The page, the terminal and the JSON use the same sentences. No sentence can be read as a probability
+that the probe is fake, and none joins the classifier with the similarity.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from api.lookups.evidence_json import (
     RatioAnswer,
 )
 from api.lookups.json import SimilarityAnswer
-from api.lookups.robustness_json import StabilityAnswer
+from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer, WithoutStrongest
+from index.calibration.attribution import AttributionReason
 from index.verdict import (
     ClassifierPolicy,
     ClassifierReason,
@@ -30,71 +30,92 @@ from index.verdict import (
 )
 
 NAMED = 3  # generators or corpora that a sentence names; the JSON has all of them
+LISTED = 5  # entries that a sentence lists
 PROPOSITIONS = (
-    "first: a generator of the corpora made it; alternative: a real image like those "
-    "of the reference"
+    "first proposition: a generator in the corpora made it; alternative: it is a real image like "
+    "those of the reference"
 )
 _SIMILARITY = {
-    SimilarityReason.IDENTICAL_IMAGE: "these very bytes are an entry among the known fakes",
-    SimilarityReason.NEAR_DUPLICATE_IMAGE: "the same picture as a known fake, by perceptual hash: "
-    "a copy of it, or "
-    "what it was made from",
-    SimilarityReason.ALSO_KNOWN_REAL: "the same picture as a known fake and as a known-real "
-    "image, by its bytes or its "
-    "hash: a copy of either, which a hash cannot tell",
-    SimilarityReason.ABOVE_THRESHOLD: "a known fake is at least as near as the threshold of "
-    "{threshold}",
-    SimilarityReason.BELOW_THRESHOLD: "no known fake in the searched corpora is as near as the "
-    "threshold of "
-    "{threshold}",
-    SimilarityReason.BETWEEN: "no known fake is as near as the threshold of {threshold}, but the "
-    "likelihood ratio "
-    "supports a generator in the corpora",
-    SimilarityReason.RATIO_DISAGREES: "a known fake is as near as the threshold of {threshold}, "
-    "but the likelihood "
-    "ratio supports a known-real image",
-    SimilarityReason.POOR_QUALITY: "the picture says too little: {quality}",
-    SimilarityReason.UNSTABLE: "re-encoding the probe carries it over the threshold of "
-    "{threshold}, or back",
-    SimilarityReason.NO_THRESHOLD: "no similarity threshold is known for this model; `lineup "
-    "calibrate` or "
-    "LINEUP_SIMILARITY_THRESHOLD sets one",
-    SimilarityReason.NOTHING_COMPARED: "no known fake was there to compare with",
-    SimilarityReason.FAKES_NOT_REACHED: "known real images are nearer than any known fake in the "
-    "list; ask for known "
-    "fakes only, or for more",
+    SimilarityReason.IDENTICAL_IMAGE: "the probe's file is identical to that of a known fake",
+    SimilarityReason.NEAR_DUPLICATE_IMAGE: (
+        "by its perceptual hash, the probe shows the same picture as a known fake: it is a copy of "
+        "it, or the picture that it was made from"
+    ),
+    SimilarityReason.ALSO_KNOWN_REAL: (
+        "the probe shows the same picture as a known fake and as a known-real image, by its bytes "
+        "or its perceptual hash; these cannot tell which of the two it is a copy of"
+    ),
+    SimilarityReason.ABOVE_THRESHOLD: (
+        "a known fake is at least as near as the threshold of {threshold}"
+    ),
+    SimilarityReason.BELOW_THRESHOLD: (
+        "no known fake in the searched corpora is as near as the threshold of {threshold}"
+    ),
+    SimilarityReason.BETWEEN: (
+        "no known fake is as near as the threshold of {threshold}, but the likelihood ratio "
+        "supports a generator in the corpora"
+    ),
+    SimilarityReason.RATIO_DISAGREES: (
+        "a known fake is at least as near as the threshold of {threshold}, but the likelihood "
+        "ratio supports a known-real image"
+    ),
+    SimilarityReason.POOR_QUALITY: "the picture does not show enough for a verdict: {quality}",
+    SimilarityReason.UNSTABLE: (
+        "a re-encoding of the probe is on the other side of the threshold, which is {threshold} "
+        "for the probe as sent"
+    ),
+    SimilarityReason.NO_THRESHOLD: (
+        "no similarity threshold is known for this model; `lineup calibrate` or "
+        "LINEUP_SIMILARITY_THRESHOLD sets one"
+    ),
+    SimilarityReason.NOTHING_COMPARED: "there was no known fake to compare the probe with",
+    SimilarityReason.FAKES_NOT_REACHED: (
+        "known-real images are nearer than any known fake in the list; search known fakes only, "
+        "or ask for more neighbours"
+    ),
 }
 _CLASSIFIER = {
-    ClassifierReason.SYNTHETIC_LIMIT_REACHED: "its logit is not under the limit of synthetic "
-    "({limits})",
-    ClassifierReason.AUTHENTIC_LIMIT_REACHED: "its logit is not over the limit of authentic "
-    "({limits})",
-    ClassifierReason.BETWEEN_LIMITS: "its logit is between the limits ({limits})",
+    ClassifierReason.SYNTHETIC_LIMIT_REACHED: (
+        "the logit is at or above the limit for synthetic ({limits})"
+    ),
+    ClassifierReason.AUTHENTIC_LIMIT_REACHED: (
+        "the logit is at or below the limit for authentic ({limits})"
+    ),
+    ClassifierReason.BETWEEN_LIMITS: "the logit is between the limits ({limits})",
     ClassifierReason.NO_LIMITS: "no limits were measured for this model's logit",
-    ClassifierReason.POOR_QUALITY: "the picture says too little: {quality}",
-    ClassifierReason.UNSTABLE: "re-encoding the probe carries its logit over a limit ({limits})",
+    ClassifierReason.POOR_QUALITY: "the picture does not show enough for a verdict: {quality}",
+    ClassifierReason.UNSTABLE: "a re-encoding of the probe moves the logit over a limit ({limits})",
+}
+_UNKNOWN = {
+    AttributionReason.NO_GENERATOR_TOLD: "no near known fake has a declared generator",
+    AttributionReason.NOTHING_NEAR_ENOUGH: (
+        "no known fake with a declared generator is near enough"
+    ),
+    AttributionReason.SET_HOLDS_EVERYTHING: "no generator can be excluded",
 }
 
 
-def explain_similarity(judged: SimilarityVerdict, quality: QualityAnswer) -> str:
+def explain_similarity(verdict: SimilarityVerdict, quality: QualityAnswer) -> str:
     """Why the similarity verdict is what it is."""
-    return _SIMILARITY[judged.reason].format(
-        threshold=f"{judged.threshold.value:.4f}" if judged.threshold else "",
+    return _SIMILARITY[verdict.reason].format(
+        threshold=f"{verdict.threshold.value:.4f}" if verdict.threshold else "",
         quality=quality_words(quality),
     )
 
 
-def explain_classifier(judged: ClassifierVerdict, quality: QualityAnswer) -> str:
+def explain_classifier(verdict: ClassifierVerdict, quality: QualityAnswer) -> str:
     """Why the classifier's verdict is what it is."""
-    return _CLASSIFIER[judged.reason].format(
-        limits=_limits(judged.policy), quality=quality_words(quality)
+    return _CLASSIFIER[verdict.reason].format(
+        limits=_limits(verdict.policy), quality=quality_words(quality)
     )
 
 
 def statements(
     similarity: SimilarityAnswer, stability: StabilityAnswer | None
 ) -> Iterator[tuple[str, str]]:
-    """What stands beside the verdicts: topics with their words; nothing where nothing is known."""
+    """Further evidence beside the verdicts: topics, each with a sentence. What is not known is left
+    out.
+    """
     if similarity.false_match_rate:
         yield "rate", rate_words(similarity.false_match_rate)
     if similarity.likelihood_ratio:
@@ -108,101 +129,105 @@ def statements(
             f"nearest {real.cosine_similarity:.4f}, entry {real.entry.id} of {real.entry.corpus}",
         )
     if similarity.rests_on and similarity.rests_on.without_strongest:
-        yield "rests on", _rests_on(similarity)
+        yield (
+            "rests on",
+            rests_on_words(similarity.rests_on, similarity.rests_on.without_strongest),
+        )
     if stability:
-        yield "stability", _stability(stability)
+        yield "stability", stability_words(stability)
     if similarity.calibration:
-        yield "calibration", _calibration(similarity.calibration)
+        yield "calibration", calibration_words(similarity.calibration)
     elif similarity.uncalibrated_corpora:
-        yield "calibration", _unseen(similarity.uncalibrated_corpora)
+        yield "calibration", uncalibrated_words(similarity.uncalibrated_corpora)
 
 
-def _calibration(used: CalibrationUsed) -> str:
-    said = f"calibration {used.id}, {used.condition}"
+def calibration_words(used: CalibrationUsed) -> str:
+    """Which calibration is used, and how well it fits the search."""
+    words = f"calibration {used.id}, delivery {used.condition}"
     if used.probe_condition not in (None, used.condition):
-        said += f" (the probe seems {used.probe_condition})"
+        words += f" (the probe appears to be {used.probe_condition})"
     if used.entries_since:
-        said += f", {used.entries_since:+,} entries since"
+        change = "added" if used.entries_since > 0 else "removed"
+        words += f", {abs(used.entries_since):,} entries {change} since"
     if used.applies == "upper_bound":
-        said += ", of all its corpora: for this part of them the rate is at most that"
+        words += ", not all of its corpora were searched: the true rate is at most the stated one"
+    if not used.supports_threshold:
+        words += "; it has too few known-real images for a threshold"
+    return words
+
+
+def uncalibrated_words(corpora: list[str]) -> str:
+    """Why no calibration applies."""
+    named = ", ".join(corpora[:NAMED])
+    if len(corpora) > NAMED:
+        named += f" and {len(corpora) - NAMED} more"
     return (
-        said
-        if used.supports_threshold
-        else f"{said}; too few known-real images for a threshold of its own"
+        f"none applies: the newest calibration does not cover {named}; `lineup calibrate` measures "
+        f"a new one"
     )
 
 
-def _unseen(corpora: list[str]) -> str:
-    named = ", ".join(corpora[:NAMED]) + (
-        f" and {len(corpora) - NAMED} more" if len(corpora) > NAMED else ""
-    )
-    return (
-        f"none speaks for these corpora: the newest has not seen {named}; `lineup calibrate` "
-        f"measures again"
-    )
+def rests_on_words(rests_on: RestsOnAnswer, without: WithoutStrongest) -> str:
+    """The entries that support the verdict, and the verdict without the strongest."""
+    entries = ", ".join(map(str, rests_on.entry_ids[:LISTED]))
+    if len(rests_on.entry_ids) > LISTED:
+        entries += ", ..."
+    noun = "entry" if len(rests_on.entry_ids) == 1 else "entries"
+    return f"{noun} {entries}; without entry {without.entry_id} the verdict is {without.verdict}"
 
 
-def _rests_on(similarity: SimilarityAnswer) -> str:
-    rests = similarity.rests_on
-    assert rests is not None
-    assert rests.without_strongest is not None
-    entries = ", ".join(map(str, rests.entry_ids[:5])) + (
-        ", ..." if len(rests.entry_ids) > 5 else ""
-    )
-    without = rests.without_strongest
-    what = "entry" if len(rests.entry_ids) == 1 else "entries"
-    return f"{what} {entries}; without {without.entry_id} the verdict is {without.verdict}"
-
-
-def _stability(stability: StabilityAnswer) -> str:
+def stability_words(stability: StabilityAnswer) -> str:
+    """How far re-encodings move logit and similarity."""
     if stability.logit_low is None or stability.logit_high is None:
-        return "no re-encoding is large enough for the model"
-    said = (
+        return "no re-encoding of the probe can be used"
+    words = (
         f"{len(stability.reencodings)} re-encodings: logit {stability.logit_low:+.2f} to "
         f"{stability.logit_high:+.2f}"
     )
     if stability.similarity_low is not None and stability.similarity_high is not None:
-        said += f", similarity {stability.similarity_low:.4f} to {stability.similarity_high:.4f}"
-    return said + (f", nearest {' or '.join(stability.generators)}" if stability.generators else "")
+        words += f", similarity {stability.similarity_low:.4f} to {stability.similarity_high:.4f}"
+    if stability.generators:
+        words += f", nearest known fakes by {' or '.join(stability.generators)}"
+    return words
 
 
 def rate_words(rate: RateAnswer) -> str:
-    """How often a photograph comes this near, with the interval and what it was measured on."""
+    """How often a known-real image comes this near, with the interval and what it was measured
+    on.
+    """
     measured = f"{rate.images:,} images of {rate.sources:,} photographs"
     if rate.estimate == 0:
-        return f"no known-real image comes this near (at most {percent(rate.high)}; {measured})"
-    interval = f"{percent(rate.low)} to {percent(rate.high)}"
-    said = f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
-    return said + (f"; {collection_words(rate.collections)}" if rate.collections else "")
+        interval = f"95 % interval up to {percent(rate.high)}"
+        return f"no known-real image comes this near ({interval}; {measured})"
+    interval = f"95 % interval {percent(rate.low)} to {percent(rate.high)}"
+    words = f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
+    return words + (f"; {collection_words(rate.collections)}" if rate.collections else "")
 
 
 def collection_words(collections: Sequence[CollectionRate]) -> str:
-    """The least and the largest share among reference collections, and whose the largest is."""
+    """The smallest and the largest share among reference collections, and whose the largest is."""
     shares = [each.matches / each.images for each in collections]
     most = collections[shares.index(max(shares))]
     return (
         f"by collection {percent(min(shares))} to {percent(max(shares))} ({most.matches} of "
-        f"{most.images} of "
-        f"{collection_name(most)})"
+        f"{most.images} of {collection_name(most)})"
     )
 
 
 def collection_name(collection: CollectionRate) -> str:
     """The corpus, and the source where there is one."""
-    return (
-        collection.corpus
-        if collection.source is None
-        else f"{collection.corpus}, {collection.source}"
-    )
+    if collection.source is None:
+        return collection.corpus
+    return f"{collection.corpus}, {collection.source}"
 
 
 def ratio_words(ratio: RatioAnswer) -> str:
-    """The likelihood ratio with its interval, what it cannot exceed, its verbal equivalent, and
-    what is weighed.
+    """The likelihood ratio with its interval, its bound, its verbal equivalent, and the two
+    propositions.
     """
-    cut = ", cut at what the data can support" if ratio.bounded else ""
+    limited = ", limited to what the data can support" if ratio.bounded else ""
     return (
-        f"10^{ratio.log10:.1f} (10^{ratio.low:.1f} to 10^{ratio.high:.1f}{cut}): {ratio.words} "
+        f"10^{ratio.log10:.1f} (10^{ratio.low:.1f} to 10^{ratio.high:.1f}{limited}): {ratio.words} "
         f"({PROPOSITIONS})"
     )
 
@@ -210,53 +235,53 @@ def ratio_words(ratio: RatioAnswer) -> str:
 def attribution_words(attribution: AttributionAnswer) -> str:
     """The generators that the nearest known fakes point to."""
     if attribution.unknown:
-        return f"unknown: {attribution.reason.replace('_', ' ')}"
+        return f"unknown: {_UNKNOWN[AttributionReason(attribution.reason)]}"
     shares = {each.generator: each.share for each in attribution.shares}
     named = [
         f"{name} ({percent(shares[name])} of the vote)" for name in attribution.candidates[:NAMED]
     ]
     more = len(attribution.candidates) - len(named)
     others = f" or one of {more} more" if more > 0 else ""
-    right = (
-        f"{percent(attribution.coverage)} of such sets hold the right one, where the corpora "
-        f"have it"
+    return (
+        f"{' or '.join(named)}{others}: such a set contains the right generator in "
+        f"{percent(attribution.coverage)} of cases, if the corpora hold it"
     )
-    return f"{' or '.join(named)}{others}: {right}"
 
 
 def quality_words(quality: QualityAnswer) -> str:
-    """Why a picture says too little."""
+    """Why a picture does not show enough."""
     match quality.issue:
         case None:
-            return "nothing is wrong with it"
+            return "no issue"
         case QualityIssue.TOO_SMALL:
             return (
-                f"its shorter side of {quality.shortest_side} pixels is less than half of what "
-                f"the model looks at"
+                f"its shorter side of {quality.shortest_side} pixels is less than half of what the "
+                f"model reads"
             )
         case QualityIssue.FLAT:
             return "it has hardly any structure"
         case QualityIssue.UNFAMILIAR:
             return (
-                "it is further from everything in the corpora than images of the calibration "
-                "are from one another"
+                "it is further from everything in the corpora than 99.5 % of the calibration's "
+                "images are"
             )
         case _:
             assert_never(quality.issue)
 
 
 def percent(share: float) -> str:
-    """A rate as a person reads it: two digits that mean something."""
-    if 0 < share < 1e-5:
+    """A rate with two significant digits."""
+    if share == 0:
+        return "0 %"
+    if share < 1e-5:
         return "under 0.001 %"
-    return (
-        "0 %" if share == 0 else f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
-    )
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
 def _limits(policy: ClassifierPolicy | None) -> str:
     if policy is None:
         return "none"
     return (
-        f"authentic to {policy.authentic_logit:+.2f}, synthetic from {policy.synthetic_logit:+.2f}"
+        f"authentic up to {policy.authentic_logit:+.2f}, synthetic from "
+        f"{policy.synthetic_logit:+.2f}"
     )

@@ -243,7 +243,7 @@ def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(
     assert (similarity["verdict"], similarity["reason"]) == ("inconclusive", "also_known_real")
     assert similarity["calibration"] is None
     assert similarity["uncalibrated_corpora"] == ["doubtful"]  # and why there is none is said
-    assert "the newest has not seen doubtful" in statements["calibration"]
+    assert "the newest calibration does not cover doubtful" in statements["calibration"]
     assert (elsewhere["calibration"]["id"], elsewhere["uncalibrated_corpora"]) == (
         calibration["id"],
         [],

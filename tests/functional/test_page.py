@@ -234,7 +234,7 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
         update={
             "verdict": SimilarityOutcome.INCONCLUSIVE,
             "reason": SimilarityReason.UNSTABLE,
-            "explanation": "re-encoding the probe carries it over the threshold of 0.900, or back",
+            "explanation": "a re-encoding of the probe is on the other side of the threshold",
             "nearest_similarity": 0.95,
             "false_match_rate": RateAnswer(
                 estimate=0.02,

@@ -70,9 +70,9 @@ def _cut(image: Image.Image, share: float) -> tuple[int, int]:
     return across, down
 
 
-# The qualities, scales and shares are chosen, not measured.
-# A crop takes off two sides that meet: a cut all around would leave the middle where it was, and a
-# model that reads the middle at native resolution would see nothing of it. Each is of the delivery whose pictures it is nearest to: a
+# The qualities, scales and shares are chosen, not measured. A crop takes off two sides that meet: a
+# cut all around would leave the middle where it was, and a model that reads the middle at native
+# resolution would see nothing of it. Each is of the delivery whose pictures it is nearest to: a
 # quality by the boundaries of `condition_of`, 0.75 of the size as a screen grab, which shows 0.8;
 # what is cut off, or a tenth of the size, leaves a picture as it came.
 _MAKERS: Mapping[str, tuple[Callable[[Image.Image], Image.Image], Condition]] = MappingProxyType(

@@ -1,6 +1,4 @@
-"""Corpora and entries as answers: the shared functions behind the routes and commands that list and
-remove.
-"""
+"""List, create, change and remove corpora and entries: what the commands and routes call."""
 
 from __future__ import annotations
 
@@ -34,28 +32,30 @@ def add_corpus(database: Database, new: NewCorpus) -> CorpusAnswer:
         )
 
 
-def corpora_page(database: Database, cursor: str | None, limit: int) -> CorpusPage:
-    """Corpora in the order of their names. Raises `InvalidRequest` for a foreign cursor."""
+def page_corpora(database: Database, cursor: str | None, limit: int) -> CorpusPage:
+    """Return a page of corpora, by name. Raises `InvalidRequest` for a foreign cursor."""
     after = read_cursor(cursor)
-    found = [corpus for corpus in all_corpora(database) if after is None or corpus.name > after]
+    found = [
+        corpus for corpus in describe_corpora(database) if after is None or corpus.name > after
+    ]
     corpora, next_cursor = page(found, limit, lambda corpus: corpus.name)
     return CorpusPage(corpora=list(corpora), next_cursor=next_cursor)
 
 
-def all_corpora(database: Database) -> list[CorpusAnswer]:
-    """Every corpus, in the order of their names."""
+def describe_corpora(database: Database) -> list[CorpusAnswer]:
+    """Describe every corpus, by name."""
     with database.read() as connection:
         return [CorpusAnswer.of(corpus) for corpus in list_corpora(connection)]
 
 
-def one_corpus(database: Database, name: str) -> CorpusAnswer:
-    """Raises `UnknownCorpus`."""
+def describe_corpus(database: Database, name: str) -> CorpusAnswer:
+    """Describe one corpus. Raises `UnknownCorpus`."""
     with database.read() as connection:
         return CorpusAnswer.of(get_corpus(connection, name))
 
 
 def drop_corpus(database: Database, stores: BlobStores, name: str) -> int:
-    """Remove a corpus with all its entries; how many there were. Raises `UnknownCorpus`."""
+    """Remove a corpus and return how many entries it had. Raises `UnknownCorpus`."""
     with database.write() as connection:
         held = corpus_sha256s(connection, name)
         count = remove_corpus(connection, name)
@@ -63,10 +63,10 @@ def drop_corpus(database: Database, stores: BlobStores, name: str) -> int:
     return count
 
 
-def entries_page(
+def page_entries(
     database: Database, corpus: str | None, cursor: str | None, limit: int
 ) -> EntryPage:
-    """Live entries in the order of their ids.
+    """Return a page of live entries, by id.
 
     Raises `UnknownCorpus`, `InvalidRequest` for a foreign cursor.
     """
@@ -77,14 +77,14 @@ def entries_page(
     return EntryPage(entries=[EntryAnswer.of(entry) for entry in entries], next_cursor=next_cursor)
 
 
-def one_entry(database: Database, entry_id: int) -> EntryAnswer:
-    """Raises `UnknownEntry`, for a removed one too."""
+def describe_entry(database: Database, entry_id: int) -> EntryAnswer:
+    """Describe one entry. Raises `UnknownEntry`, also for a removed entry."""
     with database.read() as connection:
         return EntryAnswer.of(get_entry(connection, entry_id))
 
 
 def drop_entry(database: Database, stores: BlobStores, entry_id: int) -> EntryAnswer:
-    """Remove one entry; it is gone from every answer when this returns. Raises `UnknownEntry`."""
+    """Remove one entry; no later answer contains it. Raises `UnknownEntry`."""
     with database.write() as connection:
         entry = EntryAnswer.of(remove_entry(connection, entry_id))
     stores.remove_unneeded(database, [entry.sha256])
@@ -92,7 +92,7 @@ def drop_entry(database: Database, stores: BlobStores, entry_id: int) -> EntryAn
 
 
 def change_keep(database: Database, stores: BlobStores, name: str, keep: Keep) -> CorpusAnswer:
-    """Change what a corpus keeps of its images; what nobody keeps any more is removed.
+    """Change what a corpus keeps of its images; remove the blobs that no corpus keeps now.
 
     Raises `UnknownCorpus`.
     """
@@ -104,8 +104,8 @@ def change_keep(database: Database, stores: BlobStores, name: str, keep: Keep) -
     return corpus
 
 
-def thumbnail_of(database: Database, thumbnails: BlobStore, entry_id: int) -> bytes:
-    """Raises `UnknownEntry`; `UnknownBlob`, also where the entry's own corpus keeps none."""
+def get_thumbnail(database: Database, thumbnails: BlobStore, entry_id: int) -> bytes:
+    """Return a thumbnail as WebP. Raises `UnknownEntry`, and `UnknownBlob` where none is kept."""
     with database.read() as connection:
         entry = get_entry(connection, entry_id)
     if not entry.keep.thumbnails:

@@ -1,5 +1,4 @@
-"""A corpus as one Parquet file: entries, provenance, hashes, logits and vectors, for a laboratory
-without the images.
+"""Export a corpus as one Parquet file: entries, provenance, hashes, logits and vectors, no images.
 
 `lineup ingest FILE` reads it back wherever the same embedding space is used, and look-ups then find
 the same. The columns are those of `api.sources.ready`.
@@ -28,7 +27,7 @@ from index.truth.database import Database
 from index.truth.spaces import Space
 
 ROW_GROUP = 50_000
-STATED = {
+COLUMNS = {
     "sha256": pa.string(),
     "logit": pa.float64(),
     "byte_size": pa.int64(),
@@ -100,7 +99,7 @@ def _write_rows(path: Path, schema: pa.Schema, batches: Iterable[Sequence[Export
 
 
 def _schema(space: Space, corpus: str, kind: str, generation: int) -> pa.Schema:
-    """What a reader must know of the vectors is in the metadata."""
+    """Return the columns; the metadata states what a reader must know about the vectors."""
     metadata = {
         SPACE_KEY: space.fingerprint,
         "lineup.model": space.model,
@@ -111,22 +110,22 @@ def _schema(space: Space, corpus: str, kind: str, generation: int) -> pa.Schema:
         "lineup.generation": str(generation),
         "lineup.version": version("lineup-forensics"),
     }
-    fields = [pa.field(name, of) for name, of in STATED.items()]
+    fields = [pa.field(name, of) for name, of in COLUMNS.items()]
     return pa.schema(
         [*fields, pa.field("vector", pa.list_(pa.float32(), space.dimension))], metadata
     )
 
 
 def _batch(rows: Sequence[ExportedRow], schema: pa.Schema) -> pa.RecordBatch:
-    stated = [_stated(row) for row in rows]
-    columns = {name: pa.array([each[name] for each in stated], of) for name, of in STATED.items()}
+    cells = [_cells(row) for row in rows]
+    columns = {name: pa.array([each[name] for each in cells], of) for name, of in COLUMNS.items()}
     vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")  # (n * d,)
     of_vector = schema.field("vector").type
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=of_vector)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _stated(row: ExportedRow) -> dict[str, object]:
+def _cells(row: ExportedRow) -> dict[str, object]:
     entry, image = row.entry, row.entry.image
     hashed = image.perceptual_hash
     return {

@@ -1,4 +1,4 @@
-"""Jobs looked at and steered: the shared functions behind `lineup jobs` and the routes."""
+"""List, describe, pause and resume jobs: what `lineup jobs` and the routes call."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ SHOWN_FAILURES = 20
 CSV_COLUMNS = ("position", "name", "outcome", "reason", "detail", "entry_id")
 
 
-def one_job(database: Database, job_id: int) -> JobAnswer:
-    """A job, with reasons and workers counted. Raises `UnknownJob`."""
+def describe_job(database: Database, job_id: int) -> JobAnswer:
+    """Describe a job, with its reasons and workers counted. Raises `UnknownJob`."""
     with database.read() as conn:
         return JobAnswer.of(
             get_job(conn, job_id), count_reasons(conn, job_id), count_workers(conn, job_id)
         )
 
 
-def glimpse(database: Database, job_id: int) -> JobAnswer:
-    """A job for whoever looks again and again: nothing is counted before it rests.
+def glance_at_job(database: Database, job_id: int) -> JobAnswer:
+    """Describe a job cheaply: nothing is counted while it is queued or running.
 
     Raises `UnknownJob`.
     """
     with database.read() as conn:
         job = get_job(conn, job_id)
-    return JobAnswer.of(job) if job.state in OPEN_STATES else one_job(database, job_id)
+    return JobAnswer.of(job) if job.state in OPEN_STATES else describe_job(database, job_id)
 
 
-def jobs_page(database: Database, cursor: str | None, limit: int) -> JobPage:
-    """Jobs, the newest first. Raises `InvalidRequest` for a foreign cursor."""
+def page_jobs(database: Database, cursor: str | None, limit: int) -> JobPage:
+    """Return a page of jobs, the newest first. Raises `InvalidRequest` for a foreign cursor."""
     with database.read() as conn:
         found = list_jobs(conn, read_number(cursor), limit + 1)
     jobs, next_cursor = page(found, limit, lambda job: job.id)
     return JobPage(jobs=[JobAnswer.of(job) for job in jobs], next_cursor=next_cursor)
 
 
-def items_page(
+def page_items(
     database: Database, job_id: int, outcome: Outcome | None, cursor: str | None, limit: int
 ) -> JobItemPage:
-    """Items that did not simply succeed.
+    """Return a page of the items that did not simply succeed.
 
     Raises `UnknownJob`, `InvalidRequest` for a foreign cursor.
     """
@@ -68,13 +68,13 @@ def items_page(
     return JobItemPage(items=[JobItemAnswer.of(item) for item in items], next_cursor=next_cursor)
 
 
-def some_failures(database: Database, job_id: int) -> list[JobItemAnswer]:
-    """The first failures of a job, as many as a person reads."""
-    return items_page(database, job_id, Outcome.FAILED, None, SHOWN_FAILURES).items
+def list_first_failures(database: Database, job_id: int) -> list[JobItemAnswer]:
+    """Return the first failures of a job, as many as a person reads."""
+    return page_items(database, job_id, Outcome.FAILED, None, SHOWN_FAILURES).items
 
 
-def every_item(database: Database, job_id: int, outcome: Outcome | None) -> Iterator[JobItem]:
-    """All of them, in pages, so that memory does not grow with them. Raises `UnknownJob`."""
+def iterate_items(database: Database, job_id: int, outcome: Outcome | None) -> Iterator[JobItem]:
+    """Yield every such item; they are read page by page. Raises `UnknownJob`."""
     with database.read() as conn:
         get_job(conn, job_id)
     after = -1
@@ -88,9 +88,9 @@ def every_item(database: Database, job_id: int, outcome: Outcome | None) -> Iter
 
 
 def write_csv(items: Iterator[JobItem], file: TextIO) -> None:
-    """Items as CSV with a header (RFC 4180, UTF-8).
+    """Write items as CSV with a header (RFC 4180, UTF-8).
 
-    A name that a spreadsheet would run as a formula is quoted.
+    Text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(CSV_COLUMNS)
@@ -112,12 +112,12 @@ def write_csv(items: Iterator[JobItem], file: TextIO) -> None:
 
 
 def pause(database: Database, job_id: int) -> JobAnswer:
-    """Raises `UnknownJob`, `JobStateConflict`."""
+    """Pause an open job; items in work are finished. Raises `UnknownJob`, `JobStateConflict`."""
     with database.write() as conn:
         return JobAnswer.of(pause_job(conn, job_id))
 
 
 def resume(database: Database, job_id: int) -> JobAnswer:
-    """Raises `UnknownJob`, `JobStateConflict`."""
+    """Queue a paused or failed job again. Raises `UnknownJob`, `JobStateConflict`."""
     with database.write() as conn:
         return JobAnswer.of(resume_job(conn, job_id))

@@ -1,5 +1,5 @@
-"""Transactions in a thread of their own, in the order given: the model goes on while a disk is
-waited for.
+"""Run transactions in a thread of their own, in their order, so that the model never waits for a
+disk.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ import queue
 import threading
 from collections.abc import Callable
 
-# One is written while the next one is made; more would only be lost by a crash.
+# One is written while the next is prepared; with more, a crash would lose more work.
 WAITING = 2
 
 
 class Committer:
-    """Runs what it is given, one after another.
+    """Runs the transactions that it is given, one after another.
 
-    What one of them raises is raised by the next `submit`, or `close`.
+    After an error no further transaction runs, and the next `submit`, `flush` or `close` raises it.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Committer:
         self._thread.start()
 
     def submit(self, transaction: Callable[[], None]) -> None:
-        """Run it soon; waits while others wait already."""
+        """Queue a transaction; block while the queue is full."""
         self._raise_failure()
         self._queue.put(transaction)
 
@@ -35,7 +35,7 @@ class Committer:
         self._raise_failure()
 
     def close(self) -> None:
-        """Run what waits and end the thread."""
+        """Run what is queued and end the thread."""
         self._queue.put(None)
         self._thread.join()
         self._raise_failure()

@@ -1,7 +1,7 @@
-"""A worker's leases: claimed, renewed while the process lives, given back when it stops.
+"""Leases of one worker: claimed, renewed while its process lives, released when it stops.
 
-A worker's name says on which machine and in which process it is, so that what a killed process held
-is taken over at once on the same machine; elsewhere it is when the lease has run out.
+A worker's name contains its machine and its process id. So the chunks of a killed process are taken
+over at once on the same machine; another machine takes them over when the leases run out.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from index.errors import CorpusError
 from index.truth.database import Database
 from index.truth.jobs import Chunk, claim_chunk, lease_holders, release_chunks, renew_leases
 
-# Long enough for a machine under load, short enough that another machine soon takes over what a
-# dead one had.
+# Long enough for a machine under load; short enough that another machine soon takes over.
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 log = logging.getLogger(__name__)
 
 
-def worker_name() -> str:
-    """A name that no other worker has: `host:process:random`, at most 64 characters."""
+def make_worker_name() -> str:
+    """Make a unique name, `host:process:random`, of at most 64 characters."""
     return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 class Leases:
-    """The leases of one worker. Use `held` to make one."""
+    """The leases of one worker; `Leases.held` makes them."""
 
     def __init__(self, database: Database, worker: str) -> None:
         self.worker = worker
@@ -42,11 +41,9 @@ class Leases:
     @classmethod
     @contextmanager
     def held(cls, database: Database) -> Iterator[Leases]:
-        """Leases that are renewed while the block runs and given back when it ends, however it
-        ends.
-        """
+        """Leases that are renewed while the block runs, and released however it ends."""
         release_dead_workers(database)
-        leases = cls(database, worker_name())
+        leases = cls(database, make_worker_name())
         leases._thread.start()
         try:
             yield leases
@@ -57,7 +54,7 @@ class Leases:
                 release_chunks(conn, leases.worker)
 
     def claim(self, job_id: int) -> Chunk | None:
-        """The next free chunk of a job; None where there is none now."""
+        """Claim the next free chunk of a job; None if none is free now."""
         with self._database.write() as conn:
             return claim_chunk(conn, job_id, self.worker, LEASE_SECONDS)
 
@@ -66,14 +63,12 @@ class Leases:
             try:
                 with self._database.write() as conn:
                     renew_leases(conn, self.worker, LEASE_SECONDS)
-            except (
-                CorpusError
-            ) as err:  # tried again in a moment; a lease that is lost is noticed when it is needed
-                log.warning("leases not renewed: %s", err)
+            except CorpusError as err:  # the next turn tries again; a lost lease is noticed later
+                log.warning("the leases were not renewed: %s", err)
 
 
 def release_dead_workers(database: Database) -> None:
-    """Give back what processes of this machine held that are no more."""
+    """Release the chunks of processes of this machine that no longer exist."""
     host = socket.gethostname()[:40]
     with database.read() as conn:
         holders = lease_holders(conn)
@@ -89,6 +84,6 @@ def _is_alive(process_id: int) -> bool:
         os.kill(process_id, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is somebody else's, and it is there
+    except PermissionError:  # it exists, and belongs to another user
         return True
     return True

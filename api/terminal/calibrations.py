@@ -76,7 +76,7 @@ def calibrate(
     """
     from api.calibrations.json import calibration_of_job
     from api.calibrations.request import CalibrationRequest
-    from api.jobs.catalogue import one_job, some_failures
+    from api.jobs.catalogue import describe_job, list_first_failures
     from api.problems import EXIT_PARTIAL
 
     let_waiting_threads_sleep()
@@ -97,12 +97,12 @@ def calibrate(
         job = start_calibration(lineup.database, lineup.space, request)
         with resumable(ctx, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
-        done = one_job(lineup.database, job.id)
+        done = describe_job(lineup.database, job.id)
         answer = calibration_of_job(lineup.database, job.id)
         if json:
             print_json_line(done)
         elif done.found:
-            print_job(done, some_failures(lineup.database, job.id))
+            print_job(done, list_first_failures(lineup.database, job.id))
         if answer is not None:
             (print_json_line if json else print_calibration)(answer)
     if done.failed or answer is None:

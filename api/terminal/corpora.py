@@ -45,12 +45,12 @@ def corpora(ctx: typer.Context, json: Json = False) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from api.corpora.catalogue import all_corpora
+    from api.corpora.catalogue import describe_corpora
     from api.corpora.json import CorpusPage
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        listed = all_corpora(database)
+        listed = describe_corpora(database)
     if json:
         print_json(CorpusPage(corpora=listed, next_cursor=None))
     else:
@@ -110,12 +110,12 @@ def remove_corpus(
 
     Images that other corpora hold as well stay there.
     """
-    from api.corpora.catalogue import drop_corpus, one_corpus
+    from api.corpora.catalogue import describe_corpus, drop_corpus
     from api.lineup import open_blob_stores, open_database
 
     settings = settings_of(ctx)
     with open_database(settings) as database:
-        corpus = one_corpus(database, name)
+        corpus = describe_corpus(database, name)
         if not yes:
             typer.confirm(f"Remove {corpus.name} with {corpus.entry_count:,} entries?", abort=True)
         removed = drop_corpus(database, open_blob_stores(settings), name)
@@ -131,11 +131,11 @@ def list_entries(
     json: Json = False,
 ) -> None:
     """List the entries of a corpus, page by page, the oldest first."""
-    from api.corpora.catalogue import entries_page
+    from api.corpora.catalogue import page_entries
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        page = entries_page(database, corpus, cursor, limit)
+        page = page_entries(database, corpus, cursor, limit)
     if json:
         print_json(page)
         return
@@ -147,11 +147,11 @@ def list_entries(
 @entries_app.command("show")
 def show_entry(ctx: typer.Context, entry_id: EntryArgument) -> None:
     """Show an entry and its provenance, as JSON."""
-    from api.corpora.catalogue import one_entry
+    from api.corpora.catalogue import describe_entry
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        print_json(one_entry(database, entry_id))
+        print_json(describe_entry(database, entry_id))
 
 
 @entries_app.command("remove")

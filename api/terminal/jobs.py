@@ -50,11 +50,11 @@ def jobs(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from api.jobs.catalogue import jobs_page
+    from api.jobs.catalogue import page_jobs
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        page = jobs_page(database, None, limit)
+        page = page_jobs(database, None, limit)
     if json:
         print_json(page)
     else:
@@ -64,11 +64,11 @@ def jobs(
 @jobs_app.command("show")
 def show_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     """Show the progress of a job, and why items were skipped or failed."""
-    from api.jobs.catalogue import one_job
+    from api.jobs.catalogue import describe_job
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        answer = one_job(database, job_id)
+        answer = describe_job(database, job_id)
     if json:
         print_json(answer)
     else:
@@ -89,13 +89,13 @@ def list_failures(
     json: JsonLines = False,
 ) -> None:
     """List the items that failed, each with its reason."""
-    from api.jobs.catalogue import every_item, write_csv
+    from api.jobs.catalogue import iterate_items, write_csv
     from api.jobs.json import JobItemAnswer
     from api.lineup import open_database
     from index.truth.jobs import Outcome
 
     with open_database(settings_of(ctx)) as database:
-        items = every_item(database, job_id, None if every else Outcome.FAILED)
+        items = iterate_items(database, job_id, None if every else Outcome.FAILED)
         if csv is not None and str(csv) != STDOUT:
             with csv.open("w", encoding="utf-8", newline="") as file:
                 write_csv(items, file)
@@ -154,14 +154,14 @@ def cancel_job(ctx: typer.Context, job_id: JobId) -> None:
 
 def finish(database: Database, job: Job, *, json: bool) -> None:
     """Print how a job ended. The exit code is 3 if items failed or the job is not complete."""
-    from api.jobs.catalogue import one_job, some_failures
+    from api.jobs.catalogue import describe_job, list_first_failures
     from api.problems import EXIT_PARTIAL
 
-    answer = one_job(database, job.id)
+    answer = describe_job(database, job.id)
     if json:
         print_json_line(answer)
     else:
-        print_job(answer, some_failures(database, job.id))
+        print_job(answer, list_first_failures(database, job.id))
     if answer.failed or answer.state != "completed":
         raise typer.Exit(EXIT_PARTIAL)
 

@@ -1,8 +1,7 @@
-"""The product that a server answers with: that of the active model, opened anew when another is
-activated.
+"""The product that a server answers with: opened again when another model becomes active.
 
-A request keeps what it began with until its answer is sent, so that no answer is of two models.
-What nobody holds any more is closed.
+A request keeps the product that it began with until its answer is sent, so that no answer mixes two
+models. A replaced product is closed when no request holds it.
 """
 
 from __future__ import annotations
@@ -11,13 +10,15 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
 
 from api.errors import ServiceError
 from api.lineup import Lineup, choose_model
 from api.settings import Settings
 from api.worker.background import BackgroundWorker
-from api.worker.upkeep import CalibrationUpkeep
+from api.worker.running import work_on_open_jobs
+from api.worker.upkeep import CalibrationUpkeep, recalibrate_if_due
 from embedder.errors import EmbedderError
 from index.errors import CorpusError
 
@@ -26,26 +27,37 @@ RETRY_SECONDS = 60.0  # after a model that could not be opened
 log = logging.getLogger(__name__)
 
 
-class _Open:
-    """A product that is open, and how many requests hold it."""
+class OpenLineup(Protocol):
+    """Opens the product: `api.lineup.Lineup.open`."""
 
-    def __init__(self, settings: Settings, *, migrate: bool = False) -> None:
-        self._parts = ExitStack()
-        self.lineup = self._parts.enter_context(
-            Lineup.open(settings, migrate=migrate, background=True)
-        )
+    def __call__(
+        self, settings: Settings, *, migrate: bool = ..., background: bool = ...
+    ) -> AbstractContextManager[Lineup]: ...
+
+
+class _Open:
+    """An open product, its worker, and how many requests hold it."""
+
+    def __init__(self, parts: ExitStack, lineup: Lineup) -> None:
+        self.lineup = lineup
+        self.holders = 0
+        self._parts = parts
         self._worker: BackgroundWorker | None = None
         self._upkeep: CalibrationUpkeep | None = None
-        self.holders = 0
 
-    def work(self) -> None:
-        """Begin with the jobs that nobody is at, where the server is to do any."""
-        if self.lineup.settings.server_works:
-            self._worker = BackgroundWorker(self.lineup)
-            self._upkeep = CalibrationUpkeep(self.lineup)
+    def start_work(self) -> None:
+        """Start to work on jobs, unless the settings say otherwise."""
+        lineup = self.lineup
+        if lineup.settings.server_works:
+            self._worker = BackgroundWorker(
+                lambda stop: work_on_open_jobs(lineup, stop, helping=False)
+            )
+            self._upkeep = CalibrationUpkeep(
+                lambda: recalibrate_if_due(lineup.database, lineup.space, lineup.calibrations)
+            )
 
-    def rest(self) -> None:
-        """Give back what the worker was at."""
+    def stop_work(self) -> None:
+        """Stop the worker, which gives back what it holds."""
         if self._upkeep is not None:
             self._upkeep.close()
             self._upkeep = None
@@ -54,23 +66,26 @@ class _Open:
             self._worker = None
 
     def close(self) -> None:
-        self.rest()
+        """Stop the worker and close the product."""
+        self.stop_work()
         self._parts.close()
 
 
 class CurrentLineup:
-    """Thread-safe.
+    """The product of the active model; thread-safe.
 
-    A thread looks once a second; a model that cannot be opened leaves the one before in place.
+    A thread looks once a second which model is active. A model that cannot be opened leaves the
+    previous one in place.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, open_lineup: OpenLineup = Lineup.open) -> None:
         self.settings = settings
-        self._now = _Open(settings, migrate=True)
-        self._now.work()
+        self._open_lineup = open_lineup
+        self._now = self._open(migrate=True)
+        self._now.start_work()
         self._replaced: list[_Open] = []
-        self._holding = threading.Lock()  # `_now` and what is held
-        self._switching = threading.Lock()  # one at a time looks, switches and closes
+        self._holding = threading.Lock()  # guards `_now` and the numbers of holders
+        self._switching = threading.Lock()  # one thread at a time switches and closes
         self._not_before = 0.0
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="active-model", daemon=True)
@@ -78,41 +93,48 @@ class CurrentLineup:
 
     @contextmanager
     def held(self) -> Iterator[Lineup]:
-        """The product as it is now; it stays open while it is held."""
+        """The current product, which stays open while the block runs."""
         with self._holding:
-            opened = self._now
-            opened.holders += 1
+            held = self._now
+            held.holders += 1
         try:
-            yield opened.lineup
+            yield held.lineup
         finally:
             with self._holding:
-                opened.holders -= 1
+                held.holders -= 1
 
     def look(self) -> None:
-        """Switch to the model that is active, if it is another.
+        """Switch to the active model if it is another one.
 
-        Raises `EmbedderError`, `CorpusError`.
+        Raises `EmbedderError`, `CorpusError`, `ServiceError`.
         """
         with self._switching:
-            self._close_what_nobody_holds()
+            self._close_unheld()
             space = choose_model(self.settings, self._now.lineup.database).space
             if space is None or space.fingerprint == self._now.lineup.space.fingerprint:
                 return
-            opened = _Open(self.settings)
+            opened = self._open(migrate=False)
             with self._holding:
                 before, self._now = self._now, opened
             self._replaced.append(before)
-            log.info("lookups are answered by the model %s", opened.lineup.space.model)
-            before.rest()
-            opened.work()
-            self._close_what_nobody_holds()
+            log.info("look-ups are now answered by the model %s", opened.lineup.space.model)
+            before.stop_work()
+            opened.start_work()
+            self._close_unheld()
 
     def close(self) -> None:
-        """Close everything; requests have ended."""
+        """Close everything; call it when all requests have ended."""
         self._stopped.set()
         self._watcher.join()
         for opened in (self._now, *self._replaced):
             opened.close()
+
+    def _open(self, *, migrate: bool) -> _Open:
+        parts = ExitStack()
+        lineup = parts.enter_context(
+            self._open_lineup(self.settings, migrate=migrate, background=True)
+        )
+        return _Open(parts, lineup)
 
     def _watch(self) -> None:
         while not self._stopped.wait(LOOK_SECONDS):
@@ -123,14 +145,14 @@ class CurrentLineup:
             except (EmbedderError, CorpusError, ServiceError, OSError) as err:
                 self._not_before = time.monotonic() + RETRY_SECONDS
                 log.warning(
-                    "whether another model is active is looked at again in %d s: %s",
+                    "whether another model is active is checked again in %g s: %s",
                     RETRY_SECONDS,
                     err,
                 )
 
-    def _close_what_nobody_holds(self) -> None:
+    def _close_unheld(self) -> None:
         with self._holding:
-            free = [opened for opened in self._replaced if not opened.holders]
-        for opened in free:
+            unheld = [opened for opened in self._replaced if not opened.holders]
+        for opened in unheld:
             self._replaced.remove(opened)
             opened.close()

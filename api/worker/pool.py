@@ -1,7 +1,7 @@
-"""One job worked on by several processes of this machine, each with a model of its own.
+"""Work on one job with several processes of this machine, each with a model of its own.
 
-The processes are `lineup worker`s like any other: one that dies loses its leases, and the others
-take over what it had.
+The processes are workers like any `lineup worker`: one that dies loses its leases, and the others
+take over its chunks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from api.interpreter import tuned_interpreter
 from api.jobs.task import Progress
@@ -24,16 +24,28 @@ from index.truth.database import Database
 from index.truth.jobs import OPEN_STATES, ChunkResult, Job, fail_job, get_job
 
 POLL_SECONDS = 0.5
-FAREWELL_SECONDS = 30.0  # to finish the batch in the model and to give back what was claimed
+GRACE_SECONDS = 30.0  # to finish the batch in the model and to give back the leases
+
+
+class WorkerProcess(Protocol):
+    """What is watched of a process: `multiprocessing.Process`."""
+
+    @property
+    def exitcode(self) -> int | None: ...
+
+    def is_alive(self) -> bool: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    def join(self, timeout: float | None = ...) -> None: ...
 
 
 def work_together(
     settings: Settings, database: Database, job: Job, workers: int, on_progress: Progress
 ) -> Job:
-    """Work on a job with so many processes until it rests; how it stands then.
+    """Work on a job with this many processes until it has ended, failed or is paused.
 
-    Ctrl-C pauses it. Without any worker left the job fails with that reason. Raises
-    KeyboardInterrupt.
+    Ctrl-C pauses the job. The job fails if every process ends before it. Returns the job as it then
+    stands. Raises KeyboardInterrupt.
     """
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -44,22 +56,26 @@ def work_together(
     for process in processes:
         process.start()
     try:
-        return _watched(database, job, processes, on_progress)
+        return watch(database, job, processes, on_progress)
     except KeyboardInterrupt:
         pause_if_open(database, job.id)
         raise
     finally:
-        _end(processes)
+        end(processes)
 
 
-def _watched(
-    database: Database, job: Job, processes: Sequence[BaseProcess], on_progress: Progress
+def watch(
+    database: Database,
+    job: Job,
+    processes: Sequence[WorkerProcess],
+    on_progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Job:
+    """Report the progress of a job until it has ended, failed or is paused; return it then."""
     seen = job.counts
     while True:
-        alive = any(
-            process.is_alive() for process in processes
-        )  # before the look: nothing may come after it
+        # Looked at before the job, so that no progress comes after the last look.
+        is_alive = any(process.is_alive() for process in processes)
         with database.read() as conn:
             now = get_job(conn, job.id)
         if now.counts != seen:
@@ -67,23 +83,21 @@ def _watched(
             seen = now.counts
         if now.state not in OPEN_STATES:
             return now
-        if not alive:
-            with database.write() as conn:
-                codes = sorted(
-                    {process.exitcode for process in processes if process.exitcode is not None}
-                )
-                fail_job(
-                    conn, job.id, f"every worker ended before the job did, with the codes {codes}"
-                )
+        if is_alive:
+            sleep(POLL_SECONDS)
             continue
-        time.sleep(POLL_SECONDS)
+        codes = sorted({each.exitcode for each in processes if each.exitcode is not None})
+        with database.write() as conn:
+            fail_job(
+                conn, job.id, f"every worker ended before the job did, with the exit codes {codes}"
+            )
 
 
-def _end(processes: Sequence[BaseProcess]) -> None:
-    """Ask the workers to end, and make them."""
+def end(processes: Sequence[WorkerProcess], grace_seconds: float = GRACE_SECONDS) -> None:
+    """Ask the processes to end; kill those that are still alive after the grace period."""
     for process in processes:
         process.terminate()
-    deadline = time.monotonic() + FAREWELL_SECONDS
+    deadline = time.monotonic() + grace_seconds
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
@@ -92,12 +106,11 @@ def _end(processes: Sequence[BaseProcess]) -> None:
 
 
 def _work(settings: Settings, job_id: int, threads: int) -> None:
-    """What a process does. It stops between two items when it is told to."""
+    """Run in each process; SIGTERM stops it between two items."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the first process decides
+    # Ctrl-C reaches the whole process group; the first process decides what follows.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     use_threads(threads)
     with tuned_interpreter(), Lineup.open(settings) as lineup:
         help_with(lineup, job_id, stop)

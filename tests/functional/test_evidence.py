@@ -22,9 +22,9 @@ from api.ingest.single import add_image
 from api.jobs.catalogue import pause
 from api.lineup import Lineup
 from api.settings import Settings
+from api.worker import upkeep
 from api.worker.running import work_on
 from api.worker.starting import cancel, reopen, start_calibration
-from api.worker.upkeep import recalibrate_if_due
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.provenance import Provenance
 from index.verdict import probability_of
@@ -85,6 +85,10 @@ def client(shelf: Path, calibration: Any) -> Iterator[TestClient]:
 def looked_up(shelf: Path, name: str, data: bytes, *options: object) -> Any:
     (shelf / name).write_bytes(data)
     return answer(shelf / "data", "search", shelf / name, *options)["lookups"][0]["lookup"]
+
+
+def recalibrate_if_due(opened: Lineup) -> int | None:
+    return upkeep.recalibrate_if_due(opened.database, opened.space, opened.calibrations)
 
 
 def test_without_known_reals_or_known_fakes_nothing_is_calibrated(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from starlette.background import BackgroundTask
 
 from api.corpora.catalogue import (
     add_corpus,
-    corpora_page,
+    describe_corpus,
+    describe_entry,
     drop_corpus,
     drop_entry,
-    entries_page,
-    one_corpus,
-    one_entry,
-    thumbnail_of,
+    get_thumbnail,
+    page_corpora,
+    page_entries,
 )
 from api.corpora.export import export_corpus
 from api.corpora.json import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
@@ -44,7 +44,7 @@ Name = Annotated[str, PathParameter(description="Name of a corpus.")]
 @router.get("/corpora", tags=["corpora"], summary="List corpora")
 def read_corpora(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> CorpusPage:
     """Ordered by name."""
-    return corpora_page(lineup.database, cursor, limit)
+    return page_corpora(lineup.database, cursor, limit)
 
 
 @router.post("/corpora", tags=["corpora"], status_code=201, summary="Create a corpus")
@@ -58,7 +58,7 @@ def create(new: NewCorpus, response: Response, lineup: Opened) -> CorpusAnswer:
 @router.get("/corpora/{name}", tags=["corpora"], summary="Read a corpus")
 def read_corpus(name: Name, lineup: Opened) -> CorpusAnswer:
     """Returns the corpus and the number of its entries."""
-    return one_corpus(lineup.database, name)
+    return describe_corpus(lineup.database, name)
 
 
 @router.delete("/corpora/{name}", tags=["corpora"], status_code=204, summary="Remove a corpus")
@@ -100,7 +100,7 @@ def read_entries(
     name: Name, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
 ) -> EntryPage:
     """Ordered by id, which is the order in which they were added."""
-    return entries_page(lineup.database, name, cursor, limit)
+    return page_entries(lineup.database, name, cursor, limit)
 
 
 @router.post(
@@ -150,7 +150,7 @@ def create_entry(
 @router.get("/entries/{entry_id}", tags=["entries"], summary="Read an entry")
 def read_entry(entry_id: EntryId, lineup: Opened) -> EntryAnswer:
     """Returns the entry with its provenance. An entry that was removed is not found."""
-    return one_entry(lineup.database, entry_id)
+    return describe_entry(lineup.database, entry_id)
 
 
 @router.delete("/entries/{entry_id}", tags=["entries"], status_code=204, summary="Remove an entry")
@@ -175,7 +175,7 @@ def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
 )
 def read_thumbnail(entry_id: EntryId, lineup: Opened) -> Response:
     """Returns the thumbnail that was made when the image was added. Some corpora keep none."""
-    data = thumbnail_of(lineup.database, lineup.blob_stores.thumbnails, entry_id)
+    data = get_thumbnail(lineup.database, lineup.blob_stores.thumbnails, entry_id)
     return Response(
         data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"}
     )

@@ -18,7 +18,7 @@ from starlette.datastructures import UploadFile as FormFile
 from api.errors import InvalidRequest, UnsupportedBody
 from api.http.routes.bodies import describe_body, parse_json
 from api.http.routes.dependencies import Opened
-from api.jobs.catalogue import glimpse, items_page, jobs_page, one_job, pause, resume
+from api.jobs.catalogue import describe_job, glance_at_job, page_items, page_jobs, pause, resume
 from api.jobs.json import JobAnswer, JobItemPage, JobPage
 from api.worker.starting import cancel
 from api.worker.submitting import IngestOrder, submit, submit_upload
@@ -98,13 +98,13 @@ async def create_ingest(
 @router.get("/jobs", summary="List the jobs")
 def read_jobs(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> JobPage:
     """Returns the jobs, the newest first: ingests, re-embeddings and calibrations."""
-    return jobs_page(lineup.database, cursor, limit)
+    return page_jobs(lineup.database, cursor, limit)
 
 
 @router.get("/jobs/{job_id}", summary="Read a job")
 def read_job(job_id: JobId, lineup: Opened) -> JobAnswer:
     """Returns the job's progress, with the reasons of its skipped and failed items."""
-    return one_job(lineup.database, job_id)
+    return describe_job(lineup.database, job_id)
 
 
 @router.get("/jobs/{job_id}/items", summary="List a job's skipped and failed items")
@@ -120,7 +120,7 @@ def read_items(
     """Returns skipped and failed items, and near duplicates that were added, in the order of the
     source. Items that were added without remark are not listed.
     """
-    return items_page(lineup.database, job_id, outcome, cursor, limit)
+    return page_items(lineup.database, job_id, outcome, cursor, limit)
 
 
 @router.get(
@@ -141,7 +141,7 @@ async def watch_job(job_id: JobId, lineup: Opened) -> StreamingResponse:
     cancelled.
     """
     # An unknown job is answered with 404 before the stream begins.
-    await run_in_threadpool(one_job, lineup.database, job_id)
+    await run_in_threadpool(describe_job, lineup.database, job_id)
     return StreamingResponse(
         _events(lineup.database, job_id),
         media_type="text/event-stream",
@@ -186,7 +186,7 @@ async def _events(database: Database, job_id: int) -> AsyncIterator[str]:
     """Yield an event whenever the job has changed, until it stops; no thread waits in between."""
     seen = None
     while True:
-        answer = await run_in_threadpool(glimpse, database, job_id)
+        answer = await run_in_threadpool(glance_at_job, database, job_id)
         is_open = answer.state in OPEN_STATES
         if answer != seen:
             seen = answer

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
-from api.corpora.catalogue import corpora_page
+from api.corpora.catalogue import page_corpora
 from api.http.routes.dependencies import Opened
 
 FOLDER = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ def show_page(request: Request, lineup: Opened) -> HTMLResponse:
     """Return the look-up page."""
     data_dir = str(lineup.settings.data_dir.absolute())
     context = {
-        "corpora": corpora_page(lineup.database, None, MOST_CORPORA).corpora,
+        "corpora": page_corpora(lineup.database, None, MOST_CORPORA).corpora,
         "lineup": lineup,
         "data_dir": data_dir,
         "quoted_data_dir": shlex.quote(data_dir),

@@ -101,7 +101,7 @@ def test_without_known_reals_or_known_fakes_nothing_is_calibrated(tmp_path: Path
     unknown = lineup(tmp_path / "data", "calibrate", "--against", "nowhere")
 
     assert (refused.exit_code, other_kind.exit_code, unknown.exit_code) == (5, 5, 5)
-    assert "known-real images are needed" in refused.stderr
+    assert "needs known fakes and known-real images" in refused.stderr
     assert lineup(tmp_path / "data", "calibrate", "--condition", "rain").exit_code == 4
 
 

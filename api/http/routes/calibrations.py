@@ -17,15 +17,13 @@ from api.calibrations.json import (
 )
 from api.calibrations.request import CalibrationRequest
 from api.http.routes.dependencies import Opened
+from api.http.routes.parameters import Cursor
 from api.jobs.json import JobAnswer
 from api.worker.starting import start_calibration
+from index.truth.schema import LARGEST_ID
 
 router = APIRouter(tags=["calibrations"])
-CalibrationId = Annotated[int, Path(description="Id of a calibration.", ge=1, lt=2**63)]
-Cursor = Annotated[
-    str | None,
-    Query(description="`next_cursor` of the previous page. Leave it out for the first page."),
-]
+CalibrationId = Annotated[int, Path(description="Id of a calibration.", ge=1, le=LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of items on a page.")]
 
 

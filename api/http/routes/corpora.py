@@ -7,8 +7,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Query, Response, UploadFile
-from fastapi import Path as PathParameter
+from fastapi import APIRouter, File, Form, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import Json
 from starlette.background import BackgroundTask
@@ -27,18 +26,12 @@ from api.corpora.export import export_corpus
 from api.corpora.json import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
 from api.fields import Instant
 from api.http.routes.dependencies import Admitted, Opened
+from api.http.routes.parameters import CorpusName, Cursor, EntryId, Limit
 from api.ingest.single import add_image
 from index.truth.provenance import Provenance
 
 router = APIRouter()
 PARQUET = "application/vnd.apache.parquet"
-Cursor = Annotated[
-    str | None,
-    Query(description="`next_cursor` of the previous page. Leave it out for the first page."),
-]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of items on a page.")]
-EntryId = Annotated[int, PathParameter(description="Id of an entry.", ge=1, lt=2**63)]
-Name = Annotated[str, PathParameter(description="Name of a corpus.")]
 
 
 @router.get("/corpora", tags=["corpora"], summary="List corpora")
@@ -56,13 +49,13 @@ def create(new: NewCorpus, response: Response, lineup: Opened) -> CorpusAnswer:
 
 
 @router.get("/corpora/{name}", tags=["corpora"], summary="Read a corpus")
-def read_corpus(name: Name, lineup: Opened) -> CorpusAnswer:
+def read_corpus(name: CorpusName, lineup: Opened) -> CorpusAnswer:
     """Returns the corpus and the number of its entries."""
     return describe_corpus(lineup.database, name)
 
 
 @router.delete("/corpora/{name}", tags=["corpora"], status_code=204, summary="Remove a corpus")
-def delete_corpus(name: Name, lineup: Opened) -> None:
+def delete_corpus(name: CorpusName, lineup: Opened) -> None:
     """Removes the corpus and all its entries. Images stay in the other corpora that hold them."""
     drop_corpus(lineup.database, lineup.blob_stores, name)
 
@@ -79,7 +72,7 @@ def delete_corpus(name: Name, lineup: Opened) -> None:
         }
     },
 )
-def export(name: Name, lineup: Opened) -> FileResponse:
+def export(name: CorpusName, lineup: Opened) -> FileResponse:
     """Returns all entries of one generation as a Parquet file. It can be ingested again wherever a
     model of the same embedding space is used.
     """
@@ -97,7 +90,7 @@ def export(name: Name, lineup: Opened) -> FileResponse:
 
 @router.get("/corpora/{name}/entries", tags=["entries"], summary="List the entries of a corpus")
 def read_entries(
-    name: Name, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
+    name: CorpusName, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
 ) -> EntryPage:
     """Ordered by id, which is the order in which they were added."""
     return page_entries(lineup.database, name, cursor, limit)
@@ -117,7 +110,7 @@ def read_entries(
     },
 )
 def create_entry(
-    name: Name,
+    name: CorpusName,
     response: Response,
     lineup: Opened,
     image: Annotated[UploadFile, File(description="The image file, unchanged.")],

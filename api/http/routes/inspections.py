@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.http.routes.corpora import Cursor, EntryId, Limit, Name
 from api.http.routes.dependencies import Admitted, Opened
+from api.http.routes.parameters import CorpusName, Cursor, EntryId, Limit
 from api.inspection.inspecting import (
     MAX_COMPARISONS,
     inspect,
@@ -38,7 +38,7 @@ Listed = Annotated[
     dependencies=[Admitted],
     summary="Inspect a corpus",
 )
-def inspection(name: Name, lineup: Opened, limit: Listed = 20) -> InspectionAnswer:
+def inspection(name: CorpusName, lineup: Opened, limit: Listed = 20) -> InspectionAnswer:
     """Finds entries that a person should check: images that corpora of both kinds hold, known fakes
     that look real, entries that are nearest to too many images, and near duplicates.
 
@@ -59,7 +59,7 @@ def inspection(name: Name, lineup: Opened, limit: Listed = 20) -> InspectionAnsw
     "/corpora/{name}/quarantine", tags=["corpora"], summary="List the quarantine of a corpus"
 )
 def read_quarantine(
-    name: Name, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
+    name: CorpusName, lineup: Opened, cursor: Cursor = None, limit: Limit = 100
 ) -> QuarantinePage:
     """Entries in quarantine, which no answer contains until they are released."""
     return quarantine_page(lineup.database, name, cursor, limit)

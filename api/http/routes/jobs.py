@@ -16,8 +16,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 
 from api.errors import InvalidRequest, UnsupportedBody
-from api.http.routes.bodies import describe_body, parse_json
+from api.http.routes.bodies import describe_body, parse_json, read_media_type
 from api.http.routes.dependencies import Opened
+from api.http.routes.parameters import Cursor, JobId, Limit
 from api.jobs.catalogue import describe_job, glance_at_job, page_items, page_jobs, pause, resume
 from api.jobs.json import JobAnswer, JobItemPage, JobPage
 from api.worker.starting import cancel
@@ -26,12 +27,11 @@ from index.truth.database import Database
 from index.truth.jobs import OPEN_STATES, Outcome
 
 router = APIRouter(tags=["jobs"])
-JobId = Annotated[int, Path(description="Id of a job.", ge=1, lt=2**63)]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Items a page.")]
-Name = Annotated[str, Path(description="Name of the corpus; it is made where there is none.")]
+NewOrOldName = Annotated[
+    str, Path(description="Name of the corpus. A corpus that does not exist is created.")
+]
 
-EVENT_SECONDS = 0.5  # between two looks at a job that somebody watches
+EVENT_SECONDS = 0.5  # between two reads of a job that a client watches
 
 _UPLOAD = {
     "required": ["source"],
@@ -39,11 +39,11 @@ _UPLOAD = {
         "source": {
             "type": "string",
             "format": "binary",
-            "description": "An archive, a table or ready embeddings.",
+            "description": "The archive, table or file of ready embeddings to ingest.",
         },
         "order": {
             "type": "string",
-            "description": 'JSON of IngestOrder without `sources`, such as {"label": "x"}.',
+            "description": 'The JSON of `IngestOrder` without `sources`. Example: {"label": "x"}.',
         },
     },
 }
@@ -57,15 +57,15 @@ _UPLOAD = {
     summary="Ingest sources into a corpus",
 )
 async def create_ingest(
-    name: Name, request: Request, response: Response, lineup: Opened
+    name: NewOrOldName, request: Request, response: Response, lineup: Opened
 ) -> JobAnswer:
-    """Queues a job that ingests sources into a corpus.
+    """Starts a job that ingests sources into a corpus.
 
     Send the paths or URLs of sources as JSON; they must lie within LINEUP_INGEST_ROOTS. Or upload
     one archive, table or file of ready embeddings as multipart/form-data. Sending the same request
     again while its job has not ended returns that job.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = read_media_type(request)
     if media_type == "application/json":
         order = parse_json(IngestOrder, await request.body())
         answer = await run_in_threadpool(
@@ -76,7 +76,7 @@ async def create_ingest(
             source, text = form.get("source"), form.get("order", "{}")
             if not isinstance(source, FormFile) or not isinstance(text, str):
                 raise InvalidRequest(
-                    "the form needs a file in the part `source`; `order`, if sent, is JSON text"
+                    "the form needs a file in the part `source`; the part `order` is JSON text"
                 )
             order = parse_json(IngestOrder, text)
             answer = await run_in_threadpool(
@@ -95,9 +95,9 @@ async def create_ingest(
     return answer
 
 
-@router.get("/jobs", summary="List the jobs")
+@router.get("/jobs", summary="List jobs")
 def read_jobs(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> JobPage:
-    """Returns the jobs, the newest first: ingests, re-embeddings and calibrations."""
+    """Returns ingests, re-embeddings and calibrations, newest first."""
     return page_jobs(lineup.database, cursor, limit)
 
 
@@ -107,12 +107,12 @@ def read_job(job_id: JobId, lineup: Opened) -> JobAnswer:
     return describe_job(lineup.database, job_id)
 
 
-@router.get("/jobs/{job_id}/items", summary="List a job's skipped and failed items")
+@router.get("/jobs/{job_id}/items", summary="List the skipped and failed items of a job")
 def read_items(
     job_id: JobId,
     lineup: Opened,
     outcome: Annotated[
-        Outcome | None, Query(description="Return only items with this outcome, such as failed.")
+        Outcome | None, Query(description="List only items with this outcome, such as failed.")
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
@@ -143,7 +143,7 @@ async def watch_job(job_id: JobId, lineup: Opened) -> StreamingResponse:
     # An unknown job is answered with 404 before the stream begins.
     await run_in_threadpool(describe_job, lineup.database, job_id)
     return StreamingResponse(
-        _events(lineup.database, job_id),
+        _watch(lineup.database, job_id),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store"},
     )
@@ -167,7 +167,7 @@ def cancel_job(job_id: JobId, lineup: Opened) -> JobAnswer:
     return cancel(lineup.database, lineup.settings.upload_dir, job_id)
 
 
-def _aliases() -> APIRouter:
+def _build_aliases() -> APIRouter:
     """The routes under `/ingests`, their path in earlier releases; not in the OpenAPI document."""
     aliases = APIRouter(include_in_schema=False)
     for route in router.routes:
@@ -182,7 +182,7 @@ def _aliases() -> APIRouter:
     return aliases
 
 
-async def _events(database: Database, job_id: int) -> AsyncIterator[str]:
+async def _watch(database: Database, job_id: int) -> AsyncIterator[str]:
     """Yield an event whenever the job has changed, until it stops; no thread waits in between."""
     seen = None
     while True:
@@ -197,4 +197,4 @@ async def _events(database: Database, job_id: int) -> AsyncIterator[str]:
         await asyncio.sleep(EVENT_SECONDS)
 
 
-aliases = _aliases()
+aliases = _build_aliases()

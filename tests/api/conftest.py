@@ -79,7 +79,7 @@ def open_filled(picture: Picture) -> OpenFilled:
     return opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client(
     open_filled: OpenFilled, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
@@ -90,7 +90,7 @@ def client(
         yield opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     """The built-in model."""
     return load_embedder(settings(tmp_path_factory.mktemp("data")))

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from api.evaluation.json import FalseMatchRow, FalseMatchTable, Measure
 from api.evaluation.retrieving import draw_rows
 from api.evaluation.splits import split_in_halves
-from index.calibration.calibration import rates_of
+from index.calibration.calibration import fit_rates
 from index.calibration.false_matches import FalseMatches
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import Population
@@ -66,7 +66,7 @@ def _measure_rows(
     corpora = {times: fakes.taking(np.sort(order[: tenth * times])) for times in TIMES}
     calibrated, tested = np.flatnonzero(first), np.flatnonzero(~first)
     reference, among = reals.taking(calibrated), SamePictures(corpora[1])
-    fitted = rates_of(
+    fitted = fit_rates(
         reference,
         find_nearest(reference, corpora[1], among),
         sources[calibrated],

@@ -1,15 +1,16 @@
-"""Which generator made an image, told by its nearest known fakes, or "unknown".
+"""Attribution: which generators may have made an image, judged by its nearest known fakes.
 
-The vote of the neighbours is calibrated by a conditional logit (McFadden 1974) whose few
-coefficients all generators share, so that it also serves a generator that was added since.
+The votes of the neighbours are calibrated by a conditional logit (McFadden 1974). All generators
+share its few coefficients, so that it also applies to a generator that was added later.
 
-The candidates are a conformal set at 90 % coverage by thresholding the shares (Sadinle et al. 2019;
-cross-conformal, Vovk 2015): of images of known generators it holds the true one nine times in ten,
-whatever the vote is worth, and more often only where the first alone is right more often. (Adaptive
-sets, Angelopoulos & Bates 2021, were larger on the simulated voters of
-`tests/benchmarks/evidence_simulated.py`: 2.4 against 1.5 of 12 generators.) It abstains where
-nothing is near enough, by a similarity learned with each generator left out in turn, and where the
-set would hold every generator.
+The candidates are a conformal set at 90 % coverage, by a threshold on the calibrated shares
+(Sadinle et al. 2019; cross-conformal, Vovk 2015). For images of known generators the set contains
+the true generator nine times in ten, however good the votes are; it does so more often only if the
+first candidate alone is right more often. Adaptive sets (Angelopoulos & Bates 2021) were larger on
+the simulated voters of `tests/benchmarks/evidence_simulated.py`: 2.4 against 1.5 of 12 generators.
+
+Attribution answers "unknown" if nothing is near enough, by a similarity learned with each generator
+left out in turn, and if the set would contain every generator.
 """
 
 from __future__ import annotations
@@ -32,25 +33,25 @@ Floats = NDArray[np.float64]
 Neighbours = Sequence[tuple[float, str | None]]
 
 COVERAGE = 0.9  # chosen: the true generator is in nine of ten sets
-# So many images of known generators may be called unknown for being far from everything: half of
-# what the sets miss.
+# The share of images of known generators that may be called unknown because they are far from
+# everything: half of the share that the sets miss.
 FAR_SHARE = 0.05
 FEATURES = 4
-RIDGE = 1e-3  # on the mean loss: keeps the coefficients finite where neighbours never err
+RIDGE = 1e-3  # on the mean loss: keeps the coefficients finite if the neighbours are never wrong
 
 
 class AttributionReason(StrEnum):
-    """Why an attribution is what it is."""
+    """The reason for an attribution."""
 
-    NEAREST_KNOWN_FAKES = "nearest_known_fakes"  # the set is what they support
-    NO_GENERATOR_TOLD = "no_generator_told"  # no neighbour says what made it
+    NEAREST_KNOWN_FAKES = "nearest_known_fakes"  # they support the candidates
+    NO_GENERATOR_DECLARED = "no_generator_told"  # for no neighbour; stored answers have this word
     NOTHING_NEAR_ENOUGH = "nothing_near_enough"
     SET_HOLDS_EVERYTHING = "set_holds_everything"
 
 
 @dataclass(frozen=True, slots=True)
 class Attributed:
-    """Candidates, most likely first (none when unknown), and the share of every generator, which
+    """Candidates, most likely first (none when unknown), and the share of every generator; shares
     sum to 1.
     """
 
@@ -62,14 +63,16 @@ class Attributed:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """A fitted attribution. Figures are cross-validated by source, those of unknown ones by leaving
-    a generator out.
+    """A fitted attribution.
 
-    `log_frequencies` of the known generators among the images fitted to; a candidate has at least
-    the share `least`; below the similarity `near_enough` to its nearest told neighbour an image is
-    of no known generator. `coverage` and `mean_set_size` are of the sets before abstention.
-    `unknown_of_known` and `unknown_of_left_out` are shares of images called unknown for their
-    distance.
+    `log_frequencies` are those of the known generators among the images of the fit. A candidate has
+    at least the share `least`. An image is called unknown if the similarity to its nearest
+    neighbour with a declared generator is below `near_enough`.
+
+    `accuracy`, `coverage` and `mean_set_size` are cross-validated by source image; the sets are
+    those before abstention. `unknown_of_known` is the share of images of known generators that are
+    called unknown for their distance; `unknown_of_left_out` the same share when an image's
+    generator is left out; `open_set_auroc` how well nearness separates the two.
     """
 
     k: int
@@ -93,9 +96,9 @@ class Attribution:
         order.
         """
         nearest = sorted(neighbours, key=lambda each: (-each[0], each[1] or ""))[: self.k]
-        told = [similarity for similarity, generator in nearest if generator is not None]
-        if not told:
-            return Attributed((), (), unknown=True, reason=AttributionReason.NO_GENERATOR_TOLD)
+        declared = [similarity for similarity, generator in nearest if generator is not None]
+        if not declared:
+            return Attributed((), (), unknown=True, reason=AttributionReason.NO_GENERATOR_DECLARED)
         names = sorted({*self.log_frequencies, *(name for _, name in nearest if name is not None)})
         rarest = min(self.log_frequencies.values())
         frequencies = np.array([self.log_frequencies.get(name, rarest) for name in names])
@@ -105,10 +108,12 @@ class Attribution:
         shares = sorted(
             zip(names, share.tolist(), strict=True), key=lambda each: (-each[1], each[0])
         )
-        held = _held(np.array([value for _, value in shares]), self.least)
-        candidates = tuple(name for (name, _), is_held in zip(shares, held, strict=True) if is_held)
+        is_candidate = _select(np.array([value for _, value in shares]), self.least)
+        candidates = tuple(
+            name for (name, _), is_one in zip(shares, is_candidate, strict=True) if is_one
+        )
         reason = AttributionReason.NEAREST_KNOWN_FAKES
-        if max(told) < self.near_enough:
+        if max(declared) < self.near_enough:
             reason = AttributionReason.NOTHING_NEAR_ENOUGH
         elif len(candidates) == len(names):
             reason = AttributionReason.SET_HOLDS_EVERYTHING
@@ -135,17 +140,17 @@ def fit_attribution(
     *,
     seed: int,
 ) -> Attribution:
-    """Fit on n images of known generators, `truth` (n,), and their k nearest known fakes,
-    themselves left out.
+    """Fit on n images of known generators, `truth` (n,), and the k nearest known fakes of each,
+    itself left out.
 
-    `similarities` (n, k), falling or not; `generators` n times k names, None where not told;
-    `sources` (n,) the photograph or prompt that each image was made of.
+    `similarities` (n, k) in any order; `generators` n times k names, None if not declared;
+    `sources` (n,) the photograph or prompt that each image was made from.
 
     Raises:
         ValueError: no image, or a similarity that is not a number.
 
     """
-    listed = _listed(similarities, generators, truth, sources)
+    listed = _sort(similarities, generators, truth, sources)
     names = sorted(set(listed.truth))
     counts = Counter(listed.truth)
     frequencies = np.log([counts[name] / len(listed.truth) for name in names])
@@ -160,20 +165,20 @@ def fit_attribution(
     true = np.searchsorted(names, listed.truth)  # (n,)
     fold = folds_by_source(listed.sources, seed)
     shares = _out_of_sample(features, true, fold)  # (n, g)
-    covered, sizes = _crossed(shares, true, fold)
+    is_covered, sizes = _cross_validate_sets(shares, true, fold)
     known, left_out = _nearness(listed)
     near_enough = float(np.quantile(known, FAR_SHARE, method="lower"))
     return Attribution(
         k=listed.similarities.shape[1],
         log_frequencies=dict(zip(names, frequencies.tolist(), strict=True)),
-        coefficients=tuple(_fitted(features, true).tolist()),
+        coefficients=tuple(_fit_coefficients(features, true).tolist()),
         scale=scale,
         least=_least_share(shares[np.arange(len(true)), true]),
         near_enough=near_enough,
         n=len(true),
         n_sources=len(np.unique(listed.sources)),
         accuracy=float((shares.argmax(axis=1) == true).mean()),
-        coverage=float(covered.mean()),
+        coverage=float(is_covered.mean()),
         mean_set_size=float(sizes.mean()),
         open_set_auroc=open_set_auroc(
             [*known, *left_out], np.repeat([True, False], [len(known), len(left_out)])
@@ -186,7 +191,7 @@ def fit_attribution(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Listed:
-    """Images in a canonical order, their neighbours nearest first."""
+    """Images in a canonical order, each with its neighbours, the nearest first."""
 
     similarities: Floats  # (n, k)
     generators: list[tuple[str | None, ...]]
@@ -194,7 +199,7 @@ class _Listed:
     sources: NDArray[np.int64]
 
 
-def _listed(
+def _sort(
     similarities: ArrayLike,
     generators: Sequence[Sequence[str | None]],
     truth: Sequence[str],
@@ -203,8 +208,8 @@ def _listed(
     matrix, source = np.asarray(similarities, np.float64), np.asarray(sources, np.int64)
     if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
         raise ValueError(
-            "an attribution is fitted to at least one image, with finite similarities to its "
-            "neighbours"
+            "an attribution is fitted to at least one image, with a finite similarity to each "
+            "neighbour"
         )
     images = []
     for row, names, name, number in zip(
@@ -228,27 +233,27 @@ def _features(
     frequencies: Floats,
     scale: float,
 ) -> Floats:
-    """Return what speaks for each generator (g, 4): log votes, nearness of the votes, the nearest,
-    its frequency.
+    """Return the features (g, 4) of each generator: log votes, nearness of the votes, whether it
+    has the nearest vote, log frequency.
     """
     votes, nearness, first = np.zeros(len(names)), np.zeros(len(names)), np.zeros(len(names))
     place = {name: at for at, name in enumerate(names)}
-    told = [
+    known = [
         (s, place[g]) for s, g in zip(similarities.tolist(), generators, strict=True) if g in place
     ]
-    for similarity, at in told:
+    for similarity, at in known:
         votes[at] += 1
         nearness[at] += (similarity - similarities[-1]) / scale
-    if told:
-        first[told[0][1]] = 1.0
+    if known:
+        first[known[0][1]] = 1.0
     return np.column_stack(
         [np.log(votes + 0.5), np.minimum(nearness, len(similarities)), first, frequencies]
     )
 
 
-def _fitted(features: Floats, true: NDArray[np.int64]) -> Floats:
-    """Return the coefficients (f,) of the greatest likelihood; votes and nearness never speak
-    against a generator.
+def _fit_coefficients(features: Floats, true: NDArray[np.int64]) -> Floats:
+    """Return the coefficients (f,) of maximum likelihood. Those of votes and nearness are at least
+    0: a vote never counts against its generator.
     """
     rows = np.arange(len(true))
 
@@ -268,62 +273,63 @@ def _fitted(features: Floats, true: NDArray[np.int64]) -> Floats:
 
 
 def _out_of_sample(features: Floats, true: NDArray[np.int64], fold: NDArray[np.int64]) -> Floats:
-    """Return the shares (n, g) that were fitted to the sources of the other folds."""
+    """Return the shares (n, g) of each image by coefficients fitted to the other folds."""
     shares = np.zeros(features.shape[:2])
     for held in np.unique(fold):
         out = fold == held
         shares[out] = np.exp(
-            log_softmax(features[out] @ _fitted(features[~out], true[~out]), axis=1)
+            log_softmax(features[out] @ _fit_coefficients(features[~out], true[~out]), axis=1)
         )
     return shares
 
 
 def _least_share(of_truth: Floats) -> float:
-    """Return the share from which a generator is a candidate: at least 90 % of n + 1 exchangeable
-    images reach it.
+    """Return the conformal threshold on shares: of n + 1 exchangeable images at least 90 % give the
+    true generator this share.
     """
     missed = int(np.floor((len(of_truth) + 1) * (1 - COVERAGE) + 1e-9))
     return float(np.sort(of_truth)[missed - 1]) if missed else 0.0
 
 
-def _held(shares: Floats, least: float) -> NDArray[np.bool_]:
+def _select(shares: Floats, least: float) -> NDArray[np.bool_]:
     """Return which generators (..., g) are candidates; the one with the largest share always is."""
     return np.asarray((shares >= least) | (shares == shares.max(axis=-1, keepdims=True)), np.bool_)
 
 
-def _crossed(
+def _cross_validate_sets(
     shares: Floats, true: NDArray[np.int64], fold: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], Floats]:
-    """Return whether each set (n,) holds the truth and its size (n,), cut by what the other folds'
-    sources say.
+    """Return, for each image, whether its set contains the true generator (n,), and the size of the
+    set (n,); the threshold comes from the other folds.
     """
     of_truth = shares[np.arange(len(true)), true]
-    covered, sizes = np.zeros(len(true), np.bool_), np.zeros(len(true))
+    is_covered, sizes = np.zeros(len(true), np.bool_), np.zeros(len(true))
     for each in np.unique(fold):
         out = fold == each
-        held = _held(shares[out], _least_share(of_truth[~out]))
-        covered[out], sizes[out] = held[np.arange(int(out.sum())), true[out]], held.sum(axis=1)
-    return covered, sizes
+        selected = _select(shares[out], _least_share(of_truth[~out]))
+        is_covered[out] = selected[np.arange(int(out.sum())), true[out]]
+        sizes[out] = selected.sum(axis=1)
+    return is_covered, sizes
 
 
 def _nearness(listed: _Listed) -> tuple[Floats, Floats]:
-    """Return the similarity to the nearest told neighbour of images as they are and with their
-    generator left out.
+    """Return the similarity of each image to its nearest neighbour with a declared generator, and
+    the same with the image's own generator left out.
 
-    Where all neighbours are of that generator the next would be no nearer than the last: that
-    similarity stands in for it, to the disadvantage of the figures. Images without a told neighbour
-    are not counted.
+    If all neighbours are of its own generator, the similarity of the last one is used. The next
+    neighbour cannot be nearer, so this makes the figures worse than they are, never better. Images
+    without such a neighbour are not counted.
     """
     known, left_out = [], []
     for row, generators, name in zip(
         listed.similarities.tolist(), listed.generators, listed.truth, strict=True
     ):
-        told = [s for s, generator in zip(row, generators, strict=True) if generator is not None]
+        declared = [s for s, each in zip(row, generators, strict=True) if each is not None]
         others = [
             s for s, generator in zip(row, generators, strict=True) if generator not in {None, name}
         ]
-        if told:
-            known.append(told[0])
+        if declared:
+            known.append(declared[0])
             left_out.append(others[0] if others else row[-1])
-    alone = len(set(listed.truth)) < 2
-    return np.array(known or [-1.0]), np.array([] if alone else left_out)
+    has_one_generator = len(set(listed.truth)) < 2
+    return np.array(known or [-1.0]), np.array([] if has_one_generator else left_out)

@@ -1,10 +1,10 @@
-"""How near the images of each reference collection come to known fakes: whether one rate speaks for
-all of them.
+"""False matches counted separately for each collection of known-real images.
 
-Where one collection comes near and the others do not, the rate over all is that of their mixture,
-and says little of an image from elsewhere (docs/evidence.md: 23 % of one collection where 1 % was
-asked, one image of all the others). What was counted is kept as it is; nothing is fitted, and
-nothing is foretold for a corpus that has grown.
+The false-match rate over all images is that of the mixture of their collections. If one collection
+comes nearer to the known fakes than the others, that rate does not apply to an image from
+elsewhere. In one example (docs/evidence.md) the threshold at a rate of 1 % was reached by 23 % of
+one collection and by one image of all the others. Counts are stored as they are: nothing is fitted,
+and nothing is predicted for a larger corpus.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from numpy.typing import NDArray
 
 from index.calibration.population import CollectionName
 
-# Of fewer images a share tells next to nothing: where none of 20 came near, 15 % still may (rule of
-# three).
+# A share of fewer images is too uncertain: if none of 20 came near, the true share may still be
+# 15 % (rule of three).
 MIN_IMAGES = 20
-# What is kept: of each collection so many or a quarter, beyond which nobody asks for a rate, and so
-# many collections. Of the 20,000 images that a calibration measures at most, these are some 100 kB.
+# Of each collection this many similarities are stored, or a quarter of them, which is beyond any
+# useful rate; and at most this many collections. A calibration measures up to 20,000 images, of
+# which some 100 kB are stored.
 LEAST_KEPT, KEPT_SHARE, MOST_COLLECTIONS = 200, 0.25, 20
 DECIMALS = 9  # as `false_matches`
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionMatches:
-    """`n` known-real images of one collection, and how near the closest of them come: similarities,
-    falling.
+    """A collection of `n` known-real images, and the largest similarities of its images to any
+    known fake, falling.
     """
 
     collection: CollectionName
@@ -40,9 +41,8 @@ class CollectionMatches:
     closest: tuple[float, ...]
 
     def matches_at(self, similarity: float) -> int | None:
-        """Return how many images come at least this near;
-
-        None where they are more than are kept.
+        """Return how many images reach a similarity to a known fake, None if they are more than are
+        stored.
         """
         count = bisect_right(self.closest, -similarity, key=neg)
         return None if count == len(self.closest) < self.n else count
@@ -63,11 +63,11 @@ class CollectionMatches:
 def by_collection(
     maxima: NDArray[np.float64], collections: Sequence[CollectionName]
 ) -> tuple[CollectionMatches, ...]:
-    """Return what the collections of n images came to, by name: the largest of those with
-    `MIN_IMAGES` or more.
+    """Count n images by collection, and return the largest collections with at least `MIN_IMAGES`,
+    sorted by name.
 
-    `maxima` (n,) is each image's largest similarity. Nothing where there are fewer than two such
-    collections.
+    `maxima` (n,) is the largest similarity of each image to any known fake. The result is empty if
+    fewer than two collections are large enough.
     """
     rows: dict[CollectionName, list[int]] = {}
     for row, collection in enumerate(collections):

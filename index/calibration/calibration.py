@@ -1,8 +1,8 @@
-"""A calibration: what was measured of one embedding space against one set of corpora, condition by
-condition.
+"""A calibration: error rates measured in one embedding space against one set of corpora, separately
+for each way in which an image may be delivered.
 
-Owns the document that is stored (`index.truth.calibrations`), how it is measured from populations,
-and which part of it speaks for a probe. The statistics themselves are in the modules beside this
+Owns the stored document (`index.truth.calibrations` owns the row), how it is measured from
+populations, and which stratum applies to a probe. The statistics are in the modules beside this
 one.
 """
 
@@ -27,22 +27,22 @@ from index.calibration.population import Population
 FORMAT = 1
 AS_IS = "as_is"
 ATTRIBUTION_NEIGHBOURS = 10
-# Fewer source images than this on either side say nothing about a ratio: ELUB needs some to bound
-# anything.
+# With fewer source images on either side no likelihood ratio is fitted: its empirical bounds (ELUB)
+# would leave nothing.
 MIN_SOURCES = 10
-# Of the images that a calibration is measured on this share is further from everything than the
-# probe may be.
+# A probe is unfamiliar if it is further from everything than all but this share of the images that
+# the calibration was measured on.
 UNFAMILIAR_SHARE = 0.005
 MIN_FAMILIAR = 200  # images, so that one in two hundred is at least one
-# Where exceedances are counted to learn how the rate grows: shares of the reference images that
-# come so near.
+# The similarities at which exceedances are counted, to learn how the rate grows: those reached by
+# these shares of the reference images.
 GROWTH_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """What a stratum is measured on: known-real and known-fake images as they look after one kind
-    of delivery.
+    """The images that a stratum is measured on: known reals and known fakes after one kind of
+    delivery.
     """
 
     reals: Population
@@ -51,7 +51,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """What they are compared with: every image of the corpora;
+    """The images that they are compared with: all images of the corpora.
 
     `corpus_size` counts the entries of known fakes.
     """
@@ -63,12 +63,12 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """What holds for probes that were delivered in one way.
+    """The models for probes that were delivered in one way.
 
-    `references` known-real images of `sources` photographs, and `fakes` known fakes, were measured.
-    Below `familiar_from` a probe is further from everything than these images are from one another.
-    `collections` is empty where the known-real images are of one, and in calibrations of before it
-    was kept.
+    They were measured on `references` known-real images of `sources` photographs and on `fakes`
+    known fakes. A model is None if there were too few images. A probe whose largest similarity is
+    below `familiar_from` is unlike all images of the calibration. `collections` is empty if the
+    known-real images are from one collection, and in calibrations made before it was stored.
     """
 
     references: int
@@ -117,10 +117,7 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """All strata by condition;
-
-    `AS_IS` is always among them. `corpus_size` counts entries of known fakes.
-    """
+    """All strata by condition, `AS_IS` among them. `corpus_size` counts entries of known fakes."""
 
     corpus_size: int
     generators: Mapping[str, int]
@@ -128,8 +125,8 @@ class Calibration:
     seed: int
 
     def stratum_for(self, condition: str) -> tuple[str, Stratum]:
-        """Return the stratum of a condition, that of images as they are where it was not
-        measured.
+        """Return the stratum of a condition, with its name; if the condition was not measured, the
+        stratum of images as they are.
         """
         name = condition if condition in self.strata else AS_IS
         return name, self.strata[name]
@@ -145,25 +142,25 @@ class Calibration:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Raise ValueError on a document that a newer release wrote."""
+        """Raise ValueError for a document that a newer release wrote."""
         if stored["format"] != FORMAT:
             raise ValueError(
-                f"a calibration of format {stored['format']} was made by a newer Lineup"
+                f"the calibration has format {stored['format']}; a newer release of Lineup made it"
             )
         strata = {name: Stratum.from_json(stratum) for name, stratum in stored["strata"].items()}
         return cls(stored["corpus_size"], stored["generators"], strata, stored["seed"])
 
 
 def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -> Calibration:
-    """Measure every condition; `measured` holds AS_IS with at least one known-real image."""
+    """Measure every condition. `measured` contains AS_IS, with at least one known-real image."""
     among_fakes, among_reals = SamePictures(compared.fakes), SamePictures(compared.reals)
     strata = {
         condition: _stratum(compared, some, among_fakes, among_reals, seed)
         for condition, some in measured.items()
         if len(some.reals)
     }
-    told = Counter(generator for generator in compared.fakes.generators if generator is not None)
-    return Calibration(compared.corpus_size, dict(sorted(told.items())), strata, seed)
+    generators = Counter(each for each in compared.fakes.generators if each is not None)
+    return Calibration(compared.corpus_size, dict(sorted(generators.items())), strata, seed)
 
 
 def _stratum(
@@ -183,7 +180,7 @@ def _stratum(
         references=len(some.reals),
         sources=len(np.unique(some.reals.sources)),
         fakes=len(some.fakes),
-        false_matches=rates_of(
+        false_matches=fit_rates(
             some.reals,
             real_to_fakes,
             some.reals.sources,
@@ -205,7 +202,7 @@ def _stratum(
     )
 
 
-def rates_of(
+def fit_rates(
     reals: Population,
     found: Nearest,
     sources: NDArray[np.int64],
@@ -215,10 +212,10 @@ def rates_of(
     corpus_size: int,
     seed: int,
 ) -> FalseMatches:
-    """Fit the rate at which known-real images come near to known fakes, and how it grows.
+    """Fit the false-match rate of known-real images, and its growth with the corpus.
 
-    `found` are their nearest known fakes, `sources` (n,) what intervals resample. Exceedances are
-    counted in a second pass, at similarities that the first found.
+    `found` are their nearest known fakes; intervals resample `sources` (n,). Exceedances are
+    counted in a second pass, at similarities chosen from the first.
     """
     maxima = _maxima(found)
     thresholds = np.unique(
@@ -230,27 +227,22 @@ def rates_of(
 
 
 def _maxima(found: Nearest) -> NDArray[np.float64]:
-    """Return the largest similarities (m,) in [-1, 1]: nothing to compare with is as far as can
-    be.
-    """
+    """Return the largest similarities (m,) in [-1, 1]; -1 if there is nothing to compare with."""
     return found.maxima.clip(-1.0, 1.0)
 
 
 def has_kin(fakes: Population, members: Population) -> NDArray[np.bool_]:
-    """Return which fakes (m,) have a generator of which the members hold another picture."""
-    told = Counter(members.generators)
-    return np.array(
-        [generator is not None and told[generator] > 1 for generator in fakes.generators], np.bool_
-    )
+    """Return whether the members contain another picture of the generator of each fake (m,)."""
+    counts = Counter(members.generators)
+    return np.array([each is not None and counts[each] > 1 for each in fakes.generators], np.bool_)
 
 
 Pairs = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def _ratio(real: Nearest, fake: Nearest, some: Measured, kin: NDArray[np.bool_]) -> Pairs | None:
-    """Same-source and different-source similarities with their source images;
-
-    None where there are too few.
+    """Return same-source and different-source similarities with their source images, None if there
+    are too few.
     """
     compared = real.maxima > NOTHING
     same, different = fake.maxima[kin], real.maxima[compared]
@@ -267,8 +259,8 @@ def _two_sided(
     kin: NDArray[np.bool_],
     seed: int,
 ) -> Likelihood | None:
-    """The ratio of (nearest known fake, nearest known real), where both sides have something to be
-    compared with.
+    """Fit the likelihood ratio of the pair (nearest known fake, nearest known real), on images that
+    have both.
     """
     both = kin & (fake[1].maxima > NOTHING)
     compared = (real[0].maxima > NOTHING) & (real[1].maxima > NOTHING)
@@ -293,17 +285,17 @@ def _classifier(some: Measured, seed: int) -> ClassifierCalibration | None:
 def _attribution(
     fakes: Population, members: Population, found: Nearest, kin: NDArray[np.bool_], seed: int
 ) -> Attribution | None:
-    """Fitted on fakes whose generator has other pictures here, all of whose neighbours are
-    there.
+    """Fit attribution on fakes that have a full list of neighbours and another picture of their
+    generator among the members.
     """
     rows = np.flatnonzero(kin & (found.positions >= 0).all(axis=1))
     truth = [fakes.generators[row] for row in rows]
     if len(np.unique(fakes.sources[rows])) < MIN_SOURCES or len(set(truth)) < 2:
         return None
     generators = [[members.generators[place] for place in found.positions[row]] for row in rows]
-    told = [generator for generator in truth if generator is not None]
+    declared = [generator for generator in truth if generator is not None]
     return fit_attribution(
-        found.similarities[rows], generators, told, fakes.sources[rows], seed=seed
+        found.similarities[rows], generators, declared, fakes.sources[rows], seed=seed
     )
 
 

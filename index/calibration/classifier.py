@@ -1,9 +1,9 @@
-"""From a classifier's logit to a probability that it is held to: a temperature with a bias, or
+"""Calibrating the classifier: from its logit to a probability, by a temperature with a bias or by
 isotonic regression.
 
-Platt 1999; Guo et al. 2017, "On Calibration of Modern Neural Networks"; Zadrozny & Elkan 2002. The
-classes are weighed alike: the probability is at a prior of one half, which the model states, and is
-what `prior` says wherever it is shown.
+Sources: Platt 1999; Guo et al. 2017, "On Calibration of Modern Neural Networks"; Zadrozny & Elkan
+2002. Both classes have the same total weight, so the probability is at a prior of one half, which
+`prior` states.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 PRIOR = 0.5
-KNOTS = 129  # of the isotonic curve, evenly by rank of the logits, as many as a likelihood has
+KNOTS = 129  # of the isotonic curve, evenly spaced by rank of the logits
 
 
 class CalibrationVariant(StrEnum):
@@ -37,7 +37,7 @@ class CalibrationVariant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFigures:
-    """ECE (15 bins of equal width), Brier and log loss (nats), with the classes weighed alike."""
+    """ECE (15 bins of equal width), Brier score and log loss (nats), with equal class weights."""
 
     ece: float
     brier: float
@@ -46,12 +46,12 @@ class CalibrationFigures:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierCalibration:
-    """A fitted calibration; figures are of sources that it had not seen.
+    """A fitted calibration. Its figures are cross-validated by source image.
 
-    `temperature` variant: sigmoid(scale * logit + bias), the temperature being 1 / scale.
-    `isotonic`: interpolated in `logits` (g,) and `probabilities` (g,). Nothing is said beyond
-    `limits`, where one more source would mislead. `uncalibrated` are the figures of the plain
-    sigmoid on the same images.
+    The variant `temperature` is sigmoid(scale * logit + bias), with a temperature of 1 / scale.
+    The variant `isotonic` interpolates between `logits` (g,) and `probabilities` (g,). A
+    probability is never beyond `limits`, which the number of sources supports. `uncalibrated` are
+    the figures of the plain sigmoid on the same images.
     """
 
     variant: CalibrationVariant
@@ -74,10 +74,10 @@ class ClassifierCalibration:
     def probability(self, logit: float) -> float:
         """Return P(synthetic) at even prior odds; never falls with the logit."""
         if self.variant is CalibrationVariant.ISOTONIC:
-            said = float(np.interp(logit, self.logits, self.probabilities))
+            probability = float(np.interp(logit, self.logits, self.probabilities))
         else:
-            said = float(sigmoid(self.scale * logit + self.bias))
-        return min(max(said, self.limits[0]), self.limits[1])
+            probability = float(sigmoid(self.scale * logit + self.bias))
+        return min(max(probability, self.limits[0]), self.limits[1])
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -98,18 +98,18 @@ class ClassifierCalibration:
 def fit_classifier(
     logits: ArrayLike, synthetic: ArrayLike, sources: ArrayLike, *, seed: int
 ) -> ClassifierCalibration:
-    """Fit on logits (n,) of images that are synthetic or not (n,), made of photographs or prompts
-    `sources` (n,).
+    """Fit on logits (n,), whether each image is synthetic (n,), and the photograph or prompt that
+    it was made from, `sources` (n,).
 
-    The variant with the lower log loss on sources left out is taken.
+    The variant with the lower cross-validated log loss is taken.
 
     Raises:
-        ValueError: no image, or a logit that is not a number.
+        ValueError: no image, or a logit that is not finite.
 
     """
-    x, positive, source = _images(logits, synthetic, sources)
+    x, positive, source = _sort(logits, synthetic, sources)
     held_out = _out_of_sample(x, positive, source, seed)
-    figures = {variant: _figures(said, positive) for variant, said in held_out.items()}
+    figures = {variant: _figures(stated, positive) for variant, stated in held_out.items()}
     variant = min(CalibrationVariant, key=lambda each: figures[each].log_loss)
     (bias, scale) = fit_logistic(x[:, None], positive, np.ones((1, len(x))), (1,))[0]
     knots = np.unique(np.quantile(x, np.linspace(0, 1, KNOTS), method="nearest"))
@@ -134,22 +134,22 @@ def fit_classifier(
     )
 
 
-def _images(
+def _sort(
     logits: ArrayLike, synthetic: ArrayLike, sources: ArrayLike
 ) -> tuple[Floats, Bools, NDArray[np.int64]]:
     x, positive = np.asarray(logits, np.float64), np.asarray(synthetic, np.bool_)
     source = np.asarray(sources, np.int64)
     if not len(x) or not x.shape == positive.shape == source.shape or not np.isfinite(x).all():
         raise ValueError(
-            "a calibration is fitted to at least one finite logit, with a label and a source each"
+            "a calibration is fitted to at least one finite logit, each with a label and a source"
         )
     order = np.lexsort((source, positive, x))  # the same images in any order give the same bytes
     return x[order], positive[order], source[order]
 
 
 def _limits(positive: Bools, source: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the least and the largest probability: one source of n + 2 misleads (the rule of
-    succession).
+    """Return the least and the largest probability, by the rule of succession: of n sources and two
+    more, one is taken to be of the other class.
     """
     least, most = (1 / (len(np.unique(source[side])) + 2) for side in (positive, ~positive))
     return min(least, 0.5), max(1 - most, 0.5)
@@ -158,23 +158,23 @@ def _limits(positive: Bools, source: NDArray[np.int64]) -> tuple[float, float]:
 def _out_of_sample(
     x: Floats, positive: Bools, source: NDArray[np.int64], seed: int
 ) -> dict[CalibrationVariant, Floats]:
-    """Return the probabilities (n,) of both variants, each from the sources of the other folds."""
+    """Return the probabilities (n,) of both variants, fitted to the other folds."""
     fold = folds_by_source(source, seed)
-    said = {variant: np.full(len(x), PRIOR) for variant in CalibrationVariant}
+    stated = {variant: np.full(len(x), PRIOR) for variant in CalibrationVariant}
     for held in np.unique(fold):
         out = fold == held
         weights = (~out).astype(np.float64)
         bias, scale = fit_logistic(x[:, None], positive, weights[None, :], (1,))[0]
         low, high = _limits(positive[~out], source[~out])
-        said[CalibrationVariant.TEMPERATURE][out] = np.clip(
+        stated[CalibrationVariant.TEMPERATURE][out] = np.clip(
             sigmoid(scale * x[out] + bias), low, high
         )
         pooled = pooled_at(x, positive, np.append(weights, np.ones(MISLEADING)), x[out])
-        said[CalibrationVariant.ISOTONIC][out] = np.clip(pooled, low, high)
-    return said
+        stated[CalibrationVariant.ISOTONIC][out] = np.clip(pooled, low, high)
+    return stated
 
 
-def _figures(said: Floats, positive: Bools) -> CalibrationFigures:
+def _figures(stated: Floats, positive: Bools) -> CalibrationFigures:
     weights = even_odds(positive)
-    found = [figure(said, positive, weights) for figure in (ece, brier, log_loss)]
+    found = [figure(stated, positive, weights) for figure in (ece, brier, log_loss)]
     return CalibrationFigures(*(each for each in found if each is not None))

@@ -1,16 +1,17 @@
-"""How often a known-real image comes this close to the corpora: the false-match rate of a
-similarity, with an interval.
+"""The false-match rate of a similarity: the share of known-real images that come this near to a
+known fake, with a 95 % interval.
 
-What is measured is the largest cosine similarity of each known-real image to any known fake. As
-long as ten sources came closer the rate is the share observed; beyond, a generalised Pareto tail
-(Pickands 1975; Coles 2001, chapter 4) of y = -log(1 - similarity), the scale on which the distance
-to a nearest neighbour has an exponential tail whatever the dimension (Amsaleg et al. 2015), so that
-the shape is near 0. Where nothing was observed the rule of three bounds it. Intervals are 95 %, by
-resampling source images. A curve on a grid is stored: a statement is an interpolation.
+The data are the largest cosine similarities of known-real images to any known fake. At similarities
+that ten or more source images exceed, the estimate is the observed share. Above, it is a
+generalised Pareto tail (Pickands 1975; Coles 2001, chapter 4) of y = -log(1 - similarity). On this
+scale the distance to a nearest neighbour has an exponential tail in any dimension (Amsaleg et al.
+2015), so the shape parameter is near 0. Above all observations the rule of three bounds the rate.
+Intervals come from a bootstrap over source images. The curve is stored on a grid, and a rate is
+interpolated from it.
 
-On simulated clustered corpora, with 1000 images, a tail that speaks from where it is fitted (the
-closest 10 %) held the true rate of 1 % in 87 % of its intervals and this one in 97 % (`python -m
-tests.benchmarks.evidence_simulated`).
+On simulated clustered corpora with 1,000 images, the 95 % interval at a rate of 1 % contained the
+true rate in 97 % of the cases. It did so in 87 % when the tail was used wherever it is fitted, from
+the closest 10 % on (`python -m tests.benchmarks.evidence_simulated`).
 """
 
 from __future__ import annotations
@@ -41,13 +42,14 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-# Images with the very same similarity are an atom, no tail, from so many on.
+# From this many images with exactly the same similarity on, they are an atom and not part of a
+# continuous tail.
 ATOM = 10
-# The curve: at most this many points of the data, and points of the tail down to the rate where
-# nobody can check it.
+# The curve has at most this many points of the data, and points of the tail down to a rate that no
+# data could confirm.
 DATA_POINTS, TAIL_POINTS, LEAST_RATE = 200, 80, 1e-6
-# Similarities are told apart to this decimal, finer than float32, so that an interpolation never
-# divides by nothing.
+# Similarities are rounded to this many decimals, finer than float32, so that two points of the
+# curve are never too close to interpolate.
 DECIMALS = 9
 _CURVES = ("similarities", "estimates", "lows", "highs")
 
@@ -56,7 +58,7 @@ class RateMethod(StrEnum):
     """What a false-match rate and its upper end are based on."""
 
     EMPIRICAL = "empirical"  # known-real images that came this close
-    TAIL = "tail"  # the tail fitted to the closest of them
+    TAIL = "tail"  # the Pareto tail fitted to the closest of them
     RULE_OF_THREE = (
         "rule_of_three"  # none came this close: the upper bound is 3 / number of sources
     )
@@ -64,8 +66,8 @@ class RateMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of known-real images with its 95 % interval, 0 <= low <= estimate <= high <= 1,
-    measured on `n`.
+    """A false-match rate with its 95 % interval, 0 <= low <= estimate <= high <= 1, from `n`
+    known-real images.
     """
 
     estimate: float
@@ -77,10 +79,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class FalseMatches:
-    """A fitted rate: facts, and the curve (similarities rising, rates falling) that statements are
-    read from.
+    """Fitted false-match rates: a curve with rising similarities and falling rates.
 
-    `largest` is the largest maximum observed; the tail is None where there were too few images for
+    `largest` is the largest similarity observed. `tail` is None if there were too few images for
     one.
     """
 
@@ -97,27 +98,26 @@ class FalseMatches:
     highs: tuple[float, ...]
 
     def rate_at(self, similarity: float, corpus_size: int | None = None) -> Rate:
-        """Return the false-match rate of a threshold at this cosine similarity, for a corpus of
-        another size if asked.
+        """Return the false-match rate of a threshold at a cosine similarity, predicted for a corpus
+        of another size if one is given.
 
-        Falls with similarity, rises with corpus size. At another size the interval holds what
-        growth is not sure of.
+        It falls with similarity and rises with corpus size. At another size the interval includes
+        the uncertainty of the growth exponent.
         """
         at, curves = self._curves
         estimate, low, high = (float(np.interp(similarity, at, curve)) for curve in curves)
         method = self._method_at(similarity, high)
         if corpus_size is not None and corpus_size != self.corpus_size:
-            factor = max(corpus_size, 1) / max(
-                self.corpus_size, 1
-            )  # of no entry as of one: nothing to divide by
-            estimate, low, high = _grown(estimate, low, high, self.growth, factor)
+            # An empty corpus counts as one entry, to avoid a division by zero.
+            factor = max(corpus_size, 1) / max(self.corpus_size, 1)
+            estimate, low, high = _predict(estimate, low, high, self.growth, factor)
         return Rate(estimate, low, high, self.n, method)
 
     def similarity_at(self, rate: float, corpus_size: int | None = None) -> float:
-        """Return the smallest similarity whose estimated rate is at most this one: the threshold of
+        """Return the smallest similarity whose estimated rate is at most `rate`: the threshold of
         `similar`.
 
-        1.0 where no similarity has so small a rate, which the rate at 1.0 then says.
+        Returns 1.0 if no similarity has so small a rate; `rate_at(1.0)` then shows it.
         """
         below, above = -1.0, 1.0
         if self.rate_at(below, corpus_size).estimate <= rate:
@@ -164,14 +164,14 @@ class FalseMatches:
 def fit_false_matches(
     maxima: ArrayLike, sources: ArrayLike, *, corpus_size: int, growth: Growth, seed: int
 ) -> FalseMatches:
-    """Fit the rate from the largest similarity of each of n known-real images to a corpus of
-    `corpus_size` entries.
+    """Fit the false-match rates of n known-real images, compared with a corpus of `corpus_size`
+    entries.
 
-    `maxima` (n,) cosine similarities, the image itself and its near duplicates left out; `sources`
-    (n,) which photograph each image was made of.
+    `maxima` (n,) are the largest cosine similarities, without the image itself and its near
+    duplicates; `sources` (n,) the photograph that each image was made from.
 
     Raises:
-        ValueError: no image, or a similarity that is not a number.
+        ValueError: no image, or a similarity that is not finite.
 
     """
     x, source = (
@@ -197,7 +197,7 @@ def fit_false_matches(
         corpus_size=corpus_size,
         seed=seed,
         growth=growth,
-        tail=None if tails is None else tails.of_the_data(x),
+        tail=None if tails is None else tails.of_data(x),
         largest=float(x[-1]),
         similarities=tuple(at.tolist()),
         estimates=tuple(estimate.tolist()),
@@ -207,8 +207,8 @@ def fit_false_matches(
 
 
 def _weights(source: NDArray[np.int64], seed: int) -> tuple[Floats, Floats]:
-    """Return weights (1 + r, n) of the images and of one source more that was not seen (1 + r,), 0
-    for the data.
+    """Return the weights (1 + r, n) of the images, and those of one more source that was not
+    observed (1 + r,), which is 0 for the data.
     """
     drawn = resampled_weights(np.append(source, source.max() + 1), RESAMPLES, seed)
     sums = drawn[:, :-1].sum(axis=1)
@@ -218,8 +218,8 @@ def _weights(source: NDArray[np.int64], seed: int) -> tuple[Floats, Floats]:
 
 
 def _grid(x: Floats, tails: Tails | None) -> Floats:
-    """Return rising similarities (g,) where the curve is stored: of the data, of the tail, and just
-    above the data.
+    """Return the rising similarities (g,) at which the curve is stored: points of the data, points
+    of the tail, and a point just above the data.
     """
     distinct, counts = np.unique(x, return_counts=True)
     body = distinct if tails is None else distinct[distinct <= tails.u]
@@ -237,8 +237,8 @@ def _grid(x: Floats, tails: Tails | None) -> Floats:
 
 
 def _rates(x: Floats, weights: Floats, at: Floats, tails: Tails | None) -> Floats:
-    """Return the rates (1 + r, g) of all resamples: shares of the data, above u the tail, at an
-    atom the data again.
+    """Return the rates (1 + r, g) of all resamples: shares of the data, the tail above u, and at an
+    atom the share of the data again.
     """
     cumulated = np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))  # (1 + r, n + 1)
     first, end = (np.searchsorted(x, at, side=side) for side in ("left", "right"))
@@ -247,7 +247,7 @@ def _rates(x: Floats, weights: Floats, at: Floats, tails: Tails | None) -> Float
     if tails is not None:
         of_tail = (at > tails.u) & (end - first < ATOM)
         rates[:, of_tail] = tails.rates(at[of_tail])
-    # A rate that rises with similarity where an atom follows is that of the atom.
+    # Before an atom the tail may be below the atom's rate; the rate must not rise with similarity.
     return np.asarray(
         np.maximum.accumulate(np.clip(rates, 0.0, 1.0)[:, ::-1], axis=1)[:, ::-1], np.float64
     )
@@ -259,9 +259,9 @@ def _intervals(
     """Return estimate, low and high (g,) from the rates of the data and of the resamples (1 + r,
     g).
 
-    One more source is taken to be closer for the upper end and further for the lower: of
-    independent images that is the exact binomial interval (Clopper & Pearson 1934), of versions of
-    the same ones it is not narrower for their number.
+    For the upper end, one more source is assumed to be closer; for the lower end, one that is
+    further. For independent images this gives the exact binomial interval (Clopper & Pearson 1934);
+    several versions of one photograph do not make it narrower.
     """
     estimate, more = rates[0], unseen[1:, None]
     low = np.quantile(rates[1:] / (1 + more), (1 - LEVEL) / 2, axis=0)
@@ -271,9 +271,7 @@ def _intervals(
         axis=0,
     )
     by_three = _rule_of_three(n_sources)
-    if not estimate[
-        unobserved
-    ].any():  # there is no tail: as if one more image had been half a match
+    if not estimate[unobserved].any():  # no tail: the estimate is half a match in one more image
         estimate = np.where(unobserved, 0.5 / (n_sources + 1), estimate)
     low = np.where(unobserved & (high <= by_three), 0.0, low)
     high = np.where(unobserved, np.maximum(high, by_three), high)
@@ -283,24 +281,24 @@ def _intervals(
 
 
 def _rule_of_three(n_sources: int) -> float:
-    """Return the upper 95 % bound of a share that was never observed (Hanley & Lippman-Hand
-    1983).
+    """Return the upper 95 % bound of the probability of an event that was never observed (Hanley &
+    Lippman-Hand 1983).
     """
     return min(1.0, 3 / n_sources)
 
 
-def _grown(
+def _predict(
     estimate: float, low: float, high: float, growth: Growth, factor: float
 ) -> tuple[float, float, float]:
-    """Return a rate and its interval for a corpus `factor` times the size; both ends take the worst
-    of the growth.
+    """Return a rate and its interval for a corpus of `factor` times the size; each end uses the
+    exponent that moves it furthest from the estimate.
     """
     slow, fast = (-1.0, 1.0) if factor > 1 else (1.0, -1.0)
-    grown = (
-        growth.grown(_hazard(rate), factor, side)
+    hazards = (
+        growth.predict_hazard(_hazard(rate), factor, side)
         for rate, side in ((estimate, 0.0), (low, slow), (high, fast))
     )
-    middle, below, above = (_share(hazard) for hazard in grown)
+    middle, below, above = (_rate(hazard) for hazard in hazards)
     return middle, min(below, middle), max(above, middle)
 
 
@@ -308,7 +306,5 @@ def _hazard(rate: float) -> float:
     return -math.log1p(-min(rate, 1 - 1e-12))
 
 
-def _share(hazard: float) -> float:
-    return (
-        1.0 if hazard > 27.0 else -math.expm1(-hazard)
-    )  # 1 - exp(-27) is the 1 - 1e-12 of _hazard
+def _rate(hazard: float) -> float:
+    return 1.0 if hazard > 27.0 else -math.expm1(-hazard)  # 1 - exp(-27) is 1 - 1e-12 of _hazard

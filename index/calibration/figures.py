@@ -2,9 +2,9 @@
 
 Owns how well stated numbers are calibrated, and how well nearness separates known generators from
 others. Not: ranked lists of neighbours (`retrieval.py`), the fits that make those numbers, and the
-ROC of an evaluation, which is scikit-learn's (`api.evaluation.separation`). A figure that needs
-both classes, or any item at all, is None where they are missing: evaluation prints "not measured"
-rather than a made-up 0. Larger values always speak for `positive`.
+ROC of an evaluation, which is scikit-learn's (`api.evaluation.separation`). A figure is None if it
+needs both classes, or any item, and there is none; an evaluation then prints "not measured". Larger
+values always support `positive`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LN10 = float(np.log(10.0))
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Stated probabilities in [low, high[ (the last bin holds 1 too), what was stated there and
-    what was so.
+    """The items whose stated probability is in [low, high[ (the last bin includes 1): the mean
+    stated probability and the share that is positive.
     """
 
     low: float
@@ -40,8 +40,8 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """A reliability diagram: bins that hold anything, and the expected and the largest calibration
-    error, in [0, 1].
+    """A reliability diagram: its non-empty bins, the expected calibration error (ECE) and the
+    maximum calibration error (MCE), in [0, 1].
     """
 
     bins: tuple[Bin, ...]
@@ -52,8 +52,8 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Tippett:
-    """Shares of same- and of different-source pairs whose log10 LR is at least each point, and the
-    misleading ones.
+    """Tippett curves: the shares of same-source and of different-source pairs whose log10 LR is
+    above each point, and the rates of misleading evidence.
     """
 
     log10: Floats  # (p,) ascending
@@ -78,10 +78,10 @@ def open_set_auroc(nearness: ArrayLike, known: ArrayLike) -> float | None:
 
 
 def even_odds(positive: ArrayLike) -> Floats:
-    """Return weights (n,) that sum to n and give each class one half: for probabilities that were
-    stated at even odds.
+    """Return weights (n,) that sum to n and give each class one half of the total: for
+    probabilities stated at even prior odds.
 
-    With one class alone all weigh the same.
+    If there is only one class, all weights are equal.
     """
     is_positive = np.asarray(positive, np.bool_)
     total = int(is_positive.sum())
@@ -94,7 +94,9 @@ def even_odds(positive: ArrayLike) -> Floats:
 def brier(
     probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None
 ) -> float | None:
-    """Return the (weighted) mean squared error of probabilities (Brier 1950), in [0, 1]."""
+    """Return the Brier score (1950): the (weighted) mean squared error of probabilities, in
+    [0, 1].
+    """
     p, is_positive = _labelled(probabilities, positive)
     return float(np.average((p - is_positive) ** 2, weights=weights)) if len(p) else None
 
@@ -102,14 +104,15 @@ def brier(
 def log_loss(
     probabilities: ArrayLike, positive: ArrayLike, weights: Floats | None = None
 ) -> float | None:
-    """Return the (weighted) mean -log of what was said of the truth, in nats; that is at least
-    1e-15.
+    """Return the (weighted) mean of -log of the probability given to the true class, in nats.
+
+    Probabilities are clipped at 1e-15.
     """
     p, is_positive = _labelled(probabilities, positive)
     if not len(p):
         return None
-    said = np.clip(np.where(is_positive, p, 1 - p), 1e-15, 1.0)
-    return float(np.average(-np.log(said), weights=weights))
+    of_truth = np.clip(np.where(is_positive, p, 1 - p), 1e-15, 1.0)
+    return float(np.average(-np.log(of_truth), weights=weights))
 
 
 def reliability(
@@ -122,8 +125,8 @@ def reliability(
     """Return the reliability diagram of P(positive) in bins of equal width (Guo et al. 2017), None
     without any item.
 
-    ECE is the (weighted) mean over items of |share positive - mean probability| of their bin; MCE
-    the largest of these.
+    The gap of a bin is |share positive - mean probability|. ECE is the (weighted) mean gap over
+    items, MCE the largest gap.
     """
     p, is_positive = _labelled(probabilities, positive)
     if not len(p):
@@ -136,15 +139,15 @@ def reliability(
         np.asarray(np.bincount(which, each, minlength=bins), np.float64)
         for each in (own, own * p, own * is_positive)
     )
-    held = np.flatnonzero(weight)
-    stated, found = stated[held] / weight[held], found[held] / weight[held]
+    filled = np.flatnonzero(weight)
+    stated, found = stated[filled] / weight[filled], found[filled] / weight[filled]
     shown = [
-        Bin(float(edges[i]), float(edges[i + 1]), int(counts[i]), float(said), float(so))
-        for i, said, so in zip(held, stated, found, strict=True)
+        Bin(float(edges[i]), float(edges[i + 1]), int(counts[i]), float(mean), float(share))
+        for i, mean, share in zip(filled, stated, found, strict=True)
     ]
     gaps = np.abs(stated - found)
     return Reliability(
-        tuple(shown), float(np.average(gaps, weights=weight[held])), float(gaps.max()), len(p)
+        tuple(shown), float(np.average(gaps, weights=weight[filled])), float(gaps.max()), len(p)
     )
 
 
@@ -155,14 +158,15 @@ def ece(
     *,
     bins: int = ECE_BINS,
 ) -> float | None:
-    """Return the expected calibration error as `reliability` defines it."""
+    """Return the expected calibration error; see `reliability`."""
     diagram = reliability(probabilities, positive, weights, bins=bins)
     return None if diagram is None else diagram.ece
 
 
 def cllr(log10_same: ArrayLike, log10_different: ArrayLike) -> float | None:
-    """Return the log-likelihood-ratio cost in bits (Brümmer & du Preez 2006): 0 perfect, 1 as good
-    as saying LR 1.
+    """Return Cllr, the log-likelihood-ratio cost in bits (Brümmer & du Preez 2006).
+
+    0 is perfect; 1 is the cost of always stating an LR of 1.
     """
     same, different = _finite(log10_same), _finite(log10_different)
     if not len(same) or not len(different):
@@ -172,11 +176,10 @@ def cllr(log10_same: ArrayLike, log10_different: ArrayLike) -> float | None:
 
 
 def cllr_min(same: ArrayLike, different: ArrayLike) -> float | None:
-    """Return the Cllr that the best monotone recalibration of these very values would have:
-    discrimination alone.
+    """Return the Cllr after the best monotone recalibration of these values: discrimination alone.
 
-    Takes log10 LRs or any value that grows with support for same source. Not above `cllr` of the
-    same LRs.
+    Takes log10 LRs, or any value that grows with the support for same source. It is at most the
+    `cllr` of the same LRs.
     """
     s, d = _finite(same), _finite(different)
     if not len(s) or not len(d):
@@ -189,8 +192,8 @@ def cllr_min(same: ArrayLike, different: ArrayLike) -> float | None:
 def tippett(
     log10_same: ArrayLike, log10_different: ArrayLike, *, points: int = 201
 ) -> Tippett | None:
-    """Return Tippett curves on `points` evenly spaced log10 LRs (Drygajlo et al. 2015), None
-    without both classes.
+    """Return Tippett curves at `points` evenly spaced log10 LRs (Drygajlo et al. 2015), None unless
+    both classes have pairs.
     """
     same, different = np.sort(_finite(log10_same)), np.sort(_finite(log10_different))
     if not len(same) or not len(different):
@@ -220,13 +223,14 @@ def _labelled(values: ArrayLike, positive: ArrayLike) -> tuple[Floats, Bools]:
 def _finite(values: ArrayLike) -> Floats:
     x = np.asarray(values, np.float64)
     if x.ndim != 1 or not np.isfinite(x).all():
-        raise ValueError("values are one row of finite numbers")
+        raise ValueError("values must be one row of finite numbers")
     return x
 
 
 def _ranks(x: Floats) -> Floats:
-    """Return the rank of each value (n,) from 1, equal ones sharing theirs: scipy.stats takes a
-    second to load.
+    """Return the rank of each value (n,) from 1, equal values sharing the mean of theirs.
+
+    Not by scipy.stats, which takes a second to load.
     """
     _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     middles: Floats = np.cumsum(counts) - (counts - 1) / 2

@@ -1,16 +1,16 @@
-"""How the false-match rate moves as a corpus grows, learned from how often each reference image is
-exceeded.
+"""Growth: how the false-match rate rises with the size of a corpus.
 
-A rate is the tail of a maximum over entries that lie in clusters (one generator, one prompt, one
-subject), so that 1 - (1 - p)^(m/N) is wrong: the tenth image of a cluster adds hardly a new match.
-What is modelled is the hazard h = -log(1 - FMR(t; m)): log h rises with log m at the slope beta in
-]0, 1], and the larger the hazard already is, the slower: beta + bend * log(h / h_1), h_1 being that
-of a rate of 1 %. Of the whole mixture of clusters the dense ones are exhausted first. It foretells
-a corpus that grows by more of the same population, not by a new one.
+The rate is the tail probability of a maximum over entries, and entries form clusters (one
+generator, one prompt, one subject). So 1 - (1 - p)^(m/N) is wrong: the tenth image of a cluster
+hardly adds a match. The model is for the hazard h = -log(1 - FMR(t; m)). Log h rises with log m at
+the slope beta, in ]0, 1], and the slope falls as the hazard grows, because the dense clusters are
+exhausted first: beta + bend * log(h / h_1), where h_1 is the hazard of a rate of 1 %. It is fitted
+by rarefaction: how often known-real images would match in random subsets of the corpus. It predicts
+growth by more of the same population, not by a new one.
 
-On simulated corpora in ten wide clusters (`python -m tests.benchmarks.evidence_simulated`) one beta
-for all rates foretold the hazard at ten times the size 1.6 times too high at a rate of 10 % and 0.7
-times at 0.3 %; with the bend 1.1 and 1.2 times.
+On simulated corpora in ten wide clusters (`python -m tests.benchmarks.evidence_simulated`), with
+one beta for all rates, the hazard predicted at ten times the size was 1.6 times the true one at a
+rate of 10 %, and 0.7 times at 0.3 %. With the bend it was 1.1 and 1.2 times.
 """
 
 from __future__ import annotations
@@ -28,45 +28,47 @@ from index.calibration.resampling import resampled_weights
 
 Floats = NDArray[np.float64]
 
-# Rarefaction is exact below the corpus' own size; these shares span the decade behind it to
-# foretell the one ahead.
+# Rarefaction is exact up to the corpus's own size. These shares of it span one decade, to predict
+# the next one.
 SHARES = (0.1, 0.2, 0.5, 1.0)
 RESAMPLES = 400
-# A slope from fewer exceeding images than this is noise (the 10 of
-# `false_matches.MIN_EXCEEDANCES`).
+# A slope from fewer exceeding images is noise (as `pareto.MIN_EXCEEDANCES`).
 MIN_EXCEEDING = 10
 MIN_BETA = 0.01
-# All reference images meet the same corpus, and its growth may fill other clusters: no resampling
-# of images knows that. On the simulated corpora the hazard foretold for ten times the size was off
-# by 0.07 to 0.47 (one deviation of its log; median 0.17, an exponent of 0.07); twice that.
+# All reference images are compared with the same corpus, whose growth may fill other clusters. A
+# bootstrap over images does not see this error. On the simulated corpora the standard deviation of
+# log(predicted / true hazard) at ten times the size was 0.07 to 0.47, 0.17 in the median, which is
+# 0.07 in the exponent. This is twice that.
 CORPUS_ERROR = 0.15
-LEAST_SEEN = 3  # images that are expected to exceed at a size, for its slope to count
+LEAST_SEEN = 3  # a slope counts if this many images are expected to exceed at its size
 ANCHOR = -math.log1p(-0.01)  # the hazard of a rate of 1 %, the default of `similar`
 STEPS = 32  # of Euler's method over a decade and less of size: within 1 % of the exact flow
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The exponent at a rate of 1 % and its 95 % interval, 0 < low <= beta <= high <= 1, and its
-    bend, at most 0.
+    """The growth exponent at a rate of 1 %, with its 95 % interval, 0 < low <= beta <= high <= 1.
+
+    `bend`, at most 0, is the change of the exponent when the hazard grows by a factor of e.
     """
 
     beta: float
     low: float
     high: float
-    bend: float = 0.0  # change of the exponent when the hazard grows by a factor e
+    bend: float = 0.0
 
     def __post_init__(self) -> None:
         if not (0 < self.low <= self.beta <= self.high <= 1 and self.bend <= 0):
             raise ValueError(
-                f"a growth exponent is 0 < low <= beta <= high <= 1 and bends down, not {self}"
+                f"a growth exponent has 0 < low <= beta <= high <= 1 and bend <= 0, unlike {self}"
             )
 
-    def grown(self, hazard: float, factor: float, side: float = 0.0) -> float:
-        """Return the hazard -log(1 - rate) at `factor` times the size; `side` -1 takes the low
-        exponent, 1 the high.
+    def predict_hazard(self, hazard: float, factor: float, side: float = 0.0) -> float:
+        """Return the hazard -log(1 - rate) at `factor` times the size.
 
-        Rises with the hazard, with the factor and, for a factor above 1, with the side.
+        `side` selects the exponent: -1 the lower end of its interval, 0 the estimate, 1 the upper
+        end. The result rises with the hazard, with the factor and, for a factor above 1, with
+        `side`.
         """
         if not hazard:
             return 0.0
@@ -88,8 +90,8 @@ class Growth:
         return cls(stored["beta"], stored["low"], stored["high"], stored["bend"])
 
 
-# What is said where nothing could be measured: each entry brings as much as the one before, the
-# most that can be.
+# Used if nothing could be measured: every new entry adds as much hazard as the ones before, which
+# is the upper limit.
 UNKNOWN_GROWTH = Growth(1.0, MIN_BETA, 1.0)
 
 
@@ -101,11 +103,11 @@ def fit_growth(
     corpus_size: int,
     seed: int,
 ) -> Growth:
-    """Fit how the rate grows from exceedance counts.
+    """Fit the growth exponent from exceedance counts.
 
-    `counts` (n, t): how many of the `corpus_size` entries are at or above threshold j for reference
-    image i, rising thresholds (t,) in the tail. `sources` (n,): the source image of each reference
-    image, resampled as a whole.
+    `counts` (n, t) is the number of the `corpus_size` entries whose similarity to reference image i
+    is at least threshold j. `thresholds` (t,) rise and lie in the tail. `sources` (n,) is the
+    source image of each reference image; the bootstrap resamples sources.
     """
     exceeded = np.asarray(counts, np.int64).reshape(len(sources), len(thresholds))
     source = np.asarray(sources, np.int64)
@@ -116,9 +118,7 @@ def fit_growth(
     if not usable.any() or len(sizes) < 2:
         return UNKNOWN_GROWTH
     matched = matched_by_subset(exceeded[:, usable], corpus_size, sizes)  # (n, t, m)
-    weights = resampled_weights(
-        source, RESAMPLES, seed
-    )  # (1 + r, n); the first row is of the data as they are
+    weights = resampled_weights(source, RESAMPLES, seed)  # (1 + r, n); the first row is the data
     betas, bends = _lines(
         np.tensordot(weights, matched, axes=1), np.log(sizes), len(sources)
     )  # (1 + r,)
@@ -129,15 +129,13 @@ def fit_growth(
 
 
 def matched_by_subset(counts: NDArray[np.int64], corpus_size: int, sizes: Floats) -> Floats:
-    """Return the chance that a random subset of m of N entries holds any of the k: 1 - C(N-k, m) /
-    C(N, m).
+    """Return the probability that a random subset of m of N entries contains any of k given ones:
+    1 - C(N - k, m) / C(N, m).
 
-    `counts` (...), `sizes` (m,) from 1 to N; returns (..., m).
+    `counts` (...) are the k, `sizes` (m,) from 1 to N; returns (..., m).
     """
     k = np.minimum(counts, corpus_size)[..., None].astype(np.float64)
-    room = (
-        corpus_size - k - sizes
-    )  # entries that are in neither; below 0 there is no subset without a match
+    room = corpus_size - k - sizes  # below 0, every subset contains a match
     with np.errstate(invalid="ignore"):
         log_none = (
             gammaln(corpus_size - k + 1)
@@ -149,10 +147,11 @@ def matched_by_subset(counts: NDArray[np.int64], corpus_size: int, sizes: Floats
 
 
 def _lines(rates: Floats, log_sizes: Floats, n: int) -> tuple[Floats, Floats]:
-    """Return exponents at ANCHOR and bends (r,), by weighted least squares, of rates (r, t, m).
+    """Return the exponents at ANCHOR and the bends (r,) of rates (r, t, m), by weighted least
+    squares.
 
-    The points are the slopes of log hazard between neighbouring sizes, weighed by the images that
-    exceed there.
+    The points are the slopes of log hazard between neighbouring sizes, weighted by the number of
+    images that exceed there.
     """
     log_hazards = np.log(-np.log1p(-np.clip(rates, 1e-12, 1 - 1e-12)))
     slopes = np.diff(log_hazards, axis=2) / np.diff(log_sizes)  # (r, t, m - 1)

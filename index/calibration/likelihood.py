@@ -1,12 +1,13 @@
-"""Likelihood ratios: how much more often a similarity is seen between a known fake and its kind
-than at a real image.
+"""Likelihood ratios: how much more often a similarity occurs between known fakes of one generator
+(same source) than between a real image and known fakes (different source).
 
-A model is a direction (for one similarity 1; for two, what logistic regression weighs them with)
-and a monotone curve from the value along it to log10 LR, by pooling adjacent violators or by
-logistic regression, whichever has the lower cost out of sample. The curve is cut to the empirical
-bounds of Vergeer et al. 2016 ("Numerical likelihood ratios outputted by LR systems are often based
-on extrapolation: when to stop extrapolating?"): no ratio is larger than these data can support. It
-does not own the words for a ratio (`verbal.py`).
+A model has a direction and a monotone curve. The direction weights the similarities: 1 for a single
+one, the coefficients of a logistic regression for two. The curve leads from the weighted value to
+log10 LR, by isotonic regression (PAV) or by logistic regression, whichever has the lower
+cross-validated Cllr. Ratios are limited to the empirical lower and upper bounds (ELUB) of Vergeer
+et al. 2016 ("Numerical likelihood ratios outputted by LR systems are often based on extrapolation:
+when to stop extrapolating?"), so that no ratio is larger than the data support. Words for a ratio
+are in `verbal.py`.
 """
 
 from __future__ import annotations
@@ -27,17 +28,15 @@ from index.calibration.resampling import LEVEL, RESAMPLES, folds_by_source, resa
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-GRID_POINTS = (
-    129  # of the pooled similarities, evenly by rank: a step is less than one image in a hundred
-)
+GRID_POINTS = 129  # evenly spaced by rank: a step is less than one image in a hundred
 BOUND_STEP = 0.01  # log10, the accuracy of the bounds
-# Nearest known fake, nearest known real: nearer to a fake never speaks against the fake, nor nearer
-# to a real for it.
+# The signs of the coefficients of (nearest known fake, nearest known real): a nearer known fake
+# never lowers the ratio, a nearer known real never raises it.
 ONE_SIDED, TWO_SIDED = (1,), (1, -1)
 
 
 class LikelihoodVariant(StrEnum):
-    """How the curve is fitted."""
+    """The method that fits the curve."""
 
     PAV = "pav"
     LOGISTIC = "logistic"
@@ -47,7 +46,7 @@ class LikelihoodVariant(StrEnum):
 class Ratio:
     """A log10 likelihood ratio and its 95 % interval, all within the model's bounds.
 
-    `bounded`: the ratio stands at a bound, what lies beyond is not supported by the data.
+    `bounded`: the ratio is at a bound; the data do not support a more extreme one.
     """
 
     log10: float
@@ -58,12 +57,11 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """A fitted likelihood ratio: the curve, its bounds, and how good it was on sources that it had
-    not seen.
+    """A fitted likelihood ratio: the curve, its bounds and its cross-validated cost.
 
-    `direction` weighs the similarities; `values` (g,) rise along it. `cllr` and `cllr_min` are of
-    the bounded ratios out of sample; `cllr_of_variants` of both ways to fit, of which the better
-    was taken.
+    `direction` weights the similarities; `values` (g,) rise along it. `cllr` and `cllr_min` are
+    those of the bounded ratios, cross-validated by source image; `cllr_of_variants` has the Cllr of
+    both methods, of which the better one was taken.
     """
 
     variant: LikelihoodVariant
@@ -83,20 +81,18 @@ class Likelihood:
     seed: int
 
     def ratio_at(self, similarity: float | Sequence[float]) -> Ratio:
-        """Return the ratio of a similarity, or of (nearest known fake, nearest known real) for a
-        two-sided model.
+        """Return the ratio for a similarity to the nearest known fake, or, in a two-sided model,
+        for the pair (nearest known fake, nearest known real).
 
-        Never falls with similarity to fakes.
+        The ratio never falls with the similarity to known fakes.
 
         Raises:
-            ValueError: another number of similarities than the model was fitted to.
+            ValueError: the number of similarities is not the one that the model was fitted to.
 
         """
         x = np.atleast_1d(np.asarray(similarity, np.float64))
         if x.shape != (len(self.direction),):
-            raise ValueError(
-                f"this ratio is of {len(self.direction)} similarities, not of {x.size}"
-            )
+            raise ValueError(f"this ratio needs {len(self.direction)} similarities, not {x.size}")
         value = float(x @ np.array(self.direction))
         log10, low, high = (
             float(np.interp(value, self.values, y)) for y in (self.log10s, self.lows, self.highs)
@@ -127,14 +123,14 @@ def fit_likelihood(
     *,
     seed: int,
 ) -> Likelihood:
-    """Fit from similarities of known fakes to their kind (n,) and of known-real images to known
-    fakes (m,).
+    """Fit from the similarities of known fakes to known fakes of their generator (n,), and of
+    known-real images to known fakes (m,).
 
-    Sources (n,), (m,) number photographs on both sides alike: an image and its counterpart made of
-    one photograph are resampled, and left out, together.
+    Sources (n,), (m,) have the same numbers on both sides: all images made from one photograph are
+    resampled together, and are in one fold of the cross-validation.
 
     Raises:
-        ValueError: a side without any similarity, or one that is not a number.
+        ValueError: one side has no similarity, or a similarity is not finite.
 
     """
     pairs = _pairs(
@@ -151,8 +147,8 @@ def fit_two_sided(
     *,
     seed: int,
 ) -> Likelihood:
-    """Fit from pairs (nearest known fake, nearest known real): `same` (n, 2) of fakes, `different`
-    (m, 2) of reals.
+    """Fit from pairs (nearest known fake, nearest known real): `same` (n, 2) of known fakes,
+    `different` (m, 2) of known-real images.
 
     Raises as `fit_likelihood`.
     """
@@ -164,8 +160,8 @@ def fit_two_sided(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """Both sides in one canonical order: similarities (n, d), whether of the same source (n,),
-    source images (n,).
+    """Both sides in one canonical order: similarities (n, d), whether a pair is of the same source
+    (n,), and source images (n,).
     """
 
     x: Floats
@@ -204,13 +200,13 @@ def _fit(pairs: _Pairs, seed: int) -> Likelihood:
 
 
 def elub(log10: Floats, same: Bools, sources: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the log10 bounds within which acting on ratios beats ignoring them, one misleading
-    source added a side.
+    """Return the empirical lower and upper log10 bounds (ELUB): within them, decisions by the
+    ratios cost less than decisions without.
 
-    At a decision threshold t the cost of the system is FNR + t * FPR and that of always saying 1
-    min(1, t); the bounds are the thresholds nearest to 1, on either side, where the system no
-    longer costs less. Sources, not images, are counted: a photograph in ten versions is one
-    observation.
+    At a decision threshold t, decisions by the ratios cost FNR + t * FPR, and those by an LR of
+    always 1 cost min(1, t). The bounds are the thresholds nearest to 1, on either side, beyond
+    which the ratios do not cost less. One misleading source is added on each side. Sources are
+    counted, not images: a photograph in ten versions is one observation.
     """
     most = [np.log10(len(np.unique(sources[side])) + 1) for side in (~same, same)]
     steps = np.arange(np.ceil(max(most) / BOUND_STEP) + 2) * BOUND_STEP
@@ -220,7 +216,7 @@ def elub(log10: Floats, same: Bools, sources: NDArray[np.int64]) -> tuple[float,
 
 
 def _costs(log10: Floats, same: Bools, sources: NDArray[np.int64], thresholds: Floats) -> Floats:
-    """Return FNR + t * FPR at log10 thresholds (t,), with one source that misleads on each side."""
+    """Return FNR + t * FPR at log10 thresholds (t,), with one misleading source on each side."""
     missed = _share(log10[same], sources[same], thresholds, above=False)
     false = _share(log10[~same], sources[~same], thresholds, above=True)
     return np.asarray(missed + 10.0**thresholds * false, np.float64)
@@ -229,16 +225,14 @@ def _costs(log10: Floats, same: Bools, sources: NDArray[np.int64], thresholds: F
 def _share(log10: Floats, sources: NDArray[np.int64], thresholds: Floats, *, above: bool) -> Floats:
     _, which, counts = np.unique(sources, return_inverse=True, return_counts=True)
     order = np.argsort(log10, kind="stable")
-    up_to = np.append(
-        0.0, np.cumsum((1 / counts[which])[order])
-    )  # source images with a ratio at or below
+    up_to = np.append(0.0, np.cumsum((1 / counts[which])[order]))  # sources by rising ratio
     at_most = up_to[np.searchsorted(log10[order], thresholds, side="right")]
     misleading = len(counts) - at_most if above else at_most
     return np.asarray((misleading + 1) / (len(counts) + 1), np.float64)
 
 
 def _last_before(steps: Floats, crossed: Bools) -> float:
-    """Return the step before the first that crossed, 0 where already the first did."""
+    """Return the step before the first one that crossed, 0 if the first one did."""
     first = int(np.argmax(crossed)) if crossed.any() else len(steps)
     return float(round(steps[max(first - 1, 0)], 2))
 
@@ -261,7 +255,7 @@ def _pairs(
     )
     if not len(same) or not len(different) or len(sources) != len(x) or not np.isfinite(x).all():
         raise ValueError(
-            "a likelihood ratio is fitted to finite similarities of both sides, with a source each"
+            "a likelihood ratio is fitted to finite similarities on both sides, each with a source"
         )
     order = np.lexsort(
         (sources, is_same, *x.T[::-1])
@@ -270,7 +264,7 @@ def _pairs(
 
 
 def _out_of_sample(pairs: _Pairs, seed: int) -> dict[LikelihoodVariant, Floats]:
-    """Return the log10 ratios (n,) of both variants, each from the sources of the other folds."""
+    """Return the log10 ratios (n,) of both variants, fitted to the other folds."""
     fold = folds_by_source(pairs.sources, seed)
     found = {variant: np.zeros(len(fold)) for variant in LikelihoodVariant}
     for held in np.unique(fold):
@@ -282,8 +276,8 @@ def _out_of_sample(pairs: _Pairs, seed: int) -> dict[LikelihoodVariant, Floats]:
 
 
 def _log10s(pairs: _Pairs, variant: LikelihoodVariant, weights: Floats, at: Floats) -> Floats:
-    """Return log10 ratios (r, g) at points (g, d), fitted for each row of weights (r, n + 2),
-    misleading pairs last.
+    """Return log10 ratios (r, g) at points (g, d), one fit for each row of weights (r, n + 2), of
+    which the last two belong to the misleading pairs.
     """
     fitted = fit_logistic(pairs.x, pairs.same, weights[:, :-MISLEADING], pairs.signs)  # (r, 1 + d)
     if variant is LikelihoodVariant.LOGISTIC:
@@ -300,23 +294,23 @@ def _log10s(pairs: _Pairs, variant: LikelihoodVariant, weights: Floats, at: Floa
 def _curve(
     pairs: _Pairs, variant: LikelihoodVariant, bounds: tuple[float, float], seed: int
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Return direction (d,), rising values (g,), and log10 ratios with their interval (g,), all
-    within the bounds.
+    """Return the direction (d,), rising values (g,), and the log10 ratios with their bootstrap
+    interval (g,), all within the bounds.
     """
     misleading = pairs.sources.max() + 1 + np.arange(MISLEADING)
     weights = resampled_weights(
         np.append(pairs.sources, misleading), RESAMPLES, seed
     )  # (1 + r, n + 2)
-    one = len(pairs.signs) == 1
+    is_one_sided = len(pairs.signs) == 1
     direction = (
         np.ones(1)
-        if one
+        if is_one_sided
         else fit_logistic(pairs.x, pairs.same, weights[:1, :-MISLEADING], pairs.signs)[0, 1:]
     )
     along = pairs.x @ direction
     values = np.unique(np.quantile(along, np.linspace(0, 1, GRID_POINTS), method="nearest"))
-    # Where along the direction the pairs of similarities lie: resamples with other directions are
-    # asked there.
+    # The mean pair of similarities at each value: resamples, whose directions differ, are evaluated
+    # there.
     spread = along.var()
     slope = (
         ((along - along.mean()) @ (pairs.x - pairs.x.mean(axis=0))) / (len(along) * spread)

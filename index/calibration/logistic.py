@@ -1,9 +1,8 @@
-"""Logistic regression at even odds with signs given, for many resamples at once. Its linear part is
-a log ratio.
+"""Logistic regression at even prior odds, with constrained signs, for many resamples at once.
 
-Brümmer & du Preez 2006: with the classes weighed alike the prior odds are 1, so that the fitted log
-odds are the log of a likelihood ratio. Coefficients on the wrong side of 0 are set to 0 and the
-rest fitted again: a nearer known fake must never speak against the fake.
+With equal class weights the prior odds are 1, so that the fitted log odds are the log of a
+likelihood ratio (Brümmer & du Preez 2006). A coefficient with the wrong sign is set to 0 and the
+others are fitted again, because a nearer known fake must never lower the ratio.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# A normal prior of this deviation on coefficients of standardised columns, worth less than a
-# hundredth of an image, keeps separable data finite; ELUB bounds what is said of them.
+# A normal prior with this standard deviation on the coefficients of standardised columns. It weighs
+# less than a hundredth of an image and keeps the coefficients of separable data finite; ELUB bounds
+# the ratios of such data.
 PRIOR_DEVIATION = 10.0
-# Newton's steps on a convex function of a few coefficients; a step is kept short where data are
-# separable.
+# Newton's method on a convex function of a few coefficients. A step is limited, for separable data.
 MOST_STEPS, LONGEST_STEP, DONE = 60, 2.0, 1e-9
 
 
 def balanced(positive: Bools, weights: Floats) -> Floats:
-    """Return weights (r, n) where each class weighs one half in each row; a row without a class
-    weighs nothing.
+    """Return weights (r, n) such that each class sums to one half in each row; a row that lacks a
+    class gets zeros.
     """
     of_positive = (weights * positive).sum(axis=1, keepdims=True)
     of_others = (weights * ~positive).sum(axis=1, keepdims=True)
@@ -37,12 +36,12 @@ def balanced(positive: Bools, weights: Floats) -> Floats:
 
 
 def fit_logistic(x: Floats, positive: Bools, weights: Floats, signs: Sequence[int]) -> Floats:
-    """Return coefficients (r, 1 + d), the constant first, of natural log odds, one row a row of
+    """Return the coefficients (r, 1 + d) of natural log odds, the constant first, for each row of
     `weights` (r, n).
 
-    `x` (n, d); `signs` (d,): 1 for a coefficient of at least 0, -1 for one of at most 0. The
-    optimum of a convex function under such bounds is the best of the feasible fits with some
-    coefficients left out: all of those are made.
+    `x` is (n, d). `signs` (d,) is 1 for a coefficient of at least 0, and -1 for one of at most 0.
+    The optimum of a convex function under such bounds is the best of the feasible fits that leave
+    out some coefficients, so all of these are computed.
     """
     centre, spread = x.mean(axis=0), x.std(axis=0)
     scaled = (x - centre) / np.where(spread > 0, spread, 1.0)  # (n, d)
@@ -52,7 +51,7 @@ def fit_logistic(x: Floats, positive: Bools, weights: Floats, signs: Sequence[in
     for kept in product([False, True], repeat=x.shape[1]):
         columns = np.flatnonzero(kept)
         if not len(columns):
-            continue  # without a column the log odds are 0
+            continue  # without any column the log odds are 0
         fitted = np.zeros_like(best)
         fitted[:, np.append(0, columns + 1)] = _newton(scaled[:, columns], positive, w)
         feasible = (fitted[:, 1:] * np.asarray(signs) >= 0).all(axis=1)
@@ -65,10 +64,10 @@ def fit_logistic(x: Floats, positive: Bools, weights: Floats, signs: Sequence[in
 
 def _newton(x: Floats, positive: Bools, w: Floats) -> Floats:
     design = np.column_stack([np.ones(len(x)), x])  # (n, 1 + d)
-    # The prior in units of one image; the constant has none, but a little keeps an empty resample
-    # solvable.
+    # The prior, in units of one image. The constant has none but a tiny value, which keeps the
+    # equations of an empty resample solvable.
     ridge = np.append(1e-9, np.full(x.shape[1], 1 / (PRIOR_DEVIATION**2 * max(len(x), 1))))
-    # Resamples differ little from the data: two or three steps from there do.
+    # Resamples differ little from the data: from its fit, two or three steps are enough.
     start = _newton(x, positive, w[:1]) if len(w) > 1 else np.zeros((1, design.shape[1]))
     fitted = np.repeat(start, len(w), axis=0)
     for _ in range(MOST_STEPS):

@@ -1,6 +1,6 @@
-"""What a calibration is measured on: the images of corpora with their stored embeddings, as arrays.
+"""Reading populations from SQL: the images of corpora with their stored embeddings, as arrays.
 
-Owns the reading from SQL and the choice of a sample. Statistics are in `index.calibration`.
+Also owns the choice of a sample. The statistics are in the modules beside this one.
 """
 
 from __future__ import annotations
@@ -23,44 +23,46 @@ from index.truth.statements import is_any
 from index.truth.vectors import rows_from_bytes
 
 PAGE = 4096
-# Of free provenance: images of one value were made of the same photograph, or are parts of it.
+# A key of free provenance: images with equal values were made from one photograph, or are parts of
+# it.
 SOURCE_IMAGE = "source_image"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedCorpora:
-    """Corpora of one kind by name and row id, in the order of their names."""
+    """Corpora of one kind: names and row ids, sorted by name."""
 
     names: tuple[str, ...]
     ids: tuple[int, ...]
 
 
 class SourceNumbers:
-    """Numbers of source images, the same for all populations that are read with it."""
+    """Numbers of source images, the same for all populations that share this object."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def number(self, image_id: int, provenance: Mapping[str, Any]) -> int:
-        told = _source_image(provenance)
-        key = f"image {image_id}" if told is None else f"told {told}"
+        """Return the number of an image's source: the declared one, otherwise the image itself."""
+        source = _declared_source(provenance)
+        key = f"image {image_id}" if source is None else f"source {source}"
         return self._numbers.setdefault(key, len(self._numbers))
 
 
-def _source_image(provenance: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- any JSON scalar
-    """What an entry says that it was made of: itself, the row of its source, or the pattern of its
-    name.
+def _declared_source(provenance: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- any JSON scalar
+    """Return the source image that provenance declares: for the entry, in the row of a manifest, or
+    by the pattern of a file name.
     """
-    for says in (provenance, provenance.get("source"), provenance.get("pattern")):
-        if isinstance(says, Mapping) and says.get(SOURCE_IMAGE) is not None:
-            return says[SOURCE_IMAGE]
+    for declared in (provenance, provenance.get("source"), provenance.get("pattern")):
+        if isinstance(declared, Mapping) and declared.get(SOURCE_IMAGE) is not None:
+            return declared[SOURCE_IMAGE]
     return None
 
 
 def named_corpora(
     conn: Connection, names: Collection[str] | None, kind: CorpusKind
 ) -> NamedCorpora:
-    """Return live corpora of a kind; all of them where no names are given.
+    """Return the live corpora of a kind with these names, or all of them if `names` is None.
 
     Raises:
         UnknownCorpus
@@ -84,14 +86,12 @@ def named_corpora(
 def read_population(
     conn: Connection, space: Space, of: NamedCorpora, sources: SourceNumbers
 ) -> Population:
-    """Return the images of some corpora that are embedded in a space, each once, by rising id of
-    its first entry.
+    """Return the images of some corpora that are embedded in a space, each once, ordered by the id
+    of its first entry.
     """
     space_id, after = find_space_id(conn, space) or 0, 0
     corpus_names = dict(zip(of.ids, of.names, strict=True))
-    collections: dict[
-        CollectionName, CollectionName
-    ] = {}  # one object each, not one for every image
+    collections: dict[CollectionName, CollectionName] = {}  # images share the objects
     seen: set[int] = set()
     rows: list[Any] = []
     while True:
@@ -146,8 +146,8 @@ def read_population(
 
 
 def chosen(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
-    """Return which of `count` rows are taken: all, or a random choice of `wanted`, in their
-    order.
+    """Return the rows of a random sample of `wanted` of `count` rows, rising; all rows if there are
+    no more.
     """
     if count <= wanted:
         return np.arange(count, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Resampling by source image, and folds by source image: images made of one photograph are never
-taken for independent.
+"""Bootstrap weights and cross-validation folds by source image, because images made from one
+photograph are not independent.
 
-Both depend on the set of sources and the seed alone, not on the order of the images.
+Both depend only on the set of sources and on the seed, not on the order of the images.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# enough for the 2.5 % point to rest on 10 resamples (Davison & Hinkley 1997 want more for tails
-# only)
+# The 2.5 % point then rests on 10 resamples. Davison & Hinkley 1997 recommend more only for points
+# further out.
 RESAMPLES = 400
 FOLDS = 5
 LEVEL = 0.95
 
 
 def resampled_weights(sources: ArrayLike, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return weights (1 + resamples, n) of the n images, each row summing to 1; the first row
-    weighs all alike.
+    """Return weights (1 + resamples, n) of the n images; each row sums to 1, and the first row is
+    uniform.
 
-    A Bayesian bootstrap (Rubin 1981) over sources: exponential weights instead of counts, so that
-    no resample loses a class, an exceedance or a generator altogether.
+    This is a Bayesian bootstrap (Rubin 1981) over sources. Its weights are exponential instead of
+    counts, so that no resample loses a class, an exceedance or a generator completely.
     """
     distinct, which = np.unique(np.asarray(sources), return_inverse=True)
     drawn = np.random.default_rng(seed).standard_exponential((resamples, len(distinct)))
@@ -30,8 +30,8 @@ def resampled_weights(sources: ArrayLike, resamples: int, seed: int) -> NDArray[
 
 
 def folds_by_source(sources: ArrayLike, seed: int, folds: int = FOLDS) -> NDArray[np.int64]:
-    """Return the fold of each image (n,), 0 to folds - 1: sources are dealt out in a shuffled
-    order.
+    """Return the fold of each image (n,), from 0 to folds - 1. All images of a source are in one
+    fold, and folds have equal numbers of sources, to within one.
     """
     distinct, which = np.unique(np.asarray(sources), return_inverse=True)
     dealt = np.random.default_rng(seed).permutation(len(distinct)) % folds

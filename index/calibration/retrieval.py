@@ -1,8 +1,7 @@
-"""Figures of ranked neighbours: precision@1, recall@k and mean average precision by generator. Pure
-functions.
+"""Figures of ranked neighbours: precision@1, recall@k and mean average precision by generator.
 
-A neighbour is relevant where its label is the probe's. Equal similarities rank irrelevant
-neighbours first: ties never flatter, and the figures do not depend on the order of the entries.
+A neighbour is relevant if it has the probe's label. Of equal similarities, irrelevant neighbours
+rank first, so that ties never improve a figure and the order of the entries does not matter.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """One probe's neighbours, nearest first: which are relevant (k,), and how many relevant ones
-    there are in all.
+    """A probe's neighbours, nearest first: which are relevant (k,), and the number of relevant
+    entries in total.
     """
 
     label: str
@@ -31,11 +30,11 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalFigures:
-    """Means over `n` probes that have any relevant entry.
+    """Means over the `n` probes that have a relevant entry.
 
     `recall_at_k` is the share of probes with a relevant entry among their k nearest, as in metric
-    learning (Song et al. 2016). `mean_average_precision` is over the neighbours given: all entries,
-    or the list, divided by min(total, length of the list).
+    learning (Song et al. 2016). Average precision is computed over the ranked neighbours and
+    divided by min(total, length of the list).
     """
 
     n: int
@@ -46,9 +45,8 @@ class RetrievalFigures:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Over all probes, and of each label alone in alphabetical order;
-
-    `mean` is None where nothing could be counted.
+    """Figures over all probes, and for each label, sorted by label. `mean` is None if no probe has
+    a relevant entry.
     """
 
     mean: RetrievalFigures | None
@@ -62,20 +60,23 @@ def rankings_of_matrix(
     *,
     exclude: ArrayLike | None = None,
 ) -> list[Ranking]:
-    """Rank all n entries for each of q probes: similarities (q, n), `exclude` (q, n) bool (itself,
-    near duplicates).
+    """Rank all n entries for each of q probes by their similarities (q, n).
+
+    `exclude` (q, n) marks entries to leave out: the probe itself, and near duplicates.
     """
     matrix = np.asarray(similarities, np.float64)
     left_out = (
         np.zeros(matrix.shape, np.bool_) if exclude is None else np.asarray(exclude, np.bool_)
     )
     if matrix.shape != (len(probe_labels), len(entry_labels)) or left_out.shape != matrix.shape:
-        raise ValueError("similarities and exclusions are one row a probe, one column an entry")
+        raise ValueError(
+            "similarities and exclusions need a row for each probe and a column for each entry"
+        )
     labels = np.array(["" if label is None else label for label in entry_labels], np.str_)
-    told = np.array([label is not None for label in entry_labels], np.bool_)
+    has_label = np.array([label is not None for label in entry_labels], np.bool_)
     found = []
     for row, label, out in zip(matrix, probe_labels, left_out, strict=True):
-        relevant = ((labels == label) & told)[~out]
+        relevant = ((labels == label) & has_label)[~out]
         order = np.lexsort((relevant, -row[~out]))
         found.append(Ranking(label, relevant[order], int(relevant.sum())))
     return found
@@ -86,10 +87,10 @@ def rankings_of_lists(
     probe_labels: Sequence[str],
     entries_by_label: Mapping[str, int],
 ) -> list[Ranking]:
-    """Rank lists of (similarity, label) as a search returns them; `entries_by_label` counts what
-    could be found at all.
+    """Rank lists of (similarity, label), as a search returns them.
 
-    Leave the probe itself out of both its list and its count.
+    `entries_by_label` counts all entries of each label. The caller leaves the probe itself out of
+    both the list and the count.
     """
     found = []
     for listed, label in zip(neighbours, probe_labels, strict=True):
@@ -102,7 +103,7 @@ def rankings_of_lists(
 
 
 def retrieval_figures(rankings: Sequence[Ranking], *, ks: Sequence[int] = KS) -> Retrieval:
-    """Return the figures of probes; those without any relevant entry are not counted."""
+    """Return the figures of all probes that have a relevant entry."""
     counted = [ranking for ranking in rankings if ranking.total]
     labels = sorted({ranking.label for ranking in counted})
     by_label = {label: _figures([r for r in counted if r.label == label], ks) for label in labels}
@@ -110,8 +111,8 @@ def retrieval_figures(rankings: Sequence[Ranking], *, ks: Sequence[int] = KS) ->
 
 
 def average_precision(ranking: Ranking) -> float:
-    """Return the mean precision at the ranks of the relevant neighbours; what the list misses
-    counts 0.
+    """Return the mean precision at the ranks of the relevant neighbours; a relevant entry that the
+    list lacks counts as 0.
     """
     ranks = np.flatnonzero(ranking.relevant) + 1
     most = min(ranking.total, len(ranking.relevant))

@@ -1,4 +1,4 @@
-"""Words for a likelihood ratio, from a scale that can be replaced."""
+"""Verbal equivalents of a likelihood ratio, from a replaceable scale."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class VerbalScale:
-    """Steps (log10 of the least ratio, words), rising from 0; below the first of them `neither`
-    holds.
+    """Steps (log10 of the smallest ratio, words), rising; `neither` is used below the first step.
 
-    `source` is the guideline that the words are from; `supports` and `opposes` say which way,
-    around the step's words.
+    `source` names the guideline. `supports` and `opposes` are sentences with a place for the words
+    of a step, for ratios above and below 1.
     """
 
     source: str
@@ -26,16 +25,18 @@ class VerbalScale:
     def __post_init__(self) -> None:
         limits = [limit for limit, _ in self.steps]
         if not limits or limits[0] < 0 or any(b <= a for a, b in pairwise(limits)):
-            raise ValueError("the steps of a verbal scale rise from a log10 ratio of 0 or more")
+            raise ValueError(
+                "the steps of a verbal scale must rise, from a log10 ratio of 0 or more"
+            )
 
     def words_for(self, log10: float) -> str:
-        """Return the words for a log10 ratio; a ratio and its inverse get the same words, turned
-        round.
+        """Return the words for a log10 ratio. A ratio and its inverse get the same words, for
+        opposite propositions.
         """
-        held = [words for limit, words in self.steps if abs(log10) >= limit]
-        if not held:
+        reached = [words for limit, words in self.steps if abs(log10) >= limit]
+        if not reached:
             return self.neither
-        return (self.supports if log10 > 0 else self.opposes).format(held[-1])
+        return (self.supports if log10 > 0 else self.opposes).format(reached[-1])
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -56,8 +57,8 @@ class VerbalScale:
 
 # ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), glossary, "verbal
 # equivalents", second example: 1 no support, 2-10 weak, 10-100 moderate, 100-1,000 moderately
-# strong, 1,000-10,000 strong, 10,000-1,000,000 very strong, above extremely strong. Ratios from 1
-# to 2, which the table leaves open, count as neither.
+# strong, 1,000-10,000 strong, 10,000-1,000,000 very strong, above extremely strong. The table does
+# not cover ratios from 1 to 2; they count as neither.
 ENFSI_2015 = VerbalScale(
     "ENFSI Guideline for Evaluative Reporting in Forensic Science, 2015",
     (

@@ -172,7 +172,7 @@ def foretell(some: list[Case]) -> dict[tuple[float, int], tuple[float, float]]:
             t = float(np.quantile(case.later[:, 0], 1 - rate))
             hazards = {size: -np.log1p(-case.realised(t, size)) for size in SIZES}
             for size in SIZES[1:]:
-                error = np.log(growth.grown(hazards[1], size) / hazards[size])
+                error = np.log(growth.predict_hazard(hazards[1], size) / hazards[size])
                 found.setdefault((rate, size), []).append(float(error))
     return {key: (float(np.mean(errors)), float(np.std(errors))) for key, errors in found.items()}
 

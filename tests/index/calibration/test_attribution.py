@@ -77,7 +77,7 @@ def test_neighbours_that_tell_no_generator_leave_it_unknown() -> None:
     for neighbours in ([], [(0.9, None), (0.8, None)]):
         found = model.attribute(neighbours)
         assert (found.candidates, found.unknown) == ((), True)
-        assert found.reason is AttributionReason.NO_GENERATOR_TOLD
+        assert found.reason is AttributionReason.NO_GENERATOR_DECLARED
 
 
 def test_an_image_far_from_every_known_fake_is_of_an_unknown_generator() -> None:

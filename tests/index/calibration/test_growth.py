@@ -74,11 +74,13 @@ def test_growth_keeps_the_order_of_hazards_and_rises_with_size(
 ) -> None:
     low, high = sorted([one, other])
     for factor in (0.1, 2.0, 10.0):
-        assert growth.grown(low, factor) <= growth.grown(high, factor) * (1 + 1e-9)
-    grown = [growth.grown(one, factor) for factor in (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)]
+        assert growth.predict_hazard(low, factor) <= growth.predict_hazard(high, factor) * (
+            1 + 1e-9
+        )
+    grown = [growth.predict_hazard(one, factor) for factor in (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)]
     assert all(a <= b for a, b in pairwise(grown))
     assert grown[2] == pytest.approx(one)
-    slow, middle, fast = (growth.grown(one, 10.0, side) for side in (-1.0, 0.0, 1.0))
+    slow, middle, fast = (growth.predict_hazard(one, 10.0, side) for side in (-1.0, 0.0, 1.0))
     assert slow <= middle <= fast <= 10 * one * (1 + 1e-9)
 
 

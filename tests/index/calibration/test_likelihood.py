@@ -44,7 +44,7 @@ def test_a_side_without_similarities_or_one_that_is_not_a_number_is_refused() ->
 
 
 def test_a_ratio_of_another_number_of_similarities_is_refused() -> None:
-    with pytest.raises(ValueError, match="of 1 similarities, not of 2"):
+    with pytest.raises(ValueError, match="needs 1 similarities, not 2"):
         fit([0.5], [0.1]).ratio_at((0.5, 0.1))
 
 

@@ -33,9 +33,13 @@ def configuration(conn: Connection | None = None) -> Config:
     return config
 
 
-@cache
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(configuration())
+    return _read_scripts(str(files("migrations")))
+
+
+@cache
+def _read_scripts(folder: str) -> ScriptDirectory:
+    return ScriptDirectory(folder)
 
 
 def head() -> str:

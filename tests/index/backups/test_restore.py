@@ -325,11 +325,9 @@ def next_release(tmp_path: Path) -> Callable[[pytest.MonkeyPatch], str]:
             "def downgrade():\n    op.drop_column('corpora', 'note')\n"
         )
         monkeypatch.setattr(revisions, "files", lambda _package: scripts)
-        revisions._scripts.cache_clear()
         return "next"
 
-    yield upgrade
-    revisions._scripts.cache_clear()
+    return upgrade
 
 
 @pytest.mark.parametrize("kind", ["a new file", "an empty sqlite"])
@@ -370,7 +368,6 @@ def test_an_archive_of_a_newer_schema_is_refused_before_anything_is_written(
         revision = next_release(patched)
         with Database.open(source, migrate=True) as newer:
             back_up(newer, tmp_path / "none", None, tmp_path / "newer.tar")
-    revisions._scripts.cache_clear()
     for attempt in (
         lambda: verify_backup(tmp_path / "newer.tar"),
         lambda: restore(tmp_path / "newer.tar", sqlite_url(tmp_path / "new" / "a.db"), *place),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode, thumbnail
-from embedder.pictures.perceptual import perceptual_hash
+from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
+from embedder.pictures.perceptual import compute_perceptual_hash
 from index.blobs import BlobStore
 from index.truth.corpora import Keep
 from index.truth.database import Database
@@ -20,7 +20,7 @@ KEEPING_ORIGINALS = tuple(keep for keep in Keep if keep.originals)
 
 def hash_image(decoded: DecodedImage) -> PerceptualHash:
     """Return the perceptual hash of an image, as `index` stores it."""
-    hashed = perceptual_hash(decoded.image)
+    hashed = compute_perceptual_hash(decoded.image)
     return PerceptualHash(hashed.bits, hashed.quality)
 
 
@@ -44,14 +44,14 @@ class BlobStores:
         Call it before the entry is committed, so that no entry lacks its blobs.
         """
         if keep.thumbnails:
-            self.thumbnails.put(sha256, thumbnail(decoded.image))
+            self.thumbnails.put(sha256, make_thumbnail(decoded.image))
         if keep.originals:
             self.originals.put(sha256, data)
 
     def put_missing(self, keep: Keep, sha256: str, data: bytes, limits: ImageLimits) -> None:
         """Store what a corpus keeps of a known image and the stores lack. Raises `ImageError`."""
         if keep.thumbnails and sha256 not in self.thumbnails:
-            self.thumbnails.put(sha256, thumbnail(decode(data, limits).image))
+            self.thumbnails.put(sha256, make_thumbnail(decode(data, limits).image))
         if keep.originals and sha256 not in self.originals:
             self.originals.put(sha256, data)
 

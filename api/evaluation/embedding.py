@@ -22,8 +22,8 @@ from api.sources.item import Source
 from embedder.errors import ImageError
 from embedder.network.embed import Embedder
 from embedder.network.results import Failed
-from embedder.pictures.decode import DecodedImage, thumbnail
-from embedder.pictures.delivery import Condition, delivered
+from embedder.pictures.decode import DecodedImage, make_thumbnail
+from embedder.pictures.delivery import Condition, deliver
 from index.calibration.population import Population
 from index.truth.perceptual import PerceptualHash
 
@@ -209,11 +209,11 @@ def _derive(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Cond
     for condition in conditions:
         try:
             pixels[condition] = embedder.preprocess(
-                replace(decoded, image=delivered(decoded.image, condition))
+                replace(decoded, image=deliver(decoded.image, condition))
             )
         except ImageError:
             continue
-    return _Derived(hash_image(decoded), thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
+    return _Derived(hash_image(decoded), make_thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
 
 
 def _count_bytes(seen: _Derived) -> int:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from api.corpora.json import AddedEntry, EntryAnswer
 from api.images import BlobStores, describe_image
 from api.ingest.provenance import NOTHING, join_provenance
-from embedder.file_metadata import stated, stated_generator
+from embedder.file_metadata.generator import find_generator
+from embedder.file_metadata.reading import read_file_metadata
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from index.errors import EntryQuarantined
 from index.truth.corpora import get_corpus
@@ -75,10 +76,10 @@ def add_image(product: OpenedProduct, data: bytes, corpus: str, declared: Proven
 
 def join_file_statements(declared: Provenance, data: bytes) -> Provenance:
     """Return the declared provenance of an image, joined with the metadata of its file."""
-    fields = stated(data)
+    fields = read_file_metadata(data)
     name = str(declared.extra.get("path", ""))
     joined = join_provenance(
-        name, NOTHING, declared, file_fields=fields, file_generator=stated_generator(fields)
+        name, NOTHING, declared, file_fields=fields, file_generator=find_generator(fields)
     )
     extra = {key: value for key, value in joined.extra.items() if key != "path" or value}
     return replace(joined, extra=extra)

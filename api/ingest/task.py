@@ -30,7 +30,8 @@ from api.sources.item import Item, Source, Span, UnreadableItem
 from api.sources.locations import name_of, require_within
 from api.sources.ready import ReadySource
 from embedder.errors import ImageError
-from embedder.file_metadata import stated, stated_generator
+from embedder.file_metadata.generator import find_generator
+from embedder.file_metadata.reading import read_file_metadata
 from embedder.pictures.decode import DecodedImage, ImageLimits
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
@@ -221,7 +222,7 @@ class IngestTask:
         return ToEmbed(position, item.name, data, hashlib.sha256(data).hexdigest(), offered)
 
     def _provenance(self, item: ToEmbed[Offered]) -> Provenance:
-        fields = stated(item.data)
+        fields = read_file_metadata(item.data)
         joined = join_provenance(
             item.name,
             item.payload.declared,
@@ -229,7 +230,7 @@ class IngestTask:
             pattern=self._request.parsed_pattern,
             location=item.payload.location,
             file_fields=fields,
-            file_generator=stated_generator(fields),
+            file_generator=find_generator(fields),
         )
         return joined if joined.source else replace(joined, source=item.payload.source)
 

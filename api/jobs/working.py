@@ -31,7 +31,7 @@ from api.jobs.task import (
 )
 from embedder.network.results import Embedded, Failed
 from embedder.pictures.decode import DecodedImage
-from embedder.pictures.delivery import Condition, delivered
+from embedder.pictures.delivery import Condition, deliver
 from index.errors import LeaseLost
 from index.truth.database import Database
 from index.truth.jobs import (
@@ -226,4 +226,4 @@ def _deliver(
     key: tuple[_ChunkInWork[Content], ToEmbed[Payload]], image: Image.Image
 ) -> Image.Image:
     condition = key[1].delivery
-    return image if condition is Condition.AS_IS else delivered(image, condition)
+    return image if condition is Condition.AS_IS else deliver(image, condition)

@@ -105,7 +105,7 @@ def _search_and_assess(
 ) -> Assessed:
     """Search one generation of the index, and assess what was found."""
     reencodings = reencode_probe(probe, lineup.embedder) if query.stability else None
-    made = reencodings.made if reencodings else ()
+    made = reencodings.usable if reencodings else ()
     embedded = lineup.batcher.embed_all([each.pixels for each in made])
     found = search(probe, query, [vector for vector, _ in embedded], lineup.index.search_all)
     with lineup.database.read() as connection:
@@ -137,13 +137,13 @@ def reencode_probe(probe: Probe, model: Model) -> ReEncodings | None:
         probe.picture.image,
         model.info.preprocessing,
         model.limits,
-        came=probe.condition or Condition.AS_IS,
+        delivered_as=probe.condition or Condition.AS_IS,
     )
 
 
 def list_left_out(reencodings: ReEncodings) -> tuple[LeftOutAnswer, ...]:
     """The re-encodings that could not be used, as JSON."""
-    return tuple(LeftOutAnswer(name=each.name, reason=each.reason) for each in reencodings.left_out)
+    return tuple(LeftOutAnswer(name=each.name, reason=each.reason) for each in reencodings.refused)
 
 
 def calibrate(

@@ -18,7 +18,7 @@ from api.lookups.request import LookupRequest
 from embedder.network.registry import ModelInfo
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition, condition_of, delivery_of
-from embedder.pictures.legibility import PictureQuality, is_flat, luminance_std
+from embedder.pictures.legibility import PictureQuality, is_flat, measure_luminance_std
 from index.errors import UnknownImage
 from index.evidence import ProbeFacts
 from index.truth.database import Database
@@ -52,7 +52,7 @@ class Probe:
     """A questioned image with its embedding.
 
     `picture` and `condition`, how it seems to have been delivered, are None without its bytes.
-    `luminance_std` is of what the model reads, in levels of 255; None if the image was not
+    `measure_luminance_std` is of what the model reads, in levels of 255; None if the image was not
     preprocessed for this look-up.
     """
 
@@ -123,7 +123,7 @@ def probe_of_bytes(
         hashed,
         decoded,
         condition,
-        luminance_std(pixels, model.info.preprocessing),
+        measure_luminance_std(pixels, model.info.preprocessing),
         decode_ms=milliseconds(started, decoded_at),
         embed_ms=milliseconds(decoded_at, perf_counter()),
     )

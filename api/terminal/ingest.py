@@ -160,10 +160,10 @@ def worker(
     let_waiting_threads_sleep()
     from api.lineup import Lineup
     from api.worker.running import help_with, work_on_open_jobs
-    from embedder.network.device import use_threads
+    from embedder.network.device import set_thread_count
 
     if threads is not None:
-        use_threads(threads)
+        set_thread_count(threads)
     with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
         if job is None:
             work_on_open_jobs(lineup, threading.Event(), helping=True, once=once)

@@ -19,7 +19,7 @@ from api.jobs.task import Progress
 from api.lineup import Lineup
 from api.settings import Settings
 from api.worker.running import help_with, pause_if_open
-from embedder.network.device import use_threads
+from embedder.network.device import set_thread_count
 from index.truth.database import Database
 from index.truth.jobs import OPEN_STATES, ChunkResult, Job, fail_job, get_job
 
@@ -111,6 +111,6 @@ def _work(settings: Settings, job_id: int, threads: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # Ctrl-C reaches the whole process group; the first process decides what follows.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    use_threads(threads)
+    set_thread_count(threads)
     with tuned_interpreter(), Lineup.open(settings) as lineup:
         help_with(lineup, job_id, stop)

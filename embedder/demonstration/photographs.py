@@ -33,7 +33,7 @@ class Photograph:
 
 
 @cache
-def bundled_photographs() -> tuple[Photograph, ...]:
+def load_bundled_photographs() -> tuple[Photograph, ...]:
     """The seven photographs, between 427 and 1024 pixels wide.
 
     Raises ModuleNotFoundError without the extra `demo`.

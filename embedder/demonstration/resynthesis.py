@@ -78,9 +78,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.at_quarter = nn.Conv2d(LATENT_CHANNELS, 48, 3, padding=1)
         self.block = ResidualBlock(48)
-        self.to_half = upsample_twice(upsampling, 48, 32)
+        self.to_half = build_upsampling(upsampling, 48, 32)
         self.at_half = nn.Conv2d(32, 32, 3, padding=1)
-        self.to_full = upsample_twice(upsampling, 32, 16)
+        self.to_full = build_upsampling(upsampling, 32, 16)
         self.at_full = nn.Conv2d(16, 3, 3, padding=1)
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Decoder(nn.Module):
         return pixels  # (b, 3, h, w)
 
 
-def upsample_twice(upsampling: Upsampling, channels_in: int, channels_out: int) -> nn.Module:
+def build_upsampling(upsampling: Upsampling, channels_in: int, channels_out: int) -> nn.Module:
     """A module (b, channels_in, h, w) -> (b, channels_out, 2h, 2w)."""
     match upsampling:
         case Upsampling.TRANSPOSED:

@@ -1,15 +1,9 @@
-"""What an image file itself says of where it came from, verbatim. Nothing of it is checked: anybody
-can write it.
+"""What an image file says about its own origin, verbatim. Nothing here is checked: anyone can write
+metadata.
 
-Keys name the place: `png:parameters`, `exif:Software`, `xmp:CreatorTool`, `iptc:Credit`,
-`jpeg:Comment`. Values are text as it stands there. For privacy only fields that tell the origin of
-the picture are read, among them those that credit somebody for it; never GPS, the camera's owner or
-a serial number. Metadata that cannot be read are told as `exif:error` with the reason, and never
-fail an image.
+A key names the place: `png:parameters`, `exif:Software`, `xmp:CreatorTool`, `iptc:Credit`,
+`jpeg:Comment`. Its value is the text as it stands there. For privacy, only fields that describe the
+origin of the picture are read, including those that credit somebody for it. GPS positions, the
+camera's owner and serial numbers are never read. Metadata that cannot be read become an entry such
+as `exif:error` with the reason; they never make an image fail.
 """
-
-from embedder.file_metadata.generator import stated_generator
-from embedder.file_metadata.reading import stated
-from embedder.file_metadata.statements import Stated, Statement
-
-__all__ = ["Stated", "Statement", "stated", "stated_generator"]

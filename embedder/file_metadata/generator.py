@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from embedder.file_metadata.statements import Stated
+from embedder.file_metadata.statements import FileMetadata
 
 # A line of settings is some hundreds of characters; the name comes among the first.
 _MAX_SETTINGS = 4_096
@@ -24,7 +24,7 @@ _NO_NAMES = frozenset({"none", "null", "unknown"})
 _COMFY_INPUTS = ("ckpt_name", "unet_name")
 
 
-def stated_generator(stated: Stated) -> tuple[str, str] | None:
+def find_generator(stated: FileMetadata) -> tuple[str, str] | None:
     """The model's name as it is written, and the key that it came from; None where none is plainly
     named.
 
@@ -37,7 +37,7 @@ def stated_generator(stated: Stated) -> tuple[str, str] | None:
     return None
 
 
-def _named(stated: Stated) -> Iterator[tuple[str, str | None]]:
+def _named(stated: FileMetadata) -> Iterator[tuple[str, str | None]]:
     """Candidates, those that were written for this very picture first."""
     for key in ("png:parameters", "exif:UserComment"):
         text = _text(stated, key)
@@ -121,7 +121,7 @@ def _is_name(name: str) -> bool:
     return len(name) <= _MAX_NAME and name.isprintable() and name.lower() not in _NO_NAMES
 
 
-def _text(stated: Stated, key: str) -> str:
+def _text(stated: FileMetadata, key: str) -> str:
     """A text that is whole; of one that was cut nothing is concluded."""
     text = stated.get(key)
     return text if isinstance(text, str) else ""

@@ -16,19 +16,19 @@ from embedder.errors import ImageError
 from embedder.file_metadata.exif import IPTC_TAG, XMP_TAG, read_exif, tiff_value
 from embedder.file_metadata.iptc import PHOTOSHOP, read_iptc, read_photoshop
 from embedder.file_metadata.png_text import TEXT_CHUNKS, read_text_chunk
-from embedder.file_metadata.statements import Stated, Statements, as_text
+from embedder.file_metadata.statements import FileMetadata, Statements, as_text
 from embedder.file_metadata.xmp import read_xmp
-from embedder.pictures.containers import webp_chunks
-from embedder.pictures.jpeg import segments
-from embedder.pictures.png import chunks
-from embedder.pictures.quiet import pillow_warnings_ignored
+from embedder.pictures.containers import iterate_webp_chunks
+from embedder.pictures.jpeg import iterate_segments
+from embedder.pictures.png import iterate_chunks
+from embedder.pictures.quiet import ignore_pillow_warnings
 from embedder.pictures.sniff import ImageFormat, sniff
 
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _APP1, _APP13, _COM = 0xE1, 0xED, 0xFE
 
 
-def stated(data: bytes) -> Stated:
+def read_file_metadata(data: bytes) -> FileMetadata:
     """What the file says of its origin, by key; thread-safe, and never raises.
 
     A text of more than 64 KiB is `{"text", "characters", "sha256", "cut": True}`: its beginning,
@@ -48,7 +48,7 @@ def stated(data: bytes) -> Stated:
 
 
 def _read_jpeg(data: bytes, statements: Statements) -> None:
-    for marker, start, end in segments(data, scans=False):
+    for marker, start, end in iterate_segments(data, scans=False):
         if marker not in (_APP1, _APP13, _COM):
             continue
         statements.require_room()
@@ -65,7 +65,7 @@ def _read_jpeg(data: bytes, statements: Statements) -> None:
 
 
 def _read_png(data: bytes, statements: Statements) -> None:
-    for kind, start, end in chunks(data):
+    for kind, start, end in iterate_chunks(data):
         if kind == b"eXIf":
             _read_first(read_exif, data[start:end], "exif", statements)
         elif kind in TEXT_CHUNKS:
@@ -75,7 +75,7 @@ def _read_png(data: bytes, statements: Statements) -> None:
 
 
 def _read_webp(data: bytes, statements: Statements) -> None:
-    for kind, start, end in webp_chunks(data):
+    for kind, start, end in iterate_webp_chunks(data):
         if kind == b"EXIF":
             _read_first(read_exif, data[start:end], "exif", statements)
         elif kind == b"XMP ":
@@ -106,7 +106,7 @@ def _read_heic(data: bytes, statements: Statements) -> None:
 
 def _read_opened(plugin: Callable[[BytesIO], object], data: bytes, statements: Statements) -> None:
     """By Pillow, which opens these without decoding a pixel."""
-    with pillow_warnings_ignored():
+    with ignore_pillow_warnings():
         try:
             info = getattr(plugin(BytesIO(data)), "info", {})
         except (

@@ -18,7 +18,7 @@ from xml.parsers.expat import ExpatError
 from embedder.errors import ImageError
 
 Statement: TypeAlias = str | Mapping[str, str | int | bool]
-Stated: TypeAlias = Mapping[str, Statement]
+FileMetadata: TypeAlias = Mapping[str, Statement]
 
 # Of UTF-8. Parameters of web interfaces are some KiB, most workflows of ComfyUI under 64.
 MAX_VALUE_BYTES = 64 * 2**10
@@ -45,7 +45,7 @@ class Statements:
         self._unread = _MAX_FILE_READ_BYTES
 
     @property
-    def stated(self) -> Stated:
+    def stated(self) -> FileMetadata:
         """Key -> text, or what is left of a text that is too long; errors last."""
         return {**self._values, **self._errors}
 

@@ -150,7 +150,7 @@ def choose_placement(device: str = "auto", precision: str = "auto") -> Placement
     """The device ("auto", "cpu", "cuda", "cuda:1", "mps", "xla") and the precision ("auto",
     "float32", "float16", "bfloat16") to compute with. Raises DeviceUnavailable.
     """
-    name = best_device() if device == "auto" else device
+    name = choose_device() if device == "auto" else device
     kind = _available_kind(name)
     policy = POLICIES[kind]
     chosen = _default_precision(kind) if precision == "auto" else _known_precision(precision)
@@ -161,7 +161,7 @@ def choose_placement(device: str = "auto", precision: str = "auto") -> Placement
     )
 
 
-def best_device() -> str:
+def choose_device() -> str:
     """The fastest kind that is there, in the order of the table."""
     for kind in (DeviceKind.CUDA, DeviceKind.XLA, DeviceKind.MPS):
         if _is_there(kind):
@@ -177,14 +177,14 @@ def cpu_has_native_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
 
 
-def use_threads(count: int) -> None:
+def set_thread_count(count: int) -> None:
     """Let the forwards of this process take so many threads: several processes share the cores of
     one machine.
     """
     torch.set_num_threads(count)
 
 
-def torch_device(placement: Placement) -> torch.device:
+def get_torch_device(placement: Placement) -> torch.device:
     """The device object; an XLA device exists only through torch_xla."""
     if placement.kind is DeviceKind.XLA:
         xla = importlib.import_module(

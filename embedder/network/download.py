@@ -38,7 +38,7 @@ from embedder.network.registry import (
     Measured,
     ModelSource,
     PinnedFile,
-    builtin_directory,
+    get_builtin_directory,
     read_measured,
 )
 from embedder.network.weights import UNSAFE_SUFFIXES, check_is_safetensors, verify_file
@@ -64,7 +64,7 @@ class ModelFiles:
     measured: Measured
 
 
-def find_model(
+def locate_model(
     model: str | Path, cache_dir: Path | None = None, *, offline: bool = False
 ) -> ModelFiles:
     """The files of a named model (fetched when needed) or of a local directory.
@@ -80,9 +80,9 @@ def find_model(
 def fetch_model(
     source: ModelSource, cache_dir: Path | None = None, *, offline: bool = False
 ) -> ModelFiles:
-    """Like `find_model`, of a source that may be in no registry."""
+    """Like `locate_model`, of a source that may be in no registry."""
     if source.hub_id is None:
-        return _local_model(builtin_directory(source.name), source)
+        return _local_model(get_builtin_directory(source.name), source)
     paths = {pin.name: _pinned_path(source, pin, cache_dir, offline) for pin in source.pinned}
     sums = {pin.name: verify_pinned(paths[pin.name], pin) for pin in source.pinned}
     return _described(source, paths[WEIGHTS_FILE], sums[WEIGHTS_FILE], source.name)
@@ -233,9 +233,11 @@ def _require_safetensors(directory: Path) -> None:
 
 def _listed(source: ModelSource, cache_dir: Path | None) -> ListedModel:
     if source.hub_id is None:
-        directory: Path | None = builtin_directory(source.name)
+        directory: Path | None = get_builtin_directory(source.name)
         present = directory is not None and (directory / WEIGHTS_FILE).is_file()
-        size = (builtin_directory(source.name) / WEIGHTS_FILE).stat().st_size if present else None
+        size = (
+            (get_builtin_directory(source.name) / WEIGHTS_FILE).stat().st_size if present else None
+        )
     else:
         found = [_cached(source, pin, cache_dir) for pin in source.pinned]
         present = all(path is not None for path in found)

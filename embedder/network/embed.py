@@ -30,11 +30,11 @@ from embedder.network.device import (
     choose_placement,
     refuse_imprecise,
 )
-from embedder.network.download import ModelFiles, find_model
-from embedder.network.forward import Extras, Flight, Forward
-from embedder.network.prefetch import behind, prepare_ahead
+from embedder.network.download import ModelFiles, locate_model
+from embedder.network.forward import Extras, Forward, LaunchedForward
+from embedder.network.prefetch import prepare_ahead, take_ahead
 from embedder.network.registry import BUILTIN, ModelInfo
-from embedder.network.results import Embedded, Embeddings, Failed, joined
+from embedder.network.results import Embedded, Embeddings, Failed, concatenate
 from embedder.network.weights import load_vit
 from embedder.pictures.decode import DEFAULT_LIMITS, DecodedImage, ImageLimits, decode
 from embedder.pictures.preprocess import preprocess
@@ -66,7 +66,7 @@ class _Launched(Generic[K, T]):
     """
 
     waiting: deque[tuple[K, T] | Failed[K]]
-    flight: Flight | None  # None where every item failed
+    flight: LaunchedForward | None  # None where every item failed
 
 
 class Embedder:
@@ -112,9 +112,9 @@ class Embedder:
         huggingface_hub keeps fetched files; None is its own default.
         """
         placement = choose_placement(device, precision)
-        files = find_model(model, cache_dir, offline=offline)
+        files = locate_model(model, cache_dir, offline=offline)
         vit = load_vit(files.weights, files.architecture)
-        info = describe(files, sum(parameter.numel() for parameter in vit.parameters()))
+        info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
         return cls._checked(info, vit, placement, limits, batch_size)
 
     @classmethod
@@ -130,7 +130,9 @@ class Embedder:
         exact = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 1, False)
         if (placement.kind, placement.precision) == (exact.kind, exact.precision):
             return cls(info, vit, placement, limits, batch_size)  # it would be compared with itself
-        pixels = preprocess(fixed_image(info.image_size), info.preprocessing)[None]  # (1, 3, h, w)
+        pixels = preprocess(draw_fixed_image(info.image_size), info.preprocessing)[
+            None
+        ]  # (1, 3, h, w)
         reference = cls(info, vit, exact).embed_pixels(pixels).vectors[0]
         embedder = cls(info, vit, placement, limits, batch_size)
         refuse_imprecise(placement, reference, embedder.embed_pixels(pixels).vectors[0])
@@ -170,8 +172,8 @@ class Embedder:
         launched = (
             self._forward.launch(pixels[at : at + self.batch_size], extras) for at in starts
         )
-        parts = [flight.land() for flight in behind(launched, self._placement.batches_ahead)]
-        return joined(parts) if parts else self._forward.nothing(extras)
+        parts = [flight.land() for flight in take_ahead(launched, self._placement.batches_ahead)]
+        return concatenate(parts) if parts else self._forward.nothing(extras)
 
     def embed_stream(
         self,
@@ -202,13 +204,13 @@ class Embedder:
             items,
             lambda item: self._prepare(item, change, derive, derived_bytes),
             _waiting_bytes,
-            workers=worker_count(self._placement.kind, self.limits, os.cpu_count() or 1),
+            workers=count_workers(self._placement.kind, self.limits, os.cpu_count() or 1),
             ahead=2 * self.batch_size,
             max_weight=MAX_WAITING_BYTES,
         )
         with closing(prepared):
             launched = map(self._launch, _batched(prepared, self.batch_size))
-            for batch in behind(launched, self._placement.batches_ahead):
+            for batch in take_ahead(launched, self._placement.batches_ahead):
                 yield from _landed(batch)
 
     def _prepare(
@@ -238,7 +240,7 @@ class Embedder:
         return _Launched(waiting, self._forward.launch(pixels) if pixels else None)
 
 
-def worker_count(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
+def count_workers(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
     """Threads that prepare a stream's images: as the device's policy says, as far as their images
     fit in memory.
     """
@@ -247,7 +249,7 @@ def worker_count(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
     return max(1, min(policy.max_workers, policy.workers_per_core * cores, fitting))
 
 
-def describe(files: ModelFiles, parameter_count: int) -> ModelInfo:
+def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
     """What identifies the model in these files."""
     measured = files.measured
     return ModelInfo(
@@ -268,7 +270,7 @@ def describe(files: ModelFiles, parameter_count: int) -> ModelInfo:
     )
 
 
-def fixed_image(side: int) -> Image.Image:
+def draw_fixed_image(side: int) -> Image.Image:
     """The RGB picture of the self-check: coloured gradients under fine stripes, the same on every
     machine.
     """

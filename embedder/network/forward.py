@@ -19,9 +19,9 @@ from torch import Tensor
 from transformers import ViTForImageClassification
 
 from embedder.errors import CorruptWeights
-from embedder.network.device import Placement, Precision, torch_device
+from embedder.network.device import Placement, Precision, get_torch_device
 from embedder.network.results import Embeddings
-from embedder.network.transfers import Arrival, Transfers
+from embedder.network.transfers import PendingResults, Transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Flight:
+class LaunchedForward:
     """A forward that was launched;
 
     `count` is the number of its images, without those that fill up its batch.
@@ -47,7 +47,7 @@ class Flight:
     count: int
     extras: Extras
     precision: Precision
-    arrival: Arrival
+    arrival: PendingResults
 
     def land(self) -> Embeddings:
         """The results; in float32 once more when the precision overflowed on these very images.
@@ -78,14 +78,14 @@ class Forward:
         self.name = name
         self._placement = placement
         self._batch_size = batch_size
-        self._device = torch_device(placement)
+        self._device = get_torch_device(placement)
         self._transfers = Transfers(self._device)
         self._model = model.to(self._device)  # type: ignore[arg-type]  # transformers' stub takes no torch.device
         self._lock = threading.Lock()
 
     def launch(
         self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], extras: Extras = NO_EXTRAS
-    ) -> Flight:
+    ) -> LaunchedForward:
         """Begin the forward of 1 to `batch_size` preprocessed images `(3, h, w)`; they are copied
         where need be.
         """
@@ -95,7 +95,7 @@ class Forward:
         )
         return self._start(staged, count, extras, self._placement.precision)
 
-    def again(self, flight: Flight) -> Flight:
+    def again(self, flight: LaunchedForward) -> LaunchedForward:
         """Begin it once more, in float32."""
         return self._start(flight.staged, flight.count, flight.extras, Precision.FLOAT32)
 
@@ -113,7 +113,9 @@ class Forward:
             attentions=np.empty(maps, np.float32) if extras.attentions else None,
         )
 
-    def _start(self, staged: Tensor, count: int, extras: Extras, precision: Precision) -> Flight:
+    def _start(
+        self, staged: Tensor, count: int, extras: Extras, precision: Precision
+    ) -> LaunchedForward:
         with self._lock, torch.inference_mode():
             hidden, maps = self._hidden_states(
                 self._transfers.upload(staged), precision, extras.attentions
@@ -128,7 +130,7 @@ class Forward:
             arrival = self._transfers.download(
                 [vectors[:count], logits[:count], patch_tokens, attentions]
             )
-        return Flight(self, staged, count, extras, precision, arrival)
+        return LaunchedForward(self, staged, count, extras, precision, arrival)
 
     def _hidden_states(
         self, pixels: Tensor, precision: Precision, attentions: bool

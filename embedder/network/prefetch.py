@@ -69,7 +69,7 @@ def prepare_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def behind(source: Iterable[Item], count: int) -> Iterator[Item]:
+def take_ahead(source: Iterable[Item], count: int) -> Iterator[Item]:
     """The items in order, each once `count` more were taken after it; what the source raises comes
     after them all.
     """

@@ -199,7 +199,7 @@ class ListedModel:
     directory: Path | None = field(default=None)
 
 
-def builtin_directory(name: str = BUILTIN) -> Path:
+def get_builtin_directory(name: str = BUILTIN) -> Path:
     """Where the package keeps the files of a model that ships in it."""
     return Path(str(files("embedder"))) / "models" / name
 

@@ -54,7 +54,7 @@ class Failed(Generic[K]):
     error: ImageError
 
 
-def joined(parts: Sequence[Embeddings]) -> Embeddings:
+def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     """The parts, at least one, below one another."""
     tokens = [part.patch_tokens for part in parts if part.patch_tokens is not None]
     maps = [part.attentions for part in parts if part.attentions is not None]

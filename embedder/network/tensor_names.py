@@ -93,13 +93,13 @@ def from_published(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tens
     return named
 
 
-def published_names(
+def to_published(
     state_dict: Mapping[str, Tensor], layout: Layout = "huggingface"
 ) -> dict[str, Tensor]:
     """The tensors of a `ViTForImageClassification` as a published file names them; the reverse of
     `from_published`.
     """
-    layers = layer_count(state_dict)
+    layers = count_layers(state_dict)
     pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
     named = {published: state_dict[module].contiguous() for published, module in pairs.items()}
     for published, modules in ({} if layout == "huggingface" else _timm_stacked(layers)).items():
@@ -107,14 +107,14 @@ def published_names(
     return named
 
 
-def layer_count(names: Iterable[str]) -> int:
+def count_layers(names: Iterable[str]) -> int:
     """Number of transformer layers among transformers 5's module names."""
     return 1 + max(
         (int(name.split(".")[2]) for name in names if name.startswith("vit.layers.")), default=-1
     )
 
 
-def published_name(module: str, layout: Layout) -> str:
+def published_name_of(module: str, layout: Layout) -> str:
     """The published name of the tensor that `module` lives in (its stack, for query, key and value
     in timm).
     """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-class Arrival:
+class PendingResults:
     """Results on their way to the host, float32."""
 
     def __init__(self, tensors: Sequence[Tensor | None], done: torch.cuda.Event | None) -> None:
@@ -74,17 +74,17 @@ class Transfers:
         )  # its memory was taken on the other stream, and is read on this one
         return uploaded
 
-    def download(self, tensors: Sequence[Tensor | None]) -> Arrival:
+    def download(self, tensors: Sequence[Tensor | None]) -> PendingResults:
         """Begin to copy results back, behind all work that is queued on the device."""
         if not self.pinned:
-            return Arrival(
+            return PendingResults(
                 [None if tensor is None else tensor.float().cpu() for tensor in tensors], None
             )
         copies = [None if tensor is None else _pinned_copy(tensor.float()) for tensor in tensors]
         # Blocking: the host sleeps until it happens, and its core goes on decoding.
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch's
         done.record(torch.cuda.current_stream(self._device))
-        return Arrival(copies, done)
+        return PendingResults(copies, done)
 
 
 def _pinned_copy(tensor: Tensor) -> Tensor:

@@ -18,15 +18,15 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from embedder.errors import CorruptWeights, ModelUnavailable, TensorMismatch, UnsafeWeights
 from embedder.network.architecture import Architecture
-from embedder.network.tensor_names import from_published, layout_of, published_name, published_names
+from embedder.network.tensor_names import from_published, layout_of, published_name_of, to_published
 
 __all__ = [
+    "build_empty_vit",
     "check_is_safetensors",
-    "empty_vit",
-    "file_sha256",
+    "compute_sha256",
     "load_vit",
-    "published_names",
     "read_tensors",
+    "to_published",
     "verify_file",
 ]
 
@@ -67,7 +67,7 @@ def check_is_safetensors(path: Path) -> None:
     raise CorruptWeights(path.name, "is not a safetensors file")
 
 
-def file_sha256(path: Path) -> str:
+def compute_sha256(path: Path) -> str:
     """Hex sha256, read in pieces: the weights are larger than what should be held in memory
     twice.
     """
@@ -86,7 +86,7 @@ def verify_file(path: Path, sha256: str | None, byte_size: int | None) -> str:
     actual_size = path.stat().st_size
     if byte_size is not None and actual_size != byte_size:
         raise CorruptWeights(path.name, f"has {actual_size:,} bytes, not {byte_size:,}")
-    actual = file_sha256(path)
+    actual = compute_sha256(path)
     if sha256 is not None and actual != sha256:
         raise CorruptWeights(path.name, f"has sha256 {actual}, not {sha256}")
     return actual
@@ -102,7 +102,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CorruptWeights(path.name, f"is not a whole safetensors file: {err}") from err
 
 
-def empty_vit(architecture: Architecture) -> ViTForImageClassification:
+def build_empty_vit(architecture: Architecture) -> ViTForImageClassification:
     """The module on the `meta` device: shapes without memory, so that loading costs no random
     initialisation.
     """
@@ -130,7 +130,7 @@ def load_vit(path: Path, architecture: Architecture) -> ViTForImageClassificatio
     """
     published = read_tensors(path)
     named = from_published(published, architecture.num_hidden_layers)
-    model = empty_vit(architecture)
+    model = build_empty_vit(architecture)
     _check_shapes(published, named, model)
     model.load_state_dict(named, strict=True, assign=True)
     model.train(False)
@@ -146,7 +146,7 @@ def _check_shapes(
     layout = layout_of(published)
     wrong: list[str] = []
     for module, wanted in model.state_dict().items():
-        actual, name = named[module], published_name(module, layout)
+        actual, name = named[module], published_name_of(module, layout)
         if actual.dtype != torch.float32:
             wrong.append(f"{name} is {actual.dtype}, not torch.float32")
         elif actual.shape != wanted.shape:

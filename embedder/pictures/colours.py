@@ -35,7 +35,7 @@ _SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _STEP_16_TO_8 = 257  # 65535 / 255
 
 
-def to_rgb(image: Image.Image, *, inverted_cmyk: bool = True) -> Image.Image:
+def convert_to_rgb(image: Image.Image, *, inverted_cmyk: bool = True) -> Image.Image:
     """A loaded image of any mode as opaque RGB.
 
     `inverted_cmyk` false undoes the inversion that Pillow always does.

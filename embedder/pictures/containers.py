@@ -46,13 +46,13 @@ def check_gif(data: bytes) -> None:
         raise CorruptImage("gif", "there is no picture in it")
 
 
-def webp_size(data: bytes) -> tuple[int, int] | None:
+def read_webp_size(data: bytes) -> tuple[int, int] | None:
     """`(width, height)` of the canvas from the first chunk; None when it cannot be told.
 
     Raises TruncatedImage when the file is shorter than it says. Pillow allocates the canvas when it
     opens the file, so the size must be known before that (RFC 9649).
     """
-    for _ in webp_chunks(data):
+    for _ in iterate_webp_chunks(data):
         pass
     body = data[20:34]
     match data[12:16]:
@@ -69,7 +69,7 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
             return None
 
 
-def webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def iterate_webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """`(kind, start, end)` of the body of each chunk.
 
     Raises TruncatedImage when the file is shorter than it says.

@@ -42,12 +42,12 @@ from embedder.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
-from embedder.pictures.colours import to_rgb
-from embedder.pictures.containers import check_bmp, check_boxes, check_gif, webp_size
+from embedder.pictures.colours import convert_to_rgb
+from embedder.pictures.containers import check_bmp, check_boxes, check_gif, read_webp_size
 from embedder.pictures.jpeg import JpegFile, walk_jpeg
-from embedder.pictures.orientation import exif_orientation, upright
+from embedder.pictures.orientation import read_orientation, turn_upright
 from embedder.pictures.png import PngFile, walk_png
-from embedder.pictures.quiet import pillow_warnings_ignored
+from embedder.pictures.quiet import ignore_pillow_warnings
 from embedder.pictures.sniff import ImageFormat, sniff
 from embedder.pictures.tiff import check_tiff
 
@@ -91,7 +91,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
     if len(data) > limits.max_image_bytes:
         raise ImageTooLarge("bytes", len(data), limits.max_image_bytes)
     image_format = sniff(data)
-    with pillow_warnings_ignored():
+    with ignore_pillow_warnings():
         try:
             return _DECODERS[image_format](data, limits)
         except ImageError:
@@ -102,7 +102,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
             raise _as_image_error(image_format, err, limits) from err
 
 
-def thumbnail(image: Image.Image, edge_pixels: int = 256) -> bytes:
+def make_thumbnail(image: Image.Image, edge_pixels: int = 256) -> bytes:
     """A WebP of an RGB image, its longer side at most `edge_pixels`; never enlarged."""
     small = image.copy()
     small.thumbnail((edge_pixels, edge_pixels), Image.Resampling.LANCZOS)
@@ -132,7 +132,7 @@ def _decode_png(data: bytes, limits: ImageLimits) -> DecodedImage:
         last_row.tobytes()
     ):  # rows that never came are zero, and so are black ones
         png.require_all_rows()
-    return _finished(image, ImageFormat.PNG, exif_orientation(png.exif))
+    return _finished(image, ImageFormat.PNG, read_orientation(png.exif))
 
 
 def _decode_gif(data: bytes, limits: ImageLimits) -> DecodedImage:
@@ -147,11 +147,11 @@ def _decode_bmp(data: bytes, limits: ImageLimits) -> DecodedImage:
 
 
 def _decode_webp(data: bytes, limits: ImageLimits) -> DecodedImage:
-    size = webp_size(data)
+    size = read_webp_size(data)
     if size is not None:
         limits.check(*size)
     image = _loaded(WebPImageFile(BytesIO(data)), limits)
-    return _finished(image, ImageFormat.WEBP, exif_orientation(image.info.get("exif")))
+    return _finished(image, ImageFormat.WEBP, read_orientation(image.info.get("exif")))
 
 
 def _decode_tiff(data: bytes, limits: ImageLimits) -> DecodedImage:
@@ -166,7 +166,7 @@ def _decode_avif(data: bytes, limits: ImageLimits) -> DecodedImage:
     """
     check_boxes(data, ImageFormat.AVIF)
     image = _loaded(AvifImageFile(BytesIO(data)), limits)
-    return _finished(image, ImageFormat.AVIF, exif_orientation(image.info.get("exif")))
+    return _finished(image, ImageFormat.AVIF, read_orientation(image.info.get("exif")))
 
 
 def _decode_heic(data: bytes, limits: ImageLimits) -> DecodedImage:
@@ -209,12 +209,12 @@ def _finished(
     inverted_cmyk: bool = True,
 ) -> DecodedImage:
     mode = image.mode
-    rgb = upright(to_rgb(image, inverted_cmyk=inverted_cmyk), orientation)
+    rgb = turn_upright(convert_to_rgb(image, inverted_cmyk=inverted_cmyk), orientation)
     return DecodedImage(rgb, image_format.value, mode, rgb.width, rgb.height)
 
 
 def _jpeg_orientation(jpeg: JpegFile) -> int:
-    return exif_orientation(jpeg.exif)
+    return read_orientation(jpeg.exif)
 
 
 def _is_grey_corner(image: Image.Image) -> bool:

@@ -1,4 +1,4 @@
-"""How a picture was delivered: making the usual ways (`delivered`), and telling one by its file
+"""How a picture was delivered: making the usual ways (`deliver`), and telling one by its file
 (`condition_of`).
 
 A detector says something else of a picture once a messenger, a web page or a screen grab has had
@@ -18,9 +18,9 @@ from io import BytesIO
 from PIL import Image
 
 from embedder.errors import ImageError, ImageTooLarge
-from embedder.pictures.containers import webp_chunks
+from embedder.pictures.containers import iterate_webp_chunks
 from embedder.pictures.decode import DecodedImage
-from embedder.pictures.jpeg_quality import estimated_jpeg_quality
+from embedder.pictures.jpeg_quality import estimate_jpeg_quality
 from embedder.pictures.sniff import ImageFormat
 
 
@@ -129,7 +129,7 @@ def delivery_of(data: bytes, decoded: DecodedImage) -> Delivery:
         format=decoded.format,
         width=decoded.width,
         height=decoded.height,
-        jpeg_quality=estimated_jpeg_quality(data),
+        jpeg_quality=estimate_jpeg_quality(data),
         webp_lossless=decoded.format == ImageFormat.WEBP and _is_lossless_webp(data),
     )
 
@@ -149,12 +149,12 @@ def condition_of(delivery: Delivery) -> Condition:
             return _condition_of_lossless(delivery)
 
 
-def coarser(one: Condition, other: Condition) -> Condition:
+def coarser_of(one: Condition, other: Condition) -> Condition:
     """The one of two deliveries of a picture, one after the other, that is left to be seen."""
     return max(one, other, key=_BY_LOSS.index)
 
 
-def delivered(image: Image.Image, condition: Condition) -> Image.Image:
+def deliver(image: Image.Image, condition: Condition) -> Image.Image:
     """The upright RGB image after that delivery, without metadata: encoded and decoded where that
     loses anything.
 
@@ -163,37 +163,37 @@ def delivered(image: Image.Image, condition: Condition) -> Image.Image:
     """
     match condition:
         case Condition.AS_IS:
-            return bare(image)
+            return strip_metadata(image)
         case Condition.JPEG90:
-            return jpeg(image, 90)
+            return recompress_as_jpeg(image, 90)
         case Condition.JPEG75:
-            return jpeg(image, 75)
+            return recompress_as_jpeg(image, 75)
         case Condition.JPEG50:
-            return jpeg(image, 50)
+            return recompress_as_jpeg(image, 50)
         case Condition.WEBP80:
-            return webp(image, 80)
+            return recompress_as_webp(image, 80)
         case Condition.HALF:
-            return jpeg(scaled(image, 0.5), _HALF_QUALITY)
+            return recompress_as_jpeg(scale(image, 0.5), _HALF_QUALITY)
         case Condition.SCREENSHOT:
             return _as_on_a_page(image, _SCREENSHOT_SCALE)  # PNG gives back what it took
 
 
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
+def recompress_as_jpeg(image: Image.Image, quality: int) -> Image.Image:
     """Through JPEG with libjpeg's standard tables and 4:2:0 colour. Raises ImageTooLarge."""
     return _re_encoded(image, "JPEG", quality=quality)
 
 
-def webp(image: Image.Image, quality: int) -> Image.Image:
+def recompress_as_webp(image: Image.Image, quality: int) -> Image.Image:
     """Through lossy WebP. Raises ImageTooLarge."""
     return _re_encoded(image, "WEBP", quality=quality)
 
 
-def scaled(image: Image.Image, factor: float) -> Image.Image:
+def scale(image: Image.Image, factor: float) -> Image.Image:
     """Resized as image servers do; no side under one pixel."""
-    return bare(image).resize(_scaled_size(image, factor), Image.Resampling.LANCZOS)
+    return strip_metadata(image).resize(_scaled_size(image, factor), Image.Resampling.LANCZOS)
 
 
-def bare(image: Image.Image) -> Image.Image:
+def strip_metadata(image: Image.Image) -> Image.Image:
     """A copy without metadata or colour profile, which Pillow would write into a file again."""
     copy = image.copy()
     copy.info = {}
@@ -205,16 +205,16 @@ def _re_encoded(image: Image.Image, format: str, **options: int) -> Image.Image:
     if longest > limit:
         raise ImageTooLarge("pixels", longest, limit)
     buffer = BytesIO()
-    bare(image).save(buffer, format, **options)
+    strip_metadata(image).save(buffer, format, **options)
     with Image.open(buffer, formats=[format]) as stored:
-        return bare(stored.convert("RGB"))
+        return strip_metadata(stored.convert("RGB"))
 
 
 def _as_on_a_page(image: Image.Image, factor: float) -> Image.Image:
     """Sampled with the four nearest pixels, whatever the factor; see `_SCREENSHOT_SCALE`."""
     width, height = _scaled_size(image, factor)
     steps = (image.width / width, 0, 0, 0, image.height / height, 0)
-    return bare(image).transform(
+    return strip_metadata(image).transform(
         (width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR
     )
 
@@ -252,7 +252,7 @@ def _is_lossless_webp(data: bytes) -> bool:
     bytes (RFC 9649).
     """
     try:
-        for kind, start, _ in webp_chunks(data):
+        for kind, start, _ in iterate_webp_chunks(data):
             if kind in (b"VP8 ", b"VP8L", b"ANMF"):
                 return (data[start + 16 : start + 20] if kind == b"ANMF" else kind) == b"VP8L"
     except ImageError:

@@ -69,7 +69,7 @@ def walk_jpeg(data: bytes) -> JpegFile:
     """
     jpeg = JpegFile()
     kept = [b"\xff\xd8"]
-    for marker, start, end in segments(data):
+    for marker, start, end in iterate_segments(data):
         if marker in _FRAMES:
             _read_frame(jpeg, marker, data[start + 4 : end])
         elif marker == _SOS:
@@ -92,7 +92,7 @@ def walk_jpeg(data: bytes) -> JpegFile:
     return jpeg
 
 
-def segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
+def iterate_segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
     """`(marker, start, end)` of each segment before the end marker; a scan goes on to the end of
     its data.
 

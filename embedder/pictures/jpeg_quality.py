@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedder.errors import ImageError
-from embedder.pictures.jpeg import segments
+from embedder.pictures.jpeg import iterate_segments
 
 _DQT = 0xDB
 # Tables that can be written are 8 bits wide in a baseline file; libjpeg clips to that
@@ -52,7 +52,7 @@ _CHROMINANCE = (  # T.81, table K.2, row by row
 # fmt: on
 
 
-def estimated_jpeg_quality(data: bytes) -> int | None:
+def estimate_jpeg_quality(data: bytes) -> int | None:
     """The nearest quality of libjpeg, 1 to 100; None where `data` is no JPEG file or has no whole
     table.
 
@@ -64,10 +64,10 @@ def estimated_jpeg_quality(data: bytes) -> int | None:
         tables = _tables(data)
     except ImageError:
         return None
-    return nearest_quality(tables)
+    return find_nearest_quality(tables)
 
 
-def nearest_quality(tables: Mapping[int, tuple[int, ...]]) -> int | None:
+def find_nearest_quality(tables: Mapping[int, tuple[int, ...]]) -> int | None:
     """Of tables by their number, each of 64 steps in zigzag order; of two that are as near, the
     lower quality.
 
@@ -90,7 +90,7 @@ def _tables(data: bytes) -> dict[int, tuple[int, ...]]:
     Raises ImageError where the segments are damaged.
     """
     found: dict[int, tuple[int, ...]] = {}
-    for marker, start, end in segments(data, scans=False):
+    for marker, start, end in iterate_segments(data, scans=False):
         if marker == _DQT:
             found.update(_tables_of(data[start + 4 : end]))
     return found

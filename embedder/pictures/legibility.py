@@ -44,7 +44,7 @@ class PictureQuality:
     luminance_std: float | None
 
 
-def picture_quality(
+def measure_quality(
     decoded: DecodedImage,
     hashed: PerceptualHash,
     pixels: NDArray[np.float32],
@@ -52,11 +52,13 @@ def picture_quality(
 ) -> PictureQuality:
     """Of a decoded image, its hash, and its pixels `(3, h, w)` after that preprocessing."""
     return PictureQuality(
-        min(decoded.width, decoded.height), hashed.quality, luminance_std(pixels, preprocessing)
+        min(decoded.width, decoded.height),
+        hashed.quality,
+        measure_luminance_std(pixels, preprocessing),
     )
 
 
-def luminance_std(pixels: NDArray[np.float32], preprocessing: Preprocessing) -> float:
+def measure_luminance_std(pixels: NDArray[np.float32], preprocessing: Preprocessing) -> float:
     """Of preprocessed pixels `(3, h, w)`, in levels of 255; 0 to 127.5."""
     per_level = _LUMA * np.asarray(preprocessing.std or (1.0, 1.0, 1.0), np.float32) * 255  # (3,)
     return float(np.einsum("chw,c->hw", pixels, per_level).std(dtype=np.float64))

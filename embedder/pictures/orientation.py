@@ -23,7 +23,7 @@ _TURNS = {
 }
 
 
-def exif_orientation(exif: bytes | None) -> int:
+def read_orientation(exif: bytes | None) -> int:
     """1 to 8; 1 also when there is no EXIF, no orientation, or anything about it is broken."""
     if not exif:
         return 1
@@ -46,7 +46,7 @@ def exif_orientation(exif: bytes | None) -> int:
     return 1
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     """The image as its EXIF orientation (1 to 8) says that it is to be seen."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

@@ -59,7 +59,7 @@ class _Tent:
     shares: NDArray[np.float32]  # (64, m)
 
 
-def perceptual_hash(image: Image.Image) -> PerceptualHash:
+def compute_perceptual_hash(image: Image.Image) -> PerceptualHash:
     """The PDQ hash of an RGB image; thread-safe.
 
     Of the image as it is seen: where EXIF turns a photograph, pytx hashes it as it is stored.

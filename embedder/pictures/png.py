@@ -77,7 +77,7 @@ def walk_png(data: bytes) -> PngFile:
     """
     kept, compressed, exif = [SIGNATURE], [], None
     header = b""
-    for kind, start, end in chunks(data):
+    for kind, start, end in iterate_chunks(data):
         if kind == b"CgBI":
             raise UnsupportedFormat("Apple's CgBI variant of PNG")
         if kind == b"eXIf" and exif is None:
@@ -95,7 +95,7 @@ def walk_png(data: bytes) -> PngFile:
     return _described(header, exif, b"".join(kept), tuple(compressed))
 
 
-def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def iterate_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """`(kind, start, end)` of the body of each chunk, IEND's the last.
 
     Raises TruncatedImage, CorruptImage.

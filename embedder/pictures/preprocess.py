@@ -184,7 +184,7 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.f
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)  # (3, crop, crop)
 
 
-def resized_size(width: int, height: int, shortest_edge: int) -> tuple[int, int]:
+def compute_resized_size(width: int, height: int, shortest_edge: int) -> tuple[int, int]:
     """`(width, height)` once the shorter side is `shortest_edge`; both references floor the longer
     one.
     """
@@ -193,7 +193,7 @@ def resized_size(width: int, height: int, shortest_edge: int) -> tuple[int, int]
     return (shortest_edge, new_long) if width <= height else (new_long, shortest_edge)
 
 
-def crop_offset(length: int, crop_size: int, rounding: CropRounding) -> int:
+def compute_crop_offset(length: int, crop_size: int, rounding: CropRounding) -> int:
     """First pixel of the centred crop on a side of `length` pixels."""
     match rounding:
         case "floor":
@@ -213,8 +213,11 @@ def _resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.
     crop, rounding = preprocessing.crop_size, preprocessing.crop_rounding
     width, height = image.size
     if preprocessing.shortest_edge is not None:
-        width, height = resized_size(*image.size, preprocessing.shortest_edge)
-    left, top = crop_offset(width, crop, rounding), crop_offset(height, crop, rounding)
+        width, height = compute_resized_size(*image.size, preprocessing.shortest_edge)
+    left, top = (
+        compute_crop_offset(width, crop, rounding),
+        compute_crop_offset(height, crop, rounding),
+    )
     if preprocessing.resample is None:
         return image.crop((left, top, left + crop, top + crop))
     resample = Image.Resampling[preprocessing.resample.name]

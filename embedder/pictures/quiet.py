@@ -19,7 +19,7 @@ _MODULES = r"(PIL|pillow_heif)\b"
 
 
 @contextmanager
-def pillow_warnings_ignored() -> Iterator[None]:
+def ignore_pillow_warnings() -> Iterator[None]:
     """Warnings raised by Pillow's own modules are ignored while any thread is in here; all others
     go their way.
     """

@@ -18,7 +18,14 @@ from PIL import Image
 
 from embedder.errors import ImageError
 from embedder.pictures.decode import DEFAULT_LIMITS, ImageLimits
-from embedder.pictures.delivery import Condition, bare, coarser, jpeg, scaled, webp
+from embedder.pictures.delivery import (
+    Condition,
+    coarser_of,
+    recompress_as_jpeg,
+    recompress_as_webp,
+    scale,
+    strip_metadata,
+)
 from embedder.pictures.preprocess import Preprocessing, preprocess
 
 
@@ -35,7 +42,7 @@ class ReEncoding:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class RefusedReEncoding:
     """A re-encoding that the model or the limits would refuse as a probe:
 
     `reason` is that of the ImageError.
@@ -50,18 +57,18 @@ class LeftOut:
 class ReEncodings:
     """Both in the order of REENCODING_NAMES; the unchanged picture is not among them."""
 
-    made: tuple[ReEncoding, ...]
-    left_out: tuple[LeftOut, ...]
+    usable: tuple[ReEncoding, ...]
+    refused: tuple[RefusedReEncoding, ...]
 
 
 def _cropped_left_and_top(image: Image.Image, share: float) -> Image.Image:
     across, down = _cut(image, share)
-    return bare(image.crop((across, down, image.width, image.height)))
+    return strip_metadata(image.crop((across, down, image.width, image.height)))
 
 
 def _cropped_right_and_bottom(image: Image.Image, share: float) -> Image.Image:
     across, down = _cut(image, share)
-    return bare(image.crop((0, 0, image.width - across, image.height - down)))
+    return strip_metadata(image.crop((0, 0, image.width - across, image.height - down)))
 
 
 def _cut(image: Image.Image, share: float) -> tuple[int, int]:
@@ -77,14 +84,14 @@ def _cut(image: Image.Image, share: float) -> tuple[int, int]:
 # what is cut off, or a tenth of the size, leaves a picture as it came.
 _MAKERS: Mapping[str, tuple[Callable[[Image.Image], Image.Image], Condition]] = MappingProxyType(
     {
-        "jpeg95": (partial(jpeg, quality=95), Condition.AS_IS),
-        "jpeg85": (partial(jpeg, quality=85), Condition.JPEG90),
-        "jpeg75": (partial(jpeg, quality=75), Condition.JPEG75),
-        "jpeg60": (partial(jpeg, quality=60), Condition.JPEG50),
-        "webp80": (partial(webp, quality=80), Condition.WEBP80),
-        "scaled90": (partial(scaled, factor=0.9), Condition.AS_IS),
-        "scaled75": (partial(scaled, factor=0.75), Condition.SCREENSHOT),
-        "scaled50": (partial(scaled, factor=0.5), Condition.HALF),
+        "jpeg95": (partial(recompress_as_jpeg, quality=95), Condition.AS_IS),
+        "jpeg85": (partial(recompress_as_jpeg, quality=85), Condition.JPEG90),
+        "jpeg75": (partial(recompress_as_jpeg, quality=75), Condition.JPEG75),
+        "jpeg60": (partial(recompress_as_jpeg, quality=60), Condition.JPEG50),
+        "webp80": (partial(recompress_as_webp, quality=80), Condition.WEBP80),
+        "scaled90": (partial(scale, factor=0.9), Condition.AS_IS),
+        "scaled75": (partial(scale, factor=0.75), Condition.SCREENSHOT),
+        "scaled50": (partial(scale, factor=0.5), Condition.HALF),
         "cropped2": (partial(_cropped_left_and_top, share=0.02), Condition.AS_IS),
         "cropped5": (partial(_cropped_right_and_bottom, share=0.05), Condition.AS_IS),
     }
@@ -102,20 +109,22 @@ def reencode(
     preprocessing: Preprocessing,
     limits: ImageLimits = DEFAULT_LIMITS,
     *,
-    came: Condition = Condition.AS_IS,
+    delivered_as: Condition = Condition.AS_IS,
 ) -> ReEncodings:
     """Each re-encoding of an upright RGB image, preprocessed for one model; the same on each call.
 
     `came` is how the image itself was delivered: what that took away no re-encoding brings back.
     """
-    made, left_out = [], []
+    usable, refused = [], []
     for name, (make, condition) in _MAKERS.items():
         try:
             changed = make(image)
             limits.check(*changed.size)
-            made.append(
-                ReEncoding(name, preprocess(changed, preprocessing), coarser(came, condition))
+            usable.append(
+                ReEncoding(
+                    name, preprocess(changed, preprocessing), coarser_of(delivered_as, condition)
+                )
             )
         except ImageError as err:
-            left_out.append(LeftOut(name, err.reason, str(err)))
-    return ReEncodings(tuple(made), tuple(left_out))
+            refused.append(RefusedReEncoding(name, err.reason, str(err)))
+    return ReEncodings(tuple(usable), tuple(refused))

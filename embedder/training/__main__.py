@@ -21,21 +21,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.demonstration.resynthesis import DECODERS, WEIGHTS_FILE, Resynthesiser
 from embedder.network import registry
 from embedder.network.embed import Embedder
-from embedder.network.weights import file_sha256
+from embedder.network.weights import compute_sha256
 from embedder.training.autoencoders import train_all
 from embedder.training.card import write_card
 from embedder.training.export import export
 from embedder.training.fakes import make_scenes
 from embedder.training.figures import area_under_curve
 from embedder.training.files import write_json, write_whole
-from embedder.training.generalisation import Logits, corpus_probes, real_generator_figures
+from embedder.training.generalisation import Logits, make_corpus_probes, measure_real_generators
 from embedder.training.generator_rounds import (
     GENERATOR_ROUNDS,
-    fitted_baseline,
+    fit_baseline,
     train_on_generators,
 )
 from embedder.training.generators import summarise
@@ -45,12 +45,12 @@ from embedder.training.photographs import (
     HELD_OUT_COLLECTIONS,
     TRAINED_COLLECTIONS,
     count_by_collection,
+    make_training_sources,
     read_photographs,
-    training_sources,
 )
 from embedder.training.probes import Probe, make_probes
-from embedder.training.variation import varied
-from embedder.training.vit import Learning, TrainedViT, average_with, new_vit, predict, train_vit
+from embedder.training.variation import vary
+from embedder.training.vit import Learning, TrainedViT, average_with, build_vit, predict, train_vit
 
 ROUND_NAMES = tuple(each.name for each in GENERATOR_ROUNDS)  # of the stage generators
 STAGES = ("autoencoders", "vit", "generators", "measure")
@@ -164,7 +164,7 @@ def parse_options() -> argparse.Namespace:
 def run_autoencoders(corpus: Path, out: Path, work: Path, minutes_each: float) -> None:
     photographs = read_photographs(corpus, TRAINED_COLLECTIONS)
     sources = [
-        source for photograph in photographs for source in training_sources(photograph.image)
+        source for photograph in photographs for source in make_training_sources(photograph.image)
     ]
     trained = train_all(sources, work, minutes_each=minutes_each)
     write_whole(out / WEIGHTS_FILE.name, lambda path: shutil.copyfile(trained, path))
@@ -184,7 +184,7 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
         logits = predict(current, [probe.pixels for probe in held_out])
         return f"held-out AUC {area_under_curve(logits[real], logits[~real]):.4f}"
 
-    model = new_vit(len(DECODERS))
+    model = build_vit(len(DECODERS))
     for each in ROUNDS:
         seed = each.learning.seed
         scenes = make_scenes(
@@ -226,7 +226,7 @@ def run_generators(options: argparse.Namespace) -> None:
     export(model, out / "builtin")
     weights = out / "builtin" / registry.WEIGHTS_FILE
     print(
-        f"  pin in embedder/network/registry.py: {weights.stat().st_size} {file_sha256(weights)}",
+        f"  pin in embedder/network/registry.py: {weights.stat().st_size} {compute_sha256(weights)}",
         flush=True,
     )
 
@@ -235,11 +235,11 @@ def vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np
     """Each source in so many variations; none: once, as it is."""
     random = np.random.default_rng(seed)
     for photograph in read_photographs(corpus, TRAINED_COLLECTIONS):
-        for source in training_sources(photograph.image, shrink=VIT_SHRINK):
+        for source in make_training_sources(photograph.image, shrink=VIT_SHRINK):
             if variations == 0:
                 yield source
             for _ in range(variations):
-                yield varied(source, random)
+                yield vary(source, random)
 
 
 def run_measure(options: argparse.Namespace) -> None:
@@ -247,21 +247,23 @@ def run_measure(options: argparse.Namespace) -> None:
     embedder = Embedder.load(out / "builtin", device="cpu")
     decoders = load_decoders(out)
     bundled = make_probes(
-        ((p.name, p.image) for p in bundled_photographs()), decoders, max_tiles=MAX_TILES["bundled"]
+        ((p.name, p.image) for p in load_bundled_photographs()),
+        decoders,
+        max_tiles=MAX_TILES["bundled"],
     )
     probes = {
         "held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES["held_out"]),
         "bundled": list(bundled),
     }
     measured = {name: measure(embedder, each) for name, each in probes.items()}
-    probes_of_corpus = list(corpus_probes(corpus))
+    probes_of_corpus = list(make_corpus_probes(corpus))
     values = write_measured(
         out / "builtin",
         probes,
         measured,
         date.today(),
         more={
-            "real_generators": real_generator_figures(
+            "real_generators": measure_real_generators(
                 probes_of_corpus, classifiers(embedder, corpus, wallpapers)
             )
         },
@@ -278,7 +280,7 @@ def run_measure(options: argparse.Namespace) -> None:
 def run_card(corpus: Path, out: Path, work: Path) -> None:
     directory = out / "builtin"
     values = json.loads((directory / registry.MEASURED_FILE).read_text(encoding="utf-8"))
-    weights = file_sha256(directory / registry.WEIGHTS_FILE)
+    weights = compute_sha256(directory / registry.WEIGHTS_FILE)
     values["evaluations"] = {
         name: read_evaluation(work / HELD_OUT / name, weights) for name in MANIFESTS
     }
@@ -293,7 +295,7 @@ def classifiers(embedder: Embedder, corpus: Path, wallpapers: Path | None) -> di
     """The model and the baseline."""
     return {
         "builtin": partial(logits_of, embedder),
-        "radial spectrum": fitted_baseline(corpus, wallpapers).logits,
+        "radial spectrum": fit_baseline(corpus, wallpapers).logits,
     }
 
 

@@ -160,7 +160,7 @@ def train_all(
     """
     tensors: dict[str, Tensor] = {}
     for generator in DECODERS:
-        autoencoder = trained_or_stored(
+        autoencoder = train_or_load(
             generator, sources, work, minutes_each=minutes_each, seed=seed, max_steps=max_steps
         )
         for name, tensor in autoencoder.state_dict().items():
@@ -170,7 +170,7 @@ def train_all(
     return target
 
 
-def trained_or_stored(
+def train_or_load(
     generator: str,
     sources: Pictures,
     work: Path,

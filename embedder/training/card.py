@@ -145,39 +145,39 @@ def write_card(
     seen = {name: count for name, count in parts[Part.TRAIN].sources.items() if name not in trained}
     text = CARD.format(
         **values | {"generators": ", ".join(values["generators"])},
-        trained=counted(trained),
-        held_out=counted(held_out),
-        seen=counted(seen),
+        trained=describe_counts(trained),
+        held_out=describe_counts(held_out),
+        seen=describe_counts(seen),
         licences="; ".join(f"{count} {name}" for name, count in parts[Part.TRAIN].licences.items()),
-        rows="\n".join(figure_rows(values["figures"])),
+        rows="\n".join(write_figure_rows(values["figures"])),
         wallpapers=sum(len(PHOTOGRAPHS[package]) for package in TRAINED_PACKAGES),
         packages=", ".join(TRAINED_PACKAGES),
         chosen_by=sum(len(PHOTOGRAPHS[package]) for package in VALIDATION_PACKAGES),
         chosen_package=", ".join(VALIDATION_PACKAGES),
         evaluation_date=evaluations["seen"]["date"],
         photograph_count=evaluations["seen"]["photographs"],
-        seen_count=fake_count(evaluations["seen"]),
-        unseen_count=fake_count(evaluations["unseen"]),
-        evaluated="\n".join(evaluated_rows(evaluations)),
-        by_generator="\n".join(generator_rows(evaluations)),
-        areas="\n".join(area_rows(real)),
-        shares="\n".join(share_rows(real["share_called_synthetic"])),
+        seen_count=describe_fakes(evaluations["seen"]),
+        unseen_count=describe_fakes(evaluations["unseen"]),
+        evaluated="\n".join(write_evaluated_rows(evaluations)),
+        by_generator="\n".join(write_generator_rows(evaluations)),
+        areas="\n".join(write_area_rows(real)),
+        shares="\n".join(write_share_rows(real["share_called_synthetic"])),
     )
     write_whole(directory / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def counted(collections: dict[str, int]) -> str:
+def describe_counts(collections: dict[str, int]) -> str:
     return ", ".join(f"{count} of {name}" for name, count in collections.items())
 
 
-def fake_count(evaluated: dict[str, Any]) -> str:
+def describe_fakes(evaluated: dict[str, Any]) -> str:
     return (
         f"{evaluated['pictures']} pictures of {evaluated['groups']} groups by "
         f"{evaluated['generators']} generators"
     )
 
 
-def figure_rows(figures: dict[str, dict[str, Any]]) -> list[str]:
+def write_figure_rows(figures: dict[str, dict[str, Any]]) -> list[str]:
     sets = (figures["held_out"], figures["bundled"])
     rows = [
         f"| {title} | {required} | {sets[0][key]} | {sets[1][key]} |"
@@ -189,9 +189,9 @@ def figure_rows(figures: dict[str, dict[str, Any]]) -> list[str]:
     return rows
 
 
-def area_rows(real: dict[str, Any]) -> list[str]:
+def write_area_rows(real: dict[str, Any]) -> list[str]:
     conditions = list(real["share_called_synthetic"])
-    rows = table_head("", "generators", *conditions)
+    rows = write_table_head("", "generators", *conditions)
     for name, sides in real["auc"].items():
         for side, areas in sides.items():
             low, high = real["auc_interval_clean"][name][side]
@@ -201,35 +201,35 @@ def area_rows(real: dict[str, Any]) -> list[str]:
     return rows
 
 
-def share_rows(shares: dict[str, dict[str, float]]) -> list[str]:
-    rows = table_head("", *shares)
+def write_share_rows(shares: dict[str, dict[str, float]]) -> list[str]:
+    rows = write_table_head("", *shares)
     for side in next(iter(shares.values())):
         rows.append(f"| {side} | {' | '.join(f'{each[side]:.1%}' for each in shares.values())} |")
     return rows
 
 
-def evaluated_rows(evaluations: dict[str, dict[str, Any]]) -> list[str]:
-    rows = table_head("delivered", *(f"{side} generators" for side in evaluations))
+def write_evaluated_rows(evaluations: dict[str, dict[str, Any]]) -> list[str]:
+    rows = write_table_head("delivered", *(f"{side} generators" for side in evaluations))
     for condition in next(iter(evaluations.values()))["auc"]:
-        cells = [measure_text(each["auc"][condition]) for each in evaluations.values()]
+        cells = [write_measure(each["auc"][condition]) for each in evaluations.values()]
         rows.append(f"| {condition} | {' | '.join(cells)} |")
     return rows
 
 
-def generator_rows(evaluations: dict[str, dict[str, Any]]) -> list[str]:
+def write_generator_rows(evaluations: dict[str, dict[str, Any]]) -> list[str]:
     """Those with enough pictures for a figure."""
-    rows = table_head("generator", "seen", "pictures", "AUC")
+    rows = write_table_head("generator", "seen", "pictures", "AUC")
     for side, evaluated in evaluations.items():
         for name, each in evaluated["by_generator"].items():
             if each["auc"][0] is not None:
                 seen = "yes" if side == "seen" else "no"
                 rows.append(
-                    f"| {name} | {seen} | {each['pictures']} | {measure_text(each['auc'])} |"
+                    f"| {name} | {seen} | {each['pictures']} | {write_measure(each['auc'])} |"
                 )
     return rows
 
 
-def measure_text(measure: Sequence[float | None]) -> str:
+def write_measure(measure: Sequence[float | None]) -> str:
     value, low, high = measure
     if value is None:
         return "—"
@@ -238,5 +238,5 @@ def measure_text(measure: Sequence[float | None]) -> str:
     )
 
 
-def table_head(*titles: str) -> list[str]:
+def write_table_head(*titles: str) -> list[str]:
     return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]

@@ -76,20 +76,20 @@ class Place:
     sharpness: float
 
 
-def place_in(source: Source, random: np.random.Generator) -> Place:
+def choose_place(source: Source, random: np.random.Generator) -> Place:
     """Anywhere, at a scale that the picture is large enough for."""
-    side = max(SIDE, min(round(SIDE / random_scale(random)), *source.pixels.shape[:2]))
+    side = max(SIDE, min(round(SIDE / choose_scale(random)), *source.pixels.shape[:2]))
     if side > SIDE * 0.99 and side < SIDE * 1.01:
         side = SIDE
     top = int(random.integers(source.pixels.shape[0] - side + 1))
     left = int(random.integers(source.pixels.shape[1] - side + 1))
-    grey = cut(source, top, left, side).convert("L")
+    grey = cut_square(source, top, left, side).convert("L")
     if side != SIDE:
         grey = grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return Place(source, top, left, side, sharpness_of(np.asarray(grey)))
 
 
-def cut(source: Source, top: int, left: int, side: int) -> Image.Image:
+def cut_square(source: Source, top: int, left: int, side: int) -> Image.Image:
     return Image.fromarray(
         np.ascontiguousarray(source.pixels[top : top + side, left : left + side])
     )
@@ -108,26 +108,26 @@ def sharpness_of(grey: NDArray[np.uint8]) -> float:
     return float(np.log(laplacian.var() + SHARPNESS_FLOOR))
 
 
-def delivered(place: Place, other: Source, random: np.random.Generator) -> NDArray[np.uint8]:
+def deliver_place(place: Place, other: Source, random: np.random.Generator) -> NDArray[np.uint8]:
     """(160, 160, 3) of the picture; `other` lends its coarse colours by chance."""
-    piece = scaled_piece(place, random)
+    piece = cut_piece(place, random)
     if random.random() < EXCHANGE_CHANCE:
-        piece = with_coarse_of(piece, other.coarse)
-    piece = refocused(piece, random)
+        piece = exchange_coarse(piece, other.coarse)
+    piece = refocus(piece, random)
     if random.random() < COLOUR_CHANCE:
-        piece = recoloured(piece, random)
+        piece = recolour(piece, random)
     if random.random() < STORED_CHANCE:
         codec = "WEBP" if random.random() < WEBP_SHARE else "JPEG"
-        piece = stored_as(codec, piece, QUALITIES, random)
-    pixels = turned(np.asarray(piece), random)
+        piece = recompress_as(codec, piece, QUALITIES, random)
+    pixels = turn(np.asarray(piece), random)
     top, left = random.integers(GRID_MARGIN + 1, size=2)
     return pixels[top : top + CROP_SIDE, left : left + CROP_SIDE]
 
 
-def scaled_piece(place: Place, random: np.random.Generator) -> Image.Image:
+def cut_piece(place: Place, random: np.random.Generator) -> Image.Image:
     """A piece of (168, 168), with a JPEG's past by chance."""
-    piece = cut(place.source, place.top, place.left, place.side)
-    piece = with_past(piece, place.source.container, random)
+    piece = cut_square(place.source, place.top, place.left, place.side)
+    piece = add_past(piece, place.source.container, random)
     if place.side != SIDE:
         return piece.resize((SIDE, SIDE), FILTERS[int(random.integers(len(FILTERS)))])
     if random.random() < ENLARGED_CHANCE:
@@ -138,18 +138,18 @@ def scaled_piece(place: Place, random: np.random.Generator) -> Image.Image:
     return piece
 
 
-def with_past(piece: Image.Image, container: str, random: np.random.Generator) -> Image.Image:
+def add_past(piece: Image.Image, container: str, random: np.random.Generator) -> Image.Image:
     for codec, qualities in PASTS.items():
         if random.random() < (SECOND_PAST_CHANCE if container == codec else PAST_CHANCE):
-            piece = stored_as(codec, piece, qualities, random)
+            piece = recompress_as(codec, piece, qualities, random)
     return piece
 
 
-def random_scale(random: np.random.Generator) -> float:
+def choose_scale(random: np.random.Generator) -> float:
     return float(random.uniform(*SCALES)) if random.random() < SCALED_CHANCE else 1.0
 
 
-def with_coarse_of(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Image:
+def exchange_coarse(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Image:
     """The piece with its own detail on the coarse shapes and colours of another: what is shown says
     nothing.
     """
@@ -164,7 +164,7 @@ def with_coarse_of(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Image
     return Image.fromarray(np.clip(np.round(mixed), 0, 255).astype(np.uint8))
 
 
-def refocused(piece: Image.Image, random: np.random.Generator) -> Image.Image:
+def refocus(piece: Image.Image, random: np.random.Generator) -> Image.Image:
     """Blurred, or sharpened, and noisy, each by chance."""
     kind = random.random()
     if kind < BLURRED_CHANCE:
@@ -183,7 +183,7 @@ def refocused(piece: Image.Image, random: np.random.Generator) -> Image.Image:
     return piece
 
 
-def recoloured(piece: Image.Image, random: np.random.Generator) -> Image.Image:
+def recolour(piece: Image.Image, random: np.random.Generator) -> Image.Image:
     """A gamma of its own for each channel."""
     levels = np.arange(256) / 255.0
     tables = [
@@ -192,14 +192,16 @@ def recoloured(piece: Image.Image, random: np.random.Generator) -> Image.Image:
     return piece.point([level for table in tables for level in table])
 
 
-def stored_as(
+def recompress_as(
     codec: str, piece: Image.Image, qualities: tuple[int, int], random: np.random.Generator
 ) -> Image.Image:
     quality = int(random.integers(qualities[0], qualities[1] + 1))
-    return stored(codec, piece, quality, subsampling=int(random.choice((0, 2))))
+    return recompress_image(codec, piece, quality, subsampling=int(random.choice((0, 2))))
 
 
-def stored(codec: str, piece: Image.Image, quality: int, *, subsampling: int = 2) -> Image.Image:
+def recompress_image(
+    codec: str, piece: Image.Image, quality: int, *, subsampling: int = 2
+) -> Image.Image:
     """The piece after one encoding;
 
     `subsampling` is Pillow's number of a JPEG's: 0 is 4:4:4, 2 is 4:2:0.
@@ -212,7 +214,7 @@ def stored(codec: str, piece: Image.Image, quality: int, *, subsampling: int = 2
     return Image.open(encoded).convert("RGB")
 
 
-def turned(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def turn(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     if random.random() < 0.25:
         pixels = np.rot90(pixels, int(random.integers(4)))
     return pixels[:, ::-1] if random.random() < 0.5 else pixels

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from embedder.network.registry import CONFIG_FILE, PREPROCESSING_FILE, WEIGHTS_FILE
-from embedder.network.tensor_names import published_names
+from embedder.network.tensor_names import to_published
 from embedder.training.files import write_json, write_whole
 from embedder.training.vit import MEAN, STD, TrainedViT
 
@@ -52,7 +52,7 @@ def export(model: TrainedViT, directory: Path) -> None:
             "image_std": [STD] * 3,
         },
     )
-    tensors = published_names(model.vit.state_dict())
+    tensors = to_published(model.vit.state_dict())
     write_whole(
         directory / WEIGHTS_FILE, lambda path: save_file(tensors, path, metadata={"format": "pt"})
     )

@@ -61,7 +61,7 @@ def make_scenes(
     """
     random, started, scenes = np.random.default_rng(seed), time.monotonic(), list[Scene]()
     for source in sources:
-        piece = random_piece(source, SCENE_SIDE, random)
+        piece = cut_random_piece(source, SCENE_SIDE, random)
         turns = [int(turn) for turn in random.permutation(len(decoders))[:decoders_each]]
         image = Image.fromarray(piece)
         scenes.append(Scene(piece, {turn: np.asarray(decoders[turn](image)) for turn in turns}))
@@ -70,7 +70,7 @@ def make_scenes(
     return scenes
 
 
-def random_piece(
+def cut_random_piece(
     picture: NDArray[np.uint8], side: int, random: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A contiguous copy of (side, side, 3) pixels, less where the picture has less."""
@@ -79,7 +79,9 @@ def random_piece(
     return np.ascontiguousarray(picture[top : top + side, left : left + side])
 
 
-def paired_batch(scenes: Sequence[Scene], random: np.random.Generator, pairs: int) -> CropBatch:
+def make_paired_batch(
+    scenes: Sequence[Scene], random: np.random.Generator, pairs: int
+) -> CropBatch:
     """`pairs` places, each as a photograph and as a fake of one of the scene's decoders."""
     crops, generators = list[NDArray[np.uint8]](), list[int]()
     for _ in range(pairs):
@@ -91,21 +93,21 @@ def paired_batch(scenes: Sequence[Scene], random: np.random.Generator, pairs: in
         flip = random.random() < 0.5
         for generator, picture in ((0, scene.real), (1 + decoder, scene.fakes[decoder])):
             crop = picture[top : top + side, left : left + side]
-            crops.append(delivered_crop(crop[:, ::-1] if flip else crop, random))
+            crops.append(deliver_crop(crop[:, ::-1] if flip else crop, random))
             generators.append(generator)
     return CropBatch(np.stack(crops), np.array(generators, np.int64))
 
 
-def delivered_crop(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def deliver_crop(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """(168, 168, 3) -> (160, 160, 3): re-compressed by chance, then cropped anywhere."""
     if random.random() < JPEG_CHANCE:
         quality = int(random.integers(JPEG_QUALITIES[0], JPEG_QUALITIES[1] + 1))
-        picture = recompressed(picture, quality, subsampling=int(random.choice((0, 2))))
+        picture = recompress(picture, quality, subsampling=int(random.choice((0, 2))))
     top, left = random.integers(GRID_MARGIN + 1, size=2)
     return picture[top : top + CROP_SIDE, left : left + CROP_SIDE]
 
 
-def recompressed(
+def recompress(
     picture: NDArray[np.uint8], quality: int, *, subsampling: int = 2
 ) -> NDArray[np.uint8]:
     """The picture after one JPEG encoding;

@@ -8,7 +8,7 @@ FloatArray = NDArray[np.float32] | NDArray[np.float64]
 Names = NDArray[np.str_]  # (n,)
 
 
-def psnr(source: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
+def compute_psnr(source: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio in dB of two 8-bit pictures of one shape; infinite when they are
     equal.
     """

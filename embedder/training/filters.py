@@ -73,7 +73,7 @@ def whitening_of(batches: Sequence[CropBatch], patch: int) -> Tensor:
     return whitening
 
 
-def cosine_filters(patch: int) -> Tensor:
+def make_cosine_filters(patch: int) -> Tensor:
     """(3pp, 3, p, p): each frequency of the cosine transform of each of luminance and the two
     colour differences.
     """
@@ -83,7 +83,7 @@ def cosine_filters(patch: int) -> Tensor:
 
 
 @torch.inference_mode()
-def log_energies(crops: NDArray[np.uint8], filters: Tensor) -> NDArray[np.float32]:
+def compute_log_energies(crops: NDArray[np.uint8], filters: Tensor) -> NDArray[np.float32]:
     """(b, h, w, 3), (c, 3, p, p) -> (b, c): logarithm of the mean squared response over the patches
     of each crop.
     """
@@ -94,13 +94,13 @@ def log_energies(crops: NDArray[np.uint8], filters: Tensor) -> NDArray[np.float3
     return energies
 
 
-def telling_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Tensor:
+def choose_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Tensor:
     """(count, 3, p, p) of the cosine filters, of unit mean square: those that tell fakes from
     photographs best.
     """
-    filters = cosine_filters(patch)
+    filters = make_cosine_filters(patch)
     energies = np.concatenate(
-        [log_energies(batch.pixels, filters) for batch in batches]
+        [compute_log_energies(batch.pixels, filters) for batch in batches]
     )  # (n, 3pp)
     synthetic = np.concatenate([batch.generators != 0 for batch in batches])
     scaled, penalty = StandardScaler().fit_transform(energies), FIRST_PENALTY
@@ -117,7 +117,7 @@ def telling_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Ten
     return filters[torch.from_numpy(chosen)] / torch.from_numpy(roots)[:, None, None, None]
 
 
-def least_needed(count: int, decoder_count: int) -> list[int]:
+def list_least_needed(count: int, decoder_count: int) -> list[int]:
     """Of `vit.patch_filters`: the random directions, then each decoder's whose variance it changes
     least.
     """
@@ -135,9 +135,9 @@ def least_needed(count: int, decoder_count: int) -> list[int]:
 def add_filters(model: TrainedViT, batches: Sequence[CropBatch], decoder_count: int) -> None:
     """Puts telling filters in the place of the least needed, and whitens."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
-    replaced = least_needed(projection.out_channels, decoder_count)
+    replaced = list_least_needed(projection.out_channels, decoder_count)
     with torch.no_grad():
-        projection.weight[replaced] = telling_filters(
+        projection.weight[replaced] = choose_filters(
             batches, projection.kernel_size[0], len(replaced)
         )
     whiten_filters(model, batches)

@@ -28,8 +28,8 @@ from embedder.training.vit import (
     WARM_UP_FRACTION,
     Progress,
     TrainedViT,
-    parameter_groups,
-    some_tokens,
+    choose_tokens,
+    group_parameters,
     to_pixels,
 )
 
@@ -69,7 +69,7 @@ def start_generator_head(model: TrainedViT, batches: Iterator[CropBatch], count:
     model.generator_head.copy_(sums)
 
 
-def mixed_loss(
+def compute_mixed_loss(
     model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float
 ) -> Tensor:
     """Class 0 is a photograph, anything else synthetic; a negative class is of no known
@@ -85,7 +85,7 @@ def mixed_loss(
     return synthetic + generator_weight * named
 
 
-def prefetched(make_batch: MakeBatch, random: np.random.Generator) -> Iterator[CropBatch]:
+def prefetch_batches(make_batch: MakeBatch, random: np.random.Generator) -> Iterator[CropBatch]:
     """The next batches are made on another thread while one is learned: in one order, so that a
     seed repeats.
     """
@@ -109,7 +109,7 @@ def train_further(
     patches = {name: p for name, p in model.named_parameters() if "patch_embeddings" in name}
     trained = {name: p for name, p in model.named_parameters() if name not in patches}
     groups = [
-        *({**group, "peak": learning.peak_learning_rate} for group in parameter_groups(trained)),
+        *({**group, "peak": learning.peak_learning_rate} for group in group_parameters(trained)),
         {
             "params": list(patches.values()),
             "weight_decay": 0.0,
@@ -120,7 +120,7 @@ def train_further(
     progress, average = Progress(), deepcopy(model)
     if checkpoint.exists():
         progress = read_further(checkpoint, model, average, optimiser)
-    batches = prefetched(make_batch, np.random.default_rng((learning.seed, progress.step)))
+    batches = prefetch_batches(make_batch, np.random.default_rng((learning.seed, progress.step)))
     random = np.random.default_rng((learning.seed, progress.step, 1))
     if progress.step == 0 and learning.head_batches:
         start_generator_head(model, batches, learning.head_batches)
@@ -131,8 +131,8 @@ def train_further(
     ) < 1.0:
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * warm_up_then_cosine(spent, WARM_UP_FRACTION)
-        kept = None if spent >= learning.all_tokens_from else some_tokens(model, random)
-        loss = mixed_loss(model, next(batches), kept, learning.generator_weight)
+        kept = None if spent >= learning.all_tokens_from else choose_tokens(model, random)
+        loss = compute_mixed_loss(model, next(batches), kept, learning.generator_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

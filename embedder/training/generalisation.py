@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder.training.deliveries import stored
-from embedder.training.fakes import recompressed
+from embedder.training.deliveries import recompress_image
+from embedder.training.fakes import recompress
 from embedder.training.figures import FloatArray, area_under_curve
 from embedder.training.generators import FAMILY_BY_GENERATOR, GRIDS, Part, read_pictures
-from embedder.training.photographs import HELD_OUT_COLLECTIONS, read_photographs, tiles
+from embedder.training.photographs import HELD_OUT_COLLECTIONS, cut_tiles, read_photographs
 from embedder.training.probes import REAL, TILE_SIDE
 
 Picture = NDArray[np.uint8]  # (h, w, 3)
@@ -31,17 +31,19 @@ RESAMPLINGS = 1000
 INTERVAL = (2.5, 97.5)  # percentiles
 
 
-def scaled(picture: Picture) -> Picture:
+def scale(picture: Picture) -> Picture:
     side = round(picture.shape[0] * SCALE)
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
 
 
 CONDITIONS: Mapping[str, Callable[[Picture], Picture]] = {
     "clean": lambda picture: picture,
-    "jpeg90": lambda picture: recompressed(picture, 90),
-    "jpeg75": lambda picture: recompressed(picture, 75),
-    "webp60": lambda picture: np.asarray(stored("WEBP", Image.fromarray(picture), WEBP_QUALITY)),
-    "scaled75-jpeg90": lambda picture: recompressed(scaled(picture), 90),
+    "jpeg90": lambda picture: recompress(picture, 90),
+    "jpeg75": lambda picture: recompress(picture, 75),
+    "webp60": lambda picture: np.asarray(
+        recompress_image("WEBP", Image.fromarray(picture), WEBP_QUALITY)
+    ),
+    "scaled75-jpeg90": lambda picture: recompress(scale(picture), 90),
 }
 
 
@@ -58,18 +60,18 @@ class CorpusProbe:
         return self.generator in FAMILY_BY_GENERATOR
 
 
-def corpus_probes(corpus: Path) -> Iterator[CorpusProbe]:
+def make_corpus_probes(corpus: Path) -> Iterator[CorpusProbe]:
     for photograph in read_photographs(corpus, HELD_OUT_COLLECTIONS):
-        for tile in tiles(photograph.image, TILE_SIDE, TILES_EACH):
+        for tile in cut_tiles(photograph.image, TILE_SIDE, TILES_EACH):
             yield CorpusProbe(REAL, photograph.name, np.asarray(tile))
     for picture in read_pictures(corpus, (Part.TEST, Part.UNSEEN)):
-        for tile in tiles(
+        for tile in cut_tiles(
             picture.image, TILE_SIDE, 1 if picture.source.startswith(GRIDS) else TILES_EACH
         ):
             yield CorpusProbe(picture.source, picture.group, np.asarray(tile))
 
 
-def real_generator_figures(
+def measure_real_generators(
     probes: Sequence[CorpusProbe], classifiers: Mapping[str, Logits]
 ) -> dict[str, object]:
     """What `measured.json` holds under `real_generators`."""
@@ -80,11 +82,11 @@ def real_generator_figures(
         name: {condition: classify(pictures) for condition, pictures in delivered.items()}
         for name, classify in classifiers.items()
     }
-    sides = {"seen": chosen(probes, seen=True), "unseen": chosen(probes, seen=False)}
+    sides = {"seen": select_side(probes, seen=True), "unseen": select_side(probes, seen=False)}
     real = np.array([probe.generator == REAL for probe in probes])
     return {
-        "photographs": counted(probes, real),
-        "fakes": {name: counted(probes, side) for name, side in sides.items()},
+        "photographs": count_probes(probes, real),
+        "fakes": {name: count_probes(probes, side) for name, side in sides.items()},
         "auc": {
             name: {
                 side: {
@@ -97,11 +99,12 @@ def real_generator_figures(
         },
         "auc_interval_clean": {
             name: {
-                side: interval(probes, found["clean"], real, mask) for side, mask in sides.items()
+                side: bootstrap_interval(probes, found["clean"], real, mask)
+                for side, mask in sides.items()
             }
             for name, found in logits.items()
         },
-        "by_generator": by_generator(probes, real, next(iter(logits.values()))),
+        "by_generator": measure_by_generator(probes, real, next(iter(logits.values()))),
         "share_called_synthetic": {
             condition: {
                 "photographs": round(float(np.mean(each[real] > 0)), 4),
@@ -112,11 +115,11 @@ def real_generator_figures(
     }
 
 
-def chosen(probes: Sequence[CorpusProbe], *, seen: bool) -> NDArray[np.bool_]:
+def select_side(probes: Sequence[CorpusProbe], *, seen: bool) -> NDArray[np.bool_]:
     return np.array([probe.generator != REAL and probe.seen is seen for probe in probes])
 
 
-def counted(probes: Sequence[CorpusProbe], mask: NDArray[np.bool_]) -> dict[str, int]:
+def count_probes(probes: Sequence[CorpusProbe], mask: NDArray[np.bool_]) -> dict[str, int]:
     found = [probe for probe, taken in zip(probes, mask, strict=True) if taken]
     return {
         "generators": len({probe.generator for probe in found} - {REAL}),
@@ -125,7 +128,7 @@ def counted(probes: Sequence[CorpusProbe], mask: NDArray[np.bool_]) -> dict[str,
     }
 
 
-def by_generator(
+def measure_by_generator(
     probes: Sequence[CorpusProbe], real: NDArray[np.bool_], logits: Mapping[str, FloatArray]
 ) -> dict[str, dict[str, object]]:
     """Seen generators first; each against all held-out photographs."""
@@ -136,7 +139,11 @@ def by_generator(
     return {
         name: {
             "seen": name in FAMILY_BY_GENERATOR,
-            **{key: n for key, n in counted(probes, names == name).items() if key != "generators"},
+            **{
+                key: n
+                for key, n in count_probes(probes, names == name).items()
+                if key != "generators"
+            },
             "auc": {
                 c: round(area_under_curve(each[real], each[names == name]), 3)
                 for c, each in logits.items()
@@ -146,7 +153,7 @@ def by_generator(
     }
 
 
-def interval(
+def bootstrap_interval(
     probes: Sequence[CorpusProbe],
     logits: FloatArray,
     real: NDArray[np.bool_],
@@ -154,7 +161,7 @@ def interval(
 ) -> list[float]:
     """95 % of the AUC by bootstrap over groups, for tiles of one picture are not independent."""
     random = np.random.default_rng(0)
-    sides = [grouped(probes, logits, mask) for mask in (real, fake)]
+    sides = [group_logits(probes, logits, mask) for mask in (real, fake)]
     areas = []
     for _ in range(RESAMPLINGS):
         drawn = [
@@ -165,7 +172,7 @@ def interval(
     return [round(float(each), 4) for each in np.percentile(areas, INTERVAL)]
 
 
-def grouped(
+def group_logits(
     probes: Iterable[CorpusProbe], logits: FloatArray, mask: NDArray[np.bool_]
 ) -> list[FloatArray]:
     groups = np.array([probe.group for probe in probes])[mask]

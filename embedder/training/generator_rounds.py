@@ -17,12 +17,12 @@ from embedder.training.figures import area_under_curve
 from embedder.training.filters import add_filters, fix_filters, whiten_filters
 from embedder.training.further import FurtherLearning, load_trained, train_further
 from embedder.training.generators import CorpusPicture, Part, read_pictures
-from embedder.training.mixture import CLASSES, Pool, corpus_batch, mixed_batch, pools_of
-from embedder.training.photographs import tiles
+from embedder.training.mixture import CLASSES, Pool, make_corpus_batch, make_mixed_batch, pools_of
+from embedder.training.photographs import cut_tiles
 from embedder.training.probes import TILE_SIDE
 from embedder.training.spectrum import SpectrumBaseline
 from embedder.training.vit import TrainedViT, predict
-from embedder.training.wallpapers import TRAINED_PACKAGES, VALIDATION_PACKAGES, wallpaper_pictures
+from embedder.training.wallpapers import TRAINED_PACKAGES, VALIDATION_PACKAGES, read_wallpapers
 
 FILTER_BATCHES, FILTER_CROPS = (
     60,
@@ -99,10 +99,10 @@ def train_on_generators(
 
     `scenes` keep it at the demonstration decoders.
     """
-    photographs, fakes = training_pools(corpus, wallpapers)
-    validation = validation_pictures(corpus, wallpapers)
+    photographs, fakes = make_training_pools(corpus, wallpapers)
+    validation = read_validation_pictures(corpus, wallpapers)
     model = load_trained(start / WEIGHTS_FILE, read_architecture(start / CONFIG_FILE), CLASSES)
-    batches = filter_batches(photographs, fakes, statistics_batches)
+    batches = make_filter_batches(photographs, fakes, statistics_batches)
     if any(each.new_filters for each in rounds):
         add_filters(model, batches, len(DECODERS))
     else:
@@ -110,13 +110,13 @@ def train_on_generators(
     for each in rounds:
         progress = train_further(
             model,
-            partial(mixed_batch, scenes, photographs, fakes, pairs=each.pairs, each=each.each),
+            partial(make_mixed_batch, scenes, photographs, fakes, pairs=each.pairs, each=each.each),
             work / f"generators-{each.name}.safetensors",
             each.learning,
             minutes=minutes * each.share,
-            report=partial(validation_report, validation),
+            report=partial(describe_validation, validation),
         )
-        found = validation_report(validation, model)
+        found = describe_validation(validation, model)
         print(
             f"  {each.name}: {progress.step} steps, {progress.seconds / 60:.1f} minutes, {found}",
             flush=True,
@@ -125,35 +125,35 @@ def train_on_generators(
     return model
 
 
-def training_pools(corpus: Path, wallpapers: Path | None) -> tuple[Pool, Pool]:
+def make_training_pools(corpus: Path, wallpapers: Path | None) -> tuple[Pool, Pool]:
     """(photographs, fakes)."""
     pictures = list(read_pictures(corpus, [Part.TRAIN]))
-    return pools_of([*pictures, *wallpaper_pictures(wallpapers, TRAINED_PACKAGES)])
+    return pools_of([*pictures, *read_wallpapers(wallpapers, TRAINED_PACKAGES)])
 
 
-def validation_pictures(corpus: Path, wallpapers: Path | None) -> list[CorpusPicture]:
+def read_validation_pictures(corpus: Path, wallpapers: Path | None) -> list[CorpusPicture]:
     """Other pictures of the same sources, and photographs of a collection that nothing else is
     of.
     """
     return [
         *read_pictures(corpus, [Part.VALIDATION]),
-        *wallpaper_pictures(wallpapers, VALIDATION_PACKAGES),
+        *read_wallpapers(wallpapers, VALIDATION_PACKAGES),
     ]
 
 
-def filter_batches(photographs: Pool, fakes: Pool, count: int) -> list[CropBatch]:
+def make_filter_batches(photographs: Pool, fakes: Pool, count: int) -> list[CropBatch]:
     random = np.random.default_rng(5)
-    return [corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(count)]
+    return [make_corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(count)]
 
 
-def validation_report(pictures: Sequence[CorpusPicture], model: TrainedViT) -> str:
+def describe_validation(pictures: Sequence[CorpusPicture], model: TrainedViT) -> str:
     """What rounds and weights are chosen by: never the test part, the unseen generators or the
     held-out collections.
     """
     probes = [
         (picture, tile)
         for picture in pictures
-        for tile in tiles(picture.image, TILE_SIDE, VALIDATION_TILES)
+        for tile in cut_tiles(picture.image, TILE_SIDE, VALIDATION_TILES)
     ]
     logits = predict(model, [np.asarray(tile) for _, tile in probes])
     synthetic = np.array([picture.synthetic for picture, _ in probes])
@@ -165,10 +165,10 @@ def validation_report(pictures: Sequence[CorpusPicture], model: TrainedViT) -> s
     return f"validation AUC {near:.4f}, against photographs of another collection {far:.4f}"
 
 
-def fitted_baseline(corpus: Path, wallpapers: Path | None = None) -> SpectrumBaseline:
+def fit_baseline(corpus: Path, wallpapers: Path | None = None) -> SpectrumBaseline:
     """On the same part of the corpus and the same crops as the model."""
-    photographs, fakes = training_pools(corpus, wallpapers)
+    photographs, fakes = make_training_pools(corpus, wallpapers)
     random = np.random.default_rng(5)
     return SpectrumBaseline.fit(
-        corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(BASELINE_BATCHES)
+        make_corpus_batch(photographs, fakes, random, FILTER_CROPS) for _ in range(BASELINE_BATCHES)
     )

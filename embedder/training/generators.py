@@ -119,13 +119,13 @@ def read_row(corpus: Path, row: dict[str, str]) -> Iterator[CorpusPicture]:
     group = f"{row['source']}/{group_of(row)}"
     with Image.open(corpus / row["relpath"]) as stored:
         container, image = str(stored.format), stored.convert("RGB")
-    for number, picture in enumerate(quadrants(image) if source.startswith(GRIDS) else [image]):
+    for number, picture in enumerate(cut_quadrants(image) if source.startswith(GRIDS) else [image]):
         yield CorpusPicture(
             f"{row['relpath']}#{number}", source, synthetic, group, picture, container
         )
 
 
-def quadrants(image: Image.Image) -> list[Image.Image]:
+def cut_quadrants(image: Image.Image) -> list[Image.Image]:
     width, height = image.width // 2, image.height // 2
     return [
         image.crop((left, top, left + width, top + height))

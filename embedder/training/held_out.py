@@ -42,19 +42,24 @@ def write_held_out(corpus: Path, folder: Path) -> dict[str, int]:
         row for row in read_rows(corpus) if min(int(row["width"]), int(row["height"])) >= MIN_SIDE
     ]
     photographs = [row for row in rows if row["relpath"].split("/")[1] in HELD_OUT_COLLECTIONS]
-    listed = [line for row in photographs for line in copied(corpus, row, folder)]
+    listed = [line for row in photographs for line in copy_images(corpus, row, folder)]
     counts = {}
     for name, part in MANIFESTS.items():
         lines = [
             *listed,
-            *(line for row in rows if part_of(row) is part for line in copied(corpus, row, folder)),
+            *(
+                line
+                for row in rows
+                if part_of(row) is part
+                for line in copy_images(corpus, row, folder)
+            ),
         ]
         write_whole(folder / f"{name}.csv", partial(write_lines, lines=lines))
         counts[name] = len(lines)
     return counts
 
 
-def copied(corpus: Path, row: Row, folder: Path) -> Iterator[Row]:
+def copy_images(corpus: Path, row: Row, folder: Path) -> Iterator[Row]:
     """The lines of one file, which is copied into `folder`."""
     relpath, synthetic = row["relpath"], row["label"] == "synthetic"
     source = f"{row['generator']}/{group_of(row)}" if synthetic else relpath.split("/")[1]

@@ -19,7 +19,7 @@ from embedder.demonstration.resynthesis import DECODERS
 from embedder.network.embed import Embedder
 from embedder.network.registry import MEASURED_FILE
 from embedder.pictures.preprocess import preprocess
-from embedder.training.fakes import recompressed
+from embedder.training.fakes import recompress
 from embedder.training.figures import (
     Names,
     area_under_curve,
@@ -28,7 +28,7 @@ from embedder.training.figures import (
     pairs_of_one_photograph,
 )
 from embedder.training.files import write_json
-from embedder.training.probes import REAL, Probe, median_psnr
+from embedder.training.probes import REAL, Probe, compute_median_psnr
 
 JPEG_QUALITY = 75  # of the re-compressed probes
 FALSE_MATCH_RATE = 0.01
@@ -58,7 +58,7 @@ class Measurements:
 def measure(embedder: Embedder, probes: Sequence[Probe]) -> Measurements:
     vectors, logits = embed_pictures(embedder, [probe.pixels for probe in probes])
     jpeg_vectors, jpeg_logits = embed_pictures(
-        embedder, [recompressed(p.pixels, JPEG_QUALITY) for p in probes]
+        embedder, [recompress(p.pixels, JPEG_QUALITY) for p in probes]
     )
     return Measurements(
         photographs=np.array([probe.photograph for probe in probes]),
@@ -86,7 +86,7 @@ def embed_pictures(
     return np.concatenate(vectors), np.concatenate(logits)
 
 
-def classifier_figures(measured: Measurements) -> dict[str, float]:
+def measure_classifier(measured: Measurements) -> dict[str, float]:
     real = measured.real
     return {
         "auc": area_under_curve(measured.logits[real], measured.logits[~real]),
@@ -94,7 +94,7 @@ def classifier_figures(measured: Measurements) -> dict[str, float]:
     }
 
 
-def generator_figures(measured: Measurements) -> dict[str, float]:
+def measure_nearest_generator(measured: Measurements) -> dict[str, float]:
     """Share of the fakes whose nearest reference, a fake of another photograph, comes from the same
     decoder.
     """
@@ -113,7 +113,7 @@ def generator_figures(measured: Measurements) -> dict[str, float]:
     }
 
 
-def similarity_figures(measured: Measurements) -> dict[str, float]:
+def measure_similarity(measured: Measurements) -> dict[str, float]:
     """The similarity that FALSE_MATCH_RATE of the photographs reach to a fake of another
     photograph.
 
@@ -141,7 +141,7 @@ def similarity_figures(measured: Measurements) -> dict[str, float]:
     }
 
 
-def logit_bounds(measured: Measurements) -> tuple[float, float]:
+def choose_logit_bounds(measured: Measurements) -> tuple[float, float]:
     """(authentic, synthetic): under the first a verdict may say authentic, above the second
     synthetic.
 
@@ -171,8 +171,8 @@ def write_measured(
     """
     pooled = pool(list(measured.values()))
     photographs, tiles = len(np.unique(pooled.photographs)), int(pooled.real.sum())
-    similarity = similarity_figures(pooled)
-    authentic, synthetic = logit_bounds(pooled)
+    similarity = measure_similarity(pooled)
+    authentic, synthetic = choose_logit_bounds(pooled)
     source = (
         f"{tiles} tiles of {photographs} held-out photographs, native and JPEG "
         f"{JPEG_QUALITY}, {today.isoformat()}"
@@ -190,7 +190,7 @@ def write_measured(
         f"{MISSED_FAKE_RATE:.0%} of their demonstration fakes lie: {source}",
         "match_rate_of_fakes": round(similarity["match_rate"], 4),
         "match_rate_of_fakes_jpeg75": round(similarity["match_rate_jpeg75"], 4),
-        "figures": {name: set_figures(probes[name], measured[name]) for name in measured},
+        "figures": {name: measure_set(probes[name], measured[name]) for name in measured},
         "date": today.isoformat(),
         "torch": torch.__version__,
         **more,
@@ -199,19 +199,19 @@ def write_measured(
     return values
 
 
-def set_figures(probes: Sequence[Probe], measured: Measurements) -> dict[str, object]:
-    rates = classifier_figures(measured) | generator_figures(measured)
+def measure_set(probes: Sequence[Probe], measured: Measurements) -> dict[str, object]:
+    rates = measure_classifier(measured) | measure_nearest_generator(measured)
     return {
         "photographs": len(np.unique(measured.photographs)),
         "photograph_tiles": int(measured.real.sum()),
         "fake_tiles": int((~measured.real).sum()),
         **{name: round(value, 4) for name, value in rates.items()},
-        "auc_by_decoder": auc_by_decoder(measured),
-        "psnr_median": median_psnr(probes),
+        "auc_by_decoder": measure_auc_by_decoder(measured),
+        "psnr_median": compute_median_psnr(probes),
     }
 
 
-def auc_by_decoder(measured: Measurements) -> dict[str, float]:
+def measure_auc_by_decoder(measured: Measurements) -> dict[str, float]:
     generators, real = measured.generators, measured.real
     return {
         generator: round(

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedder.demonstration.resynthesis import DECODERS
-from embedder.training.deliveries import Place, Source, delivered, place_in, source_of
-from embedder.training.fakes import CropBatch, Scene, paired_batch
+from embedder.training.deliveries import Place, Source, choose_place, deliver_place, source_of
+from embedder.training.fakes import CropBatch, Scene, make_paired_batch
 from embedder.training.generators import FAMILIES, FAMILY_BY_GENERATOR, CorpusPicture
 
 NO_CLASS = (
@@ -67,7 +67,7 @@ def class_of(generator: str) -> int:
     return NO_CLASS if family is None else 1 + len(DECODERS) + FAMILIES.index(family)
 
 
-def corpus_batch(
+def make_corpus_batch(
     photographs: Pool, fakes: Pool, random: np.random.Generator, each: int
 ) -> CropBatch:
     """`each` crops of photographs and as many of fakes, in pairs that are about as sharp.
@@ -78,36 +78,38 @@ def corpus_batch(
     """
     crops, generators = list[NDArray[np.uint8]](), list[int]()
     for _ in range(each):
-        (photograph, real_class), (fake, fake_class) = matched_places(photographs, fakes, random)
+        (photograph, real_class), (fake, fake_class) = draw_matched_places(
+            photographs, fakes, random
+        )
         crops += [
-            delivered(photograph, fake.source, random),
-            delivered(fake, photograph.source, random),
+            deliver_place(photograph, fake.source, random),
+            deliver_place(fake, photograph.source, random),
         ]
         generators += [real_class, fake_class]
     return CropBatch(np.stack(crops), np.array(generators, np.int64))
 
 
-def matched_places(
+def draw_matched_places(
     photographs: Pool, fakes: Pool, random: np.random.Generator
 ) -> tuple[tuple[Place, int], tuple[Place, int]]:
     """A place in a photograph and one in a fake: of one side the first drawn, of the other the
     nearest in sharpness.
     """
     of_photographs = random.random() < 0.5
-    first = drawn_place(photographs if of_photographs else fakes, random)
+    first = draw_place(photographs if of_photographs else fakes, random)
     others = [
-        drawn_place(fakes if of_photographs else photographs, random) for _ in range(CANDIDATES)
+        draw_place(fakes if of_photographs else photographs, random) for _ in range(CANDIDATES)
     ]
     nearest = min(others, key=lambda other: abs(other[0].sharpness - first[0].sharpness))
     return (first, nearest) if of_photographs else (nearest, first)
 
 
-def drawn_place(pool: Pool, random: np.random.Generator) -> tuple[Place, int]:
+def draw_place(pool: Pool, random: np.random.Generator) -> tuple[Place, int]:
     source, generator = pool.draw(random)
-    return place_in(source, random), generator
+    return choose_place(source, random), generator
 
 
-def mixed_batch(
+def make_mixed_batch(
     scenes: Sequence[Scene],
     photographs: Pool,
     fakes: Pool,
@@ -116,7 +118,10 @@ def mixed_batch(
     pairs: int,
     each: int,
 ) -> CropBatch:
-    parts = paired_batch(scenes, random, pairs), corpus_batch(photographs, fakes, random, each)
+    parts = (
+        make_paired_batch(scenes, random, pairs),
+        make_corpus_batch(photographs, fakes, random, each),
+    )
     return CropBatch(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.generators for part in parts]),

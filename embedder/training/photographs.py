@@ -50,7 +50,7 @@ def read_photographs(corpus: Path, collections: tuple[str, ...]) -> Iterator[Cor
             yield CorpusPhotograph(collection, row["relpath"], stored.convert("RGB"))
 
 
-def scaled_to(image: Image.Image, longest_edge: int) -> Image.Image:
+def shrink_to(image: Image.Image, longest_edge: int) -> Image.Image:
     """The image, made smaller when its longer edge exceeds `longest_edge` pixels."""
     ratio = longest_edge / max(image.size)
     if ratio >= 1.0:
@@ -60,7 +60,7 @@ def scaled_to(image: Image.Image, longest_edge: int) -> Image.Image:
     )
 
 
-def training_sources(
+def make_training_sources(
     image: Image.Image, *, longest_edge: int = 640, shrink: float = 0.5
 ) -> Iterator[NDArray[np.uint8]]:
     """(h, w, 3) pictures of one photograph at several scales: delivered size, smaller, and a
@@ -69,23 +69,23 @@ def training_sources(
     Shrinking removes JPEG's blocks and noise; the native tile keeps a sensor's noise and a camera's
     sharpening.
     """
-    delivered = scaled_to(image, longest_edge)
-    sources = [delivered, scaled_to(image, round(max(delivered.size) * shrink))]
+    delivered = shrink_to(image, longest_edge)
+    sources = [delivered, shrink_to(image, round(max(delivered.size) * shrink))]
     if max(image.size) >= 2 * NATIVE_TILE_SIDE:
-        sources.append(centre_tile(image, NATIVE_TILE_SIDE))
+        sources.append(cut_centre_tile(image, NATIVE_TILE_SIDE))
     for source in sources:
         if min(source.size) >= MIN_SIDE:
             yield np.asarray(source)
 
 
-def centre_tile(image: Image.Image, side: int) -> Image.Image:
+def cut_centre_tile(image: Image.Image, side: int) -> Image.Image:
     """The middle of the image at its own resolution, at most `side` pixels in each direction."""
     width, height = min(side, image.width), min(side, image.height)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 
 
-def tiles(image: Image.Image, side: int, max_tiles: int) -> list[Image.Image]:
+def cut_tiles(image: Image.Image, side: int, max_tiles: int) -> list[Image.Image]:
     """Up to `max_tiles` squares that do not overlap, at the image's own resolution, spread evenly
     over it.
     """

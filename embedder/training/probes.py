@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedder.demonstration.resynthesis import Resynthesiser
-from embedder.training.figures import psnr
-from embedder.training.photographs import tiles
+from embedder.training.figures import compute_psnr
+from embedder.training.photographs import cut_tiles
 
 TILE_SIDE = 224  # pixels: the crop of 160 and a border that the decoders' padding cannot reach
 REAL = "photograph"
@@ -36,13 +36,13 @@ def make_probes(
 ) -> Iterator[Probe]:
     """Up to `max_tiles` tiles of each (name, photograph), each also as every decoder makes it."""
     for name, image in photographs:
-        for tile in tiles(image, TILE_SIDE, max_tiles):
+        for tile in cut_tiles(image, TILE_SIDE, max_tiles):
             yield Probe(name, REAL, np.asarray(tile))
             for generator, decoder in decoders.items():
                 yield Probe(name, generator, np.asarray(decoder(tile)))
 
 
-def median_psnr(probes: Sequence[Probe]) -> dict[str, float]:
+def compute_median_psnr(probes: Sequence[Probe]) -> dict[str, float]:
     """Median PSNR in dB of each decoder's tiles to the tile that they were made from."""
     found: dict[str, list[float]] = {}
     source = probes[0]
@@ -50,5 +50,5 @@ def median_psnr(probes: Sequence[Probe]) -> dict[str, float]:
         if probe.generator == REAL:
             source = probe
         else:
-            found.setdefault(probe.generator, []).append(psnr(source.pixels, probe.pixels))
+            found.setdefault(probe.generator, []).append(compute_psnr(source.pixels, probe.pixels))
     return {generator: round(float(np.median(values)), 2) for generator, values in found.items()}

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedder.training.fakes import CropBatch
-from embedder.training.vit import centre_crop
+from embedder.training.vit import cut_centre
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 FLOOR = 1e-3  # of the mean power: a flat crop has a finite logarithm
@@ -31,19 +31,19 @@ class SpectrumBaseline:
         """`generators` of the batches are 0 for photographs."""
         features, synthetic = list[NDArray[np.float64]](), list[NDArray[np.bool_]]()
         for batch in batches:
-            features.append(np.stack([radial_spectrum(crop) for crop in batch.pixels]))
+            features.append(np.stack([compute_radial_spectrum(crop) for crop in batch.pixels]))
             synthetic.append(batch.generators != 0)
         fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS))
         return cls(fitted.fit(np.concatenate(features), np.concatenate(synthetic)))
 
     def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """(n,) of the centre crops, the very pixels that the model sees."""
-        features = np.stack([radial_spectrum(centre_crop(picture)) for picture in pictures])
+        features = np.stack([compute_radial_spectrum(cut_centre(picture)) for picture in pictures])
         logits: NDArray[np.float64] = self.fitted.decision_function(features)
         return logits
 
 
-def radial_spectrum(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
+def compute_radial_spectrum(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(s, s, 3) -> (s // 2,): logarithm of the mean power at each whole frequency from 1, of the
     luminance.
     """

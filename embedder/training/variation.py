@@ -15,7 +15,7 @@ GRAIN_DEVIATIONS = (0.3, 2.0)  # grey levels of 255
 GAMMAS = (0.8, 1.25)
 
 
-def varied(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def vary(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """(h, w, 3) -> (h, w, 3) or (w, h, 3): turned, mirrored, brighter or darker, by chance out of
     focus.
     """
@@ -24,10 +24,10 @@ def varied(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[n
         turned = turned[:, ::-1]
     table = np.round(255.0 * (np.arange(256) / 255.0) ** random.uniform(*GAMMAS)).astype(np.uint8)
     made: NDArray[np.uint8] = table[np.ascontiguousarray(turned)]
-    return defocused(made, random) if random.random() < DEFOCUS_CHANCE else made
+    return defocus(made, random) if random.random() < DEFOCUS_CHANCE else made
 
 
-def defocused(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def defocus(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Blurred, then grained as by a sensor, whose noise no lens blurs."""
     blurred = Image.fromarray(picture).filter(
         ImageFilter.GaussianBlur(random.uniform(*DEFOCUS_RADII))

@@ -5,7 +5,7 @@ Loss: binary cross-entropy of the logit, and cross-entropy of a cosine classifie
 and decoders on the L2-normalised CLS token; that classifier is not shipped. Three things make half
 an hour on two cores enough:
 
-- the patch embedding starts from second-order statistics (`patch_filters`), for a decoder's trace
+- the patch embedding starts from second-order statistics (`compute_patch_filters`), for a decoder's trace
   is a change of
   variance in faint high-frequency directions that a random projection buries under the picture, and
   stays as it is;
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ViTConfig, ViTForImageClassification
 
-from embedder.training.fakes import CROP_SIDE, CropBatch, Scene, paired_batch
+from embedder.training.fakes import CROP_SIDE, CropBatch, Scene, make_paired_batch
 from embedder.training.files import write_whole
 from embedder.training.schedule import warm_up_then_cosine
 
@@ -76,7 +76,7 @@ class TrainedViT(nn.Module):
         return COSINE_SCALE * (cosines - margins)
 
 
-def built_in_config() -> ViTConfig:
+def make_builtin_config() -> ViTConfig:
     return ViTConfig(
         architectures=["ViTForImageClassification"],
         hidden_size=192,
@@ -92,9 +92,9 @@ def built_in_config() -> ViTConfig:
     )
 
 
-def new_vit(decoder_count: int, seed: int = 0, config: ViTConfig | None = None) -> TrainedViT:
+def build_vit(decoder_count: int, seed: int = 0, config: ViTConfig | None = None) -> TrainedViT:
     torch.manual_seed(seed)
-    return TrainedViT(ViTForImageClassification(config or built_in_config()), decoder_count)
+    return TrainedViT(ViTForImageClassification(config or make_builtin_config()), decoder_count)
 
 
 def to_pixels(crops: NDArray[np.uint8]) -> Tensor:
@@ -104,7 +104,7 @@ def to_pixels(crops: NDArray[np.uint8]) -> Tensor:
     return (torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255.0 - MEAN) / STD
 
 
-def patch_filters(
+def compute_patch_filters(
     batches: Sequence[CropBatch], patch: int, count: int, decoder_count: int
 ) -> Tensor:
     """(count, 3 * patch * patch) filters of unit variance on photographs, whose variance a decoder
@@ -114,7 +114,7 @@ def patch_filters(
     the smallest lambda, the same number for each decoder; an eighth are random whitened directions
     for all the rest.
     """
-    covariances = patch_covariances(batches, patch, decoder_count)
+    covariances = compute_patch_covariances(batches, patch, decoder_count)
     noise = (2.0 / 255.0) ** 2 * torch.eye(
         covariances.shape[1]
     )  # one grey level: weaker ones stay weak
@@ -131,7 +131,9 @@ def patch_filters(
     return chosen.T.float()
 
 
-def patch_covariances(batches: Sequence[CropBatch], patch: int, decoder_count: int) -> Tensor:
+def compute_patch_covariances(
+    batches: Sequence[CropBatch], patch: int, decoder_count: int
+) -> Tensor:
     """(1 + decoders, 3pp, 3pp): second moments of the patches of photographs and of each
     decoder.
     """
@@ -154,9 +156,9 @@ def start_from_patch_filters(
     model: TrainedViT, scenes: Sequence[Scene], batch_count: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
-    batches = [paired_batch(scenes, random, PAIRS_PER_BATCH) for _ in range(batch_count)]
+    batches = [make_paired_batch(scenes, random, PAIRS_PER_BATCH) for _ in range(batch_count)]
     projection = model.vit.vit.embeddings.patch_embeddings.projection
-    filters = patch_filters(
+    filters = compute_patch_filters(
         batches, projection.kernel_size[0], projection.out_channels, model.decoder_count
     )
     with torch.no_grad():
@@ -164,7 +166,7 @@ def start_from_patch_filters(
         projection.bias.zero_()  # type: ignore[union-attr]  # this convolution has a bias
 
 
-def batch_loss(
+def compute_batch_loss(
     model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float
 ) -> Tensor:
     generators = torch.from_numpy(batch.generators)
@@ -178,12 +180,12 @@ def batch_loss(
 @torch.inference_mode()
 def predict(model: TrainedViT, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Logits (n,) of the centre crops of pictures (h, w, 3)."""
-    crops = np.stack([centre_crop(picture) for picture in pictures])
+    crops = np.stack([cut_centre(picture) for picture in pictures])
     parts = [model(to_pixels(crops[start : start + 64]))[1] for start in range(0, len(crops), 64)]
     return torch.cat(parts).numpy()
 
 
-def centre_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def cut_centre(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     top, left = ((side - CROP_SIDE) // 2 for side in picture.shape[:2])
     return picture[top : top + CROP_SIDE, left : left + CROP_SIDE]
 
@@ -230,7 +232,7 @@ def train_vit(
         name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
     }
     optimiser = torch.optim.AdamW(
-        parameter_groups(trained), lr=learning.peak_learning_rate, betas=(0.9, 0.99)
+        group_parameters(trained), lr=learning.peak_learning_rate, betas=(0.9, 0.99)
     )
     if checkpoint.exists():
         progress = read_checkpoint(checkpoint, model, trained, optimiser)
@@ -245,9 +247,9 @@ def train_vit(
     ) < 1.0:
         for group in optimiser.param_groups:
             group["lr"] = learning.peak_learning_rate * warm_up_then_cosine(spent, WARM_UP_FRACTION)
-        kept = None if spent >= learning.all_tokens_from else some_tokens(model, random)
-        batch = paired_batch(scenes, random, learning.pairs)
-        loss = batch_loss(model, batch, kept, learning.generator_weight)
+        kept = None if spent >= learning.all_tokens_from else choose_tokens(model, random)
+        batch = make_paired_batch(scenes, random, learning.pairs)
+        loss = compute_batch_loss(model, batch, kept, learning.generator_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
@@ -275,12 +277,12 @@ def average_with(model: TrainedViT, earlier: Mapping[str, Tensor]) -> None:
         tensor.lerp_(earlier[name], 0.5)
 
 
-def some_tokens(model: TrainedViT, random: np.random.Generator) -> Tensor:
+def choose_tokens(model: TrainedViT, random: np.random.Generator) -> Tensor:
     count = model.vit.vit.embeddings.patch_embeddings.num_patches
     return torch.from_numpy(random.permutation(count)[: round(KEPT_SHARE * count)])
 
 
-def parameter_groups(trained: dict[str, nn.Parameter]) -> list[dict[str, object]]:
+def group_parameters(trained: dict[str, nn.Parameter]) -> list[dict[str, object]]:
     """Weight decay on matrices only, as is usual for transformers."""
     matrices = [parameter for name, parameter in trained.items() if parameter.ndim == 2]
     others = [parameter for name, parameter in trained.items() if parameter.ndim != 2]

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from embedder.training.generators import CorpusPicture
-from embedder.training.photographs import scaled_to
+from embedder.training.photographs import shrink_to
 
 # By the end of their paths: what is drawn or rendered is left out.
 PHOTOGRAPHS = {
@@ -74,7 +74,7 @@ LARGEST_EDGE = 2560
 SMALLER_EDGES = (1280, 800)
 
 
-def wallpaper_pictures(folder: Path | None, packages: tuple[str, ...]) -> Iterator[CorpusPicture]:
+def read_wallpapers(folder: Path | None, packages: tuple[str, ...]) -> Iterator[CorpusPicture]:
     """Each photograph as it is and scaled down as it may be shown, in the order of the list; none
     without a folder.
 
@@ -91,12 +91,12 @@ def wallpaper_pictures(folder: Path | None, packages: tuple[str, ...]) -> Iterat
                     f"{folder / package}: no photograph {name}; unpack the package there"
                 )
             with Image.open(found) as stored:
-                image = scaled_to(stored.convert("RGB"), LARGEST_EDGE)
+                image = shrink_to(stored.convert("RGB"), LARGEST_EDGE)
             group = f"{package}/{name}"
             yield CorpusPicture(
                 group, package, synthetic=False, group=group, image=image, container="JPEG"
             )
             for edge in SMALLER_EDGES:
-                smaller = scaled_to(image, edge)
+                smaller = shrink_to(image, edge)
                 if smaller.width < image.width:
                     yield CorpusPicture(f"{group}-{edge}", package, False, group, smaller, "PNG")

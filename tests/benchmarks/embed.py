@@ -33,12 +33,12 @@ from safetensors.torch import save_file
 from transformers import ViTForImageClassification
 
 from embedder.network.architecture import VIT_SMALL_384, Architecture
-from embedder.network.download import find_model
+from embedder.network.download import locate_model
 from embedder.network.embed import Embedder
-from embedder.network.registry import builtin_directory
+from embedder.network.registry import get_builtin_directory
 from embedder.network.results import Embedded
-from embedder.network.weights import empty_vit, load_vit, published_names
-from embedder.pictures.decode import DecodedImage, decode, thumbnail
+from embedder.network.weights import build_empty_vit, load_vit, to_published
+from embedder.pictures.decode import DecodedImage, decode, make_thumbnail
 
 PICTURE_SIZE = (1280, 960)
 PREPROCESSING = {
@@ -92,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
             model: str | Path = write_random_vit(Path(folder)) if name == "vit-s-384" else name
-            if name == "builtin" and not (builtin_directory() / "model.safetensors").is_file():
+            if name == "builtin" and not (get_builtin_directory() / "model.safetensors").is_file():
                 print("\nbuiltin: its weights are not here")
                 continue
             measure(
@@ -111,7 +111,7 @@ def measure(
     pictures: list[bytes],
     options: argparse.Namespace,
 ) -> None:
-    files = find_model(model, offline=True)
+    files = locate_model(model, offline=True)
     bare = Bare(load_vit(files.weights, files.architecture).to(embedder.device), embedder)  # type: ignore[arg-type]
     decoded = [decode(each) for each in pictures]
     pixels = np.stack([embedder.preprocess(each) for each in decoded])
@@ -191,7 +191,7 @@ def stream(
 
 
 def thumbnail_of(_number: int, decoded: DecodedImage) -> bytes:
-    return thumbnail(decoded.image)
+    return make_thumbnail(decoded.image)
 
 
 def encoded_pictures(count: int) -> list[bytes]:
@@ -215,13 +215,13 @@ def encoded_pictures(count: int) -> list[bytes]:
 
 def write_random_vit(folder: Path) -> Path:
     """A ViT-S/384 of random weights in the layout of the published default, 87,270,764 bytes."""
-    model = empty_vit(VIT_SMALL_384).to_empty(device="cpu")
+    model = build_empty_vit(VIT_SMALL_384).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.02, generator=generator)
     save_file(
-        published_names(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"}
+        to_published(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"}
     )
     config = {name: getattr(VIT_SMALL_384, name) for name in Architecture.__slots__}
     (folder / "config.json").write_text(

@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 
 from api.evaluation.attributing import measure_attribution
-from embedder.network.device import use_threads
+from embedder.network.device import set_thread_count
 from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition
 from index.verdict import ClassifierOutcome, ClassifierPolicy, SimilarityOutcome, Verdict
@@ -93,7 +93,7 @@ class Run:
 
     @cached_property
     def embedder(self) -> Embedder:
-        use_threads(1)
+        set_thread_count(1)
         return Embedder.load(self.model)
 
     @cached_property

@@ -28,10 +28,10 @@ from embedder.pictures.delivery import (
     Condition,
     Delivery,
     condition_of,
-    delivered,
+    deliver,
     delivery_of,
 )
-from embedder.pictures.perceptual import perceptual_hash
+from embedder.pictures.perceptual import compute_perceptual_hash
 from embedder.pictures.reencodings import reencode
 from index.calibration.others import SamePictures
 from index.calibration.population import Population
@@ -127,7 +127,7 @@ def embed_pictures(
     def of(row: int) -> list[Row]:
         data = (corpus / manifest[row]["relpath"]).read_bytes()
         decoded = decode(data, embedder.limits)
-        hashed = perceptual_hash(decoded.image)
+        hashed = compute_perceptual_hash(decoded.image)
         pixels = embedder.preprocess(decoded)
         facts = {
             "row": row,
@@ -192,11 +192,11 @@ def _copies(
     *,
     with_reencodings: bool,
 ) -> Iterator[Row]:
-    image = delivered(decoded.image, condition)
+    image = deliver(decoded.image, condition)
     told = as_is if condition is Condition.AS_IS else _told(condition, *image.size)
     words = {"delivery": condition.value, "condition": told}
     if with_reencodings:
-        for reencoding in reencode(image, embedder.info.preprocessing, embedder.limits).made:
+        for reencoding in reencode(image, embedder.info.preprocessing, embedder.limits).usable:
             yield words | {"reencoding": reencoding.name, "pixels": reencoding.pixels}
     else:
         yield words | {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embedder.pictures.delivery import Condition, coarser
+from embedder.pictures.delivery import Condition, coarser_of
 from embedder.pictures.reencodings import condition_of_reencoding
 from index.calibration.calibration import AS_IS, Calibration, Stratum
 from index.calibration.for_probe import SUPPORTED_FACTOR
@@ -157,7 +157,7 @@ def _reencodings_of(
         places, own.nearest_fake(probes), probes.logits, strict=True
     ):
         row = int(looked.rows[place])
-        condition = coarser(
+        condition = coarser_of(
             Condition(came[row]), condition_of_reencoding(str(looked.reencodings[place]))
         )
         found.setdefault(row, []).append(

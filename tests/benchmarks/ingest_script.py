@@ -95,10 +95,10 @@ def picture(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
 
 
 def scene_of(random: np.random.Generator, aspect: float) -> Image.Image:
-    from embedder.demonstration.photographs import bundled_photographs
+    from embedder.demonstration.photographs import load_bundled_photographs
 
     try:
-        photographs = bundled_photographs()
+        photographs = load_bundled_photographs()
     except ModuleNotFoundError:
         return Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     image = photographs[random.integers(len(photographs))].image
@@ -140,14 +140,14 @@ def bare(
     folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path, repeats: int
 ) -> None:
     """The forward alone, on pixels that Lineup has made ready."""
-    from embedder.network.download import find_model
+    from embedder.network.download import locate_model
     from embedder.network.embed import Embedder
     from embedder.network.weights import load_vit
     from embedder.pictures.decode import decode
     from tests.benchmarks.embed import Bare
 
     embedder = Embedder.load(folder, device="cpu", precision=precision, batch_size=batch_size)
-    found = find_model(folder, offline=True)
+    found = locate_model(folder, offline=True)
     forward = Bare(load_vit(found.weights, found.architecture), embedder)
     pixels = np.stack(
         [embedder.preprocess(decode(path.read_bytes())) for path in files]
@@ -206,11 +206,11 @@ def model_folder(model: str, work: Path) -> Path:
     """The checkpoint's folder: the built-in model's, or one of random weights that is written
     here.
     """
-    from embedder.network.registry import builtin_directory
+    from embedder.network.registry import get_builtin_directory
     from tests.benchmarks.embed import write_random_vit
 
     if model == "builtin":
-        return builtin_directory()
+        return get_builtin_directory()
     folder = work / model
     folder.mkdir(parents=True, exist_ok=True)
     return folder if (folder / "preprocessor_config.json").exists() else write_random_vit(folder)

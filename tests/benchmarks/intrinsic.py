@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
 from embedder.network.embed import Embedder
 from embedder.pictures.decode import decode
@@ -70,7 +70,7 @@ def tiles(image: Image.Image) -> Iterator[Image.Image]:
 
 def photographs(corpus: Path | None, most: int) -> Iterator[Image.Image]:
     if corpus is None:
-        for photograph in bundled_photographs():
+        for photograph in load_bundled_photographs():
             yield photograph.image
         return
     files = sorted(

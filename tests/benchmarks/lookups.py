@@ -30,7 +30,7 @@ from api.lineup import Lineup, make_space
 from api.lookups.lookup import look_up_image, look_up_request
 from api.lookups.request import LookupQuery, LookupRequest
 from api.settings import Settings
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.network.embed import Embedder
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.entries import NewEntry, add_entries
@@ -95,7 +95,7 @@ def same_neighbours(lineup: Lineup, probes: np.ndarray, expected: np.ndarray) ->
 
 def images(count: int) -> list[bytes]:
     """PNG files of 512 pixels, no two of the same place."""
-    made, sources = list[bytes](), bundled_photographs()
+    made, sources = list[bytes](), load_bundled_photographs()
     for number in range(count):
         image = sources[number % len(sources)].image
         left, top = (7 * number % max(1, side - 512) for side in image.size)

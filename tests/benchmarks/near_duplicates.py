@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from embedder.pictures.decode import ImageLimits, decode
-from embedder.pictures.perceptual import perceptual_hash
+from embedder.pictures.perceptual import compute_perceptual_hash
 from index.cache.live import LiveIndex
 from index.near_hashes import NearHashes
 from index.truth.database import Database
@@ -166,7 +166,7 @@ def measure_quality(corpus: Path) -> None:
 
 
 def hash_of(image: Image.Image) -> PerceptualHash:
-    hashed = perceptual_hash(image)
+    hashed = compute_perceptual_hash(image)
     return PerceptualHash(hashed.bits, hashed.quality)
 
 

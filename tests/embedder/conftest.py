@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from embedder.network.architecture import VIT_SMALL_384, Architecture
-from embedder.network.tensor_names import Layout, published_names
-from embedder.network.weights import empty_vit
+from embedder.network.tensor_names import Layout, to_published
+from embedder.network.weights import build_empty_vit
 
 TINY = Architecture(
     hidden_size=32,
@@ -119,7 +119,7 @@ def write_model(
     """A model of random weights with the three files of a local directory."""
     directory.mkdir(parents=True, exist_ok=True)
     metadata = {"format": "pt"} if layout == "huggingface" else None
-    tensors = published_names(random_state(architecture, seed, std), layout)
+    tensors = to_published(random_state(architecture, seed, std), layout)
     save_file(tensors, directory / "model.safetensors", metadata=metadata)
     config = {name: getattr(architecture, name) for name in Architecture.__slots__}
     (directory / "config.json").write_text(
@@ -137,7 +137,7 @@ def write_model(
 def random_state(
     architecture: Architecture, seed: int = 0, std: float = 0.2
 ) -> dict[str, torch.Tensor]:
-    model = empty_vit(architecture).to_empty(device="cpu")
+    model = build_empty_vit(architecture).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

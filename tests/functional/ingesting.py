@@ -14,14 +14,14 @@ from api.lineup import Lineup
 from api.settings import Settings
 from api.worker.running import work_on
 from api.worker.starting import start_ingest
-from embedder.network.device import use_threads
+from embedder.network.device import set_thread_count
 from tests.functional.nursery import Task, die_as_told, nurse_tasks
 
 
 def run(task: Task) -> None:
     """Ingest, and die at the n-th passing of a failpoint if the task names one."""
     die_as_told(task)
-    use_threads(1)
+    set_thread_count(1)
     ingest_task.CHUNK_ITEMS = task["chunk_items"]  # small chunks: many places to die at
     settings = Settings(
         data_dir=Path(task["data"]),

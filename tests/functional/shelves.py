@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embedder.network.registry import builtin_directory
+from embedder.network.registry import get_builtin_directory
 
 SIDE = 160  # the least that the built-in model takes
 
@@ -149,7 +149,7 @@ def _expect(expected: Expected, name: str, fate: str) -> None:
 
 def other_model(folder: Path) -> Path:
     """The built-in weights under another preprocessing: another embedding space."""
-    shutil.copytree(builtin_directory(), folder)
+    shutil.copytree(get_builtin_directory(), folder)
     path = folder / "preprocessor_config.json"
     config = json.loads(path.read_text())
     config["image_mean"] = [0.5, 0.4, 0.3]

@@ -27,7 +27,7 @@ from embedder.errors import ImageError
 from embedder.network.architecture import Architecture
 from embedder.network.embed import Embedder
 from embedder.network.results import Embedded, Failed
-from embedder.network.weights import empty_vit, published_names
+from embedder.network.weights import build_empty_vit, to_published
 from embedder.pictures.decode import ImageLimits, decode
 
 SEED = 20240229
@@ -124,12 +124,12 @@ def outcome_of(file: Malformed) -> tuple[str, float]:
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     folder = tmp_path_factory.mktemp("model")
     shape = Architecture(32, 1, 2, 64, 32, 8, 1e-6)
-    model = empty_vit(shape).to_empty(device="cpu")
+    model = build_empty_vit(shape).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.2, generator=generator)
-    save_file(published_names(model.state_dict()), folder / "model.safetensors")
+    save_file(to_published(model.state_dict()), folder / "model.safetensors")
     config = {name: getattr(shape, name) for name in Architecture.__slots__}
     (folder / "config.json").write_text(
         json.dumps({"model_type": "vit", "num_labels": 1, **config})

@@ -14,7 +14,7 @@ from api.evaluation.embedding import Embeddings, embed_images
 from api.evaluation.reading import Labelled, list_labelled
 from api.sources.opening import open_source
 from embedder.network.embed import Embedder
-from embedder.pictures.delivery import Condition, delivered
+from embedder.pictures.delivery import Condition, deliver
 from embedder.pictures.preprocess import preprocess
 
 CONDITIONS = [Condition.JPEG50, Condition.HALF]
@@ -134,7 +134,7 @@ def test_a_delivery_is_embedded_as_it_looks_and_left_out_where_it_is_too_small(
     assert {names[row] for row in half.rows} == {"real/a.png", "real/copy.png", "fake/sdxl/c.png"}
     with Image.open(folder / "fake/sdxl/c.png") as image:
         halved = embedder.embed_pixels(
-            _pixels(embedder, delivered(image.convert("RGB"), Condition.HALF))
+            _pixels(embedder, deliver(image.convert("RGB"), Condition.HALF))
         )
     logit = half.logits[half.rows.tolist().index(names.index("fake/sdxl/c.png"))]
     assert logit == pytest.approx(halved.logits[0], abs=1e-3)

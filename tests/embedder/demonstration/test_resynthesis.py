@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.demonstration.resynthesis import (
     BORDER,
     DECODERS,
@@ -19,7 +19,7 @@ from embedder.demonstration.resynthesis import (
     to_signed,
     to_uint8,
 )
-from embedder.training.figures import psnr
+from embedder.training.figures import compute_psnr
 
 
 @pytest.fixture(scope="module", params=DECODERS)
@@ -66,17 +66,17 @@ def test_tiles_meet_without_a_seam() -> None:
 
 
 def test_the_same_image_is_made_twice(decoder: Resynthesiser) -> None:
-    image = bundled_photographs()[0].image.crop((0, 0, 100, 100))
+    image = load_bundled_photographs()[0].image.crop((0, 0, 100, 100))
 
     assert decoder(image).tobytes() == decoder(image).tobytes()
 
 
 def test_a_fake_is_close_to_its_photograph_and_has_no_colour_cast(decoder: Resynthesiser) -> None:
     found = []
-    for photograph in bundled_photographs():
+    for photograph in load_bundled_photographs():
         source = np.asarray(photograph.image)
         made = np.asarray(decoder(photograph.image))
-        found.append(psnr(source, made))
+        found.append(compute_psnr(source, made))
         cast = np.abs(made.mean((0, 1)) - source.mean((0, 1)))
         assert cast.max() < 6.0, (
             photograph.name
@@ -85,9 +85,9 @@ def test_a_fake_is_close_to_its_photograph_and_has_no_colour_cast(decoder: Resyn
 
 
 def test_each_decoder_leaves_its_own_trace() -> None:
-    image = bundled_photographs()[0].image.crop((100, 100, 260, 260))
+    image = load_bundled_photographs()[0].image.crop((100, 100, 260, 260))
     made = [np.asarray(Resynthesiser.load(generator)(image)) for generator in DECODERS]
 
     for number, one in enumerate(made):
         assert not np.array_equal(one, np.asarray(image))
-        assert all(psnr(one, other) < 50.0 for other in made[:number])
+        assert all(compute_psnr(one, other) < 50.0 for other in made[:number])

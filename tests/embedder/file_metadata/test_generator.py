@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from embedder.file_metadata import Stated, stated_generator
+from embedder.file_metadata.generator import find_generator
+from embedder.file_metadata.statements import FileMetadata
 
 SETTINGS = "a cat, Model: not this one\nNegative prompt: a dog\nSteps: 20, Sampler: Euler, "
 
@@ -27,7 +28,7 @@ CHECKPOINT = ("CheckpointLoaderSimple", {"ckpt_name": "sub\\folder/some-model_v1
 UNET = ("UnetLoaderGGUF", {"unet_name": "flux1-dev-Q8_0.gguf"})
 DEPTH = ("DepthAnythingPreprocessor", {"ckpt_name": "depth_anything_vitl14.pth"})
 
-NOTHING_PLAIN: dict[str, Stated] = {
+NOTHING_PLAIN: dict[str, FileMetadata] = {
     "nothing": {},
     "a synthetic source": {
         "xmp:DigitalSourceType": "trainedAlgorithmicMedia",
@@ -75,7 +76,7 @@ NOTHING_PLAIN: dict[str, Stated] = {
     },
 }
 
-PLAIN: dict[str, tuple[Stated, tuple[str, str]]] = {
+PLAIN: dict[str, tuple[FileMetadata, tuple[str, str]]] = {
     "AUTOMATIC1111": (
         {
             "png:parameters": SETTINGS
@@ -172,7 +173,7 @@ PLAIN: dict[str, tuple[Stated, tuple[str, str]]] = {
 
 @pytest.mark.parametrize("case", NOTHING_PLAIN)
 def test_nothing_is_named_where_the_file_does_not_plainly_name_a_model(case: str) -> None:
-    assert stated_generator(NOTHING_PLAIN[case]) is None
+    assert find_generator(NOTHING_PLAIN[case]) is None
 
 
 @pytest.mark.parametrize(
@@ -189,11 +190,11 @@ def test_nothing_is_named_where_the_file_does_not_plainly_name_a_model(case: str
 def test_hostile_text_takes_little_time(hostile: str) -> None:
     began = time.perf_counter()
     for key in ("png:parameters", "png:prompt", "png:invokeai_metadata"):
-        stated_generator({key: hostile})
+        find_generator({key: hostile})
     assert time.perf_counter() - began < 1
 
 
 @pytest.mark.parametrize("case", PLAIN)
 def test_the_model_is_named_as_it_is_written_with_the_place_where_it_stands(case: str) -> None:
     says, expected = PLAIN[case]
-    assert stated_generator(says) == expected
+    assert find_generator(says) == expected

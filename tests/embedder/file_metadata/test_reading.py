@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from embedder.file_metadata import stated
+from embedder.file_metadata.reading import read_file_metadata
 from embedder.file_metadata.statements import (
     MAX_FILE_BYTES,
     MAX_KEYS,
@@ -122,15 +122,18 @@ def resources(iptc: bytes) -> bytes:
 
 def test_what_is_no_image_says_nothing() -> None:
     for data in (b"", b"hello", b"%PDF-1.7", b"GIF89a"):
-        assert stated(data) == {}
+        assert read_file_metadata(data) == {}
 
 
 def test_a_file_that_ends_too_early_says_what_comes_before_and_why_it_ends() -> None:
     data = png_of(text_chunk("Software", b"NovelAI"), text_chunk("Comment", b"never reached"))
-    says = stated(data[:60])
+    says = read_file_metadata(data[:60])
     assert says["png:Software"] == "NovelAI"
     assert says["png:error"] == "truncated png: the file ends within 'tEXt'"
-    assert set(stated(jpeg_of((0xFE, b"made by hand"))[:-2])) == {"jpeg:Comment", "jpeg:error"}
+    assert set(read_file_metadata(jpeg_of((0xFE, b"made by hand"))[:-2])) == {
+        "jpeg:Comment",
+        "jpeg:error",
+    }
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_a_file_that_ends_too_early_says_what_comes_before_and_why_it_ends() -> 
     ],
 )
 def test_exif_that_cannot_be_read_is_told_with_the_reason(block: bytes, reason: str) -> None:
-    says = stated(
+    says = read_file_metadata(
         jpeg_of(
             (0xE1, b"Exif\x00\x00" + block.removeprefix(b"Exif\x00\x00")),
             (0xFE, b"read all the same"),
@@ -158,7 +161,7 @@ def test_one_broken_tag_leaves_the_others() -> None:
     block = exif_of(Make="a maker of cameras", Software="a program with a long name")
     offset = struct.pack(">I", block.index(b"a maker of") - 6)
     assert block.count(offset) == 1
-    says = stated(jpeg_of((0xE1, block.replace(offset, b"\x7f\xff\xff\xff"))))
+    says = read_file_metadata(jpeg_of((0xE1, block.replace(offset, b"\x7f\xff\xff\xff"))))
     assert says["exif:Software"] == "a program with a long name"
     assert says["exif:error"] == "a value lies beyond its end"
 
@@ -178,7 +181,7 @@ def test_xmp_that_declares_a_document_type_is_refused_in_any_encoding(
     packet = xmp_of(
         elements="<xmp:CreatorTool>&a;</xmp:CreatorTool>", before=declaration
     ).partition("?>")[2]
-    says = stated(jpeg_with_xmp(packet.encode(encoding)))
+    says = read_file_metadata(jpeg_with_xmp(packet.encode(encoding)))
     assert says["xmp:error"] == "a document type is declared in it"
     assert "xmp:CreatorTool" not in says
 
@@ -187,18 +190,18 @@ def test_xmp_that_declares_a_document_type_is_refused_in_any_encoding(
     "packet", [b"", b"<", b"<a><b></a>", b"<a>&lol;</a>", b"\xff\xff", b"<a xmp:CreatorTool='x'/>"]
 )
 def test_xmp_that_is_no_xml_is_told(packet: bytes) -> None:
-    assert "xmp:error" in stated(jpeg_with_xmp(packet))
+    assert "xmp:error" in read_file_metadata(jpeg_with_xmp(packet))
 
 
 def test_broken_iptc_is_told_and_what_came_before_it_is_kept() -> None:
     whole = resources(iim((2, 110, b"an agency"), (2, 115, b"a source")))
-    says = stated(
+    says = read_file_metadata(
         jpeg_of((0xED, whole.replace(struct.pack(">H", 8) + b"a source", b"\x7f\xffa source")))
     )
     assert says["iptc:Credit"] == "an agency"
     assert says["iptc:error"] == "a record lies beyond its end"
-    assert "beyond its end" in str(stated(jpeg_of((0xED, whole[:-12])))["iptc:error"])
-    assert "iptc:error" in stated(jpeg_of((0xED, b"Photoshop 3.0\x008BIM\x04\x04")))
+    assert "beyond its end" in str(read_file_metadata(jpeg_of((0xED, whole[:-12])))["iptc:error"])
+    assert "iptc:error" in read_file_metadata(jpeg_of((0xED, b"Photoshop 3.0\x008BIM\x04\x04")))
 
 
 @pytest.mark.parametrize(
@@ -215,13 +218,13 @@ def test_broken_iptc_is_told_and_what_came_before_it_is_kept() -> None:
     ],
 )
 def test_a_text_chunk_that_is_not_read_is_told_and_leaves_the_others(body: bytes) -> None:
-    says = stated(png_of(body, text_chunk("Software", b"NovelAI")))
+    says = read_file_metadata(png_of(body, text_chunk("Software", b"NovelAI")))
     assert says["png:Software"] == "NovelAI"
     assert set(says) == {"png:Software", "png:error"}
 
 
 def test_an_avif_file_that_cannot_be_opened_is_told(samples: dict[str, bytes]) -> None:
-    assert "avif:error" in stated(samples["avif"][:120])
+    assert "avif:error" in read_file_metadata(samples["avif"][:120])
 
 
 # Bounds
@@ -229,7 +232,9 @@ def test_an_avif_file_that_cannot_be_opened_is_told(samples: dict[str, bytes]) -
 
 def test_a_long_text_is_cut_and_told_by_its_length_and_hash() -> None:
     text = "ß" * MAX_VALUE_BYTES
-    says = stated(png_of(chunk(b"iTXt", b"workflow\x00\x00\x00\x00\x00" + text.encode())))
+    says = read_file_metadata(
+        png_of(chunk(b"iTXt", b"workflow\x00\x00\x00\x00\x00" + text.encode()))
+    )
     assert says["png:workflow"] == {
         "text": "ß" * (MAX_VALUE_BYTES // 2),
         "characters": MAX_VALUE_BYTES,
@@ -237,11 +242,15 @@ def test_a_long_text_is_cut_and_told_by_its_length_and_hash() -> None:
         "cut": True,
     }
     fitting = "x" * MAX_VALUE_BYTES
-    assert stated(png_of(text_chunk("prompt", fitting.encode())))["png:prompt"] == fitting
+    assert (
+        read_file_metadata(png_of(text_chunk("prompt", fitting.encode())))["png:prompt"] == fitting
+    )
 
 
 def test_all_texts_of_a_file_together_are_bounded() -> None:
-    says = stated(png_of(*(text_chunk(f"key {n}", b"%03d " % n * 10_000) for n in range(30))))
+    says = read_file_metadata(
+        png_of(*(text_chunk(f"key {n}", b"%03d " % n * 10_000) for n in range(30)))
+    )
     texts = [value if isinstance(value, str) else str(value["text"]) for value in says.values()]
     assert sum(len(text.encode()) for text in texts) == MAX_FILE_BYTES
     assert len(json.dumps(says)) < 2 * MAX_FILE_BYTES
@@ -252,7 +261,7 @@ def test_all_texts_of_a_file_together_are_bounded() -> None:
 
 
 def test_there_are_no_more_keys_than_told_and_a_repeated_one_has_a_number() -> None:
-    says = stated(
+    says = read_file_metadata(
         png_of(*(text_chunk("Comment", b"%d" % n) for n in range(500)), chunk(b"zTXt", b""))
     )
     assert len(says) <= MAX_KEYS
@@ -261,7 +270,7 @@ def test_there_are_no_more_keys_than_told_and_a_repeated_one_has_a_number() -> N
 
 
 def test_a_text_that_calls_itself_an_error_is_no_error() -> None:
-    assert stated(png_of(text_chunk("error", b"nothing is wrong"))) == {
+    assert read_file_metadata(png_of(text_chunk("error", b"nothing is wrong"))) == {
         "png:error 2": "nothing is wrong"
     }
 
@@ -299,7 +308,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 def test_a_hostile_file_takes_little_time_and_says_little(name: str) -> None:
     data = BOMBS[name]()
     began = time.perf_counter()
-    says = stated(data)
+    says = read_file_metadata(data)
     assert time.perf_counter() - began < SECONDS
     assert len(says) <= MAX_KEYS
 
@@ -311,7 +320,7 @@ def test_no_damage_ever_raises_and_all_that_is_said_can_be_stored(data: st.DataO
     for _ in range(data.draw(st.integers(1, 12))):
         whole[data.draw(st.integers(8, len(whole) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(8, len(whole)))
-    for key, value in stated(bytes(whole[:cut])).items():
+    for key, value in read_file_metadata(bytes(whole[:cut])).items():
         assert "\x00" not in json.loads(json.dumps({key: value}, ensure_ascii=False).encode())[key]
         assert "\x00" not in key
 
@@ -356,7 +365,7 @@ def test_places_owners_and_devices_are_not_told() -> None:
     ]
     copies += ["Raw profile type exif", "Raw profile type APP1"]
     texts = [text_chunk(keyword, b"private") for keyword in copies]
-    says = stated(
+    says = read_file_metadata(
         png_of(*texts, text_chunk("exif:Software", b"Program"), chunk(b"eXIf", exif.tobytes()[6:]))
     )
     assert says == {"png:exif:Software": "Program", "exif:Software": "Program"}
@@ -373,7 +382,7 @@ def test_every_text_chunk_of_a_png_is_told_verbatim(encoder: Encoder, picture: I
     texts.add_text("workflow", workflow, zip=True)
     texts.add_itxt("Description", "日本語 🐈", zip=True)
     texts.add_itxt("Title", "Żółw")
-    says = stated(encoder(picture, "PNG", pnginfo=texts))
+    says = read_file_metadata(encoder(picture, "PNG", pnginfo=texts))
     assert says == {
         "png:parameters": "a cat\nNegative prompt: a dog\nSteps: 20, Model: some_model",
         "png:prompt": workflow,
@@ -384,14 +393,14 @@ def test_every_text_chunk_of_a_png_is_told_verbatim(encoder: Encoder, picture: I
 
 
 def test_text_that_is_utf_8_against_the_standard_is_read_as_that_and_latin_1_otherwise() -> None:
-    says = stated(
+    says = read_file_metadata(
         png_of(text_chunk("one", "Żółw".encode()), text_chunk("other", "Bär".encode("latin-1")))
     )
     assert says == {"png:one": "Żółw", "png:other": "Bär"}
 
 
 def test_a_nul_is_spelt_out_and_text_of_nothing_else_says_nothing() -> None:
-    says = stated(
+    says = read_file_metadata(
         png_of(
             text_chunk("Comment", b"a\x00b\x00"),
             text_chunk("Title", b"\x00\x00"),
@@ -413,7 +422,7 @@ def test_exif_is_told_in_every_format(format: str, encoder: Encoder, picture: Im
         DateTimeOriginal="2026:11:25 10:00:00",
         UserComment=b"ASCII\x00\x00\x00a comment",
     )
-    says = stated(encoder(picture, format, exif=block))
+    says = read_file_metadata(encoder(picture, format, exif=block))
     assert says == {
         "exif:ImageDescription": "a description",
         "exif:Make": "a maker",
@@ -442,7 +451,7 @@ def test_exif_is_told_in_every_format(format: str, encoder: Encoder, picture: Im
 )
 def test_a_user_comment_is_decoded_by_its_character_code(raw: bytes, text: str) -> None:
     """Pillow writes big-endian blocks, which decides where no zero does."""
-    assert stated(jpeg_of((0xE1, exif_of(UserComment=raw))))["exif:UserComment"] == text
+    assert read_file_metadata(jpeg_of((0xE1, exif_of(UserComment=raw))))["exif:UserComment"] == text
 
 
 @pytest.mark.parametrize("form", ["attributes", "elements", "resources"])
@@ -463,7 +472,7 @@ def test_fields_of_xmp_are_told_from_attributes_and_from_elements(form: str) -> 
             elements="".join(f'<{name} rdf:resource="{text}"/>' for name, text in fields.items())
         ),
     }[form]
-    assert stated(jpeg_with_xmp(packet.encode() + b"  \x00")) == {
+    assert read_file_metadata(jpeg_with_xmp(packet.encode() + b"  \x00")) == {
         "xmp:CreatorTool": "Tool 1",
         "xmp:DigitalSourceType": SYNTHETIC,
         "xmp:Credit": "Żółw & Co",
@@ -481,7 +490,7 @@ def test_xmp_is_told_in_every_format(format: str, encoder: Encoder, picture: Ima
         data = encoder(picture, format, tiffinfo={700: packet})
     else:
         data = encoder(picture, format, xmp=packet)
-    assert stated(data) == {"xmp:DigitalSourceType": SYNTHETIC}
+    assert read_file_metadata(data) == {"xmp:DigitalSourceType": SYNTHETIC}
 
 
 def test_records_of_iptc_are_told_from_jpeg_and_from_tiff(
@@ -501,20 +510,20 @@ def test_records_of_iptc_are_told_from_jpeg_and_from_tiff(
         "iptc:Source": "a source",
         "iptc:CopyrightNotice": "© an agency",
     }
-    assert stated(jpeg_of((0xED, resources(records)))) == expected
-    assert stated(encoder(picture, "TIFF", tiffinfo={0x83BB: records})) == expected
+    assert read_file_metadata(jpeg_of((0xED, resources(records)))) == expected
+    assert read_file_metadata(encoder(picture, "TIFF", tiffinfo={0x83BB: records})) == expected
 
 
 def test_threads_may_read_at_the_same_time() -> None:
     files = rich_files() * 20
-    expected = [stated(data) for data in files]
+    expected = [read_file_metadata(data) for data in files]
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(stated, files)) == expected
+        assert list(pool.map(read_file_metadata, files)) == expected
 
 
 @pytest.mark.corpus
 def test_the_metadata_samples_are_read_without_an_error(special_files: Path) -> None:
     for path in sorted((special_files / "metadata").iterdir()):
-        says = stated(path.read_bytes())
+        says = read_file_metadata(path.read_bytes())
         assert says, path.name
         assert not [key for key in says if key.endswith(":error")], path.name

@@ -13,7 +13,7 @@ from embedder.network.architecture import (
     parse_architecture,
     read_architecture,
 )
-from embedder.network.weights import empty_vit
+from embedder.network.weights import build_empty_vit
 
 PUBLISHED = {
     "architectures": ["ViTForImageClassification"],
@@ -32,7 +32,7 @@ PUBLISHED = {
 def test_a_published_configuration_describes_vit_small() -> None:
     assert parse_architecture(PUBLISHED, "config.json") == VIT_SMALL_384
     assert VIT_SMALL_384.token_count == 576
-    assert sum(p.numel() for p in empty_vit(VIT_SMALL_384).parameters()) == 21_811_969
+    assert sum(p.numel() for p in build_empty_vit(VIT_SMALL_384).parameters()) == 21_811_969
 
 
 def test_the_epsilon_comes_from_the_configuration_and_reaches_every_layer_norm() -> None:
@@ -44,7 +44,7 @@ def test_the_epsilon_comes_from_the_configuration_and_reaches_every_layer_norm()
     assert parse_architecture(without, "config.json").layer_norm_eps == 1e-12, (
         "transformers' default"
     )
-    model = empty_vit(VIT_SMALL_384)
+    model = build_empty_vit(VIT_SMALL_384)
     assert {
         model.vit.layernorm.eps,
         *(layer.layernorm_after.eps for layer in model.vit.layers),

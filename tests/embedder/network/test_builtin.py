@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
 from embedder.errors import CorruptWeights
 from embedder.network.download import fetch_model
@@ -15,24 +15,24 @@ from embedder.network.registry import (
     EARLIER_BUILTIN_WEIGHTS,
     MODELS,
     PinnedFile,
-    builtin_directory,
+    get_builtin_directory,
 )
 from embedder.training.measure import (
     Measurements,
-    classifier_figures,
-    generator_figures,
-    logit_bounds,
+    choose_logit_bounds,
     measure,
-    similarity_figures,
+    measure_classifier,
+    measure_nearest_generator,
+    measure_similarity,
 )
 from embedder.training.photographs import HELD_OUT_COLLECTIONS, read_photographs
-from embedder.training.probes import Probe, make_probes, median_psnr
+from embedder.training.probes import Probe, compute_median_psnr, make_probes
 
 REPOSITORY = Path(__file__).parents[3]
 
 
 def builtin_weights() -> Path:
-    return builtin_directory() / "model.safetensors"
+    return get_builtin_directory() / "model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,9 @@ def decoders() -> dict[str, Resynthesiser]:
 @pytest.fixture(scope="module", params=["bundled", pytest.param("corpus", marks=pytest.mark.prove)])
 def probes(request: pytest.FixtureRequest, decoders: dict[str, Resynthesiser]) -> list[Probe]:
     if request.param == "bundled":
-        photographs = [(photograph.name, photograph.image) for photograph in bundled_photographs()]
+        photographs = [
+            (photograph.name, photograph.image) for photograph in load_bundled_photographs()
+        ]
         return list(make_probes(photographs, decoders, max_tiles=8))
     corpus = Path(os.environ.get("LINEUP_TEST_CORPUS", REPOSITORY.parent / "shared" / "corpus"))
     if not (corpus / "manifest.csv").is_file():
@@ -67,7 +69,7 @@ def measured(embedder: Embedder, probes: list[Probe]) -> Measurements:
 
 def test_the_files_are_small_enough_for_the_wheel() -> None:
     assert builtin_weights().stat().st_size < 12_000_000
-    assert "NOT" in (builtin_directory() / "MODEL_CARD.md").read_text(encoding="utf-8").upper()
+    assert "NOT" in (get_builtin_directory() / "MODEL_CARD.md").read_text(encoding="utf-8").upper()
 
 
 def test_other_weights_in_its_place_are_refused() -> None:
@@ -97,14 +99,14 @@ def test_its_thresholds_are_ordered_and_say_where_they_come_from(embedder: Embed
 
 
 def test_fakes_are_close_to_their_photographs(probes: list[Probe]) -> None:
-    medians = median_psnr(probes)
+    medians = compute_median_psnr(probes)
 
     assert set(medians) == set(DECODERS)
     assert min(medians.values()) >= 29.0, medians
 
 
 def test_the_logit_tells_fakes_from_photographs(measured: Measurements) -> None:
-    figures = classifier_figures(measured)
+    figures = measure_classifier(measured)
 
     assert figures["auc"] >= 0.97
     assert figures["auc_jpeg75"] >= 0.88
@@ -113,7 +115,7 @@ def test_the_logit_tells_fakes_from_photographs(measured: Measurements) -> None:
 def test_the_nearest_fake_of_another_photograph_has_the_right_generator(
     measured: Measurements,
 ) -> None:
-    assert generator_figures(measured)["nearest_generator_accuracy"] >= 0.90
+    assert measure_nearest_generator(measured)["nearest_generator_accuracy"] >= 0.90
 
 
 def test_the_shipped_threshold_and_logits_hold_on_these_photographs(
@@ -123,7 +125,7 @@ def test_the_shipped_threshold_and_logits_hold_on_these_photographs(
     far.
     """
     info, real = embedder.info, measured.real
-    authentic, synthetic = logit_bounds(measured)
+    authentic, synthetic = choose_logit_bounds(measured)
 
     assert info.authentic_logit is not None
     assert info.synthetic_logit is not None
@@ -132,5 +134,5 @@ def test_the_shipped_threshold_and_logits_hold_on_these_photographs(
     assert (measured.logits[real] > info.synthetic_logit).mean() <= 0.05
     assert (measured.logits[~real] < info.authentic_logit).mean() <= 0.05
     assert (
-        similarity_figures(measured)["match_rate"] >= 0.4
+        measure_similarity(measured)["match_rate"] >= 0.4
     )  # many fakes of unlike scenes are further apart

@@ -20,7 +20,7 @@ from embedder.errors import (
     UnknownModel,
     UnsafeWeights,
 )
-from embedder.network.download import fetch_model, find_model, list_models
+from embedder.network.download import fetch_model, list_models, locate_model
 from embedder.network.embed import Embedder
 from embedder.network.registry import MODELS, ModelSource, PinnedFile
 
@@ -180,30 +180,30 @@ def test_a_name_that_is_neither_model_nor_directory_lists_the_models() -> None:
     with pytest.raises(
         UnknownModel, match="community-forensics, community-forensics-384-original, builtin"
     ):
-        find_model("comunity-forensics")
+        locate_model("comunity-forensics")
 
 
 def test_a_local_directory_names_what_it_lacks(tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"holds no model\.safetensors"):
-        find_model(tmp_path)
+        locate_model(tmp_path)
     shutil.copy(tiny_model / "model.safetensors", tmp_path)
     with pytest.raises(ModelUnavailable, match=r"lacks config\.json and preprocessor_config\.json"):
-        find_model(tmp_path)
+        locate_model(tmp_path)
     shutil.copy(tiny_model / "config.json", tmp_path)
     with pytest.raises(ModelUnavailable, match=r"lacks preprocessor_config\.json"):
-        find_model(tmp_path)
+        locate_model(tmp_path)
     shutil.copy(tiny_model / "preprocessor_config.json", tmp_path)
-    assert find_model(tmp_path).name == tmp_path.name
+    assert locate_model(tmp_path).name == tmp_path.name
     with pytest.raises(ModelUnavailable, match="is a file: give the directory"):
-        find_model(tmp_path / "model.safetensors")
+        locate_model(tmp_path / "model.safetensors")
 
 
 def test_a_directory_of_pickles_is_unsafe_not_incomplete(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02")
     with pytest.raises(UnsafeWeights, match=r"pytorch_model\.bin"):
-        find_model(tmp_path)
+        locate_model(tmp_path)
     with pytest.raises(UnsafeWeights, match=r"pytorch_model\.bin"):
-        find_model(tmp_path / "pytorch_model.bin")
+        locate_model(tmp_path / "pytorch_model.bin")
 
 
 def test_a_preprocessing_that_does_not_fit_the_model_is_refused(
@@ -211,7 +211,7 @@ def test_a_preprocessing_that_does_not_fit_the_model_is_refused(
 ) -> None:
     frozen = {"do_resize": False, "crop_size": 40, "do_normalize": False}
     with pytest.raises(InvalidModelConfig, match="crops to 40 pixels, and the model reads 32"):
-        find_model(model_writer(tmp_path, preprocessing=frozen))
+        locate_model(model_writer(tmp_path, preprocessing=frozen))
 
 
 def test_a_directory_with_the_pinned_weights_alone_is_recognised(
@@ -237,7 +237,7 @@ def test_a_directory_with_the_pinned_weights_alone_is_recognised(
     )
     monkeypatch.setattr("embedder.network.download.MODELS", {known.name: known})
     (tmp_path / "model.safetensors").symlink_to(weights)
-    files = find_model(tmp_path)
+    files = locate_model(tmp_path)
     assert (files.name, files.revision, files.preprocessing) == (
         known.name,
         known.revision,
@@ -273,7 +273,7 @@ def test_figures_beside_the_weights_are_read_and_checked(tmp_path: Path, tiny_mo
     ):
         (folder / "measured.json").write_text(json.dumps(measured | broken))
         with pytest.raises(InvalidModelConfig, match=r"measured\.json"):
-            find_model(folder)
+            locate_model(folder)
 
 
 def test_models_are_listed_without_loading_or_fetching_any(hub: Hub, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from transformers import ViTForImageClassification
 
 from embedder.errors import CorruptImage, CorruptWeights, ImageTooSmall
 from embedder.network.device import POLICIES, DeviceKind, Placement, Precision
-from embedder.network.download import find_model
-from embedder.network.embed import MAX_DECODED_BYTES, Embedder, describe, worker_count
+from embedder.network.download import locate_model
+from embedder.network.embed import MAX_DECODED_BYTES, Embedder, count_workers, describe_model
 from embedder.network.results import Embedded, Failed
 from embedder.network.weights import load_vit
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode, thumbnail
+from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
 from embedder.pictures.preprocess import preprocess
 
 Encoder = Callable[..., bytes]
@@ -44,8 +44,10 @@ def pixels() -> np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]:
 
 
 def embedder_on(placement: Placement, model: Path) -> Embedder:
-    files = find_model(model)
-    return Embedder(describe(files, 0), load_vit(files.weights, files.architecture), placement)
+    files = locate_model(model)
+    return Embedder(
+        describe_model(files, 0), load_vit(files.weights, files.architecture), placement
+    )
 
 
 def size_of(_key: object, decoded: DecodedImage) -> tuple[int, int]:
@@ -352,12 +354,12 @@ def test_images_are_derived_from_in_threads_and_no_more_of_them_are_held_than_th
             alive.append(weakref.ref(decoded.image))
             threads.add(threading.current_thread().name.partition("_")[0])
             counts.append(sum(reference() is not None for reference in alive))
-        return thumbnail(decoded.image)
+        return make_thumbnail(decoded.image)
 
     results = list(embedder.embed_stream(((n, samples["png"]) for n in range(60)), derive))
     assert all(isinstance(each, Embedded) and each.derived.startswith(b"RIFF") for each in results)
     assert threads == {"prepare"}
-    assert max(counts) <= worker_count(DeviceKind.CPU, embedder.limits, os.cpu_count() or 1)
+    assert max(counts) <= count_workers(DeviceKind.CPU, embedder.limits, os.cpu_count() or 1)
 
 
 def test_a_stream_lets_go_of_what_was_derived_once_it_was_handed_on(
@@ -480,13 +482,13 @@ def test_the_next_batch_is_launched_before_the_results_of_this_one_are_handed_on
 
 def test_more_threads_prepare_for_a_device_that_leaves_the_cores_alone() -> None:
     limits = ImageLimits(max_image_pixels=40_000_000)
-    assert worker_count(DeviceKind.CPU, limits, 1) == 2
-    assert worker_count(DeviceKind.CPU, limits, 64) == POLICIES[DeviceKind.CPU].max_workers == 8
-    assert worker_count(DeviceKind.CUDA, limits, 16) == 16
-    assert worker_count(DeviceKind.CUDA, limits, 64) == POLICIES[DeviceKind.CUDA].max_workers == 32
+    assert count_workers(DeviceKind.CPU, limits, 1) == 2
+    assert count_workers(DeviceKind.CPU, limits, 64) == POLICIES[DeviceKind.CPU].max_workers == 8
+    assert count_workers(DeviceKind.CUDA, limits, 16) == 16
+    assert count_workers(DeviceKind.CUDA, limits, 64) == POLICIES[DeviceKind.CUDA].max_workers == 32
     huge = ImageLimits(max_image_pixels=1_000_000_000)
-    assert 3 * huge.max_image_pixels * worker_count(DeviceKind.CUDA, huge, 64) <= MAX_DECODED_BYTES
-    assert worker_count(DeviceKind.CUDA, ImageLimits(max_image_pixels=10**12), 64) == 1
+    assert 3 * huge.max_image_pixels * count_workers(DeviceKind.CUDA, huge, 64) <= MAX_DECODED_BYTES
+    assert count_workers(DeviceKind.CUDA, ImageLimits(max_image_pixels=10**12), 64) == 1
 
 
 def test_the_space_is_named_by_weights_and_preprocessing(

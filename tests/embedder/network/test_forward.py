@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from embedder.errors import CorruptWeights
 from embedder.network.device import MINIMUM_COSINE, DeviceKind, Placement, Precision
-from embedder.network.download import find_model
+from embedder.network.download import locate_model
 from embedder.network.embed import Embedder
 from embedder.network.forward import Extras, Forward
 from embedder.network.results import Embedded, Failed
@@ -47,7 +47,7 @@ def overflowing_model(tmp_path_factory: pytest.TempPathFactory, model_writer: Mo
 
 
 def forward_on(placement: Placement, model: Path) -> Forward:
-    files = find_model(model)
+    files = locate_model(model)
     return Forward(
         files.name, load_vit(files.weights, files.architecture), placement, placement.batch_size
     )

@@ -10,7 +10,7 @@ from transformers import ViTForImageClassification
 
 from embedder.errors import TensorMismatch
 from embedder.network.architecture import Architecture
-from embedder.network.tensor_names import from_published, layout_of, published_name, published_names
+from embedder.network.tensor_names import from_published, layout_of, published_name_of, to_published
 from embedder.network.weights import load_vit
 
 ModelWriter = Callable[..., Path]
@@ -23,7 +23,7 @@ def test_names_there_and_back_are_the_same_tensors(
     published = load_file(model_writer(tmp_path, layout=layout) / "model.safetensors")
     assert layout_of(published) == layout
     named = from_published(published, tiny_architecture.num_hidden_layers)
-    again = published_names(named, layout)  # type: ignore[arg-type]
+    again = to_published(named, layout)  # type: ignore[arg-type]
     assert again.keys() == published.keys()
     assert all(torch.equal(again[name], published[name]) for name in published)
 
@@ -34,7 +34,7 @@ def test_every_module_knows_the_published_tensor_it_lives_in(
 ) -> None:
     published = load_file(model_writer(tmp_path, layout=layout) / "model.safetensors")
     modules = from_published(published, tiny_architecture.num_hidden_layers)
-    assert {published_name(module, layout) for module in modules} == set(published)  # type: ignore[arg-type]
+    assert {published_name_of(module, layout) for module in modules} == set(published)  # type: ignore[arg-type]
 
 
 def test_transformers_itself_reads_the_old_names_alike(

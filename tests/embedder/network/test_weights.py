@@ -16,7 +16,7 @@ from embedder.network.architecture import VIT_SMALL_384, Architecture
 from embedder.network.embed import Embedder
 from embedder.network.weights import (
     check_is_safetensors,
-    file_sha256,
+    compute_sha256,
     load_vit,
     read_tensors,
     verify_file,
@@ -85,7 +85,7 @@ def test_a_header_that_promises_more_than_the_file_holds_is_corrupt(
 
 def test_size_and_sha256_are_compared_and_named(tiny_model: Path) -> None:
     path = tiny_model / "model.safetensors"
-    actual = file_sha256(path)
+    actual = compute_sha256(path)
     size = path.stat().st_size
     with pytest.raises(CorruptWeights, match=f"{size:,} bytes, not 5"):
         verify_file(path, actual, 5)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from embedder.errors import UnsupportedFormat
-from embedder.pictures.colours import to_rgb
+from embedder.pictures.colours import convert_to_rgb
 from embedder.pictures.decode import decode
 
 Encoder = Callable[..., bytes]
@@ -103,7 +103,7 @@ def test_grey_with_alpha_is_laid_on_white(encoder: Encoder) -> None:
 def test_modes_with_alpha_that_files_seldom_have_follow_the_same_rule() -> None:
     for mode in ("PA", "La", "RGBa"):
         source = plain("RGBA", (90, 90, 90, 0)).convert("LA" if mode == "La" else "RGBA")
-        assert to_rgb(source.convert(mode)).getpixel((0, 0)) == WHITE
+        assert convert_to_rgb(source.convert(mode)).getpixel((0, 0)) == WHITE
 
 
 def test_a_transparent_colour_of_an_opaque_mode_is_white() -> None:
@@ -120,7 +120,7 @@ def test_a_transparent_colour_of_an_opaque_mode_is_white() -> None:
 def test_sixteen_bits_are_scaled_by_257_and_never_clipped(values: list[int]) -> None:
     image = Image.fromarray(np.array([values], np.uint16))
     expected = np.rint(np.array(values) / 257)
-    assert np.array_equal(np.asarray(to_rgb(image))[0, :, 0], expected)
+    assert np.array_equal(np.asarray(convert_to_rgb(image))[0, :, 0], expected)
 
 
 def test_sixteen_bit_grey_is_scaled_in_files_of_either_byte_order(encoder: Encoder) -> None:
@@ -169,7 +169,7 @@ def test_cmyk_is_read_the_same_with_adobes_inversion_and_without(encoder: Encode
 def test_ycbcr_is_converted(encoder: Encoder) -> None:
     image = plain("RGB", (200, 40, 90)).convert("YCbCr")
     assert first_pixel(encoder(image, "TIFF")) == pytest.approx((200, 40, 90), abs=2)
-    assert to_rgb(plain("HSV", (0, 255, 255))).getpixel((0, 0)) == (255, 0, 0)
+    assert convert_to_rgb(plain("HSV", (0, 255, 255))).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_lab_is_converted_by_colour_management(encoder: Encoder) -> None:
@@ -196,4 +196,4 @@ def test_an_unknown_mode_is_unsupported_not_guessed() -> None:
     image = plain("RGB", 0)
     image._mode = "BGR;24"  # what a plugin of a later Pillow may bring
     with pytest.raises(UnsupportedFormat, match="pixel mode"):
-        to_rgb(image)
+        convert_to_rgb(image)

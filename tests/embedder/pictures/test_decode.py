@@ -23,7 +23,7 @@ from embedder.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
-from embedder.pictures.decode import ImageLimits, decode, thumbnail
+from embedder.pictures.decode import ImageLimits, decode, make_thumbnail
 
 Encoder = Callable[..., bytes]
 
@@ -251,8 +251,8 @@ def test_every_sound_file_of_the_corpus_is_decoded(special_files: Path, kind: st
 
 
 def test_a_thumbnail_is_a_small_webp_in_proportion(picture: Image.Image) -> None:
-    data = thumbnail(picture, 60)
+    data = make_thumbnail(picture, 60)
     small = Image.open(BytesIO(data))
     assert (small.format, small.size) == ("WEBP", (60, 45))
-    assert Image.open(BytesIO(thumbnail(picture))).size == picture.size, "never enlarged"
+    assert Image.open(BytesIO(make_thumbnail(picture))).size == picture.size, "never enlarged"
     assert picture.size == (120, 90), "the picture itself stays as it was"

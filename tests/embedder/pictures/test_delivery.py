@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.JpegPresets import presets
 
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.errors import ImageTooLarge
 from embedder.pictures.decode import decode
 from embedder.pictures.delivery import (
@@ -19,10 +19,10 @@ from embedder.pictures.delivery import (
     Condition,
     Delivery,
     condition_of,
-    delivered,
+    deliver,
     delivery_of,
 )
-from embedder.pictures.jpeg_quality import estimated_jpeg_quality, nearest_quality
+from embedder.pictures.jpeg_quality import estimate_jpeg_quality, find_nearest_quality
 from embedder.pictures.sniff import FORMATS
 
 Encoder = Callable[..., bytes]
@@ -53,20 +53,20 @@ def standard_tables(picture: Image.Image, encoder: Encoder, quality: int) -> dic
     "data", [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xdb\x00\x43\x00\x10", b"no"]
 )
 def test_what_is_no_whole_jpeg_has_no_quality(data: bytes) -> None:
-    assert estimated_jpeg_quality(data) is None
+    assert estimate_jpeg_quality(data) is None
 
 
 def test_files_of_other_formats_have_no_quality(samples: dict[str, bytes]) -> None:
     for name, data in samples.items():
-        assert (estimated_jpeg_quality(data) is None) == (not name.startswith("jpeg")), name
+        assert (estimate_jpeg_quality(data) is None) == (not name.startswith("jpeg")), name
 
 
 def test_a_table_that_is_cut_short_has_no_quality(samples: dict[str, bytes]) -> None:
     data = samples["jpeg"]
     at = data.index(b"\xff\xdb")
-    assert estimated_jpeg_quality(data[: at + 40]) is None
+    assert estimate_jpeg_quality(data[: at + 40]) is None
     shorter = data[:at] + b"\xff\xdb\x00\x13\x00" + data[at + 5 : at + 21] + b"\xff\xd9"
-    assert estimated_jpeg_quality(shorter) is None
+    assert estimate_jpeg_quality(shorter) is None
 
 
 @settings(max_examples=150, deadline=None)
@@ -77,7 +77,7 @@ def test_damaged_bytes_never_raise(
     damaged = bytearray(samples["jpeg"][:cut] + body)
     if damaged:
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    quality = estimated_jpeg_quality(bytes(damaged))
+    quality = estimate_jpeg_quality(bytes(damaged))
     assert quality is None or 1 <= quality <= 100
 
 
@@ -85,7 +85,7 @@ def test_damaged_bytes_never_raise(
 def test_every_quality_that_pillow_writes_is_found_exactly(encoder: Encoder, mode: str) -> None:
     small = Image.new(mode, (8, 8))
     for quality in range(1, 101):
-        assert estimated_jpeg_quality(encoder(small, "JPEG", quality=quality)) == quality
+        assert estimate_jpeg_quality(encoder(small, "JPEG", quality=quality)) == quality
 
 
 def test_a_progressive_file_with_metadata_before_its_tables_has_the_same_quality(
@@ -93,7 +93,7 @@ def test_a_progressive_file_with_metadata_before_its_tables_has_the_same_quality
 ) -> None:
     thumbnail = encoder(picture.resize((16, 16)), "JPEG", quality=20)
     data = encoder(picture, "JPEG", quality=83, progressive=True, comment=thumbnail)
-    assert estimated_jpeg_quality(data) == 83
+    assert estimate_jpeg_quality(data) == 83
 
 
 @pytest.mark.parametrize("quality", [30, 55, 75, 92])
@@ -105,7 +105,7 @@ def test_tables_that_are_a_little_off_have_nearly_the_same_quality(
         [int(np.clip(round(step * random.uniform(0.85, 1.15)), 1, 255)) for step in table]
         for table in standard_tables(picture, encoder, quality).values()
     ]
-    estimated = estimated_jpeg_quality(encoder(picture, "JPEG", qtables=tables))
+    estimated = estimate_jpeg_quality(encoder(picture, "JPEG", qtables=tables))
     assert estimated is not None
     assert abs(estimated - quality) <= 3
 
@@ -115,14 +115,14 @@ def test_photoshops_tables_have_the_quality_that_costs_a_photograph_as_much(
     encoder: Encoder, name: str
 ) -> None:
     """See `jpeg_quality`: 12 at most."""
-    image = bundled_photographs()[1].image.crop((100, 50, 260, 210))
+    image = load_bundled_photographs()[1].image.crop((100, 50, 260, 210))
     data = encoder(image, "JPEG", qtables=presets[name]["quantization"])
     error = difference(decode(data).image, image)
     costs = {
         q: difference(decode(encoder(image, "JPEG", quality=q)).image, image)
         for q in range(20, 101, 2)
     }
-    estimated = estimated_jpeg_quality(data)
+    estimated = estimate_jpeg_quality(data)
     assert estimated is not None
     assert abs(estimated - min(costs, key=lambda quality: abs(costs[quality] - error))) <= 13
 
@@ -132,13 +132,13 @@ def test_tables_of_sixteen_bits_are_read(picture: Image.Image, encoder: Encoder)
     at = data.index(b"\xff\xdb")
     steps = data[at + 5 : at + 69]
     wide = b"\xff\xdb\x00\x83\x10" + b"".join(bytes([0, step]) for step in steps)
-    assert estimated_jpeg_quality(data[:at] + wide + data[at + 69 :]) == 40
+    assert estimate_jpeg_quality(data[:at] + wide + data[at + 69 :]) == 40
 
 
 def test_without_a_luminance_table_there_is_no_quality() -> None:
-    assert nearest_quality({}) is None
-    assert nearest_quality({1: (16,) * 64}) is None
-    assert nearest_quality({0: (0,) * 64}) == 100
+    assert find_nearest_quality({}) is None
+    assert find_nearest_quality({1: (16,) * 64}) is None
+    assert find_nearest_quality({0: (0,) * 64}) == 100
 
 
 # ---- the condition of a file
@@ -255,7 +255,7 @@ def test_of_an_animated_webp_the_first_frame_counts(
 def test_a_picture_that_is_too_small_for_any_model_is_made_all_the_same(
     picture_maker: PictureMaker, condition: Condition, size: tuple[int, int]
 ) -> None:
-    made = delivered(picture_maker(*size), condition)
+    made = deliver(picture_maker(*size), condition)
     assert made.mode == "RGB"
     assert min(made.size) >= 1
 
@@ -264,10 +264,10 @@ def test_a_side_that_a_format_cannot_store_is_an_image_error() -> None:
     sliver = Image.new("RGB", (70_000, 32))
     for condition in (Condition.JPEG75, Condition.WEBP80):
         with pytest.raises(ImageTooLarge):
-            delivered(sliver, condition)
-    assert delivered(sliver, Condition.HALF).size == (35_000, 16)
+            deliver(sliver, condition)
+    assert deliver(sliver, Condition.HALF).size == (35_000, 16)
     with pytest.raises(ImageTooLarge):
-        delivered(Image.new("RGB", (16_384, 32)), Condition.WEBP80)
+        deliver(Image.new("RGB", (16_384, 32)), Condition.WEBP80)
 
 
 @pytest.mark.parametrize("condition", Condition)
@@ -275,7 +275,7 @@ def test_a_delivery_is_the_same_on_each_call_and_leaves_its_picture_alone(
     picture: Image.Image, condition: Condition
 ) -> None:
     before = picture.tobytes()
-    one, other = delivered(picture, condition), delivered(picture, condition)
+    one, other = deliver(picture, condition), deliver(picture, condition)
     assert one.tobytes() == other.tobytes()
     assert one is not picture
     assert picture.tobytes() == before
@@ -290,19 +290,19 @@ def test_no_metadata_comes_through(picture: Image.Image, condition: Condition) -
         "transparency": (1, 2, 3),
         "comment": b"who",
     }
-    made = delivered(tagged, condition)
+    made = deliver(tagged, condition)
     assert not made.info
-    assert made.tobytes() == delivered(picture, condition).tobytes()
+    assert made.tobytes() == deliver(picture, condition).tobytes()
 
 
 def test_each_condition_changes_the_picture_and_coarser_ones_more(picture: Image.Image) -> None:
-    assert delivered(picture, Condition.AS_IS).tobytes() == picture.tobytes()
+    assert deliver(picture, Condition.AS_IS).tobytes() == picture.tobytes()
     ladder = [Condition.AS_IS, Condition.JPEG90, Condition.JPEG75, Condition.JPEG50]
-    errors = [difference(delivered(picture, condition), picture) for condition in ladder]
+    errors = [difference(deliver(picture, condition), picture) for condition in ladder]
     assert errors == sorted(set(errors))
-    assert delivered(picture, Condition.HALF).size == (60, 45)
-    assert delivered(picture, Condition.SCREENSHOT).size == (96, 72)
-    assert difference(delivered(picture, Condition.WEBP80), picture) > 1
+    assert deliver(picture, Condition.HALF).size == (60, 45)
+    assert deliver(picture, Condition.SCREENSHOT).size == (96, 72)
+    assert difference(deliver(picture, Condition.WEBP80), picture) > 1
     assert set(RE_ENCODINGS) == set(Condition) - {Condition.AS_IS}
 
 
@@ -313,7 +313,7 @@ def test_jpeg_strata_are_what_their_qualities_write(picture: Image.Image, encode
         (Condition.JPEG50, 50),
     ):
         assert (
-            delivered(picture, condition).tobytes()
+            deliver(picture, condition).tobytes()
             == decode(encoder(picture, "JPEG", quality=quality)).image.tobytes()
         )
 
@@ -327,7 +327,7 @@ def test_a_screenshot_samples_the_four_nearest_pixels() -> None:
             10, axis=0
         )
     )
-    row = np.asarray(delivered(ramp, Condition.SCREENSHOT))[4, :, 0].astype(int)
+    row = np.asarray(deliver(ramp, Condition.SCREENSHOT))[4, :, 0].astype(int)
     expected = [25 * (1.25 * (column + 0.5) - 0.5) for column in range(8)]
     assert np.abs(row - expected).max() <= 1
 
@@ -336,8 +336,8 @@ def test_a_screenshot_samples_the_four_nearest_pixels() -> None:
 def test_a_picture_of_a_generators_size_is_told_after_its_delivery(
     picture_maker: PictureMaker, encoder: Encoder, condition: Condition
 ) -> None:
-    """As the file that was written; `delivered` gives its pixels."""
-    made = delivered(picture_maker(512, 512), condition)
+    """As the file that was written; `deliver` gives its pixels."""
+    made = deliver(picture_maker(512, 512), condition)
     written_as, options = {
         Condition.JPEG90: ("JPEG", {"quality": 90}),
         Condition.JPEG75: ("JPEG", {"quality": 75}),

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedder.demonstration.photographs import Photograph, bundled_photographs
+from embedder.demonstration.photographs import Photograph, load_bundled_photographs
 from embedder.pictures.decode import decode
 from embedder.pictures.legibility import (
     MIN_LUMINANCE_STD,
     MIN_PDQ_QUALITY,
     PictureQuality,
     is_flat,
-    luminance_std,
-    picture_quality,
+    measure_luminance_std,
+    measure_quality,
 )
-from embedder.pictures.perceptual import perceptual_hash
+from embedder.pictures.perceptual import compute_perceptual_hash
 from embedder.pictures.preprocess import Preprocessing, preprocess
 
 Encoder = Callable[..., bytes]
@@ -26,8 +26,8 @@ MIDDLE = Preprocessing(None, None, crop_size=160, mean=(0.5, 0.4, 0.3), std=(0.5
 
 def quality_of(image: Image.Image, encoder: Encoder, **options: int) -> PictureQuality:
     decoded = decode(encoder(image, "JPEG" if options else "PNG", **options))
-    return picture_quality(
-        decoded, perceptual_hash(decoded.image), preprocess(decoded.image, MIDDLE), MIDDLE
+    return measure_quality(
+        decoded, compute_perceptual_hash(decoded.image), preprocess(decoded.image, MIDDLE), MIDDLE
     )
 
 
@@ -53,7 +53,7 @@ def test_weak_noise_on_grey_is_flat_before_and_after_compression(
 
 
 def test_a_rich_picture_of_which_the_model_reads_a_plain_patch_is_flat(encoder: Encoder) -> None:
-    image = bundled_photographs()[0].image.copy()
+    image = load_bundled_photographs()[0].image.copy()
     image.paste("#d00010", (160, 160, 352, 352))
     quality = quality_of(image, encoder)
     assert quality.pdq_quality is not None
@@ -71,17 +71,17 @@ def test_what_is_not_known_does_not_count() -> None:
 def test_the_deviation_is_in_levels_of_the_picture_whatever_the_normalisation(
     encoder: Encoder,
 ) -> None:
-    image = bundled_photographs()[1].image.crop((100, 100, 260, 260))
+    image = load_bundled_photographs()[1].image.crop((100, 100, 260, 260))
     expected = np.asarray(image.convert("L"), np.float64).std()
     for mean, std in ((None, None), ((0.5, 0.4, 0.3), (0.5, 0.25, 0.2))):
         preprocessing = Preprocessing(None, None, crop_size=160, mean=mean, std=std)
-        assert luminance_std(preprocess(image, preprocessing), preprocessing) == pytest.approx(
-            expected, abs=0.1
-        )
+        assert measure_luminance_std(
+            preprocess(image, preprocessing), preprocessing
+        ) == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.parametrize(
-    "photograph", bundled_photographs(), ids=lambda photograph: photograph.name
+    "photograph", load_bundled_photographs(), ids=lambda photograph: photograph.name
 )
 def test_a_photograph_is_not_flat_however_it_was_compressed(
     encoder: Encoder, photograph: Photograph

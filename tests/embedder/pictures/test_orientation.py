@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from embedder.pictures.decode import decode
-from embedder.pictures.orientation import exif_orientation
+from embedder.pictures.orientation import read_orientation
 
 Encoder = Callable[..., bytes]
 
@@ -61,8 +61,8 @@ def test_a_rotated_avif_is_turned_once(picture: Image.Image, encoder: Encoder) -
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", [3, 4])
 def test_both_byte_orders_and_integer_types_are_read(order: str, kind: int) -> None:
-    assert [exif_orientation(exif_block(n, order, kind)) for n in range(1, 9)] == list(range(1, 9))
-    assert exif_orientation(b"Exif\x00\x00" + exif_block(6, order, kind)) == 6
+    assert [read_orientation(exif_block(n, order, kind)) for n in range(1, 9)] == list(range(1, 9))
+    assert read_orientation(b"Exif\x00\x00" + exif_block(6, order, kind)) == 6
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_both_byte_orders_and_integer_types_are_read(order: str, kind: int) -> N
     ],
 )
 def test_broken_exif_leaves_the_picture_as_it_is_stored(block: bytes | None) -> None:
-    assert exif_orientation(block) == 1
+    assert read_orientation(block) == 1
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_reading_the_orientation_fail(block: bytes) -> None:
-    assert exif_orientation(b"II*\x00\x08\x00\x00\x00" + block) in range(1, 9)
-    assert exif_orientation(block) in range(1, 9)
+    assert read_orientation(b"II*\x00\x08\x00\x00\x00" + block) in range(1, 9)
+    assert read_orientation(block) in range(1, 9)
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.pictures.perceptual import (
     PerceptualHash,
     _cosines,
     _pixel_weights,
     _tent,
     _transform,
-    perceptual_hash,
+    compute_perceptual_hash,
 )
 
 PictureMaker = Callable[..., Image.Image]
@@ -27,7 +27,7 @@ PictureMaker = Callable[..., Image.Image]
 # ThreatExchange's README, pdq: two pictures are alike within 31, and hashes of a quality under 50
 # are to be discarded.
 ALIKE, SOMETHING_TO_SEE = 31, 50
-PHOTOGRAPHS = bundled_photographs()
+PHOTOGRAPHS = load_bundled_photographs()
 PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "xor": lambda rows, columns: rows ^ columns,
     "products": lambda rows, columns: rows * columns * 7 % 251,
@@ -73,26 +73,26 @@ def test_an_image_of_under_five_pixels_has_no_bits(
     size: tuple[int, int], picture_maker: PictureMaker
 ) -> None:
     image = picture_maker(*size)
-    assert perceptual_hash(image) == PerceptualHash(bytes(32), 0)
+    assert compute_perceptual_hash(image) == PerceptualHash(bytes(32), 0)
 
 
 @pytest.mark.parametrize("colour", ["black", "white", "red", "#808080"])
 def test_a_flat_picture_has_no_quality(colour: str) -> None:
-    assert perceptual_hash(Image.new("RGB", (800, 600), colour)).quality == 0
+    assert compute_perceptual_hash(Image.new("RGB", (800, 600), colour)).quality == 0
     barely = Image.new("RGB", (800, 600), colour)
     barely.paste("#7f7f7f", (300, 200, 420, 330))
-    assert perceptual_hash(barely).quality < SOMETHING_TO_SEE
+    assert compute_perceptual_hash(barely).quality < SOMETHING_TO_SEE
 
 
 @pytest.mark.parametrize("pair", list(combinations(range(len(PHOTOGRAPHS)), 2)), ids=str)
 def test_different_photographs_are_not_alike(pair: tuple[int, int]) -> None:
-    one, other = (perceptual_hash(PHOTOGRAPHS[n].image) for n in pair)
+    one, other = (compute_perceptual_hash(PHOTOGRAPHS[n].image) for n in pair)
     assert distance(one, other) > ALIKE
 
 
 @photographs()
 def test_a_photograph_at_another_quality_or_size_is_alike(image: Image.Image) -> None:
-    whole = perceptual_hash(image)
+    whole = compute_perceptual_hash(image)
     assert whole.quality >= SOMETHING_TO_SEE
     assert len(whole.bits) == 32
     for other in (
@@ -101,7 +101,7 @@ def test_a_photograph_at_another_quality_or_size_is_alike(image: Image.Image) ->
         image.reduce(2),
         image.resize((1800, 1500)),
     ):
-        assert distance(whole, perceptual_hash(other)) <= ALIKE
+        assert distance(whole, compute_perceptual_hash(other)) <= ALIKE
 
 
 @pytest.mark.parametrize(("pattern", "size", "digits", "quality"), PINNED)
@@ -113,7 +113,7 @@ def test_a_pinned_hash_stays_as_pdqhash_computed_it(
     image = Image.fromarray((PATTERNS[pattern](rows, columns) % 256).astype(np.uint8)).convert(
         "RGB"
     )
-    assert perceptual_hash(image) == PerceptualHash(bytes.fromhex(digits), quality)
+    assert compute_perceptual_hash(image) == PerceptualHash(bytes.fromhex(digits), quality)
 
 
 def test_each_coefficient_is_summed_from_the_first_sample_to_the_last() -> None:
@@ -142,7 +142,8 @@ def test_a_picture_and_the_same_turned_are_not_alike() -> None:
     image = PHOTOGRAPHS[0].image
     assert (
         distance(
-            perceptual_hash(image), perceptual_hash(image.transpose(Image.Transpose.ROTATE_90))
+            compute_perceptual_hash(image),
+            compute_perceptual_hash(image.transpose(Image.Transpose.ROTATE_90)),
         )
         > ALIKE
     )
@@ -187,7 +188,7 @@ def test_threads_may_hash_at_the_same_time() -> None:
     images = [
         photograph.image.resize((n, 500)) for n in (300, 777, 1300) for photograph in PHOTOGRAPHS
     ]
-    expected = [perceptual_hash(image) for image in images]
+    expected = [compute_perceptual_hash(image) for image in images]
     _tent.cache_clear()
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(perceptual_hash, images * 4)) == expected * 4
+        assert list(pool.map(compute_perceptual_hash, images * 4)) == expected * 4

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder.demonstration.photographs import bundled_photographs
-from embedder.pictures.perceptual import PerceptualHash, perceptual_hash
+from embedder.demonstration.photographs import load_bundled_photographs
+from embedder.pictures.perceptual import PerceptualHash, compute_perceptual_hash
 
 pdqhash = pytest.importorskip("pdqhash", reason="pdqhash is not installed: it needs a C++ compiler")
 
@@ -23,7 +23,7 @@ Samples = NDArray[np.uint8]  # (64, 64)
 
 # ThreatExchange's README, pdq: two implementations agree within 10 where there is something to see.
 AGREEING = 10
-PHOTOGRAPHS = bundled_photographs()
+PHOTOGRAPHS = load_bundled_photographs()
 photographs = pytest.mark.parametrize(
     "image", [each.image for each in PHOTOGRAPHS], ids=[each.name for each in PHOTOGRAPHS]
 )
@@ -78,7 +78,7 @@ def test_bits_and_quality_are_those_of_the_reference_at_64_by_64() -> None:
     """At 64 x 64 in grey nothing is blurred or averaged: no bit may differ."""
     for each in samples(500):
         image = Image.fromarray(each).convert("RGB")
-        assert perceptual_hash(image) == reference_hash(image)
+        assert compute_perceptual_hash(image) == reference_hash(image)
 
 
 @photographs
@@ -88,7 +88,7 @@ def test_bits_and_quality_of_photographs_at_64_by_64_are_those_of_the_reference(
     grey = image.convert("L")
     for turn in range(0, 360, 9):
         small = grey.rotate(turn).resize((64, 64), Image.Resampling.BOX).convert("RGB")
-        assert perceptual_hash(small) == reference_hash(small)
+        assert compute_perceptual_hash(small) == reference_hash(small)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 4), (4, 4)])
@@ -106,6 +106,6 @@ def test_the_hash_agrees_with_that_of_the_whole_picture(
     image: Image.Image, size: tuple[int, int]
 ) -> None:
     resized = image.resize(size, Image.Resampling.BICUBIC)
-    expected, made = reference_hash(resized), perceptual_hash(resized)
+    expected, made = reference_hash(resized), compute_perceptual_hash(resized)
     assert distance(made, expected) <= AGREEING
     assert abs(made.quality - expected.quality) <= 2

@@ -19,11 +19,11 @@ from embedder.network.registry import MODELS
 from embedder.pictures.preprocess import (
     Preprocessing,
     Resample,
-    crop_offset,
+    compute_crop_offset,
+    compute_resized_size,
     parse_preprocessing,
     preprocess,
     read_preprocessing,
-    resized_size,
 )
 
 PictureMaker = Callable[..., Image.Image]
@@ -96,14 +96,16 @@ def test_the_registry_holds_the_specification_that_the_original_checkpoint_does_
 
 
 def test_an_odd_centre_is_floored_or_rounded_half_to_even() -> None:
-    assert [crop_offset(length, 384, "floor") for length in (384, 385, 386, 387, 389)] == [
+    assert [compute_crop_offset(length, 384, "floor") for length in (384, 385, 386, 387, 389)] == [
         0,
         0,
         1,
         1,
         2,
     ]
-    assert [crop_offset(length, 384, "half_even") for length in (384, 385, 386, 387, 389)] == [
+    assert [
+        compute_crop_offset(length, 384, "half_even") for length in (384, 385, 386, 387, 389)
+    ] == [
         0,
         0,
         1,
@@ -116,7 +118,7 @@ def test_an_odd_centre_is_floored_or_rounded_half_to_even() -> None:
 def test_the_shorter_side_becomes_the_edge_and_the_longer_is_floored(
     width: int, height: int
 ) -> None:
-    new_width, new_height = resized_size(width, height, 440)
+    new_width, new_height = compute_resized_size(width, height, 440)
     assert min(new_width, new_height) == 440
     assert max(new_width, new_height) == int(440 * max(width, height) / min(width, height))
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from embedder.demonstration.photographs import bundled_photographs
+from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.pictures.decode import ImageLimits, decode
-from embedder.pictures.delivery import Condition, Delivery, coarser, condition_of
+from embedder.pictures.delivery import Condition, Delivery, coarser_of, condition_of
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
 from embedder.pictures.reencodings import REENCODING_NAMES, condition_of_reencoding, reencode
 
@@ -25,12 +25,12 @@ def test_a_re_encoding_that_the_model_would_refuse_is_left_out_with_its_reason(
     picture_maker: PictureMaker,
 ) -> None:
     found = reencode(picture_maker(50, 40), NATIVE)
-    assert [(one.name, one.reason) for one in found.left_out] == [
+    assert [(one.name, one.reason) for one in found.refused] == [
         ("scaled75", "too_small"),
         ("scaled50", "too_small"),
     ]
-    assert "at least 32" in found.left_out[0].detail
-    assert {reencoding.name for reencoding in found.made} == set(REENCODING_NAMES) - {
+    assert "at least 32" in found.refused[0].detail
+    assert {reencoding.name for reencoding in found.usable} == set(REENCODING_NAMES) - {
         "scaled75",
         "scaled50",
     }
@@ -40,29 +40,29 @@ def test_a_re_encoding_that_the_limits_would_refuse_is_left_out_for_a_model_that
     picture_maker: PictureMaker,
 ) -> None:
     found = reencode(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=35))
-    assert [one.name for one in found.left_out] == ["scaled75", "scaled50"]
-    assert not reencode(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=1)).left_out
+    assert [one.name for one in found.refused] == ["scaled75", "scaled50"]
+    assert not reencode(picture_maker(50, 40), RESIZING, ImageLimits(min_image_side=1)).refused
 
 
 def test_a_picture_of_the_models_own_size_still_has_the_re_encodings_that_keep_its_size(
     picture_maker: PictureMaker,
 ) -> None:
     found = reencode(picture_maker(32, 32), NATIVE)
-    assert [reencoding.name for reencoding in found.made] == [
+    assert [reencoding.name for reencoding in found.usable] == [
         "jpeg95",
         "jpeg85",
         "jpeg75",
         "jpeg60",
         "webp80",
     ]
-    assert [reencoding.name for reencoding in found.made] + [
-        one.name for one in found.left_out
+    assert [reencoding.name for reencoding in found.usable] + [
+        one.name for one in found.refused
     ] == list(REENCODING_NAMES)
 
 
 def test_a_side_that_a_format_cannot_store_leaves_out_that_re_encoding_only() -> None:
     found = reencode(Image.new("RGB", (17_000, 70), "olive"), NATIVE)
-    assert [(one.name, one.reason) for one in found.left_out] == [("webp80", "too_large")]
+    assert [(one.name, one.reason) for one in found.refused] == [("webp80", "too_large")]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200)])
@@ -70,9 +70,9 @@ def test_a_picture_that_is_too_small_for_every_re_encoding_has_none(
     picture_maker: PictureMaker, size: tuple[int, int]
 ) -> None:
     found = reencode(picture_maker(*size), NATIVE)
-    assert not found.made
-    assert [one.name for one in found.left_out] == list(REENCODING_NAMES)
-    assert reencode(picture_maker(*size), RESIZING, ImageLimits(min_image_side=1)).made
+    assert not found.usable
+    assert [one.name for one in found.refused] == list(REENCODING_NAMES)
+    assert reencode(picture_maker(*size), RESIZING, ImageLimits(min_image_side=1)).usable
 
 
 @pytest.mark.parametrize("preprocessing", [NATIVE, RESIZING], ids=["native", "resizing"])
@@ -80,13 +80,13 @@ def test_every_re_encoding_shows_the_model_something_else(preprocessing: Preproc
     """Crops too: off all four sides alike, one of 2 % would leave a model that reads the middle
     what it had.
     """
-    image = bundled_photographs()[0].image.crop((100, 100, 300, 280))
+    image = load_bundled_photographs()[0].image.crop((100, 100, 300, 280))
     unchanged = preprocess(image, preprocessing)
     found = reencode(image, preprocessing)
-    assert [reencoding.name for reencoding in found.made] == list(REENCODING_NAMES)
-    seen = {unchanged.tobytes()} | {reencoding.pixels.tobytes() for reencoding in found.made}
+    assert [reencoding.name for reencoding in found.usable] == list(REENCODING_NAMES)
+    seen = {unchanged.tobytes()} | {reencoding.pixels.tobytes() for reencoding in found.usable}
     assert len(seen) == 1 + len(REENCODING_NAMES)
-    for reencoding in found.made:
+    for reencoding in found.usable:
         assert reencoding.pixels.dtype == np.float32
         assert reencoding.pixels.shape == (3, 32, 32)
 
@@ -97,8 +97,8 @@ def test_re_encodings_are_the_same_on_each_call_and_leave_their_picture_alone(
     picture = picture_maker(130, 110)
     before = picture.tobytes()
     one, other = reencode(picture, NATIVE), reencode(picture, NATIVE)
-    assert [reencoding.pixels.tobytes() for reencoding in one.made] == [
-        reencoding.pixels.tobytes() for reencoding in other.made
+    assert [reencoding.pixels.tobytes() for reencoding in one.usable] == [
+        reencoding.pixels.tobytes() for reencoding in other.usable
     ]
     assert picture.tobytes() == before
 
@@ -109,7 +109,7 @@ def test_re_encodings_are_the_same_on_each_call_and_leave_their_picture_alone(
 def test_a_re_encoding_is_what_the_re_encoded_file_would_be_as_a_probe(
     picture: Image.Image, encoder: Encoder, name: str, quality: int
 ) -> None:
-    made = {reencoding.name: reencoding for reencoding in reencode(picture, RESIZING).made}
+    made = {reencoding.name: reencoding for reencoding in reencode(picture, RESIZING).usable}
     probe = decode(encoder(picture, "JPEG", quality=quality)).image
     assert np.array_equal(made[name].pixels, preprocess(probe, RESIZING))
 
@@ -118,7 +118,9 @@ def test_crops_take_their_share_off_two_sides_that_meet() -> None:
     """Each pixel tells its place: red is its column, green its row."""
     rows, columns = np.mgrid[0:100, 0:200]
     image = Image.fromarray(np.stack([columns, rows, rows * 0], axis=-1).astype(np.uint8))
-    made = {reencoding.name: reencoding.pixels * 255 for reencoding in reencode(image, NATIVE).made}
+    made = {
+        reencoding.name: reencoding.pixels * 255 for reencoding in reencode(image, NATIVE).usable
+    }
     first = {
         name: tuple(np.rint(made[name][:2, 0, 0]).astype(int)) for name in ("cropped2", "cropped5")
     }
@@ -132,7 +134,7 @@ def test_crops_take_their_share_off_two_sides_that_meet() -> None:
 def test_re_encodings_of_a_decoded_picture_of_any_mode_can_be_made(
     samples: dict[str, bytes], name: str
 ) -> None:
-    assert reencode(decode(samples[name]).image, NATIVE).made
+    assert reencode(decode(samples[name]).image, NATIVE).usable
 
 
 def test_a_crop_of_a_small_picture_takes_off_a_pixel_at_least(picture_maker: PictureMaker) -> None:
@@ -140,7 +142,7 @@ def test_a_crop_of_a_small_picture_takes_off_a_pixel_at_least(picture_maker: Pic
     unchanged = preprocess(picture, RESIZING)
     made = {
         reencoding.name: reencoding.pixels
-        for reencoding in reencode(picture, RESIZING, ImageLimits(min_image_side=1)).made
+        for reencoding in reencode(picture, RESIZING, ImageLimits(min_image_side=1)).usable
     }
     assert not np.array_equal(made["cropped2"], unchanged)
 
@@ -152,19 +154,21 @@ def test_a_re_encoding_has_been_delivered_as_its_file_would_tell_and_never_bette
     took away.
     """
     image = picture_maker(512, 512)
-    as_made = {reencoding.name: reencoding.condition for reencoding in reencode(image, NATIVE).made}
+    as_made = {
+        reencoding.name: reencoding.condition for reencoding in reencode(image, NATIVE).usable
+    }
     for quality in (95, 85, 75, 60):
         assert as_made[f"jpeg{quality}"] is condition_of(Delivery("jpeg", 512, 512, quality))
     assert as_made["scaled50"] is Condition.HALF
     assert as_made == {name: condition_of_reencoding(name) for name in REENCODING_NAMES}
     once_coarse = {
         reencoding.name: reencoding.condition
-        for reencoding in reencode(image, NATIVE, came=Condition.JPEG50).made
+        for reencoding in reencode(image, NATIVE, delivered_as=Condition.JPEG50).usable
     }
     assert set(once_coarse.values()) == {Condition.JPEG50}
     half = {
         reencoding.name: reencoding.condition
-        for reencoding in reencode(image, NATIVE, came=Condition.HALF).made
+        for reencoding in reencode(image, NATIVE, delivered_as=Condition.HALF).usable
     }
     assert half["jpeg60"] is Condition.JPEG50
     assert half["jpeg75"] is half["cropped2"] is Condition.HALF
@@ -178,7 +182,7 @@ def test_a_re_encoding_has_been_delivered_as_its_file_would_tell_and_never_bette
 def test_of_two_deliveries_one_is_the_coarser_in_any_order(
     one: Condition, other: Condition, third: Condition
 ) -> None:
-    assert coarser(one, other) is coarser(other, one)
-    assert coarser(one, other) in (one, other)
-    assert coarser(one, Condition.AS_IS) is coarser(one, one) is one
-    assert coarser(coarser(one, other), third) is coarser(one, coarser(other, third))
+    assert coarser_of(one, other) is coarser_of(other, one)
+    assert coarser_of(one, other) in (one, other)
+    assert coarser_of(one, Condition.AS_IS) is coarser_of(one, one) is one
+    assert coarser_of(coarser_of(one, other), third) is coarser_of(one, coarser_of(other, third))

@@ -6,16 +6,16 @@ from PIL import Image, ImageFilter
 
 from embedder.training import deliveries
 from embedder.training.deliveries import (
+    choose_place,
     coarse_of,
-    delivered,
-    place_in,
-    recoloured,
-    refocused,
-    scaled_piece,
+    cut_piece,
+    deliver_place,
+    exchange_coarse,
+    recolour,
+    recompress_image,
+    refocus,
     source_of,
-    stored,
-    turned,
-    with_coarse_of,
+    turn,
 )
 from embedder.training.fakes import CROP_SIDE
 from tests.embedder.training.corpora import noisy
@@ -28,7 +28,7 @@ def test_every_delivery_is_a_crop_that_the_model_takes(side: int, container: str
 
     for seed in range(12):
         random = np.random.default_rng(seed)
-        crop = delivered(place_in(source, random), other, random)
+        crop = deliver_place(choose_place(source, random), other, random)
         assert (crop.shape, crop.dtype) == ((CROP_SIDE, CROP_SIDE, 3), np.uint8)
 
 
@@ -37,7 +37,7 @@ def test_the_same_seed_delivers_the_same_crop() -> None:
 
     def crop() -> np.ndarray:
         random = np.random.default_rng(4)
-        return delivered(place_in(source, random), other, random)
+        return deliver_place(choose_place(source, random), other, random)
 
     assert np.array_equal(crop(), crop())
 
@@ -48,7 +48,7 @@ def test_a_place_is_inside_of_its_picture_and_as_sharp_as_it_looks() -> None:
     flat = Image.new("RGB", (400, 400), "olive")
 
     found = [
-        [place_in(source_of(image, "PNG"), random) for _ in range(30)]
+        [choose_place(source_of(image, "PNG"), random) for _ in range(30)]
         for image in (flat, blurred, sharp)
     ]
 
@@ -62,7 +62,7 @@ def test_a_place_is_inside_of_its_picture_and_as_sharp_as_it_looks() -> None:
 def test_focus_changes_pixels_by_chance_and_never_the_size() -> None:
     piece = noisy(0, 168)
 
-    made = [np.asarray(refocused(piece, np.random.default_rng(seed))) for seed in range(60)]
+    made = [np.asarray(refocus(piece, np.random.default_rng(seed))) for seed in range(60)]
 
     changed = [not np.array_equal(each, np.asarray(piece)) for each in made]
     assert {each.shape for each in made} == {(168, 168, 3)}
@@ -78,11 +78,11 @@ def test_the_past_of_the_others_is_given_more_often_than_ones_own(
         codecs.append(codec)
         return piece
 
-    monkeypatch.setattr(deliveries, "stored_as", noted)
+    monkeypatch.setattr(deliveries, "recompress_as", noted)
     source = source_of(noisy(0), "WEBP")
     for seed in range(200):
         random = np.random.default_rng(seed)
-        scaled_piece(place_in(source, random), random)
+        cut_piece(choose_place(source, random), random)
 
     assert 70 < codecs.count("JPEG") < 130
     assert codecs.count("WEBP") < 40
@@ -91,7 +91,7 @@ def test_the_past_of_the_others_is_given_more_often_than_ones_own(
 def test_another_pictures_coarse_shapes_come_with_ones_own_detail() -> None:
     piece, other = noisy(0, 168), noisy(1, 168)
 
-    mixed = with_coarse_of(piece, coarse_of(other))
+    mixed = exchange_coarse(piece, coarse_of(other))
 
     def detail(image: Image.Image) -> np.ndarray:
         return np.diff(np.asarray(image).astype(float), axis=0).ravel()
@@ -104,7 +104,7 @@ def test_another_pictures_coarse_shapes_come_with_ones_own_detail() -> None:
 def test_colours_are_shifted_channel_by_channel_and_order_is_kept() -> None:
     grey = Image.fromarray(np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2))
 
-    made = np.asarray(recoloured(grey, np.random.default_rng(0)))[0].astype(int)
+    made = np.asarray(recolour(grey, np.random.default_rng(0)))[0].astype(int)
 
     assert (np.diff(made, axis=0) >= 0).all()
     assert len({made[:, channel].tobytes() for channel in range(3)}) == 3
@@ -114,7 +114,7 @@ def test_colours_are_shifted_channel_by_channel_and_order_is_kept() -> None:
 def test_storing_keeps_the_size_and_changes_pixels(codec: str) -> None:
     piece = noisy(0, 168)
 
-    made = stored(codec, piece, 80)
+    made = recompress_image(codec, piece, 80)
 
     assert (made.size, made.mode) == (piece.size, "RGB")
     assert not np.array_equal(np.asarray(made), np.asarray(piece))
@@ -123,7 +123,7 @@ def test_storing_keeps_the_size_and_changes_pixels(codec: str) -> None:
 def test_turning_moves_pixels_and_loses_none() -> None:
     pixels = np.asarray(noisy(0, 20))
 
-    made = [turned(pixels, np.random.default_rng(seed)) for seed in range(20)]
+    made = [turn(pixels, np.random.default_rng(seed)) for seed in range(20)]
 
     assert all(np.array_equal(np.sort(each.ravel()), np.sort(pixels.ravel())) for each in made)
     assert len({each.tobytes() for each in made}) > 2

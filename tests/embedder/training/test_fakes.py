@@ -1,6 +1,6 @@
 import numpy as np
 
-from embedder.training.fakes import CROP_SIDE, Scene, delivered_crop, paired_batch, recompressed
+from embedder.training.fakes import CROP_SIDE, Scene, deliver_crop, make_paired_batch, recompress
 
 
 def scene(seed: int) -> Scene:
@@ -10,7 +10,7 @@ def scene(seed: int) -> Scene:
 
 
 def test_each_place_comes_as_photograph_and_as_fake() -> None:
-    batch = paired_batch([scene(0), scene(1)], np.random.default_rng(0), pairs=6)
+    batch = make_paired_batch([scene(0), scene(1)], np.random.default_rng(0), pairs=6)
 
     assert batch.pixels.shape == (12, CROP_SIDE, CROP_SIDE, 3)
     assert batch.generators[::2].tolist() == [0] * 6
@@ -20,7 +20,9 @@ def test_each_place_comes_as_photograph_and_as_fake() -> None:
 
 
 def test_the_same_seed_makes_the_same_batch() -> None:
-    one, other = (paired_batch([scene(0)], np.random.default_rng(3), pairs=4) for _ in range(2))
+    one, other = (
+        make_paired_batch([scene(0)], np.random.default_rng(3), pairs=4) for _ in range(2)
+    )
 
     assert np.array_equal(one.pixels, other.pixels)
 
@@ -34,7 +36,7 @@ def test_about_half_of_the_crops_are_recompressed_whatever_they_show() -> None:
     }
     random = np.random.default_rng(0)
 
-    kept = sum(delivered_crop(picture, random).tobytes() in untouched for _ in range(60))
+    kept = sum(deliver_crop(picture, random).tobytes() in untouched for _ in range(60))
 
     assert 15 < kept < 45
 
@@ -42,7 +44,7 @@ def test_about_half_of_the_crops_are_recompressed_whatever_they_show() -> None:
 def test_recompression_keeps_shape_and_type_and_changes_pixels() -> None:
     picture = scene(0).real
 
-    made = recompressed(picture, 75)
+    made = recompress(picture, 75)
 
     assert made.shape == picture.shape
     assert made.dtype == np.uint8

@@ -6,10 +6,10 @@ from hypothesis.extra.numpy import arrays
 
 from embedder.training.figures import (
     area_under_curve,
+    compute_psnr,
     cosine_similarities,
     nearest_accuracy,
     pairs_of_one_photograph,
-    psnr,
 )
 
 LOGITS = arrays(np.float32, st.integers(1, 12), elements=st.sampled_from([-1.0, 0.0, 0.5, 2.0]))
@@ -27,13 +27,13 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order(
 def test_equal_pictures_have_infinite_psnr() -> None:
     picture = np.full((4, 4, 3), 7, np.uint8)
 
-    assert psnr(picture, picture) == float("inf")
+    assert compute_psnr(picture, picture) == float("inf")
 
 
 def test_one_grey_level_of_error_is_48_decibels() -> None:
     picture = np.full((4, 4, 3), 7, np.uint8)
 
-    assert psnr(picture, picture + np.uint8(1)) == pytest.approx(48.13, abs=0.01)
+    assert compute_psnr(picture, picture + np.uint8(1)) == pytest.approx(48.13, abs=0.01)
 
 
 def test_a_fake_of_the_same_photograph_is_never_the_nearest() -> None:

@@ -5,13 +5,13 @@ from embedder.training.deliveries import source_of
 from embedder.training.fakes import CropBatch
 from embedder.training.filters import (
     WhitenedFilters,
-    cosine_filters,
-    least_needed,
-    log_energies,
-    telling_filters,
+    choose_filters,
+    compute_log_energies,
+    list_least_needed,
+    make_cosine_filters,
     whitening_of,
 )
-from embedder.training.spectrum import SpectrumBaseline, radial_spectrum
+from embedder.training.spectrum import SpectrumBaseline, compute_radial_spectrum
 from embedder.training.vit import to_pixels
 from tests.embedder.training.corpora import noisy
 
@@ -44,7 +44,7 @@ def test_a_unit_filter_in_whitened_coordinates_has_unit_variance_on_photographs(
 
 
 def test_cosine_filters_of_one_colour_are_orthonormal() -> None:
-    rows = cosine_filters(PATCH).reshape(3, PATCH * PATCH, -1)
+    rows = make_cosine_filters(PATCH).reshape(3, PATCH * PATCH, -1)
     products = rows[0] @ rows[0].T
 
     assert torch.allclose(products, products[0, 0] * torch.eye(PATCH * PATCH), atol=1e-5)
@@ -53,15 +53,15 @@ def test_cosine_filters_of_one_colour_are_orthonormal() -> None:
 def test_the_filter_at_the_frequency_that_fakes_carry_is_chosen() -> None:
     batch = batch_of(range(40))
 
-    (chosen,) = telling_filters([batch], PATCH, 1)
+    (chosen,) = choose_filters([batch], PATCH, 1)
 
-    energies = log_energies(batch.pixels, chosen[None])[:, 0]
+    energies = compute_log_energies(batch.pixels, chosen[None])[:, 0]
     assert energies[batch.generators == 1].min() > energies[batch.generators == 0].max()
     assert chosen.std(dim=1).abs().max() < chosen.std(dim=2).max()  # it changes from left to right
 
 
 def test_as_many_filters_are_replaced_as_are_random_and_of_least_use() -> None:
-    replaced = least_needed(192, 4)
+    replaced = list_least_needed(192, 4)
 
     assert len(set(replaced)) == 64
     assert set(range(168, 192)) <= set(replaced)
@@ -72,11 +72,11 @@ def test_the_spectrum_of_a_wave_has_its_peak_at_its_frequency() -> None:
     wave = np.round(128 + 60 * np.cos(2 * np.pi * np.arange(160) * 20 / 160)).astype(np.uint8)
     crop = np.repeat(np.tile(wave, (160, 1))[..., None], 3, axis=2)
 
-    assert int(radial_spectrum(crop).argmax()) + 1 == 20
+    assert int(compute_radial_spectrum(crop).argmax()) + 1 == 20
 
 
 def test_a_flat_crop_has_a_finite_spectrum() -> None:
-    assert np.isfinite(radial_spectrum(np.full((160, 160, 3), 7, np.uint8))).all()
+    assert np.isfinite(compute_radial_spectrum(np.full((160, 160, 3), 7, np.uint8))).all()
 
 
 def test_the_baseline_learns_what_a_spectrum_shows() -> None:

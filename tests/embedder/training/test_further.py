@@ -14,7 +14,7 @@ from embedder.demonstration.resynthesis import DECODERS
 from embedder.network.architecture import read_architecture
 from embedder.training.export import export
 from embedder.training.fakes import CropBatch, Scene
-from embedder.training.filters import add_filters, fix_filters, least_needed, whiten_filters
+from embedder.training.filters import add_filters, fix_filters, list_least_needed, whiten_filters
 from embedder.training.further import (
     FurtherLearning,
     load_trained,
@@ -24,7 +24,7 @@ from embedder.training.further import (
 )
 from embedder.training.generator_rounds import GENERATOR_ROUNDS, GeneratorRound, train_on_generators
 from embedder.training.mixture import CLASSES, NO_CLASS
-from embedder.training.vit import TrainedViT, built_in_config, new_vit, to_pixels
+from embedder.training.vit import TrainedViT, build_vit, make_builtin_config, to_pixels
 from tests.embedder.training.corpora import noisy, write_generators
 
 DIMENSION = 24
@@ -33,11 +33,11 @@ QUICK = FurtherLearning(max_steps=2, head_batches=1)
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = built_in_config()
+    config = make_builtin_config()
     config.hidden_size, config.num_hidden_layers, config.num_attention_heads = DIMENSION, 1, 2
     config.intermediate_size = 32
     folder = tmp_path_factory.mktemp("start")
-    export(new_vit(len(DECODERS), config=config), folder)
+    export(build_vit(len(DECODERS), config=config), folder)
     return folder
 
 
@@ -135,7 +135,7 @@ def test_new_filters_leave_the_others_as_they_are(model: TrainedViT) -> None:
     )
     fix_filters(model)
 
-    replaced = least_needed(DIMENSION, len(DECODERS))
+    replaced = list_least_needed(DIMENSION, len(DECODERS))
     kept = [number for number in range(DIMENSION) if number not in replaced]
     assert torch.allclose(projection.weight[kept], before[kept], atol=1e-3)
     assert (projection.weight[replaced] - before[replaced]).abs().amax((1, 2, 3)).min() > 1e-3

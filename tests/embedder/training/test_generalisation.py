@@ -6,9 +6,9 @@ import pytest
 from embedder.training.generalisation import (
     CONDITIONS,
     CorpusProbe,
-    corpus_probes,
-    interval,
-    real_generator_figures,
+    bootstrap_interval,
+    make_corpus_probes,
+    measure_real_generators,
 )
 from embedder.training.probes import REAL
 from tests.embedder.training.corpora import noisy, write_generators
@@ -40,7 +40,7 @@ def test_held_out_photographs_and_fakes_that_training_never_saw_are_measured(
         ("fake/sdxl-thumb128/1.png", "sdxl-thumb128", "1.png"),
     ]
 
-    found = list(corpus_probes(write_generators(tmp_path, rows, side=448)))
+    found = list(make_corpus_probes(write_generators(tmp_path, rows, side=448)))
 
     assert {probe.generator for probe in found} == {REAL, grid, "flux-dev"}
     assert {probe.group for probe in found if probe.generator == REAL} == {"real/afhq/1.png"}
@@ -55,7 +55,7 @@ def test_figures_are_by_side_condition_and_generator() -> None:
         waves = np.cos(np.pi * np.arange(160) / 2)
         return np.array([np.abs(p[:160, :160].mean((0, 2)) @ waves) / 160 - 1.0 for p in pictures])
 
-    found = real_generator_figures(
+    found = measure_real_generators(
         probes(), {"sighted": sighted, "blind": lambda pictures: np.zeros(len(pictures))}
     )
 
@@ -82,4 +82,4 @@ def test_tiles_of_one_picture_are_drawn_together() -> None:
     real = np.array([True] * 5 + [False] * 5)
     logits = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0])
 
-    assert interval(several, logits, real, ~real) == [0.5, 0.5]
+    assert bootstrap_interval(several, logits, real, ~real) == [0.5, 0.5]

@@ -9,9 +9,9 @@ from embedder.training.generators import (
     FAMILY_BY_GENERATOR,
     LEFT_OUT_GENERATORS,
     Part,
+    cut_quadrants,
     group_of,
     part_of,
-    quadrants,
     read_pictures,
     summarise,
 )
@@ -96,7 +96,7 @@ def test_quadrants_are_the_picture_again() -> None:
     picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
     first, second, third, fourth = (
-        np.asarray(each) for each in quadrants(Image.fromarray(picture))
+        np.asarray(each) for each in cut_quadrants(Image.fromarray(picture))
     )
 
     assert np.array_equal(np.block([[[first], [second]], [[third], [fourth]]]), picture)

@@ -10,10 +10,10 @@ from embedder.training.mixture import (
     CLASSES,
     NO_CLASS,
     class_of,
-    corpus_batch,
-    drawn_place,
-    matched_places,
-    mixed_batch,
+    draw_matched_places,
+    draw_place,
+    make_corpus_batch,
+    make_mixed_batch,
     pool_of,
     pools_of,
 )
@@ -55,7 +55,7 @@ def test_seen_generators_have_the_class_of_their_family(generator: str, number: 
 def test_a_batch_holds_as_many_photographs_as_fakes() -> None:
     photographs, fakes = pools_of(pictures())
 
-    batch = corpus_batch(photographs, fakes, np.random.default_rng(0), 6)
+    batch = make_corpus_batch(photographs, fakes, np.random.default_rng(0), 6)
 
     assert batch.pixels.shape == (12, 160, 160, 3)
     assert batch.generators[::2].tolist() == [0] * 6
@@ -73,10 +73,8 @@ def test_the_two_sides_of_a_batch_are_about_as_sharp_however_sharp_their_picture
     fakes = pool_of({"smooth": sources(smooth)}, {"smooth": STYLEGAN2})
     random = np.random.default_rng(0)
 
-    matched = [matched_places(photographs, fakes, random) for _ in range(60)]
-    drawn = [
-        (drawn_place(photographs, random)[0], drawn_place(fakes, random)[0]) for _ in range(60)
-    ]
+    matched = [draw_matched_places(photographs, fakes, random) for _ in range(60)]
+    drawn = [(draw_place(photographs, random)[0], draw_place(fakes, random)[0]) for _ in range(60)]
 
     differences = [abs(one.sharpness - other.sharpness) for (one, _), (other, _) in matched]
     by_chance = [abs(one.sharpness - other.sharpness) for one, other in drawn]
@@ -88,7 +86,7 @@ def test_a_mixed_batch_has_the_demonstration_pairs_too() -> None:
     photographs, fakes = pools_of(pictures())
     scene = Scene(np.asarray(noisy(9)), {1: np.asarray(noisy(10))})
 
-    batch = mixed_batch([scene], photographs, fakes, np.random.default_rng(0), pairs=2, each=1)
+    batch = make_mixed_batch([scene], photographs, fakes, np.random.default_rng(0), pairs=2, each=1)
 
     assert batch.generators[:5].tolist() == [0, 2, 0, 2, 0]
     assert batch.pixels.shape[0] == 6

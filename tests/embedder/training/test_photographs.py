@@ -10,9 +10,9 @@ from embedder.training.photographs import (
     MIN_SIDE,
     TRAINED_COLLECTIONS,
     count_by_collection,
+    cut_tiles,
+    make_training_sources,
     read_photographs,
-    tiles,
-    training_sources,
 )
 
 COLUMNS = ("relpath", "label", "width", "height")
@@ -64,7 +64,7 @@ def test_only_photographs_of_the_collections_that_are_large_enough_are_read(tmp_
 def test_a_photograph_is_trained_on_at_the_scales_that_it_allows(
     size: tuple[int, int], shapes: list[tuple[int, int]]
 ) -> None:
-    assert [source.shape[:2] for source in training_sources(Image.new("RGB", size))] == shapes
+    assert [source.shape[:2] for source in make_training_sources(Image.new("RGB", size))] == shapes
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_photograph_is_trained_on_at_the_scales_that_it_allows(
 def test_tiles_do_not_overlap_and_lie_inside(size: tuple[int, int], count: int) -> None:
     numbers = np.arange(size[0] * size[1], dtype=np.int32).reshape(size[1], size[0])
 
-    found = [np.asarray(tile) for tile in tiles(Image.fromarray(numbers), 100, max_tiles=6)]
+    found = [np.asarray(tile) for tile in cut_tiles(Image.fromarray(numbers), 100, max_tiles=6)]
 
     assert [tile.shape for tile in found] == [(100, 100)] * count
     seen = np.concatenate([tile.ravel() for tile in found]) if found else np.empty(0, np.int32)

@@ -15,23 +15,23 @@ from embedder.network.embed import Embedder
 from embedder.training.autoencoders import train_all
 from embedder.training.card import write_card
 from embedder.training.export import export
-from embedder.training.fakes import Scene, make_scenes, paired_batch
-from embedder.training.generalisation import CorpusProbe, real_generator_figures
+from embedder.training.fakes import Scene, make_paired_batch, make_scenes
+from embedder.training.generalisation import CorpusProbe, measure_real_generators
 from embedder.training.generators import Part, PartSummary
 from embedder.training.measure import (
     Measurements,
-    logit_bounds,
+    choose_logit_bounds,
     measure,
-    similarity_figures,
+    measure_similarity,
     write_measured,
 )
 from embedder.training.probes import REAL, make_probes
 from embedder.training.vit import (
     Learning,
     TrainedViT,
-    built_in_config,
-    new_vit,
-    patch_filters,
+    build_vit,
+    compute_patch_filters,
+    make_builtin_config,
     predict,
     to_pixels,
     train_vit,
@@ -65,10 +65,10 @@ def quick(steps: int) -> Learning:
 
 
 def small_vit() -> TrainedViT:
-    config = built_in_config()
+    config = make_builtin_config()
     config.hidden_size, config.num_hidden_layers, config.num_attention_heads = DIMENSION, 1, 2
     config.intermediate_size = 32
-    return new_vit(len(DECODERS), config=config)
+    return build_vit(len(DECODERS), config=config)
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,9 @@ def test_a_finished_training_is_read_back_as_it_was(scenes: list[Scene], tmp_pat
 
 def test_patch_filters_have_unit_variance_on_photographs(scenes: list[Scene]) -> None:
     torch.manual_seed(0)
-    batches = [paired_batch(scenes, np.random.default_rng(number), 8) for number in range(3)]
+    batches = [make_paired_batch(scenes, np.random.default_rng(number), 8) for number in range(3)]
 
-    filters = patch_filters(batches, 4, 16, len(DECODERS))  # (16, 48)
+    filters = compute_patch_filters(batches, 4, 16, len(DECODERS))  # (16, 48)
 
     pixels = torch.cat([to_pixels(batch.pixels[batch.generators == 0]) for batch in batches])
     responses = torch.nn.functional.conv2d(pixels, filters.reshape(16, 3, 4, 4), stride=4)
@@ -158,7 +158,7 @@ def test_the_files_hold_old_names_and_no_generator_head(
 def real_generators() -> dict[str, object]:
     pixels = np.zeros((224, 224, 3), np.uint8)
     probes = [CorpusProbe(name, name, pixels) for name in (REAL, "stylegan2-ffhq", "flux-dev")]
-    return real_generator_figures(probes, {"builtin": lambda pictures: np.zeros(len(pictures))})
+    return measure_real_generators(probes, {"builtin": lambda pictures: np.zeros(len(pictures))})
 
 
 def test_what_is_measured_is_read_back_by_the_embedder(
@@ -214,6 +214,6 @@ def test_bounds_of_logits_are_ordered_for_a_model_that_cannot_tell_and_for_one_t
     sighted = replace(blind, logits=logits + 20.0 * (names != "photograph"), jpeg_logits=logits)
 
     for measured in (blind, sighted):
-        authentic, synthetic = logit_bounds(measured)
+        authentic, synthetic = choose_logit_bounds(measured)
         assert authentic <= synthetic
-    assert -1.0 <= similarity_figures(blind)["similarity_threshold"] <= 1.0
+    assert -1.0 <= measure_similarity(blind)["similarity_threshold"] <= 1.0

@@ -1,12 +1,12 @@
 import numpy as np
 
-from embedder.training.variation import defocused, varied
+from embedder.training.variation import defocus, vary
 
 
 def test_variations_keep_the_pixel_count_and_differ() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
-    made = [varied(picture, np.random.default_rng(seed)) for seed in range(12)]
+    made = [vary(picture, np.random.default_rng(seed)) for seed in range(12)]
 
     assert {each.shape for each in made} == {(40, 60, 3), (60, 40, 3)}
     assert all(each.dtype == np.uint8 for each in made)
@@ -16,4 +16,4 @@ def test_variations_keep_the_pixel_count_and_differ() -> None:
 def test_defocus_removes_detail() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
-    assert defocused(picture, np.random.default_rng(0)).std() < 0.9 * picture.std()
+    assert defocus(picture, np.random.default_rng(0)).std() < 0.9 * picture.std()

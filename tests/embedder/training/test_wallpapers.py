@@ -8,7 +8,7 @@ from embedder.training.wallpapers import (
     SMALLER_EDGES,
     TRAINED_PACKAGES,
     VALIDATION_PACKAGES,
-    wallpaper_pictures,
+    read_wallpapers,
 )
 from tests.embedder.training.corpora import noisy
 
@@ -33,7 +33,7 @@ def test_validation_photographs_are_of_a_collection_that_nothing_is_trained_on()
 def test_each_photograph_is_read_as_it_is_and_smaller_and_called_lossless_only_where_it_was_scaled(
     unpacked: Path,
 ) -> None:
-    found = list(wallpaper_pictures(unpacked, VALIDATION_PACKAGES))
+    found = list(read_wallpapers(unpacked, VALIDATION_PACKAGES))
 
     sizes = {
         name: [p.image.width for p in found if p.group.endswith(name)]
@@ -52,5 +52,5 @@ def test_a_photograph_that_is_not_there_is_named_and_without_a_folder_there_is_n
     unpacked: Path,
 ) -> None:
     with pytest.raises(FileNotFoundError, match=PHOTOGRAPHS[TRAINED_PACKAGES[0]][0]):
-        list(wallpaper_pictures(unpacked, TRAINED_PACKAGES))
-    assert not list(wallpaper_pictures(None, TRAINED_PACKAGES))
+        list(read_wallpapers(unpacked, TRAINED_PACKAGES))
+    assert not list(read_wallpapers(None, TRAINED_PACKAGES))

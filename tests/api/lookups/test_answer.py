@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from api.lookups.answer import Assessed, evidence_sha256, write_answer
+from api.lookups.json import LookupAnswer, NeighbourAnswer, ProbeAnswer, ThresholdAnswer
+from api.lookups.method_json import MethodAnswer, Timings
+from api.lookups.probe import Probe
+from api.lookups.request import LookupQuery
+from api.lookups.robustness_json import LeftOutAnswer
+from embedder.pictures.delivery import Condition
+from index.calibration.calibration import AS_IS
+from index.calibration.for_probe import ProbeCalibration
+from index.calibration.standing import Applies
+from index.calibration.verbal import ENFSI_2015
+from index.evidence import Neighbourhood, ProbeFacts, ReEncodedProbe, assess
+from index.truth.perceptual import PerceptualHash
+from index.verdict import ClassifierPolicy, Policy, Threshold, probability_of
+from tests.index.assessing import (
+    REAL,
+    applied,
+    calibration,
+    collection,
+    entry,
+    found,
+    neighbour,
+    stratum,
+)
+
+POLICY = Policy(Threshold(0.8, "test"), ClassifierPolicy(2.0, -2.0, "the data"))
+CLEAR, FLAT = PerceptualHash(bytes(32), 80), PerceptualHash(bytes(32), 10)
+METHOD = MethodAnswer(
+    lineup_version="1",
+    model="tiles",
+    embedding_space="1" * 64,
+    weights_sha256="2" * 64,
+    device="cpu",
+    precision="float32",
+    generation=7,
+    index_digest="0" * 64,
+    exact=True,
+    k=10,
+)
+TIMINGS = Timings(decode_ms=1, embed_ms=2, search_ms=3, total_ms=6)
+NEAR = (neighbour(1, 0.9, generator="sdxl"), neighbour(2, 0.7, generator="flux"))
+REALS = (neighbour(9, 0.4, REAL),)
+
+
+def write(
+    *,
+    fakes: Any = NEAR,
+    reals: Any = REALS,
+    model: ProbeCalibration | None = None,
+    policy: Policy = POLICY,
+    method: MethodAnswer = METHOD,
+    timings: Timings = TIMINGS,
+    reencodings: Any = (),
+    is_flat: bool = False,
+    **more: Any,
+) -> LookupAnswer:
+    hashed = more.pop("hashed", CLEAR)
+    logit = more.pop("logit", 3.0)
+    probe = Probe(
+        ProbeAnswer(sha256="3" * 64, width=640, height=480, embedding="computed"),
+        np.zeros(2, np.float32),
+        logit,
+        hashed,
+        condition=more.pop("condition", Condition.JPEG75),
+        luminance_std=40.5,
+    )
+    facts = ProbeFacts(logit=logit, shortest_side=480, model_side=224, is_flat=is_flat)
+    assessment = assess(facts, Neighbourhood(fakes, reals), model, policy, reencodings)
+    listed = found(*fakes, searched=50)
+    assessed = Assessed(probe, LookupQuery(), listed, assessment, **more)
+    return write_answer(assessed, ENFSI_2015, method, timings)
+
+
+def test_both_opinions_stand_side_by_side_with_their_limits() -> None:
+    answer = write()
+    assert answer.classifier is not None
+    assert (answer.classifier.verdict, answer.classifier.reason) == (
+        "synthetic",
+        "synthetic_limit_reached",
+    )
+    assert (answer.classifier.logit, answer.classifier.limits_source) == (3.0, "the data")
+    assert (answer.classifier.synthetic_logit, answer.classifier.authentic_logit) == (2.0, -2.0)
+    assert (answer.similarity.verdict, answer.similarity.reason) == (
+        "similar_to_known_fakes",
+        "above_threshold",
+    )
+    assert answer.similarity.threshold == ThresholdAnswer(cosine_similarity=0.8, source="test")
+    assert answer.similarity.nearest_similarity == 0.9
+    assert (answer.similarity.searched, answer.similarity.filter) == (50, LookupQuery().filter)
+    assert answer.similarity.rests_on is not None
+    assert answer.similarity.rests_on.entry_ids == [1]
+    assert (answer.method, answer.timings) == (METHOD, TIMINGS)
+
+
+def test_without_a_logit_or_limits_the_classifier_says_nothing_or_little() -> None:
+    assert write(logit=None).classifier is None
+    without = write(policy=Policy(None)).classifier
+    assert without is not None
+    assert (without.reason, without.limits_source, without.synthetic_logit) == (
+        "no_limits",
+        None,
+        None,
+    )
+    assert without.authentic_logit is None
+
+
+def test_a_probability_is_calibrated_only_by_a_calibration() -> None:
+    plain = write().classifier
+    assert plain is not None
+    assert (plain.probability, plain.calibration) == (probability_of(3.0), "uncalibrated")
+    assert (plain.ece, plain.brier) == (None, None)
+    fitted = write(model=calibration()).classifier
+    assert fitted is not None
+    assert fitted.probability == pytest.approx(probability_of(1.5))
+    assert fitted.calibration == "temperature by calibration 4, as_is"
+    assert (fitted.ece, fitted.brier) == (0.04, 0.08)
+    too_few = write(model=calibration(classifier=None)).classifier
+    assert too_few is not None
+    assert too_few.calibration == "uncalibrated"
+
+
+def test_the_figures_of_a_calibration_are_written_beside_the_verdict() -> None:
+    model = calibration(collections=(collection("a", 40, 0.95, 0.1), collection("b", 40, 0.2)))
+    similarity = write(model=model).similarity
+    rate, ratio, votes = (
+        similarity.false_match_rate,
+        similarity.likelihood_ratio,
+        similarity.attribution,
+    )
+    assert rate is not None
+    assert rate.estimate == pytest.approx(0.05)
+    assert (rate.images, rate.sources) == (1000, 900)
+    assert [(each.corpus, each.images, each.matches) for each in rate.collections] == [
+        ("a", 40, 1),
+        ("b", 40, 0),
+    ]
+    assert ratio is not None
+    assert ratio.log10 == pytest.approx(1.0)
+    assert (ratio.low, ratio.high) == pytest.approx((0.5, 1.5))
+    assert (ratio.bounds, ratio.bounded, ratio.two_sided) == ((-8.0, 8.0), False, True)
+    assert ratio.words == ENFSI_2015.words_for(ratio.log10)
+    assert (ratio.same_source_images, ratio.different_source_images) == (20, 30)
+    assert votes is not None
+    assert [each.generator for each in votes.shares[:2]] == ["flux", "sdxl"]
+    assert sum(each.share for each in votes.shares) == pytest.approx(1.0)
+    topics = [each.topic for each in write(model=model).statements]
+    assert topics == ["rate", "ratio", "generator", "known real", "rests on", "calibration"]
+
+
+def test_figures_of_a_flat_picture_are_not_written() -> None:
+    answer = write(model=calibration(), is_flat=True)
+    assert answer.quality is not None
+    assert (answer.quality.issue, answer.quality.pdq_quality) == ("flat", 80)
+    assert (answer.quality.shortest_side, answer.quality.luminance_std) == (480, 40.5)
+    similarity = answer.similarity
+    assert (similarity.reason, similarity.false_match_rate) == ("poor_quality", None)
+    assert (similarity.likelihood_ratio, similarity.attribution) == (None, None)
+    assert "hardly any structure" in similarity.explanation
+
+
+@pytest.mark.parametrize(
+    ("applies", "searched", "since"),
+    [(Applies.EXACT, 130, 30), (Applies.EXACT, 90, -10), (Applies.UPPER_BOUND, 130, None)],
+)
+def test_the_calibration_that_was_used_says_how_it_fits(
+    applies: Applies, searched: int, since: int | None
+) -> None:
+    strata = {AS_IS: stratum(), "jpeg75": stratum(references=500, sources=400)}
+    model = ProbeCalibration.of(applied(applies, strata=strata), "jpeg75", searched, 0.01)
+    used = write(model=model).similarity.calibration
+    assert used is not None
+    assert (used.id, used.applies, used.entries_since) == (4, applies, since)
+    assert (used.condition, used.probe_condition) == ("jpeg75", "jpeg75")
+    assert (used.images, used.sources, used.corpus_size) == (500, 400, 100)
+    assert (used.against, used.reference) == (["fakes"], ["photographs"])
+    assert used.supports_threshold
+    unsent = write(model=model, condition=None).similarity.calibration
+    assert unsent is not None
+    assert unsent.probe_condition is None
+
+
+def test_why_no_calibration_applies_is_written() -> None:
+    answer = write(uncalibrated_corpora=("new",))
+    assert answer.similarity.uncalibrated_corpora == ["new"]
+    assert "does not cover new" in answer.statements[-1].words
+
+
+@pytest.mark.parametrize(
+    ("parts", "threshold", "relation"),
+    [
+        ({"identical": True}, None, "identical"),
+        ({"near_duplicate": True}, POLICY.threshold, "near_duplicate"),
+        ({"near_duplicate": False}, Threshold(0.5, "t"), "similar"),
+        ({}, Threshold(0.51, "t"), "below_threshold"),
+        ({}, None, None),
+    ],
+)
+def test_how_a_neighbour_relates_to_the_probe(
+    parts: dict[str, Any], threshold: Threshold | None, relation: str | None
+) -> None:
+    answer = NeighbourAnswer.of(3, neighbour(5, 0.5, **parts), None, threshold)
+    assert (answer.rank, answer.entry.id, answer.cosine_similarity) == (3, 5, 0.5)
+    assert answer.relation == relation
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (CLEAR, CLEAR, "compared"),
+        (CLEAR, FLAT, "low_quality"),
+        (FLAT, CLEAR, "low_quality"),
+        (None, CLEAR, "missing"),
+        (FLAT, None, "missing"),
+    ],
+)
+def test_whether_hashes_were_compared(
+    one: PerceptualHash | None, other: PerceptualHash | None, expected: str
+) -> None:
+    held = entry(5, perceptual_hash=other)
+    near = type(NEAR[0])(held, 0.5, identical=False)
+    assert NeighbourAnswer.of(1, near, one, None).perceptual_hash == expected
+
+
+def test_neighbours_are_ranked_from_one_and_the_nearest_real_stands_beside_them() -> None:
+    similarity = write().similarity
+    assert [(each.rank, each.entry.id) for each in similarity.neighbours] == [(1, 1), (2, 2)]
+    assert similarity.nearest_known_real is not None
+    assert similarity.nearest_known_real.entry.id == 9
+    assert write(reals=()).similarity.nearest_known_real is None
+
+
+def test_stability_is_written_only_where_it_was_asked_for() -> None:
+    own = Threshold(0.85, "jpeg75")
+    reencodings = (
+        ReEncodedProbe("jpeg75", 1.0, 0.82, "sdxl", own),
+        ReEncodedProbe("half", 2.5, 0.95, None),
+    )
+    assert write(reencodings=reencodings).stability is None
+    left_out = (LeftOutAnswer(name="crop", reason="too_small"),)
+    stability = write(reencodings=reencodings, left_out=left_out).stability
+    assert stability is not None
+    first, second = stability.reencodings
+    assert (first.name, first.threshold, first.flips) == (
+        "jpeg75",
+        0.85,
+        ["logit", "similarity"],
+    )
+    assert (second.threshold, second.flips, second.generator) == (None, [], None)
+    assert (stability.logit_low, stability.logit_high) == (1.0, 2.5)
+    assert (stability.similarity_low, stability.similarity_high) == (0.82, 0.95)
+    assert (stability.generators, stability.left_out) == (["sdxl"], list(left_out))
+    nothing = write(left_out=left_out).stability
+    assert nothing is not None
+    assert (nothing.logit_low, nothing.similarity_high, nothing.generators) == (None, None, [])
+    unsearched = write(fakes=(), reencodings=(ReEncodedProbe("half", 2.5),), left_out=()).stability
+    assert unsearched is not None
+    assert (unsearched.logit_low, unsearched.similarity_low) == (2.5, None)
+
+
+def test_the_digest_is_of_the_evidence_and_of_nothing_else() -> None:
+    one = write(model=calibration())
+    assert one.evidence_sha256 == evidence_sha256(one)
+    waiting = METHOD.model_copy(update={"pending_changes": 3})
+    again = write(
+        model=calibration(),
+        method=waiting,
+        timings=Timings(decode_ms=9, embed_ms=9, search_ms=9, total_ms=27),
+    )
+    assert again.id != one.id
+    assert again.evidence_sha256 == one.evidence_sha256
+    for other in (
+        write(),
+        write(model=calibration(), logit=3.01),
+        write(model=calibration(), fakes=NEAR[:1]),
+        write(model=calibration(), method=METHOD.model_copy(update={"generation": 8})),
+    ):
+        assert other.evidence_sha256 != one.evidence_sha256
+
+
+def test_a_digest_in_earlier_words_differs_only_where_words_do() -> None:
+    below = write()  # of its neighbours one is below the threshold
+    assert evidence_sha256(below, earlier_words=True) != below.evidence_sha256
+    similar = write(fakes=NEAR[:1], reals=())
+    assert evidence_sha256(similar, earlier_words=True) == similar.evidence_sha256

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from api.fields import FailedItem
+from api.lineup import Lineup
+from api.lookups.json import LookupAnswer, ProbeLookup
+from api.lookups.lookup import (
+    list_left_out,
+    look_up_files,
+    look_up_image,
+    look_up_request,
+    reencode_probe,
+)
+from api.lookups.probe import probe_of_request
+from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
+from api.lookups.stored import find_answer
+from embedder.errors import ImageError
+from embedder.pictures.reencodings import REENCODING_NAMES, LeftOut, ReEncodings
+from index.errors import InvalidVector
+from index.truth.lookups import get_lookup
+from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, open_small, picture
+
+KNOWN, NEW = encoded(picture(0)), encoded(picture(700))
+
+
+def look_up(lineup: Lineup, data: bytes = NEW, **query: Any) -> LookupAnswer:
+    return look_up_image(lineup, data, LookupQuery(**query))
+
+
+def test_a_known_fake_is_found_with_similarity_one(filled: Lineup) -> None:
+    answer = look_up(filled, KNOWN)
+    first, *others = answer.similarity.neighbours
+    assert (first.relation, first.cosine_similarity) == ("identical", pytest.approx(1.0))
+    assert (first.entry.corpus, first.entry.generator) == ("fakes", "sdxl")
+    assert (answer.similarity.verdict, answer.similarity.reason) == (
+        "similar_to_known_fakes",
+        "identical_image",
+    )
+    assert answer.probe.embedding == "stored"
+    assert (answer.similarity.searched, len(others)) == (8, 7)
+    assert answer.similarity.nearest_known_real is not None
+    assert answer.similarity.nearest_known_real.entry.corpus == "photographs"
+
+
+def test_an_answer_is_stored_with_all_that_a_replay_needs(filled: Lineup) -> None:
+    answer = look_up(filled, k=3, exact=True)
+    assert find_answer(filled.database, answer.id) == answer
+    with filled.database.read() as conn:
+        stored = get_lookup(conn, answer.id)
+    assert stored.request == {
+        "k": 3,
+        "exact": True,
+        "stability": False,
+        "false_match_rate": 0.01,  # the operator's, as it is now
+        "filter": SearchFilter().model_dump(mode="json"),
+    }
+    assert stored.generation == answer.method.generation
+    assert stored.probe_sha256 == answer.probe.sha256
+    assert stored.space_fingerprint == answer.method.embedding_space == filled.space.fingerprint
+    assert stored.calibration_id is None
+    assert stored.probe_vector is not None
+    assert stored.probe_vector.shape == (12,)
+    assert answer.method.exact
+    assert (answer.method.k, answer.method.model, answer.method.device) == (3, "tiles", "cpu")
+
+
+def test_an_image_that_cannot_be_decoded_is_refused_and_nothing_stored(filled: Lineup) -> None:
+    with pytest.raises(ImageError):
+        look_up(filled, b"no image")
+
+
+def test_an_embedding_is_looked_up_like_its_image(filled: Lineup) -> None:
+    image = look_up(filled)
+    with filled.database.read() as conn:
+        vector = get_lookup(conn, image.id).probe_vector
+    assert vector is not None
+    request = LookupRequest(embedding=vector.tolist(), embedding_space=filled.space.fingerprint)
+    sent = look_up_request(filled, request)
+    assert sent.classifier is None
+    assert [each.entry.id for each in sent.similarity.neighbours] == [
+        each.entry.id for each in image.similarity.neighbours
+    ]
+    with pytest.raises(InvalidVector):
+        look_up_request(filled, request.model_copy(update={"embedding": [2.0] * 12}))
+
+
+def test_among_known_real_images_nothing_is_compared(own: Lineup) -> None:
+    calibrate(own)
+    similarity = look_up(own, filter=SearchFilter(kind=REAL)).similarity
+    assert (similarity.verdict, similarity.reason) == ("inconclusive", "nothing_compared")
+    assert (similarity.searched, similarity.nearest_similarity) == (4, None)
+    assert (similarity.calibration, similarity.uncalibrated_corpora) == (None, [])
+
+
+def test_a_calibration_of_the_searched_corpora_speaks(own: Lineup) -> None:
+    before = look_up(own)
+    calibration_id = calibrate(own)
+    after = look_up(own)
+
+    assert (before.similarity.calibration, before.similarity.false_match_rate) == (None, None)
+    used, threshold = after.similarity.calibration, after.similarity.threshold
+    assert used is not None
+    assert (used.id, used.applies, used.entries_since) == (calibration_id, "exact", 0)
+    assert after.similarity.false_match_rate is not None
+    nearest = after.similarity.nearest_similarity
+    assert nearest is not None
+    assert after.similarity.false_match_rate.estimate == pytest.approx(
+        1 - (1 - (1 - nearest) / 2) ** (8 / 100), abs=1e-6
+    )
+    assert threshold is not None
+    assert "by calibration" in threshold.source
+    with own.database.read() as conn:
+        assert get_lookup(conn, after.id).calibration_id == calibration_id
+
+
+@pytest.mark.parametrize(
+    ("query", "applies"),
+    [
+        ({"filter": {"generators": ["sdxl"]}}, "upper_bound"),
+        ({"filter": {"corpora": ["fakes"]}}, "exact"),
+        ({"filter": {"kind": None}}, "exact"),
+    ],
+)
+def test_a_part_of_what_was_calibrated_is_an_upper_bound(
+    own: Lineup, query: dict[str, Any], applies: str
+) -> None:
+    calibrate(own)
+    used = look_up(own, **query).similarity.calibration
+    assert used is not None
+    assert used.applies == applies
+
+
+def test_a_corpus_that_the_newest_calibration_has_not_seen_is_named(own: Lineup) -> None:
+    calibrate(own)
+    add(own, "more", FAKE, encoded(picture(50)))
+    similarity = look_up(own).similarity
+    assert (similarity.calibration, similarity.uncalibrated_corpora) == (None, ["more"])
+    elsewhere = look_up(own, filter=SearchFilter(corpora=["fakes"])).similarity
+    assert elsewhere.calibration is not None
+    assert elsewhere.uncalibrated_corpora == []
+
+
+def test_the_rate_that_is_asked_for_moves_the_threshold(own: Lineup) -> None:
+    calibrate(own)
+    strict, lenient = (
+        look_up(own, false_match_rate=rate).similarity.threshold for rate in (0.05, 0.3)
+    )
+    assert strict is not None
+    assert lenient is not None
+    assert strict.cosine_similarity > lenient.cosine_similarity
+
+
+def test_the_operators_threshold_wins_over_a_calibration(tmp_path: Path) -> None:
+    with open_small(tmp_path, similarity_threshold=0.123) as lineup:
+        add(lineup, "fakes", FAKE, KNOWN)
+        add(lineup, "photographs", REAL, encoded(picture(1)))
+        calibrate(lineup)
+        similarity = look_up(lineup, stability=True).similarity
+    assert similarity.threshold is not None
+    assert similarity.threshold.cosine_similarity == 0.123
+    assert similarity.calibration is not None
+
+
+def test_re_encodings_are_looked_up_with_the_probe(own: Lineup) -> None:
+    calibrate(own)
+    before = own.embedder.embedded
+    answer = look_up(own, stability=True)
+    assert own.embedder.embedded == before + 1 + len(REENCODING_NAMES)
+    stability = answer.stability
+    assert stability is not None
+    assert [each.name for each in stability.reencodings] == list(REENCODING_NAMES)
+    assert stability.left_out == []
+    assert all(each.nearest_similarity is not None for each in stability.reencodings)
+    assert all(each.generator in {"sdxl", "flux"} for each in stability.reencodings)
+    assert all(each.threshold is not None for each in stability.reencodings)
+    assert look_up(own).stability is None
+
+
+def test_re_encodings_too_small_for_the_model_are_left_out(filled: Lineup) -> None:
+    stability = look_up(filled, encoded(picture(701, side=40)), stability=True).stability
+    assert stability is not None
+    assert {each.name: each.reason for each in stability.left_out} == {
+        "scaled75": "too_small",
+        "scaled50": "too_small",
+    }
+    assert len(stability.reencodings) == len(REENCODING_NAMES) - 2
+
+
+def test_re_encodings_are_made_without_known_fakes_too(filled: Lineup) -> None:
+    stability = look_up(filled, stability=True, filter=SearchFilter(kind=REAL)).stability
+    assert stability is not None
+    assert {each.nearest_similarity for each in stability.reencodings} == {None}
+    assert (stability.logit_low is None, stability.similarity_low) == (False, None)
+
+
+def test_without_pixels_there_is_nothing_to_re_encode(filled: Lineup) -> None:
+    answer = look_up(filled, KNOWN)
+    request = LookupRequest(sha256=answer.probe.sha256)
+    probe = probe_of_request(request, filled.database, filled.space)
+    assert reencode_probe(probe, filled.embedder) is None
+
+
+def test_what_was_left_out_is_listed_with_its_reason() -> None:
+    (listed,) = list_left_out(ReEncodings((), (LeftOut("half", "too_small", "48 x 48 pixels"),)))
+    assert (listed.name, listed.reason) == ("half", "too_small")
+
+
+def test_a_flat_picture_has_no_figures(own: Lineup) -> None:
+    calibrate(own)
+    answer = look_up(own, encoded(Image.new("RGB", (90, 90), (90, 90, 90))))
+    assert answer.quality is not None
+    assert answer.quality.issue == "flat"
+    assert answer.similarity.reason == "poor_quality"
+    assert answer.similarity.false_match_rate is None
+    assert answer.similarity.calibration is not None
+
+
+def test_a_file_that_cannot_be_looked_up_does_not_end_the_search(
+    filled: Lineup, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(KNOWN)
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (tmp_path / "d.png").write_bytes(NEW)
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png", "d.png")]
+    first, broken, missing, last = look_up_files(filled, paths, LookupQuery(k=2))
+
+    assert isinstance(first, ProbeLookup)
+    assert isinstance(last, ProbeLookup)
+    assert (first.name, last.name) == (str(paths[0]), str(paths[3]))
+    assert len(first.lookup.similarity.neighbours) == 2
+    assert isinstance(broken, FailedItem)
+    assert isinstance(missing, FailedItem)
+    assert (broken.name, missing.name) == (str(paths[1]), str(paths[2]))
+    assert broken.reason
+    assert missing.reason != broken.reason

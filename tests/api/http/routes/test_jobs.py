@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import tarfile
 import time
 from collections.abc import Iterator
@@ -236,15 +235,6 @@ def test_an_uploaded_archive_is_ingested_and_removed(
     assert served.get("/v1/corpora/known/entries").json()["entries"][0]["generator"] == "gen"
     assert list((tmp_path / "data" / "uploads").iterdir()) == []
     assert not (tmp_path / "evil.tar.gz").exists()
-
-
-def test_every_schema_that_the_openapi_document_refers_to_is_in_it(idle: TestClient) -> None:
-    document = idle.get("/openapi.json").json()
-
-    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
-
-    assert named <= document["components"]["schemas"].keys()
-    assert {"IngestOrder", "LookupRequest", "JobAnswer"} <= document["components"]["schemas"].keys()
 
 
 def test_an_unknown_corpus_is_not_exported(idle: TestClient) -> None:

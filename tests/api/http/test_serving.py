@@ -1,0 +1,58 @@
+"""Where the server listens, what it refuses, and that it stops."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from api.errors import AddressUnavailable, UnsafeListen
+from api.http.serving import bind, serve, url_of
+from tests.api.conftest import settings
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_an_address_beyond_this_machine_is_refused_before_anything_is_opened(
+    tmp_path: Path, host: str
+) -> None:
+    chosen = settings(tmp_path / "data").model_copy(update={"host": host})
+    with pytest.raises(UnsafeListen, match="--allow-unauthenticated"):
+        serve(chosen)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_port_that_is_taken_is_refused_with_its_address(tmp_path: Path) -> None:
+    with closing(bind("127.0.0.1", 0)) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressUnavailable, match=str(port)):
+            bind("127.0.0.1", port)
+        with pytest.raises(AddressUnavailable):
+            serve(settings(tmp_path / "data").model_copy(update={"port": port}))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_host_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(AddressUnavailable, match=r"nowhere\.invalid"):
+        bind("nowhere.invalid", 0)
+
+
+def test_a_port_is_bound_again_at_once_after_its_server_has_ended() -> None:
+    with closing(bind("127.0.0.1", 0)) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with closing(socket.create_connection(("127.0.0.1", port))), closing(first.accept()[0]):
+            pass  # the connection waits in TIME_WAIT afterwards
+    with closing(bind("127.0.0.1", port)) as again:
+        assert url_of(again) == f"http://127.0.0.1:{port}"
+
+
+def test_the_url_of_an_ipv6_address_has_brackets() -> None:
+    try:
+        listener = bind("::1", 0)
+    except AddressUnavailable:
+        pytest.skip("this machine has no IPv6")
+    with closing(listener):
+        assert url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""An in-memory set of perceptual hashes that finds those of the same picture. It knows no SQL."""
+"""An in-memory set of perceptual hashes that finds those of the same picture."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ from index.truth.perceptual import HASH_BYTES, MAX_HAMMING_DISTANCE, PerceptualH
 class NearHashes:
     """A growing set of reliable hashes with ids, 40 bytes each.
 
-    Every one is compared: 1,000,000 take 2 ms for one probe, 0.4 ms a probe for 64 at once.
+    A search compares every hash: 1,000,000 take 2 ms for one probe, and 0.4 ms a probe for 64
+    probes at once.
     """
 
     def __init__(self) -> None:
         self._hashes = faiss.IndexBinaryIDMap(faiss.IndexBinaryFlat(HASH_BYTES * 8))
 
     def add(self, ids: Sequence[int], hashes: Sequence[bytes]) -> None:
-        """Add hashes that are known to be reliable by the ids of what they are of.
-
-        An id may come again.
-        """
+        """Add reliable hashes with their ids. An id may have several hashes."""
         if ids:
             bits = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)  # (n, 32)
             self._hashes.add_with_ids(bits, np.array(ids, np.int64))
 
     def find(self, hashes: Sequence[PerceptualHash | None]) -> list[NDArray[np.int64]]:
-        """Return, for each hash, the ids (m,) of the same picture: nearest first, equally near ones
-        by rising id.
+        """Return, for each hash, the ids (m,) of hashes of the same picture, nearest first, equally
+        near ones by rising id.
 
-        There are none for a hash that is missing or unreliable.
+        The result is empty for a hash that is missing or unreliable.
         """
         found = [np.empty(0, np.int64)] * len(hashes)
         probes = [
@@ -45,7 +43,7 @@ class NearHashes:
         if not probes:
             return found
         bits = np.stack([np.frombuffer(bits, np.uint8) for _, bits in probes])  # (m, 32)
-        # faiss gives what is nearer than the radius, not what is at it.
+        # FAISS returns hashes nearer than the radius, without those exactly at it.
         limits, distances, ids = self._hashes.range_search(bits, MAX_HAMMING_DISTANCE + 1)
         for (number, _), (start, end) in zip(probes, pairwise(limits.tolist()), strict=True):
             own = ids[start:end]

@@ -87,7 +87,7 @@ _CLASSIFIER = {
     ClassifierReason.UNSTABLE: "a re-encoding of the probe moves the logit over a limit ({limits})",
 }
 _UNKNOWN = {
-    AttributionReason.NO_GENERATOR_TOLD: "no near known fake has a declared generator",
+    AttributionReason.NO_GENERATOR_DECLARED: "no near known fake has a declared generator",
     AttributionReason.NOTHING_NEAR_ENOUGH: (
         "no known fake with a declared generator is near enough"
     ),

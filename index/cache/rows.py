@@ -161,7 +161,7 @@ class MappedRows:
 def _map_rows(
     path: Path, count: int, dimension: int
 ) -> tuple[mmap.mmap | None, NDArray[np.float32]]:
-    """Return a map of the first `count` rows of a file, and the rows (count, d); no rows, no map."""
+    """Return a map of the first `count` rows of a file, None for no rows, and these rows."""
     if not count:
         return None, np.empty((0, dimension), np.float32)
     with path.open("rb") as file:

@@ -43,7 +43,7 @@ REMOVAL_ROUNDS = 4
 
 
 class TooFarBehind(Exception):
-    """Too many entries near the probe were removed since the view's generation. Ask a newer view."""
+    """Too many entries near the probe were removed since the view. Ask a newer view."""
 
 
 @dataclass(frozen=True, slots=True)

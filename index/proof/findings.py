@@ -1,4 +1,4 @@
-"""What `fsck` can find: one name for each way in which truth and cache can disagree."""
+"""The findings of `fsck`: one kind for each way in which truth and cache can disagree."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from enum import StrEnum
 
 
 class FindingKind(StrEnum):
-    """A kind of inconsistency.
-
-    Names starting with `thumbnail_` and `leftover_` are no faults, only untidy.
-    """
+    """A kind of inconsistency. Missing or superfluous files are not faults; see `is_fault`."""
 
     DATABASE_DAMAGED = "database_damaged"  # the database's own check of its pages or keys
-    COUNTER_MISMATCH = "counter_mismatch"  # the counter is not the number of the last change
+    COUNTER_MISMATCH = "counter_mismatch"  # the counter differs from the last change's number
     CHANGE_GAP = "change_gap"  # a number is missing
     CHANGE_WITHOUT_ENTRY = "change_without_entry"
     CHANGE_UNKNOWN_SPACE = "change_unknown_space"
-    CHANGE_DIGEST = "change_digest"  # the digest stated is not that of the members at that change
+    CHANGE_DIGEST = "change_digest"  # it states another digest than its members have
     REMOVE_WITHOUT_ADD = "remove_without_add"
-    LIVE_NOT_LOGGED = "live_not_logged"  # a live entry whose embedding never came into the log
+    LIVE_NOT_LOGGED = "live_not_logged"  # the log never adds a live entry that has an embedding
     LIVE_BUT_LOGGED_REMOVED = "live_but_logged_removed"
     REMOVED_NOT_LOGGED = "removed_not_logged"
-    LIVE_DIGEST = "live_digest"  # the live rows are not the members that the log states
+    LIVE_DIGEST = "live_digest"  # the live rows have another digest than the log states
     ENTRY_NOT_EMBEDDED = "entry_not_embedded"
     ENTRY_WITHOUT_IMAGE = "entry_without_image"
     ENTRY_WITHOUT_CORPUS = "entry_without_corpus"
@@ -32,14 +29,14 @@ class FindingKind(StrEnum):
     VECTOR_NOT_FINITE = "vector_not_finite"
     VECTOR_NORM = "vector_norm"
     LOGIT_NOT_FINITE = "logit_not_finite"
-    CALIBRATION_DIGEST = "calibration_digest"  # its document is not the one that was stored
-    IMAGE_ORPHAN = "image_orphan"  # in no entry, live or removed, and without an embedding
+    CALIBRATION_DIGEST = "calibration_digest"  # its document was changed after it was stored
+    IMAGE_ORPHAN = "image_orphan"  # it has no entry, live or removed, and no embedding
     SNAPSHOT_UNREADABLE = "snapshot_unreadable"
     SNAPSHOT_FOREIGN = "snapshot_foreign"
     SNAPSHOT_AHEAD = "snapshot_ahead"
     SNAPSHOT_DIGEST = "snapshot_digest"
     SNAPSHOT_FILE = "snapshot_file"
-    SNAPSHOT_FACTS = "snapshot_facts"  # what filters go by is not what the rows say
+    SNAPSHOT_FACTS = "snapshot_facts"  # the columns that filters use differ from the rows
     THUMBNAIL_MISSING = "thumbnail_missing"
     THUMBNAIL_ORPHAN = "thumbnail_orphan"
     ORIGINAL_MISSING = "original_missing"
@@ -48,8 +45,8 @@ class FindingKind(StrEnum):
 
     @property
     def is_fault(self) -> bool:
-        """Whether it shows damage or a defect, rather than what an interrupted run or a ready
-        embedding may leave.
+        """Whether it shows damage or a defect. Interrupted runs and imports of ready embeddings
+        leave only findings that are not faults.
         """
         return self not in _NO_FAULTS
 
@@ -65,9 +62,7 @@ _NO_FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One inconsistency: what kind, in which row or file, in words, and whether this run repaired
-    it.
-    """
+    """One inconsistency: its kind, the row or file, a message, and whether this run repaired it."""
 
     kind: FindingKind
     item: str

@@ -1,6 +1,4 @@
-"""Proof that truth and cache agree, finding by finding; heals the cache, never touches the
-truth.
-"""
+"""The check that truth and cache agree. It can repair the cache; it never changes the truth."""
 
 from __future__ import annotations
 
@@ -21,8 +19,8 @@ from index.proof.fsck_rows import (
     check_database,
     check_rows,
     count_rows,
+    find_kept_images,
     find_wrong_facts,
-    kept_images,
 )
 from index.truth.changes import digest_at, last_number
 from index.truth.corpora import Keep
@@ -32,23 +30,20 @@ from index.truth.spaces import Space, find_space_id, list_spaces
 
 __all__ = ["Finding", "FindingKind", "FsckReport", "fsck"]
 
-# A blob is put before its entry commits, so a young one without an entry may be about to get it.
+# A blob is written before its entry commits, so a young blob may still get its entry.
 ORPHAN_AGE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """What was found, and how much was looked at, by kind of thing."""
+    """The findings, and how many things of each kind were checked."""
 
     findings: tuple[Finding, ...]
     checked: dict[str, int]
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong that was not repaired.
-
-        Leftovers of an interrupted run are no fault.
-        """
+        """Whether every fault was repaired, or there was none."""
         return all(finding.repaired or not finding.kind.is_fault for finding in self.findings)
 
 
@@ -64,21 +59,21 @@ def fsck(
     """Check rows, change log, snapshots, thumbnails and originals against each other, in one state
     of the database.
 
-    `space` limits the check of snapshots to one embedding space; None: all of them. `repair`
-    removes damaged snapshots, which the next opening rebuilds, leftovers of interrupted writes, and
-    thumbnails and originals that no live entry needs. Rows are never changed: what is wrong there
-    is evidence, and a person decides.
+    `space` limits the check of snapshots to one embedding space. `repair` removes damaged
+    snapshots, which are rebuilt when the index is next opened, files left by interrupted writes,
+    and thumbnails and originals that no live entry needs. Rows are never changed: damage there is
+    evidence, and a person decides what to do.
 
     Raises:
         DatabaseUnavailable, IndexDirectoryUnwritable
 
     """
-    # Manifests are read before the transaction begins: an honest one cannot be newer than what is
-    # read after it.
+    # Manifests are read before the transaction begins, so that a correct one cannot be newer than
+    # the database.
     manifests = {folder: _read(folder) for folder in _folders(directory, space)}
     with database.read() as conn:
         damage = tuple(check_database(conn))
-        if damage:  # no row can be trusted, and reading one may fail
+        if damage:  # rows cannot be trusted, and reading them may fail
             return FsckReport(damage, {})
         findings = [*check_rows(conn), *check_log(conn)]
         spaces = {known.fingerprint: known for known in list_spaces(conn)}
@@ -87,19 +82,21 @@ def fsck(
                 [problem] if problem else list(_check_snapshot(conn, folder, manifest, spaces))
             )
             findings += [
-                _snapshot_removed(folder, finding) if repair else finding for finding in problems
+                _remove_snapshot(folder, finding) if repair else finding for finding in problems
             ]
-        shown = kept_images(conn, [keep for keep in Keep if keep.thumbnails]) if thumbnails else {}
-        held = kept_images(conn, [keep for keep in Keep if keep.originals]) if originals else {}
+        with_thumbnails = [keep for keep in Keep if keep.thumbnails]
+        with_originals = [keep for keep in Keep if keep.originals]
+        need_thumbnails = find_kept_images(conn, with_thumbnails) if thumbnails else {}
+        need_originals = find_kept_images(conn, with_originals) if originals else {}
         checked = count_rows(conn) | {"snapshots": len([m for m, _ in manifests.values() if m])}
     findings += _check_leftovers(
         [path for folder in manifests for path in _leftovers(folder)], repair=repair
     )
     if thumbnails is not None:
-        findings += _check_blobs(thumbnails, shown, _THUMBNAILS, repair=repair)
+        findings += _check_blobs(thumbnails, need_thumbnails, _THUMBNAILS, repair=repair)
         checked["thumbnails"] = sum(1 for _ in thumbnails)
     if originals is not None:
-        findings += _check_blobs(originals, held, _ORIGINALS, repair=repair)
+        findings += _check_blobs(originals, need_originals, _ORIGINALS, repair=repair)
         checked["originals"] = sum(1 for _ in originals)
     return FsckReport(tuple(findings), checked)
 
@@ -128,14 +125,14 @@ def _check_snapshot(
         yield Finding(
             FindingKind.SNAPSHOT_FOREIGN,
             item,
-            "it is of an embedding space that does not belong there",
+            "it belongs to another embedding space than its folder",
         )
         return
     if manifest.generation > last_number(conn):
         yield Finding(
             FindingKind.SNAPSHOT_AHEAD,
             item,
-            f"generation {manifest.generation} is newer than the database",
+            f"its generation {manifest.generation} is newer than the database",
         )
         return
     space_id = find_space_id(conn, space) if space else None
@@ -159,11 +156,11 @@ def _check_snapshot(
         yield Finding(
             FindingKind.SNAPSHOT_FACTS,
             path,
-            f"it says something else of entry {entry_id} than its row",
+            f"its facts of entry {entry_id} differ from the row",
         )
 
 
-def _snapshot_removed(folder: Path, finding: Finding) -> Finding:
+def _remove_snapshot(folder: Path, finding: Finding) -> Finding:
     with directory_lock(folder, wait=True):
         (folder / MANIFEST).unlink(missing_ok=True)
         for path in leftovers(folder, None):
@@ -172,11 +169,11 @@ def _snapshot_removed(folder: Path, finding: Finding) -> Finding:
 
 
 def _leftovers(folder: Path) -> tuple[Path, ...]:
-    """Return what no manifest names, unless another process is writing there."""
+    """Return the files that the manifest does not name; none while another process writes there."""
     if not folder.is_dir():
         return ()
-    with directory_lock(folder, wait=False) as held:
-        if not held:
+    with directory_lock(folder, wait=False) as is_locked:
+        if not is_locked:
             return ()
         try:
             return leftovers(folder, read_manifest(folder))
@@ -191,7 +188,7 @@ def _check_leftovers(paths: list[Path] | tuple[Path, ...], *, repair: bool) -> I
         yield Finding(
             FindingKind.LEFTOVER_FILE,
             str(path),
-            "it was left by an interrupted write",
+            "an interrupted write left it",
             repaired=repair,
         )
 
@@ -207,24 +204,24 @@ def _check_blobs(
     *,
     repair: bool,
 ) -> Iterator[Finding]:
-    """`needed` says of each image whether it was ever here: a ready embedding comes without one,
-    and has no blobs.
+    """Compare the blobs with the images that need one.
+
+    `needed` maps each sha256 to whether Lineup has ever seen the image. An image that came as a
+    ready embedding was never seen, and has no blob.
     """
     missing, orphan = kinds
     stored = frozenset(blobs)
     for sha256 in sorted(
-        sha256 for sha256, seen in needed.items() if seen and sha256 not in stored
+        sha256 for sha256, was_seen in needed.items() if was_seen and sha256 not in stored
     ):
         if sha256 not in blobs:
-            yield Finding(missing, sha256, "a live entry of a corpus that keeps it lacks it")
+            yield Finding(missing, sha256, "a live entry needs it, and its corpus keeps such files")
     for sha256 in sorted(stored - needed.keys()):
         if _age_seconds(blobs.path(sha256)) < ORPHAN_AGE_SECONDS:
             continue
         if repair:
             blobs.remove(sha256)
-        yield Finding(
-            orphan, sha256, "no live entry of a corpus that keeps it needs it", repaired=repair
-        )
+        yield Finding(orphan, sha256, "no live entry needs it", repaired=repair)
     yield from _check_leftovers(blobs.leftovers(), repair=repair)
 
 

@@ -1,5 +1,5 @@
-"""`fsck` of the change log: its numbers, its digests, and whether it tells of the same members as
-the rows.
+"""`fsck` of the change log: its numbers, its digests, and whether it leads to the members that the
+rows have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHUNK = 4096
 
 
 def check_log(conn: Connection) -> Iterator[Finding]:
-    """Yield what is wrong with the change log."""
+    """Yield the findings in the change log."""
     yield from _check_numbers(conn)
     for kind, message, query in _contradictions():
         for item in conn.execute(query).scalars():
@@ -31,7 +31,7 @@ def check_log(conn: Connection) -> Iterator[Finding]:
         rows, stated = live_digest(conn, space_id), digest_at(conn, space_id, last_number(conn))
         if rows != stated:
             message = (
-                f"the live rows have the digest {digest_hex(rows)[:16]}, the log states "
+                f"the live rows have the digest {digest_hex(rows)[:16]}, and the log states "
                 f"{digest_hex(stated)[:16]}"
             )
             yield Finding(FindingKind.LIVE_DIGEST, f"space {fingerprint[:16]}", message)
@@ -43,7 +43,7 @@ def _check_numbers(conn: Connection) -> Iterator[Finding]:
         conn.execute(select(func.max(changes.c.number))).scalar_one() or 0,
     )
     if last != highest:
-        message = f"the counter is at {last}, the last change has the number {highest}"
+        message = f"the counter is at {last}, and the last change has the number {highest}"
         yield Finding(FindingKind.COUNTER_MISMATCH, "change_counter", message)
     before = changes.alias("before")
     preceded = select(before.c.number).where(before.c.number == changes.c.number - 1).exists()
@@ -51,7 +51,9 @@ def _check_numbers(conn: Connection) -> Iterator[Finding]:
         select(changes.c.number).where(changes.c.number != 1, ~preceded)
     ).scalars():
         yield Finding(
-            FindingKind.CHANGE_GAP, f"change {number - 1}", "it is missing; readers stop before it"
+            FindingKind.CHANGE_GAP,
+            f"change {number - 1}",
+            "it is missing; the index stops before it",
         )
 
 
@@ -62,8 +64,8 @@ def _contradictions() -> tuple[tuple[FindingKind, str, Select[Any]], ...]:
     )
     is_entry = select(entries.c.id).where(entries.c.id == changes.c.entry_id)
     is_space = select(embedding_spaces.c.id).where(embedding_spaces.c.id == changes.c.space_id)
-    came = select(other.c.number).where(same_member, other.c.kind == ChangeKind.ADD)
-    left = select(other.c.number).where(same_member, other.c.kind == ChangeKind.REMOVE)
+    addition = select(other.c.number).where(same_member, other.c.kind == ChangeKind.ADD)
+    removal = select(other.c.number).where(same_member, other.c.kind == ChangeKind.REMOVE)
     removals = select(changes.c.number).where(changes.c.kind == ChangeKind.REMOVE)
     members = (
         select(entries.c.id)
@@ -73,49 +75,49 @@ def _contradictions() -> tuple[tuple[FindingKind, str, Select[Any]], ...]:
     logged = select(changes.c.number).where(
         changes.c.entry_id == entries.c.id, changes.c.space_id == embeddings.c.space_id
     )
-    came_in = logged.where(changes.c.kind == ChangeKind.ADD)
-    went_out = logged.where(changes.c.kind == ChangeKind.REMOVE)
+    logged_addition = logged.where(changes.c.kind == ChangeKind.ADD)
+    logged_removal = logged.where(changes.c.kind == ChangeKind.REMOVE)
     live, removed = entries.c.removed_at.is_(None), entries.c.removed_at.is_not(None)
     return (
         (
             FindingKind.CHANGE_WITHOUT_ENTRY,
-            "change is about an entry that is not there",
+            "change refers to an entry that does not exist",
             select(changes.c.number).where(~is_entry.exists()),
         ),
         (
             FindingKind.CHANGE_UNKNOWN_SPACE,
-            "change is about a space that is not there",
+            "change refers to an embedding space that does not exist",
             select(changes.c.number).where(~is_space.exists()),
         ),
         (
             FindingKind.REMOVE_WITHOUT_ADD,
-            "change removes an entry that never came",
-            removals.where(~came.exists()),
+            "change removes an entry that was never added",
+            removals.where(~addition.exists()),
         ),
         (
             FindingKind.LIVE_NOT_LOGGED,
-            "entry is live and embedded, and no change says so",
-            members.where(live, ~came_in.exists()),
+            "entry is live and embedded, but no change adds it",
+            members.where(live, ~logged_addition.exists()),
         ),
         (
             FindingKind.LIVE_BUT_LOGGED_REMOVED,
-            "entry is live, and a change says that it was removed",
-            members.where(live, went_out.exists()),
+            "entry is live, but a change removes it",
+            members.where(live, logged_removal.exists()),
         ),
         (
             FindingKind.REMOVED_NOT_LOGGED,
-            "entry is removed, and no change says so",
+            "entry is removed, but no change removes it",
             select(changes.c.entry_id)
             .join(entries, entries.c.id == changes.c.entry_id)
-            .where(changes.c.kind == ChangeKind.ADD, removed, ~left.exists())
+            .where(changes.c.kind == ChangeKind.ADD, removed, ~removal.exists())
             .distinct(),
         ),
     )
 
 
 def _check_digests(conn: Connection) -> Iterator[Finding]:
-    """Roll the digest of each space through the whole log; report the first change that states
-    another.
+    """Compute the digest of each space through the whole log, and report the first change that
+    states another one.
     """
     digests: dict[int, int] = {}
     reported: set[int] = set()
@@ -144,6 +146,6 @@ def _check_digests(conn: Connection) -> Iterator[Finding]:
             stated = digests[row.space_id] = digest_from_bytes(row.digest)
             if digest != stated and row.space_id not in reported:
                 reported.add(row.space_id)
-                message = "it states a digest that its members do not have"
+                message = "the digest that it states is not the digest of its members"
                 yield Finding(FindingKind.CHANGE_DIGEST, f"change {row.number}", message)
         after = page[-1].number

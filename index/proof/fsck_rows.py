@@ -1,4 +1,4 @@
-"""`fsck` of the rows: keys that lead nowhere and embeddings that cannot be one. Reads in chunks."""
+"""`fsck` of the rows: references to missing rows, and values that cannot be an embedding."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHUNK = 4096
 
 
 def check_rows(conn: Connection) -> Iterator[Finding]:
-    """Yield what is wrong with the rows, apart from the change log."""
+    """Yield the findings in the rows, apart from the change log."""
     for kind, message, query in _DANGLING:
         for item in conn.execute(query).scalars():
             yield Finding(kind, f"{message.split()[0]} {item}", message)
@@ -55,11 +55,11 @@ def count_rows(conn: Connection) -> dict[str, int]:
     }
 
 
-def kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]:
-    """Return every image that a corpus keeping one of these has, or one whose row is gone, and
-    whether it was seen.
+def find_kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]:
+    """Return the sha256 of every image whose files are kept, and whether Lineup has seen the image.
 
-    It has those of its live entries and of those in quarantine.
+    These are the images of live entries and of entries in quarantine, in corpora with one of these
+    settings and in corpora whose row is missing.
     """
     query = select(images.c.sha256, images.c.seen).join(entries, entries.c.image_id == images.c.id)
     query = query.join(corpora, corpora.c.id == entries.c.corpus_id, isouter=True)
@@ -71,9 +71,9 @@ def kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]:
 
 
 def check_database(conn: Connection) -> Iterator[Finding]:
-    """Yield what SQLite finds wrong with its own pages;
+    """Yield the damage that SQLite finds in its own pages.
 
-    PostgreSQL's check (pg_amcheck) needs its administrator.
+    PostgreSQL's own check, pg_amcheck, needs an administrator.
     """
     if conn.dialect.name != "sqlite":
         return
@@ -81,18 +81,16 @@ def check_database(conn: Connection) -> Iterator[Finding]:
         for (line,) in conn.execute(text("PRAGMA integrity_check(100)")):
             if line != "ok":
                 yield Finding(FindingKind.DATABASE_DAMAGED, "database", line)
-    except DatabaseError as err:  # SQLite gives up where too little of a page can be read
+    except DatabaseError as err:  # too little of a page can be read for SQLite to continue
         yield Finding(FindingKind.DATABASE_DAMAGED, "database", str(err.orig))
 
 
 def find_wrong_facts(conn: Connection, facts: Facts, words: Words) -> int | None:
-    """Return the first entry of which facts (n,) say something else than its row;
+    """Return the first entry whose facts (n,) differ from its row, None if there is none.
 
-    None where all that exist agree.
+    Facts of an entry without a row are not compared.
     """
-    texts = Words(
-        words.texts()
-    )  # what the rows say and the words lack gets a number that no fact has
+    texts = Words(words.texts())  # a text that only the rows have gets a number that no fact has
     for start in range(0, len(facts), VARIABLES):
         some = facts[start : start + VARIABLES]
         rows = conn.execute(_FACTS_OF_ENTRIES, {"ids": some["id"].tolist()})
@@ -113,7 +111,7 @@ _FACTS_OF_ENTRIES = select(
 ).where(entries.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def _lacks(query: Select[Any]) -> Select[Any]:
+def _by_id(query: Select[Any]) -> Select[Any]:
     return query.order_by(query.selected_columns[0])
 
 
@@ -121,8 +119,8 @@ _has_embedding = select(embeddings.c.id).where(embeddings.c.image_id == entries.
 _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
     (
         FindingKind.ENTRY_WITHOUT_IMAGE,
-        "entry belongs to an image that is not there",
-        _lacks(
+        "entry refers to an image that does not exist",
+        _by_id(
             select(entries.c.id).where(
                 ~select(images.c.id).where(images.c.id == entries.c.image_id).exists()
             )
@@ -130,8 +128,8 @@ _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
     ),
     (
         FindingKind.ENTRY_WITHOUT_CORPUS,
-        "entry is live in a corpus that is not there, or was removed",
-        _lacks(
+        "entry is live in a corpus that does not exist or was removed",
+        _by_id(
             select(entries.c.id).where(
                 entries.c.removed_at.is_(None),
                 ~select(corpora.c.id)
@@ -142,13 +140,13 @@ _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
     ),
     (
         FindingKind.ENTRY_NOT_EMBEDDED,
-        "entry is live, and its image has no embedding",
-        _lacks(select(entries.c.id).where(entries.c.removed_at.is_(None), ~_has_embedding)),
+        "entry is live, but its image has no embedding",
+        _by_id(select(entries.c.id).where(entries.c.removed_at.is_(None), ~_has_embedding)),
     ),
     (
         FindingKind.EMBEDDING_WITHOUT_IMAGE,
-        "embedding belongs to an image that is not there",
-        _lacks(
+        "embedding refers to an image that does not exist",
+        _by_id(
             select(embeddings.c.id).where(
                 ~select(images.c.id).where(images.c.id == embeddings.c.image_id).exists()
             )
@@ -156,8 +154,8 @@ _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
     ),
     (
         FindingKind.EMBEDDING_UNKNOWN_SPACE,
-        "embedding is of a space that is not there",
-        _lacks(
+        "embedding refers to an embedding space that does not exist",
+        _by_id(
             select(embeddings.c.id).where(
                 ~select(embedding_spaces.c.id)
                 .where(embedding_spaces.c.id == embeddings.c.space_id)
@@ -167,8 +165,8 @@ _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
     ),
     (
         FindingKind.IMAGE_ORPHAN,
-        "image is in no entry and has no embedding",
-        _lacks(
+        "image has no entry and no embedding",
+        _by_id(
             select(images.c.id).where(
                 ~select(entries.c.id).where(entries.c.image_id == images.c.id).exists(),
                 ~select(embeddings.c.id).where(embeddings.c.image_id == images.c.id).exists(),
@@ -197,7 +195,7 @@ def _check_embeddings(conn: Connection, table: Table, name: str) -> Iterator[Fin
 
 def _check_calibrations(conn: Connection) -> Iterator[Finding]:
     for calibration_id in wrong_calibrations(conn):
-        message = "its document is not the one that was stored"
+        message = "its document was changed after it was stored"
         yield Finding(FindingKind.CALIBRATION_DIGEST, f"calibration {calibration_id}", message)
 
 
@@ -213,6 +211,6 @@ def _check_embedding(item: str, vector: bytes, logit: float, dimension: int) -> 
         return
     norm = float(np.linalg.norm(np.frombuffer(vector, STORED).astype(np.float64)))
     if not math.isfinite(norm):
-        yield Finding(FindingKind.VECTOR_NOT_FINITE, item, "it holds a value that is not finite")
+        yield Finding(FindingKind.VECTOR_NOT_FINITE, item, "one of its values is not finite")
     elif abs(norm - 1.0) > NORM_TOLERANCE:
         yield Finding(FindingKind.VECTOR_NORM, item, f"its L2 norm is {norm:.6g} instead of 1")

@@ -74,9 +74,8 @@ def test_growth_keeps_the_order_of_hazards_and_rises_with_size(
 ) -> None:
     low, high = sorted([one, other])
     for factor in (0.1, 2.0, 10.0):
-        assert growth.predict_hazard(low, factor) <= growth.predict_hazard(high, factor) * (
-            1 + 1e-9
-        )
+        lower, higher = (growth.predict_hazard(hazard, factor) for hazard in (low, high))
+        assert lower <= higher * (1 + 1e-9)
     grown = [growth.predict_hazard(one, factor) for factor in (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)]
     assert all(a <= b for a, b in pairwise(grown))
     assert grown[2] == pytest.approx(one)

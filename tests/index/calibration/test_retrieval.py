@@ -22,7 +22,7 @@ def test_probes_without_a_relevant_entry_are_not_counted() -> None:
 
 
 def test_a_matrix_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match="one row a probe"):
+    with pytest.raises(ValueError, match="a row for each probe"):
         rankings_of_matrix([[0.5, 0.1]], ["sdxl"], ["flux"])
 
 

@@ -32,18 +32,19 @@ def make_worker_name() -> str:
 class Leases:
     """The leases of one worker; `Leases.held` makes them."""
 
-    def __init__(self, database: Database, worker: str) -> None:
+    def __init__(self, database: Database, worker: str, renew_seconds: float) -> None:
         self.worker = worker
         self._database = database
+        self._renew_seconds = renew_seconds
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
 
     @classmethod
     @contextmanager
-    def held(cls, database: Database) -> Iterator[Leases]:
+    def held(cls, database: Database, *, renew_seconds: float = RENEW_SECONDS) -> Iterator[Leases]:
         """Leases that are renewed while the block runs, and released however it ends."""
         release_dead_workers(database)
-        leases = cls(database, make_worker_name())
+        leases = cls(database, make_worker_name(), renew_seconds)
         leases._thread.start()
         try:
             yield leases
@@ -59,7 +60,7 @@ class Leases:
             return claim_chunk(conn, job_id, self.worker, LEASE_SECONDS)
 
     def _renew(self) -> None:
-        while not self._stopped.wait(RENEW_SECONDS):
+        while not self._stopped.wait(self._renew_seconds):
             try:
                 with self._database.write() as conn:
                     renew_leases(conn, self.worker, LEASE_SECONDS)

@@ -128,6 +128,7 @@ def take_open_jobs(
     *,
     helping: bool,
     once: bool = False,
+    idle_seconds: float = IDLE_SECONDS,
 ) -> int:
     """Call ``work(job, owner=...)`` for one open job after another until `stop` is set.
 
@@ -142,7 +143,7 @@ def take_open_jobs(
         if job is None:
             if once:
                 break
-            stop.wait(IDLE_SECONDS)
+            stop.wait(idle_seconds)
             continue
         owner = _is_of_server(job)
         try:
@@ -152,7 +153,7 @@ def take_open_jobs(
             log.warning("job %d: %s", job.id, err)
             if not owner:
                 refused.add(job.id)
-            stop.wait(IDLE_SECONDS)
+            stop.wait(idle_seconds)
     return done
 
 

@@ -1,0 +1,214 @@
+"""What jobs, ingests and workers need, without a model: a space, small images, an embedder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy import Connection
+
+from api.images import BlobStores
+from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
+from api.sources.item import Span
+from embedder.errors import ImageError
+from embedder.network.results import Embedded, Failed
+from embedder.pictures.decode import DecodedImage, ImageLimits, decode
+from embedder.pictures.delivery import Condition
+from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.truth.corpora import CorpusKind, create_corpus, list_corpora
+from index.truth.database import Database
+from index.truth.jobs import (
+    Chunk,
+    ChunkResult,
+    Job,
+    JobCounts,
+    JobKind,
+    create_job,
+    get_job,
+)
+from index.truth.spaces import Space
+
+K = TypeVar("K")
+T = TypeVar("T")
+DIMENSION = 8
+LOGIT = 0.5
+SPACE = Space("1" * 64, "modelless", "2" * 64, "3" * 64, DIMENSION)
+OTHER_SPACE = Space("4" * 64, "another", "5" * 64, "6" * 64, DIMENSION)
+LIMITS = ImageLimits(max_image_bytes=256 * 1024, max_image_pixels=1_000_000, min_image_side=16)
+
+
+@cache
+def png(seed: int, side: int = 64) -> bytes:
+    """A picture with structure, so that its perceptual hash is reliable."""
+    rough = np.random.default_rng(seed).integers(0, 256, (10, 10, 3), dtype=np.uint8)
+    return encode(Image.fromarray(rough).resize((side, side), Image.Resampling.BICUBIC), "PNG")
+
+
+@cache
+def jpeg_of(seed: int, quality: int = 80) -> bytes:
+    """The picture of `png(seed)` in another encoding: other bytes, the same perceptual hash."""
+    return encode(Image.open(io.BytesIO(png(seed))), "JPEG", quality=quality)
+
+
+def encode(image: Image.Image, format: str, **options: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def vector_of(image: Image.Image) -> NDArray[np.float32]:
+    """A unit vector `(d,)` that is the same for the same pixels."""
+    seed = int.from_bytes(hashlib.sha256(image.convert("RGB").tobytes()).digest()[:8], "big")
+    wide = np.random.default_rng(seed).standard_normal(DIMENSION)
+    return (wide / np.linalg.norm(wide)).astype(np.float32)
+
+
+class ImageEmbedder:
+    """Decodes as the real one does and holds back the last items, as its batches do."""
+
+    def __init__(self, ahead: int = 3) -> None:
+        self.ahead = ahead
+        self.embedded: list[str] = []
+
+    def embed_stream(
+        self,
+        items: Iterable[tuple[K, bytes]],
+        derive: Callable[[K, DecodedImage], T],
+        *,
+        change: Callable[[K, Image.Image], Image.Image] = lambda _, image: image,
+    ) -> Generator[Embedded[K, T] | Failed[K], None, None]:
+        waiting: deque[Embedded[K, T] | Failed[K]] = deque()
+        for key, data in items:
+            waiting.append(self._embed(key, data, derive, change))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _embed(
+        self,
+        key: K,
+        data: bytes,
+        derive: Callable[[K, DecodedImage], T],
+        change: Callable[[K, Image.Image], Image.Image],
+    ) -> Embedded[K, T] | Failed[K]:
+        try:
+            decoded = decode(data, LIMITS)
+            decoded = replace(decoded, image=change(key, decoded.image))
+            derived = derive(key, decoded)
+        except ImageError as err:
+            return Failed(key, err)
+        self.embedded.append(sha256_of(data))
+        return Embedded(key, derived, vector_of(decoded.image), LOGIT)
+
+
+@dataclass
+class TinyTask:
+    """A task whose items are names: an added one becomes a corpus, in the chunk's transaction.
+
+    `bad` has bytes that are no image, `there` is already there, `gone` cannot be read.
+    """
+
+    names: Sequence[str]
+    chunk_items: int = 2
+    offered: int | None = None  # items that a chunk really gives, if not as many as listed
+    deliveries: dict[str, Condition] = field(default_factory=dict)
+    before_write: Callable[[], None] = lambda: None
+    on_read: Callable[[], None] = lambda: None
+    fail_spans: Exception | None = None
+    written: list[list[int]] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    cleaned: int = 0
+    completed: int = 0
+    closed: int = 0
+
+    def spans(self) -> Iterator[Span]:
+        for start in range(0, len(self.names), self.chunk_items):
+            yield Span(len(self.names[start : start + self.chunk_items]), {"start": start})
+        if self.fail_spans is not None:
+            raise self.fail_spans
+
+    def read(self, chunk: Chunk) -> Iterator[ToEmbed[str] | ItemResult[str]]:
+        self.on_read()
+        assert isinstance(chunk.span, dict)
+        start = chunk.span["start"]
+        assert isinstance(start, int)
+        count = chunk.item_count if self.offered is None else self.offered
+        for position, name in enumerate(self.names[start : start + count], chunk.first_position):
+            data = b"no image" if name.startswith("bad") else png(position)
+            if name.startswith("there"):
+                yield AlreadyThere(position, name, sha256_of(data))
+            elif name.startswith("gone"):
+                yield NotTaken.failed(position, name, "unreadable", "it is gone")
+            else:
+                delivery = self.deliveries.get(name, Condition.AS_IS)
+                yield ToEmbed(position, name, data, sha256_of(data), name, delivery)
+
+    def derive(self, item: ToEmbed[str], decoded: DecodedImage) -> tuple[int, int]:
+        assert item.payload == item.name
+        return decoded.image.size
+
+    def finish(
+        self,
+        item: ToEmbed[str],
+        derived: tuple[int, int],
+        vector: NDArray[np.float32],
+        logit: float,
+    ) -> ItemResult[str]:
+        assert (vector.shape, logit) == ((DIMENSION,), LOGIT)
+        self.sizes[item.name] = derived
+        return Added(item.position, item.name, item.payload)
+
+    def write(self, conn: Connection, results: Sequence[ItemResult[str]]) -> ChunkResult:
+        added = [result for result in results if isinstance(result, Added)]
+        failed = [result.item for result in results if isinstance(result, NotTaken)]
+        for result in added:
+            create_corpus(conn, result.content, CorpusKind.KNOWN_FAKE)
+        self.before_write()
+        self.written.append([result.position for result in results])
+        skipped = len(results) - len(added) - len(failed)
+        return ChunkResult(JobCounts(added=len(added), skipped=skipped, failed=len(failed)), failed)
+
+    def clean_up(self) -> None:
+        self.cleaned += 1
+
+    def complete(self) -> None:
+        self.completed += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def queue_job(
+    database: Database, kind: JobKind = JobKind.REEMBED, request: dict[str, Any] | None = None
+) -> Job:
+    with database.write() as conn:
+        return create_job(conn, kind, None, SPACE, request or {"model": "modelless"})
+
+
+def read_job(database: Database, job_id: int) -> Job:
+    with database.read() as conn:
+        return get_job(conn, job_id)
+
+
+def corpus_names(database: Database) -> list[str]:
+    with database.read() as conn:
+        return sorted(corpus.name for corpus in list_corpora(conn))
+
+
+def stores_in(folder: Path) -> BlobStores:
+    return BlobStores(
+        BlobStore(folder / "thumbnails"), BlobStore(folder / "originals", ORIGINAL_SUFFIX)
+    )

@@ -1,0 +1,187 @@
+"""Who pauses, fails and completes a job, and which open jobs a worker takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from api.jobs.task import Progress
+from api.sources.item import UnusableSource
+from api.worker.running import ignore_progress, pause_if_open, run_task, take_open_jobs
+from index.errors import DatabaseUnavailable
+from index.truth.database import Database
+from index.truth.jobs import (
+    Job,
+    JobCounts,
+    JobKind,
+    JobState,
+    add_chunks,
+    begin_listing,
+    cancel_job,
+    claim_chunk,
+    create_job,
+    finish_listing,
+)
+from tests.api.modelless import (
+    OTHER_SPACE,
+    SPACE,
+    ImageEmbedder,
+    TinyTask,
+    queue_job,
+    read_job,
+)
+
+
+def run(
+    database: Database,
+    job: Job,
+    open_task: Callable[[], TinyTask],
+    *,
+    owner: bool = True,
+    on_progress: Progress = ignore_progress,
+) -> Job:
+    return run_task(
+        database, ImageEmbedder(), open_task, job.id, on_progress, threading.Event(), owner=owner
+    )
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_task_that_cannot_go_on_fails_the_owners_job_with_the_reason(database: Database) -> None:
+    job = queue_job(database)
+    task = TinyTask(["a"], fail_spans=UnusableSource("/x", "it is gone"))
+
+    with pytest.raises(UnusableSource):
+        run(database, job, lambda: task, owner=False)
+    assert read_job(database, job.id).state is JobState.RUNNING  # a helper only leaves
+    with pytest.raises(UnusableSource):
+        run(database, job, lambda: task)
+
+    failed = read_job(database, job.id)
+    assert (failed.state, failed.error) == (JobState.FAILED, "/x: it is gone")
+    assert (task.closed, task.completed) == (2, 0)
+
+
+def test_a_task_that_cannot_be_opened_fails_the_job(database: Database) -> None:
+    def unopenable() -> TinyTask:
+        raise OSError("no such folder")
+
+    job = queue_job(database)
+    with pytest.raises(OSError, match="no such folder"):
+        run(database, job, unopenable)
+
+    assert read_job(database, job.id).error == "no such folder"
+
+
+def test_a_database_that_is_unavailable_fails_no_job(database: Database) -> None:
+    job = queue_job(database)
+    task = TinyTask(["a"], fail_spans=DatabaseUnavailable("it restarts"))
+
+    with pytest.raises(DatabaseUnavailable):
+        run(database, job, lambda: task)
+
+    assert read_job(database, job.id).state is JobState.RUNNING
+
+
+def test_a_defect_is_raised_and_fails_no_job(database: Database) -> None:
+    job = queue_job(database)
+
+    with pytest.raises(ZeroDivisionError):
+        run(database, job, lambda: TinyTask(["a"], fail_spans=ZeroDivisionError()))
+
+    assert read_job(database, job.id).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(("owner", "state"), [(True, "paused"), (False, "running")])
+def test_an_interrupted_owner_pauses_its_job_and_a_helper_does_not(
+    database: Database, owner: bool, state: str
+) -> None:
+    job = queue_job(database)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(database, job, lambda: TinyTask(["a", "b"], on_read=interrupt), owner=owner)
+
+    assert read_job(database, job.id).state == state
+
+
+def test_a_completed_job_is_completed_by_its_task_once_and_closed(database: Database) -> None:
+    job = queue_job(database)
+    task = TinyTask(["a", "bad"])
+
+    done = run(database, job, lambda: task)
+
+    assert (done.state, done.counts) == (JobState.COMPLETED, JobCounts(found=2, added=1, failed=1))
+    assert (task.completed, task.closed) == (1, 1)
+
+
+def test_only_an_open_job_is_paused(database: Database) -> None:
+    job = queue_job(database)
+    with database.write() as conn:
+        cancel_job(conn, job.id)
+
+    pause_if_open(database, job.id)
+
+    assert read_job(database, job.id).state is JobState.CANCELLED
+
+
+def taken(database: Database, *, helping: bool = False, failing: tuple[int, ...] = ()) -> list[int]:
+    """The jobs that a worker takes until none is left; each is cancelled unless it fails."""
+    took: list[int] = []
+
+    def work(job: Job, *, owner: bool) -> None:
+        took.append(job.id)
+        assert owner is (job.request.get("roots") is not None)
+        if job.id in failing:
+            raise OSError("not readable from here")
+        with database.write() as conn:
+            cancel_job(conn, job.id)
+
+    count = take_open_jobs(
+        database, SPACE, work, threading.Event(), helping=helping, once=True, idle_seconds=0
+    )
+    assert count == len(took) - len(failing)
+    return took
+
+
+def test_open_jobs_are_taken_oldest_first_and_those_of_another_space_are_left(
+    database: Database,
+) -> None:
+    ids = [queue_job(database, JobKind.INGEST, {"n": n}).id for n in range(3)]
+    with database.write() as conn:
+        create_job(conn, JobKind.INGEST, None, OTHER_SPACE, {"n": 4})
+        reembed = create_job(conn, JobKind.REEMBED, None, OTHER_SPACE, {"model": "m"}).id
+
+    assert taken(database) == [*ids, reembed]
+
+
+def test_a_job_that_cannot_be_done_here_is_left_to_others(database: Database) -> None:
+    first, second = (queue_job(database, JobKind.INGEST, {"n": n}).id for n in range(2))
+
+    assert taken(database, failing=(first,)) == [first, second]
+    assert read_job(database, first).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("helping", [True, False])
+def test_only_a_helper_joins_a_job_that_has_a_worker(database: Database, helping: bool) -> None:
+    job = queue_job(database)
+    with database.write() as conn:
+        listing = claim_chunk(conn, job.id, "elsewhere:1:a", 60.0)
+        assert listing is not None
+        begin_listing(conn, listing)
+        add_chunks(conn, listing, None, [(1, None), (1, None)])
+        finish_listing(conn, listing)
+        claim_chunk(conn, job.id, "elsewhere:1:a", 60.0)
+
+    assert taken(database, helping=helping) == ([job.id] if helping else [])
+
+
+def test_a_worker_that_is_stopped_takes_nothing(database: Database) -> None:
+    queue_job(database)
+    stop = threading.Event()
+    stop.set()
+
+    assert take_open_jobs(database, SPACE, interrupt, stop, helping=True) == 0

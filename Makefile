@@ -1,5 +1,5 @@
-# Every task sets up .venv itself when it is missing or when pyproject.toml has changed.
-# PYTHON=python3.12 make test   uses another interpreter (3.11 or newer).
+# Every task sets up .venv itself if it is missing or if pyproject.toml has changed.
+# `PYTHON=python3.12 make test` uses another interpreter (3.11 or newer).
 
 PYTHON ?= python3
 VENV   := .venv
@@ -18,13 +18,13 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@
 
-demo: $(READY)  ## make fakes, ingest them, look up probes: the whole service in one table, no network, no server
+demo: $(READY)  ## make fakes, ingest them, look up new images: all of Lineup in one table, without network or server
 	$(BIN)/lineup demo
 
-test: lint  ## lint, type check, import contracts, then every test, on up to four cores
+test: lint  ## everything that CI checks: lint, types, import contracts, then all tests on up to four cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-prove: $(READY)  ## the long proofs: hundreds of kills; the model on held-out photographs
+prove: $(READY)  ## the long tests: hundreds of killed processes; the model on held-out photographs
 	$(BIN)/python -m pytest -m prove -s
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
@@ -33,8 +33,13 @@ lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-serve: $(READY)  ## the page and the API on http://127.0.0.1:8787 over ./lineup-data
-	$(BIN)/lineup serve
+serve: $(READY)  ## the web page and the API on http://127.0.0.1:8787, over ./lineup-data or the demonstration's data
+	@if [ -z "$$LINEUP_DATA_DIR$$LINEUP_DATABASE_URL" ] && [ ! -e lineup-data ] && [ -e lineup-demo/data ]; then \
+		echo "There is no ./lineup-data: serving the demonstration's data in lineup-demo/data."; \
+		exec $(BIN)/lineup serve --data-dir lineup-demo/data; \
+	else \
+		exec $(BIN)/lineup serve; \
+	fi
 
-clean:  ## remove .venv and caches; data is never touched
+clean:  ## remove .venv and caches, but no data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,8 +1,7 @@
 """Settings: the only place that reads the environment.
 
-Every field can be set by an environment variable with the prefix ``LINEUP_``
-(``LINEUP_DATA_DIR=/srv/lineup``) and, where a command has an option for it, by that option, which
-wins.
+Every field can be set by an environment variable with the prefix `LINEUP_`, for example
+`LINEUP_DATA_DIR=/srv/lineup`. A command's option for the same thing wins.
 """
 
 import json
@@ -13,109 +12,127 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+PREFIX = "LINEUP_"
 
 
-def listed(value: object) -> object:
-    """A list in an environment variable: JSON, or names with commas between them."""
+def parse_list(value: object) -> object:
+    """Parse a list in an environment variable: JSON, or names separated by commas."""
     if not isinstance(value, str):
         return value
-    return (
-        json.loads(value)
-        if value.lstrip().startswith("[")
-        else [name.strip() for name in value.split(",")]
-    )
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [name.strip() for name in value.split(",")]
 
 
 class Settings(BaseSettings):
-    """What an operator may choose; the defaults run on a laptop with no network and no server."""
+    """What an operator can choose. The defaults work on a laptop without a network or a server."""
 
-    model_config = SettingsConfigDict(env_prefix="LINEUP_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     data_dir: Path = Field(
-        Path("lineup-data"), description="Folder of the database, index snapshots and thumbnails."
+        Path("lineup-data"),
+        description="Folder of the database, the index, thumbnails and stored originals.",
     )
     database_url: str | None = Field(
         None,
-        description="SQLAlchemy URL of the truth; without one, SQLite in `data_dir`. PostgreSQL: postgresql://...",
+        description="URL of a PostgreSQL database (postgresql://...) that several machines can "
+        "share. By default a SQLite file in the data folder.",
     )
     model: str = Field(
         "builtin",
-        description="A named model (see `lineup models`) or a local checkpoint directory.",
+        description="Name of a model (`lineup models` lists them) or a folder with a checkpoint.",
     )
     model_cache_dir: Path | None = Field(
-        None, description="Where downloaded checkpoints are kept; default: the hub's own."
+        None,
+        description="Folder of downloaded models. By default the folder of the Hugging Face Hub.",
     )
     offline: bool = Field(
-        False, description="Never touch the network, not even for a named model that is missing."
+        False, description="Never use the network, not even for a model that is not here yet."
     )
-    device: str = Field("auto", description="auto, cpu, cuda, mps or xla.")
-    precision: str = Field("auto", description="auto, float32, float16 or bfloat16.")
+    device: str = Field(
+        "auto", description="Device that the model runs on: auto, cpu, cuda, mps or xla."
+    )
+    precision: str = Field(
+        "auto",
+        description="Precision of the model: auto, float32, float16 or bfloat16. A precision that "
+        "changes embeddings too much is refused.",
+    )
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None, description="Images a forward; default by device."
+        None,
+        description="Number of images that the model processes at once. By default it depends on "
+        "the device.",
     )
 
     max_image_bytes: int = Field(
-        64 * 2**20, ge=1024, description="Largest encoded image that is read, in bytes."
+        64 * 2**20, ge=1024, description="Larger image files are refused unread, in bytes."
     )
     max_image_pixels: int = Field(
-        100_000_000, ge=1024, description="Largest image that is decoded, in pixels."
+        100_000_000, ge=1024, description="Larger images are refused before they are decoded."
     )
-    min_image_side: int = Field(32, ge=1, description="Smallest side of an image, in pixels.")
+    min_image_side: int = Field(
+        32,
+        ge=1,
+        description="Images with a shorter side are refused, in pixels. A model may need more.",
+    )
 
     similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None,
-        description="Cosine similarity from which a neighbour is similar; default: calibrated, "
-        "or the model's.",
+        description="Cosine similarity from which an entry is called similar. By default the one "
+        "of the calibration, otherwise the one of the model.",
     )
-
     false_match_rate: float = Field(
         0.01,
         gt=0,
         le=0.5,
-        description="Rate whose similarity is the threshold of similar, where a calibration has "
-        "enough images for it.",
+        description="Rate of known-real images that may be called similar by mistake. It sets the "
+        "similarity threshold where a calibration has enough images for it.",
     )
-
     verbal_scale: Path | None = Field(
         None,
-        description="JSON file with the verbal scale of likelihood ratios; default: that of "
-        "ENFSI 2015.",
+        description="JSON file with the words for likelihood ratios. By default the scale of ENFSI "
+        "2015.",
     )
 
     index_flat_limit: int = Field(
         20_000,
         ge=0,
-        description="Up to so many entries every search compares all vectors, exactly.",
+        description="Up to this number of entries every search compares all vectors exactly.",
     )
     index_recall_target: float = Field(
         0.99,
         gt=0,
         le=1,
-        description="Recall@10 that approximate candidates must reach on the corpus; else no "
-        "codes.",
+        description="Recall@10 that a search by compressed codes must reach on the corpus. "
+        "Otherwise all vectors are compared.",
     )
 
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8787, ge=0, le=65535, description="Port that the server listens on.")
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_list)] = Field(
         ("localhost", "127.0.0.1", "[::1]"),
-        description="Host headers that are answered (against DNS rebinding).",
+        description="Host headers that the server answers, against DNS rebinding: JSON, or names "
+        "separated by commas.",
     )
     queue_size: int = Field(
-        64, ge=1, description="Requests with an image in work or waiting; one more is answered 503."
+        64,
+        ge=1,
+        description="Number of requests with an image that may run or wait. Further requests get "
+        "503.",
     )
 
-    ingest_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = Field(
+    ingest_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_list)] = Field(
         (),
-        description="Folders and URL prefixes that ingests asked for over HTTP may read; none: "
-        "only uploads.",
+        description="Folders and URL prefixes that jobs asked for over HTTP may read. By default "
+        "none: only uploads are accepted.",
     )
     max_upload_bytes: int = Field(
         4 * 2**30,
         ge=1024,
-        description="Largest archive or table that is taken as an upload, in bytes.",
+        description="Larger uploads of archives and tables are refused, in bytes.",
     )
-    server_works: bool = Field(True, description="The server works on jobs that nobody is at.")
+    server_works: bool = Field(
+        True, description="Whether the server also works on jobs that no worker is working on."
+    )
 
     @property
     def names_model(self) -> bool:
@@ -124,7 +141,7 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """The database's SQLAlchemy URL."""
+        """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir / 'lineup.db'}"
 
     @property
@@ -144,7 +161,17 @@ class Settings(BaseSettings):
 
     @property
     def upload_dir(self) -> Path:
-        """Folder of sources that came by upload or from standard input, until their job has
-        ended.
-        """
+        """Folder of uploads and of lists from standard input, until their job has ended."""
         return self.data_dir / "uploads"
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def describe_settings() -> dict[str, str]:
+    """Return what each setting means, by environment variable, in the order of the class."""
+    return {
+        variable(name): field.description or "" for name, field in Settings.model_fields.items()
+    }

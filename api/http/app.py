@@ -54,18 +54,18 @@ Times are in UTC. Every error is `application/problem+json` (RFC 9457).
 """
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, current: CurrentLineup | None = None) -> FastAPI:
     """Build the application. Its lifespan opens and closes everything; this opens nothing."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        current = CurrentLineup(settings)
-        app.state.current = current
+        opened = current or CurrentLineup(settings)
+        app.state.current = opened
         app.state.admission = Admission(settings.queue_size)
         try:
             yield
         finally:
-            await run_in_threadpool(current.close)
+            await run_in_threadpool(opened.close)
 
     app = FastAPI(
         title="Lineup",

@@ -12,6 +12,7 @@ from api.errors import AddressUnavailable, UnsafeListen
 from api.http.app import create_app
 from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
 from api.settings import LOOPBACK_HOSTS, Settings
+from api.worker.current import CurrentLineup
 
 log = logging.getLogger("uvicorn.error")
 
@@ -19,8 +20,10 @@ log = logging.getLogger("uvicorn.error")
 def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
     """Serve until interrupted.
 
-    Raises `UnsafeListen` beyond loopback, since there are no keys yet, and `AddressUnavailable`
-    if the server cannot listen there.
+    What cannot be opened is an error of the command, with its exit code, before the server starts.
+
+    Raises `UnsafeListen` beyond loopback, since there are no keys yet, `AddressUnavailable` if the
+    server cannot listen there, and what `CurrentLineup` raises.
     """
     if settings.host not in LOOPBACK_HOSTS and not allow_unauthenticated:
         raise UnsafeListen(
@@ -29,7 +32,9 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
         )
     with bind(settings.host, settings.port) as listener, tuned_interpreter(SERVER_TURN_SECONDS):
         config = uvicorn.Config(
-            create_app(settings), log_level="info", timeout_graceful_shutdown=10
+            create_app(settings, CurrentLineup(settings)),
+            log_level="info",
+            timeout_graceful_shutdown=10,
         )
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listener))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped

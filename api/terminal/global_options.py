@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from api.settings import Settings
+from api.settings import Settings, variable
 from api.terminal.console import errors
 
 NOTE = "Global options such as --data-dir are accepted here too: `lineup --help` lists them."
@@ -95,7 +95,7 @@ def settings_of(ctx: typer.Context) -> Settings:
         return Settings(**{name: given[name] for name in SETTINGS if name in given})
     except ValidationError as err:
         for each in err.errors():
-            name = "LINEUP_" + "_".join(map(str, each["loc"])).upper()
+            name = variable("_".join(map(str, each["loc"])))
             errors.print(f"setting {name}: {each['msg']}", style="red")
         sys.exit(2)
 

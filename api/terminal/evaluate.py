@@ -98,6 +98,9 @@ def evaluate(
     images for it. The exit code is 3 if an image cannot be used.
     """
     let_waiting_threads_sleep()
+    from api.evaluation.extra import require_extra
+
+    require_extra()
     from api.evaluation.report import require_free, write_report
     from api.evaluation.request import EvaluationRequest
     from api.evaluation.running import evaluate as run

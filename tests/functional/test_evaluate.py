@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
     (tmp_path / "file").write_text("")
     refused = evaluate(folder, "--out", tmp_path / "file" / "out")
     assert refused.exit_code == 7
-    assert "no evaluation can be written" in refused.stderr
+    assert "the evaluation cannot be written" in refused.stderr
 
 
 def test_an_evaluation_is_not_replaced_unless_told(written: Any, folder: Path, out: Path) -> None:

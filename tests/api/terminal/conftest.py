@@ -1,0 +1,42 @@
+"""A folder of images and a data folder that holds them, and terminals of a chosen width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.api.terminal.commands import run, write_image
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images in the folder `known`, and beside it `unseen.png` and the broken `cut.png`."""
+    folder = tmp_path_factory.mktemp("images")
+    for seed in range(3):
+        write_image(folder / "known" / f"{seed}.png", seed)
+    write_image(folder / "unseen.png", 3)
+    (folder / "cut.png").write_bytes((folder / "unseen.png").read_bytes()[:500])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose corpus `known` holds the three images; no test changes it."""
+    folder = tmp_path_factory.mktemp("data")
+    done = run(folder, "ingest", images / "known", "--corpus", "known", "--generator", "noise")
+    assert done.exit_code == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The width of the terminal that runs the tests changes nothing."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture
+def set_width(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Gives standard output this many columns."""
+    return lambda columns: monkeypatch.setenv("COLUMNS", str(columns))

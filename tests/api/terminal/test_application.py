@@ -52,7 +52,7 @@ def failing() -> typer.Typer:
         (
             "refused",
             problems.EXIT_REFUSED,
-            "Request does not fit its schema: k -1: too small [red]",
+            "k -1: too small [red]",
         ),
         ("busy", problems.EXIT_LATER, "try again in 2 s"),
         ("interrupted", EXIT_INTERRUPTED, "interrupted; everything finished so far is stored"),

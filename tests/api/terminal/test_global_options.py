@@ -128,7 +128,7 @@ def test_options_remember_what_is_given_and_refuse_another_value() -> None:
 
     assert options.given == {"data_dir": Path("a b"), "offline": True}
     assert options.command_line == ["--data-dir", "a b"]
-    with pytest.raises(typer.BadParameter, match="--data-dir is given twice.*a b and c"):
+    with pytest.raises(typer.BadParameter, match=r"--data-dir is given twice.*a b and c"):
         options.add("data_dir", Path("c"))
 
 

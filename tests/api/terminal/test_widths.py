@@ -34,7 +34,7 @@ CHANGING = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fakes in a deep folder, the same pictures as reals, one entry in quarantine, a calibration."""
+    """Fakes in a deep folder, their pictures as reals, a quarantined entry, a calibration."""
     base = tmp_path_factory.mktemp("wide")
     for seed in range(4):
         write_image(base / FOLDER / f"IMG_20260101_12345{seed}_edited_and_exported.png", seed)

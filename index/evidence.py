@@ -75,9 +75,9 @@ class Neighbourhood:
     def __post_init__(self) -> None:
         found = (*self.fakes, *self.reals)
         derived = {
-            "nearest_fake": nearest_of(self.fakes),
-            "nearest_real": nearest_of(self.reals),
-            "nearest_other_real": nearest_of(
+            "nearest_fake": find_nearest(self.fakes),
+            "nearest_real": find_nearest(self.reals),
+            "nearest_other_real": find_nearest(
                 [each for each in self.reals if not each.identical and not each.near_duplicate]
             ),
             "identical_to": frozenset(each.entry.kind for each in found if each.identical),
@@ -87,7 +87,7 @@ class Neighbourhood:
             object.__setattr__(self, name, value)
 
 
-def nearest_of(neighbours: Sequence[Neighbour]) -> Neighbour | None:
+def find_nearest(neighbours: Sequence[Neighbour]) -> Neighbour | None:
     """Return the most similar neighbour, the first of equal ones; near duplicates may stand before
     it.
     """

@@ -1,11 +1,10 @@
 """Verdicts: what the evidence means, in two separate parts that are never merged into one number.
-Pure functions.
 
-The classifier says whether its logit is beyond a limit; the similarity says whether a known fake is
-nearer than a threshold. Both limits name where they come from; without one the verdict is
-`inconclusive`, never a guess. It is `inconclusive` too where the picture says too little, where
-re-encoding it would change the answer, and where the likelihood ratio speaks against what the
-threshold says.
+The classifier's verdict says whether its logit is beyond a limit. The similarity verdict says
+whether a known fake is at least as near as a threshold. Both limits name where they come from.
+Without a limit the verdict is `inconclusive`, never a guess. It is also `inconclusive` if the
+picture does not show enough, if re-encoding it would change the verdict, and if the likelihood
+ratio contradicts the threshold. Pure functions.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ class SimilarityReason(StrEnum):
     ABOVE_THRESHOLD = "above_threshold"
     BELOW_THRESHOLD = "below_threshold"
     NO_THRESHOLD = "no_threshold"
-    NOTHING_COMPARED = "nothing_compared"  # there was no known fake at all
+    NOTHING_COMPARED = "nothing_compared"  # there was no known fake
     ALSO_KNOWN_REAL = (
         "also_known_real"  # the same bytes, or the same picture, are known fake and known real
     )
-    # under the threshold, and the likelihood ratio supports a generator in the corpora
+    # below the threshold, but the likelihood ratio supports a generator in the corpora
     BETWEEN = "between"
     RATIO_DISAGREES = (
-        "ratio_disagrees"  # over the threshold, and the likelihood ratio supports a photograph
+        "ratio_disagrees"  # above the threshold, but the likelihood ratio supports a real image
     )
     POOR_QUALITY = "poor_quality"
-    UNSTABLE = "unstable"  # re-encoding the probe carries it over the threshold or back
-    FAKES_NOT_REACHED = "fakes_not_reached"  # only in answers of before schema 0004
+    UNSTABLE = "unstable"  # a re-encoding is on the other side of the threshold
+    FAKES_NOT_REACHED = "fakes_not_reached"  # only in answers stored before schema 0004
 
 
 class ClassifierOutcome(StrEnum):
@@ -76,23 +75,21 @@ class ClassifierReason(StrEnum):
     BETWEEN_LIMITS = "between_limits"
     NO_LIMITS = "no_limits"
     POOR_QUALITY = "poor_quality"
-    UNSTABLE = "unstable"  # re-encoding the probe carries the logit over a limit
+    UNSTABLE = "unstable"  # a re-encoding is on another side of a limit
 
 
 class QualityIssue(StrEnum):
     """Why an image shows too little for a verdict."""
 
-    TOO_SMALL = "too_small"  # smaller than what the model looks at
+    TOO_SMALL = "too_small"  # much smaller than what the model reads
     FLAT = "flat"  # hardly any structure
-    # further from everything in the corpora than what the calibration was measured on
+    # further from everything in the corpora than the images of the calibration
     UNFAMILIAR = "unfamiliar"
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The cosine similarity from which a neighbour counts as similar, and where that number was
-    measured.
-    """
+    """The cosine similarity at or above which a neighbour is similar, and where it comes from."""
 
     value: float
     source: str
@@ -106,8 +103,9 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class RatioInterval:
-    """A likelihood ratio as log10, with its 95 % interval: above 0 supports that a generator in the
-    corpora made it.
+    """A likelihood ratio as log10, with its 95 % interval.
+
+    Above 0 supports that a generator in the corpora made the probe.
     """
 
     log10: float
@@ -121,10 +119,10 @@ class RatioInterval:
 
 @dataclass(frozen=True, slots=True)
 class ReEncodingEvidence:
-    """What one re-encoding of the probe came to; None where it was not looked at.
+    """The nearest known fake and the logit of one re-encoding of the probe; None: not known.
 
-    `threshold` is that of the way it was delivered, for re-encoding a picture moves all its
-    similarities; None where that has none of its own.
+    `threshold` is that of the way the re-encoding was delivered, because re-encoding a picture
+    moves all its similarities. None if that way has no threshold of its own.
     """
 
     nearest_fake: float | None
@@ -134,8 +132,7 @@ class ReEncodingEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that a verdict rests on. Cosine similarities in [-1, 1], None where nothing was
-    compared.
+    """Everything that a verdict rests on. Cosine similarities in [-1, 1]; None: nothing compared.
 
     `identical_to` and `same_picture_as` are the kinds of corpora that hold the probe's very bytes,
     or its picture by perceptual hash.
@@ -155,14 +152,14 @@ class Evidence:
             value is not None and math.isnan(value)
             for value in (self.nearest_fake, self.nearest_real, self.logit)
         ):
-            raise ValueError("evidence is not a number")
+            raise ValueError("similarities and logits of evidence must be numbers, not NaN")
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPolicy:
-    """From `synthetic_logit` upwards is synthetic, up to `authentic_logit` is authentic;
+    """A logit at or above `synthetic_logit` is synthetic, at or below `authentic_logit` authentic.
 
-    `source` names the data.
+    `source` names the data that the limits were measured on.
     """
 
     synthetic_logit: float
@@ -176,7 +173,7 @@ class ClassifierPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The limits by which evidence is judged; without one of them its verdict is inconclusive."""
+    """The limits by which evidence is judged. A verdict without its limit is inconclusive."""
 
     threshold: Threshold | None
     classifier: ClassifierPolicy | None = None
@@ -193,7 +190,7 @@ class SimilarityVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierVerdict:
-    """The classifier's own verdict."""
+    """The verdict on the classifier's logit, why, and the limits that it rests on."""
 
     verdict: ClassifierOutcome
     reason: ClassifierReason
@@ -202,14 +199,14 @@ class ClassifierVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Two opinions side by side; the classifier's is None without a logit."""
+    """Two separate opinions. The classifier's is None without a logit."""
 
     similarity: SimilarityVerdict
     classifier: ClassifierVerdict | None
 
 
 def judge(evidence: Evidence, policy: Policy) -> Verdict:
-    """Return what the evidence means by a policy. Total, and the same for the same evidence."""
+    """Return what evidence means by a policy. Equal evidence has an equal verdict."""
     similarity = _similarity_reason(evidence, policy.threshold)
     classifier = None
     if evidence.logit is not None:
@@ -228,7 +225,7 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
 def similarity_flips(
     evidence: Evidence, reencoding: ReEncodingEvidence, threshold: Threshold | None
 ) -> bool:
-    """Return whether a re-encoding is on another side of its threshold than the probe is of its
+    """Return whether a re-encoding is on the other side of its threshold than the probe of its
     own.
     """
     if threshold is None or evidence.nearest_fake is None or reencoding.nearest_fake is None:
@@ -246,15 +243,15 @@ def logit_flips(
     return _beyond(reencoding.logit, policy) is not _beyond(evidence.logit, policy)
 
 
-def relation_of(
+def find_relation(
     cosine_similarity: float,
     threshold: Threshold | None,
     *,
     identical: bool = False,
     near_duplicate: bool = False,
 ) -> Relation | None:
-    """Return how a neighbour stands to the probe, None where only a threshold could say and there
-    is none.
+    """Return how a neighbour relates to the probe, None if that needs a threshold and there is
+    none.
     """
     if identical:
         return Relation.IDENTICAL
@@ -265,8 +262,8 @@ def relation_of(
     return Relation.SIMILAR if cosine_similarity >= threshold.value else Relation.BELOW_THRESHOLD
 
 
-def probability_of(logit: float) -> float:
-    """Return sigmoid(logit), uncalibrated."""
+def compute_probability(logit: float) -> float:
+    """Return sigmoid(logit), which is not calibrated."""
     if logit >= 0:
         return 1.0 / (1.0 + math.exp(-logit))
     odds = math.exp(logit)
@@ -275,7 +272,7 @@ def probability_of(logit: float) -> float:
 
 INCONCLUSIVE = SimilarityOutcome.INCONCLUSIVE
 INCONCLUSIVE_CLASS = ClassifierOutcome.INCONCLUSIVE
-# Every other reason is one to be inconclusive.
+# With any other reason the verdict is inconclusive.
 _OUTCOME_BY_REASON = {
     SimilarityReason.IDENTICAL_IMAGE: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
     SimilarityReason.NEAR_DUPLICATE_IMAGE: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
@@ -286,14 +283,15 @@ _OUTCOME_BY_LIMIT = {
     ClassifierReason.SYNTHETIC_LIMIT_REACHED: ClassifierOutcome.SYNTHETIC,
     ClassifierReason.AUTHENTIC_LIMIT_REACHED: ClassifierOutcome.AUTHENTIC,
 }
-# log10 of the ratio 2: up to there it supports neither side (ENFSI 2015, `calibration.verbal`).
+# log10 of the ratio 2: a ratio up to 2 supports neither side (ENFSI 2015; see
+# `index.calibration.verbal`).
 SUPPORTS_NEITHER = 0.302
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
 
 def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> SimilarityReason:
-    """The same picture is stronger than any similarity; then comes what forbids a verdict, then the
-    similarity.
+    """First the same picture, which is stronger than any similarity; then what forbids a verdict;
+    then the similarity.
     """
     if FAKE in evidence.identical_to:
         both = REAL in evidence.identical_to

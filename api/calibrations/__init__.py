@@ -1,1 +1,5 @@
-"""Calibrations as jobs: what is asked, what is measured, and the JSON of the result."""
+"""Calibrations as jobs.
+
+`request` is what is asked for, `task` embeds delivered images, `measuring` measures and stores the
+result, `json` and `catalogue` show it.
+"""

@@ -1,4 +1,4 @@
-"""The JSON of calibrations, and the reading of stored ones."""
+"""Calibrations as JSON."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
 from api.lookups.evidence_json import CollectionRate
-from api.paging import page, read_number
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.for_probe import count_by_collection
 from index.calibration.likelihood import Likelihood
 from index.truth.calibrations import (
     StoredCalibration,
-    find_calibration_of_job,
-    get_calibration,
-    list_calibrations,
 )
-from index.truth.database import Database
 
 # What a table shows; a lookup asks for any rate.
 SHOWN_RATES = (0.1, 0.01, 0.005)
@@ -143,11 +138,11 @@ class StratumAnswer(Answer):
             images=stratum.references,
             sources=stratum.sources,
             fakes=stratum.fakes,
-            thresholds=[_threshold(stratum, rate) for rate in SHOWN_RATES],
+            thresholds=[_describe_threshold(stratum, rate) for rate in SHOWN_RATES],
             growth=stratum.false_matches.growth.beta,
-            one_sided=_ratios(stratum.likelihood),
-            two_sided=_ratios(stratum.two_sided),
-            classifier=_classifier(stratum.classifier),
+            one_sided=_describe_ratios(stratum.likelihood),
+            two_sided=_describe_ratios(stratum.two_sided),
+            classifier=_describe_classifier(stratum.classifier),
             attribution=None
             if attribution is None
             else AttributionFigures(
@@ -211,31 +206,7 @@ class CalibrationPage(Answer):
     )
 
 
-def one_calibration(database: Database, calibration_id: int) -> CalibrationAnswer:
-    """Raises `UnknownCalibration`, `TruthDamaged`."""
-    with database.read() as conn:
-        return CalibrationAnswer.of(get_calibration(conn, calibration_id))
-
-
-def calibrations_page(database: Database, cursor: str | None, limit: int) -> CalibrationPage:
-    """The newest first. Raises `InvalidRequest` for a foreign cursor, `TruthDamaged`."""
-    with database.read() as conn:
-        found = list_calibrations(conn, read_number(cursor), limit + 1)
-    calibrations, next_cursor = page(found, limit, lambda calibration: calibration.id)
-    return CalibrationPage(
-        calibrations=[CalibrationAnswer.of(each) for each in calibrations],
-        next_cursor=next_cursor,
-    )
-
-
-def calibration_of_job(database: Database, job_id: int) -> CalibrationAnswer | None:
-    """The calibration that a job measured, None if it has measured none. Raises `TruthDamaged`."""
-    with database.read() as conn:
-        stored = find_calibration_of_job(conn, job_id)
-    return None if stored is None else CalibrationAnswer.of(stored)
-
-
-def _threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:
+def _describe_threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:
     matches = stratum.false_matches
     at = matches.similarity_at(rate)
     there = matches.rate_at(at)
@@ -248,7 +219,7 @@ def _threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:
     )
 
 
-def _ratios(model: Likelihood | None) -> RatiosAnswer | None:
+def _describe_ratios(model: Likelihood | None) -> RatiosAnswer | None:
     if model is None:
         return None
     return RatiosAnswer(
@@ -260,7 +231,7 @@ def _ratios(model: Likelihood | None) -> RatiosAnswer | None:
     )
 
 
-def _classifier(model: ClassifierCalibration | None) -> ClassifierFigures | None:
+def _describe_classifier(model: ClassifierCalibration | None) -> ClassifierFigures | None:
     if model is None:
         return None
     return ClassifierFigures(method=model.variant, images=model.n, ece=model.ece, brier=model.brier)

@@ -1,4 +1,7 @@
-"""A calibration measured from what SQL holds, and stored: the short part, which reads no image."""
+"""The short part of a calibration: measure it from stored embeddings, and store it.
+
+It reads no image; the long part, `api.calibrations.task`, has embedded them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from sqlalchemy import Connection
 
 from api.calibrations.request import CalibrationRequest
 from api.errors import NothingToCalibrate
-from api.lineup import Lineup
 from embedder.pictures.delivery import Condition
 from index.calibration.calibration import AS_IS, Compared, Measured, calibrate
 from index.calibration.population import Population
@@ -23,54 +25,58 @@ from index.calibration.reading import (
 )
 from index.truth.calibrations import (
     CalibrationScope,
-    delivered_embeddings,
     find_calibration_of_job,
+    read_delivered_embeddings,
     save_calibration,
 )
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, list_embedded_image_ids
+from index.truth.database import Database
 from index.truth.spaces import Space
 
-# Measured as they are; each is compared with every entry. More would tell of rates that nobody asks
-# for.
+# Most images that are measured unchanged. Each is compared with every entry; more would support
+# rates that are smaller than anybody asks for.
 MOST_REALS = 20_000
 MOST_FAKES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Row ids of the images that are measured."""
+    """Row ids of the images that are measured after each kind of delivery."""
 
     reals: tuple[int, ...]
     fakes: tuple[int, ...]
 
 
-def sampled(conn: Connection, space: Space, request: CalibrationRequest) -> Sample:
-    """The images that a request measures.
+def choose_sample(conn: Connection, space: Space, request: CalibrationRequest) -> Sample:
+    """Choose the images that a request measures.
 
     Raises `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
     """
-    against, reference = _corpora(conn, request)
-    return Sample(*(_some(conn, space, of, request) for of in (reference, against)))
+    against, reference = _find_corpora(conn, request)
+    return Sample(*(_choose_images(conn, space, of, request) for of in (reference, against)))
 
 
-def measure_and_save(lineup: Lineup, request: CalibrationRequest, job_id: int) -> int:
-    """Measure, store, and return the calibration's id; that of this job where somebody else was
-    first.
+def measure_and_save(
+    database: Database, space: Space, request: CalibrationRequest, job_id: int
+) -> int:
+    """Measure a calibration, store it, and return its id.
+
+    If another worker has stored one for this job already, return that one's id. Raises
+    `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
     """
-    with lineup.database.read() as conn:
+    with database.read() as conn:
         generation = last_number(conn)
-        against, reference = _corpora(conn, request)
+        against, reference = _find_corpora(conn, request)
         sources = SourceNumbers()
         compared = Compared(
-            fakes=read_population(conn, lineup.space, against, sources),
-            reals=read_population(conn, lineup.space, reference, sources),
-            corpus_size=count_embedded(conn, lineup.space, against.ids),
+            fakes=read_population(conn, space, against, sources),
+            reals=read_population(conn, space, reference, sources),
+            corpus_size=count_embedded(conn, space, against.ids),
         )
-        measured = _measured(
-            conn, lineup.space, request, compared, sampled(conn, lineup.space, request)
-        )
+        sample = choose_sample(conn, space, request)
+        measured = _read_measured(conn, space, request, compared, sample)
     document = calibrate(compared, measured, request.seed).to_json()
     scope = CalibrationScope(
         asked=request.model_dump(mode="json"),
@@ -80,20 +86,22 @@ def measure_and_save(lineup: Lineup, request: CalibrationRequest, job_id: int) -
         reference_ids=reference.ids,
         job_id=job_id,
     )
-    with lineup.database.write() as conn:
+    with database.write() as conn:
         stored = find_calibration_of_job(conn, job_id)
         if stored is not None:
             return stored.id
-        return save_calibration(conn, lineup.space, generation, scope, document)
+        return save_calibration(conn, space, generation, scope, document)
 
 
-def _corpora(conn: Connection, request: CalibrationRequest) -> tuple[NamedCorpora, NamedCorpora]:
+def _find_corpora(
+    conn: Connection, request: CalibrationRequest
+) -> tuple[NamedCorpora, NamedCorpora]:
     against = named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
     reference = named_corpora(conn, request.reference, CorpusKind.KNOWN_REAL)
     return against, reference
 
 
-def _some(
+def _choose_images(
     conn: Connection, space: Space, of: NamedCorpora, request: CalibrationRequest
 ) -> tuple[int, ...]:
     images = list_embedded_image_ids(conn, space, of.ids)
@@ -102,12 +110,10 @@ def _some(
     return tuple(images[place] for place in chosen(len(images), request.max_images, request.seed))
 
 
-def _measured(
+def _read_measured(
     conn: Connection, space: Space, request: CalibrationRequest, compared: Compared, sample: Sample
 ) -> Mapping[str, Measured]:
-    """All images as they are, and the sample as it looks after each delivery that was asked for and
-    embedded.
-    """
+    """Read all images unchanged, and the sample after each kind of delivery that was asked for."""
     as_is = Measured(
         compared.reals.taking(chosen(len(compared.reals), MOST_REALS, request.seed)),
         compared.fakes.taking(chosen(len(compared.fakes), MOST_FAKES, request.seed)),
@@ -120,13 +126,18 @@ def _measured(
     for condition in request.conditions:
         if condition is not Condition.AS_IS:
             found[condition.value] = Measured(
-                *(_delivered(conn, space, population, condition) for population in (reals, fakes))
+                *(
+                    _read_delivered(conn, space, population, condition)
+                    for population in (reals, fakes)
+                )
             )
     return found
 
 
-def _delivered(
+def _read_delivered(
     conn: Connection, space: Space, population: Population, condition: Condition
 ) -> Population:
-    embedded = delivered_embeddings(conn, space, condition.value, population.image_ids.tolist())
+    embedded = read_delivered_embeddings(
+        conn, space, condition.value, population.image_ids.tolist()
+    )
     return population.as_delivered(embedded.image_ids, embedded.vectors, embedded.logits)

@@ -1,4 +1,4 @@
-"""What a calibration is asked for, in the words of the command, the API and the stored row."""
+"""What a calibration is asked for: by the command, by the API, and in the stored row."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The long part of a calibration, as a job: reference images embedded as they look after each kind
-of delivery.
+"""The long part of a calibration, as a job: embed the sample after each kind of delivery.
 
-What is embedded once is kept (`reference_embeddings`), so that a later calibration computes only
-what is new. When all of it is there the calibration is measured from what SQL holds, in seconds.
+The embeddings are kept (table `reference_embeddings`), so a later calibration embeds only what is
+new. When all are there, the calibration is measured from stored embeddings in seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from api.calibrations.measuring import measure_and_save, sampled
+from api.calibrations.measuring import choose_sample, measure_and_save
 from api.calibrations.request import CalibrationRequest
 from api.corpora.originals import find_bytes
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
@@ -22,7 +21,7 @@ from api.lineup import Lineup
 from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
-from index.truth.calibrations import add_delivered, missing_deliveries
+from index.truth.calibrations import add_delivered, find_missing_deliveries
 from index.truth.coverage import ImageSource, image_sources
 from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
 
@@ -51,8 +50,8 @@ class CalibrateTask:
         """List the images of the sample with the conditions that they are not embedded under."""
         wanted = [each.value for each in self._request.conditions if each is not Condition.AS_IS]
         with self._lineup.database.read() as conn:
-            images = sampled(conn, self._lineup.space, self._request)
-            missing = missing_deliveries(
+            images = choose_sample(conn, self._lineup.space, self._request)
+            missing = find_missing_deliveries(
                 conn, self._lineup.space, [*images.reals, *images.fakes], wanted
             )
         for start in range(0, len(missing), CHUNK_IMAGES):
@@ -115,7 +114,7 @@ class CalibrateTask:
 
     def complete(self) -> None:
         """Measure and store the calibration. Raises `NothingToCalibrate`."""
-        measure_and_save(self._lineup, self._request, self._job.id)
+        measure_and_save(self._lineup.database, self._lineup.space, self._request, self._job.id)
 
     def close(self) -> None:
         """Nothing is open between two chunks."""

@@ -27,13 +27,13 @@ from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery
 from api.lookups.robustness_json import LeftOutAnswer, RestsOnAnswer, StabilityAnswer
 from api.lookups.stored import in_earlier_words
-from api.lookups.words import explain_classifier, explain_similarity, statements
+from api.lookups.words import explain_classifier, explain_similarity, write_statements
 from index.cache.searching import SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
 from index.jsontext import canonical_json
 from index.truth.lookups import new_lookup_id
-from index.verdict import probability_of
+from index.verdict import compute_probability
 
 # What differs between two answers of the same look-up on the same generation.
 NOT_EVIDENCE: Any = {
@@ -79,7 +79,7 @@ def write_answer(
         similarity=similarity,
         statements=[
             StatementAnswer(topic=topic, words=words)
-            for topic, words in statements(similarity, stability)
+            for topic, words in write_statements(similarity, stability)
         ],
         quality=quality,
         stability=stability,
@@ -121,7 +121,7 @@ def _probability(assessment: Assessment, logit: float) -> dict[str, Any]:
     calibration = assessment.calibration
     model = None if calibration is None else calibration.stratum.classifier
     if calibration is None or model is None:
-        return {"calibration": "uncalibrated", "probability": probability_of(logit)}
+        return {"calibration": "uncalibrated", "probability": compute_probability(logit)}
     source = f"calibration {calibration.applied.id}, {calibration.condition}"
     return {
         "calibration": f"{model.variant} by {source}",

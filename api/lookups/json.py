@@ -33,7 +33,7 @@ from index.verdict import (
     SimilarityOutcome,
     SimilarityReason,
     Threshold,
-    relation_of,
+    find_relation,
 )
 
 
@@ -170,7 +170,7 @@ class NeighbourAnswer(Answer):
         return cls(
             rank=rank,
             cosine_similarity=neighbour.cosine_similarity,
-            relation=relation_of(
+            relation=find_relation(
                 neighbour.cosine_similarity,
                 threshold,
                 identical=neighbour.identical,

@@ -40,17 +40,17 @@ class Limits:
             scale=lineup.verbal_scale,
         )
 
-    def policy_for(self, calibration: ProbeCalibration | None) -> Policy:
+    def choose_policy(self, calibration: ProbeCalibration | None) -> Policy:
         """By which a probe is judged, with the calibration that applies to it."""
         threshold = self.threshold
         if calibration is not None and not self.threshold_is_configured:
             threshold = calibration.threshold or threshold
         return Policy(threshold, self.classifier)
 
-    def thresholds_for(
+    def find_thresholds(
         self, calibration: ProbeCalibration | None, conditions: Sequence[str]
     ) -> list[Threshold | None]:
         """The thresholds of re-encodings that were delivered in these ways; None: the probe's."""
         if calibration is None or self.threshold_is_configured:
             return [None] * len(conditions)
-        return calibration.thresholds_for(conditions)
+        return calibration.find_thresholds(conditions)

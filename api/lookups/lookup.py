@@ -15,8 +15,8 @@ from api.lookups.answer import Assessed, write_answer
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
 from api.lookups.method_json import MethodAnswer, RecallAnswer, Timings
-from api.lookups.probe import Model, Probe, milliseconds, probe_of_bytes, probe_of_request
-from api.lookups.questions import only_corpora, search
+from api.lookups.probe import Model, Probe, embed_probe, milliseconds, take_probe
+from api.lookups.questions import restricts_only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
 from api.sources.item import UnreadableItem, make_printable
@@ -37,7 +37,7 @@ def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnsw
     Raises `ImageError`, `Overloaded` and the errors of the search.
     """
     started = perf_counter()
-    probe = probe_of_bytes(data, lineup.database, lineup.space, lineup.embedder, lineup.batcher)
+    probe = embed_probe(data, lineup.database, lineup.space, lineup.embedder, lineup.batcher)
     return _answer(lineup, probe, query, started)
 
 
@@ -47,7 +47,7 @@ def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`, `InvalidVector`.
     """
     started = perf_counter()
-    probe = probe_of_request(request, lineup.database, lineup.space)
+    probe = take_probe(request, lineup.database, lineup.space)
     return _answer(lineup, probe, request, started)
 
 
@@ -112,12 +112,12 @@ def _search_and_assess(
         calibration, uncalibrated = calibrate(
             connection, lineup.calibrations, probe, query, found.searched_fakes
         )
-    thresholds = limits.thresholds_for(calibration, [each.condition for each in made])
+    thresholds = limits.find_thresholds(calibration, [each.condition for each in made])
     assessment = assess(
         probe.facts(limits.model_side),
         found.neighbourhood,
         calibration,
-        limits.policy_for(calibration),
+        limits.choose_policy(calibration),
         [
             ReEncodedProbe.of(each.name, logit, nearest, threshold)
             for each, (_, logit), nearest, threshold in zip(
@@ -161,7 +161,7 @@ def calibrate(
     if searched_fakes is None:
         return None, ()
     corpora = query.filter.corpora
-    applied = calibrations.find(conn, corpora, whole=only_corpora(query.filter))
+    applied = calibrations.find(conn, corpora, whole=restricts_only_corpora(query.filter))
     if applied is None:
         return None, calibrations.unseen(conn, corpora)
     rate, condition = query.false_match_rate, probe.condition

@@ -88,7 +88,7 @@ class Probe:
         )
 
 
-def probe_of_bytes(
+def embed_probe(
     data: bytes, database: Database, space: Space, model: Model, forward: Forward
 ) -> Probe:
     """Decode an image and embed it. Raises `ImageError`, `Overloaded`.
@@ -129,7 +129,7 @@ def probe_of_bytes(
     )
 
 
-def probe_of_request(request: LookupRequest, database: Database, space: Space) -> Probe:
+def take_probe(request: LookupRequest, database: Database, space: Space) -> Probe:
     """Take an embedding that the client computed, or that of an ingested image by its sha256.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.

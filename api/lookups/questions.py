@@ -51,7 +51,7 @@ def search(
     are searched. Only known fakes are evidence of similarity, so a query among known-real images
     has none. If the list itself is of known fakes, it is not searched twice.
     """
-    chosen = filter_of(query.filter)
+    chosen = make_filter(query.filter)
     listed = Question(
         probe.vector, query.k, chosen, probe.answer.sha256, probe.perceptual_hash, query.exact
     )
@@ -75,7 +75,7 @@ def search(
     )
 
 
-def filter_of(asked: SearchFilter) -> Filter:
+def make_filter(asked: SearchFilter) -> Filter:
     """The filter of a query, as `index` takes it."""
     return Filter(
         corpora=_some(asked.corpora),
@@ -90,7 +90,7 @@ def filter_of(asked: SearchFilter) -> Filter:
     )
 
 
-def only_corpora(asked: SearchFilter) -> bool:
+def restricts_only_corpora(asked: SearchFilter) -> bool:
     """Whether nothing but corpora and their kind restricts a search."""
     return asked == SearchFilter(corpora=asked.corpora, kind=asked.kind)
 

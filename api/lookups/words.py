@@ -99,29 +99,29 @@ def explain_similarity(verdict: SimilarityVerdict, quality: QualityAnswer) -> st
     """Why the similarity verdict is what it is."""
     return _SIMILARITY[verdict.reason].format(
         threshold=f"{verdict.threshold.value:.4f}" if verdict.threshold else "",
-        quality=quality_words(quality),
+        quality=describe_quality(quality),
     )
 
 
 def explain_classifier(verdict: ClassifierVerdict, quality: QualityAnswer) -> str:
     """Why the classifier's verdict is what it is."""
     return _CLASSIFIER[verdict.reason].format(
-        limits=_limits(verdict.policy), quality=quality_words(quality)
+        limits=_limits(verdict.policy), quality=describe_quality(quality)
     )
 
 
-def statements(
+def write_statements(
     similarity: SimilarityAnswer, stability: StabilityAnswer | None
 ) -> Iterator[tuple[str, str]]:
     """Further evidence beside the verdicts: topics, each with a sentence. What is not known is left
     out.
     """
     if similarity.false_match_rate:
-        yield "rate", rate_words(similarity.false_match_rate)
+        yield "rate", describe_rate(similarity.false_match_rate)
     if similarity.likelihood_ratio:
-        yield "ratio", ratio_words(similarity.likelihood_ratio)
+        yield "ratio", describe_ratio(similarity.likelihood_ratio)
     if similarity.attribution:
-        yield "generator", attribution_words(similarity.attribution)
+        yield "generator", describe_attribution(similarity.attribution)
     if similarity.nearest_known_real:
         real = similarity.nearest_known_real
         yield (
@@ -131,17 +131,17 @@ def statements(
     if similarity.rests_on and similarity.rests_on.without_strongest:
         yield (
             "rests on",
-            rests_on_words(similarity.rests_on, similarity.rests_on.without_strongest),
+            describe_rests_on(similarity.rests_on, similarity.rests_on.without_strongest),
         )
     if stability:
-        yield "stability", stability_words(stability)
+        yield "stability", describe_stability(stability)
     if similarity.calibration:
-        yield "calibration", calibration_words(similarity.calibration)
+        yield "calibration", describe_calibration(similarity.calibration)
     elif similarity.uncalibrated_corpora:
-        yield "calibration", uncalibrated_words(similarity.uncalibrated_corpora)
+        yield "calibration", describe_uncalibrated(similarity.uncalibrated_corpora)
 
 
-def calibration_words(used: CalibrationUsed) -> str:
+def describe_calibration(used: CalibrationUsed) -> str:
     """Which calibration is used, and how well it fits the search."""
     words = f"calibration {used.id}, delivery {used.condition}"
     if used.probe_condition not in (None, used.condition):
@@ -156,7 +156,7 @@ def calibration_words(used: CalibrationUsed) -> str:
     return words
 
 
-def uncalibrated_words(corpora: list[str]) -> str:
+def describe_uncalibrated(corpora: list[str]) -> str:
     """Why no calibration applies."""
     named = ", ".join(corpora[:NAMED])
     if len(corpora) > NAMED:
@@ -167,7 +167,7 @@ def uncalibrated_words(corpora: list[str]) -> str:
     )
 
 
-def rests_on_words(rests_on: RestsOnAnswer, without: WithoutStrongest) -> str:
+def describe_rests_on(rests_on: RestsOnAnswer, without: WithoutStrongest) -> str:
     """The entries that support the verdict, and the verdict without the strongest."""
     entries = ", ".join(map(str, rests_on.entry_ids[:LISTED]))
     if len(rests_on.entry_ids) > LISTED:
@@ -176,7 +176,7 @@ def rests_on_words(rests_on: RestsOnAnswer, without: WithoutStrongest) -> str:
     return f"{noun} {entries}; without entry {without.entry_id} the verdict is {without.verdict}"
 
 
-def stability_words(stability: StabilityAnswer) -> str:
+def describe_stability(stability: StabilityAnswer) -> str:
     """How far re-encodings move logit and similarity."""
     if stability.logit_low is None or stability.logit_high is None:
         return "no re-encoding of the probe can be used"
@@ -191,7 +191,7 @@ def stability_words(stability: StabilityAnswer) -> str:
     return words
 
 
-def rate_words(rate: RateAnswer) -> str:
+def describe_rate(rate: RateAnswer) -> str:
     """How often a known-real image comes this near, with the interval and what it was measured
     on.
     """
@@ -201,27 +201,27 @@ def rate_words(rate: RateAnswer) -> str:
         return f"no known-real image comes this near ({interval}; {measured})"
     interval = f"95 % interval {percent(rate.low)} to {percent(rate.high)}"
     words = f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
-    return words + (f"; {collection_words(rate.collections)}" if rate.collections else "")
+    return words + (f"; {describe_collection(rate.collections)}" if rate.collections else "")
 
 
-def collection_words(collections: Sequence[CollectionRate]) -> str:
+def describe_collection(collections: Sequence[CollectionRate]) -> str:
     """The smallest and the largest share among reference collections, and whose the largest is."""
     shares = [each.matches / each.images for each in collections]
     most = collections[shares.index(max(shares))]
     return (
         f"by collection {percent(min(shares))} to {percent(max(shares))} ({most.matches} of "
-        f"{most.images} of {collection_name(most)})"
+        f"{most.images} of {name_collection(most)})"
     )
 
 
-def collection_name(collection: CollectionRate) -> str:
+def name_collection(collection: CollectionRate) -> str:
     """The corpus, and the source where there is one."""
     if collection.source is None:
         return collection.corpus
     return f"{collection.corpus}, {collection.source}"
 
 
-def ratio_words(ratio: RatioAnswer) -> str:
+def describe_ratio(ratio: RatioAnswer) -> str:
     """The likelihood ratio with its interval, its bound, its verbal equivalent, and the two
     propositions.
     """
@@ -232,7 +232,7 @@ def ratio_words(ratio: RatioAnswer) -> str:
     )
 
 
-def attribution_words(attribution: AttributionAnswer) -> str:
+def describe_attribution(attribution: AttributionAnswer) -> str:
     """The generators that the nearest known fakes point to."""
     if attribution.unknown:
         return f"unknown: {_UNKNOWN[AttributionReason(attribution.reason)]}"
@@ -248,7 +248,7 @@ def attribution_words(attribution: AttributionAnswer) -> str:
     )
 
 
-def quality_words(quality: QualityAnswer) -> str:
+def describe_quality(quality: QualityAnswer) -> str:
     """Why a picture does not show enough."""
     match quality.issue:
         case None:

@@ -74,7 +74,7 @@ def calibrate(
     files. The exit code is 3 if one of them is gone, or becomes too small for the model. Ctrl-C
     pauses; the same command continues.
     """
-    from api.calibrations.json import calibration_of_job
+    from api.calibrations.catalogue import describe_calibration_of_job
     from api.calibrations.request import CalibrationRequest
     from api.jobs.catalogue import describe_job, list_first_failures
     from api.problems import EXIT_PARTIAL
@@ -98,7 +98,7 @@ def calibrate(
         with resumable(ctx, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         done = describe_job(lineup.database, job.id)
-        answer = calibration_of_job(lineup.database, job.id)
+        answer = describe_calibration_of_job(lineup.database, job.id)
         if json:
             print_json_line(done)
         elif done.found:
@@ -124,11 +124,11 @@ def calibrations(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from api.calibrations.json import calibrations_page
+    from api.calibrations.catalogue import page_calibrations
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        page = calibrations_page(database, None, limit)
+        page = page_calibrations(database, None, limit)
     if json:
         print_json(page)
     else:
@@ -147,11 +147,11 @@ def show_calibration(
     json: Json = False,
 ) -> None:
     """Show what a calibration measured, for each way of delivery."""
-    from api.calibrations.json import one_calibration
+    from api.calibrations.catalogue import describe_calibration
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        answer = one_calibration(database, calibration_id)
+        answer = describe_calibration(database, calibration_id)
     if json:
         print_json(answer)
     else:
@@ -236,7 +236,7 @@ def print_calibration(answer: CalibrationAnswer) -> None:
 
 def print_collections(answer: CalibrationAnswer) -> None:
     """Print the matches of each collection of reference images, where there are several."""
-    from api.lookups.words import collection_name, percent
+    from api.lookups.words import name_collection, percent
 
     as_is = next(stratum for stratum in answer.strata if stratum.condition == "as_is")
     thresholds = [each for each in as_is.thresholds if each.collections]
@@ -251,7 +251,7 @@ def print_collections(answer: CalibrationAnswer) -> None:
     for number, collection in enumerate(thresholds[0].collections):
         counts = (each.collections[number] for each in thresholds)
         shares = (f"{percent(each.matches / each.images)} ({each.matches})" for each in counts)
-        rows.append((collection_name(collection), f"{collection.images:,}", *shares))
+        rows.append((name_collection(collection), f"{collection.images:,}", *shares))
     print_table(columns, rows)
 
 

@@ -34,7 +34,7 @@ from embedder.pictures.delivery import Condition
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.reading import SourceNumbers, named_corpora, read_population
 from index.durable import write_bytes_durably
-from index.truth.calibrations import calibration_heads
+from index.truth.calibrations import list_calibration_heads
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind
 from index.truth.jobs import JobCounts
@@ -209,7 +209,7 @@ def _calibrate(lineup: Lineup) -> None:
     Halved, or scaled as for a screen, the tiles would be too small for the model.
     """
     with lineup.database.read() as conn:
-        heads = calibration_heads(conn, lineup.space, 1)
+        heads = list_calibration_heads(conn, lineup.space, 1)
         if heads and heads[0].generation == last_number(conn):
             return
     request = CalibrationRequest(

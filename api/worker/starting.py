@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from api.calibrations.measuring import sampled
+from api.calibrations.measuring import choose_sample
 from api.calibrations.request import CalibrationRequest
 from api.ingest.request import IngestRequest
 from api.ingest.spool import forget
@@ -61,7 +61,7 @@ def start_calibration(database: Database, space: Space, request: CalibrationRequ
     Raises `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
     """
     with database.write() as conn:
-        sampled(conn, space, request)  # raises if there is nothing to calibrate
+        choose_sample(conn, space, request)  # raises if there is nothing to calibrate
         return _begin(conn, JobKind.CALIBRATE, None, space, request.model_dump(mode="json"))
 
 

@@ -12,7 +12,7 @@ from api.worker.starting import start_calibration
 from index.calibration.reading import named_corpora
 from index.calibration.standing import Calibrations
 from index.errors import CorpusError, UnknownCorpus
-from index.truth.calibrations import calibration_heads, get_calibration
+from index.truth.calibrations import get_calibration, list_calibration_heads
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded
 from index.truth.database import Database
@@ -35,7 +35,7 @@ def recalibrate_if_due(database: Database, space: Space, calibrations: Calibrati
     queued.
     """
     with database.read() as conn:
-        heads = calibration_heads(conn, space, 1)
+        heads = list_calibration_heads(conn, space, 1)
         if not heads:
             return None
         request = CalibrationRequest.model_validate(heads[0].scope.asked)

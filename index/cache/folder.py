@@ -27,7 +27,7 @@ from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.truth.changes import count_members, digest_at, last_number
 from index.truth.database import Database
 from index.truth.digest import digest_hex
-from index.truth.lookups import recent_probes
+from index.truth.lookups import read_recent_probes
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import disable_mmap
 
@@ -188,4 +188,4 @@ class IndexFolder:
 
     def _lookup_probes(self) -> NDArray[np.float32]:
         with self._database.read() as conn:
-            return recent_probes(conn, self.space_id, self._space.dimension, LOOKUP_PROBES)
+            return read_recent_probes(conn, self.space_id, self._space.dimension, LOOKUP_PROBES)

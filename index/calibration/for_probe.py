@@ -52,7 +52,7 @@ class ProbeCalibration:
         threshold = _threshold_at(false_match_rate, applied, name, stratum, size)
         return cls(applied, name, stratum, size, false_match_rate, threshold)
 
-    def thresholds_for(self, conditions: Sequence[str]) -> list[Threshold | None]:
+    def find_thresholds(self, conditions: Sequence[str]) -> list[Threshold | None]:
         """Return the threshold of the probe if it had been delivered in each of these ways.
 
         None where that way has none, and everywhere if the probe itself has none.

@@ -1,6 +1,4 @@
-"""Which calibration speaks for a lookup: the newest that was measured against the corpora that are
-searched.
-"""
+"""Which calibration applies to a search: the newest one that covers the searched corpora."""
 
 from __future__ import annotations
 
@@ -14,28 +12,26 @@ from sqlalchemy import Connection
 
 from index.calibration.calibration import Calibration
 from index.calibration.reading import named_corpora
-from index.truth.calibrations import CalibrationHead, calibration_heads, get_calibration
+from index.truth.calibrations import CalibrationHead, get_calibration, list_calibration_heads
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import has_embedded
 from index.truth.spaces import Space
 
-# Looked at for one that fits, the newest first.
-RECENT = 20
-HELD = 4  # calibrations kept parsed: some 100 kB each
+RECENT = 20  # newest calibrations among which one that applies is looked for
+HELD = 4  # parsed calibrations kept in memory, about 100 kB each
 
 
 class Applies(StrEnum):
-    """How a calibration fits what is searched."""
+    """How a calibration applies to a search."""
 
-    EXACT = "exact"  # the very corpora
-    UPPER_BOUND = (
-        "upper_bound"  # a part of them: the maximum over a part is at most the maximum over all
-    )
+    EXACT = "exact"  # exactly the calibrated corpora are searched
+    # Only part of them is. The maximum over a part is at most the maximum over all.
+    UPPER_BOUND = "upper_bound"
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A calibration that speaks for a lookup."""
+    """A calibration that applies to a search."""
 
     id: int
     created_at: datetime
@@ -47,9 +43,9 @@ class Applied:
 
 
 class Calibrations:
-    """Parsed calibrations of one embedding space.
+    """Finds and parses the calibrations of one embedding space.
 
-    Thread-safe: a row never changes, so what is held stays true.
+    Thread-safe. A stored calibration never changes, so parsed ones are kept.
     """
 
     def __init__(self, space: Space) -> None:
@@ -60,13 +56,12 @@ class Calibrations:
     def find(
         self, conn: Connection, corpora: Collection[str] | None, *, whole: bool
     ) -> Applied | None:
-        """The newest calibration for a search in these corpora of known fakes (None: all of them),
-        None without one.
+        """Return the newest calibration that applies to a search in these corpora (None: all).
 
-        `whole`: nothing but the corpora and their kind restricts the search. Raises
-        `UnknownCorpus`.
+        `whole`: the search is restricted by corpora and their kind only. None if none of the
+        recent calibrations covers all searched known fakes.
         """
-        heads = calibration_heads(conn, self._space, RECENT)
+        heads = list_calibration_heads(conn, self._space, RECENT)
         if not heads:
             return None
         searched = set(_fake_ids(conn, corpora))
@@ -77,10 +72,8 @@ class Calibrations:
         return self._applied(conn, fitting[0], Applies.UPPER_BOUND) if fitting else None
 
     def unseen(self, conn: Connection, corpora: Collection[str] | None) -> tuple[str, ...]:
-        """The corpora for whose entries none speaks, of those searched: the newest calibration has
-        not seen them.
-        """
-        heads = calibration_heads(conn, self._space, 1)
+        """Return the searched corpora of known fakes that the newest calibration does not cover."""
+        heads = list_calibration_heads(conn, self._space, 1)
         if not heads:
             return ()
         every, seen = (
@@ -96,7 +89,7 @@ class Calibrations:
         )
 
     def get(self, conn: Connection, calibration_id: int) -> Calibration:
-        """Raises `UnknownCalibration`, `TruthDamaged`."""
+        """Return a calibration, parsed. Raises `UnknownCalibration`, `TruthDamaged`."""
         with self._lock:
             found = self._held.get(calibration_id)
         if found is None:
@@ -108,7 +101,7 @@ class Calibrations:
         return found
 
     def _covers(self, conn: Connection, head: CalibrationHead, searched: set[int]) -> bool:
-        """Whether it was measured against all of these corpora that hold anything."""
+        """Whether it was measured against all of these corpora that have embedded entries."""
         others = sorted(searched - set(head.scope.against_ids))
         return not others or not has_embedded(conn, self._space, others)
 
@@ -125,7 +118,7 @@ class Calibrations:
 
 
 def _fake_ids(conn: Connection, corpora: Collection[str] | None) -> tuple[int, ...]:
-    """Row ids of the known-fake corpora among these."""
+    """Return the row ids of the corpora of known fakes among these."""
     if corpora is None:
         return named_corpora(conn, None, CorpusKind.KNOWN_FAKE).ids
     every = named_corpora(conn, None, CorpusKind.KNOWN_FAKE)

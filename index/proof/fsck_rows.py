@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 
 from index.cache.facts import Facts, Words, fact_record
 from index.proof.findings import Finding, FindingKind
-from index.truth.calibrations import wrong_calibrations
+from index.truth.calibrations import find_wrong_calibrations
 from index.truth.corpora import Keep
 from index.truth.entries import KEEPS_BLOBS
 from index.truth.schema import (
@@ -194,7 +194,7 @@ def _check_embeddings(conn: Connection, table: Table, name: str) -> Iterator[Fin
 
 
 def _check_calibrations(conn: Connection) -> Iterator[Finding]:
-    for calibration_id in wrong_calibrations(conn):
+    for calibration_id in find_wrong_calibrations(conn):
         message = "its document was changed after it was stored"
         yield Finding(FindingKind.CALIBRATION_DIGEST, f"calibration {calibration_id}", message)
 

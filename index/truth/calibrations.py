@@ -144,7 +144,7 @@ def get_calibration(conn: Connection, calibration_id: int) -> StoredCalibration:
         found = conn.execute(_CALIBRATIONS.where(calibrations.c.id == calibration_id)).one_or_none()
     if found is None:
         raise UnknownCalibration(calibration_id)
-    return _stored(found)
+    return _read_row(found)
 
 
 def find_calibration_of_job(conn: Connection, job_id: int) -> StoredCalibration | None:
@@ -154,10 +154,12 @@ def find_calibration_of_job(conn: Connection, job_id: int) -> StoredCalibration 
     """
     query = _CALIBRATIONS.where(calibrations.c.job_id == job_id).order_by(calibrations.c.id.desc())
     found = conn.execute(query.limit(1)).one_or_none()
-    return None if found is None else _stored(found)
+    return None if found is None else _read_row(found)
 
 
-def calibration_heads(conn: Connection, space: Space, limit: int) -> tuple[CalibrationHead, ...]:
+def list_calibration_heads(
+    conn: Connection, space: Space, limit: int
+) -> tuple[CalibrationHead, ...]:
     """Return the latest calibrations of a space without their documents, the newest first.
 
     Raises TruthDamaged.
@@ -171,7 +173,7 @@ def calibration_heads(conn: Connection, space: Space, limit: int) -> tuple[Calib
     query = select(*columns).where(calibrations.c.space_id == (find_space_id(conn, space) or 0))
     rows = conn.execute(query.order_by(calibrations.c.id.desc()).limit(limit))
     return tuple(
-        CalibrationHead(row.id, row.generation, row.created_at, _scope(row.id, row.request))
+        CalibrationHead(row.id, row.generation, row.created_at, _read_scope(row.id, row.request))
         for row in rows
     )
 
@@ -186,10 +188,10 @@ def list_calibrations(
     query = _CALIBRATIONS.order_by(calibrations.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(calibrations.c.id < min(before, LARGEST_ID))
-    return tuple(_stored(row) for row in conn.execute(query))
+    return tuple(_read_row(row) for row in conn.execute(query))
 
 
-def wrong_calibrations(conn: Connection) -> Iterator[int]:
+def find_wrong_calibrations(conn: Connection) -> Iterator[int]:
     """Yield the ids of calibrations whose documents have changed since they were stored."""
     query = select(calibrations.c.id, calibrations.c.document, calibrations.c.document_sha256)
     for row in conn.execute(query.order_by(calibrations.c.id)):
@@ -216,7 +218,7 @@ def add_delivered(
     return frozenset((image_id, condition) for image_id, condition in inserted)
 
 
-def missing_deliveries(
+def find_missing_deliveries(
     conn: Connection, space: Space, image_ids: Sequence[int], conditions: Sequence[str]
 ) -> list[tuple[int, list[str]]]:
     """Return, of these images, those that are not embedded under all conditions, each with what is
@@ -239,7 +241,7 @@ def missing_deliveries(
     return [(image_id, missing) for image_id, missing in lacking if missing]
 
 
-def delivered_embeddings(
+def read_delivered_embeddings(
     conn: Connection, space: Space, condition: str, image_ids: Sequence[int]
 ) -> DeliveredEmbeddings:
     """Return those of these images that were embedded under a condition, by rising id."""
@@ -269,7 +271,7 @@ _CALIBRATIONS: Select[Any] = select(calibrations, embedding_spaces.c.fingerprint
 )
 
 
-def _stored(row: Row[Any]) -> StoredCalibration:
+def _read_row(row: Row[Any]) -> StoredCalibration:
     if _sha256(row.document) != row.document_sha256:
         raise TruthDamaged(f"calibration {row.id} is not what was stored")
     return StoredCalibration(
@@ -277,12 +279,12 @@ def _stored(row: Row[Any]) -> StoredCalibration:
         row.fingerprint,
         row.generation,
         row.created_at,
-        _scope(row.id, row.request),
+        _read_scope(row.id, row.request),
         row.document,
     )
 
 
-def _scope(calibration_id: int, request: str) -> CalibrationScope:
+def _read_scope(calibration_id: int, request: str) -> CalibrationScope:
     try:
         return CalibrationScope.from_json(json.loads(request))
     except (KeyError, TypeError, ValueError) as err:

@@ -1,4 +1,4 @@
-"""Lookups: one probe answered, kept under a durable id with the exact text of its answer."""
+"""Stored look-ups. Each has a durable id and the exact text of its answer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from index.truth.vectors import check_vector, from_bytes, rows_from_bytes, to_by
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookup:
-    """A stored lookup. `request_json` and `answer_json` are canonical JSON, byte for byte as
+    """A stored look-up. `request_json` and `answer_json` are canonical JSON, byte for byte as
     stored.
 
-    `probe_vector` (d,) is None in lookups of before schema 0004.
+    `probe_vector` (d,) is None in look-ups stored before schema 0004.
     """
 
     id: str
@@ -38,17 +38,15 @@ class Lookup:
 
     @property
     def request(self) -> JSON:
-        return _parsed(self.request_json)
+        return _parse(self.request_json)
 
     @property
     def answer(self) -> JSON:
-        return _parsed(self.answer_json)
+        return _parse(self.answer_json)
 
 
 def new_lookup_id() -> str:
-    """Return an id that nobody can guess (UUID 4), so that an answer can name its own lookup before
-    it is stored.
-    """
+    """Return an id that cannot be guessed (UUID 4). An answer contains it before it is stored."""
     return str(uuid.uuid4())
 
 
@@ -65,12 +63,12 @@ def save_lookup(
     probe_vector: NDArray[np.float32] | None = None,
     calibration_id: int | None = None,
 ) -> str:
-    """Store a lookup and return its id.
+    """Store a look-up and return its id.
 
     Raises:
         ForeignSpace
         InvalidVector
-        ValueError: a request or answer that JSON cannot say, such as NaN.
+        ValueError: a request or answer has a number that JSON cannot hold, such as NaN.
 
     """
     identifier = lookup_id or new_lookup_id()
@@ -92,7 +90,7 @@ def save_lookup(
 
 
 def get_lookup(conn: Connection, lookup_id: str) -> Lookup:
-    """Return a stored lookup; raises UnknownLookup."""
+    """Return a stored look-up. Raises UnknownLookup."""
     row = conn.execute(
         select(lookups, embedding_spaces.c.fingerprint)
         .join(embedding_spaces, embedding_spaces.c.id == lookups.c.space_id)
@@ -113,10 +111,13 @@ def get_lookup(conn: Connection, lookup_id: str) -> Lookup:
     )
 
 
-def recent_probes(
+def read_recent_probes(
     conn: Connection, space_id: int | None, dimension: int, limit: int
 ) -> NDArray[np.float32]:
-    """Return the embeddings (l, d) of the latest lookups in a space."""
+    """Return the embeddings (l, d) of the probes of the latest look-ups in a space.
+
+    Only probes whose image was ingested are among them.
+    """
     rows = conn.execute(
         select(embeddings.c.vector)
         .join(images, images.c.id == embeddings.c.image_id)
@@ -128,6 +129,6 @@ def recent_probes(
     return rows_from_bytes([bytes(vector) for vector in rows.scalars()], dimension)
 
 
-def _parsed(text: str) -> JSON:
+def _parse(text: str) -> JSON:
     value: JSON = json.loads(text)
     return value

@@ -150,7 +150,7 @@ def measured(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
     pictures = images(IMAGES)
     show_lookups(lineup, probes, pictures, "not calibrated")
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    measure_and_save(lineup, CalibrationRequest(conditions=[]), job_id=0)
+    measure_and_save(lineup.database, lineup.space, CalibrationRequest(conditions=[]), job_id=0)
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     seconds = time.perf_counter() - started
     print(

@@ -36,7 +36,7 @@ from api.lookups.robustness_json import (
     StabilityAnswer,
     WithoutStrongest,
 )
-from api.lookups.words import statements
+from api.lookups.words import write_statements
 from api.settings import Settings
 from index.calibration.false_matches import RateMethod
 from index.verdict import SimilarityOutcome, SimilarityReason
@@ -289,7 +289,7 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
     )
     said = [
         StatementAnswer(topic=topic, words=words)
-        for topic, words in statements(similarity, stability)
+        for topic, words in write_statements(similarity, stability)
     ]
     return answer.model_copy(
         update={

@@ -17,7 +17,7 @@ from index.evidence import (
     ReEncodedProbe,
     Support,
     assess,
-    nearest_of,
+    find_nearest,
 )
 from index.verdict import (
     ClassifierPolicy,
@@ -113,7 +113,7 @@ def test_nothing_is_near_where_nothing_was_found() -> None:
     empty = Neighbourhood((), ())
     assert (empty.nearest_fake, empty.nearest_real, empty.nearest_other_real) == (None,) * 3
     assert (empty.identical_to, empty.same_picture_as) == (frozenset(), frozenset())
-    assert nearest_of([]) is None
+    assert find_nearest([]) is None
 
 
 @seeded

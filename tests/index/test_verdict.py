@@ -20,9 +20,9 @@ from index.verdict import (
     SimilarityOutcome,
     SimilarityReason,
     Threshold,
+    compute_probability,
+    find_relation,
     judge,
-    probability_of,
-    relation_of,
 )
 
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
@@ -166,10 +166,10 @@ def test_without_a_threshold_only_the_same_picture_speaks(seen: Any) -> None:
 @seeded
 @given(similarity=similarities, threshold=st.none() | thresholds)
 def test_a_relation_other_than_identity_needs_a_threshold(similarity: Any, threshold: Any) -> None:
-    relation = relation_of(similarity, threshold)
+    relation = find_relation(similarity, threshold)
     assert (relation is None) == (threshold is None)
-    assert relation_of(similarity, threshold, identical=True) is Relation.IDENTICAL
-    assert relation_of(similarity, threshold, near_duplicate=True) is Relation.NEAR_DUPLICATE
+    assert find_relation(similarity, threshold, identical=True) is Relation.IDENTICAL
+    assert find_relation(similarity, threshold, near_duplicate=True) is Relation.NEAR_DUPLICATE
 
 
 def test_the_reasons_of_a_similarity_verdict() -> None:
@@ -237,7 +237,7 @@ def test_a_larger_logit_is_never_more_authentic(one: Any, two: Any, policy: Any)
     assert low is not None
     assert high is not None
     assert CLASSIFIER_ORDER.index(low.verdict) <= CLASSIFIER_ORDER.index(high.verdict)
-    assert 0 <= probability_of(min(one, two)) <= probability_of(max(one, two)) <= 1
+    assert 0 <= compute_probability(min(one, two)) <= compute_probability(max(one, two)) <= 1
 
 
 def test_the_limits_themselves_decide() -> None:
@@ -263,7 +263,7 @@ def test_the_limits_themselves_decide() -> None:
         ClassifierOutcome.INCONCLUSIVE,
         ClassifierReason.NO_LIMITS,
     )
-    assert probability_of(0.0) == 0.5
+    assert compute_probability(0.0) == 0.5
 
 
 def test_what_cannot_be_judged_is_refused() -> None:

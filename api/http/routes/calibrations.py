@@ -9,12 +9,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from api.calibrations.json import (
-    CalibrationAnswer,
-    CalibrationPage,
-    calibrations_page,
-    one_calibration,
-)
+from api.calibrations.catalogue import describe_calibration, page_calibrations
+from api.calibrations.json import CalibrationAnswer, CalibrationPage
 from api.calibrations.request import CalibrationRequest
 from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import Cursor
@@ -44,10 +40,10 @@ def create_calibration(wanted: CalibrationRequest, response: Response, lineup: O
 @router.get("/calibrations", summary="List calibrations")
 def read_calibrations(lineup: Opened, cursor: Cursor = None, limit: Limit = 20) -> CalibrationPage:
     """Newest first."""
-    return calibrations_page(lineup.database, cursor, limit)
+    return page_calibrations(lineup.database, cursor, limit)
 
 
 @router.get("/calibrations/{calibration_id}", summary="Read a calibration")
 def read_calibration(calibration_id: CalibrationId, lineup: Opened) -> CalibrationAnswer:
     """Returns thresholds and figures for each kind of delivery."""
-    return one_calibration(lineup.database, calibration_id)
+    return describe_calibration(lineup.database, calibration_id)

@@ -18,7 +18,7 @@ from index.calibration.standing import Applies
 from index.calibration.verbal import ENFSI_2015
 from index.evidence import Neighbourhood, ProbeFacts, ReEncodedProbe, assess
 from index.truth.perceptual import PerceptualHash
-from index.verdict import ClassifierPolicy, Policy, Threshold, probability_of
+from index.verdict import ClassifierPolicy, Policy, Threshold, compute_probability
 from tests.index.assessing import (
     REAL,
     applied,
@@ -114,11 +114,11 @@ def test_without_a_logit_or_limits_the_classifier_says_nothing_or_little() -> No
 def test_a_probability_is_calibrated_only_by_a_calibration() -> None:
     plain = write().classifier
     assert plain is not None
-    assert (plain.probability, plain.calibration) == (probability_of(3.0), "uncalibrated")
+    assert (plain.probability, plain.calibration) == (compute_probability(3.0), "uncalibrated")
     assert (plain.ece, plain.brier) == (None, None)
     fitted = write(model=calibration()).classifier
     assert fitted is not None
-    assert fitted.probability == pytest.approx(probability_of(1.5))
+    assert fitted.probability == pytest.approx(compute_probability(1.5))
     assert fitted.calibration == "temperature by calibration 4, as_is"
     assert (fitted.ece, fitted.brier) == (0.04, 0.08)
     too_few = write(model=calibration(classifier=None)).classifier

@@ -25,20 +25,20 @@ UNSUPPORTED = ProbeCalibration.of(
 
 
 def test_a_calibration_wins_over_the_model_and_the_operator_over_both() -> None:
-    assert LIMITS.policy_for(CALIBRATION) == Policy(CALIBRATION.threshold, CLASSIFIER)
-    assert CONFIGURED.policy_for(CALIBRATION) == Policy(CONFIGURED.threshold, CLASSIFIER)
+    assert LIMITS.choose_policy(CALIBRATION) == Policy(CALIBRATION.threshold, CLASSIFIER)
+    assert CONFIGURED.choose_policy(CALIBRATION) == Policy(CONFIGURED.threshold, CLASSIFIER)
     for no_threshold in (None, UNSUPPORTED):
-        assert LIMITS.policy_for(no_threshold) == Policy(MODELS, CLASSIFIER)
-        assert replace(LIMITS, threshold=None).policy_for(no_threshold).threshold is None
+        assert LIMITS.choose_policy(no_threshold) == Policy(MODELS, CLASSIFIER)
+        assert replace(LIMITS, threshold=None).choose_policy(no_threshold).threshold is None
 
 
 def test_only_a_calibration_has_thresholds_for_deliveries() -> None:
-    assert LIMITS.thresholds_for(CALIBRATION, [AS_IS, "jpeg75"]) == CALIBRATION.thresholds_for(
+    assert LIMITS.find_thresholds(CALIBRATION, [AS_IS, "jpeg75"]) == CALIBRATION.find_thresholds(
         [AS_IS, "jpeg75"]
     )
-    assert None not in LIMITS.thresholds_for(CALIBRATION, [AS_IS, "jpeg75"])
-    assert LIMITS.thresholds_for(None, [AS_IS, "jpeg75"]) == [None, None]
-    assert CONFIGURED.thresholds_for(CALIBRATION, [AS_IS]) == [None]
+    assert None not in LIMITS.find_thresholds(CALIBRATION, [AS_IS, "jpeg75"])
+    assert LIMITS.find_thresholds(None, [AS_IS, "jpeg75"]) == [None, None]
+    assert CONFIGURED.find_thresholds(CALIBRATION, [AS_IS]) == [None]
 
 
 def test_the_limits_are_those_of_the_settings_and_of_the_model(tmp_path: Path) -> None:

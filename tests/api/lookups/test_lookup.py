@@ -16,11 +16,11 @@ from api.lookups.lookup import (
     look_up_request,
     reencode_probe,
 )
-from api.lookups.probe import probe_of_request
+from api.lookups.probe import take_probe
 from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
 from api.lookups.stored import find_answer
 from embedder.errors import ImageError
-from embedder.pictures.reencodings import REENCODING_NAMES, LeftOut, ReEncodings
+from embedder.pictures.reencodings import REENCODING_NAMES, ReEncodings, RefusedReEncoding
 from index.errors import InvalidVector
 from index.truth.lookups import get_lookup
 from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, open_small, picture
@@ -201,12 +201,13 @@ def test_re_encodings_are_made_without_known_fakes_too(filled: Lineup) -> None:
 def test_without_pixels_there_is_nothing_to_re_encode(filled: Lineup) -> None:
     answer = look_up(filled, KNOWN)
     request = LookupRequest(sha256=answer.probe.sha256)
-    probe = probe_of_request(request, filled.database, filled.space)
+    probe = take_probe(request, filled.database, filled.space)
     assert reencode_probe(probe, filled.embedder) is None
 
 
 def test_what_was_left_out_is_listed_with_its_reason() -> None:
-    (listed,) = list_left_out(ReEncodings((), (LeftOut("half", "too_small", "48 x 48 pixels"),)))
+    refused = RefusedReEncoding("half", "too_small", "48 x 48 pixels")
+    (listed,) = list_left_out(ReEncodings((), (refused,)))
     assert (listed.name, listed.reason) == ("half", "too_small")
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from api.errors import InvalidRequest
 from api.lineup import Lineup
 from api.lookups.json import ProbeAnswer
-from api.lookups.probe import Probe, milliseconds, probe_of_bytes, probe_of_request
+from api.lookups.probe import Probe, embed_probe, milliseconds, take_probe
 from api.lookups.request import LookupRequest
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
@@ -23,11 +23,11 @@ HASH = "0f" * 32
 
 
 def of_bytes(lineup: Lineup, data: bytes) -> Probe:
-    return probe_of_bytes(data, lineup.database, lineup.space, lineup.embedder, lineup.batcher)
+    return embed_probe(data, lineup.database, lineup.space, lineup.embedder, lineup.batcher)
 
 
 def of_request(lineup: Lineup, **request: Any) -> Probe:
-    return probe_of_request(LookupRequest(**request), lineup.database, lineup.space)
+    return take_probe(LookupRequest(**request), lineup.database, lineup.space)
 
 
 def probe(**facts: Any) -> Probe:

@@ -9,7 +9,7 @@ import pytest
 
 from api.lookups.json import ProbeAnswer
 from api.lookups.probe import Probe
-from api.lookups.questions import REAL_NEIGHBOURS, filter_of, only_corpora, search
+from api.lookups.questions import REAL_NEIGHBOURS, make_filter, restricts_only_corpora, search
 from api.lookups.request import LookupQuery, SearchFilter
 from index.cache.searching import Question, SearchResult
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
@@ -127,7 +127,7 @@ def test_every_criterion_of_a_query_reaches_the_filter() -> None:
         acquired_to=end,
         provenance={"/camera/model": ["X100"], "reviewed": [True]},
     )
-    assert filter_of(asked) == Filter(
+    assert make_filter(asked) == Filter(
         corpora=frozenset({"a", "b"}),
         kind=REAL,
         generators=frozenset({"sdxl"}),
@@ -138,7 +138,7 @@ def test_every_criterion_of_a_query_reaches_the_filter() -> None:
             {ProvenanceIs.at("/camera/model", ["X100"]), ProvenanceIs.at("reviewed", [True])}
         ),
     )
-    assert filter_of(SearchFilter(kind=None)) == Filter()
+    assert make_filter(SearchFilter(kind=None)) == Filter()
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_every_criterion_of_a_query_reaches_the_filter() -> None:
     ],
 )
 def test_a_calibration_is_of_whole_corpora(asked: dict[str, Any], expected: bool) -> None:
-    assert only_corpora(SearchFilter(**asked)) is expected
+    assert restricts_only_corpora(SearchFilter(**asked)) is expected

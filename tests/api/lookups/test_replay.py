@@ -17,7 +17,7 @@ from index.errors import ForeignSpace, UnknownLookup
 from index.truth.entries import remove_entry
 from index.truth.lookups import get_lookup
 from index.truth.schema import embedding_spaces, lookups
-from index.verdict import probability_of
+from index.verdict import compute_probability
 from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, fill, open_small, picture
 
 KNOWN, NEW = encoded(picture(0)), encoded(picture(800))
@@ -172,7 +172,7 @@ def as_before_schema_0004(answer: Any) -> Any:
             "reason": classifier["reason"],
             "logit": classifier["logit"],
             "limits_source": classifier["limits_source"],
-            "probability": probability_of(classifier["logit"]),
+            "probability": compute_probability(classifier["logit"]),
             "calibration": "uncalibrated",
             "explanation": "in other words",
         },

@@ -28,18 +28,18 @@ from api.lookups.robustness_json import (
     WithoutStrongest,
 )
 from api.lookups.words import (
-    attribution_words,
-    calibration_words,
+    describe_attribution,
+    describe_calibration,
+    describe_quality,
+    describe_rate,
+    describe_ratio,
+    describe_rests_on,
+    describe_stability,
+    describe_uncalibrated,
     explain_classifier,
     explain_similarity,
     percent,
-    quality_words,
-    rate_words,
-    ratio_words,
-    rests_on_words,
-    stability_words,
-    statements,
-    uncalibrated_words,
+    write_statements,
 )
 from index.calibration.attribution import AttributionReason
 from index.calibration.false_matches import RateMethod
@@ -204,14 +204,16 @@ def test_a_sentence_names_the_limits_that_decided() -> None:
     ],
 )
 def test_each_quality_issue_has_its_words(issue: QualityIssue | None, expected: str) -> None:
-    others = {quality_words(quality(each)) for each in (None, *QualityIssue) if each is not issue}
-    assert expected in quality_words(quality(issue))
-    assert quality_words(quality(issue)) not in others
+    others = {
+        describe_quality(quality(each)) for each in (None, *QualityIssue) if each is not issue
+    }
+    assert expected in describe_quality(quality(issue))
+    assert describe_quality(quality(issue)) not in others
     assert len(others) == len(QualityIssue)
 
 
 def test_a_rate_that_no_image_reached_states_the_end_of_its_interval() -> None:
-    assert rate_words(rate(estimate=0.0, low=0.0, high=0.01, collections=[CAMERA])) == (
+    assert describe_rate(rate(estimate=0.0, low=0.0, high=0.01, collections=[CAMERA])) == (
         "no known-real image comes this near (95 % interval up to 1 %; 679 images of 679 "
         "photographs)"
     )
@@ -222,31 +224,31 @@ def test_a_rate_over_unlike_collections_says_whose_the_largest_share_is() -> Non
         "1 % of known-real images come this near (95 % interval 0.3 % to 2.4 %; 679 images of "
         "679 photographs)"
     )
-    assert rate_words(rate()) == words
+    assert describe_rate(rate()) == words
     assert (
-        rate_words(rate(collections=[CAMERA, FACES]))
+        describe_rate(rate(collections=[CAMERA, FACES]))
         == f"{words}; by collection 0 % to 23 % (13 of 56 of faces)"
     )
     most = CAMERA.model_copy(update={"matches": 100})
-    assert rate_words(rate(collections=[most, FACES])).endswith(
+    assert describe_rate(rate(collections=[most, FACES])).endswith(
         "by collection 23 % to 50 % (100 of 200 of reals, camera)"
     )
 
 
 def test_a_ratio_names_both_propositions_and_its_bound() -> None:
-    assert ratio_words(ratio()) == (
+    assert describe_ratio(ratio()) == (
         "10^1.2 (10^0.9 to 10^1.4): moderate support (first proposition: a generator in the "
         "corpora made it; alternative: it is a real image like those of the reference)"
     )
-    assert "limited to what the data can support" in ratio_words(ratio(bounded=True))
+    assert "limited to what the data can support" in describe_ratio(ratio(bounded=True))
 
 
 def test_candidates_are_named_with_their_shares_and_the_rest_counted() -> None:
-    assert attribution_words(attribution()) == (
+    assert describe_attribution(attribution()) == (
         "sdxl (60 % of the vote): such a set contains the right generator in 90 % of cases, if the "
         "corpora hold it"
     )
-    everyone = attribution_words(attribution(candidates=["sdxl", "flux", "dalle", "imagen"]))
+    everyone = describe_attribution(attribution(candidates=["sdxl", "flux", "dalle", "imagen"]))
     assert "sdxl (60 % of the vote) or flux (25 % of the vote) or dalle (10 % " in everyone
     assert "or one of 1 more:" in everyone
     assert "imagen" not in everyone
@@ -255,7 +257,8 @@ def test_candidates_are_named_with_their_shares_and_the_rest_counted() -> None:
 def test_each_reason_to_name_no_generator_has_its_words() -> None:
     unknown = [each for each in AttributionReason if each is not each.NEAREST_KNOWN_FAKES]
     words = {
-        attribution_words(attribution(unknown=True, candidates=[], reason=each)) for each in unknown
+        describe_attribution(attribution(unknown=True, candidates=[], reason=each))
+        for each in unknown
     }
     assert len(words) == len(unknown)
     assert all(each.startswith("unknown: ") and "sdxl" not in each for each in words)
@@ -284,12 +287,12 @@ def test_each_reason_to_name_no_generator_has_its_words() -> None:
     ],
 )
 def test_a_calibration_says_how_it_fits(facts: dict[str, Any], expected: str) -> None:
-    assert calibration_words(calibration(**facts)) == expected
+    assert describe_calibration(calibration(**facts)) == expected
 
 
 def test_corpora_that_are_not_calibrated_are_named_and_the_rest_counted() -> None:
-    assert "does not cover a, b, c;" in uncalibrated_words(["a", "b", "c"])
-    assert "does not cover a, b, c and 2 more;" in uncalibrated_words(["a", "b", "c", "d", "e"])
+    assert "does not cover a, b, c;" in describe_uncalibrated(["a", "b", "c"])
+    assert "does not cover a, b, c and 2 more;" in describe_uncalibrated(["a", "b", "c", "d", "e"])
 
 
 def test_supporting_entries_are_listed_with_the_verdict_without_the_strongest() -> None:
@@ -302,7 +305,7 @@ def test_supporting_entries_are_listed_with_the_verdict_without_the_strongest() 
 
     def words(ids: list[int]) -> str:
         answer = RestsOnAnswer(entry_ids=ids, without_strongest=without, stands=False)
-        return rests_on_words(answer, without)
+        return describe_rests_on(answer, without)
 
     assert words([7]) == "entry 7; without entry 7 the verdict is not_similar"
     assert words([7, 8, 9, 10, 11]).startswith("entries 7, 8, 9, 10, 11; ")
@@ -310,13 +313,15 @@ def test_supporting_entries_are_listed_with_the_verdict_without_the_strongest() 
 
 
 def test_stability_states_ranges_and_generators() -> None:
-    assert stability_words(stability()) == (
+    assert describe_stability(stability()) == (
         "2 re-encodings: logit -1.00 to +2.00, similarity 0.8123 to 0.9000, nearest known fakes by "
         "flux or sdxl"
     )
     unsearched = stability(similarity_low=None, similarity_high=None, generators=[])
-    assert stability_words(unsearched) == "2 re-encodings: logit -1.00 to +2.00"
-    assert stability_words(stability(logit_low=None)) == "no re-encoding of the probe can be used"
+    assert describe_stability(unsearched) == "2 re-encodings: logit -1.00 to +2.00"
+    assert (
+        describe_stability(stability(logit_low=None)) == "no re-encoding of the probe can be used"
+    )
 
 
 @pytest.mark.parametrize(
@@ -372,15 +377,15 @@ def test_each_statement_stands_only_where_its_evidence_is_there() -> None:
         ),
         "calibration": ({"calibration": calibration()}, "calibration 3"),
     }
-    assert list(statements(similarity_answer(), None)) == []
+    assert list(write_statements(similarity_answer(), None)) == []
     for topic, (part, words) in parts.items():
-        ((said, sentence),) = statements(similarity_answer(**part), None)
+        ((said, sentence),) = write_statements(similarity_answer(**part), None)
         assert said == topic
         assert words in sentence
     everything = {name: value for part, _ in parts.values() for name, value in part.items()}
-    topics = [topic for topic, _ in statements(similarity_answer(**everything), stability())]
+    topics = [topic for topic, _ in write_statements(similarity_answer(**everything), stability())]
     assert topics == [*list(parts)[:-1], "stability", "calibration"]
     nothing_rests = RestsOnAnswer(entry_ids=[], without_strongest=None, stands=True)
-    assert list(statements(similarity_answer(rests_on=nothing_rests), None)) == []
+    assert list(write_statements(similarity_answer(rests_on=nothing_rests), None)) == []
     uncalibrated = similarity_answer(uncalibrated_corpora=["new"])
-    assert [topic for topic, _ in statements(uncalibrated, None)] == ["calibration"]
+    assert [topic for topic, _ in write_statements(uncalibrated, None)] == ["calibration"]

@@ -104,17 +104,17 @@ def test_a_larger_corpus_never_has_a_lower_threshold(rate: float, searched: int,
 
 def test_re_encodings_get_the_thresholds_of_their_deliveries() -> None:
     probe = of("jpeg75")
-    as_is, jpeg75, unmeasured, half = probe.thresholds_for([AS_IS, "jpeg75", "webp80", "half"])
+    as_is, jpeg75, unmeasured, half = probe.find_thresholds([AS_IS, "jpeg75", "webp80", "half"])
     assert jpeg75 is probe.threshold
     assert as_is == unmeasured == of(None).threshold
     assert as_is is not None
     assert "as_is" in as_is.source
     assert half is None
-    assert probe.thresholds_for([]) == []
+    assert probe.find_thresholds([]) == []
 
 
 def test_without_a_threshold_of_the_probe_no_re_encoding_has_one() -> None:
-    assert of("half").thresholds_for([AS_IS, "jpeg75"]) == [None, None]
+    assert of("half").find_thresholds([AS_IS, "jpeg75"]) == [None, None]
 
 
 def test_images_are_counted_by_collection() -> None:

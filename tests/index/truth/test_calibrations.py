@@ -9,12 +9,12 @@ from index.errors import CorpusKindConflict, TruthDamaged, UnknownCalibration, U
 from index.truth.calibrations import (
     CalibrationScope,
     add_delivered,
-    calibration_heads,
-    delivered_embeddings,
     find_calibration_of_job,
+    find_missing_deliveries,
     get_calibration,
+    list_calibration_heads,
     list_calibrations,
-    missing_deliveries,
+    read_delivered_embeddings,
     save_calibration,
 )
 from index.truth.corpora import CorpusKind, ensure_corpus
@@ -80,7 +80,7 @@ def test_calibrations_come_back_as_they_were_saved_the_newest_first(
             {"n": 1, "x": 0.1 + 0.2},
         )
         assert stored.space_fingerprint == material.space.fingerprint
-        heads = calibration_heads(conn, material.space, 2)
+        heads = list_calibration_heads(conn, material.space, 2)
         assert [(head.id, head.scope) for head in heads] == [(ids[2], scope(2)), (ids[1], scope(1))]
         assert [each.id for each in list_calibrations(conn)] == [other, *ids[::-1]]
         assert [each.id for each in list_calibrations(conn, before=ids[2], limit=1)] == [ids[1]]
@@ -94,7 +94,7 @@ def test_a_stored_request_that_says_something_else_is_damage(
         conn.execute(update(calibrations).values(request='{"asked":{}}'))
     for read in (
         lambda conn: get_calibration(conn, calibration_id),
-        lambda conn: calibration_heads(conn, material.space, 1),
+        lambda conn: list_calibration_heads(conn, material.space, 1),
     ):
         with (
             pytest.raises(TruthDamaged, match=f"calibration {calibration_id} was asked for"),
@@ -124,19 +124,19 @@ def test_a_delivered_embedding_is_stored_once_and_what_is_missing_is_known(
         of = named_corpora(conn, None, CorpusKind.KNOWN_REAL)
         a, b, c = list_embedded_image_ids(conn, material.space, of.ids)
         new = [(a, "jpeg75", material.vector("a75"), 1.5), (b, "half", material.vector("bh"), -2.5)]
-        assert missing_deliveries(conn, material.space, [a], []) == []
+        assert find_missing_deliveries(conn, material.space, [a], []) == []
         assert add_delivered(conn, material.space, new) == {(a, "jpeg75"), (b, "half")}
         assert (
             add_delivered(conn, material.space, [(a, "jpeg75", material.vector("other"), 0.0)])
             == frozenset()
         )
-        assert missing_deliveries(conn, material.space, [c, a, b], ["jpeg75", "half"]) == [
+        assert find_missing_deliveries(conn, material.space, [c, a, b], ["jpeg75", "half"]) == [
             (c, ["jpeg75", "half"]),
             (a, ["half"]),
             (b, ["jpeg75"]),
         ]
-        assert missing_deliveries(conn, material.other_space, [a], ["half"]) == [(a, ["half"])]
-        found = delivered_embeddings(conn, material.space, "jpeg75", [c, b, a])
+        assert find_missing_deliveries(conn, material.other_space, [a], ["half"]) == [(a, ["half"])]
+        found = read_delivered_embeddings(conn, material.space, "jpeg75", [c, b, a])
     assert found.image_ids.tolist() == [a]
     assert np.array_equal(found.vectors, [material.vector("a75")])
     assert found.logits.tolist() == [1.5]

@@ -105,14 +105,14 @@ def _search_and_assess(
 ) -> Assessed:
     """Search one generation of the index, and assess what was found."""
     reencodings = reencode_probe(probe, lineup.embedder) if query.stability else None
-    made = reencodings.usable if reencodings else ()
-    embedded = lineup.batcher.embed_all([each.pixels for each in made])
+    usable = reencodings.usable if reencodings else ()
+    embedded = lineup.batcher.embed_all([each.pixels for each in usable])
     found = search(probe, query, [vector for vector, _ in embedded], lineup.index.search_all)
     with lineup.database.read() as connection:
-        calibration, uncalibrated = calibrate(
+        calibration, uncalibrated = apply_calibration(
             connection, lineup.calibrations, probe, query, found.searched_fakes
         )
-    thresholds = limits.find_thresholds(calibration, [each.condition for each in made])
+    thresholds = limits.find_thresholds(calibration, [each.condition for each in usable])
     assessment = assess(
         probe.facts(limits.model_side),
         found.neighbourhood,
@@ -121,7 +121,7 @@ def _search_and_assess(
         [
             ReEncodedProbe.of(each.name, logit, nearest, threshold)
             for each, (_, logit), nearest, threshold in zip(
-                made, embedded, found.reencodings, thresholds, strict=True
+                usable, embedded, found.reencodings, thresholds, strict=True
             )
         ],
     )
@@ -146,7 +146,7 @@ def list_left_out(reencodings: ReEncodings) -> tuple[LeftOutAnswer, ...]:
     return tuple(LeftOutAnswer(name=each.name, reason=each.reason) for each in reencodings.refused)
 
 
-def calibrate(
+def apply_calibration(
     conn: Connection,
     calibrations: Calibrations,
     probe: Probe,

@@ -78,9 +78,16 @@ class CurrentLineup:
     previous one in place.
     """
 
-    def __init__(self, settings: Settings, open_lineup: OpenLineup = Lineup.open) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        open_lineup: OpenLineup = Lineup.open,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self.settings = settings
         self._open_lineup = open_lineup
+        self._look_seconds = look_seconds
         self._now = self._open(migrate=True)
         self._now.start_work()
         self._replaced: list[_Open] = []
@@ -137,7 +144,7 @@ class CurrentLineup:
         return _Open(parts, lineup)
 
     def _watch(self) -> None:
-        while not self._stopped.wait(LOOK_SECONDS):
+        while not self._stopped.wait(self._look_seconds):
             if time.monotonic() < self._not_before:
                 continue
             try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import Connection
 
-from api.images import BlobStores
+from api.images import BlobStores, describe_image
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
 from embedder.errors import ImageError
@@ -24,8 +24,9 @@ from embedder.network.results import Embedded, Failed
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
-from index.truth.corpora import CorpusKind, create_corpus, list_corpora
+from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, list_corpora
 from index.truth.database import Database
+from index.truth.entries import NewEntry, add_entries
 from index.truth.jobs import (
     Chunk,
     ChunkResult,
@@ -35,6 +36,7 @@ from index.truth.jobs import (
     create_job,
     get_job,
 )
+from index.truth.provenance import Provenance
 from index.truth.spaces import Space
 
 K = TypeVar("K")
@@ -212,3 +214,23 @@ def stores_in(folder: Path) -> BlobStores:
     return BlobStores(
         BlobStore(folder / "thumbnails"), BlobStore(folder / "originals", ORIGINAL_SUFFIX)
     )
+
+
+def fill(
+    database: Database,
+    corpus: str,
+    seeds: Iterable[int],
+    kind: CorpusKind = CorpusKind.KNOWN_FAKE,
+    space: Space = SPACE,
+    **provenance: Any,
+) -> tuple[int, ...]:
+    """Add the pictures of these seeds to a corpus, which is made if needed; return their ids."""
+    new = []
+    for seed in seeds:
+        data = png(seed)
+        decoded = decode(data, LIMITS)
+        facts = describe_image(sha256_of(data), data, decoded)
+        new.append(NewEntry(facts, vector_of(decoded.image), LOGIT, Provenance(**provenance)))
+    with database.write() as conn:
+        ensure_corpus(conn, corpus, kind)
+        return tuple(result.entry_id for result in add_entries(conn, corpus, space, new))

@@ -1,8 +1,8 @@
-"""Attribution to generators, each in turn left out: are its images told from those of known
-generators?
+"""Attribution to generators, with each generator left out in turn: are its images recognised as
+unknown?
 
-Without the generator, attribution is fitted on one half of the other fakes; its sets are held to
-the other half, and nearness has to tell that half from the images that were left out.
+Without the generator, attribution is fitted on one half of the other fakes. The other half measures
+its candidates, and how well nearness separates it from the images that were left out.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
 from index.calibration.others import Nearest, SamePictures, find_nearest
 from index.calibration.population import Population
 
-MOST_GENERATORS = 20  # that are left out, those with the most images: each takes a fit of its own
-MOST_PROBES = 1_000  # known fakes that are looked up without each of them
+MOST_GENERATORS = 20  # left out in turn, those with the most images; each needs a fit of its own
+MOST_PROBES = 1_000  # known fakes looked up for each generator that is left out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownFakes:
-    """Fakes whose generator is told and has another picture: names (n,), and what is kept together
-    in halves (n,).
+    """Fakes with a declared generator that made another image too: its names (n,), and what stays
+    together in halves (n,).
     """
 
     fakes: Population
@@ -46,7 +46,7 @@ class KnownFakes:
 def measure_attribution(
     fakes: Population, sources: NDArray[np.int64], seed: int
 ) -> AttributionEvaluation:
-    """Leave out each generator of which there are enough images; `sources` (n,)."""
+    """Leave out each generator that has enough images, in turn; `sources` (n,)."""
     listed = _select_fakes(fakes, sources)
     counts = Counter(listed.names.tolist())
     enough = [
@@ -83,20 +83,18 @@ def measure_attribution(
 
 
 def _select_fakes(fakes: Population, sources: NDArray[np.int64]) -> KnownFakes:
-    told = Counter(fakes.generators)
+    counts = Counter(fakes.generators)
     usable = np.flatnonzero(
-        [generator is not None and told[generator] > 1 for generator in fakes.generators]
+        [generator is not None and counts[generator] > 1 for generator in fakes.generators]
     )
     names = np.array([fakes.generators[row] or "" for row in usable], np.str_)
     return KnownFakes(fakes.taking(usable), names, _assign_units(names, sources[usable]))
 
 
 def _assign_units(names: NDArray[np.str_], sources: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return sources (n,), but a number of its own for each image of a generator that is from few
-    sources.
+    """Return sources (n,). Each image of a generator with few sources gets a number of its own.
 
-    Else whole generators would be on one side of every split, and nothing known would be asked
-    about.
+    Otherwise a whole generator would be on one side of every split, and never be tested.
     """
     units = sources.copy()
     for name in np.unique(names):
@@ -107,7 +105,7 @@ def _assign_units(names: NDArray[np.str_], sources: NDArray[np.int64]) -> NDArra
 
 
 def _measure_without(listed: KnownFakes, name: str, seed: int) -> LeftOutGenerator | None:
-    """Measure without a generator; None where too little is left to know."""
+    """Measure attribution without a generator; None if too few other images are left."""
     known = np.flatnonzero(listed.names != name)
     if len(set(listed.names[known].tolist())) < 2 or len(known) <= ATTRIBUTION_NEIGHBOURS:
         return None
@@ -135,7 +133,7 @@ def _measure_without(listed: KnownFakes, name: str, seed: int) -> LeftOutGenerat
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Probes:
-    """Images by row (m,) with their neighbours, all of whom are there, and these' generators."""
+    """Images by row (m,) with their neighbours, k each, and the neighbours' generators."""
 
     rows: NDArray[np.int64]
     found: Nearest
@@ -159,7 +157,7 @@ def _find_neighbours(
 
 
 def _split_probes(listed: KnownFakes, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return which rows (m,) are in the first half, every generator halved."""
+    """Return which rows (m,) are in the first half. Each generator is halved separately."""
     first = np.zeros(len(rows), np.bool_)
     names = listed.names[rows]
     for name in np.unique(names):
@@ -171,8 +169,8 @@ def _split_probes(listed: KnownFakes, rows: NDArray[np.int64], seed: int) -> NDA
 def _measure_left_out(
     name: str, listed: KnownFakes, fitted: Attribution, known: _Probes, left_out: _Probes, seed: int
 ) -> LeftOutGenerator:
-    said, of_left_out = _attribute(fitted, known), _attribute(fitted, left_out)
-    sets = [_build_set(each, fitted.least) for each in said]
+    attributed, of_left_out = _attribute(fitted, known), _attribute(fitted, left_out)
+    sets = [_build_set(each, fitted.least) for each in attributed]
     truth = listed.names[known.rows].tolist()
     rows = np.concatenate([known.rows, left_out.rows])
     nearness = np.concatenate([known.found.maxima, left_out.found.maxima])
@@ -184,7 +182,7 @@ def _measure_left_out(
         n_known=len(known.rows),
         auroc=found["auroc"],
         abstained=float(np.mean([each.unknown for each in of_left_out])),
-        abstained_of_known=float(np.mean([each.unknown for each in said])),
+        abstained_of_known=float(np.mean([each.unknown for each in attributed])),
         coverage=float(
             np.mean([each in candidates for each, candidates in zip(truth, sets, strict=True)])
         ),
@@ -201,10 +199,10 @@ def _attribute(fitted: Attribution, asked: _Probes) -> list[Attributed]:
     ]
 
 
-def _build_set(said: Attributed, least: float) -> set[str]:
-    """Return the conformal set as it is before abstention."""
-    most = said.shares[0][1] if said.shares else 0.0
-    return {name for name, share in said.shares if share >= least or share == most}
+def _build_set(attributed: Attributed, least: float) -> set[str]:
+    """Return the conformal set before abstention."""
+    most = attributed.shares[0][1] if attributed.shares else 0.0
+    return {name for name, share in attributed.shares if share >= least or share == most}
 
 
 def _average(values: Sequence[float | None]) -> Measure:
@@ -212,5 +210,5 @@ def _average(values: Sequence[float | None]) -> Measure:
     return (
         Measure(value=float(np.mean(known)))
         if known
-        else Measure.missing("it was measured without no generator")
+        else Measure.missing("it could not be measured for any generator")
     )

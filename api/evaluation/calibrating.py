@@ -1,23 +1,28 @@
-"""The classifier's probability, calibrated on one half of the sources and held to the other."""
+"""The classifier's probability: calibrated on one half of the sources, measured on the other."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from api.evaluation.classification import MIN_IMAGES, ClassifiedImages, measure_reliability
 from api.evaluation.json import ReliabilityFigures
 from api.evaluation.splits import split_kinds_in_halves
 from index.calibration.classifier import fit_classifier
 
+HalveKinds = Callable[[NDArray[np.bool_], NDArray[np.int64], int], NDArray[np.bool_]]
+
 
 def measure_calibrated_reliability(
-    judged: ClassifiedImages, seed: int
+    judged: ClassifiedImages, seed: int, halve: HalveKinds = split_kinds_in_halves
 ) -> ReliabilityFigures | None:
-    """Fit on the first half, state probabilities of the other;
+    """Calibrate on the first half, and measure the probabilities of the other.
 
-    None where a half has too few images of a kind.
+    None if a half has too few images of a kind. `halve` decides which images are in the first half.
     """
-    first = split_kinds_in_halves(judged.synthetic, judged.sources, seed)
+    first = halve(judged.synthetic, judged.sources, seed)
     fewest = min(
         int((kind & half).sum())
         for kind in (judged.synthetic, ~judged.synthetic)

@@ -1,8 +1,8 @@
 """The classifier's figures on logits and labels: pooled, by generator, by condition. Pure functions
 of arrays.
 
-`synthetic` (n,) bool, `logits` (n,) up for synthetic, `sources` (n,) numbers of what is resampled
-together.
+`synthetic` (n,) is bool. `logits` (n,): higher is more likely synthetic. `sources` (n,): images
+with the same number are resampled together.
 """
 
 from __future__ import annotations
@@ -28,19 +28,18 @@ from api.evaluation.separation import Roc, balanced_accuracy, brier, roc_of
 from api.evaluation.splits import draw_resamples, has_enough_sources
 from index.calibration import figures
 
-# Under ten images of a kind a rate moves by ten points with one image: no figure is better than
-# such a one.
+# With fewer than ten images of a kind, one image moves a rate by more than ten points.
 MIN_IMAGES = 10
 FPR = 0.01
-MIN_REALS_AT_FPR = 100  # so that one of them is FPR
-CURVE_POINTS = 400  # of a ROC in JSON; more are not seen
+MIN_REALS_AT_FPR = 100  # so that one image is FPR
+CURVE_POINTS = 400  # of a ROC in JSON; a plot does not show more
 BINS = 40  # of the logits' histogram
-RELIABLE_IMAGES = 100  # over 15 bins; with fewer the error is mostly that of counting
+RELIABLE_IMAGES = 100  # over 15 bins; with fewer, the error is mostly sampling noise
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedImages:
-    """Images as the classifier sees them; all arrays (n,)."""
+    """Images with the classifier's output; all arrays (n,)."""
 
     logits: NDArray[np.float64]
     synthetic: NDArray[np.bool_]
@@ -55,14 +54,14 @@ class ClassifiedImages:
         return roc_of(self.logits, self.synthetic)
 
     def taking(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> ClassifiedImages:
-        """Some of the images."""
+        """Return some of the images."""
         return ClassifiedImages(self.logits[rows], self.synthetic[rows], self.sources[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From `synthetic_logit` upwards is synthetic, up to `authentic_logit` authentic; between them
-    inconclusive.
+    """The verdict is synthetic at or above `synthetic_logit`, authentic at or below
+    `authentic_logit`, and inconclusive in between.
     """
 
     synthetic_logit: float
@@ -75,7 +74,7 @@ Figure = Callable[[ClassifiedImages], float | None]
 def measure_classifier(
     judged: ClassifiedImages, limits: Limits | None, seed: int
 ) -> DetectionFigures:
-    """Measure the classifier on images of both kinds; what cannot be measured has its reason."""
+    """Measure the classifier on images of both kinds. A figure that is missing has a reason."""
     wanted: dict[str, Figure] = {
         "roc_auc": roc_auc,
         "balanced_accuracy": lambda j: balanced_accuracy(j.logits, j.synthetic, 0.0),
@@ -98,14 +97,15 @@ def measure_classifier(
 def measure_by_generator(
     judged: ClassifiedImages, generators: Sequence[str | None], limits: Limits | None, seed: int
 ) -> list[GroupFigures]:
-    """Measure each generator's images against all real ones, most frequent generator first."""
-    told = np.array([generator or "" for generator in generators], np.str_)
-    names, counts = np.unique(told[judged.synthetic & (told != "")], return_counts=True)
+    """Measure each generator's images against all real ones, the most frequent generator first."""
+    declared = np.array([generator or "" for generator in generators], np.str_)
+    is_known = judged.synthetic & (declared != "")
+    names, counts = np.unique(declared[is_known], return_counts=True)
     return [
         GroupFigures(
             name=str(name),
             figures=measure_classifier(
-                judged.taking(~judged.synthetic | (told == name)), limits, seed
+                judged.taking(~judged.synthetic | (declared == name)), limits, seed
             ),
         )
         for name in names[np.lexsort((names, -counts))]
@@ -118,7 +118,7 @@ def measure_by_condition(
     limits: Limits | None,
     seed: int,
 ) -> list[GroupFigures]:
-    """Measure each condition: rows (m,) of the images and their logits (m,) after that delivery."""
+    """Measure each condition, given the rows (m,) of the images and their logits (m,) after it."""
     return [
         GroupFigures(
             name=name,
@@ -131,7 +131,7 @@ def measure_by_condition(
 
 
 def compute_balanced_accuracy(judged: ClassifiedImages, limits: Limits) -> float:
-    """Return the mean over kinds of the share whose verdict is right; `inconclusive` is not."""
+    """Return the mean over kinds of the share with the right verdict. `inconclusive` is wrong."""
     found = judged.logits[judged.synthetic] >= limits.synthetic_logit
     cleared = judged.logits[~judged.synthetic] <= limits.authentic_logit
     return float((found.mean() + cleared.mean()) / 2)
@@ -154,7 +154,7 @@ def tpr_at_fpr(judged: ClassifiedImages) -> float | None:
 
 
 def compute_roc_curve(judged: ClassifiedImages) -> Curve | None:
-    """Return the ROC, thinned out to what a plot shows."""
+    """Return the ROC, reduced to the points that a plot shows."""
     points = judged.roc
     if points is None:
         return None
@@ -166,7 +166,7 @@ def compute_roc_curve(judged: ClassifiedImages) -> Curve | None:
 
 
 def count_logits(judged: ClassifiedImages) -> Histogram:
-    """Count logits of either kind in bins of equal width."""
+    """Count the logits of each kind in bins of equal width."""
     edges = np.histogram_bin_edges(judged.logits, BINS)
     real, synthetic = (
         np.histogram(judged.logits[judged.synthetic == kind], edges)[0] for kind in (False, True)
@@ -177,8 +177,8 @@ def count_logits(judged: ClassifiedImages) -> Histogram:
 def measure_reliability(
     probabilities: ArrayLike, synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
 ) -> ReliabilityFigures:
-    """Compare stated probabilities (n,) with what is so, either kind weighing one half, as is
-    stated at even odds.
+    """Compare stated probabilities (n,) with the truth. Each kind weighs one half, because the
+    probabilities assume even odds.
     """
     stated = np.asarray(probabilities, np.float64)
     diagram = figures.reliability(stated, synthetic, figures.even_odds(synthetic))
@@ -209,9 +209,7 @@ def measure_reliability(
 def measure_with_intervals(
     judged: ClassifiedImages, wanted: Mapping[str, Figure], seed: int
 ) -> dict[str, Measure]:
-    """Return each figure with its 95 % interval over resampled sources (percentiles of the
-    resamples).
-    """
+    """Return each figure with its 95 % interval: percentiles over resampled sources."""
     values = {name: figure(judged) for name, figure in wanted.items()}
     drawn: dict[str, list[float]] = {name: [] for name in wanted}
     if wanted:
@@ -227,7 +225,7 @@ def measure_with_intervals(
 def to_measure(value: float | None, drawn: Iterable[float]) -> Measure:
     """Return a value with the interval of its resamples."""
     if value is None:
-        return Measure.missing("one kind of images is missing")
+        return Measure.missing("images of one kind are missing")
     resamples = np.fromiter(drawn, np.float64)
     if not len(resamples):
         return Measure(value=value)
@@ -236,7 +234,7 @@ def to_measure(value: float | None, drawn: Iterable[float]) -> Measure:
 
 
 def count_images(synthetic: NDArray[np.bool_], sources: NDArray[np.int64]) -> ImageCounts:
-    """Count images and sources of either kind."""
+    """Count the images and the sources of each kind."""
     return ImageCounts(
         real=int((~synthetic).sum()),
         synthetic=int(synthetic.sum()),
@@ -251,16 +249,16 @@ def _explain_missing(name: str, judged: ClassifiedImages, limits: Limits | None)
     if min(n_real, n_synthetic) < MIN_IMAGES:
         return f"{n_synthetic} synthetic and {n_real} real images; {MIN_IMAGES} of each are needed"
     if name == "tpr_at_fpr" and n_real < MIN_REALS_AT_FPR:
-        return f"{n_real} real images; {MIN_REALS_AT_FPR} are needed for one in a hundred"
+        return f"{n_real} real images; {MIN_REALS_AT_FPR} are needed to measure 1 %"
     if limits is None and name in ("balanced_accuracy_at_limits", "inconclusive"):
-        return "no limits of the logit were measured for this model"
+        return "this model has no measured limits of the logit"
     return None
 
 
 def _describe_resampling(judged: ClassifiedImages) -> str:
     kinds = (("real", ~judged.synthetic), ("synthetic", judged.synthetic))
-    told = {
+    resampled = {
         name: "sources" if has_enough_sources(judged.sources[rows]) else "images"
         for name, rows in kinds
     }
-    return f"{told['real']} of real, {told['synthetic']} of synthetic images"
+    return f"{resampled['real']} of real, {resampled['synthetic']} of synthetic images"

@@ -1,8 +1,7 @@
-"""Each image embedded once, and under the conditions that were asked for, in one pass over the
-files.
+"""Embedding each image once, and after each requested kind of delivery, in one pass over the files.
 
-What is kept of an image: its vector, its logit and its perceptual hash. Pictures end in the threads
-that decode them; small ones are kept of the images that the classifier is most wrong about.
+Of each image, its vector, its logit and its perceptual hash are kept. Decoded images do not leave
+the threads that decode them. Thumbnails are kept of the worst errors of the classifier.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from embedder.pictures.delivery import Condition, deliver
 from index.calibration.population import Population
 from index.truth.perceptual import PerceptualHash
 
-WORST = 12  # pictures of each kind that are shown: three rows of the page
+MOST_WRONG = 12  # images of each kind that the page shows: three rows
 THUMBNAIL_PIXELS = 160
 
 Progress = Callable[[int, int], None]
@@ -35,8 +34,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeliveredImages:
-    """Images as they look after one kind of delivery: rows of the population (m,), rising, and
-    their logits (m,).
+    """Images after one kind of delivery: their rows in the population (m,), increasing, and their
+    logits (m,).
     """
 
     rows: NDArray[np.int64]
@@ -45,7 +44,7 @@ class DeliveredImages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Misclassified:
-    """An image on the wrong side of logit 0, and a small WebP of it."""
+    """An image on the wrong side of logit 0, and its thumbnail (WebP)."""
 
     image: Labelled
     logit: float
@@ -54,11 +53,11 @@ class Misclassified:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """n images in the order of the source; `wrong` holds the worst first.
+    """n images in the order of the source. `wrong` begins with the worst.
 
-    In `population` the image id is the same for identical bytes, and each image is its own source:
-    of a collection nothing is left out when neighbours are looked for. `sources` (n,) are the
-    numbers of the sources that were told.
+    In `population`, identical files have the same image id, and each image is its own source, so
+    that a search for neighbours leaves out nothing of a collection. `sources` (n,) numbers the
+    declared sources.
     """
 
     images: tuple[Labelled, ...]
@@ -73,7 +72,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Derived:
-    """What is made of a decoded image beside its pixels; `pixels` (3, h, w) by condition."""
+    """What is computed from a decoded image; `pixels` (3, h, w) by condition."""
 
     hashed: PerceptualHash
     thumbnail: bytes
@@ -82,16 +81,15 @@ class _Derived:
 
 @dataclass(slots=True)
 class _Worst:
-    """The images of one kind that are furthest on the wrong side; of all others no picture is
-    kept.
-    """
+    """The images of one kind that are furthest on the wrong side, with their thumbnails."""
 
+    most: int
     kept: list[tuple[float, int, Misclassified]] = field(default_factory=list)
 
     def offer(self, wrong: Misclassified) -> None:
         how_far = abs(wrong.logit)
         heapq.heappush(self.kept, (how_far, -wrong.image.number, wrong))
-        if len(self.kept) > WORST:
+        if len(self.kept) > self.most:
             heapq.heappop(self.kept)
 
     def worst_first(self) -> list[Misclassified]:
@@ -99,7 +97,7 @@ class _Worst:
 
 
 class _Deliveries:
-    """Pixels of delivered images on their way to the model, a batch at a time."""
+    """Collects the pixels of delivered images, and embeds them in batches."""
 
     def __init__(self, embedder: Embedder, conditions: Sequence[Condition]) -> None:
         self._embedder = embedder
@@ -141,17 +139,18 @@ def embed_images(
     conditioned: frozenset[int],
     progress: Progress,
     roots: Sequence[str] | None = None,
+    most_wrong: int = MOST_WRONG,
 ) -> Embeddings:
-    """Embed the images that are wanted; those whose numbers are in `conditioned` also after each
-    delivery.
+    """Embed the wanted images; those whose numbers are in `conditioned` also after each delivery.
 
     An image that cannot be read or decoded, or lies outside of the roots if there are any, is a
-    failure. Raises `UnusableSource`.
+    failure. Thumbnails are made of at most `most_wrong` images of each kind. Raises
+    `UnusableSource`.
     """
     unread, undecoded = list[FailedItem](), list[FailedItem]()
     images, hashes = list[Labelled](), list[PerceptualHash]()
     digests, vectors, logits = list[str](), list[NDArray[np.float32]](), list[float]()
-    deliveries, worst = _Deliveries(embedder, conditions), (_Worst(), _Worst())
+    deliveries, worst = _Deliveries(embedder, conditions), (_Worst(most_wrong), _Worst(most_wrong))
 
     def derive(key: tuple[Labelled, str], decoded: DecodedImage) -> _Derived:
         ways = conditions if key[0].number in conditioned else ()
@@ -202,8 +201,9 @@ def _add_digests(
 
 
 def _derive(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Condition]) -> _Derived:
-    """An image that is too small after a delivery, or too large for its format, is not among its
-    pixels.
+    """Compute the hash, the thumbnail and the pixels after each delivery.
+
+    Leaves out a delivery after which the image is too small, or too large for its format.
     """
     pixels = {}
     for condition in conditions:
@@ -239,5 +239,5 @@ def _build_population(
 
 
 def _number_names(names: Sequence[str]) -> NDArray[np.int64]:
-    """Return a number for each name (n,), the same for the same name."""
+    """Return a number for each name (n,); equal names have equal numbers."""
     return np.unique(np.array(names, np.str_), return_inverse=True)[1].astype(np.int64).reshape(-1)

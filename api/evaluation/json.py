@@ -1,7 +1,4 @@
-"""The JSON of an evaluation.
-
-A figure that was not measured is null, with the reason; none is made up.
-"""
+"""The JSON of an evaluation. A figure that was not measured is null, and has a reason."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class Measure(Answer):
 
     @classmethod
     def missing(cls, reason: str) -> Self:
-        """A figure that was not measured."""
+        """Return a figure that was not measured."""
         return cls(value=None, reason=reason)
 
 

@@ -1,11 +1,13 @@
-"""False-match rates foretold by one half of the photographs and found in the other, at growing
-corpus sizes.
+"""False-match rates: predicted from one half of the real images, and counted in the other, for
+growing corpora.
 
-The half that is calibrated on is compared with a tenth of the known fakes; rates are foretold for
-once, twice, five and ten times as many, and counted in the other half against as many.
+The first half is compared with a tenth of the known fakes. From that, rates are predicted for one,
+two, five and ten times as many fakes, and counted in the second half with as many.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +23,30 @@ from index.calibration.population import Population
 
 RATES = (0.1, 0.01, 0.005)
 TIMES = (1, 2, 5, 10)
-MIN_FAKES = 100  # so that a tenth is ten
-MIN_REALS = 40  # 20 in either half: the fewest with which `fit_false_matches` has a tail
-TOLERANCE = 1e-6  # of rates that are compared: float arithmetic of an interpolation
+MIN_FAKES = 100  # a tenth of them is ten
+MIN_REALS = 40  # 20 in each half: the fewest with which `fit_false_matches` fits a tail
+TOLERANCE = 1e-6  # when rates are compared: rounding of an interpolation
 MOST_REALS = 5_000  # each is compared with every fake
 
 Floats = NDArray[np.float64]
+Halve = Callable[[NDArray[np.int64], int], NDArray[np.bool_]]
 
 
 def measure_false_matches(
-    reals: Population, fakes: Population, sources: NDArray[np.int64], split: str, seed: int
+    reals: Population,
+    fakes: Population,
+    sources: NDArray[np.int64],
+    split: str,
+    seed: int,
+    halve: Halve = split_in_halves,
 ) -> FalseMatchTable:
-    """Calibrate on one half of the real images, count in the other;
+    """Calibrate on one half of the real images, and count in the other.
 
-    `sources` (n,) stay together in a half.
+    `halve` decides from the sources (n,) and the seed which images are in the first half.
     """
     rows = draw_rows(len(reals), MOST_REALS, seed)
     reals, sources = reals.taking(rows), sources[rows]
-    first = split_in_halves(sources, seed)
+    first = halve(sources, seed)
     reason = _explain_missing(reals, fakes, sources)
     measured = (
         list[FalseMatchRow]() if reason else _measure_rows(reals, fakes, sources, first, seed)
@@ -90,13 +98,11 @@ def _measure_row(
     rate = fitted.rate_at(similarity, size)
     predicted = Measure(value=rate.estimate, low=rate.low, high=rate.high)
     if rate.estimate > asked * (1 + TOLERANCE):
-        unreachable = Measure.missing(
-            "the calibration foretells no similarity with so small a rate"
-        )
+        unreachable = Measure.missing("the calibration predicts no threshold with so small a rate")
         return _build_row(asked, times, size, similarity, predicted, unreachable, None)
     if len(maxima) * asked < 1:
         few = Measure.missing(
-            f"{len(maxima)} photographs; {round(1 / asked)} are needed to expect one"
+            f"{len(maxima)} real images; {round(1 / asked)} are needed to expect one"
         )
         return _build_row(asked, times, size, similarity, predicted, few, None)
     matches = int((maxima >= similarity).sum())
@@ -139,5 +145,5 @@ def _explain_missing(
             "and a tenth"
         )
     if len(np.unique(sources)) < 2:
-        return "all real images are of one source, which cannot be halved"
+        return "all real images come from one source, which cannot be halved"
     return None

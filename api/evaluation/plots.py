@@ -1,6 +1,6 @@
-"""The plots of an evaluation as SVG text. They show what is in the JSON and compute nothing.
+"""The plots of an evaluation, as SVG text. They show the figures of the JSON, and compute nothing.
 
-matplotlib's figures are used without pyplot: no window, no state of the process.
+Uses matplotlib without pyplot: no window, and no global state.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from api.evaluation.json import (
     TippettCurves,
 )
 
-# Two hues that differ in lightness too, for readers who do not tell red from green.
+# Two hues that differ in lightness too, for readers who cannot distinguish red from green.
 REAL, SYNTHETIC, INK, QUIET, LINE = "#22577a", "#c2571a", "#1a2329", "#56636b", "#d9dfe3"
 SIZES = ("#8fb8cc", "#5690ad", "#22577a", "#0f2f44")  # corpora, growing
 STYLE: dict[Any, Any] = {  # the keys are a literal type of hundreds of names
-    "svg.fonttype": "path",  # the same on every machine, whatever fonts it has
-    "svg.hashsalt": "lineup",  # else each run has other ids
+    "svg.fonttype": "path",  # the same on every machine, whatever its fonts
+    "svg.hashsalt": "lineup",  # otherwise each run has other ids
     "font.size": 9.5,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,
@@ -46,12 +46,12 @@ STYLE: dict[Any, Any] = {  # the keys are a literal type of hundreds of names
     "lines.linewidth": 1.8,
 }
 WIDTH, HEIGHT = 5.2, 3.5  # inches; two beside one another on the page
-MOST_ROWS = 40  # of a plot with a row a generator
+MOST_ROWS = 40  # of a plot with one row per generator
 LEAST_RATE = 1e-3  # where the axes of rates begin
 
 
 def plot_logits(answer: ClassifierEvaluation, limits: tuple[float, float] | None) -> str:
-    """Logits of either kind, each as shares of its images."""
+    """Plot the logits of each kind, as shares of its images."""
     with _draw() as (axes, svg):
         edges = np.array(answer.histogram.edges)
         for counts, colour, name in (
@@ -66,14 +66,14 @@ def plot_logits(answer: ClassifierEvaluation, limits: tuple[float, float] | None
         axes.axvline(0, color=INK, linewidth=0.8)
         for limit in limits or ():
             axes.axvline(limit, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set(xlabel="logit (up: synthetic)", ylabel="share of images")
+        axes.set(xlabel="logit (higher: synthetic)", ylabel="share of images")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.legend()
     return svg()
 
 
 def plot_roc(answer: ClassifierEvaluation) -> str | None:
-    """The ROC with the point of the 1 % false positive rate."""
+    """Plot the ROC, with the point at a false positive rate of 1 %."""
     if answer.roc is None:
         return None
     with _draw() as (axes, svg):
@@ -82,8 +82,8 @@ def plot_roc(answer: ClassifierEvaluation) -> str | None:
         if answer.pooled.tpr_at_fpr.value is not None:
             axes.plot([0.01], [answer.pooled.tpr_at_fpr.value], "o", color=INK, markersize=5)
         axes.set(
-            xlabel="real images taken for synthetic",
-            ylabel="synthetic images found",
+            xlabel="share of real images called synthetic",
+            ylabel="share of synthetic images found",
             xlim=(0, 1),
             ylim=(0, 1),
         )
@@ -92,7 +92,7 @@ def plot_roc(answer: ClassifierEvaluation) -> str | None:
 
 
 def plot_areas(groups: Sequence[GroupFigures], pooled: float | None) -> str | None:
-    """ROC AUC of each group with its interval, in the order given."""
+    """Plot the ROC AUC of each group with its interval, in the given order."""
     known = [group for group in groups if group.figures.roc_auc.value is not None][:MOST_ROWS]
     if not known:
         return None
@@ -111,9 +111,7 @@ def plot_areas(groups: Sequence[GroupFigures], pooled: float | None) -> str | No
 
 
 def plot_false_matches(table: FalseMatchTable) -> str | None:
-    """Realised against predicted rate, a colour a corpus size; the diagonal is what was
-    foretold.
-    """
+    """Plot counted against predicted rates, with a colour for each corpus size."""
     rows = [row for row in table.rows if row.realised.value is not None]
     if not rows:
         return None
@@ -124,17 +122,17 @@ def plot_false_matches(table: FalseMatchTable) -> str | None:
             some = [row for row in rows if row.times == times]
             x, x_bars = _split_bars([row.predicted for row in some])
             y, y_bars = _split_bars([row.realised for row in some])
-            y = np.maximum(y, LEAST_RATE)  # none found stands at the foot of the plot
+            y = np.maximum(y, LEAST_RATE)  # a rate of 0 is drawn at the bottom
             shift = 1.05 ** (
                 place - (len(sizes) - 1) / 2
-            )  # else equal predictions lie on one another
+            )  # otherwise equal predictions cover each other
             axes.errorbar(
                 x * shift, y, y_bars, x_bars,
                 fmt="o", markersize=5, color=SIZES[place], elinewidth=1,
                 label=f"{times} x ({size:,} fakes)",
             )  # fmt: skip
         axes.set(xscale="log", yscale="log", xlim=(LEAST_RATE, 1), ylim=(LEAST_RATE, 1))
-        axes.set(xlabel="predicted false-match rate", ylabel="realised on the other half")
+        axes.set(xlabel="predicted false-match rate", ylabel="rate counted in the other half")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g}%"))
         axes.legend(title="corpus", loc="upper left")
@@ -142,12 +140,12 @@ def plot_false_matches(table: FalseMatchTable) -> str | None:
 
 
 def plot_tippett(curves: TippettCurves | None) -> str | None:
-    """Shares with at least each likelihood ratio."""
+    """Plot the shares of images with at least each likelihood ratio."""
     if curves is None:
         return None
     with _draw() as (axes, svg):
-        axes.plot(curves.log10, curves.same, color=SYNTHETIC, label="known fakes (want right)")
-        axes.plot(curves.log10, curves.different, color=REAL, label="photographs (want left)")
+        axes.plot(curves.log10, curves.same, color=SYNTHETIC, label="known fakes (should be right)")
+        axes.plot(curves.log10, curves.different, color=REAL, label="real images (should be left)")
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set(xlabel="log10 likelihood ratio of at least", ylabel="share", ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -158,7 +156,7 @@ def plot_tippett(curves: TippettCurves | None) -> str | None:
 def plot_reliability(
     uncalibrated: ReliabilityFigures, calibrated: ReliabilityFigures | None
 ) -> str | None:
-    """What was stated against what was so; a dot's area grows with its images."""
+    """Plot the true share against the stated probability. A dot's area grows with its images."""
     if not uncalibrated.bins:
         return None
     with _draw() as (axes, svg):
@@ -182,7 +180,7 @@ def plot_reliability(
 
 @contextmanager
 def _draw(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Axes, Callable[[], str]]]:
-    """Give axes to draw on, and a function that gives the SVG once the block has ended."""
+    """Yield axes to draw on, and a function that returns the SVG after the block has ended."""
     text = io.StringIO()
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -202,7 +200,7 @@ def _draw_bars(
 def _split_bars(
     measures: Sequence[Measure],
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], list[list[float]]]:
-    """Return values (n,) and the lengths of their bars below and above (2, n)."""
+    """Return the values (n,), and the lengths of their bars below and above (2, n)."""
     values = [measure.value or 0.0 for measure in measures]
     below = [
         value - (measure.low if measure.low is not None else value)

@@ -1,8 +1,8 @@
-"""Likelihood ratios of similarity, fitted on one half of the images and stated of the other.
+"""Likelihood ratios of similarity, fitted on one half of the images and measured on the other.
 
-Same source: a known fake, by its nearest other fake, where its generator has another picture.
-Different source: a photograph, by its nearest fake. Both are compared with all fakes; near
-duplicates and the image itself are left out.
+Same source: a known fake and its nearest other fake, if its generator made another image.
+Different source: a real image and its nearest fake. Both are compared with all fakes, without the
+image itself and its near duplicates.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from index.calibration.likelihood import Likelihood, fit_likelihood
 from index.calibration.others import NOTHING, SamePictures, find_nearest
 from index.calibration.population import Population
 
-MOST_PROBES = 5_000  # of either kind; each is compared with every fake
+MOST_PROBES = 5_000  # of each kind; each is compared with every fake
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NearestFakes:
-    """Images by their nearest fake: similarities (n,), whether the image is a known fake (n,),
-    sources (n,).
+    """Images with their nearest fake: similarities (n,), whether the image is a known fake
+    (n,), and sources (n,).
     """
 
     similarities: NDArray[np.float64]
@@ -43,9 +43,7 @@ def find_nearest_fakes(
     fake_sources: NDArray[np.int64],
     seed: int,
 ) -> NearestFakes:
-    """Find the nearest other fake of each image; left out is what has nothing to be compared
-    with.
-    """
+    """Find the nearest other fake of each image. Images without one are left out."""
     among = SamePictures(fakes)
     sides = []
     for population, sources, usable in (
@@ -66,15 +64,12 @@ def find_nearest_fakes(
 
 
 def treat_images_as_sources(pairs: NearestFakes) -> NearestFakes:
-    """The same images, each as a source of its own."""
+    """Return the same images, each as a source of its own."""
     return replace(pairs, sources=np.arange(len(pairs.sources), dtype=np.int64))
 
 
 def measure_likelihood(pairs: NearestFakes, split: str, seed: int) -> LikelihoodEvaluation:
-    """Fit on one half, state ratios of the other, and measure these;
-
-    `split` names what the sources are.
-    """
+    """Fit on one half, and measure the ratios of the other. `split` names what the sources are."""
     first = split_kinds_in_halves(pairs.same, pairs.sources, seed)
     same, different = ((kind & ~first) for kind in (pairs.same, ~pairs.same))
     counts = int(same.sum()), int(different.sum())
@@ -82,7 +77,7 @@ def measure_likelihood(pairs: NearestFakes, split: str, seed: int) -> Likelihood
         int((kind & half).sum()) for kind in (pairs.same, ~pairs.same) for half in (first, ~first)
     )
     if fewest < MIN_IMAGES:
-        reason = f"a half has {fewest} images of a kind to be compared; {MIN_IMAGES} are needed"
+        reason = f"a half has {fewest} comparable images of a kind; {MIN_IMAGES} are needed"
         return _leave_unmeasured(split, counts, reason)
     fitted = fit_likelihood(
         pairs.similarities[pairs.same & first],
@@ -120,7 +115,7 @@ def measure_likelihood(pairs: NearestFakes, split: str, seed: int) -> Likelihood
 def compute_log10_ratios(
     fitted: Likelihood, similarities: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return what a model states of similarities (n,)."""
+    """Return the log10 likelihood ratios of similarities (n,)."""
     return np.array(
         [fitted.ratio_at(float(similarity)).log10 for similarity in similarities], np.float64
     )

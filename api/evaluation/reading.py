@@ -1,8 +1,7 @@
-"""Labelled images of a source: which there are, what is told of each, and which of them are
-measured.
+"""The labelled images of a source, and which of them are measured.
 
-The label comes from a manifest's column `label` or the pattern, and where neither says one from the
-folders: `real/**` and `fake/<generator>/**`. Sources are read as for an ingest (`api.sources`,
+The label comes from a manifest's column `label` or from the pattern; if neither gives one, from the
+folders `real/**` and `fake/<generator>/**`. Sources are read as for an ingest (`api.sources`,
 `api.ingest.provenance`).
 """
 
@@ -24,7 +23,7 @@ from index.errors import InvalidProvenance
 from index.truth.provenance import Provenance, normalise_generator
 
 SPAN_ITEMS = 1000
-# The words of Lineup and of its corpora, and `fake` for folders; anything else is not guessed at.
+# The words of Lineup and its corpora, and `fake` for folders. Other words are not guessed.
 SYNTHETIC = {
     "synthetic": True,
     "known_fake": True,
@@ -37,10 +36,10 @@ NO_PROVENANCE = Provenance()
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An image that can be measured; `number` is its place in the source.
+    """An image that can be measured. `number` is its position in the source of items.
 
-    `source` is what it is resampled with: pictures of one collection or photograph. Where nobody
-    tells one it is the image's own name, and `source_is_declared` is False.
+    Images with the same `source` are resampled together: those of one collection or photograph. If
+    none is declared, it is the image's own name, and `source_is_declared` is False.
     """
 
     number: int
@@ -54,7 +53,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a source holds: `found` items, of which the failures have no usable label."""
+    """What a source holds: `found` items. The failures have no usable label."""
 
     found: int
     images: tuple[Labelled, ...]
@@ -62,7 +61,7 @@ class Listing:
 
 
 class Unlabelled(Exception):
-    """An item of which nobody says whether it is real; `reason` is machine-readable."""
+    """An item without a usable label; `reason` is machine-readable."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -70,7 +69,7 @@ class Unlabelled(Exception):
 
 
 def list_labelled(source: Source, pattern: Pattern | None) -> Listing:
-    """Read what is told of each item, not its image.
+    """Read the label of each item, without its image.
 
     Raises `UnusableSource`, `NothingToEvaluate`.
     """
@@ -86,32 +85,35 @@ def list_labelled(source: Source, pattern: Pattern | None) -> Listing:
 
 
 def read_label(number: int, item: Item, pattern: Pattern | None) -> Labelled:
-    """Return what is told of an item. Raises `Unlabelled`."""
+    """Read the label of an item. Raises `Unlabelled`."""
     try:
-        told = join_provenance(item.name, item.declared, NO_PROVENANCE, pattern=pattern).normalise()
+        declared = join_provenance(
+            item.name, item.declared, NO_PROVENANCE, pattern=pattern
+        ).normalise()
     except InvalidProvenance as err:
         raise Unlabelled("invalid_provenance", str(err)) from err
-    word, generator = told.label, told.generator
+    word, generator = declared.label, declared.generator
     if word is None:
         word, generator = _read_folders(
             item.name, generator
         )  # a name is printable, so it can be stored
     if word is None:
         raise Unlabelled(
-            "unlabelled", "neither a column, nor the pattern, nor its folder says real or synthetic"
+            "unlabelled", "no column, pattern or folder says whether it is real or synthetic"
         )
     synthetic = SYNTHETIC.get(word.casefold())
     if synthetic is None:
-        raise Unlabelled("unknown_label", f"label {word!r} is none of {', '.join(SYNTHETIC)}")
-    source = told.source or item.name
+        raise Unlabelled("unknown_label", f"label {word!r} is not one of {', '.join(SYNTHETIC)}")
+    source = declared.source or item.name
     return Labelled(
-        number, item.name, item.location, synthetic, generator, source, told.source is not None
+        number, item.name, item.location, synthetic, generator, source, declared.source is not None
     )
 
 
 def require_both(images: Sequence[Labelled], failures: Sequence[FailedItem]) -> None:
-    """Raises `NothingToEvaluate` unless there are real and synthetic images, with the most frequent
-    reason why not.
+    """Raise `NothingToEvaluate` unless there are real and synthetic images.
+
+    The message gives the most frequent reason of failures.
     """
     kinds = {image.synthetic for image in images}
     if len(kinds) == 2:
@@ -131,11 +133,11 @@ def require_both(images: Sequence[Labelled], failures: Sequence[FailedItem]) -> 
 
 
 def sample_images(images: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:
-    """Return at most so many of the images, in their order: half of each kind, more of one where
-    the other has fewer.
+    """Return at most `most` of the images, in order: half of each kind, or more of one kind if the
+    other has fewer.
 
-    Drawn at random; the same images and seed give the same sample. Asked for two or more, both
-    kinds are in it.
+    Drawn at random; the same images and seed give the same sample. A sample of two or more holds
+    both kinds.
     """
     if most is None or len(images) <= most:
         return list(images)
@@ -160,10 +162,9 @@ def read_images(
     failures: list[FailedItem],
     roots: Sequence[str] | None = None,
 ) -> Iterator[tuple[Labelled, bytes]]:
-    """Give the bytes of the images that are wanted, in the order of the source; what cannot be read
-    is a failure.
+    """Yield the bytes of the wanted images, in the order of the source.
 
-    So is what lies outside of the roots, if there are any.
+    Appends to `failures` what cannot be read, or lies outside of the roots if there are any.
     """
     by_number: Mapping[int, Labelled] = {image.number: image for image in wanted}
     for number, item in enumerate(_list_items(source)):
@@ -189,9 +190,7 @@ def _list_items(source: Source) -> Iterator[Item]:
 
 
 def _read_folders(name: str, generator: str | None) -> tuple[str | None, str | None]:
-    """Return label and generator by `real/**` or `fake/<generator>/**`, no label where the first
-    folder is neither.
-    """
+    """Read label and generator from `real/**` or `fake/<generator>/**`; None without a label."""
     folders = PurePosixPath(name).parts[:-1]
     if not folders or folders[0].casefold() not in SYNTHETIC:
         return None, generator

@@ -1,7 +1,6 @@
-"""An evaluation as two files: `evaluation.json`, and `evaluation.html`, which holds everything that
-it shows.
+"""An evaluation as two files: `evaluation.json`, and `evaluation.html`, which needs no other file.
 
-Both are written whole: a temporary name, synced, renamed.
+Both are written whole, under a temporary name first.
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ from index.durable import write_bytes_durably
 
 JSON_FILE, HTML_FILE = "evaluation.json", "evaluation.html"
 TEMPLATES = Path(__file__).parent
-LEAST_SHARE = 1e-5  # what is smaller is printed as less than this
-MOST_FAILURES = 200  # listed on the page; the JSON has all
+LEAST_SHARE = 1e-5  # smaller shares are printed as "under"
+MOST_FAILURES = 200  # listed on the page; the JSON lists all
 
 
 @dataclass(frozen=True, slots=True)
 class ShownImage:
-    """An image on the page: its link, if there is one to follow, and its picture as a data URL, if
-    it may be shown.
-    """
+    """An image on the page, with its link and its thumbnail as a data URL, if it has them."""
 
     image: WrongImage
     link: str | None
@@ -41,22 +38,25 @@ class ShownImage:
 
 
 def require_free(folder: Path, *, replace: bool) -> None:
-    """Raises `FileAlreadyExists`, `ReportUnwritable` before anything is measured."""
+    """Check the folder, before anything is measured.
+
+    Raises `FileAlreadyExists`, `ReportUnwritable`.
+    """
     for name in (JSON_FILE, HTML_FILE):
         if (folder / name).exists() and not replace:
             raise FileAlreadyExists(folder / name)
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ReportUnwritable(folder, f"{there} is no folder that can be written")
+        raise ReportUnwritable(folder, f"{there} is not a writable folder")
 
 
 def write_report(
     answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False
 ) -> None:
-    """Write both files; `thumbnails` are WebP, one for each image of `answer.wrong`. Raises
-    `ReportUnwritable`.
+    """Write both files. `thumbnails` are WebP, one for each image of `answer.wrong`.
 
-    A `shareable` page has figures and names, but no picture, no link and no path.
+    A `shareable` page has figures and names, but no images, links or paths. Raises
+    `ReportUnwritable`.
     """
     page = render_page(answer, thumbnails, folder, shareable=shareable)
     try:
@@ -70,7 +70,7 @@ def write_report(
 def render_page(
     answer: EvaluationAnswer, thumbnails: Sequence[bytes], folder: Path, *, shareable: bool = False
 ) -> str:
-    """Return the page; its links are relative to the folder that it will lie in."""
+    """Return the page. Its links are relative to the folder that it will be in."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -120,8 +120,8 @@ def render_page(
 
 
 def build_link(location: str | None, folder: Path) -> str | None:
-    """Return a link from a page in `folder`: relative where a path leads there, an address as it
-    is.
+    """Return a link from a page in `folder`: relative for a path, unchanged for a web address, else
+    None.
     """
     if location is None:
         return None
@@ -135,7 +135,7 @@ def build_link(location: str | None, folder: Path) -> str | None:
 
 
 def format_measure(measure: Measure) -> str:
-    """A figure with its interval, as the page and the terminal print it; an em dash for none."""
+    """Format a figure with its interval, for the page and the terminal; an em dash without one."""
     if measure.value is None:
         return "—"
     if measure.low is None or measure.high is None:
@@ -145,25 +145,22 @@ def format_measure(measure: Measure) -> str:
 
 
 def format_value(value: float | None) -> str:
-    """A figure with three decimals."""
+    """Format a figure with three decimals."""
     return "—" if value is None else f"{value:.3f}"
 
 
 def format_share(value: float | None, digits: int = 3) -> str:
-    """A share in per cent, with so many digits as count."""
+    """Format a share in per cent, with `digits` significant digits but no exponent."""
     if value is None:
         return "—"
-    return (
-        f"under {100 * LEAST_SHARE:g} %"
-        if 0 < value < LEAST_SHARE
-        else f"{100 * value:.{digits}g} %"
-    )
+    if 0 < value < LEAST_SHARE:
+        return f"under {100 * LEAST_SHARE:g} %"
+    text = f"{100 * value:.{digits}g}"
+    return f"{100 * value:.0f} %" if "e+" in text else f"{text} %"
 
 
 def encode_svg_url(svg: str) -> str:
-    """An SVG as a data URL: as an image of its own it cannot run anything, nor clash with the
-    page's ids.
-    """
+    """Return an SVG as a data URL, in which it cannot run scripts or share ids with the page."""
     return _encode_data_url("image/svg+xml", svg.encode())
 
 

@@ -1,4 +1,4 @@
-"""What is asked of an evaluation."""
+"""The request of an evaluation."""
 
 from __future__ import annotations
 

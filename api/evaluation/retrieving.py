@@ -1,7 +1,7 @@
-"""Known fakes looked up among the others: precision at 1, recall at k and mean average precision by
-generator.
+"""Known fakes looked up among the others: precision at 1, recall at k and mean average precision,
+for each generator.
 
-Each image is left out itself, with its near duplicates by perceptual hash and with identical bytes.
+The image itself, its near duplicates by perceptual hash, and identical files are left out.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from index.calibration.population import Population
 from index.calibration.retrieval import Ranking, rankings_of_matrix, retrieval_figures
 from index.calibration.retrieval import RetrievalFigures as Means
 
-# A ranking is a byte for each entry: 2,000 over 100,000 entries are 200 MB.
+# A ranking takes a byte for each entry: 2,000 rankings of 100,000 entries take 200 MB.
 MOST_PROBES = 2_000
 BLOCK_PROBES = 256
 
 
-def measure_retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
-    """Look up fakes whose generator is told among all fakes whose generator is told."""
-    told = np.flatnonzero([generator is not None for generator in fakes.generators])
-    entries = fakes.taking(told)
+def measure_retrieval(
+    fakes: Population, seed: int, most_probes: int = MOST_PROBES
+) -> RetrievalEvaluation:
+    """Look up each fake that declares its generator among all the others that do."""
+    declared = np.flatnonzero([generator is not None for generator in fakes.generators])
+    entries = fakes.taking(declared)
     generators = [generator for generator in entries.generators if generator is not None]
     if len(set(generators)) < 2 or len(entries) < MIN_IMAGES:
         reason = (
@@ -35,9 +37,11 @@ def measure_retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
             f"are needed"
         )
         return RetrievalEvaluation(entries=len(entries), mean=None, by_generator=[], reason=reason)
-    found = retrieval_figures(_rank_probes(entries, generators, seed))
+    found = retrieval_figures(
+        _rank_probes(entries, generators, draw_rows(len(entries), most_probes, seed))
+    )
     if found.mean is None:
-        reason = "no generator has two pictures"
+        reason = "no generator has two images"
         return RetrievalEvaluation(entries=len(entries), mean=None, by_generator=[], reason=reason)
     counts = Counter(generators)
     chance = {name: (count - 1) / (len(entries) - 1) for name, count in counts.items()}
@@ -56,15 +60,16 @@ def measure_retrieval(fakes: Population, seed: int) -> RetrievalEvaluation:
 
 
 def draw_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
-    """Return at most so many of n rows, rising, drawn at random."""
+    """Return at most `most` of n rows, increasing, drawn at random."""
     if n <= most:
         return np.arange(n, dtype=np.int64)
     return np.sort(np.random.default_rng(seed).permutation(n)[:most]).astype(np.int64)
 
 
-def _rank_probes(entries: Population, generators: Sequence[str], seed: int) -> list[Ranking]:
+def _rank_probes(
+    entries: Population, generators: Sequence[str], rows: NDArray[np.int64]
+) -> list[Ranking]:
     same = SamePictures(entries)
-    rows = draw_rows(len(entries), MOST_PROBES, seed)
     rankings = list[Ranking]()
     for start in range(0, len(rows), BLOCK_PROBES):
         some = rows[start : start + BLOCK_PROBES]

@@ -1,4 +1,4 @@
-"""An evaluation from the first file to the finished answer: list, sample, embed, measure."""
+"""An evaluation from the first file to the answer: list, sample, embed, measure."""
 
 from __future__ import annotations
 
@@ -50,15 +50,12 @@ from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition
 from index.calibration.figures import sigmoid
 
-MOST_IMAGES = 1000  # in one request
+MOST_IMAGES = 1000  # in a request
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """A finished evaluation;
-
-    `thumbnails` are small WebP files, one for each image of `answer.wrong`.
-    """
+    """A finished evaluation. `thumbnails` are WebP files, one for each image of `answer.wrong`."""
 
     answer: EvaluationAnswer
     thumbnails: tuple[bytes, ...]
@@ -67,8 +64,7 @@ class Evaluation:
 def evaluate(
     settings: Settings, request: EvaluationRequest, command: str, progress: Progress
 ) -> Evaluation:
-    """Measure the model that the settings name, or else the active one, on the labelled images of a
-    source.
+    """Measure the model that the settings name, or the active one, on labelled images.
 
     Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `ModelError`.
     """
@@ -77,15 +73,14 @@ def evaluate(
 
 
 def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> EvaluationAnswer:
-    """Measure a server's model on at most `MOST_IMAGES` images of a source that the server may
-    read.
+    """Measure a server's model on at most `MOST_IMAGES` images that the server may read.
 
-    Raises `SourceNotAllowed`, and like `evaluate`.
+    Raises `SourceNotAllowed`, and the errors of `evaluate`.
     """
     asked = MOST_IMAGES if request.max_images is None else request.max_images
     if asked > MOST_IMAGES:
         raise InvalidRequest(
-            f"max_images: at most {MOST_IMAGES:,} over HTTP; `lineup evaluate` takes any number"
+            f"max_images: at most {MOST_IMAGES:,} over HTTP; `lineup evaluate` has no limit"
         )
     request = request.model_copy(
         update={"source": make_absolute(request.source), "max_images": asked}
@@ -104,7 +99,7 @@ def _evaluate(
     progress: Progress,
     roots: Sequence[str] | None = None,
 ) -> Evaluation:
-    """The model is opened once there is something to measure."""
+    """List and sample first; the model is opened only if there is something to measure."""
     began = perf_counter()
     pattern = None if request.pattern is None else Pattern(request.pattern)
     opened = open_source(
@@ -190,9 +185,7 @@ def _evaluate_classifier(
 def _group_by_condition(
     embedded: Embeddings,
 ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Rows and logits by condition; first the same images as they are, so that the others can be
-    compared with it.
-    """
+    """Return rows and logits by condition. The unchanged images come first, for comparison."""
     if not embedded.delivered:
         return {}
     rows = embedded.conditioned
@@ -222,7 +215,7 @@ def _evaluate_similarity(embedded: Embeddings, seed: int) -> SimilarityEvaluatio
 def _count_measured(
     listing: Listing, wanted: Sequence[Labelled], embedded: Embeddings
 ) -> MeasuredImages:
-    told = [generator for generator in embedded.population.generators if generator is not None]
+    declared = [generator for generator in embedded.population.generators if generator]
     return MeasuredImages(
         found=listing.found,
         labelled=len(listing.images),
@@ -230,7 +223,7 @@ def _count_measured(
         failed=len(listing.failures) + len(embedded.failures),
         n=count_images(embedded.synthetic, embedded.sources),
         sources_told=any(image.source_is_declared for image in embedded.images),
-        generators=dict(sorted(Counter(told).items(), key=lambda pair: (-pair[1], pair[0]))),
+        generators=dict(sorted(Counter(declared).items(), key=lambda pair: (-pair[1], pair[0]))),
         condition_images=len(embedded.conditioned),
         duplicates=len(embedded.images) - len(np.unique(embedded.population.image_ids)),
     )

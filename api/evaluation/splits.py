@@ -1,4 +1,4 @@
-"""Images grouped by what they come from: resampled together, and put into the same half.
+"""Images grouped by source: resampled together, and put into the same half.
 
 Pure functions of arrays.
 """
@@ -10,26 +10,26 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-# With fewer sources a bootstrap repeats a handful of collections (of five there are 126 different
-# resamples), and images are resampled instead; the figure says which.
+# With fewer sources a bootstrap would repeat a handful of collections (five have 126 different
+# resamples). Then images are resampled instead; the figure says which.
 MIN_SOURCES = 5
-# the 2.5 % point rests on five of them; enough for an interval that is read with two digits
+# the 2.5 % point is the fifth smallest of them: enough for an interval with two digits
 RESAMPLES = 200
 
 
 def has_enough_sources(sources: NDArray[np.int64]) -> bool:
-    """Return whether sources (n,) can be resampled rather than images."""
+    """Whether there are enough sources (n,) to resample them instead of images."""
     return len(np.unique(sources)) >= MIN_SOURCES
 
 
 def draw_resamples(
     synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int, resamples: int = RESAMPLES
 ) -> Iterator[NDArray[np.int64]]:
-    """Give rows drawn with replacement, each time as many sources of either kind as there are, with
-    all their images.
+    """Yield rows drawn with replacement: as many sources of each kind as there are, with all their
+    images.
 
-    `synthetic` (n,), `sources` (n,). Of a kind from fewer than MIN_SOURCES sources images are
-    drawn.
+    `synthetic` (n,), `sources` (n,). If a kind has fewer than MIN_SOURCES sources, its images are
+    drawn instead.
     """
     random = np.random.default_rng(seed)
     kinds = [np.flatnonzero(synthetic == kind) for kind in (False, True)]
@@ -44,11 +44,11 @@ def draw_resamples(
 
 
 def split_in_halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return which images (n,) are in the first half: whole sources, so that the halves hold about
+    """Return which images (n,) are in the first half. Sources stay whole, and the halves hold about
     as many images.
 
-    The largest sources are dealt out first, each to the smaller half; equally large ones in a
-    random order.
+    The largest sources are assigned first, each to the smaller half; equally large ones in random
+    order.
     """
     distinct, which, sizes = np.unique(sources, return_inverse=True, return_counts=True)
     shuffled = np.random.default_rng(seed).permutation(len(distinct))
@@ -64,7 +64,7 @@ def split_in_halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 def split_kinds_in_halves(
     synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
 ) -> NDArray[np.bool_]:
-    """Return which images (n,) are in the first half, each kind halved on its own."""
+    """Return which images (n,) are in the first half. Each kind is halved separately."""
     first = np.zeros(len(sources), np.bool_)
     for kind in (synthetic, ~synthetic):
         first[kind] = split_in_halves(sources[kind], seed)

@@ -141,12 +141,10 @@ def test_a_delivery_is_embedded_as_it_looks_and_left_out_where_it_is_too_small(
 
 
 def test_pictures_are_kept_of_the_images_on_the_wrong_side_alone_worst_first(
-    embedder: Embedder, folder: Path, wanted: tuple[Labelled, ...], monkeypatch: pytest.MonkeyPatch
+    embedder: Embedder, folder: Path, wanted: tuple[Labelled, ...]
 ) -> None:
-    monkeypatch.setattr(embedding, "WORST", 2)
-    found = embed_images(
-        embedder, open_source(str(folder)), wanted, [], frozenset(), lambda *_: None
-    )
+    source = open_source(str(folder))
+    found = embed_images(embedder, source, wanted, [], frozenset(), lambda *_: None, most_wrong=2)
     logits = found.population.logits
     expected = [
         *sorted(-logit for logit in logits[~found.synthetic] if logit >= 0)[:2],

@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api.evaluation import calibrating
 from api.evaluation.calibrating import measure_calibrated_reliability
 from api.evaluation.classification import ClassifiedImages
 from api.evaluation.ratios import (
@@ -72,14 +71,12 @@ def test_a_probability_is_calibrated_on_other_sources_than_it_is_held_to() -> No
     assert measure_calibrated_reliability(few, 0) is None
 
 
-def test_a_calibration_that_does_not_hold_for_the_other_half_is_found_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_calibration_that_does_not_hold_for_the_other_half_is_found_out() -> None:
     """In the first half synthetic images have the larger logits, in the second the real ones."""
     synthetic, first = np.arange(400) % 2 == 0, np.arange(400) < 200
     logits = np.where(synthetic == first, 3.0, -3.0)
-    monkeypatch.setattr(calibrating, "split_kinds_in_halves", lambda *_: first)
-    figures = measure_calibrated_reliability(ClassifiedImages(logits, synthetic, np.arange(400)), 0)
+    images = ClassifiedImages(logits, synthetic, np.arange(400))
+    figures = measure_calibrated_reliability(images, 0, halve=lambda *_: first)
     assert figures is not None
     assert figures.brier.value is not None
     assert figures.brier.value > 0.8

@@ -61,10 +61,22 @@ def test_figures_are_printed_with_their_interval_or_not_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(None, "—"), (0.0, "0 %"), (1e-9, "under 0.001 %"), (0.005, "0.5 %")]
+    ("share", "text"),
+    [
+        (None, "—"),
+        (0.0, "0 %"),
+        (1e-9, "under 0.001 %"),
+        (0.005, "0.5 %"),
+        (0.12345, "12.3 %"),
+        (1.0, "100 %"),
+    ],
 )
 def test_a_share_is_printed_with_the_digits_that_it_needs(share: float | None, text: str) -> None:
     assert format_share(share) == text
+
+
+def test_a_share_of_two_digits_has_no_exponent() -> None:
+    assert [format_share(share, 2) for share in (0.996, 1.0, 0.12)] == ["100 %", "100 %", "12 %"]
 
 
 def test_there_is_no_plot_of_nothing() -> None:

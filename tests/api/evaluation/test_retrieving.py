@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from api.evaluation import retrieving
 from api.evaluation.retrieving import draw_rows, measure_retrieval
 from index.truth.perceptual import PerceptualHash
 from tests.api.evaluation.made import clusters, population
@@ -51,17 +50,15 @@ def test_an_image_is_not_its_own_neighbour_nor_is_its_copy() -> None:
     )  # ties rank strangers first
 
 
-def test_clusters_are_found_and_chance_is_that_of_their_sizes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_clusters_are_found_and_chance_is_that_of_their_sizes() -> None:
     found = measure_retrieval(clusters({"sdxl": 30, "flux": 20, "sd1.5": 10}), 0)
     assert found.mean is not None
     assert found.mean.precision_at_1.value == 1.0
     assert found.mean.by_chance == pytest.approx((30 * 29 + 20 * 19 + 10 * 9) / (60 * 59))
     assert [row.name for row in found.by_generator] == ["sdxl", "flux", "sd1.5"]
 
-    monkeypatch.setattr(retrieving, "MOST_PROBES", 25)
-    sampled = measure_retrieval(clusters({"sdxl": 30, "flux": 20, "sd1.5": 10}), 0)
+    entries = clusters({"sdxl": 30, "flux": 20, "sd1.5": 10})
+    sampled = measure_retrieval(entries, 0, most_probes=25)
     assert sampled.mean is not None
     assert (sampled.mean.n, sampled.entries) == (25, 60)
 

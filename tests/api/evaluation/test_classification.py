@@ -48,14 +48,14 @@ def test_with_nine_images_of_a_kind_no_figure_is_made_up() -> None:
 def test_one_in_a_hundred_needs_a_hundred_real_images() -> None:
     figures = measure_classifier(judged(normal(99, 0, 0), normal(50, 1, 1)), LIMITS, 0)
     assert figures.tpr_at_fpr.value is None
-    assert figures.tpr_at_fpr.reason == "99 real images; 100 are needed for one in a hundred"
+    assert figures.tpr_at_fpr.reason == "99 real images; 100 are needed to measure 1 %"
     assert figures.roc_auc.value is not None
 
 
 def test_a_model_without_limits_has_no_figure_at_them() -> None:
     figures = measure_classifier(judged(normal(20, 0, 0), normal(20, 1, 1)), None, 0)
     assert figures.balanced_accuracy_at_limits.value is figures.inconclusive.value is None
-    assert "no limits" in (figures.inconclusive.reason or "")
+    assert "no measured limits" in (figures.inconclusive.reason or "")
 
 
 def test_what_is_between_the_limits_is_not_right() -> None:

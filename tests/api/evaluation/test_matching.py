@@ -17,7 +17,7 @@ def test_few_images_and_a_single_source_have_their_reasons() -> None:
     assert table.reason is not None
     assert "39 real and 200 synthetic" in table.reason
     one = measure_false_matches(anywhere(60), clusters(SIZES), np.zeros(60, np.int64), "sources", 0)
-    assert one.reason == "all real images are of one source, which cannot be halved"
+    assert one.reason == "all real images come from one source, which cannot be halved"
 
 
 def test_a_rate_that_the_photographs_cannot_show_is_not_said_to_be_realised() -> None:

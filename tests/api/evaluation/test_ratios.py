@@ -28,7 +28,7 @@ def pairs(n: int, apart: float, groups: int = 40) -> NearestFakes:
 def test_few_images_support_no_ratio() -> None:
     answer = measure_likelihood(pairs(19, 2.0), "sources", 0)
     assert answer.cllr.value is None
-    assert answer.reason == "a half has 9 images of a kind to be compared; 10 are needed"
+    assert answer.reason == "a half has 9 comparable images of a kind; 10 are needed"
 
 
 def test_kin_that_are_nearer_cost_less_than_one_bit() -> None:

@@ -19,7 +19,7 @@ OUT = Path("/somewhere/out")
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(ReportUnwritable, match="is no folder that can be written"):
+    with pytest.raises(ReportUnwritable, match="is not a writable folder"):
         require_free(tmp_path / "out" / "deeper", replace=True)
 
 

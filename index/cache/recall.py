@@ -102,7 +102,7 @@ def tune(
     for nprobe in _list_counts(codes.nlist):
         hits = _find_hits(codes, rows, live, probes, truth, nprobe)
         for count in _candidate_counts(hits.shape[1]):
-            recall = _measure_recall(hits[:, :count], probes, config.recall_k)
+            recall = measure_recall(hits[:, :count], probes, config.recall_k)
             if recall >= enough:
                 tuning = Tuning(
                     nprobe=nprobe,
@@ -172,7 +172,7 @@ def _find_hits(
     return hits
 
 
-def _measure_recall(hits: NDArray[np.bool_], probes: Probes, k: int) -> float:
+def measure_recall(hits: NDArray[np.bool_], probes: Probes, k: int) -> float:
     """Return recall@k of candidates (p, m): the lower one of probes from the corpus and probes
     from stored look-ups.
     """

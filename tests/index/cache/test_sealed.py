@@ -1,0 +1,140 @@
+"""The sealed segment: finding ids, remembering filters, and the choice of a plan."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.cache.codes import Codes
+from index.cache.config import IndexConfig, Plan
+from index.cache.facts import Words
+from index.cache.marks import Marks
+from index.cache.recall import Tuning
+from index.cache.rows import HeldRows
+from index.cache.sealed import REMEMBERED, SealedSegment, TunedCodes, plan_of
+from tests.index.cache.samples import clustered_rows, facts_with_ids, sealed_of, unit_rows
+
+N = 1200
+
+
+def tuning(nprobe: int, candidates: int) -> Tuning:
+    return Tuning(nprobe, candidates, 10, 1.0, 64, 0, N, "2026-11-24T00:00:00+00:00")
+
+
+@pytest.fixture(scope="module")
+def rows() -> Any:
+    return clustered_rows(N)
+
+
+@pytest.fixture(scope="module")
+def coded(rows: Any) -> SealedSegment:
+    codes = Codes.train(rows, IndexConfig().lists_for(N), threads=1)
+    codes.add([rows], threads=1)
+    facts = facts_with_ids(np.arange(1, N + 1))
+    return SealedSegment(
+        HeldRows(rows), facts, Words(), TunedCodes(codes, tuning(codes.nlist, 200))
+    )
+
+
+@pytest.fixture(scope="module")
+def few_lists(rows: Any) -> SealedSegment:
+    """Codes whose reach is as small as can be: one list, 32 candidates."""
+    codes = Codes.train(rows, 32, threads=1)
+    codes.add([rows], threads=1)
+    facts = facts_with_ids(np.arange(1, N + 1))
+    return SealedSegment(HeldRows(rows), facts, Words(), TunedCodes(codes, tuning(1, 32)))
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.lists(st.integers(1, 50), unique=True, max_size=30),
+    st.lists(st.integers(1, 60), max_size=20),
+)
+def test_ids_are_located_whether_they_rise_or_not(ids: list[int], wanted: list[int]) -> None:
+    segment = sealed_of(unit_rows(len(ids)), ids)
+    positions, is_here = segment.locate(np.array(wanted, np.int64))
+    assert is_here.tolist() == [i in ids for i in wanted]
+    assert positions.tolist() == [ids.index(i) for i in wanted if i in ids]
+    assert segment.find(np.array(wanted, np.int64)).tolist() == positions.tolist()
+
+
+def test_an_empty_segment_has_no_ids_and_can_be_warmed() -> None:
+    segment = SealedSegment.empty(4)
+    segment.warm()
+    assert segment.size == 0
+    assert segment.find(np.array([1])).tolist() == []
+
+
+def test_criteria_are_evaluated_once_and_the_oldest_are_forgotten() -> None:
+    segment, calls = sealed_of(unit_rows(5)), []
+
+    class Criteria:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __call__(self, each: Any) -> Any:
+            calls.append(self.number)
+            return each.ids == self.number
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Criteria) and other.number == self.number
+
+        def __hash__(self) -> int:
+            return self.number
+
+    for _ in range(3):
+        assert segment.marks(Criteria(2)).positions.tolist() == [1]
+    assert calls == [2]
+    for number in range(100, 100 + REMEMBERED - 1):
+        segment.marks(Criteria(number))
+    segment.marks(Criteria(2))  # still there, and the latest again
+    assert calls.count(2) == 1
+    segment.marks(Criteria(900))  # the oldest, 100, is forgotten
+    segment.marks(Criteria(100))
+    assert (calls.count(100), calls.count(2)) == (2, 1)
+
+
+def test_a_plan_follows_from_the_lists_that_are_read(coded: SealedSegment) -> None:
+    assert coded.tuned is not None
+    codes = coded.tuned.codes
+    assert plan_of(None) is Plan.FLAT
+    assert plan_of(TunedCodes(codes, tuning(codes.nlist, 32))) is Plan.CODES
+    assert plan_of(TunedCodes(codes, tuning(codes.nlist - 1, 32))) is Plan.LISTS
+
+
+@pytest.mark.parametrize("m", [1, 26])
+def test_without_codes_a_search_is_exact(rows: Any, m: int) -> None:
+    found = sealed_of(rows).candidates(rows[3], m, None, exact=False)
+    assert found.exact
+    order = np.argsort(-(rows @ rows[3]), kind="stable")[:m]
+    assert set(found.positions.tolist()) == set(order.tolist())
+
+
+def test_codes_propose_and_an_exact_search_does_not_ask_them(
+    coded: SealedSegment, rows: Any
+) -> None:
+    proposed = coded.candidates(rows[3], 26, None, exact=False)
+    assert not proposed.exact
+    assert len(proposed.positions) >= 26
+    exact = coded.candidates(rows[3], 26, None, exact=True)
+    assert exact.exact
+    order = np.argsort(-(rows @ rows[3]), kind="stable")[:26]
+    assert set(exact.positions.tolist()) == set(order.tolist())
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10_000), share=st.sampled_from([0.0, 0.002, 0.02, 0.2, 0.9]))
+def test_a_filter_never_starves(
+    rows: Any, few_lists: SealedSegment, seed: int, share: float
+) -> None:
+    """However few rows a filter leaves, there are at least min(m, live) candidates, all live."""
+    random = np.random.default_rng(seed)
+    live = Marks(random.random(N) < share)
+    probe = rows[random.integers(N)]
+    for m in (1, 26, 400):
+        found = few_lists.candidates(probe, m, live, exact=False)
+        assert len(found.positions) >= min(m, live.count)
+        assert live.marks[found.positions].all()
+        assert len(np.unique(found.positions)) == len(found.positions)

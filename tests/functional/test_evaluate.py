@@ -185,7 +185,7 @@ def test_what_was_measured_has_a_value_and_what_was_not_has_a_reason(written: An
         "value": None,
         "low": None,
         "high": None,
-        "reason": "14 real images; 100 are needed for one in a hundred",
+        "reason": "14 real images; 100 are needed to measure 1 %",
     }
     assert [group["name"] for group in written["classifier"]["by_condition"]] == ["as_is", "jpeg50"]
     assert written["measured"]["condition_images"] == 11  # one of the twelve drawn is broken

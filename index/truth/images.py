@@ -28,8 +28,8 @@ FILE_FACTS = ("byte_size", "width", "height", "format")  # what a ready embeddin
 class ImageFacts:
     """Facts about an image file. Width and height are those after EXIF orientation.
 
-    None is what nobody told: a ready embedding may come without them, and images of before schema
-    0003 have no hash. `seen` says that the image itself was here, and not only an embedding of it.
+    None means unknown: a ready embedding may come without facts, and images stored before schema
+    0003 have no hash. `seen` is False if only an embedding was ingested, not the image itself.
     """
 
     sha256: str

@@ -17,13 +17,15 @@ from api.calibrations.measuring import choose_sample, measure_and_save
 from api.calibrations.request import CalibrationRequest
 from api.corpora.originals import find_bytes
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
-from api.lineup import Lineup
 from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
+from index.blobs import BlobStore
 from index.truth.calibrations import add_delivered, find_missing_deliveries
 from index.truth.coverage import ImageSource, image_sources
+from index.truth.database import Database
 from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
+from index.truth.spaces import Space
 
 CHUNK_IMAGES = 16
 # Image id, condition, vector `(d,)` and logit.
@@ -41,18 +43,28 @@ class Delivery:
 class CalibrateTask:
     """One worker's part of a calibration. Implements `api.jobs.task.Task`."""
 
-    def __init__(self, lineup: Lineup, job: Job) -> None:
-        self._lineup = lineup
-        self._job = job
+    def __init__(
+        self,
+        database: Database,
+        space: Space,
+        originals: BlobStore,
+        max_image_bytes: int,
+        job: Job,
+    ) -> None:
+        self._database = database
+        self._space = space
+        self._originals = originals
+        self._max_image_bytes = max_image_bytes
+        self._job_id = job.id
         self._request = CalibrationRequest.model_validate(job.request)
 
     def spans(self) -> Iterator[Span]:
         """List the images of the sample with the conditions that they are not embedded under."""
         wanted = [each.value for each in self._request.conditions if each is not Condition.AS_IS]
-        with self._lineup.database.read() as conn:
-            images = choose_sample(conn, self._lineup.space, self._request)
+        with self._database.read() as conn:
+            images = choose_sample(conn, self._space, self._request)
             missing = find_missing_deliveries(
-                conn, self._lineup.space, [*images.reals, *images.fakes], wanted
+                conn, self._space, [*images.reals, *images.fakes], wanted
             )
         for start in range(0, len(missing), CHUNK_IMAGES):
             some = missing[start : start + CHUNK_IMAGES]
@@ -66,7 +78,7 @@ class CalibrateTask:
         assert isinstance(chunk.span, Mapping)
         images = chunk.span["images"]
         assert isinstance(images, list)
-        with self._lineup.database.read() as conn:
+        with self._database.read() as conn:
             sources = image_sources(conn, [image_id for image_id, _ in images])
         position = chunk.first_position
         for (image_id, conditions), source in zip(images, sources, strict=True):
@@ -92,7 +104,7 @@ class CalibrateTask:
         """Add the embeddings; one that another job added in the meantime is skipped."""
         new = [result for result in results if isinstance(result, Added)]
         rows = [result.item for result in results if isinstance(result, NotTaken)]
-        added = add_delivered(conn, self._lineup.space, [each.content for each in new])
+        added = add_delivered(conn, self._space, [each.content for each in new])
         rows += [
             JobItem(
                 each.position,
@@ -114,7 +126,7 @@ class CalibrateTask:
 
     def complete(self) -> None:
         """Measure and store the calibration. Raises `NothingToCalibrate`."""
-        measure_and_save(self._lineup.database, self._lineup.space, self._request, self._job.id)
+        measure_and_save(self._database, self._space, self._request, self._job_id)
 
     def close(self) -> None:
         """Nothing is open between two chunks."""
@@ -122,9 +134,7 @@ class CalibrateTask:
     def _deliveries(
         self, position: int, source: ImageSource, image_id: int, conditions: Sequence[Condition]
     ) -> Iterator[ToEmbed[Delivery] | NotTaken]:
-        data, reason = find_bytes(
-            source, self._lineup.blob_stores.originals, self._lineup.limits.max_image_bytes
-        )
+        data, reason = find_bytes(source, self._originals, self._max_image_bytes)
         image_name = source.locations[0] if source.locations else source.image.sha256
         for number, condition in enumerate(conditions, position):
             name = f"{image_name} as {condition}"

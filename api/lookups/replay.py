@@ -31,7 +31,6 @@ from index.cache.searching import Question, SearchResult
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applied, Applies, Calibrations
 from index.evidence import ReEncodedProbe, assess
-from index.truth.calibrations import get_calibration
 from index.truth.images import find_embedding
 from index.truth.lookups import Lookup, get_lookup
 from index.truth.perceptual import PerceptualHash
@@ -220,16 +219,7 @@ def _applied_then(
     used = then.similarity.calibration
     if stored.calibration_id is None or used is None:
         return None
-    row = get_calibration(conn, stored.calibration_id)
-    return Applied(
-        id=row.id,
-        created_at=row.created_at,
-        generation=row.generation,
-        against=row.scope.against,
-        reference=row.scope.reference,
-        calibration=calibrations.get(conn, row.id),
-        applies=Applies(used.applies),
-    )
+    return calibrations.apply_again(conn, stored.calibration_id, Applies(used.applies))
 
 
 def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:

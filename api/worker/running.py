@@ -219,6 +219,12 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.limits.max_image_bytes,
             )
         case JobKind.CALIBRATE:
-            return CalibrateTask(lineup, job)
+            return CalibrateTask(
+                lineup.database,
+                lineup.space,
+                lineup.blob_stores.originals,
+                lineup.limits.max_image_bytes,
+                job,
+            )
         case _:
             assert_never(job.kind)

@@ -12,7 +12,12 @@ from sqlalchemy import Connection
 
 from index.calibration.calibration import Calibration
 from index.calibration.reading import named_corpora
-from index.truth.calibrations import CalibrationHead, get_calibration, list_calibration_heads
+from index.truth.calibrations import (
+    CalibrationHead,
+    StoredCalibration,
+    get_calibration,
+    list_calibration_heads,
+)
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import has_embedded
 from index.truth.spaces import Space
@@ -68,8 +73,18 @@ class Calibrations:
         fitting = [head for head in heads if searched and self._covers(conn, head, searched)]
         exact = [head for head in fitting if whole and searched >= set(head.scope.against_ids)]
         if exact:
-            return self._applied(conn, exact[0], Applies.EXACT)
-        return self._applied(conn, fitting[0], Applies.UPPER_BOUND) if fitting else None
+            return _make_applied(exact[0], self.get(conn, exact[0].id), Applies.EXACT)
+        if fitting:
+            return _make_applied(fitting[0], self.get(conn, fitting[0].id), Applies.UPPER_BOUND)
+        return None
+
+    def apply_again(self, conn: Connection, calibration_id: int, applies: Applies) -> Applied:
+        """Return the calibration that applied to an earlier search.
+
+        Raises `UnknownCalibration`, `TruthDamaged`.
+        """
+        stored = get_calibration(conn, calibration_id)
+        return _make_applied(stored, self.get(conn, calibration_id), applies)
 
     def unseen(self, conn: Connection, corpora: Collection[str] | None) -> tuple[str, ...]:
         """Return the searched corpora of known fakes that the newest calibration does not cover."""
@@ -105,16 +120,19 @@ class Calibrations:
         others = sorted(searched - set(head.scope.against_ids))
         return not others or not has_embedded(conn, self._space, others)
 
-    def _applied(self, conn: Connection, head: CalibrationHead, applies: Applies) -> Applied:
-        return Applied(
-            id=head.id,
-            created_at=head.created_at,
-            generation=head.generation,
-            against=head.scope.against,
-            reference=head.scope.reference,
-            calibration=self.get(conn, head.id),
-            applies=applies,
-        )
+
+def _make_applied(
+    stored: CalibrationHead | StoredCalibration, calibration: Calibration, applies: Applies
+) -> Applied:
+    return Applied(
+        id=stored.id,
+        created_at=stored.created_at,
+        generation=stored.generation,
+        against=stored.scope.against,
+        reference=stored.scope.reference,
+        calibration=calibration,
+        applies=applies,
+    )
 
 
 def _fake_ids(conn: Connection, corpora: Collection[str] | None) -> tuple[int, ...]:

@@ -33,6 +33,8 @@ class Failpoint(StrEnum):
     SNAPSHOT_OPENED = "snapshot_opened"
     SNAPSHOT_HELD = "snapshot_held"
     CHUNK_FINISHED = "chunk_finished"
+    ARCHIVE_WRITTEN = "archive_written"  # not read back yet
+    TARGET_FOUND_EMPTY = "target_found_empty"  # before the archive is verified
 
 
 _hook: Callable[[Failpoint], None] | None = None

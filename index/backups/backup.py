@@ -47,6 +47,7 @@ from index.errors import (
     SnapshotCorrupt,
     TruthDamaged,
 )
+from index.failpoints import Failpoint, reach
 from index.truth import revisions
 from index.truth.changes import digest_at, last_number
 from index.truth.database import Database, sqlite_url
@@ -101,6 +102,7 @@ def back_up(
             with _create(unfinished) as file:
                 draft = _Draft(ArchiveWriter(file))
                 manifest = _write(draft, database, index_directory, thumbnails, tables)
+            reach(Failpoint.ARCHIVE_WRITTEN)
             _read_back(unfinished, manifest)
             publish(unfinished, archive, replace=replace)
         return BackupReport(archive, archive.stat().st_size, manifest, tuple(draft.warnings))

@@ -39,6 +39,7 @@ from index.errors import (
     RestoreUnwritable,
     TruthDamaged,
 )
+from index.failpoints import Failpoint, reach
 from index.truth.database import Database, sqlite_file
 
 
@@ -80,6 +81,7 @@ def restore(
         if file is not None and not file.exists():
             return source.restore_file(file)
         _refuse_rows(database_url)
+        reach(Failpoint.TARGET_FOUND_EMPTY)
         return source.restore_rows(database_url)
 
 

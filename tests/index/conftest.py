@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from index import failpoints
 from index.backups.backup import BackupReport, back_up
 from index.backups.tables import last_ids, read_tables
 from index.blobs import BlobStore
@@ -196,3 +197,14 @@ def dump() -> Callable[[Database], dict[str, Any]]:
             return rows | {"last_ids": last_ids(conn)}
 
     return all_of
+
+
+@pytest.fixture
+def at_failpoint() -> Iterator[Callable[[failpoints.Failpoint, Callable[[], object]], None]]:
+    """Calls a function whenever this process reaches a failpoint, until the test ends."""
+
+    def install(wanted: failpoints.Failpoint, act: Callable[[], object]) -> None:
+        failpoints.install(lambda point: act() if point is wanted else None)
+
+    yield install
+    failpoints.install(None)

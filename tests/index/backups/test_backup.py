@@ -23,6 +23,7 @@ from index.backups.verification import verify_backup
 from index.cache.manifest import MANIFEST, read_manifest
 from index.cache.snapshots import directory_lock
 from index.errors import BackupExists, BackupUnwritable, TruthDamaged
+from index.failpoints import Failpoint
 from index.proof.fsck import fsck
 from index.truth.changes import members_at
 from index.truth.database import Database
@@ -68,15 +69,8 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(stock: Any) -> None:
     assert stock.back_up(replace=True).manifest == verify_backup(stock.archive)
 
 
-def test_a_file_that_came_meanwhile_is_not_replaced(
-    stock: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from index.backups import backup  # noqa: PLC0415 - patched here only
-
-    check = backup.check_members
-    monkeypatch.setattr(
-        backup, "check_members", lambda *a: (check(*a), stock.archive.write_text("precious"))
-    )
+def test_a_file_that_came_meanwhile_is_not_replaced(stock: Any, at_failpoint: Any) -> None:
+    at_failpoint(Failpoint.FILE_SYNCED, lambda: stock.archive.write_text("precious"))
     with pytest.raises(BackupExists):
         stock.back_up()
     assert [path.read_text() for path in stock.archive.parent.iterdir()] == ["precious"]
@@ -119,19 +113,15 @@ def test_a_backup_that_is_killed_leaves_the_older_one(stock: Any, database_url: 
 
 
 def test_what_was_written_wrongly_is_found_before_it_has_its_name(
-    stock: Any, monkeypatch: pytest.MonkeyPatch
+    stock: Any, at_failpoint: Any
 ) -> None:
-    from index.backups import backup  # noqa: PLC0415 - patched here only
-
-    read_back = backup._read_back
-
-    def on_a_bad_disk(unfinished: Path, *rest: Any) -> None:
+    def spoil() -> None:
+        unfinished = max(stock.archive.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         content = bytearray(unfinished.read_bytes())
         content[600] ^= 1
         unfinished.write_bytes(content)
-        read_back(unfinished, *rest)
 
-    monkeypatch.setattr(backup, "_read_back", on_a_bad_disk)
+    at_failpoint(Failpoint.ARCHIVE_WRITTEN, spoil)
     with pytest.raises(Exception, match="sha256"):
         stock.back_up()
     assert list(stock.archive.parent.iterdir()) == []

@@ -35,6 +35,7 @@ from index.errors import (
     RestoreUnwritable,
     SchemaOutdated,
 )
+from index.failpoints import Failpoint
 from index.proof.fsck import fsck
 from index.truth import revisions
 from index.truth.database import Database, sqlite_url
@@ -169,11 +170,11 @@ def test_rows_that_came_while_the_archive_was_verified_are_not_mixed_with_it(
     place: Any,
     dump: Any,
     kind: str,
-    monkeypatch: pytest.MonkeyPatch,
+    at_failpoint: Any,
 ) -> None:
     url = target(kind)
     with Database.open(url) as database:
-        monkeypatch.setattr(MODULE, "_refuse_rows", lambda _: material.fill(database, "mine", "pq"))
+        at_failpoint(Failpoint.TARGET_FOUND_EMPTY, lambda: material.fill(database, "mine", "pq"))
         with pytest.raises(RestoreTargetNotEmpty, match="has rows"):
             restore(archive, url, *place)
         rows = dump(database)
@@ -181,12 +182,10 @@ def test_rows_that_came_while_the_archive_was_verified_are_not_mixed_with_it(
 
 
 def test_a_file_that_came_meanwhile_is_not_replaced(
-    archive: Path, place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, place: Any, tmp_path: Path, at_failpoint: Any
 ) -> None:
-    publish, file = MODULE.publish, tmp_path / "a.db"  # type: ignore[attr-defined]
-    monkeypatch.setattr(
-        MODULE, "publish", lambda *a, **o: (file.write_text("mine"), publish(*a, **o))
-    )
+    file = tmp_path / "a.db"
+    at_failpoint(Failpoint.FILE_SYNCED, lambda: file.write_text("mine"))
     with pytest.raises(RestoreTargetNotEmpty, match="another process"):
         restore(archive, sqlite_url(file), *place)
     assert file.read_text() == "mine"

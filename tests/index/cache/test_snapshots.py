@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +54,6 @@ def tuned_codes() -> TunedCodes:
 
 def write(folder: Path, tuned: TunedCodes | None = None, **options: Any) -> Manifest:
     return write_snapshot(folder, contents_in(folder, **options), tuned, 0, FINGERPRINT)
-
-
-@pytest.fixture
-def at_failpoint() -> Iterator[Callable[[failpoints.Failpoint, Callable[[], None]], None]]:
-    def install(wanted: failpoints.Failpoint, act: Callable[[], None]) -> None:
-        failpoints.install(lambda point: act() if point is wanted else None)
-
-    yield install
-    failpoints.install(None)
 
 
 @pytest.mark.parametrize("dead", [(), (3, 60)], ids=["all live", "two dead"])

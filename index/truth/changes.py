@@ -106,12 +106,12 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
     for some in slices(entry_ids):
         members = _members(conn, is_any(conn, entries.c.id, some))
         logged = _find_logged(conn, some)
-        gone = [
+        removed = [
             member
             for member in members
             if logged.get((member.entry_id, member.space_id)) == {ChangeKind.ADD}
         ]
-        _append(conn, ChangeKind.REMOVE, gone)
+        _append(conn, ChangeKind.REMOVE, removed)
 
 
 def last_number(conn: Connection) -> int:
@@ -210,12 +210,12 @@ def members_at(
 
     The chunks bound the memory.
     """
-    gone = changes.alias("gone")
-    left = select(gone.c.number).where(
-        gone.c.entry_id == changes.c.entry_id,
-        gone.c.space_id == changes.c.space_id,
-        gone.c.kind == ChangeKind.REMOVE,
-        gone.c.number <= number,
+    removal = changes.alias("removal")
+    removals = select(removal.c.number).where(
+        removal.c.entry_id == changes.c.entry_id,
+        removal.c.space_id == changes.c.space_id,
+        removal.c.kind == ChangeKind.REMOVE,
+        removal.c.number <= number,
     )
     after = 0
     while True:
@@ -228,7 +228,7 @@ def members_at(
                 changes.c.kind == ChangeKind.ADD,
                 changes.c.number <= number,
                 changes.c.number > after,
-                ~left.exists(),
+                ~removals.exists(),
             )
             .order_by(changes.c.number)
             .limit(chunk)

@@ -171,28 +171,27 @@ def add_entries(
         wanted = {i: first[i] for i in dict.fromkeys(image_ids) if i not in quarantined}
         inserted = insert_entries(conn, corpus_id, wanted, job_id)
         reach(Failpoint.ENTRIES_WRITTEN)
-        own = {
-            i: Member(inserted[i], space_id, vectors[i][0])
-            for i in map(ids.__getitem__, new_images)
-        }
+        new_ids = [ids[sha256] for sha256 in new_images]
+        own = {i: Member(inserted[i], space_id, vectors[i][0]) for i in new_ids}
         record_additions(conn, sorted(first), own)
 
     existing = sorted(wanted.keys() - inserted.keys())
     entry_ids = {**inserted, **_live_entry_ids(conn, corpus_id, existing), **quarantined}
-    results = []
-    seen: set[int] = set()
-    for entry, image_id in zip(new, image_ids, strict=True):
-        first_time = image_id not in seen and image_id not in quarantined
-        seen.add(image_id)
-        status = AddStatus.SKIPPED
-        if first_time and image_id in inserted:
-            status = AddStatus.ADDED if entry.image.sha256 in new_images else AddStatus.LINKED
-        elif first_time and image_id in newly_embedded:
-            status = AddStatus.EMBEDDED
-        results.append(
-            AddResult(entry_ids[image_id], entry.image.sha256, status, image_id in quarantined)
+    statuses = (
+        dict.fromkeys(newly_embedded - quarantined.keys(), AddStatus.EMBEDDED)
+        | dict.fromkeys(inserted, AddStatus.LINKED)
+        | dict.fromkeys(new_ids, AddStatus.ADDED)
+    )
+    return tuple(
+        # An image that is given twice is skipped the second time.
+        AddResult(
+            entry_ids[image_id],
+            entry.image.sha256,
+            statuses.pop(image_id, AddStatus.SKIPPED),
+            image_id in quarantined,
         )
-    return tuple(results)
+        for entry, image_id in zip(new, image_ids, strict=True)
+    )
 
 
 def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> frozenset[str]:
@@ -274,9 +273,7 @@ def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]
 
 
 def find_entries_ever(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
-    """Return these entries by id, those that have left too: for what was answered when they were
-    there.
-    """
+    """Return these entries by id, also removed ones, which earlier answers still name."""
     found: dict[int, Entry] = {}
     for some in slices(entry_ids):
         found |= {
@@ -289,11 +286,11 @@ def find_entries_ever(conn: Connection, entry_ids: Sequence[int]) -> dict[int, E
 def list_entries(
     conn: Connection, corpus: str | None = None, after: int | None = None, limit: int = 100
 ) -> tuple[Entry, ...]:
-    """Return live entries by rising id, at most `limit`, starting after an id; of one corpus or of
-    all.
+    """Return at most `limit` live entries with ids above `after`, ascending.
 
     Raises:
-        UnknownCorpus InvalidFilter: a limit below one.
+        UnknownCorpus: no live corpus has this name.
+        InvalidFilter: the limit is below one.
 
     """
     if limit < 1:
@@ -309,9 +306,7 @@ def list_entries(
 
 
 def entries_of_image(conn: Connection, sha256: str) -> tuple[Entry, ...]:
-    """Return the live entries of an image in all corpora by rising id, none for an unknown
-    image.
-    """
+    """Return the live entries of an image in all corpora by ascending id."""
     query = _LIVE_ENTRIES.where(images.c.sha256 == sha256).order_by(entries.c.id)
     return tuple(entry_from_row(row) for row in conn.execute(query))
 

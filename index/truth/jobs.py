@@ -28,7 +28,7 @@ from index.truth.schema import LARGEST_ID, corpora, embedding_spaces, job_chunks
 from index.truth.spaces import Space, ensure_space_id, space_from_row
 from index.truth.statements import insert_rows
 
-LISTING = 0  # number of the chunk whose work is to list the source
+LISTING = 0  # the number of the chunk that lists the source
 
 
 class JobKind(StrEnum):
@@ -54,7 +54,7 @@ class JobState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens unless somebody asks for it."""
+        """Whether the job has ended for good and cannot be resumed."""
         return self in (JobState.CANCELLED, JobState.COMPLETED)
 
 
@@ -66,21 +66,20 @@ class Outcome(StrEnum):
     """Result of one item of a job."""
 
     ADDED = "added"  # the image was new
-    LINKED = (
-        "linked"  # the image was known from another corpus or an earlier time; nothing was computed
-    )
-    EMBEDDED = "embedded"  # the entry was there; its image now has an embedding of this model too
-    SKIPPED = "skipped"  # nothing was changed; the reason says why
+    LINKED = "linked"  # the image was known from another corpus or an earlier entry
+    EMBEDDED = "embedded"  # the entry existed; its image now also has an embedding of this model
+    SKIPPED = "skipped"  # nothing changed; the reason says why
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """Items by how they ended: when a job is completed, `found` is the sum of the next five.
+    """The numbers of items by outcome.
 
-    `duplicates` are those of the skipped whose bytes came earlier in the same source.
-    `near_duplicates` are items whose picture, by perceptual hash, was in the corpus already when
-    their turn came; they are kept unless told otherwise.
+    In a completed job, `found` is the sum of the next five. `duplicates` counts the skipped items
+    whose bytes occurred earlier in the same source. `near_duplicates` counts the items whose
+    picture, by perceptual hash, was already in the corpus; they are kept unless the request skips
+    them.
     """
 
     found: int = 0
@@ -128,7 +127,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobItem:
-    """An item that did not simply succeed. `position` counts from 0 in the order of the source."""
+    """A recorded item: it failed, was skipped, or needs a remark.
+
+    `position` counts from 0 in the order of the source.
+    """
 
     position: int
     name: str
@@ -152,9 +154,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """How the items of a chunk ended: counts to add, and a row for each item that did not simply
-    succeed.
-    """
+    """The results of a chunk: counts to add, and the items to record."""
 
     counts: JobCounts = field(default_factory=JobCounts)
     items: Sequence[JobItem] = ()
@@ -421,12 +421,13 @@ def finish_listing(conn: Connection, listing: Chunk) -> None:
 
 
 def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
-    """Write what became of a chunk's items; the last chunk completes the job. Call it after the
-    entries are added.
+    """Write the results of a chunk and remove it; the last chunk completes the job.
+
+    Call it after the entries are added.
 
     Raises:
-        LeaseLost: another worker has the chunk by now, or the job was cancelled; nothing of this
-        may be committed.
+        LeaseLost: another worker has taken over the chunk, or the job was cancelled; the caller
+            must roll back.
 
     """
     added = {
@@ -508,7 +509,7 @@ def _change_state(
     job_id: int,
     allowed: Sequence[JobState],
     wanted: JobState,
-    **values: Any,  # noqa: ANN401 -- whatever the columns take
+    **values: Any,  # noqa: ANN401 -- any value that a column takes
 ) -> Job:
     state = conn.execute(
         select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()
@@ -521,7 +522,7 @@ def _change_state(
     return get_job(conn, job_id)
 
 
-def _set(conn: Connection, job_id: int, **values: Any) -> None:  # noqa: ANN401 -- whatever the columns take
+def _set(conn: Connection, job_id: int, **values: Any) -> None:  # noqa: ANN401 -- any value that a column takes
     """Change the row of a job and lock it until the transaction ends."""
     conn.execute(
         update(jobs).where(jobs.c.id == job_id).values(updated_at=datetime.now(UTC), **values)

@@ -117,7 +117,7 @@ images = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("sha256", String(SHA256_HEX), nullable=False, unique=True),
-    # NULL where a ready embedding came without them
+    # NULL if unknown: a ready embedding may come without them.
     Column("byte_size", BigInteger),
     Column("width", Integer),
     Column("height", Integer),
@@ -125,9 +125,8 @@ images = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("pdq_hash", LargeBinary),  # 32 bytes, in the order of the usual 64 hex digits
     Column("pdq_quality", SmallInteger),  # 0 to 100
-    Column(
-        "seen", Boolean, nullable=False, server_default=true()
-    ),  # false: only a ready embedding of it came
+    # False if only a ready embedding was ingested, not the image itself.
+    Column("seen", Boolean, nullable=False, server_default=true()),
     sqlite_autoincrement=True,
 )
 

@@ -1,9 +1,9 @@
-"""The job that measured a calibration, as a column.
+"""Add the column `job_id` to calibrations.
 
-Revision 0005. Frozen: it imports nothing of Lineup, so that it means the same for ever.
+Revision 0005. It is frozen and imports nothing from Lineup, so that its result never changes.
 
-The number was a part of the stored request, which still holds it; here it is copied, so that the
-calibration of a job is found by an index.
+The stored request of a calibration contains the id of its job and keeps it. This copies the id into
+a column with an index, to find the calibration of a job.
 """
 
 import json

@@ -1,11 +1,10 @@
-"""NULL for what is not known of an image, where 0 and the empty text stood.
+"""Store NULL for unknown facts about an image, instead of 0 and empty text.
 
-Revision 0006. Frozen: it imports nothing of Lineup, so that it means the same for ever.
+Revision 0006. It is frozen and imports nothing from Lineup, so that its result never changes.
 
-A ready embedding may come without the size and format of its image. SQLite cannot drop NOT NULL,
-and to build the table anew, as Alembic's batch mode does, means to drop it: the foreign keys of
-entries and embeddings forbid that within a transaction. So each column gives way to a new one of
-its name.
+A ready embedding may come without the size and format of its image. SQLite cannot drop NOT NULL
+from a column. Alembic's batch mode would drop the table and create it again, which the foreign keys
+of entries and embeddings forbid within a transaction. So a new column replaces each old one.
 """
 
 from typing import Any

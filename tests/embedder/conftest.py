@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.hooks import RemovableHandle
 
 from embedder.network.architecture import VIT_SMALL_384, Architecture
 from embedder.network.tensor_names import Layout, to_published
@@ -210,3 +212,22 @@ def special_files() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set LINEUP_TEST_CORPUS to the corpus")
     return folder
+
+
+@pytest.fixture
+def at_forward() -> Iterator[Callable[[Callable[[int, torch.dtype], object]], None]]:
+    """Calls a function in every forward of any network, with its batch size and the type that it
+    computes in, until the test ends. The convolution that cuts an image into patches stands for it.
+    """
+    handles: list[RemovableHandle] = []
+
+    def install(act: Callable[[int, torch.dtype], object]) -> None:
+        def hook(module: torch.nn.Module, args: tuple[torch.Tensor], output: torch.Tensor) -> None:
+            if isinstance(module, torch.nn.Conv2d):
+                act(len(args[0]), output.dtype)
+
+        handles.append(register_module_forward_hook(hook))
+
+    yield install
+    for handle in handles:
+        handle.remove()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,13 @@ from transformers import ViTForImageClassification
 from embedder.errors import CorruptImage, CorruptWeights, ImageTooSmall
 from embedder.network.device import POLICIES, DeviceKind, Placement, Precision
 from embedder.network.download import locate_model
-from embedder.network.embed import MAX_DECODED_BYTES, Embedder, count_workers, describe_model
+from embedder.network.embed import (
+    MAX_DECODED_BYTES,
+    MAX_WAITING_BYTES,
+    Embedder,
+    count_workers,
+    describe_model,
+)
 from embedder.network.results import Embedded, Failed
 from embedder.network.weights import load_vit
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
@@ -28,6 +33,7 @@ from embedder.pictures.preprocess import preprocess
 Encoder = Callable[..., bytes]
 PictureMaker = Callable[..., Image.Image]
 ModelWriter = Callable[..., Path]
+AtForward = Callable[[Callable[[int, torch.dtype], object]], None]
 
 # Results do not depend on the composition of the batch beyond this.
 BATCH_TOLERANCE = 1e-4
@@ -378,19 +384,13 @@ def test_a_stream_lets_go_of_what_was_derived_once_it_was_handed_on(
 
 
 def test_a_batch_of_which_very_much_was_derived_is_closed_early(
-    embedder: Embedder, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    embedder: Embedder, samples: dict[str, bytes], at_forward: AtForward
 ) -> None:
-    monkeypatch.setattr("embedder.network.embed.MAX_WAITING_BYTES", 100_000)
     sizes: list[int] = []
-    launch = embedder._forward.launch
-
-    def counted(rows: list[np.ndarray]) -> object:
-        sizes.append(len(rows))
-        return launch(rows)
-
-    monkeypatch.setattr(embedder._forward, "launch", counted)
+    at_forward(lambda count, _: sizes.append(count))
+    half = MAX_WAITING_BYTES // 2 + 1
     items = [(n, samples["png"]) for n in range(12)]
-    assert len(list(embedder.embed_stream(items, size_of, derived_bytes=lambda _: 60_000))) == 12
+    assert len(list(embedder.embed_stream(items, size_of, derived_bytes=lambda _: half))) == 12
     assert sizes == [2] * 6
     sizes.clear()
     assert len(list(embedder.embed_stream(items, size_of))) == 12
@@ -407,30 +407,27 @@ def test_closing_a_stream_early_ends_its_threads(
 
 
 def test_decoding_of_the_next_batch_happens_during_the_forward(
-    tiny_model: Path, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, samples: dict[str, bytes], at_forward: AtForward
 ) -> None:
-    """With both made slow: while the first batch is in the forward, the next one is prepared."""
+    """The first forward waits until the images of the second batch are prepared too."""
     embedder = Embedder.load(tiny_model, device="cpu", precision="float32", batch_size=4)
     prepared: list[int] = []
-    during: list[int] = []
-    launch = embedder._forward.launch
+    change = threading.Condition()
+    met: list[bool] = []
 
-    def slow_derive(key: int, _decoded: DecodedImage) -> None:
-        time.sleep(0.03)
-        prepared.append(key)
+    def derive(key: int, _decoded: DecodedImage) -> None:
+        with change:
+            prepared.append(key)
+            change.notify_all()
 
-    def slow_launch(rows: list[np.ndarray]) -> object:
-        began = len(prepared)
-        time.sleep(0.5)
-        during.append(len(prepared) - began)
-        return launch(rows)
+    def wait(_count: int, _dtype: torch.dtype) -> None:
+        with change:
+            met.append(change.wait_for(lambda: len(prepared) >= 8, 20))
 
-    monkeypatch.setattr(embedder._forward, "launch", slow_launch)
-    assert (
-        len(list(embedder.embed_stream(((n, samples["jpeg"]) for n in range(12)), slow_derive)))
-        == 12
-    )
-    assert during[0] >= 4
+    at_forward(wait)
+    items = ((n, samples["jpeg"]) for n in range(8))
+    assert len(list(embedder.embed_stream(items, derive))) == 8
+    assert met == [True, True]
 
 
 @pytest.mark.parametrize("batches_ahead", [0, 1, 3])
@@ -460,19 +457,13 @@ def test_batches_launched_ahead_change_no_result_and_no_order(
 
 
 def test_the_next_batch_is_launched_before_the_results_of_this_one_are_handed_on(
-    tiny_model: Path, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, samples: dict[str, bytes], at_forward: AtForward
 ) -> None:
     embedder = embedder_on(
         Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, False, batches_ahead=1), tiny_model
     )
     launched: list[int] = []
-    launch = embedder._forward.launch
-
-    def counted(rows: list[np.ndarray]) -> object:
-        launched.append(len(rows))
-        return launch(rows)
-
-    monkeypatch.setattr(embedder._forward, "launch", counted)
+    at_forward(lambda count, _: launched.append(count))
     at_each = [
         len(launched)
         for _ in embedder.embed_stream(((n, samples["png"]) for n in range(10)), size_of)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from embedder.network.weights import load_vit
 from embedder.pictures.decode import decode
 
 ModelWriter = Callable[..., Path]
+AtForward = Callable[[Callable[[int, torch.dtype], object]], None]
 Pixels = np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]
 
 # choose_placement refuses float16 on a CPU, which is slow there; it overflows like a GPU's.
@@ -53,16 +53,11 @@ def forward_on(placement: Placement, model: Path) -> Forward:
     )
 
 
-def precisions_used(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> list[Precision]:
-    """Filled with the precision of each forward from now on."""
-    used: list[Precision] = []
-    real = forward._hidden_states
-
-    def recorded(pixels: torch.Tensor, precision: Precision, attentions: bool) -> Any:
-        used.append(precision)
-        return real(pixels, precision, attentions)
-
-    monkeypatch.setattr(forward, "_hidden_states", recorded)
+@pytest.fixture
+def types_used(at_forward: AtForward) -> list[torch.dtype]:
+    """Filled with the type that each forward computes in."""
+    used: list[torch.dtype] = []
+    at_forward(lambda _, dtype: used.append(dtype))
     return used
 
 
@@ -75,13 +70,12 @@ def test_results_that_are_not_finite_in_float32_either_are_told_when_the_forward
 
 
 def test_images_that_overflow_the_precision_are_computed_once_more_in_float32(
-    overflowing_model: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+    overflowing_model: Path, pixels: Pixels, types_used: list[torch.dtype]
 ) -> None:
     forward = forward_on(HALF, overflowing_model)
-    used = precisions_used(forward, monkeypatch)
     made = forward.launch(pixels, Extras(patch_tokens=True)).land()
+    assert types_used == [torch.float16, torch.float32]
     exact = forward_on(EXACT, overflowing_model).launch(pixels, Extras(patch_tokens=True)).land()
-    assert used == [Precision.FLOAT16, Precision.FLOAT32]
     assert np.abs(made.vectors - exact.vectors).max() < 1e-6
     assert made.patch_tokens is not None
     assert exact.patch_tokens is not None
@@ -89,13 +83,11 @@ def test_images_that_overflow_the_precision_are_computed_once_more_in_float32(
 
 
 def test_images_that_fit_the_precision_are_computed_once(
-    tiny_model: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, pixels: Pixels, types_used: list[torch.dtype]
 ) -> None:
-    forward = forward_on(HALF, tiny_model)
-    used = precisions_used(forward, monkeypatch)
-    made = forward.launch(pixels).land()
+    made = forward_on(HALF, tiny_model).launch(pixels).land()
+    assert types_used == [torch.float16]
     exact = forward_on(EXACT, tiny_model).launch(pixels).land()
-    assert used == [Precision.FLOAT16]
     assert np.sum(made.vectors * exact.vectors, axis=1).min() > MINIMUM_COSINE
 
 
@@ -175,14 +167,14 @@ def test_on_cuda_a_stream_gives_the_embeddings_of_the_cpu_in_order_with_its_fail
 
 @pytest.mark.gpu
 def test_on_cuda_images_that_overflow_float16_have_the_embeddings_of_float32(
-    cuda: str, overflowing_model: Path, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    cuda: str, overflowing_model: Path, samples: dict[str, bytes], types_used: list[torch.dtype]
 ) -> None:
     exact = Embedder.load(overflowing_model, device="cpu", precision="float32")
     embedder = Embedder.load(overflowing_model, device=cuda, precision="float16", batch_size=4)
-    used = precisions_used(embedder._forward, monkeypatch)
+    types_used.clear()
     results = list(embedder.embed_stream(((n, samples["png"]) for n in range(10)), lambda *_: None))
+    assert set(types_used) == {torch.float16, torch.float32}
     expected = exact.embed([decode(samples["png"])]).vectors[0]
-    assert set(used) == {Precision.FLOAT16, Precision.FLOAT32}
     assert all(
         isinstance(each, Embedded) and each.vector @ expected >= MINIMUM_COSINE for each in results
     )

@@ -66,23 +66,25 @@ class _Report:
         self.found = self.new = self.linked = self.skipped = self.duplicates = 0
         self.near_duplicates = 0
         self.failures: list[FailedItem] = []
-        self._seen: set[bytes] = set()
+        self._entries: set[bytes] = set()
         self._pictures = NearHashes()
 
     def fail(self, name: str, reason: str, detail: str) -> None:
         self.failures.append(FailedItem(name=name, reason=reason, detail=detail))
 
-    def has_seen(self, sha256: str) -> bool:
-        """Remember these bytes, and return whether they came before."""
-        digest = bytes.fromhex(sha256)
-        if digest in self._seen:
-            return True
-        self._seen.add(digest)
-        return False
+    def has_entry(self, sha256: str) -> bool:
+        """Return whether these bytes would be an entry by now."""
+        return bytes.fromhex(sha256) in self._entries
 
-    def add(self, picture: PerceptualHash | None) -> None:
-        """Count an image that would be added."""
+    def link(self, sha256: str) -> None:
+        """Count a known image that would be added without embedding it."""
+        self.linked += 1
+        self._entries.add(bytes.fromhex(sha256))
+
+    def add(self, sha256: str, picture: PerceptualHash | None) -> None:
+        """Count an image that would be embedded and added."""
         self.new += 1
+        self._entries.add(bytes.fromhex(sha256))
         if picture is not None and picture.reliable:
             self.near_duplicates += bool(self._pictures.find([picture])[0].size)
             self._pictures.add([self.new], [picture.bits])
@@ -151,10 +153,11 @@ class Trial:
 
     def _try_images(self, source: Source) -> None:
         for name, data in self._read(source):
-            if not self._is_new(hashlib.sha256(data).hexdigest()):
+            sha256 = hashlib.sha256(data).hexdigest()
+            if not self._is_new(sha256):
                 continue
             try:
-                self._report.add(hash_image(decode(data, self._limits)))
+                self._report.add(sha256, hash_image(decode(data, self._limits)))
             except ImageError as err:
                 self._report.fail(name, err.reason, str(err))
 
@@ -176,11 +179,11 @@ class Trial:
                 elif isinstance(result, Added):
                     image = result.content.image
                     if self._is_new(image.sha256):
-                        self._report.add(image.perceptual_hash)
+                        self._report.add(image.sha256, image.perceptual_hash)
 
     def _is_new(self, sha256: str) -> bool:
         """Return whether the image would be embedded and added; count it if not."""
-        if self._report.has_seen(sha256):
+        if self._report.has_entry(sha256):
             self._report.duplicates += 1
             self._report.skipped += 1
             return False
@@ -197,5 +200,5 @@ class Trial:
         if quarantined or corpus in known.corpora:
             self._report.skipped += 1
         else:
-            self._report.linked += 1
+            self._report.link(sha256)
         return False

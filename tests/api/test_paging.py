@@ -1,9 +1,8 @@
-"""Cursors and pages: any walk over pages sees every item once, and foreign cursors are refused."""
+"""Cursors: every item is on exactly one page, and a cursor of somebody else is refused."""
 
 from __future__ import annotations
 
 import base64
-from bisect import bisect_right
 
 import pytest
 from hypothesis import given
@@ -13,66 +12,60 @@ from api.errors import InvalidRequest
 from api.paging import make_cursor, page, read_cursor, read_number
 from index.truth.schema import LARGEST_ID
 
-FOREIGN = ["bad!", "_w", "é", "a", "=", "a b", "\x00"]
+
+def encoded(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-@given(st.text())
-def test_a_cursor_holds_its_key(key: str) -> None:
-    try:
-        key.encode()
-    except UnicodeEncodeError:  # half a surrogate pair is no key
-        return
-    cursor = make_cursor(key)
-    assert read_cursor(cursor) == key
-    assert cursor.isascii()
-    assert not set(cursor) & set("+/=& ?#")
-
-
-@pytest.mark.parametrize("cursor", FOREIGN)
+@pytest.mark.parametrize("cursor", ["!", "e", "\xff", "gA", " ", "e A"])
 def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidRequest, match="cursor"):
         read_cursor(cursor)
+
+
+@pytest.mark.parametrize("key", ["", "x", "-1", "1.5", "1e3", "²", "٣", str(LARGEST_ID + 1), " 1"])
+def test_a_cursor_without_an_id_is_refused(key: str) -> None:
     with pytest.raises(InvalidRequest, match="cursor"):
-        read_number(cursor)
+        read_number(encoded(key))
 
 
-@pytest.mark.parametrize(
-    "key", ["", "x", "-1", "1.0", " 1", "٣", "²", str(LARGEST_ID + 1), "9" * 99]
-)
-def test_a_key_that_is_no_row_id_is_refused(key: str) -> None:
-    with pytest.raises(InvalidRequest, match="cursor"):
-        read_number(make_cursor(key))
-
-
-@given(st.integers(0, LARGEST_ID))
-def test_a_cursor_holds_its_number(number: int) -> None:
-    assert read_number(make_cursor(str(number))) == number
-
-
-def test_the_first_page_has_no_cursor() -> None:
+def test_the_first_page_needs_no_cursor() -> None:
     assert read_cursor(None) is None
     assert read_number(None) is None
 
 
-def test_padding_is_accepted_as_clients_may_add_it() -> None:
-    padded = base64.urlsafe_b64encode(b"key").decode()
-    assert read_cursor(padded) == read_cursor(padded.rstrip("=")) == "key"
+@given(st.text())
+def test_a_key_survives_its_cursor(key: str) -> None:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return
+    assert read_cursor(make_cursor(key)) == key
 
 
-@given(st.lists(st.integers(0, 10**6), unique=True, max_size=40), st.integers(1, 12))
-def test_a_walk_over_pages_sees_every_item_once(keys: list[int], limit: int) -> None:
-    rows = sorted(keys)
+@given(st.integers(0, LARGEST_ID))
+def test_an_id_survives_its_cursor(number: int) -> None:
+    assert read_number(make_cursor(str(number))) == number
+
+
+@given(count=st.integers(0, 30), limit=st.integers(1, 12))
+def test_the_pages_together_are_the_whole(count: int, limit: int) -> None:
     seen: list[int] = []
-    cursor, pages = None, 0
+    cursor: str | None = None
     while True:
         after = read_number(cursor)
-        start = 0 if after is None else bisect_right(rows, after)
-        items, cursor = page(rows[start : start + limit + 1], limit, lambda row: row)
+        rest = [n for n in range(count) if after is None or n > after]
+        items, cursor = page(rest[: limit + 1], limit, lambda n: n)
         assert len(items) <= limit
         seen += items
-        pages += 1
         if cursor is None:
             break
-        rows = [row for row in rows if row != items[-1]]  # removed meanwhile: nothing is skipped
-    assert seen == sorted(keys)
-    assert pages == max(1, -(-len(keys) // limit))
+        assert len(items) == limit
+
+    assert seen == [*range(count)]
+
+
+def test_a_page_that_is_exactly_full_is_the_last() -> None:
+    assert page([1, 2], 2, lambda n: n) == ([1, 2], None)
+    items, cursor = page([1, 2, 3], 2, lambda n: n * 10)
+    assert (items, read_number(cursor)) == ([1, 2], 20)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
 from index.errors import InvalidImageFacts
-from index.truth.corpora import CorpusKind, create_corpus, remove_corpus
+from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import add_entries, remove_entry
+from index.truth.entries import NewEntry, add_entries, entries_of_image, remove_entry
 from index.truth.images import (
     ImageFacts,
     ensure_embeddings,
@@ -237,3 +237,45 @@ def test_no_two_sets_of_facts_share_a_row(database: Database, material: Any) -> 
         assert stored[material.sha256(name)] == material.image(name)
     for name in "ac":
         assert stored[material.sha256(name)] == replace(UNKNOWN, sha256=material.sha256(name))
+
+
+def test_facts_that_were_not_known_are_completed_and_known_ones_stay(
+    database: Database, material: Any
+) -> None:
+    unknown = ImageFacts("b" * 64, None, None, None, None)
+    with database.write() as conn:
+        ensure_corpus(conn, "known", CorpusKind.KNOWN_FAKE)
+        add_entries(conn, "known", material.space, [NewEntry(unknown, material.vector(1), 0.0)])
+    with database.read() as conn:
+        assert entries_of_image(conn, "b" * 64)[0].image == unknown
+
+    complete = ImageFacts("b" * 64, 10, 20, 30, "jpeg", PerceptualHash(bytes(range(32)), 80))
+    with database.write() as conn:
+        add_entries(conn, "known", material.space, [NewEntry(complete, material.vector(1), 0.0)])
+        add_entries(
+            conn,
+            "known",
+            material.space,
+            [NewEntry(ImageFacts("b" * 64, 1, 1, 1, "png"), material.vector(1), 0.0)],
+        )
+
+    with database.read() as conn:
+        assert entries_of_image(conn, "b" * 64)[0].image == complete
+        assert find_known_images(conn, material.space, ["b" * 64])["b" * 64].embedded
+
+
+def test_each_fact_is_completed_alone(database: Database, material: Any) -> None:
+    """A ready embedding may come with a part of the facts; the file's own facts add the rest."""
+    with database.write() as conn:
+        ensure_corpus(conn, "known", CorpusKind.KNOWN_FAKE)
+        for facts in (
+            ImageFacts("b" * 64, None, 20, 30, None),
+            ImageFacts("b" * 64, 10, 21, 31, None),
+            ImageFacts("b" * 64, None, None, None, None),
+        ):
+            add_entries(conn, "known", material.space, [NewEntry(facts, material.vector(1), 0.0)])
+
+    with database.read() as conn:
+        assert entries_of_image(conn, "b" * 64)[0].image == ImageFacts("b" * 64, 10, 20, 30, None)
+        stored = conn.execute(text("SELECT byte_size, width, height, format FROM images")).one()
+    assert tuple(stored) == (10, 20, 30, None)

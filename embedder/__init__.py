@@ -1,6 +1,13 @@
-"""Bytes -> pixels -> embedding and logit. Knows torch and Pillow; no SQL, FAISS, HTTP, environment.
+"""Image bytes to pixels, and pixels to an embedding and a logit.
 
-The rooms: `pictures` makes pixels of bytes, `network` makes an embedding and a logit of pixels,
-`file_metadata` reads what a file says of itself, `demonstration` makes the fakes of `lineup demo`,
-`training` makes the built-in model.
+Knows torch and Pillow. Knows no SQL, no FAISS, no HTTP and no environment variables. The rooms:
+
+- `pictures` turns bytes into pixels;
+- `network` turns pixels into an embedding and a logit;
+- `file_metadata` reads what a file says about its own origin;
+- `demonstration` holds the photographs and the fakes of `lineup demo`;
+- `training` trains the built-in model; it is not part of the wheel.
+
+Import from the module that defines a name. Nothing is imported here, so a command that needs no
+model does not load torch.
 """

@@ -1,23 +1,23 @@
-"""Everything that `embedder` raises on purpose; it owns no HTTP status and no exit code (those are
-`api/problems.py`).
+"""The errors that `embedder` raises on purpose. Their HTTP status and exit code are in
+`api/problems.py`.
 
 EmbedderError
 ├── ImageError                one image cannot be used; `reason` is a machine code
 │   ├── NotAnImage            "not_an_image"        the bytes start like no known image format
 │   ├── UnsupportedFormat     "unsupported_format"  the image format or sample type is not supported
 │   ├── TruncatedImage        "truncated"           the file ends before its declared end
-│   ├── ImageTooLarge         "too_large"           more bytes or pixels than the limits allow
-│   ├── ImageTooSmall         "too_small"           a side is below the limit or the model's crop
-│   └── CorruptImage          "corrupt"             whole by its length, and still cannot be decoded
+│   ├── ImageTooLarge         "too_large"           it has more bytes or pixels than allowed
+│   ├── ImageTooSmall         "too_small"           a side is under the limit or the model's crop
+│   └── CorruptImage          "corrupt"             it has its full length but cannot be decoded
 ├── ModelError
-│   ├── UnknownModel          no named model and no directory
-│   ├── ModelUnavailable      not downloaded and no network, or a local directory that lacks a file
-│   ├── UnsafeWeights         a pickle, by name or by content
+│   ├── UnknownModel          the name is neither a known model nor a directory
+│   ├── ModelUnavailable      the model is not on this machine, or a file of it is missing
+│   ├── UnsafeWeights         the weights are a pickle, by name or by content
 │   ├── CorruptWeights        size, sha256 or safetensors header is wrong
-│   ├── TensorMismatch        missing or extra tensors, or one of another shape
-│   └── InvalidModelConfig    a configuration file of the model has an unsupported value
-├── DeviceUnavailable         the device or precision that was asked for is not there
-└── PrecisionRefused          this precision moves the embedding too far from float32
+│   ├── TensorMismatch        tensors are missing, not expected or of a wrong shape
+│   └── InvalidModelConfig    a configuration file of the model has a value that is not supported
+├── DeviceUnavailable         this machine lacks the requested device or precision
+└── PrecisionRefused          the precision moves the embedding too far from float32
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from typing import ClassVar, Literal
 
 
 class EmbedderError(Exception):
-    """Root of the tree; `str(error)` is one line for a person."""
+    """Root of the tree. `str(error)` is one line for a person."""
 
 
 class ImageError(EmbedderError):
-    """One image cannot be used. `reason` is stable across releases: it is stored and answered."""
+    """One image cannot be used. `reason` is stored and answered, so it stays the same in every
+    release.
+    """
 
     reason: ClassVar[str] = "image_error"
 
@@ -63,7 +65,7 @@ class TruncatedImage(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """`unit` says what is too much: bytes of the file, or pixels that its header announces."""
+    """`unit` says what is too large: the bytes of the file, or the pixels in its header."""
 
     reason: ClassVar[str] = "too_large"
 
@@ -109,12 +111,14 @@ class UnknownModel(ModelError):
 
 
 class ModelUnavailable(ModelError):
-    """The one line says what to do."""
+    """The files of a model are not on this machine. The message says what to do."""
 
 
 class UnsafeWeights(ModelError):
     def __init__(self, path: str, detail: str) -> None:
-        super().__init__(f"{path}: {detail}; only safetensors are loaded, a pickle can run code")
+        super().__init__(
+            f"{path}: {detail}; only safetensors files are loaded, because a pickle can run code"
+        )
         self.path = path
         self.detail = detail
 
@@ -127,8 +131,8 @@ class CorruptWeights(ModelError):
 
 
 class TensorMismatch(ModelError):
-    """The tensors of a checkpoint are not those of its configuration; each attribute names them as
-    the file does.
+    """The tensors of a checkpoint do not fit its configuration. The attributes use the file's
+    names.
     """
 
     def __init__(
@@ -150,15 +154,14 @@ class InvalidModelConfig(ModelError):
 
 
 class DeviceUnavailable(EmbedderError):
-    """A device or a precision that this machine does not have."""
+    """This machine does not have the device or the precision."""
 
 
 class PrecisionRefused(EmbedderError):
     def __init__(self, device: str, precision: str, cosine: float, minimum: float) -> None:
         super().__init__(
-            f"{precision} on {device} gives an embedding with cosine {cosine:.6f} to float32 (at "
-            f"least {minimum} is "
-            "needed); use precision float32"
+            f"{precision} on {device} gives an embedding whose cosine with float32 is "
+            f"{cosine:.6f}; at least {minimum} is needed: use precision float32"
         )
         self.device = device
         self.precision = precision
@@ -167,6 +170,6 @@ class PrecisionRefused(EmbedderError):
 
 
 def _some(names: Sequence[str], at_most: int = 8) -> str:
-    """The first names; a checkpoint of another model has hundreds."""
+    """Join the first names. A checkpoint of another model has hundreds of them."""
     rest = len(names) - at_most
     return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")

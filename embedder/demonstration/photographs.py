@@ -1,8 +1,7 @@
-"""Photographs that scikit-image and scikit-learn ship inside their wheels: for demonstrations and
-tests.
+"""Photographs in the wheels of scikit-image and scikit-learn, for demonstrations and tests.
 
-Nothing is downloaded. The built-in model was never trained on them. Both packages are the optional
-extra `demo`.
+Nothing is downloaded. The built-in model was never trained on them. Both packages belong to the
+optional extra `demo`.
 """
 
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-# Colour photographs only, by package and the folder its wheel keeps them in. `motorcycle_left` and
-# `motorcycle_right` are two views of one scene: one of them. `hubble_deep_field`, `retina` and
-# `ihc` are no everyday photographs.
+# Colour photographs only, by package and by their path in its wheel. Of `motorcycle_left` and
+# `motorcycle_right`, two views of one scene, one is listed. `hubble_deep_field`, `retina` and `ihc`
+# are not everyday photographs.
 BUNDLED_FILES: tuple[tuple[str, str], ...] = (
     ("skimage", "data/astronaut.png"),
     ("skimage", "data/chelsea.png"),
@@ -34,7 +33,7 @@ class Photograph:
 
 @cache
 def load_bundled_photographs() -> tuple[Photograph, ...]:
-    """The seven photographs, between 427 and 1024 pixels wide.
+    """Return the seven photographs, between 427 and 1024 pixels wide.
 
     Raises ModuleNotFoundError without the extra `demo`.
     """
@@ -44,7 +43,11 @@ def load_bundled_photographs() -> tuple[Photograph, ...]:
 
 
 def read_bundled(package: str, file: str) -> Image.Image:
-    found = find_spec(package)  # found without importing it: scikit-image's import takes seconds
+    """Read one photograph of a package as RGB.
+
+    Raises ModuleNotFoundError without the package.
+    """
+    found = find_spec(package)  # not imported: that takes seconds
     if found is None or found.origin is None:
         raise ModuleNotFoundError(
             f"{package} is not installed: pip install 'lineup-forensics[demo]'", name=package

@@ -1,11 +1,11 @@
 """Small convolutional autoencoders that re-synthesise a photograph: the demonstration fakes.
 
-Owns the architecture and the loading of the shipped weights (`models/decoders.safetensors`); how
-they are trained is in `embedder.training.autoencoders`. All four share one encoder shape and differ
-in how the decoder upsamples, because it is the upsampling that leaves a generator's periodic trace
-in a picture (Odena et al. 2016, "Deconvolution and checkerboard artifacts"; Zhang et al. 2019,
-"Detecting and simulating artifacts in GAN fake images"). They stand in for generators in
-demonstrations and tests; they generate nothing that was not in the photograph.
+Owns the architecture and the loading of the shipped weights (`models/decoders.safetensors`);
+`embedder.training.autoencoders` trains them. All four share one encoder shape and differ in how the
+decoder upsamples, because upsampling leaves a generator's periodic trace in a picture (Odena et al.
+2016, "Deconvolution and checkerboard artifacts"; Zhang et al. 2019, "Detecting and simulating
+artifacts in GAN fake images"). They replace generators in demonstrations and tests. They add
+nothing that was not in the photograph.
 """
 
 from enum import StrEnum
@@ -24,11 +24,11 @@ WEIGHTS_FILE = Path(__file__).parents[1] / "models" / "decoders.safetensors"
 
 DOWNSAMPLING = 4
 LATENT_CHANNELS = 12
-TILE_SIDE = 512  # pixels of output made by one forward: about 200 MB of activations
-# a multiple of DOWNSAMPLING that covers the receptive field (36), so that tiles meet without a seam
+TILE_SIDE = 512  # pixels of output of one forward: about 200 MB of activations
+# A multiple of DOWNSAMPLING that covers the receptive field (36): tiles join without a seam.
 TILE_MARGIN = 40
-# a multiple of DOWNSAMPLING: mirrored around the image, so that no decoder sees the black beyond
-# its edge
+# A multiple of DOWNSAMPLING: the image is mirrored at its edge, so that no decoder sees the black
+# beyond it.
 BORDER = 16
 
 
@@ -72,7 +72,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(b, LATENT_CHANNELS, h/4, w/4) -> (b, 3, h, w), about [-1, 1]."""
+    """(b, LATENT_CHANNELS, h/4, w/4) -> (b, 3, h, w), approximately in [-1, 1]."""
 
     def __init__(self, upsampling: Upsampling) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Decoder(nn.Module):
 
 
 def build_upsampling(upsampling: Upsampling, channels_in: int, channels_out: int) -> nn.Module:
-    """A module (b, channels_in, h, w) -> (b, channels_out, 2h, 2w)."""
+    """Build a module (b, channels_in, h, w) -> (b, channels_out, 2h, 2w)."""
     match upsampling:
         case Upsampling.TRANSPOSED:
             return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)
@@ -105,8 +105,8 @@ def build_upsampling(upsampling: Upsampling, channels_in: int, channels_out: int
             up = nn.Upsample(scale_factor=2, mode="nearest")  # "resize-convolution" of Odena et al.
         case Upsampling.BILINEAR:
             up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-    # Interpolation dims what lies between two pixels: one 3 x 3 convolution after it stays 1 dB
-    # under this pair.
+    # Interpolation weakens what lies between two pixels. A single 3 x 3 convolution after it is
+    # 1 dB worse than this pair.
     first = nn.Conv2d(channels_in, channels_out, 3, padding=1)
     return nn.Sequential(up, first, nn.GELU(), nn.Conv2d(channels_out, channels_out, 3, padding=1))
 
@@ -125,7 +125,7 @@ class Autoencoder(nn.Module):
 class Resynthesiser:
     """Passes an image through one autoencoder.
 
-    Deterministic; thread-safe, for it holds no state between calls.
+    Deterministic; thread-safe, because it keeps no state between calls.
     """
 
     def __init__(self, autoencoder: Autoencoder) -> None:
@@ -133,13 +133,13 @@ class Resynthesiser:
 
     @classmethod
     def load(cls, generator: str, weights: Path = WEIGHTS_FILE) -> Self:
-        """`generator` is one of DECODERS.
+        """Load one of DECODERS.
 
-        Raises ValueError on another name, OSError on a missing file.
+        Raises ValueError for another name, OSError where the file is missing.
         """
         if generator not in UPSAMPLING_BY_GENERATOR:
             raise ValueError(
-                f"no demonstration decoder is named {generator!r}; there are {', '.join(DECODERS)}"
+                f"{generator!r} is not a demonstration decoder: use one of {', '.join(DECODERS)}"
             )
         autoencoder = Autoencoder(UPSAMPLING_BY_GENERATOR[generator])
         with safe_open(weights, framework="pt") as stored:
@@ -151,7 +151,7 @@ class Resynthesiser:
         return cls(autoencoder)
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """An RGB image of any size -> the re-synthesised RGB image of the same size."""
+        """Re-synthesise an image of any size as RGB of the same size."""
         source = np.asarray(image.convert("RGB"))
         padded = pad_by_reflection(source)
         result = np.empty_like(source)
@@ -166,23 +166,21 @@ class Resynthesiser:
     def _resynthesise_tile(
         self, padded: NDArray[np.uint8], top: int, left: int
     ) -> NDArray[np.uint8]:
-        """The tile whose first pixel is (top, left) in the image, made with what surrounds it."""
+        """Return the tile whose first pixel is (top, left), made with its surroundings."""
         first_row, first_column = (max(0, BORDER + first - TILE_MARGIN) for first in (top, left))
         last_row, last_column = (BORDER + first + TILE_SIDE + TILE_MARGIN for first in (top, left))
         with torch.inference_mode():
-            made = self._autoencoder(
+            pixels = self._autoencoder(
                 to_signed(padded[first_row:last_row, first_column:last_column])
             )
-        return to_uint8(made)[BORDER + top - first_row :, BORDER + left - first_column :][
-            :TILE_SIDE, :TILE_SIDE
-        ]
+        below, right = BORDER + top - first_row, BORDER + left - first_column
+        return to_uint8(pixels)[below : below + TILE_SIDE, right : right + TILE_SIDE]
 
 
 def pad_by_reflection(source: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w, 3) -> a border on each side, and on the far sides what is missing to a multiple of
-    DOWNSAMPLING.
+    """Pad (h, w, 3) on each side, and on the far sides also to a multiple of DOWNSAMPLING.
 
-    The border is a multiple of DOWNSAMPLING too: the decoder's grid starts at the image's first
+    The border is a multiple of DOWNSAMPLING too, so the decoder's grid starts at the image's first
     pixel.
     """
     borders = [(BORDER, BORDER + -side % DOWNSAMPLING) for side in source.shape[:2]]
@@ -197,6 +195,6 @@ def to_signed(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def to_uint8(pixels: Tensor) -> NDArray[np.uint8]:
-    """(1, 3, h, w) float32 about [-1, 1] -> (h, w, 3) uint8, rounded and clipped."""
+    """(1, 3, h, w) float32, approximately in [-1, 1] -> (h, w, 3) uint8, rounded and clipped."""
     scaled = ((pixels[0].permute(1, 2, 0) + 1.0) * 127.5).round().clamp(0.0, 255.0)
     return scaled.to(torch.uint8).numpy()

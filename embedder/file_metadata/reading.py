@@ -1,6 +1,6 @@
 """Where each format keeps its metadata.
 
-Read from the bytes as they are: no pixel is decoded, nothing need be whole.
+They are read from the bytes as they are: no pixel is decoded, and the file need not be complete.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from io import BytesIO
 from PIL.AvifImagePlugin import AvifImageFile
 
 from embedder.errors import ImageError
-from embedder.file_metadata.exif import IPTC_TAG, XMP_TAG, read_exif, tiff_value
+from embedder.file_metadata.exif import IPTC_TAG, XMP_TAG, read_exif, read_tiff_value
 from embedder.file_metadata.iptc import PHOTOSHOP, read_iptc, read_photoshop
 from embedder.file_metadata.png_text import TEXT_CHUNKS, read_text_chunk
 from embedder.file_metadata.statements import FileMetadata, Statements, as_text
@@ -29,22 +29,22 @@ _APP1, _APP13, _COM = 0xE1, 0xED, 0xFE
 
 
 def read_file_metadata(data: bytes) -> FileMetadata:
-    """What the file says of its origin, by key; thread-safe, and never raises.
+    """Return what the file says about its origin, by key. Thread-safe; never raises.
 
-    A text of more than 64 KiB is `{"text", "characters", "sha256", "cut": True}`: its beginning,
-    and of the whole the length and the hash of its UTF-8. All texts together are 256 KiB at most,
-    and there are at most 64 keys.
+    A text of more than 64 KiB becomes `{"text", "characters", "sha256", "cut": True}`: its
+    beginning, and the length and hash of the whole text as UTF-8. All texts together are at most
+    256 KiB, and there are at most 64 keys.
     """
     statements = Statements()
     try:
         image_format = sniff(data)
-    except ImageError:  # decoding says so
+    except ImageError:  # decoding reports it
         return {}
     with statements.reading(image_format.value):
         reader = _READERS.get(image_format)
         if reader is not None:
             reader(data, statements)
-    return statements.stated
+    return statements.collected
 
 
 def _read_jpeg(data: bytes, statements: Statements) -> None:
@@ -83,35 +83,34 @@ def _read_webp(data: bytes, statements: Statements) -> None:
 
 
 def _read_tiff(data: bytes, statements: Statements) -> None:
-    if data[2:4] in (b"+\x00", b"\x00+"):  # BigTIFF, which no generator is known to write
+    if data[2:4] in (b"+\x00", b"\x00+"):  # BigTIFF: no known generator writes it
         return
     _read_first(read_exif, data, "exif", statements)
     for tag, read, origin in ((XMP_TAG, read_xmp, "xmp"), (IPTC_TAG, read_iptc, "iptc")):
         with statements.reading(origin):
-            value = tiff_value(data, tag, statements)
+            value = read_tiff_value(data, tag, statements)
             if value is not None:
                 read(value, statements)
 
 
 def _read_avif(data: bytes, statements: Statements) -> None:
-    _read_opened(AvifImageFile, data, statements)
+    _read_with_pillow(AvifImageFile, data, statements)
 
 
 def _read_heic(data: bytes, statements: Statements) -> None:
     if importlib.util.find_spec("pillow_heif") is not None:
-        _read_opened(
-            importlib.import_module("pillow_heif").HeifImageFile, data, statements
-        )  # late: optional
+        pillow_heif = importlib.import_module("pillow_heif")  # late: the package is optional
+        _read_with_pillow(pillow_heif.HeifImageFile, data, statements)
 
 
-def _read_opened(plugin: Callable[[BytesIO], object], data: bytes, statements: Statements) -> None:
-    """By Pillow, which opens these without decoding a pixel."""
+def _read_with_pillow(
+    plugin: Callable[[BytesIO], object], data: bytes, statements: Statements
+) -> None:
+    """Read AVIF and HEIC with Pillow, which opens them without decoding a pixel."""
     with ignore_pillow_warnings():
         try:
             info = getattr(plugin(BytesIO(data)), "info", {})
-        except (
-            Exception
-        ) as err:  # the boundary to decoders, which throw whatever hostile bytes lead them to
+        except Exception as err:  # a decoder may raise anything when it reads hostile bytes
             raise ValueError(f"{type(err).__name__}: {err}") from err
     for name, read in (("exif", read_exif), ("xmp", read_xmp)):
         if isinstance(info.get(name), bytes):
@@ -121,7 +120,7 @@ def _read_opened(plugin: Callable[[BytesIO], object], data: bytes, statements: S
 def _read_first(
     read: Callable[[bytes, Statements], None], block: bytes, origin: str, statements: Statements
 ) -> None:
-    if statements.first(origin):
+    if statements.is_first(origin):
         with statements.reading(origin):
             read(block, statements)
 

@@ -1,7 +1,7 @@
-"""The statements of one file while they are collected, and what bounds them: hostile metadata are
-normal.
+"""The statements of one file while they are collected, and their limits: hostile metadata are
+common.
 
-PostgreSQL stores no NUL, so one is written as the four characters of its escape; no decoding here
+PostgreSQL stores no NUL, so NUL is written as the four characters of its escape. No decoding here
 leaves half a surrogate pair.
 """
 
@@ -20,14 +20,14 @@ from embedder.errors import ImageError
 Statement: TypeAlias = str | Mapping[str, str | int | bool]
 FileMetadata: TypeAlias = Mapping[str, Statement]
 
-# Of UTF-8. Parameters of web interfaces are some KiB, most workflows of ComfyUI under 64.
+# Bytes of UTF-8. Parameters of web interfaces have a few KiB, most workflows of ComfyUI under 64.
 MAX_VALUE_BYTES = 64 * 2**10
 MAX_FILE_BYTES = 256 * 2**10
 MAX_KEYS = 64
-# The place for errors among them: that of the container, and those of EXIF, XMP and IPTC.
+# Keys that are reserved for errors: one for the container, and those of EXIF, XMP and IPTC.
 _MAX_ERRORS = 4
-# What is inflated, decoded and hashed at all, of a value and of a file: 16 MiB take some 50 ms.
-# However short, a value counts as 4 KiB, so that no file has more than 4,096 of them.
+# Limits of what is inflated, decoded and hashed, for a value and for a file: 16 MiB take about 50
+# ms. Even a short value counts as 4 KiB, so that no file has more than 4,096 of them.
 MAX_READ_BYTES = 4 * 2**20
 _MAX_FILE_READ_BYTES = 16 * 2**20
 _LEAST_READ_BYTES = 4 * 2**10
@@ -35,7 +35,7 @@ _UNREADABLE = (ImageError, ValueError, struct.error, zlib.error, ExpatError)
 
 
 class Statements:
-    """Collects what one file says; whatever is put in, it stays within the bounds."""
+    """Collects what one file says, within fixed limits."""
 
     def __init__(self) -> None:
         self._values: dict[str, Statement] = {}
@@ -45,8 +45,8 @@ class Statements:
         self._unread = _MAX_FILE_READ_BYTES
 
     @property
-    def stated(self) -> FileMetadata:
-        """Key -> text, or what is left of a text that is too long; errors last."""
+    def collected(self) -> FileMetadata:
+        """Texts by key, or what remains of a text that is too long. Errors come last."""
         return {**self._values, **self._errors}
 
     @property
@@ -56,42 +56,44 @@ class Statements:
             min(MAX_READ_BYTES, self._unread) if len(self._values) < MAX_KEYS - _MAX_ERRORS else 0
         )
 
-    def first(self, origin: str) -> bool:
-        """Whether this is the first block of its kind; decoders heed no second one either."""
+    def is_first(self, origin: str) -> bool:
+        """Whether this is the first block of its kind. Decoders ignore a second one too."""
         seen = origin in self._seen
         self._seen.add(origin)
         return not seen
 
     @contextmanager
     def reading(self, origin: str) -> Iterator[None]:
-        """What cannot be read in here is told as `origin:error`, the first reason of each
-        origin.
-        """
+        """Record the first error of each origin, as `origin:error`, instead of raising it."""
         try:
             yield
         except _UNREADABLE as err:
             reason = (
-                "an offset points beyond its end" if isinstance(err, struct.error) else str(err)
+                "an offset points beyond the end" if isinstance(err, struct.error) else str(err)
             )
             if len(self._errors) < _MAX_ERRORS:
                 self._errors.setdefault(f"{origin}:error", reason.replace("\x00", r"\x00")[:200])
 
     def require_room(self) -> None:
-        """Raises ValueError where nothing more is read."""
+        """Raise ValueError where nothing more is read."""
         if not self.readable:
-            raise ValueError("there is more of it than is read")
+            raise ValueError("the file has more metadata than are read")
 
     def require_readable(self, size: int) -> None:
-        """Counts what is decoded next. Raises ValueError where it is more than is read at all."""
+        """Count what is decoded next.
+
+        Raises ValueError where it is more than may be read.
+        """
         readable = self.readable
         self._unread = max(0, self._unread - max(min(size, readable), _LEAST_READ_BYTES))
         if size > readable:
-            raise ValueError(f"a value of more than {readable:,} bytes is not read")
+            raise ValueError(f"a value has more than {readable:,} bytes and is not read")
 
     def put(self, key: str, text: str) -> None:
-        """Keep a text; one of nothing but spaces and NUL says nothing.
+        """Keep a text, unless it consists of spaces and NUL only.
 
-        A second one of the same key gets a number, and so does one that calls itself an error.
+        A second text with the same key gets a number, and so does one whose key ends like an
+        error's.
         """
         kept = text.rstrip("\x00")
         if not kept.strip("\x00 \t\r\n") or len(self._values) >= MAX_KEYS - _MAX_ERRORS:
@@ -100,16 +102,16 @@ class Statements:
         name = key
         while name in self._values or name.endswith(":error"):
             name, number = f"{key} {number}", number + 1
-        self._values[name] = self._bounded(kept)
+        self._values[name] = self._bound(kept)
 
-    def _bounded(self, text: str) -> Statement:
+    def _bound(self, text: str) -> Statement:
         whole = text.replace("\x00", r"\x00").encode()
         room = min(MAX_VALUE_BYTES, self._room)
         self._room -= min(len(whole), room)
         if len(whole) <= room:
             return whole.decode()
         return {
-            "text": whole[:room].decode(errors="ignore"),  # not half a character
+            "text": whole[:room].decode(errors="ignore"),  # without half a character
             "characters": len(text),
             "sha256": hashlib.sha256(text.encode()).hexdigest(),
             "cut": True,
@@ -117,9 +119,9 @@ class Statements:
 
 
 def as_text(raw: bytes) -> str:
-    """UTF-8 where it is that, as most programs write it whatever the standard says;
+    """Decode UTF-8, or Latin-1 where the bytes are not UTF-8.
 
-    Latin-1 otherwise.
+    Most programs write UTF-8, whatever the standard says.
     """
     try:
         return raw.decode()

@@ -1,7 +1,7 @@
 """Fields of XMP packets (ISO 16684-1; IPTC Photo Metadata Standard), as attributes or as elements.
 
-Parsed by expat as a stream: no tree is built, and the first declaration of a document type ends it,
-so that no entity is ever declared, in whichever encoding the packet comes.
+expat parses the packet as a stream and builds no tree. The first document type declaration ends the
+parsing, so no entity is ever declared, in any encoding of the packet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from embedder.file_metadata.statements import Statements
 
-# Namespace and name, as expat gives them with a space between.
+# Namespace and name with a space between, as expat gives them.
 FIELDS: Mapping[str, str] = {
     "http://ns.adobe.com/xap/1.0/ CreatorTool": "xmp:CreatorTool",
     "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ DigitalSourceType": "xmp:DigitalSourceType",
@@ -22,13 +22,16 @@ _RESOURCE = "http://www.w3.org/1999/02/22-rdf-syntax-ns# resource"
 
 
 def read_xmp(packet: bytes, statements: Statements) -> None:
-    """Put in the fields of a packet. Raises ValueError, ExpatError."""
+    """Collect the fields of a packet.
+
+    Raises ValueError, ExpatError.
+    """
     statements.require_readable(len(packet))
     _Fields(statements).read(packet.rstrip(b"\x00 \t\r\n"))
 
 
 class _Fields:
-    """Where the parser is: within which field, and the text of it so far."""
+    """The state of the parser: the field that it is in, and the text of the field so far."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -61,4 +64,4 @@ class _Fields:
 
 
 def _refuse(*_declared: object) -> Never:
-    raise ValueError("a document type is declared in it")
+    raise ValueError("the packet declares a document type")

@@ -1,8 +1,8 @@
-"""The shape of the ViT that a `config.json` describes. No tensor: `weights` makes the module.
+"""The shape of the ViT that a `config.json` describes. No tensors: `weights` builds the module.
 
-Only what is computed is read: the ViT family of transformers with one logit. Nothing in a
-configuration can name code (`auto_map` is not looked at, remote code is never run), and the weights
-are checked tensor by tensor afterwards.
+Only what the forward needs is read: the ViT family of transformers with one logit. Nothing in a
+configuration can name code: `auto_map` is not read, and remote code is never run. The weights are
+checked tensor by tensor afterwards.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from embedder.errors import InvalidModelConfig
 from embedder.jsonfile import read_json_object
 
-# timm's LayerNorm epsilon, which both published checkpoints were trained with; transformers' own
-# default is 1e-12.
+# timm's LayerNorm epsilon, with which both published checkpoints were trained; the default of
+# transformers is 1e-12.
 TIMM_LAYER_NORM_EPS = 1e-6
 
 
@@ -24,7 +24,7 @@ TIMM_LAYER_NORM_EPS = 1e-6
 class Architecture:
     """A ViT with one logit; sizes in pixels are sides of squares.
 
-    Defaults are those of transformers' `ViTConfig`.
+    The defaults are those of transformers' `ViTConfig`.
     """
 
     hidden_size: int = 768
@@ -43,20 +43,20 @@ class Architecture:
             self.intermediate_size,
         )
         if min(*counts, self.image_size, self.patch_size) < 1 or not 0 < self.layer_norm_eps < 1:
-            raise ValueError("sizes must be positive")
+            raise ValueError("every size must be positive, and layer_norm_eps between 0 and 1")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} does not divide by {self.num_attention_heads} "
-                f"heads"
+                f"hidden_size {self.hidden_size} is not a multiple of the number of heads, "
+                f"{self.num_attention_heads}"
             )
         if self.image_size % self.patch_size:
             raise ValueError(
-                f"image_size {self.image_size} does not divide by patch_size {self.patch_size}"
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
             )
 
     @property
     def token_count(self) -> int:
-        """Patches of one image, without the CLS token."""
+        """Number of patches of one image, without the CLS token."""
         side = self.image_size // self.patch_size
         return side * side
 
@@ -67,25 +67,33 @@ _FIXED = {"model_type": "vit", "hidden_act": "gelu", "num_channels": 3, "qkv_bia
 
 
 def read_architecture(path: Path) -> Architecture:
-    """The architecture in a `config.json`. Raises InvalidModelConfig."""
+    """Read the architecture in a `config.json`.
+
+    Raises InvalidModelConfig.
+    """
     return parse_architecture(read_json_object(path), path.name)
 
 
 def parse_architecture(config: Mapping[str, Any], source: str) -> Architecture:
-    """Like `read_architecture`, from the parsed JSON; `source` names the file in errors."""
+    """Parse the JSON of a configuration; `source` names the file in errors.
+
+    Raises InvalidModelConfig.
+    """
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
             raise InvalidModelConfig(
-                source, f"{key} {config[key]!r} is not supported, only {value!r}"
+                source, f"{key} {config[key]!r} is not supported, only {value!r} is"
             )
     labels = config.get("num_labels", len(config.get("id2label") or {0: ""}))
     if labels != 1:
-        raise InvalidModelConfig(source, f"{labels} labels; a forensic model has one logit")
+        raise InvalidModelConfig(
+            source, f"the model has {labels} labels; only models with one logit are supported"
+        )
     fields = {key: config[key] for key in Architecture.__slots__ if key in config}
     for key, value in fields.items():
         wanted = float if key == "layer_norm_eps" else int
         if isinstance(value, bool) or not isinstance(value, wanted):
-            raise InvalidModelConfig(source, f"{key} {value!r} is not {wanted.__name__}")
+            raise InvalidModelConfig(source, f"{key} {value!r} is not of type {wanted.__name__}")
     try:
         return Architecture(**fields)
     except ValueError as err:

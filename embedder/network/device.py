@@ -1,9 +1,9 @@
 """Which device computes, in which precision, and how it is kept busy: one table with reasons, and
-the check at load.
+the check on loading.
 
 Only capability and measurement choose a precision: "mixed precision wherever torch allows it" is
-six times slower than float32 on a CPU that emulates bfloat16. Whatever is chosen must prove itself
-on a fixed image before it is used.
+six times slower than float32 on a CPU that emulates bfloat16. Every choice must pass a check on a
+fixed image before it is used.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from embedder.errors import DeviceUnavailable, PrecisionRefused
 
-# Cosine of one fixed image's embeddings, float32 against the precision. float16 autocast stays
-# above 0.9999 on a random ViT-S/384 (tests/benchmarks/embed.py prints it); under 0.999 neighbours
-# change their order.
+# Cosine of the embeddings of one fixed image, in float32 and in the precision. float16 autocast
+# stays above 0.9999 on a random ViT-S/384 (tests/benchmarks/embed.py prints it). Under 0.999
+# neighbours change their order.
 MINIMUM_COSINE = 0.999
 
 
 class DeviceKind(StrEnum):
-    """A family of accelerators; torch's own names."""
+    """A family of accelerators, as torch names it."""
 
     CUDA = "cuda"
     XLA = "xla"
@@ -38,7 +38,9 @@ class DeviceKind(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of the matrix products only: weights, LayerNorm sums, head and results stay float32."""
+    """The precision of the matrix products. Weights, LayerNorm sums, head and results are always
+    float32.
+    """
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -47,11 +49,11 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DevicePolicy:
-    """What one kind of device does when nothing else is asked for.
+    """The settings of one kind of device where the user chooses nothing else.
 
-    `full_batches`: a short batch is filled up. `batches_ahead`: how many more are launched before
-    one is waited for. The threads that prepare a stream's images are `workers_per_core` for each
-    core, `max_workers` at most.
+    `full_batches`: a short batch is filled up. `batches_ahead`: how many more batches are launched
+    before the results of one are awaited. `workers_per_core` threads for each core prepare the
+    images of a stream, at most `max_workers`.
     """
 
     precision: Precision
@@ -72,14 +74,11 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             batches_ahead=1,
             workers_per_core=1,
             max_workers=32,
-            reason="tensor cores; autocast keeps LayerNorm and softmax in float32, and float16 "
-            "has 8 times the "
-            "resolution of bfloat16 at the same speed: activations of this ViT stay far under its "
-            "largest number. The "
-            "host is left to preparing, so a thread a core; a sixth of it (0.8 of 4.8 ms for a "
-            "JPEG of 1.2 megapixels) "
-            "is under the interpreter lock, so that more than 32 threads would wait for one "
-            "another",
+            reason="Tensor cores. Autocast keeps LayerNorm and softmax in float32. float16 has 8 "
+            "times the resolution of bfloat16 at the same speed, and the activations of this ViT "
+            "stay far under its largest number. The host only prepares images, so one thread for "
+            "each core. A sixth of that work (0.8 of 4.8 ms for a JPEG of 1.2 megapixels) holds "
+            "the interpreter lock, so more than 32 threads would wait for one another.",
         ),
         DeviceKind.XLA: DevicePolicy(
             Precision.BFLOAT16,
@@ -88,9 +87,8 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             batches_ahead=0,
             workers_per_core=1,
             max_workers=32,
-            reason="the matrix unit of a TPU multiplies bfloat16; each new shape is compiled "
-            "anew, so batches are "
-            "filled up. The host is left to preparing, as with CUDA",
+            reason="The matrix unit of a TPU multiplies bfloat16. Each new shape is compiled "
+            "again, so batches are filled up. The host only prepares images, as with CUDA.",
         ),
         DeviceKind.MPS: DevicePolicy(
             Precision.FLOAT32,
@@ -99,9 +97,8 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             batches_ahead=0,
             workers_per_core=1,
             max_workers=8,
-            reason="float16 autocast was never measured by this project on such a machine, so it "
-            "is only for who asks "
-            "for it; such machines have few cores",
+            reason="This project never measured float16 autocast on such a machine, so it is "
+            "used only on request. Such machines have few cores.",
         ),
         DeviceKind.CPU: DevicePolicy(
             Precision.FLOAT32,
@@ -110,12 +107,11 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             batches_ahead=0,
             workers_per_core=2,
             max_workers=8,
-            reason="without native bfloat16 a CPU emulates it: 0.20 against 1.2 images/s of "
-            "ViT-S/384 on two cores; "
-            "with it (AVX512-BF16, AMX) see `_default_precision`. Preparing competes with the "
-            "forward for cores: two "
-            "threads a core, for 1, 2 and 4 on two cores gave 125, 156 and 180 images/s of the "
-            "built-in model, 2026-11",
+            reason="A CPU without native bfloat16 emulates it: 0.20 instead of 1.2 images/s of "
+            "ViT-S/384 on two cores. For a CPU with it (AVX512-BF16, AMX) see "
+            "`_default_precision`. Preparing competes with the forward for cores. Two threads for "
+            "each core, because 1, 2 and 4 threads on two cores gave 125, 156 and 180 images/s of "
+            "the built-in model (2026-11).",
         ),
     }
 )
@@ -131,7 +127,7 @@ _DTYPES = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device and a precision that this machine has, as they were chosen."""
+    """A device and a precision that this machine has."""
 
     device: str
     kind: DeviceKind
@@ -147,8 +143,10 @@ class Placement:
 
 
 def choose_placement(device: str = "auto", precision: str = "auto") -> Placement:
-    """The device ("auto", "cpu", "cuda", "cuda:1", "mps", "xla") and the precision ("auto",
-    "float32", "float16", "bfloat16") to compute with. Raises DeviceUnavailable.
+    """Choose the device ("auto", "cpu", "cuda", "cuda:1", "mps", "xla") and the precision ("auto",
+    "float32", "float16", "bfloat16").
+
+    Raises DeviceUnavailable.
     """
     name = choose_device() if device == "auto" else device
     kind = _available_kind(name)
@@ -162,7 +160,7 @@ def choose_placement(device: str = "auto", precision: str = "auto") -> Placement
 
 
 def choose_device() -> str:
-    """The fastest kind that is there, in the order of the table."""
+    """Return the fastest kind of device that this machine has, in the order of the table."""
     for kind in (DeviceKind.CUDA, DeviceKind.XLA, DeviceKind.MPS):
         if _is_there(kind):
             return kind.value
@@ -170,7 +168,7 @@ def choose_device() -> str:
 
 
 def cpu_has_native_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself. torch tells it by private names, hence the
+    """Whether the CPU multiplies bfloat16 itself. torch has only private names for it, hence the
     defaults.
     """
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -178,18 +176,14 @@ def cpu_has_native_bfloat16() -> bool:
 
 
 def set_thread_count(count: int) -> None:
-    """Let the forwards of this process take so many threads: several processes share the cores of
-    one machine.
-    """
+    """Set the threads of this process's forwards, since several processes may share the cores."""
     torch.set_num_threads(count)
 
 
 def get_torch_device(placement: Placement) -> torch.device:
-    """The device object; an XLA device exists only through torch_xla."""
+    """Return torch's device; an XLA device exists only through torch_xla."""
     if placement.kind is DeviceKind.XLA:
-        xla = importlib.import_module(
-            "torch_xla"
-        )  # late: an optional package of several hundred MB
+        xla = importlib.import_module("torch_xla")  # late: optional, several hundred MB
         chosen: torch.device = xla.device()
         return chosen
     return torch.device(placement.device)
@@ -198,14 +192,14 @@ def get_torch_device(placement: Placement) -> torch.device:
 def refuse_imprecise(
     placement: Placement, reference: NDArray[np.float32], vector: NDArray[np.float32]
 ) -> float:
-    """The cosine of the two embeddings `(d,)` of one image.
+    """Return the cosine of two embeddings `(d,)` of one image.
 
-    Raises PrecisionRefused under MINIMUM_COSINE.
+    Raises PrecisionRefused where it is under MINIMUM_COSINE.
     """
     exact, rough = reference.astype(np.float64), vector.astype(np.float64)
     norms = float(np.linalg.norm(exact) * np.linalg.norm(rough))
     cosine = float(exact @ rough) / norms if norms > 0 else float("nan")
-    if not cosine >= MINIMUM_COSINE:  # also refuses NaN, which compares false with everything
+    if not cosine >= MINIMUM_COSINE:  # also refuses NaN, for which every comparison is false
         raise PrecisionRefused(placement.device, placement.precision.value, cosine, MINIMUM_COSINE)
     return cosine
 
@@ -238,7 +232,7 @@ def _available_kind(name: str) -> DeviceKind:
         )
     if kind is DeviceKind.CUDA and number and int(number) >= torch.cuda.device_count():
         raise DeviceUnavailable(
-            f"this machine has {torch.cuda.device_count()} CUDA devices, so there is no {name!r}"
+            f"this machine has no {name!r}: it has {torch.cuda.device_count()} CUDA devices"
         )
     return kind
 

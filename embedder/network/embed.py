@@ -1,7 +1,7 @@
-"""Images -> embeddings and logits: of decoded images, of pixels, and of a stream of files that is
-prepared ahead.
+"""Images to embeddings and logits: from decoded images, from pixels, and from a stream of files
+that is prepared ahead.
 
-The embedding is the CLS token after the final LayerNorm: the very vector that the classifier's head
+The embedding is the CLS token after the final LayerNorm: the vector that the classifier's head
 reads, so that `logit == cls @ w + b`. The matrix products run in the precision of
 `embedder.network.device`; the head, the norm and all results are float32.
 """
@@ -42,12 +42,11 @@ from embedder.pictures.preprocess import preprocess
 K = TypeVar("K")
 T = TypeVar("T")
 
-# Prepared items that wait for their batch: two batches of 64 with 384 pixels a side are 216 MiB.
+# Limit of prepared items that wait: two batches of 64 with 384 pixels a side are 216 MiB.
 MAX_WAITING_BYTES = 256 * 2**20
-# Decoded images are never more than the threads that prepare them; this is what all of them may
-# come to as RGB when each holds the largest image that the limits allow. A thread holds up to that
-# once more while it converts or turns its image. With the default limit of 100 megapixels that is
-# 28 threads.
+# Each preparing thread holds one decoded image. This is the most that all of them may hold as RGB
+# when each image is the largest that the limits allow. A thread holds as much again while it
+# converts or turns its image. With the default limit of 100 megapixels this allows 28 threads.
 MAX_DECODED_BYTES = 8 * 2**30
 
 
@@ -61,18 +60,16 @@ class _Prepared(Generic[K, T]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Launched(Generic[K, T]):
-    """A batch whose pixels are on their way: only keys, derived things and failures are still held,
-    in order.
-    """
+    """A launched batch. Only keys, derived values and failures are still held, in order."""
 
     waiting: deque[tuple[K, T] | Failed[K]]
-    flight: LaunchedForward | None  # None where every item failed
+    forward: LaunchedForward | None  # None where every item failed
 
 
 class Embedder:
     """A loaded model on its device.
 
-    Every method may be called from any thread; forwards take turns.
+    Every method may be called from any thread; forwards run one at a time.
     """
 
     def __init__(
@@ -105,20 +102,21 @@ class Embedder:
         cache_dir: Path | None = None,
         offline: bool = False,
     ) -> Embedder:
-        """A named model or a local directory, verified, on the chosen device and checked against
+        """Load and verify a named model or a local directory, and check its precision against
         float32.
 
-        Raises ModelError's leaves, DeviceUnavailable, PrecisionRefused. `cache_dir` is where
-        huggingface_hub keeps fetched files; None is its own default.
+        `cache_dir` is where huggingface_hub keeps fetched files; None is its own default.
+
+        Raises the leaves of ModelError, DeviceUnavailable, PrecisionRefused.
         """
         placement = choose_placement(device, precision)
         files = locate_model(model, cache_dir, offline=offline)
         vit = load_vit(files.weights, files.architecture)
         info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
-        return cls._checked(info, vit, placement, limits, batch_size)
+        return cls._load_checked(info, vit, placement, limits, batch_size)
 
     @classmethod
-    def _checked(
+    def _load_checked(
         cls,
         info: ModelInfo,
         vit: ViTForImageClassification,
@@ -126,20 +124,22 @@ class Embedder:
         limits: ImageLimits,
         batch_size: int | None,
     ) -> Embedder:
-        """The embedder, once the fixed image has the same embedding as in float32 on the CPU."""
+        """Return the embedder once it embeds the fixed image as float32 on the CPU does."""
         exact = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 1, False)
         if (placement.kind, placement.precision) == (exact.kind, exact.precision):
-            return cls(info, vit, placement, limits, batch_size)  # it would be compared with itself
-        pixels = preprocess(draw_fixed_image(info.image_size), info.preprocessing)[
-            None
-        ]  # (1, 3, h, w)
+            return cls(info, vit, placement, limits, batch_size)  # nothing to compare
+        fixed = draw_fixed_image(info.image_size)
+        pixels = preprocess(fixed, info.preprocessing)[None]  # (1, 3, h, w)
         reference = cls(info, vit, exact).embed_pixels(pixels).vectors[0]
         embedder = cls(info, vit, placement, limits, batch_size)
         refuse_imprecise(placement, reference, embedder.embed_pixels(pixels).vectors[0])
         return embedder
 
     def preprocess(self, decoded: DecodedImage) -> NDArray[np.float32]:
-        """Pixels `(3, h, w)` of one image. Raises ImageTooSmall."""
+        """Return the pixels `(3, h, w)` of one image.
+
+        Raises ImageTooSmall.
+        """
         return preprocess(decoded.image, self.info.preprocessing)
 
     def embed(
@@ -149,7 +149,10 @@ class Embedder:
         patch_tokens: bool = False,
         attentions: bool = False,
     ) -> Embeddings:
-        """Embeddings of decoded images, in their order. Raises ImageTooSmall."""
+        """Embed decoded images, in their order.
+
+        Raises ImageTooSmall.
+        """
         side = self.info.image_size
         pixels = np.empty((len(images), 3, side, side), np.float32)  # (n, 3, h, w)
         for row, decoded in enumerate(images):
@@ -159,9 +162,7 @@ class Embedder:
     def embed_pixels(
         self, pixels: NDArray[np.float32], *, patch_tokens: bool = False, attentions: bool = False
     ) -> Embeddings:
-        """Embeddings of preprocessed pixels `(n, 3, h, w)` float32, `batch_size` at a time; n may
-        be 0.
-        """
+        """Embed preprocessed pixels `(n, 3, h, w)` float32, `batch_size` at a time; n may be 0."""
         side = self.info.image_size
         if pixels.dtype != np.float32 or pixels.shape[1:] != (3, side, side):
             raise ValueError(
@@ -172,8 +173,8 @@ class Embedder:
         launched = (
             self._forward.launch(pixels[at : at + self.batch_size], extras) for at in starts
         )
-        parts = [flight.land() for flight in take_ahead(launched, self._placement.batches_ahead)]
-        return concatenate(parts) if parts else self._forward.nothing(extras)
+        parts = [forward.wait() for forward in take_ahead(launched, self._placement.batches_ahead)]
+        return concatenate(parts) if parts else self._forward.empty_results(extras)
 
     def embed_stream(
         self,
@@ -183,35 +184,35 @@ class Embedder:
         change: Callable[[K, Image.Image], Image.Image] = lambda _, image: image,
         derived_bytes: Callable[[T], int] = lambda _: 0,
     ) -> Generator[Embedded[K, T] | Failed[K], None, None]:
-        """Each item's embedding and what `derive(key, decoded)` made of it, or its ImageError, in
-        order.
+        """Yield, in order, each item's embedding with what `derive(key, decoded)` returned, or its
+        ImageError.
 
-        What is embedded is `change(key, image)` of the decoded, upright image; `derive` gets that
-        too.
+        `change(key, image)` may replace the decoded, upright image. What it returns is embedded and
+        given to `derive`.
 
-        Two batches ahead of the forward are decoded, preprocessed and derived from in threads,
-        where the decoded image ends: `change` and `derive` must be thread-safe, and should not keep
-        it. An ImageError of theirs is that item's failure; any other exception is raised here in
-        the item's turn. `items` is read in the caller's thread; what it raises is raised here after
-        the results of what came before. Closing the iterator ends the threads.
+        Threads decode, preprocess and derive two batches ahead of the forward, and drop the decoded
+        image there: `change` and `derive` must be thread-safe, and should not keep the image. An
+        ImageError of theirs is that item's failure; any other exception is raised here in the
+        item's turn. `items` is read in the caller's thread; what it raises is raised here after the
+        results of the items before it. Closing the iterator ends the threads.
 
-        In memory at once: a decoded image a thread (MAX_DECODED_BYTES); of two batches the files,
-        or their pixels and derived things, of which MAX_WAITING_BYTES and one item a thread may
-        wait; the batch that is filled; and those that are launched. What `derived_bytes` does not
-        tell of a derived thing is bounded by number only.
+        These are in memory at once: one decoded image for each thread (MAX_DECODED_BYTES); the
+        files of two batches, or their pixels and derived values, of which MAX_WAITING_BYTES and one
+        item for each thread may wait; the batch that is being filled; and the launched batches.
+        Derived values that `derived_bytes` does not count are limited only in number.
         """
         prepared = prepare_ahead(
             items,
             lambda item: self._prepare(item, change, derive, derived_bytes),
-            _waiting_bytes,
+            _count_waiting_bytes,
             workers=count_workers(self._placement.kind, self.limits, os.cpu_count() or 1),
             ahead=2 * self.batch_size,
             max_weight=MAX_WAITING_BYTES,
         )
         with closing(prepared):
-            launched = map(self._launch, _batched(prepared, self.batch_size))
+            launched = map(self._launch, _collect_batches(prepared, self.batch_size))
             for batch in take_ahead(launched, self._placement.batches_ahead):
-                yield from _landed(batch)
+                yield from _yield_results(batch)
 
     def _prepare(
         self,
@@ -236,13 +237,13 @@ class Embedder:
     def _launch(self, batch: list[_Prepared[K, T] | Failed[K]]) -> _Launched[K, T]:
         pixels = [one.pixels for one in batch if isinstance(one, _Prepared)]
         waiting = deque(one if isinstance(one, Failed) else (one.key, one.derived) for one in batch)
-        batch.clear()  # who handed it over still holds the list, and need not hold its pixels
+        batch.clear()  # the caller still holds the list; its pixels can go
         return _Launched(waiting, self._forward.launch(pixels) if pixels else None)
 
 
 def count_workers(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
-    """Threads that prepare a stream's images: as the device's policy says, as far as their images
-    fit in memory.
+    """Return the threads that prepare a stream: the device's policy, as far as images fit in
+    memory.
     """
     policy = POLICIES[kind]
     fitting = MAX_DECODED_BYTES // (3 * limits.max_image_pixels)
@@ -250,7 +251,7 @@ def count_workers(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
 
 
 def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
-    """What identifies the model in these files."""
+    """Return what identifies the model in these files."""
     measured = files.measured
     return ModelInfo(
         name=files.name,
@@ -271,31 +272,29 @@ def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
 
 
 def draw_fixed_image(side: int) -> Image.Image:
-    """The RGB picture of the self-check: coloured gradients under fine stripes, the same on every
-    machine.
+    """Draw the RGB picture of the self-check: the same coloured gradients and fine stripes
+    everywhere.
     """
     rows, columns = np.mgrid[0:side, 0:side]
     channels = [rows * 255 // side, columns * 255 // side, (rows * columns * 7 + rows * 13) % 256]
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))  # (side, side, 3)
 
 
-def _batched(
+def _collect_batches(
     prepared: Iterable[_Prepared[K, T] | Failed[K]], batch_size: int
 ) -> Iterator[list[_Prepared[K, T] | Failed[K]]]:
-    """Lists of at most `batch_size` items; a list of which very much was derived is closed
-    early.
-    """
+    """Yield lists of at most `batch_size` items; a list with many derived bytes is closed early."""
     batch: list[_Prepared[K, T] | Failed[K]] = []
     derived_bytes = 0
     try:
         for one in prepared:
             batch.append(one)
             derived_bytes += one.derived_bytes if isinstance(one, _Prepared) else 0
-            del one  # the batch's alone, so that it ends with it
+            del one  # only the batch holds it now, so it is freed with the batch
             if len(batch) == batch_size or derived_bytes >= MAX_WAITING_BYTES:
                 yield batch
                 batch, derived_bytes = [], 0
-    except Exception:  # of the source or of an item: what came before it has its turn first
+    except Exception:  # of the source or of an item; the items before it come first
         if batch:
             yield batch
         raise
@@ -303,26 +302,24 @@ def _batched(
         yield batch
 
 
-def _landed(batch: _Launched[K, T]) -> Iterator[Embedded[K, T] | Failed[K]]:
-    rows = iter(()) if batch.flight is None else _rows(batch.flight.land())
+def _yield_results(batch: _Launched[K, T]) -> Iterator[Embedded[K, T] | Failed[K]]:
+    rows = iter(()) if batch.forward is None else _yield_rows(batch.forward.wait())
     while batch.waiting:
         one = batch.waiting.popleft()
         yield one if isinstance(one, Failed) else Embedded(*one, *next(rows))
 
 
-def _rows(made: Embeddings) -> Iterator[tuple[NDArray[np.float32], float]]:
+def _yield_rows(made: Embeddings) -> Iterator[tuple[NDArray[np.float32], float]]:
     for vector, logit in zip(made.vectors, made.logits, strict=True):
         yield vector, float(logit)
 
 
-def _waiting_bytes(one: object) -> int:
+def _count_waiting_bytes(one: object) -> int:
     return one.pixels.nbytes + one.derived_bytes if isinstance(one, _Prepared) else 0
 
 
 def _without_tracebacks(err: ImageError) -> ImageError:
-    """The error without the frames that it came through, for they hold the file's bytes and its
-    picture.
-    """
+    """Remove the frames that an error came through; they hold the file's bytes and its picture."""
     chain: list[BaseException | None] = [err]
     while chain:
         each = chain.pop()

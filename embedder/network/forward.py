@@ -1,9 +1,8 @@
-"""Pixels -> embeddings and logits, one batch at a time; it owns the network on its device and the
-network's lock.
+"""Pixels to embeddings and logits, one batch at a time; the network on its device, and its lock.
 
-A forward is launched and landed apart. A CPU computes while it is launched. A CUDA device computes
-while its host goes on, so that the next batch is staged, copied up and queued before the results of
-this one are waited for.
+A forward is launched first and awaited later. On a CPU, launching computes it. On a CUDA device the
+host goes on while the device computes, so the next batch is prepared, uploaded and queued before
+the results of this one are awaited.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from embedder.network.transfers import PendingResults, Transfers
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What is wanted beside vectors and logits."""
+    """What is returned beside vectors and logits."""
 
     patch_tokens: bool = False
     attentions: bool = False
@@ -37,9 +36,9 @@ NO_EXTRAS = Extras()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaunchedForward:
-    """A forward that was launched;
+    """A forward that was launched.
 
-    `count` is the number of its images, without those that fill up its batch.
+    `count` is the number of its images, without those that fill up the batch.
     """
 
     forward: Forward
@@ -47,29 +46,30 @@ class LaunchedForward:
     count: int
     extras: Extras
     precision: Precision
-    arrival: PendingResults
+    pending: PendingResults
 
-    def land(self) -> Embeddings:
-        """The results; in float32 once more when the precision overflowed on these very images.
+    def wait(self) -> Embeddings:
+        """Wait for the results. If the precision overflowed on these images, compute them again in
+        float32.
 
-        Raises CorruptWeights when they are not finite in float32 either.
+        Raises CorruptWeights where they are not finite in float32 either.
         """
-        vectors, logits, patch_tokens, attentions = self.arrival.arrays()
+        vectors, logits, patch_tokens, attentions = self.pending.wait()
         assert vectors is not None
         assert logits is not None
         if np.isfinite(vectors).all():
             return Embeddings(vectors, logits, patch_tokens, attentions)
         if self.precision is Precision.FLOAT32:
             raise CorruptWeights(
-                self.forward.name, "the weights give embeddings that are not finite"
+                self.forward.name, "the weights produce embeddings that are not finite"
             )
-        return self.forward.again(self).land()
+        return self.forward.relaunch(self).wait()
 
 
 class Forward:
     """A network on its device.
 
-    It may be used from any thread; forwards are launched in turn, behind a lock.
+    It may be used from any thread; a lock lets forwards start one at a time.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Forward:
         self._batch_size = batch_size
         self._device = get_torch_device(placement)
         self._transfers = Transfers(self._device)
-        self._model = model.to(self._device)  # type: ignore[arg-type]  # transformers' stub takes no torch.device
+        self._model = model.to(self._device)  # type: ignore[arg-type]  # not in transformers' stub
         self._lock = threading.Lock()
 
     def launch(
         self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], extras: Extras = NO_EXTRAS
     ) -> LaunchedForward:
-        """Begin the forward of 1 to `batch_size` preprocessed images `(3, h, w)`; they are copied
-        where need be.
+        """Start the forward of 1 to `batch_size` preprocessed images `(3, h, w)`, copied where
+        needed.
         """
         count = len(rows)
         staged = self._transfers.stage(
@@ -95,12 +95,12 @@ class Forward:
         )
         return self._start(staged, count, extras, self._placement.precision)
 
-    def again(self, flight: LaunchedForward) -> LaunchedForward:
-        """Begin it once more, in float32."""
-        return self._start(flight.staged, flight.count, flight.extras, Precision.FLOAT32)
+    def relaunch(self, launched: LaunchedForward) -> LaunchedForward:
+        """Start a forward again, in float32."""
+        return self._start(launched.staged, launched.count, launched.extras, Precision.FLOAT32)
 
-    def nothing(self, extras: Extras = NO_EXTRAS) -> Embeddings:
-        """The embeddings of no images."""
+    def empty_results(self, extras: Extras = NO_EXTRAS) -> Embeddings:
+        """Return the embeddings of no images."""
         config = self._model.config
         tokens = self._model.vit.embeddings.patch_embeddings.num_patches
         maps = (0, config.num_hidden_layers, config.num_attention_heads, 1 + tokens, 1 + tokens)
@@ -117,29 +117,28 @@ class Forward:
         self, staged: Tensor, count: int, extras: Extras, precision: Precision
     ) -> LaunchedForward:
         with self._lock, torch.inference_mode():
-            hidden, maps = self._hidden_states(
+            hidden, maps = self._compute_hidden_states(
                 self._transfers.upload(staged), precision, extras.attentions
             )
             cls = hidden[:, 0]  # (b, d)
             logits = self._model.classifier(cls)[:, 0]  # (b,)
             vectors = torch.nn.functional.normalize(cls, dim=-1)
             patch_tokens = hidden[:count, 1:] if extras.patch_tokens else None  # (n, t, d)
-            attentions = (
-                torch.stack(maps, dim=1)[:count] if maps else None
-            )  # (n, layers, heads, 1 + t, 1 + t)
-            arrival = self._transfers.download(
+            # (n, layers, heads, 1 + t, 1 + t)
+            attentions = torch.stack(maps, dim=1)[:count] if maps else None
+            pending = self._transfers.download(
                 [vectors[:count], logits[:count], patch_tokens, attentions]
             )
-        return LaunchedForward(self, staged, count, extras, precision, arrival)
+        return LaunchedForward(self, staged, count, extras, precision, pending)
 
-    def _hidden_states(
+    def _compute_hidden_states(
         self, pixels: Tensor, precision: Precision, attentions: bool
     ) -> tuple[Tensor, list[Tensor]]:
-        """Hidden states `(b, 1 + t, d)` after the final LayerNorm, and attentions `(b, heads, 1 +
-        t, 1 + t)` by layer.
+        """Compute hidden states `(b, 1 + t, d)` after the final LayerNorm, and the attentions of
+        each layer `(b, heads, 1 + t, 1 + t)`.
 
-        Only the eager attention forms its map; it is chosen for such a call alone, for it is slower
-        and takes more memory.
+        Only the eager attention forms its map. It is chosen for such a call alone, because it is
+        slower and takes more memory.
         """
         reduced = precision is not Precision.FLOAT32
         if attentions:

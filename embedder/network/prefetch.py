@@ -1,8 +1,8 @@
-"""Work done ahead in threads, in order, in bounded memory; it knows nothing of images or models.
+"""Work that threads do ahead, in order and in bounded memory; knows nothing about images or models.
 
-The forward of one batch runs in the caller's thread while the items of the next ones are prepared
-here: Pillow and numpy let go of the interpreter lock where their time is spent. The source is read
-in the caller's thread only, so it may be a database cursor.
+The forward of one batch runs in the caller's thread while the items of the next batches are
+prepared here: Pillow and numpy release the interpreter lock where they spend their time. The source
+is read only in the caller's thread, so it may be a database cursor.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def prepare_ahead(
     ahead: int,
     max_weight: int,
 ) -> Generator[Result, None, None]:
-    """`prepare(item)` for each item, in order; at most `ahead` items are taken from the source
-    before their turn.
+    """Yield `prepare(item)` for each item, in order; at most `ahead` items are taken before their
+    turn.
 
-    When results that wait weigh `max_weight` or more (bytes), only the item whose turn it is goes
-    on: at most `max_weight` plus one result per worker is held. An exception of the source is
-    raised after the results of what came before it; an exception of `prepare` is raised in its
-    turn. Closing the iterator drops what has not begun.
+    Once the waiting results weigh `max_weight` (bytes) or more, only the item whose turn it is
+    continues: at most `max_weight` and one result per worker are held. An exception of the source
+    is raised after the results of the items before it; an exception of `prepare` is raised in the
+    item's turn. Closing the iterator drops what has not started.
     """
     source, failure = iter(items), None
     waiting: deque[Future[Result]] = deque()
-    scale = _Scale(max_weight)
+    scale = _WaitingWeight(max_weight)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
     taken = 0
     try:
@@ -47,9 +47,7 @@ def prepare_ahead(
                     item = next(source)
                 except StopIteration:
                     exhausted = True
-                except (
-                    Exception
-                ) as err:  # recorded, and raised below once the items before it had their turn
+                except Exception as err:  # raised below, after the items before it
                     exhausted, failure = True, err
                 else:
                     waiting.append(
@@ -61,7 +59,7 @@ def prepare_ahead(
             result = waiting.popleft().result()
             scale.hand_over(weigh(result))
             yield result
-            del result  # the caller's now: not held here while the next one is waited for
+            del result  # the caller owns it: do not hold it while waiting for the next one
         if failure is not None:
             raise failure
     finally:
@@ -70,8 +68,9 @@ def prepare_ahead(
 
 
 def take_ahead(source: Iterable[Item], count: int) -> Iterator[Item]:
-    """The items in order, each once `count` more were taken after it; what the source raises comes
-    after them all.
+    """Yield the items in order, each after `count` more were taken from the source.
+
+    An exception of the source is raised after all items before it.
     """
     waiting: deque[Item] = deque()
     try:
@@ -80,12 +79,12 @@ def take_ahead(source: Iterable[Item], count: int) -> Iterator[Item]:
             if len(waiting) > count:
                 yield waiting.popleft()
     except Exception:
-        yield from _emptied(waiting)
+        yield from _drain(waiting)
         raise
-    yield from _emptied(waiting)
+    yield from _drain(waiting)
 
 
-def _emptied(waiting: deque[Item]) -> Iterator[Item]:
+def _drain(waiting: deque[Item]) -> Iterator[Item]:
     while waiting:
         yield waiting.popleft()
 
@@ -94,7 +93,7 @@ def _prepare_weighed(
     item: Item,
     prepare: Callable[[Item], Result],
     weigh: Callable[[Result], int],
-    scale: _Scale,
+    scale: _WaitingWeight,
     turn: int,
 ) -> Result:
     scale.wait_for_room(turn)
@@ -103,10 +102,10 @@ def _prepare_weighed(
     return result
 
 
-class _Scale:
-    """What the waiting results weigh.
+class _WaitingWeight:
+    """The weight of the waiting results.
 
-    The item whose turn it is never waits, so nothing can lock up.
+    The item whose turn it is never waits, so there is no deadlock.
     """
 
     def __init__(self, max_weight: int) -> None:

@@ -1,8 +1,9 @@
-"""The named models, pinned, and what is known about a loaded one; it owns no tensor and no network.
+"""The named models with their pins, and the known facts about a loaded model; no tensors, no
+network.
 
-Every fact is pinned by revision, byte size and sha256 of the publisher's files: earlier revisions
-of the default repository carry a different, wrong configuration. A pinned file is compared before a
-byte of it is used.
+Every file is pinned by revision, byte size and sha256 of the publisher's file: earlier revisions of
+the default repository have a different, wrong configuration. A pinned file is compared before any
+of it is used.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ PREPROCESSING_FILE = "preprocessor_config.json"
 MEASURED_FILE = "measured.json"
 
 BUILTIN = "builtin"
-# sha256 of the two sets of weights that had this name before; figures call them `builtin-1` and
-# `builtin-2`. They are not shipped: their vectors are kept, and they embed no further image.
+# The sha256 of the two sets of weights that had this name before; figures call them `builtin-1` and
+# `builtin-2`. They are not shipped: their vectors stay usable, but no further image can be embedded
+# with them.
 EARLIER_BUILTIN_WEIGHTS = frozenset(
     {
         "a005f8c1bdce3fd843d1a59675fa539daba069fb8dc33f4eaf0096eb1e4a789d",
@@ -50,9 +52,11 @@ class PinnedFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where a named model comes from. `architecture` and `preprocessing` are given when the
-    repository has no file for them; otherwise its pinned `config.json` and
-    `preprocessor_config.json` are read. One without `hub_id` ships in the package.
+    """Where a named model comes from.
+
+    `architecture` and `preprocessing` are set where the repository has no file for them; otherwise
+    its pinned `config.json` and `preprocessor_config.json` are read. A source without `hub_id` is
+    part of the package.
     """
 
     name: str
@@ -138,10 +142,10 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured on a model and lies beside its weights in `measured.json`; all of it may be
+    """What was measured on a model, from `measured.json` beside its weights. Each value may be
     unknown.
 
-    `similarity_threshold` is a cosine similarity; the logits are the bounds above and below which
+    `similarity_threshold` is a cosine similarity. The logits are the bounds above and below which
     the classifier's verdict is `synthetic` and `authentic`. Each figure has its source: data set,
     date, false-match rate.
     """
@@ -158,7 +162,7 @@ class Measured:
 class ModelInfo:
     """What identifies a loaded model and its embedding space.
 
-    `image_size` is the side in pixels.
+    `image_size` is a side in pixels.
     """
 
     name: str
@@ -178,8 +182,9 @@ class ModelInfo:
 
     @property
     def space_fingerprint(self) -> str:
-        """sha256 (hex) over weights and preprocessing: vectors of two fingerprints are never
-        compared.
+        """The sha256 (hex) over weights and preprocessing.
+
+        Vectors of two different fingerprints are never compared.
         """
         return hashlib.sha256(
             f"{self.weights_sha256}:{self.preprocessing.fingerprint}".encode()
@@ -188,7 +193,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """One line of `lineup models`; made without loading or hashing anything."""
+    """One line of `lineup models`; nothing is loaded or hashed for it."""
 
     name: str
     description: str
@@ -200,13 +205,16 @@ class ListedModel:
 
 
 def get_builtin_directory(name: str = BUILTIN) -> Path:
-    """Where the package keeps the files of a model that ships in it."""
+    """Return the folder in the package of a model that is part of it."""
     return Path(str(files("embedder"))) / "models" / name
 
 
 def read_measured(path: Path) -> Measured:
-    """The figures in `measured.json`; a missing file is no figures. Raises InvalidModelConfig.
-    Other keys are kept for people and not read.
+    """Read the figures in `measured.json`; without the file there are none.
+
+    Other keys of the file are for people and are not read.
+
+    Raises InvalidModelConfig.
     """
     if not path.is_file():
         return Measured()

@@ -1,4 +1,4 @@
-"""What embedding gives back: arrays with documented shapes, and the items of a stream."""
+"""Results of embedding: arrays with documented shapes, and the items of a stream."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 class Embeddings:
     """The results of n images, all float32.
 
-    `vectors` `(n, d)` of L2 norm 1; `logits` `(n,)`, p(synthetic) = sigmoid(logit). On request
-    only: `patch_tokens` `(n, t, d)` after the final LayerNorm, row by row from the top left, not
-    normalised; `attentions` `(n, layers, heads, 1 + t, 1 + t)`, rows sum to 1, token 0 is CLS (96
-    MB an image for ViT-S/384).
+    `vectors` `(n, d)` have L2 norm 1. `logits` `(n,)`: p(synthetic) = sigmoid(logit). Two arrays
+    are filled on request only. `patch_tokens` `(n, t, d)` follow the final LayerNorm, row by row
+    from the top left, not normalised. `attentions` `(n, layers, heads, 1 + t, 1 + t)` have rows
+    that sum to 1, and token 0 is CLS (96 MB an image for ViT-S/384).
     """
 
     vectors: NDArray[np.float32]
@@ -33,9 +33,9 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded(Generic[K, T]):
-    """One item of a stream:
+    """One item of a stream that was embedded.
 
-    `vector` `(d,)` of L2 norm 1; `derived` is what the caller made of the decoded image.
+    `vector` `(d,)` has L2 norm 1; `derived` is what the caller derived from the decoded image.
     """
 
     key: K
@@ -46,8 +46,9 @@ class Embedded(Generic[K, T]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Failed(Generic[K]):
-    """One item of a stream that is no usable image, and why; the error has no traceback, which
-    would hold the image.
+    """One item of a stream that is no usable image.
+
+    The error has no traceback, because that would hold the image.
     """
 
     key: K
@@ -55,7 +56,7 @@ class Failed(Generic[K]):
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-    """The parts, at least one, below one another."""
+    """Concatenate one or more parts, row below row."""
     tokens = [part.patch_tokens for part in parts if part.patch_tokens is not None]
     maps = [part.attentions for part in parts if part.attentions is not None]
     return Embeddings(

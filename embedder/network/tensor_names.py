@@ -1,11 +1,10 @@
-"""The names that a ViT's tensors have in published files, and in transformers 5; it owns no file
-and no model.
+"""The names of a ViT's tensors in published files and in transformers 5; no files and no model.
 
-Three layouts of the same model (facts: the tensors of the two published Community Forensics
-checkpoints):
+Three layouts of the same model exist, as the tensors of the two published Community Forensics
+checkpoints show:
 
-- `huggingface`: what `save_pretrained` of transformers < 5 wrote; also what the built-in model is
-  written in;
+- `huggingface`, which `save_pretrained` of transformers before 5 wrote; the built-in model uses it
+  too;
 - `timm`, under the prefix `vit.`: query, key and value are stacked in one tensor, in that order;
 - the module names of transformers 5, which no published file has.
 """
@@ -54,9 +53,9 @@ _STACKED = (
 
 
 def layout_of(names: Iterable[str]) -> Layout:
-    """The published layout that these tensor names belong to.
+    """Return the published layout of these tensor names.
 
-    Raises TensorMismatch when it is neither.
+    Raises TensorMismatch where they belong to neither.
     """
     names = frozenset(names)
     if "vit.embeddings.cls_token" in names:
@@ -69,11 +68,11 @@ def layout_of(names: Iterable[str]) -> Layout:
 
 
 def from_published(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Tensors of a published file under transformers 5's module names, sharing memory with what was
-    given.
+    """Rename the tensors of a published file to transformers 5's module names; memory is shared.
 
-    Raises TensorMismatch for names that the layout does not have, or lacks; shapes are not looked
-    at, except that a stacked query-key-value tensor must divide by three.
+    Shapes are not checked, except that a stacked query-key-value tensor must be divisible by three.
+
+    Raises TensorMismatch for names that the layout does not have, or lacks.
     """
     layout = layout_of(tensors)
     pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
@@ -87,7 +86,7 @@ def from_published(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tens
         tensor = tensors[published]
         if tensor.ndim == 0 or tensor.shape[0] % len(modules):
             raise TensorMismatch(
-                shapes=[f"{published} {list(tensor.shape)} is no stack of query, key and value"]
+                shapes=[f"{published} {list(tensor.shape)} is not a stack of query, key and value"]
             )
         named.update(zip(modules, tensor.chunk(len(modules)), strict=True))
     return named
@@ -96,7 +95,7 @@ def from_published(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tens
 def to_published(
     state_dict: Mapping[str, Tensor], layout: Layout = "huggingface"
 ) -> dict[str, Tensor]:
-    """The tensors of a `ViTForImageClassification` as a published file names them; the reverse of
+    """Rename the tensors of a `ViTForImageClassification` as in a published file; reverses
     `from_published`.
     """
     layers = count_layers(state_dict)
@@ -108,15 +107,16 @@ def to_published(
 
 
 def count_layers(names: Iterable[str]) -> int:
-    """Number of transformer layers among transformers 5's module names."""
+    """Count the transformer layers among transformers 5's module names."""
     return 1 + max(
         (int(name.split(".")[2]) for name in names if name.startswith("vit.layers.")), default=-1
     )
 
 
 def published_name_of(module: str, layout: Layout) -> str:
-    """The published name of the tensor that `module` lives in (its stack, for query, key and value
-    in timm).
+    """Return the published name of the tensor that holds `module`.
+
+    In timm, query, key and value are held by their stack.
     """
     layers = 1 + (int(module.split(".")[2]) if module.startswith("vit.layers.") else 0)
     pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
@@ -127,7 +127,7 @@ def published_name_of(module: str, layout: Layout) -> str:
 
 
 def _huggingface_pairs(layers: int) -> dict[str, str]:
-    """Published name -> module name."""
+    """Map published names to module names."""
     pairs = {old: module for module, old, _ in _OUTER}
     for n in range(layers):
         for module, old in (*((m, o) for m, o, _ in _IN_LAYER), *_STACKED):
@@ -137,7 +137,7 @@ def _huggingface_pairs(layers: int) -> dict[str, str]:
 
 
 def _timm_pairs(layers: int) -> dict[str, str]:
-    """Published name -> module name, without the stacked tensors."""
+    """Map published names to module names, without the stacked tensors."""
     pairs = {timm: module for module, _, timm in _OUTER}
     for n in range(layers):
         for module, _, timm in _IN_LAYER:
@@ -147,7 +147,7 @@ def _timm_pairs(layers: int) -> dict[str, str]:
 
 
 def _timm_stacked(layers: int) -> dict[str, tuple[str, ...]]:
-    """Published name of a stack -> the names of its three modules, in order."""
+    """Map the published name of each stack to the names of its three modules, in order."""
     return {
         f"vit.blocks.{n}.attn.qkv.{kind}": tuple(
             f"vit.layers.{n}.{module}.{kind}" for module, _ in _STACKED

@@ -1,8 +1,8 @@
-"""Copies between the memory of the host and of a device; it knows nothing of models.
+"""Copies between the memory of the host and of a device; knows nothing about models.
 
-Only a CUDA device copies beside what it computes, and only out of page-locked memory: there, pixels
-go up on a stream of their own and results come down behind the forward without the host waiting.
-Everywhere else the same calls copy at once, and on a CPU they copy nothing at all.
+Only a CUDA device copies while it computes, and only from page-locked memory. There, pixels are
+uploaded on a stream of their own, and results are downloaded behind the forward without the host
+waiting. On other devices the same calls copy at once, and on a CPU they copy nothing.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from torch import Tensor
 
 
 class PendingResults:
-    """Results on their way to the host, float32."""
+    """Results that are being copied to the host, float32."""
 
     def __init__(self, tensors: Sequence[Tensor | None], done: torch.cuda.Event | None) -> None:
-        self._tensors = tensors
+        self.tensors = tensors
         self._done = done
 
-    def arrays(self) -> list[NDArray[np.float32] | None]:
-        """The results, once they are there.
+    def wait(self) -> list[NDArray[np.float32] | None]:
+        """Wait for the results and return them.
 
-        They are the caller's: none holds page-locked memory.
+        They belong to the caller: none holds page-locked memory.
         """
         if self._done is None:
-            return [None if tensor is None else tensor.numpy() for tensor in self._tensors]
+            return [None if tensor is None else tensor.numpy() for tensor in self.tensors]
         self._done.synchronize()
-        return [None if tensor is None else tensor.numpy().copy() for tensor in self._tensors]
+        return [None if tensor is None else tensor.numpy().copy() for tensor in self.tensors]
 
 
 class Transfers:
     """The copies of one device.
 
-    `upload` and `download` belong under one lock with the work between them.
+    Call `upload` and `download` under one lock, with the work between them.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -47,10 +47,11 @@ class Transfers:
     def stage(
         self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], count: int
     ) -> Tensor:
-        """Arrays `(3, h, w)` in one host tensor `(count, 3, h, w)`, zeros after the last of them.
+        """Collect arrays `(3, h, w)` in one host tensor `(count, 3, h, w)`, zeros after the last of
+        them.
 
-        Page-locked memory is torch's own and is used again; it rounds each tensor up to a power of
-        two.
+        Page-locked memory belongs to torch, which uses it again; it rounds each tensor up to a
+        power of two.
         """
         if isinstance(rows, np.ndarray) and len(rows) == count and not self.pinned:
             return torch.from_numpy(rows)
@@ -62,26 +63,24 @@ class Transfers:
         return staged
 
     def upload(self, staged: Tensor) -> Tensor:
-        """The tensor on the device; work that is queued after this call finds it there."""
+        """Return the tensor on the device, ready for work that is queued after this call."""
         if self._uploads is None:
             return staged.to(self._device)
         with torch.cuda.stream(self._uploads):
             uploaded = staged.to(self._device, non_blocking=True)
         computing = torch.cuda.current_stream(self._device)
         computing.wait_stream(self._uploads)
-        uploaded.record_stream(
-            computing
-        )  # its memory was taken on the other stream, and is read on this one
+        uploaded.record_stream(computing)  # allocated on the other stream, read on this one
         return uploaded
 
     def download(self, tensors: Sequence[Tensor | None]) -> PendingResults:
-        """Begin to copy results back, behind all work that is queued on the device."""
+        """Start copying results back, behind all work that is queued on the device."""
         if not self.pinned:
             return PendingResults(
                 [None if tensor is None else tensor.float().cpu() for tensor in tensors], None
             )
         copies = [None if tensor is None else _pinned_copy(tensor.float()) for tensor in tensors]
-        # Blocking: the host sleeps until it happens, and its core goes on decoding.
+        # Blocking: the waiting host thread sleeps, and its core is free for decoding.
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch's
         done.record(torch.cuda.current_stream(self._device))
         return PendingResults(copies, done)

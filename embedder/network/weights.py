@@ -1,9 +1,8 @@
-"""A safetensors file -> a ViT with its weights, by memory map; it owns the checks that come before
-a byte is used.
+"""A safetensors file to a ViT with its weights, by memory map; the checks before any byte is used.
 
-Order of the checks: name, content (a pickle or a zip is refused whatever it is called), byte size,
+Order of the checks: name, content (a pickle or an archive is refused under any name), byte size,
 sha256, safetensors header, tensor names, shapes, types. Both published layouts load
-(`tensor_names`). No pickle is ever opened, no remote code ever run.
+(`tensor_names`). No pickle is ever opened, and no remote code is ever run.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ UNSAFE_SUFFIXES = frozenset(
     {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5"}
 )
 # zip (torch >= 1.6, .npz), pickle protocols 2 to 5, gzip, HDF5; torch's old format is a pickle.
-# Protocol 0 and 1 start with printable opcodes and are caught by the header check below.
+# Protocols 0 and 1 start with printable opcodes; the header check below refuses them.
 _UNSAFE_STARTS = (
     b"PK\x03\x04",
     b"\x80\x02",
@@ -48,8 +47,10 @@ _HASH_CHUNK_BYTES = 1 << 20
 
 
 def check_is_safetensors(path: Path) -> None:
-    """Raises UnsafeWeights for a pickle by name or by content, CorruptWeights when the header is no
-    safetensors.
+    """Check name and first bytes of a file.
+
+    Raises UnsafeWeights for a pickle by name or by content, CorruptWeights where the header is not
+    that of safetensors, ModelUnavailable where the file cannot be read.
     """
     if path.suffix.lower() in UNSAFE_SUFFIXES:
         raise UnsafeWeights(path.name, f"{path.suffix} files are refused")
@@ -58,19 +59,17 @@ def check_is_safetensors(path: Path) -> None:
             start = file.read(9)
     except OSError as err:
         raise ModelUnavailable(f"{path}: cannot be read: {err.strerror}") from err
-    # The first 8 bytes of safetensors are the header's length, little-endian, then comes '{'. A
-    # length whose low bytes happen to spell a pickle's start is told apart by that brace.
+    # The first 8 bytes of safetensors are the header's length, little-endian, followed by '{'. The
+    # brace distinguishes a length whose low bytes equal the start of a pickle.
     if start[8:9] == b"{":
         return
     if start.startswith(_UNSAFE_STARTS):
         raise UnsafeWeights(path.name, "the content is a pickle or an archive")
-    raise CorruptWeights(path.name, "is not a safetensors file")
+    raise CorruptWeights(path.name, "the file is not in the safetensors format")
 
 
 def compute_sha256(path: Path) -> str:
-    """Hex sha256, read in pieces: the weights are larger than what should be held in memory
-    twice.
-    """
+    """Return the hex sha256 of a file, read in pieces: weights should not be in memory twice."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_HASH_CHUNK_BYTES):
@@ -79,32 +78,38 @@ def compute_sha256(path: Path) -> str:
 
 
 def verify_file(path: Path, sha256: str | None, byte_size: int | None) -> str:
-    """The file's sha256, after it was compared with what is pinned (None pins nothing).
+    """Return the file's sha256 once it equals the pins (None pins nothing).
 
     Raises CorruptWeights.
     """
     actual_size = path.stat().st_size
     if byte_size is not None and actual_size != byte_size:
-        raise CorruptWeights(path.name, f"has {actual_size:,} bytes, not {byte_size:,}")
+        raise CorruptWeights(path.name, f"the file has {actual_size:,} bytes, not {byte_size:,}")
     actual = compute_sha256(path)
     if sha256 is not None and actual != sha256:
-        raise CorruptWeights(path.name, f"has sha256 {actual}, not {sha256}")
+        raise CorruptWeights(path.name, f"the file has sha256 {actual}, not {sha256}")
     return actual
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, memory-mapped, under the file's own names."""
+    """Read the tensors of a safetensors file, memory-mapped, under the file's own names.
+
+    Raises UnsafeWeights, CorruptWeights, ModelUnavailable.
+    """
     check_is_safetensors(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping: it has no __iter__)
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it has no __iter__)
     except SafetensorError as err:
-        raise CorruptWeights(path.name, f"is not a whole safetensors file: {err}") from err
+        raise CorruptWeights(
+            path.name, f"the file is not a complete safetensors file: {err}"
+        ) from err
 
 
 def build_empty_vit(architecture: Architecture) -> ViTForImageClassification:
-    """The module on the `meta` device: shapes without memory, so that loading costs no random
-    initialisation.
+    """Build the module on the `meta` device.
+
+    It has shapes but no memory, so loading needs no random initialisation.
     """
     config = ViTConfig(
         hidden_size=architecture.hidden_size,
@@ -123,10 +128,12 @@ def build_empty_vit(architecture: Architecture) -> ViTForImageClassification:
 
 
 def load_vit(path: Path, architecture: Architecture) -> ViTForImageClassification:
-    """The ViT with the weights of `path` (either layout), float32 on the CPU, in evaluation mode.
+    """Load a ViT with the weights of `path` (either layout), float32 on the CPU, in evaluation
+    mode.
 
-    The parameters are the memory map itself: nothing is initialised and nothing copied. Raises
-    UnsafeWeights, CorruptWeights, TensorMismatch.
+    The parameters are the memory map itself: nothing is initialised and nothing is copied.
+
+    Raises UnsafeWeights, CorruptWeights, TensorMismatch.
     """
     published = read_tensors(path)
     named = from_published(published, architecture.num_hidden_layers)
@@ -140,9 +147,7 @@ def load_vit(path: Path, architecture: Architecture) -> ViTForImageClassificatio
 def _check_shapes(
     published: dict[str, Tensor], named: dict[str, Tensor], model: ViTForImageClassification
 ) -> None:
-    """Compares under module names, reports under the file's names: that is what its owner can look
-    up.
-    """
+    """Compare under module names; report under the file's names, which its owner can look up."""
     layout = layout_of(published)
     wrong: list[str] = []
     for module, wanted in model.state_dict().items():

@@ -1,1 +1,1 @@
-"""Bytes -> pixels: decoding, orientation, colour, preprocessing, delivery and perceptual hash."""
+"""Bytes to pixels: decoding, orientation, colour, preprocessing, delivery and perceptual hash."""

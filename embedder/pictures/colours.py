@@ -1,22 +1,28 @@
-"""Any mode that Pillow decodes to -> RGB, 8 bits, opaque. One written rule for each.
+"""Conversion of every pixel mode that Pillow decodes to opaque 8-bit RGB, one rule for each mode.
 
-| stored as | rule | |---|---| | RGB | as it is | | L, 1 | grey: red = green = blue; 1 bit becomes 0
-and 255 | | P | through its palette | | LA, PA, RGBA, La, RGBa; L, P, RGB, 1, I;16 with a
-transparent colour | laid on white | | I;16 (any byte order), I | divided by 257 and rounded, so
-that 65535 is 255 and nothing is clipped; (1) | | RGB of 16 bits (PNG, TIFF) | the high byte, which
-is what Pillow's decoder gives: at most one level from rounding | | F | 0 is black and 1 is white,
-as TIFF has it; (1) | | CMYK | red = (255 - C)(255 - K) / 255 and so on; (2) | | YCbCr, HSV |
-Pillow's conversion (JFIF, full range) | | LAB | through LittleCMS, D50, relative colorimetric, to
-sRGB | | everything else | UnsupportedFormat |
+| stored as | rule |
+|---|---|
+| RGB | unchanged |
+| L, 1 | grey: red = green = blue; 1 bit becomes 0 and 255 |
+| P | through its palette |
+| LA, PA, RGBA, La, RGBa | laid on white |
+| L, P, RGB, 1, I;16 with a transparent colour | laid on white |
+| I;16 (any byte order), I | divided by 257 and rounded: 65535 becomes 255; (1) |
+| RGB of 16 bits (PNG, TIFF) | the high byte, as in Pillow: at most one level from rounding |
+| F | 0 is black and 1 is white, as in TIFF; (1) |
+| CMYK | red = (255 - C)(255 - K) / 255 and so on; (2) |
+| YCbCr, HSV | Pillow's conversion (JFIF, full range) |
+| LAB | through LittleCMS, D50, relative colorimetric, to sRGB |
+| everything else | UnsupportedFormat |
 
-(1) Integers outside 0..65535 and floats outside 0..1 have no defined white: UnsupportedFormat,
-never clipped. (2) A JPEG with Adobe's marker stores CMYK inverted, one without does not; Pillow
-inverts both, so one is turned back.
+(1) Integers outside 0..65535 and floats outside 0..1 have no defined white. They are never clipped:
+they raise UnsupportedFormat. (2) A JPEG file with Adobe's marker stores CMYK inverted; one without
+it does not. Pillow inverts both, so the second kind is inverted back.
 
-White, because that is what people saw: a viewer, a page and a print lay a transparent picture on
-white. A pixel that is fully transparent becomes white whatever colour it hides, for nobody saw that
-colour either. ICC profiles and gamma are not applied: the reference pipelines of the models do not
-apply them.
+White is the background because viewers, web pages and prints lay a transparent picture on white:
+that is what people saw. A fully transparent pixel becomes white whatever colour it hides, because
+nobody saw that colour. ICC profiles and gamma are not applied, because the reference pipelines of
+the models do not apply them.
 """
 
 from __future__ import annotations
@@ -36,9 +42,11 @@ _STEP_16_TO_8 = 257  # 65535 / 255
 
 
 def convert_to_rgb(image: Image.Image, *, inverted_cmyk: bool = True) -> Image.Image:
-    """A loaded image of any mode as opaque RGB.
+    """Convert a loaded image of any mode to opaque RGB.
 
-    `inverted_cmyk` false undoes the inversion that Pillow always does.
+    `inverted_cmyk=False` undoes the inversion that Pillow always applies.
+
+    Raises UnsupportedFormat.
     """
     mode = image.mode
     if mode in _SIXTEEN_BITS or mode == "I":
@@ -52,15 +60,14 @@ def convert_to_rgb(image: Image.Image, *, inverted_cmyk: bool = True) -> Image.I
     if mode == "LAB":
         return _from_lab(image)
     if mode in {"RGB", "RGBX", "L", "1", "P", "YCbCr", "HSV"}:
-        # Not `image` itself: a plugin's class keeps the file's bytes alive as long as the picture.
+        # A copy, because the object of a Pillow plugin keeps the bytes of its file in memory.
         return image.convert("RGB") if mode != "RGB" else image.copy()
     raise UnsupportedFormat(f"pixel mode {mode}")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    over = (image.convert("LA") if image.mode == "La" else image).convert(
-        "RGBA"
-    )  # Pillow knows no way La -> RGBA
+    # Pillow cannot convert La to RGBA directly.
+    over = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over).convert("RGB")
 
 

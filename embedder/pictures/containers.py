@@ -1,7 +1,7 @@
-"""The outer structure of GIF, WebP, BMP and of ISO media files (AVIF, HEIC): is the file whole?
+"""The outer structure of GIF, WebP, BMP and ISO media files (AVIF, HEIC): is the file complete?
 
-Each walk reads lengths and offsets only. A file that ends before its own structure does is
-truncated, also where the decoder would have been content: there is one rule for every format.
+Only lengths and offsets are read. A file that ends before its own structure ends is truncated, even
+where a decoder would accept it, so that one rule holds for every format.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _BMP_UNCOMPRESSED = frozenset({0, 3, 6})  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIE
 
 
 def check_gif(data: bytes) -> None:
-    """Raises TruncatedImage unless the trailer is reached, CorruptImage when there is no frame
-    (GIF89a, appendix B).
+    """Check that a GIF file has a frame and reaches its trailer (GIF89a, appendix B).
+
+    Raises TruncatedImage, CorruptImage.
     """
     if len(data) < 13:
         raise TruncatedImage("gif", "the file ends within its header")
@@ -37,20 +38,22 @@ def check_gif(data: bytes) -> None:
         elif kind == b"\x00":  # stray block terminators are common and harmless
             at += 1
         elif not kind:
-            raise TruncatedImage("gif", "there is no trailer")
+            raise TruncatedImage("gif", "the file has no trailer")
         else:
             raise CorruptImage("gif", f"unknown block {kind!r}")
     else:
-        raise CorruptImage("gif", f"more than {MAX_BLOCKS} blocks")
+        raise CorruptImage("gif", f"more than {MAX_BLOCKS:,} blocks")
     if not frames:
-        raise CorruptImage("gif", "there is no picture in it")
+        raise CorruptImage("gif", "the file has no picture")
 
 
 def read_webp_size(data: bytes) -> tuple[int, int] | None:
-    """`(width, height)` of the canvas from the first chunk; None when it cannot be told.
+    """Return `(width, height)` of the canvas from the first chunk; None where it cannot be read.
 
-    Raises TruncatedImage when the file is shorter than it says. Pillow allocates the canvas when it
-    opens the file, so the size must be known before that (RFC 9649).
+    Pillow allocates the canvas when it opens the file, so the size must be known before that (RFC
+    9649).
+
+    Raises TruncatedImage where the file is shorter than it declares.
     """
     for _ in iterate_webp_chunks(data):
         pass
@@ -62,21 +65,20 @@ def read_webp_size(data: bytes) -> tuple[int, int] | None:
             bits = int.from_bytes(body[1:5], "little")
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
         case b"VP8 " if body[3:6] == b"\x9d\x01\x2a":
-            return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(
-                body[8:10], "little"
-            ) & 0x3FFF
+            width, height = (int.from_bytes(body[at : at + 2], "little") for at in (6, 8))
+            return width & 0x3FFF, height & 0x3FFF
         case _:
             return None
 
 
 def iterate_webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """`(kind, start, end)` of the body of each chunk.
+    """Yield `(kind, start, end)` of the body of each chunk.
 
-    Raises TruncatedImage when the file is shorter than it says.
+    Raises TruncatedImage where the file is shorter than it declares.
     """
     at, file_end = 12, 8 + int.from_bytes(data[4:8], "little")
     if file_end > len(data):
-        raise TruncatedImage("webp", f"{len(data):,} of {file_end:,} bytes are there")
+        raise TruncatedImage("webp", f"the file has {len(data):,} of {file_end:,} bytes")
     for _ in range(MAX_BLOCKS):
         if at + 8 > file_end:
             break
@@ -88,8 +90,9 @@ def iterate_webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def check_boxes(data: bytes, image_format: str) -> None:
-    """Raises TruncatedImage unless each top-level box of an ISO media file is there (ISO/IEC
-    14496-12, 4.2).
+    """Check that each top-level box of an ISO media file is there (ISO/IEC 14496-12, 4.2).
+
+    Raises TruncatedImage, CorruptImage.
     """
     at, kinds = 0, set()
     for _ in range(MAX_BLOCKS):
@@ -98,7 +101,7 @@ def check_boxes(data: bytes, image_format: str) -> None:
         size, header = int.from_bytes(data[at : at + 4], "big"), 8
         if size == 1:
             size, header = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        if size == 0:  # up to the end of the file
+        if size == 0:  # the box reaches to the end of the file
             size = len(data) - at
         if at + header > len(data) or at + size > len(data):
             raise TruncatedImage(image_format, "the file ends within a box")
@@ -107,31 +110,28 @@ def check_boxes(data: bytes, image_format: str) -> None:
         kinds.add(data[at + 4 : at + 8])
         at += size
     described = b"meta" in kinds or b"moov" in kinds
-    if not described or (
-        b"mdat" not in kinds and b"idat" not in data
-    ):  # `idat` is a box within `meta`
-        raise TruncatedImage(image_format, "the picture's boxes are not all there")
+    has_data = b"mdat" in kinds or b"idat" in data  # `idat` is a box within `meta`
+    if not (described and has_data):
+        raise TruncatedImage(image_format, "boxes of the picture are missing")
 
 
 def check_bmp(data: bytes) -> None:
-    """Raises TruncatedImage unless the header and, where nothing is compressed, each row with its
-    padding is there.
+    """Check that a BMP file has its header and, where it is not compressed, every padded row.
+
+    Raises TruncatedImage.
     """
     header = int.from_bytes(data[14:18], "little")
     if len(data) < 14 + header:
         raise TruncatedImage("bmp", "the file ends within its header")
     if header == 12:  # OS/2 1.x: 16-bit sizes, never compressed
-        width, height, bits, compression = (
-            *struct.unpack_from("<HH", data, 18),
-            *struct.unpack_from("<H", data, 24),
-            0,
-        )
+        width, height = struct.unpack_from("<HH", data, 18)
+        (bits,), compression = struct.unpack_from("<H", data, 24), 0
     else:
         width, height, bits, compression = struct.unpack_from("<iixxHI", data, 18)
     row_bytes = (abs(width) * bits + 31) // 32 * 4
     end = int.from_bytes(data[10:14], "little") + row_bytes * abs(height)
     if compression in _BMP_UNCOMPRESSED and end > len(data):
-        raise TruncatedImage("bmp", f"{len(data):,} of {end:,} bytes are there")
+        raise TruncatedImage("bmp", f"the file has {len(data):,} of {end:,} bytes")
 
 
 def _colour_table_bytes(flags: int) -> int:

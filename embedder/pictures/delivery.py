@@ -1,12 +1,12 @@
-"""How a picture was delivered: making the usual ways (`deliver`), and telling one by its file
-(`condition_of`).
+"""How a picture was delivered: simulating the usual ways (`deliver`), and recognising one from a
+file (`condition_of`).
 
-A detector says something else of a picture once a messenger, a web page or a screen grab has had
-it. So figures are calibrated for each of a few conditions, and a look-up takes those of the
-condition that its probe is nearest to. A condition is told
-by what the file shows: its format, its size and its quantisation tables. What happened before the
-last encoding is not seen: a picture that was halved from 4,000 pixels to 2,000, or compressed
-twice, is told by its last quality.
+A detector gives another result after a messenger, a web page or a screenshot has changed the
+picture. So figures are calibrated for each of a few conditions, and a look-up uses those of the
+condition that is nearest to its probe. The condition is recognised from what the file shows: its
+format, its size and its quantisation tables. What happened before the last encoding is not visible:
+a picture that was halved from 4,000 pixels to 2,000, or compressed twice, is recognised by its last
+quality.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Condition(StrEnum):
     SCREENSHOT = "screenshot"
 
 
-# Those that change the picture.
+# The conditions that change the picture.
 RE_ENCODINGS: tuple[Condition, ...] = tuple(
     each for each in Condition if each is not Condition.AS_IS
 )
-# From the one that changes a picture least to the one that changes it most: a coarse quality goes
-# before a halving.
+# Ordered by how much they change a picture, the least first. A coarse quality changes more than
+# halving.
 _BY_LOSS = (
     Condition.AS_IS,
     Condition.JPEG90,
@@ -52,37 +52,38 @@ _BY_LOSS = (
     Condition.JPEG50,
 )
 
-# Lanczos is what ImageMagick, libvips and with them WordPress, sharp and most image servers shrink
-# with; WordPress writes JPEG at 82, Twitter was seen at 85. Pillow's JPEG has 4:2:0 colour, as
-# theirs.
+# ImageMagick, libvips and with them WordPress, sharp and most image servers shrink with Lanczos.
+# WordPress writes JPEG at 82; Twitter was seen at 85. Pillow's JPEG has 4:2:0 colour, like theirs.
 _HALF_QUALITY = 85
-# A screen grab of a picture that a page shows a little smaller than it is. Chromium 156 samples the
-# next larger of the picture and its repeated halves with plain bilinear interpolation
-# (`cc/tiles/mipmap_util.h`), without the wider filter of Pillow's `resize`: against its real screen
-# grabs at 0.8 the RMS difference is 0.0 to 0.7 levels of 255, that of `resize` with BILINEAR 1.4 to
-# 2.3, BICUBIC 1.2 to 1.9, LANCZOS 1.7 to 2.9 (four photographs, 2026-11-25).
+# A screenshot of a picture that a page shows a little smaller than it is. Chromium 156 takes the
+# next larger of the picture and its repeated halves and samples it with plain bilinear
+# interpolation (`cc/tiles/mipmap_util.h`), without the wider filter of Pillow's `resize`. The RMS
+# difference from its real screenshots at 0.8 is 0.0 to 0.7 levels of 255; that of `resize` is 1.4
+# to 2.3 with BILINEAR, 1.2 to 1.9 with BICUBIC and 1.7 to 2.9 with LANCZOS (four photographs,
+# 2026-11-25).
 _SCREENSHOT_SCALE = 0.8
 
-# The largest side that a format can store: libjpeg's JPEG_MAX_DIMENSION, and 14 bits (RFC 9649).
+# The longest side that a format can store: libjpeg's JPEG_MAX_DIMENSION, and 14 bits (RFC 9649).
 _MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
 
-# Boundaries lie halfway between the qualities of the strata; from 95 on a JPEG is as a camera
-# writes it at its best.
+# Boundaries lie halfway between the qualities of the conditions. From 95 on, a JPEG is what a
+# camera writes at its best quality.
 _AS_IS_QUALITY = 95
 _JPEG90_FROM, _JPEG75_FROM = (90 + 75) / 2, (75 + 50) / 2
-# libjpeg's default (`jcparam.c`, `jpeg_set_defaults`): of a JPEG whose tables nobody has read.
+# libjpeg's default (`jcparam.c`, `jpeg_set_defaults`), for a JPEG whose tables were not read.
 _UNKNOWN_QUALITY = 75
-# Half of 512, at which diffusion models begin; VGA, the smallest that cameras write, halved is 240.
+# Half of 512, the smallest size of diffusion models. VGA, the smallest that cameras write, is 240
+# when halved.
 _HALVED_SIDE = 256
-# Autoencoders of diffusion models shrink by 8, GANs double from 4: what they make, as the sensors
-# of cameras, has sides of a multiple of 8. A lossless picture of another size was cut or scaled
-# after its making, as a screen grab is; and so was one under 256, at which the first models of
-# whole pictures made them (StyleGAN2, BigGAN, ADM).
+# Autoencoders of diffusion models shrink by 8 and GANs double from 4. So the sides of their
+# pictures, like those of camera sensors, are multiples of 8. A lossless picture of another size was
+# cut or scaled after it was made, as a screenshot is. So was one under 256, the size of the first
+# models of whole pictures (StyleGAN2, BigGAN, ADM).
 _GRID, _SMALLEST_GENERATED_SIDE = 8, 256
-# Whole screens on that grid, from the most frequent of StatCounter's screen resolutions and the
-# makers' data sheets of telephones and tablets; those off the grid (1366 x 768, 1440 x 900, 1170 x
-# 2532) need no list. Not 1024 x 768, 1280 x 720 and 2048 x 1536, which generators and cameras make
-# too.
+# Whole screens on that grid: the most frequent of StatCounter's screen resolutions, and those of
+# telephones and tablets from their makers' data sheets. Screens off the grid (1366 x 768, 1440 x
+# 900, 1170 x 2532) need no list. 1024 x 768, 1280 x 720 and 2048 x 1536 are not listed, because
+# generators and cameras make them too.
 _SCREENS = frozenset(
     {
         (1080, 1920),
@@ -109,11 +110,11 @@ _SCREENS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a file shows of its way: `format` is one of `sniff.FORMATS`, width and height are
-    pixels, upright.
+    """What a file shows about its delivery.
 
-    `jpeg_quality` is libjpeg's nearest (1 to 100), None where it is no JPEG or nobody has looked;
-    `webp_lossless` is asked of a WebP only.
+    `format` is one of `sniff.FORMATS`. `width` and `height` are pixels of the upright image.
+    `jpeg_quality` is the nearest quality of libjpeg (1 to 100), None for other formats and where it
+    was not read. `webp_lossless` matters for WebP only.
     """
 
     format: str
@@ -124,7 +125,7 @@ class Delivery:
 
 
 def delivery_of(data: bytes, decoded: DecodedImage) -> Delivery:
-    """What the file `data` that `decoded` came from shows."""
+    """Read what `data` shows; `decoded` is the image in it."""
     return Delivery(
         format=decoded.format,
         width=decoded.width,
@@ -135,31 +136,32 @@ def delivery_of(data: bytes, decoded: DecodedImage) -> Delivery:
 
 
 def condition_of(delivery: Delivery) -> Condition:
-    """The stratum whose pictures are nearest to this one; total, never raises."""
+    """Return the condition whose pictures are nearest to this one. Total; never raises."""
     match delivery.format:
         case ImageFormat.JPEG:
             return _condition_of_jpeg(delivery)
         case ImageFormat.WEBP if not delivery.webp_lossless:
             return Condition.WEBP80
-        case ImageFormat.AVIF:  # made for the web, and the frame of a video codec as WebP is
+        case ImageFormat.AVIF:  # made for the web and, like WebP, a frame of a video codec
             return Condition.WEBP80
         case ImageFormat.HEIC:  # what telephones write
-            return Condition.HALF if _shortest(delivery) <= _HALVED_SIDE else Condition.AS_IS
+            return Condition.HALF if _shorter_side(delivery) <= _HALVED_SIDE else Condition.AS_IS
         case _:
             return _condition_of_lossless(delivery)
 
 
 def coarser_of(one: Condition, other: Condition) -> Condition:
-    """The one of two deliveries of a picture, one after the other, that is left to be seen."""
+    """Return which of two successive deliveries of a picture remains visible."""
     return max(one, other, key=_BY_LOSS.index)
 
 
 def deliver(image: Image.Image, condition: Condition) -> Image.Image:
-    """The upright RGB image after that delivery, without metadata: encoded and decoded where that
-    loses anything.
+    """Deliver an upright RGB image: encode and decode it where that loses anything, without
+    metadata.
 
-    The same on each call. It may come out smaller than a model takes. Raises ImageTooLarge where a
-    side (of which it tells) is more than the format can store.
+    The result is the same on each call. It may be smaller than a model accepts.
+
+    Raises ImageTooLarge, with the side in pixels, where a side is longer than the format can store.
     """
     match condition:
         case Condition.AS_IS:
@@ -175,32 +177,40 @@ def deliver(image: Image.Image, condition: Condition) -> Image.Image:
         case Condition.HALF:
             return recompress_as_jpeg(scale(image, 0.5), _HALF_QUALITY)
         case Condition.SCREENSHOT:
-            return _as_on_a_page(image, _SCREENSHOT_SCALE)  # PNG gives back what it took
+            return _as_on_a_page(image, _SCREENSHOT_SCALE)  # PNG loses nothing
 
 
 def recompress_as_jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """Through JPEG with libjpeg's standard tables and 4:2:0 colour. Raises ImageTooLarge."""
-    return _re_encoded(image, "JPEG", quality=quality)
+    """Encode as JPEG and decode, with libjpeg's standard tables and 4:2:0 colour.
+
+    Raises ImageTooLarge.
+    """
+    return _recompress(image, "JPEG", quality=quality)
 
 
 def recompress_as_webp(image: Image.Image, quality: int) -> Image.Image:
-    """Through lossy WebP. Raises ImageTooLarge."""
-    return _re_encoded(image, "WEBP", quality=quality)
+    """Encode as lossy WebP and decode.
+
+    Raises ImageTooLarge.
+    """
+    return _recompress(image, "WEBP", quality=quality)
 
 
 def scale(image: Image.Image, factor: float) -> Image.Image:
-    """Resized as image servers do; no side under one pixel."""
+    """Resize as image servers do; no side becomes shorter than one pixel."""
     return strip_metadata(image).resize(_scaled_size(image, factor), Image.Resampling.LANCZOS)
 
 
 def strip_metadata(image: Image.Image) -> Image.Image:
-    """A copy without metadata or colour profile, which Pillow would write into a file again."""
+    """Copy an image without metadata and colour profile, which Pillow would write into a file
+    again.
+    """
     copy = image.copy()
     copy.info = {}
     return copy
 
 
-def _re_encoded(image: Image.Image, format: str, **options: int) -> Image.Image:
+def _recompress(image: Image.Image, format: str, **options: int) -> Image.Image:
     longest, limit = max(image.size), _MAX_SIDES[format]
     if longest > limit:
         raise ImageTooLarge("pixels", longest, limit)
@@ -211,7 +221,7 @@ def _re_encoded(image: Image.Image, format: str, **options: int) -> Image.Image:
 
 
 def _as_on_a_page(image: Image.Image, factor: float) -> Image.Image:
-    """Sampled with the four nearest pixels, whatever the factor; see `_SCREENSHOT_SCALE`."""
+    """Sample each pixel from the four nearest, for any factor; see `_SCREENSHOT_SCALE`."""
     width, height = _scaled_size(image, factor)
     steps = (image.width / width, 0, 0, 0, image.height / height, 0)
     return strip_metadata(image).transform(
@@ -224,32 +234,33 @@ def _scaled_size(image: Image.Image, factor: float) -> tuple[int, int]:
 
 
 def _condition_of_jpeg(delivery: Delivery) -> Condition:
-    """A coarse quality changes more than a halving does, so it goes first."""
+    """A coarse quality changes more than halving does, so it is tested first."""
     quality = _UNKNOWN_QUALITY if delivery.jpeg_quality is None else delivery.jpeg_quality
     if quality < _JPEG75_FROM:
         return Condition.JPEG50
     if quality < _JPEG90_FROM:
         return Condition.JPEG75
-    if _shortest(delivery) <= _HALVED_SIDE:
+    if _shorter_side(delivery) <= _HALVED_SIDE:
         return Condition.HALF
     return Condition.JPEG90 if quality < _AS_IS_QUALITY else Condition.AS_IS
 
 
 def _condition_of_lossless(delivery: Delivery) -> Condition:
-    size = _shortest(delivery), max(delivery.width, delivery.height)
+    size = _shorter_side(delivery), max(delivery.width, delivery.height)
     off_grid = bool(delivery.width % _GRID or delivery.height % _GRID)
-    if off_grid or size in _SCREENS or _shortest(delivery) < _SMALLEST_GENERATED_SIDE:
+    if off_grid or size in _SCREENS or _shorter_side(delivery) < _SMALLEST_GENERATED_SIDE:
         return Condition.SCREENSHOT
     return Condition.AS_IS
 
 
-def _shortest(delivery: Delivery) -> int:
+def _shorter_side(delivery: Delivery) -> int:
     return min(delivery.width, delivery.height)
 
 
 def _is_lossless_webp(data: bytes) -> bool:
-    """By the chunk of the picture; of an animation by its first frame, whose chunks begin after 16
-    bytes (RFC 9649).
+    """Whether the picture's chunk is lossless; of an animation, that of the first frame.
+
+    The chunks of a frame begin after 16 bytes (RFC 9649).
     """
     try:
         for kind, start, _ in iterate_webp_chunks(data):

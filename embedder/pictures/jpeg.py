@@ -1,10 +1,11 @@
-"""The segments of a JPEG file: is it whole, and which bytes make the picture (ITU-T T.81, Annex B).
+"""The segments of a JPEG file: is it complete, and which bytes make the picture (ITU-T T.81, Annex
+B)?
 
-libjpeg fills what is missing with grey and warns; Pillow does not pass the warning on. So the file
-is walked here: the end marker must be there, the scans must cover every component to its last bit,
-and an end marker that comes before the data of the picture do is found by decoding twice. Only
-segments that the pixels depend on are handed to the decoder, so broken or hostile metadata cannot
-fail an image.
+libjpeg fills missing data with grey and warns, but Pillow does not pass the warning on. So the file
+is followed here. The end marker must be there, and the scans must cover every component to its last
+bit. An end marker that comes before the end of the picture's data is found by decoding twice. Only
+segments that the pixels depend on reach the decoder, so broken or hostile metadata cannot make an
+image fail.
 """
 
 from __future__ import annotations
@@ -15,28 +16,30 @@ from dataclasses import dataclass, field
 
 from embedder.errors import CorruptImage, TruncatedImage
 
-# The last of several fill bytes, not `\xff+`: a pattern that starts with a plain byte is searched
-# 20 times as fast.
+# Matches the last of several fill bytes, not `\xff+`: the search is 20 times as fast for a pattern
+# that starts with a plain byte.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _STANDALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-# APP0 and APP14 tell the colour space; the other APPn and the comment are metadata.
+# APP0 and APP14 give the colour space; the other APPn and the comment are metadata.
 _METADATA = frozenset({0xE1, *range(0xE2, 0xEE), 0xEF, 0xFE})
-# A file of 64 MiB holds 1,024 full segments, and encoders write at most some dozens of scans; each
-# scan of a progressive file costs a pass over the whole picture, which is how a small file can take
-# minutes.
+# A file of 64 MiB holds 1,024 full segments, and encoders write at most a few dozen scans. Each
+# scan of a progressive file costs a pass over the whole picture, so a small file with many scans
+# could take minutes.
 MAX_SEGMENTS = 20_000
 MAX_SCANS = 100
-# No 0xFF in it, so it is data; longer than any row of blocks that the corner of the picture depends
-# on.
+# Contains no 0xFF, so it is data. It is longer than any row of blocks that the corner of the
+# picture depends on.
 _FILLER = bytes(range(1, 255)) * 256
 
 
 @dataclass(slots=True)
 class JpegFile:
-    """A walked file: `data` is what the pixels depend on, up to and without the end marker."""
+    """A file that was followed to its end. `data` is what the pixels depend on, without the end
+    marker.
+    """
 
     width: int = 0
     height: int = 0
@@ -46,7 +49,7 @@ class JpegFile:
     data: bytes = b""
     scans: int = 0
     component_ids: tuple[int, ...] = ()
-    # Component -> for each of the 64 coefficients the lowest bit that was sent; 16 is "never".
+    # Component -> for each of the 64 coefficients, the lowest bit that was sent; 16 means "none".
     precision: dict[int, list[int]] = field(default_factory=dict)
 
     @property
@@ -56,14 +59,15 @@ class JpegFile:
 
     @property
     def padded(self) -> bytes:
-        """The same with meaningless data before the end marker: another picture exactly when data
-        were missing.
+        """The same bytes with meaningless data before the end marker.
+
+        It decodes to another picture exactly when data are missing.
         """
         return self.data + _FILLER + b"\xff\xd9"
 
 
 def walk_jpeg(data: bytes) -> JpegFile:
-    """The file's segments, looked through to its end marker.
+    """Follow the segments of a file to its end marker.
 
     Raises TruncatedImage, CorruptImage.
     """
@@ -73,10 +77,8 @@ def walk_jpeg(data: bytes) -> JpegFile:
         if marker in _FRAMES:
             _read_frame(jpeg, marker, data[start + 4 : end])
         elif marker == _SOS:
-            _read_scan(
-                jpeg,
-                data[start + 4 : start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")],
-            )
+            length = int.from_bytes(data[start + 2 : start + 4], "big")
+            _read_scan(jpeg, data[start + 4 : start + 2 + length])
         elif marker == 0xEE and data[start + 4 : start + 9] == b"Adobe":
             jpeg.adobe = True
         elif (
@@ -86,18 +88,19 @@ def walk_jpeg(data: bytes) -> JpegFile:
         if marker not in _METADATA:
             kept.append(data[start:end])
     if not jpeg.component_ids or not jpeg.scans:
-        raise CorruptImage("jpeg", "there is no picture in it")
+        raise CorruptImage("jpeg", "the file has no picture")
     _require_all_scans(jpeg)
     jpeg.data = b"".join(kept)
     return jpeg
 
 
 def iterate_segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
-    """`(marker, start, end)` of each segment before the end marker; a scan goes on to the end of
-    its data.
+    """Yield `(marker, start, end)` of each segment before the end marker.
 
-    Without `scans` only those before the first one, without a look at the picture. Raises
-    TruncatedImage, CorruptImage.
+    A scan reaches to the end of its data. With `scans=False`, only the segments before the first
+    scan are given, and the picture is not read.
+
+    Raises TruncatedImage, CorruptImage.
     """
     at = 2
     for _ in range(MAX_SEGMENTS):
@@ -105,7 +108,7 @@ def iterate_segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, 
         while 0 <= at < len(data) - 1 and data[at + 1] == 0xFF:
             at += 1
         if at < 0 or at + 1 >= len(data):
-            raise TruncatedImage("jpeg", "there is no end marker")
+            raise TruncatedImage("jpeg", "the file has no end marker")
         marker = data[at + 1]
         if marker == _EOI or (marker == _SOS and not scans):
             return
@@ -121,7 +124,7 @@ def iterate_segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, 
         end = _scan_end(data, end) if marker == _SOS else end
         yield marker, at, end
         at = end
-    raise CorruptImage("jpeg", f"more than {MAX_SEGMENTS} segments")
+    raise CorruptImage("jpeg", f"more than {MAX_SEGMENTS:,} segments")
 
 
 def _scan_end(data: bytes, start: int) -> int:
@@ -162,8 +165,10 @@ def _read_scan(jpeg: JpegFile, body: bytes) -> None:
 
 
 def _require_all_scans(jpeg: JpegFile) -> None:
-    """A progressive file that was cut between two scans and then closed is a blurred picture, not a
-    whole one.
+    """Check that no scan is missing.
+
+    A progressive file that was cut between two scans and then closed is a blurred picture, not a
+    complete one.
     """
     if any(bit for sent in jpeg.precision.values() for bit in sent):
         raise TruncatedImage("jpeg", "scans are missing")

@@ -1,17 +1,17 @@
-"""The quantisation tables of a JPEG file -> the quality that libjpeg would have been asked for to
-write them.
+"""The quality of a JPEG file, estimated from its quantisation tables.
 
-A file says nothing of the number that somebody chose; its tables do. libjpeg scales the tables of
-ITU-T T.81, Annex K (K.1 and K.2), by the quality (`jcparam.c`: `jpeg_quality_scaling`,
-`jpeg_add_quant_table`), so a table of its making is found exactly. Other makers (Photoshop,
-cameras, mozjpeg) have tables of their own; for them the nearest is told, which says how coarse the
-file is and not which number its program showed.
+A file does not store the number that somebody chose; its tables show it. libjpeg scales the tables
+of ITU-T T.81, Annex K (K.1 and K.2), by the quality (`jcparam.c`: `jpeg_quality_scaling`,
+`jpeg_add_quant_table`), so the quality of a table that libjpeg wrote is found exactly. Other
+programs (Photoshop, cameras, mozjpeg) have tables of their own. For them the nearest quality is
+returned: it says how coarse the file is, not which number the program showed.
 
-Nearest is by least squares over 1 / sqrt(step): the coarse steps of high frequencies, where a
-picture has little, would outweigh all others. With Photoshop's nine pairs of tables (Pillow's
-`JpegPresets`) seven photographs have the error of libjpeg's qualities 31 to 99; from those this is
-2.9 off in the mean, 12 at most. By the steps themselves it would be 5.4 and 33, by their logarithms
-3.2 and 24, by their reciprocals 6.2 and 19 (2026-11-25).
+The nearest quality has the least squared difference of 1 / sqrt(step). Otherwise the coarse steps
+of high frequencies, where a picture has little, would outweigh all others. With Photoshop's nine
+pairs of tables (Pillow's `JpegPresets`), seven photographs have the errors of libjpeg's qualities
+31 to 99; this estimate differs from those by 2.9 on average and 12 at most. With the steps
+themselves it would be 5.4 and 33, with their logarithms 3.2 and 24, with their reciprocals 6.2 and
+19 (2026-11-25).
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from embedder.errors import ImageError
 from embedder.pictures.jpeg import iterate_segments
 
 _DQT = 0xDB
-# Tables that can be written are 8 bits wide in a baseline file; libjpeg clips to that
-# (`force_baseline`).
+# A baseline file has tables of 8 bits; libjpeg clips to that (`force_baseline`).
 _LARGEST_STEP = 255
 _COEFFICIENTS = 64
 
@@ -53,10 +52,11 @@ _CHROMINANCE = (  # T.81, table K.2, row by row
 
 
 def estimate_jpeg_quality(data: bytes) -> int | None:
-    """The nearest quality of libjpeg, 1 to 100; None where `data` is no JPEG file or has no whole
+    """Return the nearest quality of libjpeg, 1 to 100; None where `data` is no JPEG or has no whole
     table.
 
-    The picture itself is not read: a file that is cut within it still has a quality. Never raises.
+    The picture itself is not read: a file that is cut within the picture still has a quality. Never
+    raises.
     """
     if not data.startswith(b"\xff\xd8\xff"):
         return None
@@ -68,12 +68,12 @@ def estimate_jpeg_quality(data: bytes) -> int | None:
 
 
 def find_nearest_quality(tables: Mapping[int, tuple[int, ...]]) -> int | None:
-    """Of tables by their number, each of 64 steps in zigzag order; of two that are as near, the
-    lower quality.
+    """Return the nearest quality for tables by their number, each of 64 steps in zigzag order.
 
-    Number 0 is compared with the luminance table, 1 with the chrominance table where it differs
-    from 0: that is how libjpeg and all who follow it number them (JFIF, and Exif 2.3, 4.5.4). Where
-    there is no number 0, None.
+    Of two qualities that are equally near, the lower one is returned. Table 0 is compared with the
+    luminance table, and table 1 with the chrominance table where it differs from table 0: libjpeg
+    and the programs that follow it number them in this way (JFIF; Exif 2.3, 4.5.4). Without a table
+    0 the result is None.
     """
     if 0 not in tables:
         return None
@@ -85,7 +85,7 @@ def find_nearest_quality(tables: Mapping[int, tuple[int, ...]]) -> int | None:
 
 
 def _tables(data: bytes) -> dict[int, tuple[int, ...]]:
-    """Those before the first scan (T.81, B.2.4.1).
+    """Read the tables before the first scan (T.81, B.2.4.1).
 
     Raises ImageError where the segments are damaged.
     """
@@ -97,7 +97,7 @@ def _tables(data: bytes) -> dict[int, tuple[int, ...]]:
 
 
 def _tables_of(body: bytes) -> dict[int, tuple[int, ...]]:
-    """The tables of one segment, as far as they are whole."""
+    """Read the whole tables of one segment."""
     found, at = {}, 0
     while at < len(body):
         width = 2 if body[at] >> 4 else 1
@@ -109,9 +109,9 @@ def _tables_of(body: bytes) -> dict[int, tuple[int, ...]]:
 
 
 def _squared_error(finenesses: NDArray[np.float64], table: tuple[int, ...]) -> NDArray[np.float64]:
-    """Of each standard table `(100, 64)` against one from a file:
+    """Compare each standard table `(100, 64)` with one from a file: `(100,)`.
 
-    `(100,)`; a step of 0, which is not valid, as 1.
+    A step of 0, which is not valid, counts as 1.
     """
     steps = np.maximum(np.asarray(table, np.float64), 1.0)
     error: NDArray[np.float64] = np.square(finenesses - steps**-0.5).sum(axis=1)
@@ -120,7 +120,7 @@ def _squared_error(finenesses: NDArray[np.float64], table: tuple[int, ...]) -> N
 
 @cache
 def _finenesses() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """1 / sqrt(step) of both tables for the qualities 1 to 100, `(100, 64)` each, in zigzag
+    """Return 1 / sqrt(step) of both tables for qualities 1 to 100, `(100, 64)` each, in zigzag
     order.
     """
     quality = np.arange(1, 101)[:, None]  # (100, 1)
@@ -136,10 +136,7 @@ def _finenesses() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _zigzag() -> NDArray[np.intp]:
-    """Place in the row-by-row table of each step as a file orders them (T.81, figure A.6):
-
-    `(64,)`.
-    """
+    """Return the place `(64,)` in the row-by-row table of each step in a file (T.81, A.6)."""
     places = ((row, column) for row in range(8) for column in range(8))
     by_diagonal = sorted(
         places, key=lambda place: (sum(place), place[0] if sum(place) % 2 else place[1])

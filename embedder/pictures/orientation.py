@@ -1,7 +1,8 @@
 """The EXIF orientation of an image, and turning its pixels upright (Exif 3.0, tag 0x0112).
 
-Read here, in a few lines that cannot fail, and not by a full EXIF parser: everything else in the
-block may be broken. Only EXIF turns an image, as in browsers; the orientation in XMP does not.
+The tag is read here, in a few lines that cannot fail, and not by a complete EXIF parser: everything
+else in the block may be broken. Only EXIF turns an image, as in browsers; the orientation in XMP
+does not.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import struct
 from PIL import Image
 
 _TAG, _SHORT, _LONG = 0x0112, 3, 4
-# What to do to the stored pixels; 1 is upright.
+# How to turn the stored pixels; 1 is upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -24,7 +25,7 @@ _TURNS = {
 
 
 def read_orientation(exif: bytes | None) -> int:
-    """1 to 8; 1 also when there is no EXIF, no orientation, or anything about it is broken."""
+    """Return 1 to 8; also 1 where there is no EXIF, no orientation, or any of it is broken."""
     if not exif:
         return 1
     block = exif.removeprefix(b"Exif\x00\x00")
@@ -47,6 +48,6 @@ def read_orientation(exif: bytes | None) -> int:
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The image as its EXIF orientation (1 to 8) says that it is to be seen."""
+    """Turn an image as its EXIF orientation (1 to 8) says."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

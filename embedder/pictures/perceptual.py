@@ -1,23 +1,22 @@
-"""Image -> PDQ, a perceptual hash: nearly the same bits for the same picture at another size or
-quality.
+"""PDQ, a perceptual hash: nearly the same bits for the same picture at another size or quality.
 
 Source: Facebook, "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm" (2019),
-and its reference code (ThreatExchange, `pdq/cpp`). Luma is blurred by a tent, sampled at 64 x 64,
-and each of 16 x 16 coefficients of its cosine transform is compared with their median. Others take
-it of the whole picture (pytx: `pdq_from_file`, by the pdqhash package) or, in the C++ tools, of 512
-x 512 of its pixels. The whole picture is the reference here.
+and its reference code (ThreatExchange, `pdq/cpp`). Luma is blurred by a tent filter and sampled at
+64 x 64. Then each of 16 x 16 coefficients of its cosine transform is compared with their median.
+Other tools hash the whole picture (pytx: `pdq_from_file`, by the pdqhash package) or, in the C++
+tools, a version of 512 x 512 pixels. The whole picture is the reference here.
 
 The pdqhash package needs 21 ms for 1.2 megapixels and 247 ms for 12, most of it under the
-interpreter lock. So Pillow averages square cells first and numpy applies the same tent to them:
-0.12 ms at 132 x 176, 0.3 at 512 x 512, 1.2 for 1.2 megapixels and 7.7 for 12 (two slow cores,
+interpreter lock. So Pillow first averages square cells, and numpy applies the same tent filter to
+them: 0.12 ms at 132 x 176, 0.3 at 512 x 512, 1.2 for 1.2 megapixels and 7.7 for 12 (two slow cores,
 2026-11). The 64 x 64 samples are then hashed by the reference's own float32 operations, in its
-order: bits and quality equal those of pdqhash 0.2.8 on x86-64 (40,000 synthetic samples and 3,000
-of photographs and fakes; none differs).
+order. Bits and quality equal those of pdqhash 0.2.8 on x86-64 for 40,000 synthetic samples and
+3,000 of photographs and fakes, without exception.
 
-On 600 photographs and synthetic images the distance to the hash of the whole picture is 0.6 in the
-mean, 4 at most; that of the picture averaged to 512 x 512 is up to 24, for the filter's windows lie
-elsewhere in it. The C++ tools' way is up to 16 from the whole picture, and up to 16 from here.
-ThreatExchange calls pictures alike within 31.
+On 600 photographs and synthetic images, the distance to the hash of the whole picture is 0.6 on
+average and 4 at most. For the picture averaged to 512 x 512 it is up to 24, because the filter's
+windows lie elsewhere in it. The C++ tools differ from the whole picture by up to 16, and from this
+hash by up to 16. ThreatExchange calls pictures alike up to a distance of 31.
 """
 
 from __future__ import annotations
@@ -32,19 +31,20 @@ from PIL import Image
 
 _SAMPLES = 64
 _FREQUENCIES = 16
-# The reference hashes nothing smaller: no bits are set and the quality is 0.
+# The reference sets no bits for a smaller side, and the quality is 0.
 _MIN_SIDE = 5
-# A side is averaged down to no less: 6 cells a sample. Distances to the whole picture by this
-# number, largest and mean: 192: 8, 1.5; 256: 6, 0.9; 384 and 512: 4, 0.5 (300 of the images above).
+# A side is not averaged to fewer cells: 6 a sample. Largest and mean distance to the whole picture
+# by this number: 8 and 1.5 at 192, 6 and 0.9 at 256, 4 and 0.5 at 384 and 512 (300 of the images
+# above).
 _MIN_CELLS = 384
 
 
 @dataclass(frozen=True, slots=True)
 class PerceptualHash:
-    """PDQ: `bits.hex()` are the 64 hexadecimal digits that pytx and the C++ tools print.
+    """A PDQ hash. `bits.hex()` are the 64 hexadecimal digits that pytx and the C++ tools print.
 
-    `quality` (0 to 100) is how much there is to see; its authors advise to discard hashes under 50,
-    of flat pictures.
+    `quality` (0 to 100) is how much there is to see. PDQ's authors advise to discard hashes under
+    50, which are those of flat pictures.
     """
 
     bits: bytes  # 32, the most significant bit first
@@ -53,16 +53,17 @@ class PerceptualHash:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tent:
-    """The cells along one side that each of the 64 samples is made of, and their shares in it."""
+    """The cells along one side that make up each of the 64 samples, and their shares in it."""
 
     cells: NDArray[np.intp]  # (64, m)
     shares: NDArray[np.float32]  # (64, m)
 
 
 def compute_perceptual_hash(image: Image.Image) -> PerceptualHash:
-    """The PDQ hash of an RGB image; thread-safe.
+    """Compute the PDQ hash of an RGB image. Thread-safe.
 
-    Of the image as it is seen: where EXIF turns a photograph, pytx hashes it as it is stored.
+    The hash is that of the image as it is seen. Where EXIF turns a photograph, pytx hashes it as it
+    is stored.
     """
     if min(image.size) < _MIN_SIDE:
         return PerceptualHash(bytes(32), 0)
@@ -71,21 +72,21 @@ def compute_perceptual_hash(image: Image.Image) -> PerceptualHash:
 
 
 def _bits(sampled: NDArray[np.float32]) -> bytes:
-    """The 32 bytes of `(64, 64)` samples: which coefficients exceed the median, the highest
+    """Return the 32 bytes of `(64, 64)` samples: which coefficients exceed the median, highest
     frequency first.
     """
     coefficients = _transform(sampled).ravel()  # (256,)
-    # The lower of the two middle values, as Torben's median in the reference.
+    # The lower of the two middle values, like Torben's median in the reference.
     median = np.partition(coefficients, coefficients.size // 2 - 1)[coefficients.size // 2 - 1]
     return np.packbits(coefficients[::-1] > median).tobytes()
 
 
 def _transform(sampled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The cosine transform `(16, 16)` of `(64, 64)` samples, without the constant term.
+    """Return the cosine transform `(16, 16)` of `(64, 64)` samples, without the constant term.
 
     Each float32 sum runs over the samples from the first to the last, as in the reference's
-    `dct64To16`: another order rounds differently, and turns the bits of coefficients near the
-    median. numpy adds in this order along the first axis of an array, but not along the last; a
+    `dct64To16`. Another order would round differently and flip the bits of coefficients near the
+    median. numpy adds in this order along the first axis of an array, but not along the last one; a
     matrix product keeps no order.
     """
     cosines = _cosines()
@@ -97,8 +98,9 @@ def _transform(sampled: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def _cosines() -> NDArray[np.float32]:
-    """The cosine matrix `(64, 16)`: samples by frequencies 1 to 16, computed in float64 and rounded
-    once.
+    """Return the cosine matrix `(64, 16)`, samples by frequencies 1 to 16.
+
+    It is computed in float64 and rounded once.
     """
     step = math.pi / 2 / _SAMPLES
     scale = float(np.float32(math.sqrt(2 / _SAMPLES)))
@@ -113,17 +115,18 @@ def _cosines() -> NDArray[np.float32]:
 
 
 def _quality(sampled: NDArray[np.int32]) -> int:
-    """How much the `(64, 64)` samples vary: the steps between neighbours, in whole percent of the
-    range, by 90.
+    """Measure how much `(64, 64)` samples vary.
+
+    That is the sum of the steps between neighbours, in whole percent of the range, divided by 90.
     """
     steps = [np.abs(np.diff(sampled, axis=axis)) * 100 // 255 for axis in (0, 1)]
     return min(100, int(sum(step.sum() for step in steps)) // 90)
 
 
 def _sampled_luma(image: Image.Image) -> NDArray[np.float32]:
-    """Luma `(64, 64)` after the tent.
+    """Return luma `(64, 64)` after the tent filter.
 
-    No matrix product: those of several threads at once are 40 times slower.
+    No matrix product is used: those of several threads at once are 40 times slower.
     """
     across, down = max(1, image.width // _MIN_CELLS), max(1, image.height // _MIN_CELLS)
     cells = np.asarray(image.convert("L").reduce((across, down)))  # (h, w) uint8
@@ -137,11 +140,10 @@ def _sampled_luma(image: Image.Image) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=256)
 def _tent(length: int, factor: int) -> _Tent:
-    """The tent along a side of `length` pixels, in cells of `factor` pixels."""
+    """Return the tent filter along a side of `length` pixels, in cells of `factor` pixels."""
     first, weights = _pixel_weights(length)
-    cell = (first[:, None] + np.arange(weights.shape[1])) // factor - first[
-        :, None
-    ] // factor  # from the first one on
+    pixels = first[:, None] + np.arange(weights.shape[1])  # (64, 2 w - 1)
+    cell = pixels // factor - first[:, None] // factor  # counted from each sample's first cell
     shares = np.zeros((_SAMPLES, int(cell.max()) + 1))
     np.add.at(shares, (np.arange(_SAMPLES)[:, None], cell), weights)
     cells = first[:, None] // factor + np.arange(shares.shape[1])
@@ -149,12 +151,12 @@ def _tent(length: int, factor: int) -> _Tent:
 
 
 def _pixel_weights(length: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The first pixel that each sample may be made of, `(64,)`, and the shares of those from it on,
-    `(64, 2 w - 1)`.
+    """Return the first pixel `(64,)` of each sample, and the shares `(64, 2 w - 1)` of the pixels
+    from there.
 
-    A sample is a running mean of running means, each of w pixels and fewer at the border, with
-    `downscaling.cpp`'s rounding of w and of where a window lies. Pixels outside of the picture have
-    no share.
+    A sample is a running mean of running means, each of w pixels, or fewer at the border. The
+    rounding of w and of the windows' places is that of `downscaling.cpp`. Pixels outside the
+    picture have no share.
     """
     window = -(-length // (2 * _SAMPLES))
     before, behind = window - (window + 2) // 2, (window + 2) // 2 - 1

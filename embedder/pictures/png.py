@@ -1,8 +1,10 @@
-"""The chunks of a PNG file: is it whole, and which bytes make the picture (W3C PNG, third edition).
+"""The chunks of a PNG file: is it complete, and which bytes make the picture (W3C PNG, third
+edition)?
 
-Only chunks that the pixels depend on are handed to the decoder: compressed text and colour profiles
-are never inflated, so a bomb in them is never lit, and an image with a megabyte of workflow in its
-text is still an image. Animation chunks go the same way: the default image is what is decoded.
+Only chunks that the pixels depend on reach the decoder. Compressed text and colour profiles are
+never inflated, so a decompression bomb in them has no effect, and an image with a megabyte of
+workflow in its text is still an image. Animation chunks are left out too: the default image is
+decoded.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _INFLATE_STEP_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PngFile:
-    """A walked file: `data` is what the pixels depend on."""
+    """A file that was followed to its end. `data` is what the pixels depend on."""
 
     width: int
     height: int
@@ -34,9 +36,9 @@ class PngFile:
     compressed: tuple[bytes, ...]
 
     def require_all_rows(self) -> None:
-        """Inflates the picture and counts.
+        """Inflate the picture and count its bytes. Pillow leaves missing rows black.
 
-        Raises TruncatedImage: Pillow leaves rows that never came black.
+        Raises TruncatedImage.
         """
         wanted, inflated = self._inflated_size(), 0
         inflater = zlib.decompressobj()
@@ -47,9 +49,7 @@ class PngFile:
                 waiting = inflater.unconsumed_tail
         inflated += len(inflater.flush()) if inflated < wanted and not inflater.eof else 0
         if inflated < wanted:
-            raise TruncatedImage(
-                "png", f"{inflated:,} of {wanted:,} bytes of the picture are there"
-            )
+            raise TruncatedImage("png", f"the picture has {inflated:,} of {wanted:,} bytes")
 
     def _inflated_size(self) -> int:
         """Each row has one byte for its filter; interlacing (Adam7) makes seven pictures."""
@@ -71,7 +71,7 @@ class PngFile:
 
 
 def walk_png(data: bytes) -> PngFile:
-    """The file's chunks, looked through to IEND.
+    """Follow the chunks of a file to IEND.
 
     Raises TruncatedImage, CorruptImage, UnsupportedFormat.
     """
@@ -88,15 +88,13 @@ def walk_png(data: bytes) -> PngFile:
             compressed.append(data[start:end])
         if kind in _NEEDED:
             kept.append(data[start - 8 : end + 4])
-        elif (
-            kind and not kind[0] & 0x20
-        ):  # an upper-case first letter: pixels depend on it, and it is not known
+        elif kind and not kind[0] & 0x20:  # an upper-case first letter: the pixels depend on it
             raise CorruptImage("png", f"unknown critical chunk {kind!r}")
-    return _described(header, exif, b"".join(kept), tuple(compressed))
+    return _describe(header, exif, b"".join(kept), tuple(compressed))
 
 
 def iterate_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """`(kind, start, end)` of the body of each chunk, IEND's the last.
+    """Yield `(kind, start, end)` of the body of each chunk; the last one is IEND.
 
     Raises TruncatedImage, CorruptImage.
     """
@@ -112,18 +110,18 @@ def iterate_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at = end + 4
-    raise CorruptImage("png", f"more than {MAX_CHUNKS} chunks")
+    raise CorruptImage("png", f"more than {MAX_CHUNKS:,} chunks")
 
 
-def _described(
+def _describe(
     header: bytes, exif: bytes | None, data: bytes, compressed: tuple[bytes, ...]
 ) -> PngFile:
     if len(header) != 13 or not compressed:
-        raise CorruptImage("png", "there is no picture in it")
+        raise CorruptImage("png", "the file has no picture")
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     depth, colour, interlace = header[8], header[9], header[12]
     if not width or not height or colour not in _CHANNELS:
-        raise CorruptImage("png", "the header gives no picture")
+        raise CorruptImage("png", "the header describes no picture")
     return PngFile(
         width, height, depth * _CHANNELS[colour], bool(interlace), exif, data, compressed
     )

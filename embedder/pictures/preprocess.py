@@ -1,10 +1,9 @@
-"""RGB image -> the float32 pixels that one model reads; it owns the frozen specification and its
-fingerprint.
+"""Preprocessing: an RGB image to the float32 pixels that one model reads; the frozen specification.
 
 The preprocessing is part of the model: another filter or another mean gives plausible, wrong
-logits. So it is read once from `preprocessor_config.json` (or held by the registry, for a
-checkpoint that publishes none), refused when it says anything that is not implemented here, and
-hashed into the embedding space.
+logits. So it is read once from `preprocessor_config.json`, or held by the registry for a checkpoint
+that publishes none. It is refused when it contains anything that is not implemented here, and its
+fingerprint becomes part of the embedding space.
 
 Follows `CLIPImageProcessorPil` of transformers (PIL resampling on uint8, float64 rescale, float32
 normalisation) and, for `half_even`, torchvision's `CenterCrop`. Nothing is ever padded: see
@@ -33,7 +32,7 @@ CropRounding = Literal["floor", "half_even"]
 
 
 class Resample(StrEnum):
-    """PIL's filters; the value is the name that goes into the fingerprint."""
+    """PIL's filters. The value is the name that goes into the fingerprint."""
 
     NEAREST = "nearest"
     LANCZOS = "lanczos"
@@ -43,17 +42,16 @@ class Resample(StrEnum):
     HAMMING = "hamming"
 
 
-# A sliver of 32 x 3,000,000 pixels is within the limits of `decode` and would be 54 GB once its
-# shorter side is 440. Above this (330 : 1 at that size) only the crop is computed, through PIL's
-# `box`: at most one level of 255 from the references, measured on 278 random sizes, for the
-# filter's phase is rounded elsewhere.
+# A sliver of 32 x 3,000,000 pixels is within the limits of `decode`, and would need 54 GB once its
+# shorter side is 440. Above this limit (330 : 1 at that size) only the crop is computed, through
+# PIL's `box`. It differs from the references by at most one level of 255 (278 random sizes),
+# because the filter's phase is rounded elsewhere.
 MAX_RESIZED_PIXELS = 64_000_000
 
 # PIL's numbers, which `preprocessor_config.json` uses (PIL.Image.Resampling).
 _RESAMPLE_BY_NUMBER = {int(Image.Resampling[each.name]): each for each in Resample}
 
-# Keys that change no pixel, whatever they say. (`auto_map` is not among them: it names remote
-# code.)
+# Keys that change no pixel, whatever their value. `auto_map` is not one: it names remote code.
 _SILENT_KEYS = frozenset(
     {"processor_class", "_processor_class", "return_tensors", "data_format", "input_data_format"}
     | {"default_to_square", "disable_grouping", "device", "_valid_processor_keys"}
@@ -84,7 +82,7 @@ _KNOWN_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How an RGB image becomes pixels. None means that the step is not done.
+    """How an RGB image becomes pixels. None means that the step is left out.
 
     `shortest_edge` and `crop_size` are pixels; `mean` and `std` are on the scale 0..1.
     `crop_rounding` says where an odd centre goes: `floor` is transformers' `(h - c) // 2`,
@@ -100,46 +98,49 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if (self.shortest_edge is None) != (self.resample is None):
-            raise ValueError("shortest_edge and resample are given together")
+            raise ValueError("shortest_edge and resample must be given together")
         if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std are given together")
+            raise ValueError("mean and std must be given together")
         if self.crop_size < 1 or (
             self.shortest_edge is not None and self.shortest_edge < self.crop_size
         ):
             raise ValueError(
-                "the resized image must be at least as large as the crop, for nothing is padded"
+                "the resized image must be at least as large as the crop, as nothing is padded"
             )
         if self.std is not None and min(self.std) <= 0:
             raise ValueError("std must be positive")
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the canonical JSON; equal exactly when every pixel is computed alike."""
+        """The sha256 (hex) of the canonical JSON; equal if and only if every pixel is the same."""
         canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def min_side(self) -> int:
-        """The smallest shorter side that is taken.
+        """The smallest shorter side that is accepted.
 
-        Without a resize it is the crop, for nothing is padded.
+        Without a resize it is the crop's side, because nothing is padded.
         """
         return self.crop_size if self.shortest_edge is None else 1
 
 
 def read_preprocessing(path: Path) -> Preprocessing:
-    """The specification in a `preprocessor_config.json`.
+    """Read the specification in a `preprocessor_config.json`.
 
-    Raises InvalidModelConfig, also when a key is not known.
+    Raises InvalidModelConfig, also for a key that is not known.
     """
     return parse_preprocessing(read_json_object(path), path.name)
 
 
 def parse_preprocessing(config: Mapping[str, Any], source: str) -> Preprocessing:
-    """Like `read_preprocessing`, from the parsed JSON; `source` names the file in errors."""
+    """Parse the JSON of a specification; `source` names the file in errors.
+
+    Raises InvalidModelConfig.
+    """
     unknown = sorted(set(config) - _KNOWN_KEYS - _SILENT_KEYS)
     if unknown:
-        raise InvalidModelConfig(source, f"keys that are not supported: {', '.join(unknown)}")
+        raise InvalidModelConfig(source, f"the keys {', '.join(unknown)} are not supported")
     for key in _TYPE_KEYS:
         if config.get(key, "CLIPImageProcessor") not in _CLIP_TYPES:
             raise InvalidModelConfig(source, f"{key} {config[key]!r} is not CLIP's image processor")
@@ -164,29 +165,27 @@ def parse_preprocessing(config: Mapping[str, Any], source: str) -> Preprocessing
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Pixels `(3, crop, crop)` float32, C-contiguous, of an RGB image.
+    """Return the pixels `(3, crop, crop)` of an RGB image, float32 and C-contiguous.
 
-    Raises ImageTooSmall, never pads.
+    Raises ImageTooSmall; nothing is padded.
     """
     if image.mode != "RGB":
-        raise ValueError(f"preprocess takes RGB, not {image.mode}: decode first")
+        raise ValueError(f"preprocess needs an RGB image, not {image.mode}: decode it first")
     if min(image.size) < preprocessing.min_side:
         raise ImageTooSmall(image.width, image.height, preprocessing.min_side)
     pixels = np.asarray(_resize_and_crop(image, preprocessing))  # (crop, crop, 3) uint8
-    # float64, then float32, as transformers' `rescale`: agreement to the last bit.
+    # float64, then float32, like transformers' `rescale`: they agree to the last bit.
     scaled: NDArray[np.float32] = (pixels.astype(np.float64) * (1 / 255)).astype(np.float32)
     if preprocessing.mean is not None and preprocessing.std is not None:
-        mean, std = (
-            np.array(preprocessing.mean, np.float32),
-            np.array(preprocessing.std, np.float32),
-        )
+        mean, std = (np.array(each, np.float32) for each in (preprocessing.mean, preprocessing.std))
         scaled = np.divide(np.subtract(scaled, mean), std, dtype=np.float32)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)  # (3, crop, crop)
 
 
 def compute_resized_size(width: int, height: int, shortest_edge: int) -> tuple[int, int]:
-    """`(width, height)` once the shorter side is `shortest_edge`; both references floor the longer
-    one.
+    """Return `(width, height)` once the shorter side is `shortest_edge`.
+
+    Both references round the longer side down.
     """
     short, long = min(width, height), max(width, height)
     new_long = int(shortest_edge * long / short)
@@ -194,20 +193,20 @@ def compute_resized_size(width: int, height: int, shortest_edge: int) -> tuple[i
 
 
 def compute_crop_offset(length: int, crop_size: int, rounding: CropRounding) -> int:
-    """First pixel of the centred crop on a side of `length` pixels."""
+    """Return the first pixel of the centred crop on a side of `length` pixels."""
     match rounding:
         case "floor":
             return (length - crop_size) // 2
         case "half_even":
             return round(
                 (length - crop_size) / 2
-            )  # Python rounds half to even, as torchvision relies on
+            )  # Python rounds half to even; so does torchvision
         case _:
             assert_never(rounding)
 
 
 def _resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """Resizes whole, then crops, as the references do; only of a sliver the crop alone is
+    """Resize the whole image, then crop, as the references do. Of a sliver, only the crop is
     computed.
     """
     crop, rounding = preprocessing.crop_size, preprocessing.crop_rounding

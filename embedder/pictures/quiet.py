@@ -1,7 +1,7 @@
-"""Keeps Pillow's warnings about hostile files to itself while an image is decoded, in any thread.
+"""Suppression of Pillow's warnings about hostile files while an image is decoded, in any thread.
 
-`warnings.catch_warnings` swaps the filters of the whole process and is not safe when threads leave
-it in another order than they came. One narrow filter, counted in and out, is.
+`warnings.catch_warnings` replaces the filters of the whole process, which is not safe when threads
+leave it in another order than they entered. One narrow filter with a counter is.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
-_inside: list[
-    object
-] = []  # one entry for each decode that runs: the filter that the first of them added
+_inside: list[object] = []  # the filter that the first decode added, once for each running decode
 _MODULES = r"(PIL|pillow_heif)\b"
 
 
 @contextmanager
 def ignore_pillow_warnings() -> Iterator[None]:
-    """Warnings raised by Pillow's own modules are ignored while any thread is in here; all others
-    go their way.
-    """
+    """Ignore warnings of Pillow's own modules while any thread is inside; keep all others."""
     with _lock:
         if not _inside:
             warnings.filterwarnings("ignore", module=_MODULES)
@@ -34,4 +30,5 @@ def ignore_pillow_warnings() -> Iterator[None]:
         with _lock:
             _inside.pop()
             if not _inside and added in warnings.filters:
-                warnings.filters.remove(added)  # type: ignore[attr-defined]  # a list, which typeshed calls a Sequence
+                # A list, although typeshed declares a Sequence.
+                warnings.filters.remove(added)  # type: ignore[attr-defined]

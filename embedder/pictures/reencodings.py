@@ -1,8 +1,7 @@
-"""A probe -> the pixels of its fixed re-encodings: would the answer have changed?
+"""The fixed re-encodings of a probe: would the answer change if the file had been re-encoded?
 
-The list is fixed, so that two laboratories look at the same re-encodings, and
-mild: each is a thing that happens to a picture on its way without anybody meaning harm. What
-follows from the range is judged elsewhere.
+The list is fixed, so that two laboratories look at the same re-encodings. Each is mild: it happens
+to a picture on its way without bad intent. Another module judges what the range of results means.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from embedder.pictures.preprocess import Preprocessing, preprocess
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReEncoding:
-    """One re-encoding:
+    """A re-encoding of a probe.
 
     `pixels` `(3, h, w)` float32 are what the model reads; `condition` is how it was delivered.
     """
@@ -43,7 +42,7 @@ class ReEncoding:
 
 @dataclass(frozen=True, slots=True)
 class RefusedReEncoding:
-    """A re-encoding that the model or the limits would refuse as a probe:
+    """A re-encoding that the model or the limits would refuse as a probe.
 
     `reason` is that of the ImageError.
     """
@@ -55,33 +54,34 @@ class RefusedReEncoding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReEncodings:
-    """Both in the order of REENCODING_NAMES; the unchanged picture is not among them."""
+    """Both tuples are in the order of REENCODING_NAMES. The unchanged picture is not among them."""
 
     usable: tuple[ReEncoding, ...]
     refused: tuple[RefusedReEncoding, ...]
 
 
-def _cropped_left_and_top(image: Image.Image, share: float) -> Image.Image:
-    across, down = _cut(image, share)
+def _crop_left_and_top(image: Image.Image, share: float) -> Image.Image:
+    across, down = _choose_cut(image, share)
     return strip_metadata(image.crop((across, down, image.width, image.height)))
 
 
-def _cropped_right_and_bottom(image: Image.Image, share: float) -> Image.Image:
-    across, down = _cut(image, share)
+def _crop_right_and_bottom(image: Image.Image, share: float) -> Image.Image:
+    across, down = _choose_cut(image, share)
     return strip_metadata(image.crop((0, 0, image.width - across, image.height - down)))
 
 
-def _cut(image: Image.Image, share: float) -> tuple[int, int]:
-    """Pixels to take off across and down; at least one, and one is left."""
+def _choose_cut(image: Image.Image, share: float) -> tuple[int, int]:
+    """Return how many pixels to cut across and down: at least one, and one remains."""
     across, down = (min(max(1, round(side * share)), side - 1) for side in image.size)
     return across, down
 
 
-# The qualities, scales and shares are chosen, not measured. A crop takes off two sides that meet: a
-# cut all around would leave the middle where it was, and a model that reads the middle at native
-# resolution would see nothing of it. Each is of the delivery whose pictures it is nearest to: a
-# quality by the boundaries of `condition_of`, 0.75 of the size as a screen grab, which shows 0.8;
-# what is cut off, or a tenth of the size, leaves a picture as it came.
+# The qualities, scales and shares are chosen, not measured.
+# A crop takes off two sides that meet. A cut on all sides would leave the centre where it was, and
+# a model that reads the centre at native resolution would see no change.
+# Each has the condition of the nearest delivery. A quality follows the boundaries of
+# `condition_of`. 0.75 of the size counts as a screenshot, which shows 0.8. A crop, or 0.9 of the
+# size, leaves a picture as it came.
 _MAKERS: Mapping[str, tuple[Callable[[Image.Image], Image.Image], Condition]] = MappingProxyType(
     {
         "jpeg95": (partial(recompress_as_jpeg, quality=95), Condition.AS_IS),
@@ -92,15 +92,15 @@ _MAKERS: Mapping[str, tuple[Callable[[Image.Image], Image.Image], Condition]] = 
         "scaled90": (partial(scale, factor=0.9), Condition.AS_IS),
         "scaled75": (partial(scale, factor=0.75), Condition.SCREENSHOT),
         "scaled50": (partial(scale, factor=0.5), Condition.HALF),
-        "cropped2": (partial(_cropped_left_and_top, share=0.02), Condition.AS_IS),
-        "cropped5": (partial(_cropped_right_and_bottom, share=0.05), Condition.AS_IS),
+        "cropped2": (partial(_crop_left_and_top, share=0.02), Condition.AS_IS),
+        "cropped5": (partial(_crop_right_and_bottom, share=0.05), Condition.AS_IS),
     }
 )
 REENCODING_NAMES: tuple[str, ...] = tuple(_MAKERS)
 
 
 def condition_of_reencoding(name: str) -> Condition:
-    """How a picture that came as it was made has been delivered by this re-encoding."""
+    """Return how this re-encoding delivers a picture that was not re-encoded before."""
     return _MAKERS[name][1]
 
 
@@ -111,9 +111,10 @@ def reencode(
     *,
     delivered_as: Condition = Condition.AS_IS,
 ) -> ReEncodings:
-    """Each re-encoding of an upright RGB image, preprocessed for one model; the same on each call.
+    """Preprocess each re-encoding of an upright RGB image for one model; the same on each call.
 
-    `came` is how the image itself was delivered: what that took away no re-encoding brings back.
+    `delivered_as` is how the image itself was delivered: a re-encoding restores nothing that this
+    delivery removed.
     """
     usable, refused = [], []
     for name, (make, condition) in _MAKERS.items():

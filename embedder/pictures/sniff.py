@@ -1,6 +1,6 @@
-"""First bytes -> image format.
+"""The image format of a file, from its first bytes.
 
-Content decides, a file's name never does; nothing is decoded here.
+The content decides, never the file's name. Nothing is decoded here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from embedder.errors import NotAnImage, UnsupportedFormat
 
 
 class ImageFormat(StrEnum):
-    """The formats that are taken."""
+    """The formats that are accepted."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -36,9 +36,9 @@ _STARTS = (
     (b"MM\x00+", ImageFormat.TIFF),
 )
 
-# Images, by the IANA registry and the makers' documents, that are not taken: vector graphics,
-# documents, raw sensor data and formats without a maintained decoder in Pillow's wheels, or with
-# several pictures of equal rank.
+# Images, by the IANA registry and the makers' documents, that are not accepted: vector graphics,
+# documents, raw sensor data, formats without a maintained decoder in Pillow's wheels, and formats
+# that hold several pictures of equal rank.
 _REFUSED_STARTS = (
     (b"8BPS", "Photoshop document"),
     (b"%PDF-", "PDF"),
@@ -76,7 +76,7 @@ _SVG_WINDOW_BYTES = 1024
 
 
 def sniff(data: bytes) -> ImageFormat:
-    """The format that the bytes begin like.
+    """Return the format that the first bytes announce.
 
     Raises NotAnImage; UnsupportedFormat for an image of another kind.
     """
@@ -97,13 +97,14 @@ def sniff(data: bytes) -> ImageFormat:
     if _is_svg(data):
         raise UnsupportedFormat("SVG", "vector graphics have no pixels to compare")
     raise NotAnImage(
-        "there are no bytes" if not data else "the bytes start like no known image format"
+        "the file is empty" if not data else "the bytes start like no known image format"
     )
 
 
 def _sniff_brands(data: bytes) -> ImageFormat:
-    """By the brands of ISO/IEC 14496-12's `ftyp` box: the major one, then a minor version, then the
-    compatible ones.
+    """Decide by the brands of ISO/IEC 14496-12's `ftyp` box.
+
+    The major brand comes first, then a minor version, then the compatible brands.
     """
     size = int.from_bytes(data[:4], "big")
     brands = [data[8:12], *(data[at : at + 4] for at in range(16, min(size, len(data), 256), 4))]
@@ -113,7 +114,7 @@ def _sniff_brands(data: bytes) -> ImageFormat:
         if brand in _HEIC_BRANDS:
             return ImageFormat.HEIC
     if {b"mif1", b"msf1"} & set(brands):
-        raise UnsupportedFormat("HEIF", "its coding is neither AVIF nor HEVC")
+        raise UnsupportedFormat("HEIF", "its coding is neither AV1 nor HEVC")
     if b"crx " in brands:
         raise UnsupportedFormat("camera raw")
     raise NotAnImage("the bytes are a video or another ISO media file")

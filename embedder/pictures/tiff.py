@@ -1,8 +1,8 @@
-"""The first directory of a TIFF file: do it and its picture lie within the file? (TIFF 6.0, section
-2; BigTIFF.)
+"""The first directory of a TIFF file: do it and its picture lie within the file (TIFF 6.0, section
+2; BigTIFF)?
 
-Walked here before Pillow and libtiff see the file: they fill what is missing, and libtiff complains
-on the standard error stream of the process, which nothing in Python can redirect for one thread.
+It is followed here before Pillow and libtiff see the file. They fill what is missing, and libtiff
+writes to the standard error stream of the process, which Python cannot redirect for one thread.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from embedder.errors import TruncatedImage, UnsupportedFormat
 
-# Bytes of one value, by TIFF's type number; a type that is not listed is skipped, as the standard
-# asks.
+# Bytes of one value, by TIFF's type number. The standard says to skip a type that is not listed.
 _TYPE_BYTES = {
     1: 1,
     2: 1,
@@ -55,8 +54,9 @@ _READ = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How numbers are written: classic TIFF has 12-byte entries and 4-byte offsets, BigTIFF 20 and
-    8.
+    """How numbers are written.
+
+    Classic TIFF has entries of 12 bytes and offsets of 4; BigTIFF has 20 and 8.
     """
 
     order: str
@@ -67,11 +67,11 @@ class _Layout:
 
 
 def check_tiff(data: bytes) -> None:
-    """Raises TruncatedImage unless the first directory, its values and its strips or tiles lie
-    within the file.
+    """Check that the first directory, its values and its strips or tiles lie within the file.
 
-    A first picture that calls itself a reduced copy is the preview of a camera's raw file:
-    UnsupportedFormat.
+    A first picture that calls itself a reduced copy is the preview of a camera's raw file.
+
+    Raises TruncatedImage; UnsupportedFormat for such a preview.
     """
     try:
         tags = _first_directory(data)
@@ -79,7 +79,7 @@ def check_tiff(data: bytes) -> None:
         raise TruncatedImage("tiff", "the file ends before its directory does") from err
     if _one(tags, _SUBFILE, 0) & 1:
         raise UnsupportedFormat(
-            "TIFF with only a preview", "it is a camera's raw file: convert it first"
+            "TIFF with only a preview", "the file is a camera's raw file: convert it first"
         )
     width, height = _one(tags, _WIDTH, 0), _one(tags, _HEIGHT, 0)
     if _TILE_OFFSETS in tags:
@@ -90,17 +90,20 @@ def check_tiff(data: bytes) -> None:
         offsets, counts = tags.get(_OFFSETS, ()), tags.get(_COUNTS, ())
         wanted = -(-height // max(1, _one(tags, _ROWS, height)))
     if len(offsets) < wanted:
-        raise TruncatedImage("tiff", f"{len(offsets)} of {wanted} strips or tiles are there")
+        raise TruncatedImage("tiff", f"the file has {len(offsets)} of {wanted} strips or tiles")
     end = max(
         (offset + count for offset, count in zip(offsets, counts, strict=False)),
         default=max(offsets, default=0),
     )
     if end > len(data):
-        raise TruncatedImage("tiff", f"its picture ends at byte {end:,} of a file of {len(data):,}")
+        raise TruncatedImage("tiff", f"the picture ends at byte {end:,}, the file at {len(data):,}")
 
 
 def _first_directory(data: bytes) -> Mapping[int, tuple[int, ...]]:
-    """Tag -> values, of the tags that are read; struct.error where the file ends too early."""
+    """Return the values of the tags that are read.
+
+    Raises struct.error where the file ends too early.
+    """
     layout = _layout(data)
     (entries,) = struct.unpack_from(layout.order + layout.count_format, data, layout.first)
     start = layout.first + struct.calcsize(layout.order + layout.count_format)
@@ -124,8 +127,9 @@ def _layout(data: bytes) -> _Layout:
 
 
 def _values(data: bytes, layout: _Layout, entry: int, kind: int, count: int) -> tuple[int, ...]:
-    """The integers of one entry; () for other types, whose place in the file is checked all the
-    same.
+    """Return the integers of one entry; () for other types.
+
+    The place of the value in the file is checked for every type.
     """
     size = _TYPE_BYTES.get(kind, 0) * count
     field = entry + layout.entry_bytes - struct.calcsize(layout.order + layout.offset_format)

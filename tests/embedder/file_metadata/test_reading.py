@@ -141,9 +141,9 @@ def test_a_file_that_ends_too_early_says_what_comes_before_and_why_it_ends() -> 
     [
         (b"", "begin like TIFF"),
         (b"nonsense", "begin like TIFF"),
-        (b"II*\x00\xff\xff\xff\xff", "an offset points beyond its end"),
+        (b"II*\x00\xff\xff\xff\xff", "an offset points beyond the end"),
         (b"II*\x00\x08\x00\x00\x00\xff\xff", "65535 entries"),
-        (exif_of(Software="a program with a long name")[:-25], "an offset points beyond its end"),
+        (exif_of(Software="a program with a long name")[:-25], "an offset points beyond the end"),
     ],
 )
 def test_exif_that_cannot_be_read_is_told_with_the_reason(block: bytes, reason: str) -> None:
@@ -163,7 +163,7 @@ def test_one_broken_tag_leaves_the_others() -> None:
     assert block.count(offset) == 1
     says = read_file_metadata(jpeg_of((0xE1, block.replace(offset, b"\x7f\xff\xff\xff"))))
     assert says["exif:Software"] == "a program with a long name"
-    assert says["exif:error"] == "a value lies beyond its end"
+    assert says["exif:error"] == "a value lies beyond the end of the block"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -182,7 +182,7 @@ def test_xmp_that_declares_a_document_type_is_refused_in_any_encoding(
         elements="<xmp:CreatorTool>&a;</xmp:CreatorTool>", before=declaration
     ).partition("?>")[2]
     says = read_file_metadata(jpeg_with_xmp(packet.encode(encoding)))
-    assert says["xmp:error"] == "a document type is declared in it"
+    assert says["xmp:error"] == "the packet declares a document type"
     assert "xmp:CreatorTool" not in says
 
 
@@ -199,8 +199,8 @@ def test_broken_iptc_is_told_and_what_came_before_it_is_kept() -> None:
         jpeg_of((0xED, whole.replace(struct.pack(">H", 8) + b"a source", b"\x7f\xffa source")))
     )
     assert says["iptc:Credit"] == "an agency"
-    assert says["iptc:error"] == "a record lies beyond its end"
-    assert "beyond its end" in str(read_file_metadata(jpeg_of((0xED, whole[:-12])))["iptc:error"])
+    assert says["iptc:error"] == "a record lies beyond the end of the block"
+    assert "beyond the end" in str(read_file_metadata(jpeg_of((0xED, whole[:-12])))["iptc:error"])
     assert "iptc:error" in read_file_metadata(jpeg_of((0xED, b"Photoshop 3.0\x008BIM\x04\x04")))
 
 
@@ -266,7 +266,7 @@ def test_there_are_no_more_keys_than_told_and_a_repeated_one_has_a_number() -> N
     )
     assert len(says) <= MAX_KEYS
     assert (says["png:Comment"], says["png:Comment 2"]) == ("0", "1")
-    assert says["png:error"] == "there is more of it than is read"
+    assert says["png:error"] == "the file has more metadata than are read"
 
 
 def test_a_text_that_calls_itself_an_error_is_no_error() -> None:

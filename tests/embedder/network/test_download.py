@@ -184,7 +184,7 @@ def test_a_name_that_is_neither_model_nor_directory_lists_the_models() -> None:
 
 
 def test_a_local_directory_names_what_it_lacks(tmp_path: Path, tiny_model: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"holds no model\.safetensors"):
+    with pytest.raises(ModelUnavailable, match=r"has no model\.safetensors"):
         locate_model(tmp_path)
     shutil.copy(tiny_model / "model.safetensors", tmp_path)
     with pytest.raises(ModelUnavailable, match=r"lacks config\.json and preprocessor_config\.json"):
@@ -210,7 +210,7 @@ def test_a_preprocessing_that_does_not_fit_the_model_is_refused(
     tmp_path: Path, model_writer: ModelWriter
 ) -> None:
     frozen = {"do_resize": False, "crop_size": 40, "do_normalize": False}
-    with pytest.raises(InvalidModelConfig, match="crops to 40 pixels, and the model reads 32"):
+    with pytest.raises(InvalidModelConfig, match="the crop has 40 pixels, but the model reads 32"):
         locate_model(model_writer(tmp_path, preprocessing=frozen))
 
 

@@ -186,7 +186,7 @@ def test_short_batches_are_filled_up_where_the_device_wants_it(
     assert np.abs(made.vectors - reference.vectors).max() <= BATCH_TOLERANCE
 
 
-def test_weights_that_give_no_finite_embedding_are_told(
+def test_weights_that_give_no_finite_embedding_are_refused(
     tmp_path: Path, model_writer: ModelWriter
 ) -> None:
     broken = model_writer(tmp_path / "broken", std=1e30)

@@ -15,7 +15,6 @@ from embedder.network.download import locate_model
 from embedder.network.embed import Embedder
 from embedder.network.forward import Extras, Forward
 from embedder.network.results import Embedded, Failed
-from embedder.network.transfers import Transfers
 from embedder.network.weights import load_vit
 from embedder.pictures.decode import decode
 
@@ -61,21 +60,21 @@ def types_used(at_forward: AtForward) -> list[torch.dtype]:
     return used
 
 
-def test_results_that_are_not_finite_in_float32_either_are_told_when_the_forward_lands(
+def test_results_that_are_not_finite_in_float32_either_raise_when_they_are_awaited(
     tmp_path: Path, model_writer: ModelWriter, pixels: Pixels
 ) -> None:
-    flight = forward_on(HALF, model_writer(tmp_path / "broken", std=1e30)).launch(pixels)
+    launched = forward_on(HALF, model_writer(tmp_path / "broken", std=1e30)).launch(pixels)
     with pytest.raises(CorruptWeights, match="not finite"):
-        flight.land()
+        launched.wait()
 
 
 def test_images_that_overflow_the_precision_are_computed_once_more_in_float32(
     overflowing_model: Path, pixels: Pixels, types_used: list[torch.dtype]
 ) -> None:
     forward = forward_on(HALF, overflowing_model)
-    made = forward.launch(pixels, Extras(patch_tokens=True)).land()
+    made = forward.launch(pixels, Extras(patch_tokens=True)).wait()
     assert types_used == [torch.float16, torch.float32]
-    exact = forward_on(EXACT, overflowing_model).launch(pixels, Extras(patch_tokens=True)).land()
+    exact = forward_on(EXACT, overflowing_model).launch(pixels, Extras(patch_tokens=True)).wait()
     assert np.abs(made.vectors - exact.vectors).max() < 1e-6
     assert made.patch_tokens is not None
     assert exact.patch_tokens is not None
@@ -85,38 +84,28 @@ def test_images_that_overflow_the_precision_are_computed_once_more_in_float32(
 def test_images_that_fit_the_precision_are_computed_once(
     tiny_model: Path, pixels: Pixels, types_used: list[torch.dtype]
 ) -> None:
-    made = forward_on(HALF, tiny_model).launch(pixels).land()
+    made = forward_on(HALF, tiny_model).launch(pixels).wait()
     assert types_used == [torch.float16]
-    exact = forward_on(EXACT, tiny_model).launch(pixels).land()
+    exact = forward_on(EXACT, tiny_model).launch(pixels).wait()
     assert np.sum(made.vectors * exact.vectors, axis=1).min() > MINIMUM_COSINE
 
 
-def test_flights_may_land_in_any_order_and_in_any_thread(tiny_model: Path, pixels: Pixels) -> None:
+def test_results_may_be_awaited_in_any_order_and_in_any_thread(
+    tiny_model: Path, pixels: Pixels
+) -> None:
     forward = forward_on(EXACT, tiny_model)
-    flights = [forward.launch(pixels[n : n + 1]) for n in range(4)]
-    landed: dict[int, np.ndarray] = {}
+    launched = [forward.launch(pixels[n : n + 1]) for n in range(4)]
+    awaited: dict[int, np.ndarray] = {}
 
-    def land(n: int) -> None:
-        landed[n] = flights[n].land().vectors[0]
+    def wait(n: int) -> None:
+        awaited[n] = launched[n].wait().vectors[0]
 
-    threads = [threading.Thread(target=land, args=(n,)) for n in reversed(range(4))]
+    threads = [threading.Thread(target=wait, args=(n,)) for n in reversed(range(4))]
     for thread in threads:
         thread.start()
         thread.join()
-    together = forward.launch(pixels).land().vectors
-    assert np.abs(np.stack([landed[n] for n in range(4)]) - together).max() < 1e-5
-
-
-def test_staged_rows_are_filled_up_with_zeros_and_an_array_that_fits_is_not_copied(
-    pixels: Pixels,
-) -> None:
-    transfers = Transfers(torch.device("cpu"))
-    assert not transfers.pinned
-    assert transfers.stage(pixels, 4).data_ptr() == pixels.ctypes.data
-    listed, filled = transfers.stage(list(pixels), 4), transfers.stage(list(pixels), 6)
-    assert np.array_equal(listed.numpy(), pixels)
-    assert np.array_equal(filled[:4].numpy(), pixels)
-    assert not filled[4:].any()
+    together = forward.launch(pixels).wait().vectors
+    assert np.abs(np.stack([awaited[n] for n in range(4)]) - together).max() < 1e-5
 
 
 @pytest.fixture
@@ -127,21 +116,11 @@ def cuda() -> str:
 
 
 @pytest.mark.gpu
-def test_on_cuda_pixels_and_results_lie_in_page_locked_memory(
+def test_on_cuda_the_pixels_of_a_forward_lie_in_page_locked_memory(
     cuda: str, tiny_model: Path, pixels: Pixels
 ) -> None:
-    transfers = Transfers(torch.device(cuda))
-    staged = transfers.stage(list(pixels), 4)
-    assert staged.is_pinned()
-    arrival = transfers.download([transfers.upload(staged) * 2, None])
-    assert all(tensor is None or tensor.is_pinned() for tensor in arrival._tensors)
-    doubled, nothing = arrival.arrays()
-    assert nothing is None
-    assert np.array_equal(doubled, pixels * 2)
-    flight = Embedder.load(tiny_model, device=cuda, precision="float16")._forward.launch(
-        list(pixels)
-    )
-    assert flight.staged.is_pinned()
+    placement = Placement(cuda, DeviceKind.CUDA, Precision.FLOAT16, 4, full_batches=False)
+    assert forward_on(placement, tiny_model).launch(list(pixels)).staged.is_pinned()
 
 
 @pytest.mark.gpu

@@ -139,7 +139,7 @@ def test_an_image_smaller_than_the_crop_of_a_model_that_does_not_resize_is_refus
 
 
 def test_only_rgb_is_taken() -> None:
-    with pytest.raises(ValueError, match="decode first"):
+    with pytest.raises(ValueError, match="decode it first"):
         preprocess(Image.new("L", (200, 200)), Preprocessing(None, None, 160))
 
 

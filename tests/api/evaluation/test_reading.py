@@ -45,7 +45,8 @@ def fill(folder: Path, *names: str) -> Path:
 
 def test_a_folder_without_labels_says_so_with_an_example(tmp_path: Path) -> None:
     with pytest.raises(
-        NothingToEvaluate, match=r"no image has a label; 2 items left out, such as a\.png: no column"
+        NothingToEvaluate,
+        match=r"no image has a label; 2 items left out, such as a\.png: no column",
     ):
         listed(fill(tmp_path, "a.png", "b.png"))
 

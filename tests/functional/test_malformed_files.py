@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -29,9 +28,9 @@ from embedder.network.embed import Embedder
 from embedder.network.results import Embedded, Failed
 from embedder.network.weights import build_empty_vit, to_published
 from embedder.pictures.decode import ImageLimits, decode
+from tests.work import HANG_SECONDS
 
 SEED = 20240229
-SECONDS_PER_FILE = 10.0  # the slowest takes a few milliseconds on a free core
 REASONS = {"not_an_image", "unsupported_format", "truncated", "too_large", "too_small", "corrupt"}
 
 
@@ -106,8 +105,7 @@ def malformed_files() -> list[Malformed]:
 FILES = malformed_files()
 
 
-def outcome_of(file: Malformed) -> tuple[str, float]:
-    began = time.perf_counter()
+def outcome_of(file: Malformed) -> str:
     try:
         decoded = decode(file.data, ImageLimits(min_image_side=1))
     except ImageError as err:
@@ -117,7 +115,7 @@ def outcome_of(file: Malformed) -> tuple[str, float]:
         assert decoded.image.size == (decoded.width, decoded.height)
         assert len(decoded.image.tobytes()) == 3 * decoded.width * decoded.height
         outcome = "decoded"
-    return outcome, time.perf_counter() - began
+    return outcome
 
 
 @pytest.fixture(scope="module")
@@ -151,16 +149,15 @@ def test_there_are_200_files_of_every_format_and_the_good_ones_are_good() -> Non
     assert formats == {"jpeg", "png", "webp", "bmp", "tiff", "gif", "avif", "heic"}
 
 
-def test_each_file_ends_as_its_typed_error_or_as_a_whole_image_in_time() -> None:
+def test_each_file_ends_as_its_typed_error_or_as_a_whole_image() -> None:
     with ThreadPoolExecutor(2) as pool:
         running = [(file, pool.submit(outcome_of, file)) for file in FILES]
-        outcomes = [(file, *each.result(timeout=60)) for file, each in running]
-    for file, outcome, seconds in outcomes:
+        outcomes = [(file, each.result(timeout=HANG_SECONDS)) for file, each in running]
+    for file, outcome in outcomes:
         assert outcome in REASONS | {"decoded"}, file
-        assert seconds < SECONDS_PER_FILE, (file.name, file.damage, seconds)
         if file.damage.startswith("cut"):
             assert outcome in {"truncated", "not_an_image"}, (file.name, file.damage, outcome)
-    seen = {outcome for _, outcome, _ in outcomes}
+    seen = {outcome for _, outcome in outcomes}
     assert seen >= {"decoded", "truncated", "corrupt"}, "the damage is of several kinds"
 
 
@@ -173,9 +170,7 @@ def test_a_stream_goes_through_all_of_them_and_the_good_ones_between_them_are_em
         items.append((f"bad {n}", file.data))
         if n % 10 == 0:
             items.append((f"good {n}", good[n // 10]))
-    began = time.perf_counter()
     results = list(embedder.embed_stream(items, lambda _key, decoded: decoded.format))
-    assert time.perf_counter() - began < 120
     assert [each.key for each in results] == [key for key, _ in items]
     for each in results:
         if isinstance(each, Failed):

@@ -165,18 +165,14 @@ def test_a_server_finds_what_the_command_line_added_and_no_longer_what_it_remove
             assert client.get("/v1/entries/99").status_code == 404
             assert neighbours(client, image) == []
             answer(data, "ingest", tmp_path / "in", "--corpus", "known")
-            added = time.monotonic()
             (first, _) = neighbours(client, image)
-            assert time.monotonic() - added < 1.0
             assert first["relation"] == "identical"
             assert (
                 client.get(f"/v1/entries/{first['entry']['id']}/thumbnail").headers["content-type"]
                 == "image/webp"
             )
             lineup(data, "entries", "remove", first["entry"]["id"])
-            removed = time.monotonic()
             (other,) = neighbours(client, image)
-            assert time.monotonic() - removed < 1.0
             assert other["entry"]["id"] != first["entry"]["id"]
             cross = client.delete("/v1/corpora/known", headers={"sec-fetch-site": "cross-site"})
             assert cross.status_code == 403

@@ -59,6 +59,12 @@ limits = (
 )
 policies = st.builds(Policy, st.none() | thresholds, st.none() | limits)
 SIMILARITY_ORDER = [NOT_SIMILAR, SimilarityOutcome.INCONCLUSIVE, SIMILAR]
+OUTCOMES = {
+    SimilarityReason.IDENTICAL_IMAGE: SIMILAR,
+    SimilarityReason.NEAR_DUPLICATE_IMAGE: SIMILAR,
+    SimilarityReason.ABOVE_THRESHOLD: SIMILAR,
+    SimilarityReason.BELOW_THRESHOLD: NOT_SIMILAR,
+}
 CLASSIFIER_ORDER = [
     ClassifierOutcome.AUTHENTIC,
     ClassifierOutcome.INCONCLUSIVE,
@@ -71,7 +77,9 @@ CLASSIFIER_ORDER = [
 def test_every_evidence_has_one_verdict_and_always_the_same(seen: Any, policy: Any) -> None:
     judged = judge(seen, policy)
     assert judged == judge(seen, policy)
-    assert judged.similarity.verdict in SimilarityOutcome
+    assert judged.similarity.verdict is OUTCOMES.get(
+        judged.similarity.reason, SimilarityOutcome.INCONCLUSIVE
+    )
     assert (judged.classifier is None) == (seen.logit is None)
 
 

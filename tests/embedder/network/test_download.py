@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -153,10 +152,8 @@ def test_without_a_network_one_line_says_what_to_do(
     tiny_model: Path, tmp_path: Path, hub: Hub
 ) -> None:
     hub.close()
-    began = time.perf_counter()
     with pytest.raises(ModelUnavailable) as refused:
         fetch_model(source_of(tiny_model), tmp_path / "cache")
-    assert time.perf_counter() - began < 10
     line = str(refused.value)
     assert "\n" not in line
     assert "tiny could not be fetched" in line

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import struct
 import sys
-import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -24,13 +23,13 @@ from embedder.errors import (
     UnsupportedFormat,
 )
 from embedder.pictures.decode import ImageLimits, decode, make_thumbnail
+from tests.work import count_images, forbid_hanging, measure_memory
 
 Encoder = Callable[..., bytes]
 
 FORMAT_BY_SAMPLE_PREFIX = ("jpeg", "png", "webp", "bmp", "tiff", "gif", "avif", "heic")
 # A wall-clock bound for one file on a slow, busy core; the slowest of them takes 10 ms on a free
 # one.
-SECONDS_PER_FILE = 10
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
@@ -89,16 +88,17 @@ def test_pixels_and_sides_outside_the_limits_are_refused_in_every_format(
 
 
 def test_a_bomb_is_refused_by_its_header_before_its_pixels_take_time_or_memory() -> None:
-    """16,000 x 16,000 grey pixels in 250 kB: over a second and 256 MB, if they were decoded."""
+    """16,000 x 16,000 grey pixels in 250 kB: 256 MB, if they were decoded."""
     squeeze = zlib.compressobj(9)
     body = b"".join(squeeze.compress(bytes(16_001)) for _ in range(16_000)) + squeeze.flush()
     header = struct.pack(">IIBBBBB", 16_000, 16_000, 8, 0, 0, 0, 0)
     chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
-    began = time.process_time()
-    with pytest.raises(ImageTooLarge) as refused:
-        decode(b"\x89PNG\r\n\x1a\n" + chunks)
+    data = b"\x89PNG\r\n\x1a\n" + chunks
+    with count_images() as made, measure_memory() as used, pytest.raises(ImageTooLarge) as refused:
+        decode(data)
     assert (refused.value.unit, refused.value.actual) == ("pixels", 256_000_000)
-    assert time.process_time() - began < 0.1
+    assert (made.images, made.blocks) == (0, 0)
+    assert used.peak_bytes < 5_000_000
 
 
 def test_compressed_text_and_profiles_are_never_inflated(
@@ -108,9 +108,10 @@ def test_compressed_text_and_profiles_are_never_inflated(
     text = png_chunk(b"zTXt", b"workflow\x00\x00" + bomb)
     profile = png_chunk(b"iCCP", b"profile\x00\x00" + bomb)
     data = with_chunk_after_header(encoder(picture, "PNG"), text + profile)
-    began = time.process_time()
-    assert np.array_equal(np.asarray(decode(data).image), np.asarray(picture))
-    assert time.process_time() - began < 0.2
+    with measure_memory() as used:
+        decoded = decode(data)
+    assert np.array_equal(np.asarray(decoded.image), np.asarray(picture))
+    assert used.peak_bytes < 5_000_000
 
 
 def test_content_decides_the_format_and_the_whole_picture_comes_back(
@@ -229,14 +230,13 @@ def test_heic_without_its_extra_says_what_to_install(
 def test_every_hostile_file_of_the_corpus_ends_typed_and_in_time(special_files: Path) -> None:
     decoded: dict[str, int] = {}
     for path in sorted((special_files / "badinput").iterdir()):
-        began = time.perf_counter()
         try:
-            image = decode(path.read_bytes(), ImageLimits(min_image_side=1))
+            with forbid_hanging():
+                image = decode(path.read_bytes(), ImageLimits(min_image_side=1))
             assert image.image.size == (image.width, image.height)
             outcome = "decoded"
         except ImageError as err:
             outcome = err.reason
-        assert time.perf_counter() - began < SECONDS_PER_FILE, path.name
         decoded[outcome] = decoded.get(outcome, 0) + 1
     assert set(decoded) >= {"decoded", "truncated", "corrupt", "not_an_image", "unsupported_format"}
 

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from sqlalchemy import event, text
 from index import failpoints
 from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
-from index.cache.maintenance import DEFAULT_PACE
 from index.cache.manifest import MANIFEST, read_manifest
 from index.cache.snapshots import SUFFIXES, directory_lock
 from index.errors import SnapshotCorrupt, TruthDamaged
@@ -465,10 +463,8 @@ def test_only_one_process_writes_the_snapshot_and_the_others_do_not_wait(
     with directory_lock(snapshot, wait=True):
         live = open_live(policy=FoldPolicy(5, 0.1))
         material.fill(database, "fakes", [f"more-{i}" for i in range(10)])
-        started = time.monotonic()
-        live.refresh()
+        live.refresh()  # waiting for the lock would never end: this thread holds it
         live.close()
-        assert time.monotonic() - started < DEFAULT_PACE.pause_seconds / 2
     assert read_manifest(snapshot).generation == 30
 
 

@@ -46,7 +46,7 @@ def fill(folder: Path, *names: str) -> Path:
 def test_a_folder_without_labels_says_so_with_an_example(tmp_path: Path) -> None:
     with pytest.raises(
         NothingToEvaluate,
-        match=r"no image has a label; 2 items left out, such as a\.png: no column",
+        match=r"no image has a label; 2 items left out, such as a\.png: ",
     ):
         listed(fill(tmp_path, "a.png", "b.png"))
 

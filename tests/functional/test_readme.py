@@ -1,140 +1,270 @@
-"""The README held against the product: its links, settings, commands and tasks, and its quick start
-run.
+"""The README and its pages held against the product, on the demonstration's data.
+
+After an intended change, `LINEUP_WRITE_DOCS=1 python -m pytest tests/functional/test_readme.py`
+writes the outputs and the picture of the page anew.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import typer.main
-from PIL import Image
+from PIL import Image, PngImagePlugin
+from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner
 
 from api.settings import Settings
 from api.terminal import app
-from api.terminal.application import EXIT_CODES
+from tests.functional.browsing import serving
+from tests.functional.transcripts import Command, commands_of, is_same_output, write_outputs
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-LINKS = re.findall(r"\]\(([^)#]+)", README)
-COMMANDS = re.findall(r"^\$ lineup (.+)$", README, re.MULTILINE)
-SOURCES = re.findall(r"^\$ lineup (?:ingest|search) (\S+)", README, re.MULTILINE)
-INGEST = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
-MENTIONS = [
-    each
-    for text in (README, INGEST)
-    for each in (
-        *re.findall(r"`lineup ([^`]+)`", text),
-        *re.findall(r"^\$ (?:.+\| )?lineup (.+)$", text, re.MULTILINE),
-    )
-    if not each.startswith("COMMAND")
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    *(ROOT / "docs" / f"{name}.md" for name in ("investigate", "keep-a-corpus", "api", "backup")),
 ]
-TASKS = re.findall(r"(?:^\$ |`)make ([a-z]+)", README, re.MULTILINE)
-SETTING_ROWS = re.findall(r"^\| (`LINEUP_.+?) \| (.+?) \|", README, re.MULTILINE)
-
-
-def quoted(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def setting_defaults() -> dict[str, str | None]:
-    """The table's variables with their defaults;
-
-    None where the table has words in place of a value.
-    """
-    told: dict[str, str | None] = {}
-    for names, defaults in SETTING_ROWS:
-        values = quoted(defaults) or [None] * len(quoted(names))
-        told |= dict(zip(quoted(names), values, strict=True))
-    return told
-
-
-def assert_exists(words: str) -> None:
-    """Follow a command line from command to subcommand; every option on the way must be one of its
-    command.
-    """
-    command: Any = typer.main.get_command(app)
-    tokens = iter(shlex.split(words, comments=True))
-    for token in tokens:
-        if token.startswith("-") and token != "-":
-            options = {name: option for option in command.params for name in option.opts}
-            assert token in {*options, "--help"}, f"{token} is no option of {command.name}"
-            if token in options and not options[token].is_flag:
-                next(tokens)
-        elif hasattr(command, "commands"):
-            assert token in command.commands, f"{token} is no command of {command.name}"
-            command = command.commands[token]
-
-
-def write_image(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rough = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    Image.fromarray(rough).resize((176, 176), Image.Resampling.BICUBIC).save(path)
-
-
-@pytest.mark.parametrize("link", [link for link in LINKS if "://" not in link])
-def test_a_link_leads_to_a_file(link: str) -> None:
-    assert (ROOT / link).exists()
-
-
-def test_the_table_of_settings_names_every_setting() -> None:
-    assert set(setting_defaults()) == {f"LINEUP_{name.upper()}" for name in Settings.model_fields}
-
-
-def test_the_defaults_in_the_table_are_those_that_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    holding = {name: field.default for name, field in Settings.model_fields.items()}
-
-    for name, default in setting_defaults().items():
-        monkeypatch.delenv(name, raising=False)
-        if default is not None:
-            monkeypatch.setenv(name, default)
-
-    assert Settings().model_dump() == holding
-    assert {name for name, default in setting_defaults().items() if default is None} == {
-        f"LINEUP_{name.upper()}" for name, default in holding.items() if default is None
-    }
-
-
-@pytest.mark.parametrize("words", [*COMMANDS, *MENTIONS])
-def test_a_command_that_is_shown_exists_with_its_options(words: str) -> None:
-    assert_exists(words)
-
-
-@pytest.mark.parametrize(
-    "words", ["bogus", "corpora bogus", "search probe.png --bogus", "--bogus search"]
+PICTURE = ROOT / "docs" / "images" / "page.png"
+MOST_PICTURE_BYTES = 150_000
+PICTURED_PROBE = "lineup-demo/images/probes/chelsea-fake-3.png"
+WRITES = os.environ.get("LINEUP_WRITE_DOCS") == "1"
+REWRITTEN = (
+    "if this was intended: LINEUP_WRITE_DOCS=1 python -m pytest tests/functional/test_readme.py"
 )
-def test_a_command_that_does_not_exist_would_be_noticed(words: str) -> None:
-    with pytest.raises(AssertionError, match="bogus"):
-        assert_exists(words)
+ADDRESS = "http://127.0.0.1:8787"
+TERMINAL_COLUMNS = "100"
+DEMONSTRATION = "make demo"
+# Commands that stay: they are named and checked elsewhere, but not run here.
+NOT_RUN = ("lineup serve", "make ")
+
+SCREEN_WIDTH, SCREEN_HEIGHT = 1280, 860
+# The words that the picture shows: the text whose first line box lies within the window.
+VISIBLE_WORDS = """() => {
+    const words = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        const box = range.getClientRects()[0];
+        const shown = box && box.width > 1 && box.top >= 0 && box.bottom <= innerHeight;
+        if (shown && node.parentElement.checkVisibility({ visibilityProperty: true })) {
+            words.push(node.textContent.trim().replace(/\\s+/g, " "));
+        }
+    }
+    return words.filter((each) => each);
+}"""
 
 
-@pytest.mark.parametrize("task", sorted(set(TASKS)))
-def test_a_task_that_is_named_is_in_the_makefile(task: str) -> None:
-    assert re.search(rf"^{task}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+Transcript = list[tuple[Command, list[str]]]
 
 
-def test_the_exit_codes_are_those_of_the_help() -> None:
-    assert EXIT_CODES in " ".join(README.split())
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[pytest.MonkeyPatch]:
+    """A terminal of a known width, and a precision that every processor has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", TERMINAL_COLUMNS)
+        patch.setenv("LINEUP_PRECISION", "float32")
+        patch.setenv("LINEUP_OFFLINE", "true")
+        yield patch
 
 
-def test_the_commands_of_the_quick_start_run_one_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def demonstration(
+    tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
+) -> tuple[Path, list[str]]:
+    """A folder in which the demonstration ran, and what it printed."""
+    folder = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder, run_lineup("demo")
+
+
+@pytest.fixture(scope="module", params=PAGES, ids=lambda page: page.name)
+def page(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+@pytest.fixture
+def transcript(
+    page: Path,
+    demonstration: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Transcript:
+    """The commands of a page with what they print, on data of its own."""
+    made, table = demonstration
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    for seed, source in enumerate(SOURCES):
-        write_image(Path(source) if Path(source).suffix else Path(source, "image.png"), seed)
+    commands = list(commands_of(page.read_text(encoding="utf-8")))
+    with ExitStack() as running:
+        url = ""
+        if any(command.words.startswith("curl ") for command in commands):
+            url, _ = running.enter_context(serving(demonstration_settings()))
+        return [(each, run(each.words, url, table, monkeypatch)) for each in commands]
 
-    printed = {}
-    for command in COMMANDS:
-        done = CliRunner().invoke(app, shlex.split(command))
-        assert done.exit_code == 0, f"lineup {command}: {done.stderr}"
-        printed[command] = done.stdout
 
-    search = next(output for command, output in printed.items() if command.startswith("search"))
-    assert printed["init"] in README
-    assert "image.png" in search
+def demonstration_settings() -> Settings:
+    return Settings(data_dir=Path("lineup-demo/data"), device="cpu")
+
+
+def run(words: str, url: str, table: list[str], environment: pytest.MonkeyPatch) -> list[str]:
+    """What a command prints; one that cannot run here prints nothing."""
+    if words == DEMONSTRATION:
+        return table
+    if words.startswith(NOT_RUN):
+        return []
+    if words.startswith("export "):
+        for assignment in shlex.split(words)[1:]:
+            name, value = assignment.split("=", 1)
+            if name != "PATH":
+                environment.setenv(name, value)
+        return []
+    if words.startswith("curl "):
+        return run_curl(words.replace(ADDRESS, url)).splitlines()
+    assert words.startswith("lineup "), f"{words}: no test runs this command"
+    return run_lineup(words.removeprefix("lineup "))
+
+
+def run_lineup(words: str) -> list[str]:
+    done = CliRunner().invoke(app, shlex.split(words))
+    assert done.exit_code == 0, f"lineup {words}: {done.stderr}"
+    return done.stdout.splitlines()
+
+
+def run_curl(words: str) -> str:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    done = subprocess.run(
+        [*shlex.split(words), "--silent", "--show-error", "--fail-with-body", "--noproxy", "*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
+    return done.stdout
+
+
+def test_the_commands_run_and_print_what_the_page_shows(page: Path, transcript: Transcript) -> None:
+    if WRITES:
+        write_outputs(page, [lines for _, lines in transcript])
+    for command, lines in transcript:
+        if command.shown and not WRITES:
+            printed = "\n".join(lines)
+            assert is_same_output(command.shown, lines), f"{command.line}\n{printed}\n{REWRITTEN}"
+
+
+def test_a_changed_output_would_be_noticed() -> None:
+    shown = ["job 1 completed  mine: 112 found", "  1.1 s, 98.8 items/s"]
+
+    assert is_same_output(shown, ["job 1 completed  mine:  112 found", "  7 s, 12.0 items/s"])
+    assert is_same_output([shown[0], "..."], [*shown, "more"])
+    assert not is_same_output(shown, ["job 1 completed  mine: 113 found", "  1.1 s, 98.8 items/s"])
+    assert not is_same_output(shown, ["job 1 failed  mine: 112 found", "  1.1 s, 98.8 items/s"])
+    assert not is_same_output(["similarity 0.99"], ["similarity 0.91"])
+    assert not is_same_output(shown, shown[:1])
+
+
+def test_a_newcomer_meets_a_search_and_a_request_within_two_screens() -> None:
+    first = README.read_text(encoding="utf-8").splitlines()[:80]
+
+    assert any(line.startswith("$ lineup search") for line in first)
+    assert any(line.startswith("$ curl") for line in first)
+
+
+def test_the_first_search_is_the_easy_case() -> None:
+    commands = commands_of(README.read_text(encoding="utf-8"))
+    search = next(each for each in commands if each.words.startswith("lineup search"))
+
+    assert "similar_to_known_fakes" in "\n".join(search.shown)
+    assert "identical" in "\n".join(search.shown)
+
+
+def test_the_python_client_of_the_api_page_runs(
+    demonstration: tuple[Path, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(demonstration[0])
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+    with serving(demonstration_settings()) as (url, _):
+        exec(compile(code.replace(ADDRESS, url), "api.md", "exec"), {})
+
+    first, *neighbours = capsys.readouterr().out.splitlines()
+    assert first == "synthetic similar_to_known_fakes"
+    assert neighbours[0].split() == ["identical", "demo-transposed", "1.0"]
+
+
+@pytest.mark.browser
+def test_the_page_shows_the_words_of_its_picture(
+    browser: Browser,
+    demonstration: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The picture carries its words as a text chunk, so that nobody has to read pixels."""
+    monkeypatch.chdir(demonstration[0])
+    with serving(demonstration_settings()) as (url, _):
+        data = photograph(browser, url)
+    taken = tmp_path / "page.png"
+    taken.write_bytes(data)
+    if WRITES:
+        PICTURE.write_bytes(data)
+
+    assert len(data) < MOST_PICTURE_BYTES
+    assert words_of(taken) == words_of(PICTURE), REWRITTEN
+    with Image.open(PICTURE) as picture, Image.open(taken) as now:
+        assert picture.size == now.size
+    assert {"Synthetic", "Similar to known fakes"} <= set(words_of(PICTURE))
+
+
+def photograph(browser: Browser, url: str) -> bytes:
+    context = browser.new_context(
+        viewport={"width": SCREEN_WIDTH, "height": SCREEN_HEIGHT}, color_scheme="light"
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.locator("#image").set_input_files(PICTURED_PROBE)
+    expect(page.locator("#answer")).to_be_visible(timeout=60_000)
+    wait_for_images(page)
+    words, pixels = page.evaluate(VISIBLE_WORDS), page.screenshot()
+    context.close()
+    return small_png(pixels, words)
+
+
+def wait_for_images(page: Page) -> None:
+    """Those in the window; the browser loads the others when somebody scrolls to them."""
+    page.wait_for_function("""() => [...document.images].every((each) => {
+        const box = each.getBoundingClientRect();
+        return each.complete || box.top > innerHeight || box.height === 0;
+    })""")
+
+
+def small_png(pixels: bytes, words: Sequence[str]) -> bytes:
+    """In 128 colours, which a page of text with two small pictures hardly needs more than."""
+    carried = PngImagePlugin.PngInfo()
+    carried.add_text("words", "\n".join(mask(each) for each in words))
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(pixels)) as image:
+        few = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        few.save(buffer, "PNG", optimize=True, pnginfo=carried)
+    return buffer.getvalue()
+
+
+def mask(words: str) -> str:
+    """Numbers differ in their last digits between processors; the words beside them do not."""
+    return re.sub(r"\d+(?:[.,]\d+)*", "#", words)
+
+
+def words_of(picture: Path) -> list[str]:
+    with Image.open(picture) as image:
+        return str(image.info["words"]).split("\n")

@@ -82,7 +82,7 @@ def let_waiting_threads_sleep() -> None:
 def reported(job: Job, *, json: bool) -> Iterator[OnProgress]:
     """Give a function that reports progress: a bar for a person, a line a second for a program."""
     if json:
-        yield _report_lines()
+        yield report_lines()
         return
     columns = (
         TextColumn("{task.description}"),
@@ -126,7 +126,8 @@ def describe_failures(job: Job, reasons: Counter[str]) -> str:
     return f"{job.counts.failed} failed" if job.counts.failed else ""
 
 
-def _report_lines(clock: Callable[[], float] = perf_counter) -> OnProgress:
+def report_lines(clock: Callable[[], float] = perf_counter) -> OnProgress:
+    """Return a function that prints a JSON line about the job, once a second at most."""
     from api.jobs.json import JobAnswer
 
     began = last = clock()

@@ -16,6 +16,7 @@ from rich.text import Text
 from api.terminal.console import clean, output_width, write, write_line
 
 GAP = 2  # spaces between two columns
+LONG_TITLE = 16  # cells; a longer title takes two lines even where there is room
 SHORTEST = 12  # columns that a shortened column keeps before another one is left out
 ELLIPSIS = "…"
 Cell = str | Text
@@ -47,11 +48,15 @@ class Layout:
     def fit(cls, columns: Sequence[Column], widths: Sequence[int], width: int | None) -> Layout:
         """Choose columns and widths. `widths` are those of the widest cells."""
         wanted = {
-            number: max(cells, _title_width(column.title))
+            number: max(cells, _title_width(column.title, LONG_TITLE))
             for number, (column, cells) in enumerate(zip(columns, widths, strict=True))
         }
-        if width is None:
-            return cls(columns, wanted, None)
+        if width is None or _total(wanted) <= width:
+            return cls(columns, wanted, width)
+        wanted = {
+            number: max(cells, _title_width(column.title, 0))
+            for number, (column, cells) in enumerate(zip(columns, widths, strict=True))
+        }
         while _total(_narrowest(columns, wanted)) > width:
             optional = [number for number in wanted if columns[number].importance is not None]
             if not optional:
@@ -121,8 +126,10 @@ def print_left_out(layout: Layout) -> None:
         write(f"not shown at this width: {', '.join(layout.left_out)}", style="dim")
 
 
-def _title_width(title: str) -> int:
-    """The width that a title needs on two lines."""
+def _title_width(title: str, longest: int) -> int:
+    """The width that a title needs, on two lines if it is longer than `longest`."""
+    if cell_len(title) <= longest:
+        return cell_len(title)
     words = title.split()
     return min(
         (

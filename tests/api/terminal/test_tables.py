@@ -39,6 +39,7 @@ def test_without_a_width_every_cell_is_whole(capsys: Capture) -> None:
     top, titles, first, second = printed(capsys)
 
     assert top.split() == ["cosine"]
+    assert titles.endswith("path or source")
     assert titles.split()[:3] == ["similarity", "relation", "generator"]
     assert GENERATOR in first
     assert first.endswith(PATH)

@@ -1,0 +1,251 @@
+"""`lineup search`, `show` and `replay` over the built-in model and a real corpus."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.errors import InvalidRequest
+from api.http.app import create_app
+from api.lookups.json import LookupAnswer
+from api.lookups.replay import ReplayAnswer
+from api.settings import Settings
+from api.terminal.lookups import parse_places, print_lookup, print_replay
+from tests.api.terminal.commands import answer, assert_one_line, run, write_image
+
+Capture = pytest.CaptureFixture[str]
+OF_THE_MOMENT = {"id", "created_at", "timings"}
+
+
+@pytest.fixture(scope="module")
+def mixed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two images, a text, a hidden file, and a broken image in a subfolder."""
+    folder = tmp_path_factory.mktemp("mixed")
+    write_image(folder / "b.png", 1)
+    write_image(folder / "a.png", 7)
+    write_image(folder / ".hidden.png", 2)
+    (folder / "notes.txt").write_text("no image")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "cut.png").write_bytes((images / "cut.png").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lookup(data: Path, images: Path) -> LookupAnswer:
+    found = answer(data, "search", images / "known" / "0.png")["lookups"][0]["lookup"]
+    return LookupAnswer.model_validate(found)
+
+
+def test_one_image_is_answered_in_full(data: Path, images: Path) -> None:
+    done = run(data, "search", images / "unseen.png")
+
+    assert done.exit_code == 0
+    name, classifier, similarity, *_, last = done.stdout.splitlines()
+    assert name == str(images / "unseen.png")
+    assert classifier.startswith("  classifier  ")
+    assert ", logit " in classifier
+    assert similarity.startswith("  similarity  ")
+    assert last.startswith("  look-up ")
+    assert "generation 3" in last
+
+
+def test_a_folder_is_one_line_for_each_image_and_broken_images_are_named(
+    data: Path, mixed: Path
+) -> None:
+    done = run(data, "search", mixed)
+    header, first, second, failure = done.stdout.splitlines()
+
+    assert done.exit_code == 3
+    titles = ["image", "classifier", "verdict", "relation", "similarity", "nearest generator"]
+    assert all(title in header for title in titles)
+    assert first.split()[0] == str(mixed / "a.png")
+    assert second.split()[0] == str(mixed / "b.png")
+    assert "similar_to_known_fakes  identical" in second
+    assert "1.0000  noise" in second
+    assert failure.startswith(f"{mixed / 'sub' / 'cut.png'}  truncated: ")
+    assert "notes.txt" not in done.output
+    assert "hidden" not in done.output
+
+
+def test_several_images_are_one_line_each_and_details_are_the_full_form(
+    data: Path, images: Path, mixed: Path
+) -> None:
+    probes = images / "unseen.png", mixed / "b.png"
+    short, full = run(data, "search", *probes), run(data, "search", *probes, "--details")
+
+    assert len(short.stdout.splitlines()) == 3
+    assert full.stdout.count("  classifier  ") == 2
+    assert f"\n{mixed / 'b.png'}\n" in full.stdout
+
+
+def test_a_named_file_that_is_no_image_is_a_failure(data: Path, mixed: Path) -> None:
+    done = run(data, "search", mixed / "notes.txt")
+
+    assert done.exit_code == 3
+    assert "notes.txt  not_an_image" in done.stdout
+
+
+def test_a_folder_without_images_says_so(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run(data, "search", tmp_path / "empty")
+    assert (done.exit_code, done.stdout) == (0, "no image was looked up\n")
+
+
+def test_json_of_a_folder_has_lookups_and_failures(data: Path, mixed: Path) -> None:
+    done = run(data, "search", mixed, "--json")
+    document = json.loads(done.stdout)
+
+    assert done.exit_code == 3
+    assert set(document) == {"lookups", "failures"}
+    assert [each["name"] for each in document["lookups"]] == [
+        str(mixed / "a.png"),
+        str(mixed / "b.png"),
+    ]
+    assert [each["reason"] for each in document["failures"]] == ["truncated"]
+
+
+def test_the_options_reach_the_look_up(data: Path, images: Path) -> None:
+    probe = images / "known" / "1.png"
+    found = answer(data, "search", probe, "-k", 2, "--exact", "--kind", "any", "--stability")
+    lookup = found["lookups"][0]["lookup"]
+
+    assert lookup["method"]["k"] == 2
+    assert lookup["method"]["exact"]
+    assert lookup["similarity"]["filter"]["kind"] is None
+    assert lookup["stability"] is not None
+    none = answer(data, "search", probe, "--kind", "known_real")["lookups"][0]["lookup"]
+    assert none["similarity"]["neighbours"] == []
+    other = answer(data, "search", probe, "--generator", "other")["lookups"][0]["lookup"]
+    assert other["similarity"]["searched"] == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "places"),
+    [
+        (None, None),
+        ([], None),
+        (["path=2.png"], {"path": ["2.png"]}),
+        (["/iso=100", "/iso=200"], {"/iso": [100, 200]}),
+        (["a=true", "b=null", "c=1.5"], {"a": [True], "b": [None], "c": [1.5]}),
+        (["a=[1]", "b={}"], {"a": ["[1]"], "b": ["{}"]}),
+        (["a=x=y"], {"a": ["x=y"]}),
+    ],
+)
+def test_places_are_json_scalars_or_text(where: list[str] | None, places: object) -> None:
+    assert parse_places(where) == places
+
+
+def test_a_place_without_a_value_is_refused(data: Path, images: Path) -> None:
+    with pytest.raises(InvalidRequest, match="PLACE=VALUE"):
+        parse_places(["path"])
+    assert_one_line(run(data, "search", images / "unseen.png", "--where", "path"), 4, "PLACE=VALUE")
+
+
+def test_an_earlier_look_up_is_shown_as_it_was(data: Path, lookup: LookupAnswer) -> None:
+    shown = run(data, "show", lookup.id)
+
+    assert shown.stdout.startswith("look-up of 20")
+    assert lookup.similarity.explanation in shown.stdout
+    assert answer(data, "show", lookup.id)["id"] == lookup.id
+    assert_one_line(run(data, "show", "nothing"), 5, "'nothing'")
+
+
+def test_a_replay_that_is_equal_says_so(data: Path, lookup: LookupAnswer) -> None:
+    done = run(data, "replay", lookup.id)
+
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"equal: look-up {lookup.id}")
+    assert answer(data, "replay", lookup.id)["equal"] is True
+
+
+def test_a_replay_that_differs_lists_the_differences(
+    data: Path, lookup: LookupAnswer, capsys: Capture
+) -> None:
+    document = answer(data, "replay", lookup.id)
+    document["equal"], document["exact"] = False, False
+    document["evidence_sha256"] = None
+    document["differences"] = [{"place": "similarity.verdict", "then": "a", "now": "b"}]
+    print_replay(ReplayAnswer.model_validate(document))
+    first, second, third = capsys.readouterr().out.splitlines()
+
+    assert first.startswith("not equal: ")
+    assert "searched by codes" in first
+    assert second == "  similarity.verdict: a then, b now"
+    assert third.startswith("  evidence without a digest, repeated ")
+
+
+def test_a_look_up_by_codes_states_its_recall(lookup: LookupAnswer, capsys: Capture) -> None:
+    document = lookup.model_dump()
+    document["classifier"] = None
+    document["method"]["recall"] = {
+        "k": 10,
+        "recall": 0.9941,
+        "probes": 512,
+        "lookups": 0,
+        "nprobe": 1,
+        "candidates": 96,
+        "rows": 1_000_000,
+        "measured_at": lookup.created_at,
+    }
+    print_lookup("probe", LookupAnswer.model_validate(document))
+    printed = capsys.readouterr().out
+
+    assert "  search      " in printed
+    assert "recall@10 0.9941" in printed
+    assert "  classifier  " not in printed
+
+
+def lasting(lookup: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in lookup.items() if name not in OF_THE_MOMENT}
+
+
+def test_json_is_what_the_http_api_answers(data: Path, images: Path) -> None:
+    probes = [images / "known" / "1.png", images / "unseen.png"]
+
+    printed = answer(data, "search", *probes, "-k", 2)["lookups"]
+    with TestClient(create_app(Settings(data_dir=data)), base_url="http://127.0.0.1") as client:
+        sent = [
+            {"files": {"image": probe.read_bytes()}, "data": {"query": '{"k": 2}'}}
+            for probe in probes
+        ]
+        answered = [client.post("/v1/lookups", **each).json() for each in sent]
+
+    assert [each["name"] for each in printed] == [str(probe) for probe in probes]
+    for each, returned in zip(printed, answered, strict=True):
+        assert each["lookup"].keys() == returned.keys()
+        assert each["lookup"]["timings"].keys() == returned["timings"].keys()
+        assert lasting(each["lookup"]) == lasting(returned)
+
+
+def test_a_place_in_the_provenance_chooses_what_is_searched(data: Path, images: Path) -> None:
+    probe = images / "known" / "2.png"
+
+    def paths(*options: str) -> set[str]:
+        found = answer(data, "search", probe, *options)["lookups"][0]["lookup"]
+        return {
+            neighbour["entry"]["provenance"]["path"]
+            for neighbour in found["similarity"]["neighbours"]
+        }
+
+    assert paths("--where", "path=2.png") == {"2.png"}
+    assert paths("--where", "/path=2.png", "--where", "/path=1.png") == {"1.png", "2.png"}
+    assert paths("--where", "path=true") == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "message"),
+    [
+        (("--corpus", "nobody"), 5, "'nobody'"),
+        (("--corpus", "UPPER"), 4, "UPPER"),
+        (("--false-match-rate", "2"), 4, "false_match_rate"),
+        (("--model", "nobody"), 6, "unknown model 'nobody'"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(
+    data: Path, images: Path, words: tuple[str, ...], exit_code: int, message: str
+) -> None:
+    assert_one_line(run(data, "search", images / "unseen.png", *words), exit_code, message)

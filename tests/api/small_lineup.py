@@ -124,7 +124,9 @@ def fill(lineup: Lineup) -> None:
         add(lineup, "photographs", REAL, encoded(picture(seed)))
 
 
-def calibrate(lineup: Lineup, corpus: str = "fakes", job_id: int | None = None) -> int:
+def calibrate(
+    lineup: Lineup, corpus: str = "fakes", job_id: int | None = None, **parts: Any
+) -> int:
     """Store a calibration of a corpus whose figures can be worked out by hand."""
     with lineup.database.write() as conn:
         scope = CalibrationScope(
@@ -134,5 +136,5 @@ def calibrate(lineup: Lineup, corpus: str = "fakes", job_id: int | None = None) 
             reference=("photographs",),
             job_id=job_id,
         )
-        document = Calibration(8, {}, {AS_IS: stratum()}, seed=0).to_json()
+        document = Calibration(8, {}, {AS_IS: stratum(**parts)}, seed=0).to_json()
         return save_calibration(conn, lineup.space, last_number(conn), scope, document)

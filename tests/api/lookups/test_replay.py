@@ -19,6 +19,7 @@ from index.truth.lookups import get_lookup
 from index.truth.schema import embedding_spaces, lookups
 from index.verdict import compute_probability
 from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, fill, open_small, picture
+from tests.index.assessing import false_matches
 
 KNOWN, NEW = encoded(picture(0)), encoded(picture(800))
 
@@ -100,9 +101,17 @@ def test_an_embedding_without_its_image_is_replayed(own: Lineup) -> None:
 def test_other_limits_of_today_change_nothing(tmp_path: Path) -> None:
     with open_small(tmp_path) as lineup:
         fill(lineup)
+        # With this upper bound a threshold at 1 % is not supported, and one at 50 % is.
+        calibrate(lineup, false_matches=false_matches(corpus_size=8, high=0.06))
         lookup_id = look_up(lineup)
     with open_small(tmp_path, similarity_threshold=-1.0, false_match_rate=0.5) as lineup:
-        assert_equal(replay(lineup, lookup_id))
+        used = look_up_image(lineup, NEW, LookupQuery()).similarity.calibration
+        assert used is not None
+        assert used.supports_threshold
+        replayed = replay(lineup, lookup_id)
+    assert_equal(replayed)
+    assert replayed.replayed.similarity.calibration is not None
+    assert not replayed.replayed.similarity.calibration.supports_threshold
 
 
 def test_every_value_that_differs_is_pointed_at(filled: Lineup) -> None:

@@ -326,7 +326,7 @@ def test_filters_over_codes_equal_filters_in_sql(
     live = open_coded(policy=FoldPolicy(10**6))
     live.snapshot()
     live.settle()
-    fill(database, material, rows[650:], "more", first=650)  # in the tail
+    fill(database, material, rows[650:], "more", first=650)  # in the growing segment
     for chosen, expected in (
         (Filter(generators=frozenset(["G1"])), {i for i in range(700) if i % 3 == 1}),
         (Filter(corpora=frozenset(["more"])), set(range(650, 700))),

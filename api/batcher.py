@@ -1,8 +1,8 @@
-"""Concurrent requests share forwards, within bounds.
+"""Requests that run at the same time share forwards of the model, within bounds.
 
-`Admission` counts the requests in work and answers the next one at once when all places are taken.
-`Batcher` collects what is waiting when the model becomes free, so that n requests arriving together
-cost about one forward. There is no waiting window: a lone request is embedded immediately.
+`Admission` counts the requests in work and refuses the next one at once when all places are taken.
+`Batcher` collects the images that wait when the model becomes free, so that n requests that arrive
+together cost about one forward. It never waits for more: a single request is embedded immediately.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class _Waiting:
 
 
 class Batcher:
-    """One thread that owns the forward; `embed` may be called from any number of threads.
+    """One thread that runs the forwards; `embed` may be called from any number of threads.
 
-    At most `queue_size` images wait; what does not fit, or comes after `close`, raises `Overloaded`
-    at once.
+    At most `queue_size` images wait. `embed` raises `Overloaded` at once when there is no place, or
+    after `close`.
     """
 
     def __init__(self, embedder: Embedder, queue_size: int) -> None:
@@ -80,17 +80,16 @@ class Batcher:
         self.forwards = 0
 
     def embed(self, pixels: Pixels) -> VectorAndLogit:
-        """Embed one image ``(3, h, w)``; blocks until its forward is done.
+        """Embed one image ``(3, h, w)``; block until its forward is done.
 
-        Raises what the forward raised.
+        Raises `Overloaded`, and the forward's own errors.
         """
         return self._put(pixels).result()
 
     def embed_all(self, pictures: Sequence[Pixels]) -> list[VectorAndLogit]:
-        """Embed some images ``(3, h, w)`` of one request, sharing forwards. Raises like `embed`.
+        """Embed several images ``(3, h, w)`` of one request. Raises like `embed`.
 
-        The first must find a place as any other image; the next ones wait for places that their own
-        leave.
+        The first image must find a place; the others wait for places that their own leave.
         """
         answers: list[Future[VectorAndLogit]] = []
         for pixels in pictures:
@@ -131,7 +130,7 @@ class Batcher:
                 return
 
     def _collect(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """Everything that is waiting now, up to one batch; and whether the end was seen."""
+        """Return what waits now, up to one batch, and whether the end was seen."""
         batch = [first]
         while len(batch) < self._embedder.batch_size:
             try:

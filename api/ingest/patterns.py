@@ -1,6 +1,5 @@
-"""Provenance in the names of files:
-
-`{generator}/{split}/*` reads `sdxl/train/1.png` as two statements.
+"""Read provenance from the names of items: `{generator}/{split}/*` finds two values in
+`sdxl/train/1.png`.
 """
 
 from __future__ import annotations
@@ -14,24 +13,24 @@ _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*\*)|(\*)|(\?)|([^{}*?]+)")
 
 
 class Pattern:
-    """A pattern over the whole of an item's name.
+    """A pattern that must fit the whole name of an item.
 
-    A placeholder takes one part of a path, at least one character.
+    A name in braces takes at least one character within one part of a path.
     """
 
     def __init__(self, text: str) -> None:
-        """Raises `InvalidRequest`, which says what is wrong with it."""
+        """Parse a pattern. Raises `InvalidRequest`, which says what is wrong with it."""
         self.text = text
         expression, at, names = "", 0, set()
         while at < len(text):
             token = _TOKEN.match(text, at)
             if token is None:
                 raise InvalidRequest(
-                    f"pattern {text!r}: a brace at position {at} belongs to no {{name}}"
+                    f"pattern {text!r}: the brace at position {at} is not part of a {{name}}"
                 )
             name, anything, within, one, literal = token.groups()
             if name in names:
-                raise InvalidRequest(f"pattern {text!r}: {{{name}}} is there twice")
+                raise InvalidRequest(f"pattern {text!r}: {{{name}}} occurs twice")
             names.add(name) if name else None
             expression += (
                 f"(?P<{name}>[^/]+?)"
@@ -46,10 +45,10 @@ class Pattern:
             )
             at = token.end()
         if not names:
-            raise InvalidRequest(f"pattern {text!r}: it has no {{name}}")
+            raise InvalidRequest(f"pattern {text!r}: it contains no {{name}}")
         self._expression = re.compile(expression, re.DOTALL)
 
     def read(self, name: str) -> Mapping[str, str] | None:
-        """What a name says; None where the pattern does not fit it."""
+        """Return the values in a name; None if the pattern does not fit it."""
         found = self._expression.fullmatch(name)
         return None if found is None else found.groupdict()

@@ -1,4 +1,4 @@
-"""What is asked of an ingest, as it is kept with the job: the same words again are the same job."""
+"""An ingest request, as it is stored with its job. The same request again is the same job."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class IngestRequest(Answer):
 
     @cached_property
     def parsed_pattern(self) -> Pattern | None:
-        """Raises `InvalidRequest`."""
+        """The pattern over the items' names, if there is one. Raises `InvalidRequest`."""
         return None if self.pattern is None else Pattern(self.pattern)
 
     @property

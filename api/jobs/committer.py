@@ -15,12 +15,13 @@ WAITING = 2
 class Committer:
     """Runs the transactions that it is given, one after another.
 
-    After an error no further transaction runs, and the next `submit`, `flush` or `close` raises it.
+    After an error no further transaction runs. The next `submit`, `flush` or `close` raises it once.
     """
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
-        self._failure: BaseException | None = None
+        self._failure: BaseException | None = None  # until it is raised
+        self._has_failed = False
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -51,9 +52,10 @@ class Committer:
             try:
                 if transaction is None:
                     return
-                if self._failure is None:  # after a failure nothing more is written
+                if not self._has_failed:
                     transaction()
             except BaseException as err:
+                self._has_failed = True
                 self._failure = err
             finally:
                 self._queue.task_done()

@@ -12,7 +12,7 @@ from api.ingest.patterns import Pattern
     ("text", "words"),
     [
         ("*/x", "no {name}"),
-        ("{a}/{a}", "{a} is there twice"),
+        ("{a}/{a}", "{a} occurs twice"),
         ("{a b}/x", "position 0"),
         ("{a}/}", "position 4"),
         ("{1}/x", "position 0"),

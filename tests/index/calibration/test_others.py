@@ -1,13 +1,24 @@
+from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.others import NOTHING, BlockShape, SamePictures, find_nearest
+from index.calibration.others import (
+    NOTHING,
+    BlockShape,
+    Pairs,
+    SamePictures,
+    compare_both_ways,
+    find_nearest,
+    spans,
+)
 from index.calibration.population import Population
-from index.truth.perceptual import PerceptualHash, near_duplicate
+from index.proof.images import Images
+from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash, near_duplicate
 
 DIMENSION = 6
 # Pictures by their hashes: two of one picture, one just too far, one that is too flat to tell, and
@@ -142,3 +153,160 @@ def test_delivered_images_keep_all_but_vector_and_logit() -> None:
         np.array([2, 9]), -np.eye(2, DIMENSION, dtype=np.float32), np.array([1.0, 2.0])
     )
     assert backwards.logits.tolist() == [2.0, 1.0]
+
+
+def random_images(
+    rng: np.random.Generator, count: int, first: int = 0, dimension: int = 4
+) -> Images:
+    """Images of which some share a hash, a source or an image with others, and some have no
+    hash.
+    """
+    vectors = rng.standard_normal((count, dimension)).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return Images(
+        entry_ids=np.arange(first, first + count),
+        image_ids=rng.permutation(2 * count + 2)[:count].astype(np.int64),
+        sources=rng.integers(0, 3 * count + 1, count),
+        vectors=vectors,
+        logits=rng.standard_normal(count),
+        hash_bits=rng.integers(0, 5, (count, 1)).astype(np.uint8).repeat(32, axis=1),
+        hashed=rng.random(count) < 0.6,
+    )
+
+
+def distance(one: Images, i: int, other: Images, j: int) -> int:
+    return int(np.unpackbits(one.hash_bits[i] ^ other.hash_bits[j]).sum())
+
+
+def are_near(one: Images, i: int, other: Images, j: int) -> bool:
+    return bool(
+        one.hashed[i] and other.hashed[j] and distance(one, i, other, j) <= MAX_HAMMING_DISTANCE
+    )
+
+
+@settings(settings.get_profile("index"), max_examples=40)
+@given(
+    seed=st.integers(0, 10_000), n=st.integers(0, 12), m=st.integers(0, 12), itself=st.booleans()
+)
+def test_a_comparison_in_blocks_is_that_of_every_pair(
+    seed: int, n: int, m: int, itself: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    images = random_images(rng, n)
+    others = images if itself else random_images(rng, m, 100)
+    found = compare_both_ways(images, others, block=BlockShape(3, 4))
+
+    similarities = np.full((n, len(others)), -np.inf)
+    for i in range(n):
+        same = []
+        for j in range(len(others)):
+            identical = images.image_ids[i] == others.image_ids[j]
+            near = are_near(images, i, others, j)
+            if (identical or near) and not (itself and i == j):
+                same.append(j)
+            if not (identical or near or images.sources[i] == others.sources[j]):
+                similarities[i, j] = images.vectors[i] @ others.vectors[j]
+        assert found.same_counts[i] == len(same)
+        assert (found.first_same[i] in same) if same else found.first_same[i] == -1
+        twins = [j for j in same if images.image_ids[i] == others.image_ids[j]]
+        assert found.identical[i] == bool(twins)
+        assert not twins or found.first_same[i] in twins
+    if not n or not len(others):
+        return
+    np.testing.assert_allclose(found.similarities, similarities.max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(found.back_similarities, similarities.max(axis=0), atol=1e-6)
+    assert found.positions.tolist() == [
+        r.argmax() if np.isfinite(r.max()) else -1 for r in similarities
+    ]
+    assert found.back_positions.tolist() == [
+        c.argmax() if np.isfinite(c.max()) else -1 for c in similarities.T
+    ]
+
+
+def test_a_collection_compared_with_itself_is_compared_with_a_copy_of_itself() -> None:
+    """Half of the products give the same answer as all of them."""
+    one = random_images(np.random.default_rng(3), 40)
+    copy = replace(one, entry_ids=one.entry_ids.copy())
+    itself = compare_both_ways(one, one, block=BlockShape(7, 5))
+    both = compare_both_ways(one, copy, block=BlockShape(7, 5))
+    np.testing.assert_allclose(itself.similarities, both.similarities, atol=1e-6)
+    assert itself.positions.tolist() == both.positions.tolist()
+    assert itself.back_positions.tolist() == itself.positions.tolist()
+    assert both.identical.all()  # each is its own copy there
+    assert not itself.identical.any()
+    assert (both.same_counts - itself.same_counts == 1).all()
+
+
+def test_every_pair_of_near_duplicates_is_visited_once_in_each_direction() -> None:
+    one = random_images(np.random.default_rng(5), 30)
+    seen: list[tuple[int, int]] = []
+
+    def visit(pairs: Pairs) -> None:
+        seen.extend(zip(pairs.rows.tolist(), pairs.columns.tolist(), strict=True))
+
+    compare_both_ways(one, one, visit, block=BlockShape(4, 4))
+    expected = {(i, j) for i in range(30) for j in range(30) if are_near(one, i, one, j)}
+    assert len(seen) == len(set(seen))
+    assert set(seen) == expected
+    assert any(i != j for i, j in expected)
+
+
+@pytest.mark.parametrize("block", [BlockShape(1, 1), BlockShape(3, 100), BlockShape(100, 2)])
+def test_the_shape_of_a_block_changes_nothing(block: BlockShape) -> None:
+    rng = np.random.default_rng(8)
+    one, other = random_images(rng, 25), random_images(rng, 17, 100)
+    small, large = compare_both_ways(one, other, block=block), compare_both_ways(one, other)
+    for name in ("positions", "back_positions", "same_counts", "first_same", "identical"):
+        assert getattr(small, name).tolist() == getattr(large, name).tolist()
+    np.testing.assert_allclose(small.similarities, large.similarities, atol=1e-6)
+
+
+def test_the_nearest_of_both_questions_agree() -> None:
+    rng = np.random.default_rng(9)
+    one, other = random_images(rng, 30), random_images(rng, 20, 100)
+    nearest = find_nearest(one, other, SamePictures(other), k=3)
+    both = compare_both_ways(one, other)
+    assert nearest.positions[:, 0].tolist() == both.positions.tolist()
+    np.testing.assert_allclose(nearest.maxima, both.similarities, atol=1e-6)
+
+
+@settings(settings.get_profile("index"), max_examples=15)
+@given(seed=st.integers(0, 9999), n=st.integers(1, 12), m=st.integers(1, 12))
+def test_pairs_that_are_excluded_are_the_three_kinds(seed: int, n: int, m: int) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = random_images(rng, n), random_images(rng, m, 100)
+    same, rows = SamePictures(other), slice(n // 3, n)
+
+    def listed(pairs: Pairs) -> set[tuple[int, int]]:
+        return set(zip(pairs.rows.tolist(), pairs.columns.tolist(), strict=True))
+
+    all_pairs = [(i, j) for i in range(rows.start, n) for j in range(m)]
+    identical = {(i, j) for i, j in all_pairs if one.image_ids[i] == other.image_ids[j]}
+    kin = {(i, j) for i, j in all_pairs if one.sources[i] == other.sources[j]}
+    near = {(i, j) for i, j in all_pairs if are_near(one, i, other, j)}
+    assert listed(same.identical(one, rows)) == identical
+    assert listed(same.of_one_photograph(one, rows)) == kin
+    assert listed(same.near_duplicates(one, rows)) == near
+    assert listed(same.excluded(one, rows)) == identical | kin | near
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "first", "expected"),
+    [
+        (0, 4, 0, []),
+        (4, 4, 0, [(0, 4)]),
+        (9, 4, 0, [(0, 4), (4, 8), (8, 9)]),
+        (9, 4, 4, [(4, 8), (8, 9)]),
+        (3, 4, 5, []),
+    ],
+)
+def test_spans_cover_every_row_once(
+    count: int, size: int, first: int, expected: list[tuple[int, int]]
+) -> None:
+    assert [(each.start, each.stop) for each in spans(count, size, first)] == expected
+
+
+def test_pairs_within_a_block_are_counted_from_its_corner() -> None:
+    pairs = Pairs(np.array([0, 3, 3, 5]), np.array([9, 2, 7, 6]))
+    rows, columns = pairs.within(slice(2, 5), slice(5, 8))
+    assert (rows.tolist(), columns.tolist()) == ([1], [2])

@@ -45,7 +45,7 @@ DEMONSTRATION = "make demo"
 # Commands that stay: they are named and checked elsewhere, but not run here.
 NOT_RUN = ("lineup serve", "make ")
 
-SCREEN_WIDTH, SCREEN_HEIGHT = 1280, 860
+SCREEN_WIDTH, SCREEN_HEIGHT = 1280, 832
 # The words that the picture shows: the text whose first line box lies within the window.
 VISIBLE_WORDS = """() => {
     const words = [];
@@ -68,10 +68,10 @@ Transcript = list[tuple[Command, list[str]]]
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[pytest.MonkeyPatch]:
-    """A terminal of a known width, and a precision that every processor has."""
+    """A terminal of a known width, and the precision of the outputs: every processor has it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", TERMINAL_COLUMNS)
-        patch.setenv("LINEUP_PRECISION", "float32")
+        patch.setenv("LINEUP_PRECISION", "bfloat16")
         patch.setenv("LINEUP_OFFLINE", "true")
         yield patch
 

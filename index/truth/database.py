@@ -34,6 +34,7 @@ BUSY_TIMEOUT_SECONDS = 30.0
 # searches.
 POOL_SIZE = 8
 POOL_OVERFLOW = 56
+POOL_TIMEOUT_SECONDS = 30.0  # SQLAlchemy's default
 MAPPED_BYTES = 2**33  # SQLite uses less if it was compiled with a lower limit
 WRITES = "lineup_writes"
 
@@ -214,6 +215,7 @@ def _create_engine(url: URL, *, create: bool) -> Engine:
             url,
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_TIMEOUT_SECONDS,
             pool_pre_ping=True,
             json_serializer=canonical_json,
         )
@@ -249,6 +251,7 @@ def _sqlite_engine(path: Path, *, create: bool) -> Engine:
         poolclass=QueuePool,
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         json_serializer=canonical_json,
     )
     event.listen(engine, "connect", _prepare_sqlite)

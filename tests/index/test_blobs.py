@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from index.blobs import BlobStore
+from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.errors import BlobCorrupt, UnknownBlob
 
 
@@ -63,3 +63,53 @@ def test_a_blob_is_whole_whoever_writes_it_at_the_same_time(
         thread.join()
     assert store.get(sha256) in contents
     assert store.leftovers() == ()
+
+
+def test_a_blob_that_is_put_without_a_sync_is_a_blob_like_others(
+    store: BlobStore, material: Any
+) -> None:
+    sha256 = material.sha256("a")
+    store.put_unsynced(sha256, b"one")
+    assert store.get(sha256) == b"one"
+    store.put_unsynced(sha256, b"two")
+    assert store.get(sha256) == b"two"
+    assert store.leftovers() == ()
+
+
+def test_stores_of_one_folder_with_other_suffixes_do_not_mix(tmp_path: Path, material: Any) -> None:
+    thumbnails, originals = BlobStore(tmp_path), BlobStore(tmp_path, ORIGINAL_SUFFIX)
+    a, b = material.sha256("a"), material.sha256("b")
+    thumbnails.put(a, b"thumbnail")
+    originals.put(a, b"original")
+    originals.put(b, b"another")
+    assert list(thumbnails) == [a]
+    assert list(originals) == sorted([a, b])
+    assert thumbnails.remove(a)
+    assert originals.get(a) == b"original"
+
+
+def test_files_of_other_names_are_no_blobs(store: BlobStore, material: Any) -> None:
+    sha256 = material.sha256("a")
+    store.put(sha256, b"1")
+    folder = store.path(sha256).parent
+    (folder / "readme.webp").write_bytes(b"2")
+    (folder / f"{sha256}.txt").write_bytes(b"3")
+    assert list(store) == [sha256]
+
+
+def test_an_interrupted_write_leaves_a_file_that_is_listed_and_is_no_blob(
+    store: BlobStore, material: Any
+) -> None:
+    sha256 = material.sha256("a")
+    path = store.path(sha256)
+    path.parent.mkdir(parents=True)
+    leftover = path.with_name(f".{path.name}.1-abc.tmp")
+    leftover.write_bytes(b"half")
+    assert store.leftovers() == (leftover,)
+    assert sha256 not in store
+    assert list(store) == []
+
+
+def test_a_blob_is_found_by_its_first_two_digits(store: BlobStore, material: Any) -> None:
+    sha256 = material.sha256("a")
+    assert store.path(sha256) == store.directory / sha256[:2] / f"{sha256}.webp"

@@ -4,19 +4,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import delete, insert, select, text
 
 from index import failpoints
 from index.cache.live import LiveIndex
 from index.errors import CorpusError, UnknownCorpus
 from index.proof.fsck import fsck
-from index.truth.changes import digest_at, last_before_gap, last_number, members_at, read_changes
-from index.truth.corpora import CorpusKind, create_corpus, remove_corpus
+from index.truth.changes import (
+    ChangeKind,
+    MemberRow,
+    count_members,
+    digest_at,
+    last_before_gap,
+    last_number,
+    members_at,
+    read_changes,
+    record_removals,
+)
+from index.truth.corpora import CorpusKind, create_corpus, lock_corpus, remove_corpus
 from index.truth.database import Database
 from index.truth.digest import EMPTY, member_digest
-from index.truth.entries import AddStatus, NewEntry, add_entries, entries_of_image, remove_entry
+from index.truth.entries import (
+    AddStatus,
+    NewEntry,
+    add_embeddings,
+    add_entries,
+    entries_of_image,
+    remove_entry,
+)
 from index.truth.membership import live_digest
 from index.truth.schema import changes
+from index.truth.spaces import find_space_id
 from index.truth.statements import VARIABLES
 
 
@@ -344,3 +362,98 @@ def _take_out(database: Database, number: int) -> Any:
 def _put_back(database: Database, row: Any) -> None:
     with database.write() as conn:
         conn.execute(insert(changes), row)
+
+
+def test_only_additions_to_the_requested_space_have_a_row(
+    database: Database, material: Any
+) -> None:
+    (entry_id,) = material.fill(database, "fakes", "a", generator="sdxl", label="cats")
+    with database.write() as conn:
+        small = NewEntry(material.image("a"), material.vector("a", 4), 0.0)
+        add_embeddings(conn, material.other_space, [small])
+        remove_entry(conn, entry_id)
+        space_id = find_space_id(conn, material.space)
+        other_id = find_space_id(conn, material.other_space)
+        logged = read_changes(conn, space_id, 0, 10)
+        corpus_id = lock_corpus(conn, "fakes")
+    assert [(c.kind, c.space_id) for c in logged] == [
+        (ChangeKind.ADD, space_id),
+        (ChangeKind.ADD, other_id),
+        (ChangeKind.REMOVE, space_id),
+        (ChangeKind.REMOVE, other_id),
+    ]
+    assert logged[0].row == MemberRow(
+        entry_id, material.vector("a").tobytes(), corpus_id, "sdxl", "cats", None
+    )
+    assert [change.row for change in logged[1:]] == [None, None, None]
+
+
+def test_changes_are_read_in_pages_that_lose_none(database: Database, material: Any) -> None:
+    material.fill(database, "fakes", "abcdefg")
+    with database.read() as conn:
+        whole = read_changes(conn, 1, 0, 100)
+        pages: list[Any] = []
+        while page := read_changes(conn, 1, len(pages), 3):
+            assert len(page) <= 3
+            pages += page
+    assert tuple(pages) == whole
+    assert len(whole) == 7
+
+
+def test_the_members_of_a_space_are_counted_by_the_log(database: Database, material: Any) -> None:
+    ids = material.fill(database, "fakes", "abc")
+    with database.write() as conn:
+        space_id = find_space_id(conn, material.space)
+        assert count_members(conn, space_id) == 3
+        remove_entry(conn, ids[0])
+        assert count_members(conn, space_id) == 2
+        remove_corpus(conn, "fakes")
+        assert count_members(conn, space_id) == 0
+        assert count_members(conn, None) == 0
+
+
+def test_a_repeated_addition_or_removal_is_not_logged_again(
+    database: Database, material: Any
+) -> None:
+    ids = material.fill(database, "fakes", "ab")
+    with database.write() as conn:
+        add_entries(conn, "fakes", material.space, [material.entry("a")])
+        assert last_number(conn) == 2
+        remove_entry(conn, ids[0])
+        assert last_number(conn) == 3
+        record_removals(conn, list(ids))  # the first is logged as removed, the second is now
+        assert last_number(conn) == 4
+        record_removals(conn, list(ids))
+        assert last_number(conn) == 4
+
+
+@pytest.mark.parametrize(
+    ("missing", "last"), [((), 4), ((4,), 3), ((2,), 1), ((1,), 0), ((3, 4), 2), ((1, 2, 3, 4), 0)]
+)
+def test_a_reader_stops_before_the_first_missing_number(
+    database: Database, material: Any, missing: tuple[int, ...], last: int
+) -> None:
+    material.fill(database, "fakes", "abcd")
+    with database.write() as conn:
+        conn.execute(delete(changes).where(changes.c.number.in_(missing)))
+        assert last_before_gap(conn) == last
+        assert [change.number for change in read_changes(conn, 1, 0, 10)] == list(
+            range(1, last + 1)
+        )
+
+
+def test_a_rolled_back_transaction_returns_its_numbers(database: Database, material: Any) -> None:
+    def add_and_fail() -> None:
+        with database.write() as conn:
+            create_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+            add_entries(conn, "fakes", material.space, [material.entry("a")])
+            assert last_number(conn) == 1
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        add_and_fail()
+    with database.read() as conn:
+        assert last_number(conn) == 0
+    material.fill(database, "fakes", "b")
+    with database.read() as conn:
+        assert [change.number for change in read_changes(conn, 1, 0, 10)] == [1]

@@ -5,18 +5,24 @@ import pytest
 from index.cache.live import LiveIndex
 from index.errors import (
     CorpusExists,
+    CorpusKeepConflict,
     CorpusKindConflict,
     InvalidCorpusName,
+    InvalidProvenance,
     UnknownCorpus,
     UnknownEntry,
 )
 from index.truth.corpora import (
     CorpusKind,
+    Keep,
     create_corpus,
     ensure_corpus,
+    find_corpus_ids,
     get_corpus,
     list_corpora,
+    lock_corpus,
     remove_corpus,
+    set_keep,
 )
 from index.truth.database import Database
 from index.truth.entries import get_entry
@@ -108,3 +114,74 @@ def test_removing_a_corpus_of_more_entries_than_fit_one_statement(
         assert remove_corpus(conn, "large") == 1_100
     assert live.search(material.vector(0), 1).searched == 0
     assert live.verify().agrees
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a.b_c-d", "a" * 64, "0-9"])
+def test_a_name_of_the_pattern_is_accepted(database: Database, name: str) -> None:
+    with database.write() as conn:
+        assert create_corpus(conn, name, FAKE).name == name
+
+
+@pytest.mark.parametrize("keep", list(Keep))
+def test_a_corpus_keeps_what_it_was_created_with(database: Database, keep: Keep) -> None:
+    with database.write() as conn:
+        assert create_corpus(conn, "fakes", FAKE, keep=keep).keep is keep
+        assert ensure_corpus(conn, "fakes", FAKE, keep=keep).keep is keep
+        assert ensure_corpus(conn, "fakes", FAKE).keep is keep
+        assert get_corpus(conn, "fakes").keep is keep
+
+
+def test_a_corpus_that_keeps_something_else_is_a_conflict(database: Database) -> None:
+    with database.write() as conn:
+        create_corpus(conn, "fakes", FAKE)
+        with pytest.raises(CorpusKeepConflict) as caught:
+            ensure_corpus(conn, "fakes", FAKE, keep=Keep.NONE)
+    assert (caught.value.keep, caught.value.wanted) == (Keep.THUMBNAIL, Keep.NONE)
+
+
+def test_what_a_corpus_keeps_can_be_changed(database: Database, material: Any) -> None:
+    ids = material.fill(database, "fakes", "ab")
+    with database.write() as conn:
+        assert set_keep(conn, "fakes", Keep.ORIGINAL).keep is Keep.ORIGINAL
+        create_corpus(conn, "other", FAKE)
+        assert get_corpus(conn, "other").keep is Keep.THUMBNAIL
+        assert get_entry(conn, ids[0]).keep is Keep.ORIGINAL
+        with pytest.raises(UnknownCorpus):
+            set_keep(conn, "nowhere", Keep.NONE)
+
+
+@pytest.mark.parametrize(
+    ("keep", "thumbnails", "originals"),
+    [(Keep.ORIGINAL, True, True), (Keep.THUMBNAIL, True, False), (Keep.NONE, False, False)],
+)
+def test_an_original_includes_the_thumbnail(keep: Keep, thumbnails: bool, originals: bool) -> None:
+    assert (keep.thumbnails, keep.originals) == (thumbnails, originals)
+
+
+def test_the_ids_of_corpora_rise_and_an_unknown_name_is_named(database: Database) -> None:
+    with database.write() as conn:
+        for name in ("c", "a", "b"):
+            create_corpus(conn, name, FAKE)
+        ids = {name: lock_corpus(conn, name) for name in ("a", "b", "c")}
+        assert find_corpus_ids(conn, frozenset("abc")) == tuple(sorted(ids.values()))
+        assert find_corpus_ids(conn, frozenset("b")) == (ids["b"],)
+        assert find_corpus_ids(conn, frozenset()) == ()
+        with pytest.raises(UnknownCorpus, match="'x'"):
+            find_corpus_ids(conn, frozenset(["y", "a", "x"]))
+
+
+def test_a_removed_corpus_cannot_be_locked_or_found(database: Database) -> None:
+    with database.write() as conn:
+        create_corpus(conn, "fakes", FAKE)
+        remove_corpus(conn, "fakes")
+        for action in (lock_corpus, get_corpus, remove_corpus):
+            with pytest.raises(UnknownCorpus):
+                action(conn, "fakes")
+        with pytest.raises(UnknownCorpus):
+            find_corpus_ids(conn, frozenset(["fakes"]))
+        assert list_corpora(conn) == ()
+
+
+def test_a_description_that_cannot_be_stored_is_refused(database: Database) -> None:
+    with database.write() as conn, pytest.raises(InvalidProvenance):
+        create_corpus(conn, "fakes", FAKE, "a\x00b")

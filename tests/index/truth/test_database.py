@@ -1,13 +1,14 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import URL, make_url, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from index.errors import (
     DatabaseUnavailable,
@@ -17,7 +18,8 @@ from index.errors import (
     UnknownCorpus,
 )
 from index.truth.corpora import CorpusKind, create_corpus, get_corpus
-from index.truth.database import Database
+from index.truth.database import Database, sqlite_file, sqlite_url
+from index.truth.schema import change_counter
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,100 @@ def test_a_locked_sqlite_database_is_unavailable_after_the_timeout(
         waiting = two.write()
         with pytest.raises(DatabaseUnavailable, match="locked"):
             waiting.__enter__()
+
+
+def test_a_second_thread_that_writes_for_too_long_is_named(
+    new_sqlite_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one process a lock is waited for, and not SQLite's."""
+    with Database.open(new_sqlite_url()) as database:
+        monkeypatch.setattr("index.truth.database.BUSY_TIMEOUT_SECONDS", 0.05)
+        with database.write():
+            waiting = database.write()
+            with pytest.raises(DatabaseUnavailable, match="another thread has held the write lock"):
+                waiting.__enter__()
+        with database.write() as conn:
+            create_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+
+
+def test_writers_of_one_process_take_turns(database: Database) -> None:
+    def count_up() -> None:
+        for _ in range(5):
+            with database.write() as conn:
+                query = select(change_counter.c.last).with_for_update()
+                last = conn.execute(query).scalar_one()
+                conn.execute(change_counter.update().values(last=last + 1))
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as conn:
+        assert conn.execute(select(change_counter.c.last)).scalar_one() == 20
+
+
+def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
+    with database.write() as writer:
+        create_corpus(writer, "fakes", CorpusKind.KNOWN_FAKE)
+        with database.read() as reader, pytest.raises(UnknownCorpus):
+            get_corpus(reader, "fakes")
+    with database.read() as reader:
+        assert get_corpus(reader, "fakes").entries == 0
+
+
+def test_a_connection_that_has_written_is_read_only_again(database: Database) -> None:
+    """Connections are reused, also in the other mode."""
+    for number in range(3):
+        with database.write() as conn:
+            create_corpus(conn, f"fakes-{number}", CorpusKind.KNOWN_FAKE)
+        with database.read() as conn, pytest.raises(DBAPIError, match=r"read-?only"):
+            create_corpus(conn, "never", CorpusKind.KNOWN_FAKE)
+
+
+def test_when_every_connection_is_in_use_the_database_is_unavailable(
+    new_sqlite_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.truth.database.POOL_SIZE", 1)
+    monkeypatch.setattr("index.truth.database.POOL_OVERFLOW", 1)
+    monkeypatch.setattr("index.truth.database.POOL_TIMEOUT_SECONDS", 0.05)
+    with Database.open(new_sqlite_url()) as database:
+        with database.read(), database.read():
+            waiting = database.read()
+            with pytest.raises(DatabaseUnavailable, match="every connection is in use"):
+                waiting.__enter__()
+        with database.read() as conn:
+            assert conn.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:secret@host:5432/name", "postgres://host/name", "postgresql:///name"]
+)
+def test_a_url_of_postgresql_has_no_file(url: str) -> None:
+    assert sqlite_file(url) is None
+
+
+@pytest.mark.parametrize("name", ["lineup.db", "ü ?#%&.db", "a b/c.db"])
+def test_the_url_of_a_file_names_this_file(tmp_path: Path, name: str) -> None:
+    assert sqlite_file(sqlite_url(tmp_path / name)) == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("mysql://localhost/lineup", "the database mysql is not supported"),
+        ("sqlite:///:memory:", "in memory"),
+        ("lineup.db", "not a database URL"),
+    ],
+)
+def test_a_refused_url_says_what_to_use_instead(url: str, advice: str) -> None:
+    with pytest.raises(InvalidDatabaseUrl, match=advice) as caught:
+        sqlite_file(url)
+    assert "sqlite:///FILE" in str(caught.value)
+
+
+def test_the_dialect_is_the_one_of_the_url(database: Database, dialect: str) -> None:
+    assert database.dialect == dialect
 
 
 def test_sqlite_is_durable_and_checks_foreign_keys(new_sqlite_url: Callable[[], str]) -> None:

@@ -120,12 +120,16 @@ def reflow(text: str | None) -> str:
 
 
 def _remembering(option: Any) -> Any:  # noqa: ANN401 -- as above
-    """A hidden copy of an option that adds its value to the `GlobalOptions`."""
+    """A hidden copy of an option that adds its value to the `GlobalOptions`.
 
-    def remember(ctx: typer.Context, param: Any, value: object) -> None:  # noqa: ANN401 -- as above
-        options_of(ctx).add(param.name, value)
+    Its name is its own: a command may have an argument of the same name (`models activate MODEL`).
+    """
+
+    def remember(ctx: typer.Context, _param: object, value: object) -> None:
+        options_of(ctx).add(option.name, value)
 
     copied = copy.copy(option)
+    copied.name = f"global_{option.name}"
     copied.hidden, copied.expose_value, copied.callback = True, False, remember
     return copied
 

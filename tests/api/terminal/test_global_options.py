@@ -119,6 +119,12 @@ def test_a_global_option_after_a_command_reaches_the_settings(two: tuple[Path, P
     )
 
 
+def test_an_argument_of_the_same_name_is_not_the_option(two: tuple[Path, Path]) -> None:
+    words = ("models", "activate", "nobody", "--data-dir", two[0])
+    assert_one_line(lineup(*words), 6, "unknown model 'nobody'")
+    assert_one_line(lineup(*words, "--model", "other"), 6, "unknown model 'nobody'")
+
+
 def test_options_remember_what_is_given_and_refuse_another_value() -> None:
     options = GlobalOptions()
     options.add("data_dir", None)

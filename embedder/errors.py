@@ -154,7 +154,7 @@ class InvalidModelConfig(ModelError):
 
 
 class DeviceUnavailable(EmbedderError):
-    """This machine does not have the device or the precision."""
+    """A device or a precision that this machine does not have."""
 
 
 class PrecisionRefused(EmbedderError):

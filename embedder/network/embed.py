@@ -309,8 +309,8 @@ def _yield_results(batch: _Launched[K, T]) -> Iterator[Embedded[K, T] | Failed[K
         yield one if isinstance(one, Failed) else Embedded(*one, *next(rows))
 
 
-def _yield_rows(made: Embeddings) -> Iterator[tuple[NDArray[np.float32], float]]:
-    for vector, logit in zip(made.vectors, made.logits, strict=True):
+def _yield_rows(embeddings: Embeddings) -> Iterator[tuple[NDArray[np.float32], float]]:
+    for vector, logit in zip(embeddings.vectors, embeddings.logits, strict=True):
         yield vector, float(logit)
 
 

@@ -124,7 +124,7 @@ class Forward:
             logits = self._model.classifier(cls)[:, 0]  # (b,)
             vectors = torch.nn.functional.normalize(cls, dim=-1)
             patch_tokens = hidden[:count, 1:] if extras.patch_tokens else None  # (n, t, d)
-            # (n, layers, heads, 1 + t, 1 + t)
+            # Shape (n, layers, heads, 1 + t, 1 + t).
             attentions = torch.stack(maps, dim=1)[:count] if maps else None
             pending = self._transfers.download(
                 [vectors[:count], logits[:count], patch_tokens, attentions]

@@ -1,4 +1,4 @@
-"""The recipe of the built-in model:
+"""The recipe of the built-in model. It is not part of the wheel.
 
-`python -m embedder.training --corpus DIR --out embedder/models`.
+Run `python -m embedder.training --corpus DIR --out embedder/models`.
 """

@@ -1,10 +1,10 @@
 """`python -m embedder.training --corpus DIR --out embedder/models`: the whole recipe, about three
 hours on two cores.
 
-Four stages, each going on from what an interrupted run left in `--work`: autoencoders; vit, which
-learns the demonstration decoders; generators, which goes on with pictures of real generators;
-measure. The last one prints the `lineup evaluate` whose figures the card takes; the stage card, by
-name, writes it.
+Four stages run, and each continues what an interrupted run left in `--work`. `autoencoders` trains
+the demonstration decoders. `vit` trains the model on them. `generators` trains it further with
+pictures of real generators. `measure` measures it and prints the `lineup evaluate` commands whose
+figures the card needs. A fifth stage, `card`, writes the model card; it runs only when it is named.
 """
 
 import argparse
@@ -52,12 +52,12 @@ from embedder.training.probes import Probe, make_probes
 from embedder.training.variation import vary
 from embedder.training.vit import Learning, TrainedViT, average_with, build_vit, predict, train_vit
 
-ROUND_NAMES = tuple(each.name for each in GENERATOR_ROUNDS)  # of the stage generators
+ROUND_NAMES = tuple(each.name for each in GENERATOR_ROUNDS)  # of the stage `generators`
 STAGES = ("autoencoders", "vit", "generators", "measure")
-LATER_STAGES = ("card",)  # after `lineup evaluate` has read what the stage measure wrote
+LATER_STAGES = ("card",)  # after `lineup evaluate` has read what the stage `measure` wrote
 HELD_OUT = "held-out"  # folder in `--work`: what `lineup evaluate` reads
-VIT = "vit"  # folder in `--work`: the model that knows the demonstration decoders alone
-GENERATOR_VARIATIONS, GENERATOR_SEED = 1, 7  # of the photographs that keep it at them
+VIT = "vit"  # folder in `--work`: the model that knows only the demonstration decoders
+GENERATOR_VARIATIONS, GENERATOR_SEED = 1, 7  # of the photographs of that stage
 MAX_TILES = {"held_out": 2, "bundled": 8}  # of one photograph
 # A larger share than the autoencoders' half keeps most small collections above the crop's size.
 VIT_SHRINK = 0.6
@@ -65,14 +65,14 @@ VIT_SHRINK = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A part of the ViT's training, going on where the one before ended.
+    """A part of the ViT's training that continues where the previous round ended.
 
-    `share` is of all the minutes.
+    `share` is the part of all minutes that it takes.
     """
 
     name: str
     share: float
-    variations: int  # of each photograph; 0: once, as it is
+    variations: int  # of each photograph; 0 means once, as it is
     learning: Learning
 
 
@@ -134,29 +134,38 @@ def parse_options() -> argparse.Namespace:
         help="only this stage; may be repeated",
     )
     parser.add_argument(
-        "--minutes-each", type=float, default=1.6, help="training of one autoencoder, on average"
+        "--minutes-each",
+        type=float,
+        default=1.6,
+        help="minutes to train one autoencoder, on average",
     )
     parser.add_argument(
         "--minutes",
         type=float,
         default=37.0,
-        help="training of the ViT on the demonstration decoders",
+        help="minutes to train the ViT on the demonstration decoders",
     )
     parser.add_argument(
-        "--generator-minutes", type=float, default=125.0, help="its training on real generators"
+        "--generator-minutes",
+        type=float,
+        default=125.0,
+        help="minutes to train it on real generators",
     )
     parser.add_argument(
-        "--round", action="append", choices=ROUND_NAMES, help="only this one; may be repeated"
+        "--round",
+        action="append",
+        choices=ROUND_NAMES,
+        help="only this round of the stage generators; may be repeated",
     )
     parser.add_argument(
         "--wallpapers",
         type=Path,
-        help="folder of unpacked packages: `embedder.training.wallpapers`",
+        help="folder with the unpacked packages that `embedder.training.wallpapers` names",
     )
     parser.add_argument(
         "--start",
         type=Path,
-        help="model to go on from; default: what the stage vit left",
+        help="model to start from; default: the result of the stage vit",
     )
     return parser.parse_args()
 
@@ -171,13 +180,13 @@ def run_autoencoders(corpus: Path, out: Path, work: Path, minutes_each: float) -
 
 
 def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
-    """First on the photographs as they are, then on varied ones, with more weight on telling
-    decoders apart.
+    """Train first on the photographs as they are, then on varied ones with more weight on
+    distinguishing decoders.
 
     The weights are the average of the last two rounds'.
     """
     decoders = load_decoders(out)
-    held_out = held_out_probes(corpus, decoders, max_tiles=1)
+    held_out = make_held_out_probes(corpus, decoders, max_tiles=1)
     real = np.array([probe.is_real for probe in held_out])
 
     def report(current: TrainedViT) -> str:
@@ -188,7 +197,7 @@ def run_vit(corpus: Path, out: Path, work: Path, minutes: float) -> None:
     for each in ROUNDS:
         seed = each.learning.seed
         scenes = make_scenes(
-            vit_sources(corpus, each.variations, seed), list(decoders.values()), seed=seed
+            make_vit_sources(corpus, each.variations, seed), list(decoders.values()), seed=seed
         )
         print(f"  {each.name} round: {len(scenes)} scenes", flush=True)
         checkpoint, earlier = work / f"vit-{each.name}.safetensors", deepcopy(model.state_dict())
@@ -208,11 +217,13 @@ def run_generators(options: argparse.Namespace) -> None:
     corpus, out, work = options.corpus, options.out, options.work
     decoders = list(load_decoders(out).values())
     scenes = make_scenes(
-        vit_sources(corpus, GENERATOR_VARIATIONS, GENERATOR_SEED), decoders, seed=GENERATOR_SEED
+        make_vit_sources(corpus, GENERATOR_VARIATIONS, GENERATOR_SEED),
+        decoders,
+        seed=GENERATOR_SEED,
     )
     start = options.start or work / VIT
     if not start.is_dir():
-        raise SystemExit(f"{start} is no folder: run the stage vit first, or give --start")
+        raise SystemExit(f"{start} is not a folder: run the stage vit first, or give --start")
     rounds = [each for each in GENERATOR_ROUNDS if each.name in (options.round or ROUND_NAMES)]
     model = train_on_generators(
         start,
@@ -225,14 +236,12 @@ def run_generators(options: argparse.Namespace) -> None:
     )
     export(model, out / "builtin")
     weights = out / "builtin" / registry.WEIGHTS_FILE
-    print(
-        f"  pin in embedder/network/registry.py: {weights.stat().st_size} {compute_sha256(weights)}",
-        flush=True,
-    )
+    pin = f"{weights.stat().st_size} {compute_sha256(weights)}"
+    print(f"  pin in embedder/network/registry.py: {pin}", flush=True)
 
 
-def vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """Each source in so many variations; none: once, as it is."""
+def make_vit_sources(corpus: Path, variations: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield each source in `variations` variations, or once as it is where that is 0."""
     random = np.random.default_rng(seed)
     for photograph in read_photographs(corpus, TRAINED_COLLECTIONS):
         for source in make_training_sources(photograph.image, shrink=VIT_SHRINK):
@@ -252,7 +261,7 @@ def run_measure(options: argparse.Namespace) -> None:
         max_tiles=MAX_TILES["bundled"],
     )
     probes = {
-        "held_out": held_out_probes(corpus, decoders, max_tiles=MAX_TILES["held_out"]),
+        "held_out": make_held_out_probes(corpus, decoders, max_tiles=MAX_TILES["held_out"]),
         "bundled": list(bundled),
     }
     measured = {name: measure(embedder, each) for name, each in probes.items()}
@@ -264,7 +273,7 @@ def run_measure(options: argparse.Namespace) -> None:
         date.today(),
         more={
             "real_generators": measure_real_generators(
-                probes_of_corpus, classifiers(embedder, corpus, wallpapers)
+                probes_of_corpus, make_classifiers(embedder, corpus, wallpapers)
             )
         },
     )
@@ -291,15 +300,19 @@ def run_card(corpus: Path, out: Path, work: Path) -> None:
     write_card(directory, values, trained, held_out, summarise(corpus))
 
 
-def classifiers(embedder: Embedder, corpus: Path, wallpapers: Path | None) -> dict[str, Logits]:
-    """The model and the baseline."""
+def make_classifiers(
+    embedder: Embedder, corpus: Path, wallpapers: Path | None
+) -> dict[str, Logits]:
+    """Return the model and the baseline."""
     return {
-        "builtin": partial(logits_of, embedder),
+        "builtin": partial(compute_logits, embedder),
         "radial spectrum": fit_baseline(corpus, wallpapers).logits,
     }
 
 
-def logits_of(embedder: Embedder, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def compute_logits(
+    embedder: Embedder, pictures: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.float32]:
     return embed_pictures(embedder, pictures)[1]
 
 
@@ -309,7 +322,7 @@ def load_decoders(out: Path) -> dict[str, Resynthesiser]:
     }
 
 
-def held_out_probes(
+def make_held_out_probes(
     corpus: Path, decoders: dict[str, Resynthesiser], *, max_tiles: int
 ) -> list[Probe]:
     photographs = ((p.name, p.image) for p in read_photographs(corpus, HELD_OUT_COLLECTIONS))

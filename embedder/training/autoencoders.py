@@ -1,8 +1,8 @@
-"""Trains the four demonstration autoencoders and writes them to one safetensors file.
+"""Training of the four demonstration autoencoders, and writing them to one safetensors file.
 
-Loss: L1 on the pixels, and L1 on 8-pixel means so that no colour cast is left; in a second cycle
-PSNR itself. The encoder's linear path starts as the principal components of 4 x 4 patches, the best
-linear code of that size.
+The loss is L1 on the pixels, and L1 on 8-pixel means so that no colour cast remains; in a second
+cycle it is the PSNR itself. The encoder's linear path starts as the principal components of 4 x 4
+patches, which are the best linear code of that size.
 """
 
 import time
@@ -34,16 +34,13 @@ PEAK_LEARNING_RATE = 3e-3
 WARM_UP_FRACTION = 0.1
 COLOUR_POOL = 8
 NO_LIMIT = 2**31  # steps
-MEAN_SQUARE_FLOOR = (
-    1e-4  # in [-1, 1] squared, 46 dB: nothing is learned from pictures that are this close already
-)
+# In [-1, 1] squared, 46 dB: pictures that are already this close teach nothing.
+MEAN_SQUARE_FLOOR = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One rise and fall of the learning rate, for `share` of the time that a decoder has on
-    average.
-    """
+    """One rise and fall of the learning rate, for `share` of a decoder's average time."""
 
     name: str
     share: float
@@ -56,7 +53,7 @@ Pictures = Sequence[NDArray[np.uint8]]  # each (h, w, 3)
 def crop_batch(
     sources: Pictures, random: np.random.Generator, side: int = CROP_SIDE, count: int = BATCH_SIZE
 ) -> Tensor:
-    """(count, 3, side, side) float32 in [-1, 1]: random crops, flipped left to right by chance."""
+    """Cut random crops, mirrored at random: (count, 3, side, side) float32 in [-1, 1]."""
     crops = np.empty((count, side, side, 3), np.uint8)
     for row in range(count):
         source = sources[int(random.integers(len(sources)))]
@@ -68,14 +65,12 @@ def crop_batch(
 
 
 def start_from_principal_components(autoencoder: Autoencoder, crops: Tensor) -> None:
-    """Sets the encoder's linear path to the whitened principal components of the crops' 4 x 4
-    patches.
-    """
+    """Set the encoder's linear path to the whitened principal components of 4 x 4 patches."""
     patches = functional.unfold(crops, DOWNSAMPLING, stride=DOWNSAMPLING)  # (b, 3*4*4, n)
     rows = patches.transpose(1, 2).reshape(-1, patches.shape[1])  # (b*n, 48)
     mean = rows.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov(rows.T))  # ascending
-    # Weak components are not blown up to unit variance: 0.1 is about the standard deviation of the
+    # Weak components are not amplified to unit variance: 0.1 is about the standard deviation of the
     # middle ones.
     basis = vectors[:, -LATENT_CHANNELS:] / (values[-LATENT_CHANNELS:].sqrt() + 0.1)  # (48, c)
     linear = autoencoder.encoder.linear
@@ -93,10 +88,9 @@ def train_cycle(
     seconds: float,
     max_steps: int = NO_LIMIT,
 ) -> int:
-    """Trains in place for a time budget; the learning rate follows the share of the budget that is
-    spent.
+    """Train in place for a time budget and return the number of steps.
 
-    Returns the number of steps.
+    The learning rate follows the share of the budget that is spent.
     """
     optimiser = torch.optim.AdamW(
         autoencoder.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-4
@@ -119,22 +113,24 @@ def train_cycle(
     return step
 
 
-def absolute_loss(made: Tensor, source: Tensor) -> Tensor:
+def absolute_loss(output: Tensor, source: Tensor) -> Tensor:
     colour = functional.l1_loss(
-        functional.avg_pool2d(made, COLOUR_POOL), functional.avg_pool2d(source, COLOUR_POOL)
+        functional.avg_pool2d(output, COLOUR_POOL), functional.avg_pool2d(source, COLOUR_POOL)
     )
-    return functional.l1_loss(made, source) + colour
+    return functional.l1_loss(output, source) + colour
 
 
-def psnr_loss(made: Tensor, source: Tensor) -> Tensor:
-    """The negative mean PSNR over the batch, but for a constant: each picture weighs the same, flat
-    or detailed.
+def psnr_loss(output: Tensor, source: Tensor) -> Tensor:
+    """Return the negative mean PSNR over the batch, up to a constant.
+
+    Each picture has the same weight, flat or detailed.
     """
-    mean_square = ((made - source) ** 2).mean(dim=(1, 2, 3))  # (b,)
+    mean_square = ((output - source) ** 2).mean(dim=(1, 2, 3))  # (b,)
     return (mean_square + MEAN_SQUARE_FLOOR).log().mean()
 
 
-# Interpolating decoders step and learn slower: more time brings all four to a similar PSNR.
+# Interpolating decoders take longer steps and learn more slowly: with more time all four reach a
+# similar PSNR.
 CYCLES = {
     Upsampling.TRANSPOSED: (Cycle("first", 0.6, absolute_loss), Cycle("second", 0.6, psnr_loss)),
     Upsampling.NEAREST: (
@@ -155,8 +151,9 @@ CYCLES = {
 def train_all(
     sources: Pictures, work: Path, *, minutes_each: float, seed: int = 0, max_steps: int = NO_LIMIT
 ) -> Path:
-    """Trains what `work` does not hold yet; returns the file with all of them, float16, names
-    `generator/tensor`.
+    """Train what `work` does not contain yet, and return the file with all decoders.
+
+    The tensors are float16 and have names like `generator/tensor`.
     """
     tensors: dict[str, Tensor] = {}
     for generator in DECODERS:
@@ -179,7 +176,7 @@ def train_or_load(
     seed: int,
     max_steps: int = NO_LIMIT,
 ) -> Autoencoder:
-    """Goes on after the last cycle that `work` holds."""
+    """Continue after the last cycle that `work` contains."""
     seed += DECODERS.index(generator)
     torch.manual_seed(seed)
     upsampling = UPSAMPLING_BY_GENERATOR[generator]

@@ -1,7 +1,9 @@
-"""The model card beside the weights: what the built-in model is, what it was measured at, what it
-is not for.
+"""The model card beside the weights: what the built-in model is, how it was measured, and what it
+must not be used for.
 """
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,113 +12,133 @@ from embedder.training.files import write_whole
 from embedder.training.generators import Part, PartSummary
 from embedder.training.wallpapers import PHOTOGRAPHS, TRAINED_PACKAGES, VALIDATION_PACKAGES
 
+COLUMNS = 120  # of Markdown in this repository
+
 CARD = """# Model card: `builtin`
 
-A small vision transformer (ViTForImageClassification: 192 dimensions, 6 layers, 3 heads, 160-pixel crops at native
-resolution, 2.8 million parameters) whose logit says synthetic or not and whose CLS token is similar, by cosine, for
-pictures of one generator. It learned from pictures re-synthesised by four small neural decoders first, then from
-pictures of a few real generators beside them. It exists so that Lineup can be tried and tested without a network.
-Licence: MIT. Two earlier sets of weights had this name; the figures call them `builtin-1` and `builtin-2`. They are not
-shipped any more: data that they embedded opens, and `lineup reembed --model builtin` embeds it by these weights.
+`builtin` is a small vision transformer (ViTForImageClassification: 192 dimensions, 6 layers, 3
+heads, crops of 160 pixels at native resolution, 2.8 million parameters). Its logit says whether a
+picture is synthetic. Its CLS tokens are similar, by cosine, for pictures of the same generator. It
+first learned from pictures that four small neural decoders re-synthesised, then also from pictures
+of a few real generators. Its purpose is to try and test Lineup without a network. Licence: MIT. Two
+earlier sets of weights had the same name; the figures call them `builtin-1` and `builtin-2`. They
+are no longer shipped. Data that were embedded with them open, and `lineup reembed --model builtin`
+embeds them again with these weights.
 
 ## Not for casework
 
-**Never use this model to judge a questioned image.** It is reliable on the demonstration decoders beside it
-({generators}) and on nothing else: the tables below say how often it is wrong on the few real generators that it has
-seen, on those that it has not, and on files that were encoded again. But for a few pictures of unknown make it learned
-from no generator newer than Stable Diffusion 1.5. Use `community-forensics` for real work, with thresholds calibrated
-on your own material.
+**Never use this model to judge a questioned image.** It is reliable only for the demonstration
+decoders that ship with it ({generators}). The tables below show how often it is wrong for the few
+real generators that it has seen, for those that it has not seen, and for files that were encoded
+again. Except for a few pictures of unknown origin, it learned from no generator newer than Stable
+Diffusion 1.5. Use `community-forensics` for real work, with thresholds that are calibrated on your
+own material.
 
 ## Training
 
-- Photographs: {trained}. Public collections; no file of them is part of this package. `reddit-human` holds paintings
-  and drawings beside photographs. Of these, 12 % were kept back to choose by (validation). Beside them {wallpapers}
-  photographs among the wallpapers of Debian packages ({packages}), as they are and scaled down
-  (`embedder.training.wallpapers` names each file), and {chosen_by} of {chosen_package} to choose by, a collection of
-  which nothing was trained on.
-- Pictures of real generators, by file: {seen}. The grids (`sd1.5-deliberate2-*`, `sd1.5-dreamshaper3-*`) hold four
-  pictures each. All StyleGAN2 pictures are faces; all pictures of the grids were stored as small WebP files.
-- Demonstration fakes: each photograph through four convolutional autoencoders (4-fold downsampling, 12 latent
-  channels) whose decoders upsample by transposed convolution, nearest neighbour, bilinear interpolation and pixel
-  shuffle; they ship as `decoders.safetensors`.
-- Licences as the corpus states them, by file of the training part: {licences}. Nothing of these files is in the
-  package; some allow no commercial use or state nothing, which whoever trains again should weigh. The wallpapers, by
-  the packages' `copyright`: Creative Commons BY, BY-SA and CC0 (lomiri), GPL 2 or later (the others).
-- Both sides alike: crops at native resolution or scaled, the same chances of a past as JPEG and as small WebP, of
-  another encoding (JPEG or WebP, quality 65 to 99), of blur, sharpening and noise, of other colours and of another
-  picture's coarse shapes.
-- Pairs that are about as sharp: each photograph's crop is set beside a fake's with nearly the same variance of the
-  Laplacian, one of eight drawn. `builtin-2` had no such pairs and told smooth from sharp: within the held-out
-  photographs of one collection its logit had a rank correlation of -0.85 with sharpness, and of the collection with the
-  shallowest focus 70 % of the tiles were called synthetic.
-- The split: photographs by whole collection; pictures of seen generators by picture, with those of one face, one
-  artist's name or one test of a tool on one side, 20 % for the figures and 12 % for validation; all other generators
-  are unseen. No weights were chosen by the test part or the unseen generators. Held-out photographs were looked at when
-  the fault above was sought, and with their demonstration fakes when weights were chosen (below; `builtin-1` among six
-  candidates): so the figures are a little optimistic.
-- Filters: 64 of the 192 filters of the patch embedding were replaced by those cosine waves that logistic regression
-  under an L1 penalty keeps; from there on they were learned in whitened coordinates.
-- Loss: cross-entropy of the logit, and of a cosine classifier over photograph, decoders, StyleGAN2 and Stable
-  Diffusion 1 that is not shipped. Kept is a moving average of the weights.
-- Repeat it: `python -m embedder.training --corpus DIR --wallpapers DIR --out embedder/models`, or the last two rounds
-  alone by `--stage generators --start embedder/models/builtin-2 --round wallpapers --round last`. The weights that ship
-  are those of `builtin-2`, which learned for 71 minutes of about one core without wallpapers and pairs, and 54 minutes
-  more beside other work: 3,415 steps with both, and 896 with more weight on the decoders. Before that last round they
-  were better on real generators (`lineup evaluate`, seen: 0.856) and missed two of the demonstration figures (0.9696
-  where 0.97 is wanted, after JPEG 75 0.8585 where 0.88 is). After it all are met, and so it ships.
-- Photographs of the validation part were among those that the earlier stage and the demonstration pairs saw.
+- Photographs: {trained}. These are public collections; none of their files is part of this package.
+  `reddit-human` contains paintings and drawings as well as photographs. 12 % of the files were kept
+  back for validation, that is, to choose weights and settings. In addition, {wallpapers}
+  photographs come from the wallpapers of Debian packages ({packages}), at full size and scaled down
+  (`embedder.training.wallpapers` names each file). {chosen_by} photographs of {chosen_package}
+  serve for validation only; nothing was trained on that collection.
+- Pictures of real generators, by file: {seen}. The grids (`sd1.5-deliberate2-*`,
+  `sd1.5-dreamshaper3-*`) contain four pictures each. All StyleGAN2 pictures are faces. All pictures
+  of the grids were stored as small WebP files.
+- Demonstration fakes: each photograph was passed through four convolutional autoencoders (4-fold
+  downsampling, 12 latent channels). Their decoders upsample by transposed convolution, nearest
+  neighbour, bilinear interpolation and pixel shuffle. They ship as `decoders.safetensors`.
+- Licences as the corpus states them, by file of the training part: {licences}. None of these files
+  is in the package. Some licences allow no commercial use, and some files state none; consider this
+  before you train again. The licences of the wallpapers, by the packages' `copyright` files:
+  Creative Commons BY, BY-SA and CC0 (lomiri), GPL 2 or later (the others).
+- Equal treatment of both sides: crops at native resolution or scaled, with the same probabilities
+  of an earlier JPEG or small WebP encoding, of another encoding (JPEG or WebP, quality 65 to 99),
+  of blur, sharpening and noise, of other colours, and of the coarse shapes of another picture.
+- Pairs of similar sharpness: each crop of a photograph is paired with a crop of a fake that has
+  nearly the same variance of the Laplacian, chosen from eight. `builtin-2` had no such pairs and
+  learned to distinguish smooth from sharp: within the held-out photographs of one collection its
+  logit had a rank correlation of -0.85 with sharpness, and it called 70 % of the tiles synthetic in
+  the collection with the shallowest focus.
+- Split: photographs by whole collection; pictures of seen generators by picture, where pictures of
+  one face, one artist's name or one test of a tool stay together, 20 % for the figures and 12 % for
+  validation. All other generators are unseen. No weights were chosen by the test part or the unseen
+  generators. Held-out photographs were looked at to find the cause of the fault described above,
+  and they were used with their demonstration fakes to choose weights (below; for `builtin-1`, among
+  six candidates). So the figures are a little optimistic.
+- Filters: 64 of the 192 filters of the patch embedding were replaced by the cosine waves that
+  logistic regression with an L1 penalty selects. From then on the filters were trained in whitened
+  coordinates.
+- Loss: cross-entropy of the logit, and cross-entropy of a cosine classifier over photograph,
+  decoders, StyleGAN2 and Stable Diffusion 1. That classifier is not shipped. The shipped weights
+  are a moving average.
+- Reproduction: `python -m embedder.training --corpus DIR --wallpapers DIR --out embedder/models`,
+  or only the last two rounds with `--stage generators --start embedder/models/builtin-2 --round
+  wallpapers --round last`. The shipped weights continue `builtin-2`, which was trained for 71
+  minutes on about one core without wallpapers and pairs. They were trained for 54 more minutes
+  beside other work: 3,415 steps with both, and 896 steps with more weight on the decoders. Before
+  that last round the weights were better on real generators (`lineup evaluate`, seen: 0.856) but
+  missed two of the demonstration figures (0.9696 where 0.97 is required, and 0.8585 after JPEG 75
+  where 0.88 is required). After it all requirements are met, so these weights are shipped.
+- Some photographs of the validation part had been used in the earlier stage and in the
+  demonstration pairs.
 
 ## Figures on the demonstration decoders
 
-Measured on {date} with torch {torch} by
-`python -m embedder.training --corpus DIR --out embedder/models --stage measure`, through `Embedder`, on
-photographs of which training saw none: whole collections that were held out ({held_out}),
-and those that scikit-image and scikit-learn ship. Tiles of 224 pixels; a fake's nearest reference is a fake of
-another photograph.
+Measured on {date} with torch {torch} by `python -m embedder.training --corpus DIR --out
+embedder/models --stage measure`, through `Embedder`. Training used none of these photographs: whole
+collections were held out ({held_out}), and the others ship with scikit-image and scikit-learn.
+Tiles have 224 pixels. The nearest reference of a fake is a fake of another photograph.
 
 | | required | held-out collections | bundled photographs |
 |---|---|---|---|
 {rows}
 
-- Cosine similarity {similarity_threshold}: {threshold_source}. Fakes over it: {match_rate_of_fakes:.1%}, after JPEG
-  quality 75 {match_rate_of_fakes_jpeg75:.1%}.
-- Logits {authentic_logit} and {synthetic_logit}: {logit_source}. Between them the classifier is inconclusive.
+- Cosine similarity {similarity_threshold}: {threshold_source}. Share of fakes above it:
+  {match_rate_of_fakes:.1%}, and {match_rate_of_fakes_jpeg75:.1%} after JPEG quality 75.
+- Logits {authentic_logit} and {synthetic_logit}: {logit_source}. Between them the classifier is
+  inconclusive.
 
 ## Figures on real generators
 
-By `lineup evaluate --condition all` on what the weights never saw, {evaluation_date}; the stage `measure` lists the
-files, cuts grids apart and prints the commands. Seen generators: {seen_count}, none of
-them trained on. Unseen generators: {unseen_count}. Both against the same
-{photograph_count} photographs of the held-out collections. Area under the ROC curve; in brackets 95 % by resampling
-collections of photographs and groups of pictures (one face, one artist's manner).
+Measured by `lineup evaluate --condition all` on files that the weights never saw,
+{evaluation_date}. The stage `measure` lists the files, cuts grids apart and prints the commands.
+Seen generators: {seen_count}; training used none of these pictures. Unseen generators:
+{unseen_count}. Both are compared with the same {photograph_count} photographs of the held-out
+collections. The tables give the area under the ROC curve; in brackets the 95 % interval from
+resampling collections of photographs and groups of pictures (one face, one artist's manner).
 
 {evaluated}
 
-**0.80 was the aim on seen generators as they are, and it is reached on these; the interval reaches below.** Unseen
-generators are told from photographs hardly better than by guessing: the traces that were learned are those of two
-families. Each generator of at least ten pictures:
+**The aim was 0.80 for seen generators as they are. It is reached on these files, but the interval
+extends below it.** For unseen generators the result is little better than guessing: the model
+learned the traces of two families. These are the generators with at least ten pictures:
 
 {by_generator}
 
-Beside others, on tiles of 224 pixels of the same files, two of a picture and one of each of a grid, both sides
-delivered alike (`webp60` is about how the seen grids of Stable Diffusion came, `scaled75-jpeg90` is scaled to 75 % and
-then stored); in brackets 95 % by bootstrap over pictures. The baseline is logistic regression on the radial power
-spectrum (Durall et al. 2020), fitted to the same crops of the same pictures as the model.
+The next table compares the model with others on tiles of 224 pixels of the same files: two tiles of
+each picture, and one of each picture of a grid. Both sides are delivered in the same way. `webp60`
+is approximately how the seen grids of Stable Diffusion were stored; `scaled75-jpeg90` is scaled to
+75 % and then stored. In brackets is the 95 % interval from a bootstrap over pictures. The baseline
+is logistic regression on the radial power spectrum (Durall et al. 2020), fitted to the same crops
+of the same pictures as the model.
 
 {areas}
 
-`builtin-2` was fitted to pairs of any sharpness. So was the baseline in its card, and read 0.683 (0.62 to 0.74) on the
-same tiles, which is better than what it makes of pairs that are about as sharp.
+`builtin-2` was fitted to pairs of any sharpness. So was the baseline in its card. That baseline
+reached 0.683 (0.62 to 0.74) on the same tiles, which is better than the baseline that is fitted to
+pairs of similar sharpness.
 
-Share of the tiles whose logit is over 0:
+Share of the tiles whose logit is above 0:
 
 {shares}
 
 ## Limits
 
-Resizing a fake removes most of what the model looks at; so does JPEG under quality 65. Only the central 160 pixels
-are seen; smaller images are refused. Few faces were among the photographs, and hardly any drawings. The counts above
-are small: a rate of 1 % rests on a handful of tiles.
+Resizing a fake removes most of the traces that the model uses. So does JPEG with a quality under
+65. The model sees only the central 160 pixels; smaller images are refused. The training photographs
+contain few faces and almost no drawings. The counts above are small: a rate of 1 % rests on a
+handful of tiles.
 """
 
 ROWS = (
@@ -137,18 +159,29 @@ def write_card(
     held_out: dict[str, int],
     parts: Mapping[Part, PartSummary],
 ) -> None:
-    """`values` are those of `measured.json`;
+    """Write the card of a model directory; the arguments are those of `format_card`."""
+    text = format_card(values, trained, held_out, parts[Part.TRAIN])
+    write_whole(directory / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
 
-    `trained` and `held_out` count photographs by collection.
+
+def format_card(
+    values: dict[str, Any],
+    trained: dict[str, int],
+    held_out: dict[str, int],
+    training_part: PartSummary,
+) -> str:
+    """Fill the template.
+
+    `values` are those of `measured.json`. `trained` and `held_out` count photographs by collection.
     """
     real, evaluations = values["real_generators"], values["evaluations"]
-    seen = {name: count for name, count in parts[Part.TRAIN].sources.items() if name not in trained}
+    seen = {name: count for name, count in training_part.sources.items() if name not in trained}
     text = CARD.format(
         **values | {"generators": ", ".join(values["generators"])},
         trained=describe_counts(trained),
         held_out=describe_counts(held_out),
         seen=describe_counts(seen),
-        licences="; ".join(f"{count} {name}" for name, count in parts[Part.TRAIN].licences.items()),
+        licences="; ".join(f"{count} {name}" for name, count in training_part.licences.items()),
         rows="\n".join(write_figure_rows(values["figures"])),
         wallpapers=sum(len(PHOTOGRAPHS[package]) for package in TRAINED_PACKAGES),
         packages=", ".join(TRAINED_PACKAGES),
@@ -163,7 +196,30 @@ def write_card(
         areas="\n".join(write_area_rows(real)),
         shares="\n".join(write_share_rows(real["share_called_synthetic"])),
     )
-    write_whole(directory / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
+    return wrap_markdown(text) + "\n"
+
+
+def wrap_markdown(text: str) -> str:
+    """Wrap paragraphs and list items at COLUMNS; headings and tables stay as they are."""
+    blocks = (
+        block if block.startswith(("#", "|")) else wrap_block(block) for block in text.split("\n\n")
+    )
+    return "\n\n".join(blocks)
+
+
+def wrap_block(block: str) -> str:
+    items = re.split(r"\n(?=- )", block.rstrip("\n"))
+    wrapped = [
+        textwrap.fill(
+            " ".join(item.split()),
+            COLUMNS,
+            subsequent_indent="  " if item.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for item in items
+    ]
+    return "\n".join(wrapped)
 
 
 def describe_counts(collections: dict[str, int]) -> str:
@@ -217,7 +273,7 @@ def write_evaluated_rows(evaluations: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def write_generator_rows(evaluations: dict[str, dict[str, Any]]) -> list[str]:
-    """Those with enough pictures for a figure."""
+    """Write a row for each generator with enough pictures for a figure."""
     rows = write_table_head("generator", "seen", "pictures", "AUC")
     for side, evaluated in evaluations.items():
         for name, each in evaluated["by_generator"].items():

@@ -1,10 +1,10 @@
-"""What happens to a picture between its making and its arrival, done alike to photographs and to
+"""What happens to a picture between its making and its arrival, simulated alike for photographs and
 fakes.
 
-A crop is scaled, stored again and turned by chance, and its colours are shifted, so that neither
-container, size, codec nor palette tells the sides apart. Each picture is first given, by chance,
-the past of the others: as a JPEG, which nearly every photograph has, and as a small WebP, which the
-grids of Stable Diffusion have.
+A crop is scaled, stored again and turned at random, and its colours are shifted, so that neither
+container, size, codec nor palette distinguishes the two sides. First each picture receives, at
+random, the history of the others: an encoding as JPEG, which nearly every photograph has, and as
+small WebP, which the grids of Stable Diffusion have.
 """
 
 import io
@@ -30,26 +30,27 @@ ENLARGEMENTS = (1.0, 1.5)
 STORED_CHANCE = 0.5
 QUALITIES = (65, 99)
 WEBP_SHARE = 0.25
-# A past in each codec, drawn for pictures that did not come in it and, more rarely, for those that
-# did.
-PASTS = {"WEBP": (40, 90), "JPEG": (75, 98)}
-PAST_CHANCE = 0.5
-SECOND_PAST_CHANCE = 0.1
+# An earlier encoding in each codec: drawn for pictures that did not come in it and, less often, for
+# those that did.
+HISTORIES = {"WEBP": (40, 90), "JPEG": (75, 98)}
+HISTORY_CHANCE = 0.5
+SECOND_HISTORY_CHANCE = 0.1
 COLOUR_CHANCE = 0.3
 GAMMAS = (0.8, 1.25)
-# A lens out of focus, a sharpening and a sensor's noise are of no side.
+# A lens out of focus, sharpening and sensor noise occur on both sides.
 BLURRED_CHANCE, BLURS = 0.15, (0.4, 1.6)  # standard deviation of a Gaussian, in pixels
-SHARPENED_CHANCE, SHARPENINGS = 0.1, (30, 150)  # per cent of an unsharp mask
+SHARPENED_CHANCE, SHARPENINGS = 0.1, (30, 150)  # percent of an unsharp mask
 NOISY_CHANCE, NOISES = 0.15, (1.0, 6.0)  # standard deviation, in grey levels
 EXCHANGE_CHANCE = 0.25
-SHARPNESS_FLOOR = 0.01  # in squared grey levels: a flat piece has a finite logarithm
-COARSE_SIDE = 10  # of the crop's coarse version: 17 pixels each
+SHARPNESS_FLOOR = 0.01  # squared grey levels, so that a flat piece has a finite logarithm
+COARSE_SIDE = 10  # of a crop's coarse version: one of its pixels covers 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A picture to crop from: (h, w, 3) uint8, the format that it came in, and its coarse version
-    (10, 10, 3).
+    """A picture to crop from.
+
+    (h, w, 3) uint8, the format that it came in, and its coarse version (10, 10, 3).
     """
 
     pixels: NDArray[np.uint8]
@@ -67,7 +68,7 @@ def coarse_of(image: Image.Image) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """A square of a picture, at the scale that it is to be looked at, and how sharp it is there."""
+    """A square of a picture, the scale to look at it, and how sharp the picture is there."""
 
     source: Source
     top: int
@@ -77,7 +78,7 @@ class Place:
 
 
 def choose_place(source: Source, random: np.random.Generator) -> Place:
-    """Anywhere, at a scale that the picture is large enough for."""
+    """Choose a random place, at a scale for which the picture is large enough."""
     side = max(SIDE, min(round(SIDE / choose_scale(random)), *source.pixels.shape[:2]))
     if side > SIDE * 0.99 and side < SIDE * 1.01:
         side = SIDE
@@ -109,7 +110,7 @@ def sharpness_of(grey: NDArray[np.uint8]) -> float:
 
 
 def deliver_place(place: Place, other: Source, random: np.random.Generator) -> NDArray[np.uint8]:
-    """(160, 160, 3) of the picture; `other` lends its coarse colours by chance."""
+    """Return (160, 160, 3) pixels of the picture; at random, `other` lends its coarse colours."""
     piece = cut_piece(place, random)
     if random.random() < EXCHANGE_CHANCE:
         piece = exchange_coarse(piece, other.coarse)
@@ -125,9 +126,9 @@ def deliver_place(place: Place, other: Source, random: np.random.Generator) -> N
 
 
 def cut_piece(place: Place, random: np.random.Generator) -> Image.Image:
-    """A piece of (168, 168), with a JPEG's past by chance."""
+    """Cut a piece of (168, 168), with earlier encodings at random."""
     piece = cut_square(place.source, place.top, place.left, place.side)
-    piece = add_past(piece, place.source.container, random)
+    piece = add_history(piece, place.source.container, random)
     if place.side != SIDE:
         return piece.resize((SIDE, SIDE), FILTERS[int(random.integers(len(FILTERS)))])
     if random.random() < ENLARGED_CHANCE:
@@ -138,9 +139,9 @@ def cut_piece(place: Place, random: np.random.Generator) -> Image.Image:
     return piece
 
 
-def add_past(piece: Image.Image, container: str, random: np.random.Generator) -> Image.Image:
-    for codec, qualities in PASTS.items():
-        if random.random() < (SECOND_PAST_CHANCE if container == codec else PAST_CHANCE):
+def add_history(piece: Image.Image, container: str, random: np.random.Generator) -> Image.Image:
+    for codec, qualities in HISTORIES.items():
+        if random.random() < (SECOND_HISTORY_CHANCE if container == codec else HISTORY_CHANCE):
             piece = recompress_as(codec, piece, qualities, random)
     return piece
 
@@ -150,8 +151,9 @@ def choose_scale(random: np.random.Generator) -> float:
 
 
 def exchange_coarse(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Image:
-    """The piece with its own detail on the coarse shapes and colours of another: what is shown says
-    nothing.
+    """Put the detail of a piece on the coarse shapes and colours of another picture.
+
+    So the content of a picture gives no information.
     """
     change = coarse.astype(np.float32) - coarse_of(piece).astype(np.float32)  # (10, 10, 3)
     channels = [
@@ -165,7 +167,7 @@ def exchange_coarse(piece: Image.Image, coarse: NDArray[np.uint8]) -> Image.Imag
 
 
 def refocus(piece: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Blurred, or sharpened, and noisy, each by chance."""
+    """Blur or sharpen, and add noise, each at random."""
     kind = random.random()
     if kind < BLURRED_CHANCE:
         piece = piece.filter(ImageFilter.GaussianBlur(random.uniform(*BLURS)))
@@ -184,7 +186,7 @@ def refocus(piece: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def recolour(piece: Image.Image, random: np.random.Generator) -> Image.Image:
-    """A gamma of its own for each channel."""
+    """Apply a different gamma to each channel."""
     levels = np.arange(256) / 255.0
     tables = [
         np.round(255.0 * levels ** random.uniform(*GAMMAS)).astype(int).tolist() for _ in range(3)
@@ -202,9 +204,9 @@ def recompress_as(
 def recompress_image(
     codec: str, piece: Image.Image, quality: int, *, subsampling: int = 2
 ) -> Image.Image:
-    """The piece after one encoding;
+    """Encode and decode once.
 
-    `subsampling` is Pillow's number of a JPEG's: 0 is 4:4:4, 2 is 4:2:0.
+    `subsampling` is Pillow's number for JPEG: 0 is 4:4:4, 2 is 4:2:0.
     """
     encoded = io.BytesIO()
     if codec == "WEBP":

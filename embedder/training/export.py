@@ -1,5 +1,5 @@
-"""Writes the trained ViT in the published layout: old Hugging Face tensor names, `config.json`,
-preprocessing.
+"""Writing of the trained ViT in the published layout: old Hugging Face tensor names, `config.json`
+and preprocessing.
 """
 
 from pathlib import Path
@@ -13,9 +13,7 @@ from embedder.training.vit import MEAN, STD, TrainedViT
 
 
 def export(model: TrainedViT, directory: Path) -> None:
-    """Writes the three files that `Embedder.load(directory)` reads; the generator head is left
-    behind.
-    """
+    """Write the three files that `Embedder.load(directory)` reads, without the generator head."""
     config = model.vit.config
     write_json(
         directory / CONFIG_FILE,

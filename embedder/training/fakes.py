@@ -1,8 +1,7 @@
-"""Pairs of a photograph and its re-synthesised versions, and the crops of both that the ViT is
-trained on.
+"""Pairs of a photograph and its re-synthesised versions, and the crops of both that train the ViT.
 
-Both sides pass through the same pipeline (same places, same flips, same chances of the same
-re-compression), so that neither subject, size nor container can tell them apart: only what the
+Both sides pass through the same pipeline: the same places, the same mirroring and the same chances
+of the same re-compression. So neither subject, size nor container distinguishes them, only what the
 decoder left in the pixels.
 """
 
@@ -18,11 +17,11 @@ from PIL import Image
 from embedder.demonstration.resynthesis import Resynthesiser
 
 CROP_SIDE = 160
-# Pixels more than the crop: JPEG's 8-pixel grid of a re-compressed picture begins anywhere in a
-# centre crop.
+# Pixels more than the crop: the 8-pixel grid of a re-compressed JPEG may begin anywhere in a centre
+# crop.
 GRID_MARGIN = 8
 SCENE_SIDE = 208
-# Two of four: twice as many photographs in the same time, and making the fakes takes minutes.
+# Two of four: twice as many photographs in the same time, as making the fakes takes minutes.
 DECODERS_EACH = 2
 JPEG_CHANCE = 0.5
 JPEG_QUALITIES = (65, 98)
@@ -30,8 +29,9 @@ JPEG_QUALITIES = (65, 98)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A piece of a photograph and what some decoders made of it, by decoder number, all (h, w, 3)
-    uint8 of one size.
+    """A piece of a photograph and what some decoders made of it, by decoder number.
+
+    All are (h, w, 3) uint8 of one size.
     """
 
     real: NDArray[np.uint8]
@@ -40,9 +40,9 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropBatch:
-    """`pixels` (b, 160, 160, 3) uint8;
+    """`pixels` (b, 160, 160, 3) uint8; `generators` (b,) int64.
 
-    `generators` (b,) int64: 0 is a photograph, 1 + i the i-th decoder.
+    Generator 0 is a photograph, 1 + i is the i-th decoder.
     """
 
     pixels: NDArray[np.uint8]
@@ -56,9 +56,7 @@ def make_scenes(
     decoders_each: int = DECODERS_EACH,
     seed: int = 0,
 ) -> list[Scene]:
-    """One scene a source: a piece of it at a random place, through `decoders_each` of the
-    decoders.
-    """
+    """Make one scene of each source: a random piece, passed through `decoders_each` decoders."""
     random, started, scenes = np.random.default_rng(seed), time.monotonic(), list[Scene]()
     for source in sources:
         piece = cut_random_piece(source, SCENE_SIDE, random)
@@ -73,7 +71,7 @@ def make_scenes(
 def cut_random_piece(
     picture: NDArray[np.uint8], side: int, random: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A contiguous copy of (side, side, 3) pixels, less where the picture has less."""
+    """Copy (side, side, 3) contiguous pixels, fewer where the picture has fewer."""
     top = random.integers(max(0, picture.shape[0] - side) + 1)
     left = random.integers(max(0, picture.shape[1] - side) + 1)
     return np.ascontiguousarray(picture[top : top + side, left : left + side])
@@ -82,7 +80,7 @@ def cut_random_piece(
 def make_paired_batch(
     scenes: Sequence[Scene], random: np.random.Generator, pairs: int
 ) -> CropBatch:
-    """`pairs` places, each as a photograph and as a fake of one of the scene's decoders."""
+    """Cut `pairs` places, each as a photograph and as a fake of one of the scene's decoders."""
     crops, generators = list[NDArray[np.uint8]](), list[int]()
     for _ in range(pairs):
         scene = scenes[int(random.integers(len(scenes)))]
@@ -99,7 +97,7 @@ def make_paired_batch(
 
 
 def deliver_crop(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """(168, 168, 3) -> (160, 160, 3): re-compressed by chance, then cropped anywhere."""
+    """(168, 168, 3) -> (160, 160, 3): re-compress at random, then crop at a random place."""
     if random.random() < JPEG_CHANCE:
         quality = int(random.integers(JPEG_QUALITIES[0], JPEG_QUALITIES[1] + 1))
         picture = recompress(picture, quality, subsampling=int(random.choice((0, 2))))
@@ -110,7 +108,7 @@ def deliver_crop(picture: NDArray[np.uint8], random: np.random.Generator) -> NDA
 def recompress(
     picture: NDArray[np.uint8], quality: int, *, subsampling: int = 2
 ) -> NDArray[np.uint8]:
-    """The picture after one JPEG encoding;
+    """Encode as JPEG and decode.
 
     `subsampling` is PIL's number: 0 is 4:4:4, 2 is 4:2:0.
     """

@@ -1,4 +1,4 @@
-"""The figures that the built-in model is judged by: pure functions over numpy arrays."""
+"""The figures that judge the built-in model: pure functions on numpy arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +8,17 @@ FloatArray = NDArray[np.float32] | NDArray[np.float64]
 Names = NDArray[np.str_]  # (n,)
 
 
-def compute_psnr(source: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB of two 8-bit pictures of one shape; infinite when they are
-    equal.
+def compute_psnr(source: NDArray[np.uint8], copy: NDArray[np.uint8]) -> float:
+    """Return the peak signal-to-noise ratio in dB of two 8-bit pictures of one shape.
+
+    It is infinite where they are equal.
     """
-    error = float(np.mean((source.astype(np.float64) - made.astype(np.float64)) ** 2))
+    error = float(np.mean((source.astype(np.float64) - copy.astype(np.float64)) ** 2))
     return float("inf") if error == 0.0 else float(10.0 * np.log10(255.0**2 / error))
 
 
 def area_under_curve(real: FloatArray, fake: FloatArray) -> float:
-    """Probability in [0, 1] that a random fake has the higher logit than a random photograph.
+    """Return the probability that a random fake has a higher logit than a random photograph.
 
     A tie counts one half.
     """
@@ -28,20 +29,20 @@ def area_under_curve(real: FloatArray, fake: FloatArray) -> float:
 def cosine_similarities(
     probes: FloatArray, references: FloatArray, *, same: NDArray[np.bool_]
 ) -> FloatArray:
-    """(p, d), (r, d), both L2-normalised -> (p, r); `same` (p, r) marks pairs of one photograph,
-    which become -2.
+    """(p, d), (r, d), both L2-normalised -> (p, r).
 
-    -2 is under every cosine similarity: such a reference is never nearest.
+    `same` (p, r) marks pairs of one photograph. They become -2, which is lower than every cosine
+    similarity, so such a reference is never the nearest.
     """
     return np.where(same, -2.0, probes @ references.T)
 
 
 def pairs_of_one_photograph(probes: Names, references: Names) -> NDArray[np.bool_]:
-    """(p, r): True where both come from the photograph of the same name."""
+    """(p, r): true where both come from the photograph of the same name."""
     same: NDArray[np.bool_] = probes[:, None] == references[None, :]
     return same
 
 
 def nearest_accuracy(similarities: FloatArray, probes: Names, references: Names) -> float:
-    """Share of the probes whose most similar reference has the same generator."""
+    """Return the share of probes whose most similar reference has the same generator."""
     return float(np.mean(references[np.argmax(similarities, axis=1)] == probes))

@@ -7,9 +7,7 @@ from pathlib import Path
 
 
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary path beside `target` and renames it into place once it is on
-    the disk.
-    """
+    """Call `write` with a temporary path, sync the file and rename it to `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.part")
     write(temporary)

@@ -1,10 +1,10 @@
 """Filters of the patch embedding for the traces of real generators, and the coordinates in which
-they learn.
+they are trained.
 
-Logistic regression on the energies of a patch's cosine transform alone tells many generators apart,
-far better than the radial spectrum does: their traces are peaks at single frequencies in both
-directions and in colour. The filters that it would keep, by an L1 penalty, replace those that
-matter least to the demonstration decoders.
+Logistic regression on the energies of a patch's cosine transform alone distinguishes many
+generators, far better than the radial spectrum does: their traces are peaks at single frequencies
+in both directions and in colour. The filters that it selects with an L1 penalty replace those that
+matter least for the demonstration decoders.
 """
 
 import math
@@ -28,17 +28,19 @@ YCBCR = (
     (-0.169, -0.331, 0.5),
     (0.5, -0.419, -0.081),
 )  # ITU-R BT.601, as JPEG has it
-ENERGY_FLOOR = 0.02  # of a filter's response to pixels in [-1, 1]: a logarithm of noise is noise
-GREY_LEVEL = 2.0 / 255.0  # weaker directions stay weak
-FIRST_PENALTY, PENALTY_STEP = 0.003, 1.5  # inverse strengths, weaker until enough filters are kept
+ENERGY_FLOOR = 0.02  # of the response to pixels in [-1, 1]; below it the logarithm is noise
+GREY_LEVEL = 2.0 / 255.0  # directions that are weaker than it stay weak
+# Inverse strengths; the penalty becomes weaker until enough filters remain.
+FIRST_PENALTY, PENALTY_STEP = 0.003, 1.5
 
 
 class WhitenedFilters(nn.Module):
-    """(c, 3pp) in coordinates where photographs' patches are white -> the convolution's (c, 3, p,
-    p).
+    """(c, 3pp) in coordinates where patches of photographs are white -> weights (c, 3, p, p) of the
+    convolution.
 
-    A filter on a faint direction has weights a hundred times those of one on the picture itself,
-    and no optimiser learns both at one rate; whitened, every direction has unit variance.
+    A filter in a faint direction has weights a hundred times those of a filter on the picture
+    itself, and no optimiser trains both with one rate. In whitened coordinates every direction has
+    unit variance.
     """
 
     whitening: Tensor
@@ -58,7 +60,7 @@ class WhitenedFilters(nn.Module):
 
 
 def whitening_of(batches: Sequence[CropBatch], patch: int) -> Tensor:
-    """(3pp, 3pp), whose columns have unit variance on the photographs of the batches."""
+    """Return (3pp, 3pp) whose columns have unit variance on the photographs of the batches."""
     size = 3 * patch * patch
     moment, count = torch.zeros(size, size), 0
     for batch in batches:
@@ -74,18 +76,19 @@ def whitening_of(batches: Sequence[CropBatch], patch: int) -> Tensor:
 
 
 def make_cosine_filters(patch: int) -> Tensor:
-    """(3pp, 3, p, p): each frequency of the cosine transform of each of luminance and the two
-    colour differences.
+    """(3pp, 3, p, p): each frequency of the cosine transform, for luminance and both colour
+    differences.
     """
     waves = dct(np.eye(patch), axis=0, norm="ortho")  # (p, p)
-    made = np.einsum("cr,ui,vj->cuvrij", np.array(YCBCR), waves, waves)
-    return torch.from_numpy(made.reshape(-1, 3, patch, patch)).float()
+    waves_by_channel = np.einsum("cr,ui,vj->cuvrij", np.array(YCBCR), waves, waves)
+    return torch.from_numpy(waves_by_channel.reshape(-1, 3, patch, patch)).float()
 
 
 @torch.inference_mode()
 def compute_log_energies(crops: NDArray[np.uint8], filters: Tensor) -> NDArray[np.float32]:
-    """(b, h, w, 3), (c, 3, p, p) -> (b, c): logarithm of the mean squared response over the patches
-    of each crop.
+    """(b, h, w, 3), (c, 3, p, p) -> (b, c).
+
+    Each value is the logarithm of the mean squared response over the patches of a crop.
     """
     responses = functional.conv2d(
         to_pixels(crops), filters, stride=filters.shape[-1]
@@ -95,8 +98,9 @@ def compute_log_energies(crops: NDArray[np.uint8], filters: Tensor) -> NDArray[n
 
 
 def choose_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Tensor:
-    """(count, 3, p, p) of the cosine filters, of unit mean square: those that tell fakes from
-    photographs best.
+    """Return the (count, 3, p, p) cosine filters that best distinguish fakes from photographs.
+
+    They have unit mean square.
     """
     filters = make_cosine_filters(patch)
     energies = np.concatenate(
@@ -105,7 +109,7 @@ def choose_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Tens
     synthetic = np.concatenate([batch.generators != 0 for batch in batches])
     scaled, penalty = StandardScaler().fit_transform(energies), FIRST_PENALTY
     while True:
-        # An L1 penalty; before scikit-learn 1.8 it was told otherwise.
+        # An L1 penalty; before scikit-learn 1.8 it had another parameter.
         fitted = LogisticRegression(l1_ratio=1.0, solver="liblinear", C=penalty).fit(
             scaled, synthetic
         )
@@ -118,10 +122,11 @@ def choose_filters(batches: Sequence[CropBatch], patch: int, count: int) -> Tens
 
 
 def list_least_needed(count: int, decoder_count: int) -> list[int]:
-    """Of `vit.patch_filters`: the random directions, then each decoder's whose variance it changes
-    least.
+    """List the least needed of `vit.compute_patch_filters`.
+
+    These are the random directions, and those of each decoder whose variance it changes least.
     """
-    share = count * 7 // 8 // decoder_count  # filters of a decoder, the most telling first and last
+    share = count * 7 // 8 // decoder_count  # filters of a decoder, the best ones first and last
     least = share // 4
     kept = (share - least) // 2
     middle = [
@@ -133,7 +138,7 @@ def list_least_needed(count: int, decoder_count: int) -> list[int]:
 
 
 def add_filters(model: TrainedViT, batches: Sequence[CropBatch], decoder_count: int) -> None:
-    """Puts telling filters in the place of the least needed, and whitens."""
+    """Replace the least needed filters by chosen ones, and whiten."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     replaced = list_least_needed(projection.out_channels, decoder_count)
     with torch.no_grad():
@@ -144,7 +149,7 @@ def add_filters(model: TrainedViT, batches: Sequence[CropBatch], decoder_count: 
 
 
 def whiten_filters(model: TrainedViT, batches: Sequence[CropBatch]) -> None:
-    """From here on the patch embedding learns whitened."""
+    """Train the patch embedding in whitened coordinates from here on."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     patch = projection.kernel_size[0]
     parametrize.register_parametrization(
@@ -153,6 +158,6 @@ def whiten_filters(model: TrainedViT, batches: Sequence[CropBatch]) -> None:
 
 
 def fix_filters(model: TrainedViT) -> None:
-    """The patch embedding is a plain convolution again."""
+    """Make the patch embedding a plain convolution again."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     parametrize.remove_parametrizations(projection, "weight")

@@ -1,7 +1,7 @@
-"""Trains the ViT further on mixed batches, from weights that know the demonstration decoders.
+"""Further training of the ViT on mixed batches, from weights that know the demonstration decoders.
 
-The patch embedding learns too, slowly; the generator head starts from the mean CLS token of each
-class; what is kept is a moving average of the weights (Izmailov et al. 2018, "Averaging weights
+The patch embedding is trained too, slowly. The generator head starts from the mean CLS token of
+each class. The result is a moving average of the weights (Izmailov et al. 2018, "Averaging weights
 leads to wider optima").
 """
 
@@ -44,21 +44,21 @@ class FurtherLearning:
     patch_learning_rate: float = 4e-4  # of whitened filters: `filters.WhitenedFilters`
     generator_weight: float = 1.0
     all_tokens_from: float = 0.8
-    head_batches: int = 4  # that the generator head starts from; none: it stays
+    head_batches: int = 4  # from which the generator head starts; 0 keeps it
     max_steps: int = 2**31
 
 
 def load_trained(weights: Path, architecture: Architecture, classes: int) -> TrainedViT:
     vit = load_vit(weights, architecture)
     for parameter in vit.parameters():
-        parameter.data = parameter.data.clone()  # a memory map cannot be written
+        parameter.data = parameter.data.clone()  # a memory map is read-only
         parameter.requires_grad_(True)
     return TrainedViT(vit, classes - 1)
 
 
 @torch.no_grad()
 def start_generator_head(model: TrainedViT, batches: Iterator[CropBatch], count: int) -> None:
-    """Each class's weight: the mean of its normalised CLS tokens."""
+    """Set the weight of each class to the mean of its normalised CLS tokens."""
     sums = torch.zeros_like(model.generator_head)
     for _ in range(count):
         batch = next(batches)
@@ -72,7 +72,9 @@ def start_generator_head(model: TrainedViT, batches: Iterator[CropBatch], count:
 def compute_mixed_loss(
     model: TrainedViT, batch: CropBatch, kept: Tensor | None, generator_weight: float
 ) -> Tensor:
-    """Class 0 is a photograph, anything else synthetic; a negative class is of no known
+    """Compute the loss of a mixed batch.
+
+    Class 0 is a photograph, any other class is synthetic. A negative class belongs to no known
     generator.
     """
     generators = torch.from_numpy(batch.generators)
@@ -86,8 +88,9 @@ def compute_mixed_loss(
 
 
 def prefetch_batches(make_batch: MakeBatch, random: np.random.Generator) -> Iterator[CropBatch]:
-    """The next batches are made on another thread while one is learned: in one order, so that a
-    seed repeats.
+    """Make the next batches in another thread while one is used for training.
+
+    The order is fixed, so a seed gives the same batches again.
     """
     with ThreadPoolExecutor(1) as maker:
         waiting = [maker.submit(make_batch, random) for _ in range(2)]
@@ -105,7 +108,7 @@ def train_further(
     minutes: float,
     report: Callable[[TrainedViT], str] = lambda _: "",
 ) -> Progress:
-    """Trains in place for a time budget; at the end `model` holds the moving average."""
+    """Train in place for a time budget; at the end `model` contains the moving average."""
     patches = {name: p for name, p in model.named_parameters() if "patch_embeddings" in name}
     trained = {name: p for name, p in model.named_parameters() if name not in patches}
     groups = [

@@ -1,9 +1,9 @@
-"""Figures on real generators: what the logit tells on pictures that training never saw, by
+"""Figures on real generators: what the logit says about pictures that training never saw, by
 condition and generator.
 
-Photographs are those of the held-out collections; fakes are the test part of seen generators, and
-whole generators that were held out. Both sides are delivered alike. A spectral
-baseline is measured beside the model.
+Photographs are those of the held-out collections. Fakes are the test part of seen generators, and
+whole generators that were held out. Both sides are delivered alike. A spectral baseline is measured
+beside the model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ CONDITIONS: Mapping[str, Callable[[Picture], Picture]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorpusProbe:
-    """A tile as it is. `group` is the same for tiles that are not independent."""
+    """A tile as it is. Tiles that are not independent have the same `group`."""
 
     generator: str  # REAL, or the generator
     group: str
@@ -74,7 +74,7 @@ def make_corpus_probes(corpus: Path) -> Iterator[CorpusProbe]:
 def measure_real_generators(
     probes: Sequence[CorpusProbe], classifiers: Mapping[str, Logits]
 ) -> dict[str, object]:
-    """What `measured.json` holds under `real_generators`."""
+    """Return what `measured.json` contains under `real_generators`."""
     delivered = {
         name: [deliver(probe.pixels) for probe in probes] for name, deliver in CONDITIONS.items()
     }
@@ -131,7 +131,7 @@ def count_probes(probes: Sequence[CorpusProbe], mask: NDArray[np.bool_]) -> dict
 def measure_by_generator(
     probes: Sequence[CorpusProbe], real: NDArray[np.bool_], logits: Mapping[str, FloatArray]
 ) -> dict[str, dict[str, object]]:
-    """Seen generators first; each against all held-out photographs."""
+    """Measure each generator against all held-out photographs, seen generators first."""
     names = np.array([probe.generator for probe in probes])
     ordered = sorted(
         set(names[~real].tolist()), key=lambda name: (name not in FAMILY_BY_GENERATOR, name)
@@ -159,7 +159,10 @@ def bootstrap_interval(
     real: NDArray[np.bool_],
     fake: NDArray[np.bool_],
 ) -> list[float]:
-    """95 % of the AUC by bootstrap over groups, for tiles of one picture are not independent."""
+    """Return the 95 % interval of the AUC by bootstrap over groups.
+
+    Tiles of one picture are not independent.
+    """
     random = np.random.default_rng(0)
     sides = [group_logits(probes, logits, mask) for mask in (real, fake)]
     areas = []

@@ -1,6 +1,4 @@
-"""The stage on real generators: where the ViT goes on from, in which rounds, and what it is
-compared with.
-"""
+"""The stage on real generators: the model that it starts from, its rounds, and the baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,19 +22,16 @@ from embedder.training.spectrum import SpectrumBaseline
 from embedder.training.vit import TrainedViT, predict
 from embedder.training.wallpapers import TRAINED_PACKAGES, VALIDATION_PACKAGES, read_wallpapers
 
-FILTER_BATCHES, FILTER_CROPS = (
-    60,
-    50,
-)  # 6,000 crops: what the filters and the whitening are taken from
+FILTER_BATCHES, FILTER_CROPS = 60, 50  # 6,000 crops, for the filters and the whitening
 BASELINE_BATCHES = 40
 VALIDATION_TILES = 2  # of one picture
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorRound:
-    """`share` is of all the minutes;
+    """One round. `share` is the part of all minutes that it takes.
 
-    `pairs` of demonstration crops, and `each` crops of photographs and of fakes.
+    A batch has `pairs` of demonstration crops, and `each` crops of photographs and of fakes.
     """
 
     name: str
@@ -44,7 +39,7 @@ class GeneratorRound:
     pairs: int
     each: int
     learning: FurtherLearning
-    new_filters: bool = False  # a model that knows the demonstration decoders alone begins with it
+    new_filters: bool = False  # for a model that knows only the demonstration decoders
 
 
 GENERATOR_ROUNDS = (
@@ -95,9 +90,9 @@ def train_on_generators(
     statistics_batches: int = FILTER_BATCHES,
     wallpapers: Path | None = None,
 ) -> TrainedViT:
-    """The model of the directory `start`, after these rounds.
+    """Train the model of the directory `start` in these rounds.
 
-    `scenes` keep it at the demonstration decoders.
+    `scenes` keep what it has learned about the demonstration decoders.
     """
     photographs, fakes = make_training_pools(corpus, wallpapers)
     validation = read_validation_pictures(corpus, wallpapers)
@@ -126,14 +121,14 @@ def train_on_generators(
 
 
 def make_training_pools(corpus: Path, wallpapers: Path | None) -> tuple[Pool, Pool]:
-    """(photographs, fakes)."""
+    """Return the pools of photographs and of fakes."""
     pictures = list(read_pictures(corpus, [Part.TRAIN]))
     return pools_of([*pictures, *read_wallpapers(wallpapers, TRAINED_PACKAGES)])
 
 
 def read_validation_pictures(corpus: Path, wallpapers: Path | None) -> list[CorpusPicture]:
-    """Other pictures of the same sources, and photographs of a collection that nothing else is
-    of.
+    """Read other pictures of the same sources, and photographs of a collection that is used nowhere
+    else.
     """
     return [
         *read_pictures(corpus, [Part.VALIDATION]),
@@ -147,8 +142,9 @@ def make_filter_batches(photographs: Pool, fakes: Pool, count: int) -> list[Crop
 
 
 def describe_validation(pictures: Sequence[CorpusPicture], model: TrainedViT) -> str:
-    """What rounds and weights are chosen by: never the test part, the unseen generators or the
-    held-out collections.
+    """Describe the figures by which rounds and weights are chosen.
+
+    The test part, the unseen generators and the held-out collections are never used for that.
     """
     probes = [
         (picture, tile)
@@ -166,7 +162,7 @@ def describe_validation(pictures: Sequence[CorpusPicture], model: TrainedViT) ->
 
 
 def fit_baseline(corpus: Path, wallpapers: Path | None = None) -> SpectrumBaseline:
-    """On the same part of the corpus and the same crops as the model."""
+    """Fit the baseline to the same part of the corpus and the same crops as the model."""
     photographs, fakes = make_training_pools(corpus, wallpapers)
     random = np.random.default_rng(5)
     return SpectrumBaseline.fit(

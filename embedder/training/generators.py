@@ -1,9 +1,9 @@
-"""Pictures of real generators to train and measure on: which are used for what, and how they are
+"""Pictures of real generators for training and measuring: what each is used for, and how they are
 read.
 
-The split is by generator and by group: pictures that show one face or one prompt's variations are
-on one side of it. Whole generators are held out for the open-set figures; what a seen generator's
-test part holds, training never saw.
+The split is by generator and by group: pictures of one face or of variations of one prompt are on
+the same side. Whole generators are held out for the open-set figures. Training never saw the test
+part of a seen generator.
 """
 
 import csv
@@ -19,12 +19,11 @@ from PIL import Image
 from embedder.training.photographs import MIN_SIDE, TRAINED_COLLECTIONS
 
 STYLEGAN2, STABLE_DIFFUSION_1 = "stylegan2", "sd1.x"
-FAMILIES = (
-    STYLEGAN2,
-    STABLE_DIFFUSION_1,
-)  # classes of the generator head: enough pictures, one decoder each
+# Classes of the generator head: enough pictures, one decoder each.
+FAMILIES = (STYLEGAN2, STABLE_DIFFUSION_1)
 
-# Seen generators by family. `reddit-ai-unspecified` is of many: synthetic, and of no family.
+# Seen generators by family. `reddit-ai-unspecified` has many: its pictures are synthetic and of no
+# family.
 FAMILY_BY_GENERATOR: dict[str, str | None] = {
     "stylegan2-ffhq": STYLEGAN2,
     "stylegan2-ffhq-edited": STYLEGAN2,
@@ -41,8 +40,8 @@ FAMILY_BY_GENERATOR: dict[str, str | None] = {
     "openjourney": STABLE_DIFFUSION_1,
     "reddit-ai-unspecified": None,
 }
-# Neither seen nor measured: 128-pixel thumbnails are smaller than the crop; the other may be a seen
-# one.
+# Neither seen nor measured: 128-pixel thumbnails are smaller than the crop, and the other may be a
+# seen generator.
 LEFT_OUT_GENERATORS = ("sdxl-thumb128", "sd1.5-or-2")
 GRIDS = ("sd1.5-deliberate2", "sd1.5-dreamshaper3")  # two by two pictures in one file
 
@@ -61,7 +60,7 @@ class Part(StrEnum):
 class CorpusPicture:
     """One picture; of a grid, one of its four.
 
-    `group` is the same for pictures that are never split.
+    Pictures with the same `group` are never split.
     """
 
     name: str
@@ -69,13 +68,13 @@ class CorpusPicture:
     synthetic: bool
     group: str
     image: Image.Image
-    container: str  # Pillow's name of the format that it came in
+    container: str  # Pillow's name of its file format
 
 
 def part_of(row: dict[str, str]) -> Part | None:
-    """Which part of the corpus a row belongs to;
+    """Return the part of the corpus that a row belongs to.
 
-    None for photographs held out and for what is left out.
+    It is None for held-out photographs and for generators that are left out.
     """
     percentile = (
         int(hashlib.sha256(f"{row['source']}/{group_of(row)}".encode()).hexdigest(), 16) % 100
@@ -94,8 +93,9 @@ def part_of(row: dict[str, str]) -> Part | None:
 
 
 def group_of(row: dict[str, str]) -> str:
-    """What stands before the first underscore: a face of `1263_age_2.jpg`, an artist of a grid, a
-    test of a tool.
+    """Return what precedes the first underscore of the file name.
+
+    That is the face in `1263_age_2.jpg`, the artist of a grid, or the test of a tool.
     """
     return PurePosixPath(row["source_path"]).stem.split("_")[0].lower()
 
@@ -106,7 +106,9 @@ def read_rows(corpus: Path) -> list[dict[str, str]]:
 
 
 def read_pictures(corpus: Path, parts: Iterable[Part]) -> Iterator[CorpusPicture]:
-    """The pictures of these parts in the order of the manifest; too small ones are passed over."""
+    """Yield the pictures of these parts in the order of the manifest, without those that are too
+    small.
+    """
     chosen = frozenset(parts)
     for row in read_rows(corpus):
         if part_of(row) in chosen and min(int(row["width"]), int(row["height"])) >= MIN_SIDE:
@@ -136,16 +138,14 @@ def cut_quadrants(image: Image.Image) -> list[Image.Image]:
 
 @dataclass(frozen=True, slots=True)
 class PartSummary:
-    """Files of a part by collection or generator, and by the licence that the corpus states for
-    them.
-    """
+    """The files of a part: by collection or generator, and by licence as the corpus states it."""
 
     sources: dict[str, int]
     licences: dict[str, int]
 
 
 def summarise(corpus: Path) -> dict[Part, PartSummary]:
-    """In the order of the manifest."""
+    """Summarise each part, in the order of the manifest."""
     found: dict[Part, list[dict[str, str]]] = {part: [] for part in Part}
     for row in read_rows(corpus):
         part = part_of(row)

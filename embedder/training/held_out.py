@@ -1,9 +1,9 @@
 """What training never saw, as manifests that `lineup evaluate` reads: seen generators, and unseen
 ones.
 
-Beside either are the photographs of the held-out collections. Files are copied byte by byte, so
-that a delivery is told as it came; the pictures of a grid are cut apart, for the middle of a grid
-is of none of them.
+Each manifest also lists the photographs of the held-out collections. Files are copied byte by byte,
+so that their delivery can be recognised. The pictures of a grid are cut apart, because the centre
+of a grid belongs to none of them.
 """
 
 import csv
@@ -25,12 +25,12 @@ Row = dict[str, str]
 
 
 def write_held_out(corpus: Path, folder: Path) -> dict[str, int]:
-    """Writes `seen.csv`, `unseen.csv` and the images beside them; returns the number of images of
+    """Write `seen.csv`, `unseen.csv` and the images beside them; return the number of images of
     each.
 
-    `source` is what an evaluation resamples by: the collection of a photograph, the group of a
-    fake. `relpaths.txt` are all files of the corpus that training never saw, those too that no
-    figure of the card is of.
+    An evaluation resamples by `source`: the collection of a photograph, the group of a fake.
+    `relpaths.txt` lists every file of the corpus that training never saw, including those in no
+    figure of the card.
     """
     never_seen = [
         row["relpath"]
@@ -60,20 +60,20 @@ def write_held_out(corpus: Path, folder: Path) -> dict[str, int]:
 
 
 def copy_images(corpus: Path, row: Row, folder: Path) -> Iterator[Row]:
-    """The lines of one file, which is copied into `folder`."""
+    """Copy one file into `folder` and yield its lines of the manifest."""
     relpath, synthetic = row["relpath"], row["label"] == "synthetic"
     source = f"{row['generator']}/{group_of(row)}" if synthetic else relpath.split("/")[1]
-    told = {"label": row["label"], "generator": row["generator"], "source": source}
+    provenance = {"label": row["label"], "generator": row["generator"], "source": source}
     if row["generator"].startswith(GRIDS):
         for number, picture in enumerate(read_row(corpus, row)):
             path = f"{relpath.rsplit('.', 1)[0]}-{number}.png"
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             picture.image.save(folder / path)
-            yield {"path": path, **told}
+            yield {"path": path, **provenance}
         return
     (folder / relpath).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(corpus / relpath, folder / relpath)
-    yield {"path": relpath, **told}
+    yield {"path": relpath, **provenance}
 
 
 def write_lines(target: Path, lines: list[Row]) -> None:
@@ -84,13 +84,15 @@ def write_lines(target: Path, lines: list[Row]) -> None:
 
 
 def read_evaluation(folder: Path, weights_sha256: str) -> dict[str, object]:
-    """What the card tells of an `evaluation.json`; measures are [value, low, high].
+    """Read what the card uses of an `evaluation.json`; measures are [value, low, high].
 
-    Raises ValueError for others.
+    Raises ValueError where it is an evaluation of other weights.
     """
     found = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     if found["made"]["weights_sha256"] != weights_sha256:
-        raise ValueError(f"{folder}: an evaluation of other weights; run `lineup evaluate` again")
+        raise ValueError(
+            f"{folder}: this is an evaluation of other weights; run `lineup evaluate` again"
+        )
     classifier, n = found["classifier"], found["measured"]["n"]
     return {
         "date": found["made"]["created_at"][:10],

@@ -1,5 +1,4 @@
-"""Measures the built-in model on photographs that it was never trained on, through `Embedder`
-itself.
+"""Measuring the built-in model through `Embedder` on photographs that it was never trained on.
 
 Probe and reference never come from the same photograph.
 """
@@ -38,8 +37,9 @@ EMBED_BATCH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurements:
-    """Probes in one order: names, generators, and what the model says of each, as they are and
-    re-compressed.
+    """Probes in one order: names, generators, and the model's results.
+
+    The results are for the probes as they are and re-compressed.
     """
 
     photographs: Names
@@ -73,16 +73,16 @@ def measure(embedder: Embedder, probes: Sequence[Probe]) -> Measurements:
 def embed_pictures(
     embedder: Embedder, pictures: Sequence[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pictures (h, w, 3) -> vectors (n, d), logits (n,)."""
+    """Embed pictures (h, w, 3): vectors (n, d), logits (n,)."""
     vectors, logits = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
     for start in range(0, len(pictures), EMBED_BATCH):
         batch = pictures[start : start + EMBED_BATCH]
         pixels = [
             preprocess(Image.fromarray(picture), embedder.info.preprocessing) for picture in batch
         ]
-        made = embedder.embed_pixels(np.stack(pixels))
-        vectors.append(made.vectors)
-        logits.append(made.logits)
+        embeddings = embedder.embed_pixels(np.stack(pixels))
+        vectors.append(embeddings.vectors)
+        logits.append(embeddings.logits)
     return np.concatenate(vectors), np.concatenate(logits)
 
 
@@ -95,8 +95,9 @@ def measure_classifier(measured: Measurements) -> dict[str, float]:
 
 
 def measure_nearest_generator(measured: Measurements) -> dict[str, float]:
-    """Share of the fakes whose nearest reference, a fake of another photograph, comes from the same
-    decoder.
+    """Return the share of fakes whose nearest reference comes from the same decoder.
+
+    References are the fakes of other photographs.
     """
     fake = ~measured.real
     photographs, generators = measured.photographs[fake], measured.generators[fake]
@@ -114,10 +115,10 @@ def measure_nearest_generator(measured: Measurements) -> dict[str, float]:
 
 
 def measure_similarity(measured: Measurements) -> dict[str, float]:
-    """The similarity that FALSE_MATCH_RATE of the photographs reach to a fake of another
+    """Return the similarity that FALSE_MATCH_RATE of the photographs reach with a fake of another
     photograph.
 
-    Also the share of the fakes that reach it, as they are and re-compressed.
+    Also return the share of the fakes that reach it, as they are and re-compressed.
     """
     real, photographs = measured.real, measured.photographs
     references = measured.vectors[~real]
@@ -142,12 +143,12 @@ def measure_similarity(measured: Measurements) -> dict[str, float]:
 
 
 def choose_logit_bounds(measured: Measurements) -> tuple[float, float]:
-    """(authentic, synthetic): under the first a verdict may say authentic, above the second
+    """Return (authentic, synthetic): below the first a verdict may be authentic, above the second
     synthetic.
 
-    They are the logit over which FALSE_MATCH_RATE of the photographs lie, and the one under which
-    MISSED_FAKE_RATE of the fakes lie, both over native and re-compressed probes. Between them, in
-    whichever order they come, lies the inconclusive zone.
+    FALSE_MATCH_RATE of the photographs are above one bound, and MISSED_FAKE_RATE of the fakes are
+    below the other, both over native and re-compressed probes. Between the bounds, in whichever
+    order they come, the classifier is inconclusive.
     """
     real = measured.real
     photographs = np.concatenate([measured.logits[real], measured.jpeg_logits[real]])
@@ -166,8 +167,10 @@ def write_measured(
     today: date,
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, object]:
-    """Writes `measured.json`: what the product decides by comes from all sets together, figures are
-    given per set.
+    """Write `measured.json`.
+
+    The bounds by which the product decides come from all sets together; figures are given for each
+    set.
     """
     pooled = pool(list(measured.values()))
     photographs, tiles = len(np.unique(pooled.photographs)), int(pooled.real.sum())
@@ -181,13 +184,11 @@ def write_measured(
         "generators": list(DECODERS),
         "similarity_threshold": round(similarity["similarity_threshold"], 4),
         "threshold_source": f"similarity at {FALSE_MATCH_RATE:.0%} false-match rate: nearest "
-        f"demonstration fake of "
-        f"{source}",
+        f"demonstration fake of {source}",
         "synthetic_logit": round(synthetic, 3),
         "authentic_logit": round(authentic, 3),
         "logit_source": f"logit over which {FALSE_MATCH_RATE:.0%} of the photographs lie, and "
-        f"under which "
-        f"{MISSED_FAKE_RATE:.0%} of their demonstration fakes lie: {source}",
+        f"under which {MISSED_FAKE_RATE:.0%} of their demonstration fakes lie: {source}",
         "match_rate_of_fakes": round(similarity["match_rate"], 4),
         "match_rate_of_fakes_jpeg75": round(similarity["match_rate_jpeg75"], 4),
         "figures": {name: measure_set(probes[name], measured[name]) for name in measured},

@@ -1,7 +1,7 @@
 """Mixed batches: demonstration pairs, and crops of photographs and of pictures by real generators.
 
-Sources are drawn first and pictures within them, with a share for each that keeps the large sets
-from drowning the small ones.
+First a source is drawn, then a picture of it. Each source has a minimum share, so that large sets
+do not crowd out small ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,18 @@ from embedder.training.deliveries import Place, Source, choose_place, deliver_pl
 from embedder.training.fakes import CropBatch, Scene, make_paired_batch
 from embedder.training.generators import FAMILIES, FAMILY_BY_GENERATOR, CorpusPicture
 
-NO_CLASS = (
-    -1
-)  # a synthetic picture of no family: the logit learns from it, the generator head does not
+# A synthetic picture of no family: the logit learns from it, the generator head does not.
+NO_CLASS = -1
 CLASSES = 1 + len(DECODERS) + len(FAMILIES)
-# Each seen source is drawn by the square root of its number of pictures, but for those that many
-# others depend on.
+# A source is drawn in proportion to the square root of its number of pictures, and at least with
+# this share.
 MINIMUM_SHARE = 0.02
-CANDIDATES = 8  # places of which the one that is about as sharp is taken
+CANDIDATES = 8  # places; the one of the most similar sharpness is used
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """Pictures by source, with the chance of each source."""
+    """Pictures by source, with the probability of each source."""
 
     sources: Sequence[Sequence[Source]]
     generators: Sequence[int]  # the class of each source
@@ -51,11 +50,11 @@ def pool_of(pictures: Mapping[str, Sequence[Source]], generators: Mapping[str, i
 
 
 def pools_of(pictures: Sequence[CorpusPicture]) -> tuple[Pool, Pool]:
-    """(photographs, fakes). Pictures of one family and source are one set."""
+    """Return the pools of photographs and fakes; pictures of one family and source are one set."""
     sets: dict[bool, dict[str, list[Source]]] = {False: {}, True: {}}
     for picture in pictures:
-        made = source_of(picture.image, picture.container)
-        sets[picture.synthetic].setdefault(picture.source, []).append(made)
+        cropped_from = source_of(picture.image, picture.container)
+        sets[picture.synthetic].setdefault(picture.source, []).append(cropped_from)
     real, fake = sets[False], sets[True]
     return pool_of(real, dict.fromkeys(real, 0)), pool_of(
         fake, {name: class_of(name) for name in fake}
@@ -70,11 +69,11 @@ def class_of(generator: str) -> int:
 def make_corpus_batch(
     photographs: Pool, fakes: Pool, random: np.random.Generator, each: int
 ) -> CropBatch:
-    """`each` crops of photographs and as many of fakes, in pairs that are about as sharp.
+    """Cut `each` crops of photographs and as many of fakes, in pairs of similar sharpness.
 
-    Generated faces are smooth and the photographs of most collections are not: unmatched, the logit
-    learned to tell smooth from sharp (within photographs alone its rank correlation with sharpness
-    was -0.85).
+    Generated faces are smooth, and the photographs of most collections are not. Without the pairing
+    the logit learned to distinguish smooth from sharp: within photographs alone its rank
+    correlation with sharpness was -0.85.
     """
     crops, generators = list[NDArray[np.uint8]](), list[int]()
     for _ in range(each):
@@ -92,8 +91,9 @@ def make_corpus_batch(
 def draw_matched_places(
     photographs: Pool, fakes: Pool, random: np.random.Generator
 ) -> tuple[tuple[Place, int], tuple[Place, int]]:
-    """A place in a photograph and one in a fake: of one side the first drawn, of the other the
-    nearest in sharpness.
+    """Draw a place in a photograph and one in a fake.
+
+    On one side it is the first one drawn, on the other the nearest in sharpness.
     """
     of_photographs = random.random() < 0.5
     first = draw_place(photographs if of_photographs else fakes, random)

@@ -1,7 +1,6 @@
-"""Photographs to train and measure on: which collections are used for what, and how they are read.
+"""Photographs for training and measuring: what each collection is used for, and how they are read.
 
-The split is by collection, not by image, so that the figures are of sources that training never
-saw.
+The split is by collection, not by image, so the figures describe sources that training never saw.
 """
 
 import csv
@@ -22,8 +21,8 @@ HELD_OUT_COLLECTIONS = (
     "ml72-stock",
     "clip-retrieval-test",
 )
-# reddit-human holds paintings beside photographs: not made by a decoder either, and smoother than
-# most photographs. Left out: celeba-hq, which was sharpened and upscaled by a neural network.
+# reddit-human contains paintings too: no decoder made them, and they are smoother than most
+# photographs. celeba-hq is left out, because a neural network sharpened and upscaled it.
 
 MIN_SIDE = 176  # pixels: a 160-pixel crop and room for an offset
 NATIVE_TILE_SIDE = 512
@@ -37,8 +36,8 @@ class CorpusPhotograph:
 
 
 def read_photographs(corpus: Path, collections: tuple[str, ...]) -> Iterator[CorpusPhotograph]:
-    """The photographs of these collections, in the order of the manifest; too small ones are passed
-    over.
+    """Yield the photographs of these collections in the order of the manifest, without those that
+    are too small.
     """
     with (corpus / "manifest.csv").open(newline="", encoding="utf-8") as manifest:
         rows = [row for row in csv.DictReader(manifest) if row["label"] == "real"]
@@ -51,7 +50,7 @@ def read_photographs(corpus: Path, collections: tuple[str, ...]) -> Iterator[Cor
 
 
 def shrink_to(image: Image.Image, longest_edge: int) -> Image.Image:
-    """The image, made smaller when its longer edge exceeds `longest_edge` pixels."""
+    """Shrink an image whose longer edge exceeds `longest_edge` pixels."""
     ratio = longest_edge / max(image.size)
     if ratio >= 1.0:
         return image
@@ -63,11 +62,10 @@ def shrink_to(image: Image.Image, longest_edge: int) -> Image.Image:
 def make_training_sources(
     image: Image.Image, *, longest_edge: int = 640, shrink: float = 0.5
 ) -> Iterator[NDArray[np.uint8]]:
-    """(h, w, 3) pictures of one photograph at several scales: delivered size, smaller, and a
-    camera's own pixels.
+    """Yield (h, w, 3) pictures of one photograph at several scales.
 
-    Shrinking removes JPEG's blocks and noise; the native tile keeps a sensor's noise and a camera's
-    sharpening.
+    These are the delivered size, a smaller one, and the camera's own pixels. Shrinking removes
+    JPEG's blocks and noise; the native tile keeps the sensor's noise and the camera's sharpening.
     """
     delivered = shrink_to(image, longest_edge)
     sources = [delivered, shrink_to(image, round(max(delivered.size) * shrink))]
@@ -79,16 +77,14 @@ def make_training_sources(
 
 
 def cut_centre_tile(image: Image.Image, side: int) -> Image.Image:
-    """The middle of the image at its own resolution, at most `side` pixels in each direction."""
+    """Cut the centre at native resolution, at most `side` pixels in each direction."""
     width, height = min(side, image.width), min(side, image.height)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 
 
 def cut_tiles(image: Image.Image, side: int, max_tiles: int) -> list[Image.Image]:
-    """Up to `max_tiles` squares that do not overlap, at the image's own resolution, spread evenly
-    over it.
-    """
+    """Cut up to `max_tiles` squares at native resolution, evenly spread, without overlap."""
     columns, rows = image.width // side, image.height // side
     count = columns * rows
     chosen = (

@@ -1,5 +1,5 @@
-"""What the built-in model is measured on: tiles of photographs at native resolution, and what
-decoders made of them.
+"""The probes that measure the built-in model: tiles of photographs at native resolution, and what
+decoders make of them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,9 @@ def make_probes(
     *,
     max_tiles: int,
 ) -> Iterator[Probe]:
-    """Up to `max_tiles` tiles of each (name, photograph), each also as every decoder makes it."""
+    """Yield up to `max_tiles` tiles of each (name, photograph), each also as every decoder makes
+    it.
+    """
     for name, image in photographs:
         for tile in cut_tiles(image, TILE_SIDE, max_tiles):
             yield Probe(name, REAL, np.asarray(tile))
@@ -43,7 +45,7 @@ def make_probes(
 
 
 def compute_median_psnr(probes: Sequence[Probe]) -> dict[str, float]:
-    """Median PSNR in dB of each decoder's tiles to the tile that they were made from."""
+    """Return the median PSNR in dB of each decoder's tiles, compared with the original tiles."""
     found: dict[str, list[float]] = {}
     source = probes[0]
     for probe in probes:

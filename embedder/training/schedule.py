@@ -4,7 +4,8 @@ import math
 
 
 def warm_up_then_cosine(spent: float, warm_up: float) -> float:
-    """The share of the peak learning rate when the share `spent`, in [0, 1], of the budget is gone.
+    """Return the share of the peak learning rate once the share `spent`, in [0, 1], of the budget
+    is used.
 
     It rises linearly while `spent` is under `warm_up` and falls to zero along half a cosine.
     """

@@ -1,8 +1,8 @@
 """The baseline beside the built-in model: logistic regression on the radial power spectrum of the
 same crops.
 
-Durall et al. 2020, "Watch your up-convolution": the azimuthal mean of the power spectrum tells many
-generators apart.
+Durall et al. 2020, "Watch your up-convolution": the azimuthal mean of the power spectrum
+distinguishes many generators.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from embedder.training.fakes import CropBatch
 from embedder.training.vit import cut_centre
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-FLOOR = 1e-3  # of the mean power: a flat crop has a finite logarithm
+FLOOR = 1e-3  # of the mean power, so that a flat crop has a finite logarithm
 MAX_ITERATIONS = 1000
 
 
@@ -28,7 +28,7 @@ class SpectrumBaseline:
 
     @classmethod
     def fit(cls, batches: Iterable[CropBatch]) -> "SpectrumBaseline":
-        """`generators` of the batches are 0 for photographs."""
+        """Fit to batches whose `generators` are 0 for photographs."""
         features, synthetic = list[NDArray[np.float64]](), list[NDArray[np.bool_]]()
         for batch in batches:
             features.append(np.stack([compute_radial_spectrum(crop) for crop in batch.pixels]))
@@ -37,15 +37,16 @@ class SpectrumBaseline:
         return cls(fitted.fit(np.concatenate(features), np.concatenate(synthetic)))
 
     def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """(n,) of the centre crops, the very pixels that the model sees."""
+        """Return the logits (n,) of the centre crops, the same pixels that the model sees."""
         features = np.stack([compute_radial_spectrum(cut_centre(picture)) for picture in pictures])
         logits: NDArray[np.float64] = self.fitted.decision_function(features)
         return logits
 
 
 def compute_radial_spectrum(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(s, s, 3) -> (s // 2,): logarithm of the mean power at each whole frequency from 1, of the
-    luminance.
+    """(s, s, 3) -> (s // 2,).
+
+    Each value is the logarithm of the luminance's mean power at a whole frequency, from 1 on.
     """
     side = crop.shape[0]
     luminance = crop @ np.array(LUMA)  # (s, s)

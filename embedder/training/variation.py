@@ -1,8 +1,8 @@
-"""Variations of a photograph before it is re-synthesised: more scenes than the few hundred
-photographs have.
+"""Variations of a photograph before it is re-synthesised: they give more scenes than the few
+hundred photographs alone.
 
-Each scene is turned or mirrored, and some are put out of focus and grained: smooth backgrounds are
-what a model that saw only sharp photographs takes for a decoder's work.
+Each scene is turned or mirrored, and some are put out of focus and grained. A model that saw only
+sharp photographs takes smooth backgrounds for a decoder's work.
 """
 
 import numpy as np
@@ -16,19 +16,20 @@ GAMMAS = (0.8, 1.25)
 
 
 def vary(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """(h, w, 3) -> (h, w, 3) or (w, h, 3): turned, mirrored, brighter or darker, by chance out of
-    focus.
+    """(h, w, 3) -> (h, w, 3) or (w, h, 3).
+
+    The picture is turned, mirrored, made brighter or darker and, at random, put out of focus.
     """
     turned = np.rot90(picture, int(random.integers(4)))
     if random.random() < 0.5:
         turned = turned[:, ::-1]
     table = np.round(255.0 * (np.arange(256) / 255.0) ** random.uniform(*GAMMAS)).astype(np.uint8)
-    made: NDArray[np.uint8] = table[np.ascontiguousarray(turned)]
-    return defocus(made, random) if random.random() < DEFOCUS_CHANCE else made
+    adjusted: NDArray[np.uint8] = table[np.ascontiguousarray(turned)]
+    return defocus(adjusted, random) if random.random() < DEFOCUS_CHANCE else adjusted
 
 
 def defocus(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Blurred, then grained as by a sensor, whose noise no lens blurs."""
+    """Blur, then add grain as a sensor does, whose noise no lens blurs."""
     blurred = Image.fromarray(picture).filter(
         ImageFilter.GaussianBlur(random.uniform(*DEFOCUS_RADII))
     )

@@ -1,16 +1,15 @@
-"""Trains the built-in ViT: a logit for "re-synthesised", and a CLS token whose cosine similarity
-tells decoders apart.
+"""Training of the built-in ViT: a logit for "re-synthesised", and a CLS token whose cosine
+similarity distinguishes decoders.
 
-Loss: binary cross-entropy of the logit, and cross-entropy of a cosine classifier over photograph
-and decoders on the L2-normalised CLS token; that classifier is not shipped. Three things make half
-an hour on two cores enough:
+The loss is binary cross-entropy of the logit, and cross-entropy of a cosine classifier over
+photograph and decoders on the L2-normalised CLS token. That classifier is not shipped. Three things
+make half an hour on two cores enough:
 
-- the patch embedding starts from second-order statistics (`compute_patch_filters`), for a decoder's trace
-  is a change of
-  variance in faint high-frequency directions that a random projection buries under the picture, and
-  stays as it is;
-- each batch holds the same places as photograph and as fake (`fakes.paired_batch`);
-- most steps see a random part of the tokens (as in Liu et al. 2022, "PatchDropout"), the last ones
+- The patch embedding starts from second-order statistics (`compute_patch_filters`) and stays as it
+  is. A decoder's trace is a change of variance in faint high-frequency directions; a random
+  projection would bury it under the picture.
+- Each batch contains the same places as photograph and as fake (`fakes.make_paired_batch`).
+- Most steps see a random part of the tokens (as in Liu et al. 2022, "PatchDropout"), the last steps
   all of them.
 """
 
@@ -37,11 +36,11 @@ WEIGHT_DECAY = 0.05
 WARM_UP_FRACTION = 0.05
 PAIRS_PER_BATCH = 24
 KEPT_SHARE = 0.4  # of the patch tokens
-# logits of the generator head per unit of cosine; 10 to 30 is usual for cosine classifiers
+# Logits of the generator head per unit of cosine; 10 to 30 is usual for cosine classifiers.
 COSINE_SCALE = 16.0
-COSINE_MARGIN = 0.15  # Wang et al. 2018, "CosFace": room between the clusters
+COSINE_MARGIN = 0.15  # space between the clusters; Wang et al. 2018, "CosFace"
 CHECKPOINT_SECONDS = 120.0
-STATISTICS_BATCHES = 40  # 48 crops of 100 patches each: 24,000 patches a decoder for 768 dimensions
+STATISTICS_BATCHES = 40  # of 48 crops of 100 patches: 24,000 patches a decoder for 768 dimensions
 
 
 class TrainedViT(nn.Module):
@@ -52,7 +51,7 @@ class TrainedViT(nn.Module):
         self.generator_head = nn.Parameter(torch.randn(1 + decoder_count, vit.config.hidden_size))
 
     def forward(self, pixels: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(b, 3, h, w) -> CLS tokens after the final LayerNorm (b, d), logits (b,).
+        """(b, 3, h, w) -> CLS tokens (b, d) after the final LayerNorm, logits (b,).
 
         `kept` are patch numbers.
         """
@@ -65,7 +64,7 @@ class TrainedViT(nn.Module):
         return cls, self.vit.classifier(cls)[:, 0]
 
     def generator_logits(self, cls: Tensor, generators: Tensor) -> Tensor:
-        """(b, d), the right generators (b,) int64 -> (b, 1 + decoders);
+        """(b, d), the right generators (b,) int64 -> (b, 1 + decoders).
 
         COSINE_MARGIN makes the right one harder.
         """
@@ -86,7 +85,7 @@ def make_builtin_config() -> ViTConfig:
         image_size=CROP_SIDE,
         patch_size=16,
         layer_norm_eps=1e-6,
-        num_labels=1,  # type: ignore[call-arg]  # taken by the base class
+        num_labels=1,  # type: ignore[call-arg]  # the base class accepts it
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
@@ -98,26 +97,22 @@ def build_vit(decoder_count: int, seed: int = 0, config: ViTConfig | None = None
 
 
 def to_pixels(crops: NDArray[np.uint8]) -> Tensor:
-    """(b, h, w, 3) uint8 -> (b, 3, h, w) float32, as `embedder.pictures.preprocess` computes
-    them.
-    """
+    """(b, h, w, 3) uint8 -> (b, 3, h, w) float32, as `embedder.pictures.preprocess` computes it."""
     return (torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255.0 - MEAN) / STD
 
 
 def compute_patch_filters(
     batches: Sequence[CropBatch], patch: int, count: int, decoder_count: int
 ) -> Tensor:
-    """(count, 3 * patch * patch) filters of unit variance on photographs, whose variance a decoder
-    changes most.
+    """Return the (count, 3 * patch * patch) filters whose variance a decoder changes most.
 
-    They solve `C_decoder v = lambda (C_photograph + noise) v`, half with the largest and half with
-    the smallest lambda, the same number for each decoder; an eighth are random whitened directions
-    for all the rest.
+    They have unit variance on photographs and solve `C_decoder v = lambda (C_photograph + noise)
+    v`: half have the largest lambda and half the smallest, the same number for each decoder. An
+    eighth are random whitened directions, for everything else.
     """
     covariances = compute_patch_covariances(batches, patch, decoder_count)
-    noise = (2.0 / 255.0) ** 2 * torch.eye(
-        covariances.shape[1]
-    )  # one grey level: weaker ones stay weak
+    # The variance of one grey level: weaker directions stay weak.
+    noise = (2.0 / 255.0) ** 2 * torch.eye(covariances.shape[1])
     values, vectors = torch.linalg.eigh((covariances[0] + noise).double())
     whitening = vectors / values.sqrt()  # (3pp, 3pp); columns have unit variance on photographs
     share = count * 7 // 8 // decoder_count
@@ -134,8 +129,9 @@ def compute_patch_filters(
 def compute_patch_covariances(
     batches: Sequence[CropBatch], patch: int, decoder_count: int
 ) -> Tensor:
-    """(1 + decoders, 3pp, 3pp): second moments of the patches of photographs and of each
-    decoder.
+    """Return (1 + decoders, 3pp, 3pp).
+
+    These are the second moments of the patches of photographs and of each decoder.
     """
     size = 3 * patch * patch
     moments, counts = torch.zeros(1 + decoder_count, size, size), torch.zeros(1 + decoder_count)
@@ -179,7 +175,7 @@ def compute_batch_loss(
 
 @torch.inference_mode()
 def predict(model: TrainedViT, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Logits (n,) of the centre crops of pictures (h, w, 3)."""
+    """Return the logits (n,) of the centre crops of pictures (h, w, 3)."""
     crops = np.stack([cut_centre(picture) for picture in pictures])
     parts = [model(to_pixels(crops[start : start + 64]))[1] for start in range(0, len(crops), 64)]
     return torch.cat(parts).numpy()
@@ -203,14 +199,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """How one round is learned. A `fresh` model's patch embedding is set from the scenes first."""
+    """How one round is trained. For a `fresh` model, the scenes first set the patch embedding."""
 
     fresh: bool = True
     seed: int = 0
     pairs: int = PAIRS_PER_BATCH
     peak_learning_rate: float = PEAK_LEARNING_RATE
     generator_weight: float = 1.0
-    all_tokens_from: float = 0.8  # share of the budget; before it, some of the tokens
+    all_tokens_from: float = 0.8  # share of the budget; before that, some of the tokens
     statistics_batches: int = STATISTICS_BATCHES
     max_steps: int = 2**31
 
@@ -224,8 +220,9 @@ def train_vit(
     minutes: float,
     report: Callable[[TrainedViT], str] = lambda _: "",
 ) -> Progress:
-    """Trains in place for a time budget, going on from `checkpoint` when there is one; the learning
-    rate follows it.
+    """Train in place for a time budget, continuing from `checkpoint` where there is one.
+
+    The learning rate follows the spent share of the budget.
     """
     model.vit.vit.embeddings.patch_embeddings.requires_grad_(False)
     trained = {
@@ -270,9 +267,7 @@ def train_vit(
 
 
 def average_with(model: TrainedViT, earlier: Mapping[str, Tensor]) -> None:
-    """Half of the weights as they are, half of an earlier round's (Wortsman et al. 2022, "Model
-    soups").
-    """
+    """Average the weights with those of an earlier round (Wortsman et al. 2022, "Model soups")."""
     for name, tensor in model.state_dict().items():
         tensor.lerp_(earlier[name], 0.5)
 
@@ -283,7 +278,7 @@ def choose_tokens(model: TrainedViT, random: np.random.Generator) -> Tensor:
 
 
 def group_parameters(trained: dict[str, nn.Parameter]) -> list[dict[str, object]]:
-    """Weight decay on matrices only, as is usual for transformers."""
+    """Group parameters: weight decay on matrices only, as is usual for transformers."""
     matrices = [parameter for name, parameter in trained.items() if parameter.ndim == 2]
     others = [parameter for name, parameter in trained.items() if parameter.ndim != 2]
     return [

@@ -1,9 +1,9 @@
-"""Further photographs: those among the wallpapers of some Debian packages, for shallow focus and
-large lenses.
+"""Further photographs from the wallpapers of some Debian packages, for shallow focus and large
+lenses.
 
-The photographs of the corpus that are trained on are mostly small and sharp all over. These are
-large and free (their licences are in each package's `copyright`). `--wallpapers DIR` is a folder
-into which each package was unpacked under its name, as by `dpkg-deb -x PACKAGE_*.deb DIR/PACKAGE`.
+The corpus' photographs for training are mostly small and sharp all over. These are large and free;
+their licences are in each package's `copyright` file. `--wallpapers DIR` is a folder into which
+each package was unpacked under its name, for example by `dpkg-deb -x PACKAGE_*.deb DIR/PACKAGE`.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from PIL import Image
 from embedder.training.generators import CorpusPicture
 from embedder.training.photographs import shrink_to
 
-# By the end of their paths: what is drawn or rendered is left out.
+# By the end of their paths. Drawn and rendered pictures are left out.
 PHOTOGRAPHS = {
     "lomiri-wallpapers-16.04": (
         "Bridge_by_Sander_Klootwijk.jpg",
@@ -68,17 +68,17 @@ PHOTOGRAPHS = {
         "YellowFlower.jpg",
     ),
 }
-VALIDATION_PACKAGES = ("mate-backgrounds",)  # a whole collection, of which nothing is trained on
+VALIDATION_PACKAGES = ("mate-backgrounds",)  # a whole collection that is never trained on
 TRAINED_PACKAGES = tuple(package for package in PHOTOGRAPHS if package not in VALIDATION_PACKAGES)
 LARGEST_EDGE = 2560
 SMALLER_EDGES = (1280, 800)
 
 
 def read_wallpapers(folder: Path | None, packages: tuple[str, ...]) -> Iterator[CorpusPicture]:
-    """Each photograph as it is and scaled down as it may be shown, in the order of the list; none
-    without a folder.
+    """Yield each photograph as it is and scaled down, in the order of the list; none without a
+    folder.
 
-    One that is not there is an error, for the recipe would be another.
+    Raises FileNotFoundError where one is missing, because the recipe would be another.
     """
     if folder is None:
         return

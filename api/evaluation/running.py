@@ -11,44 +11,22 @@ from importlib.metadata import version
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from api.errors import InvalidRequest
-from api.evaluation.attributing import measure_attribution
-from api.evaluation.calibrating import measure_calibrated_reliability
-from api.evaluation.classification import (
-    ClassifiedImages,
-    Limits,
-    compute_roc_curve,
-    count_images,
-    count_logits,
-    measure_by_condition,
-    measure_by_generator,
-    measure_classifier,
-    measure_reliability,
-)
+from api.evaluation.classification import Limits, count_images
 from api.evaluation.embedding import Embeddings, Progress, embed_images
-from api.evaluation.json import (
-    ClassifierEvaluation,
-    EvaluationAnswer,
-    MeasuredImages,
-    RunFacts,
-    SimilarityEvaluation,
-    WrongImage,
-)
-from api.evaluation.matching import measure_false_matches
-from api.evaluation.ratios import find_nearest_fakes, measure_likelihood, treat_images_as_sources
+from api.evaluation.json import EvaluationAnswer, MeasuredImages, RunFacts, WrongImage
+from api.evaluation.measuring import measure
 from api.evaluation.reading import Labelled, Listing, list_labelled, require_both, sample_images
 from api.evaluation.request import EvaluationRequest
-from api.evaluation.retrieving import measure_retrieval
 from api.ingest.patterns import Pattern
-from api.lineup import Lineup, choose_settings, load_embedder
+from api.lineup import choose_settings, load_embedder
 from api.settings import Settings
 from api.sources.locations import make_absolute, require_within
 from api.sources.opening import open_source
 from embedder.network.embed import Embedder
+from embedder.network.registry import ModelInfo
 from embedder.pictures.delivery import Condition
-from index.calibration.figures import sigmoid
 
 MOST_IMAGES = 1000  # in a request
 
@@ -72,8 +50,10 @@ def evaluate(
     return _evaluate(lambda: load_embedder(chosen), request, command, progress)
 
 
-def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> EvaluationAnswer:
-    """Measure a server's model on at most `MOST_IMAGES` images that the server may read.
+def evaluate_for_client(
+    embedder: Embedder, ingest_roots: Sequence[str], request: EvaluationRequest
+) -> EvaluationAnswer:
+    """Measure a server's model on at most `MOST_IMAGES` images within the roots.
 
     Raises `SourceNotAllowed`, and the errors of `evaluate`.
     """
@@ -85,10 +65,10 @@ def evaluate_for_client(lineup: Lineup, request: EvaluationRequest) -> Evaluatio
     request = request.model_copy(
         update={"source": make_absolute(request.source), "max_images": asked}
     )
-    roots = [make_absolute(root) for root in lineup.settings.ingest_roots]
+    roots = [make_absolute(root) for root in ingest_roots]
     require_within(request.source, roots)
     return _evaluate(
-        lambda: lineup.embedder, request, "POST /v1/evaluations", lambda *_: None, roots
+        lambda: embedder, request, "POST /v1/evaluations", lambda *_: None, roots
     ).answer
 
 
@@ -135,18 +115,15 @@ def _build_answer(
     command: str,
     began: float,
 ) -> EvaluationAnswer:
-    seed, fakes = request.seed, np.flatnonzero(embedded.synthetic)
-    known = embedded.population.taking(fakes)
-    measured = {
-        "measured": _count_measured(listing, wanted, embedded),
-        "classifier": _evaluate_classifier(embedder, embedded, seed),
-        "retrieval": measure_retrieval(known, seed),
-        "attribution": measure_attribution(known, embedded.sources[fakes], seed),
-        "similarity": _evaluate_similarity(embedded, seed),
-    }
+    figures = measure(embedded, _read_limits(embedder.info), request.seed)
     return EvaluationAnswer(
         made=_describe_run(embedder, command, perf_counter() - began),
         request=request,
+        measured=_count_measured(listing, wanted, embedded),
+        classifier=figures.classifier,
+        retrieval=figures.retrieval,
+        attribution=figures.attribution,
+        similarity=figures.similarity,
         wrong=[
             WrongImage(
                 name=wrong.image.name,
@@ -158,57 +135,6 @@ def _build_answer(
             for wrong in embedded.wrong
         ],
         failures=[*listing.failures, *embedded.failures],
-        **measured,
-    )
-
-
-def _evaluate_classifier(
-    embedder: Embedder, embedded: Embeddings, seed: int
-) -> ClassifierEvaluation:
-    limits, judged = (
-        _read_limits(embedder),
-        ClassifiedImages(embedded.population.logits, embedded.synthetic, embedded.sources),
-    )
-    return ClassifierEvaluation(
-        pooled=measure_classifier(judged, limits, seed),
-        by_generator=measure_by_generator(judged, embedded.population.generators, limits, seed),
-        by_condition=measure_by_condition(judged, _group_by_condition(embedded), limits, seed),
-        histogram=count_logits(judged),
-        roc=compute_roc_curve(judged),
-        uncalibrated=measure_reliability(
-            sigmoid(judged.logits), judged.synthetic, judged.sources, seed
-        ),
-        calibrated=measure_calibrated_reliability(judged, seed),
-    )
-
-
-def _group_by_condition(
-    embedded: Embeddings,
-) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Return rows and logits by condition. The unchanged images come first, for comparison."""
-    if not embedded.delivered:
-        return {}
-    rows = embedded.conditioned
-    as_they_are = {Condition.AS_IS.value: (rows, embedded.population.logits[rows])}
-    return as_they_are | {
-        name.value: (each.rows, each.logits) for name, each in embedded.delivered.items()
-    }
-
-
-def _evaluate_similarity(embedded: Embeddings, seed: int) -> SimilarityEvaluation:
-    fakes, reals = np.flatnonzero(embedded.synthetic), np.flatnonzero(~embedded.synthetic)
-    known, photographs = embedded.population.taking(fakes), embedded.population.taking(reals)
-    sources = embedded.sources[reals]
-    pairs = find_nearest_fakes(photographs, known, sources, embedded.sources[fakes], seed)
-    splits = {"images": (np.arange(len(reals), dtype=np.int64), treat_images_as_sources(pairs))}
-    if any(image.source_is_declared for image in embedded.images):
-        splits = {"sources": (sources, pairs), **splits}
-    return SimilarityEvaluation(
-        false_matches=[
-            measure_false_matches(photographs, known, kept, split, seed)
-            for split, (kept, _) in splits.items()
-        ],
-        likelihood=[measure_likelihood(some, split, seed) for split, (_, some) in splits.items()],
     )
 
 
@@ -249,8 +175,7 @@ def _describe_run(embedder: Embedder, command: str, seconds: float) -> RunFacts:
     )
 
 
-def _read_limits(embedder: Embedder) -> Limits | None:
-    info = embedder.info
+def _read_limits(info: ModelInfo) -> Limits | None:
     if info.synthetic_logit is None or info.authentic_logit is None:
         return None
     return Limits(info.synthetic_logit, info.authentic_logit)

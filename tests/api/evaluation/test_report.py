@@ -4,6 +4,7 @@ images.
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,23 @@ import pytest
 
 from api.errors import FileAlreadyExists, ReportUnwritable
 from api.evaluation import plots
-from api.evaluation.json import FalseMatchRow, FalseMatchTable, Measure, TippettCurves
-from api.evaluation.report import build_link, format_measure, format_share, require_free
+from api.evaluation.json import (
+    EvaluationAnswer,
+    FalseMatchRow,
+    FalseMatchTable,
+    Measure,
+    TippettCurves,
+)
+from api.evaluation.report import (
+    build_link,
+    format_measure,
+    format_share,
+    format_value,
+    render_page,
+    require_free,
+    write_report,
+)
+from tests.api.evaluation.evaluated import answer_of, embed_without_a_model
 
 OUT = Path("/somewhere/out")
 
@@ -24,7 +40,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "evaluation.html"])
-def test_either_file_is_kept_unless_told(tmp_path: Path, name: str) -> None:
+def test_either_file_is_kept_unless_it_may_be_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
     with pytest.raises(FileAlreadyExists):
         require_free(tmp_path, replace=False)
@@ -116,3 +132,83 @@ def test_a_rate_that_was_not_found_at_all_has_its_place_in_the_plot() -> None:
     drawn = plots.plot_false_matches(table)
     assert drawn is not None
     assert "nan" not in drawn
+
+
+@pytest.fixture(scope="module")
+def answer() -> EvaluationAnswer:
+    return answer_of(embed_without_a_model({"sdxl": 14, "flux": 12, "rare": 3}, 16, deliver=True))
+
+
+def test_both_files_are_written_and_the_json_is_the_answer(
+    answer: EvaluationAnswer, tmp_path: Path
+) -> None:
+    write_report(answer, [b"webp", b"webp"], tmp_path / "new" / "out")
+    written = (tmp_path / "new" / "out" / "evaluation.json").read_text()
+    assert EvaluationAnswer.model_validate_json(written) == answer
+    assert {path.name for path in (tmp_path / "new" / "out").iterdir()} == {
+        "evaluation.json",
+        "evaluation.html",
+    }
+
+
+def test_a_folder_that_became_a_file_is_a_typed_error(
+    answer: EvaluationAnswer, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(ReportUnwritable, match="out"):
+        write_report(answer, [b"", b""], tmp_path / "out")
+
+
+def test_the_page_holds_everything_and_runs_nothing(answer: EvaluationAnswer) -> None:
+    page = render_page(answer, [b"webp", b"webp"], OUT)
+    assert "default-src 'none'" in page
+    assert "<script" not in page
+    assert "&lt;b&gt;real&lt;/b&gt;.png" in page
+    assert "<b>real</b>" not in page
+    assert base64.b64encode(b"webp").decode() in page
+
+
+def test_the_page_shows_each_figure_as_the_terminal_prints_it(answer: EvaluationAnswer) -> None:
+    page = render_page(answer, [b"", b""], OUT)
+    pooled = answer.classifier.pooled
+    for measure in (pooled.roc_auc, pooled.balanced_accuracy):
+        assert format_value(measure.value) in page
+        assert format_value(measure.low) in page
+    assert pooled.tpr_at_fpr.value is None
+    assert pooled.tpr_at_fpr.reason is not None
+    assert pooled.tpr_at_fpr.reason in page
+    assert "Too few images for figures: rare (3)" in page
+    assert "2026-01-02" in page
+    assert "x.png" in page
+    assert "ends early in /images" in page
+
+
+def test_the_page_says_what_the_figures_do_not_mean(answer: EvaluationAnswer) -> None:
+    page = " ".join(render_page(answer, [b"", b""], OUT).split())
+    assert "No figure is a probability that a particular image is fake." in page
+    assert "No image declares its source" in page
+    declared = answer.measured.model_copy(update={"sources_told": True})
+    page = render_page(answer.model_copy(update={"measured": declared}), [b"", b""], OUT)
+    assert "No image declares its source" not in page
+
+
+def test_a_page_to_pass_on_has_no_picture_no_link_and_no_path(answer: EvaluationAnswer) -> None:
+    page = render_page(answer, [b"webp", b"webp"], OUT, shareable=True)
+    assert "data:image/webp" not in page
+    assert "/images" not in page
+    assert "ends early" not in page
+    assert "lineup evaluate" not in page
+    assert "<a " not in page
+    assert "&lt;b&gt;real&lt;/b&gt;.png" in page
+
+
+def test_a_picture_for_each_wrong_image_is_required(answer: EvaluationAnswer) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        render_page(answer, [b"webp"], OUT)
+
+
+def test_a_model_without_limits_says_so() -> None:
+    answer = answer_of(embed_without_a_model({"sdxl": 2, "flux": 2}, 3), None)
+    page = render_page(answer, [b"", b""], OUT)
+    assert "No limits of the verdicts were measured for this model." in page
+    assert page.count("Not measured") >= 5

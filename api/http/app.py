@@ -46,9 +46,23 @@ A look-up answers two separate questions, and never merges them into one number:
 What the answers do not mean:
 
 - A cosine similarity is in [-1, 1]; higher is nearer. It is not a probability.
-- `not_similar` does not mean that the image is real. It means that no searched known fake is near.
+- `not_similar` does not mean that the image is real. It means that no searched known fake is as near
+  as the threshold.
 - The verdict `authentic` is a class of the classifier. It does not show that the image is genuine.
 - `inconclusive` is a regular answer. `reason` and `explanation` say why.
+
+Words:
+
+- corpus: a named set of reference images of one kind, known fakes or known-real images. "Known" is
+  what the person who added the images declares; Lineup does not verify it.
+- entry: one image in one corpus, with its provenance.
+- embedding: the vector that the model computes from an image. Only embeddings of the same embedding
+  space (the same weights and preprocessing) are compared.
+- delivery: how an image was re-encoded before it arrived, for example JPEG 75.
+- calibration: a measurement of how near known-real images (the reference population) come to the
+  known fakes. Look-ups take their threshold and the false-match rate from it.
+- generation: a state of the corpora, named by the number of its last change. It never changes, so a
+  look-up can be recomputed.
 
 Times are in UTC. Every error is `application/problem+json` (RFC 9457).
 """

@@ -46,8 +46,8 @@ A look-up answers two separate questions, and never merges them into one number:
 What the answers do not mean:
 
 - A cosine similarity is in [-1, 1]; higher is nearer. It is not a probability.
-- `not_similar` does not mean that the image is real. It means that no searched known fake is as near
-  as the threshold.
+- `not_similar` does not mean that the image is real. It means that no searched known fake is as
+  near as the threshold.
 - The verdict `authentic` is a class of the classifier. It does not show that the image is genuine.
 - `inconclusive` is a regular answer. `reason` and `explanation` say why.
 

@@ -22,7 +22,8 @@ from api.sources.locations import describe_error, open_binary, read_up_to
 class Stream:
     """A file opened for reading, decompressed.
 
-    Raises `UnusableSource` for a compression that this release of Python cannot read.
+    Raises `UnusableSource` if the file cannot be read, or has a compression that this release of
+    Python cannot read.
     """
 
     def __init__(self, location: str) -> None:
@@ -56,8 +57,11 @@ class Stream:
 
 
 def _choose_decompressor(location: str, file: BinaryIO) -> Callable[[BinaryIO], BinaryIO] | None:
-    beginning = file.read(max(map(len, DECOMPRESSORS)))
-    file.seek(0)
+    try:
+        beginning = file.read(max(map(len, DECOMPRESSORS)))
+        file.seek(0)
+    except Exception as err:  # each protocol has its own errors
+        raise UnusableSource(location, describe_error(err)) from err
     for magic, open_decompressed in DECOMPRESSORS.items():
         if beginning.startswith(magic):
             if open_decompressed is None:

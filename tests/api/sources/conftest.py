@@ -15,6 +15,7 @@ import pytest
 
 from api.sources.item import Item, Source, Span, UnreadableItem
 from index.jsontext import JSON, canonical_json
+from tests.api.sources.storage import FailingStorage
 
 MAX_BYTES = 1000
 SIZES = (1, 2, 3, 7, 1000)
@@ -98,3 +99,13 @@ def memory_files() -> Iterator[Callable[[str, bytes], str]]:
     yield put
     filesystem.store.clear()
     filesystem.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def failing_storage() -> Iterator[type[FailingStorage]]:
+    """The storage behind `failing://` URLs: empty, and reading until the test sets its `error`."""
+    fsspec.register_implementation("failing", FailingStorage, clobber=True)
+    FailingStorage.files, FailingStorage.opened = {}, []
+    FailingStorage.error, FailingStorage.is_seekable = None, True
+    yield FailingStorage
+    FailingStorage.error, FailingStorage.is_seekable = None, True

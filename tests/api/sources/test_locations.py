@@ -26,6 +26,7 @@ from api.sources.locations import (
     make_absolute,
     name_of,
 )
+from tests.api.sources.storage import FailingStorage
 
 Put = Callable[[str, bytes], str]
 
@@ -96,15 +97,18 @@ def test_an_unknown_protocol_and_a_missing_package_are_named() -> None:
         locations.open_binary("sftp://host/b")
 
 
-def test_errors_of_a_protocol_s_package_are_ours(
-    memory_files: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise KeyError("no credentials\nand a second line")
+def test_errors_of_a_protocol_s_package_are_ours() -> None:
+    class Locked(fsspec.AbstractFileSystem):
+        protocol = "locked"
+        cachable = False
 
-    location = memory_files("memory://folder/file", b"")
-    for method in ("open", "info", "ls"):
-        monkeypatch.setattr(fsspec.get_filesystem_class("memory"), method, fail)
+        def fail(self, *_: object, **__: object) -> None:
+            raise KeyError("no credentials\nand a second line")
+
+        open = info = ls = fail
+
+    fsspec.register_implementation("locked", Locked, clobber=True)
+    location = "locked://folder/file"
     assert reason_of(location) == "unreadable"
     for refused in (
         locations.open_binary,
@@ -116,21 +120,13 @@ def test_errors_of_a_protocol_s_package_are_ours(
 
 
 def test_a_file_on_the_web_that_cannot_be_sought_in_is_no_source(
-    memory_files: Put, monkeypatch: pytest.MonkeyPatch
+    failing_storage: type[FailingStorage],
 ) -> None:
-    class Streaming:
-        closed = False
-
-        def seek(self, _: int) -> None:
-            raise ValueError("Cannot seek streaming HTTP file")
-
-        def close(self) -> None:
-            self.closed = True
-
-    opened = Streaming()
-    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "open", lambda *_, **__: opened)
+    failing_storage.files["a"] = b"content"
+    failing_storage.is_seekable = False
     with pytest.raises(UnusableSource, match="cannot be read at any position"):
-        locations.open_binary("memory://a")
+        locations.open_binary("failing://a")
+    (opened,) = failing_storage.opened
     assert opened.closed
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,40 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from api.sources import sourcefile
 from api.sources.item import Source, Span, UnusableSource
 from api.sources.manifest import ManifestSource
 from api.sources.parquet import ParquetSource
 from api.sources.ready import ReadyArrays, ReadySource, open_ready
 from api.sources.sourcefile import SourceFile
+from tests.api.sources.storage import FailingStorage, lost_connection
 
 
-class Flaky(io.BytesIO):
-    """A file on a network that goes away."""
-
-    is_gone = False
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        if self.is_gone:
-            raise RuntimeError("connection lost\nby peer")
-        return super().readinto(buffer)
-
-
-@pytest.fixture
-def flaky(monkeypatch: pytest.MonkeyPatch) -> list[Flaky]:
-    """Every file that a source opens from now on."""
-    opened: list[Flaky] = []
-
-    def open_binary(location: str) -> Flaky:
-        opened.append(Flaky(Path(location).read_bytes()))
-        return opened[-1]
-
-    monkeypatch.setattr(sourcefile, "open_binary", open_binary)
-    return opened
-
-
-def ready(path: Path) -> ReadySource:
-    opened = open_ready(str(path / "a.npy"))
+def ready(folder: str) -> ReadySource:
+    opened = open_ready(f"{folder}/a.npy")
     assert opened is not None
     return opened
 
@@ -51,13 +26,15 @@ def ready(path: Path) -> ReadySource:
 @pytest.mark.parametrize(
     "open_source",
     [
-        lambda path: ParquetSource(str(path / "a.parquet")),
-        lambda path: ManifestSource(str(path / "m.csv")),
+        lambda folder: ParquetSource(f"{folder}/a.parquet"),
+        lambda folder: ManifestSource(f"{folder}/m.csv"),
         ready,
     ],
 )
 def test_a_file_that_cannot_be_read_just_now_is_no_damage_of_its_items(
-    tmp_path: Path, flaky: list[Flaky], open_source: Callable[[Path], Source | ReadySource]
+    tmp_path: Path,
+    failing_storage: type[FailingStorage],
+    open_source: Callable[[str], Source | ReadySource],
 ) -> None:
     columns = {"image": [bytes(1000)] * 500, "logit": [0.0] * 500, "sha256": ["0"] * 500}
     pq.write_table(
@@ -70,16 +47,17 @@ def test_a_file_that_cannot_be_read_just_now_is_no_damage_of_its_items(
     np.save(tmp_path / "a.npy", np.zeros((500, 384), np.float32))
     (tmp_path / "m.csv").write_text("path,caption\n" + f"a.png,{'x' * 1000}\n" * 500)
 
-    with closing(open_source(tmp_path)) as source:
+    for file in tmp_path.iterdir():
+        failing_storage.files[f"set/{file.name}"] = file.read_bytes()
+
+    with closing(open_source("failing://set")) as source:
         *_, last = source.spans(100)
         expected = read(source, last)
         for _ in range(2):
-            for file in flaky:
-                file.is_gone = True
+            failing_storage.error = lost_connection
             with pytest.raises(UnusableSource, match=r"cannot be read: connection lost$"):
                 read(source, last)
-            for file in flaky:
-                file.is_gone = False
+            failing_storage.error = None
             assert read(source, last) == expected
 
 

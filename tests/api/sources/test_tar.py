@@ -25,6 +25,7 @@ from api.sources import tar
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource
 from api.sources.streams import Stream
 from api.sources.tar import TarSource, is_tar
+from tests.api.sources.storage import FailingStorage, disk_error
 
 ReadWhole = Callable[..., list[Any]]
 
@@ -270,19 +271,19 @@ def test_an_archive_that_was_replaced_gives_no_other_member_s_bytes(write: Write
 
 
 def test_storage_that_fails_is_not_taken_for_the_end_of_an_archive(
-    write: Write, monkeypatch: pytest.MonkeyPatch
+    failing_storage: type[FailingStorage],
 ) -> None:
-    path = write(archive(NUMBERED))
-    (span,) = TarSource(str(path)).spans(99)
-
-    def fail(*_: object) -> bytes:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr("api.sources.streams.read_up_to", fail)
-    with pytest.raises(UnusableSource, match="Input/output error"):
-        list(TarSource(str(path)).spans(9))
-    with closing(TarSource(str(path))) as source:
-        assert outcome(next(iter(source.items(span)))) == "unreadable"
+    failing_storage.files["a.tar"] = archive(NUMBERED)
+    with closing(TarSource("failing://a.tar")) as source:
+        (span,) = source.spans(99)
+        items = source.items(span)
+        first = next(items)
+        failing_storage.error = disk_error
+        assert outcome(first) == "unreadable"
+        with pytest.raises(UnusableSource, match="Input/output error"):
+            list(source.spans(9))
+        failing_storage.error = None
+        assert outcome(first) == NUMBERED[0][1]
 
 
 def test_zstd_is_named_where_python_cannot_read_it(

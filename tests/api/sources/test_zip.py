@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from api.sources.item import UnreadableItem, UnusableSource
 from api.sources.zip import ZipSource
+from tests.api.sources.storage import FailingStorage, disk_error
 
 ReadWhole = Callable[..., list[Any]]
 Write = Callable[[bytes], str]
@@ -144,15 +145,17 @@ def test_no_damage_raises_anything_else(
     assert all(name.encode() for name in found)
 
 
-def test_storage_that_fails_is_told_from_damage(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> bytes:
-        raise OSError(5, "Input/output error")
-
-    location = write(archive([("a.png", b"a")]))
-    monkeypatch.setattr("api.sources.zip.read_up_to", fail)
-    assert contents(location) == {"a.png": "unreadable"}
+def test_storage_that_fails_is_not_taken_for_damage(failing_storage: type[FailingStorage]) -> None:
+    failing_storage.files["a.zip"] = archive([("a.png", b"a")])
+    with closing(ZipSource("failing://a.zip")) as source:
+        (span,) = source.spans(9)
+        (item,) = source.items(span)
+        failing_storage.error = disk_error
+        with pytest.raises(UnreadableItem, match="Input/output error") as caught:
+            item.read(9)
+        assert caught.value.reason == "unreadable"
+        failing_storage.error = None
+        assert item.read(9) == b"a"
 
 
 @pytest.mark.parametrize("method", METHODS)

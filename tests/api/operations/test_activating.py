@@ -1,0 +1,114 @@
+"""Which models can be named, and when one may become the active one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from api.errors import SpaceIncomplete, UnlistedModel
+from api.lineup import load_embedder, open_database
+from api.operations.activating import (
+    activate,
+    list_models,
+    queue_reembed,
+    require_listed,
+    resolve_model,
+)
+from api.settings import Settings
+from embedder.errors import UnknownModel
+from embedder.network.embed import Embedder
+from embedder.network.registry import MODELS
+from index.truth.active import find_active_model
+from tests.api.small_lineup import fill, open_small
+
+BUILTIN = "builtin"
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    return load_embedder(Settings(offline=True, device="cpu"))
+
+
+def test_only_listed_models_may_be_named_over_http(tmp_path: Path) -> None:
+    for name in MODELS:
+        require_listed(name)
+    with pytest.raises(UnlistedModel, match=BUILTIN) as refused:
+        require_listed(str(tmp_path))
+    assert refused.value.known == tuple(sorted(MODELS))
+
+
+def test_a_folder_is_resolved_and_a_name_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / BUILTIN).mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert resolve_model("mine") == os.path.realpath(tmp_path / "mine")
+    assert resolve_model(BUILTIN) == BUILTIN
+    assert resolve_model("missing") == "missing"
+
+
+def test_a_model_becomes_active_where_nothing_lacks_its_embeddings(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    settings = Settings(data_dir=tmp_path, offline=True)
+    with open_database(settings, migrate=True):
+        pass
+    answer = activate(settings, BUILTIN, incomplete=False)
+
+    assert (answer.model, answer.entries, answer.embedded) == (BUILTIN, 0, 0)
+    assert answer.embedding_space == embedder.info.space_fingerprint
+    assert answer.in_force
+    assert not activate(
+        Settings(data_dir=tmp_path, model=BUILTIN), BUILTIN, incomplete=False
+    ).in_force
+
+
+def test_entries_without_its_embeddings_keep_it_from_becoming_active(tmp_path: Path) -> None:
+    with open_small(tmp_path) as lineup:
+        fill(lineup)
+    settings = Settings(data_dir=tmp_path, offline=True)
+
+    with pytest.raises(SpaceIncomplete, match="12 of 12 entries"):
+        activate(settings, BUILTIN, incomplete=False)
+    with open_database(settings) as database, database.read() as conn:
+        assert find_active_model(conn) is None
+    answer = activate(settings, BUILTIN, incomplete=True)
+    assert (answer.entries, answer.embedded) == (12, 0)
+    with open_database(settings) as database, database.read() as conn:
+        active = find_active_model(conn)
+    assert active is not None
+    assert active.model == BUILTIN
+
+
+def test_an_unknown_model_changes_nothing(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with open_database(settings, migrate=True):
+        pass
+    with pytest.raises(UnknownModel):
+        activate(settings, "nobody", incomplete=True)
+
+
+def test_a_reembedding_is_queued_once(tmp_path: Path) -> None:
+    with open_small(tmp_path) as lineup:
+        fill(lineup)
+        first, second = queue_reembed(lineup, BUILTIN), queue_reembed(lineup, BUILTIN)
+
+    assert first.id == second.id
+    assert (first.kind, first.state, first.request) == ("reembed", "queued", {"model": BUILTIN})
+
+
+def test_every_listed_model_is_there_once_and_the_active_one_first(embedder: Embedder) -> None:
+    settings = Settings(offline=True)
+    without, with_active = list_models(settings, None), list_models(settings, embedder)
+
+    assert {model.name for model in without.models} == set(MODELS)
+    assert not any(model.active for model in without.models)
+    assert [model.active for model in with_active.models] == [True] + [False] * (len(MODELS) - 1)
+    first = with_active.models[0]
+    assert (first.name, first.available, first.device) == (BUILTIN, True, "cpu")
+    assert first.embedding_space == embedder.info.space_fingerprint
+    assert first.dimension == embedder.info.dimension

@@ -19,8 +19,8 @@ from index.calibration.population import Population
 from index.calibration.reading import (
     NamedCorpora,
     SourceNumbers,
-    chosen,
-    named_corpora,
+    draw_rows,
+    get_named_corpora,
     read_population,
 )
 from index.truth.calibrations import (
@@ -96,8 +96,8 @@ def measure_and_save(
 def _find_corpora(
     conn: Connection, request: CalibrationRequest
 ) -> tuple[NamedCorpora, NamedCorpora]:
-    against = named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
-    reference = named_corpora(conn, request.reference, CorpusKind.KNOWN_REAL)
+    against = get_named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
+    reference = get_named_corpora(conn, request.reference, CorpusKind.KNOWN_REAL)
     return against, reference
 
 
@@ -107,7 +107,9 @@ def _choose_images(
     images = list_embedded_image_ids(conn, space, of.ids)
     if not images:
         raise NothingToCalibrate(of.names)
-    return tuple(images[place] for place in chosen(len(images), request.max_images, request.seed))
+    return tuple(
+        images[place] for place in draw_rows(len(images), request.max_images, request.seed)
+    )
 
 
 def _read_measured(
@@ -115,8 +117,8 @@ def _read_measured(
 ) -> Mapping[str, Measured]:
     """Read all images unchanged, and the sample after each kind of delivery that was asked for."""
     as_is = Measured(
-        compared.reals.taking(chosen(len(compared.reals), MOST_REALS, request.seed)),
-        compared.fakes.taking(chosen(len(compared.fakes), MOST_FAKES, request.seed)),
+        compared.reals.taking(draw_rows(len(compared.reals), MOST_REALS, request.seed)),
+        compared.fakes.taking(draw_rows(len(compared.fakes), MOST_FAKES, request.seed)),
     )
     reals, fakes = (
         population.taking(np.flatnonzero(np.isin(population.image_ids, ids)))

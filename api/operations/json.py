@@ -106,8 +106,8 @@ class IndexAnswer(Answer):
     entries: int = Field(ge=0, description="Number of entries that are searched.")
     rows: int = Field(
         ge=0,
-        description="Number of positions in the base of the index, including those of removed "
-        "entries.",
+        description="Number of positions in the sealed part of the index, including those of "
+        "removed entries.",
     )
     dead: int = Field(
         ge=0,
@@ -115,7 +115,7 @@ class IndexAnswer(Answer):
     )
     tail: int = Field(
         ge=0,
-        description="Number of entries added since the base was written. They are always compared"
+        description="Number of entries added since that part was written. They are always compared"
         " exactly.",
     )
     generation: int = Field(ge=0, description="Number of the last change that the index contains.")

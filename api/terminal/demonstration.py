@@ -32,7 +32,7 @@ from embedder.demonstration.photographs import Photograph, load_bundled_photogra
 from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
 from embedder.pictures.delivery import Condition
 from index.calibration.others import SamePictures, find_nearest
-from index.calibration.reading import SourceNumbers, named_corpora, read_population
+from index.calibration.reading import SourceNumbers, get_named_corpora, read_population
 from index.durable import write_bytes_durably
 from index.truth.calibrations import list_calibration_heads
 from index.truth.changes import last_number
@@ -128,7 +128,7 @@ def measure_photographs(lineup: Lineup) -> NDArray[np.float64]:
     sources = SourceNumbers()
     with lineup.database.read() as conn:
         fakes, reals = (
-            read_population(conn, lineup.space, named_corpora(conn, None, kind), sources)
+            read_population(conn, lineup.space, get_named_corpora(conn, None, kind), sources)
             for kind in (CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL)
         )
     return find_nearest(reals, fakes, SamePictures(fakes)).maxima

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from api.calibrations.request import CalibrationRequest
 from api.errors import ServiceError
 from api.worker.starting import start_calibration
-from index.calibration.reading import named_corpora
+from index.calibration.reading import get_named_corpora
 from index.calibration.standing import Calibrations
 from index.errors import CorpusError, UnknownCorpus
 from index.truth.calibrations import get_calibration, list_calibration_heads
@@ -40,7 +40,7 @@ def recalibrate_if_due(database: Database, space: Space, calibrations: Calibrati
             return None
         request = CalibrationRequest.model_validate(heads[0].scope.asked)
         try:
-            corpora = named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
+            corpora = get_named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
         except UnknownCorpus:
             return None  # a corpus was removed: the operator must choose what to compare
         size = count_embedded(conn, space, corpora.ids)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.calibration.figures import brier, ece, even_odds, log_loss, sigmoid
 from index.calibration.logistic import fit_logistic
-from index.calibration.pooling import MISLEADING, pooled_at
+from index.calibration.pooling import MISLEADING, pool_at
 from index.calibration.resampling import folds_by_source
 
 Floats = NDArray[np.float64]
@@ -113,7 +113,7 @@ def fit_classifier(
     variant = min(CalibrationVariant, key=lambda each: figures[each].log_loss)
     (bias, scale) = fit_logistic(x[:, None], positive, np.ones((1, len(x))), (1,))[0]
     knots = np.unique(np.quantile(x, np.linspace(0, 1, KNOTS), method="nearest"))
-    curve = np.maximum.accumulate(pooled_at(x, positive, np.ones(len(x) + MISLEADING), knots))
+    curve = np.maximum.accumulate(pool_at(x, positive, np.ones(len(x) + MISLEADING), knots))
     return ClassifierCalibration(
         variant=variant,
         scale=float(scale),
@@ -169,7 +169,7 @@ def _out_of_sample(
         stated[CalibrationVariant.TEMPERATURE][out] = np.clip(
             sigmoid(scale * x[out] + bias), low, high
         )
-        pooled = pooled_at(x, positive, np.append(weights, np.ones(MISLEADING)), x[out])
+        pooled = pool_at(x, positive, np.append(weights, np.ones(MISLEADING)), x[out])
         stated[CalibrationVariant.ISOTONIC][out] = np.clip(pooled, low, high)
     return stated
 

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.calibration.growth import Growth, fit_growth
 from index.calibration.pareto import Tail, Tails, fit_tails
-from index.calibration.resampling import LEVEL, RESAMPLES, resampled_weights
+from index.calibration.resampling import LEVEL, RESAMPLES, draw_weights
 
 __all__ = [
     "FalseMatches",
@@ -210,7 +210,7 @@ def _weights(source: NDArray[np.int64], seed: int) -> tuple[Floats, Floats]:
     """Return the weights (1 + r, n) of the images, and those of one more source that was not
     observed (1 + r,), which is 0 for the data.
     """
-    drawn = resampled_weights(np.append(source, source.max() + 1), RESAMPLES, seed)
+    drawn = draw_weights(np.append(source, source.max() + 1), RESAMPLES, seed)
     sums = drawn[:, :-1].sum(axis=1)
     unseen = drawn[:, -1] / sums * (len(source) / len(np.unique(source)))
     unseen[0] = 0.0

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from index.calibration.resampling import resampled_weights
+from index.calibration.resampling import draw_weights
 
 Floats = NDArray[np.float64]
 
@@ -118,7 +118,7 @@ def fit_growth(
     if not usable.any() or len(sizes) < 2:
         return UNKNOWN_GROWTH
     matched = matched_by_subset(exceeded[:, usable], corpus_size, sizes)  # (n, t, m)
-    weights = resampled_weights(source, RESAMPLES, seed)  # (1 + r, n); the first row is the data
+    weights = draw_weights(source, RESAMPLES, seed)  # (1 + r, n); the first row is the data
     betas, bends = _lines(
         np.tensordot(weights, matched, axes=1), np.log(sizes), len(sources)
     )  # (1 + r,)

@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.calibration.figures import LN10, cllr, cllr_min
 from index.calibration.logistic import fit_logistic
-from index.calibration.pooling import LOG10_LIMIT, MISLEADING, log10_of_odds, pooled_at
-from index.calibration.resampling import LEVEL, RESAMPLES, folds_by_source, resampled_weights
+from index.calibration.pooling import LOG10_LIMIT, MISLEADING, log10_of_odds, pool_at
+from index.calibration.resampling import LEVEL, RESAMPLES, draw_weights, folds_by_source
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -176,7 +176,9 @@ def _fit(pairs: _Pairs, seed: int) -> Likelihood:
         variant: elub(log10, pairs.same, pairs.sources) for variant, log10 in held_out.items()
     }
     bounded = {variant: np.clip(log10, *bounds[variant]) for variant, log10 in held_out.items()}
-    costs = {variant: _known(cllr(y[pairs.same], y[~pairs.same])) for variant, y in bounded.items()}
+    costs = {
+        variant: _required(cllr(y[pairs.same], y[~pairs.same])) for variant, y in bounded.items()
+    }
     variant = min(LikelihoodVariant, key=lambda each: costs[each])
     direction, values, log10s, lows, highs = _curve(pairs, variant, bounds[variant], seed)
     chosen = bounded[variant]
@@ -189,7 +191,7 @@ def _fit(pairs: _Pairs, seed: int) -> Likelihood:
         highs=tuple(highs.tolist()),
         log10_bounds=bounds[variant],
         cllr=costs[variant],
-        cllr_min=_known(cllr_min(chosen[pairs.same], chosen[~pairs.same])),
+        cllr_min=_required(cllr_min(chosen[pairs.same], chosen[~pairs.same])),
         cllr_of_variants={each.value: costs[each] for each in LikelihoodVariant},
         n_same=int(pairs.same.sum()),
         n_different=int((~pairs.same).sum()),
@@ -285,7 +287,7 @@ def _log10s(pairs: _Pairs, variant: LikelihoodVariant, weights: Floats, at: Floa
         return np.asarray(np.clip(log_odds, -LOG10_LIMIT, LOG10_LIMIT), np.float64)
     directions = fitted[:, 1:] if len(pairs.signs) > 1 else np.ones((len(weights), 1))
     pooled = [
-        pooled_at(pairs.x @ w, pairs.same, row, at @ w)
+        pool_at(pairs.x @ w, pairs.same, row, at @ w)
         for w, row in zip(directions, weights, strict=True)
     ]
     return log10_of_odds(np.array(pooled, np.float64))
@@ -298,9 +300,7 @@ def _curve(
     interval (g,), all within the bounds.
     """
     misleading = pairs.sources.max() + 1 + np.arange(MISLEADING)
-    weights = resampled_weights(
-        np.append(pairs.sources, misleading), RESAMPLES, seed
-    )  # (1 + r, n + 2)
+    weights = draw_weights(np.append(pairs.sources, misleading), RESAMPLES, seed)  # (1 + r, n + 2)
     is_one_sided = len(pairs.signs) == 1
     direction = (
         np.ones(1)
@@ -324,6 +324,6 @@ def _curve(
     return direction, values, middle, np.minimum(low, middle), np.maximum(high, middle)
 
 
-def _known(figure: float | None) -> float:
+def _required(figure: float | None) -> float:
     assert figure is not None  # both sides have pairs
     return figure

@@ -24,7 +24,7 @@ PRIOR_DEVIATION = 10.0
 MOST_STEPS, LONGEST_STEP, DONE = 60, 2.0, 1e-9
 
 
-def balanced(positive: Bools, weights: Floats) -> Floats:
+def balance(positive: Bools, weights: Floats) -> Floats:
     """Return weights (r, n) such that each class sums to one half in each row; a row that lacks a
     class gets zeros.
     """
@@ -45,7 +45,7 @@ def fit_logistic(x: Floats, positive: Bools, weights: Floats, signs: Sequence[in
     """
     centre, spread = x.mean(axis=0), x.std(axis=0)
     scaled = (x - centre) / np.where(spread > 0, spread, 1.0)  # (n, d)
-    w = balanced(positive, weights)
+    w = balance(positive, weights)
     best = np.zeros((len(weights), x.shape[1] + 1))
     least = _losses(best, scaled, positive, w)  # (r,)
     for kept in product([False, True], repeat=x.shape[1]):

@@ -42,7 +42,7 @@ def pav(values: ArrayLike, positive: ArrayLike, weights: Floats | None = None) -
     return np.asarray(filled[group], np.float64)
 
 
-def pooled_at(values: Floats, positive: Bools, weights: Floats, at: Floats) -> Floats:
+def pool_at(values: Floats, positive: Bools, weights: Floats, at: Floats) -> Floats:
     """Return P(positive) at even prior odds at each of `at` (g,), from values (n,) and one
     misleading observation at either end.
 

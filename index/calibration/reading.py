@@ -59,7 +59,7 @@ def _declared_source(provenance: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- a
     return None
 
 
-def named_corpora(
+def get_named_corpora(
     conn: Connection, names: Collection[str] | None, kind: CorpusKind
 ) -> NamedCorpora:
     """Return the live corpora of a kind with these names, or all of them if `names` is None.
@@ -145,7 +145,7 @@ def read_population(
     )
 
 
-def chosen(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
+def draw_rows(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
     """Return the rows of a random sample of `wanted` of `count` rows, rising; all rows if there are
     no more.
     """

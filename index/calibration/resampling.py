@@ -16,7 +16,7 @@ FOLDS = 5
 LEVEL = 0.95
 
 
-def resampled_weights(sources: ArrayLike, resamples: int, seed: int) -> NDArray[np.float64]:
+def draw_weights(sources: ArrayLike, resamples: int, seed: int) -> NDArray[np.float64]:
     """Return weights (1 + resamples, n) of the n images; each row sums to 1, and the first row is
     uniform.
 

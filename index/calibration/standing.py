@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from index.calibration.calibration import Calibration
-from index.calibration.reading import named_corpora
+from index.calibration.reading import get_named_corpora
 from index.truth.calibrations import (
     CalibrationHead,
     StoredCalibration,
@@ -92,7 +92,7 @@ class Calibrations:
         if not heads:
             return ()
         every, seen = (
-            named_corpora(conn, None, CorpusKind.KNOWN_FAKE),
+            get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE),
             set(heads[0].scope.against_ids),
         )
         return tuple(
@@ -138,8 +138,8 @@ def _make_applied(
 def _fake_ids(conn: Connection, corpora: Collection[str] | None) -> tuple[int, ...]:
     """Return the row ids of the corpora of known fakes among these."""
     if corpora is None:
-        return named_corpora(conn, None, CorpusKind.KNOWN_FAKE).ids
-    every = named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
+        return get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE).ids
+    every = get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
     return tuple(
         row_id for name, row_id in zip(every.names, every.ids, strict=True) if name in corpora
     )

@@ -38,7 +38,7 @@ def fit(lists: Any, truth: Any, sources: Any = None) -> Attribution:
     )
 
 
-def told(
+def draw_votes(
     rng: np.random.Generator, n: int, right: float, generators: int = 5
 ) -> tuple[list[Any], list[str]]:
     """Neighbours that are of the image's own generator with chance `right`, the nearer the more
@@ -62,7 +62,7 @@ def told(
 
 @cache
 def trained(right: float, seed: int = 4) -> Attribution:
-    return fit(*told(np.random.default_rng(seed), 400, right))
+    return fit(*draw_votes(np.random.default_rng(seed), 400, right))
 
 
 def test_no_image_or_a_similarity_that_is_not_a_number_is_refused() -> None:
@@ -91,7 +91,7 @@ def test_an_image_far_from_every_known_fake_is_of_an_unknown_generator() -> None
 
 def test_neighbours_that_mean_nothing_leave_it_unknown() -> None:
     model = trained(0.0)
-    found = [model.attribute(row) for row in told(np.random.default_rng(3), 100, 0.0)[0]]
+    found = [model.attribute(row) for row in draw_votes(np.random.default_rng(3), 100, 0.0)[0]]
     assert np.mean([each.unknown for each in found]) > 0.5
     assert {each.reason for each in found if each.unknown} <= {
         AttributionReason.SET_HOLDS_EVERYTHING,
@@ -108,7 +108,7 @@ def test_one_image_teaches_nothing() -> None:
 @pytest.mark.parametrize("right", [0.1, 0.3])
 def test_sets_hold_the_true_generator_of_new_images_nine_times_in_ten(right: float) -> None:
     model = trained(right)
-    lists, truth = told(np.random.default_rng(8), 1000, right)
+    lists, truth = draw_votes(np.random.default_rng(8), 1000, right)
     found = [model.attribute(row) for row in lists]
     held = [f.unknown or t in f.candidates for f, t in zip(found, truth, strict=True)]
     assert np.mean(held) == pytest.approx(0.9, abs=0.035)
@@ -118,7 +118,7 @@ def test_sets_hold_the_true_generator_of_new_images_nine_times_in_ten(right: flo
 
 def test_shares_are_calibrated() -> None:
     model = trained(0.3)
-    lists, truth = told(np.random.default_rng(9), 1000, 0.3)
+    lists, truth = draw_votes(np.random.default_rng(9), 1000, 0.3)
     pairs = [
         (f.shares[0][1], f.shares[0][0] == t)
         for f, t in zip(map(model.attribute, lists), truth, strict=True)

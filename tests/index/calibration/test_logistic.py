@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from index.calibration.logistic import PRIOR_DEVIATION, balanced, fit_logistic
+from index.calibration.logistic import PRIOR_DEVIATION, balance, fit_logistic
 
 
 def sample(seed: int, n: int = 80, dimension: int = 2) -> tuple[Any, Any]:
@@ -21,7 +21,7 @@ def sample(seed: int, n: int = 80, dimension: int = 2) -> tuple[Any, Any]:
 def cost(coefficients: Any, x: Any, positive: Any, weights: Any) -> float:
     """The penalised loss in the units of the module: a normal prior on standardised columns."""
     spread = x.std(axis=0)
-    w = balanced(positive, weights[None, :])[0]
+    w = balance(positive, weights[None, :])[0]
     log_odds = coefficients[0] + x @ coefficients[1:]
     loss = w @ np.logaddexp(0, np.where(positive, -log_odds, log_odds))
     return float(
@@ -113,7 +113,7 @@ def test_a_constant_column_gets_no_coefficient_of_its_own() -> None:
 def test_balanced_weights_give_each_class_one_half(classes: list[bool], seed: int) -> None:
     positive = np.array(classes)
     weights = np.random.default_rng(seed).random((3, len(classes))) + 0.01
-    found = balanced(positive, weights)
+    found = balance(positive, weights)
     if positive.all() or not positive.any():
         assert not found.any()
         return

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from index.calibration.pooling import LOG10_LIMIT, log10_of_odds, pav, pooled_at
+from index.calibration.pooling import LOG10_LIMIT, log10_of_odds, pav, pool_at
 
 seeded = settings(settings.get_profile("index"), max_examples=60)
 # Few distinct values, so that ties are the rule.
@@ -21,7 +21,7 @@ labelled = values.flatmap(
 
 def test_without_anything_to_pool_nothing_is_said() -> None:
     nothing, some = np.empty(0), np.array([-1.0, 1.0])
-    assert pooled_at(nothing, nothing.astype(bool), np.ones(2), some).tolist() == [0.5, 0.5]
+    assert pool_at(nothing, nothing.astype(bool), np.ones(2), some).tolist() == [0.5, 0.5]
 
 
 @seeded
@@ -43,7 +43,7 @@ def test_pooling_adjacent_violators_is_that_of_scikit_learn_at_even_odds(data: A
 @given(labelled)
 def test_with_misleading_ends_nothing_is_certain_and_nothing_falls(data: Any) -> None:
     x, positive = np.array(data[0]), np.array(data[1])
-    said = pooled_at(x, positive, np.ones(len(x) + 2), np.linspace(-6, 6, 50))
+    said = pool_at(x, positive, np.ones(len(x) + 2), np.linspace(-6, 6, 50))
     assert ((said > 0) & (said < 1)).all()
     assert (np.diff(said) >= -1e-12).all()
 
@@ -54,7 +54,7 @@ def test_a_value_without_weight_is_as_if_it_were_not_there() -> None:
     kept = np.array([0, 2, 3])
     at = np.linspace(-1, 4, 9)
     np.testing.assert_array_equal(
-        pooled_at(x, positive, weights, at), pooled_at(x[kept], positive[kept], np.ones(5), at)
+        pool_at(x, positive, weights, at), pool_at(x[kept], positive[kept], np.ones(5), at)
     )
 
 

@@ -12,8 +12,8 @@ from index.calibration.population import CollectionName
 from index.calibration.reading import (
     NamedCorpora,
     SourceNumbers,
-    chosen,
-    named_corpora,
+    draw_rows,
+    get_named_corpora,
     read_population,
 )
 from index.errors import CorpusKindConflict, UnknownCorpus
@@ -73,11 +73,11 @@ def test_a_source_named_like_an_image_is_not_that_image() -> None:
 def test_a_sample_is_rising_without_repetition_and_reproducible(
     count: int, wanted: int, seed: int
 ) -> None:
-    rows = chosen(count, wanted, seed)
+    rows = draw_rows(count, wanted, seed)
     assert len(rows) == min(count, wanted)
     assert rows.tolist() == sorted(set(rows.tolist()))
     assert all(0 <= row < count for row in rows)
-    assert np.array_equal(rows, chosen(count, wanted, seed))
+    assert np.array_equal(rows, draw_rows(count, wanted, seed))
 
 
 def test_corpora_are_named_in_order_and_by_kind(database: Database) -> None:
@@ -85,14 +85,14 @@ def test_corpora_are_named_in_order_and_by_kind(database: Database) -> None:
         for name, kind in (("b", FAKE), ("a", FAKE), ("r", REAL), ("gone", FAKE)):
             ensure_corpus(conn, name, kind)
         remove_corpus(conn, "gone")
-        found = named_corpora(conn, None, FAKE)
+        found = get_named_corpora(conn, None, FAKE)
         assert found.names == ("a", "b")
-        assert named_corpora(conn, ["b"], FAKE) == NamedCorpora(("b",), (found.ids[1],))
-        assert named_corpora(conn, [], FAKE) == NamedCorpora((), ())
+        assert get_named_corpora(conn, ["b"], FAKE) == NamedCorpora(("b",), (found.ids[1],))
+        assert get_named_corpora(conn, [], FAKE) == NamedCorpora((), ())
         with pytest.raises(UnknownCorpus):
-            named_corpora(conn, ["gone"], FAKE)
+            get_named_corpora(conn, ["gone"], FAKE)
         with pytest.raises(CorpusKindConflict):
-            named_corpora(conn, ["a", "r"], FAKE)
+            get_named_corpora(conn, ["a", "r"], FAKE)
 
 
 def test_a_population_has_each_live_embedded_image_once_with_the_facts_of_its_first_entry(
@@ -131,7 +131,7 @@ def test_a_population_has_each_live_embedded_image_once_with_the_facts_of_its_fi
             [NewEntry(material.image("f"), material.vector("f", 4), 0.0)],
         )
     with database.read() as conn:
-        of = named_corpora(conn, None, FAKE)
+        of = get_named_corpora(conn, None, FAKE)
         found = read_population(conn, material.space, of, SourceNumbers())
     assert len(found) == 4
     np.testing.assert_array_equal(found.vectors, [material.vector(name) for name in "abcd"])
@@ -154,7 +154,7 @@ def test_source_numbers_are_shared_by_the_populations_that_are_read_together(
     sources = SourceNumbers()
     with database.read() as conn:
         fakes, reals = (
-            read_population(conn, material.space, named_corpora(conn, None, kind), sources)
+            read_population(conn, material.space, get_named_corpora(conn, None, kind), sources)
             for kind in (FAKE, REAL)
         )
     assert fakes.sources.tolist() == reals.sources.tolist() == [0]
@@ -163,6 +163,6 @@ def test_source_numbers_are_shared_by_the_populations_that_are_read_together(
 def test_an_unknown_space_has_no_population(database: Database, material: Any) -> None:
     material.fill(database, "fakes", "ab")
     with database.read() as conn:
-        of = named_corpora(conn, None, FAKE)
+        of = get_named_corpora(conn, None, FAKE)
         found = read_population(conn, material.other_space, of, SourceNumbers())
     assert (len(found), found.vectors.shape, found.collections) == (0, (0, 4), ())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.resampling import FOLDS, folds_by_source, resampled_weights
+from index.calibration.resampling import FOLDS, draw_weights, folds_by_source
 
 sources = st.lists(st.integers(0, 9), min_size=1, max_size=40)
 
@@ -15,9 +15,9 @@ sources = st.lists(st.integers(0, 9), min_size=1, max_size=40)
 def test_weights_are_reproducible_and_those_of_one_source_are_equal(
     some: list[int], seed: int
 ) -> None:
-    weights = resampled_weights(some, 20, seed)
+    weights = draw_weights(some, 20, seed)
     assert weights.shape == (21, len(some))
-    assert np.array_equal(weights, resampled_weights(some, 20, seed))
+    assert np.array_equal(weights, draw_weights(some, 20, seed))
     np.testing.assert_allclose(weights.sum(axis=1), 1.0)
     np.testing.assert_allclose(weights[0], 1 / len(some))
     assert (weights > 0).all()  # no resample loses an image
@@ -32,16 +32,14 @@ def test_weights_and_folds_follow_the_sources_whatever_the_order(
     order: list[int], seed: int
 ) -> None:
     some = np.array([0, 0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 7])
-    weights, folds = resampled_weights(some, 10, seed), folds_by_source(some, seed)
-    np.testing.assert_allclose(
-        resampled_weights(some[order], 10, seed), weights[:, order], rtol=1e-12
-    )
+    weights, folds = draw_weights(some, 10, seed), folds_by_source(some, seed)
+    np.testing.assert_allclose(draw_weights(some[order], 10, seed), weights[:, order], rtol=1e-12)
     assert np.array_equal(folds_by_source(some[order], seed), folds[order])
 
 
 def test_another_seed_gives_other_weights_and_folds() -> None:
     some = np.arange(40)
-    assert not np.array_equal(resampled_weights(some, 5, 1), resampled_weights(some, 5, 2))
+    assert not np.array_equal(draw_weights(some, 5, 1), draw_weights(some, 5, 2))
     assert not np.array_equal(folds_by_source(some, 1), folds_by_source(some, 2))
 
 
@@ -49,8 +47,8 @@ def test_the_spread_of_a_mean_is_the_standard_error_over_sources() -> None:
     """Ten versions of each photograph do not make the interval narrower."""
     random = np.random.default_rng(3)
     values = random.standard_normal(200)
-    alone = resampled_weights(np.arange(200), 2000, 1)[1:] @ values
-    versions = resampled_weights(np.repeat(np.arange(200), 10), 2000, 1)[1:] @ np.repeat(values, 10)
+    alone = draw_weights(np.arange(200), 2000, 1)[1:] @ values
+    versions = draw_weights(np.repeat(np.arange(200), 10), 2000, 1)[1:] @ np.repeat(values, 10)
     expected = values.std() / np.sqrt(200)
     assert alone.std() == pytest.approx(expected, rel=0.08)
     assert versions.std() == pytest.approx(alone.std(), rel=1e-9)

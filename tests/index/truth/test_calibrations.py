@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from index.calibration.reading import SourceNumbers, chosen, named_corpora, read_population
+from index.calibration.reading import SourceNumbers, draw_rows, get_named_corpora, read_population
 from index.errors import CorpusKindConflict, TruthDamaged, UnknownCalibration, UnknownCorpus
 from index.truth.calibrations import (
     CalibrationScope,
@@ -121,7 +121,7 @@ def test_a_delivered_embedding_is_stored_once_and_what_is_missing_is_known(
 ) -> None:
     material.fill(database, "reals", "abc", CorpusKind.KNOWN_REAL)
     with database.write() as conn:
-        of = named_corpora(conn, None, CorpusKind.KNOWN_REAL)
+        of = get_named_corpora(conn, None, CorpusKind.KNOWN_REAL)
         a, b, c = list_embedded_image_ids(conn, material.space, of.ids)
         new = [(a, "jpeg75", material.vector("a75"), 1.5), (b, "half", material.vector("bh"), -2.5)]
         assert find_missing_deliveries(conn, material.space, [a], []) == []
@@ -148,11 +148,11 @@ def test_corpora_are_taken_by_their_kind_and_no_other(database: Database, materi
     material.fill(database, "reals", "d", CorpusKind.KNOWN_REAL)
     with database.read() as conn:
         with pytest.raises(UnknownCorpus):
-            named_corpora(conn, ["fakes", "nowhere"], CorpusKind.KNOWN_FAKE)
+            get_named_corpora(conn, ["fakes", "nowhere"], CorpusKind.KNOWN_FAKE)
         with pytest.raises(CorpusKindConflict):
-            named_corpora(conn, ["fakes", "reals"], CorpusKind.KNOWN_FAKE)
-        assert named_corpora(conn, None, CorpusKind.KNOWN_FAKE).names == ("fakes", "more")
-        assert named_corpora(conn, ["more"], CorpusKind.KNOWN_FAKE).names == ("more",)
+            get_named_corpora(conn, ["fakes", "reals"], CorpusKind.KNOWN_FAKE)
+        assert get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE).names == ("fakes", "more")
+        assert get_named_corpora(conn, ["more"], CorpusKind.KNOWN_FAKE).names == ("more",)
 
 
 def test_a_population_has_each_live_image_once_with_its_source_and_hash(
@@ -181,7 +181,7 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(
         )
         gone = add_entries(conn, "fakes", material.space, [material.entry("gone")])[0]
         remove_entry(conn, gone.entry_id)
-        of = named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
+        of = get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
         population = read_population(conn, material.space, of, SourceNumbers())
         assert count_embedded(conn, material.space, of.ids) == 6
         assert has_embedded(conn, material.space, of.ids)
@@ -207,9 +207,9 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(
 
 
 def test_a_sample_is_the_same_for_a_seed_and_in_order() -> None:
-    assert chosen(3, 3, 1).tolist() == [0, 1, 2]
-    some = chosen(1000, 10, 1)
-    assert np.array_equal(some, chosen(1000, 10, 1))
-    assert not np.array_equal(some, chosen(1000, 10, 2))
+    assert draw_rows(3, 3, 1).tolist() == [0, 1, 2]
+    some = draw_rows(1000, 10, 1)
+    assert np.array_equal(some, draw_rows(1000, 10, 1))
+    assert not np.array_equal(some, draw_rows(1000, 10, 2))
     assert np.array_equal(some, np.unique(some))
     assert len(some) == 10

@@ -15,7 +15,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from api.errors import SourceNotAllowed
@@ -68,7 +68,8 @@ def name_of(location: str) -> str:
 
 def is_hidden(name: str) -> bool:
     """Whether a relative name has a part with a leading dot, other than `.` and `..`."""
-    return any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)
+    # not by pathlib, which interns every part: millions of names would fill the interned strings
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
 
 def encode_path(path: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import fsspec
 import pytest
@@ -284,3 +284,9 @@ def test_what_is_a_url_and_what_becomes_of_it(
     assert [is_hidden(name) for name in ("a/b", "./a", "../a", "a/.b/c", ".a", "a..b")] == [
         False
     ] * 3 + [True] * 2 + [False]
+
+
+@given(st.text(st.sampled_from("a./"), max_size=12))
+def test_hidden_is_what_pathlib_sees_as_hidden(name: str) -> None:
+    parts = PurePosixPath(name).parts
+    assert is_hidden(name) is any(part.startswith(".") and part != ".." for part in parts)

@@ -195,7 +195,7 @@ def leftovers(directory: Path, manifest: Manifest | None) -> tuple[Path, ...]:
 
 
 def set_aside(directory: Path, reason: str, *, locked: bool = False) -> None:
-    """Rename the manifest, so that nobody opens the snapshot. The file is kept for a person to
+    """Rename the manifest, so that no process opens the snapshot. It is kept for a person to
     examine.
 
     Does nothing while another process writes in the folder. `locked`: this thread holds the

@@ -16,7 +16,7 @@ from index.truth.perceptual import (
 
 
 def hash_with(bits: int, quality: int = 100) -> PerceptualHash:
-    """A hash that differs from zero in its lowest bits, so many of them."""
+    """A hash whose lowest bits, this number of them, are set."""
     return PerceptualHash(((1 << bits) - 1).to_bytes(HASH_BYTES), quality)
 
 

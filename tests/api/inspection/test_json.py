@@ -72,7 +72,7 @@ def entry(
     )
 
 
-def nobody() -> NamedEntries:
+def no_entries() -> NamedEntries:
     return NamedEntries({}, "fakes")
 
 
@@ -93,7 +93,7 @@ def test_a_known_entry_is_named_with_its_corpus_generator_and_path() -> None:
 
 
 def test_an_entry_that_was_removed_since_has_its_id_only() -> None:
-    assert nobody().name(4).model_dump() == {
+    assert no_entries().name(4).model_dump() == {
         "id": 4,
         "corpus": "fakes",
         "generator": None,
@@ -103,7 +103,7 @@ def test_an_entry_that_was_removed_since_has_its_id_only() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 10])
 def test_every_kind_is_counted_in_full_and_listed_up_to_the_limit(limit: int) -> None:
-    answer = InspectionAnswer.of(INSPECTION, limit, -1.0, nobody())
+    answer = InspectionAnswer.of(INSPECTION, limit, -1.0, no_entries())
     assert answer.limit == limit
     assert answer.looks_real is not None
     assert answer.hubs_for_photographs is not None
@@ -120,7 +120,7 @@ def test_every_kind_is_counted_in_full_and_listed_up_to_the_limit(limit: int) ->
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])
 def test_the_ids_to_read_are_those_that_the_answer_names(limit: int) -> None:
-    answer = InspectionAnswer.of(INSPECTION, limit, -1.0, nobody()).model_dump()
+    answer = InspectionAnswer.of(INSPECTION, limit, -1.0, no_entries()).model_dump()
 
     def named(part: object) -> set[int]:
         if isinstance(part, dict):
@@ -133,14 +133,14 @@ def test_the_ids_to_read_are_those_that_the_answer_names(limit: int) -> None:
 
 
 def test_the_counts_of_an_inspection_are_those_of_its_answer() -> None:
-    answer = InspectionAnswer.of(INSPECTION, 5, -1.0, nobody())
+    answer = InspectionAnswer.of(INSPECTION, 5, -1.0, no_entries())
     assert (answer.corpus, answer.kind, answer.generation) == ("fakes", "known_fake", 7)
     assert (answer.entry_count, answer.compared, answer.hashed) == (9, 8, 6)
     assert (answer.known_real, answer.known_fake) == (5, 4)
 
 
 def test_a_contradiction_says_whether_the_bytes_are_the_same() -> None:
-    answer = ContradictionsAnswer.of(INSPECTION, 5, nobody())
+    answer = ContradictionsAnswer.of(INSPECTION, 5, no_entries())
     assert [(each.entry.id, each.other.id, each.relation, each.count) for each in answer.items] == [
         (1, 101, Relation.IDENTICAL, 3),
         (2, 102, Relation.NEAR_DUPLICATE, 1),
@@ -148,7 +148,7 @@ def test_a_contradiction_says_whether_the_bytes_are_the_same() -> None:
 
 
 def test_a_suspect_names_its_nearest_entries_of_both_kinds() -> None:
-    answer = SuspectsAnswer.of(INSPECTION, 1, -1.0, nobody())
+    answer = SuspectsAnswer.of(INSPECTION, 1, -1.0, no_entries())
     assert answer is not None
     assert answer.authentic_logit == -1.0
     (suspect,) = answer.items
@@ -158,17 +158,17 @@ def test_a_suspect_names_its_nearest_entries_of_both_kinds() -> None:
 
 
 def test_there_are_no_suspects_among_known_reals_or_without_a_limit_of_authentic() -> None:
-    assert SuspectsAnswer.of(INSPECTION, 5, None, nobody()) is None
+    assert SuspectsAnswer.of(INSPECTION, 5, None, no_entries()) is None
     reals = replace(INSPECTION, suspects=None, photographs=None, within=NO_HUBS)
-    assert SuspectsAnswer.of(reals, 5, -1.0, nobody()) is None
-    answer = InspectionAnswer.of(reals, 5, -1.0, nobody())
+    assert SuspectsAnswer.of(reals, 5, -1.0, no_entries()) is None
+    answer = InspectionAnswer.of(reals, 5, -1.0, no_entries())
     assert (answer.looks_real, answer.hubs_for_photographs) == (None, None)
     assert list_entry_ids(reals, 1) == [1, 101]
 
 
 def test_hubs_carry_their_limit_and_the_figures_behind_it() -> None:
     assert INSPECTION.photographs is not None
-    answer = HubsAnswer.of(INSPECTION.photographs, 1, nobody())
+    answer = HubsAnswer.of(INSPECTION.photographs, 1, no_entries())
     assert (answer.pictures, answer.expected, answer.skewness, answer.limit_count) == (
         40,
         1.4,
@@ -179,7 +179,7 @@ def test_hubs_carry_their_limit_and_the_figures_behind_it() -> None:
 
 
 def test_a_cluster_has_its_whole_size_and_lists_up_to_the_limit() -> None:
-    answer = ClustersAnswer.of(INSPECTION, 2, nobody())
+    answer = ClustersAnswer.of(INSPECTION, 2, no_entries())
     assert (answer.total, answer.entry_count) == (2, 5)
     assert [(each.size, [entry.id for entry in each.entries]) for each in answer.items] == [
         (3, [1, 7]),

@@ -78,7 +78,7 @@ def brute_force(base: SealedSegment, live: Any, probe: Any, k: int) -> list[tupl
 
 
 def selection(base: SealedSegment, share: float, seed: int, *, by_place: bool) -> Any:
-    """Marks on a share of the base: at random, or one side of the space, which may leave out a
+    """Marks on a share of the rows: at random, or one side of the space, which may leave out a
     probe's surroundings.
     """
     measure = np.random.default_rng(seed).random(N)
@@ -454,8 +454,8 @@ def test_much_that_was_added_to_a_snapshot_comes_through_snapshots_in_bounded_me
     open_coded: Callable[..., LiveIndex],
     before: int,
 ) -> None:
-    """What is more than the snapshot has is read from SQL in its place, what is less is appended
-    piece by piece.
+    """More entries than the snapshot has are read from SQL with all others; fewer are appended in
+    pieces.
     """
     rows = clustered(1500, 11)
     fill(database, material, rows[:before], "fakes")

@@ -1,4 +1,4 @@
-"""The threads beside the searches follow a log to its end, build where that does not come, and
+"""The threads beside the searches: they follow the log to its end, build even if it has no end, and
 survive errors.
 """
 
@@ -14,8 +14,8 @@ from index.errors import IndexDirectoryUnwritable
 
 
 class Log:
-    """Something maintained: so many turns of changes to follow, and one piece of work that is due
-    after the first.
+    """An index to maintain: it has changes for a number of turns, and one piece of work that is due
+    after the first turn.
     """
 
     def __init__(self, turns: int, *, fails: bool = False) -> None:

@@ -21,7 +21,7 @@ def dialect() -> str:
 
 
 def hash_with(bits: int, quality: int = 100) -> PerceptualHash:
-    """A hash that differs from zero in so many bits."""
+    """A hash with this number of bits set."""
     return PerceptualHash(((1 << bits) - 1).to_bytes(32), quality)
 
 

@@ -82,9 +82,7 @@ steps = st.lists(
 
 
 def hash_of(image: int) -> PerceptualHash | None:
-    """Three pictures, each more and more turned; some without a hash, some with one that means
-    nothing.
-    """
+    """Three pictures, with more and more bits changed; some without a hash, some unreliable."""
     if image % 5 == 0:
         return None
     bits = int.from_bytes(bytes([17 * (image % 3)]) * 32) ^ ((1 << image * 2) - 1)
@@ -252,7 +250,7 @@ class Model:
                 self.live = self._open()
 
     def prove(self) -> None:
-        """Incremental, reopened and rebuilt hold the same, and it is what SQL holds."""
+        """An incremental, a reopened and a rebuilt index have the same members, those of SQL."""
         verification = self.live.verify()
         assert verification.agrees
         assert verification.count == len(self.entries)

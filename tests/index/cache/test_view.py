@@ -105,7 +105,7 @@ def test_a_moved_view_can_take_over_later_changes(
     assert members_of(moved) == members_of(after)
     assert (moved.generation, moved.count) == (200, after.count)
     assert moved.digest == after.digest == moved.compute_digest()
-    assert members_of(view).keys() == {*old, *growing} - removed  # nobody's view has changed
+    assert members_of(view).keys() == {*old, *growing} - removed  # the first view has not changed
 
 
 def test_facts_are_translated_by_their_texts() -> None:

@@ -28,8 +28,8 @@ _ids = count(1)
 def population(
     n: int, *, seed: int, generators: tuple[str | None, ...] = (None,), sources: int | None = None
 ) -> Any:
-    """Pictures around one centre a generator; each of its own source, or of so many sources in
-    turn.
+    """Pictures around one centre for each generator. Each has its own source, unless a number of
+    sources is given.
     """
     random = np.random.default_rng(seed)
     names = [generators[at % len(generators)] for at in range(n)]
@@ -73,7 +73,7 @@ def document(calibration: Calibration) -> str:
 
 @pytest.fixture(scope="module")
 def whole() -> Calibration:
-    """With a second condition, after which photographs look the more alike."""
+    """With a second condition, after which photographs look more alike."""
     near = REALS.vectors[:30] + REALS.vectors[:1]
     near = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
     jpeg75 = Measured(REALS.as_delivered(REALS.image_ids[:30], near, REALS.logits[:30]), FAKES)
@@ -230,7 +230,7 @@ def test_a_stored_calibration_makes_the_same_statements_and_the_same_bytes(
 
 
 def said(stratum: Any) -> list[Any]:
-    """What every model of a stratum, and all of them are there, says of some probes."""
+    """The statements of every model of a stratum about some probes; no model is missing."""
     similarities = np.linspace(-0.5, 1.0, 7).tolist()
     ratios = [stratum.likelihood.ratio_at(s) for s in similarities]
     both = [stratum.two_sided.ratio_at((s, t)) for s in similarities for t in similarities]

@@ -107,7 +107,7 @@ def test_the_least_cost_is_that_of_scikit_learn_s_isotonic_regression(
     x, is_same = [*same, *different], [True] * len(same) + [False] * len(different)
     weights = [1 / (len(same) if each else len(different)) for each in is_same]
     fitted = IsotonicRegression(y_min=0, y_max=1).fit(x, is_same, sample_weight=weights).predict(x)
-    truth = np.where(is_same, fitted, 1 - fitted)  # what is said of the class that it is
+    truth = np.where(is_same, fitted, 1 - fitted)  # the probability of the true class
     assert cllr_min(same, different) == pytest.approx(
         np.average(-np.log2(truth), weights=weights), abs=1e-9
     )

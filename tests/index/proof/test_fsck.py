@@ -1,5 +1,5 @@
-"""Every kind of finding is planted, found under its name, and gone (or kept, where it is truth)
-after a repair.
+"""Every kind of damage is planted and found under its name. A repair removes it from the cache, and
+never from the truth.
 """
 
 import json
@@ -56,9 +56,7 @@ class Scene:
         return {finding.kind for finding in self.check(**options).findings}
 
     def sql(self, *statements: Any, **values: Any) -> None:
-        """Write behind Lineup's back, foreign keys off: what a bad disk or a hand on the database
-        could do.
-        """
+        """Change rows without Lineup and without foreign keys, as a bad disk or a person could do."""
         with self.database._engine.connect() as conn:
             raw = conn.connection.driver_connection
             if self.database.dialect == "sqlite":

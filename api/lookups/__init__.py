@@ -1,4 +1,7 @@
-"""One probe answered:
+"""Look-ups: one probe, answered.
 
-`probe` embeds it, `questions` are searched, `answer` is written, `replay` repeats.
+`lookup` is the whole way: `probe` embeds, `questions` searches, `index.evidence` assesses by the
+`limits`, `answer` writes the JSON with its `words`. `stored` reads an answer again, and `replay`
+recomputes it. `request` is what is asked for; `json`, `evidence_json`, `robustness_json` and
+`method_json` are the answer.
 """

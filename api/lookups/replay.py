@@ -1,8 +1,8 @@
-"""An earlier lookup recomputed as of its generation: does it still say the same?
+"""An earlier look-up, recomputed on the generation that it saw.
 
-The probe's vector is kept with the lookup, the members of its generation and its calibration never
-change. So whatever was added or removed since, the same evidence comes out, or it is said where it
-differs.
+The probe's vector is stored with the look-up, and neither the members of a generation nor a
+calibration ever change. So the evidence is the same, whatever was added or removed since. If it is
+not, the differences are listed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from index.truth.spaces import Space, find_space_id
 from index.verdict import ClassifierPolicy, Policy, Threshold
 
 MOST_DIFFERENCES = 50
-# Sentences may be put better in a later release; what they say is compared.
+# A later release may word sentences differently. The values that they state are compared.
 WORDS = frozenset(
     {
         "/statements",
@@ -223,7 +223,7 @@ def _applied_then(
 
 
 def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared: all that is in the digest."""
+    """The part of an answer that is compared: what its digest covers."""
     left = {key: value for key, value in answer.items() if NOT_EVIDENCE.get(key) is not True}
     return left | {
         "method": {
@@ -233,9 +233,9 @@ def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differences(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa: ANN401 -- any JSON
-    """Where two JSON values differ.
+    """Yield where two JSON values differ.
 
-    What an older release did not answer yet is not compared, nor are words.
+    Sentences are not compared, nor fields that the stored answer does not have.
     """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for key, value in then.items():

@@ -26,12 +26,11 @@ from api.lookups.method_json import MethodAnswer, Timings
 from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery
 from api.lookups.robustness_json import LeftOutAnswer, RestsOnAnswer, StabilityAnswer
-from api.lookups.stored import in_earlier_words
 from api.lookups.words import explain_classifier, explain_similarity, write_statements
 from index.cache.searching import SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
-from index.jsontext import canonical_json
+from index.jsontext import JSON, canonical_json
 from index.truth.lookups import new_lookup_id
 from index.verdict import compute_probability
 
@@ -86,18 +85,17 @@ def write_answer(
         method=method,
         timings=timings,
     )
-    return answer.model_copy(update={"evidence_sha256": evidence_sha256(answer)})
+    return answer.model_copy(update={"evidence_sha256": digest_evidence(dump_evidence(answer))})
 
 
-def evidence_sha256(answer: LookupAnswer, *, earlier_words: bool = False) -> str:
-    """What two answers share if and only if they say the same.
+def dump_evidence(answer: LookupAnswer) -> dict[str, Any]:
+    """The part of an answer that its digest covers, as JSON."""
+    return answer.model_dump(mode="json", exclude=NOT_EVIDENCE)
 
-    `earlier_words`: in the words of earlier releases, to compare with a digest that one of them
-    stored.
-    """
-    document = answer.model_dump(mode="json", exclude=NOT_EVIDENCE)
-    text = canonical_json(in_earlier_words(document) if earlier_words else document)
-    return hashlib.sha256(text.encode()).hexdigest()
+
+def digest_evidence(evidence: JSON) -> str:
+    """The SHA-256 that two answers share if and only if they say the same."""
+    return hashlib.sha256(canonical_json(evidence).encode()).hexdigest()
 
 
 def _write_classifier(assessment: Assessment, quality: QualityAnswer) -> ClassifierAnswer | None:

@@ -7,6 +7,7 @@ not, the differences are listed.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,19 @@ from sqlalchemy import Connection
 from api.errors import NotReplayable
 from api.fields import Answer
 from api.lineup import Lineup
-from api.lookups.answer import NOT_EVIDENCE, Assessed, evidence_sha256, write_answer
+from api.lookups.answer import (
+    NOT_EVIDENCE,
+    Assessed,
+    digest_evidence,
+    dump_evidence,
+    write_answer,
+)
 from api.lookups.json import LookupAnswer
 from api.lookups.limits import Limits
 from api.lookups.probe import Probe
 from api.lookups.questions import search
 from api.lookups.request import LookupQuery
-from api.lookups.stored import in_words_of_today
+from api.lookups.stored import in_earlier_words, in_words_of_today
 from embedder.pictures.delivery import Condition
 from index.cache.as_of import search_at
 from index.cache.searching import Question, SearchResult
@@ -74,8 +81,9 @@ class ReplayAnswer(Answer):
         "schema 0004."
     )
     replayed_sha256: str = Field(
-        description="`evidence_sha256` of the recomputed answer, in the words of the release that"
-        " stored the look-up."
+        description="`evidence_sha256` of the recomputed answer, with the stored answer's "
+        "sentences and terms. It is that of the stored answer if every value is the same and this "
+        "release answers no further fields."
     )
     exact: bool = Field(
         description="True if the stored look-up compared every entry. The replay always does. If "
@@ -102,14 +110,17 @@ def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
         update={"generation": assessed.listed.generation, "index_digest": assessed.listed.digest}
     )
     replayed = write_answer(assessed, limits.scale, method, then.timings)
-    now = _evidence(replayed.model_dump(mode="json"))
-    differences = list(_differences("", _evidence(document), now))
+    evidence = dump_evidence(replayed)
+    differences = list(_differences("", _evidence(document), evidence))
+    evidence = _take_sentences(evidence, document)
+    if document != stored.answer:
+        evidence = in_earlier_words(evidence)
     return ReplayAnswer(
         lookup_id=lookup_id,
         generation=stored.generation,
         equal=not differences,
         evidence_sha256=then.evidence_sha256,
-        replayed_sha256=evidence_sha256(replayed, earlier_words=document != stored.answer),
+        replayed_sha256=digest_evidence(evidence),
         exact=then.method.exact,
         differences=differences[:MOST_DIFFERENCES],
         replayed=replayed,
@@ -220,6 +231,19 @@ def _applied_then(
     if stored.calibration_id is None or used is None:
         return None
     return calibrations.apply_again(conn, stored.calibration_id, Applies(used.applies))
+
+
+def _take_sentences(evidence: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recomputed evidence with the sentences of the stored answer where it has any."""
+    worded = copy.deepcopy(evidence)
+    for place in WORDS:
+        *path, last = place.strip("/").split("/")
+        old, new = stored, worded
+        for key in path:
+            old, new = old.get(key) or {}, new.get(key) or {}
+        if last in old and last in new:
+            new[last] = old[last]
+    return worded
 
 
 def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:

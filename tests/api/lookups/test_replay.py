@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from api.errors import NotReplayable
 from api.lineup import Lineup
+from api.lookups.answer import NOT_EVIDENCE, digest_evidence
 from api.lookups.lookup import look_up_image, look_up_request
 from api.lookups.replay import ReplayAnswer, replay
 from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
@@ -37,6 +38,13 @@ def store(lineup: Lineup, lookup_id: str, answer: Any, **columns: Any) -> None:
     values = {"answer": json.dumps(answer), **columns}
     with lineup.database.write() as conn:
         conn.execute(update(lookups).where(lookups.c.id == lookup_id).values(**values))
+
+
+def digest_of(answer: Any) -> str:
+    """The digest that a release stored with an answer."""
+    evidence = {key: value for key, value in answer.items() if NOT_EVIDENCE.get(key) is not True}
+    method = {name: value for name, value in answer["method"].items() if name != "pending_changes"}
+    return digest_evidence(evidence | {"method": method})
 
 
 def assert_equal(replayed: ReplayAnswer) -> None:
@@ -167,8 +175,27 @@ def test_an_answer_in_earlier_words_is_equal_and_has_its_own_digest(own: Lineup)
 
     replayed = replay(own, lookup_id)
     assert (replayed.equal, replayed.differences) == (True, [])
+    assert replayed.replayed_sha256 == digest_of(earlier)
     assert replayed.replayed_sha256 != replayed.replayed.evidence_sha256
     assert replayed.replayed.evidence_sha256 == answer["evidence_sha256"]
+
+
+def test_other_sentences_of_an_earlier_release_leave_the_digest_as_it_was(own: Lineup) -> None:
+    calibrate(own)
+    lookup_id = look_up(own)
+    answer = stored_answer(own, lookup_id)
+    answer["classifier"]["explanation"] = answer["similarity"]["explanation"] = "in other words"
+    answer["similarity"]["likelihood_ratio"]["words"] = "some support"
+    answer["statements"] = [{"topic": "rate", "words": "rarely"}]
+    digest = digest_of(answer)
+    store(own, lookup_id, answer | {"evidence_sha256": digest})
+    assert_equal(replay(own, lookup_id))
+
+    answer["similarity"]["searched"] += 1
+    store(own, lookup_id, answer | {"evidence_sha256": digest_of(answer)})
+    replayed = replay(own, lookup_id)
+    assert [each.place for each in replayed.differences] == ["/similarity/searched"]
+    assert (replayed.equal, replayed.replayed_sha256) == (False, digest)
 
 
 def as_before_schema_0004(answer: Any) -> Any:

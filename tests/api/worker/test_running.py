@@ -118,6 +118,16 @@ def test_a_completed_job_is_completed_by_its_task_once_and_closed(database: Data
     assert (task.completed, task.closed) == (1, 1)
 
 
+def test_a_job_that_is_paused_before_its_end_is_not_completed(database: Database) -> None:
+    job = queue_job(database)
+    task = TinyTask([*"abcd"], on_read=lambda: pause_if_open(database, job.id))
+
+    rested = run(database, job, lambda: task)
+
+    assert rested.state is JobState.PAUSED
+    assert (task.completed, task.closed) == (0, 1)
+
+
 def test_only_an_open_job_is_paused(database: Database) -> None:
     job = queue_job(database)
     with database.write() as conn:

@@ -173,8 +173,8 @@ class Stock:
             )
 
     def back_up(self, **options: Any) -> BackupReport:
-        told = {"thumbnails": self.thumbnails, "archive": self.archive} | options
-        return back_up(self.database, self.index, **told)
+        chosen = {"thumbnails": self.thumbnails, "archive": self.archive} | options
+        return back_up(self.database, self.index, **chosen)
 
 
 @pytest.fixture

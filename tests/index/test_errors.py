@@ -130,7 +130,7 @@ def test_a_name_with_strange_characters_stays_on_one_line(name: str) -> None:
 
 @pytest.mark.parametrize("err", [err for err, _ in EXAMPLES], ids=lambda each: type(each).__name__)
 def test_an_error_carries_its_facts(err: CorpusError) -> None:
-    """What a program needs is an attribute, so that nobody takes a message apart."""
+    """What a program needs is an attribute, so that no program parses a message."""
     names = list(inspect.signature(type(err).__init__).parameters)[1:]
     assert names
     assert all(hasattr(err, name) for name in names)

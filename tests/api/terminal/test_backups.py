@@ -62,7 +62,7 @@ def test_a_refusal_is_one_line_and_its_exit_code(data: Path, archive: Path, tmp_
     assert_one_line(run(new, "backup", tmp_path / "a.tar"), 7, "lineup init")
     assert_one_line(run(data, "restore", archive), 5, "has rows")
     assert_one_line(run(new, "restore", tmp_path / "missing.tar"), 4, "No such file or directory")
-    assert_one_line(run(new, "restore", tmp_path / "text.tar"), 4, "no backup of Lineup")
+    assert_one_line(run(new, "restore", tmp_path / "text.tar"), 4, "not a backup of Lineup")
     assert_one_line(run(new, "restore", tmp_path / "cut.tar"), 4, "tables.sqlite3")
     assert_one_line(run(new, "verify-backup", tmp_path / "cut.tar"), 4, "tables.sqlite3")
     assert not new.exists()

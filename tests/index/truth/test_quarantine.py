@@ -231,8 +231,12 @@ def test_a_release_is_a_new_entry_that_tells_where_it_was(
         "face",
         "fakes",
     )
-    told = {"entry": entry_id, "reason": "first", "quarantined_at": first.since.isoformat()}
-    assert entry.provenance == {"path": "a.png", RELEASED: [told]}
+    earlier = {
+        "entry": entry_id,
+        "reason": "first",
+        "quarantined_at": first.since.isoformat(),
+    }
+    assert entry.provenance == {"path": "a.png", RELEASED: [earlier]}
     assert [each.entry.id for each in live.search(material.vector("a"), 5).neighbours] == [entry.id]
 
     quarantine(database, entry.id, "second")

@@ -15,7 +15,7 @@ WAITING = 2
 class Committer:
     """Runs the transactions that it is given, one after another.
 
-    After an error no further transaction runs. The next `submit`, `flush` or `close` raises it once.
+    After an error no further transaction runs. The next `submit`, `flush` or `close` raises it.
     """
 
     def __init__(self) -> None:

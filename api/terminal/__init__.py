@@ -5,20 +5,20 @@ imports what it needs when it runs, because torch alone takes seconds and `lineu
 answer at once.
 """
 
-from api.terminal import (  # noqa: F401, I001 -- each registers its commands, in this order of --help
-    service,
-    demo,
-    lookups,
-    ingest,
-    jobs,
-    corpora,
-    inspection,
-    calibrations,
-    evaluate,
-    models,
-    indexes,
-    checking,
+from api.terminal import (  # noqa: F401 -- each registers its commands
     backups,
+    calibrations,
+    checking,
+    corpora,
+    demo,
+    evaluate,
+    indexes,
+    ingest,
+    inspection,
+    jobs,
+    lookups,
+    models,
+    service,
 )
 from api.terminal.application import app
 

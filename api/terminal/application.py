@@ -43,6 +43,16 @@ SETUP, LOOKUPS, REFERENCES, MEASURES, CARE = (
 )
 
 
+ORDER = (
+    *("init", "serve", "demo"),
+    *("search", "show", "replay"),
+    *("ingest", "worker", "jobs", "corpora", "entries", "export"),
+    *("inspect", "quarantine", "release"),
+    *("calibrate", "calibrations", "evaluate"),
+    *("models", "reembed", "index", "fsck", "backup", "restore", "verify-backup"),
+)
+
+
 class LineupGroup(TyperGroup):
     """The root of all commands.
 
@@ -53,6 +63,11 @@ class LineupGroup(TyperGroup):
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 -- typer's own
         super().__init__(**arguments)
         accept_after_commands(self)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 -- as in `invoke`
+        """Return the commands in the order of `ORDER`, any other one at the end."""
+        places = {name: place for place, name in enumerate(ORDER)}
+        return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- typer brings its own click, older releases use the public one
         """Run the command."""
@@ -111,8 +126,8 @@ def declare(
 ) -> None:
     """Compare a questioned image with known fakes and known-real images.
 
-    The options above may also follow a command: `lineup search photo.jpg --data-dir case-7`. Each
-    one can be set in the environment instead, for example LINEUP_DATA_DIR or LINEUP_MODEL.
+    The options below are accepted after a command too: `lineup search photo.jpg --data-dir case-7`.
+    Each of them can be set in the environment instead, for example LINEUP_DATA_DIR or LINEUP_MODEL.
     """
     handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])

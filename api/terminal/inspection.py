@@ -167,7 +167,7 @@ def _print_contradictions(answer: InspectionAnswer) -> None:
         *ENTRY_COLUMNS,
         Column("other entry", align="right"),
         Column("corpus", importance=4, shorten="end"),
-        Column("path or source there", importance=1, shorten="start"),
+        Column("path there", importance=1, shorten="start"),
     )
     rows = [
         (

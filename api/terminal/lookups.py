@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from json import loads as parse_json
@@ -147,7 +148,8 @@ def search(
     elif details or (len(images) == 1 and not images[0].is_dir()):
         failed = _print_in_full(results)
     else:
-        failed = print_overview(probes, results)
+        folder = images[0] if len(images) == 1 else None
+        failed = print_overview(probes, results, folder)
     if failed:
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -252,16 +254,22 @@ OVERVIEW = (
     Column("look-up", importance=1),
 )
 # Each row is printed when it is known, so the widths are those of the longest words and ids.
-OVERVIEW_WIDTHS = (0, 12, 22, 15, 10, 24, 36)
+OVERVIEW_WIDTHS = (0, 12, 22, 15, 10, 17, 36)
 
 
 def print_overview(
-    probes: Sequence[ProbeFile], results: Iterable[ProbeLookup | FailedItem]
+    probes: Sequence[ProbeFile],
+    results: Iterable[ProbeLookup | FailedItem],
+    folder: Path | None = None,
 ) -> bool:
-    """Print one line for each image as soon as it is answered; return whether one failed."""
+    """Print one line for each image as soon as it is answered; return whether one failed.
+
+    Images are named relative to `folder`, where there is one.
+    """
     from api.fields import FailedItem
 
-    longest = max((len(str(probe.path)) for probe in probes), default=0)
+    prefix = "" if folder is None else f"{folder}{os.sep}"
+    longest = max((len(str(probe.path).removeprefix(prefix)) for probe in probes), default=0)
     layout = Layout.fit(OVERVIEW, (longest, *OVERVIEW_WIDTHS[1:]), output_width())
     answered, failures = 0, list[FailedItem]()
     for result in results:
@@ -271,7 +279,7 @@ def print_overview(
         if not answered:
             layout.print_header()
         answered += 1
-        layout.print_row(_overview_row(result))
+        layout.print_row(_overview_row(result.name.removeprefix(prefix), result.lookup))
     for failure in failures:
         print_failure(failure)
     if answered:
@@ -281,11 +289,10 @@ def print_overview(
     return bool(failures)
 
 
-def _overview_row(result: ProbeLookup) -> tuple[str | Text, ...]:
-    answer = result.lookup
+def _overview_row(name: str, answer: LookupAnswer) -> tuple[str | Text, ...]:
     first = next(iter(answer.similarity.neighbours), None)
     return (
-        result.name,
+        name,
         verdict_text(answer.classifier.verdict) if answer.classifier else "",
         verdict_text(answer.similarity.verdict),
         (first.relation or "") if first else "",

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 ModelArgument = Annotated[
     str,
-    typer.Argument(help="Name of a model, or a folder with a checkpoint.", show_default=False),
+    typer.Argument(
+        metavar="MODEL", help="Name of a model, or a folder with a checkpoint.", show_default=False
+    ),
 ]
 models_app = typer.Typer(invoke_without_command=True)
 app.add_typer(models_app, name="models", rich_help_panel=CARE)
@@ -127,7 +129,7 @@ def print_models(answer: ModelsAnswer) -> None:
     """Print a row for each model, the active one first and marked."""
     columns = (
         Column(""),
-        Column("model", shorten="end"),
+        Column("model"),
         Column("fingerprint", importance=5),
         Column("device", importance=4),
         Column("precision", importance=2),

@@ -19,7 +19,9 @@ JsonLines = Annotated[
 KindOption = Annotated[
     str, typer.Option(help="Kind of the corpus: known_fake or known_real.", metavar="KIND")
 ]
-CorpusArgument = Annotated[str, typer.Argument(help="Name of the corpus.", show_default=False)]
+CorpusArgument = Annotated[
+    str, typer.Argument(metavar="CORPUS", help="Name of the corpus.", show_default=False)
+]
 EntryArgument = Annotated[
     int, typer.Argument(min=1, metavar="ENTRY", help="Id of the entry.", show_default=False)
 ]

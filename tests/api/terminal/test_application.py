@@ -10,12 +10,23 @@ from pathlib import Path
 
 import pytest
 import typer
+import typer.main
 from typer.testing import CliRunner
 
 from api import problems
 from api.errors import InvalidRequest, Overloaded
 from api.terminal import app
-from api.terminal.application import EXIT_CODES, EXIT_INTERRUPTED, LineupGroup
+from api.terminal.application import (
+    CARE,
+    EXIT_CODES,
+    EXIT_INTERRUPTED,
+    LOOKUPS,
+    MEASURES,
+    ORDER,
+    REFERENCES,
+    SETUP,
+    LineupGroup,
+)
 
 CODES = {name: value for name, value in vars(problems).items() if name.startswith("EXIT_")}
 
@@ -95,6 +106,16 @@ def test_help_explains_every_exit_code() -> None:
 def test_the_version_is_the_installed_one() -> None:
     done = CliRunner().invoke(app, ["--version"])
     assert (done.exit_code, done.stdout) == (0, f"lineup {version('lineup-forensics')}\n")
+
+
+def test_every_command_has_its_place_in_the_help() -> None:
+    root = typer.main.get_command(app)
+    listed = root.list_commands(typer.Context(root))  # type: ignore[attr-defined]
+
+    assert tuple(listed) == ORDER
+    text = CliRunner().invoke(app, ["--help"]).stdout
+    panels = [text.index(title) for title in (SETUP, LOOKUPS, REFERENCES, MEASURES, CARE)]
+    assert panels == sorted(panels)
 
 
 def test_no_command_is_help() -> None:

@@ -17,17 +17,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from embedder.errors import CorruptWeights, ModelUnavailable, TensorMismatch, UnsafeWeights
 from embedder.network.architecture import Architecture
-from embedder.network.tensor_names import from_published, layout_of, published_name_of, to_published
-
-__all__ = [
-    "build_empty_vit",
-    "check_is_safetensors",
-    "compute_sha256",
-    "load_vit",
-    "read_tensors",
-    "to_published",
-    "verify_file",
-]
+from embedder.network.tensor_names import from_published, layout_of, published_name_of
 
 UNSAFE_SUFFIXES = frozenset(
     {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5"}

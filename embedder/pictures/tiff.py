@@ -75,7 +75,7 @@ def check_tiff(data: bytes) -> None:
     """
     try:
         tags = _first_directory(data)
-    except struct.error as err:
+    except (struct.error, OverflowError) as err:  # an offset of BigTIFF may exceed an index
         raise TruncatedImage("tiff", "the file ends before its directory does") from err
     if _one(tags, _SUBFILE, 0) & 1:
         raise UnsupportedFormat(

@@ -1,10 +1,10 @@
-"""Vectors on disk: `python -m tests.benchmarks.cold --work FOLDER`, a folder that
-`tests.benchmarks.search` has made.
+"""Vectors on disk: `python -m tests.benchmarks.cold --work FOLDER`, a folder of
+`tests.benchmarks.search`.
 
-Asks the system to forget the files of the index, then prints the times of the same probes again and
-again: the first pass reads every block from disk and compares it with its digest. To hold the
-process to less memory than the vectors take, run it under a limit, for example `systemd-run --scope
--p MemoryMax=600M`.
+Asks the system to drop the index files from its cache, then prints the times of the same probes in
+several passes. The first pass reads every block from disk and compares it with its digest. To give
+the process less memory than the vectors need, run it under a limit, for example `systemd-run
+--scope -p MemoryMax=600M`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.benchmarks.filling import make_space
 K, PASSES = 10, 3
 
 
-def forget(folder: Path) -> None:
+def drop_cached_pages(folder: Path) -> None:
     """Drop the pages of all files from the system's cache."""
     for path in folder.rglob("*"):
         if path.is_file():
@@ -37,13 +37,13 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--probes", type=int, default=100)
-    told = parser.parse_args()
-    probes = np.load(told.work / "probes.npy")[: told.probes]
-    forget(told.work / "lineup-index")
+    options = parser.parse_args()
+    probes = np.load(options.work / "probes.npy")[: options.probes]
+    drop_cached_pages(options.work / "lineup-index")
     space = make_space(probes.shape[1])
     with (
-        Database.open(f"sqlite:///{told.work / 'lineup.db'}") as database,
-        LiveIndex.open(database, space, told.work / "lineup-index") as live,
+        Database.open(f"sqlite:///{options.work / 'lineup.db'}") as database,
+        LiveIndex.open(database, space, options.work / "lineup-index") as live,
     ):
         print(f"{live.count:,} entries, {len(probes)} probes, no SQL")
         for turn in range(PASSES):

@@ -1,14 +1,14 @@
-"""Images per second of `Embedder.embed` and `embed_stream` beside the bare forward of the same
+"""Images per second of `Embedder.embed` and `embed_stream`, beside the bare forward of the same
 weights.
 
     python -m tests.benchmarks.embed [--images 32] [--repeats 3] [--device cpu]
         [--precision float32] [--models builtin]
 
-For the built-in model and for a full ViT-S/384 with random weights, written in the published
-layout. The bare forward is transformers' own module on pixels that are ready in memory: what is
-lost to it is decoding, preprocessing and us. The runs are interleaved and the best of each is
-printed, for other programs slow single runs down. Quality stands beside speed: the largest
-difference of any number in the vectors and logits to those of the bare forward.
+Measures the built-in model and a full ViT-S/384 with random weights in the published layout. The
+bare forward is transformers' own module on pixels that are ready in memory; the difference is
+decoding, preprocessing and this project. The runs are interleaved and the best of each is printed,
+because other programs slow down single runs. Quality is printed with speed: the largest difference
+of any number in the vectors and logits from those of the bare forward.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from embedder.network.download import locate_model
 from embedder.network.embed import Embedder
 from embedder.network.registry import get_builtin_directory
 from embedder.network.results import Embedded
-from embedder.network.weights import build_empty_vit, load_vit, to_published
+from embedder.network.tensor_names import to_published
+from embedder.network.weights import build_empty_vit, load_vit
 from embedder.pictures.decode import DecodedImage, decode, make_thumbnail
 
 PICTURE_SIZE = (1280, 960)
@@ -81,19 +82,17 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["builtin", "vit-s-384"])
     options = parser.parse_args()
     print_machine()
-    pictures = encoded_pictures(options.images)
+    pictures = encode_pictures(options.images)
     print(
         f"{len(pictures)} JPEG files of {PICTURE_SIZE[0]} x {PICTURE_SIZE[1]}, "
         f"{sum(map(len, pictures)) / 1e6:.1f} "
-        f""
-        f""
         f"MB"
     )
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
             model: str | Path = write_random_vit(Path(folder)) if name == "vit-s-384" else name
             if name == "builtin" and not (get_builtin_directory() / "model.safetensors").is_file():
-                print("\nbuiltin: its weights are not here")
+                print("\nbuiltin: its weights are missing")
                 continue
             measure(
                 name,
@@ -119,8 +118,10 @@ def measure(
         "bare forward": lambda: bare.run(pixels),
         "Embedder.embed_pixels": lambda: embedder.embed_pixels(pixels),
         "Embedder.embed": lambda: embedder.embed(decoded),
-        "Embedder.embed_stream": lambda: stream(embedder, pictures),
-        "embed_stream, deriving thumbnails": lambda: stream(embedder, pictures, thumbnail_of),
+        "Embedder.embed_stream": lambda: embed_in_stream(embedder, pictures),
+        "embed_stream, deriving thumbnails": lambda: embed_in_stream(
+            embedder, pictures, derive_thumbnail
+        ),
         "decode + preprocess, one thread": lambda: [
             embedder.preprocess(decode(each)) for each in pictures
         ],
@@ -144,11 +145,11 @@ def measure(
     print(f"{'':34} {'images/s':>9} {'of bare':>8}   difference to bare: vectors, logits")
     for way, seconds in best.items():
         share = best["bare forward"] / seconds
-        quality = differences(way, bare, embedder, pixels, decoded, pictures)
+        quality = describe_differences(way, bare, embedder, pixels, decoded, pictures)
         print(f"{way:34} {len(pictures) / seconds:9.2f} {share:8.1%}   {quality}")
 
 
-def differences(
+def describe_differences(
     way: str,
     bare: Bare,
     embedder: Embedder,
@@ -158,11 +159,11 @@ def differences(
 ) -> str:
     vectors, logits = bare.run(pixels)
     if way == "Embedder.embed_pixels":
-        made = embedder.embed_pixels(pixels)
+        embeddings = embedder.embed_pixels(pixels)
     elif way == "Embedder.embed":
-        made = embedder.embed(decoded)
+        embeddings = embedder.embed(decoded)
     elif way == "Embedder.embed_stream":
-        streamed = stream(embedder, pictures)
+        streamed = embed_in_stream(embedder, pictures)
         in_vectors = max(
             np.abs(each.vector - vector).max()
             for each, vector in zip(streamed, vectors, strict=True)
@@ -173,10 +174,11 @@ def differences(
         return f"{in_vectors:.1e}, {in_logits:.1e}"
     else:
         return ""
-    return f"{np.abs(made.vectors - vectors).max():.1e}, {np.abs(made.logits - logits).max():.1e}"
+    in_vectors = np.abs(embeddings.vectors - vectors).max()
+    return f"{in_vectors:.1e}, {np.abs(embeddings.logits - logits).max():.1e}"
 
 
-def stream(
+def embed_in_stream(
     embedder: Embedder,
     pictures: list[bytes],
     derive: Callable[[int, DecodedImage], object] = lambda *_: None,
@@ -190,13 +192,14 @@ def stream(
     return results
 
 
-def thumbnail_of(_number: int, decoded: DecodedImage) -> bytes:
+def derive_thumbnail(_number: int, decoded: DecodedImage) -> bytes:
     return make_thumbnail(decoded.image)
 
 
-def encoded_pictures(count: int) -> list[bytes]:
-    """JPEG files that cost about what photographs of this size cost: soft shapes under grain,
-    quality 90.
+def encode_pictures(count: int) -> list[bytes]:
+    """Make JPEG files that cost about as much as photographs of this size.
+
+    They show soft shapes under grain, in quality 90.
     """
     width, height = PICTURE_SIZE
     random = np.random.default_rng(0)
@@ -214,7 +217,7 @@ def encoded_pictures(count: int) -> list[bytes]:
 
 
 def write_random_vit(folder: Path) -> Path:
-    """A ViT-S/384 of random weights in the layout of the published default, 87,270,764 bytes."""
+    """Write a ViT-S/384 of random weights in the published layout, 87,270,764 bytes."""
     model = build_empty_vit(VIT_SMALL_384).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

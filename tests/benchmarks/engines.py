@@ -1,9 +1,9 @@
-"""Engines to search with: Lineup and its peers behind one interface, each with the settings that
-its makers recommend.
+"""Search engines: Lineup and its peers behind one interface, each with its makers' recommended
+settings.
 
 An engine builds into a folder from rows (n, d) float32 of L2 norm 1, is opened again from that
-folder, and answers with row numbers. `reaches` are the values of the parameter that trades recall
-for time, rising.
+folder, and answers with row numbers. `reaches` are the rising values of the parameter that trades
+recall for time.
 """
 
 from __future__ import annotations
@@ -157,9 +157,7 @@ class Usearch:
 
 
 class Svs:
-    """LVQ runs on Intel processors only (its documentation); elsewhere the same graph over
-    float16.
-    """
+    """LVQ runs only on Intel processors (its documentation); other processors use float16."""
 
     settings = "Vamana degree 64, window 128, LVQ4x8 or else float16"
     reaches = (10, 16, 24, 32, 48, 64, 96, 128, 256, 512)
@@ -176,7 +174,7 @@ class Svs:
         if _intel():
             data: Any = svs.LVQLoader(loader, primary=4, residual=8)
             kind = "LVQ4x8"
-        else:  # elsewhere LVQ ends the process
+        else:  # on other processors LVQ ends the process
             data = whole.astype(np.float16)
             kind = "float16"
         index = svs.Vamana.build(parameters, data, svs.DistanceType.MIP, num_threads=THREADS)
@@ -221,7 +219,7 @@ def _intel() -> bool:
 
 
 class _OneByOne:
-    """A batch as single searches, in as many threads as the others take."""
+    """A batch as single searches, in as many threads as the other engines use."""
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
         raise NotImplementedError
@@ -358,15 +356,15 @@ class Qdrant(_OneByOne):
 class LineupIndex(_OneByOne):
     """The index alone: candidates and exact re-ranking, no SQL.
 
-    Built from vectors in SQL, to a saved snapshot.
+    It is built from vectors in SQL, to a saved snapshot.
     """
 
-    settings = "plan and reach as it chose them"
+    settings = "its own choice of plan and reach"
     reaches = (None,)
 
     def build(self, rows: Rows, folder: Path) -> None:
         self.open(folder)
-        if self.live.current.manifest is None:  # so few that the index is in memory until then
+        if self.live.current.manifest is None:  # an index of few vectors is only in memory
             self.live.snapshot()
         self.live.settle()
         self.live.close()
@@ -385,14 +383,12 @@ class LineupIndex(_OneByOne):
 
 
 class LineupSearch(LineupIndex):
-    """The whole path: news from SQL, candidates, re-ranking, the rows of the neighbours from
-    SQL.
-    """
+    """The whole path: changes from SQL, candidates, re-ranking, the neighbours' rows from SQL."""
 
     settings = "with the catch-up check and 10 rows from SQL"
 
     def build(self, rows: Rows, folder: Path) -> None:
-        pass  # it is the index above
+        pass  # the same index as above
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
         return (

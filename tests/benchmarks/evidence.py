@@ -1,4 +1,4 @@
-"""Do statements of look-ups hold on pictures that no calibration has seen? Tables for
+"""Do statements of look-ups hold on pictures that no calibration has seen? The tables of
 docs/evidence.md.
 
     python -m tests.benchmarks.evidence [all] --corpus DIR --work DIR
@@ -7,16 +7,19 @@ docs/evidence.md.
         --corpus DIR --work DIR
 
 `--corpus` is a folder with a `manifest.csv` (relpath, label, generator, source, source_path,
-sha256). Its pictures are embedded once, kept in `--work`, and halved several times by seed: what
-one half calibrates is held to the other. With `--unseen`, a file of relpaths, what was calibrated
-with pictures of the training is held to others; with `--only` no other pictures are used.
+sha256). Its pictures are embedded once, kept in `--work`, and halved several times by seed: one
+half calibrates, and the other half tests. With `--unseen`, a file of relpaths, a further split
+calibrates with pictures of the training and tests on others. With `--only`, no other pictures are
+used.
 
-rates         false-match rates foretold for 1, 2, 5 and 10 times the corpus that was calibrated on,
-and what came of it ratios        costs of likelihood ratios, one-sided and two-sided, and errors of
-the calibrated probability attribution   coverage and size of the sets; generators that were left
-out deliveries    the rate of delivered copies at the threshold of pictures as they are, and at
-their own stability     verdicts that flip when a picture is delivered, with and without the
-stability rule
+- `rates`: false-match rates predicted for 1, 2, 5 and 10 times the calibrated corpus, and the
+  realised ones.
+- `ratios`: costs of likelihood ratios, one-sided and two-sided, and errors of the calibrated
+  probability.
+- `attribution`: coverage and size of the sets, and generators that were left out.
+- `deliveries`: the rate of delivered copies at the threshold of pictures as they are, and at their
+  own.
+- `stability`: verdicts that flip when a picture is delivered, with and without the stability rule.
 """
 
 from __future__ import annotations
@@ -44,26 +47,26 @@ from tests.benchmarks.evidence_figures import (
     RATES,
     Attributions,
     Calibrated,
-    attributions,
-    calibrated,
-    classifier_errors,
-    deliveries,
-    foretell,
-    foretell_ideal,
-    leave_out,
-    ratios,
-    resample_collections,
+    calibrate_half,
+    check_ideal_rates,
+    check_rates,
+    check_resampled_collections,
+    leave_out_collections,
+    measure_attributions,
+    measure_classifier_errors,
+    measure_deliveries,
+    measure_ratios,
 )
 from tests.benchmarks.evidence_pictures import (
     Copies,
     Pictures,
     Row,
-    chosen_for_copies,
+    choose_for_copies,
     embed_copies,
     embed_pictures,
     read_manifest,
 )
-from tests.benchmarks.evidence_verdicts import Pair, pairs, staying
+from tests.benchmarks.evidence_verdicts import Pair, check_reencodings, judge_pairs
 
 SPLITS = {
     "picture": "photographs halved by picture",
@@ -73,14 +76,14 @@ SPLITS = {
 DELIVERED_RATES = (0.1, 0.05, 0.01)
 JUDGED_RATES = (0.05, 0.01)
 IDEAL_REPEATS = 200
-# Twenty splits once read 55 % where two hundred read 82 %: a share of splits needs many, and one
+# Twenty splits once gave 55 % where two hundred gave 82 %: a share of splits needs many splits. One
 # takes 0.3 s.
 RATE_SPLITS = 20  # for each of `--seeds`
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked for, and what is computed when a table first needs it."""
+    """The options of one run, and what is computed when a table first needs it."""
 
     corpus: Path
     work: Path
@@ -102,10 +105,10 @@ class Run:
 
     @property
     def splits(self) -> dict[str, str]:
-        """Of what the model was trained on there is one split, and only where somebody told."""
+        """The splits; that of the training exists only where `--unseen` is given."""
         trained_on = ~self.pictures.unseen & ~self.pictures.synthetic
-        told = self.unseen is not None and trained_on.any()
-        return {by: words for by, words in SPLITS.items() if told or by != "training"}
+        training_is_known = self.unseen is not None and trained_on.any()
+        return {by: words for by, words in SPLITS.items() if training_is_known or by != "training"}
 
     @cached_property
     def pictures(self) -> Pictures:
@@ -121,17 +124,18 @@ class Run:
 
     @cached_property
     def calibrations(self) -> list[Calibrated]:
-        """By picture, with a stratum for each delivery."""
+        """Calibrations by picture, with a stratum for each delivery."""
         return [
-            calibrated(self.pictures, "picture", seed, self.copies) for seed in range(self.seeds)
+            calibrate_half(self.pictures, "picture", seed, self.copies)
+            for seed in range(self.seeds)
         ]
 
     @cached_property
     def halved(self) -> dict[str, list[Calibrated]]:
-        """Calibrations on pictures as they are, by the way in which photographs were halved."""
+        """Calibrations on pictures as they are, by the way of halving photographs."""
         return {
             by: [
-                calibrated(self.pictures, by, seed)
+                calibrate_half(self.pictures, by, seed)
                 for seed in range(1 if by == "training" else self.seeds)
             ]
             for by in self.splits
@@ -145,7 +149,7 @@ class Run:
         return ClassifierPolicy(info.synthetic_logit, info.authentic_logit, info.logit_source or "")
 
     def _copies(self, count: int, *, with_reencodings: bool) -> Copies:
-        rows = chosen_for_copies(self.pictures, count, seed=0)
+        rows = choose_for_copies(self.pictures, count, seed=0)
         return embed_copies(
             self.embedder,
             self.corpus,
@@ -165,12 +169,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", default="builtin")
     parser.add_argument(
-        "--only", type=Path, help="relpaths of the manifest, one a line: nothing else is used"
+        "--only", type=Path, help="file of relpaths, one a line: no other pictures are used"
     )
     parser.add_argument(
-        "--unseen", type=Path, help="relpaths, one a line, of what the model was not trained on"
+        "--unseen",
+        type=Path,
+        help="file of relpaths, one a line, that the model was not trained on",
     )
-    parser.add_argument("--seeds", type=int, default=10, help="splits")
+    parser.add_argument("--seeds", type=int, default=10, help="number of splits")
     parser.add_argument(
         "--delivered", type=int, default=300, help="pictures of each kind that are delivered"
     )
@@ -181,32 +187,34 @@ def main() -> None:
         help="pictures of each kind whose re-encodings are looked at",
     )
     parser.add_argument(
-        "--write", type=Path, help="a document whose blocks `<!-- rates -->` and so on are replaced"
+        "--write", type=Path, help="document whose blocks, such as `<!-- rates -->`, are replaced"
     )
-    told = parser.parse_args()
-    told.work.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
     run = Run(
-        told.corpus,
-        told.work,
-        told.model,
-        told.only,
-        told.unseen,
-        told.seeds,
-        told.delivered,
-        told.looked_at,
+        options.corpus,
+        options.work,
+        options.model,
+        options.only,
+        options.unseen,
+        options.seeds,
+        options.delivered,
+        options.looked_at,
     )
-    for name in ("made", *TABLES) if told.what == "all" else ("made", told.what):
+    for name in ("made", *TABLES) if options.what == "all" else ("made", options.what):
         printed = io.StringIO()
         with redirect_stdout(printed):
             (show_made if name == "made" else TABLES[name])(run)
         print(printed.getvalue(), flush=True)
-        if told.write is not None:
-            told.write.write_text(with_block(told.write.read_text(), name, printed.getvalue()))
+        if options.write is not None:
+            options.write.write_text(
+                with_block(options.write.read_text(), name, printed.getvalue())
+            )
 
 
 def with_block(text: str, name: str, block: str) -> str:
-    """Return a document with what stands between the comments `<!-- NAME -->` and `<!-- /NAME -->`
-    replaced.
+    """Return a document with a new text between the comments `<!-- NAME -->` and `<!-- /NAME
+    -->`.
     """
     before, rest = text.split(f"<!-- {name} -->\n")
     _, after = rest.split(f"<!-- /{name} -->")
@@ -215,7 +223,9 @@ def with_block(text: str, name: str, block: str) -> str:
 
 def show_made(run: Run) -> None:
     pictures, info = run.pictures, run.embedder.info
-    told = {generator for generator in pictures.population.generators if generator is not None}
+    generators = {
+        generator for generator in pictures.population.generators if generator is not None
+    }
     units = [len(np.unique(pictures.units[pictures.synthetic == kind])) for kind in (False, True)]
     asked = (
         f"{run.seeds} seeds, {run.delivered} pictures of each kind delivered, {run.looked_at} "
@@ -233,14 +243,14 @@ def show_made(run: Run) -> None:
         f"duplicates, "
         f"{len(np.unique(pictures.collections[~pictures.synthetic]))} collections) and "
         f"{int(pictures.synthetic.sum())} "
-        f"fakes ({units[1]}, {len(told)} generators); not taken: {dict(pictures.unreadable)}"
+        f"fakes ({units[1]}, {len(generators)} generators); not taken: {dict(pictures.unreadable)}"
     )
 
 
 def show_rates(run: Run) -> None:
     splits = RATE_SPLITS * run.seeds
     for by, words in run.splits.items():
-        found = [each for seed in range(splits) for each in foretell(run.pictures, by, seed)]
+        found = [each for seed in range(splits) for each in check_rates(run.pictures, by, seed)]
         counted, rows = median_of(each.n for each in found), []
         for rate in RATES:
             for factor in FACTORS:
@@ -278,7 +288,9 @@ def show_rates(run: Run) -> None:
             "splits",
         )
         show(title, head, rows)
-    wide = [each for seed in range(splits) for each in resample_collections(run.pictures, seed)]
+    wide = [
+        each for seed in range(splits) for each in check_resampled_collections(run.pictures, seed)
+    ]
     rows = []
     for rate in RATES:
         some = [each for each in wide if each.rate == rate]
@@ -297,14 +309,14 @@ def show_rates(run: Run) -> None:
     show(title, ("asked", "stated, median", "inside"), rows)
     rows = [
         [name, str(some[0].n), *(f"{percent(each.realised)} ({each.matches})" for each in some)]
-        for name, some in leave_out(run.pictures)
+        for name, some in leave_out_collections(run.pictures)
     ]
     title = (
         "Realised false-match rates (photographs), each collection left out of the "
         "calibration in turn"
     )
     show(title, ("left out", "photographs", *(f"asked {percent(rate)}" for rate in RATES)), rows)
-    ideal = list(foretell_ideal(int((~run.pictures.synthetic).sum()) // 2, IDEAL_REPEATS))
+    ideal = list(check_ideal_rates(int((~run.pictures.synthetic).sum()) // 2, IDEAL_REPEATS))
     shares = [
         percent(np.mean([each.inside for each in ideal if each.rate == rate])) for rate in RATES
     ]
@@ -318,7 +330,7 @@ def show_ratios(run: Run) -> None:
     rows, probability = [], []
     for by, words in run.splits.items():
         every = run.halved[by]
-        found = [ratios(run.pictures, own) for own in every]
+        found = [measure_ratios(run.pictures, own) for own in every]
         for side in ("one-sided", "two-sided"):
             some = [each[side] for each in found if side in each]
             if not some:
@@ -342,7 +354,9 @@ def show_ratios(run: Run) -> None:
                 ]
             )
         errors = [
-            each for own in every if (each := classifier_errors(run.pictures, own)) is not None
+            each
+            for own in every
+            if (each := measure_classifier_errors(run.pictures, own)) is not None
         ]
         if errors:
             probability.append([words, *(spread(each) for each in zip(*errors, strict=True))])
@@ -371,7 +385,9 @@ def show_attribution(run: Run) -> None:
     rows = []
     for by, words in run.splits.items():
         found = [
-            each for own in run.halved[by] if (each := attributions(run.pictures, own)) is not None
+            each
+            for own in run.halved[by]
+            if (each := measure_attributions(run.pictures, own)) is not None
         ]
         if found and by != "collection":  # there the fakes are halved as by picture
             rows.append(attribution_row(words, found))
@@ -439,7 +455,7 @@ def show_deliveries(run: Run) -> None:
     found = [
         each
         for own in run.calibrations
-        for each in deliveries(run.pictures, own, run.copies, DELIVERED_RATES)
+        for each in measure_deliveries(run.pictures, own, run.copies, DELIVERED_RATES)
     ]
     rows = []
     for condition in dict.fromkeys(name for name, _ in found):
@@ -458,16 +474,18 @@ def show_deliveries(run: Run) -> None:
 
 def show_stability(run: Run) -> None:
     for rate in JUDGED_RATES:
-        made = [
+        compared = [
             each
             for own in run.calibrations
-            for each in pairs(run.pictures, own, run.copies, run.looked, rate, run.limits)
+            for each in judge_pairs(run.pictures, own, run.copies, run.looked, rate, run.limits)
         ]
         groups: dict[str, list[Pair]] = {}
         for condition in Condition:
-            groups[condition.value] = [each for each in made if each.condition == condition.value]
-        groups |= {"all photographs": [each for each in made if not each.synthetic]}
-        groups |= {"all fakes": [each for each in made if each.synthetic], "all": made}
+            groups[condition.value] = [
+                each for each in compared if each.condition == condition.value
+            ]
+        groups |= {"all photographs": [each for each in compared if not each.synthetic]}
+        groups |= {"all fakes": [each for each in compared if each.synthetic], "all": compared}
         rows = [flip_row(name, some, similarity_of) for name, some in groups.items() if some]
         head = (
             "delivered",
@@ -494,7 +512,7 @@ def show_stability(run: Run) -> None:
 def show_staying(run: Run, rate: float) -> None:
     found: dict[str, list[bool]] = {}
     for own in run.calibrations:
-        for name, stays in staying(run.pictures, own, run.looked, rate):
+        for name, stays in check_reencodings(run.pictures, own, run.looked, rate):
             found.setdefault(name, []).append(stays)
     if found:
         count = len(next(iter(found.values())))
@@ -506,13 +524,13 @@ def show_staying(run: Run, rate: float) -> None:
 
 
 def similarity_of(verdict: Verdict) -> str | None:
-    """None where it is inconclusive."""
+    """Return the similarity verdict, None where it is inconclusive."""
     outcome = verdict.similarity.verdict
     return None if outcome is SimilarityOutcome.INCONCLUSIVE else outcome.value
 
 
 def class_of(verdict: Verdict) -> str | None:
-    """None where it is inconclusive, or there is none."""
+    """Return the classifier's verdict, None where it is inconclusive or missing."""
     judged = verdict.classifier
     return (
         None
@@ -522,8 +540,9 @@ def class_of(verdict: Verdict) -> str | None:
 
 
 def flip_row(name: str, some: Sequence[Pair], of: Callable[[Verdict], str | None]) -> list[str]:
-    """A flip is one conclusive verdict against the opposite; inconclusive and positive are of
-    copies.
+    """Write a row. A flip is one conclusive verdict against the opposite one.
+
+    The shares of inconclusive and positive verdicts are those of the copies.
     """
     flips, inconclusive, positive = [], [], []
     for rule in (False, True):
@@ -567,7 +586,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:
-    """Mean and range over splits."""
+    """Write mean and range over splits."""
     some = list(values)
     return f"{np.mean(some):.{digits}f} ({min(some):.{digits}f} to {max(some):.{digits}f})"
 

@@ -1,8 +1,8 @@
-"""What `tests.benchmarks.evidence` measures: calibrations by `calibrate` held to pictures that they
-never saw.
+"""The measurements of `tests.benchmarks.evidence`: calibrations by `calibrate`, tested on unseen
+pictures.
 
 A split puts one half of the photographs and of the known fakes into the corpora and into the
-calibration; the others are probes. Every function returns numbers; the tables are made beside it.
+calibration; the others are probes. Every function returns numbers; `evidence` makes the tables.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Rows of `Pictures`: those that are known and calibrated with, and those that are asked
-    about.
-    """
+    """Rows of `Pictures`: those that are known and calibrated with, and those that are probes."""
 
     known_reals: Rows
     known_fakes: Rows
@@ -56,8 +54,8 @@ class Split:
 
 
 def split(pictures: Pictures, by: str, seed: int) -> Split:
-    """Halve the fakes by unit, and the photographs by unit or by whole collection; or ask about
-    what is unseen.
+    """Halve the fakes by unit, and the photographs by unit or by whole collection; or split by
+    training.
     """
     reals, fakes = np.flatnonzero(~pictures.synthetic), np.flatnonzero(pictures.synthetic)
     known_reals, known_fakes = (
@@ -74,8 +72,9 @@ def split(pictures: Pictures, by: str, seed: int) -> Split:
 
 
 def _by_collection(collections: NDArray[np.str_], seed: int) -> Bools:
-    """Whole collections in a random order, as many as come nearest to one half of the
-    photographs.
+    """Choose whole collections in a random order.
+
+    Their number is the one that comes nearest to one half of the photographs.
     """
     names, counts = np.unique(collections, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -84,9 +83,9 @@ def _by_collection(collections: NDArray[np.str_], seed: int) -> Bools:
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
-    """A rate asked for at a factor of growth, what was stated of its threshold, and what came of
-    `n` photographs.
+class RateCheck:
+    """A requested rate at a factor of growth, the interval that was stated, and the count in `n`
+    photographs.
     """
 
     rate: float
@@ -107,14 +106,14 @@ class Foretold:
 
     @property
     def compatible(self) -> bool:
-        """Whether the exact binomial interval of what was counted meets the stated one."""
+        """Whether the exact binomial interval of the count overlaps the stated one."""
         counted = binomtest(self.matches, self.n).proportion_ci(0.95, "exact")
         return bool(counted.low <= self.high and counted.high >= self.low)
 
 
-def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
-    """Calibrate with a part of all fakes, foretell the rate among all of them, count it in the
-    other photographs.
+def check_rates(pictures: Pictures, by: str, seed: int) -> Iterator[RateCheck]:
+    """Calibrate with a part of all fakes, predict the rate among all of them, and count in other
+    photographs.
     """
     halved = split(pictures, by, seed)
     fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
@@ -137,11 +136,11 @@ def foretell(pictures: Pictures, by: str, seed: int) -> Iterator[Foretold]:
             stated = matches.rate_at(at, len(fakes))
             reachable = stated.estimate <= rate * (1 + TOLERANCE)
             count = int((others >= at).sum())
-            yield Foretold(rate, factor, stated.low, stated.high, count, len(others), reachable)
+            yield RateCheck(rate, factor, stated.low, stated.high, count, len(others), reachable)
 
 
-def resample_collections(pictures: Pictures, seed: int) -> Iterator[Foretold]:
-    """Photographs halved by whole collection, at the corpus' own size, with intervals that resample
+def check_resampled_collections(pictures: Pictures, seed: int) -> Iterator[RateCheck]:
+    """Halve photographs by whole collection, at the corpus' own size, with intervals that resample
     collections.
     """
     halved = split(pictures, "collection", seed)
@@ -158,12 +157,12 @@ def resample_collections(pictures: Pictures, seed: int) -> Iterator[Foretold]:
     for rate in RATES:
         at = matches.similarity_at(rate)
         stated = matches.rate_at(at)
-        yield Foretold(
+        yield RateCheck(
             rate, 1, stated.low, stated.high, int((others >= at).sum()), len(others), reachable=True
         )
 
 
-def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
+def leave_out_collections(pictures: Pictures) -> Iterator[tuple[str, list[RateCheck]]]:
     """Calibrate without the photographs of one collection, and count in these."""
     reals = np.flatnonzero(~pictures.synthetic)
     fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
@@ -180,7 +179,7 @@ def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
             at = matches.similarity_at(rate)
             stated = matches.rate_at(at)
             found.append(
-                Foretold(
+                RateCheck(
                     rate,
                     1,
                     stated.low,
@@ -193,25 +192,24 @@ def leave_out(pictures: Pictures) -> Iterator[tuple[str, list[Foretold]]]:
         yield name, found
 
 
-def foretell_ideal(n: int, repeats: int) -> Iterator[Foretold]:
-    """The same at the size that was calibrated on, for `n` independent photographs on either side
-    of every split.
+def check_ideal_rates(n: int, repeats: int) -> Iterator[RateCheck]:
+    """Do the same at the calibrated size, with `n` independent photographs on either side of every
+    split.
 
-    Counting on as few photographs as were calibrated with, an interval that holds the true rate in
-    95 % of splits holds what was counted in fewer.
+    The count is made on as few photographs as the calibration. So an interval that contains the
+    true rate in 95 % of splits contains the counted rate in fewer.
     """
     random = np.random.default_rng(0)
     for seed in range(repeats):
-        known, others = 1 - np.exp(
-            -1 - 0.15 * random.exponential(size=(2, n))
-        )  # the tail that theory has
+        # The tail of theory.
+        known, others = 1 - np.exp(-1 - 0.15 * random.exponential(size=(2, n)))
         matches = fit_false_matches(
             known, np.arange(n), corpus_size=n, growth=UNKNOWN_GROWTH, seed=seed
         )
         for rate in RATES:
             at = matches.similarity_at(rate)
             stated = matches.rate_at(at)
-            yield Foretold(
+            yield RateCheck(
                 rate, 1, stated.low, stated.high, int((others >= at).sum()), n, reachable=True
             )
 
@@ -237,22 +235,22 @@ class Calibrated:
         return find_nearest(probes, self.compared.reals, self.among_reals).maxima
 
 
-def calibrated(pictures: Pictures, by: str, seed: int, copies: Copies | None = None) -> Calibrated:
-    """Calibrate on the known half of a split, with a stratum for each delivery where copies are
-    given.
-    """
+def calibrate_half(
+    pictures: Pictures, by: str, seed: int, copies: Copies | None = None
+) -> Calibrated:
+    """Calibrate on the known half of a split, with a stratum for each delivery of `copies`."""
     halved = split(pictures, by, seed)
     reals, fakes = (
         pictures.population.taking(rows) for rows in (halved.known_reals, halved.known_fakes)
     )
     compared = Compared(fakes, reals, len(fakes))
     measured = {AS_IS: Measured(reals, fakes)}
-    for condition in () if copies is None else delivery_names(copies):
+    for condition in () if copies is None else list_deliveries(copies):
         some = copies.of(condition) if copies is not None else None
         assert some is not None
         measured[condition] = Measured(
             *(
-                copied(pictures, some, np.isin(some.rows, rows))
+                take_copies(pictures, some, np.isin(some.rows, rows))
                 for rows in (halved.known_reals, halved.known_fakes)
             )
         )
@@ -265,12 +263,12 @@ def calibrated(pictures: Pictures, by: str, seed: int, copies: Copies | None = N
     )
 
 
-def delivery_names(copies: Copies) -> list[str]:
+def list_deliveries(copies: Copies) -> list[str]:
     there = set(copies.deliveries.tolist())
     return [condition.value for condition in Condition if condition.value in there]
 
 
-def copied(pictures: Pictures, copies: Copies, chosen: Bools) -> Population:
+def take_copies(pictures: Pictures, copies: Copies, chosen: Bools) -> Population:
     """Return some of the copies as a population."""
     some = pictures.population.taking(copies.rows[chosen])
     return replace(some, vectors=copies.vectors[chosen], logits=copies.logits[chosen])
@@ -278,7 +276,7 @@ def copied(pictures: Pictures, copies: Copies, chosen: Bools) -> Population:
 
 @dataclass(frozen=True, slots=True)
 class Ratios:
-    """Costs of the ratios of probes: held out, and as the calibration itself stated them by
+    """Costs of the likelihood ratios of probes, and the cost that the calibration stated by
     cross-validation.
     """
 
@@ -291,12 +289,14 @@ class Ratios:
     n: int
 
 
-def ratios(pictures: Pictures, own: Calibrated) -> dict[str, Ratios]:
-    """One-sided and two-sided, of fakes whose generator is known and of photographs."""
-    told = set(own.compared.fakes.generators) - {None}
+def measure_ratios(pictures: Pictures, own: Calibrated) -> dict[str, Ratios]:
+    """Measure one-sided and two-sided ratios, for fakes of known generators and photographs."""
+    known_generators = set(own.compared.fakes.generators) - {None}
     of = pictures.population
     same = of.taking(
-        np.array([row for row in own.halved.fakes if of.generators[row] in told], np.int64)
+        np.array(
+            [row for row in own.halved.fakes if of.generators[row] in known_generators], np.int64
+        )
     )
     different = of.taking(own.halved.reals)
     found = {}
@@ -322,19 +322,21 @@ def _costs(model: Likelihood, same: Floats, different: Floats) -> Ratios:
     return Ratios(cost, least, model.cllr, *misled, model.log10_bounds, len(same) + len(different))
 
 
-def classifier_errors(pictures: Pictures, own: Calibrated) -> tuple[float, float, float] | None:
-    """ECE of the calibrated and of the plain probability of probes, and the former as the
-    calibration stated it.
+def measure_classifier_errors(
+    pictures: Pictures, own: Calibrated
+) -> tuple[float, float, float] | None:
+    """Return the ECE of the calibrated probability of probes, of the plain one, and the stated
+    one.
     """
     model = own.as_is.classifier
     if model is None:
         return None
     rows = np.concatenate([own.halved.reals, own.halved.fakes])
     logits, positive = pictures.population.logits[rows], pictures.synthetic[rows]
-    said = np.array([model.probability(logit) for logit in logits.tolist()])
+    probabilities = np.array([model.probability(logit) for logit in logits.tolist()])
     errors = [
         figures.ece(each, positive, figures.even_odds(positive))
-        for each in (said, figures.sigmoid(logits))
+        for each in (probabilities, figures.sigmoid(logits))
     ]
     assert errors[0] is not None
     assert errors[1] is not None
@@ -343,8 +345,10 @@ def classifier_errors(pictures: Pictures, own: Calibrated) -> tuple[float, float
 
 @dataclass(frozen=True, slots=True)
 class Attributions:
-    """Sets of probes of known generators, and answers: how many name no candidate, how many of the
-    others the right.
+    """Sets of probes of known generators, and answers.
+
+    `unknown` is the share without a candidate, `right_of_named` the share of the others with the
+    right one.
     """
 
     coverage: float
@@ -357,17 +361,15 @@ class Attributions:
     generators: int
 
 
-def attributions(pictures: Pictures, own: Calibrated) -> Attributions | None:
-    """Ask for the generator of every fake that was held out and whose generator the attribution
-    knows.
-    """
+def measure_attributions(pictures: Pictures, own: Calibrated) -> Attributions | None:
+    """Attribute every held-out fake whose generator the attribution knows."""
     model, of = own.as_is.attribution, pictures.population
     if model is None:
         return None
     rows = [row for row in own.halved.fakes.tolist() if of.generators[row] in model.log_frequencies]
     held, sizes, first, unknown, right = [], [], [], [], []
     for row, (sets, candidates) in zip(
-        rows, _asked(model, own, of.taking(np.array(rows, np.int64))), strict=True
+        rows, _attribute(model, own, of.taking(np.array(rows, np.int64))), strict=True
     ):
         held.append(of.generators[row] in sets)
         sizes.append(len(sets))
@@ -379,28 +381,26 @@ def attributions(pictures: Pictures, own: Calibrated) -> Attributions | None:
     return Attributions(*means, model.coverage, len(rows), len(model.log_frequencies))
 
 
-def _asked(
+def _attribute(
     model: Attribution, own: Calibrated, probes: Population
 ) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """The conformal set of each probe as it is before abstention, and the candidates that are
-    named.
-    """
+    """Yield the conformal set of each probe before abstention, and the named candidates."""
     found = find_nearest(probes, own.compared.fakes, own.among_fakes, k=ATTRIBUTION_NEIGHBOURS)
     for similarities, places in zip(
         found.similarities.tolist(), found.positions.tolist(), strict=True
     ):
         names = [own.compared.fakes.generators[place] for place in places if place >= 0]
-        said = model.attribute(list(zip(similarities, names, strict=False)))
-        held = [name for name, share in said.shares if share >= model.least]
-        yield held or [said.shares[0][0]], said.candidates
+        attributed = model.attribute(list(zip(similarities, names, strict=False)))
+        held = [name for name, share in attributed.shares if share >= model.least]
+        yield held or [attributed.shares[0][0]], attributed.candidates
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Copies of one delivery: n, and per rate the shares over the threshold of as_is and over that
-    of the stratum.
+    """Copies of one delivery: n, and for each rate the shares above the thresholds of as_is and of
+    the stratum.
 
-    `inside`: the latter lies in the interval that the stratum states.
+    `inside` says that the latter share is within the stratum's stated interval.
     """
 
     n: int
@@ -412,14 +412,14 @@ class Delivered:
     inside: bool
 
 
-def deliveries(
+def measure_deliveries(
     pictures: Pictures, own: Calibrated, copies: Copies, rates: Iterable[float]
 ) -> Iterator[tuple[str, Delivered]]:
-    """Hold both thresholds to delivered copies of pictures that were held out."""
-    for condition in delivery_names(copies):
+    """Test both thresholds on delivered copies of held-out pictures."""
+    for condition in list_deliveries(copies):
         some = copies.of(condition)
         sides = [
-            own.nearest_fake(copied(pictures, some, np.isin(some.rows, rows)))
+            own.nearest_fake(take_copies(pictures, some, np.isin(some.rows, rows)))
             for rows in (own.halved.reals, own.halved.fakes)
         ]
         matches = own.calibration.strata[condition].false_matches

@@ -1,8 +1,8 @@
 """The pictures of `tests.benchmarks.evidence`: embedded once for each model, as they are,
 delivered, and re-encoded.
 
-What is embedded is kept as npz in a folder, in files named by embedding space and pictures, every
-few images: a run that was stopped goes on, one with another model starts anew.
+The results are kept as npz files in a folder, named by embedding space and pictures, and are
+written every few images. A run that was stopped continues; a run with another model starts again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ from index.calibration.others import SamePictures
 from index.calibration.population import Population
 from index.truth.perceptual import PerceptualHash
 
-# Larger pictures are left out of deliveries and re-encodings, of which each makes dozens: 16
+# Larger pictures are not delivered or re-encoded: that makes dozens of copies of each, and 16
 # megapixels take a minute.
 MOST_PIXELS = 2_200_000
 AT_ONCE = 16  # pictures between two writes
-# The file that each delivery would arrive as: format, quality, scale
-# (`embedder.pictures.delivery`).
+# Format and quality of the file in which each delivery arrives (`embedder.pictures.delivery`).
 FILES = {
     Condition.JPEG90: ("jpeg", 90),
     Condition.JPEG75: ("jpeg", 75),
@@ -62,10 +61,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """n pictures as they are. `population.sources` say what was made of the same face; `units` (n,)
-    what stays together in a split, near duplicates too; `collections` (n,) are folders;
-    `conditions` (n,) what a look-up takes each for; `unseen` (n,) the model was not trained on, as
-    far as anybody told.
+    """n pictures as they are.
+
+    `population.sources` names pictures of the same face. `units` (n,) stay together in a split,
+    near duplicates included. `collections` (n,) are folders. `conditions` (n,) are those that a
+    look-up recognises. `unseen` (n,) marks pictures that the model was not trained on, as far as
+    that is known.
     """
 
     population: Population
@@ -81,9 +82,8 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copies:
-    """Copies of pictures: rows of `Pictures` (m,), how they were delivered (m,), by what
-    re-encoding they were looked at (m,; "" as they arrived), what a look-up takes them for (m,),
-    vectors (m, d), logits (m,).
+    """Copies of pictures: rows of `Pictures` (m,), deliveries (m,), re-encodings (m,; "" as they
+    arrived), conditions that a look-up recognises (m,), vectors (m, d) and logits (m,).
     """
 
     rows: NDArray[np.int64]
@@ -103,9 +103,9 @@ class Copies:
 
 
 def read_manifest(corpus: Path, only: Path | None, unseen: Path | None) -> list[Row]:
-    """The rows of `manifest.csv` with `unseen` beside;
+    """Read the rows of `manifest.csv` and add the key `unseen`.
 
-    `only` and `unseen` are files of one relpath a line.
+    `only` and `unseen` are files with one relpath a line.
     """
     with (corpus / "manifest.csv").open() as file:
         rows: list[Row] = list(csv.DictReader(file))
@@ -121,8 +121,10 @@ def read_manifest(corpus: Path, only: Path | None, unseen: Path | None) -> list[
 def embed_pictures(
     embedder: Embedder, corpus: Path, manifest: Sequence[Row], work: Path
 ) -> Pictures:
-    """All pictures of a corpus that the model takes."""
-    kept = _Kept(work / f"{_key(embedder, [row['relpath'] for row in manifest])}-pictures.npz")
+    """Embed all pictures of a corpus that the model accepts."""
+    kept = _StoredColumns(
+        work / f"{_key(embedder, [row['relpath'] for row in manifest])}-pictures.npz"
+    )
 
     def of(row: int) -> list[Row]:
         data = (corpus / manifest[row]["relpath"]).read_bytes()
@@ -134,13 +136,14 @@ def embed_pictures(
             "bits": np.frombuffer(hashed.bits, np.uint8),
             "quality": hashed.quality,
         }
-        told = condition_of(delivery_of(data, decoded)).value
+        condition = condition_of(delivery_of(data, decoded)).value
         return [
-            facts | {"condition": told, "pixels": pixels, "size": decoded.width * decoded.height}
+            facts
+            | {"condition": condition, "pixels": pixels, "size": decoded.width * decoded.height}
         ]
 
     found = kept.complete(range(len(manifest)), of, embedder, "pictures")
-    return _pictures([manifest[row] for row in found["row"]], found, kept.unreadable)
+    return _describe_pictures([manifest[row] for row in found["row"]], found, kept.unreadable)
 
 
 def embed_copies(
@@ -152,18 +155,19 @@ def embed_copies(
     *,
     with_reencodings: bool,
 ) -> Copies:
-    """Each picture after every delivery; with re-encodings also those of the picture and of each
-    delivered copy.
+    """Embed each picture after every delivery.
+
+    With re-encodings, embed those of the picture and of each delivered copy.
     """
     name = "reencodings" if with_reencodings else "deliveries"
-    kept = _Kept(work / f"{_key(embedder, pictures.paths)}-{name}.npz")
+    kept = _StoredColumns(work / f"{_key(embedder, pictures.paths)}-{name}.npz")
 
     def of(row: int) -> list[Row]:
         decoded = decode((corpus / pictures.paths[row]).read_bytes(), embedder.limits)
-        made = list[Row]()
+        copies = list[Row]()
         for condition in Condition if with_reencodings else RE_ENCODINGS:
             try:
-                made += _copies(
+                copies += _make_copies(
                     embedder,
                     decoded,
                     condition,
@@ -172,7 +176,7 @@ def embed_copies(
                 )
             except ImageError:
                 continue
-        return [each | {"row": row} for each in made]
+        return [each | {"row": row} for each in copies]
 
     found = kept.complete(rows, of, embedder, name)
     wanted = np.flatnonzero(np.isin(found["row"], rows))
@@ -184,7 +188,7 @@ def embed_copies(
     )
 
 
-def _copies(
+def _make_copies(
     embedder: Embedder,
     decoded: DecodedImage,
     condition: Condition,
@@ -193,8 +197,8 @@ def _copies(
     with_reencodings: bool,
 ) -> Iterator[Row]:
     image = deliver(decoded.image, condition)
-    told = as_is if condition is Condition.AS_IS else _told(condition, *image.size)
-    words = {"delivery": condition.value, "condition": told}
+    recognised = as_is if condition is Condition.AS_IS else _recognise(condition, *image.size)
+    words = {"delivery": condition.value, "condition": recognised}
     if with_reencodings:
         for reencoding in reencode(image, embedder.info.preprocessing, embedder.limits).usable:
             yield words | {"reencoding": reencoding.name, "pixels": reencoding.pixels}
@@ -205,15 +209,16 @@ def _copies(
         }
 
 
-def _told(condition: Condition, width: int, height: int) -> str:
-    """What a look-up takes the file of a delivered copy for."""
+def _recognise(condition: Condition, width: int, height: int) -> str:
+    """Return the condition that a look-up recognises for the file of a delivered copy."""
     container, quality = FILES[condition]
     return condition_of(Delivery(container, width, height, quality)).value
 
 
-def chosen_for_copies(pictures: Pictures, count: int, seed: int) -> NDArray[np.int64]:
-    """Return at most so many pictures of each kind, in a random order whose beginning is the same
-    for any count.
+def choose_for_copies(pictures: Pictures, count: int, seed: int) -> NDArray[np.int64]:
+    """Choose at most `count` pictures of each kind.
+
+    The random order begins the same for every count.
     """
     found = []
     for kind in (False, True):
@@ -222,8 +227,8 @@ def chosen_for_copies(pictures: Pictures, count: int, seed: int) -> NDArray[np.i
     return np.concatenate(found)
 
 
-class _Kept:
-    """A npz of columns that grows a few pictures at a time."""
+class _StoredColumns:
+    """A npz file of columns that grows a few pictures at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -243,30 +248,29 @@ class _Kept:
     def complete(
         self, rows: Iterable[int], of: Callable[[int], list[Row]], embedder: Embedder, name: str
     ) -> dict[str, NDArray[Any]]:
-        """Compute what is missing, and return all that is there."""
+        """Compute what is missing, and return everything."""
         missing = [int(row) for row in rows if int(row) not in self._done]
         for start in range(0, len(missing), AT_ONCE):
             some = missing[start : start + AT_ONCE]
-            self._add([each for row in some for each in self._made(row, of)], embedder)
+            self._add([each for row in some for each in self._compute(row, of)], embedder)
             self._done.update(some)
             self._write()
             print(f"{name}: {start + len(some)} of {len(missing)}", file=sys.stderr, flush=True)
         return {column: np.array(values) for column, values in self._columns.items()}
 
-    def _made(self, row: int, of: Callable[[int], list[Row]]) -> list[Row]:
+    def _compute(self, row: int, of: Callable[[int], list[Row]]) -> list[Row]:
         try:
             return of(row)
         except ImageError as err:
             self.unreadable[err.reason] += 1
             return []
 
-    def _add(self, made: list[Row], embedder: Embedder) -> None:
-        if not made:
+    def _add(self, computed: list[Row], embedder: Embedder) -> None:
+        if not computed:
             return
-        embedded = embedder.embed_pixels(
-            np.stack([each.pop("pixels") for each in made])
-        )  # (b, 3, h, w)
-        for each, vector, logit in zip(made, embedded.vectors, embedded.logits, strict=True):
+        pixels = np.stack([each.pop("pixels") for each in computed])  # (b, 3, h, w)
+        embedded = embedder.embed_pixels(pixels)
+        for each, vector, logit in zip(computed, embedded.vectors, embedded.logits, strict=True):
             for column, value in (each | {"vector": vector, "logit": float(logit)}).items():
                 self._columns.setdefault(column, []).append(value)
 
@@ -287,13 +291,13 @@ def _key(embedder: Embedder, names: Sequence[str]) -> str:
     return f"{embedder.info.space_fingerprint[:12]}-{embedder.precision}-{pictures[:8]}"
 
 
-def _pictures(
+def _describe_pictures(
     manifest: Sequence[Row], found: dict[str, NDArray[Any]], unreadable: Counter[str]
 ) -> Pictures:
     synthetic = np.array([row["label"] == "synthetic" for row in manifest], np.bool_)
-    sources = _numbered([_source(row) for row in manifest])
+    sources = _number([_source(row) for row in manifest])
     population = Population(
-        image_ids=_numbered([row["sha256"] for row in manifest]),
+        image_ids=_number([row["sha256"] for row in manifest]),
         sources=sources,
         vectors=found["vector"].astype(np.float32),
         logits=found["logit"].astype(np.float64),
@@ -306,7 +310,7 @@ def _pictures(
     return Pictures(
         population=population,
         synthetic=synthetic,
-        units=_units(population, _numbered([_together(row) for row in manifest])),
+        units=_find_units(population, _number([_together(row) for row in manifest])),
         collections=np.array([row["relpath"].split("/")[1] for row in manifest], np.str_),
         conditions=found["condition"],
         pixels=found["size"],
@@ -317,7 +321,7 @@ def _pictures(
 
 
 def _source(row: Row) -> str:
-    """What was made of the same face, or one picture alone."""
+    """Name what was made of the same face, or one picture alone."""
     stem = Path(row["source_path"]).stem
     edited = EDIT.match(stem) if row["generator"] in EDITED else None
     return f"{row['source']} {edited.group(1)}" if edited else row["relpath"]
@@ -328,9 +332,10 @@ def _together(row: Row) -> str:
     return f"{GRIDS} {artist}" if row["source"] == GRIDS else str(row["relpath"])
 
 
-def _units(population: Population, together: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a number for each picture (n,), the same for one source, near duplicates, and what
-    belongs together.
+def _find_units(population: Population, together: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a number for each picture (n,).
+
+    It is the same for one source, for near duplicates, and for what belongs together.
     """
     unit = np.arange(len(population))
     same = SamePictures(population)
@@ -340,8 +345,8 @@ def _units(population: Population, together: NDArray[np.int64]) -> NDArray[np.in
             unit[np.concatenate([places, np.flatnonzero(together == together[row])])]
         )
         unit[np.isin(unit, joined)] = joined[0]
-    return _numbered(unit.tolist())
+    return _number(unit.tolist())
 
 
-def _numbered(names: Sequence[Any]) -> NDArray[np.int64]:
+def _number(names: Sequence[Any]) -> NDArray[np.int64]:
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64).reshape(-1)

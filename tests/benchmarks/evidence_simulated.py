@@ -1,11 +1,11 @@
 """Do stated intervals hold? `python -m tests.benchmarks.evidence_simulated [--repeats 20]
 [--references 1000]`.
 
-Simulated corpora of known fakes in clusters, of five kinds, ten times the size that a calibration
-is measured on, and known-real images of the same subjects. Prints for each kind, at false-match
-rates of 10 %, 1 % and 0.5 % and at 1, 2, 5 and 10 times the size, the rate realised on images and
-entries never used, and how often it lay inside the interval; how far growth was foretold where the
-rate at the size itself is known; and coverage and size of attribution sets.
+Simulates corpora of known fakes in clusters, of five kinds, ten times the size of a calibration,
+and known-real images of the same subjects. Prints for each kind, at false-match rates of 10 %, 1 %
+and 0.5 % and at 1, 2, 5 and 10 times the size, the rate realised on unused images and entries, and
+how often it was inside the interval. Also prints the error of predicted growth where the rate at
+the original size is known, and coverage and size of attribution sets.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from index.calibration.attribution import fit_attribution
 from index.calibration.false_matches import FalseMatches, Rate, fit_false_matches, fit_growth
 from index.calibration.growth import Growth
 
-DIMENSION = 24  # about the local dimension of embeddings of photographs; higher ones only cost time
+DIMENSION = 24  # near the local dimension of photographs' embeddings; more only costs time
 ENTRIES = 1000
 SIZES = (1, 2, 5, 10)
 RATES = (0.1, 0.01, 0.005)
-# As `calibrate` counts exceedances: at similarities that these shares of the reference images
-# reach.
+# Shares of the reference images that reach a similarity; `calibrate` counts exceedances there.
 GROWTH_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
 KNOWN_RATES = (0.1, 0.03, 0.01, 0.003)
 
@@ -35,8 +34,10 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Kind:
-    """Subjects, their sizes falling as 1 / rank^zipf, how far their images spread, versions of each
-    real image.
+    """The subjects of a corpus.
+
+    Their sizes fall as 1 / rank^zipf; `spread` is that of their images; each real image has
+    `versions`.
     """
 
     name: str
@@ -57,7 +58,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One calibration, and the maxima (m, sizes) of other real images to the corpus as it grows."""
+    """One calibration, and the maxima (m, sizes) of other real images as the corpus grows."""
 
     maxima: NDArray[np.float64]  # (n,)
     sources: NDArray[np.int64]  # (n,)
@@ -77,13 +78,14 @@ class Case:
         return float((self.later[:, SIZES.index(size)] >= similarity).mean())
 
 
-def unit(x: NDArray[np.float64]) -> Vectors:
+def normalise(x: NDArray[np.float64]) -> Vectors:
     return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
 
 
 def draw(kind: Kind, seed: int, reals: int) -> tuple[Vectors, Vectors, NDArray[np.int64]]:
-    """Return entries (10 * ENTRIES, d), real images (reals, d) and their sources; some subjects are
-    more common.
+    """Return entries (10 * ENTRIES, d), real images (reals, d) and their sources.
+
+    Some subjects are more common than others.
     """
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(kind.clusters, DIMENSION))
@@ -101,10 +103,10 @@ def draw(kind: Kind, seed: int, reals: int) -> tuple[Vectors, Vectors, NDArray[n
     photographs += 0.5 * rng.normal(size=photographs.shape)
     images = np.repeat(photographs, kind.versions, axis=0)
     images += 0.1 * rng.normal(size=images.shape)
-    return unit(entries), unit(images), np.repeat(np.arange(sources), kind.versions)
+    return normalise(entries), normalise(images), np.repeat(np.arange(sources), kind.versions)
 
 
-def cases(
+def make_cases(
     kind: Kind, *, corpora: int, calibrations: int, references: int = 1000, reals: int = 12_000
 ) -> Iterator[Case]:
     """Yield calibrations on disjoint reference images of one corpus, for several corpora."""
@@ -129,10 +131,8 @@ def cases(
 
 
 @dataclass(frozen=True)
-class Held:
-    """Medians over cases of what was realised and stated at a rate and a size, and how often it lay
-    inside.
-    """
+class Outcome:
+    """Medians over cases of the realised and stated rate, and how often it was inside."""
 
     realised: float
     low: float
@@ -140,8 +140,8 @@ class Held:
     inside: float
 
 
-def hold(some: list[Case]) -> dict[tuple[float, int], Held]:
-    """Ask each calibration for the threshold of a rate at a size, and look what comes of it."""
+def check_intervals(some: list[Case]) -> dict[tuple[float, int], Outcome]:
+    """Ask each calibration for the threshold of a rate at a size, and count what it gives."""
     found: dict[tuple[float, int], list[tuple[float, Rate]]] = {}
     for case in some:
         model = case.fit()
@@ -151,7 +151,7 @@ def hold(some: list[Case]) -> dict[tuple[float, int], Held]:
                 stated = model.rate_at(t, size * ENTRIES)
                 found.setdefault((rate, size), []).append((case.realised(t, size), stated))
     return {
-        key: Held(
+        key: Outcome(
             float(np.median([real for real, _ in pairs])),
             float(np.median([stated.low for _, stated in pairs])),
             float(np.median([stated.high for _, stated in pairs])),
@@ -161,9 +161,10 @@ def hold(some: list[Case]) -> dict[tuple[float, int], Held]:
     }
 
 
-def foretell(some: list[Case]) -> dict[tuple[float, int], tuple[float, float]]:
-    """Return mean and deviation of log(foretold / realised hazard), from the rate that is known at
-    the size itself.
+def check_growth(some: list[Case]) -> dict[tuple[float, int], tuple[float, float]]:
+    """Return mean and deviation of log(predicted / realised hazard).
+
+    The prediction starts from the known rate at the original size.
     """
     found: dict[tuple[float, int], list[float]] = {}
     for case in some:
@@ -177,11 +178,13 @@ def foretell(some: list[Case]) -> dict[tuple[float, int], tuple[float, float]]:
     return {key: (float(np.mean(errors)), float(np.std(errors))) for key, errors in found.items()}
 
 
-def voters(
+def draw_voters(
     rng: np.random.Generator, n: int, right: float, generators: int, k: int = 10
 ) -> tuple[list[list[tuple[float, str]]], list[str]]:
-    """Return neighbours of n images, of the image's own generator with chance `right`, the nearer
-    the more often.
+    """Return neighbours of n images.
+
+    A neighbour has the image's own generator with probability `right`; nearer ones have it more
+    often.
     """
     lists, truth = [], []
     for own in rng.integers(generators, size=n).tolist():
@@ -197,20 +200,20 @@ def voters(
     return lists, truth
 
 
-def attribute(
+def check_attribution(
     right: float, generators: int, *, n: int = 1000, seed: int = 0
 ) -> tuple[float, float, float, float]:
-    """Return coverage of the sets on new images, their mean size, accuracy of the first, and the
-    coverage foretold.
+    """Return coverage on new images, mean set size, accuracy of the first, and predicted
+    coverage.
     """
     rng = np.random.default_rng(seed)
-    lists, truth = voters(rng, n, right, generators)
+    lists, truth = draw_voters(rng, n, right, generators)
     similarities, names = (
         [[s for s, _ in row] for row in lists],
         [[g for _, g in row] for row in lists],
     )
     model = fit_attribution(similarities, names, truth, np.arange(n), seed=0)
-    lists, truth = voters(rng, 2 * n, right, generators)
+    lists, truth = draw_voters(rng, 2 * n, right, generators)
     held, sizes, first = [], [], []
     for row, true in zip(lists, truth, strict=True):
         shares = model.attribute(row).shares
@@ -231,34 +234,34 @@ def main() -> None:
     inside: dict[tuple[float, int], list[float]] = {}
     for kind in KINDS:
         some = list(
-            cases(kind, corpora=options.repeats, calibrations=3, references=options.references)
+            make_cases(kind, corpora=options.repeats, calibrations=3, references=options.references)
         )
         print(
             f"\n{kind.name}: {len(some)} calibrations on {options.references} images, {ENTRIES} "
             f"entries"
         )
         print("    rate  size  realised  median interval     inside")
-        for (rate, size), held in hold(some).items():
+        for (rate, size), held in check_intervals(some).items():
             inside.setdefault((rate, size), []).append(held.inside)
             interval = f"[{held.low:.4f}, {held.high:.4f}]"
             print(
                 f"  {rate:6.3f}  {size:3d}x  {held.realised:8.4f}  {interval}  {held.inside:8.2f}"
             )
-        print("  growth foretold / realised, from the rate known at 1x (log, mean +- deviation):")
-        for (rate, size), (mean, deviation) in foretell(some).items():
+        print("  growth predicted / realised, from the known rate at 1x (log, mean +- deviation):")
+        for (rate, size), (mean, deviation) in check_growth(some).items():
             print(f"  {rate:6.3f}  {size:3d}x  {mean:+.2f} +- {deviation:.2f}")
     print("\ninside the 95 % interval, mean over all kinds:")
     for (rate, size), shares in inside.items():
         print(f"  {rate:6.3f}  {size:3d}x  {np.mean(shares):.3f}")
     print(
-        "\nattribution, 90 % sets:  generators  neighbours right  coverage (foretold)  set size  "
+        "\nattribution, 90 % sets:  generators  neighbours right  coverage (predicted)  set size  "
         "first right"
     )
     for generators in (4, 12):
         for right in (0.1, 0.3, 0.6):
-            coverage, mean_size, first, foretold = attribute(right, generators)
+            coverage, mean_size, first, predicted = check_attribution(right, generators)
             print(
-                f"{generators:35d}  {right:16.1f}  {coverage:8.3f} ({foretold:.3f})  "
+                f"{generators:35d}  {right:16.1f}  {coverage:8.3f} ({predicted:.3f})  "
                 f"{mean_size:12.2f}  {first:11.3f}"
             )
 

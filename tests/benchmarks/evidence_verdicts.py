@@ -1,6 +1,4 @@
-"""Verdicts on pictures that no calibration has seen and on delivered copies: part of
-`tests.benchmarks.evidence`.
-"""
+"""Verdicts on unseen pictures and on delivered copies: part of `tests.benchmarks.evidence`."""
 
 from __future__ import annotations
 
@@ -24,13 +22,13 @@ from index.verdict import (
     Verdict,
     judge,
 )
-from tests.benchmarks.evidence_figures import Calibrated, copied, delivery_names
+from tests.benchmarks.evidence_figures import Calibrated, list_deliveries, take_copies
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The verdicts on a picture and on a delivered copy of it, each without and with the stability
+    """The verdicts on a picture and on a delivered copy, each without and with the stability
     rule.
     """
 
@@ -40,7 +38,7 @@ class Pair:
     copy: tuple[Verdict, Verdict]
 
 
-def pairs(
+def judge_pairs(
     pictures: Pictures,
     own: Calibrated,
     copies: Copies,
@@ -48,16 +46,16 @@ def pairs(
     rate: float,
     limits: ClassifierPolicy | None,
 ) -> Iterator[Pair]:
-    """Judge pictures that were held out, and their delivered copies, as look-ups would;
+    """Judge held-out pictures and their delivered copies as look-ups would.
 
-    `looked` are the re-encodings.
+    `looked` contains the re-encodings.
     """
-    as_is = _as_they_are(pictures, own, looked)
+    as_is = _take_as_is(pictures, own, looked)
     rows = as_is.rows
-    originals = _judged(pictures, own, as_is, looked, rate, limits)
-    for condition in delivery_names(copies):
+    originals = _judge_copies(pictures, own, as_is, looked, rate, limits)
+    for condition in list_deliveries(copies):
         some = copies.of(condition)
-        judged = _judged(
+        judged = _judge_copies(
             pictures,
             own,
             some.taking(np.flatnonzero(np.isin(some.rows, rows))),
@@ -69,19 +67,19 @@ def pairs(
             yield Pair(condition, bool(pictures.synthetic[row]), originals[row], verdicts)
 
 
-def staying(
+def check_reencodings(
     pictures: Pictures, own: Calibrated, looked: Copies, rate: float
 ) -> Iterator[tuple[str, bool]]:
-    """Of fakes over their threshold as they are: each re-encoding, and whether it is over its
-    own.
+    """Yield each re-encoding of fakes above their threshold, and whether it is above its own
+    threshold.
     """
-    some = _as_they_are(pictures, own, looked)
-    near = own.nearest_fake(copied(pictures, some, np.ones(len(some.rows), np.bool_)))
+    some = _take_as_is(pictures, own, looked)
+    near = own.nearest_fake(take_copies(pictures, some, np.ones(len(some.rows), np.bool_)))
     chosen = np.flatnonzero((looked.deliveries == AS_IS) & np.isin(looked.rows, some.rows))
     names: dict[int, list[str]] = {}
     for place in chosen:
         names.setdefault(int(looked.rows[place]), []).append(str(looked.reencodings[place]))
-    seen = _reencodings_of(pictures, own, looked, some, rate)
+    seen = _judge_reencodings(pictures, own, looked, some, rate)
     for row, condition, similarity in zip(
         some.rows.tolist(), some.conditions.tolist(), near, strict=True
     ):
@@ -93,8 +91,8 @@ def staying(
             yield name, reencoding.nearest_fake >= (reencoding.threshold or threshold).value
 
 
-def _as_they_are(pictures: Pictures, own: Calibrated, looked: Copies) -> Copies:
-    """The pictures that were held out and looked at in all re-encodings."""
+def _take_as_is(pictures: Pictures, own: Calibrated, looked: Copies) -> Copies:
+    """Return the held-out pictures whose re-encodings were all embedded."""
     probes = np.concatenate([own.halved.reals, own.halved.fakes])
     rows = np.array([row for row in probes.tolist() if row in set(looked.rows.tolist())], np.int64)
     return Copies(
@@ -107,7 +105,7 @@ def _as_they_are(pictures: Pictures, own: Calibrated, looked: Copies) -> Copies:
     )
 
 
-def _judged(
+def _judge_copies(
     pictures: Pictures,
     own: Calibrated,
     some: Copies,
@@ -115,12 +113,10 @@ def _judged(
     rate: float,
     limits: ClassifierPolicy | None,
 ) -> dict[int, tuple[Verdict, Verdict]]:
-    """The verdicts by picture, without and with the stability rule, of copies that were delivered
-    in one way.
-    """
-    probes = copied(pictures, some, np.ones(len(some.rows), np.bool_))
+    """Judge copies of one delivery: verdicts by picture, without and with the stability rule."""
+    probes = take_copies(pictures, some, np.ones(len(some.rows), np.bool_))
     fake, real = own.nearest_fake(probes), own.nearest_real(probes)
-    seen = _reencodings_of(pictures, own, looked, some, rate)
+    seen = _judge_reencodings(pictures, own, looked, some, rate)
     policies: Mapping[str, tuple[Policy, Stratum]] = {
         condition: _policy(own.calibration, condition, rate, limits)
         for condition in set(some.conditions.tolist())
@@ -136,21 +132,22 @@ def _judged(
     return found
 
 
-def _reencodings_of(
+def _judge_reencodings(
     pictures: Pictures, own: Calibrated, looked: Copies, some: Copies, rate: float
 ) -> dict[int, list[ReEncodingEvidence]]:
-    """What each re-encoding of these copies comes to, by picture, with the threshold of how it was
-    delivered.
+    """Return what each re-encoding of these copies shows, by picture.
+
+    Its threshold is that of how it was delivered.
     """
     if not len(some.rows):
         return {}
     chosen = (looked.deliveries == some.deliveries[0]) & np.isin(looked.rows, some.rows)
-    probes = copied(pictures, looked, chosen)
+    probes = take_copies(pictures, looked, chosen)
     thresholds = {
         condition: _policy(own.calibration, condition, rate, None)[0].threshold
         for condition in map(str, Condition)
     }
-    came = dict(zip(some.rows.tolist(), some.conditions.tolist(), strict=True))
+    delivered_as = dict(zip(some.rows.tolist(), some.conditions.tolist(), strict=True))
     found = dict[int, list[ReEncodingEvidence]]()
     places = np.flatnonzero(chosen)
     for place, similarity, logit in zip(
@@ -158,7 +155,7 @@ def _reencodings_of(
     ):
         row = int(looked.rows[place])
         condition = coarser_of(
-            Condition(came[row]), condition_of_reencoding(str(looked.reencodings[place]))
+            Condition(delivered_as[row]), condition_of_reencoding(str(looked.reencodings[place]))
         )
         found.setdefault(row, []).append(
             ReEncodingEvidence(float(similarity), float(logit), thresholds[condition])
@@ -169,9 +166,9 @@ def _reencodings_of(
 def _policy(
     calibration: Calibration, condition: str, rate: float, limits: ClassifierPolicy | None
 ) -> tuple[Policy, Stratum]:
-    """The threshold that a look-up takes for a probe of this condition;
+    """Return the threshold that a look-up uses for a probe of this condition.
 
-    None where too few images support it.
+    It is None where too few images support it.
     """
     name, stratum = calibration.stratum_for(condition)
     at = stratum.false_matches.similarity_at(rate)
@@ -180,7 +177,9 @@ def _policy(
 
 
 def _evidence(fake: float, real: float, logit: float, stratum: Stratum) -> Evidence:
-    """As `index.evidence.assess`; of the quality gate only what needs no picture."""
+    """Build the evidence as `index.evidence.assess` does, with the part of the quality gate that
+    needs no picture.
+    """
     ratio = None
     if stratum.two_sided is not None:
         ratio = stratum.two_sided.ratio_at((fake, real))

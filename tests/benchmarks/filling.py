@@ -1,9 +1,9 @@
-"""A database filled fast: rows written in bulk into the project's own schema, with the true chain
-of digests.
+"""A database that is filled fast: bulk writes into the project's own schema, with the true chain of
+digests.
 
-What an ingest writes, without embedding anything. Corpora, generators and labels are spread so that
-filters of known selectivity exist: a corpus holds one entry in ten, a generator one in a hundred,
-the label `rare` one in ten thousand.
+It has what an ingest writes, but nothing is embedded. Corpora, generators and labels are spread so
+that filters of known selectivity exist: a corpus contains one entry in ten, a generator one in a
+hundred, the label `rare` one in ten thousand.
 """
 
 from __future__ import annotations
@@ -43,18 +43,17 @@ def make_space(dimension: int) -> Space:
 def fill(
     path: Path, blocks: Iterable[NDArray[np.float32]], dimension: int, *, space: Space | None = None
 ) -> Space:
-    """Make a SQLite database of the vectors (b, d); the entry of row i has the id i + 1."""
+    """Create a SQLite database of the vectors (b, d); the entry of row i has the id i + 1."""
     space = space or make_space(dimension)
     with Database.open(f"sqlite:///{path}", migrate=True) as database, database.write() as conn:
         space_id = ensure_space_id(conn, space)
         for number in range(CORPORA):
             create_corpus(conn, f"corpus-{number}", CorpusKind.KNOWN_FAKE)
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = OFF")  # nothing is there that could be lost
+    connection.execute("PRAGMA journal_mode = OFF")  # the database is new: nothing can be lost
     connection.execute("PRAGMA synchronous = OFF")
-    connection.execute(
-        f"PRAGMA cache_size = -{CACHE_KIB}"
-    )  # sha256 come in random order: their index must stay
+    # The sha256 arrive in random order, so their index must stay in memory.
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute("BEGIN")
     digest, done = EMPTY, 0
     for block in blocks:

@@ -1,9 +1,9 @@
-"""Filters: `python -m tests.benchmarks.filters --work FOLDER`, a folder that
-`tests.benchmarks.search` has made.
+"""Filters: `python -m tests.benchmarks.filters --work FOLDER`, a folder of
+`tests.benchmarks.search`.
 
-For filters that select a known share of the corpus: p50 and p99 of the whole search, the first of
-its kind and later ones, recall@10 against comparing every selected vector, and whether k neighbours
-came back.
+For filters that select a known share of the corpus, prints p50 and p99 of the whole search (the
+first of its kind and later ones), recall@10 compared with a search over every selected vector, and
+whether k neighbours were returned.
 """
 
 from __future__ import annotations
@@ -47,16 +47,15 @@ def main() -> None:
     work = parser.parse_args().work
     probes = np.load(work / "probes.npy")
     table = Table(
-        "filter", "selected", "recall@10", "k came back", "first ms", "p50 ms", "p99 ms", "exact"
+        "filter", "selected", "recall@10", "k returned", "first ms", "p50 ms", "p99 ms", "exact"
     )
     space = make_space(probes.shape[1])
     with (
         Database.open(f"sqlite:///{work / 'lineup.db'}") as database,
         LiveIndex.open(database, space, work / "lineup-index") as live,
     ):
-        for (
-            probe
-        ) in probes:  # blocks of vectors are compared with their digests when they are first read
+        # Blocks of vectors are compared with their digests when they are first read.
+        for probe in probes:
             live.search(probe, K)
         for name, chosen in SHARES.items():
             seconds, answers = [], []
@@ -65,9 +64,8 @@ def main() -> None:
                 answers.append(live.search(probe, K, chosen))
                 seconds.append(time.perf_counter() - started)
             hits = wanted = 0
-            for probe, answer in zip(
-                probes, answers, strict=False
-            ):  # apart: reading every vector empties the caches
+            # A loop of its own: reading every vector empties the caches.
+            for probe, answer in zip(probes, answers, strict=False):
                 truth = ids_of(live.search(probe, K, chosen, exact=True))
                 hits += len(ids_of(answer) & truth)
                 wanted += len(truth)

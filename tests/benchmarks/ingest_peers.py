@@ -4,16 +4,17 @@
         [--limit 1200] [--work FOLDER]
 
 Every peer reads the same batches of the same table and stores the vector and all other columns on
-disk: `write` returns when the rows are durable by its own documentation, `index` when a search uses
-the index that its documentation recommends. It loads in a process of its own, which then kills
-itself (SIGKILL) without closing anything; another one opens what is left, counts the rows, compares
-some with the table and searches. A shorter load is killed before there is an index. Killing a
-process leaves the system's cache alone: it shows nothing about a loss of power, so `durability`
-says what strace saw of fsync and msync (10,000 rows, 2026-11-25).
+disk. `write` returns when the rows are durable according to the peer's documentation, `index` when
+a search uses the index that its documentation recommends. Each peer loads in a process of its own,
+which then kills itself (SIGKILL) without closing anything. Another process opens what remains,
+counts the rows, compares some with the table, and searches. A shorter load is killed before there
+is an index. Killing a process does not affect the system's cache, so it shows nothing about a loss
+of power; `durability` therefore states what strace showed of fsync and msync (10,000 rows,
+2026-11-25).
 
-Seconds begin when the peer is imported and its store is there, `process_seconds` when the process
-starts. The parameter that trades recall for time is raised until recall@10 >= 0.99; the figures are
-of the same probes.
+Seconds start when the peer is imported and its store exists; `process_seconds` starts with the
+process. The parameter that trades recall for time is raised until recall@10 >= 0.99; the figures
+are those of the same probes.
 
 The kernel starts a program's `ru_maxrss` at its parent's peak, so peaks are read from /proc
 (`VmHWM`, `RssAnon`).
@@ -54,16 +55,17 @@ LIMIT_SECONDS = 1200.0
 POLL_SECONDS = 0.25
 RARE, GENERATORS = 10_000, 100  # as in `filling`
 TEXTS = ("sha256", "generator", "label", "path", "provenance")
-MOST_TEXT = 1024  # characters; Milvus wants to know
+MOST_TEXT = 1024  # characters; Milvus needs to know
 
 Batches = Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
 class Killed:
-    """What was left of `rows` after SIGKILL:
+    """What remained of `rows` after SIGKILL.
 
-    `kept` of them, `wrong` of some that were compared field by field.
+    `kept` rows were there; `wrong` counts those that differ, among some that were compared field by
+    field.
     """
 
     rows: int
@@ -73,9 +75,9 @@ class Killed:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One peer's load; what is None is not known, for the reason that `failed` gives.
+    """One peer's load. A value of None is not known; `failed` gives the reason.
 
-    `rows_reached` were read.
+    `rows_reached` rows were read.
     """
 
     peer: str
@@ -99,7 +101,7 @@ class Loaded:
 
     @property
     def rows_per_second(self) -> float | None:
-        """Until the rows are durable."""
+        """The rate until the rows are durable."""
         return self.rows / self.durable_seconds if self.durable_seconds else None
 
 
@@ -146,8 +148,9 @@ class LancePeer(Lance):
 
 
 class MilvusPeer(Milvus):
-    """Its default, HNSW, took 26 s for 50,000 rows that IVF_FLAT took 1 s for (2026-11-25), at the
-    same recall.
+    """Uses IVF_FLAT, not the default HNSW.
+
+    For 50,000 rows HNSW took 26 s and IVF_FLAT 1 s, at the same recall (2026-11-25).
     """
 
     package = "milvus-lite"
@@ -171,7 +174,7 @@ class MilvusPeer(Milvus):
 
     def write(self, batches: Batches) -> None:
         for batch in batches:
-            rows = without_vectors(batch)
+            rows = drop_vectors(batch)
             for row, vector in zip(rows, vectors_of(batch), strict=True):
                 row["vector"] = vector
             self.client.insert("rows", rows)
@@ -214,7 +217,7 @@ class QdrantPeer(Qdrant):
         import qdrant_edge as q
 
         for batch in batches:
-            rows, vectors = without_vectors(batch), vectors_of(batch)
+            rows, vectors = drop_vectors(batch), vectors_of(batch)
             points = [
                 q.Point(row.pop("id"), vector.tolist(), row)
                 for row, vector in zip(rows, vectors, strict=True)
@@ -237,7 +240,7 @@ class QdrantPeer(Qdrant):
 
 
 class ChromaPeer:
-    """Its HNSW takes a new `ef_search` only when the collection is opened again."""
+    """Its HNSW accepts a new `ef_search` only when the collection is opened again."""
 
     package = "chromadb"
     settings = (
@@ -257,12 +260,12 @@ class ChromaPeer:
 
     def write(self, batches: Batches) -> None:
         for batch in batches:
-            rows = without_vectors(batch)
+            rows = drop_vectors(batch)
             ids = [str(row.pop("id")) for row in rows]
             self.rows.add(ids=ids, embeddings=vectors_of(batch), metadatas=rows)
 
     def index(self) -> None:
-        """Ask once: what the last rows left to the first search is done then."""
+        """Search once, which finishes the indexing that the last rows left to the first search."""
         self.rows.query(query_embeddings=[[0.0] * DIMENSION], n_results=1, include=[])
 
     def open(self, folder: Path) -> None:
@@ -308,14 +311,14 @@ PEERS: dict[str, type[Peer]] = {
 
 
 def write_table(path: Path, n: int, seed: int = 0) -> Path:
-    """Write n `clustered` embeddings, and beside them probes and their exact neighbours, unless
-    they are there.
-    """
-    from tests.benchmarks.search import exact  # imports what a loading process must not hold
+    """Write n `clustered` embeddings, their probes and exact neighbours, unless they exist."""
+    from tests.benchmarks.search import (
+        find_exact,  # late: a loading process must not hold these imports
+    )
 
     if path.is_file():
         if pq.read_metadata(path).num_rows != n:
-            raise ValueError(f"{path} has another number of rows")
+            raise ValueError(f"{path} has a different number of rows")
         return path
     vectors, temporary = clustered(n, seed=seed), path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -329,7 +332,8 @@ def write_table(path: Path, n: int, seed: int = 0) -> Path:
     probes = vectors.probes(PROBES)
     np.save(path.with_suffix(".probes.npy"), probes)
     np.save(
-        path.with_suffix(".truth.npy"), exact(map(vectors_of, batches_of(temporary, n)), probes)
+        path.with_suffix(".truth.npy"),
+        find_exact(map(vectors_of, iterate_batches(temporary, n)), probes),
     )
     temporary.rename(path)
     return path
@@ -361,8 +365,10 @@ def batch_schema() -> pa.Schema:
     return table_schema().insert(0, pa.field("id", pa.int64()))
 
 
-def batches_of(table: Path, rows: int, reached: Callable[[int], None] = lambda _: None) -> Batches:
-    """Yield the first rows with their numbers as `id`, and tell how many were asked for."""
+def iterate_batches(
+    table: Path, rows: int, reached: Callable[[int], None] = lambda _: None
+) -> Batches:
+    """Yield the first rows with their numbers as `id`; report how many were read."""
     done = 0
     with pq.ParquetFile(table) as file:
         for batch in file.iter_batches(BATCH):
@@ -380,7 +386,7 @@ def vectors_of(batch: pa.RecordBatch) -> Rows:
     return np.asarray(batch.column("vector").flatten()).reshape(len(batch), -1)
 
 
-def without_vectors(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+def drop_vectors(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return list(batch.drop_columns(["vector"]).to_pylist())
 
 
@@ -388,7 +394,7 @@ def without_vectors(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def load(name: str, table: Path, work: Path, rows: int, until: str) -> NoReturn:
-    """Load, print what is known and die without closing anything."""
+    """Load, print the results and die without closing anything."""
     peer = PEERS[name]()
     peer.create(work / name, DIMENSION)
 
@@ -396,23 +402,23 @@ def load(name: str, table: Path, work: Path, rows: int, until: str) -> NoReturn:
         (work / f"{name}.progress").write_text(str(done))
 
     started = time.perf_counter()
-    peer.write(batches_of(table, rows, reached))
-    tell(durable_seconds=time.perf_counter() - started)
+    peer.write(iterate_batches(table, rows, reached))
+    report(durable_seconds=time.perf_counter() - started)
     if until == "index":
         peer.index()
-        tell(searchable_seconds=time.perf_counter() - started)
-    tell(peak_bytes=peak_bytes(), done=True)
+        report(searchable_seconds=time.perf_counter() - started)
+    report(peak_bytes=read_peak_bytes(), done=True)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
 def look(name: str, table: Path, work: Path, rows: int, until: str) -> None:
-    """Open what a killed process left, count, compare, search."""
-    from tests.benchmarks.search import recall
+    """Open what a killed process left; count, compare and search."""
+    from tests.benchmarks.search import compute_recall
 
     peer = PEERS[name]()
     peer.open(work / name)
-    tell(kept=peer.count(), wrong=count_wrong(peer, table, rows))
+    report(kept=peer.count(), wrong=count_wrong(peer, table, rows))
     probes, truth = (
         np.load(table.with_suffix(".probes.npy")),
         np.load(table.with_suffix(".truth.npy")),
@@ -424,32 +430,30 @@ def look(name: str, table: Path, work: Path, rows: int, until: str) -> None:
             began = time.perf_counter()
             found.append(peer.search(probe, K, reach))
             seconds.append(time.perf_counter() - began)
-        reached = recall(found, truth)
-        tell(recall_at_10=reached, reach=reach, p50_ms=float(np.median(seconds)) * 1e3)
+        reached = compute_recall(found, truth)
+        report(recall_at_10=reached, reach=reach, p50_ms=float(np.median(seconds)) * 1e3)
         if reached >= RECALL:
             break
-    tell(done=True)
+    report(done=True)
 
 
 def count_wrong(peer: Peer, table: Path, rows: int) -> int:
-    """Count rows that are not what the table says, among some of every batch and the very last
-    one.
-    """
+    """Count rows that differ from the table, among some of every batch and the last row."""
     stride, wrong = max(1, rows // CHECKED), 0
-    for batch in batches_of(table, rows):
+    for batch in iterate_batches(table, rows):
         start = batch.column("id")[0].as_py()
         those = [i for i in range(len(batch)) if (start + i) % stride == 0 or start + i == rows - 1]
         for expected in batch.take(pa.array(those, pa.int64())).to_pylist():
             stored = peer.row(expected["id"])
             same = np.array_equal(np.float32(stored["vector"]), np.float32(expected["vector"]))
             same &= all(stored[key] == expected[key] for key in (*TEXTS, "id"))
-            # Qdrant and Chroma read numbers from JSON and miss the last digit of one in ten
+            # Qdrant and Chroma read numbers from JSON and lose the last digit of one in ten
             wrong += not (same and math.isclose(stored["logit"], expected["logit"], rel_tol=1e-14))
     return wrong
 
 
-def tell(**facts: Any) -> None:
-    """Say one line that the watching process reads, at once: this one may be stopped or die."""
+def report(**facts: Any) -> None:
+    """Print one line for the watching process at once, because this process may be stopped."""
     print(json.dumps(facts), flush=True)
 
 
@@ -457,11 +461,11 @@ def tell(**facts: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a process ended, what its lines told, and the peaks of it and its children."""
+class ProcessResult:
+    """How a process ended, what it reported, and the peaks of it and its children."""
 
     seconds: float
-    told: dict[str, Any]
+    reported: dict[str, Any]
     problem: str
     peak_bytes: int
     peak_anonymous_bytes: int
@@ -469,9 +473,10 @@ class Ended:
 
 def watch(
     module: str, arguments: Sequence[str], limit: float, threads: int | None = THREADS
-) -> Ended:
-    """Run a module's main() in a process group of its own for at most `limit` seconds; it ends by
-    telling `done`.
+) -> ProcessResult:
+    """Run a module's main() in a process group of its own for at most `limit` seconds.
+
+    It ends by reporting `done`.
     """
     environment = os.environ | {"LANCEDB_LOG": "error"}  # it warns at every search
     if threads:
@@ -486,7 +491,7 @@ def watch(
         )
         try:
             while process.poll() is None and time.perf_counter() - started < limit:
-                family = [status(pid) for pid in family_of(process.pid)]
+                family = [read_status(pid) for pid in list_family(process.pid)]
                 peak = max(peak, sum(each.get("VmHWM", 0) for each in family))
                 anonymous = max(anonymous, sum(each.get("RssAnon", 0) for each in family))
                 time.sleep(POLL_SECONDS)
@@ -497,17 +502,21 @@ def watch(
             process.wait()
         out.seek(0)
         err.seek(0)
-        told: dict[str, Any] = {}
+        reported: dict[str, Any] = {}
         for line in out:
-            told |= json.loads(line) if line.startswith("{") else {}
+            reported |= json.loads(line) if line.startswith("{") else {}
         errors = [line.strip() for line in err if line.strip()] or [f"exit {process.returncode}"]
-    problem = f"not done after {seconds:.0f} s" if stopped else errors[-1][:160]
-    peak = max(peak, told.get("peak_bytes", 0))
-    return Ended(seconds, told, "" if told.get("done") else problem, peak, anonymous)
+    problem = f"not finished after {seconds:.0f} s" if stopped else errors[-1][:160]
+    peak = max(peak, reported.get("peak_bytes", 0))
+    return ProcessResult(
+        seconds, reported, "" if reported.get("done") else problem, peak, anonymous
+    )
 
 
-def status(pid: int | str) -> dict[str, int]:
-    """Bytes of what /proc says about a process in kB; nothing where there is none."""
+def read_status(pid: int | str) -> dict[str, int]:
+    """Return the values that /proc gives in kB about a process, in bytes; empty without the
+    process.
+    """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -518,29 +527,34 @@ def status(pid: int | str) -> dict[str, int]:
     }
 
 
-def family_of(pid: int) -> list[int]:
-    """A process and all its children."""
+def list_family(pid: int) -> list[int]:
+    """List a process and all its children."""
     found = [pid]
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
-            found += [each for child in path.read_text().split() for each in family_of(int(child))]
+            found += [
+                each for child in path.read_text().split() for each in list_family(int(child))
+            ]
     return found
 
 
-def peak_bytes() -> int:
-    """The most memory this process has held, mapped files among it."""
-    return status("self").get("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def read_peak_bytes() -> int:
+    """Return the peak memory of this process, mapped files included."""
+    return (
+        read_status("self").get("VmHWM")
+        or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
 
 
-def bytes_on_disk(folder: Path) -> int:
+def count_bytes_on_disk(folder: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 # Loading
 
 
-def version_of(name: str) -> str | None:
-    """The version of a peer's package; None when it is not installed."""
+def find_version(name: str) -> str | None:
+    """Return the version of a peer's package; None where it is not installed."""
     try:
         return version(PEERS[name].package)
     except PackageNotFoundError:
@@ -555,9 +569,9 @@ def load_peers(
     *,
     keep: bool = False,
 ) -> Iterator[Loaded]:
-    """Load a table of `write_table` into each peer, one after the other;
+    """Load a table of `write_table` into each peer, one after the other.
 
-    `limit` is of every process.
+    `limit` applies to every process.
     """
     work.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -567,18 +581,18 @@ def load_peers(
 
 
 def load_peer(name: str, table: Path, work: Path, limit: float = LIMIT_SECONDS) -> Loaded:
-    """Load a part of the table, then all of it, each into an empty folder of `work` and killed."""
+    """Load a part of the table, then all of it, each into an empty folder, and kill the process."""
     n = pq.read_metadata(table).num_rows
-    if version_of(name) is None:
-        return replace(facts_of(name, n), failed=f"{PEERS[name].package} is not installed")
+    if find_version(name) is None:
+        return replace(describe_peer(name, n), failed=f"{PEERS[name].package} is not installed")
     part = load_and_kill(name, table, work, min(n, PROOF_ROWS), "rows", limit)
     return replace(
         load_and_kill(name, table, work, n, "index", limit), killed_unindexed=part.killed
     )
 
 
-def facts_of(name: str, n: int) -> Loaded:
-    return Loaded(name, version_of(name) or "", PEERS[name].settings, PEERS[name].durability, n)
+def describe_peer(name: str, n: int) -> Loaded:
+    return Loaded(name, find_version(name) or "", PEERS[name].settings, PEERS[name].durability, n)
 
 
 def load_and_kill(
@@ -599,17 +613,17 @@ def load_and_kill(
         "--work",
         str(work),
     )
-    ended = watch("tests.benchmarks.ingest_peers", ("--child", "load", *arguments), limit)
+    finished = watch("tests.benchmarks.ingest_peers", ("--child", "load", *arguments), limit)
     loaded = replace(
-        facts_of(name, rows),
-        failed=ended.problem and f"loading: {ended.problem}",
+        describe_peer(name, rows),
+        failed=finished.problem and f"loading: {finished.problem}",
         rows_reached=int(progress.read_text() or 0),
-        durable_seconds=ended.told.get("durable_seconds"),
-        searchable_seconds=ended.told.get("searchable_seconds"),
-        process_seconds=ended.seconds,
-        peak_bytes=ended.peak_bytes,
-        peak_anonymous_bytes=ended.peak_anonymous_bytes,
-        disk_bytes=bytes_on_disk(folder),
+        durable_seconds=finished.reported.get("durable_seconds"),
+        searchable_seconds=finished.reported.get("searchable_seconds"),
+        process_seconds=finished.seconds,
+        peak_bytes=finished.peak_bytes,
+        peak_anonymous_bytes=finished.peak_anonymous_bytes,
+        disk_bytes=count_bytes_on_disk(folder),
     )
     progress.unlink()
     if loaded.failed:
@@ -618,12 +632,12 @@ def load_and_kill(
     return replace(
         loaded,
         failed=looked.problem and f"after the kill: {looked.problem}",
-        killed=Killed(rows, looked.told["kept"], looked.told["wrong"])
-        if "kept" in looked.told
+        killed=Killed(rows, looked.reported["kept"], looked.reported["wrong"])
+        if "kept" in looked.reported
         else None,
-        recall_at_10=looked.told.get("recall_at_10"),
-        reach=looked.told.get("reach"),
-        p50_ms=looked.told.get("p50_ms"),
+        recall_at_10=looked.reported.get("recall_at_10"),
+        reach=looked.reported.get("reach"),
+        p50_ms=looked.reported.get("p50_ms"),
     )
 
 
@@ -632,23 +646,27 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--n", type=int, default=100_000)
-    parser.add_argument("--only", default=",".join(PEERS), help="peers, with commas between them")
+    parser.add_argument("--only", default=",".join(PEERS), help="peers, separated by commas")
     parser.add_argument(
         "--limit", type=float, default=LIMIT_SECONDS, help="seconds after which a peer is stopped"
     )
     parser.add_argument("--work", type=Path, help="folder for the table and what the peers write")
-    parser.add_argument("--keep", action="store_true", help="leave what the peers have written")
+    parser.add_argument("--keep", action="store_true", help="keep what the peers have written")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--child-of", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--until", choices=["rows", "index"], help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.child:
-        what, name = told.child
-        {"load": load, "look": look}[what](name, told.child_of, told.work, told.n, told.until)
+    options = parser.parse_args()
+    if options.child:
+        what, name = options.child
+        {"load": load, "look": look}[what](
+            name, options.child_of, options.work, options.n, options.until
+        )
         return
-    work = told.work or Path(f"benchmark-ingest-{told.n}")
-    table = write_table(work / f"table-{told.n}.parquet", told.n)
-    for loaded in load_peers(table, work, told.only.split(","), told.limit, keep=told.keep):
+    work = options.work or Path(f"benchmark-ingest-{options.n}")
+    table = write_table(work / f"table-{options.n}.parquet", options.n)
+    for loaded in load_peers(
+        table, work, options.only.split(","), options.limit, keep=options.keep
+    ):
         print(f"\n{loaded.peer} {loaded.version}")
         for name, value in asdict(loaded).items():
             if value not in (None, ""):

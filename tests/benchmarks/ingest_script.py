@@ -1,13 +1,12 @@
-"""The script that a user would write to embed a folder of images, the images, and the bare forward
-beside it.
+"""The script that a user would write to embed a folder of images, the images, and the bare forward.
 
     python -m tests.benchmarks.ingest_script [--images 200] [--size 512x512]
         [--models builtin vit-s-384]
 
-The script is transformers alone: its image processor (PIL), its model, a loop over batches,
-`numpy.save` at the end. It keeps no rows, skips no broken file and cannot go on after a stop. It
-and the bare forward run in processes of their own, from the same checkpoint folder. Quality stands
-beside speed: how far the script's vectors are from the bare ones.
+The script uses only transformers: its image processor (PIL), its model, a loop over batches, and
+`numpy.save` at the end. It keeps no rows, skips no broken file and cannot continue after a stop.
+The script and the bare forward run in processes of their own, from the same checkpoint folder.
+Quality is printed with speed: the distance of the script's vectors from the bare ones.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.benchmarks.ingest_peers import peak_bytes, tell, watch
+from tests.benchmarks.ingest_peers import read_peak_bytes, report, watch
 
 MODELS = ("builtin", "vit-s-384")
 SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1280x960": (1280, 960)}
 QUALITY = 90
-# of the largest that fits into the photograph: the rest would be enlarged beyond recognition
+# Share of the largest crop that fits into the photograph; smaller ones would be enlarged too much.
 SMALLEST_CROP = 0.35
-# levels of 255: gives enlarged crops back the detail that makes JPEG of photographs cost what it
-# costs
+# Levels of 255. Grain restores the detail of enlarged crops, so that the JPEG files cost as much as
+# those of photographs.
 GRAIN = 3.0
 LIMIT_SECONDS = 3600.0
 
@@ -39,7 +38,7 @@ LIMIT_SECONDS = 3600.0
 class Embedding:
     """One way to embed files.
 
-    `seconds` are of the loop, or the best of the repeats; the vectors lie in a .npy file.
+    `seconds` are those of the loop, or of the best repeat. The vectors are in a .npy file.
     """
 
     way: str
@@ -63,8 +62,9 @@ class Embedding:
 
 
 def make_sample(folder: Path, count: int, size: tuple[int, int], seed: int = 0) -> list[Path]:
-    """Write JPEG files that are not there yet; file i depends on seed, size and i alone, and no two
-    are equal.
+    """Write JPEG files that do not exist yet.
+
+    File i depends only on seed, size and i; no two files are equal.
     """
     paths = [folder / f"{i // 1000:04}" / f"{i:07}.jpg" for i in range(count)]
 
@@ -72,7 +72,7 @@ def make_sample(folder: Path, count: int, size: tuple[int, int], seed: int = 0) 
         path, temporary = paths[i], paths[i].with_suffix(".part")
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture(np.random.default_rng([seed, *size, i]), size).save(
+            draw_picture(np.random.default_rng([seed, *size, i]), size).save(
                 temporary, "JPEG", quality=QUALITY
             )
             temporary.rename(path)
@@ -83,18 +83,18 @@ def make_sample(folder: Path, count: int, size: tuple[int, int], seed: int = 0) 
     return paths
 
 
-def picture(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """A crop of a bundled photograph, or soft shapes where none is installed, brought to the size,
-    under grain.
+def draw_picture(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """Draw a crop of a bundled photograph (or soft shapes without one) at this size, under
+    grain.
     """
-    scene = scene_of(random, size[0] / size[1]).resize(size, Image.Resampling.BICUBIC)
+    scene = draw_scene(random, size[0] / size[1]).resize(size, Image.Resampling.BICUBIC)
     if random.integers(2):
         scene = scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     grain = random.normal(0, GRAIN, (size[1], size[0], 1))
     return Image.fromarray((np.asarray(scene) + grain).clip(0, 255).astype(np.uint8))
 
 
-def scene_of(random: np.random.Generator, aspect: float) -> Image.Image:
+def draw_scene(random: np.random.Generator, aspect: float) -> Image.Image:
     from embedder.demonstration.photographs import load_bundled_photographs
 
     try:
@@ -112,10 +112,10 @@ def scene_of(random: np.random.Generator, aspect: float) -> Image.Image:
 # What the processes do
 
 
-def script(folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path) -> None:
-    """What a user would write; the pooler, which no checkpoint here has, is left out in its
-    favour.
-    """
+def embed_with_script(
+    folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path
+) -> None:
+    """Embed as a user would; the pooler, which no checkpoint here has, is left out."""
     import torch
     from transformers import AutoModel, CLIPImageProcessorPil
 
@@ -133,13 +133,13 @@ def script(folder: Path, files: Sequence[Path], batch_size: int, precision: str,
             hidden = model(**inputs).last_hidden_state[:, 0]  # (b, d)
         vectors.append(torch.nn.functional.normalize(hidden.float(), dim=-1).numpy())
     np.save(out, np.concatenate(vectors))
-    tell(seconds=time.perf_counter() - started, peak_bytes=peak_bytes(), done=True)
+    report(seconds=time.perf_counter() - started, peak_bytes=read_peak_bytes(), done=True)
 
 
-def bare(
+def embed_with_bare_forward(
     folder: Path, files: Sequence[Path], batch_size: int, precision: str, out: Path, repeats: int
 ) -> None:
-    """The forward alone, on pixels that Lineup has made ready."""
+    """Run the forward alone, on pixels that Lineup prepared."""
     from embedder.network.download import locate_model
     from embedder.network.embed import Embedder
     from embedder.network.weights import load_vit
@@ -159,7 +159,9 @@ def bare(
         vectors, _ = forward.run(pixels)
         seconds.append(time.perf_counter() - started)
     np.save(out, vectors)
-    tell(seconds=min(seconds), precision=embedder.precision, peak_bytes=peak_bytes(), done=True)
+    report(
+        seconds=min(seconds), precision=embedder.precision, peak_bytes=read_peak_bytes(), done=True
+    )
 
 
 # The figures
@@ -173,14 +175,14 @@ def run_script(
     batch_size: int = 32,
     precision: str = "float32",
 ) -> Embedding:
-    """Embed the files as `script` does;
+    """Embed the files with the script.
 
-    `precision` is float32, as it is written, or bfloat16 by autocast.
+    `precision` is float32, as the script is written, or bfloat16 by autocast.
     """
-    return _measured("script", model, work, files, batch_size, precision, ())
+    return _measure("script", model, work, files, batch_size, precision, ())
 
 
-def bare_forward(
+def run_bare_forward(
     model: str,
     work: Path,
     files: Sequence[Path],
@@ -189,23 +191,21 @@ def bare_forward(
     precision: str = "auto",
     repeats: int = 3,
 ) -> Embedding:
-    """The best of the repeats.
+    """Return the best of the repeats.
 
-    All pixels are in memory: some hundred files are enough and not too many.
+    All pixels are in memory, so use about a hundred files.
     """
-    return _measured("bare", model, work, files, batch_size, precision, ("--repeats", str(repeats)))
+    return _measure("bare", model, work, files, batch_size, precision, ("--repeats", str(repeats)))
 
 
-def largest_difference(one: Embedding, other: Embedding) -> float:
-    """Between any two numbers of the vectors of the files that both have embedded."""
+def measure_largest_difference(one: Embedding, other: Embedding) -> float:
+    """Return the largest difference of any number in the vectors that both have."""
     some = [np.load(each.vectors)[: min(one.images, other.images)] for each in (one, other)]
     return float(np.abs(some[0] - some[1]).max())
 
 
-def model_folder(model: str, work: Path) -> Path:
-    """The checkpoint's folder: the built-in model's, or one of random weights that is written
-    here.
-    """
+def get_model_folder(model: str, work: Path) -> Path:
+    """Return the checkpoint's folder; a model of random weights is written first."""
     from embedder.network.registry import get_builtin_directory
     from tests.benchmarks.embed import write_random_vit
 
@@ -216,7 +216,7 @@ def model_folder(model: str, work: Path) -> Path:
     return folder if (folder / "preprocessor_config.json").exists() else write_random_vit(folder)
 
 
-def _measured(
+def _measure(
     way: str,
     model: str,
     work: Path,
@@ -228,23 +228,23 @@ def _measured(
     work.mkdir(parents=True, exist_ok=True)
     listed, out = work / "files.txt", work / f"{way}-{model}.npy"
     listed.write_text("\n".join(map(str, files)))
-    arguments = ("--child", way, str(model_folder(model, work)), str(listed), str(out))
+    arguments = ("--child", way, str(get_model_folder(model, work)), str(listed), str(out))
     settings = ("--batch", str(batch_size), "--precision", precision, *more)
-    ended = watch(
+    finished = watch(
         "tests.benchmarks.ingest_script", (*arguments, *settings), LIMIT_SECONDS, threads=None
     )
     return Embedding(
         way,
         model,
         len(files),
-        ended.told.get("precision", precision),
+        finished.reported.get("precision", precision),
         batch_size,
         out,
-        ended.told.get("seconds"),
-        ended.seconds,
-        ended.peak_bytes,
-        ended.peak_anonymous_bytes,
-        ended.problem,
+        finished.reported.get("seconds"),
+        finished.seconds,
+        finished.peak_bytes,
+        finished.peak_anonymous_bytes,
+        finished.problem,
     )
 
 
@@ -255,29 +255,36 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--size", choices=sorted(SIZES), default="512x512")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--batch", type=int, default=32, help="of the script")
-    parser.add_argument("--precision", default="float32", help="of both")
+    parser.add_argument("--batch", type=int, default=32, help="batch size of the script")
+    parser.add_argument("--precision", default="float32", help="precision of both")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("benchmark-ingest-images"))
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.child:
-        _child(told)
+    options = parser.parse_args()
+    if options.child:
+        _child(options)
         return
-    files = make_sample(told.work / told.size, told.images, SIZES[told.size])
+    files = make_sample(options.work / options.size, options.images, SIZES[options.size])
     mean = sum(path.stat().st_size for path in files) / len(files)
-    print(f"{len(files)} JPEG files of {told.size}, {mean / 1e3:.0f} kB in the mean")
-    for model in told.models:
+    print(f"{len(files)} JPEG files of {options.size}, {mean / 1e3:.0f} kB on average")
+    for model in options.models:
         ways = [
-            run_script(model, told.work, files, batch_size=told.batch, precision=told.precision),
-            bare_forward(
-                model, told.work, files[:64], precision=told.precision, repeats=told.repeats
+            run_script(
+                model, options.work, files, batch_size=options.batch, precision=options.precision
+            ),
+            run_bare_forward(
+                model,
+                options.work,
+                files[:64],
+                precision=options.precision,
+                repeats=options.repeats,
             ),
         ]
         for each in ways:
             print_embedding(each)
         if not any(each.failed for each in ways):
-            print(f"{'':10} largest difference of their vectors: {largest_difference(*ways):.1e}")
+            difference = measure_largest_difference(*ways)
+            print(f"{'':10} largest difference of their vectors: {difference:.1e}")
 
 
 def print_embedding(each: Embedding) -> None:
@@ -289,21 +296,21 @@ def print_embedding(each: Embedding) -> None:
         f"batches of "
         f"{each.batch_size}, process {each.process_seconds:.1f} s, "
         f"peak {each.peak_bytes / 1e6:.0f} "
-        f""
-        f""
         f"MB, "
         f"anonymous {each.peak_anonymous_bytes / 1e6:.0f} MB",
         flush=True,
     )
 
 
-def _child(told: argparse.Namespace) -> None:
-    way, folder, listed, out = told.child
+def _child(options: argparse.Namespace) -> None:
+    way, folder, listed, out = options.child
     files = [Path(line) for line in Path(listed).read_text().splitlines()]
     if way == "script":
-        script(Path(folder), files, told.batch, told.precision, Path(out))
+        embed_with_script(Path(folder), files, options.batch, options.precision, Path(out))
     else:
-        bare(Path(folder), files, told.batch, told.precision, Path(out), told.repeats)
+        embed_with_bare_forward(
+            Path(folder), files, options.batch, options.precision, Path(out), options.repeats
+        )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Inspecting a corpus: how long it takes, how much memory, and how many planted photographs it
-finds.
+"""Inspecting a corpus: how long it takes, how much memory it needs, and how many planted
+photographs it finds.
 
     python -m tests.benchmarks.inspection speed [--n 20000] [--reals 5000]
     python -m tests.benchmarks.inspection planted --data-dir DIR --fakes CORPUS --reals CORPUS
         [--share 0.01] [--seeds 20]
 
-`speed`: clustered vectors of 384 dimensions and random hashes, of which one in a hundred is near
-another, in SQLite. Prints the seconds of reading and comparing, and the most memory that the
-process had.
+`speed` fills SQLite with clustered vectors of 384 dimensions and random hashes, of which one in a
+hundred is near another. It prints the seconds of reading and comparing, and the peak memory.
 
-`planted`: two corpora that are embedded, of known fakes and of photographs. For each seed, so many
-photographs as are `share` of the fakes are moved to their side, in memory, and looked for among the
-rest. Prints how many are named (recall), and how many of the true fakes are. Nothing is changed.
+`planted` needs two embedded corpora, one of known fakes and one of photographs. For each seed it
+moves some photographs to the fakes, in memory; their number is `share` of the fakes. Then it looks
+for them among the rest. It prints how many are named (recall), and how many of the true fakes are.
+Nothing is changed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from index.truth.database import Database
 from tests.benchmarks.filling import fill, make_space
 from tests.benchmarks.vectors import DIMENSION, clustered
 
-HASHED = 100  # one image in so many has the hash of another, with some bits turned
+HASHED = 100  # one image in 100 has the hash of another, with some bits flipped
 out = Console(width=120)
 
 
@@ -58,19 +58,20 @@ def main() -> None:
     parser.add_argument("--fakes")
     parser.add_argument("--share", type=float, default=0.01)
     parser.add_argument("--seeds", type=int, default=20)
-    told = parser.parse_args()
-    if told.what == "speed":
-        measure_speed(told.n, int(told.reals))
+    options = parser.parse_args()
+    if options.what == "speed":
+        measure_speed(options.n, int(options.reals))
     else:
-        measure_planted(told.data_dir, told.fakes, told.reals, told.share, told.seeds)
+        measure_planted(
+            options.data_dir, options.fakes, options.reals, options.share, options.seeds
+        )
 
 
 def measure_speed(n: int, reals: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lineup.db"
-        filling = get_context("spawn").Process(
-            target=fill_corpora, args=(path, n, reals)
-        )  # whose memory is not counted
+        # A process of its own, so that its memory is not counted.
+        filling = get_context("spawn").Process(target=fill_corpora, args=(path, n, reals))
         filling.start()
         filling.join()
         space, before = make_space(DIMENSION), peak_mib()
@@ -94,13 +95,13 @@ def fill_corpora(path: Path, n: int, reals: int) -> None:
         connection.execute(
             "UPDATE entries SET corpus_id = CASE WHEN id <= ? THEN 1 ELSE 2 END", (n,)
         )
-        hashes = ((bits, i) for i, bits in enumerate(random_hashes(n + reals), 1))
+        hashes = ((bits, i) for i, bits in enumerate(draw_hashes(n + reals), 1))
         connection.executemany(
             "UPDATE images SET pdq_hash = ?, pdq_quality = 90 WHERE id = ?", hashes
         )
 
 
-def random_hashes(count: int) -> Iterator[bytes]:
+def draw_hashes(count: int) -> Iterator[bytes]:
     random = np.random.default_rng(5)
     last = random.bytes(32)
     for number in range(count):
@@ -123,7 +124,7 @@ def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds:
         TemporaryFile() as spool,
     ):
         policy = lineup.classifier_policy
-        assert policy is not None, "no limit of authentic"
+        assert policy is not None, "the model has no limits of the logit"
         with lineup.database.read() as conn:
             own = _read(conn, lineup.space, fakes, spool).own
             photographs = _read(conn, lineup.space, reals, spool).own
@@ -133,7 +134,7 @@ def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds:
     for seed in range(seeds):
         chosen = np.random.default_rng(seed).permutation(len(photographs))[:count]
         rest = np.setdiff1d(np.arange(len(photographs)), chosen)
-        mixed, others = joined(own, photographs, chosen), taking(photographs, rest)
+        mixed, others = join_images(own, photographs, chosen), take_rows(photographs, rest)
         to_fake, to_real = (
             compare_both_ways(mixed, mixed).similarities,
             compare_both_ways(mixed, others).similarities,
@@ -165,12 +166,12 @@ def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds:
     out.print(table)
 
 
-def taking(images: Images, rows: NDArray[np.int64]) -> Images:
+def take_rows(images: Images, rows: NDArray[np.int64]) -> Images:
     return Images(**{each.name: getattr(images, each.name)[rows] for each in fields(Images)})
 
 
-def joined(images: Images, others: Images, rows: NDArray[np.int64]) -> Images:
-    more = taking(others, rows)
+def join_images(images: Images, others: Images, rows: NDArray[np.int64]) -> Images:
+    more = take_rows(others, rows)
     return Images(
         **{
             f.name: np.concatenate([getattr(images, f.name), getattr(more, f.name)])

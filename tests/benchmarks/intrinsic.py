@@ -1,10 +1,10 @@
 """Intrinsic dimension: `python -m tests.benchmarks.intrinsic [--n 100000] [--corpus DIR]`.
 
-How many directions vectors really vary in around a point, for the benchmark's data and for
-embeddings of the built-in model: tiles of the photographs under DIR (or those that scikit-image and
-scikit-learn ship), as they are and re-synthesised by the four demonstration decoders. Two
-estimators: TwoNN (Facco et al., Scientific Reports 7, 2017) and the maximum likelihood of Levina
-and Bickel (NeurIPS 2004, with the mean of MacKay and Ghahramani) at k = 20.
+The number of directions in which vectors vary around a point, for the benchmark's data and for
+embeddings of the built-in model. The latter are tiles of the photographs under DIR (or of those
+that scikit-image and scikit-learn ship), as they are and re-synthesised by the four demonstration
+decoders. Two estimators are used: TwoNN (Facco et al., Scientific Reports 7, 2017), and the maximum
+likelihood of Levina and Bickel (NeurIPS 2004, with the mean of MacKay and Ghahramani) at k = 20.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from embedder.pictures.decode import decode
 from tests.benchmarks.vectors import GENERATORS, Vectors
 
 K, POINTS, TILE, TILES = 20, 1000, 192, 4
-# A row itself, which float32 puts a little away, and copies of one image are no neighbours.
+# A row itself, which float32 moves a little, and copies of one image do not count as neighbours.
 SAME = 5e-3
 
 
-def neighbour_distances(rows: Vectors, points: int = POINTS, k: int = K) -> Vectors:
+def measure_neighbour_distances(rows: Vectors, points: int = POINTS, k: int = K) -> Vectors:
     """Return Euclidean distances (p, k) of sampled rows (n, d) of norm 1 to their nearest other
     rows, rising.
     """
@@ -44,7 +44,7 @@ def neighbour_distances(rows: Vectors, points: int = POINTS, k: int = K) -> Vect
     return np.stack([row[row > SAME][:k] for row in distances if (row > SAME).sum() >= k])
 
 
-def two_nn(distances: Vectors) -> float:
+def estimate_two_nn(distances: Vectors) -> float:
     """Return TwoNN's estimate from distances (p, k), without the largest tenth of the ratios."""
     ratios = np.sort(distances[:, 1] / distances[:, 0])
     kept = int(0.9 * len(ratios))
@@ -52,13 +52,13 @@ def two_nn(distances: Vectors) -> float:
     return float((x @ y) / (x @ x))
 
 
-def maximum_likelihood(distances: Vectors) -> float:
+def estimate_maximum_likelihood(distances: Vectors) -> float:
     """Return the estimate of Levina and Bickel from distances (p, k)."""
     inverse = np.log(distances[:, -1:] / distances[:, :-1]).mean(axis=1)
     return float(1.0 / inverse.mean())
 
 
-def tiles(image: Image.Image) -> Iterator[Image.Image]:
+def cut_tiles(image: Image.Image) -> Iterator[Image.Image]:
     places = [
         (x, y)
         for y in range(0, image.height - TILE + 1, TILE)
@@ -68,7 +68,7 @@ def tiles(image: Image.Image) -> Iterator[Image.Image]:
         yield image.crop((x, y, x + TILE, y + TILE))
 
 
-def photographs(corpus: Path | None, most: int) -> Iterator[Image.Image]:
+def read_photographs(corpus: Path | None, most: int) -> Iterator[Image.Image]:
     if corpus is None:
         for photograph in load_bundled_photographs():
             yield photograph.image
@@ -81,11 +81,11 @@ def photographs(corpus: Path | None, most: int) -> Iterator[Image.Image]:
             yield image.convert("RGB")
 
 
-def embeddings(corpus: Path | None, most: int) -> dict[str, Vectors]:
+def embed_tiles(corpus: Path | None, most: int) -> dict[str, Vectors]:
     embedder = Embedder.load("builtin")
     decoders = [Resynthesiser.load(name) for name in DECODERS]
     pixels: dict[str, list[Any]] = {"photographs": [], "re-synthesised": []}
-    for image in photographs(corpus, most):
+    for image in read_photographs(corpus, most):
         if min(image.size) < TILE:
             continue
         whole = image.crop((0, 0, min(image.width, 4 * TILE), min(image.height, 4 * TILE)))
@@ -96,7 +96,7 @@ def embeddings(corpus: Path | None, most: int) -> dict[str, Vectors]:
             for picture in pictures:
                 pixels[kind] += [
                     embedder.preprocess(decode(_png(tile), embedder.limits))
-                    for tile in tiles(picture)
+                    for tile in cut_tiles(picture)
                 ]
     return {
         kind: np.concatenate(
@@ -123,16 +123,19 @@ def main() -> None:
     )
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--corpus", type=Path, help="folder of real photographs")
-    parser.add_argument("--most", type=int, default=40, help="photographs of it")
-    told = parser.parse_args()
+    parser.add_argument("--most", type=int, default=40, help="largest number of photographs to use")
+    options = parser.parse_args()
     table = Table("vectors", "n", "d", "TwoNN", "max. likelihood", "nearest", "20th")
-    sets = {name: make(told.n).rows() for name, make in GENERATORS.items()} | embeddings(
-        told.corpus, told.most
+    sets = {name: make(options.n).rows() for name, make in GENERATORS.items()} | embed_tiles(
+        options.corpus, options.most
     )
     for name, rows in sets.items():
-        distances = neighbour_distances(rows)
+        distances = measure_neighbour_distances(rows)
         first, last = np.median(distances[:, 0]), np.median(distances[:, -1])
-        dimensions = f"{two_nn(distances):.1f}", f"{maximum_likelihood(distances):.1f}"
+        dimensions = (
+            f"{estimate_two_nn(distances):.1f}",
+            f"{estimate_maximum_likelihood(distances):.1f}",
+        )
         table.add_row(
             name, f"{len(rows):,}", str(rows.shape[1]), *dimensions, f"{first:.3f}", f"{last:.3f}"
         )

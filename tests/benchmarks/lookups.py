@@ -1,10 +1,10 @@
-"""What the evidence costs a lookup: `python -m tests.benchmarks.lookups [--n 100000] [--reals
+"""The cost of evidence in a look-up: `python -m tests.benchmarks.lookups [--n 100000] [--reals
 20000]`.
 
-One process, SQLite, vectors of the built-in model's dimension. Beside FAISS's own exact search
-among the same known fakes: Lineup's search, a stored lookup without a calibration, with one, and
-lookups of an image without and with its ten re-encodings. Prints milliseconds (p50, p95), whether
-the neighbours are FAISS's, and what a calibration takes.
+One process, SQLite, vectors of the built-in model's dimension. The peer is FAISS's own exact search
+among the same known fakes. Measured are Lineup's search, a stored look-up without a calibration and
+with one, and look-ups of an image without and with its ten re-encodings. Prints milliseconds (p50,
+p95), whether the neighbours are FAISS's, and the cost of a calibration.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ K, LOOKUPS, IMAGES, BATCH = 10, 200, 20, 5000
 FAKES = Filter(kind=CorpusKind.KNOWN_FAKE)
 
 
-def timed(what: str, run: Callable[[int], object], count: int) -> None:
-    """The first fifth warms up."""
+def print_times(what: str, run: Callable[[int], object], count: int) -> None:
+    """Print p50 and p95 of a call; the first fifth of the calls is a warm-up."""
     seconds = []
     for turn in range(-count // 5, count):
         started = time.perf_counter()
@@ -68,7 +68,7 @@ def add_reals(lineup: Lineup, rows: np.ndarray) -> None:
             add_entries(connection, "photographs", lineup.space, new)
 
 
-def requests(lineup: Lineup, probes: np.ndarray) -> list[LookupRequest]:
+def make_requests(lineup: Lineup, probes: np.ndarray) -> list[LookupRequest]:
     return [
         LookupRequest(
             embedding=row.tolist(), embedding_space=lineup.space.fingerprint, logit=0.5, k=K
@@ -77,8 +77,8 @@ def requests(lineup: Lineup, probes: np.ndarray) -> list[LookupRequest]:
     ]
 
 
-def same_neighbours(lineup: Lineup, probes: np.ndarray, expected: np.ndarray) -> float:
-    """The share of FAISS's neighbours (n, k) that Lineup has too."""
+def measure_same_neighbours(lineup: Lineup, probes: np.ndarray, expected: np.ndarray) -> float:
+    """Return the share of FAISS's neighbours (n, k) that Lineup finds too."""
     found = [
         [each.entry.id - 1 for each in lineup.index.search(row, K, FAKES).neighbours]
         for row in probes
@@ -93,29 +93,31 @@ def same_neighbours(lineup: Lineup, probes: np.ndarray, expected: np.ndarray) ->
     )
 
 
-def images(count: int) -> list[bytes]:
-    """PNG files of 512 pixels, no two of the same place."""
-    made, sources = list[bytes](), load_bundled_photographs()
+def make_images(count: int) -> list[bytes]:
+    """Make PNG files of 512 pixels; no two show the same place."""
+    files, sources = list[bytes](), load_bundled_photographs()
     for number in range(count):
         image = sources[number % len(sources)].image
         left, top = (7 * number % max(1, side - 512) for side in image.size)
         stored = BytesIO()
         image.crop((left, top, left + 512, top + 512)).save(stored, "PNG")
-        made.append(stored.getvalue())
-    return made
+        files.append(stored.getvalue())
+    return files
 
 
 def show_lookups(lineup: Lineup, probes: np.ndarray, pictures: Sequence[bytes], when: str) -> None:
-    asked = requests(lineup, probes)
-    timed(
-        f"lookup of an embedding, stored, {when}",
-        lambda turn: look_up_request(lineup, asked[turn]),
+    prepared = make_requests(lineup, probes)
+    print_times(
+        f"look-up of an embedding, stored, {when}",
+        lambda turn: look_up_request(lineup, prepared[turn]),
         LOOKUPS,
     )
     for stability in (False, True):
         query = LookupQuery(k=K, stability=stability)
-        what = f"lookup of an image{', ten re-encodings' if stability else ''}, stored, {when}"
-        timed(what, lambda turn, query=query: look_up_image(lineup, pictures[turn], query), IMAGES)
+        what = f"look-up of an image{', ten re-encodings' if stability else ''}, stored, {when}"
+        print_times(
+            what, lambda turn, query=query: look_up_image(lineup, pictures[turn], query), IMAGES
+        )
 
 
 def main() -> None:
@@ -136,28 +138,32 @@ def main() -> None:
         with Lineup.open(Settings(data_dir=Path(folder), device="cpu")) as lineup:
             add_reals(lineup, clustered(options.reals, info.dimension, seed=1).rows())
             lineup.index.settle()
-            measured(lineup, vectors.rows(), clustered(options.n, info.dimension).probes(LOOKUPS))
+            measure(lineup, vectors.rows(), clustered(options.n, info.dimension).probes(LOOKUPS))
 
 
-def measured(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
+def measure(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
     peer = faiss.IndexFlatIP(rows.shape[1])
     peer.add(rows)
     expected = peer.search(probes, K)[1]
-    same = same_neighbours(lineup, probes, expected)
-    print(f"{len(rows):,} known fakes; FAISS's neighbours that Lineup has: {same:.4f}")
-    timed("FAISS IndexFlatIP, exact", lambda turn: peer.search(probes[turn : turn + 1], K), LOOKUPS)
-    timed("Lineup's index alone", lambda turn: lineup.index.search(probes[turn], K, FAKES), LOOKUPS)
-    pictures = images(IMAGES)
+    same = measure_same_neighbours(lineup, probes, expected)
+    print(f"{len(rows):,} known fakes; share of FAISS's neighbours that Lineup finds: {same:.4f}")
+    print_times(
+        "FAISS IndexFlatIP, exact", lambda turn: peer.search(probes[turn : turn + 1], K), LOOKUPS
+    )
+    print_times(
+        "Lineup's index alone", lambda turn: lineup.index.search(probes[turn], K, FAKES), LOOKUPS
+    )
+    pictures = make_images(IMAGES)
     show_lookups(lineup, probes, pictures, "not calibrated")
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     measure_and_save(lineup.database, lineup.space, CalibrationRequest(conditions=[]), job_id=0)
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     seconds = time.perf_counter() - started
     print(
-        f"calibration of images as they are: {seconds:.1f} s, {more:,.0f} MiB over the peak before"
+        f"calibration of images as they are: {seconds:.1f} s, {more:,.0f} MiB above the last peak"
     )
     show_lookups(lineup, probes, pictures, "calibrated")
-    answer = look_up_request(lineup, requests(lineup, probes[:1])[0])
+    answer = look_up_request(lineup, make_requests(lineup, probes[:1])[0])
     print(json.dumps([each.words for each in answer.statements], indent=1))
 
 

@@ -1,17 +1,17 @@
-"""Near duplicates: lookups that also search by hash, how fast and how often they find a copy.
+"""Near duplicates: look-ups that also search by hash, their speed, and how often they find a copy.
 
     python -m tests.benchmarks.near_duplicates speed [--n 1000000]
     python -m tests.benchmarks.near_duplicates quality --corpus DIR
 
-`speed`: random hashes of 256 bits for N images whose embeddings are small (16 dimensions), on
-SQLite. Probes are copies: a stored hash with some bits turned and an embedding that has nothing to
-do with its own. Prints the first search, which reads the hashes, and later ones, with the hash and
-without it; whether exactly those come back that counting bits finds; and as peers NumPy counting
-bits, and faiss' hash tables for such searches (IndexBinaryMultiHash).
+`speed` uses random hashes of 256 bits for N images with small embeddings (16 dimensions), on
+SQLite. Probes are copies: a stored hash with some flipped bits, and an unrelated embedding. It
+prints the first search, which reads the hashes, and later ones, with and without the hash; and
+whether the results are exactly those of counting bits. The peers are NumPy, which counts bits, and
+faiss' hash tables for such searches (IndexBinaryMultiHash).
 
-`quality`: the synthetic images of a folder with a `manifest.csv` (columns relpath, label) are
-known; every one of them is looked for as it may come back from the network, and every photograph as
-it is, which is a copy of none.
+`quality` uses a folder with a `manifest.csv` (columns relpath, label). Its synthetic images are
+known. Each is searched for as it may come back from the network, and each photograph as it is,
+which is a copy of none.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from index.truth.perceptual import PerceptualHash
 from tests.benchmarks.filling import fill
 
 DIMENSION, K, PROBES, BLOCK = 16, 10, 200, 100_000
-TURNED = (0, 8, 16, 31, 32, 60)  # bits of a probe; up to 31 are a near duplicate
-# 24 bits a table and any 2 of them turned: the fastest of those tried that find all of 31 bits
-# nearly always.
+FLIPPED = (0, 8, 16, 31, 32, 60)  # bits of a probe; up to 31 make a near duplicate
+# 24 bits a table, of which any 2 may be flipped: of the settings tried, the fastest that nearly
+# always finds all hashes within 31 bits.
 TABLES, TABLE_BITS, TABLE_FLIPS = 10, 24, 2
 
 Bits = NDArray[np.uint8]
@@ -58,11 +58,11 @@ def main() -> None:
     parser.add_argument("what", choices=("speed", "quality"))
     parser.add_argument("--n", type=int, default=1_000_000)
     parser.add_argument("--corpus", type=Path)
-    told = parser.parse_args()
-    if told.what == "speed":
-        measure_speed(told.n)
+    options = parser.parse_args()
+    if options.what == "speed":
+        measure_speed(options.n)
     else:
-        measure_quality(told.corpus)
+        measure_quality(options.corpus)
 
 
 def measure_speed(n: int) -> None:
@@ -70,14 +70,14 @@ def measure_speed(n: int) -> None:
     hashes = random.integers(0, 256, (n, 32), np.uint8)
     chosen = random.integers(0, n, PROBES)
     probes = np.stack(
-        [turned(hashes[i], TURNED[at % len(TURNED)], random) for at, i in enumerate(chosen)]
+        [flip_bits(hashes[i], FLIPPED[at % len(FLIPPED)], random) for at, i in enumerate(chosen)]
     )
-    embeddings = unit(random.standard_normal((PROBES, DIMENSION)))
-    truth = [ids_by_counting(hashes, probe) for probe in probes]
-    table = Table("search", "first ms", "p50 ms", "p99 ms", "found exactly what counting finds")
+    embeddings = normalise(random.standard_normal((PROBES, DIMENSION)))
+    truth = [find_by_counting(hashes, probe) for probe in probes]
+    table = Table("search", "first ms", "p50 ms", "p99 ms", "same result as counting")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        space = fill(work / "lineup.db", vectors(n, random), DIMENSION)
+        space = fill(work / "lineup.db", make_vectors(n, random), DIMENSION)
         with closing(sqlite3.connect(work / "lineup.db")) as raw, raw:
             rows = ((bits.tobytes(), i) for i, bits in enumerate(hashes, start=1))
             raw.executemany("UPDATE images SET pdq_hash = ?, pdq_quality = 100 WHERE id = ?", rows)
@@ -98,43 +98,45 @@ def measure_speed(n: int) -> None:
                 found = live.search(embeddings[at], K, probe_hash=hashed).neighbours
                 return {each.entry.id for each in found if each.near_duplicate}
 
-            add(table, "Lineup, without the hash", without, None)
-            add(table, "Lineup, with it", with_hash, truth)
-    add(table, "NumPy counting bits alone", lambda at: ids_by_counting(hashes, probes[at]), truth)
+            add_row(table, "Lineup, without the hash", without, None)
+            add_row(table, "Lineup, with it", with_hash, truth)
+    add_row(
+        table, "NumPy counting bits alone", lambda at: find_by_counting(hashes, probes[at]), truth
+    )
     tables = faiss.IndexBinaryMultiHash(256, TABLES, TABLE_BITS)
     tables.nflip = TABLE_FLIPS
     tables.add(hashes)
-    add(table, "faiss hash tables alone", lambda at: ids_of(tables, probes[at]), truth)
+    add_row(table, "faiss hash tables alone", lambda at: find_in_tables(tables, probes[at]), truth)
     print(f"{n:,} hashes, {PROBES} probes, {sum(map(len, truth))} near duplicates among them")
     Console(width=130, highlight=False).print(table)
 
 
-def resaved(image: Image.Image, format: str, quality: int) -> Image.Image:
+def save_again(image: Image.Image, format: str, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, format, quality=quality)
     return Image.open(buffer).convert("RGB")
 
 
-def resized(image: Image.Image, share: float) -> Image.Image:
+def resize(image: Image.Image, share: float) -> Image.Image:
     return image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))))
 
 
-def cropped(image: Image.Image, share: float) -> Image.Image:
+def crop(image: Image.Image, share: float) -> Image.Image:
     across, down = round(image.width * share / 2), round(image.height * share / 2)
     return image.crop((across, down, image.width - across, image.height - down))
 
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "as it is": lambda image: image,
-    "JPEG 75": lambda image: resaved(image, "JPEG", 75),
-    "JPEG 50": lambda image: resaved(image, "JPEG", 50),
-    "WebP 60": lambda image: resaved(image, "WEBP", 60),
-    "half the size, JPEG 80": lambda image: resaved(resized(image, 0.5), "JPEG", 80),
-    "a quarter of the size, JPEG 80": lambda image: resaved(resized(image, 0.25), "JPEG", 80),
+    "JPEG 75": lambda image: save_again(image, "JPEG", 75),
+    "JPEG 50": lambda image: save_again(image, "JPEG", 50),
+    "WebP 60": lambda image: save_again(image, "WEBP", 60),
+    "half the size, JPEG 80": lambda image: save_again(resize(image, 0.5), "JPEG", 80),
+    "a quarter of the size, JPEG 80": lambda image: save_again(resize(image, 0.25), "JPEG", 80),
     "brighter by 20 %": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
     "grey": lambda image: image.convert("L").convert("RGB"),
-    "2 % cropped at all sides": lambda image: cropped(image, 0.04),
-    "5 % cropped at all sides": lambda image: cropped(image, 0.1),
+    "2 % cropped at all sides": lambda image: crop(image, 0.04),
+    "5 % cropped at all sides": lambda image: crop(image, 0.1),
     "mirrored": ImageOps.mirror,
 }
 
@@ -151,7 +153,7 @@ def measure_quality(corpus: Path) -> None:
             elif (hashed := hash_of(image)).reliable:
                 near.add([len(known)], [hashed.bits])
                 known[row["relpath"]] = image
-    table = Table("copy", "found", "too flat to tell", "others called the same picture")
+    table = Table("copy", "found", "too flat to judge", "others called the same picture")
     for name, change in CHANGES.items():
         found = near.find(copies := [hash_of(change(image)) for image in known.values()])
         hits = sum(number in ids for number, ids in enumerate(found))
@@ -170,7 +172,7 @@ def hash_of(image: Image.Image) -> PerceptualHash:
     return PerceptualHash(hashed.bits, hashed.quality)
 
 
-def add(
+def add_row(
     table: Table, name: str, search: Callable[[int], set[int]], truth: list[set[int]] | None
 ) -> None:
     seconds, found = [], []
@@ -184,30 +186,30 @@ def add(
     table.add_row(name, f"{first:.2f}", f"{p50:.2f}", f"{p99:.2f}", same)
 
 
-def ids_by_counting(hashes: Bits, probe: Bits) -> set[int]:
+def find_by_counting(hashes: Bits, probe: Bits) -> set[int]:
     words, own = hashes.view(np.uint64), probe.view(np.uint64)
     distances = np.bitwise_count(words ^ own).sum(axis=1, dtype=np.uint16)
     return set((np.flatnonzero(distances <= 31) + 1).tolist())
 
 
-def ids_of(tables: Any, probe: Bits) -> set[int]:
+def find_in_tables(tables: Any, probe: Bits) -> set[int]:
     _, _, places = tables.range_search(probe[None], 32)
     return set((places + 1).tolist())
 
 
-def turned(bits: Bits, count: int, random: np.random.Generator) -> Bits:
+def flip_bits(bits: Bits, count: int, random: np.random.Generator) -> Bits:
     mask = np.zeros(256, np.uint8)
     mask[random.choice(256, count, replace=False)] = 1
     flipped: Bits = bits ^ np.packbits(mask)
     return flipped
 
 
-def vectors(n: int, random: np.random.Generator) -> Iterator[NDArray[np.float32]]:
+def make_vectors(n: int, random: np.random.Generator) -> Iterator[NDArray[np.float32]]:
     for start in range(0, n, BLOCK):
-        yield unit(random.standard_normal((min(BLOCK, n - start), DIMENSION)))
+        yield normalise(random.standard_normal((min(BLOCK, n - start), DIMENSION)))
 
 
-def unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+def normalise(rows: NDArray[np.float64]) -> NDArray[np.float32]:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 

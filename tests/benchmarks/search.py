@@ -1,11 +1,11 @@
 """Search, side by side: `python -m tests.benchmarks.search --n 1000000 --data clustered`.
 
-Every engine builds in a process of its own and is opened and measured in another, so that memory is
-its own and a crash is a row. The parameter that trades recall for time is raised on one half of the
-probes until recall@10 >= 0.99; the figures are of the other half. Single searches run in one
-thread, batches in two. Resident memory is what the process holds after searching beyond what it
-held before opening: anonymous, and mapped from files (which the system may take back). Vectors
-already in SQL are where Lineup's build begins; the peers read theirs from a mapped file.
+Every engine builds in one process and is opened and measured in another, so that memory is counted
+separately and a crash becomes a row. The parameter that trades recall for time is raised on one
+half of the probes until recall@10 >= 0.99; the figures are those of the other half. Single searches
+run in one thread, batches in two. Resident memory is what the process holds after searching minus
+what it held before opening: anonymous, and mapped from files (which the system may reclaim).
+Lineup's build starts from vectors in SQL; the peers read theirs from a mapped file.
 """
 
 from __future__ import annotations
@@ -60,16 +60,14 @@ out = Console(width=200, highlight=False)
 
 
 def prepare(work: Path, data: str, n: int, seed: int, *, peers: bool) -> None:
-    """Write probes, the exact answer, the database and, for peers, the rows, unless they are
-    there.
-    """
+    """Write probes, the exact answer, the database and, for peers, the rows, unless they exist."""
     vectors = GENERATORS[data](n, seed=seed)
     if peers:
         vectors.write(work / "rows.npy")
     if not (work / "truth.npy").exists():
         probes = vectors.probes(2 * PROBES)
         np.save(work / "probes.npy", probes)
-        np.save(work / "truth.npy", exact(vectors.blocks(), probes))
+        np.save(work / "truth.npy", find_exact(vectors.blocks(), probes))
     (work / "dimension").write_text(str(vectors.dimension))
     if not (work / "filled").exists():
         (work / "lineup.db").unlink(missing_ok=True)
@@ -78,9 +76,11 @@ def prepare(work: Path, data: str, n: int, seed: int, *, peers: bool) -> None:
         (work / "filled").write_text(f"{time.perf_counter() - started:.1f}")
 
 
-def exact(blocks: Iterable[NDArray[np.float32]], probes: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the K nearest row numbers (p, K) of each probe among rows that come in blocks (b, d),
-    comparing all.
+def find_exact(
+    blocks: Iterable[NDArray[np.float32]], probes: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Return the K nearest row numbers (p, K) of each probe by comparing all rows, which come in
+    blocks (b, d).
     """
     best = np.full((len(probes), K), -np.inf, np.float32)
     ids = np.full((len(probes), K), -1, np.int64)
@@ -100,7 +100,7 @@ def exact(blocks: Iterable[NDArray[np.float32]], probes: NDArray[np.float32]) ->
     return ids
 
 
-def recall(found: Any, truth: Any) -> float:
+def compute_recall(found: Any, truth: Any) -> float:
     return (
         sum(
             len(set(row.tolist()) & set(true.tolist()))
@@ -111,22 +111,21 @@ def recall(found: Any, truth: Any) -> float:
 
 
 def build(name: str, work: Path) -> dict[str, Any]:
-    """What the building process does."""
+    """Build an engine; runs in a process of its own."""
     folder = work / name
     folder.mkdir(exist_ok=True)
-    rows = (
-        np.load(work / "rows.npy", mmap_mode="r") if (work / "rows.npy").exists() else None
-    )  # Lineup reads SQL
+    path = work / "rows.npy"
+    rows = np.load(path, mmap_mode="r") if path.exists() else None  # Lineup reads SQL
     started = time.perf_counter()
     ENGINES[name]().build(rows, folder)
     return {"build_seconds": time.perf_counter() - started}
 
 
 def measure(name: str, work: Path) -> dict[str, Any]:
-    """What the searching process does."""
+    """Measure an engine; runs in a process of its own."""
     engine = ENGINES[name]()
     probes, truth = np.load(work / "probes.npy"), np.load(work / "truth.npy")
-    before = resident()
+    before = read_resident_bytes()
     started = time.perf_counter()
     engine.open(work / name)
     engine.search(probes[0], K, engine.reaches[0])
@@ -136,7 +135,7 @@ def measure(name: str, work: Path) -> dict[str, Any]:
     reached = engine.reaches[-1]
     for reach in engine.reaches:
         if (
-            recall(
+            compute_recall(
                 [engine.search(probe, K, reach) for probe in probes[: PROBES // 2]],
                 truth[: PROBES // 2],
             )
@@ -144,7 +143,7 @@ def measure(name: str, work: Path) -> dict[str, Any]:
         ):
             reached = reach
             break
-    for probe in probes[PROBES // 2 : PROBES]:  # the pages of other probes too
+    for probe in probes[PROBES // 2 : PROBES]:  # loads the pages of other probes too
         engine.search(probe, K, reached)
     seconds, found = [], []
     for probe in probes[PROBES:]:
@@ -154,9 +153,9 @@ def measure(name: str, work: Path) -> dict[str, Any]:
     began = time.perf_counter()
     engine.batch(probes[PROBES:], K, reached)
     rate = PROBES / (time.perf_counter() - began)
-    after = resident()
+    after = read_resident_bytes()
     return {
-        "recall": recall(found, truth[PROBES:]),
+        "recall": compute_recall(found, truth[PROBES:]),
         "p50_ms": float(np.median(seconds)) * 1e3,
         "p99_ms": float(np.quantile(seconds, 0.99)) * 1e3,
         "batch_per_second": rate,
@@ -168,15 +167,15 @@ def measure(name: str, work: Path) -> dict[str, Any]:
     }
 
 
-def resident() -> tuple[int, int]:
-    """Bytes of this process in memory: anonymous, and mapped from files."""
+def read_resident_bytes() -> tuple[int, int]:
+    """Return the resident bytes of this process: anonymous, and mapped from files."""
     status = Path("/proc/self/status").read_text()
     return tuple(
         int(status.split(f"{key}:")[1].split()[0]) * 1024 for key in ("RssAnon", "RssFile")
     )  # type: ignore[return-value]
 
 
-def in_process(what: str, name: str, work: Path, timeout: float) -> dict[str, Any]:
+def run_in_process(what: str, name: str, work: Path, timeout: float) -> dict[str, Any]:
     command = [
         sys.executable,
         "-m",
@@ -200,7 +199,7 @@ def in_process(what: str, name: str, work: Path, timeout: float) -> dict[str, An
             env=os.environ | threads,
         )
     except subprocess.TimeoutExpired:
-        return {"failed": f"{what}: not done after {timeout:.0f} s"}
+        return {"failed": f"{what}: not finished after {timeout:.0f} s"}
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
         return {"failed": f"{what}: {lines[-1][:160]}"}
@@ -209,9 +208,9 @@ def in_process(what: str, name: str, work: Path, timeout: float) -> dict[str, An
 
 
 def run(name: str, work: Path, timeout: float, built: dict[str, Any] | None) -> dict[str, Any]:
-    result = built or in_process("build", name, work, timeout)
+    result = built or run_in_process("build", name, work, timeout)
     if "failed" not in result:
-        result |= in_process("measure", name, work, timeout)
+        result |= run_in_process("measure", name, work, timeout)
     folder = work / ("lineup-index" if name.startswith("lineup") else name)
     result["disk_bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return result
@@ -241,7 +240,7 @@ def print_table(results: dict[str, dict[str, Any]], n: int) -> None:
     out.print(table)
 
 
-def versions() -> str:
+def list_versions() -> str:
     found = []
     for package in PACKAGES:
         try:
@@ -258,28 +257,28 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--data", choices=sorted(GENERATORS), default="clustered")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="engines, with commas between them")
+    parser.add_argument("--only", help="engines, separated by commas")
     parser.add_argument(
         "--work",
         type=Path,
-        help="folder for data, indexes and results; what is there is not done again",
+        help="folder for data, indexes and results; finished steps are not repeated",
     )
-    parser.add_argument("--again", action="store_true", help="measure again what is built already")
+    parser.add_argument("--again", action="store_true", help="measure again what is already built")
     parser.add_argument("--engine-timeout", type=float, default=3600.0)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    work = told.work or Path(f"benchmark-{told.data}-{told.n}")
-    if told.child:
-        what, name = told.child
+    options = parser.parse_args()
+    work = options.work or Path(f"benchmark-{options.data}-{options.n}")
+    if options.child:
+        what, name = options.child
         print(json.dumps({"build": build, "measure": measure}[what](name, work)))
         return
     work.mkdir(parents=True, exist_ok=True)
-    names = told.only.split(",") if told.only else list(ENGINES)
+    names = options.only.split(",") if options.only else list(ENGINES)
     prepare(
         work,
-        told.data,
-        told.n,
-        told.seed,
+        options.data,
+        options.n,
+        options.seed,
         peers=not all(name.startswith("lineup") for name in names),
     )
     results: dict[str, dict[str, Any]] = {}
@@ -287,17 +286,17 @@ def main() -> None:
         results = json.loads((work / "results.json").read_text())
     for name in names:
         earlier = results.get(name)
-        if earlier is None or (told.again and "build_seconds" in earlier):
+        if earlier is None or (options.again and "build_seconds" in earlier):
             out.print(f"{name} ...")
-            results[name] = run(name, work, told.engine_timeout, earlier)
+            results[name] = run(name, work, options.engine_timeout, earlier)
             (work / "results.json").write_text(json.dumps(results, indent=1))
     out.print(
-        f"{told.n:,} x {(work / 'dimension').read_text()} {told.data}, seed {told.seed}, k = {K}; "
-        f"bytes are per vector"
+        f"{options.n:,} x {(work / 'dimension').read_text()} {options.data}, "
+        f"seed {options.seed}, k = {K}; bytes are per vector"
     )
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    out.print(f"{machine}, Python {platform.python_version()}, {versions()}")
-    print_table({name: results[name] for name in names}, told.n)
+    out.print(f"{machine}, Python {platform.python_version()}, {list_versions()}")
+    print_table({name: results[name] for name in names}, options.n)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Seeded vectors to search, streamed in blocks so that memory stays bounded, and probes of the same
+"""Seeded vectors to search, in blocks so that memory stays bounded, and probes of the same
 distribution.
 
-`clustered` is like real embeddings: a few thousand sources of low local dimension. `hard` has no
+`clustered` resembles real embeddings: a few thousand sources of low local dimension. `hard` has no
 structure that an index could use: a 64-dimensional latent in random directions plus isotropic
-noise. Every row has L2 norm 1. A block depends on the seed and its number alone, so a smaller set
-is the beginning of a larger one.
+noise. Every row has L2 norm 1. A block depends only on the seed and its number, so a smaller set is
+the beginning of a larger one.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class VectorSet:
-    """n rows (n, d) that are never all in memory unless asked for.
+    """n rows (n, d) that are not all in memory unless `rows` is called.
 
-    `draw(random, count)` gives (count, d).
+    `draw(random, count)` returns (count, d).
     """
 
     name: str
@@ -43,7 +43,7 @@ class VectorSet:
     draw: Callable[[np.random.Generator, int], Vectors]
 
     def blocks(self) -> Iterator[Vectors]:
-        """Yield the rows (b, d) in order, b = BLOCK but for the last."""
+        """Yield the rows (b, d) in order; b = BLOCK except for the last block."""
         for number, start in enumerate(range(0, self.n, BLOCK)):
             random = np.random.default_rng([self.seed, ROWS, number])
             yield self.draw(random, BLOCK)[: self.n - start]  # (b, d)
@@ -62,7 +62,7 @@ class VectorSet:
         return self.draw(np.random.default_rng([self.seed, PROBES]), count)
 
     def write(self, path: Path) -> Path:
-        """Write all rows as a .npy file, block by block, unless it is there;
+        """Write all rows as a .npy file, block by block, unless it exists.
 
         `np.load(path, mmap_mode="r")` maps it.
         """
@@ -78,12 +78,13 @@ class VectorSet:
 
 
 def clustered(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
-    """Sources in random order; a row is its source's centre plus a few directions of that source's
-    own.
+    """Draw sources in random order.
+
+    A row is its source's centre plus a few directions of that source's own.
     """
     random = np.random.default_rng([seed, MODEL])
     sources, local = CLUSTERED_SOURCES, CLUSTERED_LOCAL_DIMENSION
-    centres = unit(random.standard_normal((sources, dimension), dtype=np.float32))  # (s, d)
+    centres = normalise(random.standard_normal((sources, dimension), dtype=np.float32))  # (s, d)
     bases = random.standard_normal((sources, local, dimension), dtype=np.float32)  # (s, l, d)
     bases *= CLUSTERED_SPREAD / np.sqrt(local * dimension)
 
@@ -95,13 +96,13 @@ def clustered(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
         for source in np.unique(chosen):
             those = slice(bounds[source], bounds[source + 1])
             out[those] += latent[those] @ bases[source]
-        return unit(out)[stream.permutation(count)]
+        return normalise(out)[stream.permutation(count)]
 
     return VectorSet("clustered", n, dimension, seed, draw)
 
 
 def hard(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
-    """A Gaussian latent of 64 dimensions, mixed at random into all of them, plus isotropic
+    """Mix a Gaussian latent of 64 dimensions at random into all dimensions, and add isotropic
     noise.
     """
     random = np.random.default_rng([seed, MODEL])
@@ -111,7 +112,7 @@ def hard(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
     def draw(stream: np.random.Generator, count: int) -> Vectors:
         latent = stream.standard_normal((count, HARD_LATENT_DIMENSION), dtype=np.float32)  # (c, l)
         noise = stream.standard_normal((count, dimension), dtype=np.float32)  # (c, d)
-        return unit(latent @ mixing + np.float32(HARD_NOISE) * noise)
+        return normalise(latent @ mixing + np.float32(HARD_NOISE) * noise)
 
     return VectorSet("hard", n, dimension, seed, draw)
 
@@ -119,6 +120,6 @@ def hard(n: int, dimension: int = DIMENSION, seed: int = 0) -> VectorSet:
 GENERATORS = {"clustered": clustered, "hard": hard}
 
 
-def unit(rows: Vectors) -> Vectors:
+def normalise(rows: Vectors) -> Vectors:
     """Return rows (n, d) scaled to L2 norm 1."""
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -1,9 +1,9 @@
 """News between processes: `python -m tests.benchmarks.visibility [--n 100000] [--url
 postgresql://...]`.
 
-Four processes over one database, as four servers would be: one writes, each looks in a loop. Prints
-the seconds from a commit until every process finds an added entry, or no longer finds a removed
-one; lookups while another process adds batches of 10,000; the removal of a corpus of 100,000; and
+Four processes read one database in a loop, as four servers would, and one writes. Prints the
+seconds from a commit until every process finds an added entry, or no longer finds a removed one;
+look-ups while another process adds batches of 10,000; the removal of a corpus of 100,000; and
 catching up 10,000 changes.
 """
 
@@ -30,15 +30,15 @@ from index.truth.database import Database
 from index.truth.entries import NewEntry, add_entries, remove_entry
 from index.truth.images import ImageFacts
 from tests.benchmarks.filling import fill, make_space, sha256_of
-from tests.benchmarks.vectors import DIMENSION, clustered, unit
+from tests.benchmarks.vectors import DIMENSION, clustered, normalise
 
 PROCESSES, ROUNDS, BATCH, LOOKUPS = 4, 50, 10_000, 2000
 SPACE = make_space(DIMENSION)
 
 
-def entries(name: str, count: int) -> list[NewEntry]:
+def make_entries(name: str, count: int) -> list[NewEntry]:
     random = np.random.default_rng(list(name.encode()))
-    vectors = unit(random.standard_normal((count, DIMENSION), dtype=np.float32))
+    vectors = normalise(random.standard_normal((count, DIMENSION), dtype=np.float32))
     return [
         NewEntry(ImageFacts(sha256_of(f"{name}-{i}"), 1, 1, 1, "png"), row, 0.0)
         for i, row in enumerate(vectors)
@@ -52,16 +52,14 @@ def add(url: str, corpus: str, new: list[NewEntry]) -> list[int]:
 
 
 def watch(url: str, directory: str, barrier: Any, seen: Any) -> None:
-    """A reader: for each round say when it first finds the new entry, and when it no longer
-    does.
-    """
+    """Read in a loop; report for each round when the new entry is first found and first missing."""
     with (
         tuned_interpreter(SERVER_TURN_SECONDS),
         Database.open(url) as database,
         LiveIndex.open(database, SPACE, Path(directory), background=True) as live,
     ):
         for turn in range(ROUNDS):
-            (new,) = entries(f"round-{turn}", 1)
+            (new,) = make_entries(f"round-{turn}", 1)
             barrier.wait()
             for expected in (True, False):
                 found = not expected
@@ -72,7 +70,7 @@ def watch(url: str, directory: str, barrier: Any, seen: Any) -> None:
                 barrier.wait()
 
 
-def visibility(url: str, directory: str) -> None:
+def measure_visibility(url: str, directory: str) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, seen = context.Barrier(PROCESSES + 1), context.Queue()
     readers = [
@@ -84,7 +82,7 @@ def visibility(url: str, directory: str) -> None:
     late: dict[str, list[float]] = {"added": [], "removed": []}
     for turn in range(ROUNDS):
         barrier.wait()
-        (entry_id,) = add(url, "news", entries(f"round-{turn}", 1))
+        (entry_id,) = add(url, "news", make_entries(f"round-{turn}", 1))
         committed = time.monotonic()
         late["added"] += [seen.get() - committed for _ in readers]
         barrier.wait()
@@ -97,60 +95,63 @@ def visibility(url: str, directory: str) -> None:
         reader.join()
     for what, seconds in late.items():
         print(
-            f"{what}: known in {PROCESSES} processes after p50 {np.median(seconds):.3f} s, most "
-            f"{max(seconds):.3f} s"
+            f"{what}: visible in {PROCESSES} processes after p50 {np.median(seconds):.3f} s, "
+            f"maximum {max(seconds):.3f} s"
         )
 
 
 def load(url: str, turns: int) -> None:
     for turn in range(turns):
-        add(url, f"batch-{turn}", entries(f"batch-{turn}", BATCH))
+        add(url, f"batch-{turn}", make_entries(f"batch-{turn}", BATCH))
 
 
-def timed(live: LiveIndex, probes: Any, until: Callable[[int], bool]) -> list[float]:
+def measure_searches(live: LiveIndex, probes: Any, until: Callable[[int], bool]) -> list[float]:
     seconds: list[float] = []
     while not until(len(seconds)):
         started = time.perf_counter()
         live.search(probes[len(seconds) % len(probes)], 10)
         seconds.append(time.perf_counter() - started)
-        time.sleep(0.002)  # lookups arrive one by one
+        time.sleep(0.002)  # look-ups arrive one by one
     return seconds
 
 
-def under_load(url: str, directory: str, probes: Any) -> None:
+def measure_under_load(url: str, directory: str, probes: Any) -> None:
     context = multiprocessing.get_context("spawn")
     with (
         tuned_interpreter(SERVER_TURN_SECONDS),
         Database.open(url) as database,
         LiveIndex.open(database, SPACE, Path(directory), background=True) as live,
     ):
-        timed(live, probes, lambda n: n >= 300)
-        idle = timed(live, probes, lambda n: n >= LOOKUPS)
+        measure_searches(live, probes, lambda n: n >= 300)
+        idle = measure_searches(live, probes, lambda n: n >= LOOKUPS)
         writer = context.Process(target=load, args=(url, 6))
         writer.start()
-        busy = timed(live, probes, lambda _n: not writer.is_alive())
+        busy = measure_searches(live, probes, lambda _n: not writer.is_alive())
         writer.join()
         for what, seconds in (("idle", idle), (f"while batches of {BATCH:,} are added", busy)):
             p50, p99 = (float(np.quantile(seconds, q)) * 1e3 for q in (0.5, 0.99))
-            print(f"lookups {what}: {len(seconds):,}, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+            print(f"look-ups {what}: {len(seconds):,}, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
         print(f"p99 under load / idle: {np.quantile(busy, 0.99) / np.quantile(idle, 0.99):.2f}")
 
 
-def removal_and_catching_up(url: str, directory: str) -> None:
+def measure_removal_and_catching_up(url: str, directory: str) -> None:
     with Database.open(url) as database, LiveIndex.open(database, SPACE, Path(directory)) as live:
         live.settle()
-        add(url, "late", entries("late", BATCH))
+        add(url, "late", make_entries("late", BATCH))
         started = time.perf_counter()
         live.refresh()
         print(f"catching up {BATCH:,} changes: {time.perf_counter() - started:.2f} s")
         for turn in range(10):
-            add(url, "large", entries(f"large-{turn}", BATCH))
+            add(url, "large", make_entries(f"large-{turn}", BATCH))
         live.settle()
         started = time.perf_counter()
         with database.write() as conn:
             count = remove_corpus(conn, "large")
         removed = time.perf_counter()
-        assert live.search(entries("large-3", 1)[0].vector, 1).neighbours[0].entry.corpus != "large"
+        assert (
+            live.search(make_entries("large-3", 1)[0].vector, 1).neighbours[0].entry.corpus
+            != "large"
+        )
         print(
             f"removing a corpus of {count:,}: {removed - started:.2f} s, "
             f"the next search {time.perf_counter() - removed:.2f} s"
@@ -163,16 +164,16 @@ def main() -> None:
     )
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--url", help="an empty PostgreSQL database; otherwise SQLite")
-    told = parser.parse_args()
+    options = parser.parse_args()
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(
         f"{machine}, Python {platform.python_version()}, SQLAlchemy {sqlalchemy_version}, "
-        f"{told.n:,} x {DIMENSION}"
+        f"{options.n:,} x {DIMENSION}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        data = clustered(told.n)
-        url = told.url or f"sqlite:///{folder}/lineup.db"
-        if told.url:
+        data = clustered(options.n)
+        url = options.url or f"sqlite:///{folder}/lineup.db"
+        if options.url:
             Database.open(url, migrate=True).close()
             rows = iter(data.blocks())
             for number, block in enumerate(rows):
@@ -189,9 +190,9 @@ def main() -> None:
             LiveIndex.open(database, SPACE, Path(directory)) as live,
         ):
             live.settle()
-        visibility(url, directory)
-        under_load(url, directory, data.probes(1000))
-        removal_and_catching_up(url, directory)
+        measure_visibility(url, directory)
+        measure_under_load(url, directory, data.probes(1000))
+        measure_removal_and_catching_up(url, directory)
     assert threading.active_count() == 1
 
 

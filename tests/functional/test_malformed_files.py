@@ -26,7 +26,8 @@ from embedder.errors import ImageError
 from embedder.network.architecture import Architecture
 from embedder.network.embed import Embedder
 from embedder.network.results import Embedded, Failed
-from embedder.network.weights import build_empty_vit, to_published
+from embedder.network.tensor_names import to_published
+from embedder.network.weights import build_empty_vit
 from embedder.pictures.decode import ImageLimits, decode
 from tests.work import HANG_SECONDS
 

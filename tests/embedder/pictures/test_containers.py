@@ -3,7 +3,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +11,6 @@ from embedder.errors import (
     ImageError,
     ImageTooLarge,
     TruncatedImage,
-    UnsupportedFormat,
 )
 from embedder.pictures.decode import decode
 from tests.work import count_calls
@@ -116,46 +114,3 @@ def test_an_avif_and_a_heic_without_their_coded_data_are_truncated(
         at = data.index(b"mdat") - 4
         with pytest.raises(TruncatedImage):
             decode(data[:at])
-
-
-@pytest.mark.parametrize("name", ["tiff", "tiff-lzw", "tiff-jpeg", "tiff-fax"])
-def test_a_tiff_whose_strips_point_behind_the_end_is_truncated(
-    samples: dict[str, bytes], name: str
-) -> None:
-    data = bytearray(samples[name])
-    position = tag_value_position(data, 273)
-    data[position : position + 4] = struct.pack("<I", len(data) - 10)
-    with pytest.raises(TruncatedImage):
-        decode(bytes(data))
-
-
-def test_a_tiff_with_fewer_strips_than_rows_need_is_truncated(samples: dict[str, bytes]) -> None:
-    data = bytearray(samples["tiff"])
-    position = tag_value_position(data, 278)
-    data[position : position + 4] = struct.pack("<I", 10)[:4]
-    with pytest.raises(TruncatedImage, match="strips"):
-        decode(bytes(data))
-
-
-def test_the_preview_in_a_camera_raw_file_is_not_taken_for_the_picture(
-    encoder: Encoder, picture: Image.Image
-) -> None:
-    with pytest.raises(UnsupportedFormat, match="raw"):
-        decode(encoder(picture, "TIFF", tiffinfo={254: 1}))
-    assert decode(encoder(picture, "TIFF", tiffinfo={254: 0})).width == 120
-
-
-def test_a_big_tiff_is_walked_as_well(encoder: Encoder, picture: Image.Image) -> None:
-    data = encoder(picture, "TIFF", big_tiff=True)
-    assert np.array_equal(np.asarray(decode(data).image), np.asarray(picture))
-    with pytest.raises(TruncatedImage):
-        decode(data[:-200])
-
-
-def tag_value_position(data: bytes | bytearray, tag: int) -> int:
-    (start,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, start)
-    for at in range(start + 2, start + 2 + 12 * count, 12):
-        if struct.unpack_from("<H", data, at)[0] == tag:
-            return at + 8
-    raise AssertionError(f"no tag {tag}")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from index.calibration.false_matches import FalseMatches, RateMethod, fit_false_matches
 from index.calibration.growth import UNKNOWN_GROWTH, Growth
-from tests.benchmarks.evidence_simulated import KINDS, cases, hold
+from tests.benchmarks.evidence_simulated import KINDS, check_intervals, make_cases
 
 seeded = settings(settings.get_profile("index"), max_examples=10)
 GROWTH = Growth(0.7, 0.6, 0.9)
@@ -161,9 +161,9 @@ def test_the_rate_realised_on_a_corpus_that_grew_lies_in_the_interval() -> None:
     some = [
         case
         for kind in KINDS[::2]
-        for case in cases(kind, corpora=1, calibrations=3, references=600, reals=4000)
+        for case in make_cases(kind, corpora=1, calibrations=3, references=600, reals=4000)
     ]
-    held = hold(some)
+    held = check_intervals(some)
     for (rate, size), found in held.items():
         assert found.inside >= 0.75, (rate, size, found)  # of nine that share three corpora
         assert 0.2 * rate < found.realised < 2 * rate

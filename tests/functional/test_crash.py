@@ -22,8 +22,9 @@ from index.truth.schema import corpora, entries, images
 from tests.functional.crashing import open_index, vector
 from tests.functional.nursery import SIGKILLED, Nursery
 
-# Those of jobs are passed in `test_killed_ingest.py`.
-FAILPOINTS = tuple(point for point in Failpoint if point is not Failpoint.CHUNK_FINISHED)
+# Jobs are killed in `test_killed_ingest.py`, backups and restores in `tests/index/backups`.
+ELSEWHERE = {Failpoint.CHUNK_FINISHED, Failpoint.ARCHIVE_WRITTEN, Failpoint.TARGET_FOUND_EMPTY}
+FAILPOINTS = tuple(point for point in Failpoint if point not in ELSEWHERE)
 # Corpora by name, with their images; a writer's own begin with its number.
 State = dict[str, frozenset[int]]
 

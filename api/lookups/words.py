@@ -19,6 +19,7 @@ from api.lookups.evidence_json import (
 )
 from api.lookups.json import SimilarityAnswer
 from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer, WithoutStrongest
+from embedder.pictures.delivery import Condition
 from index.calibration.attribution import AttributionReason
 from index.verdict import (
     ClassifierPolicy,
@@ -39,7 +40,7 @@ _SIMILARITY = {
     SimilarityReason.IDENTICAL_IMAGE: "the probe's file is identical to that of a known fake",
     SimilarityReason.NEAR_DUPLICATE_IMAGE: (
         "by its perceptual hash, the probe shows the same picture as a known fake: it is a copy of "
-        "it, or the picture that it was made from"
+        "that fake, or the picture that the fake was made from"
     ),
     SimilarityReason.ALSO_KNOWN_REAL: (
         "the probe shows the same picture as a known fake and as a known-real image, by its bytes "
@@ -94,6 +95,17 @@ _UNKNOWN = {
     AttributionReason.SET_HOLDS_EVERYTHING: "no generator can be excluded",
 }
 
+# Each kind of delivery: the images that figures are for, and what a probe looks like.
+_DELIVERED = {
+    Condition.AS_IS: ("unchanged images", "an unchanged image"),
+    Condition.JPEG90: ("images after JPEG 90", "an image after JPEG 90"),
+    Condition.JPEG75: ("images after JPEG 75", "an image after JPEG 75"),
+    Condition.JPEG50: ("images after JPEG 50", "an image after JPEG 50"),
+    Condition.WEBP80: ("images after WebP 80", "an image after WebP 80"),
+    Condition.HALF: ("images at half the size", "an image at half the size"),
+    Condition.SCREENSHOT: ("screenshots", "a screenshot"),
+}
+
 
 def explain_similarity(verdict: SimilarityVerdict, quality: QualityAnswer) -> str:
     """Why the similarity verdict is what it is."""
@@ -126,7 +138,8 @@ def write_statements(
         real = similarity.nearest_known_real
         yield (
             "known real",
-            f"nearest {real.cosine_similarity:.4f}, entry {real.entry.id} of {real.entry.corpus}",
+            f"cosine similarity {real.cosine_similarity:.4f}, entry {real.entry.id} of "
+            f"{real.entry.corpus}",
         )
     if similarity.rests_on and similarity.rests_on.without_strongest:
         yield (
@@ -143,16 +156,17 @@ def write_statements(
 
 def describe_calibration(used: CalibrationUsed) -> str:
     """Which calibration is used, and how well it fits the search."""
-    words = f"calibration {used.id}, delivery {used.condition}"
+    words = f"number {used.id}, figures for {_DELIVERED[Condition(used.condition)][0]}"
     if used.probe_condition not in (None, used.condition):
-        words += f" (the probe appears to be {used.probe_condition})"
+        appearance = _DELIVERED[Condition(used.probe_condition)][1]
+        words += f" (the probe looks like {appearance}, which was not measured)"
     if used.entries_since:
         change = "added" if used.entries_since > 0 else "removed"
-        words += f", {abs(used.entries_since):,} entries {change} since"
+        words += f"; {abs(used.entries_since):,} entries {change} since it was measured"
     if used.applies == "upper_bound":
-        words += ", not all of its corpora were searched: the true rate is at most the stated one"
+        words += "; only part of its corpora was searched, so the true rate is at most this one"
     if not used.supports_threshold:
-        words += "; it has too few known-real images for a threshold"
+        words += "; too few known-real images for a threshold"
     return words
 
 
@@ -173,7 +187,10 @@ def describe_rests_on(rests_on: RestsOnAnswer, without: WithoutStrongest) -> str
     if len(rests_on.entry_ids) > LISTED:
         entries += ", ..."
     noun = "entry" if len(rests_on.entry_ids) == 1 else "entries"
-    return f"{noun} {entries}; without entry {without.entry_id} the verdict is {without.verdict}"
+    change = "stays" if rests_on.stands else "is"
+    return (
+        f"{noun} {entries}; without entry {without.entry_id} the verdict {change} {without.verdict}"
+    )
 
 
 def describe_stability(stability: StabilityAnswer) -> str:
@@ -195,7 +212,7 @@ def describe_rate(rate: RateAnswer) -> str:
     """How often a known-real image comes this near, with the interval and what it was measured
     on.
     """
-    measured = f"{rate.images:,} images of {rate.sources:,} photographs"
+    measured = f"{rate.images:,} images from {rate.sources:,} photographs"
     if rate.estimate == 0:
         interval = f"95 % interval up to {percent(rate.high)}"
         return f"no known-real image comes this near ({interval}; {measured})"

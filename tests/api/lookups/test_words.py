@@ -41,6 +41,7 @@ from api.lookups.words import (
     percent,
     write_statements,
 )
+from embedder.pictures.delivery import Condition
 from index.calibration.attribution import AttributionReason
 from index.calibration.false_matches import RateMethod
 from index.truth.corpora import CorpusKind
@@ -214,14 +215,14 @@ def test_each_quality_issue_has_its_words(issue: QualityIssue | None, expected: 
 
 def test_a_rate_that_no_image_reached_states_the_end_of_its_interval() -> None:
     assert describe_rate(rate(estimate=0.0, low=0.0, high=0.01, collections=[CAMERA])) == (
-        "no known-real image comes this near (95 % interval up to 1 %; 679 images of 679 "
+        "no known-real image comes this near (95 % interval up to 1 %; 679 images from 679 "
         "photographs)"
     )
 
 
 def test_a_rate_over_unlike_collections_says_whose_the_largest_share_is() -> None:
     words = (
-        "1 % of known-real images come this near (95 % interval 0.3 % to 2.4 %; 679 images of "
+        "1 % of known-real images come this near (95 % interval 0.3 % to 2.4 %; 679 images from "
         "679 photographs)"
     )
     assert describe_rate(rate()) == words
@@ -267,27 +268,49 @@ def test_each_reason_to_name_no_generator_has_its_words() -> None:
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        ({}, "calibration 3, delivery jpeg75"),
+        ({}, "number 3, figures for images after JPEG 75"),
         (
             {"condition": "as_is"},
-            "calibration 3, delivery as_is (the probe appears to be jpeg75)",
+            "number 3, figures for unchanged images (the probe looks like an image after JPEG 75, "
+            "which was not measured)",
         ),
-        ({"probe_condition": None, "condition": "as_is"}, "calibration 3, delivery as_is"),
-        ({"entries_since": 1200}, "calibration 3, delivery jpeg75, 1,200 entries added since"),
-        ({"entries_since": -2}, "calibration 3, delivery jpeg75, 2 entries removed since"),
+        (
+            {"condition": "as_is", "probe_condition": "screenshot"},
+            "number 3, figures for unchanged images (the probe looks like a screenshot, which was "
+            "not measured)",
+        ),
+        (
+            {"probe_condition": None, "condition": "as_is"},
+            "number 3, figures for unchanged images",
+        ),
+        (
+            {"entries_since": 1200},
+            "number 3, figures for images after JPEG 75; 1,200 entries added since it was measured",
+        ),
+        (
+            {"entries_since": -2},
+            "number 3, figures for images after JPEG 75; 2 entries removed since it was measured",
+        ),
         (
             {"applies": "upper_bound", "entries_since": None},
-            "calibration 3, delivery jpeg75, not all of its corpora were searched: the true rate "
-            "is at most the stated one",
+            "number 3, figures for images after JPEG 75; only part of its corpora was searched, so "
+            "the true rate is at most this one",
         ),
         (
             {"supports_threshold": False},
-            "calibration 3, delivery jpeg75; it has too few known-real images for a threshold",
+            "number 3, figures for images after JPEG 75; too few known-real images for a threshold",
         ),
     ],
 )
 def test_a_calibration_says_how_it_fits(facts: dict[str, Any], expected: str) -> None:
     assert describe_calibration(calibration(**facts)) == expected
+
+
+@pytest.mark.parametrize("condition", Condition)
+def test_each_kind_of_delivery_has_its_words(condition: Condition) -> None:
+    words = describe_calibration(calibration(condition=condition, probe_condition=condition))
+    assert words.startswith("number 3, figures for ")
+    assert "_" not in words
 
 
 def test_corpora_that_are_not_calibrated_are_named_and_the_rest_counted() -> None:
@@ -303,11 +326,12 @@ def test_supporting_entries_are_listed_with_the_verdict_without_the_strongest() 
         nearest_similarity=0.5,
     )
 
-    def words(ids: list[int]) -> str:
-        answer = RestsOnAnswer(entry_ids=ids, without_strongest=without, stands=False)
+    def words(ids: list[int], *, stands: bool = False) -> str:
+        answer = RestsOnAnswer(entry_ids=ids, without_strongest=without, stands=stands)
         return describe_rests_on(answer, without)
 
     assert words([7]) == "entry 7; without entry 7 the verdict is not_similar"
+    assert words([7], stands=True) == "entry 7; without entry 7 the verdict stays not_similar"
     assert words([7, 8, 9, 10, 11]).startswith("entries 7, 8, 9, 10, 11; ")
     assert words([7, 8, 9, 10, 11, 12]).startswith("entries 7, 8, 9, 10, 11, ...; ")
 
@@ -370,12 +394,15 @@ def test_each_statement_stands_only_where_its_evidence_is_there() -> None:
         "rate": ({"false_match_rate": rate()}, "come this near"),
         "ratio": ({"likelihood_ratio": ratio()}, "proposition"),
         "generator": ({"attribution": attribution()}, "sdxl"),
-        "known real": ({"nearest_known_real": real}, "nearest 0.5000, entry 12 of photographs"),
+        "known real": (
+            {"nearest_known_real": real},
+            "cosine similarity 0.5000, entry 12 of photographs",
+        ),
         "rests on": (
             {"rests_on": RestsOnAnswer(entry_ids=[7], without_strongest=without, stands=False)},
             "entry 7",
         ),
-        "calibration": ({"calibration": calibration()}, "calibration 3"),
+        "calibration": ({"calibration": calibration()}, "number 3, "),
     }
     assert list(write_statements(similarity_answer(), None)) == []
     for topic, (part, words) in parts.items():

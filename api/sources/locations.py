@@ -149,7 +149,7 @@ def walk(folder: str) -> Iterator[tuple[str, str]]:
 
     The order never changes: a folder's files, then its folders, each by the name up to its first
     dot and then by the whole name, so that files of one sample are adjacent. Memory is bounded by
-    the largest folder. A subfolder that cannot be listed is returned as if it were a file; reading
+    the largest folder. A subfolder that cannot be listed is returned like a file; reading
     it raises the reason. Raises `UnusableSource`.
     """
     pending = [""]

@@ -245,7 +245,7 @@ def _print_in_full(results: Iterable[ProbeLookup | FailedItem]) -> bool:
 
 
 OVERVIEW = (
-    Column("image", shorten="start"),
+    Column("image", shorten="start", least=24),
     Column("classifier", importance=4),
     Column("verdict"),
     Column("relation", importance=3),

@@ -27,13 +27,15 @@ class Column:
     """How a column is printed.
 
     `importance` decides what is left out where the table is too wide: the smallest number first,
-    None never. `shorten` says where a long cell may be cut: a path keeps its end.
+    None never. `shorten` says where a long cell may be cut: a path keeps its end. `least` cells are
+    kept of it as long as another column can be cut or left out instead.
     """
 
     title: str
     align: Literal["left", "right"] = "left"
     importance: int | None = None
     shorten: Literal["never", "start", "end"] = "never"
+    least: int = SHORTEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _total(widths: dict[int, int]) -> int:
 def _narrowest(columns: Sequence[Column], widths: dict[int, int]) -> dict[int, int]:
     """The widths when every column that allows it is shortened as far as it should be."""
     return {
-        number: size if columns[number].shorten == "never" else min(size, SHORTEST)
+        number: size if columns[number].shorten == "never" else min(size, columns[number].least)
         for number, size in widths.items()
     }
 
@@ -172,12 +174,14 @@ def _narrowed(columns: Sequence[Column], widths: dict[int, int], width: int) -> 
     widths = dict(widths)
     while (excess := _total(widths) - width) > 0:
         flexible = [number for number in widths if columns[number].shorten != "never"]
-        candidates = [number for number in flexible if widths[number] > SHORTEST] or [*widths]
+        spare = [number for number in flexible if widths[number] > columns[number].least]
+        candidates = spare or [*widths]
         widest, *others = sorted(candidates, key=lambda number: -widths[number])
         if widths[widest] <= 1:
             break
         following = max((widths[number] for number in others), default=0)
-        least = max(1, following if following < widths[widest] else widths[widest] - 1)
+        least = following if following < widths[widest] else widths[widest] - 1
+        least = max(1, least, columns[widest].least if spare else 1)
         widths[widest] = max(least, widths[widest] - excess)
     return widths
 

@@ -138,6 +138,15 @@ def test_an_essential_column_is_cut_only_where_nothing_else_helps() -> None:
     assert layout.left_out == ["b"]
 
 
+def test_a_column_with_a_least_width_is_cut_after_others() -> None:
+    columns = [Column("image", shorten="start", least=24), Column("name", shorten="end")]
+
+    assert Layout.fit(columns, [18, 17], 34).widths == {0: 18, 1: 14}
+    assert Layout.fit(columns, [60, 40], 50).widths == {0: 24, 1: 24}
+    assert Layout.fit(columns, [60, 40], 38).widths == {0: 24, 1: 12}
+    assert sum(Layout.fit(columns, [60, 40], 30).widths.values()) == 28
+
+
 @given(
     widths=st.lists(st.integers(0, 90), min_size=1, max_size=8),
     flags=st.lists(

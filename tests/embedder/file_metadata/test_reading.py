@@ -145,7 +145,7 @@ def test_a_file_that_ends_too_early_says_what_comes_before_and_why_it_ends() -> 
         (exif_of(Software="a program with a long name")[:-25], "an offset points beyond the end"),
     ],
 )
-def test_exif_that_cannot_be_read_is_told_with_the_reason(block: bytes, reason: str) -> None:
+def test_exif_that_cannot_be_read_is_recorded_with_the_reason(block: bytes, reason: str) -> None:
     says = read_file_metadata(
         jpeg_of(
             (0xE1, b"Exif\x00\x00" + block.removeprefix(b"Exif\x00\x00")),
@@ -188,11 +188,11 @@ def test_xmp_that_declares_a_document_type_is_refused_in_any_encoding(
 @pytest.mark.parametrize(
     "packet", [b"", b"<", b"<a><b></a>", b"<a>&lol;</a>", b"\xff\xff", b"<a xmp:CreatorTool='x'/>"]
 )
-def test_xmp_that_is_no_xml_is_told(packet: bytes) -> None:
+def test_xmp_that_is_no_xml_is_recorded(packet: bytes) -> None:
     assert "xmp:error" in read_file_metadata(jpeg_with_xmp(packet))
 
 
-def test_broken_iptc_is_told_and_what_came_before_it_is_kept() -> None:
+def test_broken_iptc_is_recorded_and_what_came_before_it_is_kept() -> None:
     whole = resources(iim((2, 110, b"an agency"), (2, 115, b"a source")))
     says = read_file_metadata(
         jpeg_of((0xED, whole.replace(struct.pack(">H", 8) + b"a source", b"\x7f\xffa source")))
@@ -216,20 +216,20 @@ def test_broken_iptc_is_told_and_what_came_before_it_is_kept() -> None:
         text_chunk("Comment", bytes(MAX_READ_BYTES + 1)),
     ],
 )
-def test_a_text_chunk_that_is_not_read_is_told_and_leaves_the_others(body: bytes) -> None:
+def test_a_text_chunk_that_is_not_read_is_recorded_and_leaves_the_others(body: bytes) -> None:
     says = read_file_metadata(png_of(body, text_chunk("Software", b"NovelAI")))
     assert says["png:Software"] == "NovelAI"
     assert set(says) == {"png:Software", "png:error"}
 
 
-def test_an_avif_file_that_cannot_be_opened_is_told(samples: dict[str, bytes]) -> None:
+def test_an_avif_file_that_cannot_be_opened_is_recorded(samples: dict[str, bytes]) -> None:
     assert "avif:error" in read_file_metadata(samples["avif"][:120])
 
 
 # Bounds
 
 
-def test_a_long_text_is_cut_and_told_by_its_length_and_hash() -> None:
+def test_a_long_text_is_cut_and_identified_by_its_length_and_hash() -> None:
     text = "ß" * MAX_VALUE_BYTES
     says = read_file_metadata(
         png_of(chunk(b"iTXt", b"workflow\x00\x00\x00\x00\x00" + text.encode()))
@@ -259,7 +259,7 @@ def test_all_texts_of_a_file_together_are_bounded() -> None:
     )
 
 
-def test_there_are_no_more_keys_than_told_and_a_repeated_one_has_a_number() -> None:
+def test_there_are_no_more_keys_than_the_limit_and_a_repeated_one_has_a_number() -> None:
     says = read_file_metadata(
         png_of(*(text_chunk("Comment", b"%d" % n) for n in range(500)), chunk(b"zTXt", b""))
     )
@@ -351,7 +351,7 @@ def rich_files() -> list[bytes]:
 # Privacy
 
 
-def test_places_owners_and_devices_are_not_told() -> None:
+def test_places_owners_and_devices_are_not_read() -> None:
     exif = Image.Exif()
     exif[0x0131] = "Program"
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 12.0, 3.0)})
@@ -373,10 +373,10 @@ def test_places_owners_and_devices_are_not_told() -> None:
     assert says == {"png:exif:Software": "Program", "exif:Software": "Program"}
 
 
-# What is said
+# What is read
 
 
-def test_every_text_chunk_of_a_png_is_told_verbatim(encoder: Encoder, picture: Image.Image) -> None:
+def test_every_text_chunk_of_a_png_is_read_verbatim(encoder: Encoder, picture: Image.Image) -> None:
     workflow = '{"nodes": [{"id": 1, "text": "a \\u0000 stays as it is spelt"}]}'
     texts = PngInfo()
     texts.add_text("parameters", "a cat\nNegative prompt: a dog\nSteps: 20, Model: some_model")
@@ -413,7 +413,7 @@ def test_a_nul_is_spelt_out_and_text_of_nothing_else_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
-def test_exif_is_told_in_every_format(format: str, encoder: Encoder, picture: Image.Image) -> None:
+def test_exif_is_read_in_every_format(format: str, encoder: Encoder, picture: Image.Image) -> None:
     block = exif_of(
         ImageDescription="a description",
         Make="a maker",
@@ -457,7 +457,7 @@ def test_a_user_comment_is_decoded_by_its_character_code(raw: bytes, text: str) 
 
 
 @pytest.mark.parametrize("form", ["attributes", "elements", "resources"])
-def test_fields_of_xmp_are_told_from_attributes_and_from_elements(form: str) -> None:
+def test_fields_of_xmp_are_read_from_attributes_and_from_elements(form: str) -> None:
     fields = {
         "xmp:CreatorTool": "Tool 1",
         "Iptc4xmpExt:DigitalSourceType": SYNTHETIC,
@@ -482,7 +482,7 @@ def test_fields_of_xmp_are_told_from_attributes_and_from_elements(form: str) -> 
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
-def test_xmp_is_told_in_every_format(format: str, encoder: Encoder, picture: Image.Image) -> None:
+def test_xmp_is_read_in_every_format(format: str, encoder: Encoder, picture: Image.Image) -> None:
     packet = xmp_of(f'Iptc4xmpExt:DigitalSourceType="{SYNTHETIC}"').encode()
     if format == "PNG":
         texts = PngInfo()
@@ -495,13 +495,13 @@ def test_xmp_is_told_in_every_format(format: str, encoder: Encoder, picture: Ima
     assert read_file_metadata(data) == {"xmp:DigitalSourceType": SYNTHETIC}
 
 
-def test_records_of_iptc_are_told_from_jpeg_and_from_tiff(
+def test_records_of_iptc_are_read_from_jpeg_and_from_tiff(
     encoder: Encoder, picture: Image.Image
 ) -> None:
     records = iim(
         (1, 90, b"\x1b%G"),
         (2, 65, b"a program"),
-        (2, 80, b"a by-line is not told"),
+        (2, 80, b"a by-line is not read"),
         (2, 110, "Żółw".encode()),
         (2, 115, b"a source"),
         (2, 116, "© an agency".encode("latin-1")),

@@ -105,7 +105,7 @@ def test_fakes_are_close_to_their_photographs(probes: list[Probe]) -> None:
     assert min(medians.values()) >= 29.0, medians
 
 
-def test_the_logit_tells_fakes_from_photographs(measured: Measurements) -> None:
+def test_the_logit_distinguishes_fakes_from_photographs(measured: Measurements) -> None:
     figures = measure_classifier(measured)
 
     assert figures["auc"] >= 0.97

@@ -68,12 +68,12 @@ def decoded(samples: dict[str, bytes]) -> list[DecodedImage]:
 def test_vectors_are_float32_of_norm_one_and_logits_are_float32(
     embedder: Embedder, decoded: list[DecodedImage]
 ) -> None:
-    made = embedder.embed(decoded)
-    assert (made.vectors.shape, made.vectors.dtype) == ((len(decoded), 32), np.float32)
-    assert (made.logits.shape, made.logits.dtype) == ((len(decoded),), np.float32)
-    assert np.abs(np.linalg.norm(made.vectors.astype(np.float64), axis=1) - 1).max() < 1e-6
-    assert made.patch_tokens is None
-    assert made.attentions is None
+    embeddings = embedder.embed(decoded)
+    assert (embeddings.vectors.shape, embeddings.vectors.dtype) == ((len(decoded), 32), np.float32)
+    assert (embeddings.logits.shape, embeddings.logits.dtype) == ((len(decoded),), np.float32)
+    assert np.abs(np.linalg.norm(embeddings.vectors.astype(np.float64), axis=1) - 1).max() < 1e-6
+    assert embeddings.patch_tokens is None
+    assert embeddings.attentions is None
 
 
 def test_the_logit_is_what_the_head_reads_from_the_cls_token(
@@ -84,11 +84,13 @@ def test_the_logit_is_what_the_head_reads_from_the_cls_token(
     with torch.inference_mode():
         reference = model(torch.from_numpy(pixels))
         cls = model.vit(torch.from_numpy(pixels)).last_hidden_state[:, 0].numpy()  # (n, d)
-    made = embedder.embed_pixels(pixels)
+    embeddings = embedder.embed_pixels(pixels)
     by_hand = cls @ weights["classifier.weight"].numpy()[0] + weights["classifier.bias"].numpy()[0]
-    assert np.abs(made.logits - by_hand).max() < 1e-5
-    assert np.abs(made.logits - reference.logits[:, 0].numpy()).max() < 1e-5
-    assert np.abs(made.vectors - cls / np.linalg.norm(cls, axis=1, keepdims=True)).max() < 1e-6
+    assert np.abs(embeddings.logits - by_hand).max() < 1e-5
+    assert np.abs(embeddings.logits - reference.logits[:, 0].numpy()).max() < 1e-5
+    assert (
+        np.abs(embeddings.vectors - cls / np.linalg.norm(cls, axis=1, keepdims=True)).max() < 1e-6
+    )
 
 
 def test_results_do_not_depend_on_the_composition_of_the_batch(
@@ -124,13 +126,19 @@ def test_patch_tokens_and_attentions_come_on_request_and_change_nothing_else(
     embedder: Embedder, pixels: np.ndarray
 ) -> None:
     plain = embedder.embed_pixels(pixels)
-    made = embedder.embed_pixels(pixels, patch_tokens=True, attentions=True)
-    assert made.patch_tokens is not None
-    assert made.attentions is not None
-    assert (made.patch_tokens.shape, made.patch_tokens.dtype) == ((11, 16, 32), np.float32)
-    assert (made.attentions.shape, made.attentions.dtype) == ((11, 2, 2, 17, 17), np.float32)
-    assert np.abs(made.attentions.sum(axis=-1) - 1).max() < 1e-5
-    assert np.abs(made.vectors - plain.vectors).max() < 1e-5
+    embeddings = embedder.embed_pixels(pixels, patch_tokens=True, attentions=True)
+    assert embeddings.patch_tokens is not None
+    assert embeddings.attentions is not None
+    assert (embeddings.patch_tokens.shape, embeddings.patch_tokens.dtype) == (
+        (11, 16, 32),
+        np.float32,
+    )
+    assert (embeddings.attentions.shape, embeddings.attentions.dtype) == (
+        (11, 2, 2, 17, 17),
+        np.float32,
+    )
+    assert np.abs(embeddings.attentions.sum(axis=-1) - 1).max() < 1e-5
+    assert np.abs(embeddings.vectors - plain.vectors).max() < 1e-5
     again = embedder.embed_pixels(pixels)
     assert np.array_equal(again.vectors, plain.vectors), "the faster attention is back"
 
@@ -139,17 +147,20 @@ def test_patch_tokens_are_576_of_384_for_the_full_size_model(
     published_checkpoints: dict[str, Path],
 ) -> None:
     embedder = Embedder.load(published_checkpoints["timm"], device="cpu", precision="float32")
-    made = embedder.embed_pixels(np.zeros((1, 3, 384, 384), np.float32), patch_tokens=True)
-    assert made.patch_tokens is not None
-    assert made.patch_tokens.shape == (1, 576, 384)
+    embeddings = embedder.embed_pixels(np.zeros((1, 3, 384, 384), np.float32), patch_tokens=True)
+    assert embeddings.patch_tokens is not None
+    assert embeddings.patch_tokens.shape == (1, 576, 384)
 
 
 def test_no_images_are_no_rows_of_the_right_width(embedder: Embedder) -> None:
-    made = embedder.embed([], patch_tokens=True, attentions=True)
-    assert (made.vectors.shape, made.logits.shape) == ((0, 32), (0,))
-    assert made.patch_tokens is not None
-    assert made.attentions is not None
-    assert (made.patch_tokens.shape, made.attentions.shape) == ((0, 16, 32), (0, 2, 2, 17, 17))
+    embeddings = embedder.embed([], patch_tokens=True, attentions=True)
+    assert (embeddings.vectors.shape, embeddings.logits.shape) == ((0, 32), (0,))
+    assert embeddings.patch_tokens is not None
+    assert embeddings.attentions is not None
+    assert (embeddings.patch_tokens.shape, embeddings.attentions.shape) == (
+        (0, 16, 32),
+        (0, 2, 2, 17, 17),
+    )
 
 
 def test_pixels_of_another_shape_or_type_are_refused(embedder: Embedder) -> None:
@@ -180,10 +191,10 @@ def test_short_batches_are_filled_up_where_the_device_wants_it(
     )
     network = embedder._forward._model.vit.embeddings
     network.register_forward_pre_hook(lambda _module, given: shapes.add(given[0].shape))
-    made = embedder.embed_pixels(pixels)
+    embeddings = embedder.embed_pixels(pixels)
     reference = Embedder.load(tiny_model, device="cpu", precision="float32").embed_pixels(pixels)
     assert shapes == {torch.Size([4, 3, 32, 32])}
-    assert np.abs(made.vectors - reference.vectors).max() <= BATCH_TOLERANCE
+    assert np.abs(embeddings.vectors - reference.vectors).max() <= BATCH_TOLERANCE
 
 
 def test_weights_that_give_no_finite_embedding_are_refused(
@@ -200,8 +211,8 @@ def test_threads_may_embed_at_the_same_time(embedder: Embedder, pixels: np.ndarr
     reference = embedder.embed_pixels(pixels)
 
     def work(n: int) -> bool:
-        made = embedder.embed_pixels(pixels, attentions=n % 3 == 0)
-        return bool(np.abs(made.vectors - reference.vectors).max() < 1e-5)
+        embeddings = embedder.embed_pixels(pixels, attentions=n % 3 == 0)
+        return bool(np.abs(embeddings.vectors - reference.vectors).max() < 1e-5)
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(work, range(24)))
@@ -227,7 +238,7 @@ def test_what_is_embedded_and_derived_from_is_the_changed_picture(
 
     def change(key: str, image: Image.Image) -> Image.Image:
         if key == "fails":
-            raise CorruptImage("png", "nothing can be made of it")
+            raise CorruptImage("png", "nothing can be embeddings of it")
         return {"as it is": image, "turned": ImageOps.flip(image)}.get(key, image.resize((2, 2)))
 
     items = [(key, samples["png"]) for key in ("as it is", "turned", "fails", "tiny")]
@@ -368,7 +379,7 @@ def test_images_are_derived_from_in_threads_and_no_more_of_them_are_held_than_th
     assert max(counts) <= count_workers(DeviceKind.CPU, embedder.limits, os.cpu_count() or 1)
 
 
-def test_a_stream_lets_go_of_what_was_derived_once_it_was_handed_on(
+def test_a_stream_releases_a_derived_value_once_it_was_handed_on(
     embedder: Embedder, samples: dict[str, bytes]
 ) -> None:
     alive: list[weakref.ref[np.ndarray]] = []
@@ -383,7 +394,7 @@ def test_a_stream_lets_go_of_what_was_derived_once_it_was_handed_on(
     assert most <= 1, "only what the caller holds"
 
 
-def test_a_batch_of_which_very_much_was_derived_is_closed_early(
+def test_a_batch_with_many_derived_bytes_is_closed_early(
     embedder: Embedder, samples: dict[str, bytes], at_forward: AtForward
 ) -> None:
     sizes: list[int] = []

@@ -40,7 +40,7 @@ def with_chunk_after_header(png: bytes, chunk: bytes) -> bytes:
     return png[:33] + chunk + png[33:]  # 8 bytes of signature, 25 of IHDR
 
 
-def test_bytes_that_are_no_image_are_told_from_images_that_are_not_taken() -> None:
+def test_bytes_that_are_no_image_are_read_from_images_that_are_not_taken() -> None:
     for data in (
         b"",
         b"hello, world",

@@ -130,7 +130,7 @@ def test_the_rules(delivery: Delivery, condition: Condition) -> None:
     ],
     ids=str,
 )
-def test_a_real_file_is_told_by_its_bytes(
+def test_a_real_file_is_reported_by_its_bytes(
     picture_maker: PictureMaker,
     encoder: Encoder,
     format: str,
@@ -236,7 +236,7 @@ def test_a_screenshot_samples_the_four_nearest_pixels() -> None:
 
 
 @pytest.mark.parametrize("condition", RE_ENCODINGS)
-def test_a_picture_of_a_generators_size_is_told_after_its_delivery(
+def test_a_picture_of_a_generators_size_is_reported_after_its_delivery(
     picture_maker: PictureMaker, encoder: Encoder, condition: Condition
 ) -> None:
     """As the file that was written; `deliver` gives its pixels."""

@@ -204,7 +204,7 @@ def test_what_is_measured_is_read_back_by_the_embedder(
     assert "Not for casework" in card
 
 
-def test_bounds_of_logits_are_ordered_for_a_model_that_cannot_tell_and_for_one_that_can() -> None:
+def test_bounds_of_logits_are_ordered_for_a_model_without_and_with_discrimination() -> None:
     random = np.random.default_rng(0)
     names = np.array(["photograph"] * 50 + ["demo-nearest"] * 50)
     vectors = random.normal(size=(100, 4)).astype(np.float32)

@@ -104,7 +104,9 @@ def test_any_counts_give_a_growth_that_order_does_not_change_and_json_keeps(
 
 
 def test_the_bend_foretells_what_one_exponent_does_not() -> None:
-    errors = check_growth(list(make_cases(KINDS[0], corpora=1, calibrations=2, references=600, reals=4000)))
+    errors = check_growth(
+        list(make_cases(KINDS[0], corpora=1, calibrations=2, references=600, reals=4000))
+    )
     for rate in (0.1, 0.03, 0.01):
         assert (
             abs(errors[rate, 10][0]) < 0.15

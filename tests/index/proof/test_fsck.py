@@ -56,7 +56,7 @@ class Scene:
         return {finding.kind for finding in self.check(**options).findings}
 
     def sql(self, *statements: Any, **values: Any) -> None:
-        """Change rows without Lineup and without foreign keys, as a bad disk or a person could do."""
+        """Change rows without Lineup and without foreign keys, as a bad disk could."""
         with self.database._engine.connect() as conn:
             raw = conn.connection.driver_connection
             if self.database.dialect == "sqlite":

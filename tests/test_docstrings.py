@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("api", "index", "embedder", "migrations", "tests")
 FILES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 DOTTED = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`")
+RUN_MODULE = re.compile(rf"python3? -m ((?:{'|'.join(PACKAGES)})(?:\.\w+)*)")
 QUOTED_NAME = re.compile(r"`([a-z_][a-z0-9_]*)`")
 # Pages that lie outside the repository, and numbers of its tracker.
 UNREADABLE = re.compile(
@@ -99,6 +100,18 @@ def test_every_module_that_a_docstring_names_exists() -> None:
     ]
 
     assert not missing, "\n".join(missing)
+
+
+def test_every_module_that_a_command_runs_exists() -> None:
+    named = {
+        name
+        for path in (*FILES, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile")
+        for name in RUN_MODULE.findall(path.read_text())
+    }
+    benchmarks = {name for name in named if name.startswith("tests.benchmarks.")}
+
+    assert len(benchmarks) > 10
+    assert not {name for name in named if not exists(name)}
 
 
 @pytest.mark.parametrize(

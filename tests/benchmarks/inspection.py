@@ -37,9 +37,11 @@ from api.lineup import Lineup
 from api.settings import Settings
 from index.calibration.others import compare_both_ways
 from index.proof.hubs import find_fakes_that_look_real
-from index.proof.images import Images
-from index.proof.inspection import _read, inspect_corpus
+from index.proof.images import ImageReader, Images
+from index.proof.inspection import inspect_corpus
+from index.truth.corpora import find_corpus_ids
 from index.truth.database import Database
+from index.truth.schema import entries
 from tests.benchmarks.filling import fill, make_space
 from tests.benchmarks.vectors import DIMENSION, clustered
 
@@ -126,8 +128,11 @@ def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds:
         policy = lineup.classifier_policy
         assert policy is not None, "the model has no limits of the logit"
         with lineup.database.read() as conn:
-            own = _read(conn, lineup.space, fakes, spool).own
-            photographs = _read(conn, lineup.space, reals, spool).own
+            reader = ImageReader(conn, lineup.space, spool)
+            own, photographs = (
+                reader.read(entries.c.corpus_id.in_(find_corpus_ids(conn, frozenset([name]))))
+                for name in (fakes, reals)
+            )
     count = max(1, round(share * len(own)))
     table = Table("rule", "planted named", "of", "recall", "true fakes named", "share of them")
     named = {rule: np.zeros(2, int) for rule in ("logit alone", "similarity alone", "both")}

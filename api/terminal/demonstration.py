@@ -111,7 +111,7 @@ def run_demo(settings: Settings, directory: Path, say: Say) -> DemoAnswer:
         say("measuring how often a photograph is as similar to a known fake as a new fake is ...")
         _calibrate(lineup)
         photographs = measure_photographs(lineup)
-        rows = [_look_up(lineup, probe, photographs) for probe in probes]
+        rows = [look_up_probe(lineup, probe, photographs) for probe in probes]
     return DemoAnswer(
         data_dir=str(own.data_dir),
         images_dir=str(images),
@@ -151,11 +151,11 @@ def cut_tiles(image: Image.Image) -> Iterator[tuple[str, Image.Image]]:
 
 def _write_corpora(photograph: Photograph, directory: Path) -> None:
     for place, tile in cut_tiles(photograph.image):
-        _write(directory / REALS / f"{photograph.name}-{place}.png", _encode_png(tile))
+        write_once(directory / REALS / f"{photograph.name}-{place}.png", _encode_png(tile))
     for generator in DECODERS:
         for place, tile in cut_tiles(Resynthesiser.load(generator)(photograph.image)):
             path = directory / FAKES / generator / f"{photograph.name}-{place}.png"
-            _write(path, _encode_png(tile))
+            write_once(path, _encode_png(tile))
 
 
 def _write_probes(directory: Path) -> Iterator[Probe]:
@@ -184,7 +184,8 @@ def _write_probes(directory: Path) -> Iterator[Probe]:
         yield _write_probe(path, RECOMPRESSED, _encode_jpeg(image))
 
 
-def _look_up(lineup: Lineup, probe: Probe, photographs: NDArray[np.float64]) -> DemoRow:
+def look_up_probe(lineup: Lineup, probe: Probe, photographs: NDArray[np.float64]) -> DemoRow:
+    """Look a probe up, and count the photographs that it is nearer than."""
     answer = look_up_image(lineup, probe.path.read_bytes(), LookupQuery(k=1))
     similarity = answer.similarity.nearest_similarity
     nearer_than = 0 if similarity is None else int(np.count_nonzero(photographs < similarity))
@@ -218,7 +219,7 @@ def _calibrate(lineup: Lineup) -> None:
     work_on(lineup, start_calibration(lineup.database, lineup.space, request))
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_once(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; a file that has these bytes already is left alone."""
     if path.is_file() and path.read_bytes() == data:
         return
@@ -232,7 +233,7 @@ def _cut_middle(image: Image.Image) -> Image.Image:
 
 
 def _write_probe(path: Path, truth: str, data: bytes) -> Probe:
-    _write(path, data)
+    write_once(path, data)
     return Probe(path.name, truth, path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.api.terminal.commands import run, write_image
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three images in the folder `known`, and beside it `unseen.png` and the broken `cut.png`."""
     folder = tmp_path_factory.mktemp("images")
@@ -21,7 +21,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder whose corpus `known` holds the three images; no test changes it."""
     folder = tmp_path_factory.mktemp("data")

@@ -170,7 +170,7 @@ def _measure_left_out(
     name: str, listed: KnownFakes, fitted: Attribution, known: _Probes, left_out: _Probes, seed: int
 ) -> LeftOutGenerator:
     attributed, of_left_out = _attribute(fitted, known), _attribute(fitted, left_out)
-    sets = [_build_set(each, fitted.least) for each in attributed]
+    sets = [build_conformal_set(each, fitted.least) for each in attributed]
     truth = listed.names[known.rows].tolist()
     rows = np.concatenate([known.rows, left_out.rows])
     nearness = np.concatenate([known.found.maxima, left_out.found.maxima])
@@ -199,8 +199,11 @@ def _attribute(fitted: Attribution, asked: _Probes) -> list[Attributed]:
     ]
 
 
-def _build_set(attributed: Attributed, least: float) -> set[str]:
-    """Return the conformal set before abstention."""
+def build_conformal_set(attributed: Attributed, least: float) -> set[str]:
+    """Return the conformal set before abstention: the largest share, and all of at least `least`.
+
+    It is empty for an image none of whose neighbours declares a generator.
+    """
     most = attributed.shares[0][1] if attributed.shares else 0.0
     return {name for name, share in attributed.shares if share >= least or share == most}
 

@@ -5,13 +5,16 @@ it.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api.evaluation.retrieving import draw_rows, measure_retrieval
+from api.evaluation.retrieving import BLOCK_PROBES, draw_rows, measure_retrieval
 from index.truth.perceptual import PerceptualHash
-from tests.api.evaluation.made import clusters, population
+from tests.api.evaluation.made import anywhere, clusters, population
 
 
 def test_one_generator_is_nothing_to_retrieve_by() -> None:
@@ -68,3 +71,97 @@ def test_rows_are_drawn_only_where_there_are_too_many() -> None:
     drawn = draw_rows(100, 5, 0)
     assert len(set(drawn.tolist())) == 5
     assert (np.diff(drawn) > 0).all()
+
+
+def names_in_turn(n: int, *names: str | None) -> list[str | None]:
+    return [names[row % len(names)] for row in range(n)]
+
+
+def test_no_fake_and_fakes_without_a_generator_have_their_reason() -> None:
+    nothing = clusters({"a": 1}).taking(np.empty(0, np.int64))
+    for fakes in (nothing, anywhere(30)):
+        found = measure_retrieval(fakes, 0)
+        assert (found.entries, found.mean, found.by_generator) == (0, None, [])
+        assert found.reason == "0 fakes of 0 generators; 10 of 2 are needed"
+
+
+def test_nine_fakes_are_too_few_and_ten_enough() -> None:
+    few, enough = (measure_retrieval(clusters({"a": 5, "b": n}), 0) for n in (4, 5))
+    assert few.mean is None
+    assert few.reason == "9 fakes of 2 generators; 10 of 2 are needed"
+    assert enough.mean is not None
+    assert enough.mean.n == 10
+
+
+def test_generators_of_one_image_each_have_nothing_to_find() -> None:
+    found = measure_retrieval(clusters({f"g{number}": 1 for number in range(12)}), 0)
+    assert (found.mean, found.reason) == (None, "no generator has two images")
+    assert found.entries == 12
+
+
+def test_a_fake_without_a_generator_is_neither_probe_nor_neighbour() -> None:
+    fakes = clusters({"a": 12, "b": 12})
+    with_others = replace(
+        fakes,
+        generators=tuple(name if row % 4 else None for row, name in enumerate(fakes.generators)),
+    )
+    declared = np.flatnonzero(np.arange(24) % 4 != 0)
+    assert measure_retrieval(with_others, 0) == measure_retrieval(fakes.taking(declared), 0)
+    assert measure_retrieval(with_others, 0).entries == 18
+
+
+def test_figures_over_several_blocks_are_those_of_all_similarities_at_once() -> None:
+    n = BLOCK_PROBES + 44
+    fakes = replace(anywhere(n, seed=4), generators=tuple(names_in_turn(n, "a", "b", "a", "c")))
+    similarities = fakes.vectors @ fakes.vectors.T
+    np.fill_diagonal(similarities, -2)
+    order = np.argsort(-similarities, axis=1)
+    own = np.array(fakes.generators)
+    hits = own[order] == own[:, None]
+    found = measure_retrieval(fakes, 0).mean
+    assert found is not None
+    assert found.n == n
+    assert found.precision_at_1.value == pytest.approx(hits[:, 0].mean())
+    assert found.recall_at_k[5] == pytest.approx(hits[:, :5].any(axis=1).mean())
+
+
+def test_recall_grows_with_k_and_every_figure_is_a_share() -> None:
+    fakes = replace(anywhere(60), generators=tuple(names_in_turn(60, "a", "b", "c")))
+    found = measure_retrieval(fakes, 0)
+    assert found.mean is not None
+    for row in (found.mean, *found.by_generator):
+        recalls = [row.recall_at_k[k] for k in sorted(row.recall_at_k)]
+        assert row.recall_at_k[1] == row.precision_at_1.value
+        assert all(more >= less for less, more in pairwise(recalls))
+        assert row.mean_average_precision is not None
+        assert 0 <= row.mean_average_precision <= 1
+        assert row.by_chance == pytest.approx(19 / 59)
+
+
+def test_names_that_say_nothing_about_the_images_are_found_by_chance() -> None:
+    fakes = replace(anywhere(400, seed=8), generators=tuple(names_in_turn(400, "a", "b")))
+    found = measure_retrieval(fakes, 0).mean
+    assert found is not None
+    assert found.precision_at_1.value == pytest.approx(found.by_chance, abs=0.1)
+
+
+def test_generators_with_as_many_probes_come_by_name() -> None:
+    found = measure_retrieval(clusters({"b": 12, "c": 14, "a": 12}), 0)
+    assert [row.name for row in found.by_generator] == ["c", "a", "b"]
+    assert found.mean is not None
+    assert found.mean.name == "all"
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 5))
+def test_drawn_rows_are_distinct_increasing_and_no_more_than_wanted(
+    n: int, most: int, seed: int
+) -> None:
+    drawn = draw_rows(n, most, seed)
+    assert len(drawn) == min(n, most)
+    assert (np.diff(drawn) > 0).all()
+    assert not len(drawn) or (drawn[0] >= 0 and drawn[-1] < n)
+    assert (drawn == draw_rows(n, most, seed)).all()
+
+
+def test_another_seed_draws_other_rows() -> None:
+    assert draw_rows(100, 10, 0).tolist() != draw_rows(100, 10, 1).tolist()

@@ -64,3 +64,65 @@ def test_the_brier_score_is_the_weighted_mean_squared_error() -> None:
     assert brier(stated, positive) == pytest.approx((0.01 + 0.81 + 0.01 + 0) / 4)
     assert brier(stated, positive, [3, 1, 1, 1]) == pytest.approx((0.03 + 0.81 + 0.01 + 0) / 6)
     assert brier(np.array([0.2, 0.2]), np.array([False, False])) == pytest.approx(0.04)
+
+
+@given(of_both_classes)
+def test_the_operating_points_rise_from_the_strictest_threshold_on(data: Any) -> None:
+    roc = roc_of(*data)
+    assert roc is not None
+    assert (np.diff(roc.false_positive_rate) >= 0).all()
+    assert (np.diff(roc.true_positive_rate) >= 0).all()
+
+
+@given(of_both_classes)
+def test_the_area_depends_on_the_order_of_the_values_alone(data: Any) -> None:
+    x, positive = data
+    plain, stretched, turned = roc_of(x, positive), roc_of(x**3 + x, positive), roc_of(-x, positive)
+    assert plain is not None
+    assert stretched is not None
+    assert turned is not None
+    assert stretched.area == pytest.approx(plain.area)
+    assert turned.area == pytest.approx(1 - plain.area)
+
+
+def test_a_perfect_a_reversed_and_a_constant_value_have_the_areas_one_zero_and_one_half() -> None:
+    positive = np.arange(20) >= 12
+    for values, area, found in (
+        (positive.astype(float), 1.0, 1.0),
+        (-positive.astype(float), 0.0, 0.0),
+        (np.zeros(20), 0.5, 0.0),
+    ):
+        roc = roc_of(values, positive)
+        assert roc is not None
+        assert roc.area == area
+        assert roc.true_positive_rate_at(0.0) == found
+        assert roc.true_positive_rate_at(1.0) == 1.0
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.24, 0.25, 0.49, 0.5])
+def test_a_false_positive_rate_of_exactly_what_is_allowed_is_allowed(rate: float) -> None:
+    """Four negatives at 1, 2, 3, 4; a positive above three of them, and one above two."""
+    values = np.array([1.0, 2, 3, 4, 3.5, 2.5])
+    roc = roc_of(values, np.arange(6) >= 4)
+    assert roc is not None
+    expected = 0.0 if rate < 0.25 else 0.5 if rate < 0.5 else 1.0
+    assert roc.true_positive_rate_at(rate) == expected
+
+
+@given(of_both_classes, st.integers(-5, 5).map(float))
+def test_balanced_accuracy_is_the_mean_of_two_counted_shares(data: Any, threshold: float) -> None:
+    x, positive = data
+    pairs = list(zip(x.tolist(), positive.tolist(), strict=True))
+    right = sum(value >= threshold for value, is_one in pairs if is_one) / positive.sum()
+    cleared = sum(value < threshold for value, is_one in pairs if not is_one) / (~positive).sum()
+    assert balanced_accuracy(x, positive, threshold) == pytest.approx((right + cleared) / 2)
+
+
+@given(of_both_classes)
+def test_no_image_moves_the_brier_score_out_of_its_range(data: Any) -> None:
+    x, positive = data
+    stated = (x + 4) / 8
+    assert 0 <= brier(stated, positive) <= 1
+    assert brier(positive.astype(float), positive) == 0
+    assert brier((~positive).astype(float), positive) == 1
+    assert brier(stated, positive) == pytest.approx(brier(1 - stated, ~positive))

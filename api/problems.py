@@ -72,7 +72,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     index_errors.UnknownCalibration: Problem(
         404, "unknown-calibration", "Unknown calibration", EXIT_NOT_FOUND
     ),
-    index_errors.UnknownLookup: Problem(404, "unknown-lookup", "Unknown lookup", EXIT_NOT_FOUND),
+    index_errors.UnknownLookup: Problem(404, "unknown-lookup", "Unknown look-up", EXIT_NOT_FOUND),
     index_errors.UnknownBlob: Problem(
         404, "unknown-thumbnail", "Unknown thumbnail", EXIT_NOT_FOUND
     ),
@@ -112,7 +112,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     index_errors.DatabaseUnavailable: Problem(
         503, "database-unavailable", "Database unavailable", EXIT_STORAGE
     ),
-    index_errors.NoData: Problem(503, "no-data", "No database", EXIT_STORAGE),
+    index_errors.NoData: Problem(503, "no-data", "No Lineup data here", EXIT_STORAGE),
     index_errors.SchemaOutdated: Problem(
         503, "schema-outdated", "Database of another release", EXIT_STORAGE
     ),

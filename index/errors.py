@@ -237,7 +237,7 @@ class NoData(DatabaseError):
     """There is no SQLite file, or the database has none of Lineup's tables."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"no Lineup data here: {reason}; run `lineup init` to create it")
+        super().__init__(f"{reason}; run `lineup init` to create it")
         self.reason = reason
 
 

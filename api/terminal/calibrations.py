@@ -49,7 +49,7 @@ def calibrate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Measure images delivered in this way: as_is, jpeg90, jpeg75, jpeg50, webp80, "
+            help="Measure this kind of delivery: as_is, jpeg90, jpeg75, jpeg50, webp80, "
             "half or screenshot. Repeat it for several; by default all.",
         ),
     ] = None,
@@ -57,7 +57,7 @@ def calibrate(
         int,
         typer.Option(
             help="At most this many known-real images, and as many known fakes, are re-encoded and "
-            "embedded again for each way of delivery."
+            "embedded again for each kind of delivery."
         ),
     ] = 500,
     seed: Annotated[
@@ -146,7 +146,7 @@ def show_calibration(
     ],
     json: Json = False,
 ) -> None:
-    """Show what a calibration measured, for each way of delivery."""
+    """Show what a calibration measured, for each kind of delivery."""
     from api.calibrations.catalogue import describe_calibration
     from api.lineup import open_database
 
@@ -185,7 +185,7 @@ def print_calibrations(calibrations: Iterable[CalibrationAnswer]) -> None:
 
 
 def print_calibration(answer: CalibrationAnswer) -> None:
-    """Print what was measured, a row for each way of delivery."""
+    """Print what was measured, a row for each kind of delivery."""
     from api.lookups.words import percent
 
     write(
@@ -195,7 +195,7 @@ def print_calibration(answer: CalibrationAnswer) -> None:
     )
     rates = [each.false_match_rate for each in answer.strata[0].thresholds]
     columns = (
-        Column("delivered"),
+        Column("delivery"),
         Column("images", align="right", importance=1),
         Column("photographs", align="right", importance=2),
         # The rate that a look-up uses by default stays longest.
@@ -226,9 +226,12 @@ def print_calibration(answer: CalibrationAnswer) -> None:
     ]
     print_table(columns, rows)
     write(
-        "at 1 %: the similarity that 1 % of known-real images reach (and up to how many they may "
-        "be, at 95 % confidence). Cllr: cost of the likelihood ratios, 0 is perfect, 1 says "
-        "nothing (and the least possible cost).",
+        "at 1 %: the similarity that 1 % of known-real images reach; in brackets, the upper end of "
+        "the 95 % interval of that rate. Cllr: cost of the likelihood ratios by the nearest known "
+        "fake, from 0 (perfect) to 1 (no information); in brackets, the least possible cost. "
+        "two-sided: Cllr of the ratios that also use the nearest known-real image. ECE: "
+        "calibration error of the classifier's probability, 0 is perfect. coverage: share of known "
+        "fakes whose candidate generators contain the right one.",
         style="dim",
     )
     print_collections(answer)

@@ -32,7 +32,7 @@ def demo(
     """Make fakes, ingest them, look up new images, and print one table.
 
     Nothing is downloaded and no server is needed. The demonstration has a data folder of its own;
-    the last lines tell how to go on with it.
+    the last lines print commands that use it.
     """
     try:
         from api.terminal.demonstration import run_demo
@@ -69,8 +69,8 @@ def explain(answer: DemoAnswer) -> list[str]:
     from api.terminal.demonstration import PHOTOGRAPH
 
     lines = [
-        f"nearer than: of {answer.photographs} known photographs, how many are less similar to "
-        "their nearest known fake than the probe is to its own."
+        f"nearer than: how many of the {answer.photographs} known photographs are less similar to "
+        "their nearest known fake than the probe is to its nearest known fake."
     ]
     fakes = [row for row in answer.rows if row.is_new_fake]
     missed = [row for row in fakes if row.lookup.similarity.verdict == "not_similar"]
@@ -83,10 +83,10 @@ def explain(answer: DemoAnswer) -> list[str]:
     threshold = answer.rows[0].lookup.similarity.threshold
     if threshold is not None:
         lines.append(
-            f"The verdict is cautious: only a similarity from {threshold.cosine_similarity:.3f} on "
-            f"counts as similar. It calls {len(wrong)} photographs similar, and it misses "
-            f"{len(missed)} of {len(fakes)} new fakes, {len(apart)} of which are nearer than every "
-            "photograph."
+            f"The verdict is cautious: it calls an image similar from a similarity of "
+            f"{threshold.cosine_similarity:.3f} on. It calls {len(wrong)} photographs similar. It "
+            f"misses {len(missed)} of {len(fakes)} new fakes; {len(apart)} of these are nearer "
+            "than every photograph."
         )
     return lines
 

@@ -56,7 +56,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Measure the classifier also on images delivered in this way: jpeg90, jpeg75, "
+            help="Measure the classifier also after this kind of delivery: jpeg90, jpeg75, "
             "jpeg50, webp80, half, screenshot, or all of them. Repeat it for several.",
         ),
     ] = None,
@@ -93,8 +93,8 @@ def evaluate(
 ) -> None:
     """Measure how often the model is right on labelled images of your own.
 
-    Measured are the classifier, retrieval, attribution to a generator, false matches and likelihood
-    ratios. No data folder is needed. A figure is left out, with the reason, if there are too few
+    It measures the classifier, retrieval, attribution to a generator, false matches and likelihood
+    ratios. It needs no data folder. A figure is left out, with the reason, if there are too few
     images for it. The exit code is 3 if an image cannot be used.
     """
     let_waiting_threads_sleep()

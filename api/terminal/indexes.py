@@ -35,7 +35,7 @@ def plan(ctx: typer.Context, json: Json = False) -> None:
 
 @index.command()
 def build(ctx: typer.Context, json: Json = False) -> None:
-    """Write the index to disk now, and train codes if they are due.
+    """Write the index to disk now, and train its compressed codes if they are missing or outdated.
 
     A running server does this by itself.
     """
@@ -72,11 +72,11 @@ def print_indexes(answer: IndexesAnswer) -> None:
 
 
 def _print_index(index: IndexAnswer) -> None:
-    write(Text(f"{index.model}  {index.embedding_space[:16]}", style="bold"))
+    write(Text(f"{index.model}, embedding space {index.embedding_space[:16]}", style="bold"))
     write(f"{index.plan}: {index.reason}", label="  plan      ")
     write(
-        f"{index.entries:,} entries at generation {index.generation:,}: {index.rows:,} positions, "
-        f"{index.dead:,} of them of removed entries; {index.tail:,} added since it was written",
+        f"{index.entries:,} entries at generation {index.generation:,}: {index.rows:,} positions "
+        f"({index.dead:,} belong to removed entries) and {index.tail:,} entries added since",
         label="  holds     ",
     )
     if index.recall and index.code_bytes:

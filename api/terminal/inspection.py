@@ -140,7 +140,7 @@ def print_inspection(answer: InspectionAnswer) -> None:
     """Print what was compared, then each kind of finding with its number and a row for each one."""
     write(
         f"{answer.compared:,} of {answer.entry_count:,} entries, {answer.hashed:,} of them also by "
-        f"perceptual hash, compared with {answer.known_real:,} known reals and "
+        f"perceptual hash, compared with {answer.known_real:,} known-real images and "
         f"{answer.known_fake:,} known fakes of other corpora",
         label=f"{answer.corpus}: ",
     )
@@ -206,15 +206,15 @@ def _print_suspects(answer: InspectionAnswer) -> None:
         for each in found.items
     ]
     title = (
-        f"look real: logit up to {found.authentic_logit:+.2f}, and nearer to a known real than to "
-        "another known fake"
+        f"look real: logit up to {found.authentic_logit:+.2f}, and nearer to a known-real image "
+        "than to another known fake"
     )
     _print_section(title, found.total, columns, rows)
 
 
 def _print_hubs(answer: InspectionAnswer) -> None:
     for found, probes in (
-        (answer.hubs_for_photographs, "known reals"),
+        (answer.hubs_for_photographs, "known-real images"),
         (answer.hubs_within, "other entries of the corpus"),
     ):
         if found is not None:

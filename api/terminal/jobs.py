@@ -175,7 +175,7 @@ def print_jobs(jobs: Iterable[JobAnswer]) -> None:
         Column("state"),
         Column("corpus", importance=5, shorten="end"),
         Column("found", align="right", importance=4),
-        Column("added", align="right"),
+        Column("succeeded", align="right"),
         Column("skipped", align="right", importance=2),
         Column("failed", align="right"),
         Column("last change", importance=3),

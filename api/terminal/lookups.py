@@ -88,7 +88,7 @@ def search(
     ] = None,
     exact: Annotated[
         bool,
-        typer.Option("--exact", help="Compare every entry, also where that takes a long time."),
+        typer.Option("--exact", help="Compare every entry, even if that takes a long time."),
     ] = False,
     stability: Annotated[
         bool,
@@ -101,8 +101,8 @@ def search(
     false_match_rate: Annotated[
         float | None,
         typer.Option(
-            help="Accept this rate of false matches: it sets the similarity threshold, where a "
-            "calibration has enough images (default: 0.01).",
+            help="The false-match rate that sets the similarity threshold, if a calibration has "
+            "enough images for it (default: 0.01).",
             show_default=False,
         ),
     ] = None,
@@ -117,7 +117,7 @@ def search(
     One image is answered in full; several images, or a folder, with one line each. Similarity is
     not a probability of being fake, and neither answer is proof by itself.
 
-    Folders are searched with their subfolders; hidden files, and files that are no images, are
+    Folders are searched with their subfolders; hidden files, and files that are not images, are
     ignored. If an image cannot be read it is listed with the reason, the others are answered, and
     the exit code is 3.
     """
@@ -249,12 +249,12 @@ OVERVIEW = (
     Column("classifier", importance=4),
     Column("verdict"),
     Column("relation", importance=3),
-    Column("similarity", align="right", importance=5),
+    Column("cosine", align="right", importance=5),
     Column("nearest generator", importance=2, shorten="end"),
     Column("look-up", importance=1),
 )
 # Each row is printed when it is known, so the widths are those of the longest words and ids.
-OVERVIEW_WIDTHS = (0, 12, 22, 15, 10, 17, 36)
+OVERVIEW_WIDTHS = (0, 12, 22, 15, 7, 17, 36)
 
 
 def print_overview(
@@ -322,8 +322,8 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
     if answer.method.recall:
         recall = answer.method.recall
         write(
-            f"the entries to compare were chosen by codes, with recall@{recall.k} "
-            f"{recall.recall:.4f} when it was measured; --exact compares all",
+            f"compressed codes chose the entries to compare, with recall@{recall.k} "
+            f"{recall.recall:.4f} when last measured; --exact compares all entries",
             label="  search      ",
         )
     if similarity.neighbours:
@@ -373,7 +373,7 @@ def print_replay(answer: ReplayAnswer) -> None:
             f": look-up {answer.lookup_id} was repeated on generation {answer.generation:,}",
             ""
             if answer.exact
-            else "; it searched by codes then, the repetition compared every entry",
+            else "; the look-up used compressed codes, the repetition compared every entry",
         )
     )
     for each in answer.differences:

@@ -85,7 +85,7 @@ def activate_model(
     """Use a model for all look-ups and ingests from now on.
 
     Run `lineup reembed` first, so that all entries have embeddings of this model. A running server
-    changes within seconds. LINEUP_MODEL and --model, where they are set, win over the active model.
+    changes within seconds. LINEUP_MODEL and --model, if set, take precedence over the active model.
     """
     from api.operations.activating import activate
 
@@ -165,6 +165,6 @@ def print_activated(answer: ActivatedModel) -> None:
     )
     if not answer.in_force:
         errors.print(
-            "but LINEUP_MODEL or --model names a model here, which wins over the active one",
+            "but LINEUP_MODEL or --model names a model here, which takes precedence over it",
             style="yellow",
         )

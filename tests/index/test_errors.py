@@ -49,7 +49,7 @@ EXAMPLES: list[tuple[CorpusError, list[str]]] = [
     (errors.InvalidDatabaseUrl("a reason"), ["a reason"]),
     (errors.ForeignSpace("a" * 64, "b" * 64), ["a" * 16, "b" * 16, "the same model"]),
     (errors.DatabaseUnavailable("it is locked"), ["unavailable", "it is locked"]),
-    (errors.NoData("/data does not exist"), ["no Lineup data here", "/data", "run `lineup init`"]),
+    (errors.NoData("/data does not exist"), ["/data does not exist", "run `lineup init`"]),
     (errors.SchemaOutdated("0003", "0004"), ["0003", "0004", "run `lineup init`"]),
     (errors.SchemaOutdated("9999", "0004", newer=True), ["9999", "upgrade Lineup"]),
     (errors.TruthDamaged("a reason"), ["contradicts", "a reason", "run `lineup fsck`"]),

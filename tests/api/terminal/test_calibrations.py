@@ -33,7 +33,7 @@ def measured(calibrated: Path) -> CalibrationAnswer:
     return CalibrationAnswer.model_validate_json(done.stdout.splitlines()[-1])
 
 
-def test_a_calibration_is_a_row_for_each_way_of_delivery(
+def test_a_calibration_is_a_row_for_each_kind_of_delivery(
     measured: CalibrationAnswer, capsys: Capture
 ) -> None:
     print_calibration(measured)
@@ -42,7 +42,7 @@ def test_a_calibration_is_a_row_for_each_way_of_delivery(
     assert title == (
         f"calibration {measured.id}  fakes (6 entries) compared with reals, generation 12, seed 0"
     )
-    assert header.split()[:3] == ["delivered", "images", "photographs"]
+    assert header.split()[:3] == ["delivery", "images", "photographs"]
     assert [as_is.split()[0], jpeg75.split()[0]] == ["as_is", "jpeg75"]
     assert as_is.split()[1:3] == ["6", "6"]
     threshold = measured.strata[0].thresholds[0]

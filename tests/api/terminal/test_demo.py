@@ -106,10 +106,10 @@ def test_the_table_fits_100_columns_and_has_every_fact(
 def test_the_threshold_and_what_it_misses_are_counted(demo: DemoAnswer) -> None:
     counted, cautious = explain(demo)
 
-    assert counted.startswith("nearer than: of 28 known photographs")
-    assert "a similarity from 0.993 on counts as similar" in cautious
+    assert counted.startswith("nearer than: how many of the 28 known photographs")
+    assert "it calls an image similar from a similarity of 0.993 on" in cautious
     assert "It calls 1 photographs similar" in cautious
-    assert "misses 2 of 4 new fakes, 1 of which are nearer than every photograph" in cautious
+    assert "misses 2 of 4 new fakes; 1 of these are nearer than every photograph" in cautious
 
 
 def test_without_a_threshold_nothing_is_said_about_it(demo: DemoAnswer) -> None:

@@ -38,10 +38,10 @@ def test_an_index_is_told_by_plan_size_and_snapshot(capsys: Capture) -> None:
     print_indexes(IndexesAnswer(indexes=[index()]))
 
     assert capsys.readouterr().out.splitlines() == [
-        "builtin  0123456789abcdef",
+        "builtin, embedding space 0123456789abcdef",
         "  plan      flat: up to 20,000 entries every vector is compared, exactly",
-        "  holds     1,140 entries at generation 1,205: 1,200 positions, 60 of them of removed "
-        "entries; 5 added since it was written",
+        "  holds     1,140 entries at generation 1,205: 1,200 positions (60 belong to removed "
+        "entries) and 5 entries added since",
         "  snapshot  none",
     ]
 

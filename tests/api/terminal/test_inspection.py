@@ -42,7 +42,7 @@ def test_contradictions_are_counted_and_listed(doubtful: Path) -> None:
 
     assert done.exit_code == 0
     assert lines[0].startswith("fakes: 4 of 4 entries, ")
-    assert "compared with 2 known reals and 0 known fakes" in lines[0]
+    assert "compared with 2 known-real images and 0 known fakes" in lines[0]
     assert "2 contradictions: the same picture is also known_real" in lines
     (row,) = [line for line in lines if line.startswith("identical")]
     assert row.split()[1] == "1"
@@ -71,7 +71,7 @@ def test_fakes_that_look_real_are_listed_with_both_similarities(
     lines = capsys.readouterr().out.splitlines()
     title = next(number for number, line in enumerate(lines) if "look real" in line)
 
-    assert lines[title].startswith("1 look real: logit up to -0.89, and nearer to a known real")
+    assert lines[title].startswith("1 look real: logit up to -0.89, and nearer to a known-real")
     assert lines[title + 1].split()[0] == "logit"
     assert lines[title + 2].split() == ["-2.50", "0.912", "0.912", "3", "gan", "3.png"]
 
@@ -102,7 +102,8 @@ def test_hubs_and_groups_of_near_duplicates_are_listed(
     printed = capsys.readouterr().out
 
     assert (
-        "1 hubs: the nearest entry of at least 5 of 28 known reals (0.25 expected, skewness 10.3)"
+        "1 hubs: the nearest entry of at least 5 of 28 known-real images (0.25 expected, skewness "
+        "10.3)"
         in printed
     )
     assert "1 groups of near duplicates, with 6 entries" in printed

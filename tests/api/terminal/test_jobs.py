@@ -69,7 +69,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
     return base / "data"
 
 
-def test_a_list_of_jobs_shows_what_was_added_and_why_a_job_failed(capsys: Capture) -> None:
+def test_a_list_of_jobs_shows_what_succeeded_and_why_a_job_failed(capsys: Capture) -> None:
     print_jobs([job(), job(id=8, state="failed", error="the disk is full")])
     header, completed, failed, reason = capsys.readouterr().out.splitlines()
 
@@ -79,7 +79,7 @@ def test_a_list_of_jobs_shows_what_was_added_and_why_a_job_failed(capsys: Captur
         "state",
         "corpus",
         "found",
-        "added",
+        "succeeded",
         "skipped",
         "failed",
     ]

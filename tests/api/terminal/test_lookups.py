@@ -60,7 +60,7 @@ def test_a_folder_is_one_line_for_each_image_and_broken_images_are_named(
     header, first, second, failure = done.stdout.splitlines()
 
     assert done.exit_code == 3
-    titles = ["image", "classifier", "verdict", "relation", "similarity", "nearest generator"]
+    titles = ["image", "classifier", "verdict", "relation", "cosine", "nearest generator"]
     assert all(title in header for title in titles)
     assert first.split()[0] == "a.png"
     assert second.split()[0] == "b.png"
@@ -174,7 +174,7 @@ def test_a_replay_that_differs_lists_the_differences(
     first, second, third = capsys.readouterr().out.splitlines()
 
     assert first.startswith("not equal: ")
-    assert "searched by codes" in first
+    assert "used compressed codes" in first
     assert second == "  similarity.verdict: a then, b now"
     assert third.startswith("  evidence without a digest, repeated ")
 

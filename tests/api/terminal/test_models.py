@@ -77,7 +77,7 @@ def test_the_model_that_is_used_can_be_made_the_active_one(images: Path, tmp_pat
 
     assert done.stdout == "builtin is active; 3 of 3 entries have its embedding\n"
     assert done.stderr == ""
-    assert "wins over the active one" in here.stderr
+    assert "takes precedence over it" in here.stderr
     assert answer(data, "models", "activate", "builtin")["in_force"] is True
     assert_one_line(run(data, "models", "activate", "nobody"), 6, "'nobody'")
 

@@ -56,7 +56,7 @@ def test_without_data_a_command_says_where_it_looked_and_what_to_run(
 ) -> None:
     done = run(tmp_path / "none", *words.split())
 
-    assert_one_line(done, 7, "no Lineup data here")
+    assert_one_line(done, 7, "No Lineup data here")
     assert str(tmp_path / "none") in done.stderr
     assert "`lineup init`" in done.stderr
     assert not (tmp_path / "none").exists()

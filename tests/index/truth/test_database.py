@@ -35,7 +35,7 @@ def test_opening_a_missing_file_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(NoData) as caught:
         Database.open(f"sqlite:///{path}")
     assert str(caught.value) == (
-        f"no Lineup data here: {path} does not exist; run `lineup init` to create it"
+        f"{path} does not exist; run `lineup init` to create it"
     )
     assert not path.parent.exists()
 

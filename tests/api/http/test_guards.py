@@ -162,7 +162,9 @@ def test_headers_forbid_guessing_framing_and_loading_from_elsewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "guard", [lambda app: BodyLimit(app, 0, {}), CrossSiteGuard, SafeHeaders], ids=str
+    "guard",
+    [lambda app: BodyLimit(app, 0, {}), CrossSiteGuard, SafeHeaders],
+    ids=["BodyLimit", "CrossSiteGuard", "SafeHeaders"],
 )
 def test_what_is_not_http_passes_unchanged(guard: Any) -> None:
     async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:

@@ -278,8 +278,8 @@ class LikelihoodEvaluation(Answer):
     """Likelihood ratios that were fitted on one half of the images, measured on the other."""
 
     method: str | None = Field(
-        description="pav or logistic: the one with the lower cost in cross-validation. Null if "
-        "nothing was measured."
+        description="pav (pool adjacent violators) or logistic: the one with the lower cost in "
+        "cross-validation. Null if nothing was measured."
     )
     split: str = Field(
         description="What was kept together when the images were halved: sources or images."

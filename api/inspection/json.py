@@ -255,8 +255,8 @@ class HubsAnswer(Answer):
     limit_count: int = Field(
         ge=0,
         description="Smallest count of a hub. It exceeds the mean by more than two standard "
-        "deviations, and chance alone would produce it in one corpus of a hundred. 0 "
-        "if nothing was compared.",
+        "deviations, and chance alone produces it in at most one corpus of a hundred. "
+        "0 if nothing was compared.",
     )
     total: int = Field(ge=0, description="Number of hubs.")
     items: list[HubAnswer] = Field(description="The first `limit` of them.")

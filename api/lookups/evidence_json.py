@@ -25,7 +25,11 @@ SHARES = 20  # of the vote that an answer lists
 class StatementAnswer(Answer):
     """One sentence of further evidence, beside the verdicts."""
 
-    topic: str = Field(examples=["ratio"], description="Topic of the sentence, machine-readable.")
+    topic: str = Field(
+        examples=["ratio"],
+        description="Topic of the sentence, machine-readable: rate, ratio, generator, known real, "
+        "rests on, stability or calibration.",
+    )
     words: str = Field(
         description="The sentence, for people. The page and the terminal print the same words."
     )
@@ -190,7 +194,7 @@ class AttributionAnswer(Answer):
     unknown: bool = Field(description="True if no generator can be named.")
     reason: str = Field(
         description="nearest_known_fakes: the candidates follow from the nearest known fakes. "
-        "no_generator_told: no near entry has a declared generator. "
+        "no_generator_told: no near known fake has a declared generator. "
         "nothing_near_enough: every known fake is too far away. set_holds_everything:"
         " no generator can be excluded."
     )
@@ -242,13 +246,13 @@ class QualityAnswer(Answer):
         "sent."
     )
     luminance_std: float | None = Field(
-        description="Standard deviation of the luminance that the model sees, in levels of 255. "
-        "Null if the image was not decoded for this look-up."
+        description="Standard deviation of the luminance that the model sees, on the scale 0 to "
+        "255. Null if the image was not decoded for this look-up."
     )
     familiar_from: float | None = Field(
         None,
-        description="Similarity to the nearest entry of any kind that 99.5 % of the calibration's"
-        " images reach. Below it the probe is unfamiliar. Null if not known.",
+        description="Lowest similarity to the nearest entry, of any kind, at which a probe is "
+        "familiar. 99.5 % of the calibration's images reach it. Null if not known.",
     )
 
     @classmethod
@@ -293,12 +297,14 @@ class CalibrationUsed(Answer):
         "was searched."
     )
     probe_condition: str | None = Field(
-        description="How the probe's file appears to have been delivered. Null if no image was "
-        "sent.",
+        description="The kind of delivery that the probe's file looks like, by its format, its "
+        "size and its JPEG tables. Null if no image was sent.",
         examples=["jpeg75"],
     )
     condition: str = Field(
-        description="The kind of delivery whose figures are used.", examples=["as_is"]
+        description="The kind of delivery whose figures are used: `probe_condition` if the "
+        "calibration measured it, otherwise as_is.",
+        examples=["as_is"],
     )
     images: int = Field(
         description="Number of known-real images measured for this kind of delivery."

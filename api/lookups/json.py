@@ -112,7 +112,8 @@ class ClassifierAnswer(Answer):
         None, description="The verdict is authentic at or below this logit. Null without limits."
     )
     calibration: str = Field(
-        description="The calibration that the probability comes from, or 'uncalibrated'."
+        description="Method and calibration that the probability comes from, or 'uncalibrated'.",
+        examples=["temperature by calibration 3, as_is"],
     )
     ece: float | None = Field(
         None,
@@ -314,8 +315,8 @@ class LookupAnswer(Answer):
         None,
         description="SHA-256 of the canonical JSON of this answer without `id`, `created_at`, "
         "`timings`, `pending_changes` and this field. The same look-up on the same "
-        "generation has the same value. It is taken in the words of the release that stored "
-        "the answer.",
+        "generation has the same value. It is computed once, from the answer as it was stored: a "
+        "later release does not compute it again with its own terms.",
     )
 
 

@@ -81,9 +81,9 @@ class ReplayAnswer(Answer):
         "schema 0004."
     )
     replayed_sha256: str = Field(
-        description="`evidence_sha256` of the recomputed answer, with the stored answer's "
-        "sentences and terms. It is that of the stored answer if every value is the same and this "
-        "release answers no further fields."
+        description="`evidence_sha256` of the recomputed answer, computed with the stored answer's "
+        "sentences and terms. It equals the stored `evidence_sha256` if every value is the same "
+        "and this release adds no fields."
     )
     exact: bool = Field(
         description="True if the stored look-up compared every entry. The replay always does. If "

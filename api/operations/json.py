@@ -106,8 +106,8 @@ class IndexAnswer(Answer):
     entries: int = Field(ge=0, description="Number of entries that are searched.")
     rows: int = Field(
         ge=0,
-        description="Number of positions in the sealed part of the index, including those of "
-        "removed entries.",
+        description="Number of positions in the main part of the index, which changes only when "
+        "the index is written. Positions of removed entries count too.",
     )
     dead: int = Field(
         ge=0,

@@ -71,7 +71,7 @@ from tests.benchmarks.evidence_verdicts import Pair, check_reencodings, judge_pa
 SPLITS = {
     "picture": "photographs halved by picture",
     "collection": "photographs halved by whole collection",
-    "training": "calibrated with pictures that the model was trained on, held to others",
+    "training": "calibrated with pictures that the model was trained on, tested on others",
 }
 DELIVERED_RATES = (0.1, 0.05, 0.01)
 JUDGED_RATES = (0.05, 0.01)

@@ -95,7 +95,10 @@ def open_safetensors_arrays(
     if header_size > MAX_HEADER_BYTES:
         raise UnusableSource(file.location, "not a safetensors file")
     try:
-        header = parse_json_object(file.read(header_size).decode())
+        content = file.read(header_size)
+        if len(content) < header_size:
+            raise ValueError("a truncated header")
+        header = parse_json_object(content.decode())
         arrays = {
             name: _locate_array(file, 8 + header_size, entry)
             for name, entry in header.items()

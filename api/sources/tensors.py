@@ -95,10 +95,7 @@ def open_safetensors_arrays(
     if header_size > MAX_HEADER_BYTES:
         raise UnusableSource(file.location, "not a safetensors file")
     try:
-        content = file.read(header_size)
-        if len(content) < header_size:
-            raise ValueError("a truncated header")
-        header = parse_json_object(content.decode())
+        header = _read_header(file, header_size)
         arrays = {
             name: _locate_array(file, 8 + header_size, entry)
             for name, entry in header.items()
@@ -112,6 +109,13 @@ def open_safetensors_arrays(
         ) from err
     metadata = header.get("__metadata__")
     return arrays, metadata if isinstance(metadata, Mapping) else {}
+
+
+def _read_header(file: SourceFile, size: int) -> Mapping[str, JSON]:
+    content = file.read(size)
+    if len(content) < size:
+        raise ValueError("a truncated header")
+    return parse_json_object(content.decode())
 
 
 def _locate_array(file: SourceFile, data_offset: int, entry: Mapping[str, JSON]) -> StoredArray:

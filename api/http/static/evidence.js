@@ -7,7 +7,7 @@ const TOPIC_WORDS = {
   rate: ["False-match rate", "how often a known-real image comes this near to these known fakes"],
   ratio: ["Likelihood ratio", "how much better the similarity fits a generator in the corpora than a known-real image"],
   generator: ["Generator", "by the nearest known fakes; a generator that the corpora do not hold cannot be named"],
-  "known real": ["Nearest known-real image", "cosine similarity, −1 to 1"],
+  "known real": ["Nearest known-real image", "from −1 to 1; higher is nearer"],
   "rests on": ["Verdict rests on", "known fakes that show the same picture, or are as near as the threshold"],
   stability: ["Stability", "smallest and largest values, over re-encodings of the probe"],
   calibration: ["Calibration", "its number, and the kind of delivery that rate and ratio apply to"],

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from api.evaluation.embedding import Embeddings
 from api.evaluation.measuring import Figures, measure
+from index.calibration.figures import even_odds, sigmoid
 from tests.api.evaluation.evaluated import LIMITS, embed_without_a_model
 
 SIZES = {"sdxl": 24, "flux": 18, "gan": 14}
@@ -82,3 +86,79 @@ def test_every_interval_holds_its_figure(figures: Figures) -> None:
             assert measured.low <= measured.value <= (measured.high or -np.inf)
             found += 1
     assert found >= 8
+
+
+def taking(embedded: Embeddings, rows: np.ndarray) -> Embeddings:
+    """Some of the images, without their deliveries."""
+    return replace(
+        embedded,
+        images=tuple(embedded.images[row] for row in rows),
+        population=embedded.population.taking(rows),
+        synthetic=embedded.synthetic[rows],
+        sources=embedded.sources[rows],
+        delivered={},
+        conditioned=np.empty(0, np.int64),
+    )
+
+
+@pytest.mark.parametrize(("kept", "n"), [(True, (0, 42)), (False, (24, 0)), (None, (0, 0))])
+def test_images_of_one_kind_or_none_have_reasons_instead_of_figures(
+    kept: bool | None, n: tuple[int, int]
+) -> None:
+    everything = embed_without_a_model({"sdxl": 24, "flux": 18}, 24)
+    rows = np.flatnonzero(everything.synthetic == kept) if kept is not None else np.arange(0)
+    figures = measure(taking(everything, rows), LIMITS, 0)
+    classifier = figures.classifier
+    assert (classifier.pooled.n.real, classifier.pooled.n.synthetic) == n
+    assert classifier.pooled.roc_auc.reason is not None
+    assert classifier.roc is classifier.calibrated is None
+    assert classifier.uncalibrated.ece.reason == f"{sum(n)} images; 100 are needed"
+    (table,), (ratio,) = figures.similarity.false_matches, figures.similarity.likelihood
+    assert table.rows == []
+    assert table.reason is not None
+    assert ratio.reason is not None
+    assert (figures.retrieval.mean is not None) is (kept is True)
+    assert figures.attribution.by_generator == []
+
+
+def test_a_logit_that_is_not_a_number_is_refused() -> None:
+    embedded = embed_without_a_model({"sdxl": 12, "flux": 12}, 12)
+    embedded.population.logits[3] = np.nan
+    with pytest.raises(ValueError, match=r"NaN|finite"):
+        measure(embedded, LIMITS, 0)
+
+
+def test_one_source_of_all_images_cannot_be_halved_but_images_can() -> None:
+    embedded = embed_without_a_model({"sdxl": 60, "flux": 60}, 60, sources=1)
+    figures = measure(embedded, LIMITS, 0)
+    by_source, by_image = figures.similarity.false_matches
+    assert by_source.reason == "all real images come from one source, which cannot be halved"
+    assert by_image.reason is None
+    assert len(by_image.rows) == 12
+    assert figures.classifier.pooled.resampled == "images of real, images of synthetic images"
+
+
+def test_the_uncalibrated_probability_is_the_sigmoid_of_the_logit() -> None:
+    embedded = embed_without_a_model({"sdxl": 60, "flux": 50}, 60)
+    reliability = measure(embedded, None, 0).classifier.uncalibrated
+    stated, weights = sigmoid(embedded.population.logits), even_odds(embedded.synthetic)
+    assert reliability.n == len(stated)
+    for each in reliability.bins:
+        inside = (stated >= each.low) & (stated < each.high)
+        assert each.n == inside.sum()
+        expected = np.average(stated[inside], weights=weights[inside])
+        assert each.mean_probability == pytest.approx(expected)
+
+
+def test_real_images_change_nothing_about_the_neighbours_of_fakes() -> None:
+    few, many = (
+        measure(embed_without_a_model({"sdxl": 12, "flux": 12}, reals), None, 0).retrieval
+        for reals in (12, 20)
+    )
+    assert few == many
+
+
+def test_the_order_of_the_conditions_is_kept_after_the_unchanged_images(figures: Figures) -> None:
+    assert [group.name for group in figures.classifier.by_condition] == ["as_is", "jpeg50"]
+    for group in figures.classifier.by_condition:
+        assert group.figures.n.real + group.figures.n.synthetic == 52

@@ -228,7 +228,7 @@ def print_calibration(answer: CalibrationAnswer) -> None:
     write(
         "at 1 %: the similarity that 1 % of known-real images reach; in brackets, the upper end of "
         "the 95 % interval of that rate. Cllr: cost of the likelihood ratios by the nearest known "
-        "fake, from 0 (perfect) to 1 (no information); in brackets, the least possible cost. "
+        "fake; 0 is perfect, 1 carries no information; in brackets, the least possible cost. "
         "two-sided: Cllr of the ratios that also use the nearest known-real image. ECE: "
         "calibration error of the classifier's probability, 0 is perfect. coverage: share of known "
         "fakes whose candidate generators contain the right one.",

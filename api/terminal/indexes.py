@@ -76,7 +76,8 @@ def _print_index(index: IndexAnswer) -> None:
     write(f"{index.plan}: {index.reason}", label="  plan      ")
     write(
         f"{index.entries:,} entries at generation {index.generation:,}: {index.rows:,} positions "
-        f"({index.dead:,} belong to removed entries) and {index.tail:,} entries added since",
+        f"({index.dead:,} belong to removed entries) and {index.tail:,} entries added since it was "
+        "written",
         label="  holds     ",
     )
     if index.recall and index.code_bytes:

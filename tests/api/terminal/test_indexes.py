@@ -41,7 +41,7 @@ def test_an_index_is_told_by_plan_size_and_snapshot(capsys: Capture) -> None:
         "builtin, embedding space 0123456789abcdef",
         "  plan      flat: up to 20,000 entries every vector is compared, exactly",
         "  holds     1,140 entries at generation 1,205: 1,200 positions (60 belong to removed "
-        "entries) and 5 entries added since",
+        "entries) and 5 entries added since it was written",
         "  snapshot  none",
     ]
 

@@ -103,8 +103,7 @@ def test_hubs_and_groups_of_near_duplicates_are_listed(
 
     assert (
         "1 hubs: the nearest entry of at least 5 of 28 known-real images (0.25 expected, skewness "
-        "10.3)"
-        in printed
+        "10.3)" in printed
     )
     assert "1 groups of near duplicates, with 6 entries" in printed
     assert "6  1 1.png, 2 2.png, 3 3.png, 4 4.png and 2 more\n" in printed

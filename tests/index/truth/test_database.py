@@ -34,9 +34,7 @@ def test_opening_a_missing_file_creates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lineup.db"
     with pytest.raises(NoData) as caught:
         Database.open(f"sqlite:///{path}")
-    assert str(caught.value) == (
-        f"{path} does not exist; run `lineup init` to create it"
-    )
+    assert str(caught.value) == (f"{path} does not exist; run `lineup init` to create it")
     assert not path.parent.exists()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from api.sources.opening import open_source
 from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition, deliver
 from embedder.pictures.preprocess import preprocess
+from tests.api.evaluation.small import StreamingModel, as_embedder, save_grey
 
 CONDITIONS = [Condition.JPEG50, Condition.HALF]
 
@@ -162,3 +165,130 @@ def test_pictures_are_kept_of_the_images_on_the_wrong_side_alone_worst_first(
 
 def _pixels(embedder: Embedder, image: Image.Image) -> np.ndarray:
     return preprocess(image, embedder.info.preprocessing)[None]
+
+
+def embed_folder(
+    folder: Path, model: StreamingModel | None = None, **options: Any
+) -> tuple[Embeddings, list[tuple[int, int]]]:
+    """Embed the images of a folder by a model of a few lines."""
+    steps: list[tuple[int, int]] = []
+    with closing(open_source(str(folder))) as source:
+        found = embed_images(
+            as_embedder(model or StreamingModel()),
+            source,
+            list_labelled(source, None).images,
+            options.pop("conditions", []),
+            options.pop("conditioned", frozenset()),
+            lambda *counts: steps.append(counts),
+            **options,
+        )
+    return found, steps
+
+
+def test_where_nothing_can_be_decoded_there_are_no_rows_but_their_shapes(tmp_path: Path) -> None:
+    for name in ("real/a.png", "fake/x/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"no image")
+    found, steps = embed_folder(tmp_path, conditions=[Condition.JPEG50])
+    assert found.images == found.wrong == ()
+    assert found.population.vectors.shape == (0, 12)
+    assert found.synthetic.shape == found.sources.shape == found.conditioned.shape == (0,)
+    assert found.delivered[Condition.JPEG50].logits.shape == (0,)
+    assert {each.name for each in found.failures} == {"real/a.png", "fake/x/b.png"}
+    assert steps == [(1, 2), (2, 2)]
+
+
+def test_an_image_outside_of_the_roots_is_a_failure_before_those_of_decoding(
+    tmp_path: Path,
+) -> None:
+    save_grey(tmp_path / "real/a.png", 50)
+    (tmp_path / "real/b.png").write_bytes(b"no image")
+    save_grey(tmp_path / "fake/x/c.png", 200)
+    found, _ = embed_folder(tmp_path, roots=[str(tmp_path / "real")])
+    assert [image.name for image in found.images] == ["real/a.png"]
+    assert [each.name for each in found.failures] == ["fake/x/c.png", "real/b.png"]
+    assert found.failures[0].reason == "not_allowed"
+
+
+def test_the_wrong_images_are_those_on_the_other_side_of_zero_the_worst_of_each_kind_first(
+    tmp_path: Path,
+) -> None:
+    for level in (10, 150, 180, 210, 230):
+        save_grey(tmp_path / f"real/{level}.png", level)
+    for level in (20, 40, 90, 240):
+        save_grey(tmp_path / f"fake/x/{level}.png", level)
+    found, _ = embed_folder(tmp_path, most_wrong=2)
+    assert [wrong.image.name for wrong in found.wrong] == [
+        "real/230.png",
+        "real/210.png",
+        "fake/x/20.png",
+        "fake/x/40.png",
+    ]
+    every, _ = embed_folder(tmp_path)
+    assert len(every.wrong) == 7
+    assert all((wrong.logit >= 0) is not wrong.image.synthetic for wrong in every.wrong)
+    none, _ = embed_folder(tmp_path, most_wrong=0)
+    assert none.wrong == ()
+
+
+def test_of_equally_wrong_images_the_first_are_kept(tmp_path: Path) -> None:
+    for name in "abc":
+        save_grey(tmp_path / f"real/{name}.png", 200)
+    save_grey(tmp_path / "fake/x/d.png", 220)
+    found, _ = embed_folder(tmp_path, most_wrong=2)
+    assert [wrong.image.name for wrong in found.wrong] == ["real/a.png", "real/b.png"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_deliveries_are_embedded_in_whole_batches_and_each_image_keeps_its_own_logits(
+    tmp_path: Path, batch_size: int
+) -> None:
+    levels = [30, 90, 150, 210]
+    for level in levels:
+        save_grey(tmp_path / ("real" if level < 100 else "fake") / f"{level:03}.png", level)
+    conditions = [Condition.JPEG90, Condition.HALF]
+    model = StreamingModel(batch_size)
+    found, _ = embed_folder(tmp_path, model, conditions=conditions, conditioned=frozenset(range(4)))
+    assert sum(model.batches) == 8
+    assert all(count == batch_size for count in model.batches[:-1])
+    assert found.conditioned.tolist() == [0, 1, 2, 3]
+    for condition in conditions:
+        delivered = found.delivered[condition]
+        assert delivered.rows.tolist() == [0, 1, 2, 3]
+        assert delivered.logits == pytest.approx(found.population.logits, abs=0.3)
+
+
+def test_only_the_chosen_images_are_delivered_and_rows_skip_what_failed(tmp_path: Path) -> None:
+    """Numbers count the items of the source, rows the images that were embedded."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a.png").write_bytes(b"no image")
+    for name in "bcd":
+        save_grey(tmp_path / f"real/{name}.png", 50)
+    save_grey(tmp_path / "fake/x/e.png", 200)
+    wanted = list_labelled(open_source(str(tmp_path)), None).images
+    names = {"real/a.png", "real/c.png"}
+    chosen = frozenset(image.number for image in wanted if image.name in names)
+    found, _ = embed_folder(tmp_path, conditions=[Condition.HALF], conditioned=chosen)
+    (row,) = found.conditioned
+    assert found.images[row].name == "real/c.png"
+    assert found.delivered[Condition.HALF].rows.tolist() == [row]
+
+
+def test_a_real_image_has_no_generator_in_the_population(tmp_path: Path) -> None:
+    for level, name in ((50, "a.png"), (200, "b.png")):
+        save_grey(tmp_path / name, level)
+    rows = ["path,label,generator", "a.png,real,camera", "b.png,fake,Flux"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    found, _ = embed_folder(tmp_path / "list.csv")
+    assert found.population.generators == (None, "flux")
+    assert found.images[0].generator == "camera"
+
+
+def test_images_of_one_declared_source_have_one_number(tmp_path: Path) -> None:
+    for level in (50, 60, 200):
+        save_grey(tmp_path / f"{level}.png", level)
+    rows = ["path,label,source", "50.png,real,web", "60.png,real,camera", "200.png,fake,web"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    found, _ = embed_folder(tmp_path / "list.csv")
+    assert found.sources[0] == found.sources[2] != found.sources[1]
+    assert found.population.sources.tolist() == [0, 1, 2]

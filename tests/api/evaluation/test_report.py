@@ -21,6 +21,7 @@ from api.evaluation.json import (
 )
 from api.evaluation.report import (
     build_link,
+    encode_svg_url,
     format_measure,
     format_share,
     format_value,
@@ -212,3 +213,65 @@ def test_a_model_without_limits_says_so() -> None:
     page = render_page(answer, [b"", b""], OUT)
     assert "No limits of the verdicts were measured for this model." in page
     assert page.count("Not measured") >= 5
+
+
+@pytest.mark.parametrize(
+    ("count", "shown", "hidden"), [(200, "199.png", "200.png"), (201, "199.png", "200.png")]
+)
+def test_a_page_lists_two_hundred_failures_and_the_json_all(
+    answer: EvaluationAnswer, tmp_path: Path, count: int, shown: str, hidden: str
+) -> None:
+    (failure,) = answer.failures
+    failures = [failure.model_copy(update={"name": f"item {n}.png"}) for n in range(count)]
+    many = answer.model_copy(update={"failures": failures})
+    write_report(many, [b"", b""], tmp_path)
+    page = (tmp_path / "evaluation.html").read_text()
+    assert f"item {shown}" in page
+    assert f"item {hidden}" not in page
+    written = (tmp_path / "evaluation.json").read_text()
+    assert EvaluationAnswer.model_validate_json(written).failures == failures
+
+
+def test_a_shareable_report_needs_no_thumbnails(answer: EvaluationAnswer, tmp_path: Path) -> None:
+    write_report(answer, [], tmp_path, shareable=True)
+    page = (tmp_path / "evaluation.html").read_text()
+    assert "/images" not in page
+    assert "data:image/svg+xml;base64," in page
+
+
+def test_a_report_replaces_the_one_before_and_leaves_no_other_file(
+    answer: EvaluationAnswer, tmp_path: Path
+) -> None:
+    for name in ("evaluation.json", "evaluation.html"):
+        (tmp_path / name).write_text("old")
+    write_report(answer, [b"", b""], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "evaluation.html",
+        "evaluation.json",
+    ]
+    assert "old" not in {path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_a_svg_in_a_page_is_data_and_not_markup() -> None:
+    url = encode_svg_url("<svg>ü</svg>")
+    assert (
+        base64.b64decode(url.removeprefix("data:image/svg+xml;base64,")) == "<svg>ü</svg>".encode()
+    )
+    assert "<" not in url
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "—"), (0.0, "0.000"), (1.0, "1.000"), (0.12345, "0.123")]
+)
+def test_a_figure_has_three_decimals(value: float | None, text: str) -> None:
+    assert format_value(value) == text
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.25, None), (None, 0.75)])
+def test_half_an_interval_is_not_printed(low: float | None, high: float | None) -> None:
+    assert format_measure(Measure(value=0.5, low=low, high=high)) == "0.500"
+
+
+@pytest.mark.parametrize("share", [1e-5, 0.9999e-5])
+def test_only_a_share_below_the_smallest_is_under_it(share: float) -> None:
+    assert format_share(share).startswith("under") is (share < 1e-5)

@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 
 from api.errors import InvalidRequest, NothingToEvaluate, SourceNotAllowed
+from api.evaluation.json import EvaluationAnswer
 from api.evaluation.request import EvaluationRequest
 from api.evaluation.running import MOST_IMAGES, evaluate_for_client
 from api.sources.item import UnusableSource
 from embedder.network.embed import Embedder
+from embedder.pictures.delivery import Condition
+from tests.api.evaluation.small import StreamingModel, as_embedder, save_grey
 
 NO_MODEL = cast("Embedder", None)  # using it would raise AttributeError
 
@@ -73,3 +76,123 @@ def test_a_client_measures_no_more_than_a_request_may(
 def test_the_model_is_used_as_soon_as_there_is_something_to_measure(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         ask(fill(tmp_path, "real/a.png", "fake/x/b.png"))
+
+
+def measured(folder: Path, model: StreamingModel | None = None, **words: Any) -> EvaluationAnswer:
+    """Evaluate a model of a few lines, for which bright images are synthetic."""
+    embedder = as_embedder(model or StreamingModel())
+    request = EvaluationRequest(source=str(folder), **words)
+    return evaluate_for_client(embedder, [str(folder)], request)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve dark photographs, one of them twice, and twelve bright fakes by two generators."""
+    folder = tmp_path_factory.mktemp("labelled")
+    for number in range(12):
+        save_grey(folder / f"real/{number:02}.png", 20 + 5 * number)
+        generator = "sdxl" if number % 3 else "flux"
+        save_grey(folder / f"fake/{generator}/{number:02}.png", 160 + 5 * number)
+    save_grey(folder / "real/copy.png", 20)
+    (folder / "real/cut.png").write_bytes(b"no image")
+    (folder / "other.png").write_bytes(b"no label")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answer(folder: Path) -> EvaluationAnswer:
+    conditions = [Condition.HALF, Condition.AS_IS, Condition.HALF]
+    return measured(folder, conditions=conditions, condition_images=10)
+
+
+def test_where_one_kind_cannot_be_decoded_nothing_is_measured(tmp_path: Path) -> None:
+    save_grey(tmp_path / "real/a.png", 50)
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake/b.png").write_bytes(b"no image")
+    with pytest.raises(NothingToEvaluate, match=r"all 1 labelled images are real.*fake/b\.png"):
+        measured(tmp_path)
+
+
+def test_every_item_is_counted_once(answer: EvaluationAnswer) -> None:
+    counts = answer.measured
+    assert (counts.found, counts.labelled, counts.sampled, counts.failed) == (27, 26, 26, 2)
+    assert counts.n.model_dump() == {
+        "real": 13,
+        "synthetic": 12,
+        "real_sources": 13,
+        "synthetic_sources": 12,
+    }
+    assert counts.duplicates == 1
+    assert counts.sources_told is False
+    assert list(counts.generators.items()) == [("sdxl", 8), ("flux", 4)]
+
+
+def test_failures_of_the_listing_come_before_those_of_the_images(answer: EvaluationAnswer) -> None:
+    assert [each.name for each in answer.failures] == ["other.png", "real/cut.png"]
+    assert answer.failures[0].reason == "unlabelled"
+
+
+def test_a_delivery_is_measured_once_beside_the_unchanged_images(answer: EvaluationAnswer) -> None:
+    groups = answer.classifier.by_condition
+    assert [group.name for group in groups] == ["as_is", "half"]
+    assert answer.measured.condition_images in {9, 10}  # the broken image may be one of them
+    for group in groups:
+        n = group.figures.n
+        assert n.real + n.synthetic == answer.measured.condition_images
+
+
+def test_the_run_says_what_is_needed_to_repeat_it(answer: EvaluationAnswer, folder: Path) -> None:
+    made, info = answer.made, StreamingModel().info
+    assert (made.model, made.weights_sha256) == ("tiles", "a" * 64)
+    assert made.embedding_space == info.space_fingerprint
+    assert (made.device, made.precision) == ("cpu", "float32")
+    assert (made.dimension, made.image_size) == (12, 32)
+    assert (made.synthetic_logit, made.authentic_logit) == (1.0, -1.0)
+    assert made.command == "POST /v1/evaluations"
+    assert made.created_at.microsecond == 0
+    assert made.seconds >= 0
+    assert answer.request.source == str(folder)
+    assert answer.request.max_images == MOST_IMAGES
+
+
+def test_a_model_that_is_right_about_everything_has_no_wrong_images(
+    answer: EvaluationAnswer,
+) -> None:
+    assert answer.classifier.pooled.roc_auc.value == 1.0
+    assert answer.wrong == []
+
+
+@pytest.mark.parametrize("missing", ["synthetic_logit", "authentic_logit"])
+def test_one_limit_alone_is_none(folder: Path, missing: str) -> None:
+    answer = measured(folder, StreamingModel(**{missing: None}), max_images=24)
+    for figure in ("balanced_accuracy_at_limits", "inconclusive"):
+        assert getattr(answer.classifier.pooled, figure).value is None
+
+
+def test_a_sample_is_half_of_each_kind_and_repeated_by_its_seed(folder: Path) -> None:
+    one, again = (measured(folder, max_images=6, seed=3) for _ in range(2))
+    assert one.measured.sampled == 6
+    assert one.measured.n.synthetic == 3
+    assert one.request.max_images == 6
+    same = {"made": None}
+    assert one.model_copy(update=same) == again.model_copy(update=same)
+
+
+def test_wrong_images_are_named_with_their_label(tmp_path: Path) -> None:
+    save_grey(tmp_path / "real/bright.png", 220)
+    save_grey(tmp_path / "fake/flux/dark.png", 20)
+    bright, dark = measured(tmp_path).wrong
+    assert (bright.name, bright.label, bright.generator) == ("real/bright.png", "real", None)
+    assert (dark.name, dark.label, dark.generator) == ("fake/flux/dark.png", "synthetic", "flux")
+    assert bright.logit > 0 > dark.logit
+    assert dark.location == str(tmp_path / "fake/flux/dark.png")
+
+
+def test_declared_sources_are_said(tmp_path: Path) -> None:
+    for level in (50, 200):
+        save_grey(tmp_path / f"{level}.png", level)
+    (tmp_path / "list.csv").write_text("path,label,source\n50.png,real,web\n200.png,fake,\n")
+    request = EvaluationRequest(source=str(tmp_path / "list.csv"))
+    answer = evaluate_for_client(as_embedder(StreamingModel()), [str(tmp_path)], request)
+    assert answer.measured.sources_told is True
+    assert [table.split for table in answer.similarity.false_matches] == ["sources", "images"]

@@ -176,3 +176,56 @@ def test_a_job_is_paused_and_resumed_once(database: Database) -> None:
     assert resume(database, job.id).state is JobState.QUEUED
     with pytest.raises(JobStateConflict):
         resume(database, job.id)
+
+
+def test_a_job_that_runs_or_is_over_is_not_resumed(database: Database) -> None:
+    done = worked(database, [], added=2)
+    for steer in (pause, resume):
+        with pytest.raises(JobStateConflict):
+            steer(database, done.id)
+    assert describe_job(database, done.id).state is JobState.COMPLETED
+
+
+def test_a_failed_job_is_queued_again_without_its_error(database: Database) -> None:
+    job = queue_job(database)
+    with database.write() as conn:
+        fail_job(conn, job.id, "the folder is gone")
+    assert resume(database, job.id).state is JobState.QUEUED
+    assert describe_job(database, job.id).error is None
+
+
+def test_a_paused_job_is_glanced_at_with_its_reasons(database: Database) -> None:
+    """No worker changes its counts any more."""
+    job = worked(database, failures(2), finish=False)
+    assert glance_at_job(database, job.id).reasons is None
+    pause(database, job.id)
+    assert glance_at_job(database, job.id) == describe_job(database, job.id)
+
+
+@pytest.mark.parametrize("items", [0, PAGE - 1, PAGE, PAGE + 1])
+def test_items_are_iterated_to_the_last_whatever_their_number(
+    new_sqlite_url: Callable[[], str], items: int
+) -> None:
+    with Database.open(new_sqlite_url()) as database:
+        job = worked(database, failures(items), added=1)
+        found = [item.position for item in iterate_items(database, job.id, None)]
+        skipped = list(iterate_items(database, job.id, Outcome.SKIPPED))
+    assert found == list(range(items))
+    assert skipped == []
+
+
+def test_a_job_without_items_is_a_header_of_csv_alone() -> None:
+    file = io.StringIO()
+    write_csv(iter(()), file)
+    assert file.getvalue() == "position,name,outcome,reason,detail,entry_id\r\n"
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_csv_begins_as_a_formula(first: str) -> None:
+    file = io.StringIO()
+    write_csv(iter([JobItem(0, f"{first}1+1", Outcome.FAILED, "cut", f"{first}x")]), file)
+    file.seek(0)
+    (row,) = csv.DictReader(file)
+    assert row["name"].startswith("'")
+    assert row["detail"].startswith("'")
+    assert row["position"] == "0"

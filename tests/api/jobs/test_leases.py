@@ -104,3 +104,43 @@ def test_leases_are_renewed_while_the_worker_lives(database: Database) -> None:
                 if conn.execute(until).scalar_one() > first:
                     return
     pytest.fail("the lease was never renewed")
+
+
+def test_nothing_is_released_where_nothing_is_held(database: Database) -> None:
+    release_dead_workers(database)
+    assert holders(database) == ()
+
+
+def test_a_host_of_a_long_name_is_shortened_so_that_the_name_can_be_stored(
+    monkeypatch: pytest.MonkeyPatch, database: Database, dead_process: int
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "h" * 200)
+    name = make_worker_name()
+    assert len(name) <= 64
+    assert name.startswith(f"{'h' * 40}:{os.getpid()}:")
+    hold(database, f"{'h' * 40}:{dead_process}:aa")
+    release_dead_workers(database)
+    assert holders(database) == ()
+
+
+def test_a_host_whose_name_has_colons_is_known_again(
+    monkeypatch: pytest.MonkeyPatch, database: Database, dead_process: int
+) -> None:
+    """As an IPv6 address has; the process stands before the last colon."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "fe80::1")
+    hold(database, f"fe80::1:{dead_process}:aa")
+    hold(database, f"fe80::2:{dead_process}:aa")
+    release_dead_workers(database)
+    assert holders(database) == (f"fe80::2:{dead_process}:aa",)
+
+
+def test_two_workers_of_one_process_hold_chunks_of_their_own(database: Database) -> None:
+    first, second = queue_job(database), queue_job(database)
+    with Leases.held(database) as one:
+        with Leases.held(database) as other:
+            assert one.claim(first.id) is not None
+            assert other.claim(first.id) is None
+            assert other.claim(second.id) is not None
+            assert set(holders(database)) == {one.worker, other.worker}
+        assert holders(database) == (one.worker,)
+    assert holders(database) == ()

@@ -24,7 +24,9 @@ from index.blobs import BlobStore
 from index.truth.calibrations import add_delivered, find_missing_deliveries
 from index.truth.coverage import ImageSource, image_sources
 from index.truth.database import Database
-from index.truth.jobs import Chunk, ChunkResult, Job, JobCounts, JobItem, Outcome
+from index.truth.job_chunks import Chunk, ChunkResult
+from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs import Job, JobCounts
 from index.truth.spaces import Space
 
 CHUNK_IMAGES = 16

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
+from index.truth.adding import AddStatus
 from index.truth.corpora import Corpus as CorpusRow
 from index.truth.corpora import CorpusKind, Keep
-from index.truth.entries import AddStatus, Entry
+from index.truth.entries import Entry
 
 
 class CorpusAnswer(Answer):

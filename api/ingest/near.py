@@ -10,8 +10,9 @@ from api.ingest.request import Dedup
 from api.jobs.task import Added
 from index.cache.pictures import NearDuplicates
 from index.near_hashes import NearHashes
+from index.truth.adding import NewEntry
 from index.truth.corpora import lock_corpus
-from index.truth.entries import NewEntry, jobs_of_entries
+from index.truth.entries import jobs_of_entries
 from index.truth.perceptual import PerceptualHash
 
 # Items compared at once: each may be near many entries.

@@ -20,7 +20,7 @@ from api.sources.ready import FREE_PROVENANCE_COLUMN, ReadyRows, ReadySource
 from api.sources.ready_rows import PROVENANCE_COLUMNS
 from index.errors import InvalidInput
 from index.jsontext import JSON
-from index.truth.entries import NewEntry
+from index.truth.adding import NewEntry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance

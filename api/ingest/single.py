@@ -16,9 +16,10 @@ from embedder.file_metadata.generator import find_generator
 from embedder.file_metadata.reading import read_file_metadata
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from index.errors import EntryQuarantined
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import get_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, get_entry
+from index.truth.entries import get_entry
 from index.truth.images import find_embedding
 from index.truth.provenance import Provenance
 from index.truth.quarantine import find_quarantined_images

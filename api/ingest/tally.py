@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken
-from index.truth.entries import AddStatus, NewEntry
-from index.truth.jobs import ChunkResult, JobCounts, JobItem, Outcome
+from index.truth.adding import AddStatus, NewEntry
+from index.truth.job_chunks import ChunkResult
+from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs import JobCounts
 
 
 @dataclass(frozen=True, slots=True)

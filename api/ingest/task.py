@@ -35,11 +35,13 @@ from embedder.file_metadata.reading import read_file_metadata
 from embedder.pictures.decode import DecodedImage, ImageLimits
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
+from index.truth.adding import AddStatus, NewEntry, add_entries
 from index.truth.corpora import get_corpus, lock_corpus
 from index.truth.database import Database
-from index.truth.entries import AddStatus, NewEntry, add_entries, jobs_of_entries
+from index.truth.entries import jobs_of_entries
 from index.truth.images import ImageFacts, KnownImage, find_embedding, find_known_images
-from index.truth.jobs import Chunk, ChunkResult, Job
+from index.truth.job_chunks import Chunk, ChunkResult
+from index.truth.jobs import Job
 from index.truth.provenance import Provenance
 from index.truth.quarantine import find_quarantined_images
 from index.truth.spaces import Space

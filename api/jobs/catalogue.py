@@ -9,18 +9,9 @@ from typing import TextIO
 from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
 from api.paging import page, read_number
 from index.truth.database import Database
-from index.truth.jobs import (
-    OPEN_STATES,
-    JobItem,
-    Outcome,
-    count_reasons,
-    count_workers,
-    get_job,
-    list_items,
-    list_jobs,
-    pause_job,
-    resume_job,
-)
+from index.truth.job_chunks import count_workers
+from index.truth.job_items import JobItem, Outcome, count_reasons, list_items
+from index.truth.jobs import OPEN_STATES, get_job, list_jobs, pause_job, resume_job
 
 PAGE = 1000
 SHOWN_FAILURES = 20

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
-from index.truth.jobs import Job, JobItem, JobKind, JobState, Outcome
+from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs import Job, JobKind, JobState
 
 
 class JobAnswer(Answer):

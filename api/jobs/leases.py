@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from index.errors import CorpusError
 from index.truth.database import Database
-from index.truth.jobs import Chunk, claim_chunk, lease_holders, release_chunks, renew_leases
+from index.truth.job_chunks import Chunk, claim_chunk, lease_holders, release_chunks, renew_leases
 
 # Long enough for a machine under load; short enough that another machine soon takes over.
 LEASE_SECONDS = 60.0

@@ -16,7 +16,9 @@ from sqlalchemy import Connection
 from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
-from index.truth.jobs import Chunk, ChunkResult, Job, JobItem, Outcome
+from index.truth.job_chunks import Chunk, ChunkResult
+from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs import Job
 
 Payload = TypeVar("Payload")  # what a task needs to finish an item after its embedding
 Derived = TypeVar("Derived")  # what a task makes of an item's pixels besides the embedding

@@ -34,20 +34,15 @@ from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition, deliver
 from index.errors import LeaseLost
 from index.truth.database import Database
-from index.truth.jobs import (
-    LISTING,
-    OPEN_STATES,
+from index.truth.job_chunks import (
     Chunk,
     ChunkResult,
-    Job,
-    JobCounts,
-    JobState,
     add_chunks,
     begin_listing,
     finish_chunk,
     finish_listing,
-    get_job,
 )
+from index.truth.jobs import LISTING, OPEN_STATES, Job, JobCounts, JobState, get_job
 
 POLL_SECONDS = 0.3  # between two looks at a job whose last chunks other workers hold
 CHUNKS_PER_TRANSACTION = 200  # while a source is listed

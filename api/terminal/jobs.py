@@ -27,7 +27,8 @@ from api.terminal.tables import Column, print_table
 if TYPE_CHECKING:
     from api.jobs.json import JobAnswer, JobItemAnswer
     from index.truth.database import Database
-    from index.truth.jobs import Job, JobItem
+    from index.truth.job_items import JobItem
+    from index.truth.jobs import Job
 
 JobId = Annotated[
     int, typer.Argument(min=1, help="Number of the job.", metavar="JOB", show_default=False)
@@ -92,7 +93,7 @@ def list_failures(
     from api.jobs.catalogue import iterate_items, write_csv
     from api.jobs.json import JobItemAnswer
     from api.lineup import open_database
-    from index.truth.jobs import Outcome
+    from index.truth.job_items import Outcome
 
     with open_database(settings_of(ctx)) as database:
         items = iterate_items(database, job_id, None if every else Outcome.FAILED)

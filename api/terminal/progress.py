@@ -23,7 +23,8 @@ from api.terminal.global_options import options_of
 
 if TYPE_CHECKING:
     from api.jobs.task import Progress as OnProgress
-    from index.truth.jobs import ChunkResult, Job
+    from index.truth.job_chunks import ChunkResult
+    from index.truth.jobs import Job
 
 REPORT_SECONDS = 1.0  # between two lines of --json
 SHOWN_REASONS = 4  # beside the bar

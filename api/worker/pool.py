@@ -21,7 +21,8 @@ from api.settings import Settings
 from api.worker.running import help_with, pause_if_open
 from embedder.network.device import set_thread_count
 from index.truth.database import Database
-from index.truth.jobs import OPEN_STATES, ChunkResult, Job, fail_job, get_job
+from index.truth.job_chunks import ChunkResult
+from index.truth.jobs import OPEN_STATES, Job, fail_job, get_job
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 30.0  # to finish the batch in the model and to give back the leases

@@ -19,11 +19,13 @@ from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from index.blobs import BlobStore
+from index.truth.adding import NewEntry, add_embeddings
 from index.truth.coverage import image_sources, images_to_embed
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_embeddings
 from index.truth.images import ImageFacts
-from index.truth.jobs import Chunk, ChunkResult, JobCounts, JobItem, Outcome
+from index.truth.job_chunks import Chunk, ChunkResult
+from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs import JobCounts
 from index.truth.spaces import Space
 
 CHUNK_IMAGES = 64

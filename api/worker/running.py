@@ -21,17 +21,8 @@ from embedder.errors import EmbedderError
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseUnavailable
 from index.truth.database import Database
-from index.truth.jobs import (
-    OPEN_STATES,
-    ChunkResult,
-    Job,
-    JobKind,
-    JobState,
-    fail_job,
-    find_open_job,
-    get_job,
-    pause_job,
-)
+from index.truth.job_chunks import ChunkResult, find_open_job
+from index.truth.jobs import OPEN_STATES, Job, JobKind, JobState, fail_job, get_job, pause_job
 from index.truth.spaces import Space
 
 IDLE_SECONDS = 1.0  # between two looks for a job

@@ -2,7 +2,7 @@
 
 A quarantine is a removal with a reason: the change log records it like any removal, and the image
 files stay. A release creates a new entry, because ids are never reused.
-`index.truth.entries.add_entries` skips images in quarantine. See
+`index.truth.adding.add_entries` skips images in quarantine. See
 `docs/decisions/0008-quarantine-is-a-removal-with-a-reason.md`.
 """
 
@@ -17,16 +17,10 @@ from sqlalchemy import Connection, Row, select, update
 
 from index.errors import InvalidFilter, InvalidReason, NotQuarantined, UnknownEntry
 from index.jsontext import JSON
+from index.truth.adding import insert_entries
 from index.truth.changes import record_additions
 from index.truth.corpora import find_corpus_ids, lock_corpus
-from index.truth.entries import (
-    ENTRIES,
-    Entry,
-    entry_from_row,
-    get_entry,
-    insert_entries,
-    remove_entry,
-)
+from index.truth.entries import ENTRIES, Entry, entry_from_row, get_entry, remove_entry
 from index.truth.provenance import Provenance, storable_text
 from index.truth.schema import LARGEST_ID, corpora, entries, images
 from index.truth.statements import is_any, slices

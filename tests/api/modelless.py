@@ -24,18 +24,11 @@ from embedder.network.results import Embedded, Failed
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, list_corpora
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries
-from index.truth.jobs import (
-    Chunk,
-    ChunkResult,
-    Job,
-    JobCounts,
-    JobKind,
-    create_job,
-    get_job,
-)
+from index.truth.job_chunks import Chunk, ChunkResult
+from index.truth.jobs import Job, JobCounts, JobKind, create_job, get_job
 from index.truth.provenance import Provenance
 from index.truth.spaces import Space
 

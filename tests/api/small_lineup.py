@@ -24,11 +24,11 @@ from embedder.network.results import Embeddings
 from embedder.pictures.decode import ImageLimits, decode
 from embedder.pictures.preprocess import Preprocessing, preprocess
 from index.calibration.calibration import AS_IS, Calibration
+from index.truth.adding import NewEntry, add_entries
 from index.truth.calibrations import CalibrationScope, save_calibration
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus, find_corpus_ids
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries
 from index.truth.provenance import Provenance
 from tests.index.assessing import stratum
 

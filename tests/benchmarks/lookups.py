@@ -32,8 +32,8 @@ from api.lookups.request import LookupQuery, LookupRequest
 from api.settings import Settings
 from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.network.embed import Embedder
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.entries import NewEntry, add_entries
 from index.truth.filters import Filter
 from index.truth.images import ImageFacts
 from tests.benchmarks.filling import fill

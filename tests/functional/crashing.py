@@ -19,9 +19,10 @@ from index.cache.config import IndexConfig
 from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
 from index.errors import UnknownCorpus
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, list_entries, remove_entry
+from index.truth.entries import list_entries, remove_entry
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space
 from tests.functional.nursery import die_as_told, nurse_tasks

@@ -25,9 +25,9 @@ from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
 from index.errors import BackupUnwritable, DatabaseUnavailable, IndexDirectoryUnwritable
 from index.proof.fsck import fsck
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space
 

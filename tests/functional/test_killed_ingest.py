@@ -18,7 +18,8 @@ from api.settings import Settings
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
 from index.truth.database import Database
-from index.truth.jobs import JobState, Outcome, count_reasons, list_items, list_jobs
+from index.truth.job_items import Outcome, count_reasons, list_items
+from index.truth.jobs import JobState, list_jobs
 from index.truth.schema import entries, job_chunks
 from tests.functional.nursery import Nursery, Task
 from tests.functional.shelves import Expected, write_folder, write_tar

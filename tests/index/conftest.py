@@ -18,9 +18,10 @@ from index.backups.backup import BackupReport, back_up
 from index.backups.tables import last_ids, read_tables
 from index.blobs import BlobStore
 from index.cache.live import LiveIndex
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.lookups import save_lookup
 from index.truth.provenance import Provenance

@@ -11,9 +11,10 @@ import pytest
 from index import failpoints
 from index.durable import write_bytes_durably
 from index.failpoints import Failpoint, reach
+from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, create_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import add_entries, remove_entry
+from index.truth.entries import remove_entry
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from api.jobs.json import JobAnswer, JobItemPage, JobPage
 from api.worker.starting import cancel
 from api.worker.submitting import IngestOrder, submit, submit_upload
 from index.truth.database import Database
-from index.truth.jobs import OPEN_STATES, Outcome
+from index.truth.job_items import Outcome
+from index.truth.jobs import OPEN_STATES
 
 router = APIRouter(tags=["jobs"])
 NewOrOldName = Annotated[

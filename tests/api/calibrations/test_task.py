@@ -17,7 +17,9 @@ from api.lineup import Lineup
 from api.worker.starting import start_calibration
 from embedder.pictures.decode import decode
 from embedder.pictures.delivery import Condition
-from index.truth.jobs import Chunk, JobCounts, Outcome
+from index.truth.job_chunks import Chunk
+from index.truth.job_items import Outcome
+from index.truth.jobs import JobCounts
 from index.truth.schema import reference_embeddings
 
 REQUEST = CalibrationRequest(

@@ -19,7 +19,8 @@ from api.worker.starting import start_ingest
 from index.truth.corpora import Keep
 from index.truth.database import Database
 from index.truth.entries import Entry, list_entries
-from index.truth.jobs import Job, JobItem, list_items
+from index.truth.job_items import JobItem, list_items
+from index.truth.jobs import Job
 from tests.api.modelless import LIMITS, SPACE, ImageEmbedder, stores_in
 
 

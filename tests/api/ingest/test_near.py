@@ -10,9 +10,10 @@ from api.ingest.near import NearItems
 from api.ingest.request import Dedup
 from api.jobs.task import Added
 from embedder.pictures.decode import decode
+from index.truth.adding import NewEntry
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.provenance import Provenance
 from tests.api.modelless import LIMITS, encode, fill, jpeg_of, png, sha256_of
 

@@ -22,7 +22,7 @@ from api.sources.item import Span, UnreadableItem
 from api.sources.ready import ReadyRows
 from index.errors import ForeignSpace, InvalidVector
 from index.jsontext import JSON
-from index.truth.entries import NewEntry
+from index.truth.adding import NewEntry
 from index.truth.spaces import Space
 
 SPACE = Space("1" * 64, "tests", "2" * 64, "3" * 64, 4)

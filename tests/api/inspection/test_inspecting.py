@@ -13,9 +13,9 @@ from api.inspection.inspecting import (
     release,
 )
 from index.errors import InspectionTooLarge, NotQuarantined, UnknownCorpus, UnknownEntry
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance

@@ -26,20 +26,16 @@ from api.jobs.catalogue import (
 )
 from index.errors import JobStateConflict, UnknownJob
 from index.truth.database import Database
-from index.truth.jobs import (
+from index.truth.job_chunks import (
     ChunkResult,
-    Job,
-    JobCounts,
-    JobItem,
-    JobState,
-    Outcome,
     add_chunks,
     begin_listing,
     claim_chunk,
-    fail_job,
     finish_chunk,
     finish_listing,
 )
+from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs import Job, JobCounts, JobState, fail_job
 from tests.api.modelless import queue_job
 
 

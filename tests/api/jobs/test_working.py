@@ -19,17 +19,9 @@ from api.sources.item import UnusableSource
 from embedder.pictures.delivery import Condition
 from index.errors import CorpusError, DatabaseUnavailable
 from index.truth.database import Database
-from index.truth.jobs import (
-    ChunkResult,
-    Job,
-    JobCounts,
-    JobState,
-    claim_chunk,
-    lease_holders,
-    list_items,
-    pause_job,
-    release_chunks,
-)
+from index.truth.job_chunks import ChunkResult, claim_chunk, lease_holders, release_chunks
+from index.truth.job_items import list_items
+from index.truth.jobs import Job, JobCounts, JobState, pause_job
 from index.truth.schema import job_chunks
 from tests.api.modelless import ImageEmbedder, TinyTask, corpus_names, queue_job, read_job
 

@@ -12,8 +12,8 @@ from api.images import describe_image
 from api.lineup import Lineup
 from api.terminal.demonstration import Probe, look_up_probe, measure_photographs, write_once
 from embedder.pictures.decode import decode
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.entries import NewEntry, add_entries
 from index.truth.provenance import Provenance
 from tests.api.modelless import sha256_of
 from tests.api.small_lineup import FAKE, REAL, encoded, open_small, picture

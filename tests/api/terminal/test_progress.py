@@ -29,7 +29,9 @@ from api.terminal.progress import (
     suggest,
 )
 from index.truth.database import Database
-from index.truth.jobs import ChunkResult, Job, JobCounts, JobItem, JobKind, Outcome
+from index.truth.job_chunks import ChunkResult
+from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs import Job, JobCounts, JobKind
 from tests.api.modelless import queue_job
 
 Capture = pytest.CaptureFixture[str]

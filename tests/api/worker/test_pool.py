@@ -6,18 +6,15 @@ from collections.abc import Callable
 
 from api.worker.pool import end, watch
 from index.truth.database import Database
-from index.truth.jobs import (
+from index.truth.job_chunks import (
     ChunkResult,
-    Job,
-    JobCounts,
-    JobState,
     add_chunks,
     begin_listing,
     claim_chunk,
     finish_chunk,
     finish_listing,
-    pause_job,
 )
+from index.truth.jobs import Job, JobCounts, JobState, pause_job
 from tests.api.modelless import queue_job, read_job
 
 

@@ -15,7 +15,8 @@ from api.worker.starting import start_reembed
 from embedder.pictures.decode import decode
 from index.truth.database import Database
 from index.truth.images import find_embedding
-from index.truth.jobs import Job, JobCounts, JobState, list_items
+from index.truth.job_items import list_items
+from index.truth.jobs import Job, JobCounts, JobState
 from tests.api.modelless import (
     LIMITS,
     OTHER_SPACE,

@@ -12,18 +12,8 @@ from api.sources.item import UnusableSource
 from api.worker.running import ignore_progress, pause_if_open, run_task, take_open_jobs
 from index.errors import DatabaseUnavailable
 from index.truth.database import Database
-from index.truth.jobs import (
-    Job,
-    JobCounts,
-    JobKind,
-    JobState,
-    add_chunks,
-    begin_listing,
-    cancel_job,
-    claim_chunk,
-    create_job,
-    finish_listing,
-)
+from index.truth.job_chunks import add_chunks, begin_listing, claim_chunk, finish_listing
+from index.truth.jobs import Job, JobCounts, JobKind, JobState, cancel_job, create_job
 from tests.api.modelless import (
     OTHER_SPACE,
     SPACE,

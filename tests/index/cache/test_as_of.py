@@ -9,9 +9,10 @@ import pytest
 from index.cache.as_of import search_at
 from index.cache.live import LiveIndex
 from index.cache.searching import Question, SearchResult
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.filters import Filter
 from index.truth.free_provenance import ProvenanceIs
 from index.truth.images import ImageFacts

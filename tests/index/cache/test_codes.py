@@ -168,8 +168,8 @@ def test_the_truth_for_a_probe_from_the_corpus_leaves_itself_out() -> None:
 def fill(
     database: Database, material: Any, rows: Any, corpus: str, first: int = 0
 ) -> tuple[int, ...]:
+    from index.truth.adding import NewEntry, add_entries  # noqa: PLC0415
     from index.truth.corpora import ensure_corpus  # noqa: PLC0415
-    from index.truth.entries import NewEntry, add_entries  # noqa: PLC0415
     from index.truth.provenance import Provenance  # noqa: PLC0415
     from index.truth.spaces import Space  # noqa: PLC0415
 

@@ -10,10 +10,11 @@ import pytest
 
 from index.cache.live import LiveIndex
 from index.cache.pictures import NearDuplicates, PictureHashes
+from index.truth.adding import NewEntry, add_entries
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus, lock_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from tests.functional.crashing import SPACE, vector

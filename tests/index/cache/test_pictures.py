@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import text
 
 from index.cache.pictures import NearDuplicates, PictureHashes
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, find_corpus_ids
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import MIN_QUALITY, PerceptualHash, near_duplicate
 from index.truth.provenance import Provenance

@@ -25,9 +25,10 @@ from index.cache.sealed import SealedSegment
 from index.cache.searching import Question, cosine_similarities, rank
 from index.cache.view import Part
 from index.errors import InvalidFilter, InvalidVector, UnknownCorpus, UnknownEntry
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.filters import Filter
 from index.truth.perceptual import PerceptualHash, hamming_distance, near_duplicate
 from index.truth.provenance import Provenance

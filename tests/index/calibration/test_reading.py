@@ -17,9 +17,10 @@ from index.calibration.reading import (
     read_population,
 )
 from index.errors import CorpusKindConflict, UnknownCorpus
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance

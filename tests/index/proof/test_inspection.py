@@ -8,9 +8,9 @@ import pytest
 
 from index.errors import ForeignSpace, InspectionTooLarge, TruthDamaged, UnknownCorpus
 from index.proof.inspection import inspect_corpus
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance

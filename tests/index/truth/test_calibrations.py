@@ -6,6 +6,7 @@ from sqlalchemy import update
 
 from index.calibration.reading import SourceNumbers, draw_rows, get_named_corpora, read_population
 from index.errors import CorpusKindConflict, TruthDamaged, UnknownCalibration, UnknownCorpus
+from index.truth.adding import add_entries
 from index.truth.calibrations import (
     CalibrationScope,
     add_delivered,
@@ -20,7 +21,7 @@ from index.truth.calibrations import (
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.coverage import count_embedded, has_embedded, list_embedded_image_ids
 from index.truth.database import Database
-from index.truth.entries import add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.perceptual import PerceptualHash
 from index.truth.schema import calibrations
 

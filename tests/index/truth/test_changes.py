@@ -10,6 +10,7 @@ from index import failpoints
 from index.cache.live import LiveIndex
 from index.errors import CorpusError, UnknownCorpus
 from index.proof.fsck import fsck
+from index.truth.adding import AddStatus, NewEntry, add_embeddings, add_entries
 from index.truth.changes import (
     ChangeKind,
     MemberRow,
@@ -24,14 +25,7 @@ from index.truth.changes import (
 from index.truth.corpora import CorpusKind, create_corpus, lock_corpus, remove_corpus
 from index.truth.database import Database
 from index.truth.digest import EMPTY, member_digest
-from index.truth.entries import (
-    AddStatus,
-    NewEntry,
-    add_embeddings,
-    add_entries,
-    entries_of_image,
-    remove_entry,
-)
+from index.truth.entries import entries_of_image, remove_entry
 from index.truth.membership import live_digest
 from index.truth.schema import changes
 from index.truth.spaces import find_space_id

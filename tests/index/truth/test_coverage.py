@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from index.errors import UnknownCorpus
+from index.truth.adding import NewEntry, add_embeddings, add_entries
 from index.truth.corpora import CorpusKind, create_corpus, remove_corpus
 from index.truth.coverage import (
     count_embedded,
@@ -19,7 +20,7 @@ from index.truth.coverage import (
     read_export_rows,
 )
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_embeddings, add_entries, remove_entry
+from index.truth.entries import remove_entry
 from index.truth.filters import Filter, select_corpus_ids
 from index.truth.images import find_known_images
 from index.truth.vectors import from_bytes

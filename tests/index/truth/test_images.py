@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
 from index.errors import InvalidImageFacts
+from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, remove_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries, entries_of_image, remove_entry
+from index.truth.entries import entries_of_image, remove_entry
 from index.truth.images import (
     ImageFacts,
     ensure_embeddings,
@@ -30,6 +31,7 @@ from index.truth.perceptual import HASH_BYTES, PerceptualHash
 from index.truth.schema import embeddings, images
 from index.truth.spaces import ensure_space_id
 from index.truth.statements import VARIABLES
+from tests.index.truth.additions import add
 
 WHOLE = ImageFacts("a" * 64, 1000, 64, 48, "png", PerceptualHash(bytes(HASH_BYTES), 90))
 UNKNOWN = ImageFacts("a" * 64, None, None, None, None, None, seen=False)
@@ -279,3 +281,28 @@ def test_each_fact_is_completed_alone(database: Database, material: Any) -> None
         assert entries_of_image(conn, "b" * 64)[0].image == ImageFacts("b" * 64, 10, 20, 30, None)
         stored = conn.execute(text("SELECT byte_size, width, height, format FROM images")).one()
     assert tuple(stored) == (10, 20, 30, None)
+
+
+def test_known_images_tells_what_need_not_be_computed(
+    database: Database, corpora: None, material: Any
+) -> None:
+    add(database, "fakes", material.space, material.entry("a"), material.entry("b"))
+    add(database, "reals", material.space, material.entry("a"))
+    names = [material.sha256(name) for name in "abc"]
+    with database.read() as conn:
+        here = find_known_images(conn, material.space, names)
+        elsewhere = find_known_images(conn, material.other_space, names)
+    assert {sha256: (known.embedded, known.corpora) for sha256, known in here.items()} == {
+        names[0]: (True, {"fakes", "reals"}),
+        names[1]: (True, {"fakes"}),
+    }
+    assert not any(known.embedded for known in elsewhere.values())
+
+
+def test_an_embedding_that_is_not_there_is_none(
+    database: Database, corpora: None, material: Any
+) -> None:
+    add(database, "fakes", material.space, material.entry("a"))
+    with database.read() as conn:
+        assert find_embedding(conn, material.space, material.sha256("b")) is None
+        assert find_embedding(conn, material.other_space, material.sha256("a")) is None

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from index.truth.adding import NewEntry, add_embeddings, add_entries
 from index.truth.changes import count_members, digest_at, last_number, members_at
 from index.truth.corpora import CorpusKind, ensure_corpus, list_corpora, remove_corpus
 from index.truth.database import Database
 from index.truth.digest import EMPTY, add_members
-from index.truth.entries import NewEntry, add_embeddings, add_entries, list_entries, remove_entry
+from index.truth.entries import list_entries, remove_entry
 from index.truth.membership import live_digest, live_members, read_kept_images
 from index.truth.quarantine import list_quarantined, quarantine_entry, release_entry
 from index.truth.spaces import find_space_id

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.errors import InvalidProvenance
+from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.database import Database
-from index.truth.entries import add_entries, get_entry
+from index.truth.entries import get_entry
 from index.truth.provenance import Provenance, normalise_generator, storable_text
 
 seeded = settings(settings.get_profile("index"))

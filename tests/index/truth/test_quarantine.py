@@ -13,11 +13,10 @@ from index.blobs import BlobStore
 from index.cache.live import LiveIndex
 from index.errors import InvalidReason, NotQuarantined, UnknownCorpus, UnknownEntry
 from index.proof.fsck import fsck
+from index.truth.adding import AddStatus, add_entries
 from index.truth.corpora import CorpusKind, Keep, create_corpus, remove_corpus
 from index.truth.database import Database
 from index.truth.entries import (
-    AddStatus,
-    add_entries,
     entries_of_image,
     get_entry,
     list_entries,

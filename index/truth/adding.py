@@ -1,0 +1,272 @@
+"""Adding: images, embeddings and entries enter the database together, and are logged.
+
+Owns what a caller gives and gets. The rows of images and embeddings are written by
+`index.truth.images`, the change log by `index.truth.changes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from index.errors import InvalidVector
+from index.failpoints import Failpoint, reach
+from index.truth.changes import Member, record_additions
+from index.truth.corpora import lock_corpus
+from index.truth.images import ImageFacts, ensure_embeddings, ensure_images, find_embedded_images
+from index.truth.provenance import Provenance
+from index.truth.schema import entries
+from index.truth.spaces import Space, ensure_space_id
+from index.truth.statements import enlarge_cache, insert_missing, is_any, slices
+from index.truth.vectors import STORED, check_logit, check_vectors, to_bytes
+
+
+class AddStatus(StrEnum):
+    """Result of adding one image."""
+
+    ADDED = "added"  # image and entry are new
+    LINKED = "linked"  # the image was known from another corpus or an earlier entry
+    EMBEDDED = "embedded"  # the entry existed; its image now also has an embedding in this space
+    SKIPPED = "skipped"  # the entry existed; nothing changed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewEntry:
+    """An entry to add.
+
+    `vector` (d,) is float32 of norm 1. Vector and logit may be None if the image already has an
+    embedding in the space.
+    """
+
+    image: ImageFacts
+    vector: NDArray[np.float32] | None
+    logit: float | None
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """The entry of an image in the corpus, and whether this call created it.
+
+    If `quarantined`, the entry is in quarantine: the image was skipped and appears in no answer.
+    """
+
+    entry_id: int
+    sha256: str
+    status: AddStatus
+    quarantined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredImages:
+    """The images of a call, after they and their embeddings are written.
+
+    `ids` are the image ids in the order of the given entries. `new_ids` are those of images that
+    were unknown, `newly_embedded` those of images that had no embedding in the space.
+    """
+
+    ids: Sequence[int]
+    new_ids: frozenset[int]
+    newly_embedded: frozenset[int]
+    vectors: Mapping[int, tuple[bytes, float]]
+
+    def known_ids(self) -> list[int]:
+        """Return the ids of the images that were known before, ascending."""
+        return sorted(frozenset(self.ids) - self.new_ids)
+
+    def new_members(self, space_id: int, entry_ids: Mapping[int, int]) -> dict[int, Member]:
+        """Return the only member of each new image; `entry_ids` is by image id."""
+        return {i: Member(entry_ids[i], space_id, self.vectors[i][0]) for i in self.new_ids}
+
+
+def add_entries(
+    conn: Connection, corpus: str, space: Space, new: Sequence[NewEntry], job_id: int | None = None
+) -> tuple[AddResult, ...]:
+    """Add entries to a corpus; return the results in the given order. The caller commits.
+
+    An image that is already in the corpus is skipped: its stored provenance and vector stay. An
+    image whose entry is in quarantine is skipped too. Call this once in a transaction, because it
+    ends with the lock of the change log. `job_id` is stored with new entries.
+
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+        InvalidProvenance: the databases cannot store a text, or a date has no time zone.
+        InvalidImageFacts: a sha256 is malformed, or a size is below one.
+        InvalidVector: a vector has a wrong shape or norm, or is missing although its image has no
+            embedding in this space.
+
+    """
+    embeddings = _check_embeddings(new, space)
+    provenances = [entry.provenance.normalise() for entry in new]
+    corpus_id = lock_corpus(conn, corpus)
+    if not new:
+        return ()
+    space_id = ensure_space_id(conn, space)
+    with enlarge_cache(conn, len(new)):
+        stored = _store_images(conn, space_id, new, embeddings)
+        quarantined = _find_quarantined(conn, corpus_id, stored.known_ids())
+        # If an image is given twice, its first provenance counts.
+        first = dict(zip(reversed(stored.ids), reversed(provenances), strict=True))
+        wanted = {i: first[i] for i in dict.fromkeys(stored.ids) if i not in quarantined}
+        inserted = insert_entries(conn, corpus_id, wanted, job_id)
+        reach(Failpoint.ENTRIES_WRITTEN)
+        record_additions(conn, sorted(first), stored.new_members(space_id, inserted))
+    existing = _live_entry_ids(conn, corpus_id, sorted(wanted.keys() - inserted.keys()))
+    return _results(new, stored, inserted, existing, quarantined)
+
+
+def _store_images(
+    conn: Connection,
+    space_id: int,
+    new: Sequence[NewEntry],
+    embeddings: Sequence[tuple[bytes, float] | None],
+) -> _StoredImages:
+    """Write the images of entries and their embeddings, where they are missing.
+
+    Raises:
+        InvalidVector: an image has no embedding in the space, neither stored nor given.
+
+    """
+    ids, new_images = ensure_images(conn, [entry.image for entry in new])
+    image_ids = [ids[entry.image.sha256] for entry in new]
+    vectors = {
+        image_id: stored for image_id, stored in zip(image_ids, embeddings, strict=True) if stored
+    }
+    _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
+    reach(Failpoint.IMAGES_WRITTEN)
+    newly_embedded = ensure_embeddings(conn, space_id, vectors)
+    reach(Failpoint.EMBEDDINGS_WRITTEN)
+    new_ids = frozenset(ids[sha256] for sha256 in new_images)
+    return _StoredImages(image_ids, new_ids, newly_embedded, vectors)
+
+
+def _results(
+    new: Sequence[NewEntry],
+    stored: _StoredImages,
+    inserted: Mapping[int, int],
+    existing: Mapping[int, int],
+    quarantined: Mapping[int, int],
+) -> tuple[AddResult, ...]:
+    """Return the result for each given entry; the mappings hold entry ids by image id."""
+    entry_ids = {**inserted, **existing, **quarantined}
+    statuses = (
+        dict.fromkeys(stored.newly_embedded - quarantined.keys(), AddStatus.EMBEDDED)
+        | dict.fromkeys(inserted, AddStatus.LINKED)
+        | dict.fromkeys(stored.new_ids, AddStatus.ADDED)
+    )
+    return tuple(
+        # An image that is given twice is skipped the second time.
+        AddResult(
+            entry_ids[image_id],
+            entry.image.sha256,
+            statuses.pop(image_id, AddStatus.SKIPPED),
+            image_id in quarantined,
+        )
+        for entry, image_id in zip(new, stored.ids, strict=True)
+    )
+
+
+def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> frozenset[str]:
+    """Store embeddings of images in a space; return the sha256s of those that had none there.
+
+    Every live entry of the images becomes a member of the space. The caller commits.
+
+    Raises:
+        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+        InvalidVector: a vector or logit has a wrong shape, norm or value.
+        InvalidImageFacts: a sha256 is malformed, or a size is below one.
+
+    """
+    embeddings = _check_embeddings(new, space)
+    space_id = ensure_space_id(conn, space)
+    image_ids, _ = ensure_images(conn, [entry.image for entry in new])
+    vectors = {
+        image_ids[entry.image.sha256]: stored
+        for entry, stored in zip(new, embeddings, strict=True)
+        if stored
+    }
+    newly_embedded = ensure_embeddings(conn, space_id, vectors)
+    record_additions(conn, sorted(image_ids.values()))
+    return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in newly_embedded)
+
+
+def insert_entries(
+    conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance], job_id: int | None
+) -> dict[int, int]:
+    """Insert an entry for each image id that is not in the corpus; return entry ids by image id.
+
+    The provenance must be normalised. The caller holds the lock of the corpus and logs the
+    additions.
+    """
+    given = list(provenances.values())
+    columns: dict[str, list[Any]] = {
+        "image_id": list(provenances),
+        "generator": [provenance.generator for provenance in given],
+        "label": [provenance.label for provenance in given],
+        "licence": [provenance.licence for provenance in given],
+        "source": [provenance.source for provenance in given],
+        "acquired_at": [provenance.acquired_at for provenance in given],
+        "provenance": [provenance.stored for provenance in given],
+    }
+    common = {"corpus_id": corpus_id, "created_at": datetime.now(UTC), "job_id": job_id}
+    new = insert_missing(conn, entries, columns, entries.c.image_id, entries.c.id, **common)
+    return dict(new)
+
+
+def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
+    """Return stored vector and logit of each entry, or None for an entry without them."""
+    for entry in new:
+        entry.image.check()
+        if (entry.vector is None) is not (entry.logit is None):
+            raise InvalidVector("an embedding and its logit must be given together")
+    rows = check_vectors(
+        [entry.vector for entry in new if entry.vector is not None], space.dimension
+    )  # (n, d)
+    stored, size = to_bytes(rows), STORED.itemsize * space.dimension
+    vectors = (stored[start : start + size] for start in range(0, len(stored), size))
+    return [
+        None if entry.logit is None else (next(vectors), check_logit(entry.logit)) for entry in new
+    ]
+
+
+def _require_embeddings(
+    conn: Connection, space_id: int, wanted: frozenset[int], given: frozenset[int]
+) -> None:
+    missing = wanted - given
+    if missing - find_embedded_images(conn, space_id, sorted(missing)):
+        raise InvalidVector(
+            "an image has no embedding in this space, so its entry needs a vector and a logit"
+        )
+
+
+def _find_quarantined(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    """Return the entry ids of those of these images that are in quarantine in a corpus."""
+    found: dict[int, int] = {}
+    for some in slices(image_ids):
+        query = select(entries.c.image_id, entries.c.id).where(
+            is_any(conn, entries.c.image_id, some),
+            entries.c.corpus_id == corpus_id,
+            entries.c.removal_reason.is_not(None),
+        )
+        found |= {row.image_id: row.id for row in conn.execute(query)}
+    return found
+
+
+def _live_entry_ids(conn: Connection, corpus_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for some in slices(image_ids):
+        query = select(entries.c.image_id, entries.c.id).where(
+            entries.c.corpus_id == corpus_id,
+            is_any(conn, entries.c.image_id, some),
+            entries.c.removed_at.is_(None),
+        )
+        found |= {row.image_id: row.id for row in conn.execute(query)}
+    return found

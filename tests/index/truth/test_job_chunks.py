@@ -1,0 +1,197 @@
+"""Chunks of jobs: leased, counted once and never lost, on both databases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+
+from index.errors import LeaseLost
+from index.truth.database import Database
+from index.truth.job_chunks import (
+    Chunk,
+    ChunkResult,
+    add_chunks,
+    begin_listing,
+    claim_chunk,
+    count_workers,
+    find_open_job,
+    finish_chunk,
+    finish_listing,
+    lease_holders,
+    release_chunks,
+    renew_leases,
+)
+from index.truth.jobs import JobCounts, JobState, cancel_job, get_job, pause_job
+from tests.index.truth.queued_jobs import LONG, OTHER, SPACE, claimed, expire_leases, listed, queued
+
+
+def test_a_chunk_that_another_worker_took_over_cannot_be_finished(conn: Connection) -> None:
+    job = listed(conn, 3)
+    slow = claimed(conn, job, "slow")
+    expire_leases(conn, job)
+    quick = claimed(conn, job, "quick")
+
+    with pytest.raises(LeaseLost, match="chunk 1 of job"):
+        finish_chunk(conn, slow, ChunkResult(JobCounts(added=3)))
+    assert quick.number == slow.number
+
+
+def test_nothing_of_a_cancelled_job_can_be_finished_or_claimed(conn: Connection) -> None:
+    job = listed(conn, 3)
+    chunk = claimed(conn, job)
+    cancel_job(conn, job.id)
+
+    assert claim_chunk(conn, job.id, "w", LONG) is None
+    with pytest.raises(LeaseLost):
+        finish_chunk(conn, chunk, ChunkResult(JobCounts(added=3)))
+
+
+def test_a_listing_that_was_taken_over_adds_nothing(conn: Connection) -> None:
+    job = queued(conn)
+    slow = claimed(conn, job, "slow")
+    expire_leases(conn, job)
+    claimed(conn, job, "quick")
+
+    for step in (
+        lambda: begin_listing(conn, slow),
+        lambda: add_chunks(conn, slow, None, [(1, None)]),
+        lambda: finish_listing(conn, slow),
+    ):
+        with pytest.raises(LeaseLost):
+            step()
+
+
+def test_no_chunk_is_free_before_the_listing_has_ended(conn: Connection) -> None:
+    job = queued(conn)
+    listing = claimed(conn, job)
+    begin_listing(conn, listing)
+    add_chunks(conn, listing, None, [(2, None)])
+
+    assert claim_chunk(conn, job.id, "other", LONG) is None
+    assert find_open_job(conn, SPACE) is None
+    finish_listing(conn, listing)
+    assert claimed(conn, job, "other").number == 1
+
+
+def test_a_listing_begun_again_forgets_what_was_listed(conn: Connection) -> None:
+    job = queued(conn)
+    listing = claimed(conn, job, "dead")
+    begin_listing(conn, listing)
+    last = add_chunks(conn, listing, None, [(2, "a"), (2, "b")])
+    add_chunks(conn, listing, last, [(1, "c")])
+    assert get_job(conn, job.id).counts.found == 5
+    expire_leases(conn, job)
+
+    again = claimed(conn, job, "quick")
+    begin_listing(conn, again)
+    add_chunks(conn, again, None, [(3, "d")])
+    finish_listing(conn, again)
+
+    chunk = claimed(conn, job)
+    assert (chunk.number, chunk.first_position, chunk.item_count, chunk.span) == (1, 0, 3, "d")
+    assert get_job(conn, job.id).counts.found == 3
+    assert claim_chunk(conn, job.id, "w", LONG) is None
+
+
+def test_a_job_without_items_is_completed_by_its_listing(conn: Connection) -> None:
+    job = listed(conn)
+
+    assert (job.state, job.counts.found) == (JobState.COMPLETED, 0)
+    assert job.finished_at is not None
+
+
+def test_a_paused_job_gives_no_chunk_and_takes_what_was_in_flight(conn: Connection) -> None:
+    job = listed(conn, 1, 1)
+    chunk = claimed(conn, job)
+    pause_job(conn, job.id)
+
+    assert claim_chunk(conn, job.id, "w", LONG) is None
+    finish_chunk(conn, chunk, ChunkResult(JobCounts(added=1)))
+
+    assert get_job(conn, job.id).state is JobState.PAUSED
+    assert get_job(conn, job.id).counts.added == 1
+
+
+def test_the_last_chunk_completes_the_job(conn: Connection) -> None:
+    job = listed(conn, 2, 1)
+    first, second = claimed(conn, job), claimed(conn, job, "other")
+    assert (first.first_position, second.first_position) == (0, 2)
+    assert count_workers(conn, job.id) == 2
+
+    finish_chunk(conn, second, ChunkResult(JobCounts(failed=1)))
+    assert get_job(conn, job.id).state is JobState.RUNNING
+    finish_chunk(conn, first, ChunkResult(JobCounts(added=1, skipped=1)))
+
+    done = get_job(conn, job.id)
+    assert (done.state, done.counts.done, done.counts.found) == (JobState.COMPLETED, 3, 3)
+
+
+def test_a_lease_is_renewed_and_given_back(conn: Connection) -> None:
+    job = listed(conn, 1)
+    claimed(conn, job, "first")
+    expire_leases(conn, job)
+    renew_leases(conn, "first", LONG)
+    assert claim_chunk(conn, job.id, "second", LONG) is None
+    assert lease_holders(conn) == ("first",)
+
+    release_chunks(conn, "first")
+
+    assert claimed(conn, job, "second").worker == "second"
+
+
+def test_a_worker_finds_open_jobs_of_its_own_model(conn: Connection) -> None:
+    first, second = queued(conn), queued(conn)
+    queued(conn, OTHER)
+
+    assert (found := find_open_job(conn, SPACE)) is not None
+    assert found.id == first.id
+    assert (found := find_open_job(conn, SPACE, frozenset([first.id]))) is not None
+    assert found.id == second.id
+
+
+def test_a_job_is_abandoned_when_no_lease_of_it_is_left(conn: Connection) -> None:
+    job = listed(conn, 1, 1)
+    claimed(conn, job)
+    assert find_open_job(conn, SPACE) is not None
+    assert find_open_job(conn, SPACE, abandoned=True) is None
+
+    expire_leases(conn, job)
+
+    assert find_open_job(conn, SPACE, abandoned=True) is not None
+
+
+@settings(settings.get_profile("index"), max_examples=20, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    st.lists(st.sampled_from(["a", "b", "c"]), max_size=60),
+    st.randoms(use_true_random=False),
+)
+def test_however_workers_die_every_item_is_counted_once(
+    new_sqlite_url: Callable[[], str], sizes: list[int], steps: list[str], chance: object
+) -> None:
+    """Workers claim, finish, die and come back in any order; at the end every item has been counted
+    exactly once.
+    """
+    held: dict[str, Chunk] = {}
+    with Database.open(new_sqlite_url()) as database, database.write() as conn:
+        job = listed(conn, *sizes)
+        for worker in itertools.chain(steps, itertools.cycle("abc")):
+            if get_job(conn, job.id).state is JobState.COMPLETED:
+                break
+            what = chance.choice(["claim", "finish", "die"])  # type: ignore[attr-defined]
+            if what == "die":
+                expire_leases(conn, job)
+            elif what == "finish" and worker in held:
+                chunk = held.pop(worker)
+                with suppress(LeaseLost), conn.begin_nested():
+                    finish_chunk(conn, chunk, ChunkResult(JobCounts(added=chunk.item_count)))
+            elif what == "claim" and (chunk_or_none := claim_chunk(conn, job.id, worker, LONG)):
+                held[worker] = chunk_or_none
+        counts = get_job(conn, job.id).counts
+        assert counts.added == counts.found == sum(sizes)

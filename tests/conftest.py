@@ -35,6 +35,10 @@ START_SECONDS = 30.0
 RESTART_IDS = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
 _numbers = itertools.count(1)
 
+# Output that goes to no terminal is as wide as it needs to be, unless COLUMNS gives a width: some
+# shells export it, and pytest-xdist sets it in its workers.
+os.environ.pop("COLUMNS", None)
+
 
 def unavailable(reason: str) -> NoReturn:
     if os.environ.get("LINEUP_REQUIRE_SERVICES") == "1":

@@ -21,6 +21,7 @@ from api.lookups.json import SimilarityAnswer
 from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer, WithoutStrongest
 from embedder.pictures.delivery import Condition
 from index.calibration.attribution import AttributionReason
+from index.calibration.false_matches import RateMethod
 from index.verdict import (
     ClassifierPolicy,
     ClassifierReason,
@@ -213,9 +214,9 @@ def describe_rate(rate: RateAnswer) -> str:
     on.
     """
     measured = f"{rate.images:,} images from {rate.sources:,} photographs"
-    if rate.estimate == 0:
+    if rate.estimate == 0 or rate.method is RateMethod.RULE_OF_THREE:
         interval = f"95 % interval up to {percent(rate.high)}"
-        return f"no known-real image comes this near ({interval}; {measured})"
+        return f"no measured known-real image comes this near ({interval}; {measured})"
     interval = f"95 % interval {percent(rate.low)} to {percent(rate.high)}"
     words = f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
     return words + (f"; {describe_collection(rate.collections)}" if rate.collections else "")

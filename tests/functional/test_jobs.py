@@ -182,4 +182,4 @@ def test_vectors_of_another_space_are_refused(tmp_path: Path) -> None:
     )
 
     assert done.exit_code == 4
-    assert "another embedding space" in done.stderr
+    assert "Another embedding space" in done.stderr

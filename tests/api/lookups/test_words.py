@@ -213,10 +213,17 @@ def test_each_quality_issue_has_its_words(issue: QualityIssue | None, expected: 
     assert len(others) == len(QualityIssue)
 
 
-def test_a_rate_that_no_image_reached_states_the_end_of_its_interval() -> None:
-    assert describe_rate(rate(estimate=0.0, low=0.0, high=0.01, collections=[CAMERA])) == (
-        "no known-real image comes this near (95 % interval up to 1 %; 679 images from 679 "
-        "photographs)"
+@pytest.mark.parametrize(
+    "unobserved",
+    [{"estimate": 0.0}, {"estimate": 0.004, "method": RateMethod.RULE_OF_THREE}],
+    ids=["no rate", "rule of three"],
+)
+def test_a_rate_that_no_image_reached_states_the_end_of_its_interval(
+    unobserved: dict[str, Any],
+) -> None:
+    assert describe_rate(rate(**unobserved, low=0.0, high=0.01, collections=[CAMERA])) == (
+        "no measured known-real image comes this near (95 % interval up to 1 %; 679 images from "
+        "679 photographs)"
     )
 
 

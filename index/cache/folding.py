@@ -39,7 +39,7 @@ class FoldPolicy:
         return unwritten > max(self.minimum, self.fraction * view.sealed.size)
 
     def is_compaction_due(self, view: View, config: IndexConfig) -> bool:
-        """Return whether so many positions are dead that the next snapshot leaves them out."""
+        """Return whether the dead positions are so numerous that a snapshot leaves them out."""
         return view.dead > max(self.minimum, config.compact_fraction * view.sealed.size)
 
 

@@ -21,7 +21,7 @@ from api.settings import Settings
 from embedder.network.embed import Embedder
 
 CORPORA = {"diffusion": "known_fake", "swaps": "known_fake", "camera": "known_real"}
-ENTRIES = [  # the seed of a picture, its corpus and what is told of it
+ENTRIES = [  # the seed of a picture, its corpus and what is declared of it
     (0, "diffusion", {"generator": "sdxl", "label": "face", "provenance": '{"case": "a"}'}),
     (
         1,
@@ -69,9 +69,9 @@ def open_filled(picture: Picture) -> OpenFilled:
         with TestClient(app, base_url="http://localhost") as client:
             for name, kind in CORPORA.items():
                 client.post("/v1/corpora", json={"name": name, "kind": kind}).raise_for_status()
-            for seed, corpus, told in ENTRIES:
+            for seed, corpus, declared in ENTRIES:
                 added = client.post(
-                    f"/v1/corpora/{corpus}/entries", files={"image": picture(seed)}, data=told
+                    f"/v1/corpora/{corpus}/entries", files={"image": picture(seed)}, data=declared
                 )
                 added.raise_for_status()
             yield client

@@ -84,10 +84,10 @@ def test_a_page_to_pass_on_shows_no_picture_and_tells_no_path(
     )
 
     shareable = (tmp_path / "evaluation.html").read_text()
-    for told in ("data:image/webp", "href=", str(folder), str(tmp_path)):
-        assert told not in shareable
-    for told in ("a folder", "data:image/svg+xml", "photo ", "Furthest on the wrong side"):
-        assert told in shareable
+    for words in ("data:image/webp", "href=", str(folder), str(tmp_path)):
+        assert words not in shareable
+    for words in ("a folder", "data:image/svg+xml", "photo ", "Furthest on the wrong side"):
+        assert words in shareable
 
 
 def test_a_source_that_is_not_there_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

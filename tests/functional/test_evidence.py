@@ -213,16 +213,16 @@ def test_a_re_encoding_is_held_to_the_threshold_of_how_it_was_delivered(
     """The very threshold that the re-encoded file gets as a probe of its own."""
     asked, image = ("--false-match-rate", 0.3), picture(78).resize((400, 400))
     lookup = looked_up(shelf, "stable.png", encoded(image, "PNG"), "--stability", *asked)
-    told = {reencoding["name"]: reencoding for reencoding in lookup["stability"]["reencodings"]}
+    by_name = {reencoding["name"]: reencoding for reencoding in lookup["stability"]["reencodings"]}
     as_file = looked_up(shelf, "stable.jpg", encoded(image, "JPEG", quality=75), *asked)[
         "similarity"
     ]["threshold"]
 
     own = lookup["similarity"]["threshold"]["cosine_similarity"]
-    assert told["jpeg75"]["threshold"] == as_file["cosine_similarity"] != own
-    assert told["jpeg95"]["threshold"] == told["cropped2"]["threshold"] == own
+    assert by_name["jpeg75"]["threshold"] == as_file["cosine_similarity"] != own
+    assert by_name["jpeg95"]["threshold"] == by_name["cropped2"]["threshold"] == own
     above = lookup["similarity"]["nearest_similarity"] >= own
-    for reencoding in told.values():
+    for reencoding in by_name.values():
         flipped = (reencoding["nearest_similarity"] >= reencoding["threshold"]) != above
         assert ("similarity" in reencoding["flips"]) is flipped
     assert answer(shelf / "data", "replay", lookup["id"])["equal"]
@@ -337,7 +337,7 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(
         assert recalibrate_if_due(opened) == due  # it is queued once
         assert due is not None
         pause(opened.database, due)
-        assert recalibrate_if_due(opened) is None  # whoever paused it wants it so
+        assert recalibrate_if_due(opened) is None  # the operator who paused it decides
         cancel(opened.database, opened.settings.upload_dir, due)
         assert recalibrate_if_due(opened) is None
         asked = CalibrationRequest.model_validate(calibration["request"]["asked"])

@@ -127,8 +127,8 @@ def test_a_corpus_handed_over_as_parquet_gives_the_same_answers(tmp_path: Path) 
     """
     here, there = tmp_path / "here", tmp_path / "there"
     write_folder(tmp_path / "in", 30)
-    told = ("--pattern", "{generator}/*", "--licence", "CC0", "--acquired-at", "2026-01-02")
-    answer(here, "ingest", tmp_path / "in", "--corpus", "known", *told, code=3)
+    words = ("--pattern", "{generator}/*", "--licence", "CC0", "--acquired-at", "2026-01-02")
+    answer(here, "ingest", tmp_path / "in", "--corpus", "known", *words, code=3)
     file = tmp_path / "known.parquet"
 
     exported = answer(here, "export", "known", "--output", file)

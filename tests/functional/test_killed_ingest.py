@@ -215,7 +215,7 @@ def test_one_job_worked_on_by_two_processes_of_which_one_dies(
 
     ends = ingests.run(task, task | {"failpoint": Failpoint.BEFORE_COMMIT, "passing": 12})
 
-    assert 0 in ends  # whoever survives finishes it
+    assert 0 in ends  # the survivor finishes it
 
     found = outcome(url)
     assert found["counts"].added == found["entries"] == expected.added

@@ -137,13 +137,13 @@ def test_a_server_follows_the_activated_model_under_lookups(tmp_path: Path) -> N
             """Every answer is of one model, whole: the very image at similarity 1."""
             spaces = set()
             while not stop.is_set():
-                told = look_up(client, seed)
-                nearest = told["similarity"]["neighbours"][0]
+                lookup = look_up(client, seed)
+                nearest = lookup["similarity"]["neighbours"][0]
                 assert (nearest["relation"], round(nearest["cosine_similarity"], 6)) == (
                     "identical",
                     1.0,
                 )
-                spaces.add(told["method"]["embedding_space"])
+                spaces.add(lookup["method"]["embedding_space"])
             return spaces
 
         asking = [threads.submit(ask, seed) for seed in range(IMAGES)]
@@ -235,7 +235,7 @@ def test_a_reembedding_asked_for_over_http_is_done_by_a_server_of_another_model(
         assert (activated["embedded"], activated["in_force"]) == (
             IMAGES,
             False,
-        )  # this server was told its model
+        )  # this server was started with a model
         assert look_up(client, 0)["method"]["embedding_space"] != activated["embedding_space"]
 
 

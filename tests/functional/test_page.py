@@ -112,9 +112,9 @@ def ingest(
 ) -> None:
     client.post("/v1/corpora", json={"name": corpus, "kind": kind}).raise_for_status()
     for seed in seeds:
-        told = {} if generator is None else {"generator": generator}
+        form = {} if generator is None else {"generator": generator}
         image = {"image": (f"{seed}.png", picture(seed), "image/png")}
-        client.post(f"/v1/corpora/{corpus}/entries", files=image, data=told).raise_for_status()
+        client.post(f"/v1/corpora/{corpus}/entries", files=image, data=form).raise_for_status()
 
 
 @pytest.fixture
@@ -598,13 +598,13 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
 
     repeat = page.locator("#method")
     expect(repeat).to_contain_text(answer["probe"]["sha256"])
-    for told in (
+    for words in (
         method["embedding_space"],
         method["index_digest"],
         method["model"],
         "exact search",
     ):
-        expect(repeat).to_contain_text(told)
+        expect(repeat).to_contain_text(words)
     assert "%" not in page.locator("#answer").inner_text()
     assert overheard.console == []
     assert overheard.errors == []

@@ -73,10 +73,10 @@ def test_a_folder_with_a_pattern(tmp_path: Path, folder: Path) -> None:
 def test_a_tar_of_samples_as_webdataset_writes_them(tmp_path: Path, compression: str) -> None:
     with tarfile.open(tmp_path / "shard-000.tar", f"w:{compression}") as tar:  # type: ignore[call-overload]
         for seed in range(3):
-            told = json.dumps({"generator": "sdxl", "prompt": f"picture {seed}"}).encode()
+            sidecar = json.dumps({"generator": "sdxl", "prompt": f"picture {seed}"}).encode()
             for suffix, data in (
                 ("jpg", jpeg(seed)),
-                ("json", told),
+                ("json", sidecar),
                 ("cls", b"7"),
                 ("txt", b"a caption"),
             ):
@@ -195,17 +195,17 @@ def test_several_sources_and_a_url(tmp_path: Path, folder: Path) -> None:
 
 
 def test_what_a_file_says_of_itself_is_kept_and_heard_last(tmp_path: Path) -> None:
-    told = PngInfo()
-    told.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, Model: dreamshaper_8")
+    written = PngInfo()
+    written.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, Model: dreamshaper_8")
     image = io.BytesIO()
-    picture(1).save(image, "PNG", pnginfo=told)
+    picture(1).save(image, "PNG", pnginfo=written)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(image.getvalue())
 
     ingested(tmp_path / "own", tmp_path / "in")
-    ingested(tmp_path / "told", tmp_path / "in", "--generator", "sdxl")
+    ingested(tmp_path / "declared", tmp_path / "in", "--generator", "sdxl")
 
-    own, other = entries(tmp_path / "own")["a.png"], entries(tmp_path / "told")["a.png"]
+    own, other = entries(tmp_path / "own")["a.png"], entries(tmp_path / "declared")["a.png"]
     assert own["generator"] == "dreamshaper_8"
     assert own["provenance"]["file"]["png:parameters"].startswith("a cat")
     assert own["provenance"]["generator_from"] == "png:parameters"
@@ -291,14 +291,14 @@ def test_a_dry_run_tells_what_would_come_and_writes_nothing(tmp_path: Path, fold
     data = tmp_path / "data"
     arguments = ("ingest", folder, tmp_path / "more", "--corpus", "known", "--dry-run", "--json")
 
-    told = json.loads(lineup(data, *arguments).stdout)
+    counts = json.loads(lineup(data, *arguments).stdout)
     assert not (data / "lineup.db").exists()
-    assert (told["found"], told["new"], told["skipped"], told["failed"]) == (7, 5, 1, 1)
-    assert (told["duplicates"], told["near_duplicates"]) == (1, 1)
+    assert (counts["found"], counts["new"], counts["skipped"], counts["failed"]) == (7, 5, 1, 1)
+    assert (counts["duplicates"], counts["near_duplicates"]) == (1, 1)
     ingested(data, folder)
-    told = json.loads(lineup(data, *arguments).stdout)
+    counts = json.loads(lineup(data, *arguments).stdout)
 
-    assert (told["new"], told["skipped"], told["failed"]) == (1, 5, 1)
+    assert (counts["new"], counts["skipped"], counts["failed"]) == (1, 5, 1)
     assert len(entries(data)) == 4
     assert len(json.loads(lineup(data, "jobs", "--json").stdout)["jobs"]) == 1
 

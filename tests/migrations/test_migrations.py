@@ -110,16 +110,16 @@ def test_the_job_of_a_stored_calibration_becomes_a_column(empty_database_url: st
 
 def test_what_is_not_known_of_an_image_becomes_null(empty_database_url: str, dialect: str) -> None:
     """Schema 0005 has 0 and the empty text. Entries and embeddings keep their images."""
-    told, unknown = ("a" * 64, 10, 20, 30, "jpeg"), ("b" * 64, 0, 0, 0, "")
+    known, unknown = ("a" * 64, 10, 20, 30, "jpeg"), ("b" * 64, 0, 0, 0, "")
     facts = "SELECT sha256, byte_size, width, height, format FROM images ORDER BY id"
     with Database.open(empty_database_url, migrate=True) as database:
         with database.write() as conn:
             revisions.downgrade(conn, "0005")
-            _insert_entries(conn, [told, unknown])
+            _insert_entries(conn, [known, unknown])
         database.upgrade()
         with database.write() as conn:
             rows = [tuple(row) for row in conn.execute(text(facts))]
-            assert rows == [told, ("b" * 64, None, None, None, None)]
+            assert rows == [known, ("b" * 64, None, None, None, None)]
             joined = "SELECT count(*) FROM entries JOIN images ON image_id = images.id"
             assert conn.execute(text(joined)).scalar_one() == 2
             if dialect == "sqlite":
@@ -127,7 +127,7 @@ def test_what_is_not_known_of_an_image_becomes_null(empty_database_url: str, dia
             _insert_image(conn, ("c", None, None, None, None))
             revisions.downgrade(conn, "0005")
             rows = [tuple(row) for row in conn.execute(text(facts))]
-            assert rows == [told, unknown, ("c", 0, 0, 0, "")]
+            assert rows == [known, unknown, ("c", 0, 0, 0, "")]
         database.upgrade()
         with database.read() as conn:
             nulls = "SELECT count(*) FROM images WHERE width IS NULL"

@@ -108,9 +108,9 @@ def test_an_ingest_takes_an_export_back_as_it_was(database: Database, tmp_path: 
     done = shelf.ingest(sources=[str(tmp_path / "known.parquet")], corpus="copy")
 
     assert (done.counts.added, done.counts.linked, done.counts.failed) == (0, 3, 0)
-    told = [(each.sha256, each.generator, each.provenance) for each in shelf.entries("known")]
+    exported = [(each.sha256, each.generator, each.provenance) for each in shelf.entries("known")]
     back = [(each.sha256, each.generator, each.provenance) for each in shelf.entries("copy")]
-    assert back == told
+    assert back == exported
     again = export_corpus(database, SPACE, "copy", tmp_path / "copy.parquet")
     one, other = (
         np.stack(pq.read_table(tmp_path / f"{name}.parquet")["vector"].to_pylist())

@@ -36,7 +36,7 @@ def listed(path: Path, pattern: str | None = None) -> Listing:
         return list_labelled(source, None if pattern is None else Pattern(pattern))
 
 
-def told(image: Labelled) -> tuple[str, bool, str | None, str, bool]:
+def facts_of(image: Labelled) -> tuple[str, bool, str | None, str, bool]:
     return image.name, image.synthetic, image.generator, image.source, image.source_is_declared
 
 
@@ -81,7 +81,7 @@ def test_folders_tell_kind_and_generator(tmp_path: Path) -> None:
     listing = listed(
         fill(tmp_path, "README.md", "real/deep/a.png", "fake/SD XL/b.png", "fake/c.png")
     )
-    assert [told(image) for image in listing.images] == [
+    assert [facts_of(image) for image in listing.images] == [
         ("fake/c.png", True, None, "fake/c.png", False),
         ("fake/SD XL/b.png", True, "sd-xl", "fake/SD XL/b.png", False),
         ("real/deep/a.png", False, None, "real/deep/a.png", False),
@@ -104,7 +104,7 @@ def test_a_manifest_is_believed_before_its_folders_and_tells_sources(tmp_path: P
         {"file_name": "b.png", "label": "synthetic", "generator": "FLUX", "source": "web"},
     ]
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert [told(image) for image in listed(tmp_path / "list.jsonl").images] == [
+    assert [facts_of(image) for image in listed(tmp_path / "list.jsonl").images] == [
         ("fake/sdxl/a.png", False, None, "camera 1", True),
         ("b.png", True, "flux", "web", True),
     ]

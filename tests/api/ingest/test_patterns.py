@@ -40,7 +40,7 @@ def test_a_name_that_does_not_fit_says_nothing(pattern: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "name", "told"),
+    ("pattern", "name", "declared"),
     [
         ("{generator}/{split}/*", "sdxl/train/a.png", {"generator": "sdxl", "split": "train"}),
         ("{generator}/**", "sdxl/train/deep/a.png", {"generator": "sdxl"}),
@@ -51,6 +51,6 @@ def test_a_name_that_does_not_fit_says_nothing(pattern: str, name: str) -> None:
     ],
 )
 def test_a_placeholder_takes_one_part_of_a_path(
-    pattern: str, name: str, told: dict[str, str]
+    pattern: str, name: str, declared: dict[str, str]
 ) -> None:
-    assert Pattern(pattern).read(name) == told
+    assert Pattern(pattern).read(name) == declared

@@ -77,7 +77,7 @@ def test_a_name_that_the_pattern_does_not_fit_is_said() -> None:
 
 
 def test_words_of_each_source_stay_verbatim_and_columns_are_read_from_them() -> None:
-    told = {
+    declared = {
         "License": "CC0",
         "class": 3,
         "prompt": "a cat",
@@ -85,7 +85,7 @@ def test_words_of_each_source_stay_verbatim_and_columns_are_read_from_them() -> 
         "blank": " ",
     }
 
-    provenance = read(told, Provenance(extra={"case": 7}), location="/x/a.png")
+    provenance = read(declared, Provenance(extra={"case": 7}), location="/x/a.png")
 
     assert (provenance.licence, provenance.label) == ("CC0", "3")
     assert provenance.acquired_at == datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -93,7 +93,7 @@ def test_words_of_each_source_stay_verbatim_and_columns_are_read_from_them() -> 
         "case": 7,
         "path": "sdxl/a.png",
         "location": "/x/a.png",
-        "source": told,
+        "source": declared,
     }
 
 
@@ -112,9 +112,9 @@ def test_no_statement_is_ever_lost(
     """Whatever two voices say of a column, the column or the record of the contradiction holds
     both.
     """
-    told = {name: value for name, value in source.items() if value is not None}
+    declared = {name: value for name, value in source.items() if value is not None}
 
-    provenance = read(told, Provenance(**options))  # type: ignore[arg-type]
+    provenance = read(declared, Provenance(**options))  # type: ignore[arg-type]
 
     conflicts = provenance.extra.get("conflicts", {})
     for name in COLUMNS:

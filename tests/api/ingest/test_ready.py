@@ -127,16 +127,21 @@ def test_text_that_cannot_be_stored_fails_its_row() -> None:
 
 
 def test_columns_and_options_are_heard_as_in_any_other_source() -> None:
-    told = {"generator": "SD XL", "license": "CC0", "camera": "none", "acquired_at": "2026-01-02"}
+    declared = {
+        "generator": "SD XL",
+        "license": "CC0",
+        "camera": "none",
+        "acquired_at": "2026-01-02",
+    }
 
-    (end,) = ends(held(declared=[told]), generator="flux", label="face")
+    (end,) = ends(held(declared=[declared]), generator="flux", label="face")
 
     assert isinstance(end, Added)
     provenance = end.content.provenance
     assert (provenance.generator, provenance.label, provenance.licence) == ("sd-xl", "face", "CC0")
     assert provenance.extra == {
         "path": "held, row 0",
-        "source": told,
+        "source": declared,
         "conflicts": {"generator": {"source": "SD XL", "option": "flux"}},
     }
 
@@ -175,14 +180,14 @@ names = st.sampled_from([*columns, "license", "class", "Label", "path", "camera"
 
 
 @given(
-    told=st.dictionaries(names, values, max_size=7),
+    declared=st.dictionaries(names, values, max_size=7),
     free=st.dictionaries(names | texts, values, max_size=3),
 )
 def test_a_row_that_speaks_alone_is_read_in_the_short_way_as_in_the_long_one(
-    told: dict[str, JSON], free: dict[str, JSON]
+    declared: dict[str, JSON], free: dict[str, JSON]
 ) -> None:
     chunks = ReadyChunks(SPACE, IngestRequest(sources=["held"], corpus="known"))
-    row = {**told, "provenance": free}
+    row = {**declared, "provenance": free}
 
     assert chunks.provenance("a.png", row) == chunks.join_with_free("a.png", row, free)
 

@@ -79,7 +79,7 @@ def test_names_that_are_no_text_are_read_and_printed(tmp_path: Path, read_whole:
 def test_a_single_file_is_an_item_and_what_lies_beside_it_is_not_asked(
     tmp_path: Path, read_whole: ReadWhole
 ) -> None:
-    write(tmp_path, **{"a.png": b"a", "a.txt": b"told"})
+    write(tmp_path, **{"a.png": b"a", "a.txt": b"words"})
     location = str(tmp_path / "a.png")
     assert read_whole(partial(FolderSource, location)) == [("a.png", b"a", {}, location)]
     assert read_whole(partial(FolderSource, f"file://{location}")) == [

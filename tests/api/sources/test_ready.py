@@ -544,7 +544,7 @@ def test_facts_and_what_is_told_are_kept_apart(tmp_path: Path) -> None:
     of: dict[str, Column] = {
         "vector": lists(vectors(2)),
         "embedding": lists(vectors(2)),
-        "thumbnail": [b"not", b"told"],
+        "thumbnail": [b"not", b"words"],
         **columns(2),
         "byte_size": [10, None],
         "format": ["png", "jpeg"],

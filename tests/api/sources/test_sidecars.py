@@ -1,4 +1,4 @@
-"""Which files are told of which image, and what they say."""
+"""Which files describe which image, and what they declare."""
 
 from __future__ import annotations
 

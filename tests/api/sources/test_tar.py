@@ -334,7 +334,7 @@ SAMPLES = [
     ("1.jpg", b"without"),
     ("2.json", b'{"n": 2}'),
     ("3.jpg", b"\xff"),
-    ("3.txt", b"told"),
+    ("3.txt", b"words"),
     ("0.txt", b"late"),
 ]
 
@@ -350,7 +350,7 @@ def test_sidecars_are_told_whichever_side_they_lie_on(
         ("0.png", b"other", {"class": 3, "n": 0}),
         ("1.jpg", b"without", {}),
         ("2.json", b'{"n": 2}', {}),
-        ("3.jpg", b"\xff", {"caption": "told"}),
+        ("3.jpg", b"\xff", {"caption": "words"}),
         ("0.txt", b"late", {}),
     ]
 
@@ -390,7 +390,7 @@ def test_more_than_is_held_of_a_sample_is_read_again(
         ("a.jpg", b"1" * 700),
         ("a.png", b"2" * 700),
         ("a.tif", b"3" * 5000),
-        ("a.txt", b"told"),
+        ("a.txt", b"words"),
     ]
     path = tmp_path / "shard"
     path.write_bytes(gzip.compress(archive(files)))

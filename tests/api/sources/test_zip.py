@@ -88,7 +88,7 @@ def test_a_damaged_directory_is_no_source(write: Write, cut: int) -> None:
 
 
 def test_an_archive_that_is_gone_or_another_is_noticed(write: Write) -> None:
-    location = write(archive([("a.png", b"a"), ("b.png", b"b"), ("b.txt", b"told")]))
+    location = write(archive([("a.png", b"a"), ("b.png", b"b"), ("b.txt", b"words")]))
     with closing(ZipSource(location)) as source:
         (span,) = source.spans(9)
     write(archive([("b.png", b"b"), ("a.png", b"a")]))
@@ -189,7 +189,7 @@ def test_sidecars_are_told_wherever_they_lie_in_the_archive(
         "d/b.png": b"b",
         "a.png": b"a",
         "d/a.png": b"other",
-        "lonely.txt": b"told of nothing",
+        "lonely.txt": b"words of nothing",
         "a.tif": b"aa",
         "d/b.cls": b"cat",
     }
@@ -198,7 +198,7 @@ def test_sidecars_are_told_wherever_they_lie_in_the_archive(
         ("d/b.png", b"b", {"class": "cat"}),
         ("a.png", b"a", {"n": 1}),
         ("d/a.png", b"other", {}),
-        ("lonely.txt", b"told of nothing", {}),
+        ("lonely.txt", b"words of nothing", {}),
         ("a.tif", b"aa", {"n": 1}),
     ]
 

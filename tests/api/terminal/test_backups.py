@@ -101,8 +101,8 @@ def test_backup_verification_and_restore_tell_the_same_as_json(
     restored = answer(tmp_path / "new", "restore", tmp_path / "a.tar")
     files = answer(tmp_path / "new", "fsck")
 
-    for told in (made, checked, restored["backup"]):
-        told.pop("seconds")
+    for each in (made, checked, restored["backup"]):
+        each.pop("seconds")
     assert made == checked == restored["backup"]
     assert (made["generation"], made["thumbnails"], made["row_counts"]["entries"]) == (3, 3, 3)
     assert made["byte_size"] == (tmp_path / "a.tar").stat().st_size

@@ -55,14 +55,14 @@ def test_a_list_of_paths_is_read_from_standard_input(tmp_path: Path, images: Pat
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, images: Path) -> None:
     words = ("ingest", images, "--corpus", "known", "--dry-run")
-    shown, told = run(tmp_path / "data", *words), run(tmp_path / "data", *words, "--json")
+    shown, as_json = run(tmp_path / "data", *words), run(tmp_path / "data", *words, "--json")
 
-    assert shown.exit_code == told.exit_code == 3
+    assert shown.exit_code == as_json.exit_code == 3
     assert "cut.png  truncated: " in shown.stdout
     assert "5 found = 4 to add + 0 to link + 0 to skip + 1 failed; nothing was written" in (
         shown.stdout
     )
-    assert json.loads(told.stdout)["new"] == 4
+    assert json.loads(as_json.stdout)["new"] == 4
     assert not (tmp_path / "data").exists()
 
 

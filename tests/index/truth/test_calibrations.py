@@ -160,7 +160,7 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(
     database: Database, material: Any
 ) -> None:
     hashed = PerceptualHash(bytes(32), 70)
-    told = [
+    declared = [
         {"source_image": "x"},
         {"pattern": {"source_image": "x"}},
         {"source": {"source_image": 7}},
@@ -171,7 +171,7 @@ def test_a_population_has_each_live_image_once_with_its_source_and_hash(
         ensure_corpus(conn, "more", CorpusKind.KNOWN_FAKE)
         new = [
             material.entry(name, extra=extra, generator="sdxl")
-            for name, extra in zip("abcd", told, strict=True)
+            for name, extra in zip("abcd", declared, strict=True)
         ]
         first = add_entries(conn, "fakes", material.space, new)
         add_entries(

@@ -90,13 +90,13 @@ def test_an_image_of_another_corpus_is_linked(
 def test_an_entry_keeps_what_was_told_of_it(
     client: TestClient, corpus: str, picture: Picture, acquired_at: str
 ) -> None:
-    told = {"generator": "sdxl", "label": "face", "licence": "CC0", "source": "a colleague"}
-    form = {**told, "acquired_at": acquired_at, "provenance": '{"case": 114}'}
+    form_fields = {"generator": "sdxl", "label": "face", "licence": "CC0", "source": "a colleague"}
+    form = {**form_fields, "acquired_at": acquired_at, "provenance": '{"case": 114}'}
 
     added = client.post(f"{corpus}/entries", files={"image": picture(5)}, data=form)
 
     entry = client.get(added.headers["location"]).json()
-    assert {key: entry[key] for key in told} == told
+    assert {key: entry[key] for key in form_fields} == form_fields
     assert entry["acquired_at"] == "2026-01-02T03:04:05Z"
     assert entry["provenance"] == {"case": 114}
 

@@ -105,16 +105,16 @@ def test_a_quarantined_entry_is_gone_from_all_answers_and_comes_back_by_its_rele
     before = filled.get(f"/v1/entries/{entry_id}").json()
     assert found(filled, picture(0))[0] == entry_id
 
-    told = quarantine(filled, entry_id)
-    assert told.status_code == 200
-    assert told.json()["entry"] == before
+    quarantined = quarantine(filled, entry_id)
+    assert quarantined.status_code == 200
+    assert quarantined.json()["entry"] == before
     assert entry_id not in found(filled, picture(0))
     assert filled.get(f"/v1/entries/{entry_id}").status_code == 404
     assert filled.get(f"/v1/entries/{entry_id}/thumbnail").status_code == 404
     assert filled.get("/v1/corpora/diffusion").json()["entry_count"] == 2
     assert quarantine(filled, entry_id).status_code == 404
     (listed,) = filled.get("/v1/corpora/diffusion/quarantine").json()["entries"]
-    assert listed == told.json()
+    assert listed == quarantined.json()
 
     back = filled.post(f"/v1/entries/{entry_id}/release").json()
     assert (back["released"], back["made"]) == (entry_id, True)

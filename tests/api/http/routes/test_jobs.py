@@ -190,15 +190,15 @@ def test_a_folder_is_ingested_watched_and_its_failures_listed(
     job_id = asked.json()["id"]
     with served.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
-        told = [line for line in stream.iter_lines() if line]
+        lines = [line for line in stream.iter_lines() if line]
     job = served.get(f"/v1/jobs/{job_id}").json()
     items = served.get(f"/v1/jobs/{job_id}/items", params={"outcome": "failed"}).json()["items"]
     entries = served.get("/v1/corpora/known/entries").json()["entries"]
 
     assert asked.status_code == 202
     assert asked.headers["location"] == f"/v1/jobs/{job_id}"
-    assert [line for line in told if line.startswith("event:")][-1] == "event: completed"
-    assert json.loads([line for line in told if line.startswith("data:")][-1][5:])["added"] == 3
+    assert [line for line in lines if line.startswith("event:")][-1] == "event: completed"
+    assert json.loads([line for line in lines if line.startswith("data:")][-1][5:])["added"] == 3
     assert (job["state"], job["found"], job["added"], job["failed"], job["workers"]) == (
         "completed",
         4,

@@ -294,7 +294,7 @@ def test_an_entry_added_by_another_process_is_found_at_the_next_search(
 import sys, numpy as np
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.database import Database
-from index.truth.entries import NewEntry, add_entries
+from index.truth.adding import NewEntry, add_entries
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space
 space = Space(*sys.argv[2:6], int(sys.argv[6]))

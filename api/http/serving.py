@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import uvicorn
 
@@ -30,30 +31,55 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
             f"{settings.host} is reachable from other machines and this release has no keys: put "
             "a proxy that authenticates in front of 127.0.0.1, or add --allow-unauthenticated"
         )
-    with bind(settings.host, settings.port) as listener, tuned_interpreter(SERVER_TURN_SECONDS):
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(each) for each in bind(settings.host, settings.port)]
+        stack.enter_context(tuned_interpreter(SERVER_TURN_SECONDS))
         config = uvicorn.Config(
             create_app(settings, CurrentLineup(settings)),
             log_level="info",
             timeout_graceful_shutdown=10,
         )
-        log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listener))
+        log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(config).run(sockets=listeners)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Bind a socket; it listens once the server has started. Raises `AddressUnavailable`."""
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Bind a socket to each address of a host; `localhost` may be an IPv4 and an IPv6 address.
+
+    They have one port, and listen once the server has started. An address that this machine does
+    not have is left out if there is another. Raises `AddressUnavailable`.
+    """
+    listeners: list[socket.socket] = []
+    problem: OSError | None = None
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        for family, *_, address in dict.fromkeys(
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        ):
+            port = listeners[0].getsockname()[1] if listeners else port
+            try:
+                listeners.append(_bind(family, (address[0], port, *address[2:])))
+            except OSError as err:
+                if err.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                problem = err
+        if problem is not None and not listeners:
+            raise problem
     except OSError as err:
+        for listener in listeners:
+            listener.close()
         raise AddressUnavailable(host, port, err.strerror or str(err)) from err
+    return listeners
+
+
+def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as err:
+    except OSError:
         listener.close()
-        raise AddressUnavailable(host, port, err.strerror or str(err)) from err
+        raise
     return listener
 
 

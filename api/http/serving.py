@@ -34,10 +34,17 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
     with ExitStack() as stack:
         listeners = [stack.enter_context(each) for each in bind(settings.host, settings.port)]
         stack.enter_context(tuned_interpreter(SERVER_TURN_SECONDS))
+        current = CurrentLineup(settings)
+        try:
+            for each in listeners:
+                each.listen()  # here, because uvicorn would answer a failure with a traceback
+        except OSError as err:  # another server bound the address too, and listened first
+            current.close()
+            raise AddressUnavailable(
+                settings.host, settings.port, err.strerror or str(err)
+            ) from err
         config = uvicorn.Config(
-            create_app(settings, CurrentLineup(settings)),
-            log_level="info",
-            timeout_graceful_shutdown=10,
+            create_app(settings, current), log_level="info", timeout_graceful_shutdown=10
         )
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped

@@ -10,6 +10,7 @@ import pytest
 
 from api.errors import AddressUnavailable, UnsafeListen
 from api.http.serving import bind, serve, url_of
+from api.settings import Settings
 from tests.api.conftest import settings
 
 
@@ -32,6 +33,28 @@ def test_a_port_that_is_taken_is_refused_with_its_address(tmp_path: Path) -> Non
         with pytest.raises(AddressUnavailable):
             serve(settings(tmp_path / "data").model_copy(update={"port": port}))
     assert not (tmp_path / "data").exists()
+
+
+def test_a_server_that_another_one_overtakes_while_it_starts_is_refused_and_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    class Current:
+        """Takes the place of the product; the other server listens while this one opens it."""
+
+        def __init__(self, _settings: Settings) -> None:
+            other.listen()
+
+        def close(self) -> None:
+            closed.append(self)
+
+    monkeypatch.setattr("api.http.serving.CurrentLineup", Current)
+    with closing(bind("127.0.0.1", 0)[0]) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(AddressUnavailable, match=str(port)):
+            serve(settings(tmp_path / "data").model_copy(update={"port": port}))
+    assert len(closed) == 1
 
 
 def test_a_host_that_does_not_exist_is_refused() -> None:

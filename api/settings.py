@@ -1,4 +1,4 @@
-"""Settings: the only place that reads the environment.
+"""Settings: the only place that reads them from the environment.
 
 Every field can be set by an environment variable with the prefix `LINEUP_`, for example
 `LINEUP_DATA_DIR=/srv/lineup`. A command's option for the same thing wins.

@@ -253,8 +253,9 @@ OVERVIEW = (
     Column("nearest generator", importance=2, shorten="end"),
     Column("look-up", importance=1),
 )
-# Each row is printed when it is known, so the widths are those of the longest words and ids.
-OVERVIEW_WIDTHS = (0, 12, 22, 15, 7, 17, 36)
+# Each row is printed when it is known, so the widths are those of the longest words and ids, and
+# of a long generator name.
+OVERVIEW_WIDTHS = (0, 12, 22, 15, 7, 30, 36)
 
 
 def print_overview(

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 
 from api.errors import InvalidRequest
 from api.http.app import create_app
-from api.lookups.json import LookupAnswer
+from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.replay import ReplayAnswer
 from api.settings import Settings
-from api.terminal.lookups import parse_places, print_lookup, print_replay
+from api.terminal.lookups import parse_places, print_lookup, print_overview, print_replay
 from tests.api.terminal.commands import answer, assert_one_line, run, write_image
 
 Capture = pytest.CaptureFixture[str]
@@ -69,6 +69,21 @@ def test_a_folder_is_one_line_for_each_image_and_broken_images_are_named(
     assert failure.startswith(f"{mixed / 'sub' / 'cut.png'}  truncated: ")
     assert "notes.txt" not in done.output
     assert "hidden" not in done.output
+
+
+@pytest.mark.parametrize("columns", ["200", ""])
+def test_a_long_generator_name_is_whole_and_in_line_where_there_is_room(
+    columns: str, lookup: LookupAnswer, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    document = lookup.model_dump()
+    document["similarity"]["neighbours"][0]["entry"]["generator"] = "sd1.5-dreamshaper3-photo-style"
+    long = LookupAnswer.model_validate(document)
+    print_overview((), [ProbeLookup(name="a", lookup=long), ProbeLookup(name="b", lookup=lookup)])
+    _, first, second = capsys.readouterr().out.splitlines()
+
+    assert f"  sd1.5-dreamshaper3-photo-style  {lookup.id}" in first
+    assert first.index(lookup.id) == second.index(lookup.id)
 
 
 def test_several_images_are_one_line_each_and_details_are_the_full_form(

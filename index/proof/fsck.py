@@ -90,7 +90,9 @@ def fsck(
         need_originals = find_kept_images(conn, with_originals) if originals else {}
         checked = count_rows(conn) | {"snapshots": len([m for m, _ in manifests.values() if m])}
     findings += _check_leftovers(
-        [path for folder in manifests for path in _leftovers(folder)], repair=repair
+        [path for folder in manifests for path in _leftovers(folder)],
+        "no snapshot uses it: a write was interrupted, or its snapshot was set aside",
+        repair=repair,
     )
     if thumbnails is not None:
         findings += _check_blobs(thumbnails, need_thumbnails, _THUMBNAILS, repair=repair)
@@ -181,16 +183,13 @@ def _leftovers(folder: Path) -> tuple[Path, ...]:
             return ()
 
 
-def _check_leftovers(paths: list[Path] | tuple[Path, ...], *, repair: bool) -> Iterator[Finding]:
+def _check_leftovers(
+    paths: list[Path] | tuple[Path, ...], message: str, *, repair: bool
+) -> Iterator[Finding]:
     for path in paths:
         if repair:
             path.unlink(missing_ok=True)
-        yield Finding(
-            FindingKind.LEFTOVER_FILE,
-            str(path),
-            "an interrupted write left it",
-            repaired=repair,
-        )
+        yield Finding(FindingKind.LEFTOVER_FILE, str(path), message, repaired=repair)
 
 
 _THUMBNAILS = (FindingKind.THUMBNAIL_MISSING, FindingKind.THUMBNAIL_ORPHAN)
@@ -222,7 +221,7 @@ def _check_blobs(
         if repair:
             blobs.remove(sha256)
         yield Finding(orphan, sha256, "no live entry needs it", repaired=repair)
-    yield from _check_leftovers(blobs.leftovers(), repair=repair)
+    yield from _check_leftovers(blobs.leftovers(), "an interrupted write left it", repair=repair)
 
 
 def _age_seconds(path: Path) -> float:

@@ -300,6 +300,9 @@ def test_files_of_interrupted_writes_are_untidy_not_wrong_and_are_removed(scene:
     report = scene.check()
     assert {finding.item for finding in report.findings} == {str(path) for path in planted}
     assert {finding.kind for finding in report.findings} == {Kind.LEFTOVER_FILE}
+    messages = {finding.item: finding.message for finding in report.findings}
+    assert "its snapshot was set aside" in messages[str(planted[1])]
+    assert messages[str(planted[2])] == "an interrupted write left it"
     assert report.clean
     scene.check(repair=True)
     assert scene.check().findings == ()

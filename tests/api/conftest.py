@@ -21,7 +21,7 @@ from api.settings import Settings
 from embedder.network.embed import Embedder
 
 CORPORA = {"diffusion": "known_fake", "swaps": "known_fake", "camera": "known_real"}
-ENTRIES = [  # the seed of a picture, its corpus and what is declared of it
+ENTRIES = [  # the seed of a picture, its corpus and what is declared about it
     (0, "diffusion", {"generator": "sdxl", "label": "face", "provenance": '{"case": "a"}'}),
     (
         1,

@@ -36,7 +36,7 @@ def embed_without_a_model(
 ) -> Embeddings:
     """Fakes of each generator in a cluster, real images anywhere; the logits mostly agree with it.
 
-    With `sources`, each image declares one of so many; the same for all generators.
+    With `sources`, each image declares one of that many sources, the same for all generators.
     """
     fakes, photographs = clusters(sizes), anywhere(reals)
     population = joined(fakes, photographs)

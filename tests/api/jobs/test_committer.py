@@ -50,7 +50,7 @@ def test_an_error_is_raised_by_the_next_call_and_nothing_runs_after_it(ask: str)
     going.set()
 
     def submit_many() -> None:
-        for _ in range(WAITING + 2):  # so many that the error is known before the last
+        for _ in range(WAITING + 2):  # the error is known before the last
             committer.submit(lambda: ran.append(2))
 
     calls = {"submit": submit_many, "flush": committer.flush, "close": committer.close}

@@ -20,7 +20,7 @@ def queued(conn: Connection, space: Space = SPACE) -> Job:
 
 
 def listed(conn: Connection, *counts: int) -> Job:
-    """A job whose source is listed into chunks of so many items."""
+    """A job whose source is listed into chunks of the given sizes."""
     job = queued(conn)
     listing = claimed(conn, job)
     begin_listing(conn, listing)

@@ -270,11 +270,11 @@ class Lineup:
         info = self.embedder.info
         if (
             info.synthetic_logit is None
-            or info.authentic_logit is None
+            or info.no_traces_logit is None
             or info.logit_source is None
         ):
             return None
-        return ClassifierPolicy(info.synthetic_logit, info.authentic_logit, info.logit_source)
+        return ClassifierPolicy(info.synthetic_logit, info.no_traces_logit, info.logit_source)
 
     @property
     def threshold(self) -> Threshold | None:

@@ -167,7 +167,7 @@ def _describe_run(embedder: Embedder, command: str, seconds: float) -> RunFacts:
         image_size=info.image_size,
         dimension=info.dimension,
         synthetic_logit=info.synthetic_logit,
-        authentic_logit=info.authentic_logit,
+        authentic_logit=info.no_traces_logit,
         logit_source=info.logit_source,
         created_at=datetime.now(UTC).replace(microsecond=0),
         seconds=round(seconds, 1),
@@ -176,6 +176,6 @@ def _describe_run(embedder: Embedder, command: str, seconds: float) -> RunFacts:
 
 
 def _read_limits(info: ModelInfo) -> Limits | None:
-    if info.synthetic_logit is None or info.authentic_logit is None:
+    if info.synthetic_logit is None or info.no_traces_logit is None:
         return None
-    return Limits(info.synthetic_logit, info.authentic_logit)
+    return Limits(info.synthetic_logit, info.no_traces_logit)

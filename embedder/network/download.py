@@ -60,6 +60,7 @@ class ModelFiles:
     architecture: Architecture
     preprocessing: Preprocessing
     measured: Measured
+    caution: str | None = None
 
 
 def locate_model(
@@ -181,6 +182,7 @@ def _describe(source: ModelSource | None, weights: Path, sha256: str, name: str)
         architecture=architecture or read_architecture(weights.parent / CONFIG_FILE),
         preprocessing=preprocessing or read_preprocessing(weights.parent / PREPROCESSING_FILE),
         measured=read_measured(weights.parent / MEASURED_FILE),
+        caution=source.caution if source else None,
     )
     crop, side = files.preprocessing.crop_size, files.architecture.image_size
     if crop != side:

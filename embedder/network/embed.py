@@ -266,8 +266,9 @@ def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
         similarity_threshold=measured.similarity_threshold,
         threshold_source=measured.threshold_source,
         synthetic_logit=measured.synthetic_logit,
-        authentic_logit=measured.authentic_logit,
+        no_traces_logit=measured.no_traces_logit,
         logit_source=measured.logit_source,
+        caution=files.caution,
     )
 
 

@@ -57,11 +57,11 @@ class LaunchedForward:
         vectors, logits, patch_tokens, attentions = self.pending.wait()
         assert vectors is not None
         assert logits is not None
-        if np.isfinite(vectors).all():
+        if np.isfinite(vectors).all() and np.isfinite(logits).all():
             return Embeddings(vectors, logits, patch_tokens, attentions)
         if self.precision is Precision.FLOAT32:
             raise CorruptWeights(
-                self.forward.name, "the weights produce embeddings that are not finite"
+                self.forward.name, "the weights produce embeddings or logits that are not finite"
             )
         return self.forward.relaunch(self).wait()
 

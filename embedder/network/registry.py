@@ -56,7 +56,8 @@ class ModelSource:
 
     `architecture` and `preprocessing` are set where the repository has no file for them; otherwise
     its pinned `config.json` and `preprocessor_config.json` are read. A source without `hub_id` is
-    part of the package.
+    part of the package. `caution` is what every answer of this model must say first; None where
+    nothing has to be said.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelSource:
     pinned: tuple[PinnedFile, ...] = ()
     architecture: Architecture | None = None
     preprocessing: Preprocessing | None = None
+    caution: str | None = None
 
     @property
     def weights(self) -> PinnedFile | None:
@@ -135,6 +137,8 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
                     "e14c0175f7a747897cf60733599deacade261ddddc95d75064595834b46d534f",
                 ),
             ),
+            caution="The built-in model is for trying Lineup. It is not for casework: it misses "
+            "most fakes of real generators.",
         ),
     }
 )
@@ -146,7 +150,7 @@ class Measured:
     unknown.
 
     `similarity_threshold` is a cosine similarity. The logits are the bounds above and below which
-    the classifier's verdict is `synthetic` and `authentic`. Each figure has its source: data set,
+    the classifier's verdict is `synthetic` and `no_traces`. Each figure has its source: data set,
     date, false-match rate.
     """
 
@@ -154,7 +158,7 @@ class Measured:
     similarity_threshold: float | None = None
     threshold_source: str | None = None
     synthetic_logit: float | None = None
-    authentic_logit: float | None = None
+    no_traces_logit: float | None = None
     logit_source: str | None = None
 
 
@@ -162,7 +166,7 @@ class Measured:
 class ModelInfo:
     """What identifies a loaded model and its embedding space.
 
-    `image_size` is a side in pixels.
+    `image_size` is a side in pixels. `caution` is what every answer of this model must say first.
     """
 
     name: str
@@ -177,8 +181,16 @@ class ModelInfo:
     similarity_threshold: float | None = None
     threshold_source: str | None = None
     synthetic_logit: float | None = None
-    authentic_logit: float | None = None
+    no_traces_logit: float | None = None
     logit_source: str | None = None
+    caution: str | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """True if figures came with the model. Otherwise only a calibration can say what its
+        numbers mean.
+        """
+        return self.similarity_threshold is not None or self.synthetic_logit is not None
 
     @property
     def space_fingerprint(self) -> str:
@@ -227,9 +239,14 @@ def read_measured(path: Path) -> Measured:
         similarity_threshold=_number(values, "similarity_threshold", path.name),
         threshold_source=_text(values, "threshold_source", path.name),
         synthetic_logit=_number(values, "synthetic_logit", path.name),
-        authentic_logit=_number(values, "authentic_logit", path.name),
+        no_traces_logit=_number(values, _choose_no_traces_key(values), path.name),
         logit_source=_text(values, "logit_source", path.name),
     )
+
+
+def _choose_no_traces_key(values: Mapping[str, Any]) -> str:
+    """Return the key of the limit of `no_traces`. Older files name the limit `authentic_logit`."""
+    return "no_traces_logit" if "no_traces_logit" in values else "authentic_logit"
 
 
 def _number(values: Mapping[str, Any], key: str, source: str) -> float | None:

@@ -96,7 +96,7 @@ Tiles have 224 pixels. The nearest reference of a fake is a fake of another phot
 
 - Cosine similarity {similarity_threshold}: {threshold_source}. Share of fakes above it:
   {match_rate_of_fakes:.1%}, and {match_rate_of_fakes_jpeg75:.1%} after JPEG quality 75.
-- Logits {authentic_logit} and {synthetic_logit}: {logit_source}. Between them the classifier is
+- Logits {no_traces_logit} and {synthetic_logit}: {logit_source}. Between them the classifier is
   inconclusive.
 
 ## Figures on real generators

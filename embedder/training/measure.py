@@ -186,7 +186,7 @@ def write_measured(
         "threshold_source": f"similarity at {FALSE_MATCH_RATE:.0%} false-match rate: nearest "
         f"demonstration fake of {source}",
         "synthetic_logit": round(synthetic, 3),
-        "authentic_logit": round(authentic, 3),
+        "no_traces_logit": round(authentic, 3),
         "logit_source": f"logit over which {FALSE_MATCH_RATE:.0%} of the photographs lie, and "
         f"under which {MISSED_FAKE_RATE:.0%} of their demonstration fakes lie: {source}",
         "match_rate_of_fakes": round(similarity["match_rate"], 4),

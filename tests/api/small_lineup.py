@@ -46,7 +46,7 @@ INFO = ModelInfo(
     similarity_threshold=0.9,
     threshold_source="the model's",
     synthetic_logit=1.0,
-    authentic_logit=-1.0,
+    no_traces_logit=-1.0,
     logit_source="the model's limits",
 )
 

@@ -166,7 +166,7 @@ def test_without_a_measured_threshold_there_is_none(tmp_path: Path, missing: str
         assert lineup.threshold is None
 
 
-@pytest.mark.parametrize("missing", ["synthetic_logit", "authentic_logit", "logit_source"])
+@pytest.mark.parametrize("missing", ["synthetic_logit", "no_traces_logit", "logit_source"])
 def test_without_measured_limits_there_is_no_policy(tmp_path: Path, missing: str) -> None:
 
     model = TilesModel(replace(INFO, **{missing: None}))

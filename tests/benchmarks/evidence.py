@@ -144,9 +144,9 @@ class Run:
     @property
     def limits(self) -> ClassifierPolicy | None:
         info = self.embedder.info
-        if info.synthetic_logit is None or info.authentic_logit is None:
+        if info.synthetic_logit is None or info.no_traces_logit is None:
             return None
-        return ClassifierPolicy(info.synthetic_logit, info.authentic_logit, info.logit_source or "")
+        return ClassifierPolicy(info.synthetic_logit, info.no_traces_logit, info.logit_source or "")
 
     def _copies(self, count: int, *, with_reencodings: bool) -> Copies:
         rows = choose_for_copies(self.pictures, count, seed=0)

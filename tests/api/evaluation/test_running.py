@@ -162,7 +162,7 @@ def test_a_model_that_is_right_about_everything_has_no_wrong_images(
     assert answer.wrong == []
 
 
-@pytest.mark.parametrize("missing", ["synthetic_logit", "authentic_logit"])
+@pytest.mark.parametrize("missing", ["synthetic_logit", "no_traces_logit"])
 def test_one_limit_alone_is_none(folder: Path, missing: str) -> None:
     answer = measured(folder, StreamingModel(**{missing: None}), max_images=24)
     for figure in ("balanced_accuracy_at_limits", "inconclusive"):

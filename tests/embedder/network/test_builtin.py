@@ -88,12 +88,13 @@ def test_its_thresholds_are_ordered_and_say_where_they_come_from(embedder: Embed
     info = embedder.info
 
     assert info.generators == DECODERS
+    assert info.caution == MODELS["builtin"].caution is not None
     assert info.dimension >= 128
     assert info.similarity_threshold is not None
     assert 0.0 < info.similarity_threshold < 1.0
-    assert info.authentic_logit is not None
+    assert info.no_traces_logit is not None
     assert info.synthetic_logit is not None
-    assert info.authentic_logit < info.synthetic_logit
+    assert info.no_traces_logit < info.synthetic_logit
     assert "held-out" in str(info.threshold_source)
     assert "held-out" in str(info.logit_source)
 
@@ -127,12 +128,12 @@ def test_the_shipped_threshold_and_logits_hold_on_these_photographs(
     info, real = embedder.info, measured.real
     authentic, synthetic = choose_logit_bounds(measured)
 
-    assert info.authentic_logit is not None
+    assert info.no_traces_logit is not None
     assert info.synthetic_logit is not None
     assert authentic < info.synthetic_logit
-    assert info.authentic_logit < synthetic
+    assert info.no_traces_logit < synthetic
     assert (measured.logits[real] > info.synthetic_logit).mean() <= 0.05
-    assert (measured.logits[~real] < info.authentic_logit).mean() <= 0.05
+    assert (measured.logits[~real] < info.no_traces_logit).mean() <= 0.05
     assert (
         measure_similarity(measured)["match_rate"] >= 0.4
     )  # many fakes of unlike scenes are further apart

@@ -250,14 +250,16 @@ def test_figures_beside_the_weights_are_read_and_checked(tmp_path: Path, tiny_mo
         "similarity_threshold": 0.93,
         "threshold_source": "1,000 photographs, FMR 0.01",
         "synthetic_logit": 1,
-        "authentic_logit": -1.5,
+        "no_traces_logit": -1.5,
         "logit_source": "held-out photographs",
         "auc": 0.99,
     }
     (folder / "measured.json").write_text(json.dumps(measured))
     info = Embedder.load(folder).info
+    assert info.caution is None
+    assert info.is_measured
     assert info.generators == ("demo-nearest", "demo-bilinear")
-    assert (info.similarity_threshold, info.synthetic_logit, info.authentic_logit) == (
+    assert (info.similarity_threshold, info.synthetic_logit, info.no_traces_logit) == (
         0.93,
         1.0,
         -1.5,

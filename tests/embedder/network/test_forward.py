@@ -68,6 +68,18 @@ def test_results_that_are_not_finite_in_float32_either_raise_when_they_are_await
         launched.wait()
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_logit_that_is_not_finite_raises_like_an_embedding(
+    tmp_path: Path, model_writer: ModelWriter, pixels: Pixels, value: float
+) -> None:
+    model = model_writer(tmp_path / "broken")
+    tensors = load_file(model / "model.safetensors")
+    tensors["classifier.bias"][0] = value
+    save_file(tensors, model / "model.safetensors")
+    with pytest.raises(CorruptWeights, match="logits that are not finite"):
+        forward_on(EXACT, model).launch(pixels).wait()
+
+
 def test_images_that_overflow_the_precision_are_computed_once_more_in_float32(
     overflowing_model: Path, pixels: Pixels, types_used: list[torch.dtype]
 ) -> None:

@@ -38,6 +38,7 @@ def write(path: Path, values: object) -> Path:
         ({"generators": ["demo-nearest", 1]}, "generators is not a list"),
         ({"similarity_threshold": "0.9"}, "similarity_threshold '0.9' is not a number"),
         ({"synthetic_logit": True}, "synthetic_logit True is not a number"),
+        ({"no_traces_logit": [1]}, r"no_traces_logit \[1\] is not a number"),
         ({"authentic_logit": [1]}, r"authentic_logit \[1\] is not a number"),
         ({"threshold_source": 3}, "threshold_source 3 is not text"),
         ({"logit_source": ["a"]}, r"logit_source \['a'\] is not text"),
@@ -63,12 +64,30 @@ def test_the_figures_of_a_file_are_read(tmp_path: Path) -> None:
         "similarity_threshold": 1,
         "threshold_source": "a source",
         "synthetic_logit": 2.5,
-        "authentic_logit": -1,
+        "no_traces_logit": -1,
         "logit_source": "another",
     }
     found = read_measured(write(tmp_path / "measured.json", values))
     assert found == Measured(("one", "two"), 1.0, "a source", 2.5, -1.0, "another")
     assert isinstance(found.similarity_threshold, float)
+
+
+def test_the_older_name_of_the_limit_is_still_read(tmp_path: Path) -> None:
+    older = {"synthetic_logit": 2.5, "authentic_logit": -1}
+    assert read_measured(write(tmp_path / "measured.json", older)).no_traces_logit == -1.0
+    both = {"authentic_logit": -1, "no_traces_logit": -2}
+    assert read_measured(write(tmp_path / "measured.json", both)).no_traces_logit == -2.0
+
+
+def test_a_model_is_measured_where_a_figure_came_with_it() -> None:
+    assert not INFO.is_measured
+    assert replace(INFO, similarity_threshold=0.9).is_measured
+    assert replace(INFO, synthetic_logit=2.0).is_measured
+
+
+def test_only_the_built_in_model_has_a_caution() -> None:
+    assert [name for name, source in MODELS.items() if source.caution] == [BUILTIN]
+    assert "not for casework" in str(MODELS[BUILTIN].caution)
 
 
 def test_the_space_depends_on_weights_and_preprocessing_and_on_nothing_else() -> None:

@@ -94,6 +94,10 @@ _UNKNOWN = {
         "no known fake with a declared generator is near enough"
     ),
     AttributionReason.SET_HOLDS_EVERYTHING: "no generator can be excluded",
+    AttributionReason.TOO_MANY: "too many generators cannot be excluded",
+    AttributionReason.NOT_ENOUGH_ENTRIES: (
+        "the generators that it points to have too few entries to name one"
+    ),
 }
 
 # Each kind of delivery: the images that figures are for, and what a probe looks like.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -47,6 +47,10 @@ class AttributionReason(StrEnum):
     NO_GENERATOR_DECLARED = "no_generator_told"  # for no neighbour; stored answers have this word
     NOTHING_NEAR_ENOUGH = "nothing_near_enough"
     SET_HOLDS_EVERYTHING = "set_holds_everything"
+    TOO_MANY = "too_many"  # the set has more names than a reader could use
+    NOT_ENOUGH_ENTRIES = "not_enough_entries"  # of the generators that the set names
+    # the probe is, by bytes or by perceptual hash, an entry that declares its generator
+    SAME_PICTURE = "same_picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,25 @@ class Attributed:
 
 
 @dataclass(frozen=True, slots=True)
+class GeneratorCoverage:
+    """What the sets are worth for one generator.
+
+    `entries`: its known fakes in the corpora. `images` of them were attributed, each without
+    itself; the sets of a share `coverage` of them, cross-validated, contained it, with the 95 %
+    interval [low, high]. None of these if no image was attributed. A candidate has at least the
+    share `least`. `is_named`: it has enough entries, and the coverage holds.
+    """
+
+    entries: int
+    images: int
+    coverage: float | None
+    low: float | None
+    high: float | None
+    least: float
+    is_named: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Attribution:
     """A fitted attribution.
 
@@ -73,6 +96,9 @@ class Attribution:
     those before abstention. `unknown_of_known` is the share of images of known generators that are
     called unknown for their distance; `unknown_of_left_out` the same share when an image's
     generator is left out; `open_set_auroc` how well nearness separates the two.
+
+    `classes` has what the sets are worth for each generator. It is empty in calibrations made
+    before it was stored.
     """
 
     k: int
@@ -90,6 +116,7 @@ class Attribution:
     unknown_of_known: float
     unknown_of_left_out: float | None
     seed: int
+    classes: Mapping[str, GeneratorCoverage] = field(default_factory=dict)
 
     def attribute(self, neighbours: Neighbours) -> Attributed:
         """Attribute an image by its nearest known fakes (similarity, generator or None), in any
@@ -128,8 +155,11 @@ class Attribution:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        read = {each.name: stored[each.name] for each in fields(cls)}
-        return cls(**read | {"coefficients": tuple(stored["coefficients"])})
+        read = {each.name: stored[each.name] for each in fields(cls) if each.name in stored}
+        classes = {
+            name: GeneratorCoverage(**each) for name, each in stored.get("classes", {}).items()
+        }
+        return cls(**read | {"coefficients": tuple(stored["coefficients"]), "classes": classes})
 
 
 def fit_attribution(

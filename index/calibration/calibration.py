@@ -21,6 +21,7 @@ from index.calibration.by_collection import CollectionMatches, by_collection
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
 from index.calibration.likelihood import Likelihood, fit_likelihood, fit_two_sided
+from index.calibration.logit_rates import LogitRates, fit_logit_rates
 from index.calibration.others import NOTHING, Nearest, SamePictures, find_nearest
 from index.calibration.population import Population
 
@@ -81,9 +82,10 @@ class Stratum:
     attribution: Attribution | None
     familiar_from: float | None
     collections: tuple[CollectionMatches, ...] = ()
+    logit_rates: LogitRates | None = None
 
     def to_json(self) -> dict[str, Any]:
-        models = ("likelihood", "two_sided", "classifier", "attribution")
+        models = ("likelihood", "two_sided", "classifier", "attribution", "logit_rates")
         return {
             "references": self.references,
             "sources": self.sources,
@@ -98,8 +100,8 @@ class Stratum:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        def read(name: str, model: Any) -> Any:  # noqa: ANN401 -- one of the four models
-            return None if stored[name] is None else model.from_json(stored[name])
+        def read(name: str, model: Any) -> Any:  # noqa: ANN401 -- one of the models
+            return None if stored.get(name) is None else model.from_json(stored[name])
 
         return cls(
             references=stored["references"],
@@ -112,6 +114,7 @@ class Stratum:
             attribution=read("attribution", Attribution),
             familiar_from=stored["familiar_from"],
             collections=tuple(map(CollectionMatches.from_json, stored.get("collections", ()))),
+            logit_rates=read("logit_rates", LogitRates),
         )
 
 
@@ -199,6 +202,7 @@ def _stratum(
             (real_to_fakes, real_to_reals), (fake_to_fakes, fake_to_reals)
         ),
         collections=by_collection(_maxima(real_to_fakes), some.reals.collections),
+        logit_rates=_logit_rates(some),
     )
 
 
@@ -279,6 +283,14 @@ def _classifier(some: Measured, seed: int) -> ClassifierCalibration | None:
     synthetic = np.repeat([False, True], [len(some.reals), len(some.fakes)])
     return fit_classifier(
         logits, synthetic, np.concatenate([some.reals.sources, some.fakes.sources]), seed=seed
+    )
+
+
+def _logit_rates(some: Measured) -> LogitRates | None:
+    if not len(some.fakes) or not len(some.reals):
+        return None
+    return fit_logit_rates(
+        some.fakes.logits, some.reals.logits, some.fakes.sources, some.reals.sources
     )
 
 

@@ -30,6 +30,9 @@ Bools = NDArray[np.bool_]
 
 GRID_POINTS = 129  # evenly spaced by rank: a step is less than one image in a hundred
 BOUND_STEP = 0.01  # log10, the accuracy of the bounds
+# A Cllr of 1 is the cost of stating nothing (always an LR of 1). A model that saves less than one
+# twentieth of it where a collection was left out is not worth stating (chosen).
+SUPPORTED_CLLR = 0.95
 # The signs of the coefficients of (nearest known fake, nearest known real): a nearer known fake
 # never lowers the ratio, a nearer known real never raises it.
 ONE_SIDED, TWO_SIDED = (1,), (1, -1)
@@ -61,7 +64,9 @@ class Likelihood:
 
     `direction` weights the similarities; `values` (g,) rise along it. `cllr` and `cllr_min` are
     those of the bounded ratios, cross-validated by source image; `cllr_of_variants` has the Cllr of
-    both methods, of which the better one was taken.
+    both methods, of which the better one was taken. `cllr_left_out` is the Cllr when each
+    collection is left out in turn, None if a side has only one, and in calibrations made before it
+    was stored.
     """
 
     variant: LikelihoodVariant
@@ -79,6 +84,13 @@ class Likelihood:
     n_sources_same: int
     n_sources_different: int
     seed: int
+    cllr_left_out: float | None = None
+
+    @property
+    def supported(self) -> bool:
+        """Whether the data support a ratio: stating it costs clearly less than stating nothing."""
+        costs = [self.cllr, self.cllr if self.cllr_left_out is None else self.cllr_left_out]
+        return max(costs) < SUPPORTED_CLLR
 
     def ratio_at(self, similarity: float | Sequence[float]) -> Ratio:
         """Return the ratio for a similarity to the nearest known fake, or, in a two-sided model,
@@ -108,7 +120,7 @@ class Likelihood:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        read = {each.name: stored[each.name] for each in fields(cls)}
+        read = {each.name: stored[each.name] for each in fields(cls) if each.name in stored}
         read = {
             name: tuple(value) if isinstance(value, list) else value for name, value in read.items()
         }

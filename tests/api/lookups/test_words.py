@@ -263,7 +263,8 @@ def test_candidates_are_named_with_their_shares_and_the_rest_counted() -> None:
 
 
 def test_each_reason_to_name_no_generator_has_its_words() -> None:
-    unknown = [each for each in AttributionReason if each is not each.NEAREST_KNOWN_FAKES]
+    named = {AttributionReason.NEAREST_KNOWN_FAKES, AttributionReason.SAME_PICTURE}
+    unknown = [each for each in AttributionReason if each not in named]
     words = {
         describe_attribution(attribution(unknown=True, candidates=[], reason=each))
         for each in unknown

@@ -32,6 +32,7 @@ from embedder.network.device import (
 )
 from embedder.network.download import ModelFiles, locate_model
 from embedder.network.forward import Extras, Forward, LaunchedForward
+from embedder.network.panel import PanelCheck
 from embedder.network.prefetch import prepare_ahead, take_ahead
 from embedder.network.registry import BUILTIN, ModelInfo
 from embedder.network.results import Embedded, Embeddings, Failed, concatenate
@@ -69,7 +70,9 @@ class _Launched(Generic[K, T]):
 class Embedder:
     """A loaded model on its device.
 
-    Every method may be called from any thread; forwards run one at a time.
+    `precision_check` says how far its precision moves the answers from float32 on a CPU. It is None
+    where there is nothing to compare. Every method may be called from any thread; forwards run one
+    at a time.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Embedder:
         placement: Placement,
         limits: ImageLimits = DEFAULT_LIMITS,
         batch_size: int | None = None,
+        precision_check: PanelCheck | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError("batch_size must be at least 1")
@@ -86,6 +90,7 @@ class Embedder:
         self.limits = limits
         self.device = placement.device
         self.precision = placement.precision.value
+        self.precision_check = precision_check
         self.batch_size = batch_size or placement.batch_size
         self._placement = placement
         self._forward = Forward(info.name, model, placement, self.batch_size)

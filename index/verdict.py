@@ -5,6 +5,8 @@ whether a known fake is at least as near as a threshold. Both limits name where 
 Without a limit the verdict is `inconclusive`, never a guess. It is also `inconclusive` if the
 picture does not show enough, if re-encoding it would change the verdict, and if the likelihood
 ratio contradicts the threshold. Pure functions.
+
+`RULES` is the version of these rules. A stored look-up names the one that it was judged by.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from index.truth.corpora import CorpusKind
+
+# Raised whenever equal evidence may get another verdict. Look-ups that name none were judged by 1.
+RULES = 2
 
 
 class Relation(StrEnum):
@@ -59,23 +64,34 @@ class SimilarityReason(StrEnum):
 class ClassifierOutcome(StrEnum):
     """Verdict of the classifier alone.
 
-    `authentic` is a class of the model, not a finding that the image is genuine.
+    `no_traces`: no synthetic traces were found. It is no finding that the image is genuine: no
+    detector can say that. Up to rules 1 the word was `authentic`.
     """
 
     SYNTHETIC = "synthetic"
-    AUTHENTIC = "authentic"
+    NO_TRACES = "no_traces"
     INCONCLUSIVE = "inconclusive"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ClassifierOutcome | None:
+        """Read the word of rules 1."""
+        return cls.NO_TRACES if value == "authentic" else None
 
 
 class ClassifierReason(StrEnum):
     """Reason for the classifier's verdict."""
 
     SYNTHETIC_LIMIT_REACHED = "synthetic_limit_reached"
-    AUTHENTIC_LIMIT_REACHED = "authentic_limit_reached"
+    NO_TRACES_LIMIT_REACHED = "no_traces_limit_reached"
     BETWEEN_LIMITS = "between_limits"
     NO_LIMITS = "no_limits"
     POOR_QUALITY = "poor_quality"
     UNSTABLE = "unstable"  # a re-encoding is on another side of a limit
+
+    @classmethod
+    def _missing_(cls, value: object) -> ClassifierReason | None:
+        """Read the word of rules 1."""
+        return cls.NO_TRACES_LIMIT_REACHED if value == "authentic_limit_reached" else None
 
 
 class QualityIssue(StrEnum):
@@ -157,18 +173,18 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPolicy:
-    """A logit at or above `synthetic_logit` is synthetic, at or below `authentic_logit` authentic.
+    """A logit at or above `synthetic_logit` is synthetic, at or below `no_traces_logit` no_traces.
 
     `source` names the data that the limits were measured on.
     """
 
     synthetic_logit: float
-    authentic_logit: float
+    no_traces_logit: float
     source: str
 
     def __post_init__(self) -> None:
-        if not self.authentic_logit <= self.synthetic_logit:
-            raise ValueError("authentic_logit must not be above synthetic_logit")
+        if not self.no_traces_logit <= self.synthetic_logit:
+            raise ValueError("no_traces_logit must not be above synthetic_logit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +297,7 @@ _OUTCOME_BY_REASON = {
 }
 _OUTCOME_BY_LIMIT = {
     ClassifierReason.SYNTHETIC_LIMIT_REACHED: ClassifierOutcome.SYNTHETIC,
-    ClassifierReason.AUTHENTIC_LIMIT_REACHED: ClassifierOutcome.AUTHENTIC,
+    ClassifierReason.NO_TRACES_LIMIT_REACHED: ClassifierOutcome.NO_TRACES,
 }
 # log10 of the ratio 2: a ratio up to 2 supports neither side (ENFSI 2015; see
 # `index.calibration.verbal`).
@@ -333,6 +349,6 @@ def _classifier_reason(
 def _beyond(logit: float, policy: ClassifierPolicy) -> ClassifierReason:
     if logit >= policy.synthetic_logit:
         return ClassifierReason.SYNTHETIC_LIMIT_REACHED
-    if logit <= policy.authentic_logit:
-        return ClassifierReason.AUTHENTIC_LIMIT_REACHED
+    if logit <= policy.no_traces_logit:
+        return ClassifierReason.NO_TRACES_LIMIT_REACHED
     return ClassifierReason.BETWEEN_LIMITS

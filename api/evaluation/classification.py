@@ -60,12 +60,12 @@ class ClassifiedImages:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The verdict is synthetic at or above `synthetic_logit`, authentic at or below
-    `authentic_logit`, and inconclusive in between.
+    """The verdict is synthetic at or above `synthetic_logit`, no_traces at or below
+    `no_traces_logit`, and inconclusive in between.
     """
 
     synthetic_logit: float
-    authentic_logit: float
+    no_traces_logit: float
 
 
 Figure = Callable[[ClassifiedImages], float | None]
@@ -133,13 +133,13 @@ def measure_by_condition(
 def compute_balanced_accuracy(judged: ClassifiedImages, limits: Limits) -> float:
     """Return the mean over kinds of the share with the right verdict. `inconclusive` is wrong."""
     found = judged.logits[judged.synthetic] >= limits.synthetic_logit
-    cleared = judged.logits[~judged.synthetic] <= limits.authentic_logit
+    cleared = judged.logits[~judged.synthetic] <= limits.no_traces_logit
     return float((found.mean() + cleared.mean()) / 2)
 
 
 def compute_share_inconclusive(judged: ClassifiedImages, limits: Limits) -> float:
     """Return the share of images between the limits, each kind weighing one half."""
-    between = (judged.logits < limits.synthetic_logit) & (judged.logits > limits.authentic_logit)
+    between = (judged.logits < limits.synthetic_logit) & (judged.logits > limits.no_traces_logit)
     return float((between[judged.synthetic].mean() + between[~judged.synthetic].mean()) / 2)
 
 

@@ -352,8 +352,8 @@ class RunFacts(Answer):
     synthetic_logit: float | None = Field(
         description="The verdict is synthetic at or above this logit. Null without limits."
     )
-    authentic_logit: float | None = Field(
-        description="The verdict is authentic at or below this logit. Null without limits."
+    no_traces_logit: float | None = Field(
+        description="The verdict is no_traces at or below this logit. Null without limits."
     )
     logit_source: str | None = Field(description="Data that the limits were measured on.")
     created_at: Instant = Field(description="When the evaluation was finished, in UTC.")

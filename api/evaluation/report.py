@@ -167,8 +167,8 @@ def encode_svg_url(svg: str) -> str:
 def _draw_plots(answer: EvaluationAnswer) -> Mapping[str, Any]:
     made, classifier, similarity = answer.made, answer.classifier, answer.similarity
     limits = None
-    if made.synthetic_logit is not None and made.authentic_logit is not None:
-        limits = made.authentic_logit, made.synthetic_logit
+    if made.synthetic_logit is not None and made.no_traces_logit is not None:
+        limits = made.no_traces_logit, made.synthetic_logit
     pooled = classifier.pooled.roc_auc.value
     return {
         "histogram": plots.plot_logits(classifier, limits),

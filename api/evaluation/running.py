@@ -167,7 +167,7 @@ def _describe_run(embedder: Embedder, command: str, seconds: float) -> RunFacts:
         image_size=info.image_size,
         dimension=info.dimension,
         synthetic_logit=info.synthetic_logit,
-        authentic_logit=info.no_traces_logit,
+        no_traces_logit=info.no_traces_logit,
         logit_source=info.logit_source,
         created_at=datetime.now(UTC).replace(microsecond=0),
         seconds=round(seconds, 1),

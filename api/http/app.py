@@ -48,7 +48,8 @@ What the answers do not mean:
 - A cosine similarity is in [-1, 1]; higher is nearer. It is not a probability.
 - `not_similar` does not mean that the image is real. It means that no searched known fake is as
   near as the threshold.
-- The verdict `authentic` is a class of the classifier. It does not show that the image is genuine.
+- The verdict `no_traces` says that the classifier finds no synthetic traces. It does not show that
+  the image is genuine.
 - `inconclusive` is a regular answer. `reason` and `explanation` say why.
 
 Words:

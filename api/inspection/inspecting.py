@@ -68,15 +68,15 @@ def inspect(
     """Inspect a corpus in one embedding space. All findings are counted, and the first `limit` of
     each kind are listed.
 
-    `policy` states which logits the classifier calls authentic; without it no known fake is
-    reported to look real.
+    `policy` states at which logits the classifier finds no synthetic traces. Without it no known
+    fake is reported to look real.
 
     Raises `UnknownCorpus`, `InspectionTooLarge`.
     """
-    authentic_logit = policy.authentic_logit if policy else None
+    no_traces_logit = policy.no_traces_logit if policy else None
     inspection = inspect_corpus(
-        database, space, corpus, authentic_logit, max_comparisons=max_comparisons
+        database, space, corpus, no_traces_logit, max_comparisons=max_comparisons
     )
     with database.read() as connection:
         entries = find_entries(connection, list_entry_ids(inspection, limit))
-    return InspectionAnswer.of(inspection, limit, authentic_logit, NamedEntries(entries, corpus))
+    return InspectionAnswer.of(inspection, limit, no_traces_logit, NamedEntries(entries, corpus))

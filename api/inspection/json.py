@@ -177,7 +177,7 @@ class SuspectAnswer(Answer):
 
     entry: InspectedEntry = Field(description="The entry in the inspected corpus.")
     logit: float = Field(
-        description="Logit of the classifier. It does not exceed `authentic_logit`."
+        description="Logit of the classifier. It does not exceed `no_traces_logit`."
     )
     nearest_real: NearAnswer = Field(
         description="The nearest known-real image. It is nearer than the nearest fake."
@@ -202,8 +202,8 @@ class SuspectsAnswer(Answer):
     Those with the largest difference between the two similarities come first.
     """
 
-    authentic_logit: float = Field(
-        description="The classifier's verdict is authentic for a logit up to this limit."
+    no_traces_logit: float = Field(
+        description="The classifier's verdict is no_traces for a logit up to this limit."
     )
     total: int = Field(ge=0, description="Number of suspects.")
     items: list[SuspectAnswer] = Field(
@@ -216,13 +216,13 @@ class SuspectsAnswer(Answer):
         cls,
         inspection: Inspection,
         limit: int,
-        authentic_logit: float | None,
+        no_traces_logit: float | None,
         entries: NamedEntries,
     ) -> SuspectsAnswer | None:
-        if inspection.suspects is None or authentic_logit is None:
+        if inspection.suspects is None or no_traces_logit is None:
             return None
         return cls(
-            authentic_logit=authentic_logit,
+            no_traces_logit=no_traces_logit,
             total=len(inspection.suspects),
             items=[SuspectAnswer.of(each, entries) for each in inspection.suspects[:limit]],
         )
@@ -339,9 +339,9 @@ class InspectionAnswer(Answer):
     )
     looks_real: SuspectsAnswer | None = Field(
         description="Known fakes that look like real images: the classifier's verdict is "
-        "authentic, and a known-real image is nearer than any other known fake. Null "
+        "no_traces, and a known-real image is nearer than any other known fake. Null "
         "for a corpus of known-real images, and for a model without a limit for "
-        "authentic."
+        "no_traces."
     )
     hubs_for_photographs: HubsAnswer | None = Field(
         description="Entries that are the nearest one of unusually many known-real images. Null "
@@ -358,7 +358,7 @@ class InspectionAnswer(Answer):
         cls,
         inspection: Inspection,
         limit: int,
-        authentic_logit: float | None,
+        no_traces_logit: float | None,
         entries: NamedEntries,
     ) -> InspectionAnswer:
         photographs = inspection.photographs
@@ -373,7 +373,7 @@ class InspectionAnswer(Answer):
             known_fake=inspection.known_fakes,
             limit=limit,
             contradictions=ContradictionsAnswer.of(inspection, limit, entries),
-            looks_real=SuspectsAnswer.of(inspection, limit, authentic_logit, entries),
+            looks_real=SuspectsAnswer.of(inspection, limit, no_traces_logit, entries),
             hubs_for_photographs=None
             if photographs is None
             else HubsAnswer.of(photographs, limit, entries),

@@ -110,7 +110,7 @@ def _write_classifier(assessment: Assessment, quality: QualityAnswer) -> Classif
         logit=logit,
         limits_source=policy.source if policy else None,
         synthetic_logit=policy.synthetic_logit if policy else None,
-        authentic_logit=policy.authentic_logit if policy else None,
+        no_traces_logit=policy.no_traces_logit if policy else None,
         **_probability(assessment, logit),
     )
 

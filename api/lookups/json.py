@@ -7,9 +7,9 @@ What is asked for is in `request`, the parts of the answer are in the modules `e
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.corpora.json import EntryAnswer
 from api.fields import Answer, FailedItem, Sha256
@@ -82,12 +82,12 @@ class ClassifierAnswer(Answer):
 
     verdict: ClassifierOutcome = Field(
         description="The class on whose side of the limits the logit is. synthetic: at or above "
-        "`synthetic_logit`. authentic: at or below `authentic_logit`; this is the "
-        "name of the class, not a finding that the image is genuine. inconclusive: "
+        "`synthetic_logit`. no_traces: at or below `no_traces_logit`; no "
+        "synthetic traces were found, which does not show that the image is genuine. inconclusive: "
         "between the limits, or `reason` forbids a verdict."
     )
     reason: ClassifierReason = Field(
-        description="synthetic_limit_reached, authentic_limit_reached, between_limits. no_limits:"
+        description="synthetic_limit_reached, no_traces_limit_reached, between_limits. no_limits:"
         " no limits were measured for this model. poor_quality: see `quality`. "
         "unstable: a re-encoding moves the logit over a limit."
     )
@@ -108,8 +108,8 @@ class ClassifierAnswer(Answer):
     synthetic_logit: float | None = Field(
         None, description="The verdict is synthetic at or above this logit. Null without limits."
     )
-    authentic_logit: float | None = Field(
-        None, description="The verdict is authentic at or below this logit. Null without limits."
+    no_traces_logit: float | None = Field(
+        None, description="The verdict is no_traces at or below this logit. Null without limits."
     )
     calibration: str = Field(
         description="Method and calibration that the probability comes from, or 'uncalibrated'.",
@@ -125,6 +125,15 @@ class ClassifierAnswer(Answer):
         description="Brier score of the probability, on images that it was not fitted on. 0 is "
         "perfect. Null if uncalibrated.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_words_of_rules_1(cls, document: Any) -> Any:  # noqa: ANN401 -- JSON
+        """Take the field by which rules 1 called `no_traces_logit`."""
+        if not isinstance(document, dict) or "authentic_logit" not in document:
+            return document
+        fields = dict(document)
+        return {"no_traces_logit": fields.pop("authentic_logit"), **fields}
 
 
 class NeighbourAnswer(Answer):

@@ -29,6 +29,7 @@ from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Calibrations
 from index.evidence import ReEncodedProbe, assess
 from index.truth.lookups import save_lookup
+from index.verdict import RULES
 
 
 def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnswer:
@@ -172,6 +173,7 @@ def _method(lineup: Lineup, found: SearchResult, k: int) -> MethodAnswer:
     """What is needed to repeat a look-up."""
     return MethodAnswer(
         lineup_version=version("lineup-forensics"),
+        rules=RULES,
         model=lineup.space.model,
         embedding_space=lineup.space.fingerprint,
         weights_sha256=lineup.space.weights_sha256,

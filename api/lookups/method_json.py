@@ -58,6 +58,12 @@ class MethodAnswer(Answer):
     """What is needed to repeat the look-up."""
 
     lineup_version: str = Field(description="Version of Lineup that answered.")
+    rules: int = Field(
+        1,
+        ge=1,
+        description="Version of the rules that the verdicts were judged by. Equal evidence has an "
+        "equal verdict only under equal rules.",
+    )
     model: str = Field(description="Name of the model, or of its folder.")
     embedding_space: Sha256 = Field(
         description="Fingerprint of the model's weights and preprocessing. Only embeddings with "

@@ -82,8 +82,8 @@ class ReplayAnswer(Answer):
     )
     replayed_sha256: str = Field(
         description="`evidence_sha256` of the recomputed answer, computed with the stored answer's "
-        "sentences and terms. It equals the stored `evidence_sha256` if every value is the same "
-        "and this release adds no fields."
+        "sentences, terms and fields. It equals the stored `evidence_sha256` if every value is the "
+        "same."
     )
     exact: bool = Field(
         description="True if the stored look-up compared every entry. The replay always does. If "
@@ -112,7 +112,7 @@ def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
     replayed = write_answer(assessed, limits.scale, method, then.timings)
     evidence = dump_evidence(replayed)
     differences = list(_differences("", _evidence(document), evidence))
-    evidence = _take_sentences(evidence, document)
+    evidence = _take_fields(_take_sentences(evidence, document), document)
     if document != stored.answer:
         evidence = in_earlier_words(evidence)
     return ReplayAnswer(
@@ -219,9 +219,9 @@ def classifier_then(
     stored = then.classifier
     if stored is None or stored.limits_source is None:
         return None
-    if stored.synthetic_logit is None or stored.authentic_logit is None:
+    if stored.synthetic_logit is None or stored.no_traces_logit is None:
         return of_the_model
-    return ClassifierPolicy(stored.synthetic_logit, stored.authentic_logit, stored.limits_source)
+    return ClassifierPolicy(stored.synthetic_logit, stored.no_traces_logit, stored.limits_source)
 
 
 def _applied_then(
@@ -244,6 +244,16 @@ def _take_sentences(evidence: dict[str, Any], stored: Mapping[str, Any]) -> dict
         if last in old and last in new:
             new[last] = old[last]
     return worded
+
+
+def _take_fields(evidence: Any, stored: Any) -> Any:  # noqa: ANN401 -- any JSON
+    """Return recomputed evidence without the fields that the stored answer does not have."""
+    if isinstance(evidence, dict) and isinstance(stored, Mapping):
+        kept = (key for key in evidence if key in stored)
+        return {key: _take_fields(evidence[key], stored[key]) for key in kept}
+    if isinstance(evidence, list) and isinstance(stored, list) and len(evidence) == len(stored):
+        return [_take_fields(one, other) for one, other in zip(evidence, stored, strict=True)]
+    return evidence
 
 
 def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:

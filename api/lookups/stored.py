@@ -2,7 +2,8 @@
 
 A look-up keeps the exact text of its answer, and `evidence_sha256` is a digest of that text. So an
 answer keeps the words of the release that stored it, and is translated whenever it is read. Up to
-schema 0004 the relation `below_threshold` was `unrelated`, and the re-encodings were `views`.
+schema 0004 the relation `below_threshold` was `unrelated`, and the re-encodings were `views`. Up to
+rules 1 the classifier's verdict `no_traces` was `authentic`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from index.truth.lookups import get_lookup
 
 _RELATIONS = {"unrelated": "below_threshold"}
 _STABILITY = {"views": "reencodings"}
+_CLASSIFIER = {"authentic_logit": "no_traces_logit"}
+_OPINIONS = {"authentic": "no_traces", "authentic_limit_reached": "no_traces_limit_reached"}
 
 
 def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
@@ -27,18 +30,21 @@ def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
 
 def in_words_of_today(document: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON as stored
     """An answer as a release stored it, with the words that this release uses."""
-    return _reworded(document, _RELATIONS, _STABILITY)
+    return _reworded(document, _RELATIONS, _STABILITY, _CLASSIFIER, _OPINIONS)
 
 
 def in_earlier_words(document: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON of an answer
     """An answer of this release with the words that were used up to schema 0004."""
-    return _reworded(document, _inverted(_RELATIONS), _inverted(_STABILITY))
+    words = (_RELATIONS, _STABILITY, _CLASSIFIER, _OPINIONS)
+    return _reworded(document, *map(_inverted, words))
 
 
 def _reworded(
     document: Any,  # noqa: ANN401 -- JSON
     relations: Mapping[str, str],
     stability: Mapping[str, str],
+    classifier: Mapping[str, str],
+    opinions: Mapping[str, str],
 ) -> dict[str, Any]:
     if not isinstance(document, Mapping):
         raise TypeError("the answer of a look-up is a JSON object")
@@ -50,6 +56,13 @@ def _reworded(
     if answer.get("stability"):
         answer["stability"] = {
             stability.get(key, key): value for key, value in answer["stability"].items()
+        }
+    if answer.get("classifier"):
+        answer["classifier"] = {
+            classifier.get(key, key): opinions.get(value, value)
+            if key in ("verdict", "reason")
+            else value
+            for key, value in answer["classifier"].items()
         }
     return answer
 

@@ -80,8 +80,8 @@ _CLASSIFIER = {
     ClassifierReason.SYNTHETIC_LIMIT_REACHED: (
         "the logit is at or above the limit for synthetic ({limits})"
     ),
-    ClassifierReason.AUTHENTIC_LIMIT_REACHED: (
-        "the logit is at or below the limit for authentic ({limits})"
+    ClassifierReason.NO_TRACES_LIMIT_REACHED: (
+        "the logit is at or below the limit for no synthetic traces ({limits})"
     ),
     ClassifierReason.BETWEEN_LIMITS: "the logit is between the limits ({limits})",
     ClassifierReason.NO_LIMITS: "no limits were measured for this model's logit",
@@ -304,6 +304,6 @@ def _limits(policy: ClassifierPolicy | None) -> str:
     if policy is None:
         return "none"
     return (
-        f"authentic up to {policy.authentic_logit:+.2f}, synthetic from "
+        f"no traces up to {policy.no_traces_logit:+.2f}, synthetic from "
         f"{policy.synthetic_logit:+.2f}"
     )

@@ -27,7 +27,7 @@ UNLIMITED = 100_000  # rich needs a number of columns also where nothing is wrap
 VERDICT_STYLES = {
     "synthetic": "bold red",
     "similar_to_known_fakes": "bold red",
-    "authentic": "bold green",
+    "no_traces": "bold",  # no colour of relief: a miss looks the same
     "not_similar": "bold green",
     "inconclusive": "bold yellow",
 }

@@ -188,7 +188,7 @@ def _print_suspects(answer: InspectionAnswer) -> None:
     found = answer.looks_real
     if found is None:
         if answer.kind == "known_fake":
-            write("look real: not judged, because this model has no limit for authentic images")
+            write("look real: not judged, because this model has no limit for no_traces")
         return
     columns = (
         Column("logit", align="right"),
@@ -206,7 +206,7 @@ def _print_suspects(answer: InspectionAnswer) -> None:
         for each in found.items
     ]
     title = (
-        f"look real: logit up to {found.authentic_logit:+.2f}, and nearer to a known-real image "
+        f"look real: logit up to {found.no_traces_logit:+.2f}, and nearer to a known-real image "
         "than to another known fake"
     )
     _print_section(title, found.total, columns, rows)

@@ -93,19 +93,19 @@ def find_hubs(nearest: NDArray[np.int64], count: int) -> Hubs:
 
 def find_fakes_that_look_real(
     logits: NDArray[np.float64],
-    authentic_logit: float,
+    no_traces_logit: float,
     to_real: NDArray[np.float32],
     to_fake: NDArray[np.float32],
 ) -> NDArray[np.int64]:
     """Return the rows of known fakes that both kinds of evidence call real, the clearest by
     similarity first.
 
-    The classifier calls an image authentic: its logit (n,) is at most `authentic_logit`. And the
+    The classifier's verdict is no_traces: its logit (n,) is at most `no_traces_logit`. And the
     nearest known-real image is nearer (n,) than the nearest known fake (n,), both of other
     pictures. A side without anything to compare with, `NOTHING`, gives no evidence.
     """
     margins = np.where(np.isfinite(to_real) & np.isfinite(to_fake), 0.0, NOTHING)  # (n,)
     both = np.isfinite(margins)
     margins[both] = to_real[both].astype(np.float64) - to_fake[both]
-    rows = np.flatnonzero((logits <= authentic_logit) & (margins > 0.0))
+    rows = np.flatnonzero((logits <= no_traces_logit) & (margins > 0.0))
     return rows[np.argsort(-margins[rows], kind="stable")]

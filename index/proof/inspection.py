@@ -50,7 +50,7 @@ class Contradiction:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A known fake that the classifier calls authentic and that is nearer to a known-real image
+    """A known fake without synthetic traces by the classifier, and nearer to a known-real image
     than to any known fake.
     """
 
@@ -88,7 +88,7 @@ class Inspection:
 
     `clusters` are entry ids. `photographs` are hubs among known reals of other corpora, None where
     there are none. `suspects` is None for a corpus of known reals, and where the model has no limit
-    below which it calls an image authentic.
+    up to which it finds no synthetic traces.
     """
 
     corpus: str
@@ -122,13 +122,13 @@ def inspect_corpus(
     database: Database,
     space: Space,
     corpus: str,
-    authentic_logit: float | None,
+    no_traces_logit: float | None,
     *,
     max_comparisons: int | None = None,
 ) -> Inspection:
     """Inspect a corpus in one embedding space.
 
-    The classifier calls an image authentic when its logit is at most `authentic_logit`. The time
+    The classifier finds no synthetic traces when the logit is at most `no_traces_logit`. The time
     grows with the corpus's entries times all known images: 20,000 beside 5,000 took 24 s on two
     busy cores.
 
@@ -143,7 +143,7 @@ def inspect_corpus(
             if max_comparisons is not None:
                 _require_small(conn, corpus, max_comparisons)
             material = _read(conn, space, corpus, spool)
-        return _inspect(corpus, material, authentic_logit)
+        return _inspect(corpus, material, no_traces_logit)
 
 
 def _require_small(conn: Connection, corpus: str, max_comparisons: int) -> None:
@@ -165,7 +165,7 @@ def _read(conn: Connection, space: Space, corpus: str, spool: IO[bytes]) -> _Mat
     return _Material(about.kind, last_number(conn), about.entries, own, reals, fakes)
 
 
-def _inspect(corpus: str, material: _Material, authentic_logit: float | None) -> Inspection:
+def _inspect(corpus: str, material: _Material, no_traces_logit: float | None) -> Inspection:
     own, clusters = material.own, Clusters(len(material.own))
     within = compare_both_ways(own, own, clusters.join)
     to_reals, to_fakes = (
@@ -176,8 +176,8 @@ def _inspect(corpus: str, material: _Material, authentic_logit: float | None) ->
     other_kind = (material.reals, to_reals) if is_of_fakes else (material.fakes, to_fakes)
     contradictions = _contradictions(own, *other_kind)
     suspects = None
-    if is_of_fakes and authentic_logit is not None:
-        suspects = _suspects(material, authentic_logit, within, to_reals, to_fakes)
+    if is_of_fakes and no_traces_logit is not None:
+        suspects = _suspects(material, no_traces_logit, within, to_reals, to_fakes)
         named = {each.entry_id for each in contradictions}
         suspects = tuple(each for each in suspects if each.entry_id not in named)
     of_photographs = _report(
@@ -217,14 +217,14 @@ def _contradictions(own: Images, others: Images, found: Comparison) -> tuple[Con
 
 def _suspects(
     material: _Material,
-    authentic_logit: float,
+    no_traces_logit: float,
     within: Comparison,
     to_reals: Comparison,
     to_fakes: Comparison,
 ) -> tuple[Suspect, ...]:
     to_fake = np.maximum(within.similarities, to_fakes.similarities)  # (n,)
     rows = find_fakes_that_look_real(
-        material.own.logits, authentic_logit, to_reals.similarities, to_fake
+        material.own.logits, no_traces_logit, to_reals.similarities, to_fake
     )
     return tuple(
         Suspect(

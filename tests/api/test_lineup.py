@@ -155,7 +155,7 @@ def test_an_operators_threshold_wins_over_the_models(tmp_path: Path) -> None:
     assert (own.value, models.value) == (0.77, 0.9)
     assert "LINEUP_SIMILARITY_THRESHOLD" in own.source
     assert models.source == "the model's"
-    assert (policy.synthetic_logit, policy.authentic_logit) == (1.0, -1.0)
+    assert (policy.synthetic_logit, policy.no_traces_logit) == (1.0, -1.0)
 
 
 @pytest.mark.parametrize("missing", ["similarity_threshold", "threshold_source"])

@@ -146,10 +146,10 @@ def measure_planted(data_dir: Path, fakes: str, reals: str, share: float, seeds:
         )
         always = np.full(len(mixed), -np.inf)
         rules = {
-            "logit alone": np.flatnonzero(mixed.logits <= policy.authentic_logit),
+            "logit alone": np.flatnonzero(mixed.logits <= policy.no_traces_logit),
             "similarity alone": find_fakes_that_look_real(always, 0.0, to_real, to_fake),
             "both": find_fakes_that_look_real(
-                mixed.logits, policy.authentic_logit, to_real, to_fake
+                mixed.logits, policy.no_traces_logit, to_real, to_fake
             ),
         }
         for rule, rows in rules.items():

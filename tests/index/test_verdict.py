@@ -66,7 +66,7 @@ OUTCOMES = {
     SimilarityReason.BELOW_THRESHOLD: NOT_SIMILAR,
 }
 CLASSIFIER_ORDER = [
-    ClassifierOutcome.AUTHENTIC,
+    ClassifierOutcome.NO_TRACES,
     ClassifierOutcome.INCONCLUSIVE,
     ClassifierOutcome.SYNTHETIC,
 ]
@@ -237,7 +237,7 @@ def test_the_reasons_of_a_similarity_verdict() -> None:
 
 @seeded
 @given(one=logits, two=logits, policy=limits)
-def test_a_larger_logit_is_never_more_authentic(one: Any, two: Any, policy: Any) -> None:
+def test_a_larger_logit_is_never_less_synthetic(one: Any, two: Any, policy: Any) -> None:
     low, high = (
         judge(Evidence(None, logit=at), Policy(None, policy)).classifier
         for at in sorted((one, two))
@@ -255,7 +255,7 @@ def test_the_limits_themselves_decide() -> None:
         return judge(Evidence(None, logit=logit, **more), policy).classifier
 
     assert [judged(logit).verdict for logit in (-1.0, -0.99, 0.99, 1.0)] == [
-        ClassifierOutcome.AUTHENTIC,
+        ClassifierOutcome.NO_TRACES,
         ClassifierOutcome.INCONCLUSIVE,
         ClassifierOutcome.INCONCLUSIVE,
         ClassifierOutcome.SYNTHETIC,

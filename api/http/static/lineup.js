@@ -6,7 +6,7 @@ import { byId, clone, cosine, fill, nearestOf, showThumbnail, signed, utc } from
 
 const CLASSIFIER_WORDS = {
   synthetic: ["Synthetic", "The classifier assigns this image to its class “synthetic”."],
-  authentic: ["Authentic", "The classifier assigns this image to its class “authentic”. That does not show that it is genuine."],
+  no_traces: ["No synthetic traces found", "The classifier finds no traces of synthesis. That does not show that the image is genuine."],
   inconclusive: ["Inconclusive", "The classifier gives no verdict."],
 };
 const SIMILARITY_WORDS = {

@@ -93,7 +93,7 @@ def answer_of(embedded: Embeddings, limits: Limits | None = LIMITS) -> Evaluatio
             image_size=32,
             dimension=16,
             synthetic_logit=None if limits is None else limits.synthetic_logit,
-            authentic_logit=None if limits is None else limits.authentic_logit,
+            no_traces_logit=None if limits is None else limits.no_traces_logit,
             logit_source=None if limits is None else "a validation set",
             created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
             seconds=1.5,

@@ -147,7 +147,7 @@ def test_the_run_says_what_is_needed_to_repeat_it(answer: EvaluationAnswer, fold
     assert made.embedding_space == info.space_fingerprint
     assert (made.device, made.precision) == ("cpu", "float32")
     assert (made.dimension, made.image_size) == (12, 32)
-    assert (made.synthetic_logit, made.authentic_logit) == (1.0, -1.0)
+    assert (made.synthetic_logit, made.no_traces_logit) == (1.0, -1.0)
     assert made.command == "POST /v1/evaluations"
     assert made.created_at.microsecond == 0
     assert made.seconds >= 0

@@ -23,7 +23,7 @@ from index.truth.spaces import Space
 from index.verdict import ClassifierPolicy
 
 SPACE = Space("1" * 64, "test-model", "2" * 64, "3" * 64, 4)
-POLICY = ClassifierPolicy(synthetic_logit=2.0, authentic_logit=-1.0, source="a test")
+POLICY = ClassifierPolicy(synthetic_logit=2.0, no_traces_logit=-1.0, source="a test")
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
 
@@ -101,8 +101,8 @@ def test_a_known_fake_looks_real_only_by_a_policy_that_has_a_limit(shelf: Shelf)
     planted = shelf.put("fakes", [0, 1, 0.1, 0], logit=-1.0)
     shelf.put("reals", [0, 1, 0, 0], REAL, logit=-3.0)
     answer = shelf.inspect("fakes").looks_real
-    assert (answer.authentic_logit, [each.entry.id for each in answer.items]) == (-1.0, [planted])
-    strict = ClassifierPolicy(synthetic_logit=2.0, authentic_logit=-1.5, source="a test")
+    assert (answer.no_traces_logit, [each.entry.id for each in answer.items]) == (-1.0, [planted])
+    strict = ClassifierPolicy(synthetic_logit=2.0, no_traces_logit=-1.5, source="a test")
     assert shelf.inspect("fakes", policy=strict).looks_real.total == 0
     assert shelf.inspect("fakes", policy=None).looks_real is None
 

@@ -150,14 +150,14 @@ def test_a_contradiction_says_whether_the_bytes_are_the_same() -> None:
 def test_a_suspect_names_its_nearest_entries_of_both_kinds() -> None:
     answer = SuspectsAnswer.of(INSPECTION, 1, -1.0, no_entries())
     assert answer is not None
-    assert answer.authentic_logit == -1.0
+    assert answer.no_traces_logit == -1.0
     (suspect,) = answer.items
     assert (suspect.entry.id, suspect.logit) == (3, -2.5)
     assert (suspect.nearest_real.entry.id, suspect.nearest_real.cosine_similarity) == (103, 0.9)
     assert (suspect.nearest_fake.entry.id, suspect.nearest_fake.cosine_similarity) == (104, 0.5)
 
 
-def test_there_are_no_suspects_among_known_reals_or_without_a_limit_of_authentic() -> None:
+def test_there_are_no_suspects_among_known_reals_or_without_a_limit_of_no_traces() -> None:
     assert SuspectsAnswer.of(INSPECTION, 5, None, no_entries()) is None
     reals = replace(INSPECTION, suspects=None, photographs=None, within=NO_HUBS)
     assert SuspectsAnswer.of(reals, 5, -1.0, no_entries()) is None

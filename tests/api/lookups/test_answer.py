@@ -86,7 +86,7 @@ def test_both_opinions_stand_side_by_side_with_their_limits() -> None:
         "synthetic_limit_reached",
     )
     assert (answer.classifier.logit, answer.classifier.limits_source) == (3.0, "the data")
-    assert (answer.classifier.synthetic_logit, answer.classifier.authentic_logit) == (2.0, -2.0)
+    assert (answer.classifier.synthetic_logit, answer.classifier.no_traces_logit) == (2.0, -2.0)
     assert (answer.similarity.verdict, answer.similarity.reason) == (
         "similar_to_known_fakes",
         "above_threshold",
@@ -108,7 +108,7 @@ def test_without_a_logit_or_limits_the_classifier_says_nothing_or_little() -> No
         None,
         None,
     )
-    assert without.authentic_logit is None
+    assert without.no_traces_logit is None
 
 
 def test_a_probability_is_calibrated_only_by_a_calibration() -> None:

@@ -78,7 +78,7 @@ SIMILARITY = {
 }
 CLASSIFIER = {
     ClassifierReason.SYNTHETIC_LIMIT_REACHED: ("at or above the limit for synthetic", "below"),
-    ClassifierReason.AUTHENTIC_LIMIT_REACHED: ("at or below the limit for authentic", "above"),
+    ClassifierReason.NO_TRACES_LIMIT_REACHED: ("the limit for no synthetic traces", "above"),
     ClassifierReason.BETWEEN_LIMITS: ("between the limits", "at or"),
     ClassifierReason.NO_LIMITS: ("no limits were measured", "+2.50"),
     ClassifierReason.POOR_QUALITY: ("hardly any structure", "limit"),
@@ -190,7 +190,7 @@ def test_no_verdict_is_put_as_a_probability_or_joined_with_the_other() -> None:
 
 def test_a_sentence_names_the_limits_that_decided() -> None:
     assert classifier_sentence(ClassifierReason.BETWEEN_LIMITS) == (
-        "the logit is between the limits (authentic up to -1.25, synthetic from +2.50)"
+        "the logit is between the limits (no traces up to -1.25, synthetic from +2.50)"
     )
     assert "0.9877" in similarity_sentence(SimilarityReason.UNSTABLE)
 

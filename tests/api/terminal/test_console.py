@@ -114,7 +114,7 @@ def test_cleaning_leaves_styled_text_alone() -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "colour"),
-    [("synthetic", "red"), ("authentic", "green"), ("inconclusive", "yellow"), ("other", "")],
+    [("synthetic", "red"), ("no_traces", "bold"), ("inconclusive", "yellow"), ("other", "")],
 )
 def test_a_verdict_is_its_word_in_its_colour(verdict: str, colour: str) -> None:
     text = verdict_text(verdict)

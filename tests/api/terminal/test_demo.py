@@ -53,8 +53,8 @@ class Case:
 
 
 CASES = [
-    Case("chelsea.png", PHOTOGRAPH, "authentic", "demo-bilinear", 15, "not_similar"),
-    Case("china.png", PHOTOGRAPH, "authentic", "demo-bilinear", 3, "similar_to_known_fakes"),
+    Case("chelsea.png", PHOTOGRAPH, "no_traces", "demo-bilinear", 15, "not_similar"),
+    Case("china.png", PHOTOGRAPH, "no_traces", "demo-bilinear", 3, "similar_to_known_fakes"),
     Case("chelsea-fake-1.png", DECODERS[0], "synthetic", DECODERS[0], 28, "not_similar"),
     Case("china-fake-2.png", DECODERS[1], "synthetic", DECODERS[1], 27, "not_similar"),
     Case("chelsea-fake-3.png", DECODERS[2], "synthetic", DECODERS[2], 28, "similar_to_known_fakes"),

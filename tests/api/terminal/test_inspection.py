@@ -66,7 +66,7 @@ def test_fakes_that_look_real_are_listed_with_both_similarities(
     entry = {"id": 3, "corpus": "fakes", "generator": "gan", "location": "3.png"}
     near = {"entry": entry, "cosine_similarity": 0.912}
     suspect = {"entry": entry, "logit": -2.5, "nearest_real": near, "nearest_fake": near}
-    found = {"authentic_logit": -0.89, "total": 1, "items": [suspect]}
+    found = {"no_traces_logit": -0.89, "total": 1, "items": [suspect]}
     print_inspection(InspectionAnswer.model_validate({**inspection, "looks_real": found}))
     lines = capsys.readouterr().out.splitlines()
     title = next(number for number, line in enumerate(lines) if "look real" in line)

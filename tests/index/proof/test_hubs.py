@@ -80,7 +80,7 @@ def test_a_fake_looks_real_only_from_both_sides() -> None:
     nothing = -np.inf
     rows = find_fakes_that_look_real(
         logits=np.array([-3.0, -3.0, 5.0, -3.0, -3.0, -1.0, -3.0]),
-        authentic_logit=-1.0,
+        no_traces_logit=-1.0,
         to_real=np.array([0.9, 0.5, 0.9, nothing, 0.9, 0.8, 0.6], np.float32),
         to_fake=np.array([0.5, 0.5, 0.5, 0.5, nothing, 0.1, 0.7], np.float32),
     )

@@ -148,7 +148,7 @@ def test_photographs_among_known_fakes_are_found_from_both_sides(shelf: Shelf) -
     shelf.put(
         "fakes", "like photographs, but synthetic by its logit", around(1, 51), FAKE, logit=4.0
     )
-    shelf.put("fakes", "authentic by its logit, but like fakes", around(0, 52), FAKE, logit=-4.0)
+    shelf.put("fakes", "no traces by its logit, but like fakes", around(0, 52), FAKE, logit=-4.0)
     shelf.put(
         "fakes",
         "made of a photograph",

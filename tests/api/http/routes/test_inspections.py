@@ -177,7 +177,7 @@ def test_an_inspection_names_the_same_bytes_on_both_sides_and_counts_all_that_it
     assert named["relation"] == "identical"
     assert named["entry"]["id"] == first_entry(filled)
     assert (named["entry"]["corpus"], named["other"]["corpus"]) == ("diffusion", "camera")
-    assert answer["looks_real"]["authentic_logit"] == embedder.info.no_traces_logit
+    assert answer["looks_real"]["no_traces_logit"] == embedder.info.no_traces_logit
     assert answer["hubs_for_photographs"]["pictures"] == 3
     assert answer["clusters"] == {"total": 0, "entry_count": 0, "items": []}
     reals = filled.get("/v1/corpora/camera/inspection").json()

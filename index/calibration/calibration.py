@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
@@ -18,15 +19,22 @@ from numpy.typing import NDArray
 
 from index.calibration.attribution import Attribution, fit_attribution
 from index.calibration.by_collection import CollectionMatches, by_collection
+from index.calibration.checking import StratumCheck
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
+from index.calibration.hits import Discrimination, HitRates, fit_hits
 from index.calibration.likelihood import Likelihood, fit_likelihood, fit_two_sided
 from index.calibration.logit_rates import LogitRates, fit_logit_rates
 from index.calibration.others import NOTHING, Nearest, SamePictures, find_nearest
 from index.calibration.population import Population
 
-FORMAT = 1
+FORMAT = 2
+# What is read: format 1 has neither hit rates nor checks.
+FORMATS = (1, 2)
 AS_IS = "as_is"
+# All deliveries pooled: for a probe whose delivery was not measured, or whose stratum does not
+# hold.
+ANY_DELIVERY = "any_delivery"
 ATTRIBUTION_NEIGHBOURS = 10
 # With fewer source images on either side no likelihood ratio is fitted: its empirical bounds (ELUB)
 # would leave nothing.
@@ -35,6 +43,8 @@ MIN_SOURCES = 10
 # the calibration was measured on.
 UNFAMILIAR_SHARE = 0.005
 MIN_FAMILIAR = 200  # images, so that one in two hundred is at least one
+# Parts of a stratum that may be None.
+MODELS = ("likelihood", "two_sided", "classifier", "attribution", "logit_rates", "hits", "check")
 # The similarities at which exceedances are counted, to learn how the rate grows: those reached by
 # these shares of the reference images.
 GROWTH_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
@@ -70,6 +80,8 @@ class Stratum:
     known fakes. A model is None if there were too few images. A probe whose largest similarity is
     below `familiar_from` is unlike all images of the calibration. `collections` is empty if the
     known-real images are from one collection, and in calibrations made before it was stored.
+    `hits` are None if no known fake was measured, `check` if the known-real images are of too few
+    collections; both are None in calibrations of format 1.
     """
 
     references: int
@@ -83,9 +95,29 @@ class Stratum:
     familiar_from: float | None
     collections: tuple[CollectionMatches, ...] = ()
     logit_rates: LogitRates | None = None
+    hits: HitRates | None = None
+    check: StratumCheck | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether its stated rates held for collections that were left out, as far as is known."""
+        return self.check is None or self.check.holds
+
+    def discriminate(
+        self, false_match_rate: float, corpus_size: int | None = None
+    ) -> Discrimination | None:
+        """Return whether similarity tells known fakes from known-real images, at the similarity of
+        a false-match rate in a corpus of this size. None if hit rates were not measured.
+
+        Both rates are those of the corpus that was measured, so that like is compared with like.
+        """
+        if self.hits is None:
+            return None
+        similarity = self.false_matches.similarity_at(false_match_rate, corpus_size)
+        hit, false_match = self.hits.rate_at(similarity), self.false_matches.rate_at(similarity)
+        return Discrimination(similarity, hit, false_match, tells=hit.low > false_match.high)
 
     def to_json(self) -> dict[str, Any]:
-        models = ("likelihood", "two_sided", "classifier", "attribution", "logit_rates")
         return {
             "references": self.references,
             "sources": self.sources,
@@ -95,7 +127,7 @@ class Stratum:
             "collections": [each.to_json() for each in self.collections],
         } | {
             name: None if (model := getattr(self, name)) is None else model.to_json()
-            for name in models
+            for name in MODELS
         }
 
     @classmethod
@@ -115,24 +147,62 @@ class Stratum:
             familiar_from=stored["familiar_from"],
             collections=tuple(map(CollectionMatches.from_json, stored.get("collections", ()))),
             logit_rates=read("logit_rates", LogitRates),
+            hits=read("hits", HitRates),
+            check=read("check", StratumCheck),
         )
+
+
+class FallBack(StrEnum):
+    """The reason why the stratum of a probe is not that of its delivery."""
+
+    NOT_MEASURED = "not_measured"
+    DOES_NOT_HOLD = "does_not_hold"  # left-out collections were outside its intervals
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenStratum:
+    """The stratum for a probe. `fell_back_from` is its delivery if that has another stratum."""
+
+    name: str
+    stratum: Stratum
+    fell_back_from: str | None = None
+    because: FallBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """All strata by condition, `AS_IS` among them. `corpus_size` counts entries of known fakes."""
+    """All strata by condition, `AS_IS` among them. `corpus_size` counts entries of known fakes.
+
+    `own_photographs` is the number of photographs of this installation among the known-real
+    images; the others came with the model. None in calibrations of format 1: all of them.
+    """
 
     corpus_size: int
     generators: Mapping[str, int]
     strata: Mapping[str, Stratum]
     seed: int
+    own_photographs: int | None = None
 
-    def stratum_for(self, condition: str) -> tuple[str, Stratum]:
-        """Return the stratum of a condition, with its name; if the condition was not measured, the
-        stratum of images as they are.
+    @property
+    def is_provisional(self) -> bool:
+        """Whether too few known-real images are this installation's for verdicts to rest on it."""
+        return self.own_photographs is not None and self.own_photographs < MIN_SOURCES
+
+    def stratum_for(self, condition: str) -> ChosenStratum:
+        """Return the stratum of a condition; if it was not measured or does not hold, the widest
+        one that holds.
+
+        That is `ANY_DELIVERY`, or in a calibration without it, images as they are. If none holds,
+        the widest one is returned, which says so by its `holds`.
         """
-        name = condition if condition in self.strata else AS_IS
-        return name, self.strata[name]
+        widest = ANY_DELIVERY if ANY_DELIVERY in self.strata else AS_IS
+        own = self.strata.get(condition)
+        if own is not None and (own.holds or condition == widest):
+            return ChosenStratum(condition, own)
+        because = FallBack.NOT_MEASURED if own is None else FallBack.DOES_NOT_HOLD
+        if not condition:
+            return ChosenStratum(widest, self.strata[widest])
+        return ChosenStratum(widest, self.strata[widest], condition, because)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -140,18 +210,20 @@ class Calibration:
             "corpus_size": self.corpus_size,
             "generators": dict(self.generators),
             "seed": self.seed,
+            "own_photographs": self.own_photographs,
             "strata": {name: stratum.to_json() for name, stratum in self.strata.items()},
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Raise ValueError for a document that a newer release wrote."""
-        if stored["format"] != FORMAT:
+        if stored["format"] not in FORMATS:
             raise ValueError(
                 f"the calibration has format {stored['format']}; a newer release of Lineup made it"
             )
         strata = {name: Stratum.from_json(stratum) for name, stratum in stored["strata"].items()}
-        return cls(stored["corpus_size"], stored["generators"], strata, stored["seed"])
+        own = stored.get("own_photographs")
+        return cls(stored["corpus_size"], stored["generators"], strata, stored["seed"], own)
 
 
 def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -> Calibration:
@@ -163,7 +235,9 @@ def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -
         if len(some.reals)
     }
     generators = Counter(each for each in compared.fakes.generators if each is not None)
-    return Calibration(compared.corpus_size, dict(sorted(generators.items())), strata, seed)
+    reals = measured[AS_IS].reals
+    own = len(np.unique(reals.sources[~reals.is_shipped]))
+    return Calibration(compared.corpus_size, dict(sorted(generators.items())), strata, seed, own)
 
 
 def _stratum(
@@ -203,6 +277,19 @@ def _stratum(
         ),
         collections=by_collection(_maxima(real_to_fakes), some.reals.collections),
         logit_rates=_logit_rates(some),
+        hits=_hits(some.fakes, fake_to_fakes, compared, seed),
+    )
+
+
+def _hits(fakes: Population, found: Nearest, compared: Compared, seed: int) -> HitRates | None:
+    if not len(fakes):
+        return None
+    return fit_hits(
+        _maxima(found),
+        fakes.generators,
+        fakes.sources,
+        corpus_size=compared.corpus_size,
+        seed=seed,
     )
 
 

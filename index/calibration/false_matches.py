@@ -17,10 +17,12 @@ the closest 10 % on (`python -m tests.benchmarks.evidence_simulated`).
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import cached_property
+from operator import neg
 from typing import Any, Self
 
 import numpy as np
@@ -51,6 +53,8 @@ DATA_POINTS, TAIL_POINTS, LEAST_RATE = 200, 80, 1e-6
 # Similarities are rounded to this many decimals, finer than float32, so that two points of the
 # curve are never too close to interpolate.
 DECIMALS = 9
+# Similarities that are kept to count images: beyond so many the count says no more than the rate.
+MOST_KEPT = 400
 _CURVES = ("similarities", "estimates", "lows", "highs")
 
 
@@ -66,8 +70,12 @@ class RateMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A false-match rate with its 95 % interval, 0 <= low <= estimate <= high <= 1, from `n`
-    known-real images.
+    """A rate with its 95 % interval, 0 <= low <= estimate <= high <= 1, from `n` images of
+    `sources` photographs.
+
+    `matches` of the n images came at least this near, in the corpus that was measured; None if the
+    calibration does not keep the number. If `across_collections`, the interval predicts the rate
+    in a collection that was not measured; otherwise it is that of images like the measured ones.
     """
 
     estimate: float
@@ -75,6 +83,9 @@ class Rate:
     high: float
     n: int
     method: RateMethod
+    matches: int | None = None
+    sources: int | None = None
+    across_collections: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,8 @@ class FalseMatches:
     """Fitted false-match rates: a curve with rising similarities and falling rates.
 
     `largest` is the largest similarity observed. `tail` is None if there were too few images for
-    one.
+    one. `closest` are the largest similarities, falling; it is empty in calibrations of format 1.
+    If `across_collections`, the interval is that of a collection that was not measured.
     """
 
     n: int
@@ -96,6 +108,8 @@ class FalseMatches:
     estimates: tuple[float, ...]
     lows: tuple[float, ...]
     highs: tuple[float, ...]
+    closest: tuple[float, ...] = ()
+    across_collections: bool = False
 
     def rate_at(self, similarity: float, corpus_size: int | None = None) -> Rate:
         """Return the false-match rate of a threshold at a cosine similarity, predicted for a corpus
@@ -111,7 +125,21 @@ class FalseMatches:
             # An empty corpus counts as one entry, to avoid a division by zero.
             factor = max(corpus_size, 1) / max(self.corpus_size, 1)
             estimate, low, high = _predict(estimate, low, high, self.growth, factor)
-        return Rate(estimate, low, high, self.n, method)
+        return Rate(
+            estimate,
+            low,
+            high,
+            self.n,
+            method,
+            matches=self.matches_at(similarity),
+            sources=self.n_sources,
+            across_collections=self.across_collections,
+        )
+
+    def matches_at(self, similarity: float) -> int | None:
+        """Return how many of the n images came at least this near, None if more than are kept."""
+        count = bisect_right(self.closest, -similarity, key=neg)
+        return None if count == len(self.closest) < self.n else count
 
     def similarity_at(self, rate: float, corpus_size: int | None = None) -> float:
         """Return the smallest similarity whose estimated rate is at most `rate`: the threshold of
@@ -135,11 +163,11 @@ class FalseMatches:
             "growth": self.growth.to_json(),
             "tail": None if self.tail is None else asdict(self.tail),
         }
-        return stored | {name: list(stored[name]) for name in _CURVES}
+        return stored | {name: list(stored[name]) for name in (*_CURVES, "closest")}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        read = {name: tuple(stored[name]) for name in _CURVES}
+        read = {name: tuple(stored.get(name, ())) for name in (*_CURVES, "closest")}
         tail = None if stored["tail"] is None else Tail(**stored["tail"])
         return cls(**{**stored, **read, "tail": tail, "growth": Growth.from_json(stored["growth"])})
 
@@ -203,6 +231,7 @@ def fit_false_matches(
         estimates=tuple(estimate.tolist()),
         lows=tuple(low.tolist()),
         highs=tuple(high.tolist()),
+        closest=tuple(x[::-1][:MOST_KEPT].tolist()),
     )
 
 

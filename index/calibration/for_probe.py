@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from index.calibration.calibration import Stratum
+from index.calibration.calibration import FallBack, Stratum
+from index.calibration.false_matches import Rate
+from index.calibration.hits import Discrimination
 from index.calibration.population import CollectionName
 from index.calibration.standing import Applied, Applies
 from index.verdict import Threshold
@@ -24,9 +26,12 @@ SUPPORTED_FACTOR = 5.0
 class ProbeCalibration:
     """The calibration that applies to a search, as it applies to one probe.
 
-    `stratum` is what was measured for probes delivered in the way `condition`. Rates are predicted
-    for a corpus of `corpus_size` entries. `threshold` is the similarity at the false-match rate
-    that was asked for, None if too few images support it.
+    `stratum` is what was measured for probes delivered in the way `condition`; `fell_back_from` is
+    the delivery of the probe if it has another stratum, and `because` the reason. Rates are
+    predicted for a corpus of `corpus_size` entries. `threshold` is the similarity at the
+    false-match rate that was asked for: None if too few images support it, and if no stratum holds.
+    `discrimination` says whether similarity tells fakes from photographs at that rate; None if it
+    was not measured.
     """
 
     applied: Applied
@@ -35,6 +40,23 @@ class ProbeCalibration:
     corpus_size: int
     false_match_rate: float
     threshold: Threshold | None
+    fell_back_from: str | None = None
+    because: FallBack | None = None
+    discrimination: Discrimination | None = None
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether it rests on images that came with the model: it states figures, and no verdict
+        rests on it.
+        """
+        return self.applied.calibration.is_provisional
+
+    @property
+    def hit_rate(self) -> Rate | None:
+        """How often a known fake comes as near to another one as the threshold; None if it was not
+        measured.
+        """
+        return None if self.discrimination is None else self.discrimination.hit
 
     @classmethod
     def of(
@@ -46,11 +68,22 @@ class ProbeCalibration:
         part of its corpora they are stated for the whole, as measured: the maximum over a part is
         at most the maximum over all. A part that has outgrown the whole is taken at its own size.
         """
-        name, stratum = applied.calibration.stratum_for(condition or "")
+        chosen = applied.calibration.stratum_for(condition or "")
+        name, stratum = chosen.name, chosen.stratum
         exact = applied.applies is Applies.EXACT and searched > 0
         size = searched if exact else max(searched, applied.calibration.corpus_size)
         threshold = _threshold_at(false_match_rate, applied, name, stratum, size)
-        return cls(applied, name, stratum, size, false_match_rate, threshold)
+        return cls(
+            applied,
+            name,
+            stratum,
+            size,
+            false_match_rate,
+            threshold,
+            chosen.fell_back_from,
+            chosen.because,
+            stratum.discriminate(false_match_rate, size),
+        )
 
     def find_thresholds(self, conditions: Sequence[str]) -> list[Threshold | None]:
         """Return the threshold of the probe if it had been delivered in each of these ways.
@@ -61,18 +94,22 @@ class ProbeCalibration:
             return [None] * len(conditions)
         strata = [self.applied.calibration.stratum_for(condition) for condition in conditions]
         found: dict[str, Threshold | None] = {self.condition: self.threshold}
-        for name, stratum in strata:
-            if name not in found:
-                found[name] = _threshold_at(
-                    self.false_match_rate, self.applied, name, stratum, self.corpus_size
+        for each in strata:
+            if each.name not in found:
+                found[each.name] = _threshold_at(
+                    self.false_match_rate, self.applied, each.name, each.stratum, self.corpus_size
                 )
-        return [found[name] for name, _ in strata]
+        return [found[each.name] for each in strata]
 
 
 def _threshold_at(
     rate: float, applied: Applied, condition: str, stratum: Stratum, size: int
 ) -> Threshold | None:
-    """The similarity at a false-match rate; None if the images do not support one."""
+    """The similarity at a false-match rate; None if the stratum does not hold, or the images do
+    not support one.
+    """
+    if not stratum.holds:
+        return None
     at = stratum.false_matches.similarity_at(rate, size)
     if stratum.false_matches.rate_at(at, size).high > SUPPORTED_FACTOR * rate:
         return None

@@ -29,7 +29,8 @@ class Population:
     """n images: row ids (n,), source numbers (n,), vectors (n, d) of norm 1, logits (n,).
 
     Images with the same source number were made of one photograph, or are parts of it.
-    `collections` is empty where the origin of the images is not known. Implements
+    `collections` is empty where the origin of the images is not known. Images that came with a
+    model are in no database: their ids and source numbers are below 0. Implements
     `others.Pictures`.
     """
 
@@ -43,6 +44,11 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def is_shipped(self) -> NDArray[np.bool_]:
+        """Whether each image (n,) came with a model."""
+        return self.image_ids < 0
 
     def hashes_of(self, rows: slice) -> Sequence[PerceptualHash | None]:
         return self.hashes[rows]
@@ -72,3 +78,23 @@ class Population:
         rows = np.flatnonzero(np.isin(self.image_ids, image_ids))
         places = np.searchsorted(image_ids, self.image_ids[rows])
         return replace(self.taking(rows), vectors=vectors[places], logits=logits[places])
+
+
+def join_populations(*populations: Population) -> Population:
+    """Return the images of several populations, in their order.
+
+    If one of them has no collections, the result has none. No image may be in two of them.
+    """
+    parts = [each for each in populations if len(each)] or list(populations[:1])
+    has_collections = all(each.collections for each in parts)
+    return Population(
+        image_ids=np.concatenate([each.image_ids for each in parts]),
+        sources=np.concatenate([each.sources for each in parts]),
+        vectors=np.concatenate([each.vectors for each in parts]),
+        logits=np.concatenate([each.logits for each in parts]),
+        generators=tuple(name for each in parts for name in each.generators),
+        hashes=tuple(value for each in parts for value in each.hashes),
+        collections=tuple(name for each in parts for name in each.collections)
+        if has_collections
+        else (),
+    )

@@ -170,7 +170,8 @@ def _policy(
 
     It is None where too few images support it.
     """
-    name, stratum = calibration.stratum_for(condition)
+    chosen = calibration.stratum_for(condition)
+    name, stratum = chosen.name, chosen.stratum
     at = stratum.false_matches.similarity_at(rate)
     supported = stratum.false_matches.rate_at(at).high <= SUPPORTED_FACTOR * rate
     return Policy(Threshold(at, name) if supported else None, limits), stratum

@@ -12,7 +12,9 @@ from index.calibration.calibration import (
     MIN_FAMILIAR,
     MIN_SOURCES,
     Calibration,
+    ChosenStratum,
     Compared,
+    FallBack,
     Measured,
     calibrate,
 )
@@ -160,8 +162,12 @@ def test_a_condition_that_was_not_measured_is_spoken_for_by_images_as_they_are(
 ) -> None:
     assert set(whole.strata) == {AS_IS, "jpeg75"}  # of `half` there was no photograph
     for condition in ("webp80", "half", "", AS_IS):
-        assert whole.stratum_for(condition) == (AS_IS, whole.strata[AS_IS])
-    assert whole.stratum_for("jpeg75") == ("jpeg75", whole.strata["jpeg75"])
+        chosen = whole.stratum_for(condition)
+        assert (chosen.name, chosen.stratum) == (AS_IS, whole.strata[AS_IS])
+        is_measured = condition in ("", AS_IS)
+        assert chosen.fell_back_from == (None if is_measured else condition)
+        assert chosen.because is (None if is_measured else FallBack.NOT_MEASURED)
+    assert whole.stratum_for("jpeg75") == ChosenStratum("jpeg75", whole.strata["jpeg75"])
 
 
 def test_a_condition_is_measured_on_images_as_they_look_after_it(whole: Calibration) -> None:

@@ -42,7 +42,8 @@ from embedder.network.registry import (
     read_measured,
 )
 from embedder.network.weights import UNSAFE_SUFFIXES, check_is_safetensors, verify_file
-from embedder.pictures.preprocess import Preprocessing, read_preprocessing
+from embedder.pictures.preprocess import Preprocessing
+from embedder.pictures.processors import read_preprocessing
 
 # huggingface_hub's own timeout for the same request.
 HUB_TIMEOUT_SECONDS = 10.0

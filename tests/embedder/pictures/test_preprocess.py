@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from embedder.errors import ImageTooSmall, InvalidModelConfig
+from embedder.errors import ImageTooSmall
 from embedder.network.registry import MODELS
 from embedder.pictures.preprocess import (
     Preprocessing,
     Resample,
+    compute_bounded_size,
     compute_crop_offset,
     compute_resized_size,
-    parse_preprocessing,
     preprocess,
-    read_preprocessing,
 )
+from embedder.pictures.processors import parse_preprocessing
 from tests.work import count_images
 
 PictureMaker = Callable[..., Image.Image]
@@ -167,57 +167,6 @@ def test_cropping_by_box_is_within_one_level_of_the_whole_resize(
     assert np.abs(preprocess(image, default) - whole).max() <= 1.001 / 255 / 0.26
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"do_flip": True}, "do_flip"),
-        ({"auto_map": {"AutoImageProcessor": "code.Processor"}}, "auto_map"),
-        ({"image_processor_type": "ViTImageProcessor"}, "CLIP"),
-        ({"do_pad": True}, "do_pad"),
-        ({"do_center_crop": False}, "do_center_crop"),
-        ({"do_convert_rgb": False}, "do_convert_rgb"),
-        ({"do_rescale": False}, "do_rescale"),
-        ({"rescale_factor": 1 / 127.5}, "rescale_factor"),
-        ({"size": {"height": 440, "width": 440}}, "size"),
-        ({"size": {"shortest_edge": 440, "longest_edge": 900}}, "size"),
-        ({"size": 440}, "size"),
-        ({"size": {"shortest_edge": 0}}, "size"),
-        ({"size": {"shortest_edge": 300}}, "at least as large"),
-        ({"resample": 9}, "resample"),
-        ({"crop_size": {"height": 384, "width": 380}}, "crop_size"),
-        ({"crop_size": None}, "crop_size"),
-        ({"crop_rounding": "up"}, "crop_rounding"),
-        ({"image_mean": 0.5}, "image_mean"),
-        ({"image_std": [0.2, 0.2]}, "image_std"),
-        ({"image_std": [0.2, 0.0, 0.2]}, "positive"),
-    ],
-)
-def test_what_is_not_implemented_is_refused_by_name(
-    published_preprocessing: dict[str, Any], changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(InvalidModelConfig, match=message):
-        parse_preprocessing(published_preprocessing | changes, "preprocessor_config.json")
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{", "\x00"])
-def test_a_broken_file_is_refused_by_its_name(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "preprocessor_config.json"
-    path.write_text(content)
-    with pytest.raises(InvalidModelConfig, match=r"preprocessor_config\.json"):
-        read_preprocessing(path)
-
-
-def test_a_specification_without_resize_and_normalisation_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "preprocessor_config.json"
-    crop = {"height": 160, "width": 160}
-    path.write_text(
-        json.dumps(
-            {"do_resize": False, "crop_size": crop, "do_normalize": False, "do_rescale": True}
-        )
-    )
-    assert read_preprocessing(path) == Preprocessing(None, None, 160)
-
-
 def test_the_published_file_of_306_bytes_is_read_whole(default: Preprocessing) -> None:
     assert default == Preprocessing(
         shortest_edge=440,
@@ -242,5 +191,45 @@ def test_the_fingerprint_is_stable_and_changes_with_every_field(default: Preproc
         Preprocessing(440, Resample.BICUBIC, 384, "floor", default.mean, (0.5, 0.5, 0.5)),
         Preprocessing(440, Resample.BICUBIC, 384, "floor"),
         Preprocessing(None, None, 384, "floor", default.mean, default.std),
+        replace(default, scale=1 / 127.5),
+        replace(default, longest_edge=900),
+        replace(default, shortest_edge=None, resized=(440, 440)),
+        replace(default, shortest_edge=None, resized=(440, 441)),
     ]
-    assert len({default.fingerprint, *(each.fingerprint for each in others)}) == 9
+    assert len({default.fingerprint, *(each.fingerprint for each in others)}) == 13
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resized": (440, 440)}, "only one"),
+        ({"shortest_edge": None, "resized": (440, 383)}, "at least as large"),
+        ({"resample": None}, "together"),
+        ({"longest_edge": 439}, "at least shortest_edge"),
+        ({"std": None}, "together"),
+        ({"scale": 0.0}, "scale must be positive"),
+        ({"scale": float("nan")}, "scale must be positive"),
+        ({"std": (0.5, float("nan"), 0.5)}, "std must be positive"),
+    ],
+)
+def test_a_specification_that_contradicts_itself_is_refused(
+    default: Preprocessing, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(default, **changes)
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000))
+def test_a_bounded_size_is_that_of_transformers(width: int, height: int) -> None:
+    expected = get_size_with_aspect_ratio((height, width), 440, 900)
+    assert compute_bounded_size(width, height, 440, 900) == expected[::-1]
+
+
+def test_an_image_that_the_longest_edge_makes_smaller_than_the_crop_is_refused(
+    default: Preprocessing, picture_maker: PictureMaker
+) -> None:
+    bounded = replace(default, longest_edge=900)
+    with pytest.raises(ImageTooSmall) as refused:
+        preprocess(picture_maker(900, 383), bounded)
+    assert refused.value.min_side == 384
+    assert preprocess(picture_maker(900, 384), bounded).shape == (3, 384, 384)

@@ -15,6 +15,7 @@ from api.errors import InvalidRequest
 from api.images import hash_image
 from api.lookups.json import ProbeAnswer
 from api.lookups.request import LookupRequest
+from embedder.file_metadata.reading import read_file_metadata
 from embedder.network.registry import ModelInfo
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition, condition_of, delivery_of
@@ -101,7 +102,7 @@ def embed_probe(
     with database.read() as connection:
         stored = find_embedding(connection, space, sha256)
     decoded = decode(data, model.limits)
-    condition = condition_of(delivery_of(data, decoded))
+    condition = condition_of(delivery_of(data, decoded, read_file_metadata(data)))
     if stored is not None:
         return _of_stored(stored, sha256, decoded, condition)
     pixels = model.preprocess(decoded)

@@ -108,7 +108,7 @@ _DELIVERED = {
     Condition.JPEG50: ("images after JPEG 50", "an image after JPEG 50"),
     Condition.WEBP80: ("images after WebP 80", "an image after WebP 80"),
     Condition.HALF: ("images at half the size", "an image at half the size"),
-    Condition.SCREENSHOT: ("screenshots", "a screenshot"),
+    Condition.SCREENSHOT: ("screenshots", "a screenshot or a resized image"),
 }
 
 

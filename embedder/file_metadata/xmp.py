@@ -17,6 +17,7 @@ FIELDS: Mapping[str, str] = {
     "http://ns.adobe.com/xap/1.0/ CreatorTool": "xmp:CreatorTool",
     "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ DigitalSourceType": "xmp:DigitalSourceType",
     "http://ns.adobe.com/photoshop/1.0/ Credit": "xmp:Credit",
+    "http://ns.adobe.com/exif/1.0/ UserComment": "xmp:UserComment",
 }
 _RESOURCE = "http://www.w3.org/1999/02/22-rdf-syntax-ns# resource"
 

@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from embedder.errors import ImageError
+from embedder.file_metadata.reading import read_file_metadata
 from embedder.network.embed import Embedder
 from embedder.pictures.decode import DecodedImage, decode
 from embedder.pictures.delivery import (
@@ -33,6 +35,7 @@ from embedder.pictures.delivery import (
 )
 from embedder.pictures.perceptual import compute_perceptual_hash
 from embedder.pictures.reencodings import reencode
+from embedder.pictures.screenshots import is_resampled
 from index.calibration.others import SamePictures
 from index.calibration.population import Population
 from index.truth.perceptual import PerceptualHash
@@ -136,7 +139,7 @@ def embed_pictures(
             "bits": np.frombuffer(hashed.bits, np.uint8),
             "quality": hashed.quality,
         }
-        condition = condition_of(delivery_of(data, decoded)).value
+        condition = condition_of(delivery_of(data, decoded, read_file_metadata(data))).value
         return [
             facts
             | {"condition": condition, "pixels": pixels, "size": decoded.width * decoded.height}
@@ -197,7 +200,7 @@ def _make_copies(
     with_reencodings: bool,
 ) -> Iterator[Row]:
     image = deliver(decoded.image, condition)
-    recognised = as_is if condition is Condition.AS_IS else _recognise(condition, *image.size)
+    recognised = as_is if condition is Condition.AS_IS else _recognise(condition, image)
     words = {"delivery": condition.value, "condition": recognised}
     if with_reencodings:
         for reencoding in reencode(image, embedder.info.preprocessing, embedder.limits).usable:
@@ -209,10 +212,11 @@ def _make_copies(
         }
 
 
-def _recognise(condition: Condition, width: int, height: int) -> str:
+def _recognise(condition: Condition, image: Image.Image) -> str:
     """Return the condition that a look-up recognises for the file of a delivered copy."""
     container, quality = FILES[condition]
-    return condition_of(Delivery(container, width, height, quality)).value
+    resampled = container == "png" and is_resampled(image)
+    return condition_of(Delivery(container, *image.size, quality, is_resampled=resampled)).value
 
 
 def choose_for_copies(pictures: Pictures, count: int, seed: int) -> NDArray[np.int64]:

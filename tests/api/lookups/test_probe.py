@@ -72,7 +72,7 @@ def test_bytes_that_were_ingested_are_not_embedded_again(filled: Lineup) -> None
     assert filled.embedder.embedded == before
     assert found.answer.embedding == "stored"
     assert found.picture is not None  # for its re-encodings
-    assert found.condition is Condition.SCREENSHOT  # as a small PNG file is taken for
+    assert found.condition is Condition.AS_IS
     assert found.luminance_std is None
     named = of_request(filled, sha256=found.answer.sha256)
     assert named.answer == found.answer

@@ -24,7 +24,8 @@ from index.calibration.classifier import ClassifierCalibration, fit_classifier
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
 from index.calibration.hits import Discrimination, HitRates, fit_hits
 from index.calibration.likelihood import Likelihood, fit_likelihood, fit_two_sided
-from index.calibration.logit_rates import LogitRates, fit_logit_rates
+from index.calibration.logit_rates import LogitRates, fit_logit_shares
+from index.calibration.new_group import number_groups
 from index.calibration.others import NOTHING, Nearest, SamePictures, find_nearest
 from index.calibration.population import Population
 
@@ -376,9 +377,11 @@ def _classifier(some: Measured, seed: int) -> ClassifierCalibration | None:
 def _logit_rates(some: Measured) -> LogitRates | None:
     if not len(some.fakes) or not len(some.reals):
         return None
-    return fit_logit_rates(
-        some.fakes.logits, some.reals.logits, some.fakes.sources, some.reals.sources
+    fakes, reals = (
+        fit_logit_shares(each.logits, each.sources, number_groups(each))
+        for each in (some.fakes, some.reals)
     )
+    return LogitRates(fakes, reals)
 
 
 def _attribution(

@@ -1,27 +1,46 @@
 """How often the classifier's logit comes out at or below, and at or above, some value: of known
 fakes, and of known-real images. From these the limits of the classifier's verdicts.
 
-`no_traces` is said at or below a logit that few known fakes lie under, `synthetic` at or above one
-that few known-real images lie over.
+`no_traces` is said at or below a logit that few known fakes reach from above, `synthetic` at or
+above one that few known-real images reach from below. What is stated is not the share of the images
+that the limit was chosen on: each generator (each collection of known-real images) is left out in
+turn, the limit is chosen on the others, and the images that were left out are counted. A limit that
+2 % of the known fakes lie under was reached by 9 % of the fakes of generators that nobody had used
+(docs/decisions/0015-limits-from-the-calibration.md), because one generator with many images decided
+it. So images also count by what they add to their group (`new_group.weights_by_group`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
 
 from index.calibration.false_matches import Rate, RateMethod
+from index.calibration.new_group import MIN_GROUPS, predict_share, weights_by_group
+from index.calibration.resampling import LEVEL
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-# z of a two-sided 95 % interval
-Z = 1.959963984540054
-MOST_POINTS = 400
+# The logits that are stored, from either end: the outermost one by one, then by rank in a geometric
+# series to the middle. Of 20,000 images two neighbours of the series near a rate of 2 % differ by a
+# sixth of it.
+OUTER_POINTS, SERIES_POINTS = 50, 60
+# Rates are rounded to this many decimals: a stratum takes 30 kB instead of 80.
+DECIMALS = 6
+# Points at which an interval is computed; it is interpolated between them.
+INTERVALS = 40
+# Groups that are left out one at a time. Of more groups, the smallest are left out together.
+MOST_FOLDS = 100
+# If no limit holds on the groups that are left out, the limit is that of this part of the rate that
+# was asked for. So one image with a wrong label among many cannot silence a verdict.
+STRICTEST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +48,37 @@ class LogitLimits:
     """The limits of the classifier's verdicts by a calibration.
 
     `no_traces` is said at or below `no_traces_logit`, `synthetic` at or above `synthetic_logit`.
-    One is None if too few images support it; the model's own limit then stands. Where both are
-    there, no_traces_logit is below synthetic_logit.
+    One is None if too few images support it; the model's own limit then stands. If both are there,
+    no_traces_logit is below synthetic_logit.
     """
 
     no_traces_logit: float | None
     synthetic_logit: float | None
 
 
-@dataclass(frozen=True)
-class LogitShares:
-    """The shares of `n` images of `groups` groups that have a logit at or below some value.
+@dataclass(frozen=True, slots=True)
+class TailRates:
+    """The rate at which a tail is reached, at each of the stored logits (g,).
 
-    `logits` (g,) rise, and so do the shares. A group is a generator, or a collection of known-real
-    images. `across_groups`: the shares and their intervals are those of a group that was left out;
-    otherwise they are those of images like these.
+    `levels` are the shares of the images that the limit is chosen on, `estimates` those of the
+    groups that were left out, each with its 95 % interval. They rise as the tail grows longer.
+    `beyond` is the estimate of a limit that no image reaches, with its upper end.
+    """
+
+    levels: tuple[float, ...]
+    estimates: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+    beyond: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogitShares:
+    """The logits of `n` images of one kind, of `n_sources` photographs in `groups` groups.
+
+    `logits` (g,) rise. Of the images, `counts_below` (g,) have a smaller logit and `counts_up_to`
+    (g,) one that is not larger. If `across_groups`, an interval is that of a group that was left
+    out; otherwise there are too few groups, and it is that of images like these.
     """
 
     n: int
@@ -51,98 +86,155 @@ class LogitShares:
     groups: int
     across_groups: bool
     logits: tuple[float, ...]
-    estimates: tuple[float, ...]
-    lows: tuple[float, ...]
-    highs: tuple[float, ...]
+    counts_below: tuple[int, ...]
+    counts_up_to: tuple[int, ...]
+    lower: TailRates
+    upper: TailRates
 
-    def share_at_or_below(self, logit: float) -> Rate:
-        """Return the share at or below a logit, with its 95 % interval."""
-        at, curves = self._curves
-        estimate, low, high = (float(np.interp(logit, at, curve)) for curve in curves)
-        if logit < at[0]:
-            return Rate(0.0, 0.0, high, self.n, RateMethod.RULE_OF_THREE)
-        return Rate(estimate, low, high, self.n, RateMethod.EMPIRICAL)
+    def at_or_below(self, logit: float) -> Rate:
+        """Return the rate of this logit or a smaller one. It never falls with the logit."""
+        place = bisect_right(self.logits, logit) - 1
+        count = self._count_up_to(place)
+        return self._rate_at(self.lower, place, logit, self.logits, count)
+
+    def at_or_above(self, logit: float) -> Rate:
+        """Return the rate of this logit or a larger one. It never rises with the logit."""
+        place = bisect_left(self.logits, logit)
+        smaller = self._count_up_to(place - 1)
+        count = None if smaller is None else self.n - smaller
+        mirrored = [-each for each in reversed(self.logits)]
+        return self._rate_at(self.upper, len(mirrored) - 1 - place, -logit, mirrored, count)
+
+    def find_lower(self, rate: float) -> float | None:
+        """Return the largest logit that the rate of smaller ones allows, None if there are too few
+        images for so small a rate.
+        """
+        if not self._is_supported(rate):
+            return None
+        place = _find_place(self.lower, rate)
+        return self.logits[place] if place >= 0 else float(np.nextafter(self.logits[0], -np.inf))
+
+    def find_upper(self, rate: float) -> float | None:
+        """Return the smallest logit that the rate of larger ones allows, None if there are too few
+        images for so small a rate.
+        """
+        if not self._is_supported(rate):
+            return None
+        place = _find_place(self.upper, rate)
+        last = self.logits[-1]
+        return self.logits[-1 - place] if place >= 0 else float(np.nextafter(last, np.inf))
+
+    def _is_supported(self, rate: float) -> bool:
+        """Whether one of n + 1 exchangeable sources is at most this share of them: with fewer, the
+        next image may be the first beyond the limit more often than that.
+        """
+        return (self.n_sources + 1) * rate >= 1
+
+    def _count_up_to(self, place: int) -> int | None:
+        """Return how many images lie up to a value between this stored logit and the next one,
+        None if images that are not stored lie between them.
+        """
+        if place < 0:
+            return 0
+        count, after = self.counts_up_to[place], place + 1
+        is_known = after == len(self.logits) or self.counts_below[after] == count
+        return count if is_known else None
+
+    def _rate_at(
+        self, tail: TailRates, place: int, value: float, at: Sequence[float], count: int | None
+    ) -> Rate:
+        """Return the rate at a place of a tail; where images lie between it and the next place,
+        between the rates of both.
+        """
+        curves = tail.estimates, tail.lows, tail.highs
+        if place < 0:
+            estimate, low, high = tail.beyond[0], 0.0, tail.beyond[1]
+        elif count is not None:
+            estimate, low, high = (curve[place] for curve in curves)
+        else:
+            estimate, low, high = (float(np.interp(value, at, curve)) for curve in curves)
+        return Rate(
+            estimate,
+            low,
+            high,
+            self.n,
+            RateMethod.RULE_OF_THREE if count == 0 else RateMethod.EMPIRICAL,
+            matches=count,
+            sources=self.n_sources,
+            across_collections=self.across_groups,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+        stored = {name: _listed(value) for name, value in asdict(self).items()}
+        tails = {
+            name: {key: _listed(value) for key, value in stored[name].items()}
+            for name in ("lower", "upper")
         }
+        return stored | tails
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        read: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in stored.items()
-        }
+        read: dict[str, Any] = {name: _tupled(value) for name, value in stored.items()}
+        for name in ("lower", "upper"):
+            tail: dict[str, Any] = {key: _tupled(value) for key, value in stored[name].items()}
+            read[name] = TailRates(**tail)
         return cls(**read)
-
-    @cached_property
-    def _curves(self) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
-        return np.array(self.logits), (
-            np.array(self.estimates),
-            np.array(self.lows),
-            np.array(self.highs),
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class LogitRates:
-    """The shares of known fakes, by rising logit, and of known-real images, by falling logit."""
+    """The rates of logits of known fakes and of known-real images."""
 
     fakes: LogitShares
     reals: LogitShares
 
     def fakes_at_or_below(self, logit: float) -> Rate:
-        """Return the share of known fakes with this logit or a lower one: what a `no_traces` there
+        """Return the share of known fakes with this logit or a smaller one: what `no_traces` there
         misses.
         """
-        return self.fakes.share_at_or_below(logit)
+        return self.fakes.at_or_below(logit)
 
     def fakes_at_or_above(self, logit: float) -> Rate:
-        """Return the share of known fakes with this logit or a higher one."""
-        return _complement(self.fakes.share_at_or_below(logit))
+        """Return the share of known fakes with this logit or a larger one."""
+        return self.fakes.at_or_above(logit)
 
     def reals_at_or_below(self, logit: float) -> Rate:
-        """Return the share of known-real images with this logit or a lower one."""
-        return self.reals.share_at_or_below(logit)
+        """Return the share of known-real images with this logit or a smaller one."""
+        return self.reals.at_or_below(logit)
 
     def reals_at_or_above(self, logit: float) -> Rate:
-        """Return the share of known-real images with this logit or a higher one: the false alarms
-        of a `synthetic` there.
+        """Return the share of known-real images with this logit or a larger one: the false alarms
+        of `synthetic` there.
         """
-        return _complement(self.reals.share_at_or_below(logit))
+        return self.reals.at_or_above(logit)
 
     def find_no_traces_logit(self, miss_rate: float) -> float | None:
-        """Return the largest logit that at most this share of known fakes reaches from below, None
-        if too few images support so small a rate.
+        """Return the largest logit at or below which at most this share of known fakes lies.
+
+        None if too few known fakes support it.
         """
-        return None if self.fakes.n * miss_rate < 1 else _last(self.fakes, miss_rate)
+        return self.fakes.find_lower(miss_rate)
 
     def find_synthetic_logit(self, false_alarm_rate: float) -> float | None:
-        """Return the smallest logit that at most this share of known-real images reaches from
-        above, None if too few images support so small a rate.
+        """Return the smallest logit at or above which at most this share of known-real images lies.
+
+        None if too few known-real images support it.
         """
-        if self.reals.n * false_alarm_rate < 1:
-            return None
-        return next(
-            (x for x in self.reals.logits if self.reals_at_or_above(x).estimate < false_alarm_rate),
-            None,
-        )
+        return self.reals.find_upper(false_alarm_rate)
 
     def limits_at(self, miss_rate: float, false_alarm_rate: float) -> LogitLimits | None:
-        """Return both limits, None if too few images support either.
+        """Return both limits; None if too few images support either.
 
-        Where they would cross, because the logit separates the two kinds better than was asked,
-        each becomes the other's stricter value.
+        Where the logit separates the two kinds so well that the limits would cross, they are
+        exchanged: each is then stricter than was asked, and no image was seen between them.
         """
-        below = self.find_no_traces_logit(miss_rate)
-        above = self.find_synthetic_logit(false_alarm_rate)
-        if below is None and above is None:
+        low = self.find_no_traces_logit(miss_rate)
+        high = self.find_synthetic_logit(false_alarm_rate)
+        if low is None and high is None:
             return None
-        if below is not None and above is not None and below >= above:
-            below, above = above, below
-        return LogitLimits(below, above)
+        if low is not None and high is not None and low >= high:
+            low, high = (high, low) if low > high else (float(np.nextafter(low, -np.inf)), high)
+        return LogitLimits(low, high)
 
     def to_json(self) -> dict[str, Any]:
         return {"fakes": self.fakes.to_json(), "reals": self.reals.to_json()}
@@ -152,50 +244,170 @@ class LogitRates:
         return cls(LogitShares.from_json(stored["fakes"]), LogitShares.from_json(stored["reals"]))
 
 
-def fit_logit_rates(
-    fake_logits: ArrayLike,
-    real_logits: ArrayLike,
-    fake_sources: ArrayLike,
-    real_sources: ArrayLike,
-) -> LogitRates:
-    """Fit from the logits of known fakes (n,) and of known-real images (m,), each with its source.
+def fit_logit_shares(logits: ArrayLike, sources: ArrayLike, groups: ArrayLike) -> LogitShares:
+    """Fit from the logits (n,) of images of one kind, each with its source image and its group.
 
     Raises:
-        ValueError: one side has no image, or a logit is not finite.
+        ValueError: no image, or a logit that is not finite.
 
     """
-    return LogitRates(_shares(fake_logits, fake_sources), _shares(real_logits, real_sources))
-
-
-def _shares(logits: ArrayLike, sources: ArrayLike) -> LogitShares:
-    x, source = np.sort(np.asarray(logits, np.float64)), np.asarray(sources, np.int64)
-    if not len(x) or x.shape != source.shape or not np.isfinite(x).all():
-        raise ValueError("rates of logits need at least one finite logit, each with a source")
-    at = np.unique(np.quantile(x, np.linspace(0, 1, MOST_POINTS), method="nearest"))
-    share = np.searchsorted(x, at, side="right") / len(x)
-    n_sources = len(np.unique(source))
-    middle = (share + Z**2 / (2 * n_sources)) / (1 + Z**2 / n_sources)  # Wilson 1927
-    half = (
-        Z
-        * np.sqrt(share * (1 - share) / n_sources + Z**2 / (4 * n_sources**2))
-        / (1 + Z**2 / n_sources)
-    )
+    x, source = np.asarray(logits, np.float64), np.asarray(sources, np.int64)
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    if not len(x) or not x.shape == source.shape == group.shape or not np.isfinite(x).all():
+        raise ValueError(
+            "rates of logits are fitted to at least one finite logit, each with a source and a "
+            "group"
+        )
+    order = np.lexsort((source, group, x))  # the same images in any order give the same bytes
+    images = _Images(x[order], source[order], group[order].astype(np.int64))
+    distinct, first, times = np.unique(images.logits, return_index=True, return_counts=True)
+    points = _choose_points(len(distinct))
     return LogitShares(
         n=len(x),
-        n_sources=n_sources,
-        groups=1,
-        across_groups=False,
-        logits=tuple(at.tolist()),
-        estimates=tuple(share.tolist()),
-        lows=tuple(np.clip(middle - half, 0, share).tolist()),
-        highs=tuple(np.clip(middle + half, share, 1).tolist()),
+        n_sources=len(np.unique(source)),
+        groups=int(group.max()) + 1,
+        across_groups=images.are_grouped,
+        logits=tuple(distinct[points].tolist()),
+        counts_below=tuple(first[points].tolist()),
+        counts_up_to=tuple((first + times)[points].tolist()),
+        lower=_measure_tail(images, distinct, points),
+        upper=_measure_tail(images.mirrored(), -distinct[::-1], len(distinct) - 1 - points[::-1]),
     )
 
 
-def _last(shares: LogitShares, rate: float) -> float | None:
-    below = [x for x, share in zip(shares.logits, shares.estimates, strict=True) if share <= rate]
-    return below[-1] if below else None
+class _Images(NamedTuple):
+    """Images of one kind by rising logit: logits, source images and group numbers, each (n,)."""
+
+    logits: Floats
+    sources: Ints
+    groups: Ints
+
+    @property
+    def are_grouped(self) -> bool:
+        return int(self.groups.max()) + 1 >= MIN_GROUPS
+
+    def mirrored(self) -> _Images:
+        return _Images(-self.logits[::-1], self.sources[::-1], self.groups[::-1])
 
 
-def _complement(rate: Rate) -> Rate:
-    return Rate(1 - rate.estimate, 1 - rate.high, 1 - rate.low, rate.n, rate.method)
+def _choose_points(n: int) -> Ints:
+    """Return which of n rising values are stored."""
+    series = np.geomspace(1, max(n / 2, 1), SERIES_POINTS).round() - 1
+    from_end = np.unique(np.append(series, np.arange(min(n, OUTER_POINTS)))).astype(np.int64)
+    return np.unique(np.append(from_end, n - 1 - from_end))
+
+
+def _measure_tail(images: _Images, distinct: Floats, points: Ints) -> TailRates:
+    """Measure how often images are at or below each of some values, `points` of the `distinct`
+    ones.
+    """
+    weights = weights_by_group(images.logits, images.groups)
+    plain = _cumulate(images.logits, np.ones(len(weights)), distinct)[points]
+    levels = np.maximum(_cumulate(images.logits, weights, distinct)[points], plain)  # (p,)
+    shares = _leave_out_groups(images, weights, np.append(0.0, levels))  # (k, 1 + p)
+    of_group = np.bincount(images.groups, weights)
+    realised = (of_group / of_group.sum()) @ shares if images.are_grouped else np.append(0.0, plain)
+    unseen = 0.5 / (len(np.unique(images.sources)) + 1)  # half an image in one more
+    realised = np.maximum.accumulate(np.maximum(realised, np.append(unseen, levels)))
+    lows, highs = _intervals(images, shares, np.append(0.0, plain))
+    lows, highs = np.minimum(lows, realised), np.maximum(highs, realised)
+    return TailRates(
+        levels=_stored(levels),
+        estimates=_stored(realised[1:]),
+        lows=_stored(lows[1:]),
+        highs=_stored(highs[1:]),
+        beyond=_stored(np.array([realised[0], highs[0]])),
+    )
+
+
+def _stored(values: Floats) -> tuple[float, ...]:
+    return tuple(values.round(DECIMALS).tolist())
+
+
+def _cumulate(x: Floats, weights: Floats, at: Floats) -> Floats:
+    """Return the weighted share of values (n,), rising, up to each of `at` (g,)."""
+    sums = np.append(0.0, np.cumsum(weights))
+    return np.asarray(sums[np.searchsorted(x, at, side="right")] / sums[-1], np.float64)
+
+
+def _leave_out_groups(images: _Images, weights: Floats, levels: Floats) -> Floats:
+    """Return the share (k, p) of each group's images that limits of the other groups reach.
+
+    The limit of a level is the largest value of the others up to which their share is at most the
+    level; without one, it is just below all of them.
+    """
+    count = int(images.groups.max()) + 1
+    fold = _fold_groups(np.bincount(images.groups, minlength=count))
+    sizes = np.bincount(images.groups, minlength=count)
+    shares = np.zeros((count, len(levels)))
+    if count == 1:
+        return shares
+    for each in np.unique(fold):
+        out = fold[images.groups] == each
+        x, w = images.logits[~out], weights[~out]
+        last = np.append(x[1:] != x[:-1], [True])  # the last image of equal ones
+        values = x[last]
+        up_to = (np.cumsum(w) / w.sum())[last]
+        up_to = np.maximum(up_to, (np.flatnonzero(last) + 1) / len(x))
+        place = np.searchsorted(up_to, levels + 1e-12, side="right") - 1  # (p,)
+        limits = np.where(place >= 0, values[place], np.nextafter(values[0], -np.inf))
+        for group in np.flatnonzero(fold == each):
+            own = images.logits[images.groups == group]
+            shares[group] = np.searchsorted(own, limits, side="right") / sizes[group]
+    return shares
+
+
+def _fold_groups(sizes: Ints) -> Ints:
+    """Return the fold of each group (k,). The largest have one of their own."""
+    rank = np.empty(len(sizes), np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    return np.where(rank < MOST_FOLDS, rank, rank % MOST_FOLDS)
+
+
+def _intervals(images: _Images, shares: Floats, plain: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of the 95 % interval (p,) of each rate, from the shares of each group that
+    was left out (k, p), or from those of all images (p,).
+    """
+    pairs = np.unique(np.column_stack([images.groups, images.sources]), axis=0)
+    sizes = np.bincount(pairs[:, 0])  # source images by group, (k,)
+    last = len(plain) - 1
+    evenly, by_rate = (
+        np.linspace(0, last, INTERVALS // 2),
+        np.geomspace(1, last + 1, INTERVALS // 2),
+    )
+    at = np.unique(np.concatenate([evenly, by_rate - 1]).round().astype(np.int64))
+    ends = np.array(
+        [
+            predict_share(shares[:, place] * sizes, sizes)
+            if images.are_grouped
+            else _exact_interval(plain[place], len(np.unique(images.sources)))
+            for place in at
+        ]
+    )  # (a, 2)
+    rising = np.maximum.accumulate(ends, axis=0)
+    low, high = (np.interp(np.arange(last + 1), at, rising[:, end]) for end in (0, 1))
+    return low, high
+
+
+def _exact_interval(share: float, n: int) -> tuple[float, float]:
+    """Return the interval of a share of n images (Clopper & Pearson 1934)."""
+    count, tail = share * n, (1 - LEVEL) / 2
+    low = 0.0 if count <= 0 else float(betaincinv(count, n - count + 1, tail))
+    return low, 1.0 if count >= n else float(betaincinv(count + 1, n - count, 1 - tail))
+
+
+def _find_place(tail: TailRates, rate: float) -> int:
+    """Return the last place whose rate is at most this one, -1 if there is none."""
+    allowed = [
+        level <= rate and (estimate <= rate or level <= STRICTEST * rate)
+        for level, estimate in zip(tail.levels, tail.estimates, strict=True)
+    ]
+    return sum(allowed) - 1  # both rise: those that are allowed come first
+
+
+def _listed(value: Any) -> Any:  # noqa: ANN401 -- any value of JSON
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:  # noqa: ANN401 -- any value of JSON
+    return tuple(value) if isinstance(value, list) else value

@@ -15,7 +15,8 @@ EmbedderError
 │   ├── UnsafeWeights         the weights are a pickle, by name or by content
 │   ├── CorruptWeights        size, sha256 or safetensors header is wrong
 │   ├── TensorMismatch        tensors are missing, not expected or of a wrong shape
-│   └── InvalidModelConfig    a configuration file of the model has a value that is not supported
+│   ├── InvalidModelConfig    a configuration file of the model has a value that is not supported
+│   └── InvalidReferences     the reference vectors beside a model are not its own, or are damaged
 ├── DeviceUnavailable         this machine lacks the requested device or precision
 └── PrecisionRefused          the precision moves the embedding too far from float32
 """
@@ -23,6 +24,7 @@ EmbedderError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Literal
 
 
@@ -150,6 +152,15 @@ class InvalidModelConfig(ModelError):
     def __init__(self, source: str, detail: str) -> None:
         super().__init__(f"{source}: {detail}")
         self.source = source
+        self.detail = detail
+
+
+class InvalidReferences(ModelError):
+    """The file of reference vectors beside a model cannot be used."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(f"{path}: {detail}")
+        self.path = path
         self.detail = detail
 
 

@@ -62,6 +62,7 @@ class ModelFiles:
     preprocessing: Preprocessing
     measured: Measured
     caution: str | None = None
+    references_sha256: str | None = None
 
 
 def locate_model(
@@ -184,6 +185,7 @@ def _describe(source: ModelSource | None, weights: Path, sha256: str, name: str)
         preprocessing=preprocessing or read_preprocessing(weights.parent / PREPROCESSING_FILE),
         measured=read_measured(weights.parent / MEASURED_FILE),
         caution=source.caution if source else None,
+        references_sha256=source.references_sha256 if source else None,
     )
     crop, side = files.preprocessing.crop_size, files.architecture.image_size
     if crop != side:

@@ -34,6 +34,7 @@ from embedder.network.download import ModelFiles, locate_model
 from embedder.network.forward import Extras, Forward, LaunchedForward
 from embedder.network.panel import PanelCheck
 from embedder.network.prefetch import prepare_ahead, take_ahead
+from embedder.network.references import ReferenceVectors, find_references
 from embedder.network.registry import BUILTIN, ModelInfo
 from embedder.network.results import Embedded, Embeddings, Failed, concatenate
 from embedder.network.weights import load_vit
@@ -72,7 +73,8 @@ class Embedder:
 
     `precision_check` says how far its precision moves the answers from float32 on a CPU. It is None
     where there is nothing to compare. Every method may be called from any thread; forwards run one
-    at a time.
+    at a time. `references` are the photographs whose vectors travel with the model; None without
+    any.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Embedder:
         self.device = placement.device
         self.precision = placement.precision.value
         self.precision_check = precision_check
+        self.references: ReferenceVectors | None = None
         self.batch_size = batch_size or placement.batch_size
         self._placement = placement
         self._forward = Forward(info.name, model, placement, self.batch_size)
@@ -118,7 +121,14 @@ class Embedder:
         files = locate_model(model, cache_dir, offline=offline)
         vit = load_vit(files.weights, files.architecture)
         info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
-        return cls._load_checked(info, vit, placement, limits, batch_size)
+        embedder = cls._load_checked(info, vit, placement, limits, batch_size)
+        embedder.references = find_references(
+            files.weights.parent,
+            info.space_fingerprint,
+            info.dimension,
+            files.references_sha256,
+        )
+        return embedder
 
     @classmethod
     def _load_checked(

@@ -56,7 +56,8 @@ class ModelSource:
 
     `architecture` and `preprocessing` are set where the repository has no file for them; otherwise
     its pinned `config.json` and `preprocessor_config.json` are read. A source without `hub_id` is
-    part of the package. `caution` is what every answer of this model must say first; None where
+    part of the package. `references_sha256` is that of the reference vectors in the package; None
+    where it has none. `caution` is what every answer of this model must say first; None where
     nothing has to be said.
     """
 
@@ -69,6 +70,7 @@ class ModelSource:
     architecture: Architecture | None = None
     preprocessing: Preprocessing | None = None
     caution: str | None = None
+    references_sha256: str | None = None
 
     @property
     def weights(self) -> PinnedFile | None:
@@ -137,6 +139,7 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
                     "e14c0175f7a747897cf60733599deacade261ddddc95d75064595834b46d534f",
                 ),
             ),
+            references_sha256="f770b5df26ae83126cda8baecf8b93145d4ba8183bd1866626cd45f71dfde39f",
             caution="The built-in model is for trying Lineup. It is not for casework: it misses "
             "most fakes of real generators.",
         ),

@@ -185,7 +185,10 @@ def _describe(source: ModelSource | None, weights: Path, sha256: str, name: str)
         preprocessing=preprocessing or read_preprocessing(weights.parent / PREPROCESSING_FILE),
         measured=read_measured(weights.parent / MEASURED_FILE),
         caution=source.caution if source else None,
-        references_sha256=source.references_sha256 if source else None,
+        # Those beside a copy of the weights are the operator's own.
+        references_sha256=source.references_sha256
+        if source and weights.parent == get_builtin_directory(source.name)
+        else None,
     )
     crop, side = files.preprocessing.crop_size, files.architecture.image_size
     if crop != side:

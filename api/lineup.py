@@ -29,6 +29,7 @@ from index.calibration.standing import Calibrations
 from index.calibration.verbal import ENFSI_2015, VerbalScale
 from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
 from index.truth.active import ActiveModel, find_active_model
+from index.truth.computations import Computation
 from index.truth.database import Database
 from index.truth.spaces import Space, list_spaces
 from index.verdict import ClassifierPolicy, Threshold
@@ -251,6 +252,11 @@ class Lineup:
         """Stop the batcher and release the index. The caller closes the database."""
         self.batcher.close()
         self.index.close()
+
+    @property
+    def computation(self) -> Computation:
+        """What computes the embeddings of this process: rows record it."""
+        return Computation(self.embedder.device, self.embedder.precision)
 
     @property
     def limits(self) -> ImageLimits:

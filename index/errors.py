@@ -24,6 +24,7 @@
         InvalidProvenance     the databases cannot store a text, or a date has no time zone
         InvalidReason         the reason for a quarantine is empty or too long
         InvalidImageFacts     a sha256 is malformed, or a size is below one
+        InvalidComputation    the name of a device or of a precision is none
         InvalidDatabaseUrl    the URL is not one of a database that Lineup supports
       ForeignSpace            an embedding belongs to another embedding space
       DatabaseError
@@ -201,6 +202,10 @@ class InvalidProvenance(InvalidInput):
 
 class InvalidReason(InvalidInput):
     """The reason for a quarantine is empty or too long."""
+
+
+class InvalidComputation(InvalidInput):
+    """The name of a device or of a precision is none."""
 
 
 class InvalidImageFacts(InvalidInput):

@@ -30,6 +30,7 @@ from index.truth.calibrations import (
     save_calibration,
 )
 from index.truth.changes import last_number
+from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, list_embedded_image_ids
 from index.truth.database import Database
@@ -59,9 +60,15 @@ def choose_sample(conn: Connection, space: Space, request: CalibrationRequest) -
 
 
 def measure_and_save(
-    database: Database, space: Space, request: CalibrationRequest, job_id: int
+    database: Database,
+    space: Space,
+    request: CalibrationRequest,
+    job_id: int,
+    computation: Computation,
 ) -> int:
     """Measure a calibration, store it, and return its id.
+
+    `computation` is what embedded the sample of this job after each kind of delivery.
 
     If another worker has stored one for this job already, return that one's id. Raises
     `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
@@ -90,7 +97,7 @@ def measure_and_save(
         stored = find_calibration_of_job(conn, job_id)
         if stored is not None:
             return stored.id
-        return save_calibration(conn, space, generation, scope, document)
+        return save_calibration(conn, space, generation, scope, document, computation)
 
 
 def _find_corpora(

@@ -22,6 +22,7 @@ from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
 from index.blobs import BlobStore
 from index.truth.calibrations import add_delivered, find_missing_deliveries
+from index.truth.computations import Computation
 from index.truth.coverage import ImageSource, image_sources
 from index.truth.database import Database
 from index.truth.job_chunks import Chunk, ChunkResult
@@ -52,9 +53,11 @@ class CalibrateTask:
         originals: BlobStore,
         max_image_bytes: int,
         job: Job,
+        computation: Computation,
     ) -> None:
         self._database = database
         self._space = space
+        self._computation = computation
         self._originals = originals
         self._max_image_bytes = max_image_bytes
         self._job_id = job.id
@@ -106,7 +109,7 @@ class CalibrateTask:
         """Add the embeddings; one that another job added in the meantime is skipped."""
         new = [result for result in results if isinstance(result, Added)]
         rows = [result.item for result in results if isinstance(result, NotTaken)]
-        added = add_delivered(conn, self._space, [each.content for each in new])
+        added = add_delivered(conn, self._space, [each.content for each in new], self._computation)
         rows += [
             JobItem(
                 each.position,
@@ -128,7 +131,9 @@ class CalibrateTask:
 
     def complete(self) -> None:
         """Measure and store the calibration. Raises `NothingToCalibrate`."""
-        measure_and_save(self._database, self._space, self._request, self._job_id)
+        measure_and_save(
+            self._database, self._space, self._request, self._job_id, self._computation
+        )
 
     def close(self) -> None:
         """Nothing is open between two chunks."""

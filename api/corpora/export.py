@@ -17,14 +17,15 @@ from pydantic import Field
 
 from api.errors import ExportUnwritable, FileAlreadyExists
 from api.fields import Answer, CorpusName, Sha256
-from api.sources.ready import SPACE_KEY
+from api.sources.ready import DEVICE_KEY, PRECISION_KEY, SPACE_KEY
 from index.durable import publish, temporary_beside
 from index.jsontext import canonical_json
 from index.truth.changes import last_number
+from index.truth.computations import Computation, find_computations
 from index.truth.corpora import get_corpus
 from index.truth.coverage import ExportedRow, read_export_rows
 from index.truth.database import Database
-from index.truth.spaces import Space
+from index.truth.spaces import Space, find_space_id
 
 ROW_GROUP = 50_000
 COLUMNS = {
@@ -72,7 +73,8 @@ def export_corpus(
             with database.read() as conn:
                 kind = get_corpus(conn, corpus).kind
                 generation = last_number(conn)
-                schema = _schema(space, corpus, kind, generation)
+                computed = find_computations(conn, find_space_id(conn, space), generation, [corpus])
+                schema = _schema(space, corpus, kind, generation, computed)
                 rows = _write_rows(temporary, schema, read_export_rows(conn, corpus, space))
             publish(temporary, target, replace=replace)
     except FileExistsError:
@@ -98,8 +100,17 @@ def _write_rows(path: Path, schema: pa.Schema, batches: Iterable[Sequence[Export
     return rows
 
 
-def _schema(space: Space, corpus: str, kind: str, generation: int) -> pa.Schema:
-    """Return the columns; the metadata states what a reader must know about the vectors."""
+def _schema(
+    space: Space,
+    corpus: str,
+    kind: str,
+    generation: int,
+    computed: Sequence[Computation | None],
+) -> pa.Schema:
+    """Return the columns; the metadata states what a reader must know about the vectors.
+
+    It names a device and a precision only if all vectors were computed in that one way.
+    """
     metadata = {
         SPACE_KEY: space.fingerprint,
         "lineup.model": space.model,
@@ -110,6 +121,9 @@ def _schema(space: Space, corpus: str, kind: str, generation: int) -> pa.Schema:
         "lineup.generation": str(generation),
         "lineup.version": version("lineup-forensics"),
     }
+    match computed:
+        case [Computation() as computation]:
+            metadata |= {DEVICE_KEY: computation.device, PRECISION_KEY: computation.precision}
     fields = [pa.field(name, of) for name, of in COLUMNS.items()]
     return pa.schema(
         [*fields, pa.field("vector", pa.list_(pa.float32(), space.dimension))], metadata

@@ -21,6 +21,7 @@ from api.sources.ready_rows import PROVENANCE_COLUMNS
 from index.errors import InvalidInput
 from index.jsontext import JSON
 from index.truth.adding import NewEntry
+from index.truth.computations import Computation
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance
@@ -38,11 +39,13 @@ class ReadyChunks:
         self._only_rows_declare = self._for_all == Provenance() and request.parsed_pattern is None
 
     def require_space(self, source: ReadySource) -> None:
-        """Refuse a source of another embedding space.
+        """Refuse a source of another embedding space, and one that declares an impossible device.
 
-        Raises `ForeignSpace`, and `InvalidRequest` where neither the source nor the request names
-        the space.
+        Raises `ForeignSpace`, `InvalidComputation`, and `InvalidRequest` where neither the source
+        nor the request names the space.
         """
+        if (computation := _computation(source)) is not None:
+            computation.check()
         stated = source.embedding_space or self._request.embedding_space
         if stated is None:
             raise InvalidRequest(
@@ -55,7 +58,7 @@ class ReadyChunks:
 
     def read(self, source: ReadySource, span: Span, first: int) -> Iterator[ItemResult[NewEntry]]:
         """Yield the result of every row of a span; `first` is the position of its first row."""
-        rows = source.rows(span)
+        rows, computation = source.rows(span), _computation(source)
         unusable = self._unusable(rows)
         each = zip(
             rows.names,
@@ -77,7 +80,8 @@ class ReadyChunks:
             except InvalidInput as err:
                 yield NotTaken.failed(first + row, name, "invalid_row", str(err))
             else:
-                yield Added(first + row, name, NewEntry(image, vector, logit, provenance))
+                new = NewEntry(image, vector, logit, provenance, computation)
+                yield Added(first + row, name, new)
 
     def provenance(self, name: str, declared: Mapping[str, JSON]) -> Provenance:
         """Return the provenance of a row; free provenance that an export wrote stays as it is."""
@@ -141,6 +145,11 @@ def _provenance_of_row(
             extra["acquired_at_unread"] = text
     extra.update(free)
     return Provenance(**stated, acquired_at=acquired_at, extra=extra)
+
+
+def _computation(source: ReadySource) -> Computation | None:
+    """Return what the source declares to have computed its vectors."""
+    return None if source.computed_by is None else Computation(*source.computed_by)
 
 
 def _facts(sha256: str | None, declared: Mapping[str, JSON]) -> ImageFacts:

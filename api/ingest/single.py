@@ -17,6 +17,7 @@ from embedder.file_metadata.reading import read_file_metadata
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from index.errors import EntryQuarantined
 from index.truth.adding import NewEntry, add_entries
+from index.truth.computations import Computation
 from index.truth.corpora import get_corpus
 from index.truth.database import Database
 from index.truth.entries import get_entry
@@ -37,6 +38,9 @@ class OpenedProduct(Protocol):
 
     @property
     def blob_stores(self) -> BlobStores: ...
+
+    @property
+    def computation(self) -> Computation: ...
 
     @property
     def limits(self) -> ImageLimits: ...
@@ -66,7 +70,8 @@ def add_image(product: OpenedProduct, data: bytes, corpus: str, declared: Proven
         decoded = decode(data, product.limits)
         vector, logit = product.embed_image(decoded)
         product.blob_stores.put(keep, sha256, data, decoded)
-        new = NewEntry(describe_image(sha256, data, decoded), vector, logit, provenance)
+        facts = describe_image(sha256, data, decoded)
+        new = NewEntry(facts, vector, logit, provenance, product.computation)
     with product.database.write() as conn:
         (result,) = add_entries(conn, corpus, product.space, [new])
         if result.quarantined:  # since the check above

@@ -36,6 +36,7 @@ from embedder.pictures.decode import DecodedImage, ImageLimits
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
 from index.truth.adding import AddStatus, NewEntry, add_entries
+from index.truth.computations import Computation
 from index.truth.corpora import get_corpus, lock_corpus
 from index.truth.database import Database
 from index.truth.entries import jobs_of_entries
@@ -81,9 +82,11 @@ class IngestTask:
         limits: ImageLimits,
         upload_dir: Path,
         job: Job,
+        computation: Computation,
     ) -> None:
         self._database = database
         self._space = space
+        self._computation = computation
         self._stores = stores
         self._limits = limits
         self._upload_dir = upload_dir
@@ -129,7 +132,8 @@ class IngestTask:
         self, item: ToEmbed[Offered], derived: Derived, vector: NDArray[np.float32], logit: float
     ) -> ItemResult[NewEntry]:
         """Return the entry to add, or why its provenance cannot be stored."""
-        return _to_add(item, NewEntry(derived.facts, vector, logit, derived.provenance))
+        new = NewEntry(derived.facts, vector, logit, derived.provenance, self._computation)
+        return _to_add(item, new)
 
     def write(self, conn: Connection, results: Sequence[ItemResult[NewEntry]]) -> ChunkResult:
         """Add the entries of a chunk and count its items."""

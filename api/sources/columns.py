@@ -50,7 +50,7 @@ class ParquetColumns:
         self._rows = RowGroups(location)
         self.names: Sequence[str] = list_declared_columns(self._rows, hashes, vectors)
         self.row_count: int | None = self._rows.row_count
-        self.embedding_space = read_declared_space(self._rows, space_key)
+        self.embedding_space = read_declared(self._rows, space_key)
         self._rows.select(self.names)
 
     def spans(self, size: int) -> Iterator[Span]:
@@ -87,8 +87,8 @@ class TextColumns:
         self._records.close()
 
 
-def read_declared_space(rows: RowGroups, key: str) -> str | None:
-    """Return the embedding space that a Parquet file declares in its schema's metadata."""
+def read_declared(rows: RowGroups, key: str) -> str | None:
+    """Return what a Parquet file declares in its schema's metadata."""
     declared: bytes | None = (rows.schema.metadata or {}).get(key.encode())
     return None if declared is None else declared.decode("utf-8", "backslashreplace")
 

@@ -31,16 +31,18 @@ from api.sources.columns import (
     TextColumns,
     list_declared_columns,
     read_arrow_columns,
-    read_declared_space,
+    read_declared,
 )
 from api.sources.item import Span, UnreadableItem, UnusableSource, make_printable
 from api.sources.json_values import JSON
 from api.sources.locations import folder_of, join_location, kind_of, name_of
 from api.sources.ready_rows import (
+    DEVICE_KEY,
     FACT_COLUMNS,
     FREE_PROVENANCE_COLUMN,
     LOGIT_COLUMN,
     PDQ_HASH_COLUMN,
+    PRECISION_KEY,
     PROVENANCE_COLUMNS,
     SHA256_COLUMN,
     SPACE_KEY,
@@ -53,11 +55,15 @@ from api.sources.sourcefile import SourceFile
 from api.sources.tensors import StoredArray, open_npy_array, open_safetensors_arrays
 
 __all__ = [
+    "DEVICE_KEY",
+    "DEVICE_METADATA",
     "FACT_COLUMNS",
     "FREE_PROVENANCE_COLUMN",
     "LOGITS_TENSOR",
     "LOGIT_COLUMN",
     "PDQ_HASH_COLUMN",
+    "PRECISION_KEY",
+    "PRECISION_METADATA",
     "PROVENANCE_COLUMNS",
     "SHA256_COLUMN",
     "SHA256_TENSOR",
@@ -74,7 +80,10 @@ VECTORS_TENSOR = "vectors"  # (n, d), float16, float32 or float64; norm 1
 LOGITS_TENSOR = "logits"  # (n,)
 SHA256_TENSOR = "sha256"  # (n, 32), uint8
 SHA256_BYTES = 32
-SPACE_METADATA = "embedding_space"  # key in the metadata of a safetensors file
+# keys in the metadata of a safetensors file
+SPACE_METADATA = "embedding_space"
+DEVICE_METADATA = "device"
+PRECISION_METADATA = "precision"
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 HASH_COLUMNS = (SHA256_COLUMN, PDQ_HASH_COLUMN)  # their values can be bytes
 
@@ -89,6 +98,11 @@ class ReadySource(Protocol):
     @property
     def embedding_space(self) -> str | None:
         """The fingerprint that the file declares, unchanged; None if it declares none."""
+        ...
+
+    @property
+    def computed_by(self) -> tuple[str, str] | None:
+        """The device and the precision that the file declares; None if it does not declare both."""
         ...
 
     @property
@@ -125,7 +139,10 @@ class ReadyTable:
 
     def __init__(self, rows: RowGroups, vector_column: str) -> None:
         self.location = rows.location
-        self.embedding_space = read_declared_space(rows, SPACE_KEY)
+        self.embedding_space = read_declared(rows, SPACE_KEY)
+        self.computed_by = _both(
+            read_declared(rows, DEVICE_KEY), read_declared(rows, PRECISION_KEY)
+        )
         self._rows = rows
         self._vector_column = vector_column
         self._declared = list_declared_columns(rows, HASH_COLUMNS, VECTOR_COLUMNS)
@@ -187,6 +204,7 @@ class ReadyArrays:
         arrays: Mapping[str, StoredArray],
         table: ColumnsSource | None,
         space: str | None,
+        computed_by: tuple[str, str] | None = None,
     ) -> None:
         self.location = file.location
         self._file = file
@@ -199,6 +217,7 @@ class ReadyArrays:
                 self.location, "declares another embedding space than the table beside it"
             )
         self.embedding_space = next(iter(spaces), None)
+        self.computed_by = computed_by
         if table is not None and table.row_count is not None:
             self._check_count(table.row_count)
 
@@ -255,7 +274,7 @@ def _open_table(location: str) -> ReadyTable | None:
             (name for name in found if is_vectors(rows.schema.field(name).type)), None
         )
         is_declared = {SHA256_COLUMN, LOGIT_COLUMN} <= set(rows.schema.names)
-        if vector_column is None or not (is_declared or read_declared_space(rows, SPACE_KEY)):
+        if vector_column is None or not (is_declared or read_declared(rows, SPACE_KEY)):
             return None
         table = ReadyTable(rows, vector_column)
         undo.pop_all()
@@ -290,8 +309,11 @@ def _open_safetensors(location: str) -> ReadyArrays:
             _require(
                 table.location if table else location, table.names if table else (), SHA256_COLUMN
             )
-        space = metadata.get(SPACE_METADATA)
-        ready = ReadyArrays(file, arrays, table, space if isinstance(space, str) else None)
+        space, device, precision = (
+            stated if isinstance(stated := metadata.get(key), str) else None
+            for key in (SPACE_METADATA, DEVICE_METADATA, PRECISION_METADATA)
+        )
+        ready = ReadyArrays(file, arrays, table, space, _both(device, precision))
         undo.pop_all()
         return ready
 
@@ -307,6 +329,10 @@ def _open_companion(location: str) -> ColumnsSource | None:
                 beside, hashes=HASH_COLUMNS, vectors=VECTOR_COLUMNS, space_key=SPACE_KEY
             )
     return None
+
+
+def _both(device: str | None, precision: str | None) -> tuple[str, str] | None:
+    return None if device is None or precision is None else (device, precision)
 
 
 def _require(location: str, names: Sequence[str], *wanted: str, what: str = "column") -> None:

@@ -17,6 +17,9 @@ from api.sources.records import parse_json_object
 
 # key in a Parquet schema's metadata: the fingerprint of the embedding space, 64 hex digits
 SPACE_KEY = "lineup.embedding_space"
+# keys beside it: what computed the vectors, if all of them were computed in one way
+DEVICE_KEY = "lineup.device"
+PRECISION_KEY = "lineup.precision"
 VECTOR_COLUMNS = (
     "vector",
     "embedding",

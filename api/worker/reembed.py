@@ -20,6 +20,7 @@ from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from index.blobs import BlobStore
 from index.truth.adding import NewEntry, add_embeddings
+from index.truth.computations import Computation
 from index.truth.coverage import image_sources, images_to_embed
 from index.truth.database import Database
 from index.truth.images import ImageFacts
@@ -35,10 +36,16 @@ class ReembedTask:
     """One worker's part of a re-embedding. Implements `api.jobs.task.Task`."""
 
     def __init__(
-        self, database: Database, space: Space, originals: BlobStore, max_image_bytes: int
+        self,
+        database: Database,
+        space: Space,
+        originals: BlobStore,
+        max_image_bytes: int,
+        computation: Computation,
     ) -> None:
         self._database = database
         self._space = space
+        self._computation = computation
         self._originals = originals
         self._max_image_bytes = max_image_bytes
 
@@ -76,7 +83,8 @@ class ReembedTask:
         self, item: ToEmbed[None], derived: ImageFacts, vector: NDArray[np.float32], logit: float
     ) -> ItemResult[NewEntry]:
         """Return the embedding to add."""
-        return Added(item.position, item.name, NewEntry(derived, vector, logit))
+        new = NewEntry(derived, vector, logit, computation=self._computation)
+        return Added(item.position, item.name, new)
 
     def write(self, conn: Connection, results: Sequence[ItemResult[NewEntry]]) -> ChunkResult:
         """Add the embeddings; an image that was embedded in the meantime is skipped."""

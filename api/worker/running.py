@@ -201,6 +201,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.limits,
                 lineup.settings.upload_dir,
                 job,
+                lineup.computation,
             )
         case JobKind.REEMBED:
             return ReembedTask(
@@ -208,6 +209,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.space,
                 lineup.blob_stores.originals,
                 lineup.limits.max_image_bytes,
+                lineup.computation,
             )
         case JobKind.CALIBRATE:
             return CalibrateTask(
@@ -216,6 +218,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.blob_stores.originals,
                 lineup.limits.max_image_bytes,
                 job,
+                lineup.computation,
             )
         case _:
             assert_never(job.kind)

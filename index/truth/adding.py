@@ -19,8 +19,15 @@ from sqlalchemy import Connection, select
 from index.errors import InvalidVector
 from index.failpoints import Failpoint, reach
 from index.truth.changes import Member, record_additions
+from index.truth.computations import Computation, ensure_computation_ids
 from index.truth.corpora import lock_corpus
-from index.truth.images import ImageFacts, ensure_embeddings, ensure_images, find_embedded_images
+from index.truth.images import (
+    EmbeddingRow,
+    ImageFacts,
+    ensure_embeddings,
+    ensure_images,
+    find_embedded_images,
+)
 from index.truth.provenance import Provenance
 from index.truth.schema import entries
 from index.truth.spaces import Space, ensure_space_id
@@ -42,13 +49,14 @@ class NewEntry:
     """An entry to add.
 
     `vector` (d,) is float32 of norm 1. Vector and logit may be None if the image already has an
-    embedding in the space.
+    embedding in the space. `computation` is what computed them, None if that is not known.
     """
 
     image: ImageFacts
     vector: NDArray[np.float32] | None
     logit: float | None
     provenance: Provenance = field(default_factory=Provenance)
+    computation: Computation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +83,23 @@ class _StoredImages:
     ids: Sequence[int]
     new_ids: frozenset[int]
     newly_embedded: frozenset[int]
-    vectors: Mapping[int, tuple[bytes, float]]
+    embeddings: Mapping[int, EmbeddingRow]
 
     def known_ids(self) -> list[int]:
         """Return the ids of the images that were known before, ascending."""
         return sorted(frozenset(self.ids) - self.new_ids)
 
-    def new_members(self, space_id: int, entry_ids: Mapping[int, int]) -> dict[int, Member]:
+    def new_members(
+        self, space_id: int, corpus_id: int, entry_ids: Mapping[int, int]
+    ) -> dict[int, Member]:
         """Return the only member of each new image; `entry_ids` is by image id."""
-        return {i: Member(entry_ids[i], space_id, self.vectors[i][0]) for i in self.new_ids}
+        members: dict[int, Member] = {}
+        for image_id in self.new_ids:
+            vector, _, computation_id = self.embeddings[image_id]
+            members[image_id] = Member(
+                entry_ids[image_id], space_id, vector, corpus_id, computation_id
+            )
+        return members
 
 
 def add_entries(
@@ -102,6 +118,7 @@ def add_entries(
         InvalidImageFacts: a sha256 is malformed, or a size is below one.
         InvalidVector: a vector has a wrong shape or norm, or is missing although its image has no
             embedding in this space.
+        InvalidComputation: the name of a device or of a precision is none.
 
     """
     embeddings = _check_embeddings(new, space)
@@ -111,14 +128,14 @@ def add_entries(
         return ()
     space_id = ensure_space_id(conn, space)
     with enlarge_cache(conn, len(new)):
-        stored = _store_images(conn, space_id, new, embeddings)
+        stored = _store_images(conn, space_id, new, _to_rows(conn, new, embeddings))
         quarantined = _find_quarantined(conn, corpus_id, stored.known_ids())
         # If an image is given twice, its first provenance counts.
         first = dict(zip(reversed(stored.ids), reversed(provenances), strict=True))
         wanted = {i: first[i] for i in dict.fromkeys(stored.ids) if i not in quarantined}
         inserted = insert_entries(conn, corpus_id, wanted, job_id)
         reach(Failpoint.ENTRIES_WRITTEN)
-        record_additions(conn, sorted(first), stored.new_members(space_id, inserted))
+        record_additions(conn, sorted(first), stored.new_members(space_id, corpus_id, inserted))
     existing = _live_entry_ids(conn, corpus_id, sorted(wanted.keys() - inserted.keys()))
     return _results(new, stored, inserted, existing, quarantined)
 
@@ -127,7 +144,7 @@ def _store_images(
     conn: Connection,
     space_id: int,
     new: Sequence[NewEntry],
-    embeddings: Sequence[tuple[bytes, float] | None],
+    embeddings: Sequence[EmbeddingRow | None],
 ) -> _StoredImages:
     """Write the images of entries and their embeddings, where they are missing.
 
@@ -137,15 +154,13 @@ def _store_images(
     """
     ids, new_images = ensure_images(conn, [entry.image for entry in new])
     image_ids = [ids[entry.image.sha256] for entry in new]
-    vectors = {
-        image_id: stored for image_id, stored in zip(image_ids, embeddings, strict=True) if stored
-    }
-    _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(vectors))
+    rows = {image_id: row for image_id, row in zip(image_ids, embeddings, strict=True) if row}
+    _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(rows))
     reach(Failpoint.IMAGES_WRITTEN)
-    newly_embedded = ensure_embeddings(conn, space_id, vectors)
+    newly_embedded = ensure_embeddings(conn, space_id, rows)
     reach(Failpoint.EMBEDDINGS_WRITTEN)
     new_ids = frozenset(ids[sha256] for sha256 in new_images)
-    return _StoredImages(image_ids, new_ids, newly_embedded, vectors)
+    return _StoredImages(image_ids, new_ids, newly_embedded, rows)
 
 
 def _results(
@@ -182,18 +197,19 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
     Raises:
         ForeignSpace: the space is registered with other weights, preprocessing or dimension.
         InvalidVector: a vector or logit has a wrong shape, norm or value.
+        InvalidComputation: the name of a device or of a precision is none.
         InvalidImageFacts: a sha256 is malformed, or a size is below one.
 
     """
     embeddings = _check_embeddings(new, space)
     space_id = ensure_space_id(conn, space)
     image_ids, _ = ensure_images(conn, [entry.image for entry in new])
-    vectors = {
-        image_ids[entry.image.sha256]: stored
-        for entry, stored in zip(new, embeddings, strict=True)
-        if stored
+    rows = {
+        image_ids[entry.image.sha256]: row
+        for entry, row in zip(new, _to_rows(conn, new, embeddings), strict=True)
+        if row
     }
-    newly_embedded = ensure_embeddings(conn, space_id, vectors)
+    newly_embedded = ensure_embeddings(conn, space_id, rows)
     record_additions(conn, sorted(image_ids.values()))
     return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in newly_embedded)
 
@@ -234,6 +250,22 @@ def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes
     vectors = (stored[start : start + size] for start in range(0, len(stored), size))
     return [
         None if entry.logit is None else (next(vectors), check_logit(entry.logit)) for entry in new
+    ]
+
+
+def _to_rows(
+    conn: Connection, new: Sequence[NewEntry], embeddings: Sequence[tuple[bytes, float] | None]
+) -> list[EmbeddingRow | None]:
+    """Return checked embeddings with the row of what computed each.
+
+    Raises:
+        InvalidComputation
+
+    """
+    ids = ensure_computation_ids(conn, {entry.computation for entry in new})
+    return [
+        None if stored is None else EmbeddingRow(*stored, ids[entry.computation])
+        for entry, stored in zip(new, embeddings, strict=True)
     ]
 
 

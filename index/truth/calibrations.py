@@ -19,9 +19,15 @@ from sqlalchemy import Connection, Row, Select, insert, select
 
 from index.errors import TruthDamaged, UnknownCalibration
 from index.jsontext import JSON, canonical_json
+from index.truth.computations import (
+    Computation,
+    computation_from_columns,
+    ensure_computation_ids,
+)
 from index.truth.schema import (
     LARGEST_ID,
     calibrations,
+    computations,
     embedding_spaces,
     reference_embeddings,
 )
@@ -82,7 +88,11 @@ class CalibrationHead:
 
 @dataclass(frozen=True, slots=True)
 class StoredCalibration:
-    """A calibration as stored. `document_json` is what was measured, as canonical JSON."""
+    """A calibration as stored. `document_json` is what was measured, as canonical JSON.
+
+    `computation` is what embedded its reference images after each kind of delivery, and None if
+    nobody recorded it.
+    """
 
     id: int
     space_fingerprint: str
@@ -90,6 +100,7 @@ class StoredCalibration:
     created_at: datetime
     scope: CalibrationScope
     document_json: str
+    computation: Computation | None = None
 
     @property
     def document(self) -> Mapping[str, Any]:
@@ -109,13 +120,19 @@ class DeliveredEmbeddings:
 
 
 def save_calibration(
-    conn: Connection, space: Space, generation: int, scope: CalibrationScope, document: JSON
+    conn: Connection,
+    space: Space,
+    generation: int,
+    scope: CalibrationScope,
+    document: JSON,
+    computation: Computation | None = None,
 ) -> int:
     """Store a calibration and return its id.
 
-    Raises ForeignSpace; ValueError for a number that JSON cannot hold.
+    Raises ForeignSpace, InvalidComputation; ValueError for a number that JSON cannot hold.
     """
     text = canonical_json(document)
+    computation_ids = ensure_computation_ids(conn, [computation])
     row = {
         "space_id": ensure_space_id(conn, space),
         "generation": generation,
@@ -124,6 +141,7 @@ def save_calibration(
         "document": text,
         "document_sha256": _sha256(text),
         "job_id": scope.job_id,
+        "computation_id": computation_ids[computation],
     }
     calibration_id: int = conn.execute(
         insert(calibrations).returning(calibrations.c.id), row
@@ -200,10 +218,15 @@ def find_wrong_calibrations(conn: Connection) -> Iterator[int]:
 
 
 def add_delivered(
-    conn: Connection, space: Space, new: Sequence[tuple[int, str, NDArray[np.float32], float]]
+    conn: Connection,
+    space: Space,
+    new: Sequence[tuple[int, str, NDArray[np.float32], float]],
+    computation: Computation | None = None,
 ) -> frozenset[tuple[int, str]]:
-    """Store (image id, condition, vector (d,), logit) and return the pairs that were not there
-    before.
+    """Store (image id, condition, vector (d,), logit), all computed in one way; return the pairs
+    that were not there before.
+
+    Raises ForeignSpace, InvalidComputation.
     """
     ordered = sorted(new, key=lambda each: each[:2])
     columns: dict[str, list[Any]] = {
@@ -214,7 +237,15 @@ def add_delivered(
     }
     pair = (reference_embeddings.c.image_id, reference_embeddings.c.condition)
     space_id = ensure_space_id(conn, space)
-    inserted = insert_missing(conn, reference_embeddings, columns, *pair, space_id=space_id)
+    computation_id = ensure_computation_ids(conn, [computation])[computation]
+    inserted = insert_missing(
+        conn,
+        reference_embeddings,
+        columns,
+        *pair,
+        space_id=space_id,
+        computation_id=computation_id,
+    )
     return frozenset((image_id, condition) for image_id, condition in inserted)
 
 
@@ -266,8 +297,15 @@ def read_delivered_embeddings(
     )
 
 
-_CALIBRATIONS: Select[Any] = select(calibrations, embedding_spaces.c.fingerprint).join(
-    embedding_spaces, embedding_spaces.c.id == calibrations.c.space_id
+_CALIBRATIONS: Select[Any] = (
+    select(
+        calibrations,
+        embedding_spaces.c.fingerprint,
+        computations.c.device,
+        computations.c.precision,
+    )
+    .join(embedding_spaces, embedding_spaces.c.id == calibrations.c.space_id)
+    .join(computations, computations.c.id == calibrations.c.computation_id, isouter=True)
 )
 
 
@@ -281,6 +319,7 @@ def _read_row(row: Row[Any]) -> StoredCalibration:
         row.created_at,
         _read_scope(row.id, row.request),
         row.document,
+        computation_from_columns(row.device, row.precision),
     )
 
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
 
 from index.failpoints import Failpoint, reach
+from index.truth.computations import record_in_corpora
 from index.truth.digest import EMPTY, add_member, digest_bytes, digest_from_bytes, remove_member
 from index.truth.schema import change_counter, changes, embeddings, entries
 from index.truth.statements import insert_rows, is_any, slices
@@ -43,11 +44,16 @@ class Change(NamedTuple):
 
 
 class Member(NamedTuple):
-    """An entry in an embedding space, with the stored bytes of its vector."""
+    """An entry in an embedding space, with the stored bytes of its vector.
+
+    `computation_id` is the row of what computed the vector, None if that is not known.
+    """
 
     entry_id: int
     space_id: int
     vector: bytes
+    corpus_id: int
+    computation_id: int | None
 
 
 class MemberRow(NamedTuple):  # not a dataclass: building an index creates a million of them
@@ -70,6 +76,8 @@ def record_additions(
 ) -> None:
     """Log the live entries of these images in every space of their embeddings, unless logged.
 
+    Record also what computed these embeddings, for the corpora of the entries.
+
     Call it after the rows are written. It reads the pairs of entry and embedding while it holds the
     lock. So if one writer adds an entry and another an embedding of the same image, one of the two
     finds the pair.
@@ -79,12 +87,18 @@ def record_additions(
     nothing needs to be read for it.
     """
     _lock(conn)
+    first_numbers: dict[tuple[int, int, int | None], int] = {}
     for some in slices(image_ids):
         new = [own[image_id] for image_id in some if image_id in own]
         if others := [image_id for image_id in some if image_id not in own]:
             new += _find_unlogged(conn, others)
         # The sort is stable, so the changes of one entry stay in ascending order of space.
-        _append(conn, ChangeKind.ADD, sorted(new, key=_entry_id))
+        members = sorted(new, key=_entry_id)
+        first = _append(conn, ChangeKind.ADD, members)
+        for number, member in enumerate(members, first):
+            kind = (member.corpus_id, member.space_id, member.computation_id)
+            first_numbers.setdefault(kind, number)
+    record_in_corpora(conn, first_numbers)
 
 
 def _find_unlogged(conn: Connection, image_ids: Sequence[int]) -> list[Member]:
@@ -269,21 +283,22 @@ def _members(conn: Connection, *criteria: ColumnElement[bool]) -> list[Member]:
     Two queries by key replace a join: PostgreSQL has no statistics of a table that is being filled,
     and then its plan for the join reads the whole table for each slice.
     """
-    image_of = {
-        row.id: row.image_id
-        for row in conn.execute(select(entries.c.id, entries.c.image_id).where(*criteria))
-    }
-    found: dict[int, list[tuple[int, bytes]]] = {}
-    for some in slices(sorted(set(image_of.values()))):
-        query = select(embeddings.c.image_id, embeddings.c.space_id, embeddings.c.vector)
-        for image_id, space_id, vector in conn.execute(
-            query.where(is_any(conn, embeddings.c.image_id, some))
-        ).all():
-            found.setdefault(image_id, []).append((space_id, vector))
+    query = select(entries.c.id, entries.c.image_id, entries.c.corpus_id).where(*criteria)
+    matching = conn.execute(query.order_by(entries.c.id)).all()
+    found: dict[int, list[Row[*tuple[Any, ...]]]] = {}
+    for some in slices(sorted({row.image_id for row in matching})):
+        embedded = select(
+            embeddings.c.image_id,
+            embeddings.c.space_id,
+            embeddings.c.vector,
+            embeddings.c.computation_id,
+        ).where(is_any(conn, embeddings.c.image_id, some))
+        for row in conn.execute(embedded.order_by(embeddings.c.space_id)):
+            found.setdefault(row.image_id, []).append(row)
     return [
-        Member(entry_id, space_id, bytes(vector))
-        for entry_id, image_id in sorted(image_of.items())
-        for space_id, vector in sorted(found.get(image_id, ()))
+        Member(entry.id, row.space_id, bytes(row.vector), entry.corpus_id, row.computation_id)
+        for entry in matching
+        for row in found.get(entry.image_id, ())
     ]
 
 
@@ -299,9 +314,10 @@ def _find_logged(conn: Connection, entry_ids: Sequence[int]) -> dict[tuple[int, 
     return logged
 
 
-def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> None:
+def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> int:
+    """Log changes and return the number of the first of them, 0 if there is none."""
     if not members:
-        return
+        return 0
     last: int = conn.execute(
         update(change_counter)
         .values(last=change_counter.c.last + len(members))
@@ -314,7 +330,7 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
         space_id: digest_at(conn, space_id, first) for space_id in {m.space_id for m in members}
     }
     stored = []
-    for entry_id, space_id, vector in members:
+    for entry_id, space_id, vector, *_ in members:
         digests[space_id] = roll(digests[space_id], entry_id, vector)
         stored.append(digest_bytes(digests[space_id]))
     columns = {
@@ -325,3 +341,4 @@ def _append(conn: Connection, kind: ChangeKind, members: Sequence[Member]) -> No
     }
     insert_rows(conn, changes, columns, kind=kind, at=datetime.now(UTC))
     reach(Failpoint.CHANGES_WRITTEN)
+    return first

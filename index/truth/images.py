@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from index.errors import InvalidImageFacts
+from index.truth.computations import Computation, computation_from_columns
 from index.truth.perceptual import PerceptualHash
-from index.truth.schema import corpora, embeddings, entries, images
+from index.truth.schema import computations, corpora, embeddings, entries, images
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import insert_missing, is_any, slices
 from index.truth.vectors import from_bytes
@@ -70,11 +71,15 @@ class KnownImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredEmbedding:
-    """A stored embedding: read-only float32 vector (d,) of norm 1, raw logit, and image facts."""
+    """A stored embedding: read-only float32 vector (d,) of norm 1, raw logit, and image facts.
+
+    `computation` is None if nobody recorded what computed it.
+    """
 
     vector: NDArray[np.float32]
     logit: float
     image: ImageFacts
+    computation: Computation | None = None
 
 
 def find_known_images(
@@ -120,15 +125,23 @@ def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, 
 def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
     """Return the embedding of an image in a space, or None if there is none."""
     row = conn.execute(
-        select(images, embeddings.c.vector, embeddings.c.logit)
+        select(
+            images,
+            embeddings.c.vector,
+            embeddings.c.logit,
+            computations.c.device,
+            computations.c.precision,
+        )
         .join(embeddings, embeddings.c.image_id == images.c.id)
+        .join(computations, computations.c.id == embeddings.c.computation_id, isouter=True)
         .where(
             images.c.sha256 == sha256, embeddings.c.space_id == (find_space_id(conn, space) or 0)
         )
     ).one_or_none()
     if row is None:
         return None
-    return StoredEmbedding(from_bytes(row.vector), row.logit, facts_from_row(row))
+    computation = computation_from_columns(row.device, row.precision)
+    return StoredEmbedding(from_bytes(row.vector), row.logit, facts_from_row(row), computation)
 
 
 def facts_from_row(row: Row[Any]) -> ImageFacts:
@@ -232,15 +245,24 @@ def find_embedded_images(
     return frozenset(found)
 
 
+class EmbeddingRow(NamedTuple):  # not a dataclass: an ingest of ready embeddings makes millions
+    """An embedding as it is stored: vector bytes, logit, and the row of what computed it."""
+
+    vector: bytes
+    logit: float
+    computation_id: int | None
+
+
 def ensure_embeddings(
-    conn: Connection, space_id: int, vectors: Mapping[int, tuple[bytes, float]]
+    conn: Connection, space_id: int, rows: Mapping[int, EmbeddingRow]
 ) -> frozenset[int]:
-    """Store vector bytes and logits by image id; return the ids that had none in this space."""
-    image_ids = sorted(vectors)
+    """Store embeddings by image id; return the ids of the images that had none in this space."""
+    image_ids = sorted(rows)
     columns: dict[str, list[Any]] = {
         "image_id": image_ids,
-        "vector": [vectors[image_id][0] for image_id in image_ids],
-        "logit": [vectors[image_id][1] for image_id in image_ids],
+        "vector": [rows[image_id].vector for image_id in image_ids],
+        "logit": [rows[image_id].logit for image_id in image_ids],
+        "computation_id": [rows[image_id].computation_id for image_id in image_ids],
     }
     inserted = insert_missing(conn, embeddings, columns, embeddings.c.image_id, space_id=space_id)
     return frozenset(image_id for (image_id,) in inserted)

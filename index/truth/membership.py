@@ -24,7 +24,13 @@ def live_members(
     after = 0
     while True:
         rows = conn.execute(
-            select(entries.c.id, embeddings.c.space_id, embeddings.c.vector)
+            select(
+                entries.c.id,
+                embeddings.c.space_id,
+                embeddings.c.vector,
+                entries.c.corpus_id,
+                embeddings.c.computation_id,
+            )
             .join(embeddings, embeddings.c.image_id == entries.c.image_id)
             .where(
                 entries.c.removed_at.is_(None),
@@ -34,7 +40,10 @@ def live_members(
             .order_by(entries.c.id)
             .limit(chunk)
         )
-        page = tuple(Member(entry_id, space, bytes(vector)) for entry_id, space, vector in rows)
+        page = tuple(
+            Member(entry_id, space, bytes(vector), *recorded)
+            for entry_id, space, vector, *recorded in rows
+        )
         if not page:
             return
         yield page

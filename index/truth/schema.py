@@ -94,6 +94,27 @@ embedding_spaces = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+# What computed an embedding: the device and the precision of the matrix products.
+computations = Table(
+    "computations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device", String(64), nullable=False),
+    Column("precision", String(32), nullable=False),
+)
+Index(
+    "uq_computations_device_precision",
+    computations.c.device,
+    computations.c.precision,
+    unique=True,
+)
+
+
+def _computation_id() -> Column[int | None]:
+    """What computed the row. NULL if nobody recorded it: before schema 0007, or elsewhere."""
+    return Column("computation_id", Integer, ForeignKey("computations.id"))
+
+
 corpora = Table(
     "corpora",
     metadata,
@@ -230,9 +251,39 @@ embeddings = Table(
     # float32 little-endian, dimension * 4 bytes, L2 norm 1
     Column("vector", LargeBinary, nullable=False),
     Column("logit", Float(53), nullable=False),
+    _computation_id(),
     sqlite_autoincrement=True,
 )
 Index("uq_embeddings_image_id_space_id", embeddings.c.image_id, embeddings.c.space_id, unique=True)
+
+# What computed the embeddings of a corpus in a space, for look-ups: they cannot read every row. The
+# first change that added such a member says from which generation on it holds. A row stays when its
+# members are removed.
+corpus_computations = Table(
+    "corpus_computations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("corpus_id", BigId, ForeignKey("corpora.id"), nullable=False),
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    _computation_id(),
+    Column("first_generation", BigInteger, nullable=False),
+)
+Index(
+    "uq_corpus_computations_corpus_id_space_id_computation_id",
+    corpus_computations.c.corpus_id,
+    corpus_computations.c.space_id,
+    corpus_computations.c.computation_id,
+    unique=True,
+)
+# NULLs differ from each other in a unique index.
+Index(
+    "uq_corpus_computations_unknown",
+    corpus_computations.c.corpus_id,
+    corpus_computations.c.space_id,
+    unique=True,
+    sqlite_where=text("computation_id IS NULL"),
+    postgresql_where=text("computation_id IS NULL"),
+)
 
 change_counter = Table(
     "change_counter",
@@ -303,6 +354,7 @@ calibrations = Table(
     Column("document", Text, nullable=False),  # canonical JSON: what was measured
     Column("document_sha256", String(SHA256_HEX), nullable=False),
     Column("job_id", BigId, index=True),  # the job that measured it; the request names it too
+    _computation_id(),
     sqlite_autoincrement=True,
 )
 
@@ -317,6 +369,7 @@ reference_embeddings = Table(
     Column("condition", String(16), nullable=False),
     Column("vector", LargeBinary, nullable=False),  # as in `embeddings`
     Column("logit", Float(53), nullable=False),
+    _computation_id(),
     sqlite_autoincrement=True,
 )
 Index(

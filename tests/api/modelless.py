@@ -25,6 +25,7 @@ from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.truth.adding import NewEntry, add_entries
+from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, list_corpora
 from index.truth.database import Database
 from index.truth.job_chunks import Chunk, ChunkResult
@@ -37,6 +38,7 @@ T = TypeVar("T")
 DIMENSION = 8
 LOGIT = 0.5
 SPACE = Space("1" * 64, "modelless", "2" * 64, "3" * 64, DIMENSION)
+COMPUTATION = Computation("cpu", "float32")
 OTHER_SPACE = Space("4" * 64, "another", "5" * 64, "6" * 64, DIMENSION)
 LIMITS = ImageLimits(max_image_bytes=256 * 1024, max_image_pixels=1_000_000, min_image_side=16)
 
@@ -215,6 +217,7 @@ def fill(
     seeds: Iterable[int],
     kind: CorpusKind = CorpusKind.KNOWN_FAKE,
     space: Space = SPACE,
+    computation: Computation | None = None,
     **provenance: Any,
 ) -> tuple[int, ...]:
     """Add the pictures of these seeds to a corpus, which is made if needed; return their ids."""
@@ -223,7 +226,8 @@ def fill(
         data = png(seed)
         decoded = decode(data, LIMITS)
         facts = describe_image(sha256_of(data), data, decoded)
-        new.append(NewEntry(facts, vector_of(decoded.image), LOGIT, Provenance(**provenance)))
+        vector, stated = vector_of(decoded.image), Provenance(**provenance)
+        new.append(NewEntry(facts, vector, LOGIT, stated, computation))
     with database.write() as conn:
         ensure_corpus(conn, corpus, kind)
         return tuple(result.entry_id for result in add_entries(conn, corpus, space, new))

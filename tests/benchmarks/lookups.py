@@ -156,7 +156,13 @@ def measure(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
     pictures = make_images(IMAGES)
     show_lookups(lineup, probes, pictures, "not calibrated")
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    measure_and_save(lineup.database, lineup.space, CalibrationRequest(conditions=[]), job_id=0)
+    measure_and_save(
+        lineup.database,
+        lineup.space,
+        CalibrationRequest(conditions=[]),
+        job_id=0,
+        computation=lineup.computation,
+    )
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     seconds = time.perf_counter() - started
     print(

@@ -45,6 +45,7 @@ EXAMPLES: list[tuple[CorpusError, list[str]]] = [
     (errors.InvalidVector("a reason"), ["a reason"]),
     (errors.InvalidProvenance("a reason"), ["a reason"]),
     (errors.InvalidReason("a reason"), ["a reason"]),
+    (errors.InvalidComputation("a reason"), ["a reason"]),
     (errors.InvalidImageFacts("a reason"), ["a reason"]),
     (errors.InvalidDatabaseUrl("a reason"), ["a reason"]),
     (errors.ForeignSpace("a" * 64, "b" * 64), ["a" * 16, "b" * 16, "the same model"]),

@@ -134,6 +134,44 @@ def test_what_is_not_known_of_an_image_becomes_null(empty_database_url: str, dia
             assert conn.execute(text(nulls)).scalar_one() == 2
 
 
+def test_rows_of_before_schema_0007_say_nothing_of_what_computed_them(
+    empty_database_url: str, dialect: str
+) -> None:
+    """A corpus gets one such row for each space, from the first change that added to it."""
+    computed = ("embeddings", "reference_embeddings", "calibrations")
+    with Database.open(empty_database_url, migrate=True) as database:
+        with database.write() as conn:
+            revisions.downgrade(conn, "0006")
+            for table in ("computations", "corpus_computations"):
+                assert not inspect(conn).has_table(table)
+            _insert_members(conn)
+        database.upgrade()
+        with database.write() as conn:
+            for table in computed:
+                unknown = text(f"SELECT count(*) FROM {table} WHERE computation_id IS NULL")
+                assert conn.execute(unknown).scalar_one() == (2 if table == "embeddings" else 1)
+            query = (
+                "SELECT corpus_id, space_id, computation_id, first_generation "
+                "FROM corpus_computations ORDER BY id"
+            )
+            assert [tuple(row) for row in conn.execute(text(query))] == [
+                (1, 1, None, 1),
+                (2, 1, None, 2),
+            ]
+            conn.execute(text("INSERT INTO computations VALUES (5, 'cpu', 'float32')"))
+            conn.execute(text("UPDATE embeddings SET computation_id = 5 WHERE id = 2"))
+            conn.execute(text("UPDATE corpus_computations SET computation_id = 5 WHERE id = 2"))
+            if dialect == "sqlite":
+                assert conn.execute(text("PRAGMA foreign_key_check")).all() == []
+            revisions.downgrade(conn, "0006")
+            kept = conn.execute(text("SELECT id, logit FROM embeddings ORDER BY id")).all()
+            assert [tuple(row) for row in kept] == [(1, 0.25), (2, 0.5)]
+        database.upgrade()
+        with database.read() as conn:
+            assert conn.execute(text("SELECT count(*) FROM corpus_computations")).scalar_one() == 2
+            assert conn.execute(text("SELECT count(*) FROM computations")).scalar_one() == 0
+
+
 def test_migrating_twice_changes_nothing(database: Database) -> None:
     before = _tables(database)
     database.upgrade()
@@ -176,6 +214,33 @@ def test_the_configuration_survives_a_percent_sign_in_the_path(
     monkeypatch.setattr(revisions, "files", lambda _package: "/some%20where/migrations")
     config: Config = revisions.configuration()
     assert config.get_main_option("script_location") == "/some%20where/migrations"
+
+
+def _insert_members(conn: Any) -> None:
+    """Two corpora with one image each, of which the second was removed again; a calibration."""
+    at = "'2026-01-02 03:04:05'"
+    for statement in (
+        "INSERT INTO embedding_spaces (id, fingerprint, model, weights_sha256, "
+        f"preprocessing_fingerprint, dimension, created_at) "
+        f"VALUES (1, 'f', 'm', 'w', 'p', 1, {at})",
+        "INSERT INTO corpora (id, name, kind, description, keep, created_at) VALUES "
+        f"(1, 'fakes', 'known_fake', '', 'none', {at}), "
+        f"(2, 'reals', 'known_real', '', 'none', {at})",
+        f"INSERT INTO images (id, sha256, created_at) VALUES (1, 'a', {at}), (2, 'b', {at})",
+        "INSERT INTO embeddings (id, image_id, space_id, vector, logit) VALUES "
+        "(1, 1, 1, :vector, 0.25), (2, 2, 1, :vector, 0.5)",
+        "INSERT INTO reference_embeddings (image_id, space_id, condition, vector, logit) VALUES "
+        "(1, 1, 'jpeg75', :vector, 0.25)",
+        "INSERT INTO entries (id, corpus_id, image_id, provenance, created_at, removed_at) VALUES "
+        f"(1, 1, 1, '{{}}', {at}, NULL), (2, 2, 2, '{{}}', {at}, {at})",
+        "INSERT INTO changes (number, kind, entry_id, space_id, digest, at) VALUES "
+        f"(1, 'add', 1, 1, :vector, {at}), (2, 'add', 2, 1, :vector, {at}), "
+        f"(3, 'remove', 2, 1, :vector, {at})",
+        "INSERT INTO calibrations (space_id, generation, created_at, request, document, "
+        f"document_sha256) VALUES (1, 3, {at}, '{{}}', '{{}}', 's')",
+    ):
+        values = {"vector": bytes(4)} if ":vector" in statement else {}
+        conn.execute(text(statement), values)
 
 
 def _insert_entries(conn: Any, images: list[tuple[Any, ...]]) -> None:

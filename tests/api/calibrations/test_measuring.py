@@ -19,7 +19,13 @@ UNCHANGED = CalibrationRequest(conditions=[])
 
 
 def measure(lineup: Lineup, request: CalibrationRequest = UNCHANGED, job_id: int = 1) -> int:
-    return measure_and_save(lineup.database, lineup.space, request, job_id)
+    return measure_and_save(lineup.database, lineup.space, request, job_id, lineup.computation)
+
+
+def test_a_calibration_says_what_computed_it(lineup: Lineup) -> None:
+    with lineup.database.read() as conn:
+        stored = get_calibration(conn, measure(lineup))
+    assert stored.computation == lineup.computation
 
 
 def measured(lineup: Lineup, request: CalibrationRequest) -> Calibration:

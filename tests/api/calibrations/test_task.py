@@ -20,7 +20,7 @@ from embedder.pictures.delivery import Condition
 from index.truth.job_chunks import Chunk
 from index.truth.job_items import Outcome
 from index.truth.jobs import JobCounts
-from index.truth.schema import reference_embeddings
+from index.truth.schema import computations, reference_embeddings
 
 REQUEST = CalibrationRequest(
     conditions=[Condition.AS_IS, Condition.JPEG75, Condition.HALF], max_images=5
@@ -32,7 +32,12 @@ def open_task(lineup: Lineup, request: CalibrationRequest = REQUEST) -> Calibrat
     job = start_calibration(lineup.database, lineup.space, request)
     stores, limits = lineup.blob_stores, lineup.limits
     return CalibrateTask(
-        lineup.database, lineup.space, stores.originals, limits.max_image_bytes, job
+        lineup.database,
+        lineup.space,
+        stores.originals,
+        limits.max_image_bytes,
+        job,
+        lineup.computation,
     )
 
 
@@ -90,6 +95,9 @@ def test_embeddings_are_written_and_not_listed_again(lineup: Lineup) -> None:
         written = task.write(conn, results)
     assert (written.counts, list(written.items)) == (JobCounts(embedded=20), [])
     assert count_embedded(lineup) == 20
+    with lineup.database.read() as conn:
+        query = select(computations.c.device, computations.c.precision).join(reference_embeddings)
+        assert set(conn.execute(query).all()) == {("cpu", "float32")}
     assert list(task.spans()) == []
     task.clean_up()
     task.close()

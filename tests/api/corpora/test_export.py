@@ -14,6 +14,7 @@ from api.corpora.export import export_corpus
 from api.errors import ExportUnwritable, FileAlreadyExists
 from api.sources.ready import open_ready
 from index.errors import UnknownCorpus
+from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind
 from index.truth.database import Database
 from index.truth.entries import remove_entry
@@ -97,6 +98,26 @@ def test_an_empty_corpus_is_a_file_without_rows(database: Database, tmp_path: Pa
     assert source is not None
     assert list(source.spans(10)) == []
     source.close()
+
+
+def test_a_file_says_what_computed_its_vectors_if_it_was_one_thing(
+    database: Database, tmp_path: Path
+) -> None:
+    known = Computation("cuda", "float16")
+    fill(database, "same", range(2), computation=known)
+    fill(database, "mixed", [1])
+    fill(database, "mixed", [2])
+    fill(database, "unknown", [3])
+    declared = {}
+    for corpus in ("same", "mixed", "unknown"):
+        path = tmp_path / f"{corpus}.parquet"
+        export_corpus(database, SPACE, corpus, path)
+        source = open_ready(str(path))
+        assert source is not None
+        declared[corpus] = source.computed_by
+        source.close()
+
+    assert declared == {"same": ("cuda", "float16"), "mixed": None, "unknown": None}
 
 
 def test_an_ingest_takes_an_export_back_as_it_was(database: Database, tmp_path: Path) -> None:

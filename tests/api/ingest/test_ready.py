@@ -20,9 +20,10 @@ from api.ingest.request import IngestRequest
 from api.jobs.task import Added, ItemResult, NotTaken
 from api.sources.item import Span, UnreadableItem
 from api.sources.ready import ReadyRows
-from index.errors import ForeignSpace, InvalidVector
+from index.errors import ForeignSpace, InvalidComputation, InvalidVector
 from index.jsontext import JSON
 from index.truth.adding import NewEntry
+from index.truth.computations import Computation
 from index.truth.spaces import Space
 
 SPACE = Space("1" * 64, "tests", "2" * 64, "3" * 64, 4)
@@ -40,6 +41,7 @@ class Held:
     logits: NDArray[np.float64]
     unreadable: Mapping[int, UnreadableItem] = field(default_factory=dict)
     embedding_space: str | None = SPACE.fingerprint
+    computed_by: tuple[str, str] | None = None
     location: str = "held"
     dimension: int = 4
 
@@ -88,6 +90,18 @@ def test_a_space_that_is_foreign_or_unknown_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="--embedding-space"):
         ends(held(embedding_space=None))
     assert len(ends(held(embedding_space=None), embedding_space=SPACE.fingerprint)) == 1
+
+
+def test_a_row_has_been_computed_as_its_file_declares() -> None:
+    (declared,) = ends(held(computed_by=("cuda", "float16")))
+    (undeclared,) = ends(held())
+
+    assert isinstance(declared, Added)
+    assert declared.content.computation == Computation("cuda", "float16")
+    assert isinstance(undeclared, Added)
+    assert undeclared.content.computation is None
+    with pytest.raises(InvalidComputation):
+        ends(held(computed_by=("a device", "float16")))
 
 
 def test_vectors_of_another_dimension_are_refused() -> None:

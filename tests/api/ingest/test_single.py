@@ -19,13 +19,25 @@ from api.ingest.single import add_image, join_file_statements
 from embedder.errors import NotAnImage, TruncatedImage
 from embedder.pictures.decode import DecodedImage, ImageLimits
 from index.errors import EntryQuarantined, UnknownCorpus
+from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, Keep, create_corpus
 from index.truth.database import Database
 from index.truth.entries import list_entries
+from index.truth.images import find_embedding
 from index.truth.provenance import Provenance
 from index.truth.quarantine import quarantine_entry
 from index.truth.spaces import Space
-from tests.api.modelless import LIMITS, LOGIT, SPACE, fill, png, sha256_of, stores_in, vector_of
+from tests.api.modelless import (
+    COMPUTATION,
+    LIMITS,
+    LOGIT,
+    SPACE,
+    fill,
+    png,
+    sha256_of,
+    stores_in,
+    vector_of,
+)
 
 
 @dataclass
@@ -36,6 +48,7 @@ class Product:
     blob_stores: BlobStores
     space: Space = SPACE
     limits: ImageLimits = LIMITS
+    computation: Computation = COMPUTATION
     embedded: int = 0
     refuse: Exception | None = None
     during: list[Any] = field(default_factory=list)
@@ -121,6 +134,10 @@ def test_a_new_image_is_embedded_once_and_its_blobs_are_kept(product: Product) -
         len(png(1)),
     )
     assert product.embedded == 1
+    with product.database.read() as conn:
+        stored = find_embedding(conn, SPACE, sha256_of(png(1)))
+    assert stored is not None
+    assert stored.computation == COMPUTATION
     assert product.blob_stores.originals.get(sha256_of(png(1))) == png(1)
     assert sha256_of(png(1)) in product.blob_stores.thumbnails
 

@@ -21,7 +21,7 @@ from api.sources.columns import (
     TextColumns,
     list_declared_columns,
     read_arrow_columns,
-    read_declared_space,
+    read_declared,
 )
 from api.sources.item import UnusableSource
 from api.sources.rowgroups import RowGroups, Rows
@@ -143,7 +143,7 @@ def test_a_declared_space_that_is_no_text_is_shown_and_none_is_none(tmp_path: Pa
     ):
         pq.write_table(table.replace_schema_metadata(declared), tmp_path / "a.parquet")
         with closing(RowGroups(str(tmp_path / "a.parquet"))) as rows:
-            assert read_declared_space(rows, SPACE_KEY) == expected
+            assert read_declared(rows, SPACE_KEY) == expected
 
 
 def test_vectors_and_bytes_other_than_hashes_are_left_out(tmp_path: Path) -> None:

@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from api.sources.item import Span, UnusableSource
-from api.sources.ready import SPACE_KEY, SPACE_METADATA, ReadyRows, ReadySource, open_ready
+from api.sources.ready import (
+    DEVICE_KEY,
+    DEVICE_METADATA,
+    PRECISION_KEY,
+    PRECISION_METADATA,
+    SPACE_KEY,
+    SPACE_METADATA,
+    ReadyRows,
+    ReadySource,
+    open_ready,
+)
 from index.jsontext import JSON, canonical_json
 
 SPACE = "ab" * 32
@@ -626,6 +636,25 @@ def test_the_declared_space_is_told_and_the_dimension(tmp_path: Path) -> None:
             found.append((ready.embedding_space, ready.dimension))
 
     assert found == [(None, DIMENSION), (SPACE, DIMENSION), (SPACE, DIMENSION), (SPACE, DIMENSION)]
+
+
+def test_a_file_may_declare_what_computed_its_vectors(tmp_path: Path) -> None:
+    table = pa.table({"vector": lists(vectors(3)), **columns(3)})
+    tensors = {"vectors": vectors(3), "logits": np.zeros(3)}
+    write_table(tmp_path / "t.parquet", columns(3))
+    declared: dict[str, Any] = {"both": ("cuda", "float16"), "half": ("cuda", None), "none": None}
+    for name, stated in declared.items():
+        pairs = [pair for pair in zip((0, 1), stated or (), strict=False) if pair[1] is not None]
+        keys = {(DEVICE_KEY, PRECISION_KEY)[place]: value for place, value in pairs}
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(table.replace_schema_metadata({SPACE_KEY: SPACE} | keys), path)
+        keys = {(DEVICE_METADATA, PRECISION_METADATA)[place]: value for place, value in pairs}
+        write_table(tmp_path / f"{name}-array.parquet", columns(3))
+        save_file(tensors, tmp_path / f"{name}-array.safetensors", keys)
+
+        for location in (path, tmp_path / f"{name}-array.safetensors"):
+            with closing(opened(str(location))) as ready:
+                assert ready.computed_by == (("cuda", "float16") if name == "both" else None)
 
 
 FORMS = ("table", "lists", "npy+parquet", "npy+csv", "npy+jsonl", "safetensors", "safetensors+csv")

@@ -18,6 +18,7 @@ from index.truth.images import find_embedding
 from index.truth.job_items import list_items
 from index.truth.jobs import Job, JobCounts, JobState
 from tests.api.modelless import (
+    COMPUTATION,
     LIMITS,
     OTHER_SPACE,
     ImageEmbedder,
@@ -32,7 +33,7 @@ from tests.api.modelless import (
 
 def reembed(database: Database, stores: BlobStores, embedder: ImageEmbedder) -> Job:
     job = start_reembed(database, OTHER_SPACE, "other")
-    task = ReembedTask(database, OTHER_SPACE, stores.originals, LIMITS.max_image_bytes)
+    task = ReembedTask(database, OTHER_SPACE, stores.originals, LIMITS.max_image_bytes, COMPUTATION)
     with Leases.held(database) as leases:
         run = JobRun(database, embedder, task, leases, lambda *_: None, threading.Event())
         return run.run(job.id)
@@ -64,6 +65,7 @@ def test_images_are_read_from_originals_or_their_files_and_other_bytes_are_refus
             assert found is not None
             expected = vector_of(decode(png(seed), LIMITS).image)
             np.testing.assert_array_equal(found.vector, expected)
+            assert found.computation == COMPUTATION
         assert find_embedding(conn, OTHER_SPACE, sha256_of(png(changed))) is None
     assert [(item.reason, Path(item.name).name) for item in items] == [
         ("image_gone", f"{changed}.png"),

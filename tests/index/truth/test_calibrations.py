@@ -18,6 +18,7 @@ from index.truth.calibrations import (
     read_delivered_embeddings,
     save_calibration,
 )
+from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.coverage import count_embedded, has_embedded, list_embedded_image_ids
 from index.truth.database import Database
@@ -25,6 +26,7 @@ from index.truth.entries import remove_entry
 from index.truth.perceptual import PerceptualHash
 from index.truth.schema import calibrations
 
+COMPUTED = Computation("cuda", "float16")
 NOTHING_ASKED = CalibrationScope(asked={})
 
 
@@ -69,7 +71,7 @@ def test_calibrations_come_back_as_they_were_saved_the_newest_first(
 ) -> None:
     with database.write() as conn:
         ids = [
-            save_calibration(conn, material.space, n, scope(n), {"n": n, "x": 0.1 + 0.2})
+            save_calibration(conn, material.space, n, scope(n), {"n": n, "x": 0.1 + 0.2}, COMPUTED)
             for n in range(3)
         ]
         other = save_calibration(conn, material.other_space, 9, NOTHING_ASKED, {})
@@ -81,6 +83,8 @@ def test_calibrations_come_back_as_they_were_saved_the_newest_first(
             {"n": 1, "x": 0.1 + 0.2},
         )
         assert stored.space_fingerprint == material.space.fingerprint
+        assert stored.computation == COMPUTED
+        assert get_calibration(conn, other).computation is None
         heads = list_calibration_heads(conn, material.space, 2)
         assert [(head.id, head.scope) for head in heads] == [(ids[2], scope(2)), (ids[1], scope(1))]
         assert [each.id for each in list_calibrations(conn)] == [other, *ids[::-1]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,18 +29,8 @@ from api.lookups.words import explain_classifier, explain_similarity, write_stat
 from index.cache.searching import SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
-from index.jsontext import JSON, canonical_json
-from index.truth.lookups import new_lookup_id
+from index.truth.lookups import NOT_EVIDENCE, digest_evidence, new_lookup_id
 from index.verdict import compute_probability
-
-# What differs between two answers of the same look-up on the same generation.
-NOT_EVIDENCE: Any = {
-    "id": True,
-    "created_at": True,
-    "timings": True,
-    "evidence_sha256": True,
-    "method": {"pending_changes"},
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,11 +80,6 @@ def write_answer(
 def dump_evidence(answer: LookupAnswer) -> dict[str, Any]:
     """The part of an answer that its digest covers, as JSON."""
     return answer.model_dump(mode="json", exclude=NOT_EVIDENCE)
-
-
-def digest_evidence(evidence: JSON) -> str:
-    """The SHA-256 that two answers share if and only if they say the same."""
-    return hashlib.sha256(canonical_json(evidence).encode()).hexdigest()
 
 
 def _write_classifier(assessment: Assessment, quality: QualityAnswer) -> ClassifierAnswer | None:

@@ -19,13 +19,7 @@ from sqlalchemy import Connection
 from api.errors import NotReplayable
 from api.fields import Answer
 from api.lineup import Lineup
-from api.lookups.answer import (
-    NOT_EVIDENCE,
-    Assessed,
-    digest_evidence,
-    dump_evidence,
-    write_answer,
-)
+from api.lookups.answer import Assessed, dump_evidence, write_answer
 from api.lookups.json import LookupAnswer
 from api.lookups.limits import Limits
 from api.lookups.probe import Probe
@@ -39,7 +33,7 @@ from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applied, Applies, Calibrations
 from index.evidence import ReEncodedProbe, assess
 from index.truth.images import find_embedding
-from index.truth.lookups import Lookup, get_lookup
+from index.truth.lookups import Lookup, digest_evidence, get_lookup, take_evidence
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space, find_space_id
 from index.verdict import ClassifierPolicy, Policy, Threshold
@@ -111,7 +105,7 @@ def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
     )
     replayed = write_answer(assessed, limits.scale, method, then.timings)
     evidence = dump_evidence(replayed)
-    differences = list(_differences("", _evidence(document), evidence))
+    differences = list(_differences("", take_evidence(document), evidence))
     evidence = _take_fields(_take_sentences(evidence, document), document)
     if document != stored.answer:
         evidence = in_earlier_words(evidence)
@@ -254,16 +248,6 @@ def _take_fields(evidence: Any, stored: Any) -> Any:  # noqa: ANN401 -- any JSON
     if isinstance(evidence, list) and isinstance(stored, list) and len(evidence) == len(stored):
         return [_take_fields(one, other) for one, other in zip(evidence, stored, strict=True)]
     return evidence
-
-
-def _evidence(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an answer that is compared: what its digest covers."""
-    left = {key: value for key, value in answer.items() if NOT_EVIDENCE.get(key) is not True}
-    return left | {
-        "method": {
-            key: value for key, value in left["method"].items() if key not in NOT_EVIDENCE["method"]
-        }
-    }
 
 
 def _differences(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa: ANN401 -- any JSON

@@ -30,6 +30,10 @@ class FindingKind(StrEnum):
     VECTOR_NORM = "vector_norm"
     LOGIT_NOT_FINITE = "logit_not_finite"
     CALIBRATION_DIGEST = "calibration_digest"  # its document was changed after it was stored
+    LOOKUP_ANSWER = "lookup_answer"  # it is not the answer of which it states the digest
+    EMBEDDING_UNKNOWN_COMPUTATION = "embedding_unknown_computation"
+    # a corpus does not list what computed one of its embeddings, so look-ups do not state it
+    COMPUTATION_NOT_LISTED = "computation_not_listed"
     IMAGE_ORPHAN = "image_orphan"  # it has no entry, live or removed, and no embedding
     SNAPSHOT_UNREADABLE = "snapshot_unreadable"
     SNAPSHOT_FOREIGN = "snapshot_foreign"

@@ -13,11 +13,14 @@ from sqlalchemy.exc import DatabaseError
 from index.cache.facts import Facts, Words, fact_record
 from index.proof.findings import Finding, FindingKind
 from index.truth.calibrations import find_wrong_calibrations
+from index.truth.computations import find_unlisted_corpora
 from index.truth.corpora import Keep
 from index.truth.entries import KEEPS_BLOBS
+from index.truth.lookups import find_wrong_answers
 from index.truth.schema import (
     calibrations,
     changes,
+    computations,
     corpora,
     embedding_spaces,
     embeddings,
@@ -41,6 +44,11 @@ def check_rows(conn: Connection) -> Iterator[Finding]:
     yield from _check_embeddings(conn, embeddings, "embedding")
     yield from _check_embeddings(conn, reference_embeddings, "reference embedding")
     yield from _check_calibrations(conn)
+    for corpus_id in find_unlisted_corpora(conn):
+        message = "what computed an embedding of it is not listed for it"
+        yield Finding(FindingKind.COMPUTATION_NOT_LISTED, f"corpus {corpus_id}", message)
+    for lookup_id, message in find_wrong_answers(conn):
+        yield Finding(FindingKind.LOOKUP_ANSWER, f"look-up {lookup_id}", message)
 
 
 def count_rows(conn: Connection) -> dict[str, int]:
@@ -160,6 +168,18 @@ _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
                 ~select(embedding_spaces.c.id)
                 .where(embedding_spaces.c.id == embeddings.c.space_id)
                 .exists()
+            )
+        ),
+    ),
+    (
+        FindingKind.EMBEDDING_UNKNOWN_COMPUTATION,
+        "embedding refers to a computation that does not exist",
+        _by_id(
+            select(embeddings.c.id).where(
+                embeddings.c.computation_id.is_not(None),
+                ~select(computations.c.id)
+                .where(computations.c.id == embeddings.c.computation_id)
+                .exists(),
             )
         ),
     ),

@@ -11,10 +11,17 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, func, select
 
 from index.errors import InvalidComputation
-from index.truth.schema import computations, corpora, corpus_computations
+from index.truth.schema import (
+    changes,
+    computations,
+    corpora,
+    corpus_computations,
+    embeddings,
+    entries,
+)
 from index.truth.statements import insert_missing, insert_rows
 
 DEVICE_PATTERN = re.compile(r"[a-z0-9][a-z0-9:._-]{0,63}")
@@ -116,6 +123,45 @@ def find_computations(
     found = {computation_from_columns(*row) for row in conn.execute(query)}
     known = sorted(each for each in found if each is not None)
     return (*known, None) if None in found else tuple(known)
+
+
+def find_unlisted_corpora(conn: Connection) -> list[int]:
+    """Return the ids of corpora that do not list what computed one of their embeddings, or list it
+    for later generations only.
+
+    Reads the whole log; a check needs it.
+    """
+    members = (
+        select(
+            entries.c.corpus_id,
+            changes.c.space_id,
+            embeddings.c.computation_id,
+            func.min(changes.c.number).label("first"),
+        )
+        .select_from(changes)
+        .join(entries, entries.c.id == changes.c.entry_id)
+        .join(
+            embeddings,
+            and_(
+                embeddings.c.image_id == entries.c.image_id,
+                embeddings.c.space_id == changes.c.space_id,
+            ),
+        )
+        .where(changes.c.kind == "add")
+        .group_by(entries.c.corpus_id, changes.c.space_id, embeddings.c.computation_id)
+    )
+    listed = {
+        (row.corpus_id, row.space_id, row.computation_id): row.first_generation
+        for row in conn.execute(select(corpus_computations))
+    }
+    return sorted(
+        {
+            row.corpus_id
+            for row in conn.execute(members)
+            if listed.get((row.corpus_id, row.space_id, row.computation_id), row.first + 1)
+            > row.first
+        }
+    )
 
 
 def computation_from_columns(device: str | None, precision: str | None) -> Computation | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,17 @@ from index.jsontext import JSON, canonical_json
 from index.truth.schema import embedding_spaces, embeddings, images, lookups
 from index.truth.spaces import Space, ensure_space_id
 from index.truth.vectors import check_vector, from_bytes, rows_from_bytes, to_bytes
+
+CHUNK = 1024  # answers in memory at a time: some 10 KB each
+# What differs between two answers of the same look-up on the same generation: a digest of its
+# evidence leaves it out. In the form of pydantic's `exclude`.
+NOT_EVIDENCE: Any = {
+    "id": True,
+    "created_at": True,
+    "timings": True,
+    "evidence_sha256": True,
+    "method": {"pending_changes"},
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +57,39 @@ class Lookup:
     @property
     def answer(self) -> JSON:
         return _parse(self.answer_json)
+
+
+def take_evidence(answer: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return the part of an answer that its digest covers, whatever release wrote it."""
+    evidence = {key: value for key, value in answer.items() if NOT_EVIDENCE.get(key) is not True}
+    if isinstance(method := evidence.get("method"), Mapping):
+        left_out = NOT_EVIDENCE["method"]
+        evidence["method"] = {key: method[key] for key in method if key not in left_out}
+    return evidence
+
+
+def digest_evidence(evidence: JSON) -> str:
+    """The SHA-256 that two answers share if and only if they say the same."""
+    return hashlib.sha256(canonical_json(evidence).encode()).hexdigest()
+
+
+def find_wrong_answers(conn: Connection) -> Iterator[tuple[str, str]]:
+    """Yield the ids of look-ups whose answers are not what was stored, each with the reason.
+
+    Answers of before schema 0004 state no digest and are only parsed.
+    """
+    query = select(lookups.c.id, lookups.c.answer).order_by(lookups.c.created_at, lookups.c.id)
+    for row in conn.execute(query, execution_options={"yield_per": CHUNK}):
+        try:
+            answer = _parse(row.answer)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, Mapping):
+            yield row.id, "its answer cannot be read"
+            continue
+        stated = answer.get("evidence_sha256")
+        if stated is not None and stated != digest_evidence(take_evidence(answer)):
+            yield row.id, "its answer is not the one of which it states the digest"
 
 
 def new_lookup_id() -> str:

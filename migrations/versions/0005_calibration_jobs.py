@@ -30,12 +30,22 @@ def upgrade() -> None:
     op.add_column("calibrations", sa.Column("job_id", BIG_ID))
     conn = op.get_bind()
     for row in conn.execute(sa.select(calibrations.c.id, calibrations.c.request)).all():
-        job_id = json.loads(row.request).get("job")
+        job_id = _read_job_id(row.request)
         if job_id is not None:
             conn.execute(
                 sa.update(calibrations).where(calibrations.c.id == row.id).values(job_id=job_id)
             )
     op.create_index("ix_calibrations_job_id", "calibrations", ["job_id"])
+
+
+def _read_job_id(request: str) -> int | None:
+    """Return the job that a request names; None where another program wrote the request."""
+    try:
+        stored = json.loads(request)
+    except ValueError:
+        return None
+    job_id = stored.get("job") if isinstance(stored, dict) else None
+    return job_id if type(job_id) is int and 0 < job_id < 2**63 else None
 
 
 def downgrade() -> None:

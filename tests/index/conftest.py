@@ -19,6 +19,7 @@ from index.backups.tables import last_ids, read_tables
 from index.blobs import BlobStore
 from index.cache.live import LiveIndex
 from index.truth.adding import NewEntry, add_entries
+from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
 from index.truth.entries import remove_entry
@@ -61,6 +62,8 @@ class Material:
         sha256_of("other"), "other-model", sha256_of("weights-2"), sha256_of("preprocessing"), 4
     )
 
+    computation = Computation("cpu", "float32")
+
     @staticmethod
     def sha256(name: object) -> str:
         return sha256_of(name)
@@ -81,7 +84,7 @@ class Material:
 
     def entry(self, name: object, vector: np.ndarray | None = None, **provenance: Any) -> NewEntry:
         chosen = self.vector(name) if vector is None else vector
-        return NewEntry(self.image(name), chosen, 0.5, Provenance(**provenance))
+        return NewEntry(self.image(name), chosen, 0.5, Provenance(**provenance), self.computation)
 
     def fill(
         self,

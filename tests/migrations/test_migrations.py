@@ -75,7 +75,8 @@ def test_up_down_up_leaves_nothing_behind_and_everything_there(empty_database_ur
 
 def test_the_job_of_a_stored_calibration_becomes_a_column(empty_database_url: str) -> None:
     """A calibration of schema 0004 names its job in its request only."""
-    requests = ['{"job":7,"against":[]}', '{"against":[]}', '{"job":null}']
+    unusable = ["[7]", "null", '{"job":"7"}', '{"job":true}', '{"job":99999999999999999999}', "{"]
+    requests = ['{"job":7,"against":[]}', '{"against":[]}', '{"job":null}', *unusable]
     with Database.open(empty_database_url, migrate=True) as database:
         with database.write() as conn:
             revisions.downgrade(conn, "0004")
@@ -100,8 +101,7 @@ def test_the_job_of_a_stored_calibration_becomes_a_column(empty_database_url: st
             rows = conn.execute(text("SELECT job_id, request FROM calibrations ORDER BY id")).all()
             assert [tuple(row) for row in rows] == [
                 (7, requests[0]),
-                (None, requests[1]),
-                (None, requests[2]),
+                *((None, request) for request in requests[1:]),
             ]
             revisions.downgrade(conn, "0004")
             kept = conn.execute(text("SELECT request FROM calibrations ORDER BY id")).scalars()

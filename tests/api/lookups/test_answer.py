@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.lookups.answer import Assessed, digest_evidence, dump_evidence, write_answer
+from api.lookups.answer import Assessed, dump_evidence, write_answer
 from api.lookups.json import LookupAnswer, NeighbourAnswer, ProbeAnswer, ThresholdAnswer
 from api.lookups.method_json import MethodAnswer, Timings
 from api.lookups.probe import Probe
@@ -17,6 +17,7 @@ from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applies
 from index.calibration.verbal import ENFSI_2015
 from index.evidence import Neighbourhood, ProbeFacts, ReEncodedProbe, assess
+from index.truth.lookups import digest_evidence
 from index.truth.perceptual import PerceptualHash
 from index.verdict import ClassifierPolicy, Policy, Threshold, compute_probability
 from tests.index.assessing import (

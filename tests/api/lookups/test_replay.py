@@ -9,14 +9,13 @@ from sqlalchemy import update
 
 from api.errors import NotReplayable
 from api.lineup import Lineup
-from api.lookups.answer import NOT_EVIDENCE, digest_evidence
 from api.lookups.lookup import look_up_image, look_up_request
 from api.lookups.replay import ReplayAnswer, replay
 from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
 from api.lookups.stored import in_earlier_words
 from index.errors import ForeignSpace, UnknownLookup
 from index.truth.entries import remove_entry
-from index.truth.lookups import get_lookup
+from index.truth.lookups import digest_evidence, get_lookup, take_evidence
 from index.truth.schema import embedding_spaces, lookups
 from index.verdict import compute_probability
 from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, fill, open_small, picture
@@ -42,9 +41,7 @@ def store(lineup: Lineup, lookup_id: str, answer: Any, **columns: Any) -> None:
 
 def digest_of(answer: Any) -> str:
     """The digest that a release stored with an answer."""
-    evidence = {key: value for key, value in answer.items() if NOT_EVIDENCE.get(key) is not True}
-    method = {name: value for name, value in answer["method"].items() if name != "pending_changes"}
-    return digest_evidence(evidence | {"method": method})
+    return digest_evidence(take_evidence(answer))
 
 
 def assert_equal(replayed: ReplayAnswer) -> None:

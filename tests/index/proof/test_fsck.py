@@ -16,11 +16,13 @@ from sqlalchemy import text
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.cache.live import LiveIndex
 from index.cache.manifest import MANIFEST
+from index.jsontext import JSON
 from index.proof.fsck import ORPHAN_AGE_SECONDS, FindingKind, fsck
 from index.truth.calibrations import CalibrationScope, add_delivered, save_calibration
 from index.truth.corpora import Keep, set_keep
 from index.truth.database import Database
 from index.truth.entries import list_entries, remove_entry
+from index.truth.lookups import digest_evidence, save_lookup
 from index.truth.vectors import to_bytes
 
 Kind = FindingKind
@@ -40,6 +42,10 @@ class Scene:
             remove_entry(conn, self.ids[2])
             save_calibration(conn, material.space, 3, CalibrationScope({}), {"rate": 0.01})
             add_delivered(conn, material.space, [(1, "jpeg75", material.vector("delivered"), 0.5)])
+            evidence: JSON = {"a": 1, "method": {"k": 10}}
+            unlike: JSON = {"id": "x", "method": {"k": 10, "pending_changes": 2}}
+            answer = {**evidence, **unlike, "evidence_sha256": digest_evidence(evidence)}
+            save_lookup(conn, space=material.space, generation=3, request={}, answer=answer)
         self.thumbnails.remove(material.sha256("c"))
         with LiveIndex.open(database, material.space, self.directory) as live:
             live.snapshot()
@@ -199,6 +205,31 @@ ROWS = {
         ["UPDATE calibrations SET document = 'x'"],
         {},
         {Kind.CALIBRATION_DIGEST},
+    ),
+    "an answer says something else": (
+        ['UPDATE lookups SET answer = \'{{"a":2,"evidence_sha256":"0"}}\''],
+        {},
+        {Kind.LOOKUP_ANSWER},
+    ),
+    "an answer is no document": (
+        ["UPDATE lookups SET answer = '[' "],
+        {},
+        {Kind.LOOKUP_ANSWER},
+    ),
+    "an embedding names a computation that is not there": (
+        [f"UPDATE embeddings SET computation_id = 77 WHERE {OF_FIRST}"],
+        {},
+        {Kind.EMBEDDING_UNKNOWN_COMPUTATION, Kind.COMPUTATION_NOT_LISTED},
+    ),
+    "a corpus does not list what computed its embeddings": (
+        ["UPDATE corpus_computations SET computation_id = NULL"],
+        {},
+        {Kind.COMPUTATION_NOT_LISTED},
+    ),
+    "a corpus lists what computed its embeddings too late": (
+        ["UPDATE corpus_computations SET first_generation = 2"],
+        {},
+        {Kind.COMPUTATION_NOT_LISTED},
     ),
     "an image belongs to nothing": (
         [
@@ -416,7 +447,7 @@ def test_a_report_counts_what_was_checked(scene: Scene) -> None:
         "embeddings": 3,
         "changes": 4,
         "jobs": 0,
-        "lookups": 0,
+        "lookups": 1,
         "calibrations": 1,
         "reference_embeddings": 1,
         "snapshots": 1,

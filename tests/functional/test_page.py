@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -30,6 +30,7 @@ from api.lookups.evidence_json import (
     StatementAnswer,
 )
 from api.lookups.json import LookupAnswer
+from api.lookups.names import VERDICT_NAMES
 from api.lookups.robustness_json import (
     ReEncodingAnswer,
     RestsOnAnswer,
@@ -400,7 +401,7 @@ def test_a_copy_in_another_format_is_shown_first_as_a_near_duplicate(
     assert "of 256 bits" in first["Relation"]
     shown = page.get_by_role("article", name="Similarity").locator("[data-slot=nearest]")
     expect(shown).to_have_text(
-        f"{max(each['cosine_similarity'] for each in similarity['neighbours']):.3f}"
+        f"{max(each['cosine_similarity'] for each in similarity['neighbours']):.4f}"
     )
 
 
@@ -424,7 +425,7 @@ def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
     choose(page, "fake.png", site.picture)
     expect(page.locator("#answer")).to_be_visible()
     expect(page.locator("#similarity")).to_contain_text("Nearest entry")
-    expect(page.locator("#similarity [data-slot=nearest]")).to_have_text("1.000")
+    expect(page.locator("#similarity [data-slot=nearest]")).to_have_text("1.0000")
     expect(page.locator("#no-calibration")).to_be_visible()
     expect(page.locator("#reencodings")).to_be_hidden()
     assert (shown_words(page), len(rows(page))) == ([], 3)
@@ -477,6 +478,43 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     expect(page.locator("#doubt")).to_have_text("it is flat")
     expect(page.locator("#doubt")).to_be_visible()
     assert overheard.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("panel", "verdict"), [("classifier", "no_traces"), ("similarity", "not_similar")]
+)
+def test_a_verdict_that_finds_nothing_has_the_colour_of_plain_text(
+    page: Page, site: Site, panel: str, verdict: str, scheme: Literal["light", "dark"]
+) -> None:
+    """Green or blue reads as an acquittal, and a fake that is missed gets the same verdict."""
+    page.emulate_media(color_scheme=scheme)
+    answer = real_answer(site)
+    answer[panel]["verdict"] = verdict
+    replying(page, answer)
+    choose(page, "probe.png", site.picture)
+    shown = page.locator(f"#{panel}")
+    expect(shown.locator(".word")).to_have_text(VERDICT_NAMES[verdict].capitalize())
+    colour = "element => getComputedStyle(element).color"
+    plain = page.locator("body").evaluate(colour)
+    assert shown.locator(".word").evaluate(colour) == plain
+    edge = shown.evaluate("element => getComputedStyle(element).borderTopColor")
+    assert edge == plain
+
+
+def test_numbers_are_printed_so_that_they_do_not_contradict_the_verdict(
+    page: Page, site: Site
+) -> None:
+    answer = real_answer(site)
+    answer["similarity"] |= {
+        "verdict": "not_similar",
+        "nearest_similarity": 0.99312,
+        "threshold": {"cosine_similarity": 0.99314, "source": "calibration 7"},
+    }
+    replying(page, answer)
+    choose(page, "probe.png", site.picture)
+    expect(page.locator("#similarity [data-slot=nearest]")).to_have_text("0.99312")
+    expect(page.locator("#similarity [data-slot=threshold]")).to_have_text("0.99314")
 
 
 def test_what_the_browser_cannot_display_is_looked_up_all_the_same(page: Page, site: Site) -> None:
@@ -559,6 +597,65 @@ def test_nothing_is_wider_than_a_small_telephone(page: Page, site: Site) -> None
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+def top_of(page: Page, selector: str) -> float:
+    """The distance of an element from the top of the document, in CSS pixels."""
+    found: float = page.locator(selector).evaluate(
+        "element => element.getBoundingClientRect().top + scrollY"
+    )
+    return found
+
+
+def test_on_a_telephone_the_answer_comes_before_the_form_and_both_verdicts_are_in_sight(
+    page: Page, site: Site
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert top_of(page, "#lookup") < top_of(page, "#introduction")
+    choose(page, "fake.png", site.picture)
+    answered(page, site)
+    order = ("#casework", "#classifier", "#similarity", "#evidence", "#lookup")
+    tops = [top_of(page, each) for each in order]
+    assert tops == sorted(tops)
+    for word in page.locator("#answer .word").all():
+        expect(word).to_be_in_viewport(ratio=1)
+    expect(page.locator("#answer-title")).to_be_focused()
+    assert page.locator("#classifier details").evaluate("details => details.open") is False
+
+    page.keyboard.press("Shift+Tab")
+    again = page.get_by_role("link", name="Look up another image")
+    expect(again).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Look up again")).to_be_in_viewport()
+    page.get_by_label("Nearest entries listed").fill("1")
+    page.get_by_role("button", name="Look up again").click()
+    expect(page.locator("#neighbours tbody tr")).to_have_count(1)
+    expect(page.locator("#classifier .word")).to_be_in_viewport(ratio=1)
+
+
+def test_a_telephone_that_is_turned_into_a_wide_screen_has_the_form_beside_the_answer(
+    page: Page, site: Site
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    choose(page, "fake.png", site.picture)
+    answered(page, site)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(page.locator("main > :first-child")).to_have_id("lookup")
+    boxes = [page.locator(each).bounding_box() for each in ("#lookup", "#answer")]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+    expect(page.get_by_role("link", name="Look up another image")).to_be_hidden()
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("main > :first-child")).to_have_id("results")
+
+
+def test_on_a_telephone_a_problem_comes_before_the_form_too(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    choose(page, "notes.png", b"these are not the bytes of an image" * 40)
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    assert top_of(page, "#problem") < top_of(page, "#lookup")
+    expect(page.locator("#preview figcaption")).to_contain_text("notes.png")
+
+
 def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry(
     page: Page, overheard: Overheard, site: Site
 ) -> None:
@@ -567,13 +664,13 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     classifier, method = answer["classifier"], answer["method"]
 
     shown = page.get_by_role("article", name="Classifier")
-    expect(shown.locator(".word")).to_have_text(classifier["verdict"].capitalize())
+    expect(shown.locator(".word")).to_have_text(VERDICT_NAMES[classifier["verdict"]].capitalize())
     expect(shown.locator("[data-slot=logit]")).to_have_text(f"{classifier['logit']:+.2f}")
     expect(shown).to_contain_text(classifier["calibration"])
-    expect(shown.locator("[data-slot=hint]")).to_have_text("sigmoid of the logit, not calibrated")
+    expect(shown.locator("#probability")).to_be_hidden()  # an uncalibrated sigmoid is none
     shown = page.get_by_role("article", name="Similarity")
     expect(shown.locator(".word")).to_have_text("Similar to known fakes")
-    expect(shown.locator("[data-slot=threshold]")).to_have_text("0.900")
+    expect(shown.locator("[data-slot=threshold]")).to_have_text("0.9000")
     expect(shown).to_contain_text("LINEUP_SIMILARITY_THRESHOLD")
     expect(shown.locator("[data-slot=searched]")).to_have_text("3")
     expect(page.get_by_role("status")).to_contain_text("similarity: Similar to known fakes.")
@@ -585,7 +682,7 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
 
     first = rows(page)[0]
     assert len(rows(page)) == 3
-    assert first["Cosine similarity"] == "1.000"
+    assert first["Cosine similarity"] == "1.0000"
     assert first["Relation"].startswith("identical")
     assert first["Corpus"].split("\n") == ["casework", "known fake"]
     assert first["Generator"] == "sdxl"
@@ -605,7 +702,8 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
         "exact search",
     ):
         expect(repeat).to_contain_text(words)
-    assert "%" not in page.locator("#answer").inner_text()
+    for similarities in ("#neighbours", "#similarity dd:has(data)"):
+        assert "100 %" not in " ".join(page.locator(similarities).all_inner_texts())
     assert overheard.console == []
     assert overheard.errors == []
     assert overheard.failed == []

@@ -14,6 +14,7 @@ from fastapi.templating import Jinja2Templates
 
 from api.corpora.catalogue import page_corpora
 from api.http.routes.dependencies import Opened
+from api.lookups.names import VERDICT_NAMES
 
 FOLDER = Path(__file__).parent.parent
 MOST_CORPORA = 1000  # listed under "Search in"
@@ -28,6 +29,8 @@ def show_page(request: Request, lineup: Opened) -> HTMLResponse:
     context = {
         "corpora": page_corpora(lineup.database, None, MOST_CORPORA).corpora,
         "lineup": lineup,
+        "caution": lineup.embedder.info.caution,
+        "names": dict(VERDICT_NAMES),
         "data_dir": data_dir,
         "quoted_data_dir": shlex.quote(data_dir),
     }

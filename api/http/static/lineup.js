@@ -2,17 +2,19 @@
 // File names and answers reach the document as text or as an attribute, never as markup.
 
 import { showEvidence } from "./evidence.js";
-import { byId, clone, cosine, fill, nearestOf, showThumbnail, signed, utc } from "./slots.js";
+import { byId, clone, cosine, fill, nearestOf, say, showThumbnail, signed, utc } from "./slots.js";
 
-const CLASSIFIER_WORDS = {
-  synthetic: ["Synthetic", "The classifier assigns this image to its class “synthetic”."],
-  no_traces: ["No synthetic traces found", "The classifier finds no traces of synthesis. That does not show that the image is genuine."],
-  inconclusive: ["Inconclusive", "The classifier gives no verdict."],
+// What a verdict is called, as on the terminal, and what it says.
+const NAMES = JSON.parse(byId("names").textContent);
+const CLASSIFIER_MEANS = {
+  synthetic: "The classifier assigns this image to its class “synthetic”.",
+  no_traces: "The classifier misses some fakes, and they look like this. It does not show that the image is genuine.",
+  inconclusive: "The classifier gives no verdict.",
 };
-const SIMILARITY_WORDS = {
-  similar_to_known_fakes: ["Similar to known fakes", "At least one known fake is near to this image, or is the same image."],
-  not_similar: ["Not similar", "No searched known fake is near to this image. That does not mean that it is real."],
-  inconclusive: ["Inconclusive", "The search gives no verdict."],
+const SIMILARITY_MEANS = {
+  similar_to_known_fakes: "At least one known fake is near to this image, or is the same image.",
+  not_similar: "No searched known fake is near to this image. That does not mean that it is real.",
+  inconclusive: "The search gives no verdict.",
 };
 const RELATION_WORDS = {
   identical: ["identical", "the same bytes"],
@@ -27,6 +29,7 @@ const ASKED_WORDS = { known_fake: "known fakes", known_real: "known-real images"
 const EMBEDDING_WORDS = { stored: "same bytes as a stored image, whose embedding was used", computed: "embedded for this look-up" };
 const STEPS = ["decode", "embed", "search", "total"];
 
+const NARROW = matchMedia("(max-width: 61.99rem)"); // one column; see lineup.css
 const form = byId("lookup");
 const maxImageBytes = Number(form.dataset.maxImageBytes);
 let probe = null; // the File that is looked up
@@ -47,39 +50,56 @@ function announce(text) {
   byId("status").textContent = text;
 }
 
-function showVerdict(id, verdict, [word, meaning], texts) {
+function showVerdict(id, verdict, meanings, texts) {
   byId(id).dataset.verdict = verdict;
-  fill(byId(id), { word, meaning, ...texts });
+  fill(byId(id), { word: capitalise(NAMES[verdict] ?? verdict), meaning: meanings[verdict], ...texts });
 }
 
-// Without a calibration the probability is only the sigmoid. With one it assumes as many synthetic as real images.
-function probabilityHint({ calibration, ece }) {
-  if (calibration === "uncalibrated") return "sigmoid of the logit, not calibrated";
+function capitalise(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+// It assumes as many synthetic as real images.
+function probabilityHint({ ece }) {
   const error = ece == null ? "not known" : ece.toFixed(3);
   return `calibrated, if synthetic and real images are equally common; expected calibration error (ECE) ${error}`;
 }
 
+// Answers that were stored by early releases have the sigmoid of an uncalibrated logit, which is no probability.
 function showClassifier(classifier) {
-  showVerdict("classifier", classifier.verdict, CLASSIFIER_WORDS[classifier.verdict], {
+  const { calibration, probability: value, synthetic_logit: high, no_traces_logit: low } = classifier;
+  const isCalibrated = calibration !== "uncalibrated" && value != null;
+  const limits = [low != null && `no traces up to ${signed(low)}`, high != null && `synthetic from ${signed(high)}`];
+  byId("probability").hidden = !isCalibrated;
+  showVerdict("classifier", classifier.verdict, CLASSIFIER_MEANS, {
     reason: classifier.explanation,
     logit: signed(classifier.logit),
-    probability: probability(classifier.probability),
-    hint: probabilityHint(classifier),
-    calibration: classifier.calibration,
+    limits: limits.filter(Boolean).join(", ") || "none",
+    limits_source: classifier.limits_source,
+    probability: isCalibrated ? probability(value) : "",
+    hint: isCalibrated ? probabilityHint(classifier) : "",
+    calibration,
   });
 }
 
-function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched, nearest_similarity }) {
+function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched, nearest_similarity, next_step }) {
   const nearest = nearest_similarity ?? nearestOf(neighbours)?.cosine_similarity;
-  showVerdict("similarity", verdict, SIMILARITY_WORDS[verdict], {
+  const limit = threshold?.cosine_similarity;
+  showVerdict("similarity", verdict, SIMILARITY_MEANS, {
     asked: ASKED_WORDS[filter.kind],
     reason: explanation,
     nearest_what: nearest_similarity == null ? "Nearest entry" : "Nearest known fake",
-    nearest: nearest == null ? "none" : cosine(nearest),
-    threshold: threshold ? cosine(threshold.cosine_similarity) : "not known",
+    nearest: nearest == null ? "none" : cosine(nearest, limit),
+    threshold: limit == null ? "not known" : cosine(limit, nearest),
     source: threshold?.source,
     searched: searched.toLocaleString("en"),
   });
+  say(byId("next-step"), next_step ?? "");
+}
+
+function showCaution(caution) {
+  byId("casework").textContent = caution ?? "";
+  byId("casework").hidden = !caution;
 }
 
 function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, entry }) {
@@ -138,16 +158,32 @@ function showMethod({ id, created_at, probe: image, method, timings, quality }) 
   byId("method").querySelector("a").href = `v1/lookups/${id}`;
 }
 
+// On a narrow screen an answer comes before the form, for the eye and in the order of the keyboard.
+function placeForm() {
+  const answeredFirst = NARROW.matches && byId("introduction").hidden;
+  if (answeredFirst === (form.previousElementSibling !== null)) return;
+  const focused = document.activeElement;
+  if (answeredFirst) form.parentElement.append(form);
+  else form.parentElement.prepend(form);
+  if (form.contains(focused)) focused.focus({ preventScroll: true });
+}
+
 function showAnswer(answer) {
+  showCaution(answer.caution);
   showClassifier(answer.classifier);
   showSimilarity(answer.similarity);
   showEvidence(answer);
   showNeighbours(answer.similarity.neighbours);
   showMethod(answer);
   byId("answer").hidden = false;
+  for (const figures of document.querySelectorAll("details.figures")) figures.open = !NARROW.matches;
+  const caution = answer.caution ? `${answer.caution} ` : "";
   const verdicts = ["classifier", "similarity"].map((id) => `${id}: ${describe(answer[id], byId(id))}.`);
-  announce(`Answered. ${verdicts.join(" ")} Nearest entries listed: ${answer.similarity.neighbours.length}.`);
-  byId("classifier").parentElement.scrollIntoView({ block: "nearest" });
+  announce(`Answered. ${caution}${verdicts.join(" ")} Nearest entries listed: ${answer.similarity.neighbours.length}.`);
+  placeForm();
+  // On a narrow screen the answer takes the place of the form, so the reader is taken to its beginning.
+  if (NARROW.matches) byId("answer-title").focus({ preventScroll: true });
+  byId("results").scrollIntoView({ block: NARROW.matches ? "start" : "nearest" });
 }
 
 function describe({ verdict, explanation }, shown) {
@@ -159,6 +195,7 @@ function showProblem({ title, detail = "", errors = [], retry = "" }) {
   fill(byId("problem"), { title, detail, retry });
   byId("problem").querySelector("ul").replaceChildren(...errors.map(errorItem));
   byId("problem").hidden = false;
+  placeForm();
   byId("problem").scrollIntoView({ block: "nearest" });
   announce("");
 }
@@ -268,6 +305,7 @@ function wire() {
   offerCorporaOfKind();
   byId("kind").addEventListener("change", offerCorporaOfKind);
   byId("image").addEventListener("change", (event) => take(event.target.files));
+  NARROW.addEventListener("change", placeForm);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (probe) lookUp();

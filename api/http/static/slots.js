@@ -2,7 +2,12 @@
 
 export const byId = (id) => document.getElementById(id);
 
-export const cosine = (value) => value.toFixed(3);
+// Four decimals, as in the sentences of the answer; more where another value would print the same without being it.
+export function cosine(value, beside = value) {
+  let digits = 4;
+  while (value !== beside && digits < 9 && value.toFixed(digits) === beside.toFixed(digits)) digits += 1;
+  return value.toFixed(digits);
+}
 export const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
 export const utc = (time) => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
@@ -12,6 +17,17 @@ export function clone(templateId) {
 
 export function fill(root, texts) {
   for (const slot of root.querySelectorAll("[data-slot]")) slot.textContent = texts[slot.dataset.slot] ?? "";
+}
+
+// Writes a sentence, with what stands between backquotes as code.
+export function say(element, words) {
+  const parts = words.split("`").map((part, place) => {
+    if (place % 2 === 0) return part;
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
+  element.replaceChildren(...parts);
 }
 
 export function nearestOf(neighbours) {

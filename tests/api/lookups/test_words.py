@@ -284,8 +284,8 @@ def test_each_reason_to_name_no_generator_has_its_words() -> None:
         ),
         (
             {"condition": "as_is", "probe_condition": "screenshot"},
-            "number 3, figures for unchanged images (the probe looks like a screenshot or a resized "
-            "image, which was not measured)",
+            "number 3, figures for unchanged images (the probe looks like a screenshot or a "
+            "resized image, which was not measured)",
         ),
         (
             {"probe_condition": None, "condition": "as_is"},

@@ -90,6 +90,7 @@ def load_embedder(settings: Settings) -> Embedder:
         batch_size=settings.batch_size,
         cache_dir=settings.model_cache_dir,
         offline=settings.offline,
+        added_dir=settings.added_model_dir,
     )
 
 

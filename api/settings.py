@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         return self.data_dir / "index"
 
     @property
+    def added_model_dir(self) -> Path:
+        """Folder of the models that `lineup models add` copied here."""
+        return self.data_dir / "models"
+
+    @property
     def thumbnail_dir(self) -> Path:
         """Folder of the thumbnails, content-addressed by the image's sha256."""
         return self.data_dir / "thumbnails"

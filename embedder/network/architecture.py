@@ -1,8 +1,9 @@
 """The shape of the ViT that a `config.json` describes. No tensors: `weights` builds the module.
 
-Only what the forward needs is read: the ViT family of transformers with one logit. Nothing in a
-configuration can name code: `auto_map` is not read, and remote code is never run. The weights are
-checked tensor by tensor afterwards.
+Only what the forward of transformers' `ViTForImageClassification` needs is read here; `labels`
+reads what the logits mean. A key that would change the forward is implemented or refused. Nothing
+in a configuration can name code: `auto_map` is not read, and remote code is never run. The weights
+are checked tensor by tensor afterwards.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from embedder.errors import InvalidModelConfig
 from embedder.jsonfile import read_json_object
+
+T = TypeVar("T", int, float, bool)
 
 # timm's LayerNorm epsilon, with which both published checkpoints were trained; the default of
 # transformers is 1e-12.
@@ -22,9 +25,10 @@ TIMM_LAYER_NORM_EPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A ViT with one logit; sizes in pixels are sides of squares.
+    """A ViT; sizes in pixels are sides of squares.
 
-    The defaults are those of transformers' `ViTConfig`.
+    `hidden_act` is the activation's name in transformers. `qkv_bias` says whether query, key and
+    value have a bias. The defaults are those of transformers' `ViTConfig`.
     """
 
     hidden_size: int = 768
@@ -34,6 +38,8 @@ class Architecture:
     image_size: int = 224
     patch_size: int = 16
     layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
+    qkv_bias: bool = True
 
     def __post_init__(self) -> None:
         counts = (
@@ -55,6 +61,14 @@ class Architecture:
             )
 
     @property
+    def reading(self) -> str | None:
+        """What the weights alone do not tell; it is part of the embedding space.
+
+        None for the activation that every model had at first, so that its fingerprint stays.
+        """
+        return None if self.hidden_act == "gelu" else f"hidden_act={self.hidden_act}"
+
+    @property
     def token_count(self) -> int:
         """Number of patches of one image, without the CLS token."""
         side = self.image_size // self.patch_size
@@ -63,7 +77,13 @@ class Architecture:
 
 VIT_SMALL_384 = Architecture(384, 12, 6, 1536, 384, 16, TIMM_LAYER_NORM_EPS)
 
-_FIXED = {"model_type": "vit", "hidden_act": "gelu", "num_channels": 3, "qkv_bias": True}
+# Activations of transformers that have no parameters. Each is compared with transformers in a test.
+ACTIVATIONS = frozenset(
+    {"gelu", "gelu_new", "gelu_fast", "gelu_python", "gelu_pytorch_tanh", "quick_gelu"}
+    | {"relu", "silu", "swish", "tanh"}
+)
+_COUNTS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+_SQUARES = ("image_size", "patch_size")
 
 
 def read_architecture(path: Path) -> Architecture:
@@ -79,22 +99,75 @@ def parse_architecture(config: Mapping[str, Any], source: str) -> Architecture:
 
     Raises InvalidModelConfig.
     """
-    for key, value in _FIXED.items():
+    _refuse_other_networks(config, source)
+    fields: dict[str, Any] = {}
+    for key in _COUNTS:
+        if key in config:
+            fields[key] = _require_count(config[key], key, source)
+    for key in _SQUARES:
+        if key in config:
+            fields[key] = _require_count(_read_square(config[key], key, source), key, source)
+    if "layer_norm_eps" in config:
+        fields["layer_norm_eps"] = _require(
+            config["layer_norm_eps"], float, "layer_norm_eps", source
+        )
+    if "qkv_bias" in config:
+        fields["qkv_bias"] = _require(config["qkv_bias"], bool, "qkv_bias", source)
+    if "hidden_act" in config:
+        fields["hidden_act"] = config["hidden_act"]
+    try:
+        architecture = Architecture(**fields)
+    except ValueError as err:
+        raise InvalidModelConfig(source, str(err)) from err
+    _refuse_head_dimension(config, architecture, source)
+    return architecture
+
+
+def _refuse_other_networks(config: Mapping[str, Any], source: str) -> None:
+    for key, value in {"model_type": "vit", "num_channels": 3}.items():
         if config.get(key, value) != value:
             raise InvalidModelConfig(
                 source, f"{key} {config[key]!r} is not supported, only {value!r} is"
             )
-    labels = config.get("num_labels", len(config.get("id2label") or {0: ""}))
-    if labels != 1:
+    act = config.get("hidden_act", "gelu")
+    if not isinstance(act, str) or act not in ACTIVATIONS:
         raise InvalidModelConfig(
-            source, f"the model has {labels} labels; only models with one logit are supported"
+            source,
+            f"hidden_act {act!r} is not supported, only {', '.join(sorted(ACTIVATIONS))} are",
         )
-    fields = {key: config[key] for key in Architecture.__slots__ if key in config}
-    for key, value in fields.items():
-        wanted = float if key == "layer_norm_eps" else int
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            raise InvalidModelConfig(source, f"{key} {value!r} is not of type {wanted.__name__}")
-    try:
-        return Architecture(**fields)
-    except ValueError as err:
-        raise InvalidModelConfig(source, str(err)) from err
+    if config.get("quantization_config") is not None:
+        raise InvalidModelConfig(
+            source, "quantization_config is given: quantised weights cannot be read exactly"
+        )
+
+
+def _refuse_head_dimension(
+    config: Mapping[str, Any], architecture: Architecture, source: str
+) -> None:
+    """Refuse heads of another size than usual: transformers reads this key, Lineup does not."""
+    usual = architecture.hidden_size // architecture.num_attention_heads
+    if config.get("head_dim", usual) != usual:
+        raise InvalidModelConfig(
+            source, f"head_dim {config['head_dim']!r} is not supported, only {usual} is here"
+        )
+
+
+def _read_square(value: object, key: str, source: str) -> object:
+    """Return the side of a square that is given as a number or as two equal numbers."""
+    if not isinstance(value, list):
+        return value
+    if len(value) != 2 or value[0] != value[1]:
+        raise InvalidModelConfig(source, f"{key} {value!r} is not a square")
+    return value[0]
+
+
+def _require_count(value: object, key: str, source: str) -> int:
+    if isinstance(value, bool):
+        raise InvalidModelConfig(source, f"{key} {value!r} is not of type int")
+    return _require(value, int, key, source)
+
+
+def _require(value: object, wanted: type[T], key: str, source: str) -> T:
+    if not isinstance(value, wanted):
+        raise InvalidModelConfig(source, f"{key} {value!r} is not of type {wanted.__name__}")
+    return value

@@ -2,7 +2,8 @@
 revision.
 
 Nothing is fetched unless a named hub model was requested and `offline` is false. Files that were
-fetched now or lay in the cache are compared with the pinned size and sha256 before they are used.
+fetched now or lay in the cache are compared with the pinned size and sha256 before they are used;
+so are those of a model that the user added (`added`).
 huggingface_hub shows the progress bar and keeps the cache. No credential is sent, because the
 pinned repositories are public.
 """
@@ -26,7 +27,11 @@ from embedder.errors import (
     UnknownModel,
     UnsafeWeights,
 )
+from embedder.jsonfile import read_json_object
+from embedder.network.added import find_added, verify_added
 from embedder.network.architecture import Architecture, read_architecture
+from embedder.network.checkpoint import Checkpoint, count_logits, find_weights
+from embedder.network.labels import ONE_LOGIT, Head, read_head
 from embedder.network.registry import (
     BUILTIN,
     CONFIG_FILE,
@@ -51,31 +56,44 @@ HUB_TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A checked model on this machine: the sha256 (hex) of its weights is `weights_sha256`."""
+    """A checked model on this machine: the digest (hex) of its weights is `weights_sha256`.
+
+    `weights` are one file, or shards in the order of their names.
+    """
 
     name: str
     revision: str | None
     licence: str
-    weights: Path
+    weights: tuple[Path, ...]
     weights_sha256: str
     architecture: Architecture
     preprocessing: Preprocessing
     measured: Measured
+    head: Head = ONE_LOGIT
     caution: str | None = None
     references_sha256: str | None = None
 
 
 def locate_model(
-    model: str | Path, cache_dir: Path | None = None, *, offline: bool = False
+    model: str | Path,
+    cache_dir: Path | None = None,
+    *,
+    offline: bool = False,
+    added_dir: Path | None = None,
 ) -> ModelFiles:
-    """Return the files of a named model, fetched where needed, or of a local directory.
+    """Return the files of a named model, fetched where needed, of one that was added under a name
+    in `added_dir`, or of a local directory.
 
     Raises UnknownModel, ModelUnavailable, UnsafeWeights, CorruptWeights, InvalidModelConfig.
     """
     source = MODELS.get(str(model))
-    if source is None:
-        return _read_local_model(Path(model))
-    return fetch_model(source, cache_dir, offline=offline)
+    if source is not None:
+        return fetch_model(source, cache_dir, offline=offline)
+    added = find_added(added_dir, str(model))
+    if added is None or added_dir is None:
+        return read_folder(Path(model))
+    verify_added(added_dir, added)
+    return read_folder(added_dir / added.name, added.synthetic_label)
 
 
 def fetch_model(
@@ -83,10 +101,10 @@ def fetch_model(
 ) -> ModelFiles:
     """Like `locate_model`, for a source that need not be in the registry."""
     if source.hub_id is None:
-        return _read_local_model(get_builtin_directory(source.name), source)
+        return _read_folder(get_builtin_directory(source.name), source)
     paths = {pin.name: _get_pinned_path(source, pin, cache_dir, offline) for pin in source.pinned}
     sums = {pin.name: verify_pinned(paths[pin.name], pin) for pin in source.pinned}
-    return _describe(source, paths[WEIGHTS_FILE], sums[WEIGHTS_FILE], source.name)
+    return _describe(source, _of_one_file(paths[WEIGHTS_FILE], sums[WEIGHTS_FILE]), source.name)
 
 
 def list_models(cache_dir: Path | None = None) -> tuple[ListedModel, ...]:
@@ -143,24 +161,30 @@ def _find_cached(source: ModelSource, pin: PinnedFile, cache_dir: Path | None) -
     return Path(found) if isinstance(found, str) else None
 
 
-def _read_local_model(directory: Path, source: ModelSource | None = None) -> ModelFiles:
-    """Read a directory.
+def read_folder(directory: Path, synthetic_label: str | None = None) -> ModelFiles:
+    """Read a folder as `save_pretrained` leaves it, or with exactly the weights of a named model.
 
-    It is as `save_pretrained` leaves it, or holds exactly the weights of a named model.
+    `synthetic_label` is the label that the user named as the one that means synthetic.
+
+    Raises UnknownModel, ModelUnavailable, UnsafeWeights, CorruptWeights, InvalidModelConfig.
     """
+    return _read_folder(directory, None, synthetic_label)
+
+
+def _read_folder(
+    directory: Path, source: ModelSource | None, synthetic_label: str | None = None
+) -> ModelFiles:
     if not directory.is_dir():
         _refuse_file(directory)
-    _require_safetensors(directory)
-    weights = directory / WEIGHTS_FILE
-    check_is_safetensors(weights)
-    sha256 = (
-        verify_pinned(weights, source.weights)
-        if source and source.weights
-        else verify_file(weights, None, None)
-    )
-    known = source or _find_named(directory, sha256)
+    if source is not None and source.weights is not None:
+        single = directory / WEIGHTS_FILE
+        check_is_safetensors(single)
+        checkpoint = _of_one_file(single, verify_pinned(single, source.weights))
+    else:
+        checkpoint = find_weights(directory)
+    known = source or _find_named(directory, checkpoint.sha256)
     if known is not None and known.architecture is not None:
-        return _describe(known, weights, sha256, known.name)
+        return _describe(known, checkpoint, known.name)
     missing = [
         name for name in (CONFIG_FILE, PREPROCESSING_FILE) if not (directory / name).is_file()
     ]
@@ -168,26 +192,38 @@ def _read_local_model(directory: Path, source: ModelSource | None = None) -> Mod
         raise ModelUnavailable(
             f"{directory} lacks {' and '.join(missing)}, so its preprocessing is not known"
         )
-    return _describe(known, weights, sha256, directory.name)
+    return _describe(known, checkpoint, directory.name, synthetic_label)
 
 
-def _describe(source: ModelSource | None, weights: Path, sha256: str, name: str) -> ModelFiles:
-    """Read the files beside `weights`. The registry holds what a repository has no file for."""
+def _of_one_file(path: Path, sha256: str) -> Checkpoint:
+    return Checkpoint((path,), sha256, {path.name: sha256})
+
+
+def _describe(
+    source: ModelSource | None,
+    checkpoint: Checkpoint,
+    name: str,
+    synthetic_label: str | None = None,
+) -> ModelFiles:
+    """Read the files beside the weights. The registry holds what a repository has no file for."""
     architecture = source.architecture if source else None
     preprocessing = source.preprocessing if source else None
+    folder = checkpoint.paths[0].parent
     files = ModelFiles(
         name=source.name if source else name,
         revision=source.revision if source else None,
         licence=source.licence if source else "not stated",
-        weights=weights,
-        weights_sha256=sha256,
-        architecture=architecture or read_architecture(weights.parent / CONFIG_FILE),
-        preprocessing=preprocessing or read_preprocessing(weights.parent / PREPROCESSING_FILE),
-        measured=read_measured(weights.parent / MEASURED_FILE),
+        weights=checkpoint.paths,
+        weights_sha256=checkpoint.sha256,
+        architecture=architecture or read_architecture(folder / CONFIG_FILE),
+        preprocessing=preprocessing or read_preprocessing(folder / PREPROCESSING_FILE),
+        measured=read_measured(folder / MEASURED_FILE),
+        # The one logit of a model in the registry means synthetic, whatever its file calls it.
+        head=ONE_LOGIT if source else _read_head(checkpoint, synthetic_label),
         caution=source.caution if source else None,
         # Those beside a copy of the weights are the operator's own.
         references_sha256=source.references_sha256
-        if source and weights.parent == get_builtin_directory(source.name)
+        if source and folder == get_builtin_directory(source.name)
         else None,
     )
     crop, side = files.preprocessing.crop_size, files.architecture.image_size
@@ -196,6 +232,11 @@ def _describe(source: ModelSource | None, weights: Path, sha256: str, name: str)
             PREPROCESSING_FILE, f"the crop has {crop} pixels, but the model reads {side}"
         )
     return files
+
+
+def _read_head(checkpoint: Checkpoint, synthetic_label: str | None) -> Head:
+    config = read_json_object(checkpoint.paths[0].parent / CONFIG_FILE)
+    return read_head(config, CONFIG_FILE, count_logits(checkpoint.paths), synthetic_label)
 
 
 def _find_named(directory: Path, sha256: str) -> ModelSource | None:
@@ -223,17 +264,6 @@ def _refuse_file(path: Path) -> None:
     if path.is_file():
         raise ModelUnavailable(f"{path} is a file: give the directory that contains {WEIGHTS_FILE}")
     raise UnknownModel(str(path), tuple(MODELS))
-
-
-def _require_safetensors(directory: Path) -> None:
-    if (directory / WEIGHTS_FILE).is_file():
-        return
-    unsafe = sorted(
-        path.name for path in directory.iterdir() if path.suffix.lower() in UNSAFE_SUFFIXES
-    )
-    if unsafe:
-        raise UnsafeWeights(unsafe[0], f"{directory} has no {WEIGHTS_FILE}")
-    raise ModelUnavailable(f"{directory} has no {WEIGHTS_FILE}")
 
 
 def _describe_listed(source: ModelSource, cache_dir: Path | None) -> ListedModel:

@@ -109,21 +109,23 @@ class Embedder:
         batch_size: int | None = None,
         cache_dir: Path | None = None,
         offline: bool = False,
+        added_dir: Path | None = None,
     ) -> Embedder:
         """Load and verify a named model or a local directory, and check its precision against
         float32.
 
         `cache_dir` is where huggingface_hub keeps fetched files; None is its own default.
+        `added_dir` holds the models that the user added under a name.
 
         Raises the leaves of ModelError, DeviceUnavailable, PrecisionRefused.
         """
         placement = choose_placement(device, precision)
-        files = locate_model(model, cache_dir, offline=offline)
-        vit = load_vit(files.weights, files.architecture)
+        files = locate_model(model, cache_dir, offline=offline, added_dir=added_dir)
+        vit = load_vit(files.weights, files.architecture, files.head)
         info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
         embedder = cls._load_checked(info, vit, placement, limits, batch_size)
         embedder.references = find_references(
-            files.weights.parent,
+            files.weights[0].parent,
             info.space_fingerprint,
             info.dimension,
             files.references_sha256,
@@ -268,6 +270,7 @@ def count_workers(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
 def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
     """Return what identifies the model in these files."""
     measured = files.measured
+    readings = (files.head.reading, files.architecture.reading)
     return ModelInfo(
         name=files.name,
         revision=files.revision,
@@ -284,6 +287,7 @@ def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
         no_traces_logit=measured.no_traces_logit,
         logit_source=measured.logit_source,
         caution=files.caution,
+        reading=";".join(each for each in readings if each is not None) or None,
     )
 
 

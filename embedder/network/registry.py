@@ -170,6 +170,8 @@ class ModelInfo:
     """What identifies a loaded model and its embedding space.
 
     `image_size` is a side in pixels. `caution` is what every answer of this model must say first.
+    `reading` is what the weights alone do not tell: which logit means synthetic, and the like. It
+    is None for a model that is read in the plain way.
     """
 
     name: str
@@ -187,6 +189,7 @@ class ModelInfo:
     no_traces_logit: float | None = None
     logit_source: str | None = None
     caution: str | None = None
+    reading: str | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -197,13 +200,14 @@ class ModelInfo:
 
     @property
     def space_fingerprint(self) -> str:
-        """The sha256 (hex) over weights and preprocessing.
+        """The sha256 (hex) over weights and preprocessing, and over `reading` where there is one.
 
         Vectors of two different fingerprints are never compared.
         """
-        return hashlib.sha256(
-            f"{self.weights_sha256}:{self.preprocessing.fingerprint}".encode()
-        ).hexdigest()
+        parts = [self.weights_sha256, self.preprocessing.fingerprint]
+        if self.reading is not None:
+            parts.append(self.reading)
+        return hashlib.sha256(":".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

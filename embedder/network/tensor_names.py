@@ -1,24 +1,32 @@
 """The names of a ViT's tensors in published files and in transformers 5; no files and no model.
 
-Three layouts of the same model exist, as the tensors of the two published Community Forensics
-checkpoints show:
+Three layouts of the same model exist; two of them are those of the published Community Forensics
+checkpoints:
 
-- `huggingface`, which `save_pretrained` of transformers before 5 wrote; the built-in model uses it
-  too;
+- `huggingface`, which `save_pretrained` of transformers writes, also that of version 5; the
+  built-in model uses it too;
 - `timm`, under the prefix `vit.`: query, key and value are stacked in one tensor, in that order;
-- the module names of transformers 5, which no published file has.
+- `modules`, the module names of transformers 5, which it writes if asked for
+  (`save_original_format=False`).
+
+A checkpoint may have tensors that classification does not use: transformers' pooler, and the mask
+token of pretraining. They are left out, as transformers leaves them out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, assert_never
 
 from torch import Tensor, cat
 
 from embedder.errors import TensorMismatch
 
-Layout = Literal["huggingface", "timm"]
+Layout = Literal["huggingface", "timm", "modules"]
+
+UNUSED = frozenset(
+    {"vit.pooler.dense.weight", "vit.pooler.dense.bias", "vit.embeddings.mask_token"}
+)
 
 # (transformers 5, old Hugging Face, timm); {n} is the number of the layer.
 _OUTER = (
@@ -55,11 +63,12 @@ _STACKED = (
 def layout_of(names: Iterable[str]) -> Layout:
     """Return the published layout of these tensor names.
 
-    Raises TensorMismatch where they belong to neither.
+    Raises TensorMismatch where they belong to none.
     """
     names = frozenset(names)
     if "vit.embeddings.cls_token" in names:
-        return "huggingface"
+        is_renamed = any(name.startswith("vit.layers.") for name in names)
+        return "modules" if is_renamed else "huggingface"
     if "vit.cls_token" in names:
         return "timm"
     raise TensorMismatch(
@@ -67,18 +76,21 @@ def layout_of(names: Iterable[str]) -> Layout:
     )
 
 
-def from_published(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+def from_published(
+    tensors: Mapping[str, Tensor], layers: int, *, qkv_bias: bool = True
+) -> dict[str, Tensor]:
     """Rename the tensors of a published file to transformers 5's module names; memory is shared.
 
-    Shapes are not checked, except that a stacked query-key-value tensor must be divisible by three.
+    `qkv_bias` says whether query, key and value have a bias. Tensors in UNUSED are left out. Shapes
+    are not checked, except that a stacked query-key-value tensor must be divisible by three.
 
     Raises TensorMismatch for names that the layout does not have, or lacks.
     """
     layout = layout_of(tensors)
-    pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
-    stacked = {} if layout == "huggingface" else _timm_stacked(layers)
+    pairs, stacked = _pairs(layout, layers, qkv_bias), _stacks(layout, layers, qkv_bias)
     expected = set(pairs) | set(stacked)
-    missing, extra = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
+    missing = sorted(expected - set(tensors))
+    extra = sorted(set(tensors) - expected - UNUSED)
     if missing or extra:
         raise TensorMismatch(missing=missing, extra=extra)
     named = {module: tensors[published] for published, module in pairs.items()}
@@ -99,9 +111,10 @@ def to_published(
     `from_published`.
     """
     layers = count_layers(state_dict)
-    pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
+    qkv_bias = "vit.layers.0.attention.q_proj.bias" in state_dict
+    pairs = _pairs(layout, layers, qkv_bias)
     named = {published: state_dict[module].contiguous() for published, module in pairs.items()}
-    for published, modules in ({} if layout == "huggingface" else _timm_stacked(layers)).items():
+    for published, modules in _stacks(layout, layers, qkv_bias).items():
         named[published] = cat([state_dict[module] for module in modules])
     return named
 
@@ -119,25 +132,44 @@ def published_name_of(module: str, layout: Layout) -> str:
     In timm, query, key and value are held by their stack.
     """
     layers = 1 + (int(module.split(".")[2]) if module.startswith("vit.layers.") else 0)
-    pairs = _huggingface_pairs(layers) if layout == "huggingface" else _timm_pairs(layers)
-    for published, modules in ({} if layout == "huggingface" else _timm_stacked(layers)).items():
+    for published, modules in _stacks(layout, layers, qkv_bias=True).items():
         if module in modules:
             return published
+    pairs = _pairs(layout, layers, qkv_bias=True)
     return next(published for published, name in pairs.items() if name == module)
 
 
-def _huggingface_pairs(layers: int) -> dict[str, str]:
-    """Map published names to module names."""
+def _pairs(layout: Layout, layers: int, qkv_bias: bool) -> dict[str, str]:
+    """Map published names to module names, without timm's stacked tensors."""
+    match layout:
+        case "huggingface":
+            return _huggingface_pairs(layers, qkv_bias)
+        case "timm":
+            return _timm_pairs(layers)
+        case "modules":
+            return {module: module for module in _huggingface_pairs(layers, qkv_bias).values()}
+        case _:
+            assert_never(layout)
+
+
+def _stacks(layout: Layout, layers: int, qkv_bias: bool) -> dict[str, tuple[str, ...]]:
+    """Map the published name of each stack to the names of its modules; none but in timm."""
+    return _timm_stacked(layers, qkv_bias) if layout == "timm" else {}
+
+
+def _huggingface_pairs(layers: int, qkv_bias: bool) -> dict[str, str]:
     pairs = {old: module for module, old, _ in _OUTER}
     for n in range(layers):
-        for module, old in (*((m, o) for m, o, _ in _IN_LAYER), *_STACKED):
+        for module, old in ((m, o) for m, o, _ in _IN_LAYER):
             for kind in ("weight", "bias"):
+                pairs[f"vit.encoder.layer.{n}.{old}.{kind}"] = f"vit.layers.{n}.{module}.{kind}"
+        for module, old in _STACKED:
+            for kind in _qkv_kinds(qkv_bias):
                 pairs[f"vit.encoder.layer.{n}.{old}.{kind}"] = f"vit.layers.{n}.{module}.{kind}"
     return pairs
 
 
 def _timm_pairs(layers: int) -> dict[str, str]:
-    """Map published names to module names, without the stacked tensors."""
     pairs = {timm: module for module, _, timm in _OUTER}
     for n in range(layers):
         for module, _, timm in _IN_LAYER:
@@ -146,12 +178,16 @@ def _timm_pairs(layers: int) -> dict[str, str]:
     return pairs
 
 
-def _timm_stacked(layers: int) -> dict[str, tuple[str, ...]]:
+def _timm_stacked(layers: int, qkv_bias: bool) -> dict[str, tuple[str, ...]]:
     """Map the published name of each stack to the names of its three modules, in order."""
     return {
         f"vit.blocks.{n}.attn.qkv.{kind}": tuple(
             f"vit.layers.{n}.{module}.{kind}" for module, _ in _STACKED
         )
         for n in range(layers)
-        for kind in ("weight", "bias")
+        for kind in _qkv_kinds(qkv_bias)
     }
+
+
+def _qkv_kinds(qkv_bias: bool) -> tuple[str, ...]:
+    return ("weight", "bias") if qkv_bias else ("weight",)

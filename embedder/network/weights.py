@@ -1,13 +1,15 @@
-"""A safetensors file to a ViT with its weights, by memory map; the checks before any byte is used.
+"""Safetensors files to a ViT with its weights, by memory map; the checks before any byte is used.
 
 Order of the checks: name, content (a pickle or an archive is refused under any name), byte size,
-sha256, safetensors header, tensor names, shapes, types. Both published layouts load
-(`tensor_names`). No pickle is ever opened, and no remote code is ever run.
+sha256, safetensors header, tensor names, shapes, types. The published layouts load
+(`tensor_names`). Weights in float16 and bfloat16 are widened to float32, which is exact; other
+types are refused, because they cannot be. No pickle is ever opened, and no remote code is ever run.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from embedder.errors import CorruptWeights, ModelUnavailable, TensorMismatch, UnsafeWeights
 from embedder.network.architecture import Architecture
+from embedder.network.labels import ONE_LOGIT, Head
 from embedder.network.tensor_names import from_published, layout_of, published_name_of
 
 UNSAFE_SUFFIXES = frozenset(
@@ -33,6 +36,8 @@ _UNSAFE_STARTS = (
     b"\x1f\x8b",
     b"\x89HDF",
 )
+# Every value of these is a float32 too.
+_EXACT_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _HASH_CHUNK_BYTES = 1 << 20
 
 
@@ -96,6 +101,22 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from err
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the shapes of the tensors of a safetensors file from its header alone.
+
+    Raises UnsafeWeights, CorruptWeights, ModelUnavailable.
+    """
+    check_is_safetensors(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            names = file.keys()
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except SafetensorError as err:
+        raise CorruptWeights(
+            path.name, f"the file is not a complete safetensors file: {err}"
+        ) from err
+
+
 def build_empty_vit(architecture: Architecture) -> ViTForImageClassification:
     """Build the module on the `meta` device.
 
@@ -109,6 +130,8 @@ def build_empty_vit(architecture: Architecture) -> ViTForImageClassification:
         image_size=architecture.image_size,
         patch_size=architecture.patch_size,
         layer_norm_eps=architecture.layer_norm_eps,
+        hidden_act=architecture.hidden_act,
+        qkv_bias=architecture.qkv_bias,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
@@ -117,36 +140,54 @@ def build_empty_vit(architecture: Architecture) -> ViTForImageClassification:
         return ViTForImageClassification(config)
 
 
-def load_vit(path: Path, architecture: Architecture) -> ViTForImageClassification:
-    """Load a ViT with the weights of `path` (either layout), float32 on the CPU, in evaluation
-    mode.
+def load_vit(
+    paths: Path | Sequence[Path], architecture: Architecture, head: Head = ONE_LOGIT
+) -> ViTForImageClassification:
+    """Load a ViT with the weights of one file or of several shards (any layout), float32 on the
+    CPU, in evaluation mode.
 
-    The parameters are the memory map itself: nothing is initialised and nothing is copied.
+    It has one logit, which `head` makes from those of the checkpoint. Float32 parameters are the
+    memory map itself: nothing is initialised and nothing is copied.
 
     Raises UnsafeWeights, CorruptWeights, TensorMismatch.
     """
-    published = read_tensors(path)
-    named = from_published(published, architecture.num_hidden_layers)
+    published: dict[str, Tensor] = {}
+    for path in [paths] if isinstance(paths, Path) else paths:
+        tensors = read_tensors(path)
+        if twice := sorted(set(tensors) & set(published)):
+            raise CorruptWeights(path.name, f"another shard holds {twice[0]} too")
+        published.update(tensors)
+    named = from_published(
+        published, architecture.num_hidden_layers, qkv_bias=architecture.qkv_bias
+    )
     model = build_empty_vit(architecture)
-    _check_shapes(published, named, model)
-    model.load_state_dict(named, strict=True, assign=True)
+    _check_shapes(published, named, model, head)
+    widened = {name: tensor.to(torch.float32) for name, tensor in named.items()}
+    widened["classifier.weight"], widened["classifier.bias"] = head.fold(
+        widened["classifier.weight"], widened["classifier.bias"]
+    )
+    model.load_state_dict(widened, strict=True, assign=True)
     model.train(False)
     return model
 
 
 def _check_shapes(
-    published: dict[str, Tensor], named: dict[str, Tensor], model: ViTForImageClassification
+    published: Mapping[str, Tensor],
+    named: Mapping[str, Tensor],
+    model: ViTForImageClassification,
+    head: Head,
 ) -> None:
     """Compare under module names; report under the file's names, which its owner can look up."""
     layout = layout_of(published)
     wrong: list[str] = []
-    for module, wanted in model.state_dict().items():
+    for module, built in model.state_dict().items():
         actual, name = named[module], published_name_of(module, layout)
-        if actual.dtype != torch.float32:
-            wrong.append(f"{name} is {actual.dtype}, not torch.float32")
-        elif actual.shape != wanted.shape:
+        wanted = (head.rows, *built.shape[1:]) if module.startswith("classifier.") else built.shape
+        if actual.dtype not in _EXACT_TYPES:
             wrong.append(
-                f"{name} holds {list(actual.shape)} for {module}, not {list(wanted.shape)}"
+                f"{name} is {actual.dtype}; only float32, float16 and bfloat16 are read exactly"
             )
+        elif actual.shape != wanted:
+            wrong.append(f"{name} holds {list(actual.shape)} for {module}, not {list(wanted)}")
     if wrong:
         raise TensorMismatch(shapes=wrong)

@@ -157,7 +157,7 @@ class _Reader:
 
         transformers takes ViT's class, from `model_type`. With the shortest edge, or without a
         resize, ViT's class gives no square by default: such a file was written for CLIP's class.
-        Where it asks for the crop by itself, either class may be meant, so the filter must be given.
+        Where it asks for the crop by itself, either class may be meant: the filter must be given.
         """
         size = self._given.get("size")
         by_edge = isinstance(size, dict) and "shortest_edge" in size

@@ -55,15 +55,22 @@ def test_the_epsilon_comes_from_the_configuration_and_reaches_every_layer_norm()
     ("changes", "message"),
     [
         ({"model_type": "swin"}, "model_type"),
-        ({"hidden_act": "relu"}, "hidden_act"),
-        ({"qkv_bias": False}, "qkv_bias"),
+        ({"model_type": "deit"}, "model_type 'deit' is not supported, only 'vit' is"),
+        ({"hidden_act": "prelu"}, "hidden_act 'prelu' is not supported"),
+        ({"hidden_act": None}, "hidden_act"),
+        ({"qkv_bias": None}, "qkv_bias"),
+        ({"qkv_bias": 1}, "qkv_bias"),
         ({"num_channels": 1}, "num_channels"),
-        ({"num_labels": 2}, "2 labels"),
-        ({"num_labels": 1000}, "1000 labels"),
+        ({"head_dim": 32}, "head_dim 32 is not supported, only 64 is"),
+        ({"quantization_config": {"load_in_8bit": True}}, "cannot be read exactly"),
+        ({"hidden_size": True}, "hidden_size"),
         ({"hidden_size": "384"}, "hidden_size"),
         ({"hidden_size": 385}, "is not a multiple of"),
         ({"image_size": 383}, "is not a multiple of"),
-        ({"image_size": [384, 384]}, "image_size"),
+        ({"image_size": [384, 400]}, "image_size .* is not a square"),
+        ({"image_size": [384]}, "image_size"),
+        ({"patch_size": [16, 8]}, "patch_size"),
+        ({"patch_size": ["16", "16"]}, "patch_size"),
         ({"patch_size": 0}, "positive"),
         ({"layer_norm_eps": 0.0}, "positive"),
     ],
@@ -73,14 +80,30 @@ def test_what_is_not_supported_is_refused_by_name(changes: dict[str, Any], messa
         parse_architecture({**PUBLISHED, **changes}, "config.json")
 
 
-def test_two_labels_in_a_map_are_two_labels() -> None:
-    without = {key: value for key, value in PUBLISHED.items() if key != "num_labels"}
-    with pytest.raises(InvalidModelConfig, match="2 labels"):
-        parse_architecture({**without, "id2label": {"0": "real", "1": "fake"}}, "config.json")
-    assert (
-        parse_architecture({**without, "id2label": {"0": "synthetic"}}, "config.json")
-        == VIT_SMALL_384
-    )
+def test_squares_may_be_two_equal_numbers_and_other_keys_change_nothing() -> None:
+    more = {
+        "image_size": [384, 384],
+        "patch_size": [16, 16],
+        "head_dim": 64,
+        "quantization_config": None,
+        "encoder_stride": 16,
+        "pooler_act": "tanh",
+        "pooler_output_size": 384,
+        "hidden_dropout_prob": 0.1,
+        "problem_type": "single_label_classification",
+        "torch_dtype": "float16",
+    }
+    assert parse_architecture({**PUBLISHED, **more}, "config.json") == VIT_SMALL_384
+
+
+def test_another_activation_and_no_bias_are_read_and_reach_every_layer() -> None:
+    changes = {"hidden_act": "quick_gelu", "qkv_bias": False}
+    architecture = parse_architecture({**PUBLISHED, **changes}, "config.json")
+    assert (architecture.hidden_act, architecture.qkv_bias) == ("quick_gelu", False)
+    assert (architecture.reading, VIT_SMALL_384.reading) == ("hidden_act=quick_gelu", None)
+    layers = build_empty_vit(architecture).vit.layers
+    assert {layer.attention.q_proj.bias for layer in layers} == {None}
+    assert {type(layer.mlp.activation_fn).__name__ for layer in layers} == {"QuickGELUActivation"}
 
 
 def test_code_named_by_a_configuration_is_never_looked_at(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_pinned_model_is_fetched_once_verified_and_described(
     source = source_of(tiny_model)
     files = fetch_model(source, tmp_path / "cache")
     assert (files.name, files.revision, files.licence) == ("tiny", REVISION, "MIT")
-    assert files.weights.read_bytes() == (tiny_model / "model.safetensors").read_bytes()
+    assert files.weights[0].read_bytes() == (tiny_model / "model.safetensors").read_bytes()
     files_asked = [path for path, _ in hub.asked if "/resolve/" in path]
     assert files_asked
     assert all(f"/somebody/tiny/resolve/{REVISION}/" in path for path in files_asked)

@@ -79,6 +79,13 @@ def test_the_older_name_of_the_limit_is_still_read(tmp_path: Path) -> None:
     assert read_measured(write(tmp_path / "measured.json", both)).no_traces_logit == -2.0
 
 
+def test_how_the_weights_are_read_counts_only_where_it_is_said() -> None:
+    # Vectors in users' databases carry this number: it must never change for the same model.
+    plain = "3afae4ac5b63e617a83b266b7a26410799e6a822416e97795f9d3795f3c18e7e"
+    assert INFO.space_fingerprint == plain
+    assert replace(INFO, reading="logit=1-0").space_fingerprint != plain
+
+
 def test_a_model_is_measured_where_a_figure_came_with_it() -> None:
     assert not INFO.is_measured
     assert replace(INFO, similarity_threshold=0.9).is_measured

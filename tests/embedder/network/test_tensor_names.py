@@ -16,7 +16,7 @@ from embedder.network.weights import load_vit
 ModelWriter = Callable[..., Path]
 
 
-@pytest.mark.parametrize("layout", ["huggingface", "timm"])
+@pytest.mark.parametrize("layout", ["huggingface", "timm", "modules"])
 def test_names_there_and_back_are_the_same_tensors(
     tmp_path: Path, model_writer: ModelWriter, tiny_architecture: Architecture, layout: str
 ) -> None:
@@ -28,7 +28,7 @@ def test_names_there_and_back_are_the_same_tensors(
     assert all(torch.equal(again[name], published[name]) for name in published)
 
 
-@pytest.mark.parametrize("layout", ["huggingface", "timm"])
+@pytest.mark.parametrize("layout", ["huggingface", "timm", "modules"])
 def test_every_module_knows_the_published_tensor_it_lives_in(
     tmp_path: Path, model_writer: ModelWriter, tiny_architecture: Architecture, layout: str
 ) -> None:

@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 from embedder.errors import CorruptWeights, TensorMismatch, UnsafeWeights
 from embedder.network.architecture import VIT_SMALL_384, Architecture
 from embedder.network.embed import Embedder
+from embedder.network.tensor_names import to_published
 from embedder.network.weights import (
     check_is_safetensors,
     compute_sha256,
     load_vit,
+    read_shapes,
     read_tensors,
     verify_file,
 )
@@ -105,26 +107,84 @@ def test_missing_extra_and_misshapen_tensors_are_named_as_the_file_names_them(
     assert missing.value.missing == ("vit.layernorm.weight",)
     with pytest.raises(TensorMismatch) as extra:
         load_vit(
-            rewrite(weights, target, lambda t: t.update({"vit.pooler.dense.bias": torch.ones(2)})),
+            rewrite(weights, target, lambda t: t.update({"vit.distilled.bias": torch.ones(2)})),
             tiny_architecture,
         )
-    assert extra.value.extra == ("vit.pooler.dense.bias",)
+    assert extra.value.extra == ("vit.distilled.bias",)
     with pytest.raises(TensorMismatch) as shape:
         load_vit(
             rewrite(weights, target, lambda t: t.update({"classifier.weight": torch.ones(2, 32)})),
             tiny_architecture,
         )
     assert "classifier.weight holds [2, 32]" in str(shape.value)
-    with pytest.raises(TensorMismatch) as kind:
-        load_vit(
-            rewrite(
-                weights,
-                target,
-                lambda t: t.update({"classifier.bias": torch.ones(1, dtype=torch.float16)}),
-            ),
-            tiny_architecture,
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float64, torch.int8, torch.uint8, torch.int32, torch.bool, torch.float8_e4m3fn]
+)
+def test_a_type_that_float32_cannot_hold_exactly_is_refused_by_name(
+    tmp_path: Path, tiny_model: Path, tiny_architecture: Architecture, kind: torch.dtype
+) -> None:
+    target = tmp_path / "model.safetensors"
+    rewrite(
+        tiny_model / "model.safetensors",
+        target,
+        lambda t: t.update({"classifier.bias": torch.ones(1).to(kind)}),
+    )
+    with pytest.raises(TensorMismatch, match=f"classifier.bias is {kind}; only float32, float16"):
+        load_vit(target, tiny_architecture)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_types_are_widened_exactly_also_in_some_tensors_alone(
+    tmp_path: Path, tiny_model: Path, tiny_architecture: Architecture, kind: torch.dtype
+) -> None:
+    target = tmp_path / "model.safetensors"
+    for part in ("", "layer.1"):
+        rewrite(
+            tiny_model / "model.safetensors",
+            target,
+            lambda t, part=part: t.update({n: t[n].to(kind) for n in t if part in n}),
         )
-    assert "classifier.bias is torch.float16" in str(kind.value)
+        model, stored = load_vit(target, tiny_architecture), load_file(target)
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+        for name, tensor in to_published(model.state_dict()).items():
+            assert torch.equal(tensor.to(stored[name].dtype), stored[name])
+
+
+def test_tensors_that_classification_does_not_use_are_left_out(
+    tmp_path: Path, tiny_model: Path, tiny_architecture: Architecture
+) -> None:
+    weights = tiny_model / "model.safetensors"
+    more = {
+        "vit.pooler.dense.weight": torch.ones(32, 32),
+        "vit.pooler.dense.bias": torch.ones(32),
+        "vit.embeddings.mask_token": torch.ones(1, 1, 32),
+    }
+    target = rewrite(weights, tmp_path / "model.safetensors", lambda t: t.update(more))
+    with_more = load_vit(target, tiny_architecture).state_dict()
+    without = load_vit(weights, tiny_architecture).state_dict()
+    assert with_more.keys() == without.keys()
+    assert all(torch.equal(with_more[name], without[name]) for name in without)
+
+
+def test_a_tensor_that_two_files_hold_is_refused(
+    tmp_path: Path, tiny_model: Path, tiny_architecture: Architecture
+) -> None:
+    weights = tiny_model / "model.safetensors"
+    one = {"classifier.bias": torch.ones(1)}
+    save_file(one, tmp_path / "other.safetensors")
+    with pytest.raises(CorruptWeights, match=r"another shard holds classifier\.bias too"):
+        load_vit([weights, tmp_path / "other.safetensors"], tiny_architecture)
+
+
+def test_shapes_are_read_from_the_header(tiny_model: Path, tmp_path: Path) -> None:
+    shapes = read_shapes(tiny_model / "model.safetensors")
+    tensors = load_file(tiny_model / "model.safetensors")
+    assert shapes == {name: tuple(tensors[name].shape) for name in tensors}
+    (tmp_path / "model.safetensors").write_bytes(b"\x08" + b"\x00" * 7 + b"{       ")
+    with pytest.raises(CorruptWeights, match="not a complete safetensors file"):
+        read_shapes(tmp_path / "model.safetensors")
 
 
 def test_a_stack_of_the_timm_layout_is_named_when_its_shape_is_wrong(

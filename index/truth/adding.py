@@ -121,14 +121,14 @@ def add_entries(
         InvalidComputation: the name of a device or of a precision is none.
 
     """
-    embeddings = _check_embeddings(new, space)
+    embeddings = _check_embeddings(conn, new, space)
     provenances = [entry.provenance.normalise() for entry in new]
     corpus_id = lock_corpus(conn, corpus)
     if not new:
         return ()
     space_id = ensure_space_id(conn, space)
     with enlarge_cache(conn, len(new)):
-        stored = _store_images(conn, space_id, new, _to_rows(conn, new, embeddings))
+        stored = _store_images(conn, space_id, new, embeddings)
         quarantined = _find_quarantined(conn, corpus_id, stored.known_ids())
         # If an image is given twice, its first provenance counts.
         first = dict(zip(reversed(stored.ids), reversed(provenances), strict=True))
@@ -201,12 +201,12 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
         InvalidImageFacts: a sha256 is malformed, or a size is below one.
 
     """
-    embeddings = _check_embeddings(new, space)
+    embeddings = _check_embeddings(conn, new, space)
     space_id = ensure_space_id(conn, space)
     image_ids, _ = ensure_images(conn, [entry.image for entry in new])
     rows = {
         image_ids[entry.image.sha256]: row
-        for entry, row in zip(new, _to_rows(conn, new, embeddings), strict=True)
+        for entry, row in zip(new, embeddings, strict=True)
         if row
     }
     newly_embedded = ensure_embeddings(conn, space_id, rows)
@@ -237,8 +237,10 @@ def insert_entries(
     return dict(new)
 
 
-def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
-    """Return stored vector and logit of each entry, or None for an entry without them."""
+def _check_embeddings(
+    conn: Connection, new: Sequence[NewEntry], space: Space
+) -> list[EmbeddingRow | None]:
+    """Return the embedding of each entry as it is stored, or None for an entry without one."""
     for entry in new:
         entry.image.check()
         if (entry.vector is None) is not (entry.logit is None):
@@ -248,24 +250,12 @@ def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes
     )  # (n, d)
     stored, size = to_bytes(rows), STORED.itemsize * space.dimension
     vectors = (stored[start : start + size] for start in range(0, len(stored), size))
-    return [
-        None if entry.logit is None else (next(vectors), check_logit(entry.logit)) for entry in new
-    ]
-
-
-def _to_rows(
-    conn: Connection, new: Sequence[NewEntry], embeddings: Sequence[tuple[bytes, float] | None]
-) -> list[EmbeddingRow | None]:
-    """Return checked embeddings with the row of what computed each.
-
-    Raises:
-        InvalidComputation
-
-    """
     ids = ensure_computation_ids(conn, {entry.computation for entry in new})
     return [
-        None if stored is None else EmbeddingRow(*stored, ids[entry.computation])
-        for entry, stored in zip(new, embeddings, strict=True)
+        None
+        if entry.logit is None
+        else (next(vectors), check_logit(entry.logit), ids[entry.computation])
+        for entry in new
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, select
 
@@ -28,8 +28,7 @@ DEVICE_PATTERN = re.compile(r"[a-z0-9][a-z0-9:._-]{0,63}")
 PRECISION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Computation:
+class Computation(NamedTuple):  # not a dataclass: it is hashed for every ready embedding
     """A device, such as `cpu` or `cuda:1`, and the precision of the matrix products on it."""
 
     device: str

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,12 +245,9 @@ def find_embedded_images(
     return frozenset(found)
 
 
-class EmbeddingRow(NamedTuple):  # not a dataclass: an ingest of ready embeddings makes millions
-    """An embedding as it is stored: vector bytes, logit, and the row of what computed it."""
-
-    vector: bytes
-    logit: float
-    computation_id: int | None
+# An embedding as it is stored: vector bytes, logit, and the row id of what computed it. A plain
+# tuple: an ingest of ready embeddings makes millions, and the garbage collector skips tuples.
+EmbeddingRow = tuple[bytes, float, int | None]
 
 
 def ensure_embeddings(
@@ -260,9 +257,9 @@ def ensure_embeddings(
     image_ids = sorted(rows)
     columns: dict[str, list[Any]] = {
         "image_id": image_ids,
-        "vector": [rows[image_id].vector for image_id in image_ids],
-        "logit": [rows[image_id].logit for image_id in image_ids],
-        "computation_id": [rows[image_id].computation_id for image_id in image_ids],
+        "vector": [rows[image_id][0] for image_id in image_ids],
+        "logit": [rows[image_id][1] for image_id in image_ids],
+        "computation_id": [rows[image_id][2] for image_id in image_ids],
     }
     inserted = insert_missing(conn, embeddings, columns, embeddings.c.image_id, space_id=space_id)
     return frozenset(image_id for (image_id,) in inserted)

@@ -19,7 +19,6 @@ from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, remove
 from index.truth.database import Database
 from index.truth.entries import entries_of_image, remove_entry
 from index.truth.images import (
-    EmbeddingRow,
     ImageFacts,
     ensure_embeddings,
     ensure_images,
@@ -187,8 +186,8 @@ def test_an_embedding_belongs_to_one_image_and_one_space(database: Database, mat
         spaces = [ensure_space_id(conn, space) for space in (material.space, material.other_space)]
         a, b = ids[material.sha256("a")], ids[material.sha256("b")]
         vector = material.vector("a").tobytes()
-        assert ensure_embeddings(conn, spaces[0], {a: EmbeddingRow(vector, 1.5, None)}) == {a}
-        again = {a: EmbeddingRow(bytes(32), 0.0, None), b: EmbeddingRow(vector, 2.5, None)}
+        assert ensure_embeddings(conn, spaces[0], {a: (vector, 1.5, None)}) == {a}
+        again = {a: (bytes(32), 0.0, None), b: (vector, 2.5, None)}
         assert ensure_embeddings(conn, spaces[0], again) == {b}
         assert ensure_embeddings(conn, spaces[1], {}) == frozenset()
         assert find_embedded_images(conn, spaces[0], [a, b, b + 1]) == {a, b}
@@ -210,7 +209,7 @@ def test_any_number_of_embeddings_is_stored_and_found(
     with database.write() as conn:
         ids, _ = ensure_images(conn, [material.image(number) for number in range(count)])
         space_id = ensure_space_id(conn, material.space)
-        given = {image_id: EmbeddingRow(vector, float(image_id), None) for image_id in ids.values()}
+        given = {image_id: (vector, float(image_id), None) for image_id in ids.values()}
         assert ensure_embeddings(conn, space_id, given) == frozenset(ids.values())
         assert find_embedded_images(conn, space_id, list(ids.values())) == frozenset(ids.values())
         rows = conn.execute(select(embeddings.c.image_id, embeddings.c.logit)).all()

@@ -29,7 +29,7 @@ from index.calibration.standing import Calibrations
 from index.calibration.verbal import ENFSI_2015, VerbalScale
 from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
 from index.truth.active import ActiveModel, find_active_model
-from index.truth.computations import Computation
+from index.truth.computations import Computation, PrecisionCheck
 from index.truth.database import Database
 from index.truth.spaces import Space, list_spaces
 from index.verdict import ClassifierPolicy, Threshold
@@ -195,6 +195,18 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Iterator[Data
         database.close()
 
 
+def read_precision_check(embedder: Embedder) -> PrecisionCheck | None:
+    """Return what the panel measured of the precision that a model runs in.
+
+    None where that is float32 on a CPU, and where the panel refused another precision.
+    """
+    check = embedder.precision_check
+    if check is None or check.precision != embedder.precision:
+        return None
+    cosine = min(max(check.smallest_cosine, -1.0), 1.0)  # rounding may exceed 1
+    return PrecisionCheck(check.images, cosine, check.largest_logit_difference)
+
+
 class Lineup:
     """The embedder, the database, its index and the stored images: what a look-up or an ingest
     needs.
@@ -257,7 +269,11 @@ class Lineup:
     @property
     def computation(self) -> Computation:
         """What computes the embeddings of this process: rows record it."""
-        return Computation(self.embedder.device, self.embedder.precision)
+        return Computation(
+            self.embedder.device,
+            self.embedder.precision,
+            read_precision_check(self.embedder),
+        )
 
     @property
     def limits(self) -> ImageLimits:

@@ -45,7 +45,7 @@ class ReadyChunks:
         nor the request names the space.
         """
         if (computation := _computation(source)) is not None:
-            computation.check()
+            computation.validate()
         stated = source.embedding_space or self._request.embedding_space
         if stated is None:
             raise InvalidRequest(

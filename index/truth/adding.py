@@ -121,7 +121,7 @@ def add_entries(
         InvalidComputation: the name of a device or of a precision is none.
 
     """
-    embeddings = _check_embeddings(conn, new, space)
+    embeddings = _check_embeddings(new, space)
     provenances = [entry.provenance.normalise() for entry in new]
     corpus_id = lock_corpus(conn, corpus)
     if not new:
@@ -144,7 +144,7 @@ def _store_images(
     conn: Connection,
     space_id: int,
     new: Sequence[NewEntry],
-    embeddings: Sequence[EmbeddingRow | None],
+    embeddings: Sequence[tuple[bytes, float] | None],
 ) -> _StoredImages:
     """Write the images of entries and their embeddings, where they are missing.
 
@@ -154,7 +154,12 @@ def _store_images(
     """
     ids, new_images = ensure_images(conn, [entry.image for entry in new])
     image_ids = [ids[entry.image.sha256] for entry in new]
-    rows = {image_id: row for image_id, row in zip(image_ids, embeddings, strict=True) if row}
+    computation_ids = ensure_computation_ids(conn, space_id, {each.computation for each in new})
+    rows = {
+        image_id: (*stored, computation_ids[entry.computation])
+        for image_id, entry, stored in zip(image_ids, new, embeddings, strict=True)
+        if stored
+    }
     _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(rows))
     reach(Failpoint.IMAGES_WRITTEN)
     newly_embedded = ensure_embeddings(conn, space_id, rows)
@@ -201,13 +206,14 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
         InvalidImageFacts: a sha256 is malformed, or a size is below one.
 
     """
-    embeddings = _check_embeddings(conn, new, space)
+    embeddings = _check_embeddings(new, space)
     space_id = ensure_space_id(conn, space)
     image_ids, _ = ensure_images(conn, [entry.image for entry in new])
+    computation_ids = ensure_computation_ids(conn, space_id, {each.computation for each in new})
     rows = {
-        image_ids[entry.image.sha256]: row
-        for entry, row in zip(new, embeddings, strict=True)
-        if row
+        image_ids[entry.image.sha256]: (*stored, computation_ids[entry.computation])
+        for entry, stored in zip(new, embeddings, strict=True)
+        if stored
     }
     newly_embedded = ensure_embeddings(conn, space_id, rows)
     record_additions(conn, sorted(image_ids.values()))
@@ -237,10 +243,8 @@ def insert_entries(
     return dict(new)
 
 
-def _check_embeddings(
-    conn: Connection, new: Sequence[NewEntry], space: Space
-) -> list[EmbeddingRow | None]:
-    """Return the embedding of each entry as it is stored, or None for an entry without one."""
+def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
+    """Return stored vector and logit of each entry, or None for an entry without them."""
     for entry in new:
         entry.image.check()
         if (entry.vector is None) is not (entry.logit is None):
@@ -250,12 +254,8 @@ def _check_embeddings(
     )  # (n, d)
     stored, size = to_bytes(rows), STORED.itemsize * space.dimension
     vectors = (stored[start : start + size] for start in range(0, len(stored), size))
-    ids = ensure_computation_ids(conn, {entry.computation for entry in new})
     return [
-        None
-        if entry.logit is None
-        else (next(vectors), check_logit(entry.logit), ids[entry.computation])
-        for entry in new
+        None if entry.logit is None else (next(vectors), check_logit(entry.logit)) for entry in new
     ]
 
 

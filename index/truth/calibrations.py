@@ -20,14 +20,15 @@ from sqlalchemy import Connection, Row, Select, insert, select
 from index.errors import TruthDamaged, UnknownCalibration
 from index.jsontext import JSON, canonical_json
 from index.truth.computations import (
+    COMPUTATION_COLUMNS,
     Computation,
-    computation_from_columns,
+    computation_from_row,
     ensure_computation_ids,
+    with_computation,
 )
 from index.truth.schema import (
     LARGEST_ID,
     calibrations,
-    computations,
     embedding_spaces,
     reference_embeddings,
 )
@@ -132,16 +133,16 @@ def save_calibration(
     Raises ForeignSpace, InvalidComputation; ValueError for a number that JSON cannot hold.
     """
     text = canonical_json(document)
-    computation_ids = ensure_computation_ids(conn, [computation])
+    space_id = ensure_space_id(conn, space)
     row = {
-        "space_id": ensure_space_id(conn, space),
+        "space_id": space_id,
         "generation": generation,
         "created_at": datetime.now(UTC),
         "request": canonical_json(scope.to_json()),
         "document": text,
         "document_sha256": _sha256(text),
         "job_id": scope.job_id,
-        "computation_id": computation_ids[computation],
+        "computation_id": ensure_computation_ids(conn, space_id, [computation])[computation],
     }
     calibration_id: int = conn.execute(
         insert(calibrations).returning(calibrations.c.id), row
@@ -237,7 +238,7 @@ def add_delivered(
     }
     pair = (reference_embeddings.c.image_id, reference_embeddings.c.condition)
     space_id = ensure_space_id(conn, space)
-    computation_id = ensure_computation_ids(conn, [computation])[computation]
+    computation_id = ensure_computation_ids(conn, space_id, [computation])[computation]
     inserted = insert_missing(
         conn,
         reference_embeddings,
@@ -298,14 +299,9 @@ def read_delivered_embeddings(
 
 
 _CALIBRATIONS: Select[Any] = (
-    select(
-        calibrations,
-        embedding_spaces.c.fingerprint,
-        computations.c.device,
-        computations.c.precision,
-    )
+    select(calibrations, embedding_spaces.c.fingerprint, *COMPUTATION_COLUMNS)
+    .select_from(with_computation(calibrations))
     .join(embedding_spaces, embedding_spaces.c.id == calibrations.c.space_id)
-    .join(computations, computations.c.id == calibrations.c.computation_id, isouter=True)
 )
 
 
@@ -319,7 +315,7 @@ def _read_row(row: Row[Any]) -> StoredCalibration:
         row.created_at,
         _read_scope(row.id, row.request),
         row.document,
-        computation_from_columns(row.device, row.precision),
+        computation_from_row(row),
     )
 
 

@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from index.errors import InvalidImageFacts
-from index.truth.computations import Computation, computation_from_columns
+from index.truth.computations import (
+    COMPUTATION_COLUMNS,
+    Computation,
+    computation_from_row,
+    with_computation,
+)
 from index.truth.perceptual import PerceptualHash
-from index.truth.schema import computations, corpora, embeddings, entries, images
+from index.truth.schema import corpora, embeddings, entries, images
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import insert_missing, is_any, slices
 from index.truth.vectors import from_bytes
@@ -125,23 +130,18 @@ def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, 
 def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
     """Return the embedding of an image in a space, or None if there is none."""
     row = conn.execute(
-        select(
-            images,
-            embeddings.c.vector,
-            embeddings.c.logit,
-            computations.c.device,
-            computations.c.precision,
-        )
-        .join(embeddings, embeddings.c.image_id == images.c.id)
-        .join(computations, computations.c.id == embeddings.c.computation_id, isouter=True)
+        select(images, embeddings.c.vector, embeddings.c.logit, *COMPUTATION_COLUMNS)
+        .select_from(with_computation(embeddings))
+        .join(images, images.c.id == embeddings.c.image_id)
         .where(
             images.c.sha256 == sha256, embeddings.c.space_id == (find_space_id(conn, space) or 0)
         )
     ).one_or_none()
     if row is None:
         return None
-    computation = computation_from_columns(row.device, row.precision)
-    return StoredEmbedding(from_bytes(row.vector), row.logit, facts_from_row(row), computation)
+    return StoredEmbedding(
+        from_bytes(row.vector), row.logit, facts_from_row(row), computation_from_row(row)
+    )
 
 
 def facts_from_row(row: Row[Any]) -> ImageFacts:

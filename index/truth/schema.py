@@ -256,6 +256,31 @@ embeddings = Table(
 )
 Index("uq_embeddings_image_id_space_id", embeddings.c.image_id, embeddings.c.space_id, unique=True)
 
+# How far a computation moves the answers of a model: a panel of pictures, compared with float32 on
+# a CPU. As measured when the first embedding of this kind was written; no row where that is exact,
+# or not known.
+precision_checks = Table(
+    "precision_checks",
+    metadata,
+    Column(
+        "space_id",
+        Integer,
+        ForeignKey("embedding_spaces.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(
+        "computation_id",
+        Integer,
+        ForeignKey("computations.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("images", Integer, nullable=False),
+    Column("smallest_cosine", Float(53), nullable=False),
+    Column("largest_logit_difference", Float(53), nullable=False),
+)
+
 # What computed the embeddings of a corpus in a space, for look-ups: they cannot read every row. The
 # first change that added such a member says from which generation on it holds. A row stays when its
 # members are removed.

@@ -35,6 +35,25 @@ def upgrade() -> None:
     for table in COMPUTED:
         _add_column(table)
     op.create_table(
+        "precision_checks",
+        sa.Column("space_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("computation_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("images", sa.Integer(), nullable=False),
+        sa.Column("smallest_cosine", sa.Float(53), nullable=False),
+        sa.Column("largest_logit_difference", sa.Float(53), nullable=False),
+        sa.PrimaryKeyConstraint("space_id", "computation_id", name="pk_precision_checks"),
+        sa.ForeignKeyConstraint(
+            ["space_id"],
+            ["embedding_spaces.id"],
+            name="fk_precision_checks_space_id_embedding_spaces",
+        ),
+        sa.ForeignKeyConstraint(
+            ["computation_id"],
+            ["computations.id"],
+            name="fk_precision_checks_computation_id_computations",
+        ),
+    )
+    op.create_table(
         "corpus_computations",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("corpus_id", BIG_ID, nullable=False),
@@ -81,6 +100,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("corpus_computations")
+    op.drop_table("precision_checks")
     for table in COMPUTED:
         op.drop_column(table, "computation_id")
     op.drop_table("computations")

@@ -19,6 +19,7 @@ from PIL import Image
 from api.images import describe_image
 from api.lineup import Lineup
 from api.settings import Settings
+from embedder.network.panel import PanelCheck
 from embedder.network.registry import ModelInfo
 from embedder.network.results import Embeddings
 from embedder.pictures.decode import ImageLimits, decode
@@ -60,6 +61,7 @@ class TilesModel:
         self.batch_size = 16
         self.device = "cpu"
         self.precision = "float32"
+        self.precision_check: PanelCheck | None = None
         self.embedded = 0
 
     def preprocess(self, decoded: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from index.errors import InvalidComputation
 from index.truth.adding import NewEntry, add_embeddings, add_entries
 from index.truth.changes import ChangeKind, last_number
 from index.truth.computations import (
+    COMPUTATION_COLUMNS,
     Computation,
-    computation_from_columns,
+    PrecisionCheck,
+    computation_from_row,
     ensure_computation_ids,
     find_computations,
 )
@@ -29,8 +32,9 @@ from index.truth.schema import (
     corpora,
     embeddings,
     entries,
+    precision_checks,
 )
-from index.truth.spaces import find_space_id
+from index.truth.spaces import ensure_space_id, find_space_id
 from tests.index.conftest import Material
 
 CPU, GPU = Computation("cpu", "float32"), Computation("cuda:1", "float16")
@@ -58,7 +62,7 @@ def found(conn: Connection, *names: str, generation: int | None = None) -> list[
 def read_from_rows(conn: Connection, corpus: str, generation: int) -> set[Computation | None]:
     """The same from every row of the log: what computed the members ever added to a corpus."""
     query = (
-        select(computations.c.device, computations.c.precision)
+        select(*COMPUTATION_COLUMNS)
         .select_from(changes)
         .join(entries, entries.c.id == changes.c.entry_id)
         .join(corpora, corpora.c.id == entries.c.corpus_id)
@@ -68,6 +72,7 @@ def read_from_rows(conn: Connection, corpus: str, generation: int) -> set[Comput
             & (embeddings.c.space_id == changes.c.space_id),
         )
         .join(computations, computations.c.id == embeddings.c.computation_id, isouter=True)
+        .join(precision_checks, precision_checks.c.space_id == 0, isouter=True)
         .where(
             corpora.c.name == corpus,
             changes.c.kind == ChangeKind.ADD,
@@ -75,7 +80,7 @@ def read_from_rows(conn: Connection, corpus: str, generation: int) -> set[Comput
             changes.c.space_id == find_space_id(conn, Material.space),
         )
     )
-    return {computation_from_columns(*row) for row in conn.execute(query)}
+    return {computation_from_row(row) for row in conn.execute(query)}
 
 
 @pytest.mark.parametrize(
@@ -88,26 +93,58 @@ def read_from_rows(conn: Connection, corpus: str, generation: int) -> set[Comput
         Computation("c" * 65, "float32"),
         Computation("cpu", "f" * 33),
         Computation("cpu\n", "float32"),
+        Computation("cpu", "float32", PrecisionCheck(0, 1.0, 0.0)),
+        Computation("cpu", "float32", PrecisionCheck(9, 1.5, 0.0)),
+        Computation("cpu", "float32", PrecisionCheck(9, math.nan, 0.0)),
+        Computation("cpu", "float32", PrecisionCheck(9, 1.0, math.inf)),
+        Computation("cpu", "float32", PrecisionCheck(9, 1.0, -0.1)),
     ],
 )
 def test_what_is_no_name_of_a_device_or_a_precision_is_refused(
     conn: Connection, computation: Computation
 ) -> None:
-    with pytest.raises(InvalidComputation, match="1 to"):
-        ensure_computation_ids(conn, [computation])
+    with pytest.raises(InvalidComputation):
+        ensure_computation_ids(conn, 1, [computation])
     with pytest.raises(InvalidComputation):
         add(conn, "fakes", "a", computation)
 
 
 def test_a_computation_has_one_row_and_what_is_not_known_has_none(conn: Connection) -> None:
-    first = ensure_computation_ids(conn, [CPU, None, CPU])
-    again = ensure_computation_ids(conn, [GPU, CPU])
+    space_id = ensure_space_id(conn, Material.space)
+    first = ensure_computation_ids(conn, space_id, [CPU, None, CPU])
+    again = ensure_computation_ids(conn, space_id, [GPU, CPU])
 
     assert first == {None: None, CPU: again[CPU]}
     assert conn.execute(select(computations.c.device, computations.c.precision)).all() == [
         ("cpu", "float32"),
         ("cuda:1", "float16"),
     ]
+
+
+def test_a_check_belongs_to_one_space_and_the_first_one_stays(
+    conn: Connection, material: Any
+) -> None:
+    first, later = PrecisionCheck(27, 0.99968, 0.053), PrecisionCheck(27, 0.99, 0.2)
+    add(conn, "fakes", "a", GPU._replace(check=first))
+    add(conn, "fakes", "b", GPU._replace(check=later))
+    add(conn, "fakes", "c", GPU)
+    add(conn, "fakes", "d", CPU)
+    other = NewEntry(material.image("a"), material.vector("a", 4), 0.5, computation=GPU)
+    add_embeddings(conn, material.other_space, [other])
+
+    assert found(conn) == [CPU, GPU._replace(check=first)]
+    for name in "abc":
+        embedding = find_embedding(conn, material.space, material.sha256(name))
+        assert embedding is not None
+        assert embedding.computation == GPU._replace(check=first)
+    elsewhere = find_space_id(conn, material.other_space)
+    assert find_computations(conn, elsewhere, last_number(conn), None) == (GPU,)
+
+
+def test_only_float32_on_a_cpu_is_exact() -> None:
+    assert CPU.is_exact
+    assert not Computation("cuda", "float32").is_exact
+    assert not Computation("cpu", "bfloat16").is_exact
 
 
 def test_an_embedding_keeps_what_computed_it_first(conn: Connection, material: Any) -> None:

@@ -1,8 +1,10 @@
-"""Requests that run at the same time share forwards of the model, within bounds.
+"""Requests that run at the same time use the model within bounds, and do not change each other.
 
 `Admission` counts the requests in work and refuses the next one at once when all places are taken.
-`Batcher` collects the images that wait when the model becomes free, so that n requests that arrive
-together cost about one forward. It never waits for more: a single request is embedded immediately.
+`Batcher` runs forwards of one shape (`Embedder.embed_each`), so that an image has the same
+embedding and the same logit to the last bit whatever else is being looked up. Where that shape has
+room for several images, those that wait when the model becomes free share a forward. It never
+waits for more: a single request is embedded immediately.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from api.errors import Overloaded
 if TYPE_CHECKING:
     from embedder.network.embed import Embedder
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 VectorAndLogit = tuple[NDArray[np.float32], float]
 
 
@@ -59,7 +61,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    pixels: Pixels  # (3, h, w)
+    pixels: Pixels  # (h, w, 3)
     answer: Future[VectorAndLogit]
 
 
@@ -80,14 +82,14 @@ class Batcher:
         self.forwards = 0
 
     def embed(self, pixels: Pixels) -> VectorAndLogit:
-        """Embed one image ``(3, h, w)``; block until its forward is done.
+        """Embed one image ``(h, w, 3)``; block until its forward is done.
 
         Raises `Overloaded`, and the forward's own errors.
         """
         return self._put(pixels).result()
 
     def embed_all(self, pictures: Sequence[Pixels]) -> list[VectorAndLogit]:
-        """Embed several images ``(3, h, w)`` of one request. Raises like `embed`.
+        """Embed several images ``(h, w, 3)`` of one request. Raises like `embed`.
 
         The first image must find a place; the others wait for places that their own leave.
         """
@@ -130,9 +132,9 @@ class Batcher:
                 return
 
     def _collect(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """Return what waits now, up to one batch, and whether the end was seen."""
+        """Return what waits now, up to one forward, and whether the end was seen."""
         batch = [first]
-        while len(batch) < self._embedder.batch_size:
+        while len(batch) < self._embedder.lookup_batch_size:
             try:
                 following = self._waiting.get_nowait()
             except queue.Empty:
@@ -144,9 +146,7 @@ class Batcher:
 
     def _forward(self, batch: list[_Waiting]) -> None:
         try:
-            embeddings = self._embedder.embed_pixels(
-                np.stack([waiting.pixels for waiting in batch])
-            )
+            embeddings = self._embedder.embed_each(np.stack([waiting.pixels for waiting in batch]))
         except (
             Exception
         ) as err:  # a boundary: each waiting request gets the reason, and the thread lives on

@@ -283,7 +283,7 @@ class Lineup:
     def embed_image(self, decoded: DecodedImage) -> tuple[NDArray[np.float32], float]:
         """Embed one image: vector ``(d,)`` and logit. Raises `ImageError`, `Overloaded`.
 
-        Images that are waiting at the same time share a forward.
+        Equal images have equal results to the last bit, whatever else is embedded beside them.
         """
         return self.batcher.embed(self.embedder.preprocess(decoded))
 

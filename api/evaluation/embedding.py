@@ -72,11 +72,11 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Derived:
-    """What is computed from a decoded image; `pixels` (3, h, w) by condition."""
+    """What is computed from a decoded image; `pixels` (h, w, 3) by condition."""
 
     hashed: PerceptualHash
     thumbnail: bytes
-    pixels: Mapping[Condition, NDArray[np.float32]]
+    pixels: Mapping[Condition, NDArray[np.uint8]]
 
 
 @dataclass(slots=True)
@@ -101,12 +101,12 @@ class _Deliveries:
 
     def __init__(self, embedder: Embedder, conditions: Sequence[Condition]) -> None:
         self._embedder = embedder
-        self._waiting: list[tuple[Condition, int, NDArray[np.float32]]] = []
+        self._waiting: list[tuple[Condition, int, NDArray[np.uint8]]] = []
         self._logits: dict[Condition, list[tuple[int, float]]] = {
             condition: [] for condition in conditions
         }
 
-    def add(self, row: int, pixels: Mapping[Condition, NDArray[np.float32]]) -> None:
+    def add(self, row: int, pixels: Mapping[Condition, NDArray[np.uint8]]) -> None:
         self._waiting += [(condition, row, each) for condition, each in pixels.items()]
         while len(self._waiting) >= self._embedder.batch_size:
             self._embed(self._embedder.batch_size)
@@ -126,7 +126,7 @@ class _Deliveries:
         some, self._waiting = self._waiting[:count], self._waiting[count:]
         made = self._embedder.embed_pixels(
             np.stack([pixels for _, _, pixels in some])
-        )  # (b, 3, h, w)
+        )  # (b, h, w, 3)
         for (condition, row, _), logit in zip(some, made.logits, strict=True):
             self._logits[condition].append((row, float(logit)))
 

@@ -1,4 +1,4 @@
-"""Add one image to a corpus; requests that arrive together share forwards."""
+"""Add one image to a corpus. It is embedded as look-ups are."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Probe:
     """A questioned image with its embedding.
 
     `picture` and `condition`, how it seems to have been delivered, are None without its bytes.
-    `measure_luminance_std` is of what the model reads, in levels of 255; None if the image was not
+    `luminance_std` is of what the model reads, in levels of 255; None if the image was not
     preprocessed for this look-up.
     """
 
@@ -124,7 +124,7 @@ def embed_probe(
         hashed,
         decoded,
         condition,
-        measure_luminance_std(pixels, model.info.preprocessing),
+        measure_luminance_std(pixels),
         decode_ms=milliseconds(started, decoded_at),
         embed_ms=milliseconds(decoded_at, perf_counter()),
     )

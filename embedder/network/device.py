@@ -53,7 +53,8 @@ class DevicePolicy:
 
     `full_batches`: a short batch is filled up. `batches_ahead`: how many more batches are launched
     before the results of one are awaited. `workers_per_core` threads for each core prepare the
-    images of a stream, at most `max_workers`.
+    images of a stream, at most `max_workers`. The forwards of look-ups have `lookup_batch_size`
+    images, always: a short one is filled up.
     """
 
     precision: Precision
@@ -63,6 +64,7 @@ class DevicePolicy:
     workers_per_core: int
     max_workers: int
     reason: str
+    lookup_batch_size: int = 1
 
 
 POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
@@ -74,11 +76,13 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             batches_ahead=1,
             workers_per_core=1,
             max_workers=32,
-            reason="Tensor cores. Autocast keeps LayerNorm and softmax in float32. float16 has 8 "
-            "times the resolution of bfloat16 at the same speed, and the activations of this ViT "
-            "stay far under its largest number. The host only prepares images, so one thread for "
-            "each core. A sixth of that work (0.8 of 4.8 ms for a JPEG of 1.2 megapixels) holds "
-            "the interpreter lock, so more than 32 threads would wait for one another.",
+            reason="Tensor cores. float16 has 8 times the resolution of bfloat16 at the same "
+            "speed, and the activations of this ViT stay far under its largest number. The host "
+            "only prepares images, so one thread for each core. A sixth of that work (0.8 of 4.8 "
+            "ms for a JPEG of 1.2 megapixels) holds the interpreter lock, so more than 32 threads "
+            "would wait for one another. A forward of 8 images takes about as long as one of a "
+            "single image, because the host queues as many kernels.",
+            lookup_batch_size=8,
         ),
         DeviceKind.XLA: DevicePolicy(
             Precision.BFLOAT16,
@@ -89,6 +93,7 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             max_workers=32,
             reason="The matrix unit of a TPU multiplies bfloat16. Each new shape is compiled "
             "again, so batches are filled up. The host only prepares images, as with CUDA.",
+            lookup_batch_size=8,
         ),
         DeviceKind.MPS: DevicePolicy(
             Precision.FLOAT32,
@@ -135,6 +140,7 @@ class Placement:
     batch_size: int
     full_batches: bool
     batches_ahead: int = 0
+    lookup_batch_size: int = 1
 
     @property
     def dtype(self) -> torch.dtype:
@@ -155,7 +161,13 @@ def choose_placement(device: str = "auto", precision: str = "auto") -> Placement
     if kind is DeviceKind.CPU and chosen is Precision.FLOAT16:
         raise DeviceUnavailable("float16 on a CPU is not supported: use float32")
     return Placement(
-        name, kind, chosen, policy.batch_size, policy.full_batches, policy.batches_ahead
+        name,
+        kind,
+        chosen,
+        policy.batch_size,
+        policy.full_batches,
+        policy.batches_ahead,
+        policy.lookup_batch_size,
     )
 
 

@@ -3,7 +3,7 @@ that is prepared ahead.
 
 The embedding is the CLS token after the final LayerNorm: the vector that the classifier's head
 reads, so that `logit == cls @ w + b`. The matrix products run in the precision of
-`embedder.network.device`; the head, the norm and all results are float32.
+`embedder.network.device`; the first layer, the head, the norm and all results are float32.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from embedder.network.device import (
     refuse_imprecise,
 )
 from embedder.network.download import ModelFiles, locate_model
-from embedder.network.forward import Extras, Forward, LaunchedForward
+from embedder.network.forward import NO_EXTRAS, Extras, Forward, LaunchedForward
 from embedder.network.panel import PanelCheck
 from embedder.network.prefetch import prepare_ahead, take_ahead
 from embedder.network.references import ReferenceVectors, find_references
@@ -44,7 +44,8 @@ from embedder.pictures.preprocess import preprocess
 K = TypeVar("K")
 T = TypeVar("T")
 
-# Limit of prepared items that wait: two batches of 64 with 384 pixels a side are 216 MiB.
+# Limit of prepared items that wait. Two batches of 64 with 384 pixels a side are 54 MiB; the rest
+# is room for what callers derive.
 MAX_WAITING_BYTES = 256 * 2**20
 # Each preparing thread holds one decoded image. This is the most that all of them may hold as RGB
 # when each image is the largest that the limits allow. A thread holds as much again while it
@@ -57,7 +58,7 @@ class _Prepared(Generic[K, T]):
     key: K
     derived: T
     derived_bytes: int
-    pixels: NDArray[np.float32]  # (3, h, w)
+    pixels: NDArray[np.uint8]  # (h, w, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +96,9 @@ class Embedder:
         self.precision_check = precision_check
         self.references: ReferenceVectors | None = None
         self.batch_size = batch_size or placement.batch_size
+        self.lookup_batch_size = min(placement.lookup_batch_size, self.batch_size)
         self._placement = placement
-        self._forward = Forward(info.name, model, placement, self.batch_size)
+        self._forward = Forward(info.name, model, info.preprocessing, placement, self.batch_size)
 
     @classmethod
     def load(
@@ -152,8 +154,9 @@ class Embedder:
         refuse_imprecise(placement, reference, embedder.embed_pixels(pixels).vectors[0])
         return embedder
 
-    def preprocess(self, decoded: DecodedImage) -> NDArray[np.float32]:
-        """Return the pixels `(3, h, w)` of one image.
+    def preprocess(self, decoded: DecodedImage) -> NDArray[np.uint8]:
+        """Return the pixels `(h, w, 3)` of one image, resized and cropped; the device normalises
+        them.
 
         Raises ImageTooSmall.
         """
@@ -171,24 +174,46 @@ class Embedder:
         Raises ImageTooSmall.
         """
         side = self.info.image_size
-        pixels = np.empty((len(images), 3, side, side), np.float32)  # (n, 3, h, w)
+        pixels = np.empty((len(images), side, side, 3), np.uint8)  # (n, h, w, 3)
         for row, decoded in enumerate(images):
             pixels[row] = self.preprocess(decoded)
         return self.embed_pixels(pixels, patch_tokens=patch_tokens, attentions=attentions)
 
     def embed_pixels(
-        self, pixels: NDArray[np.float32], *, patch_tokens: bool = False, attentions: bool = False
+        self, pixels: NDArray[np.uint8], *, patch_tokens: bool = False, attentions: bool = False
     ) -> Embeddings:
-        """Embed preprocessed pixels `(n, 3, h, w)` float32, `batch_size` at a time; n may be 0."""
+        """Embed preprocessed pixels `(n, h, w, 3)` uint8, `batch_size` at a time; n may be 0.
+
+        Raises ValueError for pixels of another shape or type.
+        """
+        return self._embed_batches(pixels, self.batch_size, Extras(patch_tokens, attentions))
+
+    def embed_each(self, pixels: NDArray[np.uint8]) -> Embeddings:
+        """Embed preprocessed pixels `(n, h, w, 3)` uint8; equal pixels have equal results to the
+        last bit, whatever else is embedded beside them.
+
+        The order in which a matrix product adds depends on the shape of the batch. So these
+        forwards have one shape, `lookup_batch_size` images. Raises like `embed_pixels`.
+        """
+        size = self.lookup_batch_size
+        return self._embed_batches(pixels, size, NO_EXTRAS, filled_to=size)
+
+    def _embed_batches(
+        self,
+        pixels: NDArray[np.uint8],
+        batch_size: int,
+        extras: Extras,
+        filled_to: int | None = None,
+    ) -> Embeddings:
         side = self.info.image_size
-        if pixels.dtype != np.float32 or pixels.shape[1:] != (3, side, side):
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (side, side, 3):
             raise ValueError(
-                f"pixels must be float32 (n, 3, {side}, {side}), not {pixels.dtype} {pixels.shape}"
+                f"pixels must be uint8 (n, {side}, {side}, 3), as Embedder.preprocess returns "
+                f"them, not {pixels.dtype} {pixels.shape}"
             )
-        extras = Extras(patch_tokens, attentions)
-        starts = range(0, len(pixels), self.batch_size)
         launched = (
-            self._forward.launch(pixels[at : at + self.batch_size], extras) for at in starts
+            self._forward.launch(pixels[at : at + batch_size], extras, filled_to=filled_to)
+            for at in range(0, len(pixels), batch_size)
         )
         parts = [forward.wait() for forward in take_ahead(launched, self._placement.batches_ahead)]
         return concatenate(parts) if parts else self._forward.empty_results(extras)

@@ -3,24 +3,34 @@
 A forward is launched first and awaited later. On a CPU, launching computes it. On a CUDA device the
 host goes on while the device computes, so the next batch is prepared, uploaded and queued before
 the results of this one are awaited.
+
+float32 is computed by transformers' own layers, half precision by `embedder.network.reduced`. In
+both, pixels are normalised and projected in float32 (`embedder.network.patches`); so are the final
+norm, the head and all results.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import ViTForImageClassification
 
 from embedder.errors import CorruptWeights
 from embedder.network.device import Placement, Precision, get_torch_device
-from embedder.network.results import Embeddings
+from embedder.network.float32 import full_float32
+from embedder.network.patches import Normalisation, project_by_matrix
+from embedder.network.reduced import ReducedEncoder
+from embedder.network.results import Embeddings, replace_rows
 from embedder.network.transfers import PendingResults, Transfers
+from embedder.pictures.preprocess import Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,62 +52,86 @@ class LaunchedForward:
     """
 
     forward: Forward
-    staged: Tensor  # (b, 3, h, w) in host memory
+    staged: Tensor  # (b, h, w, 3) uint8 in host memory
     count: int
     extras: Extras
     precision: Precision
     pending: PendingResults
 
     def wait(self) -> Embeddings:
-        """Wait for the results. If the precision overflowed on these images, compute them again in
-        float32.
+        """Wait for the results. Compute the images that overflowed the precision again in float32.
 
         Raises CorruptWeights where they are not finite in float32 either.
         """
         vectors, logits, patch_tokens, attentions = self.pending.wait()
         assert vectors is not None
         assert logits is not None
-        if np.isfinite(vectors).all() and np.isfinite(logits).all():
-            return Embeddings(vectors, logits, patch_tokens, attentions)
+        found = Embeddings(vectors, logits, patch_tokens, attentions)
+        overflowed = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & np.isfinite(logits)))
+        if len(overflowed) == 0:
+            return found
         if self.precision is Precision.FLOAT32:
             raise CorruptWeights(
                 self.forward.name, "the weights produce embeddings or logits that are not finite"
             )
-        return self.forward.relaunch(self).wait()
+        return replace_rows(found, overflowed, self.forward.relaunch(self, overflowed).wait())
 
 
 class Forward:
     """A network on its device.
 
-    It may be used from any thread; a lock lets forwards start one at a time.
+    It may be used from any thread; a lock lets forwards start one at a time. In half precision the
+    given model stays where it is, in float32: `relaunch` computes with it.
     """
 
     def __init__(
-        self, name: str, model: ViTForImageClassification, placement: Placement, batch_size: int
+        self,
+        name: str,
+        model: ViTForImageClassification,
+        preprocessing: Preprocessing,
+        placement: Placement,
+        batch_size: int,
     ) -> None:
         self.name = name
         self._placement = placement
         self._batch_size = batch_size
         self._device = get_torch_device(placement)
         self._transfers = Transfers(self._device)
-        self._model = model.to(self._device)  # type: ignore[arg-type]  # not in transformers' stub
+        self._normalisation = Normalisation(preprocessing).to(self._device)
+        project_by_matrix(model)
+        self._model = model
+        self._networks: dict[Precision, _Exact | _Reduced] = {}  # on the device
+        if placement.precision is Precision.FLOAT32:
+            self._networks[Precision.FLOAT32] = _Exact(model).to(self._device)
+        else:
+            reduced = _Reduced(model, placement.dtype).to(self._device)
+            self._networks[placement.precision] = reduced
         self._lock = threading.Lock()
 
     def launch(
-        self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], extras: Extras = NO_EXTRAS
+        self,
+        rows: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        extras: Extras = NO_EXTRAS,
+        *,
+        filled_to: int | None = None,
     ) -> LaunchedForward:
-        """Start the forward of 1 to `batch_size` preprocessed images `(3, h, w)`, copied where
+        """Start the forward of 1 to `batch_size` preprocessed images `(h, w, 3)`, copied where
         needed.
-        """
-        count = len(rows)
-        staged = self._transfers.stage(
-            rows, self._batch_size if self._placement.full_batches else count
-        )
-        return self._start(staged, count, extras, self._placement.precision)
 
-    def relaunch(self, launched: LaunchedForward) -> LaunchedForward:
-        """Start a forward again, in float32."""
-        return self._start(launched.staged, launched.count, launched.extras, Precision.FLOAT32)
+        The batch is filled up to `filled_to` images, or as the device needs it.
+        """
+        if filled_to is None:
+            filled_to = self._batch_size if self._placement.full_batches else len(rows)
+        staged = self._transfers.stage(rows, filled_to)
+        return self._start(staged, len(rows), extras, self._placement.precision)
+
+    def relaunch(self, launched: LaunchedForward, rows: NDArray[np.int64]) -> LaunchedForward:
+        """Start the forward of some images of a batch again, in float32.
+
+        The batch keeps its shape: see `Embedder.embed_each`.
+        """
+        staged = self._transfers.stage(launched.staged.numpy()[rows], len(launched.staged))
+        return self._start(staged, len(rows), launched.extras, Precision.FLOAT32)
 
     def empty_results(self, extras: Extras = NO_EXTRAS) -> Embeddings:
         """Return the embeddings of no images."""
@@ -116,12 +150,14 @@ class Forward:
     def _start(
         self, staged: Tensor, count: int, extras: Extras, precision: Precision
     ) -> LaunchedForward:
-        with self._lock, torch.inference_mode():
-            hidden, maps = self._compute_hidden_states(
-                self._transfers.upload(staged), precision, extras.attentions
+        with self._lock, torch.inference_mode(), full_float32(self._device.type):
+            network = self._get_network(precision)
+            hidden, maps = network(
+                self._normalisation(self._transfers.upload(staged)), attentions=extras.attentions
             )
             cls = hidden[:, 0]  # (b, d)
-            logits = self._model.classifier(cls)[:, 0]  # (b,)
+            # Row by row: the product of a matrix and a vector adds each row as its place demands.
+            logits = (cls * network.head.weight[0]).sum(dim=-1) + network.head.bias  # (b,)
             vectors = torch.nn.functional.normalize(cls, dim=-1)
             patch_tokens = hidden[:count, 1:] if extras.patch_tokens else None  # (n, t, d)
             # Shape (n, layers, heads, 1 + t, 1 + t).
@@ -131,22 +167,58 @@ class Forward:
             )
         return LaunchedForward(self, staged, count, extras, precision, pending)
 
-    def _compute_hidden_states(
-        self, pixels: Tensor, precision: Precision, attentions: bool
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Compute hidden states `(b, 1 + t, d)` after the final LayerNorm, and the attentions of
-        each layer `(b, heads, 1 + t, 1 + t)`.
+    def _get_network(self, precision: Precision) -> _Exact | _Reduced:
+        """Return the network on the device. That of float32 is copied there when the first image
+        overflows half precision, and stays.
+        """
+        if precision not in self._networks:
+            on_cpu = self._device.type == "cpu"
+            model = self._model if on_cpu else copy.deepcopy(self._model)
+            self._networks[precision] = _Exact(model).to(self._device)
+        return self._networks[precision]
 
-        Only the eager attention forms its map. It is chosen for such a call alone, because it is
+
+class _Exact(nn.Module):
+    """transformers' own forward, float32."""
+
+    head: nn.Linear
+
+    def __init__(self, model: ViTForImageClassification) -> None:
+        super().__init__()
+        self.model = model
+        self.head = cast("nn.Linear", model.classifier)
+
+    def forward(self, values: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
+        """Compute hidden states `(b, 1 + t, d)` after the final LayerNorm, and on request the
+        attentions of each layer `(b, heads, 1 + t, 1 + t)`.
+
+        Only the eager attention forms the maps. It is chosen for such a call alone, because it is
         slower and takes more memory.
         """
-        reduced = precision is not Precision.FLOAT32
         if attentions:
-            self._model.set_attn_implementation("eager")
+            self.model.set_attn_implementation("eager")
         try:
-            with torch.autocast(self._device.type, dtype=self._placement.dtype, enabled=reduced):
-                output = self._model.vit(pixel_values=pixels, output_attentions=attentions)
+            output = self.model.vit(pixel_values=values, output_attentions=attentions)
         finally:
             if attentions:
-                self._model.set_attn_implementation("sdpa")
-        return output.last_hidden_state.float(), [each.float() for each in output.attentions or ()]
+                self.model.set_attn_implementation("sdpa")
+        return output.last_hidden_state, list(output.attentions or ())
+
+
+class _Reduced(nn.Module):
+    """An encoder in half precision, and copies of the other parts in float32."""
+
+    head: nn.Linear
+
+    def __init__(self, model: ViTForImageClassification, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.embeddings = copy.deepcopy(model.vit.embeddings)
+        self.encoder = ReducedEncoder(model.vit, dtype)
+        self.norm = copy.deepcopy(model.vit.layernorm)
+        self.head = copy.deepcopy(cast("nn.Linear", model.classifier))
+
+    def forward(self, values: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
+        hidden = self.embeddings(values)  # (b, 1 + t, d)
+        del values
+        hidden, maps = self.encoder(hidden, attentions=attentions)
+        return self.norm(hidden), maps

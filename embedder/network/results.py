@@ -55,6 +55,29 @@ class Failed(Generic[K]):
     error: ImageError
 
 
+def replace_rows(into: Embeddings, rows: NDArray[np.int64], other: Embeddings) -> Embeddings:
+    """Return `into` with the results of `other` in these rows."""
+
+    def replaced(
+        old: NDArray[np.float32] | None, new: NDArray[np.float32] | None
+    ) -> NDArray[np.float32] | None:
+        if old is None or new is None:
+            return None
+        merged = old.copy()
+        merged[rows] = new
+        return merged
+
+    vectors, logits = replaced(into.vectors, other.vectors), replaced(into.logits, other.logits)
+    assert vectors is not None
+    assert logits is not None
+    return Embeddings(
+        vectors,
+        logits,
+        replaced(into.patch_tokens, other.patch_tokens),
+        replaced(into.attentions, other.attentions),
+    )
+
+
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     """Concatenate one or more parts, row below row."""
     tokens = [part.patch_tokens for part in parts if part.patch_tokens is not None]

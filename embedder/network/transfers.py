@@ -44,18 +44,16 @@ class Transfers:
         self._device = device
         self._uploads = torch.cuda.Stream(device) if self.pinned else None  # type: ignore[no-untyped-call]  # torch's
 
-    def stage(
-        self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], count: int
-    ) -> Tensor:
-        """Collect arrays `(3, h, w)` in one host tensor `(count, 3, h, w)`, zeros after the last of
+    def stage(self, rows: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], count: int) -> Tensor:
+        """Collect pixels `(h, w, 3)` in one host tensor `(count, h, w, 3)`, zeros after the last of
         them.
 
         Page-locked memory belongs to torch, which uses it again; it rounds each tensor up to a
         power of two.
         """
         if isinstance(rows, np.ndarray) and len(rows) == count and not self.pinned:
-            return torch.from_numpy(rows)
-        staged = torch.empty((count, *rows[0].shape), dtype=torch.float32, pin_memory=self.pinned)
+            return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+        staged = torch.empty((count, *rows[0].shape), dtype=torch.uint8, pin_memory=self.pinned)
         filled = staged.numpy()
         for at, row in enumerate(rows):
             filled[at] = row

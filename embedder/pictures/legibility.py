@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.perceptual import PerceptualHash
-from embedder.pictures.preprocess import Preprocessing
 
 # PDQ's authors discard hashes of lower quality (see `perceptual`).
 MIN_PDQ_QUALITY = 50
@@ -48,21 +47,19 @@ class PictureQuality:
 def measure_quality(
     decoded: DecodedImage,
     hashed: PerceptualHash,
-    pixels: NDArray[np.float32],
-    preprocessing: Preprocessing,
+    pixels: NDArray[np.uint8],
 ) -> PictureQuality:
-    """Measure a decoded image from its hash and its preprocessed pixels `(3, h, w)`."""
+    """Measure a decoded image from its hash and its preprocessed pixels `(h, w, 3)`."""
     return PictureQuality(
         shortest_side=min(decoded.width, decoded.height),
         pdq_quality=hashed.quality,
-        luminance_std=measure_luminance_std(pixels, preprocessing),
+        luminance_std=measure_luminance_std(pixels),
     )
 
 
-def measure_luminance_std(pixels: NDArray[np.float32], preprocessing: Preprocessing) -> float:
-    """Return the deviation of preprocessed pixels `(3, h, w)`, 0 to 127.5 levels of 255."""
-    per_level = _LUMA * np.asarray(preprocessing.std or (1.0, 1.0, 1.0), np.float32) * 255  # (3,)
-    return float(np.einsum("chw,c->hw", pixels, per_level).std(dtype=np.float64))
+def measure_luminance_std(pixels: NDArray[np.uint8]) -> float:
+    """Return the deviation of preprocessed pixels `(h, w, 3)`, 0 to 127.5 levels of 255."""
+    return float((pixels @ _LUMA).std(dtype=np.float64))  # of (h, w)
 
 
 def is_flat(quality: PictureQuality) -> bool:

@@ -1,12 +1,15 @@
-"""Preprocessing: an RGB image to the float32 pixels that one model reads; the frozen specification.
+"""Preprocessing: an RGB image to the pixels that one model reads; the frozen specification.
+
+Two steps. `preprocess` resizes and crops: its pixels are uint8 `(h, w, 3)`, as Pillow has them, a
+quarter of the size of floats while they wait. `normalise` makes of them the float32 values that the
+network multiplies. The device does the second step itself (`embedder.network.patches`).
 
 The preprocessing is part of the model: another filter or another mean gives plausible, wrong
 logits. So it is read once from `preprocessor_config.json` (`processors`), or held by the registry
 for a checkpoint that publishes none, and its fingerprint becomes part of the embedding space.
 
 Follows the image processors of transformers that use PIL (PIL resampling on uint8, float64 rescale,
-float32 normalisation) and, for `half_even`, torchvision's `CenterCrop`. Up to the crop, everything
-is uint8; what follows is one affine function for each channel. Nothing is ever padded: see
+float32 normalisation) and, for `half_even`, torchvision's `CenterCrop`. Nothing is ever padded: see
 `Preprocessing.min_side`.
 """
 
@@ -119,8 +122,8 @@ class Preprocessing:
 _LATER_FIELDS = {"resized": None, "longest_edge": None, "scale": UNIT_SCALE}
 
 
-def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return the pixels `(3, crop, crop)` of an RGB image, float32 and C-contiguous.
+def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return the pixels `(crop, crop, 3)` of an RGB image, 0 to 255 and C-contiguous.
 
     Raises ImageTooSmall; nothing is padded.
     """
@@ -128,7 +131,11 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.f
         raise ValueError(f"preprocess needs an RGB image, not {image.mode}: decode it first")
     if min(image.size) < preprocessing.min_side:
         raise ImageTooSmall(image.width, image.height, preprocessing.min_side)
-    pixels = np.asarray(_resize_and_crop(image, preprocessing))  # (crop, crop, 3) uint8
+    return np.asarray(_resize_and_crop(image, preprocessing))  # (crop, crop, 3)
+
+
+def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return the float32 values `(..., 3, h, w)` of pixels `(..., h, w, 3)`, C-contiguous."""
     # float64, then float32, like transformers' `rescale`: they agree to the last bit.
     scaled: NDArray[np.float32] = (pixels.astype(np.float64) * preprocessing.scale).astype(
         np.float32
@@ -136,7 +143,7 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.f
     if preprocessing.mean is not None and preprocessing.std is not None:
         mean, std = (np.array(each, np.float32) for each in (preprocessing.mean, preprocessing.std))
         scaled = np.divide(np.subtract(scaled, mean), std, dtype=np.float32)
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)  # (3, crop, crop)
+    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3), dtype=np.float32)  # (..., 3, h, w)
 
 
 def compute_resized_size(width: int, height: int, shortest_edge: int) -> tuple[int, int]:

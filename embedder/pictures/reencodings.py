@@ -32,11 +32,11 @@ from embedder.pictures.preprocess import Preprocessing, preprocess
 class ReEncoding:
     """A re-encoding of a probe.
 
-    `pixels` `(3, h, w)` float32 are what the model reads; `condition` is how it was delivered.
+    `pixels` `(h, w, 3)` uint8 are what the model reads; `condition` is how it was delivered.
     """
 
     name: str
-    pixels: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
     condition: Condition
 
 

@@ -23,7 +23,7 @@ from embedder.network.panel import PanelCheck
 from embedder.network.registry import ModelInfo
 from embedder.network.results import Embeddings
 from embedder.pictures.decode import ImageLimits, decode
-from embedder.pictures.preprocess import Preprocessing, preprocess
+from embedder.pictures.preprocess import Preprocessing, normalise, preprocess
 from index.calibration.calibration import AS_IS, Calibration
 from index.truth.adding import NewEntry, add_entries
 from index.truth.calibrations import CalibrationScope, save_calibration
@@ -62,18 +62,23 @@ class TilesModel:
         self.device = "cpu"
         self.precision = "float32"
         self.precision_check: PanelCheck | None = None
+        self.lookup_batch_size = 1
         self.embedded = 0
 
     def preprocess(self, decoded: Any) -> np.ndarray:
         return preprocess(decoded.image, self.info.preprocessing)
 
+    def embed_each(self, pixels: np.ndarray) -> Embeddings:
+        return self.embed_pixels(pixels)
+
     def embed_pixels(self, pixels: np.ndarray) -> Embeddings:
         self.embedded += len(pixels)
+        values = normalise(pixels, self.info.preprocessing)  # (n, 3, h, w)
         half = SIDE // 2
-        tiles = pixels.reshape(-1, 3, 2, half, 2, half).mean(axis=(3, 5)).reshape(-1, 12)  # (n, 12)
+        tiles = values.reshape(-1, 3, 2, half, 2, half).mean(axis=(3, 5)).reshape(-1, 12)  # (n, 12)
         centred = tiles - 0.5 + 1e-3
         vectors = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-        logits = 10 * (pixels.mean(axis=(1, 2, 3)) - 0.5)
+        logits = 10 * (values.mean(axis=(1, 2, 3)) - 0.5)
         return Embeddings(vectors.astype(np.float32), logits.astype(np.float32))
 
 

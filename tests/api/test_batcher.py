@@ -22,9 +22,9 @@ class GatedEmbedder(Embedder):
 
     gate = Event()
 
-    def embed_pixels(self, pixels: Pixels, **options: bool) -> Embeddings:
+    def embed_each(self, pixels: Pixels) -> Embeddings:
         self.gate.wait()
-        return super().embed_pixels(pixels, **options)
+        return super().embed_each(pixels)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def test_an_error_of_the_forward_reaches_every_waiter(batcher: Batcher) -> None:
-    wrong_size = [np.zeros((3, 8, 8), np.float32)] * TOGETHER
+    wrong_size = [np.zeros((8, 8, 3), np.uint8)] * TOGETHER
 
     answers = embed_together(batcher, wrong_size)
 
@@ -70,7 +70,7 @@ def test_the_next_image_is_embedded_after_an_error_of_the_forward(
     batcher: Batcher, pixels: list[Pixels]
 ) -> None:
     with pytest.raises(ValueError, match="pixels must be"):
-        batcher.embed(np.zeros((3, 8, 8), np.float32))
+        batcher.embed(np.zeros((8, 8, 3), np.uint8))
 
     vector, _ = batcher.embed(pixels[0])
 
@@ -98,9 +98,7 @@ def test_a_closed_batcher_refuses(embedder: Embedder, pixels: list[Pixels]) -> N
 
 
 def test_close_finishes_what_is_waiting(pixels: list[Pixels]) -> None:
-    GatedEmbedder.gate.set()  # the self-check of the precision embeds
     embedder = GatedEmbedder.load(device="cpu", batch_size=2)
-    embedder.gate.clear()
     batcher = Batcher(embedder, queue_size=64)
 
     with ThreadPoolExecutor(TOGETHER + 1) as threads:
@@ -112,11 +110,33 @@ def test_close_finishes_what_is_waiting(pixels: list[Pixels]) -> None:
     assert all(answer.result()[0].shape == (embedder.info.dimension,) for answer in answers)
 
 
-def test_concurrent_requests_share_forwards(batcher: Batcher, pixels: list[Pixels]) -> None:
-    answers = embed_together(batcher, pixels)
+def test_concurrent_requests_share_forwards_where_these_have_room(pixels: list[Pixels]) -> None:
+    """As on a GPU, whose forwards of look-ups have eight images."""
+    embedder = GatedEmbedder.load(device="cpu")
+    embedder.lookup_batch_size = 3
+    embedder.gate.clear()
+    batcher = Batcher(embedder, queue_size=64)
+
+    with ThreadPoolExecutor(TOGETHER) as threads:
+        answers = [threads.submit(batcher.embed, image) for image in pixels]
+        sleep(0.2)  # until all of them wait; nothing public tells when
+        embedder.gate.set()
+    batcher.close()
 
     assert all(answer.exception() is None for answer in answers)
-    assert 1 <= batcher.forwards < TOGETHER
+    assert batcher.forwards <= 4  # one began with the first image alone
+
+
+def test_an_image_has_the_same_bits_whatever_is_embedded_beside_it(
+    batcher: Batcher, pixels: list[Pixels]
+) -> None:
+    alone = [batcher.embed(image) for image in pixels]
+
+    for _ in range(3):
+        together = [answer.result() for answer in embed_together(batcher, pixels)]
+        for (vector, logit), (own, own_logit) in zip(together, alone, strict=True):
+            assert vector.tobytes() == own.tobytes()
+            assert logit == own_logit
 
 
 @pytest.mark.parametrize("queue_size", [1, 3, 64])

@@ -40,6 +40,7 @@ from embedder.network.results import Embedded
 from embedder.network.tensor_names import to_published
 from embedder.network.weights import build_empty_vit, load_vit
 from embedder.pictures.decode import DecodedImage, decode, make_thumbnail
+from embedder.pictures.preprocess import normalise
 
 PICTURE_SIZE = (1280, 960)
 PREPROCESSING = {
@@ -58,13 +59,13 @@ class Bare:
     model: ViTForImageClassification
     embedder: Embedder
 
-    def run(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         device, size = torch.device(self.embedder.device), self.embedder.batch_size
         dtype = getattr(torch, self.embedder.precision)
         vectors, logits = [], []
         with torch.inference_mode():
-            for at in range(0, len(pixels), size):
-                batch = torch.from_numpy(pixels[at : at + size]).to(device)
+            for at in range(0, len(values), size):
+                batch = torch.from_numpy(values[at : at + size]).to(device)
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
                     hidden = self.model.vit(batch).last_hidden_state[:, 0]
                     logit = self.model.classifier(hidden)[:, 0]
@@ -113,9 +114,10 @@ def measure(
     files = locate_model(model, offline=True)
     bare = Bare(load_vit(files.weights, files.architecture).to(embedder.device), embedder)  # type: ignore[arg-type]
     decoded = [decode(each) for each in pictures]
-    pixels = np.stack([embedder.preprocess(each) for each in decoded])
+    pixels = np.stack([embedder.preprocess(each) for each in decoded])  # (n, h, w, 3)
+    values = normalise(pixels, embedder.info.preprocessing)  # (n, 3, h, w)
     ways: dict[str, Callable[[], object]] = {
-        "bare forward": lambda: bare.run(pixels),
+        "bare forward": lambda: bare.run(values),
         "Embedder.embed_pixels": lambda: embedder.embed_pixels(pixels),
         "Embedder.embed": lambda: embedder.embed(decoded),
         "Embedder.embed_stream": lambda: embed_in_stream(embedder, pictures),
@@ -145,19 +147,19 @@ def measure(
     print(f"{'':34} {'images/s':>9} {'of bare':>8}   difference to bare: vectors, logits")
     for way, seconds in best.items():
         share = best["bare forward"] / seconds
-        quality = describe_differences(way, bare, embedder, pixels, decoded, pictures)
+        quality = describe_differences(way, bare.run(values), embedder, pixels, decoded, pictures)
         print(f"{way:34} {len(pictures) / seconds:9.2f} {share:8.1%}   {quality}")
 
 
 def describe_differences(
     way: str,
-    bare: Bare,
+    bare: tuple[NDArray[np.float32], NDArray[np.float32]],
     embedder: Embedder,
-    pixels: NDArray[np.float32],
+    pixels: NDArray[np.uint8],
     decoded: list[DecodedImage],
     pictures: list[bytes],
 ) -> str:
-    vectors, logits = bare.run(pixels)
+    vectors, logits = bare
     if way == "Embedder.embed_pixels":
         embeddings = embedder.embed_pixels(pixels)
     elif way == "Embedder.embed":

@@ -272,7 +272,7 @@ class _StoredColumns:
     def _add(self, computed: list[Row], embedder: Embedder) -> None:
         if not computed:
             return
-        pixels = np.stack([each.pop("pixels") for each in computed])  # (b, 3, h, w)
+        pixels = np.stack([each.pop("pixels") for each in computed])  # (b, h, w, 3)
         embedded = embedder.embed_pixels(pixels)
         for each, vector, logit in zip(computed, embedded.vectors, embedded.logits, strict=True):
             for column, value in (each | {"vector": vector, "logit": float(logit)}).items():

@@ -144,14 +144,14 @@ def embed_with_bare_forward(
     from embedder.network.embed import Embedder
     from embedder.network.weights import load_vit
     from embedder.pictures.decode import decode
+    from embedder.pictures.preprocess import normalise
     from tests.benchmarks.embed import Bare
 
     embedder = Embedder.load(folder, device="cpu", precision=precision, batch_size=batch_size)
     found = locate_model(folder, offline=True)
     forward = Bare(load_vit(found.weights, found.architecture), embedder)
-    pixels = np.stack(
-        [embedder.preprocess(decode(path.read_bytes())) for path in files]
-    )  # (n, 3, h, w)
+    prepared = np.stack([embedder.preprocess(decode(path.read_bytes())) for path in files])
+    pixels = normalise(prepared, embedder.info.preprocessing)  # (n, 3, h, w)
     forward.run(pixels[:batch_size])  # the first forward allocates
     seconds = []
     for _ in range(repeats):

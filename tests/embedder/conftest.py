@@ -17,8 +17,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
+from transformers.models.vit.modeling_vit import ViTModel
 
 from embedder.network.architecture import VIT_SMALL_384, Architecture
+from embedder.network.reduced import ReducedEncoder
 from embedder.network.tensor_names import Layout, to_published
 from embedder.network.weights import build_empty_vit
 
@@ -216,15 +218,17 @@ def special_files() -> Path:
 
 @pytest.fixture
 def at_forward() -> Iterator[Callable[[Callable[[int, torch.dtype], object]], None]]:
-    """Calls a function in every forward of any network, with its batch size and the type that it
-    computes in, until the test ends. The convolution that cuts an image into patches stands for it.
+    """Calls a function in every forward of any network, with its batch size and the type that its
+    layers compute in, until the test ends. The first layer behind the patches stands for it.
     """
     handles: list[RemovableHandle] = []
 
     def install(act: Callable[[int, torch.dtype], object]) -> None:
-        def hook(module: torch.nn.Module, args: tuple[torch.Tensor], output: torch.Tensor) -> None:
-            if isinstance(module, torch.nn.Conv2d):
-                act(len(args[0]), output.dtype)
+        def hook(module: torch.nn.Module, args: tuple[torch.Tensor], output: Any) -> None:
+            if isinstance(module, ReducedEncoder):
+                act(len(args[0]), module.layers[0].qkv.weight.dtype)
+            if isinstance(module, ViTModel):
+                act(len(output.last_hidden_state), output.last_hidden_state.dtype)
 
         handles.append(register_module_forward_hook(hook))
 

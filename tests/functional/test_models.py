@@ -189,7 +189,7 @@ def test_what_a_request_began_with_stays_open_until_it_ends(tmp_path: Path) -> N
             assert before.index.refresh() == IMAGES  # its database is open still
         current(client).look()
         with pytest.raises(Overloaded):
-            before.batcher.embed(np.zeros((3, 160, 160), np.float32))
+            before.batcher.embed(np.zeros((160, 160, 3), np.uint8))
 
 
 def test_a_model_that_cannot_be_opened_leaves_the_one_before(tmp_path: Path) -> None:

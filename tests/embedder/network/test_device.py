@@ -133,7 +133,7 @@ def test_a_model_that_bfloat16_really_breaks_is_refused_at_load(
 def test_a_sound_model_passes_the_check_in_bfloat16(tiny_model: Path) -> None:
     embedder = Embedder.load(tiny_model, device="cpu", precision="bfloat16")
     exact = Embedder.load(tiny_model, device="cpu", precision="float32")
-    pixels = np.random.default_rng(1).random((2, 3, 32, 32), np.float32)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
     rough, reference = embedder.embed_pixels(pixels), exact.embed_pixels(pixels)
     assert (embedder.device, embedder.precision) == ("cpu", "bfloat16")
     assert rough.vectors.dtype == rough.logits.dtype == np.float32

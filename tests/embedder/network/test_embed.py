@@ -28,11 +28,12 @@ from embedder.network.embed import (
 from embedder.network.results import Embedded, Failed
 from embedder.network.weights import load_vit
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
-from embedder.pictures.preprocess import preprocess
+from embedder.pictures.preprocess import normalise, preprocess
 
 Encoder = Callable[..., bytes]
 PictureMaker = Callable[..., Image.Image]
 ModelWriter = Callable[..., Path]
+Pixels = np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]
 AtForward = Callable[[Callable[[int, torch.dtype], object]], None]
 
 # Results do not depend on the composition of the batch beyond this.
@@ -45,8 +46,8 @@ def embedder(tiny_model: Path) -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def pixels() -> np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]:
-    return np.random.default_rng(7).random((11, 3, 32, 32), np.float32)
+def pixels() -> Pixels:
+    return np.random.default_rng(7).integers(0, 256, (11, 32, 32, 3), np.uint8)
 
 
 def embedder_on(placement: Placement, model: Path) -> Embedder:
@@ -77,13 +78,14 @@ def test_vectors_are_float32_of_norm_one_and_logits_are_float32(
 
 
 def test_the_logit_is_what_the_head_reads_from_the_cls_token(
-    embedder: Embedder, tiny_model: Path, pixels: np.ndarray
+    embedder: Embedder, tiny_model: Path, pixels: Pixels
 ) -> None:
     weights = load_file(tiny_model / "model.safetensors")
     model = ViTForImageClassification.from_pretrained(tiny_model, local_files_only=True).eval()
+    values = torch.from_numpy(normalise(pixels, embedder.info.preprocessing))
     with torch.inference_mode():
-        reference = model(torch.from_numpy(pixels))
-        cls = model.vit(torch.from_numpy(pixels)).last_hidden_state[:, 0].numpy()  # (n, d)
+        reference = model(values)
+        cls = model.vit(values).last_hidden_state[:, 0].numpy()  # (n, d)
     embeddings = embedder.embed_pixels(pixels)
     by_hand = cls @ weights["classifier.weight"].numpy()[0] + weights["classifier.bias"].numpy()[0]
     assert np.abs(embeddings.logits - by_hand).max() < 1e-5
@@ -94,7 +96,7 @@ def test_the_logit_is_what_the_head_reads_from_the_cls_token(
 
 
 def test_results_do_not_depend_on_the_composition_of_the_batch(
-    tiny_model: Path, pixels: np.ndarray
+    tiny_model: Path, pixels: Pixels
 ) -> None:
     together = Embedder.load(
         tiny_model, device="cpu", precision="float32", batch_size=11
@@ -112,8 +114,35 @@ def test_results_do_not_depend_on_the_composition_of_the_batch(
     assert np.abs(shuffled.vectors - together.vectors[order]).max() <= BATCH_TOLERANCE
 
 
+@pytest.mark.parametrize("lookup_batch_size", [1, 3])
+def test_look_ups_have_forwards_of_one_shape_and_equal_bits_at_every_place(
+    tiny_model: Path, pixels: Pixels, at_forward: AtForward, lookup_batch_size: int
+) -> None:
+    embedder = embedder_on(
+        Placement(
+            "cpu",
+            DeviceKind.CPU,
+            Precision.FLOAT32,
+            4,
+            full_batches=False,
+            lookup_batch_size=lookup_batch_size,
+        ),
+        tiny_model,
+    )
+    sizes: set[int] = set()
+    at_forward(lambda count, _: sizes.add(count))
+    alone = [embedder.embed_each(pixels[n : n + 1]) for n in range(len(pixels))]
+    order = np.random.default_rng(0).permutation(len(pixels))
+    together = embedder.embed_each(pixels[order])
+    assert sizes == {lookup_batch_size}
+    for row, n in enumerate(order):
+        assert together.vectors[row].tobytes() == alone[n].vectors[0].tobytes()
+        assert together.logits[row] == alone[n].logits[0]
+    assert embedder.embed_each(pixels[:0]).vectors.shape == (0, 32)
+
+
 def test_the_same_holds_for_the_full_size_model(published_checkpoints: dict[str, Path]) -> None:
-    pixels = np.random.default_rng(0).normal(size=(3, 3, 384, 384)).astype(np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 384, 384, 3), np.uint8)
     embedder = Embedder.load(
         published_checkpoints["huggingface"], device="cpu", precision="float32", batch_size=3
     )
@@ -123,7 +152,7 @@ def test_the_same_holds_for_the_full_size_model(published_checkpoints: dict[str,
 
 
 def test_patch_tokens_and_attentions_come_on_request_and_change_nothing_else(
-    embedder: Embedder, pixels: np.ndarray
+    embedder: Embedder, pixels: Pixels
 ) -> None:
     plain = embedder.embed_pixels(pixels)
     embeddings = embedder.embed_pixels(pixels, patch_tokens=True, attentions=True)
@@ -147,7 +176,7 @@ def test_patch_tokens_are_576_of_384_for_the_full_size_model(
     published_checkpoints: dict[str, Path],
 ) -> None:
     embedder = Embedder.load(published_checkpoints["timm"], device="cpu", precision="float32")
-    embeddings = embedder.embed_pixels(np.zeros((1, 3, 384, 384), np.float32), patch_tokens=True)
+    embeddings = embedder.embed_pixels(np.zeros((1, 384, 384, 3), np.uint8), patch_tokens=True)
     assert embeddings.patch_tokens is not None
     assert embeddings.patch_tokens.shape == (1, 576, 384)
 
@@ -165,9 +194,12 @@ def test_no_images_are_no_rows_of_the_right_width(embedder: Embedder) -> None:
 
 def test_pixels_of_another_shape_or_type_are_refused(embedder: Embedder) -> None:
     for wrong in (
-        np.zeros((1, 3, 31, 32), np.float32),
-        np.zeros((3, 32, 32), np.float32),
-        np.zeros((1, 3, 32, 32)),
+        np.zeros((1, 31, 32, 3), np.uint8),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((1, 3, 32, 32), np.uint8),
+        np.zeros((1, 32, 32, 3), np.float32),
+        np.zeros((1, 3, 32, 32), np.float32),
+        np.zeros((1, 32, 32, 3), np.int64),
     ):
         with pytest.raises(ValueError, match="pixels must be"):
             embedder.embed_pixels(wrong)
@@ -182,18 +214,17 @@ def test_an_image_under_the_crop_of_the_model_is_too_small(
 
 
 def test_short_batches_are_filled_up_where_the_device_wants_it(
-    tiny_model: Path, pixels: np.ndarray
+    tiny_model: Path, pixels: Pixels, at_forward: AtForward
 ) -> None:
     """An XLA device compiles each new shape; the rule is the same code on a CPU."""
-    shapes: set[torch.Size] = set()
+    sizes: set[int] = set()
     embedder = embedder_on(
         Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, full_batches=True), tiny_model
     )
-    network = embedder._forward._model.vit.embeddings
-    network.register_forward_pre_hook(lambda _module, given: shapes.add(given[0].shape))
-    embeddings = embedder.embed_pixels(pixels)
     reference = Embedder.load(tiny_model, device="cpu", precision="float32").embed_pixels(pixels)
-    assert shapes == {torch.Size([4, 3, 32, 32])}
+    at_forward(lambda count, _: sizes.add(count))
+    embeddings = embedder.embed_pixels(pixels)
+    assert sizes == {4}
     assert np.abs(embeddings.vectors - reference.vectors).max() <= BATCH_TOLERANCE
 
 
@@ -203,11 +234,11 @@ def test_weights_that_give_no_finite_embedding_are_refused(
     broken = model_writer(tmp_path / "broken", std=1e30)
     with pytest.raises(CorruptWeights, match="not finite"):
         Embedder.load(broken, device="cpu", precision="float32").embed_pixels(
-            np.ones((1, 3, 32, 32), np.float32)
+            np.ones((1, 32, 32, 3), np.uint8)
         )
 
 
-def test_threads_may_embed_at_the_same_time(embedder: Embedder, pixels: np.ndarray) -> None:
+def test_threads_may_embed_at_the_same_time(embedder: Embedder, pixels: Pixels) -> None:
     reference = embedder.embed_pixels(pixels)
 
     def work(n: int) -> bool:

@@ -20,7 +20,7 @@ from embedder.pictures.decode import decode
 
 ModelWriter = Callable[..., Path]
 AtForward = Callable[[Callable[[int, torch.dtype], object]], None]
-Pixels = np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]
+Pixels = np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]
 
 # choose_placement refuses float16 on a CPU, which is slow there; it overflows like a GPU's.
 HALF = Placement("cpu", DeviceKind.CPU, Precision.FLOAT16, 4, full_batches=False)
@@ -29,7 +29,7 @@ EXACT = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 4, full_batches=Fals
 
 @pytest.fixture(scope="module")
 def pixels() -> Pixels:
-    return np.random.default_rng(5).random((4, 3, 32, 32), np.float32)
+    return np.random.default_rng(5).integers(0, 256, (4, 32, 32, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,11 @@ def overflowing_model(tmp_path_factory: pytest.TempPathFactory, model_writer: Mo
 def forward_on(placement: Placement, model: Path) -> Forward:
     files = locate_model(model)
     return Forward(
-        files.name, load_vit(files.weights, files.architecture), placement, placement.batch_size
+        files.name,
+        load_vit(files.weights, files.architecture),
+        files.preprocessing,
+        placement,
+        placement.batch_size,
     )
 
 
@@ -91,6 +95,23 @@ def test_images_that_overflow_the_precision_are_computed_once_more_in_float32(
     assert made.patch_tokens is not None
     assert exact.patch_tokens is not None
     assert np.abs(made.patch_tokens - exact.patch_tokens).max() < 1e-5
+
+
+def test_only_the_images_that_overflow_are_computed_once_more(
+    overflowing_model: Path, pixels: Pixels, at_forward: AtForward
+) -> None:
+    """What shares the batch of an image does not decide in which precision it is computed."""
+    forward = forward_on(HALF, overflowing_model)
+    mixed = pixels.copy()
+    mixed[1] = 0
+    quiet = forward.launch(mixed[1:2]).wait()
+    launches: list[tuple[int, torch.dtype]] = []
+    at_forward(lambda count, dtype: launches.append((count, dtype)))
+    together = forward.launch(mixed).wait()
+    assert np.isfinite(together.vectors).all()
+    if (1, torch.float16) in launches:
+        assert launches == [(4, torch.float16), (4, torch.float32)]
+    assert np.abs(together.vectors[1] - quiet.vectors[0]).max() < 1e-3
 
 
 def test_images_that_fit_the_precision_are_computed_once(

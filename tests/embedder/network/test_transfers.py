@@ -6,12 +6,12 @@ import torch
 
 from embedder.network.transfers import Transfers
 
-Pixels = np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]]
+Pixels = np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]
 
 
 @pytest.fixture(scope="module")
 def pixels() -> Pixels:
-    return np.random.default_rng(5).random((4, 3, 32, 32), np.float32)
+    return np.random.default_rng(5).integers(0, 256, (4, 32, 32, 3), np.uint8)
 
 
 def test_staged_rows_are_filled_up_with_zeros_and_an_array_that_fits_is_not_copied(

@@ -240,7 +240,7 @@ def test_the_two_published_layouts_have_exactly_the_published_sizes_and_headers(
 def test_both_published_layouts_give_the_same_embedding_and_logit(
     published_checkpoints: dict[str, Path],
 ) -> None:
-    pixels = np.random.default_rng(0).normal(size=(1, 3, 384, 384)).astype(np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 384, 384, 3), np.uint8)
     results = []
     for folder in published_checkpoints.values():
         embedder = Embedder.load(folder, device="cpu", precision="float32")

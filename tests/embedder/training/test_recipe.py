@@ -137,7 +137,7 @@ def test_the_exported_model_says_what_the_trained_one_said(
     embedder = Embedder.load(tmp_path, device="cpu", precision="float32")
     crops = [scene.real[:160, :160] for scene in scenes]
 
-    embeddings = embedder.embed_pixels(to_pixels(np.stack(crops)).numpy())
+    embeddings = embedder.embed_pixels(np.stack(crops))
 
     assert embeddings.vectors.shape == (3, DIMENSION)
     np.testing.assert_allclose(embeddings.logits, predict(trained, crops), atol=1e-4)

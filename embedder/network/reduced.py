@@ -30,6 +30,7 @@ class ReducedLayer(nn.Module):
         self.after = _copy_norm(layer.layernorm_after)
         self.qkv = _stack([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
         self.out = _stack([attention.o_proj], dtype)
+        self.activation = layer.mlp.activation_fn
         self.widen = _stack([layer.mlp.fc1], dtype)
         self.narrow = _stack([layer.mlp.fc2], dtype)
 
@@ -40,7 +41,7 @@ class ReducedLayer(nn.Module):
         dtype = self.qkv.weight.dtype
         hidden += self.out(self._attend(self.before(hidden).to(dtype), maps))
         # One expression, so that each activation is freed once the next one is there.
-        hidden += self.narrow(functional.gelu(self.widen(self.after(hidden).to(dtype))))
+        hidden += self.narrow(self.activation(self.widen(self.after(hidden).to(dtype))))
         return hidden
 
     def _attend(self, normed: Tensor, maps: list[Tensor] | None) -> Tensor:
@@ -82,9 +83,11 @@ class ReducedEncoder(nn.Module):
 def _stack(linears: list[nn.Linear], dtype: torch.dtype) -> nn.Linear:
     """Return one linear layer that gives the results of several, one behind the other."""
     weight = torch.cat([linear.weight.detach() for linear in linears]).to(dtype)
-    bias = torch.cat([linear.bias.detach() for linear in linears]).to(dtype)
-    stacked = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    stacked.weight, stacked.bias = nn.Parameter(weight), nn.Parameter(bias)
+    biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
+    stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=bool(biases), device="meta")
+    stacked.weight = nn.Parameter(weight)
+    if biases:  # a configuration leaves out all of them or none
+        stacked.bias = nn.Parameter(torch.cat(biases).to(dtype))
     return stacked
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import ViTForImageClassification
+from transformers import ViTConfig, ViTForImageClassification
 
+from embedder.network.architecture import ACTIVATIONS
 from embedder.network.download import locate_model
 from embedder.network.reduced import ReducedEncoder
 from embedder.network.weights import load_vit
@@ -40,6 +41,31 @@ def test_in_float32_it_computes_what_transformers_layers_compute(
     hidden, maps = encode(model, values, torch.float32, maps=False)
     assert torch.allclose(hidden, expected, atol=1e-5)
     assert maps == []
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_it_computes_every_form_of_encoder_that_is_taken(
+    activation: str, qkv_bias: bool, values: torch.Tensor
+) -> None:
+    config = ViTConfig(
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=40,
+        image_size=32,
+        patch_size=8,
+        hidden_act=activation,
+        qkv_bias=qkv_bias,
+        num_labels=1,
+    )
+    torch.manual_seed(0)
+    other = ViTForImageClassification(config).eval()
+    with torch.inference_mode():
+        expected = other.vit(pixel_values=values).last_hidden_state
+    assert torch.allclose(encode(other, values, torch.float32, maps=False)[0], expected, atol=1e-5)
+    rough, _ = encode(other, values, torch.bfloat16, maps=False)
+    assert 0 < (rough - expected).abs().max().item() < 0.1
 
 
 def test_its_attentions_are_those_of_transformers_and_change_no_state(

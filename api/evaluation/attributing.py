@@ -8,7 +8,7 @@ its candidates, and how well nearness separates it from the images that were lef
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ from api.evaluation.classification import (
 from api.evaluation.json import AttributionEvaluation, LeftOutGenerator, Measure
 from api.evaluation.retrieving import draw_rows
 from api.evaluation.splits import has_enough_sources, split_in_halves
-from index.calibration.attribution import COVERAGE, Attributed, Attribution, fit_attribution
+from index.calibration.attribution import COVERAGE, Attributed, Attribution
+from index.calibration.attribution_fit import fit_attribution
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
 from index.calibration.others import Nearest, SamePictures, find_nearest
 from index.calibration.population import Population
@@ -70,6 +71,7 @@ def measure_attribution(
             auroc=missing,
             coverage=missing,
             mean_set_size=missing,
+            right_of_named=missing,
             by_generator=[],
             reason=reason,
         )
@@ -78,6 +80,7 @@ def measure_attribution(
         auroc=_average([row.auroc.value for row in rows]),
         coverage=_average([row.coverage for row in rows]),
         mean_set_size=_average([row.mean_set_size for row in rows]),
+        right_of_named=_average([row.right_of_named for row in rows]),
         by_generator=rows,
     )
 
@@ -127,6 +130,7 @@ def _measure_without(listed: KnownFakes, name: str, seed: int) -> LeftOutGenerat
         listed.names[inside.rows[fit]].tolist(),
         listed.units[inside.rows[fit]],
         seed=seed,
+        entries=Counter(listed.names[known].tolist()),
     )
     return _measure_left_out(name, listed, fitted, inside.taking(test), left_out, seed)
 
@@ -170,8 +174,13 @@ def _measure_left_out(
     name: str, listed: KnownFakes, fitted: Attribution, known: _Probes, left_out: _Probes, seed: int
 ) -> LeftOutGenerator:
     attributed, of_left_out = _attribute(fitted, known), _attribute(fitted, left_out)
-    sets = [build_conformal_set(each, fitted.least) for each in attributed]
-    truth = listed.names[known.rows].tolist()
+    pairs = [
+        (truth, each)
+        for truth, each in zip(listed.names[known.rows].tolist(), attributed, strict=True)
+        if truth in fitted.least_shares
+    ]
+    sets = [(truth, build_conformal_set(each, fitted.least_shares)) for truth, each in pairs]
+    named = [truth in each.candidates for truth, each in pairs if not each.unknown]
     rows = np.concatenate([known.rows, left_out.rows])
     nearness = np.concatenate([known.found.maxima, left_out.found.maxima])
     judged = ClassifiedImages(nearness, np.arange(len(rows)) < len(known.rows), listed.units[rows])
@@ -183,10 +192,9 @@ def _measure_left_out(
         auroc=found["auroc"],
         abstained=float(np.mean([each.unknown for each in of_left_out])),
         abstained_of_known=float(np.mean([each.unknown for each in attributed])),
-        coverage=float(
-            np.mean([each in candidates for each, candidates in zip(truth, sets, strict=True)])
-        ),
-        mean_set_size=float(np.mean([len(candidates) for candidates in sets])),
+        coverage=_mean([truth in candidates for truth, candidates in sets]),
+        mean_set_size=_mean([len(candidates) for _, candidates in sets]),
+        right_of_named=_mean(named),
     )
 
 
@@ -199,13 +207,16 @@ def _attribute(fitted: Attribution, asked: _Probes) -> list[Attributed]:
     ]
 
 
-def build_conformal_set(attributed: Attributed, least: float) -> set[str]:
-    """Return the conformal set before abstention: the largest share, and all of at least `least`.
+def build_conformal_set(attributed: Attributed, least: Mapping[str, float]) -> set[str]:
+    """Return the conformal set before abstention: the generators with at least their least share.
 
     It is empty for an image none of whose neighbours declares a generator.
     """
-    most = attributed.shares[0][1] if attributed.shares else 0.0
-    return {name for name, share in attributed.shares if share >= least or share == most}
+    return {name for name, share in attributed.shares if share >= least.get(name, np.inf)}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _average(values: Sequence[float | None]) -> Measure:

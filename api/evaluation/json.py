@@ -199,11 +199,15 @@ class LeftOutGenerator(Answer):
         "is better."
     )
     coverage: float | None = Field(
-        description="Share of images of known generators whose candidates contain the right "
-        "generator, before abstention."
+        description="Share of images of known generators with at least ten images whose candidates "
+        "contain the right generator, before abstention."
     )
     mean_set_size: float | None = Field(
-        description="Mean number of candidates for images of known generators, before abstention."
+        description="Mean number of candidates for these images, before abstention."
+    )
+    right_of_named: float | None = Field(
+        description="Share of these images with the right generator among those named, where any "
+        "is named."
     )
 
 
@@ -217,6 +221,7 @@ class AttributionEvaluation(Answer):
     auroc: Measure = Field(description="Mean of `auroc` over the generators.")
     coverage: Measure = Field(description="Mean of `coverage` over the generators.")
     mean_set_size: Measure = Field(description="Mean of `mean_set_size` over the generators.")
+    right_of_named: Measure = Field(description="Mean of `right_of_named` over the generators.")
     by_generator: list[LeftOutGenerator] = Field(
         description="Figures for each generator that was left out."
     )

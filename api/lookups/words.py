@@ -96,8 +96,12 @@ _UNKNOWN = {
     AttributionReason.SET_HOLDS_EVERYTHING: "no generator can be excluded",
     AttributionReason.TOO_MANY: "too many generators cannot be excluded",
     AttributionReason.NOT_ENOUGH_ENTRIES: (
-        "the generators that it points to have too few entries to name one"
+        "most of the votes are of a generator with too few entries to name it"
     ),
+    AttributionReason.COVERAGE_FAILS: (
+        "it may be of a generator whose own images are often taken for others"
+    ),
+    AttributionReason.NONE_FITS: "no generator has the votes that its own images get",
 }
 
 # Each kind of delivery: the images that figures are for, and what a probe looks like.

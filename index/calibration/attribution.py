@@ -1,43 +1,40 @@
 """Attribution: which generators may have made an image, judged by its nearest known fakes.
 
-The votes of the neighbours are calibrated by a conditional logit (McFadden 1974). All generators
-share its few coefficients, so that it also applies to a generator that was added later.
+The votes of the neighbours are calibrated by a conditional logit (McFadden 1974) to shares, which
+sum to 1 over the generators. The candidates are a conformal set with a threshold of each generator
+(class-conditional or Mondrian: Vovk 2012; Sadinle et al. 2019), so that of the images of *each*
+generator nine in ten have it in their set. With one threshold for all, nine in ten of all images
+did, but 64 % of those of generators with fewer than ten entries. So only generators with
+`MIN_ENTRIES` entries whose coverage held are named.
 
-The candidates are a conformal set at 90 % coverage, by a threshold on the calibrated shares
-(Sadinle et al. 2019; cross-conformal, Vovk 2015). For images of known generators the set contains
-the true generator nine times in ten, however good the votes are; it does so more often only if the
-first candidate alone is right more often. Adaptive sets (Angelopoulos & Bates 2021) were larger on
-the simulated voters of `tests/benchmarks/evidence_simulated.py`: 2.4 against 1.5 of 12 generators.
-
-Attribution answers "unknown" if nothing is near enough, by a similarity learned with each generator
-left out in turn, and if the set would contain every generator.
+Attribution answers "unknown" rather than name what a reader cannot use: if nothing is near enough,
+if most of the votes are of a generator that cannot be named, and if the set has more than
+`MOST_NAMES` names or every generator. Generators that the corpora lack come out so too.
+`attribution_fit` fits it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
+from numpy.typing import NDArray
 from scipy.special import log_softmax
-
-from index.calibration.figures import open_set_auroc
-from index.calibration.resampling import folds_by_source
 
 Floats = NDArray[np.float64]
 Neighbours = Sequence[tuple[float, str | None]]
 
 COVERAGE = 0.9  # chosen: the true generator is in nine of ten sets
-# The share of images of known generators that may be called unknown because they are far from
-# everything: half of the share that the sets miss.
-FAR_SHARE = 0.05
+# Sets of generators with ten entries or more had a coverage of 89 %, the others one of 64 %
+# (images that nobody had used, 2026-11). And with nine images a conformal threshold at 90 % is
+# first above the least share (Vovk 2012).
+MIN_ENTRIES = 10
+# A reader can follow up five names (chosen); a longer list excludes too little.
+MOST_NAMES = 5
 FEATURES = 4
-RIDGE = 1e-3  # on the mean loss: keeps the coefficients finite if the neighbours are never wrong
 
 
 class AttributionReason(StrEnum):
@@ -47,8 +44,12 @@ class AttributionReason(StrEnum):
     NO_GENERATOR_DECLARED = "no_generator_told"  # for no neighbour; stored answers have this word
     NOTHING_NEAR_ENOUGH = "nothing_near_enough"
     SET_HOLDS_EVERYTHING = "set_holds_everything"
-    TOO_MANY = "too_many"  # the set has more names than a reader could use
-    NOT_ENOUGH_ENTRIES = "not_enough_entries"  # of the generators that the set names
+    TOO_MANY = "too_many"  # the set has more than `MOST_NAMES` names
+    # most of the votes are of a generator that has too few entries, or came after the calibration
+    NOT_ENOUGH_ENTRIES = "not_enough_entries"
+    # the set has a generator that was in too few of the sets of its own images
+    COVERAGE_FAILS = "coverage_fails"
+    NONE_FITS = "none_fits"  # each generator has less of the votes than with its own images
     # the probe is, by bytes or by perceptual hash, an entry that declares its generator
     SAME_PICTURE = "same_picture"
 
@@ -64,6 +65,13 @@ class Attributed:
     unknown: bool
     reason: AttributionReason
 
+    @classmethod
+    def quote(cls, generators: Sequence[str]) -> Self:
+        """Return what entries declare that show the very picture: their generators, and no vote."""
+        names = tuple(dict.fromkeys(generators))
+        shares = tuple((name, 1 / len(names)) for name in names)
+        return cls(names, shares, unknown=False, reason=AttributionReason.SAME_PICTURE)
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratorCoverage:
@@ -71,15 +79,15 @@ class GeneratorCoverage:
 
     `entries`: its known fakes in the corpora. `images` of them were attributed, each without
     itself; the sets of a share `coverage` of them, cross-validated, contained it, with the 95 %
-    interval [low, high]. None of these if no image was attributed. A candidate has at least the
-    share `least`. `is_named`: it has enough entries, and the coverage holds.
+    interval [low, high]. A candidate has at least the share `least`. `is_named`: it has enough
+    entries, and the interval reaches the coverage that the sets are built for, or nearly.
     """
 
     entries: int
     images: int
-    coverage: float | None
-    low: float | None
-    high: float | None
+    coverage: float
+    low: float
+    high: float
     least: float
     is_named: bool
 
@@ -89,16 +97,20 @@ class Attribution:
     """A fitted attribution.
 
     `log_frequencies` are those of the known generators among the images of the fit. A candidate has
-    at least the share `least`. An image is called unknown if the similarity to its nearest
-    neighbour with a declared generator is below `near_enough`.
+    at least the share `least` of its class; the `least` here is that of all images together. An
+    image is called unknown if the similarity to its nearest neighbour with a declared generator is
+    below `near_enough`.
 
     `accuracy`, `coverage` and `mean_set_size` are cross-validated by source image; the sets are
-    those before abstention. `unknown_of_known` is the share of images of known generators that are
-    called unknown for their distance; `unknown_of_left_out` the same share when an image's
-    generator is left out; `open_set_auroc` how well nearness separates the two.
+    those of the generators with enough entries, before abstention. After it, a share `answered` of
+    the images of generators that are named have names, and `right_of_answered` of these the right
+    one among them; both are None if no image has. `unknown_of_known` is the share
+    of images of known generators that are called unknown for their distance; `unknown_of_left_out`
+    the same share when an image's generator is left out, with each generator counting the same;
+    `open_set_auroc` how well nearness separates the two.
 
     `classes` has what the sets are worth for each generator. It is empty in calibrations made
-    before it was stored.
+    before it was stored: then `least` stands for each.
     """
 
     k: int
@@ -117,6 +129,8 @@ class Attribution:
     unknown_of_left_out: float | None
     seed: int
     classes: Mapping[str, GeneratorCoverage] = field(default_factory=dict)
+    answered: float | None = None
+    right_of_answered: float | None = None
 
     def attribute(self, neighbours: Neighbours) -> Attributed:
         """Attribute an image by its nearest known fakes (similarity, generator or None), in any
@@ -130,22 +144,52 @@ class Attribution:
         rarest = min(self.log_frequencies.values())
         frequencies = np.array([self.log_frequencies.get(name, rarest) for name in names])
         similarities, generators = zip(*nearest, strict=True)
-        features = _features(np.array(similarities), generators, names, frequencies, self.scale)
+        features = compute_features(
+            np.array(similarities), generators, names, frequencies, self.scale
+        )
         share = np.exp(log_softmax(features @ np.array(self.coefficients)))
         shares = sorted(
             zip(names, share.tolist(), strict=True), key=lambda each: (-each[1], each[0])
         )
-        is_candidate = _select(np.array([value for _, value in shares]), self.least)
-        candidates = tuple(
-            name for (name, _), is_one in zip(shares, is_candidate, strict=True) if is_one
-        )
-        reason = AttributionReason.NEAREST_KNOWN_FAKES
-        if max(declared) < self.near_enough:
-            reason = AttributionReason.NOTHING_NEAR_ENOUGH
-        elif len(candidates) == len(names):
-            reason = AttributionReason.SET_HOLDS_EVERYTHING
+        least = self.least_shares
+        candidates = tuple(name for name, value in shares if value >= least.get(name, np.inf))
+        reason = self.judge_set(candidates, shares[0][0], max(declared))
         unknown = reason is not AttributionReason.NEAREST_KNOWN_FAKES
         return Attributed(() if unknown else candidates, tuple(shares), unknown, reason)
+
+    def judge_set(
+        self, candidates: Sequence[str], first: str, nearest: float | None
+    ) -> AttributionReason:
+        """Return whether a set is named, or why not.
+
+        `first` is the generator with most of the votes, `nearest` the similarity of the nearest
+        neighbour with a declared generator.
+        """
+        least = self.least_shares
+        if nearest is None:
+            return AttributionReason.NO_GENERATOR_DECLARED
+        if nearest < self.near_enough:
+            return AttributionReason.NOTHING_NEAR_ENOUGH
+        if first not in least:
+            return AttributionReason.NOT_ENOUGH_ENTRIES
+        if not candidates:
+            return AttributionReason.NONE_FITS
+        if len(candidates) == len(least):
+            return AttributionReason.SET_HOLDS_EVERYTHING
+        if len(candidates) > MOST_NAMES:
+            return AttributionReason.TOO_MANY
+        if any(name in self.classes and not self.classes[name].is_named for name in candidates):
+            return AttributionReason.COVERAGE_FAILS
+        return AttributionReason.NEAREST_KNOWN_FAKES
+
+    @property
+    def least_shares(self) -> dict[str, float]:
+        """The least share of a candidate, for each generator with enough entries."""
+        if self.classes:
+            enough = {name: of for name, of in self.classes.items() if of.entries >= MIN_ENTRIES}
+            return {name: of.least for name, of in enough.items()}
+        images = {name: self.n * np.exp(each) for name, each in self.log_frequencies.items()}
+        return {name: self.least for name, count in images.items() if round(count) >= MIN_ENTRIES}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -162,101 +206,7 @@ class Attribution:
         return cls(**read | {"coefficients": tuple(stored["coefficients"]), "classes": classes})
 
 
-def fit_attribution(
-    similarities: ArrayLike,
-    generators: Sequence[Sequence[str | None]],
-    truth: Sequence[str],
-    sources: ArrayLike,
-    *,
-    seed: int,
-) -> Attribution:
-    """Fit on n images of known generators, `truth` (n,), and the k nearest known fakes of each,
-    itself left out.
-
-    `similarities` (n, k) in any order; `generators` n times k names, None if not declared;
-    `sources` (n,) the photograph or prompt that each image was made from.
-
-    Raises:
-        ValueError: no image, or a similarity that is not a number.
-
-    """
-    listed = _sort(similarities, generators, truth, sources)
-    names = sorted(set(listed.truth))
-    counts = Counter(listed.truth)
-    frequencies = np.log([counts[name] / len(listed.truth) for name in names])
-    spans = listed.similarities[:, 0] - listed.similarities[:, -1]
-    scale = float(np.median(spans)) if np.median(spans) > 0 else 1.0
-    features = np.stack(
-        [
-            _features(row, row_generators, names, frequencies, scale)
-            for row, row_generators in zip(listed.similarities, listed.generators, strict=True)
-        ]
-    )  # (n, g, f)
-    true = np.searchsorted(names, listed.truth)  # (n,)
-    fold = folds_by_source(listed.sources, seed)
-    shares = _out_of_sample(features, true, fold)  # (n, g)
-    is_covered, sizes = _cross_validate_sets(shares, true, fold)
-    known, left_out = _nearness(listed)
-    near_enough = float(np.quantile(known, FAR_SHARE, method="lower"))
-    return Attribution(
-        k=listed.similarities.shape[1],
-        log_frequencies=dict(zip(names, frequencies.tolist(), strict=True)),
-        coefficients=tuple(_fit_coefficients(features, true).tolist()),
-        scale=scale,
-        least=_least_share(shares[np.arange(len(true)), true]),
-        near_enough=near_enough,
-        n=len(true),
-        n_sources=len(np.unique(listed.sources)),
-        accuracy=float((shares.argmax(axis=1) == true).mean()),
-        coverage=float(is_covered.mean()),
-        mean_set_size=float(sizes.mean()),
-        open_set_auroc=open_set_auroc(
-            [*known, *left_out], np.repeat([True, False], [len(known), len(left_out)])
-        ),
-        unknown_of_known=float((known < near_enough).mean()),
-        unknown_of_left_out=float((left_out < near_enough).mean()) if len(left_out) else None,
-        seed=seed,
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Listed:
-    """Images in a canonical order, each with its neighbours, the nearest first."""
-
-    similarities: Floats  # (n, k)
-    generators: list[tuple[str | None, ...]]
-    truth: list[str]
-    sources: NDArray[np.int64]
-
-
-def _sort(
-    similarities: ArrayLike,
-    generators: Sequence[Sequence[str | None]],
-    truth: Sequence[str],
-    sources: ArrayLike,
-) -> _Listed:
-    matrix, source = np.asarray(similarities, np.float64), np.asarray(sources, np.int64)
-    if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
-        raise ValueError(
-            "an attribution is fitted to at least one image, with a finite similarity to each "
-            "neighbour"
-        )
-    images = []
-    for row, names, name, number in zip(
-        matrix.tolist(), generators, truth, source.tolist(), strict=True
-    ):
-        pairs = sorted(zip(row, names, strict=True), key=lambda each: (-each[0], each[1] or ""))
-        images.append((name, number, pairs))
-    images.sort(key=lambda each: (each[0], each[1], [(s, g or "") for s, g in each[2]]))
-    return _Listed(
-        np.array([[s for s, _ in pairs] for _, _, pairs in images]),
-        [tuple(g for _, g in pairs) for _, _, pairs in images],
-        [name for name, _, _ in images],
-        np.array([number for _, number, _ in images], np.int64),
-    )
-
-
-def _features(
+def compute_features(
     similarities: Floats,
     generators: Sequence[str | None],
     names: Sequence[str],
@@ -279,87 +229,3 @@ def _features(
     return np.column_stack(
         [np.log(votes + 0.5), np.minimum(nearness, len(similarities)), first, frequencies]
     )
-
-
-def _fit_coefficients(features: Floats, true: NDArray[np.int64]) -> Floats:
-    """Return the coefficients (f,) of maximum likelihood. Those of votes and nearness are at least
-    0: a vote never counts against its generator.
-    """
-    rows = np.arange(len(true))
-
-    def loss(coefficients: Floats) -> tuple[float, Floats]:
-        log_share = log_softmax(features @ coefficients, axis=1)  # (n, g)
-        expected = np.einsum("ng,ngf->nf", np.exp(log_share), features)
-        gradient = (expected - features[rows, true]).mean(axis=0) + RIDGE * coefficients
-        return float(
-            -log_share[rows, true].mean() + RIDGE * (coefficients @ coefficients) / 2
-        ), gradient
-
-    if not len(true):
-        return np.zeros(FEATURES)
-    bounds = [(0, None)] * (FEATURES - 1) + [(None, None)]
-    found = minimize(loss, np.zeros(FEATURES), jac=True, method="L-BFGS-B", bounds=bounds)
-    return np.asarray(found.x, np.float64)
-
-
-def _out_of_sample(features: Floats, true: NDArray[np.int64], fold: NDArray[np.int64]) -> Floats:
-    """Return the shares (n, g) of each image by coefficients fitted to the other folds."""
-    shares = np.zeros(features.shape[:2])
-    for held in np.unique(fold):
-        out = fold == held
-        shares[out] = np.exp(
-            log_softmax(features[out] @ _fit_coefficients(features[~out], true[~out]), axis=1)
-        )
-    return shares
-
-
-def _least_share(of_truth: Floats) -> float:
-    """Return the conformal threshold on shares: of n + 1 exchangeable images at least 90 % give the
-    true generator this share.
-    """
-    missed = int(np.floor((len(of_truth) + 1) * (1 - COVERAGE) + 1e-9))
-    return float(np.sort(of_truth)[missed - 1]) if missed else 0.0
-
-
-def _select(shares: Floats, least: float) -> NDArray[np.bool_]:
-    """Return which generators (..., g) are candidates; the one with the largest share always is."""
-    return np.asarray((shares >= least) | (shares == shares.max(axis=-1, keepdims=True)), np.bool_)
-
-
-def _cross_validate_sets(
-    shares: Floats, true: NDArray[np.int64], fold: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], Floats]:
-    """Return, for each image, whether its set contains the true generator (n,), and the size of the
-    set (n,); the threshold comes from the other folds.
-    """
-    of_truth = shares[np.arange(len(true)), true]
-    is_covered, sizes = np.zeros(len(true), np.bool_), np.zeros(len(true))
-    for each in np.unique(fold):
-        out = fold == each
-        selected = _select(shares[out], _least_share(of_truth[~out]))
-        is_covered[out] = selected[np.arange(int(out.sum())), true[out]]
-        sizes[out] = selected.sum(axis=1)
-    return is_covered, sizes
-
-
-def _nearness(listed: _Listed) -> tuple[Floats, Floats]:
-    """Return the similarity of each image to its nearest neighbour with a declared generator, and
-    the same with the image's own generator left out.
-
-    If all neighbours are of its own generator, the similarity of the last one is used. The next
-    neighbour cannot be nearer, so this makes the figures worse than they are, never better. Images
-    without such a neighbour are not counted.
-    """
-    known, left_out = [], []
-    for row, generators, name in zip(
-        listed.similarities.tolist(), listed.generators, listed.truth, strict=True
-    ):
-        declared = [s for s, each in zip(row, generators, strict=True) if each is not None]
-        others = [
-            s for s, generator in zip(row, generators, strict=True) if generator not in {None, name}
-        ]
-        if declared:
-            known.append(declared[0])
-            left_out.append(others[0] if others else row[-1])
-    has_one_generator = len(set(listed.truth)) < 2
-    return np.array(known or [-1.0]), np.array([] if has_one_generator else left_out)

@@ -17,7 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.calibration.attribution import Attribution, fit_attribution
+from index.calibration.attribution import Attribution
+from index.calibration.attribution_fit import fit_attribution
 from index.calibration.by_collection import CollectionMatches, by_collection
 from index.calibration.checking import StratumCheck
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
@@ -397,7 +398,12 @@ def _attribution(
     generators = [[members.generators[place] for place in found.positions[row]] for row in rows]
     declared = [generator for generator in truth if generator is not None]
     return fit_attribution(
-        found.similarities[rows], generators, declared, fakes.sources[rows], seed=seed
+        found.similarities[rows],
+        generators,
+        declared,
+        fakes.sources[rows],
+        seed=seed,
+        entries=Counter(each for each in members.generators if each is not None),
     )
 
 

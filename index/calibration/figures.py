@@ -171,8 +171,19 @@ def cllr(log10_same: ArrayLike, log10_different: ArrayLike) -> float | None:
     same, different = _finite(log10_same), _finite(log10_different)
     if not len(same) or not len(different):
         return None
-    cost = np.logaddexp(0, -same * LN10).mean() + np.logaddexp(0, different * LN10).mean()
-    return float(cost / (2 * np.log(2)))
+    return cost_of_ratios(same, different)
+
+
+def cost_of_ratios(
+    log10_same: Floats,
+    log10_different: Floats,
+    same_weights: Floats | None = None,
+    different_weights: Floats | None = None,
+) -> float:
+    """Return the Cllr of log10 LRs that there are some of on both sides, with weights of each."""
+    of_same = np.average(np.logaddexp(0, -log10_same * LN10), weights=same_weights)
+    of_different = np.average(np.logaddexp(0, log10_different * LN10), weights=different_weights)
+    return float((of_same + of_different) / (2 * np.log(2)))
 
 
 def cllr_min(same: ArrayLike, different: ArrayLike) -> float | None:

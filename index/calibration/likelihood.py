@@ -170,6 +170,19 @@ def fit_two_sided(
     return _fit(pairs, seed)
 
 
+def fit_ratios_at(
+    variant: LikelihoodVariant, same: Floats, different: Floats, at: Floats
+) -> Floats:
+    """Return the log10 ratios (g,) at points (g, d), without bounds, of a model of one variant that
+    is fitted to similarities (n, d) and (m, d).
+    """
+    x = np.concatenate([same, different])  # (n + m, d)
+    signs = ONE_SIDED if x.shape[1] == 1 else TWO_SIDED
+    is_same = np.arange(len(x)) < len(same)
+    pairs = _Pairs(x, is_same, np.arange(len(x), dtype=np.int64), signs)
+    return np.asarray(_log10s(pairs, variant, np.ones((1, len(x) + MISLEADING)), at)[0])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
     """Both sides in one canonical order: similarities (n, d), whether a pair is of the same source

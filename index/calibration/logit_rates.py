@@ -19,11 +19,15 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
 
+from index.calibration.binomial import exact_interval
 from index.calibration.false_matches import Rate, RateMethod
-from index.calibration.new_group import MIN_GROUPS, predict_share, weights_by_group
-from index.calibration.resampling import LEVEL
+from index.calibration.new_group import (
+    MIN_GROUPS,
+    fold_groups,
+    predict_share,
+    weights_by_group,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -337,13 +341,13 @@ def _leave_out_groups(images: _Images, weights: Floats, levels: Floats) -> Float
     level; without one, it is just below all of them.
     """
     count = int(images.groups.max()) + 1
-    fold = _fold_groups(np.bincount(images.groups, minlength=count))
+    fold = fold_groups(images.groups, MOST_FOLDS)  # (n,)
     sizes = np.bincount(images.groups, minlength=count)
     shares = np.zeros((count, len(levels)))
     if count == 1:
         return shares
     for each in np.unique(fold):
-        out = fold[images.groups] == each
+        out = fold == each
         x, w = images.logits[~out], weights[~out]
         last = np.append(x[1:] != x[:-1], [True])  # the last image of equal ones
         values = x[last]
@@ -351,17 +355,10 @@ def _leave_out_groups(images: _Images, weights: Floats, levels: Floats) -> Float
         up_to = np.maximum(up_to, (np.flatnonzero(last) + 1) / len(x))
         place = np.searchsorted(up_to, levels + 1e-12, side="right") - 1  # (p,)
         limits = np.where(place >= 0, values[place], np.nextafter(values[0], -np.inf))
-        for group in np.flatnonzero(fold == each):
+        for group in np.unique(images.groups[out]):
             own = images.logits[images.groups == group]
             shares[group] = np.searchsorted(own, limits, side="right") / sizes[group]
     return shares
-
-
-def _fold_groups(sizes: Ints) -> Ints:
-    """Return the fold of each group (k,). The largest have one of their own."""
-    rank = np.empty(len(sizes), np.int64)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return np.where(rank < MOST_FOLDS, rank, rank % MOST_FOLDS)
 
 
 def _intervals(images: _Images, shares: Floats, plain: Floats) -> tuple[Floats, Floats]:
@@ -370,7 +367,7 @@ def _intervals(images: _Images, shares: Floats, plain: Floats) -> tuple[Floats, 
     """
     pairs = np.unique(np.column_stack([images.groups, images.sources]), axis=0)
     sizes = np.bincount(pairs[:, 0])  # source images by group, (k,)
-    last = len(plain) - 1
+    last, n_sources = len(plain) - 1, len(np.unique(images.sources))
     evenly, by_rate = (
         np.linspace(0, last, INTERVALS // 2),
         np.geomspace(1, last + 1, INTERVALS // 2),
@@ -380,20 +377,13 @@ def _intervals(images: _Images, shares: Floats, plain: Floats) -> tuple[Floats, 
         [
             predict_share(shares[:, place] * sizes, sizes)
             if images.are_grouped
-            else _exact_interval(plain[place], len(np.unique(images.sources)))
+            else exact_interval(plain[place] * n_sources, n_sources)
             for place in at
         ]
     )  # (a, 2)
     rising = np.maximum.accumulate(ends, axis=0)
     low, high = (np.interp(np.arange(last + 1), at, rising[:, end]) for end in (0, 1))
     return low, high
-
-
-def _exact_interval(share: float, n: int) -> tuple[float, float]:
-    """Return the interval of a share of n images (Clopper & Pearson 1934)."""
-    count, tail = share * n, (1 - LEVEL) / 2
-    low = 0.0 if count <= 0 else float(betaincinv(count, n - count + 1, tail))
-    return low, 1.0 if count >= n else float(betaincinv(count + 1, n - count, 1 - tail))
 
 
 def _find_place(tail: TailRates, rate: float) -> int:

@@ -51,6 +51,18 @@ def number_groups(images: Population) -> Ints:
     return np.unique(np.array(names, np.str_), return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
+def fold_groups(groups: ArrayLike, most: int) -> Ints:
+    """Return the fold of each image (n,), from 0 on. No group is in two folds.
+
+    The largest groups have a fold of their own; if there are more than `most`, the others are dealt
+    to those folds, the larger ones first.
+    """
+    _, which, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    rank = np.empty(len(sizes), np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    return np.asarray((rank % most)[which], np.int64)
+
+
 def weights_by_group(values: ArrayLike, groups: ArrayLike) -> Floats:
     """Return the weight (n,) of each image, by its group and the values (n,) of all.
 

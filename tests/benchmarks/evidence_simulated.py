@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index.calibration.attribution import fit_attribution
+from index.calibration.attribution_fit import fit_attribution
 from index.calibration.false_matches import FalseMatches, Rate, fit_false_matches, fit_growth
 from index.calibration.growth import Growth
 

@@ -25,9 +25,8 @@ from index.calibration.reading import (
 )
 from index.truth.calibrations import (
     CalibrationScope,
-    find_calibration_of_job,
     read_delivered_embeddings,
-    save_calibration,
+    save_calibration_of_job,
 )
 from index.truth.changes import last_number
 from index.truth.computations import Computation
@@ -94,10 +93,7 @@ def measure_and_save(
         job_id=job_id,
     )
     with database.write() as conn:
-        stored = find_calibration_of_job(conn, job_id)
-        if stored is not None:
-            return stored.id
-        return save_calibration(conn, space, generation, scope, document, computation)
+        return save_calibration_of_job(conn, space, generation, scope, document, computation)
 
 
 def _find_corpora(

@@ -116,7 +116,11 @@ class Task(Protocol[Payload, Derived, Content]):
         ...
 
     def complete(self) -> None:
-        """Do what follows the last item of the job; several workers may each call it."""
+        """Do what follows the last item, before the job is completed.
+
+        It is called for the kinds of jobs that have a closing chunk. Where a worker lost its lease,
+        a second one calls it too.
+        """
         ...
 
     def close(self) -> None: ...

@@ -40,9 +40,10 @@ from index.truth.job_chunks import (
     add_chunks,
     begin_listing,
     finish_chunk,
+    finish_closing,
     finish_listing,
 )
-from index.truth.jobs import LISTING, OPEN_STATES, Job, JobCounts, JobState, get_job
+from index.truth.jobs import CLOSING, LISTING, OPEN_STATES, Job, JobCounts, JobState, get_job
 
 POLL_SECONDS = 0.3  # between two looks at a job whose last chunks other workers hold
 CHUNKS_PER_TRANSACTION = 200  # while a source is listed
@@ -150,6 +151,9 @@ class JobRun(Generic[Payload, Derived, Content]):
             if chunk.number == LISTING:
                 self._list(chunk)
                 continue
+            if chunk.number == CLOSING:
+                self._close(chunk)
+                continue
             in_work: _ChunkInWork[Content] = _ChunkInWork(chunk)
             read = 0
             for step in islice(self._task.read(chunk), chunk.item_count):
@@ -209,6 +213,15 @@ class JobRun(Generic[Payload, Derived, Content]):
                 self._on_progress(job, ChunkResult(JobCounts()))
             with self._database.write() as conn:
                 finish_listing(conn, listing)
+        except LeaseLost as err:
+            log.warning("%s", err)
+
+    def _close(self, closing: Chunk) -> None:
+        """Do what follows the last item, then complete the job."""
+        self._task.complete()
+        try:
+            with self._database.write() as conn:
+                finish_closing(conn, closing)
         except LeaseLost as err:
             log.warning("%s", err)
 

@@ -95,7 +95,7 @@ def calibrate(
     )
     with stop_on_sigterm(), Lineup.open(settings_of(ctx)) as lineup:
         job = start_calibration(lineup.database, lineup.space, request)
-        with resumable(ctx, job.id), reported(job, json=json) as report:
+        with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         done = describe_job(lineup.database, job.id)
         answer = describe_calibration_of_job(lineup.database, job.id)

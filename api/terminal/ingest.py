@@ -182,7 +182,7 @@ def _ingest(ctx: typer.Context, request: IngestRequest, keep: Keep | None, *, js
         Lineup.open(settings_of(ctx), migrate=True) as lineup,
     ):
         job = start_ingest(lineup.database, lineup.space, request, keep)
-        with resumable(ctx, job.id), reported(job, json=json) as report:
+        with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         finish(lineup.database, job, json=json)
 
@@ -198,7 +198,7 @@ def _ingest_together(
     with Lineup.open(settings, migrate=True) as lineup:
         job = start_ingest(lineup.database, lineup.space, request, keep)
     with open_database(settings) as database:
-        with resumable(ctx, job.id), reported(job, json=json) as report:
+        with resumable(ctx, database, job.id), reported(job, json=json) as report:
             job = work_together(settings, database, job, workers, report)
         finish(database, job, json=json)
 

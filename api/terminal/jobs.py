@@ -122,7 +122,7 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: JsonLines = False) -> No
     with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
         job = reopen(lineup.database, job_id)
         with (
-            resumable(ctx, job_id),
+            resumable(ctx, lineup.database, job_id),
             opened_for(lineup, job) as own,
             reported(job, json=json) as report,
         ):

@@ -120,7 +120,7 @@ def reembed(
     settings = settings_of(ctx).model_copy(update={"model": model})
     with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings, as_named=True) as lineup:
         job = start_reembed(lineup.database, lineup.space, resolve_model(model))
-        with resumable(ctx, job.id), reported(job, json=json) as report:
+        with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         finish(lineup.database, job, json=json)
 

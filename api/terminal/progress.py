@@ -23,6 +23,7 @@ from api.terminal.global_options import options_of
 
 if TYPE_CHECKING:
     from api.jobs.task import Progress as OnProgress
+    from index.truth.database import Database
     from index.truth.job_chunks import ChunkResult
     from index.truth.jobs import Job
 
@@ -43,11 +44,21 @@ def program() -> str:
 
 
 @contextmanager
-def resumable(ctx: typer.Context, job_id: int) -> Iterator[None]:
-    """On Ctrl-C, say how to resume the job and end the command with exit code 130."""
+def resumable(ctx: typer.Context, database: Database, job_id: int) -> Iterator[None]:
+    """On Ctrl-C, say how to resume the job and end the command with exit code 130.
+
+    A job that has ended by then is not resumed.
+    """
+    from index.truth.jobs import get_job
+
     try:
         yield
     except KeyboardInterrupt:
+        with database.read() as conn:
+            state = get_job(conn, job_id).state
+        if state.ended:
+            errors.print(f"interrupted: job {job_id} is {state}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         errors.print(
             f"interrupted: job {job_id} is paused and keeps what is finished; resume it with"
         )
@@ -115,6 +126,8 @@ def describe(job: Job) -> str:
     """Return what a job is doing, as the bar shows it."""
     if not job.listed:
         return f"job {job.id}: listing sources: {job.counts.found:,} found"
+    if job.kind == "calibrate" and job.counts.done == job.counts.found:
+        return f"job {job.id}: measuring"
     return f"job {job.id}: {DOING[job.kind]}"
 
 

@@ -22,7 +22,7 @@ from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseUnavailable
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult, find_open_job
-from index.truth.jobs import OPEN_STATES, Job, JobKind, JobState, fail_job, get_job, pause_job
+from index.truth.jobs import OPEN_STATES, Job, JobKind, fail_job, get_job, pause_job
 from index.truth.spaces import Space
 
 IDLE_SECONDS = 1.0  # between two looks for a job
@@ -74,16 +74,14 @@ def run_task(
     *,
     owner: bool,
 ) -> Job:
-    """Run a task under leases, and complete it after its last item.
+    """Run a task under leases.
 
     An owner pauses the job on KeyboardInterrupt and fails it when it cannot continue; a helper only
     leaves. Raises `UnusableSource`, `CorpusError`, `ServiceError`, OSError, KeyboardInterrupt.
     """
     try:
         with Leases.held(database) as leases, closing(open_task()) as task:
-            rested = JobRun(database, embedder, task, leases, on_progress, stop).run(job_id)
-            if rested.state is JobState.COMPLETED:
-                task.complete()
+            return JobRun(database, embedder, task, leases, on_progress, stop).run(job_id)
     except KeyboardInterrupt:
         if owner:
             pause_if_open(database, job_id)
@@ -93,7 +91,6 @@ def run_task(
             with database.write() as conn:
                 fail_job(conn, job_id, str(err))
         raise
-    return rested
 
 
 def work_on_open_jobs(

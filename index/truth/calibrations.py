@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -26,15 +26,29 @@ from index.truth.computations import (
     ensure_computation_ids,
     with_computation,
 )
+from index.truth.jobs import lock_job
 from index.truth.schema import (
     LARGEST_ID,
     calibrations,
     embedding_spaces,
     reference_embeddings,
 )
-from index.truth.spaces import Space, ensure_space_id, find_space_id
+from index.truth.spaces import Space, ensure_space_id, find_space_id, lock_space
 from index.truth.statements import insert_missing, is_any, slices
 from index.truth.vectors import rows_from_bytes, to_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedReference:
+    """The photographs that came with the model, as a calibration used them.
+
+    `name` is shown beside the names of corpora; it contains spaces, so no corpus can have it.
+    `sha256` is that of the file with their vectors.
+    """
+
+    name: str
+    sha256: str
+    photographs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,8 @@ class CalibrationScope:
 
     `against` are corpora of known fakes, `reference` those of known-real images, each by name with
     its row ids beside it. `asked` is the request, in which corpora may be left open.
-    `job_id` is None where no job measured it.
+    `job_id` is None where no job measured it. `shipped` are the photographs that came with the
+    model, None if none were used. A provisional calibration rests on them, or nearly so.
     """
 
     asked: Mapping[str, Any]
@@ -52,6 +67,13 @@ class CalibrationScope:
     reference: tuple[str, ...] = ()
     reference_ids: tuple[int, ...] = ()
     job_id: int | None = None
+    shipped: ShippedReference | None = None
+    is_provisional: bool = False
+
+    @property
+    def reference_names(self) -> tuple[str, ...]:
+        """The names of the corpora of known-real images, and of what came with the model."""
+        return self.reference if self.shipped is None else (*self.reference, self.shipped.name)
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored, and as the API shows it."""
@@ -62,11 +84,17 @@ class CalibrationScope:
             "reference": list(self.reference),
             "reference_ids": list(self.reference_ids),
             "job": self.job_id,
+            "shipped": None if self.shipped is None else asdict(self.shipped),
+            "provisional": self.is_provisional,
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote. Raises KeyError, TypeError where it is something else."""
+        """Read what `to_json` wrote, in this release or an earlier one.
+
+        Raises KeyError, TypeError where it is something else.
+        """
+        shipped = stored.get("shipped")
         return cls(
             asked=stored["asked"],
             against=tuple(stored["against"]),
@@ -74,6 +102,8 @@ class CalibrationScope:
             reference=tuple(stored["reference"]),
             reference_ids=tuple(stored["reference_ids"]),
             job_id=stored["job"],
+            shipped=None if shipped is None else ShippedReference(**shipped),
+            is_provisional=stored.get("provisional", False),
         )
 
 
@@ -143,11 +173,53 @@ def save_calibration(
         "document_sha256": _sha256(text),
         "job_id": scope.job_id,
         "computation_id": ensure_computation_ids(conn, space_id, [computation])[computation],
+        "provisional": scope.is_provisional,
     }
     calibration_id: int = conn.execute(
         insert(calibrations).returning(calibrations.c.id), row
     ).scalar_one()
     return calibration_id
+
+
+def save_calibration_of_job(
+    conn: Connection,
+    space: Space,
+    generation: int,
+    scope: CalibrationScope,
+    document: JSON,
+    computation: Computation | None = None,
+) -> int:
+    """Store the calibration of the job that the scope names; return its id.
+
+    A job has one calibration: if another worker has stored one, its id is returned. Raises like
+    `save_calibration`.
+    """
+    assert scope.job_id is not None
+    lock_job(conn, scope.job_id)  # on PostgreSQL a second writer sees the first only after it
+    stored = find_calibration_of_job(conn, scope.job_id)
+    if stored is not None:
+        return stored.id
+    return save_calibration(conn, space, generation, scope, document, computation)
+
+
+def save_calibration_after(
+    conn: Connection,
+    space: Space,
+    last_id: int | None,
+    generation: int,
+    scope: CalibrationScope,
+    document: JSON,
+) -> int:
+    """Store a calibration unless a later one than `last_id` was stored; return the latest id.
+
+    `last_id` is the latest of the space when this one was measured, None without any. So of two
+    processes that measure the same, one stores it. Raises like `save_calibration`.
+    """
+    lock_space(conn, space)
+    heads = list_calibration_heads(conn, space, 1)
+    if heads and heads[0].id != last_id:
+        return heads[0].id
+    return save_calibration(conn, space, generation, scope, document)
 
 
 def get_calibration(conn: Connection, calibration_id: int) -> StoredCalibration:
@@ -177,11 +249,11 @@ def find_calibration_of_job(conn: Connection, job_id: int) -> StoredCalibration 
 
 
 def list_calibration_heads(
-    conn: Connection, space: Space, limit: int
+    conn: Connection, space: Space, limit: int, *, provisional: bool | None = None
 ) -> tuple[CalibrationHead, ...]:
     """Return the latest calibrations of a space without their documents, the newest first.
 
-    Raises TruthDamaged.
+    `provisional`: only those that are, or are not; None for both. Raises TruthDamaged.
     """
     columns = (
         calibrations.c.id,
@@ -190,6 +262,8 @@ def list_calibration_heads(
         calibrations.c.request,
     )
     query = select(*columns).where(calibrations.c.space_id == (find_space_id(conn, space) or 0))
+    if provisional is not None:
+        query = query.where(calibrations.c.provisional == provisional)
     rows = conn.execute(query.order_by(calibrations.c.id.desc()).limit(limit))
     return tuple(
         CalibrationHead(row.id, row.generation, row.created_at, _read_scope(row.id, row.request))

@@ -3,7 +3,8 @@
 A worker leases a chunk for some seconds and renews the lease while it works. One transaction writes
 the entries of a chunk, the results of its items, and removes the chunk. So every item is counted
 exactly once, also if several workers begin the same chunk. Chunk 0 lists the source and creates the
-other chunks.
+other chunks. When they are finished, a job of some kinds gets a closing chunk: one worker does what
+follows the last item, and another one takes over if it dies. Only then is the job completed.
 
 All code takes locks in this order, so that two workers cannot deadlock: corpus, change log, job,
 chunk.
@@ -24,7 +25,9 @@ from index.failpoints import Failpoint, reach
 from index.jsontext import JSON, canonical_json
 from index.truth.job_items import JobItem, insert_items
 from index.truth.jobs import (
+    CLOSING,
     JOBS,
+    KINDS_WITH_CLOSING,
     LISTING,
     OPEN_STATES,
     Job,
@@ -32,6 +35,7 @@ from index.truth.jobs import (
     JobKind,
     JobState,
     job_from_row,
+    lock_job,
     update_job,
 )
 from index.truth.schema import embedding_spaces, job_chunks, jobs
@@ -41,7 +45,7 @@ from index.truth.statements import insert_rows
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some items of a job, leased to a worker; chunk 0 is the listing."""
+    """Some items of a job, leased to a worker; chunk 0 is the listing, `CLOSING` the closing."""
 
     job_id: int
     number: int
@@ -194,7 +198,7 @@ def add_chunks(
 
 
 def finish_listing(conn: Connection, listing: Chunk) -> None:
-    """Let workers claim the chunks; a job without chunks is completed.
+    """Let workers claim the chunks; a job without chunks is closed or completed.
 
     Raises:
         LeaseLost: another worker has taken over the listing.
@@ -205,7 +209,7 @@ def finish_listing(conn: Connection, listing: Chunk) -> None:
 
 
 def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
-    """Write the results of a chunk and remove it; the last chunk completes the job.
+    """Write the results of a chunk and remove it; the last chunk closes or completes the job.
 
     Call it after the entries are added.
 
@@ -225,8 +229,19 @@ def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
     reach(Failpoint.CHUNK_FINISHED)
 
 
+def finish_closing(conn: Connection, closing: Chunk) -> None:
+    """Complete the job.
+
+    Raises:
+        LeaseLost: another worker has taken over the chunk, or the job was cancelled.
+
+    """
+    lock_job(conn, closing.job_id)
+    _remove_chunk(conn, closing)
+
+
 def _remove_chunk(conn: Connection, chunk: Chunk) -> None:
-    """Remove a finished chunk; complete the job if it was the last one.
+    """Remove a finished chunk; if it was the last one, close or complete the job.
 
     The caller has locked the row of the job.
     """
@@ -237,14 +252,26 @@ def _remove_chunk(conn: Connection, chunk: Chunk) -> None:
     ):
         raise LeaseLost(chunk.job_id, chunk.number)
     left = select(job_chunks.c.number).where(job_chunks.c.job_id == chunk.job_id).limit(1)
-    if conn.execute(left).one_or_none() is None:
-        update_job(
-            conn,
-            chunk.job_id,
-            state=JobState.COMPLETED.value,
-            finished_at=datetime.now(UTC),
-            error=None,
-        )
+    if conn.execute(left).one_or_none() is not None:
+        return
+    job = conn.execute(select(jobs.c.kind, jobs.c.found).where(jobs.c.id == chunk.job_id)).one()
+    if chunk.number != CLOSING and JobKind(job.kind) in KINDS_WITH_CLOSING:
+        closing = {
+            "job_id": chunk.job_id,
+            "number": CLOSING,
+            "first_position": job.found,
+            "item_count": 0,
+            "span": "null",
+        }
+        insert_rows(conn, job_chunks, [closing])
+        return
+    update_job(
+        conn,
+        chunk.job_id,
+        state=JobState.COMPLETED.value,
+        finished_at=datetime.now(UTC),
+        error=None,
+    )
 
 
 def _require_lease(conn: Connection, chunk: Chunk) -> None:

@@ -25,6 +25,9 @@ from index.truth.spaces import Space, ensure_space_id, space_from_row
 from index.truth.statements import insert_rows
 
 LISTING = 0  # the number of the chunk that lists the source
+# The number of the chunk that does what follows the last item. It is created when all others are
+# finished, and is the largest number that the column holds.
+CLOSING = 2**31 - 1
 
 
 class JobKind(StrEnum):
@@ -33,6 +36,10 @@ class JobKind(StrEnum):
     INGEST = "ingest"
     REEMBED = "reembed"
     CALIBRATE = "calibrate"
+
+
+# The kinds of jobs that have a closing chunk: a calibration measures when all images are embedded.
+KINDS_WITH_CLOSING = (JobKind.CALIBRATE,)
 
 
 class JobState(StrEnum):
@@ -278,6 +285,11 @@ def _change_state(
         raise JobStateConflict(job_id, state, wanted)
     update_job(conn, job_id, state=wanted.value, **values)
     return get_job(conn, job_id)
+
+
+def lock_job(conn: Connection, job_id: int) -> None:
+    """Block other writers of this job's row until the transaction ends."""
+    conn.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
 
 
 def update_job(conn: Connection, job_id: int, **values: Any) -> None:  # noqa: ANN401 -- any value that a column takes

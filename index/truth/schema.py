@@ -26,6 +26,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
     true,
 )
@@ -380,6 +381,8 @@ calibrations = Table(
     Column("document_sha256", String(SHA256_HEX), nullable=False),
     Column("job_id", BigId, index=True),  # the job that measured it; the request names it too
     _computation_id(),
+    # True if it rests on photographs that came with the model; the request says so too.
+    Column("provisional", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 

@@ -90,6 +90,13 @@ def ensure_space_id(conn: Connection, space: Space) -> int:
     return space_id
 
 
+def lock_space(conn: Connection, space: Space) -> None:
+    """Block other callers of this function for the same space until the transaction ends."""
+    space_id = ensure_space_id(conn, space)
+    query = select(embedding_spaces.c.id).where(embedding_spaces.c.id == space_id)
+    conn.execute(query.with_for_update(key_share=True))
+
+
 def list_spaces(conn: Connection) -> tuple[Space, ...]:
     """Return all registered spaces, oldest first."""
     rows = conn.execute(select(embedding_spaces).order_by(embedding_spaces.c.id))

@@ -124,6 +124,7 @@ class TinyTask:
     deliveries: dict[str, Condition] = field(default_factory=dict)
     before_write: Callable[[], None] = lambda: None
     on_read: Callable[[], None] = lambda: None
+    on_complete: Callable[[], None] = lambda: None
     fail_spans: Exception | None = None
     written: list[list[int]] = field(default_factory=list)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -182,6 +183,7 @@ class TinyTask:
         self.cleaned += 1
 
     def complete(self) -> None:
+        self.on_complete()
         self.completed += 1
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ from api.terminal.progress import (
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult
 from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import Job, JobCounts, JobKind
+from index.truth.jobs import Job, JobCounts, JobKind, cancel_job
 from tests.api.modelless import queue_job
 
 Capture = pytest.CaptureFixture[str]
@@ -68,7 +68,10 @@ def test_while_sources_are_listed_the_bar_says_so_and_counts(job: Job) -> None:
 def test_a_listed_job_says_what_it_does(job: Job) -> None:
     assert describe(replace(job, listed=True)) == f"job {job.id}: ingesting"
     assert describe(replace(job, listed=True, kind=JobKind.REEMBED)) == f"job {job.id}: embedding"
-    assert describe(replace(job, listed=True, kind=JobKind.CALIBRATE)) == f"job {job.id}: embedding"
+    calibrating = replace(job, listed=True, kind=JobKind.CALIBRATE, counts=JobCounts(found=2))
+    assert describe(calibrating) == f"job {job.id}: embedding"
+    embedded = replace(calibrating, counts=JobCounts(found=2, embedded=2))
+    assert describe(embedded) == f"job {job.id}: measuring"
     assert set(progress.DOING) == {kind.value for kind in JobKind}
 
 
@@ -103,9 +106,9 @@ def test_a_bar_is_drawn_only_in_a_terminal(job: Job, capsys: Capture) -> None:
 
 
 def test_ctrl_c_names_the_job_and_the_command_that_resumes_it(
-    job: Job, context: Any, capsys: Capture
+    job: Job, context: Any, database: Database, capsys: Capture
 ) -> None:
-    with pytest.raises(typer.Exit) as ended, resumable(context, job.id):
+    with pytest.raises(typer.Exit) as ended, resumable(context, database, job.id):
         raise KeyboardInterrupt
     first, second = capsys.readouterr().err.splitlines()
 
@@ -114,10 +117,24 @@ def test_ctrl_c_names_the_job_and_the_command_that_resumes_it(
     assert second.strip().endswith(f"jobs resume {job.id} --data-dir 'my data'")
 
 
-def test_other_errors_and_success_pass_through(context: Any, capsys: Capture) -> None:
-    with resumable(context, 1):
+def test_ctrl_c_after_the_end_of_a_job_names_no_command(
+    job: Job, context: Any, database: Database, capsys: Capture
+) -> None:
+    with database.write() as conn:
+        cancel_job(conn, job.id)
+    with pytest.raises(typer.Exit) as ended, resumable(context, database, job.id):
+        raise KeyboardInterrupt
+
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == f"interrupted: job {job.id} is cancelled\n"
+
+
+def test_other_errors_and_success_pass_through(
+    context: Any, database: Database, capsys: Capture
+) -> None:
+    with resumable(context, database, 1):
         pass
-    with pytest.raises(ValueError, match="other"), resumable(context, 1):
+    with pytest.raises(ValueError, match="other"), resumable(context, database, 1):
         raise ValueError("other")
     assert capsys.readouterr().err == ""
 

@@ -13,7 +13,7 @@ from api.worker.running import ignore_progress, pause_if_open, run_task, take_op
 from index.errors import DatabaseUnavailable
 from index.truth.database import Database
 from index.truth.job_chunks import add_chunks, begin_listing, claim_chunk, finish_listing
-from index.truth.jobs import Job, JobCounts, JobKind, JobState, cancel_job, create_job
+from index.truth.jobs import Job, JobCounts, JobKind, JobState, cancel_job, create_job, resume_job
 from tests.api.modelless import (
     OTHER_SPACE,
     SPACE,
@@ -99,7 +99,7 @@ def test_an_interrupted_owner_pauses_its_job_and_a_helper_does_not(
 
 
 def test_a_completed_job_is_completed_by_its_task_once_and_closed(database: Database) -> None:
-    job = queue_job(database)
+    job = queue_job(database, JobKind.CALIBRATE)
     task = TinyTask(["a", "bad"])
 
     done = run(database, job, lambda: task)
@@ -108,8 +108,43 @@ def test_a_completed_job_is_completed_by_its_task_once_and_closed(database: Data
     assert (task.completed, task.closed) == (1, 1)
 
 
+def test_a_job_without_a_closing_is_not_completed_by_its_task(database: Database) -> None:
+    job = queue_job(database, JobKind.REEMBED)
+    task = TinyTask(["a"])
+
+    assert run(database, job, lambda: task).state is JobState.COMPLETED
+    assert task.completed == 0
+
+
+def test_a_job_that_is_interrupted_while_it_completes_is_resumed(database: Database) -> None:
+    """Once the job was completed before it had measured, and could not be resumed."""
+    job = queue_job(database, JobKind.CALIBRATE)
+    with pytest.raises(KeyboardInterrupt):
+        run(database, job, lambda: TinyTask(["a"], on_complete=interrupt))
+    assert read_job(database, job.id).state is JobState.PAUSED
+
+    with database.write() as conn:
+        resume_job(conn, job.id)
+    task = TinyTask(["a"])
+    done = run(database, job, lambda: task)
+
+    assert (done.state, done.counts) == (JobState.COMPLETED, JobCounts(found=1, added=1))
+    assert (task.completed, task.written) == (1, [])
+
+
+def test_a_job_that_cannot_complete_fails_with_the_reason(database: Database) -> None:
+    def fail() -> None:
+        raise UnusableSource("measuring", "nothing is there")
+
+    job = queue_job(database, JobKind.CALIBRATE)
+    with pytest.raises(UnusableSource):
+        run(database, job, lambda: TinyTask(["a"], on_complete=fail))
+
+    assert read_job(database, job.id).state is JobState.FAILED
+
+
 def test_a_job_that_is_paused_before_its_end_is_not_completed(database: Database) -> None:
-    job = queue_job(database)
+    job = queue_job(database, JobKind.CALIBRATE)
     task = TinyTask([*"abcd"], on_read=lambda: pause_if_open(database, job.id))
 
     rested = run(database, job, lambda: task)

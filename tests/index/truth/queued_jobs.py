@@ -15,13 +15,13 @@ REQUEST = {"sources": ["somewhere"]}
 LONG = 60.0
 
 
-def queued(conn: Connection, space: Space = SPACE) -> Job:
-    return create_job(conn, JobKind.INGEST, None, space, REQUEST)
+def queued(conn: Connection, space: Space = SPACE, kind: JobKind = JobKind.INGEST) -> Job:
+    return create_job(conn, kind, None, space, REQUEST)
 
 
-def listed(conn: Connection, *counts: int) -> Job:
+def listed(conn: Connection, *counts: int, kind: JobKind = JobKind.INGEST) -> Job:
     """A job whose source is listed into chunks of the given sizes."""
-    job = queued(conn)
+    job = queued(conn, kind=kind)
     listing = claimed(conn, job)
     begin_listing(conn, listing)
     add_chunks(

@@ -1,14 +1,19 @@
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from index.calibration.reading import SourceNumbers, draw_rows, get_named_corpora, read_population
 from index.errors import CorpusKindConflict, TruthDamaged, UnknownCalibration, UnknownCorpus
 from index.truth.adding import add_entries
 from index.truth.calibrations import (
     CalibrationScope,
+    ShippedReference,
     add_delivered,
     find_calibration_of_job,
     find_missing_deliveries,
@@ -17,12 +22,15 @@ from index.truth.calibrations import (
     list_calibrations,
     read_delivered_embeddings,
     save_calibration,
+    save_calibration_after,
+    save_calibration_of_job,
 )
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.coverage import count_embedded, has_embedded, list_embedded_image_ids
 from index.truth.database import Database
 from index.truth.entries import remove_entry
+from index.truth.jobs import JobKind, create_job
 from index.truth.perceptual import PerceptualHash
 from index.truth.schema import calibrations
 
@@ -218,3 +226,80 @@ def test_a_sample_is_the_same_for_a_seed_and_in_order() -> None:
     assert not np.array_equal(some, draw_rows(1000, 10, 2))
     assert np.array_equal(some, np.unique(some))
     assert len(some) == 10
+
+
+def both_while_one_is_not_committed(
+    database: Database, save: Callable[[Connection], int]
+) -> tuple[int, int]:
+    """Call `save` in a transaction, and in a second one before the first commits; the two ids."""
+    began = threading.Event()
+
+    def second() -> int:
+        with database.write() as conn:
+            began.set()
+            return save(conn)
+
+    with ThreadPoolExecutor(1) as other:
+        with database.write() as conn:
+            first = save(conn)
+            running = other.submit(second)
+            # In SQLite the second transaction cannot even begin.
+            if database.dialect == "postgresql":
+                assert began.wait(10)
+            with suppress(TimeoutError):
+                running.result(0.3)
+        return first, running.result(10)
+
+
+def test_two_workers_store_one_calibration_of_their_job(database: Database, material: Any) -> None:
+    """On PostgreSQL both once inserted: each had looked before the other committed."""
+    with database.write() as conn:
+        job = create_job(conn, JobKind.CALIBRATE, None, material.space, {})
+    measured = CalibrationScope(asked={}, job_id=job.id)
+
+    first, second = both_while_one_is_not_committed(
+        database, lambda conn: save_calibration_of_job(conn, material.space, 0, measured, {})
+    )
+
+    assert first == second
+    with database.read() as conn:
+        assert len(list_calibrations(conn)) == 1
+
+
+def test_two_processes_store_one_calibration_after_the_same_one(
+    database: Database, material: Any
+) -> None:
+    with database.write() as conn:
+        last = save_calibration(conn, material.space, 0, NOTHING_ASKED, {})
+
+    first, second = both_while_one_is_not_committed(
+        database,
+        lambda conn: save_calibration_after(conn, material.space, last, 0, NOTHING_ASKED, {}),
+    )
+
+    assert first == second > last
+    with database.read() as conn:
+        assert len(list_calibrations(conn)) == 2
+
+
+def test_provisional_calibrations_are_listed_apart_with_what_came_with_the_model(
+    database: Database, material: Any
+) -> None:
+    shipped = ShippedReference("photographs shipped with tests", "0" * 64, 282)
+    provisional = CalibrationScope(
+        asked={}, reference=("own",), shipped=shipped, is_provisional=True
+    )
+    with database.write() as conn:
+        real, *others = (
+            save_calibration(conn, material.space, 0, each, {})
+            for each in (NOTHING_ASKED, *([provisional] * 3))
+        )
+    with database.read() as conn:
+        listed = {
+            wanted: list_calibration_heads(conn, material.space, 2, provisional=wanted)
+            for wanted in (True, False, None)
+        }
+    assert [head.id for head in listed[True]] == [head.id for head in listed[None]] == others[:0:-1]
+    assert [head.id for head in listed[False]] == [real]
+    assert listed[True][0].scope == provisional
+    assert provisional.reference_names == ("own", "photographs shipped with tests")

@@ -22,12 +22,22 @@ from index.truth.job_chunks import (
     count_workers,
     find_open_job,
     finish_chunk,
+    finish_closing,
     finish_listing,
     lease_holders,
     release_chunks,
     renew_leases,
 )
-from index.truth.jobs import JobCounts, JobState, cancel_job, get_job, pause_job
+from index.truth.jobs import (
+    CLOSING,
+    JobCounts,
+    JobKind,
+    JobState,
+    cancel_job,
+    get_job,
+    pause_job,
+    resume_job,
+)
 from tests.index.truth.queued_jobs import LONG, OTHER, SPACE, claimed, expire_leases, listed, queued
 
 
@@ -130,6 +140,41 @@ def test_the_last_chunk_completes_the_job(conn: Connection) -> None:
 
     done = get_job(conn, job.id)
     assert (done.state, done.counts.done, done.counts.found) == (JobState.COMPLETED, 3, 3)
+
+
+def test_a_calibration_is_completed_by_its_closing_chunk(conn: Connection) -> None:
+    job = listed(conn, 2, kind=JobKind.CALIBRATE)
+    finish_chunk(conn, claimed(conn, job), ChunkResult(JobCounts(embedded=2)))
+    assert get_job(conn, job.id).state is JobState.RUNNING
+
+    closing = claimed(conn, job)
+    assert (closing.number, closing.item_count, closing.first_position) == (CLOSING, 0, 2)
+    assert claim_chunk(conn, job.id, "other", LONG) is None
+    finish_closing(conn, closing)
+
+    done = get_job(conn, job.id)
+    assert (done.state, done.counts.done) == (JobState.COMPLETED, 2)
+
+
+def test_a_calibration_without_items_is_closed_too(conn: Connection) -> None:
+    job = listed(conn, kind=JobKind.CALIBRATE)
+    assert job.state is JobState.RUNNING
+    assert claimed(conn, job).number == CLOSING
+
+
+def test_a_closing_that_is_interrupted_is_done_by_another_worker(conn: Connection) -> None:
+    job = listed(conn, kind=JobKind.CALIBRATE)
+    dead = claimed(conn, job, "dead")
+    pause_job(conn, job.id)
+    resume_job(conn, job.id)
+    expire_leases(conn, job)
+    assert find_open_job(conn, SPACE, abandoned=True) is not None
+
+    finish_closing(conn, claimed(conn, job, "quick"))
+
+    assert get_job(conn, job.id).state is JobState.COMPLETED
+    with pytest.raises(LeaseLost):
+        finish_closing(conn, dead)
 
 
 def test_a_lease_is_renewed_and_given_back(conn: Connection) -> None:

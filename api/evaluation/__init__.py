@@ -3,6 +3,6 @@
 `reading` finds the images and their labels. `embedding` embeds each image once. The modules of
 figures (`classification`, `retrieving`, `matching`, `attributing`, `ratios`) take arrays;
 `measuring` calls them all. `report` writes the two files. Nothing here needs a database.
-scikit-learn computes the ROC, its area and the Brier score, and matplotlib draws the plots (both
-are optional, see `extra`); the other statistics are in `index.calibration`.
+scikit-learn computes the Brier score, and matplotlib draws the plots (both are optional, see
+`extra`); the other statistics are in `separation` and in `index.calibration`.
 """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from api.evaluation.separation import balanced_accuracy, brier, roc_of
 
@@ -40,6 +41,17 @@ def test_the_area_is_the_share_of_pairs_in_order_and_ties_count_one_half(data: A
     assert roc.area == pytest.approx(((over > 0).mean() + (over >= 0).mean()) / 2)
     assert (roc.false_positive_rate[0], roc.true_positive_rate[0]) == (0, 0)
     assert (roc.false_positive_rate[-1], roc.true_positive_rate[-1]) == (1, 1)
+
+
+@given(of_both_classes)
+def test_the_operating_points_and_the_area_are_those_of_scikit_learn(data: Any) -> None:
+    x, positive = data
+    roc = roc_of(x, positive)
+    assert roc is not None
+    false, true, _ = roc_curve(positive, x, drop_intermediate=False)
+    np.testing.assert_allclose(roc.false_positive_rate, false, atol=1e-12)
+    np.testing.assert_allclose(roc.true_positive_rate, true, atol=1e-12)
+    assert roc.area == pytest.approx(roc_auc_score(positive, x))
 
 
 @given(of_both_classes, st.floats(0, 1))

@@ -25,7 +25,7 @@ from index.truth.computations import Computation, find_computations
 from index.truth.corpora import get_corpus
 from index.truth.coverage import ExportedRow, read_export_rows
 from index.truth.database import Database
-from index.truth.spaces import Space, find_space_id
+from index.truth.spaces import Space
 
 ROW_GROUP = 50_000
 COLUMNS = {
@@ -73,7 +73,7 @@ def export_corpus(
             with database.read() as conn:
                 kind = get_corpus(conn, corpus).kind
                 generation = last_number(conn)
-                computed = find_computations(conn, find_space_id(conn, space), generation, [corpus])
+                computed = find_computations(conn, space, generation, [corpus])
                 schema = _schema(space, corpus, kind, generation, computed)
                 rows = _write_rows(temporary, schema, read_export_rows(conn, corpus, space))
             publish(temporary, target, replace=replace)

@@ -22,6 +22,7 @@ from api.lookups.json import (
     ThresholdAnswer,
 )
 from api.lookups.method_json import MethodAnswer, Timings
+from api.lookups.precision import state_precision
 from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery
 from api.lookups.robustness_json import LeftOutAnswer, RestsOnAnswer, StabilityAnswer
@@ -29,6 +30,7 @@ from api.lookups.words import explain_classifier, explain_similarity, write_stat
 from index.cache.searching import SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
+from index.truth.computations import Computation
 from index.truth.lookups import NOT_EVIDENCE, digest_evidence, new_lookup_id
 from index.verdict import compute_probability
 
@@ -38,7 +40,8 @@ class Assessed:
     """Everything that an answer is written from.
 
     `listed` answers the query. `left_out` are re-encodings that could not be used, None if none
-    were asked for. `uncalibrated_corpora` are why no calibration applies.
+    were asked for. `uncalibrated_corpora` are why no calibration applies. `computed` is what
+    computed the embeddings of the corpora, None among them where nobody recorded it.
     """
 
     probe: Probe
@@ -47,6 +50,7 @@ class Assessed:
     assessment: Assessment
     left_out: tuple[LeftOutAnswer, ...] | None = None
     uncalibrated_corpora: tuple[str, ...] = ()
+    computed: tuple[Computation | None, ...] = ()
 
 
 def write_answer(
@@ -67,7 +71,10 @@ def write_answer(
         similarity=similarity,
         statements=[
             StatementAnswer(topic=topic, words=words)
-            for topic, words in write_statements(similarity, stability)
+            for topic, words in (
+                *write_statements(similarity, stability),
+                *state_precision(method.computed, similarity.nearest_similarity),
+            )
         ],
         quality=quality,
         stability=stability,

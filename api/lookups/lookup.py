@@ -14,7 +14,8 @@ from api.lineup import Lineup
 from api.lookups.answer import Assessed, write_answer
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
-from api.lookups.method_json import MethodAnswer, RecallAnswer, Timings
+from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
+from api.lookups.precision import describe_computed
 from api.lookups.probe import Model, Probe, embed_probe, milliseconds, take_probe
 from api.lookups.questions import restricts_only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
@@ -24,10 +25,10 @@ from api.sources.locations import read_bytes
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
 from embedder.pictures.reencodings import ReEncodings, reencode
-from index.cache.searching import SearchResult
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Calibrations
 from index.evidence import ReEncodedProbe, assess
+from index.truth.computations import find_computations
 from index.truth.lookups import save_lookup
 from index.verdict import RULES
 
@@ -38,7 +39,9 @@ def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnsw
     Raises `ImageError`, `Overloaded` and the errors of the search.
     """
     started = perf_counter()
-    probe = embed_probe(data, lineup.database, lineup.space, lineup.embedder, lineup.batcher)
+    probe = embed_probe(
+        data, lineup.database, lineup.space, lineup.embedder, lineup.batcher, lineup.computation
+    )
     return _answer(lineup, probe, query, started)
 
 
@@ -80,7 +83,7 @@ def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) ->
         search_ms=milliseconds(search_started, perf_counter()),
         total_ms=milliseconds(started, perf_counter()),
     )
-    method = _method(lineup, assessed.listed, query.k)
+    method = _method(lineup, assessed, query.k)
     answer = write_answer(assessed, limits.scale, method, timings)
     calibration = assessed.assessment.calibration
     with lineup.database.write() as connection:
@@ -113,6 +116,9 @@ def _search_and_assess(
         calibration, uncalibrated = apply_calibration(
             connection, lineup.calibrations, probe, query, found.searched_fakes
         )
+        computed = find_computations(
+            connection, lineup.space, found.listed.generation, query.filter.corpora
+        )
     thresholds = limits.find_thresholds(calibration, [each.condition for each in usable])
     assessment = assess(
         probe.facts(limits.model_side),
@@ -127,7 +133,7 @@ def _search_and_assess(
         ],
     )
     left_out = None if reencodings is None else list_left_out(reencodings)
-    return Assessed(probe, query, found.listed, assessment, left_out, uncalibrated)
+    return Assessed(probe, query, found.listed, assessment, left_out, uncalibrated, computed)
 
 
 def reencode_probe(probe: Probe, model: Model) -> ReEncodings | None:
@@ -169,8 +175,9 @@ def apply_calibration(
     return ProbeCalibration.of(applied, condition, searched_fakes, rate), ()
 
 
-def _method(lineup: Lineup, found: SearchResult, k: int) -> MethodAnswer:
+def _method(lineup: Lineup, assessed: Assessed, k: int) -> MethodAnswer:
     """What is needed to repeat a look-up."""
+    found = assessed.listed
     return MethodAnswer(
         lineup_version=version("lineup-forensics"),
         rules=RULES,
@@ -179,6 +186,12 @@ def _method(lineup: Lineup, found: SearchResult, k: int) -> MethodAnswer:
         weights_sha256=lineup.space.weights_sha256,
         device=lineup.embedder.device,
         precision=lineup.embedder.precision,
+        precision_check=PrecisionCheckAnswer.of(lineup.computation.check),
+        computed=describe_computed(
+            assessed.probe.computation,
+            assessed.computed,
+            assessed.assessment.evidence.nearest_fake,
+        ),
         generation=found.generation,
         index_digest=found.digest,
         exact=found.exact,

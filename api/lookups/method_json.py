@@ -8,6 +8,7 @@ from pydantic import Field
 
 from api.fields import Answer, Sha256
 from index.cache.recall import Tuning
+from index.truth.computations import Computation, PrecisionCheck
 
 
 class RecallAnswer(Answer):
@@ -54,6 +55,77 @@ class RecallAnswer(Answer):
         )
 
 
+class PrecisionCheckAnswer(Answer):
+    """How far a device and a precision move answers, from float32 on a CPU.
+
+    Measured on a panel of pictures when the model was loaded. A picture that the panel does not
+    have may move further.
+    """
+
+    images: int = Field(ge=1, description="Number of pictures compared.")
+    smallest_cosine: float = Field(
+        ge=-1,
+        le=1,
+        examples=[0.999996],
+        description="Smallest cosine similarity of the two embeddings of one picture.",
+    )
+    largest_logit_difference: float = Field(
+        ge=0, description="Largest difference of the two logits of one picture."
+    )
+
+    @classmethod
+    def of(cls, check: PrecisionCheck | None) -> PrecisionCheckAnswer | None:
+        """From what was measured; None if nothing was."""
+        return None if check is None else cls(**check._asdict())
+
+
+class ComputationAnswer(Answer):
+    """What computed embeddings."""
+
+    device: str | None = Field(
+        examples=["cpu"], description="Device. Null if nobody recorded what computed them."
+    )
+    precision: str | None = Field(
+        examples=["float32"],
+        description="Precision of the model's computation. Null if nobody recorded it.",
+    )
+    check: PrecisionCheckAnswer | None = Field(
+        None,
+        description="How far this moves answers. Null for float32 on a CPU, with which others are "
+        "compared, and if nobody measured it.",
+    )
+
+    @classmethod
+    def of(cls, computation: Computation | None) -> ComputationAnswer:
+        """From what a row names; None: it names nothing."""
+        if computation is None:
+            return cls(device=None, precision=None)
+        return cls(
+            device=computation.device,
+            precision=computation.precision,
+            check=PrecisionCheckAnswer.of(computation.check),
+        )
+
+
+class ComputedAnswer(Answer):
+    """What computed the embeddings that were compared."""
+
+    probe: ComputationAnswer | None = Field(
+        description="What computed the probe's embedding, for this look-up or when it was ingested."
+        " Null if the embedding was sent, and if nobody recorded it."
+    )
+    corpora: list[ComputationAnswer] = Field(
+        description="What computed the embeddings of the corpora that the filter names, each only "
+        "once. Embeddings whose entries were removed since count too."
+    )
+    similarity_moves_by: float | None = Field(
+        ge=0,
+        description="How far the difference between probe and corpora may have moved "
+        "`nearest_similarity`, by the figures of `check`. 0 if they were embedded alike. Null if "
+        "that is not known.",
+    )
+
+
 class MethodAnswer(Answer):
     """What is needed to repeat the look-up."""
 
@@ -74,6 +146,16 @@ class MethodAnswer(Answer):
     precision: str = Field(
         examples=["float32"],
         description="Precision of the model's computation. Stored embeddings are always float32.",
+    )
+    precision_check: PrecisionCheckAnswer | None = Field(
+        None,
+        description="How far this device and precision move answers, from float32 on a CPU. Null "
+        "if they are that, and in look-ups stored before schema 0007.",
+    )
+    computed: ComputedAnswer | None = Field(
+        None,
+        description="What computed the embeddings that were compared. Null in look-ups stored "
+        "before schema 0007.",
     )
     generation: int = Field(
         ge=0,

@@ -22,6 +22,7 @@ from embedder.pictures.delivery import Condition, condition_of, delivery_of
 from embedder.pictures.legibility import PictureQuality, is_flat, measure_luminance_std
 from index.errors import UnknownImage
 from index.evidence import ProbeFacts
+from index.truth.computations import Computation
 from index.truth.database import Database
 from index.truth.images import StoredEmbedding, find_embedding
 from index.truth.perceptual import PerceptualHash
@@ -52,7 +53,8 @@ class Forward(Protocol):
 class Probe:
     """A questioned image with its embedding.
 
-    `picture` and `condition`, how it seems to have been delivered, are None without its bytes.
+    `computation` is what computed the embedding, None if the embedding was sent or nobody recorded
+    it. `picture` and `condition`, how it seems to have been delivered, are None without its bytes.
     `luminance_std` is of what the model reads, in levels of 255; None if the image was not
     preprocessed for this look-up.
     """
@@ -64,6 +66,7 @@ class Probe:
     picture: DecodedImage | None = None
     condition: Condition | None = None
     luminance_std: float | None = None
+    computation: Computation | None = None
     decode_ms: float = 0.0
     embed_ms: float = 0.0
 
@@ -90,9 +93,16 @@ class Probe:
 
 
 def embed_probe(
-    data: bytes, database: Database, space: Space, model: Model, forward: Forward
+    data: bytes,
+    database: Database,
+    space: Space,
+    model: Model,
+    forward: Forward,
+    computation: Computation | None = None,
 ) -> Probe:
     """Decode an image and embed it. Raises `ImageError`, `Overloaded`.
+
+    `computation` is what `forward` computes with.
 
     Bytes that were ingested before are not embedded again: their stored embedding is taken, so that
     the identical image has similarity 1.
@@ -125,6 +135,7 @@ def embed_probe(
         decoded,
         condition,
         measure_luminance_std(pixels),
+        computation,
         decode_ms=milliseconds(started, decoded_at),
         embed_ms=milliseconds(decoded_at, perf_counter()),
     )
@@ -179,7 +190,15 @@ def _of_stored(
         embedding="stored",
         **_hash_fields(image.perceptual_hash),
     )
-    return Probe(answer, stored.vector, stored.logit, image.perceptual_hash, decoded, condition)
+    return Probe(
+        answer,
+        stored.vector,
+        stored.logit,
+        image.perceptual_hash,
+        decoded,
+        condition,
+        computation=stored.computation,
+    )
 
 
 def _sent_hash(request: LookupRequest) -> PerceptualHash | None:

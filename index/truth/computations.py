@@ -20,10 +20,12 @@ from index.truth.schema import (
     computations,
     corpora,
     corpus_computations,
+    embedding_spaces,
     embeddings,
     entries,
     precision_checks,
 )
+from index.truth.spaces import Space
 from index.truth.statements import insert_missing, insert_rows
 
 EXACT = ("cpu", "float32")
@@ -147,7 +149,7 @@ def record_in_corpora(
 
 
 def find_computations(
-    conn: Connection, space_id: int | None, generation: int, names: Collection[str] | None
+    conn: Connection, space: Space, generation: int, names: Collection[str] | None
 ) -> tuple[Computation | None, ...]:
     """Return what computed the embeddings that live corpora had up to a generation, sorted.
 
@@ -158,8 +160,9 @@ def find_computations(
         select(*COMPUTATION_COLUMNS)
         .select_from(with_computation(corpus_computations))
         .join(corpora, corpora.c.id == corpus_computations.c.corpus_id)
+        .join(embedding_spaces, embedding_spaces.c.id == corpus_computations.c.space_id)
         .where(
-            corpus_computations.c.space_id == (space_id or 0),
+            embedding_spaces.c.fingerprint == space.fingerprint,
             corpus_computations.c.first_generation <= generation,
             corpora.c.removed_at.is_(None),
         )

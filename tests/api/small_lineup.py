@@ -117,7 +117,8 @@ def add(
     facts = describe_image(hashlib.sha256(data).hexdigest(), data, decoded)
     with lineup.database.write() as conn:
         ensure_corpus(conn, corpus, kind)
-        new = NewEntry(facts, vector, logit, Provenance(generator=generator))
+        provenance = Provenance(generator=generator)
+        new = NewEntry(facts, vector, logit, provenance, lineup.computation)
         (result,) = add_entries(conn, corpus, lineup.space, [new])
     return result.entry_id
 

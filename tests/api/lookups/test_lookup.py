@@ -20,6 +20,7 @@ from api.lookups.probe import take_probe
 from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
 from api.lookups.stored import find_answer
 from embedder.errors import ImageError
+from embedder.network.panel import PanelCheck
 from embedder.pictures.reencodings import REENCODING_NAMES, ReEncodings, RefusedReEncoding
 from index.errors import InvalidVector
 from index.truth.lookups import get_lookup
@@ -67,6 +68,56 @@ def test_an_answer_is_stored_with_all_that_a_replay_needs(filled: Lineup) -> Non
     assert stored.probe_vector.shape == (12,)
     assert answer.method.exact
     assert (answer.method.k, answer.method.model, answer.method.device) == (3, "tiles", "cpu")
+
+
+def in_bfloat16(lineup: Lineup, cosine: float = 0.999996) -> None:
+    """Let the rest of the process embed in another precision."""
+    model = lineup.embedder
+    model.precision = "bfloat16"
+    model.precision_check = PanelCheck("bfloat16", "cpu", 27, cosine, 0.012, accepted=True)
+
+
+def test_what_computed_probe_and_corpora_is_in_the_answer(own: Lineup) -> None:
+    alike = look_up_image(own, NEW, LookupQuery())
+    in_bfloat16(own)
+    other = look_up_image(own, NEW, LookupQuery())
+    known = look_up_image(own, KNOWN, LookupQuery())
+
+    def computed_by(answer: LookupAnswer) -> list[str | None]:
+        computed = answer.method.computed
+        assert computed is not None
+        assert computed.probe is not None
+        return [computed.probe.precision, *(each.precision for each in computed.corpora)]
+
+    assert computed_by(alike) == computed_by(known) == ["float32", "float32"]
+    assert computed_by(other) == ["bfloat16", "float32"]
+    assert alike.method.precision_check is None
+    assert other.method.precision_check is not None
+    assert other.method.precision_check.images == 27
+    assert [each.words for each in other.statements if each.topic == "precision"] == [
+        "the probe was embedded in bfloat16 on cpu, these corpora in float32 on cpu, which may "
+        f"move the similarity {other.similarity.nearest_similarity:.4f} by up to "
+        f"{other.method.computed.similarity_moves_by:.4f} (compared with float32 on a CPU, "
+        "bfloat16 on cpu: cosine at least 0.999996 and logit within 0.012 on 27 pictures)"
+    ]
+    assert all(each.topic != "precision" for each in (*alike.statements, *known.statements))
+    sent = LookupRequest(embedding=[1.0] + [0.0] * 11, embedding_space=own.space.fingerprint)
+    assert look_up_request(own, sent).method.computed.probe is None
+
+
+def test_only_the_corpora_that_are_named_and_their_generation_count(own: Lineup) -> None:
+    in_bfloat16(own)
+    add(own, "others", FAKE, encoded(picture(701)))
+
+    def precisions(names: list[str] | None) -> list[str | None]:
+        query = LookupQuery(filter=SearchFilter(corpora=names))
+        computed = look_up_image(own, NEW, query).method.computed
+        assert computed is not None
+        return [each.precision for each in computed.corpora]
+
+    assert precisions(None) == ["bfloat16", "float32"]
+    assert precisions(["others"]) == ["bfloat16"]
+    assert precisions(["fakes"]) == ["float32"]
 
 
 def test_an_image_that_cannot_be_decoded_is_refused_and_nothing_stored(filled: Lineup) -> None:

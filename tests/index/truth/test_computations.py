@@ -54,9 +54,8 @@ def add(
 
 
 def found(conn: Connection, *names: str, generation: int | None = None) -> list[Any]:
-    space_id = find_space_id(conn, Material.space)
     upto = last_number(conn) if generation is None else generation
-    return list(find_computations(conn, space_id, upto, names or None))
+    return list(find_computations(conn, Material.space, upto, names or None))
 
 
 def read_from_rows(conn: Connection, corpus: str, generation: int) -> set[Computation | None]:
@@ -137,8 +136,7 @@ def test_a_check_belongs_to_one_space_and_the_first_one_stays(
         embedding = find_embedding(conn, material.space, material.sha256(name))
         assert embedding is not None
         assert embedding.computation == GPU._replace(check=first)
-    elsewhere = find_space_id(conn, material.other_space)
-    assert find_computations(conn, elsewhere, last_number(conn), None) == (GPU,)
+    assert find_computations(conn, material.other_space, last_number(conn), None) == (GPU,)
 
 
 def test_only_float32_on_a_cpu_is_exact() -> None:
@@ -171,7 +169,7 @@ def test_every_generation_has_the_computations_of_then(conn: Connection) -> None
     assert found(conn, "fakes") == [CPU, GPU]
     assert found(conn, "others") == [None]
     assert found(conn, "nowhere") == []
-    assert list(find_computations(conn, None, 9, None)) == []
+    assert find_computations(conn, Material.other_space, 9, None) == ()
 
 
 def test_an_embedding_that_comes_later_is_recorded_for_every_corpus_of_its_image(
@@ -182,9 +180,9 @@ def test_an_embedding_that_comes_later_is_recorded_for_every_corpus_of_its_image
     new = NewEntry(material.image("a"), material.vector("a", 4), 0.5, computation=GPU)
     add_embeddings(conn, material.other_space, [new])
 
-    space_id = find_space_id(conn, material.other_space)
     for corpus in ("fakes", "others"):
-        assert find_computations(conn, space_id, last_number(conn), [corpus]) == (GPU,)
+        computed = find_computations(conn, material.other_space, last_number(conn), [corpus])
+        assert computed == (GPU,)
     assert found(conn) == [CPU]
 
 

@@ -9,26 +9,34 @@ one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.calibration.across_collections import Groups, group_images
 from index.calibration.attribution import Attribution
 from index.calibration.attribution_fit import fit_attribution
 from index.calibration.by_collection import CollectionMatches, by_collection
-from index.calibration.checking import StratumCheck
+from index.calibration.checking import StratumCheck, check_rates
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
 from index.calibration.hits import Discrimination, HitRates, fit_hits
 from index.calibration.likelihood import Likelihood, fit_likelihood, fit_two_sided
 from index.calibration.logit_rates import LogitRates, fit_logit_shares
 from index.calibration.new_group import number_groups
-from index.calibration.others import NOTHING, Nearest, SamePictures, find_nearest
-from index.calibration.population import Population
+from index.calibration.others import (
+    NOTHING,
+    Kinds,
+    Nearest,
+    SamePictures,
+    find_nearest,
+    join_nearest,
+)
+from index.calibration.population import CollectionName, Population, join_populations
 
 FORMAT = 2
 # What is read: format 1 has neither hit rates nor checks.
@@ -38,6 +46,9 @@ AS_IS = "as_is"
 # hold.
 ANY_DELIVERY = "any_delivery"
 ATTRIBUTION_NEIGHBOURS = 10
+# The interval of the rate at a threshold ends at this many times the rate or less. With a hundred
+# sources, of which one is expected over a rate of 1 %, the exact binomial interval ends at 5.4 %.
+SUPPORTED_FACTOR = 5.0
 # With fewer source images on either side no likelihood ratio is fitted: its empirical bounds (ELUB)
 # would leave nothing.
 MIN_SOURCES = 10
@@ -115,9 +126,30 @@ class Stratum:
         """
         if self.hits is None:
             return None
-        similarity = self.false_matches.similarity_at(false_match_rate, corpus_size)
-        hit, false_match = self.hits.rate_at(similarity), self.false_matches.rate_at(similarity)
-        return Discrimination(similarity, hit, false_match, tells=hit.low > false_match.high)
+        similarity = self.threshold_at(false_match_rate, corpus_size)
+        if similarity is None:
+            similarity = self.false_matches.similarity_at(false_match_rate, corpus_size)
+        return Discrimination(
+            similarity,
+            self.hits.rate_at(similarity),
+            self.false_matches.rate_at(similarity),
+            tells=self.hits.mean_interval_at(similarity)[0]
+            > self.false_matches.mean_interval_at(similarity)[1],
+        )
+
+    def threshold_at(self, false_match_rate: float, corpus_size: int | None = None) -> float | None:
+        """Return the similarity from which images are `similar`: the smallest one with this
+        false-match rate or less, whose interval ends at `SUPPORTED_FACTOR` times the rate or less.
+
+        None if there are too few images for that, and if the stratum does not hold.
+        """
+        if not self.holds:
+            return None
+        most = SUPPORTED_FACTOR * false_match_rate
+        at = self.false_matches.similarity_at(false_match_rate, corpus_size, most_high=most)
+        there = self.false_matches.rate_at(at, corpus_size)
+        is_supported = there.estimate <= false_match_rate and there.high <= most
+        return at if is_supported else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -229,69 +261,137 @@ class Calibration:
 
 
 def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -> Calibration:
-    """Measure every condition. `measured` contains AS_IS, with at least one known-real image."""
-    among_fakes, among_reals = SamePictures(compared.fakes), SamePictures(compared.reals)
-    strata = {
-        condition: _stratum(compared, some, among_fakes, among_reals, seed)
+    """Measure every condition, and all of them together if there are several. `measured` contains
+    AS_IS, with at least one known-real image.
+    """
+    among = _Among(SamePictures(compared.fakes), SamePictures(compared.reals))
+    found = {
+        condition: _compare(compared, some, among)
         for condition, some in measured.items()
         if len(some.reals)
     }
+    if len(found) > 1:
+        found[ANY_DELIVERY] = _pool(found)
+    strata = {condition: _stratum(compared, each, among, seed) for condition, each in found.items()}
     generators = Counter(each for each in compared.fakes.generators if each is not None)
     reals = measured[AS_IS].reals
     own = len(np.unique(reals.sources[~reals.is_shipped]))
     return Calibration(compared.corpus_size, dict(sorted(generators.items())), strata, seed, own)
 
 
-def _stratum(
-    compared: Compared,
-    some: Measured,
-    among_fakes: SamePictures,
-    among_reals: SamePictures,
-    seed: int,
-) -> Stratum:
-    real_to_fakes = find_nearest(some.reals, compared.fakes, among_fakes)
-    fake_to_fakes = find_nearest(some.fakes, compared.fakes, among_fakes, k=ATTRIBUTION_NEIGHBOURS)
-    real_to_reals = find_nearest(some.reals, compared.reals, among_reals)
-    fake_to_reals = find_nearest(some.fakes, compared.reals, among_reals)
-    kin = has_kin(some.fakes, compared.fakes) & (fake_to_fakes.maxima > NOTHING)
-    one_sided = _ratio(real_to_fakes, fake_to_fakes, some, kin)
+class _Among(NamedTuple):
+    """Which of the compared images show the same picture as others."""
+
+    fakes: SamePictures
+    reals: SamePictures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """The images of a stratum, and the nearest of the compared images to each.
+
+    `deliveries` of the known-real images are None if the stratum has only one.
+    """
+
+    some: Measured
+    real_to_fakes: Nearest
+    fake_to_fakes: Nearest
+    real_to_reals: Nearest
+    fake_to_reals: Nearest
+    deliveries: tuple[str, ...] | None = None
+
+
+def _compare(compared: Compared, some: Measured, among: _Among) -> _Found:
+    kinds = number_collections(some.fakes, compared.fakes)
+    return _Found(
+        some,
+        find_nearest(some.reals, compared.fakes, among.fakes),
+        find_nearest(
+            some.fakes, compared.fakes, among.fakes, k=ATTRIBUTION_NEIGHBOURS, kinds=kinds
+        ),
+        find_nearest(some.reals, compared.reals, among.reals),
+        find_nearest(some.fakes, compared.reals, among.reals),
+    )
+
+
+def _pool(found: Mapping[str, _Found]) -> _Found:
+    """Return the images of all deliveries as one stratum.
+
+    Of the images as they are, those that were delivered too: there are many more of the others.
+    """
+    delivered = [each.some for condition, each in found.items() if condition != AS_IS]
+    as_is = found[AS_IS]
+    parts = {
+        **found,
+        AS_IS: _take(
+            as_is,
+            _rows_of(as_is.some.reals, [each.reals for each in delivered]),
+            _rows_of(as_is.some.fakes, [each.fakes for each in delivered]),
+        ),
+    }
+    every = list(parts.values())
+    return _Found(
+        Measured(
+            join_populations(*(each.some.reals for each in every)),
+            join_populations(*(each.some.fakes for each in every)),
+        ),
+        join_nearest([each.real_to_fakes for each in every]),
+        join_nearest([each.fake_to_fakes for each in every]),
+        join_nearest([each.real_to_reals for each in every]),
+        join_nearest([each.fake_to_reals for each in every]),
+        tuple(condition for condition, each in parts.items() for _ in range(len(each.some.reals))),
+    )
+
+
+def _rows_of(images: Population, others: Sequence[Population]) -> NDArray[np.int64]:
+    """Return the rows of the images that one of the others has too."""
+    wanted = np.concatenate([each.image_ids for each in others])
+    return np.flatnonzero(np.isin(images.image_ids, wanted))
+
+
+def _take(found: _Found, reals: NDArray[np.int64], fakes: NDArray[np.int64]) -> _Found:
+    """Return the same for some rows of the images."""
+    return _Found(
+        Measured(found.some.reals.taking(reals), found.some.fakes.taking(fakes)),
+        found.real_to_fakes.taking(reals),
+        found.fake_to_fakes.taking(fakes),
+        found.real_to_reals.taking(reals),
+        found.fake_to_reals.taking(fakes),
+    )
+
+
+def _stratum(compared: Compared, found: _Found, among: _Among, seed: int) -> Stratum:
+    some = found.some
+    real, fake = (
+        (found.real_to_fakes, found.real_to_reals),
+        (found.fake_to_fakes, found.fake_to_reals),
+    )
+    kin = has_kin(some.fakes, compared.fakes) & (found.fake_to_fakes.maxima > NOTHING)
+    one_sided = _ratio(found.real_to_fakes, found.fake_to_fakes, some, kin)
+    groups = group_images(some.reals.collections, some.reals.sources, found.deliveries)
     return Stratum(
         references=len(some.reals),
         sources=len(np.unique(some.reals.sources)),
         fakes=len(some.fakes),
         false_matches=fit_rates(
             some.reals,
-            real_to_fakes,
+            found.real_to_fakes,
             some.reals.sources,
             compared.fakes,
-            among_fakes,
+            among.fakes,
             corpus_size=compared.corpus_size,
             seed=seed,
+            groups=groups,
         ),
         likelihood=None if one_sided is None else fit_likelihood(*one_sided, seed=seed),
-        two_sided=_two_sided(
-            (real_to_fakes, real_to_reals), (fake_to_fakes, fake_to_reals), some, kin, seed
-        ),
+        two_sided=_two_sided(real, fake, some, kin, seed),
         classifier=_classifier(some, seed),
-        attribution=_attribution(some.fakes, compared.fakes, fake_to_fakes, kin, seed),
-        familiar_from=_familiar_from(
-            (real_to_fakes, real_to_reals), (fake_to_fakes, fake_to_reals)
-        ),
-        collections=by_collection(_maxima(real_to_fakes), some.reals.collections),
+        attribution=_attribution(some.fakes, compared.fakes, found.fake_to_fakes, kin, seed),
+        familiar_from=_familiar_from(real, fake),
+        collections=by_collection(_maxima(found.real_to_fakes), some.reals.collections),
         logit_rates=_logit_rates(some),
-        hits=_hits(some.fakes, fake_to_fakes, compared, seed),
-    )
-
-
-def _hits(fakes: Population, found: Nearest, compared: Compared, seed: int) -> HitRates | None:
-    if not len(fakes):
-        return None
-    return fit_hits(
-        _maxima(found),
-        fakes.generators,
-        fakes.sources,
-        corpus_size=compared.corpus_size,
-        seed=seed,
+        hits=fit_hits(some.fakes, found.fake_to_fakes, corpus_size=compared.corpus_size, seed=seed),
+        check=check_rates(_maxima(found.real_to_fakes), groups),
     )
 
 
@@ -304,11 +404,13 @@ def fit_rates(
     *,
     corpus_size: int,
     seed: int,
+    groups: Groups | None = None,
 ) -> FalseMatches:
     """Fit the false-match rate of known-real images, and its growth with the corpus.
 
-    `found` are their nearest known fakes; intervals resample `sources` (n,). Exceedances are
-    counted in a second pass, at similarities chosen from the first.
+    `found` are their nearest known fakes; intervals resample `sources` (n,), and predict the rate
+    of a further one of `groups`. Exceedances are counted in a second pass, at similarities chosen
+    from the first.
     """
     maxima = _maxima(found)
     thresholds = np.unique(
@@ -316,7 +418,22 @@ def fit_rates(
     )
     counts = find_nearest(reals, fakes, among_fakes, thresholds=thresholds).counts
     growth = fit_growth(counts, thresholds, sources, corpus_size=len(fakes), seed=seed)
-    return fit_false_matches(maxima, sources, corpus_size=corpus_size, growth=growth, seed=seed)
+    return fit_false_matches(
+        maxima, sources, corpus_size=corpus_size, growth=growth, seed=seed, groups=groups
+    )
+
+
+def number_collections(fakes: Population, members: Population) -> Kinds | None:
+    """Return the numbers of the collections of known fakes, None if they are not known."""
+    if not fakes.collections or not members.collections:
+        return None
+    numbers: dict[CollectionName, int] = {}
+    return Kinds(
+        *(
+            np.array([numbers.setdefault(each, len(numbers)) for each in of.collections], np.int64)
+            for of in (fakes, members)
+        )
+    )
 
 
 def _maxima(found: Nearest) -> NDArray[np.float64]:

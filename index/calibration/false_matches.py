@@ -6,7 +6,9 @@ that ten or more source images exceed, the estimate is the observed share. Above
 generalised Pareto tail (Pickands 1975; Coles 2001, chapter 4) of y = -log(1 - similarity). On this
 scale the distance to a nearest neighbour has an exponential tail in any dimension (Amsaleg et al.
 2015), so the shape parameter is near 0. Above all observations the rule of three bounds the rate.
-Intervals come from a bootstrap over source images. The curve is stored on a grid, and a rate is
+Intervals come from a bootstrap over source images: they hold for images like the measured ones.
+Where these are of enough collections, the interval is widened to the one that predicts the rate in
+a further collection (`across_collections`). The curve is stored on a grid, and a rate is
 interpolated from it.
 
 On simulated clustered corpora with 1,000 images, the 95 % interval at a rate of 1 % contained the
@@ -28,6 +30,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from index.calibration.across_collections import (
+    AcrossCollections,
+    Groups,
+    fit_across_collections,
+)
 from index.calibration.growth import Growth, fit_growth
 from index.calibration.pareto import Tail, Tails, fit_tails
 from index.calibration.resampling import LEVEL, RESAMPLES, draw_weights
@@ -50,6 +57,7 @@ ATOM = 10
 # The curve has at most this many points of the data, and points of the tail down to a rate that no
 # data could confirm.
 DATA_POINTS, TAIL_POINTS, LEAST_RATE = 200, 80, 1e-6
+COARSE_POINTS = 60
 # Similarities are rounded to this many decimals, finer than float32, so that two points of the
 # curve are never too close to interpolate.
 DECIMALS = 9
@@ -63,9 +71,8 @@ class RateMethod(StrEnum):
 
     EMPIRICAL = "empirical"  # known-real images that came this close
     TAIL = "tail"  # the Pareto tail fitted to the closest of them
-    RULE_OF_THREE = (
-        "rule_of_three"  # none came this close: the upper bound is 3 / number of sources
-    )
+    # None came this close: the upper bound is 3 / number of sources, or more.
+    RULE_OF_THREE = "rule_of_three"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ class FalseMatches:
 
     `largest` is the largest similarity observed. `tail` is None if there were too few images for
     one. `closest` are the largest similarities, falling; it is empty in calibrations of format 1.
-    If `across_collections`, the interval is that of a collection that was not measured.
+    `across` has the intervals of a collection that was not measured; None if there were too few
+    collections.
     """
 
     n: int
@@ -109,7 +117,7 @@ class FalseMatches:
     lows: tuple[float, ...]
     highs: tuple[float, ...]
     closest: tuple[float, ...] = ()
-    across_collections: bool = False
+    across: AcrossCollections | None = None
 
     def rate_at(self, similarity: float, corpus_size: int | None = None) -> Rate:
         """Return the false-match rate of a threshold at a cosine similarity, predicted for a corpus
@@ -120,7 +128,10 @@ class FalseMatches:
         """
         at, curves = self._curves
         estimate, low, high = (float(np.interp(similarity, at, curve)) for curve in curves)
-        method = self._method_at(similarity, high)
+        if self.across is not None:
+            of_others = self.across.interval_at(similarity)
+            low, high = min(low, of_others[0]), max(high, of_others[1])
+        method = self._method_at(similarity)
         if corpus_size is not None and corpus_size != self.corpus_size:
             # An empty corpus counts as one entry, to avoid a division by zero.
             factor = max(corpus_size, 1) / max(self.corpus_size, 1)
@@ -133,28 +144,43 @@ class FalseMatches:
             method,
             matches=self.matches_at(similarity),
             sources=self.n_sources,
-            across_collections=self.across_collections,
+            across_collections=self.across is not None,
         )
+
+    def mean_interval_at(self, similarity: float) -> tuple[float, float]:
+        """Return the 95 % interval of the mean rate in the corpus that was measured: over
+        collections like the measured ones, or over images if there were too few collections.
+        """
+        if self.across is not None:
+            return self.across.mean_at(similarity)
+        rate = self.rate_at(similarity)
+        return rate.low, rate.high
 
     def matches_at(self, similarity: float) -> int | None:
         """Return how many of the n images came at least this near, None if more than are kept."""
+        if similarity > self.largest:
+            return 0
         count = bisect_right(self.closest, -similarity, key=neg)
         return None if count == len(self.closest) < self.n else count
 
-    def similarity_at(self, rate: float, corpus_size: int | None = None) -> float:
-        """Return the smallest similarity whose estimated rate is at most `rate`: the threshold of
-        `similar`.
+    def similarity_at(
+        self, rate: float, corpus_size: int | None = None, *, most_high: float = 1.0
+    ) -> float:
+        """Return the smallest similarity whose estimated rate is at most `rate`, and the upper end
+        of its interval at most `most_high`.
 
         Returns 1.0 if no similarity has so small a rate; `rate_at(1.0)` then shows it.
         """
+
+        def is_enough(similarity: float) -> bool:
+            there = self.rate_at(similarity, corpus_size)
+            return there.estimate <= rate and there.high <= most_high
+
         below, above = -1.0, 1.0
-        if self.rate_at(below, corpus_size).estimate <= rate:
+        if is_enough(below):
             return below
         while below < (middle := (below + above) / 2) < above:
-            if self.rate_at(middle, corpus_size).estimate <= rate:
-                above = middle
-            else:
-                below = middle
+            below, above = (below, middle) if is_enough(middle) else (middle, above)
         return above
 
     def to_json(self) -> dict[str, Any]:
@@ -162,14 +188,20 @@ class FalseMatches:
         stored |= {
             "growth": self.growth.to_json(),
             "tail": None if self.tail is None else asdict(self.tail),
+            "across": None if self.across is None else self.across.to_json(),
         }
         return stored | {name: list(stored[name]) for name in (*_CURVES, "closest")}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         read = {name: tuple(stored.get(name, ())) for name in (*_CURVES, "closest")}
-        tail = None if stored["tail"] is None else Tail(**stored["tail"])
-        return cls(**{**stored, **read, "tail": tail, "growth": Growth.from_json(stored["growth"])})
+        across = stored.get("across")
+        models = {
+            "tail": None if stored["tail"] is None else Tail(**stored["tail"]),
+            "growth": Growth.from_json(stored["growth"]),
+            "across": None if across is None else AcrossCollections.from_json(across),
+        }
+        return cls(**{**stored, **read, **models})
 
     @cached_property
     def _curves(self) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
@@ -179,10 +211,8 @@ class FalseMatches:
             np.array(self.highs),
         )
 
-    def _method_at(self, similarity: float, high: float) -> RateMethod:
-        if similarity > self.largest and (
-            self.tail is None or high <= _rule_of_three(self.n_sources)
-        ):
+    def _method_at(self, similarity: float) -> RateMethod:
+        if similarity > self.largest:
             return RateMethod.RULE_OF_THREE
         if self.tail is not None and similarity > self.tail.u:
             return RateMethod.TAIL
@@ -190,13 +220,21 @@ class FalseMatches:
 
 
 def fit_false_matches(
-    maxima: ArrayLike, sources: ArrayLike, *, corpus_size: int, growth: Growth, seed: int
+    maxima: ArrayLike,
+    sources: ArrayLike,
+    *,
+    corpus_size: int,
+    growth: Growth,
+    seed: int,
+    groups: Groups | None = None,
+    is_coarse: bool = False,
 ) -> FalseMatches:
     """Fit the false-match rates of n known-real images, compared with a corpus of `corpus_size`
     entries.
 
     `maxima` (n,) are the largest cosine similarities, without the image itself and its near
-    duplicates; `sources` (n,) the photograph that each image was made from.
+    duplicates; `sources` (n,) the photograph that each image was made from; `groups` their
+    collections. A coarse curve has no tail and fewer points: for a rate that stands beside another.
 
     Raises:
         ValueError: no image, or a similarity that is not finite.
@@ -211,12 +249,13 @@ def fit_false_matches(
             "false matches are measured on at least one image, with a finite similarity and a "
             "source each"
         )
+    across = None if groups is None else fit_across_collections(x, groups)
     order = np.lexsort((source, x))  # the same images in any order give the same bytes
     x, source = x[order], source[order]
     n_sources = len(np.unique(source))
     weights, unseen = _weights(source, seed)
-    tails = fit_tails(x, weights, n_sources)
-    at = _grid(x, tails)  # (g,)
+    tails = None if is_coarse else fit_tails(x, weights, n_sources)
+    at = _grid(x, tails, COARSE_POINTS if is_coarse else DATA_POINTS)  # (g,)
     rates = _rates(x, weights, at, tails)  # (1 + r, g)
     estimate, low, high = _intervals(rates, unseen, at > x[-1], n_sources)
     return FalseMatches(
@@ -232,6 +271,7 @@ def fit_false_matches(
         lows=tuple(low.tolist()),
         highs=tuple(high.tolist()),
         closest=tuple(x[::-1][:MOST_KEPT].tolist()),
+        across=across,
     )
 
 
@@ -246,17 +286,17 @@ def _weights(source: NDArray[np.int64], seed: int) -> tuple[Floats, Floats]:
     return drawn[:, :-1] / sums[:, None], unseen
 
 
-def _grid(x: Floats, tails: Tails | None) -> Floats:
-    """Return the rising similarities (g,) at which the curve is stored: points of the data, points
-    of the tail, and a point just above the data.
+def _grid(x: Floats, tails: Tails | None, data_points: int) -> Floats:
+    """Return the rising similarities (g,) at which the curve is stored: `data_points` of the data,
+    points of the tail, and a point just above the data.
     """
     distinct, counts = np.unique(x, return_counts=True)
     body = distinct if tails is None else distinct[distinct <= tails.u]
-    if len(body) > DATA_POINTS:
+    if len(body) > data_points:
         last = len(body) - 1
         evenly, by_rate = (
-            np.linspace(0, last, DATA_POINTS // 2),
-            last + 1 - np.geomspace(1, last + 1, DATA_POINTS // 2),
+            np.linspace(0, last, data_points // 2),
+            last + 1 - np.geomspace(1, last + 1, data_points // 2),
         )
         body = body[np.unique(np.round(np.concatenate([evenly, by_rate])).astype(np.int64))]
     tail = np.empty(0) if tails is None else tails.similarities_at(TAIL_POINTS, LEAST_RATE)
@@ -302,7 +342,7 @@ def _intervals(
     by_three = _rule_of_three(n_sources)
     if not estimate[unobserved].any():  # no tail: the estimate is half a match in one more image
         estimate = np.where(unobserved, 0.5 / (n_sources + 1), estimate)
-    low = np.where(unobserved & (high <= by_three), 0.0, low)
+    low = np.where(unobserved, 0.0, low)
     high = np.where(unobserved, np.maximum(high, by_three), high)
     high = np.maximum.accumulate(high[::-1])[::-1]
     estimate = np.minimum.accumulate(estimate)

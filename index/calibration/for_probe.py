@@ -9,17 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from index.calibration.calibration import FallBack, Stratum
+from index.calibration.calibration import SUPPORTED_FACTOR, FallBack, Stratum
 from index.calibration.false_matches import Rate
 from index.calibration.hits import Discrimination
 from index.calibration.population import CollectionName
 from index.calibration.standing import Applied, Applies
 from index.verdict import Threshold
-
-# With fewer known-real sources than a threshold needs, the upper bound of its rate is many times
-# the rate: with a hundred sources, of which one is expected over a rate of 1 %, the exact binomial
-# interval ends at 5.4 %.
-SUPPORTED_FACTOR = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +24,8 @@ class ProbeCalibration:
     `stratum` is what was measured for probes delivered in the way `condition`; `fell_back_from` is
     the delivery of the probe if it has another stratum, and `because` the reason. Rates are
     predicted for a corpus of `corpus_size` entries. `threshold` is the similarity at the
-    false-match rate that was asked for: None if too few images support it, and if no stratum holds.
+    false-match rate that was asked for: None if too few images support it, if no stratum holds, and
+    if the calibration is provisional.
     `discrimination` says whether similarity tells fakes from photographs at that rate; None if it
     was not measured.
     """
@@ -105,16 +101,17 @@ class ProbeCalibration:
 def _threshold_at(
     rate: float, applied: Applied, condition: str, stratum: Stratum, size: int
 ) -> Threshold | None:
-    """The similarity at a false-match rate; None if the stratum does not hold, or the images do
-    not support one.
+    """The similarity at a false-match rate; None if the images do not support one, if the stratum
+    does not hold, and by a provisional calibration.
     """
-    if not stratum.holds:
+    at = stratum.threshold_at(rate, size)
+    if at is None or applied.calibration.is_provisional:
         return None
-    at = stratum.false_matches.similarity_at(rate, size)
-    if stratum.false_matches.rate_at(at, size).high > SUPPORTED_FACTOR * rate:
-        return None
+    asked = f"{rate:.2%}"
+    if at > stratum.false_matches.similarity_at(rate, size):
+        asked = f"at most {rate:.2%}, whose interval ends at {SUPPORTED_FACTOR * rate:.2%},"
     source = (
-        f"similarity at a false-match rate of {rate:.2%} by calibration {applied.id}, {condition}: "
+        f"similarity at a false-match rate of {asked} by calibration {applied.id}, {condition}: "
         f"{stratum.references} known-real images of {stratum.sources} photographs"
     )
     return Threshold(min(1.0, max(-1.0, at)), source)

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import neg
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.calibration.across_collections import Groups, group_images
 from index.calibration.false_matches import DECIMALS, FalseMatches, Rate, fit_false_matches
 from index.calibration.growth import UNKNOWN_GROWTH
+from index.calibration.others import NOTHING, Nearest
+from index.calibration.population import Population
 
 # Of each generator at most this many similarities are stored, and at most this many generators.
 MOST_KEPT, MOST_GENERATORS = 200, 200
@@ -61,13 +64,21 @@ class NearestOfGenerator:
 class HitRates:
     """Fitted hit rates of known fakes, in the corpus that was measured.
 
-    If `across_collections`, only known fakes of other collections were counted; otherwise other
-    pictures of the same collection too.
+    If `across_collections`, only known fakes of other collections were counted, and the interval is
+    that of a collection that was not measured. Otherwise other pictures of the same collection were
+    counted too, and the interval is that of fakes like these, or of a further generator if there
+    are enough. `nearness_within` then has what other pictures of the same collection add; it is
+    None if they were counted anyway.
     """
 
     nearness: FalseMatches
+    nearness_within: FalseMatches | None
     generators: tuple[NearestOfGenerator, ...]
-    across_collections: bool
+
+    @property
+    def across_collections(self) -> bool:
+        """Whether only known fakes of other collections were counted."""
+        return self.nearness_within is not None
 
     @property
     def images(self) -> int:
@@ -81,33 +92,55 @@ class HitRates:
 
     def rate_at(self, similarity: float) -> Rate:
         """Return the share of known fakes that have another one at least this near."""
-        return self.nearness.rate_at(similarity)
+        return self._rate(self.nearness, similarity)
+
+    def within_at(self, similarity: float) -> Rate | None:
+        """Return the same if other pictures of the same collection count too; None if they counted
+        anyway.
+        """
+        within = self.nearness_within
+        return None if within is None else self._rate(within, similarity)
+
+    def mean_interval_at(self, similarity: float) -> tuple[float, float]:
+        """Return the 95 % interval of the mean hit rate, over collections like the measured ones
+        (generators, if there are too few collections; images, if there are too few of both).
+        """
+        return self.nearness.mean_interval_at(similarity)
 
     def by_generator(self, similarity: float) -> tuple[GeneratorHits, ...]:
         """Count the hits of each generator, sorted by name."""
         return tuple(each.hits_at(similarity) for each in self.generators)
 
     def to_json(self) -> dict[str, Any]:
+        within = self.nearness_within
         return {
             "nearness": self.nearness.to_json(),
+            "nearness_within": None if within is None else within.to_json(),
             "generators": [each.to_json() for each in self.generators],
-            "across_collections": self.across_collections,
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        within = stored["nearness_within"]
         return cls(
             FalseMatches.from_json(stored["nearness"]),
+            None if within is None else FalseMatches.from_json(within),
             tuple(map(NearestOfGenerator.from_json, stored["generators"])),
-            stored["across_collections"],
         )
+
+    def _rate(self, nearness: FalseMatches, similarity: float) -> Rate:
+        rate = nearness.rate_at(similarity)
+        is_across = self.across_collections and nearness is self.nearness
+        return replace(rate, across_collections=is_across)
 
 
 @dataclass(frozen=True, slots=True)
 class Discrimination:
     """Whether similarity tells known fakes from known-real images, at one similarity.
 
-    `tells`: the lower end of the hit rate is above the upper end of the false-match rate.
+    `tells`: the hit rate is clearly above the false-match rate, as means over collections: the
+    lower end of the 95 % interval of the one is above the upper end of that of the other. The
+    intervals of `hit` and `false_match` are wider: they are those of one further collection.
     """
 
     similarity: float
@@ -116,28 +149,53 @@ class Discrimination:
     tells: bool
 
 
-def fit_hits(
-    maxima: NDArray[np.float64],
-    generators: Sequence[str | None],
-    sources: NDArray[np.int64],
-    *,
-    corpus_size: int,
-    seed: int,
-) -> HitRates:
-    """Fit the hit rates of n known fakes: the largest similarity of each to another one (n,)."""
-    nearness = fit_false_matches(
-        maxima, sources, corpus_size=corpus_size, growth=UNKNOWN_GROWTH, seed=seed
+def fit_hits(fakes: Population, found: Nearest, *, corpus_size: int, seed: int) -> HitRates | None:
+    """Fit the hit rates of n known fakes, from the nearest other known fake of each; None if none
+    has another one to compare with.
+
+    Where the fakes are of enough collections, a hit is a known fake of another collection, of any
+    generator: what a collection shares (subjects, size, compression) is no trace of a generator,
+    and a probe comes from none of them. So of a generator that one collection alone has, this is
+    what a probe of an unknown generator would find.
+    """
+    maxima = found.maxima.clip(-1.0, 1.0)
+    if not (found.maxima > NOTHING).any():
+        return None
+    collections = group_images(fakes.collections, fakes.sources)
+    is_across = found.elsewhere is not None and collections.suffice
+
+    def fit(nearest: NDArray[np.float64], groups: Groups) -> FalseMatches:
+        return fit_false_matches(
+            nearest,
+            fakes.sources,
+            corpus_size=corpus_size,
+            growth=UNKNOWN_GROWTH,
+            seed=seed,
+            groups=groups,
+            is_coarse=True,
+        )
+
+    within = fit(maxima, group_images(fakes.generators, fakes.sources))
+    if not is_across or found.elsewhere is None:
+        return HitRates(within, None, _count_generators(maxima, fakes.generators))
+    elsewhere = found.elsewhere.clip(-1.0, 1.0)
+    return HitRates(
+        fit(elsewhere, collections), within, _count_generators(elsewhere, fakes.generators)
     )
+
+
+def _count_generators(
+    maxima: NDArray[np.float64], generators: Sequence[str | None]
+) -> tuple[NearestOfGenerator, ...]:
     rows: dict[str, list[int]] = {}
     for row, generator in enumerate(generators):
         if generator is not None:
             rows.setdefault(generator, []).append(row)
     largest = sorted(rows, key=lambda each: (-len(rows[each]), each))[:MOST_GENERATORS]
-    by_generator = tuple(
+    return tuple(
         NearestOfGenerator(each, len(rows[each]), _closest(maxima[rows[each]]))
         for each in sorted(largest)
     )
-    return HitRates(nearness, by_generator, across_collections=False)
 
 
 def _closest(maxima: NDArray[np.float64]) -> tuple[float, ...]:

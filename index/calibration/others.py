@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,24 +123,51 @@ class _Places:
         return [self._order[start:end] for start, end in zip(first, last, strict=True)]
 
 
+class Kinds(NamedTuple):
+    """A number for each probe (m,) and for each member (n,), such as that of its collection."""
+
+    probes: NDArray[np.int64]
+    members: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
     """The k nearest members of each of m probes: similarities (m, k) float64, falling, and their
     positions (m, k).
 
     Where fewer than k members may be compared, the rest is `NOTHING` at position -1. `counts`
-    (m, t) says how many members reach each of t thresholds.
+    (m, t) says how many members reach each of t thresholds. `elsewhere` (m,) is the largest
+    similarity to a member of another kind than the probe's, if kinds were given.
     """
 
     similarities: NDArray[np.float64]
     positions: NDArray[np.int64]
     counts: NDArray[np.int64]
+    elsewhere: NDArray[np.float64] | None = None
 
     @property
     def maxima(self) -> NDArray[np.float64]:
         """The largest similarity (m,) of each probe."""
         maxima: NDArray[np.float64] = self.similarities[:, 0]
         return maxima
+
+    def taking(self, rows: NDArray[np.int64]) -> Self:
+        """Return the same for some of the probes."""
+        elsewhere = None if self.elsewhere is None else self.elsewhere[rows]
+        return type(self)(
+            self.similarities[rows], self.positions[rows], self.counts[rows], elsewhere
+        )
+
+
+def join_nearest(parts: Sequence[Nearest]) -> Nearest:
+    """Return what was found for the probes of several searches among the same members."""
+    elsewhere = [each.elsewhere for each in parts if each.elsewhere is not None]
+    return Nearest(
+        np.concatenate([each.similarities for each in parts]),
+        np.concatenate([each.positions for each in parts]),
+        np.concatenate([each.counts for each in parts]),
+        np.concatenate(elsewhere) if len(elsewhere) == len(parts) else None,
+    )
 
 
 def find_nearest(
@@ -150,12 +177,14 @@ def find_nearest(
     *,
     k: int = 1,
     thresholds: ArrayLike = (),
+    kinds: Kinds | None = None,
     block: BlockShape = NEAREST_BLOCK,
 ) -> Nearest:
     """Return the k nearest members of each probe among other pictures.
 
     `same` was made of these members. Equally near members come in the order of their positions.
     """
+    elsewhere = None if kinds is None else np.full(len(probes), NOTHING, np.float32)
     m, limits = len(probes), _in_float32(np.asarray(thresholds, np.float64))
     similarities = np.full((m, k), NOTHING, np.float32)
     positions = np.full((m, k), -1, np.int64)
@@ -164,6 +193,10 @@ def find_nearest(
         excluded = same.excluded(probes, part)
         for rows in spans(part.stop, block.rows, part.start):
             for columns, products in _products(probes, members, rows, excluded, block.columns):
+                if kinds is not None and elsewhere is not None:
+                    own = kinds.probes[rows, None] == kinds.members[None, columns]  # (b, c)
+                    largest = np.where(own, NOTHING, products).max(axis=1)
+                    elsewhere[rows] = np.maximum(elsewhere[rows], largest)
                 for column, limit in enumerate(limits):
                     counts[rows, column] += np.count_nonzero(products >= limit, axis=1)
                 places, values = _largest(products, k)
@@ -174,7 +207,12 @@ def find_nearest(
                 positions[rows] = np.take_along_axis(places, order, axis=1)
                 similarities[rows] = np.take_along_axis(values, order, axis=1)
     positions[similarities == NOTHING] = -1
-    return Nearest(similarities.astype(np.float64).clip(NOTHING, 1.0), positions, counts)
+    return Nearest(
+        similarities.astype(np.float64).clip(NOTHING, 1.0),
+        positions,
+        counts,
+        None if elsewhere is None else elsewhere.astype(np.float64).clip(NOTHING, 1.0),
+    )
 
 
 def _in_float32(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ import numpy as np
 from embedder.pictures.delivery import Condition, coarser_of
 from embedder.pictures.reencodings import condition_of_reencoding
 from index.calibration.calibration import AS_IS, Calibration, Stratum
-from index.calibration.for_probe import SUPPORTED_FACTOR
 from index.verdict import (
     ClassifierPolicy,
     Evidence,
@@ -172,9 +171,8 @@ def _policy(
     """
     chosen = calibration.stratum_for(condition)
     name, stratum = chosen.name, chosen.stratum
-    at = stratum.false_matches.similarity_at(rate)
-    supported = stratum.false_matches.rate_at(at).high <= SUPPORTED_FACTOR * rate
-    return Policy(Threshold(at, name) if supported else None, limits), stratum
+    at = stratum.threshold_at(rate)
+    return Policy(None if at is None else Threshold(at, name), limits), stratum
 
 
 def _evidence(fake: float, real: float, logit: float, stratum: Stratum) -> Evidence:

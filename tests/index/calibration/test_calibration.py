@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from index.calibration.calibration import (
+    ANY_DELIVERY,
     AS_IS,
     FORMAT,
     MIN_FAMILIAR,
@@ -18,6 +19,7 @@ from index.calibration.calibration import (
     Measured,
     calibrate,
 )
+from index.calibration.checking import StratumCheck
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import CollectionName, Population
 from index.truth.perceptual import PerceptualHash
@@ -157,17 +159,61 @@ def test_a_known_fake_is_not_its_own_kin() -> None:
     assert stratum.likelihood.values[-1] < 1.0
 
 
-def test_a_condition_that_was_not_measured_is_spoken_for_by_images_as_they_are(
-    whole: Calibration,
-) -> None:
-    assert set(whole.strata) == {AS_IS, "jpeg75"}  # of `half` there was no photograph
-    for condition in ("webp80", "half", "", AS_IS):
-        chosen = whole.stratum_for(condition)
-        assert (chosen.name, chosen.stratum) == (AS_IS, whole.strata[AS_IS])
-        is_measured = condition in ("", AS_IS)
-        assert chosen.fell_back_from == (None if is_measured else condition)
-        assert chosen.because is (None if is_measured else FallBack.NOT_MEASURED)
-    assert whole.stratum_for("jpeg75") == ChosenStratum("jpeg75", whole.strata["jpeg75"])
+def test_a_condition_that_was_not_measured_falls_back_to_any_delivery(whole: Calibration) -> None:
+    # Of `half` there was no photograph.
+    assert list(whole.strata) == [AS_IS, "jpeg75", ANY_DELIVERY]
+    widest = whole.strata[ANY_DELIVERY]
+    for condition in ("webp80", "half"):
+        assert whole.stratum_for(condition) == ChosenStratum(
+            ANY_DELIVERY, widest, condition, FallBack.NOT_MEASURED
+        )
+    for condition in ("", ANY_DELIVERY):  # nothing is known of the delivery
+        assert whole.stratum_for(condition) == ChosenStratum(ANY_DELIVERY, widest)
+    for condition in (AS_IS, "jpeg75"):
+        assert whole.stratum_for(condition) == ChosenStratum(condition, whole.strata[condition])
+
+
+def test_a_calibration_of_one_condition_has_no_wider_one() -> None:
+    calibration = calibrated(REALS, FAKES)
+    as_is = calibration.strata[AS_IS]
+    assert list(calibration.strata) == [AS_IS]
+    assert calibration.stratum_for("") == ChosenStratum(AS_IS, as_is)
+    chosen = calibration.stratum_for("webp80")
+    assert chosen == ChosenStratum(AS_IS, as_is, "webp80", FallBack.NOT_MEASURED)
+
+
+def test_a_condition_that_does_not_hold_falls_back_to_the_widest_one(whole: Calibration) -> None:
+    fails, holds = (StratumCheck(each, 8, 24, 20 + 3 * each) for each in (False, True))
+
+    def checked(**checks: StratumCheck) -> Calibration:
+        strata = {
+            name: replace(stratum, check=checks.get(name)) for name, stratum in whole.strata.items()
+        }
+        return replace(whole, strata=strata)
+
+    one = checked(jpeg75=fails, any_delivery=holds)
+    chosen = one.stratum_for("jpeg75")
+    assert chosen == ChosenStratum(
+        ANY_DELIVERY, one.strata[ANY_DELIVERY], "jpeg75", FallBack.DOES_NOT_HOLD
+    )
+    assert one.stratum_for(AS_IS).name == AS_IS  # which was not checked, or held
+    none = checked(as_is=fails, jpeg75=fails, any_delivery=fails)
+    for condition in (AS_IS, "jpeg75", ""):
+        chosen = none.stratum_for(condition)
+        assert (chosen.name, chosen.stratum.holds) == (ANY_DELIVERY, False)
+        assert chosen.stratum.threshold_at(0.5) is None
+
+
+def test_any_delivery_has_the_images_of_all_deliveries(whole: Calibration) -> None:
+    """Of images as they are, those that were delivered: 30 photographs, and all known fakes."""
+    widest, jpeg75 = whole.strata[ANY_DELIVERY], whole.strata["jpeg75"]
+    assert (widest.references, widest.sources, widest.fakes) == (60, 30, 80)
+    maxima = find_nearest(REALS.taking(np.arange(30)), FAKES, SamePictures(FAKES)).maxima
+    largest = max(jpeg75.false_matches.largest, float(maxima.max()))
+    assert widest.false_matches.largest == pytest.approx(largest)
+    assert widest.false_matches.n_sources == 30
+    assert widest.classifier is not None
+    assert widest.classifier.n_sources == 70
 
 
 def test_a_condition_is_measured_on_images_as_they_look_after_it(whole: Calibration) -> None:
@@ -260,12 +306,14 @@ def test_reference_collections_are_told_apart_in_every_stratum_and_in_documents_
     measured = calibrated(reals, FAKES, half=Measured(reals, FAKES))
     maxima = find_nearest(reals, FAKES, SamePictures(FAKES)).maxima
     similarity = float(np.sort(maxima)[-5])
-    for stratum in measured.strata.values():
+    for condition, stratum in measured.strata.items():
+        copies = 2 if condition == ANY_DELIVERY else 1
         counted = {
             each.collection: (each.n, each.matches_at(similarity)) for each in stratum.collections
         }
         assert counted == {
-            name: (20, int((maxima[at::2] >= similarity).sum())) for at, name in enumerate(names)
+            name: (copies * 20, copies * int((maxima[at::2] >= similarity).sum()))
+            for at, name in enumerate(names)
         }
     assert Calibration.from_json(json.loads(document(measured))) == measured
     assert whole.strata[AS_IS].collections == ()

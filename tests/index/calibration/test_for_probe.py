@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.calibration import AS_IS
-from index.calibration.for_probe import SUPPORTED_FACTOR, ProbeCalibration, count_by_collection
-from index.calibration.standing import Applies
-from tests.index.assessing import applied, collection, false_matches, stratum
+from index.calibration.calibration import AS_IS, MIN_SOURCES, SUPPORTED_FACTOR, Calibration
+from index.calibration.checking import StratumCheck
+from index.calibration.for_probe import ProbeCalibration, count_by_collection
+from index.calibration.standing import Applied, Applies
+from tests.index.assessing import NOON, applied, collection, false_matches, stratum
 
 seeded = settings(settings.get_profile("index"))
 rates = st.floats(0.01, 0.5)
@@ -19,6 +21,8 @@ DELIVERED = {
     "jpeg75": stratum(references=500, sources=400),
     "half": stratum(false_matches=false_matches(sources=20, high=1.0)),
 }
+
+MEASURED, EXACT = Calibration(100, {}, DELIVERED, seed=0), Applies.EXACT
 
 
 def of(condition: str | None, **parts: Any) -> ProbeCalibration:
@@ -64,17 +68,53 @@ def test_the_threshold_is_the_similarity_at_the_rate_and_names_its_source() -> N
     )
 
 
+def threshold_of(high: float, **parts: Any) -> Any:
+    """The threshold at 1 %, where the upper bound is (1 - s) / 2 + (1 + s) / 2 x `high`."""
+    strata = {AS_IS: stratum(false_matches=false_matches(high=high), **parts)}
+    return ProbeCalibration.of(applied(strata=strata), None, 100, 0.01).threshold
+
+
 def test_a_threshold_that_too_few_images_support_is_none() -> None:
-    """The upper bound may be five times the rate: at 0.98 it is 0.01 + 0.99 x `high`."""
-
-    def threshold(high: float) -> Any:
-        strata = {AS_IS: stratum(false_matches=false_matches(high=high))}
-        return ProbeCalibration.of(applied(strata=strata), None, 100, 0.01).threshold
-
-    largest = (SUPPORTED_FACTOR * 0.01 - 0.01) / 0.99
-    assert threshold(largest - 1e-6) is not None
-    assert threshold(largest + 1e-6) is None
+    """The upper bound is five times the rate or less: at the last similarity it is `high`."""
+    assert threshold_of(SUPPORTED_FACTOR * 0.01 + 1e-6) is None
+    assert threshold_of(SUPPORTED_FACTOR * 0.01) is not None
     assert of("half").threshold is None
+
+
+def test_a_threshold_is_higher_where_the_interval_of_its_rate_is_too_wide() -> None:
+    """At 0.98, whose rate is 1 %, the upper bound is 0.01 + 0.99 x `high`."""
+    largest = (SUPPORTED_FACTOR * 0.01 - 0.01) / 0.99
+    narrow, wide = threshold_of(largest - 1e-6), threshold_of(0.045)
+    assert narrow.value == pytest.approx(0.98)
+    assert narrow.source.startswith("similarity at a false-match rate of 1.00% by calibration 4")
+    rate = false_matches(high=0.045).rate_at(wide.value)
+    assert rate.high == pytest.approx(SUPPORTED_FACTOR * 0.01)
+    assert rate.estimate < 0.01
+    assert wide.source.startswith(
+        "similarity at a false-match rate of at most 1.00%, whose interval ends at 5.00%, by"
+    )
+
+
+def test_a_stratum_that_does_not_hold_has_no_threshold() -> None:
+    assert threshold_of(0.01, check=StratumCheck(True, 8, 24, 23)) is not None
+    assert threshold_of(0.01, check=StratumCheck(False, 8, 24, 20)) is None
+
+
+def test_no_verdict_rests_on_photographs_that_came_with_the_model() -> None:
+    few, enough = (
+        ProbeCalibration.of(
+            Applied(4, NOON, 7, ("fakes",), (), replace(MEASURED, own_photographs=own), EXACT),
+            None,
+            100,
+            0.01,
+        )
+        for own in (MIN_SOURCES - 1, MIN_SOURCES)
+    )
+    assert few.is_provisional
+    assert few.threshold is None
+    assert few.find_thresholds([AS_IS, "jpeg75"]) == [None, None]
+    assert not enough.is_provisional
+    assert enough.threshold is not None
 
 
 @seeded

@@ -21,6 +21,7 @@ from api.lookups.json import SimilarityAnswer
 from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer, WithoutStrongest
 from embedder.pictures.delivery import Condition
 from index.calibration.attribution import AttributionReason
+from index.calibration.calibration import ANY_DELIVERY
 from index.calibration.false_matches import RateMethod
 from index.verdict import (
     ClassifierPolicy,
@@ -165,7 +166,10 @@ def write_statements(
 
 def describe_calibration(used: CalibrationUsed) -> str:
     """Which calibration is used, and how well it fits the search."""
-    words = f"number {used.id}, figures for {_DELIVERED[Condition(used.condition)][0]}"
+    figures = "images delivered in any way"
+    if used.condition != ANY_DELIVERY:
+        figures = _DELIVERED[Condition(used.condition)][0]
+    words = f"number {used.id}, figures for {figures}"
     if used.probe_condition not in (None, used.condition):
         appearance = _DELIVERED[Condition(used.probe_condition)][1]
         words += f" (the probe looks like {appearance}, which was not measured)"

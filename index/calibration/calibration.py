@@ -205,7 +205,8 @@ class ChosenStratum:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """All strata by condition, `AS_IS` among them. `corpus_size` counts entries of known fakes.
+    """All strata by condition: `AS_IS` first, `ANY_DELIVERY` last if there are several.
+    `corpus_size` counts entries of known fakes.
 
     `own_photographs` is the number of photographs of this installation among the known-real
     images; the others came with the model. None in calibrations of format 1: all of them.
@@ -255,7 +256,11 @@ class Calibration:
             raise ValueError(
                 f"the calibration has format {stored['format']}; a newer release of Lineup made it"
             )
-        strata = {name: Stratum.from_json(stratum) for name, stratum in stored["strata"].items()}
+        # Stored documents have sorted keys.
+        names = sorted(
+            stored["strata"], key=lambda each: (each != AS_IS, each == ANY_DELIVERY, each)
+        )
+        strata = {name: Stratum.from_json(stored["strata"][name]) for name in names}
         own = stored.get("own_photographs")
         return cls(stored["corpus_size"], stored["generators"], strata, stored["seed"], own)
 

@@ -13,7 +13,9 @@ from index.truth.perceptual import PerceptualHash
 
 
 class CollectionName(NamedTuple):
-    """Where an image comes from: its corpus, and the source that its entry there names."""
+    """Where an image comes from: its corpus, and the source that its entry there names, otherwise
+    the folder that it was ingested from.
+    """
 
     corpus: str
     source: str | None

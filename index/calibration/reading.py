@@ -59,6 +59,22 @@ def _declared_source(provenance: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- a
     return None
 
 
+def find_folder(provenance: Mapping[str, Any]) -> str | None:
+    """Return the folder that stands for an entry's collection where no source is declared: the
+    first one of its path below what was ingested, otherwise the name of the folder that was
+    ingested. None if an ingest of a folder did not add it.
+    """
+    path, location = provenance.get("path"), provenance.get("location")
+    if not isinstance(path, str):
+        return None
+    first, separator, _ = path.strip("/").partition("/")
+    if separator:
+        return first or None
+    if isinstance(location, str) and location.endswith(f"/{path}"):
+        return location.removesuffix(f"/{path}").rpartition("/")[2] or None
+    return None
+
+
 def get_named_corpora(
     conn: Connection, names: Collection[str] | None, kind: CorpusKind
 ) -> NamedCorpora:
@@ -140,7 +156,12 @@ def read_population(
         ),
         collections=tuple(
             collections.setdefault(name, name)
-            for name in (CollectionName(corpus_names[row.corpus_id], row.source) for row in rows)
+            for name in (
+                CollectionName(
+                    corpus_names[row.corpus_id], row.source or find_folder(row.provenance)
+                )
+                for row in rows
+            )
         ),
     )
 

@@ -23,7 +23,7 @@ from index.truth.coverage import has_embedded
 from index.truth.spaces import Space
 
 RECENT = 20  # newest calibrations among which one that applies is looked for
-HELD = 4  # parsed calibrations kept in memory, about 100 kB each
+HELD = 4  # parsed calibrations kept in memory, up to a few MB each
 
 
 class Applies(StrEnum):

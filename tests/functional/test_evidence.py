@@ -109,9 +109,18 @@ def test_a_calibration_says_what_was_measured(shelf: Path, calibration: Any) -> 
     assert (calibration["against"], calibration["reference"]) == (["fakes"], ["reals"])
     assert (calibration["corpus_size"], calibration["seed"]) == (2 * PER_KIND, 5)
     assert calibration["generators"] == {"blur": PER_KIND, "contour": PER_KIND}
-    as_is, delivered = calibration["strata"]
-    assert [as_is["condition"], delivered["condition"]] == ["as_is", "jpeg75"]
-    for stratum in calibration["strata"]:
+    as_is, delivered, pooled = calibration["strata"]
+    assert [each["condition"] for each in calibration["strata"]] == [
+        "as_is",
+        "jpeg75",
+        "any_delivery",
+    ]
+    assert (pooled["images"], pooled["sources"], pooled["fakes"]) == (
+        2 * PER_KIND,
+        PER_KIND,
+        4 * PER_KIND,
+    )
+    for stratum in (as_is, delivered):
         assert (stratum["images"], stratum["sources"], stratum["fakes"]) == (
             PER_KIND,
             PER_KIND,
@@ -356,7 +365,11 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(
         assert recalibrate_if_due(opened) is None
     newest = answer(shelf / "data", "calibrations")["calibrations"][0]
     assert newest["corpus_size"] >= 1.1 * calibration["corpus_size"]
-    assert [stratum["condition"] for stratum in newest["strata"]] == ["as_is", "jpeg75"]
+    assert [stratum["condition"] for stratum in newest["strata"]] == [
+        "as_is",
+        "jpeg75",
+        "any_delivery",
+    ]
 
 
 def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
@@ -377,7 +390,7 @@ def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
         time.sleep(0.1)
     newest = page[0]
 
-    assert [stratum["images"] for stratum in newest["strata"]] == [PER_KIND, 12]
+    assert [stratum["images"] for stratum in newest["strata"]] == [PER_KIND, 12, 24]
     assert client.get(f"/v1/calibrations/{newest['id']}").json() == newest
     assert client.get("/v1/calibrations/99").status_code == 404
     lookup = client.post("/v1/lookups", files={"image": made(504, "blur")}).json()

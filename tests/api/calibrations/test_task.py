@@ -146,6 +146,6 @@ def test_a_completed_job_has_its_calibration(lineup: Lineup) -> None:
 
     answer = describe_calibration_of_job(lineup.database, job.id)
     assert answer is not None
-    assert [each.condition for each in answer.strata] == ["as_is", "jpeg75"]
+    assert [each.condition for each in answer.strata] == ["as_is", "jpeg75", "any_delivery"]
     assert answer.request["job"] == job.id
     assert answer.request["asked"] == request.model_dump(mode="json")

@@ -37,13 +37,17 @@ def test_a_calibration_is_a_row_for_each_kind_of_delivery(
     measured: CalibrationAnswer, capsys: Capture
 ) -> None:
     print_calibration(measured)
-    title, header, as_is, jpeg75, note = capsys.readouterr().out.splitlines()
+    title, header, as_is, jpeg75, pooled, note = capsys.readouterr().out.splitlines()
 
     assert title == (
         f"calibration {measured.id}  fakes (6 entries) compared with reals, generation 12, seed 0"
     )
     assert header.split()[:3] == ["delivery", "images", "photographs"]
-    assert [as_is.split()[0], jpeg75.split()[0]] == ["as_is", "jpeg75"]
+    assert [each.split()[0] for each in (as_is, jpeg75, pooled)] == [
+        "as_is",
+        "jpeg75",
+        "any_delivery",
+    ]
     assert as_is.split()[1:3] == ["6", "6"]
     threshold = measured.strata[0].thresholds[0]
     assert f"{threshold.cosine_similarity:.4f} (" in as_is
@@ -62,10 +66,10 @@ def test_collections_are_told_where_there_are_several(
     print_calibration(CalibrationAnswer.model_validate(document))
     lines = capsys.readouterr().out.splitlines()
 
-    assert lines[5].split()[:2] == ["collection", "images"]
-    assert lines[6].split()[-2:] == ["%", "(1)"]
-    assert "lab" in lines[6]
-    assert lines[7].rstrip().endswith("0 % (0)")
+    assert lines[6].split()[:2] == ["collection", "images"]
+    assert lines[7].split()[-2:] == ["%", "(1)"]
+    assert "lab" in lines[7]
+    assert lines[8].rstrip().endswith("0 % (0)")
 
 
 def test_calibrations_are_listed(calibrated: Path, measured: CalibrationAnswer) -> None:
@@ -82,7 +86,7 @@ def test_calibrations_are_listed(calibrated: Path, measured: CalibrationAnswer) 
         "conditions",
     ]
     assert row.split()[0] == str(measured.id)
-    assert row.endswith("as_is, jpeg75")
+    assert row.endswith("as_is, jpeg75, any_delivery")
     assert answer(calibrated, "calibrations")["calibrations"][0]["id"] == measured.id
 
 

@@ -13,6 +13,7 @@ from index.calibration.reading import (
     NamedCorpora,
     SourceNumbers,
     draw_rows,
+    find_folder,
     get_named_corpora,
     read_population,
 )
@@ -69,6 +70,27 @@ def test_a_source_named_like_an_image_is_not_that_image() -> None:
     assert numbers.number(7, {"source_image": 5}) == numbers.number(8, {"source_image": "5"})
 
 
+@pytest.mark.parametrize(
+    ("provenance", "expected"),
+    [
+        ({"path": "afhq/cats/1.png", "location": "/data/reals/afhq/cats/1.png"}, "afhq"),
+        ({"path": "afhq/1.png"}, "afhq"),  # from an archive
+        ({"path": "1.png", "location": "/data/afhq/1.png"}, "afhq"),  # the folder itself
+        ({"path": "1.png", "location": "https://host/afhq/1.png"}, "afhq"),
+        ({"path": "/mnt/afhq/1.png", "location": "/mnt/afhq/1.png"}, "mnt"),
+        ({"path": "1.png", "location": "/1.png"}, None),
+        ({"path": "1.png", "location": "/data/upload-5.tmp"}, None),
+        ({"path": "1.png"}, None),  # sent alone
+        ({"location": "/data/afhq/1.png"}, None),
+        ({"path": ["afhq", "1.png"]}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_a_folder_stands_for_a_collection(provenance: dict[str, Any], expected: str | None) -> None:
+    assert find_folder(provenance) == expected
+
+
 @settings(settings.get_profile("index"), max_examples=60)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 100))
 def test_a_sample_is_rising_without_repetition_and_reproducible(
@@ -115,7 +137,8 @@ def test_a_population_has_each_live_embedded_image_once_with_the_facts_of_its_fi
                         generator=f"g-{corpus}",
                         source=source,
                         acquired_at=datetime(2026, 1, 1, tzinfo=UTC),
-                        extra={"source_image": "p1"} if name in "ab" else {},
+                        extra={"path": "camera 2/1.png"}
+                        | ({"source_image": "p1"} if name in "ab" else {}),
                     ),
                 )
                 for number, name in enumerate("abc" if corpus == "one" else "cd")
@@ -140,7 +163,7 @@ def test_a_population_has_each_live_embedded_image_once_with_the_facts_of_its_fi
     assert found.generators == ("g-one", "g-one", "g-one", "g-two")
     assert found.collections == (
         *[CollectionName("one", "camera")] * 3,
-        CollectionName("two", None),
+        CollectionName("two", "camera 2"),  # no source is declared
     )
     assert found.hashes == (bits, None, None, None)
     assert found.sources.tolist() == [0, 0, 1, 2]

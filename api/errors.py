@@ -7,6 +7,9 @@ ServiceError
 ├── CrossSiteRequest    a page of another site sent the request
 ├── SourceNotAllowed    a source lies outside LINEUP_INGEST_ROOTS
 ├── UnlistedModel       a client names a model that the service does not list
+├── ModelExists         a model of this name exists already
+├── ModelInUse          an added model cannot be removed while it is the active one
+├── ModelsUnwritable    the copy of a checkpoint cannot be written
 ├── Overloaded          the queue is full; try again after `retry_after_seconds`
 ├── UnreadableItem      one image of a source cannot be read (in `api.sources.item`)
 ├── UnusableSource      a whole source cannot be ingested (in `api.sources.item`)
@@ -87,9 +90,37 @@ class UnlistedModel(ServiceError):
     """Over HTTP only listed models are loaded, never a folder of the server."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"no model is called {name!r}; the listed models are {', '.join(known)}")
+        listed = f"the listed models are {', '.join(known)}" if known else "none was added here"
+        super().__init__(f"no model is called {name!r}; {listed}")
         self.name = name
         self.known = tuple(known)
+
+
+class ModelExists(ServiceError):
+    """Another model would be replaced."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a model called {name!r} exists already: choose another name")
+        self.name = name
+
+
+class ModelInUse(ServiceError):
+    """Look-ups and ingests use the model."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is the active model: activate another one first, with `lineup models activate`"
+        )
+        self.name = name
+
+
+class ModelsUnwritable(ServiceError):
+    """The copy of a checkpoint cannot be written to the data folder."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"the model cannot be written to {path}: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 class EarlierWeights(ServiceError):

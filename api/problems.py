@@ -151,6 +151,11 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         403, "cross-site-request", "Request from a page of another site", EXIT_REFUSED
     ),
     errors.UnlistedModel: Problem(404, "no-named-model", "Model not listed", EXIT_MODEL),
+    errors.ModelExists: Problem(409, "model-exists", "Model already exists", EXIT_NOT_FOUND),
+    errors.ModelInUse: Problem(409, "model-in-use", "Model in use", EXIT_NOT_FOUND),
+    errors.ModelsUnwritable: Problem(
+        503, "models-unwritable", "Cannot write the model", EXIT_STORAGE
+    ),
     errors.NothingToCalibrate: Problem(
         409, "nothing-to-calibrate", "Nothing to calibrate with", EXIT_NOT_FOUND
     ),

@@ -11,21 +11,24 @@ from api.operations.json import ActivatedModel, ModelAnswer, ModelsAnswer
 from api.settings import Settings
 from api.worker.starting import start_reembed
 from embedder.network import download
+from embedder.network.added import list_added_names
 from embedder.network.embed import Embedder
 from embedder.network.registry import MODELS, ListedModel
 from index.truth.active import activate_model
 from index.truth.coverage import coverage
 
 
-def require_listed(name: str) -> None:
+def require_listed(settings: Settings, name: str) -> None:
     """Raise `UnlistedModel` for a model that a client of the HTTP API may not name."""
-    if name not in MODELS:
-        raise UnlistedModel(name, sorted(MODELS))
+    known = {*MODELS, *list_added_names(settings.added_model_dir)}
+    if name not in known:
+        raise UnlistedModel(name, sorted(known))
 
 
-def resolve_model(model: str) -> str:
+def resolve_model(settings: Settings, model: str) -> str:
     """Return a model's name, or the absolute path of a folder, as other processes can load it."""
-    return str(Path(model).resolve()) if model not in MODELS and Path(model).is_dir() else model
+    is_named = model in MODELS or model in list_added_names(settings.added_model_dir)
+    return str(Path(model).resolve()) if not is_named and Path(model).is_dir() else model
 
 
 def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedModel:
@@ -35,7 +38,7 @@ def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedMo
 
     Raises `SpaceIncomplete`, `EmbedderError`.
     """
-    model = resolve_model(model)
+    model = resolve_model(settings, model)
     embedder = load_embedder(settings.model_copy(update={"model": model}))
     space = make_space(embedder.info)
     with open_database(settings) as database, database.write() as conn:
@@ -64,7 +67,8 @@ def queue_reembed(lineup: Lineup, model: str) -> JobAnswer:
 
 def list_models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
     """List the models that can be named, the active one first. Nothing is loaded here."""
-    listed = [_describe(model) for model in download.list_models(settings.model_cache_dir)]
+    found = download.list_models(settings.model_cache_dir, settings.added_model_dir)
+    listed = [_describe(model) for model in found]
     if active is None:
         return ModelsAnswer(models=listed)
     others = [model for model in listed if model.name != active.info.name]
@@ -73,7 +77,6 @@ def list_models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
 
 
 def _describe(model: ListedModel) -> ModelAnswer:
-    pinned = MODELS[model.name].weights
     return ModelAnswer(
         name=model.name,
         description=model.description,
@@ -82,7 +85,8 @@ def _describe(model: ListedModel) -> ModelAnswer:
         licence=model.licence,
         revision=model.revision,
         weights_bytes=model.byte_size,
-        weights_sha256=pinned.sha256 if pinned else None,
+        weights_sha256=model.weights_sha256,
+        caution=model.caution,
     )
 
 
@@ -90,13 +94,15 @@ def _describe_active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer
     info = active.info
     return ModelAnswer(
         name=info.name,
-        description=named.description if named else "a local checkpoint",
+        description=named.description if named else _describe_folder(active),
         active=True,
         available=True,
         licence=info.licence,
         revision=info.revision,
         weights_bytes=named.weights_bytes if named else None,
         weights_sha256=info.weights_sha256,
+        caution=info.caution,
+        measured=info.is_measured,
         embedding_space=info.space_fingerprint,
         dimension=info.dimension,
         image_size=info.image_size,
@@ -104,3 +110,8 @@ def _describe_active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer
         device=active.device,
         precision=active.precision,
     )
+
+
+def _describe_folder(active: Embedder) -> str:
+    known = "figures came with it" if active.info.is_measured else "nothing was measured on it"
+    return f"a local checkpoint; {known}"

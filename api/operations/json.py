@@ -30,6 +30,16 @@ class ModelAnswer(Answer):
         description="SHA-256 of the weights file. Null if it is not pinned and the model is not "
         "loaded."
     )
+    caution: str | None = Field(
+        None,
+        description="What every answer of this model must say first. Null if nothing has to be "
+        "said.",
+    )
+    measured: bool | None = Field(
+        None,
+        description="True if figures came with the model. False if nothing was measured on it, so "
+        "that only a calibration can say what its numbers mean. Only given for the active model.",
+    )
     embedding_space: Sha256 | None = Field(
         None,
         description="Fingerprint of the weights and the preprocessing. Only given for the active "
@@ -52,6 +62,38 @@ class ModelAnswer(Answer):
         description="Precision of the active model's computation. Stored embeddings are always "
         "float32.",
     )
+
+
+class AddedModelAnswer(Answer):
+    """A checkpoint that was copied here under a name."""
+
+    model: str = Field(description="Name of the model, as the option `--model` accepts it.")
+    weights_sha256: Sha256 = Field(
+        description="SHA-256 of the weights file. Of several shards: of the lines that `sha256sum` "
+        "prints for them, in the order of their names."
+    )
+    weights_files: list[str] = Field(description="Names of the weights files.")
+    embedding_space: Sha256 = Field(
+        description="Fingerprint of the weights, the preprocessing, and how the logit is made."
+    )
+    dimension: int = Field(description="Number of components of an embedding.")
+    image_size: int = Field(description="Side of the square that the model sees, in pixels.")
+    parameter_count: int = Field(description="Number of parameters.")
+    logit: str = Field(description="How the logit is made from the checkpoint's labels.")
+    pixels: str = Field(description="How an image becomes the pixels that the model sees.")
+    unused_tensors: list[str] = Field(
+        description="Names of tensors in the weights that classification does not use."
+    )
+    measured: bool = Field(
+        description="True if figures came with the model. Otherwise nothing was measured on it, "
+        "and only a calibration can say what its numbers mean."
+    )
+
+
+class RemovedModelAnswer(Answer):
+    """An added model whose copy was deleted."""
+
+    model: str = Field(description="Name that the model had.")
 
 
 class ModelsAnswer(Answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +23,7 @@ from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
     from api.errors import EarlierWeights
-    from api.operations.json import ActivatedModel, ModelsAnswer
+    from api.operations.json import ActivatedModel, AddedModelAnswer, ModelsAnswer
     from embedder.errors import EmbedderError
     from embedder.network.embed import Embedder
 
@@ -38,7 +39,7 @@ app.add_typer(models_app, name="models", rich_help_panel=CARE)
 
 @models_app.callback()
 def models(ctx: typer.Context, json: Json = False) -> None:
-    """List the models; choose the active one.
+    """List the models; add one, compare two, choose the active one.
 
     Without a command, the models are listed, the active one first. The active model is
     loaded; the exit code is 6 if that fails.
@@ -96,6 +97,72 @@ def activate_model(
         print_activated(answer)
 
 
+@models_app.command("add")
+def add_model(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name to use the model by.", show_default=False)
+    ],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder with the checkpoint: safetensors weights, config.json and "
+            "preprocessor_config.json.",
+            show_default=False,
+        ),
+    ],
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="SHA-256 that the weights must have.", show_default=False),
+    ] = None,
+    synthetic_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL",
+            help="The label that means synthetic, if the names of the labels do not say it.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Copy a checkpoint into the data folder, to use it by a name.
+
+    Every ViTForImageClassification of transformers with one or two labels that can be read exactly
+    is accepted; nothing in the folder is run. The copy is loaded and tried. Every later use
+    compares it with the SHA-256 that it has now.
+    """
+    from api.operations.adding import add_model as add
+
+    answer = add(settings_of(ctx), name, folder, sha256=sha256, synthetic_label=synthetic_label)
+    if json:
+        print_json(answer)
+    else:
+        print_added(answer)
+
+
+@models_app.command("remove")
+def remove_model(
+    ctx: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name that it was added under.", show_default=False),
+    ],
+    json: Json = False,
+) -> None:
+    """Delete the copy of a model that was added here.
+
+    Embeddings that it computed stay in the database. The active model cannot be removed.
+    """
+    from api.operations.adding import remove_model as remove
+
+    answer = remove(settings_of(ctx), name)
+    if json:
+        print_json(answer)
+    else:
+        write(f"{answer.model} is removed from this machine; its embeddings stay")
+
+
 @app.command(rich_help_panel=CARE)
 def reembed(
     ctx: typer.Context,
@@ -119,7 +186,7 @@ def reembed(
 
     settings = settings_of(ctx).model_copy(update={"model": model})
     with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings, as_named=True) as lineup:
-        job = start_reembed(lineup.database, lineup.space, resolve_model(model))
+        job = start_reembed(lineup.database, lineup.space, resolve_model(settings, model))
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
         finish(lineup.database, job, json=json)
@@ -153,6 +220,33 @@ def print_models(answer: ModelsAnswer) -> None:
     print_table(columns, rows)
     write(
         "* active. The fingerprint names the embedding space: weights and preprocessing.",
+        style="dim",
+    )
+
+
+def print_added(answer: AddedModelAnswer) -> None:
+    """Print how an added model is read, and what its answers still need."""
+    write(
+        f"{answer.model} is added: {answer.parameter_count:,} parameters, {answer.dimension} "
+        f"dimensions, images of {answer.image_size} pixels"
+    )
+    for topic, text in (
+        ("weights", f"sha256 {answer.weights_sha256} ({', '.join(answer.weights_files)})"),
+        ("fingerprint", answer.embedding_space[:16]),
+        ("logit", answer.logit),
+        ("pixels", answer.pixels),
+        ("not used", ", ".join(answer.unused_tensors)),
+    ):
+        if text:
+            write(text, label=f"  {topic:<13}")
+    if not answer.measured:
+        write(
+            "Nothing was measured on it. Its answers give no verdict until a calibration of your "
+            "corpora has measured it."
+        )
+    write(
+        f"To use it: lineup reembed --model {answer.model}, lineup models activate {answer.model}, "
+        "lineup calibrate.",
         style="dim",
     )
 

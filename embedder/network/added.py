@@ -60,16 +60,12 @@ def find_added(directory: Path | None, name: str) -> AddedModel | None:
     return _read_record(path, name) if path.is_file() else None
 
 
-def list_added(directory: Path | None) -> tuple[AddedModel, ...]:
-    """List the added models in the order of their names.
-
-    Raises InvalidModelConfig where a record is broken.
-    """
+def list_added_names(directory: Path | None) -> tuple[str, ...]:
+    """List the names of the added models, in order. Their records are not read."""
     if directory is None or not directory.is_dir():
         return ()
-    names = sorted(path.name for path in directory.iterdir())
-    found = (find_added(directory, name) for name in names)
-    return tuple(each for each in found if each is not None)
+    names = (path.name for path in directory.iterdir() if (path / RECORD_FILE).is_file())
+    return tuple(sorted(name for name in names if is_valid_name(name)))
 
 
 def verify_added(directory: Path, added: AddedModel) -> None:

@@ -10,7 +10,7 @@ pinned repositories are public.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import (
@@ -28,7 +28,7 @@ from embedder.errors import (
     UnsafeWeights,
 )
 from embedder.jsonfile import read_json_object
-from embedder.network.added import find_added, verify_added
+from embedder.network.added import find_added, list_added_names, verify_added
 from embedder.network.architecture import Architecture, read_architecture
 from embedder.network.checkpoint import Checkpoint, count_logits, find_weights
 from embedder.network.labels import ONE_LOGIT, Head, read_head
@@ -90,10 +90,13 @@ def locate_model(
     if source is not None:
         return fetch_model(source, cache_dir, offline=offline)
     added = find_added(added_dir, str(model))
-    if added is None or added_dir is None:
-        return read_folder(Path(model))
-    verify_added(added_dir, added)
-    return read_folder(added_dir / added.name, added.synthetic_label)
+    if added is not None and added_dir is not None:
+        verify_added(added_dir, added)
+        files = read_folder(added_dir / added.name, added.synthetic_label)
+        return replace(files, name=added.name)
+    if not Path(model).exists():
+        raise UnknownModel(str(model), (*MODELS, *list_added_names(added_dir)))
+    return read_folder(Path(model))
 
 
 def fetch_model(
@@ -107,11 +110,16 @@ def fetch_model(
     return _describe(source, _of_one_file(paths[WEIGHTS_FILE], sums[WEIGHTS_FILE]), source.name)
 
 
-def list_models(cache_dir: Path | None = None) -> tuple[ListedModel, ...]:
-    """List the named models and whether they are on this machine; loads, hashes and fetches
-    nothing.
+def list_models(
+    cache_dir: Path | None = None, added_dir: Path | None = None
+) -> tuple[ListedModel, ...]:
+    """List the named and the added models and whether they are on this machine; loads, hashes and
+    fetches nothing.
     """
-    return tuple(_describe_listed(source, cache_dir) for source in MODELS.values())
+    return (
+        *(_describe_listed(source, cache_dir) for source in MODELS.values()),
+        *(_describe_added(added_dir, name) for name in list_added_names(added_dir)),
+    )
 
 
 def verify_pinned(path: Path, pin: PinnedFile) -> str:
@@ -278,11 +286,42 @@ def _describe_listed(source: ModelSource, cache_dir: Path | None) -> ListedModel
         directory = found[0].parent if present and found[0] is not None else None
         size = source.weights.byte_size if source.weights else None
     return ListedModel(
-        source.name,
-        source.description,
-        source.licence,
-        source.revision,
-        size,
-        present,
-        directory if present else None,
+        name=source.name,
+        description=source.description,
+        licence=source.licence,
+        revision=source.revision,
+        byte_size=size,
+        available=present,
+        directory=directory if present else None,
+        weights_sha256=source.weights.sha256 if source.weights else None,
+        caution=source.caution,
+    )
+
+
+def _describe_added(directory: Path | None, name: str) -> ListedModel:
+    """Describe an added model by its record; a broken one is not available."""
+    try:
+        added = find_added(directory, name)
+        problem = "its record is missing"
+    except InvalidModelConfig as err:
+        added, problem = None, str(err)
+    if added is None or directory is None:
+        return ListedModel(name, f"cannot be used: {problem}", "not stated", None, None, False)
+    folder = directory / name
+    paths = [folder / each for each in added.files]
+    present = all(path.is_file() for path in paths)
+    measured = (
+        f"figures in its {MEASURED_FILE}"
+        if MEASURED_FILE in added.files
+        else "nothing was measured on it"
+    )
+    return ListedModel(
+        name=name,
+        description=f"added here on {added.added_at[:10]}; {measured}",
+        licence="not stated",
+        revision=None,
+        byte_size=sum(path.stat().st_size for path in paths) if present else None,
+        available=present,
+        directory=folder if present else None,
+        weights_sha256=added.weights_sha256,
     )

@@ -123,6 +123,26 @@ class Embedder:
         """
         placement = choose_placement(device, precision)
         files = locate_model(model, cache_dir, offline=offline, added_dir=added_dir)
+        return cls._load_files(files, placement, limits, batch_size)
+
+    @classmethod
+    def load_files(
+        cls, files: ModelFiles, *, device: str = "auto", precision: str = "auto"
+    ) -> Embedder:
+        """Load a model whose files were located, as `load` does.
+
+        Raises the leaves of ModelError, DeviceUnavailable, PrecisionRefused.
+        """
+        return cls._load_files(files, choose_placement(device, precision), DEFAULT_LIMITS, None)
+
+    @classmethod
+    def _load_files(
+        cls,
+        files: ModelFiles,
+        placement: Placement,
+        limits: ImageLimits,
+        batch_size: int | None,
+    ) -> Embedder:
         vit = load_vit(files.weights, files.architecture, files.head)
         info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
         embedder = cls._load_checked(info, vit, placement, limits, batch_size)

@@ -221,6 +221,8 @@ class ListedModel:
     byte_size: int | None
     available: bool
     directory: Path | None = field(default=None)
+    weights_sha256: str | None = None
+    caution: str | None = None
 
 
 def get_builtin_directory(name: str = BUILTIN) -> Path:

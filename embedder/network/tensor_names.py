@@ -104,6 +104,11 @@ def from_published(
     return named
 
 
+def find_unused(names: Iterable[str]) -> list[str]:
+    """Return the names of tensors that classification does not use, in order."""
+    return sorted(UNUSED & set(names))
+
+
 def to_published(
     state_dict: Mapping[str, Tensor], layout: Layout = "huggingface"
 ) -> dict[str, Tensor]:

@@ -105,6 +105,28 @@ def parse_preprocessing(config: Mapping[str, Any], source: str) -> Preprocessing
     return _Reader(config, source).read()
 
 
+def describe_preprocessing(preprocessing: Preprocessing) -> str:
+    """Say in one line how an image becomes pixels."""
+    parts = []
+    if preprocessing.resized is not None:
+        height, width = preprocessing.resized
+        parts.append(f"resized to {width} x {height} ({preprocessing.resample})")
+    elif preprocessing.shortest_edge is not None:
+        bound = preprocessing.longest_edge
+        parts.append(
+            f"shorter side {preprocessing.shortest_edge}"
+            + (f", longer side at most {bound}" if bound is not None else "")
+            + f" ({preprocessing.resample})"
+        )
+    parts.append(f"centre crop {preprocessing.crop_size}")
+    if preprocessing.scale != UNIT_SCALE:
+        parts.append(f"times {preprocessing.scale:.6g}")
+    if preprocessing.mean is not None and preprocessing.std is not None:
+        for word, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+            parts.append(f"{word} {' '.join(f'{value:.4g}' for value in values)}")
+    return ", ".join(parts)
+
+
 class _Reader:
     """One file, and the defaults of its class."""
 

@@ -44,7 +44,7 @@ def activate_model(
 
     Refused while some entries have no embedding of the model, unless `incomplete` is true.
     """
-    require_listed(name)
+    require_listed(current.settings, name)
     activated = activate(current.settings, name, incomplete=incomplete)
     current.look()
     return activated
@@ -61,7 +61,7 @@ def reembed(name: ModelName, lineup: Opened, response: Response) -> JobAnswer:
 
     If such a job has not ended, the answer is that job.
     """
-    require_listed(name)
+    require_listed(lineup.settings, name)
     answer = queue_reembed(lineup, name)
     response.headers["Location"] = f"/v1/jobs/{answer.id}"
     return answer

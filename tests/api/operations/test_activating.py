@@ -32,10 +32,11 @@ def embedder() -> Embedder:
 
 
 def test_only_listed_models_may_be_named_over_http(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
     for name in MODELS:
-        require_listed(name)
+        require_listed(settings, name)
     with pytest.raises(UnlistedModel, match=BUILTIN) as refused:
-        require_listed(str(tmp_path))
+        require_listed(settings, str(tmp_path))
     assert refused.value.known == tuple(sorted(MODELS))
 
 
@@ -46,9 +47,10 @@ def test_a_folder_is_resolved_and_a_name_is_kept(
     (tmp_path / BUILTIN).mkdir()
     monkeypatch.chdir(tmp_path)
 
-    assert resolve_model("mine") == os.path.realpath(tmp_path / "mine")
-    assert resolve_model(BUILTIN) == BUILTIN
-    assert resolve_model("missing") == "missing"
+    settings = Settings(data_dir=tmp_path / "data")
+    assert resolve_model(settings, "mine") == os.path.realpath(tmp_path / "mine")
+    assert resolve_model(settings, BUILTIN) == BUILTIN
+    assert resolve_model(settings, "missing") == "missing"
 
 
 def test_a_model_becomes_active_where_nothing_lacks_its_embeddings(

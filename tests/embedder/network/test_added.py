@@ -13,7 +13,7 @@ from embedder.network.added import (
     AddedModel,
     find_added,
     is_valid_name,
-    list_added,
+    list_added_names,
     verify_added,
 )
 from embedder.network.download import locate_model
@@ -40,20 +40,20 @@ def directory(tmp_path: Path) -> Path:
 
 def test_a_record_is_read_as_it_was_written(added: AddedModel, directory: Path) -> None:
     assert find_added(directory, "mine") == added
-    assert list_added(directory) == (added,)
+    assert list_added_names(directory) == ("mine",)
 
 
 def test_nothing_is_found_where_nothing_was_added(tmp_path: Path, directory: Path) -> None:
     assert find_added(None, "mine") is None
     assert find_added(directory, "mine") is None
-    assert list_added(None) == list_added(directory) == ()
+    assert list_added_names(None) == list_added_names(directory) == ()
 
 
 def test_an_unfinished_copy_is_not_listed(added: AddedModel, directory: Path) -> None:
     shutil.copytree(directory / "mine", directory / ".mine.1-ab.tmp")
     (directory / "empty").mkdir()
     (directory / "a file").write_text("")
-    assert list_added(directory) == (added,)
+    assert list_added_names(directory) == ("mine",)
 
 
 @pytest.mark.parametrize("name", ["a", "sieve-v1", "detectra_3", "0.9b", "x" * 64])

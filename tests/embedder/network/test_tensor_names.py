@@ -10,7 +10,13 @@ from transformers import ViTForImageClassification
 
 from embedder.errors import TensorMismatch
 from embedder.network.architecture import Architecture
-from embedder.network.tensor_names import from_published, layout_of, published_name_of, to_published
+from embedder.network.tensor_names import (
+    find_unused,
+    from_published,
+    layout_of,
+    published_name_of,
+    to_published,
+)
 from embedder.network.weights import load_vit
 
 ModelWriter = Callable[..., Path]
@@ -51,3 +57,8 @@ def test_transformers_itself_reads_the_old_names_alike(
 def test_tensors_of_another_kind_of_model_are_refused() -> None:
     with pytest.raises(TensorMismatch, match=r"vit\.embeddings\.cls_token"):
         layout_of(["model.embed_tokens.weight", "lm_head.weight"])
+
+
+def test_tensors_that_are_not_used_are_named() -> None:
+    names = ["vit.pooler.dense.weight", "classifier.weight", "vit.embeddings.mask_token"]
+    assert find_unused(names) == ["vit.embeddings.mask_token", "vit.pooler.dense.weight"]

@@ -18,7 +18,11 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from embedder.errors import ImageTooSmall, InvalidModelConfig
 from embedder.pictures.preprocess import Preprocessing, Resample, normalise, preprocess
-from embedder.pictures.processors import parse_preprocessing, read_preprocessing
+from embedder.pictures.processors import (
+    describe_preprocessing,
+    parse_preprocessing,
+    read_preprocessing,
+)
 
 PictureMaker = Callable[..., Image.Image]
 
@@ -327,3 +331,16 @@ def test_numbers_that_mean_the_same_have_one_fingerprint(
         plain.fingerprint
     )
     assert plain.resample is Resample.BICUBIC
+
+
+def test_a_preprocessing_is_described_in_one_line() -> None:
+    assert describe_preprocessing(parse_preprocessing(CLIP, SOURCE)) == (
+        "shorter side 56 (bicubic), centre crop 48, mean 0.4815 0.4578 0.4082, "
+        "std 0.2686 0.2613 0.2758"
+    )
+    bounded = CONFIGS["ViT, bounded"] | {"rescale_factor": 1 / 127.5, "do_normalize": False}
+    assert describe_preprocessing(parse_preprocessing(bounded, SOURCE)) == (
+        "shorter side 56, longer side at most 230 (bilinear), centre crop 48, times 0.00784314"
+    )
+    plain = parse_preprocessing(VIT | {"do_normalize": False}, SOURCE)
+    assert describe_preprocessing(plain) == "resized to 48 x 48 (bilinear), centre crop 48"

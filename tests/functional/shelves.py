@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from embedder.network.references import REFERENCES_FILE
 from embedder.network.registry import get_builtin_directory
 
 SIDE = 160  # the least that the built-in model takes
@@ -148,8 +149,10 @@ def _expect(expected: Expected, name: str, fate: str) -> None:
 
 
 def other_model(folder: Path) -> Path:
-    """The built-in weights under another preprocessing: another embedding space."""
-    shutil.copytree(get_builtin_directory(), folder)
+    """The built-in weights under another preprocessing: another embedding space, of which there
+    are no reference vectors.
+    """
+    shutil.copytree(get_builtin_directory(), folder, ignore=shutil.ignore_patterns(REFERENCES_FILE))
     path = folder / "preprocessor_config.json"
     config = json.loads(path.read_text())
     config["image_mean"] = [0.5, 0.4, 0.3]

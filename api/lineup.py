@@ -207,6 +207,22 @@ def read_precision_check(embedder: Embedder) -> PrecisionCheck | None:
     return PrecisionCheck(check.images, cosine, check.largest_logit_difference)
 
 
+def explain_migration(settings: Settings) -> str | None:
+    """Return what opening with `migrate` will do to the data; None where it changes nothing.
+
+    Raises `DatabaseUnavailable`, `InvalidDatabaseUrl`.
+    """
+    try:
+        with open_database(settings):
+            return None
+    except NoData:
+        return f"a new, empty database was created; index and thumbnails in {settings.data_dir}"
+    except SchemaOutdated as err:
+        if err.newer:  # nothing upgrades that
+            return None
+        return f"the database was upgraded from schema {err.current} to {err.expected}"
+
+
 class Lineup:
     """The embedder, the database, its index and the stored images: what a look-up or an ingest
     needs.

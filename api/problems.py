@@ -23,6 +23,8 @@ EXIT_LATER = 8  # the same call may succeed in a moment
 EXIT_ADDRESS = 9  # the server cannot listen on its address
 EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h
 
+URN = "urn:lineup:problem:"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -36,7 +38,7 @@ class Problem:
     @property
     def type(self) -> str:
         """The stable URI of the problem type."""
-        return f"urn:lineup:problem:{self.slug}"
+        return f"{URN}{self.slug}"
 
 
 DEFECT = Problem(500, "defect", "Defect in Lineup", EXIT_DEFECT)

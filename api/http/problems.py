@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,10 +14,15 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from api.errors import InvalidRequest, Overloaded
-from api.problems import DEFECT, ROOTS, problem_of
+from api.problems import DEFECT, ROOTS, URN, problem_of
 
 MEDIA_TYPE = "application/problem+json"
 DOES_NOT_FIT = "the request does not fit its schema"
+# Errors that Starlette raises itself. None of Lineup's own errors has these types.
+_BY_STATUS = {
+    HTTPStatus.NOT_FOUND: ("unknown-route", "Unknown route"),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "Method not allowed"),
+}
 log = logging.getLogger(__name__)
 
 
@@ -88,10 +94,17 @@ async def _answer_invalid(_: Request, err: Exception) -> JSONResponse:
     return build_response(InvalidRequest(DOES_NOT_FIT, list_field_problems(err.errors())))
 
 
-async def _answer_http(_: Request, err: Exception) -> JSONResponse:
-    """An error of Starlette, for example an unknown route."""
+async def _answer_http(request: Request, err: Exception) -> JSONResponse:
+    """An error of Starlette, for example an unknown route. Its type is named after its status."""
     assert isinstance(err, HTTPException)
-    answer = ProblemAnswer(type="about:blank", title=str(err.detail), status=err.status_code)
+    phrase = HTTPStatus(err.status_code).phrase
+    slug, title = _BY_STATUS.get(err.status_code) or (phrase.lower().replace(" ", "-"), phrase)
+    answer = ProblemAnswer(
+        type=f"{URN}{slug}",
+        title=title,
+        status=err.status_code,
+        detail=f"{request.method} {request.url.path}",
+    )
     return _respond(answer, err.headers)
 
 

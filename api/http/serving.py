@@ -12,6 +12,7 @@ import uvicorn
 from api.errors import AddressUnavailable, UnsafeListen
 from api.http.app import create_app
 from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
+from api.lineup import explain_migration
 from api.settings import LOOPBACK_HOSTS, Settings
 from api.worker.current import CurrentLineup
 
@@ -34,6 +35,7 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
     with ExitStack() as stack:
         listeners = [stack.enter_context(each) for each in bind(settings.host, settings.port)]
         stack.enter_context(tuned_interpreter(SERVER_TURN_SECONDS))
+        migration = explain_migration(settings)
         current = CurrentLineup(settings)
         try:
             for each in listeners:
@@ -46,6 +48,8 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
         config = uvicorn.Config(
             create_app(settings, current), log_level="info", timeout_graceful_shutdown=10
         )
+        if migration is not None:
+            log.info("%s", migration)
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped
             uvicorn.Server(config).run(sockets=listeners)

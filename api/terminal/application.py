@@ -85,9 +85,22 @@ class LineupGroup(TyperGroup):
             if problem is DEFECT:
                 log.exception("this is a defect of Lineup; please report it with these lines")
                 raise typer.Exit(problem.exit_code) from err
-            errors.print(f"{problem.title}: ", style="red", end="")
-            errors.print(str(err))
+            detail = str(err)
+            if not says_title(detail, problem.title):
+                errors.print(f"{problem.title}: ", style="red", end="")
+            errors.print(detail)
             raise typer.Exit(problem.exit_code) from err
+
+
+def says_title(detail: str, title: str) -> bool:
+    """Whether an error says its title by itself, so that it needs not stand before it.
+
+    "Unknown model: unknown model 'x'" says one thing twice, and so does "Truncated image: truncated
+    png".
+    """
+    wanted = title.casefold().split()
+    words = detail.partition(":")[0].casefold().split()
+    return bool(words) and (words[0] == wanted[0] or set(wanted) <= set(words))
 
 
 app = typer.Typer(

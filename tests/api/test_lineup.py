@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from api.errors import EarlierWeights, InvalidVerbalScale
 from api.lineup import (
     choose_model,
     choose_settings,
+    explain_migration,
     find_space,
     make_image_limits,
     make_index_config,
@@ -180,3 +183,20 @@ def test_what_is_opened_answers_and_is_closed(tmp_path: Path) -> None:
         lineup.index.refresh()
         assert lineup.index.generation == 12
         assert lineup.space == make_space(INFO)
+
+
+def test_what_opening_does_to_the_data_is_said_before_it_is_done(tmp_path: Path) -> None:
+    chosen = Settings(data_dir=tmp_path / "data")
+    created = explain_migration(chosen)
+    assert created is not None
+    assert str(tmp_path / "data") in created
+    assert not (tmp_path / "data").exists()
+
+    with open_database(chosen, migrate=True) as database:
+        today = database.revision()
+    assert explain_migration(chosen) is None
+    for revision, words in (("0004", f"upgraded from schema 0004 to {today}"), ("9999", None)):
+        with closing(sqlite3.connect(tmp_path / "data" / "lineup.db")) as file, file:
+            file.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        said = explain_migration(chosen)
+        assert said is None if words is None else words in (said or "")

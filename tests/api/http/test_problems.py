@@ -19,7 +19,7 @@ from api.http.problems import (
     build_response,
     list_field_problems,
 )
-from api.problems import DEFECT, PROBLEMS
+from api.problems import DEFECT, PROBLEMS, URN
 from index.errors import InvalidInput, InvalidProvenance, TruthDamaged, UnknownCorpus
 
 RAISED: dict[str, Exception] = {
@@ -108,9 +108,17 @@ def test_fields_that_are_wrong_are_named(client: TestClient) -> None:
 
 def test_unknown_routes_and_methods_are_problems_too(client: TestClient) -> None:
     missing = read(client.get("/nowhere"))
-    assert (missing["status"], missing["type"]) == (404, "about:blank")
+    assert (missing["status"], missing["type"]) == (404, "urn:lineup:problem:unknown-route")
+    assert (missing["title"], missing["detail"]) == ("Unknown route", "GET /nowhere")
     response = client.put("/sent")
-    assert (read(response)["status"], response.headers["allow"]) == (405, "POST")
+    answer = read(response)
+    assert (answer["status"], response.headers["allow"]) == (405, "POST")
+    assert answer["type"] == "urn:lineup:problem:method-not-allowed"
+
+
+def test_the_types_of_unknown_routes_are_those_of_no_other_error() -> None:
+    own = {problem.type for problem in PROBLEMS.values()}
+    assert own.isdisjoint({f"{URN}unknown-route", f"{URN}method-not-allowed"})
 
 
 def test_an_error_without_a_row_is_answered_by_its_nearest_base() -> None:

@@ -26,6 +26,7 @@ from api.terminal.application import (
     REFERENCES,
     SETUP,
     LineupGroup,
+    says_title,
 )
 
 CODES = {name: value for name, value in vars(problems).items() if name.startswith("EXIT_")}
@@ -157,3 +158,18 @@ def test_wrong_usage_ends_with_code_2(words: str) -> None:
     done = CliRunner().invoke(app, words.split())
     assert done.exit_code == 2
     assert "Usage: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("detail", "title", "twice"),
+    [
+        ("unknown model 'x': neither a directory nor a name", "Unknown model", True),
+        ("truncated png: the file ends within 'IDAT'", "Truncated image", True),
+        ("the database is unavailable: no route", "Database unavailable", True),
+        ("no corpus is called 'x'", "Unknown corpus", False),
+        ("the bytes start like no known image format", "Not an image", False),
+        ("", "Unknown model", False),
+    ],
+)
+def test_a_title_is_not_said_twice(detail: str, title: str, *, twice: bool) -> None:
+    assert says_title(detail, title) is twice

@@ -97,8 +97,9 @@ async def _answer_invalid(_: Request, err: Exception) -> JSONResponse:
 async def _answer_http(request: Request, err: Exception) -> JSONResponse:
     """An error of Starlette, for example an unknown route. Its type is named after its status."""
     assert isinstance(err, HTTPException)
-    phrase = HTTPStatus(err.status_code).phrase
-    slug, title = _BY_STATUS.get(err.status_code) or (phrase.lower().replace(" ", "-"), phrase)
+    status = HTTPStatus(err.status_code)
+    usual = (status.phrase.lower().replace(" ", "-"), status.phrase)
+    slug, title = _BY_STATUS.get(status, usual)
     answer = ProblemAnswer(
         type=f"{URN}{slug}",
         title=title,

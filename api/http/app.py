@@ -49,7 +49,10 @@ What the answers do not mean:
 - `not_similar` does not mean that the image is real. It means that no searched known fake is as
   near as the threshold.
 - The verdict `no_traces` says that the classifier finds no synthetic traces. It does not show that
-  the image is genuine.
+  the image is genuine: `miss_rate` is the share of known fakes that get this verdict too.
+- A false-match rate is worth nothing where the hit rate is no higher. `discrimination` says so, and
+  similarity gives no verdict then.
+- `caution` is set for a model that is not for casework. Read it before the verdicts.
 - `inconclusive` is a regular answer. `reason` and `explanation` say why.
 
 Words:
@@ -61,7 +64,9 @@ Words:
   space (the same weights and preprocessing) are compared.
 - delivery: how an image was re-encoded before it arrived, for example JPEG 75.
 - calibration: a measurement of how near known-real images (the reference population) come to the
-  known fakes. Look-ups take their threshold and the false-match rate from it.
+  known fakes, and how near known fakes come to one another. Look-ups take their threshold, the
+  false-match rate, the hit rate and the limits of the classifier from it. Without one, `next_step`
+  says what to do.
 - generation: a state of the corpora, named by the number of its last change. It never changes, so a
   look-up can be recomputed.
 

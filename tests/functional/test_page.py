@@ -509,6 +509,7 @@ def test_numbers_are_printed_so_that_they_do_not_contradict_the_verdict(
     answer["similarity"] |= {
         "verdict": "not_similar",
         "nearest_similarity": 0.99312,
+        "digits": 5,
         "threshold": {"cosine_similarity": 0.99314, "source": "calibration 7"},
     }
     replying(page, answer)

@@ -184,7 +184,7 @@ def test_the_first_search_is_the_easy_case() -> None:
     commands = commands_of(README.read_text(encoding="utf-8"))
     search = next(each for each in commands if each.words.startswith("lineup search"))
 
-    assert "similar_to_known_fakes" in "\n".join(search.shown)
+    assert "similar to known fakes" in "\n".join(search.shown)
     assert "identical" in "\n".join(search.shown)
 
 

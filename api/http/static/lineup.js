@@ -67,14 +67,13 @@ function probabilityHint({ ece }) {
 
 // Answers that were stored by early releases have the sigmoid of an uncalibrated logit, which is no probability.
 function showClassifier(classifier) {
-  const { calibration, probability: value, synthetic_logit: high, no_traces_logit: low } = classifier;
+  const { calibration, digits, probability: value } = classifier;
   const isCalibrated = calibration !== "uncalibrated" && value != null;
-  const limits = [low != null && `no traces up to ${signed(low)}`, high != null && `synthetic from ${signed(high)}`];
   byId("probability").hidden = !isCalibrated;
   showVerdict("classifier", classifier.verdict, CLASSIFIER_MEANS, {
     reason: classifier.explanation,
-    logit: signed(classifier.logit),
-    limits: limits.filter(Boolean).join(", ") || "none",
+    logit: signed(classifier.logit, digits),
+    limits: describeLimits(classifier),
     limits_source: classifier.limits_source,
     probability: isCalibrated ? probability(value) : "",
     hint: isCalibrated ? probabilityHint(classifier) : "",
@@ -82,15 +81,21 @@ function showClassifier(classifier) {
   });
 }
 
-function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched, nearest_similarity, next_step }) {
+function describeLimits({ no_traces_logit: low, synthetic_logit: high, digits }) {
+  const limits = [];
+  if (low != null) limits.push(`no traces up to ${signed(low, digits)}`);
+  if (high != null) limits.push(`synthetic from ${signed(high, digits)}`);
+  return limits.join(", ") || "none";
+}
+
+function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched, nearest_similarity, digits, next_step }) {
   const nearest = nearest_similarity ?? nearestOf(neighbours)?.cosine_similarity;
-  const limit = threshold?.cosine_similarity;
   showVerdict("similarity", verdict, SIMILARITY_MEANS, {
     asked: ASKED_WORDS[filter.kind],
     reason: explanation,
-    nearest_what: nearest_similarity == null ? "Nearest entry" : "Nearest known fake",
-    nearest: nearest == null ? "none" : cosine(nearest, limit),
-    threshold: limit == null ? "not known" : cosine(limit, nearest),
+    nearest_what: nearest_similarity == null ? "Nearest entry" : "Highest similarity to a known fake",
+    nearest: nearest == null ? "none" : cosine(nearest, digits),
+    threshold: threshold ? cosine(threshold.cosine_similarity, digits) : "none",
     source: threshold?.source,
     searched: searched.toLocaleString("en"),
   });
@@ -102,13 +107,13 @@ function showCaution(caution) {
   byId("casework").hidden = !caution;
 }
 
-function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, entry }) {
+function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, entry }, digits) {
   const row = clone("neighbour");
   const [word, means] = RELATION_WORDS[relation];
   row.dataset.relation = relation;
   fill(row, {
     rank,
-    cosine_similarity: cosine(cosine_similarity),
+    cosine_similarity: cosine(cosine_similarity, digits),
     relation: word,
     relation_means: relation === "near_duplicate" ? `${means}: ${hamming_distance} of 256 bits of the hashes differ` : means,
     corpus: entry.corpus,
@@ -122,8 +127,8 @@ function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, ent
   return row;
 }
 
-function showNeighbours(neighbours) {
-  byId("neighbours").tBodies[0].replaceChildren(...neighbours.map(neighbourRow));
+function showNeighbours({ neighbours, digits }) {
+  byId("neighbours").tBodies[0].replaceChildren(...neighbours.map((each) => neighbourRow(each, digits)));
   byId("neighbours").hidden = neighbours.length === 0;
   byId("no-neighbours").hidden = neighbours.length > 0;
 }
@@ -173,7 +178,7 @@ function showAnswer(answer) {
   showClassifier(answer.classifier);
   showSimilarity(answer.similarity);
   showEvidence(answer);
-  showNeighbours(answer.similarity.neighbours);
+  showNeighbours(answer.similarity);
   showMethod(answer);
   byId("answer").hidden = false;
   for (const figures of document.querySelectorAll("details.figures")) figures.open = !NARROW.matches;

@@ -2,13 +2,10 @@
 
 export const byId = (id) => document.getElementById(id);
 
-// Four decimals, as in the sentences of the answer; more where another value would print the same without being it.
-export function cosine(value, beside = value) {
-  let digits = 4;
-  while (value !== beside && digits < 9 && value.toFixed(digits) === beside.toFixed(digits)) digits += 1;
-  return value.toFixed(digits);
-}
-export const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
+// The answer says with how many decimals its numbers read as the verdict compares them. Answers that were stored by early
+// releases do not.
+export const cosine = (value, digits = 4) => value.toFixed(digits);
+export const signed = (value, digits = 2) => (value > 0 ? "+" : "") + value.toFixed(digits);
 export const utc = (time) => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
 export function clone(templateId) {

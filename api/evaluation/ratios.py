@@ -17,10 +17,10 @@ from api.evaluation.json import LikelihoodEvaluation, Measure, TippettCurves
 from api.evaluation.retrieving import draw_rows
 from api.evaluation.splits import split_kinds_in_halves
 from index.calibration import figures
-from index.calibration.calibration import has_kin
 from index.calibration.likelihood import Likelihood, fit_likelihood
 from index.calibration.others import NOTHING, SamePictures, find_nearest
 from index.calibration.population import Population
+from index.calibration.ratios import has_kin
 
 MOST_PROBES = 5_000  # of each kind; each is compared with every fake
 

@@ -24,10 +24,10 @@ from index.calibration.by_collection import CollectionMatches, by_collection
 from index.calibration.checking import StratumCheck, check_rates
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
+from index.calibration.groups import number_groups
 from index.calibration.hits import Discrimination, HitRates, fit_hits
-from index.calibration.likelihood import Likelihood, fit_likelihood, fit_two_sided
+from index.calibration.likelihood import Likelihood
 from index.calibration.logit_rates import LogitRates, fit_logit_shares
-from index.calibration.new_group import number_groups
 from index.calibration.others import (
     NOTHING,
     Kinds,
@@ -37,6 +37,7 @@ from index.calibration.others import (
     join_nearest,
 )
 from index.calibration.population import CollectionName, Population, join_populations
+from index.calibration.ratios import MIN_SOURCES, Neighbours, fit_ratios, has_kin
 
 FORMAT = 2
 # What is read: format 1 has neither hit rates nor checks.
@@ -49,9 +50,6 @@ ATTRIBUTION_NEIGHBOURS = 10
 # The interval of the rate at a threshold ends at this many times the rate or less. With a hundred
 # sources, of which one is expected over a rate of 1 %, the exact binomial interval ends at 5.4 %.
 SUPPORTED_FACTOR = 5.0
-# With fewer source images on either side no likelihood ratio is fitted: its empirical bounds (ELUB)
-# would leave nothing.
-MIN_SOURCES = 10
 # A probe is unfamiliar if it is further from everything than all but this share of the images that
 # the calibration was measured on.
 UNFAMILIAR_SHARE = 0.005
@@ -314,7 +312,12 @@ def _compare(compared: Compared, some: Measured, among: _Among) -> _Found:
         find_nearest(
             some.fakes, compared.fakes, among.fakes, k=ATTRIBUTION_NEIGHBOURS, kinds=kinds
         ),
-        find_nearest(some.reals, compared.reals, among.reals),
+        find_nearest(
+            some.reals,
+            compared.reals,
+            among.reals,
+            kinds=number_collections(some.reals, compared.reals),
+        ),
         find_nearest(some.fakes, compared.reals, among.reals),
     )
 
@@ -371,8 +374,16 @@ def _stratum(compared: Compared, found: _Found, among: _Among, seed: int) -> Str
         (found.real_to_fakes, found.real_to_reals),
         (found.fake_to_fakes, found.fake_to_reals),
     )
-    kin = has_kin(some.fakes, compared.fakes) & (found.fake_to_fakes.maxima > NOTHING)
-    one_sided = _ratio(found.real_to_fakes, found.fake_to_fakes, some, kin)
+    kin = np.flatnonzero(
+        has_kin(some.fakes, compared.fakes) & (found.fake_to_fakes.maxima > NOTHING)
+    )
+    ratios = fit_ratios(
+        some.reals,
+        some.fakes.taking(kin),
+        Neighbours(*real),
+        Neighbours(*(each.taking(kin) for each in fake)),
+        seed=seed,
+    )
     groups = group_images(some.reals.collections, some.reals.sources, found.deliveries)
     return Stratum(
         references=len(some.reals),
@@ -388,8 +399,8 @@ def _stratum(compared: Compared, found: _Found, among: _Among, seed: int) -> Str
             seed=seed,
             groups=groups,
         ),
-        likelihood=None if one_sided is None else fit_likelihood(*one_sided, seed=seed),
-        two_sided=_two_sided(real, fake, some, kin, seed),
+        likelihood=ratios.one_sided,
+        two_sided=ratios.two_sided,
         classifier=_classifier(some, seed),
         attribution=_attribution(some.fakes, compared.fakes, found.fake_to_fakes, kin, seed),
         familiar_from=_familiar_from(real, fake),
@@ -428,15 +439,15 @@ def fit_rates(
     )
 
 
-def number_collections(fakes: Population, members: Population) -> Kinds | None:
-    """Return the numbers of the collections of known fakes, None if they are not known."""
-    if not fakes.collections or not members.collections:
+def number_collections(images: Population, members: Population) -> Kinds | None:
+    """Return the numbers of the images' collections, None if they are not known."""
+    if not images.collections or not members.collections:
         return None
     numbers: dict[CollectionName, int] = {}
     return Kinds(
         *(
             np.array([numbers.setdefault(each, len(numbers)) for each in of.collections], np.int64)
-            for of in (fakes, members)
+            for of in (images, members)
         )
     )
 
@@ -444,47 +455,6 @@ def number_collections(fakes: Population, members: Population) -> Kinds | None:
 def _maxima(found: Nearest) -> NDArray[np.float64]:
     """Return the largest similarities (m,) in [-1, 1]; -1 if there is nothing to compare with."""
     return found.maxima.clip(-1.0, 1.0)
-
-
-def has_kin(fakes: Population, members: Population) -> NDArray[np.bool_]:
-    """Return whether the members contain another picture of the generator of each fake (m,)."""
-    counts = Counter(members.generators)
-    return np.array([each is not None and counts[each] > 1 for each in fakes.generators], np.bool_)
-
-
-Pairs = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
-
-
-def _ratio(real: Nearest, fake: Nearest, some: Measured, kin: NDArray[np.bool_]) -> Pairs | None:
-    """Return same-source and different-source similarities with their source images, None if there
-    are too few.
-    """
-    compared = real.maxima > NOTHING
-    same, different = fake.maxima[kin], real.maxima[compared]
-    same_sources, different_sources = some.fakes.sources[kin], some.reals.sources[compared]
-    if min(len(np.unique(same_sources)), len(np.unique(different_sources))) < MIN_SOURCES:
-        return None
-    return same, different, same_sources, different_sources
-
-
-def _two_sided(
-    real: tuple[Nearest, Nearest],
-    fake: tuple[Nearest, Nearest],
-    some: Measured,
-    kin: NDArray[np.bool_],
-    seed: int,
-) -> Likelihood | None:
-    """Fit the likelihood ratio of the pair (nearest known fake, nearest known real), on images that
-    have both.
-    """
-    both = kin & (fake[1].maxima > NOTHING)
-    compared = (real[0].maxima > NOTHING) & (real[1].maxima > NOTHING)
-    same = np.column_stack([fake[0].maxima[both], fake[1].maxima[both]])  # (n, 2)
-    different = np.column_stack([real[0].maxima[compared], real[1].maxima[compared]])  # (m, 2)
-    same_sources, different_sources = some.fakes.sources[both], some.reals.sources[compared]
-    if min(len(np.unique(same_sources)), len(np.unique(different_sources))) < MIN_SOURCES:
-        return None
-    return fit_two_sided(same, different, same_sources, different_sources, seed=seed)
 
 
 def _classifier(some: Measured, seed: int) -> ClassifierCalibration | None:
@@ -508,12 +478,12 @@ def _logit_rates(some: Measured) -> LogitRates | None:
 
 
 def _attribution(
-    fakes: Population, members: Population, found: Nearest, kin: NDArray[np.bool_], seed: int
+    fakes: Population, members: Population, found: Nearest, kin: NDArray[np.int64], seed: int
 ) -> Attribution | None:
     """Fit attribution on fakes that have a full list of neighbours and another picture of their
     generator among the members.
     """
-    rows = np.flatnonzero(kin & (found.positions >= 0).all(axis=1))
+    rows = kin[(found.positions[kin] >= 0).all(axis=1)]
     truth = [fakes.generators[row] for row in rows]
     if len(np.unique(fakes.sources[rows])) < MIN_SOURCES or len(set(truth)) < 2:
         return None

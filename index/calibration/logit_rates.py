@@ -7,7 +7,7 @@ that the limit was chosen on: each generator (each collection of known-real imag
 turn, the limit is chosen on the others, and the images that were left out are counted. A limit that
 2 % of the known fakes lie under was reached by 9 % of the fakes of generators that nobody had used
 (docs/decisions/0015-limits-from-the-calibration.md), because one generator with many images decided
-it. So images also count by what they add to their group (`new_group.weights_by_group`).
+it. So images also count by what they add to their group (`groups.weights_by_group`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from index.calibration.across_collections import MIN_COLLECTIONS, predict_rates
 from index.calibration.binomial import exact_interval
 from index.calibration.false_matches import Rate, RateMethod
-from index.calibration.new_group import (
-    MIN_GROUPS,
-    fold_groups,
-    predict_share,
-    weights_by_group,
-)
+from index.calibration.groups import fold_groups, weights_by_group
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,8 +34,6 @@ Ints = NDArray[np.int64]
 OUTER_POINTS, SERIES_POINTS = 50, 60
 # Rates are rounded to this many decimals: a stratum takes 30 kB instead of 80.
 DECIMALS = 6
-# Points at which an interval is computed; it is interpolated between them.
-INTERVALS = 40
 # Groups that are left out one at a time. Of more groups, the smallest are left out together.
 MOST_FOLDS = 100
 # If no limit holds on the groups that are left out, the limit is that of this part of the rate that
@@ -288,7 +282,7 @@ class _Images(NamedTuple):
 
     @property
     def are_grouped(self) -> bool:
-        return int(self.groups.max()) + 1 >= MIN_GROUPS
+        return int(self.groups.max()) + 1 >= MIN_COLLECTIONS
 
     def mirrored(self) -> _Images:
         return _Images(-self.logits[::-1], self.sources[::-1], self.groups[::-1])
@@ -365,24 +359,15 @@ def _intervals(images: _Images, shares: Floats, plain: Floats) -> tuple[Floats, 
     """Return the ends of the 95 % interval (p,) of each rate, from the shares of each group that
     was left out (k, p), or from those of all images (p,).
     """
-    pairs = np.unique(np.column_stack([images.groups, images.sources]), axis=0)
-    sizes = np.bincount(pairs[:, 0])  # source images by group, (k,)
-    last, n_sources = len(plain) - 1, len(np.unique(images.sources))
-    evenly, by_rate = (
-        np.linspace(0, last, INTERVALS // 2),
-        np.geomspace(1, last + 1, INTERVALS // 2),
-    )
-    at = np.unique(np.concatenate([evenly, by_rate - 1]).round().astype(np.int64))
-    ends = np.array(
-        [
-            predict_share(shares[:, place] * sizes, sizes)
-            if images.are_grouped
-            else exact_interval(plain[place] * n_sources, n_sources)
-            for place in at
-        ]
-    )  # (a, 2)
-    rising = np.maximum.accumulate(ends, axis=0)
-    low, high = (np.interp(np.arange(last + 1), at, rising[:, end]) for end in (0, 1))
+    if images.are_grouped:
+        pairs = np.unique(np.column_stack([images.groups, images.sources]), axis=0)
+        sizes = np.bincount(pairs[:, 0]).astype(np.float64)  # source images by group, (k,)
+        found = predict_rates((shares * sizes[:, None]).T, sizes, np.ones(len(sizes)))
+        ends = np.array([found.lows, found.highs])
+    else:
+        n = len(np.unique(images.sources))
+        ends = np.array([exact_interval(share * n, n) for share in plain]).T  # (2, p)
+    low, high = np.maximum.accumulate(ends, axis=1)
     return low, high
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.calibration.figures import cost_of_ratios
+from index.calibration.groups import fold_groups, weights_by_group
 from index.calibration.likelihood import Likelihood, fit_ratios_at
-from index.calibration.new_group import fold_groups, weights_by_group
 from index.calibration.resampling import folds_by_source
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,6 @@ from index.calibration.calibration import (
     AS_IS,
     FORMAT,
     MIN_FAMILIAR,
-    MIN_SOURCES,
     Calibration,
     ChosenStratum,
     Compared,
@@ -22,6 +21,7 @@ from index.calibration.calibration import (
 from index.calibration.checking import StratumCheck
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import CollectionName, Population
+from index.calibration.ratios import MIN_SOURCES
 from index.truth.perceptual import PerceptualHash
 
 DIMENSION = 16

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.calibration import AS_IS, MIN_SOURCES, SUPPORTED_FACTOR, Calibration
+from index.calibration.calibration import AS_IS, SUPPORTED_FACTOR, Calibration
 from index.calibration.checking import StratumCheck
 from index.calibration.for_probe import ProbeCalibration, count_by_collection
+from index.calibration.ratios import MIN_SOURCES
 from index.calibration.standing import Applied, Applies
 from tests.index.assessing import NOON, applied, collection, false_matches, stratum
 

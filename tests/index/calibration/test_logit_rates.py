@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.calibration.across_collections import MIN_COLLECTIONS
 from index.calibration.false_matches import RateMethod
 from index.calibration.logit_rates import (
     OUTER_POINTS,
@@ -15,7 +16,6 @@ from index.calibration.logit_rates import (
     LogitShares,
     fit_logit_shares,
 )
-from index.calibration.new_group import MIN_GROUPS
 
 LOGITS = st.lists(st.floats(-12, 12).map(lambda x: round(x, 2)), min_size=1, max_size=60)
 
@@ -210,7 +210,7 @@ def test_the_interval_is_that_of_a_generator_that_was_left_out() -> None:
 
 
 def test_with_few_generators_the_interval_is_that_of_images_like_these() -> None:
-    groups = np.arange(200) % (MIN_GROUPS - 1)
+    groups = np.arange(200) % (MIN_COLLECTIONS - 1)
     rate = fitted(np.linspace(-1, 1, 200), groups).at_or_below(-0.9)
     assert (rate.matches, rate.across_collections) == (10, False)
     assert (rate.low, rate.high) == pytest.approx((0.0242, 0.0900), abs=5e-4)

@@ -1,15 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from index.calibration.new_group import (
-    LEAST_SHARE,
-    number_groups,
-    predict_share,
-    weights_by_group,
-)
+from index.calibration.groups import fold_groups, number_groups, weights_by_group
 from index.calibration.population import CollectionName, Population
 
 
@@ -68,37 +63,14 @@ def test_a_group_never_counts_more_than_its_images_nor_less_than_one(
     assert (totals[there] >= 1 - 1e-9).all()
 
 
-def test_groups_that_differ_leave_more_open_than_as_many_images_of_one_kind() -> None:
-    alike = predict_share([5] * 20, [50] * 20)
-    unlike = predict_share([50, 50] + [0] * 18, [50] * 20)
-    assert alike[1] - alike[0] < 0.2
-    assert unlike[1] > 0.6
-    assert unlike[0] < LEAST_SHARE
-
-
-def test_more_groups_say_more_about_the_next_one() -> None:
-    highs = [predict_share([0] * k, [30] * k)[1] for k in (2, 5, 10, 40)]
-    assert highs == sorted(highs, reverse=True)
-    assert highs[0] > 0.3
-    assert highs[-1] < 0.02
-
-
-@settings(max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), min_size=1, max_size=12))
-def test_an_interval_lies_between_0_and_1(pairs: list[tuple[int, int]]) -> None:
-    counts = [min(pair) for pair in pairs]
-    low, high = predict_share(counts, [size for _, size in pairs])
-    assert 0.0 <= low <= high <= 1.0
-
-
-@pytest.mark.parametrize(("a", "b"), [(0.3, 9.0), (2.0, 20.0), (5.0, 5.0)])
-def test_the_interval_holds_for_a_new_group_drawn_like_the_others(a: float, b: float) -> None:
-    """Simulated: the shares of groups are drawn from a beta distribution, twelve are seen."""
-    random = np.random.default_rng(3)
-    inside = []
-    for _ in range(150):
-        shares = random.beta(a, b, 13)
-        sizes = random.integers(10, 80, 12)
-        low, high = predict_share(random.binomial(sizes, shares[:-1]), sizes)
-        inside.append(low <= shares[-1] + LEAST_SHARE and shares[-1] <= high)
-    assert np.mean(inside) >= 0.9
+@given(arrays(np.int64, 30, elements=st.integers(0, 12)), st.integers(1, 5))
+def test_no_group_is_in_two_folds_and_the_largest_have_one_each(
+    groups: np.ndarray, most: int
+) -> None:
+    folds = fold_groups(groups, most)
+    assert folds.max() < most
+    sizes = {group: int((groups == group).sum()) for group in set(groups.tolist())}
+    of_group = {group: set(folds[groups == group].tolist()) for group in sizes}
+    assert all(len(each) == 1 for each in of_group.values())
+    largest = sorted(sizes, key=lambda group: (-sizes[group], group))[:most]
+    assert len(set.union(*(of_group[group] for group in largest))) == len(largest)

@@ -91,6 +91,7 @@ def load_embedder(settings: Settings) -> Embedder:
         cache_dir=settings.model_cache_dir,
         offline=settings.offline,
         added_dir=settings.added_model_dir,
+        checks_dir=settings.precision_dir,
     )
 
 

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     precision: str = Field(
         "auto",
         description="Precision of the model: auto, float32, float16 or bfloat16. A precision that "
-        "changes embeddings too much is refused.",
+        "moves the model's answers too far is refused. auto takes the fastest that does not.",
     )
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None,
@@ -153,6 +153,11 @@ class Settings(BaseSettings):
     def added_model_dir(self) -> Path:
         """Folder of the models that `lineup models add` copied here."""
         return self.data_dir / "models"
+
+    @property
+    def precision_dir(self) -> Path:
+        """Folder of the outcomes of the panel check, so that a model loads quickly again."""
+        return self.data_dir / "precision"
 
     @property
     def thumbnail_dir(self) -> Path:

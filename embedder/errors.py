@@ -18,7 +18,7 @@ EmbedderError
 │   ├── InvalidModelConfig    a configuration file of the model has a value that is not supported
 │   └── InvalidReferences     the reference vectors beside a model are not its own, or are damaged
 ├── DeviceUnavailable         this machine lacks the requested device or precision
-└── PrecisionRefused          the precision moves the embedding too far from float32
+└── PrecisionRefused          the precision moves embedding or logit too far from float32
 """
 
 from __future__ import annotations
@@ -169,15 +169,26 @@ class DeviceUnavailable(EmbedderError):
 
 
 class PrecisionRefused(EmbedderError):
-    def __init__(self, device: str, precision: str, cosine: float, minimum: float) -> None:
+    """The precision moves this model's answers too far.
+
+    `cosine` is the smallest of embeddings in float32 and in the precision, and `logit_difference`
+    the largest, on the panel's pictures.
+    """
+
+    def __init__(self, device: str, precision: str, cosine: float, logit_difference: float) -> None:
         super().__init__(
-            f"{precision} on {device} gives an embedding whose cosine with float32 is "
-            f"{cosine:.6f}; at least {minimum} is needed: use precision float32"
+            f"{precision} on {device} moves embeddings of this model to a cosine of {cosine:.6f} "
+            f"with float32, and its logit by up to {logit_difference:.3f}: "
+            + (
+                "the device computes wrong numbers; use the device cpu"
+                if precision == "float32"
+                else "use precision float32"
+            )
         )
         self.device = device
         self.precision = precision
         self.cosine = cosine
-        self.minimum = minimum
+        self.logit_difference = logit_difference
 
 
 def _some(names: Sequence[str], at_most: int = 8) -> str:

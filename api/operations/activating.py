@@ -7,12 +7,13 @@ from pathlib import Path
 from api.errors import SpaceIncomplete, UnlistedModel
 from api.jobs.json import JobAnswer
 from api.lineup import Lineup, load_embedder, make_space, open_database
-from api.operations.json import ActivatedModel, ModelAnswer, ModelsAnswer
+from api.operations.json import ActivatedModel, ModelAnswer, ModelsAnswer, PanelCheckAnswer
 from api.settings import Settings
 from api.worker.starting import start_reembed
 from embedder.network import download
 from embedder.network.added import list_added_names
 from embedder.network.embed import Embedder
+from embedder.network.panel import MAXIMUM_LOGIT_DIFFERENCE, MINIMUM_COSINE, PanelCheck
 from embedder.network.registry import MODELS, ListedModel
 from index.truth.active import activate_model
 from index.truth.coverage import coverage
@@ -76,6 +77,30 @@ def list_models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
     return ModelsAnswer(models=[_describe_active(active, named), *others])
 
 
+def explain_precision(
+    device: str, precision: str, check: PanelCheck | None, refused: PanelCheck | None
+) -> str:
+    """Say why a model computes in a precision, with the figures that decided."""
+    if check is None and refused is None:
+        return "float32 on a CPU is what other precisions are compared with"
+    parts = []
+    if refused is not None:
+        parts.append(f"{refused.precision} is refused: {_describe_check(refused)}")
+    if check is None:
+        parts.append(f"{precision} is used instead")
+    else:
+        parts.append(f"{precision} on {device} is used: {_describe_check(check)}")
+    limits = f"{MINIMUM_COSINE} or more, and {MAXIMUM_LOGIT_DIFFERENCE} or less"
+    return f"{'; '.join(parts)} (allowed: {limits})"
+
+
+def _describe_check(check: PanelCheck) -> str:
+    return (
+        f"smallest cosine with float32 {check.smallest_cosine:.6f}, largest difference of logits "
+        f"{check.largest_logit_difference:.4f} on {check.images} pictures"
+    )
+
+
 def _describe(model: ListedModel) -> ModelAnswer:
     return ModelAnswer(
         name=model.name,
@@ -109,6 +134,11 @@ def _describe_active(active: Embedder, named: ModelAnswer | None) -> ModelAnswer
         parameter_count=info.parameter_count,
         device=active.device,
         precision=active.precision,
+        precision_check=PanelCheckAnswer.of(active.precision_check),
+        refused_check=PanelCheckAnswer.of(active.refused_check),
+        precision_reason=explain_precision(
+            active.device, active.precision, active.precision_check, active.refused_check
+        ),
     )
 
 

@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from api.fields import Answer, Instant, Sha256
 from api.lookups.method_json import RecallAnswer
 from index.cache.config import Plan
 from index.cache.explain import IndexState
+
+if TYPE_CHECKING:
+    from embedder.network.panel import PanelCheck
+
+
+class PanelCheckAnswer(Answer):
+    """How far a precision on a device moves the answers of a model, from float32 on a CPU.
+
+    Measured on a panel of pictures of many kinds that comes with Lineup.
+    """
+
+    precision: str = Field(examples=["bfloat16"], description="Precision that was compared.")
+    device: str = Field(examples=["cpu"], description="Device that was compared.")
+    images: int = Field(ge=1, description="Number of pictures.")
+    smallest_cosine: float | None = Field(
+        description="Smallest cosine similarity of the two embeddings of one picture. Null if an "
+        "embedding was not finite."
+    )
+    largest_logit_difference: float | None = Field(
+        description="Largest difference of the two logits of one picture. Null if a logit was not "
+        "finite."
+    )
+    accepted: bool = Field(description="True if both are within the limits.")
+
+    @classmethod
+    def of(cls, check: PanelCheck | None) -> PanelCheckAnswer | None:
+        """From what `embedder` measured."""
+        if check is None:
+            return None
+        return cls(
+            precision=check.precision,
+            device=check.device,
+            images=check.images,
+            smallest_cosine=_finite(check.smallest_cosine),
+            largest_logit_difference=_finite(check.largest_logit_difference),
+            accepted=check.accepted,
+        )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 class ModelAnswer(Answer):
@@ -61,6 +105,19 @@ class ModelAnswer(Answer):
         None,
         description="Precision of the active model's computation. Stored embeddings are always "
         "float32.",
+    )
+    precision_check: PanelCheckAnswer | None = Field(
+        None,
+        description="How far this precision on this device moves the active model's answers. Null "
+        "for float32 on a CPU, with which others are compared.",
+    )
+    refused_check: PanelCheckAnswer | None = Field(
+        None,
+        description="The precision that this device would use, where it moves the active model's "
+        "answers too far. Null if none was refused.",
+    )
+    precision_reason: str | None = Field(
+        None, description="Why the active model computes in this precision."
     )
 
 

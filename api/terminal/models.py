@@ -222,6 +222,9 @@ def print_models(answer: ModelsAnswer) -> None:
         "* active. The fingerprint names the embedding space: weights and preprocessing.",
         style="dim",
     )
+    for model in answer.models:
+        if model.precision_reason is not None:
+            write(f"Precision of {model.name}: {model.precision_reason}.", style="dim")
 
 
 def print_added(answer: AddedModelAnswer) -> None:

@@ -1,9 +1,8 @@
-"""Which device computes, in which precision, and how it is kept busy: one table with reasons, and
-the check on loading.
+"""Which device computes, in which precision, and how it is kept busy: one table with reasons.
 
 Only capability and measurement choose a precision: "mixed precision wherever torch allows it" is
-six times slower than float32 on a CPU that emulates bfloat16. Every choice must pass a check on a
-fixed image before it is used.
+six times slower than float32 on a CPU that emulates bfloat16. What is chosen here is tried first:
+a model uses it if the panel check accepts it (`embedder.network.panel`), and else float32.
 """
 
 from __future__ import annotations
@@ -11,21 +10,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import assert_never
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from embedder.errors import DeviceUnavailable, PrecisionRefused
-
-# Cosine of the embeddings of one fixed image, in float32 and in the precision. float16 autocast
-# stays above 0.9999 on a random ViT-S/384 (tests/benchmarks/embed.py prints it). Under 0.999
-# neighbours change their order.
-MINIMUM_COSINE = 0.999
+from embedder.errors import DeviceUnavailable
 
 
 class DeviceKind(StrEnum):
@@ -38,8 +30,8 @@ class DeviceKind(StrEnum):
 
 
 class Precision(StrEnum):
-    """The precision of the matrix products. Weights, LayerNorm sums, head and results are always
-    float32.
+    """The precision of the matrix products between the first layer and the head, and of their
+    weights. The first layer, LayerNorm, the residual stream, head and results are always float32.
     """
 
     FLOAT32 = "float32"
@@ -51,10 +43,11 @@ class Precision(StrEnum):
 class DevicePolicy:
     """The settings of one kind of device where the user chooses nothing else.
 
-    `full_batches`: a short batch is filled up. `batches_ahead`: how many more batches are launched
-    before the results of one are awaited. `workers_per_core` threads for each core prepare the
-    images of a stream, at most `max_workers`. The forwards of look-ups have `lookup_batch_size`
-    images, always: a short one is filled up.
+    `precision` is tried first: the panel check may refuse it for a model. `full_batches`: a short
+    batch is filled up. `batches_ahead`: how many more batches are launched before the results of
+    one are awaited. `workers_per_core` threads for each core prepare the images of a stream, at
+    most `max_workers`. The forwards of look-ups have `lookup_batch_size` images, always: a short
+    one is filled up.
     """
 
     precision: Precision
@@ -113,10 +106,11 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             workers_per_core=2,
             max_workers=8,
             reason="A CPU without native bfloat16 emulates it: 0.20 instead of 1.2 images/s of "
-            "ViT-S/384 on two cores. For a CPU with it (AVX512-BF16, AMX) see "
-            "`_default_precision`. Preparing competes with the forward for cores. Two threads for "
-            "each core, because 1, 2 and 4 threads on two cores gave 125, 156 and 180 images/s of "
-            "the built-in model (2026-11).",
+            "ViT-S/384 on two cores. A CPU with it (AVX512-BF16, AMX) tries bfloat16: twice the "
+            "images/s of float32 at any batch size (docs/benchmarks.md). Look-ups embed image by "
+            "image, which costs a CPU 5 to 25 %. Preparing competes with the forward for cores. "
+            "Two threads for each core, because 1, 2 and 4 threads on two cores gave 125, 156 and "
+            "180 images/s of the built-in model (2026-11).",
         ),
     }
 )
@@ -148,9 +142,13 @@ class Placement:
         return _DTYPES[self.precision]
 
 
+# What other precisions and devices are compared with.
+EXACT = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 8, full_batches=False)
+
+
 def choose_placement(device: str = "auto", precision: str = "auto") -> Placement:
     """Choose the device ("auto", "cpu", "cuda", "cuda:1", "mps", "xla") and the precision ("auto",
-    "float32", "float16", "bfloat16").
+    "float32", "float16", "bfloat16") that is tried first.
 
     Raises DeviceUnavailable.
     """
@@ -169,6 +167,18 @@ def choose_placement(device: str = "auto", precision: str = "auto") -> Placement
         policy.batches_ahead,
         policy.lookup_batch_size,
     )
+
+
+def choose_placements(device: str = "auto", precision: str = "auto") -> tuple[Placement, ...]:
+    """Return what `choose_placement` chooses, and float32 behind it where the user left the
+    precision open and the first one is another.
+
+    Raises DeviceUnavailable.
+    """
+    first = choose_placement(device, precision)
+    if precision == "auto" and first.precision is not Precision.FLOAT32:
+        return first, replace(first, precision=Precision.FLOAT32)
+    return (first,)
 
 
 def choose_device() -> str:
@@ -199,21 +209,6 @@ def get_torch_device(placement: Placement) -> torch.device:
         chosen: torch.device = xla.device()
         return chosen
     return torch.device(placement.device)
-
-
-def refuse_imprecise(
-    placement: Placement, reference: NDArray[np.float32], vector: NDArray[np.float32]
-) -> float:
-    """Return the cosine of two embeddings `(d,)` of one image.
-
-    Raises PrecisionRefused where it is under MINIMUM_COSINE.
-    """
-    exact, rough = reference.astype(np.float64), vector.astype(np.float64)
-    norms = float(np.linalg.norm(exact) * np.linalg.norm(rough))
-    cosine = float(exact @ rough) / norms if norms > 0 else float("nan")
-    if not cosine >= MINIMUM_COSINE:  # also refuses NaN, for which every comparison is false
-        raise PrecisionRefused(placement.device, placement.precision.value, cosine, MINIMUM_COSINE)
-    return cosine
 
 
 def _default_precision(kind: DeviceKind) -> Precision:

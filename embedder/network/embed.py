@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import ViTForImageClassification
 
-from embedder.errors import ImageError
+from embedder.errors import ImageError, PrecisionRefused
 from embedder.network.device import (
+    EXACT,
     POLICIES,
     DeviceKind,
     Placement,
-    Precision,
-    choose_placement,
-    refuse_imprecise,
+    choose_placements,
 )
 from embedder.network.download import ModelFiles, locate_model
 from embedder.network.forward import NO_EXTRAS, Extras, Forward, LaunchedForward
-from embedder.network.panel import PanelCheck
+from embedder.network.kept_checks import check_placement
+from embedder.network.panel import Panel, PanelCheck
 from embedder.network.prefetch import prepare_ahead, take_ahead
 from embedder.network.references import ReferenceVectors, find_references
 from embedder.network.registry import BUILTIN, ModelInfo
@@ -73,9 +73,10 @@ class Embedder:
     """A loaded model on its device.
 
     `precision_check` says how far its precision moves the answers from float32 on a CPU. It is None
-    where there is nothing to compare. Every method may be called from any thread; forwards run one
-    at a time. `references` are the photographs whose vectors travel with the model; None without
-    any.
+    where there is nothing to compare. `refused_check` is that of a precision that was tried first
+    and moves them too far; None if there was none. `references` are the photographs whose vectors
+    travel with the model; None without any. Every method may be called from any thread; forwards
+    run one at a time.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Embedder:
         limits: ImageLimits = DEFAULT_LIMITS,
         batch_size: int | None = None,
         precision_check: PanelCheck | None = None,
+        refused_check: PanelCheck | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError("batch_size must be at least 1")
@@ -94,6 +96,7 @@ class Embedder:
         self.device = placement.device
         self.precision = placement.precision.value
         self.precision_check = precision_check
+        self.refused_check = refused_check
         self.references: ReferenceVectors | None = None
         self.batch_size = batch_size or placement.batch_size
         self.lookup_batch_size = min(placement.lookup_batch_size, self.batch_size)
@@ -112,18 +115,23 @@ class Embedder:
         cache_dir: Path | None = None,
         offline: bool = False,
         added_dir: Path | None = None,
+        checks_dir: Path | None = None,
     ) -> Embedder:
-        """Load and verify a named model or a local directory, and check its precision against
-        float32.
+        """Load and verify a named model or a local directory.
+
+        A precision other than float32 on a CPU is compared with it on the panel's pictures. With
+        `precision` "auto", float32 is taken where the check refuses what the device would use.
+        `checks_dir` keeps the outcome, so that the next load does not compute it again; None keeps
+        nothing.
 
         `cache_dir` is where huggingface_hub keeps fetched files; None is its own default.
         `added_dir` holds the models that the user added under a name.
 
         Raises the leaves of ModelError, DeviceUnavailable, PrecisionRefused.
         """
-        placement = choose_placement(device, precision)
+        placements = choose_placements(device, precision)
         files = locate_model(model, cache_dir, offline=offline, added_dir=added_dir)
-        return cls._load_files(files, placement, limits, batch_size)
+        return cls._load_files(files, placements, checks_dir, limits, batch_size)
 
     @classmethod
     def load_files(
@@ -133,19 +141,21 @@ class Embedder:
 
         Raises the leaves of ModelError, DeviceUnavailable, PrecisionRefused.
         """
-        return cls._load_files(files, choose_placement(device, precision), DEFAULT_LIMITS, None)
+        placements = choose_placements(device, precision)
+        return cls._load_files(files, placements, None, DEFAULT_LIMITS, None)
 
     @classmethod
     def _load_files(
         cls,
         files: ModelFiles,
-        placement: Placement,
+        placements: Sequence[Placement],
+        checks_dir: Path | None,
         limits: ImageLimits,
         batch_size: int | None,
     ) -> Embedder:
         vit = load_vit(files.weights, files.architecture, files.head)
         info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
-        embedder = cls._load_checked(info, vit, placement, limits, batch_size)
+        embedder = cls._load_checked(info, vit, placements, checks_dir, limits, batch_size)
         embedder.references = find_references(
             files.weights[0].parent,
             info.space_fingerprint,
@@ -159,20 +169,34 @@ class Embedder:
         cls,
         info: ModelInfo,
         vit: ViTForImageClassification,
-        placement: Placement,
+        placements: Sequence[Placement],
+        checks_dir: Path | None,
         limits: ImageLimits,
         batch_size: int | None,
     ) -> Embedder:
-        """Return the embedder once it embeds the fixed image as float32 on the CPU does."""
-        exact = Placement("cpu", DeviceKind.CPU, Precision.FLOAT32, 1, False)
-        if (placement.kind, placement.precision) == (exact.kind, exact.precision):
-            return cls(info, vit, placement, limits, batch_size)  # nothing to compare
-        fixed = draw_fixed_image(info.image_size)
-        pixels = preprocess(fixed, info.preprocessing)[None]  # (1, 3, h, w)
-        reference = cls(info, vit, exact).embed_pixels(pixels).vectors[0]
-        embedder = cls(info, vit, placement, limits, batch_size)
-        refuse_imprecise(placement, reference, embedder.embed_pixels(pixels).vectors[0])
-        return embedder
+        """Return the embedder in the first placement whose answers are those of float32 on a CPU.
+
+        Raises PrecisionRefused where the panel check accepts none.
+        """
+        panel = Panel(info.name, vit, info.preprocessing)
+        refused: PanelCheck | None = None
+        for placement in placements:
+            is_exact = (placement.kind, placement.precision) == (EXACT.kind, EXACT.precision)
+            check = (
+                None
+                if is_exact
+                else check_placement(panel, info.space_fingerprint, placement, checks_dir)
+            )
+            if check is None or check.accepted:
+                return cls(info, vit, placement, limits, batch_size, check, refused)
+            refused = check
+        assert refused is not None
+        raise PrecisionRefused(
+            refused.device,
+            refused.precision,
+            refused.smallest_cosine,
+            refused.largest_logit_difference,
+        )
 
     def preprocess(self, decoded: DecodedImage) -> NDArray[np.uint8]:
         """Return the pixels `(h, w, 3)` of one image, resized and cropped; the device normalises
@@ -334,15 +358,6 @@ def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
         caution=files.caution,
         reading=";".join(each for each in readings if each is not None) or None,
     )
-
-
-def draw_fixed_image(side: int) -> Image.Image:
-    """Draw the RGB picture of the self-check: the same coloured gradients and fine stripes
-    everywhere.
-    """
-    rows, columns = np.mgrid[0:side, 0:side]
-    channels = [rows * 255 // side, columns * 255 // side, (rows * columns * 7 + rows * 13) % 256]
-    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))  # (side, side, 3)
 
 
 def _collect_batches(

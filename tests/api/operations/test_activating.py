@@ -11,14 +11,17 @@ from api.errors import SpaceIncomplete, UnlistedModel
 from api.lineup import load_embedder, open_database
 from api.operations.activating import (
     activate,
+    explain_precision,
     list_models,
     queue_reembed,
     require_listed,
     resolve_model,
 )
+from api.operations.json import PanelCheckAnswer
 from api.settings import Settings
 from embedder.errors import UnknownModel
 from embedder.network.embed import Embedder
+from embedder.network.panel import PanelCheck
 from embedder.network.registry import MODELS
 from index.truth.active import find_active_model
 from tests.api.small_lineup import fill, open_small
@@ -103,6 +106,55 @@ def test_a_reembedding_is_queued_once(tmp_path: Path) -> None:
     assert (first.kind, first.state, first.request) == ("reembed", "queued", {"model": BUILTIN})
 
 
+USED = PanelCheck("float32", "cuda", 31, 1.0, 0.00002, accepted=True)
+REFUSED = PanelCheck("float16", "cuda", 31, 0.9831, float("inf"), accepted=False)
+
+
+@pytest.mark.parametrize(
+    ("device", "check", "refused", "reason"),
+    [
+        ("cpu", None, None, "float32 on a CPU is what other precisions are compared with"),
+        (
+            "cuda",
+            USED,
+            None,
+            "float32 on cuda is used: smallest cosine with float32 1.000000, largest difference of "
+            "logits 0.0000 on 31 pictures (allowed: 0.9995 or more, and 0.1 or less)",
+        ),
+        (
+            "cpu",
+            None,
+            REFUSED,
+            "float16 is refused: smallest cosine with float32 0.983100, largest difference of "
+            "logits inf on 31 pictures; float32 is used instead (allowed: 0.9995 or more, and 0.1 "
+            "or less)",
+        ),
+        (
+            "cuda",
+            USED,
+            REFUSED,
+            "float16 is refused: smallest cosine with float32 0.983100, largest difference of "
+            "logits inf on 31 pictures; float32 on cuda is used: smallest cosine with float32 "
+            "1.000000, largest difference of logits 0.0000 on 31 pictures (allowed: 0.9995 or "
+            "more, and 0.1 or less)",
+        ),
+    ],
+)
+def test_the_precision_is_explained_by_the_figures_that_decided(
+    device: str, check: PanelCheck | None, refused: PanelCheck | None, reason: str
+) -> None:
+    assert explain_precision(device, "float32", check, refused) == reason
+
+
+def test_figures_that_are_not_finite_are_null() -> None:
+    refused, used = PanelCheckAnswer.of(REFUSED), PanelCheckAnswer.of(USED)
+    assert refused is not None
+    assert used is not None
+    assert (refused.smallest_cosine, refused.largest_logit_difference) == (0.9831, None)
+    assert (used.device, used.images, used.accepted) == ("cuda", 31, True)
+    assert PanelCheckAnswer.of(None) is None
+
+
 def test_every_listed_model_is_there_once_and_the_active_one_first(embedder: Embedder) -> None:
     settings = Settings(offline=True)
     without, with_active = list_models(settings, None), list_models(settings, embedder)
@@ -114,3 +166,5 @@ def test_every_listed_model_is_there_once_and_the_active_one_first(embedder: Emb
     assert (first.name, first.available, first.device) == (BUILTIN, True, "cpu")
     assert first.embedding_space == embedder.info.space_fingerprint
     assert first.dimension == embedder.info.dimension
+    assert first.precision_check == PanelCheckAnswer.of(embedder.precision_check)
+    assert first.precision_reason

@@ -48,8 +48,18 @@ def test_the_active_model_is_marked_and_has_its_fingerprint(capsys: Capture) -> 
     assert note.startswith("* active.")
 
 
+def test_why_the_active_model_has_its_precision_is_said_below_the_list(capsys: Capture) -> None:
+    active = model("builtin", active=True, precision_reason="bfloat16 is refused: smallest cosine")
+    print_models(ModelsAnswer(models=[active, model("hub-model")]))
+    last = capsys.readouterr().out.splitlines()[-1]
+
+    assert last == "Precision of builtin: bfloat16 is refused: smallest cosine."
+
+
 def test_models_are_listed_with_the_one_in_use(data: Path) -> None:
     listed = answer(data, "models")["models"]
+    assert listed[0]["precision_reason"].startswith(("float32 on a CPU", "bfloat16 on cpu is used"))
+    assert all(each["precision_reason"] is None for each in listed[1:])
     assert [each["name"] for each in listed if each["active"]] == ["builtin"]
     assert listed[0]["active"]
     assert run(data, "models").stdout.splitlines()[1].startswith("*  builtin")

@@ -11,25 +11,16 @@ from safetensors.torch import load_file, save_file
 
 from embedder.errors import DeviceUnavailable, PrecisionRefused
 from embedder.network.device import (
-    MINIMUM_COSINE,
     POLICIES,
     DeviceKind,
-    Placement,
     Precision,
     choose_placement,
     cpu_has_native_bfloat16,
-    refuse_imprecise,
 )
 from embedder.network.embed import Embedder
+from embedder.network.panel import MINIMUM_COSINE
 
 ModelWriter = Callable[..., Path]
-
-CPU = Placement("cpu", DeviceKind.CPU, Precision.BFLOAT16, 8, False)
-
-
-def unit(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    vector = np.array(values, np.float32)
-    return vector / np.linalg.norm(vector)
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "cuda:first", "CPU ", "tpu"])
@@ -68,7 +59,7 @@ def test_the_table_has_a_reason_for_every_kind_of_device() -> None:
     assert all(len(policy.reason) > 40 for policy in POLICIES.values())
 
 
-def test_a_cpu_without_native_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_cpu_with_native_bfloat16_tries_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for native, expected in ((False, Precision.FLOAT32), (True, Precision.BFLOAT16)):
         monkeypatch.setattr(
             "embedder.network.device.cpu_has_native_bfloat16", lambda there=native: there
@@ -92,29 +83,12 @@ def test_auto_is_a_device_that_is_there() -> None:
         assert placement.device in ("cpu", "xla")
 
 
-def test_a_precision_is_refused_under_the_minimum_and_for_anything_not_finite() -> None:
-    reference = unit(1, 0, 0)
-    for vector in (
-        unit(1, 0.1, 0),
-        unit(0, 1, 0),
-        -reference,
-        np.full(3, np.nan, np.float32),
-        np.zeros(3, np.float32),
-    ):
-        with pytest.raises(PrecisionRefused, match="use precision float32") as refused:
-            refuse_imprecise(CPU, reference, vector)
-        assert refused.value.precision == "bfloat16"
-        assert not refused.value.cosine >= MINIMUM_COSINE
-    assert refuse_imprecise(CPU, reference, unit(1, 0.01, 0)) >= MINIMUM_COSINE
-
-
-def test_a_model_that_bfloat16_really_breaks_is_refused_at_load(
-    tmp_path: Path, model_writer: ModelWriter
-) -> None:
+@pytest.fixture(scope="module")
+def fragile_model(tmp_path_factory: pytest.TempPathFactory, model_writer: ModelWriter) -> Path:
     """Values around 1,000 whose sum is weighted to nothing: what is left are the digits that
     bfloat16 does not have.
     """
-    fragile = model_writer(tmp_path / "fragile")
+    fragile = model_writer(tmp_path_factory.mktemp("models") / "fragile")
     tensors = load_file(fragile / "model.safetensors")
     for layer in range(2):
         attention = f"vit.encoder.layer.{layer}.attention"
@@ -124,10 +98,32 @@ def test_a_model_that_bfloat16_really_breaks_is_refused_at_load(
             weight - weight.mean(dim=1, keepdim=True)
         )
     save_file(tensors, fragile / "model.safetensors")
-    with pytest.raises(PrecisionRefused, match="bfloat16 on cpu") as refused:
-        Embedder.load(fragile, device="cpu", precision="bfloat16")
-    assert refused.value.cosine < MINIMUM_COSINE
-    assert Embedder.load(fragile, device="cpu", precision="float32").precision == "float32"
+    return fragile
+
+
+def test_a_precision_that_breaks_a_model_is_refused_where_it_was_asked_for(
+    fragile_model: Path,
+) -> None:
+    with pytest.raises(PrecisionRefused, match=r"bfloat16 on cpu .*: use precision float32") as err:
+        Embedder.load(fragile_model, device="cpu", precision="bfloat16")
+    assert not err.value.cosine >= MINIMUM_COSINE
+    assert (err.value.device, err.value.precision) == ("cpu", "bfloat16")
+    assert Embedder.load(fragile_model, device="cpu", precision="float32").refused_check is None
+
+
+def test_float32_is_taken_where_the_device_would_use_a_precision_that_breaks_the_model(
+    fragile_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedder.network.device.cpu_has_native_bfloat16", lambda: True)
+    embedder = Embedder.load(fragile_model, device="cpu")
+    assert embedder.precision == "float32"
+    assert embedder.precision_check is None
+    assert embedder.refused_check is not None
+    assert embedder.refused_check.precision == "bfloat16"
+    assert not embedder.refused_check.accepted
+    exact = Embedder.load(fragile_model, device="cpu", precision="float32")
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    assert np.array_equal(embedder.embed_pixels(pixels).vectors, exact.embed_pixels(pixels).vectors)
 
 
 def test_a_sound_model_passes_the_check_in_bfloat16(tiny_model: Path) -> None:
@@ -136,6 +132,10 @@ def test_a_sound_model_passes_the_check_in_bfloat16(tiny_model: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
     rough, reference = embedder.embed_pixels(pixels), exact.embed_pixels(pixels)
     assert (embedder.device, embedder.precision) == ("cpu", "bfloat16")
+    assert embedder.precision_check is not None
+    assert embedder.precision_check.accepted
+    assert embedder.refused_check is None
+    assert (exact.precision_check, exact.refused_check) == (None, None)
     assert rough.vectors.dtype == rough.logits.dtype == np.float32
     assert not np.array_equal(rough.vectors, reference.vectors), (
         "it really computed in the lower precision"

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embedder.errors import CorruptWeights
-from embedder.network.device import MINIMUM_COSINE, DeviceKind, Placement, Precision
+from embedder.network.device import DeviceKind, Placement, Precision
 from embedder.network.download import locate_model
 from embedder.network.embed import Embedder
 from embedder.network.forward import Extras, Forward
+from embedder.network.panel import MINIMUM_COSINE
 from embedder.network.results import Embedded, Failed
 from embedder.network.weights import load_vit
 from embedder.pictures.decode import decode

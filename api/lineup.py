@@ -318,16 +318,11 @@ class Lineup:
 
     @property
     def threshold(self) -> Threshold | None:
-        """The similarity threshold without a calibration, and its source.
+        """The similarity threshold that the operator chose; None if there is none.
 
-        It is the operator's setting, else the one measured on the model, else None.
+        One that was measured on the model elsewhere says nothing about these corpora.
         """
-        if self.settings.similarity_threshold is not None:
-            return Threshold(
-                self.settings.similarity_threshold,
-                "the operator's setting LINEUP_SIMILARITY_THRESHOLD",
-            )
-        info = self.embedder.info
-        if info.similarity_threshold is None or info.threshold_source is None:
+        chosen = self.settings.similarity_threshold
+        if chosen is None:
             return None
-        return Threshold(info.similarity_threshold, info.threshold_source)
+        return Threshold(chosen, "the operator's setting LINEUP_SIMILARITY_THRESHOLD")

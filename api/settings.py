@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None,
         description="Cosine similarity from which an entry is called similar. By default the one "
-        "of the calibration, otherwise the one of the model.",
+        "of the calibration. Without a calibration nothing is called similar by its embedding.",
     )
     false_match_rate: float = Field(
         0.01,
@@ -86,6 +86,20 @@ class Settings(BaseSettings):
         le=0.5,
         description="Rate of known-real images that may be called similar by mistake. It sets the "
         "similarity threshold where a calibration has enough images for it.",
+    )
+    no_traces_miss_rate: float = Field(
+        0.02,
+        gt=0,
+        le=0.5,
+        description="Share of known fakes in which the classifier may find no traces by mistake. "
+        "It sets the limit of the verdict no_traces where a calibration has enough images for it.",
+    )
+    synthetic_false_alarm_rate: float = Field(
+        0.01,
+        gt=0,
+        le=0.5,
+        description="Share of known-real images that the classifier may call synthetic by mistake. "
+        "It sets the limit of the verdict synthetic where a calibration has enough images for it.",
     )
     verbal_scale: Path | None = Field(
         None,

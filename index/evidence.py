@@ -11,22 +11,35 @@ Not here: which calibration applies (`index.calibration.standing`), what it says
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from index.cache.searching import Neighbour
 from index.calibration.attribution import Attributed
-from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
-from index.calibration.false_matches import Rate
-from index.calibration.for_probe import CollectionCount, ProbeCalibration, count_by_collection
-from index.calibration.likelihood import Likelihood, Ratio
-from index.truth.corpora import CorpusKind
+from index.calibration.for_probe import ProbeCalibration
+from index.figures import (
+    ClassifierFigures,
+    FalseMatchRate,
+    HitRate,
+    LikelihoodRatio,
+    find_classifier_figures,
+    find_false_match_rate,
+    find_hit_rate,
+    find_likelihood_ratio,
+    find_probability,
+    quote,
+    vote,
+)
+from index.neighbourhood import Neighbourhood
+from index.policy import LogitCalibration
 from index.verdict import (
+    ClassifierPolicy,
     Evidence,
     Policy,
     QualityIssue,
     RatioInterval,
     ReEncodingEvidence,
+    SimilarityOutcome,
     SimilarityVerdict,
     Threshold,
     Verdict,
@@ -54,69 +67,6 @@ class ProbeFacts:
     is_flat: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Neighbourhood:
-    """The known fakes and the known-real images that a search found near a probe.
-
-    The other fields follow from these two, and are computed when the object is made.
-    `nearest_other_real` is the nearest known-real image that is another picture than the probe: a
-    calibration compares other pictures too. `identical_to` and `same_picture_as` are the kinds of
-    corpora that hold the probe's bytes, or its picture by perceptual hash.
-    """
-
-    fakes: tuple[Neighbour, ...]
-    reals: tuple[Neighbour, ...]
-    nearest_fake: Neighbour | None = field(init=False)
-    nearest_real: Neighbour | None = field(init=False)
-    nearest_other_real: Neighbour | None = field(init=False)
-    identical_to: frozenset[CorpusKind] = field(init=False)
-    same_picture_as: frozenset[CorpusKind] = field(init=False)
-
-    def __post_init__(self) -> None:
-        found = (*self.fakes, *self.reals)
-        derived = {
-            "nearest_fake": find_nearest(self.fakes),
-            "nearest_real": find_nearest(self.reals),
-            "nearest_other_real": find_nearest(
-                [each for each in self.reals if not each.identical and not each.near_duplicate]
-            ),
-            "identical_to": frozenset(each.entry.kind for each in found if each.identical),
-            "same_picture_as": frozenset(each.entry.kind for each in found if each.near_duplicate),
-        }
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
-
-
-def find_nearest(neighbours: Sequence[Neighbour]) -> Neighbour | None:
-    """Return the most similar neighbour, the first of equal ones; near duplicates may stand before
-    it.
-    """
-    return max(neighbours, key=lambda each: each.cosine_similarity, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class FalseMatchRate:
-    """How often a known-real image has a known fake at least as near as the nearest one here."""
-
-    rate: Rate
-    images: int
-    sources: int
-    collections: tuple[CollectionCount, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LikelihoodRatio:
-    """The likelihood ratio of a probe, and the model that it was read from."""
-
-    model: Likelihood
-    ratio: Ratio
-
-    @property
-    def is_two_sided(self) -> bool:
-        """Whether the nearest known-real image is weighed too."""
-        return len(self.model.direction) > 1
-
-
 @dataclass(frozen=True, slots=True)
 class Quality:
     """Whether a picture shows enough for a verdict.
@@ -134,7 +84,8 @@ class Quality:
 class ReEncodedProbe:
     """A re-encoding of the probe with its nearest known fake; None if none was searched or found.
 
-    `threshold` is that of the way it was delivered; None: that of the probe.
+    `threshold` and `classifier` are the limits of the way it was delivered; None: those of the
+    probe.
     """
 
     name: str
@@ -142,20 +93,28 @@ class ReEncodedProbe:
     nearest_similarity: float | None = None
     generator: str | None = None
     threshold: Threshold | None = None
+    classifier: ClassifierPolicy | None = None
 
     @classmethod
     def of(
-        cls, name: str, logit: float, nearest: Neighbour | None, threshold: Threshold | None
+        cls,
+        name: str,
+        logit: float,
+        nearest: Neighbour | None,
+        threshold: Threshold | None,
+        classifier: ClassifierPolicy | None = None,
     ) -> Self:
         """With its nearest known fake."""
-        if nearest is None:
-            return cls(name, logit, threshold=threshold)
-        return cls(name, logit, nearest.cosine_similarity, nearest.entry.generator, threshold)
+        similarity = None if nearest is None else nearest.cosine_similarity
+        generator = None if nearest is None else nearest.entry.generator
+        return cls(name, logit, similarity, generator, threshold, classifier)
 
     @property
     def evidence(self) -> ReEncodingEvidence:
         """What a verdict is judged by."""
-        return ReEncodingEvidence(self.nearest_similarity, self.logit, self.threshold)
+        return ReEncodingEvidence(
+            self.nearest_similarity, self.logit, self.threshold, self.classifier
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +152,11 @@ class Support:
 class Assessment:
     """What was found out about a probe, and the verdict.
 
-    `false_match_rate`, `likelihood_ratio` and `attribution` are None without a calibration, and if
-    the picture's quality has an issue: they would be figures of noise that look like any others.
+    `nearest_known_fake` is the entry that the verdict rests on: the same file, else the first that
+    supports the verdict, else the most similar one. `false_match_rate`, `hit_rate`,
+    `likelihood_ratio` and `attribution` are None without a calibration, and if the picture's
+    quality has an issue: they would be figures of noise that look like any others. An attribution
+    is not stated beside `not_similar` either. `classifier` is None without a calibration.
     """
 
     neighbourhood: Neighbourhood
@@ -203,9 +165,12 @@ class Assessment:
     evidence: Evidence
     verdict: Verdict
     support: Support
+    nearest_known_fake: Neighbour | None
     false_match_rate: FalseMatchRate | None
+    hit_rate: HitRate | None
     likelihood_ratio: LikelihoodRatio | None
     attribution: Attributed | None
+    classifier: ClassifierFigures | None
     reencodings: tuple[ReEncodingOutcome, ...]
 
 
@@ -215,14 +180,21 @@ def assess(
     calibration: ProbeCalibration | None,
     policy: Policy,
     reencodings: Sequence[ReEncodedProbe] = (),
+    logits: LogitCalibration | None = None,
 ) -> Assessment:
-    """Return what a search found out about a probe, judged by a policy."""
+    """Return what a search found out about a probe, judged by a policy.
+
+    `calibration` is that of the searched corpora, `logits` what the newest one says of the logit.
+    """
     quality = _quality(facts, neighbourhood, calibration)
-    ratio = _likelihood_ratio(neighbourhood, calibration)
+    ratio = find_likelihood_ratio(neighbourhood, calibration)
     seen = tuple(each.evidence for each in reencodings)
-    evidence = _evidence(facts, neighbourhood, quality, ratio, seen)
+    probability = find_probability(facts.logit, logits)
+    evidence = _evidence(facts, neighbourhood, quality, ratio, seen, probability)
     verdict = judge(evidence, policy)
     is_sound = quality.issue is None
+    # Beside `not_similar` a name would be read as if a known fake were near after all.
+    may_vote = is_sound and verdict.similarity.verdict is not SimilarityOutcome.NOT_SIMILAR
     return Assessment(
         neighbourhood=neighbourhood,
         calibration=calibration,
@@ -230,9 +202,12 @@ def assess(
         evidence=evidence,
         verdict=verdict,
         support=_support(facts, neighbourhood, calibration, policy, seen, verdict.similarity),
-        false_match_rate=_false_match_rate(neighbourhood, calibration) if is_sound else None,
+        nearest_known_fake=_find_shown(neighbourhood, policy.threshold),
+        false_match_rate=find_false_match_rate(neighbourhood, calibration) if is_sound else None,
+        hit_rate=find_hit_rate(neighbourhood, calibration) if is_sound else None,
         likelihood_ratio=ratio if is_sound else None,
-        attribution=_attribution(neighbourhood, calibration) if is_sound else None,
+        attribution=_attribute(neighbourhood, calibration, may_vote=may_vote),
+        classifier=find_classifier_figures(verdict.classifier, logits, probability),
         reencodings=tuple(
             ReEncodingOutcome(
                 reencoding,
@@ -250,9 +225,10 @@ def _evidence(
     quality: Quality,
     likelihood: LikelihoodRatio | None,
     reencodings: Sequence[ReEncodingEvidence],
+    probability: float | None,
 ) -> Evidence:
     fake, real = neighbourhood.nearest_fake, neighbourhood.nearest_real
-    ratio = None if likelihood is None else likelihood.ratio
+    ratio = likelihood.ratio if likelihood is not None and likelihood.is_supported else None
     return Evidence(
         nearest_fake=None if fake is None else fake.cosine_similarity,
         nearest_real=None if real is None else real.cosine_similarity,
@@ -262,6 +238,7 @@ def _evidence(
         logit=facts.logit,
         quality_issue=quality.issue,
         reencodings=reencodings,
+        probability=probability,
     )
 
 
@@ -281,53 +258,20 @@ def _quality(
     return Quality(issue, side, familiar_from)
 
 
-def _false_match_rate(
-    neighbourhood: Neighbourhood, calibration: ProbeCalibration | None
-) -> FalseMatchRate | None:
-    nearest = neighbourhood.nearest_fake
-    if nearest is None or calibration is None:
-        return None
-    stratum, similarity = calibration.stratum, nearest.cosine_similarity
-    return FalseMatchRate(
-        stratum.false_matches.rate_at(similarity, calibration.corpus_size),
-        stratum.references,
-        stratum.sources,
-        count_by_collection(stratum, similarity),
-    )
-
-
-def _likelihood_ratio(
-    neighbourhood: Neighbourhood, calibration: ProbeCalibration | None
-) -> LikelihoodRatio | None:
-    """The ratio that weighs both sides; that of the nearest known fake alone where no known-real
-    image was found.
-    """
-    fake, real = neighbourhood.nearest_fake, neighbourhood.nearest_other_real
-    if fake is None or calibration is None:
-        return None
-    one_sided, two_sided = calibration.stratum.likelihood, calibration.stratum.two_sided
-    if two_sided is not None and real is not None:
-        both = (fake.cosine_similarity, real.cosine_similarity)
-        return LikelihoodRatio(two_sided, two_sided.ratio_at(both))
-    if one_sided is not None:
-        return LikelihoodRatio(one_sided, one_sided.ratio_at(fake.cosine_similarity))
-    return None
-
-
-def _attribution(
-    neighbourhood: Neighbourhood, calibration: ProbeCalibration | None
+def _attribute(
+    neighbourhood: Neighbourhood, calibration: ProbeCalibration | None, *, may_vote: bool
 ) -> Attributed | None:
-    """The vote of the most similar known fakes."""
-    model = None if calibration is None else calibration.stratum.attribution
-    if model is None or not neighbourhood.fakes:
-        return None
-    nearest = sorted(neighbourhood.fakes, key=lambda each: -each.cosine_similarity)
-    return model.attribute(
-        [
-            (each.cosine_similarity, each.entry.generator)
-            for each in nearest[:ATTRIBUTION_NEIGHBOURS]
-        ]
-    )
+    """Return the generators that the same picture declares, else the vote of the nearest known
+    fakes.
+    """
+    return quote(neighbourhood) or (vote(neighbourhood, calibration) if may_vote else None)
+
+
+def _find_shown(neighbourhood: Neighbourhood, threshold: Threshold | None) -> Neighbour | None:
+    """Return the known fake that a verdict rests on, or would rest on."""
+    same_file = (each for each in neighbourhood.fakes if each.identical)
+    supporting = (each for each in neighbourhood.fakes if _supports(each, threshold))
+    return next(same_file, None) or next(supporting, neighbourhood.nearest_fake)
 
 
 def _support(
@@ -348,8 +292,9 @@ def _support(
         facts,
         rest,
         _quality(facts, rest, calibration),
-        _likelihood_ratio(rest, calibration),
+        find_likelihood_ratio(rest, calibration),
         reencodings,
+        None,
     )
     without = judge(evidence, policy).similarity
     return Support(

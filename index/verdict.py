@@ -1,12 +1,14 @@
 """Verdicts: what the evidence means, in two separate parts that are never merged into one number.
 
 The classifier's verdict says whether its logit is beyond a limit. The similarity verdict says
-whether a known fake is at least as near as a threshold. Both limits name where they come from.
-Without a limit the verdict is `inconclusive`, never a guess. It is also `inconclusive` if the
-picture does not show enough, if re-encoding it would change the verdict, and if the likelihood
-ratio contradicts the threshold. Pure functions.
+whether a known fake is the same picture, or at least as near as a threshold. Both limits name where
+they come from. Without a limit the verdict is `inconclusive`, never a guess. It is also
+`inconclusive` if nothing says what similarity is worth in these corpora (`Policy.barrier`), if the
+picture does not show enough, if re-encoding it would change the verdict, and if another figure
+contradicts it: the likelihood ratio, or the calibrated probability. Pure functions.
 
-`RULES` is the version of these rules. A stored look-up names the one that it was judged by.
+`RULES` is the version of these rules. A stored look-up names the one that it was judged by. Which
+limits apply is decided in `index.policy`.
 """
 
 from __future__ import annotations
@@ -46,7 +48,11 @@ class SimilarityReason(StrEnum):
     NEAR_DUPLICATE_IMAGE = "near_duplicate_image"
     ABOVE_THRESHOLD = "above_threshold"
     BELOW_THRESHOLD = "below_threshold"
-    NO_THRESHOLD = "no_threshold"
+    NOT_CALIBRATED = "not_calibrated"  # nothing says what a similarity is worth in these corpora
+    # known fakes come near to one another hardly more often than known-real images come near to
+    # them
+    TELLS_NOTHING = "tells_nothing"
+    NO_THRESHOLD = "no_threshold"  # the calibration has too few images for one
     NOTHING_COMPARED = "nothing_compared"  # there was no known fake
     ALSO_KNOWN_REAL = (
         "also_known_real"  # the same bytes, or the same picture, are known fake and known real
@@ -87,6 +93,8 @@ class ClassifierReason(StrEnum):
     NO_LIMITS = "no_limits"
     POOR_QUALITY = "poor_quality"
     UNSTABLE = "unstable"  # a re-encoding is on another side of a limit
+    # the limit is reached, but the calibrated probability is on the other side of one half
+    PROBABILITY_DISAGREES = "probability_disagrees"
 
     @classmethod
     def _missing_(cls, value: object) -> ClassifierReason | None:
@@ -137,13 +145,15 @@ class RatioInterval:
 class ReEncodingEvidence:
     """The nearest known fake and the logit of one re-encoding of the probe; None: not known.
 
-    `threshold` is that of the way the re-encoding was delivered, because re-encoding a picture
-    moves all its similarities. None if that way has no threshold of its own.
+    `threshold` and `classifier` are those of the way the re-encoding was delivered, because
+    re-encoding a picture moves all its similarities, and its logit. None if that way has none of
+    its own.
     """
 
     nearest_fake: float | None
     logit: float | None
     threshold: Threshold | None = None
+    classifier: ClassifierPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +161,7 @@ class Evidence:
     """Everything that a verdict rests on. Cosine similarities in [-1, 1]; None: nothing compared.
 
     `identical_to` and `same_picture_as` are the kinds of corpora that hold the probe's very bytes,
-    or its picture by perceptual hash.
+    or its picture by perceptual hash. `probability` is the calibrated one of `synthetic`.
     """
 
     nearest_fake: float | None
@@ -162,37 +172,72 @@ class Evidence:
     logit: float | None = None
     quality_issue: QualityIssue | None = None
     reencodings: Sequence[ReEncodingEvidence] = ()
+    probability: float | None = None
 
     def __post_init__(self) -> None:
         if any(
             value is not None and math.isnan(value)
-            for value in (self.nearest_fake, self.nearest_real, self.logit)
+            for value in (self.nearest_fake, self.nearest_real, self.logit, self.probability)
         ):
             raise ValueError("similarities and logits of evidence must be numbers, not NaN")
+
+
+class LimitOrigin(StrEnum):
+    """Where a limit of the logit was measured."""
+
+    CALIBRATION = "calibration"  # on images of these corpora
+    MODEL = "model"  # elsewhere, by those who made the model
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPolicy:
     """A logit at or above `synthetic_logit` is synthetic, at or below `no_traces_logit` no_traces.
 
-    `source` names the data that the limits were measured on.
+    Without one of them that verdict is never given. `source` names the data that the limits were
+    measured on, and the origins say where.
     """
 
-    synthetic_logit: float
-    no_traces_logit: float
+    synthetic_logit: float | None
+    no_traces_logit: float | None
     source: str
+    synthetic_from: LimitOrigin = LimitOrigin.MODEL
+    no_traces_from: LimitOrigin = LimitOrigin.MODEL
 
     def __post_init__(self) -> None:
-        if not self.no_traces_logit <= self.synthetic_logit:
-            raise ValueError("no_traces_logit must not be above synthetic_logit")
+        given = [each for each in (self.no_traces_logit, self.synthetic_logit) if each is not None]
+        if not given or any(map(math.isnan, given)) or given != sorted(given):
+            raise ValueError(
+                "at least one limit is a number, and no_traces_logit is not above synthetic_logit"
+            )
+
+
+# Why the similarity of embeddings gives no verdict, whatever the probe.
+BARRIERS = frozenset(
+    {
+        SimilarityReason.NOT_CALIBRATED,
+        SimilarityReason.TELLS_NOTHING,
+        SimilarityReason.NO_THRESHOLD,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The limits by which evidence is judged. A verdict without its limit is inconclusive."""
+    """The limits by which evidence is judged. A verdict without its limit is inconclusive.
+
+    `barrier` is why the similarity of embeddings gives no verdict, whatever the probe: one of
+    `BARRIERS`. The same picture is found nevertheless.
+    """
 
     threshold: Threshold | None
     classifier: ClassifierPolicy | None = None
+    barrier: SimilarityReason | None = None
+
+    def __post_init__(self) -> None:
+        if self.barrier is not None and self.barrier not in BARRIERS:
+            raise ValueError(f"{self.barrier} does not depend on the corpora alone")
+        if self.barrier is not None and self.threshold is not None:
+            raise ValueError("where similarity gives no verdict there is no threshold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +268,10 @@ class Verdict:
 
 def judge(evidence: Evidence, policy: Policy) -> Verdict:
     """Return what evidence means by a policy. Equal evidence has an equal verdict."""
-    similarity = _similarity_reason(evidence, policy.threshold)
+    similarity = _similarity_reason(evidence, policy)
     classifier = None
     if evidence.logit is not None:
-        reason = _classifier_reason(evidence.logit, evidence, policy.classifier)
+        reason = _classifier_reason(evidence.logit, evidence, policy)
         classifier = ClassifierVerdict(
             _OUTCOME_BY_LIMIT.get(reason, INCONCLUSIVE_CLASS), reason, policy.classifier
         )
@@ -253,10 +298,13 @@ def similarity_flips(
 def logit_flips(
     evidence: Evidence, reencoding: ReEncodingEvidence, policy: ClassifierPolicy | None
 ) -> bool:
-    """Return whether a re-encoding is on another side of a limit of the logit than the probe."""
+    """Return whether a re-encoding is on another side of a limit of the logit than the probe of its
+    own.
+    """
     if policy is None or evidence.logit is None or reencoding.logit is None:
         return False
-    return _beyond(reencoding.logit, policy) is not _beyond(evidence.logit, policy)
+    own = reencoding.classifier or policy
+    return _beyond(reencoding.logit, own) is not _beyond(evidence.logit, policy)
 
 
 def find_relation(
@@ -278,14 +326,6 @@ def find_relation(
     return Relation.SIMILAR if cosine_similarity >= threshold.value else Relation.BELOW_THRESHOLD
 
 
-def compute_probability(logit: float) -> float:
-    """Return sigmoid(logit), which is not calibrated."""
-    if logit >= 0:
-        return 1.0 / (1.0 + math.exp(-logit))
-    odds = math.exp(logit)
-    return odds / (1.0 + odds)
-
-
 INCONCLUSIVE = SimilarityOutcome.INCONCLUSIVE
 INCONCLUSIVE_CLASS = ClassifierOutcome.INCONCLUSIVE
 # With any other reason the verdict is inconclusive.
@@ -305,10 +345,11 @@ SUPPORTS_NEITHER = 0.302
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL
 
 
-def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> SimilarityReason:
+def _similarity_reason(evidence: Evidence, policy: Policy) -> SimilarityReason:
     """First the same picture, which is stronger than any similarity; then what forbids a verdict;
     then the similarity.
     """
+    threshold = policy.threshold
     if FAKE in evidence.identical_to:
         both = REAL in evidence.identical_to
         return SimilarityReason.ALSO_KNOWN_REAL if both else SimilarityReason.IDENTICAL_IMAGE
@@ -318,7 +359,7 @@ def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> Simil
     if evidence.nearest_fake is None:
         return SimilarityReason.NOTHING_COMPARED
     if threshold is None:
-        return SimilarityReason.NO_THRESHOLD
+        return policy.barrier or SimilarityReason.NO_THRESHOLD
     if evidence.quality_issue is not None:
         return SimilarityReason.POOR_QUALITY
     if any(
@@ -334,21 +375,44 @@ def _similarity_reason(evidence: Evidence, threshold: Threshold | None) -> Simil
     return SimilarityReason.BETWEEN if supports else SimilarityReason.BELOW_THRESHOLD
 
 
-def _classifier_reason(
-    logit: float, evidence: Evidence, policy: ClassifierPolicy | None
-) -> ClassifierReason:
-    if policy is None:
+def _classifier_reason(logit: float, evidence: Evidence, policy: Policy) -> ClassifierReason:
+    """First what forbids a verdict, then the limits, then what contradicts them."""
+    limits = policy.classifier
+    if limits is None:
         return ClassifierReason.NO_LIMITS
-    if evidence.quality_issue is not None:
+    reached = _beyond(logit, limits)
+    if evidence.quality_issue is not None and not _stands(reached, evidence.quality_issue):
         return ClassifierReason.POOR_QUALITY
-    if any(logit_flips(evidence, reencoding, policy) for reencoding in evidence.reencodings):
+    if any(logit_flips(evidence, reencoding, limits) for reencoding in evidence.reencodings):
         return ClassifierReason.UNSTABLE
-    return _beyond(logit, policy)
+    if evidence.probability is not None and _disagrees(reached, evidence.probability):
+        return ClassifierReason.PROBABILITY_DISAGREES
+    return reached
+
+
+def _stands(reached: ClassifierReason, issue: QualityIssue) -> bool:
+    """Return whether a picture that shows too little for other verdicts shows this.
+
+    Unlike all images of the calibration are also those of a generator that the corpora lack: their
+    traces count. That none are found in such a picture says nothing.
+    """
+    is_synthetic = reached is ClassifierReason.SYNTHETIC_LIMIT_REACHED
+    return is_synthetic and issue is QualityIssue.UNFAMILIAR
+
+
+def _disagrees(reached: ClassifierReason, probability: float) -> bool:
+    match reached:
+        case ClassifierReason.NO_TRACES_LIMIT_REACHED:
+            return probability > 0.5
+        case ClassifierReason.SYNTHETIC_LIMIT_REACHED:
+            return probability < 0.5
+        case _:
+            return False
 
 
 def _beyond(logit: float, policy: ClassifierPolicy) -> ClassifierReason:
-    if logit >= policy.synthetic_logit:
+    if policy.synthetic_logit is not None and logit >= policy.synthetic_logit:
         return ClassifierReason.SYNTHETIC_LIMIT_REACHED
-    if logit <= policy.no_traces_logit:
+    if policy.no_traces_logit is not None and logit <= policy.no_traces_logit:
         return ClassifierReason.NO_TRACES_LIMIT_REACHED
     return ClassifierReason.BETWEEN_LIMITS

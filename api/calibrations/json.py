@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
-from api.lookups.evidence_json import CollectionRate
+from api.lookups.rates_json import CollectionRate
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.for_probe import count_by_collection

@@ -4,52 +4,63 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
+from api.lookups.calibration_json import CalibrationUsed
+from api.lookups.calibration_words import describe_next_step
+from api.lookups.classifier_json import ClassifierAnswer
 from api.lookups.evidence_json import (
     AttributionAnswer,
-    CalibrationUsed,
     QualityAnswer,
-    RateAnswer,
     RatioAnswer,
+    RatioSupport,
     StatementAnswer,
 )
 from api.lookups.json import (
-    ClassifierAnswer,
     LookupAnswer,
     NeighbourAnswer,
     SimilarityAnswer,
     ThresholdAnswer,
 )
 from api.lookups.method_json import MethodAnswer, Timings
+from api.lookups.numbers import LOGIT_DIGITS, SIMILARITY_DIGITS, count_digits
 from api.lookups.precision import state_precision
 from api.lookups.probe import Probe
+from api.lookups.rates_json import (
+    DiscriminationAnswer,
+    HitRateAnswer,
+    LogitShareAnswer,
+    RateAnswer,
+)
 from api.lookups.request import LookupQuery
 from api.lookups.robustness_json import LeftOutAnswer, RestsOnAnswer, StabilityAnswer
 from api.lookups.words import explain_classifier, explain_similarity, write_statements
-from index.cache.searching import SearchResult
+from index.cache.searching import Neighbour, SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
 from index.truth.computations import Computation
 from index.truth.lookups import NOT_EVIDENCE, digest_evidence, new_lookup_id
-from index.verdict import compute_probability
+from index.verdict import ClassifierOutcome, Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assessed:
     """Everything that an answer is written from.
 
-    `listed` answers the query. `left_out` are re-encodings that could not be used, None if none
-    were asked for. `uncalibrated_corpora` are why no calibration applies. `computed` is what
-    computed the embeddings of the corpora, None among them where nobody recorded it.
+    `listed` answers the query. `policy` is what was judged by. `left_out` are re-encodings that
+    could not be used, None if none were asked for. `uncalibrated_corpora` are why no calibration
+    applies. `caution` is the warning about the model. `computed` is what computed the embeddings
+    of the corpora, None among them where nobody recorded it.
     """
 
     probe: Probe
     query: LookupQuery
     listed: SearchResult
     assessment: Assessment
+    policy: Policy
     left_out: tuple[LeftOutAnswer, ...] | None = None
     uncalibrated_corpora: tuple[str, ...] = ()
+    caution: str | None = None
     computed: tuple[Computation | None, ...] = ()
 
 
@@ -61,18 +72,20 @@ def write_answer(
     quality = QualityAnswer.of(
         assessment.quality, pdq_quality=probe.pdq_quality, luminance_std=probe.luminance_std
     )
+    classifier = _write_classifier(assessed, quality)
     similarity = _write_similarity(assessed, quality, scale)
     stability = None if left_out is None else StabilityAnswer.of(assessment.reencodings, left_out)
     answer = LookupAnswer(
         id=new_lookup_id(),
         created_at=datetime.now(UTC),
+        caution=assessed.caution,
         probe=probe.answer,
-        classifier=_write_classifier(assessment, quality),
+        classifier=classifier,
         similarity=similarity,
         statements=[
             StatementAnswer(topic=topic, words=words)
             for topic, words in (
-                *write_statements(similarity, stability),
+                *write_statements(similarity, stability, classifier),
                 *state_precision(method.computed, similarity.nearest_similarity),
             )
         ],
@@ -89,61 +102,133 @@ def dump_evidence(answer: LookupAnswer) -> dict[str, Any]:
     return answer.model_dump(mode="json", exclude=NOT_EVIDENCE)
 
 
-def _write_classifier(assessment: Assessment, quality: QualityAnswer) -> ClassifierAnswer | None:
+def _write_classifier(assessed: Assessed, quality: QualityAnswer) -> ClassifierAnswer | None:
+    assessment = assessed.assessment
     verdict, logit = assessment.verdict.classifier, assessment.evidence.logit
     if verdict is None or logit is None:
         return None
-    policy = verdict.policy
+    policy, figures = verdict.policy, assessment.classifier
+    of_fakes = LogitShareAnswer.of(figures.of_fakes if figures else None)
+    of_reals = LogitShareAnswer.of(figures.of_reals if figures else None)
+    digits = _count_logit_digits(assessment)
+    has_no_traces = verdict.verdict is ClassifierOutcome.NO_TRACES
     return ClassifierAnswer(
         verdict=verdict.verdict,
         reason=verdict.reason,
-        explanation=explain_classifier(verdict, quality),
+        explanation=explain_classifier(verdict, quality, of_fakes, of_reals, digits),
         logit=logit,
+        miss_rate=of_fakes if has_no_traces else None,
+        clear_rate=of_reals if has_no_traces else None,
+        false_alarm_rate=None if has_no_traces else of_reals,
+        detection_rate=None if has_no_traces else of_fakes,
         limits_source=policy.source if policy else None,
         synthetic_logit=policy.synthetic_logit if policy else None,
         no_traces_logit=policy.no_traces_logit if policy else None,
-        **_probability(assessment, logit),
+        synthetic_from=policy.synthetic_from if policy else None,
+        no_traces_from=policy.no_traces_from if policy else None,
+        digits=digits,
+        **_probability(assessment),
     )
 
 
-def _probability(assessment: Assessment, logit: float) -> dict[str, Any]:
-    calibration = assessment.calibration
-    model = None if calibration is None else calibration.stratum.classifier
-    if calibration is None or model is None:
-        return {"calibration": "uncalibrated", "probability": compute_probability(logit)}
-    source = f"calibration {calibration.applied.id}, {calibration.condition}"
+def _probability(assessment: Assessment) -> dict[str, Any]:
+    figures = assessment.classifier
+    number = figures.number if figures else None
+    if figures is None or figures.model is None:
+        return {"calibration": "uncalibrated", "calibration_id": number}
     return {
-        "calibration": f"{model.variant} by {source}",
-        "probability": model.probability(logit),
-        "ece": model.ece,
-        "brier": model.brier,
+        "calibration": f"{figures.model.variant} by calibration {number}, {figures.condition}",
+        "calibration_id": number,
+        "probability": figures.probability,
+        "ece": figures.model.ece,
+        "brier": figures.model.brier,
     }
+
+
+def _count_logit_digits(assessment: Assessment) -> int:
+    """Return the decimals that show each logit on its side of the limits."""
+    own = assessment.verdict.classifier.policy if assessment.verdict.classifier else None
+    logits = [(assessment.evidence.logit, own)] + [
+        (each.reencoding.logit, each.reencoding.classifier or own)
+        for each in assessment.reencodings
+    ]
+    pairs = [
+        (logit, limit)
+        for logit, policy in logits
+        if policy is not None and logit is not None
+        for limit in (policy.no_traces_logit, policy.synthetic_logit)
+        if limit is not None
+    ]
+    return count_digits(pairs, LOGIT_DIGITS)
+
+
+def _count_digits(assessed: Assessed) -> int:
+    """Return the decimals that show each similarity on its side of the threshold."""
+    assessment, threshold = assessed.assessment, assessed.policy.threshold
+    found = [*assessed.listed.neighbours, assessment.nearest_known_fake]
+    found.append(assessment.neighbourhood.nearest_real)
+    pairs = [(each.cosine_similarity, threshold) for each in found if each is not None]
+    pairs += [
+        (each.reencoding.nearest_similarity, each.reencoding.threshold or threshold)
+        for each in assessment.reencodings
+        if each.reencoding.nearest_similarity is not None
+    ]
+    if assessment.evidence.nearest_fake is not None:
+        pairs.append((assessment.evidence.nearest_fake, threshold))
+    compared = [(value, limit.value) for value, limit in pairs if limit is not None]
+    return count_digits(compared, SIMILARITY_DIGITS)
 
 
 def _write_similarity(
     assessed: Assessed, quality: QualityAnswer, scale: VerbalScale
 ) -> SimilarityAnswer:
-    probe, assessment = assessed.probe, assessed.assessment
-    verdict, real = assessment.verdict.similarity, assessment.neighbourhood.nearest_real
-    threshold, hashed = verdict.threshold, probe.perceptual_hash
+    probe, assessment, policy = assessed.probe, assessed.assessment, assessed.policy
+    verdict, digits = assessment.verdict.similarity, _count_digits(assessed)
     condition = None if probe.condition is None else probe.condition.value
+    used = CalibrationUsed.of(assessment.calibration, condition)
+    discrimination = DiscriminationAnswer.of(assessment.calibration)
+    ratio = assessment.likelihood_ratio
+    is_stated = ratio is not None and ratio.is_supported
+    rate = assessed.query.false_match_rate
     return SimilarityAnswer(
         verdict=verdict.verdict,
         reason=verdict.reason,
-        explanation=explain_similarity(verdict, quality),
-        threshold=ThresholdAnswer.of(threshold),
+        explanation=explain_similarity(verdict, quality, used, discrimination, digits),
+        threshold=ThresholdAnswer.of(verdict.threshold),
+        barrier=policy.barrier,
+        next_step=None
+        if rate is None
+        else describe_next_step(policy.barrier, used, assessed.uncalibrated_corpora, rate),
+        digits=digits,
         neighbours=[
-            NeighbourAnswer.of(rank, each, hashed, threshold)
+            _write_neighbour(assessed, rank, each)
             for rank, each in enumerate(assessed.listed.neighbours, start=1)
         ],
+        nearest_known_fake=_write_neighbour(assessed, 1, assessment.nearest_known_fake),
         searched=assessed.listed.searched,
         filter=assessed.query.filter,
         nearest_similarity=assessment.evidence.nearest_fake,
         false_match_rate=RateAnswer.of(assessment.false_match_rate),
-        likelihood_ratio=RatioAnswer.of(assessment.likelihood_ratio, scale),
-        attribution=AttributionAnswer.of(assessment.attribution),
-        nearest_known_real=None if real is None else NeighbourAnswer.of(1, real, hashed, threshold),
+        hit_rate=HitRateAnswer.of(assessment.hit_rate),
+        discrimination=discrimination,
+        likelihood_ratio=RatioAnswer.of(ratio, scale) if is_stated else None,
+        ratio_support=RatioSupport.of(ratio),
+        attribution=AttributionAnswer.of(assessment.attribution, assessment.neighbourhood),
+        nearest_known_real=_write_neighbour(assessed, 1, assessment.neighbourhood.nearest_real),
         rests_on=RestsOnAnswer.of(assessment.support),
-        calibration=CalibrationUsed.of(assessment.calibration, condition),
+        calibration=used,
         uncalibrated_corpora=list(assessed.uncalibrated_corpora),
     )
+
+
+@overload
+def _write_neighbour(assessed: Assessed, rank: int, found: Neighbour) -> NeighbourAnswer: ...
+@overload
+def _write_neighbour(assessed: Assessed, rank: int, found: None) -> None: ...
+def _write_neighbour(
+    assessed: Assessed, rank: int, found: Neighbour | None
+) -> NeighbourAnswer | None:
+    if found is None:
+        return None
+    hashed, threshold = assessed.probe.perceptual_hash, assessed.policy.threshold
+    return NeighbourAnswer.of(rank, found, hashed, threshold)

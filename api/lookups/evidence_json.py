@@ -1,22 +1,18 @@
-"""The evidence beside the verdicts as JSON: how often wrong, how strong, which generator.
+"""The evidence beside the verdicts as JSON: how strong, which generator, how good the picture.
 
 None of these values is a probability that the probe is fake.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Literal
-
 from pydantic import Field
 
-from api.fields import Answer, CorpusName
-from index.calibration.attribution import COVERAGE, Attributed
-from index.calibration.false_matches import RateMethod
-from index.calibration.for_probe import CollectionCount, ProbeCalibration
-from index.calibration.standing import Applies
+from api.fields import Answer
+from index.calibration.attribution import COVERAGE, Attributed, AttributionReason
 from index.calibration.verbal import VerbalScale
-from index.evidence import FalseMatchRate, LikelihoodRatio, Quality
+from index.evidence import Quality
+from index.figures import LikelihoodRatio
+from index.neighbourhood import Neighbourhood
 from index.verdict import QualityIssue
 
 SHARES = 20  # of the vote that an answer lists
@@ -27,85 +23,37 @@ class StatementAnswer(Answer):
 
     topic: str = Field(
         examples=["ratio"],
-        description="Topic of the sentence, machine-readable: rate, ratio, generator, known real, "
-        "rests on, stability or calibration.",
+        description="Topic of the sentence, machine-readable: rate, hits, ratio, generator, known "
+        "real, rests on, stability, calibration or next step.",
     )
     words: str = Field(
         description="The sentence, for people. The page and the terminal print the same words."
     )
 
 
-class CollectionRate(Answer):
-    """False matches of one reference collection."""
+class RatioSupport(Answer):
+    """Whether the data of the calibration support a likelihood ratio."""
 
-    corpus: str = Field(description="Name of the corpus of known-real images.")
-    source: str | None = Field(
-        description="Source of the images within that corpus. Null if not declared."
+    supported: bool = Field(
+        description="True if stating ratios costs clearly less than stating none: both costs are "
+        "below 0.95. If false, `likelihood_ratio` is null."
     )
-    images: int = Field(
-        ge=1, description="Number of images of this collection that the calibration measured."
+    cllr: float = Field(
+        description="Cost of the calibration's ratios (Cllr) on images that they were not fitted "
+        "on. At 1 or above they carry no information."
     )
-    matches: int = Field(
-        ge=0,
-        description="Number of these images whose nearest known fake was at least as similar as "
-        "the compared similarity.",
-    )
-
-    @classmethod
-    def of(cls, count: CollectionCount) -> CollectionRate:
-        """From what a calibration counted."""
-        return cls(
-            corpus=count.collection.corpus,
-            source=count.collection.source,
-            images=count.images,
-            matches=count.matches,
-        )
-
-
-class RateAnswer(Answer):
-    """The false-match rate: how often a known-real image has a known fake at least as near as the
-    probe's nearest one.
-
-    It describes the reference population. It is not a probability that the probe is fake, or real.
-    """
-
-    estimate: float = Field(
-        ge=0,
-        le=1,
-        description="Estimated share of known-real images, of the reference population, that have"
-        " a known fake at least as near.",
-    )
-    low: float = Field(ge=0, le=1, description="Lower end of the 95 % interval.")
-    high: float = Field(ge=0, le=1, description="Upper end of the 95 % interval.")
-    method: RateMethod = Field(
-        description="empirical: the share observed. tail: extrapolated with a generalised Pareto "
-        "tail, because few images came this near. rule_of_three: no image came this "
-        "near; `high` is an upper bound."
-    )
-    images: int = Field(ge=1, description="Number of known-real images measured.")
-    sources: int = Field(ge=1, description="Number of photographs that these images come from.")
-    collections: list[CollectionRate] = Field(
-        default_factory=list,
-        description="The same count for each reference collection (corpus and source) of at least"
-        " 20 images, if there are two or more. If their shares differ, the rate "
-        "depends on the mixture. Also empty if more images came this near than a "
-        "calibration stores.",
+    cllr_left_out: float | None = Field(
+        description="The same cost on collections that were left out. Null with one collection, "
+        "and if the calibration does not keep it."
     )
 
     @classmethod
-    def of(cls, found: FalseMatchRate | None) -> RateAnswer | None:
+    def of(cls, found: LikelihoodRatio | None) -> RatioSupport | None:
         """From what the assessment found."""
         if found is None:
             return None
-        return cls(
-            estimate=found.rate.estimate,
-            low=found.rate.low,
-            high=found.rate.high,
-            method=found.rate.method,
-            images=found.images,
-            sources=found.sources,
-            collections=[CollectionRate.of(each) for each in found.collections],
-        )
+        model = found.model
+        return cls(supported=found.is_supported, cllr=model.cllr, cllr_left_out=model.cllr_left_out)
 
 
 class RatioAnswer(Answer):
@@ -194,18 +142,24 @@ class AttributionAnswer(Answer):
     unknown: bool = Field(description="True if no generator can be named.")
     reason: str = Field(
         description="nearest_known_fakes: the candidates follow from the nearest known fakes. "
+        "same_picture: known fakes that are the same file or show the same picture declare them. "
         "no_generator_told: no near known fake has a declared generator. "
         "nothing_near_enough: every known fake is too far away. set_holds_everything:"
-        " no generator can be excluded."
+        " no generator can be excluded. too_many: more than five generators cannot be excluded. "
+        "not_enough_entries: the generators that it points to have too few entries to be named."
+    )
+    declared_by: list[int] = Field(
+        [],
+        description="With same_picture: ids of the entries that declare the candidates.",
     )
     candidates: list[str] = Field(
         description="Candidate generators, most likely first. For images of a generator in the "
         "corpora, the candidates contain the right one in the share of cases given by"
         " `coverage`. Empty if `unknown`."
     )
-    coverage: float = Field(
+    coverage: float | None = Field(
         description="Share of cases in which the candidates contain the right generator, if the "
-        "corpora hold it.",
+        "corpora hold it. Null with same_picture.",
         examples=[0.9],
     )
     shares: list[ShareAnswer] = Field(
@@ -214,15 +168,23 @@ class AttributionAnswer(Answer):
     )
 
     @classmethod
-    def of(cls, found: Attributed | None) -> AttributionAnswer | None:
+    def of(cls, found: Attributed | None, neighbourhood: Neighbourhood) -> AttributionAnswer | None:
         """From what the assessment found."""
         if found is None:
             return None
+        is_quoted = found.reason is AttributionReason.SAME_PICTURE
         return cls(
             unknown=found.unknown,
             reason=found.reason,
+            declared_by=[
+                each.entry.id
+                for each in neighbourhood.fakes
+                if is_quoted
+                and (each.identical or each.near_duplicate)
+                and each.entry.generator in found.candidates
+            ],
             candidates=list(found.candidates),
-            coverage=COVERAGE,
+            coverage=None if is_quoted else COVERAGE,
             shares=[
                 ShareAnswer(generator=name, share=share)
                 for name, share in found.shares[: max(SHARES, len(found.candidates))]
@@ -266,78 +228,4 @@ class QualityAnswer(Answer):
             pdq_quality=pdq_quality,
             luminance_std=luminance_std,
             familiar_from=found.familiar_from,
-        )
-
-
-class CalibrationUsed(Answer):
-    """The calibration that the false-match rate, the likelihood ratio and the attribution come
-    from.
-    """
-
-    id: int = Field(
-        description="Id of the calibration. GET /v1/calibrations/{id} or `lineup calibrations "
-        "show ID` prints it."
-    )
-    created_at: datetime = Field(description="When the calibration was stored, in UTC.")
-    generation: int = Field(description="Number of the last change that the calibration measured.")
-    applies: Literal["exact", "upper_bound"] = Field(
-        description="exact: the calibrated corpora were searched. upper_bound: only part of them "
-        "was searched, so the true false-match rate is at most the stated one."
-    )
-    against: list[CorpusName] = Field(description="Names of the calibrated corpora of known fakes.")
-    reference: list[CorpusName] = Field(
-        description="Names of the corpora of known-real images: the reference population."
-    )
-    corpus_size: int = Field(
-        description="Number of entries of known fakes when the calibration was measured."
-    )
-    entries_since: int | None = Field(
-        description="Entries added since the calibration (negative if removed). The rate is "
-        "predicted for the corpus's current size. Null if only part of the corpora "
-        "was searched."
-    )
-    probe_condition: str | None = Field(
-        description="The kind of delivery that the probe's file looks like, by its format, its "
-        "size and its JPEG tables. Null if no image was sent.",
-        examples=["jpeg75"],
-    )
-    condition: str = Field(
-        description="The kind of delivery whose figures are used: `probe_condition` if the "
-        "calibration measured it, otherwise as_is.",
-        examples=["as_is"],
-    )
-    images: int = Field(
-        description="Number of known-real images measured for this kind of delivery."
-    )
-    sources: int = Field(description="Number of photographs that these images come from.")
-    supports_threshold: bool = Field(
-        description="True if there were enough images for the false-match rate that was asked "
-        "for: the upper end of its interval is at most five times the rate. If false,"
-        " the model's own threshold is used."
-    )
-
-    @classmethod
-    def of(
-        cls, found: ProbeCalibration | None, probe_condition: str | None
-    ) -> CalibrationUsed | None:
-        """From the calibration as it applies to the probe."""
-        if found is None:
-            return None
-        applied, stratum = found.applied, found.stratum
-        measured = applied.calibration.corpus_size
-        is_exact = applied.applies is Applies.EXACT
-        return cls(
-            id=applied.id,
-            created_at=applied.created_at,
-            generation=applied.generation,
-            applies=applied.applies.value,
-            against=list(applied.against),
-            reference=list(applied.reference),
-            corpus_size=measured,
-            entries_since=found.corpus_size - measured if is_exact else None,
-            probe_condition=probe_condition,
-            condition=found.condition,
-            images=stratum.references,
-            sources=stratum.sources,
-            supports_threshold=found.threshold is not None,
         )

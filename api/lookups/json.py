@@ -1,34 +1,35 @@
 """The answer of a look-up as JSON: two separate opinions, and what is needed to repeat them.
 
-What is asked for is in `request`, the parts of the answer are in the modules `evidence_json`,
-`robustness_json` and `method_json`.
+What is asked for is in `request`. The parts of the answer are in the modules beside this one whose
+names end in `_json`.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from api.corpora.json import EntryAnswer
 from api.fields import Answer, FailedItem, Sha256
+from api.lookups.calibration_json import CalibrationUsed
+from api.lookups.classifier_json import ClassifierAnswer
 from api.lookups.evidence_json import (
     AttributionAnswer,
-    CalibrationUsed,
     QualityAnswer,
-    RateAnswer,
     RatioAnswer,
+    RatioSupport,
     StatementAnswer,
 )
 from api.lookups.method_json import MethodAnswer, Timings
+from api.lookups.numbers import SIMILARITY_DIGITS
+from api.lookups.rates_json import DiscriminationAnswer, HitRateAnswer, RateAnswer
 from api.lookups.request import SearchFilter
 from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer
 from index.cache.searching import Neighbour
 from index.truth.perceptual import PerceptualHash
 from index.verdict import (
-    ClassifierOutcome,
-    ClassifierReason,
     Relation,
     SimilarityOutcome,
     SimilarityReason,
@@ -71,69 +72,6 @@ class ProbeAnswer(Answer):
         description="Where the embedding comes from. computed: from the image, for this look-up. "
         "stored: from an earlier ingest of the same bytes. sent: from the client."
     )
-
-
-class ClassifierAnswer(Answer):
-    """The classifier's opinion of the probe alone. It does not use the corpora.
-
-    The verdict is the output of a statistical model, which can be wrong. It is not proof of how the
-    image was made.
-    """
-
-    verdict: ClassifierOutcome = Field(
-        description="The class on whose side of the limits the logit is. synthetic: at or above "
-        "`synthetic_logit`. no_traces: at or below `no_traces_logit`; no "
-        "synthetic traces were found, which does not show that the image is genuine. inconclusive: "
-        "between the limits, or `reason` forbids a verdict."
-    )
-    reason: ClassifierReason = Field(
-        description="synthetic_limit_reached, no_traces_limit_reached, between_limits. no_limits:"
-        " no limits were measured for this model. poor_quality: see `quality`. "
-        "unstable: a re-encoding moves the logit over a limit."
-    )
-    explanation: str = Field(description="The reason in one sentence.")
-    logit: float = Field(
-        description="Raw output of the classifier. Higher means more likely synthetic."
-    )
-    probability: float = Field(
-        ge=0,
-        le=1,
-        description="Probability of `synthetic`, assuming equally many synthetic and real images."
-        " If `calibration` is 'uncalibrated', it is only sigmoid(logit), which is not"
-        " a measured probability.",
-    )
-    limits_source: str | None = Field(
-        description="Data that the limits were measured on. Null without limits."
-    )
-    synthetic_logit: float | None = Field(
-        None, description="The verdict is synthetic at or above this logit. Null without limits."
-    )
-    no_traces_logit: float | None = Field(
-        None, description="The verdict is no_traces at or below this logit. Null without limits."
-    )
-    calibration: str = Field(
-        description="Method and calibration that the probability comes from, or 'uncalibrated'.",
-        examples=["temperature by calibration 3, as_is"],
-    )
-    ece: float | None = Field(
-        None,
-        description="Expected calibration error of the probability, on images that it was not "
-        "fitted on. 0 is perfect. Null if uncalibrated.",
-    )
-    brier: float | None = Field(
-        None,
-        description="Brier score of the probability, on images that it was not fitted on. 0 is "
-        "perfect. Null if uncalibrated.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_words_of_rules_1(cls, document: Any) -> Any:  # noqa: ANN401 -- JSON
-        """Take the field by which rules 1 called `no_traces_logit`."""
-        if not isinstance(document, dict) or "authentic_logit" not in document:
-            return document
-        fields = dict(document)
-        return {"no_traces_logit": fields.pop("authentic_logit"), **fields}
 
 
 class NeighbourAnswer(Answer):
@@ -240,20 +178,46 @@ class SimilarityAnswer(Answer):
         "also_known_real: the same image is a known fake and a known-real image. "
         "between: below the threshold, but the likelihood ratio supports a generator "
         "in the corpora. ratio_disagrees: above the threshold, but the likelihood "
-        "ratio supports a real image. no_threshold: no threshold is known. "
+        "ratio supports a real image. not_calibrated: nothing says what a similarity is worth in "
+        "these corpora; see `next_step`. tells_nothing: known fakes come this near to one another "
+        "hardly more often than known-real images do. no_threshold: the calibration has too few "
+        "images for a threshold. "
         "nothing_compared: no known fakes were searched. poor_quality: see `quality`."
         " unstable: a re-encoding moves the similarity over the threshold. "
         "fakes_not_reached: only in look-ups stored before schema 0004."
     )
     explanation: str = Field(description="The reason in one sentence.")
     threshold: ThresholdAnswer | None = Field(
-        description="The similarity threshold that the verdict uses. Null if none is known for "
-        "this model."
+        description="The similarity threshold that the verdict uses: that of the calibration, or "
+        "the operator's. Null if `barrier` is set."
+    )
+    barrier: SimilarityReason | None = Field(
+        None,
+        description="Why the similarity of embeddings gives no verdict in these corpora, whatever "
+        "the probe: not_calibrated, tells_nothing or no_threshold. Identical files and near "
+        "duplicates are found nevertheless. Null: it gives one.",
+    )
+    next_step: str | None = Field(
+        None,
+        description="What to do so that similarity gives a verdict, in one sentence. Null if there "
+        "is nothing to do.",
+    )
+    digits: int = Field(
+        SIMILARITY_DIGITS,
+        ge=0,
+        description="Decimals with which similarities and the threshold are printed, so that they "
+        "read as the verdict compares them.",
     )
     neighbours: list[NeighbourAnswer] = Field(
         description="The k nearest entries, and up to k near duplicates that are further away. "
-        "Identical files come first, then near duplicates by increasing Hamming "
-        "distance, then all others by decreasing similarity."
+        "Identical files come first, then entries with a similarity over 0.9999, then near "
+        "duplicates by increasing Hamming distance, then all others; within each group by "
+        "decreasing similarity, then by increasing id."
+    )
+    nearest_known_fake: NeighbourAnswer | None = Field(
+        None,
+        description="The known fake that the verdict rests on: an identical file, else the first "
+        "of those that support the verdict, else the most similar one. Null without known fakes.",
     )
     searched: int = Field(
         ge=0, description="Number of entries that the filter selects. All of them were considered."
@@ -271,13 +235,29 @@ class SimilarityAnswer(Answer):
         description="How often known-real images have a known fake this near. Null if no "
         "calibration applies to these corpora, or `quality` has an issue.",
     )
+    hit_rate: HitRateAnswer | None = Field(
+        None,
+        description="How often known fakes have another known fake this near. Null like "
+        "`false_match_rate`, and if the calibration did not measure it.",
+    )
+    discrimination: DiscriminationAnswer | None = Field(
+        None,
+        description="Whether similarity tells known fakes from known-real images at the false-"
+        "match rate that was asked for. Null if no calibration applies or did not measure it.",
+    )
     likelihood_ratio: RatioAnswer | None = Field(
         None,
         description="How strongly the similarities support one of two propositions. Null if no "
-        "calibration applies, if the data are too few, or if `quality` has an issue.",
+        "calibration applies, if the data do not support it, or if `quality` has an issue.",
+    )
+    ratio_support: RatioSupport | None = Field(
+        None,
+        description="Whether the data support a likelihood ratio. Null if none was measured.",
     )
     attribution: AttributionAnswer | None = Field(
-        None, description="Generators that may have made the probe. Null if no calibration applies."
+        None,
+        description="Generators that may have made the probe. Null if no calibration applies and "
+        "no same picture declares one, and beside not_similar.",
     )
     nearest_known_real: NeighbourAnswer | None = Field(
         None, description="The nearest known-real image of all corpora. Null if there is none."
@@ -300,6 +280,11 @@ class LookupAnswer(Answer):
 
     id: str = Field(description="Id of the look-up. GET /v1/lookups/{id} returns this same answer.")
     created_at: datetime = Field(description="When the look-up was answered, in UTC.")
+    caution: str | None = Field(
+        None,
+        description="Warning about the model, to be read before the verdicts. Null if there is "
+        "none.",
+    )
     probe: ProbeAnswer = Field(description="The probe.")
     classifier: ClassifierAnswer | None = Field(
         description="The classifier's opinion of the probe alone. Null if an embedding was sent "

@@ -28,6 +28,7 @@ from embedder.pictures.reencodings import ReEncodings, reencode
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Calibrations
 from index.evidence import ReEncodedProbe, assess
+from index.policy import LogitCalibration, choose_policy, choose_reencoding_limits
 from index.truth.computations import find_computations
 from index.truth.lookups import save_lookup
 from index.verdict import RULES
@@ -116,24 +117,40 @@ def _search_and_assess(
         calibration, uncalibrated = apply_calibration(
             connection, lineup.calibrations, probe, query, found.searched_fakes
         )
+        newest = lineup.calibrations.find_newest(connection)
         computed = find_computations(
             connection, lineup.space, found.listed.generation, query.filter.corpora
         )
-    thresholds = limits.find_thresholds(calibration, [each.condition for each in usable])
+    applied = newest if calibration is None else calibration.applied
+    logits = None if applied is None else LogitCalibration.of(applied, probe.condition)
+    policy = choose_policy(calibration, logits, limits.choices)
+    of_reencodings = choose_reencoding_limits(
+        applied, calibration, policy, limits.choices, [each.condition for each in usable]
+    )
     assessment = assess(
         probe.facts(limits.model_side),
         found.neighbourhood,
         calibration,
-        limits.choose_policy(calibration),
+        policy,
         [
-            ReEncodedProbe.of(each.name, logit, nearest, threshold)
-            for each, (_, logit), nearest, threshold in zip(
-                usable, embedded, found.reencodings, thresholds, strict=True
+            ReEncodedProbe.of(each.name, logit, nearest, own.threshold, own.classifier)
+            for each, (_, logit), nearest, own in zip(
+                usable, embedded, found.reencodings, of_reencodings, strict=True
             )
         ],
+        logits,
     )
-    left_out = None if reencodings is None else list_left_out(reencodings)
-    return Assessed(probe, query, found.listed, assessment, left_out, uncalibrated, computed)
+    return Assessed(
+        probe,
+        query,
+        found.listed,
+        assessment,
+        policy,
+        left_out=None if reencodings is None else list_left_out(reencodings),
+        uncalibrated_corpora=uncalibrated,
+        caution=limits.caution,
+        computed=computed,
+    )
 
 
 def reencode_probe(probe: Probe, model: Model) -> ReEncodings | None:

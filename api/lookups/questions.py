@@ -12,7 +12,7 @@ from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery, SearchFilter
 from index.cache.searching import Neighbour, Question, SearchResult
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
-from index.evidence import Neighbourhood
+from index.neighbourhood import Neighbourhood
 from index.truth.corpora import CorpusKind
 from index.truth.filters import Filter
 from index.truth.free_provenance import ProvenanceIs

@@ -32,11 +32,12 @@ from index.cache.searching import Question, SearchResult
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applied, Applies, Calibrations
 from index.evidence import ReEncodedProbe, assess
+from index.policy import LogitCalibration, choose_policy
 from index.truth.images import find_embedding
 from index.truth.lookups import Lookup, digest_evidence, get_lookup, take_evidence
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space, find_space_id
-from index.verdict import ClassifierPolicy, Policy, Threshold
+from index.verdict import RULES, ClassifierPolicy, LimitOrigin, Policy, Threshold
 
 MOST_DIFFERENCES = 50
 # A later release may word sentences differently. The values that they state are compared.
@@ -45,6 +46,7 @@ WORDS = frozenset(
         "/statements",
         "/classifier/explanation",
         "/similarity/explanation",
+        "/similarity/next_step",
         "/similarity/likelihood_ratio/words",
     }
 )
@@ -145,20 +147,26 @@ def _assess_again(
         # Look-ups stored before schema 0004 name no rate.
         rate = query.false_match_rate or limits.false_match_rate
         calibration = ProbeCalibration.of(applied, probe.condition, found.searched_fakes, rate)
+    of_logit = _logit_calibration_then(conn, calibrations, then, calibration)
+    logits = None if of_logit is None else LogitCalibration.of(of_logit, probe.condition)
+    policy = policy_then(then, calibration, logits, limits)
     assessment = assess(
         probe.facts(limits.model_side),
         found.neighbourhood,
         calibration,
-        Policy(threshold_then(then), classifier_then(then, limits.classifier)),
+        policy,
         reencodings_then(then),
+        logits,
     )
     return Assessed(
         probe,
         query,
         found.listed,
         assessment,
+        policy,
         left_out=None if then.stability is None else tuple(then.stability.left_out),
         uncalibrated_corpora=tuple(then.similarity.uncalibrated_corpora),
+        caution=then.caution,
     )
 
 
@@ -193,9 +201,25 @@ def reencodings_then(then: LookupAnswer) -> list[ReEncodedProbe]:
             each.nearest_similarity,
             each.generator,
             None if each.threshold is None else Threshold(each.threshold, each.name),
+            None
+            if each.synthetic_logit is None and each.no_traces_logit is None
+            else ClassifierPolicy(each.synthetic_logit, each.no_traces_logit, each.name),
         )
         for each in (then.stability.reencodings if then.stability else ())
     ]
+
+
+def policy_then(
+    then: LookupAnswer,
+    calibration: ProbeCalibration | None,
+    logits: LogitCalibration | None,
+    limits: Limits,
+) -> Policy:
+    """The limits of then; under other rules than today's, what these make of its calibration."""
+    if then.method.rules != RULES:
+        return choose_policy(calibration, logits, limits.choices)
+    classifier = classifier_then(then, limits.choices.classifier)
+    return Policy(threshold_then(then), classifier, then.similarity.barrier)
 
 
 def threshold_then(then: LookupAnswer) -> Threshold | None:
@@ -213,9 +237,15 @@ def classifier_then(
     stored = then.classifier
     if stored is None or stored.limits_source is None:
         return None
-    if stored.synthetic_logit is None or stored.no_traces_logit is None:
+    if stored.synthetic_logit is None and stored.no_traces_logit is None:
         return of_the_model
-    return ClassifierPolicy(stored.synthetic_logit, stored.no_traces_logit, stored.limits_source)
+    return ClassifierPolicy(
+        stored.synthetic_logit,
+        stored.no_traces_logit,
+        stored.limits_source,
+        stored.synthetic_from or LimitOrigin.MODEL,
+        stored.no_traces_from or LimitOrigin.MODEL,
+    )
 
 
 def _applied_then(
@@ -225,6 +255,21 @@ def _applied_then(
     if stored.calibration_id is None or used is None:
         return None
     return calibrations.apply_again(conn, stored.calibration_id, Applies(used.applies))
+
+
+def _logit_calibration_then(
+    conn: Connection,
+    calibrations: Calibrations,
+    then: LookupAnswer,
+    calibration: ProbeCalibration | None,
+) -> Applied | None:
+    """The calibration of the logit; in look-ups that name none, that of the search."""
+    if then.method.rules == 1:
+        return None if calibration is None else calibration.applied
+    number = None if then.classifier is None else then.classifier.calibration_id
+    if number is None:
+        return None
+    return calibrations.apply_again(conn, number, Applies.UPPER_BOUND)
 
 
 def _take_sentences(evidence: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:

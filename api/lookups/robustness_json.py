@@ -74,6 +74,14 @@ class ReEncodingAnswer(Answer):
         description="Similarity threshold for images delivered in this way (for example JPEG 75)."
         " Null: the probe's threshold is used.",
     )
+    synthetic_logit: float | None = Field(
+        None,
+        description="Limit of `synthetic` for images delivered in this way. If this and "
+        "`no_traces_logit` are null, the probe's limits are used.",
+    )
+    no_traces_logit: float | None = Field(
+        None, description="Limit of `no_traces` for images delivered in this way."
+    )
     flips: list[Literal["logit", "similarity"]] = Field(
         [],
         description="Which values are on the other side of their limit than for the probe as "
@@ -84,6 +92,7 @@ class ReEncodingAnswer(Answer):
     def of(cls, outcome: ReEncodingOutcome) -> ReEncodingAnswer:
         """From what the assessment found."""
         probe = outcome.reencoding
+        limits = probe.classifier
         flips: list[Literal["logit", "similarity"]] = ["logit"] if outcome.flips_logit else []
         return cls(
             name=probe.name,
@@ -91,6 +100,8 @@ class ReEncodingAnswer(Answer):
             nearest_similarity=probe.nearest_similarity,
             generator=probe.generator,
             threshold=None if probe.threshold is None else probe.threshold.value,
+            synthetic_logit=None if limits is None else limits.synthetic_logit,
+            no_traces_logit=None if limits is None else limits.no_traces_logit,
             flips=[*flips, "similarity"] if outcome.flips_similarity else flips,
         )
 

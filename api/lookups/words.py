@@ -1,4 +1,4 @@
-"""Verdicts in words: one sentence for each reason.
+"""Verdicts in words: one sentence for each reason, and the sentences of the evidence beside them.
 
 The page, the terminal and the JSON use the same sentences. No sentence can be read as a probability
 that the probe is fake, and none joins the classifier with the similarity.
@@ -6,38 +6,37 @@ that the probe is fake, and none joins the classifier with the similarity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import assert_never
+from collections.abc import Iterator
 
-from api.lookups.evidence_json import (
-    AttributionAnswer,
-    CalibrationUsed,
-    CollectionRate,
-    QualityAnswer,
-    RateAnswer,
-    RatioAnswer,
+from api.lookups.calibration_json import CalibrationUsed
+from api.lookups.calibration_words import describe_calibration, describe_uncalibrated
+from api.lookups.classifier_json import ClassifierAnswer
+from api.lookups.evidence_json import QualityAnswer
+from api.lookups.evidence_words import (
+    TELLS_NOTHING,
+    describe_attribution,
+    describe_discrimination,
+    describe_hits,
+    describe_logit_share,
+    describe_quality,
+    describe_rate,
+    describe_ratio,
+    describe_unsupported_ratio,
 )
 from api.lookups.json import SimilarityAnswer
-from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer, WithoutStrongest
-from embedder.pictures.delivery import Condition
-from index.calibration.attribution import AttributionReason
-from index.calibration.calibration import ANY_DELIVERY
-from index.calibration.false_matches import RateMethod
+from api.lookups.numbers import LOGIT_DIGITS, SIMILARITY_DIGITS
+from api.lookups.rates_json import DiscriminationAnswer, LogitShareAnswer
+from api.lookups.robustness_json import StabilityAnswer
+from api.lookups.robustness_words import describe_rests_on, describe_stability
 from index.verdict import (
     ClassifierPolicy,
     ClassifierReason,
     ClassifierVerdict,
-    QualityIssue,
+    LimitOrigin,
     SimilarityReason,
     SimilarityVerdict,
 )
 
-NAMED = 3  # generators or corpora that a sentence names; the JSON has all of them
-LISTED = 5  # entries that a sentence lists
-PROPOSITIONS = (
-    "first proposition: a generator in the corpora made it; alternative: it is a real image like "
-    "those of the reference"
-)
 _SIMILARITY = {
     SimilarityReason.IDENTICAL_IMAGE: "the probe's file is identical to that of a known fake",
     SimilarityReason.NEAR_DUPLICATE_IMAGE: (
@@ -67,9 +66,13 @@ _SIMILARITY = {
         "a re-encoding of the probe is on the other side of the threshold, which is {threshold} "
         "for the probe as sent"
     ),
+    SimilarityReason.NOT_CALIBRATED: (
+        "not calibrated: it was not measured how near known-real images come to the known fakes "
+        "in these corpora"
+    ),
+    SimilarityReason.TELLS_NOTHING: TELLS_NOTHING,
     SimilarityReason.NO_THRESHOLD: (
-        "no similarity threshold is known for this model; `lineup calibrate` or "
-        "LINEUP_SIMILARITY_THRESHOLD sets one"
+        "the calibration has too few known-real images for a threshold at this false-match rate"
     ),
     SimilarityReason.NOTHING_COMPARED: "there was no known fake to compare the probe with",
     SimilarityReason.FAKES_NOT_REACHED: (
@@ -77,6 +80,19 @@ _SIMILARITY = {
         "or ask for more neighbours"
     ),
 }
+# Why a search that a calibration covers is not calibrated, or has no threshold.
+_PROVISIONAL = (
+    "not calibrated on known-real images of this installation: the figures below rest on those "
+    "that came with the model, and give no verdict"
+)
+_WITHOUT_HIT_RATES = (
+    "not calibrated: the calibration was measured before hit rates were, so it does not say what a "
+    "similarity is worth"
+)
+_DOES_NOT_HOLD = (
+    "there is no threshold: the rates of the calibration do not hold for collections that were "
+    "left out"
+)
 _CLASSIFIER = {
     ClassifierReason.SYNTHETIC_LIMIT_REACHED: (
         "the logit is at or above the limit for synthetic ({limits})"
@@ -88,68 +104,94 @@ _CLASSIFIER = {
     ClassifierReason.NO_LIMITS: "no limits were measured for this model's logit",
     ClassifierReason.POOR_QUALITY: "the picture does not show enough for a verdict: {quality}",
     ClassifierReason.UNSTABLE: "a re-encoding of the probe moves the logit over a limit ({limits})",
-}
-_UNKNOWN = {
-    AttributionReason.NO_GENERATOR_DECLARED: "no near known fake has a declared generator",
-    AttributionReason.NOTHING_NEAR_ENOUGH: (
-        "no known fake with a declared generator is near enough"
+    ClassifierReason.PROBABILITY_DISAGREES: (
+        "the logit reaches a limit ({limits}), but the calibrated probability is on the other side "
+        "of one half"
     ),
-    AttributionReason.SET_HOLDS_EVERYTHING: "no generator can be excluded",
-    AttributionReason.TOO_MANY: "too many generators cannot be excluded",
-    AttributionReason.NOT_ENOUGH_ENTRIES: (
-        "most of the votes are of a generator with too few entries to name it"
-    ),
-    AttributionReason.COVERAGE_FAILS: (
-        "it may be of a generator whose own images are often taken for others"
-    ),
-    AttributionReason.NONE_FITS: "no generator has the votes that its own images get",
-}
-
-# Each kind of delivery: the images that figures are for, and what a probe looks like.
-_DELIVERED = {
-    Condition.AS_IS: ("unchanged images", "an unchanged image"),
-    Condition.JPEG90: ("images after JPEG 90", "an image after JPEG 90"),
-    Condition.JPEG75: ("images after JPEG 75", "an image after JPEG 75"),
-    Condition.JPEG50: ("images after JPEG 50", "an image after JPEG 50"),
-    Condition.WEBP80: ("images after WebP 80", "an image after WebP 80"),
-    Condition.HALF: ("images at half the size", "an image at half the size"),
-    Condition.SCREENSHOT: ("screenshots", "a screenshot or a resized image"),
 }
 
 
-def explain_similarity(verdict: SimilarityVerdict, quality: QualityAnswer) -> str:
-    """Why the similarity verdict is what it is."""
+def explain_similarity(
+    verdict: SimilarityVerdict,
+    quality: QualityAnswer,
+    used: CalibrationUsed | None = None,
+    discrimination: DiscriminationAnswer | None = None,
+    digits: int = SIMILARITY_DIGITS,
+) -> str:
+    """Why the similarity verdict is what it is. `used` is the calibration that applies."""
+    if verdict.reason is SimilarityReason.TELLS_NOTHING and discrimination is not None:
+        return describe_discrimination(discrimination, digits)
+    if used is not None:
+        if verdict.reason is SimilarityReason.NOT_CALIBRATED:
+            return _PROVISIONAL if used.provisional else _WITHOUT_HIT_RATES
+        if verdict.reason is SimilarityReason.NO_THRESHOLD and not used.holds:
+            return _DOES_NOT_HOLD
     return _SIMILARITY[verdict.reason].format(
-        threshold=f"{verdict.threshold.value:.4f}" if verdict.threshold else "",
+        threshold=f"{verdict.threshold.value:.{digits}f}" if verdict.threshold else "",
         quality=describe_quality(quality),
     )
 
 
-def explain_classifier(verdict: ClassifierVerdict, quality: QualityAnswer) -> str:
-    """Why the classifier's verdict is what it is."""
-    return _CLASSIFIER[verdict.reason].format(
-        limits=_limits(verdict.policy), quality=describe_quality(quality)
+def explain_classifier(
+    verdict: ClassifierVerdict,
+    quality: QualityAnswer,
+    of_fakes: LogitShareAnswer | None = None,
+    of_reals: LogitShareAnswer | None = None,
+    digits: int = LOGIT_DIGITS,
+) -> str:
+    """Why the classifier's verdict is what it is, and how many images of each kind get it."""
+    words = _CLASSIFIER[verdict.reason].format(
+        limits=describe_limits(verdict.policy, digits), quality=describe_quality(quality)
     )
+    if verdict.reason is ClassifierReason.NO_TRACES_LIMIT_REACHED:
+        if of_fakes is None or of_reals is None:
+            return f"{words}; how many fakes come out like this is not measured on these corpora"
+        return f"{words}; {_alike(of_fakes, of_reals)}"
+    if verdict.reason is ClassifierReason.SYNTHETIC_LIMIT_REACHED:
+        if of_fakes is None or of_reals is None:
+            words += "; how many photographs come out like this is not measured on these corpora"
+        else:
+            words += f"; {_alike(of_fakes, of_reals)}"
+        if quality.issue is not None:
+            words += f"; these figures may not hold for the picture: {describe_quality(quality)}"
+    return words
+
+
+def describe_limits(policy: ClassifierPolicy | None, digits: int = LOGIT_DIGITS) -> str:
+    """The limits of the logit, and where each was measured."""
+    if policy is None:
+        return "none"
+    sides = [
+        ("no traces up to", policy.no_traces_logit, policy.no_traces_from),
+        ("synthetic from", policy.synthetic_logit, policy.synthetic_from),
+    ]
+    given = [
+        (f"{words} {logit:+.{digits}f}", origin)
+        for words, logit, origin in sides
+        if logit is not None
+    ]
+    origins = {origin for _, origin in given}
+    if len(origins) == 1:
+        limit = "limits" if len(given) > 1 else "limit"
+        return f"{', '.join(words for words, _ in given)}: {_whose(origins.pop(), limit)}"
+    return ", ".join(f"{words} by {_whose(origin, 'limit')}" for words, origin in given)
 
 
 def write_statements(
-    similarity: SimilarityAnswer, stability: StabilityAnswer | None
+    similarity: SimilarityAnswer,
+    stability: StabilityAnswer | None,
+    classifier: ClassifierAnswer | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Further evidence beside the verdicts: topics, each with a sentence. What is not known is left
     out.
     """
-    if similarity.false_match_rate:
-        yield "rate", describe_rate(similarity.false_match_rate)
-    if similarity.likelihood_ratio:
-        yield "ratio", describe_ratio(similarity.likelihood_ratio)
-    if similarity.attribution:
-        yield "generator", describe_attribution(similarity.attribution)
+    yield from _write_figures(similarity)
     if similarity.nearest_known_real:
         real = similarity.nearest_known_real
         yield (
             "known real",
-            f"cosine similarity {real.cosine_similarity:.4f}, entry {real.entry.id} of "
-            f"{real.entry.corpus}",
+            f"cosine similarity {real.cosine_similarity:.{similarity.digits}f}, entry "
+            f"{real.entry.id} of {real.entry.corpus}",
         )
     if similarity.rests_on and similarity.rests_on.without_strongest:
         yield (
@@ -157,161 +199,38 @@ def write_statements(
             describe_rests_on(similarity.rests_on, similarity.rests_on.without_strongest),
         )
     if stability:
-        yield "stability", describe_stability(stability)
+        logit_digits = classifier.digits if classifier else LOGIT_DIGITS
+        yield "stability", describe_stability(stability, similarity.digits, logit_digits)
     if similarity.calibration:
         yield "calibration", describe_calibration(similarity.calibration)
     elif similarity.uncalibrated_corpora:
         yield "calibration", describe_uncalibrated(similarity.uncalibrated_corpora)
+    if similarity.next_step:
+        yield "next step", similarity.next_step
 
 
-def describe_calibration(used: CalibrationUsed) -> str:
-    """Which calibration is used, and how well it fits the search."""
-    figures = "images delivered in any way"
-    if used.condition != ANY_DELIVERY:
-        figures = _DELIVERED[Condition(used.condition)][0]
-    words = f"number {used.id}, figures for {figures}"
-    if used.probe_condition not in (None, used.condition):
-        appearance = _DELIVERED[Condition(used.probe_condition)][1]
-        words += f" (the probe looks like {appearance}, which was not measured)"
-    if used.entries_since:
-        change = "added" if used.entries_since > 0 else "removed"
-        words += f"; {abs(used.entries_since):,} entries {change} since it was measured"
-    if used.applies == "upper_bound":
-        words += "; only part of its corpora was searched, so the true rate is at most this one"
-    if not used.supports_threshold:
-        words += "; too few known-real images for a threshold"
-    return words
+def _write_figures(similarity: SimilarityAnswer) -> Iterator[tuple[str, str]]:
+    """How often wrong, how often right, how strong, which generator."""
+    if similarity.false_match_rate:
+        yield "rate", describe_rate(similarity.false_match_rate)
+    if similarity.hit_rate:
+        yield "hits", describe_hits(similarity.hit_rate, similarity.discrimination)
+    if similarity.likelihood_ratio:
+        yield "ratio", describe_ratio(similarity.likelihood_ratio)
+    elif similarity.ratio_support and not similarity.ratio_support.supported:
+        yield "ratio", describe_unsupported_ratio(similarity.ratio_support)
+    if similarity.attribution:
+        yield "generator", describe_attribution(similarity.attribution)
 
 
-def describe_uncalibrated(corpora: list[str]) -> str:
-    """Why no calibration applies."""
-    named = ", ".join(corpora[:NAMED])
-    if len(corpora) > NAMED:
-        named += f" and {len(corpora) - NAMED} more"
+def _alike(of_fakes: LogitShareAnswer, of_reals: LogitShareAnswer) -> str:
     return (
-        f"none applies: the newest calibration does not cover {named}; `lineup calibrate` measures "
-        f"a new one"
+        f"of the known fakes in the calibrated corpora, {describe_logit_share(of_fakes)} come out "
+        f"like this; of the known-real images, {describe_logit_share(of_reals)}"
     )
 
 
-def describe_rests_on(rests_on: RestsOnAnswer, without: WithoutStrongest) -> str:
-    """The entries that support the verdict, and the verdict without the strongest."""
-    entries = ", ".join(map(str, rests_on.entry_ids[:LISTED]))
-    if len(rests_on.entry_ids) > LISTED:
-        entries += ", ..."
-    noun = "entry" if len(rests_on.entry_ids) == 1 else "entries"
-    change = "stays" if rests_on.stands else "is"
-    return (
-        f"{noun} {entries}; without entry {without.entry_id} the verdict {change} {without.verdict}"
-    )
-
-
-def describe_stability(stability: StabilityAnswer) -> str:
-    """How far re-encodings move logit and similarity."""
-    if stability.logit_low is None or stability.logit_high is None:
-        return "no re-encoding of the probe can be used"
-    words = (
-        f"{len(stability.reencodings)} re-encodings: logit {stability.logit_low:+.2f} to "
-        f"{stability.logit_high:+.2f}"
-    )
-    if stability.similarity_low is not None and stability.similarity_high is not None:
-        words += f", similarity {stability.similarity_low:.4f} to {stability.similarity_high:.4f}"
-    if stability.generators:
-        words += f", nearest known fakes by {' or '.join(stability.generators)}"
-    return words
-
-
-def describe_rate(rate: RateAnswer) -> str:
-    """How often a known-real image comes this near, with the interval and what it was measured
-    on.
-    """
-    measured = f"{rate.images:,} images from {rate.sources:,} photographs"
-    if rate.estimate == 0 or rate.method is RateMethod.RULE_OF_THREE:
-        interval = f"95 % interval up to {percent(rate.high)}"
-        return f"no measured known-real image comes this near ({interval}; {measured})"
-    interval = f"95 % interval {percent(rate.low)} to {percent(rate.high)}"
-    words = f"{percent(rate.estimate)} of known-real images come this near ({interval}; {measured})"
-    return words + (f"; {describe_collection(rate.collections)}" if rate.collections else "")
-
-
-def describe_collection(collections: Sequence[CollectionRate]) -> str:
-    """The smallest and the largest share among reference collections, and whose the largest is."""
-    shares = [each.matches / each.images for each in collections]
-    most = collections[shares.index(max(shares))]
-    return (
-        f"by collection {percent(min(shares))} to {percent(max(shares))} ({most.matches} of "
-        f"{most.images} of {name_collection(most)})"
-    )
-
-
-def name_collection(collection: CollectionRate) -> str:
-    """The corpus, and the source where there is one."""
-    if collection.source is None:
-        return collection.corpus
-    return f"{collection.corpus}, {collection.source}"
-
-
-def describe_ratio(ratio: RatioAnswer) -> str:
-    """The likelihood ratio with its interval, its bound, its verbal equivalent, and the two
-    propositions.
-    """
-    limited = ", limited to what the data can support" if ratio.bounded else ""
-    return (
-        f"10^{ratio.log10:.1f} (10^{ratio.low:.1f} to 10^{ratio.high:.1f}{limited}): {ratio.words} "
-        f"({PROPOSITIONS})"
-    )
-
-
-def describe_attribution(attribution: AttributionAnswer) -> str:
-    """The generators that the nearest known fakes point to."""
-    if attribution.unknown:
-        return f"unknown: {_UNKNOWN[AttributionReason(attribution.reason)]}"
-    shares = {each.generator: each.share for each in attribution.shares}
-    named = [
-        f"{name} ({percent(shares[name])} of the vote)" for name in attribution.candidates[:NAMED]
-    ]
-    more = len(attribution.candidates) - len(named)
-    others = f" or one of {more} more" if more > 0 else ""
-    return (
-        f"{' or '.join(named)}{others}: such a set contains the right generator in "
-        f"{percent(attribution.coverage)} of cases, if the corpora hold it"
-    )
-
-
-def describe_quality(quality: QualityAnswer) -> str:
-    """Why a picture does not show enough."""
-    match quality.issue:
-        case None:
-            return "no issue"
-        case QualityIssue.TOO_SMALL:
-            return (
-                f"its shorter side of {quality.shortest_side} pixels is less than half of what the "
-                f"model reads"
-            )
-        case QualityIssue.FLAT:
-            return "it has hardly any structure"
-        case QualityIssue.UNFAMILIAR:
-            return (
-                "it is further from everything in the corpora than 99.5 % of the calibration's "
-                "images are"
-            )
-        case _:
-            assert_never(quality.issue)
-
-
-def percent(share: float) -> str:
-    """A rate with two significant digits."""
-    if share == 0:
-        return "0 %"
-    if share < 1e-5:
-        return "under 0.001 %"
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
-
-
-def _limits(policy: ClassifierPolicy | None) -> str:
-    if policy is None:
-        return "none"
-    return (
-        f"no traces up to {policy.no_traces_logit:+.2f}, synthetic from "
-        f"{policy.synthetic_logit:+.2f}"
-    )
+def _whose(origin: LimitOrigin, limit: str) -> str:
+    if origin is LimitOrigin.CALIBRATION:
+        return f"the {limit} of the calibration"
+    return f"the model's own {limit}, measured elsewhere"

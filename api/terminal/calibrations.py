@@ -186,7 +186,7 @@ def print_calibrations(calibrations: Iterable[CalibrationAnswer]) -> None:
 
 def print_calibration(answer: CalibrationAnswer) -> None:
     """Print what was measured, a row for each kind of delivery."""
-    from api.lookups.words import percent
+    from api.lookups.numbers import percent
 
     write(
         f"{', '.join(answer.against)} ({answer.corpus_size:,} entries) compared with "
@@ -239,7 +239,8 @@ def print_calibration(answer: CalibrationAnswer) -> None:
 
 def print_collections(answer: CalibrationAnswer) -> None:
     """Print the matches of each collection of reference images, where there are several."""
-    from api.lookups.words import name_collection, percent
+    from api.lookups.evidence_words import name_collection
+    from api.lookups.numbers import percent
 
     as_is = next(stratum for stratum in answer.strata if stratum.condition == "as_is")
     thresholds = [each for each in as_is.thresholds if each.collections]

@@ -278,6 +278,8 @@ def print_overview(
             failures.append(result)
             continue
         if not answered:
+            if result.lookup.caution:
+                write(Text(result.lookup.caution, style="bold"))
             layout.print_header()
         answered += 1
         layout.print_row(_overview_row(result.name.removeprefix(prefix), result.lookup))
@@ -297,7 +299,7 @@ def _overview_row(name: str, answer: LookupAnswer) -> tuple[str | Text, ...]:
         verdict_text(answer.classifier.verdict) if answer.classifier else "",
         verdict_text(answer.similarity.verdict),
         (first.relation or "") if first else "",
-        f"{first.cosine_similarity:.4f}" if first else "",
+        f"{first.cosine_similarity:.{answer.similarity.digits}f}" if first else "",
         (first.entry.generator or "") if first else "",
         answer.id,
     )
@@ -306,11 +308,15 @@ def _overview_row(name: str, answer: LookupAnswer) -> tuple[str | Text, ...]:
 def print_lookup(name: str, answer: LookupAnswer) -> None:
     """Print a look-up in full: two verdicts with their reasons, the evidence, the neighbours."""
     write(Text(name, style="bold"))
+    if answer.caution:
+        write(Text(answer.caution, style="bold"), label="  caution     ")
     if answer.classifier:
         classifier = answer.classifier
-        verdict = verdict_text(classifier.verdict)
+        logit = f"{classifier.logit:+.{classifier.digits}f}"
         write(
-            Text.assemble(verdict, f", logit {classifier.logit:+.2f}: {classifier.explanation}"),
+            Text.assemble(
+                verdict_text(classifier.verdict), f", logit {logit}: {classifier.explanation}"
+            ),
             label="  classifier  ",
         )
     similarity = answer.similarity
@@ -328,7 +334,7 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
             label="  search      ",
         )
     if similarity.neighbours:
-        print_neighbours(similarity.neighbours)
+        print_neighbours(similarity.neighbours, similarity.digits)
     write(
         f"look-up {answer.id}, generation {answer.method.generation:,}, "
         f"{answer.timings.total_ms:.0f} ms",
@@ -337,8 +343,8 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
     )
 
 
-def print_neighbours(neighbours: Iterable[NeighbourAnswer]) -> None:
-    """Print a row for each neighbour."""
+def print_neighbours(neighbours: Iterable[NeighbourAnswer], digits: int) -> None:
+    """Print a row for each neighbour, similarities with this many decimals."""
     columns = (
         Column("", align="right"),
         Column("cosine similarity", align="right"),
@@ -352,7 +358,7 @@ def print_neighbours(neighbours: Iterable[NeighbourAnswer]) -> None:
     rows = [
         (
             str(each.rank),
-            f"{each.cosine_similarity:.4f}",
+            f"{each.cosine_similarity:.{digits}f}",
             "" if each.hamming_distance is None else str(each.hamming_distance),
             each.relation or "",
             each.entry.generator or "",

@@ -146,27 +146,20 @@ def test_the_stores_lie_in_the_data_folder(tmp_path: Path) -> None:
     assert len([path for path in (tmp_path / "originals").rglob("*") if path.is_file()]) == 1
 
 
-def test_an_operators_threshold_wins_over_the_models(tmp_path: Path) -> None:
+def test_a_threshold_is_the_operators_and_never_the_models(tmp_path: Path) -> None:
+    """The model's was measured elsewhere."""
     with open_small(tmp_path, similarity_threshold=0.77) as lineup:
         own = lineup.threshold
     with open_small(tmp_path) as lineup:
-        models, policy = lineup.threshold, lineup.classifier_policy
+        assert lineup.embedder.info.similarity_threshold == 0.9
+        threshold, policy = lineup.threshold, lineup.classifier_policy
 
     assert own is not None
-    assert models is not None
-    assert policy is not None
-    assert (own.value, models.value) == (0.77, 0.9)
+    assert own.value == 0.77
     assert "LINEUP_SIMILARITY_THRESHOLD" in own.source
-    assert models.source == "the model's"
+    assert threshold is None
+    assert policy is not None
     assert (policy.synthetic_logit, policy.no_traces_logit) == (1.0, -1.0)
-
-
-@pytest.mark.parametrize("missing", ["similarity_threshold", "threshold_source"])
-def test_without_a_measured_threshold_there_is_none(tmp_path: Path, missing: str) -> None:
-
-    model = TilesModel(replace(INFO, **{missing: None}))
-    with open_small(tmp_path, model) as lineup:
-        assert lineup.threshold is None
 
 
 @pytest.mark.parametrize("missing", ["synthetic_logit", "no_traces_logit", "logit_source"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
 
 from index.cache.searching import Neighbour, SearchResult
 from index.calibration.attribution import Attributed, Attribution
@@ -20,7 +22,9 @@ from index.calibration.classifier import (
 from index.calibration.false_matches import FalseMatches, Rate
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.growth import Growth
+from index.calibration.hits import HitRates, NearestOfGenerator
 from index.calibration.likelihood import Likelihood, LikelihoodVariant, Ratio
+from index.calibration.logit_rates import LogitRates, fit_logit_shares
 from index.calibration.population import CollectionName
 from index.calibration.standing import Applied, Applies
 from index.truth.corpora import CorpusKind, Keep
@@ -81,6 +85,35 @@ def false_matches(
         estimates=(1.0, 0.0),
         lows=(1.0, 0.0),
         highs=(1.0, high),
+    )
+
+
+def hits(share: float = 0.5, low: float = 0.4, **counted: int) -> HitRates:
+    """From every known fake at -1, the share falls to `share` at 1. `counted` has the number of
+    images of each generator, which are all at 0.9.
+    """
+    nearness = replace(
+        false_matches(),
+        n=30,
+        n_sources=30,
+        estimates=(1.0, share),
+        lows=(1.0, low),
+        highs=(1.0, 1.0),
+    )
+    generators = tuple(
+        NearestOfGenerator(name, images, (0.9,) * images) for name, images in counted.items()
+    )
+    return HitRates(nearness, generators, across_collections=False)
+
+
+def logit_rates() -> LogitRates:
+    """200 known fakes with logits from -1.99 to 5.97, and 200 known-real images with the opposite
+    ones, each from a photograph of its own.
+    """
+    logits = np.arange(200) / 25 - 1.99
+    numbers, one_group = np.arange(200), np.zeros(200, np.int64)
+    return LogitRates(
+        fit_logit_shares(logits, numbers, one_group), fit_logit_shares(-logits, numbers, one_group)
     )
 
 
@@ -156,6 +189,7 @@ def stratum(**parts: Any) -> Stratum:
         "classifier": classifier(),
         "attribution": attribution("flux", "sdxl", "dalle"),
         "familiar_from": None,
+        "hits": hits(),
     }
     return Stratum(**usual | parts)
 
@@ -173,9 +207,13 @@ def applied(
     return Applied(4, NOON, GENERATION, ("fakes",), ("photographs",), measured, applies)
 
 
-def calibration(rate: float = 0.01, **parts: Any) -> ProbeCalibration:
+def calibration(
+    rate: float = 0.01, own_photographs: int | None = None, **parts: Any
+) -> ProbeCalibration:
     """The calibration of a probe as it is, in the corpora that were measured."""
-    return ProbeCalibration.of(applied(strata={AS_IS: stratum(**parts)}), None, 100, rate)
+    found = applied(strata={AS_IS: stratum(**parts)})
+    measured = replace(found.calibration, own_photographs=own_photographs)
+    return ProbeCalibration.of(replace(found, calibration=measured), None, 100, rate)
 
 
 @dataclass(frozen=True)

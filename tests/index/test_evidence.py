@@ -12,15 +12,17 @@ from index.calibration.calibration import AS_IS
 from index.calibration.for_probe import ProbeCalibration
 from index.evidence import (
     Assessment,
-    Neighbourhood,
     ProbeFacts,
     ReEncodedProbe,
     Support,
     assess,
-    find_nearest,
 )
+from index.neighbourhood import Neighbourhood, find_nearest
+from index.policy import LogitCalibration
 from index.verdict import (
+    BARRIERS,
     ClassifierPolicy,
+    ClassifierReason,
     Policy,
     QualityIssue,
     SimilarityOutcome,
@@ -38,10 +40,13 @@ from tests.index.assessing import (
     applied,
     attribution,
     calibration,
+    classifier,
     collection,
     counting,
     false_matches,
+    hits,
     likelihood,
+    logit_rates,
     neighbour,
     stratum,
 )
@@ -87,7 +92,9 @@ reencoded = st.lists(
     max_size=3,
 )
 calibrations = st.none() | st.just(calibration(familiar_from=0.3))
-policies = st.just(POLICY) | st.just(Policy(None))
+policies = st.sampled_from(
+    [POLICY, Policy(None)] + [Policy(None, POLICY.classifier, each) for each in sorted(BARRIERS)]
+)
 
 
 def fakes(*at: float, generators: str = "") -> Any:
@@ -275,8 +282,10 @@ def test_the_ratio_is_judged_with_its_interval() -> None:
 
 
 def test_the_most_similar_known_fakes_vote_wherever_they_stand() -> None:
-    """Ten vote. A copy that stands first in the list, but is far away, has no vote."""
-    copy = neighbour(99, 0.1, generator="dalle", near_duplicate=True)
+    """Ten vote. A copy without a name that stands first in the list, but is far away, has no
+    vote.
+    """
+    copy = neighbour(99, 0.1, near_duplicate=True)
     near = [neighbour(n, 0.9 - n / 100, generator="sdxl") for n in range(10)]
     further = neighbour(50, 0.2, generator="flux")
     found = assess(
@@ -285,11 +294,140 @@ def test_the_most_similar_known_fakes_vote_wherever_they_stand() -> None:
     assert found is not None
     assert (found.candidates, found.reason) == (("sdxl",), AttributionReason.NEAREST_KNOWN_FAKES)
     shares = dict(found.shares)
-    assert shares["dalle"] == shares["flux"] < shares["sdxl"]
+    assert shares["dalle"] == shares["flux"] < shares["sdxl"]  # the eleventh had no vote
     assert assess_fakes(0.9, found=calibration(attribution=None)).attribution is None
 
 
+def test_no_generator_stands_beside_not_similar() -> None:
+    model = calibration(likelihood=None)
+    near, far = (assess_fakes(at, 0.6, found=model) for at in (0.9, 0.7))
+    assert near.attribution is not None
+    assert far.verdict.similarity.verdict is SimilarityOutcome.NOT_SIMILAR
+    assert far.attribution is None
+
+
+def test_the_same_picture_names_its_generator_instead_of_a_vote() -> None:
+    near = neighbour(1, 0.99, generator="sdxl")
+    copies = (
+        neighbour(2, 0.9, generator="flux", near_duplicate=True),
+        neighbour(3, 0.8, generator="dalle", near_duplicate=True),
+        neighbour(4, 0.7, generator="flux", near_duplicate=True),
+    )
+    same_file = neighbour(5, 1.0, generator="imagen", identical=True)
+    unnamed = neighbour(6, 1.0, identical=True)
+
+    def named(*some: Any, found: Any = None) -> Any:
+        return assess(ProbeFacts(), Neighbourhood(some, ()), found, POLICY).attribution
+
+    quoted = named(*copies, near)
+    assert (quoted.candidates, quoted.shares, quoted.unknown) == (("flux", "dalle"), (), False)
+    assert quoted.reason is AttributionReason.SAME_PICTURE
+    assert named(same_file, *copies).candidates == ("imagen",)
+    assert named(unnamed, *copies).candidates == ("flux", "dalle")
+    assert named(unnamed, near) is None
+    assert named(unnamed, near, found=calibration()).reason is not AttributionReason.SAME_PICTURE
+
+
+def test_the_hit_rate_stands_beside_the_false_match_rate() -> None:
+    model = calibration(hits=hits(0.5, 0.4, sdxl=3, flux=2))
+    found = assess_fakes(0.7, 0.9, found=model).hit_rate
+    assert found is not None
+    assert found.rate.estimate == pytest.approx(1.0 - 0.5 * 1.9 / 2)
+    assert (found.images, found.sources, found.across_collections) == (30, 30, False)
+    assert [(each.generator, each.images, each.matches) for each in found.generators] == [
+        ("sdxl", 3, 3),
+        ("flux", 2, 2),
+    ]
+    further = assess_fakes(0.91, found=model).hit_rate
+    assert further is not None
+    assert [each.matches for each in further.generators] == [0, 0]
+    flat = assess(ProbeFacts(is_flat=True), Neighbourhood(fakes(0.9), ()), model, POLICY)
+    assert flat.hit_rate is None
+    assert assess_fakes(0.9, found=calibration(hits=None)).hit_rate is None
+
+
+def test_a_ratio_that_the_data_do_not_support_decides_nothing() -> None:
+    poor = replace(likelihood(1.0), cllr_left_out=0.96)
+    worthless = replace(likelihood(1.0, -1.0), cllr=1.05)
+    found = Neighbourhood(fakes(0.7), reals(0.1))
+
+    def assessed(**models: Any) -> Assessment:
+        return assess(ProbeFacts(), found, calibration(**models), POLICY)
+
+    one_sided = assessed(two_sided=worthless).likelihood_ratio
+    assert one_sided is not None
+    assert (one_sided.is_two_sided, one_sided.is_supported) == (False, True)
+    neither = assessed(two_sided=worthless, likelihood=poor)
+    assert neither.likelihood_ratio is not None
+    assert not neither.likelihood_ratio.is_supported
+    assert neither.evidence.ratio is None
+    assert neither.verdict.similarity.reason is SimilarityReason.BELOW_THRESHOLD
+    supported = assessed()
+    assert supported.evidence.ratio is not None
+    assert supported.verdict.similarity.reason is SimilarityReason.BETWEEN
+
+
+# The figures of the classifier.
+
+
+def test_a_verdict_of_the_classifier_comes_with_how_many_images_get_it() -> None:
+    rates = logit_rates()
+    logits = LogitCalibration(4, AS_IS, rates, classifier())
+
+    def figures(logit: float, known: Any = logits) -> Any:
+        return assess(
+            ProbeFacts(logit=logit), Neighbourhood((), ()), None, POLICY, logits=known
+        ).classifier
+
+    none, some = figures(-2.0), figures(2.0)
+    assert none.of_fakes.rate == rates.fakes_at_or_below(-2.0)
+    assert none.of_reals.rate == rates.reals_at_or_below(-2.0)
+    assert some.of_fakes.rate == rates.fakes_at_or_above(2.0)
+    assert some.of_reals.rate == rates.reals_at_or_above(2.0)
+    assert (none.of_fakes.images, none.of_reals.images) == (rates.fakes, rates.reals)
+    assert (some.number, some.condition, some.probability) == (4, AS_IS, pytest.approx(0.731, 0.01))
+    between = figures(0.0)
+    assert (between.of_fakes, between.of_reals, between.probability) == (None, None, 0.5)
+    unmeasured = figures(2.0, LogitCalibration(4, AS_IS, None, None))
+    assert (unmeasured.of_fakes, unmeasured.model, unmeasured.probability) == (None, None, None)
+    assert figures(2.0, None) is None
+
+
+def test_a_probability_that_contradicts_a_limit_forbids_its_verdict() -> None:
+    steep = replace(classifier(), bias=3.0)  # over one half from a logit of -6 on
+    logits = LogitCalibration(4, AS_IS, logit_rates(), steep)
+
+    def reason(logit: float) -> Any:
+        found = assess(ProbeFacts(logit=logit), Neighbourhood((), ()), None, POLICY, logits=logits)
+        assert found.verdict.classifier is not None
+        return found.verdict.classifier.reason
+
+    assert reason(-3.0) is ClassifierReason.PROBABILITY_DISAGREES
+    assert reason(-6.5) is ClassifierReason.NO_TRACES_LIMIT_REACHED
+
+
 # What the verdict rests on.
+
+
+def test_the_known_fake_that_is_shown_is_the_one_that_the_verdict_rests_on() -> None:
+    """The most similar entry may be another picture than the one that was copied."""
+    nearest = neighbour(1, 0.99)
+    copy = neighbour(2, 0.6, near_duplicate=True)
+    same_file = neighbour(3, 1.0, identical=True)
+
+    def shown(*some: Any, policy: Policy = Policy(None)) -> Any:  # noqa: B008
+        found = assess(ProbeFacts(), Neighbourhood(some, ()), None, policy)
+        assert found.neighbourhood.nearest_fake is None or (
+            found.neighbourhood.nearest_fake.cosine_similarity
+            == max(each.cosine_similarity for each in some)
+        )
+        return found.nearest_known_fake
+
+    assert shown(copy, nearest) is copy
+    assert shown(same_file, copy, nearest) is same_file
+    assert shown(neighbour(4, 0.3), nearest) is nearest
+    assert shown() is None
+    assert shown(nearest, copy, policy=Policy(Threshold(0.8, "test"))) is nearest  # found first
 
 
 @seeded
@@ -445,5 +583,5 @@ def test_each_figure_is_computed_once() -> None:
         assess(ProbeFacts(logit=1.0), Neighbourhood(some, reals(0.3)), model, POLICY)
         return tuple(len(each.reads) for each in models.values())
 
-    assert reads(0.7, 0.6) == (1, 0, 1, 1)
+    assert reads(0.7, 0.6) == (1, 0, 1, 0)  # nobody votes beside not_similar
     assert reads(0.9, 0.85, 0.6) == (1, 0, 2, 1)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from index.truth.corpora import CorpusKind
 from index.verdict import (
+    BARRIERS,
     ClassifierOutcome,
     ClassifierPolicy,
     ClassifierReason,
@@ -20,7 +21,6 @@ from index.verdict import (
     SimilarityOutcome,
     SimilarityReason,
     Threshold,
-    compute_probability,
     find_relation,
     judge,
 )
@@ -51,13 +51,23 @@ evidence = st.builds(
     logit=st.none() | logits,
     quality_issue=st.none() | st.sampled_from(QualityIssue),
     reencodings=reencodings,
+    probability=st.none() | st.floats(0, 1),
 )
 limits = (
-    st.tuples(logits, logits)
-    .map(sorted)
-    .map(lambda pair: ClassifierPolicy(pair[1], pair[0], "test"))
+    st.tuples(logits, logits, st.sampled_from(["both", "synthetic", "no traces"]))
+    .map(lambda drawn: (*sorted(drawn[:2]), drawn[2]))
+    .map(
+        lambda drawn: ClassifierPolicy(
+            None if drawn[2] == "no traces" else drawn[1],
+            None if drawn[2] == "synthetic" else drawn[0],
+            "test",
+        )
+    )
 )
-policies = st.builds(Policy, st.none() | thresholds, st.none() | limits)
+barriers = st.sampled_from(sorted(BARRIERS))
+barred = st.builds(Policy, st.none(), st.none() | limits, barriers)
+unbarred = st.builds(Policy, st.none() | thresholds, st.none() | limits)
+policies = unbarred | barred
 SIMILARITY_ORDER = [NOT_SIMILAR, SimilarityOutcome.INCONCLUSIVE, SIMILAR]
 OUTCOMES = {
     SimilarityReason.IDENTICAL_IMAGE: SIMILAR,
@@ -132,6 +142,35 @@ def test_no_verdict_contradicts_its_evidence(seen: Any, policy: Any) -> None:
         assert seen.ratio is None or seen.ratio.low <= 0.302
     if judged.verdict is not SimilarityOutcome.INCONCLUSIVE and not same_picture:
         assert seen.quality_issue is None
+        assert policy.barrier is None
+
+
+@seeded
+@given(seen=evidence, policy=policies)
+def test_no_verdict_of_the_classifier_contradicts_its_evidence(seen: Any, policy: Any) -> None:
+    judged = judge(seen, policy).classifier
+    if judged is None:
+        return
+    if judged.verdict is ClassifierOutcome.NO_TRACES:
+        assert seen.logit <= policy.classifier.no_traces_logit
+        assert seen.probability is None or seen.probability <= 0.5
+        assert seen.quality_issue is None
+    if judged.verdict is ClassifierOutcome.SYNTHETIC:
+        assert seen.logit >= policy.classifier.synthetic_logit
+        assert seen.probability is None or seen.probability >= 0.5
+        assert seen.quality_issue in (None, QualityIssue.UNFAMILIAR)
+
+
+@seeded
+@given(seen=evidence, policy=barred)
+def test_where_similarity_is_worth_nothing_only_the_same_picture_speaks(
+    seen: Any, policy: Any
+) -> None:
+    judged = judge(seen, policy).similarity
+    same_picture = FAKE in seen.identical_to | seen.same_picture_as
+    if not same_picture and seen.nearest_fake is not None:
+        assert judged.reason is policy.barrier
+    assert judged.threshold is None
 
 
 @seeded
@@ -191,6 +230,15 @@ def test_the_reasons_of_a_similarity_verdict() -> None:
     assert reason(near) is SimilarityReason.ABOVE_THRESHOLD
     assert reason(replace(near, nearest_fake=0.8)) is SimilarityReason.ABOVE_THRESHOLD
     assert reason(replace(near, nearest_fake=0.79)) is SimilarityReason.BELOW_THRESHOLD
+    for barrier in BARRIERS:
+        assert reason(near, Policy(None, barrier=barrier)) is barrier
+        assert (
+            reason(Evidence(0.1, identical_to=frozenset({FAKE})), Policy(None, barrier=barrier))
+            is SimilarityReason.IDENTICAL_IMAGE
+        )
+        assert reason(Evidence(None), Policy(None, barrier=barrier)) is (
+            SimilarityReason.NOTHING_COMPARED
+        )
     assert (
         reason(replace(near, ratio=RatioInterval(-1, -2, -0.5))) is SimilarityReason.RATIO_DISAGREES
     )
@@ -236,16 +284,32 @@ def test_the_reasons_of_a_similarity_verdict() -> None:
 
 
 @seeded
-@given(one=logits, two=logits, policy=limits)
-def test_a_larger_logit_is_never_less_synthetic(one: Any, two: Any, policy: Any) -> None:
+@given(
+    one=logits,
+    two=logits,
+    policy=limits,
+    issue=st.none() | st.sampled_from(QualityIssue),
+    calibrated=st.booleans(),
+)
+def test_a_larger_logit_is_never_less_synthetic(
+    one: Any, two: Any, policy: Any, issue: Any, calibrated: bool
+) -> None:
+    """The probability rises with the logit, as a calibration makes it."""
     low, high = (
-        judge(Evidence(None, logit=at), Policy(None, policy)).classifier
+        judge(
+            Evidence(
+                None,
+                logit=at,
+                quality_issue=issue,
+                probability=1 / (1 + math.exp(-at / 3)) if calibrated else None,
+            ),
+            Policy(None, policy),
+        ).classifier
         for at in sorted((one, two))
     )
     assert low is not None
     assert high is not None
     assert CLASSIFIER_ORDER.index(low.verdict) <= CLASSIFIER_ORDER.index(high.verdict)
-    assert 0 <= compute_probability(min(one, two)) <= compute_probability(max(one, two)) <= 1
 
 
 def test_the_limits_themselves_decide() -> None:
@@ -260,7 +324,25 @@ def test_the_limits_themselves_decide() -> None:
         ClassifierOutcome.INCONCLUSIVE,
         ClassifierOutcome.SYNTHETIC,
     ]
-    assert judged(1.0, quality_issue=QualityIssue.FLAT).reason is ClassifierReason.POOR_QUALITY
+    for issue in (QualityIssue.FLAT, QualityIssue.TOO_SMALL):
+        assert judged(1.0, quality_issue=issue).reason is ClassifierReason.POOR_QUALITY
+    unlike = QualityIssue.UNFAMILIAR
+    assert judged(1.0, quality_issue=unlike).reason is ClassifierReason.SYNTHETIC_LIMIT_REACHED
+    for below in (0.99, -1.0):
+        assert judged(below, quality_issue=unlike).reason is ClassifierReason.POOR_QUALITY
+    for logit, probability, reason in (
+        (-1.0, 0.5, ClassifierReason.NO_TRACES_LIMIT_REACHED),
+        (-1.0, 0.51, ClassifierReason.PROBABILITY_DISAGREES),
+        (1.0, 0.5, ClassifierReason.SYNTHETIC_LIMIT_REACHED),
+        (1.0, 0.49, ClassifierReason.PROBABILITY_DISAGREES),
+        (0.0, 0.9, ClassifierReason.BETWEEN_LIMITS),
+    ):
+        assert judged(logit, probability=probability).reason is reason
+    own = ClassifierPolicy(3.0, 0.0, "of its delivery")
+    flipped = ReEncodingEvidence(None, 1.0, classifier=own)
+    assert judged(1.0, reencodings=(flipped,)).reason is ClassifierReason.UNSTABLE
+    same = ReEncodingEvidence(None, 3.0, classifier=own)
+    assert judged(1.0, reencodings=(same,)).reason is ClassifierReason.SYNTHETIC_LIMIT_REACHED
     assert (
         judged(1.0, reencodings=(ReEncodingEvidence(None, 0.0),)).reason
         is ClassifierReason.UNSTABLE
@@ -271,12 +353,36 @@ def test_the_limits_themselves_decide() -> None:
         ClassifierOutcome.INCONCLUSIVE,
         ClassifierReason.NO_LIMITS,
     )
-    assert compute_probability(0.0) == 0.5
+
+
+def test_a_limit_that_is_missing_gives_no_verdict_on_its_side() -> None:
+    upper, lower = ClassifierPolicy(1.0, None, "test"), ClassifierPolicy(None, -1.0, "test")
+
+    def reasons(policy: ClassifierPolicy) -> list[str]:
+        judged = (judge(Evidence(None, logit=at), Policy(None, policy)) for at in (-9.0, 0.0, 9.0))
+        return [each.classifier.reason for each in judged if each.classifier]
+
+    between = ClassifierReason.BETWEEN_LIMITS
+    assert reasons(upper) == [between, between, ClassifierReason.SYNTHETIC_LIMIT_REACHED]
+    assert reasons(lower) == [ClassifierReason.NO_TRACES_LIMIT_REACHED, between, between]
+
+
+def test_the_words_of_rules_1_are_read() -> None:
+    assert ClassifierOutcome("authentic") is ClassifierOutcome.NO_TRACES
+    reason = ClassifierReason("authentic_limit_reached")
+    assert reason is ClassifierReason.NO_TRACES_LIMIT_REACHED
+    for unknown in (ClassifierOutcome, ClassifierReason):
+        with pytest.raises(ValueError, match="genuine"):
+            unknown("genuine")
 
 
 def test_what_cannot_be_judged_is_refused() -> None:
     for broken in (
         lambda: ClassifierPolicy(-1.0, 1.0, "upside down"),
+        lambda: ClassifierPolicy(None, None, "no limit"),
+        lambda: Policy(None, barrier=SimilarityReason.POOR_QUALITY),
+        lambda: Policy(Threshold(0.5, "test"), barrier=SimilarityReason.TELLS_NOTHING),
+        lambda: Evidence(None, probability=math.nan),
         lambda: ClassifierPolicy(math.nan, 1.0, "no number"),
         lambda: Threshold(1.5, "percent"),
         lambda: Threshold(math.nan, "no number"),

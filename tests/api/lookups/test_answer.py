@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,17 @@ from index.calibration.calibration import AS_IS
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applies
 from index.calibration.verbal import ENFSI_2015
-from index.evidence import Neighbourhood, ProbeFacts, ReEncodedProbe, assess
+from index.evidence import ProbeFacts, ReEncodedProbe, assess
+from index.neighbourhood import Neighbourhood
+from index.policy import LogitCalibration
 from index.truth.lookups import digest_evidence
 from index.truth.perceptual import PerceptualHash
-from index.verdict import ClassifierPolicy, Policy, Threshold, compute_probability
+from index.verdict import (
+    ClassifierPolicy,
+    Policy,
+    SimilarityReason,
+    Threshold,
+)
 from tests.index.assessing import (
     REAL,
     applied,
@@ -27,6 +36,9 @@ from tests.index.assessing import (
     collection,
     entry,
     found,
+    hits,
+    likelihood,
+    logit_rates,
     neighbour,
     stratum,
 )
@@ -73,9 +85,11 @@ def write(
         luminance_std=40.5,
     )
     facts = ProbeFacts(logit=logit, shortest_side=480, model_side=224, is_flat=is_flat)
-    assessment = assess(facts, Neighbourhood(fakes, reals), model, policy, reencodings)
+    logits = None if model is None else LogitCalibration.of(model.applied, None)
+    assessment = assess(facts, Neighbourhood(fakes, reals), model, policy, reencodings, logits)
     listed = found(*fakes, searched=50)
-    assessed = Assessed(probe, LookupQuery(), listed, assessment, **more)
+    query = LookupQuery(false_match_rate=0.01)
+    assessed = Assessed(probe, query, listed, assessment, policy, **more)
     return write_answer(assessed, ENFSI_2015, method, timings)
 
 
@@ -115,16 +129,86 @@ def test_without_a_logit_or_limits_the_classifier_says_nothing_or_little() -> No
 def test_a_probability_is_calibrated_only_by_a_calibration() -> None:
     plain = write().classifier
     assert plain is not None
-    assert (plain.probability, plain.calibration) == (compute_probability(3.0), "uncalibrated")
-    assert (plain.ece, plain.brier) == (None, None)
+    assert (plain.probability, plain.calibration) == (None, "uncalibrated")
+    assert (plain.ece, plain.brier, plain.calibration_id) == (None, None, None)
     fitted = write(model=calibration()).classifier
     assert fitted is not None
-    assert fitted.probability == pytest.approx(compute_probability(1.5))
+    assert fitted.probability == pytest.approx(1 / (1 + math.exp(-1.5)))
     assert fitted.calibration == "temperature by calibration 4, as_is"
+    assert fitted.calibration_id == 4
     assert (fitted.ece, fitted.brier) == (0.04, 0.08)
     too_few = write(model=calibration(classifier=None)).classifier
     assert too_few is not None
-    assert too_few.calibration == "uncalibrated"
+    assert (too_few.calibration, too_few.probability) == ("uncalibrated", None)
+
+
+def test_a_verdict_of_the_classifier_comes_with_how_many_images_get_it() -> None:
+    rates = logit_rates()
+    model = calibration(logit_rates=rates)
+    some, none, between = (write(model=model, logit=at).classifier for at in (3.0, -3.0, 0.0))
+    assert some is not None
+    assert none is not None
+    assert between is not None
+    assert none.miss_rate is not None
+    assert none.clear_rate is not None
+    assert (none.miss_rate.matches, none.miss_rate.images) == (0, 200)
+    assert none.clear_rate.estimate == rates.reals_at_or_below(-2.0).estimate
+    assert (none.false_alarm_rate, none.detection_rate) == (None, None)
+    assert some.false_alarm_rate is not None
+    assert some.detection_rate is not None
+    assert (some.false_alarm_rate.matches, some.false_alarm_rate.sources) == (0, 200)
+    assert some.detection_rate.estimate == rates.fakes_at_or_above(2.0).estimate
+    assert (some.miss_rate, some.clear_rate) == (None, None)
+    assert (between.miss_rate, between.false_alarm_rate) == (None, None)
+    assert "of the known fakes in the calibrated corpora, none of 200" in none.explanation
+    assert "of the known-real images, none of 200" in some.explanation
+    own = write(logit=-3.0).classifier
+    assert own is not None
+    assert own.miss_rate is None
+    assert "not measured on these corpora" in own.explanation
+
+
+def test_why_similarity_gives_no_verdict_is_written_with_what_to_do() -> None:
+    barred = Policy(None, barrier=SimilarityReason.NOT_CALIBRATED)
+    similarity = write(policy=barred).similarity
+    assert (similarity.verdict, similarity.reason) == ("inconclusive", "not_calibrated")
+    assert (similarity.barrier, similarity.threshold) == ("not_calibrated", None)
+    assert similarity.next_step is not None
+    assert "lineup calibrate" in similarity.next_step
+    assert write(policy=barred).statements[-1].topic == "next step"
+    assert [each.relation for each in similarity.neighbours] == [None, None]
+    copy = (neighbour(1, 0.9, near_duplicate=True), *NEAR)
+    found_copy = write(policy=barred, fakes=copy).similarity
+    assert (found_copy.verdict, found_copy.barrier) == ("similar_to_known_fakes", "not_calibrated")
+    assert write().similarity.next_step is None
+
+
+def test_a_warning_about_the_model_stands_at_the_top() -> None:
+    assert write(caution="not for casework").caution == "not for casework"
+    assert write().caution is None
+
+
+def test_numbers_are_written_with_the_decimals_that_show_their_side() -> None:
+    """At 4 decimals both similarities would be the threshold, and both logits a limit."""
+    fakes = (neighbour(1, 0.79998), neighbour(2, 0.7))
+    answer = write(fakes=fakes, logit=1.999)
+    assert (answer.similarity.verdict, answer.similarity.digits) == ("not_similar", 5)
+    assert answer.classifier is not None
+    assert (answer.classifier.verdict, answer.classifier.digits) == ("inconclusive", 3)
+    assert "as near as the threshold of 0.80000" in answer.similarity.explanation
+    assert "synthetic from +2.000" in answer.classifier.explanation
+    assert (write().similarity.digits, write().classifier.digits) == (4, 2)  # type: ignore[union-attr]
+    near = ReEncodedProbe("half", 2.0, 0.8000001)
+    assert write(reencodings=(near,)).similarity.digits == 7
+
+
+def test_the_known_fake_that_the_verdict_rests_on_is_named() -> None:
+    copy = neighbour(3, 0.2, near_duplicate=True)
+    similarity = write(fakes=(copy, *NEAR), policy=Policy(None)).similarity
+    assert similarity.nearest_known_fake is not None
+    assert similarity.nearest_known_fake.entry.id == 3
+    assert similarity.nearest_similarity == 0.9
+    assert write(fakes=()).similarity.nearest_known_fake is None
 
 
 def test_the_figures_of_a_calibration_are_written_beside_the_verdict() -> None:
@@ -152,7 +236,51 @@ def test_the_figures_of_a_calibration_are_written_beside_the_verdict() -> None:
     assert [each.generator for each in votes.shares[:2]] == ["flux", "sdxl"]
     assert sum(each.share for each in votes.shares) == pytest.approx(1.0)
     topics = [each.topic for each in write(model=model).statements]
-    assert topics == ["rate", "ratio", "generator", "known real", "rests on", "calibration"]
+    assert topics == ["rate", "hits", "ratio", "generator", "known real", "rests on", "calibration"]
+
+
+def test_the_hit_rate_and_what_it_is_worth_are_written() -> None:
+    similarity = write(model=calibration(hits=hits(0.5, 0.4, sdxl=3))).similarity
+    assert similarity.hit_rate is not None
+    assert (similarity.hit_rate.images, similarity.hit_rate.across_collections) == (30, False)
+    assert [(each.generator, each.images) for each in similarity.hit_rate.generators] == [
+        ("sdxl", 3)
+    ]
+    assert similarity.discrimination is not None
+    assert similarity.discrimination.tells
+    assert similarity.discrimination.hit_rate.low > similarity.discrimination.false_match_rate.high
+    worthless = write(model=calibration(hits=hits(0.0, 0.0)))
+    assert worthless.similarity.discrimination is not None
+    assert not worthless.similarity.discrimination.tells
+    (words,) = (each.words for each in worthless.statements if each.topic == "hits")
+    assert "does not tell fakes from photographs" in words
+
+
+def test_a_ratio_that_the_data_do_not_support_is_not_written() -> None:
+    poor = replace(likelihood(1.0), cllr_left_out=1.05)
+    answer = write(model=calibration(likelihood=poor, two_sided=None))
+    assert answer.similarity.likelihood_ratio is None
+    assert answer.similarity.ratio_support is not None
+    assert answer.similarity.ratio_support.model_dump() == {
+        "supported": False,
+        "cllr": 0.2,
+        "cllr_left_out": 1.05,
+    }
+    (words,) = (each.words for each in answer.statements if each.topic == "ratio")
+    assert words.startswith("the data do not support a ratio")
+
+
+def test_a_name_that_the_same_picture_declares_is_quoted() -> None:
+    copies = (
+        neighbour(3, 0.2, generator="dalle", near_duplicate=True),
+        neighbour(4, 0.2, near_duplicate=True),
+    )
+    quoted = write(fakes=(*copies, *NEAR), model=calibration()).similarity.attribution
+    assert quoted is not None
+    assert (quoted.candidates, quoted.declared_by, quoted.coverage) == (["dalle"], [3], None)
+    voted = write(model=calibration()).similarity.attribution
+    assert voted is not None
+    assert voted.declared_by == []
 
 
 def test_figures_of_a_flat_picture_are_not_written() -> None:

@@ -17,7 +17,6 @@ from index.errors import ForeignSpace, UnknownLookup
 from index.truth.entries import remove_entry
 from index.truth.lookups import digest_evidence, get_lookup, take_evidence
 from index.truth.schema import embedding_spaces, lookups
-from index.verdict import compute_probability
 from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, fill, open_small, picture
 from tests.index.assessing import false_matches
 
@@ -196,20 +195,27 @@ def test_other_sentences_of_an_earlier_release_leave_the_digest_as_it_was(own: L
 
 
 def as_before_schema_0004(answer: Any) -> Any:
-    """An answer of then had fewer fields, and of its limits it named the source only."""
+    """An answer of then had fewer fields, and of its limits it named the source only. Without a
+    threshold it said so.
+    """
     classifier, similarity = answer["classifier"], answer["similarity"]
     kept = ("verdict", "reason", "threshold", "neighbours", "searched", "filter")
-    return {name: answer[name] for name in ("id", "created_at", "probe", "method", "timings")} | {
+    method = {name: value for name, value in answer["method"].items() if name != "rules"}
+    whole = {name: answer[name] for name in ("id", "created_at", "probe", "timings")}
+    reason = similarity["reason"].replace("not_calibrated", "no_threshold")
+    return whole | {
+        "method": method,
         "classifier": {
             "verdict": classifier["verdict"],
             "reason": classifier["reason"],
             "logit": classifier["logit"],
             "limits_source": classifier["limits_source"],
-            "probability": compute_probability(classifier["logit"]),
+            "probability": 0.5,
             "calibration": "uncalibrated",
             "explanation": "in other words",
         },
-        "similarity": {name: similarity[name] for name in kept} | {"explanation": "in other words"},
+        "similarity": {name: similarity[name] for name in kept}
+        | {"explanation": "in other words", "reason": reason},
     }
 
 

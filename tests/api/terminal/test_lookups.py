@@ -44,8 +44,9 @@ def test_one_image_is_answered_in_full(data: Path, images: Path) -> None:
     done = run(data, "search", images / "unseen.png")
 
     assert done.exit_code == 0
-    name, classifier, similarity, *_, last = done.stdout.splitlines()
+    name, caution, classifier, similarity, *_, last = done.stdout.splitlines()
     assert name == str(images / "unseen.png")
+    assert caution.startswith("  caution     The built-in model is for trying Lineup.")
     assert classifier.startswith("  classifier  ")
     assert ", logit " in classifier
     assert similarity.startswith("  similarity  ")
@@ -57,9 +58,10 @@ def test_a_folder_is_one_line_for_each_image_and_broken_images_are_named(
     data: Path, mixed: Path
 ) -> None:
     done = run(data, "search", mixed)
-    header, first, second, failure = done.stdout.splitlines()
+    caution, header, first, second, failure = done.stdout.splitlines()
 
     assert done.exit_code == 3
+    assert caution.startswith("The built-in model is for trying Lineup.")
     titles = ["image", "classifier", "verdict", "relation", "cosine", "nearest generator"]
     assert all(title in header for title in titles)
     assert first.split()[0] == "a.png"
@@ -80,7 +82,7 @@ def test_a_long_generator_name_is_whole_and_in_line_where_there_is_room(
     document["similarity"]["neighbours"][0]["entry"]["generator"] = "sd1.5-dreamshaper3-photo-style"
     long = LookupAnswer.model_validate(document)
     print_overview((), [ProbeLookup(name="a", lookup=long), ProbeLookup(name="b", lookup=lookup)])
-    _, first, second = capsys.readouterr().out.splitlines()
+    _, _, first, second = capsys.readouterr().out.splitlines()
 
     assert f"  sd1.5-dreamshaper3-photo-style  {lookup.id}" in first
     assert first.index(lookup.id) == second.index(lookup.id)
@@ -92,8 +94,8 @@ def test_several_images_are_one_line_each_and_details_are_the_full_form(
     probes = images / "unseen.png", mixed / "b.png"
     short, full = run(data, "search", *probes), run(data, "search", *probes, "--details")
 
-    assert len(short.stdout.splitlines()) == 3
-    assert short.stdout.splitlines()[2].startswith(f"{mixed / 'b.png'}  ")
+    assert len(short.stdout.splitlines()) == 4
+    assert short.stdout.splitlines()[3].startswith(f"{mixed / 'b.png'}  ")
     assert full.stdout.count("  classifier  ") == 2
     assert f"\n{mixed / 'b.png'}\n" in full.stdout
 

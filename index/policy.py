@@ -1,0 +1,168 @@
+"""Which limits a probe is judged by: those of a calibration, of the operator, or of the model.
+
+A similarity threshold comes from a calibration of the searched corpora, or from the operator. One
+that was measured elsewhere says nothing about these corpora and gives no verdict. Limits of the
+logit come from a calibration too; a model's own stand in where too few images support one, and name
+themselves. Pure functions: what evidence means by these limits is in `index.verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from index.calibration.classifier import ClassifierCalibration
+from index.calibration.for_probe import ProbeCalibration
+from index.calibration.logit_rates import LogitLimits, LogitRates
+from index.calibration.standing import Applied
+from index.verdict import ClassifierPolicy, LimitOrigin, Policy, SimilarityReason, Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What an operator chose, and what the model states about itself.
+
+    `threshold` is the operator's and wins over that of a calibration. `classifier` are the model's
+    limits. `no_traces` is said where at most `miss_rate` of the known fakes have a lower logit,
+    `synthetic` where at most `false_alarm_rate` of the known-real images have a higher one.
+    """
+
+    threshold: Threshold | None
+    classifier: ClassifierPolicy | None
+    miss_rate: float
+    false_alarm_rate: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogitCalibration:
+    """What a calibration says about the logit of images delivered in one way.
+
+    `number` is the calibration's, `condition` names the way. A part is None if there were too few
+    images.
+    """
+
+    number: int
+    condition: str
+    rates: LogitRates | None
+    probability: ClassifierCalibration | None
+
+    @classmethod
+    def of(cls, applied: Applied, condition: str | None) -> Self:
+        """For a probe that was delivered in some way; None: not known."""
+        chosen = applied.calibration.stratum_for(condition or "")
+        stratum = chosen.stratum
+        return cls(applied.id, chosen.name, stratum.logit_rates, stratum.classifier)
+
+
+@dataclass(frozen=True, slots=True)
+class ReEncodingLimits:
+    """The limits of a re-encoding of the probe. None: it has those of the probe."""
+
+    threshold: Threshold | None = None
+    classifier: ClassifierPolicy | None = None
+
+
+def choose_policy(
+    calibration: ProbeCalibration | None, logits: LogitCalibration | None, choices: Choices
+) -> Policy:
+    """Return what a probe is judged by, from what was measured for it and what was chosen."""
+    barrier = find_barrier(calibration, choices.threshold)
+    threshold = None
+    if barrier is None:
+        threshold = choices.threshold or (calibration.threshold if calibration else None)
+    return Policy(threshold, choose_classifier_policy(logits, choices), barrier)
+
+
+def find_barrier(
+    calibration: ProbeCalibration | None, chosen: Threshold | None
+) -> SimilarityReason | None:
+    """Return why the similarity of embeddings gives no verdict in the searched corpora, if so.
+
+    A threshold that an operator chose stands in for a calibration's, but not where a calibration
+    shows that no threshold tells anything.
+    """
+    discrimination = None if calibration is None else calibration.discrimination
+    if chosen is not None:
+        tells = discrimination is None or discrimination.tells
+        return None if tells else SimilarityReason.TELLS_NOTHING
+    if calibration is None or calibration.is_provisional or discrimination is None:
+        return SimilarityReason.NOT_CALIBRATED
+    if not discrimination.tells:
+        return SimilarityReason.TELLS_NOTHING
+    return SimilarityReason.NO_THRESHOLD if calibration.threshold is None else None
+
+
+def choose_classifier_policy(
+    logits: LogitCalibration | None, choices: Choices
+) -> ClassifierPolicy | None:
+    """Return the limits of the logit, each from the calibration where its images support one,
+    otherwise the model's own; None where there is neither.
+    """
+    measured = _measured_limits(logits, choices)
+    if logits is None or measured is None:
+        return choices.classifier
+    own = choices.classifier
+    low = (measured.no_traces_logit, LimitOrigin.CALIBRATION)
+    high = (measured.synthetic_logit, LimitOrigin.CALIBRATION)
+    if low[0] is None and own is not None:
+        low = (own.no_traces_logit, LimitOrigin.MODEL)
+    if high[0] is None and own is not None:
+        high = (own.synthetic_logit, LimitOrigin.MODEL)
+    # One of the model beside one of the calibration can cross it: each takes the stricter side.
+    if low[0] is not None and high[0] is not None and low[0] > high[0]:
+        low, high = high, low
+    return ClassifierPolicy(
+        synthetic_logit=high[0],
+        no_traces_logit=low[0],
+        source=_source(logits, choices, {low[1], high[1]}),
+        synthetic_from=high[1],
+        no_traces_from=low[1],
+    )
+
+
+def choose_reencoding_limits(
+    applied: Applied | None,
+    calibration: ProbeCalibration | None,
+    policy: Policy,
+    choices: Choices,
+    conditions: Sequence[str],
+) -> list[ReEncodingLimits]:
+    """Return the limits of the probe if it had been delivered in each of these ways.
+
+    `applied` is the calibration of the logit, `calibration` that of the similarity.
+    """
+    thresholds: list[Threshold | None] = [None] * len(conditions)
+    if policy.threshold is not None and choices.threshold is None and calibration is not None:
+        thresholds = calibration.find_thresholds(conditions)
+    limits = {
+        condition: None
+        if applied is None
+        else choose_classifier_policy(LogitCalibration.of(applied, condition), choices)
+        for condition in set(conditions)
+    }
+    return [
+        ReEncodingLimits(threshold, limits[condition])
+        for threshold, condition in zip(thresholds, conditions, strict=True)
+    ]
+
+
+def _measured_limits(logits: LogitCalibration | None, choices: Choices) -> LogitLimits | None:
+    if logits is None or logits.rates is None:
+        return None
+    return logits.rates.limits_at(choices.miss_rate, choices.false_alarm_rate)
+
+
+def _source(logits: LogitCalibration, choices: Choices, origins: set[LimitOrigin]) -> str:
+    """Name the data that the limits were measured on."""
+    assert logits.rates is not None
+    measured = (
+        f"calibration {logits.number}, {logits.condition}: logit under which at most "
+        f"{choices.miss_rate:.2%} of {logits.rates.fakes.n} known fakes lie, and over which at "
+        f"most {choices.false_alarm_rate:.2%} of {logits.rates.reals.n} known-real images lie"
+    )
+    if LimitOrigin.MODEL in origins and choices.classifier is not None:
+        return (
+            f"{measured}; for want of images one limit is the model's: {choices.classifier.source}"
+        )
+    return measured

@@ -1,0 +1,193 @@
+"""Which limits a probe is judged by. One that was measured elsewhere says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.calibration.calibration import AS_IS
+from index.calibration.for_probe import ProbeCalibration
+from index.calibration.logit_rates import LogitRates, fit_logit_shares
+from index.policy import (
+    Choices,
+    LogitCalibration,
+    ReEncodingLimits,
+    choose_classifier_policy,
+    choose_policy,
+    choose_reencoding_limits,
+    find_barrier,
+)
+from index.verdict import (
+    ClassifierPolicy,
+    Evidence,
+    LimitOrigin,
+    Policy,
+    SimilarityOutcome,
+    SimilarityReason,
+    Threshold,
+    judge,
+)
+from tests.index.assessing import (
+    applied,
+    calibration,
+    hits,
+    logit_rates,
+    stratum,
+)
+
+seeded = settings(settings.get_profile("index"))
+OWN = ClassifierPolicy(2.0, -2.0, "the model's data")
+CHOICES = Choices(None, OWN, miss_rate=0.02, false_alarm_rate=0.01)
+CHOSEN = replace(CHOICES, threshold=Threshold(0.7, "the operator's"))
+MEASURED = LogitCalibration(4, AS_IS, logit_rates(), None)
+ALIKE = hits(0.0, 0.0)  # the known fakes come no nearer than the known-real images
+
+
+# Similarity.
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen", "expected"),
+    [
+        (None, False, SimilarityReason.NOT_CALIBRATED),
+        (None, True, None),
+        (calibration(), False, None),
+        (calibration(), True, None),
+        (calibration(hits=None), False, SimilarityReason.NOT_CALIBRATED),
+        (calibration(hits=None), True, None),
+        (calibration(hits=ALIKE), False, SimilarityReason.TELLS_NOTHING),
+        (calibration(hits=ALIKE), True, SimilarityReason.TELLS_NOTHING),
+        (calibration(own_photographs=9), False, SimilarityReason.NOT_CALIBRATED),
+        (calibration(own_photographs=9), True, None),
+        (calibration(own_photographs=10), False, None),
+        (calibration(own_photographs=9, hits=ALIKE), True, SimilarityReason.TELLS_NOTHING),
+    ],
+)
+def test_similarity_gives_a_verdict_only_where_it_was_measured_to_tell_something(
+    found: ProbeCalibration | None, chosen: bool, expected: SimilarityReason | None
+) -> None:
+    choices = CHOSEN if chosen else CHOICES
+    policy = choose_policy(found, None, choices)
+    assert find_barrier(found, choices.threshold) is policy.barrier is expected
+    assert (policy.threshold is None) == (expected is not None)
+    if expected is None:
+        own = found.threshold if found else None
+        assert policy.threshold == (choices.threshold or own)
+
+
+def test_too_few_images_for_a_threshold_give_none() -> None:
+    found = replace(calibration(), threshold=None)
+    assert find_barrier(found, None) is SimilarityReason.NO_THRESHOLD
+    assert choose_policy(found, None, CHOICES) == Policy(
+        None, OWN, barrier=SimilarityReason.NO_THRESHOLD
+    )
+
+
+@seeded
+@given(
+    similarity=st.floats(-1, 1),
+    found=st.sampled_from(
+        [None, *(calibration(own_photographs=n, hits=h) for n in (0, 9) for h in (None, hits()))]
+    ),
+)
+def test_without_a_calibration_of_ones_own_no_similarity_gives_a_verdict(
+    similarity: float, found: Any
+) -> None:
+    """Whatever threshold a model states about itself: it is not even asked."""
+    policy = choose_policy(found, None, CHOICES)
+    judged = judge(Evidence(similarity), policy).similarity
+    assert judged.verdict is SimilarityOutcome.INCONCLUSIVE
+    assert judged.reason is SimilarityReason.NOT_CALIBRATED
+
+
+# The classifier.
+
+
+def test_limits_come_from_the_calibration_and_say_so() -> None:
+    policy = choose_classifier_policy(MEASURED, CHOICES)
+    assert policy is not None
+    measured = logit_rates().limits_at(0.02, 0.01)
+    assert measured is not None
+    assert (policy.no_traces_logit, policy.synthetic_logit) == (
+        measured.no_traces_logit,
+        measured.synthetic_logit,
+    )
+    assert {policy.no_traces_from, policy.synthetic_from} == {LimitOrigin.CALIBRATION}
+    assert "calibration 4, as_is" in policy.source
+    assert "2.00% of 200 known fakes" in policy.source
+    assert "1.00% of 200 known-real images" in policy.source
+    assert "model" not in policy.source
+
+
+@pytest.mark.parametrize(
+    "unmeasured", [None, LogitCalibration(4, AS_IS, None, None)], ids=["none", "no rates"]
+)
+def test_without_a_calibration_the_limits_are_the_models_and_say_so(unmeasured: Any) -> None:
+    policy = choose_classifier_policy(unmeasured, CHOICES)
+    assert policy == OWN
+    assert policy.no_traces_from is policy.synthetic_from is LimitOrigin.MODEL
+    assert choose_classifier_policy(unmeasured, replace(CHOICES, classifier=None)) is None
+
+
+def test_a_limit_that_too_few_images_support_is_the_models() -> None:
+    rates = logit_rates()
+    ten = fit_logit_shares(range(-10, 0), range(10), [0] * 10)
+    few_reals = LogitCalibration(4, AS_IS, LogitRates(rates.fakes, ten), None)
+    policy = choose_classifier_policy(few_reals, CHOICES)
+    assert policy is not None
+    assert (policy.synthetic_logit, policy.synthetic_from) == (2.0, LimitOrigin.MODEL)
+    assert policy.no_traces_from is LimitOrigin.CALIBRATION
+    assert "one limit is the model's: the model's data" in policy.source
+    alone = choose_classifier_policy(few_reals, replace(CHOICES, classifier=None))
+    assert alone is not None
+    assert (alone.synthetic_logit, alone.no_traces_logit) == (None, policy.no_traces_logit)
+
+
+def test_a_limit_of_the_model_that_crosses_a_measured_one_takes_the_stricter_side() -> None:
+    """All fakes lie over 20, and the model says synthetic from 2 on."""
+    high = fit_logit_shares(range(20, 220), range(200), [0] * 200)
+    ten = fit_logit_shares(range(-10, 0), range(10), [0] * 10)
+    policy = choose_classifier_policy(
+        LogitCalibration(4, AS_IS, LogitRates(high, ten), None), CHOICES
+    )
+    assert policy is not None
+    assert (policy.no_traces_logit, policy.no_traces_from) == (2.0, LimitOrigin.MODEL)
+    assert policy.synthetic_from is LimitOrigin.CALIBRATION
+    assert policy.synthetic_logit is not None
+    assert policy.synthetic_logit >= 20
+
+
+# Re-encodings.
+
+
+def test_re_encodings_have_the_limits_of_their_delivery() -> None:
+    shifted = logit_rates()
+    strata = {
+        AS_IS: stratum(logit_rates=logit_rates()),
+        "jpeg75": stratum(logit_rates=LogitRates(shifted.reals, shifted.fakes)),
+    }
+    measured = applied(strata=strata)
+    found = ProbeCalibration.of(measured, None, 100, 0.01)
+    logits = LogitCalibration.of(measured, None)
+    policy = choose_policy(found, logits, CHOICES)
+    conditions = [AS_IS, "jpeg75"]
+    as_is, jpeg75 = choose_reencoding_limits(measured, found, policy, CHOICES, conditions)
+    assert as_is == ReEncodingLimits(found.threshold, policy.classifier)
+    assert jpeg75.classifier == choose_classifier_policy(
+        LogitCalibration.of(measured, "jpeg75"), CHOICES
+    )
+    assert jpeg75.classifier != policy.classifier
+    assert [as_is.threshold, jpeg75.threshold] == found.find_thresholds(conditions)
+
+    chosen = choose_policy(found, logits, CHOSEN)
+    limits = choose_reencoding_limits(measured, found, chosen, CHOSEN, conditions)
+    assert [each.threshold for each in limits] == [None, None]  # the operator's is for all
+    bare = choose_policy(None, None, CHOICES)
+    assert choose_reencoding_limits(None, None, bare, CHOICES, conditions) == [
+        ReEncodingLimits(),
+        ReEncodingLimits(),
+    ]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from api.lookups.calibration_json import CalibrationUsed
 from api.lookups.numbers import percent
 from embedder.pictures.delivery import Condition
-from index.calibration.calibration import ANY_DELIVERY, MIN_SOURCES, FallBack
+from index.calibration.calibration import ANY_DELIVERY, FallBack
+from index.calibration.ratios import MIN_SOURCES
 from index.verdict import SimilarityReason
 
 NAMED = 3  # corpora that a sentence names; the JSON has all of them

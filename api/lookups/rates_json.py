@@ -164,8 +164,9 @@ class DiscriminationAnswer(Answer):
         description="Share of known-real images that have a known fake at least this near."
     )
     tells: bool = Field(
-        description="True if the lower end of the hit rate is above the upper end of the "
-        "false-match rate. If false, similarity gives no verdict."
+        description="True if the hit rate is clearly above the false-match rate, as means over "
+        "collections: their 95 % intervals, which are narrower than those here, do not overlap. If "
+        "false, similarity gives no verdict."
     )
 
     @classmethod

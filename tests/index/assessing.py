@@ -103,7 +103,7 @@ def hits(share: float = 0.5, low: float = 0.4, **counted: int) -> HitRates:
     generators = tuple(
         NearestOfGenerator(name, images, (0.9,) * images) for name, images in counted.items()
     )
-    return HitRates(nearness, generators, across_collections=False)
+    return HitRates(nearness, None, generators)
 
 
 def logit_rates() -> LogitRates:

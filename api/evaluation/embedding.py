@@ -19,11 +19,20 @@ from api.fields import FailedItem
 from api.images import hash_image
 from api.sources.item import Source
 from embedder.errors import ImageError
+from embedder.file_metadata.reading import read_file_metadata
 from embedder.network.embed import Embedder
 from embedder.network.results import Failed
 from embedder.pictures.decode import DecodedImage, make_thumbnail
-from embedder.pictures.delivery import Condition, deliver
+from embedder.pictures.delivery import (
+    Condition,
+    coarser_of,
+    condition_of,
+    deliver,
+    delivery_of,
+)
+from embedder.pictures.legibility import PictureQuality, is_flat, measure_luminance_std
 from index.calibration.population import Population
+from index.evidence import ProbeFacts
 from index.truth.perceptual import PerceptualHash
 
 MOST_WRONG = 12  # images of each kind that the page shows: three rows
@@ -34,12 +43,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeliveredImages:
-    """Images after one kind of delivery: their rows in the population (m,), increasing, and their
-    logits (m,).
+    """Images after one kind of delivery: their rows in the population (m,), increasing, their
+    vectors (m, d) and logits (m,), and m times what a look-up knows of such a probe.
     """
 
     rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
     logits: NDArray[np.float64]
+    facts: tuple[ProbeFacts, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,13 +68,14 @@ class Embeddings:
 
     In `population`, identical files have the same image id, and each image is its own source, so
     that a search for neighbours leaves out nothing of a collection. `sources` (n,) numbers the
-    declared sources.
+    declared sources. `facts` are n times what a look-up knows of a probe.
     """
 
     images: tuple[Labelled, ...]
     population: Population
     synthetic: NDArray[np.bool_]
     sources: NDArray[np.int64]
+    facts: tuple[ProbeFacts, ...]
     delivered: Mapping[Condition, DeliveredImages]
     conditioned: NDArray[np.int64]  # rows of the images that were delivered, (m,)
     failures: tuple[FailedItem, ...]
@@ -72,11 +84,25 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Derived:
-    """What is computed from a decoded image; `pixels` (h, w, 3) by condition."""
+    """What is computed from a decoded image; `pixels` (h, w, 3) by condition.
+
+    The facts lack the logit; `delivered_facts` are those after each delivery.
+    """
 
     hashed: PerceptualHash
     thumbnail: bytes
     pixels: Mapping[Condition, NDArray[np.uint8]]
+    facts: ProbeFacts
+    delivered_facts: Mapping[Condition, ProbeFacts]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _File:
+    """A labelled image with its bytes."""
+
+    image: Labelled
+    data: bytes
+    digest: str
 
 
 @dataclass(slots=True)
@@ -101,13 +127,16 @@ class _Deliveries:
 
     def __init__(self, embedder: Embedder, conditions: Sequence[Condition]) -> None:
         self._embedder = embedder
-        self._waiting: list[tuple[Condition, int, NDArray[np.uint8]]] = []
-        self._logits: dict[Condition, list[tuple[int, float]]] = {
+        self._waiting: list[tuple[Condition, int, NDArray[np.uint8], ProbeFacts]] = []
+        self._embedded: dict[Condition, list[tuple[int, NDArray[np.float32], ProbeFacts]]] = {
             condition: [] for condition in conditions
         }
 
-    def add(self, row: int, pixels: Mapping[Condition, NDArray[np.uint8]]) -> None:
-        self._waiting += [(condition, row, each) for condition, each in pixels.items()]
+    def add(self, row: int, derived: _Derived) -> None:
+        self._waiting += [
+            (condition, row, pixels, derived.delivered_facts[condition])
+            for condition, pixels in derived.pixels.items()
+        ]
         while len(self._waiting) >= self._embedder.batch_size:
             self._embed(self._embedder.batch_size)
 
@@ -116,19 +145,26 @@ class _Deliveries:
             self._embed(len(self._waiting))
         return {
             condition: DeliveredImages(
-                np.array([row for row, _ in pairs], np.int64),
-                np.array([logit for _, logit in pairs], np.float64),
+                np.array([row for row, _, _ in images], np.int64),
+                np.array([vector for _, vector, _ in images], np.float32).reshape(
+                    -1, self._embedder.info.dimension
+                ),
+                np.array([facts.logit for _, _, facts in images], np.float64),
+                tuple(facts for _, _, facts in images),
             )
-            for condition, pairs in self._logits.items()
+            for condition, images in self._embedded.items()
         }
 
     def _embed(self, count: int) -> None:
         some, self._waiting = self._waiting[:count], self._waiting[count:]
         made = self._embedder.embed_pixels(
-            np.stack([pixels for _, _, pixels in some])
+            np.stack([pixels for _, _, pixels, _ in some])
         )  # (b, h, w, 3)
-        for (condition, row, _), logit in zip(some, made.logits, strict=True):
-            self._logits[condition].append((row, float(logit)))
+        for (condition, row, _, facts), vector, logit in zip(
+            some, made.vectors, made.logits, strict=True
+        ):
+            known = replace(facts, logit=float(logit))
+            self._embedded[condition].append((row, vector, known))
 
 
 def embed_images(
@@ -150,31 +186,33 @@ def embed_images(
     unread, undecoded = list[FailedItem](), list[FailedItem]()
     images, hashes = list[Labelled](), list[PerceptualHash]()
     digests, vectors, logits = list[str](), list[NDArray[np.float32]](), list[float]()
+    facts = list[ProbeFacts]()
     deliveries, worst = _Deliveries(embedder, conditions), (_Worst(most_wrong), _Worst(most_wrong))
 
-    def derive(key: tuple[Labelled, str], decoded: DecodedImage) -> _Derived:
-        ways = conditions if key[0].number in conditioned else ()
-        return _derive(embedder, decoded, ways)
+    def derive(file: _File, decoded: DecodedImage) -> _Derived:
+        ways = conditions if file.image.number in conditioned else ()
+        return _derive(embedder, file.data, decoded, ways)
 
     stream = embedder.embed_stream(
-        _add_digests(read_images(source, wanted, embedder.limits.max_image_bytes, unread, roots)),
+        _list_files(read_images(source, wanted, embedder.limits.max_image_bytes, unread, roots)),
         derive,
         derived_bytes=_count_bytes,
     )
     for done, one in enumerate(stream, 1):
-        image, digest = one.key
+        image = one.key.image
         progress(done + len(unread), len(wanted))
         if isinstance(one, Failed):
             undecoded.append(
                 FailedItem(name=image.name, reason=one.error.reason, detail=str(one.error))
             )
             continue
-        deliveries.add(len(images), one.derived.pixels)
+        deliveries.add(len(images), one.derived)
         if (one.logit >= 0) is not image.synthetic:
             worst[image.synthetic].offer(Misclassified(image, one.logit, one.derived.thumbnail))
         images.append(image)
         hashes.append(one.derived.hashed)
-        digests.append(digest)
+        digests.append(one.key.digest)
+        facts.append(replace(one.derived.facts, logit=one.logit))
         vectors.append(one.vector)
         logits.append(one.logit)
     return Embeddings(
@@ -184,6 +222,7 @@ def embed_images(
         ),
         synthetic=np.array([image.synthetic for image in images], np.bool_),
         sources=_number_names([image.source for image in images]),
+        facts=tuple(facts),
         delivered=deliveries.finish(),
         conditioned=np.flatnonzero([image.number in conditioned for image in images]).astype(
             np.int64
@@ -193,27 +232,59 @@ def embed_images(
     )
 
 
-def _add_digests(
-    images: Iterable[tuple[Labelled, bytes]],
-) -> Iterator[tuple[tuple[Labelled, str], bytes]]:
+def _list_files(images: Iterable[tuple[Labelled, bytes]]) -> Iterator[tuple[_File, bytes]]:
     for image, data in images:
-        yield (image, hashlib.sha256(data).hexdigest()), data
+        yield _File(image, data, hashlib.sha256(data).hexdigest()), data
 
 
-def _derive(embedder: Embedder, decoded: DecodedImage, conditions: Sequence[Condition]) -> _Derived:
-    """Compute the hash, the thumbnail and the pixels after each delivery.
+def _derive(
+    embedder: Embedder, data: bytes, decoded: DecodedImage, conditions: Sequence[Condition]
+) -> _Derived:
+    """Compute the hash, the thumbnail, the pixels after each delivery, and the facts.
 
     Leaves out a delivery after which the image is too small, or too large for its format.
     """
-    pixels = {}
+    own = condition_of(delivery_of(data, decoded, read_file_metadata(data)))
+    hashed = hash_image(decoded)
+    pixels, facts = {}, {}
     for condition in conditions:
         try:
-            pixels[condition] = embedder.preprocess(
-                replace(decoded, image=deliver(decoded.image, condition))
-            )
+            delivered = replace(decoded, image=deliver(decoded.image, condition))
+            pixels[condition] = embedder.preprocess(delivered)
         except ImageError:
             continue
-    return _Derived(hash_image(decoded), make_thumbnail(decoded.image, THUMBNAIL_PIXELS), pixels)
+        facts[condition] = _describe_probe(
+            embedder,
+            delivered,
+            hash_image(delivered),
+            pixels[condition],
+            coarser_of(own, condition),
+        )
+    return _Derived(
+        hashed,
+        make_thumbnail(decoded.image, THUMBNAIL_PIXELS),
+        pixels,
+        _describe_probe(embedder, decoded, hashed, embedder.preprocess(decoded), own),
+        facts,
+    )
+
+
+def _describe_probe(
+    embedder: Embedder,
+    decoded: DecodedImage,
+    hashed: PerceptualHash,
+    pixels: NDArray[np.uint8],
+    condition: Condition,
+) -> ProbeFacts:
+    """Return what a look-up knows of such a probe beside its embedding."""
+    shortest_side = min(decoded.image.size)  # a delivery may have changed it
+    quality = PictureQuality(shortest_side, hashed.quality, measure_luminance_std(pixels))
+    return ProbeFacts(
+        condition=condition.value,
+        shortest_side=shortest_side,
+        model_side=embedder.info.image_size,
+        is_flat=is_flat(quality),
+    )
 
 
 def _count_bytes(seen: _Derived) -> int:

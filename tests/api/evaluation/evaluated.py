@@ -15,6 +15,7 @@ from api.evaluation.request import EvaluationRequest
 from api.fields import FailedItem
 from embedder.pictures.delivery import Condition
 from index.calibration.population import Population
+from index.evidence import ProbeFacts
 from tests.api.evaluation.made import anywhere, clusters
 
 LIMITS = Limits(2.0, -2.0)
@@ -66,17 +67,31 @@ def embed_without_a_model(
         for number in range(n)
     )
     rows = np.arange(0, n, 2)
-    delivered = {Condition.JPEG50: DeliveredImages(rows, -logits[rows])} if deliver else {}
+    facts = tuple(probe_facts(logit) for logit in logits)
+    delivered = {}
+    if deliver:
+        delivered[Condition.JPEG50] = DeliveredImages(
+            rows,
+            population.vectors[rows],
+            -logits[rows],
+            tuple(probe_facts(-logit, Condition.JPEG50) for logit in logits[rows]),
+        )
     return Embeddings(
         images=images,
         population=population,
         synthetic=synthetic,
         sources=numbers.astype(np.int64),
+        facts=facts,
         delivered=delivered,
         conditioned=rows if deliver else np.empty(0, np.int64),
         failures=(),
         wrong=(),
     )
+
+
+def probe_facts(logit: float, condition: Condition = Condition.AS_IS) -> ProbeFacts:
+    """What a look-up knows of a picture that is large enough and not flat."""
+    return ProbeFacts(float(logit), condition.value, shortest_side=256, model_side=32)
 
 
 def answer_of(embedded: Embeddings, limits: Limits | None = LIMITS) -> EvaluationAnswer:

@@ -15,12 +15,19 @@ from api.evaluation import embedding
 from api.evaluation.embedding import Embeddings, embed_images
 from api.evaluation.reading import Labelled, list_labelled
 from api.sources.opening import open_source
+from embedder.file_metadata.reading import read_file_metadata
 from embedder.network.embed import Embedder
-from embedder.pictures.delivery import Condition, deliver
+from embedder.pictures.decode import decode
+from embedder.pictures.delivery import Condition, coarser_of, condition_of, deliver, delivery_of
 from embedder.pictures.preprocess import preprocess
 from tests.api.evaluation.small import StreamingModel, as_embedder, save_grey
 
 CONDITIONS = [Condition.JPEG50, Condition.HALF]
+
+
+def recognise(data: bytes) -> Condition:
+    """The way in which a look-up takes a file to be delivered."""
+    return condition_of(delivery_of(data, decode(data), read_file_metadata(data)))
 
 
 def picture(seed: int, side: int = 176) -> Image.Image:
@@ -140,7 +147,47 @@ def test_a_delivery_is_embedded_as_it_looks_and_left_out_where_it_is_too_small(
             _pixels(embedder, deliver(image.convert("RGB"), Condition.HALF))
         )
     logit = half.logits[half.rows.tolist().index(names.index("fake/sdxl/c.png"))]
-    assert logit == pytest.approx(halved.logits[0], abs=1e-3)
+    place = half.rows.tolist().index(names.index("fake/sdxl/c.png"))
+    assert logit == half.logits[place] == pytest.approx(halved.logits[0], abs=1e-3)
+    assert half.vectors[place] @ halved.vectors[0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_facts_of_a_probe_are_those_of_a_look_up(
+    embedded: Embeddings, embedder: Embedder, folder: Path
+) -> None:
+    names = [image.name for image in embedded.images]
+    whole, small = (embedded.facts[names.index(name)] for name in ("real/a.png", "real/b.png"))
+    assert (whole.shortest_side, small.shortest_side) == (400, 176)
+    assert {each.model_side for each in embedded.facts} == {embedder.info.image_size}
+    for name, each in zip(names, embedded.facts, strict=True):
+        assert each.condition == recognise((folder / name).read_bytes()).value
+    assert [each.logit for each in embedded.facts] == embedded.population.logits.tolist()
+    assert not any(each.is_flat for each in embedded.facts)
+    half = embedded.delivered[Condition.HALF]
+    assert {each.shortest_side for each in half.facts} == {200}
+    as_they_were = [Condition(embedded.facts[row].condition) for row in half.rows]
+    assert [each.condition for each in half.facts] == [
+        coarser_of(own, Condition.HALF).value for own in as_they_were
+    ]
+    assert [each.logit for each in half.facts] == half.logits.tolist()
+
+
+def test_a_picture_without_structure_is_flat_and_a_jpeg_keeps_its_own_delivery(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "real").mkdir()
+    Image.new("RGB", (200, 200), (90, 90, 90)).save(tmp_path / "real/flat.png")
+    (tmp_path / "fake").mkdir()
+    picture(1).save(tmp_path / "fake/rough.jpg", quality=50)
+    found, _ = embed_folder(
+        tmp_path, conditions=[Condition.JPEG90], conditioned=frozenset(range(2))
+    )
+    facts = {image.name: each for image, each in zip(found.images, found.facts, strict=True)}
+    assert facts["real/flat.png"].is_flat
+    assert not facts["fake/rough.jpg"].is_flat
+    assert facts["fake/rough.jpg"].condition == Condition.JPEG50.value
+    delivered = {each.condition for each in found.delivered[Condition.JPEG90].facts}
+    assert delivered == {Condition.JPEG90.value, Condition.JPEG50.value}
 
 
 def test_pictures_are_kept_of_the_images_on_the_wrong_side_alone_worst_first(

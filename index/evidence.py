@@ -28,6 +28,7 @@ from index.figures import (
     find_likelihood_ratio,
     find_probability,
     quote,
+    read_likelihood_ratio,
     vote,
 )
 from index.neighbourhood import Neighbourhood
@@ -219,6 +220,35 @@ def assess(
     )
 
 
+def judge_similarities(
+    facts: ProbeFacts,
+    fake: float | None,
+    real: float | None,
+    calibration: ProbeCalibration | None,
+    policy: Policy,
+    logits: LogitCalibration | None,
+) -> Verdict:
+    """Return the verdict of `assess` for a probe that is another picture than every entry.
+
+    `fake` and `real` are the similarities to the nearest known fake and known-real image; None:
+    there is none.
+    """
+    familiar_from = None if calibration is None else calibration.stratum.familiar_from
+    near = [each for each in (fake, real) if each is not None]
+    ratio = None
+    if fake is not None and calibration is not None:
+        ratio = read_likelihood_ratio(calibration.stratum, fake, real)
+    evidence = Evidence(
+        nearest_fake=fake,
+        nearest_real=real,
+        ratio=_supported_interval(ratio),
+        logit=facts.logit,
+        quality_issue=_find_issue(facts, near, familiar_from),
+        probability=find_probability(facts.logit, logits),
+    )
+    return judge(evidence, policy)
+
+
 def _evidence(
     facts: ProbeFacts,
     neighbourhood: Neighbourhood,
@@ -228,13 +258,12 @@ def _evidence(
     probability: float | None,
 ) -> Evidence:
     fake, real = neighbourhood.nearest_fake, neighbourhood.nearest_real
-    ratio = likelihood.ratio if likelihood is not None and likelihood.is_supported else None
     return Evidence(
         nearest_fake=None if fake is None else fake.cosine_similarity,
         nearest_real=None if real is None else real.cosine_similarity,
         identical_to=neighbourhood.identical_to,
         same_picture_as=neighbourhood.same_picture_as,
-        ratio=None if ratio is None else RatioInterval(ratio.log10, ratio.low, ratio.high),
+        ratio=_supported_interval(likelihood),
         logit=facts.logit,
         quality_issue=quality.issue,
         reencodings=reencodings,
@@ -248,14 +277,29 @@ def _quality(
     familiar_from = None if calibration is None else calibration.stratum.familiar_from
     both = (neighbourhood.nearest_fake, neighbourhood.nearest_real)
     near = [each.cosine_similarity for each in both if each is not None]
-    side, issue = facts.shortest_side, None
+    return Quality(_find_issue(facts, near, familiar_from), facts.shortest_side, familiar_from)
+
+
+def _find_issue(
+    facts: ProbeFacts, near: Sequence[float], familiar_from: float | None
+) -> QualityIssue | None:
+    """Return why a picture shows too little; `near` are its largest similarities."""
+    side = facts.shortest_side
     if side is not None and side * LARGEST_ENLARGEMENT < facts.model_side:
-        issue = QualityIssue.TOO_SMALL
-    elif facts.is_flat:
-        issue = QualityIssue.FLAT
-    elif familiar_from is not None and near and max(near) < familiar_from:
-        issue = QualityIssue.UNFAMILIAR
-    return Quality(issue, side, familiar_from)
+        return QualityIssue.TOO_SMALL
+    if facts.is_flat:
+        return QualityIssue.FLAT
+    if familiar_from is not None and near and max(near) < familiar_from:
+        return QualityIssue.UNFAMILIAR
+    return None
+
+
+def _supported_interval(likelihood: LikelihoodRatio | None) -> RatioInterval | None:
+    """Return the interval of a ratio that the data support."""
+    if likelihood is None or not likelihood.is_supported:
+        return None
+    ratio = likelihood.ratio
+    return RatioInterval(ratio.log10, ratio.low, ratio.high)
 
 
 def _attribute(

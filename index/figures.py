@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from index.calibration.attribution import Attributed, AttributionReason
-from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
+from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.false_matches import Rate
 from index.calibration.for_probe import CollectionCount, ProbeCalibration, count_by_collection
@@ -115,15 +115,26 @@ def find_likelihood_ratio(
     fake, real = neighbourhood.nearest_fake, neighbourhood.nearest_other_real
     if fake is None or calibration is None:
         return None
-    two_sided = calibration.stratum.two_sided if real is not None else None
-    models = [each for each in (two_sided, calibration.stratum.likelihood) if each is not None]
+    return read_likelihood_ratio(
+        calibration.stratum,
+        fake.cosine_similarity,
+        None if real is None else real.cosine_similarity,
+    )
+
+
+def read_likelihood_ratio(
+    stratum: Stratum, fake: float, real: float | None
+) -> LikelihoodRatio | None:
+    """Return the same for the similarities to the nearest known fake and known-real image."""
+    two_sided = stratum.two_sided if real is not None else None
+    models = [each for each in (two_sided, stratum.likelihood) if each is not None]
     supported = [each for each in models if each.supported]
     model = next(iter(supported or models), None)
     if model is None:
         return None
-    similarities = [fake.cosine_similarity]
+    similarities = [fake]
     if model is two_sided and real is not None:
-        similarities.append(real.cosine_similarity)
+        similarities.append(real)
     return LikelihoodRatio(model, model.ratio_at(similarities))
 
 

@@ -16,6 +16,7 @@ from index.evidence import (
     ReEncodedProbe,
     Support,
     assess,
+    judge_similarities,
 )
 from index.neighbourhood import Neighbourhood, find_nearest
 from index.policy import LogitCalibration
@@ -560,6 +561,29 @@ def test_the_same_search_is_always_assessed_alike(
     for name in ("evidence", "verdict", "quality", "support", "likelihood_ratio", "attribution"):
         assert getattr(one, name) == getattr(other, name)
     assert one.verdict.classifier is None or known.logit is not None
+
+
+@seeded
+@given(
+    known=facts,
+    near=st.tuples(st.none() | similarities, st.none() | similarities),
+    policy=policies,
+    model=calibrations,
+)
+def test_similarities_to_other_pictures_are_judged_as_their_neighbours_are(
+    known: ProbeFacts,
+    near: tuple[float | None, float | None],
+    policy: Policy,
+    model: ProbeCalibration | None,
+) -> None:
+    fake, real = near
+    found = Neighbourhood(
+        () if fake is None else (neighbour(1, fake),),
+        () if real is None else (neighbour(2, real, REAL),),
+    )
+    logits = LogitCalibration.of(applied(), AS_IS)
+    expected = assess(known, found, model, policy, logits=logits).verdict
+    assert judge_similarities(known, fake, real, model, policy, logits) == expected
 
 
 def test_each_figure_is_computed_once() -> None:

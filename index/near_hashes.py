@@ -34,7 +34,14 @@ class NearHashes:
 
         The result is empty for a hash that is missing or unreliable.
         """
-        found = [np.empty(0, np.int64)] * len(hashes)
+        return [ids for ids, _ in self.measure(hashes)]
+
+    def measure(
+        self, hashes: Sequence[PerceptualHash | None]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Return the same with the Hamming distances (m,), in bits."""
+        nothing: NDArray[np.int64] = np.empty(0, np.int64)
+        found = [(nothing, nothing)] * len(hashes)
         probes = [
             (number, each.bits)
             for number, each in enumerate(hashes)
@@ -42,10 +49,12 @@ class NearHashes:
         ]
         if not probes:
             return found
-        bits = np.stack([np.frombuffer(bits, np.uint8) for _, bits in probes])  # (m, 32)
+        rows = np.stack([np.frombuffer(each, np.uint8) for _, each in probes])  # (m, 32)
         # FAISS returns hashes nearer than the radius, without those exactly at it.
-        limits, distances, ids = self._hashes.range_search(bits, MAX_HAMMING_DISTANCE + 1)
+        limits, distances, ids = self._hashes.range_search(rows, MAX_HAMMING_DISTANCE + 1)
         for (number, _), (start, end) in zip(probes, pairwise(limits.tolist()), strict=True):
             own = ids[start:end]
-            found[number] = own[np.lexsort((own, distances[start:end]))]
+            bits: NDArray[np.int64] = distances[start:end].astype(np.int64)
+            order = np.lexsort((own, bits))
+            found[number] = (own[order], bits[order])
         return found

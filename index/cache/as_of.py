@@ -22,6 +22,7 @@ from index.cache.searching import (
     cosine_similarities,
     neighbour_of,
     neighbour_order,
+    order_of,
 )
 from index.truth.changes import MemberRow, digest_at, members_at
 from index.truth.digest import digest_hex
@@ -43,7 +44,6 @@ class _Candidate:
     """
 
     entry_id: int
-    image_id: int
     similarity: float
     identical: bool
     distance: int | None
@@ -51,6 +51,10 @@ class _Candidate:
     @property
     def rank(self) -> tuple[bool, float, int]:
         return not self.identical, -self.similarity, self.entry_id
+
+    @property
+    def order(self) -> tuple[bool, float, float, int]:
+        return order_of(self.identical, self.distance, self.similarity, self.entry_id)
 
 
 @dataclass(slots=True)
@@ -72,7 +76,7 @@ class _Search:
         """Return the k nearest, and up to k near duplicates that are not among them."""
         listed = {each.entry_id for each in self.best}
         others = [each for each in self.near_duplicates if each.entry_id not in listed]
-        others.sort(key=lambda each: (each.distance, each.image_id, each.entry_id))
+        others.sort(key=lambda each: each.order)
         return self.best + others[: self.question.k]
 
 
@@ -121,12 +125,11 @@ def _corpus_ids(chosen: Filter, kinds: Mapping[int, Any]) -> frozenset[int] | No
 
 
 def _read_images(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Any]:
-    """Return, for each entry, its image's id, sha256 and hash."""
+    """Return, for each entry, its image's sha256 and hash."""
     found: dict[int, Any] = {}
     for some in slices(entry_ids):
         query = select(
             entries.c.id,
-            images.c.id.label("image_id"),
             images.c.sha256,
             images.c.pdq_hash,
             images.c.pdq_quality,
@@ -156,7 +159,6 @@ def _compare(
     return [
         _Candidate(
             row.entry_id,
-            pictures[row.entry_id].image_id,
             similarity,
             question.probe_sha256 is not None
             and pictures[row.entry_id].sha256 == question.probe_sha256,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,16 @@ from index.truth.statements import is_any, slices
 # Rows read at a time. With larger pages the garbage collector takes longer than the database (2.5 s
 # for a million rows in pages of 100,000).
 PAGE = 2_000
+
+
+class SamePictures(NamedTuple):
+    """Entries (m,) that show one picture, and how many bits (m,) of their hashes differ."""
+
+    entry_ids: NDArray[np.int64]
+    bits: NDArray[np.int64]
+
+
+NO_PICTURES = SamePictures(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class NearDuplicates:
@@ -82,17 +93,17 @@ class PictureHashes:
         self._near = NearHashes()
         self._reached: int | None = None  # the last change read; None before the first reading
 
-    def find(self, conn: Connection, hashed: PerceptualHash, generation: int) -> NDArray[np.int64]:
-        """Return the live entries (m,) that show the same picture, nearest first, those of one
-        image by rising id.
+    def find(self, conn: Connection, hashed: PerceptualHash, generation: int) -> SamePictures:
+        """Return the live entries that show the same picture, nearest first, those of one image by
+        rising id.
 
         No entry added up to the generation is missed.
         """
         if not hashed.reliable:
-            return np.empty(0, np.int64)
+            return NO_PICTURES
         with self._lock:
             self._catch_up(conn, generation)
-            (image_ids,) = self._near.find([hashed])
+            ((image_ids, bits),) = self._near.measure([hashed])
         found: dict[int, list[int]] = {image_id: [] for image_id in image_ids.tolist()}
         for some in slices(list(found)):
             query = select(entries.c.image_id, entries.c.id).where(
@@ -100,7 +111,13 @@ class PictureHashes:
             )
             for image_id, entry_id in conn.execute(query.order_by(entries.c.id)):
                 found[image_id].append(entry_id)
-        return np.array(list(chain.from_iterable(found.values())), np.int64)
+        # An image that got its hash again is listed twice: its first place is the nearest.
+        places = np.unique(image_ids, return_index=True)[1]
+        bits_of = dict(zip(image_ids[places].tolist(), bits[places].tolist(), strict=True))
+        return SamePictures(
+            np.array(list(chain.from_iterable(found.values())), np.int64),
+            np.array([bits_of[image_id] for image_id in found for _ in found[image_id]], np.int64),
+        )
 
     def is_behind(self, generation: int) -> bool:
         """Return whether a question about this generation has to read changes first."""

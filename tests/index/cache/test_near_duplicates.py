@@ -117,7 +117,8 @@ def test_hashes_read_from_the_log_are_those_read_at_once(database: Database) -> 
 
     def found(hashes: PictureHashes) -> list[list[int]]:
         with database.read() as conn:
-            return [hashes.find(conn, probe, last_number(conn)).tolist() for probe in probes]
+            every = (hashes.find(conn, probe, last_number(conn)) for probe in probes)
+            return [[*each.entry_ids.tolist(), *each.bits.tolist()] for each in every]
 
     for image in range(1, 60):
         hashed = (

@@ -55,7 +55,7 @@ class Shelf:
     ) -> list[int]:
         with self.database.read() as conn:
             reach = self.images if generation is None else generation
-            return pictures.find(conn, hashed, reach).tolist()
+            return pictures.find(conn, hashed, reach).entry_ids.tolist()
 
 
 @pytest.fixture
@@ -76,6 +76,9 @@ def test_what_is_found_is_what_a_comparison_of_every_pair_finds(
 def test_the_nearest_picture_comes_first(shelf: Shelf) -> None:
     far, near, same = shelf.put(hash_with(20)), shelf.put(hash_with(5)), shelf.put(hash_with(0))
     assert shelf.find(PictureHashes(), hash_with(0)) == [same, near, far]
+    with shelf.database.read() as conn:
+        found = PictureHashes().find(conn, hash_with(0), 3)
+    assert found.bits.tolist() == [0, 5, 20]
 
 
 def test_an_unreliable_probe_finds_nothing(shelf: Shelf) -> None:

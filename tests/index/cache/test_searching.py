@@ -140,7 +140,6 @@ class Model:
         self.live = self._open()
         self.entries: dict[int, Known] = {}
         self.ever: set[int] = set()
-        self.images: list[int] = []  # in the order of their rows
         self.near_beside = 0  # near duplicates that were answered beside the k nearest
         self.answered: list[tuple[Question, Any]] = []
         with self.database.write() as conn:
@@ -172,8 +171,6 @@ class Model:
             )
             for image, generator, acquired in batch
         ]
-        came = {image for image, _, _ in batch} - set(self.images)
-        self.images += sorted(came, key=self.material.sha256)
         with self.database.write() as conn:
             ensure_corpus(conn, corpus, KINDS[corpus])
             results = add_entries(conn, corpus, self.material.space, new)
@@ -217,13 +214,14 @@ class Model:
             for i in selected
         }
         nearest = sorted(selected, key=lambda i: (not identical[i], -similarity[i], i))[:k]
-        image_order = {image: at for at, image in enumerate(self.images)}
-        same = [i for i in selected if near[i] and i not in nearest]
-        same.sort(key=lambda i: (bits[i], image_order[selected[i].image], i))
-        expected = sorted(
-            nearest + same[:k],
-            key=lambda i: (not identical[i], bits[i] if near[i] else 257, -similarity[i], i),
-        )
+
+        def order(i: int) -> Any:
+            nearness = 0 if similarity[i] > 0.9999 else bits[i] if near[i] else 257
+            return not identical[i], nearness, -similarity[i], i
+
+        same = sorted((i for i in selected if near[i] and i not in nearest), key=order)
+        expected = sorted(nearest + same[:k], key=order)
+        assert expected[:1] == sorted(selected, key=order)[:1]  # whatever k is
         assert [n.entry.id for n in result.neighbours] == expected
         assert [n.cosine_similarity for n in result.neighbours] == [similarity[i] for i in expected]
         assert [n.identical for n in result.neighbours] == [identical[i] for i in expected]
@@ -485,3 +483,56 @@ def test_a_selective_filter_finds_its_few_entries_among_many(
     result = live.search(probe, 10, Filter(corpora=frozenset(["rare"])))
     assert {n.entry.id for n in result.neighbours} == set(rare)
     assert live.search(probe, 10, Filter(corpora=frozenset(["crowd"]))).searched == 400
+
+
+def picture_of(material: Any, image: int, bits: int, quality: int = 100) -> Any:
+    """An image whose hash differs in some bits from one of zeros only."""
+    hashed = PerceptualHash(((1 << bits) - 1).to_bytes(32), quality)
+    return replace(material.image(image), perceptual_hash=hashed)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_among_the_same_pictures_the_nearest_is_first_whatever_is_asked_for(
+    k: int, database: Database, live: LiveIndex, material: Any
+) -> None:
+    """In the order of the list: almost the same pixels, then the hash, then the embedding."""
+    probe = np.zeros(8)
+    probe[0] = 1.0
+
+    def towards(similarity: float, axis: int) -> Any:
+        vector = np.zeros(8)
+        vector[0], vector[axis] = similarity, math.sqrt(1 - similarity**2)
+        return vector.astype(np.float32)
+
+    far = 200  # bits: another picture by its hash
+    listed = [
+        (0.99995, 28),
+        (0.99992, far),
+        (0.5, 3),
+        (0.9, 12),
+        (0.7, 12),
+        (0.6, 12),
+        (0.99, 28),
+        (0.98, far),
+    ]
+    shuffled = [3, 7, 4, 1, 6, 5, 0, 2]
+    new = [
+        NewEntry(
+            picture_of(material, place, listed[place][1]),
+            towards(listed[place][0], 1 + place % 7),
+            0.0,
+            Provenance(),
+        )
+        for place in shuffled
+    ]
+    with database.write() as conn:
+        ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+        results = add_entries(conn, "fakes", material.space, new)
+    places = {result.entry_id: place for result, place in zip(results, shuffled, strict=True)}
+    hashed = PerceptualHash(bytes(32), 100)
+    found = live.search(material.unit(probe), k, Filter(), probe_hash=hashed)
+    order = [places[each.entry.id] for each in found.neighbours]
+    assert order[0] == 0
+    assert order == sorted(order)
+    if k == 5:
+        assert order == list(range(8))

@@ -84,12 +84,12 @@ def measure_classifier(
         "inconclusive": lambda j: compute_share_inconclusive(j, limits) if limits else None,
         "tpr_at_fpr": tpr_at_fpr,
     }
-    missing = {name: _explain_missing(name, judged, limits) for name in wanted}
+    missing = {name: explain_missing(name, judged, limits) for name in wanted}
     measured = {name: figure for name, figure in wanted.items() if missing[name] is None}
     found = measure_with_intervals(judged, measured, seed)
     return DetectionFigures(
         n=count_images(judged.synthetic, judged.sources),
-        resampled=_describe_resampling(judged),
+        resampled=describe_resampling(judged),
         **{name: found.get(name) or Measure.missing(missing[name] or "") for name in wanted},
     )
 
@@ -243,7 +243,8 @@ def count_images(synthetic: NDArray[np.bool_], sources: NDArray[np.int64]) -> Im
     )
 
 
-def _explain_missing(name: str, judged: ClassifiedImages, limits: Limits | None) -> str | None:
+def explain_missing(name: str, judged: ClassifiedImages, limits: Limits | None) -> str | None:
+    """Say why a figure cannot be measured on these images; None if it can."""
     n_synthetic = int(judged.synthetic.sum())
     n_real = len(judged) - n_synthetic
     if min(n_real, n_synthetic) < MIN_IMAGES:
@@ -255,7 +256,8 @@ def _explain_missing(name: str, judged: ClassifiedImages, limits: Limits | None)
     return None
 
 
-def _describe_resampling(judged: ClassifiedImages) -> str:
+def describe_resampling(judged: ClassifiedImages) -> str:
+    """Say what the intervals resample, for each kind of image."""
     kinds = (("real", ~judged.synthetic), ("synthetic", judged.synthetic))
     resampled = {
         name: "sources" if has_enough_sources(judged.sources[rows]) else "images"

@@ -9,6 +9,7 @@ from api.terminal import (  # noqa: F401 -- each registers its commands
     backups,
     calibrations,
     checking,
+    comparison,
     corpora,
     demo,
     evaluate,

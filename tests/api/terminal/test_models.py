@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.operations.json import ActivatedModel, ModelAnswer, ModelsAnswer
-from api.terminal.models import print_activated, print_models
+from api.operations.json import ActivatedModel, AddedModelAnswer, ModelAnswer, ModelsAnswer
+from api.terminal.models import print_activated, print_added, print_models
 from tests.api.terminal.commands import answer, assert_one_line, run
 
 Capture = pytest.CaptureFixture[str]
@@ -113,3 +113,38 @@ def test_a_reembedding_with_the_same_model_has_nothing_to_do(images: Path, tmp_p
     assert done.exit_code == 0, done.output
     assert "completed  0 found" in done.stdout
     assert run(data, "reembed").exit_code == 2
+
+
+def test_an_added_model_is_described_with_what_its_answers_still_need(capsys: Capture) -> None:
+    added = AddedModelAnswer(
+        model="mine",
+        weights_sha256="ab" * 32,
+        weights_files=["model.safetensors"],
+        embedding_space="0123456789abcdef" * 4,
+        dimension=384,
+        image_size=384,
+        parameter_count=21_811_969,
+        logit="The logit is the model's one logit.",
+        pixels="centre crop 384",
+        unused_tensors=["vit.pooler.dense.bias"],
+        measured=False,
+    )
+    print_added(added)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "mine is added: 21,811,969 parameters, 384 dimensions, images of 384 pixels"
+    )
+    assert f"sha256 {'ab' * 32} (model.safetensors)" in lines[1]
+    assert lines[5].split() == ["not", "used", "vit.pooler.dense.bias"]
+    assert lines[6].startswith("Nothing was measured on it.")
+    assert "lineup reembed --model mine" in lines[7]
+
+    print_added(added.model_copy(update={"measured": True, "unused_tensors": []}))
+    text = capsys.readouterr().out
+    assert "Nothing was measured" not in text
+    assert "not used" not in text
+
+
+def test_a_model_that_was_not_added_cannot_be_removed(tmp_path: Path) -> None:
+    done = run(tmp_path / "data", "models", "remove", "builtin")
+    assert_one_line(done, 6, "no model is called 'builtin'; none was added here")

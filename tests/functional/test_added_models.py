@@ -87,9 +87,8 @@ def test_a_checkpoint_is_added_searched_with_compared_and_removed(
     assert found["similarity"]["neighbours"][0]["cosine_similarity"] == pytest.approx(1.0, abs=1e-6)
 
     assert answer(data, "models", "activate", "our-vit")["model"] == "our-vit"
-    with TestClient(
-        create_app(Settings(data_dir=data, device="cpu", precision="float32", offline=True))
-    ) as client:
+    settings = Settings(data_dir=data, device="cpu", precision="float32", offline=True)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8765") as client:
         listed = client.get("/v1/models").json()["models"]
     assert (listed[0]["name"], listed[0]["active"], listed[0]["measured"]) == (
         "our-vit",

@@ -3,8 +3,8 @@ docs/evidence.md.
 
     python -m tests.benchmarks.evidence [all] --corpus DIR --work DIR
         [--model builtin] [--only FILE]
-    python -m tests.benchmarks.evidence rates|ratios|attribution|deliveries|stability
-        --corpus DIR --work DIR
+    python -m tests.benchmarks.evidence
+        rates|strata|hits|ratios|attribution|deliveries|stability --corpus DIR --work DIR
 
 `--corpus` is a folder with a `manifest.csv` (relpath, label, generator, source, source_path,
 sha256). Its pictures are embedded once, kept in `--work`, and halved several times by seed: one
@@ -14,6 +14,9 @@ used.
 
 - `rates`: false-match rates predicted for 1, 2, 5 and 10 times the calibrated corpus, and the
   realised ones.
+- `strata`: the rates of each delivery, held to collections of photographs that were left out.
+- `hits`: how often known fakes come as near, beside the false-match rates, held to collections of
+  known fakes that were left out.
 - `ratios`: costs of likelihood ratios, one-sided and two-sided, and errors of the calibrated
   probability.
 - `attribution`: coverage and size of the sets, and generators that were left out.
@@ -27,7 +30,7 @@ from __future__ import annotations
 import argparse
 import io
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,15 +46,9 @@ from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition
 from index.verdict import ClassifierOutcome, ClassifierPolicy, SimilarityOutcome, Verdict
 from tests.benchmarks.evidence_figures import (
-    FACTORS,
-    RATES,
     Attributions,
     Calibrated,
     calibrate_half,
-    check_ideal_rates,
-    check_rates,
-    check_resampled_collections,
-    leave_out_collections,
     measure_attributions,
     measure_classifier_errors,
     measure_deliveries,
@@ -66,6 +63,16 @@ from tests.benchmarks.evidence_pictures import (
     embed_pictures,
     read_manifest,
 )
+from tests.benchmarks.evidence_rates_tables import show_hits, show_rates, show_strata
+from tests.benchmarks.evidence_tables import (
+    interval,
+    median_of,
+    number,
+    percent,
+    share,
+    show,
+    spread,
+)
 from tests.benchmarks.evidence_verdicts import Pair, check_reencodings, judge_pairs
 
 SPLITS = {
@@ -75,7 +82,6 @@ SPLITS = {
 }
 DELIVERED_RATES = (0.1, 0.05, 0.01)
 JUDGED_RATES = (0.05, 0.01)
-IDEAL_REPEATS = 200
 # Twenty splits once gave 55 % where two hundred gave 82 %: a share of splits needs many splits. One
 # takes 0.3 s.
 RATE_SPLITS = 20  # for each of `--seeds`
@@ -93,11 +99,12 @@ class Run:
     seeds: int
     delivered: int
     looked_at: int
+    precision: str
 
     @cached_property
     def embedder(self) -> Embedder:
         set_thread_count(1)
-        return Embedder.load(self.model)
+        return Embedder.load(self.model, precision=self.precision)
 
     @cached_property
     def manifest(self) -> list[Row]:
@@ -168,6 +175,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", default="builtin")
+    parser.add_argument("--precision", default="auto", help="as in LINEUP_PRECISION")
     parser.add_argument(
         "--only", type=Path, help="file of relpaths, one a line: no other pictures are used"
     )
@@ -200,6 +208,7 @@ def main() -> None:
         options.seeds,
         options.delivered,
         options.looked_at,
+        options.precision,
     )
     for name in ("made", *TABLES) if options.what == "all" else ("made", options.what):
         printed = io.StringIO()
@@ -244,85 +253,6 @@ def show_made(run: Run) -> None:
         f"{len(np.unique(pictures.collections[~pictures.synthetic]))} collections) and "
         f"{int(pictures.synthetic.sum())} "
         f"fakes ({units[1]}, {len(generators)} generators); not taken: {dict(pictures.unreadable)}"
-    )
-
-
-def show_rates(run: Run) -> None:
-    splits = RATE_SPLITS * run.seeds
-    for by, words in run.splits.items():
-        found = [each for seed in range(splits) for each in check_rates(run.pictures, by, seed)]
-        counted, rows = median_of(each.n for each in found), []
-        for rate in RATES:
-            for factor in FACTORS:
-                some = [each for each in found if (each.rate, each.factor) == (rate, factor)]
-                asked = [each for each in some if each.reachable]
-                if not asked:
-                    rows.append(
-                        [percent(rate), f"{factor}x", "-", "-", "-", "-", f"0 of {len(some)}"]
-                    )
-                    continue
-                low, high = (
-                    np.median([getattr(each, end) for each in asked]) for end in ("low", "high")
-                )
-                realised = [each.realised for each in asked]
-                rows.append(
-                    [
-                        percent(rate),
-                        f"{factor}x",
-                        f"{percent(np.mean(realised))} ({percent(min(realised))} to "
-                        f"{percent(max(realised))})",
-                        f"{percent(low)} to {percent(high)}",
-                        percent(np.mean([each.inside for each in asked])),
-                        percent(np.mean([each.compatible for each in asked])),
-                        f"{len(asked)} of {len(some)}",
-                    ]
-                )
-        title = f"False-match rates: {words}, {splits} splits, {counted} counted"
-        head = (
-            "asked",
-            "corpus",
-            "realised: mean (range)",
-            "stated, median",
-            "inside",
-            "meets its interval",
-            "splits",
-        )
-        show(title, head, rows)
-    wide = [
-        each for seed in range(splits) for each in check_resampled_collections(run.pictures, seed)
-    ]
-    rows = []
-    for rate in RATES:
-        some = [each for each in wide if each.rate == rate]
-        low, high = (np.median([getattr(each, end) for each in some]) for end in ("low", "high"))
-        rows.append(
-            [
-                percent(rate),
-                f"{percent(low)} to {percent(high)}",
-                percent(np.mean([each.inside for each in some])),
-            ]
-        )
-    title = (
-        f"Halved by whole collection, if intervals resampled collections: at the corpus' own "
-        f"size, {splits} splits"
-    )
-    show(title, ("asked", "stated, median", "inside"), rows)
-    rows = [
-        [name, str(some[0].n), *(f"{percent(each.realised)} ({each.matches})" for each in some)]
-        for name, some in leave_out_collections(run.pictures)
-    ]
-    title = (
-        "Realised false-match rates (photographs), each collection left out of the "
-        "calibration in turn"
-    )
-    show(title, ("left out", "photographs", *(f"asked {percent(rate)}" for rate in RATES)), rows)
-    ideal = list(check_ideal_rates(int((~run.pictures.synthetic).sum()) // 2, IDEAL_REPEATS))
-    shares = [
-        percent(np.mean([each.inside for each in ideal if each.rate == rate])) for rate in RATES
-    ]
-    print(
-        f"\nInside at 1x with independent photographs, simulated {IDEAL_REPEATS} times: "
-        f"{', '.join(shares)}"
     )
 
 
@@ -555,44 +485,14 @@ def flip_row(name: str, some: Sequence[Pair], of: Callable[[Verdict], str | None
 
 POSITIVE = {SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES.value, ClassifierOutcome.SYNTHETIC.value}
 TABLES: dict[str, Callable[[Run], None]] = {
-    "rates": show_rates,
+    "rates": lambda run: show_rates(run.pictures, run.splits, RATE_SPLITS * run.seeds),
+    "strata": lambda run: show_strata(run.pictures, run.copies),
+    "hits": lambda run: show_hits(run.pictures, run.copies),
     "ratios": show_ratios,
     "attribution": show_attribution,
     "deliveries": show_deliveries,
     "stability": show_stability,
 }
-
-
-def show(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    print(f"\n**{title}**\n")
-    for row in (head, ["---"] * len(head), *rows):
-        print(f"| {' | '.join(row)} |")
-
-
-def percent(value: float | np.floating) -> str:
-    return f"{100 * float(value):.3g} %"
-
-
-def share(value: float | None) -> str:
-    return "-" if value is None else percent(value)
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-
-
-def spread(values: Iterable[float], digits: int = 3) -> str:
-    """Write mean and range over splits."""
-    some = list(values)
-    return f"{np.mean(some):.{digits}f} ({min(some):.{digits}f} to {max(some):.{digits}f})"
-
-
-def median_of(values: Iterable[int]) -> int:
-    return int(np.median(list(values)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from api.evaluation.splits import split_in_halves
 from embedder.pictures.delivery import Condition
@@ -27,16 +26,10 @@ from index.calibration.calibration import (
     Stratum,
     calibrate,
 )
-from index.calibration.false_matches import fit_false_matches
-from index.calibration.growth import UNKNOWN_GROWTH
 from index.calibration.likelihood import Likelihood
 from index.calibration.others import NOTHING, SamePictures, find_nearest
 from index.calibration.population import Population
 from tests.benchmarks.evidence_pictures import Copies, Pictures
-
-RATES = (0.1, 0.01, 0.005)
-FACTORS = (1, 2, 5, 10)
-TOLERANCE = 1e-6  # float arithmetic of an interpolation
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -80,138 +73,6 @@ def _by_collection(collections: NDArray[np.str_], seed: int) -> Bools:
     order = np.random.default_rng(seed).permutation(len(names))
     first = int(np.argmin(np.abs(np.cumsum(counts[order]) - len(collections) / 2))) + 1
     return np.isin(collections, names[order[:first]])
-
-
-@dataclass(frozen=True, slots=True)
-class RateCheck:
-    """A requested rate at a factor of growth, the interval that was stated, and the count in `n`
-    photographs.
-    """
-
-    rate: float
-    factor: int
-    low: float
-    high: float
-    matches: int
-    n: int
-    reachable: bool
-
-    @property
-    def realised(self) -> float:
-        return self.matches / self.n
-
-    @property
-    def inside(self) -> bool:
-        return self.low <= self.realised <= self.high
-
-    @property
-    def compatible(self) -> bool:
-        """Whether the exact binomial interval of the count overlaps the stated one."""
-        counted = binomtest(self.matches, self.n).proportion_ci(0.95, "exact")
-        return bool(counted.low <= self.high and counted.high >= self.low)
-
-
-def check_rates(pictures: Pictures, by: str, seed: int) -> Iterator[RateCheck]:
-    """Calibrate with a part of all fakes, predict the rate among all of them, and count in other
-    photographs.
-    """
-    halved = split(pictures, by, seed)
-    fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
-    nothing = fakes.taking(np.empty(0, np.int64))
-    known = pictures.population.taking(halved.known_reals)
-    others = find_nearest(
-        pictures.population.taking(halved.reals), fakes, SamePictures(fakes)
-    ).maxima
-    order = np.random.default_rng(seed).permutation(len(fakes))
-    for factor in FACTORS:
-        part = fakes.taking(np.sort(order[: len(fakes) // factor]))
-        measured = {AS_IS: Measured(known, nothing)}
-        matches = (
-            calibrate(Compared(part, nothing, len(part)), measured, seed)
-            .strata[AS_IS]
-            .false_matches
-        )
-        for rate in RATES:
-            at = matches.similarity_at(rate, len(fakes))
-            stated = matches.rate_at(at, len(fakes))
-            reachable = stated.estimate <= rate * (1 + TOLERANCE)
-            count = int((others >= at).sum())
-            yield RateCheck(rate, factor, stated.low, stated.high, count, len(others), reachable)
-
-
-def check_resampled_collections(pictures: Pictures, seed: int) -> Iterator[RateCheck]:
-    """Halve photographs by whole collection, at the corpus' own size, with intervals that resample
-    collections.
-    """
-    halved = split(pictures, "collection", seed)
-    fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
-    among = SamePictures(fakes)
-    known, others = (
-        find_nearest(pictures.population.taking(rows), fakes, among).maxima
-        for rows in (halved.known_reals, halved.reals)
-    )
-    _, numbers = np.unique(pictures.collections[halved.known_reals], return_inverse=True)
-    matches = fit_false_matches(
-        known, numbers, corpus_size=len(fakes), growth=UNKNOWN_GROWTH, seed=seed
-    )
-    for rate in RATES:
-        at = matches.similarity_at(rate)
-        stated = matches.rate_at(at)
-        yield RateCheck(
-            rate, 1, stated.low, stated.high, int((others >= at).sum()), len(others), reachable=True
-        )
-
-
-def leave_out_collections(pictures: Pictures) -> Iterator[tuple[str, list[RateCheck]]]:
-    """Calibrate without the photographs of one collection, and count in these."""
-    reals = np.flatnonzero(~pictures.synthetic)
-    fakes = pictures.population.taking(np.flatnonzero(pictures.synthetic))
-    nothing, among = fakes.taking(np.empty(0, np.int64)), SamePictures(fakes)
-    for name in np.unique(pictures.collections[reals]).tolist():
-        outside = pictures.collections[reals] == name
-        measured = {AS_IS: Measured(pictures.population.taking(reals[~outside]), nothing)}
-        matches = (
-            calibrate(Compared(fakes, nothing, len(fakes)), measured, 0).strata[AS_IS].false_matches
-        )
-        maxima = find_nearest(pictures.population.taking(reals[outside]), fakes, among).maxima
-        found = []
-        for rate in RATES:
-            at = matches.similarity_at(rate)
-            stated = matches.rate_at(at)
-            found.append(
-                RateCheck(
-                    rate,
-                    1,
-                    stated.low,
-                    stated.high,
-                    int((maxima >= at).sum()),
-                    len(maxima),
-                    reachable=True,
-                )
-            )
-        yield name, found
-
-
-def check_ideal_rates(n: int, repeats: int) -> Iterator[RateCheck]:
-    """Do the same at the calibrated size, with `n` independent photographs on either side of every
-    split.
-
-    The count is made on as few photographs as the calibration. So an interval that contains the
-    true rate in 95 % of splits contains the counted rate in fewer.
-    """
-    random = np.random.default_rng(0)
-    for seed in range(repeats):
-        # The tail of theory.
-        known, others = 1 - np.exp(-1 - 0.15 * random.exponential(size=(2, n)))
-        matches = fit_false_matches(
-            known, np.arange(n), corpus_size=n, growth=UNKNOWN_GROWTH, seed=seed
-        )
-        for rate in RATES:
-            at = matches.similarity_at(rate)
-            stated = matches.rate_at(at)
-            yield RateCheck(
-                rate, 1, stated.low, stated.high, int((others >= at).sum()), n, reachable=True
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,7 +37,7 @@ from embedder.pictures.perceptual import compute_perceptual_hash
 from embedder.pictures.reencodings import reencode
 from embedder.pictures.screenshots import is_resampled
 from index.calibration.others import SamePictures
-from index.calibration.population import Population
+from index.calibration.population import CollectionName, Population
 from index.truth.perceptual import PerceptualHash
 
 # Larger pictures are not delivered or re-encoded: that makes dozens of copies of each, and 16
@@ -66,10 +66,11 @@ Row = dict[str, Any]
 class Pictures:
     """n pictures as they are.
 
-    `population.sources` names pictures of the same face. `units` (n,) stay together in a split,
-    near duplicates included. `collections` (n,) are folders. `conditions` (n,) are those that a
-    look-up recognises. `unseen` (n,) marks pictures that the model was not trained on, as far as
-    that is known.
+    `population.sources` names pictures of the same face, `population.collections` the folder of a
+    photograph and the repository of a fake, as declared sources would. `units` (n,) stay together
+    in a split, near duplicates included. `collections` (n,) are folders. `conditions` (n,) are
+    those that a look-up recognises. `unseen` (n,) marks pictures that the model was not trained on,
+    as far as that is known.
     """
 
     population: Population
@@ -310,18 +311,28 @@ def _describe_pictures(
             PerceptualHash(bits.tobytes(), int(quality))
             for bits, quality in zip(found["bits"], found["quality"], strict=True)
         ),
+        collections=tuple(
+            CollectionName("fakes", row["source"])
+            if row["label"] == "synthetic"
+            else CollectionName("photographs", _folder(row))
+            for row in manifest
+        ),
     )
     return Pictures(
         population=population,
         synthetic=synthetic,
         units=_find_units(population, _number([_together(row) for row in manifest])),
-        collections=np.array([row["relpath"].split("/")[1] for row in manifest], np.str_),
+        collections=np.array([_folder(row) for row in manifest], np.str_),
         conditions=found["condition"],
         pixels=found["size"],
         unseen=np.array([row["unseen"] for row in manifest], np.bool_),
         paths=tuple(row["relpath"] for row in manifest),
         unreadable=unreadable,
     )
+
+
+def _folder(row: Row) -> str:
+    return str(row["relpath"].split("/")[1])
 
 
 def _source(row: Row) -> str:

@@ -17,7 +17,7 @@ NAMED = 3  # corpora that a sentence names; the JSON has all of them
 RULE_OF_THREE = 3
 # Each kind of delivery: the images that figures are for, and what a probe looks like.
 _DELIVERED = {
-    Condition.AS_IS: ("unchanged images", "an unchanged image"),
+    Condition.AS_IS: ("unchanged images", "an unchanged image or a PNG without camera data"),
     Condition.JPEG90: ("images after JPEG 90", "an image after JPEG 90"),
     Condition.JPEG75: ("images after JPEG 75", "an image after JPEG 75"),
     Condition.JPEG50: ("images after JPEG 50", "an image after JPEG 50"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.lookups.names import VERDICT_NAMES
 from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer, WithoutStrongest
 
 LISTED = 5  # entries that a sentence lists
@@ -14,9 +15,8 @@ def describe_rests_on(rests_on: RestsOnAnswer, without: WithoutStrongest) -> str
         entries += ", ..."
     noun = "entry" if len(rests_on.entry_ids) == 1 else "entries"
     change = "stays" if rests_on.stands else "is"
-    return (
-        f"{noun} {entries}; without entry {without.entry_id} the verdict {change} {without.verdict}"
-    )
+    name = VERDICT_NAMES[without.verdict]
+    return f"{noun} {entries}; without entry {without.entry_id} the verdict {change} {name}"
 
 
 def describe_stability(stability: StabilityAnswer, digits: int, logit_digits: int) -> str:

@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from api.lookups.names import VERDICT_NAMES
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -27,8 +29,9 @@ UNLIMITED = 100_000  # rich needs a number of columns also where nothing is wrap
 VERDICT_STYLES = {
     "synthetic": "bold red",
     "similar_to_known_fakes": "bold red",
-    "no_traces": "bold",  # no colour of relief: a miss looks the same
-    "not_similar": "bold green",
+    # No colour of relief: fakes that are missed look like this too.
+    "no_traces": "bold",
+    "not_similar": "bold",
     "inconclusive": "bold yellow",
 }
 
@@ -71,8 +74,13 @@ def clean(text: str | Text) -> Text:
 
 
 def verdict_text(verdict: str) -> Text:
-    """Return a verdict in its colour."""
+    """Return a verdict in its colour, as JSON has it: for a cell of a table."""
     return Text(verdict, style=VERDICT_STYLES.get(verdict, ""))
+
+
+def verdict_name(verdict: str) -> Text:
+    """Return the name of a verdict in its colour, as the page shows it."""
+    return Text(VERDICT_NAMES.get(verdict, verdict), style=VERDICT_STYLES.get(verdict, ""))
 
 
 def print_json(answer: BaseModel) -> None:

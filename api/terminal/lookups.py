@@ -17,6 +17,7 @@ from api.terminal.console import (
     output_width,
     print_failure,
     print_json,
+    verdict_name,
     verdict_text,
     write,
 )
@@ -108,7 +109,11 @@ def search(
     ] = None,
     details: Annotated[
         bool,
-        typer.Option("--details", help="Print the full answer of each image, not one line."),
+        typer.Option(
+            "--details",
+            help="Print the full answer of each image, not one line, and the hits of each "
+            "generator.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -146,7 +151,7 @@ def search(
     if json:
         failed = _print_as_json(results)
     elif details or (len(images) == 1 and not images[0].is_dir()):
-        failed = _print_in_full(results)
+        failed = _print_in_full(results, by_generator=details)
     else:
         folder = images[0] if len(images) == 1 else None
         failed = print_overview(probes, results, folder)
@@ -231,7 +236,7 @@ def _print_as_json(results: Iterable[ProbeLookup | FailedItem]) -> bool:
     return bool(failures)
 
 
-def _print_in_full(results: Iterable[ProbeLookup | FailedItem]) -> bool:
+def _print_in_full(results: Iterable[ProbeLookup | FailedItem], *, by_generator: bool) -> bool:
     from api.fields import FailedItem
 
     failed = False
@@ -240,7 +245,7 @@ def _print_in_full(results: Iterable[ProbeLookup | FailedItem]) -> bool:
             failed = True
             print_failure(result)
         else:
-            print_lookup(result.name, result.lookup)
+            print_lookup(result.name, result.lookup, by_generator=by_generator)
     return failed
 
 
@@ -305,8 +310,13 @@ def _overview_row(name: str, answer: LookupAnswer) -> tuple[str | Text, ...]:
     )
 
 
-def print_lookup(name: str, answer: LookupAnswer) -> None:
-    """Print a look-up in full: two verdicts with their reasons, the evidence, the neighbours."""
+def print_lookup(name: str, answer: LookupAnswer, *, by_generator: bool = False) -> None:
+    """Print a look-up in full: two verdicts with their reasons, the evidence, the neighbours.
+
+    `by_generator` adds the hits of each generator to the hit rate.
+    """
+    from api.lookups.evidence_words import describe_hits_by_generator
+
     write(Text(name, style="bold"))
     if answer.caution:
         write(Text(answer.caution, style="bold"), label="  caution     ")
@@ -315,17 +325,20 @@ def print_lookup(name: str, answer: LookupAnswer) -> None:
         logit = f"{classifier.logit:+.{classifier.digits}f}"
         write(
             Text.assemble(
-                verdict_text(classifier.verdict), f", logit {logit}: {classifier.explanation}"
+                verdict_name(classifier.verdict), f", logit {logit}: {classifier.explanation}"
             ),
             label="  classifier  ",
         )
     similarity = answer.similarity
     write(
-        Text.assemble(verdict_text(similarity.verdict), f": {similarity.explanation}"),
+        Text.assemble(verdict_name(similarity.verdict), f": {similarity.explanation}"),
         label="  similarity  ",
     )
     for statement in answer.statements:
         write(statement.words, label=f"  {statement.topic:<12}")
+        if by_generator and statement.topic == "hits" and similarity.hit_rate:
+            generators = describe_hits_by_generator(similarity.hit_rate.generators)
+            write(f"by generator: {generators or 'not kept'}", label=" " * 14)
     if answer.method.recall:
         recall = answer.method.recall
         write(

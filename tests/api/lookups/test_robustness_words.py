@@ -18,8 +18,8 @@ def test_supporting_entries_are_listed_with_the_verdict_without_the_strongest() 
         answer = RestsOnAnswer(entry_ids=ids, without_strongest=without, stands=stands)
         return describe_rests_on(answer, without)
 
-    assert words([7]) == "entry 7; without entry 7 the verdict is not_similar"
-    assert words([7], stands=True) == "entry 7; without entry 7 the verdict stays not_similar"
+    assert words([7]) == "entry 7; without entry 7 the verdict is not similar"
+    assert words([7], stands=True) == "entry 7; without entry 7 the verdict stays not similar"
     assert words([7, 8, 9, 10, 11]).startswith("entries 7, 8, 9, 10, 11; ")
     assert words([7, 8, 9, 10, 11, 12]).startswith("entries 7, 8, 9, 10, 11, ...; ")
 

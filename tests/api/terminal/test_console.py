@@ -19,6 +19,7 @@ from api.terminal.console import (
     print_failure,
     print_json,
     print_json_line,
+    verdict_name,
     verdict_text,
     write,
     write_line,
@@ -121,6 +122,17 @@ def test_a_verdict_is_its_word_in_its_colour(verdict: str, colour: str) -> None:
     assert text.plain == verdict
     assert str(text.style).endswith(colour)
     assert bool(text.style) == bool(colour)
+
+
+@pytest.mark.parametrize("verdict", ["no_traces", "not_similar"])
+def test_a_verdict_that_finds_nothing_has_no_colour_of_relief(verdict: str) -> None:
+    assert verdict_text(verdict).style == verdict_name(verdict).style == "bold"
+
+
+def test_the_name_of_a_verdict_is_that_of_the_page() -> None:
+    assert verdict_name("no_traces").plain == "no synthetic traces found"
+    assert verdict_name("similar_to_known_fakes").plain == "similar to known fakes"
+    assert verdict_name("other").plain == "other"
 
 
 def test_json_is_one_document_that_no_width_wraps(capsys: Capture, set_width: SetWidth) -> None:

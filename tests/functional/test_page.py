@@ -21,16 +21,10 @@ from fastapi import FastAPI
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
 
-from api.lookups.evidence_json import (
-    AttributionAnswer,
-    CalibrationUsed,
-    RateAnswer,
-    RatioAnswer,
-    ShareAnswer,
-    StatementAnswer,
-)
+from api.lookups.evidence_json import StatementAnswer
 from api.lookups.json import LookupAnswer
 from api.lookups.names import VERDICT_NAMES
+from api.lookups.rates_json import GeneratorHitsAnswer
 from api.lookups.robustness_json import (
     ReEncodingAnswer,
     RestsOnAnswer,
@@ -39,8 +33,8 @@ from api.lookups.robustness_json import (
 )
 from api.lookups.words import write_statements
 from api.settings import Settings
-from index.calibration.false_matches import RateMethod
 from index.verdict import SimilarityOutcome, SimilarityReason
+from tests.api.lookups import worded
 from tests.functional.browsing import serving
 
 pytestmark = pytest.mark.browser
@@ -231,62 +225,38 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
         reason=SimilarityReason.BELOW_THRESHOLD,
         nearest_similarity=0.5,
     )
+    generators = [
+        GeneratorHitsAnswer(generator=name, images=images, matches=matches)
+        for name, images, matches in (("flux", 20, 2), ("sdxl", 10, 9), ("wan", 5, None))
+    ]
+    next_step = "ingest photographs like those in question, then run `lineup calibrate`"
     similarity = answer.similarity.model_copy(
         update={
             "verdict": SimilarityOutcome.INCONCLUSIVE,
             "reason": SimilarityReason.UNSTABLE,
             "explanation": "a re-encoding of the probe is on the other side of the threshold",
+            "next_step": next_step,
             "nearest_similarity": 0.95,
-            "false_match_rate": RateAnswer(
-                estimate=0.02,
-                low=0.01,
-                high=0.04,
-                method=RateMethod.EMPIRICAL,
-                images=400,
-                sources=300,
-            ),
-            "likelihood_ratio": RatioAnswer(
-                log10=1.2,
-                low=0.9,
-                high=1.4,
-                bounds=(-1.5, 1.5),
-                bounded=False,
-                words="moderate support for the first proposition rather than the alternative",
-                scale="a guideline",
-                two_sided=True,
-                cllr=0.6,
-                cllr_min=0.5,
-                same_source_images=200,
-                different_source_images=400,
-            ),
-            "attribution": AttributionAnswer(
-                unknown=False,
-                reason="named",
-                candidates=["sdxl"],
-                coverage=0.9,
-                shares=[ShareAnswer(generator="sdxl", share=0.8)],
-            ),
+            "nearest_known_fake": answer.similarity.neighbours[1],
+            "false_match_rate": worded.rate(),
+            "hit_rate": worded.hits(generators=generators),
+            "discrimination": worded.discrimination(),
+            "likelihood_ratio": worded.ratio(),
+            "attribution": worded.attribution(),
             "rests_on": RestsOnAnswer(entry_ids=[1], without_strongest=without, stands=False),
-            "calibration": CalibrationUsed(
-                id=7,
-                created_at=answer.created_at,
-                generation=5,
-                applies="exact",
-                against=["casework"],
-                reference=["photographs"],
-                corpus_size=3,
-                entries_since=0,
-                probe_condition="jpeg75",
-                condition="as_is",
-                images=400,
-                sources=300,
-                supports_threshold=True,
+            "calibration": worded.calibration(
+                id=7, condition="any_delivery", fell_back_from="jpeg75", provisional=True
             ),
         }
     )
     assert answer.classifier is not None
     classifier = answer.classifier.model_copy(
-        update={"logit": 2.0, "calibration": "isotonic by calibration 7, as_is", "ece": 0.0312}
+        update={
+            "logit": 2.0,
+            "probability": 0.87654,
+            "calibration": "isotonic by calibration 7, as_is",
+            "ece": 0.0312,
+        }
     )
     said = [
         StatementAnswer(topic=topic, words=words)
@@ -440,14 +410,30 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     replying(page, answer)
     choose(page, "fake.png", site.picture)
     expect(page.locator("#answer")).to_be_visible()
-    assert shown_words(page) == [each.words for each in answer.statements]
+    evidence = [each for each in answer.statements if each.topic != "next step"]
+    assert shown_words(page) == [each.words for each in evidence]
     titles = page.locator("#statements [data-slot=title]").all_inner_texts()
     expected = (
-        "False-match rate, Likelihood ratio, Generator, Nearest known-real image, Verdict rests "
-        "on, Stability, Calibration"
+        "False-match rate, Hit rate, Likelihood ratio, Generator, Nearest known-real image, "
+        "Verdict rests on, Stability, Calibration"
     )
     assert titles == expected.split(", ")
+    hits = page.locator("#statements [data-topic=hits] details")
+    hits.locator("summary").click()
+    assert hits.get_by_role("listitem").all_inner_texts() == [
+        "sdxl: 9 of 10",
+        "flux: 2 of 20",
+        "wan: more than are kept of 5",
+    ]
+    expect(page.locator("#statements .provisional")).to_contain_text("provisional")
+    step = page.locator("#next-step")
+    expect(step.locator("code")).to_have_text("lineup calibrate")
+    assert step.text_content() == (answer.similarity.next_step or "").replace("`", "")
     sides = page.locator("#evidence figure")
+    # not the most similar one, but the one that the verdict rests on
+    shown_fake = answer.similarity.nearest_known_fake
+    assert shown_fake is not None
+    expect(sides.nth(0)).to_contain_text(f"entry {shown_fake.entry.id}")
     expect(sides.nth(0)).to_contain_text("sdxl, casework")
     expect(sides.nth(1)).to_contain_text("photographs")
     expect(page.locator("#statements").get_by_role("link", name="calibration 7")).to_be_visible()
@@ -465,6 +451,7 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     assert reason.evaluate("reason => getComputedStyle(reason).fontWeight") == "600"
     expect(page.get_by_role("status")).to_contain_text(answer.similarity.explanation)
     expect(page.locator("#classifier [data-slot=hint]")).to_contain_text("(ECE) 0.031")
+    expect(page.locator("#classifier [data-slot=probability]")).to_have_text("0.877")
     expect(page.locator("#classifier [data-slot=calibration]")).to_have_text(
         "isotonic by calibration 7, as_is"
     )
@@ -676,7 +663,8 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     expect(shown.locator("[data-slot=searched]")).to_have_text("3")
     expect(page.get_by_role("status")).to_contain_text("similarity: Similar to known fakes.")
 
-    assert shown_words(page) == [each["words"] for each in answer["statements"]]
+    evidence = [each for each in answer["statements"] if each["topic"] != "next step"]
+    assert shown_words(page) == [each["words"] for each in evidence]
     real = answer["similarity"]["nearest_known_real"]
     expect(page.locator("#evidence figure").nth(1)).to_contain_text(f"entry {real['entry']['id']}")
     expect(page.locator("#reencodings")).to_be_hidden()

@@ -1,21 +1,23 @@
 """The short part of a calibration: measure it from stored embeddings, and store it.
 
-It reads no image; the long part, `api.calibrations.task`, has embedded them.
+It reads no image; the long part, `api.calibrations.task`, has embedded them. Photographs that came
+with the model join the known-real images of the installation, as further collections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import Connection
 
 from api.calibrations.request import CalibrationRequest
+from api.calibrations.shipped import ShippedPhotographs
 from api.errors import NothingToCalibrate
 from embedder.pictures.delivery import Condition
-from index.calibration.calibration import AS_IS, Compared, Measured, calibrate
-from index.calibration.population import Population
+from index.calibration.calibration import AS_IS, MIN_SOURCES, Compared, Measured, calibrate
+from index.calibration.population import Population, join_populations
 from index.calibration.reading import (
     NamedCorpora,
     SourceNumbers,
@@ -64,14 +66,17 @@ def measure_and_save(
     request: CalibrationRequest,
     job_id: int,
     computation: Computation,
+    shipped: ShippedPhotographs | None = None,
 ) -> int:
     """Measure a calibration, store it, and return its id.
 
-    `computation` is what embedded the sample of this job after each kind of delivery.
+    `computation` is what embedded the sample of this job after each kind of delivery. `shipped`
+    came with the model; a request may leave them out.
 
     If another worker has stored one for this job already, return that one's id. Raises
     `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
     """
+    shipped = shipped if request.with_shipped else None
     with database.read() as conn:
         generation = last_number(conn)
         against, reference = _find_corpora(conn, request)
@@ -83,7 +88,9 @@ def measure_and_save(
         )
         sample = choose_sample(conn, space, request)
         measured = _read_measured(conn, space, request, compared, sample)
-    document = calibrate(compared, measured, request.seed).to_json()
+    if shipped is not None:
+        measured = join_shipped(measured, shipped)
+    calibration = calibrate(compared, measured, request.seed)
     scope = CalibrationScope(
         asked=request.model_dump(mode="json"),
         against=against.names,
@@ -91,9 +98,34 @@ def measure_and_save(
         reference=reference.names,
         reference_ids=reference.ids,
         job_id=job_id,
+        shipped=None if shipped is None else shipped.reference,
+        is_provisional=calibration.is_provisional,
     )
     with database.write() as conn:
-        return save_calibration_of_job(conn, space, generation, scope, document, computation)
+        return save_calibration_of_job(
+            conn, space, generation, scope, calibration.to_json(), computation
+        )
+
+
+def join_shipped(
+    measured: Mapping[str, Measured], shipped: ShippedPhotographs
+) -> Mapping[str, Measured]:
+    """Add the shipped photographs to the known-real images of each kind of delivery.
+
+    They join a delivery only where enough photographs of the installation were measured after it,
+    so that no verdict rests on shipped ones alone. With too few photographs altogether the
+    calibration is provisional, and they join everywhere.
+    """
+    own = {name: len(np.unique(some.reals.sources)) for name, some in measured.items()}
+    is_provisional = own[AS_IS] < MIN_SOURCES
+    joined = dict[str, Measured]()
+    for name, some in measured.items():
+        further = shipped.after(Condition(name))
+        if further is not None and (is_provisional or own[name] >= MIN_SOURCES):
+            joined[name] = replace(some, reals=join_populations(some.reals, further))
+        else:
+            joined[name] = some
+    return joined
 
 
 def _find_corpora(

@@ -34,6 +34,11 @@ class CalibrationRequest(Answer):
         " and embedded for each kind of delivery. They are drawn at random. For "
         "unchanged images, all stored embeddings are used.",
     )
+    with_shipped: bool = Field(
+        True,
+        description="Whether the photographs that came with the model join the known-real images "
+        "as further collections, if it has any.",
+    )
     seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of the random choice and of the bootstrap."
     )

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from api.calibrations.measuring import choose_sample, measure_and_save
 from api.calibrations.request import CalibrationRequest
+from api.calibrations.shipped import ShippedPhotographs
 from api.corpora.originals import find_bytes
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
@@ -54,10 +55,12 @@ class CalibrateTask:
         max_image_bytes: int,
         job: Job,
         computation: Computation,
+        shipped: ShippedPhotographs | None = None,
     ) -> None:
         self._database = database
         self._space = space
         self._computation = computation
+        self._shipped = shipped
         self._originals = originals
         self._max_image_bytes = max_image_bytes
         self._job_id = job.id
@@ -132,7 +135,12 @@ class CalibrateTask:
     def complete(self) -> None:
         """Measure and store the calibration. Raises `NothingToCalibrate`."""
         measure_and_save(
-            self._database, self._space, self._request, self._job_id, self._computation
+            self._database,
+            self._space,
+            self._request,
+            self._job_id,
+            self._computation,
+            self._shipped,
         )
 
     def close(self) -> None:

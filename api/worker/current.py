@@ -17,8 +17,8 @@ from api.errors import ServiceError
 from api.lineup import Lineup, choose_model
 from api.settings import Settings
 from api.worker.background import BackgroundWorker
-from api.worker.running import work_on_open_jobs
-from api.worker.upkeep import CalibrationUpkeep, recalibrate_if_due
+from api.worker.running import find_shipped, work_on_open_jobs
+from api.worker.upkeep import CalibrationUpkeep, look_after_calibrations
 from embedder.errors import EmbedderError
 from index.errors import CorpusError
 
@@ -53,7 +53,7 @@ class _Open:
                 lambda stop: work_on_open_jobs(lineup, stop, helping=False)
             )
             self._upkeep = CalibrationUpkeep(
-                lambda: recalibrate_if_due(lineup.database, lineup.space, lineup.calibrations)
+                lambda: look_after_calibrations(lineup.database, lineup.space, find_shipped(lineup))
             )
 
     def stop_work(self) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import assert_never
 
+from api.calibrations.first import calibrate_first
+from api.calibrations.shipped import ShippedPhotographs
 from api.calibrations.task import CalibrateTask
 from api.errors import EarlierWeights, ServiceError
 from api.ingest.task import IngestTask
@@ -22,7 +24,7 @@ from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseUnavailable
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult, find_open_job
-from index.truth.jobs import OPEN_STATES, Job, JobKind, fail_job, get_job, pause_job
+from index.truth.jobs import OPEN_STATES, Job, JobKind, JobState, fail_job, get_job, pause_job
 from index.truth.spaces import Space
 
 IDLE_SECONDS = 1.0  # between two looks for a job
@@ -46,7 +48,8 @@ def work_on(
 ) -> Job:
     """Work on a job until it has ended, failed or is paused, or until `stop` is set.
 
-    Returns the job as it then stands. Raises `ForeignSpace` and what `run_task` raises.
+    After a completed ingest or re-embedding, a first calibration is measured if one is due. Returns
+    the job as it then stands. Raises `ForeignSpace` and what `run_task` raises.
     """
     lineup.space.require(job.space.fingerprint)
     rested = run_task(
@@ -59,6 +62,8 @@ def work_on(
         owner=owner,
     )
     lineup.index.absorb()
+    if rested.state is JobState.COMPLETED and rested.kind is not JobKind.CALIBRATE:
+        calibrate_first(lineup.database, lineup.space, find_shipped(lineup))
     if rested.state.ended:
         forget_sources(rested, lineup.settings.upload_dir)
     return rested
@@ -188,6 +193,11 @@ def _is_of_server(job: Job) -> bool:
     return job.request.get("roots") is not None
 
 
+def find_shipped(lineup: Lineup) -> ShippedPhotographs | None:
+    """The photographs that came with the model; None without any."""
+    return ShippedPhotographs.of(lineup.embedder.references, lineup.space.model)
+
+
 def _task(lineup: Lineup, job: Job) -> AnyTask:
     match job.kind:
         case JobKind.INGEST:
@@ -216,6 +226,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.limits.max_image_bytes,
                 job,
                 lineup.computation,
+                find_shipped(lineup),
             )
         case _:
             assert_never(job.kind)

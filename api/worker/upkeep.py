@@ -1,4 +1,4 @@
-"""Keep calibrations up to date: measure again when the corpora have outgrown the last one."""
+"""Keep calibrations up to date: measure a first one, and again what corpora have outgrown."""
 
 from __future__ import annotations
 
@@ -6,36 +6,46 @@ import logging
 import threading
 from collections.abc import Callable
 
+from api.calibrations.first import calibrate_first
 from api.calibrations.request import CalibrationRequest
+from api.calibrations.shipped import ShippedPhotographs
 from api.errors import ServiceError
 from api.worker.starting import start_calibration
+from index.calibration.calibration import FORMAT
 from index.calibration.reading import get_named_corpora
-from index.calibration.standing import Calibrations
+from index.calibration.standing import GROWTH
 from index.errors import CorpusError, UnknownCorpus
 from index.truth.calibrations import get_calibration, list_calibration_heads
 from index.truth.corpora import CorpusKind
-from index.truth.coverage import count_embedded
+from index.truth.coverage import count_embedded, has_embedded
 from index.truth.database import Database
 from index.truth.jobs import JobState, find_last_job
 from index.truth.spaces import Space
 
 LOOK_SECONDS = 60.0  # between two looks
-# The rate is predicted for the current size, and still well at twice the size (docs/evidence.md); a
-# tenth more is early.
-GROWTH = 0.1
 log = logging.getLogger(__name__)
 
 
-def recalibrate_if_due(database: Database, space: Space, calibrations: Calibrations) -> int | None:
+def look_after_calibrations(
+    database: Database, space: Space, shipped: ShippedPhotographs | None
+) -> int | None:
+    """Measure the first calibration if it is due; queue the newest one again if that is due, and
+    return the job's id.
+    """
+    calibrate_first(database, space, shipped)
+    return recalibrate_if_due(database, space)
+
+
+def recalibrate_if_due(database: Database, space: Space) -> int | None:
     """Queue the newest calibration again if it is due, and return the job's id.
 
-    It is due when its corpora have grown or shrunk by a tenth since, or when it has not seen a
-    corpus that it covers, for which look-ups then have no rate. Reference images that are embedded
-    already are not embedded again. A calibration that an operator paused or cancelled is not
-    queued.
+    It is due when its corpora have grown or shrunk by a tenth since, when it has not seen a corpus
+    that it covers, for which look-ups then have no rate, or when an earlier release measured it,
+    without hit rates. Reference images that are embedded already are not embedded again. A
+    calibration that an operator paused or cancelled is not queued, nor one that nobody asked for.
     """
     with database.read() as conn:
-        heads = list_calibration_heads(conn, space, 1)
+        heads = list_calibration_heads(conn, space, 1, by_job=True)
         if not heads:
             return None
         request = CalibrationRequest.model_validate(heads[0].scope.asked)
@@ -44,10 +54,12 @@ def recalibrate_if_due(database: Database, space: Space, calibrations: Calibrati
         except UnknownCorpus:
             return None  # a corpus was removed: the operator must choose what to compare
         size = count_embedded(conn, space, corpora.ids)
-        measured = get_calibration(conn, heads[0].id).document["corpus_size"]
-        unseen = calibrations.unseen(conn, corpora.names)
+        document = get_calibration(conn, heads[0].id).document
+        measured, is_current = document["corpus_size"], document.get("format") == FORMAT
+        others = sorted(set(corpora.ids) - set(heads[0].scope.against_ids))
+        unseen = bool(others) and has_embedded(conn, space, others)
         last = find_last_job(conn, None, space, request.model_dump(mode="json"))
-    if not size or (abs(size - measured) <= GROWTH * measured and not unseen):
+    if not size or (abs(size - measured) <= GROWTH * measured and is_current and not unseen):
         return None
     if last is not None and last.state in (JobState.PAUSED, JobState.CANCELLED):
         log.info(

@@ -1,4 +1,8 @@
-"""Which calibration applies to a search: the newest one that covers the searched corpora."""
+"""Which calibration applies to a search: the newest one that covers the searched corpora.
+
+A provisional calibration, which rests on photographs that came with the model, applies only where
+no other one does, however new it is.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,9 @@ from index.truth.coverage import has_embedded
 from index.truth.spaces import Space
 
 RECENT = 20  # newest calibrations among which one that applies is looked for
+# The rate is predicted for the current size, and still well at twice the size (docs/evidence.md); a
+# tenth more is early.
+GROWTH = 0.1
 HELD = 4  # parsed calibrations kept in memory, up to a few MB each
 
 
@@ -63,19 +70,23 @@ class Calibrations:
     ) -> Applied | None:
         """Return the newest calibration that applies to a search in these corpora (None: all).
 
-        `whole`: the search is restricted by corpora and their kind only. None if none of the
-        recent calibrations covers all searched known fakes.
+        `whole`: the search is restricted by corpora and their kind only. A provisional one applies
+        only if no other does. None if none of the recent calibrations covers all searched known
+        fakes.
         """
-        heads = list_calibration_heads(conn, self._space, RECENT)
-        if not heads:
-            return None
-        searched = set(_fake_ids(conn, corpora))
-        fitting = [head for head in heads if searched and self._covers(conn, head, searched)]
-        exact = [head for head in fitting if whole and searched >= set(head.scope.against_ids)]
-        if exact:
-            return _make_applied(exact[0], self.get(conn, exact[0].id), Applies.EXACT)
-        if fitting:
-            return _make_applied(fitting[0], self.get(conn, fitting[0].id), Applies.UPPER_BOUND)
+        searched: set[int] | None = None
+        for provisional in (False, True):
+            heads = list_calibration_heads(conn, self._space, RECENT, provisional=provisional)
+            if not heads:
+                continue
+            if searched is None:
+                searched = set(_fake_ids(conn, corpora))
+            fitting = [head for head in heads if searched and self._covers(conn, head, searched)]
+            exact = [head for head in fitting if whole and searched >= set(head.scope.against_ids)]
+            if exact:
+                return _make_applied(exact[0], self.get(conn, exact[0].id), Applies.EXACT)
+            if fitting:
+                return _make_applied(fitting[0], self.get(conn, fitting[0].id), Applies.UPPER_BOUND)
         return None
 
     def find_newest(self, conn: Connection) -> Applied | None:
@@ -96,13 +107,13 @@ class Calibrations:
         return _make_applied(stored, self.get(conn, calibration_id), applies)
 
     def unseen(self, conn: Connection, corpora: Collection[str] | None) -> tuple[str, ...]:
-        """Return the searched corpora of known fakes that the newest calibration does not cover."""
-        heads = list_calibration_heads(conn, self._space, 1)
-        if not heads:
-            return ()
+        """Return the searched corpora of known fakes (None: all) that have entries and that the
+        newest calibration does not cover, provisional ones aside.
+        """
+        heads = list_calibration_heads(conn, self._space, 1, provisional=False)
         every, seen = (
             get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE),
-            set(heads[0].scope.against_ids),
+            set(heads[0].scope.against_ids) if heads else set[int](),
         )
         return tuple(
             name
@@ -138,7 +149,7 @@ def _make_applied(
         created_at=stored.created_at,
         generation=stored.generation,
         against=stored.scope.against,
-        reference=stored.scope.reference,
+        reference=stored.scope.reference_names,
         calibration=calibration,
         applies=applies,
     )

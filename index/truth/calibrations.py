@@ -209,6 +209,7 @@ def save_calibration_after(
     generation: int,
     scope: CalibrationScope,
     document: JSON,
+    computation: Computation | None = None,
 ) -> int:
     """Store a calibration unless a later one than `last_id` was stored; return the latest id.
 
@@ -219,7 +220,7 @@ def save_calibration_after(
     heads = list_calibration_heads(conn, space, 1)
     if heads and heads[0].id != last_id:
         return heads[0].id
-    return save_calibration(conn, space, generation, scope, document)
+    return save_calibration(conn, space, generation, scope, document, computation)
 
 
 def get_calibration(conn: Connection, calibration_id: int) -> StoredCalibration:
@@ -249,11 +250,17 @@ def find_calibration_of_job(conn: Connection, job_id: int) -> StoredCalibration 
 
 
 def list_calibration_heads(
-    conn: Connection, space: Space, limit: int, *, provisional: bool | None = None
+    conn: Connection,
+    space: Space,
+    limit: int,
+    *,
+    provisional: bool | None = None,
+    by_job: bool = False,
 ) -> tuple[CalibrationHead, ...]:
     """Return the latest calibrations of a space without their documents, the newest first.
 
-    `provisional`: only those that are, or are not; None for both. Raises TruthDamaged.
+    `provisional`: only those that are, or are not; None for both. `by_job`: only those that
+    somebody asked for. Raises TruthDamaged.
     """
     columns = (
         calibrations.c.id,
@@ -264,6 +271,8 @@ def list_calibration_heads(
     query = select(*columns).where(calibrations.c.space_id == (find_space_id(conn, space) or 0))
     if provisional is not None:
         query = query.where(calibrations.c.provisional == provisional)
+    if by_job:
+        query = query.where(calibrations.c.job_id.is_not(None))
     rows = conn.execute(query.order_by(calibrations.c.id.desc()).limit(limit))
     return tuple(
         CalibrationHead(row.id, row.generation, row.created_at, _read_scope(row.id, row.request))

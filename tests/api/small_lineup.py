@@ -20,6 +20,7 @@ from api.images import describe_image
 from api.lineup import Lineup
 from api.settings import Settings
 from embedder.network.panel import PanelCheck
+from embedder.network.references import ReferenceVectors
 from embedder.network.registry import ModelInfo
 from embedder.network.results import Embeddings
 from embedder.pictures.decode import ImageLimits, decode
@@ -64,6 +65,7 @@ class TilesModel:
         self.precision_check: PanelCheck | None = None
         self.lookup_batch_size = 1
         self.embedded = 0
+        self.references: ReferenceVectors | None = None
 
     def preprocess(self, decoded: Any) -> np.ndarray:
         return preprocess(decoded.image, self.info.preprocessing)

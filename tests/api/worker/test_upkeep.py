@@ -11,7 +11,7 @@ import pytest
 from api.calibrations.request import CalibrationRequest
 from api.worker.starting import cancel
 from api.worker.upkeep import CalibrationUpkeep, recalibrate_if_due
-from index.calibration.standing import Calibrations
+from index.calibration.calibration import FORMAT
 from index.errors import DatabaseUnavailable
 from index.truth.calibrations import CalibrationScope, save_calibration
 from index.truth.corpora import CorpusKind, remove_corpus
@@ -21,19 +21,21 @@ from index.truth.jobs import JobKind, pause_job
 from tests.api.modelless import SPACE, fill, read_job
 
 
-def calibrated(database: Database, against: list[str] | None = None, size: int = 10) -> list[int]:
+def calibrated(
+    database: Database, against: list[str] | None = None, size: int = 10, format: int = FORMAT
+) -> list[int]:
     """Ten known fakes, a known-real image, and a calibration that was measured on them."""
     ids = fill(database, "fakes", range(10))
     fill(database, "reals", [100], CorpusKind.KNOWN_REAL)
     asked = CalibrationRequest(against=against).model_dump(mode="json")
-    scope = CalibrationScope(asked=asked, against=("fakes",), against_ids=(1,))
+    scope = CalibrationScope(asked=asked, against=("fakes",), against_ids=(1,), job_id=1000)
     with database.write() as conn:
-        save_calibration(conn, SPACE, 0, scope, {"corpus_size": size})
+        save_calibration(conn, SPACE, 0, scope, {"corpus_size": size, "format": format})
     return list(ids)
 
 
 def due(database: Database) -> int | None:
-    return recalibrate_if_due(database, SPACE, Calibrations(SPACE))
+    return recalibrate_if_due(database, SPACE)
 
 
 def test_without_a_calibration_none_is_due(database: Database) -> None:
@@ -54,6 +56,21 @@ def test_growth_of_a_tenth_is_not_due_and_more_is_and_is_queued_once(database: D
     assert job_id is not None
     assert read_job(database, job_id).kind is JobKind.CALIBRATE
     assert due(database) == job_id
+
+
+def test_a_calibration_of_an_earlier_release_is_due(database: Database) -> None:
+    calibrated(database, format=1)
+
+    assert due(database) is not None
+
+
+def test_a_calibration_that_nobody_asked_for_is_not_queued(database: Database) -> None:
+    fill(database, "fakes", range(10))
+    scope = CalibrationScope(asked={}, against=("fakes",), against_ids=(1,), is_provisional=True)
+    with database.write() as conn:
+        save_calibration(conn, SPACE, 0, scope, {"corpus_size": 1, "format": FORMAT})
+
+    assert due(database) is None
 
 
 def test_shrinking_by_more_than_a_tenth_is_due(database: Database) -> None:

@@ -9,11 +9,14 @@ import pytest
 from index.calibration.calibration import AS_IS, Calibration
 from index.calibration.standing import HELD, RECENT, Applies, Calibrations
 from index.errors import TruthDamaged, UnknownCalibration
-from index.truth.calibrations import CalibrationScope, save_calibration
+from index.truth.calibrations import CalibrationScope, ShippedReference, save_calibration
 from index.truth.corpora import CorpusKind, create_corpus, find_corpus_ids, remove_corpus
 from index.truth.database import Database
 from index.truth.schema import calibrations as table
 from tests.index.assessing import stratum
+
+
+SHIPPED = ShippedReference("photographs shipped with tests", "0" * 64, 282)
 
 
 @pytest.fixture
@@ -27,13 +30,17 @@ def filled(database: Database, material: Any) -> Database:
     return database
 
 
-def save(database: Database, material: Any, *names: str, seed: int = 0) -> int:
+def save(
+    database: Database, material: Any, *names: str, seed: int = 0, provisional: bool = False
+) -> int:
     with database.write() as conn:
         scope = CalibrationScope(
             asked={},
             against=names,
             against_ids=find_corpus_ids(conn, frozenset(names)),
-            reference=("photographs",),
+            reference=() if provisional else ("photographs",),
+            shipped=SHIPPED if provisional else None,
+            is_provisional=provisional,
         )
         document = Calibration(3, {}, {AS_IS: stratum()}, seed).to_json()
         return save_calibration(conn, material.space, 5, scope, document)
@@ -47,12 +54,12 @@ def find(
     return None if found is None else (found.id, found.applies)
 
 
-def test_without_a_calibration_none_applies_and_nothing_is_said_to_be_uncovered(
+def test_without_a_calibration_none_applies_and_every_corpus_with_entries_is_uncovered(
     filled: Database, material: Any
 ) -> None:
     assert find(filled, material) is None
     with filled.read() as conn:
-        assert Calibrations(material.space).unseen(conn, None) == ()
+        assert Calibrations(material.space).unseen(conn, None) == ("a", "b")
 
 
 def test_a_calibration_of_exactly_the_searched_corpora_is_exact(
@@ -85,6 +92,30 @@ def test_more_than_was_calibrated_is_not_covered(filled: Database, material: Any
         assert found.unseen(conn, None) == ("b",)
         assert found.unseen(conn, ["b", "empty"]) == ("b",)
         assert found.unseen(conn, ["a", "photographs"]) == ()
+
+
+def test_a_provisional_calibration_applies_only_where_no_other_does(
+    filled: Database, material: Any
+) -> None:
+    real = save(filled, material, "a")
+    provisional = save(filled, material, "a", "b", provisional=True)
+
+    assert find(filled, material, "a") == (real, Applies.EXACT)
+    assert find(filled, material, "a", whole=False) == (real, Applies.UPPER_BOUND)
+    assert find(filled, material) == (provisional, Applies.EXACT)
+    with filled.read() as conn:
+        found = Calibrations(material.space).find(conn, None, whole=True)
+        assert Calibrations(material.space).unseen(conn, None) == ("b",)
+    assert found is not None
+    assert found.reference == ("photographs shipped with tests",)
+
+
+def test_provisional_calibrations_push_no_other_one_out(filled: Database, material: Any) -> None:
+    real = save(filled, material, "a", "b")
+    for _ in range(RECENT + 1):
+        save(filled, material, "a", "b", provisional=True)
+
+    assert find(filled, material) == (real, Applies.EXACT)
 
 
 def test_no_calibration_applies_to_a_search_without_known_fakes(

@@ -164,8 +164,13 @@ class CalibrationAnswer(Answer):
     )
     generation: int = Field(description="Number of the last change that the calibration measured.")
     against: list[CorpusName] = Field(description="Names of the corpora of known fakes.")
-    reference: list[CorpusName] = Field(
-        description="Names of the corpora of known-real images: the reference population."
+    reference: list[str] = Field(
+        description="The reference population: names of the corpora of known-real images, and "
+        "`photographs shipped with` a model if they were used."
+    )
+    provisional: bool = Field(
+        description="True if fewer than ten photographs are known-real images of this "
+        "installation. Look-ups state the figures, and no verdict rests on them."
     )
     corpus_size: int = Field(description="Number of entries of known fakes.")
     generators: dict[str, int] = Field(description="Number of known fakes of each generator.")
@@ -186,7 +191,8 @@ class CalibrationAnswer(Answer):
             embedding_space=stored.space_fingerprint,
             generation=stored.generation,
             against=list(stored.scope.against),
-            reference=list(stored.scope.reference),
+            reference=list(stored.scope.reference_names),
+            provisional=calibration.is_provisional,
             corpus_size=calibration.corpus_size,
             generators=dict(calibration.generators),
             seed=calibration.seed,

@@ -16,8 +16,9 @@ from api.calibrations.request import CalibrationRequest
 from api.calibrations.shipped import ShippedPhotographs
 from api.errors import NothingToCalibrate
 from embedder.pictures.delivery import Condition
-from index.calibration.calibration import AS_IS, MIN_SOURCES, Compared, Measured, calibrate
+from index.calibration.calibration import AS_IS, Compared, Measured, calibrate
 from index.calibration.population import Population, join_populations
+from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import (
     NamedCorpora,
     SourceNumbers,

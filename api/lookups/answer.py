@@ -49,7 +49,8 @@ class Assessed:
 
     `listed` answers the query. `policy` is what was judged by. `left_out` are re-encodings that
     could not be used, None if none were asked for. `uncalibrated_corpora` are why no calibration
-    applies. `caution` is the warning about the model. `computed` is what computed the embeddings
+    applies, or only a provisional one; `has_known_reals` says whether there are images to measure
+    one with. `caution` is the warning about the model. `computed` is what computed the embeddings
     of the corpora, None among them where nobody recorded it.
     """
 
@@ -60,6 +61,7 @@ class Assessed:
     policy: Policy
     left_out: tuple[LeftOutAnswer, ...] | None = None
     uncalibrated_corpora: tuple[str, ...] = ()
+    has_known_reals: bool = True
     caution: str | None = None
     computed: tuple[Computation | None, ...] = ()
 
@@ -198,7 +200,13 @@ def _write_similarity(
         barrier=policy.barrier,
         next_step=None
         if rate is None
-        else describe_next_step(policy.barrier, used, assessed.uncalibrated_corpora, rate),
+        else describe_next_step(
+            policy.barrier,
+            used,
+            assessed.uncalibrated_corpora,
+            rate,
+            has_known_reals=assessed.has_known_reals,
+        ),
         digits=digits,
         neighbours=[
             _write_neighbour(assessed, rank, each)

@@ -29,8 +29,9 @@ class CalibrationUsed(Answer):
         "was searched, so the true false-match rate is at most the stated one."
     )
     against: list[CorpusName] = Field(description="Names of the calibrated corpora of known fakes.")
-    reference: list[CorpusName] = Field(
-        description="Names of the corpora of known-real images: the reference population."
+    reference: list[str] = Field(
+        description="The reference population: names of the corpora of known-real images, and "
+        "`photographs shipped with` a model if they were used."
     )
     corpus_size: int = Field(
         description="Number of entries of known fakes when the calibration was measured."

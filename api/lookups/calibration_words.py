@@ -8,13 +8,11 @@ from api.lookups.calibration_json import CalibrationUsed
 from api.lookups.numbers import percent
 from embedder.pictures.delivery import Condition
 from index.calibration.calibration import ANY_DELIVERY, FallBack
+from index.calibration.for_probe import count_supporting
 from index.calibration.ratios import MIN_SOURCES
 from index.verdict import SimilarityReason
 
 NAMED = 3  # corpora that a sentence names; the JSON has all of them
-# An upper bound of a rate that none of n photographs reached is 3 / n (rule of three). So this many
-# divided by the rate are enough to support it.
-RULE_OF_THREE = 3
 # Each kind of delivery: the images that figures are for, and what a probe looks like.
 _DELIVERED = {
     Condition.AS_IS: ("unchanged images", "an unchanged image or a PNG without camera data"),
@@ -57,8 +55,8 @@ def describe_calibration(used: CalibrationUsed) -> str:
 def describe_uncalibrated(corpora: Sequence[str]) -> str:
     """Why no calibration applies."""
     return (
-        f"none applies: the newest calibration does not cover {_list_names(corpora)}; `lineup "
-        f"calibrate` measures a new one"
+        f"none applies: no calibration with known-real images of this installation covers "
+        f"{_list_names(corpora)}"
     )
 
 
@@ -67,12 +65,17 @@ def describe_next_step(
     used: CalibrationUsed | None,
     uncalibrated: Sequence[str],
     false_match_rate: float,
+    *,
+    has_known_reals: bool = True,
 ) -> str | None:
-    """What to do so that similarity gives a verdict; None if it gives one."""
-    wanted = round(RULE_OF_THREE / false_match_rate)
+    """What to do so that similarity gives a verdict; None if it gives one.
+
+    `has_known_reals`: the installation has at least `MIN_SOURCES` known-real images.
+    """
+    wanted = count_supporting(false_match_rate)
     match barrier:
-        case SimilarityReason.NOT_CALIBRATED if uncalibrated:
-            return f"`lineup calibrate` measures {_list_names(uncalibrated)} too"
+        case SimilarityReason.NOT_CALIBRATED if uncalibrated and has_known_reals:
+            return f"run `lineup calibrate`: it measures {_list_names(uncalibrated)}"
         case SimilarityReason.NOT_CALIBRATED if used is not None and not used.provisional:
             return (
                 "`lineup calibrate` measures again: this calibration was measured before hit rates "

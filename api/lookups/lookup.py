@@ -26,11 +26,16 @@ from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
 from embedder.pictures.reencodings import ReEncodings, reencode
 from index.calibration.for_probe import ProbeCalibration
+from index.calibration.ratios import MIN_SOURCES
+from index.calibration.reading import get_named_corpora
 from index.calibration.standing import Calibrations
 from index.evidence import ReEncodedProbe, assess
 from index.policy import LogitCalibration, choose_policy, choose_reencoding_limits
 from index.truth.computations import find_computations
+from index.truth.corpora import CorpusKind
+from index.truth.coverage import has_embedded
 from index.truth.lookups import save_lookup
+from index.truth.spaces import Space
 from index.verdict import RULES
 
 
@@ -117,6 +122,7 @@ def _search_and_assess(
         calibration, uncalibrated = apply_calibration(
             connection, lineup.calibrations, probe, query, found.searched_fakes
         )
+        has_known_reals = not uncalibrated or find_known_reals(connection, lineup.space)
         newest = lineup.calibrations.find_newest(connection)
         computed = find_computations(
             connection, lineup.space, found.listed.generation, query.filter.corpora
@@ -148,6 +154,7 @@ def _search_and_assess(
         policy,
         left_out=None if reencodings is None else list_left_out(reencodings),
         uncalibrated_corpora=uncalibrated,
+        has_known_reals=has_known_reals,
         caution=limits.caution,
         computed=computed,
     )
@@ -177,7 +184,8 @@ def apply_calibration(
     query: LookupQuery,
     searched_fakes: int | None,
 ) -> tuple[ProbeCalibration | None, tuple[str, ...]]:
-    """The calibration that applies, or None and the corpora that the newest one does not cover.
+    """The calibration that applies, or None; and the corpora that the newest one does not cover, if
+    none applies or only a provisional one.
 
     `query` names its false-match rate. Without a search among known fakes nothing applies.
     """
@@ -186,10 +194,18 @@ def apply_calibration(
         return None, ()
     corpora = query.filter.corpora
     applied = calibrations.find(conn, corpora, whole=restricts_only_corpora(query.filter))
+    is_missing = applied is None or applied.calibration.is_provisional
+    uncalibrated = calibrations.unseen(conn, corpora) if is_missing else ()
     if applied is None:
-        return None, calibrations.unseen(conn, corpora)
+        return None, uncalibrated
     rate, condition = query.false_match_rate, probe.condition
-    return ProbeCalibration.of(applied, condition, searched_fakes, rate), ()
+    return ProbeCalibration.of(applied, condition, searched_fakes, rate), uncalibrated
+
+
+def find_known_reals(conn: Connection, space: Space) -> bool:
+    """Whether the installation has enough known-real images for a calibration with verdicts."""
+    reals = get_named_corpora(conn, None, CorpusKind.KNOWN_REAL)
+    return has_embedded(conn, space, reals.ids, MIN_SOURCES)
 
 
 def _method(lineup: Lineup, assessed: Assessed, k: int) -> MethodAnswer:

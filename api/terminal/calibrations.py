@@ -63,6 +63,14 @@ def calibrate(
     seed: Annotated[
         int, typer.Option(help="Seed of the random choice of images and of the intervals.")
     ] = 0,
+    with_shipped: Annotated[
+        bool,
+        typer.Option(
+            "--shipped/--no-shipped",
+            help="Whether the photographs that came with the model join the known-real images, as "
+            "further collections.",
+        ),
+    ] = True,
     json: JsonLines = False,
 ) -> None:
     """Measure how often a known-real image is as similar to known fakes as a probe.
@@ -91,6 +99,7 @@ def calibrate(
         reference=reference,
         max_images=max_images,
         seed=seed,
+        with_shipped=with_shipped,
         **conditions,
     )
     with stop_on_sigterm(), Lineup.open(settings_of(ctx)) as lineup:

@@ -5,6 +5,7 @@ Which calibration applies to a search is decided in `index.calibration.standing`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -96,6 +97,13 @@ class ProbeCalibration:
                     self.false_match_rate, self.applied, each.name, each.stratum, self.corpus_size
                 )
         return [found[each.name] for each in strata]
+
+
+def count_supporting(rate: float) -> int:
+    """Return about how many photographs support a threshold at a false-match rate: so many that
+    one of them is expected over it.
+    """
+    return math.ceil(1 / rate - 1e-9)
 
 
 def _threshold_at(

@@ -90,12 +90,14 @@ class Calibrations:
         return None
 
     def find_newest(self, conn: Connection) -> Applied | None:
-        """Return the newest calibration, whatever it covers; None if there is none.
+        """Return the newest calibration, whatever it covers; a provisional one only if there is no
+        other. None if there is none.
 
         What it says of the logit does not depend on the searched corpora.
         """
-        for head in list_calibration_heads(conn, self._space, 1):
-            return _make_applied(head, self.get(conn, head.id), Applies.UPPER_BOUND)
+        for provisional in (False, True):
+            for head in list_calibration_heads(conn, self._space, 1, provisional=provisional):
+                return _make_applied(head, self.get(conn, head.id), Applies.UPPER_BOUND)
         return None
 
     def apply_again(self, conn: Connection, calibration_id: int, applies: Applies) -> Applied:

@@ -109,10 +109,12 @@ def count_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) ->
     return int(conn.execute(_restrict(query, conn, space, corpus_ids)).scalar_one())
 
 
-def has_embedded(conn: Connection, space: Space, corpus_ids: Sequence[int]) -> bool:
-    """Return whether these corpora have a live entry with an embedding in a space."""
-    query = select(entries.c.id).limit(1)
-    return conn.execute(_restrict(query, conn, space, corpus_ids)).first() is not None
+def has_embedded(
+    conn: Connection, space: Space, corpus_ids: Sequence[int], at_least: int = 1
+) -> bool:
+    """Return whether these corpora have so many live entries with an embedding in a space."""
+    query = select(entries.c.id).limit(at_least)
+    return len(conn.execute(_restrict(query, conn, space, corpus_ids)).all()) == at_least
 
 
 def _restrict(

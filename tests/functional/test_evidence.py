@@ -69,12 +69,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def calibration(shelf: Path) -> Any:
-    return answer(shelf / "data", "calibrate", "--condition", "jpeg75", "--seed", "5")
+    """Measured on the images of this shelf alone."""
+    return answer(
+        shelf / "data", "calibrate", "--condition", "jpeg75", "--seed", "5", "--no-shipped"
+    )
 
 
 @pytest.fixture
 def client(shelf: Path, calibration: Any) -> Iterator[TestClient]:
-    assert calibration["id"] == 1
+    assert calibration["id"] == 2  # the first one is provisional
     with TestClient(
         create_app(Settings(data_dir=shelf / "data", offline=True)), base_url="http://localhost"
     ) as opened:
@@ -87,7 +90,7 @@ def looked_up(shelf: Path, name: str, data: bytes, *options: object) -> Any:
 
 
 def recalibrate_if_due(opened: Lineup) -> int | None:
-    return upkeep.recalibrate_if_due(opened.database, opened.space, opened.calibrations)
+    return upkeep.recalibrate_if_due(opened.database, opened.space)
 
 
 def test_without_known_reals_or_known_fakes_nothing_is_calibrated(tmp_path: Path) -> None:
@@ -128,8 +131,10 @@ def test_a_calibration_says_what_was_measured(shelf: Path, calibration: Any) -> 
         assert stratum["one_sided"]["different_source_images"] == PER_KIND
         at = [each["cosine_similarity"] for each in stratum["thresholds"]]
         assert at == sorted(at)
-    assert answer(shelf / "data", "calibrations", "show", 1) == calibration
-    assert answer(shelf / "data", "calibrations")["calibrations"] == [calibration]
+    assert answer(shelf / "data", "calibrations", "show", 2) == calibration
+    newest, first = answer(shelf / "data", "calibrations")["calibrations"]
+    assert newest == calibration
+    assert (first["provisional"], newest["provisional"]) == (True, False)
 
 
 def test_a_lookup_states_rate_ratio_generators_and_both_sides(
@@ -253,9 +258,10 @@ def test_a_picture_that_is_known_fake_and_known_real_is_inconclusive(
         {each["topic"]: each["words"] for each in lookup["statements"]},
     )
     assert (similarity["verdict"], similarity["reason"]) == ("inconclusive", "also_known_real")
-    assert similarity["calibration"] is None
-    assert similarity["uncalibrated_corpora"] == ["doubtful"]  # and why there is none is said
-    assert "the newest calibration does not cover doubtful" in statements["calibration"]
+    # Only a provisional one covers the new corpus.
+    assert similarity["calibration"]["reference"] == ["photographs shipped with builtin"]
+    assert similarity["uncalibrated_corpora"] == ["doubtful"]
+    assert "calibration" in statements
     assert (elsewhere["calibration"]["id"], elsewhere["uncalibrated_corpora"]) == (
         calibration["id"],
         [],
@@ -374,7 +380,8 @@ def test_a_corpus_that_outgrew_its_calibration_is_measured_again(
 def test_a_server_calibrates_when_it_is_asked(client: TestClient) -> None:
     assert client.post("/v1/calibrations", json={"against": ["nowhere"]}).status_code == 404
     job = client.post(
-        "/v1/calibrations", json={"conditions": ["as_is", "jpeg90"], "max_images": 12}
+        "/v1/calibrations",
+        json={"conditions": ["as_is", "jpeg90"], "max_images": 12, "with_shipped": False},
     ).json()
     until = time.monotonic() + 60
     while (

@@ -28,7 +28,8 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(calibrated: Path) -> CalibrationAnswer:
-    done = run(calibrated, "calibrate", "--condition", "as_is", "--condition", "jpeg75", "--json")
+    conditions = ("--condition", "as_is", "--condition", "jpeg75")
+    done = run(calibrated, "calibrate", *conditions, "--no-shipped", "--json")
     assert done.exit_code == 0, done.output
     return CalibrationAnswer.model_validate_json(done.stdout.splitlines()[-1])
 
@@ -74,7 +75,7 @@ def test_collections_are_told_where_there_are_several(
 
 def test_calibrations_are_listed(calibrated: Path, measured: CalibrationAnswer) -> None:
     listed = run(calibrated, "calibrations")
-    header, row = listed.stdout.splitlines()
+    header, row, first = listed.stdout.splitlines()
 
     assert header.split() == [
         "calibration",
@@ -87,6 +88,7 @@ def test_calibrations_are_listed(calibrated: Path, measured: CalibrationAnswer) 
     ]
     assert row.split()[0] == str(measured.id)
     assert row.endswith("as_is, jpeg75, any_delivery")
+    assert "photographs shipped with builtin" in first
     assert answer(calibrated, "calibrations")["calibrations"][0]["id"] == measured.id
 
 

@@ -106,6 +106,13 @@ class ComputationAnswer(Answer):
             check=PrecisionCheckAnswer.of(computation.check),
         )
 
+    def to_computation(self) -> Computation | None:
+        """As `index` has it; None if nobody recorded it."""
+        if self.device is None or self.precision is None:
+            return None
+        check = None if self.check is None else PrecisionCheck(**self.check.model_dump())
+        return Computation(self.device, self.precision, check)
+
 
 class ComputedAnswer(Answer):
     """What computed the embeddings that were compared."""

@@ -1,38 +1,50 @@
 """An earlier look-up, recomputed on the generation that it saw.
 
-The probe's vector is stored with the look-up, and neither the members of a generation nor a
-calibration ever change. So the evidence is the same, whatever was added or removed since. If it is
-not, the differences are listed.
+The embedding and the logit of the probe and of its re-encodings are stored with the look-up, and
+neither the members of a generation nor a calibration ever change. So the evidence is the same,
+whatever was added or removed since: the search, the figures and the verdicts are computed again, no
+image is. If something is not the same, the differences are listed. Given the probe's bytes, a
+replay also embeds them again, and compares that with the stored embedding.
+
+Rules of verdicts have a version. Where it has changed, the values are compared, and the verdicts of
+then and of today stand beside each other. See `docs/decisions/0012-rules-have-a-version.md`.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from sqlalchemy import Connection
 
 from api.errors import NotReplayable
-from api.fields import Answer
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, dump_evidence, write_answer
+from api.lookups.comparing import (
+    find_differences,
+    find_largest,
+    take_measured,
+    take_stored_sentences,
+)
 from api.lookups.json import LookupAnswer
 from api.lookups.limits import Limits
 from api.lookups.probe import Probe
 from api.lookups.questions import search
+from api.lookups.reembedding import compare_again, embed_again
+from api.lookups.replay_json import Difference, ReplayAnswer, RulesAnswer, VerdictsAnswer
 from api.lookups.request import LookupQuery
-from api.lookups.stored import in_earlier_words, in_words_of_today
+from api.lookups.stored import in_words_of_today
 from embedder.pictures.delivery import Condition
 from index.cache.as_of import search_at
 from index.cache.searching import Question, SearchResult
 from index.calibration.for_probe import ProbeCalibration
-from index.calibration.standing import Applied, Applies, Calibrations
+from index.calibration.standing import Applied, Applies
 from index.evidence import ReEncodedProbe, assess
-from index.policy import LogitCalibration, choose_policy
+from index.policy import Choices, LogitCalibration, choose_policy
+from index.truth.computations import Computation
 from index.truth.images import find_embedding
 from index.truth.lookups import Lookup, digest_evidence, get_lookup, take_evidence
 from index.truth.perceptual import PerceptualHash
@@ -40,133 +52,183 @@ from index.truth.spaces import Space, find_space_id
 from index.verdict import RULES, ClassifierPolicy, LimitOrigin, Policy, Threshold
 
 MOST_DIFFERENCES = 50
-# A later release may word sentences differently. The values that they state are compared.
-WORDS = frozenset(
-    {
-        "/statements",
-        "/classifier/explanation",
-        "/similarity/explanation",
-        "/similarity/next_step",
-        "/similarity/likelihood_ratio/words",
-    }
-)
+SIMILARITY_SETTING = "LINEUP_SIMILARITY_THRESHOLD"
 
 
-class Difference(Answer):
-    """A value that differs between the stored answer and the replay."""
-
-    place: str = Field(
-        examples=["/similarity/neighbours/0/cosine_similarity"],
-        description="JSON pointer to the value.",
-    )
-    then: Any = Field(description="The stored value. Null if it is missing.")
-    now: Any = Field(description="The recomputed value. Null if it is missing.")
-
-
-class ReplayAnswer(Answer):
-    """A stored look-up, recomputed on the generation that it saw."""
-
-    lookup_id: str = Field(description="Id of the look-up that was recomputed.")
-    generation: int = Field(description="The generation that was searched, then and now.")
-    equal: bool = Field(
-        description="True if every value is the same. Sentences may differ: a later release may "
-        "word them differently."
-    )
-    evidence_sha256: str | None = Field(
-        description="`evidence_sha256` of the stored answer. Null in look-ups stored before "
-        "schema 0004."
-    )
-    replayed_sha256: str = Field(
-        description="`evidence_sha256` of the recomputed answer, computed with the stored answer's "
-        "sentences, terms and fields. It equals the stored `evidence_sha256` if every value is the "
-        "same."
-    )
-    exact: bool = Field(
-        description="True if the stored look-up compared every entry. The replay always does. If "
-        "false, it can find a nearer entry."
-    )
-    differences: list[Difference] = Field(description="The differences found, at most 50.")
-    replayed: LookupAnswer = Field(description="The recomputed answer. It is not stored.")
-
-
-def replay(lineup: Lineup, lookup_id: str) -> ReplayAnswer:
+def replay(lineup: Lineup, lookup_id: str, image: bytes | None = None) -> ReplayAnswer:
     """Recompute a stored look-up; nothing is written.
 
+    `image` are the bytes of the probe: they are embedded again and compared with what was stored.
+
     Raises `UnknownLookup`, `ForeignSpace` (open the model that it was answered with),
-    `NotReplayable`.
+    `NotReplayable`, `InvalidRequest` if the image is another one, `ImageError`, `Overloaded`.
     """
+    limits = Limits.of(lineup)
     with lineup.database.read() as conn:
         stored = get_lookup(conn, lookup_id)
         lineup.space.require(stored.space_fingerprint)
-        document = in_words_of_today(stored.answer)
-        then = LookupAnswer.model_validate(document)
-        limits = Limits.of(lineup)
-        assessed = _assess_again(conn, lineup.calibrations, lineup.space, stored, then, limits)
-    method = then.method.model_copy(
-        update={"generation": assessed.listed.generation, "index_digest": assessed.listed.digest}
-    )
-    replayed = write_answer(assessed, limits.scale, method, then.timings)
-    evidence = dump_evidence(replayed)
-    differences = list(_differences("", take_evidence(document), evidence))
-    evidence = _take_fields(_take_sentences(evidence, document), document)
-    if document != stored.answer:
-        evidence = in_earlier_words(evidence)
+        then = LookupAnswer.model_validate(in_words_of_today(stored.answer))
+        probe = probe_then(conn, lineup.space, stored, then)
+    embedded = None if image is None else embed_again(lineup, image, probe)
+    with lineup.database.read() as conn:
+        again = _Again(conn, lineup, stored, then, limits)
+        replayed = again.answer(probe)
+        reembedded = (
+            None
+            if embedded is None
+            else compare_again(probe, replayed, embedded, again.answer(embedded))
+        )
+    evidence, differences = _compare(stored, then, replayed)
+    within = find_largest(differences)
+    rules = None if then.method.rules == RULES else _describe_rules(then, replayed)
     return ReplayAnswer(
         lookup_id=lookup_id,
         generation=stored.generation,
         equal=not differences,
+        within=within,
+        words=_describe_result(differences, within),
         evidence_sha256=then.evidence_sha256,
         replayed_sha256=digest_evidence(evidence),
         exact=then.method.exact,
+        rules=rules,
         differences=differences[:MOST_DIFFERENCES],
+        reembedded=reembedded,
         replayed=replayed,
     )
 
 
-def _assess_again(
-    conn: Connection,
-    calibrations: Calibrations,
-    space: Space,
-    stored: Lookup,
-    then: LookupAnswer,
-    limits: Limits,
-) -> Assessed:
-    """Search the generation of then, and assess by the calibration and the limits of then."""
-    probe = probe_then(conn, space, stored, then)
-    query = LookupQuery.model_validate(stored.request)
-    space_id = find_space_id(conn, space)
-    assert space_id is not None  # the look-up names it
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A stored look-up that is answered again, for the probe as it was stored or embedded again.
 
-    def search_all(questions: Sequence[Question]) -> Sequence[SearchResult]:
-        return search_at(conn, space_id, stored.generation, questions)
+    It searches the generation of then, with the calibration and the limits of then.
+    """
 
-    found = search(probe, query.model_copy(update={"exact": True}), [], search_all)
-    applied = _applied_then(conn, calibrations, stored, then)
-    calibration = None
-    if applied is not None and found.searched_fakes is not None:
-        # Look-ups stored before schema 0004 name no rate.
-        rate = query.false_match_rate or limits.false_match_rate
-        calibration = ProbeCalibration.of(applied, probe.condition, found.searched_fakes, rate)
-    of_logit = _logit_calibration_then(conn, calibrations, then, calibration)
-    logits = None if of_logit is None else LogitCalibration.of(of_logit, probe.condition)
-    policy = policy_then(then, calibration, logits, limits)
-    assessment = assess(
-        probe.facts(limits.model_side),
-        found.neighbourhood,
-        calibration,
-        policy,
-        reencodings_then(then),
-        logits,
-    )
-    return Assessed(
-        probe,
-        query,
-        found.listed,
-        assessment,
-        policy,
-        left_out=None if then.stability is None else tuple(then.stability.left_out),
-        uncalibrated_corpora=tuple(then.similarity.uncalibrated_corpora),
-        caution=then.caution,
+    conn: Connection
+    lineup: Lineup
+    stored: Lookup
+    then: LookupAnswer
+    limits: Limits
+
+    def answer(self, probe: Probe) -> LookupAnswer:
+        """Answer for a probe."""
+        assessed = self._assess(probe)
+        method = self.then.method.model_copy(
+            update={
+                "generation": assessed.listed.generation,
+                "index_digest": assessed.listed.digest,
+                "rules": RULES,
+            }
+        )
+        return write_answer(assessed, self.limits.scale, method, self.then.timings)
+
+    def _assess(self, probe: Probe) -> Assessed:
+        then, limits = self.then, self.limits
+        query = LookupQuery.model_validate(self.stored.request)
+        space_id = find_space_id(self.conn, self.lineup.space)
+        assert space_id is not None  # the look-up names it
+
+        def search_all(questions: Sequence[Question]) -> Sequence[SearchResult]:
+            return search_at(self.conn, space_id, self.stored.generation, questions)
+
+        found = search(probe, query.model_copy(update={"exact": True}), [], search_all)
+        applied = self._find_applied()
+        calibration = None
+        if applied is not None and found.searched_fakes is not None:
+            # Look-ups stored before schema 0004 name no rate.
+            rate = query.false_match_rate or limits.false_match_rate
+            calibration = ProbeCalibration.of(applied, probe.condition, found.searched_fakes, rate)
+        of_logit = self._find_calibration_of_logit(calibration)
+        logits = None if of_logit is None else LogitCalibration.of(of_logit, probe.condition)
+        policy = policy_then(then, calibration, logits, limits)
+        assessment = assess(
+            probe.facts(limits.model_side),
+            found.neighbourhood,
+            calibration,
+            policy,
+            reencodings_then(then),
+            logits,
+        )
+        return Assessed(
+            probe,
+            query,
+            found.listed,
+            assessment,
+            policy,
+            left_out=None if then.stability is None else tuple(then.stability.left_out),
+            uncalibrated_corpora=tuple(then.similarity.uncalibrated_corpora),
+            caution=then.caution,
+        )
+
+    def _find_applied(self) -> Applied | None:
+        used = self.then.similarity.calibration
+        if self.stored.calibration_id is None or used is None:
+            return None
+        return self.lineup.calibrations.apply_again(
+            self.conn, self.stored.calibration_id, Applies(used.applies)
+        )
+
+    def _find_calibration_of_logit(self, calibration: ProbeCalibration | None) -> Applied | None:
+        """The calibration of the logit; in look-ups that name none, that of the search."""
+        if self.then.method.rules == 1:
+            return None if calibration is None else calibration.applied
+        number = None if self.then.classifier is None else self.then.classifier.calibration_id
+        if number is None:
+            return None
+        return self.lineup.calibrations.apply_again(self.conn, number, Applies.UPPER_BOUND)
+
+
+def _compare(
+    stored: Lookup, then: LookupAnswer, replayed: LookupAnswer
+) -> tuple[dict[str, Any], list[Difference]]:
+    """Return the evidence whose digest is to be that of the stored answer, and what differs."""
+    now = dump_evidence(replayed)
+    document: Any = stored.answer
+    evidence = take_evidence(document)
+    if then.method.rules == RULES:
+        differences = find_differences(take_evidence(in_words_of_today(document)), now)
+        return take_stored_sentences(now, evidence), differences
+    measured = take_measured(document, now)
+    return measured, find_differences(evidence, measured)
+
+
+def _describe_result(differences: Sequence[Difference], within: float | None) -> str:
+    if not differences:
+        return "every value is the same"
+    if within is not None:
+        return f"every value is the same within {within:.1e}, which is rounding"
+    return "1 value differs" if len(differences) == 1 else f"{len(differences)} values differ"
+
+
+def _describe_rules(then: LookupAnswer, now: LookupAnswer) -> RulesAnswer:
+    verdicts_then, verdicts_now = VerdictsAnswer.of(then), VerdictsAnswer.of(now)
+    changed = [
+        f"{name} {before} ({reason_before}) is {after} ({reason_after})"
+        for name, before, reason_before, after, reason_after in (
+            (
+                "similarity",
+                verdicts_then.similarity,
+                verdicts_then.similarity_reason,
+                verdicts_now.similarity,
+                verdicts_now.similarity_reason,
+            ),
+            (
+                "classifier",
+                verdicts_then.classifier,
+                verdicts_then.classifier_reason,
+                verdicts_now.classifier,
+                verdicts_now.classifier_reason,
+            ),
+        )
+        if (before, reason_before) != (after, reason_after)
+    ]
+    return RulesAnswer(
+        then=then.method.rules,
+        now=RULES,
+        verdicts_then=verdicts_then,
+        verdicts_now=verdicts_now,
+        words=f"the look-up was judged by rules {then.method.rules}; by today's rules {RULES} "
+        + ("; ".join(changed) if changed else "both verdicts are the same"),
     )
 
 
@@ -189,7 +251,21 @@ def probe_then(conn: Connection, space: Space, stored: Lookup, then: LookupAnswe
         hashed,
         condition=Condition(used.probe_condition) if used and used.probe_condition else None,
         luminance_std=then.quality.luminance_std if then.quality else None,
+        computation=_computation_then(then),
     )
+
+
+def _computation_then(then: LookupAnswer) -> Computation | None:
+    """What computed the probe's embedding; None if nobody recorded it.
+
+    Look-ups of before schema 0007 name only what computed embeddings when they were asked. Their
+    "float32" on a GPU rounded as TF32 does, so there only float32 on a CPU is known.
+    """
+    if then.method.computed is not None:
+        probe = then.method.computed.probe
+        return None if probe is None else probe.to_computation()
+    asked_with = Computation(then.method.device, then.method.precision)
+    return asked_with if then.probe.embedding == "computed" and asked_with.is_exact else None
 
 
 def reencodings_then(then: LookupAnswer) -> list[ReEncodedProbe]:
@@ -217,9 +293,16 @@ def policy_then(
 ) -> Policy:
     """The limits of then; under other rules than today's, what these make of its calibration."""
     if then.method.rules != RULES:
-        return choose_policy(calibration, logits, limits.choices)
+        return choose_policy(calibration, logits, choices_then(then, limits.choices))
     classifier = classifier_then(then, limits.choices.classifier)
     return Policy(threshold_then(then), classifier, then.similarity.barrier)
+
+
+def choices_then(then: LookupAnswer, choices: Choices) -> Choices:
+    """Today's choices, with the threshold that the operator had set then, if any."""
+    threshold = threshold_then(then)
+    was_set = threshold is not None and SIMILARITY_SETTING in threshold.source
+    return replace(choices, threshold=threshold if was_set else None)
 
 
 def threshold_then(then: LookupAnswer) -> Threshold | None:
@@ -246,66 +329,3 @@ def classifier_then(
         stored.synthetic_from or LimitOrigin.MODEL,
         stored.no_traces_from or LimitOrigin.MODEL,
     )
-
-
-def _applied_then(
-    conn: Connection, calibrations: Calibrations, stored: Lookup, then: LookupAnswer
-) -> Applied | None:
-    used = then.similarity.calibration
-    if stored.calibration_id is None or used is None:
-        return None
-    return calibrations.apply_again(conn, stored.calibration_id, Applies(used.applies))
-
-
-def _logit_calibration_then(
-    conn: Connection,
-    calibrations: Calibrations,
-    then: LookupAnswer,
-    calibration: ProbeCalibration | None,
-) -> Applied | None:
-    """The calibration of the logit; in look-ups that name none, that of the search."""
-    if then.method.rules == 1:
-        return None if calibration is None else calibration.applied
-    number = None if then.classifier is None else then.classifier.calibration_id
-    if number is None:
-        return None
-    return calibrations.apply_again(conn, number, Applies.UPPER_BOUND)
-
-
-def _take_sentences(evidence: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return recomputed evidence with the sentences of the stored answer where it has any."""
-    worded = copy.deepcopy(evidence)
-    for place in WORDS:
-        *path, last = place.strip("/").split("/")
-        old, new = stored, worded
-        for key in path:
-            old, new = old.get(key) or {}, new.get(key) or {}
-        if last in old and last in new:
-            new[last] = old[last]
-    return worded
-
-
-def _take_fields(evidence: Any, stored: Any) -> Any:  # noqa: ANN401 -- any JSON
-    """Return recomputed evidence without the fields that the stored answer does not have."""
-    if isinstance(evidence, dict) and isinstance(stored, Mapping):
-        kept = (key for key in evidence if key in stored)
-        return {key: _take_fields(evidence[key], stored[key]) for key in kept}
-    if isinstance(evidence, list) and isinstance(stored, list) and len(evidence) == len(stored):
-        return [_take_fields(one, other) for one, other in zip(evidence, stored, strict=True)]
-    return evidence
-
-
-def _differences(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa: ANN401 -- any JSON
-    """Yield where two JSON values differ.
-
-    Sentences are not compared, nor fields that the stored answer does not have.
-    """
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for key, value in then.items():
-            if f"{place}/{key}" not in WORDS:
-                yield from _differences(f"{place}/{key}", value, now.get(key))
-    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        for number, (one, other) in enumerate(zip(then, now, strict=True)):
-            yield from _differences(f"{place}/{number}", one, other)
-    elif then != now:
-        yield Difference(place=place or "/", then=then, now=now)

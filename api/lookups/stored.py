@@ -19,6 +19,10 @@ _RELATIONS = {"unrelated": "below_threshold"}
 _STABILITY = {"views": "reencodings"}
 _CLASSIFIER = {"authentic_logit": "no_traces_logit"}
 _OPINIONS = {"authentic": "no_traces", "authentic_limit_reached": "no_traces_limit_reached"}
+_SENTENCES = {
+    "the limit for authentic": "the limit for no synthetic traces",
+    "(authentic up to": "(no traces up to",
+}
 
 
 def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
@@ -30,47 +34,34 @@ def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
 
 def in_words_of_today(document: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON as stored
     """An answer as a release stored it, with the words that this release uses."""
-    return _reworded(document, _RELATIONS, _STABILITY, _CLASSIFIER, _OPINIONS)
-
-
-def in_earlier_words(document: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON of an answer
-    """An answer of this release with the words that were used up to schema 0004."""
-    words = (_RELATIONS, _STABILITY, _CLASSIFIER, _OPINIONS)
-    return _reworded(document, *map(_inverted, words))
-
-
-def _reworded(
-    document: Any,  # noqa: ANN401 -- JSON
-    relations: Mapping[str, str],
-    stability: Mapping[str, str],
-    classifier: Mapping[str, str],
-    opinions: Mapping[str, str],
-) -> dict[str, Any]:
     if not isinstance(document, Mapping):
         raise TypeError("the answer of a look-up is a JSON object")
     answer = dict(document)
     similarity = answer["similarity"] = dict(answer["similarity"])
-    similarity["neighbours"] = [_related(each, relations) for each in similarity["neighbours"]]
+    similarity["neighbours"] = [_related(each) for each in similarity["neighbours"]]
     if similarity.get("nearest_known_real"):
-        similarity["nearest_known_real"] = _related(similarity["nearest_known_real"], relations)
+        similarity["nearest_known_real"] = _related(similarity["nearest_known_real"])
     if answer.get("stability"):
         answer["stability"] = {
-            stability.get(key, key): value for key, value in answer["stability"].items()
+            _STABILITY.get(key, key): value for key, value in answer["stability"].items()
         }
     if answer.get("classifier"):
         answer["classifier"] = {
-            classifier.get(key, key): opinions.get(value, value)
-            if key in ("verdict", "reason")
-            else value
+            _CLASSIFIER.get(key, key): _classified(key, value)
             for key, value in answer["classifier"].items()
         }
     return answer
 
 
-def _related(neighbour: Mapping[str, Any], relations: Mapping[str, str]) -> dict[str, Any]:
+def _classified(key: str, value: Any) -> Any:  # noqa: ANN401 -- any JSON
+    if key in ("verdict", "reason"):
+        return _OPINIONS.get(value, value)
+    if key == "explanation":
+        for earlier, today in _SENTENCES.items():
+            value = value.replace(earlier, today)
+    return value
+
+
+def _related(neighbour: Mapping[str, Any]) -> dict[str, Any]:
     relation = neighbour["relation"]
-    return {**neighbour, "relation": relations.get(relation, relation)}
-
-
-def _inverted(words: Mapping[str, str]) -> dict[str, str]:
-    return {new: old for old, new in words.items()}
+    return {**neighbour, "relation": _RELATIONS.get(relation, relation)}

@@ -29,7 +29,7 @@ from api.terminal.tables import Column, Layout, print_left_out, print_table
 if TYPE_CHECKING:
     from api.fields import FailedItem
     from api.lookups.json import LookupAnswer, NeighbourAnswer, ProbeLookup
-    from api.lookups.replay import ReplayAnswer
+    from api.lookups.replay_json import ReplayAnswer
     from api.lookups.request import LookupQuery
     from api.terminal.probes import ProbeFile
 
@@ -38,6 +38,17 @@ LookupId = Annotated[
     typer.Argument(
         metavar="LOOKUP",
         help="Id of the look-up, as `lineup search` prints it.",
+        show_default=False,
+    ),
+]
+
+
+ReplayedImage = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="FILE",
+        help="The image that was looked up: embed it again, and compare the embeddings.",
         show_default=False,
     ),
 ]
@@ -174,22 +185,32 @@ def show(ctx: typer.Context, lookup_id: LookupId, json: Json = False) -> None:
 
 
 @app.command("replay", rich_help_panel=LOOKUPS)
-def replay_lookup(ctx: typer.Context, lookup_id: LookupId, json: Json = False) -> None:
+def replay_lookup(
+    ctx: typer.Context, lookup_id: LookupId, image: ReplayedImage = None, json: Json = False
+) -> None:
     """Repeat an earlier look-up on the same state of the data and compare.
 
-    Nothing is stored. If the answer differs, the differences are listed and the exit code is 3.
+    The search, the figures and the verdicts are computed again from the stored embedding; no image
+    is read. With --image, the probe's file is embedded again too, and the embeddings are compared.
+
+    Nothing is stored. The exit code is 0 if every value is equal, or equal within what rounding
+    explains, and 3 otherwise. If the rules of verdicts have changed, only values are compared, and
+    the verdicts of then and of today are both printed.
     """
     from api.lineup import Lineup
     from api.lookups.replay import replay
     from api.problems import EXIT_PARTIAL
+    from api.sources.locations import read_bytes
 
     with Lineup.open(settings_of(ctx)) as lineup:
-        answer = replay(lineup, lookup_id)
+        data = None if image is None else read_bytes(image, lineup.limits.max_image_bytes)
+        answer = replay(lineup, lookup_id, data)
     if json:
         print_json(answer)
     else:
         print_replay(answer)
-    if not answer.equal:
+    is_equal = answer.within is not None
+    if not is_equal or (answer.reembedded is not None and not answer.reembedded.equal_within):
         raise typer.Exit(EXIT_PARTIAL)
 
 
@@ -386,7 +407,12 @@ def print_neighbours(neighbours: Iterable[NeighbourAnswer], digits: int) -> None
 
 def print_replay(answer: ReplayAnswer) -> None:
     """Print whether the repeated look-up is equal, and where it differs."""
-    result = Text("equal", "bold green") if answer.equal else Text("not equal", "bold red")
+    if answer.equal:
+        result = Text("equal", "bold green")
+    elif answer.within is not None:
+        result = Text(f"equal within {answer.within:.1e}", "bold green")
+    else:
+        result = Text("not equal", "bold red")
     write(
         Text.assemble(
             result,
@@ -398,6 +424,10 @@ def print_replay(answer: ReplayAnswer) -> None:
     )
     for each in answer.differences:
         write(f"{each.place}: {each.then} then, {each.now} now", label="  ")
+    if answer.rules is not None:
+        write(answer.rules.words, label="  ")
+    if answer.reembedded is not None:
+        write(answer.reembedded.words, label="  ")
     write(
         f"evidence {answer.evidence_sha256 or 'without a digest'}, repeated "
         f"{answer.replayed_sha256}",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, File, Path, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import UploadFile as FormFile
 
 from api.errors import InvalidRequest, UnsupportedBody
 from api.http.routes.bodies import describe_body, parse_json, read_media_type
@@ -14,7 +14,8 @@ from api.http.routes.dependencies import Admitted, Opened
 from api.lineup import Lineup
 from api.lookups.json import LookupAnswer
 from api.lookups.lookup import look_up_image, look_up_request
-from api.lookups.replay import ReplayAnswer, replay
+from api.lookups.replay import replay
+from api.lookups.replay_json import ReplayAnswer
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
 
@@ -68,13 +69,24 @@ def read_lookup(lookup_id: LookupId, lineup: Opened) -> LookupAnswer:
 
 
 @router.post("/lookups/{lookup_id}/replay", summary="Recompute a look-up")
-def replay_lookup(lookup_id: LookupId, lineup: Opened) -> ReplayAnswer:
+def replay_lookup(
+    lookup_id: LookupId,
+    lineup: Opened,
+    image: Annotated[
+        UploadFile | None, File(description="The image that was looked up, unchanged.")
+    ] = None,
+) -> ReplayAnswer:
     """Repeats a stored look-up on the entries that it saw then, whatever was added or removed
     since, and compares the result with the stored answer.
 
+    The search, the figures and the verdicts are computed again from the stored embedding; no image
+    is. Send the image to embed it again, too, and to compare the embeddings. If the rules of
+    verdicts have changed since, the values are compared, and the verdicts of then and of today are
+    both in `rules`.
+
     Works for look-ups that were answered with the active model. Stores nothing.
     """
-    return replay(lineup, lookup_id)
+    return replay(lineup, lookup_id, None if image is None else image.file.read())
 
 
 async def _look_up(request: Request, lineup: Lineup) -> LookupAnswer:
@@ -85,7 +97,7 @@ async def _look_up(request: Request, lineup: Lineup) -> LookupAnswer:
     if media_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=4) as form:
             image, query = form.get("image"), form.get("query", "{}")
-            if not isinstance(image, UploadFile) or not isinstance(query, str):
+            if not isinstance(image, FormFile) or not isinstance(query, str):
                 raise InvalidRequest(
                     "the form needs a file in the part `image`; the part `query` is JSON text"
                 )

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from api.lineup import Lineup
 from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
-from api.lookups.stored import find_answer, in_earlier_words, in_words_of_today
+from api.lookups.stored import find_answer, in_words_of_today
 from index.errors import UnknownLookup
 from index.truth.lookups import get_lookup, save_lookup
-from index.verdict import Relation
+from index.verdict import RULES, Relation
+from tests.api.lookups.earlier import as_schema_0004
 from tests.api.small_lineup import encoded, picture
 
 EARLIER = ["identical", "near_duplicate", "similar", "unrelated", None]
@@ -34,11 +35,10 @@ def answers(relations: list[str | None], reencodings: str) -> Any:
 
 
 @given(stored=answers(EARLIER, "views"))
-def test_an_earlier_answer_is_read_in_the_words_of_today_and_can_be_put_back(stored: Any) -> None:
+def test_an_earlier_answer_is_read_in_the_words_of_today(stored: Any) -> None:
     before = copy.deepcopy(stored)
     read = in_words_of_today(stored)
     assert stored == before  # what is stored is not touched
-    assert in_earlier_words(read) == stored
     assert in_words_of_today(read) == read
     similarity = read["similarity"]
     relations = [each["relation"] for each in similarity["neighbours"]]
@@ -71,8 +71,7 @@ def test_a_stored_answer_is_found_whatever_its_words(filled: Lineup) -> None:
     assert find_answer(filled.database, answer.id) == answer
     with filled.database.write() as conn:
         stored = get_lookup(conn, answer.id)
-        earlier = in_earlier_words(stored.answer)
-        assert earlier != stored.answer
+        earlier = as_schema_0004(stored.answer)
         lookup_id = save_lookup(
             conn,
             space=filled.space,
@@ -80,4 +79,34 @@ def test_a_stored_answer_is_found_whatever_its_words(filled: Lineup) -> None:
             request=stored.request,
             answer=earlier,
         )
-    assert find_answer(filled.database, lookup_id) == answer
+    found = find_answer(filled.database, lookup_id)
+    assert found.similarity.neighbours == answer.similarity.neighbours
+    assert found.stability is not None
+    assert answer.stability is not None
+    assert found.stability.reencodings == answer.stability.reencodings
+    assert (found.method.rules, answer.method.rules) == (1, RULES)
+    assert found.classifier is not None
+    assert found.classifier.no_traces_logit is not None
+
+
+def test_the_word_authentic_is_shown_as_what_it_means() -> None:
+    explanation = "the logit is at or below the limit for authentic (authentic up to -1.00, ...)"
+    stored = {
+        "similarity": {"neighbours": []},
+        "classifier": {
+            "verdict": "authentic",
+            "reason": "authentic_limit_reached",
+            "explanation": explanation,
+            "authentic_logit": -1.0,
+            "calibration": "authentic",  # no word of a verdict
+        },
+    }
+
+    assert in_words_of_today(stored)["classifier"] == {
+        "verdict": "no_traces",
+        "reason": "no_traces_limit_reached",
+        "explanation": "the logit is at or below the limit for no synthetic traces "
+        "(no traces up to -1.00, ...)",
+        "no_traces_logit": -1.0,
+        "calibration": "authentic",
+    }

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from api.errors import InvalidRequest
 from api.http.app import create_app
 from api.lookups.json import LookupAnswer, ProbeLookup
-from api.lookups.replay import ReplayAnswer
+from api.lookups.replay_json import ReplayAnswer
 from api.settings import Settings
 from api.terminal.lookups import parse_places, print_lookup, print_overview, print_replay
 from tests.api.terminal.commands import answer, assert_one_line, run, write_image
@@ -186,14 +186,42 @@ def test_a_replay_that_differs_lists_the_differences(
     document = answer(data, "replay", lookup.id)
     document["equal"], document["exact"] = False, False
     document["evidence_sha256"] = None
-    document["differences"] = [{"place": "similarity.verdict", "then": "a", "now": "b"}]
-    print_replay(ReplayAnswer.model_validate(document))
-    first, second, third = capsys.readouterr().out.splitlines()
+    document["differences"] = [{"place": "/similarity/searched", "then": 3, "now": 4}]
+    verdicts = {
+        "similarity": "not_similar",
+        "similarity_reason": "below_threshold",
+        "classifier": None,
+        "classifier_reason": None,
+    }
+    rules = {"then": 1, "now": 2, "verdicts_then": verdicts, "verdicts_now": verdicts}
+    document["rules"] = {**rules, "words": "judged by rules 1"}
+    for within, result in ((None, "not equal: "), (2.5e-13, "equal within 2.5e-13: ")):
+        document["within"] = within
+        print_replay(ReplayAnswer.model_validate(document))
+        first, second, third, fourth = capsys.readouterr().out.splitlines()
 
-    assert first.startswith("not equal: ")
-    assert "used compressed codes" in first
-    assert second == "  similarity.verdict: a then, b now"
-    assert third.startswith("  evidence without a digest, repeated ")
+        assert first.startswith(result)
+        assert "used compressed codes" in first
+        assert second == "  /similarity/searched: 3 then, 4 now"
+        assert third == "  judged by rules 1"
+        assert fourth.startswith("  evidence without a digest, repeated ")
+
+
+def test_a_replay_embeds_the_image_again_that_it_is_given(
+    data: Path, images: Path, lookup: LookupAnswer
+) -> None:
+    image = images / "known" / "0.png"
+    done = run(data, "replay", lookup.id, "--image", image)
+    other = run(data, "replay", lookup.id, "--image", images / "unseen.png")
+
+    assert done.exit_code == 0
+    assert "the probe embedded again is equal within the tolerance (" in done.stdout
+    again = answer(data, "replay", lookup.id, "--image", image)["reembedded"]
+    assert again["cosine_similarity"] > 0.99999
+    assert_one_line(other, 4, "sha256")
+    assert_one_line(
+        run(data, "replay", lookup.id, "--image", images / "nothing.png"), 4, "o such file"
+    )
 
 
 def test_a_look_up_by_codes_states_its_recall(lookup: LookupAnswer, capsys: Capture) -> None:

@@ -200,7 +200,11 @@ def _format_difference(figure: ComparedFigure) -> str:
     of = figure.difference
     if of.value is None:
         return "—"
-    text = f"{of.value:+.3f}"
+    text = _format_signed(of.value)
     if of.low is not None and of.high is not None:
-        text += f" ({of.low:+.3f} to {of.high:+.3f})"
+        text += f" ({_format_signed(of.low)} to {_format_signed(of.high)})"
     return text + ("*" if figure.larger else "")
+
+
+def _format_signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}"  # no negative zero

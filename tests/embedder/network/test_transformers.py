@@ -69,6 +69,13 @@ CASES = {
     "another epsilon": Case(config={"num_labels": 1, "layer_norm_eps": 1e-3}),
     "CLIP's processor": Case(processor=CLIP),
     "DeiT's processor": Case(processor=DEIT),
+    "values from -1 to 1": Case(
+        processor=VIT | {"rescale_factor": 1 / 127.5, "image_mean": 1.0, "image_std": 1.0}
+    ),
+    "values that are only normalised": Case(
+        processor=VIT | {"do_rescale": False, "image_mean": [120, 118, 110], "image_std": [60] * 3}
+    ),
+    "values that are only rescaled": Case(processor=CLIP | {"do_normalize": False}),
     "a processor without a name": Case(processor={"size": {"height": SIDE, "width": SIDE}}),
     **{
         f"activation {name}": Case(config={"num_labels": 1, "hidden_act": name})

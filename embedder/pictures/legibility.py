@@ -28,7 +28,7 @@ from embedder.pictures.perceptual import PerceptualHash
 MIN_PDQ_QUALITY = 50
 # Levels of 255, between the 0 and the 5.5 of the figures above.
 MIN_LUMINANCE_STD = 4.0
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's "L"
+_LUMA = np.array([299, 587, 114], np.int32)  # thousandths, ITU-R BT.601, as Pillow's "L"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ def measure_quality(
 
 def measure_luminance_std(pixels: NDArray[np.uint8]) -> float:
     """Return the deviation of preprocessed pixels `(h, w, 3)`, 0 to 127.5 levels of 255."""
-    return float((pixels @ _LUMA).std(dtype=np.float64))  # of (h, w)
+    # Whole numbers, so that the order of the additions does not change the last digit.
+    luminance = pixels.astype(np.int32) @ _LUMA  # (h, w)
+    return float(luminance.std(dtype=np.float64)) / 1000
 
 
 def is_flat(quality: PictureQuality) -> bool:

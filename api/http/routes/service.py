@@ -31,6 +31,9 @@ Incomplete = Annotated[
 def read_models(lineup: Opened) -> ModelsAnswer:
     """The active model comes first. An embedding that is sent to POST /v1/lookups must have the
     active model's `embedding_space`.
+
+    Models that were added on the server's machine with `lineup models add` are listed too. None can
+    be added over HTTP.
     """
     return list_models(lineup.settings, lineup.embedder)
 

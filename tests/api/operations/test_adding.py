@@ -36,7 +36,7 @@ FILES = ["config.json", "lineup.json", "model.safetensors", "preprocessor_config
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", device="cpu", offline=True)
+    return Settings(data_dir=tmp_path / "data", device="cpu", precision="float32", offline=True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,19 @@ def test_transformers_itself_reads_the_old_names_alike(
 def test_tensors_of_another_kind_of_model_are_refused() -> None:
     with pytest.raises(TensorMismatch, match=r"vit\.embeddings\.cls_token"):
         layout_of(["model.embed_tokens.weight", "lm_head.weight"])
+
+
+@pytest.mark.parametrize("layout", ["huggingface", "timm", "modules"])
+def test_a_model_without_biases_of_query_key_and_value_has_no_such_names(
+    tmp_path: Path, model_writer: ModelWriter, tiny_architecture: Architecture, layout: str
+) -> None:
+    plain = replace(tiny_architecture, qkv_bias=False)
+    tensors = load_file(model_writer(tmp_path, plain, layout=layout) / "model.safetensors")
+    named = from_published(tensors, plain.num_hidden_layers, qkv_bias=False)
+    assert to_published(named, layout).keys() == tensors.keys()  # type: ignore[arg-type]
+    with pytest.raises(TensorMismatch) as refused:
+        from_published(tensors, plain.num_hidden_layers)
+    assert len(refused.value.missing) == 2 * (1 if layout == "timm" else 3)
 
 
 def test_tensors_that_are_not_used_are_named() -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -44,7 +44,7 @@ SPREAD_SCALE = 1.0  # of the half-normal prior (Röver et al. 2021)
 # a rate; the ends are rates that no reference could confirm.
 _STEP = 0.2
 _LOGITS = np.arange(-16.0, 7.0 + _STEP / 2, _STEP)  # (g,)
-_MEANS = np.arange(-14.0, 4.0 + 0.125, 0.25)
+_MEANS = np.arange(-14.0, 4.0 + 0.0625, 0.125)
 _SPREADS = np.arange(0.1, 3.2, 0.2)
 # The logit of a collection's rate is never known better than to 0.14, which the grid resolves.
 _MOST_INFORMATION = 50.0
@@ -156,7 +156,8 @@ def predict_rates(matches: Floats, sizes: Floats, weights: Floats) -> Predicted:
     ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     lows, highs = (expit([np.interp(end, row, _LOGITS) for row in middle]) for end in ends)
     none = predictive @ np.exp(np.median(sizes) * log_expit(-_LOGITS))
-    means = np.cumsum(posterior[grid.by_mean], axis=0).T  # (t, m)
+    of_mean = posterior[grid.by_mean]
+    means = (np.cumsum(of_mean, axis=0) - of_mean / 2).T  # (t, m)
     rising = grid.means[grid.by_mean]
     mean_lows, mean_highs = (
         np.array([np.interp(end, row, rising) for row in means]) for end in ends
@@ -207,7 +208,7 @@ def _log_marginals(matches: Floats, sizes: Floats, weights: Floats) -> Floats:
     return np.asarray(np.einsum("tgm,g->mt", by_group, weights), np.float64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AcrossCollections:
     """The intervals of a further collection and of the mean of `collections` collections, at rising
     similarities.
@@ -222,11 +223,13 @@ class AcrossCollections:
 
     def interval_at(self, similarity: float) -> tuple[float, float]:
         """Return the interval of the rate in a collection that was not measured."""
-        return self._at(similarity, self.lows), self._at(similarity, self.highs)
+        lows, highs, _, _ = self._curves
+        return self._at(similarity, lows), self._at(similarity, highs)
 
     def mean_at(self, similarity: float) -> tuple[float, float]:
         """Return the interval of the mean rate of such collections."""
-        return self._at(similarity, self.mean_lows), self._at(similarity, self.mean_highs)
+        _, _, lows, highs = self._curves
+        return self._at(similarity, lows), self._at(similarity, highs)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -245,8 +248,21 @@ class AcrossCollections:
             tuple(stored["mean_highs"]),
         )
 
-    def _at(self, similarity: float, values: tuple[float, ...]) -> float:
-        return float(np.interp(similarity, self.similarities, values))
+    @cached_property
+    def _similarities(self) -> Floats:
+        return np.array(self.similarities)
+
+    @cached_property
+    def _curves(self) -> tuple[Floats, Floats, Floats, Floats]:
+        return (
+            np.array(self.lows),
+            np.array(self.highs),
+            np.array(self.mean_lows),
+            np.array(self.mean_highs),
+        )
+
+    def _at(self, similarity: float, values: Floats) -> float:
+        return float(np.interp(similarity, self._similarities, values))
 
 
 def fit_across_collections(maxima: ArrayLike, groups: Groups) -> AcrossCollections | None:

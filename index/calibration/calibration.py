@@ -117,16 +117,20 @@ class Stratum:
     def discriminate(
         self, false_match_rate: float, corpus_size: int | None = None
     ) -> Discrimination | None:
-        """Return whether similarity tells known fakes from known-real images, at the similarity of
-        a false-match rate in a corpus of this size. None if hit rates were not measured.
-
-        Both rates are those of the corpus that was measured, so that like is compared with like.
+        """Return whether similarity tells known fakes from known-real images, at the threshold of a
+        false-match rate in a corpus of this size. None if hit rates were not measured.
         """
-        if self.hits is None:
-            return None
         similarity = self.threshold_at(false_match_rate, corpus_size)
         if similarity is None:
             similarity = self.false_matches.similarity_at(false_match_rate, corpus_size)
+        return self.discriminate_at(similarity)
+
+    def discriminate_at(self, similarity: float) -> Discrimination | None:
+        """Return the same at a similarity. Both rates are those of the corpus that was measured, so
+        that like is compared with like.
+        """
+        if self.hits is None:
+            return None
         return Discrimination(
             similarity,
             self.hits.rate_at(similarity),

@@ -79,7 +79,9 @@ class ProbeCalibration:
             threshold,
             chosen.fell_back_from,
             chosen.because,
-            stratum.discriminate(false_match_rate, size),
+            stratum.discriminate(false_match_rate, size)
+            if threshold is None
+            else stratum.discriminate_at(threshold.value),
         )
 
     def find_thresholds(self, conditions: Sequence[str]) -> list[Threshold | None]:
@@ -115,8 +117,8 @@ def _threshold_at(
     at = stratum.threshold_at(rate, size)
     if at is None or applied.calibration.is_provisional:
         return None
-    asked = f"{rate:.2%}"
-    if at > stratum.false_matches.similarity_at(rate, size):
+    asked, just_below = f"{rate:.2%}", math.nextafter(at, -2)
+    if stratum.false_matches.rate_at(just_below, size).estimate <= rate:
         asked = f"at most {rate:.2%}, whose interval ends at {SUPPORTED_FACTOR * rate:.2%},"
     source = (
         f"similarity at a false-match rate of {asked} by calibration {applied.id}, {condition}: "

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.false_matches import FalseMatches, RateMethod, fit_false_matches
+from index.calibration.across_collections import group_images
+from index.calibration.false_matches import (
+    MOST_KEPT,
+    FalseMatches,
+    RateMethod,
+    fit_false_matches,
+)
 from index.calibration.growth import UNKNOWN_GROWTH, Growth
 from tests.benchmarks.evidence_simulated import KINDS, check_intervals, make_cases
 
@@ -19,9 +25,14 @@ maxima = st.lists(
 repeated = st.tuples(maxima, st.sampled_from([1, 7])).map(lambda pair: np.repeat(pair[0], pair[1]))
 
 
-def fit(x: Any, sources: Any = None, growth: Growth = GROWTH) -> FalseMatches:
+def fit(
+    x: Any, sources: Any = None, growth: Growth = GROWTH, *, collections: int = 0, **how: Any
+) -> FalseMatches:
+    """With a number of collections, images are dealt to them one by one."""
     source = np.arange(len(x)) if sources is None else sources
-    return fit_false_matches(np.asarray(x), source, corpus_size=1000, growth=growth, seed=3)
+    if collections:
+        how["groups"] = group_images([str(at % collections) for at in range(len(x))], source)
+    return fit_false_matches(np.asarray(x), source, corpus_size=1000, growth=growth, seed=3, **how)
 
 
 def draw(rng: np.random.Generator, n: int) -> Any:
@@ -74,9 +85,11 @@ def test_images_of_few_photographs_say_less_than_as_many_of_many() -> None:
 
 
 @seeded
-@given(repeated)
-def test_any_images_give_rates_that_are_ordered_and_fall(x: Any) -> None:
-    model = fit(x)
+@given(repeated, st.sampled_from([0, 5, 8]), st.booleans())
+def test_any_images_give_rates_that_are_ordered_and_fall(
+    x: Any, collections: int, is_coarse: bool
+) -> None:
+    model = fit(x, collections=collections, is_coarse=is_coarse)
     at = np.unique(np.concatenate([np.linspace(-1, 1, 41), x, np.nextafter(x, 2).clip(-1, 1)]))
     for corpus_size in (None, 100, 10_000):
         rates = [model.rate_at(float(s), corpus_size) for s in at]
@@ -88,9 +101,9 @@ def test_any_images_give_rates_that_are_ordered_and_fall(x: Any) -> None:
 
 
 @seeded
-@given(repeated, st.floats(-1, 1))
-def test_a_larger_corpus_has_no_smaller_rate(x: Any, similarity: float) -> None:
-    model = fit(x)
+@given(repeated, st.floats(-1, 1), st.sampled_from([0, 5, 8]))
+def test_a_larger_corpus_has_no_smaller_rate(x: Any, similarity: float, collections: int) -> None:
+    model = fit(x, collections=collections)
     rates = [
         model.rate_at(similarity, size) for size in (0, 10, 500, 1000, 1001, 2000, 10_000, 10**7)
     ]
@@ -112,6 +125,87 @@ def test_the_threshold_of_a_rate_has_that_rate_and_hardly_less_does_not(
 
 
 @seeded
+@given(repeated, st.floats(0.01, 0.5), st.floats(0.05, 0.9), st.sampled_from([0, 5]))
+def test_a_threshold_can_be_asked_for_with_an_upper_end(
+    x: Any, rate: float, most: float, collections: int
+) -> None:
+    model = fit(x, collections=collections)
+    t = model.similarity_at(rate, most_high=most)
+    assert t >= model.similarity_at(rate)
+    if t < 1:
+        there = model.rate_at(t)
+        assert there.estimate <= rate
+        assert there.high <= most
+    if t > -1:
+        below = model.rate_at(float(np.nextafter(t, -2)))
+        assert below.estimate > rate or below.high > most
+
+
+@pytest.mark.parametrize("n", [5, 28, 600])
+@pytest.mark.parametrize("collections", [0, 5])
+@pytest.mark.parametrize("size", [None, 100, 100_000])
+def test_that_none_came_so_near_is_told_with_a_tail_and_at_any_size(
+    n: int, collections: int, size: int | None
+) -> None:
+    model = fit(draw(np.random.default_rng(9), n), collections=collections)
+    assert (model.tail is None) is (n < 20)
+    assert (model.across is None) is (n < 25 or not collections)
+    for similarity in (model.largest + 1e-8, (1 + model.largest) / 2, 1.0):
+        rate = model.rate_at(similarity, size)
+        assert (rate.matches, rate.method, rate.low) == (0, RateMethod.RULE_OF_THREE, 0.0)
+        assert (rate.n, rate.sources) == (n, n)
+        if size != 100:
+            assert rate.high >= min(1.0, 3 / n) * 0.999
+    one = model.rate_at(model.largest, size)
+    assert one.matches == 1
+    assert one.method is not RateMethod.RULE_OF_THREE
+
+
+def test_images_are_counted_as_far_as_they_are_kept() -> None:
+    x = draw(np.random.default_rng(9), 1000)
+    model = fit(x)
+    falling = np.sort(x)[::-1].round(9)
+    for count in (1, 10, MOST_KEPT - 1):
+        assert model.rate_at(float(falling[count - 1])).matches == count
+    assert model.rate_at(float(falling[MOST_KEPT - 1])).matches is None
+    assert fit(x[:50]).rate_at(-1.0).matches == 50
+
+
+def test_a_calibration_of_format_1_counts_only_that_none_came_so_near() -> None:
+    model = fit(draw(np.random.default_rng(9), 50))
+    stored = model.to_json()
+    del stored["closest"], stored["across"]
+    old = FalseMatches.from_json(stored)
+    assert old.rate_at(model.largest + 1e-8).matches == 0
+    assert old.rate_at(model.largest).matches is None
+    assert old.rate_at(0.3).estimate == model.rate_at(0.3).estimate
+
+
+def test_collections_that_differ_widen_the_interval_and_leave_the_estimate() -> None:
+    random = np.random.default_rng(9)
+    x = draw(random, 400)
+    names = [str(at // 50) for at in range(400)]
+    apart = np.concatenate([np.sort(x)[:350], np.sort(x)[350:]])  # the last collection is nearest
+    alone, alike, differing = (
+        fit_false_matches(
+            values, np.arange(400), corpus_size=1000, growth=GROWTH, seed=3, groups=groups
+        )
+        for values, groups in (
+            (x, None),
+            (x, group_images(names, np.arange(400))),
+            (apart, group_images(names, np.arange(400))),
+        )
+    )
+    t = alone.similarity_at(0.05)
+    rates = [each.rate_at(t) for each in (alone, alike, differing)]
+    assert len({each.estimate for each in rates}) == 1
+    assert [each.across_collections for each in rates] == [False, True, True]
+    assert rates[0].high < rates[1].high < 0.5 * rates[2].high
+    assert differing.mean_interval_at(t)[1] < rates[2].high
+    assert alone.mean_interval_at(t) == (rates[0].low, rates[0].high)
+
+
+@seeded
 @given(repeated, st.randoms(use_true_random=False))
 def test_the_order_of_the_images_does_not_matter(x: Any, random: Any) -> None:
     order = list(range(len(x)))
@@ -122,7 +216,7 @@ def test_the_order_of_the_images_does_not_matter(x: Any, random: Any) -> None:
 @seeded
 @given(repeated)
 def test_what_was_stored_says_the_same(x: Any) -> None:
-    model = fit(x)
+    model = fit(x, collections=5)
     again = FalseMatches.from_json(json.loads(json.dumps(model.to_json(), allow_nan=False)))
     assert again == model
     assert [again.rate_at(s) for s in (-1, 0.3, 0.93, 1)] == [

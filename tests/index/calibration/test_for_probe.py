@@ -3,13 +3,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.calibration.calibration import AS_IS, SUPPORTED_FACTOR, Calibration
 from index.calibration.checking import StratumCheck
+from index.calibration.false_matches import fit_false_matches
 from index.calibration.for_probe import ProbeCalibration, count_by_collection
+from index.calibration.growth import UNKNOWN_GROWTH
+from index.calibration.hits import HitRates
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.standing import Applied, Applies
 from tests.index.assessing import NOON, applied, collection, false_matches, stratum
@@ -156,6 +160,30 @@ def test_re_encodings_get_the_thresholds_of_their_deliveries() -> None:
 
 def test_without_a_threshold_of_the_probe_no_re_encoding_has_one() -> None:
     assert of("half").find_thresholds([AS_IS, "jpeg75"]) == [None, None]
+
+
+@pytest.mark.parametrize(("near", "tells"), [(0.99, True), (0.5, False)])
+def test_similarity_discriminates_where_hits_are_clearly_more_frequent(
+    near: float, tells: bool
+) -> None:
+    """All of forty known fakes have another one at `near`, one photograph in a hundred at 0.98."""
+    nearness = fit_false_matches(
+        np.full(40, near), np.arange(40), corpus_size=100, growth=UNKNOWN_GROWTH, seed=0
+    )
+    some = stratum(hits=HitRates(nearness, None, ()))
+    found = ProbeCalibration.of(applied(strata={AS_IS: some}), None, 100, 0.01)
+    assert found.discrimination is not None
+    assert found.discrimination.similarity == pytest.approx(0.98)
+    assert found.discrimination.tells is tells
+    assert found.hit_rate == some.hits.rate_at(found.discrimination.similarity)  # type: ignore[union-attr]
+    assert found.hit_rate.matches == (40 if tells else 0)
+    assert found.discrimination.false_match.estimate == pytest.approx(0.01)
+    grown = ProbeCalibration.of(applied(strata={AS_IS: some}), None, 1000, 0.01).discrimination
+    assert grown is not None
+    assert grown.similarity > 0.99  # in the larger corpus
+    assert grown.false_match.estimate < 0.005  # in the corpus that was measured
+    unmeasured = applied(strata={AS_IS: stratum(hits=None)})
+    assert ProbeCalibration.of(unmeasured, None, 100, 0.01).discrimination is None
 
 
 def test_images_are_counted_by_collection() -> None:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from index.calibration.others import (
     NOTHING,
     BlockShape,
+    Kinds,
     Pairs,
     SamePictures,
     compare_both_ways,
     find_nearest,
+    join_nearest,
     spans,
 )
 from index.calibration.population import Population
@@ -102,6 +104,42 @@ def test_the_nearest_are_those_of_a_loop_over_all_pairs(
         assert found.counts[probe].tolist() == [
             sum(s >= t for s in others.values()) for t in thresholds
         ]
+
+
+@settings(settings.get_profile("index"), max_examples=30)
+@given(images, images, st.lists(st.integers(0, 2), min_size=20, max_size=20), st.integers(1, 6))
+def test_the_nearest_of_another_kind_is_that_of_a_loop_over_all_pairs(
+    some_probes: Any, some_members: Any, numbers: list[int], size: int
+) -> None:
+    probes, members = population(some_probes), population(some_members)
+    kinds = Kinds(
+        np.array(numbers[: len(probes)], np.int64),
+        np.array(numbers[::-1][: len(members)], np.int64),
+    )
+    found = find_nearest(
+        probes, members, SamePictures(members), kinds=kinds, block=BlockShape(size, size)
+    )
+    assert found.elsewhere is not None
+    for probe in range(len(probes)):
+        others = [
+            float(probes.vectors[probe] @ members.vectors[member])
+            for member in range(len(members))
+            if compared(probes, members, probe, member)
+            and kinds.probes[probe] != kinds.members[member]
+        ]
+        assert found.elsewhere[probe] == max(others, default=NOTHING)
+
+
+def test_what_was_found_for_some_probes_is_taken_and_joined() -> None:
+    some = population([(at, at, None, VECTORS[at]) for at in range(6)])
+    same, kinds = SamePictures(some), Kinds(np.arange(6) % 2, np.arange(6) % 2)
+    whole = find_nearest(some, some, same, k=2, thresholds=[0.25], kinds=kinds)
+    parts = [whole.taking(np.array(rows, np.int64)) for rows in ([0, 1], [], [2, 3, 4, 5])]
+    again = join_nearest(parts)
+    for name in ("similarities", "positions", "counts", "elsewhere"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    alone = find_nearest(some, some, same, k=2, thresholds=[0.25])
+    assert join_nearest([whole, alone]).elsewhere is None
 
 
 def test_a_threshold_a_hair_over_a_similarity_is_not_reached_by_it() -> None:

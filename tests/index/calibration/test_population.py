@@ -1,5 +1,6 @@
 """Images as arrays: some of them, and the same ones after a delivery."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.calibration.population import CollectionName, Population
+from index.calibration.population import CollectionName, Population, join_populations
 from index.truth.perceptual import PerceptualHash
 
 N = 8
@@ -68,6 +69,22 @@ def test_a_delivery_changes_vectors_and_logits_of_the_images_that_it_has(ids: se
         assert found.generators[row] == whole.generators[i]
         assert found.sources[row] == whole.sources[i]
         assert found.hashes[row] == whole.hashes[i]
+
+
+def test_populations_are_joined_in_their_order() -> None:
+    whole = population()
+    parts = [whole.taking(np.array(rows, np.int64)) for rows in ([0, 1, 2], [], [3], [4, 5, 6, 7])]
+    assert described(join_populations(*parts)) == described(whole)
+    assert described(join_populations(*parts[1:2])) == []
+    unnamed = population(with_collections=False)
+    assert join_populations(whole, unnamed).collections == ()
+
+
+def test_images_that_came_with_a_model_have_ids_below_zero() -> None:
+    whole = population()
+    assert not whole.is_shipped.any()
+    shipped = replace(whole, image_ids=-whole.image_ids)
+    assert join_populations(whole, shipped).is_shipped.tolist() == [False] * N + [True] * N
 
 
 def test_the_hashes_of_rows_are_those_of_the_images() -> None:

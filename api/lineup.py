@@ -78,6 +78,21 @@ def read_verbal_scale(path: Path | None) -> VerbalScale:
         raise InvalidVerbalScale(path, str(err)) from err
 
 
+def read_classifier_policy(info: ModelInfo) -> ClassifierPolicy | None:
+    """Return a model's own limits of the logit and their source; None where it has none."""
+    if info.synthetic_logit is None or info.no_traces_logit is None or info.logit_source is None:
+        return None
+    return ClassifierPolicy(info.synthetic_logit, info.no_traces_logit, info.logit_source)
+
+
+def read_threshold(settings: Settings) -> Threshold | None:
+    """Return the similarity threshold that the operator chose; None if there is none."""
+    chosen = settings.similarity_threshold
+    if chosen is None:
+        return None
+    return Threshold(chosen, "the operator's setting LINEUP_SIMILARITY_THRESHOLD")
+
+
 def load_embedder(settings: Settings) -> Embedder:
     """Load the model that the settings name. Raises `EmbedderError`."""
     from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
@@ -307,14 +322,7 @@ class Lineup:
     @property
     def classifier_policy(self) -> ClassifierPolicy | None:
         """The limits of the logit and their source; None where this model has none."""
-        info = self.embedder.info
-        if (
-            info.synthetic_logit is None
-            or info.no_traces_logit is None
-            or info.logit_source is None
-        ):
-            return None
-        return ClassifierPolicy(info.synthetic_logit, info.no_traces_logit, info.logit_source)
+        return read_classifier_policy(self.embedder.info)
 
     @property
     def threshold(self) -> Threshold | None:
@@ -322,7 +330,4 @@ class Lineup:
 
         One that was measured on the model elsewhere says nothing about these corpora.
         """
-        chosen = self.settings.similarity_threshold
-        if chosen is None:
-            return None
-        return Threshold(chosen, "the operator's setting LINEUP_SIMILARITY_THRESHOLD")
+        return read_threshold(self.settings)

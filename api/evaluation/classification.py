@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,7 @@ from api.evaluation.json import (
 from api.evaluation.separation import Roc, balanced_accuracy, brier, roc_of
 from api.evaluation.splits import draw_resamples, has_enough_sources
 from index.calibration import figures
+from index.verdict import ClassifierPolicy
 
 # With fewer than ten images of a kind, one image moves a rate by more than ten points.
 MIN_IMAGES = 10
@@ -66,6 +68,13 @@ class Limits:
 
     synthetic_logit: float
     no_traces_logit: float
+
+    @classmethod
+    def of(cls, policy: ClassifierPolicy | None) -> Self | None:
+        """Return the limits of a policy that has both."""
+        if policy is None or policy.synthetic_logit is None or policy.no_traces_logit is None:
+            return None
+        return cls(policy.synthetic_logit, policy.no_traces_logit)
 
 
 Figure = Callable[[ClassifiedImages], float | None]

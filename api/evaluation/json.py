@@ -93,12 +93,12 @@ class Histogram(Answer):
 
 
 class ReliabilityBin(Answer):
-    """The images whose stated probability is in one interval."""
+    """The images whose value is in one interval."""
 
     low: float = Field(description="Lower edge of the interval, included.")
     high: float = Field(description="Upper edge of the interval, not included.")
     n: int = Field(description="Number of images.")
-    mean_probability: float = Field(description="Mean of the stated probabilities.")
+    mean_probability: float = Field(description="Mean of the values.")
     share_synthetic: float = Field(
         description="Share of these images that are synthetic. Real and synthetic images weigh "
         "one half each in total."
@@ -106,7 +106,7 @@ class ReliabilityBin(Answer):
 
 
 class ReliabilityFigures(Answer):
-    """How well the stated probability of `synthetic` agrees with the truth.
+    """How well a value that is read as the probability of `synthetic` agrees with the truth.
 
     Real and synthetic images weigh one half each in total.
     """
@@ -116,7 +116,7 @@ class ReliabilityFigures(Answer):
         description="Expected calibration error over 15 bins of equal width. 0 is perfect."
     )
     brier: Measure = Field(
-        description="Brier score: mean squared error of the probability. 0 is perfect."
+        description="Brier score: mean squared error of the value. 0 is perfect."
     )
     bins: list[ReliabilityBin] = Field(description="The bins that hold images.")
 
@@ -138,12 +138,117 @@ class ClassifierEvaluation(Answer):
         description="ROC curve: true positive rate (y) against false positive rate (x)."
     )
     uncalibrated: ReliabilityFigures = Field(
-        description="Reliability of sigmoid(logit), on all images."
+        description="Reliability of sigmoid(logit), which is not calibrated and no probability, on "
+        "all images."
     )
     calibrated: ReliabilityFigures | None = Field(
         description="Reliability of a probability that was calibrated on one half of the images, "
         "measured on the other half. Null with too few images."
     )
+
+
+class ClassifierShares(Answer):
+    """The shares of some images by the classifier's verdict."""
+
+    synthetic: Measure = Field(description="Share of the images with the verdict synthetic.")
+    no_traces: Measure = Field(description="Share of the images with the verdict no_traces.")
+    inconclusive: Measure = Field(description="Share of the images without either verdict.")
+    reasons: dict[str, int] = Field(
+        description="Number of images by the reason of the verdict, as in a look-up."
+    )
+
+
+class SimilarityShares(Answer):
+    """The shares of some images by the verdict on similarity."""
+
+    similar: Measure = Field(
+        description="Share of the images with the verdict similar_to_known_fakes."
+    )
+    not_similar: Measure = Field(description="Share of the images with the verdict not_similar.")
+    inconclusive: Measure = Field(description="Share of the images without either verdict.")
+    reasons: dict[str, int] = Field(
+        description="Number of images by the reason of the verdict, as in a look-up."
+    )
+
+
+class VerdictGroup(Answer):
+    """The verdicts on some images."""
+
+    name: str = Field(
+        description="real, synthetic, or the name of a generator: what the images are."
+    )
+    n: int = Field(description="Number of images.")
+    classifier: ClassifierShares = Field(description="Verdicts of the classifier.")
+    similarity: SimilarityShares = Field(description="Verdicts on similarity.")
+
+
+class DeliveryVerdicts(Answer):
+    """The verdicts on images after one kind of delivery."""
+
+    name: str = Field(description="Name of the delivery.")
+    real: VerdictGroup = Field(description="The real images.")
+    synthetic: VerdictGroup = Field(description="The synthetic images.")
+
+
+class VerdictLimits(Answer):
+    """The limits of the logit in one fold, for images as they are."""
+
+    no_traces_logit: float | None = Field(
+        description="The verdict is no_traces at or below this logit. Null without such a limit."
+    )
+    no_traces_from: str | None = Field(
+        description="Where this limit was measured: calibration or model."
+    )
+    synthetic_logit: float | None = Field(
+        description="The verdict is synthetic at or above this logit. Null without such a limit."
+    )
+    synthetic_from: str | None = Field(
+        description="Where this limit was measured: calibration or model."
+    )
+
+
+class VerdictEvaluation(Answer):
+    """The verdicts that look-ups give, by the rules of a look-up.
+
+    Each image is judged by a calibration on images of the other folds, which also are the corpora.
+    Entries of the same picture, and re-encodings, are left out.
+    """
+
+    folds: int = Field(description="Number of folds into which the images were dealt.")
+    real_kept_together: str = Field(
+        description="What was kept in one fold of the real images: sources or images."
+    )
+    synthetic_kept_together: str = Field(
+        description="What was kept in one fold of the synthetic images: sources or images."
+    )
+    calibrated_on_real: int = Field(
+        description="Fewest real images that a calibration was measured on."
+    )
+    calibrated_on_synthetic: int = Field(
+        description="Fewest synthetic images that a calibration was measured on."
+    )
+    no_traces_miss_rate: float = Field(
+        description="Share of the known fakes that no_traces may miss, as configured."
+    )
+    synthetic_false_alarm_rate: float = Field(
+        description="Share of known-real images that synthetic may be said of, as configured."
+    )
+    false_match_rate: float = Field(
+        description="False-match rate of the similarity threshold, as configured."
+    )
+    limits: list[VerdictLimits] = Field(description="The limits of the logit, one for each fold.")
+    groups: list[VerdictGroup] = Field(description="The verdicts on real and synthetic images.")
+    by_generator: list[VerdictGroup] = Field(
+        description="The verdicts on each generator's images. The most frequent one comes first."
+    )
+    by_condition: list[DeliveryVerdicts] = Field(
+        description="The verdicts after each kind of delivery, starting with the same images "
+        "unchanged. Empty if no delivery was asked for."
+    )
+    uncalibrated: list[VerdictGroup] = Field(
+        description="The same verdicts without a calibration, by the model's own limits."
+    )
+    reason: str | None = Field(None, description="Why nothing was measured. Null if it was.")
 
 
 class RetrievalFigures(Answer):
@@ -399,6 +504,7 @@ class EvaluationAnswer(Answer):
     request: EvaluationRequest = Field(description="The request.")
     measured: MeasuredImages = Field(description="Which images were measured.")
     classifier: ClassifierEvaluation = Field(description="Figures of the classifier.")
+    verdicts: VerdictEvaluation = Field(description="The verdicts that look-ups give.")
     retrieval: RetrievalEvaluation = Field(
         description="How often the nearest known fakes are by the same generator."
     )

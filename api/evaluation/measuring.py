@@ -25,10 +25,13 @@ from api.evaluation.json import (
     ClassifierEvaluation,
     RetrievalEvaluation,
     SimilarityEvaluation,
+    VerdictEvaluation,
 )
+from api.evaluation.judging import Rules
 from api.evaluation.matching import measure_false_matches
 from api.evaluation.ratios import find_nearest_fakes, measure_likelihood, treat_images_as_sources
 from api.evaluation.retrieving import measure_retrieval
+from api.evaluation.verdicts import measure_verdicts
 from embedder.pictures.delivery import Condition
 from index.calibration.figures import sigmoid
 
@@ -38,17 +41,20 @@ class Figures:
     """The figures of an evaluation, by the question that they answer."""
 
     classifier: ClassifierEvaluation
+    verdicts: VerdictEvaluation
     retrieval: RetrievalEvaluation
     attribution: AttributionEvaluation
     similarity: SimilarityEvaluation
 
 
-def measure(embedded: Embeddings, limits: Limits | None, seed: int) -> Figures:
-    """Measure everything. `limits` are those of the model's verdicts, None if it has none."""
+def measure(embedded: Embeddings, rules: Rules, seed: int) -> Figures:
+    """Measure everything. `rules` are those of look-ups, with the model's own limits."""
+    limits = Limits.of(rules.choices.classifier)
     fakes = np.flatnonzero(embedded.synthetic)
     known = embedded.population.taking(fakes)
     return Figures(
         classifier=_measure_classifier(embedded, limits, seed),
+        verdicts=measure_verdicts(embedded, rules, seed),
         retrieval=measure_retrieval(known, seed),
         attribution=measure_attribution(known, embedded.sources[fakes], seed),
         similarity=_measure_similarity(embedded, seed),

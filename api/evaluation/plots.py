@@ -156,14 +156,14 @@ def plot_tippett(curves: TippettCurves | None) -> str | None:
 def plot_reliability(
     uncalibrated: ReliabilityFigures, calibrated: ReliabilityFigures | None
 ) -> str | None:
-    """Plot the true share against the stated probability. A dot's area grows with its images."""
+    """Plot the true share against the stated value. A dot's area grows with its images."""
     if not uncalibrated.bins:
         return None
     with _draw() as (axes, svg):
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
         for figures, colour, name in (
-            (uncalibrated, SYNTHETIC, "sigmoid of the logit"),
-            (calibrated, REAL, "calibrated on the other half"),
+            (uncalibrated, SYNTHETIC, "sigmoid of the logit, uncalibrated"),
+            (calibrated, REAL, "probability, calibrated on the other half"),
         ):
             if figures is None or not figures.bins:
                 continue
@@ -172,7 +172,7 @@ def plot_reliability(
             sizes = [10 + 160 * each.n / figures.n for each in figures.bins]
             axes.plot(stated, so, color=colour, linewidth=1.2, alpha=0.8, label=name)
             axes.scatter(stated, so, sizes, color=colour, alpha=0.6, linewidths=0)
-        axes.set(xlabel="stated probability of synthetic", ylabel="share that is synthetic")
+        axes.set(xlabel="stated value for synthetic", ylabel="share that is synthetic")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.legend(loc="upper left")
     return svg()

@@ -159,6 +159,14 @@ def format_share(value: float | None, digits: int = 3) -> str:
     return f"{100 * value:.0f} %" if "e+" in text else f"{text} %"
 
 
+def format_percent(measure: Measure) -> str:
+    """Format a share with its interval in per cent; an em dash without one."""
+    if measure.low is None or measure.high is None:
+        return format_share(measure.value)
+    low, high = format_share(measure.low, 2), format_share(measure.high, 2)
+    return f"{format_share(measure.value)} ({low} to {high})"
+
+
 def encode_svg_url(svg: str) -> str:
     """Return an SVG as a data URL, in which it cannot run scripts or share ids with the page."""
     return _encode_data_url("image/svg+xml", svg.encode())

@@ -13,20 +13,22 @@ from time import perf_counter
 import numpy as np
 
 from api.errors import InvalidRequest
-from api.evaluation.classification import Limits, count_images
+from api.evaluation.classification import count_images
 from api.evaluation.embedding import Embeddings, Progress, embed_images
 from api.evaluation.json import EvaluationAnswer, MeasuredImages, RunFacts, WrongImage
+from api.evaluation.judging import Rules
 from api.evaluation.measuring import measure
 from api.evaluation.reading import Labelled, Listing, list_labelled, require_both, sample_images
 from api.evaluation.request import EvaluationRequest
 from api.ingest.patterns import Pattern
-from api.lineup import choose_settings, load_embedder
+from api.lineup import choose_settings, load_embedder, read_classifier_policy, read_threshold
 from api.settings import Settings
 from api.sources.locations import make_absolute, require_within
 from api.sources.opening import open_source
 from embedder.network.embed import Embedder
 from embedder.network.registry import ModelInfo
 from embedder.pictures.delivery import Condition
+from index.policy import Choices
 
 MOST_IMAGES = 1000  # in a request
 
@@ -47,11 +49,11 @@ def evaluate(
     Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `ModelError`.
     """
     chosen = settings if settings.names_model else choose_settings(settings)
-    return _evaluate(lambda: load_embedder(chosen), request, command, progress)
+    return _evaluate(lambda: load_embedder(chosen), settings, request, command, progress)
 
 
 def evaluate_for_client(
-    embedder: Embedder, ingest_roots: Sequence[str], request: EvaluationRequest
+    embedder: Embedder, settings: Settings, request: EvaluationRequest
 ) -> EvaluationAnswer:
     """Measure a server's model on at most `MOST_IMAGES` images within the roots.
 
@@ -65,15 +67,16 @@ def evaluate_for_client(
     request = request.model_copy(
         update={"source": make_absolute(request.source), "max_images": asked}
     )
-    roots = [make_absolute(root) for root in ingest_roots]
+    roots = [make_absolute(root) for root in settings.ingest_roots]
     require_within(request.source, roots)
     return _evaluate(
-        lambda: embedder, request, "POST /v1/evaluations", lambda *_: None, roots
+        lambda: embedder, settings, request, "POST /v1/evaluations", lambda *_: None, roots
     ).answer
 
 
 def _evaluate(
     opened_embedder: Callable[[], Embedder],
+    settings: Settings,
     request: EvaluationRequest,
     command: str,
     progress: Progress,
@@ -95,7 +98,8 @@ def _evaluate(
         embedder = opened_embedder()
         embedded = embed_images(embedder, source, wanted, conditions, conditioned, progress, roots)
     require_both(embedded.images, embedded.failures)
-    answer = _build_answer(request, listing, wanted, embedder, embedded, command, began)
+    rules = _read_rules(settings, embedder.info)
+    answer = _build_answer(request, rules, listing, wanted, embedder, embedded, command, began)
     return Evaluation(answer, tuple(wrong.thumbnail for wrong in embedded.wrong))
 
 
@@ -108,6 +112,7 @@ def _choose_delivered(
 
 def _build_answer(
     request: EvaluationRequest,
+    rules: Rules,
     listing: Listing,
     wanted: Sequence[Labelled],
     embedder: Embedder,
@@ -115,12 +120,13 @@ def _build_answer(
     command: str,
     began: float,
 ) -> EvaluationAnswer:
-    figures = measure(embedded, _read_limits(embedder.info), request.seed)
+    figures = measure(embedded, rules, request.seed)
     return EvaluationAnswer(
         made=_describe_run(embedder, command, perf_counter() - began),
         request=request,
         measured=_count_measured(listing, wanted, embedded),
         classifier=figures.classifier,
+        verdicts=figures.verdicts,
         retrieval=figures.retrieval,
         attribution=figures.attribution,
         similarity=figures.similarity,
@@ -175,7 +181,12 @@ def _describe_run(embedder: Embedder, command: str, seconds: float) -> RunFacts:
     )
 
 
-def _read_limits(info: ModelInfo) -> Limits | None:
-    if info.synthetic_logit is None or info.no_traces_logit is None:
-        return None
-    return Limits(info.synthetic_logit, info.no_traces_logit)
+def _read_rules(settings: Settings, info: ModelInfo) -> Rules:
+    """Return what look-ups are judged by beside a calibration."""
+    choices = Choices(
+        threshold=read_threshold(settings),
+        classifier=read_classifier_policy(info),
+        miss_rate=settings.no_traces_miss_rate,
+        false_alarm_rate=settings.synthetic_false_alarm_rate,
+    )
+    return Rules(choices, settings.false_match_rate)

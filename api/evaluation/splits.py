@@ -61,6 +61,21 @@ def split_in_halves(sources: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
+def deal_into_folds(sources: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Return the fold of each image (n,). Sources stay whole, and folds hold about as many images.
+
+    The largest sources are dealt first, each to the smallest fold; equally large ones in random
+    order.
+    """
+    distinct, which, sizes = np.unique(sources, return_inverse=True, return_counts=True)
+    shuffled = np.random.default_rng(seed).permutation(len(distinct))
+    dealt, counts = np.zeros(len(distinct), np.int64), np.zeros(folds, np.int64)
+    for place in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        dealt[place] = int(np.argmin(counts))
+        counts[dealt[place]] += sizes[place]
+    return dealt[which.reshape(-1)]
+
+
 def split_kinds_in_halves(
     synthetic: NDArray[np.bool_], sources: NDArray[np.int64], seed: int
 ) -> NDArray[np.bool_]:

@@ -189,19 +189,23 @@ def _figures(answer: EvaluationAnswer) -> Iterator[tuple[str, str]]:
     """The figures, each with its topic."""
     from api.evaluation.report import format_measure, format_share
 
-    pooled, uncalibrated = answer.classifier.pooled, answer.classifier.uncalibrated
+    pooled = answer.classifier.pooled
     yield (
         "classifier",
         f"ROC AUC {format_measure(pooled.roc_auc)}, balanced accuracy "
         f"{format_measure(pooled.balanced_accuracy)} at logit 0 and "
-        f"{format_measure(pooled.balanced_accuracy_at_limits)} at the limits, TPR "
+        f"{format_measure(pooled.balanced_accuracy_at_limits)} at the model's limits, TPR "
         f"{format_measure(pooled.tpr_at_fpr)} at 1 % FPR",
     )
+    calibrated = answer.classifier.calibrated
     yield (
         "probability",
-        f"ECE {format_measure(uncalibrated.ece)}, Brier {format_measure(uncalibrated.brier)}, "
-        "uncalibrated",
+        "not measured: too few images to calibrate it"
+        if calibrated is None
+        else f"calibrated on one half, measured on the other: ECE "
+        f"{format_measure(calibrated.ece)}, Brier {format_measure(calibrated.brier)}",
     )
+    yield from _verdicts(answer)
     yield "retrieval", _retrieval(answer)
     left_out = answer.attribution
     yield (
@@ -210,7 +214,8 @@ def _figures(answer: EvaluationAnswer) -> Iterator[tuple[str, str]]:
         if left_out.reason
         else f"each generator left out in turn: open-set AUROC {format_measure(left_out.auroc)}, "
         f"coverage {format_measure(left_out.coverage)} of {left_out.target_coverage:g}, mean set "
-        f"size {format_measure(left_out.mean_set_size)}",
+        f"size {format_measure(left_out.mean_set_size)}, right one among those named "
+        f"{format_measure(left_out.right_of_named)}",
     )
     for table in answer.similarity.false_matches:
         judged = [row for row in table.rows if row.inside is not None]
@@ -236,6 +241,26 @@ def _figures(answer: EvaluationAnswer) -> Iterator[tuple[str, str]]:
             if ratio.reason
             else f"halved by {ratio.split}: Cllr {format_measure(ratio.cllr)}, Cllr-min "
             f"{format_measure(ratio.cllr_min)}",
+        )
+
+
+def _verdicts(answer: EvaluationAnswer) -> Iterator[tuple[str, str]]:
+    """What a look-up says of each kind of image, with and without a calibration."""
+    from api.evaluation.report import format_percent
+
+    found = answer.verdicts
+    if found.reason:
+        yield "verdicts", f"not measured: {found.reason}"
+        return
+    for topic, groups in (("verdicts", found.groups), ("uncalibrated", found.uncalibrated)):
+        yield (
+            topic,
+            "; ".join(
+                f"{group.name} images: {format_percent(group.classifier.synthetic)} synthetic, "
+                f"{format_percent(group.classifier.no_traces)} no traces, "
+                f"{format_percent(group.similarity.similar)} similar"
+                for group in groups
+            ),
         )
 
 

@@ -28,4 +28,4 @@ def create_evaluation(wanted: EvaluationRequest, lineup: Opened) -> EvaluationAn
     from api.evaluation.running import evaluate_for_client  # noqa: PLC0415 - of the extra; slow to load
 
     with ONE_AT_A_TIME.place():
-        return evaluate_for_client(lineup.embedder, lineup.settings.ingest_roots, wanted)
+        return evaluate_for_client(lineup.embedder, lineup.settings, wanted)

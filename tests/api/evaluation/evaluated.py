@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from api.evaluation.classification import Limits, count_images
+from api.evaluation.classification import count_images
 from api.evaluation.embedding import DeliveredImages, Embeddings
 from api.evaluation.json import EvaluationAnswer, MeasuredImages, RunFacts, WrongImage
+from api.evaluation.judging import Rules
 from api.evaluation.measuring import measure
 from api.evaluation.reading import Labelled
 from api.evaluation.request import EvaluationRequest
@@ -16,9 +17,17 @@ from api.fields import FailedItem
 from embedder.pictures.delivery import Condition
 from index.calibration.population import Population
 from index.evidence import ProbeFacts
+from index.policy import Choices
+from index.verdict import ClassifierPolicy
 from tests.api.evaluation.made import anywhere, clusters
 
-LIMITS = Limits(2.0, -2.0)
+LIMITS = ClassifierPolicy(2.0, -2.0, "a validation set")
+
+
+def rules(limits: ClassifierPolicy | None = LIMITS, **choices: float) -> Rules:
+    """The rules of a look-up, with a model's own limits."""
+    usual = {"miss_rate": 0.1, "false_alarm_rate": 0.1}
+    return Rules(Choices(threshold=None, classifier=limits, **usual | choices), 0.1)
 
 
 def joined(one: Population, other: Population) -> Population:
@@ -94,9 +103,9 @@ def probe_facts(logit: float, condition: Condition = Condition.AS_IS) -> ProbeFa
     return ProbeFacts(float(logit), condition.value, shortest_side=256, model_side=32)
 
 
-def answer_of(embedded: Embeddings, limits: Limits | None = LIMITS) -> EvaluationAnswer:
+def answer_of(embedded: Embeddings, limits: ClassifierPolicy | None = LIMITS) -> EvaluationAnswer:
     """The answer of an evaluation of these images, with two wrong images and a failure."""
-    figures = measure(embedded, limits, 0)
+    figures = measure(embedded, rules(limits), 0)
     return EvaluationAnswer(
         made=RunFacts(
             lineup_version="0.0",
@@ -127,6 +136,7 @@ def answer_of(embedded: Embeddings, limits: Limits | None = LIMITS) -> Evaluatio
             duplicates=0,
         ),
         classifier=figures.classifier,
+        verdicts=figures.verdicts,
         retrieval=figures.retrieval,
         attribution=figures.attribution,
         similarity=figures.similarity,

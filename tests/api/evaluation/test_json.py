@@ -117,6 +117,7 @@ def test_the_document_states_its_format_and_holds_no_nan(answer: EvaluationAnswe
         "request",
         "measured",
         "classifier",
+        "verdicts",
         "retrieval",
         "attribution",
         "similarity",

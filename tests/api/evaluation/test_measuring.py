@@ -10,14 +10,14 @@ import pytest
 from api.evaluation.embedding import Embeddings
 from api.evaluation.measuring import Figures, measure
 from index.calibration.figures import even_odds, sigmoid
-from tests.api.evaluation.evaluated import LIMITS, embed_without_a_model
+from tests.api.evaluation.evaluated import embed_without_a_model, rules
 
 SIZES = {"sdxl": 24, "flux": 18, "gan": 14}
 
 
 @pytest.fixture(scope="module")
 def figures() -> Figures:
-    return measure(embed_without_a_model(SIZES, 48, sources=12, deliver=True), LIMITS, 0)
+    return measure(embed_without_a_model(SIZES, 48, sources=12, deliver=True), rules(), 0)
 
 
 def test_the_classifier_is_measured_on_all_images_and_on_each_generator(figures: Figures) -> None:
@@ -56,7 +56,7 @@ def test_images_are_halved_by_sources_only_where_they_are_declared(figures: Figu
 
 
 def test_without_limits_sources_and_deliveries_their_figures_are_missing() -> None:
-    figures = measure(embed_without_a_model({"sdxl": 12, "flux": 12}, 12), None, 0)
+    figures = measure(embed_without_a_model({"sdxl": 12, "flux": 12}, 12), rules(None), 0)
     assert [table.split for table in figures.similarity.false_matches] == ["images"]
     assert figures.classifier.by_condition == []
     pooled = figures.classifier.pooled
@@ -68,7 +68,7 @@ def test_without_limits_sources_and_deliveries_their_figures_are_missing() -> No
 
 def test_the_same_images_and_seed_give_the_same_figures() -> None:
     embedded = embed_without_a_model({"sdxl": 10, "flux": 10}, 12)
-    first, again, other = (measure(embedded, LIMITS, seed) for seed in (0, 0, 1))
+    first, again, other = (measure(embedded, rules(), seed) for seed in (0, 0, 1))
     assert again == first
     one, two = first.classifier.pooled.inconclusive, other.classifier.pooled.inconclusive
     assert one.value == two.value
@@ -107,7 +107,7 @@ def test_images_of_one_kind_or_none_have_reasons_instead_of_figures(
 ) -> None:
     everything = embed_without_a_model({"sdxl": 24, "flux": 18}, 24)
     rows = np.flatnonzero(everything.synthetic == kept) if kept is not None else np.arange(0)
-    figures = measure(taking(everything, rows), LIMITS, 0)
+    figures = measure(taking(everything, rows), rules(), 0)
     classifier = figures.classifier
     assert (classifier.pooled.n.real, classifier.pooled.n.synthetic) == n
     assert classifier.pooled.roc_auc.reason is not None
@@ -125,12 +125,12 @@ def test_a_logit_that_is_not_a_number_is_refused() -> None:
     embedded = embed_without_a_model({"sdxl": 12, "flux": 12}, 12)
     embedded.population.logits[3] = np.nan
     with pytest.raises(ValueError, match=r"NaN|finite"):
-        measure(embedded, LIMITS, 0)
+        measure(embedded, rules(), 0)
 
 
 def test_one_source_of_all_images_cannot_be_halved_but_images_can() -> None:
     embedded = embed_without_a_model({"sdxl": 60, "flux": 60}, 60, sources=1)
-    figures = measure(embedded, LIMITS, 0)
+    figures = measure(embedded, rules(), 0)
     by_source, by_image = figures.similarity.false_matches
     assert by_source.reason == "all real images come from one source, which cannot be halved"
     assert by_image.reason is None
@@ -140,7 +140,7 @@ def test_one_source_of_all_images_cannot_be_halved_but_images_can() -> None:
 
 def test_the_uncalibrated_probability_is_the_sigmoid_of_the_logit() -> None:
     embedded = embed_without_a_model({"sdxl": 60, "flux": 50}, 60)
-    reliability = measure(embedded, None, 0).classifier.uncalibrated
+    reliability = measure(embedded, rules(None), 0).classifier.uncalibrated
     stated, weights = sigmoid(embedded.population.logits), even_odds(embedded.synthetic)
     assert reliability.n == len(stated)
     for each in reliability.bins:
@@ -152,7 +152,7 @@ def test_the_uncalibrated_probability_is_the_sigmoid_of_the_logit() -> None:
 
 def test_real_images_change_nothing_about_the_neighbours_of_fakes() -> None:
     few, many = (
-        measure(embed_without_a_model({"sdxl": 12, "flux": 12}, reals), None, 0).retrieval
+        measure(embed_without_a_model({"sdxl": 12, "flux": 12}, reals), rules(None), 0).retrieval
         for reals in (12, 20)
     )
     assert few == many

@@ -116,9 +116,9 @@ def test_an_uncalibrated_model_has_one_curve_of_reliability(answer: EvaluationAn
         plots.plot_reliability(answer.classifier.uncalibrated, answer.classifier.calibrated)
     )
     one = texts(plots.plot_reliability(answer.classifier.uncalibrated, None))
-    assert "sigmoid of the logit" in both
-    assert "calibrated on the other half" in both
-    assert "calibrated on the other half" not in one
+    assert "sigmoid of the logit, uncalibrated" in both
+    assert "probability, calibrated on the other half" in both
+    assert "probability, calibrated on the other half" not in one
     empty = ReliabilityFigures(
         n=0,
         ece=answer.classifier.uncalibrated.ece,

@@ -12,12 +12,17 @@ from api.errors import InvalidRequest, NothingToEvaluate, SourceNotAllowed
 from api.evaluation.json import EvaluationAnswer
 from api.evaluation.request import EvaluationRequest
 from api.evaluation.running import MOST_IMAGES, evaluate_for_client
+from api.settings import Settings
 from api.sources.item import UnusableSource
 from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition
 from tests.api.evaluation.small import StreamingModel, as_embedder, save_grey
 
 NO_MODEL = cast("Embedder", None)  # using it would raise AttributeError
+
+
+def settings(*roots: str) -> Settings:
+    return Settings(ingest_roots=roots)
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -29,7 +34,8 @@ def fill(folder: Path, *names: str) -> Path:
 
 def ask(folder: Path, roots: list[str] | None = None, **words: Any) -> Any:
     request = EvaluationRequest(source=str(folder), **words)
-    return evaluate_for_client(NO_MODEL, [str(folder)] if roots is None else roots, request)
+    allowed = [str(folder)] if roots is None else roots
+    return evaluate_for_client(NO_MODEL, settings(*allowed), request)
 
 
 def test_a_source_outside_of_the_roots_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def measured(folder: Path, model: StreamingModel | None = None, **words: Any) ->
     """Evaluate a model of a few lines, for which bright images are synthetic."""
     embedder = as_embedder(model or StreamingModel())
     request = EvaluationRequest(source=str(folder), **words)
-    return evaluate_for_client(embedder, [str(folder)], request)
+    return evaluate_for_client(embedder, settings(str(folder)), request)
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +199,6 @@ def test_declared_sources_are_said(tmp_path: Path) -> None:
         save_grey(tmp_path / f"{level}.png", level)
     (tmp_path / "list.csv").write_text("path,label,source\n50.png,real,web\n200.png,fake,\n")
     request = EvaluationRequest(source=str(tmp_path / "list.csv"))
-    answer = evaluate_for_client(as_embedder(StreamingModel()), [str(tmp_path)], request)
+    answer = evaluate_for_client(as_embedder(StreamingModel()), settings(str(tmp_path)), request)
     assert answer.measured.sources_told is True
     assert [table.split for table in answer.similarity.false_matches] == ["sources", "images"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from api.evaluation.splits import (
     MIN_SOURCES,
     RESAMPLES,
+    deal_into_folds,
     draw_resamples,
     has_enough_sources,
     split_in_halves,
@@ -136,3 +137,17 @@ def test_resamples_are_repeated_by_their_seed_alone() -> None:
 def test_a_kind_without_images_gives_none_to_a_resample() -> None:
     for rows in draw_resamples(np.zeros(20, np.bool_), np.arange(20), 0, resamples=3):
         assert len(rows) == 20
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.integers(1, 5), st.integers(0, 9))
+def test_folds_keep_sources_whole_and_hold_about_as_many_images(
+    numbers: list[int], folds: int, seed: int
+) -> None:
+    sources = np.array(numbers)
+    fold = deal_into_folds(sources, folds, seed)
+    assert set(fold.tolist()) <= set(range(folds))
+    sizes = np.bincount(fold, minlength=folds)
+    for source in set(numbers):
+        assert len(set(fold[sources == source].tolist())) == 1
+    assert sizes.max() - sizes.min() <= np.bincount(sources).max()
+    assert deal_into_folds(sources, folds, seed).tolist() == fold.tolist()

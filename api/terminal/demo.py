@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,7 @@ def demo(
 
 
 def print_demo(answer: DemoAnswer) -> None:
-    """Print a row for each probe, what the threshold misses, and how to go on."""
+    """Print a row for each probe, what the threshold is worth, and how to go on."""
     columns = (
         Column("probe"),
         Column("made by (truth)"),
@@ -65,7 +66,8 @@ def print_demo(answer: DemoAnswer) -> None:
 
 
 def explain(answer: DemoAnswer) -> list[str]:
-    """Say what `nearer than` counts, and what the threshold calls similar and misses."""
+    """Say what `nearer than` counts, what the threshold rests on, and what it calls similar."""
+    from api.lookups.evidence_words import describe_share
     from api.terminal.demonstration import PHOTOGRAPH
 
     lines = [
@@ -73,22 +75,38 @@ def explain(answer: DemoAnswer) -> list[str]:
         "their nearest known fake than the probe is to its nearest known fake."
     ]
     fakes = [row for row in answer.rows if row.is_new_fake]
-    missed = [row for row in fakes if row.lookup.similarity.verdict == "not_similar"]
-    apart = [row for row in missed if row.nearer_than == answer.photographs]
-    wrong = [
-        row
-        for row in answer.rows
-        if row.truth == PHOTOGRAPH and row.lookup.similarity.verdict == "similar_to_known_fakes"
-    ]
-    threshold = answer.rows[0].lookup.similarity.threshold
-    if threshold is not None:
+    photographs = [row for row in answer.rows if row.truth == PHOTOGRAPH]
+    measured = fakes[0].lookup.similarity
+    if measured.threshold is None or measured.discrimination is None:
         lines.append(
-            f"The verdict is cautious: it calls an image similar from a similarity of "
-            f"{threshold.cosine_similarity:.3f} on. It calls {len(wrong)} photographs similar. It "
-            f"misses {len(missed)} of {len(fakes)} new fakes; {len(apart)} of these are nearer "
-            "than every photograph."
+            "No verdict rests on similarity here: "
+            + (measured.next_step or "its calibration supports no threshold")
+            + "."
         )
+        return lines
+    real = describe_share(
+        measured.discrimination.false_match_rate,
+        "known-real image",
+        "photograph",
+        ("comes this near", "come this near"),
+    )
+    fake = describe_share(
+        measured.discrimination.hit_rate,
+        "known fake",
+        "source",
+        ("comes this near to another one", "come this near to another one"),
+    )
+    lines += [
+        f"similar: from a similarity of {measured.threshold.cosine_similarity:.3f} on. There, "
+        f"{real}; {fake}.",
+        f"Of these probes it calls {_count_similar(photographs)} of {len(photographs)} photographs "
+        f"and {_count_similar(fakes)} of {len(fakes)} new fakes similar.",
+    ]
     return lines
+
+
+def _count_similar(rows: Sequence[DemoRow]) -> int:
+    return sum(row.lookup.similarity.verdict == "similar_to_known_fakes" for row in rows)
 
 
 def _row(row: DemoRow, photographs: int) -> tuple[str | Text, ...]:

@@ -28,7 +28,11 @@ from api.lookups.request import LookupQuery
 from api.settings import Settings
 from api.worker.running import work_on
 from api.worker.starting import start_calibration, start_ingest
-from embedder.demonstration.photographs import Photograph, load_bundled_photographs
+from embedder.demonstration.photographs import (
+    Photograph,
+    load_bundled_photographs,
+    load_grey_photographs,
+)
 from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
 from embedder.pictures.delivery import Condition
 from index.calibration.others import SamePictures, find_nearest
@@ -136,7 +140,7 @@ def measure_photographs(lineup: Lineup) -> NDArray[np.float64]:
 
 def make_images(directory: Path) -> list[Probe]:
     """Write the two corpora and the probes as files; they are the same bytes every time."""
-    for photograph in load_bundled_photographs():
+    for photograph in (*load_bundled_photographs(), *load_grey_photographs()):
         if photograph.name not in PROBE_PHOTOGRAPHS:
             _write_corpora(photograph, directory)
     return list(_write_probes(directory))

@@ -23,6 +23,15 @@ BUNDLED_FILES: tuple[tuple[str, str], ...] = (
     ("sklearn", "datasets/images/china.jpg"),
     ("sklearn", "datasets/images/flower.jpg"),
 )
+# Photographs without colour, for the demonstration only: a calibration needs ten photographs.
+GREY_FILES: tuple[tuple[str, str], ...] = (
+    ("skimage", "data/brick.png"),
+    ("skimage", "data/camera.png"),
+    ("skimage", "data/coins.png"),
+    ("skimage", "data/grass.png"),
+    ("skimage", "data/gravel.png"),
+    ("skimage", "data/moon.png"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +42,25 @@ class Photograph:
 
 @cache
 def load_bundled_photographs() -> tuple[Photograph, ...]:
-    """Return the seven photographs, between 427 and 1024 pixels wide.
+    """Return the seven photographs in colour, between 427 and 1024 pixels wide.
 
     Raises ModuleNotFoundError without the extra `demo`.
     """
+    return _read_all(BUNDLED_FILES)
+
+
+@cache
+def load_grey_photographs() -> tuple[Photograph, ...]:
+    """Return six photographs without colour, as RGB, between 384 and 512 pixels wide.
+
+    Raises ModuleNotFoundError without the extra `demo`.
+    """
+    return _read_all(GREY_FILES)
+
+
+def _read_all(files: tuple[tuple[str, str], ...]) -> tuple[Photograph, ...]:
     return tuple(
-        Photograph(Path(file).stem, read_bundled(package, file)) for package, file in BUNDLED_FILES
+        Photograph(Path(file).stem, read_bundled(package, file)) for package, file in files
     )
 
 

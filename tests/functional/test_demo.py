@@ -42,6 +42,29 @@ def test_a_fake_of_each_generator_is_called_synthetic_and_lies_nearest_to_its_ki
         assert lookup.similarity.neighbours[0].entry.generator == generator
 
 
+def test_its_calibration_tells_fakes_from_photographs_by_a_rate_a_threshold_and_a_generator(
+    answer: DemoAnswer,
+) -> None:
+    """The photographs that came with the model join its own, so that its figures support them."""
+    fakes = [row.lookup.similarity for row in answer.rows if row.is_new_fake]
+
+    assert {each.verdict for each in fakes} == {"similar_to_known_fakes"}
+    for similarity in fakes:
+        used, discrimination = similarity.calibration, similarity.discrimination
+        assert used is not None
+        assert used.reference == ["demo-reals", "photographs shipped with builtin"]
+        assert not used.provisional
+        assert similarity.threshold is not None
+        assert similarity.threshold.source.startswith("similarity at a false-match rate of 1.00%")
+        assert similarity.false_match_rate is not None
+        assert similarity.false_match_rate.high < 0.05
+        assert discrimination is not None
+        assert discrimination.hit_rate.low > 0.4
+    (transposed,) = (row.lookup.similarity for row in answer.rows if row.truth == "demo-transposed")
+    assert transposed.attribution is not None
+    assert transposed.attribution.candidates == ["demo-transposed"]
+
+
 def test_the_copy_of_a_known_fake_is_identical(answer: DemoAnswer) -> None:
     (copy,) = (row.lookup for row in answer.rows if row.probe == "known-copy.png")
 

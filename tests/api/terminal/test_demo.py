@@ -52,6 +52,15 @@ class Case:
     verdict: str
 
 
+SHARE = {"method": "empirical", "across_collections": False}
+DISCRIMINATION = {
+    "similarity": 0.9749,
+    "hit_rate": SHARE
+    | {"estimate": 0.81, "low": 0.58, "high": 0.92, "images": 200, "sources": 11, "matches": 162},
+    "false_match_rate": SHARE
+    | {"estimate": 0.01, "low": 0.002, "high": 0.02, "images": 332, "sources": 293, "matches": 3},
+    "tells": True,
+}
 CASES = [
     Case("chelsea.png", PHOTOGRAPH, "no_traces", "demo-bilinear", 15, "not_similar"),
     Case("china.png", PHOTOGRAPH, "no_traces", "demo-bilinear", 3, "similar_to_known_fakes"),
@@ -72,7 +81,8 @@ def demo(template: dict[str, object]) -> DemoAnswer:
         lookup["classifier"]["verdict"] = case.classifier
         lookup["similarity"]["verdict"] = case.verdict
         lookup["similarity"]["neighbours"][0]["entry"]["generator"] = case.generator
-        lookup["similarity"]["threshold"] = {"cosine_similarity": 0.9931, "source": "the model's"}
+        lookup["similarity"]["threshold"] = {"cosine_similarity": 0.9749, "source": "measured"}
+        lookup["similarity"]["discrimination"] = DISCRIMINATION
         rows.append(
             DemoRow(probe=case.probe, truth=case.truth, nearer_than=case.nearer_than, lookup=lookup)
         )
@@ -103,29 +113,34 @@ def test_the_table_fits_100_columns_and_has_every_fact(
         ]
 
 
-def test_the_threshold_and_what_it_misses_are_counted(demo: DemoAnswer) -> None:
-    counted, cautious = explain(demo)
+def test_what_the_threshold_is_worth_and_what_it_calls_similar_are_stated(
+    demo: DemoAnswer,
+) -> None:
+    counted, measured, called = explain(demo)
 
     assert counted.startswith("nearer than: how many of the 28 known photographs")
-    assert "it calls an image similar from a similarity of 0.993 on" in cautious
-    assert "It calls 1 photographs similar" in cautious
-    assert "misses 2 of 4 new fakes; 1 of these are nearer than every photograph" in cautious
+    assert measured.startswith("similar: from a similarity of 0.975 on. There, 1 % of known-real")
+    assert "81 % of known fakes come this near to another one" in measured
+    assert called == ("Of these probes it calls 1 of 2 photographs and 1 of 4 new fakes similar.")
 
 
-def test_without_a_threshold_nothing_is_said_about_it(demo: DemoAnswer) -> None:
+def test_without_a_threshold_it_says_what_to_do(demo: DemoAnswer) -> None:
     rows = [
         row.model_copy(
             update={
                 "lookup": row.lookup.model_copy(
                     update={
-                        "similarity": row.lookup.similarity.model_copy(update={"threshold": None})
+                        "similarity": row.lookup.similarity.model_copy(
+                            update={"threshold": None, "next_step": "run something"}
+                        )
                     }
                 )
             }
         )
         for row in demo.rows
     ]
-    assert len(explain(demo.model_copy(update={"rows": rows}))) == 1
+    _, nothing = explain(demo.model_copy(update={"rows": rows}))
+    assert nothing == "No verdict rests on similarity here: run something."
 
 
 def test_the_last_lines_are_commands_for_the_same_data(demo: DemoAnswer, capsys: Capture) -> None:

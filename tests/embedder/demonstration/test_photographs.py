@@ -6,6 +6,7 @@ from PIL import Image
 from embedder.demonstration.photographs import (
     BUNDLED_FILES,
     load_bundled_photographs,
+    load_grey_photographs,
     read_bundled,
 )
 
@@ -24,6 +25,16 @@ def test_the_photographs_are_colour_pictures_of_the_stated_size() -> None:
         assert 427 <= photograph.image.width <= 1024
         red, green, blue = photograph.image.split()
         assert red.tobytes() != green.tobytes() != blue.tobytes()
+
+
+def test_further_photographs_are_grey() -> None:
+    photographs = load_grey_photographs()
+    names = {each.name for each in (*photographs, *load_bundled_photographs())}
+    assert len(names) == 13
+    for photograph in photographs:
+        red, green, blue = photograph.image.split()
+        assert red.tobytes() == green.tobytes() == blue.tobytes()
+        assert 384 <= photograph.image.width <= 512
 
 
 def test_they_are_read_once() -> None:

@@ -4,7 +4,8 @@ docs/evidence.md.
     python -m tests.benchmarks.evidence [all] --corpus DIR --work DIR
         [--model builtin] [--only FILE]
     python -m tests.benchmarks.evidence
-        rates|strata|hits|ratios|attribution|deliveries|stability --corpus DIR --work DIR
+        rates|strata|hits|installations|ratios|attribution|deliveries|stability
+        --corpus DIR --work DIR
 
 `--corpus` is a folder with a `manifest.csv` (relpath, label, generator, source, source_path,
 sha256). Its pictures are embedded once, kept in `--work`, and halved several times by seed: one
@@ -17,6 +18,8 @@ used.
 - `strata`: the rates of each delivery, held to collections of photographs that were left out.
 - `hits`: how often known fakes come as near, beside the false-match rates, held to collections of
   known fakes that were left out.
+- `installations`: verdicts on similarity where known fakes alone were ingested, and where
+  photographs were too.
 - `ratios`: costs of likelihood ratios, one-sided and two-sided, and errors of the calibrated
   probability.
 - `attribution`: coverage and size of the sets, and generators that were left out.
@@ -40,6 +43,7 @@ from pathlib import Path
 
 import numpy as np
 
+from api.calibrations.shipped import ShippedPhotographs
 from api.evaluation.attributing import measure_attribution
 from embedder.network.device import set_thread_count
 from embedder.network.embed import Embedder
@@ -63,7 +67,12 @@ from tests.benchmarks.evidence_pictures import (
     embed_pictures,
     read_manifest,
 )
-from tests.benchmarks.evidence_rates_tables import show_hits, show_rates, show_strata
+from tests.benchmarks.evidence_rates_tables import (
+    show_hits,
+    show_installations,
+    show_rates,
+    show_strata,
+)
 from tests.benchmarks.evidence_tables import (
     interval,
     median_of,
@@ -488,6 +497,12 @@ TABLES: dict[str, Callable[[Run], None]] = {
     "rates": lambda run: show_rates(run.pictures, run.splits, RATE_SPLITS * run.seeds),
     "strata": lambda run: show_strata(run.pictures, run.copies),
     "hits": lambda run: show_hits(run.pictures, run.copies),
+    "installations": lambda run: show_installations(
+        run.pictures,
+        run.copies,
+        ShippedPhotographs.of(run.embedder.references, run.model),
+        run.embedder.info.similarity_threshold,
+    ),
     "ratios": show_ratios,
     "attribution": show_attribution,
     "deliveries": show_deliveries,

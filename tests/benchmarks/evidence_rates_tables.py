@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from api.calibrations.shipped import ShippedPhotographs
 from index.calibration.false_matches import Rate
+from tests.benchmarks.evidence_installations import judge_installations
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 from tests.benchmarks.evidence_rates import (
     CONDITIONS,
@@ -174,6 +176,30 @@ def show_hits(pictures: Pictures, copies: Copies) -> None:
         show(title, (*head, "fakes", "tells"), rows)
         title = f"hit rates, each collection of known fakes left out in turn, by {by}"
         show_left_out(title, list(leave_out_fakes(named, copies)))
+
+
+def show_installations(
+    pictures: Pictures, copies: Copies, shipped: ShippedPhotographs | None, threshold: float | None
+) -> None:
+    """Verdicts on similarity in installations that know fakes alone, or photographs too."""
+    rows = [
+        [
+            each.installation,
+            each.probes,
+            str(each.n),
+            "-" if threshold is None else percent(each.nearer_than_model / each.n),
+            str(each.similar),
+            str(each.not_similar),
+            ", ".join(f"{reason} {count}" for reason, count in each.reasons.items()),
+        ]
+        for each in judge_installations(pictures, copies, shipped, threshold)
+    ]
+    head = ("ingested", "probes", "n", "over the model's threshold", "similar", "not similar")
+    show(
+        "Verdicts on similarity by what was ingested, in all seven deliveries",
+        (*head, "reasons"),
+        rows,
+    )
 
 
 def describe(rate: Rate) -> str:

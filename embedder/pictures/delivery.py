@@ -15,7 +15,10 @@ people cut them to any size, and a drawing of any size is a PNG too. Of 138 PNG 
 origin, 19 were called screenshots when an unusual size was enough. With these rules five are, all
 of them resized before they were collected (2026-11-30). The opposite error remains: a part of a
 screenshot that shows its picture at its own size is reported as it is. None of its pixels was
-changed, so this is what it is for the figures too.
+changed, so this is what it is for the figures too. And a part that was sampled anew without a trace
+gets figures that are too cautious: of 658 photographs that `deliver` shows at 0.8 of their size,
+5.9 % are as near to a fake as the nearest 10 % of the photographs themselves (model builtin,
+leaving out what is of the same picture, 2026-11-30).
 """
 
 from __future__ import annotations

@@ -260,7 +260,10 @@ def calibrated(answer: LookupAnswer) -> LookupAnswer:
     )
     said = [
         StatementAnswer(topic=topic, words=words)
-        for topic, words in write_statements(similarity, stability)
+        for topic, words in (
+            *write_statements(similarity, stability),
+            ("precision", "the probe was embedded in float32, these corpora in float16"),
+        )
     ]
     return answer.model_copy(
         update={
@@ -415,7 +418,7 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     titles = page.locator("#statements [data-slot=title]").all_inner_texts()
     expected = (
         "False-match rate, Hit rate, Likelihood ratio, Generator, Nearest known-real image, "
-        "Verdict rests on, Stability, Calibration"
+        "Verdict rests on, Stability, Calibration, Precision"
     )
     assert titles == expected.split(", ")
     hits = page.locator("#statements [data-topic=hits] details")

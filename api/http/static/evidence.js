@@ -11,6 +11,7 @@ const TOPIC_WORDS = {
   "known real": ["Nearest known-real image", "from −1 to 1; higher is nearer"],
   "rests on": ["Verdict rests on", "known fakes that show the same picture, or are as near as the threshold"],
   stability: ["Stability", "smallest and largest values, over re-encodings of the probe"],
+  precision: ["Precision", "what computed the probe and the corpora, and how far that may move a similarity"],
   calibration: ["Calibration", "its number, and the kind of delivery that rate and ratio apply to"],
 };
 

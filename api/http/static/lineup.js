@@ -138,6 +138,16 @@ function approximate({ recall, k, measured_at }) {
   return `approximate candidates, exact similarities: ${measured}`;
 }
 
+// How far that moves answers from float32 on a CPU, where it was measured.
+function describeComputation({ precision, device, computed }) {
+  const own = computed?.probe ?? { precision, device };
+  const words = own.precision ? `${own.precision} on ${own.device}` : "nobody recorded on what";
+  const check = own.check;
+  if (!check) return words;
+  const moves = `cosine at least ${check.smallest_cosine.toFixed(6)}, logit within ${check.largest_logit_difference.toFixed(3)}`;
+  return `${words}; compared with float32 on a CPU: ${moves}, on ${check.images} pictures`;
+}
+
 function qualityFacts({ shortest_side, pdq_quality, luminance_std }) {
   const facts = [];
   if (shortest_side !== null) facts.push(`shorter side ${shortest_side} pixels`);
@@ -156,7 +166,7 @@ function showMethod({ id, created_at, probe: image, method, timings, quality }) 
     probe_facts: `${image.format}, ${size}; ${EMBEDDING_WORDS[image.embedding]}`,
     quality: quality ? (ISSUE_WORDS[quality.issue] ?? quality.issue ?? "sufficient for a verdict") : "not measured",
     quality_facts: quality ? qualityFacts(quality) : "",
-    computed_on: `${method.precision} on ${method.device}`,
+    computed_on: describeComputation(method),
     exact: method.exact ? "exact search: every entry was compared" : approximate(method.recall),
     timings: STEPS.map((step) => `${step} ${timings[`${step}_ms`].toFixed(1)} ms`).join(", "),
   });
@@ -246,6 +256,7 @@ function showProbe(file) {
   image.src = URL.createObjectURL(file);
   byId("preview").querySelector("figcaption").textContent = `${file.name}, ${byteSize(file.size)}`;
   byId("preview").hidden = false;
+  byId("shown-probe").textContent = file.name;
 }
 
 function take(files) {

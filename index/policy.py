@@ -80,17 +80,18 @@ def find_barrier(
     """Return why the similarity of embeddings gives no verdict in the searched corpora, if so.
 
     A threshold that an operator chose stands in for a calibration's, but not where a calibration
-    shows that no threshold tells anything.
+    shows that no threshold tells anything. Too few images for a threshold show nothing of the kind.
     """
-    discrimination = None if calibration is None else calibration.discrimination
+    if calibration is None or calibration.discrimination is None:
+        return SimilarityReason.NOT_CALIBRATED if chosen is None else None
+    tells = calibration.discrimination.tells or not _supports_threshold(calibration)
     if chosen is not None:
-        tells = discrimination is None or discrimination.tells
         return None if tells else SimilarityReason.TELLS_NOTHING
-    if calibration is None or calibration.is_provisional or discrimination is None:
+    if calibration.is_provisional:
         return SimilarityReason.NOT_CALIBRATED
-    if not discrimination.tells:
-        return SimilarityReason.TELLS_NOTHING
-    return SimilarityReason.NO_THRESHOLD if calibration.threshold is None else None
+    if calibration.threshold is None:
+        return SimilarityReason.NO_THRESHOLD
+    return None if tells else SimilarityReason.TELLS_NOTHING
 
 
 def choose_classifier_policy(
@@ -145,6 +146,14 @@ def choose_reencoding_limits(
         ReEncodingLimits(threshold, limits[condition])
         for threshold, condition in zip(thresholds, conditions, strict=True)
     ]
+
+
+def _supports_threshold(calibration: ProbeCalibration) -> bool:
+    """Whether there are enough images for a threshold; a provisional calibration has none anyway."""
+    if calibration.threshold is not None or not calibration.is_provisional:
+        return calibration.threshold is not None
+    rate, size = calibration.false_match_rate, calibration.corpus_size
+    return calibration.stratum.threshold_at(rate, size) is not None
 
 
 def _measured_limits(logits: LogitCalibration | None, choices: Choices) -> LogitLimits | None:

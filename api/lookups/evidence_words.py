@@ -58,22 +58,20 @@ def describe_rate(rate: RateAnswer) -> str:
     return words + (f"; {describe_collection(rate.collections)}" if is_divided else "")
 
 
-def describe_hits(hits: HitRateAnswer, discrimination: DiscriminationAnswer | None) -> str:
-    """How often a known fake comes this near to another one, and what that is worth."""
+def describe_hits(hits: HitRateAnswer, *, tells_nothing: bool) -> str:
+    """How often a known fake comes this near to another one, and whether that is worth nothing."""
     verbs = ("comes this near to another one", "come this near to another one")
     words = describe_share(hits, "known fake", "source", verbs)
-    if discrimination is None or discrimination.tells:
-        return words
-    return f"{words}; {TELLS_NOTHING}"
+    return f"{words}; {TELLS_NOTHING}" if tells_nothing else words
 
 
 def describe_discrimination(discrimination: DiscriminationAnswer, digits: int) -> str:
     """That similarity tells nothing, with both rates."""
     real, fake = discrimination.false_match_rate, discrimination.hit_rate
     return (
-        f"{TELLS_NOTHING}: a known fake at a similarity of {discrimination.similarity:.{digits}f} "
-        f"or more have {_share_and_interval(real)} of known-real images, and "
-        f"{_share_and_interval(fake)} of other known fakes"
+        f"{TELLS_NOTHING}: a known fake is at a similarity of "
+        f"{discrimination.similarity:.{digits}f} or more for {_share_and_interval(real)} of "
+        f"known-real images, and another known fake for {_share_and_interval(fake)} of known fakes"
     )
 
 

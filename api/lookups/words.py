@@ -214,7 +214,8 @@ def _write_figures(similarity: SimilarityAnswer) -> Iterator[tuple[str, str]]:
     if similarity.false_match_rate:
         yield "rate", describe_rate(similarity.false_match_rate)
     if similarity.hit_rate:
-        yield "hits", describe_hits(similarity.hit_rate, similarity.discrimination)
+        tells_nothing = similarity.barrier is SimilarityReason.TELLS_NOTHING
+        yield "hits", describe_hits(similarity.hit_rate, tells_nothing=tells_nothing)
     if similarity.likelihood_ratio:
         yield "ratio", describe_ratio(similarity.likelihood_ratio)
     elif similarity.ratio_support and not similarity.ratio_support.supported:

@@ -80,8 +80,9 @@ def test_similarity_gives_a_verdict_only_where_it_was_measured_to_tell_something
 
 
 def test_too_few_images_for_a_threshold_give_none() -> None:
-    found = replace(calibration(), threshold=None)
+    found = replace(calibration(hits=ALIKE), threshold=None)
     assert find_barrier(found, None) is SimilarityReason.NO_THRESHOLD
+    assert find_barrier(found, CHOSEN.threshold) is None
     assert choose_policy(found, None, CHOICES) == Policy(
         None, OWN, barrier=SimilarityReason.NO_THRESHOLD
     )

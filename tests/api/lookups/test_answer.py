@@ -249,7 +249,8 @@ def test_the_hit_rate_and_what_it_is_worth_are_written() -> None:
     assert similarity.discrimination is not None
     assert similarity.discrimination.tells
     assert similarity.discrimination.hit_rate.low > similarity.discrimination.false_match_rate.high
-    worthless = write(model=calibration(hits=hits(0.0, 0.0)))
+    barred = Policy(None, barrier=SimilarityReason.TELLS_NOTHING)
+    worthless = write(model=calibration(hits=hits(0.0, 0.0)), policy=barred)
     assert worthless.similarity.discrimination is not None
     assert not worthless.similarity.discrimination.tells
     (words,) = (each.words for each in worthless.statements if each.topic == "hits")

@@ -100,9 +100,8 @@ def test_a_rate_says_how_many_images_came_this_near(
     """Where none did, no share is stated as if some had."""
     found = rate(**FEW | {"method": method, "matches": matches, "estimate": estimate})
     assert describe_rate(found) == expected
-    alike = describe_hits(
-        hits(**FEW | {"method": method, "matches": matches, "estimate": estimate}), None
-    )
+    counted = hits(**FEW | {"method": method, "matches": matches, "estimate": estimate})
+    alike = describe_hits(counted, tells_nothing=False)
     words = expected.replace("known-real", "known").replace("images come", "fakes come")
     words = words.replace("known images", "known fakes").replace(" photographs", " sources")
     assert alike == words.replace("this near", "this near to another one")
@@ -151,15 +150,14 @@ def test_a_hit_rate_says_when_it_is_worth_nothing() -> None:
         "30 % of known fakes come this near to another one (95 % interval 20 % to 41 %; 820 images "
         "from 400 sources)"
     )
-    assert describe_hits(hits(), None) == plain
-    assert describe_hits(hits(), discrimination(tells=True)) == plain
-    assert describe_hits(hits(), discrimination()) == (
+    assert describe_hits(hits(), tells_nothing=False) == plain
+    assert describe_hits(hits(), tells_nothing=True) == (
         f"{plain}; similarity does not tell fakes from photographs in these corpora with this model"
     )
     assert describe_discrimination(discrimination(), 4) == (
         "similarity does not tell fakes from photographs in these corpora with this model: a known "
-        "fake at a similarity of 0.9931 or more have 1 % (0.3 % to 2.4 %) of known-real images, "
-        "and 0.6 % (0.3 % to 2.4 %) of other known fakes"
+        "fake is at a similarity of 0.9931 or more for 1 % (0.3 % to 2.4 %) of known-real images, "
+        "and another known fake for 0.6 % (0.3 % to 2.4 %) of known fakes"
     )
 
 

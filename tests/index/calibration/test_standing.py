@@ -15,7 +15,6 @@ from index.truth.database import Database
 from index.truth.schema import calibrations as table
 from tests.index.assessing import stratum
 
-
 SHIPPED = ShippedReference("photographs shipped with tests", "0" * 64, 282)
 
 

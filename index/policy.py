@@ -149,7 +149,7 @@ def choose_reencoding_limits(
 
 
 def _supports_threshold(calibration: ProbeCalibration) -> bool:
-    """Whether there are enough images for a threshold; a provisional calibration has none anyway."""
+    """Whether there are enough images for a threshold, if the calibration were not provisional."""
     if calibration.threshold is not None or not calibration.is_provisional:
         return calibration.threshold is not None
     rate, size = calibration.false_match_rate, calibration.corpus_size

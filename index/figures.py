@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from index.calibration.attribution import Attributed, AttributionReason
+from index.calibration.attribution import Attributed
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.false_matches import Rate
@@ -210,9 +210,7 @@ def quote(neighbourhood: Neighbourhood) -> Attributed | None:
     same_file = [each for each in neighbourhood.fakes if each.identical]
     same_picture = [each for each in neighbourhood.fakes if each.near_duplicate]
     for some in (same_file, same_picture):
-        names = dict.fromkeys(each.entry.generator for each in some if each.entry.generator)
+        names = [each.entry.generator for each in some if each.entry.generator is not None]
         if names:
-            return Attributed(
-                tuple(names), (), unknown=False, reason=AttributionReason.SAME_PICTURE
-            )
+            return Attributed.quote(names)
     return None

@@ -221,7 +221,9 @@ def _write_similarity(
         discrimination=discrimination,
         likelihood_ratio=RatioAnswer.of(ratio, scale) if is_stated else None,
         ratio_support=RatioSupport.of(ratio),
-        attribution=AttributionAnswer.of(assessment.attribution, assessment.neighbourhood),
+        attribution=AttributionAnswer.of(
+            assessment.attribution, assessment.neighbourhood, assessment.calibration
+        ),
         nearest_known_real=_write_neighbour(assessed, 1, assessment.neighbourhood.nearest_real),
         rests_on=RestsOnAnswer.of(assessment.support),
         calibration=used,

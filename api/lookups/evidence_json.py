@@ -8,7 +8,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from api.fields import Answer
-from index.calibration.attribution import COVERAGE, Attributed, AttributionReason
+from index.calibration.attribution import (
+    COVERAGE,
+    Attributed,
+    AttributionReason,
+    GeneratorCoverage,
+)
+from index.calibration.for_probe import ProbeCalibration
 from index.calibration.verbal import VerbalScale
 from index.evidence import Quality
 from index.figures import LikelihoodRatio
@@ -133,6 +139,33 @@ class ShareAnswer(Answer):
     )
 
 
+class CoverageAnswer(Answer):
+    """What such sets of candidates are worth for the images of one generator."""
+
+    generator: str = Field(description="Name of the generator, normalised.")
+    entries: int = Field(ge=1, description="Number of its known fakes in the corpora.")
+    images: int = Field(
+        ge=1, description="Number of these that were attributed, each without itself."
+    )
+    coverage: float = Field(
+        ge=0, le=1, description="Share of these images whose candidates contain the generator."
+    )
+    low: float = Field(ge=0, le=1, description="Lower end of the 95 % interval.")
+    high: float = Field(ge=0, le=1, description="Upper end of the 95 % interval.")
+
+    @classmethod
+    def of(cls, generator: str, found: GeneratorCoverage) -> CoverageAnswer:
+        """From what a calibration measured."""
+        return cls(
+            generator=generator,
+            entries=found.entries,
+            images=found.images,
+            coverage=found.coverage,
+            low=found.low,
+            high=found.high,
+        )
+
+
 class AttributionAnswer(Answer):
     """The generators that may have made the probe, if a generator in the corpora made it.
 
@@ -159,8 +192,13 @@ class AttributionAnswer(Answer):
     )
     coverage: float | None = Field(
         description="Share of cases in which the candidates contain the right generator, if the "
-        "corpora hold it. Null with same_picture.",
+        "corpora hold it: the share that the sets are built for. Null with same_picture.",
         examples=[0.9],
+    )
+    coverages: list[CoverageAnswer] = Field(
+        [],
+        description="The same as measured, for each candidate. Empty if the calibration does not "
+        "keep it, and with same_picture.",
     )
     shares: list[ShareAnswer] = Field(
         description="Votes of the nearest known fakes, largest first. At most 20, and always all "
@@ -168,11 +206,18 @@ class AttributionAnswer(Answer):
     )
 
     @classmethod
-    def of(cls, found: Attributed | None, neighbourhood: Neighbourhood) -> AttributionAnswer | None:
+    def of(
+        cls,
+        found: Attributed | None,
+        neighbourhood: Neighbourhood,
+        calibration: ProbeCalibration | None,
+    ) -> AttributionAnswer | None:
         """From what the assessment found."""
         if found is None:
             return None
         is_quoted = found.reason is AttributionReason.SAME_PICTURE
+        model = None if calibration is None or is_quoted else calibration.stratum.attribution
+        classes = {} if model is None else model.classes
         return cls(
             unknown=found.unknown,
             reason=found.reason,
@@ -185,9 +230,15 @@ class AttributionAnswer(Answer):
             ],
             candidates=list(found.candidates),
             coverage=None if is_quoted else COVERAGE,
+            coverages=[
+                CoverageAnswer.of(name, classes[name])
+                for name in found.candidates
+                if name in classes
+            ],
             shares=[
                 ShareAnswer(generator=name, share=share)
                 for name, share in found.shares[: max(SHARES, len(found.candidates))]
+                if not is_quoted
             ],
         )
 

@@ -175,6 +175,13 @@ def describe_attribution(attribution: AttributionAnswer) -> str:
     words = f"{' or '.join(named)}{others}"
     if attribution.coverage is None:
         return words
+    least = min(attribution.coverages, key=lambda each: each.coverage, default=None)
+    if least is not None:
+        return (
+            f"{words}: if one of them made it, such a set contains it in "
+            f"{percent(least.coverage)} of cases or more (95 % interval {percent(least.low)} to "
+            f"{percent(least.high)} for {least.generator}, {least.images:,} images)"
+        )
     return (
         f"{words}: such a set contains the right generator in {percent(attribution.coverage)} of "
         f"cases, if the corpora hold it"

@@ -19,9 +19,10 @@ from index.evidence import (
     judge_similarities,
 )
 from index.neighbourhood import Neighbourhood, find_nearest
-from index.policy import LogitCalibration
+from index.policy import Choices, LogitCalibration, choose_policy
 from index.verdict import (
     BARRIERS,
+    ClassifierOutcome,
     ClassifierPolicy,
     ClassifierReason,
     Policy,
@@ -321,7 +322,7 @@ def test_the_same_picture_names_its_generator_instead_of_a_vote() -> None:
         return assess(ProbeFacts(), Neighbourhood(some, ()), found, POLICY).attribution
 
     quoted = named(*copies, near)
-    assert (quoted.candidates, quoted.shares, quoted.unknown) == (("flux", "dalle"), (), False)
+    assert (quoted.candidates, quoted.unknown) == (("flux", "dalle"), False)
     assert quoted.reason is AttributionReason.SAME_PICTURE
     assert named(same_file, *copies).candidates == ("imagen",)
     assert named(unnamed, *copies).candidates == ("flux", "dalle")
@@ -609,3 +610,63 @@ def test_each_figure_is_computed_once() -> None:
 
     assert reads(0.7, 0.6) == (1, 0, 1, 0)  # nobody votes beside not_similar
     assert reads(0.9, 0.85, 0.6) == (1, 0, 2, 1)
+
+
+# From the calibration to the verdict: no part of an answer contradicts another.
+
+MODELS = {
+    "none": None,
+    "of rules 1": calibration(hits=None),
+    "provisional": calibration(own_photographs=0, logit_rates=logit_rates()),
+    "tells nothing": calibration(hits=hits(0.0, 0.0), logit_rates=logit_rates()),
+    "too few": calibration(false_matches=false_matches(high=1.0), logit_rates=logit_rates()),
+    "whole": calibration(familiar_from=0.1, logit_rates=logit_rates()),
+}
+GIVES_VERDICTS = ("whole",)
+choices = st.builds(
+    Choices,
+    st.none() | st.just(Threshold(0.8, "the operator's")),
+    st.none() | st.just(POLICY.classifier),
+    st.sampled_from([0.02, 0.1]),
+    st.sampled_from([0.01, 0.1]),
+)
+
+
+@seeded
+@given(
+    known=facts,
+    found=neighbourhoods,
+    name=st.sampled_from(sorted(MODELS)),
+    chosen=choices,
+    bias=st.floats(-4, 4),
+)
+def test_no_part_of_an_assessment_contradicts_another(
+    known: Any, found: Any, name: str, chosen: Any, bias: float
+) -> None:
+    model = MODELS[name]
+    rates = None if model is None else model.stratum.logit_rates
+    probability = replace(classifier(), bias=bias)
+    logits = None if model is None else LogitCalibration(4, AS_IS, rates, probability)
+    policy = choose_policy(model, logits, chosen)
+    assessed = assess(known, found, model, policy, (), logits)
+    similarity, opinion = assessed.verdict.similarity, assessed.verdict.classifier
+    same_picture = [each for each in found.fakes if each.identical or each.near_duplicate]
+
+    if not same_picture and similarity.verdict is not SimilarityOutcome.INCONCLUSIVE:
+        assert name in GIVES_VERDICTS or chosen.threshold is not None
+        assert name != "tells nothing"
+    if similarity.verdict is SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES:
+        assert assessed.nearest_known_fake in assessed.neighbourhood.fakes
+        assert assessed.nearest_known_fake.entry.id in assessed.support.entry_ids
+    if similarity.verdict is SimilarityOutcome.NOT_SIMILAR and not same_picture:
+        assert assessed.attribution is None
+    if assessed.false_match_rate is not None:
+        assert (assessed.hit_rate is None) == (model.stratum.hits is None)
+    if opinion is not None and opinion.verdict is ClassifierOutcome.NO_TRACES:
+        assert assessed.classifier is None or assessed.classifier.probability <= 0.5
+        if rates is not None:
+            assert assessed.classifier.of_fakes is not None
+            measured = rates.fakes_at_or_below(opinion.policy.no_traces_logit)
+            assert assessed.classifier.of_fakes.rate == measured
+    if opinion is not None and opinion.verdict is ClassifierOutcome.SYNTHETIC:
+        assert assessed.classifier is None or assessed.classifier.probability >= 0.5

@@ -14,6 +14,7 @@ from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery
 from api.lookups.robustness_json import LeftOutAnswer
 from embedder.pictures.delivery import Condition
+from index.calibration.attribution import GeneratorCoverage
 from index.calibration.calibration import AS_IS
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applies
@@ -32,6 +33,7 @@ from index.verdict import (
 from tests.index.assessing import (
     REAL,
     applied,
+    attribution,
     calibration,
     collection,
     entry,
@@ -279,9 +281,17 @@ def test_a_name_that_the_same_picture_declares_is_quoted() -> None:
     quoted = write(fakes=(*copies, *NEAR), model=calibration()).similarity.attribution
     assert quoted is not None
     assert (quoted.candidates, quoted.declared_by, quoted.coverage) == (["dalle"], [3], None)
-    voted = write(model=calibration()).similarity.attribution
+    assert (quoted.shares, quoted.coverages) == ([], [])
+    sdxl = GeneratorCoverage(40, 30, 0.9, 0.74, 0.97, least=0.2, is_named=True)
+    others = replace(sdxl, least=0.9)
+    classes = {"sdxl": sdxl, "flux": others, "dalle": others}
+    model = replace(attribution(*classes), classes=classes)
+    near = [neighbour(n, 0.9, generator="sdxl") for n in range(1, 11)]
+    voted = write(model=calibration(attribution=model), fakes=near).similarity.attribution
     assert voted is not None
-    assert voted.declared_by == []
+    assert (voted.candidates, voted.declared_by) == (["sdxl"], [])
+    (coverage,) = voted.coverages
+    assert (coverage.generator, coverage.images, coverage.coverage) == ("sdxl", 30, 0.9)
 
 
 def test_figures_of_a_flat_picture_are_not_written() -> None:

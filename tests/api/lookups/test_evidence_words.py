@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.lookups.evidence_json import RatioSupport
+from api.lookups.evidence_json import CoverageAnswer, RatioSupport
 from api.lookups.evidence_words import (
     describe_attribution,
     describe_discrimination,
@@ -231,6 +231,19 @@ def test_candidates_are_named_with_their_shares_and_the_rest_counted() -> None:
     assert "sdxl (60 % of the vote) or flux (25 % of the vote) or dalle (10 % " in everyone
     assert "or one of 1 more:" in everyone
     assert "imagen" not in everyone
+
+
+def test_a_set_is_worth_what_it_is_for_the_generator_that_it_misses_most() -> None:
+    covered = {"entries": 50, "images": 40, "low": 0.8, "high": 0.97}
+    coverages = [
+        CoverageAnswer(generator="sdxl", coverage=0.95, **covered),
+        CoverageAnswer(generator="flux", coverage=0.9, **covered),
+    ]
+    both = attribution(candidates=["sdxl", "flux"], coverages=coverages)
+    assert describe_attribution(both) == (
+        "sdxl (60 % of the vote) or flux (25 % of the vote): if one of them made it, such a set "
+        "contains it in 90 % of cases or more (95 % interval 80 % to 97 % for flux, 40 images)"
+    )
 
 
 @pytest.mark.parametrize(

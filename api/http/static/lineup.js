@@ -191,7 +191,6 @@ function showAnswer(answer) {
   showNeighbours(answer.similarity);
   showMethod(answer);
   byId("answer").hidden = false;
-  for (const figures of document.querySelectorAll("details.figures")) figures.open = !NARROW.matches;
   const caution = answer.caution ? `${answer.caution} ` : "";
   const verdicts = ["classifier", "similarity"].map((id) => `${id}: ${describe(answer[id], byId(id))}.`);
   announce(`Answered. ${caution}${verdicts.join(" ")} Nearest entries listed: ${answer.similarity.neighbours.length}.`);

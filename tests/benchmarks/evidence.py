@@ -20,9 +20,10 @@ used.
   known fakes that were left out.
 - `installations`: verdicts on similarity where known fakes alone were ingested, and where
   photographs were too.
+- `limits`: the classifier's words, held to generators and collections that were left out.
 - `ratios`: costs of likelihood ratios, one-sided and two-sided, and errors of the calibrated
   probability.
-- `attribution`: coverage and size of the sets, and generators that were left out.
+- `attribution`: sets and names by the number of entries, and generators that were left out.
 - `deliveries`: the rate of delivered copies at the threshold of pictures as they are, and at their
   own.
 - `stability`: verdicts that flip when a picture is delivered, with and without the stability rule.
@@ -44,20 +45,12 @@ from pathlib import Path
 import numpy as np
 
 from api.calibrations.shipped import ShippedPhotographs
-from api.evaluation.attributing import measure_attribution
 from embedder.network.device import set_thread_count
 from embedder.network.embed import Embedder
 from embedder.pictures.delivery import Condition
 from index.verdict import ClassifierOutcome, ClassifierPolicy, SimilarityOutcome, Verdict
-from tests.benchmarks.evidence_figures import (
-    Attributions,
-    Calibrated,
-    calibrate_half,
-    measure_attributions,
-    measure_classifier_errors,
-    measure_deliveries,
-    measure_ratios,
-)
+from tests.benchmarks.evidence_figures import Calibrated, calibrate_half, measure_deliveries
+from tests.benchmarks.evidence_limits_tables import show_limits
 from tests.benchmarks.evidence_pictures import (
     Copies,
     Pictures,
@@ -73,14 +66,11 @@ from tests.benchmarks.evidence_rates_tables import (
     show_rates,
     show_strata,
 )
+from tests.benchmarks.evidence_ratios_tables import show_attribution, show_ratios
 from tests.benchmarks.evidence_tables import (
-    interval,
     median_of,
-    number,
     percent,
-    share,
     show,
-    spread,
 )
 from tests.benchmarks.evidence_verdicts import Pair, check_reencodings, judge_pairs
 
@@ -265,131 +255,6 @@ def show_made(run: Run) -> None:
     )
 
 
-def show_ratios(run: Run) -> None:
-    rows, probability = [], []
-    for by, words in run.splits.items():
-        every = run.halved[by]
-        found = [measure_ratios(run.pictures, own) for own in every]
-        for side in ("one-sided", "two-sided"):
-            some = [each[side] for each in found if side in each]
-            if not some:
-                rows.append([words, side, f"0 of {len(found)}"] + ["-"] * 7)
-                continue
-            gaps = [each.cllr - each.cllr_min for each in some]
-            rows.append(
-                [
-                    words,
-                    side,
-                    f"{len(some)} of {len(found)}",
-                    spread([each.cllr for each in some]),
-                    spread([each.cllr_min for each in some]),
-                    spread(gaps),
-                    f"{np.mean([each.stated_cllr for each in some]):.3f}",
-                    percent(np.mean([each.misleading_fakes for each in some])),
-                    percent(np.mean([each.misleading_reals for each in some])),
-                    " to ".join(
-                        f"{np.mean([each.bounds[end] for each in some]):+.2f}" for end in (0, 1)
-                    ),
-                ]
-            )
-        errors = [
-            each
-            for own in every
-            if (each := measure_classifier_errors(run.pictures, own)) is not None
-        ]
-        if errors:
-            probability.append([words, *(spread(each) for each in zip(*errors, strict=True))])
-    head = (
-        "split",
-        "ratio",
-        "splits",
-        "Cllr",
-        "Cllr-min",
-        "distance",
-        "Cllr stated by the calibration",
-    )
-    show(
-        "Likelihood ratios",
-        (*head, "fakes with LR < 1", "photographs with LR > 1", "log10 bounds"),
-        rows,
-    )
-    show(
-        "ECE of the classifier's probability",
-        ("split", "calibrated", "plain sigmoid", "stated"),
-        probability,
-    )
-
-
-def show_attribution(run: Run) -> None:
-    rows = []
-    for by, words in run.splits.items():
-        found = [
-            each
-            for own in run.halved[by]
-            if (each := measure_attributions(run.pictures, own)) is not None
-        ]
-        if found and by != "collection":  # there the fakes are halved as by picture
-            rows.append(attribution_row(words, found))
-    head = (
-        "split",
-        "splits",
-        "generators",
-        "fakes asked",
-        "coverage %",
-        "stated %",
-        "set size",
-        "first is right %",
-    )
-    show(
-        "Attribution, known generators", (*head, "unknown %", "right one among those named %"), rows
-    )
-    fakes = np.flatnonzero(run.pictures.synthetic)
-    known = run.pictures.population.taking(fakes)
-    answer = measure_attribution(known, run.pictures.units[fakes], seed=0)
-    rows = [
-        [
-            row.name,
-            str(row.n_left_out),
-            number(row.auroc.value),
-            interval(row.auroc.low, row.auroc.high),
-            share(row.abstained),
-            share(row.abstained_of_known),
-            share(row.coverage),
-            number(row.mean_set_size, 1),
-        ]
-        for row in answer.by_generator
-    ]
-    rows.append(
-        ["mean", "", number(answer.auroc.value), "", "", "", share(answer.coverage.value), ""]
-    )
-    title = "Attribution, each generator left out in turn"
-    heads = (
-        "left out",
-        "images",
-        "AUROC",
-        "95 %",
-        "unknown",
-        "unknown of known ones",
-        "coverage of known ones",
-    )
-    show(title, (*heads, "their set size"), rows)
-
-
-def attribution_row(words: str, found: Sequence[Attributions]) -> list[str]:
-    return [
-        words,
-        str(len(found)),
-        str(median_of(each.generators for each in found)),
-        str(median_of(each.n for each in found)),
-        spread([100 * each.coverage for each in found], 1),
-        spread([100 * each.stated_coverage for each in found], 1),
-        spread([each.mean_set_size for each in found], 1),
-        spread([100 * each.first_right for each in found], 1),
-        spread([100 * each.unknown for each in found], 1),
-        spread([100 * each.right_of_named for each in found], 1),
-    ]
-
-
 def show_deliveries(run: Run) -> None:
     found = [
         each
@@ -503,8 +368,15 @@ TABLES: dict[str, Callable[[Run], None]] = {
         ShippedPhotographs.of(run.embedder.references, run.model),
         run.embedder.info.similarity_threshold,
     ),
-    "ratios": show_ratios,
-    "attribution": show_attribution,
+    "limits": lambda run: show_limits(
+        run.pictures,
+        run.copies,
+        run.limits,
+        2 * run.seeds,
+        training_is_known="training" in run.splits,
+    ),
+    "ratios": lambda run: show_ratios(run.pictures, run.splits, run.halved),
+    "attribution": lambda run: show_attribution(run.pictures, run.splits, run.halved),
     "deliveries": show_deliveries,
     "stability": show_stability,
 }

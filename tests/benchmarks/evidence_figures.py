@@ -7,7 +7,7 @@ calibration; the others are probes. Every function returns numbers; `evidence` m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,19 +15,15 @@ from numpy.typing import NDArray
 
 from api.evaluation.splits import split_in_halves
 from embedder.pictures.delivery import Condition
-from index.calibration import figures
-from index.calibration.attribution import Attribution
 from index.calibration.calibration import (
     AS_IS,
-    ATTRIBUTION_NEIGHBOURS,
     Calibration,
     Compared,
     Measured,
     Stratum,
     calibrate,
 )
-from index.calibration.likelihood import Likelihood
-from index.calibration.others import NOTHING, SamePictures, find_nearest
+from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import Population
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 
@@ -133,127 +129,6 @@ def take_copies(pictures: Pictures, copies: Copies, chosen: Bools) -> Population
     """Return some of the copies as a population."""
     some = pictures.population.taking(copies.rows[chosen])
     return replace(some, vectors=copies.vectors[chosen], logits=copies.logits[chosen])
-
-
-@dataclass(frozen=True, slots=True)
-class Ratios:
-    """Costs of the likelihood ratios of probes, and the cost that the calibration stated by
-    cross-validation.
-    """
-
-    cllr: float
-    cllr_min: float
-    stated_cllr: float
-    misleading_fakes: float
-    misleading_reals: float
-    bounds: tuple[float, float]
-    n: int
-
-
-def measure_ratios(pictures: Pictures, own: Calibrated) -> dict[str, Ratios]:
-    """Measure one-sided and two-sided ratios, for fakes of known generators and photographs."""
-    known_generators = set(own.compared.fakes.generators) - {None}
-    of = pictures.population
-    same = of.taking(
-        np.array(
-            [row for row in own.halved.fakes if of.generators[row] in known_generators], np.int64
-        )
-    )
-    different = of.taking(own.halved.reals)
-    found = {}
-    for name, model in (("one-sided", own.as_is.likelihood), ("two-sided", own.as_is.two_sided)):
-        if model is not None:
-            found[name] = _costs(model, *(_log10s(model, own, side) for side in (same, different)))
-    return found
-
-
-def _log10s(model: Likelihood, own: Calibrated, probes: Population) -> Floats:
-    sides = [own.nearest_fake(probes), own.nearest_real(probes)][: len(model.direction)]
-    there = np.logical_and.reduce([side > NOTHING for side in sides])
-    return np.array(
-        [model.ratio_at(pair).log10 for pair in np.column_stack(sides)[there].tolist()], np.float64
-    )
-
-
-def _costs(model: Likelihood, same: Floats, different: Floats) -> Ratios:
-    cost, least = figures.cllr(same, different), figures.cllr_min(same, different)
-    assert cost is not None
-    assert least is not None
-    misled = float((same < 0).mean()), float((different > 0).mean())
-    return Ratios(cost, least, model.cllr, *misled, model.log10_bounds, len(same) + len(different))
-
-
-def measure_classifier_errors(
-    pictures: Pictures, own: Calibrated
-) -> tuple[float, float, float] | None:
-    """Return the ECE of the calibrated probability of probes, of the plain one, and the stated
-    one.
-    """
-    model = own.as_is.classifier
-    if model is None:
-        return None
-    rows = np.concatenate([own.halved.reals, own.halved.fakes])
-    logits, positive = pictures.population.logits[rows], pictures.synthetic[rows]
-    probabilities = np.array([model.probability(logit) for logit in logits.tolist()])
-    errors = [
-        figures.ece(each, positive, figures.even_odds(positive))
-        for each in (probabilities, figures.sigmoid(logits))
-    ]
-    assert errors[0] is not None
-    assert errors[1] is not None
-    return errors[0], errors[1], model.ece
-
-
-@dataclass(frozen=True, slots=True)
-class Attributions:
-    """Sets of probes of known generators, and answers.
-
-    `unknown` is the share without a candidate, `right_of_named` the share of the others with the
-    right one.
-    """
-
-    coverage: float
-    mean_set_size: float
-    first_right: float
-    unknown: float
-    right_of_named: float
-    stated_coverage: float
-    n: int
-    generators: int
-
-
-def measure_attributions(pictures: Pictures, own: Calibrated) -> Attributions | None:
-    """Attribute every held-out fake whose generator the attribution knows."""
-    model, of = own.as_is.attribution, pictures.population
-    if model is None:
-        return None
-    rows = [row for row in own.halved.fakes.tolist() if of.generators[row] in model.log_frequencies]
-    held, sizes, first, unknown, right = [], [], [], [], []
-    for row, (sets, candidates) in zip(
-        rows, _attribute(model, own, of.taking(np.array(rows, np.int64))), strict=True
-    ):
-        held.append(of.generators[row] in sets)
-        sizes.append(len(sets))
-        first.append(of.generators[row] == sets[0])
-        unknown.append(not candidates)
-        if candidates:
-            right.append(of.generators[row] in candidates)
-    means = [float(np.mean(each)) for each in (held, sizes, first, unknown, right)]
-    return Attributions(*means, model.coverage, len(rows), len(model.log_frequencies))
-
-
-def _attribute(
-    model: Attribution, own: Calibrated, probes: Population
-) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """Yield the conformal set of each probe before abstention, and the named candidates."""
-    found = find_nearest(probes, own.compared.fakes, own.among_fakes, k=ATTRIBUTION_NEIGHBOURS)
-    for similarities, places in zip(
-        found.similarities.tolist(), found.positions.tolist(), strict=True
-    ):
-        names = [own.compared.fakes.generators[place] for place in places if place >= 0]
-        attributed = model.attribute(list(zip(similarities, names, strict=False)))
-        held = [name for name, share in attributed.shares if share >= model.least]
-        yield held or [attributed.shares[0][0]], attributed.candidates
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ def _describe_result(differences: Sequence[Difference], within: float | None) ->
 def _describe_rules(then: LookupAnswer, now: LookupAnswer) -> RulesAnswer:
     verdicts_then, verdicts_now = VerdictsAnswer.of(then), VerdictsAnswer.of(now)
     changed = [
-        f"{name} {before} ({reason_before}) is {after} ({reason_after})"
+        f"{name} was {before} ({reason_before}) and is {after} ({reason_after})"
         for name, before, reason_before, after, reason_after in (
             (
                 "similarity",

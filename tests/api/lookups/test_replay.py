@@ -229,7 +229,7 @@ def test_verdicts_of_earlier_rules_are_no_values_and_stand_beside_those_of_today
         classifier="no_traces",
         classifier_reason="no_traces_limit_reached",
     )
-    assert f"similarity similar_to_known_fakes (above_threshold) is {was.similarity}" in (
+    assert f"similarity was similar_to_known_fakes (above_threshold) and is {was.similarity}" in (
         replayed.rules.words
     )
 

@@ -163,6 +163,11 @@ class CalibrationAnswer(Answer):
         description="Fingerprint of the model's weights and preprocessing."
     )
     generation: int = Field(description="Number of the last change that the calibration measured.")
+    device: str | None = Field(
+        description="Device that embedded its images after each kind of delivery, if it embedded "
+        "any. Null in calibrations stored before schema 0007."
+    )
+    precision: str | None = Field(description="Precision in which it did, likewise.")
     against: list[CorpusName] = Field(description="Names of the corpora of known fakes.")
     reference: list[str] = Field(
         description="The reference population: names of the corpora of known-real images, and "
@@ -190,6 +195,8 @@ class CalibrationAnswer(Answer):
             created_at=stored.created_at,
             embedding_space=stored.space_fingerprint,
             generation=stored.generation,
+            device=None if stored.computation is None else stored.computation.device,
+            precision=None if stored.computation is None else stored.computation.precision,
             against=list(stored.scope.against),
             reference=list(stored.scope.reference_names),
             provisional=calibration.is_provisional,

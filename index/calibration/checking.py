@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from index.calibration.across_collections import MIN_COLLECTIONS, Groups, predict_rates
+from index.calibration.across_collections import Groups, predict_rates
 from index.calibration.resampling import LEVEL
 
 Floats = NDArray[np.float64]
@@ -21,6 +21,8 @@ CHECKED_RATES = (0.1, 0.05, 0.01)
 # A stratum holds if at most this share of its intervals did not. 95 % intervals miss one in twenty,
 # and the three rates of one collection miss together.
 MOST_OUTSIDE = 0.1
+# Of fewer collections, two intervals of one of them would decide.
+MIN_COLLECTIONS = 6
 # Of more collections, the largest are left out.
 MOST_LEFT_OUT = 60
 
@@ -48,13 +50,13 @@ class StratumCheck:
 
 def check_rates(maxima: Floats, groups: Groups) -> StratumCheck | None:
     """Leave out each collection in turn, state the interval of each of `CHECKED_RATES` from the
-    others, and count in it. None if the others are too few.
+    others, and count in it. None if there are too few collections.
 
     `maxima` (n,) are the largest similarities of the images. A count is itself uncertain, so an
     interval holds if it overlaps the exact binomial interval of the count.
     """
     owners = np.unique(groups.owners)
-    if len(owners) <= MIN_COLLECTIONS:
+    if len(owners) < MIN_COLLECTIONS:
         return None
     photographs = np.bincount(groups.owners, groups.sizes * groups.weights)
     largest = np.argsort(-photographs[owners], kind="stable")[:MOST_LEFT_OUT]

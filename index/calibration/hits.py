@@ -24,6 +24,9 @@ from index.calibration.growth import UNKNOWN_GROWTH
 from index.calibration.others import NOTHING, Nearest
 from index.calibration.population import Population
 
+# Of fewer collections, the others are too small a part of the corpora: a hit among them is hardly
+# one in the corpora.
+MIN_COLLECTIONS = 5
 # Of each generator at most this many similarities are stored, and at most this many generators.
 MOST_KEPT, MOST_GENERATORS = 200, 200
 
@@ -162,7 +165,7 @@ def fit_hits(fakes: Population, found: Nearest, *, corpus_size: int, seed: int) 
     if not (found.maxima > NOTHING).any():
         return None
     collections = group_images(fakes.collections, fakes.sources)
-    is_across = found.elsewhere is not None and collections.suffice
+    is_across = found.elsewhere is not None and collections.collections >= MIN_COLLECTIONS
 
     def fit(nearest: NDArray[np.float64], groups: Groups) -> FalseMatches:
         return fit_false_matches(

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from index.calibration.across_collections import MIN_COLLECTIONS, group_images
-from index.calibration.checking import CHECKED_RATES, StratumCheck, check_rates, count_interval
+from index.calibration.across_collections import group_images
+from index.calibration.checking import (
+    CHECKED_RATES,
+    MIN_COLLECTIONS,
+    StratumCheck,
+    check_rates,
+    count_interval,
+)
 
 
 def check(centres: Any, size: int = 40, *, seed: int = 1) -> StratumCheck | None:
@@ -19,8 +25,8 @@ def check(centres: Any, size: int = 40, *, seed: int = 1) -> StratumCheck | None
 
 
 def test_too_few_collections_are_not_checked() -> None:
-    assert check([0.0] * MIN_COLLECTIONS) is None
-    assert check([0.0] * (MIN_COLLECTIONS + 1)) is not None
+    assert check([0.0] * (MIN_COLLECTIONS - 1)) is None
+    assert check([0.0] * MIN_COLLECTIONS) is not None
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.05, 0.1])

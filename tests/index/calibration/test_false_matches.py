@@ -149,7 +149,7 @@ def test_that_none_came_so_near_is_told_with_a_tail_and_at_any_size(
 ) -> None:
     model = fit(draw(np.random.default_rng(9), n), collections=collections)
     assert (model.tail is None) is (n < 20)
-    assert (model.across is None) is (n < 25 or not collections)
+    assert (model.across is None) is (n < 15 or not collections)
     for similarity in (model.largest + 1e-8, (1 + model.largest) / 2, 1.0):
         rate = model.rate_at(similarity, size)
         assert (rate.matches, rate.method, rate.low) == (0, RateMethod.RULE_OF_THREE, 0.0)

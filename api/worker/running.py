@@ -62,10 +62,10 @@ def work_on(
         owner=owner,
     )
     lineup.index.absorb()
-    if rested.state is JobState.COMPLETED and rested.kind is not JobKind.CALIBRATE:
-        calibrate_first(lineup.database, lineup.space, find_shipped(lineup))
     if rested.state.ended:
         forget_sources(rested, lineup.settings.upload_dir)
+    if rested.state is JobState.COMPLETED and rested.kind is not JobKind.CALIBRATE:
+        calibrate_first(lineup.database, lineup.space, find_shipped(lineup))
     return rested
 
 

@@ -84,6 +84,12 @@ class JobAnswer(Answer):
         None,
         description="Speed of the process that reports it, since that process started on the job.",
     )
+    next_step: str | None = Field(
+        None,
+        description="For a completed ingest: what is missing before look-ups in known fakes give "
+        "verdicts by similarity, and the command that does it. Null if nothing is missing, and if "
+        "it was not examined for this answer.",
+    )
     error: str | None = Field(description="Why the job failed. Null if it did not fail.")
     request: dict[str, Any] = Field(description="The request that started the job.")
     created_at: datetime = Field(description="When the job was created, in UTC.")

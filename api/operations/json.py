@@ -1,12 +1,15 @@
-"""The JSON of models, indexes, checks and backups."""
+"""The JSON of models, indexes, checks, examinations and backups."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from api.calibrations.needs import CalibrationNeed
 from api.fields import Answer, Instant, Sha256
 from api.lookups.method_json import RecallAnswer
 from index.cache.config import Plan
@@ -253,6 +256,48 @@ class IndexesAnswer(Answer):
     """The indexes of all embedding spaces, oldest space first."""
 
     indexes: list[IndexAnswer] = Field(description="The indexes, oldest space first.")
+
+
+class Level(StrEnum):
+    """How a part of the installation stands."""
+
+    OK = "ok"
+    ADVICE = "advice"
+    BROKEN = "broken"
+
+
+class DoctorFinding(Answer):
+    """A part of the installation, and how it stands."""
+
+    topic: str = Field(
+        examples=["calibration"],
+        description="Part that was examined: database, model, index, corpora, embeddings, "
+        "calibration, jobs or disk.",
+    )
+    level: Level = Field(
+        description="ok: it works. advice: it works, and something is missing or could be better. "
+        "broken: it does not work."
+    )
+    words: str = Field(description="What was found.")
+    next_step: str | None = Field(
+        None, description="What to do, with commands. Null if there is nothing to do."
+    )
+    calibration: CalibrationNeed | None = Field(
+        None, description="For the topic calibration: what is missing, in parts."
+    )
+
+
+class DoctorAnswer(Answer):
+    """What works, what is broken, and what is missing before answers are worth something."""
+
+    healthy: bool = Field(description="False if a part is broken. Advice leaves it true.")
+    findings: list[DoctorFinding] = Field(description="A finding or more for each part.")
+
+    @classmethod
+    def of(cls, findings: Sequence[DoctorFinding]) -> DoctorAnswer:
+        """From the findings."""
+        healthy = all(each.level is not Level.BROKEN for each in findings)
+        return cls(healthy=healthy, findings=list(findings))
 
 
 class FindingAnswer(Answer):

@@ -49,7 +49,7 @@ ORDER = (
     *("ingest", "worker", "jobs", "corpora", "entries", "export"),
     *("inspect", "quarantine", "release"),
     *("calibrate", "calibrations", "evaluate"),
-    *("models", "reembed", "index", "fsck", "backup", "restore", "verify-backup"),
+    *("doctor", "models", "reembed", "index", "fsck", "backup", "restore", "verify-backup"),
 )
 
 

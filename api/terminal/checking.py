@@ -1,4 +1,4 @@
-"""`lineup fsck`: whether database, index and stored images agree."""
+"""`lineup doctor` and `lineup fsck`: what is missing, and whether the stored parts agree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,42 @@ from api.terminal.application import CARE, app
 from api.terminal.console import print_json, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json
+from api.terminal.progress import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
-    from api.operations.json import FsckAnswer
+    from api.operations.json import DoctorAnswer, FsckAnswer
+
+
+@app.command(rich_help_panel=CARE)
+def doctor(ctx: typer.Context, json: Json = False) -> None:
+    """Say what works here, what is broken, and what is missing before answers are worth something.
+
+    Database, model, index, corpora and calibrations are examined. The exit code is 0 if all parts
+    work, also with advice, and 3 if one is broken.
+    """
+    let_waiting_threads_sleep()
+    from api.operations.doctor import examine_installation
+    from api.problems import EXIT_PARTIAL
+
+    answer = examine_installation(settings_of(ctx))
+    if json:
+        print_json(answer)
+    else:
+        print_doctor(answer)
+    if not answer.healthy:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def print_doctor(answer: DoctorAnswer) -> None:
+    """Print each finding, and below it what to do."""
+    styles = {"ok": "green", "advice": "yellow", "broken": "bold red"}
+    width = max(len(each.topic) for each in answer.findings)
+    for finding in answer.findings:
+        level = Text(f"{finding.level:6}", styles[finding.level])
+        label = Text.assemble(level, f"  {finding.topic:{width}}  ")
+        write(finding.words, label=label)
+        if finding.next_step is not None:
+            write(finding.next_step, label=" " * len(label.plain))
 
 
 @app.command(rich_help_panel=CARE)

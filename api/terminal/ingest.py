@@ -184,7 +184,7 @@ def _ingest(ctx: typer.Context, request: IngestRequest, keep: Keep | None, *, js
         job = start_ingest(lineup.database, lineup.space, request, keep)
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
-        finish(lineup.database, job, json=json)
+        finish(ctx, lineup.database, job, json=json)
 
 
 def _ingest_together(
@@ -200,7 +200,7 @@ def _ingest_together(
     with open_database(settings) as database:
         with resumable(ctx, database, job.id), reported(job, json=json) as report:
             job = work_together(settings, database, job, workers, report)
-        finish(database, job, json=json)
+        finish(ctx, database, job, json=json)
 
 
 def _try_out(settings: Settings, request: IngestRequest, *, json: bool) -> None:

@@ -127,7 +127,7 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: JsonLines = False) -> No
             reported(job, json=json) as report,
         ):
             job = work_on(own, job, report)
-        finish(lineup.database, job, json=json)
+        finish(ctx, lineup.database, job, json=json)
 
 
 @jobs_app.command("pause")
@@ -153,12 +153,17 @@ def cancel_job(ctx: typer.Context, job_id: JobId) -> None:
     write(f"job {job_id} is cancelled; what it has added stays")
 
 
-def finish(database: Database, job: Job, *, json: bool) -> None:
-    """Print how a job ended. The exit code is 3 if items failed or the job is not complete."""
+def finish(ctx: typer.Context, database: Database, job: Job, *, json: bool) -> None:
+    """Print how a job ended, and what is missing after an ingest.
+
+    The exit code is 3 if items failed or the job is not complete.
+    """
+    from api.calibrations.needs import add_next_step
     from api.jobs.catalogue import describe_job, list_first_failures
     from api.problems import EXIT_PARTIAL
 
-    answer = describe_job(database, job.id)
+    described = describe_job(database, job.id)
+    answer = add_next_step(database, described, settings_of(ctx).false_match_rate)
     if json:
         print_json_line(answer)
     else:
@@ -245,6 +250,8 @@ def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
         write(f"{seconds:,.1f} s, {rate:,.1f} items/s", label="  ", style="dim")
     if answer.error:
         write(Text(answer.error), label="  ", style="red")
+    if answer.next_step:
+        write(answer.next_step, label="next step  ")
 
 
 def print_item(item: JobItem | JobItemAnswer) -> None:

@@ -189,7 +189,7 @@ def reembed(
         job = start_reembed(lineup.database, lineup.space, resolve_model(settings, model))
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
-        finish(lineup.database, job, json=json)
+        finish(ctx, lineup.database, job, json=json)
 
 
 def print_models(answer: ModelsAnswer) -> None:

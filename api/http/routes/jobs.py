@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 
+from api.calibrations.needs import add_next_step
 from api.errors import InvalidRequest, UnsupportedBody
 from api.http.routes.bodies import describe_body, parse_json, read_media_type
 from api.http.routes.dependencies import Opened
@@ -105,7 +106,8 @@ def read_jobs(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> JobP
 @router.get("/jobs/{job_id}", summary="Read a job")
 def read_job(job_id: JobId, lineup: Opened) -> JobAnswer:
     """Returns the job's progress, with the reasons of its skipped and failed items."""
-    return describe_job(lineup.database, job_id)
+    job = describe_job(lineup.database, job_id)
+    return add_next_step(lineup.database, job, lineup.settings.false_match_rate)
 
 
 @router.get("/jobs/{job_id}/items", summary="List the skipped and failed items of a job")

@@ -14,9 +14,16 @@ from api.operations.activating import (
     queue_reembed,
     require_listed,
 )
+from api.operations.doctor import examine
 from api.operations.health import check_readiness
 from api.operations.indexes import plan_index
-from api.operations.json import ActivatedModel, IndexAnswer, ModelsAnswer, ReadyAnswer
+from api.operations.json import (
+    ActivatedModel,
+    DoctorAnswer,
+    IndexAnswer,
+    ModelsAnswer,
+    ReadyAnswer,
+)
 
 router = APIRouter(tags=["service"])
 health = APIRouter(tags=["service"])
@@ -74,6 +81,15 @@ def reembed(name: ModelName, lineup: Opened, response: Response) -> JobAnswer:
 def read_index(lineup: Opened) -> IndexAnswer:
     """Returns how the index searches now, why, and the recall measured on it."""
     return plan_index(lineup.index)
+
+
+@router.get("/doctor", summary="Examine the installation")
+def read_doctor(lineup: Opened) -> DoctorAnswer:
+    """Says what works and what is missing before answers are worth something: for example that no
+    calibration covers the known fakes, and which command measures one. `lineup doctor` says the
+    same.
+    """
+    return examine(lineup)
 
 
 @health.get("/livez", summary="Check that the process is alive")

@@ -24,6 +24,16 @@ def test_the_service_is_ready_with_the_generation_that_lookups_see(
     assert response.json()["generation"] == look_up(client, picture(0))["method"]["generation"]
 
 
+def test_the_doctor_says_what_is_missing(client: TestClient) -> None:
+    answer = client.get("/v1/doctor").json()
+
+    assert answer["healthy"]
+    calibration = [each for each in answer["findings"] if each["topic"] == "calibration"]
+    assert [each["level"] for each in calibration] == ["advice"]
+    assert "lineup calibrate" in calibration[0]["next_step"]
+    assert calibration[0]["calibration"]["photographs_wanted"] == 100
+
+
 def test_the_active_model_comes_first(client: TestClient) -> None:
     first = client.get("/v1/models").json()["models"][0]
 

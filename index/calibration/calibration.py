@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -270,11 +270,17 @@ class Calibration:
 def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -> Calibration:
     """Measure every condition, and all of them together if there are several. `measured` contains
     AS_IS, with at least one known-real image.
+
+    A photograph that came with the model and is in the corpora too is measured once.
     """
     among = _Among(SamePictures(compared.fakes), SamePictures(compared.reals))
+    distinct = {
+        condition: replace(some, reals=_leave_out_known(some.reals, among.reals))
+        for condition, some in measured.items()
+    }
     found = {
         condition: _compare(compared, some, among)
-        for condition, some in measured.items()
+        for condition, some in distinct.items()
         if len(some.reals)
     }
     if len(found) > 1:
@@ -284,6 +290,15 @@ def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -
     reals = measured[AS_IS].reals
     own = len(np.unique(reals.sources[~reals.is_shipped]))
     return Calibration(compared.corpus_size, dict(sorted(generators.items())), strata, seed, own)
+
+
+def _leave_out_known(reals: Population, known: SamePictures) -> Population:
+    """Return the images without the shipped ones whose picture is among the known ones."""
+    shipped = np.flatnonzero(reals.is_shipped)
+    if not len(shipped):
+        return reals
+    same = known.near_duplicates(reals.taking(shipped), slice(0, len(shipped))).rows
+    return reals.taking(np.delete(np.arange(len(reals)), shipped[np.unique(same)]))
 
 
 class _Among(NamedTuple):

@@ -20,7 +20,7 @@ from index.calibration.calibration import (
 )
 from index.calibration.checking import StratumCheck
 from index.calibration.others import SamePictures, find_nearest
-from index.calibration.population import CollectionName, Population
+from index.calibration.population import CollectionName, Population, join_populations
 from index.calibration.ratios import MIN_SOURCES
 from index.truth.perceptual import PerceptualHash
 
@@ -150,6 +150,18 @@ def test_an_image_is_not_compared_with_itself_its_near_duplicates_or_its_source(
         assert after.largest == 1.0 > before.largest
     else:
         assert after.largest == before.largest < 1.0
+
+
+def test_a_shipped_photograph_that_is_in_the_corpora_too_is_measured_once() -> None:
+    shipped = replace(REALS, image_ids=-REALS.image_ids, sources=-REALS.sources)
+    others = replace(population(5, seed=8), image_ids=-np.arange(1, 6), sources=-np.arange(1, 6))
+    for further, references in ((shipped, 40), (others, 45)):
+        measured = {AS_IS: Measured(join_populations(REALS, further), FAKES)}
+        calibration = calibrate(Compared(FAKES, REALS, len(FAKES)), measured, seed=5)
+        assert calibration.strata[AS_IS].references == references
+        assert calibration.own_photographs == 40
+    alone = calibrate(Compared(FAKES, NOBODY, 40), {AS_IS: Measured(shipped, FAKES)}, seed=5)
+    assert (alone.strata[AS_IS].references, alone.is_provisional) == (40, True)
 
 
 def test_a_known_fake_is_not_its_own_kin() -> None:

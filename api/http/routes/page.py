@@ -11,13 +11,19 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 from api.corpora.catalogue import page_corpora
 from api.http.routes.dependencies import Opened
+from api.lineup import Lineup
 from api.lookups.names import VERDICT_NAMES
+from api.operations.doctor import examine_data
+from api.operations.json import DoctorFinding, Level
 
 FOLDER = Path(__file__).parent.parent
 MOST_CORPORA = 1000  # listed under "Search in"
+# The page says by itself how to fill an empty installation.
+TOPICS = ("calibration", "embeddings", "jobs")
 templates = Jinja2Templates(FOLDER / "templates")
 router = APIRouter(include_in_schema=False)
 
@@ -31,7 +37,27 @@ def show_page(request: Request, lineup: Opened) -> HTMLResponse:
         "lineup": lineup,
         "caution": lineup.embedder.info.caution,
         "names": dict(VERDICT_NAMES),
+        "missing": find_missing(lineup),
         "data_dir": data_dir,
         "quoted_data_dir": shlex.quote(data_dir),
     }
     return templates.TemplateResponse(request, "lookup.html", context)
+
+
+def find_missing(lineup: Lineup) -> list[DoctorFinding]:
+    """Return what is missing before answers are worth something, as `lineup doctor` says it."""
+    settings = lineup.settings
+    found = examine_data(lineup.database, lineup.space, settings.false_match_rate)
+    return [each for each in found if each.level is not Level.OK and each.topic in TOPICS]
+
+
+def mark_code(words: str) -> Markup:
+    """Return a sentence as HTML in which what stands between backquotes is code."""
+    parts = [escape(part) for part in words.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
+
+
+templates.env.filters["code"] = mark_code

@@ -291,6 +291,7 @@ async function ask(file, signal) {
 async function lookUp(remark = "") {
   pending?.abort();
   for (const id of ["answer", "problem", "introduction"]) byId(id).hidden = true; // they belong to another probe
+  byId("missing")?.remove(); // the answer says what is missing for it
   if (probe.size > maxImageBytes) {
     setBusy(false);
     showProblem(describeTooLarge(probe));

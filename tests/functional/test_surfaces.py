@@ -159,6 +159,26 @@ def test_the_caution_of_a_model_that_is_not_for_casework_comes_before_every_verd
     assert many.stdout.index(caution) < many.stdout.index("known.png")
 
 
+def test_what_is_missing_is_said_before_any_look_up_in_the_words_of_doctor(
+    page: Page, folder: Path
+) -> None:
+    found = answer(folder / "data", "doctor")["findings"]
+    advice = [each for each in found if each["topic"] == "calibration" and each["level"] != "ok"]
+    assert advice  # twelve photographs support no threshold
+    shown = page.locator("#missing li[data-topic=calibration]")
+    assert shown.locator(".says").all_text_contents() == [each["words"] for each in advice]
+    steps = [each["next_step"].replace("`", "") for each in advice if each["next_step"]]
+    assert shown.locator(".next-step").all_text_contents() == steps
+    assert shown.locator("code").first.inner_text().startswith("lineup ")
+    tops = [
+        page.locator(each).evaluate("element => element.getBoundingClientRect().top")
+        for each in ("#missing", "#introduction")
+    ]
+    assert tops[0] < tops[1]
+    look_up(page, folder, "new.png")
+    expect(page.locator("#missing")).to_have_count(0)
+
+
 def test_no_surface_calls_anything_authentic(page: Page, folder: Path) -> None:
     seen = [look_up(page, folder, name) for name in itertools.islice(PROBES, 2)]
     texts = [page.locator("body").inner_text()]

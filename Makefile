@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove lint serve clean
+.PHONY: help demo test prove gpu lint serve clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -26,6 +26,10 @@ test: lint  ## everything that CI checks: lint, types, import contracts, then al
 
 prove: $(READY)  ## the long tests: hundreds of killed processes; the model on held-out photographs
 	$(BIN)/python -m pytest -m prove -s
+
+gpu: $(READY)  ## the tests that need a CUDA device, then the table of precisions with a ViT-S/384 trained there
+	$(BIN)/python -m pytest -m gpu -s -p no:cacheprovider
+	$(BIN)/python -m tests.benchmarks.embed --images 512 --train 5
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

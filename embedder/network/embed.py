@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 from transformers import ViTForImageClassification
 
 from embedder.errors import ImageError, PrecisionRefused
@@ -197,6 +198,11 @@ class Embedder:
             refused.smallest_cosine,
             refused.largest_logit_difference,
         )
+
+    @property
+    def network(self) -> nn.Module:
+        """The network on its device, for measurements; it changes with the release."""
+        return self._forward.network
 
     def preprocess(self, decoded: DecodedImage) -> NDArray[np.uint8]:
         """Return the pixels `(h, w, 3)` of one image, resized and cropped; the device normalises

@@ -108,6 +108,11 @@ class Forward:
             self._networks[placement.precision] = reduced
         self._lock = threading.Lock()
 
+    @property
+    def network(self) -> nn.Module:
+        """The network on its device, in the precision of the placement."""
+        return self._networks[self._placement.precision]
+
     def launch(
         self,
         rows: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],

@@ -56,13 +56,10 @@ def check_placement(
     one, which is kept.
     """
     key = make_key(space_fingerprint, placement)
-    check = _checked.get(key)
-    if check is None and folder is not None:
-        check = find_check(folder, key, placement.device)
-    if check is None:
-        check = panel.check(placement)
-        if folder is not None:
-            keep_check(folder, key, check)
+    kept = None if folder is None else find_check(folder, key, placement.device)
+    check = kept or _checked.get(key) or panel.check(placement)
+    if folder is not None and kept is None:
+        keep_check(folder, key, check)
     _checked[key] = check
     return replace(check, device=placement.device)
 

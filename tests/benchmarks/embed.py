@@ -1,19 +1,23 @@
-"""Images per second of `Embedder.embed` and `embed_stream`, beside the bare forward of the same
-weights.
+"""What each precision does to answers, images per second and memory; and the ways to embed.
 
     python -m tests.benchmarks.embed [--images 32] [--repeats 3] [--device cpu]
-        [--precision float32] [--models builtin]
+        [--precision float32] [--models builtin vit-s-384] [--train 5] [--only precisions]
 
-Measures the built-in model and a full ViT-S/384 with random weights in the published layout. The
-bare forward is transformers' own module on pixels that are ready in memory; the difference is
-decoding, preprocessing and this project. The runs are interleaved and the best of each is printed,
-because other programs slow down single runs. Quality is printed with speed: the largest difference
-of any number in the vectors and logits from those of the bare forward.
+The first table has a row for every precision of the device: how far it moves the panel's answers
+from float32 on a CPU, images per second, memory. Beside each stands transformers' own forward with
+the same weights, in the same run: in half precision by `torch.autocast`, which rounds the first
+layer too. The second table has the ways to embed in one precision, beside that forward on pixels
+that are ready in memory; the difference is decoding, preprocessing and this project.
+
+`vit-s-384` is a full ViT-S/16 at 384 pixels with the trained weights of the built-in model, widened
+(`vit_small`); with `--train` it is trained further for that many minutes, which needs a GPU. The
+runs are interleaved and the best of each is printed, because other programs slow down single runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -21,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -33,17 +38,26 @@ from safetensors.torch import save_file
 from transformers import ViTForImageClassification
 
 from embedder.network.architecture import VIT_SMALL_384, Architecture
+from embedder.network.device import DeviceKind, Precision, choose_device, choose_placement
 from embedder.network.download import locate_model
-from embedder.network.embed import Embedder
-from embedder.network.registry import get_builtin_directory
-from embedder.network.results import Embedded
+from embedder.network.embed import Embedder, describe_model
+from embedder.network.panel import Panel, PanelCheck, compare
+from embedder.network.results import Embedded, Embeddings
 from embedder.network.tensor_names import to_published
 from embedder.network.weights import build_empty_vit, load_vit
 from embedder.pictures.decode import DecodedImage, decode, make_thumbnail
 from embedder.pictures.preprocess import normalise
+from tests.benchmarks.vit_small import measure_accuracy, train_further, widen_builtin
 
 PICTURE_SIZE = (1280, 960)
-PREPROCESSING = {
+NATIVE: dict[str, object] = {
+    "image_processor_type": "CLIPImageProcessor",
+    "do_resize": False,
+    "crop_size": 384,
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+}
+PREPROCESSING: dict[str, object] = {
     "size": {"shortest_edge": 440},
     "resample": 3,
     "crop_size": 384,
@@ -58,6 +72,12 @@ class Bare:
 
     model: ViTForImageClassification
     embedder: Embedder
+
+    @classmethod
+    def load(cls, model: str | Path, embedder: Embedder) -> Bare:
+        files = locate_model(model, offline=True)
+        loaded = load_vit(files.weights, files.architecture, files.head)
+        return cls(loaded.to(embedder.device), embedder)  # type: ignore[arg-type]
 
     def run(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         device, size = torch.device(self.embedder.device), self.embedder.batch_size
@@ -79,29 +99,113 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", default="auto", help="of the ways to embed")
     parser.add_argument("--models", nargs="+", default=["builtin", "vit-s-384"])
+    parser.add_argument("--train", type=float, default=0, help="minutes for vit-s-384; needs a GPU")
+    parser.add_argument("--only", choices=["precisions", "ways"], help="one of the two tables")
     options = parser.parse_args()
     print_machine()
     pictures = encode_pictures(options.images)
-    print(
-        f"{len(pictures)} JPEG files of {PICTURE_SIZE[0]} x {PICTURE_SIZE[1]}, "
-        f"{sum(map(len, pictures)) / 1e6:.1f} "
-        f"MB"
-    )
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
-            model: str | Path = write_random_vit(Path(folder)) if name == "vit-s-384" else name
-            if name == "builtin" and not (get_builtin_directory() / "model.safetensors").is_file():
-                print("\nbuiltin: its weights are missing")
-                continue
-            measure(
-                name,
-                Embedder.load(model, device=options.device, precision=options.precision),
-                model,
-                pictures,
-                options,
-            )
+            model = write_vit_small(Path(folder), options) if name == "vit-s-384" else name
+            if options.only != "ways":
+                print_precisions(name, model, options)
+            if options.only != "precisions":
+                embedder = Embedder.load(model, device=options.device, precision=options.precision)
+                measure(name, embedder, model, pictures, options)
+
+
+def print_precisions(name: str, model: str | Path, options: argparse.Namespace) -> None:
+    """Print the table of precisions of one model."""
+    device = choose_device() if options.device == "auto" else options.device
+    kind = DeviceKind(device.partition(":")[0])
+    files = locate_model(model, offline=True)
+    vit = load_vit(files.weights, files.architecture, files.head)
+    panel = Panel(files.name, vit, files.preprocessing)
+    values = normalise(panel.pixels, files.preprocessing)
+    print(f"\n{name}: {files.architecture.image_size} pixels, {len(panel.pixels)} panel pictures")
+    print(
+        f"{'':30} {'cosine':>10} {'logit':>8} {'accepted':>9} {'images/s':>9} {'one by one':>11} "
+        f"{'weights':>10} {'+ activations':>14}"
+    )
+    for precision in Precision:
+        if kind is DeviceKind.CPU and precision is Precision.FLOAT16:
+            continue
+        embedder = load_unchecked(model, device, precision)
+        bare = Bare.load(model, embedder)
+        print_row(precision.value, embedder, panel, options)
+        vectors, logits = bare.run(values)
+        check = compare(precision.value, device, panel.exact, Embeddings(vectors, logits))
+        batch = fill_batch(panel.pixels, embedder.batch_size)
+        ready = normalise(batch, files.preprocessing)
+        speed = find_best_speed(partial(bare.run, ready), len(batch), options.repeats)
+        print(f"{'  transformers':30} {format_check(check)} {speed:9.1f}")
+
+
+def print_row(label: str, embedder: Embedder, panel: Panel, options: argparse.Namespace) -> None:
+    found = embedder.embed_pixels(panel.pixels)
+    check = compare(embedder.precision, embedder.device, panel.exact, found)
+    # Several batches, so that a device that computes while the host prepares can do so.
+    count = embedder.batch_size * (1 if embedder.device == "cpu" else 8)
+    batch = fill_batch(panel.pixels, count)
+    speed = find_best_speed(lambda: embedder.embed_pixels(batch), count, options.repeats)
+    few = fill_batch(panel.pixels, 8)
+    alone = find_best_speed(
+        lambda: [embedder.embed_each(each[None]) for each in few], len(few), options.repeats
+    )
+    weights, peak = measure_memory(embedder, batch[: embedder.batch_size])
+    print(
+        f"{label:30} {format_check(check)} {speed:9.1f} {alone:11.1f} {weights / 1e6:7.1f} MB "
+        + (f"{peak / 1e6:11.1f} MB" if peak else f"{'not measured':>14}")
+    )
+
+
+def load_unchecked(model: str | Path, device: str, precision: Precision) -> Embedder:
+    """Load a precision although the panel may refuse it, so that its figures can be printed."""
+    files = locate_model(model, offline=True)
+    vit = load_vit(files.weights, files.architecture, files.head)
+    info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
+    return Embedder(info, vit, choose_placement(device, precision.value))
+
+
+def format_check(check: PanelCheck) -> str:
+    accepted = "yes" if check.accepted else "no"
+    return f"{check.smallest_cosine:10.7f} {check.largest_logit_difference:8.5f} {accepted:>9}"
+
+
+def fill_batch(pixels: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Repeat pictures until there are `count`."""
+    return pixels[np.arange(count) % len(pixels)]
+
+
+def find_best_speed(run: Callable[[], object], images: int, repeats: int) -> float:
+    """Return images per second of the fastest run; the first one, which allocates, is left out."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return images / min(seconds)
+
+
+def measure_memory(embedder: Embedder, batch: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return the bytes of the weights on the device, and on CUDA those with all activations of one
+    batch; 0 elsewhere.
+    """
+    network = embedder.network
+    weights = sum(each.nbytes for each in {*network.parameters(), *network.buffers()})
+    if not embedder.device.startswith("cuda"):
+        return weights, 0
+    gc.collect()
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    embedder.embed_pixels(batch)
+    torch.cuda.synchronize()
+    return weights, weights + torch.cuda.max_memory_allocated() - before
 
 
 def measure(
@@ -111,8 +215,7 @@ def measure(
     pictures: list[bytes],
     options: argparse.Namespace,
 ) -> None:
-    files = locate_model(model, offline=True)
-    bare = Bare(load_vit(files.weights, files.architecture).to(embedder.device), embedder)  # type: ignore[arg-type]
+    bare = Bare.load(model, embedder)
     decoded = [decode(each) for each in pictures]
     pixels = np.stack([embedder.preprocess(each) for each in decoded])  # (n, h, w, 3)
     values = normalise(pixels, embedder.info.preprocessing)  # (n, 3, h, w)
@@ -218,6 +321,17 @@ def encode_pictures(count: int) -> list[bytes]:
     return pictures
 
 
+def write_vit_small(folder: Path, options: argparse.Namespace) -> Path:
+    """Write the ViT-S/384 in the published layout, 87,270,764 bytes."""
+    model = widen_builtin()
+    if options.train:
+        device = choose_device() if options.device == "auto" else options.device
+        steps = train_further(model, options.train, device)
+        print(f"vit-s-384: trained further for {options.train} minutes, {steps} steps", end="")
+        print(f"; the fake has the higher logit in {measure_accuracy(model):.0%} of pairs")
+    return write_checkpoint(folder, model.state_dict(), NATIVE)
+
+
 def write_random_vit(folder: Path) -> Path:
     """Write a ViT-S/384 of random weights in the published layout, 87,270,764 bytes."""
     model = build_empty_vit(VIT_SMALL_384).to_empty(device="cpu")
@@ -225,14 +339,18 @@ def write_random_vit(folder: Path) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.02, generator=generator)
-    save_file(
-        to_published(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"}
-    )
+    return write_checkpoint(folder, model.state_dict(), PREPROCESSING)
+
+
+def write_checkpoint(
+    folder: Path, state: dict[str, torch.Tensor], preprocessing: dict[str, object]
+) -> Path:
+    save_file(to_published(state), folder / "model.safetensors", metadata={"format": "pt"})
     config = {name: getattr(VIT_SMALL_384, name) for name in Architecture.__slots__}
     (folder / "config.json").write_text(
         json.dumps({"model_type": "vit", "num_labels": 1, **config})
     )
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSING))
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
     return folder
 
 

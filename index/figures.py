@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from index.cache.searching import Neighbour
 from index.calibration.attribution import Attributed
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS, Stratum
 from index.calibration.classifier import ClassifierCalibration
@@ -204,13 +205,17 @@ def vote(neighbourhood: Neighbourhood, calibration: ProbeCalibration | None) -> 
 
 
 def quote(neighbourhood: Neighbourhood) -> Attributed | None:
-    """Return the generators that the identical known fakes declare, otherwise those that the near
-    duplicates declare, nearest first; None if none of them declares one.
+    """Return the generators that the same picture declares, nearest first; None if it declares
+    none.
     """
-    same_file = [each for each in neighbourhood.fakes if each.identical]
-    same_picture = [each for each in neighbourhood.fakes if each.near_duplicate]
-    for some in (same_file, same_picture):
-        names = [each.entry.generator for each in some if each.entry.generator is not None]
-        if names:
-            return Attributed.quote(names)
-    return None
+    names = [each.entry.generator for each in find_declaring(neighbourhood)]
+    return Attributed.quote([name for name in names if name is not None]) if names else None
+
+
+def find_declaring(neighbourhood: Neighbourhood) -> tuple[Neighbour, ...]:
+    """Return the identical known fakes that declare a generator, otherwise the near duplicates that
+    do.
+    """
+    named = [each for each in neighbourhood.fakes if each.entry.generator is not None]
+    same_file = tuple(each for each in named if each.identical)
+    return same_file or tuple(each for each in named if each.near_duplicate)

@@ -199,7 +199,7 @@ def _write_similarity(
         threshold=ThresholdAnswer.of(verdict.threshold),
         barrier=policy.barrier,
         next_step=None
-        if rate is None
+        if rate is None or verdict.reason is not policy.barrier
         else describe_next_step(
             policy.barrier,
             used,

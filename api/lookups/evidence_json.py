@@ -17,7 +17,7 @@ from index.calibration.attribution import (
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.verbal import VerbalScale
 from index.evidence import Quality
-from index.figures import LikelihoodRatio
+from index.figures import LikelihoodRatio, find_declaring
 from index.neighbourhood import Neighbourhood
 from index.verdict import QualityIssue
 
@@ -221,13 +221,7 @@ class AttributionAnswer(Answer):
         return cls(
             unknown=found.unknown,
             reason=found.reason,
-            declared_by=[
-                each.entry.id
-                for each in neighbourhood.fakes
-                if is_quoted
-                and (each.identical or each.near_duplicate)
-                and each.entry.generator in found.candidates
-            ],
+            declared_by=[each.entry.id for each in find_declaring(neighbourhood) if is_quoted],
             candidates=list(found.candidates),
             coverage=None if is_quoted else COVERAGE,
             coverages=[

@@ -69,9 +69,9 @@ def describe_discrimination(discrimination: DiscriminationAnswer, digits: int) -
     """That similarity tells nothing, with both rates."""
     real, fake = discrimination.false_match_rate, discrimination.hit_rate
     return (
-        f"{TELLS_NOTHING}: a known fake is at a similarity of "
-        f"{discrimination.similarity:.{digits}f} or more for {_share_and_interval(real)} of "
-        f"known-real images, and another known fake for {_share_and_interval(fake)} of known fakes"
+        f"{TELLS_NOTHING}: {_share_and_interval(real)} of known-real images have a known fake at a "
+        f"similarity of {discrimination.similarity:.{digits}f} or more, and "
+        f"{_share_and_interval(fake)} of known fakes have another one"
     )
 
 

@@ -19,8 +19,8 @@ LEAST_SHARE = 1e-5
 
 
 def percent(share: float) -> str:
-    """A share with two significant digits; near 1, two of what is missing. 0 % and 100 % are said
-    of exactly none and all.
+    """A share with two significant digits. 0 % and 100 % are said of exactly none and all: what is
+    nearly all has as many decimals as show what is missing.
     """
     if share in (0, 1):
         return f"{share:.0%}".replace("%", " %")
@@ -28,19 +28,20 @@ def percent(share: float) -> str:
         return f"under {100 * LEAST_SHARE:.2g} %"
     if 1 - share < LEAST_SHARE:
         return f"over {100 * (1 - LEAST_SHARE):.3f} %"
-    decimals = _decimals(100 * min(share, 1 - share))
+    decimals = _decimals(100 * share, 2)
+    if float(f"{100 * share:.{decimals}f}") >= 100:
+        decimals = _decimals(100 * (1 - share), 1)
     return f"{_strip(f'{100 * share:.{decimals}f}')} %"
 
 
 def percent_at_most(share: float) -> str:
-    """An upper bound of a share, rounded up to two significant digits."""
+    """An upper bound of a share, rounded up to two significant digits, likewise."""
     if not LEAST_SHARE <= share <= 1 - LEAST_SHARE:
         return percent(1.0 if share > 0.5 else share)
-    decimals = _decimals(100 * min(share, 1 - share))
-    scale = 10.0**decimals
-    # What floating point adds to a number that is round already is not rounded up.
-    raised = math.ceil(100 * share * scale - 1e-9) / scale
-    return f"{_strip(f'{raised:.{decimals}f}')} %"
+    raised = _round_up(100 * share, _decimals(100 * share, 2))
+    if float(raised) >= 100:
+        raised = _round_up(100 * share, _decimals(100 * (1 - share), 1))
+    return f"{_strip(raised)} %"
 
 
 def times(ratio: float) -> str:
@@ -63,9 +64,15 @@ def _reads_right(value: float, limit: float, digits: int) -> bool:
     return (shown > shown_limit, shown < shown_limit) == (value > limit, value < limit)
 
 
-def _decimals(value: float) -> int:
-    """Return the decimals of a number above 0 at two significant digits."""
-    return max(0, 1 - math.floor(math.log10(value)))
+def _decimals(value: float, digits: int) -> int:
+    """Return the decimals that show a number above 0 with some significant digits."""
+    return max(0, digits - 1 - math.floor(math.log10(value)))
+
+
+def _round_up(value: float, decimals: int) -> str:
+    # What floating point adds to a number that is round already is not rounded up.
+    scale = 10.0**decimals
+    return f"{math.ceil(value * scale - 1e-9) / scale:.{decimals}f}"
 
 
 def _strip(text: str) -> str:

@@ -214,8 +214,10 @@ def _write_figures(similarity: SimilarityAnswer) -> Iterator[tuple[str, str]]:
     if similarity.false_match_rate:
         yield "rate", describe_rate(similarity.false_match_rate)
     if similarity.hit_rate:
+        # Where this is the reason of the verdict, its sentence says so already.
         tells_nothing = similarity.barrier is SimilarityReason.TELLS_NOTHING
-        yield "hits", describe_hits(similarity.hit_rate, tells_nothing=tells_nothing)
+        is_unsaid = tells_nothing and similarity.reason is not SimilarityReason.TELLS_NOTHING
+        yield "hits", describe_hits(similarity.hit_rate, tells_nothing=is_unsaid)
     if similarity.likelihood_ratio:
         yield "ratio", describe_ratio(similarity.likelihood_ratio)
     elif similarity.ratio_support and not similarity.ratio_support.supported:

@@ -182,6 +182,7 @@ def test_why_similarity_gives_no_verdict_is_written_with_what_to_do() -> None:
     copy = (neighbour(1, 0.9, near_duplicate=True), *NEAR)
     found_copy = write(policy=barred, fakes=copy).similarity
     assert (found_copy.verdict, found_copy.barrier) == ("similar_to_known_fakes", "not_calibrated")
+    assert found_copy.next_step is None  # the verdict needs nothing
     assert write().similarity.next_step is None
 
 
@@ -252,11 +253,16 @@ def test_the_hit_rate_and_what_it_is_worth_are_written() -> None:
     assert similarity.discrimination.tells
     assert similarity.discrimination.hit_rate.low > similarity.discrimination.false_match_rate.high
     barred = Policy(None, barrier=SimilarityReason.TELLS_NOTHING)
-    worthless = write(model=calibration(hits=hits(0.0, 0.0)), policy=barred)
+    alike = calibration(hits=hits(0.0, 0.0))
+    copy = (neighbour(1, 0.9, near_duplicate=True), *NEAR)
+    worthless, copied = (write(model=alike, policy=barred, fakes=some) for some in (NEAR, copy))
     assert worthless.similarity.discrimination is not None
     assert not worthless.similarity.discrimination.tells
-    (words,) = (each.words for each in worthless.statements if each.topic == "hits")
-    assert "does not tell fakes from photographs" in words
+    sentence = "similarity does not tell fakes from photographs"
+    for answer in (worthless, copied):  # once, whatever the verdict rests on
+        words = [answer.similarity.explanation, *(each.words for each in answer.statements)]
+        assert sum(sentence in each for each in words) == 1
+    assert sentence in worthless.similarity.explanation
 
 
 def test_a_ratio_that_the_data_do_not_support_is_not_written() -> None:

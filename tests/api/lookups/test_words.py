@@ -162,7 +162,7 @@ def test_a_calibration_that_gives_no_verdict_says_why(
 
 def test_that_similarity_tells_nothing_is_said_with_both_rates() -> None:
     words = similarity_sentence(SimilarityReason.TELLS_NOTHING, discrimination=discrimination())
-    assert "for 1 % (0.3 % to 2.4 %) of known-real images, and another known" in words
+    assert "1 % (0.3 % to 2.4 %) of known-real images have a known fake" in words
 
 
 def test_a_sentence_names_the_limits_that_decided() -> None:

@@ -202,7 +202,8 @@ function showAnswer(answer) {
 
 function describe({ verdict, explanation }, shown) {
   const word = shown.querySelector(".word").textContent;
-  return verdict === "inconclusive" ? `${word}, ${explanation}` : word;
+  // Two verdicts are not to be heard without their reason: what keeps a verdict back, and how many fakes are missed.
+  return ["inconclusive", "no_traces"].includes(verdict) ? `${word}, ${explanation}` : word;
 }
 
 function showProblem({ title, detail = "", errors = [], retry = "" }) {

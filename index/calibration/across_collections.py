@@ -32,9 +32,9 @@ from index.calibration.resampling import LEVEL
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# With fewer collections, what they differ by is the prior alone. On simulated references of three,
-# whose logits had a spread of up to 1.5, the intervals held the rate of a further collection in 92
-# to 100 %; of two, in 88 to 100 % (docs/decisions/0014-rates-as-they-transfer.md).
+# With fewer collections, what they differ by is the prior alone. From three simulated collections,
+# whose logits had a spread of up to 1.5, the interval contained the rate of a further one in 90 to
+# 100 %; from two, in 88 to 100 % (`python -m tests.benchmarks.evidence_collections`, 2026-11-30).
 MIN_COLLECTIONS = 3
 # A collection of fewer photographs is counted with the other small ones of its corpus: a source
 # that is declared for each picture is no collection. Of five, one is above the median in 97 %.

@@ -22,8 +22,10 @@ from index.calibration.calibration import (
     Compared,
     Measured,
     calibrate,
+    number_collections,
 )
 from index.calibration.false_matches import Rate, fit_false_matches
+from index.calibration.figures import open_set_auroc
 from index.calibration.growth import UNKNOWN_GROWTH
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import CollectionName, Population
@@ -234,6 +236,22 @@ def name_fakes(pictures: Pictures, by: str) -> Pictures:
         )
     )
     return replace(pictures, population=replace(pictures.population, collections=named))
+
+
+def separate_kinds(pictures: Pictures) -> float | None:
+    """Return the AUC of the similarity to the nearest known fake of another collection: of known
+    fakes against photographs.
+    """
+    reals, fakes = (
+        pictures.population.taking(np.flatnonzero(pictures.synthetic == kind))
+        for kind in (False, True)
+    )
+    same = SamePictures(fakes)
+    kinds = number_collections(fakes, fakes)
+    elsewhere = find_nearest(fakes, fakes, same, kinds=kinds).elsewhere
+    assert elsewhere is not None
+    near = np.concatenate([elsewhere, find_nearest(reals, fakes, same).maxima]).clip(-1.0, 1.0)
+    return open_set_auroc(near, np.arange(len(near)) < len(fakes))
 
 
 def leave_out_fakes(pictures: Pictures, copies: Copies) -> Iterator[LeftOut]:

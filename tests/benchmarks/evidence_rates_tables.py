@@ -22,8 +22,9 @@ from tests.benchmarks.evidence_rates import (
     leave_out_fakes,
     leave_out_photographs,
     name_fakes,
+    separate_kinds,
 )
-from tests.benchmarks.evidence_tables import median_of, percent, show
+from tests.benchmarks.evidence_tables import median_of, number, percent, show
 
 IDEAL_REPEATS = 200
 
@@ -174,6 +175,11 @@ def show_hits(pictures: Pictures, copies: Copies) -> None:
         head = ("delivered", "asked", "false-match rate", "hit rate", "within collections too")
         title = f"Hit rates at the threshold of a look-up, collections of known fakes by {by}"
         show(title, (*head, "fakes", "tells"), rows)
+        auroc = separate_kinds(named)
+        print(
+            f"\nNearest known fake of another {by}, as they are: the AUC of known fakes against "
+            f"photographs is {number(auroc)}."
+        )
         title = f"hit rates, each collection of known fakes left out in turn, by {by}"
         show_left_out(title, list(leave_out_fakes(named, copies)))
 

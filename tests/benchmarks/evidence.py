@@ -148,6 +148,10 @@ class Run:
         }
 
     @property
+    def shipped(self) -> ShippedPhotographs | None:
+        return ShippedPhotographs.of(self.embedder.references, self.model)
+
+    @property
     def limits(self) -> ClassifierPolicy | None:
         info = self.embedder.info
         if info.synthetic_logit is None or info.no_traces_logit is None:
@@ -360,12 +364,12 @@ def flip_row(name: str, some: Sequence[Pair], of: Callable[[Verdict], str | None
 POSITIVE = {SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES.value, ClassifierOutcome.SYNTHETIC.value}
 TABLES: dict[str, Callable[[Run], None]] = {
     "rates": lambda run: show_rates(run.pictures, run.splits, RATE_SPLITS * run.seeds),
-    "strata": lambda run: show_strata(run.pictures, run.copies),
+    "strata": lambda run: show_strata(run.pictures, run.copies, run.shipped),
     "hits": lambda run: show_hits(run.pictures, run.copies),
     "installations": lambda run: show_installations(
         run.pictures,
         run.copies,
-        ShippedPhotographs.of(run.embedder.references, run.model),
+        run.shipped,
         run.embedder.info.similarity_threshold,
     ),
     "limits": lambda run: show_limits(

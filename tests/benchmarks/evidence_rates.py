@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from api.calibrations.shipped import ShippedPhotographs
 from embedder.pictures.delivery import Condition
 from index.calibration.calibration import (
     ANY_DELIVERY,
@@ -196,6 +197,31 @@ def leave_out_photographs(pictures: Pictures, copies: Copies) -> Iterator[tuple[
             yield from zip(own, taken, strict=True)
         pooled = list(_count(name, ANY_DELIVERY, ANY_DELIVERY, calibration, np.concatenate(every)))
         yield from zip(pooled, pooled, strict=True)
+
+
+def count_shipped(
+    pictures: Pictures, copies: Copies, shipped: ShippedPhotographs
+) -> Iterator[LeftOut]:
+    """Calibrate with all photographs of the study, and count in those that came with the model and
+    show other pictures.
+    """
+    reals, fakes = np.flatnonzero(~pictures.synthetic), np.flatnonzero(pictures.synthetic)
+    nothing = np.empty(0, np.int64)
+    calibration, compared = calibrate_on(pictures, copies, reals, fakes, measured_fakes=nothing)
+    among, known = SamePictures(compared.fakes), SamePictures(compared.reals)
+    for condition in Condition:
+        delivered = shipped.after(condition)
+        if delivered is None:
+            continue
+        same = known.near_duplicates(delivered, slice(0, len(delivered))).rows
+        probes = delivered.taking(np.setdiff1d(np.arange(len(delivered)), same))
+        maxima = find_nearest(probes, compared.fakes, among).maxima
+        used = calibration.stratum_for(condition.value).name
+        for name in sorted(set(probes.collections), key=lambda each: each.key):
+            own = np.array([each == name for each in probes.collections])
+            yield from _count(
+                name.source or name.corpus, condition.value, used, calibration, maxima[own]
+            )
 
 
 def _count(

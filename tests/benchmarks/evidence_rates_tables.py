@@ -19,6 +19,7 @@ from tests.benchmarks.evidence_rates import (
     calibrate_on,
     check_ideal_rates,
     check_rates,
+    count_shipped,
     leave_out_fakes,
     leave_out_photographs,
     name_fakes,
@@ -75,19 +76,26 @@ def show_rates(pictures: Pictures, ways: Mapping[str, str], splits: int) -> None
     )
 
 
-def show_strata(pictures: Pictures, copies: Copies) -> None:
-    """Each stratum, and the stratum that a look-up takes, with each collection left out."""
+def show_strata(pictures: Pictures, copies: Copies, shipped: ShippedPhotographs | None) -> None:
+    """Each stratum, and the stratum that a look-up takes, with each collection left out; then
+    photographs that came with the model, which are of no collection of the study.
+    """
     own, used = zip(*leave_out_photographs(pictures, copies), strict=True)
     show_left_out("each stratum, each collection of photographs left out in turn", own)
-    show_by_collection(own)
+    show_by_collection(own, "The same by collection, range over deliveries")
     replaced = {
         (each.collection, each.condition) for each in used if each.stratum != each.condition
     }
     print(
         f"\nWith the stratum that a look-up takes ({len(replaced)} of "
         f"{len({(each.collection, each.condition) for each in used})} fell back to any_delivery): "
-        f"{summarise(used)}"
+        f"{summarise(used)}."
     )
+    if shipped is not None:
+        further = list(count_shipped(pictures, copies, shipped))
+        title = "Photographs that came with the model, by a calibration of the study's"
+        show_by_collection(further, title)
+        print(f"\n{summarise(further)[0].upper()}{summarise(further)[1:]}.")
 
 
 def show_left_out(title: str, found: Sequence[LeftOut]) -> None:
@@ -98,7 +106,7 @@ def show_left_out(title: str, found: Sequence[LeftOut]) -> None:
             if some:
                 rows.append([condition, percent(rate), *row_of(some)])
     head = ("delivered", "asked", "realised (range)", "stated, median", "n", "inside", "meets")
-    show(f"{title}: {summarise(found)}", (*head, "outside"), rows)
+    show(f"{title[0].upper()}{title[1:]}: {summarise(found)}", (*head, "outside"), rows)
 
 
 def row_of(some: Sequence[LeftOut]) -> list[str]:
@@ -121,7 +129,7 @@ def row_of(some: Sequence[LeftOut]) -> list[str]:
     ]
 
 
-def show_by_collection(found: Sequence[LeftOut]) -> None:
+def show_by_collection(found: Sequence[LeftOut], title: str) -> None:
     rows = []
     for name in dict.fromkeys(each.collection for each in found):
         some = [each for each in found if each.collection == name]
@@ -143,7 +151,6 @@ def show_by_collection(found: Sequence[LeftOut]) -> None:
             ]
         )
     asked = (f"realised at {percent(rate)}" for rate in STRATUM_RATES)
-    title = "The same by collection, range over deliveries"
     show(title, ("left out", "photographs", *asked, "outside"), rows)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
-from api.lookups.rates_json import CollectionRate
+from api.lookups.rates_json import CollectionRate, MeasuredShare, write_share
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.for_probe import count_by_collection
@@ -34,6 +34,16 @@ class ThresholdAtRate(Answer):
         description="Upper end of the 95 % interval. Look-ups use the threshold only if this is "
         "at most five times the rate."
     )
+    hit_rate: MeasuredShare | None = Field(
+        None,
+        description="Share of known fakes that have another known fake at least this near. Null if "
+        "no known fake was measured after this delivery, or an earlier release measured it.",
+    )
+    tells: bool | None = Field(
+        None,
+        description="True if the hit rate is clearly above the false-match rate. If false, "
+        "similarity gives no verdict at this rate. Null without a hit rate.",
+    )
     collections: list[CollectionRate] = Field(
         description="False matches of each reference collection at this threshold. Given where "
         "there are two or more collections of at least 20 images."
@@ -51,6 +61,15 @@ class RatiosAnswer(Answer):
     cllr: float = Field(
         description="Cost of the likelihood ratios (Cllr), in bits. 0 is perfect; at 1 or above "
         "they carry no information."
+    )
+    cllr_left_out: float | None = Field(
+        None,
+        description="The same, with each collection left out in turn: what to expect of images "
+        "from elsewhere. Null with too few collections.",
+    )
+    supported: bool = Field(
+        True,
+        description="True if both are below 0.95. If false, look-ups state no likelihood ratio.",
     )
     cllr_min: float = Field(
         description="The part of `cllr` that remains after the best possible recalibration. The "
@@ -102,6 +121,11 @@ class StratumAnswer(Answer):
     images: int = Field(description="Number of known-real images.")
     sources: int = Field(description="Number of photographs that these images come from.")
     fakes: int = Field(description="Number of known fakes.")
+    holds: bool = Field(
+        True,
+        description="False if the stated rates did not hold for collections that were left out. "
+        "Look-ups then use the figures of any_delivery.",
+    )
     thresholds: list[ThresholdAtRate] = Field(
         description="Thresholds for false-match rates of 10 %, 1 % and 0.5 %."
     )
@@ -138,6 +162,7 @@ class StratumAnswer(Answer):
             images=stratum.references,
             sources=stratum.sources,
             fakes=stratum.fakes,
+            holds=stratum.holds,
             thresholds=[_describe_threshold(stratum, rate) for rate in SHOWN_RATES],
             growth=stratum.false_matches.growth.beta,
             one_sided=_describe_ratios(stratum.likelihood),
@@ -223,11 +248,17 @@ def _describe_threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:
     matches = stratum.false_matches
     at = matches.similarity_at(rate)
     there = matches.rate_at(at)
+    found = stratum.discriminate(rate)
+    hit = None if stratum.hits is None else stratum.hits.rate_at(at)
     return ThresholdAtRate(
         false_match_rate=rate,
         cosine_similarity=at,
         low=there.low,
         high=there.high,
+        hit_rate=None
+        if hit is None
+        else MeasuredShare(**write_share(hit, hit.n, hit.sources or hit.n)),
+        tells=None if found is None else found.tells,
         collections=[CollectionRate.of(each) for each in count_by_collection(stratum, at)],
     )
 
@@ -239,6 +270,8 @@ def _describe_ratios(model: Likelihood | None) -> RatiosAnswer | None:
         same_source_images=model.n_same,
         different_source_images=model.n_different,
         cllr=model.cllr,
+        cllr_left_out=model.cllr_left_out,
+        supported=model.supported,
         cllr_min=model.cllr_min,
         bounds=model.log10_bounds,
     )

@@ -21,8 +21,9 @@ from api.terminal.progress import (
 from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
-    from api.calibrations.json import CalibrationAnswer, RatiosAnswer
+    from api.calibrations.json import CalibrationAnswer, RatiosAnswer, StratumAnswer
 
+SHOWN_HITS = 0.01  # the false-match rate whose hit rate is shown
 calibrations_app = typer.Typer(invoke_without_command=True)
 
 
@@ -197,10 +198,11 @@ def print_calibration(answer: CalibrationAnswer) -> None:
     """Print what was measured, a row for each kind of delivery."""
     from api.lookups.numbers import percent
 
+    number = f"{answer.id}, provisional" if answer.provisional else str(answer.id)
     write(
         f"{', '.join(answer.against)} ({answer.corpus_size:,} entries) compared with "
         f"{', '.join(answer.reference)}, generation {answer.generation:,}, seed {answer.seed}",
-        label=f"calibration {answer.id}  ",
+        label=f"calibration {number}  ",
     )
     rates = [each.false_match_rate for each in answer.strata[0].thresholds]
     columns = (
@@ -212,6 +214,7 @@ def print_calibration(answer: CalibrationAnswer) -> None:
             Column(f"at {percent(rate)}", align="right", importance=3 + (rate == 0.01))
             for rate in rates
         ),
+        Column("hits at 1 %", align="right", importance=5),
         Column("Cllr", align="right", importance=6),
         Column("two-sided", align="right", importance=2),
         Column("ECE", align="right", importance=2),
@@ -219,13 +222,14 @@ def print_calibration(answer: CalibrationAnswer) -> None:
     )
     rows = [
         (
-            stratum.condition,
+            stratum.condition if stratum.holds else f"{stratum.condition} (does not hold)",
             f"{stratum.images:,}",
             f"{stratum.sources:,}",
             *(
                 f"{each.cosine_similarity:.4f} ({percent(each.high)})"
                 for each in stratum.thresholds
             ),
+            _hits(stratum),
             _cost(stratum.one_sided),
             _cost(stratum.two_sided),
             "" if stratum.classifier is None else f"{stratum.classifier.ece:.3f}",
@@ -236,8 +240,11 @@ def print_calibration(answer: CalibrationAnswer) -> None:
     print_table(columns, rows)
     write(
         "at 1 %: the similarity that 1 % of known-real images reach; in brackets, the upper end of "
-        "the 95 % interval of that rate. Cllr: cost of the likelihood ratios by the nearest known "
-        "fake; 0 is perfect, 1 carries no information; in brackets, the least possible cost. "
+        "the 95 % interval of that rate. hits at 1 %: the share of known fakes with another one "
+        "this near; where it is not clearly above the rate, similarity tells nothing. Cllr: cost of the "
+        "likelihood ratios by the nearest known fake, for collections that were left out where "
+        "there are enough; 0 is perfect, 1 carries no information; in brackets, the least possible "
+        "cost. "
         "two-sided: Cllr of the ratios that also use the nearest known-real image. ECE: "
         "calibration error of the classifier's probability, 0 is perfect. coverage: share of known "
         "fakes whose candidate generators contain the right one.",
@@ -269,4 +276,17 @@ def print_collections(answer: CalibrationAnswer) -> None:
 
 
 def _cost(ratios: RatiosAnswer | None) -> str:
-    return "" if ratios is None else f"{ratios.cllr:.2f} ({ratios.cllr_min:.2f})"
+    if ratios is None:
+        return ""
+    cllr = ratios.cllr if ratios.cllr_left_out is None else ratios.cllr_left_out
+    return f"{cllr:.2f} ({ratios.cllr_min:.2f})"
+
+
+def _hits(stratum: StratumAnswer) -> str:
+    from api.lookups.numbers import percent
+
+    at = next(each for each in stratum.thresholds if each.false_match_rate == SHOWN_HITS)
+    if at.hit_rate is None:
+        return ""
+    share = percent(at.hit_rate.estimate)
+    return share if at.tells else f"{share} (tells nothing)"

@@ -177,8 +177,10 @@ def _examine_disk(settings: Settings) -> Iterator[DoctorFinding]:
         free = shutil.disk_usage(settings.data_dir).free
     except OSError:
         return  # the finding on the database says that the folder is missing
-    words = f"{free / 2**30:,.1f} GiB free in the data folder"
-    yield ok("disk", words) if free >= LEAST_FREE_BYTES else advice("disk", f"only {words}")
+    if free >= LEAST_FREE_BYTES:
+        yield ok("disk", "there is room in the data folder")
+    else:
+        yield advice("disk", f"only {free / 2**20:,.0f} MiB are free in the data folder")
 
 
 def ok(topic: str, words: str) -> DoctorFinding:

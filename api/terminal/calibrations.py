@@ -64,14 +64,14 @@ def calibrate(
     seed: Annotated[
         int, typer.Option(help="Seed of the random choice of images and of the intervals.")
     ] = 0,
-    with_shipped: Annotated[
+    no_shipped: Annotated[
         bool,
         typer.Option(
-            "--shipped/--no-shipped",
-            help="Whether the photographs that came with the model join the known-real images, as "
-            "further collections.",
+            "--no-shipped",
+            help="Leave out the photographs that came with the model; otherwise they join the "
+            "known-real images as further collections.",
         ),
-    ] = True,
+    ] = False,
     json: JsonLines = False,
 ) -> None:
     """Measure how often a known-real image is as similar to known fakes as a probe.
@@ -100,7 +100,7 @@ def calibrate(
         reference=reference,
         max_images=max_images,
         seed=seed,
-        with_shipped=with_shipped,
+        with_shipped=not no_shipped,
         **conditions,
     )
     with stop_on_sigterm(), Lineup.open(settings_of(ctx)) as lineup:
@@ -241,13 +241,12 @@ def print_calibration(answer: CalibrationAnswer) -> None:
     write(
         "at 1 %: the similarity that 1 % of known-real images reach; in brackets, the upper end of "
         "the 95 % interval of that rate. hits at 1 %: the share of known fakes with another one "
-        "this near; where it is not clearly above the rate, similarity tells nothing. Cllr: cost of the "
-        "likelihood ratios by the nearest known fake, for collections that were left out where "
-        "there are enough; 0 is perfect, 1 carries no information; in brackets, the least possible "
-        "cost. "
-        "two-sided: Cllr of the ratios that also use the nearest known-real image. ECE: "
-        "calibration error of the classifier's probability, 0 is perfect. coverage: share of known "
-        "fakes whose candidate generators contain the right one.",
+        "this near; where it is not clearly above the rate, similarity tells nothing. Cllr: cost "
+        "of the likelihood ratios by the nearest known fake, for collections that were left out "
+        "where there are enough; 0 is perfect, 1 carries no information; in brackets, the least "
+        "possible cost. two-sided: Cllr of the ratios that also use the nearest known-real image. "
+        "ECE: calibration error of the classifier's probability, 0 is perfect. coverage: share of "
+        "known fakes whose candidate generators contain the right one.",
         style="dim",
     )
     print_collections(answer)

@@ -61,6 +61,23 @@ class ReferenceVectors:
         return len(self.vectors)
 
 
+def count_by_collection(path: Path) -> dict[str, tuple[int, str]]:
+    """Return the number of photographs and the description of each collection of a file, whatever
+    its embedding space.
+
+    Raises InvalidReferences for a file of another format.
+    """
+    with safe_open(path, framework="numpy") as file:
+        about: Mapping[str, str] = file.metadata() or {}
+        if about.get("format") != FORMAT:
+            raise InvalidReferences(path, f"it is not of the format {FORMAT}")
+        numbers = file.get_tensor("collections")
+    return {
+        each["name"]: (int(np.count_nonzero(numbers == number)), each["description"])
+        for number, each in enumerate(json.loads(about["collections"]))
+    }
+
+
 def find_references(
     folder: Path, space_fingerprint: str, dimension: int, pinned_sha256: str | None = None
 ) -> ReferenceVectors | None:

@@ -139,7 +139,7 @@ MODELS: Mapping[str, ModelSource] = MappingProxyType(
                     "e14c0175f7a747897cf60733599deacade261ddddc95d75064595834b46d534f",
                 ),
             ),
-            references_sha256="f770b5df26ae83126cda8baecf8b93145d4ba8183bd1866626cd45f71dfde39f",
+            references_sha256="7eadd25ee1d0c255fe8efbb3c79fa8f26465152bbb924b83a75da188f72361a7",
             caution="The built-in model is for trying Lineup. It is not for casework: it misses "
             "most fakes of real generators.",
         ),

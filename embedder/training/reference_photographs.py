@@ -42,7 +42,7 @@ class Packaged:
 
 
 _GCOMPRIS = "gcompris-qt-data/usr/share/gcompris-qt/rcc"
-_GCOMPRIS_FROM = "Debian's gcompris-qt-data 3.1-2; the package names photographer and licence"
+_GCOMPRIS_FROM = "Debian's gcompris-qt-data 3.1-2"
 _OPENCV = "opencv-doc/usr/share/doc/opencv-doc/examples"
 # A path that ends in .rcc is an archive of Qt resources. Its members are listed by name.
 PACKAGED = {

@@ -222,8 +222,11 @@ class Calibration:
 
     @property
     def is_provisional(self) -> bool:
-        """Whether too few known-real images are this installation's for verdicts to rest on it."""
-        return self.own_photographs is not None and self.own_photographs < MIN_SOURCES
+        """Whether its known-real images came with the model, and too few are this installation's
+        for verdicts to rest on it.
+        """
+        own = self.own_photographs
+        return own is not None and own < MIN_SOURCES and own < self.strata[AS_IS].sources
 
     def stratum_for(self, condition: str) -> ChosenStratum:
         """Return the stratum of a condition; if it was not measured or does not hold, the widest

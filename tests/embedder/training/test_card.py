@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from embedder.network.references import REFERENCES_FILE, count_by_collection
 from embedder.network.registry import MEASURED_FILE, get_builtin_directory
 from embedder.training.card import COLUMNS, describe_counts, format_card, wrap_markdown
 from embedder.training.generators import PartSummary
@@ -36,7 +37,8 @@ def test_the_shipped_card_is_the_template_with_the_shipped_figures(shipped: str)
     held_out = counts_in(shipped, r"were held out \((.*?)\)")
     values = json.loads((get_builtin_directory() / MEASURED_FILE).read_text(encoding="utf-8"))
     part = PartSummary(trained | seen, licences_in(shipped))
-    assert format_card(values, trained, held_out, part) == shipped
+    references = count_by_collection(get_builtin_directory() / REFERENCES_FILE)
+    assert format_card(values, trained, held_out, part, references) == shipped
 
 
 def test_paragraphs_and_items_are_wrapped_and_tables_are_not() -> None:

@@ -193,6 +193,7 @@ class SimilarityAnswer(Answer):
     )
     barrier: SimilarityReason | None = Field(
         None,
+        examples=["not_calibrated"],
         description="Why the similarity of embeddings gives no verdict in these corpora, whatever "
         "the probe: not_calibrated, tells_nothing or no_threshold. Identical files and near "
         "duplicates are found nevertheless. Null: it gives one.",
@@ -201,6 +202,7 @@ class SimilarityAnswer(Answer):
         None,
         description="What to do so that similarity gives a verdict, in one sentence. Null if there "
         "is nothing to do.",
+        examples=["run `lineup calibrate`: it measures casework-2026-sdxl"],
     )
     digits: int = Field(
         SIMILARITY_DIGITS,
@@ -284,6 +286,7 @@ class LookupAnswer(Answer):
         None,
         description="Warning about the model, to be read before the verdicts. Null if there is "
         "none.",
+        examples=["The built-in model is for trying Lineup. It is not for casework."],
     )
     probe: ProbeAnswer = Field(description="The probe.")
     classifier: ClassifierAnswer | None = Field(

@@ -333,3 +333,49 @@ def test_reference_collections_are_told_apart_in_every_stratum_and_in_documents_
     for stratum in stored["strata"].values():
         del stratum["collections"]
     assert Calibration.from_json(stored) == whole
+
+
+def in_collections(images: Population, *names: str) -> Population:
+    collections = tuple(
+        CollectionName("reals", names[row % len(names)]) for row in range(len(images))
+    )
+    return replace(images, collections=collections)
+
+
+def test_a_stratum_has_the_rates_of_its_images_logits_by_group(whole: Calibration) -> None:
+    stratum = whole.strata[AS_IS]
+    assert stratum.logit_rates is not None
+    fakes, reals = stratum.logit_rates.fakes, stratum.logit_rates.reals
+    assert (fakes.n, fakes.groups, reals.n, reals.groups) == (40, len(GENERATORS), 40, 1)
+    middle = float(np.median(FAKES.logits))
+    assert fakes.at_or_below(middle).matches == int((FAKES.logits <= middle).sum())
+    limits = stratum.logit_rates.limits_at(0.05, 0.05)
+    assert limits is not None
+    assert None not in (limits.no_traces_logit, limits.synthetic_logit)
+
+
+def test_collections_of_known_real_images_are_left_out_of_rates_and_ratios() -> None:
+    names = ("a", "b", "c", "d", "e")
+    stratum = calibrated(in_collections(REALS, *names), FAKES).strata[AS_IS]
+    assert stratum.logit_rates is not None
+    assert stratum.logit_rates.reals.groups == len(names)
+    assert stratum.logit_rates.reals_at_or_above(0.0).across_collections
+    for model in (stratum.likelihood, stratum.two_sided):
+        assert model is not None
+        assert model.cllr_left_out is not None
+
+
+def test_without_known_fakes_there_are_no_rates_of_logits() -> None:
+    assert calibrated(REALS, NOBODY).strata[AS_IS].logit_rates is None
+
+
+def test_generators_are_named_by_their_entries_in_the_corpora() -> None:
+    attribution = calibrated(REALS, FAKES).strata[AS_IS].attribution
+    assert attribution is not None
+    assert {name: each.entries for name, each in attribution.classes.items()} == {
+        "alpha": 20,
+        "beta": 20,
+    }
+    few = calibrated(REALS, FAKES.taking(np.arange(19))).strata[AS_IS].attribution
+    assert few is not None
+    assert set(few.least_shares) == {"alpha"}

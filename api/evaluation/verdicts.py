@@ -23,7 +23,8 @@ from api.evaluation.json import (
     VerdictLimits,
 )
 from api.evaluation.judging import FOLDS, MIN_KNOWN, Judged, JudgedImages, Rules, judge_images
-from api.evaluation.splits import draw_resamples
+from api.evaluation.splits import draw_resamples, has_enough_sources
+from index.calibration.binomial import exact_interval
 from index.calibration.calibration import AS_IS
 from index.verdict import ClassifierOutcome, ClassifierPolicy, SimilarityOutcome, Verdict
 
@@ -165,12 +166,17 @@ def _count_reasons(reasons: Sequence[str]) -> Mapping[str, int]:
 
 def measure_share(is_one: NDArray[np.bool_], sources: NDArray[np.int64], seed: int) -> Measure:
     """Return the share of images (m,) with its 95 % interval: percentiles over resampled sources,
-    or images if there are too few sources.
+    or images if there are too few sources. Where none or all of them are counted, resamples do not
+    differ: then it is the exact interval of so many sources, or images.
     """
     if not len(is_one):
         return Measure.missing("there is no such image")
     share = float(is_one.mean())
+    if share in {0.0, 1.0}:
+        units = len(np.unique(sources)) if has_enough_sources(sources) else len(is_one)
+        low, high = exact_interval(share * units, units)
+        return Measure(value=share, low=low, high=high)
     everything = np.ones(len(is_one), np.bool_)
     drawn = [is_one[rows].mean() for rows in draw_resamples(everything, sources, seed)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Measure(value=share, low=min(float(low), share), high=max(float(high), share))
+    low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
+    return Measure(value=share, low=min(low, share), high=max(high, share))

@@ -121,3 +121,12 @@ def test_sources_that_agree_make_the_interval_wider() -> None:
     )
     lengths = [(each.high or 0) - (each.low or 0) for each in (alike, apart)]
     assert lengths[0] > 2 * lengths[1]
+
+
+@pytest.mark.parametrize(("sources", "units"), [(np.arange(20), 20), (np.arange(20) // 2, 10)])
+def test_none_of_some_images_does_not_mean_never(sources: np.ndarray, units: int) -> None:
+    none, every = (measure_share(np.full(20, each), sources, 0) for each in (False, True))
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / units))
+    assert (every.value, every.high) == (1.0, 1.0)
+    assert every.low == pytest.approx(0.025 ** (1 / units))

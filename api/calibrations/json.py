@@ -31,8 +31,14 @@ class ThresholdAtRate(Answer):
     )
     low: float = Field(description="Lower end of the 95 % interval of the rate at this threshold.")
     high: float = Field(
-        description="Upper end of the 95 % interval. Look-ups use the threshold only if this is "
-        "at most five times the rate."
+        description="Upper end of the 95 % interval. If it is more than five times the rate, "
+        "look-ups use a higher threshold, or none."
+    )
+    look_up_threshold: float | None = Field(
+        None,
+        description="Similarity from which look-ups call a probe similar: the smallest one with at "
+        "most this rate whose interval ends at five times the rate or less. Null if too few images "
+        "support one, or if the rates did not hold for collections that were left out.",
     )
     hit_rate: MeasuredShare | None = Field(
         None,
@@ -255,6 +261,7 @@ def _describe_threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:
         cosine_similarity=at,
         low=there.low,
         high=there.high,
+        look_up_threshold=stratum.threshold_at(rate),
         hit_rate=None
         if hit is None
         else MeasuredShare(**write_share(hit, hit.n, hit.sources or hit.n)),

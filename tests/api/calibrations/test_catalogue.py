@@ -15,7 +15,7 @@ from api.errors import InvalidRequest
 from api.lineup import Lineup
 from index.errors import UnknownCalibration
 from tests.api.small_lineup import FAKE, add, calibrate, encoded, open_small, picture
-from tests.index.assessing import collection, stratum
+from tests.index.assessing import collection, false_matches, stratum
 
 
 @pytest.fixture
@@ -76,6 +76,7 @@ def test_the_figures_of_a_delivery() -> None:
     assert tenth.cosine_similarity == pytest.approx(0.8)  # whose rate is (1 - 0.8) / 2
     assert tenth.low == pytest.approx(0.1)
     assert tenth.high == pytest.approx(0.1 + 0.9 * 0.01)
+    assert tenth.look_up_threshold == tenth.cosine_similarity  # its interval is narrow enough
     assert [(each.corpus, each.matches) for each in tenth.collections] == [("a", 1), ("b", 0)]
     assert (answer.growth, answer.familiar_from) == (1.0, 0.3)
     assert answer.one_sided is not None
@@ -85,6 +86,18 @@ def test_the_figures_of_a_delivery() -> None:
     assert (answer.classifier.method, answer.classifier.images) == ("temperature", 60)
     assert answer.attribution is not None
     assert (answer.attribution.coverage, answer.attribution.open_set_auroc) == (0.9, None)
+
+
+def test_the_threshold_of_look_ups_is_higher_where_the_interval_is_wide_or_missing() -> None:
+    wide, unsupported = (
+        StratumAnswer.of("as_is", stratum(false_matches=false_matches(high=high))).thresholds
+        for high in (0.04, 0.06)
+    )
+    assert SHOWN_RATES[1:] == (0.01, 0.005)
+    assert [each.look_up_threshold is None for each in wide] == [False, False, True]
+    assert wide[1].look_up_threshold is not None
+    assert wide[1].look_up_threshold >= wide[1].cosine_similarity
+    assert [each.look_up_threshold is None for each in unsupported] == [False, True, True]
 
 
 def test_figures_that_too_few_images_support_are_null() -> None:

@@ -21,7 +21,7 @@ from index.calibration.reading import get_named_corpora
 from index.calibration.standing import GROWTH, Calibrations
 from index.truth.calibrations import get_calibration
 from index.truth.corpora import CorpusKind
-from index.truth.coverage import count_embedded
+from index.truth.coverage import count_embedded, has_embedded
 from index.truth.database import Database
 from index.truth.jobs import JobKind, JobState, get_job
 from index.truth.spaces import Space
@@ -69,17 +69,20 @@ class CalibrationNeed(Answer):
     )
 
 
-def find_needs(conn: Connection, space: Space, false_match_rate: float) -> list[CalibrationNeed]:
+def find_needs(
+    conn: Connection, space: Space, false_match_rate: float, *, counts_entries: bool = True
+) -> list[CalibrationNeed]:
     """Return what a calibration of all known fakes lacks, the most important first.
 
-    Empty if nothing is missing, and if there are no known fakes.
+    Empty if nothing is missing, and if there are no known fakes. Counting the known fakes takes
+    about a second for a million; without it, whether they have outgrown the calibration is not
+    examined.
     """
     fakes, reals = (
         get_named_corpora(conn, None, kind)
         for kind in (CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL)
     )
-    size, real_images = (count_embedded(conn, space, each.ids) for each in (fakes, reals))
-    if not size:
+    if not has_embedded(conn, space, fakes.ids):
         return []
     calibrations = Calibrations(space)
     wanted = count_supporting(false_match_rate)
@@ -89,7 +92,7 @@ def find_needs(conn: Connection, space: Space, false_match_rate: float) -> list[
             need=need,
             words=words,
             commands=list(commands),
-            known_real_images=real_images,
+            known_real_images=count_embedded(conn, space, reals.ids),
             photographs_wanted=wanted,
         )
 
@@ -103,7 +106,7 @@ def find_needs(conn: Connection, space: Space, false_match_rate: float) -> list[
             "the model"
         )
         lead += ", so similarity gives no verdict"
-        if real_images >= MIN_SOURCES:
+        if has_embedded(conn, space, reals.ids, MIN_SOURCES):
             return [write(need, lead, CALIBRATE)]
         advice = (
             f"add known-real images like those in question: at least {MIN_SOURCES} photographs, "
@@ -117,7 +120,9 @@ def find_needs(conn: Connection, space: Space, false_match_rate: float) -> list[
             "similarity gives no verdict"
         )
         return [write(Need.EARLIER_RELEASE, words, CALIBRATE)]
-    found = _find_flaws(applied.id, applied.calibration, size, false_match_rate, wanted)
+    measured = applied.calibration
+    size = count_embedded(conn, space, fakes.ids) if counts_entries else measured.corpus_size
+    found = _find_flaws(applied.id, measured, size, false_match_rate, wanted)
     return [write(*each) for each in found]
 
 
@@ -164,7 +169,8 @@ def add_next_step(database: Database, job: JobAnswer, false_match_rate: float) -
     if job.kind is not JobKind.INGEST or job.state is not JobState.COMPLETED:
         return job
     with database.read() as conn:
-        needs = find_needs(conn, get_job(conn, job.id).space, false_match_rate)
+        space = get_job(conn, job.id).space
+        needs = find_needs(conn, space, false_match_rate, counts_entries=False)
     if not needs:
         return job
     return job.model_copy(update={"next_step": describe_need(needs[0])})

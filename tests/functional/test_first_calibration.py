@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
+from api.http.app import create_app
+from api.settings import Settings
 from api.terminal.demonstration import make_images
 from tests.functional.terminal import answer, lineup
 
@@ -108,6 +113,27 @@ def test_with_known_real_images_a_calibration_gives_verdicts(images: Path, data:
     assert {each["similarity"]["next_step"] for each in (*fakes, *photographs)} == {None}
     (found,) = (e for e in answer(data, "doctor")["findings"] if e["topic"] == "calibration")
     assert (found["level"], found["words"]) == ("ok", "nothing is missing")
+
+
+def test_a_server_measures_it_after_an_upload(images: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "fakes.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted((images / "demo-fakes" / "demo-nearest").iterdir())[:12]:
+            packed.write(path, path.name)
+    settings = Settings(data_dir=tmp_path / "data", offline=True)
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
+        job = client.post(
+            "/v1/corpora/fakes/ingests", files={"source": ("fakes.zip", archive.read_bytes())}
+        ).json()
+        until = time.monotonic() + 60
+        while not (found := client.get("/v1/calibrations").json()["calibrations"]):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        done = client.get(f"/v1/jobs/{job['id']}").json()
+
+    assert [each["provisional"] for each in found] == [True]
+    assert done["state"] == "completed"
+    assert "provisional" in done["next_step"]
 
 
 def test_left_out_the_same_calibration_has_too_few_photographs(data: Path) -> None:

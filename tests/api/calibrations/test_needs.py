@@ -112,6 +112,9 @@ def test_growth_of_more_than_a_tenth_is_told_beside_other_flaws(lineup: Lineup) 
     add(lineup, "fakes", FAKE, encoded(picture(50)))
 
     assert [each.need for each in needs(lineup)] == [Need.OUTGROWN, Need.TELLS_NOTHING]
+    with lineup.database.read() as conn:
+        quick = find_needs(conn, lineup.space, 0.01, counts_entries=False)
+    assert [each.need for each in quick] == [Need.TELLS_NOTHING]
 
 
 def test_a_calibration_of_an_earlier_release_is_measured_again(lineup: Lineup) -> None:

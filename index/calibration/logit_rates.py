@@ -34,6 +34,8 @@ Ints = NDArray[np.int64]
 OUTER_POINTS, SERIES_POINTS = 50, 60
 # Rates are rounded to this many decimals: a stratum takes 30 kB instead of 80.
 DECIMALS = 6
+# Points at which the interval of a further group is computed; it is interpolated between them.
+INTERVALS = 40
 # Groups that are left out one at a time. Of more groups, the smallest are left out together.
 MOST_FOLDS = 100
 # If no limit holds on the groups that are left out, the limit is that of this part of the rate that
@@ -282,7 +284,10 @@ class _Images(NamedTuple):
 
     @property
     def are_grouped(self) -> bool:
-        return int(self.groups.max()) + 1 >= MIN_COLLECTIONS
+        """Whether there are enough groups of several source images to say what a further one may
+        be like. Where each image declares a source of its own, there are none.
+        """
+        return int((_count_sources(self.groups, self.sources) > 1).sum()) >= MIN_COLLECTIONS
 
     def mirrored(self) -> _Images:
         return _Images(-self.logits[::-1], self.sources[::-1], self.groups[::-1])
@@ -300,14 +305,19 @@ def _measure_tail(images: _Images, distinct: Floats, points: Ints) -> TailRates:
     ones.
     """
     weights = weights_by_group(images.logits, images.groups)
+    fold = fold_groups(images.groups, MOST_FOLDS)  # (n,)
     plain = _cumulate(images.logits, np.ones(len(weights)), distinct)[points]
     levels = np.maximum(_cumulate(images.logits, weights, distinct)[points], plain)  # (p,)
-    shares = _leave_out_groups(images, weights, np.append(0.0, levels))  # (k, 1 + p)
-    of_group = np.bincount(images.groups, weights)
-    realised = (of_group / of_group.sum()) @ shares if images.are_grouped else np.append(0.0, plain)
+    shares = _leave_out_groups(images.logits, fold, weights, np.append(0.0, levels))  # (k, 1 + p)
+    of_fold = np.bincount(fold, weights)
+    realised = (of_fold / of_fold.sum()) @ shares if images.are_grouped else np.append(0.0, plain)
     unseen = 0.5 / (len(np.unique(images.sources)) + 1)  # half an image in one more
     realised = np.maximum.accumulate(np.maximum(realised, np.append(unseen, levels)))
-    lows, highs = _intervals(images, shares, np.append(0.0, plain))
+    if images.are_grouped:
+        lows, highs = _predict_intervals(shares, _count_sources(fold, images.sources))
+    else:
+        n = len(np.unique(images.sources))
+        lows, highs = np.array([exact_interval(x * n, n) for x in np.append(0.0, plain)]).T
     lows, highs = np.minimum(lows, realised), np.maximum(highs, realised)
     return TailRates(
         levels=_stored(levels),
@@ -328,47 +338,52 @@ def _cumulate(x: Floats, weights: Floats, at: Floats) -> Floats:
     return np.asarray(sums[np.searchsorted(x, at, side="right")] / sums[-1], np.float64)
 
 
-def _leave_out_groups(images: _Images, weights: Floats, levels: Floats) -> Floats:
-    """Return the share (k, p) of each group's images that limits of the other groups reach.
+def _leave_out_groups(x: Floats, fold: Ints, weights: Floats, levels: Floats) -> Floats:
+    """Return the share (k, p) of each fold's images that limits of the others reach.
 
     The limit of a level is the largest value of the others up to which their share is at most the
-    level; without one, it is just below all of them.
+    level; without one, it is just below all of them. `x` (n,) rises.
     """
-    count = int(images.groups.max()) + 1
-    fold = fold_groups(images.groups, MOST_FOLDS)  # (n,)
-    sizes = np.bincount(images.groups, minlength=count)
+    count = int(fold.max()) + 1
     shares = np.zeros((count, len(levels)))
     if count == 1:
         return shares
-    for each in np.unique(fold):
+    for each in range(count):
         out = fold == each
-        x, w = images.logits[~out], weights[~out]
-        last = np.append(x[1:] != x[:-1], [True])  # the last image of equal ones
-        values = x[last]
+        others, w = x[~out], weights[~out]
+        last = np.append(others[1:] != others[:-1], [True])  # the last image of equal ones
+        values = others[last]
         up_to = (np.cumsum(w) / w.sum())[last]
-        up_to = np.maximum(up_to, (np.flatnonzero(last) + 1) / len(x))
+        up_to = np.maximum(up_to, (np.flatnonzero(last) + 1) / len(others))
         place = np.searchsorted(up_to, levels + 1e-12, side="right") - 1  # (p,)
         limits = np.where(place >= 0, values[place], np.nextafter(values[0], -np.inf))
-        for group in np.unique(images.groups[out]):
-            own = images.logits[images.groups == group]
-            shares[group] = np.searchsorted(own, limits, side="right") / sizes[group]
+        shares[each] = np.searchsorted(x[out], limits, side="right") / out.sum()
     return shares
 
 
-def _intervals(images: _Images, shares: Floats, plain: Floats) -> tuple[Floats, Floats]:
-    """Return the ends of the 95 % interval (p,) of each rate, from the shares of each group that
-    was left out (k, p), or from those of all images (p,).
+def _predict_intervals(shares: Floats, sizes: Ints) -> tuple[Floats, Floats]:
+    """Return the ends of the interval of a further group (p,), from the shares (k, p) of groups of
+    so many source images (k,), at some of the points and between these.
     """
-    if images.are_grouped:
-        pairs = np.unique(np.column_stack([images.groups, images.sources]), axis=0)
-        sizes = np.bincount(pairs[:, 0]).astype(np.float64)  # source images by group, (k,)
-        found = predict_rates((shares * sizes[:, None]).T, sizes, np.ones(len(sizes)))
-        ends = np.array([found.lows, found.highs])
-    else:
-        n = len(np.unique(images.sources))
-        ends = np.array([exact_interval(share * n, n) for share in plain]).T  # (2, p)
-    low, high = np.maximum.accumulate(ends, axis=1)
+    last = shares.shape[1] - 1
+    evenly, by_rate = (
+        np.linspace(0, last, INTERVALS // 2),
+        np.geomspace(1, last + 1, INTERVALS // 2) - 1,
+    )
+    at = np.unique(np.concatenate([evenly, by_rate]).round().astype(np.int64))
+    matches = (shares[:, at] * sizes[:, None]).T  # (a, k)
+    found = predict_rates(matches, sizes.astype(np.float64), np.ones(len(sizes)))
+    low, high = (
+        np.interp(np.arange(last + 1), at, np.maximum.accumulate(ends))
+        for ends in (found.lows, found.highs)
+    )
     return low, high
+
+
+def _count_sources(groups: Ints, sources: Ints) -> Ints:
+    """Return how many source images each group has (k,)."""
+    pairs = np.unique(np.column_stack([groups, sources]), axis=0)
+    return np.bincount(pairs[:, 0])
 
 
 def _find_place(tail: TailRates, rate: float) -> int:

@@ -262,3 +262,21 @@ def test_more_groups_than_folds_are_left_out_together() -> None:
     limit = shares.find_lower(0.02)
     assert limit is not None
     assert shares.at_or_below(limit).estimate <= 0.02
+
+
+def test_a_source_that_each_image_declares_for_itself_is_no_collection() -> None:
+    logits = np.random.default_rng(13).normal(size=3000)
+    alone = fitted(logits, np.arange(3000))
+    together = fitted(logits, np.zeros(3000, np.int64))
+    assert (alone.groups, alone.across_groups) == (3000, False)
+    assert alone.at_or_above(2.0) == together.at_or_above(2.0)
+
+
+def test_the_lower_rates_are_the_upper_ones_of_the_mirrored_logits() -> None:
+    random = np.random.default_rng(14)
+    logits, numbers = generators(random, 12)
+    one, mirrored = fitted(logits, numbers), fitted(-logits, numbers)
+    assert one.lower == mirrored.upper
+    assert one.find_lower(0.02) == pytest.approx(-(mirrored.find_upper(0.02) or 0))
+    for at in (-2.0, -0.5, float(logits[3])):
+        assert one.at_or_below(at) == mirrored.at_or_above(-at)

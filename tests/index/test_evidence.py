@@ -373,26 +373,26 @@ def test_a_ratio_that_the_data_do_not_support_decides_nothing() -> None:
 
 
 def test_a_verdict_of_the_classifier_comes_with_how_many_images_get_it() -> None:
-    rates = logit_rates()
+    rates, own = logit_rates(), Policy(None, ClassifierPolicy(2.5, -1.5, "test"))
     logits = LogitCalibration(4, AS_IS, rates, classifier())
 
     def figures(logit: float, known: Any = logits) -> Any:
         return assess(
-            ProbeFacts(logit=logit), Neighbourhood((), ()), None, POLICY, logits=known
+            ProbeFacts(logit=logit), Neighbourhood((), ()), None, own, logits=known
         ).classifier
 
-    none, some = figures(-2.0), figures(2.0)
-    assert none.of_fakes.rate == rates.fakes_at_or_below(-2.0)
-    assert none.of_reals.rate == rates.reals_at_or_below(-2.0)
-    assert some.of_fakes.rate == rates.fakes_at_or_above(2.0)
-    assert some.of_reals.rate == rates.reals_at_or_above(2.0)
+    none, some = figures(-2.0), figures(3.0)
+    assert none.of_fakes.rate == rates.fakes_at_or_below(-1.5)
+    assert none.of_reals.rate == rates.reals_at_or_below(-1.5)
+    assert some.of_fakes.rate == rates.fakes_at_or_above(2.5)
+    assert some.of_reals.rate == rates.reals_at_or_above(2.5)
     assert (none.of_fakes.images, none.of_reals.images) == (rates.fakes, rates.reals)
-    assert (some.number, some.condition, some.probability) == (4, AS_IS, pytest.approx(0.731, 0.01))
+    assert (some.number, some.condition, some.probability) == (4, AS_IS, pytest.approx(0.818, 0.01))
     between = figures(0.0)
     assert (between.of_fakes, between.of_reals, between.probability) == (None, None, 0.5)
-    unmeasured = figures(2.0, LogitCalibration(4, AS_IS, None, None))
+    unmeasured = figures(3.0, LogitCalibration(4, AS_IS, None, None))
     assert (unmeasured.of_fakes, unmeasured.model, unmeasured.probability) == (None, None, None)
-    assert figures(2.0, None) is None
+    assert figures(3.0, None) is None
 
 
 def test_a_probability_that_contradicts_a_limit_forbids_its_verdict() -> None:

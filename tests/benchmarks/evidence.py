@@ -34,6 +34,7 @@ from __future__ import annotations
 import argparse
 import io
 import platform
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -226,11 +227,15 @@ def main() -> None:
 
 def with_block(text: str, name: str, block: str) -> str:
     """Return a document with a new text between the comments `<!-- NAME -->` and `<!-- /NAME
-    -->`.
+    -->`. Lines end at column 120, but for those of tables.
     """
+    block = "\n".join(
+        line if line.startswith("|") else textwrap.fill(line, 120, break_on_hyphens=False)
+        for line in block.strip().splitlines()
+    )
     before, rest = text.split(f"<!-- {name} -->\n")
     _, after = rest.split(f"<!-- /{name} -->")
-    return f"{before}<!-- {name} -->\n{block.strip()}\n<!-- /{name} -->{after}"
+    return f"{before}<!-- {name} -->\n{block}\n<!-- /{name} -->{after}"
 
 
 def show_made(run: Run) -> None:

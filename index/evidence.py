@@ -32,7 +32,7 @@ from index.figures import (
     vote,
 )
 from index.neighbourhood import Neighbourhood
-from index.policy import LogitCalibration
+from index.policy import LogitCalibration, tells_nothing
 from index.verdict import (
     ClassifierPolicy,
     Evidence,
@@ -194,8 +194,11 @@ def assess(
     evidence = _evidence(facts, neighbourhood, quality, ratio, seen, probability)
     verdict = judge(evidence, policy)
     is_sound = quality.issue is None
-    # Beside `not_similar` a name would be read as if a known fake were near after all.
-    may_vote = is_sound and verdict.similarity.verdict is not SimilarityOutcome.NOT_SIMILAR
+    # Beside `not_similar` a name would be read as if a known fake were near after all. Where
+    # similarity does not tell fakes from photographs, photographs get names like any fake.
+    is_near = verdict.similarity.verdict is not SimilarityOutcome.NOT_SIMILAR
+    is_telling = calibration is None or not tells_nothing(calibration)
+    may_vote = is_sound and is_near and is_telling
     return Assessment(
         neighbourhood=neighbourhood,
         calibration=calibration,

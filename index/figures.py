@@ -59,7 +59,8 @@ class ClassifierFigures:
     """What a calibration says beside the classifier's verdict.
 
     `number` and `condition` name the calibration and the kind of delivery. `model` gave the
-    `probability`, if there is one. `of_fakes` and `of_reals` are the shares of known fakes and of
+    `probability`, if there is one. `fell_back_from` is the delivery of the probe if the limits are
+    those of unchanged images. `of_fakes` and `of_reals` are the shares of known fakes and of
     known-real images that get the same verdict; None if it is inconclusive, or was not measured.
     """
 
@@ -69,6 +70,7 @@ class ClassifierFigures:
     probability: float | None
     of_fakes: LogitShare | None
     of_reals: LogitShare | None
+    fell_back_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ def find_classifier_figures(
         probability=probability,
         of_fakes=None if of_fakes is None or rates is None else LogitShare(of_fakes, rates.fakes),
         of_reals=None if of_reals is None or rates is None else LogitShare(of_reals, rates.reals),
+        fell_back_from=logits.fell_back_from,
     )
 
 

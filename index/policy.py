@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from index.calibration.calibration import AS_IS
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.logit_rates import LogitLimits, LogitRates
@@ -39,19 +40,23 @@ class LogitCalibration:
     """What a calibration says about the logit of images delivered in one way.
 
     `number` is the calibration's, `condition` names the way. A part is None if there were too few
-    images.
+    images. `fell_back_from` names the delivery of the probe where no known fakes were measured
+    after it, as in a first calibration: `rates` are then those of unchanged images.
     """
 
     number: int
     condition: str
     rates: LogitRates | None
     probability: ClassifierCalibration | None
+    fell_back_from: str | None = None
 
     @classmethod
     def of(cls, applied: Applied, condition: str | None) -> Self:
         """For a probe that was delivered in some way; None: not known."""
         chosen = applied.calibration.stratum_for(condition or "")
-        stratum = chosen.stratum
+        stratum, unchanged = chosen.stratum, applied.calibration.strata[AS_IS].logit_rates
+        if stratum.logit_rates is None and unchanged is not None:
+            return cls(applied.id, AS_IS, unchanged, stratum.classifier, chosen.name)
         return cls(applied.id, chosen.name, stratum.logit_rates, stratum.classifier)
 
 
@@ -84,7 +89,7 @@ def find_barrier(
     """
     if calibration is None or calibration.discrimination is None:
         return SimilarityReason.NOT_CALIBRATED if chosen is None else None
-    tells = calibration.discrimination.tells or not _supports_threshold(calibration)
+    tells = not tells_nothing(calibration)
     if chosen is not None:
         return None if tells else SimilarityReason.TELLS_NOTHING
     if calibration.is_provisional:
@@ -94,11 +99,23 @@ def find_barrier(
     return None if tells else SimilarityReason.TELLS_NOTHING
 
 
+def tells_nothing(calibration: ProbeCalibration) -> bool:
+    """Return whether a calibration shows that similarity does not tell fakes from photographs.
+
+    One with too few images for a threshold shows nothing of the kind.
+    """
+    found = calibration.discrimination
+    return found is not None and not found.tells and _supports_threshold(calibration)
+
+
 def choose_classifier_policy(
     logits: LogitCalibration | None, choices: Choices
 ) -> ClassifierPolicy | None:
     """Return the limits of the logit, each from the calibration where its images support one,
     otherwise the model's own; None where there is neither.
+
+    Where the delivery itself was not measured, each is the stricter one of unchanged images and the
+    model: a delivery moves logits, and neither was measured for it on these corpora.
     """
     measured = _measured_limits(logits, choices)
     if logits is None or measured is None:
@@ -110,6 +127,9 @@ def choose_classifier_policy(
         low = (own.no_traces_logit, LimitOrigin.MODEL)
     if high[0] is None and own is not None:
         high = (own.synthetic_logit, LimitOrigin.MODEL)
+    if logits.fell_back_from is not None and own is not None:
+        low = _stricter(low, own.no_traces_logit, -1)
+        high = _stricter(high, own.synthetic_logit, 1)
     # One of the model beside one of the calibration can cross it: each takes the stricter side.
     if low[0] is not None and high[0] is not None and low[0] > high[0]:
         low, high = high, low
@@ -120,6 +140,17 @@ def choose_classifier_policy(
         synthetic_from=high[1],
         no_traces_from=low[1],
     )
+
+
+def _stricter(
+    limit: tuple[float | None, LimitOrigin], own: float | None, side: int
+) -> tuple[float | None, LimitOrigin]:
+    """Return a limit or the model's own, whichever fewer logits reach; `side` is 1 for logits above
+    it, -1 for logits below it.
+    """
+    if own is None or (limit[0] is not None and side * limit[0] >= side * own):
+        return limit
+    return own, LimitOrigin.MODEL
 
 
 def choose_reencoding_limits(

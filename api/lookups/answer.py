@@ -113,11 +113,14 @@ def _write_classifier(assessed: Assessed, quality: QualityAnswer) -> ClassifierA
     of_fakes = LogitShareAnswer.of(figures.of_fakes if figures else None)
     of_reals = LogitShareAnswer.of(figures.of_reals if figures else None)
     digits = _count_logit_digits(assessment)
+    fell_back_from = figures.fell_back_from if figures else None
     has_no_traces = verdict.verdict is ClassifierOutcome.NO_TRACES
     return ClassifierAnswer(
         verdict=verdict.verdict,
         reason=verdict.reason,
-        explanation=explain_classifier(verdict, quality, of_fakes, of_reals, digits),
+        explanation=explain_classifier(
+            verdict, quality, of_fakes, of_reals, digits, fell_back_from
+        ),
         logit=logit,
         miss_rate=of_fakes if has_no_traces else None,
         clear_rate=of_reals if has_no_traces else None,
@@ -128,6 +131,7 @@ def _write_classifier(assessed: Assessed, quality: QualityAnswer) -> ClassifierA
         no_traces_logit=policy.no_traces_logit if policy else None,
         synthetic_from=policy.synthetic_from if policy else None,
         no_traces_from=policy.no_traces_from if policy else None,
+        fell_back_from=fell_back_from,
         digits=digits,
         **_probability(assessment),
     )

@@ -47,7 +47,7 @@ def describe_calibration(used: CalibrationUsed) -> str:
         words += "; only part of its corpora was searched, so the true rate is at most this one"
     if not used.holds:
         words += "; its rates do not hold for collections that were left out"
-    elif not used.supports_threshold:
+    elif not used.supports_threshold and not used.provisional:
         words += "; too few known-real images for a threshold"
     return words
 

@@ -80,6 +80,13 @@ class ClassifierAnswer(Answer):
         description="Decimals with which the logit and its limits are printed, so that they read "
         "as the verdict compares them.",
     )
+    fell_back_from: str | None = Field(
+        None,
+        description="The delivery of the probe, if the calibration measured no known fakes after "
+        "it. Each limit is then the stricter one of unchanged images and of the model, and the "
+        "shares are those of unchanged images. Null otherwise.",
+        examples=["jpeg75"],
+    )
     calibration_id: int | None = Field(
         None,
         description="Id of the calibration of the logit: the one that applies to the search, "

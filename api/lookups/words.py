@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from api.lookups.calibration_json import CalibrationUsed
-from api.lookups.calibration_words import describe_calibration, describe_uncalibrated
+from api.lookups.calibration_words import (
+    describe_calibration,
+    describe_uncalibrated,
+    name_images,
+)
 from api.lookups.classifier_json import ClassifierAnswer
 from api.lookups.evidence_json import QualityAnswer
 from api.lookups.evidence_words import (
@@ -28,6 +32,7 @@ from api.lookups.numbers import LOGIT_DIGITS, SIMILARITY_DIGITS
 from api.lookups.rates_json import DiscriminationAnswer, LogitShareAnswer
 from api.lookups.robustness_json import StabilityAnswer
 from api.lookups.robustness_words import describe_rests_on, describe_stability
+from embedder.pictures.delivery import Condition
 from index.verdict import (
     ClassifierPolicy,
     ClassifierReason,
@@ -138,20 +143,24 @@ def explain_classifier(
     of_fakes: LogitShareAnswer | None = None,
     of_reals: LogitShareAnswer | None = None,
     digits: int = LOGIT_DIGITS,
+    fell_back_from: str | None = None,
 ) -> str:
-    """Why the classifier's verdict is what it is, and how many images of each kind get it."""
+    """Why the classifier's verdict is what it is, and how many images of each kind get it.
+
+    `fell_back_from` names the delivery of the probe if the limits are those of unchanged images.
+    """
     words = _CLASSIFIER[verdict.reason].format(
         limits=describe_limits(verdict.policy, digits), quality=describe_quality(quality)
     )
     if verdict.reason is ClassifierReason.NO_TRACES_LIMIT_REACHED:
         if of_fakes is None or of_reals is None:
             return f"{words}; how many fakes come out like this is not measured on these corpora"
-        return f"{words}; {_alike(of_fakes, of_reals)}"
+        return f"{words}; {_alike(of_fakes, of_reals, fell_back_from)}"
     if verdict.reason is ClassifierReason.SYNTHETIC_LIMIT_REACHED:
         if of_fakes is None or of_reals is None:
             words += "; how many photographs come out like this is not measured on these corpora"
         else:
-            words += f"; {_alike(of_fakes, of_reals)}"
+            words += f"; {_alike(of_fakes, of_reals, fell_back_from)}"
         if quality.issue is not None:
             words += f"; these figures may not hold for the picture: {describe_quality(quality)}"
     return words
@@ -226,10 +235,18 @@ def _write_figures(similarity: SimilarityAnswer) -> Iterator[tuple[str, str]]:
         yield "generator", describe_attribution(similarity.attribution)
 
 
-def _alike(of_fakes: LogitShareAnswer, of_reals: LogitShareAnswer) -> str:
-    return (
+def _alike(
+    of_fakes: LogitShareAnswer, of_reals: LogitShareAnswer, fell_back_from: str | None
+) -> str:
+    words = (
         f"of the known fakes in the calibrated corpora, {describe_logit_share(of_fakes)} come out "
         f"like this; of the known-real images, {describe_logit_share(of_reals)}"
+    )
+    if fell_back_from is None:
+        return words
+    return (
+        f"{words} (measured on {name_images(Condition.AS_IS)}; known fakes were not measured as "
+        f"{name_images(fell_back_from)})"
     )
 
 

@@ -19,7 +19,7 @@ from index.evidence import (
     judge_similarities,
 )
 from index.neighbourhood import Neighbourhood, find_nearest
-from index.policy import Choices, LogitCalibration, choose_policy
+from index.policy import Choices, LogitCalibration, choose_policy, tells_nothing
 from index.verdict import (
     BARRIERS,
     ClassifierOutcome,
@@ -306,6 +306,15 @@ def test_no_generator_stands_beside_not_similar() -> None:
     assert near.attribution is not None
     assert far.verdict.similarity.verdict is SimilarityOutcome.NOT_SIMILAR
     assert far.attribution is None
+
+
+def test_no_generator_is_named_where_similarity_tells_nothing() -> None:
+    """There, a photograph would get a name as often as a fake."""
+    nothing = calibration(hits=hits(0.0, 0.0))
+    assert tells_nothing(nothing)
+    assert assess_fakes(0.9, found=nothing).attribution is None
+    assert not tells_nothing(calibration())
+    assert assess_fakes(0.9, found=calibration()).attribution is not None
 
 
 def test_the_same_picture_names_its_generator_instead_of_a_vote() -> None:

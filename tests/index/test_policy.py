@@ -162,6 +162,34 @@ def test_a_limit_of_the_model_that_crosses_a_measured_one_takes_the_stricter_sid
     assert policy.synthetic_logit >= 20
 
 
+@pytest.mark.parametrize("own", [OWN, ClassifierPolicy(9.0, -9.0, "wide"), None])
+def test_a_delivery_without_known_fakes_has_the_stricter_limits_of_unchanged_images(
+    own: ClassifierPolicy | None,
+) -> None:
+    """As in a first calibration: the model's own limits alone would be stated without any rate."""
+    strata = {AS_IS: stratum(logit_rates=logit_rates()), "jpeg75": stratum(logit_rates=None)}
+    logits = LogitCalibration.of(applied(strata=strata), "jpeg75")
+    assert (logits.condition, logits.fell_back_from) == (AS_IS, "jpeg75")
+    policy = choose_classifier_policy(logits, replace(CHOICES, classifier=own))
+    measured = logit_rates().limits_at(0.02, 0.01)
+    assert policy is not None
+    assert measured is not None
+    assert measured.no_traces_logit is not None
+    assert measured.synthetic_logit is not None
+    low, high = [measured.no_traces_logit], [measured.synthetic_logit]
+    if own is not None and own.no_traces_logit is not None and own.synthetic_logit is not None:
+        low.append(own.no_traces_logit)
+        high.append(own.synthetic_logit)
+    assert (policy.no_traces_logit, policy.synthetic_logit) == (min(low), max(high))
+
+
+def test_a_delivery_that_was_measured_keeps_its_own_limits() -> None:
+    strata = {AS_IS: stratum(logit_rates=logit_rates()), "jpeg75": stratum(logit_rates=None)}
+    assert LogitCalibration.of(applied(strata=strata), AS_IS).fell_back_from is None
+    unmeasured = LogitCalibration.of(applied(strata={AS_IS: stratum(logit_rates=None)}), AS_IS)
+    assert (unmeasured.rates, unmeasured.fell_back_from) == (None, None)
+
+
 # Re-encodings.
 
 

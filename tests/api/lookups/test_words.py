@@ -211,6 +211,13 @@ def test_no_traces_always_comes_with_how_many_fakes_it_misses() -> None:
         "calibrated corpora, 2 % (0.5 % to 7 %; 820 images) come out like this; of the known-real "
         "images, 20 % (17 % to 24 %; 679 images)"
     )
+    elsewhere = classifier_sentence(
+        reached, MEASURED, None, of_fakes=fakes, of_reals=reals, fell_back_from="jpeg75"
+    )
+    assert elsewhere.endswith(
+        "679 images) (measured on unchanged images; known fakes were not measured as images after "
+        "JPEG 75)"
+    )
     assert classifier_sentence(reached, issue=None).endswith(
         "measured elsewhere); how many fakes come out like this is not measured on these corpora"
     )

@@ -380,8 +380,8 @@ def test_equal_logits_stand_in_one_bin() -> None:
 
 
 @given(
-    st.lists(st.floats(-50, 50), min_size=1, max_size=40),
-    st.lists(st.floats(-50, 50), min_size=1, max_size=40),
+    st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40),
+    st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40),
 )
 def test_the_histogram_has_each_image_once_in_rising_bins(
     real: list[float], synthetic: list[float]

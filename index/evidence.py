@@ -230,6 +230,7 @@ def judge_similarities(
     calibration: ProbeCalibration | None,
     policy: Policy,
     logits: LogitCalibration | None,
+    reencodings: Sequence[ReEncodingEvidence] = (),
 ) -> Verdict:
     """Return the verdict of `assess` for a probe that is another picture than every entry.
 
@@ -247,6 +248,7 @@ def judge_similarities(
         ratio=_supported_interval(ratio),
         logit=facts.logit,
         quality_issue=_find_issue(facts, near, familiar_from),
+        reencodings=reencodings,
         probability=find_probability(facts.logit, logits),
     )
     return judge(evidence, policy)

@@ -93,7 +93,9 @@ def ensure_computation_ids(
 
     """
     ids: dict[Computation | None, int | None] = {None: None}
-    for each in sorted({computation for computation in wanted if computation is not None}):
+    known = {computation for computation in wanted if computation is not None}
+    # By name alone: a check cannot be compared with None.
+    for each in sorted(known, key=lambda computation: computation[:2]):
         each.validate()
         found = _find_id(conn, each)
         if found is None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api.evaluation.splits import split_in_halves
+from api.settings import Settings
 from embedder.pictures.delivery import Condition
 from index.calibration.calibration import (
     AS_IS,
@@ -25,6 +27,9 @@ from index.calibration.calibration import (
 )
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import Population
+from index.calibration.standing import Applied, Applies
+from index.policy import Choices
+from index.verdict import ClassifierPolicy
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 
 Bools = NDArray[np.bool_]
@@ -118,6 +123,19 @@ def calibrate_half(
         SamePictures(reals),
         calibrate(compared, measured, seed),
     )
+
+
+def apply_calibration(calibration: Calibration) -> Applied:
+    """Return a calibration as it applies to a search of exactly its corpora."""
+    return Applied(
+        1, datetime.now(UTC), 1, ("fakes",), ("photographs",), calibration, Applies.EXACT
+    )
+
+
+def make_choices(limits: ClassifierPolicy | None) -> Choices:
+    """Return the default settings beside a model's limits of the logit."""
+    settings = Settings()
+    return Choices(None, limits, settings.no_traces_miss_rate, settings.synthetic_false_alarm_rate)
 
 
 def list_deliveries(copies: Copies) -> list[str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -23,10 +22,16 @@ from index.calibration.calibration import AS_IS, Calibration, Compared, Measured
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.others import NOTHING, SamePictures, find_nearest
 from index.calibration.population import Population
-from index.calibration.standing import Applied, Applies
 from index.evidence import ProbeFacts, judge_similarities
-from index.policy import Choices, LogitCalibration, choose_policy
-from tests.benchmarks.evidence_figures import Split, list_deliveries, split, take_copies
+from index.policy import LogitCalibration, choose_policy
+from tests.benchmarks.evidence_figures import (
+    Split,
+    apply_calibration,
+    list_deliveries,
+    make_choices,
+    split,
+    take_copies,
+)
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 
 
@@ -115,18 +120,13 @@ def _judge(
     threshold: float | None,
 ) -> Judged:
     fakes, reals = SamePictures(compared.fakes), SamePictures(compared.reals)
-    settings = Settings()
-    choices = Choices(None, None, settings.no_traces_miss_rate, settings.synthetic_false_alarm_rate)
+    rate, choices = Settings().false_match_rate, make_choices(None)
     reasons, verdicts, nearer = Counter[str](), Counter[str](), 0
     for condition, some in probes.items():
-        applied = ruled = logits = None
+        ruled = logits = None
         if calibration is not None:
-            applied = Applied(
-                1, datetime.now(UTC), 1, ("fakes",), ("photographs",), calibration, Applies.EXACT
-            )
-            ruled = ProbeCalibration.of(
-                applied, condition, compared.corpus_size, settings.false_match_rate
-            )
+            applied = apply_calibration(calibration)
+            ruled = ProbeCalibration.of(applied, condition, compared.corpus_size, rate)
             logits = LogitCalibration.of(applied, condition)
         policy = choose_policy(ruled, logits, choices)
         near_fakes = find_nearest(some, compared.fakes, fakes).maxima

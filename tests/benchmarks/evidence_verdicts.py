@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from embedder.pictures.delivery import Condition, coarser_of
 from embedder.pictures.reencodings import condition_of_reencoding
-from index.calibration.calibration import AS_IS, Calibration, Stratum
-from index.verdict import (
-    ClassifierPolicy,
-    Evidence,
-    Policy,
-    QualityIssue,
-    RatioInterval,
-    ReEncodingEvidence,
-    Threshold,
-    Verdict,
-    judge,
+from index.calibration.calibration import AS_IS
+from index.calibration.for_probe import ProbeCalibration
+from index.calibration.others import NOTHING
+from index.evidence import ProbeFacts, judge_similarities
+from index.policy import (
+    LogitCalibration,
+    ReEncodingLimits,
+    choose_policy,
+    choose_reencoding_limits,
 )
-from tests.benchmarks.evidence_figures import Calibrated, list_deliveries, take_copies
+from index.verdict import ClassifierPolicy, Policy, ReEncodingEvidence, Verdict
+from tests.benchmarks.evidence_figures import (
+    Calibrated,
+    apply_calibration,
+    list_deliveries,
+    make_choices,
+    take_copies,
+)
 from tests.benchmarks.evidence_pictures import Copies, Pictures
 
 
@@ -51,18 +56,12 @@ def judge_pairs(
     """
     as_is = _take_as_is(pictures, own, looked)
     rows = as_is.rows
-    originals = _judge_copies(pictures, own, as_is, looked, rate, limits)
+    rules = _find_rules(own, rate, limits)
+    originals = _judge_copies(pictures, own, as_is, looked, rules)
     for condition in list_deliveries(copies):
         some = copies.of(condition)
-        judged = _judge_copies(
-            pictures,
-            own,
-            some.taking(np.flatnonzero(np.isin(some.rows, rows))),
-            looked,
-            rate,
-            limits,
-        )
-        for row, verdicts in judged.items():
+        held_out = some.taking(np.flatnonzero(np.isin(some.rows, rows)))
+        for row, verdicts in _judge_copies(pictures, own, held_out, looked, rules).items():
             yield Pair(condition, bool(pictures.synthetic[row]), originals[row], verdicts)
 
 
@@ -71,29 +70,69 @@ def check_reencodings(
 ) -> Iterator[tuple[str, bool]]:
     """Yield each re-encoding of fakes above their threshold, and whether it is above its own
     threshold.
+
+    These are the calibration's thresholds, also where similarity tells nothing and a look-up gives
+    no verdict.
     """
     some = _take_as_is(pictures, own, looked)
     near = own.nearest_fake(take_copies(pictures, some, np.ones(len(some.rows), np.bool_)))
-    chosen = np.flatnonzero((looked.deliveries == AS_IS) & np.isin(looked.rows, some.rows))
-    names: dict[int, list[str]] = {}
-    for place in chosen:
-        names.setdefault(int(looked.rows[place]), []).append(str(looked.reencodings[place]))
-    seen = _judge_reencodings(pictures, own, looked, some, rate)
+    rules = _find_rules(own, rate, None)
+    seen = _look_at_reencodings(pictures, own, looked, some)
     for row, condition, similarity in zip(
         some.rows.tolist(), some.conditions.tolist(), near, strict=True
     ):
-        threshold = _policy(own.calibration, condition, rate, None)[0].threshold
+        calibration = rules[condition].calibration
+        threshold = calibration.threshold
         if threshold is None or similarity < threshold.value or not pictures.synthetic[row]:
             continue
-        for name, reencoding in zip(names[row], seen[row], strict=True):
-            assert reencoding.nearest_fake is not None
-            yield name, reencoding.nearest_fake >= (reencoding.threshold or threshold).value
+        thresholds = calibration.find_thresholds([each.condition for each in seen[row]])
+        for each, at in zip(seen[row], thresholds, strict=True):
+            yield each.name, each.nearest_fake >= (at or threshold).value
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What a look-up judges probes of one condition by, and their re-encodings by condition."""
+
+    calibration: ProbeCalibration
+    policy: Policy
+    logits: LogitCalibration
+    reencodings: Mapping[str, ReEncodingLimits]
+
+
+@dataclass(frozen=True, slots=True)
+class _ReEncoded:
+    """A re-encoding of a copy: the condition that it is judged as, its nearest known fake and its
+    logit.
+    """
+
+    name: str
+    condition: str
+    nearest_fake: float
+    logit: float
+
+
+def _find_rules(own: Calibrated, rate: float, limits: ClassifierPolicy | None) -> dict[str, _Rules]:
+    """Return the rules of a look-up by the condition of the probe."""
+    applied, choices = apply_calibration(own.calibration), make_choices(limits)
+    conditions = [each.value for each in Condition]
+    found = {}
+    for condition in conditions:
+        calibration = ProbeCalibration.of(applied, condition, own.calibration.corpus_size, rate)
+        logits = LogitCalibration.of(applied, condition)
+        policy = choose_policy(calibration, logits, choices)
+        of_reencodings = choose_reencoding_limits(applied, calibration, policy, choices, conditions)
+        found[condition] = _Rules(
+            calibration, policy, logits, dict(zip(conditions, of_reencodings, strict=True))
+        )
+    return found
 
 
 def _take_as_is(pictures: Pictures, own: Calibrated, looked: Copies) -> Copies:
     """Return the held-out pictures whose re-encodings were all embedded."""
     probes = np.concatenate([own.halved.reals, own.halved.fakes])
-    rows = np.array([row for row in probes.tolist() if row in set(looked.rows.tolist())], np.int64)
+    embedded = set(looked.rows.tolist())
+    rows = np.array([row for row in probes.tolist() if row in embedded], np.int64)
     return Copies(
         rows,
         np.full(len(rows), AS_IS),
@@ -109,86 +148,58 @@ def _judge_copies(
     own: Calibrated,
     some: Copies,
     looked: Copies,
-    rate: float,
-    limits: ClassifierPolicy | None,
+    rules: Mapping[str, _Rules],
 ) -> dict[int, tuple[Verdict, Verdict]]:
     """Judge copies of one delivery: verdicts by picture, without and with the stability rule."""
     probes = take_copies(pictures, some, np.ones(len(some.rows), np.bool_))
-    fake, real = own.nearest_fake(probes), own.nearest_real(probes)
-    seen = _judge_reencodings(pictures, own, looked, some, rate)
-    policies: Mapping[str, tuple[Policy, Stratum]] = {
-        condition: _policy(own.calibration, condition, rate, limits)
-        for condition in set(some.conditions.tolist())
-    }
+    fakes, reals = own.nearest_fake(probes).tolist(), own.nearest_real(probes).tolist()
+    seen = _look_at_reencodings(pictures, own, looked, some)
     found = {}
-    for place, row in enumerate(some.rows.tolist()):
-        policy, stratum = policies[some.conditions[place]]
-        bare = _evidence(float(fake[place]), float(real[place]), float(some.logits[place]), stratum)
-        found[row] = (
-            judge(bare, policy),
-            judge(replace(bare, reencodings=seen.get(row, [])), policy),
+    for place, (row, fake, real) in enumerate(zip(some.rows.tolist(), fakes, reals, strict=True)):
+        condition = str(some.conditions[place])
+        ruled = rules[condition]
+        facts = ProbeFacts(logit=float(some.logits[place]), condition=condition)
+        bare, stable = (
+            judge_similarities(
+                facts,
+                fake if fake > NOTHING else None,
+                real if real > NOTHING else None,
+                ruled.calibration,
+                ruled.policy,
+                ruled.logits,
+                reencodings,
+            )
+            for reencodings in ((), _limit(seen.get(row, []), ruled))
         )
+        found[row] = bare, stable
     return found
 
 
-def _judge_reencodings(
-    pictures: Pictures, own: Calibrated, looked: Copies, some: Copies, rate: float
-) -> dict[int, list[ReEncodingEvidence]]:
-    """Return what each re-encoding of these copies shows, by picture.
+def _limit(seen: Sequence[_ReEncoded], ruled: _Rules) -> list[ReEncodingEvidence]:
+    """Return re-encodings with the limits of the way they were delivered."""
+    limits = [ruled.reencodings[each.condition] for each in seen]
+    return [
+        ReEncodingEvidence(each.nearest_fake, each.logit, own.threshold, own.classifier)
+        for each, own in zip(seen, limits, strict=True)
+    ]
 
-    Its threshold is that of how it was delivered.
-    """
+
+def _look_at_reencodings(
+    pictures: Pictures, own: Calibrated, looked: Copies, some: Copies
+) -> dict[int, list[_ReEncoded]]:
+    """Return the re-encodings of copies of one delivery, by picture."""
     if not len(some.rows):
         return {}
     chosen = (looked.deliveries == some.deliveries[0]) & np.isin(looked.rows, some.rows)
     probes = take_copies(pictures, looked, chosen)
-    thresholds = {
-        condition: _policy(own.calibration, condition, rate, None)[0].threshold
-        for condition in map(str, Condition)
-    }
     delivered_as = dict(zip(some.rows.tolist(), some.conditions.tolist(), strict=True))
-    found = dict[int, list[ReEncodingEvidence]]()
-    places = np.flatnonzero(chosen)
+    found = dict[int, list[_ReEncoded]]()
     for place, similarity, logit in zip(
-        places, own.nearest_fake(probes), probes.logits, strict=True
+        np.flatnonzero(chosen), own.nearest_fake(probes), probes.logits, strict=True
     ):
-        row = int(looked.rows[place])
-        condition = coarser_of(
-            Condition(delivered_as[row]), condition_of_reencoding(str(looked.reencodings[place]))
-        )
+        row, name = int(looked.rows[place]), str(looked.reencodings[place])
+        condition = coarser_of(Condition(delivered_as[row]), condition_of_reencoding(name))
         found.setdefault(row, []).append(
-            ReEncodingEvidence(float(similarity), float(logit), thresholds[condition])
+            _ReEncoded(name, condition.value, float(similarity), float(logit))
         )
     return found
-
-
-def _policy(
-    calibration: Calibration, condition: str, rate: float, limits: ClassifierPolicy | None
-) -> tuple[Policy, Stratum]:
-    """Return the threshold that a look-up uses for a probe of this condition.
-
-    It is None where too few images support it.
-    """
-    chosen = calibration.stratum_for(condition)
-    name, stratum = chosen.name, chosen.stratum
-    at = stratum.threshold_at(rate)
-    return Policy(None if at is None else Threshold(at, name), limits), stratum
-
-
-def _evidence(fake: float, real: float, logit: float, stratum: Stratum) -> Evidence:
-    """Build the evidence as `index.evidence.assess` does, with the part of the quality gate that
-    needs no picture.
-    """
-    ratio = None
-    if stratum.two_sided is not None:
-        ratio = stratum.two_sided.ratio_at((fake, real))
-    elif stratum.likelihood is not None:
-        ratio = stratum.likelihood.ratio_at(fake)
-    unfamiliar = stratum.familiar_from is not None and max(fake, real) < stratum.familiar_from
-    return Evidence(
-        nearest_fake=fake,
-        nearest_real=real,
-        ratio=None if ratio is None else RatioInterval(ratio.log10, ratio.low, ratio.high),
-        logit=logit,
-        quality_issue=QualityIssue.UNFAMILIAR if unfamiliar else None,
-    )

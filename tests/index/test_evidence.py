@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -579,12 +580,14 @@ def test_the_same_search_is_always_assessed_alike(
     near=st.tuples(st.none() | similarities, st.none() | similarities),
     policy=policies,
     model=calibrations,
+    reencodings=reencoded,
 )
 def test_similarities_to_other_pictures_are_judged_as_their_neighbours_are(
     known: ProbeFacts,
     near: tuple[float | None, float | None],
     policy: Policy,
     model: ProbeCalibration | None,
+    reencodings: Sequence[ReEncodedProbe],
 ) -> None:
     fake, real = near
     found = Neighbourhood(
@@ -592,8 +595,9 @@ def test_similarities_to_other_pictures_are_judged_as_their_neighbours_are(
         () if real is None else (neighbour(2, real, REAL),),
     )
     logits = LogitCalibration.of(applied(), AS_IS)
-    expected = assess(known, found, model, policy, logits=logits).verdict
-    assert judge_similarities(known, fake, real, model, policy, logits) == expected
+    expected = assess(known, found, model, policy, reencodings, logits).verdict
+    seen = [each.evidence for each in reencodings]
+    assert judge_similarities(known, fake, real, model, policy, logits, seen) == expected
 
 
 def test_each_figure_is_computed_once() -> None:

@@ -120,6 +120,14 @@ def test_a_computation_has_one_row_and_what_is_not_known_has_none(conn: Connecti
     ]
 
 
+def test_a_computation_may_be_given_with_its_check_and_without(conn: Connection) -> None:
+    space_id = ensure_space_id(conn, Material.space)
+    checked = GPU._replace(check=PrecisionCheck(27, 0.99968, 0.053))
+    ids = ensure_computation_ids(conn, space_id, [GPU, checked])
+    assert ids[GPU] == ids[checked]
+    assert conn.execute(select(precision_checks.c.images)).all() == [(27,)]
+
+
 def test_a_check_belongs_to_one_space_and_the_first_one_stays(
     conn: Connection, material: Any
 ) -> None:

@@ -90,7 +90,8 @@ class ClassifierAnswer(Answer):
     calibration_id: int | None = Field(
         None,
         description="Id of the calibration of the logit: the one that applies to the search, "
-        "otherwise the newest. Null if there is none.",
+        "unless it is provisional; otherwise the newest, and a provisional one only if there is no "
+        "other. Null if there is none.",
     )
     calibration: str = Field(
         description="Method and calibration that the probability comes from, or 'uncalibrated'.",

@@ -28,7 +28,7 @@ from embedder.pictures.reencodings import ReEncodings, reencode
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import get_named_corpora
-from index.calibration.standing import Calibrations
+from index.calibration.standing import Applied, Calibrations
 from index.evidence import ReEncodedProbe, assess
 from index.policy import LogitCalibration, choose_policy, choose_reencoding_limits
 from index.truth.computations import find_computations
@@ -123,11 +123,10 @@ def _search_and_assess(
             connection, lineup.calibrations, probe, query, found.searched_fakes
         )
         has_known_reals = not uncalibrated or find_known_reals(connection, lineup.space)
-        newest = lineup.calibrations.find_newest(connection)
+        applied = find_calibration_of_logit(connection, lineup.calibrations, calibration)
         computed = find_computations(
             connection, lineup.space, found.listed.generation, query.filter.corpora
         )
-    applied = newest if calibration is None else calibration.applied
     logits = None if applied is None else LogitCalibration.of(applied, probe.condition)
     policy = choose_policy(calibration, logits, limits.choices)
     of_reencodings = choose_reencoding_limits(
@@ -200,6 +199,20 @@ def apply_calibration(
         return None, uncalibrated
     rate, condition = query.false_match_rate, probe.condition
     return ProbeCalibration.of(applied, condition, searched_fakes, rate), uncalibrated
+
+
+def find_calibration_of_logit(
+    conn: Connection, calibrations: Calibrations, calibration: ProbeCalibration | None
+) -> Applied | None:
+    """The calibration of the logit: the one that applies to the search, unless it is provisional;
+    otherwise the newest one.
+
+    A provisional one has hardly any images of a delivery. Known fakes in a new corpus must not put
+    it in the place of one that the installation measured.
+    """
+    if calibration is not None and not calibration.is_provisional:
+        return calibration.applied
+    return calibrations.find_newest(conn)
 
 
 def find_known_reals(conn: Connection, space: Space) -> bool:

@@ -135,16 +135,26 @@ def fill(lineup: Lineup) -> None:
 
 
 def calibrate(
-    lineup: Lineup, corpus: str = "fakes", job_id: int | None = None, **parts: Any
+    lineup: Lineup,
+    *corpora: str,
+    job_id: int | None = None,
+    own_photographs: int | None = None,
+    **parts: Any,
 ) -> int:
-    """Store a calibration of a corpus whose figures can be worked out by hand."""
+    """Store a calibration of corpora (by default of `fakes`) whose figures can be worked out by
+    hand.
+    """
+    against = corpora or ("fakes",)
+    strata = {AS_IS: stratum(**parts)}
+    calibration = Calibration(8, {}, strata, seed=0, own_photographs=own_photographs)
     with lineup.database.write() as conn:
         scope = CalibrationScope(
             asked={},
-            against=(corpus,),
-            against_ids=find_corpus_ids(conn, frozenset({corpus})),
+            against=against,
+            against_ids=find_corpus_ids(conn, frozenset(against)),
             reference=("photographs",),
             job_id=job_id,
+            is_provisional=calibration.is_provisional,
         )
-        document = Calibration(8, {}, {AS_IS: stratum(**parts)}, seed=0).to_json()
+        document = calibration.to_json()
         return save_calibration(conn, lineup.space, last_number(conn), scope, document)

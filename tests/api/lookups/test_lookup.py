@@ -17,6 +17,7 @@ from api.lookups.lookup import (
     reencode_probe,
 )
 from api.lookups.probe import take_probe
+from api.lookups.replay import replay
 from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
 from api.lookups.stored import find_answer
 from embedder.errors import ImageError
@@ -194,6 +195,30 @@ def test_a_corpus_that_the_newest_calibration_has_not_seen_is_named(own: Lineup)
     elsewhere = look_up(own, filter=SearchFilter(corpora=["fakes"])).similarity
     assert elsewhere.calibration is not None
     assert elsewhere.uncalibrated_corpora == []
+
+
+def test_a_provisional_calibration_says_nothing_of_the_logit_where_there_is_another(
+    own: Lineup,
+) -> None:
+    measured = calibrate(own)
+    add(own, "more", FAKE, encoded(picture(50)))
+    provisional = calibrate(own, "fakes", "more", own_photographs=0)
+    found = look_up(own)
+
+    assert found.similarity.calibration is not None
+    assert found.similarity.calibration.id == provisional
+    assert found.classifier is not None
+    assert found.classifier.calibration_id == measured
+    assert replay(own, found.id).equal
+
+
+def test_a_provisional_calibration_says_something_of_the_logit_where_there_is_no_other(
+    own: Lineup,
+) -> None:
+    provisional = calibrate(own, own_photographs=0)
+    found = look_up(own)
+    assert found.classifier is not None
+    assert found.classifier.calibration_id == provisional
 
 
 def test_the_rate_that_is_asked_for_moves_the_threshold(own: Lineup) -> None:

@@ -97,14 +97,15 @@ class Forward:
         self._batch_size = batch_size
         self._device = get_torch_device(placement)
         self._transfers = Transfers(self._device)
-        self._normalisation = Normalisation(preprocessing).to(self._device)
+        self._normalisation = Normalisation(preprocessing)
         project_by_matrix(model)
         self._model = model
         self._networks: dict[Precision, _Exact | _Reduced] = {}  # on the device
         if placement.precision is Precision.FLOAT32:
-            self._networks[Precision.FLOAT32] = _Exact(model).to(self._device)
+            exact = _Exact(self._normalisation, model).to(self._device)
+            self._networks[Precision.FLOAT32] = exact
         else:
-            reduced = _Reduced(model, placement.dtype).to(self._device)
+            reduced = _Reduced(self._normalisation, model, placement.dtype).to(self._device)
             self._networks[placement.precision] = reduced
         self._lock = threading.Lock()
 
@@ -157,9 +158,7 @@ class Forward:
     ) -> LaunchedForward:
         with self._lock, torch.inference_mode(), full_float32(self._device.type):
             network = self._get_network(precision)
-            hidden, maps = network(
-                self._normalisation(self._transfers.upload(staged)), attentions=extras.attentions
-            )
+            hidden, maps = network(self._transfers.upload(staged), attentions=extras.attentions)
             cls = hidden[:, 0]  # (b, d)
             # Row by row: the product of a matrix and a vector adds each row as its place demands.
             logits = (cls * network.head.weight[0]).sum(dim=-1) + network.head.bias  # (b,)
@@ -179,7 +178,7 @@ class Forward:
         if precision not in self._networks:
             on_cpu = self._device.type == "cpu"
             model = self._model if on_cpu else copy.deepcopy(self._model)
-            self._networks[precision] = _Exact(model).to(self._device)
+            self._networks[precision] = _Exact(self._normalisation, model).to(self._device)
         return self._networks[precision]
 
 
@@ -188,14 +187,15 @@ class _Exact(nn.Module):
 
     head: nn.Linear
 
-    def __init__(self, model: ViTForImageClassification) -> None:
+    def __init__(self, normalisation: Normalisation, model: ViTForImageClassification) -> None:
         super().__init__()
+        self.normalisation = normalisation
         self.model = model
         self.head = cast("nn.Linear", model.classifier)
 
-    def forward(self, values: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
-        """Compute hidden states `(b, 1 + t, d)` after the final LayerNorm, and on request the
-        attentions of each layer `(b, heads, 1 + t, 1 + t)`.
+    def forward(self, pixels: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
+        """Compute from pixels `(b, h, w, 3)` the hidden states `(b, 1 + t, d)` after the final
+        LayerNorm, and on request the attentions of each layer `(b, heads, 1 + t, 1 + t)`.
 
         Only the eager attention forms the maps. It is chosen for such a call alone, because it is
         slower and takes more memory.
@@ -203,7 +203,9 @@ class _Exact(nn.Module):
         if attentions:
             self.model.set_attn_implementation("eager")
         try:
-            output = self.model.vit(pixel_values=values, output_attentions=attentions)
+            output = self.model.vit(
+                pixel_values=self.normalisation(pixels), output_attentions=attentions
+            )
         finally:
             if attentions:
                 self.model.set_attn_implementation("sdpa")
@@ -215,15 +217,21 @@ class _Reduced(nn.Module):
 
     head: nn.Linear
 
-    def __init__(self, model: ViTForImageClassification, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        normalisation: Normalisation,
+        model: ViTForImageClassification,
+        dtype: torch.dtype,
+    ) -> None:
         super().__init__()
+        self.normalisation = normalisation
         self.embeddings = copy.deepcopy(model.vit.embeddings)
         self.encoder = ReducedEncoder(model.vit, dtype)
         self.norm = copy.deepcopy(model.vit.layernorm)
         self.head = copy.deepcopy(cast("nn.Linear", model.classifier))
 
-    def forward(self, values: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
-        hidden = self.embeddings(values)  # (b, 1 + t, d)
-        del values
+    def forward(self, pixels: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
+        """Compute what `_Exact` computes; the normalised values are freed before the encoder."""
+        hidden = self.embeddings(self.normalisation(pixels))  # (b, 1 + t, d)
         hidden, maps = self.encoder(hidden, attentions=attentions)
         return self.norm(hidden), maps

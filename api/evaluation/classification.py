@@ -176,7 +176,10 @@ def compute_roc_curve(judged: ClassifiedImages) -> Curve | None:
 
 def count_logits(judged: ClassifiedImages) -> Histogram:
     """Count the logits of each kind in bins of equal width."""
-    edges = np.histogram_bin_edges(judged.logits, BINS)
+    low, high = float(judged.logits.min()), float(judged.logits.max())
+    if high - low < 1e-6 * max(1.0, abs(low), abs(high)):  # the resolution of a logit: no width
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, BINS + 1)
     real, synthetic = (
         np.histogram(judged.logits[judged.synthetic == kind], edges)[0] for kind in (False, True)
     )

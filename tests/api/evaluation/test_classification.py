@@ -379,6 +379,7 @@ def test_equal_logits_stand_in_one_bin() -> None:
     assert counted.real.index(3) == counted.synthetic.index(4)
 
 
+@example([0.0], [5e-324])
 @given(
     st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40),
     st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40),

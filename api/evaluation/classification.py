@@ -176,10 +176,9 @@ def compute_roc_curve(judged: ClassifiedImages) -> Curve | None:
 
 def count_logits(judged: ClassifiedImages) -> Histogram:
     """Count the logits of each kind in bins of equal width."""
-    low, high = float(judged.logits.min()), float(judged.logits.max())
-    if high - low < 1e-6 * max(1.0, abs(low), abs(high)):  # the resolution of a logit: no width
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, BINS + 1)
+    # Logits are float32 numbers: what differs by less than 1e-6 has no width for 40 bins.
+    is_one_value = len(judged) > 0 and np.ptp(judged.logits) < 1e-6
+    edges = np.histogram_bin_edges(judged.logits[:1] if is_one_value else judged.logits, BINS)
     real, synthetic = (
         np.histogram(judged.logits[judged.synthetic == kind], edges)[0] for kind in (False, True)
     )

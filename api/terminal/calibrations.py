@@ -287,5 +287,7 @@ def _hits(stratum: StratumAnswer) -> str:
     at = next(each for each in stratum.thresholds if each.false_match_rate == SHOWN_HITS)
     if at.hit_rate is None:
         return ""
-    share = percent(at.hit_rate.estimate)
+    # The estimate of none is above zero: the count says what was seen.
+    found = at.hit_rate
+    share = f"none of {found.images:,}" if found.matches == 0 else percent(found.estimate)
     return share if at.tells else f"{share} (tells nothing)"

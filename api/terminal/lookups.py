@@ -172,7 +172,7 @@ def search(
 
 @app.command(rich_help_panel=LOOKUPS)
 def show(ctx: typer.Context, lookup_id: LookupId, json: Json = False) -> None:
-    """Show an earlier look-up exactly as it was answered."""
+    """Show an earlier look-up as it was answered, in today's words."""
     from api.lineup import open_database
     from api.lookups.stored import find_answer
 

@@ -55,6 +55,20 @@ def test_a_calibration_is_a_row_for_each_kind_of_delivery(
     assert note.startswith("at 1 %: the similarity that 1 % of known-real images reach")
 
 
+def test_no_hit_is_a_count_and_not_a_share(measured: CalibrationAnswer, capsys: Capture) -> None:
+    found = next(
+        each.hit_rate for each in measured.strata[0].thresholds if each.false_match_rate == 0.01
+    )
+    assert found is not None
+    assert found.matches == 0
+    assert found.estimate > 0
+
+    print_calibration(measured)
+
+    as_is = capsys.readouterr().out.splitlines()[2]
+    assert f"none of {found.images} (tells nothing)" in as_is
+
+
 def test_collections_are_told_where_there_are_several(
     measured: CalibrationAnswer, capsys: Capture
 ) -> None:

@@ -41,7 +41,8 @@ class LogitCalibration:
 
     `number` is the calibration's, `condition` names the way. A part is None if there were too few
     images. `fell_back_from` names the delivery of the probe where no known fakes were measured
-    after it, as in a first calibration: `rates` are then those of unchanged images.
+    after it, as in a first calibration: `rates` are then those of unchanged images, and there is no
+    probability.
     """
 
     number: int
@@ -56,7 +57,7 @@ class LogitCalibration:
         chosen = applied.calibration.stratum_for(condition or "")
         stratum, unchanged = chosen.stratum, applied.calibration.strata[AS_IS].logit_rates
         if stratum.logit_rates is None and unchanged is not None:
-            return cls(applied.id, AS_IS, unchanged, stratum.classifier, chosen.name)
+            return cls(applied.id, AS_IS, unchanged, None, condition or chosen.name)
         return cls(applied.id, chosen.name, stratum.logit_rates, stratum.classifier)
 
 

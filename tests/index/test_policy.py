@@ -170,6 +170,7 @@ def test_a_delivery_without_known_fakes_has_the_stricter_limits_of_unchanged_ima
     strata = {AS_IS: stratum(logit_rates=logit_rates()), "jpeg75": stratum(logit_rates=None)}
     logits = LogitCalibration.of(applied(strata=strata), "jpeg75")
     assert (logits.condition, logits.fell_back_from) == (AS_IS, "jpeg75")
+    assert logits.probability is None  # that of unchanged images is not one of this delivery
     policy = choose_classifier_policy(logits, replace(CHOICES, classifier=own))
     measured = logit_rates().limits_at(0.02, 0.01)
     assert policy is not None

@@ -9,15 +9,18 @@ themselves. Pure functions: what evidence means by these limits is in `index.ver
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from index.calibration.calibration import AS_IS
 from index.calibration.classifier import ClassifierCalibration
+from index.calibration.false_matches import Rate, RateMethod
 from index.calibration.for_probe import ProbeCalibration
-from index.calibration.logit_rates import LogitLimits, LogitRates
+from index.calibration.logit_rates import LogitRates
 from index.calibration.standing import Applied
 from index.verdict import ClassifierPolicy, LimitOrigin, Policy, SimilarityReason, Threshold
+
+Limit = tuple[float | None, LimitOrigin]  # a logit, and who set it
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +119,15 @@ def choose_classifier_policy(
     otherwise the model's own; None where there is neither.
 
     Where the delivery itself was not measured, each is the stricter one of unchanged images and the
-    model: a delivery moves logits, and neither was measured for it on these corpora.
+    model: a delivery moves logits, and neither was measured for it on these corpora. A limit that
+    the wrong kind of image reaches as often as the right one gives no verdict, whoever set it.
     """
-    measured = _measured_limits(logits, choices)
-    if logits is None or measured is None:
-        return choices.classifier
     own = choices.classifier
-    low = (measured.no_traces_logit, LimitOrigin.CALIBRATION)
-    high = (measured.synthetic_logit, LimitOrigin.CALIBRATION)
+    if logits is None or logits.rates is None:
+        return own
+    measured = logits.rates.limits_at(choices.miss_rate, choices.false_alarm_rate)
+    low: Limit = (measured.no_traces_logit if measured else None, LimitOrigin.CALIBRATION)
+    high: Limit = (measured.synthetic_logit if measured else None, LimitOrigin.CALIBRATION)
     if low[0] is None and own is not None:
         low = (own.no_traces_logit, LimitOrigin.MODEL)
     if high[0] is None and own is not None:
@@ -134,18 +138,45 @@ def choose_classifier_policy(
     # One of the model beside one of the calibration can cross it: each takes the stricter side.
     if low[0] is not None and high[0] is not None and low[0] > high[0]:
         low, high = high, low
+    no_traces_logit, synthetic_logit = _keep_telling(logits.rates, low[0], high[0])
+    if no_traces_logit is None and synthetic_logit is None:
+        return None
+    if own is not None and low[1] is high[1] is LimitOrigin.MODEL:
+        return replace(own, no_traces_logit=no_traces_logit, synthetic_logit=synthetic_logit)
     return ClassifierPolicy(
-        synthetic_logit=high[0],
-        no_traces_logit=low[0],
+        synthetic_logit=synthetic_logit,
+        no_traces_logit=no_traces_logit,
         source=_source(logits, choices, {low[1], high[1]}),
         synthetic_from=high[1],
         no_traces_from=low[1],
     )
 
 
-def _stricter(
-    limit: tuple[float | None, LimitOrigin], own: float | None, side: int
-) -> tuple[float | None, LimitOrigin]:
+def _keep_telling(
+    rates: LogitRates, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    """Return both limits, each None if the kind of image that it is not meant for reaches it as
+    often as the other.
+    """
+    if low is not None and _points_astray(
+        rates.fakes_at_or_below(low), rates.reals_at_or_below(low)
+    ):
+        low = None
+    if high is not None and _points_astray(
+        rates.reals_at_or_above(high), rates.fakes_at_or_above(high)
+    ):
+        high = None
+    return low, high
+
+
+def _points_astray(wrong: Rate, right: Rate) -> bool:
+    """Whether images of the wrong kind were seen beyond a limit, as often as those of the right
+    kind or more often.
+    """
+    return wrong.method is not RateMethod.RULE_OF_THREE and wrong.estimate >= right.estimate
+
+
+def _stricter(limit: Limit, own: float | None, side: int) -> Limit:
     """Return a limit or the model's own, whichever fewer logits reach; `side` is 1 for logits above
     it, -1 for logits below it.
     """
@@ -186,12 +217,6 @@ def _supports_threshold(calibration: ProbeCalibration) -> bool:
         return calibration.threshold is not None
     rate, size = calibration.false_match_rate, calibration.corpus_size
     return calibration.stratum.threshold_at(rate, size) is not None
-
-
-def _measured_limits(logits: LogitCalibration | None, choices: Choices) -> LogitLimits | None:
-    if logits is None or logits.rates is None:
-        return None
-    return logits.rates.limits_at(choices.miss_rate, choices.false_alarm_rate)
 
 
 def _source(logits: LogitCalibration, choices: Choices, origins: set[LimitOrigin]) -> str:

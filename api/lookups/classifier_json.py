@@ -27,7 +27,8 @@ class ClassifierAnswer(Answer):
     )
     reason: ClassifierReason = Field(
         description="synthetic_limit_reached, no_traces_limit_reached, between_limits. no_limits:"
-        " no limits were measured for this model. poor_quality: see `quality`. "
+        " no limit is known, or images of the wrong kind reach each as often as the others. "
+        "poor_quality: see `quality`. "
         "unstable: a re-encoding moves the logit over a limit. probability_disagrees: the logit "
         "reaches a limit, but the calibrated probability is on the other side of one half."
     )

@@ -106,7 +106,9 @@ _CLASSIFIER = {
         "the logit is at or below the limit for no synthetic traces ({limits})"
     ),
     ClassifierReason.BETWEEN_LIMITS: "the logit is between the limits ({limits})",
-    ClassifierReason.NO_LIMITS: "no limits were measured for this model's logit",
+    ClassifierReason.NO_LIMITS: (
+        "no limit of this model's logit is known that tells the known fakes from known-real images"
+    ),
     ClassifierReason.POOR_QUALITY: "the picture does not show enough for a verdict: {quality}",
     ClassifierReason.UNSTABLE: "a re-encoding of the probe moves the logit over a limit ({limits})",
     ClassifierReason.PROBABILITY_DISAGREES: (

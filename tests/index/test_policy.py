@@ -162,6 +162,46 @@ def test_a_limit_of_the_model_that_crosses_a_measured_one_takes_the_stricter_sid
     assert policy.synthetic_logit >= 20
 
 
+def test_a_limit_that_the_wrong_kind_reaches_as_often_gives_no_verdict() -> None:
+    """Of 14 known fakes 9 are under the model's limit, and of 300 known-real images 150."""
+    fakes = fit_logit_shares([-3.0] * 9 + [0.0] * 5, range(14), [0] * 14)
+    reals = fit_logit_shares([-3.0] * 150 + [0.0] * 150, range(300), [0] * 300)
+    policy = choose_classifier_policy(
+        LogitCalibration(4, AS_IS, LogitRates(fakes, reals), None), CHOICES
+    )
+    assert policy is not None
+    assert policy.no_traces_logit is None
+    swapped = choose_classifier_policy(
+        LogitCalibration(4, AS_IS, LogitRates(reals, fakes), None),
+        replace(CHOICES, miss_rate=0.0001),
+    )
+    assert swapped is not None
+    assert (swapped.no_traces_logit, swapped.no_traces_from) == (-2.0, LimitOrigin.MODEL)
+
+
+@seeded
+@given(
+    low=st.lists(st.integers(-9, 9), min_size=1, max_size=60),
+    high=st.lists(st.integers(-9, 9), min_size=1, max_size=60),
+)
+def test_every_verdict_is_given_more_often_to_the_images_it_is_meant_for(
+    low: list[int], high: list[int]
+) -> None:
+    rates = LogitRates(
+        fit_logit_shares(low, range(len(low)), [0] * len(low)),
+        fit_logit_shares(high, range(len(high)), [0] * len(high)),
+    )
+    policy = choose_classifier_policy(LogitCalibration(4, AS_IS, rates, None), CHOICES)
+    if policy is not None and policy.no_traces_logit is not None:
+        at = policy.no_traces_logit
+        missed = rates.fakes_at_or_below(at)
+        assert not missed.matches or missed.estimate < rates.reals_at_or_below(at).estimate
+    if policy is not None and policy.synthetic_logit is not None:
+        at = policy.synthetic_logit
+        alarms = rates.reals_at_or_above(at)
+        assert not alarms.matches or alarms.estimate < rates.fakes_at_or_above(at).estimate
+
+
 @pytest.mark.parametrize("own", [OWN, ClassifierPolicy(9.0, -9.0, "wide"), None])
 def test_a_delivery_without_known_fakes_has_the_stricter_limits_of_unchanged_images(
     own: ClassifierPolicy | None,

@@ -69,7 +69,7 @@ CLASSIFIER = {
     ClassifierReason.SYNTHETIC_LIMIT_REACHED: ("at or above the limit for synthetic", "below"),
     ClassifierReason.NO_TRACES_LIMIT_REACHED: ("the limit for no synthetic traces", "above"),
     ClassifierReason.BETWEEN_LIMITS: ("between the limits", "at or"),
-    ClassifierReason.NO_LIMITS: ("no limits were measured", "+2.50"),
+    ClassifierReason.NO_LIMITS: ("no limit of this model's logit is known that tells", "+2.50"),
     ClassifierReason.POOR_QUALITY: ("hardly any structure", "limit"),
     ClassifierReason.UNSTABLE: ("moves the logit over a limit", "between"),
     ClassifierReason.PROBABILITY_DISAGREES: ("other side of one half", "re-encoding"),

@@ -229,6 +229,13 @@ def _write_figures(similarity: SimilarityAnswer) -> Iterator[tuple[str, str]]:
         tells_nothing = similarity.barrier is SimilarityReason.TELLS_NOTHING
         is_unsaid = tells_nothing and similarity.reason is not SimilarityReason.TELLS_NOTHING
         yield "hits", describe_hits(similarity.hit_rate, tells_nothing=is_unsaid)
+    elif similarity.false_match_rate and similarity.calibration:
+        images = name_images(similarity.calibration.condition)
+        yield (
+            "hits",
+            f"how often a known fake comes this near to another one was not measured for {images}, "
+            "so it is open what this rate is worth",
+        )
     if similarity.likelihood_ratio:
         yield "ratio", describe_ratio(similarity.likelihood_ratio)
     elif similarity.ratio_support and not similarity.ratio_support.supported:

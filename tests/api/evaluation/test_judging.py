@@ -70,7 +70,7 @@ def test_few_images_leave_the_limits_to_the_model(embedded: Embeddings) -> None:
 
 def test_an_image_is_not_judged_by_limits_that_it_was_measured_for(embedded: Embeddings) -> None:
     """One synthetic image lies lower than all others: where it is left out, the limit does not know
-    it. Where it is known, the limit lies below it or at it, or is none, as no real image lies there.
+    it. Where it is known, the limit lies at it or below, or is none: no real image lies there.
     """
     logits = embedded.population.logits.copy()
     lowest = int(np.flatnonzero(embedded.synthetic)[0])

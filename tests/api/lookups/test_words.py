@@ -236,6 +236,15 @@ def test_synthetic_comes_with_its_false_alarms_and_a_remark_on_an_unfamiliar_pic
     )
 
 
+def test_a_rate_says_where_no_hit_rate_stands_beside_it() -> None:
+    """As after a delivery that a first calibration measured no known fakes after."""
+    answer = similarity_answer(false_match_rate=rate(), calibration=calibration())
+    assert dict(write_statements(answer, None))["hits"] == (
+        "how often a known fake comes this near to another one was not measured for images after "
+        "JPEG 75, so it is open what this rate is worth"
+    )
+
+
 def test_each_statement_stands_only_where_its_evidence_is_there() -> None:
     without = WithoutStrongest(
         entry_id=7,

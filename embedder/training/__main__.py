@@ -5,6 +5,7 @@ Four stages run, and each continues what an interrupted run left in `--work`. `a
 the demonstration decoders. `vit` trains the model on them. `generators` trains it further with
 pictures of real generators. `measure` measures it and prints the `lineup evaluate` commands whose
 figures the card needs. A fifth stage, `card`, writes the model card; it runs only when it is named.
+New weights need new reference vectors, and their pin: `embedder.training.references`.
 """
 
 import argparse

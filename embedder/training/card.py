@@ -134,7 +134,15 @@ Share of the tiles whose logit is above 0:
 
 {shares}
 
-## Reference photographs
+{reference_section}## Limits
+
+Resizing a fake removes most of the traces that the model uses. So does JPEG with a quality under
+65. The model sees only the central 160 pixels; smaller images are refused. The training photographs
+contain few faces and almost no drawings. The counts above are small: a rate of 1 % rests on a
+handful of tiles.
+"""
+
+REFERENCE_SECTION = """## Reference photographs
 
 `references.safetensors` holds vectors, logits and perceptual hashes of {reference_count}
 photographs of {collection_count} collections, as they are and after each of the six other
@@ -157,12 +165,6 @@ known-real images of an installation (`lineup calibrate`).
   folder, and `python -m embedder.training.references` embeds a folder, in float32 on the CPU. In
   float16 the largest change of a similarity to 820 fakes would be 0.00008; the file keeps float32.
 
-## Limits
-
-Resizing a fake removes most of the traces that the model uses. So does JPEG with a quality under
-65. The model sees only the central 160 pixels; smaller images are refused. The training photographs
-contain few faces and almost no drawings. The counts above are small: a rate of 1 % rests on a
-handful of tiles.
 """
 
 ROWS = (
@@ -184,7 +186,8 @@ def write_card(
     parts: Mapping[Part, PartSummary],
 ) -> None:
     """Write the card of a model directory; the arguments are those of `format_card`."""
-    references = count_by_collection(directory / REFERENCES_FILE)
+    path = directory / REFERENCES_FILE
+    references = count_by_collection(path) if path.is_file() else {}
     text = format_card(values, trained, held_out, parts[Part.TRAIN], references)
     write_whole(directory / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -199,7 +202,7 @@ def format_card(
     """Fill the template.
 
     `values` are those of `measured.json`. `trained` and `held_out` count photographs by collection.
-    `references` are those of `count_by_collection`.
+    `references` are those of `count_by_collection`; empty for a model without reference vectors.
     """
     real, evaluations = values["real_generators"], values["evaluations"]
     seen = {name: count for name, count in training_part.sources.items() if name not in trained}
@@ -220,16 +223,25 @@ def format_card(
         unseen_count=describe_fakes(evaluations["unseen"]),
         evaluated="\n".join(write_evaluated_rows(evaluations)),
         by_generator="\n".join(write_generator_rows(evaluations)),
+        reference_section=write_reference_section(references),
+        areas="\n".join(write_area_rows(real)),
+        shares="\n".join(write_share_rows(real["share_called_synthetic"])),
+    )
+    return wrap_markdown(text) + "\n"
+
+
+def write_reference_section(references: Mapping[str, tuple[int, str]]) -> str:
+    """Write the section about the reference photographs; none for a model without them."""
+    if not references:
+        return ""
+    return REFERENCE_SECTION.format(
         reference_count=sum(count for count, _ in references.values()),
         collection_count=len(references),
         references="\n".join(
             f"| {name} | {count} | {description} |"
             for name, (count, description) in references.items()
         ),
-        areas="\n".join(write_area_rows(real)),
-        shares="\n".join(write_share_rows(real["share_called_synthetic"])),
     )
-    return wrap_markdown(text) + "\n"
 
 
 def wrap_markdown(text: str) -> str:

@@ -7,7 +7,13 @@ import pytest
 
 from embedder.network.references import REFERENCES_FILE, count_by_collection
 from embedder.network.registry import MEASURED_FILE, get_builtin_directory
-from embedder.training.card import COLUMNS, describe_counts, format_card, wrap_markdown
+from embedder.training.card import (
+    COLUMNS,
+    describe_counts,
+    format_card,
+    wrap_markdown,
+    write_reference_section,
+)
 from embedder.training.generators import PartSummary
 
 
@@ -58,3 +64,10 @@ def test_paragraphs_and_items_are_wrapped_and_tables_are_not() -> None:
 
 def test_counts_are_listed_in_their_order() -> None:
     assert describe_counts({"b": 2, "a": 1}) == "2 of b, 1 of a"
+
+
+def test_a_model_without_reference_vectors_has_no_section_about_them() -> None:
+    assert write_reference_section({}) == ""
+    section = write_reference_section({"camera": (7, "by hand"), "phone": (2, "by thumb")})
+    assert "9\nphotographs of 2 collections" in section
+    assert "| phone | 2 | by thumb |" in section

@@ -72,7 +72,7 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
     """A terminal of a known width, and the precision of the outputs: every processor has it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", TERMINAL_COLUMNS)
-        patch.setenv("LINEUP_PRECISION", "bfloat16")
+        patch.setenv("LINEUP_PRECISION", "float32")
         patch.setenv("LINEUP_OFFLINE", "true")
         yield patch
 

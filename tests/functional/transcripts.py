@@ -25,6 +25,8 @@ CHANGING = [
 ]
 # float32 and bfloat16, or two processors, differ by less; a similarity of another entry by more.
 TOLERANCE = 0.05
+# Of estimates, as rates and ends of intervals: they have two digits, and the last may round over.
+ESTIMATE_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def is_same_output(shown: Sequence[str], printed: Sequence[str]) -> bool:
     """Whether the output of a page is what the command prints, up to what changes from run to run.
 
     Spaces and line ends between words do not count. Whole numbers are equal, others lie within
-    `TOLERANCE`.
+    `TOLERANCE`, and estimates also within a share of `ESTIMATE_TOLERANCE`.
     """
     lines = [line for line in printed if line.strip()]
     wanted = [line for line in shown if line.strip()]
@@ -68,7 +70,16 @@ def is_same_output(shown: Sequence[str], printed: Sequence[str]) -> bool:
         lines = lines[: len(head)] + lines[max(len(head), len(lines) - len(tail)) :]
         wanted = head + tail
     left, right = _stable_words(" ".join(wanted)), _stable_words(" ".join(lines))
-    return len(left) == len(right) and all(map(_is_same_word, left, right))
+    return len(left) == len(right) and all(
+        _is_same_word(one, other, ESTIMATE_TOLERANCE if _is_estimate(left, at) else 0)
+        for at, (one, other) in enumerate(zip(left, right, strict=True))
+    )
+
+
+def _is_estimate(words: Sequence[str], at: int) -> bool:
+    """Whether a word is a percentage, a number of times, or an end of an interval."""
+    before, after = words[at - 1] if at else "", words[at + 1] if at + 1 < len(words) else ""
+    return after.startswith(("%", "times")) or before in ("interval", "to")
 
 
 def _stable_words(text: str) -> list[str]:
@@ -77,12 +88,14 @@ def _stable_words(text: str) -> list[str]:
     return text.split()
 
 
-def _is_same_word(shown: str, printed: str) -> bool:
+def _is_same_word(shown: str, printed: str, share: float) -> bool:
     if NUMBER.sub("#", shown) != NUMBER.sub("#", printed):
         return False
     pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
     return all(
-        math.isclose(_value(left), _value(right), abs_tol=TOLERANCE if "." in left else 0)
+        math.isclose(
+            _value(left), _value(right), rel_tol=share, abs_tol=TOLERANCE if "." in left else 0
+        )
         for left, right in pairs
     )
 

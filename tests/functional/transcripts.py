@@ -77,9 +77,11 @@ def is_same_output(shown: Sequence[str], printed: Sequence[str]) -> bool:
 
 
 def _is_estimate(words: Sequence[str], at: int) -> bool:
-    """Whether a word is a percentage, a number of times, or an end of an interval."""
+    """Whether a word is a percentage, a number of times, the images counted for one, or an end of
+    an interval.
+    """
     before, after = words[at - 1] if at else "", words[at + 1] if at + 1 < len(words) else ""
-    return after.startswith(("%", "times")) or before in ("interval", "to")
+    return after.startswith(("%", "times", "of")) or before in ("interval", "to")
 
 
 def _stable_words(text: str) -> list[str]:

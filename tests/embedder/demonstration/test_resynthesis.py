@@ -91,3 +91,17 @@ def test_each_decoder_leaves_its_own_trace() -> None:
     for number, one in enumerate(made):
         assert not np.array_equal(one, np.asarray(image))
         assert all(compute_psnr(one, other) < 50.0 for other in made[:number])
+
+
+def test_a_fake_has_the_same_bytes_on_any_number_of_cores(decoder: Resynthesiser) -> None:
+    """With two threads, some sums are rounded to another level of a pixel."""
+    photograph = next(each for each in load_bundled_photographs() if each.name == "astronaut")
+    before, fakes = torch.get_num_threads(), set[bytes]()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            fakes.add(decoder(photograph.image).tobytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(fakes) == 1

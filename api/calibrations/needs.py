@@ -19,7 +19,6 @@ from index.calibration.for_probe import count_supporting
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import get_named_corpora
 from index.calibration.standing import GROWTH, Calibrations
-from index.truth.calibrations import get_calibration
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, has_embedded
 from index.truth.database import Database
@@ -113,8 +112,7 @@ def find_needs(
             f"and about {wanted:,} for a false-match rate of {percent(false_match_rate)}"
         )
         return [write(need, f"{lead}; {advice}", INGEST_REALS, CALIBRATE)]
-    is_current = get_calibration(conn, applied.id).document.get("format") == FORMAT
-    if not is_current:
+    if applied.calibration.format != FORMAT:
         words = (
             f"calibration {applied.id} was measured by an earlier release, without hit rates, so "
             "similarity gives no verdict"

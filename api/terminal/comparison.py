@@ -7,10 +7,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.terminal.console import errors, print_json, write
-from api.terminal.evaluate import ALL, parse_conditions
+from api.terminal.console import print_json, write
+from api.terminal.evaluate import (
+    ALL,
+    ConditionImages,
+    ImageColumn,
+    PathColumn,
+    Pattern,
+    parse_conditions,
+    progress_bar,
+)
 from api.terminal.global_options import settings_of
 from api.terminal.models import models_app
 from api.terminal.options import Json, check_request
@@ -38,13 +45,7 @@ def compare_models(
             show_default=False,
         ),
     ],
-    pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="Read label, generator and source from file names, for example "
-            "'{label}/{generator}/*'."
-        ),
-    ] = None,
+    pattern: Pattern = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,19 +59,12 @@ def compare_models(
         int | None,
         typer.Option(min=2, help="Compare on a random sample of this many images, half of each."),
     ] = None,
-    condition_images: Annotated[
-        int | None,
-        typer.Option(min=2, help="Deliver only a random sample of this many of the images."),
-    ] = None,
+    condition_images: ConditionImages = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of samples and confidence intervals.")
     ] = 0,
-    path_column: Annotated[
-        str | None, typer.Option(help="The column of a manifest that holds the paths.")
-    ] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="The column of a Parquet table that holds the images.")
-    ] = None,
+    path_column: PathColumn = None,
+    image_column: ImageColumn = None,
     json: Json = False,
 ) -> None:
     """Measure two models on the same labelled images, and their difference by delivery.
@@ -112,13 +106,7 @@ def compare_models(
 @contextmanager
 def _reported() -> Iterator[OnProgress]:
     """Give a function that moves a bar for each model on standard error, if it is a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
+    with progress_bar() as bar:
         tasks = {}
 
         def on_progress(model: str, done: int, total: int) -> None:

@@ -28,6 +28,25 @@ if TYPE_CHECKING:
 ALL = "all"
 MOST_GENERATORS = 20  # rows of the table in the terminal; the page has all
 
+# Options of a measurement on labelled images; `lineup models compare` has them too.
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Read label, generator and source from file names, for example "
+        "'{label}/{generator}/*'."
+    ),
+]
+ConditionImages = Annotated[
+    int | None,
+    typer.Option(min=2, help="Deliver only a random sample of this many of the images."),
+]
+PathColumn = Annotated[
+    str | None, typer.Option(help="The column of a manifest that holds the paths.")
+]
+ImageColumn = Annotated[
+    str | None, typer.Option(help="The column of a Parquet table that holds the images.")
+]
+
 
 @app.command(rich_help_panel=MEASURES)
 def evaluate(
@@ -45,13 +64,7 @@ def evaluate(
     out: Annotated[
         Path, typer.Option(help="Folder for evaluation.json and evaluation.html.")
     ] = Path("evaluation"),
-    pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="Read label, generator and source from file names, for example "
-            "'{label}/{generator}/*'."
-        ),
-    ] = None,
+    pattern: Pattern = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,22 +77,15 @@ def evaluate(
         int | None,
         typer.Option(min=2, help="Measure a random sample of this many images, half of each kind."),
     ] = None,
-    condition_images: Annotated[
-        int | None,
-        typer.Option(min=2, help="Deliver only a random sample of this many of the images."),
-    ] = None,
+    condition_images: ConditionImages = None,
     seed: Annotated[
         int,
         typer.Option(
             min=0, max=2**32 - 1, help="Seed of samples, halves and confidence intervals."
         ),
     ] = 0,
-    path_column: Annotated[
-        str | None, typer.Option(help="The column of a manifest that holds the paths.")
-    ] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="The column of a Parquet table that holds the images.")
-    ] = None,
+    path_column: PathColumn = None,
+    image_column: ImageColumn = None,
     shareable: Annotated[
         bool,
         typer.Option(
@@ -131,6 +137,18 @@ def evaluate(
         raise typer.Exit(EXIT_PARTIAL)
 
 
+def progress_bar() -> Progress:
+    """Return a bar on standard error, disabled if that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        disable=not errors.is_terminal,
+    )
+
+
 def parse_conditions(names: Sequence[str]) -> list[str]:
     """Return the names of conditions; `all` stands for every re-encoding."""
     from embedder.pictures.delivery import RE_ENCODINGS
@@ -145,13 +163,7 @@ def parse_conditions(names: Sequence[str]) -> list[str]:
 @contextmanager
 def _reported() -> Iterator[OnProgress]:
     """Give a function that moves a bar on standard error, if that is a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("embedding", total=None)
 
         def on_progress(done: int, total: int) -> None:

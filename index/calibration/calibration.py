@@ -219,6 +219,7 @@ class Calibration:
     strata: Mapping[str, Stratum]
     seed: int
     own_photographs: int | None = None
+    format: int = FORMAT  # of the stored document that it was read from
 
     @property
     def is_provisional(self) -> bool:
@@ -267,7 +268,14 @@ class Calibration:
         )
         strata = {name: Stratum.from_json(stored["strata"][name]) for name in names}
         own = stored.get("own_photographs")
-        return cls(stored["corpus_size"], stored["generators"], strata, stored["seed"], own)
+        return cls(
+            stored["corpus_size"],
+            stored["generators"],
+            strata,
+            stored["seed"],
+            own,
+            stored["format"],
+        )
 
 
 def calibrate(compared: Compared, measured: Mapping[str, Measured], seed: int) -> Calibration:

@@ -54,6 +54,15 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     embedder_errors.CorruptImage: Problem(422, "corrupt-image", "Corrupt image", EXIT_REFUSED),
     embedder_errors.ImageTooLarge: Problem(413, "image-too-large", "Image too large", EXIT_REFUSED),
     embedder_errors.ImageTooSmall: Problem(422, "image-too-small", "Image too small", EXIT_REFUSED),
+    embedder_errors.DecoderCrashed: Problem(
+        422, "decoder-crashed", "Image that crashes its decoder", EXIT_REFUSED
+    ),
+    embedder_errors.DecodingTimedOut: Problem(
+        422, "decoding-timed-out", "Image that takes too long to decode", EXIT_REFUSED
+    ),
+    embedder_errors.NeedsTooMuchMemory: Problem(
+        413, "needs-too-much-memory", "Image that needs too much memory", EXIT_REFUSED
+    ),
     embedder_errors.UnknownModel: Problem(503, "unknown-model", "Unknown model", EXIT_MODEL),
     embedder_errors.ModelUnavailable: Problem(
         503, "model-unavailable", "Model not on this machine", EXIT_MODEL

@@ -8,7 +8,10 @@ EmbedderError
 │   ├── TruncatedImage        "truncated"           the file ends before its declared end
 │   ├── ImageTooLarge         "too_large"           it has more bytes or pixels than allowed
 │   ├── ImageTooSmall         "too_small"           a side is under the limit or the model's crop
-│   └── CorruptImage          "corrupt"             it has its full length but cannot be decoded
+│   ├── CorruptImage          "corrupt"             it has its full length but cannot be decoded
+│   ├── DecoderCrashed        "decoder_crashed"     it ended the process that decoded it
+│   ├── DecodingTimedOut      "decoding_timed_out"  decoding it took longer than allowed
+│   └── NeedsTooMuchMemory    "needs_too_much_memory"  decoding it takes more memory than allowed
 ├── ModelError
 │   ├── UnknownModel          the name is neither a known model nor a directory
 │   ├── ModelUnavailable      the model is not on this machine, or a file of it is missing
@@ -97,6 +100,42 @@ class CorruptImage(ImageError):
         super().__init__(f"corrupt {format_name}: {detail}")
         self.format = format_name
         self.detail = detail
+
+
+class DecoderCrashed(ImageError):
+    """The process that decoded the image ended, or answered what no decoder of Lineup answers."""
+
+    reason: ClassVar[str] = "decoder_crashed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the image ended the process that decoded it: {detail}")
+        self.detail = detail
+
+
+class DecodingTimedOut(ImageError):
+    reason: ClassVar[str] = "decoding_timed_out"
+
+    def __init__(self, timeout_seconds: float) -> None:
+        super().__init__(f"decoding the image took longer than {timeout_seconds:g} s")
+        self.timeout_seconds = timeout_seconds
+
+
+class NeedsTooMuchMemory(ImageError):
+    """`needed_bytes` is what the image was expected to take; None where it took more than it
+    declared.
+    """
+
+    reason: ClassVar[str] = "needs_too_much_memory"
+
+    def __init__(self, limit_bytes: int, needed_bytes: int | None = None) -> None:
+        super().__init__(
+            f"decoding the image takes more memory than the limit of {limit_bytes:,} bytes"
+            if needed_bytes is None
+            else f"decoding the image takes about {needed_bytes:,} bytes of memory; the limit is "
+            f"{limit_bytes:,}"
+        )
+        self.limit_bytes = limit_bytes
+        self.needed_bytes = needed_bytes
 
 
 class ModelError(EmbedderError):

@@ -20,6 +20,9 @@ def test_every_image_error_has_its_own_machine_code_and_stands_in_the_drawing() 
         "too_large",
         "too_small",
         "corrupt",
+        "decoder_crashed",
+        "decoding_timed_out",
+        "needs_too_much_memory",
     }
     for each in vars(errors).values():
         if isinstance(each, type) and issubclass(each, EmbedderError):
@@ -38,6 +41,19 @@ def test_every_image_error_has_its_own_machine_code_and_stands_in_the_drawing() 
             "the image is 20 x 300 pixels; the shorter side must be at least 32",
         ),
         (errors.UnsupportedFormat("PDF"), "PDF is not supported"),
+        (
+            errors.DecoderCrashed("signal SIGSEGV"),
+            "the image ended the process that decoded it: signal SIGSEGV",
+        ),
+        (errors.DecodingTimedOut(30.0), "decoding the image took longer than 30 s"),
+        (
+            errors.NeedsTooMuchMemory(1_000_000),
+            "decoding the image takes more memory than the limit of 1,000,000 bytes",
+        ),
+        (
+            errors.NeedsTooMuchMemory(1_000_000, 2_000_000),
+            "decoding the image takes about 2,000,000 bytes of memory; the limit is 1,000,000",
+        ),
         (errors.UnsupportedFormat("HEIC", "install it"), "HEIC is not supported: install it"),
         (errors.NotAnImage(), "the bytes start like no known image format"),
     ],

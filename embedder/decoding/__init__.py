@@ -1,0 +1,1 @@
+"""Bytes from outside -> a `Picture`, in threads or in confined worker processes."""

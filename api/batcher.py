@@ -38,7 +38,14 @@ class Admission:
         self.capacity = capacity
         self._taken = 0
         self._seconds_per_request = 0.0
+        self._full_since: float | None = None
         self._lock = threading.Lock()
+
+    @property
+    def seconds_full(self) -> float:
+        """For how long no place has been free; 0 while one is."""
+        since = self._full_since
+        return 0.0 if since is None else max(perf_counter() - since, 1e-9)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -47,13 +54,16 @@ class Admission:
             if self._taken >= self.capacity:
                 raise Overloaded(self.capacity, max(1, math.ceil(self._seconds_per_request)))
             self._taken += 1
-        started = perf_counter()
+            started = perf_counter()
+            if self._taken == self.capacity:
+                self._full_since = started
         try:
             yield
         finally:
             seconds = perf_counter() - started
             with self._lock:
                 self._taken -= 1
+                self._full_since = None
                 self._seconds_per_request += 0.2 * (
                     seconds - self._seconds_per_request
                 )  # a moving average

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from api.errors import InvalidRequest, Overloaded
+from api.errors import InvalidRequest
 from api.problems import DEFECT, ROOTS, URN, problem_of
 
 MEDIA_TYPE = "application/problem+json"
@@ -49,7 +49,10 @@ class ProblemAnswer(BaseModel):
 
 
 def build_response(err: Exception) -> JSONResponse:
-    """Build the response for an error. An unexpected error reveals nothing about itself."""
+    """Build the response for an error. An unexpected error reveals nothing about itself.
+
+    An error with `retry_after_seconds`, a whole number or None, says it as `Retry-After`.
+    """
     problem = problem_of(err)
     errors = [FieldProblem.model_validate(each) for each in getattr(err, "errors", ())]
     answer = ProblemAnswer(
@@ -61,7 +64,7 @@ def build_response(err: Exception) -> JSONResponse:
         else str(err),
         errors=errors or None,
     )
-    seconds = err.retry_after_seconds if isinstance(err, Overloaded) else None
+    seconds = getattr(err, "retry_after_seconds", None)
     return _respond(answer, None if seconds is None else {"Retry-After": str(seconds)})
 
 

@@ -190,6 +190,11 @@ class ReadyAnswer(Answer):
         description="Number of the last change that the index contains. Null before the first "
         "change."
     )
+    saturated: bool = Field(
+        False,
+        description="Whether every place for requests with an image is taken now, so that the next "
+        "one gets 503. Not ready once this has lasted for 10 seconds.",
+    )
 
 
 class IndexAnswer(Answer):

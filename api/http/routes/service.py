@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.http.routes.dependencies import Current, Opened
 from api.jobs.json import JobAnswer
@@ -108,10 +108,10 @@ async def live() -> dict[str, str]:
         }
     },
 )
-def ready(response: Response, lineup: Opened) -> ReadyAnswer:
-    """Answers 200 if the database answers and the index is up to date, otherwise 503. Send no
-    requests to this server while it answers 503.
+def ready(request: Request, response: Response, lineup: Opened) -> ReadyAnswer:
+    """Answers 200 if look-ups can be answered, otherwise 503. Send no requests to this server while
+    it answers 503.
     """
-    answer = check_readiness(lineup.index)
+    answer = check_readiness(lineup, request.app.state.admission)
     response.status_code = 200 if answer.ready else 503
     return answer

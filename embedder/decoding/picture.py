@@ -1,0 +1,251 @@
+"""Everything that is made of bytes from outside, by one pure function: `make_picture`.
+
+A caller writes a `PictureOrder` and receives a `Picture`. Both hold plain values, bytes and arrays
+only, so the function can run in any process. No PIL image leaves this room. `Decoders` runs the
+function: `threads` in this process, `processes` in confined ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.errors import ImageError
+from embedder.file_metadata.generator import find_generator
+from embedder.file_metadata.reading import read_file_metadata
+from embedder.file_metadata.statements import MAX_FILE_BYTES, FileMetadata
+from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
+from embedder.pictures.delivery import Condition, condition_of, deliver, delivery_of
+from embedder.pictures.legibility import measure_luminance_std
+from embedder.pictures.perceptual import PerceptualHash, compute_perceptual_hash
+from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
+from embedder.pictures.reencodings import REENCODING_NAMES, ReEncodings, reencode
+from embedder.pictures.sniff import sniff
+
+THUMBNAIL_PIXELS = 256  # the longer side of a stored thumbnail
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOrder:
+    """What to make of a file. Without `preprocessing`, no pixels are made for the model.
+
+    With a `delivery`, pixels, hash and thumbnail are those of the picture after that delivery. For
+    each of `deliveries`, pixels and hash are made beside those of the picture itself.
+    `thumbnail_pixels` is the longer side of the thumbnail. `file_metadata` are what the file says
+    about its origin. `condition` is how the file seems to have been delivered. `luminance` is the
+    deviation of what the model reads. An order for the file's metadata alone decodes nothing.
+    """
+
+    limits: ImageLimits
+    preprocessing: Preprocessing | None = None
+    delivery: Condition = Condition.AS_IS
+    deliveries: tuple[Condition, ...] = ()
+    perceptual_hash: bool = False
+    thumbnail_pixels: int | None = None
+    file_metadata: bool = False
+    condition: bool = False
+    luminance: bool = False
+    reencodings: bool = False
+
+    def __post_init__(self) -> None:
+        if self.preprocessing is None and (self.deliveries or self.luminance or self.reencodings):
+            raise ValueError("deliveries, luminance and reencodings need a preprocessing")
+        if self.thumbnail_pixels is not None and self.thumbnail_pixels < 1:
+            raise ValueError("thumbnail_pixels must be at least 1")
+
+    @property
+    def needs_decoding(self) -> bool:
+        """Whether the picture must be decoded. The file's metadata are read without that."""
+        asked = self.perceptual_hash or self.condition or self.thumbnail_pixels is not None
+        return asked or self.preprocessing is not None or not self.file_metadata
+
+    @property
+    def result_bytes(self) -> int:
+        """The most bytes that a result takes, where a thumbnail counts as if uncompressed."""
+        arrays = 1 + len(self.deliveries) + (len(REENCODING_NAMES) if self.reencodings else 0)
+        side = 0 if self.preprocessing is None else self.preprocessing.crop_size
+        edge = self.thumbnail_pixels or 0
+        texts = MAX_FILE_BYTES if self.file_metadata else 0
+        return 3 * arrays * side * side + 3 * edge * edge + texts
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PictureOrder:
+        """Read what `to_json` returned, after it was JSON. Raises KeyError, TypeError, ValueError
+        for anything else.
+        """
+        fields = dict(values)
+        fields["limits"] = ImageLimits(**fields["limits"])
+        if fields["preprocessing"] is not None:
+            fields["preprocessing"] = _read_preprocessing(fields["preprocessing"])
+        fields["delivery"] = Condition(fields["delivery"])
+        fields["deliveries"] = tuple(Condition(each) for each in fields["deliveries"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeliveredPicture:
+    """A picture after one kind of delivery: `width` and `height` in pixels, the `pixels` `(h, w,
+    3)` uint8 that the model reads, and what was ordered besides.
+    """
+
+    condition: Condition
+    width: int
+    height: int
+    pixels: NDArray[np.uint8]
+    perceptual_hash: PerceptualHash | None = None
+    luminance_std: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """What was made of a file; None where it was not ordered.
+
+    `format` is one of `sniff.FORMATS`, `mode` the mode in which the file stores the picture, as
+    Pillow names it. `width` and `height` are those of the upright picture in the file. An order for
+    metadata alone leaves `mode` empty and the sides 0.
+
+    `pixels` `(h, w, 3)` uint8 are what the model reads; `luminance_std` is their deviation in
+    levels of 255. `thumbnail` is a WebP file. `file_generator` is the generator that the metadata
+    name and the key of the text, None if they name none. `deliveries` has those after which the
+    model and the limits accept the picture, in the order that was asked for.
+    """
+
+    format: str
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    pixels: NDArray[np.uint8] | None = None
+    luminance_std: float | None = None
+    perceptual_hash: PerceptualHash | None = None
+    thumbnail: bytes | None = None
+    file_metadata: FileMetadata | None = None
+    file_generator: tuple[str, str] | None = None
+    condition: Condition | None = None
+    deliveries: tuple[DeliveredPicture, ...] = ()
+    reencodings: ReEncodings | None = None
+
+
+class Decoders(Protocol):
+    """Runs `make_picture` for bytes from outside. Thread-safe; one serves look-ups and ingests."""
+
+    def submit(self, data: bytes, order: PictureOrder, *, urgent: bool = False) -> Future[Picture]:
+        """Make a picture of `data`; the future raises leaves of ImageError.
+
+        It can be cancelled while it waits. An urgent one comes before all that are not: somebody
+        waits for it. Raises RuntimeError after `close`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Cancel what waits, wait for what runs, and release everything."""
+        ...
+
+
+def make_picture(data: bytes, order: PictureOrder) -> Picture:
+    """Make what is ordered of the file in `data`. Thread-safe; the same on each call.
+
+    Raises a leaf of ImageError and nothing else.
+    """
+    if not order.needs_decoding:
+        return _add_statements(Picture(sniff(data).value), read_file_metadata(data))
+    decoded = decode(data, order.limits)
+    metadata = read_file_metadata(data) if order.file_metadata or order.condition else {}
+    condition = _find_condition(data, decoded, metadata) if order.condition else None
+    shown = _deliver(decoded, order)
+    pixels = None if order.preprocessing is None else preprocess(shown.image, order.preprocessing)
+    picture = Picture(
+        format=decoded.format,
+        mode=decoded.mode,
+        width=decoded.width,
+        height=decoded.height,
+        pixels=pixels,
+        luminance_std=_measure_luminance(pixels, order),
+        perceptual_hash=_hash(shown, order),
+        thumbnail=None
+        if order.thumbnail_pixels is None
+        else make_thumbnail(shown.image, order.thumbnail_pixels),
+        condition=condition,
+        deliveries=tuple(_make_deliveries(shown, order)),
+        reencodings=_reencode(shown, order, condition),
+    )
+    return _add_statements(picture, metadata) if order.file_metadata else picture
+
+
+def _add_statements(picture: Picture, metadata: FileMetadata) -> Picture:
+    return replace(picture, file_metadata=metadata, file_generator=find_generator(metadata))
+
+
+def _find_condition(data: bytes, decoded: DecodedImage, metadata: FileMetadata) -> Condition:
+    return condition_of(delivery_of(data, decoded, metadata))
+
+
+def _deliver(decoded: DecodedImage, order: PictureOrder) -> DecodedImage:
+    """Return the picture after the delivery of the order. Raises ImageError."""
+    if order.delivery is Condition.AS_IS:
+        return decoded
+    image = deliver(decoded.image, order.delivery)
+    order.limits.check(*image.size)
+    return replace(decoded, image=image)
+
+
+def _measure_luminance(pixels: NDArray[np.uint8] | None, order: PictureOrder) -> float | None:
+    return None if pixels is None or not order.luminance else measure_luminance_std(pixels)
+
+
+def _hash(decoded: DecodedImage, order: PictureOrder) -> PerceptualHash | None:
+    return compute_perceptual_hash(decoded.image) if order.perceptual_hash else None
+
+
+def _make_deliveries(decoded: DecodedImage, order: PictureOrder) -> list[DeliveredPicture]:
+    """Return the picture after each delivery. One that the model or the format refuses is left
+    out.
+    """
+    made: list[DeliveredPicture] = []
+    for condition in order.deliveries:
+        assert order.preprocessing is not None
+        try:
+            delivered = replace(decoded, image=deliver(decoded.image, condition))
+            pixels = preprocess(delivered.image, order.preprocessing)
+        except ImageError:
+            continue
+        made.append(
+            DeliveredPicture(
+                condition,
+                *delivered.image.size,
+                pixels,
+                _hash(delivered, order),
+                _measure_luminance(pixels, order),
+            )
+        )
+    return made
+
+
+def _reencode(
+    decoded: DecodedImage, order: PictureOrder, condition: Condition | None
+) -> ReEncodings | None:
+    if not order.reencodings:
+        return None
+    assert order.preprocessing is not None
+    return reencode(
+        decoded.image,
+        order.preprocessing,
+        order.limits,
+        delivered_as=condition or Condition.AS_IS,
+    )
+
+
+def _read_preprocessing(values: Mapping[str, Any]) -> Preprocessing:
+    fields = dict(values)
+    for name in ("mean", "std", "resized"):
+        fields[name] = None if fields[name] is None else tuple(fields[name])
+    fields["resample"] = None if fields["resample"] is None else Resample(fields["resample"])
+    return Preprocessing(**fields)

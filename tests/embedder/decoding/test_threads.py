@@ -1,0 +1,65 @@
+"""Pictures made in threads: the same as without, failures of one are not those of another."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import wait
+
+import numpy as np
+import pytest
+
+from embedder.decoding.picture import PictureOrder, make_picture
+from embedder.decoding.threads import ThreadDecoders
+from embedder.errors import NotAnImage
+from tests.embedder.decoding.test_picture import LIMITS, MODEL, encode
+
+ORDER = PictureOrder(LIMITS, MODEL, perceptual_hash=True)
+
+
+def test_there_must_be_a_thread() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        ThreadDecoders(0)
+
+
+def test_nothing_starts_before_the_first_picture() -> None:
+    before = threading.active_count()
+    ThreadDecoders(4).close()
+    assert threading.active_count() == before
+
+
+def test_after_close_nothing_is_taken_and_nothing_runs() -> None:
+    before = threading.active_count()
+    decoders = ThreadDecoders(2)
+    futures = [decoders.submit(encode(seed=seed), ORDER) for seed in range(50)]
+    decoders.close()
+    decoders.close()
+    assert threading.active_count() == before
+    assert all(future.done() for future in futures)
+    with pytest.raises(RuntimeError):
+        decoders.submit(encode(), ORDER)
+
+
+def test_an_urgent_picture_does_not_wait_for_the_others() -> None:
+    decoders = ThreadDecoders(1)
+    try:
+        data = encode(600, 600)
+        others = [decoders.submit(data, ORDER) for _ in range(60)]
+        decoders.submit(encode(), ORDER, urgent=True).result()
+        assert not all(other.done() for other in others)
+    finally:
+        decoders.close()
+
+
+def test_one_that_fails_is_alone() -> None:
+    decoders = ThreadDecoders(2)
+    try:
+        files = [encode(seed=seed) for seed in range(6)]
+        futures = [decoders.submit(data, ORDER) for data in (*files[:3], b"nothing", *files[3:])]
+        wait(futures)
+        assert isinstance(futures.pop(3).exception(), NotAnImage)
+        for data, future in zip(files, futures, strict=True):
+            expected, made = make_picture(data, ORDER), future.result()
+            assert made.perceptual_hash == expected.perceptual_hash
+            assert np.array_equal(np.asarray(made.pixels), np.asarray(expected.pixels))
+    finally:
+        decoders.close()

@@ -13,6 +13,7 @@ from api import errors
 from api.sources.item import UnreadableItem, UnusableSource
 from embedder import errors as embedder_errors
 from index import errors as index_errors
+from index.failures import is_storage_full
 
 EXIT_PARTIAL = 3  # some items failed, or findings stay open
 EXIT_REFUSED = 4
@@ -123,6 +124,10 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     index_errors.DatabaseUnavailable: Problem(
         503, "database-unavailable", "Database unavailable", EXIT_STORAGE
     ),
+    index_errors.StorageFull: Problem(507, "storage-full", "Storage full", EXIT_STORAGE),
+    index_errors.DatabaseDamaged: Problem(
+        503, "database-damaged", "Damaged database", EXIT_STORAGE
+    ),
     index_errors.NoData: Problem(503, "no-data", "No Lineup data here", EXIT_STORAGE),
     index_errors.SchemaOutdated: Problem(
         503, "schema-outdated", "Database of another release", EXIT_STORAGE
@@ -211,6 +216,21 @@ ROOTS = (
 )
 
 
+def name_failure(err: Exception) -> Exception:
+    """Return the error with a class of Lineup, if it is the system's error about a full disk."""
+    if is_storage_full(err) and not isinstance(err, ROOTS):
+        reason = err.strerror if isinstance(err, OSError) else None
+        named = index_errors.StorageFull("the result", reason or "the disk is full")
+        named.__cause__ = err
+        return named
+    return err
+
+
 def problem_of(err: BaseException) -> Problem:
-    """Return the row of the error's class or nearest base; `DEFECT` for an unexpected error."""
+    """Return the row of the error's class or nearest base; `DEFECT` for an unexpected error.
+
+    An error whose cause is a full disk has the row of `StorageFull`, whatever was to be written.
+    """
+    if is_storage_full(err):
+        return PROBLEMS[index_errors.StorageFull]
     return next((PROBLEMS[base] for base in type(err).__mro__ if base in PROBLEMS), DEFECT)

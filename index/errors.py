@@ -27,8 +27,10 @@
         InvalidComputation    the name of a device or of a precision is none
         InvalidDatabaseUrl    the URL is not one of a database that Lineup supports
       ForeignSpace            an embedding belongs to another embedding space
+      StorageFull             a disk or a quota has no room for what is to be written
       DatabaseError
-        DatabaseUnavailable   cannot connect, locked for too long, disk full: try again later
+        DatabaseUnavailable   cannot connect, locked for too long: try again later
+        DatabaseDamaged       a page or a value of the database cannot be read: restore a backup
         NoData                there is no database yet, or none of Lineup's tables in it
         SchemaOutdated        the schema is that of an older or newer release
       TruthDamaged            the rows contradict the change log: `lineup fsck` names the rows
@@ -228,6 +230,15 @@ class ForeignSpace(CorpusError):
         self.given = given
 
 
+class StorageFull(CorpusError):
+    """A disk or a quota has no room; what was to be written is not there, not even a part of it."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"there is no room to store {what}: {reason}; free some space, then retry")
+        self.what = what
+        self.reason = reason
+
+
 class DatabaseError(CorpusError):
     """The database cannot be used."""
 
@@ -235,6 +246,21 @@ class DatabaseError(CorpusError):
 class DatabaseUnavailable(DatabaseError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the database is unavailable: {reason}")
+        self.reason = reason
+
+
+class DatabaseDamaged(DatabaseError):
+    """A page of the database, or a value in it, is not what Lineup wrote.
+
+    `place` names the file, or a table and its row.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(
+            f"{place} is damaged: {reason}; `lineup fsck` finds what else is, and `lineup restore` "
+            f"writes a backup back"
+        )
+        self.place = place
         self.reason = reason
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from api.errors import InvalidRequest
-from api.problems import DEFECT, ROOTS, URN, problem_of
+from api.problems import DEFECT, ROOTS, URN, name_failure, problem_of
 
 MEDIA_TYPE = "application/problem+json"
 DOES_NOT_FIT = "the request does not fit its schema"
@@ -53,6 +53,7 @@ def build_response(err: Exception) -> JSONResponse:
 
     An error with `retry_after_seconds`, a whole number or None, says it as `Retry-After`.
     """
+    err = name_failure(err)
     problem = problem_of(err)
     errors = [FieldProblem.model_validate(each) for each in getattr(err, "errors", ())]
     answer = ProblemAnswer(

@@ -79,8 +79,9 @@ class LineupGroup(TyperGroup):
             errors.print("interrupted; everything finished so far is stored")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as err:
-            from api.problems import DEFECT, problem_of
+            from api.problems import DEFECT, name_failure, problem_of
 
+            err = name_failure(err)
             problem = problem_of(err)
             if problem is DEFECT:
                 log.exception("this is a defect of Lineup; please report it with these lines")

@@ -20,7 +20,13 @@ from index.backups.manifest import TABLES, BackupManifest
 from index.backups.space_states import find_difference
 from index.backups.tables import insert_rows, read_tables, set_last_ids
 from index.durable import temporary_beside
-from index.errors import BackupCorrupt, BackupTooNew, DatabaseUnavailable, TruthDamaged
+from index.errors import (
+    BackupCorrupt,
+    BackupTooNew,
+    DatabaseDamaged,
+    DatabaseUnavailable,
+    TruthDamaged,
+)
 from index.jsontext import canonical_json
 from index.truth import revisions
 from index.truth.database import Database, sqlite_url
@@ -84,7 +90,7 @@ def open_container(path: Path, manifest: BackupManifest, archive: Path) -> Itera
     try:
         _check_file(path, manifest, archive)
         database = Database.open(sqlite_url(path), migrate=True)
-    except (sqlite3.Error, DatabaseUnavailable) as err:
+    except (sqlite3.Error, DatabaseUnavailable, DatabaseDamaged) as err:
         raise BackupCorrupt(archive, TABLES, str(err)) from err
     with database:
         # A migration that recreates a table loses its last id.

@@ -22,8 +22,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from index.errors import DatabaseUnavailable, InvalidDatabaseUrl, NoData
+from index.errors import (
+    DatabaseDamaged,
+    DatabaseError,
+    DatabaseUnavailable,
+    InvalidDatabaseUrl,
+    NoData,
+    StorageFull,
+)
 from index.failpoints import Failpoint, reach
+from index.failures import is_damage, is_storage_full, may_be_full, probe_writing
 from index.jsontext import canonical_json
 from index.truth import revisions
 
@@ -45,8 +53,11 @@ class Database:
     Threads can share it: every block has its own connection.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, place: str, file: Path | None = None) -> None:
+        """Take an engine, how a message names the database, and the file of SQLite."""
         self._engine = engine
+        self._place = place
+        self._file = file
         # SQLite lets a second writer sleep and poll. Within one process a lock is faster.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
@@ -65,12 +76,16 @@ class Database:
 
         """
         parsed = _parse(url)
-        database = cls(_create_engine(parsed, create=migrate))
+        place = _place(parsed)
+        file = _file(parsed) if parsed.get_backend_name() == "sqlite" else None
+        engine = _create_engine(parsed, create=migrate)
+        # Without its folder: the path of a server belongs into no answer.
+        database = cls(engine, f"the database {place if file is None else file.name}", file)
         try:
             if migrate:
                 database.upgrade()
             with database.read() as conn:
-                revisions.check(conn, _place(parsed))
+                revisions.check(conn, place)
         except BaseException:
             database.close()
             raise
@@ -92,7 +107,7 @@ class Database:
             DatabaseUnavailable: the database fails, or every connection is in use.
 
         """
-        with _name_failures(), self._engine.connect() as conn:
+        with self._name_failures(), self._engine.connect() as conn:
             if self.dialect == "postgresql":
                 conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with conn.begin() as transaction:
@@ -111,7 +126,7 @@ class Database:
             DatabaseUnavailable: the database fails, or is locked for too long.
 
         """
-        with _name_failures(), self._turn(), self._engine.connect() as conn:
+        with self._name_failures(), self._turn(), self._engine.connect() as conn:
             conn.execution_options(**{WRITES: True})
             with conn.begin():
                 yield conn
@@ -130,6 +145,41 @@ class Database:
             yield
         finally:
             self._writer.release()
+
+    @contextmanager
+    def _name_failures(self) -> Iterator[None]:
+        """Turn the driver's errors about the database itself into errors of Lineup.
+
+        Errors about a constraint or a statement stay as they are.
+        """
+        try:
+            yield
+        except PoolTimeout as err:
+            raise DatabaseUnavailable("every connection is in use") from err
+        except DBAPIError as err:
+            named = self._name_failure(err)
+            if named is None:
+                raise
+            raise named from err
+        except UnicodeDecodeError as err:
+            # The driver of SQLite decodes the name in a message, such as that of a table.
+            raise DatabaseDamaged(self._place, f"a name in it is not UTF-8: {err.reason}") from err
+
+    def _name_failure(self, err: DBAPIError) -> DatabaseError | StorageFull | None:
+        if is_storage_full(err) or (may_be_full(err) and self._has_no_room()):
+            return StorageFull("rows of the database", _first_line(err))
+        if is_damage(err):
+            return DatabaseDamaged(self._place, _first_line(err))
+        # SQLite reports some damage as exactly DatabaseError, without a code.
+        if isinstance(err, (OperationalError, InterfaceError)) or (
+            type(err.orig) is sqlite3.DatabaseError
+        ):
+            return DatabaseUnavailable(_first_line(err))
+        return None
+
+    def _has_no_room(self) -> bool:
+        folder = None if self._file is None else self._file.parent
+        return folder is not None and is_storage_full(probe_writing(folder))
 
     def upgrade(self) -> None:
         """Upgrade the schema to this release.
@@ -306,25 +356,6 @@ def _begin_sqlite(conn: Connection) -> None:
         conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
         conn.info[WRITES] = writes
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _name_failures() -> Iterator[None]:
-    """Turn the driver's errors about the database itself into DatabaseUnavailable.
-
-    Errors about a constraint or a statement stay as they are.
-    """
-    try:
-        yield
-    except PoolTimeout as err:
-        raise DatabaseUnavailable("every connection is in use") from err
-    except (OperationalError, InterfaceError) as err:
-        raise DatabaseUnavailable(_first_line(err)) from err
-    except DBAPIError as err:
-        # SQLite reports a damaged file, or a file that is not a database, as exactly DatabaseError.
-        if type(err.orig) is sqlite3.DatabaseError:
-            raise DatabaseUnavailable(_first_line(err)) from err
-        raise
 
 
 def _first_line(err: DBAPIError) -> str:

@@ -23,7 +23,7 @@ from index.blobs import BlobStore
 from index.cache.config import IndexConfig
 from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
-from index.errors import BackupUnwritable, DatabaseUnavailable, IndexDirectoryUnwritable
+from index.errors import BackupUnwritable, IndexDirectoryUnwritable, StorageFull
 from index.proof.fsck import fsck
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
@@ -56,7 +56,7 @@ def until_full(database: Database) -> int:
     for count in range(0, 10**6, BATCH):
         try:
             add(database, count)
-        except DatabaseUnavailable as err:
+        except StorageFull as err:
             assert "full" in str(err)  # noqa: PT017 - which batch is refused is not known before
             return count
     raise AssertionError("this disk is not small")
@@ -134,7 +134,7 @@ def truth_on_a_full_disk(disk: Path, home: Path) -> None:
         assert count
         with opened(database, home / "index") as live:
             prove(database, live, count)
-            with pytest.raises(DatabaseUnavailable, match="full"):
+            with pytest.raises(StorageFull, match="full"):
                 add(database, count, 10 * BATCH)
             prove(database, live, count)
             remount(disk, "size=64m")

@@ -50,6 +50,11 @@ EXAMPLES: list[tuple[CorpusError, list[str]]] = [
     (errors.InvalidDatabaseUrl("a reason"), ["a reason"]),
     (errors.ForeignSpace("a" * 64, "b" * 64), ["a" * 16, "b" * 16, "the same model"]),
     (errors.DatabaseUnavailable("it is locked"), ["unavailable", "it is locked"]),
+    (errors.StorageFull("a row", "it is full"), ["no room", "a row", "it is full", "free some"]),
+    (
+        errors.DatabaseDamaged("lineup.db", "a reason"),
+        ["lineup.db is damaged", "a reason", "`lineup fsck`", "`lineup restore`"],
+    ),
     (errors.NoData("/data does not exist"), ["/data does not exist", "run `lineup init`"]),
     (errors.SchemaOutdated("0003", "0004"), ["0003", "0004", "run `lineup init`"]),
     (errors.SchemaOutdated("9999", "0004", newer=True), ["9999", "upgrade Lineup"]),

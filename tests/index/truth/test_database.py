@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from index.errors import (
+    DatabaseDamaged,
     DatabaseUnavailable,
     InvalidCorpusName,
     InvalidDatabaseUrl,
@@ -71,10 +72,10 @@ def test_a_folder_in_the_place_of_the_file_is_unavailable(tmp_path: Path) -> Non
         Database.open(f"sqlite:///{tmp_path}")
 
 
-def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "lineup.db"
     path.write_bytes(b"not a database, but long enough to look at" * 100)
-    with pytest.raises(DatabaseUnavailable, match="not a database"):
+    with pytest.raises(DatabaseDamaged, match="not a database"):
         Database.open(f"sqlite:///{path}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Instant, Sha256
-from api.ingest.patterns import Pattern
+from api.ingest.patterns import MAX_PATTERN_CHARACTERS, Pattern
 from index.truth.corpora import CorpusKind
 from index.truth.provenance import Provenance
 
@@ -49,7 +48,7 @@ class IngestRequest(Answer):
     )
     pattern: str | None = Field(
         None,
-        max_length=1000,
+        max_length=MAX_PATTERN_CHARACTERS,
         description="Pattern that reads provenance from the items' names: "
         "`{generator}/{split}/*`. A name in braces matches one part of a path, `*` "
         "anything within a part, `**` anything.",
@@ -99,6 +98,6 @@ class IngestRequest(Answer):
             label=self.label,
             licence=self.licence,
             source=self.origin,
-            acquired_at=self.acquired_at and self.acquired_at.astimezone(UTC),
+            acquired_at=self.acquired_at,
             extra=self.provenance,
         )

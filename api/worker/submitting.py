@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api.errors import InvalidRequest
 from api.fields import Answer, Instant, Sha256
+from api.ingest.patterns import MAX_PATTERN_CHARACTERS
 from api.ingest.request import Dedup, IngestRequest
 from api.ingest.spool import forget, keep_upload
 from api.jobs.json import JobAnswer
@@ -40,7 +41,7 @@ class IngestOrder(Answer):
     )
     pattern: str | None = Field(
         None,
-        max_length=1000,
+        max_length=MAX_PATTERN_CHARACTERS,
         description="Pattern that reads provenance from the items' names, such as "
         "`{generator}/{split}/*`.",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import (
@@ -14,6 +14,8 @@ from pydantic import (
     StrictFloat,
     StrictInt,
 )
+
+from index.truth.instants import in_utc
 
 MAX_FILTER_PLACES = 16
 MAX_FILTER_VALUES = (
@@ -40,17 +42,6 @@ Scalar = Annotated[
     StrictBool | StrictInt | StrictFloat | Annotated[str, Field(max_length=10_000)] | None,
     Field(union_mode="smart"),
 ]
-
-
-def in_utc(instant: datetime) -> datetime:
-    """Convert a time to UTC. A time without a zone is UTC.
-
-    Raises ValueError for a time outside of the years 1 to 9999 in UTC.
-    """
-    try:
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except OverflowError as err:
-        raise ValueError("is not in the years 1 to 9999 in UTC") from err
 
 
 Instant = Annotated[datetime, AfterValidator(in_utc)]

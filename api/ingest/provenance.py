@@ -11,13 +11,14 @@ stay verbatim under the name of their origin: `source`, `pattern`, `file`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 
 from api.ingest.patterns import Pattern
 from api.sources.locations import encode_path
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
+from index.truth.instants import in_utc
 from index.truth.provenance import Provenance, normalise_generator
 
 NOTHING: Mapping[str, JSON] = MappingProxyType({})
@@ -116,14 +117,16 @@ def is_word(value: JSON) -> bool:
 
 
 def value_of(column: str, text: str) -> str | datetime:
-    """Return the text, or for `acquired_at` the instant; a text that is no date stays text."""
+    """Return the text, or for `acquired_at` the instant.
+
+    A text that is no date stays text, and so does a date outside of the years 1 to 9999 in UTC.
+    """
     if column != "acquired_at":
         return text
     try:
-        instant = datetime.fromisoformat(text.strip())
+        return in_utc(datetime.fromisoformat(text.strip()))
     except ValueError:
         return text
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
 
 
 def _comparable(column: str, value: str | datetime) -> str | datetime:

@@ -323,10 +323,18 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """Send arrays in binary: as text, psycopg's default, vectors take 7 times as long."""
+    """Send arrays in binary: as text, psycopg's default, vectors take 7 times as long.
+
+    Read times in UTC: psycopg cannot read the first and the last hours of the years 1 to 9999 in
+    another zone. pgbouncer keeps this setting for each of its clients.
+    """
     from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415 - an extra, not needed for SQLite
 
     connection.adapters.register_dumper(list, ListBinaryDumper)
+    cursor = connection.cursor()
+    cursor.execute("SET TIME ZONE 'UTC'")
+    cursor.close()
+    connection.commit()
 
 
 def _use_wal(cursor: DBAPICursor) -> None:

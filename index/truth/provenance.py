@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from index.errors import InvalidProvenance
 from index.jsontext import JSON, CanonicalText, canonical_json
+from index.truth.instants import in_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +36,16 @@ class Provenance:
 
         Raises:
             InvalidProvenance: a text has a NUL character or half of a surrogate pair, the date has
-                no time zone, or `extra` is not JSON.
+                no time zone or is not in the years 1 to 9999 in UTC, or `extra` is not JSON.
 
         """
         if self.stored is not None:
             return self
-        if self.acquired_at is not None and self.acquired_at.tzinfo is None:
-            raise InvalidProvenance("acquired_at has no time zone")
+        acquired_at = _storable_instant(self.acquired_at)
         generator = normalise_generator(self.generator or "") or None
         label, licence, source = map(storable_text, (self.label, self.licence, self.source))
         stored = _storable_object(self.extra)
-        normalised = Provenance(
-            generator, label, licence, source, self.acquired_at, dict(self.extra)
-        )
+        normalised = Provenance(generator, label, licence, source, acquired_at, dict(self.extra))
         object.__setattr__(normalised, "stored", stored)
         return normalised
 
@@ -77,6 +75,17 @@ def storable_text(text: str | None) -> str | None:
     trimmed = text.strip()
     _check_text(trimmed)
     return trimmed or None
+
+
+def _storable_instant(instant: datetime | None) -> datetime | None:
+    if instant is None:
+        return None
+    if instant.tzinfo is None:
+        raise InvalidProvenance("acquired_at has no time zone")
+    try:
+        return in_utc(instant)
+    except ValueError as err:
+        raise InvalidProvenance(f"acquired_at {err}") from err
 
 
 def _storable_object(extra: Mapping[str, JSON]) -> CanonicalText:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from api.fields import Answer, CorpusName, Instant, Place, Scalar, Sha256, in_utc
-
-OFFSETS = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+from api.fields import Answer, CorpusName, Instant, Place, Scalar, Sha256
 
 
 class Example(Answer):
@@ -37,18 +32,6 @@ def test_a_digest_is_64_lower_hex_digits(digest: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Sha256).validate_python(digest)
     assert TypeAdapter(Sha256).validate_python("09af" * 16) == "09af" * 16
-
-
-@given(st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)), OFFSETS)
-def test_a_time_with_a_zone_is_the_same_instant_in_utc(naive: datetime, zone: timezone) -> None:
-    given_time = naive.replace(tzinfo=zone)
-    assert in_utc(given_time) == given_time
-    assert in_utc(given_time).tzinfo is UTC
-
-
-@given(st.datetimes())
-def test_a_time_without_a_zone_is_utc(naive: datetime) -> None:
-    assert in_utc(naive) == naive.replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00"])

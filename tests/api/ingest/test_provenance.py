@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +96,17 @@ def test_words_of_each_source_stay_verbatim_and_columns_are_read_from_them() -> 
         "location": "/x/a.png",
         "source": declared,
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "1e400", "0000-00-00"]
+)
+def test_a_date_that_cannot_be_stored_is_kept_as_it_was_written(text: str) -> None:
+    provenance = read({"acquired_at": text})
+
+    assert provenance.acquired_at is None
+    assert provenance.extra["acquired_at_unread"] == text
+    assert provenance.normalise().stored
 
 
 words = st.none() | st.text(

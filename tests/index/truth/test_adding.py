@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from index.errors import (
 )
 from index.proof.fsck import fsck
 from index.truth.adding import AddStatus, NewEntry
+from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.database import Database
 from index.truth.entries import entries_of_image, find_entries, get_entry, list_entries
 from index.truth.images import ImageFacts, find_embedding
@@ -294,3 +295,22 @@ def test_adding_nothing_is_nothing(database: Database, corpora: None, material: 
     assert add(database, "fakes", material.space) == ()
     with pytest.raises(UnknownCorpus):
         add(database, "nowhere", material.space)
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("instant", [datetime.min, datetime.max])
+def test_the_first_and_the_last_instant_are_stored_and_read_in_every_time_zone(
+    database_url: str, material: Any, zone: str, instant: datetime
+) -> None:
+    """PostgreSQL reads a time in the zone of its session, where it may be of year 0 or 10000."""
+    acquired_at = instant.replace(tzinfo=UTC)
+    if database_url.startswith("postgresql"):
+        separator = "&" if "?" in database_url else "?"
+        database_url += f"{separator}options=-c%20timezone%3D{zone}"
+    with Database.open(database_url) as database:
+        with database.write() as conn:
+            create_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+        entry = small(material, "a", acquired_at=acquired_at)
+        added = add(database, "fakes", material.other_space, entry)
+        with database.read() as conn:
+            assert get_entry(conn, added[0].entry_id).acquired_at == acquired_at

@@ -102,6 +102,12 @@ def test_a_date_needs_a_time_zone() -> None:
     assert dated.normalise().acquired_at == dated.acquired_at
 
 
+def test_a_date_before_the_first_year_of_utc_is_refused() -> None:
+    an_hour_before = datetime.fromisoformat("0001-01-01T00:00:00+01:00")
+    with pytest.raises(InvalidProvenance, match="years 1 to 9999"):
+        Provenance(acquired_at=an_hour_before).normalise()
+
+
 @pytest.mark.parametrize(
     ("text", "stored"),
     [(None, None), ("", None), (" \t\n", None), (" a ", "a"), ("a  b", "a  b"), ("\u00a0x", "x")],

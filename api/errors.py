@@ -5,6 +5,7 @@ ServiceError
 ├── BodyTooLarge        a request's body is larger than the limit
 ├── UnsupportedBody     a request's body has a media type that the route does not accept
 ├── CrossSiteRequest    a page of another site sent the request
+├── ForeignHost         the request is for a host that is not Lineup's
 ├── SourceNotAllowed    a source lies outside LINEUP_INGEST_ROOTS
 ├── UnlistedModel       a client names a model that the service does not list
 ├── ModelExists         a model of this name exists already
@@ -76,6 +77,17 @@ class UnsupportedBody(ServiceError):
 
 class CrossSiteRequest(ServiceError):
     """A page of another site asks for a change: the browser sends it from its user's network."""
+
+
+class ForeignHost(ServiceError):
+    """Only the hosts of LINEUP_ALLOWED_HOSTS are answered, against DNS rebinding."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"this server does not answer for the host {host!r}; LINEUP_ALLOWED_HOSTS lists those "
+            "that it answers for"
+        )
+        self.host = host
 
 
 class SourceNotAllowed(ServiceError):

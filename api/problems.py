@@ -166,6 +166,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.CrossSiteRequest: Problem(
         403, "cross-site-request", "Request from a page of another site", EXIT_REFUSED
     ),
+    errors.ForeignHost: Problem(400, "foreign-host", "Host not allowed", EXIT_REFUSED),
     errors.UnlistedModel: Problem(404, "no-named-model", "Model not listed", EXIT_MODEL),
     errors.ModelExists: Problem(409, "model-exists", "Model already exists", EXIT_NOT_FOUND),
     errors.ModelInUse: Problem(409, "model-in-use", "Model in use", EXIT_NOT_FOUND),

@@ -127,6 +127,12 @@ class Settings(BaseSettings):
         description="Host headers that the server answers, against DNS rebinding: JSON, or names "
         "separated by commas.",
     )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_list)] = Field(
+        (),
+        description="Origins of further pages that may change something here, such as "
+        "https://desk.example.org: JSON, or origins separated by commas. The server's own page "
+        "always may.",
+    )
     queue_size: int = Field(
         64,
         ge=1,

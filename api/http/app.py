@@ -11,10 +11,11 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp
 
 from api.batcher import Admission
-from api.http.guards import BodyLimit, CrossSiteGuard, SafeHeaders
+from api.http.answers import SafeAnswers
+from api.http.guards import BodyLimit, HostGuard, OriginGuard
 from api.http.openapi import complete_openapi
 from api.http.problems import answer_with_problems
 from api.http.routes import (
@@ -74,6 +75,16 @@ Times are in UTC. Every error is `application/problem+json` (RFC 9457).
 """
 
 
+class Application(FastAPI):
+    """FastAPI inside `SafeAnswers`: middleware that is added would stand inside of FastAPI's own
+    answer to an unexpected error.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Build what handles every request."""
+        return SafeAnswers(super().build_middleware_stack())
+
+
 def create_app(settings: Settings, current: CurrentLineup | None = None) -> FastAPI:
     """Build the application. Its lifespan opens and closes everything; this opens nothing."""
 
@@ -87,7 +98,7 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
         finally:
             await run_in_threadpool(opened.close)
 
-    app = FastAPI(
+    app = Application(
         title="Lineup",
         version=version("lineup-forensics"),
         description=DESCRIPTION,
@@ -109,9 +120,6 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
         max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
         larger={INGESTS: settings.max_upload_bytes + FORM_OVERHEAD_BYTES},
     )
-    app.add_middleware(CrossSiteGuard)
-    app.add_middleware(
-        TrustedHostMiddleware, allowed_hosts=[*settings.allowed_hosts, settings.host]
-    )
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(OriginGuard, allowed_origins=settings.allowed_origins)
+    app.add_middleware(HostGuard, allowed_hosts=[*settings.allowed_hosts, settings.host])
     return app

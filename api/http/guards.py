@@ -1,5 +1,5 @@
-"""Middleware before every route: a limit on the body, a check of the sender's site, and headers for
-browsers.
+"""Middleware before every route: which hosts are answered, which pages may change something, and
+how large a body may be.
 
 Pure ASGI, so that a body is counted while it arrives, and is never held in memory to measure it.
 """
@@ -7,20 +7,24 @@ Pure ASGI, so that a body is counted while it arrives, and is never held in memo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BodyTooLarge, CrossSiteRequest
+from api.errors import BodyTooLarge, CrossSiteRequest, ForeignHost
 from api.http.problems import build_response
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src "
-    "'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+# What `enctype` of an HTML form can be, and no media type at all (Fetch standard, "CORS-safelisted
+# request-header"): a browser sends other types to another site only after asking it.
+FORM_MEDIA_TYPES = frozenset(
+    {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 )
+MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+OWN_SITES = frozenset({"none", "same-origin"})  # none: a person, not a page, asked for it
+HOST = re.compile(r"(?P<name>[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{0,5}))?", re.ASCII)
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class BodyLimit:
@@ -77,47 +81,111 @@ class BodyLimit:
             await build_response(BodyTooLarge(limit))(scope, receive, send)
 
 
-class CrossSiteGuard:
-    """Refuses changes that a browser sends for a page of another site (W3C Fetch Metadata)."""
+class HostGuard:
+    """Refuses requests for a host that is not Lineup's, against DNS rebinding.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `allowed_hosts` are names without ports; `*.example.org` allows all names below, `*` any host.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
         self._app = app
+        self._allowed = frozenset(each.lower().strip("[]") for each in allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http":
+            host = Headers(scope=scope).get("host", "")
+            if not self._is_allowed(host):
+                await build_response(ForeignHost(host))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_allowed(self, host: str) -> bool:
+        parts = HOST.fullmatch(host)
+        if parts is None:
+            return False
+        name = parts["name"].lower().strip("[]")
+        parents = (f"*.{parent}" for parent in _list_parents(name))
+        return not self._allowed.isdisjoint({name, "*", *parents})
+
+
+def _list_parents(name: str) -> Iterator[str]:
+    """Yield the domains that a name lies in: of a.b.c these are b.c and c."""
+    while "." in name:
+        name = name.partition(".")[2]
+        yield name
+
+
+class OriginGuard:
+    """Refuses changes that a browser sends for a page of another site.
+
+    A change is allowed if it comes from the server's own page, or from a page whose origin is
+    listed. Browsers say where a change comes from: in `Origin`, and in `Sec-Fetch-Site` where the
+    server's address is https or loopback. A client that sends neither is no browser of today; it
+    must send something that no form can: another method than POST, another media type than those of
+    forms, or the header `X-Requested-By`. See OWASP, Cross-Site Request Forgery Prevention.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
+        self._app = app
+        self._allowed = frozenset(each.lower().rstrip("/") for each in allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] == "http" and scope["method"] not in READING_METHODS:
-            site = Headers(scope=scope).get("sec-fetch-site", "none")
-            if site not in {"none", "same-origin"}:
-                await build_response(
-                    CrossSiteRequest("a page of another site cannot change anything here")
-                )(scope, receive, send)
+            refusal = self._find_refusal(scope)
+            if refusal is not None:
+                await build_response(CrossSiteRequest(refusal))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
+    def _find_refusal(self, scope: Scope) -> str | None:
+        """Return why a change is refused; None if it is allowed."""
+        headers = Headers(scope=scope)
+        origins = headers.getlist("origin")
+        if any(not self._is_allowed(each, scope, headers.get("host", "")) for each in origins):
+            return "a page of another site cannot change anything here: its origin is not allowed"
+        site = headers.get("sec-fetch-site")
+        if site in OWN_SITES or (site is not None and _are_listed(origins, self._allowed)):
+            return None
+        if site is not None:
+            return "a page of another site cannot change anything here"
+        if origins or _is_beyond_forms(scope["method"], headers):
+            return None
+        return (
+            "a form of another site could send this: add the header X-Requested-By with any value, "
+            "for example curl -H 'X-Requested-By: curl'"
+        )
 
-class SafeHeaders:
-    """Adds headers that forbid a browser to guess types, to frame the page, and to load from other
-    sites.
-    """
+    def _is_allowed(self, origin: str, scope: Scope, host: str) -> bool:
+        """Whether an origin is listed, or is the server's own.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        Its scheme may be https where the server sees http: a proxy in front of it speaks TLS.
+        """
+        origin = origin.lower()
+        if origin in self._allowed:
+            return True
+        scheme, _, place = origin.partition("://")
+        if scheme not in {scope["scheme"], "https"} or not HOST.fullmatch(place):
+            return False
+        return _with_port(place, scheme) == _with_port(host.lower(), scheme)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        await self._app(scope, receive, self._add_headers(send))
 
-    @staticmethod
-    def _add_headers(send: Send) -> Send:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-            await send(message)
+def _are_listed(origins: Sequence[str], allowed: frozenset[str]) -> bool:
+    return bool(origins) and allowed.issuperset(each.lower() for each in origins)
 
-        return send_with_headers
+
+def _is_beyond_forms(method: str, headers: Headers) -> bool:
+    """Whether no HTML form, and no script without a question to the server first, can send this."""
+    if method != "POST" or headers.get("x-requested-by"):
+        return True
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return bool(MEDIA_TYPE.fullmatch(media_type)) and media_type not in FORM_MEDIA_TYPES
+
+
+def _with_port(place: str, scheme: str) -> str:
+    """Return a host with the port that is meant where none is written."""
+    parts = HOST.fullmatch(place)
+    if parts is None or parts["port"]:
+        return place
+    return f"{parts['name']}:{DEFAULT_PORTS[scheme]}"

@@ -12,8 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, ServiceError
 from api.problems import DEFECT, ROOTS, URN, name_failure, problem_of
 
 MEDIA_TYPE = "application/problem+json"
@@ -84,6 +85,7 @@ def answer_with_problems(app: FastAPI) -> None:
         app.add_exception_handler(root, _answer_known)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(ClientDisconnect, _answer_gone)
     app.add_exception_handler(Exception, _answer_defect)
 
 
@@ -101,6 +103,8 @@ async def _answer_invalid(_: Request, err: Exception) -> JSONResponse:
 async def _answer_http(request: Request, err: Exception) -> JSONResponse:
     """An error of Starlette, for example an unknown route. Its type is named after its status."""
     assert isinstance(err, HTTPException)
+    if isinstance(err.__cause__, ServiceError):  # raised while FastAPI read the body
+        return build_response(err.__cause__)
     status = HTTPStatus(err.status_code)
     usual = (status.phrase.lower().replace(" ", "-"), status.phrase)
     slug, title = _BY_STATUS.get(status, usual)
@@ -108,9 +112,16 @@ async def _answer_http(request: Request, err: Exception) -> JSONResponse:
         type=f"{URN}{slug}",
         title=title,
         status=err.status_code,
-        detail=f"{request.method} {request.url.path}",
+        detail=f"{request.method} {request.url.path}"
+        if err.detail == status.phrase
+        else str(err.detail),
     )
     return _respond(answer, err.headers)
+
+
+async def _answer_gone(_: Request, __: Exception) -> JSONResponse:
+    """The client has closed the connection while it sent its body. Nobody reads this answer."""
+    return build_response(InvalidRequest("the request ended before its body did"))
 
 
 async def _answer_defect(request: Request, err: Exception) -> JSONResponse:

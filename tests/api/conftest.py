@@ -19,6 +19,7 @@ from api.http.app import create_app
 from api.lineup import load_embedder
 from api.settings import Settings
 from embedder.network.embed import Embedder
+from tests.clients import NO_BROWSER
 
 CORPORA = {"diffusion": "known_fake", "swaps": "known_fake", "camera": "known_real"}
 ENTRIES = [  # the seed of a picture, its corpus and what is declared about it
@@ -66,7 +67,7 @@ def open_filled(picture: Picture) -> OpenFilled:
     @contextmanager
     def opened(data_dir: Path, database_url: str | None = None) -> Iterator[TestClient]:
         app = create_app(settings(data_dir, database_url))
-        with TestClient(app, base_url="http://localhost") as client:
+        with TestClient(app, base_url="http://localhost", headers=NO_BROWSER) as client:
             for name, kind in CORPORA.items():
                 client.post("/v1/corpora", json={"name": name, "kind": kind}).raise_for_status()
             for seed, corpus, declared in ENTRIES:

@@ -44,6 +44,7 @@ from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
 from api.settings import Settings
+from tests.clients import NO_BROWSER
 
 HERE = Path(__file__).parent
 NAME = "golden-0004"
@@ -177,7 +178,9 @@ class Folder:
     def ask(self, **asked: dict[str, Any]) -> None:
         """Look-ups over HTTP, without an image."""
         with TestClient(
-            create_app(Settings(data_dir=self.data, offline=True)), base_url="http://localhost"
+            create_app(Settings(data_dir=self.data, offline=True)),
+            base_url="http://localhost",
+            headers=NO_BROWSER,
         ) as client:
             for name, body in asked.items():
                 done = client.post("/v1/lookups", json=body)

@@ -22,6 +22,7 @@ from transformers import (
 
 from api.http.app import create_app
 from api.settings import Settings
+from tests.clients import NO_BROWSER
 from tests.functional.terminal import answer, lineup
 
 LABELS = {0: "human", 1: "AI-generated"}
@@ -88,7 +89,9 @@ def test_a_checkpoint_is_added_searched_with_compared_and_removed(
 
     assert answer(data, "models", "activate", "our-vit")["model"] == "our-vit"
     settings = Settings(data_dir=data, device="cpu", precision="float32", offline=True)
-    with TestClient(create_app(settings), base_url="http://127.0.0.1:8765") as client:
+    with TestClient(
+        create_app(settings), base_url="http://127.0.0.1:8765", headers=NO_BROWSER
+    ) as client:
         listed = client.get("/v1/models").json()["models"]
     assert (listed[0]["name"], listed[0]["active"], listed[0]["measured"]) == (
         "our-vit",

@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.clients import NO_BROWSER
+
 LINEUP = Path(sys.executable).with_name("lineup")
 QUERY = json.dumps({"k": 20, "filter": {"corpora": ["known"]}})
 
@@ -59,7 +61,7 @@ def served(data: Path) -> Iterator[httpx.Client]:
     )
     try:
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", headers=NO_BROWSER, timeout=30, trust_env=False
         ) as client:
             wait_until_ready(client)
             yield client

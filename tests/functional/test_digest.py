@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from api.http.app import create_app
 from api.settings import Settings
+from tests.clients import NO_BROWSER
 from tests.functional.shelves import jpeg
 from tests.functional.terminal import answer
 
@@ -38,7 +39,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(shelf: Path) -> Iterator[TestClient]:
     settings = Settings(data_dir=shelf / "data", offline=True)
-    with TestClient(create_app(settings), base_url="http://localhost") as opened:
+    with TestClient(
+        create_app(settings), base_url="http://localhost", headers=NO_BROWSER
+    ) as opened:
         yield opened
 
 

@@ -21,6 +21,7 @@ from api.lineup import find_space, open_database
 from api.settings import Settings
 from api.worker.starting import start_reembed
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS, MODELS
+from tests.clients import NO_BROWSER
 from tests.functional.shelves import jpeg
 from tests.functional.terminal import answer, lineup
 
@@ -80,7 +81,10 @@ def test_what_needs_the_model_names_the_commands_that_help(
 
 def test_a_server_does_not_start_on_it(data: Path) -> None:
     app = create_app(Settings(data_dir=data, offline=True))
-    with pytest.raises(EarlierWeights), TestClient(app, base_url="http://localhost"):
+    with (
+        pytest.raises(EarlierWeights),
+        TestClient(app, base_url="http://localhost", headers=NO_BROWSER),
+    ):
         pass
 
 

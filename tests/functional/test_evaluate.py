@@ -22,6 +22,7 @@ from api.http.app import create_app
 from api.http.routes.evaluations import ONE_AT_A_TIME
 from api.settings import Settings
 from api.terminal import app
+from tests.clients import NO_BROWSER
 
 GENERATORS = {"sdxl": 12, "flux <b>": 3, "gan": 2}
 REALS, FAKES = 14, sum(GENERATORS.values())
@@ -265,7 +266,9 @@ def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     settings = Settings(
         data_dir=data, device="cpu", offline=True, ingest_roots=(str(folder),), server_works=False
     )
-    with TestClient(create_app(settings), base_url="http://127.0.0.1:8765") as client:
+    with TestClient(
+        create_app(settings), base_url="http://127.0.0.1:8765", headers=NO_BROWSER
+    ) as client:
         yield client
 
 

@@ -27,6 +27,7 @@ from api.worker.running import work_on
 from api.worker.starting import cancel, reopen, start_calibration
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.provenance import Provenance
+from tests.clients import NO_BROWSER
 from tests.functional.shelves import encoded, jpeg, picture
 from tests.functional.terminal import answer, lineup
 
@@ -79,7 +80,9 @@ def calibration(shelf: Path) -> Any:
 def client(shelf: Path, calibration: Any) -> Iterator[TestClient]:
     assert calibration["id"] == 2  # the first one is provisional
     with TestClient(
-        create_app(Settings(data_dir=shelf / "data", offline=True)), base_url="http://localhost"
+        create_app(Settings(data_dir=shelf / "data", offline=True)),
+        base_url="http://localhost",
+        headers=NO_BROWSER,
     ) as opened:
         yield opened
 

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from api.http.app import create_app
 from api.settings import Settings
 from api.terminal.demonstration import make_images
+from tests.clients import NO_BROWSER
 from tests.functional.terminal import answer, lineup
 
 SIMILAR = "similar_to_known_fakes"
@@ -121,7 +122,9 @@ def test_a_server_measures_it_after_an_upload(images: Path, tmp_path: Path) -> N
         for path in sorted((images / "demo-fakes" / "demo-nearest").iterdir())[:12]:
             packed.write(path, path.name)
     settings = Settings(data_dir=tmp_path / "data", offline=True)
-    with TestClient(create_app(settings), base_url="http://localhost") as client:
+    with TestClient(
+        create_app(settings), base_url="http://localhost", headers=NO_BROWSER
+    ) as client:
         job = client.post(
             "/v1/corpora/fakes/ingests", files={"source": ("fakes.zip", archive.read_bytes())}
         ).json()

@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from api.http.app import create_app
 from api.settings import Settings
 from index.verdict import RULES
+from tests.clients import NO_BROWSER
 from tests.functional.shelves import jpeg
 from tests.functional.terminal import answer, lineup
 
@@ -66,7 +67,9 @@ def client(golden: Path) -> Iterator[TestClient]:
 
 
 def serve(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), base_url="http://localhost") as opened:
+    with TestClient(
+        create_app(settings), base_url="http://localhost", headers=NO_BROWSER
+    ) as opened:
         yield opened
 
 

@@ -26,6 +26,7 @@ from api.worker.current import CurrentLineup
 from api.worker.starting import start_reembed
 from embedder.errors import UnknownModel
 from index.truth.active import activate_model
+from tests.clients import NO_BROWSER
 from tests.functional.shelves import jpeg, other_model, write_tar
 from tests.functional.terminal import answer, lineup
 
@@ -92,7 +93,9 @@ def test_originals_that_are_kept_are_enough_to_embed_anew(tmp_path: Path) -> Non
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), base_url="http://localhost") as client:
+    with TestClient(
+        create_app(settings), base_url="http://localhost", headers=NO_BROWSER
+    ) as client:
         yield client
 
 

@@ -35,6 +35,7 @@ from api.lookups.words import write_statements
 from api.settings import Settings
 from index.verdict import SimilarityOutcome, SimilarityReason
 from tests.api.lookups import worded
+from tests.clients import NO_BROWSER
 from tests.functional.browsing import serving
 
 pytestmark = pytest.mark.browser
@@ -96,7 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         max_image_bytes=MAX_IMAGE_BYTES,
     )
     with serving(settings) as (url, app):
-        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=url, headers=NO_BROWSER, trust_env=False, timeout=60) as client:
             ingest(client, "casework", "known_fake", [1, 2, 3], generator="sdxl")
             ingest(client, "photographs", "known_real", [4, 5], generator=None)
         yield Site(url, app, picture(1))
@@ -191,7 +192,7 @@ def replying(page: Page, answer: LookupAnswer | dict[str, Any]) -> None:
 def real_answer(site: Site) -> dict[str, Any]:
     files = {"image": ("probe.png", site.picture)}
     answer: dict[str, Any] = httpx.post(
-        f"{site.url}/v1/lookups", files=files, trust_env=False, timeout=60
+        f"{site.url}/v1/lookups", files=files, headers=NO_BROWSER, trust_env=False, timeout=60
     ).json()
     return answer
 

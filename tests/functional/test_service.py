@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.clients import NO_BROWSER
+
 LINEUP = Path(sys.executable).with_name("lineup")
 
 
@@ -155,7 +157,7 @@ def test_a_server_finds_what_the_command_line_added_and_no_longer_what_it_remove
     )
     try:
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", headers=NO_BROWSER, timeout=30, trust_env=False
         ) as client:
             wait_until_ready(client)
             bad = client.post("/v1/lookups", files={"image": b"no image"})

@@ -284,7 +284,8 @@ async function ask(file, signal) {
   const body = new FormData();
   body.set("image", file);
   body.set("query", query());
-  const response = await fetch(form.action, { method: "POST", body, signal });
+  const headers = { "X-Requested-By": "Lineup" }; // for browsers that send no Origin
+  const response = await fetch(form.action, { method: "POST", headers, body, signal });
   if (response.ok) showAnswer(await response.json());
   else showProblem(await readProblem(response));
 }

@@ -9,7 +9,10 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from api.http.answers import SAFE_HEADERS
+from tests.api.conftest import Picture
 from tests.api.http.client import Json, problem
+from tests.clients import NO_BROWSER
 
 CHUNK = bytes(64 * 1024)
 CHUNKS = 100  # five times what the body may hold
@@ -31,7 +34,9 @@ def send_chunks(
 
     async def post() -> httpx.Response:
         transport = httpx.ASGITransport(client.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as streaming:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost", headers=NO_BROWSER
+        ) as streaming:
             return await streaming.post(path, content=chunks(), headers=headers)
 
     return asyncio.run(post()), taken
@@ -65,7 +70,7 @@ def test_a_body_that_streams_too_much_is_refused_before_its_end(
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", ""])
 def test_an_untrusted_host_is_refused(client: TestClient, host: str) -> None:
-    assert client.get("/livez", headers={"host": host}).status_code == 400
+    assert problem(client.get("/livez", headers={"host": host})) == (400, "foreign-host")
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8787", "127.0.0.1:8787", "[::1]:8787"])
@@ -83,17 +88,39 @@ def test_a_change_asked_for_by_another_site_is_refused(client: TestClient, site:
     assert client.get("/v1/corpora/planted").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/livez", "/v1/models", "/static/lineup.js", "/nowhere"])
-def test_every_answer_carries_the_headers_that_bind_a_browser(
-    client: TestClient, path: str
+def test_a_change_without_an_origin_needs_what_no_form_can_send(
+    client: TestClient, picture: Picture
 ) -> None:
-    headers = client.get(path).headers
+    files = {"image": picture(0)}
+    response = client.post("/v1/lookups", files=files, headers={"X-Requested-By": ""})
 
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
-    assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(
-        headers["content-security-policy"].split("; ")
-    )
+    assert problem(response) == (403, "cross-site-request")
+    own = {"X-Requested-By": "", "Origin": "http://localhost"}
+    assert client.post("/v1/lookups", files=files, headers=own).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/", {}),
+        ("GET", "/livez", {}),
+        ("GET", "/static/lineup.js", {}),
+        ("GET", "/openapi.json", {}),
+        ("GET", "/nowhere", {}),
+        ("GET", "/v1/entries/x", {}),
+        ("PUT", "/v1/lookups", {}),
+        ("HEAD", "/livez", {}),
+        ("POST", "/v1/lookups", {"origin": "http://evil.example"}),
+        ("GET", "/livez", {"host": "evil.example"}),
+        ("POST", "/v1/lookups", {"content-length": str(2**40)}),
+    ],
+)
+def test_every_answer_carries_the_headers_that_bind_a_browser(
+    client: TestClient, method: str, path: str, headers: dict[str, str]
+) -> None:
+    answered = client.request(method, path, headers=headers).headers
+
+    assert {name: answered[name] for name in SAFE_HEADERS} == SAFE_HEADERS
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.guards import BodyLimit, CrossSiteGuard, SafeHeaders
+from api.http.answers import SafeAnswers
+from api.http.guards import BodyLimit, HostGuard, OriginGuard
 
 LIMIT = 10
 LARGER = {re.compile(r"/large/[^/]+"): 30}
@@ -61,7 +62,7 @@ def call(
         sent.append(message)
 
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    scope = {"type": kind, "method": method, "path": path, "headers": raw}
+    scope = {"type": kind, "scheme": "http", "method": method, "path": path, "headers": raw}
     asyncio.run(app(scope, receive, send))
     return sent, len(pieces or [b""]) - len(left)
 
@@ -123,48 +124,159 @@ def test_an_error_of_the_application_that_too_much_caused_is_not_shown() -> None
         call(BodyLimit(fail_at_the_end, LIMIT, {}), [bytes(10)])
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+HOME = {"host": "lineup.lan:8787"}
+JSON = {"content-type": "application/json"}
+FORMS = ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
+
+
+def sends(headers: dict[str, str], *, method: str = "POST", allowed: tuple[str, ...] = ()) -> int:
+    guard = OriginGuard(Reader(), allowed)
+    sent, read = call(guard, method=method, headers={**HOME, **headers})
+    assert read == (1 if status(sent) == 200 else 0)
+    return status(sent)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "LINK"])
 @pytest.mark.parametrize(
-    ("site", "refused"),
-    [("cross-site", True), ("same-site", True), ("same-origin", False), ("none", False)],
+    ("site", "expected"),
+    [("cross-site", 403), ("same-site", 403), ("new", 403), ("same-origin", 200), ("none", 200)],
 )
 def test_a_page_of_another_site_cannot_change_anything(
-    method: str, site: str, refused: bool
+    method: str, site: str, expected: int
 ) -> None:
-    reader = Reader()
-    sent, read = call(CrossSiteGuard(reader), method=method, headers={"sec-fetch-site": site})
-    assert (status(sent), read) == ((403, 0) if refused else (200, 1))
+    assert sends({"sec-fetch-site": site, **JSON}, method=method) == expected
+
+
+@pytest.mark.parametrize("media_type", [*FORMS, "application/json"])
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://lineup.lan:8787", 200),
+        ("HTTP://Lineup.LAN:8787", 200),
+        ("https://lineup.lan:8787", 200),  # a proxy in front speaks TLS
+        ("null", 403),
+        ("", 403),
+        ("http://lineup.lan", 403),
+        ("http://lineup.lan:9000", 403),
+        ("http://evil.example:8787", 403),
+        ("http://lineup.lan:8787.evil.example", 403),
+        ("http://lineup.lan:8787@evil.example", 403),
+        ("ftp://lineup.lan:8787", 403),
+        ("lineup.lan:8787", 403),
+        ("chrome-extension://lineup.lan:8787", 403),
+    ],
+)
+def test_only_the_own_origin_may_change_where_no_browser_says_the_site(
+    origin: str, expected: int, media_type: str
+) -> None:
+    headers = {"origin": origin, "content-type": media_type, "x-requested-by": "page"}
+    assert sends(headers) == expected
+
+
+def test_a_second_origin_does_not_hide_behind_the_first() -> None:
+    raw = [("host", "a"), ("origin", "http://a"), ("origin", "http://evil.example")]
+    scope = {
+        "type": "http",
+        "scheme": "http",
+        "method": "POST",
+        "headers": [(name.encode(), value.encode()) for name, value in raw],
+    }
+    reader, sent = Reader(), []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    asyncio.run(OriginGuard(reader)(scope, receive, send))
+    assert status(sent) == 403
+
+
+def test_an_origin_without_a_port_means_the_port_of_its_scheme() -> None:
+    assert sends({"host": "a:80", "origin": "http://a"}) == 200
+    assert sends({"host": "a", "origin": "http://a:80"}) == 200
+    assert sends({"host": "a", "origin": "https://a"}) == 200
+    assert sends({"host": "a", "origin": "https://a:80"}) == 403
+    assert sends({"host": "[::1]", "origin": "http://[::1]:80"}) == 200
+    assert sends({"host": "[::1]:80", "origin": "http://[::2]"}) == 403
+
+
+def test_a_listed_origin_may_change_too() -> None:
+    listed = ("https://desk.example.org/",)
+    assert sends({"origin": "https://desk.example.org"}, allowed=listed) == 200
+    cross = {"origin": "https://desk.example.org", "sec-fetch-site": "cross-site"}
+    assert sends(cross, allowed=listed) == 200
+    assert sends({**cross, "origin": "https://other.example.org"}, allowed=listed) == 403
+    assert sends({"sec-fetch-site": "cross-site"}, allowed=listed) == 403
+
+
+@pytest.mark.parametrize("media_type", [None, "", "nonsense", "a/b/c", "Text/PLAIN;x=y", *FORMS])
+def test_without_an_origin_what_a_form_can_send_needs_a_header(media_type: str | None) -> None:
+    headers = {} if media_type is None else {"content-type": media_type}
+    assert sends(headers) == 403
+    assert sends({**headers, "x-requested-by": ""}) == 403
+    assert sends({**headers, "x-requested-by": "curl"}) == 200
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
+def test_without_an_origin_what_no_form_can_send_is_enough(media_type: str) -> None:
+    assert sends({"content-type": media_type}) == 200
+    assert sends({}, method="DELETE") == 200
+
+
+def test_the_refusal_says_what_to_send() -> None:
+    sent, _ = call(OriginGuard(Reader()), headers=HOME)
+    assert body(sent)["type"] == "urn:lineup:problem:cross-site-request"
+    assert "curl -H 'X-Requested-By: curl'" in body(sent)["detail"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_a_page_of_another_site_may_read(method: str) -> None:
-    sent, _ = call(
-        CrossSiteGuard(Reader()), method=method, headers={"sec-fetch-site": "cross-site"}
-    )
-    assert status(sent) == 200
+def test_a_page_of_another_site_may_ask(method: str) -> None:
+    headers = {"sec-fetch-site": "cross-site", "origin": "http://evil.example"}
+    assert sends(headers, method=method) == 200
 
 
-def test_a_client_that_is_no_browser_may_change() -> None:
-    assert status(call(CrossSiteGuard(Reader()))[0]) == 200
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("lineup.lan", 200),
+        ("LINEUP.lan:8787", 200),
+        ("[::1]:1", 200),
+        ("desk.example.org", 200),
+        ("a.desk.example.org", 200),
+        ("example.org", 400),
+        ("evilexample.org", 400),
+        ("lineup.lan.evil.example", 400),
+        ("lineup.lan:8787:1", 400),
+        ("lineup.lan/", 400),
+        ("evil@lineup.lan", 400),
+        ("", 400),
+        ("[::2]", 400),
+        ("::1", 400),
+    ],
+)
+def test_only_the_own_hosts_are_answered(host: str, expected: int) -> None:
+    guard = HostGuard(Reader(), ["lineup.lan", "::1", "*.example.org"])
+    sent, _ = call(guard, headers={"host": host})
+    assert status(sent) == expected
+    if expected == 400:
+        assert body(sent)["type"] == "urn:lineup:problem:foreign-host"
 
 
-def test_headers_forbid_guessing_framing_and_loading_from_elsewhere() -> None:
-    sent, _ = call(SafeHeaders(Reader()))
-    headers = dict(sent[0]["headers"])
-    assert headers[b"x-content-type-options"] == b"nosniff"
-    assert headers[b"referrer-policy"] == b"no-referrer"
-    policy = dict(
-        part.split(" ", 1) for part in headers[b"content-security-policy"].decode().split("; ")
-    )
-    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
-    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
-    assert sent[1] == {"type": "http.response.body", "body": b"0"}
+def test_any_host_can_be_allowed() -> None:
+    assert status(call(HostGuard(Reader(), ["*"]), headers={"host": "whatever"})[0]) == 200
 
 
 @pytest.mark.parametrize(
     "guard",
-    [lambda app: BodyLimit(app, 0, {}), CrossSiteGuard, SafeHeaders],
-    ids=["BodyLimit", "CrossSiteGuard", "SafeHeaders"],
+    [
+        lambda app: BodyLimit(app, 0, {}),
+        OriginGuard,
+        lambda app: HostGuard(app, []),
+        SafeAnswers,
+    ],
+    ids=["BodyLimit", "OriginGuard", "HostGuard", "SafeAnswers"],
 )
 def test_what_is_not_http_passes_unchanged(guard: Any) -> None:
     async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:

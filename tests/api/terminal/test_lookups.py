@@ -16,6 +16,7 @@ from api.lookups.replay_json import ReplayAnswer
 from api.settings import Settings
 from api.terminal.lookups import parse_places, print_lookup, print_overview, print_replay
 from tests.api.terminal.commands import answer, assert_one_line, run, write_image
+from tests.clients import NO_BROWSER
 
 Capture = pytest.CaptureFixture[str]
 OF_THE_MOMENT = {"id", "created_at", "timings"}
@@ -253,7 +254,9 @@ def test_json_is_what_the_http_api_answers(data: Path, images: Path) -> None:
     probes = [images / "known" / "1.png", images / "unseen.png"]
 
     printed = answer(data, "search", *probes, "-k", 2)["lookups"]
-    with TestClient(create_app(Settings(data_dir=data)), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        create_app(Settings(data_dir=data)), base_url="http://127.0.0.1", headers=NO_BROWSER
+    ) as client:
         sent = [
             {"files": {"image": probe.read_bytes()}, "data": {"query": '{"k": 2}'}}
             for probe in probes

@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 
 from api.http.app import create_app
 from tests.api.conftest import Picture, settings
+from tests.clients import NO_BROWSER
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def served(tmp_path: Path) -> Iterator[TestClient]:
     chosen = settings(tmp_path / "data").model_copy(
         update={"ingest_roots": (str(tmp_path / "in"),), "max_upload_bytes": 2**20}
     )
-    with TestClient(create_app(chosen), base_url="http://localhost") as client:
+    with TestClient(create_app(chosen), base_url="http://localhost", headers=NO_BROWSER) as client:
         yield client
 
 
@@ -38,7 +39,7 @@ def idle(tmp_path: Path) -> Iterator[TestClient]:
     chosen = settings(tmp_path / "data").model_copy(
         update={"ingest_roots": (str(tmp_path / "in"),), "server_works": False}
     )
-    with TestClient(create_app(chosen), base_url="http://localhost") as client:
+    with TestClient(create_app(chosen), base_url="http://localhost", headers=NO_BROWSER) as client:
         yield client
 
 

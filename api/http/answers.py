@@ -1,0 +1,78 @@
+"""What every answer of the server carries, whatever sends it: a route, a guard, the framework, an
+unexpected error, or the connection before there is a request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.problems import build_response
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+# Of what a page could ask a browser for, Lineup's page needs nothing.
+FEATURES = (
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "usb",
+)
+SAFE_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # No page of another site can show a thumbnail, or measure an answer by loading it.
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in FEATURES),
+    # Not `no-referrer`: browsers that follow it send `Origin: null` with a form of our own page.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+log = logging.getLogger(__name__)
+
+
+class SafeAnswers:
+    """The outermost middleware: adds `SAFE_HEADERS`, and answers what nothing else has answered.
+
+    It stands outside of the middleware that Starlette puts around everything, which answers
+    unexpected errors.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_started = False
+
+        async def send_safely(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in SAFE_HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_safely)
+        except Exception as err:
+            # Starlette raises an error again that a handler has logged and answered.
+            if not is_started:
+                log.exception("%s %s", scope["method"], scope["path"])
+                await build_response(err)(scope, receive, send_safely)

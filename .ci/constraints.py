@@ -5,9 +5,10 @@ One resolution holds for every platform and every Python from 3.11 on (markers c
 versions). The first file is what Lineup itself needs, with the extras of a server; the second adds
 what CI needs to test and lint it, at versions that agree with the first.
 
-On x86-64 Linux the package index offers PyTorch only with CUDA, which Lineup does not require: the
-packages of CUDA are left out, and the hash of PyTorch's CPU build is allowed beside those of the
-index. Version and hash of that build stand below, and the version decides which one is locked.
+On x86-64 Linux the package index offers PyTorch only with CUDA, several gigabytes that Lineup does
+not require. There the lock names PyTorch's CPU build, for the one Python whose build is known here;
+with another Python it names no PyTorch, and the user installs a CPU build first. Both versions must
+be `TORCH`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ BUILD = (
     "editables\n"  # hatchling needs it to install the repository itself, without build isolation
 )
 
-# sha256 of torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl; PyTorch publishes its CPU builds
-# on an index of its own. `==2.13.0` accepts it, because a local version (+cpu) is no other version.
 TORCH = "2.13.0"
-CPU_BUILDS = ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)
+# torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl; PyTorch has an index of its own for these
+CPU_BUILD = "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"
+X86_LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+ELSEWHERE = "sys_platform != 'linux' or platform_machine != 'x86_64'"
 CUDA = re.compile(r"nvidia-|cuda-|triton==")
 
 HEADING = """\
@@ -49,7 +51,7 @@ def main() -> None:
         pins = Path(folder, "pins.txt")
         pins.write_text(f"torch=={TORCH}\n")
         everything = resolve(TOOLS, BUILD, pins)
-        pins.write_text(f"torch=={TORCH}\n" + "".join(pin + "\n" for pin in list_pins(everything)))
+        pins.write_text("".join(pin + "\n" for pin in list_pins(everything) if "+cpu" not in pin))
         runtime = resolve(RUNTIME, "", pins)
     pinned = set(
         list_pins(runtime)
@@ -71,25 +73,24 @@ def resolve(extras: Sequence[str], further: str, pins: Path) -> list[str]:
         command, cwd=ROOT, input=further, text=True, check=True, stdout=subprocess.PIPE
     )
     blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", done.stdout)
-    return [allow_cpu_builds(block) for block in blocks if block.strip() and not CUDA.match(block)]
+    return [choose_cpu_build(block) for block in blocks if block.strip() and not CUDA.match(block)]
 
 
-def allow_cpu_builds(block: str) -> str:
-    """Add the CPU builds to the hashes of PyTorch."""
-    if name_of(block) != "torch":
+def choose_cpu_build(block: str) -> str:
+    """Name the CPU build of PyTorch on x86-64 Linux, and the index's files elsewhere."""
+    first, _, hashes = block.partition("\n")
+    if not first.startswith("torch=="):
         return block
-    hashes = sorted({*re.findall(r"sha256:(\w+)", block), *CPU_BUILDS})
-    first = block.partition("\n")[0].rstrip("\\ ")
-    return " \\\n".join([first, *(f"    --hash=sha256:{each}" for each in hashes)]) + "\n"
+    return (
+        f"torch=={TORCH}+cpu ; python_full_version < '3.12' and {X86_LINUX} \\\n"
+        f"    --hash=sha256:{CPU_BUILD}\n"
+        f"torch=={TORCH} ; {ELSEWHERE} \\\n{hashes}"
+    )
 
 
 def list_pins(blocks: Iterable[str]) -> list[str]:
     """Return `name==version ; marker` of each block."""
     return [block.partition("\n")[0].rstrip("\\ ") for block in blocks]
-
-
-def name_of(block: str) -> str:
-    return block.partition("==")[0]
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def _check_file(path: Path, manifest: BackupManifest, archive: Path) -> None:
         if tables != manifest.row_counts.keys():
             raise BackupCorrupt(archive, TABLES, "its tables are not those of the manifest")
         for name, stated in manifest.row_counts.items():
-            (count,) = conn.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608  # nosec B608 - an existing table
+            (count,) = conn.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608  # nosec B608 # an existing table
             if count != stated:
                 raise BackupCorrupt(archive, TABLES, f"{name} has {count} rows instead of {stated}")
 

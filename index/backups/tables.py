@@ -107,7 +107,7 @@ def _last_id(conn: Connection, table: Table) -> int:
         name = conn.execute(
             text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": table.name}
         ).scalar_one()
-        last, is_called = conn.execute(text(f"SELECT last_value, is_called FROM {name}")).one()  # noqa: S608  # nosec B608 - a name from PostgreSQL
+        last, is_called = conn.execute(text(f"SELECT last_value, is_called FROM {name}")).one()  # noqa: S608  # nosec B608 # a name from PostgreSQL
         return max(int(last) if is_called else 0, int(highest))
     if not _is_autoincrement(table):
         return int(highest)

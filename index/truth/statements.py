@@ -255,7 +255,7 @@ def _block(equal: int, own: int) -> str:
     """
     chosen = ", ".join(["?"] * equal + [f"column{number}" for number in range(1, own + 1)])
     values = ", ".join([f"({_marks(own)})"] * BLOCK_ROWS)
-    return f" SELECT {chosen} FROM (VALUES {values}) WHERE true"  # noqa: S608  # nosec B608 - numbers and marks
+    return f" SELECT {chosen} FROM (VALUES {values}) WHERE true"  # noqa: S608  # nosec B608 # numbers and marks
 
 
 def _marks(count: int) -> str:

@@ -31,6 +31,7 @@ from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
 from index.truth.active import ActiveModel, find_active_model
 from index.truth.computations import Computation, PrecisionCheck
 from index.truth.database import Database
+from index.truth.options import DatabaseOptions
 from index.truth.spaces import Space, list_spaces
 from index.verdict import ClassifierPolicy, Threshold
 
@@ -62,6 +63,21 @@ def make_index_config(settings: Settings) -> IndexConfig:
     """Return the trade-offs of the index, as `index` takes them."""
     return IndexConfig(
         flat_limit=settings.index_flat_limit, recall_target=settings.index_recall_target
+    )
+
+
+def make_database_options(settings: Settings) -> DatabaseOptions:
+    """Return how the database is used, as `index` takes it."""
+    return DatabaseOptions(
+        read_only=settings.read_only,
+        pool_size=settings.database_pool_size,
+        pool_overflow=settings.database_pool_overflow,
+        pool_timeout_seconds=settings.database_pool_timeout_seconds,
+        connect_timeout_seconds=settings.database_connect_timeout_seconds,
+        lock_timeout_seconds=settings.database_lock_timeout_seconds,
+        statement_timeout_seconds=settings.database_statement_timeout_seconds,
+        prepared_statements=settings.database_prepared_statements,
+        application=settings.database_application_name,
     )
 
 
@@ -204,7 +220,7 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Iterator[Data
             raise DatabaseUnavailable(
                 f"{settings.data_dir} cannot be made: {err.strerror}"
             ) from err
-    database = Database.open(settings.url, migrate=migrate)
+    database = Database.open(settings.url, migrate=migrate, options=make_database_options(settings))
     try:
         yield database
     finally:
@@ -228,6 +244,8 @@ def explain_migration(settings: Settings) -> str | None:
 
     Raises `DatabaseUnavailable`, `InvalidDatabaseUrl`.
     """
+    if settings.read_only:
+        return None
     try:
         with open_database(settings):
             return None

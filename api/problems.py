@@ -128,6 +128,12 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     index_errors.DatabaseDamaged: Problem(
         503, "database-damaged", "Damaged database", EXIT_STORAGE
     ),
+    index_errors.DatabaseReadOnly: Problem(
+        503, "database-read-only", "Database takes no writes", EXIT_STORAGE
+    ),
+    index_errors.DatabaseRefused: Problem(
+        503, "database-refused", "Database refuses", EXIT_STORAGE
+    ),
     index_errors.NoData: Problem(503, "no-data", "No Lineup data here", EXIT_STORAGE),
     index_errors.SchemaOutdated: Problem(
         503, "schema-outdated", "Database of another release", EXIT_STORAGE

@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from index.truth.options import DEFAULT_OPTIONS
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 PREFIX = "LINEUP_"
@@ -24,19 +26,76 @@ def parse_list(value: object) -> object:
     return [name.strip() for name in value.split(",")]
 
 
+def require_text(value: str) -> str:
+    """Refuse an empty text: an unset variable in a script must not choose another database."""
+    if not value.strip():
+        raise ValueError("it is empty; unset it to use SQLite in the data folder")
+    return value
+
+
 class Settings(BaseSettings):
     """What an operator can choose. The defaults work on a laptop without a network or a server."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    # An error without its input: a URL of the database holds a password.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     data_dir: Path = Field(
         Path("lineup-data"),
         description="Folder of the database, the index, thumbnails and stored originals.",
     )
-    database_url: str | None = Field(
+    database_url: Annotated[str, AfterValidator(require_text)] | None = Field(
         None,
         description="URL of a PostgreSQL database (postgresql://...) that several machines can "
         "share. By default a SQLite file in the data folder.",
+    )
+    read_only: bool = Field(
+        False,
+        description="Write nothing into the database: look-ups are answered and not stored, and "
+        "everything else that would write is refused. For a replica.",
+    )
+    database_pool_size: int = Field(
+        DEFAULT_OPTIONS.pool_size,
+        ge=1,
+        description="PostgreSQL: number of connections that a process keeps open.",
+    )
+    database_pool_overflow: int = Field(
+        DEFAULT_OPTIONS.pool_overflow,
+        ge=0,
+        description="PostgreSQL: number of further connections that a process opens when those are "
+        "in use.",
+    )
+    database_pool_timeout_seconds: float = Field(
+        DEFAULT_OPTIONS.pool_timeout_seconds,
+        ge=0,
+        description="PostgreSQL: wait for a free connection. Then the answer is 503. 0: for ever.",
+    )
+    database_connect_timeout_seconds: float = Field(
+        DEFAULT_OPTIONS.connect_timeout_seconds,
+        ge=0,
+        description="PostgreSQL: wait for a new connection, at least 2 seconds. 0: for ever.",
+    )
+    database_lock_timeout_seconds: float = Field(
+        DEFAULT_OPTIONS.lock_timeout_seconds,
+        ge=0,
+        description="PostgreSQL: wait for a lock. Then the answer is 503. 0: for ever.",
+    )
+    database_statement_timeout_seconds: float = Field(
+        DEFAULT_OPTIONS.statement_timeout_seconds,
+        ge=0,
+        description="PostgreSQL: duration of a statement. Migrations, backups, exports and other "
+        "work on whole corpora have no limit. 0: none at all.",
+    )
+    database_prepared_statements: bool | None = Field(
+        None,
+        description="PostgreSQL: whether statements are prepared on the server. By default they "
+        "are, unless a pooler such as PgBouncer is between.",
+    )
+    database_application_name: str = Field(
+        DEFAULT_OPTIONS.application,
+        description="PostgreSQL: name of this process in pg_stat_activity. By default the command, "
+        "for example `lineup serve`.",
     )
     model: str = Field(
         "builtin",

@@ -29,7 +29,10 @@
       ForeignSpace            an embedding belongs to another embedding space
       StorageFull             a disk or a quota has no room for what is to be written
       DatabaseError
-        DatabaseUnavailable   cannot connect, locked for too long: try again later
+        DatabaseUnavailable   cannot connect, restarting: try again later
+          DatabaseBusy        locked or in work for too long, no free connection: try again later
+        DatabaseReadOnly      the database takes no writes: a replica, or `--read-only`
+        DatabaseRefused       a wrong password, a missing right, a wrong encoding ...
         DatabaseDamaged       a page or a value of the database cannot be read: restore a backup
         NoData                there is no database yet, or none of Lineup's tables in it
         SchemaOutdated        the schema is that of an older or newer release
@@ -244,6 +247,10 @@ class DatabaseError(CorpusError):
 
 
 class DatabaseUnavailable(DatabaseError):
+    """It may answer again after `retry_after_seconds`."""
+
+    retry_after_seconds = 5  # a fast restart of PostgreSQL takes some seconds
+
     def __init__(self, reason: str) -> None:
         super().__init__(f"the database is unavailable: {reason}")
         self.reason = reason
@@ -261,6 +268,28 @@ class DatabaseDamaged(DatabaseError):
             f"writes a backup back"
         )
         self.place = place
+        self.reason = reason
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """A lock, a statement or a free connection took longer than the settings allow."""
+
+    retry_after_seconds = 2  # what holds a lock or a connection mostly ends within a second
+
+
+class DatabaseReadOnly(DatabaseError):
+    """The database takes no writes: it is a replica, or Lineup was told not to write."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database takes no writes: {reason}")
+        self.reason = reason
+
+
+class DatabaseRefused(DatabaseError):
+    """The server refuses what Lineup needs; an operator has to change something first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database refuses: {reason}")
         self.reason = reason
 
 

@@ -282,6 +282,11 @@ class LookupAnswer(Answer):
 
     id: str = Field(description="Id of the look-up. GET /v1/lookups/{id} returns this same answer.")
     created_at: datetime = Field(description="When the look-up was answered, in UTC.")
+    stored: bool = Field(
+        True,
+        description="Whether the look-up is stored, so that it can be read and recomputed by its "
+        "id. False from a server that writes nothing into its database, such as one on a replica.",
+    )
     caution: str | None = Field(
         None,
         description="Warning about the model, to be read before the verdicts. Null if there is "
@@ -311,7 +316,7 @@ class LookupAnswer(Answer):
     evidence_sha256: Sha256 | None = Field(
         None,
         description="SHA-256 of the canonical JSON of this answer without `id`, `created_at`, "
-        "`timings`, `pending_changes` and this field. The same look-up on the same "
+        "`stored`, `timings`, `pending_changes` and this field. The same look-up on the same "
         "generation has the same value. It is computed once, from the answer as it was stored: a "
         "later release does not compute it again with its own terms.",
     )

@@ -77,7 +77,7 @@ def look_up_files(
 
 
 def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) -> LookupAnswer:
-    """Search, assess, store the answer and return it."""
+    """Search, assess, store the answer and return it; a read-only Lineup does not store it."""
     search_started = perf_counter()
     limits = Limits.of(lineup)
     if query.false_match_rate is None:
@@ -91,6 +91,8 @@ def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) ->
     )
     method = _method(lineup, assessed, query.k)
     answer = write_answer(assessed, limits.scale, method, timings)
+    if lineup.database.read_only:
+        return answer.model_copy(update={"stored": False})
     calibration = assessed.assessment.calibration
     with lineup.database.write() as connection:
         save_lookup(

@@ -7,27 +7,32 @@ orchestrator comes every few seconds, and its answer must not stand in a queue.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
 from typing import Protocol
-
-from sqlalchemy import Connection
 
 from api.batcher import Admission
 from api.operations.json import ReadyAnswer
 from index.errors import CorpusError
-from index.truth.changes import last_number
+from index.truth.database import DatabaseState
 
 OK = "ok"
 # A full queue is normal for a moment. Requests that fill it longer than this do not end: other
 # servers should get the next ones.
 MOST_SECONDS_FULL = 10.0
+# The index of a server follows the changes by itself, in a fraction of a second.
+CATCH_UP_SECONDS = 1.0
 
 
-class Readable(Protocol):
-    """A database that can be read."""
+class Examinable(Protocol):
+    """A database that says how it is."""
 
-    def read(self) -> AbstractContextManager[Connection]:
-        """Yield a connection. Raises `CorpusError`."""
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written, by the operator's choice."""
+        ...
+
+    def examine(self) -> DatabaseState:
+        """Ask it, without waiting for work. Raises `CorpusError`."""
         ...
 
 
@@ -48,7 +53,7 @@ class Examined(Protocol):
     """What is examined: `api.lineup.Lineup`."""
 
     @property
-    def database(self) -> Readable: ...
+    def database(self) -> Examinable: ...
     @property
     def index(self) -> Refreshable: ...
 
@@ -58,10 +63,16 @@ def check_readiness(lineup: Examined, admission: Admission | None = None) -> Rea
 
     `admission` counts the places for requests with an image; a command has none.
     """
+    state: DatabaseState | None = None
+    try:
+        state = lineup.database.examine()
+        database = check_writes(state, read_only=lineup.database.read_only)
+    except CorpusError as err:
+        database = str(err)
     checks = {
         "model": OK,  # a server without a model does not start
-        "database": check_database(lineup.database),
-        "index": check_index(lineup.index),
+        "database": database,
+        "index": check_index(lineup.index, state),
         "places": OK if admission is None else check_places(admission),
     }
     return ReadyAnswer(
@@ -69,26 +80,48 @@ def check_readiness(lineup: Examined, admission: Admission | None = None) -> Rea
         checks=checks,
         generation=lineup.index.generation if checks["index"] == OK else None,
         saturated=admission is not None and admission.seconds_full > 0,
+        read_only=lineup.database.read_only,
+        replica=state is not None and state.is_replica,
     )
 
 
-def check_database(database: Readable) -> str:
-    """Check that the database answers a small query."""
-    try:
-        with database.read() as conn:
-            last_number(conn)
-    except CorpusError as err:
-        return str(err)
-    return OK
+def check_writes(state: DatabaseState, *, read_only: bool) -> str:
+    """Check that the database takes what a look-up stores, unless nothing shall be stored."""
+    if state.refuses_writes is None or read_only:
+        return OK
+    return (
+        f"look-ups cannot be stored, because {state.refuses_writes}: start the server with "
+        "--read-only to answer without storing"
+    )
 
 
-def check_index(index: Refreshable) -> str:
-    """Check that the index catches up with the database."""
-    try:
-        index.refresh()
-    except CorpusError as err:
-        return str(err)
-    return OK
+def check_index(index: Refreshable, state: DatabaseState | None) -> str:
+    """Check that the index has the last change of the database, or gets there.
+
+    An index that moves is ok, however many changes are left: their number is in the answers.
+    """
+    if state is None:
+        return "not examined: the database does not answer"
+    before = index.generation
+    if before >= state.last_change:
+        return OK
+    failures: list[CorpusError] = []
+
+    def refresh() -> None:
+        try:
+            index.refresh()
+        except CorpusError as err:
+            failures.append(err)
+
+    # In a thread, which may wait for a connection or for a lock.
+    thread = threading.Thread(target=refresh, name="readiness", daemon=True)
+    thread.start()
+    thread.join(CATCH_UP_SECONDS)
+    if failures:
+        return str(failures[0])
+    if index.generation > before or not thread.is_alive():
+        return OK
+    return f"{state.last_change - before:,} changes of the database are missing in the index"
 
 
 def check_places(admission: Admission) -> str:

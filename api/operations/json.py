@@ -195,6 +195,15 @@ class ReadyAnswer(Answer):
         description="Whether every place for requests with an image is taken now, so that the next "
         "one gets 503. Not ready once this has lasted for 10 seconds.",
     )
+    read_only: bool = Field(
+        False,
+        description="Whether this server writes nothing into its database: look-ups are answered "
+        "and not stored.",
+    )
+    replica: bool = Field(
+        False,
+        description="Whether the database is a replica. Then only a read-only server is ready.",
+    )
 
 
 class IndexAnswer(Answer):

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from api.terminal.console import errors
 from api.terminal.global_options import (
+    SHARED,
     DatabaseUrl,
     DataDir,
     Device,
@@ -19,6 +20,7 @@ from api.terminal.global_options import (
     Model,
     Offline,
     Precision,
+    ReadOnly,
     Verbose,
     accept_after_commands,
 )
@@ -130,6 +132,7 @@ def declare(
     device: Device = None,
     precision: Precision = None,
     offline: Offline = None,
+    read_only: ReadOnly = None,
     verbose: Verbose = None,
     version: Annotated[  # noqa: ARG001 -- its callback prints it
         bool,
@@ -146,7 +149,6 @@ def declare(
     handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     ctx.obj = options = GlobalOptions()
-    values = (data_dir, database_url, model, device, precision, offline, verbose)
-    names = ("data_dir", "database_url", "model", "device", "precision", "offline", "verbose")
-    for name, value in zip(names, values, strict=True):
+    values = (data_dir, database_url, model, device, precision, offline, read_only, verbose)
+    for name, value in zip(SHARED, values, strict=True):
         options.add(name, value)

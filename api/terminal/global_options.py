@@ -23,7 +23,7 @@ from api.settings import Settings, variable
 from api.terminal.console import errors
 
 NOTE = "Global options such as --data-dir are accepted here too: `lineup --help` lists them."
-SETTINGS = ("data_dir", "database_url", "model", "device", "precision", "offline")
+SETTINGS = ("data_dir", "database_url", "model", "device", "precision", "offline", "read_only")
 SHARED = (*SETTINGS, "verbose")
 
 DataDir = Annotated[
@@ -44,6 +44,10 @@ Model = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps or xla.")]
 Precision = Annotated[str | None, typer.Option(help="auto, float32, float16 or bfloat16.")]
 Offline = Annotated[bool | None, typer.Option("--offline", help="Never use the network.")]
+ReadOnly = Annotated[
+    bool | None,
+    typer.Option("--read-only", help="Write nothing into the database, and store no look-up."),
+]
 Verbose = Annotated[
     bool | None, typer.Option("--verbose", "-v", help="Log more on standard error.")
 ]
@@ -61,20 +65,26 @@ class GlobalOptions:
             return
         if self.given.setdefault(name, value) != value:
             option = "--" + name.replace("_", "-")
+            values = f": {self.given[name]} and {value}" if name != "database_url" else ""
             raise typer.BadParameter(
-                f"{option} is given twice, before and after the command: {self.given[name]} and "
-                f"{value}",
+                f"{option} is given twice, before and after the command{values}"
             )
         if name == "verbose":
             logging.getLogger().setLevel(logging.INFO)
 
     @property
     def command_line(self) -> list[str]:
-        """The options as words, to suggest a command that uses the same data."""
+        """The options as words, to suggest a command that uses the same data.
+
+        A password is left out: put it back, or better into LINEUP_DATABASE_URL.
+        """
         words = []
-        for name in ("data_dir", "database_url"):
-            if name in self.given:
-                words += ["--" + name.replace("_", "-"), str(self.given[name])]
+        if "data_dir" in self.given:
+            words += ["--data-dir", str(self.given["data_dir"])]
+        if "database_url" in self.given:
+            from index.truth.database import hide_password  # SQLAlchemy loads in 0.2 s
+
+            words += ["--database-url", hide_password(str(self.given["database_url"]))]
         return words
 
 
@@ -92,12 +102,25 @@ def settings_of(ctx: typer.Context) -> Settings:
     """
     given = options_of(ctx).given
     try:
-        return Settings(**{name: given[name] for name in SETTINGS if name in given})
+        settings = Settings(**{name: given[name] for name in SETTINGS if name in given})
     except ValidationError as err:
         for each in err.errors():
             name = variable("_".join(map(str, each["loc"])))
             errors.print(f"setting {name}: {each['msg']}", style="red")
         sys.exit(2)
+    if "database_application_name" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"database_application_name": name_of(ctx)})
+
+
+def name_of(ctx: typer.Context) -> str:
+    """Return the words of a command without its options, for example `lineup jobs list`."""
+    words = list[str]()
+    context: Any = ctx
+    while context.parent is not None:
+        words.insert(0, str(context.info_name))
+        context = context.parent
+    return " ".join(["lineup", *words])
 
 
 def accept_after_commands(root: Any) -> None:  # noqa: ANN401 -- typer brings its own click, older releases use the public one

@@ -370,8 +370,8 @@ def print_lookup(name: str, answer: LookupAnswer, *, by_generator: bool = False)
     if similarity.neighbours:
         print_neighbours(similarity.neighbours, similarity.digits)
     write(
-        f"look-up {answer.id}, generation {answer.method.generation:,}, "
-        f"{answer.timings.total_ms:.0f} ms",
+        f"look-up {answer.id}{'' if answer.stored else ' (not stored)'}, "
+        f"generation {answer.method.generation:,}, {answer.timings.total_ms:.0f} ms",
         label="  ",
         style="dim",
     )

@@ -48,7 +48,7 @@ class _Open:
     def start_work(self) -> None:
         """Start to work on jobs, unless the settings say otherwise."""
         lineup = self.lineup
-        if lineup.settings.server_works:
+        if lineup.settings.server_works and not lineup.settings.read_only:
             self._worker = BackgroundWorker(
                 lambda stop: work_on_open_jobs(lineup, stop, helping=False)
             )
@@ -88,7 +88,7 @@ class CurrentLineup:
         self.settings = settings
         self._open_lineup = open_lineup
         self._look_seconds = look_seconds
-        self._now = self._open(migrate=True)
+        self._now = self._open(migrate=not settings.read_only)
         self._now.start_work()
         self._replaced: list[_Open] = []
         self._holding = threading.Lock()  # guards `_now` and the numbers of holders

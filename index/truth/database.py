@@ -12,19 +12,34 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    QueuePool,
+    create_engine,
+    event,
+    exists,
+    false,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from index.errors import (
+    CorpusError,
+    DatabaseBusy,
     DatabaseDamaged,
-    DatabaseError,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     InvalidDatabaseUrl,
     NoData,
@@ -34,6 +49,18 @@ from index.failpoints import Failpoint, reach
 from index.failures import is_damage, is_storage_full, may_be_full, probe_writing
 from index.jsontext import canonical_json
 from index.truth import revisions
+from index.truth.options import DEFAULT_OPTIONS, DatabaseOptions
+from index.truth.postgresql import (
+    SECRETS,
+    UNLIMITED,
+    WRITES,
+    create_postgresql_engine,
+    create_single_engine,
+    is_postgresql,
+    name_failure,
+    parse_url,
+)
+from index.truth.schema import change_counter, embeddings, entries, images, lookups
 
 # An ingest holds SQLite's only write lock for the milliseconds of a batch, so a wait of half a
 # minute means that something hangs.
@@ -44,7 +71,21 @@ POOL_SIZE = 8
 POOL_OVERFLOW = 56
 POOL_TIMEOUT_SECONDS = 30.0  # SQLAlchemy's default
 MAPPED_BYTES = 2**33  # SQLite uses less if it was compiled with a lower limit
-WRITES = "lineup_writes"
+# How long `examine` waits for each step. An orchestrator's probe gives up after some seconds.
+EXAMINE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """What a database answers about itself. `last_change` is the number of the last change.
+
+    `refuses_writes` is the reason why it takes none (a replica, a server that is read-only), None
+    if it takes them.
+    """
+
+    last_change: int
+    is_replica: bool = False
+    refuses_writes: str | None = None
 
 
 class Database:
@@ -53,16 +94,22 @@ class Database:
     Threads can share it: every block has its own connection.
     """
 
-    def __init__(self, engine: Engine, place: str, file: Path | None = None) -> None:
+    def __init__(
+        self, engine: Engine, url: URL, options: DatabaseOptions, place: str, file: Path | None
+    ) -> None:
         """Take an engine, how a message names the database, and the file of SQLite."""
         self._engine = engine
+        self._url = url
+        self._options = options
         self._place = place
         self._file = file
         # SQLite lets a second writer sleep and poll. Within one process a lock is faster.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
-    def open(cls, url: str, *, migrate: bool = False) -> Self:
+    def open(
+        cls, url: str, *, migrate: bool = False, options: DatabaseOptions = DEFAULT_OPTIONS
+    ) -> Self:
         """Open the database at a `sqlite:///` or `postgresql://` URL.
 
         `migrate` creates a missing SQLite file and its folder, and upgrades the schema to this
@@ -71,6 +118,8 @@ class Database:
         Raises:
             InvalidDatabaseUrl: the URL is neither of a SQLite file nor of PostgreSQL.
             DatabaseUnavailable: there is no connection.
+            DatabaseRefused: the server refuses the connection, or cannot hold Lineup's data.
+            DatabaseReadOnly: there is something to migrate, and nothing may be written.
             NoData: there is no SQLite file, or the database was never migrated.
             SchemaOutdated: the schema is that of another release; the message says what to run.
 
@@ -78,9 +127,10 @@ class Database:
         parsed = _parse(url)
         place = _place(parsed)
         file = _file(parsed) if parsed.get_backend_name() == "sqlite" else None
-        engine = _create_engine(parsed, create=migrate)
+        engine = _create_engine(parsed, options, create=migrate)
         # Without its folder: the path of a server belongs into no answer.
-        database = cls(engine, f"the database {place if file is None else file.name}", file)
+        named = f"the database {place if file is None else file.name}"
+        database = cls(engine, parsed, options, named, file)
         try:
             if migrate:
                 database.upgrade()
@@ -96,26 +146,32 @@ class Database:
         """`sqlite` or `postgresql`."""
         return self._engine.dialect.name
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written, by the operator's choice."""
+        return self._options.read_only
+
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, unlimited: bool = False) -> Iterator[Connection]:
         """Yield a read-only connection that sees one state of the database throughout the block.
 
         The state is that of the first statement. SQLite: a deferred transaction in WAL mode.
-        PostgreSQL: REPEATABLE READ, READ ONLY.
+        PostgreSQL: REPEATABLE READ, READ ONLY; each statement has the time-outs of the options,
+        unless the block is `unlimited`, for work that reads a whole corpus.
+
+        It ends with COMMIT, so that PostgreSQL's share of rolled back transactions counts failures.
 
         Raises:
             DatabaseUnavailable: the database fails, or every connection is in use.
 
         """
         with self._name_failures(), self._engine.connect() as conn:
-            if self.dialect == "postgresql":
-                conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with conn.begin() as transaction:
+            conn.execution_options(**{UNLIMITED: unlimited})
+            with conn.begin():
                 yield conn
-                transaction.rollback()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, unlimited: bool = False) -> Iterator[Connection]:
         """Yield a connection whose changes are committed at the end, or rolled back on an error.
 
         SQLite has one writer. The block waits for the write lock when it begins (BEGIN IMMEDIATE),
@@ -124,10 +180,13 @@ class Database:
 
         Raises:
             DatabaseUnavailable: the database fails, or is locked for too long.
+            DatabaseReadOnly: nothing may be written.
 
         """
+        if self.read_only:
+            raise DatabaseReadOnly("this Lineup was started with --read-only")
         with self._name_failures(), self._turn(), self._engine.connect() as conn:
-            conn.execution_options(**{WRITES: True})
+            conn.execution_options(**{WRITES: True, UNLIMITED: unlimited})
             with conn.begin():
                 yield conn
                 reach(Failpoint.BEFORE_COMMIT)
@@ -140,7 +199,7 @@ class Database:
             yield
             return
         if not self._writer.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise DatabaseUnavailable("another thread has held the write lock for too long")
+            raise DatabaseBusy("another thread has held the write lock for too long")
         try:
             yield
         finally:
@@ -155,7 +214,7 @@ class Database:
         try:
             yield
         except PoolTimeout as err:
-            raise DatabaseUnavailable("every connection is in use") from err
+            raise DatabaseBusy("every connection is in use") from err
         except DBAPIError as err:
             named = self._name_failure(err)
             if named is None:
@@ -165,11 +224,13 @@ class Database:
             # The driver of SQLite decodes the name in a message, such as that of a table.
             raise DatabaseDamaged(self._place, f"a name in it is not UTF-8: {err.reason}") from err
 
-    def _name_failure(self, err: DBAPIError) -> DatabaseError | StorageFull | None:
+    def _name_failure(self, err: DBAPIError) -> CorpusError | None:
         if is_storage_full(err) or (may_be_full(err) and self._has_no_room()):
             return StorageFull("rows of the database", _first_line(err))
         if is_damage(err):
             return DatabaseDamaged(self._place, _first_line(err))
+        if self.dialect == "postgresql":
+            return name_failure(err)
         # SQLite reports some damage as exactly DatabaseError, without a code.
         if isinstance(err, (OperationalError, InterfaceError)) or (
             type(err.orig) is sqlite3.DatabaseError
@@ -186,8 +247,31 @@ class Database:
 
         Several processes can call this at once: one upgrades, the others wait.
         """
-        with self.write() as conn:
+        with self.write(unlimited=True) as conn:
             revisions.upgrade(conn)
+
+    def examine(self) -> DatabaseState:
+        """Ask the database about itself, in a few seconds at most, whatever work is waiting.
+
+        PostgreSQL: over a new connection, with time-outs of its own, and it fails if a table of
+        look-ups is locked.
+
+        Raises:
+            DatabaseUnavailable, DatabaseRefused
+
+        """
+        if self.dialect != "postgresql":
+            with self.read() as conn:
+                return DatabaseState(conn.execute(select(change_counter.c.last)).scalar_one())
+        engine = create_single_engine(self._url, _EXAMINING)
+        try:
+            with self._name_failures(), engine.connect() as conn, conn.begin():
+                row = conn.execute(_STATE).one()
+        finally:
+            engine.dispose()
+        reason = "it is a replica" if row.is_replica else "the server is read-only"
+        refuses = reason if row.is_replica or row.is_read_only else None
+        return DatabaseState(row.last, row.is_replica, refuses)
 
     def revision(self) -> str | None:
         """Return the schema revision, or None if the database was never migrated."""
@@ -207,6 +291,25 @@ class Database:
         self.close()
 
 
+_EXAMINING = DatabaseOptions(
+    connect_timeout_seconds=2.0,  # the least that libpq takes
+    lock_timeout_seconds=EXAMINE_SECONDS,
+    statement_timeout_seconds=EXAMINE_SECONDS,
+    prepared_statements=False,
+    application="lineup readiness",
+)
+# Naming a table takes the lock of a reader; nothing of it is read.
+_STATE = select(
+    change_counter.c.last,
+    func.pg_is_in_recovery().label("is_replica"),
+    (func.current_setting("default_transaction_read_only") == "on").label("is_read_only"),
+    *(
+        exists(select(table.c.id).where(false()))
+        for table in (entries, images, embeddings, lookups)
+    ),
+)
+
+
 def sqlite_file(url: str) -> Path | None:
     """Return the file of a SQLite database, or None if the URL is of PostgreSQL.
 
@@ -223,6 +326,18 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path.absolute())).render_as_string(hide_password=False)
 
 
+def hide_password(url: str) -> str:
+    """Return a URL without its password, to be printed; only its beginning where it is wrong."""
+    try:
+        parsed = _parse(url)
+    except InvalidDatabaseUrl:
+        return f"{url.partition('://')[0]}://..." if is_postgresql(url) else "..."
+    if parsed.get_backend_name() == "sqlite":
+        return url
+    shown = parsed.set(drivername="postgresql").difference_update_query(SECRETS)
+    return shown.render_as_string(hide_password=True)
+
+
 def _place(url: URL) -> str:
     """Return how a message names a database: the path of its file, or its URL without password."""
     if url.get_backend_name() == "sqlite":
@@ -235,12 +350,14 @@ def _file(url: URL) -> Path:
 
 
 def _parse(url: str) -> URL:
+    if is_postgresql(url):
+        return parse_url(url)
     try:
         parsed = make_url(url)
-    except ArgumentError as err:
+    except (ArgumentError, ValueError):
         raise InvalidDatabaseUrl(
             "this is not a database URL: use sqlite:///FILE or postgresql://HOST/NAME"
-        ) from err
+        ) from None
     match parsed.get_backend_name():
         case "sqlite" if parsed.database not in (None, "", ":memory:"):
             return parsed
@@ -248,8 +365,6 @@ def _parse(url: str) -> URL:
             raise InvalidDatabaseUrl(
                 "a SQLite database in memory cannot be shared between connections: use sqlite:///FILE"
             )
-        case "postgresql" | "postgres":
-            return parsed.set(drivername="postgresql+psycopg")
         case other:
             raise InvalidDatabaseUrl(
                 f"the database {other} is not supported: use sqlite:///FILE or "
@@ -257,24 +372,10 @@ def _parse(url: str) -> URL:
             )
 
 
-def _create_engine(url: URL, *, create: bool) -> Engine:
+def _create_engine(url: URL, options: DatabaseOptions, *, create: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(_file(url), create=create)
-    try:
-        engine = create_engine(
-            url,
-            pool_size=POOL_SIZE,
-            max_overflow=POOL_OVERFLOW,
-            pool_timeout=POOL_TIMEOUT_SECONDS,
-            pool_pre_ping=True,
-            json_serializer=canonical_json,
-        )
-    except ImportError as err:
-        raise DatabaseUnavailable(
-            "PostgreSQL needs an extra: run `pip install 'lineup-forensics[postgres]'`"
-        ) from err
-    event.listen(engine, "connect", _prepare_postgresql)
-    return engine
+    return create_postgresql_engine(url, options)
 
 
 def _sqlite_engine(path: Path, *, create: bool) -> Engine:
@@ -320,21 +421,6 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     cursor.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
     _use_wal(cursor)
     cursor.close()
-
-
-def _prepare_postgresql(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """Send arrays in binary: as text, psycopg's default, vectors take 7 times as long.
-
-    Read times in UTC: psycopg cannot read the first and the last hours of the years 1 to 9999 in
-    another zone. pgbouncer keeps this setting for each of its clients.
-    """
-    from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415 - an extra, not needed for SQLite
-
-    connection.adapters.register_dumper(list, ListBinaryDumper)
-    cursor = connection.cursor()
-    cursor.execute("SET TIME ZONE 'UTC'")
-    cursor.close()
-    connection.commit()
 
 
 def _use_wal(cursor: DBAPICursor) -> None:

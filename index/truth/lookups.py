@@ -26,6 +26,7 @@ CHUNK = 1024  # answers in memory at a time: some 10 KB each
 NOT_EVIDENCE: Any = {
     "id": True,
     "created_at": True,
+    "stored": True,
     "timings": True,
     "evidence_sha256": True,
     "method": {"pending_changes"},

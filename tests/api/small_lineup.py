@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from api.images import describe_image
-from api.lineup import Lineup
+from api.lineup import Lineup, make_database_options
 from api.settings import Settings
 from embedder.network.panel import PanelCheck
 from embedder.network.references import ReferenceVectors
@@ -101,7 +101,8 @@ def open_small(folder: Path, model: TilesModel | None = None, **settings: Any) -
     """Open a Lineup in a folder. Without background work: changes are searched at once."""
     chosen = Settings(data_dir=folder, offline=True, server_works=False, **settings)
     folder.mkdir(parents=True, exist_ok=True)
-    database = Database.open(chosen.url, migrate=True)
+    options = make_database_options(chosen)
+    database = Database.open(chosen.url, migrate=not chosen.read_only, options=options)
     lineup = Lineup(chosen, database, model or TilesModel(), background=False)  # type: ignore[arg-type]
     try:
         yield lineup

@@ -55,10 +55,12 @@ async def create_lookup(request: Request, response: Response, lineup: Opened) ->
     The answer has two separate parts. `classifier` is the model's opinion of the image alone.
     `similarity` says which entries are near, and whether a known fake is near enough for a verdict.
     A high cosine similarity is not a probability that the image is fake. The answer is stored, so
-    that it can be read and recomputed later.
+    that it can be read and recomputed later; a server that is read-only stores nothing, and says so
+    in `stored`.
     """
     answer = await _look_up(request, lineup)
-    response.headers["Location"] = f"/v1/lookups/{answer.id}"
+    if answer.stored:
+        response.headers["Location"] = f"/v1/lookups/{answer.id}"
     return answer
 
 

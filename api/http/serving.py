@@ -11,6 +11,7 @@ import uvicorn
 
 from api.errors import AddressUnavailable, UnsafeListen
 from api.http.app import create_app
+from api.http.logs import make_log_config
 from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
 from api.lineup import explain_migration
 from api.settings import LOOPBACK_HOSTS, Settings
@@ -46,7 +47,10 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
                 settings.host, settings.port, err.strerror or str(err)
             ) from err
         config = uvicorn.Config(
-            create_app(settings, current), log_level="info", timeout_graceful_shutdown=10
+            create_app(settings, current),
+            log_config=make_log_config(),
+            log_level="info",
+            timeout_graceful_shutdown=10,
         )
         if migration is not None:
             log.info("%s", migration)

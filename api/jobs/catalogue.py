@@ -8,6 +8,7 @@ from typing import TextIO
 
 from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
 from api.paging import page, read_number
+from api.visible import csv_cell
 from index.truth.database import Database
 from index.truth.job_chunks import count_workers
 from index.truth.job_items import JobItem, Outcome, count_reasons, list_items
@@ -79,9 +80,9 @@ def iterate_items(database: Database, job_id: int, outcome: Outcome | None) -> I
 
 
 def write_csv(items: Iterator[JobItem], file: TextIO) -> None:
-    """Write items as CSV with a header (RFC 4180, UTF-8).
+    """Write items as CSV with a header (RFC 4180, UTF-8), one line an item.
 
-    Text that a spreadsheet would run as a formula gets a leading apostrophe.
+    `api.visible.csv_cell` writes the cells, so that no spreadsheet interprets them.
     """
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(CSV_COLUMNS)
@@ -94,12 +95,7 @@ def write_csv(items: Iterator[JobItem], file: TextIO) -> None:
             item.detail,
             item.entry_id,
         )
-        writer.writerow(
-            [
-                f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
-                for cell in row
-            ]
-        )
+        writer.writerow(map(csv_cell, row))
 
 
 def pause(database: Database, job_id: int) -> JobAnswer:

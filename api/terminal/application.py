@@ -10,7 +10,7 @@ import typer
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from api.terminal.console import errors
+from api.terminal.console import errors, write
 from api.terminal.global_options import (
     SHARED,
     DatabaseUrl,
@@ -24,6 +24,7 @@ from api.terminal.global_options import (
     Verbose,
     accept_after_commands,
 )
+from api.visible import VisibleFormatter, show
 
 EXIT_CODES = (
     "Exit codes: 0 success, 2 wrong usage, 3 some items failed or findings remain open, "
@@ -71,11 +72,20 @@ class LineupGroup(TyperGroup):
         places = {name: place for place, name in enumerate(ORDER)}
         return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:  # noqa: ANN401 -- as in `invoke`
+        """Read the global options."""
+        try:
+            return super().make_context(*arguments, **extra)
+        except USAGE_ERROR as err:
+            raise _show_message(err) from None
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- typer brings its own click, older releases use the public one
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, USAGE_ERROR):
+        except USAGE_ERROR as err:
+            raise _show_message(err) from None
+        except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
             errors.print("interrupted; everything finished so far is stored")
@@ -93,6 +103,15 @@ class LineupGroup(TyperGroup):
                 errors.print(f"{problem.title}: ", style="red", end="")
             errors.print(detail)
             raise typer.Exit(problem.exit_code) from err
+
+
+def _show_message(err: Any) -> Any:  # noqa: ANN401 -- as in `LineupGroup.invoke`
+    """Show what a usage error repeats of the command line: `lineup search *` names hostile files.
+
+    typer prints it, not `api.terminal.console`.
+    """
+    err.message = show(err.message)
+    return err
 
 
 def says_title(detail: str, title: str) -> bool:
@@ -119,7 +138,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"lineup {installed_version('lineup-forensics')}")
+        write(f"lineup {installed_version('lineup-forensics')}")
         raise typer.Exit
 
 
@@ -147,7 +166,8 @@ def declare(
     Each of them can be set in the environment instead, for example LINEUP_DATA_DIR or LINEUP_MODEL.
     """
     handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     ctx.obj = options = GlobalOptions()
     values = (data_dir, database_url, model, device, precision, offline, read_only, verbose)
     for name, value in zip(SHARED, values, strict=True):

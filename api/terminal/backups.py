@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from api.terminal.application import CARE, app
-from api.terminal.console import print_json, write
+from api.terminal.console import joined, print_json, styled, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json
 
@@ -100,7 +99,7 @@ def print_backup(answer: BackupAnswer, result: str) -> None:
     fact("thumbnails", "left out" if answer.thumbnails is None else f"{answer.thumbnails:,}")
     for warning in answer.warnings:
         write(warning, style="yellow")
-    write(Text.assemble((result, "bold green"), f": all digests agree; {answer.seconds:.1f} s"))
+    write(joined(styled(result, "bold green"), f": all digests agree; {answer.seconds:.1f} s"))
 
 
 def print_restore(answer: RestoreAnswer) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from api.terminal.application import CARE, app
-from api.terminal.console import print_json, write
+from api.terminal.console import joined, print_json, styled, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json
 from api.terminal.progress import let_waiting_threads_sleep
@@ -42,8 +41,8 @@ def print_doctor(answer: DoctorAnswer) -> None:
     styles = {"ok": "green", "advice": "yellow", "broken": "bold red"}
     width = max(len(each.topic) for each in answer.findings)
     for finding in answer.findings:
-        level = Text(f"{finding.level:6}", styles[finding.level])
-        label = Text.assemble(level, f"  {finding.topic:{width}}  ")
+        level = styled(f"{finding.level:6}", styles[finding.level])
+        label = joined(level, f"  {finding.topic:{width}}  ")
         write(finding.words, label=label)
         if finding.next_step is not None:
             write(finding.next_step, label=" " * len(label.plain))
@@ -77,9 +76,9 @@ def fsck(
 def print_fsck(answer: FsckAnswer) -> None:
     """Print each finding, then what was checked."""
     for finding in answer.findings:
-        state = Text("repaired", "green") if finding.repaired else Text("open", "red")
-        label = Text.assemble("  ", state, "  ")
+        state = styled("repaired", "green") if finding.repaired else styled("open", "red")
+        label = joined("  ", state, "  ")
         write(f"{finding.kind}  {finding.item}  {finding.message}", label=label)
     checked = ", ".join(f"{count:,} {what}" for what, count in answer.checked.items())
-    result = Text("clean", "bold green") if answer.clean else Text("not clean", "bold red")
-    write(Text.assemble(result, f": checked {checked}"))
+    result = styled("clean", "bold green") if answer.clean else styled("not clean", "bold red")
+    write(joined(result, f": checked {checked}"))

@@ -16,12 +16,11 @@ from api.terminal.evaluate import (
     PathColumn,
     Pattern,
     parse_conditions,
-    progress_bar,
 )
 from api.terminal.global_options import settings_of
 from api.terminal.models import models_app
 from api.terminal.options import Json, check_request
-from api.terminal.progress import let_waiting_threads_sleep
+from api.terminal.progress import let_waiting_threads_sleep, progress_bar
 from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:

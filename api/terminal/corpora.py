@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.terminal.application import REFERENCES, app
-from api.terminal.console import print_json, write
+from api.terminal.console import confirm, print_json, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import (
     CorpusArgument,
@@ -117,7 +117,7 @@ def remove_corpus(
     with open_database(settings) as database:
         corpus = describe_corpus(database, name)
         if not yes:
-            typer.confirm(f"Remove {corpus.name} with {corpus.entry_count:,} entries?", abort=True)
+            confirm(f"Remove {corpus.name} with {corpus.entry_count:,} entries?")
         removed = drop_corpus(database, open_blob_stores(settings), name)
     write(f"{name} was removed with {removed:,} entries")
 

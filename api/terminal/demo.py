@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from api.errors import MissingExtra
 from api.terminal.application import SETUP, app
@@ -16,7 +15,7 @@ from api.terminal.console import errors, print_json, verdict_text, write, write_
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json
 from api.terminal.progress import program
-from api.terminal.tables import Column, print_table
+from api.terminal.tables import Cell, Column, print_table
 
 if TYPE_CHECKING:
     from api.terminal.demonstration import DemoAnswer, DemoRow
@@ -109,7 +108,7 @@ def _count_similar(rows: Sequence[DemoRow]) -> int:
     return sum(row.lookup.similarity.verdict == "similar_to_known_fakes" for row in rows)
 
 
-def _row(row: DemoRow, photographs: int) -> tuple[str | Text, ...]:
+def _row(row: DemoRow, photographs: int) -> tuple[Cell, ...]:
     lookup = row.lookup
     first = lookup.similarity.neighbours[0]
     return (
@@ -126,6 +125,6 @@ def _print_next_steps(answer: DemoAnswer) -> None:
     data_dir = shlex.quote(answer.data_dir)
     probe = shlex.quote(str(Path(answer.images_dir) / "probes" / answer.rows[2].probe))
     write(f"The demonstration's data are in {data_dir}. Go on with them:")
-    write_line(Text(f"  {program()} search {probe} --data-dir {data_dir}"))
-    write_line(Text(f"  {program()} serve --data-dir {data_dir}"))
+    write_line(f"  {program()} search {probe} --data-dir {data_dir}")
+    write_line(f"  {program()} serve --data-dir {data_dir}")
     write("  and open http://127.0.0.1:8787, then drop an image on the page.")

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.terminal.application import MEASURES, app
-from api.terminal.console import errors, print_json, write
+from api.terminal.console import print_json, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json, check_request
-from api.terminal.progress import let_waiting_threads_sleep
+from api.terminal.progress import let_waiting_threads_sleep, progress_bar
 from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
@@ -135,18 +134,6 @@ def evaluate(
         print_evaluation(done.answer, out)
     if done.answer.failures:
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def progress_bar() -> Progress:
-    """Return a bar on standard error, disabled if that is no terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=errors,
-        disable=not errors.is_terminal,
-    )
 
 
 def parse_conditions(names: Sequence[str]) -> list[str]:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
-from rich.text import Text
 
 from api.terminal.application import CARE, app
-from api.terminal.console import print_json, write
+from api.terminal.console import print_json, styled, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json
 
@@ -72,7 +71,7 @@ def print_indexes(answer: IndexesAnswer) -> None:
 
 
 def _print_index(index: IndexAnswer) -> None:
-    write(Text(f"{index.model}, embedding space {index.embedding_space[:16]}", style="bold"))
+    write(styled(f"{index.model}, embedding space {index.embedding_space[:16]}", "bold"))
     write(f"{index.plan}: {index.reason}", label="  plan      ")
     write(
         f"{index.entries:,} entries at generation {index.generation:,}: {index.rows:,} positions "

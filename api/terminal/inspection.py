@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from api.terminal.application import REFERENCES, app
-from api.terminal.console import print_json, write
+from api.terminal.console import print_json, styled, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import CorpusArgument, Cursor, EntryArgument, Json
 from api.terminal.tables import Cell, Column, print_table
@@ -253,7 +252,7 @@ def _print_section(
 ) -> None:
     """Print how many findings there are, a row for each that is listed, and how to see the rest."""
     rows = list(rows)
-    write(Text(f"{total:,} {title}", style="bold"))
+    write(styled(f"{total:,} {title}", "bold"))
     if not rows:
         return
     print_table(columns, rows)

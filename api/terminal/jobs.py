@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from api.interpreter import tuned_interpreter
 from api.terminal.application import REFERENCES, app
-from api.terminal.console import named, print_json, print_json_line, write
+from api.terminal.console import csv_output, named, print_json, print_json_line, write
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json, JsonLines
 from api.terminal.progress import (
@@ -101,8 +99,7 @@ def list_failures(
             with csv.open("w", encoding="utf-8", newline="") as file:
                 write_csv(items, file)
         elif csv is not None:
-            sys.stdout.reconfigure(newline="")  # type: ignore[union-attr]  # standard output is a text file
-            write_csv(items, sys.stdout)
+            write_csv(items, csv_output())
         else:
             for item in items:
                 if json:
@@ -249,7 +246,7 @@ def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
         rate = answer.done / max(seconds, 0.001)
         write(f"{seconds:,.1f} s, {rate:,.1f} items/s", label="  ", style="dim")
     if answer.error:
-        write(Text(answer.error), label="  ", style="red")
+        write(answer.error, label="  ", style="red")
     if answer.next_step:
         write(answer.next_step, label="next step  ")
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from api.terminal.application import LOOKUPS, app
 from api.terminal.console import (
+    joined,
     output_width,
     print_failure,
     print_json,
+    styled,
     verdict_name,
     verdict_text,
     write,
@@ -24,7 +25,7 @@ from api.terminal.console import (
 from api.terminal.corpora import where_from
 from api.terminal.global_options import settings_of
 from api.terminal.options import Json, check_request
-from api.terminal.tables import Column, Layout, print_left_out, print_table
+from api.terminal.tables import Cell, Column, Layout, print_left_out, print_table
 
 if TYPE_CHECKING:
     from api.fields import FailedItem
@@ -305,7 +306,7 @@ def print_overview(
             continue
         if not answered:
             if result.lookup.caution:
-                write(Text(result.lookup.caution, style="bold"))
+                write(styled(result.lookup.caution, "bold"))
             layout.print_header()
         answered += 1
         layout.print_row(_overview_row(result.name.removeprefix(prefix), result.lookup))
@@ -318,7 +319,7 @@ def print_overview(
     return bool(failures)
 
 
-def _overview_row(name: str, answer: LookupAnswer) -> tuple[str | Text, ...]:
+def _overview_row(name: str, answer: LookupAnswer) -> tuple[Cell, ...]:
     first = next(iter(answer.similarity.neighbours), None)
     return (
         name,
@@ -338,21 +339,19 @@ def print_lookup(name: str, answer: LookupAnswer, *, by_generator: bool = False)
     """
     from api.lookups.evidence_words import describe_hits_by_generator
 
-    write(Text(name, style="bold"))
+    write(styled(name, "bold"))
     if answer.caution:
-        write(Text(answer.caution, style="bold"), label="  caution     ")
+        write(styled(answer.caution, "bold"), label="  caution     ")
     if answer.classifier:
         classifier = answer.classifier
         logit = f"{classifier.logit:+.{classifier.digits}f}"
         write(
-            Text.assemble(
-                verdict_name(classifier.verdict), f", logit {logit}: {classifier.explanation}"
-            ),
+            joined(verdict_name(classifier.verdict), f", logit {logit}: {classifier.explanation}"),
             label="  classifier  ",
         )
     similarity = answer.similarity
     write(
-        Text.assemble(verdict_name(similarity.verdict), f": {similarity.explanation}"),
+        joined(verdict_name(similarity.verdict), f": {similarity.explanation}"),
         label="  similarity  ",
     )
     for statement in answer.statements:
@@ -408,13 +407,13 @@ def print_neighbours(neighbours: Iterable[NeighbourAnswer], digits: int) -> None
 def print_replay(answer: ReplayAnswer) -> None:
     """Print whether the repeated look-up is equal, and where it differs."""
     if answer.equal:
-        result = Text("equal", "bold green")
+        result = styled("equal", "bold green")
     elif answer.within is not None:
-        result = Text(f"equal within {answer.within:.1e}", "bold green")
+        result = styled(f"equal within {answer.within:.1e}", "bold green")
     else:
-        result = Text("not equal", "bold red")
+        result = styled("not equal", "bold red")
     write(
-        Text.assemble(
+        joined(
             result,
             f": look-up {answer.lookup_id} was repeated on generation {answer.generation:,}",
             ""

@@ -15,10 +15,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from api.terminal.application import EXIT_INTERRUPTED
-from api.terminal.console import errors, print_json_line
+from api.terminal.console import ShownColumn, errors, print_json_line
 from api.terminal.global_options import options_of
 
 if TYPE_CHECKING:
@@ -90,21 +90,30 @@ def let_waiting_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def progress_bar(*, rate: str = "", after: str = "") -> Progress:
+    """Return a bar on standard error, disabled if that is no terminal.
+
+    `rate` and `after` are formats over the task, for text within the bar and at its end.
+    """
+    return Progress(
+        ShownColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *([ShownColumn(rate)] if rate else []),
+        TimeRemainingColumn(),
+        *([ShownColumn(after)] if after else []),
+        console=errors,
+        disable=not errors.is_terminal,
+    )
+
+
 @contextmanager
 def reported(job: Job, *, json: bool) -> Iterator[OnProgress]:
     """Give a function that reports progress: a bar for a person, a line a second for a program."""
     if json:
         yield report_lines()
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f}/s"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failures]}"),
-    )
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
+    with progress_bar(rate="{task.fields[rate]:.1f}/s", after="{task.fields[failures]}") as bar:
         task = bar.add_task(describe(job), total=None, rate=0.0, failures="")
         reasons: Counter[str] = Counter()
 

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.panel import Panel
 from rich.text import Text
 
 from api.fields import FailedItem
+from api.terminal import console
 from api.terminal.console import (
     MIN_WIDTH,
     clean,
+    errors,
+    joined,
     named,
     output_width,
     print_failure,
     print_json,
     print_json_line,
+    styled,
     verdict_name,
     verdict_text,
     write,
     write_line,
 )
+from api.terminal.progress import progress_bar
+from api.visible import show
 
 Capture = pytest.CaptureFixture[str]
 SetWidth = Callable[[int], None]
+TERMINAL = Path(console.__file__).parent
+RICH = {  # the names of rich that a module may import
+    "application": {"rich.logging.RichHandler"},
+    "console": {
+        *("rich.console.Console", "rich.console.ConsoleOptions", "rich.console.RenderableType"),
+        *("rich.progress.ProgressColumn", "rich.progress.Task"),
+        *("rich.segment.Segment", "rich.text.Text"),
+    },
+    "progress": {
+        f"rich.progress.{name}"
+        for name in ("BarColumn", "MofNCompleteColumn", "Progress", "TimeRemainingColumn")
+    },
+    "tables": {"rich.cells.cell_len", "rich.cells.set_cell_size", "rich.text.Text"},
+}
 LONG = "the same picture as a known fake and as a known-real image, by its bytes or its hash"
 
 
@@ -102,7 +126,7 @@ def test_a_line_is_printed_exactly_as_it_is(capsys: Capture, set_width: SetWidth
 
 def test_control_characters_and_markup_are_only_text(capsys: Capture) -> None:
     write("one\ntwo\x1b[31m [red]three[/red] :smile:")
-    assert capsys.readouterr().out == "one two [31m [red]three[/red] :smile:\n"
+    assert capsys.readouterr().out == r"one\ntwo\x1b[31m [red]three[/red] :smile:" "\n"
 
 
 def test_cleaning_leaves_styled_text_alone() -> None:
@@ -150,8 +174,62 @@ def test_json_is_one_document_that_no_width_wraps(capsys: Capture, set_width: Se
 
 def test_a_failure_has_name_reason_and_detail(capsys: Capture) -> None:
     print_failure(FailedItem(name="a\tb.png", reason="truncated", detail="it ends early"))
-    assert capsys.readouterr().out == "a b.png  truncated: it ends early\n"
+    assert capsys.readouterr().out == "a\\tb.png  truncated: it ends early\n"
 
 
 def test_a_name_is_bold() -> None:
     assert str(named("x").spans[0].style) == "bold"
+
+
+HOSTILE = "real.jpg\r\x1b[2K\x1b]0;title\x07\u202egpj.ekaf\n[red]x[/red]"
+
+
+def test_hostile_text_is_shown_in_labels_tables_and_errors(
+    capsys: Capture,
+) -> None:
+    write(HOSTILE, label=HOSTILE)
+    write(joined(styled(HOSTILE, "bold"), HOSTILE))
+    write_line(HOSTILE)
+    errors.print(HOSTILE, style="red")
+    errors.print(Panel(HOSTILE))
+    out, err = capsys.readouterr()
+    assert out.count(show(HOSTILE)) == 5
+    assert err.count(show(HOSTILE)) == 2
+    assert not {"\x1b", "\r", "\u202e", "\x07"} & set(out + err)
+
+
+def test_a_bar_shows_its_description_without_markup(capsys: Capture) -> None:
+    with progress_bar(after="{task.fields[reasons]}") as bar:
+        bar.disable = False
+        bar.add_task("[red]\x1b[2J", reasons="\u202e")
+        errors.print(bar.get_renderable())
+    assert r"[red]\x1b[2J" in capsys.readouterr().err
+
+
+def test_json_escapes_what_a_terminal_could_interpret(capsys: Capture) -> None:
+    failure = FailedItem(name=HOSTILE, reason="x", detail="\x9b\x7f\U000e0041")
+    print_json(failure)
+    print_json_line(failure)
+    text = capsys.readouterr().out
+    assert text.isascii()
+    assert FailedItem.model_validate_json(text.splitlines()[-1]) == failure
+
+
+@pytest.mark.parametrize("module", sorted(TERMINAL.glob("*.py")), ids=attrgetter("stem"))
+def test_only_the_console_writes_and_makes_texts(module: Path) -> None:
+    """So a new command cannot forget to show what comes from outside."""
+    tree = ast.parse(module.read_text("utf-8"))
+    imported = {
+        f"{node.module}.{name.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    } | {
+        name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    }
+    used = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    rich = {name for name in imported if name.split(".")[0] == "rich"}
+    assert rich <= RICH.get(module.stem, set())
+    writing = {"print", "typer.echo", "typer.secho", "typer.confirm", "typer.prompt"}
+    writing |= {"sys.stdout.write", "sys.stderr.write"}
+    assert module.stem == "console" or not used & writing

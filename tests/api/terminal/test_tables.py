@@ -119,7 +119,7 @@ def test_a_table_without_rows_is_a_sentence(capsys: Capture) -> None:
 
 def test_a_cell_with_line_breaks_stays_on_its_line(capsys: Capture) -> None:
     print_table([Column("a"), Column("b")], [("one\ntwo\x1b[0m", Text("x", style="red"))])
-    assert printed(capsys)[1:] == ["one two [0m  x"]
+    assert printed(capsys)[1:] == [r"one\ntwo\x1b[0m  x"]
 
 
 def test_wide_letters_count_two_cells(capsys: Capture, set_width: SetWidth) -> None:

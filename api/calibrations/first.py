@@ -77,7 +77,7 @@ def calibrate_first(
     if shipped is None:
         return None
     try:
-        with database.read() as conn:
+        with database.read(unlimited=True) as conn:
             due = _find_due(conn, space, shipped, most)
         if due is None:
             return None
@@ -112,7 +112,7 @@ def _find_due(
 
 def _measure(database: Database, space: Space, shipped: ShippedPhotographs, due: _Due) -> int:
     request = CalibrationRequest(against=list(due.against.names), reference=[])
-    with database.read() as conn:
+    with database.read(unlimited=True) as conn:
         generation = last_number(conn)
         sources = SourceNumbers()
         nobody = NamedCorpora((), ())

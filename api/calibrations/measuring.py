@@ -78,7 +78,7 @@ def measure_and_save(
     `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
     """
     shipped = shipped if request.with_shipped else None
-    with database.read() as conn:
+    with database.read(unlimited=True) as conn:
         generation = last_number(conn)
         against, reference = _find_corpora(conn, request)
         sources = SourceNumbers()

@@ -166,7 +166,7 @@ def add_next_step(database: Database, job: JobAnswer, false_match_rate: float) -
     """
     if job.kind is not JobKind.INGEST or job.state is not JobState.COMPLETED:
         return job
-    with database.read() as conn:
+    with database.read(unlimited=True) as conn:
         space = get_job(conn, job.id).space
         needs = find_needs(conn, space, false_match_rate, counts_entries=False)
     if not needs:

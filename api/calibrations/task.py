@@ -69,7 +69,7 @@ class CalibrateTask:
     def spans(self) -> Iterator[Span]:
         """List the images of the sample with the conditions that they are not embedded under."""
         wanted = [each.value for each in self._request.conditions if each is not Condition.AS_IS]
-        with self._database.read() as conn:
+        with self._database.read(unlimited=True) as conn:
             images = choose_sample(conn, self._space, self._request)
             missing = find_missing_deliveries(
                 conn, self._space, [*images.reals, *images.fakes], wanted
@@ -86,7 +86,7 @@ class CalibrateTask:
         assert isinstance(chunk.span, Mapping)
         images = chunk.span["images"]
         assert isinstance(images, list)
-        with self._database.read() as conn:
+        with self._database.read(unlimited=True) as conn:
             sources = image_sources(conn, [image_id for image_id, _ in images])
         position = chunk.first_position
         for (image_id, conditions), source in zip(images, sources, strict=True):

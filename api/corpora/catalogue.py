@@ -44,7 +44,7 @@ def page_corpora(database: Database, cursor: str | None, limit: int) -> CorpusPa
 
 def describe_corpora(database: Database) -> list[CorpusAnswer]:
     """Describe every corpus, by name."""
-    with database.read() as connection:
+    with database.read(unlimited=True) as connection:
         return [CorpusAnswer.of(corpus) for corpus in list_corpora(connection)]
 
 

@@ -70,7 +70,7 @@ def export_corpus(
         raise FileAlreadyExists(target)
     try:
         with temporary_beside(target) as temporary:
-            with database.read() as conn:
+            with database.read(unlimited=True) as conn:
                 kind = get_corpus(conn, corpus).kind
                 generation = last_number(conn)
                 computed = find_computations(conn, space, generation, [corpus])

@@ -49,7 +49,7 @@ def quarantine_page(
     Raises `UnknownCorpus`, and `InvalidRequest` for a foreign cursor.
     """
     after = read_number(cursor) or 0
-    with database.read() as connection:
+    with database.read(unlimited=True) as connection:
         found = list_quarantined(connection, corpus, after, limit + 1)
     entries, next_cursor = page(found, limit, lambda quarantined: quarantined.entry.id)
     return QuarantinePage(
@@ -77,6 +77,6 @@ def inspect(
     inspection = inspect_corpus(
         database, space, corpus, no_traces_logit, max_comparisons=max_comparisons
     )
-    with database.read() as connection:
+    with database.read(unlimited=True) as connection:
         entries = find_entries(connection, list_entry_ids(inspection, limit))
     return InspectionAnswer.of(inspection, limit, no_traces_logit, NamedEntries(entries, corpus))

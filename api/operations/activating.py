@@ -42,7 +42,7 @@ def activate(settings: Settings, model: str, *, incomplete: bool) -> ActivatedMo
     model = resolve_model(settings, model)
     embedder = load_embedder(settings.model_copy(update={"model": model}))
     space = make_space(embedder.info)
-    with open_database(settings) as database, database.write() as conn:
+    with open_database(settings) as database, database.write(unlimited=True) as conn:
         covered = coverage(conn, space)
         if covered.missing and not incomplete:
             raise SpaceIncomplete(model, covered.missing, covered.entries)

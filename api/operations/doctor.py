@@ -119,7 +119,7 @@ def examine_data(
     database: Database, space: Space, false_match_rate: float
 ) -> Iterator[DoctorFinding]:
     """Examine corpora, embeddings, calibrations and jobs."""
-    with database.read() as conn:
+    with database.read(unlimited=True) as conn:
         corpora = list_corpora(conn)
         embedded = coverage(conn, space)
         needs = find_needs(conn, space, false_match_rate)

@@ -53,7 +53,7 @@ class ReembedTask:
         """List the images that have no embedding in the model's space."""
         after = 0
         while True:
-            with self._database.read() as conn:
+            with self._database.read(unlimited=True) as conn:
                 some = images_to_embed(conn, self._space, after, CHUNK_IMAGES)
             if not some:
                 return

@@ -181,7 +181,7 @@ def _add_state(
     """Add the snapshots and rows of one generation; return the manifest so far."""
     with ExitStack() as locks:
         folders = _lock_folders(draft, locks, index_directory)
-        with database.read() as conn:
+        with database.read(unlimited=True) as conn:
             generation = last_number(conn)
             for folder in folders:
                 _add_snapshot(draft, conn, folder)

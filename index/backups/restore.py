@@ -185,7 +185,7 @@ def _refuse_rows(database_url: str) -> None:
 
 
 def _copy_rows(container: Database, target: Database, manifest: BackupManifest) -> None:
-    with container.read() as source, target.write() as conn:
+    with container.read() as source, target.write(unlimited=True) as conn:
         lock_tables(conn)
         _require_empty(find_rows(conn))
         for table, rows in read_tables(source):

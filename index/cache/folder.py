@@ -83,7 +83,7 @@ class IndexFolder:
             manifest = read_manifest(self.path)
             if manifest is None:
                 return None
-            with self._database.read() as conn:
+            with self._database.read(unlimited=True) as conn:
                 self.check(conn, manifest)
             return self.open_manifest(manifest)
         except SnapshotCorrupt as err:
@@ -122,7 +122,7 @@ class IndexFolder:
             TruthDamaged, DatabaseUnavailable
 
         """
-        with self._database.read() as conn:
+        with self._database.read(unlimited=True) as conn:
             is_large = count_members(conn, self.find_space(conn)) > self._config.flat_limit
         if is_large:
             try:
@@ -134,7 +134,7 @@ class IndexFolder:
 
     def _build_in_memory(self) -> Current:
         dimension = self._space.dimension
-        with self._database.read() as conn:
+        with self._database.read(unlimited=True) as conn:
             members = Members(conn, self.space_id, dimension)
             rows = np.concatenate([np.empty((0, dimension), np.float32), *members.chunks()])
             sealed = SealedSegment(HeldRows(rows), members.facts, members.words)
@@ -150,7 +150,7 @@ class IndexFolder:
             IndexDirectoryUnwritable, TruthDamaged, DatabaseUnavailable
 
         """
-        with self._database.read() as conn, disable_mmap(conn):
+        with self._database.read(unlimited=True) as conn, disable_mmap(conn):
             return self._builder.write_from_sql(conn, self.find_space(conn))
 
     def write(self, current: Current, *, compact: bool) -> Manifest:
@@ -187,5 +187,5 @@ class IndexFolder:
         return open_snapshot(self.path, manifest, self._space.fingerprint, self._space.dimension)
 
     def _lookup_probes(self) -> NDArray[np.float32]:
-        with self._database.read() as conn:
+        with self._database.read(unlimited=True) as conn:
             return read_recent_probes(conn, self.space_id, self._space.dimension, LOOKUP_PROBES)

@@ -71,7 +71,7 @@ def fsck(
     # Manifests are read before the transaction begins, so that a correct one cannot be newer than
     # the database.
     manifests = {folder: _read(folder) for folder in _folders(directory, space)}
-    with database.read() as conn:
+    with database.read(unlimited=True) as conn:
         damage = tuple(check_database(conn))
         if damage:  # rows cannot be trusted, and reading them may fail
             return FsckReport(damage, {})

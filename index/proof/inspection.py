@@ -139,7 +139,7 @@ def inspect_corpus(
 
     """
     with TemporaryFile() as spool:
-        with database.read() as conn:
+        with database.read(unlimited=True) as conn:
             if max_comparisons is not None:
                 _require_small(conn, corpus, max_comparisons)
             material = _read(conn, space, corpus, spool)

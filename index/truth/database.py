@@ -156,8 +156,8 @@ class Database:
         """Yield a read-only connection that sees one state of the database throughout the block.
 
         The state is that of the first statement. SQLite: a deferred transaction in WAL mode.
-        PostgreSQL: REPEATABLE READ, READ ONLY; each statement has the time-outs of the options,
-        unless the block is `unlimited`, for work that reads a whole corpus.
+        PostgreSQL: REPEATABLE READ, READ ONLY. In an `unlimited` block, for work that reads a
+        whole corpus, a statement may take as long as it needs.
 
         It ends with COMMIT, so that PostgreSQL's share of rolled back transactions counts failures.
 

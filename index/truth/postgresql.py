@@ -189,12 +189,12 @@ def _beginnings(options: DatabaseOptions) -> Mapping[tuple[bool, bool], str]:
     # psycopg cannot read the first and the last hours of the years 1 to 9999 in another zone.
     utc = "; SET LOCAL TIME ZONE 'UTC'"
     limits = f"{utc}; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"
-    none = f"{utc}; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
+    long = f"{utc}; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = 0"
     return {
         (False, False): read + limits,
-        (False, True): read + none,
+        (False, True): read + long,
         (True, False): f"{write}{limits}; SET LOCAL idle_in_transaction_session_timeout = {idle}",
-        (True, True): write + none,
+        (True, True): write + long,
     }
 
 

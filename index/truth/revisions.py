@@ -85,6 +85,7 @@ def upgrade(conn: Connection) -> None:
 
     """
     if conn.dialect.name == "postgresql":
+        conn.execute(text("SET LOCAL lock_timeout = 0"))  # another process may migrate for minutes
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     found = current(conn)
     if found == head():

@@ -3,6 +3,7 @@
 ServiceError
 ├── InvalidRequest      a request does not fit its schema
 ├── BodyTooLarge        a request's body is larger than the limit
+├── UploadsFull         all uploads together would have too many bytes
 ├── UnsupportedBody     a request's body has a media type that the route does not accept
 ├── CrossSiteRequest    a page of another site sent the request
 ├── ForeignHost         the request is for a host that is not Lineup's
@@ -63,6 +64,17 @@ class InvalidRequest(ServiceError):
     def __init__(self, message: str, errors: Sequence[Mapping[str, str]] = ()) -> None:
         super().__init__(message)
         self.errors = tuple(errors)
+
+
+class UploadsFull(ServiceError):
+    """The uploads that wait for their jobs take all the bytes that they may."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"uploads may have {limit_bytes:,} bytes together, and this one does not fit beside "
+            f"those that wait: try again when their jobs have ended, or cancel one"
+        )
+        self.limit_bytes = limit_bytes
 
 
 class UnsupportedBody(ServiceError):

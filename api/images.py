@@ -50,9 +50,9 @@ class BlobStores:
 
     def put_missing(self, keep: Keep, sha256: str, data: bytes, limits: ImageLimits) -> None:
         """Store what a corpus keeps of a known image and the stores lack. Raises `ImageError`."""
-        if keep.thumbnails and sha256 not in self.thumbnails:
+        if keep.thumbnails and not self.thumbnails.refresh(sha256):
             self.thumbnails.put(sha256, make_thumbnail(decode(data, limits).image))
-        if keep.originals and sha256 not in self.originals:
+        if keep.originals and not self.originals.refresh(sha256):
             self.originals.put(sha256, data)
 
     def remove_unneeded(self, database: Database, sha256s: Sequence[str]) -> None:

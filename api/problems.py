@@ -165,6 +165,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     ),
     errors.Overloaded: Problem(503, "overloaded", "Too many requests at once", EXIT_LATER),
     errors.BodyTooLarge: Problem(413, "body-too-large", "Request body too large", EXIT_REFUSED),
+    errors.UploadsFull: Problem(507, "uploads-full", "No room for uploads", EXIT_LATER),
     errors.InvalidRequest: Problem(422, "invalid-request", "Invalid request", EXIT_REFUSED),
     errors.UnsupportedBody: Problem(
         415, "unsupported-body", "Unsupported media type", EXIT_REFUSED

@@ -209,6 +209,24 @@ class Settings(BaseSettings):
         ge=1024,
         description="Larger uploads of archives and tables are refused, in bytes.",
     )
+    max_uploads_bytes: int = Field(
+        16 * 2**30,
+        ge=1024,
+        description="Uploads are refused while all that wait for their jobs have more bytes.",
+    )
+    free_disk_bytes: int = Field(
+        2**30,
+        ge=0,
+        description="Uploads are refused that would leave less room than this on the disk of the "
+        "data folder, in bytes.",
+    )
+    failed_upload_days: float = Field(
+        7.0,
+        ge=0,
+        le=3650,
+        description="The upload of a job that failed or is paused is kept for so many days, for "
+        "it can be resumed.",
+    )
     server_works: bool = Field(
         True, description="Whether the server also works on jobs that no worker is working on."
     )

@@ -5,11 +5,13 @@ The sha256 of the image names the file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from index.durable import TEMPORARY_SUFFIX, sync_directory, temporary_beside, write_bytes_durably
 from index.errors import BlobCorrupt, UnknownBlob
+from index.failures import name_full_disk
 from index.truth.images import SHA256_PATTERN
 
 THUMBNAIL_SUFFIX = ".webp"
@@ -30,12 +32,17 @@ class BlobStore:
         """Store a blob, replacing an older one.
 
         Store it before the entry commits, so that a committed entry never lacks its blob.
+
+        Raises:
+            StorageFull: there is no room; no part of the blob remains.
+
         """
         path = self.path(sha256)
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_directory(self.directory)
-        write_bytes_durably(path, content)
+        with name_full_disk("an image file"):
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                sync_directory(self.directory)
+            write_bytes_durably(path, content)
 
     def put_unsynced(self, sha256: str, content: bytes) -> None:
         """Store a blob without syncing the disk; the caller syncs once after many blobs."""
@@ -44,6 +51,20 @@ class BlobStore:
         with temporary_beside(path) as temporary:
             temporary.write_bytes(content)
             temporary.replace(path)
+
+    def refresh(self, sha256: str) -> bool:
+        """Return whether there is a blob, and mark it as needed from now on.
+
+        `fsck` removes blobs that no entry needs, but none that was stored or refreshed lately: its
+        entry may commit in a moment.
+        """
+        try:
+            os.utime(self.path(sha256))
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # it belongs to another user, who alone could remove it
+            return True
+        return True
 
     def find(self, sha256: str) -> bytes | None:
         """Return a blob, or None if there is none.

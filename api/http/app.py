@@ -28,6 +28,7 @@ from api.http.routes import (
     page,
     service,
 )
+from api.ingest.uploads import UploadQuota
 from api.settings import Settings
 from api.worker.current import CurrentLineup
 
@@ -93,6 +94,9 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
         opened = current or CurrentLineup(settings)
         app.state.current = opened
         app.state.admission = Admission(settings.queue_size)
+        app.state.uploads = UploadQuota(
+            settings.upload_dir, settings.max_uploads_bytes, settings.free_disk_bytes
+        )
         try:
             yield
         finally:

@@ -91,6 +91,12 @@ class JobAnswer(Answer):
         "it was not examined for this answer.",
     )
     error: str | None = Field(description="Why the job failed. Null if it did not fail.")
+    upload_kept_until: datetime | None = Field(
+        None,
+        description="For a failed or paused job of an upload: when the upload is removed, after "
+        "which the job cannot be resumed. Null for other jobs, and if it was not examined for this "
+        "answer.",
+    )
     request: dict[str, Any] = Field(description="The request that started the job.")
     created_at: datetime = Field(description="When the job was created, in UTC.")
     updated_at: datetime = Field(description="When the job last made progress, in UTC.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -323,12 +324,27 @@ class FindingAnswer(Answer):
     repaired: bool = Field(description="True if the check repaired it.")
 
 
+class UploadAnswer(Answer):
+    """An upload, or a list from standard input, that waits in the data folder."""
+
+    name: str = Field(description="Name of its file or folder in the folder of uploads.")
+    byte_size: int = Field(description="Size in bytes.")
+    job_id: int | None = Field(description="The job that needs it. Null if no job does.")
+    job_state: str | None = Field(description="The state of that job.")
+    kept_until: datetime | None = Field(
+        description="When it is removed, if its job failed or is paused and is not resumed."
+    )
+
+
 class FsckAnswer(Answer):
     """The result of a check of the database and the index."""
 
     clean: bool = Field(description="True if there are no findings, or every finding was repaired.")
     findings: list[FindingAnswer] = Field(description="The inconsistencies found.")
     checked: dict[str, int] = Field(description="Number of things checked, by kind.")
+    uploads: list[UploadAnswer] = Field(
+        [], description="The uploads that wait for a job, with their sizes."
+    )
 
 
 class SpaceDigestAnswer(Answer):

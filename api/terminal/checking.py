@@ -79,6 +79,14 @@ def print_fsck(answer: FsckAnswer) -> None:
         state = styled("repaired", "green") if finding.repaired else styled("open", "red")
         label = joined("  ", state, "  ")
         write(f"{finding.kind}  {finding.item}  {finding.message}", label=label)
+    for upload in answer.uploads:
+        whose = "of no job yet" if upload.job_id is None else f"of job {upload.job_id}"
+        job_state = f", which is {upload.job_state}" if upload.job_state else ""
+        until = f"; kept until {upload.kept_until:%Y-%m-%d %H:%M}" if upload.kept_until else ""
+        write(
+            f"{upload.name}  {upload.byte_size:,} bytes {whose}{job_state}{until}",
+            label="  upload  ",
+        )
     checked = ", ".join(f"{count:,} {what}" for what, count in answer.checked.items())
     result = styled("clean", "bold green") if answer.clean else styled("not clean", "bold red")
     write(joined(result, f": checked {checked}"))

@@ -18,7 +18,7 @@ from api.lineup import Lineup, choose_model
 from api.settings import Settings
 from api.worker.background import BackgroundWorker
 from api.worker.running import find_shipped, work_on_open_jobs
-from api.worker.upkeep import CalibrationUpkeep, look_after_calibrations
+from api.worker.upkeep import CalibrationUpkeep, UploadUpkeep, look_after_calibrations
 from embedder.errors import EmbedderError
 from index.errors import CorpusError
 
@@ -44,11 +44,15 @@ class _Open:
         self._parts = parts
         self._worker: BackgroundWorker | None = None
         self._upkeep: CalibrationUpkeep | None = None
+        self._uploads: UploadUpkeep | None = None
 
     def start_work(self) -> None:
-        """Start to work on jobs, unless the settings say otherwise."""
+        """Look after uploads, and work on jobs unless the settings say otherwise."""
         lineup = self.lineup
-        if lineup.settings.server_works and not lineup.settings.read_only:
+        if lineup.settings.read_only:
+            return
+        self._uploads = UploadUpkeep(lineup.database, lineup.settings)
+        if lineup.settings.server_works:
             self._worker = BackgroundWorker(
                 lambda stop: work_on_open_jobs(lineup, stop, helping=False)
             )
@@ -58,6 +62,9 @@ class _Open:
 
     def stop_work(self) -> None:
         """Stop the worker, which gives back what it holds."""
+        if self._uploads is not None:
+            self._uploads.close()
+            self._uploads = None
         if self._upkeep is not None:
             self._upkeep.close()
             self._upkeep = None

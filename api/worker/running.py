@@ -13,12 +13,12 @@ from api.calibrations.shipped import ShippedPhotographs
 from api.calibrations.task import CalibrateTask
 from api.errors import EarlierWeights, ServiceError
 from api.ingest.task import IngestTask
+from api.ingest.uploads import release
 from api.jobs.leases import Leases
 from api.jobs.task import AnyTask, Progress
 from api.jobs.working import JobRun, StreamEmbedder
 from api.lineup import Lineup
 from api.worker.reembed import ReembedTask
-from api.worker.starting import forget_sources
 from embedder.errors import EmbedderError
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseUnavailable
@@ -63,7 +63,7 @@ def work_on(
     )
     lineup.index.absorb()
     if rested.state.ended:
-        forget_sources(rested, lineup.settings.upload_dir)
+        release(lineup.database, rested, lineup.settings.upload_dir)
     if rested.state is JobState.COMPLETED and rested.kind is not JobKind.CALIBRATE:
         calibrate_first(lineup.database, lineup.space, find_shipped(lineup))
     return rested

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from api.calibrations.measuring import choose_sample
 from api.calibrations.request import CalibrationRequest
 from api.ingest.request import IngestRequest
-from api.ingest.spool import forget
+from api.ingest.uploads import release
 from api.jobs.json import JobAnswer
 from index.jsontext import JSON
 from index.truth.corpora import Keep, ensure_corpus, lock_corpus
@@ -82,14 +82,8 @@ def cancel(database: Database, upload_dir: Path, job_id: int) -> JobAnswer:
     """
     with database.write() as conn:
         job = cancel_job(conn, job_id)
-    forget_sources(job, upload_dir)
+    release(database, job, upload_dir)
     return JobAnswer.of(job)
-
-
-def forget_sources(job: Job, upload_dir: Path) -> None:
-    """Remove the uploads and lists that were kept for a job that has ended."""
-    if job.kind is JobKind.INGEST:
-        forget(job.request["sources"], upload_dir)
 
 
 def _begin(

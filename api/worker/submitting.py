@@ -12,7 +12,7 @@ from api.errors import InvalidRequest
 from api.fields import Answer, Instant, Sha256
 from api.ingest.patterns import MAX_PATTERN_CHARACTERS
 from api.ingest.request import Dedup, IngestRequest
-from api.ingest.spool import forget, keep_upload
+from api.ingest.spool import Counted, accept, forget, keep_upload
 from api.jobs.json import JobAnswer
 from api.sources.locations import make_absolute, require_within
 from api.worker.starting import start_ingest
@@ -95,14 +95,16 @@ def submit_upload(
     order: IngestOrder,
     file: BinaryIO,
     name: str,
+    count: Counted = accept,
 ) -> JobAnswer:
     """Keep an upload until its job has ended, and queue the ingest of it.
 
-    Raises like `submit`, and OSError.
+    `count` is called with the bytes of each piece that is stored. Raises like `submit`, and
+    `StorageFull`, OSError and what `count` raises.
     """
     if order.sources:
         raise InvalidRequest("sources: an upload is its own source")
-    kept = keep_upload(file, name, upload_dir)
+    kept = keep_upload(file, name, upload_dir, count)
     try:
         return _queue(database, space, corpus, order, [str(kept)], [str(kept.parent)])
     except BaseException:

@@ -1,4 +1,4 @@
-"""Keep calibrations up to date: measure a first one, and again what corpora have outgrown."""
+"""What a server looks after: calibrations that corpora have outgrown, uploads that nobody needs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from api.calibrations.first import calibrate_first
 from api.calibrations.request import CalibrationRequest
 from api.calibrations.shipped import ShippedPhotographs
 from api.errors import ServiceError
+from api.ingest.uploads import sweep
+from api.settings import Settings
 from api.worker.starting import start_calibration
 from index.calibration.calibration import FORMAT
 from index.calibration.reading import get_named_corpora
@@ -23,6 +25,9 @@ from index.truth.jobs import JobState, find_last_job
 from index.truth.spaces import Space
 
 LOOK_SECONDS = 60.0  # between two looks
+# Uploads are removed when their job ends; this finds those of requests and processes that broke off
+# and those of jobs that nobody resumes, both of which are at least an hour old.
+SWEEP_SECONDS = 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -104,3 +109,38 @@ class CalibrationUpkeep:
                     log.info(
                         "the corpora have outgrown their calibration: job %d measures again", job_id
                     )
+
+
+class UploadUpkeep:
+    """Removes the uploads that nobody needs any more, in a thread: at once, then every hour."""
+
+    def __init__(
+        self, database: Database, settings: Settings, *, sweep_seconds: float = SWEEP_SECONDS
+    ) -> None:
+        """Start the thread."""
+        self._database = database
+        self._settings = settings
+        self._sweep_seconds = sweep_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upload-upkeep", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._sweep()
+            except (CorpusError, OSError) as err:
+                log.warning("uploads are looked at again in %g s: %s", self._sweep_seconds, err)
+            if self._stop.wait(self._sweep_seconds):
+                return
+
+    def _sweep(self) -> None:
+        settings = self._settings
+        for gone in sweep(self._database, settings.upload_dir, settings.failed_upload_days):
+            of = "of no job" if gone.job is None else f"of job {gone.job.id}, which was not resumed"
+            log.info("an upload of %d bytes was removed, %s", gone.byte_size, of)

@@ -45,6 +45,7 @@ class FindingKind(StrEnum):
     THUMBNAIL_ORPHAN = "thumbnail_orphan"
     ORIGINAL_MISSING = "original_missing"
     ORIGINAL_ORPHAN = "original_orphan"
+    UPLOAD_ORPHAN = "upload_orphan"  # no job needs it any more
     LEFTOVER_FILE = "leftover_file"
 
     @property
@@ -60,6 +61,7 @@ _NO_FAULTS = (
     FindingKind.THUMBNAIL_ORPHAN,
     FindingKind.ORIGINAL_MISSING,
     FindingKind.ORIGINAL_ORPHAN,
+    FindingKind.UPLOAD_ORPHAN,
     FindingKind.LEFTOVER_FILE,
 )
 

@@ -213,6 +213,13 @@ def list_jobs(conn: Connection, before: int | None = None, limit: int = 100) -> 
     return tuple(job_from_row(row) for row in conn.execute(query))
 
 
+def list_unfinished_jobs(conn: Connection, kind: JobKind) -> tuple[Job, ...]:
+    """Return the jobs of a kind that have not ended, oldest first."""
+    unfinished = jobs.c.state.in_([*OPEN_STATES, *RESUMABLE_STATES])
+    query = JOBS.where(unfinished, jobs.c.kind == kind.value).order_by(jobs.c.id)
+    return tuple(job_from_row(row) for row in conn.execute(query))
+
+
 def pause_job(conn: Connection, job_id: int) -> Job:
     """Pause a job: workers finish their chunks and claim no more.
 

@@ -1,3 +1,4 @@
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ def test_a_name_that_is_no_sha256_reaches_no_file(store: BlobStore, name: str) -
     for action in (store.get, store.remove, store.path, lambda n: store.put(n, b"x")):
         with pytest.raises(UnknownBlob):
             action(name)
+
+
+def test_a_blob_that_is_needed_again_is_young_again(store: BlobStore, material: Any) -> None:
+    sha256 = material.sha256("a")
+    assert not store.refresh(sha256)
+    store.put(sha256, b"x")
+    os.utime(store.path(sha256), (1, 1))
+    assert store.refresh(sha256)
+    assert store.path(sha256).stat().st_mtime > 1
+    assert store.get(sha256) == b"x"
 
 
 def test_a_blob_that_cannot_be_read_is_named(store: BlobStore, material: Any) -> None:

@@ -17,9 +17,16 @@ from starlette.datastructures import UploadFile as FormFile
 
 from api.calibrations.needs import add_next_step
 from api.errors import InvalidRequest, UnsupportedBody
-from api.http.routes.bodies import describe_body, parse_json, read_media_type
+from api.http.routes.bodies import (
+    describe_body,
+    parse_json,
+    read_announced_bytes,
+    read_media_type,
+    receive_upload,
+)
 from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import Cursor, JobId, Limit
+from api.ingest.uploads import UploadQuota, describe_expiry
 from api.jobs.catalogue import describe_job, glance_at_job, page_items, page_jobs, pause, resume
 from api.jobs.json import JobAnswer, JobItemPage, JobPage
 from api.worker.starting import cancel
@@ -74,23 +81,25 @@ async def create_ingest(
             submit, lineup.database, lineup.space, lineup.settings.ingest_roots, name, order
         )
     elif media_type == "multipart/form-data":
-        async with request.form(max_files=1, max_fields=4) as form:
-            source, text = form.get("source"), form.get("order", "{}")
-            if not isinstance(source, FormFile) or not isinstance(text, str):
-                raise InvalidRequest(
-                    "the form needs a file in the part `source`; the part `order` is JSON text"
+        quota: UploadQuota = request.app.state.uploads
+        with quota.receive(read_announced_bytes(request)) as arrival:
+            async with receive_upload(request, arrival.receive) as form:
+                source, text = form.get("source"), form.get("order", "{}")
+                if not isinstance(source, FormFile) or not isinstance(text, str):
+                    raise InvalidRequest(
+                        "the form needs a file in the part `source`; the part `order` is JSON text"
+                    )
+                answer = await run_in_threadpool(
+                    submit_upload,
+                    lineup.database,
+                    lineup.space,
+                    lineup.settings.upload_dir,
+                    name,
+                    parse_json(IngestOrder, text),
+                    source.file,
+                    source.filename or "",
+                    arrival.store,
                 )
-            order = parse_json(IngestOrder, text)
-            answer = await run_in_threadpool(
-                submit_upload,
-                lineup.database,
-                lineup.space,
-                lineup.settings.upload_dir,
-                name,
-                order,
-                source.file,
-                source.filename or "",
-            )
     else:
         raise UnsupportedBody(media_type, ("application/json", "multipart/form-data"))
     response.headers["Location"] = f"/v1/jobs/{answer.id}"
@@ -106,8 +115,10 @@ def read_jobs(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> JobP
 @router.get("/jobs/{job_id}", summary="Read a job")
 def read_job(job_id: JobId, lineup: Opened) -> JobAnswer:
     """Returns the job's progress, with the reasons of its skipped and failed items."""
+    settings = lineup.settings
     job = describe_job(lineup.database, job_id)
-    return add_next_step(lineup.database, job, lineup.settings.false_match_rate)
+    job = describe_expiry(job, settings.upload_dir, settings.failed_upload_days)
+    return add_next_step(lineup.database, job, settings.false_match_rate)
 
 
 @router.get("/jobs/{job_id}/items", summary="List the skipped and failed items of a job")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import pytest
 
+from api.ingest.request import IngestRequest
+from api.ingest.spool import keep_upload
+from api.lineup import open_database
 from api.operations.checking import check_installation
 from api.settings import Settings
+from api.worker.starting import start_ingest
 from index.errors import NoData
+from index.truth.jobs import fail_job
+from index.truth.spaces import list_spaces
 from tests.api.small_lineup import fill, open_small
 
 
@@ -45,6 +53,36 @@ def test_a_finding_keeps_it_unclean_until_it_is_repaired(settings: Settings) -> 
     repaired = check_installation(settings, repair=True)
     assert {each.repaired for each in repaired.findings if each.kind == "leftover_file"} == {True}
     assert not path.exists()
+
+
+def test_uploads_are_listed_and_those_of_no_job_are_removed(settings: Settings) -> None:
+    uploads = settings.upload_dir
+    left, waits = (keep_upload(io.BytesIO(b"bytes"), "a.tar", uploads) for _ in range(2))
+    with open_database(settings) as database, database.read() as conn:
+        (space, *_) = list_spaces(conn)
+    with open_database(settings) as database:
+        job = start_ingest(database, space, IngestRequest(sources=[str(waits)], corpus="a"))
+        with database.write() as conn:
+            fail_job(conn, job.id, "it is no archive")
+    for path in (left, left.parent):
+        os.utime(path, (0, 0))
+
+    found = check_installation(settings, repair=False)
+    orphans = [each for each in found.findings if each.kind == "upload_orphan"]
+    assert [(each.item, each.repaired) for each in orphans] == [(left.parent.name, False)]
+    assert "5 bytes" in orphans[0].message
+    (upload,) = found.uploads
+    assert (upload.name, upload.byte_size, upload.job_id, upload.job_state) == (
+        waits.parent.name,
+        5,
+        job.id,
+        "failed",
+    )
+    assert upload.kept_until is not None
+
+    repaired = check_installation(settings, repair=True)
+    assert [each.repaired for each in repaired.findings if each.kind == "upload_orphan"] == [True]
+    assert (left.exists(), waits.exists()) == (False, True)
 
 
 def test_nothing_is_made_where_there_is_no_data(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from api.calibrations.request import CalibrationRequest
 from api.errors import InvalidRequest, NothingToCalibrate
 from api.ingest.request import IngestRequest
+from api.ingest.spool import keep_upload
 from api.worker.starting import (
     cancel,
-    forget_sources,
     reopen,
     start_calibration,
     start_ingest,
@@ -98,10 +99,8 @@ def test_cancelling_removes_what_was_uploaded_and_nothing_else(
     database: Database, tmp_path: Path
 ) -> None:
     uploads = tmp_path / "uploads"
-    upload, other = uploads / "ab" / "a.tar", tmp_path / "mine.tar"
-    upload.parent.mkdir(parents=True)
-    for path in (upload, other):
-        path.write_bytes(b"x")
+    upload, other = keep_upload(io.BytesIO(b"x"), "a.tar", uploads), tmp_path / "mine.tar"
+    other.write_bytes(b"x")
     job = start_ingest(database, SPACE, request(sources=[str(upload), str(other)]))
 
     answer = cancel(database, uploads, job.id)
@@ -111,7 +110,3 @@ def test_cancelling_removes_what_was_uploaded_and_nothing_else(
     assert other.exists()
     with pytest.raises(JobStateConflict):
         cancel(database, uploads, job.id)
-
-
-def test_other_kinds_of_job_keep_no_sources(database: Database, tmp_path: Path) -> None:
-    forget_sources(queue_job(database, request={"model": "m"}), tmp_path)

@@ -10,6 +10,7 @@ UNTIDY = {
     "original_missing",
     "original_orphan",
     "leftover_file",
+    "upload_orphan",
 }
 
 

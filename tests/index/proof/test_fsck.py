@@ -426,6 +426,7 @@ def test_every_kind_of_finding_is_planted_by_a_test() -> None:
         Kind.ORIGINAL_MISSING,
         Kind.ORIGINAL_ORPHAN,
         Kind.DATABASE_DAMAGED,
+        Kind.UPLOAD_ORPHAN,  # tests/api/operations/test_checking.py: `api` keeps uploads
     }
     assert planted | elsewhere == set(Kind)
 

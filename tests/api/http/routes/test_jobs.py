@@ -17,6 +17,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.http.app import create_app
+from api.ingest.uploads import LOOK_BYTES
 from tests.api.conftest import Picture, settings
 from tests.clients import NO_BROWSER
 
@@ -138,6 +139,28 @@ def test_an_upload_over_the_limit_is_refused_and_nothing_is_kept(
     answer = served.post("/v1/corpora/known/ingests", files={"source": ("a.tar", bytes(3 * 2**20))})
 
     assert answer.status_code == 413
+    assert not (tmp_path / "data" / "uploads").exists()
+
+
+@pytest.mark.parametrize("setting", [{"max_uploads_bytes": 4096}, {"free_disk_bytes": 2**60}])
+@pytest.mark.parametrize("announced", [True, False])
+def test_an_upload_without_room_is_refused_and_nothing_is_kept(
+    tmp_path: Path, setting: dict[str, Any], announced: bool
+) -> None:
+    boundary, content = "x" * 32, bytes(LOOK_BYTES)
+    part = 'Content-Disposition: form-data; name="source"; filename="a.tar"'
+    head, tail = f"--{boundary}\r\n{part}\r\n\r\n", f"\r\n--{boundary}--\r\n"
+    body = head.encode() + content + tail.encode()
+    limits = {"max_upload_bytes": 2 * LOOK_BYTES, "server_works": False} | setting
+    app = create_app(settings(tmp_path / "data").model_copy(update=limits))
+    with TestClient(app, base_url="http://localhost") as client:
+        answer = client.post(
+            "/v1/corpora/known/ingests",
+            content=body if announced else iter([body[: 2**20], body[2**20 :]]),
+            headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+        )
+    kind = "uploads-full" if "max_uploads_bytes" in setting else "storage-full"
+    assert (answer.status_code, answer.json()["type"]) == (507, f"urn:lineup:problem:{kind}")
     assert not (tmp_path / "data" / "uploads").exists()
 
 

@@ -53,7 +53,7 @@ class Damage:
 
 
 def draw_damage(paths: Sequence[Path], draw: random.Random) -> Damage:
-    """Draw one damage of one of the files; an eighth are in the first page, which has the schema."""
+    """Draw one damage of one of the files; an eighth are in the first page, with the schema."""
     path = draw.choice(paths)
     size = path.stat().st_size
     most = min(size, PAGE) if draw.random() < 1 / 8 else size
@@ -150,7 +150,7 @@ class Reader:
     def _ask(self, client: TestClient, method: str, path: str) -> None:
         content = self.probe.read_bytes() if path == "/v1/lookups" else None
         headers = {"Content-Type": "image/jpeg"} if content else {}
-        headers["X-Lineup"] = "test"
+        headers["X-Requested-By"] = "test"
         try:
             answer = client.request(method, path, content=content, headers=headers)
         except Exception as err:  # a stream that breaks off after its first bytes

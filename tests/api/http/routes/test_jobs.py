@@ -153,7 +153,7 @@ def test_an_upload_without_room_is_refused_and_nothing_is_kept(
     body = head.encode() + content + tail.encode()
     limits = {"max_upload_bytes": 2 * LOOK_BYTES, "server_works": False} | setting
     app = create_app(settings(tmp_path / "data").model_copy(update=limits))
-    with TestClient(app, base_url="http://localhost") as client:
+    with TestClient(app, base_url="http://localhost", headers=NO_BROWSER) as client:
         answer = client.post(
             "/v1/corpora/known/ingests",
             content=body if announced else iter([body[: 2**20], body[2**20 :]]),

@@ -103,10 +103,13 @@ class ForeignHost(ServiceError):
 
 
 class SourceNotAllowed(ServiceError):
-    """Over HTTP only the folders and URLs of LINEUP_INGEST_ROOTS may be read."""
+    """Over HTTP only the folders and URLs of LINEUP_INGEST_ROOTS may be read, and nobody reads
+    what a server must never connect to.
+    """
 
-    def __init__(self, location: str) -> None:
-        super().__init__(f"{location} is outside the folders and URLs of LINEUP_INGEST_ROOTS")
+    def __init__(self, location: str, reason: str | None = None) -> None:
+        outside = f"{location} is outside the folders and URLs of LINEUP_INGEST_ROOTS"
+        super().__init__(outside if reason is None else f"{location} must not be read: {reason}")
         self.location = location
 
 

@@ -33,6 +33,19 @@ def require_text(value: str) -> str:
     return value
 
 
+def check_roots(roots: tuple[str, ...]) -> tuple[str, ...]:
+    """Return roots without empty names, which would mean the current folder.
+
+    Raises ValueError for one that can mean nothing.
+    """
+    roots = tuple(root for root in roots if root.strip())
+    if roots:
+        from api.sources.roots import Roots  # noqa: PLC0415 - takes 30 ms, which few commands need
+
+        Roots(roots)
+    return roots
+
+
 class Settings(BaseSettings):
     """What an operator can choose. The defaults work on a laptop without a network or a server."""
 
@@ -199,7 +212,9 @@ class Settings(BaseSettings):
         "503.",
     )
 
-    ingest_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_list)] = Field(
+    ingest_roots: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(parse_list), AfterValidator(check_roots)
+    ] = Field(
         (),
         description="Folders and URL prefixes that jobs asked for over HTTP may read. By default "
         "none: only uploads are accepted.",

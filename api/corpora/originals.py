@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+from api.sources.access import read_any_file
 from api.sources.item import UnreadableItem
-from api.sources.locations import decode_path, read_bytes
+from api.sources.locations import decode_path
 from index.blobs import BlobStore
 from index.truth.coverage import ImageSource
 
@@ -23,7 +24,7 @@ def find_bytes(
     reason = "no original is kept, and the image did not come from a file of its own"
     for location in source.locations:
         try:
-            data = read_bytes(decode_path(location), max_image_bytes)
+            data = read_any_file(decode_path(location), max_image_bytes)
         except UnreadableItem as err:
             reason = f"{location}: {err}"
             continue

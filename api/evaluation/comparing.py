@@ -41,6 +41,7 @@ from api.evaluation.splits import draw_resamples
 from api.ingest.patterns import Pattern
 from api.lineup import load_embedder
 from api.settings import Settings
+from api.sources.access import Access
 from api.sources.item import Source
 from api.sources.opening import open_source
 from embedder.network.embed import Embedder
@@ -102,7 +103,10 @@ def compare_models(
     began = perf_counter()
     pattern = None if request.pattern is None else Pattern(request.pattern)
     opened = open_source(
-        request.source, path_column=request.path_column, image_column=request.image_column
+        request.source,
+        Access(),
+        path_column=request.path_column,
+        image_column=request.image_column,
     )
     with closing(opened) as source:
         listing = list_labelled(source, pattern)

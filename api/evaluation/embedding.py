@@ -174,14 +174,12 @@ def embed_images(
     conditions: Sequence[Condition],
     conditioned: frozenset[int],
     progress: Progress,
-    roots: Sequence[str] | None = None,
     most_wrong: int = MOST_WRONG,
 ) -> Embeddings:
     """Embed the wanted images; those whose numbers are in `conditioned` also after each delivery.
 
-    An image that cannot be read or decoded, or lies outside of the roots if there are any, is a
-    failure. Thumbnails are made of at most `most_wrong` images of each kind. Raises
-    `UnusableSource`.
+    An image that cannot be read or decoded is a failure. Thumbnails are made of at most
+    `most_wrong` images of each kind. Raises `UnusableSource`.
     """
     unread, undecoded = list[FailedItem](), list[FailedItem]()
     images, hashes = list[Labelled](), list[PerceptualHash]()
@@ -194,7 +192,7 @@ def embed_images(
         return _derive(embedder, file.data, decoded, ways)
 
     stream = embedder.embed_stream(
-        _list_files(read_images(source, wanted, embedder.limits.max_image_bytes, unread, roots)),
+        _list_files(read_images(source, wanted, embedder.limits.max_image_bytes, unread)),
         derive,
         derived_bytes=_count_bytes,
     )

@@ -13,12 +13,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from api.errors import NothingToEvaluate, SourceNotAllowed
+from api.errors import NothingToEvaluate
 from api.fields import FailedItem
 from api.ingest.patterns import Pattern
 from api.ingest.provenance import join_provenance
 from api.sources.item import Item, Source, UnreadableItem
-from api.sources.locations import require_within
 from index.errors import InvalidProvenance
 from index.truth.provenance import Provenance, normalise_generator
 
@@ -160,11 +159,10 @@ def read_images(
     wanted: Sequence[Labelled],
     max_bytes: int,
     failures: list[FailedItem],
-    roots: Sequence[str] | None = None,
 ) -> Iterator[tuple[Labelled, bytes]]:
     """Yield the bytes of the wanted images, in the order of the source.
 
-    Appends to `failures` what cannot be read, or lies outside of the roots if there are any.
+    Appends to `failures` what cannot be read.
     """
     by_number: Mapping[int, Labelled] = {image.number: image for image in wanted}
     for number, item in enumerate(_list_items(source)):
@@ -172,12 +170,7 @@ def read_images(
         if image is None:
             continue
         try:
-            if item.location is not None:
-                require_within(item.location, roots)
             data = item.read(max_bytes)
-        except SourceNotAllowed as err:
-            failures.append(FailedItem(name=item.name, reason="not_allowed", detail=str(err)))
-            continue
         except UnreadableItem as err:
             failures.append(FailedItem(name=item.name, reason=err.reason, detail=str(err)))
             continue

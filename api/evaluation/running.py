@@ -23,7 +23,8 @@ from api.evaluation.request import EvaluationRequest
 from api.ingest.patterns import Pattern
 from api.lineup import choose_settings, load_embedder, read_classifier_policy, read_threshold
 from api.settings import Settings
-from api.sources.locations import make_absolute, require_within
+from api.sources.access import Access
+from api.sources.locations import make_absolute
 from api.sources.opening import open_source
 from embedder.network.embed import Embedder
 from embedder.network.registry import ModelInfo
@@ -67,10 +68,10 @@ def evaluate_for_client(
     request = request.model_copy(
         update={"source": make_absolute(request.source), "max_images": asked}
     )
-    roots = [make_absolute(root) for root in settings.ingest_roots]
-    require_within(request.source, roots)
+    access = Access([make_absolute(root) for root in settings.ingest_roots])
+    access.require(request.source)
     return _evaluate(
-        lambda: embedder, settings, request, "POST /v1/evaluations", lambda *_: None, roots
+        lambda: embedder, settings, request, "POST /v1/evaluations", lambda *_: None, access
     ).answer
 
 
@@ -80,13 +81,16 @@ def _evaluate(
     request: EvaluationRequest,
     command: str,
     progress: Progress,
-    roots: Sequence[str] | None = None,
+    access: Access | None = None,
 ) -> Evaluation:
     """List and sample first; the model is opened only if there is something to measure."""
     began = perf_counter()
     pattern = None if request.pattern is None else Pattern(request.pattern)
     opened = open_source(
-        request.source, path_column=request.path_column, image_column=request.image_column
+        request.source,
+        access or Access(),
+        path_column=request.path_column,
+        image_column=request.image_column,
     )
     with closing(opened) as source:
         listing = list_labelled(source, pattern)
@@ -96,7 +100,7 @@ def _evaluate(
         ]
         conditioned = _choose_delivered(wanted, conditions, request)
         embedder = opened_embedder()
-        embedded = embed_images(embedder, source, wanted, conditions, conditioned, progress, roots)
+        embedded = embed_images(embedder, source, wanted, conditions, conditioned, progress)
     require_both(embedded.images, embedded.failures)
     rules = _read_rules(settings, embedder.info)
     answer = _build_answer(request, rules, listing, wanted, embedder, embedded, command, began)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from api.ingest.request import IngestRequest
 from api.ingest.spool import is_kept_list
+from api.sources.access import Access
 from api.sources.item import Source
-from api.sources.locations import require_within
 from api.sources.opening import open_source
 from api.sources.paths import PathsSource
 from api.sources.ready import ReadySource, open_ready
@@ -15,9 +15,10 @@ from api.sources.ready import ReadySource, open_ready
 
 def open_any(location: str, request: IngestRequest, upload_dir: Path) -> Source | ReadySource:
     """Open a source; the caller closes it. Raises `UnusableSource`, `SourceNotAllowed`."""
-    require_within(location, request.roots)
+    access = Access(request.roots)
+    access.require(location)
     if is_kept_list(location, upload_dir):
-        return PathsSource(Path(location).open("rb"), request.folder)
-    return open_ready(location) or open_source(
-        location, path_column=request.path_column, image_column=request.image_column
+        return PathsSource(Path(location).open("rb"), request.folder, access)
+    return open_ready(location, access) or open_source(
+        location, access, path_column=request.path_column, image_column=request.image_column
     )

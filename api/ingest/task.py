@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from api.errors import SourceNotAllowed
 from api.images import BlobStores, describe_image
 from api.ingest.near import NearItems
 from api.ingest.opening import open_any
@@ -27,7 +26,7 @@ from api.ingest.spool import STANDARD_INPUT, is_kept_list
 from api.ingest.tally import Tally
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Item, Source, Span, UnreadableItem
-from api.sources.locations import name_of, require_within
+from api.sources.locations import name_of
 from api.sources.ready import ReadySource
 from embedder.errors import ImageError
 from embedder.file_metadata.generator import find_generator
@@ -217,11 +216,7 @@ class IngestTask:
 
     def _read(self, position: int, item: Item, source_name: str) -> ToEmbed[Offered] | NotTaken:
         try:
-            if item.location is not None:
-                require_within(item.location, self._request.roots)
             data = item.read(self._limits.max_image_bytes)
-        except SourceNotAllowed as err:
-            return NotTaken.failed(position, item.name, "not_allowed", str(err))
         except UnreadableItem as err:
             return NotTaken.failed(position, item.name, err.reason, str(err))
         offered = Offered(source_name, item.declared, item.location)

@@ -20,8 +20,8 @@ from api.lookups.probe import Model, Probe, embed_probe, milliseconds, take_prob
 from api.lookups.questions import restricts_only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
+from api.sources.access import read_any_file
 from api.sources.item import UnreadableItem, make_printable
-from api.sources.locations import read_bytes
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
 from embedder.pictures.reencodings import ReEncodings, reencode
@@ -70,7 +70,7 @@ def look_up_files(
     for path in paths:
         name = make_printable(str(path))
         try:
-            data = read_bytes(str(path), lineup.embedder.limits.max_image_bytes)
+            data = read_any_file(str(path), lineup.embedder.limits.max_image_bytes)
             yield ProbeLookup(name=name, lookup=look_up_image(lineup, data, query))
         except (ImageError, UnreadableItem) as err:
             yield FailedItem(name=name, reason=err.reason, detail=str(err))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from api.sources.access import Access
 from api.sources.arrow_json import convert_columns, holds_binary
 from api.sources.item import Span, UnreadableItem
 from api.sources.json_values import JSON
@@ -44,10 +45,16 @@ class ParquetColumns:
     """
 
     def __init__(
-        self, location: str, *, hashes: Sequence[str], vectors: Sequence[str], space_key: str
+        self,
+        location: str,
+        access: Access | None = None,
+        *,
+        hashes: Sequence[str],
+        vectors: Sequence[str],
+        space_key: str,
     ) -> None:
         self.location = location
-        self._rows = RowGroups(location)
+        self._rows = RowGroups(location, access=access)
         self.names: Sequence[str] = list_declared_columns(self._rows, hashes, vectors)
         self.row_count: int | None = self._rows.row_count
         self.embedding_space = read_declared(self._rows, space_key)
@@ -72,9 +79,9 @@ class TextColumns:
     row_count: int | None = None
     embedding_space: str | None = None
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, access: Access | None = None) -> None:
         self.location = location
-        self._records = Records(location)
+        self._records = Records(location, access)
         self.names: Sequence[str] = self._records.columns
 
     def spans(self, size: int) -> Iterator[Span]:

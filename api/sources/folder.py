@@ -9,16 +9,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import cast
 
+from api.sources.access import Access
 from api.sources.item import Item, Span, UnusableSource, make_printable
 from api.sources.json_values import JSON
 from api.sources.locations import (
     decode_path,
     encode_path,
     join_location,
-    kind_of,
     name_of,
-    read_bytes,
-    walk,
 )
 from api.sources.sidecars import Listed, group_samples, read_sidecars
 from api.sources.spans import cut_into_spans
@@ -31,8 +29,9 @@ class FolderSource:
     writes it, followed by the names of its sidecars; for a single file it is empty.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, access: Access | None = None) -> None:
         self.location = location
+        self._access = access or Access()
 
     def spans(self, size: int) -> Iterator[Span]:
         return cut_into_spans(self._list_entries(), size)
@@ -43,28 +42,29 @@ class FolderSource:
             name, *sidecars = [decode_path(text) for text in entry] or [""]
             location = join_location(self.location, name) if name else self.location
             declared = read_sidecars(
-                (sidecar, partial(read_bytes, join_location(self.location, sidecar)))
+                (sidecar, partial(self._access.read_bytes, join_location(self.location, sidecar)))
                 for sidecar in sidecars
             )
             yield Item(
                 make_printable(name or name_of(location)),
-                partial(read_bytes, location),
+                partial(self._access.read_bytes, location),
                 declared,
                 location,
             )
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        self._access.close()
 
     def _list_entries(self) -> Iterator[JSON]:
         if self._require_kind() == "file":
             yield []
             return
-        for sample in group_samples(Listed(name, None) for name, _ in walk(self.location)):
+        files = (Listed(name, None) for name, _ in self._access.walk(self.location))
+        for sample in group_samples(files):
             yield [encode_path(file.name) for file in (sample.file, *sample.sidecars)]
 
     def _require_kind(self) -> str:
-        kind = kind_of(self.location)
+        kind = self._access.kind_of(self.location)
         if kind is None:
             raise UnusableSource(self.location, "no such file or folder")
         return kind

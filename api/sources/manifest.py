@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 
+from api.sources.access import Access
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_printable
-from api.sources.locations import folder_of, is_url, join_location, name_of, read_bytes
+from api.sources.locations import folder_of, is_url, join_location, local_path, name_of
 from api.sources.records import Record, Records
 
 # In order of preference, ignoring case: the names that data sets give to the column of paths.
@@ -28,18 +29,25 @@ class ManifestSource:
     """One item per row. Its path is relative to the manifest's folder, or absolute, or a URL.
 
     `confined` refuses rows whose text leads out of that folder (a link inside it can still do so);
-    without it, the author of the manifest decides what is read. `Item.declared` holds the row's
+    without it and without roots, the author of the manifest decides what is read, except that a
+    manifest at a URL never names local files. `Item.declared` holds the row's
     other values, without the empty cells of a CSV file. A malformed row is an item named
     `manifest.csv, row 17`, counted from 0 without the header.
     """
 
     def __init__(
-        self, location: str, path_column: str | None = None, *, confined: bool = False
+        self,
+        location: str,
+        path_column: str | None = None,
+        access: Access | None = None,
+        *,
+        confined: bool = False,
     ) -> None:
         self.location = location
+        self._access = access or Access()
         self.confined = confined
         self._folder = folder_of(location)
-        self._records = Records(location)
+        self._records = Records(location, self._access)
         try:
             self.path_column = _choose_path_column(location, self._records.columns, path_column)
         except UnusableSource:
@@ -54,6 +62,7 @@ class ManifestSource:
 
     def close(self) -> None:
         self._records.close()
+        self._access.close()
 
     def _build_item(self, record: Record) -> Item:
         path = record.values.get(self.path_column)
@@ -73,7 +82,11 @@ class ManifestSource:
                 declared,
             )
         location = join_location(self._folder, path)
-        return Item(make_printable(path), partial(read_bytes, location), declared, location)
+        if local_path(self.location) is None and local_path(location) is not None:
+            refused = partial(_refuse, "outside_source", "a local path in a remote manifest")
+            return Item(make_printable(path), refused, declared)
+        read = partial(self._access.read_bytes, location)
+        return Item(make_printable(path), read, declared, location)
 
 
 def find_path_column(columns: Sequence[str]) -> str | None:

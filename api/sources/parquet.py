@@ -13,10 +13,11 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from api.sources.access import Access
 from api.sources.arrow_json import convert_columns, holds_binary, is_binary, is_text, storage_type
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_printable
 from api.sources.json_values import JSON
-from api.sources.locations import folder_of, join_location, name_of, read_bytes
+from api.sources.locations import folder_of, join_location, name_of
 from api.sources.manifest import stays_beneath
 from api.sources.rowgroups import RowGroups, Rows
 
@@ -35,11 +36,14 @@ class ParquetSource:
     converted by `arrow_json`. `left_out` names the columns that hold bytes, which are not read.
     """
 
-    def __init__(self, location: str, image_column: str | None = None) -> None:
+    def __init__(
+        self, location: str, image_column: str | None = None, access: Access | None = None
+    ) -> None:
         self.location = location
+        self._access = access or Access()
         self._folder = folder_of(location)
         self._table_name = make_printable(name_of(location))
-        self._rows = RowGroups(location, MAX_BATCH_ROWS)
+        self._rows = RowGroups(location, MAX_BATCH_ROWS, self._access)
         try:
             schema = self._rows.schema
             self.image_column = _choose_image_column(location, schema, image_column)
@@ -66,6 +70,7 @@ class ParquetSource:
 
     def close(self) -> None:
         self._rows.close()
+        self._access.close()
 
     def _refuse_rows(self, rows: Rows) -> Iterator[Item]:
         for row in range(rows.first, rows.first + rows.count):
@@ -108,7 +113,7 @@ class ParquetSource:
                 declared,
             )
         location = join_location(self._folder, path)
-        return Item(name, partial(read_bytes, location), declared, location)
+        return Item(name, partial(self._access.read_bytes, location), declared, location)
 
     def _name_row(self, row: int, path: str = "") -> str:
         return f"{self._table_name}, row {row}" + (f": {make_printable(path)}" if path else "")

@@ -9,8 +9,9 @@ from functools import partial
 from itertools import chain, islice
 from typing import BinaryIO, TypedDict, cast
 
+from api.sources.access import Access
 from api.sources.item import Item, Span, make_printable
-from api.sources.locations import decode_path, encode_path, join_location, make_absolute, read_bytes
+from api.sources.locations import decode_path, encode_path, join_location, make_absolute
 
 PIECE_BYTES = 2**16
 MAX_PATH_BYTES = 2**16  # more than any system accepts (Windows: 32,767 characters)
@@ -28,7 +29,12 @@ class PathsSource:
 
     location = "-"
 
-    def __init__(self, lines: BinaryIO | Iterable[bytes] = (), folder: str | None = None) -> None:
+    def __init__(
+        self,
+        lines: BinaryIO | Iterable[bytes] = (),
+        folder: str | None = None,
+        access: Access | None = None,
+    ) -> None:
         """Take the list, which is read once: a file, which `close` closes, or lines with or without
         line ends.
 
@@ -36,6 +42,7 @@ class PathsSource:
         """
         self._lines = lines
         self._folder = folder
+        self._access = access or Access()
 
     def spans(self, size: int) -> Iterator[Span]:
         paths = self._list_paths()
@@ -48,11 +55,13 @@ class PathsSource:
         folder = decode_path(where["folder"])
         for given in map(decode_path, where["paths"]):
             location = join_location(folder, given)
-            yield Item(make_printable(given), partial(read_bytes, location), location=location)
+            read = partial(self._access.read_bytes, location)
+            yield Item(make_printable(given), read, location=location)
 
     def close(self) -> None:
         if isinstance(self._lines, io.IOBase):
             self._lines.close()
+        self._access.close()
 
     def _list_paths(self) -> Iterator[str]:
         for path in _split_paths(_read_pieces(self._lines)):

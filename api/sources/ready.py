@@ -23,6 +23,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from api.sources.access import Access
 from api.sources.arrow_vectors import first_dimension, fixed_dimension, is_vectors, vectors_of
 from api.sources.columns import (
     Columns,
@@ -35,7 +36,7 @@ from api.sources.columns import (
 )
 from api.sources.item import Span, UnreadableItem, UnusableSource, make_printable
 from api.sources.json_values import JSON
-from api.sources.locations import folder_of, join_location, kind_of, name_of
+from api.sources.locations import folder_of, join_location, name_of
 from api.sources.ready_rows import (
     DEVICE_KEY,
     FACT_COLUMNS,
@@ -122,15 +123,18 @@ class ReadySource(Protocol):
     def close(self) -> None: ...
 
 
-def open_ready(location: str) -> ReadySource | None:
-    """Open ready embeddings; None for an ordinary source. Raises `UnusableSource`."""
+def open_ready(location: str, access: Access) -> ReadySource | None:
+    """Open ready embeddings; None for an ordinary source.
+
+    Raises `UnusableSource`, `SourceNotAllowed`.
+    """
     match PurePosixPath(name_of(location)).suffix.lower():
         case ".npy":
-            return _open_npy(location)
+            return _open_npy(location, access)
         case ".safetensors":
-            return _open_safetensors(location)
+            return _open_safetensors(location, access)
         case ".parquet":
-            return _open_table(location)
+            return _open_table(location, access)
     return None
 
 
@@ -265,9 +269,9 @@ class ReadyArrays:
             )
 
 
-def _open_table(location: str) -> ReadyTable | None:
+def _open_table(location: str, access: Access) -> ReadyTable | None:
     with ExitStack() as undo:
-        rows = RowGroups(location)
+        rows = RowGroups(location, access=access)
         undo.callback(rows.close)
         found = [name for name in VECTOR_COLUMNS if name in rows.schema.names]
         vector_column = next(
@@ -281,12 +285,12 @@ def _open_table(location: str) -> ReadyTable | None:
         return table
 
 
-def _open_npy(location: str) -> ReadyArrays:
+def _open_npy(location: str, access: Access) -> ReadyArrays:
     with ExitStack() as undo:
-        file = SourceFile(location)
+        file = SourceFile(location, access)
         undo.callback(file.close)
         arrays = {VECTORS_TENSOR: open_npy_array(file)}
-        table = _open_companion(location)
+        table = _open_companion(location, access)
         if table is None:
             raise UnusableSource(location, f"no table beside it ({', '.join(TABLE_SUFFIXES)})")
         undo.callback(table.close)
@@ -296,13 +300,13 @@ def _open_npy(location: str) -> ReadyArrays:
         return ready
 
 
-def _open_safetensors(location: str) -> ReadyArrays:
+def _open_safetensors(location: str, access: Access) -> ReadyArrays:
     with ExitStack() as undo:
-        file = SourceFile(location)
+        file = SourceFile(location, access)
         undo.callback(file.close)
         arrays, metadata = open_safetensors_arrays(file)
         _require(location, list(arrays), VECTORS_TENSOR, LOGITS_TENSOR, what="tensor")
-        table = _open_companion(location)
+        table = _open_companion(location, access)
         if table is not None:
             undo.callback(table.close)
         if SHA256_TENSOR not in arrays:
@@ -318,15 +322,15 @@ def _open_safetensors(location: str) -> ReadyArrays:
         return ready
 
 
-def _open_companion(location: str) -> ColumnsSource | None:
+def _open_companion(location: str, access: Access) -> ColumnsSource | None:
     stem = PurePosixPath(name_of(location)).stem
     for suffix in TABLE_SUFFIXES:
         beside = join_location(folder_of(location), stem + suffix)
-        if kind_of(beside) == "file":
+        if access.kind_of(beside) == "file":
             if suffix != ".parquet":
-                return TextColumns(beside)
+                return TextColumns(beside, access)
             return ParquetColumns(
-                beside, hashes=HASH_COLUMNS, vectors=VECTOR_COLUMNS, space_key=SPACE_KEY
+                beside, access, hashes=HASH_COLUMNS, vectors=VECTOR_COLUMNS, space_key=SPACE_KEY
             )
     return None
 

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import NamedTuple, cast
 
+from api.sources.access import Access
 from api.sources.item import Span, UnusableSource
 from api.sources.json_values import JSON, require_storable
 from api.sources.locations import describe_error, name_of
@@ -66,7 +67,7 @@ class Records:
     Raises `UnusableSource` if it is missing, or its columns cannot be determined.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, access: Access | None = None) -> None:
         self.location = location
         suffix = PurePosixPath(name_of(location)).suffix.lower()
         if suffix not in DELIMITERS and suffix not in JSON_LINES:
@@ -75,7 +76,7 @@ class Records:
         self._place = self._begin = _Place(0, 0)
         self._offset = 0  # the file's position; after `_place` while a row is read
         self._reader: Iterator[list[str]] = iter(())
-        self._file = SourceFile(location)
+        self._file = SourceFile(location, access)
         try:
             self._jump(_Place(len(_BOM) if self._file.read(len(_BOM)) == _BOM else 0, 0))
             self.columns = self._read_header() if self._delimiter else self._read_first_keys()

@@ -15,6 +15,7 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from api.sources.access import Access
 from api.sources.item import Span, UnusableSource
 from api.sources.locations import describe_error
 from api.sources.sourcefile import SourceFile
@@ -50,10 +51,15 @@ class RowGroups:
     same rows unreadable: its own and those after it in its row group.
     """
 
-    def __init__(self, location: str, max_batch_rows: int = MAX_BATCH_ROWS) -> None:
+    def __init__(
+        self,
+        location: str,
+        max_batch_rows: int = MAX_BATCH_ROWS,
+        access: Access | None = None,
+    ) -> None:
         self.location = location
         self._max_batch_rows = max_batch_rows
-        self._file = SourceFile(location)
+        self._file = SourceFile(location, access)
         self._columns: Sequence[str] | None = None
         self._cursor: _Cursor | None = None
         try:

@@ -6,8 +6,9 @@ import io
 import os
 from typing import cast
 
+from api.sources.access import Access
 from api.sources.item import UnusableSource
-from api.sources.locations import describe_error, open_binary
+from api.sources.locations import describe_error
 
 
 class SourceFile:
@@ -20,10 +21,11 @@ class SourceFile:
 
     closed = False  # pyarrow reads it
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, access: Access | None = None) -> None:
         self.location = location
         self.failure: UnusableSource | None = None
-        opened = open_binary(location)
+        self._access = access or Access()
+        opened = self._access.open_binary(location)
         # The `readline` of fsspec has no limit; a BufferedReader around its file has one.
         buffered = isinstance(opened, io.BufferedReader)
         self._file = opened if buffered else io.BufferedReader(cast("io.RawIOBase", opened))

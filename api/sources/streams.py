@@ -15,8 +15,9 @@ import lzma
 from collections.abc import Callable, Mapping
 from typing import BinaryIO, cast
 
+from api.sources.access import Access
 from api.sources.item import UnreadableItem, UnusableSource
-from api.sources.locations import describe_error, open_binary, read_up_to
+from api.sources.locations import describe_error, read_up_to
 
 
 class Stream:
@@ -26,8 +27,8 @@ class Stream:
     Python cannot read.
     """
 
-    def __init__(self, location: str) -> None:
-        self._file = open_binary(location)
+    def __init__(self, location: str, access: Access | None = None) -> None:
+        self._file = (access or Access()).open_binary(location)
         try:
             open_decompressed = _choose_decompressor(location, self._file)
             self.is_compressed = open_decompressed is not None

@@ -15,6 +15,7 @@ from operator import attrgetter, itemgetter
 from tarfile import TarInfo
 from typing import Any, NamedTuple, cast
 
+from api.sources.access import Access
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_printable
 from api.sources.json_values import JSON
 from api.sources.locations import is_hidden, name_of
@@ -39,9 +40,9 @@ class Place(NamedTuple):
     message: str = ""
 
 
-def is_tar(location: str) -> bool:
+def is_tar(location: str, access: Access) -> bool:
     """Whether a file's content is a tar archive. Raises `UnusableSource`."""
-    with closing(Stream(location)) as stream:
+    with closing(Stream(location, access)) as stream:
         try:
             return decode_header(stream.read_at(0, BLOCK_BYTES)) is not None
         except UnreadableItem:
@@ -55,8 +56,9 @@ class TarSource:
     `Span.where` is a list of samples: the place of the item, followed by those of its sidecars.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, access: Access | None = None) -> None:
         self.location = location
+        self._access = access or Access()
         self._stream: Stream | None = None
         self._held: dict[int, bytes] = {}  # of the sample that is being read, by offset
 
@@ -82,10 +84,11 @@ class TarSource:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        self._access.close()
 
     def _list_entries(self) -> Iterator[JSON]:
         damages: list[UnreadableItem] = []
-        with closing(Stream(self.location)) as stream:
+        with closing(Stream(self.location, self._access)) as stream:
             for sample in group_samples(_list_files(stream, damages)):
                 yield [_to_place(file) for file in (sample.file, *sample.sidecars)]
         for damage in damages:
@@ -101,7 +104,7 @@ class TarSource:
 
     def _open_once(self) -> Stream:
         if self._stream is None:
-            self._stream = Stream(self.location)
+            self._stream = Stream(self.location, self._access)
         return self._stream
 
     def _hold(self, places: Sequence[Place], sidecars: Sequence[Place]) -> None:

@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from api.sources.access import Access
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_printable
 from api.sources.json_values import JSON
-from api.sources.locations import PIECE_BYTES, describe_error, is_hidden, open_binary, read_up_to
+from api.sources.locations import PIECE_BYTES, describe_error, is_hidden, read_up_to
 from api.sources.sidecars import Listed, group_samples, read_sidecars, sample_key
 from api.sources.spans import cut_into_spans
 
@@ -32,8 +33,9 @@ class ZipSource:
     of its sidecars.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, access: Access | None = None) -> None:
         self.location = location
+        self._access = access or Access()
         self._file: BinaryIO | None = None
         self._archive: ZipFile | None = None
 
@@ -60,6 +62,7 @@ class ZipSource:
         if self._file is not None:
             self._file.close()
         self._archive = self._file = None
+        self._access.close()
 
     def _list_entries(self) -> Iterator[JSON]:
         files = [
@@ -76,7 +79,7 @@ class ZipSource:
 
     def _open_once(self) -> ZipFile:
         if self._archive is None:
-            self._file = open_binary(self.location)
+            self._file = self._access.open_binary(self.location)
             try:
                 self._archive = ZipFile(self._file)
             except Exception as err:  # a damaged directory makes zipfile raise many kinds of errors

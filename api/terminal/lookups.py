@@ -201,10 +201,10 @@ def replay_lookup(
     from api.lineup import Lineup
     from api.lookups.replay import replay
     from api.problems import EXIT_PARTIAL
-    from api.sources.locations import read_bytes
+    from api.sources.access import read_any_file
 
     with Lineup.open(settings_of(ctx)) as lineup:
-        data = None if image is None else read_bytes(image, lineup.limits.max_image_bytes)
+        data = None if image is None else read_any_file(image, lineup.limits.max_image_bytes)
         answer = replay(lineup, lookup_id, data)
     if json:
         print_json(answer)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.sources.locations import walk
+from api.sources.access import Access
 
 # Without one of these names, a file of a folder that is no image is not worth a complaint.
 IMAGE_SUFFIXES = frozenset(
@@ -37,7 +37,7 @@ def find_probes(paths: Iterable[Path]) -> Iterator[ProbeFile]:
     """
     for path in paths:
         if path.is_dir():
-            for _, location in walk(str(path)):
+            for _, location in Access().walk(str(path)):
                 yield ProbeFile(Path(location), named=False)
         else:
             yield ProbeFile(path, named=True)

@@ -14,7 +14,8 @@ from api.ingest.patterns import MAX_PATTERN_CHARACTERS
 from api.ingest.request import Dedup, IngestRequest
 from api.ingest.spool import Counted, accept, forget, keep_upload
 from api.jobs.json import JobAnswer
-from api.sources.locations import make_absolute, require_within
+from api.sources.access import Access
+from api.sources.locations import make_absolute
 from api.worker.starting import start_ingest
 from index.truth.corpora import CorpusKind, Keep
 from index.truth.database import Database
@@ -122,6 +123,7 @@ def _queue(
 ) -> JobAnswer:
     stated = order.model_dump(exclude={"sources", "keep"}, exclude_unset=True)
     request = IngestRequest(corpus=corpus, sources=sources, roots=roots, **stated)
+    access = Access(roots)
     for source in sources:
-        require_within(source, roots)
+        access.require(source)
     return JobAnswer.of(start_ingest(database, space, request, order.keep))

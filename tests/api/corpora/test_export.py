@@ -12,6 +12,7 @@ import pytest
 
 from api.corpora.export import export_corpus
 from api.errors import ExportUnwritable, FileAlreadyExists
+from api.sources.access import Access
 from api.sources.ready import open_ready
 from index.errors import UnknownCorpus
 from index.truth.computations import Computation
@@ -94,7 +95,7 @@ def test_an_empty_corpus_is_a_file_without_rows(database: Database, tmp_path: Pa
     answer = export_corpus(database, SPACE, "known", tmp_path / "a.parquet")
 
     assert answer.entries == 0
-    source = open_ready(str(tmp_path / "a.parquet"))
+    source = open_ready(str(tmp_path / "a.parquet"), Access())
     assert source is not None
     assert list(source.spans(10)) == []
     source.close()
@@ -112,7 +113,7 @@ def test_a_file_says_what_computed_its_vectors_if_it_was_one_thing(
     for corpus in ("same", "mixed", "unknown"):
         path = tmp_path / f"{corpus}.parquet"
         export_corpus(database, SPACE, corpus, path)
-        source = open_ready(str(path))
+        source = open_ready(str(path), Access())
         assert source is not None
         declared[corpus] = source.computed_by
         source.close()

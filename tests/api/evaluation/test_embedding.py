@@ -14,6 +14,7 @@ from PIL import Image
 from api.evaluation import embedding
 from api.evaluation.embedding import Embeddings, embed_images
 from api.evaluation.reading import Labelled, list_labelled
+from api.sources.access import Access
 from api.sources.opening import open_source
 from embedder.file_metadata.reading import read_file_metadata
 from embedder.network.embed import Embedder
@@ -63,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wanted(folder: Path) -> tuple[Labelled, ...]:
-    return list_labelled(open_source(str(folder)), None).images
+    return list_labelled(open_source(str(folder), Access()), None).images
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def embedded(
     numbers = frozenset(image.number for image in wanted if image.name != "fake/e.png")
     return embed_images(
         embedder,
-        open_source(str(folder)),
+        open_source(str(folder), Access()),
         wanted,
         CONDITIONS,
         numbers,
@@ -193,7 +194,7 @@ def test_a_picture_without_structure_is_flat_and_a_jpeg_keeps_its_own_delivery(
 def test_pictures_are_kept_of_the_images_on_the_wrong_side_alone_worst_first(
     embedder: Embedder, folder: Path, wanted: tuple[Labelled, ...]
 ) -> None:
-    source = open_source(str(folder))
+    source = open_source(str(folder), Access())
     found = embed_images(embedder, source, wanted, [], frozenset(), lambda *_: None, most_wrong=2)
     logits = found.population.logits
     expected = [
@@ -219,7 +220,8 @@ def embed_folder(
 ) -> tuple[Embeddings, list[tuple[int, int]]]:
     """Embed the images of a folder by a model of a few lines."""
     steps: list[tuple[int, int]] = []
-    with closing(open_source(str(folder))) as source:
+    access = options.pop("access", Access())
+    with closing(open_source(str(folder), access)) as source:
         found = embed_images(
             as_embedder(model or StreamingModel()),
             source,
@@ -250,8 +252,12 @@ def test_an_image_outside_of_the_roots_is_a_failure_before_those_of_decoding(
 ) -> None:
     save_grey(tmp_path / "real/a.png", 50)
     (tmp_path / "real/b.png").write_bytes(b"no image")
-    save_grey(tmp_path / "fake/x/c.png", 200)
-    found, _ = embed_folder(tmp_path, roots=[str(tmp_path / "real")])
+    save_grey(tmp_path / "outside.png", 200)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "real").rename(tmp_path / "in/real")
+    (tmp_path / "in/fake/x").mkdir(parents=True)
+    (tmp_path / "in/fake/x/c.png").symlink_to(tmp_path / "outside.png")
+    found, _ = embed_folder(tmp_path / "in", access=Access([str(tmp_path / "in")]))
     assert [image.name for image in found.images] == ["real/a.png"]
     assert [each.name for each in found.failures] == ["fake/x/c.png", "real/b.png"]
     assert found.failures[0].reason == "not_allowed"
@@ -312,7 +318,7 @@ def test_only_the_chosen_images_are_delivered_and_rows_skip_what_failed(tmp_path
     for name in "bcd":
         save_grey(tmp_path / f"real/{name}.png", 50)
     save_grey(tmp_path / "fake/x/e.png", 200)
-    wanted = list_labelled(open_source(str(tmp_path)), None).images
+    wanted = list_labelled(open_source(str(tmp_path), Access()), None).images
     names = {"real/a.png", "real/c.png"}
     chosen = frozenset(image.number for image in wanted if image.name in names)
     found, _ = embed_folder(tmp_path, conditions=[Condition.HALF], conditioned=chosen)

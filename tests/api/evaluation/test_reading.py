@@ -26,13 +26,14 @@ from api.evaluation.reading import (
 )
 from api.fields import FailedItem
 from api.ingest.patterns import Pattern
+from api.sources.access import Access
 from api.sources.item import Item
 from api.sources.json_values import JSON
 from api.sources.opening import open_source
 
 
 def listed(path: Path, pattern: str | None = None) -> Listing:
-    with closing(open_source(str(path))) as source:
+    with closing(open_source(str(path), Access())) as source:
         return list_labelled(source, None if pattern is None else Pattern(pattern))
 
 
@@ -114,7 +115,7 @@ def test_an_image_that_is_not_there_is_a_failure_and_the_others_are_read(tmp_pat
     fill(tmp_path, "b.png")
     (tmp_path / "list.csv").write_text("path,label\na.png,real\nb.png,synthetic\n")
     failures: list[FailedItem] = []
-    with closing(open_source(str(tmp_path / "list.csv"))) as source:
+    with closing(open_source(str(tmp_path / "list.csv"), Access())) as source:
         wanted = list_labelled(source, None).images
         found = [(image.name, data) for image, data in read_images(source, wanted, 100, failures)]
     assert found == [("b.png", b"b.png")]
@@ -123,7 +124,7 @@ def test_an_image_that_is_not_there_is_a_failure_and_the_others_are_read(tmp_pat
 
 def test_only_the_images_of_the_sample_are_read(tmp_path: Path) -> None:
     folder = fill(tmp_path, *(f"real/{n}.png" for n in range(9)), "fake/x/a.png")
-    with closing(open_source(str(folder))) as source:
+    with closing(open_source(str(folder), Access())) as source:
         wanted = sample_images(list_labelled(source, None).images, 4, 0)
         assert [image for image, _ in read_images(source, wanted, 100, [])] == wanted
 
@@ -255,19 +256,21 @@ def test_an_image_without_a_declared_source_is_its_own() -> None:
 
 
 def test_an_image_outside_of_the_roots_is_a_failure(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "in", "real/a.png", "fake/x/b.png")
+    folder = fill(tmp_path / "in", "real/a.png", "fake/x/c.png")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (folder / "fake/x/b.png").symlink_to(tmp_path / "secret")
+    (folder / "fake/x/c.png").unlink()
     failures: list[FailedItem] = []
-    with closing(open_source(str(folder))) as source:
+    with closing(open_source(str(folder), Access([str(folder)]))) as source:
         wanted = list_labelled(source, None).images
-        roots = [str(folder / "real")]
-        read = [image.name for image, _ in read_images(source, wanted, 100, failures, roots)]
+        read = [image.name for image, _ in read_images(source, wanted, 100, failures)]
     assert read == ["real/a.png"]
     assert [(each.name, each.reason) for each in failures] == [("fake/x/b.png", "not_allowed")]
 
 
 def test_of_a_large_file_one_byte_more_than_allowed_is_read(tmp_path: Path) -> None:
     folder = fill(tmp_path, "real/a.png", "fake/x/b.png")
-    with closing(open_source(str(folder))) as source:
+    with closing(open_source(str(folder), Access())) as source:
         wanted = list_labelled(source, None).images
         assert [data for _, data in read_images(source, wanted, 3, [])] == [b"fake", b"real"]
 

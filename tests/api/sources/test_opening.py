@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from api.sources.access import Access
 from api.sources.folder import FolderSource
 from api.sources.item import Source, UnusableSource
 from api.sources.manifest import ManifestSource
@@ -47,7 +48,7 @@ def parquet_bytes() -> bytes:
 
 
 def kind(location: object) -> type[Source]:
-    with closing(open_source(str(location))) as source:
+    with closing(open_source(str(location), Access())) as source:
         assert source.location == str(location)
         return type(source)
 
@@ -55,7 +56,7 @@ def kind(location: object) -> type[Source]:
 def test_what_is_not_there_is_no_source(tmp_path: Path) -> None:
     for missing in (tmp_path / "no", "memory://nowhere", tmp_path / os.fsdecode(b"\xff")):
         with pytest.raises(UnusableSource, match="no such file or folder") as caught:
-            open_source(str(missing))
+            open_source(str(missing), Access())
         assert str(caught.value).encode()
         assert caught.value.location == str(missing)
 
@@ -63,7 +64,7 @@ def test_what_is_not_there_is_no_source(tmp_path: Path) -> None:
 def test_what_is_neither_file_nor_folder_is_no_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnusableSource):
-        open_source(str(tmp_path / "pipe"))
+        open_source(str(tmp_path / "pipe"), Access())
 
 
 @pytest.mark.parametrize(
@@ -105,17 +106,17 @@ def test_columns_are_handed_on(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"where,else\na.png,b.png\n")
     (tmp_path / "a.parquet").write_bytes(parquet_bytes())
     with pytest.raises(UnusableSource, match="nothing"):
-        open_source(str(tmp_path / "a.csv"), path_column="nothing")
+        open_source(str(tmp_path / "a.csv"), Access(), path_column="nothing")
     with pytest.raises(UnusableSource, match="nothing"):
-        open_source(str(tmp_path / "a.parquet"), image_column="nothing")
+        open_source(str(tmp_path / "a.parquet"), Access(), image_column="nothing")
 
 
 def test_folders_and_lists_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kind(tmp_path) is FolderSource
     assert kind(f"file://{tmp_path}") is FolderSource
     monkeypatch.chdir(tmp_path.parent)
-    assert open_source(tmp_path.name).location == str(tmp_path)
+    assert open_source(tmp_path.name, Access()).location == str(tmp_path)
     for lines, counts in ((None, []), ([b"a\n", b"b\n"], [2]), (io.BytesIO(b"a\nb\nc"), [3])):
-        with closing(open_source("-", lines=lines)) as source:
+        with closing(open_source("-", Access(), lines=lines)) as source:
             assert isinstance(source, PathsSource)
             assert [span.count for span in source.spans(9)] == counts

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from api.sources.access import Access
 from api.sources.item import Span, UnusableSource
 from api.sources.ready import (
     DEVICE_KEY,
@@ -99,7 +100,7 @@ def write_npy(path: Path, rows: NDArray[Any]) -> str:
 
 
 def opened(location: str) -> ReadySource:
-    ready = open_ready(location)
+    ready = open_ready(location, Access())
     assert ready is not None
     return ready
 
@@ -192,13 +193,13 @@ def test_a_file_that_is_none_of_its_kind_is_refused(
     with pytest.raises(
         UnusableSource, match=r"not a (readable )?(Parquet|\.npy|safetensors) file|has no tensor"
     ):
-        open_ready(str(path))
+        open_ready(str(path), Access())
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".parquet"])
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(UnusableSource, match="no such file"):
-        open_ready(str(tmp_path / f"a{suffix}"))
+        open_ready(str(tmp_path / f"a{suffix}"), Access())
 
 
 @pytest.mark.parametrize(
@@ -221,14 +222,14 @@ def test_an_array_that_is_no_table_of_vectors_is_refused(
     write_text(tmp_path / "a.csv", columns(5))
 
     with pytest.raises(UnusableSource, match=r"not vectors|not an array of numbers"):
-        open_ready(location)
+        open_ready(location, Access())
 
 
 def test_a_pickle_that_is_called_an_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(pickle.dumps([1.0]))
 
     with pytest.raises(UnusableSource, match=r"not a readable \.npy file"):
-        open_ready(str(tmp_path / "a.npy"))
+        open_ready(str(tmp_path / "a.npy"), Access())
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.safetensors"])
@@ -240,7 +241,7 @@ def test_an_array_that_is_cut_short_is_refused(tmp_path: Path, name: str) -> Non
     path.write_bytes(path.read_bytes()[:-1])
 
     with pytest.raises(UnusableSource, match="truncated"):
-        open_ready(str(path))
+        open_ready(str(path), Access())
 
 
 def test_an_array_that_was_cut_short_after_it_was_opened_is_refused(tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ def test_a_table_of_another_number_of_rows_is_refused(
 
 def test_an_array_without_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableSource, match="no table beside it"):
-        open_ready(write_npy(tmp_path / "a.npy", vectors(9)))
+        open_ready(write_npy(tmp_path / "a.npy", vectors(9)), Access())
 
 
 @pytest.mark.parametrize("missing", ["logit", "sha256"])
@@ -284,7 +285,7 @@ def test_an_array_whose_table_lacks_a_column_is_refused(
     )
 
     with pytest.raises(UnusableSource, match=f"has no column '{missing}'"):
-        open_ready(location)
+        open_ready(location, Access())
 
 
 def test_a_table_that_declares_a_space_and_lacks_a_column_is_refused(tmp_path: Path) -> None:
@@ -293,14 +294,14 @@ def test_a_table_that_declares_a_space_and_lacks_a_column_is_refused(tmp_path: P
     )
 
     with pytest.raises(UnusableSource, match="has no column 'sha256'; it has logit"):
-        open_ready(location)
+        open_ready(location, Access())
 
 
 def test_a_table_without_any_vector_is_refused(tmp_path: Path) -> None:
     nothing = pa.array([None] * 3, pa.list_(pa.float32()))
 
     with pytest.raises(UnusableSource, match="has no vectors"):
-        open_ready(write_table(tmp_path / "a.parquet", {"vector": nothing, **columns(3)}))
+        open_ready(write_table(tmp_path / "a.parquet", {"vector": nothing, **columns(3)}), Access())
 
 
 @pytest.mark.parametrize(
@@ -333,7 +334,7 @@ def test_safetensors_that_do_not_fit_together_are_refused(
     save_file({name: tensor.copy() for name, tensor in tensors.items()}, tmp_path / "a.safetensors")
 
     with pytest.raises(UnusableSource, match=problem):
-        open_ready(str(tmp_path / "a.safetensors"))
+        open_ready(str(tmp_path / "a.safetensors"), Access())
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,7 @@ def test_safetensors_whose_header_lies_are_refused(tmp_path: Path, entry: JSON) 
     )
 
     with pytest.raises(UnusableSource, match="not a readable safetensors file"):
-        open_ready(str(tmp_path / "a.safetensors"))
+        open_ready(str(tmp_path / "a.safetensors"), Access())
 
 
 def test_a_table_of_another_space_than_the_array_declares_is_refused(tmp_path: Path) -> None:
@@ -364,12 +365,12 @@ def test_a_table_of_another_space_than_the_array_declares_is_refused(tmp_path: P
     write_table(tmp_path / "a.parquet", columns(9), SPACE)
 
     with pytest.raises(UnusableSource, match="another embedding space"):
-        open_ready(str(tmp_path / "a.safetensors"))
+        open_ready(str(tmp_path / "a.safetensors"), Access())
 
 
 @pytest.mark.parametrize("name", ["folder", "a.csv", "a.zip", "a.jsonl", "vectors"])
 def test_other_kinds_are_not_ready_embeddings(tmp_path: Path, name: str) -> None:
-    assert open_ready(str(tmp_path / name)) is None
+    assert open_ready(str(tmp_path / name), Access()) is None
 
 
 @pytest.mark.parametrize(
@@ -385,7 +386,7 @@ def test_other_kinds_are_not_ready_embeddings(tmp_path: Path, name: str) -> None
 def test_a_table_of_images_is_one_whatever_vectors_it_holds(
     tmp_path: Path, of: dict[str, Column]
 ) -> None:
-    assert open_ready(write_table(tmp_path / "a.parquet", of)) is None
+    assert open_ready(write_table(tmp_path / "a.parquet", of), Access()) is None
 
 
 def test_a_row_without_a_vector_of_the_right_length_is_malformed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from api.sources.access import Access
 from api.sources.item import Source, Span, UnusableSource
 from api.sources.manifest import ManifestSource
 from api.sources.parquet import ParquetSource
@@ -18,7 +19,7 @@ from tests.api.sources.storage import FailingStorage, lost_connection
 
 
 def ready(folder: str) -> ReadySource:
-    opened = open_ready(f"{folder}/a.npy")
+    opened = open_ready(f"{folder}/a.npy", Access())
     assert opened is not None
     return opened
 

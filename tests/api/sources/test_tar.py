@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.sources import tar
+from api.sources.access import Access
 from api.sources.item import Item, Span, UnreadableItem, UnusableSource
 from api.sources.streams import Stream
 from api.sources.tar import TarSource, is_tar
@@ -166,7 +167,7 @@ def test_no_damage_raises_anything_else(
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.getbasetemp() / "damaged.tar"
     path.write_bytes(content)
-    assert isinstance(is_tar(str(path)), bool)
+    assert isinstance(is_tar(str(path), Access()), bool)
     assert all(isinstance(name, str) for name, _ in read(path))
 
 
@@ -291,7 +292,10 @@ def test_zstd_is_named_where_python_cannot_read_it(
 ) -> None:
     monkeypatch.setattr("api.sources.streams.DECOMPRESSORS", {b"\x28\xb5\x2f\xfd": None})
     path = write(b"\x28\xb5\x2f\xfd and so on")
-    for refused in (lambda: is_tar(str(path)), lambda: list(TarSource(str(path)).spans(1))):
+    for refused in (
+        lambda: is_tar(str(path), Access()),
+        lambda: list(TarSource(str(path)).spans(1)),
+    ):
         with pytest.raises(UnusableSource, match="zstd"):
             refused()
 
@@ -299,10 +303,12 @@ def test_zstd_is_named_where_python_cannot_read_it(
 def test_an_archive_is_known_by_its_content(write: Write) -> None:
     whole = archive([("a", b"a")])
     for compress in COMPRESSIONS.values():
-        assert is_tar(str(write(compress(whole))))
-        assert not is_tar(str(write(compress(b"no archive"))))
-        assert not is_tar(str(write(compress(whole)[:3])))
-    assert is_tar(str(write(special("old", tarfile.AREGTYPE).tobuf(tarfile.USTAR_FORMAT))))
+        assert is_tar(str(write(compress(whole))), Access())
+        assert not is_tar(str(write(compress(b"no archive"))), Access())
+        assert not is_tar(str(write(compress(whole)[:3])), Access())
+    assert is_tar(
+        str(write(special("old", tarfile.AREGTYPE).tobuf(tarfile.USTAR_FORMAT))), Access()
+    )
 
 
 def test_a_large_member_is_read_a_byte_beyond_the_bound(write: Write) -> None:

@@ -72,6 +72,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         503, "unsafe-weights", "Weights file that could run code", EXIT_MODEL
     ),
     embedder_errors.ModelError: Problem(503, "model-unusable", "Model cannot be used", EXIT_MODEL),
+    embedder_errors.DecodersUnavailable: Problem(
+        503, "decoders-unavailable", "No process to decode images", EXIT_LATER
+    ),
     embedder_errors.DeviceUnavailable: Problem(
         503, "device-unavailable", "Device or precision not available", EXIT_MODEL
     ),

@@ -20,6 +20,7 @@ EmbedderError
 │   ├── TensorMismatch        tensors are missing, not expected or of a wrong shape
 │   ├── InvalidModelConfig    a configuration file of the model has a value that is not supported
 │   └── InvalidReferences     the reference vectors beside a model are not its own, or are damaged
+├── DecodersUnavailable       no process that decodes images can be started
 ├── DeviceUnavailable         this machine lacks the requested device or precision
 └── PrecisionRefused          the precision moves embedding or logit too far from float32
 """
@@ -201,6 +202,10 @@ class InvalidReferences(ModelError):
         super().__init__(f"{path}: {detail}")
         self.path = path
         self.detail = detail
+
+
+class DecodersUnavailable(EmbedderError):
+    """No process that decodes images can be started. No image is to blame."""
 
 
 class DeviceUnavailable(EmbedderError):

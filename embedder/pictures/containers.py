@@ -57,6 +57,13 @@ def read_webp_size(data: bytes) -> tuple[int, int] | None:
     """
     for _ in iterate_webp_chunks(data):
         pass
+    return read_webp_canvas(data)
+
+
+def read_webp_canvas(data: bytes) -> tuple[int, int] | None:
+    """Return `(width, height)` of the canvas from the first chunk, whatever comes after it; None
+    where it cannot be read.
+    """
     body = data[20:34]
     match data[12:16]:
         case b"VP8X":

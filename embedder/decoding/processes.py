@@ -1,0 +1,363 @@
+"""Decoding in confined worker processes: who is next, how much memory, and what a crash means.
+
+One thread of this process for each worker starts it, asks it and ends it. Threads and workers are
+started when pictures wait, and end when none came for a while; the last worker stays. A picture
+waits until a worker is free and the budget has the memory that it needs. Urgent pictures come
+first; apart from that the first comes first, so that large pictures are not passed by for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+
+from embedder.decoding.budget import Need, choose_budget, estimate_need
+from embedder.decoding.confinement import LAYERS, UNKNOWN, Confinement, Layer
+from embedder.decoding.picture import Picture, PictureOrder
+from embedder.decoding.process import (
+    DecodingProcess,
+    MemoryExceededError,
+    UnusableConfinementError,
+    WorkerEndedError,
+    WorkerOptions,
+)
+from embedder.errors import (
+    DecoderCrashed,
+    DecodersUnavailable,
+    DecodingTimedOut,
+    EmbedderError,
+    ImageTooLarge,
+    NeedsTooMuchMemory,
+)
+from embedder.pictures.decode import DEFAULT_LIMITS
+
+log = logging.getLogger(__name__)
+
+DECODER = "embedder.decoding.picture:make_picture"
+DEFAULT_TIMEOUT_SECONDS = 60.0
+# A worker starts in 0.3 s, so that this costs 0.3 ms a picture; what a library leaks, and whoever
+# may have taken a worker over unseen, goes with it.
+MAX_PICTURES = 1_000
+# A worker that holds so much more than at its start is replaced: glibc keeps less after a picture
+# that was decoded without trouble.
+_GROWN_BYTES = 48 * 2**20
+_IDLE_SECONDS = 60.0  # after which a worker ends, unless it is the last
+_CLOSE_SECONDS = 10.0
+# A block for a smaller limit of files has room for the parts of an answer too: the re-encodings of
+# a picture for a model that reads 1,024 pixels are 40 MiB.
+_LEAST_BLOCK_BYTES = 128 * 2**20
+# What is tried where decoding does not work under all layers: a libc may need other system calls.
+_FEWER_LAYERS: tuple[tuple[Layer, ...], ...] = (
+    LAYERS,
+    tuple(each for each in LAYERS if each is not Layer.SECCOMP),
+    (Layer.LIMITS,),
+    (),
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    data: bytes
+    order: PictureOrder
+    need: Need
+    reserved: int  # bytes of the budget
+    future: Future[Picture] = field(default_factory=Future)
+    started: bool = False
+    crashes: int = 0
+
+
+class ProcessDecoders:
+    """Makes pictures in confined processes. Implements `Decoders`.
+
+    `count` is how many workers there are at most, `budget_bytes` what all pictures may take at
+    once. `decoder` names the function that the workers run, for tests of what a decoder may do.
+
+    A picture is only blamed for a crash that happens in a worker that has made no other: the one
+    before may have left the crash behind.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        budget_bytes: int | None = None,
+        max_image_bytes: int = DEFAULT_LIMITS.max_image_bytes,
+        decoder: str = DECODER,
+        idle_seconds: float = _IDLE_SECONDS,
+    ) -> None:
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        self.count = count
+        self.budget_bytes = choose_budget() if budget_bytes is None else budget_bytes
+        self._idle_seconds = idle_seconds
+        self._options = WorkerOptions(
+            decoder=decoder,
+            timeout_seconds=timeout_seconds,
+            max_bytes=self.budget_bytes,
+            max_block_bytes=max(max_image_bytes, _LEAST_BLOCK_BYTES),
+        )
+        self._reset()
+        _pools.add(self)
+
+    def _reset(self) -> None:
+        """Begin without threads and workers. In a forked child, they are its parent's."""
+        self._changed = threading.Condition()
+        self._retried: deque[_Item] = deque()
+        self._urgent: deque[_Item] = deque()
+        self._waiting: deque[_Item] = deque()
+        self._free_bytes = self.budget_bytes
+        self._threads = 0
+        self._resting = 0
+        self._workers: set[DecodingProcess] = set()
+        self._layers = _FEWER_LAYERS
+        self._confinement: Confinement | None = None
+        self._failure: DecodersUnavailable | None = None
+        self._closed = False
+
+    @property
+    def confinement(self) -> Confinement:
+        """How far the workers are confined, as the first of them found out.
+
+        Starts it where none was. Raises DecodersUnavailable.
+        """
+        with self._changed:
+            self._failure = None
+            if self._confinement is None and not self._closed and not self._threads:
+                self._start_thread()
+            self._changed.wait_for(lambda: self._confinement or self._failure or self._closed)
+            if self._confinement is None and self._failure is not None:
+                raise self._failure
+            return self._confinement or UNKNOWN
+
+    def find_workers(self) -> list[int]:
+        """Return the process numbers of the workers that run."""
+        with self._changed:
+            return [each.pid for each in self._workers]
+
+    def submit(self, data: bytes, order: PictureOrder, *, urgent: bool = False) -> Future[Picture]:
+        """Make a picture in a worker; see `Decoders`."""
+        if len(data) > order.limits.max_image_bytes:
+            return _fail(ImageTooLarge("bytes", len(data), order.limits.max_image_bytes))
+        need = estimate_need(data, order)
+        if need.expected > self.budget_bytes:
+            return _fail(NeedsTooMuchMemory(self.budget_bytes, need.expected))
+        item = _Item(data, order, need, need.expected)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("these decoders are closed")
+            (self._urgent if urgent else self._waiting).append(item)
+            waiting = len(self._retried) + len(self._urgent) + len(self._waiting)
+            if waiting > self._resting and self._threads < self.count:
+                self._start_thread()
+            self._changed.notify()
+        return item.future
+
+    def close(self) -> None:
+        """Cancel what waits, end the workers, and cancel what they were making."""
+        with self._changed:
+            self._closed = True
+            waiting = [*self._retried, *self._urgent, *self._waiting]
+            for queue in (self._retried, self._urgent, self._waiting):
+                queue.clear()
+            for worker in self._workers:
+                worker.kill()
+            self._changed.notify_all()
+        for item in waiting:
+            if item.started:
+                item.future.set_exception(CancelledError())
+            else:
+                item.future.cancel()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._threads and not self._workers, timeout=_CLOSE_SECONDS
+            )
+
+    # -- the threads
+
+    def _start_thread(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._work, name="decode", daemon=True).start()
+
+    def _work(self) -> None:
+        worker = self._restart(None)
+        while (item := self._take()) is not None:
+            worker = self._serve(item, worker)
+            del item  # it holds the file while this thread rests
+        self._end(worker)
+
+    def _take(self) -> _Item | None:
+        """Wait for the next item, and reserve its memory. None: this thread ends."""
+        until = time.monotonic() + self._idle_seconds
+        with self._changed:
+            self._resting += 1
+            try:
+                while not self._closed:
+                    item = self._find_next()
+                    if item is not None:
+                        return item
+                    left = until - time.monotonic()
+                    if left <= 0 and self._threads > 1:
+                        break
+                    self._changed.wait(left if self._threads > 1 else None)
+                self._threads -= 1
+                self._changed.notify_all()
+                return None
+            finally:
+                self._resting -= 1
+
+    def _find_next(self) -> _Item | None:
+        """Take the next item that was not cancelled; None where there is no memory for it yet."""
+        while queue := self._retried or self._urgent or self._waiting:
+            if queue[0].future.cancelled():
+                queue.popleft().future.set_running_or_notify_cancel()
+            elif queue[0].reserved > self._free_bytes:
+                return None
+            else:
+                item = queue.popleft()
+                if item.started or item.future.set_running_or_notify_cancel():
+                    item.started = True
+                    self._free_bytes -= item.reserved
+                    return item
+        return None
+
+    def _serve(self, item: _Item, worker: DecodingProcess | None) -> DecodingProcess | None:
+        """Make one picture. Returns the worker for the next; None where it ended."""
+        try:
+            if worker is None or (item.crashes and worker.pictures):
+                self._end(worker)
+                worker = None
+                worker = self._start_worker()
+            is_fresh = not worker.pictures
+            picture = worker.make_picture(item.data, item.order, item.reserved)
+        except MemoryExceededError:
+            self._reserve_more(item)
+            return self._restart(worker)
+        except WorkerEndedError as err:
+            assert worker is not None
+            if not self._closed and not item.crashes and (err.from_outside or not is_fresh):
+                item.crashes += 1
+                return self._serve(item, self._restart(worker))
+            self._finish(item, CancelledError() if self._closed else DecoderCrashed(err.detail))
+            return self._restart(worker)
+        except DecodingTimedOut as err:
+            self._finish(item, err)
+            return self._restart(worker)
+        except EmbedderError as err:
+            self._finish(item, err)
+        except BaseException as err:  # a defect: whoever waits for the picture must hear of it
+            self._finish(item, err)
+            return self._restart(worker)
+        else:
+            self._finish(item, picture)
+        return worker if worker is not None and self._is_good(worker) else self._restart(worker)
+
+    def _reserve_more(self, item: _Item) -> None:
+        """Try again with all that the limits allow: the file takes more than it declares.
+
+        That much is waited for anew, before anything else.
+        """
+        most = min(item.need.most, self.budget_bytes)
+        if item.reserved >= most:
+            self._finish(item, NeedsTooMuchMemory(item.reserved))
+            return
+        with self._changed:
+            self._free_bytes += item.reserved
+            item.reserved = most
+            if not self._closed:
+                self._retried.append(item)
+            self._changed.notify_all()
+        if self._closed:
+            item.future.set_exception(CancelledError())
+
+    def _finish(self, item: _Item, result: Picture | BaseException) -> None:
+        with self._changed:
+            self._free_bytes += item.reserved
+            self._changed.notify_all()
+        if isinstance(result, Picture):
+            item.future.set_result(result)
+        else:
+            # Its frames hold the file.
+            result.__context__ = result.__cause__ = None
+            item.future.set_exception(result.with_traceback(None))
+
+    def _is_good(self, worker: DecodingProcess) -> bool:
+        return worker.pictures < MAX_PICTURES and not worker.has_grown(_GROWN_BYTES)
+
+    # -- the workers
+
+    def _restart(self, worker: DecodingProcess | None) -> DecodingProcess | None:
+        """End a worker, and start another; None where that fails: the next picture will tell."""
+        self._end(worker)
+        try:
+            return None if self._closed else self._start_worker()
+        except DecodersUnavailable as err:
+            with self._changed:
+                self._failure = err
+                self._changed.notify_all()
+            return None
+
+    def _start_worker(self) -> DecodingProcess:
+        """Start a worker under the most layers under which decoding works.
+
+        Raises DecodersUnavailable.
+        """
+        for layers in self._layers:
+            try:
+                worker = DecodingProcess.start(self._options, layers)
+                break
+            except UnusableConfinementError as err:
+                log.warning(
+                    "decoding does not work under %s: %s",
+                    ", ".join(layers) or "no confinement",
+                    err,
+                )
+                reason = str(err)
+        else:
+            raise DecodersUnavailable(f"no decoding process works: {reason}")
+        with self._changed:
+            if self._confinement is None:
+                self._confinement, self._layers = worker.confinement, (layers,)
+            self._workers.add(worker)
+            if self._closed:
+                worker.kill()
+            self._changed.notify_all()
+        return worker
+
+    def _end(self, worker: DecodingProcess | None) -> None:
+        if worker is None:
+            return
+        worker.end()
+        with self._changed:
+            self._workers.discard(worker)
+            self._changed.notify_all()
+
+    def forget_parents_workers(self) -> None:
+        """Begin anew in a forked child: threads and workers are its parent's."""
+        for worker in self._workers:
+            worker.abandon()
+        self._reset()
+
+
+def _fail(err: EmbedderError) -> Future[Picture]:
+    future: Future[Picture] = Future()
+    future.set_exception(err)
+    return future
+
+
+_pools: weakref.WeakSet[ProcessDecoders] = weakref.WeakSet()
+
+
+def _begin_anew_in_child() -> None:
+    for pool in list(_pools):
+        pool.forget_parents_workers()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)

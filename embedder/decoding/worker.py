@@ -1,0 +1,322 @@
+"""The process that decodes: it gives up every right that decoding does not need, then makes one
+picture after the other until its parent closes the pipe.
+
+Started by `process` as `python -m embedder.decoding.worker`, with the request pipe as standard
+input. What a decoder might load later is loaded before the rights are given up, and a sample is
+decoded before and after: a confinement in which decoding does not work is found at the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import encodings.aliases
+import gc
+import importlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+from PIL import AvifImagePlugin, Image
+
+from embedder.decoding import linux
+from embedder.decoding.confinement import LAYERS, Closed, Layer
+from embedder.decoding.picture import Picture, PictureOrder
+from embedder.decoding.protocol import (
+    LENGTH,
+    MAX_MESSAGE_BYTES,
+    describe_error,
+    make_sendable,
+    pack,
+    read_order,
+    write_picture,
+)
+from embedder.errors import ImageError
+from embedder.pictures.decode import DEFAULT_LIMITS
+from embedder.pictures.delivery import Condition
+from embedder.pictures.preprocess import Preprocessing, Resample
+
+try:
+    import resource
+except ImportError:  # not a Unix
+    resource = None  # type: ignore[assignment]
+
+Decoder = Callable[[bytes, PictureOrder], Picture]
+
+# What one hang may cost where no parent is left to end it: this many times the time-out.
+_ALARM_AFTER = 1.5
+# After a larger file or picture, what is free is given back to the system.
+_TRIM_FROM_BYTES = 8 * 2**20
+_SAMPLE_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
+_SAMPLE_ORDER = PictureOrder(
+    DEFAULT_LIMITS,
+    Preprocessing(48, Resample.BICUBIC, 32),
+    deliveries=tuple(Condition),
+    perceptual_hash=True,
+    thumbnail_pixels=32,
+    file_metadata=True,
+    condition=True,
+    luminance=True,
+    reencodings=True,
+)
+
+
+def main() -> None:
+    """Confine this process, report how, and serve until the requests end."""
+    arguments = _parse_arguments()
+    _ignore_signals()
+    if linux.IS_LINUX:
+        linux.die_with_parent(arguments.parent)
+    with _reporting(arguments.replies, "broken"):
+        decoder = _load_decoder(arguments.decoder)
+        samples = _prepare(decoder)
+    tries = _make_tries(arguments.parent)
+    os.dup2(1, 2)  # from here on, what native decoders print goes where standard output goes
+    layers = _give_up_rights(arguments)
+    with _reporting(arguments.replies, "unusable"):
+        for sample in samples:
+            decoder(sample, _SAMPLE_ORDER)
+    gc.freeze()
+    _send(arguments.replies, pack({"closed": _find_closed(tries), "layers": layers}))
+    _serve(decoder, arguments.replies, arguments.block, arguments.timeout)
+
+
+@contextlib.contextmanager
+def _reporting(replies: int, name: str) -> Iterator[None]:
+    """Tell the parent of what is raised here, under a name."""
+    try:
+        yield
+    except Exception as err:
+        _send(replies, pack({name: make_sendable(f"{type(err).__name__}: {err}")}))
+        raise
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    for name in ("parent", "replies", "block", "block-bytes", "memory-bytes"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--timeout", type=float, required=True)
+    parser.add_argument("--decoder", required=True)
+    parser.add_argument("--layers", type=lambda text: text.split(","), required=True)
+    return parser.parse_args()
+
+
+def _ignore_signals() -> None:
+    """The parent ends its workers: a signal to the group, or to the service, is meant for it."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _load_decoder(name: str) -> Decoder:
+    module, _, function = name.partition(":")
+    decoder: Decoder = getattr(importlib.import_module(module), function)
+    return decoder
+
+
+# -- before the rights are given up
+
+
+def _prepare(decoder: Decoder) -> list[bytes]:
+    """Load what decoding loads late, and return small files to try it with."""
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a worker for each core
+    if importlib.util.find_spec("pillow_heif") is not None:
+        importlib.import_module("pillow_heif").options.DECODE_THREADS = 1
+    Image.init()
+    for codec in sorted(set(encodings.aliases.aliases.values())):  # texts in metadata name theirs
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"encodings.{codec}")
+    samples = list(_make_samples())
+    for sample in samples:
+        decoder(sample, _SAMPLE_ORDER)
+    return samples
+
+
+def _make_samples() -> Iterator[bytes]:
+    sample = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    for image_format in _SAMPLE_FORMATS:
+        buffer = BytesIO()
+        sample.save(buffer, image_format)
+        yield buffer.getvalue()
+
+
+# -- giving up rights, each for good
+
+
+def _give_up_rights(arguments: argparse.Namespace) -> list[str]:
+    """Take each layer that is asked for and that this system has. Returns what was done."""
+    steps: dict[Layer, Callable[[], object]] = {
+        Layer.NAMESPACES: lambda: _leave_network(arguments.parent),
+        Layer.LIMITS: lambda: _limit_resources(arguments),
+        Layer.LANDLOCK: linux.give_up_files,
+        Layer.SECCOMP: linux.filter_system_calls,
+    }
+    done = []
+    for layer in LAYERS:
+        if layer in arguments.layers:
+            with contextlib.suppress(OSError):
+                steps[layer]()
+                done.append(layer.value)
+    return done
+
+
+def _leave_network(parent: int) -> None:
+    linux.leave_network()
+    linux.die_with_parent(parent)  # a change of user forgets it
+
+
+def _limit_resources(arguments: argparse.Namespace) -> None:
+    """Memory, for the whole life; no file opened any more; none larger than the block.
+
+    A new descriptor must be under the limit of their number, so none is opened where that is 0,
+    while those that are open can be used. The parent lowers the limit of memory for each picture.
+    """
+    if resource is None:
+        raise OSError("this system has no limits of resources")
+    block_bytes = arguments.block_bytes
+    for limit, most in (
+        (resource.RLIMIT_AS, arguments.memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, block_bytes),
+        (resource.RLIMIT_NOFILE, 0),
+    ):
+        _, hard = resource.getrlimit(limit)
+        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses some
+            resource.setrlimit(limit, (wanted, wanted))
+
+
+# -- what must fail now
+
+
+def _make_tries(parent: int) -> dict[Closed, Callable[[], object]]:
+    """Return what to try once the rights are given up; how to try it is found out before."""
+    folder = Path(tempfile.gettempdir(), f"lineup-{uuid.uuid4().hex}")
+    return {
+        Closed.FILES: lambda: Path(__file__).open("rb").close(),
+        Closed.FOLDERS: lambda: _make_folder(folder),
+        Closed.NETWORK: lambda: socket.socket().close(),
+        Closed.PROGRAMS: _fork,
+        Closed.PROCESSES: lambda: os.kill(parent, 0),
+        Closed.MEMORY: _exceed_memory,
+    }
+
+
+def _find_closed(tries: dict[Closed, Callable[[], object]]) -> list[str]:
+    """Return what is closed: it is tried, not concluded from the layers."""
+    closed = []
+    for each, attempt in tries.items():
+        try:
+            attempt()
+        except (OSError, MemoryError):
+            closed.append(each.value)
+    return closed
+
+
+def _make_folder(path: Path) -> None:
+    path.mkdir()
+    path.rmdir()
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+
+
+def _exceed_memory() -> None:
+    """Take as much memory as the limit. It is not touched, so that taking it costs nothing."""
+    if resource is not None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            bytearray(soft)
+
+
+# -- serving
+
+
+def _serve(decoder: Decoder, replies: int, block: int, timeout: float) -> None:
+    give_back = _find_trim()
+    while True:
+        body = _receive()
+        if body is None:
+            return
+        if hasattr(signal, "setitimer"):  # ends this process where its parent no longer can
+            signal.setitimer(signal.ITIMER_REAL, timeout * _ALARM_AFTER)
+        order, size = read_order(body)
+        reply, weight = _make_reply(decoder, order, size, block)
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if weight >= _TRIM_FROM_BYTES:
+            give_back()
+        _send(replies, reply)
+
+
+def _make_reply(decoder: Decoder, order: PictureOrder, size: int, block: int) -> tuple[bytes, int]:
+    """Return the reply, and about how many bytes the picture took."""
+    data = os.pread(block, size, 0)
+    weight = size
+    try:
+        picture = decoder(data, order)
+        weight = max(size, 4 * picture.width * picture.height)
+        message = write_picture(picture, block)
+    except ImageError as err:
+        weight = _TRIM_FROM_BYTES
+        message = {"out_of_memory": True} if _lacked_memory(err) else describe_error(err)
+    except MemoryError:
+        weight = _TRIM_FROM_BYTES
+        message = {"out_of_memory": True}
+    except Exception as err:  # a decoder that does what it must not, or a defect
+        message = {"failure": make_sendable(f"{type(err).__name__}: {err}")}
+    return pack(message), weight
+
+
+def _lacked_memory(err: ImageError) -> bool:
+    """Whether memory was what a decoder lacked. Native ones say so in words only."""
+    detail = getattr(err, "detail", "")
+    return isinstance(err.__cause__, MemoryError) or "memory" in detail.lower()
+
+
+def _find_trim() -> Callable[[], object]:
+    """Return glibc's function that gives free memory back; elsewhere one that does nothing."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return lambda: None
+    return lambda: trim(0)
+
+
+def _receive() -> bytes | None:
+    """Return the next request; None at the end."""
+    header = _read_exactly(LENGTH.size)
+    return None if header is None else _read_exactly(LENGTH.unpack(header)[0])
+
+
+def _read_exactly(size: int) -> bytes | None:
+    received = bytearray()
+    while len(received) < size:
+        piece = os.read(0, size - len(received))
+        if not piece:
+            return None
+        received += piece
+    return bytes(received)
+
+
+def _send(replies: int, message: bytes) -> None:
+    assert len(message) <= MAX_MESSAGE_BYTES
+    view = memoryview(message)
+    while view:
+        view = view[os.write(replies, view) :]
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

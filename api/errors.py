@@ -7,12 +7,16 @@ ServiceError
 ├── UnsupportedBody     a request's body has a media type that the route does not accept
 ├── CrossSiteRequest    a page of another site sent the request
 ├── ForeignHost         the request is for a host that is not Lineup's
+├── MalformedRequest    a request is not HTTP
+├── HeaderTooLarge      a request's header is larger than the limit
+├── RequestTooSlow      a header or body does not arrive in time
 ├── SourceNotAllowed    a source lies outside LINEUP_INGEST_ROOTS
 ├── UnlistedModel       a client names a model that the service does not list
 ├── ModelExists         a model of this name exists already
 ├── ModelInUse          an added model cannot be removed while it is the active one
 ├── ModelsUnwritable    the copy of a checkpoint cannot be written
 ├── Overloaded          the queue is full; try again after `retry_after_seconds`
+│   └── TooManyConnections  the connections of an address or of the server are used up
 ├── UnreadableItem      one image of a source cannot be read (in `api.sources.item`)
 ├── UnusableSource      a whole source cannot be ingested (in `api.sources.item`)
 ├── EarlierWeights      weights of `builtin` that are no longer shipped made the embeddings
@@ -48,6 +52,14 @@ class Overloaded(ServiceError):
         super().__init__(f"all {capacity} places are taken; try again in {retry_after_seconds} s")
         self.capacity = capacity
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyConnections(Overloaded):
+    """A connection more than an address, or all together, may have open."""
+
+    def __init__(self, capacity: int, owner: str) -> None:
+        super().__init__(capacity, 1)
+        self.args = (f"all {capacity} connections of {owner} are in use; close some",)
 
 
 class BodyTooLarge(ServiceError):
@@ -100,6 +112,24 @@ class ForeignHost(ServiceError):
             "that it answers for"
         )
         self.host = host
+
+
+class MalformedRequest(ServiceError):
+    """What came over a connection is not HTTP."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"this is not an HTTP request: {reason}")
+
+
+class HeaderTooLarge(ServiceError):
+    """The server reads no more of a header."""
+
+    def __init__(self) -> None:
+        super().__init__("the request line and header are too large")
+
+
+class RequestTooSlow(ServiceError):
+    """The rest of a request does not come, so its connection is closed."""
 
 
 class SourceNotAllowed(ServiceError):

@@ -177,6 +177,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         403, "cross-site-request", "Request from a page of another site", EXIT_REFUSED
     ),
     errors.ForeignHost: Problem(400, "foreign-host", "Host not allowed", EXIT_REFUSED),
+    errors.MalformedRequest: Problem(400, "malformed-request", "Malformed request", EXIT_REFUSED),
+    errors.HeaderTooLarge: Problem(431, "header-too-large", "Header too large", EXIT_REFUSED),
+    errors.RequestTooSlow: Problem(408, "request-too-slow", "Request too slow", EXIT_LATER),
     errors.UnlistedModel: Problem(404, "no-named-model", "Model not listed", EXIT_MODEL),
     errors.ModelExists: Problem(409, "model-exists", "Model already exists", EXIT_NOT_FOUND),
     errors.ModelInUse: Problem(409, "model-in-use", "Model in use", EXIT_NOT_FOUND),

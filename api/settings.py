@@ -212,6 +212,39 @@ class Settings(BaseSettings):
         "503.",
     )
 
+    max_connections: int = Field(
+        512,
+        ge=1,
+        description="Number of connections that may be open at once. Each needs a file descriptor.",
+    )
+    max_connections_per_address: int = Field(
+        256,
+        ge=1,
+        description="Number of connections that one address may have open at once. Raise it where "
+        "a proxy stands in front.",
+    )
+    header_timeout_seconds: float = Field(
+        10.0, gt=0, description="Time in which the header of a request must arrive."
+    )
+    body_timeout_seconds: float = Field(
+        12 * 3600.0,
+        gt=0,
+        description="Time in which the whole body of a request must arrive.",
+    )
+    stall_timeout_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="Time in which a body, or an answer, must make progress.",
+    )
+    min_bytes_per_second: float = Field(
+        500.0,
+        gt=0,
+        description="Progress that a body, or an answer, must make in that time.",
+    )
+    idle_timeout_seconds: int = Field(
+        15, ge=1, description="Time after which a connection without a request is closed."
+    )
+
     ingest_roots: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(parse_list), AfterValidator(check_roots)
     ] = Field(

@@ -8,16 +8,18 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api.batcher import Admission
 from api.http.answers import SafeAnswers
 from api.http.guards import BodyLimit, HostGuard, OriginGuard
+from api.http.lanes import Lanes
 from api.http.openapi import complete_openapi
 from api.http.problems import answer_with_problems
+from api.http.readiness import Readiness
 from api.http.routes import (
     calibrations,
     corpora,
@@ -28,7 +30,10 @@ from api.http.routes import (
     page,
     service,
 )
+from api.http.routing import make_router
 from api.ingest.uploads import UploadQuota
+from api.operations.health import check_readiness
+from api.operations.json import ReadyAnswer
 from api.settings import Settings
 from api.worker.current import CurrentLineup
 
@@ -76,6 +81,15 @@ Times are in UTC. Every error is `application/problem+json` (RFC 9457).
 """
 
 
+document = make_router(include_in_schema=False)
+
+
+@document.get("/openapi.json")
+async def read_openapi(request: Request) -> JSONResponse:
+    """Describe every route and field."""
+    return JSONResponse(request.app.openapi())
+
+
 class Application(FastAPI):
     """FastAPI inside `SafeAnswers`: middleware that is added would stand inside of FastAPI's own
     answer to an unexpected error.
@@ -93,10 +107,17 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = current or CurrentLineup(settings)
         app.state.current = opened
-        app.state.admission = Admission(settings.queue_size)
         app.state.uploads = UploadQuota(
             settings.upload_dir, settings.max_uploads_bytes, settings.free_disk_bytes
         )
+        app.state.lanes = lanes = Lanes(settings)
+        lanes.make_threads()
+
+        def check() -> ReadyAnswer:
+            with opened.held() as lineup:
+                return check_readiness(lineup, lanes.images)
+
+        app.state.readiness = Readiness(check)
         try:
             yield
         finally:
@@ -107,7 +128,9 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
         version=version("lineup-forensics"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        # FastAPI's documentation pages load scripts from another host; /openapi.json is complete
+        # FastAPI's documentation pages load scripts from another host; the document is served by a
+        # route of our own, which is as strict as the others
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -116,6 +139,7 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
     app.include_router(jobs.aliases, prefix="/v1")
     app.include_router(service.health)
     app.include_router(page.router)
+    app.include_router(document)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     answer_with_problems(app)
     complete_openapi(app)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from api.errors import InvalidRequest, ServiceError
+from api.errors import InvalidRequest
 from api.problems import DEFECT, ROOTS, URN, name_failure, problem_of
 
 MEDIA_TYPE = "application/problem+json"
@@ -103,7 +103,7 @@ async def _answer_invalid(_: Request, err: Exception) -> JSONResponse:
 async def _answer_http(request: Request, err: Exception) -> JSONResponse:
     """An error of Starlette, for example an unknown route. Its type is named after its status."""
     assert isinstance(err, HTTPException)
-    if isinstance(err.__cause__, ServiceError):  # raised while FastAPI read the body
+    if isinstance(err.__cause__, ROOTS):  # raised while FastAPI read the body
         return build_response(err.__cause__)
     status = HTTPStatus(err.status_code)
     usual = (status.phrase.lower().replace(" ", "-"), status.phrase)

@@ -6,17 +6,21 @@ import errno
 import logging
 import socket
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from api.errors import AddressUnavailable, UnsafeListen
 from api.http.app import create_app
+from api.http.connections import Census, Connection, ConnectionLimits
 from api.http.logs import make_log_config
 from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
 from api.lineup import explain_migration
 from api.settings import LOOPBACK_HOSTS, Settings
 from api.worker.current import CurrentLineup
 
+GRACE_SECONDS = 10  # for requests in work, when the server stops
 log = logging.getLogger("uvicorn.error")
 
 
@@ -46,17 +50,26 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
             raise AddressUnavailable(
                 settings.host, settings.port, err.strerror or str(err)
             ) from err
-        config = uvicorn.Config(
-            create_app(settings, current),
-            log_config=make_log_config(),
-            log_level="info",
-            timeout_graceful_shutdown=10,
-        )
+        config = make_config(create_app(settings, current), settings, log_level="info")
         if migration is not None:
             log.info("%s", migration)
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped
             uvicorn.Server(config).run(sockets=listeners)
+
+
+def make_config(app: ASGIApp, settings: Settings, *, log_level: str) -> uvicorn.Config:
+    """Return how uvicorn runs the application: with the limits of connections."""
+    census = Census(ConnectionLimits.of(settings))
+    return uvicorn.Config(
+        app,
+        http=partial(Connection, census),  # type: ignore[arg-type]  # uvicorn only calls it
+        ws="none",
+        log_config=make_log_config(),
+        log_level=log_level,
+        timeout_keep_alive=settings.idle_timeout_seconds,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

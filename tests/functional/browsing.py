@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from api.http.app import create_app
+from api.http.serving import bind, make_config, url_of
 from api.settings import Settings
 
 CHROMIUM_ARGUMENTS = [
@@ -28,20 +30,28 @@ START_SECONDS = 60.0
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[tuple[str, FastAPI]]:
-    """A server in a thread, on a port that the kernel chose."""
+    """Lineup's server in a thread, on a port that the kernel chose."""
     app = create_app(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, ws="none", log_level="warning")
-    )
-    thread = threading.Thread(target=server.run, name="server")
+    with running(app, settings) as url:
+        yield url, app
+
+
+@contextmanager
+def running(app: ASGIApp, settings: Settings) -> Iterator[str]:
+    """A server of any application in a thread, with the limits that the settings give."""
+    (listener,) = bind("127.0.0.1", 0)
+    listener.listen(1024)
+    server = uvicorn.Server(make_config(app, settings, log_level="error"))
+    thread = threading.Thread(target=server.run, args=([listener],), name="server")
     thread.start()
     try:
         deadline = time.monotonic() + START_SECONDS
         while not server.started:
             assert thread.is_alive(), "the server ended before it listened"
             assert time.monotonic() < deadline, "the server did not start in time"
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app
+            time.sleep(0.01)
+        yield url_of(listener)
     finally:
         server.should_exit = True
         thread.join()
+        listener.close()

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from api.evaluation.json import EvaluationAnswer
 from api.http.app import create_app
-from api.http.routes.evaluations import ONE_AT_A_TIME
+from api.http.lanes import Kind
 from api.settings import Settings
 from api.terminal import app
 from tests.clients import NO_BROWSER
@@ -331,7 +331,7 @@ def test_a_client_that_asks_for_too_many_images_or_beside_another_is_refused(
     refused = client.post("/v1/evaluations", json={"source": str(folder), "max_images": 1001})
     assert refused.status_code == 422
     assert "lineup evaluate" in refused.json()["detail"]
-    with ONE_AT_A_TIME.place():
+    with client.app.state.lanes[Kind.EVALUATIONS].admission.place():
         busy = client.post("/v1/evaluations", json={"source": str(folder)})
     assert (busy.status_code, "retry-after" in busy.headers) == (503, True)
     assert client.post("/v1/evaluations", json={"source": str(folder / "real")}).status_code == 422

@@ -295,7 +295,7 @@ def test_an_error_in_the_choice_names_the_field(page: Page, site: Site) -> None:
 def test_a_full_queue_says_when_to_try_again(page: Page, site: Site) -> None:
     with ExitStack() as places:
         for _ in range(QUEUE_SIZE):
-            places.enter_context(site.app.state.admission.place())
+            places.enter_context(site.app.state.lanes.images.place())
         choose(page, "fake.png", site.picture)
         expect(page.get_by_role("alert")).to_contain_text("Try again in 1 s.")
     page.get_by_role("button", name="Look up again").click()

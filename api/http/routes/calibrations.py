@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
 from api.calibrations.catalogue import describe_calibration, page_calibrations
 from api.calibrations.json import CalibrationAnswer, CalibrationPage
 from api.calibrations.request import CalibrationRequest
 from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import Cursor
+from api.http.routing import make_router
 from api.jobs.json import JobAnswer
 from api.worker.starting import start_calibration
 from index.truth.schema import LARGEST_ID
 
-router = APIRouter(tags=["calibrations"])
+router = make_router(tags=["calibrations"])
 CalibrationId = Annotated[int, Path(description="Id of a calibration.", ge=1, le=LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of items on a page.")]
 

@@ -7,7 +7,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import File, Form, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import Json
 from starlette.background import BackgroundTask
@@ -25,12 +25,14 @@ from api.corpora.catalogue import (
 from api.corpora.export import export_corpus
 from api.corpora.json import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
 from api.fields import Instant
-from api.http.routes.dependencies import Admitted, Opened
+from api.http.lanes import Kind
+from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import CorpusName, Cursor, EntryId, Limit
+from api.http.routing import lane, make_router
 from api.ingest.single import add_image
 from index.truth.provenance import Provenance
 
-router = APIRouter()
+router = make_router()
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -72,6 +74,7 @@ def delete_corpus(name: CorpusName, lineup: Opened) -> None:
         }
     },
 )
+@lane(Kind.EXPORTS)
 def export(name: CorpusName, lineup: Opened) -> FileResponse:
     """Returns all entries of one generation as a Parquet file. It can be ingested again wherever a
     model of the same embedding space is used.
@@ -100,7 +103,6 @@ def read_entries(
     "/corpora/{name}/entries",
     tags=["entries"],
     status_code=201,
-    dependencies=[Admitted],
     summary="Add one image",
     responses={
         200: {
@@ -109,6 +111,7 @@ def read_entries(
         }
     },
 )
+@lane(Kind.IMAGES)
 def create_entry(
     name: CorpusName,
     response: Response,
@@ -166,6 +169,7 @@ def delete_entry(entry_id: EntryId, lineup: Opened) -> None:
         }
     },
 )
+@lane(Kind.THUMBNAILS)
 def read_thumbnail(entry_id: EntryId, lineup: Opened) -> Response:
     """Returns the thumbnail that was made when the image was added. Some corpora keep none."""
     data = get_thumbnail(lineup.database, lineup.blob_stores.thumbnails, entry_id)

@@ -1,4 +1,4 @@
-"""What routes receive: the opened `Lineup`, and a place in the queue."""
+"""What routes receive: the opened `Lineup`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.batcher import Admission
 from api.lineup import Lineup
 from api.worker.current import CurrentLineup
 
@@ -25,16 +24,5 @@ async def hold_lineup(request: Request) -> AsyncIterator[Lineup]:
         yield lineup
 
 
-async def take_place(request: Request) -> AsyncIterator[None]:
-    """Take one of the limited places until the answer is sent.
-
-    Raises `Overloaded` at once if none is free.
-    """
-    admission: Admission = request.app.state.admission
-    with admission.place():
-        yield
-
-
 Current = Annotated[CurrentLineup, Depends(get_current)]
 Opened = Annotated[Lineup, Depends(hold_lineup)]
-Admitted = Depends(take_place)

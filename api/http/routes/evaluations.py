@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
-from api.batcher import Admission
 from api.evaluation.extra import require_extra
 from api.evaluation.json import EvaluationAnswer
 from api.evaluation.request import EvaluationRequest
-from api.http.routes.dependencies import Admitted, Opened
+from api.http.lanes import Kind
+from api.http.routes.dependencies import Opened
+from api.http.routing import lane, make_router
 
-router = APIRouter(tags=["evaluations"])
-ONE_AT_A_TIME = Admission(1)  # it takes every core for seconds to minutes
+router = make_router(tags=["evaluations"])
 
 
-@router.post(
-    "/evaluations", dependencies=[Admitted], summary="Evaluate the model on labelled images"
-)
+@router.post("/evaluations", summary="Evaluate the model on labelled images")
+@lane(Kind.EVALUATIONS)
 def create_evaluation(wanted: EvaluationRequest, lineup: Opened) -> EvaluationAnswer:
     """Measures while the request waits, on at most 1,000 images; of more, a random sample is used.
     The command `lineup evaluate` has no such limit.
@@ -27,5 +24,4 @@ def create_evaluation(wanted: EvaluationRequest, lineup: Opened) -> EvaluationAn
     require_extra()
     from api.evaluation.running import evaluate_for_client  # noqa: PLC0415 - of the extra; slow to load
 
-    with ONE_AT_A_TIME.place():
-        return evaluate_for_client(lineup.embedder, lineup.settings, wanted)
+    return evaluate_for_client(lineup.embedder, lineup.settings, wanted)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
-from api.http.routes.dependencies import Admitted, Opened
+from api.http.lanes import Kind
+from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import CorpusName, Cursor, EntryId, Limit
+from api.http.routing import lane, make_router
 from api.inspection.inspecting import (
     MAX_COMPARISONS,
     inspect,
@@ -23,7 +25,7 @@ from api.inspection.json import (
     ReleasedAnswer,
 )
 
-router = APIRouter()
+router = make_router()
 Listed = Annotated[
     int,
     Query(
@@ -35,9 +37,9 @@ Listed = Annotated[
 @router.get(
     "/corpora/{name}/inspection",
     tags=["corpora"],
-    dependencies=[Admitted],
     summary="Inspect a corpus",
 )
+@lane(Kind.INSPECTIONS)
 def inspection(name: CorpusName, lineup: Opened, limit: Listed = 20) -> InspectionAnswer:
     """Finds entries that a person should check: images that corpora of both kinds hold, known fakes
     that look real, entries that are nearest to too many images, and near duplicates.

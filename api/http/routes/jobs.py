@@ -17,15 +17,12 @@ from starlette.datastructures import UploadFile as FormFile
 
 from api.calibrations.needs import add_next_step
 from api.errors import InvalidRequest, UnsupportedBody
-from api.http.routes.bodies import (
-    describe_body,
-    parse_json,
-    read_announced_bytes,
-    read_media_type,
-    receive_upload,
-)
+from api.http.forms import open_form
+from api.http.lanes import Kind, Lanes
+from api.http.routes.bodies import describe_body, parse_json, read_announced_bytes
 from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import Cursor, JobId, Limit
+from api.http.routing import lane, make_router, read_media_type
 from api.ingest.uploads import UploadQuota, describe_expiry
 from api.jobs.catalogue import describe_job, glance_at_job, page_items, page_jobs, pause, resume
 from api.jobs.json import JobAnswer, JobItemPage, JobPage
@@ -35,13 +32,14 @@ from index.truth.database import Database
 from index.truth.job_items import Outcome
 from index.truth.jobs import OPEN_STATES
 
-router = APIRouter(tags=["jobs"])
+router = make_router(tags=["jobs"])
 NewOrOldName = Annotated[
     str, Path(description="Name of the corpus. A corpus that does not exist is created.")
 ]
 
 EVENT_SECONDS = 0.5  # between two reads of a job that a client watches
 
+UPLOAD_PARTS = ("source", "order")
 _UPLOAD = {
     "required": ["source"],
     "properties": {
@@ -65,6 +63,7 @@ _UPLOAD = {
     openapi_extra={"requestBody": describe_body(IngestOrder, _UPLOAD)},
     summary="Ingest sources into a corpus",
 )
+@lane(Kind.NONE)
 async def create_ingest(
     name: NewOrOldName, request: Request, response: Response, lineup: Opened
 ) -> JobAnswer:
@@ -74,32 +73,38 @@ async def create_ingest(
     one archive, table or file of ready embeddings as multipart/form-data. Sending the same request
     again while its job has not ended returns that job.
     """
+    lanes: Lanes = request.app.state.lanes
     media_type = read_media_type(request)
     if media_type == "application/json":
-        order = parse_json(IngestOrder, await request.body())
-        answer = await run_in_threadpool(
-            submit, lineup.database, lineup.space, lineup.settings.ingest_roots, name, order
-        )
+        order = await run_in_threadpool(parse_json, IngestOrder, await request.body())
+        async with lanes[Kind.CHANGES].turn():
+            answer = await run_in_threadpool(
+                submit, lineup.database, lineup.space, lineup.settings.ingest_roots, name, order
+            )
     elif media_type == "multipart/form-data":
         quota: UploadQuota = request.app.state.uploads
+        folder = lineup.settings.upload_dir
+        await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
         with quota.receive(read_announced_bytes(request)) as arrival:
-            async with receive_upload(request, arrival.receive) as form:
+            async with open_form(request, UPLOAD_PARTS, folder, arrival.receive) as form:
                 source, text = form.get("source"), form.get("order", "{}")
                 if not isinstance(source, FormFile) or not isinstance(text, str):
                     raise InvalidRequest(
                         "the form needs a file in the part `source`; the part `order` is JSON text"
                     )
-                answer = await run_in_threadpool(
-                    submit_upload,
-                    lineup.database,
-                    lineup.space,
-                    lineup.settings.upload_dir,
-                    name,
-                    parse_json(IngestOrder, text),
-                    source.file,
-                    source.filename or "",
-                    arrival.store,
-                )
+                order = await run_in_threadpool(parse_json, IngestOrder, text)
+                async with lanes[Kind.CHANGES].turn():
+                    answer = await run_in_threadpool(
+                        submit_upload,
+                        lineup.database,
+                        lineup.space,
+                        folder,
+                        name,
+                        order,
+                        source.file,
+                        source.filename or "",
+                        arrival.store,
+                    )
     else:
         raise UnsupportedBody(media_type, ("application/json", "multipart/form-data"))
     response.headers["Location"] = f"/v1/jobs/{answer.id}"
@@ -148,6 +153,7 @@ def read_items(
         }
     },
 )
+@lane(Kind.NONE)
 async def watch_job(job_id: JobId, lineup: Opened) -> StreamingResponse:
     """Sends the event `progress` whenever the job has changed.
 
@@ -183,7 +189,7 @@ def cancel_job(job_id: JobId, lineup: Opened) -> JobAnswer:
 
 def _build_aliases() -> APIRouter:
     """The routes under `/ingests`, their path in earlier releases; not in the OpenAPI document."""
-    aliases = APIRouter(include_in_schema=False)
+    aliases = make_router(include_in_schema=False)
     for route in router.routes:
         if isinstance(route, APIRoute) and route.path.startswith("/jobs"):
             aliases.add_api_route(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, File, Path, Request, Response, UploadFile
+from fastapi import File, Path, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as FormFile
 
 from api.errors import InvalidRequest, UnsupportedBody
-from api.http.routes.bodies import describe_body, parse_json, read_media_type
-from api.http.routes.dependencies import Admitted, Opened
+from api.http.forms import open_form
+from api.http.lanes import Kind, Lanes
+from api.http.routes.bodies import describe_body, parse_json
+from api.http.routes.dependencies import Opened
+from api.http.routing import lane, make_router, read_media_type
 from api.lineup import Lineup
 from api.lookups.json import LookupAnswer
 from api.lookups.lookup import look_up_image, look_up_request
@@ -19,9 +24,10 @@ from api.lookups.replay_json import ReplayAnswer
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
 
-router = APIRouter(tags=["lookups"])
+router = make_router(tags=["lookups"])
 LookupId = Annotated[str, Path(description="Id of a look-up, from its answer.")]
 
+IMAGE_PARTS = ("image", "query")
 _IMAGE_FORM = {
     "required": ["image"],
     "properties": {
@@ -42,11 +48,11 @@ _IMAGE_FORM = {
     "/lookups",
     status_code=201,
     response_model=LookupAnswer,
-    dependencies=[Admitted],
     openapi_extra={"requestBody": describe_body(LookupRequest, _IMAGE_FORM)},
     summary="Look up an image",
 )
-async def create_lookup(request: Request, response: Response, lineup: Opened) -> LookupAnswer:
+@lane(Kind.NONE)
+async def create_lookup(request: Request, lineup: Opened) -> Response:
     """Compares one image with the corpora, and asks the classifier about it.
 
     Send the image file as multipart/form-data, or JSON with an `embedding` or with the `sha256` of
@@ -58,10 +64,10 @@ async def create_lookup(request: Request, response: Response, lineup: Opened) ->
     that it can be read and recomputed later; a server that is read-only stores nothing, and says so
     in `stored`.
     """
-    answer = await _look_up(request, lineup)
-    if answer.stored:
-        response.headers["Location"] = f"/v1/lookups/{answer.id}"
-    return answer
+    look_up = await _read_body(request, lineup)
+    lanes: Lanes = request.app.state.lanes
+    async with lanes[Kind.IMAGES].turn():
+        return await run_in_threadpool(_answer, look_up)
 
 
 @router.get("/lookups/{lookup_id}", summary="Read a look-up")
@@ -71,6 +77,7 @@ def read_lookup(lookup_id: LookupId, lineup: Opened) -> LookupAnswer:
 
 
 @router.post("/lookups/{lookup_id}/replay", summary="Recompute a look-up")
+@lane(Kind.IMAGES)
 def replay_lookup(
     lookup_id: LookupId,
     lineup: Opened,
@@ -91,18 +98,31 @@ def replay_lookup(
     return replay(lineup, lookup_id, None if image is None else image.file.read())
 
 
-async def _look_up(request: Request, lineup: Lineup) -> LookupAnswer:
+async def _read_body(request: Request, lineup: Lineup) -> Callable[[], LookupAnswer]:
+    """Read the body to its end and return the look-up that it asks for, which runs in a thread."""
     media_type = read_media_type(request)
     if media_type == "application/json":
-        wanted = parse_json(LookupRequest, await request.body())
-        return await run_in_threadpool(look_up_request, lineup, wanted)
+        wanted = await run_in_threadpool(parse_json, LookupRequest, await request.body())
+        return partial(look_up_request, lineup, wanted)
     if media_type == "multipart/form-data":
-        async with request.form(max_files=1, max_fields=4) as form:
+        async with open_form(request, IMAGE_PARTS) as form:
             image, query = form.get("image"), form.get("query", "{}")
             if not isinstance(image, FormFile) or not isinstance(query, str):
                 raise InvalidRequest(
                     "the form needs a file in the part `image`; the part `query` is JSON text"
                 )
-            data, wanted_query = await image.read(), parse_json(LookupQuery, query)
-        return await run_in_threadpool(look_up_image, lineup, data, wanted_query)
+            data = await run_in_threadpool(image.file.read)
+            wanted_query = await run_in_threadpool(parse_json, LookupQuery, query)
+        return partial(look_up_image, lineup, data, wanted_query)
     raise UnsupportedBody(media_type, ("multipart/form-data", "application/json"))
+
+
+def _answer(look_up: Callable[[], LookupAnswer]) -> Response:
+    """Look up and write the answer, in the same thread: a long answer would hold the event loop."""
+    answer = look_up()
+    return Response(
+        answer.model_dump_json(),
+        201,
+        {"Location": f"/v1/lookups/{answer.id}"} if answer.stored else None,
+        media_type="application/json",
+    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
 from api.corpora.catalogue import page_corpora
 from api.http.routes.dependencies import Opened
+from api.http.routing import make_router
 from api.lineup import Lineup
 from api.lookups.names import VERDICT_NAMES
 from api.operations.doctor import examine_data
@@ -25,7 +26,7 @@ MOST_CORPORA = 1000  # listed under "Search in"
 # The page says by itself how to fill an empty installation.
 TOPICS = ("calibration", "embeddings", "jobs")
 templates = Jinja2Templates(FOLDER / "templates")
-router = APIRouter(include_in_schema=False)
+router = make_router(include_in_schema=False)
 
 
 @router.get("/", response_class=HTMLResponse)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
+from api.http.lanes import Kind
+from api.http.readiness import Readiness
 from api.http.routes.dependencies import Current, Opened
+from api.http.routing import lane, make_router
 from api.jobs.json import JobAnswer
 from api.operations.activating import (
     activate,
@@ -15,7 +18,6 @@ from api.operations.activating import (
     require_listed,
 )
 from api.operations.doctor import examine
-from api.operations.health import check_readiness
 from api.operations.indexes import plan_index
 from api.operations.json import (
     ActivatedModel,
@@ -25,8 +27,8 @@ from api.operations.json import (
     ReadyAnswer,
 )
 
-router = APIRouter(tags=["service"])
-health = APIRouter(tags=["service"])
+router = make_router(tags=["service"])
+health = make_router(tags=["service"])
 ModelName = Annotated[str, Path(description="Name of a model, as GET /v1/models lists it.")]
 Incomplete = Annotated[
     bool,
@@ -93,6 +95,7 @@ def read_doctor(lineup: Opened) -> DoctorAnswer:
 
 
 @health.get("/livez", summary="Check that the process is alive")
+@lane(Kind.NONE)
 async def live() -> dict[str, str]:
     """Answers as long as the process can answer. Restart the process if this fails."""
     return {"status": "alive"}
@@ -108,10 +111,12 @@ async def live() -> dict[str, str]:
         }
     },
 )
-def ready(request: Request, response: Response, lineup: Opened) -> ReadyAnswer:
+@lane(Kind.NONE)
+async def ready(request: Request, response: Response) -> ReadyAnswer:
     """Answers 200 if look-ups can be answered, otherwise 503. Send no requests to this server while
     it answers 503.
     """
-    answer = check_readiness(lineup, request.app.state.admission)
+    readiness: Readiness = request.app.state.readiness
+    answer = await readiness.ask()
     response.status_code = 200 if answer.ready else 503
     return answer

@@ -1,4 +1,4 @@
-"""What routes receive, in a small application: a place in the queue, and the current `Lineup`."""
+"""What routes receive, in a small application: the current `Lineup`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.batcher import Admission
 from api.http.problems import answer_with_problems
-from api.http.routes.dependencies import Admitted, Current, Opened
+from api.http.routes.dependencies import Current, Opened
 
 
 class Held:
@@ -35,17 +34,10 @@ class Held:
 def app() -> FastAPI:
     app = FastAPI()
     app.state.current = Held()
-    app.state.admission = Admission(1)
 
     @app.get("/held", response_model=None)
     def held(lineup: Opened, current: Current) -> list[object]:
         return [lineup, current.holders]  # type: ignore[attr-defined]
-
-    @app.get("/admitted", dependencies=[Admitted])
-    def admitted(fail: bool = False) -> int:
-        if fail:
-            raise RuntimeError("a defect")
-        return 1
 
     answer_with_problems(app)
     return app
@@ -55,13 +47,3 @@ def test_the_lineup_is_held_while_the_route_runs_and_then_released(app: FastAPI)
     client = TestClient(app)
     assert client.get("/held").json() == ["lineup", 1]
     assert (app.state.current.holders, app.state.current.most) == (0, 1)
-
-
-def test_a_place_is_taken_for_the_route_and_given_back_even_after_a_defect(app: FastAPI) -> None:
-    client = TestClient(app, raise_server_exceptions=False)
-    assert client.get("/admitted?fail=true").status_code == 500
-    assert client.get("/admitted").json() == 1
-    with app.state.admission.place():
-        refused = client.get("/admitted")
-    assert (refused.status_code, refused.json()["type"]) == (503, "urn:lineup:problem:overloaded")
-    assert client.get("/admitted").status_code == 200

@@ -49,12 +49,14 @@ def test_a_quarantine_without_a_proper_reason_is_refused(
     )
 
 
-@pytest.mark.parametrize("reason", ["  ", "a\x00b"])
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("  ", "invalid-value"), ("a\x00b", "invalid-request")]
+)
 def test_a_reason_that_says_nothing_or_cannot_be_stored_is_refused(
-    client: TestClient, reason: str
+    client: TestClient, reason: str, kind: str
 ) -> None:
     answer = quarantine(client, first_entry(client), reason)
-    assert (answer.status_code, answer.json()["type"]) == (422, "urn:lineup:problem:invalid-value")
+    assert (answer.status_code, answer.json()["type"]) == (422, f"urn:lineup:problem:{kind}")
 
 
 def test_what_is_not_there_is_not_found(client: TestClient) -> None:

@@ -1,0 +1,85 @@
+"""JSON from clients, read strictly: what two programs could read differently is refused.
+
+RFC 8259 leaves open what a name that occurs twice means, and knows no NaN and no Infinity; I-JSON
+(RFC 7493) forbids both, and lone surrogates. The databases cannot store a NUL in a text, nor an
+integer beyond 64 bits. Every body and every form field with JSON is read here, so that no such
+value comes any further.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from api.errors import InvalidRequest
+
+MAX_DEPTH = 64  # of any request that means something; Python's own limit is about 1,000
+LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
+TOO_DEEP = f"more than {MAX_DEPTH} levels of JSON"
+
+
+def read_json(text: str | bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON
+    """Read JSON. Raises `InvalidRequest`, which says what is wrong with it."""
+    try:
+        value = json.loads(
+            text.decode() if isinstance(text, bytes | bytearray) else text,
+            object_pairs_hook=_make_object,
+            parse_constant=_refuse_constant,
+        )
+    except RecursionError:
+        raise InvalidRequest(TOO_DEEP) from None
+    except UnicodeDecodeError as err:
+        raise InvalidRequest(f"the JSON is not UTF-8: {err.reason} at {err.start}") from err
+    except ValueError as err:  # also of a number of thousands of digits
+        raise InvalidRequest(f"this is not JSON: {err}") from err
+    _check(value)
+    return value
+
+
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InvalidRequest(f"the name {twice[:50]!r} occurs twice in one JSON object")
+    return made
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise InvalidRequest(f"{word} is not a number of JSON")
+
+
+def _check(value: Any) -> None:  # noqa: ANN401 - any JSON
+    """Check every value, without recursion. Raises `InvalidRequest`."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                for name in each:
+                    check_text(name)
+                below.extend(each.values())
+            elif isinstance(each, list):
+                below.extend(each)
+            elif isinstance(each, str):
+                check_text(each)
+            elif isinstance(each, float) and not math.isfinite(each):
+                raise InvalidRequest("a number is too large")
+            elif isinstance(each, int) and not LEAST_INTEGER <= each <= LARGEST_INTEGER:
+                raise InvalidRequest("an integer has more than 64 bits")
+        if not below:
+            return
+        level = below
+    raise InvalidRequest(TOO_DEEP)
+
+
+def check_text(text: str) -> None:
+    """Check that a text can be stored and sent. Raises `InvalidRequest`."""
+    if "\0" in text:
+        raise InvalidRequest("a text contains U+0000")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest("a text contains half of a surrogate pair") from None

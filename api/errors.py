@@ -16,7 +16,7 @@ ServiceError
 ├── ModelInUse          an added model cannot be removed while it is the active one
 ├── ModelsUnwritable    the copy of a checkpoint cannot be written
 ├── Overloaded          the queue is full; try again after `retry_after_seconds`
-│   └── TooManyConnections  the connections of an address or of the server are used up
+├── TooManyConnections  the connections of an address or of the server are used up
 ├── UnreadableItem      one image of a source cannot be read (in `api.sources.item`)
 ├── UnusableSource      a whole source cannot be ingested (in `api.sources.item`)
 ├── EarlierWeights      weights of `builtin` that are no longer shipped made the embeddings
@@ -54,12 +54,14 @@ class Overloaded(ServiceError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class TooManyConnections(Overloaded):
+class TooManyConnections(ServiceError):
     """A connection more than an address, or all together, may have open."""
 
+    retry_after_seconds = 1
+
     def __init__(self, capacity: int, owner: str) -> None:
-        super().__init__(capacity, 1)
-        self.args = (f"all {capacity} connections of {owner} are in use; close some",)
+        super().__init__(f"all {capacity} connections of {owner} are in use; close some")
+        self.capacity = capacity
 
 
 class BodyTooLarge(ServiceError):

@@ -167,6 +167,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         503, "restore-unwritable", "Cannot write the restored data", EXIT_STORAGE
     ),
     errors.Overloaded: Problem(503, "overloaded", "Too many requests at once", EXIT_LATER),
+    errors.TooManyConnections: Problem(
+        503, "too-many-connections", "Too many connections", EXIT_LATER
+    ),
     errors.BodyTooLarge: Problem(413, "body-too-large", "Request body too large", EXIT_REFUSED),
     errors.UploadsFull: Problem(507, "uploads-full", "No room for uploads", EXIT_LATER),
     errors.InvalidRequest: Problem(422, "invalid-request", "Invalid request", EXIT_REFUSED),

@@ -83,10 +83,10 @@ async def create_ingest(
             )
     elif media_type == "multipart/form-data":
         quota: UploadQuota = request.app.state.uploads
-        folder = lineup.settings.upload_dir
-        await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
         with quota.receive(read_announced_bytes(request)) as arrival:
-            async with open_form(request, UPLOAD_PARTS, folder, arrival.receive) as form:
+            async with open_form(
+                request, UPLOAD_PARTS, lineup.settings.data_dir, arrival.receive
+            ) as form:
                 source, text = form.get("source"), form.get("order", "{}")
                 if not isinstance(source, FormFile) or not isinstance(text, str):
                     raise InvalidRequest(
@@ -98,7 +98,7 @@ async def create_ingest(
                         submit_upload,
                         lineup.database,
                         lineup.space,
-                        folder,
+                        lineup.settings.upload_dir,
                         name,
                         order,
                         source.file,

@@ -195,7 +195,7 @@ def test_where_all_send_bodies_the_next_is_refused_and_probes_are_answered(small
             opened.sendall(begin_upload(small))
         time.sleep(0.1)
         refused = ask(small, f"GET / HTTP/1.1\r\n{LAST}")
-        assert (refused.status, refused.problem) == (503, "overloaded")
+        assert (refused.status, refused.problem) == (503, "too-many-connections")
         assert refused.headers["retry-after"] == "1"
         assert "your address" in refused.body.decode()
         assert_safe(refused)

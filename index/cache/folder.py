@@ -123,7 +123,9 @@ class IndexFolder:
 
         """
         with self._database.read(unlimited=True) as conn:
-            is_large = count_members(conn, self.find_space(conn)) > self._config.flat_limit
+            space_id, limit = self.find_space(conn), self._config.flat_limit
+            # There are at most as many members as changes.
+            is_large = last_number(conn) > limit and count_members(conn, space_id) > limit
         if is_large:
             try:
                 with directory_lock(self.path, wait=True):

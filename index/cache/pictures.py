@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, select
 
 from index.near_hashes import NearHashes
-from index.truth.changes import ChangeKind, last_before_gap
+from index.truth.changes import ChangeKind
 from index.truth.perceptual import MIN_QUALITY, PerceptualHash
 from index.truth.schema import changes, entries, images
 from index.truth.statements import is_any, slices
@@ -82,10 +82,11 @@ class NearDuplicates:
 class PictureHashes:
     """The reliable hashes of all images, for look-ups; they follow the change log. For any thread.
 
-    They are read for the first question, in 1.8 s for a million. They only propose entries; SQL
-    decides which are live. An image can get its hash later than its first entry. It is found as
-    soon as a change of one of its entries is read. If no entry changes, because ready embeddings
-    brought the hash of an image that the corpus already had, it is found after the next start.
+    They are read for the first question, from an index of the database that holds nothing else.
+    They only propose entries; SQL decides which are live. An image can get its hash later than its
+    first entry. It is found as soon as a change of one of its entries is read. If no entry changes,
+    because ready embeddings brought the hash of an image that the corpus already had, it is found
+    after the next start.
     """
 
     def __init__(self) -> None:
@@ -130,9 +131,9 @@ class PictureHashes:
 
     def _catch_up(self, conn: Connection, generation: int) -> None:
         if self._reached is None:
-            reached = last_before_gap(conn)
+            # The images of every change up to the generation are visible in this transaction.
             self._read_all(conn)
-            self._reached = reached
+            self._reached = generation
         size = PAGE
         while self._reached < generation and size == PAGE:
             self._reached, size = self._follow(conn, self._reached)

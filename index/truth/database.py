@@ -60,7 +60,19 @@ from index.truth.postgresql import (
     name_failure,
     parse_url,
 )
-from index.truth.schema import change_counter, embeddings, entries, images, lookups
+from index.truth.schema import (
+    calibrations,
+    change_counter,
+    changes,
+    computations,
+    corpora,
+    corpus_computations,
+    embedding_spaces,
+    embeddings,
+    entries,
+    images,
+    lookups,
+)
 
 # An ingest holds SQLite's only write lock for the milliseconds of a batch, so a wait of half a
 # minute means that something hangs.
@@ -293,20 +305,29 @@ class Database:
 
 _EXAMINING = DatabaseOptions(
     connect_timeout_seconds=2.0,  # the least that libpq takes
-    lock_timeout_seconds=EXAMINE_SECONDS,
+    lock_timeout_seconds=EXAMINE_SECONDS / 2,  # before the statement: the reason is said
     statement_timeout_seconds=EXAMINE_SECONDS,
     prepared_statements=False,
-    application="lineup readiness",
+    application="lineup-readiness",
+)
+OF_LOOKUPS = (
+    calibrations,
+    changes,
+    computations,
+    corpora,
+    corpus_computations,
+    embedding_spaces,
+    embeddings,
+    entries,
+    images,
+    lookups,
 )
 # Naming a table takes the lock of a reader; nothing of it is read.
 _STATE = select(
     change_counter.c.last,
     func.pg_is_in_recovery().label("is_replica"),
     (func.current_setting("default_transaction_read_only") == "on").label("is_read_only"),
-    *(
-        exists(select(table.c.id).where(false()))
-        for table in (entries, images, embeddings, lookups)
-    ),
+    *(exists(select(1).select_from(table).where(false())) for table in OF_LOOKUPS),
 )
 
 

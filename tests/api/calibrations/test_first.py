@@ -75,7 +75,7 @@ def test_a_failure_is_logged_and_raises_nothing(
         def __init__(self) -> None:
             """Open nothing."""
 
-        def read(self) -> Any:
+        def read(self, *, unlimited: bool = False) -> Any:  # noqa: ARG002
             raise DatabaseUnavailable("it restarts")
 
     with caplog.at_level(logging.WARNING):

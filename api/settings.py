@@ -278,6 +278,13 @@ class Settings(BaseSettings):
     server_works: bool = Field(
         True, description="Whether the server also works on jobs that no worker is working on."
     )
+    shutdown_grace_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=3600,
+        description="After SIGTERM, work has this long to end. Then it is given back, and the "
+        "process ends whatever it does.",
+    )
 
     @property
     def names_model(self) -> bool:

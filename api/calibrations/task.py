@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
 from index.blobs import BlobStore
+from index.jsontext import JSON
 from index.truth.calibrations import add_delivered, find_missing_deliveries
 from index.truth.computations import Computation
 from index.truth.coverage import ImageSource, image_sources
@@ -94,6 +97,22 @@ class CalibrateTask:
                 position, source, image_id, [Condition(each) for each in conditions]
             )
             position += len(conditions)
+
+    def narrow(self, chunk: Chunk, first: int, count: int) -> JSON:
+        """Return the span of some items of a chunk: each is an image under one condition."""
+        assert isinstance(chunk.span, Mapping)
+        images = chunk.span["images"]
+        assert isinstance(images, list)
+        each = [
+            (image_id, condition) for image_id, conditions in images for condition in conditions
+        ]
+        chosen = groupby(each[first : first + count], key=itemgetter(0))
+        return {
+            "images": [
+                [image_id, [condition for _, condition in together]]
+                for image_id, together in chosen
+            ]
+        }
 
     def derive(self, item: ToEmbed[Delivery], decoded: DecodedImage) -> None:
         """Nothing is needed besides the embedding."""

@@ -110,16 +110,20 @@ class IngestTask:
 
     def read(self, chunk: Chunk) -> Iterator[ToEmbed[Offered] | ItemResult[NewEntry]]:
         """Yield the items of a chunk; only images that are not known are to be embedded."""
-        assert isinstance(chunk.span, Mapping)
-        number, where = chunk.span["source"], chunk.span["where"]
-        assert isinstance(number, int)
+        number, span = self._locate(chunk)
         for other in [each for each in self._sources if each != number]:
             self._close(other)
-        source, span = self._source(number), Span(chunk.item_count, where)
+        source = self._source(number)
         if isinstance(source, ReadySource):
             yield from self._ready.read(source, span, chunk.first_position)
         else:
             yield from self._read_images(source, span, chunk.first_position, self._name(number))
+
+    def narrow(self, chunk: Chunk, first: int, count: int) -> JSON:
+        """Return the span of some items of a chunk, as its source narrows it."""
+        number, span = self._locate(chunk)
+        narrowed = self._source(number).narrow(span, first, count)
+        return {"source": number, "where": narrowed.where}
 
     def derive(self, item: ToEmbed[Offered], decoded: DecodedImage) -> Derived:
         """Store the blobs that the corpus keeps; return facts and provenance."""
@@ -234,6 +238,14 @@ class IngestTask:
             file_generator=find_generator(fields),
         )
         return joined if joined.source else replace(joined, source=item.payload.source)
+
+    @staticmethod
+    def _locate(chunk: Chunk) -> tuple[int, Span]:
+        """Return the number of the chunk's source, and where its items are in it."""
+        assert isinstance(chunk.span, Mapping)
+        number = chunk.span["source"]
+        assert isinstance(number, int)
+        return number, Span(chunk.item_count, chunk.span["where"])
 
     def _source(self, number: int) -> Source | ReadySource:
         if number not in self._sources:

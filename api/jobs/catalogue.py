@@ -10,7 +10,7 @@ from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
 from api.paging import page, read_number
 from api.visible import csv_cell
 from index.truth.database import Database
-from index.truth.job_chunks import count_workers
+from index.truth.job_chunks import count_tried_again, count_workers
 from index.truth.job_items import JobItem, Outcome, count_reasons, list_items
 from index.truth.jobs import OPEN_STATES, get_job, list_jobs, pause_job, resume_job
 
@@ -23,7 +23,10 @@ def describe_job(database: Database, job_id: int) -> JobAnswer:
     """Describe a job, with its reasons and workers counted. Raises `UnknownJob`."""
     with database.read() as conn:
         return JobAnswer.of(
-            get_job(conn, job_id), count_reasons(conn, job_id), count_workers(conn, job_id)
+            get_job(conn, job_id),
+            count_reasons(conn, job_id),
+            count_workers(conn, job_id),
+            tried_again=count_tried_again(conn, job_id),
         )
 
 

@@ -25,6 +25,11 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether an error ended it."""
+        return self._has_failed
+
     def submit(self, transaction: Callable[[], None]) -> None:
         """Queue a transaction; block while the queue is full."""
         self._raise_failure()

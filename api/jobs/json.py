@@ -90,6 +90,15 @@ class JobAnswer(Answer):
         "verdicts by similarity, and the command that does it. Null if nothing is missing, and if "
         "it was not examined for this answer.",
     )
+    tried_again: int | None = Field(
+        None,
+        description="Number of items whose work ended in an error or with its process, and that "
+        "wait for another attempt. Null if they were not counted for this answer.",
+    )
+    obstacle: str | None = Field(
+        description="Why the last worker that looked at the job could not work on it, for example "
+        "because it cannot read the sources. Workers look again. Null if nothing is in the way."
+    )
     error: str | None = Field(description="Why the job failed. Null if it did not fail.")
     upload_kept_until: datetime | None = Field(
         None,
@@ -111,6 +120,7 @@ class JobAnswer(Answer):
         reasons: dict[Outcome, dict[str, int]] | None = None,
         workers: int | None = None,
         images_per_second: float | None = None,
+        tried_again: int | None = None,
     ) -> JobAnswer:
         """From the row that `index` reads."""
         counts = job.counts
@@ -134,6 +144,8 @@ class JobAnswer(Answer):
             reasons=reasons,
             workers=workers,
             images_per_second=images_per_second,
+            tried_again=tried_again,
+            obstacle=job.obstacle,
             error=job.error,
             request=dict(job.request),
             created_at=job.created_at,

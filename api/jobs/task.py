@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.delivery import Condition
+from index.jsontext import JSON
 from index.truth.job_chunks import Chunk, ChunkResult
 from index.truth.job_items import JobItem, Outcome
 from index.truth.jobs import Job
@@ -89,6 +90,13 @@ class Task(Protocol[Payload, Derived, Content]):
 
     def read(self, chunk: Chunk) -> Iterator[ToEmbed[Payload] | ItemResult[Content]]:
         """Yield the items of a chunk: those to embed, and the results of the others.
+
+        Raises `UnusableSource`.
+        """
+        ...
+
+    def narrow(self, chunk: Chunk, first: int, count: int) -> JSON:
+        """Return the span of `count` items of a chunk from item `first` on, counted from 0.
 
         Raises `UnusableSource`.
         """

@@ -36,6 +36,7 @@ class ColumnsSource(Protocol):
 
     def spans(self, size: int) -> Iterator[Span]: ...
     def columns(self, span: Span) -> Columns: ...
+    def narrow(self, span: Span, first: int, count: int) -> Span: ...
     def close(self) -> None: ...
 
 
@@ -66,6 +67,9 @@ class ParquetColumns:
     def columns(self, span: Span) -> Columns:
         return read_arrow_columns(self._rows.batches(span), self.names)
 
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        return self._rows.narrow(span, first, count)
+
     def close(self) -> None:
         self._rows.close()
 
@@ -89,6 +93,9 @@ class TextColumns:
 
     def columns(self, span: Span) -> Columns:
         return _collect_columns(list(self._records.rows(span)))
+
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        return self._records.narrow(span, first, count)
 
     def close(self) -> None:
         self._records.close()

@@ -19,7 +19,7 @@ from api.sources.locations import (
     name_of,
 )
 from api.sources.sidecars import Listed, group_samples, read_sidecars
-from api.sources.spans import cut_into_spans
+from api.sources.spans import cut_into_spans, narrow_entries
 
 
 class FolderSource:
@@ -51,6 +51,9 @@ class FolderSource:
                 declared,
                 location,
             )
+
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        return narrow_entries(span, first, count)
 
     def close(self) -> None:
         self._access.close()

@@ -86,6 +86,13 @@ class Source(Protocol):
         """
         ...
 
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        """Return the span of `count` items of a span from item `first` on, counted from 0.
+
+        It reads no item's content. Raises `UnusableSource`.
+        """
+        ...
+
     def close(self) -> None: ...
 
 

@@ -60,6 +60,9 @@ class ManifestSource:
     def items(self, span: Span) -> Iterator[Item]:
         return map(self._build_item, self._records.rows(span))
 
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        return self._records.narrow(span, first, count)
+
     def close(self) -> None:
         self._records.close()
         self._access.close()

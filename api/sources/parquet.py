@@ -68,6 +68,10 @@ class ParquetSource:
                 else self._read_items(rows.first, rows.batch)
             )
 
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        """See `Source.narrow`."""
+        return self._rows.narrow(span, first, count)
+
     def close(self) -> None:
         self._rows.close()
         self._access.close()

@@ -58,6 +58,11 @@ class PathsSource:
             read = partial(self._access.read_bytes, location)
             yield Item(make_printable(given), read, location=location)
 
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        where = cast("Where", span.where)
+        paths = where["paths"][first : first + count]
+        return Span(count, {"folder": where["folder"], "paths": paths})
+
     def close(self) -> None:
         if isinstance(self._lines, io.IOBase):
             self._lines.close()

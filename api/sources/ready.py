@@ -120,6 +120,13 @@ class ReadySource(Protocol):
         """Read the rows of a span. Raises `UnusableSource` if the file no longer holds them."""
         ...
 
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        """Return the span of `count` rows of a span from row `first` on, counted from 0.
+
+        Raises `UnusableSource` if the file no longer holds them.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
@@ -166,6 +173,9 @@ class ReadyTable:
         return build_ready_rows(
             make_printable(name_of(self.location)), batches[0].first, columns, vectors, unfit=unfit
         )
+
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        return self._rows.narrow(span, first, count)
 
     def close(self) -> None:
         self._rows.close()
@@ -253,6 +263,12 @@ class ReadyArrays:
             logits=None if logits is None else logits.astype(np.float64),
             sha256s=None if sha256s is None else _to_hex(sha256s),
         )
+
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        row, where = cast("tuple[int, JSON]", span.where)
+        if self._table is not None:
+            where = self._table.narrow(Span(span.count, where), first, count).where
+        return Span(count, [row + first, where])
 
     def close(self) -> None:
         self._file.close()

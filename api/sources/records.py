@@ -102,12 +102,18 @@ class Records:
         """Read the rows of a span. Raises `UnusableSource` if the file no longer holds them."""
         place = _Place(*cast("Sequence[int]", span.where))
         for _ in range(span.count):
-            self._goto(place)
-            raw = self._read_next()
-            if raw is None:
-                raise UnusableSource(self.location, "has changed since it was listed")
-            place = self._place
+            raw, place = self._read_at(place)
             yield self._build_record(raw)
+
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        """Return the span of `count` rows of a span from row `first` on, counted from 0.
+
+        Raises `UnusableSource` if the file no longer holds them.
+        """
+        place = _Place(*cast("Sequence[int]", span.where))
+        for _ in range(first):
+            _, place = self._read_at(place)
+        return Span(count, list(place))
 
     def close(self) -> None:
         self._file.close()
@@ -157,6 +163,14 @@ class Records:
     def _goto(self, place: _Place) -> None:
         if place != self._place or self._file.failure is not None:
             self._jump(place)
+
+    def _read_at(self, place: _Place) -> tuple[_Raw, _Place]:
+        """Return the row at a place, and the place after it."""
+        self._goto(place)
+        raw = self._read_next()
+        if raw is None:
+            raise UnusableSource(self.location, "has changed since it was listed")
+        return raw, self._place
 
     def _jump(self, place: _Place) -> None:
         self._file.failure = None

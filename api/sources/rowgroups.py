@@ -112,6 +112,20 @@ class RowGroups:
                 first += rows.count
             group, first = group + 1, 0
 
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        """Return the span of `count` rows of a span from row `first` on, counted from 0.
+
+        Raises `UnusableSource` if the file no longer holds them.
+        """
+        group, row, _ = cast("tuple[int, int, int]", span.where)
+        row += first
+        while group + 1 < len(self._starts) and row >= self._count_rows(group):
+            row -= self._count_rows(group)
+            group += 1
+        if group + 1 >= len(self._starts):
+            raise UnusableSource(self.location, "has changed since it was listed")
+        return Span(count, [group, row, count])
+
     def close(self) -> None:
         self._cursor = None
         self._parquet.close()

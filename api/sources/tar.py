@@ -20,7 +20,7 @@ from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_pr
 from api.sources.json_values import JSON
 from api.sources.locations import is_hidden, name_of
 from api.sources.sidecars import MAX_SIDECAR_BYTES, Listed, group_samples, read_sidecars
-from api.sources.spans import cut_into_spans
+from api.sources.spans import cut_into_spans, narrow_entries
 from api.sources.streams import Stream
 from api.sources.tarheaders import BLOCK_BYTES, Member, decode_header, list_members
 
@@ -78,6 +78,9 @@ class TarSource:
                     (sidecar.name, partial(self._read, sidecar)) for sidecar in sidecars
                 )
                 yield Item(place.name, partial(self._read, place), declared)
+
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        return narrow_entries(span, first, count)
 
     def close(self) -> None:
         self._held = {}

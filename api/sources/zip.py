@@ -18,7 +18,7 @@ from api.sources.item import Item, Span, UnreadableItem, UnusableSource, make_pr
 from api.sources.json_values import JSON
 from api.sources.locations import PIECE_BYTES, describe_error, is_hidden, read_up_to
 from api.sources.sidecars import Listed, group_samples, read_sidecars, sample_key
-from api.sources.spans import cut_into_spans
+from api.sources.spans import cut_into_spans, narrow_entries
 
 IS_ENCRYPTED = 0x1  # general purpose bit 0, APPNOTE 4.4.4
 SMALL_PIECE_BYTES = (
@@ -55,6 +55,9 @@ class ZipSource:
                 (sidecar.filename, partial(self._read, sidecar)) for sidecar in sidecars if sidecar
             )
             yield Item(name, partial(self._read, member), declared)
+
+    def narrow(self, span: Span, first: int, count: int) -> Span:
+        return narrow_entries(span, first, count)
 
     def close(self) -> None:
         if self._archive is not None:

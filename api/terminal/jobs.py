@@ -203,6 +203,8 @@ def print_jobs(jobs: Iterable[JobAnswer]) -> None:
     for job in jobs:
         if job.state == "failed" and job.error:
             write(job.error, label=f"job {job.id} failed: ", style="red")
+        if job.obstacle:
+            write(job.obstacle, label=f"job {job.id} waits: ", style="yellow")
 
 
 def describe_sources(job: JobAnswer) -> str:
@@ -245,6 +247,14 @@ def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
         seconds = (answer.finished_at - answer.created_at).total_seconds()
         rate = answer.done / max(seconds, 0.001)
         write(f"{seconds:,.1f} s, {rate:,.1f} items/s", label="  ", style="dim")
+    if answer.tried_again:
+        write(
+            f"{answer.tried_again:,} items wait for another attempt: the work on them ended in an "
+            "error or with its process",
+            label="  ",
+        )
+    if answer.obstacle:
+        write(answer.obstacle, label="  waits: ", style="yellow")
     if answer.error:
         write(answer.error, label="  ", style="red")
     if answer.next_step:

@@ -19,6 +19,7 @@ from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
 from embedder.pictures.decode import DecodedImage
 from index.blobs import BlobStore
+from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_embeddings
 from index.truth.computations import Computation
 from index.truth.coverage import image_sources, images_to_embed
@@ -74,6 +75,13 @@ class ReembedTask:
                 yield NotTaken.failed(position, name, "image_gone", reason)
             else:
                 yield ToEmbed(position, name, data, source.image.sha256, None)
+
+    def narrow(self, chunk: Chunk, first: int, count: int) -> JSON:
+        """Return the span of some images of a chunk."""
+        assert isinstance(chunk.span, Mapping)
+        image_ids = chunk.span["images"]
+        assert isinstance(image_ids, list)
+        return {"images": image_ids[first : first + count]}
 
     def derive(self, item: ToEmbed[None], decoded: DecodedImage) -> ImageFacts:
         """Return the facts, some of which images of older releases lack."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import assert_never
 
 from api.calibrations.first import calibrate_first
@@ -14,20 +16,36 @@ from api.calibrations.task import CalibrateTask
 from api.errors import EarlierWeights, ServiceError
 from api.ingest.task import IngestTask
 from api.ingest.uploads import release
-from api.jobs.leases import Leases
+from api.jobs.failures import JobDefect, Patience
+from api.jobs.leases import Leases, release_all, release_dead_workers
 from api.jobs.task import AnyTask, Progress
-from api.jobs.working import JobRun, StreamEmbedder
+from api.jobs.working import JobRun, StreamEmbedder, name_defect
 from api.lineup import Lineup
+from api.worker.expendable import LeftBehind, run_expendable
 from api.worker.reembed import ReembedTask
 from embedder.errors import EmbedderError
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseUnavailable
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult, find_open_job
-from index.truth.jobs import OPEN_STATES, Job, JobKind, JobState, fail_job, get_job, pause_job
+from index.truth.jobs import (
+    OPEN_STATES,
+    Job,
+    JobKind,
+    JobState,
+    fail_job,
+    get_job,
+    note_foreign_jobs,
+    note_obstacle,
+    pause_job,
+)
 from index.truth.spaces import Space
 
 IDLE_SECONDS = 1.0  # between two looks for a job
+TIDY_SECONDS = 10.0  # between two looks for processes that died
+# A job that cannot be worked on here is tried again after this, then after twice as long ...
+FIRST_REFUSAL_SECONDS = 5.0
+LONGEST_REFUSAL_SECONDS = 300.0
 # Errors that end the work on a job and are no defect: the source, the disk or the database needs
 # somebody's attention.
 EXPECTED = (CorpusError, ServiceError, OSError)
@@ -45,8 +63,11 @@ def work_on(
     stop: threading.Event | None = None,
     *,
     owner: bool = True,
+    gives_way: Callable[[], bool] = lambda: False,
 ) -> Job:
     """Work on a job until it has ended, failed or is paused, or until `stop` is set.
+
+    `gives_way` says whether another job waits, before work that failed is tried again.
 
     After a completed ingest or re-embedding, a first calibration is measured if one is due. Returns
     the job as it then stands. Raises `ForeignSpace` and what `run_task` raises.
@@ -60,6 +81,7 @@ def work_on(
         on_progress,
         stop or threading.Event(),
         owner=owner,
+        gives_way=gives_way,
     )
     lineup.index.absorb()
     if rested.state.ended:
@@ -78,15 +100,19 @@ def run_task(
     stop: threading.Event,
     *,
     owner: bool,
+    gives_way: Callable[[], bool] = lambda: False,
+    patience: Patience | None = None,
 ) -> Job:
     """Run a task under leases.
 
     An owner pauses the job on KeyboardInterrupt and fails it when it cannot continue; a helper only
-    leaves. Raises `UnusableSource`, `CorpusError`, `ServiceError`, OSError, KeyboardInterrupt.
+    leaves. A defect in what is done once for a whole job fails it, whoever works on it. Raises
+    `UnusableSource`, `CorpusError`, `ServiceError`, OSError, KeyboardInterrupt.
     """
     try:
         with Leases.held(database) as leases, closing(open_task()) as task:
-            return JobRun(database, embedder, task, leases, on_progress, stop).run(job_id)
+            run = JobRun(database, embedder, task, leases, on_progress, stop, gives_way, patience)
+            return run.run(job_id)
     except KeyboardInterrupt:
         if owner:
             pause_if_open(database, job_id)
@@ -96,6 +122,20 @@ def run_task(
             with database.write() as conn:
                 fail_job(conn, job_id, str(err))
         raise
+    except Exception as err:
+        return fail_by_defect(database, job_id, err)
+
+
+def fail_by_defect(database: Database, job_id: int, err: Exception) -> Job:
+    """Stop an open job because of an error that nobody foresaw; return it.
+
+    The traceback goes to the log, and only the kind of the error into the job.
+    """
+    log.error("job %d fails: this is a defect of Lineup", job_id, exc_info=err)
+    reason = str(err) if isinstance(err, JobDefect) else f"a defect of Lineup: {name_defect(err)}"
+    with database.write() as conn:
+        fail_job(conn, job_id, f"{reason}; the log of the worker says more")
+        return get_job(conn, job_id)
 
 
 def work_on_open_jobs(
@@ -107,8 +147,17 @@ def work_on_open_jobs(
     """
 
     def work(job: Job, *, owner: bool) -> None:
-        with opened_for(lineup, job) as product:
-            work_on(product, job, stop=stop, owner=owner)
+        def work_until(stop: threading.Event) -> None:
+            with opened_for(lineup, job) as product:
+                gives_way = partial(_others_wait, lineup.database, lineup.space, job.id, helping)
+                work_on(product, job, stop=stop, owner=owner, gives_way=gives_way)
+
+        run_expendable(
+            work_until,
+            partial(is_cancelled, lineup.database, job.id),
+            stop,
+            grace_seconds=lineup.settings.shutdown_grace_seconds,
+        )
 
     return take_open_jobs(lineup.database, lineup.space, work, stop, helping=helping, once=once)
 
@@ -127,27 +176,118 @@ def take_open_jobs(
 
     A helper joins jobs that others work on; otherwise only jobs without a worker are taken. `once`
     ends when no job is open. A job whose source cannot be read here, or whose model cannot be
-    opened, is left to other workers. Returns how many jobs were worked on.
+    opened, says so, and is left to other workers for a while that doubles each time. A database
+    that does not answer is waited for. Returns how many jobs were worked on.
     """
-    done, refused = 0, set[int]()
+    done, refusals, search = 0, Refusals(), _JobSearch(database, space, stop, helping=helping)
     while not stop.is_set():
-        with database.read() as conn:
-            job = find_open_job(conn, space, frozenset(refused), abandoned=not helping)
+        try:
+            job = search.find(refusals.current())
+        except DatabaseUnavailable as err:  # for longer than patience lasts, or `stop` is set
+            log.warning("%s", err)
+            stop.wait(idle_seconds)
+            continue
         if job is None:
             if once:
                 break
             stop.wait(idle_seconds)
             continue
-        owner = _is_of_server(job)
         try:
-            work(job, owner=owner)
-            done += 1
-        except (*EXPECTED, EmbedderError) as err:
-            log.warning("job %d: %s", job.id, err)
-            if not owner:
-                refused.add(job.id)
+            work(job, owner=_is_of_server(job))
+        except Exception as err:
+            refusals.add(job.id)
+            _explain(database, job, err)
             stop.wait(idle_seconds)
+        else:
+            done += 1
+            refusals.forget(job.id)
     return done
+
+
+class Refusals:
+    """The jobs that this process leaves to others for a while, which doubles each time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[int, tuple[float, float]] = {}  # when it is tried again, and the pause
+
+    def add(self, job_id: int) -> None:
+        """Leave a job alone, for twice as long as the last time."""
+        _, before = self._until.get(job_id, (0.0, FIRST_REFUSAL_SECONDS / 2))
+        pause = min(2 * before, LONGEST_REFUSAL_SECONDS)
+        self._until[job_id] = (self._clock() + pause, pause)
+
+    def forget(self, job_id: int) -> None:
+        """Begin anew with a job that could be worked on."""
+        self._until.pop(job_id, None)
+
+    def current(self) -> frozenset[int]:
+        """Return the jobs that are left alone now."""
+        now = self._clock()
+        return frozenset(job_id for job_id, (until, _) in self._until.items() if until > now)
+
+
+class _JobSearch:
+    """Finds the next job, and tidies up after processes that died."""
+
+    def __init__(
+        self, database: Database, space: Space, stop: threading.Event, *, helping: bool
+    ) -> None:
+        self._database = database
+        self._space = space
+        self._helping = helping
+        self._persist = Patience(stop)
+        self._tidy_at = time.monotonic()
+
+    def find(self, but: frozenset[int]) -> Job | None:
+        """Return the next job, without those in `but`. Raises `DatabaseUnavailable`."""
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_SECONDS
+            self._persist(self._tidy)
+        return self._persist(partial(self._find, but))
+
+    def _find(self, but: frozenset[int]) -> Job | None:
+        with self._database.read() as conn:
+            return find_open_job(conn, self._space, but, abandoned=not self._helping)
+
+    def _tidy(self) -> None:
+        """Take over from processes that died, and say which jobs need another model."""
+        release_dead_workers(self._database)
+        with self._database.write() as conn:
+            note_foreign_jobs(conn, self._space)
+
+
+def _others_wait(database: Database, space: Space, job_id: int, helping: bool) -> bool:
+    """Whether another job waits whose work did not fail yet."""
+    with database.read() as conn:
+        found = find_open_job(conn, space, frozenset([job_id]), abandoned=not helping, untried=True)
+    return found is not None
+
+
+def is_cancelled(database: Database, job_id: int) -> bool:
+    """Whether a job is cancelled; False where the database does not say."""
+    try:
+        with database.read() as conn:
+            return get_job(conn, job_id).state is JobState.CANCELLED
+    except CorpusError:  # the next look will tell
+        return False
+
+
+def _explain(database: Database, job: Job, err: Exception) -> None:
+    """Let the job say why this worker leaves it; a defect fails it."""
+    try:
+        match err:
+            case LeftBehind():
+                log.warning("job %d: %s", job.id, err)
+                release_all(database)
+            case CorpusError() | ServiceError() | OSError() | EmbedderError():
+                log.warning("job %d: %s", job.id, err)
+                with database.write() as conn:
+                    note_obstacle(conn, job.id, str(err))
+            case _:
+                fail_by_defect(database, job.id, err)
+    except CorpusError as failure:  # leases run out, and the next attempt explains itself
+        log.warning("job %d: %s", job.id, failure)
 
 
 def help_with(lineup: Lineup, job_id: int, stop: threading.Event | None = None) -> Job:

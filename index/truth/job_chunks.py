@@ -6,6 +6,11 @@ exactly once, also if several workers begin the same chunk. Chunk 0 lists the so
 other chunks. When they are finished, a job of some kinds gets a closing chunk: one worker does what
 follows the last item, and another one takes over if it dies. Only then is the job completed.
 
+Each lease is an attempt. A worker that gives a chunk back unharmed takes its attempt back, too.
+What is left are the attempts that ended in an error or with their process, and the current one.
+Chunks that were tried before come after those that were not, in their job and among jobs. A chunk
+can be split, so that one bad item does not hold back the others; `api.jobs.working` decides when.
+
 All code takes locks in this order, so that two workers cannot deadlock: corpus, change log, job,
 chunk.
 """
@@ -18,12 +23,12 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, or_, select, update
 
 from index.errors import LeaseLost
 from index.failpoints import Failpoint, reach
 from index.jsontext import JSON, canonical_json
-from index.truth.job_items import JobItem, insert_items
+from index.truth.job_items import JobItem, escape_unstorable, insert_items
 from index.truth.jobs import (
     CLOSING,
     JOBS,
@@ -45,7 +50,12 @@ from index.truth.statements import insert_rows
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some items of a job, leased to a worker; chunk 0 is the listing, `CLOSING` the closing."""
+    """Some items of a job, leased to a worker; chunk 0 is the listing, `CLOSING` the closing.
+
+    `attempts` counts this lease, and those before it that were not given back unharmed. `error`
+    ended the last one; None if there was none, or its process ended. `item_name` is the name of
+    the only item, if an earlier attempt read it.
+    """
 
     job_id: int
     number: int
@@ -53,6 +63,9 @@ class Chunk:
     first_position: int
     item_count: int
     span: JSON
+    attempts: int = 1
+    error: str | None = None
+    item_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +77,44 @@ class ChunkResult:
 
 
 def find_open_job(
-    conn: Connection, space: Space, but: frozenset[int] = frozenset(), *, abandoned: bool = False
+    conn: Connection,
+    space: Space,
+    but: frozenset[int] = frozenset(),
+    *,
+    abandoned: bool = False,
+    untried: bool = False,
 ) -> Job | None:
     """Return the oldest queued or running job that has a free chunk, or None.
 
-    Only jobs of this space are considered, and re-embedding jobs of any space, without those in
-    `but`. `abandoned` selects only jobs on which no worker is working. While the source is being
-    listed, no other chunk is free.
+    A job whose free chunks were all tried before comes after the others: what ends the work on one
+    job again and again delays no other. Only jobs of this space are considered, and re-embedding
+    jobs of any space, without those in `but`. `abandoned` selects only jobs on which no worker is
+    working, `untried` only those with a free chunk that was not tried before. While the source is
+    being listed, no other chunk is free.
     """
     of_job = select(job_chunks.c.number).where(job_chunks.c.job_id == jobs.c.id)
-    free = of_job.where(_free(conn), or_(jobs.c.listed, job_chunks.c.number == LISTING)).exists()
+    free = of_job.where(_free(conn), or_(jobs.c.listed, job_chunks.c.number == LISTING))
+    is_untried = free.where(job_chunks.c.attempts == 0).exists()
     query = JOBS.where(
         jobs.c.state.in_(OPEN_STATES),
         or_(embedding_spaces.c.fingerprint == space.fingerprint, jobs.c.kind == JobKind.REEMBED),
         jobs.c.id.not_in(but),
-        free,
+        is_untried if untried else free.exists(),
     )
     if abandoned:
         query = query.where(~of_job.where(~_free(conn)).exists())
-    row = conn.execute(query.order_by(jobs.c.id).limit(1)).one_or_none()
+    order = (case((is_untried, 0), else_=1), jobs.c.id)
+    row = conn.execute(query.order_by(*order).limit(1)).one_or_none()
     return None if row is None else job_from_row(row)
 
 
-def claim_chunk(conn: Connection, job_id: int, worker: str, lease_seconds: float) -> Chunk | None:
+def claim_chunk(
+    conn: Connection, job_id: int, worker: str, lease_seconds: float, *, untried: bool = False
+) -> Chunk | None:
     """Lease the first free chunk of a job, or return None if no chunk is free now.
 
-    A chunk is free if it has no lease or its lease has expired. `get_job` shows whether the job has
+    A chunk is free if it has no lease or its lease has expired. Those that were tried before come
+    last, the least tried first; `untried` leaves them out. `get_job` shows whether the job has
     ended.
     """
     state = conn.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one()
@@ -97,19 +122,34 @@ def claim_chunk(conn: Connection, job_id: int, worker: str, lease_seconds: float
         return None
     if state == JobState.QUEUED:
         update_job(conn, job_id, state=JobState.RUNNING.value)
-    query = select(job_chunks).where(
-        job_chunks.c.job_id == job_id, _free(conn), _listed_or_listing(job_id)
+    free = (
+        select(job_chunks)
+        .where(job_chunks.c.job_id == job_id, _free(conn), _listed_or_listing(job_id))
+        .limit(1)
+        .with_for_update(skip_locked=True)
     )
-    row = conn.execute(
-        query.order_by(job_chunks.c.number).limit(1).with_for_update(skip_locked=True)
-    ).one_or_none()
+    attempts, number = job_chunks.c.attempts, job_chunks.c.number
+    row = conn.execute(free.where(attempts == 0).order_by(number)).one_or_none()
+    if row is None and not untried:
+        row = conn.execute(free.where(attempts > 0).order_by(attempts, number)).one_or_none()
     if row is None:
         return None
-    this = (job_chunks.c.job_id == job_id, job_chunks.c.number == row.number)
     until = _now(conn) + timedelta(seconds=lease_seconds)
-    conn.execute(update(job_chunks).where(*this).values(worker=worker, leased_until=until))
+    conn.execute(
+        update(job_chunks)
+        .where(job_chunks.c.job_id == job_id, number == row.number)
+        .values(worker=worker, leased_until=until, attempts=row.attempts + 1, error=None)
+    )
     return Chunk(
-        job_id, row.number, worker, row.first_position, row.item_count, json.loads(row.span)
+        job_id,
+        row.number,
+        worker,
+        row.first_position,
+        row.item_count,
+        json.loads(row.span),
+        row.attempts + 1,
+        row.error,
+        row.item_name,
     )
 
 
@@ -120,12 +160,80 @@ def renew_leases(conn: Connection, worker: str, lease_seconds: float) -> None:
 
 
 def release_chunks(conn: Connection, worker: str) -> None:
-    """End all leases of a worker."""
-    conn.execute(
-        update(job_chunks)
-        .where(job_chunks.c.worker == worker)
-        .values(worker=None, leased_until=None)
+    """End all leases of a worker that gives its chunks back unharmed: they are no attempts."""
+    fewer = case((job_chunks.c.attempts > 0, job_chunks.c.attempts - 1), else_=0)
+    _end_leases(conn, job_chunks.c.worker == worker, attempts=fewer)
+
+
+def abandon_chunks(conn: Connection, worker: str) -> None:
+    """End all leases of a worker whose process has ended; its attempts count."""
+    _end_leases(conn, job_chunks.c.worker == worker)
+
+
+def return_chunk(conn: Connection, chunk: Chunk, error: str) -> None:
+    """End the lease of a chunk whose work ended in an error; the attempt counts.
+
+    A lease that another worker has taken over stays.
+    """
+    _end_leases(
+        conn,
+        *_held(chunk),
+        error=escape_unstorable(error),
     )
+
+
+def split_chunk(
+    conn: Connection, chunk: Chunk, parts: Sequence[tuple[int, JSON]], attempts: Sequence[int]
+) -> None:
+    """Replace a chunk by parts of it, (item count, span) in order, with these attempts counted.
+
+    Raises:
+        LeaseLost: another worker has taken over the chunk, or the job was cancelled.
+
+    """
+    lock_job(conn, chunk.job_id)
+    _require_lease(conn, chunk)
+    of_job = job_chunks.c.job_id == chunk.job_id
+    last = conn.execute(select(func.max(job_chunks.c.number)).where(of_job)).scalar_one()
+    conn.execute(delete(job_chunks).where(of_job, job_chunks.c.number == chunk.number))
+    position = chunk.first_position
+    rows: list[dict[str, Any]] = []
+    for (count, span), tried in zip(parts, attempts, strict=True):
+        rows.append(
+            {
+                "job_id": chunk.job_id,
+                "number": last + len(rows) if rows else chunk.number,
+                "first_position": position,
+                "item_count": count,
+                "span": canonical_json(span),
+                "attempts": tried,
+            }
+        )
+        position += count
+    insert_rows(conn, job_chunks, rows)
+
+
+def note_item_name(conn: Connection, chunk: Chunk, name: str) -> None:
+    """Keep the name of a chunk's only item, in case the work on it ends the process."""
+    named = update(job_chunks).where(*_held(chunk))
+    conn.execute(named.values(item_name=escape_unstorable(name)))
+
+
+def read_item_name(conn: Connection, chunk: Chunk) -> str | None:
+    """Return the name of a chunk's only item, if it was noted."""
+    noted = select(job_chunks.c.item_name).where(*_held(chunk))
+    return conn.execute(noted).scalar_one_or_none()
+
+
+def count_tried_again(conn: Connection, job_id: int) -> int:
+    """Return the number of items whose work ended in an error or with its process, and that wait
+    for another attempt.
+    """
+    running = case((_free(conn), 0), else_=1)
+    query = select(func.coalesce(func.sum(job_chunks.c.item_count), 0)).where(
+        job_chunks.c.job_id == job_id, job_chunks.c.attempts > running
+    )
+    return int(conn.execute(query).scalar_one())
 
 
 def count_workers(conn: Connection, job_id: int) -> int:
@@ -204,7 +312,7 @@ def finish_listing(conn: Connection, listing: Chunk) -> None:
         LeaseLost: another worker has taken over the listing.
 
     """
-    update_job(conn, listing.job_id, listed=True)
+    update_job(conn, listing.job_id, listed=True, obstacle=None)
     _remove_chunk(conn, listing)
 
 
@@ -222,7 +330,7 @@ def finish_chunk(conn: Connection, chunk: Chunk, result: ChunkResult) -> None:
         each.name: getattr(jobs.c, each.name) + getattr(result.counts, each.name)
         for each in fields(JobCounts)
     }
-    update_job(conn, chunk.job_id, **added)
+    update_job(conn, chunk.job_id, obstacle=None, **added)
     if result.items:
         insert_items(conn, chunk.job_id, result.items)
     _remove_chunk(conn, chunk)
@@ -245,11 +353,7 @@ def _remove_chunk(conn: Connection, chunk: Chunk) -> None:
 
     The caller has locked the row of the job.
     """
-    held = (job_chunks.c.number == chunk.number, job_chunks.c.worker == chunk.worker)
-    if (
-        conn.execute(delete(job_chunks).where(job_chunks.c.job_id == chunk.job_id, *held)).rowcount
-        != 1
-    ):
+    if conn.execute(delete(job_chunks).where(*_held(chunk))).rowcount != 1:
         raise LeaseLost(chunk.job_id, chunk.number)
     left = select(job_chunks.c.number).where(job_chunks.c.job_id == chunk.job_id).limit(1)
     if conn.execute(left).one_or_none() is not None:
@@ -274,12 +378,24 @@ def _remove_chunk(conn: Connection, chunk: Chunk) -> None:
     )
 
 
-def _require_lease(conn: Connection, chunk: Chunk) -> None:
-    held = select(job_chunks.c.worker).where(
+def _end_leases(
+    conn: Connection,
+    *which: ColumnElement[bool],
+    **values: Any,  # noqa: ANN401 -- any value that a column takes
+) -> None:
+    conn.execute(update(job_chunks).where(*which).values(worker=None, leased_until=None, **values))
+
+
+def _held(chunk: Chunk) -> tuple[ColumnElement[bool], ...]:
+    return (
         job_chunks.c.job_id == chunk.job_id,
         job_chunks.c.number == chunk.number,
         job_chunks.c.worker == chunk.worker,
     )
+
+
+def _require_lease(conn: Connection, chunk: Chunk) -> None:
+    held = select(job_chunks.c.worker).where(*_held(chunk))
     if conn.execute(held).one_or_none() is None:
         raise LeaseLost(chunk.job_id, chunk.number)
 

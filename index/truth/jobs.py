@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, update
 
 from index.errors import JobStateConflict, UnknownJob
 from index.jsontext import JSON, canonical_json
@@ -102,7 +102,11 @@ class JobCounts:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job and its progress. `request` is the JSON that started it."""
+    """A job and its progress.
+
+    `request` is the JSON that started it, `error` why it failed, `obstacle` why the last worker
+    that looked at it could not work on it.
+    """
 
     id: int
     kind: JobKind
@@ -113,6 +117,7 @@ class Job:
     listed: bool
     counts: JobCounts
     error: str | None
+    obstacle: str | None
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
@@ -239,7 +244,7 @@ def resume_job(conn: Connection, job_id: int) -> Job:
         JobStateConflict: the job is neither paused nor failed.
 
     """
-    return _change_state(conn, job_id, RESUMABLE_STATES, JobState.QUEUED, error=None)
+    return _change_state(conn, job_id, RESUMABLE_STATES, JobState.QUEUED, error=None, obstacle=None)
 
 
 def cancel_job(conn: Connection, job_id: int) -> Job:
@@ -257,6 +262,7 @@ def cancel_job(conn: Connection, job_id: int) -> Job:
         JobState.CANCELLED,
         finished_at=datetime.now(UTC),
         error=None,
+        obstacle=None,
     )
     conn.execute(delete(job_chunks).where(job_chunks.c.job_id == job_id))
     return get_job(conn, job_id)
@@ -271,9 +277,40 @@ def fail_job(conn: Connection, job_id: int, error: str) -> None:
         .values(
             state=JobState.FAILED.value,
             error=escape_unstorable(error),
+            obstacle=None,
             updated_at=datetime.now(UTC),
         )
     )
+
+
+def note_obstacle(conn: Connection, job_id: int, obstacle: str) -> None:
+    """Record why a worker cannot work on an open job; finished work clears it."""
+    _note_obstacle(conn, escape_unstorable(obstacle), jobs.c.id == job_id)
+
+
+def note_foreign_jobs(conn: Connection, space: Space) -> None:
+    """Say for open jobs that need another model which one; those with an obstacle keep theirs.
+
+    Re-embeddings open their model themselves.
+    """
+    others = select(embedding_spaces.c.id).where(
+        embedding_spaces.c.fingerprint != space.fingerprint
+    )
+    query = JOBS.where(
+        jobs.c.state.in_(OPEN_STATES),
+        jobs.c.space_id.in_(others),
+        jobs.c.kind != JobKind.REEMBED,
+        jobs.c.obstacle.is_(None),
+    )
+    for row in conn.execute(query).all():
+        obstacle = (
+            f"needs a worker with the model {row.model}; the one that looked has {space.model}"
+        )
+        _note_obstacle(conn, obstacle, jobs.c.id == row.id)
+
+
+def _note_obstacle(conn: Connection, obstacle: str, job: ColumnElement[bool]) -> None:
+    conn.execute(update(jobs).where(job, jobs.c.state.in_(OPEN_STATES)).values(obstacle=obstacle))
 
 
 def _change_state(
@@ -318,6 +355,7 @@ def job_from_row(row: Row[Any]) -> Job:
         listed=row.listed,
         counts=JobCounts(*(getattr(row, each.name) for each in fields(JobCounts))),
         error=row.error,
+        obstacle=row.obstacle,
         created_at=row.created_at,
         updated_at=row.updated_at,
         finished_at=row.finished_at,

@@ -166,6 +166,8 @@ jobs = Table(
     Column("listed", Boolean, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in JOB_COUNTS),
     Column("error", Text),
+    # Why the last worker that looked at it could not work on it; NULL once one can.
+    Column("obstacle", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
@@ -183,6 +185,10 @@ job_chunks = Table(
     Column("span", Text, nullable=False),  # JSON that the source can read
     Column("worker", String(64)),
     Column("leased_until", UtcDateTime),
+    # How often work on it began and was not given back unharmed, with the work that goes on now.
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),  # that ended the last attempt; NULL if the process itself ended
+    Column("item_name", Text),  # of the only item, once an attempt has read it
 )
 
 # Items that failed, were skipped, or need a remark.

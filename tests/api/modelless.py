@@ -24,6 +24,7 @@ from embedder.network.results import Embedded, Failed
 from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_entries
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, list_corpora
@@ -153,6 +154,13 @@ class TinyTask:
             else:
                 delivery = self.deliveries.get(name, Condition.AS_IS)
                 yield ToEmbed(position, name, data, sha256_of(data), name, delivery)
+
+    def narrow(self, chunk: Chunk, first: int, count: int) -> JSON:
+        assert isinstance(chunk.span, dict)
+        start = chunk.span["start"]
+        assert isinstance(start, int)
+        assert first + count <= chunk.item_count
+        return {"start": start + first}
 
     def derive(self, item: ToEmbed[str], decoded: DecodedImage) -> tuple[int, int]:
         assert item.payload == item.name

@@ -26,12 +26,13 @@ def test_every_count_of_a_job_is_in_its_answer() -> None:
         True,
         counts,
         "why",
+        "it waits",
         NOW,
         NOW,
         None,
     )
 
-    answer = JobAnswer.of(job, {Outcome.FAILED: {"truncated": 6}}, 2, 1.5)
+    answer = JobAnswer.of(job, {Outcome.FAILED: {"truncated": 6}}, 2, 1.5, 3)
 
     assert {each.name: getattr(answer, each.name) for each in fields(JobCounts)} == {
         each.name: getattr(counts, each.name) for each in fields(JobCounts)
@@ -41,6 +42,7 @@ def test_every_count_of_a_job_is_in_its_answer() -> None:
     )
     assert (answer.id, answer.corpus, answer.error, answer.request) == (7, "known", "why", request)
     assert (answer.model, answer.embedding_space) == (SPACE.model, SPACE.fingerprint)
+    assert (answer.obstacle, answer.tried_again) == ("it waits", 3)
     assert (answer.workers, answer.images_per_second, answer.finished_at) == (2, 1.5, None)
     assert JobAnswer.model_validate_json(answer.model_dump_json()) == answer
 

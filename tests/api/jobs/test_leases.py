@@ -53,7 +53,7 @@ def test_only_dead_processes_of_this_machine_lose_their_leases(
     database: Database, dead_process: int
 ) -> None:
     kept = [
-        f"{HOST}:{os.getpid()}:aa",  # it lives
+        f"{HOST}:{os.getppid()}:aa",  # it lives
         f"{HOST}:1:aa",  # it lives, and may be another user's
         f"elsewhere:{dead_process}:aa",  # nobody here can know
         "of-an-unknown-form",

@@ -17,7 +17,7 @@ from api.jobs.task import ItemResult
 from api.jobs.working import JobRun
 from api.sources.item import UnusableSource
 from embedder.pictures.delivery import Condition
-from index.errors import CorpusError, DatabaseUnavailable
+from index.errors import StorageFull
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult, claim_chunk, lease_holders, release_chunks
 from index.truth.job_items import list_items
@@ -96,11 +96,11 @@ def test_a_lease_lost_after_the_items_are_embedded_rolls_the_chunk_back(
 
 def test_an_error_while_writing_is_raised_and_nothing_is_committed(database: Database) -> None:
     def fail() -> None:
-        raise DatabaseUnavailable("the disk is full")
+        raise StorageFull("the disk", "No space left on device")
 
     job = queue_job(database)
 
-    with pytest.raises(CorpusError, match="the disk is full"):
+    with pytest.raises(StorageFull, match="the disk"):
         run(database, TinyTask(["a", "b", "c"], before_write=fail), job)
 
     assert corpus_names(database) == []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from api.jobs.failures import Patience
 from api.jobs.task import Progress
 from api.sources.item import UnusableSource
 from api.worker.running import ignore_progress, pause_if_open, run_task, take_open_jobs
@@ -32,8 +33,16 @@ def run(
     owner: bool = True,
     on_progress: Progress = ignore_progress,
 ) -> Job:
+    stop = threading.Event()
     return run_task(
-        database, ImageEmbedder(), open_task, job.id, on_progress, threading.Event(), owner=owner
+        database,
+        ImageEmbedder(),
+        open_task,
+        job.id,
+        on_progress,
+        stop,
+        owner=owner,
+        patience=Patience(stop, 0.1, 0.001),
     )
 
 
@@ -77,13 +86,34 @@ def test_a_database_that_is_unavailable_fails_no_job(database: Database) -> None
     assert read_job(database, job.id).state is JobState.RUNNING
 
 
-def test_a_defect_is_raised_and_fails_no_job(database: Database) -> None:
+@pytest.mark.parametrize("owner", [True, False])
+def test_a_defect_in_the_listing_fails_the_job_and_ends_no_worker(
+    database: Database, owner: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     job = queue_job(database)
 
-    with pytest.raises(ZeroDivisionError):
-        run(database, job, lambda: TinyTask(["a"], fail_spans=ZeroDivisionError()))
+    failed = run(
+        database, job, lambda: TinyTask(["a"], fail_spans=ZeroDivisionError("secret")), owner=owner
+    )
 
-    assert read_job(database, job.id).state is JobState.RUNNING
+    assert failed.state is JobState.FAILED
+    assert failed.error == (
+        "a defect of Lineup while listing the sources: ZeroDivisionError; the log of the worker "
+        "says more"
+    )
+    assert "secret" in caplog.text
+
+
+def test_a_defect_in_the_closing_fails_the_job(database: Database) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    job = queue_job(database, JobKind.CALIBRATE)
+    failed = run(database, job, lambda: TinyTask(["a"], on_complete=fail))
+
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert "while finishing the job: ZeroDivisionError" in failed.error
 
 
 @pytest.mark.parametrize(("owner", "state"), [(True, "paused"), (False, "running")])
@@ -197,7 +227,8 @@ def test_a_job_that_cannot_be_done_here_is_left_to_others(database: Database) ->
     first, second = (queue_job(database, JobKind.INGEST, {"n": n}).id for n in range(2))
 
     assert taken(database, failing=(first,)) == [first, second]
-    assert read_job(database, first).state is JobState.QUEUED
+    left = read_job(database, first)
+    assert (left.state, left.obstacle) == (JobState.QUEUED, "not readable from here")
 
 
 @pytest.mark.parametrize("helping", [True, False])

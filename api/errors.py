@@ -143,6 +143,7 @@ class SourceNotAllowed(ServiceError):
         outside = f"{location} is outside the folders and URLs of LINEUP_INGEST_ROOTS"
         super().__init__(outside if reason is None else f"{location} must not be read: {reason}")
         self.location = location
+        self.reason = reason
 
 
 class UnlistedModel(ServiceError):

@@ -1,21 +1,35 @@
-"""Types that requests and answers share: names, times, and a frozen, strict base model."""
+"""Types that requests and answers share: names, times, free text and JSON, and the base models.
+
+`Order` is the base of everything that somebody asks for. Its values are refused at once if the
+databases or JSON could not hold them: one rule for the fields of a request, for the free provenance
+of many images and of one, over HTTP and in the terminal.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
     StrictFloat,
     StrictInt,
+    ValidationInfo,
+    field_validator,
 )
 
+from index.errors import InvalidProvenance
+from index.jsontext import canonical_json
+from index.truth.corpora import NAME_PATTERN
 from index.truth.instants import in_utc
+from index.truth.provenance import storable_text
 
 MAX_FILTER_PLACES = 16
 MAX_FILTER_VALUES = (
@@ -28,15 +42,82 @@ Sha256 = Annotated[
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     ),
 ]
+CORPUS_NAME = f"^{NAME_PATTERN.pattern}$"  # `$` is the end of the text in pydantic's expressions
 CorpusName = Annotated[
     str,
     Field(
         description="Name of a corpus.",
-        pattern="^[a-z0-9][a-z0-9._-]{0,63}$",
+        pattern=CORPUS_NAME,
         examples=["casework-2026-sdxl"],
     ),
 ]
 
+MAX_LEVELS = 64  # of free JSON; SQLite reads 1,000 levels, and Python's recursion ends there too
+LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1  # what 64 bits hold, with or without sign
+# The provenance of all images of a request is stored once for each of them.
+MAX_PROVENANCE_BYTES = 2**16
+
+
+def check_value(value: Any) -> Any:  # noqa: ANN401 -- any JSON
+    """Return a value that every database and every JSON reader can hold.
+
+    Raises ValueError, which says where in the value it is wrong, for text with NUL or half of a
+    surrogate pair, numbers that are not finite or need more than 64 bits, and more than
+    `MAX_LEVELS` levels.
+    """
+    pending: list[tuple[str, int, Any]] = [("", 0, value)]
+    while pending:
+        place, level, each = pending.pop()
+        reason = _find_fault(each)
+        if reason is None and isinstance(each, (Mapping, list, tuple)):
+            if level == MAX_LEVELS:
+                reason = f"has more than {MAX_LEVELS} levels"
+            pending += [(f"{place}/{key}", level + 1, inner) for key, inner in _parts(each)]
+            names = each if isinstance(each, Mapping) else ()
+            reason = reason or next(filter(None, map(_find_fault, names)), None)
+        if reason is not None:
+            raise ValueError(f"{place[:100]} {reason}".lstrip())
+    return value
+
+
+def _parts(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, Mapping) else enumerate(value)
+
+
+def _find_fault(value: object) -> str | None:
+    match value:
+        case str():
+            try:
+                storable_text(value)
+            except InvalidProvenance as err:
+                return err.reason
+        case bool():
+            return None
+        case float() if not math.isfinite(value):
+            return "is not a finite number"
+        case int() if not LEAST_INTEGER <= value <= LARGEST_INTEGER:
+            return "is a number of more than 64 bits"
+    return None
+
+
+_STORED: Any = {"stored": True}
+
+
+def check_size(provenance: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """Return provenance that is small enough for each image of a request. Raises ValueError."""
+    if info.context is _STORED:
+        return provenance
+    size = len(canonical_json(provenance).encode())
+    if size > MAX_PROVENANCE_BYTES:
+        raise ValueError(f"has {size:,} bytes as JSON; the limit is {MAX_PROVENANCE_BYTES:,}")
+    return provenance
+
+
+PlainText = Annotated[str, BeforeValidator(check_value)]
+FreeJSON = Annotated[dict[str, Any], AfterValidator(check_value)]  # the provenance of one image
+FreeJSONForMany = Annotated[dict[str, Any], AfterValidator(check_size)]
+SourceLocation = Annotated[str, Field(min_length=1, max_length=8192)]  # a signed URL is long
+FilterText = Annotated[str, Field(max_length=1000)]
 Place = Annotated[str, Field(min_length=1, max_length=1000)]
 Scalar = Annotated[
     StrictBool | StrictInt | StrictFloat | Annotated[str, Field(max_length=10_000)] | None,
@@ -54,6 +135,27 @@ class Answer(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Order(Answer):
+    """Base of what somebody asks for: every field passes `check_value` first.
+
+    `checked_later` names the fields that have an error of their own for such values.
+    """
+
+    checked_later: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def read(cls, stored: Any) -> Self:  # noqa: ANN401 -- JSON as stored
+        """Return an order that is stored already, perhaps by a release that checked less."""
+        return cls.model_validate(stored, context=_STORED)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 -- any JSON
+        if info.context is _STORED or info.field_name in cls.checked_later:
+            return value
+        return check_value(value)
 
 
 class FailedItem(Answer):

@@ -87,6 +87,14 @@ def is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
+def show_value(value: object) -> object:
+    """Return text shown, and any other value as it is: what a template finalises its values by.
+
+    Markup is a template's own, or was shown before.
+    """
+    return show(value) if type(value) is str else value
+
+
 def escape_json(text: str) -> str:
     """Return JSON text in which hazardous characters of its strings are JSON escapes.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from api.fields import Answer, CorpusName
+from api.fields import CorpusName, Order
 from embedder.pictures.delivery import Condition
 
 
-class CalibrationRequest(Answer):
+class CalibrationRequest(Order):
     """The corpora to calibrate, and how."""
 
     against: list[CorpusName] | None = Field(

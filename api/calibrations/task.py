@@ -67,7 +67,7 @@ class CalibrateTask:
         self._originals = originals
         self._max_image_bytes = max_image_bytes
         self._job_id = job.id
-        self._request = CalibrationRequest.model_validate(job.request)
+        self._request = CalibrationRequest.read(job.request)
 
     def spans(self) -> Iterator[Span]:
         """List the images of the sample with the conditions that they are not embedded under."""

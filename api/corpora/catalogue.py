@@ -77,10 +77,13 @@ def page_entries(
     return EntryPage(entries=[EntryAnswer.of(entry) for entry in entries], next_cursor=next_cursor)
 
 
-def describe_entry(database: Database, entry_id: int) -> EntryAnswer:
-    """Describe one entry. Raises `UnknownEntry`, also for a removed entry."""
+def describe_entry(database: Database, entry_id: int, *, local: bool = False) -> EntryAnswer:
+    """Describe one entry. Raises `UnknownEntry`, also for a removed entry.
+
+    `local`: for somebody on this machine, with the path of its image.
+    """
     with database.read() as connection:
-        return EntryAnswer.of(get_entry(connection, entry_id))
+        return EntryAnswer.of(get_entry(connection, entry_id), local=local)
 
 
 def drop_entry(database: Database, stores: BlobStores, entry_id: int) -> EntryAnswer:

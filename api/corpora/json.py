@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from api.fields import Answer, CorpusName, Sha256
+from api.fields import Answer, CorpusName, Order, Sha256
+from api.server_paths import name_provenance
 from index.truth.adding import AddStatus
 from index.truth.corpora import Corpus as CorpusRow
 from index.truth.corpora import CorpusKind, Keep
@@ -55,7 +56,7 @@ class CorpusPage(Answer):
     )
 
 
-class NewCorpus(Answer):
+class NewCorpus(Order):
     """The corpus to create."""
 
     name: CorpusName
@@ -126,8 +127,11 @@ class EntryAnswer(Answer):
     )
 
     @classmethod
-    def of(cls, entry: Entry) -> EntryAnswer:
-        """From the row that `index` reads."""
+    def of(cls, entry: Entry, *, local: bool = False) -> EntryAnswer:
+        """From the row that `index` reads.
+
+        `local`: for somebody on this machine, with the path of the image in the provenance.
+        """
         hashed = entry.image.perceptual_hash
         return cls(
             id=entry.id,
@@ -145,7 +149,7 @@ class EntryAnswer(Answer):
             licence=entry.licence,
             source=entry.source,
             acquired_at=entry.acquired_at,
-            provenance=dict(entry.provenance),
+            provenance=dict(entry.provenance) if local else name_provenance(entry.provenance),
             created_at=entry.created_at,
             job_id=entry.job_id,
         )

@@ -24,6 +24,7 @@ from api.evaluation.json import (
     ReliabilityFigures,
     TippettCurves,
 )
+from api.visible import show
 
 # Two hues that differ in lightness too, for readers who cannot distinguish red from green.
 REAL, SYNTHETIC, INK, QUIET, LINE = "#22577a", "#c2571a", "#1a2329", "#56636b", "#d9dfe3"
@@ -219,4 +220,7 @@ def _format_percent(axes: Axes) -> None:
 
 
 def _shorten(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    """A name as a label. matplotlib reads text between dollar signs as a formula."""
+    name = show(name)
+    name = name if len(name) <= most else f"{name[: most - 1]}…"
+    return name.replace("$", r"\$")

@@ -20,6 +20,7 @@ from api.errors import FileAlreadyExists, ReportUnwritable
 from api.evaluation import plots
 from api.evaluation.json import EvaluationAnswer, Measure, WrongImage
 from api.sources.locations import is_url
+from api.visible import show_value
 from index.durable import write_bytes_durably
 
 JSON_FILE, HTML_FILE = "evaluation.json", "evaluation.html"
@@ -75,6 +76,7 @@ def render_page(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=show_value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

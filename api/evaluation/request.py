@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from api.fields import Answer
+from api.fields import Order, SourceLocation
 from embedder.pictures.delivery import Condition
 
 MOST_SEED = 2**32 - 1
 
 
-class EvaluationRequest(Answer):
+class EvaluationRequest(Order):
     """The images to evaluate a model on, and how.
 
     With the same images and the same model, the figures are the same.
     """
 
-    source: str = Field(
+    source: SourceLocation = Field(
         description="Absolute path or URL of a folder, an archive, a table or a manifest."
     )
     pattern: str | None = Field(
@@ -26,10 +26,12 @@ class EvaluationRequest(Answer):
         "`{label}/{generator}/*`.",
     )
     path_column: str | None = Field(
-        None, description="Name of the column with the paths, for a manifest."
+        None, max_length=1000, description="Name of the column with the paths, for a manifest."
     )
     image_column: str | None = Field(
-        None, description="Name of the column with the images, for a Parquet table."
+        None,
+        max_length=1000,
+        description="Name of the column with the images, for a Parquet table.",
     )
     conditions: list[Condition] = Field(
         [],

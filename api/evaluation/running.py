@@ -20,8 +20,10 @@ from api.evaluation.judging import Rules
 from api.evaluation.measuring import measure
 from api.evaluation.reading import Labelled, Listing, list_labelled, require_both, sample_images
 from api.evaluation.request import EvaluationRequest
+from api.fields import FailedItem
 from api.ingest.patterns import Pattern
 from api.lineup import choose_settings, load_embedder, read_classifier_policy, read_threshold
+from api.server_paths import PathHider, hider_of, is_local, name_path
 from api.settings import Settings
 from api.sources.access import Access
 from api.sources.locations import make_absolute
@@ -65,14 +67,38 @@ def evaluate_for_client(
         raise InvalidRequest(
             f"max_images: at most {MOST_IMAGES:,} over HTTP; `lineup evaluate` has no limit"
         )
-    request = request.model_copy(
+    wanted = request.model_copy(
         update={"source": make_absolute(request.source), "max_images": asked}
     )
     access = Access([make_absolute(root) for root in settings.ingest_roots])
-    access.require(request.source)
-    return _evaluate(
-        lambda: embedder, settings, request, "POST /v1/evaluations", lambda *_: None, access
-    ).answer
+    access.require(wanted.source, asked=request.source)
+    done = _evaluate(
+        lambda: embedder, settings, wanted, "POST /v1/evaluations", lambda *_: None, access
+    )
+    return name_paths(done.answer, request.source, hider_of({"sources": [wanted.source]}))
+
+
+def name_paths(answer: EvaluationAnswer, source: str, hider: PathHider) -> EvaluationAnswer:
+    """Return an answer for a client: its own words for the source, and names for all paths."""
+    return answer.model_copy(
+        update={
+            "request": answer.request.model_copy(update={"source": source}),
+            "wrong": [
+                each.model_copy(update={"location": None})
+                if each.location is not None and is_local(each.location)
+                else each
+                for each in answer.wrong
+            ],
+            "failures": [
+                FailedItem(
+                    name=name_path(hider.hide_folders(each.name)),
+                    reason=each.reason,
+                    detail=hider.hide(each.detail),
+                )
+                for each in answer.failures
+            ],
+        }
+    )
 
 
 def _evaluate(

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from api.errors import InvalidRequest
 from api.problems import DEFECT, ROOTS, URN, name_failure, problem_of
+from api.server_paths import describe_for_client
 
 MEDIA_TYPE = "application/problem+json"
 DOES_NOT_FIT = "the request does not fit its schema"
@@ -63,7 +64,7 @@ def build_response(err: Exception) -> JSONResponse:
         status=problem.status,
         detail="an unexpected error; the server's log describes it"
         if problem is DEFECT
-        else str(err),
+        else describe_for_client(err),
         errors=errors or None,
     )
     seconds = getattr(err, "retry_after_seconds", None)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
 from pydantic import Field
 
-from api.fields import Answer, CorpusName, Instant, Sha256
+from api.fields import CorpusName, FreeJSONForMany, Instant, Order, Sha256, SourceLocation
 from api.ingest.patterns import MAX_PATTERN_CHARACTERS, Pattern
 from index.truth.corpora import CorpusKind
 from index.truth.provenance import Provenance
@@ -24,10 +23,10 @@ class Dedup(StrEnum):
     NEAR = "near"  # also the same picture by perceptual hash
 
 
-class IngestRequest(Answer):
+class IngestRequest(Order):
     """An ingest request as it is stored with its job."""
 
-    sources: list[str] = Field(
+    sources: list[SourceLocation] = Field(
         min_length=1,
         max_length=10_000,
         description="Absolute paths or URLs of folders, archives (zip, tar), tables (Parquet), "
@@ -65,7 +64,7 @@ class IngestRequest(Answer):
     acquired_at: Instant | None = Field(
         None, description="When the images were acquired. A time without a zone is UTC."
     )
-    provenance: dict[str, Any] = Field(
+    provenance: FreeJSONForMany = Field(
         {}, description="Further provenance of all images, as free JSON."
     )
     dedup: Dedup = Field(
@@ -74,10 +73,12 @@ class IngestRequest(Answer):
         "images that it holds in another version, by perceptual hash.",
     )
     path_column: str | None = Field(
-        None, description="Name of the column with the paths, for a manifest."
+        None, max_length=1000, description="Name of the column with the paths, for a manifest."
     )
     image_column: str | None = Field(
-        None, description="Name of the column with the images, for a Parquet table."
+        None,
+        max_length=1000,
+        description="Name of the column with the images, for a Parquet table.",
     )
     embedding_space: Sha256 | None = Field(
         None,

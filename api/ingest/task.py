@@ -90,7 +90,7 @@ class IngestTask:
         self._limits = limits
         self._upload_dir = upload_dir
         self._job_id = job.id
-        self._request = IngestRequest.model_validate(job.request)
+        self._request = IngestRequest.read(job.request)
         self._corpus = self._request.corpus
         with database.read() as conn:
             self._keep = get_corpus(conn, self._corpus).keep

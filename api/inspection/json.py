@@ -8,7 +8,8 @@ from datetime import datetime
 from pydantic import Field
 
 from api.corpora.json import EntryAnswer
-from api.fields import Answer, CorpusName
+from api.fields import Answer, CorpusName, Order
+from api.server_paths import name_path
 from index.proof.inspection import (
     Contradiction,
     Hub,
@@ -23,7 +24,7 @@ from index.truth.quarantine import QuarantinedEntry, Release
 from index.verdict import Relation
 
 
-class QuarantineRequest(Answer):
+class QuarantineRequest(Order):
     """The reason for putting an entry into quarantine."""
 
     reason: str = Field(
@@ -107,7 +108,7 @@ class NamedEntries:
         entry = self._entries.get(entry_id)
         if entry is None:
             return InspectedEntry(id=entry_id, corpus=self._corpus, generator=None, location="")
-        location = str(entry.provenance.get("path") or entry.source or "")
+        location = name_path(str(entry.provenance.get("path") or entry.source or ""))
         return InspectedEntry(
             id=entry_id, corpus=entry.corpus, generator=entry.generator, location=location
         )

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
 from api.paging import page, read_number
+from api.server_paths import hider_of
 from api.visible import csv_cell
 from index.truth.database import Database
 from index.truth.job_chunks import count_tried_again, count_workers
@@ -19,14 +20,18 @@ SHOWN_FAILURES = 20
 CSV_COLUMNS = ("position", "name", "outcome", "reason", "detail", "entry_id")
 
 
-def describe_job(database: Database, job_id: int) -> JobAnswer:
-    """Describe a job, with its reasons and workers counted. Raises `UnknownJob`."""
+def describe_job(database: Database, job_id: int, *, local: bool = False) -> JobAnswer:
+    """Describe a job, with its reasons and workers counted. Raises `UnknownJob`.
+
+    `local`, here and below: for somebody on this machine, with its paths.
+    """
     with database.read() as conn:
         return JobAnswer.of(
             get_job(conn, job_id),
             count_reasons(conn, job_id),
             count_workers(conn, job_id),
             tried_again=count_tried_again(conn, job_id),
+            local=local,
         )
 
 
@@ -40,16 +45,24 @@ def glance_at_job(database: Database, job_id: int) -> JobAnswer:
     return JobAnswer.of(job) if job.state in OPEN_STATES else describe_job(database, job_id)
 
 
-def page_jobs(database: Database, cursor: str | None, limit: int) -> JobPage:
+def page_jobs(
+    database: Database, cursor: str | None, limit: int, *, local: bool = False
+) -> JobPage:
     """Return a page of jobs, the newest first. Raises `InvalidRequest` for a foreign cursor."""
     with database.read() as conn:
         found = list_jobs(conn, read_number(cursor), limit + 1)
     jobs, next_cursor = page(found, limit, lambda job: job.id)
-    return JobPage(jobs=[JobAnswer.of(job) for job in jobs], next_cursor=next_cursor)
+    return JobPage(jobs=[JobAnswer.of(job, local=local) for job in jobs], next_cursor=next_cursor)
 
 
 def page_items(
-    database: Database, job_id: int, outcome: Outcome | None, cursor: str | None, limit: int
+    database: Database,
+    job_id: int,
+    outcome: Outcome | None,
+    cursor: str | None,
+    limit: int,
+    *,
+    local: bool = False,
 ) -> JobItemPage:
     """Return a page of the items that did not simply succeed.
 
@@ -57,15 +70,18 @@ def page_items(
     """
     after = read_number(cursor)
     with database.read() as conn:
-        get_job(conn, job_id)
+        job = get_job(conn, job_id)
         found = list_items(conn, job_id, outcome, -1 if after is None else after, limit + 1)
     items, next_cursor = page(found, limit, lambda item: item.position)
-    return JobItemPage(items=[JobItemAnswer.of(item) for item in items], next_cursor=next_cursor)
+    hider = None if local else hider_of(job.request)
+    return JobItemPage(
+        items=[JobItemAnswer.of(item, hider) for item in items], next_cursor=next_cursor
+    )
 
 
 def list_first_failures(database: Database, job_id: int) -> list[JobItemAnswer]:
-    """Return the first failures of a job, as many as a person reads."""
-    return page_items(database, job_id, Outcome.FAILED, None, SHOWN_FAILURES).items
+    """Return the first failures of a job, as many as a person on this machine reads."""
+    return page_items(database, job_id, Outcome.FAILED, None, SHOWN_FAILURES, local=True).items
 
 
 def iterate_items(database: Database, job_id: int, outcome: Outcome | None) -> Iterator[JobItem]:

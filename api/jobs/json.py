@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
+from api.server_paths import PathHider, hider_of, is_local, name_path, name_request
+from api.sources.locations import folder_of
 from index.truth.job_items import JobItem, Outcome
 from index.truth.jobs import Job, JobKind, JobState
 
@@ -106,7 +108,10 @@ class JobAnswer(Answer):
         "which the job cannot be resumed. Null for other jobs, and if it was not examined for this "
         "answer.",
     )
-    request: dict[str, Any] = Field(description="The request that started the job.")
+    request: dict[str, Any] = Field(
+        description="The request that started the job. Over HTTP, sources are named relative to "
+        "the root that they lie in, and an upload is `upload:` with its name."
+    )
     created_at: datetime = Field(description="When the job was created, in UTC.")
     updated_at: datetime = Field(description="When the job last made progress, in UTC.")
     finished_at: datetime | None = Field(
@@ -121,10 +126,15 @@ class JobAnswer(Answer):
         workers: int | None = None,
         images_per_second: float | None = None,
         tried_again: int | None = None,
+        *,
+        local: bool = False,
     ) -> JobAnswer:
-        """From the row that `index` reads."""
+        """From the row that `index` reads.
+
+        `local`: for somebody on this machine, with its paths. Otherwise they are only named.
+        """
         counts = job.counts
-        return cls(
+        answer = cls(
             id=job.id,
             kind=job.kind,
             state=job.state,
@@ -151,6 +161,18 @@ class JobAnswer(Answer):
             created_at=job.created_at,
             updated_at=job.updated_at,
             finished_at=job.finished_at,
+        )
+        return answer if local else answer.for_client()
+
+    def for_client(self) -> JobAnswer:
+        """Return the same answer without paths of this machine."""
+        hide = hider_of(self.request).hide
+        return self.model_copy(
+            update={
+                "request": name_request(self.request),
+                "error": self.error and hide(self.error),
+                "obstacle": self.obstacle and hide(self.obstacle),
+            }
         )
 
 
@@ -180,14 +202,19 @@ class JobItemAnswer(Answer):
     )
 
     @classmethod
-    def of(cls, item: JobItem) -> JobItemAnswer:
-        """From the row that `index` reads."""
+    def of(cls, item: JobItem, hider: PathHider | None = None) -> JobItemAnswer:
+        """From the row that `index` reads. `hider` shortens this machine's paths for a client."""
+        name, detail = item.name, item.detail
+        if hider is not None:
+            own = [folder_of(name)] if is_local(name) else []
+            detail = PathHider.below([*hider.folders, *own]).hide(detail)
+            name = name_path(hider.hide_folders(name))
         return cls(
             position=item.position,
-            name=item.name,
+            name=name,
             outcome=item.outcome,
             reason=item.reason,
-            detail=item.detail,
+            detail=detail,
             entry_id=item.entry_id,
         )
 

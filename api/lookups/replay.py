@@ -36,7 +36,7 @@ from api.lookups.questions import search
 from api.lookups.reembedding import compare_again, embed_again
 from api.lookups.replay_json import Difference, ReplayAnswer, RulesAnswer, VerdictsAnswer
 from api.lookups.request import LookupQuery
-from api.lookups.stored import in_words_of_today
+from api.lookups.stored import in_words_of_today, name_paths, take_stored_paths
 from embedder.pictures.delivery import Condition
 from index.cache.as_of import search_at
 from index.cache.searching import Question, SearchResult
@@ -124,7 +124,7 @@ class _Again:
 
     def _assess(self, probe: Probe) -> Assessed:
         then, limits = self.then, self.limits
-        query = LookupQuery.model_validate(self.stored.request)
+        query = LookupQuery.read(self.stored.request)
         space_id = find_space_id(self.conn, self.lineup.space)
         assert space_id is not None  # the look-up names it
 
@@ -186,10 +186,11 @@ def _compare(
     document: Any = stored.answer
     evidence = take_evidence(document)
     if then.method.rules == RULES:
-        differences = find_differences(take_evidence(in_words_of_today(document)), now)
-        return take_stored_sentences(now, evidence), differences
+        before = take_evidence(name_paths(in_words_of_today(document)))
+        again = take_stored_paths(now, evidence)
+        return take_stored_sentences(again, evidence), find_differences(before, now)
     measured = take_measured(document, now)
-    return measured, find_differences(evidence, measured)
+    return measured, find_differences(name_paths(evidence), name_paths(measured))
 
 
 def _describe_result(differences: Sequence[Difference], within: float | None) -> str:

@@ -9,9 +9,10 @@ from pydantic import Field
 from api.fields import (
     MAX_FILTER_PLACES,
     MAX_FILTER_VALUES,
-    Answer,
     CorpusName,
+    FilterText,
     Instant,
+    Order,
     Place,
     Scalar,
     Sha256,
@@ -19,7 +20,7 @@ from api.fields import (
 from index.truth.corpora import CorpusKind
 
 
-class SearchFilter(Answer):
+class SearchFilter(Order):
     """Which entries are searched. Criteria that are left out do not restrict the search."""
 
     corpora: list[CorpusName] | None = Field(
@@ -32,13 +33,13 @@ class SearchFilter(Answer):
         description="Kind of corpora to search: known_fake (the default) or known_real. Null for "
         "both.",
     )
-    generators: list[str] | None = Field(
+    generators: list[FilterText] | None = Field(
         None,
         max_length=MAX_FILTER_VALUES,
         description="Entries by any of these generators. Names are compared in their normalised "
         "form.",
     )
-    labels: list[str] | None = Field(
+    labels: list[FilterText] | None = Field(
         None, max_length=MAX_FILTER_VALUES, description="Entries with any of these labels."
     )
     acquired_from: Instant | None = Field(
@@ -58,7 +59,7 @@ class SearchFilter(Answer):
     )
 
 
-class LookupQuery(Answer):
+class LookupQuery(Order):
     """How to search."""
 
     k: int = Field(
@@ -86,6 +87,8 @@ class LookupRequest(LookupQuery):
     """A look-up without an image file: by `embedding`, by `sha256`, or by both if the client
     embedded the image itself.
     """
+
+    checked_later = frozenset({"embedding"})  # `InvalidVector`
 
     embedding: list[float] | None = Field(
         None,

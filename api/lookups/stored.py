@@ -8,10 +8,11 @@ rules 1 the classifier's verdict `no_traces` was `authentic`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from api.lookups.json import LookupAnswer
+from api.server_paths import name_provenance
 from index.truth.database import Database
 from index.truth.lookups import get_lookup
 
@@ -29,7 +30,48 @@ def find_answer(database: Database, lookup_id: str) -> LookupAnswer:
     """The stored answer of an earlier look-up. Raises `UnknownLookup`."""
     with database.read() as connection:
         stored = get_lookup(connection, lookup_id)
-    return LookupAnswer.model_validate(in_words_of_today(stored.answer))
+    return LookupAnswer.model_validate(name_paths(in_words_of_today(stored.answer)))
+
+
+def name_paths(document: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer without the paths of this machine, which earlier releases stored with entries.
+
+    Its digest is still that of the stored text.
+    """
+    return _with_provenances(document, lambda entry: name_provenance(entry["provenance"]))
+
+
+def take_stored_paths(now: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer of today with the provenance that a stored one gives an entry, if they differ only
+    in what `name_paths` changes: for the digest.
+    """
+    before = {each["entry"]["id"]: each["entry"]["provenance"] for each in _neighbours(stored)}
+
+    def take(entry: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- any JSON
+        then = before.get(entry["id"], entry["provenance"])
+        return then if name_provenance(then) == entry["provenance"] else entry["provenance"]
+
+    return _with_provenances(now, take)
+
+
+def _neighbours(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    similarity = document["similarity"]
+    real = similarity.get("nearest_known_real")
+    return [*similarity["neighbours"], *([real] if real else [])]
+
+
+def _with_provenances(
+    document: Mapping[str, Any], choose: Callable[[Mapping[str, Any]], Any]
+) -> dict[str, Any]:
+    def change(neighbour: Mapping[str, Any]) -> dict[str, Any]:
+        entry = neighbour["entry"]
+        return {**neighbour, "entry": {**entry, "provenance": choose(entry)}}
+
+    similarity = {**document["similarity"]}
+    similarity["neighbours"] = list(map(change, similarity["neighbours"]))
+    if similarity.get("nearest_known_real"):
+        similarity["nearest_known_real"] = change(similarity["nearest_known_real"])
+    return {**document, "similarity": similarity}
 
 
 def in_words_of_today(document: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON as stored

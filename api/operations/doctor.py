@@ -22,6 +22,7 @@ from api.lineup import (
     open_database,
 )
 from api.operations.json import DoctorAnswer, DoctorFinding, Level
+from api.server_paths import hider_of
 from api.settings import Settings
 from embedder.errors import EmbedderError
 from index.cache.explain import explain
@@ -156,7 +157,7 @@ def examine_data(
         )
     for job in jobs:
         if job.state in (JobState.FAILED, JobState.PAUSED):
-            reason = f": {job.error}" if job.error else ""
+            reason = f": {hider_of(job.request).hide(job.error)}" if job.error else ""
             words = f"job {job.id} ({job.kind}) is {job.state}{reason}"
             yield advice("jobs", words, f"lineup jobs resume {job.id}")
 

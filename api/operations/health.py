@@ -12,6 +12,7 @@ from typing import Protocol
 
 from api.batcher import Admission
 from api.operations.json import ReadyAnswer
+from api.server_paths import describe_for_client
 from index.errors import CorpusError
 from index.truth.database import DatabaseState
 
@@ -68,7 +69,7 @@ def check_readiness(lineup: Examined, admission: Admission | None = None) -> Rea
         state = lineup.database.examine()
         database = check_writes(state, read_only=lineup.database.read_only)
     except CorpusError as err:
-        database = str(err)
+        database = describe_for_client(err)
     checks = {
         "model": OK,  # a server without a model does not start
         "database": database,
@@ -118,7 +119,7 @@ def check_index(index: Refreshable, state: DatabaseState | None) -> str:
     thread.start()
     thread.join(CATCH_UP_SECONDS)
     if failures:
-        return str(failures[0])
+        return describe_for_client(failures[0])
     if index.generation > before or not thread.is_alive():
         return OK
     return f"{state.last_change - before:,} changes of the database are missing in the index"

@@ -62,10 +62,18 @@ class Access:
         self._resolver = resolver
         self._opened_web: Web | None = None
 
-    def require(self, location: str) -> None:
-        """Raise `SourceNotAllowed` for a location outside of the roots, after following links."""
-        if self._roots is not None:
-            self._roots.require(location)
+    def require(self, location: str, *, asked: str | None = None) -> None:
+        """Raise `SourceNotAllowed` for a location outside of the roots, after following links.
+
+        `asked` is what a client sent for it: the error repeats that, not where it lies here.
+        """
+        try:
+            if self._roots is not None:
+                self._roots.require(location)
+        except SourceNotAllowed as err:
+            if asked is None:
+                raise
+            raise SourceNotAllowed(asked, err.reason) from None
 
     def kind_of(self, location: str) -> Kind | None:
         """Return whether a file or a folder is there; None for neither.

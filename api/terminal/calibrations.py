@@ -107,7 +107,7 @@ def calibrate(
         job = start_calibration(lineup.database, lineup.space, request)
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
             job = work_on(lineup, job, report)
-        done = describe_job(lineup.database, job.id)
+        done = describe_job(lineup.database, job.id, local=True)
         answer = describe_calibration_of_job(lineup.database, job.id)
         if json:
             print_json_line(done)

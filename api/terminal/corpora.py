@@ -151,7 +151,7 @@ def show_entry(ctx: typer.Context, entry_id: EntryArgument) -> None:
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        print_json(describe_entry(database, entry_id))
+        print_json(describe_entry(database, entry_id, local=True))
 
 
 @entries_app.command("remove")

@@ -53,7 +53,7 @@ def jobs(
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        page = page_jobs(database, None, limit)
+        page = page_jobs(database, None, limit, local=True)
     if json:
         print_json(page)
     else:
@@ -67,7 +67,7 @@ def show_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     from api.lineup import open_database
 
     with open_database(settings_of(ctx)) as database:
-        answer = describe_job(database, job_id)
+        answer = describe_job(database, job_id, local=True)
     if json:
         print_json(answer)
     else:
@@ -159,7 +159,7 @@ def finish(ctx: typer.Context, database: Database, job: Job, *, json: bool) -> N
     from api.jobs.catalogue import describe_job, list_first_failures
     from api.problems import EXIT_PARTIAL
 
-    described = describe_job(database, job.id)
+    described = describe_job(database, job.id, local=True)
     answer = add_next_step(database, described, settings_of(ctx).false_match_rate)
     if json:
         print_json_line(answer)

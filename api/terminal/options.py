@@ -19,9 +19,6 @@ JsonLines = Annotated[
 KindOption = Annotated[
     str, typer.Option(help="Kind of the corpus: known_fake or known_real.", metavar="KIND")
 ]
-CorpusArgument = Annotated[
-    str, typer.Argument(metavar="CORPUS", help="Name of the corpus.", show_default=False)
-]
 EntryArgument = Annotated[
     int, typer.Argument(min=1, metavar="ENTRY", help="Id of the entry.", show_default=False)
 ]
@@ -29,6 +26,22 @@ Cursor = Annotated[
     str | None, typer.Option(help="Continue a list: the cursor printed below its last page.")
 ]
 Request = TypeVar("Request", bound=BaseModel)
+SHOWN_INPUT = 200  # characters of a wrong value that an error repeats
+
+
+def _check_corpus(name: str) -> str:
+    """Return the name of a corpus. Raises `InvalidCorpusName`, as every other way to name one."""
+    from index.truth.corpora import check_name
+
+    return check_name(name)
+
+
+CorpusArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CORPUS", help="Name of the corpus.", show_default=False, callback=_check_corpus
+    ),
+]
 
 
 def corpus_kind(text: str) -> CorpusKind:
@@ -49,7 +62,12 @@ def check_request(model: type[Request], **fields: Any) -> Request:  # noqa: ANN4
         return model(**fields)
     except ValidationError as err:
         details = [
-            f"{'.'.join(map(str, each['loc']))} {each['input']!r}: {each['msg']}"
+            f"{'.'.join(map(str, each['loc']))} {shorten(repr(each['input']))}: {each['msg']}"
             for each in err.errors()
         ]
         raise InvalidRequest("; ".join(details)) from err
+
+
+def shorten(text: str) -> str:
+    """Return the beginning of a text that an error repeats."""
+    return text if len(text) <= SHOWN_INPUT else f"{text[:SHOWN_INPUT]}…"

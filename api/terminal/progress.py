@@ -163,6 +163,6 @@ def report_lines(clock: Callable[[], float] = perf_counter) -> OnProgress:
         if now - last >= REPORT_SECONDS:
             last = now
             rate = round(done_here / (now - began), 2)
-            print_json_line(JobAnswer.of(job, images_per_second=rate))
+            print_json_line(JobAnswer.of(job, images_per_second=rate, local=True))
 
     return on_progress

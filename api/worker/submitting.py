@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pydantic import Field
 
 from api.errors import InvalidRequest
-from api.fields import Answer, Instant, Sha256
+from api.fields import FreeJSONForMany, Instant, Order, Sha256, SourceLocation
 from api.ingest.patterns import MAX_PATTERN_CHARACTERS
 from api.ingest.request import Dedup, IngestRequest
 from api.ingest.spool import Counted, accept, forget, keep_upload
@@ -22,10 +22,10 @@ from index.truth.database import Database
 from index.truth.spaces import Space
 
 
-class IngestOrder(Answer):
+class IngestOrder(Order):
     """An ingest request. The corpus is named in the path."""
 
-    sources: list[str] = Field(
+    sources: list[SourceLocation] = Field(
         [],
         max_length=10_000,
         description="Absolute paths on the server, or URLs, within LINEUP_INGEST_ROOTS. Leave it "
@@ -55,7 +55,7 @@ class IngestOrder(Answer):
     acquired_at: Instant | None = Field(
         None, description="When the images were acquired. A time without a zone is UTC."
     )
-    provenance: dict[str, Any] = Field(
+    provenance: FreeJSONForMany = Field(
         {}, description="Further provenance of all images, as free JSON."
     )
     dedup: Dedup = Field(
@@ -64,10 +64,12 @@ class IngestOrder(Answer):
         "images that it holds in another version, by perceptual hash.",
     )
     path_column: str | None = Field(
-        None, description="Name of the column with the paths, for a manifest."
+        None, max_length=1000, description="Name of the column with the paths, for a manifest."
     )
     image_column: str | None = Field(
-        None, description="Name of the column with the images, for a Parquet table."
+        None,
+        max_length=1000,
+        description="Name of the column with the images, for a Parquet table.",
     )
     embedding_space: Sha256 | None = Field(
         None,
@@ -85,7 +87,11 @@ def submit(
     if not order.sources:
         raise InvalidRequest("sources: name at least one, or upload one as multipart/form-data")
     sources = [make_absolute(source) for source in order.sources]
-    return _queue(database, space, corpus, order, sources, [make_absolute(root) for root in roots])
+    roots = [make_absolute(root) for root in roots]
+    access = Access(roots)
+    for asked, source in zip(order.sources, sources, strict=True):
+        access.require(source, asked=asked)
+    return _queue(database, space, corpus, order, sources, roots)
 
 
 def submit_upload(
@@ -123,7 +129,4 @@ def _queue(
 ) -> JobAnswer:
     stated = order.model_dump(exclude={"sources", "keep"}, exclude_unset=True)
     request = IngestRequest(corpus=corpus, sources=sources, roots=roots, **stated)
-    access = Access(roots)
-    for source in sources:
-        access.require(source)
     return JobAnswer.of(start_ingest(database, space, request, order.keep))

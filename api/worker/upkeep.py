@@ -53,7 +53,7 @@ def recalibrate_if_due(database: Database, space: Space) -> int | None:
         heads = list_calibration_heads(conn, space, 1, by_job=True)
         if not heads:
             return None
-        request = CalibrationRequest.model_validate(heads[0].scope.asked)
+        request = CalibrationRequest.read(heads[0].scope.asked)
         try:
             corpora = get_named_corpora(conn, request.against, CorpusKind.KNOWN_FAKE)
         except UnknownCorpus:

@@ -67,6 +67,18 @@ class Corpus:
     entries: int
 
 
+def check_name(name: str) -> str:
+    """Return the name of a corpus: the one rule, whoever names it and however.
+
+    Raises:
+        InvalidCorpusName: the name does not match `NAME_PATTERN`.
+
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise InvalidCorpusName(name)
+    return name
+
+
 def create_corpus(
     conn: Connection,
     name: str,
@@ -82,10 +94,8 @@ def create_corpus(
         InvalidProvenance: the databases cannot store the description.
 
     """
-    if not NAME_PATTERN.fullmatch(name):
-        raise InvalidCorpusName(name)
     row = {
-        "name": name,
+        "name": check_name(name),
         "kind": CorpusKind(kind).value,
         "keep": Keep(keep).value,
         "description": storable_text(description) or "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import File, Form, Response, UploadFile
 from fastapi.responses import FileResponse
@@ -24,7 +24,7 @@ from api.corpora.catalogue import (
 )
 from api.corpora.export import export_corpus
 from api.corpora.json import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
-from api.fields import Instant
+from api.fields import FreeJSON, Instant, PlainText
 from api.http.lanes import Kind
 from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import CorpusName, Cursor, EntryId, Limit
@@ -118,21 +118,21 @@ def create_entry(
     lineup: Opened,
     image: Annotated[UploadFile, File(description="The image file, unchanged.")],
     generator: Annotated[
-        str | None, Form(description="Generator that made the image.", max_length=200)
+        PlainText | None, Form(description="Generator that made the image.", max_length=200)
     ] = None,
-    label: Annotated[str | None, Form(description="Free label.", max_length=200)] = None,
+    label: Annotated[PlainText | None, Form(description="Free label.", max_length=200)] = None,
     licence: Annotated[
-        str | None, Form(description="Licence of the image.", max_length=200)
+        PlainText | None, Form(description="Licence of the image.", max_length=200)
     ] = None,
     source: Annotated[
-        str | None, Form(description="Where the image comes from.", max_length=1000)
+        PlainText | None, Form(description="Where the image comes from.", max_length=1000)
     ] = None,
     acquired_at: Annotated[
         Instant | None,
         Form(description="When the image was acquired. A time without a zone is UTC."),
     ] = None,
     provenance: Annotated[
-        Json[dict[str, Any]] | None, Form(description="Further provenance, as a free JSON object.")
+        Json[FreeJSON] | None, Form(description="Further provenance, as a free JSON object.")
     ] = None,
 ) -> AddedEntry:
     """Every look-up that starts after this answer finds the image, in every process."""

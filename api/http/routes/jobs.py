@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile as FormFile
 
 from api.calibrations.needs import add_next_step
 from api.errors import InvalidRequest, UnsupportedBody
+from api.fields import CORPUS_NAME
 from api.http.forms import open_form
 from api.http.lanes import Kind, Lanes
 from api.http.routes.bodies import describe_body, parse_json, read_announced_bytes
@@ -34,7 +35,11 @@ from index.truth.jobs import OPEN_STATES
 
 router = make_router(tags=["jobs"])
 NewOrOldName = Annotated[
-    str, Path(description="Name of the corpus. A corpus that does not exist is created.")
+    str,
+    Path(
+        description="Name of the corpus. A corpus that does not exist is created.",
+        pattern=CORPUS_NAME,
+    ),
 ]
 
 EVENT_SECONDS = 0.5  # between two reads of a job that a client watches
@@ -121,8 +126,8 @@ def read_jobs(lineup: Opened, cursor: Cursor = None, limit: Limit = 100) -> JobP
 def read_job(job_id: JobId, lineup: Opened) -> JobAnswer:
     """Returns the job's progress, with the reasons of its skipped and failed items."""
     settings = lineup.settings
-    job = describe_job(lineup.database, job_id)
-    job = describe_expiry(job, settings.upload_dir, settings.failed_upload_days)
+    job = describe_job(lineup.database, job_id, local=True)  # where an upload is, is in its paths
+    job = describe_expiry(job, settings.upload_dir, settings.failed_upload_days).for_client()
     return add_next_step(lineup.database, job, settings.false_match_rate)
 
 

@@ -5,7 +5,6 @@ Its script calls POST /v1/lookups like any client.
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from fastapi import Request
@@ -20,6 +19,7 @@ from api.lineup import Lineup
 from api.lookups.names import VERDICT_NAMES
 from api.operations.doctor import examine_data
 from api.operations.json import DoctorFinding, Level
+from api.visible import show, show_value
 
 FOLDER = Path(__file__).parent.parent
 MOST_CORPORA = 1000  # listed under "Search in"
@@ -32,15 +32,12 @@ router = make_router(include_in_schema=False)
 @router.get("/", response_class=HTMLResponse)
 def show_page(request: Request, lineup: Opened) -> HTMLResponse:
     """Return the look-up page."""
-    data_dir = str(lineup.settings.data_dir.absolute())
     context = {
         "corpora": page_corpora(lineup.database, None, MOST_CORPORA).corpora,
         "lineup": lineup,
         "caution": lineup.embedder.info.caution,
         "names": dict(VERDICT_NAMES),
         "missing": find_missing(lineup),
-        "data_dir": data_dir,
-        "quoted_data_dir": shlex.quote(data_dir),
     }
     return templates.TemplateResponse(request, "lookup.html", context)
 
@@ -54,7 +51,7 @@ def find_missing(lineup: Lineup) -> list[DoctorFinding]:
 
 def mark_code(words: str) -> Markup:
     """Return a sentence as HTML in which what stands between backquotes is code."""
-    parts = [escape(part) for part in words.split("`")]
+    parts = [escape(part) for part in show(words).split("`")]
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else part
         for place, part in enumerate(parts)
@@ -62,3 +59,4 @@ def mark_code(words: str) -> Markup:
 
 
 templates.env.filters["code"] = mark_code
+templates.env.finalize = show_value

@@ -1,6 +1,6 @@
 // The evidence beside the verdicts: both nearest images, the sentences of the answer, the re-encodings.
 
-import { byId, clone, cosine, fill, nearestOf, showThumbnail, signed, utc } from "./slots.js";
+import { byId, clone, cosine, fill, isolated, nearestOf, show, showThumbnail, signed, utc } from "./slots.js";
 
 // The title of each topic, and what its terms mean. The sentence itself is shown as the answer has it.
 const TOPIC_WORDS = {
@@ -57,7 +57,7 @@ function byShare(generators) {
 
 function hitsItem({ generator, matches, images }) {
   const item = document.createElement("li");
-  item.textContent = `${generator}: ${matches ?? "more than are kept"} of ${images}`;
+  item.textContent = `${isolated(generator)}: ${matches ?? "more than are kept"} of ${images}`;
   return item;
 }
 
@@ -104,7 +104,7 @@ const isEvidence = ({ topic }) => topic !== "next step";
 export function showEvidence(answer) {
   const { similarity, statements = [] } = answer;
   byId("doubt").hidden = similarity.reason !== "poor_quality"; // a warning above the rate and the ratio
-  byId("doubt").textContent = similarity.explanation;
+  byId("doubt").textContent = show(similarity.explanation);
   showSides(similarity);
   byId("statements").replaceChildren(...statements.filter(isEvidence).map((each) => statementRow(each, similarity)));
   byId("no-calibration").hidden = Boolean(similarity.calibration) || similarity.filter.kind === "known_real";

@@ -2,7 +2,7 @@
 // File names and answers reach the document as text or as an attribute, never as markup.
 
 import { showEvidence } from "./evidence.js";
-import { byId, clone, cosine, fill, nearestOf, say, showThumbnail, signed, utc } from "./slots.js";
+import { byId, clone, cosine, fill, isolated, nearestOf, say, show, showThumbnail, signed, utc } from "./slots.js";
 
 // What a verdict is called, as on the terminal, and what it says.
 const NAMES = JSON.parse(byId("names").textContent);
@@ -103,7 +103,7 @@ function showSimilarity({ verdict, explanation, threshold, neighbours, filter, s
 }
 
 function showCaution(caution) {
-  byId("casework").textContent = caution ?? "";
+  byId("casework").textContent = show(caution ?? "");
   byId("casework").hidden = !caution;
 }
 
@@ -217,7 +217,7 @@ function showProblem({ title, detail = "", errors = [], retry = "" }) {
 
 function errorItem({ field, detail }) {
   const item = document.createElement("li");
-  item.textContent = `${field}: ${detail}`;
+  item.textContent = `${isolated(field)}: ${show(detail)}`;
   return item;
 }
 
@@ -254,9 +254,9 @@ function showProbe(file) {
   displayable(true);
   image.onerror = () => displayable(false);
   image.src = URL.createObjectURL(file);
-  byId("preview").querySelector("figcaption").textContent = `${file.name}, ${byteSize(file.size)}`;
+  byId("preview").querySelector("figcaption").textContent = `${isolated(file.name)}, ${byteSize(file.size)}`;
   byId("preview").hidden = false;
-  byId("shown-probe").textContent = file.name;
+  byId("shown-probe").textContent = show(file.name);
 }
 
 function take(files) {

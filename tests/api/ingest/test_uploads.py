@@ -112,7 +112,7 @@ def test_a_job_that_can_be_resumed_keeps_its_upload_for_some_days(
             fail_job(conn, job.id, "the disk is full")
         else:
             pause_job(conn, job.id)
-        answer = JobAnswer.of(get_job(conn, job.id))
+        answer = JobAnswer.of(get_job(conn, job.id), local=True)
     make_old(upload.parent, 30 * 24 * 3600)
 
     until = describe_expiry(answer, uploads, DAYS).upload_kept_until
@@ -130,7 +130,7 @@ def test_a_job_of_files_elsewhere_has_no_expiry(
     job = start(database, tmp_path / "mine.tar")
     with database.write() as conn:
         fail_job(conn, job.id, "it is gone")
-        answer = JobAnswer.of(get_job(conn, job.id))
+        answer = JobAnswer.of(get_job(conn, job.id), local=True)
     assert describe_expiry(answer, uploads, DAYS) == answer
 
 

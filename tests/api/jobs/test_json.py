@@ -40,7 +40,9 @@ def test_every_count_of_a_job_is_in_its_answer() -> None:
     assert answer.done == counts.added + counts.linked + counts.embedded + counts.skipped + (
         counts.failed
     )
-    assert (answer.id, answer.corpus, answer.error, answer.request) == (7, "known", "why", request)
+    assert (answer.id, answer.corpus, answer.error) == (7, "known", "why")
+    assert answer.request == {"sources": ["x"]}
+    assert JobAnswer.of(job, local=True).request == request
     assert (answer.model, answer.embedding_space) == (SPACE.model, SPACE.fingerprint)
     assert (answer.obstacle, answer.tried_again) == ("it waits", 3)
     assert (answer.workers, answer.images_per_second, answer.finished_at) == (2, 1.5, None)

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from api.errors import InvalidRequest, SourceNotAllowed
+from api.jobs.catalogue import describe_job
 from api.worker.submitting import IngestOrder, submit, submit_upload
 from index.errors import CorpusKindConflict
 from index.truth.corpora import CorpusKind, create_corpus
@@ -41,6 +42,12 @@ def test_an_order_becomes_the_request_of_a_job_with_its_roots(
     answer = submit(database, SPACE, [str(tmp_path / "in")], "known", order)
 
     assert answer.request == {
+        "sources": ["b"],
+        "corpus": "known",
+        "generator": "sdxl",
+        "provenance": {"n": 1},
+    }, "a client reads no path of the server"
+    assert describe_job(database, answer.id, local=True).request == {
         "sources": [f"{tmp_path}/in/b"],
         "corpus": "known",
         "roots": [f"{tmp_path}/in"],
@@ -68,7 +75,9 @@ def test_an_upload_lies_in_a_folder_of_its_own_which_is_its_root(
         database, SPACE, tmp_path / "uploads", "known", IngestOrder(), io.BytesIO(b"bytes"), name
     )
 
-    (source,), (root,) = answer.request["sources"], answer.request["roots"]
+    assert answer.request["sources"] == [f"upload:{kept}"]
+    request = describe_job(database, answer.id, local=True).request
+    (source,), (root,) = request["sources"], request["roots"]
     assert (Path(source).name, Path(source).read_bytes()) == (kept, b"bytes")
     assert Path(source).parent == Path(root)
     assert Path(root).parent == tmp_path / "uploads"

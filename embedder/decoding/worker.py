@@ -55,6 +55,10 @@ Decoder = Callable[[bytes, PictureOrder], Picture]
 _ALARM_AFTER = 1.5
 # After a larger file or picture, what is free is given back to the system.
 _TRIM_FROM_BYTES = 8 * 2**20
+# Large enough for everything that looks at a picture to do its work (`screenshots`).
+_SAMPLE_SIDE = 160
+# What numpy loads where it is first used.
+_LATE_MODULES = ("numpy.fft", "numpy.linalg", "numpy.ma")
 _SAMPLE_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 _SAMPLE_ORDER = PictureOrder(
     DEFAULT_LIMITS,
@@ -130,6 +134,8 @@ def _prepare(decoder: Decoder) -> list[bytes]:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a worker for each core
     if importlib.util.find_spec("pillow_heif") is not None:
         importlib.import_module("pillow_heif").options.DECODE_THREADS = 1
+    for module in _LATE_MODULES:
+        importlib.import_module(module)
     Image.init()
     for codec in sorted(set(encodings.aliases.aliases.values())):  # texts in metadata name theirs
         with contextlib.suppress(ImportError):
@@ -141,7 +147,7 @@ def _prepare(decoder: Decoder) -> list[bytes]:
 
 
 def _make_samples() -> Iterator[bytes]:
-    sample = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    sample = Image.linear_gradient("L").resize((_SAMPLE_SIDE, _SAMPLE_SIDE)).convert("RGB")
     for image_format in _SAMPLE_FORMATS:
         buffer = BytesIO()
         sample.save(buffer, image_format)

@@ -6,7 +6,7 @@ Every field can be set by an environment variable with the prefix `LINEUP_`, for
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -145,6 +145,28 @@ class Settings(BaseSettings):
         32,
         ge=1,
         description="Images with a shorter side are refused, in pixels. A model may need more.",
+    )
+
+    decoding: Literal["processes", "threads"] = Field(
+        "processes",
+        description="What decodes images: confined worker processes, or threads of this process "
+        "without any confinement.",
+    )
+    decoders: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        None,
+        description="Number of processes or threads that decode at once. By default one for each "
+        "core.",
+    )
+    decoding_timeout_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="A process that decodes one image for longer is ended, and the image refused.",
+    )
+    memory_budget_bytes: Annotated[int, Field(ge=2**20)] | None = Field(
+        None,
+        description="Memory that all images may take while processes decode them, by the size that "
+        "they declare. By default a quarter of the memory of the machine or of its control group.",
     )
 
     similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
-from embedder.pictures.perceptual import compute_perceptual_hash
+from embedder.decoding.picture import THUMBNAIL_PIXELS, DeliveredPicture, Picture, PictureOrder
+from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
+from index.durable import StagedFile
 from index.truth.corpora import Keep
 from index.truth.database import Database
 from index.truth.entries import sha256s_not_kept
@@ -18,16 +19,27 @@ KEEPING_THUMBNAILS = tuple(keep for keep in Keep if keep.thumbnails)
 KEEPING_ORIGINALS = tuple(keep for keep in Keep if keep.originals)
 
 
-def hash_image(decoded: DecodedImage) -> PerceptualHash:
-    """Return the perceptual hash of an image, as `index` stores it."""
-    hashed = compute_perceptual_hash(decoded.image)
+def order_for_entry(order: PictureOrder, keep: Keep) -> PictureOrder:
+    """Return the order for an entry: what was ordered, and what the entry needs of its file."""
+    return replace(
+        order,
+        perceptual_hash=True,
+        file_metadata=True,
+        thumbnail_pixels=THUMBNAIL_PIXELS if keep.thumbnails else None,
+    )
+
+
+def hash_of(picture: Picture | DeliveredPicture) -> PerceptualHash:
+    """Return the perceptual hash of a picture, as `index` stores it. It must have been ordered."""
+    hashed = picture.perceptual_hash
+    assert hashed is not None
     return PerceptualHash(hashed.bits, hashed.quality)
 
 
-def describe_image(sha256: str, data: bytes, decoded: DecodedImage) -> ImageFacts:
+def describe_image(sha256: str, data: bytes, picture: Picture) -> ImageFacts:
     """Return the facts of an image, with its perceptual hash."""
     return ImageFacts(
-        sha256, len(data), decoded.width, decoded.height, decoded.format, hash_image(decoded)
+        sha256, len(data), picture.width, picture.height, picture.format, hash_of(picture)
     )
 
 
@@ -38,22 +50,43 @@ class BlobStores:
     thumbnails: BlobStore
     originals: BlobStore
 
-    def put(self, keep: Keep, sha256: str, data: bytes, decoded: DecodedImage) -> None:
-        """Store what a corpus keeps of an image.
+    def stage(self, keep: Keep, sha256: str, data: bytes, picture: Picture) -> list[StagedFile]:
+        """Write what a corpus keeps of an image to temporary files; its thumbnail must have been
+        ordered.
 
-        Call it before the entry is committed, so that no entry lacks its blobs.
+        Give them to `publish_blobs` before the entry commits, so that no entry lacks its blobs.
         """
+        staged: list[StagedFile] = []
         if keep.thumbnails:
-            self.thumbnails.put(sha256, make_thumbnail(decoded.image))
+            assert picture.thumbnail is not None
+            staged.append(self.thumbnails.stage(sha256, picture.thumbnail))
         if keep.originals:
-            self.originals.put(sha256, data)
+            staged.append(self.originals.stage(sha256, data))
+        return staged
 
-    def put_missing(self, keep: Keep, sha256: str, data: bytes, limits: ImageLimits) -> None:
-        """Store what a corpus keeps of a known image and the stores lack. Raises `ImageError`."""
-        if keep.thumbnails and not self.thumbnails.refresh(sha256):
-            self.thumbnails.put(sha256, make_thumbnail(decode(data, limits).image))
+    def order_missing(self, keep: Keep, sha256: str, limits: ImageLimits) -> PictureOrder:
+        """Return the order for an entry of a known image: the file's metadata, and a thumbnail
+        where the corpus keeps one and there is none.
+        """
+        lacks_thumbnail = keep.thumbnails and not self.thumbnails.refresh(sha256)
+        return PictureOrder(
+            limits,
+            file_metadata=True,
+            thumbnail_pixels=THUMBNAIL_PIXELS if lacks_thumbnail else None,
+        )
+
+    def stage_missing(
+        self, keep: Keep, sha256: str, data: bytes, picture: Picture
+    ) -> list[StagedFile]:
+        """Write what a corpus keeps of a known image and the stores lack to temporary files.
+        `picture` is what `order_missing` ordered.
+        """
+        staged: list[StagedFile] = []
+        if picture.thumbnail is not None:
+            staged.append(self.thumbnails.stage(sha256, picture.thumbnail))
         if keep.originals and not self.originals.refresh(sha256):
-            self.originals.put(sha256, data)
+            staged.append(self.originals.stage(sha256, data))
+        return staged
 
     def remove_unneeded(self, database: Database, sha256s: Sequence[str]) -> None:
         """Remove the blobs of those images that no entry needs, live or in quarantine.

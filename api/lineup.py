@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.batcher import Batcher
+from api.decoding import make_image_limits, make_picture_now, open_decoders
 from api.errors import EarlierWeights, InvalidVerbalScale
 from api.images import BlobStores
 from api.settings import Settings
+from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.network.registry import BUILTIN, EARLIER_BUILTIN_WEIGHTS, ModelInfo
-from embedder.pictures.decode import DecodedImage, ImageLimits
+from embedder.pictures.limits import ImageLimits
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
@@ -47,15 +49,6 @@ def make_space(info: ModelInfo) -> Space:
         weights_sha256=info.weights_sha256,
         preprocessing_fingerprint=info.preprocessing.fingerprint,
         dimension=info.dimension,
-    )
-
-
-def make_image_limits(settings: Settings) -> ImageLimits:
-    """Return the limits on images, as `embedder` takes them."""
-    return ImageLimits(
-        max_image_bytes=settings.max_image_bytes,
-        max_image_pixels=settings.max_image_pixels,
-        min_image_side=settings.min_image_side,
     )
 
 
@@ -109,8 +102,11 @@ def read_threshold(settings: Settings) -> Threshold | None:
     return Threshold(chosen, "the operator's setting LINEUP_SIMILARITY_THRESHOLD")
 
 
-def load_embedder(settings: Settings) -> Embedder:
-    """Load the model that the settings name. Raises `EmbedderError`."""
+def load_embedder(settings: Settings, decoders: Decoders | None = None) -> Embedder:
+    """Load the model that the settings name. Raises `EmbedderError`.
+
+    `decoders` make its pictures; without them threads do.
+    """
     from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
 
     return Embedder.load(
@@ -123,6 +119,7 @@ def load_embedder(settings: Settings) -> Embedder:
         offline=settings.offline,
         added_dir=settings.added_model_dir,
         checks_dir=settings.precision_dir,
+        decoders=decoders,
     )
 
 
@@ -292,17 +289,20 @@ class Lineup:
         migrate: bool = False,
         background: bool = False,
         as_named: bool = False,
+        decoders: Decoders | None = None,
     ) -> Iterator[Lineup]:
         """Open all parts; close them at the end of the block.
 
         `migrate` creates or upgrades the database first. `background` is for a server: the index
         follows the change log and trains codes in a thread of its own. `as_named` loads the model
         that the settings name, even if the database was filled by other weights of that name; a
-        re-embedding needs it.
+        re-embedding needs it. `decoders` are another product's, which closes them.
         """
-        with open_database(settings, migrate=migrate) as database:
+        with ExitStack() as stack:
+            database = stack.enter_context(open_database(settings, migrate=migrate))
             choice = ModelChoice(settings, None) if as_named else choose_model(settings, database)
-            embedder = load_embedder(choice.settings)
+            shared = decoders or stack.enter_context(open_decoders(choice.settings))
+            embedder = load_embedder(choice.settings, shared)
             if choice.space is not None:
                 choice.space.require(make_space(embedder.info).fingerprint)
             lineup = cls(choice.settings, database, embedder, background=background)
@@ -330,12 +330,27 @@ class Lineup:
         """The limits on images."""
         return self.embedder.limits
 
-    def embed_image(self, decoded: DecodedImage) -> tuple[NDArray[np.float32], float]:
-        """Embed one image: vector ``(d,)`` and logit. Raises `ImageError`, `Overloaded`.
+    @property
+    def decoders(self) -> Decoders:
+        """What makes pictures of bytes from outside."""
+        return self.embedder.decoders
 
-        Equal images have equal results to the last bit, whatever else is embedded beside them.
+    @property
+    def picture_order(self) -> PictureOrder:
+        """The order for the pixels that the model reads."""
+        return self.embedder.picture_order
+
+    def make_picture(self, data: bytes, order: PictureOrder) -> Picture:
+        """Make a picture that somebody waits for. Raises `ImageError`."""
+        return make_picture_now(self.decoders, data, order)
+
+    def embed_picture(self, picture: Picture) -> tuple[NDArray[np.float32], float]:
+        """Embed the pixels of a picture: vector ``(d,)`` and logit. Raises `Overloaded`.
+
+        Equal pictures have equal results to the last bit, whatever else is embedded beside them.
         """
-        return self.batcher.embed(self.embedder.preprocess(decoded))
+        assert picture.pixels is not None
+        return self.batcher.embed(picture.pixels)
 
     @property
     def classifier_policy(self) -> ClassifierPolicy | None:

@@ -6,16 +6,35 @@ The sha256 of the image names the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from index.durable import TEMPORARY_SUFFIX, sync_directory, temporary_beside, write_bytes_durably
+from index.durable import (
+    TEMPORARY_SUFFIX,
+    StagedFile,
+    publish_all,
+    stage,
+    sync_directory,
+    temporary_beside,
+    write_bytes_durably,
+)
 from index.errors import BlobCorrupt, UnknownBlob
 from index.failures import name_full_disk
 from index.truth.images import SHA256_PATTERN
 
 THUMBNAIL_SUFFIX = ".webp"
 ORIGINAL_SUFFIX = ".original"  # of any format; no program should open the file by its name
+
+
+def publish_blobs(files: Sequence[StagedFile]) -> None:
+    """Store staged blobs, each replacing an older one; after this they survive a power loss.
+
+    Raises:
+        StorageFull: there is no room; some may have been stored.
+
+    """
+    with name_full_disk("an image file"):
+        publish_all(files)
 
 
 class BlobStore:
@@ -37,12 +56,19 @@ class BlobStore:
             StorageFull: there is no room; no part of the blob remains.
 
         """
-        path = self.path(sha256)
         with name_full_disk("an image file"):
-            if not path.parent.is_dir():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                sync_directory(self.directory)
-            write_bytes_durably(path, content)
+            write_bytes_durably(self._make_room(sha256), content)
+
+    def stage(self, sha256: str, content: bytes) -> StagedFile:
+        """Write a blob to a temporary file. `publish_blobs` stores many of them at once, before
+        their entries commit.
+
+        Raises:
+            StorageFull: there is no room; no part of the blob remains.
+
+        """
+        with name_full_disk("an image file"):
+            return stage(self._make_room(sha256), content)
 
     def put_unsynced(self, sha256: str, content: bytes) -> None:
         """Store a blob without syncing the disk; the caller syncs once after many blobs."""
@@ -114,6 +140,14 @@ class BlobStore:
     def leftovers(self) -> tuple[Path, ...]:
         """Return the temporary files that interrupted writes left behind."""
         return tuple(sorted(self.directory.glob(f"??/.*{TEMPORARY_SUFFIX}")))
+
+    def _make_room(self, sha256: str) -> Path:
+        """Return the path of a blob whose folder is there and durable."""
+        path = self.path(sha256)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sync_directory(self.directory)
+        return path
 
     def path(self, sha256: str) -> Path:
         """Return the path of a blob.

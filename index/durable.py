@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from index.failpoints import Failpoint, reach
@@ -26,12 +27,63 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         publish(temporary, path)
 
 
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A temporary file that is complete but not synced, and the path that it is for."""
+
+    temporary: Path
+    path: Path
+
+    def discard(self) -> None:
+        """Remove the temporary file, if it is still there."""
+        self.temporary.unlink(missing_ok=True)
+
+
+def stage(path: Path, content: bytes) -> StagedFile:
+    """Write a temporary file in the folder of `path`; `publish_all` makes it durable.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable; no partial file remains.
+
+    """
+    staged = StagedFile(_temporary_name(path), path)
+    try:
+        _write_new(staged.temporary, content)
+    except BaseException:
+        staged.discard()
+        raise
+    reach(Failpoint.FILE_WRITTEN)
+    return staged
+
+
+def publish_all(files: Sequence[StagedFile]) -> None:
+    """Sync staged files and rename each to its path, replacing an older one; after this they all
+    survive a power loss. Each folder is synced once.
+
+    Raises:
+        OSError: the disk is full or a folder is not writable; some may have been published, and
+            no temporary file remains.
+
+    """
+    try:
+        for each in files:
+            _sync(each.temporary)
+        reach(Failpoint.FILE_SYNCED)
+        for each in files:
+            each.temporary.replace(each.path)
+        reach(Failpoint.FILE_RENAMED)
+    except BaseException:
+        for each in files:
+            each.discard()
+        raise
+    for folder in sorted({each.path.parent for each in files}):
+        sync_directory(folder)
+
+
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file in the folder of `path`; remove the file at the end."""
-    temporary = path.with_name(
-        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-    )
+    temporary = _temporary_name(path)
     try:
         yield temporary
     finally:
@@ -64,6 +116,10 @@ def write_bytes_durably(path: Path, content: bytes) -> None:
 def sync_directory(directory: Path) -> None:
     """Sync a folder, so that renames and removals in it survive a power loss."""
     _sync(directory)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
 
 
 def _rename_unless_there(temporary: Path, path: Path) -> None:

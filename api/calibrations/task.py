@@ -7,7 +7,7 @@ new. When all are there, the calibration is measured from stored embeddings in s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 
@@ -21,7 +21,7 @@ from api.calibrations.shipped import ShippedPhotographs
 from api.corpora.originals import find_bytes
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
-from embedder.pictures.decode import DecodedImage
+from embedder.decoding.picture import Picture, PictureOrder
 from embedder.pictures.delivery import Condition
 from index.blobs import BlobStore
 from index.jsontext import JSON
@@ -55,7 +55,7 @@ class CalibrateTask:
         database: Database,
         space: Space,
         originals: BlobStore,
-        max_image_bytes: int,
+        order: PictureOrder,
         job: Job,
         computation: Computation,
         shipped: ShippedPhotographs | None = None,
@@ -65,7 +65,7 @@ class CalibrateTask:
         self._computation = computation
         self._shipped = shipped
         self._originals = originals
-        self._max_image_bytes = max_image_bytes
+        self._order = order
         self._job_id = job.id
         self._request = CalibrationRequest.read(job.request)
 
@@ -114,16 +114,16 @@ class CalibrateTask:
             ]
         }
 
-    def derive(self, item: ToEmbed[Delivery], decoded: DecodedImage) -> None:
-        """Nothing is needed besides the embedding."""
-
     def finish(
-        self, item: ToEmbed[Delivery], _derived: None, vector: NDArray[np.float32], logit: float
+        self, item: ToEmbed[Delivery], _picture: Picture, vector: NDArray[np.float32], logit: float
     ) -> ItemResult[DeliveredEmbedding]:
         """Return the embedding with the image and the condition that it belongs to."""
         delivery = item.payload
         content = (delivery.image_id, delivery.condition.value, vector, logit)
         return Added(item.position, item.name, content)
+
+    def store(self, results: Sequence[ItemResult[DeliveredEmbedding]]) -> None:
+        """Nothing is kept outside the database."""
 
     def write(
         self, conn: Connection, results: Sequence[ItemResult[DeliveredEmbedding]]
@@ -168,7 +168,7 @@ class CalibrateTask:
     def _deliveries(
         self, position: int, source: ImageSource, image_id: int, conditions: Sequence[Condition]
     ) -> Iterator[ToEmbed[Delivery] | NotTaken]:
-        data, reason = find_bytes(source, self._originals, self._max_image_bytes)
+        data, reason = find_bytes(source, self._originals, self._order.limits.max_image_bytes)
         image_name = source.locations[0] if source.locations else source.image.sha256
         for number, condition in enumerate(conditions, position):
             name = f"{image_name} as {condition}"
@@ -176,4 +176,5 @@ class CalibrateTask:
                 yield NotTaken.failed(number, name, "image_gone", reason)
                 continue
             delivery = Delivery(image_id, condition)
-            yield ToEmbed(number, name, data, source.image.sha256, delivery, delivery=condition)
+            order = replace(self._order, delivery=condition)
+            yield ToEmbed(number, name, data, source.image.sha256, delivery, order)

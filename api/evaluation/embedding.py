@@ -1,14 +1,14 @@
 """Embedding each image once, and after each requested kind of delivery, in one pass over the files.
 
-Of each image, its vector, its logit and its perceptual hash are kept. Decoded images do not leave
-the threads that decode them. Thumbnails are kept of the worst errors of the classifier.
+Of each image, its vector, its logit and its perceptual hash are kept, and thumbnails of the worst
+errors of the classifier.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,21 +16,13 @@ from numpy.typing import NDArray
 
 from api.evaluation.reading import Labelled, read_images
 from api.fields import FailedItem
-from api.images import hash_image
+from api.images import hash_of
 from api.sources.item import Source
-from embedder.errors import ImageError
-from embedder.file_metadata.reading import read_file_metadata
+from embedder.decoding.picture import DeliveredPicture, Picture
 from embedder.network.embed import Embedder
 from embedder.network.results import Failed
-from embedder.pictures.decode import DecodedImage, make_thumbnail
-from embedder.pictures.delivery import (
-    Condition,
-    coarser_of,
-    condition_of,
-    deliver,
-    delivery_of,
-)
-from embedder.pictures.legibility import PictureQuality, is_flat, measure_luminance_std
+from embedder.pictures.delivery import Condition, coarser_of
+from embedder.pictures.legibility import PictureQuality, is_flat
 from index.calibration.population import Population
 from index.evidence import ProbeFacts
 from index.truth.perceptual import PerceptualHash
@@ -83,25 +75,10 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Derived:
-    """What is computed from a decoded image; `pixels` (h, w, 3) by condition.
-
-    The facts lack the logit; `delivered_facts` are those after each delivery.
-    """
-
-    hashed: PerceptualHash
-    thumbnail: bytes
-    pixels: Mapping[Condition, NDArray[np.uint8]]
-    facts: ProbeFacts
-    delivered_facts: Mapping[Condition, ProbeFacts]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _File:
-    """A labelled image with its bytes."""
+    """A labelled image and the sha256 of its bytes."""
 
     image: Labelled
-    data: bytes
     digest: str
 
 
@@ -132,10 +109,11 @@ class _Deliveries:
             condition: [] for condition in conditions
         }
 
-    def add(self, row: int, derived: _Derived) -> None:
+    def add(self, row: int, picture: Picture) -> None:
+        side = self._embedder.info.image_size
         self._waiting += [
-            (condition, row, pixels, derived.delivered_facts[condition])
-            for condition, pixels in derived.pixels.items()
+            (each.condition, row, each.pixels, _describe_delivered(picture, each, side))
+            for each in picture.deliveries
         ]
         while len(self._waiting) >= self._embedder.batch_size:
             self._embed(self._embedder.batch_size)
@@ -187,14 +165,22 @@ def embed_images(
     facts = list[ProbeFacts]()
     deliveries, worst = _Deliveries(embedder, conditions), (_Worst(most_wrong), _Worst(most_wrong))
 
-    def derive(file: _File, decoded: DecodedImage) -> _Derived:
-        ways = conditions if file.image.number in conditioned else ()
-        return _derive(embedder, file.data, decoded, ways)
-
+    order = replace(
+        embedder.picture_order,
+        perceptual_hash=True,
+        condition=True,
+        luminance=True,
+        thumbnail_pixels=THUMBNAIL_PIXELS if most_wrong else None,
+    )
+    delivered = replace(order, deliveries=tuple(conditions))
+    images_with_bytes = read_images(source, wanted, embedder.limits.max_image_bytes, unread)
     stream = embedder.embed_stream(
-        _list_files(read_images(source, wanted, embedder.limits.max_image_bytes, unread)),
-        derive,
-        derived_bytes=_count_bytes,
+        (
+            _File(image, hashlib.sha256(data).hexdigest()),
+            data,
+            delivered if image.number in conditioned else order,
+        )
+        for image, data in images_with_bytes
     )
     for done, one in enumerate(stream, 1):
         image = one.key.image
@@ -204,13 +190,14 @@ def embed_images(
                 FailedItem(name=image.name, reason=one.error.reason, detail=str(one.error))
             )
             continue
-        deliveries.add(len(images), one.derived)
-        if (one.logit >= 0) is not image.synthetic:
-            worst[image.synthetic].offer(Misclassified(image, one.logit, one.derived.thumbnail))
+        deliveries.add(len(images), one.picture)
+        if (one.logit >= 0) is not image.synthetic and one.picture.thumbnail is not None:
+            worst[image.synthetic].offer(Misclassified(image, one.logit, one.picture.thumbnail))
         images.append(image)
-        hashes.append(one.derived.hashed)
+        hashes.append(hash_of(one.picture))
         digests.append(one.key.digest)
-        facts.append(replace(one.derived.facts, logit=one.logit))
+        known = _describe_probe(one.picture, embedder.info.image_size)
+        facts.append(replace(known, logit=one.logit))
         vectors.append(one.vector)
         logits.append(one.logit)
     return Embeddings(
@@ -230,63 +217,46 @@ def embed_images(
     )
 
 
-def _list_files(images: Iterable[tuple[Labelled, bytes]]) -> Iterator[tuple[_File, bytes]]:
-    for image, data in images:
-        yield _File(image, data, hashlib.sha256(data).hexdigest()), data
-
-
-def _derive(
-    embedder: Embedder, data: bytes, decoded: DecodedImage, conditions: Sequence[Condition]
-) -> _Derived:
-    """Compute the hash, the thumbnail, the pixels after each delivery, and the facts.
-
-    Leaves out a delivery after which the image is too small, or too large for its format.
-    """
-    own = condition_of(delivery_of(data, decoded, read_file_metadata(data)))
-    hashed = hash_image(decoded)
-    pixels, facts = {}, {}
-    for condition in conditions:
-        try:
-            delivered = replace(decoded, image=deliver(decoded.image, condition))
-            pixels[condition] = embedder.preprocess(delivered)
-        except ImageError:
-            continue
-        facts[condition] = _describe_probe(
-            embedder,
-            delivered,
-            hash_image(delivered),
-            pixels[condition],
-            coarser_of(own, condition),
-        )
-    return _Derived(
-        hashed,
-        make_thumbnail(decoded.image, THUMBNAIL_PIXELS),
-        pixels,
-        _describe_probe(embedder, decoded, hashed, embedder.preprocess(decoded), own),
-        facts,
+def _describe_probe(picture: Picture, model_side: int) -> ProbeFacts:
+    """Return what a look-up knows of such a probe beside its embedding."""
+    assert picture.condition is not None
+    return _describe(
+        min(picture.width, picture.height),
+        hash_of(picture),
+        picture.luminance_std,
+        picture.condition,
+        model_side,
     )
 
 
-def _describe_probe(
-    embedder: Embedder,
-    decoded: DecodedImage,
-    hashed: PerceptualHash,
-    pixels: NDArray[np.uint8],
-    condition: Condition,
+def _describe_delivered(
+    picture: Picture, delivered: DeliveredPicture, model_side: int
 ) -> ProbeFacts:
-    """Return what a look-up knows of such a probe beside its embedding."""
-    shortest_side = min(decoded.image.size)  # a delivery may have changed it
-    quality = PictureQuality(shortest_side, hashed.quality, measure_luminance_std(pixels))
+    """Return what a look-up knows of a probe that was delivered in this way."""
+    assert picture.condition is not None
+    return _describe(
+        min(delivered.width, delivered.height),
+        hash_of(delivered),
+        delivered.luminance_std,
+        coarser_of(picture.condition, delivered.condition),
+        model_side,
+    )
+
+
+def _describe(
+    shortest_side: int,
+    hashed: PerceptualHash,
+    luminance_std: float | None,
+    condition: Condition,
+    model_side: int,
+) -> ProbeFacts:
+    quality = PictureQuality(shortest_side, hashed.quality, luminance_std)
     return ProbeFacts(
         condition=condition.value,
         shortest_side=shortest_side,
-        model_side=embedder.info.image_size,
+        model_side=model_side,
         is_flat=is_flat(quality),
     )
-
-
-def _count_bytes(seen: _Derived) -> int:
-    return len(seen.thumbnail) + sum(pixels.nbytes for pixels in seen.pixels.values())
 
 
 def _build_population(

@@ -11,19 +11,22 @@ from pathlib import Path
 
 from pydantic import Field
 
+from api.decoding import make_image_limits, open_decoders
 from api.fields import Answer, CorpusName, FailedItem
-from api.images import hash_image
+from api.images import hash_of
 from api.ingest.opening import open_any
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import IngestRequest
 from api.ingest.task import CHUNK_ITEMS, READY_ROWS
 from api.jobs.task import Added, NotTaken
-from api.lineup import choose_settings, load_embedder, make_image_limits, make_space, open_database
+from api.lineup import choose_settings, load_embedder, make_space, open_database
 from api.settings import Settings
 from api.sources.item import Source, UnreadableItem
 from api.sources.ready import ReadySource
+from embedder.decoding.ahead import make_pictures_ahead
+from embedder.decoding.picture import Decoders, PictureOrder
 from embedder.errors import ImageError
-from embedder.pictures.decode import ImageLimits, decode
+from embedder.pictures.limits import ImageLimits
 from index.errors import NoData
 from index.near_hashes import NearHashes
 from index.truth.database import Database
@@ -31,6 +34,11 @@ from index.truth.images import find_known_images
 from index.truth.perceptual import PerceptualHash
 from index.truth.quarantine import find_quarantined_images
 from index.truth.spaces import Space
+
+# As many as keep the decoders of a large machine at work, and as many bytes as a stream of the
+# embedder holds.
+PICTURES_AHEAD = 64
+MAX_AHEAD_BYTES = 256 * 2**20
 
 
 class DryRunAnswer(Answer):
@@ -99,8 +107,9 @@ def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
     space = make_space(load_embedder(choose_settings(settings)).info)
     with ExitStack() as stack:
         database = _find_database(settings, stack)
-        trial = Trial(database, space, make_image_limits(settings), settings.upload_dir, request)
-        return trial.run()
+        decoders = stack.enter_context(open_decoders(settings))
+        limits = make_image_limits(settings)
+        return Trial(database, space, decoders, limits, settings.upload_dir, request).run()
 
 
 def _find_database(settings: Settings, stack: ExitStack) -> Database | None:
@@ -117,12 +126,14 @@ class Trial:
         self,
         database: Database | None,
         space: Space,
+        decoders: Decoders,
         limits: ImageLimits,
         upload_dir: Path,
         request: IngestRequest,
     ) -> None:
         self._database = database
         self._space = space
+        self._decoders = decoders
         self._limits = limits
         self._upload_dir = upload_dir
         self._request = request
@@ -152,14 +163,30 @@ class Trial:
         )
 
     def _try_images(self, source: Source) -> None:
+        pictures = make_pictures_ahead(
+            self._decoders,
+            self._list_unknown(source),
+            ahead=PICTURES_AHEAD,
+            max_bytes=MAX_AHEAD_BYTES,
+        )
+        with closing(pictures):
+            for (name, sha256), future in pictures:
+                if self._is_duplicate(sha256):  # of one that was being decoded
+                    continue
+                try:
+                    self._report.add(sha256, hash_of(future.result()))
+                except ImageError as err:
+                    self._report.fail(name, err.reason, str(err))
+
+    def _list_unknown(
+        self, source: Source
+    ) -> Iterator[tuple[tuple[str, str], bytes, PictureOrder]]:
+        """Yield name and sha256 of each image that would be embedded, with its bytes."""
+        order = PictureOrder(self._limits, perceptual_hash=True)
         for name, data in self._read(source):
             sha256 = hashlib.sha256(data).hexdigest()
-            if not self._is_new(sha256):
-                continue
-            try:
-                self._report.add(sha256, hash_image(decode(data, self._limits)))
-            except ImageError as err:
-                self._report.fail(name, err.reason, str(err))
+            if self._is_new(sha256):
+                yield (name, sha256), data, order
 
     def _read(self, source: Source) -> Iterator[tuple[str, bytes]]:
         for span in source.spans(CHUNK_ITEMS):
@@ -183,9 +210,7 @@ class Trial:
 
     def _is_new(self, sha256: str) -> bool:
         """Return whether the image would be embedded and added; count it if not."""
-        if self._report.has_entry(sha256):
-            self._report.duplicates += 1
-            self._report.skipped += 1
+        if self._is_duplicate(sha256):
             return False
         if self._database is None:
             return True
@@ -202,3 +227,11 @@ class Trial:
         else:
             self._report.link(sha256)
         return False
+
+    def _is_duplicate(self, sha256: str) -> bool:
+        """Return whether the bytes came earlier in the same sources; count them if so."""
+        if not self._report.has_entry(sha256):
+            return False
+        self._report.duplicates += 1
+        self._report.skipped += 1
+        return True

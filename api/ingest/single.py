@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.corpora.json import AddedEntry, EntryAnswer
-from api.images import BlobStores, describe_image
+from api.images import BlobStores, describe_image, order_for_entry
 from api.ingest.provenance import NOTHING, join_provenance
-from embedder.file_metadata.generator import find_generator
-from embedder.file_metadata.reading import read_file_metadata
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode
+from embedder.decoding.picture import Picture, PictureOrder
+from index.blobs import publish_blobs
 from index.errors import EntryQuarantined
 from index.truth.adding import NewEntry, add_entries
 from index.truth.computations import Computation
@@ -43,10 +42,14 @@ class OpenedProduct(Protocol):
     def computation(self) -> Computation: ...
 
     @property
-    def limits(self) -> ImageLimits: ...
+    def picture_order(self) -> PictureOrder: ...
 
-    def embed_image(self, decoded: DecodedImage) -> tuple[NDArray[np.float32], float]:
-        """Embed one image: vector ``(d,)`` and logit. Raises `ImageError`, `Overloaded`."""
+    def make_picture(self, data: bytes, order: PictureOrder) -> Picture:
+        """Make a picture of bytes from outside. Raises `ImageError`."""
+        ...
+
+    def embed_picture(self, picture: Picture) -> tuple[NDArray[np.float32], float]:
+        """Embed the pixels of a picture: vector ``(d,)`` and logit. Raises `Overloaded`."""
         ...
 
 
@@ -62,16 +65,18 @@ def add_image(product: OpenedProduct, data: bytes, corpus: str, declared: Proven
         if sha256 in (quarantined := find_quarantined_images(conn, corpus, [sha256])):
             raise EntryQuarantined(quarantined[sha256], corpus)
         known = find_embedding(conn, product.space, sha256)
-    provenance = join_file_statements(declared, data)
     if known:
-        product.blob_stores.put_missing(keep, sha256, data, product.limits)
-        new = NewEntry(known.image, None, None, provenance)
+        missing = product.blob_stores.order_missing(keep, sha256, product.picture_order.limits)
+        picture = product.make_picture(data, missing)
+        new = NewEntry(known.image, None, None, join_file_statements(declared, picture))
+        publish_blobs(product.blob_stores.stage_missing(keep, sha256, data, picture))
     else:
-        decoded = decode(data, product.limits)
-        vector, logit = product.embed_image(decoded)
-        product.blob_stores.put(keep, sha256, data, decoded)
-        facts = describe_image(sha256, data, decoded)
+        picture = product.make_picture(data, order_for_entry(product.picture_order, keep))
+        provenance = join_file_statements(declared, picture)
+        vector, logit = product.embed_picture(picture)
+        facts = describe_image(sha256, data, picture)
         new = NewEntry(facts, vector, logit, provenance, product.computation)
+        publish_blobs(product.blob_stores.stage(keep, sha256, data, picture))
     with product.database.write() as conn:
         (result,) = add_entries(conn, corpus, product.space, [new])
         if result.quarantined:  # since the check above
@@ -80,12 +85,15 @@ def add_image(product: OpenedProduct, data: bytes, corpus: str, declared: Proven
     return AddedEntry(status=result.status, entry=EntryAnswer.of(entry))
 
 
-def join_file_statements(declared: Provenance, data: bytes) -> Provenance:
+def join_file_statements(declared: Provenance, picture: Picture) -> Provenance:
     """Return the declared provenance of an image, joined with the metadata of its file."""
-    fields = read_file_metadata(data)
     name = str(declared.extra.get("path", ""))
     joined = join_provenance(
-        name, NOTHING, declared, file_fields=fields, file_generator=find_generator(fields)
+        name,
+        NOTHING,
+        declared,
+        file_fields=picture.file_metadata or {},
+        file_generator=picture.file_generator,
     )
     extra = {key: value for key, value in joined.extra.items() if key != "path" or value}
     return replace(joined, extra=extra)

@@ -1,14 +1,16 @@
 """An ingest as a job: items of sources, hashed before anything is computed, into one corpus.
 
 An image that the corpus holds is skipped; one that another corpus holds is linked without embedding
-it again. Thumbnails and originals are stored before the entry commits: a crash in between leaves a
-blob without an entry, which the next run uses.
+it again. Thumbnails and originals are written to temporary files as their images come; those of a
+chunk are synced and renamed together before its entries commit. A crash in between leaves temporary
+files or blobs without an entry, never an entry without its blobs.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from api.images import BlobStores, describe_image
+from api.images import BlobStores, describe_image, order_for_entry
 from api.ingest.near import NearItems
 from api.ingest.opening import open_any
 from api.ingest.provenance import join_provenance
@@ -28,10 +30,10 @@ from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Item, Source, Span, UnreadableItem
 from api.sources.locations import name_of
 from api.sources.ready import ReadySource
+from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.errors import ImageError
-from embedder.file_metadata.generator import find_generator
-from embedder.file_metadata.reading import read_file_metadata
-from embedder.pictures.decode import DecodedImage, ImageLimits
+from index.blobs import publish_blobs
+from index.durable import StagedFile
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
 from index.truth.adding import AddStatus, NewEntry, add_entries
@@ -39,7 +41,7 @@ from index.truth.computations import Computation
 from index.truth.corpora import get_corpus, lock_corpus
 from index.truth.database import Database
 from index.truth.entries import jobs_of_entries
-from index.truth.images import ImageFacts, KnownImage, find_embedding, find_known_images
+from index.truth.images import KnownImage, find_embedding, find_known_images
 from index.truth.job_chunks import Chunk, ChunkResult
 from index.truth.jobs import Job
 from index.truth.provenance import Provenance
@@ -62,14 +64,6 @@ class Offered:
     location: str | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Derived:
-    """What an entry needs besides the embedding."""
-
-    facts: ImageFacts
-    provenance: Provenance
-
-
 class IngestTask:
     """One worker's part of an ingest. Implements `api.jobs.task.Task`."""
 
@@ -78,7 +72,8 @@ class IngestTask:
         database: Database,
         space: Space,
         stores: BlobStores,
-        limits: ImageLimits,
+        decoders: Decoders,
+        order: PictureOrder,
         upload_dir: Path,
         job: Job,
         computation: Computation,
@@ -87,13 +82,16 @@ class IngestTask:
         self._space = space
         self._computation = computation
         self._stores = stores
-        self._limits = limits
+        self._decoders = decoders
+        self._limits = order.limits
         self._upload_dir = upload_dir
         self._job_id = job.id
         self._request = IngestRequest.read(job.request)
         self._corpus = self._request.corpus
         with database.read() as conn:
             self._keep = get_corpus(conn, self._corpus).keep
+        self._order = order_for_entry(order, self._keep)
+        self._staged: dict[int, list[StagedFile]] = {}  # by position
         self._sources: dict[int, Source | ReadySource] = {}
         self._near = NearItems(self._corpus, self._request.dedup)
         self._ready = ReadyChunks(space, self._request)
@@ -125,18 +123,24 @@ class IngestTask:
         narrowed = self._source(number).narrow(span, first, count)
         return {"source": number, "where": narrowed.where}
 
-    def derive(self, item: ToEmbed[Offered], decoded: DecodedImage) -> Derived:
-        """Store the blobs that the corpus keeps; return facts and provenance."""
-        self._stores.put(self._keep, item.sha256, item.data, decoded)
-        facts = describe_image(item.sha256, item.data, decoded)
-        return Derived(facts, self._provenance(item))
-
     def finish(
-        self, item: ToEmbed[Offered], derived: Derived, vector: NDArray[np.float32], logit: float
+        self, item: ToEmbed[Offered], picture: Picture, vector: NDArray[np.float32], logit: float
     ) -> ItemResult[NewEntry]:
-        """Return the entry to add, or why its provenance cannot be stored."""
-        new = NewEntry(derived.facts, vector, logit, derived.provenance, self._computation)
-        return _to_add(item, new)
+        """Stage the blobs that the corpus keeps; return the entry to add, or why its provenance
+        cannot be stored.
+        """
+        facts = describe_image(item.sha256, item.data, picture)
+        provenance = self._provenance(item, picture)
+        result = _to_add(item, NewEntry(facts, vector, logit, provenance, self._computation))
+        if isinstance(result, Added):
+            self._stage(
+                item.position, self._stores.stage(self._keep, item.sha256, item.data, picture)
+            )
+        return result
+
+    def store(self, results: Sequence[ItemResult[NewEntry]]) -> None:
+        """Store the blobs of a chunk."""
+        publish_blobs([file for each in results for file in self._staged.pop(each.position, ())])
 
     def write(self, conn: Connection, results: Sequence[ItemResult[NewEntry]]) -> ChunkResult:
         """Add the entries of a chunk and count its items."""
@@ -167,8 +171,11 @@ class IngestTask:
         """Nothing follows the last item."""
 
     def close(self) -> None:
+        """Close the sources, and remove what was staged for chunks that are not finished."""
         for number in list(self._sources):
             self._close(number)
+        for position in list(self._staged):
+            self._stage(position, [])
 
     def _read_images(
         self, source: Source, span: Span, first: int, source_name: str
@@ -177,31 +184,52 @@ class IngestTask:
             sha256s = [each.sha256 for each in some if isinstance(each, ToEmbed)]
             with self._database.read() as conn:
                 known = find_known_images(conn, self._space, sha256s)
+            linked = {
+                each.position: self._submit_known(each)
+                for each in some
+                if isinstance(each, ToEmbed) and self._is_linked(known.get(each.sha256))
+            }
             for each in some:
-                if isinstance(each, ToEmbed):
-                    yield self._unless_known(each, known.get(each.sha256))
+                if not isinstance(each, ToEmbed):
+                    yield each
+                elif each.position in linked:
+                    yield self._link(each, linked.pop(each.position))
+                elif _is_embedded(known.get(each.sha256)):
+                    yield AlreadyThere(each.position, each.name, each.sha256)
                 else:
                     yield each
 
-    def _unless_known(
-        self, item: ToEmbed[Offered], known: KnownImage | None
-    ) -> ToEmbed[Offered] | ItemResult[NewEntry]:
-        if known is None or not known.embedded:
-            return item
-        if self._corpus in known.corpora:
-            return AlreadyThere(item.position, item.name, item.sha256)
-        return self._link(item)
+    def _is_linked(self, known: KnownImage | None) -> bool:
+        return known is not None and known.embedded and self._corpus not in known.corpora
 
-    def _link(self, item: ToEmbed[Offered]) -> ItemResult[NewEntry]:
+    def _submit_known(self, item: ToEmbed[Offered]) -> Future[Picture]:
+        order = self._stores.order_missing(self._keep, item.sha256, self._limits)
+        return self._decoders.submit(item.data, order)
+
+    def _link(self, item: ToEmbed[Offered], future: Future[Picture]) -> ItemResult[NewEntry]:
         """Return an entry for a known image, with its stored facts and embedding."""
         with self._database.read() as conn:
             stored = find_embedding(conn, self._space, item.sha256)
         assert stored is not None  # images and embeddings are never deleted
         try:
-            self._stores.put_missing(self._keep, item.sha256, item.data, self._limits)
+            picture = future.result()
         except ImageError as err:
             return NotTaken.failed(item.position, item.name, err.reason, str(err))
-        return _to_add(item, NewEntry(stored.image, None, None, self._provenance(item)))
+        provenance = self._provenance(item, picture)
+        result = _to_add(item, NewEntry(stored.image, None, None, provenance))
+        if isinstance(result, Added):
+            self._stage(
+                item.position,
+                self._stores.stage_missing(self._keep, item.sha256, item.data, picture),
+            )
+        return result
+
+    def _stage(self, position: int, files: list[StagedFile]) -> None:
+        """Keep what was staged for an item, in the place of what an earlier attempt staged."""
+        for file in self._staged.pop(position, ()):
+            file.discard()
+        if files:
+            self._staged[position] = files
 
     def _slices(
         self, items: Iterator[Item], first: int, source_name: str
@@ -224,18 +252,18 @@ class IngestTask:
         except UnreadableItem as err:
             return NotTaken.failed(position, item.name, err.reason, str(err))
         offered = Offered(source_name, item.declared, item.location)
-        return ToEmbed(position, item.name, data, hashlib.sha256(data).hexdigest(), offered)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return ToEmbed(position, item.name, data, sha256, offered, self._order)
 
-    def _provenance(self, item: ToEmbed[Offered]) -> Provenance:
-        fields = read_file_metadata(item.data)
+    def _provenance(self, item: ToEmbed[Offered], picture: Picture) -> Provenance:
         joined = join_provenance(
             item.name,
             item.payload.declared,
             self._request.for_all,
             pattern=self._request.parsed_pattern,
             location=item.payload.location,
-            file_fields=fields,
-            file_generator=find_generator(fields),
+            file_fields=picture.file_metadata or {},
+            file_generator=picture.file_generator,
         )
         return joined if joined.source else replace(joined, source=item.payload.source)
 
@@ -271,6 +299,10 @@ class IngestTask:
 
     def _close(self, number: int) -> None:
         self._sources.pop(number).close()
+
+
+def _is_embedded(known: KnownImage | None) -> bool:
+    return known is not None and known.embedded
 
 
 def _to_add(item: ToEmbed[Offered], new: NewEntry) -> ItemResult[NewEntry]:

@@ -14,31 +14,26 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from api.sources.item import Span
-from embedder.pictures.decode import DecodedImage
-from embedder.pictures.delivery import Condition
+from embedder.decoding.picture import Picture, PictureOrder
 from index.jsontext import JSON
 from index.truth.job_chunks import Chunk, ChunkResult
 from index.truth.job_items import JobItem, Outcome
 from index.truth.jobs import Job
 
 Payload = TypeVar("Payload")  # what a task needs to finish an item after its embedding
-Derived = TypeVar("Derived")  # what a task makes of an item's pixels besides the embedding
 Content = TypeVar("Content")  # what a task writes to the database for an item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToEmbed(Generic[Payload]):
-    """An item whose bytes must be decoded and embedded.
-
-    With a delivery, the image is embedded as it looks after that delivery.
-    """
+    """An item whose bytes must be decoded and embedded. `order` says what else is made of them."""
 
     position: int
     name: str
     data: bytes
     sha256: str
     payload: Payload
-    delivery: Condition = Condition.AS_IS
+    order: PictureOrder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +72,10 @@ class NotTaken:
 ItemResult = Added[Content] | AlreadyThere | NotTaken
 
 
-class Task(Protocol[Payload, Derived, Content]):
+class Task(Protocol[Payload, Content]):
     """An open job of some kind.
 
-    The threads that decode images call `derive`, the committing thread calls `write` and
-    `clean_up`, one other thread calls the rest.
+    The committing thread calls `store`, `write` and `clean_up`, one other thread calls the rest.
     """
 
     def spans(self) -> Iterator[Span]:
@@ -102,14 +96,17 @@ class Task(Protocol[Payload, Derived, Content]):
         """
         ...
 
-    def derive(self, item: ToEmbed[Payload], decoded: DecodedImage) -> Derived:
-        """Make what is needed of the pixels besides the embedding. Raises `ImageError`."""
+    def finish(
+        self, item: ToEmbed[Payload], picture: Picture, vector: NDArray[np.float32], logit: float
+    ) -> ItemResult[Content]:
+        """Return the result of an item that was embedded; `picture` is what its order made."""
         ...
 
-    def finish(
-        self, item: ToEmbed[Payload], derived: Derived, vector: NDArray[np.float32], logit: float
-    ) -> ItemResult[Content]:
-        """Return the result of an item that was embedded."""
+    def store(self, results: Sequence[ItemResult[Content]]) -> None:
+        """Make durable what the results of a chunk need outside the database.
+
+        This runs before the transaction of `write`, so that no transaction waits for a disk.
+        """
         ...
 
     def write(self, conn: Connection, results: Sequence[ItemResult[Content]]) -> ChunkResult:
@@ -134,7 +131,7 @@ class Task(Protocol[Payload, Derived, Content]):
     def close(self) -> None: ...
 
 
-AnyTask = Task[Any, Any, Any]
+AnyTask = Task[Any, Any]
 
 
 # Called after each commit with the job as it stands and the result of the chunk just committed.

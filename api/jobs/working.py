@@ -20,14 +20,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
-from PIL import Image
-
 from api.jobs.committer import Committer
 from api.jobs.failures import JobDefect, Patience, ends_job, passes
 from api.jobs.leases import Leases, release_dead_workers
 from api.jobs.task import (
     Content,
-    Derived,
     ItemResult,
     NotTaken,
     Payload,
@@ -35,9 +32,8 @@ from api.jobs.task import (
     Task,
     ToEmbed,
 )
+from embedder.decoding.picture import PictureOrder
 from embedder.network.results import Embedded, Failed
-from embedder.pictures.decode import DecodedImage
-from embedder.pictures.delivery import Condition, deliver
 from index.errors import DatabaseUnavailable, LeaseLost
 from index.truth.database import Database
 from index.truth.job_chunks import (
@@ -66,7 +62,6 @@ MAX_PARTS = 64
 # In a row, by a database that answers in between: not a restart but a fault.
 MOST_INTERRUPTIONS = 8
 Key = TypeVar("Key")
-Made = TypeVar("Made")
 log = logging.getLogger(__name__)
 
 
@@ -74,12 +69,8 @@ class StreamEmbedder(Protocol):
     """What a run needs of `embedder.network.embed.Embedder`."""
 
     def embed_stream(
-        self,
-        items: Iterable[tuple[Key, bytes]],
-        derive: Callable[[Key, DecodedImage], Made],
-        *,
-        change: Callable[[Key, Image.Image], Image.Image] = ...,
-    ) -> Generator[Embedded[Key, Made] | Failed[Key], None, None]: ...
+        self, items: Iterable[tuple[Key, bytes, PictureOrder]]
+    ) -> Generator[Embedded[Key] | Failed[Key], None, None]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -98,14 +89,14 @@ class _ChunkInWork(Generic[Content]):
         return sorted(self.results, key=lambda result: result.position)
 
 
-class JobRun(Generic[Payload, Derived, Content]):
+class JobRun(Generic[Payload, Content]):
     """One worker's run of one job."""
 
     def __init__(
         self,
         database: Database,
         embedder: StreamEmbedder,
-        task: Task[Payload, Derived, Content],
+        task: Task[Payload, Content],
         leases: Leases,
         on_progress: Progress,
         stop: threading.Event,
@@ -234,15 +225,8 @@ class JobRun(Generic[Payload, Derived, Content]):
 
     def _stream(self, chunks: Iterable[Chunk]) -> bool:
         """Work on chunks; return False if an error ended it whose chunk is not known."""
-
-        def derive(
-            key: tuple[_ChunkInWork[Content], ToEmbed[Payload]], decoded: DecodedImage
-        ) -> Derived:
-            return self._task.derive(key[1], decoded)
-
-        stream = self._embedder.embed_stream(self._to_embed(chunks), derive, change=_deliver)
         try:
-            with closing(stream):
+            with closing(self._embedder.embed_stream(self._to_embed(chunks))) as stream:
                 for outcome in stream:
                     self._finish(outcome)
                     if self._stop.is_set():
@@ -256,7 +240,7 @@ class JobRun(Generic[Payload, Derived, Content]):
             return False
         return True
 
-    def _finish(self, outcome: Embedded[Any, Derived] | Failed[Any]) -> None:
+    def _finish(self, outcome: Embedded[Any] | Failed[Any]) -> None:
         in_work, item = outcome.key
         if in_work.is_dropped:
             return
@@ -267,7 +251,7 @@ class JobRun(Generic[Payload, Derived, Content]):
             )
         else:
             try:
-                result = self._task.finish(item, outcome.derived, outcome.vector, outcome.logit)
+                result = self._task.finish(item, outcome.picture, outcome.vector, outcome.logit)
             except Exception as err:
                 self._fail(in_work, err)
                 return
@@ -275,14 +259,14 @@ class JobRun(Generic[Payload, Derived, Content]):
 
     def _to_embed(
         self, chunks: Iterable[Chunk]
-    ) -> Iterator[tuple[tuple[_ChunkInWork[Content], ToEmbed[Payload]], bytes]]:
+    ) -> Iterator[tuple[tuple[_ChunkInWork[Content], ToEmbed[Payload]], bytes, PictureOrder]]:
         """Yield the items to embed of one chunk after another; record the results of the others."""
         for chunk in chunks:
             in_work: _ChunkInWork[Content] = _ChunkInWork(chunk)
             self._in_work.append(in_work)
             for step in self._read(in_work):
                 if isinstance(step, ToEmbed):
-                    yield (in_work, step), step.data
+                    yield (in_work, step), step.data, step.order
                 else:
                     self._add_result(in_work, step)
                 if self._stop.is_set():
@@ -338,6 +322,7 @@ class JobRun(Generic[Payload, Derived, Content]):
 
     def _commit(self, in_work: _ChunkInWork[Content]) -> None:
         try:
+            self._task.store(in_work.in_order())
             job, result = self._persist(lambda: self._write(in_work))
         except LeaseLost as err:  # nothing was written; the worker that holds the chunk does it
             log.warning("%s", err)
@@ -469,13 +454,6 @@ class JobRun(Generic[Payload, Derived, Content]):
     def _read_job(self, job_id: int) -> Job:
         with self._database.read() as conn:
             return get_job(conn, job_id)
-
-
-def _deliver(
-    key: tuple[_ChunkInWork[Content], ToEmbed[Payload]], image: Image.Image
-) -> Image.Image:
-    condition = key[1].delivery
-    return image if condition is Condition.AS_IS else deliver(image, condition)
 
 
 def name_defect(err: BaseException) -> str:

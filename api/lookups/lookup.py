@@ -16,15 +16,14 @@ from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
 from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
 from api.lookups.precision import describe_computed
-from api.lookups.probe import Model, Probe, embed_probe, milliseconds, take_probe
+from api.lookups.probe import Probe, embed_probe, milliseconds, take_probe
 from api.lookups.questions import restricts_only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
 from api.sources.access import read_any_file
 from api.sources.item import UnreadableItem, make_printable
 from embedder.errors import ImageError
-from embedder.pictures.delivery import Condition
-from embedder.pictures.reencodings import ReEncodings, reencode
+from embedder.pictures.reencodings import ReEncodings
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import get_named_corpora
@@ -46,7 +45,13 @@ def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnsw
     """
     started = perf_counter()
     probe = embed_probe(
-        data, lineup.database, lineup.space, lineup.embedder, lineup.batcher, lineup.computation
+        data,
+        lineup.database,
+        lineup.space,
+        lineup.embedder,
+        lineup.batcher,
+        lineup.computation,
+        stability=query.stability,
     )
     return _answer(lineup, probe, query, started)
 
@@ -116,7 +121,7 @@ def _search_and_assess(
     lineup: Lineup, probe: Probe, query: LookupQuery, limits: Limits
 ) -> Assessed:
     """Search one generation of the index, and assess what was found."""
-    reencodings = reencode_probe(probe, lineup.embedder) if query.stability else None
+    reencodings = probe.reencodings
     usable = reencodings.usable if reencodings else ()
     embedded = lineup.batcher.embed_all([each.pixels for each in usable])
     found = search(probe, query, [vector for vector, _ in embedded], lineup.index.search_all)
@@ -158,18 +163,6 @@ def _search_and_assess(
         has_known_reals=has_known_reals,
         caution=limits.caution,
         computed=computed,
-    )
-
-
-def reencode_probe(probe: Probe, model: Model) -> ReEncodings | None:
-    """The probe's re-encodings; None without its pixels."""
-    if probe.picture is None:
-        return None
-    return reencode(
-        probe.picture.image,
-        model.info.preprocessing,
-        model.limits,
-        delivered_as=probe.condition or Condition.AS_IS,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.batcher import Pixels, VectorAndLogit
+from api.decoding import make_picture_now
 from api.errors import InvalidRequest
-from api.images import hash_image
+from api.images import hash_of
 from api.lookups.json import ProbeAnswer
 from api.lookups.request import LookupRequest
-from embedder.file_metadata.reading import read_file_metadata
-from embedder.network.registry import ModelInfo
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode
-from embedder.pictures.delivery import Condition, condition_of, delivery_of
-from embedder.pictures.legibility import PictureQuality, is_flat, measure_luminance_std
+from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.pictures.delivery import Condition
+from embedder.pictures.legibility import PictureQuality, is_flat
+from embedder.pictures.reencodings import ReEncodings
 from index.errors import UnknownImage
 from index.evidence import ProbeFacts
 from index.truth.computations import Computation
@@ -33,12 +33,10 @@ class Model(Protocol):
     """What a look-up needs of a loaded model. `embedder.network.embed.Embedder` is one."""
 
     @property
-    def info(self) -> ModelInfo: ...
+    def picture_order(self) -> PictureOrder: ...
 
     @property
-    def limits(self) -> ImageLimits: ...
-
-    def preprocess(self, decoded: DecodedImage) -> Pixels: ...
+    def decoders(self) -> Decoders: ...
 
 
 class Forward(Protocol):
@@ -54,16 +52,16 @@ class Probe:
     """A questioned image with its embedding.
 
     `computation` is what computed the embedding, None if the embedding was sent or nobody recorded
-    it. `picture` and `condition`, how it seems to have been delivered, are None without its bytes.
-    `luminance_std` is of what the model reads, in levels of 255; None if the image was not
-    preprocessed for this look-up.
+    it. `condition`, how it seems to have been delivered, is None without its bytes; `reencodings`
+    are None unless they were asked for. `luminance_std` is of what the model reads, in levels of
+    255; None if the image was not preprocessed for this look-up.
     """
 
     answer: ProbeAnswer
     vector: NDArray[np.float32]  # (d,)
     logit: float | None
     perceptual_hash: PerceptualHash | None = None
-    picture: DecodedImage | None = None
+    reencodings: ReEncodings | None = None
     condition: Condition | None = None
     luminance_std: float | None = None
     computation: Computation | None = None
@@ -99,10 +97,12 @@ def embed_probe(
     model: Model,
     forward: Forward,
     computation: Computation | None = None,
+    *,
+    stability: bool = False,
 ) -> Probe:
     """Decode an image and embed it. Raises `ImageError`, `Overloaded`.
 
-    `computation` is what `forward` computes with.
+    `computation` is what `forward` computes with. `stability` makes the re-encodings too.
 
     Bytes that were ingested before are not embedded again: their stored embedding is taken, so that
     the identical image has similarity 1.
@@ -111,20 +111,27 @@ def embed_probe(
     sha256 = hashlib.sha256(data).hexdigest()
     with database.read() as connection:
         stored = find_embedding(connection, space, sha256)
-    decoded = decode(data, model.limits)
-    condition = condition_of(delivery_of(data, decoded, read_file_metadata(data)))
-    if stored is not None:
-        return _of_stored(stored, sha256, decoded, condition)
-    pixels = model.preprocess(decoded)
-    hashed = hash_image(decoded)
+    order = replace(
+        model.picture_order,
+        condition=True,
+        reencodings=stability,
+        pixels=stored is None,
+        perceptual_hash=stored is None,
+        luminance=stored is None,
+    )
+    picture = make_picture_now(model.decoders, data, order)
     decoded_at = perf_counter()
-    vector, logit = forward.embed(pixels)
+    if stored is not None:
+        return _of_stored(stored, sha256, picture)
+    assert picture.pixels is not None
+    hashed = hash_of(picture)
+    vector, logit = forward.embed(picture.pixels)
     return Probe(
         ProbeAnswer(
             sha256=sha256,
-            format=decoded.format,
-            width=decoded.width,
-            height=decoded.height,
+            format=picture.format,
+            width=picture.width,
+            height=picture.height,
             byte_size=len(data),
             embedding="computed",
             **_hash_fields(hashed),
@@ -132,9 +139,9 @@ def embed_probe(
         vector,
         logit,
         hashed,
-        decoded,
-        condition,
-        measure_luminance_std(pixels),
+        picture.reencodings,
+        picture.condition,
+        picture.luminance_std,
         computation,
         decode_ms=milliseconds(started, decoded_at),
         embed_ms=milliseconds(decoded_at, perf_counter()),
@@ -177,8 +184,7 @@ def _of_sha256(sha256: str | None, database: Database, space: Space) -> Probe:
 def _of_stored(
     stored: StoredEmbedding,
     sha256: str,
-    decoded: DecodedImage | None = None,
-    condition: Condition | None = None,
+    picture: Picture | None = None,
 ) -> Probe:
     image = stored.image
     answer = ProbeAnswer(
@@ -195,8 +201,8 @@ def _of_stored(
         stored.vector,
         stored.logit,
         image.perceptual_hash,
-        decoded,
-        condition,
+        None if picture is None else picture.reencodings,
+        None if picture is None else picture.condition,
         computation=stored.computation,
     )
 

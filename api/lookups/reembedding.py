@@ -23,7 +23,6 @@ from api.lookups.precision import is_alike
 from api.lookups.probe import Probe
 from api.lookups.replay_json import ReembeddedAnswer, VerdictsAnswer
 from embedder.network.panel import MAXIMUM_LOGIT_DIFFERENCE, MINIMUM_COSINE
-from embedder.pictures.decode import decode
 from index.cache.searching import cosine_similarities
 from index.truth.computations import Computation
 
@@ -45,7 +44,7 @@ def embed_again(lineup: Lineup, image: bytes, probe: Probe) -> Probe:
         raise InvalidRequest(
             f"the probe of this look-up has the sha256 {probe.answer.sha256}, the image {sha256}"
         )
-    vector, logit = lineup.embed_image(decode(image, lineup.limits))
+    vector, logit = lineup.embed_picture(lineup.make_picture(image, lineup.picture_order))
     return replace(
         probe,
         vector=vector,

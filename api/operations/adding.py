@@ -21,8 +21,10 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from api.decoding import make_picture_now
 from api.errors import InvalidRequest, ModelExists, ModelInUse, ModelsUnwritable, UnlistedModel
 from api.lineup import open_database
 from api.operations.json import AddedModelAnswer, RemovedModelAnswer
@@ -47,7 +49,6 @@ from embedder.network.registry import (
 )
 from embedder.network.tensor_names import find_unused
 from embedder.network.weights import compute_sha256, read_shapes
-from embedder.pictures.decode import decode
 from embedder.pictures.processors import describe_preprocessing
 from index.durable import sync_directory, write_bytes_durably
 from index.errors import NoData, SchemaOutdated
@@ -210,7 +211,9 @@ def _try_model(files: ModelFiles) -> Embedder:
     gradient = Image.linear_gradient("L").resize((side, side)).convert("RGB")
     file = BytesIO()
     gradient.save(file, "PNG")
-    embedder.embed([decode(file.getvalue())])
+    picture = make_picture_now(embedder.decoders, file.getvalue(), embedder.picture_order)
+    assert picture.pixels is not None
+    embedder.embed_pixels(picture.pixels[np.newaxis])  # (1, h, w, 3)
     return embedder
 
 

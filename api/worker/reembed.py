@@ -8,6 +8,7 @@ look-ups use once this job is done.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,13 @@ from api.corpora.originals import find_bytes
 from api.images import describe_image
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
-from embedder.pictures.decode import DecodedImage
+from embedder.decoding.picture import Picture, PictureOrder
 from index.blobs import BlobStore
 from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_embeddings
 from index.truth.computations import Computation
 from index.truth.coverage import image_sources, images_to_embed
 from index.truth.database import Database
-from index.truth.images import ImageFacts
 from index.truth.job_chunks import Chunk, ChunkResult
 from index.truth.job_items import JobItem, Outcome
 from index.truth.jobs import JobCounts
@@ -41,14 +41,14 @@ class ReembedTask:
         database: Database,
         space: Space,
         originals: BlobStore,
-        max_image_bytes: int,
+        order: PictureOrder,
         computation: Computation,
     ) -> None:
         self._database = database
         self._space = space
         self._computation = computation
         self._originals = originals
-        self._max_image_bytes = max_image_bytes
+        self._order = replace(order, perceptual_hash=True)
 
     def spans(self) -> Iterator[Span]:
         """List the images that have no embedding in the model's space."""
@@ -70,11 +70,11 @@ class ReembedTask:
             sources = image_sources(conn, image_ids)
         for position, source in enumerate(sources, chunk.first_position):
             name = source.locations[0] if source.locations else source.image.sha256
-            data, reason = find_bytes(source, self._originals, self._max_image_bytes)
+            data, reason = find_bytes(source, self._originals, self._order.limits.max_image_bytes)
             if data is None:
                 yield NotTaken.failed(position, name, "image_gone", reason)
             else:
-                yield ToEmbed(position, name, data, source.image.sha256, None)
+                yield ToEmbed(position, name, data, source.image.sha256, None, self._order)
 
     def narrow(self, chunk: Chunk, first: int, count: int) -> JSON:
         """Return the span of some images of a chunk."""
@@ -83,16 +83,18 @@ class ReembedTask:
         assert isinstance(image_ids, list)
         return {"images": image_ids[first : first + count]}
 
-    def derive(self, item: ToEmbed[None], decoded: DecodedImage) -> ImageFacts:
-        """Return the facts, some of which images of older releases lack."""
-        return describe_image(item.sha256, item.data, decoded)
-
     def finish(
-        self, item: ToEmbed[None], derived: ImageFacts, vector: NDArray[np.float32], logit: float
+        self, item: ToEmbed[None], picture: Picture, vector: NDArray[np.float32], logit: float
     ) -> ItemResult[NewEntry]:
-        """Return the embedding to add."""
-        new = NewEntry(derived, vector, logit, computation=self._computation)
+        """Return the embedding to add, with the facts, some of which images of older releases
+        lack.
+        """
+        facts = describe_image(item.sha256, item.data, picture)
+        new = NewEntry(facts, vector, logit, computation=self._computation)
         return Added(item.position, item.name, new)
+
+    def store(self, results: Sequence[ItemResult[NewEntry]]) -> None:
+        """Nothing is kept outside the database."""
 
     def write(self, conn: Connection, results: Sequence[ItemResult[NewEntry]]) -> ChunkResult:
         """Add the embeddings; an image that was embedded in the meantime is skipped."""

@@ -312,7 +312,7 @@ def opened_for(lineup: Lineup, job: Job) -> Iterator[Lineup]:
         if job.space.weights_sha256 in EARLIER_BUILTIN_WEIGHTS:
             raise EarlierWeights(job.space.fingerprint)
         settings = lineup.settings.model_copy(update={"model": model})
-        with Lineup.open(settings, as_named=True) as other:
+        with Lineup.open(settings, as_named=True, decoders=lineup.decoders) as other:
             yield other
     else:
         yield lineup
@@ -345,7 +345,8 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.database,
                 lineup.space,
                 lineup.blob_stores,
-                lineup.limits,
+                lineup.decoders,
+                lineup.picture_order,
                 lineup.settings.upload_dir,
                 job,
                 lineup.computation,
@@ -355,7 +356,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.database,
                 lineup.space,
                 lineup.blob_stores.originals,
-                lineup.limits.max_image_bytes,
+                lineup.picture_order,
                 lineup.computation,
             )
         case JobKind.CALIBRATE:
@@ -363,7 +364,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.database,
                 lineup.space,
                 lineup.blob_stores.originals,
-                lineup.limits.max_image_bytes,
+                lineup.picture_order,
                 job,
                 lineup.computation,
                 find_shipped(lineup),

@@ -15,13 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embedder.decoding.confinement import Confinement
 from embedder.errors import ImageError
 from embedder.file_metadata.generator import find_generator
 from embedder.file_metadata.reading import read_file_metadata
 from embedder.file_metadata.statements import MAX_FILE_BYTES, FileMetadata
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
+from embedder.pictures.decode import DecodedImage, decode, make_thumbnail
 from embedder.pictures.delivery import Condition, condition_of, deliver, delivery_of
 from embedder.pictures.legibility import measure_luminance_std
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import PerceptualHash, compute_perceptual_hash
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
 from embedder.pictures.reencodings import REENCODING_NAMES, ReEncodings, reencode
@@ -32,7 +34,8 @@ THUMBNAIL_PIXELS = 256  # the longer side of a stored thumbnail
 
 @dataclass(frozen=True, slots=True)
 class PictureOrder:
-    """What to make of a file. Without `preprocessing`, no pixels are made for the model.
+    """What to make of a file. Without `preprocessing`, no pixels are made for the model; with
+    `pixels` False, it is for re-encodings and deliveries alone.
 
     With a `delivery`, pixels, hash and thumbnail are those of the picture after that delivery. For
     each of `deliveries`, pixels and hash are made beside those of the picture itself.
@@ -43,6 +46,7 @@ class PictureOrder:
 
     limits: ImageLimits
     preprocessing: Preprocessing | None = None
+    pixels: bool = True
     delivery: Condition = Condition.AS_IS
     deliveries: tuple[Condition, ...] = ()
     perceptual_hash: bool = False
@@ -55,6 +59,8 @@ class PictureOrder:
     def __post_init__(self) -> None:
         if self.preprocessing is None and (self.deliveries or self.luminance or self.reencodings):
             raise ValueError("deliveries, luminance and reencodings need a preprocessing")
+        if self.luminance and not self.pixels:
+            raise ValueError("luminance is measured on pixels")
         if self.thumbnail_pixels is not None and self.thumbnail_pixels < 1:
             raise ValueError("thumbnail_pixels must be at least 1")
 
@@ -67,7 +73,9 @@ class PictureOrder:
     @property
     def result_bytes(self) -> int:
         """The most bytes that a result takes, where a thumbnail counts as if uncompressed."""
-        arrays = 1 + len(self.deliveries) + (len(REENCODING_NAMES) if self.reencodings else 0)
+        arrays = (
+            self.pixels + len(self.deliveries) + (len(REENCODING_NAMES) if self.reencodings else 0)
+        )
         side = 0 if self.preprocessing is None else self.preprocessing.crop_size
         edge = self.thumbnail_pixels or 0
         texts = MAX_FILE_BYTES if self.file_metadata else 0
@@ -133,6 +141,13 @@ class Picture:
     deliveries: tuple[DeliveredPicture, ...] = ()
     reencodings: ReEncodings | None = None
 
+    @property
+    def held_bytes(self) -> int:
+        """The bytes of its arrays and its thumbnail."""
+        arrays = [self.pixels, *(each.pixels for each in self.deliveries)]
+        arrays += [each.pixels for each in (self.reencodings.usable if self.reencodings else ())]
+        return sum(each.nbytes for each in arrays if each is not None) + len(self.thumbnail or b"")
+
 
 class Decoders(Protocol):
     """Runs `make_picture` for bytes from outside. Thread-safe; one serves look-ups and ingests."""
@@ -143,6 +158,11 @@ class Decoders(Protocol):
         It can be cancelled while it waits. An urgent one comes before all that are not: somebody
         waits for it. Raises RuntimeError after `close`.
         """
+        ...
+
+    @property
+    def confinement(self) -> Confinement:
+        """What bytes from outside are kept from."""
         ...
 
     def close(self) -> None:
@@ -161,7 +181,9 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
     metadata = read_file_metadata(data) if order.file_metadata or order.condition else {}
     condition = _find_condition(data, decoded, metadata) if order.condition else None
     shown = _deliver(decoded, order)
-    pixels = None if order.preprocessing is None else preprocess(shown.image, order.preprocessing)
+    pixels = None
+    if order.preprocessing is not None and order.pixels:
+        pixels = preprocess(shown.image, order.preprocessing)
     picture = Picture(
         format=decoded.format,
         mode=decoded.mode,

@@ -35,7 +35,7 @@ from embedder.errors import (
     ImageTooLarge,
     NeedsTooMuchMemory,
 )
-from embedder.pictures.decode import DEFAULT_LIMITS
+from embedder.pictures.limits import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
 

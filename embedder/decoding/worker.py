@@ -40,8 +40,8 @@ from embedder.decoding.protocol import (
     write_picture,
 )
 from embedder.errors import ImageError
-from embedder.pictures.decode import DEFAULT_LIMITS
 from embedder.pictures.delivery import Condition
+from embedder.pictures.limits import DEFAULT_LIMITS
 from embedder.pictures.preprocess import Preprocessing, Resample
 
 try:

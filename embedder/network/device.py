@@ -45,17 +45,14 @@ class DevicePolicy:
 
     `precision` is tried first: the panel check may refuse it for a model. `full_batches`: a short
     batch is filled up. `batches_ahead`: how many more batches are launched before the results of
-    one are awaited. `workers_per_core` threads for each core prepare the images of a stream, at
-    most `max_workers`. The forwards of look-ups have `lookup_batch_size` images, always: a short
-    one is filled up.
+    one are awaited. The forwards of look-ups have `lookup_batch_size` images, always: a short one
+    is filled up.
     """
 
     precision: Precision
     batch_size: int
     full_batches: bool
     batches_ahead: int
-    workers_per_core: int
-    max_workers: int
     reason: str
     lookup_batch_size: int = 1
 
@@ -67,14 +64,10 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             64,
             full_batches=False,
             batches_ahead=1,
-            workers_per_core=1,
-            max_workers=32,
             reason="Tensor cores. float16 has 8 times the resolution of bfloat16 at the same "
-            "speed, and the activations of this ViT stay far under its largest number. The host "
-            "only prepares images, so one thread for each core. A sixth of that work (0.8 of 4.8 "
-            "ms for a JPEG of 1.2 megapixels) holds the interpreter lock, so more than 32 threads "
-            "would wait for one another. A forward of 8 images takes about as long as one of a "
-            "single image, because the host queues as many kernels.",
+            "speed, and the activations of this ViT stay far under its largest number. A forward "
+            "of 8 images takes about as long as one of a single image, because the host queues as "
+            "many kernels.",
             lookup_batch_size=8,
         ),
         DeviceKind.XLA: DevicePolicy(
@@ -82,10 +75,8 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             64,
             full_batches=True,
             batches_ahead=0,
-            workers_per_core=1,
-            max_workers=32,
             reason="The matrix unit of a TPU multiplies bfloat16. Each new shape is compiled "
-            "again, so batches are filled up. The host only prepares images, as with CUDA.",
+            "again, so batches are filled up.",
             lookup_batch_size=8,
         ),
         DeviceKind.MPS: DevicePolicy(
@@ -93,24 +84,18 @@ POLICIES: Mapping[DeviceKind, DevicePolicy] = MappingProxyType(
             16,
             full_batches=False,
             batches_ahead=0,
-            workers_per_core=1,
-            max_workers=8,
             reason="This project never measured float16 autocast on such a machine, so it is "
-            "used only on request. Such machines have few cores.",
+            "used only on request.",
         ),
         DeviceKind.CPU: DevicePolicy(
             Precision.FLOAT32,
             8,
             full_batches=False,
             batches_ahead=0,
-            workers_per_core=2,
-            max_workers=8,
             reason="A CPU without native bfloat16 emulates it: 0.20 instead of 1.2 images/s of "
             "ViT-S/384 on two cores. A CPU with it (AVX512-BF16, AMX) tries bfloat16: twice the "
             "images/s of float32 at any batch size (docs/benchmarks.md). Look-ups embed image by "
-            "image, which costs a CPU 5 to 25 %. Preparing competes with the forward for cores. "
-            "Two threads for each core, because 1, 2 and 4 threads on two cores gave 125, 156 and "
-            "180 images/s of the built-in model (2026-11).",
+            "image, which costs a CPU 5 to 25 %.",
         ),
     }
 )

@@ -1,5 +1,5 @@
 """Images to embeddings and logits: from decoded images, from pixels, and from a stream of files
-that is prepared ahead.
+whose pictures are made ahead.
 
 The embedding is the CLS token after the final LayerNorm: the vector that the classifier's head
 reads, so that `logit == cls @ w + b`. The matrix products run in the precision of
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,55 +19,51 @@ from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 from transformers import ViTForImageClassification
 
+from embedder.decoding.ahead import make_pictures_ahead
+from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.decoding.threads import ThreadDecoders, count_threads
 from embedder.errors import ImageError, PrecisionRefused
-from embedder.network.device import (
-    EXACT,
-    POLICIES,
-    DeviceKind,
-    Placement,
-    choose_placements,
-)
+from embedder.network.device import EXACT, Placement, choose_placements
 from embedder.network.download import ModelFiles, locate_model
 from embedder.network.forward import NO_EXTRAS, Extras, Forward, LaunchedForward
 from embedder.network.kept_checks import check_placement
 from embedder.network.panel import Panel, PanelCheck
-from embedder.network.prefetch import prepare_ahead, take_ahead
+from embedder.network.prefetch import take_ahead
 from embedder.network.references import ReferenceVectors, find_references
 from embedder.network.registry import BUILTIN, ModelInfo
 from embedder.network.results import Embedded, Embeddings, Failed, concatenate
 from embedder.network.weights import load_vit
-from embedder.pictures.decode import DEFAULT_LIMITS, DecodedImage, ImageLimits, decode
+from embedder.pictures.decode import DecodedImage
+from embedder.pictures.limits import DEFAULT_LIMITS, ImageLimits
 from embedder.pictures.preprocess import preprocess
 
 K = TypeVar("K")
-T = TypeVar("T")
 
-# Limit of prepared items that wait. Two batches of 64 with 384 pixels a side are 54 MiB; the rest
-# is room for what callers derive.
+# Limit of the files and pictures that decoders have or that wait. The pictures of two batches of 64
+# with 384 pixels a side are 54 MiB; the rest is room for their files and for what callers order.
 MAX_WAITING_BYTES = 256 * 2**20
-# Each preparing thread holds one decoded image. This is the most that all of them may hold as RGB
-# when each image is the largest that the limits allow. A thread holds as much again while it
-# converts or turns its image. With the default limit of 100 megapixels this allows 28 threads.
-MAX_DECODED_BYTES = 8 * 2**30
+# At least so many items are with the decoders, where they fit: a CPU's batch of 8 would leave many
+# decoders without work while it is embedded.
+MIN_AHEAD = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Prepared(Generic[K, T]):
+class _Prepared(Generic[K]):
     key: K
-    derived: T
-    derived_bytes: int
+    picture: Picture  # without its pixels
     pixels: NDArray[np.uint8]  # (h, w, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Launched(Generic[K, T]):
-    """A launched batch. Only keys, derived values and failures are still held, in order."""
+class _Launched(Generic[K]):
+    """A launched batch. Only keys, pictures without pixels and failures are still held, in
+    order.
+    """
 
-    waiting: deque[tuple[K, T] | Failed[K]]
+    waiting: deque[tuple[K, Picture] | Failed[K]]
     forward: LaunchedForward | None  # None where every item failed
 
 
@@ -76,8 +73,9 @@ class Embedder:
     `precision_check` says how far its precision moves the answers from float32 on a CPU. It is None
     where there is nothing to compare. `refused_check` is that of a precision that was tried first
     and moves them too far; None if there was none. `references` are the photographs whose vectors
-    travel with the model; None without any. Every method may be called from any thread; forwards
-    run one at a time.
+    travel with the model; None without any. `decoders` make the pictures of files; who gives them
+    closes them, and without them threads do it. Every method may be called from any thread;
+    forwards run one at a time.
     """
 
     def __init__(
@@ -89,6 +87,7 @@ class Embedder:
         batch_size: int | None = None,
         precision_check: PanelCheck | None = None,
         refused_check: PanelCheck | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError("batch_size must be at least 1")
@@ -99,6 +98,9 @@ class Embedder:
         self.precision_check = precision_check
         self.refused_check = refused_check
         self.references: ReferenceVectors | None = None
+        self.decoders: Decoders = decoders or ThreadDecoders(
+            count_threads(limits, os.cpu_count() or 1)
+        )
         self.batch_size = batch_size or placement.batch_size
         self.lookup_batch_size = min(placement.lookup_batch_size, self.batch_size)
         self._placement = placement
@@ -117,6 +119,7 @@ class Embedder:
         offline: bool = False,
         added_dir: Path | None = None,
         checks_dir: Path | None = None,
+        decoders: Decoders | None = None,
     ) -> Embedder:
         """Load and verify a named model or a local directory.
 
@@ -132,7 +135,7 @@ class Embedder:
         """
         placements = choose_placements(device, precision)
         files = locate_model(model, cache_dir, offline=offline, added_dir=added_dir)
-        return cls._load_files(files, placements, checks_dir, limits, batch_size)
+        return cls._load_files(files, placements, checks_dir, limits, batch_size, decoders)
 
     @classmethod
     def load_files(
@@ -153,10 +156,13 @@ class Embedder:
         checks_dir: Path | None,
         limits: ImageLimits,
         batch_size: int | None,
+        decoders: Decoders | None = None,
     ) -> Embedder:
         vit = load_vit(files.weights, files.architecture, files.head)
         info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
-        embedder = cls._load_checked(info, vit, placements, checks_dir, limits, batch_size)
+        embedder = cls._load_checked(
+            info, vit, placements, checks_dir, limits, batch_size, decoders
+        )
         embedder.references = find_references(
             files.weights[0].parent,
             info.space_fingerprint,
@@ -174,6 +180,7 @@ class Embedder:
         checks_dir: Path | None,
         limits: ImageLimits,
         batch_size: int | None,
+        decoders: Decoders | None,
     ) -> Embedder:
         """Return the embedder in the first placement whose answers are those of float32 on a CPU.
 
@@ -189,7 +196,7 @@ class Embedder:
                 else check_placement(panel, info.space_fingerprint, placement, checks_dir)
             )
             if check is None or check.accepted:
-                return cls(info, vit, placement, limits, batch_size, check, refused)
+                return cls(info, vit, placement, limits, batch_size, check, refused, decoders)
             refused = check
         assert refused is not None
         raise PrecisionRefused(
@@ -203,6 +210,11 @@ class Embedder:
     def network(self) -> nn.Module:
         """The network on its device, for measurements; it changes with the release."""
         return self._forward.network
+
+    @property
+    def picture_order(self) -> PictureOrder:
+        """The order for the pixels that the model reads, within the limits. Callers add to it."""
+        return PictureOrder(self.limits, self.info.preprocessing)
 
     def preprocess(self, decoded: DecodedImage) -> NDArray[np.uint8]:
         """Return the pixels `(h, w, 3)` of one image, resized and cropped; the device normalises
@@ -269,77 +281,36 @@ class Embedder:
         return concatenate(parts) if parts else self._forward.empty_results(extras)
 
     def embed_stream(
-        self,
-        items: Iterable[tuple[K, bytes]],
-        derive: Callable[[K, DecodedImage], T],
-        *,
-        change: Callable[[K, Image.Image], Image.Image] = lambda _, image: image,
-        derived_bytes: Callable[[T], int] = lambda _: 0,
-    ) -> Generator[Embedded[K, T] | Failed[K], None, None]:
-        """Yield, in order, each item's embedding with what `derive(key, decoded)` returned, or its
-        ImageError.
+        self, items: Iterable[tuple[K, bytes, PictureOrder]]
+    ) -> Generator[Embedded[K] | Failed[K], None, None]:
+        """Yield, in order, each item's embedding with what else its order made, or its ImageError.
 
-        `change(key, image)` may replace the decoded, upright image. What it returns is embedded and
-        given to `derive`.
+        Each order makes pixels for this model: `picture_order` with more. The decoders make the
+        pictures ahead of the forward. An error of theirs that is no ImageError is raised here in
+        the item's turn. `items` is read in the caller's thread; what it raises is raised here after
+        the results of the items before it. Closing the iterator cancels what has not started.
 
-        Threads decode, preprocess and derive two batches ahead of the forward, and drop the decoded
-        image there: `change` and `derive` must be thread-safe, and should not keep the image. An
-        ImageError of theirs is that item's failure; any other exception is raised here in the
-        item's turn. `items` is read in the caller's thread; what it raises is raised here after the
-        results of the items before it. Closing the iterator ends the threads.
-
-        These are in memory at once: one decoded image for each thread (MAX_DECODED_BYTES); the
-        files of two batches, or their pixels and derived values, of which MAX_WAITING_BYTES and one
-        item for each thread may wait; the batch that is being filled; and the launched batches.
-        Derived values that `derived_bytes` does not count are limited only in number.
+        These are in memory at once: what the decoders need for one picture each; at most
+        MAX_WAITING_BYTES of files and finished pictures, or one item; the batch that is being
+        filled; and the launched batches.
         """
-        prepared = prepare_ahead(
+        pictures = make_pictures_ahead(
+            self.decoders,
             items,
-            lambda item: self._prepare(item, change, derive, derived_bytes),
-            _count_waiting_bytes,
-            workers=count_workers(self._placement.kind, self.limits, os.cpu_count() or 1),
-            ahead=2 * self.batch_size,
-            max_weight=MAX_WAITING_BYTES,
+            ahead=max(2 * self.batch_size, MIN_AHEAD),
+            max_bytes=MAX_WAITING_BYTES,
         )
-        with closing(prepared):
+        with closing(pictures):
+            prepared = (_receive(key, future) for key, future in pictures)
             launched = map(self._launch, _collect_batches(prepared, self.batch_size))
             for batch in take_ahead(launched, self._placement.batches_ahead):
                 yield from _yield_results(batch)
 
-    def _prepare(
-        self,
-        item: tuple[K, bytes],
-        change: Callable[[K, Image.Image], Image.Image],
-        derive: Callable[[K, DecodedImage], T],
-        derived_bytes: Callable[[T], int],
-    ) -> _Prepared[K, T] | Failed[K]:
-        key, data = item
-        try:
-            decoded = decode(data, self.limits)
-            changed = change(key, decoded.image)
-            if changed is not decoded.image:
-                self.limits.check(*changed.size)
-                decoded = replace(decoded, image=changed)
-            pixels = self.preprocess(decoded)
-            derived = derive(key, decoded)
-        except ImageError as err:
-            return Failed(key, _without_tracebacks(err))
-        return _Prepared(key, derived, derived_bytes(derived), pixels)
-
-    def _launch(self, batch: list[_Prepared[K, T] | Failed[K]]) -> _Launched[K, T]:
+    def _launch(self, batch: list[_Prepared[K] | Failed[K]]) -> _Launched[K]:
         pixels = [one.pixels for one in batch if isinstance(one, _Prepared)]
-        waiting = deque(one if isinstance(one, Failed) else (one.key, one.derived) for one in batch)
+        waiting = deque(one if isinstance(one, Failed) else (one.key, one.picture) for one in batch)
         batch.clear()  # the caller still holds the list; its pixels can go
         return _Launched(waiting, self._forward.launch(pixels) if pixels else None)
-
-
-def count_workers(kind: DeviceKind, limits: ImageLimits, cores: int) -> int:
-    """Return the threads that prepare a stream: the device's policy, as far as images fit in
-    memory.
-    """
-    policy = POLICIES[kind]
-    fitting = MAX_DECODED_BYTES // (3 * limits.max_image_pixels)
-    return max(1, min(policy.max_workers, policy.workers_per_core * cores, fitting))
 
 
 def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
@@ -366,20 +337,33 @@ def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
     )
 
 
+def _receive(key: K, future: Future[Picture]) -> _Prepared[K] | Failed[K]:
+    """Wait for a picture. Raises ValueError if no pixels were ordered."""
+    try:
+        picture = future.result()
+    except ImageError as err:
+        return Failed(key, _without_tracebacks(err))
+    if picture.pixels is None:
+        raise ValueError("an order of a stream must have the preprocessing of its model")
+    return _Prepared(key, replace(picture, pixels=None), picture.pixels)
+
+
 def _collect_batches(
-    prepared: Iterable[_Prepared[K, T] | Failed[K]], batch_size: int
-) -> Iterator[list[_Prepared[K, T] | Failed[K]]]:
-    """Yield lists of at most `batch_size` items; a list with many derived bytes is closed early."""
-    batch: list[_Prepared[K, T] | Failed[K]] = []
-    derived_bytes = 0
+    prepared: Iterable[_Prepared[K] | Failed[K]], batch_size: int
+) -> Iterator[list[_Prepared[K] | Failed[K]]]:
+    """Yield lists of at most `batch_size` items; a list whose pictures hold many bytes besides
+    their pixels is closed early.
+    """
+    batch: list[_Prepared[K] | Failed[K]] = []
+    held_bytes = 0
     try:
         for one in prepared:
             batch.append(one)
-            derived_bytes += one.derived_bytes if isinstance(one, _Prepared) else 0
+            held_bytes += one.picture.held_bytes if isinstance(one, _Prepared) else 0
             del one  # only the batch holds it now, so it is freed with the batch
-            if len(batch) == batch_size or derived_bytes >= MAX_WAITING_BYTES:
+            if len(batch) == batch_size or held_bytes >= MAX_WAITING_BYTES:
                 yield batch
-                batch, derived_bytes = [], 0
+                batch, held_bytes = [], 0
     except Exception:  # of the source or of an item; the items before it come first
         if batch:
             yield batch
@@ -388,7 +372,7 @@ def _collect_batches(
         yield batch
 
 
-def _yield_results(batch: _Launched[K, T]) -> Iterator[Embedded[K, T] | Failed[K]]:
+def _yield_results(batch: _Launched[K]) -> Iterator[Embedded[K] | Failed[K]]:
     rows = iter(()) if batch.forward is None else _yield_rows(batch.forward.wait())
     while batch.waiting:
         one = batch.waiting.popleft()
@@ -398,10 +382,6 @@ def _yield_results(batch: _Launched[K, T]) -> Iterator[Embedded[K, T] | Failed[K
 def _yield_rows(embeddings: Embeddings) -> Iterator[tuple[NDArray[np.float32], float]]:
     for vector, logit in zip(embeddings.vectors, embeddings.logits, strict=True):
         yield vector, float(logit)
-
-
-def _count_waiting_bytes(one: object) -> int:
-    return one.pixels.nbytes + one.derived_bytes if isinstance(one, _Prepared) else 0
 
 
 def _without_tracebacks(err: ImageError) -> ImageError:

@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embedder.decoding.picture import Picture
 from embedder.errors import ImageError
 
 K = TypeVar("K")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,14 +32,15 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedded(Generic[K, T]):
+class Embedded(Generic[K]):
     """One item of a stream that was embedded.
 
-    `vector` `(d,)` has L2 norm 1; `derived` is what the caller derived from the decoded image.
+    `vector` `(d,)` has L2 norm 1; `picture` is what else was ordered, without the pixels that were
+    embedded.
     """
 
     key: K
-    derived: T
+    picture: Picture
     vector: NDArray[np.float32]
     logit: float
 

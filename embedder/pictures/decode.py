@@ -41,42 +41,18 @@ from embedder.errors import (
     CorruptImage,
     ImageError,
     ImageTooLarge,
-    ImageTooSmall,
     TruncatedImage,
     UnsupportedFormat,
 )
 from embedder.pictures.colours import convert_to_rgb
 from embedder.pictures.containers import check_bmp, check_boxes, check_gif, read_webp_size
 from embedder.pictures.jpeg import JpegFile, walk_jpeg
+from embedder.pictures.limits import DEFAULT_LIMITS, ImageLimits
 from embedder.pictures.orientation import read_orientation, turn_upright
 from embedder.pictures.png import PngFile, walk_png
 from embedder.pictures.quiet import ignore_pillow_warnings
 from embedder.pictures.sniff import ImageFormat, sniff
 from embedder.pictures.tiff import check_tiff
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What is refused before a pixel is decoded. Sides and pixels are those that the header
-    declares.
-    """
-
-    max_image_bytes: int = 64 * 2**20
-    max_image_pixels: int = 100_000_000
-    min_image_side: int = 32
-
-    def check(self, width: int, height: int) -> None:
-        """Compare a size with the limits.
-
-        Raises ImageTooLarge, ImageTooSmall.
-        """
-        if width * height > self.max_image_pixels:
-            raise ImageTooLarge("pixels", width * height, self.max_image_pixels)
-        if min(width, height) < self.min_image_side:
-            raise ImageTooSmall(width, height, self.min_image_side)
-
-
-DEFAULT_LIMITS = ImageLimits()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

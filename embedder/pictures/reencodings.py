@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedder.errors import ImageError
-from embedder.pictures.decode import DEFAULT_LIMITS, ImageLimits
 from embedder.pictures.delivery import (
     Condition,
     coarser_of,
@@ -25,6 +24,7 @@ from embedder.pictures.delivery import (
     scale,
     strip_metadata,
 )
+from embedder.pictures.limits import DEFAULT_LIMITS, ImageLimits
 from embedder.pictures.preprocess import Preprocessing, preprocess
 
 

@@ -30,7 +30,8 @@ from index.truth.spaces import Space, find_space_id, list_spaces
 
 __all__ = ["Finding", "FindingKind", "FsckReport", "fsck"]
 
-# A blob is written before its entry commits, so a young blob may still get its entry.
+# A blob is written before its entry commits, so a young blob may still get its entry. A young
+# temporary file may be that of an entry which is being added.
 ORPHAN_AGE_SECONDS = 3600.0
 
 
@@ -221,7 +222,8 @@ def _check_blobs(
         if repair:
             blobs.remove(sha256)
         yield Finding(orphan, sha256, "no live entry needs it", repaired=repair)
-    yield from _check_leftovers(blobs.leftovers(), "an interrupted write left it", repair=repair)
+    old = [path for path in blobs.leftovers() if _age_seconds(path) >= ORPHAN_AGE_SECONDS]
+    yield from _check_leftovers(old, "an interrupted write left it", repair=repair)
 
 
 def _age_seconds(path: Path) -> float:

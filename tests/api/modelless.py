@@ -19,10 +19,13 @@ from sqlalchemy import Connection
 from api.images import BlobStores, describe_image
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
+from embedder.decoding.picture import Picture, PictureOrder, make_picture
+from embedder.decoding.threads import ThreadDecoders
 from embedder.errors import ImageError
 from embedder.network.results import Embedded, Failed
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode
 from embedder.pictures.delivery import Condition
+from embedder.pictures.limits import ImageLimits
+from embedder.pictures.preprocess import Preprocessing, Resample
 from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_entries
@@ -35,7 +38,6 @@ from index.truth.provenance import Provenance
 from index.truth.spaces import Space
 
 K = TypeVar("K")
-T = TypeVar("T")
 DIMENSION = 8
 LOGIT = 0.5
 SPACE = Space("1" * 64, "modelless", "2" * 64, "3" * 64, DIMENSION)
@@ -67,49 +69,56 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def vector_of(image: Image.Image) -> NDArray[np.float32]:
+# The picture as it is, at a size that every picture of these tests has.
+ORDER = PictureOrder(
+    LIMITS,
+    Preprocessing(None, Resample.BOX, 64, resized=(64, 64)),
+    perceptual_hash=True,
+    thumbnail_pixels=64,
+    file_metadata=True,
+)
+
+
+DECODERS = ThreadDecoders(2)  # which start nothing before they are used
+
+
+def picture_of(data: bytes) -> Picture:
+    """Everything that an entry needs of a file."""
+    return make_picture(data, ORDER)
+
+
+def vector_of(picture: Picture) -> NDArray[np.float32]:
     """A unit vector `(d,)` that is the same for the same pixels."""
-    seed = int.from_bytes(hashlib.sha256(image.convert("RGB").tobytes()).digest()[:8], "big")
+    assert picture.pixels is not None
+    seed = int.from_bytes(hashlib.sha256(picture.pixels.tobytes()).digest()[:8], "big")
     wide = np.random.default_rng(seed).standard_normal(DIMENSION)
     return (wide / np.linalg.norm(wide)).astype(np.float32)
 
 
 class ImageEmbedder:
-    """Decodes as the real one does and holds back the last items, as its batches do."""
+    """Makes pictures as the real one does and holds back the last items, as its batches do."""
 
     def __init__(self, ahead: int = 3) -> None:
         self.ahead = ahead
         self.embedded: list[str] = []
 
     def embed_stream(
-        self,
-        items: Iterable[tuple[K, bytes]],
-        derive: Callable[[K, DecodedImage], T],
-        *,
-        change: Callable[[K, Image.Image], Image.Image] = lambda _, image: image,
-    ) -> Generator[Embedded[K, T] | Failed[K], None, None]:
-        waiting: deque[Embedded[K, T] | Failed[K]] = deque()
-        for key, data in items:
-            waiting.append(self._embed(key, data, derive, change))
+        self, items: Iterable[tuple[K, bytes, PictureOrder]]
+    ) -> Generator[Embedded[K] | Failed[K], None, None]:
+        waiting: deque[Embedded[K] | Failed[K]] = deque()
+        for key, data, order in items:
+            waiting.append(self._embed(key, data, order))
             if len(waiting) > self.ahead:
                 yield waiting.popleft()
         yield from waiting
 
-    def _embed(
-        self,
-        key: K,
-        data: bytes,
-        derive: Callable[[K, DecodedImage], T],
-        change: Callable[[K, Image.Image], Image.Image],
-    ) -> Embedded[K, T] | Failed[K]:
+    def _embed(self, key: K, data: bytes, order: PictureOrder) -> Embedded[K] | Failed[K]:
         try:
-            decoded = decode(data, LIMITS)
-            decoded = replace(decoded, image=change(key, decoded.image))
-            derived = derive(key, decoded)
+            picture = make_picture(data, order)
         except ImageError as err:
             return Failed(key, err)
         self.embedded.append(sha256_of(data))
-        return Embedded(key, derived, vector_of(decoded.image), LOGIT)
+        return Embedded(key, replace(picture, pixels=None), vector_of(picture), LOGIT)
 
 
 @dataclass
@@ -128,7 +137,8 @@ class TinyTask:
     on_complete: Callable[[], None] = lambda: None
     fail_spans: Exception | None = None
     written: list[list[int]] = field(default_factory=list)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stored: list[list[int]] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # of thumbnails
     cleaned: int = 0
     completed: int = 0
     closed: int = 0
@@ -152,8 +162,8 @@ class TinyTask:
             elif name.startswith("gone"):
                 yield NotTaken.failed(position, name, "unreadable", "it is gone")
             else:
-                delivery = self.deliveries.get(name, Condition.AS_IS)
-                yield ToEmbed(position, name, data, sha256_of(data), name, delivery)
+                order = replace(ORDER, delivery=self.deliveries.get(name, Condition.AS_IS))
+                yield ToEmbed(position, name, data, sha256_of(data), name, order)
 
     def narrow(self, chunk: Chunk, first: int, count: int) -> JSON:
         assert isinstance(chunk.span, dict)
@@ -162,20 +172,18 @@ class TinyTask:
         assert first + count <= chunk.item_count
         return {"start": start + first}
 
-    def derive(self, item: ToEmbed[str], decoded: DecodedImage) -> tuple[int, int]:
-        assert item.payload == item.name
-        return decoded.image.size
-
     def finish(
-        self,
-        item: ToEmbed[str],
-        derived: tuple[int, int],
-        vector: NDArray[np.float32],
-        logit: float,
+        self, item: ToEmbed[str], picture: Picture, vector: NDArray[np.float32], logit: float
     ) -> ItemResult[str]:
+        assert item.payload == item.name
         assert (vector.shape, logit) == ((DIMENSION,), LOGIT)
-        self.sizes[item.name] = derived
+        assert picture.thumbnail is not None
+        with Image.open(io.BytesIO(picture.thumbnail)) as small:
+            self.sizes[item.name] = small.size
         return Added(item.position, item.name, item.payload)
+
+    def store(self, results: Sequence[ItemResult[str]]) -> None:
+        self.stored.append([result.position for result in results])
 
     def write(self, conn: Connection, results: Sequence[ItemResult[str]]) -> ChunkResult:
         added = [result for result in results if isinstance(result, Added)]
@@ -234,9 +242,9 @@ def fill(
     new = []
     for seed in seeds:
         data = png(seed)
-        decoded = decode(data, LIMITS)
-        facts = describe_image(sha256_of(data), data, decoded)
-        vector, stated = vector_of(decoded.image), Provenance(**provenance)
+        picture = picture_of(data)
+        facts = describe_image(sha256_of(data), data, picture)
+        vector, stated = vector_of(picture), Provenance(**provenance)
         new.append(NewEntry(facts, vector, LOGIT, stated, computation))
     with database.write() as conn:
         ensure_corpus(conn, corpus, kind)

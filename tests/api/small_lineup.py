@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from PIL import Image
 from api.images import describe_image
 from api.lineup import Lineup, make_database_options
 from api.settings import Settings
+from embedder.decoding.picture import PictureOrder
+from embedder.decoding.threads import ThreadDecoders
 from embedder.network.panel import PanelCheck
 from embedder.network.references import ReferenceVectors
 from embedder.network.registry import ModelInfo
 from embedder.network.results import Embeddings
-from embedder.pictures.decode import ImageLimits, decode
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import Preprocessing, normalise, preprocess
 from index.calibration.calibration import AS_IS, Calibration
 from index.truth.adding import NewEntry, add_entries
@@ -64,8 +67,13 @@ class TilesModel:
         self.precision = "float32"
         self.precision_check: PanelCheck | None = None
         self.lookup_batch_size = 1
+        self.decoders = ThreadDecoders(1)
         self.embedded = 0
         self.references: ReferenceVectors | None = None
+
+    @property
+    def picture_order(self) -> PictureOrder:
+        return PictureOrder(self.limits, self.info.preprocessing)
 
     def preprocess(self, decoded: Any) -> np.ndarray:
         return preprocess(decoded.image, self.info.preprocessing)
@@ -115,9 +123,9 @@ def add(
     lineup: Lineup, corpus: str, kind: CorpusKind, data: bytes, generator: str | None = None
 ) -> int:
     """Add an image to a corpus; its entry's id."""
-    decoded = decode(data, lineup.embedder.limits)
-    vector, logit = lineup.embed_image(decoded)
-    facts = describe_image(hashlib.sha256(data).hexdigest(), data, decoded)
+    made = lineup.make_picture(data, replace(lineup.picture_order, perceptual_hash=True))
+    vector, logit = lineup.embed_picture(made)
+    facts = describe_image(hashlib.sha256(data).hexdigest(), data, made)
     with lineup.database.write() as conn:
         ensure_corpus(conn, corpus, kind)
         provenance = Provenance(generator=generator)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from api.images import BlobStores, describe_image, hash_image
-from embedder.errors import NotAnImage
-from embedder.pictures.decode import decode
+from api.images import BlobStores, describe_image, hash_of, order_for_entry
+from embedder.decoding.picture import PictureOrder, make_picture
+from index.blobs import publish_blobs
 from index.truth.corpora import Keep, set_keep
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.perceptual import near_duplicate
 from index.truth.quarantine import quarantine_entry
-from tests.api.modelless import LIMITS, fill, jpeg_of, png, sha256_of, stores_in
+from tests.api.modelless import LIMITS, fill, jpeg_of, picture_of, png, sha256_of, stores_in
 
 
 @pytest.fixture
@@ -27,22 +27,27 @@ def held(stores: BlobStores) -> tuple[int, int]:
 
 
 def put(stores: BlobStores, keep: Keep, seed: int) -> None:
-    stores.put(keep, sha256_of(png(seed)), png(seed), decode(png(seed), LIMITS))
+    publish_blobs(stores.stage(keep, sha256_of(png(seed)), png(seed), picture_of(png(seed))))
+
+
+def put_missing(stores: BlobStores, keep: Keep, data: bytes) -> None:
+    picture = make_picture(data, stores.order_missing(keep, sha256_of(data), LIMITS))
+    publish_blobs(stores.stage_missing(keep, sha256_of(data), data, picture))
 
 
 def test_facts_are_those_of_the_file_and_the_picture() -> None:
     data = jpeg_of(3)
 
-    facts = describe_image(sha256_of(data), data, decode(data, LIMITS))
+    facts = describe_image(sha256_of(data), data, picture_of(data))
 
     assert (facts.sha256, facts.byte_size) == (sha256_of(data), len(data))
     assert (facts.width, facts.height, facts.format, facts.seen) == (64, 64, "jpeg", True)
-    assert facts.perceptual_hash == hash_image(decode(data, LIMITS))
+    assert facts.perceptual_hash == hash_of(picture_of(data))
     facts.check()
 
 
 def test_the_hash_is_near_for_the_same_picture_and_far_for_another() -> None:
-    one, same, other = (hash_image(decode(data, LIMITS)) for data in (png(1), jpeg_of(1), png(2)))
+    one, same, other = (hash_of(picture_of(data)) for data in (png(1), jpeg_of(1), png(2)))
 
     assert one.reliable
     assert near_duplicate(one, same)
@@ -58,18 +63,40 @@ def test_a_corpus_keeps_what_it_asks_for(
     put(stores, keep, 1)
     assert held(stores) == expected
 
-    stores.put_missing(keep, sha256_of(png(2)), png(2), LIMITS)
+    put_missing(stores, keep, png(2))
     assert held(stores) == (2 * expected[0], 2 * expected[1])
+
+
+def test_what_is_staged_is_not_there_until_it_is_published(stores: BlobStores) -> None:
+    data = png(1)
+    staged = stores.stage(Keep.ORIGINAL, sha256_of(data), data, picture_of(data))
+    assert held(stores) == (0, 0)
+    assert len(stores.thumbnails.leftovers()) == len(stores.originals.leftovers()) == 1
+    publish_blobs(staged)
+    assert held(stores) == (1, 1)
+    assert stores.thumbnails.get(sha256_of(data)) == picture_of(data).thumbnail
+    assert stores.thumbnails.leftovers() == stores.originals.leftovers() == ()
 
 
 def test_what_is_there_is_not_made_again(stores: BlobStores) -> None:
     put(stores, Keep.THUMBNAIL, 1)
+    sha256 = sha256_of(png(1))
+    order = stores.order_missing(Keep.ORIGINAL, sha256, LIMITS)
+    assert order == PictureOrder(LIMITS, file_metadata=True), "which decodes nothing"
 
-    stores.put_missing(Keep.ORIGINAL, sha256_of(png(1)), b"is not decoded", LIMITS)
+    put_missing(stores, Keep.ORIGINAL, png(1))
 
-    assert stores.originals.get(sha256_of(png(1))) == b"is not decoded"
-    with pytest.raises(NotAnImage):
-        stores.put_missing(Keep.THUMBNAIL, sha256_of(png(2)), b"no image", LIMITS)
+    assert stores.originals.get(sha256) == png(1)
+    stores.originals.put(sha256, b"another")
+    put_missing(stores, Keep.ORIGINAL, png(1))
+    assert stores.originals.get(sha256) == b"another"
+
+
+def test_the_order_for_an_entry_has_a_thumbnail_where_the_corpus_keeps_one() -> None:
+    for keep, pixels in ((Keep.ORIGINAL, 256), (Keep.THUMBNAIL, 256), (Keep.NONE, None)):
+        order = order_for_entry(PictureOrder(LIMITS), keep)
+        assert (order.perceptual_hash, order.file_metadata) == (True, True)
+        assert order.thumbnail_pixels == pixels
 
 
 def test_blobs_stay_while_a_live_or_quarantined_entry_needs_them(

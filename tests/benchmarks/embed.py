@@ -24,7 +24,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from io import BytesIO
@@ -37,6 +37,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import ViTForImageClassification
 
+from embedder.decoding.picture import THUMBNAIL_PIXELS
 from embedder.network.architecture import VIT_SMALL_384, Architecture
 from embedder.network.device import DeviceKind, Precision, choose_device, choose_placement
 from embedder.network.download import locate_model
@@ -45,7 +46,7 @@ from embedder.network.panel import Panel, PanelCheck, compare
 from embedder.network.results import Embedded, Embeddings
 from embedder.network.tensor_names import to_published
 from embedder.network.weights import build_empty_vit, load_vit
-from embedder.pictures.decode import DecodedImage, decode, make_thumbnail
+from embedder.pictures.decode import DecodedImage, decode
 from embedder.pictures.preprocess import normalise
 from tests.benchmarks.vit_small import measure_accuracy, train_further, widen_builtin
 from tests.tensors import measure_tensors
@@ -236,8 +237,8 @@ def measure(
         "Embedder.embed_pixels": lambda: embedder.embed_pixels(pixels),
         "Embedder.embed": lambda: embedder.embed(decoded),
         "Embedder.embed_stream": lambda: embed_in_stream(embedder, pictures),
-        "embed_stream, deriving thumbnails": lambda: embed_in_stream(
-            embedder, pictures, derive_thumbnail
+        "embed_stream, with thumbnails": lambda: embed_in_stream(
+            embedder, pictures, THUMBNAIL_PIXELS
         ),
         "decode + preprocess, one thread": lambda: [
             embedder.preprocess(decode(each)) for each in pictures
@@ -296,21 +297,13 @@ def describe_differences(
 
 
 def embed_in_stream(
-    embedder: Embedder,
-    pictures: list[bytes],
-    derive: Callable[[int, DecodedImage], object] = lambda *_: None,
-) -> list[Embedded[int, object]]:
-    results = [
-        each
-        for each in embedder.embed_stream(enumerate(pictures), derive)
-        if isinstance(each, Embedded)
-    ]
+    embedder: Embedder, pictures: list[bytes], thumbnail_pixels: int | None = None
+) -> list[Embedded[int]]:
+    order = replace(embedder.picture_order, thumbnail_pixels=thumbnail_pixels)
+    items = ((number, data, order) for number, data in enumerate(pictures))
+    results = [each for each in embedder.embed_stream(items) if isinstance(each, Embedded)]
     assert len(results) == len(pictures)
     return results
-
-
-def derive_thumbnail(_number: int, decoded: DecodedImage) -> bytes:
-    return make_thumbnail(decoded.image)
 
 
 def encode_pictures(count: int) -> list[bytes]:

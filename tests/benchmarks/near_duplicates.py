@@ -34,7 +34,8 @@ from PIL import Image, ImageEnhance, ImageOps
 from rich.console import Console
 from rich.table import Table
 
-from embedder.pictures.decode import ImageLimits, decode
+from embedder.pictures.decode import decode
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import compute_perceptual_hash
 from index.cache.live import LiveIndex
 from index.near_hashes import NearHashes

@@ -28,7 +28,8 @@ from embedder.network.embed import Embedder
 from embedder.network.results import Embedded, Failed
 from embedder.network.tensor_names import to_published
 from embedder.network.weights import build_empty_vit
-from embedder.pictures.decode import ImageLimits, decode
+from embedder.pictures.decode import decode
+from embedder.pictures.limits import ImageLimits
 from tests.work import HANG_SECONDS
 
 SEED = 20240229
@@ -171,7 +172,9 @@ def test_a_stream_goes_through_all_of_them_and_the_good_ones_between_them_are_em
         items.append((f"bad {n}", file.data))
         if n % 10 == 0:
             items.append((f"good {n}", good[n // 10]))
-    results = list(embedder.embed_stream(items, lambda _key, decoded: decoded.format))
+    results = list(
+        embedder.embed_stream((key, data, embedder.picture_order) for key, data in items)
+    )
     assert [each.key for each in results] == [key for key, _ in items]
     for each in results:
         if isinstance(each, Failed):

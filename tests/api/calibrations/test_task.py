@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from sqlalchemy import func, select
 
 from api.calibrations.catalogue import describe_calibration_of_job
@@ -15,7 +13,7 @@ from api.calibrations.task import CHUNK_IMAGES, CalibrateTask
 from api.jobs.task import Added, NotTaken, ToEmbed
 from api.lineup import Lineup
 from api.worker.starting import start_calibration
-from embedder.pictures.decode import decode
+from embedder.decoding.picture import Picture
 from embedder.pictures.delivery import Condition
 from index.truth.job_chunks import Chunk
 from index.truth.job_items import Outcome
@@ -30,12 +28,12 @@ VECTOR = np.eye(12, dtype=np.float32)[0]
 
 def open_task(lineup: Lineup, request: CalibrationRequest = REQUEST) -> CalibrateTask:
     job = start_calibration(lineup.database, lineup.space, request)
-    stores, limits = lineup.blob_stores, lineup.limits
+    stores = lineup.blob_stores
     return CalibrateTask(
         lineup.database,
         lineup.space,
         stores.originals,
-        limits.max_image_bytes,
+        lineup.picture_order,
         job,
         lineup.computation,
     )
@@ -50,7 +48,7 @@ def chunks(task: CalibrateTask) -> Iterator[Chunk]:
 
 def embed(task: CalibrateTask, items: Any) -> list[Any]:
     return [
-        task.finish(item, None, VECTOR, 0.5) if isinstance(item, ToEmbed) else item
+        task.finish(item, Picture("png"), VECTOR, 0.5) if isinstance(item, ToEmbed) else item
         for item in items
     ]
 
@@ -77,13 +75,11 @@ def test_an_image_is_read_once_for_each_delivery(lineup: Lineup) -> None:
     items = list(task.read(chunk))
     assert [item.position for item in items] == list(range(20))
     assert all(isinstance(item, ToEmbed) for item in items)
-    assert [item.delivery for item in items[:4]] == [Condition.JPEG75, Condition.HALF] * 2
+    assert [item.order.delivery for item in items[:4]] == [Condition.JPEG75, Condition.HALF] * 2
     assert items[0].data == items[1].data != items[2].data
     assert items[0].name == f"{items[0].sha256} as jpeg75"
     assert (items[0].payload.condition, items[1].payload.condition) == ("jpeg75", "half")
-    decoded = decode(items[0].data)
-    assert Image.open(BytesIO(items[0].data)).size == decoded.image.size
-    task.derive(items[0], decoded)
+    assert {item.order.preprocessing for item in items} == {lineup.picture_order.preprocessing}
 
 
 def test_embeddings_are_written_and_not_listed_again(lineup: Lineup) -> None:

@@ -24,18 +24,20 @@ from api.corpora.catalogue import (
 from api.corpora.json import NewCorpus
 from api.errors import InvalidRequest
 from api.images import BlobStores
-from embedder.pictures.decode import decode
+from index.blobs import publish_blobs
 from index.errors import CorpusExists, UnknownBlob, UnknownCorpus, UnknownEntry
 from index.truth.corpora import CorpusKind, Keep
 from index.truth.database import Database
-from tests.api.modelless import LIMITS, fill, png, sha256_of, stores_in
+from tests.api.modelless import fill, picture_of, png, sha256_of, stores_in
 
 
 @pytest.fixture
 def stores(tmp_path: Path) -> BlobStores:
     made = stores_in(tmp_path)
     for seed in range(4):
-        made.put(Keep.ORIGINAL, sha256_of(png(seed)), png(seed), decode(png(seed), LIMITS))
+        publish_blobs(
+            made.stage(Keep.ORIGINAL, sha256_of(png(seed)), png(seed), picture_of(png(seed)))
+        )
     return made
 
 

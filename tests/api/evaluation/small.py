@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from PIL import Image
 
+from embedder.decoding.picture import PictureOrder, make_picture
 from embedder.errors import ImageError
 from embedder.network.embed import Embedder
 from embedder.network.results import Embedded, Failed
-from embedder.pictures.decode import decode
 from tests.api.small_lineup import INFO, TilesModel
 
 
@@ -28,23 +28,17 @@ class StreamingModel(TilesModel):
         self.batches.append(len(pixels))
         return super().embed_pixels(pixels)
 
-    def embed_stream(
-        self,
-        items: Iterable[tuple[Any, bytes]],
-        derive: Callable[[Any, Any], Any],
-        *,
-        derived_bytes: Callable[[Any], int],
-    ) -> Iterator[Any]:
-        for key, data in items:
+    def embed_stream(self, items: Iterable[tuple[Any, bytes, PictureOrder]]) -> Iterator[Any]:
+        for key, data, order in items:
             try:
-                decoded = decode(data, self.limits)
-                derived = derive(key, decoded)
-                assert derived_bytes(derived) > 0
-                made = super().embed_pixels(self.preprocess(decoded)[None])
+                picture = make_picture(data, order)
             except ImageError as err:
                 yield Failed(key, err)
                 continue
-            yield Embedded(key, derived, made.vectors[0], float(made.logits[0]))
+            assert picture.pixels is not None
+            made = super().embed_pixels(picture.pixels[None])
+            kept = replace(picture, pixels=None)
+            yield Embedded(key, kept, made.vectors[0], float(made.logits[0]))
 
 
 def as_embedder(model: StreamingModel) -> Embedder:

@@ -21,7 +21,7 @@ from index.truth.database import Database
 from index.truth.entries import Entry, list_entries
 from index.truth.job_items import JobItem, list_items
 from index.truth.jobs import Job
-from tests.api.modelless import COMPUTATION, LIMITS, SPACE, ImageEmbedder, stores_in
+from tests.api.modelless import COMPUTATION, DECODERS, ORDER, SPACE, ImageEmbedder, stores_in
 
 
 @dataclass
@@ -53,7 +53,16 @@ class Shelf:
 
     def ingest(self, keep: Keep | None = None, **stated: Any) -> Job:
         job = start_ingest(self.database, SPACE, self.request(**stated), keep)
-        task = IngestTask(self.database, SPACE, self.stores, LIMITS, self.uploads, job, COMPUTATION)
+        task = IngestTask(
+            self.database,
+            SPACE,
+            self.stores,
+            DECODERS,
+            ORDER,
+            self.uploads,
+            job,
+            COMPUTATION,
+        )
         try:
             with Leases.held(self.database) as leases:
                 return JobRun(

@@ -14,13 +14,14 @@ from api.sources.item import UnusableSource
 from index.truth.quarantine import quarantine_entry
 from tests.api.ingest.conftest import Shelf
 from tests.api.ingest.test_task import write_table
-from tests.api.modelless import LIMITS, SPACE, corpus_names, fill, jpeg_of, png
+from tests.api.modelless import DECODERS, LIMITS, SPACE, corpus_names, fill, jpeg_of, png
 
 
 def try_out(shelf: Shelf, *, database: bool = True, **stated: object) -> DryRunAnswer:
     return Trial(
         shelf.database if database else None,
         SPACE,
+        DECODERS,
         LIMITS,
         shelf.uploads,
         shelf.request(**stated),

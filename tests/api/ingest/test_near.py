@@ -9,17 +9,16 @@ from api.images import describe_image
 from api.ingest.near import NearItems
 from api.ingest.request import Dedup
 from api.jobs.task import Added
-from embedder.pictures.decode import decode
 from index.truth.adding import NewEntry
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.provenance import Provenance
-from tests.api.modelless import LIMITS, encode, fill, jpeg_of, png, sha256_of
+from tests.api.modelless import encode, fill, jpeg_of, picture_of, png, sha256_of
 
 
 def offered(position: int, data: bytes) -> Added[NewEntry]:
-    facts = describe_image(sha256_of(data), data, decode(data, LIMITS))
+    facts = describe_image(sha256_of(data), data, picture_of(data))
     return Added(position, f"{position}", NewEntry(facts, None, None, Provenance()))
 
 

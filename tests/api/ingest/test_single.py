@@ -16,8 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 from api.errors import Overloaded
 from api.images import BlobStores
 from api.ingest.single import add_image, join_file_statements
+from embedder.decoding.picture import Picture, PictureOrder, make_picture
 from embedder.errors import NotAnImage, TruncatedImage
-from embedder.pictures.decode import DecodedImage, ImageLimits
 from index.errors import EntryQuarantined, UnknownCorpus
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, Keep, create_corpus
@@ -29,10 +29,11 @@ from index.truth.quarantine import quarantine_entry
 from index.truth.spaces import Space
 from tests.api.modelless import (
     COMPUTATION,
-    LIMITS,
     LOGIT,
+    ORDER,
     SPACE,
     fill,
+    picture_of,
     png,
     sha256_of,
     stores_in,
@@ -47,19 +48,22 @@ class Product:
     database: Database
     blob_stores: BlobStores
     space: Space = SPACE
-    limits: ImageLimits = LIMITS
+    picture_order: PictureOrder = ORDER
     computation: Computation = COMPUTATION
     embedded: int = 0
     refuse: Exception | None = None
     during: list[Any] = field(default_factory=list)
 
-    def embed_image(self, decoded: DecodedImage) -> tuple[NDArray[np.float32], float]:
+    def make_picture(self, data: bytes, order: PictureOrder) -> Picture:
+        return make_picture(data, order)
+
+    def embed_picture(self, picture: Picture) -> tuple[NDArray[np.float32], float]:
         self.embedded += 1
         if self.refuse is not None:
             raise self.refuse
         for act in self.during:
             act()
-        return vector_of(decoded.image), LOGIT
+        return vector_of(picture), LOGIT
 
 
 @pytest.fixture
@@ -154,7 +158,7 @@ def test_an_image_of_another_corpus_is_linked_and_its_missing_blobs_are_stored(
 
 
 def test_what_the_file_states_joins_what_was_declared() -> None:
-    data = png_with(parameters="a cat\nSteps: 20, Model: dreamshaper")
+    data = picture_of(png_with(parameters="a cat\nSteps: 20, Model: dreamshaper"))
 
     alone = join_file_statements(Provenance(), data)
     beside = join_file_statements(Provenance(generator="flux", extra={"case": 7}), data)
@@ -167,6 +171,6 @@ def test_what_the_file_states_joins_what_was_declared() -> None:
 
 
 def test_a_declared_path_stays(product: Product) -> None:
-    joined = join_file_statements(Provenance(extra={"path": "a/b.png"}), png(1))
+    joined = join_file_statements(Provenance(extra={"path": "a/b.png"}), picture_of(png(1)))
 
     assert joined.extra == {"path": "a/b.png"}

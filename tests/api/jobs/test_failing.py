@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from api.jobs.failures import JobDefect, Patience
 from api.jobs.leases import Leases
 from api.jobs.task import ItemResult, ToEmbed
 from api.jobs.working import JobRun
-from embedder.pictures.decode import DecodedImage
+from embedder.decoding.picture import Picture, PictureOrder
 from index.errors import DatabaseUnavailable, InvalidProvenance
 from index.truth.corpora import remove_corpus
 from index.truth.database import Database
@@ -31,7 +32,9 @@ from index.truth.job_items import list_items
 from index.truth.jobs import Job, JobCounts, JobState
 from tests.api.modelless import ImageEmbedder, TinyTask, corpus_names, queue_job, read_job
 
-POINTS = ("open", "read", "derive", "finish", "write")
+POINTS = ("open", "read", "decode", "finish", "store", "write")
+
+NO_ORDER = cast("PictureOrder", None)
 
 
 @dataclass
@@ -56,30 +59,31 @@ class PoisonedTask(TinyTask):
         for step in super().read(chunk):
             if self.point == "read" and isinstance(step, ToEmbed) and step.name == "poison":
                 self.fail()
-            yield step
-
-    def derive(self, item: ToEmbed[str], decoded: DecodedImage) -> tuple[int, int]:
-        if self.point == "derive" and item.name == "poison":
-            self.fail()
-        return super().derive(item, decoded)
+            if self.point == "decode" and isinstance(step, ToEmbed) and step.name == "poison":
+                yield replace(step, order=NO_ORDER)  # which no decoder understands
+            else:
+                yield step
 
     def finish(
-        self,
-        item: ToEmbed[str],
-        derived: tuple[int, int],
-        vector: NDArray[np.float32],
-        logit: float,
+        self, item: ToEmbed[str], picture: Picture, vector: NDArray[np.float32], logit: float
     ) -> ItemResult[str]:
         if self.point == "finish" and item.name == "poison":
             self.fail()
-        return super().finish(item, derived, vector, logit)
+        return super().finish(item, picture, vector, logit)
+
+    def store(self, results: Sequence[ItemResult[str]]) -> None:
+        super().store(results)
+        if self.point == "store" and self._holds_poison(results):
+            self.fail()
 
     def write(self, conn: Connection, results: Sequence[ItemResult[str]]) -> ChunkResult:
         counted = super().write(conn, results)
-        positions = {result.position for result in results}
-        if self.point == "write" and list(self.names).index("poison") in positions:
+        if self.point == "write" and self._holds_poison(results):
             self.fail()
         return counted
+
+    def _holds_poison(self, results: Sequence[ItemResult[str]]) -> bool:
+        return list(self.names).index("poison") in {result.position for result in results}
 
 
 def run(database: Database, task: TinyTask, job: Job) -> Job:
@@ -116,7 +120,8 @@ def test_the_item_that_ends_the_work_fails_and_all_others_get_their_results(
         assert count_tried_again(conn, job.id) == 0
     name = "item 8" if point in ("open", "read") else "poison"
     assert (item.position, item.name, item.reason) == (7, name, "defect")
-    assert "ZeroDivisionError, 3 attempts in all" in item.detail
+    error = "AttributeError" if point == "decode" else "ZeroDivisionError"
+    assert f"{error}, 3 attempts in all" in item.detail
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert repr(name) in record.getMessage()
     assert record.exc_info is not None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
-from embedder.pictures.delivery import Condition
+from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken
 from index.truth.job_items import JobItem, Outcome
 
 
@@ -17,7 +16,3 @@ def test_a_failure_is_the_row_that_is_stored_and_every_result_has_a_position() -
 
     assert failed.item == JobItem(7, "a.png", Outcome.FAILED, "truncated", "the file ends early")
     assert [result.position for result in results] == [7, 3, 5]
-
-
-def test_an_item_is_embedded_as_it_came_unless_it_says_otherwise() -> None:
-    assert ToEmbed(0, "a", b"", "0" * 64, None).delivery is Condition.AS_IS

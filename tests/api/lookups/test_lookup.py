@@ -14,7 +14,6 @@ from api.lookups.lookup import (
     look_up_files,
     look_up_image,
     look_up_request,
-    reencode_probe,
 )
 from api.lookups.probe import take_probe
 from api.lookups.replay import replay
@@ -278,7 +277,7 @@ def test_without_pixels_there_is_nothing_to_re_encode(filled: Lineup) -> None:
     answer = look_up(filled, KNOWN)
     request = LookupRequest(sha256=answer.probe.sha256)
     probe = take_probe(request, filled.database, filled.space)
-    assert reencode_probe(probe, filled.embedder) is None
+    assert probe.reencodings is None
 
 
 def test_what_was_left_out_is_listed_with_its_reason() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from PIL import Image
 from api.images import describe_image
 from api.lineup import Lineup
 from api.terminal.demonstration import Probe, look_up_probe, measure_photographs, write_once
-from embedder.pictures.decode import decode
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.provenance import Provenance
@@ -22,9 +22,9 @@ from tests.api.small_lineup import FAKE, REAL, encoded, open_small, picture
 def add(lineup: Lineup, kind: CorpusKind, seed: int, photograph: str) -> np.ndarray:
     """Add a picture that was made of a photograph; its vector (d,)."""
     data = encoded(picture(seed))
-    decoded = decode(data, lineup.embedder.limits)
-    vector, logit = lineup.embed_image(decoded)
-    facts = describe_image(sha256_of(data), data, decoded)
+    made = lineup.make_picture(data, replace(lineup.picture_order, perceptual_hash=True))
+    vector, logit = lineup.embed_picture(made)
+    facts = describe_image(sha256_of(data), data, made)
     corpus = "fakes" if kind is FAKE else "reals"
     provenance = Provenance(generator="gan", extra={"source_image": photograph})
     with lineup.database.write() as conn:

@@ -12,18 +12,18 @@ from api.jobs.leases import Leases
 from api.jobs.working import JobRun
 from api.worker.reembed import ReembedTask
 from api.worker.starting import start_reembed
-from embedder.pictures.decode import decode
 from index.truth.database import Database
 from index.truth.images import find_embedding
 from index.truth.job_items import list_items
 from index.truth.jobs import Job, JobCounts, JobState
 from tests.api.modelless import (
     COMPUTATION,
-    LIMITS,
+    ORDER,
     OTHER_SPACE,
     ImageEmbedder,
     fill,
     jpeg_of,
+    picture_of,
     png,
     sha256_of,
     stores_in,
@@ -33,7 +33,7 @@ from tests.api.modelless import (
 
 def reembed(database: Database, stores: BlobStores, embedder: ImageEmbedder) -> Job:
     job = start_reembed(database, OTHER_SPACE, "other")
-    task = ReembedTask(database, OTHER_SPACE, stores.originals, LIMITS.max_image_bytes, COMPUTATION)
+    task = ReembedTask(database, OTHER_SPACE, stores.originals, ORDER, COMPUTATION)
     with Leases.held(database) as leases:
         run = JobRun(database, embedder, task, leases, lambda *_: None, threading.Event())
         return run.run(job.id)
@@ -63,7 +63,7 @@ def test_images_are_read_from_originals_or_their_files_and_other_bytes_are_refus
         for seed in (kept, there):
             found = find_embedding(conn, OTHER_SPACE, sha256_of(png(seed)))
             assert found is not None
-            expected = vector_of(decode(png(seed), LIMITS).image)
+            expected = vector_of(picture_of(png(seed)))
             np.testing.assert_array_equal(found.vector, expected)
             assert found.computation == COMPUTATION
         assert find_embedding(conn, OTHER_SPACE, sha256_of(png(changed))) is None
@@ -95,8 +95,8 @@ def test_an_image_that_was_embedded_in_the_meantime_is_skipped(
     stores.originals.put(sha256_of(png(0)), png(0))
 
     class Overtaken(ImageEmbedder):
-        def embed_stream(self, items, derive, *, change):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-            for outcome in super().embed_stream(items, derive, change=change):
+        def embed_stream(self, items):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+            for outcome in super().embed_stream(items):
                 fill(database, "known", [0], space=OTHER_SPACE)
                 yield outcome
 

@@ -15,9 +15,10 @@ from PIL import Image, PngImagePlugin
 from embedder.decoding.picture import PictureOrder, make_picture
 from embedder.errors import CorruptImage, ImageTooLarge, NotAnImage, TruncatedImage
 from embedder.file_metadata.reading import read_file_metadata
-from embedder.pictures.decode import ImageLimits, decode, make_thumbnail
+from embedder.pictures.decode import decode, make_thumbnail
 from embedder.pictures.delivery import Condition, deliver
 from embedder.pictures.legibility import measure_luminance_std
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import compute_perceptual_hash
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
 from embedder.pictures.reencodings import reencode
@@ -57,11 +58,14 @@ def test_deliveries_and_reencodings_need_a_preprocessing() -> None:
     for extra in ({"deliveries": (Condition.HALF,)}, {"luminance": True}, {"reencodings": True}):
         with pytest.raises(ValueError, match="preprocessing"):
             PictureOrder(LIMITS, **extra)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="on pixels"):
+        PictureOrder(LIMITS, MODEL, pixels=False, luminance=True)
     with pytest.raises(ValueError, match="thumbnail_pixels"):
         PictureOrder(LIMITS, thumbnail_pixels=0)
 
 
 def test_nothing_is_made_that_was_not_ordered() -> None:
+    assert PictureOrder(LIMITS).delivery is Condition.AS_IS
     picture = make_picture(encode(), PictureOrder(LIMITS))
     assert (picture.format, picture.mode) == ("png", "RGB")
     assert (picture.width, picture.height) == (70, 50)
@@ -126,6 +130,15 @@ def test_pixels_hash_and_thumbnail_are_those_after_the_delivery() -> None:
     assert picture.thumbnail == make_thumbnail(image, 32)
 
 
+def test_reencodings_can_be_made_of_a_picture_that_is_too_small_for_the_model() -> None:
+    order = PictureOrder(LIMITS, NATIVE, pixels=False, reencodings=True)
+    picture = make_picture(encode(30, 30), order)
+    assert picture.pixels is None
+    assert picture.reencodings is not None
+    assert picture.reencodings.usable == ()
+    assert {each.reason for each in picture.reencodings.refused} == {"too_small"}
+
+
 def test_a_delivery_that_the_model_refuses_fails_alone_and_is_left_out_beside_others() -> None:
     data = encode(70, 50)
     asked = PictureOrder(LIMITS, NATIVE, deliveries=(Condition.HALF, Condition.JPEG75))
@@ -164,7 +177,7 @@ preprocessings = st.none() | st.sampled_from(
     delivery=st.sampled_from(Condition),
     deliveries=st.lists(st.sampled_from(Condition), max_size=3).map(tuple),
     thumbnail=st.none() | st.integers(1, 512),
-    flags=st.lists(st.booleans(), min_size=5, max_size=5),
+    flags=st.lists(st.booleans(), min_size=6, max_size=6),
 )
 def test_an_order_survives_json(
     preprocessing: Preprocessing | None,
@@ -178,13 +191,14 @@ def test_an_order_survives_json(
     order = PictureOrder(
         limits,
         preprocessing,
+        flags[5],
         delivery,
         deliveries if has_model else (),
         flags[0],
         thumbnail,
         flags[1],
         flags[2],
-        flags[3] and has_model,
+        flags[3] and flags[5] and has_model,
         flags[4] and has_model,
     )
     assert PictureOrder.from_json(json.loads(json.dumps(order.to_json()))) == order

@@ -8,9 +8,11 @@ from concurrent.futures import wait
 import numpy as np
 import pytest
 
+from embedder.decoding.confinement import ConfinementLevel
 from embedder.decoding.picture import PictureOrder, make_picture
-from embedder.decoding.threads import ThreadDecoders
+from embedder.decoding.threads import MAX_DECODED_BYTES, ThreadDecoders, count_threads
 from embedder.errors import NotAnImage
+from embedder.pictures.limits import ImageLimits
 from tests.embedder.decoding.test_picture import LIMITS, MODEL, encode
 
 ORDER = PictureOrder(LIMITS, MODEL, perceptual_hash=True)
@@ -19,6 +21,21 @@ ORDER = PictureOrder(LIMITS, MODEL, perceptual_hash=True)
 def test_there_must_be_a_thread() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         ThreadDecoders(0)
+
+
+def test_there_are_two_threads_for_each_core_then_one_as_far_as_images_fit() -> None:
+    limits = ImageLimits(max_image_pixels=40_000_000)
+    cores = (1, 2, 4, 6, 8, 16, 64)
+    assert [count_threads(limits, each) for each in cores] == [2, 4, 8, 8, 8, 16, 32]
+    huge = ImageLimits(max_image_pixels=1_000_000_000)
+    assert 3 * huge.max_image_pixels * count_threads(huge, 64) <= MAX_DECODED_BYTES
+    assert count_threads(ImageLimits(max_image_pixels=10**12), 64) == 1
+
+
+def test_it_says_that_nothing_is_confined() -> None:
+    decoders = ThreadDecoders(1)
+    assert decoders.confinement.level is ConfinementLevel.NONE
+    assert "threads of this process" in decoders.confinement.detail
 
 
 def test_nothing_starts_before_the_first_picture() -> None:

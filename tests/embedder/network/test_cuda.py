@@ -155,7 +155,7 @@ def test_equal_pixels_have_equal_bits_beside_a_stream(
     for thread in threads:
         thread.start()
     items = ((n, samples["jpeg"]) for n in range(1_000))
-    for _ in embedder.embed_stream(items, lambda *_: None):
+    for _ in embedder.embed_stream((n, data, embedder.picture_order) for n, data in items):
         pass
     finished.set()
     for thread in threads:

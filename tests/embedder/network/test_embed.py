@@ -1,35 +1,47 @@
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import ViTForImageClassification
 
+from embedder.decoding.picture import (
+    DeliveredPicture,
+    Picture,
+    PictureOrder,
+    make_picture,
+)
 from embedder.errors import CorruptImage, CorruptWeights, ImageTooSmall
-from embedder.network.device import POLICIES, DeviceKind, Placement, Precision
+from embedder.network.device import DeviceKind, Placement, Precision
 from embedder.network.download import locate_model
 from embedder.network.embed import (
-    MAX_DECODED_BYTES,
     MAX_WAITING_BYTES,
+    MIN_AHEAD,
     Embedder,
-    count_workers,
     describe_model,
 )
 from embedder.network.results import Embedded, Failed
 from embedder.network.weights import load_vit
-from embedder.pictures.decode import DecodedImage, ImageLimits, decode, make_thumbnail
+from embedder.pictures.decode import DecodedImage, decode, make_thumbnail
+from embedder.pictures.delivery import Condition, deliver
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import normalise, preprocess
+from tests.embedder.decoding.made_by_tests import PlantedDecoders
 
+T = TypeVar("T")
+Stream = Generator[Embedded[T] | Failed[T], None, None]
+Make = Callable[[bytes, PictureOrder], Picture]
 Encoder = Callable[..., bytes]
 PictureMaker = Callable[..., Image.Image]
 ModelWriter = Callable[..., Path]
@@ -55,10 +67,6 @@ def embedder_on(placement: Placement, model: Path) -> Embedder:
     return Embedder(
         describe_model(files, 0), load_vit(files.weights, files.architecture), placement
     )
-
-
-def size_of(_key: object, decoded: DecodedImage) -> tuple[int, int]:
-    return decoded.width, decoded.height
 
 
 @pytest.fixture(scope="module")
@@ -249,77 +257,96 @@ def test_threads_may_embed_at_the_same_time(embedder: Embedder, pixels: Pixels) 
         assert all(pool.map(work, range(24)))
 
 
-def test_an_image_error_of_what_derives_is_that_items_failure(
-    embedder: Embedder, samples: dict[str, bytes]
-) -> None:
-    def derive(key: int, decoded: DecodedImage) -> int:
-        if key % 3 == 0:
-            raise CorruptImage("png", "nothing can be derived from it")
-        return decoded.width
-
-    results = list(embedder.embed_stream(((n, samples["png"]) for n in range(10)), derive))
-    assert [isinstance(each, Failed) for each in results] == [n % 3 == 0 for n in range(10)]
-    assert {each.derived for each in results if isinstance(each, Embedded)} == {120}
+def in_stream(embedder: Embedder, items: Iterable[tuple[T, bytes]]) -> Stream[T]:
+    """Embed items, each ordered as the model reads it."""
+    return embedder.embed_stream((key, data, embedder.picture_order) for key, data in items)
 
 
-def test_what_is_embedded_and_derived_from_is_the_changed_picture(
-    embedder: Embedder, samples: dict[str, bytes]
-) -> None:
-    """A failed change is that item's failure, and so is one that leaves too little."""
-
-    def change(key: str, image: Image.Image) -> Image.Image:
-        if key == "fails":
-            raise CorruptImage("png", "nothing can be embeddings of it")
-        return {"as it is": image, "turned": ImageOps.flip(image)}.get(key, image.resize((2, 2)))
-
-    items = [(key, samples["png"]) for key in ("as it is", "turned", "fails", "tiny")]
-    as_is, turned, fails, tiny = embedder.embed_stream(
-        items, lambda _, decoded: decoded.image, change=change
+def planted(model: Path, make: Make, batch_size: int = 4) -> Embedder:
+    """An embedder for whose files a test makes the pictures."""
+    decoders = PlantedDecoders(make)
+    return Embedder.load(
+        model, device="cpu", precision="float32", batch_size=batch_size, decoders=decoders
     )
 
-    assert isinstance(as_is, Embedded)
-    assert isinstance(turned, Embedded)
-    for each, image in (
-        (as_is, decode(samples["png"]).image),
-        (turned, ImageOps.flip(decode(samples["png"]).image)),
-    ):
-        expected = embedder.embed_pixels(preprocess(image, embedder.info.preprocessing)[None])
-        assert np.abs(each.vector - expected.vectors[0]).max() <= BATCH_TOLERANCE
-        assert each.derived.tobytes() == image.tobytes()
-    assert [isinstance(each, Failed) and each.error.reason for each in (fails, tiny)] == [
-        "corrupt",
-        "too_small",
-    ]
+
+def test_an_image_error_of_a_decoder_is_that_items_failure(
+    tiny_model: Path, samples: dict[str, bytes]
+) -> None:
+    def make(data: bytes, order: PictureOrder) -> Picture:
+        if data == b"bad":
+            raise CorruptImage("png", "nothing can be made of it")
+        return make_picture(data, order)
+
+    embedder = planted(tiny_model, make)
+    items = [(n, samples["png"] if n % 3 else b"bad") for n in range(10)]
+    results = list(in_stream(embedder, items))
+    assert [isinstance(each, Failed) for each in results] == [n % 3 == 0 for n in range(10)]
+    assert {each.picture.width for each in results if isinstance(each, Embedded)} == {120}
 
 
-def test_any_other_exception_of_what_derives_is_raised_after_what_came_before(
+def test_what_is_embedded_is_what_the_order_makes(
     embedder: Embedder, samples: dict[str, bytes]
 ) -> None:
-    def derive(key: int, decoded: DecodedImage) -> int:
-        return 1 // (6 - key)
+    """A delivery that leaves too little is that item's failure."""
+    order = replace(embedder.picture_order, thumbnail_pixels=32)
+    small = replace(order, delivery=Condition.HALF, limits=ImageLimits(min_image_side=50))
+    items = [
+        ("as it is", samples["png"], order),
+        ("jpeg", samples["png"], replace(order, delivery=Condition.JPEG50)),
+        ("tiny", samples["png"], small),
+    ]
+    as_is, delivered, tiny = embedder.embed_stream(items)
 
-    stream = embedder.embed_stream(((n, samples["png"]) for n in range(40)), derive)
+    image = decode(samples["png"]).image
+    assert isinstance(as_is, Embedded)
+    assert isinstance(delivered, Embedded)
+    for each, shown in ((as_is, image), (delivered, deliver(image, Condition.JPEG50))):
+        expected = embedder.embed_pixels(preprocess(shown, embedder.info.preprocessing)[None])
+        assert np.abs(each.vector - expected.vectors[0]).max() <= BATCH_TOLERANCE
+        assert each.picture.thumbnail == make_thumbnail(shown, 32)
+        assert each.picture.pixels is None
+    assert isinstance(tiny, Failed)
+    assert tiny.error.reason == "too_small"
+
+
+def test_an_order_without_pixels_is_refused(embedder: Embedder, samples: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match="preprocessing"):
+        list(embedder.embed_stream([(1, samples["png"], PictureOrder(ImageLimits()))]))
+
+
+def test_any_other_exception_of_a_decoder_is_raised_after_what_came_before(
+    tiny_model: Path, samples: dict[str, bytes]
+) -> None:
+    def make(data: bytes, order: PictureOrder) -> Picture:
+        return make_picture(data, order) if data else Picture(str(1 // 0))
+
+    embedder = planted(tiny_model, make)
+    stream = in_stream(embedder, ((n, samples["png"] if n != 6 else b"") for n in range(40)))
     assert [next(stream).key for _ in range(6)] == list(range(6))
     with pytest.raises(ZeroDivisionError):
         next(stream)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prepare")]
 
 
 def test_a_failed_item_holds_neither_its_picture_nor_its_file(
-    embedder: Embedder, samples: dict[str, bytes]
+    tiny_model: Path, samples: dict[str, bytes]
 ) -> None:
     pictures: list[weakref.ref[Image.Image]] = []
 
-    def derive(_key: str, decoded: DecodedImage) -> None:
+    def make(data: bytes, order: PictureOrder) -> Picture:
+        decoded = decode(data)
         pictures.append(weakref.ref(decoded.image))
         try:
             decoded.image.getpixel((decoded.width, 0))
         except IndexError as err:  # a cause, whose frames hold the picture too
-            raise CorruptImage("png", "derived from in vain") from err
+            raise CorruptImage("png", "decoded in vain") from err
+        return make_picture(data, order)
 
+    embedder = planted(tiny_model, make)
     items = [("broken", samples["jpeg"][:-400]), ("whole", bytes([*samples["png"], 0]))]
     held = [sys.getrefcount(data) for _, data in items]
-    results = list(embedder.embed_stream(items, derive))
+    results = list(in_stream(embedder, items))
+    embedder.decoders.close()
     assert [isinstance(each, Failed) for each in results] == [True, True]
     assert [reference() for reference in pictures] == [None]
     assert [sys.getrefcount(data) for _, data in items] == held
@@ -331,7 +358,7 @@ def test_a_stream_keeps_the_order_and_tells_each_bad_item_by_its_key(
     items: list[tuple[int, bytes]] = []
     for n, data in enumerate(list(samples.values()) * 2):
         items.append((n, data if n % 5 else data[: len(data) // 2]))
-    results = list(embedder.embed_stream(items, size_of))
+    results = list(in_stream(embedder, items))
     assert [each.key for each in results] == list(range(len(items)))
     for each in results:
         if each.key % 5:
@@ -339,7 +366,7 @@ def test_a_stream_keeps_the_order_and_tells_each_bad_item_by_its_key(
             expected = embedder.embed([decode(items[each.key][1])])
             assert np.abs(each.vector - expected.vectors[0]).max() <= BATCH_TOLERANCE
             assert each.logit == pytest.approx(float(expected.logits[0]), abs=BATCH_TOLERANCE)
-            assert each.derived == (120, 90)
+            assert (each.picture.width, each.picture.height) == (120, 90)
         else:
             assert isinstance(each, Failed)
             assert each.error.reason == "truncated"
@@ -347,15 +374,15 @@ def test_a_stream_keeps_the_order_and_tells_each_bad_item_by_its_key(
 
 def test_a_stream_of_nothing_and_of_nothing_good_ends(embedder: Embedder) -> None:
     nothing: list[tuple[int, bytes]] = []
-    assert list(embedder.embed_stream(nothing, size_of)) == []
-    results = list(embedder.embed_stream(((n, b"no image") for n in range(30)), size_of))
+    assert list(in_stream(embedder, nothing)) == []
+    results = list(in_stream(embedder, ((n, b"no image") for n in range(30))))
     assert [each.key for each in results] == list(range(30))
     assert all(isinstance(each, Failed) and each.error.reason == "not_an_image" for each in results)
 
 
 def test_a_stream_uses_the_embedders_limits(tiny_model: Path, samples: dict[str, bytes]) -> None:
     strict = Embedder.load(tiny_model, device="cpu", limits=ImageLimits(min_image_side=100))
-    (only,) = strict.embed_stream([("a", samples["png"])], size_of)
+    (only,) = in_stream(strict, [("a", samples["png"])])
     assert isinstance(only, Failed)
     assert only.error.reason == "too_small"
 
@@ -368,107 +395,98 @@ def test_an_exception_of_the_source_is_raised_after_what_came_before(
             yield n, samples["png"]
         raise OSError("the disk is gone")
 
-    stream = embedder.embed_stream(source(), size_of)
+    stream = in_stream(embedder, source())
     assert [next(stream).key for _ in range(6)] == list(range(6))
     with pytest.raises(OSError, match="the disk is gone"):
         next(stream)
 
 
-def test_a_stream_takes_from_its_source_no_more_than_three_batches_ahead(
+def test_a_stream_takes_from_its_source_no_more_than_is_ahead(
     embedder: Embedder, samples: dict[str, bytes]
 ) -> None:
     taken = 0
 
     def source() -> Iterator[tuple[int, bytes]]:
         nonlocal taken
-        for n in range(80):
+        for n in range(200):
             taken += 1
             yield n, samples["png"]
 
-    for handed_on, _ in enumerate(embedder.embed_stream(source(), size_of), start=1):
-        assert taken - handed_on < 3 * embedder.batch_size + 1
+    for handed_on, _ in enumerate(in_stream(embedder, source()), start=1):
+        assert taken - handed_on < MIN_AHEAD + embedder.batch_size + 1
 
 
-def test_images_are_derived_from_in_threads_and_no_more_of_them_are_held_than_there_are_threads(
+def test_a_stream_releases_a_picture_once_it_was_handed_on(
     embedder: Embedder, samples: dict[str, bytes]
 ) -> None:
-    alive: list[weakref.ref[Image.Image]] = []
-    counts: list[int] = []
-    threads: set[str] = set()
-    lock = threading.Lock()
-
-    def derive(_key: int, decoded: DecodedImage) -> bytes:
-        with lock:
-            alive.append(weakref.ref(decoded.image))
-            threads.add(threading.current_thread().name.partition("_")[0])
-            counts.append(sum(reference() is not None for reference in alive))
-        return make_thumbnail(decoded.image)
-
-    results = list(embedder.embed_stream(((n, samples["png"]) for n in range(60)), derive))
-    assert all(isinstance(each, Embedded) and each.derived.startswith(b"RIFF") for each in results)
-    assert threads == {"prepare"}
-    assert max(counts) <= count_workers(DeviceKind.CPU, embedder.limits, os.cpu_count() or 1)
-
-
-def test_a_stream_releases_a_derived_value_once_it_was_handed_on(
-    embedder: Embedder, samples: dict[str, bytes]
-) -> None:
+    order = replace(embedder.picture_order, deliveries=(Condition.JPEG50,))
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
-    for each in embedder.embed_stream(
-        ((n, samples["png"]) for n in range(60)), lambda _, decoded: np.array(decoded.image)
-    ):
+    for each in embedder.embed_stream((n, samples["png"], order) for n in range(60)):
         assert isinstance(each, Embedded)
-        alive.append(weakref.ref(each.derived))
+        alive.append(weakref.ref(each.picture.deliveries[0].pixels))
         del each
         most = max(most, sum(reference() is not None for reference in alive))
     assert most <= 1, "only what the caller holds"
 
 
-def test_a_batch_with_many_derived_bytes_is_closed_early(
-    embedder: Embedder, samples: dict[str, bytes], at_forward: AtForward
+def test_a_batch_whose_pictures_hold_many_bytes_is_closed_early(
+    tiny_model: Path, samples: dict[str, bytes], at_forward: AtForward
 ) -> None:
+    half = np.broadcast_to(np.uint8(0), (1, MAX_WAITING_BYTES // 6 + 1, 3))  # which takes nothing
+    held = DeliveredPicture(Condition.HALF, 1, 1, half)
+    large = planted(
+        tiny_model,
+        lambda data, order: replace(make_picture(data, order), deliveries=(held,)),
+    )
     sizes: list[int] = []
     at_forward(lambda count, _: sizes.append(count))
-    half = MAX_WAITING_BYTES // 2 + 1
     items = [(n, samples["png"]) for n in range(12)]
-    assert len(list(embedder.embed_stream(items, size_of, derived_bytes=lambda _: half))) == 12
+    assert len(list(in_stream(large, items))) == 12
     assert sizes == [2] * 6
     sizes.clear()
-    assert len(list(embedder.embed_stream(items, size_of))) == 12
+    assert len(list(in_stream(planted(tiny_model, make_picture), items))) == 12
     assert sizes == [4] * 3
 
 
-def test_closing_a_stream_early_ends_its_threads(
-    embedder: Embedder, samples: dict[str, bytes]
+def test_closing_a_stream_early_leaves_its_decoders_without_work(
+    tiny_model: Path, samples: dict[str, bytes]
 ) -> None:
-    stream = embedder.embed_stream(((n, samples["png"]) for n in range(10_000)), size_of)
+    made: list[bytes] = []
+
+    def make(data: bytes, order: PictureOrder) -> Picture:
+        made.append(data)
+        return make_picture(data, order)
+
+    embedder = planted(tiny_model, make)
+    stream = in_stream(embedder, ((n, samples["png"]) for n in range(10_000)))
     assert next(stream).key == 0
     stream.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prepare")]
+    embedder.decoders.close()
+    assert len(made) <= 4 + MIN_AHEAD
 
 
-def test_decoding_of_the_next_batch_happens_during_the_forward(
+def test_the_next_pictures_are_made_during_the_forward(
     tiny_model: Path, samples: dict[str, bytes], at_forward: AtForward
 ) -> None:
-    """The first forward waits until the images of the second batch are prepared too."""
-    embedder = Embedder.load(tiny_model, device="cpu", precision="float32", batch_size=4)
-    prepared: list[int] = []
+    """The first forward waits until the pictures of the second batch are made too."""
+    made: list[bytes] = []
     change = threading.Condition()
     met: list[bool] = []
 
-    def derive(key: int, _decoded: DecodedImage) -> None:
+    def make(data: bytes, order: PictureOrder) -> Picture:
         with change:
-            prepared.append(key)
+            made.append(data)
             change.notify_all()
+        return make_picture(data, order)
 
     def wait(_count: int, _dtype: torch.dtype) -> None:
         with change:
-            met.append(change.wait_for(lambda: len(prepared) >= 8, 20))
+            met.append(change.wait_for(lambda: len(made) >= 8, 20))
 
     at_forward(wait)
-    items = ((n, samples["jpeg"]) for n in range(8))
-    assert len(list(embedder.embed_stream(items, derive))) == 8
+    embedder = planted(tiny_model, make)
+    assert len(list(in_stream(embedder, ((n, samples["jpeg"]) for n in range(8))))) == 8
     assert met == [True, True]
 
 
@@ -481,7 +499,7 @@ def test_batches_launched_ahead_change_no_result_and_no_order(
     )
     names = [name for name in samples for _ in range(2)]
     items = [(n, samples[name] if n % 7 else b"no image") for n, name in enumerate(names)]
-    results = list(embedder.embed_stream(items, size_of))
+    results = list(in_stream(embedder, items))
     expected = embedder.embed([decode(data) for n, data in items if n % 7])
     embedded = [each for each in results if isinstance(each, Embedded)]
     assert [each.key for each in results] == list(range(len(items)))
@@ -506,22 +524,8 @@ def test_the_next_batch_is_launched_before_the_results_of_this_one_are_handed_on
     )
     launched: list[int] = []
     at_forward(lambda count, _: launched.append(count))
-    at_each = [
-        len(launched)
-        for _ in embedder.embed_stream(((n, samples["png"]) for n in range(10)), size_of)
-    ]
+    at_each = [len(launched) for _ in in_stream(embedder, ((n, samples["png"]) for n in range(10)))]
     assert at_each == [2] * 4 + [3] * 6
-
-
-def test_more_threads_prepare_for_a_device_that_leaves_the_cores_alone() -> None:
-    limits = ImageLimits(max_image_pixels=40_000_000)
-    assert count_workers(DeviceKind.CPU, limits, 1) == 2
-    assert count_workers(DeviceKind.CPU, limits, 64) == POLICIES[DeviceKind.CPU].max_workers == 8
-    assert count_workers(DeviceKind.CUDA, limits, 16) == 16
-    assert count_workers(DeviceKind.CUDA, limits, 64) == POLICIES[DeviceKind.CUDA].max_workers == 32
-    huge = ImageLimits(max_image_pixels=1_000_000_000)
-    assert 3 * huge.max_image_pixels * count_workers(DeviceKind.CUDA, huge, 64) <= MAX_DECODED_BYTES
-    assert count_workers(DeviceKind.CUDA, ImageLimits(max_image_pixels=10**12), 64) == 1
 
 
 def test_the_space_is_named_by_weights_and_preprocessing(

@@ -186,7 +186,7 @@ def test_on_cuda_a_stream_gives_the_embeddings_of_the_cpu_in_order_with_its_fail
     assert embedder.precision == "float16"
     names = [name for name in samples for _ in range(6)]
     items = [(n, samples[name] if n % 11 else b"no image") for n, name in enumerate(names)]
-    results = list(embedder.embed_stream(items, lambda _, decoded: decoded.format))
+    results = list(embedder.embed_stream((n, data, embedder.picture_order) for n, data in items))
     assert [each.key for each in results] == list(range(len(items)))
     assert [each.key for each in results if isinstance(each, Failed)] == list(
         range(0, len(items), 11)
@@ -205,7 +205,9 @@ def test_on_cuda_images_that_overflow_float16_have_the_embeddings_of_float32(
     exact = Embedder.load(overflowing_model, device="cpu", precision="float32")
     embedder = Embedder.load(overflowing_model, device=cuda, precision="float16", batch_size=4)
     types_used.clear()
-    results = list(embedder.embed_stream(((n, samples["png"]) for n in range(10)), lambda *_: None))
+    results = list(
+        embedder.embed_stream((n, samples["png"], embedder.picture_order) for n in range(10))
+    )
     assert set(types_used) == {torch.float16, torch.float32}
     expected = exact.embed([decode(samples["png"])]).vectors[0]
     assert all(
@@ -230,7 +232,7 @@ def test_on_cuda_threads_embed_beside_a_stream(
     thread = threading.Thread(target=search)
     thread.start()
     results = list(
-        embedder.embed_stream(((n, samples["png"]) for n in range(100)), lambda *_: None)
+        embedder.embed_stream((n, samples["png"], embedder.picture_order) for n in range(100))
     )
     thread.join()
     assert not wrong

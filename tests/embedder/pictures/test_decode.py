@@ -22,7 +22,8 @@ from embedder.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
-from embedder.pictures.decode import ImageLimits, decode, make_thumbnail
+from embedder.pictures.decode import decode, make_thumbnail
+from embedder.pictures.limits import ImageLimits
 from tests.work import count_images, forbid_hanging, measure_memory
 
 Encoder = Callable[..., bytes]

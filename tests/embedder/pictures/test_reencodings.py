@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from embedder.demonstration.photographs import load_bundled_photographs
-from embedder.pictures.decode import ImageLimits, decode
+from embedder.pictures.decode import decode
 from embedder.pictures.delivery import Condition, Delivery, coarser_of, condition_of
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
 from embedder.pictures.reencodings import REENCODING_NAMES, condition_of_reencoding, reencode
 

@@ -328,6 +328,9 @@ def test_files_of_interrupted_writes_are_untidy_not_wrong_and_are_removed(scene:
     ]
     for path in planted:
         path.write_bytes(b"half")
+    young = planted[2].with_name(".y.webp.1-2.tmp")
+    young.write_bytes(b"half")  # an ingest may be about to rename it
+    age(planted[2])
     report = scene.check()
     assert {finding.item for finding in report.findings} == {str(path) for path in planted}
     assert {finding.kind for finding in report.findings} == {Kind.LEFTOVER_FILE}

@@ -5,6 +5,7 @@ The packages are copied, so that a line can be planted; import-linter reads them
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -29,6 +30,8 @@ BAD_IMPORTS = [
     ("in index, proof", "index/cache/live.py", "import index.proof.fsck"),
     ("sources know neither", "api/sources/zip.py", "import index.truth.entries"),
     ("sources know neither", "api/sources/zip.py", "import embedder.pictures.decode"),
+    ("api decodes nothing", "api/lookups/probe.py", "import embedder.pictures.decode"),
+    ("api decodes nothing", "api/images.py", "import PIL.Image"),
     ("only api.http knows HTTP", "api/lookups/lookup.py", "import fastapi"),
     ("only api.http knows HTTP", "api/terminal/service.py", "import uvicorn"),
     ("only api.terminal knows the terminal", "api/operations/health.py", "import rich"),
@@ -93,3 +96,12 @@ def test_a_forbidden_import_breaks_its_contract(
 
 def test_the_packages_as_they_are_break_none(copy: Path) -> None:
     assert broken_contracts(copy) == set()
+
+
+def test_api_imports_no_function_that_takes_bytes_or_pixels_apart() -> None:
+    """Their modules also define what crosses the border, so a contract cannot forbid them."""
+    forbidden = {"make_picture", "deliver", "delivery_of", "reencode", "estimate_jpeg_quality"}
+    for file in (ROOT / "api").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("embedder"):
+                assert not forbidden & {each.name for each in node.names}, file

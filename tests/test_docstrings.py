@@ -6,7 +6,6 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -24,18 +23,19 @@ UNREADABLE = re.compile(
 )
 
 
-def docstrings(path: Path) -> Iterator[str]:
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
-            if text:
-                yield text
+@cache
+def docstrings(path: Path) -> tuple[str, ...]:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = (
+        ast.get_docstring(node) for node in ast.walk(_tree(path)) if isinstance(node, documented)
+    )
+    return tuple(text for text in found if text)
 
 
-def comments(path: Path) -> Iterator[str]:
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.string
+@cache
+def comments(path: Path) -> tuple[str, ...]:
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    return tuple(token.string for token in tokens if token.type == tokenize.COMMENT)
 
 
 def names_in(body: list[ast.stmt]) -> set[str]:

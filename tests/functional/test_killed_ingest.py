@@ -144,7 +144,7 @@ def some_deaths(chance: random.Random) -> Iterator[dict[str, Any]]:
             yield {"seconds": chance.uniform(0.3, 2.5)}
 
 
-@pytest.mark.parametrize("dedup", ["exact", "near"])
+@pytest.mark.parametrize("dedup", [pytest.param("exact", marks=pytest.mark.prove), "near"])
 def test_a_killed_ingest_ends_with_the_counts_of_an_undisturbed_one(
     ingests: Ingests, new_sqlite_url: Callable[[], str], tmp_path: Path, dedup: str
 ) -> None:

@@ -112,7 +112,8 @@ def test_listening_beyond_loopback_is_refused(tmp_path: Path) -> None:
     assert "--allow-unauthenticated" in done.stderr
 
 
-@pytest.mark.parametrize("after_seconds", [0.5])
+@pytest.mark.prove  # tests/functional/test_killed_ingest.py kills ingests in every run
+@pytest.mark.parametrize("after_seconds", [0.5, 2.0])
 def test_a_killed_ingest_leaves_all_in_order_and_the_same_command_finishes_it(
     tmp_path: Path, after_seconds: float
 ) -> None:

@@ -77,7 +77,9 @@ def running(*command: str | Path, cwd: Path, **more: str) -> Iterator[subprocess
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.prove)]
+)
 def test_an_interrupted_ingest_names_its_job_and_the_command_that_resumes_it(
     tmp_path: Path, number: signal.Signals
 ) -> None:

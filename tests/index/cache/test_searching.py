@@ -289,7 +289,7 @@ def _run(url: str, material: Any, directory: Path, image_vectors: Any, plan: Any
         model.close()
 
 
-@settings(settings.get_profile("index"), max_examples=40)
+@settings(settings.get_profile("index"), max_examples=24)
 @given(image_vectors=st.lists(vectors, min_size=3, max_size=12), plan=steps)
 def test_search_equals_brute_force_on_sqlite(
     image_vectors: Any,
@@ -344,7 +344,7 @@ def test_near_duplicates_further_away_come_on_top_of_the_k_nearest(
         model.close()
 
 
-@settings(settings.get_profile("index"), max_examples=150)
+@settings(settings.get_profile("index"), max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),
     base=st.integers(0, 120),

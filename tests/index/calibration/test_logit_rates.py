@@ -200,7 +200,7 @@ def test_a_limit_holds_for_generators_that_were_left_out() -> None:
 def test_the_interval_is_that_of_a_generator_that_was_left_out() -> None:
     random = np.random.default_rng(8)
     inside = []
-    for _ in range(60):
+    for _ in range(24):
         logits, numbers = generators(random, 21, size=40)
         others, logits = logits[numbers == 20], logits[numbers < 20]
         rate = fitted(logits, numbers[numbers < 20]).at_or_below(0.0)

@@ -74,7 +74,7 @@ def test_the_cost_is_that_on_collections_that_were_never_seen() -> None:
     """Simulated: eight collections of each kind are seen, eighty others come."""
     random = np.random.default_rng(5)
     stated, realised = [], []
-    for _ in range(20):
+    for _ in range(8):
         same = side(random, 2.0, spread=1.0)
         different = side(random, 0.0, spread=1.0, first=1000)
         model = fitted(same, different)

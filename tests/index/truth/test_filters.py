@@ -118,7 +118,7 @@ def chosen_ids(database: Database, material: Any, chosen: Filter) -> list[int]:
         return select_ids(conn, find_space_id(conn, material.space) or 0, chosen).tolist()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(chosen=filters)
 def test_a_filter_selects_what_its_rules_select(
     filled: Database, material: Any, chosen: Filter

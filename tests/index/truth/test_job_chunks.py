@@ -211,7 +211,7 @@ def test_a_job_is_abandoned_when_no_lease_of_it_is_left(conn: Connection) -> Non
     assert find_open_job(conn, SPACE, abandoned=True) is not None
 
 
-@settings(settings.get_profile("index"), max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(settings.get_profile("index"), max_examples=8, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=6),
     st.lists(st.sampled_from(["a", "b", "c"]), max_size=60),

@@ -51,13 +51,19 @@ class Access:
     """What may be read, and the connections by which it is read.
 
     `roots` None: the operator asks, and anything may be read. `resolver` replaces the system's way
-    to resolve the names of hosts (the interface of `socket.getaddrinfo`). Raises ValueError for
-    roots that can mean nothing. Safe for threads.
+    to resolve the names of hosts (the interface of `socket.getaddrinfo`). `only_public`: on the
+    web, only public addresses are connected to. Raises ValueError for roots that can mean nothing.
+    Safe for threads.
     """
 
     def __init__(
-        self, roots: Sequence[str] | None = None, *, resolver: Resolver | None = None
+        self,
+        roots: Sequence[str] | None = None,
+        *,
+        resolver: Resolver | None = None,
+        only_public: bool = False,
     ) -> None:
+        self._only_public = only_public
         self._roots = None if roots is None else Roots(roots)
         self._resolver = resolver
         self._opened_web: Web | None = None
@@ -154,7 +160,7 @@ class Access:
         if self._opened_web is None:
             from api.sources.web import Web  # noqa: PLC0415 - httpx takes 100 ms
 
-            self._opened_web = Web(self._roots, self._resolver)
+            self._opened_web = Web(self._roots, self._resolver, only_public=self._only_public)
         return self._opened_web
 
     def _kind_of(self, location: str) -> Kind | None:

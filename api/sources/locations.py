@@ -17,6 +17,7 @@ PIECE_BYTES = (
 _URL = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]+)://"
 )  # at least two characters: one is the drive of a Windows path
+_WEB_HOST = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
 
@@ -48,8 +49,14 @@ def make_absolute(location: str) -> str:
 
 
 def join_location(folder: str, name: str) -> str:
-    """Return the location of a name within a folder. An absolute path or a URL stays unchanged."""
-    if is_url(name) or Path(name).is_absolute():
+    """Return the location of a name within a folder. An absolute path or a URL stays unchanged; on
+    the web an absolute path is one of the same host.
+    """
+    if is_url(name):
+        return name
+    if name.startswith("/") and (web := _WEB_HOST.match(folder)):
+        return web[0] + name
+    if Path(name).is_absolute():
         return name
     if not is_url(folder):
         return str(Path(folder, name))

@@ -30,7 +30,14 @@ from threading import Lock, Timer
 from typing import Any, BinaryIO, Final, cast
 
 import httpx
-from ssrfguard import DEFAULT_DENIED, AddressTable, Policy, Resolver, SSRFGuardError
+from ssrfguard import (
+    DEFAULT_DENIED,
+    AddressTable,
+    Policy,
+    ProxyUnsupportedError,
+    Resolver,
+    SSRFGuardError,
+)
 from ssrfguard.httpx import Client
 
 from api.errors import SourceNotAllowed
@@ -98,8 +105,17 @@ class Web:
     Errors are `SourceNotAllowed` for what must not be connected to, and `UnreadableItem`.
     """
 
-    def __init__(self, roots: Roots | None, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        roots: Roots | None,
+        resolver: Resolver | None = None,
+        *,
+        only_public: bool = False,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
         self._roots = roots
+        self._only_public = only_public
+        self._request_seconds = request_seconds
         self._resolver = resolver
         self._clients: dict[tuple[Any, ...], _BoundedClient] = {}
         self._lock = Lock()
@@ -152,8 +168,13 @@ class Web:
                 if fetched.status not in _REDIRECTS or "location" not in fetched.headers:
                     return _require_content(fetched)
                 address = self._redirect(location, address, fetched.headers["location"])
+        except ProxyUnsupportedError as err:
+            words = "a proxy is configured, which would choose the address itself; see NO_PROXY"
+            raise UnreadableItem("unreadable", words) from err
         except SSRFGuardError as err:
-            raise SourceNotAllowed(location, "its host has an address that is not public") from err
+            raise SourceNotAllowed(
+                location, "its host has an address that must not be connected to"
+            ) from err
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as err:
             raise UnreadableItem("unreadable", _describe(err)) from err
         raise UnreadableItem("unreadable", f"more than {MAX_REDIRECTS} redirects")
@@ -187,7 +208,7 @@ class Web:
         table = DEFAULT_DENIED
         if self._roots is not None:
             networks = self._roots.networks_of(address)
-        elif not is_elsewhere:
+        elif not (is_elsewhere or self._only_public):
             table = _OPERATORS_TABLE
         key = (*address.origin, is_elsewhere)
         with self._lock:
@@ -199,14 +220,15 @@ class Web:
                     denied_networks=table,
                     allowed_networks=tuple(networks),
                 )
-                self._clients[key] = _BoundedClient(policy, self._resolver)
+                self._clients[key] = _BoundedClient(policy, self._resolver, self._request_seconds)
             return self._clients[key]
 
 
 class _BoundedClient:
     """One connection to one host and port. A request that takes too long is cut off."""
 
-    def __init__(self, policy: Policy, resolver: Resolver | None) -> None:
+    def __init__(self, policy: Policy, resolver: Resolver | None, seconds: float) -> None:
+        self._seconds = seconds
         self._client = Client(
             policy=policy,
             resolver=resolver,
@@ -231,14 +253,14 @@ class _BoundedClient:
         with self._lock:
             self._is_late = False
             # The time-outs of httpx begin again with every byte; this one does not.
-            timer = Timer(REQUEST_SECONDS, self._cut_off)
+            timer = Timer(self._seconds, self._cut_off)
             timer.daemon = True
             timer.start()
             try:
                 return self._send(url, headers, max_bytes, max_partial_bytes)
             except httpx.HTTPError as err:
                 if self._is_late:
-                    raise TimeoutError(f"took longer than {REQUEST_SECONDS:.0f} seconds") from err
+                    raise TimeoutError(f"took longer than {self._seconds:g} seconds") from err
                 raise
             finally:
                 timer.cancel()

@@ -11,6 +11,7 @@ from index.blobs import ORIGINAL_SUFFIX, BlobStore
 from index.truth.coverage import ImageSource
 from index.truth.images import ImageFacts
 from tests.api.modelless import jpeg_of, png, sha256_of
+from tests.web_server import serve_files
 
 LIMIT = 256 * 1024
 
@@ -33,20 +34,33 @@ def test_an_image_without_a_place_is_not_found(originals: BlobStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
-    [(None, "cannot be read"), (jpeg_of(1), "now holds other bytes"), (b"", "now holds other")],
+    ("content", "logged"),
+    [(None, "no such file"), (jpeg_of(1), "now holds other bytes"), (b"", "now holds other")],
 )
-def test_a_file_that_is_gone_or_has_changed_is_not_taken(
-    originals: BlobStore, tmp_path: Path, content: bytes | None, reason: str
+def test_a_file_that_is_gone_or_has_changed_is_not_taken_and_only_the_log_says_which(
+    originals: BlobStore,
+    tmp_path: Path,
+    content: bytes | None,
+    logged: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     if content is not None:
         (tmp_path / "a.png").write_bytes(content)
 
     data, why = find_bytes(source(tmp_path / "a.png"), originals, LIMIT)
 
     assert data is None
-    assert why.startswith(str(tmp_path / "a.png"))
-    assert content is None or reason in why
+    assert why.endswith("gone, changed or cannot be read")
+    assert f"{tmp_path / 'a.png'}: {logged}" in caplog.text
+
+
+def test_a_location_that_a_client_stated_connects_to_nothing_private(originals: BlobStore) -> None:
+    with serve_files(files={"/a.png": png(1)}) as served:
+        stated = ImageSource(source().image, (f"{served.url}/a.png",))
+        data, _ = find_bytes(stated, originals, LIMIT)
+    assert data is None
+    assert served.connections == 0
 
 
 def test_a_file_that_is_too_large_now_is_not_taken(originals: BlobStore, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_links_and_paths_in_an_upload_lead_nowhere(client: TestClient, root: Pat
         member.size = len(jpeg(1))
         archive.addfile(member, io.BytesIO(jpeg(1)))
     accepted = client.post(
-        "/v1/corpora/sent/ingests", files={"source": ("a.tar", sent.getvalue(), "application/x-tar")}
+        "/v1/corpora/sent/ingests", files={"source": ("a.tar", sent.getvalue(), "a/tar")}
     )
     job = ended(client, accepted)
     assert (taken(job), job["failed"]) == (1, 2)

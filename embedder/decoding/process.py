@@ -321,7 +321,7 @@ def _spawn(options: WorkerOptions, layers: Sequence[Layer], errors: IO[bytes]) -
     for name, value in values.items():
         command += [f"--{name}", str(value)]
     try:
-        process = subprocess.Popen(  # noqa: S603 -- this interpreter, with values of this module
+        process = subprocess.Popen(  # noqa: S603  # nosec B603 # this interpreter, values of this module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

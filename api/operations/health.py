@@ -13,7 +13,9 @@ from typing import Protocol
 from api.batcher import Admission
 from api.operations.json import ReadyAnswer
 from api.server_paths import describe_for_client
+from api.settings import Settings
 from index.errors import CorpusError
+from index.failures import is_storage_full, probe_writing
 from index.truth.database import DatabaseState
 
 OK = "ok"
@@ -57,6 +59,8 @@ class Examined(Protocol):
     def database(self) -> Examinable: ...
     @property
     def index(self) -> Refreshable: ...
+    @property
+    def settings(self) -> Settings: ...
 
 
 def check_readiness(lineup: Examined, admission: Admission | None = None) -> ReadyAnswer:
@@ -74,6 +78,7 @@ def check_readiness(lineup: Examined, admission: Admission | None = None) -> Rea
         "model": OK,  # a server without a model does not start
         "database": database,
         "index": check_index(lineup.index, state),
+        "storage": check_storage(lineup.settings),
         "places": OK if admission is None else check_places(admission),
     }
     return ReadyAnswer(
@@ -123,6 +128,22 @@ def check_index(index: Refreshable, state: DatabaseState | None) -> str:
     if index.generation > before or not thread.is_alive():
         return OK
     return f"{state.last_change - before:,} changes of the database are missing in the index"
+
+
+def check_storage(settings: Settings) -> str:
+    """Check that something can be written into the data folder, unless nothing shall be stored.
+
+    It writes a small file and removes it: a quota shows only so. A look-up that cannot be stored is
+    not answered, so a server without room is not ready.
+    """
+    if settings.read_only:
+        return OK
+    failure = probe_writing(settings.data_dir)
+    if failure is None:
+        return OK
+    if is_storage_full(failure):
+        return f"there is no room to store a look-up: {failure.strerror}"
+    return f"the data folder cannot be written: {failure.strerror}"
 
 
 def check_places(admission: Admission) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from index.blobs import BlobStore
 from index.cache.manifest import MANIFEST, Manifest, read_manifest
 from index.cache.snapshots import check_files, directory_lock, leftovers, open_snapshot
-from index.errors import SnapshotCorrupt
+from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.proof.findings import Finding, FindingKind
 from index.proof.fsck_log import check_log
 from index.proof.fsck_rows import (
@@ -172,16 +172,16 @@ def _remove_snapshot(folder: Path, finding: Finding) -> Finding:
 
 
 def _leftovers(folder: Path) -> tuple[Path, ...]:
-    """Return the files that the manifest does not name; none while another process writes there."""
+    """Return the files that the manifest does not name; none while another process writes there,
+    and none where nothing can be written.
+    """
     if not folder.is_dir():
         return ()
-    with directory_lock(folder, wait=False) as is_locked:
-        if not is_locked:
-            return ()
-        try:
-            return leftovers(folder, read_manifest(folder))
-        except SnapshotCorrupt:
-            return ()
+    try:
+        with directory_lock(folder, wait=False) as is_locked:
+            return leftovers(folder, read_manifest(folder)) if is_locked else ()
+    except (SnapshotCorrupt, IndexDirectoryUnwritable):
+        return ()
 
 
 def _check_leftovers(

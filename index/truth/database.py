@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,19 +20,14 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    QueuePool,
-    create_engine,
-    event,
     exists,
     false,
     func,
     make_url,
     select,
 )
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from index.errors import (
     CorpusError,
@@ -42,12 +36,10 @@ from index.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
     InvalidDatabaseUrl,
-    NoData,
     StorageFull,
 )
 from index.failpoints import Failpoint, reach
 from index.failures import is_damage, is_storage_full, may_be_full, probe_writing
-from index.jsontext import canonical_json
 from index.truth import revisions
 from index.truth.options import DEFAULT_OPTIONS, DatabaseOptions
 from index.truth.postgresql import (
@@ -73,16 +65,16 @@ from index.truth.schema import (
     images,
     lookups,
 )
+from index.truth.sqlite import (
+    BUSY_TIMEOUT_SECONDS,
+    Access,
+    FileStamp,
+    choose_access,
+    create_sqlite_engine,
+)
 
-# An ingest holds SQLite's only write lock for the milliseconds of a batch, so a wait of half a
-# minute means that something hangs.
-BUSY_TIMEOUT_SECONDS = 30.0
-# A server answers from some dozens of threads, and each look-up holds one connection while it
-# searches.
-POOL_SIZE = 8
-POOL_OVERFLOW = 56
-POOL_TIMEOUT_SECONDS = 30.0  # SQLAlchemy's default
-MAPPED_BYTES = 2**33  # SQLite uses less if it was compiled with a lower limit
+# Why a file of SQLite takes no writes, unless that was the operator's choice.
+CANNOT_BE_WRITTEN = "its folder cannot be written; --read-only looks up without storing"
 # How long `examine` waits for each step. An orchestrator's probe gives up after some seconds.
 EXAMINE_SECONDS = 1.0
 
@@ -107,14 +99,27 @@ class Database:
     """
 
     def __init__(
-        self, engine: Engine, url: URL, options: DatabaseOptions, place: str, file: Path | None
+        self,
+        engine: Engine,
+        url: URL,
+        options: DatabaseOptions,
+        place: str,
+        file: Path | None,
+        refuses: str | None,
+        stamp: FileStamp | None,
     ) -> None:
-        """Take an engine, how a message names the database, and the file of SQLite."""
+        """Take an engine, how a message names the database, and the file of SQLite.
+
+        `refuses` says why nothing can be written, and `stamp` is that of a file that must not
+        change while it is open.
+        """
         self._engine = engine
         self._url = url
         self._options = options
         self._place = place
         self._file = file
+        self._refuses = refuses
+        self._stamp = stamp
         # SQLite lets a second writer sleep and poll. Within one process a lock is faster.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
@@ -139,10 +144,17 @@ class Database:
         parsed = _parse(url)
         place = _place(parsed)
         file = _file(parsed) if parsed.get_backend_name() == "sqlite" else None
-        engine = _create_engine(parsed, options, create=migrate)
+        refuses, stamp = None, None
+        if file is None:
+            engine = create_postgresql_engine(parsed, options)
+        else:
+            access = choose_access(file, create=migrate, read_only=options.read_only)
+            refuses = None if access.writes else CANNOT_BE_WRITTEN
+            stamp = FileStamp.of(file) if access is Access.UNCHANGING else None
+            engine = create_sqlite_engine(file, access)
         # Without its folder: the path of a server belongs into no answer.
         named = f"the database {place if file is None else file.name}"
-        database = cls(engine, parsed, options, named, file)
+        database = cls(engine, parsed, options, named, file, refuses, stamp)
         try:
             if migrate:
                 database.upgrade()
@@ -177,6 +189,7 @@ class Database:
             DatabaseUnavailable: the database fails, or every connection is in use.
 
         """
+        self._require_unchanged()
         with self._name_failures(), self._engine.connect() as conn:
             conn.execution_options(**{UNLIMITED: unlimited})
             with conn.begin():
@@ -197,6 +210,8 @@ class Database:
         """
         if self.read_only:
             raise DatabaseReadOnly("this Lineup was started with --read-only")
+        if self._refuses is not None:
+            raise DatabaseReadOnly(self._refuses)
         with self._name_failures(), self._turn(), self._engine.connect() as conn:
             conn.execution_options(**{WRITES: True, UNLIMITED: unlimited})
             with conn.begin():
@@ -250,6 +265,20 @@ class Database:
             return DatabaseUnavailable(_first_line(err))
         return None
 
+    def _require_unchanged(self) -> None:
+        """Raise if a file was changed that SQLite takes as unchanging: it would read nonsense."""
+        if self._stamp is None or self._file is None:
+            return
+        try:
+            stamp = FileStamp.of(self._file)
+        except OSError as err:
+            raise DatabaseUnavailable(f"{self._file.name}: {err.strerror}") from err
+        if stamp != self._stamp:
+            raise DatabaseUnavailable(
+                f"{self._file.name} was changed from elsewhere since it was opened here, where its "
+                "folder cannot be written: start again"
+            )
+
     def _has_no_room(self) -> bool:
         folder = None if self._file is None else self._file.parent
         return folder is not None and is_storage_full(probe_writing(folder))
@@ -274,7 +303,8 @@ class Database:
         """
         if self.dialect != "postgresql":
             with self.read() as conn:
-                return DatabaseState(conn.execute(select(change_counter.c.last)).scalar_one())
+                last = conn.execute(select(change_counter.c.last)).scalar_one()
+            return DatabaseState(last, refuses_writes=self._refuses)
         engine = create_single_engine(self._url, _EXAMINING)
         try:
             with self._name_failures(), engine.connect() as conn, conn.begin():
@@ -391,86 +421,6 @@ def _parse(url: str) -> URL:
                 f"the database {other} is not supported: use sqlite:///FILE or "
                 f"postgresql://HOST/NAME"
             )
-
-
-def _create_engine(url: URL, options: DatabaseOptions, *, create: bool) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(_file(url), create=create)
-    return create_postgresql_engine(url, options)
-
-
-def _sqlite_engine(path: Path, *, create: bool) -> Engine:
-    if create:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    elif not path.exists():
-        raise NoData(f"{path} does not exist")
-
-    # Without mode=rw SQLite would create an empty database in place of a missing file.
-    uri = f"{path.as_uri()}?mode={'rwc' if create else 'rw'}"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(
-            uri,
-            uri=True,
-            timeout=BUSY_TIMEOUT_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-
-    engine = create_engine(
-        "sqlite://",
-        creator=connect,
-        poolclass=QueuePool,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
-        json_serializer=canonical_json,
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # WAL with synchronous=NORMAL can lose the last commits in a power failure, but a committed
-    # entry must be found. FULL costs one fsync for each commit, which is shared by a batch.
-    cursor.execute("PRAGMA synchronous = FULL")
-    # The rows of ten neighbours are scattered over a large file. Mapped, they are read in 0.3 ms
-    # instead of 1.5 ms, and all connections share the system's memory instead of a cache each.
-    cursor.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
-    _use_wal(cursor)
-    cursor.close()
-
-
-def _use_wal(cursor: DBAPICursor) -> None:
-    """Switch the file to WAL mode, retrying: SQLite does not wait here for other connections."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    mode = None
-    while mode is None:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            mode, *_ = cursor.fetchone() or ("none",)
-        except sqlite3.OperationalError as err:
-            if "locked" not in str(err) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-    if mode != "wal":
-        raise sqlite3.OperationalError("this file system does not support a write-ahead log")
-
-
-def _begin_sqlite(conn: Connection) -> None:
-    """Begin a transaction in the mode of the block.
-
-    `isolation_level=None` turns off the driver's own transaction control.
-    """
-    writes = bool(conn.get_execution_options().get(WRITES))
-    # The mode is kept with the driver's connection, which is mostly used in the same mode again.
-    if conn.info.get(WRITES) is not writes:
-        conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
-        conn.info[WRITES] = writes
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _first_line(err: DBAPIError) -> str:

@@ -9,27 +9,47 @@ patched: errors are the kernel's.
 from __future__ import annotations
 
 import errno
+import io
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
+from api.http.app import create_app
+from api.problems import EXIT_STORAGE
+from api.settings import Settings
 from index.backups.backup import back_up
 from index.blobs import BlobStore
 from index.cache.config import IndexConfig
 from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
-from index.errors import BackupUnwritable, IndexDirectoryUnwritable, StorageFull
+from index.errors import (
+    BackupUnwritable,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    IndexDirectoryUnwritable,
+    StorageFull,
+)
 from index.proof.fsck import fsck
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space
+from tests.functional.shelves import jpeg
+from tests.functional.terminal import answer, lineup
+from tests.functional.test_golden import unpack
 
 DIMENSION = 64
 SPACE = Space("5" * 64, "small", "6" * 64, "7" * 64, DIMENSION)
@@ -183,9 +203,212 @@ def read_only_disk(disk: Path, home: Path) -> None:
         prove_clean(database, index)
 
 
+def read_only_folder(disk: Path, home: Path) -> None:
+    """A whole data folder where nothing can be written is searched, and says what it cannot do."""
+    data, lookup, probe = prepare(disk, home)
+    remount(disk, "ro")
+    for reading in (["fsck"], ["corpora"], ["show", lookup], ["calibrations"], ["doctor"]):
+        done = lineup(data, *reading)
+        assert done.exit_code == 0, (reading, done.stderr, done.exception)
+    refused = lineup(data, "search", probe)
+    assert (refused.exit_code, "--read-only" in refused.stderr) == (EXIT_STORAGE, True)
+    assert lineup(data, "corpora", "create", "new").exit_code == EXIT_STORAGE
+    found = answer(data, "search", probe, "--read-only")["lookups"][0]["lookup"]
+    assert found["similarity"]["neighbours"]
+    with served(data, read_only=True) as client:
+        assert client.get("/readyz").status_code == 200
+        asked = client.post("/v1/lookups", files={"image": probe.read_bytes()})
+        assert (asked.status_code, asked.json()["stored"]) == (201, False)
+        assert client.get("/v1/entries/57/thumbnail").status_code == 200
+        asked = client.post("/v1/corpora", json={"name": "new", "kind": "known_fake"})
+        assert asked.json()["type"].endswith("read-only")
+    remount(disk, "rw")
+    assert lineup(data, "search", probe).exit_code == 0
+
+
+def read_only_log(disk: Path, home: Path) -> None:
+    """A write-ahead log is read beside its index, and never left out without a word."""
+    there = disk / "there"
+    there.mkdir()
+    with Database.open(f"sqlite:///{home}/lineup.db", migrate=True) as database:
+        add(database, 0)
+        for name in ("lineup.db", "lineup.db-wal", "lineup.db-shm"):
+            (there / name).write_bytes((home / name).read_bytes())
+    remount(disk, "ro")
+    with Database.open(f"sqlite:///{there}/lineup.db") as database:
+        prove(database, opened(database, home / "index"), BATCH)
+    remount(disk, "rw")
+    (there / "lineup.db-shm").unlink()
+    remount(disk, "ro")
+    with pytest.raises(DatabaseUnavailable, match="write-ahead log"):
+        Database.open(f"sqlite:///{there}/lineup.db")
+    remount(disk, "rw")
+    with Database.open(f"sqlite:///{there}/lineup.db"):
+        pass  # the last one that closes it takes the log in
+    remount(disk, "ro")
+    database = Database.open(f"sqlite:///{there}/lineup.db")
+    with pytest.raises(DatabaseReadOnly, match="--read-only"):
+        add(database, BATCH)
+    prove_clean(database, home / "index")
+    remount(disk, "rw")
+    with Database.open(f"sqlite:///{there}/lineup.db") as other:
+        add(other, BATCH)
+    with pytest.raises(DatabaseUnavailable, match="changed from elsewhere"):
+        prove_clean(database, home / "index")
+
+
+def server_on_a_full_disk(disk: Path, home: Path) -> None:
+    """Every route that writes says so, and so does readiness; nothing is left behind, a job stops,
+    and with room again all goes on without a restart.
+    """
+    data, lookup, probe = prepare(disk, home)
+    tempfile.tempdir = str(disk)  # where exports are written before they are sent
+    before = {path.relative_to(data) for path in data.rglob("*") if path.is_file()}
+    image = {"image": probe.read_bytes()}
+    with served(data, free_disk_bytes=0) as client:
+        assert client.get("/readyz").status_code == 200
+        ballast = disk / "ballast"
+        filled(ballast)
+        for send in (
+            lambda: client.post("/v1/lookups", files=image),
+            lambda: client.post(
+                "/v1/corpora/shown/entries", files={"image": jpeg(77)}, data={"label": "x"}
+            ),
+            lambda: client.post("/v1/corpora", json={"name": "new", "kind": "known_fake"}),
+            lambda: client.post("/v1/corpora/fakes/ingests", files={"source": tar_of(30)}),
+            lambda: client.get("/v1/corpora/fakes/export"),
+            lambda: client.delete("/v1/entries/57"),
+            lambda: client.post("/v1/calibrations", json={}),
+        ):
+            sent = send()
+            problem = "urn:lineup:problem:storage-full"
+            assert (sent.status_code, sent.json()["type"]) == (507, problem), sent.text
+        ready = client.get("/readyz")
+        assert (ready.status_code, "no room" in ready.json()["checks"]["storage"]) == (503, True)
+        assert client.get(f"/v1/lookups/{lookup}").status_code == 200
+        assert client.get("/v1/corpora").status_code == 200
+        left = {path.relative_to(data) for path in data.rglob("*") if path.is_file()} - before
+        assert {path.name for path in left} <= {"lineup.db-wal", "lineup.db-shm", "lock"}, left
+        ballast.unlink()
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/lookups", files=image).status_code == 201
+        sent = client.post("/v1/corpora/fakes/ingests", files={"source": tar_of(3)})
+        assert ended(client, sent.json()["id"])["state"] == "completed"
+    assert lineup(data, "fsck").exit_code == 0
+
+
+def job_on_a_full_disk(disk: Path, home: Path) -> None:
+    """A job that finds no room has failed, with the reason; with room again it is resumed."""
+    data, _, _ = prepare(disk, home)
+    (home / "tmp").mkdir()
+    with served(data, free_disk_bytes=0) as client:
+        room = disk / "room"
+        room.write_bytes(bytes(600_000))
+        filled(disk / "ballast")
+        room.unlink()  # for the row of the job and some chunks, not for the entries and their blobs
+        source = {"source": ("many.tar", tar_of(40)[1])}
+        order = {"order": '{"keep": "original"}'}
+        sent = client.post("/v1/corpora/more/ingests", files=source, data=order)
+        assert sent.status_code == 202, sent.text
+        job = ended(client, sent.json()["id"])
+        assert (job["state"], "no room" in job["error"]) == ("failed", True), job
+        assert job["upload_kept_until"] is not None
+        (disk / "ballast").unlink()
+        assert client.post(f"/v1/jobs/{job['id']}/resume").status_code == 200
+        job = ended(client, job["id"])
+        assert (job["state"], job["added"]) == ("completed", 40), job
+        assert list((data / "uploads").iterdir()) == []
+    assert lineup(data, "fsck").exit_code == 0
+
+
+def commands_on_a_full_disk(disk: Path, home: Path) -> None:
+    """Every command that writes ends with one line and the exit code of storage."""
+    data, _, probe = prepare(disk, home)
+    before = {path for path in disk.rglob("*") if path.is_file()}
+    (home / "in").mkdir()
+    (home / "in" / "a.jpg").write_bytes(jpeg(78))
+    # Another model's folder as a source: a copy of the built-in one needs megabytes.
+    filled(disk / "ballast")
+    for words in (
+        ["search", probe],
+        ["ingest", home / "in", "--corpus", "fakes"],
+        ["corpora", "create", "new"],
+        ["backup", disk / "b.tar"],
+        ["export", "fakes", "--output", disk / "x.parquet"],
+        ["entries", "remove", 57],
+        ["quarantine", 58, "--reason", "in doubt"],
+        ["calibrate"],
+        ["jobs", "failures", 1, "--all", "--csv", disk / "failures.csv"],
+    ):
+        done = lineup(data, *words)
+        assert done.exit_code == EXIT_STORAGE, (words, done.exit_code, done.stderr)
+        assert "Traceback" not in done.stderr
+    (disk / "ballast").unlink()
+    left = {path for path in disk.rglob("*") if path.is_file()} - before
+    assert {path.name for path in left} <= {"lineup.db-wal", "lineup.db-shm", "lock"}, left
+    assert lineup(data, "search", probe).exit_code == 0
+    assert lineup(data, "ingest", home / "in", "--corpus", "fakes").exit_code == 0
+    assert lineup(data, "fsck").exit_code == 0
+
+
+def prepare(disk: Path, home: Path) -> tuple[Path, str, Path]:
+    """A data folder on the disk, the id of a look-up in it, and a probe beside it."""
+    os.environ |= {"LINEUP_DEVICE": "cpu", "LINEUP_PRECISION": "float32"}
+    unpack(home)
+    shutil.move(home / "data", disk / "data")
+    (home / "p.jpg").write_bytes(jpeg(3))
+    found = answer(disk / "data", "search", home / "p.jpg")["lookups"][0]["lookup"]
+    return disk / "data", found["id"], home / "p.jpg"
+
+
+def tar_of(count: int) -> tuple[str, bytes]:
+    """Name and content of an archive of pictures."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for seed in range(count):
+            member = tarfile.TarInfo(f"{seed}.jpg")
+            content = jpeg(5000 + seed)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return "a.tar", file.getvalue()
+
+
+@contextmanager
+def served(data: Path, **chosen: Any) -> Iterator[TestClient]:
+    settings = Settings(data_dir=data, offline=True, **chosen)
+    headers = {"X-Requested-By": "test"}
+    with TestClient(
+        create_app(settings),
+        base_url="http://localhost",
+        headers=headers,
+        raise_server_exceptions=False,
+    ) as client:
+        yield client
+
+
+def ended(client: TestClient, job_id: int) -> Any:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        job = client.get(f"/v1/jobs/{job_id}").json()
+        if job["state"] not in ("queued", "running"):
+            return job
+        time.sleep(0.1)
+    raise TimeoutError(job)
+
+
 SCENES = {
     scene.__name__: scene
-    for scene in (index_on_a_full_disk, truth_on_a_full_disk, backup_on_a_full_disk, read_only_disk)
+    for scene in (
+        index_on_a_full_disk,
+        truth_on_a_full_disk,
+        backup_on_a_full_disk,
+        read_only_disk,
+        read_only_folder,
+        read_only_log,
+        server_on_a_full_disk,
+        job_on_a_full_disk,
+        commands_on_a_full_disk,
+    )
 }
 
 

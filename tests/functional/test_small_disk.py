@@ -19,6 +19,11 @@ MEGABYTES = {
     "truth_on_a_full_disk": 4,
     "backup_on_a_full_disk": 2,
     "read_only_disk": 4,
+    "read_only_folder": 8,
+    "read_only_log": 8,
+    "server_on_a_full_disk": 8,
+    "job_on_a_full_disk": 8,
+    "commands_on_a_full_disk": 8,
 }
 MOUNT = 'mount -t tmpfs -o size="$1"m lineup "$2" && shift 2 && exec "$@"'
 

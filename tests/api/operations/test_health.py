@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import gettempdir
 
 from api.batcher import Admission
 from api.operations.health import (
@@ -16,6 +17,7 @@ from api.operations.health import (
     check_places,
     check_readiness,
 )
+from api.settings import Settings
 from index.errors import CorpusError, DatabaseUnavailable
 from index.truth.database import DatabaseState
 from tests.api.small_lineup import fill, open_small
@@ -63,6 +65,7 @@ class Stuck(Index):
 class Parts:
     database: Answering = field(default_factory=Answering)
     index: Index = field(default_factory=lambda: Index(41))
+    settings: Settings = field(default_factory=lambda: Settings(data_dir=Path(gettempdir())))
 
 
 class FullFor(Admission):

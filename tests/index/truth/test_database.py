@@ -123,7 +123,7 @@ def test_a_broken_constraint_is_not_called_unavailable(database: Database) -> No
 def test_a_locked_sqlite_database_is_unavailable_after_the_timeout(
     new_sqlite_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index.truth.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("index.truth.sqlite.BUSY_TIMEOUT_SECONDS", 0.05)
     url = new_sqlite_url()
     with Database.open(url) as one, Database.open(url) as two, one.write():
         waiting = two.write()
@@ -183,9 +183,9 @@ def test_a_connection_that_has_written_is_read_only_again(database: Database) ->
 def test_when_every_connection_is_in_use_the_database_is_unavailable(
     new_sqlite_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index.truth.database.POOL_SIZE", 1)
-    monkeypatch.setattr("index.truth.database.POOL_OVERFLOW", 1)
-    monkeypatch.setattr("index.truth.database.POOL_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("index.truth.sqlite.POOL_SIZE", 1)
+    monkeypatch.setattr("index.truth.sqlite.POOL_OVERFLOW", 1)
+    monkeypatch.setattr("index.truth.sqlite.POOL_TIMEOUT_SECONDS", 0.05)
     with Database.open(new_sqlite_url()) as database:
         with database.read(), database.read():
             waiting = database.read()

@@ -1,14 +1,15 @@
 """What happens on a disk that is full, then has room again, then is read-only. Run by
 `test_small_disk.py`.
 
-`python -m tests.functional.small_disk SCENE DISK HOME`: DISK is where a file system of a few
-megabytes is mounted, in a namespace of this process's own; HOME is a folder with room. Nothing is
-patched: errors are the kernel's.
+`python -m tests.functional.small_disk SCENES DISK HOME`: SCENES are names with commas; DISK
+is where a file system of a few megabytes is mounted, in a namespace of this process's own; HOME is
+a folder with room. Nothing is patched: errors are the kernel's.
 """
 
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import shutil
@@ -101,7 +102,13 @@ def prove_clean(database: Database, index: Path) -> None:
 
 
 def remount(disk: Path, options: str) -> None:
+    gc.collect()  # a file that is still open for writing would keep the disk from it
     subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+
+
+def empty_disk(disk: Path) -> None:
+    for path in disk.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def filled(path: Path) -> None:
@@ -298,26 +305,32 @@ def server_on_a_full_disk(disk: Path, home: Path) -> None:
 
 
 def job_on_a_full_disk(disk: Path, home: Path) -> None:
-    """A job that finds no room has failed, with the reason; with room again it is resumed."""
+    """A job that finds no room loses and doubles nothing. Where there is room to write that, it has
+    failed with the reason and is resumed; otherwise it goes on by itself when there is room.
+    """
     data, _, _ = prepare(disk, home)
-    (home / "tmp").mkdir()
     with served(data, free_disk_bytes=0) as client:
         room = disk / "room"
         room.write_bytes(bytes(600_000))
         filled(disk / "ballast")
         room.unlink()  # for the row of the job and some chunks, not for the entries and their blobs
         source = {"source": ("many.tar", tar_of(40)[1])}
-        order = {"order": '{"keep": "original"}'}
-        sent = client.post("/v1/corpora/more/ingests", files=source, data=order)
+        sent = client.post("/v1/corpora/more/ingests", files=source)
         assert sent.status_code == 202, sent.text
-        job = ended(client, sent.json()["id"])
-        assert (job["state"], "no room" in job["error"]) == ("failed", True), job
-        assert job["upload_kept_until"] is not None
+        job_id = sent.json()["id"]
+        time.sleep(2)
+        job = client.get(f"/v1/jobs/{job_id}").json()
+        assert job["state"] in ("running", "failed")
+        assert job["done"] < 40
         (disk / "ballast").unlink()
-        assert client.post(f"/v1/jobs/{job['id']}/resume").status_code == 200
-        job = ended(client, job["id"])
+        job = ended(client, job_id)
+        if job["state"] == "failed":
+            assert "no room" in job["error"]
+            assert job["upload_kept_until"] is not None
+            assert client.post(f"/v1/jobs/{job_id}/resume").status_code == 200
+            job = ended(client, job_id)
         assert (job["state"], job["added"]) == ("completed", 40), job
-        assert list((data / "uploads").iterdir()) == []
+    assert list((data / "uploads").iterdir()) == []
     assert lineup(data, "fsck").exit_code == 0
 
 
@@ -413,6 +426,9 @@ SCENES = {
 
 
 if __name__ == "__main__":
-    name, disk, home = sys.argv[1:]
-    assert os.path.ismount(disk)
-    SCENES[name](Path(disk), Path(home))
+    names, mounted, folder = sys.argv[1:]
+    assert os.path.ismount(mounted)
+    for name in names.split(","):
+        empty_disk(Path(mounted))
+        (Path(folder) / name).mkdir()
+        SCENES[name](Path(mounted), Path(folder) / name)

@@ -189,7 +189,7 @@ def _compare(
         before = take_evidence(name_paths(in_words_of_today(document)))
         again = take_stored_paths(now, evidence)
         return take_stored_sentences(again, evidence), find_differences(before, now)
-    measured = take_measured(document, now)
+    measured = take_measured(document, take_stored_paths(now, document))
     return measured, find_differences(name_paths(evidence), name_paths(measured))
 
 

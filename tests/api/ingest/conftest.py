@@ -47,7 +47,7 @@ class Shelf:
         return path
 
     def request(self, **stated: Any) -> IngestRequest:
-        return IngestRequest.model_validate(
+        return IngestRequest.read(
             {"sources": [str(self.folder / "in")], "corpus": "known"} | stated
         )
 

@@ -7,6 +7,7 @@ import logging
 import socket
 from contextlib import ExitStack, suppress
 from functools import partial
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,6 +20,12 @@ from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
 from api.lineup import explain_migration
 from api.settings import LOOPBACK_HOSTS, Settings
 from api.worker.current import CurrentLineup
+from api.worker.expendable import (
+    CLOSE_SECONDS,
+    exit_at_latest,
+    exit_now,
+    has_left_threads,
+)
 
 GRACE_SECONDS = 10  # for requests in work, when the server stops
 log = logging.getLogger("uvicorn.error")
@@ -55,7 +62,24 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
             log.info("%s", migration)
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped
-            uvicorn.Server(config).run(sockets=listeners)
+            _Server(config, settings.shutdown_grace_seconds).run(sockets=listeners)
+        if has_left_threads():
+            exit_now(0)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends after its signal, whatever its threads do.
+
+    Requests in work have `GRACE_SECONDS`, then work on jobs has its own grace period.
+    """
+
+    def __init__(self, config: uvicorn.Config, grace_seconds: float) -> None:
+        super().__init__(config)
+        self._latest_seconds = GRACE_SECONDS + grace_seconds + CLOSE_SECONDS
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        exit_at_latest(self._latest_seconds)
+        super().handle_exit(sig, frame)
 
 
 def make_config(app: ASGIApp, settings: Settings, *, log_level: str) -> uvicorn.Config:

@@ -25,6 +25,7 @@ from api.terminal.global_options import (
     accept_after_commands,
 )
 from api.visible import VisibleFormatter, show
+from api.worker.expendable import exit_now, has_left_threads
 
 EXIT_CODES = (
     "Exit codes: 0 success, 2 wrong usage, 3 some items failed or findings remain open, "
@@ -80,7 +81,18 @@ class LineupGroup(TyperGroup):
             raise _show_message(err) from None
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- typer brings its own click, older releases use the public one
-        """Run the command."""
+        """Run the command; wait for no thread that was left behind."""
+        code = 0
+        try:
+            return self._invoke(ctx)
+        except typer.Exit as err:
+            code = err.exit_code
+            raise
+        finally:
+            if has_left_threads():
+                exit_now(code)
+
+    def _invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- as in `invoke`
         try:
             return super().invoke(ctx)
         except USAGE_ERROR as err:

@@ -90,7 +90,7 @@ def calibrate(
 
     let_waiting_threads_sleep()
     from api.lineup import Lineup
-    from api.worker.running import work_on
+    from api.worker.running import work_watched
     from api.worker.starting import start_calibration
 
     conditions = {} if condition is None else {"conditions": condition}
@@ -103,15 +103,19 @@ def calibrate(
         with_shipped=not no_shipped,
         **conditions,
     )
-    with stop_on_sigterm(), Lineup.open(settings_of(ctx)) as lineup:
+    settings = settings_of(ctx)
+    with (
+        stop_on_sigterm(settings.shutdown_grace_seconds),
+        Lineup.open(settings) as lineup,
+    ):
         job = start_calibration(lineup.database, lineup.space, request)
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
-            job = work_on(lineup, job, report)
+            job = work_watched(lineup, job, report)
         done = describe_job(lineup.database, job.id, local=True)
         answer = describe_calibration_of_job(lineup.database, job.id)
         if json:
             print_json_line(done)
-        elif done.found:
+        elif done.found or done.error:
             print_job(done, list_first_failures(lineup.database, job.id))
         if answer is not None:
             (print_json_line if json else print_calibration)(answer)

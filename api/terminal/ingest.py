@@ -159,31 +159,37 @@ def worker(
     """
     let_waiting_threads_sleep()
     from api.lineup import Lineup
-    from api.worker.running import help_with, work_on_open_jobs
+    from api.worker.running import find_job, work_on_open_jobs, work_watched
     from embedder.network.device import set_thread_count
 
     if threads is not None:
         set_thread_count(threads)
-    with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
+    settings = settings_of(ctx)
+    with (
+        stop_on_sigterm(settings.shutdown_grace_seconds),
+        tuned_interpreter(),
+        Lineup.open(settings) as lineup,
+    ):
         if job is None:
             work_on_open_jobs(lineup, threading.Event(), helping=True, once=once)
         else:
-            help_with(lineup, job)
+            work_watched(lineup, find_job(lineup, job), owner=False)
 
 
 def _ingest(ctx: typer.Context, request: IngestRequest, keep: Keep | None, *, json: bool) -> None:
     from api.lineup import Lineup
-    from api.worker.running import work_on
+    from api.worker.running import work_watched
     from api.worker.starting import start_ingest
 
+    settings = settings_of(ctx)
     with (
-        stop_on_sigterm(),
+        stop_on_sigterm(settings.shutdown_grace_seconds),
         tuned_interpreter(),
-        Lineup.open(settings_of(ctx), migrate=True) as lineup,
+        Lineup.open(settings, migrate=True) as lineup,
     ):
         job = start_ingest(lineup.database, lineup.space, request, keep)
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
-            job = work_on(lineup, job, report)
+            job = work_watched(lineup, job, report)
         finish(ctx, lineup.database, job, json=json)
 
 

@@ -113,17 +113,22 @@ def resume_job(ctx: typer.Context, job_id: JobId, json: JsonLines = False) -> No
     """Continue a job that was paused, was interrupted or has failed."""
     let_waiting_threads_sleep()
     from api.lineup import Lineup
-    from api.worker.running import opened_for, work_on
+    from api.worker.running import opened_for, work_watched
     from api.worker.starting import reopen
 
-    with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings_of(ctx)) as lineup:
+    settings = settings_of(ctx)
+    with (
+        stop_on_sigterm(settings.shutdown_grace_seconds),
+        tuned_interpreter(),
+        Lineup.open(settings) as lineup,
+    ):
         job = reopen(lineup.database, job_id)
         with (
             resumable(ctx, lineup.database, job_id),
             opened_for(lineup, job) as own,
             reported(job, json=json) as report,
         ):
-            job = work_on(own, job, report)
+            job = work_watched(own, job, report)
         finish(ctx, lineup.database, job, json=json)
 
 

@@ -181,14 +181,18 @@ def reembed(
     let_waiting_threads_sleep()
     from api.lineup import Lineup
     from api.operations.activating import resolve_model
-    from api.worker.running import work_on
+    from api.worker.running import work_watched
     from api.worker.starting import start_reembed
 
     settings = settings_of(ctx).model_copy(update={"model": model})
-    with stop_on_sigterm(), tuned_interpreter(), Lineup.open(settings, as_named=True) as lineup:
+    with (
+        stop_on_sigterm(settings.shutdown_grace_seconds),
+        tuned_interpreter(),
+        Lineup.open(settings, as_named=True) as lineup,
+    ):
         job = start_reembed(lineup.database, lineup.space, resolve_model(settings, model))
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
-            job = work_on(lineup, job, report)
+            job = work_watched(lineup, job, report)
         finish(ctx, lineup.database, job, json=json)
 
 

@@ -67,10 +67,15 @@ def resumable(ctx: typer.Context, database: Database, job_id: int) -> Iterator[N
 
 
 @contextmanager
-def stop_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does: finished work is stored, the rest given back."""
+def stop_on_sigterm(grace_seconds: float) -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: finished work is stored, the rest given back.
+
+    The process ends some seconds after the grace period at the latest, whatever it does.
+    """
+    from api.worker.expendable import CLOSE_SECONDS, exit_at_latest, forget_exit
 
     def interrupt(_number: int, _frame: Any) -> None:  # noqa: ANN401 -- as signal calls it
+        exit_at_latest(grace_seconds + CLOSE_SECONDS)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -78,6 +83,7 @@ def stop_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        forget_exit()
 
 
 def let_waiting_threads_sleep() -> None:

@@ -6,7 +6,10 @@ import logging
 import threading
 from collections.abc import Callable
 
+from api.worker.expendable import CLOSE_SECONDS
+
 RESTART_SECONDS = 5.0
+GRACE_SECONDS = 20.0  # the default of LINEUP_SHUTDOWN_GRACE_SECONDS
 log = logging.getLogger(__name__)
 
 
@@ -21,18 +24,22 @@ class BackgroundWorker:
         work: Callable[[threading.Event], object],
         *,
         restart_seconds: float = RESTART_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
-        """Start the thread. `work` gets the event that ends it."""
+        """Start the thread. `work` gets the event that ends it, and then has `grace_seconds`."""
         self._work = work
         self._restart_seconds = restart_seconds
+        self._grace_seconds = grace_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Let the item in work finish, then end the thread."""
+        """Ask the work to end, and wait for it in its grace period and a little longer."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(self._grace_seconds + CLOSE_SECONDS / 2)
+        if self._thread.is_alive():
+            log.warning("the worker did not stop in time; what it holds is given back")
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -54,7 +54,8 @@ class _Open:
         self._uploads = UploadUpkeep(lineup.database, lineup.settings)
         if lineup.settings.server_works:
             self._worker = BackgroundWorker(
-                lambda stop: work_on_open_jobs(lineup, stop, helping=False)
+                lambda stop: work_on_open_jobs(lineup, stop, helping=False),
+                grace_seconds=lineup.settings.shutdown_grace_seconds,
             )
             self._upkeep = CalibrationUpkeep(
                 lambda: look_after_calibrations(lineup.database, lineup.space, find_shipped(lineup))
@@ -139,7 +140,7 @@ class CurrentLineup:
     def close(self) -> None:
         """Close everything; call it when all requests have ended."""
         self._stopped.set()
-        self._watcher.join()
+        self._watcher.join(self.settings.shutdown_grace_seconds)
         for opened in (self._now, *self._replaced):
             opened.close()
 
@@ -156,8 +157,10 @@ class CurrentLineup:
                 continue
             try:
                 self.look()
-            except (EmbedderError, CorpusError, ServiceError, OSError) as err:
+            except Exception as err:  # the thread goes on, whatever it meets
                 self._not_before = time.monotonic() + RETRY_SECONDS
+                if not isinstance(err, (EmbedderError, CorpusError, ServiceError, OSError)):
+                    log.exception("a defect of Lineup")
                 log.warning(
                     "whether another model is active is checked again in %g s: %s",
                     RETRY_SECONDS,

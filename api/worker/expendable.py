@@ -9,7 +9,6 @@ still computes is not written.
 from __future__ import annotations
 
 import faulthandler
-import logging
 import os
 import sys
 import threading
@@ -20,9 +19,9 @@ from typing import Generic, NoReturn, TypeVar
 LOOK_SECONDS = 1.0  # between two looks whether the work is still wanted
 # A job that was cancelled frees its worker within 5 seconds: one look and this.
 CANCEL_SECONDS = 3.5
+CLOSE_SECONDS = 10.0  # to close the database and the model, after the grace period
 T = TypeVar("T")
-_left_behind: list[threading.Thread] = []
-log = logging.getLogger(__name__)
+_threads: list[threading.Thread] = []  # that were started, and may still run
 
 
 class LeftBehind(Exception):
@@ -65,16 +64,15 @@ def run_expendable(
 
     thread = threading.Thread(target=run, name="work", daemon=True)
     thread.start()
+    _threads[:] = [each for each in _threads if each.is_alive()] + [thread]
     grace = grace_seconds
     try:
         if _wait_until_unwanted(ended, is_unwanted, stop, look_seconds):
             grace = cancel_seconds
     finally:  # also on KeyboardInterrupt
         own_stop.set()
-        is_left = not ended.wait(grace)
-        if is_left:
-            _leave(thread)
-    if is_left:
+        has_ended = ended.wait(grace)
+    if not has_ended:
         raise LeftBehind("the work did not stop in time")
     if result.error is not None:
         raise result.error
@@ -99,7 +97,7 @@ def _wait_until_unwanted(
 
 def has_left_threads() -> bool:
     """Whether a thread that was left behind still runs: the interpreter might wait for it."""
-    return any(thread.is_alive() for thread in _left_behind)
+    return any(thread.is_alive() for thread in _threads)
 
 
 def exit_now(code: int) -> NoReturn:
@@ -110,6 +108,11 @@ def exit_now(code: int) -> NoReturn:
         except (OSError, ValueError):  # nobody reads it any more
             continue
     os._exit(code)
+
+
+def forget_exit() -> None:
+    """Take back what `exit_at_latest` said."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 def exit_at_latest(seconds: float) -> None:
@@ -125,8 +128,3 @@ def exit_at_latest(seconds: float) -> None:
         timer = threading.Timer(seconds, os._exit, (1,))
         timer.daemon = True
         timer.start()
-
-
-def _leave(thread: threading.Thread) -> None:
-    _left_behind.append(thread)
-    log.warning("the work did not stop in time; its thread is left behind and writes nothing more")

@@ -1,7 +1,7 @@
 """Work on one job with several processes of this machine, each with a model of its own.
 
 The processes are workers like any `lineup worker`: one that dies loses its leases, and the others
-take over its chunks.
+take over its chunks. It is started again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from api.interpreter import tuned_interpreter
+from api.jobs.failures import Patience
 from api.jobs.task import Progress
 from api.lineup import Lineup
 from api.settings import Settings
@@ -25,6 +26,7 @@ from index.truth.job_chunks import ChunkResult
 from index.truth.jobs import OPEN_STATES, Job, fail_job, get_job
 
 POLL_SECONDS = 0.5
+MOST_RESTARTS = 12  # four items that end their process three times
 GRACE_SECONDS = 30.0  # to finish the batch in the model and to give back the leases
 
 
@@ -50,14 +52,17 @@ def work_together(
     """
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
     threads = max(1, (os.cpu_count() or 1) // workers)
-    processes = [
-        spawn.Process(target=_work, args=(settings, job.id, threads), name=f"worker-{number}")
-        for number in range(workers)
-    ]
-    for process in processes:
+
+    def start(number: int) -> WorkerProcess:
+        process = spawn.Process(
+            target=_work, args=(settings, job.id, threads), name=f"worker-{number}"
+        )
         process.start()
+        return process
+
+    processes = [start(number) for number in range(workers)]
     try:
-        return watch(database, job, processes, on_progress)
+        return watch(database, job, processes, on_progress, start=start)
     except KeyboardInterrupt:
         pause_if_open(database, job.id)
         raise
@@ -68,22 +73,39 @@ def work_together(
 def watch(
     database: Database,
     job: Job,
-    processes: Sequence[WorkerProcess],
+    processes: list[WorkerProcess],
     on_progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
+    start: Callable[[int], WorkerProcess] | None = None,
 ) -> Job:
-    """Report the progress of a job until it has ended, failed or is paused; return it then."""
-    seen = job.counts
+    """Report the progress of a job until it has ended, failed or is paused; return it then.
+
+    A process that ended with an error is started again, some times in all: an item that ends its
+    process three times is found. `start` starts the process of a number.
+    """
+    persist, restarts, seen = Patience(threading.Event()), 0, job.counts
+
+    def read() -> Job:
+        with database.read() as conn:
+            return get_job(conn, job.id)
+
     while True:
         # Looked at before the job, so that no progress comes after the last look.
-        is_alive = any(process.is_alive() for process in processes)
-        with database.read() as conn:
-            now = get_job(conn, job.id)
+        alive = [process.is_alive() for process in processes]
+        is_alive = any(alive)
+        now = persist(read)
         if now.counts != seen:
             on_progress(now, ChunkResult(now.counts - seen))
             seen = now.counts
         if now.state not in OPEN_STATES:
             return now
+        for number, lives in enumerate(alive):
+            if start is not None and not lives and processes[number].exitcode:
+                if restarts == MOST_RESTARTS:
+                    break
+                restarts += 1
+                processes[number] = start(number)
+                is_alive = True
         if is_alive:
             sleep(POLL_SECONDS)
             continue

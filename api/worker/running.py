@@ -83,12 +83,38 @@ def work_on(
         owner=owner,
         gives_way=gives_way,
     )
-    lineup.index.absorb()
+    Patience(stop or threading.Event())(lineup.index.absorb)
     if rested.state.ended:
         release(lineup.database, rested, lineup.settings.upload_dir)
     if rested.state is JobState.COMPLETED and rested.kind is not JobKind.CALIBRATE:
         calibrate_first(lineup.database, lineup.space, find_shipped(lineup))
     return rested
+
+
+def work_watched(
+    lineup: Lineup, job: Job, on_progress: Progress = ignore_progress, *, owner: bool = True
+) -> Job:
+    """Work on a job as `work_on` does, in a thread that cannot hold up this one.
+
+    It ends within the grace period after KeyboardInterrupt, and within 5 seconds after the job was
+    cancelled, whatever the work does. Raises what `work_on` raises.
+    """
+    try:
+        return run_expendable(
+            lambda stop: work_on(lineup, job, on_progress, stop, owner=owner),
+            partial(is_cancelled, lineup.database, job.id),
+            threading.Event(),
+            grace_seconds=lineup.settings.shutdown_grace_seconds,
+        )
+    except LeftBehind:
+        release_all(lineup.database)
+        with lineup.database.read() as conn:
+            return get_job(conn, job.id)
+    except KeyboardInterrupt:
+        release_all(lineup.database)
+        if owner:
+            pause_if_open(lineup.database, job.id)
+        raise
 
 
 def run_task(
@@ -290,14 +316,18 @@ def _explain(database: Database, job: Job, err: Exception) -> None:
         log.warning("job %d: %s", job.id, failure)
 
 
+def find_job(lineup: Lineup, job_id: int) -> Job:
+    """Return a job. Raises `UnknownJob`."""
+    with lineup.database.read() as conn:
+        return get_job(conn, job_id)
+
+
 def help_with(lineup: Lineup, job_id: int, stop: threading.Event | None = None) -> Job:
     """Work on one job beside its other workers, and return it as it then stands.
 
     Raises `UnknownJob` and what `work_on` raises.
     """
-    with lineup.database.read() as conn:
-        job = get_job(conn, job_id)
-    return work_on(lineup, job, stop=stop, owner=False)
+    return work_on(lineup, find_job(lineup, job_id), stop=stop, owner=False)
 
 
 @contextmanager

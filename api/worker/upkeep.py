@@ -25,6 +25,7 @@ from index.truth.jobs import JobState, find_last_job
 from index.truth.spaces import Space
 
 LOOK_SECONDS = 60.0  # between two looks
+CLOSE_SECONDS = 10.0  # a measurement takes longer: it is begun anew
 # Uploads are removed when their job ends; this finds those of requests and processes that broke off
 # and those of jobs that nobody resumes, both of which are at least an hour old.
 SWEEP_SECONDS = 3600.0
@@ -92,7 +93,7 @@ class CalibrationUpkeep:
     def close(self) -> None:
         """End the thread."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.wait(self._look_seconds):
@@ -104,6 +105,8 @@ class CalibrationUpkeep:
                     self._look_seconds,
                     err,
                 )
+            except Exception:  # the thread goes on, whatever it meets
+                log.exception("whether a calibration is due: a defect of Lineup")
             else:
                 if job_id is not None:
                     log.info(
@@ -128,7 +131,7 @@ class UploadUpkeep:
     def close(self) -> None:
         """End the thread."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while True:
@@ -136,6 +139,8 @@ class UploadUpkeep:
                 self._sweep()
             except (CorpusError, OSError) as err:
                 log.warning("uploads are looked at again in %g s: %s", self._sweep_seconds, err)
+            except Exception:  # the thread goes on, whatever it meets
+                log.exception("which uploads nobody needs: a defect of Lineup")
             if self._stop.wait(self._sweep_seconds):
                 return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from api.worker.pool import end, watch
+from api.worker.pool import MOST_RESTARTS, WorkerProcess, end, watch
 from index.truth.database import Database
 from index.truth.job_chunks import (
     ChunkResult,
@@ -111,13 +111,30 @@ def test_a_job_that_was_paused_elsewhere_ends_the_watch(database: Database) -> N
 
 def test_a_job_fails_when_every_process_has_ended_before_it(database: Database) -> None:
     job = listed(database, 1)
-    processes = [Process(0, exitcode=-9), Process(0, exitcode=1), Process(0, exitcode=-9)]
+    processes: list[WorkerProcess] = [
+        Process(0, exitcode=-9),
+        Process(0, exitcode=1),
+        Process(0, exitcode=-9),
+    ]
 
     ended = watch(database, job, processes, lambda *_: None)
 
     assert ended.state is JobState.FAILED
     assert ended.error is not None
     assert ended.error.endswith("with the exit codes [-9, 1]")
+
+
+def test_a_process_that_died_is_started_again_some_times(database: Database) -> None:
+    job, started = listed(database, 1), list[int]()
+
+    def start(number: int) -> WorkerProcess:
+        started.append(number)
+        return Process(0, exitcode=1)
+
+    ended = watch(database, job, [Process(0)], lambda *_: None, lambda _: None, start)
+
+    assert ended.state is JobState.FAILED
+    assert started == [0] * MOST_RESTARTS
 
 
 def test_processes_that_ended_with_their_job_do_not_fail_it(database: Database) -> None:

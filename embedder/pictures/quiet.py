@@ -1,15 +1,22 @@
-"""Suppression of Pillow's warnings about hostile files while an image is decoded, in any thread.
+"""Suppression of what decoders say about hostile files, in any thread.
 
 `warnings.catch_warnings` replaces the filters of the whole process, which is not safe when threads
-leave it in another order than they entered. One narrow filter with a counter is.
+leave it in another order than they entered. One narrow filter with a counter is. The TIFF library
+writes its errors to standard error by itself, beside the error that Pillow raises; it is told not
+to, once for the process.
 """
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import PIL
 
 _lock = threading.Lock()
 _inside: list[object] = []  # the filter that the first decode added, once for each running decode
@@ -32,3 +39,19 @@ def ignore_pillow_warnings() -> Iterator[None]:
             if not _inside and added in warnings.filters:
                 # A list, although typeshed declares a Sequence.
                 warnings.filters.remove(added)  # type: ignore[attr-defined]
+
+
+@cache
+def silence_libtiff() -> None:
+    """Let the TIFF library that Pillow's wheel brings write nothing to standard error.
+
+    In a Pillow that was built against the system's library, the messages stay.
+    """
+    package = Path(PIL.__file__).parent
+    # where auditwheel (Linux), delocate (macOS) put the libraries of a wheel
+    for folder in (package.parent / "pillow.libs", package / ".dylibs"):
+        for library in folder.glob("libtiff*"):
+            with suppress(OSError, AttributeError):  # a library that is not the one in use
+                set_handler = ctypes.CDLL(str(library)).TIFFSetErrorHandler
+                set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                set_handler(None)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import wait
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from embedder.decoding.confinement import ConfinementLevel
 from embedder.decoding.picture import PictureOrder, make_picture
 from embedder.decoding.threads import MAX_DECODED_BYTES, ThreadDecoders, count_threads
-from embedder.errors import NotAnImage
+from embedder.errors import ImageError, NotAnImage
 from embedder.pictures.limits import ImageLimits
 from tests.embedder.decoding.test_picture import LIMITS, MODEL, encode
 
@@ -80,3 +82,27 @@ def test_one_that_fails_is_alone() -> None:
             assert np.array_equal(np.asarray(made.pixels), np.asarray(expected.pixels))
     finally:
         decoders.close()
+
+
+def test_a_native_decoder_writes_nothing_to_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The TIFF library does, for codes of LZW that do not exist, beside the error of Pillow."""
+    stored = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    Image.fromarray(noise).save(stored, "TIFF", compression="tiff_lzw")
+    decoders = ThreadDecoders(2)
+    try:
+        reasons = set()
+        for seed in range(20):
+            data = bytearray(stored.getvalue())
+            data[100:400] = np.random.default_rng(seed).bytes(300)
+            for urgent in (False, True):
+                try:
+                    decoders.submit(bytes(data), ORDER, urgent=urgent).result()
+                except ImageError as err:
+                    reasons.add(err.reason)
+    finally:
+        decoders.close()
+    assert reasons  # Pillow's own error is not lost
+    assert capfd.readouterr() == ("", "")

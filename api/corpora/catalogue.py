@@ -12,7 +12,6 @@ from index.truth.corpora import (
     create_corpus,
     get_corpus,
     list_corpora,
-    remove_corpus,
     set_keep,
 )
 from index.truth.database import Database
@@ -52,15 +51,6 @@ def describe_corpus(database: Database, name: str) -> CorpusAnswer:
     """Describe one corpus. Raises `UnknownCorpus`."""
     with database.read() as connection:
         return CorpusAnswer.of(get_corpus(connection, name))
-
-
-def drop_corpus(database: Database, stores: BlobStores, name: str) -> int:
-    """Remove a corpus and return how many entries it had. Raises `UnknownCorpus`."""
-    with database.write() as connection:
-        held = corpus_sha256s(connection, name)
-        count = remove_corpus(connection, name)
-    stores.remove_unneeded(database, held)
-    return count
 
 
 def page_entries(

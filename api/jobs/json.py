@@ -19,14 +19,14 @@ from index.truth.jobs import Job, JobKind, JobState
 class JobAnswer(Answer):
     """A job and its progress.
 
-    When a job is completed, found = added + linked + embedded + skipped + failed.
+    When a job is completed, found = added + linked + embedded + skipped + failed + removed.
     """
 
     id: int = Field(description="Id of the job. It is never used again.", examples=[7])
     kind: JobKind = Field(
         description="ingest: adds images or ready embeddings to a corpus. reembed: adds the "
         "embeddings of another model to existing entries. calibrate: measures a "
-        "calibration."
+        "calibration. remove: removes the entries of a large corpus, which no answer has any more."
     )
     state: JobState = Field(
         description="queued, running, paused, cancelled, completed or failed. completed: every "
@@ -72,6 +72,7 @@ class JobAnswer(Answer):
         "found by perceptual hash. They are added unless the job was started with "
         "`dedup: near`.",
     )
+    removed: int = Field(0, ge=0, description="Number of entries that a removal has removed.")
     reasons: dict[Outcome, dict[str, int]] | None = Field(
         None,
         description="Number of items for each outcome and reason. Null if they were not counted "
@@ -151,6 +152,7 @@ class JobAnswer(Answer):
             failed=counts.failed,
             duplicates=counts.duplicates,
             near_duplicates=counts.near_duplicates,
+            removed=counts.removed,
             reasons=reasons,
             workers=workers,
             images_per_second=images_per_second,

@@ -25,6 +25,9 @@ from api.terminal.tables import Column, print_table
 if TYPE_CHECKING:
     from api.corpora.export import ExportAnswer
     from api.corpora.json import CorpusAnswer, EntryAnswer
+    from api.images import BlobStores
+    from index.truth.database import Database
+    from index.truth.jobs import Job
 
 KeepOption = Annotated[
     str,
@@ -108,18 +111,38 @@ def remove_corpus(
 ) -> None:
     """Remove a corpus and all its entries.
 
-    Images that other corpora hold as well stay there.
+    Images that other corpora hold as well stay there. The entries of a large corpus leave every
+    answer at once, and are removed in steps. If this is interrupted, a server or `lineup worker`
+    removes the rest, and so does the same command.
     """
-    from api.corpora.catalogue import describe_corpus, drop_corpus
+    from api.corpora.catalogue import describe_corpus
+    from api.corpora.removing import find_unfinished, start_removing
     from api.lineup import open_blob_stores, open_database
 
     settings = settings_of(ctx)
     with open_database(settings) as database:
-        corpus = describe_corpus(database, name)
-        if not yes:
-            confirm(f"Remove {corpus.name} with {corpus.entry_count:,} entries?")
-        removed = drop_corpus(database, open_blob_stores(settings), name)
+        stores = open_blob_stores(settings)
+        started: Job | int | None = find_unfinished(database, name)
+        if started is None:
+            corpus = describe_corpus(database, name)
+            if not yes:
+                confirm(f"Remove {corpus.name} with {corpus.entry_count:,} entries?")
+            started = start_removing(database, stores, name)
+        removed = started if isinstance(started, int) else _finish(database, stores, started)
     write(f"{name} was removed with {removed:,} entries")
+
+
+def _finish(database: Database, stores: BlobStores, job: Job) -> int:
+    """Remove the entries of a corpus that are left, under a bar; return how many it had."""
+    from api.corpora.removing import finish_removing
+    from api.terminal.progress import reported
+    from index.truth.job_chunks import ChunkResult
+
+    with reported(job, json=False) as on_progress:
+        done = finish_removing(
+            database, stores, job, lambda batch: on_progress(batch.job, ChunkResult())
+        )
+    return done.counts.removed
 
 
 @entries_app.command("list")

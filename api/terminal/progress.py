@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 1.0  # between two lines of --json
 SHOWN_REASONS = 4  # beside the bar
-DOING = {"ingest": "ingesting", "reembed": "embedding", "calibrate": "embedding"}
+DOING = {
+    "ingest": "ingesting",
+    "reembed": "embedding",
+    "calibrate": "embedding",
+    "remove": "removing",
+}
 
 
 def suggest(ctx: typer.Context, *words: object) -> str:

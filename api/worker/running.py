@@ -13,6 +13,7 @@ from typing import assert_never
 from api.calibrations.first import calibrate_first
 from api.calibrations.shipped import ShippedPhotographs
 from api.calibrations.task import CalibrateTask
+from api.corpora.removing import finish_removing
 from api.errors import EarlierWeights, ServiceError
 from api.ingest.task import IngestTask
 from api.ingest.uploads import release
@@ -31,6 +32,7 @@ from index.truth.job_chunks import ChunkResult, find_open_job
 from index.truth.jobs import (
     OPEN_STATES,
     Job,
+    JobCounts,
     JobKind,
     JobState,
     fail_job,
@@ -39,6 +41,7 @@ from index.truth.jobs import (
     note_obstacle,
     pause_job,
 )
+from index.truth.removal import Batch
 from index.truth.spaces import Space
 
 IDLE_SECONDS = 1.0  # between two looks for a job
@@ -72,6 +75,8 @@ def work_on(
     After a completed ingest or re-embedding, a first calibration is measured if one is due. Returns
     the job as it then stands. Raises `ForeignSpace` and what `run_task` raises.
     """
+    if job.kind is JobKind.REMOVE:
+        return _remove(lineup, job, on_progress, stop)
     lineup.space.require(job.space.fingerprint)
     rested = run_task(
         lineup.database,
@@ -115,6 +120,17 @@ def work_watched(
         if owner:
             pause_if_open(lineup.database, job.id)
         raise
+
+
+def _remove(lineup: Lineup, job: Job, on_progress: Progress, stop: threading.Event | None) -> Job:
+    """Work on a removal, which embeds nothing. Raises `CorpusError`, OSError."""
+
+    def report(batch: Batch) -> None:
+        on_progress(batch.job, ChunkResult(JobCounts(removed=batch.removed)))
+
+    rested = finish_removing(lineup.database, lineup.blob_stores, job, report, stop)
+    lineup.index.absorb()
+    return rested
 
 
 def run_task(
@@ -399,5 +415,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.computation,
                 find_shipped(lineup),
             )
+        case JobKind.REMOVE:
+            raise ValueError("a removal has no chunks")
         case _:
             assert_never(job.kind)

@@ -30,6 +30,7 @@ from index.truth.entries import find_entries_ever
 from index.truth.filters import Filter, normalise_generators, normalise_labels
 from index.truth.free_provenance import provenance_criteria
 from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash, hamming_distance
+from index.truth.removal import find_ids_removed_before
 from index.truth.schema import corpora, entries, images
 from index.truth.statements import is_any, slices
 from index.truth.vectors import rows_from_bytes
@@ -87,7 +88,8 @@ def search_at(
     kinds = {
         row.id: row for row in conn.execute(select(corpora.c.id, corpora.c.name, corpora.c.kind))
     }
-    searches = [_Search(each, _corpus_ids(each.chosen, kinds)) for each in questions]
+    gone = find_ids_removed_before(conn, generation)
+    searches = [_Search(each, _corpus_ids(each.chosen, kinds, gone)) for each in questions]
     for rows in members_at(conn, space_id, generation, CHUNK):
         pictures = _read_images(conn, [row.entry_id for row in rows])
         for search in searches:
@@ -109,17 +111,21 @@ def _result(conn: Connection, search: _Search, generation: int, digest: str) -> 
     return SearchResult(ordered, generation, digest, exact=True, searched=search.searched)
 
 
-def _corpus_ids(chosen: Filter, kinds: Mapping[int, Any]) -> frozenset[int] | None:
+def _corpus_ids(
+    chosen: Filter, kinds: Mapping[int, Any], gone: frozenset[int]
+) -> frozenset[int] | None:
     """Return the corpora that a filter selects, None for all.
 
-    Corpora that were removed since count too: their entries may have been members then.
+    Corpora that were removed since count too: their entries may have been members then. Those in
+    `gone` were removed before, though not all of their entries were.
     """
-    if chosen.corpora is None and chosen.kind is None:
+    if chosen.corpora is None and chosen.kind is None and not gone:
         return None
     return frozenset(
         corpus_id
         for corpus_id, row in kinds.items()
-        if (chosen.corpora is None or row.name in chosen.corpora)
+        if corpus_id not in gone
+        and (chosen.corpora is None or row.name in chosen.corpora)
         and (chosen.kind is None or row.kind == chosen.kind)
     )
 

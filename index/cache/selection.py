@@ -8,7 +8,7 @@ alone, and tests compare the two.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from index.truth.filters import (
     select_corpus_ids,
     select_ids,
 )
+from index.truth.removal import find_emptying_ids
 
 # Up to this many comparisons of a column are quicker than looking up each value.
 FEW_VALUES = 16
@@ -41,6 +42,7 @@ class Criteria:
     labels: tuple[int, ...] | None
     acquired_from: int | None
     acquired_to: int | None
+    without_corpus_ids: tuple[int, ...] = ()
 
     def __call__(self, segment: Segment) -> NDArray[np.bool_]:
         """Return which positions (n,) of a segment these criteria select."""
@@ -52,6 +54,8 @@ class Criteria:
         ):
             if values is not None:
                 chosen &= _is_one_of(segment.column(name), values)
+        if self.without_corpus_ids:
+            chosen &= ~_is_one_of(segment.column("corpus_id"), self.without_corpus_ids)
         if self.acquired_from is not None:
             chosen &= segment.column("acquired_at") >= self.acquired_from
         if self.acquired_to is not None:
@@ -64,15 +68,16 @@ class Criteria:
 def select_parts(
     conn: Connection, space_id: int, parts: Sequence[Part], chosen: Filter
 ) -> list[Part]:
-    """Return parts with only the members that a filter selects.
+    """Return parts with only the members that a filter selects, and of no removed corpus.
 
     Raises:
         InvalidFilter, UnknownCorpus
 
     """
-    if chosen.selects_all:
+    emptying = find_emptying_ids(conn)
+    if chosen.selects_all and not emptying:
         return list(parts)
-    criteria = _resolve(conn, chosen, parts[0].segment.words)
+    criteria = replace(_resolve(conn, chosen, parts[0].segment.words), without_corpus_ids=emptying)
     selected = [part.select(part.segment.marks(criteria)) for part in parts]
     if not chosen.provenance:
         return selected

@@ -141,7 +141,10 @@ _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
             select(entries.c.id).where(
                 entries.c.removed_at.is_(None),
                 ~select(corpora.c.id)
-                .where(corpora.c.id == entries.c.corpus_id, corpora.c.removed_at.is_(None))
+                .where(
+                    corpora.c.id == entries.c.corpus_id,
+                    or_(corpora.c.removed_at.is_(None), corpora.c.emptying),
+                )
                 .exists(),
             )
         ),

@@ -86,7 +86,7 @@ def record_additions(
     with their entry and embedding. No other transaction sees such an image before the commit, so
     nothing needs to be read for it.
     """
-    _lock(conn)
+    lock_changes(conn)
     first_numbers: dict[tuple[int, int, int | None], int] = {}
     for some in slices(image_ids):
         new = [own[image_id] for image_id in some if image_id in own]
@@ -116,7 +116,7 @@ def _find_unlogged(conn: Connection, image_ids: Sequence[int]) -> list[Member]:
 
 def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
     """Log that these entries, already marked as removed, have left each of their spaces."""
-    _lock(conn)
+    lock_changes(conn)
     for some in slices(entry_ids):
         members = _members(conn, is_any(conn, entries.c.id, some))
         logged = _find_logged(conn, some)
@@ -269,7 +269,7 @@ def _embedding_of_change() -> ColumnElement[bool]:
     )
 
 
-def _lock(conn: Connection) -> None:
+def lock_changes(conn: Connection) -> None:
     """Wait until every other writer of the log has committed.
 
     On SQLite a write transaction is the only writer already.

@@ -78,7 +78,8 @@ ENTRIES = (
     .join(corpora, corpora.c.id == entries.c.corpus_id)
     .join(images, images.c.id == entries.c.image_id)
 )
-_LIVE_ENTRIES = ENTRIES.where(entries.c.removed_at.is_(None))
+# Those of a corpus that is being emptied are gone already.
+_LIVE_ENTRIES = ENTRIES.where(entries.c.removed_at.is_(None), corpora.c.removed_at.is_(None))
 # The image files of these entries stay. An entry in quarantine can be released
 # (`index.truth.quarantine`).
 KEEPS_BLOBS = or_(entries.c.removed_at.is_(None), entries.c.removal_reason.is_not(None))

@@ -87,17 +87,20 @@ def find_open_job(
     """Return the oldest queued or running job that has a free chunk, or None.
 
     A job whose free chunks were all tried before comes after the others: what ends the work on one
-    job again and again delays no other. Only jobs of this space are considered, and re-embedding
-    jobs of any space, without those in `but`. `abandoned` selects only jobs on which no worker is
-    working, `untried` only those with a free chunk that was not tried before. While the source is
-    being listed, no other chunk is free.
+    job again and again delays no other. Only jobs of this space are considered, and re-embeddings
+    and removals of any space, without those in `but`. `abandoned` selects only jobs on which no
+    worker is working, `untried` only those with a free chunk that was not tried before. While the
+    source is being listed, no other chunk is free.
     """
     of_job = select(job_chunks.c.number).where(job_chunks.c.job_id == jobs.c.id)
     free = of_job.where(_free(conn), or_(jobs.c.listed, job_chunks.c.number == LISTING))
     is_untried = free.where(job_chunks.c.attempts == 0).exists()
     query = JOBS.where(
         jobs.c.state.in_(OPEN_STATES),
-        or_(embedding_spaces.c.fingerprint == space.fingerprint, jobs.c.kind == JobKind.REEMBED),
+        or_(
+            embedding_spaces.c.fingerprint == space.fingerprint,
+            jobs.c.kind.in_((JobKind.REEMBED, JobKind.REMOVE)),
+        ),
         jobs.c.id.not_in(but),
         is_untried if untried else free.exists(),
     )

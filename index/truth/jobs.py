@@ -36,6 +36,7 @@ class JobKind(StrEnum):
     INGEST = "ingest"
     REEMBED = "reembed"
     CALIBRATE = "calibrate"
+    REMOVE = "remove"
 
 
 # The kinds of jobs that have a closing chunk: a calibration measures when all images are embedded.
@@ -69,10 +70,10 @@ RESUMABLE_STATES = (JobState.PAUSED, JobState.FAILED)
 class JobCounts:
     """The numbers of items by outcome.
 
-    In a completed job, `found` is the sum of the next five. `duplicates` counts the skipped items
-    whose bytes occurred earlier in the same source. `near_duplicates` counts the items whose
-    picture, by perceptual hash, was already in the corpus; they are kept unless the request skips
-    them.
+    In a completed job, `found` is the sum of the next five and of `removed`. `duplicates` counts
+    the skipped items whose bytes occurred earlier in the same source. `near_duplicates` counts the
+    items whose picture, by perceptual hash, was already in the corpus; they are kept unless the
+    request skips them.
     """
 
     found: int = 0
@@ -83,10 +84,12 @@ class JobCounts:
     failed: int = 0
     duplicates: int = 0
     near_duplicates: int = 0
+    removed: int = 0
 
     @property
     def done(self) -> int:
-        return self.added + self.linked + self.embedded + self.skipped + self.failed
+        results = (self.added, self.linked, self.embedded, self.skipped, self.failed)
+        return sum(results) + self.removed
 
     def __add__(self, other: JobCounts) -> JobCounts:
         return JobCounts(
@@ -247,14 +250,36 @@ def resume_job(conn: Connection, job_id: int) -> Job:
     return _change_state(conn, job_id, RESUMABLE_STATES, JobState.QUEUED, error=None, obstacle=None)
 
 
+def count_removed(conn: Connection, job_id: int, *, found: int = 0, removed: int = 0) -> None:
+    """Count entries that a removal found and removed; it is listed, and runs."""
+    update_job(
+        conn,
+        job_id,
+        found=jobs.c.found + found,
+        removed=jobs.c.removed + removed,
+        listed=True,
+        state=JobState.RUNNING.value,
+    )
+
+
+def complete_job(conn: Connection, job_id: int) -> None:
+    """Complete a job that works without chunks."""
+    now = datetime.now(UTC)
+    update_job(conn, job_id, state=JobState.COMPLETED.value, finished_at=now, error=None)
+    conn.execute(delete(job_chunks).where(job_chunks.c.job_id == job_id))
+
+
 def cancel_job(conn: Connection, job_id: int) -> Job:
     """Cancel a job for good; the entries that it added stay.
 
     Raises:
         UnknownJob: no job has this id.
-        JobStateConflict: the job has ended.
+        JobStateConflict: the job has ended; or it is a removal, whose entries are gone already.
 
     """
+    job = get_job(conn, job_id)
+    if job.kind is JobKind.REMOVE:
+        raise JobStateConflict(job_id, job.state, JobState.CANCELLED)
     _change_state(
         conn,
         job_id,
@@ -291,7 +316,7 @@ def note_obstacle(conn: Connection, job_id: int, obstacle: str) -> None:
 def note_foreign_jobs(conn: Connection, space: Space) -> None:
     """Say for open jobs that need another model which one; those with an obstacle keep theirs.
 
-    Re-embeddings open their model themselves.
+    Re-embeddings open their model themselves, and removals need none.
     """
     others = select(embedding_spaces.c.id).where(
         embedding_spaces.c.fingerprint != space.fingerprint
@@ -299,7 +324,7 @@ def note_foreign_jobs(conn: Connection, space: Space) -> None:
     query = JOBS.where(
         jobs.c.state.in_(OPEN_STATES),
         jobs.c.space_id.in_(others),
-        jobs.c.kind != JobKind.REEMBED,
+        jobs.c.kind.not_in((JobKind.REEMBED, JobKind.REMOVE)),
         jobs.c.obstacle.is_(None),
     )
     for row in conn.execute(query).all():

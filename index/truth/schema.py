@@ -71,7 +71,8 @@ Document = JSON().with_variant(JSONB(), "postgresql")
 # The largest row id of both databases. The drivers refuse a larger number as a parameter.
 LARGEST_ID = 2**63 - 1
 SHA256_HEX = 64
-# The items of a job: all that the listing found, then by outcome, then those that repeat a picture.
+# The items of a job: all that the listing found, then by outcome, then those that repeat a picture,
+# then the entries that a removal has removed.
 JOB_COUNTS = (
     "found",
     "added",
@@ -81,6 +82,7 @@ JOB_COUNTS = (
     "failed",
     "duplicates",
     "near_duplicates",
+    "removed",
 )
 
 embedding_spaces = Table(
@@ -126,6 +128,10 @@ corpora = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
     Column("keep", String(16), nullable=False, server_default="thumbnail"),
+    # The number of the first change of a removal in several transactions; NULL if it was one.
+    Column("removed_from", BigInteger),
+    # True while a removed corpus still has entries; `index.truth.removal` explains it.
+    Column("emptying", Boolean, nullable=False, server_default=false()),
     CheckConstraint("kind IN ('known_fake', 'known_real')", name="kind"),
     sqlite_autoincrement=True,
 )
@@ -152,6 +158,18 @@ images = Table(
     sqlite_autoincrement=True,
 )
 
+# The hashes that look-ups hold in memory, and nothing else of the images, so that a server which
+# opens does not read their rows.
+HASHED = text("pdq_hash IS NOT NULL")
+Index(
+    "ix_images_hashes",
+    images.c.id,
+    images.c.pdq_quality,
+    images.c.pdq_hash,
+    sqlite_where=HASHED,
+    postgresql_where=HASHED,
+)
+
 # Long work and its progress. `index.truth.jobs` explains the counts.
 jobs = Table(
     "jobs",
@@ -164,7 +182,8 @@ jobs = Table(
     Column("request", Text, nullable=False),  # canonical JSON
     Column("request_sha256", String(SHA256_HEX), nullable=False, index=True),
     Column("listed", Boolean, nullable=False),
-    *(Column(name, BigInteger, nullable=False) for name in JOB_COUNTS),
+    *(Column(name, BigInteger, nullable=False) for name in JOB_COUNTS[:-1]),
+    Column("removed", BigInteger, nullable=False, server_default=text("0")),
     Column("error", Text),
     # Why the last worker that looked at it could not work on it; NULL once one can.
     Column("obstacle", Text),

@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from typing import Annotated
 
 from fastapi import File, Form, Response, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import Json
 from starlette.background import BackgroundTask
 
@@ -16,7 +16,6 @@ from api.corpora.catalogue import (
     add_corpus,
     describe_corpus,
     describe_entry,
-    drop_corpus,
     drop_entry,
     get_thumbnail,
     page_corpora,
@@ -24,12 +23,14 @@ from api.corpora.catalogue import (
 )
 from api.corpora.export import export_corpus
 from api.corpora.json import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
+from api.corpora.removing import start_removing
 from api.fields import FreeJSON, Instant, PlainText
 from api.http.lanes import Kind
 from api.http.routes.dependencies import Opened
 from api.http.routes.parameters import CorpusName, Cursor, EntryId, Limit
 from api.http.routing import lane, make_router
 from api.ingest.single import add_image
+from api.jobs.json import JobAnswer
 from index.truth.provenance import Provenance
 
 router = make_router()
@@ -56,10 +57,29 @@ def read_corpus(name: CorpusName, lineup: Opened) -> CorpusAnswer:
     return describe_corpus(lineup.database, name)
 
 
-@router.delete("/corpora/{name}", tags=["corpora"], status_code=204, summary="Remove a corpus")
-def delete_corpus(name: CorpusName, lineup: Opened) -> None:
-    """Removes the corpus and all its entries. Images stay in the other corpora that hold them."""
-    drop_corpus(lineup.database, lineup.blob_stores, name)
+@router.delete(
+    "/corpora/{name}",
+    tags=["corpora"],
+    status_code=204,
+    summary="Remove a corpus",
+    responses={
+        202: {
+            "model": JobAnswer,
+            "description": "A large corpus: it is removed, and a job removes its entries.",
+        }
+    },
+)
+def delete_corpus(name: CorpusName, lineup: Opened) -> Response:
+    """Removes the corpus and all its entries. Images stay in the other corpora that hold them.
+
+    When this returns, no new answer has an entry of the corpus. The rows of a large corpus are
+    removed by a job, which the answer is then.
+    """
+    started = start_removing(lineup.database, lineup.blob_stores, name)
+    if isinstance(started, int):
+        return Response(status_code=204)
+    answer, place = JobAnswer.of(started), {"Location": f"/v1/jobs/{started.id}"}
+    return JSONResponse(answer.model_dump(mode="json"), 202, place)
 
 
 @router.get(

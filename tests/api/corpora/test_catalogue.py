@@ -15,7 +15,6 @@ from api.corpora.catalogue import (
     describe_corpora,
     describe_corpus,
     describe_entry,
-    drop_corpus,
     drop_entry,
     get_thumbnail,
     page_corpora,
@@ -44,7 +43,6 @@ def stores(tmp_path: Path) -> BlobStores:
 def test_what_is_not_there_is_unknown(database: Database, stores: BlobStores) -> None:
     for ask in (
         lambda: describe_corpus(database, "none"),
-        lambda: drop_corpus(database, stores, "none"),
         lambda: change_keep(database, stores, "none", Keep.NONE),
         lambda: page_entries(database, "none", None, 10),
     ):
@@ -146,19 +144,6 @@ def test_a_removed_entry_is_gone_with_the_blobs_that_nobody_needs(
     drop_entry(database, stores, linked)
     assert sha256_of(png(0)) not in stores.thumbnails
     assert sha256_of(png(1)) in stores.thumbnails
-
-
-def test_a_removed_corpus_leaves_what_other_corpora_need(
-    database: Database, stores: BlobStores
-) -> None:
-    fill(database, "known", [0, 1, 2])
-    fill(database, "others", [2])
-
-    assert drop_corpus(database, stores, "known") == 3
-
-    assert [corpus.name for corpus in describe_corpora(database)] == ["others"]
-    there = [seed for seed in range(4) if sha256_of(png(seed)) in stores.thumbnails]
-    assert there == [2, 3]  # nobody asked for the last
 
 
 def test_a_corpus_that_keeps_less_removes_its_blobs_at_once(

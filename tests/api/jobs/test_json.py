@@ -37,9 +37,8 @@ def test_every_count_of_a_job_is_in_its_answer() -> None:
     assert {each.name: getattr(answer, each.name) for each in fields(JobCounts)} == {
         each.name: getattr(counts, each.name) for each in fields(JobCounts)
     }
-    assert answer.done == counts.added + counts.linked + counts.embedded + counts.skipped + (
-        counts.failed
-    )
+    results = (counts.added, counts.linked, counts.embedded, counts.skipped, counts.failed)
+    assert answer.done == sum(results) + counts.removed
     assert (answer.id, answer.corpus, answer.error) == (7, "known", "why")
     assert answer.request == {"sources": ["x"]}
     assert JobAnswer.of(job, local=True).request == request

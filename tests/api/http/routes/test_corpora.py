@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from time import monotonic, sleep
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from api.corpora.removing import MOST_AT_ONCE
+from index.truth.adding import NewEntry, add_entries
+from index.truth.corpora import CorpusKind, ensure_corpus
+from index.truth.images import ImageFacts
+from index.truth.provenance import Provenance
 from tests.api.conftest import Picture
 from tests.api.http.client import look_up, neighbours, problem
 
@@ -51,6 +58,35 @@ def test_a_corpus_is_created_read_and_removed(client: TestClient) -> None:
     assert read == created.json()
     assert (read["kind"], read["entry_count"]) == ("known_fake", 0)
     assert problem(client.get(address)) == (404, "unknown-corpus")
+
+
+def test_a_large_corpus_is_gone_at_once_and_its_rows_by_a_job(client: TestClient) -> None:
+    with client.app.state.current.held() as lineup, lineup.database.write() as conn:
+        ensure_corpus(conn, "large", CorpusKind.KNOWN_FAKE)
+        size = (MOST_AT_ONCE + 1, lineup.space.dimension)
+        vectors = np.random.default_rng(0).standard_normal(size)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        new = [
+            NewEntry(
+                ImageFacts(sha256(f"large {number}".encode()).hexdigest(), 10, 8, 8, "png"),
+                vector.astype(np.float32),
+                0.0,
+                Provenance(),
+            )
+            for number, vector in enumerate(vectors)
+        ]
+        add_entries(conn, "large", lineup.space, new)
+    removed = client.delete("/v1/corpora/large")
+    job = removed.json()
+    assert (removed.status_code, job["kind"], job["found"]) == (202, "remove", MOST_AT_ONCE + 1)
+    assert removed.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert problem(client.get("/v1/corpora/large")) == (404, "unknown-corpus")
+    assert problem(client.post(f"/v1/jobs/{job['id']}/cancel")) == (409, "job-state-conflict")
+    deadline = monotonic() + 20
+    while (job := client.get(removed.headers["location"]).json())["state"] != "completed":
+        assert monotonic() < deadline
+        sleep(0.05)
+    assert (job["removed"], job["done"]) == (MOST_AT_ONCE + 1, MOST_AT_ONCE + 1)
 
 
 def test_entries_are_listed_in_the_order_of_their_ids_a_page_at_a_time(

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from embedder.decoding.confinement import Confinement, ConfinementLevel
 from embedder.decoding.picture import Picture, PictureOrder, make_picture
 from embedder.pictures.limits import ImageLimits
-from embedder.pictures.quiet import silence_libtiff
+from embedder.pictures.quiet import silence_decoders
 
 # Each thread holds one decoded image. This is the most that all of them may hold as RGB when each
 # image is the largest that the limits allow. A thread holds as much again while it converts or
@@ -44,10 +44,10 @@ class ThreadDecoders:
             raise ValueError("count must be at least 1")
         self.count = count
         self._pool = ThreadPoolExecutor(
-            count, thread_name_prefix="decode", initializer=silence_libtiff
+            count, thread_name_prefix="decode", initializer=silence_decoders
         )
         self._urgent_pool = ThreadPoolExecutor(
-            count, thread_name_prefix="decode-urgent", initializer=silence_libtiff
+            count, thread_name_prefix="decode-urgent", initializer=silence_decoders
         )
 
     def submit(self, data: bytes, order: PictureOrder, *, urgent: bool = False) -> Future[Picture]:

@@ -3,12 +3,13 @@
 `warnings.catch_warnings` replaces the filters of the whole process, which is not safe when threads
 leave it in another order than they entered. One narrow filter with a counter is. The TIFF library
 writes its errors to standard error by itself, beside the error that Pillow raises; it is told not
-to, once for the process.
+to, once for the process, and so is Pillow's logger.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -42,11 +43,13 @@ def ignore_pillow_warnings() -> Iterator[None]:
 
 
 @cache
-def silence_libtiff() -> None:
-    """Let the TIFF library that Pillow's wheel brings write nothing to standard error.
+def silence_decoders() -> None:
+    """Let Pillow log nothing, and the TIFF library that its wheel brings write nothing to standard
+    error; what they say is about files, and is in the errors that Pillow raises.
 
-    In a Pillow that was built against the system's library, the messages stay.
+    In a Pillow that was built against the system's library, the messages of that library stay.
     """
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     package = Path(PIL.__file__).parent
     # where auditwheel (Linux), delocate (macOS) put the libraries of a wheel
     for folder in (package.parent / "pillow.libs", package / ".dylibs"):

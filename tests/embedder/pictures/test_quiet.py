@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 
 import pytest
 
-from embedder.pictures.quiet import ignore_pillow_warnings
+from embedder.pictures.quiet import ignore_pillow_warnings, silence_decoders
 
 HERE, PILLOW = "tests.embedder.pictures.test_quiet", "PIL.TiffImagePlugin"
 
@@ -70,3 +71,12 @@ def test_an_exception_inside_leaves_no_filter_behind() -> None:
     with pytest.raises(OSError, match="broken"), ignore_pillow_warnings():
         raise OSError("broken")
     assert list(warnings.filters) == before
+
+
+def test_what_pillow_logs_about_a_file_goes_nowhere(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    silence_decoders()
+    logging.getLogger(PILLOW).error("more samples than can be decoded")
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")

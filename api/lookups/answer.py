@@ -48,7 +48,8 @@ class Assessed:
     """Everything that an answer is written from.
 
     `listed` answers the query. `policy` is what was judged by. `left_out` are re-encodings that
-    could not be used, None if none were asked for. `uncalibrated_corpora` are why no calibration
+    could not be used, None if none were asked for; `reencoded_part` is the size of what was
+    re-encoded, None for the whole picture. `uncalibrated_corpora` are why no calibration
     applies, or only a provisional one; `has_known_reals` says whether there are images to measure
     one with. `caution` is the warning about the model. `computed` is what computed the embeddings
     of the corpora, None among them where nobody recorded it.
@@ -60,6 +61,7 @@ class Assessed:
     assessment: Assessment
     policy: Policy
     left_out: tuple[LeftOutAnswer, ...] | None = None
+    reencoded_part: tuple[int, int] | None = None
     uncalibrated_corpora: tuple[str, ...] = ()
     has_known_reals: bool = True
     caution: str | None = None
@@ -76,7 +78,9 @@ def write_answer(
     )
     classifier = _write_classifier(assessed, quality)
     similarity = _write_similarity(assessed, quality, scale)
-    stability = None if left_out is None else StabilityAnswer.of(assessment.reencodings, left_out)
+    stability = None
+    if left_out is not None:
+        stability = StabilityAnswer.of(assessment.reencodings, left_out, assessed.reencoded_part)
     answer = LookupAnswer(
         id=new_lookup_id(),
         created_at=datetime.now(UTC),

@@ -159,6 +159,7 @@ def _search_and_assess(
         assessment,
         policy,
         left_out=None if reencodings is None else list_left_out(reencodings),
+        reencoded_part=None if reencodings is None else reencodings.part,
         uncalibrated_corpora=uncalibrated,
         has_known_reals=has_known_reals,
         caution=limits.caution,

@@ -156,6 +156,7 @@ class _Again:
             assessment,
             policy,
             left_out=None if then.stability is None else tuple(then.stability.left_out),
+            reencoded_part=None if then.stability is None else then.stability.part,
             uncalibrated_corpora=tuple(then.similarity.uncalibrated_corpora),
             caution=then.caution,
         )

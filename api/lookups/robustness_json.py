@@ -143,12 +143,27 @@ class StabilityAnswer(Answer):
     generators: list[str] = Field(
         description="Generators of the nearest known fakes of all re-encodings."
     )
+    reencoded_width: int | None = Field(
+        default=None,
+        description="Width in pixels of what was re-encoded, if that was not the whole picture: a "
+        "very large one is re-encoded around what the model reads, or after it was reduced. Null "
+        "if the whole picture was, and in look-ups stored by releases that did so always.",
+    )
+    reencoded_height: int | None = Field(
+        default=None, description="Height in pixels of what was re-encoded, like reencoded_width."
+    )
 
     @classmethod
     def of(
-        cls, outcomes: Sequence[ReEncodingOutcome], left_out: Sequence[LeftOutAnswer]
+        cls,
+        outcomes: Sequence[ReEncodingOutcome],
+        left_out: Sequence[LeftOutAnswer],
+        part: tuple[int, int] | None = None,
     ) -> StabilityAnswer:
-        """From what the assessment found, with the ranges over all re-encodings."""
+        """From what the assessment found, with the ranges over all re-encodings.
+
+        `part` is the size of what was re-encoded, None for the whole picture.
+        """
         probes = [each.reencoding for each in outcomes]
         similarities = [
             each.nearest_similarity for each in probes if each.nearest_similarity is not None
@@ -162,4 +177,13 @@ class StabilityAnswer(Answer):
             similarity_low=min(similarities, default=None),
             similarity_high=max(similarities, default=None),
             generators=sorted({each.generator for each in probes if each.generator is not None}),
+            reencoded_width=None if part is None else part[0],
+            reencoded_height=None if part is None else part[1],
         )
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """The size of what was re-encoded; None for the whole picture."""
+        if self.reencoded_width is None or self.reencoded_height is None:
+            return None
+        return self.reencoded_width, self.reencoded_height

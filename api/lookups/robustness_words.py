@@ -34,4 +34,7 @@ def describe_stability(stability: StabilityAnswer, digits: int, logit_digits: in
         )
     if stability.generators:
         words += f", nearest known fakes by {' or '.join(stability.generators)}"
+    if stability.part is not None:
+        width, height = stability.part
+        words += f" (of the large picture, {width:,} x {height:,} pixels were re-encoded)"
     return words

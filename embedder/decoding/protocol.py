@@ -221,6 +221,7 @@ def _describe(picture: Picture, parts: list[memoryview]) -> dict[str, Any]:
             "refused": [
                 [each.name, each.reason, each.detail] for each in picture.reencodings.refused
             ],
+            "part": picture.reencodings.part,
         }
     return message
 
@@ -270,7 +271,7 @@ class _Parts:
 
 
 def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder) -> Picture:
-    has_pixels = order.preprocessing is not None
+    has_pixels = order.preprocessing is not None and order.pixels
     decoded = order.needs_decoding
     width, height = _size(message["size"], order) if decoded else (0, 0)
     metadata = _metadata(message["metadata"]) if order.file_metadata else None
@@ -287,7 +288,9 @@ def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder
         file_generator=None if metadata is None else _generator(message["generator"], metadata),
         condition=Condition(message["condition"]) if order.condition else None,
         deliveries=tuple(_read_deliveries(message["deliveries"], parts, order)),
-        reencodings=_read_reencodings(message["reencodings"], parts) if order.reencodings else None,
+        reencodings=_read_reencodings(message["reencodings"], parts, order)
+        if order.reencodings
+        else None,
     )
     if parts.taken != len(parts.lengths):
         raise ValueError("more parts than were ordered")
@@ -311,7 +314,7 @@ def _read_deliveries(
         )
 
 
-def _read_reencodings(message: Any, parts: _Parts) -> ReEncodings:
+def _read_reencodings(message: Any, parts: _Parts, order: PictureOrder) -> ReEncodings:
     usable = [
         (_one_of(name, REENCODING_NAMES), Condition(condition))
         for name, condition in _list(message["usable"], len(REENCODING_NAMES))
@@ -330,6 +333,7 @@ def _read_reencodings(message: Any, parts: _Parts) -> ReEncodings:
     return ReEncodings(
         tuple(ReEncoding(name, parts.take_pixels(), condition) for name, condition in usable),
         tuple(refused),
+        None if message["part"] is None else _size(message["part"], order),
     )
 
 

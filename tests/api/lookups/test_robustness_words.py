@@ -30,6 +30,10 @@ def test_stability_states_ranges_and_generators() -> None:
         "flux or sdxl"
     )
     assert "logit -1.004 to +2.000, similarity 0.81234 to" in describe_stability(stability(), 5, 3)
+    part = stability(reencoded_width=400, reencoded_height=1200)
+    assert describe_stability(part, 4, 2).endswith(
+        "(of the large picture, 400 x 1,200 pixels were re-encoded)"
+    )
     unsearched = stability(similarity_low=None, similarity_high=None, generators=[])
     assert describe_stability(unsearched, 4, 2) == "2 re-encodings: logit -1.00 to +2.00"
     assert (

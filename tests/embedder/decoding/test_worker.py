@@ -16,8 +16,8 @@ from PIL import Image
 from embedder.decoding.picture import Picture, PictureOrder, make_picture
 from embedder.decoding.processes import ProcessDecoders
 from embedder.errors import ImageError
-from embedder.pictures.decode import ImageLimits
 from embedder.pictures.delivery import Condition
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import Preprocessing, Resample
 from tests.embedder.conftest import encoded_samples
 from tests.embedder.conftest import make_picture as make_example
@@ -102,6 +102,20 @@ def test_metadata_in_any_encoding_are_read_as_here(
         assert isinstance(picture, Picture)
         assert picture.file_metadata
         assert len(picture.file_metadata) >= 3
+
+
+def test_reencodings_of_a_large_picture_come_with_the_size_of_the_part(
+    decoders: ProcessDecoders,
+) -> None:
+    file = BytesIO()
+    Image.new("L", (25_001, 1000), 120).save(file, "PNG", compress_level=1)
+    native = Preprocessing(None, None, 64)
+    order = PictureOrder(LIMITS, native, pixels=False, reencodings=True)
+    picture = make_both(decoders, file.getvalue(), order)
+    assert isinstance(picture, Picture)
+    assert picture.pixels is None
+    assert picture.reencodings is not None
+    assert picture.reencodings.part is not None
 
 
 def test_an_order_for_metadata_alone_decodes_nothing(

@@ -183,3 +183,48 @@ def test_of_two_deliveries_one_is_the_coarser_in_any_order(
     assert coarser_of(one, other) in (one, other)
     assert coarser_of(one, Condition.AS_IS) is coarser_of(one, one) is one
     assert coarser_of(coarser_of(one, other), third) is coarser_of(one, coarser_of(other, third))
+
+
+@pytest.mark.parametrize("size", [(800, 640), (811, 643), (1200, 97), (320, 999)])
+@pytest.mark.parametrize("crop", [32, 33])
+def test_of_a_large_picture_a_model_that_takes_the_centre_gets_what_it_would_see_of_the_whole(
+    size: tuple[int, int], crop: int
+) -> None:
+    image = _photograph().resize(size)
+    native = Preprocessing(None, None, crop_size=crop)
+    whole, part = reencode(image, native), reencode(image, native, max_pixels=1)
+    assert whole.part is None
+    assert part.part is not None
+    assert max(part.part) < 400
+    assert whole.refused == part.refused
+    for one, other in zip(whole.usable, part.usable, strict=True):
+        assert (one.name, one.condition) == (other.name, other.condition)
+        apart = np.abs(one.pixels.astype(int) - other.pixels.astype(int))
+        if one.name.startswith("scaled"):
+            assert apart.max() <= 1, one.name
+        elif one.name == "webp80":
+            assert apart.mean() < 4, one.name
+        else:
+            assert not apart.any(), one.name
+
+
+def test_of_a_large_picture_a_model_that_reads_it_whole_gets_it_reduced() -> None:
+    image = _photograph().resize((900, 600))
+    reduced = image.resize((300, 200), Image.Resampling.LANCZOS)
+    found = reencode(image, RESIZING, max_pixels=60_000)
+    assert found.part == (300, 200)
+    for one, other in zip(found.usable, reencode(reduced, RESIZING).usable, strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+
+
+def test_a_picture_within_the_bound_is_re_encoded_whole() -> None:
+    image = _photograph().resize((600, 400))
+    for model in (NATIVE, RESIZING):
+        assert reencode(image, model, max_pixels=240_000).part is None
+        assert reencode(image, model, max_pixels=239_999).part is not None
+    tiny = image.resize((300, 200))  # which a window covers
+    assert reencode(tiny, NATIVE, max_pixels=1).part is None
+
+
+def _photograph() -> Image.Image:
+    return next(iter(load_bundled_photographs())).image

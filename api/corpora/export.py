@@ -17,6 +17,7 @@ from pydantic import Field
 
 from api.errors import ExportUnwritable, FileAlreadyExists
 from api.fields import Answer, CorpusName, Sha256
+from api.server_paths import name_provenance
 from api.sources.ready import DEVICE_KEY, PRECISION_KEY, SPACE_KEY
 from index.durable import publish, temporary_beside
 from index.jsontext import canonical_json
@@ -60,9 +61,18 @@ class ExportAnswer(Answer):
 
 
 def export_corpus(
-    database: Database, space: Space, corpus: str, target: Path, *, replace: bool = False
+    database: Database,
+    space: Space,
+    corpus: str,
+    target: Path,
+    *,
+    replace: bool = False,
+    local: bool = False,
 ) -> ExportAnswer:
     """Write the live entries of a corpus that are in a space, in one state of the database.
+
+    Text is written as it is: a table of data is no output that anybody obeys. `local`: for somebody
+    on this machine, with the paths of the images in the provenance.
 
     Raises `UnknownCorpus`, `FileAlreadyExists`, `ExportUnwritable`.
     """
@@ -75,7 +85,9 @@ def export_corpus(
                 generation = last_number(conn)
                 computed = find_computations(conn, space, generation, [corpus])
                 schema = _schema(space, corpus, kind, generation, computed)
-                rows = _write_rows(temporary, schema, read_export_rows(conn, corpus, space))
+                rows = _write_rows(
+                    temporary, schema, read_export_rows(conn, corpus, space), local=local
+                )
             publish(temporary, target, replace=replace)
     except FileExistsError:
         raise FileAlreadyExists(target) from None
@@ -91,11 +103,13 @@ def export_corpus(
     )
 
 
-def _write_rows(path: Path, schema: pa.Schema, batches: Iterable[Sequence[ExportedRow]]) -> int:
+def _write_rows(
+    path: Path, schema: pa.Schema, batches: Iterable[Sequence[ExportedRow]], *, local: bool
+) -> int:
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for some in batches:
-            writer.write_batch(_batch(some, schema), row_group_size=ROW_GROUP)
+            writer.write_batch(_batch(some, schema, local=local), row_group_size=ROW_GROUP)
             rows += len(some)
     return rows
 
@@ -130,8 +144,8 @@ def _schema(
     )
 
 
-def _batch(rows: Sequence[ExportedRow], schema: pa.Schema) -> pa.RecordBatch:
-    cells = [_cells(row) for row in rows]
+def _batch(rows: Sequence[ExportedRow], schema: pa.Schema, *, local: bool) -> pa.RecordBatch:
+    cells = [_cells(row, local=local) for row in rows]
     columns = {name: pa.array([each[name] for each in cells], of) for name, of in COLUMNS.items()}
     vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")  # (n * d,)
     of_vector = schema.field("vector").type
@@ -139,8 +153,9 @@ def _batch(rows: Sequence[ExportedRow], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _cells(row: ExportedRow) -> dict[str, object]:
+def _cells(row: ExportedRow, *, local: bool) -> dict[str, object]:
     entry, image = row.entry, row.entry.image
+    provenance = entry.provenance if local else name_provenance(entry.provenance)
     hashed = image.perceptual_hash
     return {
         "sha256": image.sha256,
@@ -156,5 +171,5 @@ def _cells(row: ExportedRow) -> dict[str, object]:
         "licence": entry.licence,
         "source": entry.source,
         "acquired_at": entry.acquired_at,
-        "provenance": canonical_json(entry.provenance),
+        "provenance": canonical_json(provenance),
     }

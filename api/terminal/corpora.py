@@ -217,7 +217,7 @@ def export(
     settings = settings_of(ctx)
     with open_database(settings) as database:
         space = find_space(settings, database)
-        answer = export_corpus(database, space, corpus, target, replace=force)
+        answer = export_corpus(database, space, corpus, target, replace=force, local=True)
     if json:
         print_json(answer)
     else:

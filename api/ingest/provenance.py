@@ -19,7 +19,7 @@ from api.sources.locations import encode_path
 from index.errors import InvalidProvenance
 from index.jsontext import JSON
 from index.truth.instants import in_utc
-from index.truth.provenance import Provenance, normalise_generator
+from index.truth.provenance import MAX_INDEXED_CHARACTERS, Provenance, normalise_generator
 
 NOTHING: Mapping[str, JSON] = MappingProxyType({})
 # Names that sources use for the columns of an entry.
@@ -77,6 +77,10 @@ def join_provenance(
         extra["generator_from"] = file_generator[1]
     if conflicts:
         extra["conflicts"] = conflicts
+    for column in ("generator", "label"):
+        if (length := len(str(columns.get(column, "")))) > MAX_INDEXED_CHARACTERS:
+            del columns[column]
+            extra[f"{column}_unread"] = f"{length:,} characters"
     acquired_at = columns.pop("acquired_at", None)
     if isinstance(acquired_at, str):
         extra["acquired_at_unread"] = acquired_at

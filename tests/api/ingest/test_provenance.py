@@ -109,6 +109,21 @@ def test_a_date_that_cannot_be_stored_is_kept_as_it_was_written(text: str) -> No
     assert provenance.normalise().stored
 
 
+@pytest.mark.parametrize("column", ["generator", "label"])
+def test_a_name_that_no_index_holds_stays_with_its_source_and_is_said(column: str) -> None:
+    text = "a" + "\u0301" * 200_000 + "\u0316" * 200_000  # an hour in the normalisation
+
+    provenance = read({column: text}, Provenance(generator="stated"))
+
+    assert provenance.normalise().extra == {
+        "path": "sdxl/a.png",
+        "source": {column: text},
+        f"{column}_unread": "400,001 characters",
+        **({"conflicts": provenance.extra["conflicts"]} if column == "generator" else {}),
+    }
+    assert getattr(provenance, column) is None
+
+
 words = st.none() | st.text(
     st.characters(min_codepoint=33, max_codepoint=122), min_size=1, max_size=4
 )

@@ -16,7 +16,12 @@ from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.database import Database
 from index.truth.entries import get_entry
-from index.truth.provenance import Provenance, normalise_generator, storable_text
+from index.truth.provenance import (
+    MAX_INDEXED_CHARACTERS,
+    Provenance,
+    normalise_generator,
+    storable_text,
+)
 
 seeded = settings(settings.get_profile("index"))
 readable = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
@@ -184,3 +189,16 @@ def test_provenance_comes_back_from_either_database_as_it_was_normalised(
         acquired_at,
     )
     assert entry.provenance == extra
+
+
+@pytest.mark.parametrize("column", ["generator", "label"])
+def test_a_name_that_postgresql_cannot_index_is_refused_on_both_databases(column: str) -> None:
+    longest = "x" * MAX_INDEXED_CHARACTERS
+    assert getattr(Provenance(**{column: longest}).normalise(), column) == longest
+    with pytest.raises(InvalidProvenance, match="501 characters, more than 500"):
+        Provenance(**{column: longest + "x"}).normalise()
+
+
+def test_a_name_that_grows_too_long_in_its_normal_form_is_refused() -> None:
+    with pytest.raises(InvalidProvenance, match="9,000 characters"):
+        Provenance(generator="\ufdfa" * 500).normalise()  # one character that becomes 18

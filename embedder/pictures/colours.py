@@ -27,6 +27,7 @@ the models do not apply them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -39,6 +40,8 @@ _WHITE = (255, 255, 255, 255)
 _WITH_ALPHA = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
 _SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _STEP_16_TO_8 = 257  # 65535 / 255
+# Rows of a band: four copies of it with 4 bytes a pixel are 16 MB.
+_BAND_PIXELS = 1_000_000
 
 
 def convert_to_rgb(image: Image.Image, *, inverted_cmyk: bool = True) -> Image.Image:
@@ -50,11 +53,11 @@ def convert_to_rgb(image: Image.Image, *, inverted_cmyk: bool = True) -> Image.I
     """
     mode = image.mode
     if mode in _SIXTEEN_BITS or mode == "I":
-        return _from_integers(image)
+        return _convert_in_bands(image, _from_integers)
     if mode == "F":
-        return _from_floats(image)
+        return _convert_in_bands(image, _from_floats)
     if mode in _WITH_ALPHA or (mode in {"1", "L", "P", "RGB"} and image.has_transparency_data):
-        return _on_white(image)
+        return _convert_in_bands(image, _on_white)
     if mode == "CMYK":
         return (image if inverted_cmyk else ImageChops.invert(image)).convert("RGB")
     if mode == "LAB":
@@ -63,6 +66,24 @@ def convert_to_rgb(image: Image.Image, *, inverted_cmyk: bool = True) -> Image.I
         # A copy, because the object of a Pillow plugin keeps the bytes of its file in memory.
         return image.convert("RGB") if mode != "RGB" else image.copy()
     raise UnsupportedFormat(f"pixel mode {mode}")
+
+
+def _convert_in_bands(
+    image: Image.Image, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """Convert some rows at a time; every pixel comes out as from the whole image.
+
+    These conversions need several copies of what they convert: of 100 megapixels 1.2 GB more than
+    the image and its result.
+    """
+    rows = max(1, _BAND_PIXELS // image.width)
+    if image.height <= rows:
+        return convert(image)
+    converted = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        converted.paste(convert(band), (0, top))
+    return converted
 
 
 def _on_white(image: Image.Image) -> Image.Image:

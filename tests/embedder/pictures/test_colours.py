@@ -197,3 +197,39 @@ def test_an_unknown_mode_is_unsupported_not_guessed() -> None:
     image._mode = "BGR;24"  # what a plugin of a later Pillow may bring
     with pytest.raises(UnsupportedFormat, match="pixel mode"):
         convert_to_rgb(image)
+
+
+def tall(mode: str) -> Image.Image:
+    """A picture that is converted in bands, with a colour that is transparent where that is how
+    the mode has transparency.
+    """
+    noise = np.random.default_rng(4).integers(0, 256, (20_000, 64, 4), np.uint8)
+    if mode in {"I", "I;16", "I;16B", "F"}:
+        values = noise[..., 0].astype(np.uint16) * 257 + noise[..., 1]
+        image = {
+            "I": lambda: Image.fromarray(values.astype(np.int32)),
+            "I;16": lambda: Image.fromarray(values),
+            "I;16B": lambda: Image.frombytes("I;16B", (64, 20_000), values.astype(">u2").tobytes()),
+            "F": lambda: Image.fromarray((values / 65535).astype(np.float32)),
+        }[mode]()
+        if mode == "I;16":
+            image.info["transparency"] = int(values[15_700, 3])
+        return image
+    image = Image.fromarray(noise)
+    if mode == "P":
+        image = image.convert("RGB").quantize(8)
+        image.info["transparency"] = bytes([0, 128, 255, 255, 255, 255, 255, 255])
+    elif mode in {"L", "RGB"}:
+        image = image.convert(mode)
+        image.info["transparency"] = image.getpixel((5, 15_700))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "P", "L", "RGB", "I", "I;16", "I;16B", "F"])
+def test_a_picture_that_is_converted_in_bands_is_the_same_to_the_last_bit(mode: str) -> None:
+    image = tall(mode)
+    whole = convert_to_rgb(image)
+    assert whole.mode == "RGB"
+    parts = [image.crop((0, top, 64, min(top + 7001, 20_000))) for top in range(0, 20_000, 7001)]
+    apart = np.concatenate([np.asarray(convert_to_rgb(part)) for part in parts])
+    assert np.array_equal(np.asarray(whole), apart)

@@ -52,18 +52,19 @@ CorpusName = Annotated[
     ),
 ]
 
+MAX_PLACE = 100  # characters of a place that an error repeats
 MAX_LEVELS = 64  # of free JSON; SQLite reads 1,000 levels, and Python's recursion ends there too
-LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1  # what 64 bits hold, with or without sign
+LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what both databases hold
 # The provenance of all images of a request is stored once for each of them.
 MAX_PROVENANCE_BYTES = 2**16
 
 
-def check_value(value: Any) -> Any:  # noqa: ANN401 -- any JSON
-    """Return a value that every database and every JSON reader can hold.
+def find_fault(value: Any) -> tuple[str, str] | None:  # noqa: ANN401 -- any JSON
+    """Return where and why a value cannot be held by every database and every JSON reader.
 
-    Raises ValueError, which says where in the value it is wrong, for text with NUL or half of a
-    surrogate pair, numbers that are not finite or need more than 64 bits, and more than
-    `MAX_LEVELS` levels.
+    That is text with NUL or half of a surrogate pair, a number that is not finite or needs more
+    than 64 bits, and what is nested in more than `MAX_LEVELS` levels. The place has dots, and is
+    empty for the value itself.
     """
     pending: list[tuple[str, int, Any]] = [("", 0, value)]
     while pending:
@@ -71,12 +72,19 @@ def check_value(value: Any) -> Any:  # noqa: ANN401 -- any JSON
         reason = _find_fault(each)
         if reason is None and isinstance(each, (Mapping, list, tuple)):
             if level == MAX_LEVELS:
-                reason = f"has more than {MAX_LEVELS} levels"
-            pending += [(f"{place}/{key}", level + 1, inner) for key, inner in _parts(each)]
+                reason = f"has more than {MAX_LEVELS} levels of JSON"
             names = each if isinstance(each, Mapping) else ()
             reason = reason or next(filter(None, map(_find_fault, names)), None)
+            pending += [(f"{place}.{key}", level + 1, inner) for key, inner in _parts(each)]
         if reason is not None:
-            raise ValueError(f"{place[:100]} {reason}".lstrip())
+            return place.removeprefix(".")[:MAX_PLACE], reason
+    return None
+
+
+def check_value(value: Any) -> Any:  # noqa: ANN401 -- any JSON
+    """Return a value without a fault. Raises ValueError, which says where and why."""
+    if fault := find_fault(value):
+        raise ValueError(" ".join(fault).lstrip())
     return value
 
 

@@ -9,14 +9,13 @@ value comes any further.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, NoReturn
 
 from api.errors import InvalidRequest
+from api.fields import MAX_LEVELS, find_fault
+from api.visible import show
 
-MAX_DEPTH = 64  # of any request that means something; Python's own limit is about 1,000
-LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
-TOO_DEEP = f"more than {MAX_DEPTH} levels of JSON"
+TOO_DEEP = f"more than {MAX_LEVELS} levels of JSON"
 
 
 def read_json(text: str | bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON
@@ -51,27 +50,13 @@ def _refuse_constant(word: str) -> NoReturn:
 
 
 def _check(value: Any) -> None:  # noqa: ANN401 - any JSON
-    """Check every value, without recursion. Raises `InvalidRequest`."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                for name in each:
-                    check_text(name)
-                below.extend(each.values())
-            elif isinstance(each, list):
-                below.extend(each)
-            elif isinstance(each, str):
-                check_text(each)
-            elif isinstance(each, float) and not math.isfinite(each):
-                raise InvalidRequest("a number is too large")
-            elif isinstance(each, int) and not LEAST_INTEGER <= each <= LARGEST_INTEGER:
-                raise InvalidRequest("an integer has more than 64 bits")
-        if not below:
-            return
-        level = below
-    raise InvalidRequest(TOO_DEEP)
+    """Check every value. Raises `InvalidRequest`, which names the field."""
+    if fault := find_fault(value):
+        field, reason = fault
+        raise InvalidRequest(
+            f"the JSON cannot be stored: {' '.join(fault).lstrip()}",
+            [{"field": show(field), "detail": reason}],
+        )
 
 
 def check_text(text: str) -> None:

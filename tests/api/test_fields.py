@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from api.fields import Answer, CorpusName, Instant, Place, Scalar, Sha256
+from api.calibrations.request import CalibrationRequest
+from api.corpora.json import NewCorpus
+from api.evaluation.request import EvaluationRequest
+from api.fields import (
+    MAX_LEVELS,
+    Answer,
+    CorpusName,
+    Instant,
+    Order,
+    Place,
+    Scalar,
+    Sha256,
+    check_value,
+    find_fault,
+)
+from api.ingest.request import IngestRequest
+from api.inspection.json import QuarantineRequest
+from api.lookups.request import LookupRequest
+from api.worker.submitting import IngestOrder
+from index.errors import InvalidCorpusName
+from index.truth.corpora import check_name
+from index.truth.provenance import Provenance
 
 
 class Example(Answer):
@@ -71,3 +96,108 @@ def test_an_answer_refuses_a_misspelt_field_and_cannot_be_changed() -> None:
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_json_lacks_are_written_as_null(number: float) -> None:
     assert Example(number=number).model_dump_json() == '{"number":null}'
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**65), 2**65)
+    | st.floats()
+    | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_what_passes_is_stored_and_read_back_as_provenance(value: Any) -> None:
+    """One check for the values of an order, as strict as the database is for one entry."""
+    if find_fault(value) is None:
+        Provenance(extra={"value": value}).normalise()
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        assert json.loads(text.encode()) == value
+    else:
+        with pytest.raises(ValueError, match="."):
+            check_value(value)
+
+
+def nested(levels: int) -> Any:
+    value: Any = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+BAD = {
+    "NUL": "a\x00b",
+    "half of a surrogate pair": "a\ud800b",
+    "not a number": math.nan,
+    "infinite": -math.inf,
+    "65 bits": 2**63,
+    "a key": {"a\x00": 1},
+    "too deep": nested(MAX_LEVELS + 1),
+}
+
+
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD)
+def test_a_value_that_no_database_holds_is_refused_with_its_place(value: Any) -> None:
+    assert find_fault(nested(MAX_LEVELS)) is None
+    fault = find_fault({"ok": 1, "deep": [0, value]})
+    assert fault is not None
+    assert fault[0].startswith("deep.1")
+    with pytest.raises(ValidationError) as caught:
+        IngestOrder(provenance={"deep": [0, value]})
+    assert caught.value.errors()[0]["loc"] == ("provenance",)
+
+
+@pytest.mark.parametrize(
+    ("order", "field", "value"),
+    [
+        *((IngestOrder, name, "a\x00") for name in ("generator", "label", "licence", "origin")),
+        *((IngestOrder, name, "a\ud800") for name in ("pattern", "path_column", "image_column")),
+        (IngestOrder, "sources", ["/a\x00"]),
+        (IngestOrder, "sources", [""]),
+        (IngestOrder, "sources", ["x" * 9000]),
+        (IngestOrder, "provenance", {"x": "y" * 2**16}),
+        (IngestRequest, "folder", "/a\x00"),
+        (IngestRequest, "corpus", "a\x00"),
+        (CalibrationRequest, "against", ["ok", "No Name"]),
+        (EvaluationRequest, "source", "a\x00"),
+        (EvaluationRequest, "path_column", "x" * 2000),
+        (LookupRequest, "filter", {"generators": ["a\x00"]}),
+        (LookupRequest, "filter", {"provenance": {"/a": [math.nan]}}),
+        (LookupRequest, "filter", {"labels": ["x" * 2000]}),
+        (LookupRequest, "logit", math.inf),
+        (LookupRequest, "false_match_rate", math.nan),
+        (NewCorpus, "description", "a\x00"),
+        (QuarantineRequest, "reason", "a\ud800"),
+    ],
+)
+def test_an_order_names_its_wrong_field_at_once(
+    order: type[Order], field: str, value: object
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        order.model_validate({field: value})
+    assert field in {each["loc"][0] for each in caught.value.errors()}
+
+
+def test_an_order_that_is_stored_already_is_read_as_it_is() -> None:
+    """A job of an earlier release goes on, and its items have the reasons."""
+    stored = {
+        "sources": ["/a"],
+        "corpus": "known",
+        "generator": "a\x00",
+        "provenance": {"x": "y" * 2**17, "n": math.nan},
+    }
+    assert IngestRequest.read(stored).generator == "a\x00"
+
+
+@given(st.text(max_size=70) | st.from_regex("[a-z0-9._-]{1,66}"))
+def test_a_name_is_that_of_a_corpus_by_one_rule(name: str) -> None:
+    try:
+        TypeAdapter(CorpusName).validate_python(name)
+    except ValidationError:
+        with pytest.raises(InvalidCorpusName):
+            check_name(name)
+    else:
+        assert check_name(name) == name

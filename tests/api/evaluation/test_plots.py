@@ -34,6 +34,20 @@ def scarce() -> EvaluationAnswer:
     return answer_of(embed_without_a_model({"sdxl": 3, "flux": 2}, 4), None)
 
 
+def test_hostile_names_are_labels_and_no_formulas(answer: EvaluationAnswer) -> None:
+    groups = [
+        group.model_copy(update={"name": name})
+        for group, name in zip(
+            answer.classifier.by_generator,
+            ("$\\frac{1}{0}$", "\u202ea--><b>\x1b", "$"),
+            strict=True,
+        )
+    ]
+    words = " ".join(texts(plots.plot_areas(groups, None)))
+    assert r"$\frac{1}{0}$" in words
+    assert r"\u202ea" in words
+
+
 def texts(svg: str | None) -> list[str]:
     """The words of a plot: text is drawn as paths, with a comment that holds it."""
     assert svg is not None

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import build_response
+from api.errors import InvalidRequest
+from api.http.problems import build_response, describe_status
+from api.problems import DEFECT, problem_of
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; "
@@ -58,21 +60,33 @@ class SafeAnswers:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_started = False
+        is_started = is_replaced = False
 
         async def send_safely(message: Message) -> None:
-            nonlocal is_started
+            nonlocal is_started, is_replaced
             if message["type"] == "http.response.start":
                 is_started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in SAFE_HEADERS.items():
-                    headers[name] = value
-            await send(message)
+                headers.update(SAFE_HEADERS)
+                if message["status"] >= 400 and not _is_json(headers):
+                    is_replaced = True
+                    await describe_status(message["status"], headers)(scope, receive, send)
+                    return
+            if not is_replaced:
+                await send(message)
 
         try:
+            if "\0" in scope["path"]:  # no name has it, and no file system or database takes it
+                raise InvalidRequest("the path contains U+0000")  # noqa: TRY301 - answered below
             await self._app(scope, receive, send_safely)
         except Exception as err:
             # Starlette raises an error again that a handler has logged and answered.
             if not is_started:
-                log.exception("%s %s", scope["method"], scope["path"])
+                if problem_of(err) is DEFECT:
+                    log.exception("%s %s", scope["method"], scope["path"])
                 await build_response(err)(scope, receive, send_safely)
+
+
+def _is_json(headers: MutableHeaders) -> bool:
+    """Whether an answer is JSON; the framework's own errors are plain text."""
+    return headers.get("content-type", "").partition(";")[0].endswith(("/json", "+json"))

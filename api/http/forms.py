@@ -162,10 +162,11 @@ class _Reader:
         if b"filename" in options:
             if self._file is not None:
                 raise InvalidRequest(f"the form has more than {MAX_FILES} file")
+            name = _decode(options[b"filename"], "a file's name")
             self._text = None
             self._file = UploadFile(
                 _make_file(self._folder),
-                filename=_decode(options[b"filename"], "a file's name"),
+                filename=name,
                 headers=Headers(raw=self._headers),
                 size=0,
             )

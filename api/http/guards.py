@@ -24,6 +24,9 @@ FORM_MEDIA_TYPES = frozenset(
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 OWN_SITES = frozenset({"none", "same-origin"})  # none: a person, not a page, asked for it
 HOST = re.compile(r"(?P<name>[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{0,5}))?", re.ASCII)
+# Of a body that is no form, which is held in memory. The largest that means something is an order
+# of 10,000 sources.
+MAX_PLAIN_BYTES = 8 * 2**20
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -31,7 +34,8 @@ class BodyLimit:
     """Refuses a body larger than `max_body_bytes`.
 
     A request that announces a larger body is refused at once, another one when too many bytes have
-    arrived. `larger` maps patterns of paths to limits of their own.
+    arrived. `larger` maps patterns of paths to limits of their own. A body that is no form is
+    limited to `MAX_PLAIN_BYTES` on every path.
     """
 
     def __init__(
@@ -49,8 +53,11 @@ class BodyLimit:
         limits = (
             limit for pattern, limit in self._larger.items() if pattern.fullmatch(scope["path"])
         )
+        headers = Headers(scope=scope)
         limit = next(limits, self._max_body_bytes)
-        announced = Headers(scope=scope).get("content-length", "")
+        if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            limit = min(limit, MAX_PLAIN_BYTES)
+        announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             await build_response(BodyTooLarge(limit))(scope, receive, send)
             return

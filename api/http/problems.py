@@ -21,7 +21,7 @@ from api.server_paths import describe_for_client
 MEDIA_TYPE = "application/problem+json"
 DOES_NOT_FIT = "the request does not fit its schema"
 # Errors that Starlette raises itself. None of Lineup's own errors has these types.
-_BY_STATUS = {
+_BY_STATUS: Mapping[int, tuple[str, str]] = {
     HTTPStatus.NOT_FOUND: ("unknown-route", "Unknown route"),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "Method not allowed"),
 }
@@ -106,18 +106,25 @@ async def _answer_http(request: Request, err: Exception) -> JSONResponse:
     assert isinstance(err, HTTPException)
     if isinstance(err.__cause__, ROOTS):  # raised while FastAPI read the body
         return build_response(err.__cause__)
-    status = HTTPStatus(err.status_code)
-    usual = (status.phrase.lower().replace(" ", "-"), status.phrase)
-    slug, title = _BY_STATUS.get(status, usual)
-    answer = ProblemAnswer(
-        type=f"{URN}{slug}",
-        title=title,
-        status=err.status_code,
-        detail=f"{request.method} {request.url.path}"
-        if err.detail == status.phrase
-        else str(err.detail),
+    detail = None if err.detail == HTTPStatus(err.status_code).phrase else str(err.detail)
+    return describe_status(
+        err.status_code, err.headers or {}, detail or f"{request.method} {request.url.path}"
     )
-    return _respond(answer, err.headers)
+
+
+def describe_status(
+    status: int, headers: Mapping[str, str], detail: str | None = None
+) -> JSONResponse:
+    """Build the response for an error of the framework, which has a status and headers only."""
+    phrase = HTTPStatus(status).phrase
+    slug, title = _BY_STATUS.get(status, (phrase.lower().replace(" ", "-"), phrase))
+    answer = ProblemAnswer(type=f"{URN}{slug}", title=title, status=status, detail=detail)
+    kept = {
+        name: value
+        for name, value in headers.items()
+        if name.lower() not in {"content-length", "content-type"}
+    }
+    return _respond(answer, kept)
 
 
 async def _answer_gone(_: Request, __: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from api.lineup import Lineup
 from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
-from api.lookups.stored import find_answer, in_words_of_today
+from api.lookups.stored import find_answer, in_words_of_today, name_paths, take_stored_paths
 from index.errors import UnknownLookup
 from index.truth.lookups import get_lookup, save_lookup
 from index.verdict import RULES, Relation
@@ -110,3 +110,26 @@ def test_the_word_authentic_is_shown_as_what_it_means() -> None:
         "no_traces_logit": -1.0,
         "calibration": "authentic",
     }
+
+
+def document(provenance: dict[str, Any]) -> dict[str, Any]:
+    neighbour = {"relation": "similar", "entry": {"id": 7, "provenance": provenance}}
+    return {"similarity": {"neighbours": [neighbour], "nearest_known_real": neighbour}, "id": "x"}
+
+
+def test_a_stored_answer_is_read_without_the_paths_of_its_machine() -> None:
+    """Earlier releases stored where each image lay."""
+    stored = document({"path": "a.png", "location": "/srv/case/a.png"})
+    before = copy.deepcopy(stored)
+
+    assert name_paths(stored) == document({"path": "a.png"})
+    assert stored == before
+    without = {"similarity": {"neighbours": [], "nearest_known_real": None}}
+    assert name_paths(without) == without
+
+
+def test_a_replay_digests_the_provenance_that_was_stored_if_nothing_else_differs() -> None:
+    then = {"path": "/srv/a.png", "location": "/srv/a.png", "n": 1}
+    assert take_stored_paths(document({"path": "a.png", "n": 1}), document(then)) == document(then)
+    other = document({"path": "a.png", "n": 2})
+    assert take_stored_paths(other, document(then)) == other

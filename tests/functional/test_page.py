@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -543,6 +544,29 @@ def test_an_empty_service_says_how_to_ingest(context: BrowserContext, tmp_path: 
         choose(page, "probe.png", picture(1))
         expect(page.locator("#similarity .word")).to_have_text("Inconclusive")
         expect(page.locator("#no-neighbours")).to_be_visible()
+        page.close()
+
+
+def test_hostile_names_are_shown_and_move_nothing(context: BrowserContext, tmp_path: Path) -> None:
+    attack = "sdxl\x1b[31m\u202egpj.\u2066<b>x</b>\u200b"
+    with serving(Settings(data_dir=tmp_path, device="cpu")) as (url, _):
+        with httpx.Client(base_url=url, headers=NO_BROWSER, trust_env=False, timeout=60) as client:
+            corpus = {"name": "known", "kind": "known_fake", "description": attack}
+            client.post("/v1/corpora", json=corpus).raise_for_status()
+            declared = {"generator": attack, "source": f"a{attack}"}
+            added = client.post(
+                "/v1/corpora/known/entries", files={"image": picture(1)}, data=declared
+            )
+            added.raise_for_status()
+        page = context.new_page()
+        page.goto(url)
+        choose(page, f"{attack}.png", picture(1))
+        expect(page.locator("#similarity .word")).to_have_text("Similar to known fakes")
+        shown = page.locator("body").inner_text() + page.content()
+        assert r"sdxl\x1b[31m\u202egpj.\u2066<b>x</b>\u200b" in shown
+        # The isolates that stand around names are the page's own.
+        plain = re.sub("\u2068([^\u2068\u2069]*)\u2069", r"\1", shown)
+        assert not set("\x1b\u202e\u2066\u200b\u2069") & set(plain)
         page.close()
 
 

@@ -17,8 +17,9 @@ from types import MappingProxyType
 from embedder.pictures.containers import read_webp_canvas
 from embedder.pictures.sniff import ImageFormat, sniff
 
-# What is visited of a file: enough for a comment of 64 MiB in full sub-blocks of 255 bytes.
-_MAX_STEPS = 300_000
+# What is visited of a file: enough for a comment of 12 MiB in full sub-blocks of 255 bytes before
+# the first frame of a GIF, and for any other file that was seen.
+_MAX_STEPS = 50_000
 _FILL_BYTES = re.compile(rb"\xff+")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_STANDALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})

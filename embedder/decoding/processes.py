@@ -146,9 +146,9 @@ class ProcessDecoders:
         if len(data) > order.limits.max_image_bytes:
             return _fail(ImageTooLarge("bytes", len(data), order.limits.max_image_bytes))
         need = estimate_need(data, order)
-        if need.expected > self.budget_bytes:
+        if need.is_declared and need.expected > self.budget_bytes:
             return _fail(NeedsTooMuchMemory(self.budget_bytes, need.expected))
-        item = _Item(data, order, need, need.expected)
+        item = _Item(data, order, need, min(need.expected, self.budget_bytes))
         with self._changed:
             if self._closed:
                 raise RuntimeError("these decoders are closed")

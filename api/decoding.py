@@ -10,9 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from api.settings import Settings
+from embedder.decoding.confinement import Confinement
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.decoding.processes import ProcessDecoders
 from embedder.decoding.threads import ThreadDecoders, count_threads
+from embedder.errors import DecodersUnavailable
 from embedder.pictures.limits import ImageLimits
+
+# A worker is 45 MB, and more than these would wait for the one process that they work for.
+MAX_PROCESSES = 64
 
 
 def make_image_limits(settings: Settings) -> ImageLimits:
@@ -26,13 +32,45 @@ def make_image_limits(settings: Settings) -> ImageLimits:
 
 @contextmanager
 def open_decoders(settings: Settings) -> Iterator[Decoders]:
-    """Open the decoders of this process; close them at the end of the block."""
-    limits = make_image_limits(settings)
-    decoders = ThreadDecoders(count_threads(limits, os.cpu_count() or 1))
+    """Open the decoders of this process; close them at the end of the block.
+
+    Nothing is started before the first picture.
+    """
+    decoders = make_decoders(settings)
     try:
         yield decoders
     finally:
         decoders.close()
+
+
+def make_decoders(settings: Settings) -> Decoders:
+    """Make the decoders that the settings name. The caller closes them."""
+    cores = count_cores()
+    if settings.decoding == "threads":
+        return ThreadDecoders(
+            settings.decoders or count_threads(make_image_limits(settings), cores)
+        )
+    return ProcessDecoders(
+        settings.decoders or min(cores, MAX_PROCESSES),
+        timeout_seconds=settings.decoding_timeout_seconds,
+        budget_bytes=settings.memory_budget_bytes,
+        max_image_bytes=settings.max_image_bytes,
+    )
+
+
+def find_confinement(decoders: Decoders) -> Confinement | None:
+    """Return how far decoding is confined; None where nothing can decode."""
+    try:
+        return decoders.confinement
+    except DecodersUnavailable:
+        return None
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def make_picture_now(decoders: Decoders, data: bytes, order: PictureOrder) -> Picture:

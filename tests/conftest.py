@@ -38,6 +38,9 @@ _numbers = itertools.count(1)
 # Output that goes to no terminal is as wide as it needs to be, unless COLUMNS gives a width: some
 # shells export it, and pytest-xdist sets it in its workers.
 os.environ.pop("COLUMNS", None)
+# Each of hundreds of tests would start processes that decode. Tests of them name them, and so do
+# those that run the service or the command line as processes of their own.
+os.environ.setdefault("LINEUP_DECODING", "threads")
 
 
 def unavailable(reason: str) -> NoReturn:

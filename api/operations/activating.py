@@ -7,9 +7,16 @@ from pathlib import Path
 from api.errors import SpaceIncomplete, UnlistedModel
 from api.jobs.json import JobAnswer
 from api.lineup import Lineup, load_embedder, make_space, open_database
-from api.operations.json import ActivatedModel, ModelAnswer, ModelsAnswer, PanelCheckAnswer
+from api.operations.json import (
+    ActivatedModel,
+    ConfinementAnswer,
+    ModelAnswer,
+    ModelsAnswer,
+    PanelCheckAnswer,
+)
 from api.settings import Settings
 from api.worker.starting import start_reembed
+from embedder.decoding.confinement import Confinement
 from embedder.network import download
 from embedder.network.added import list_added_names
 from embedder.network.embed import Embedder
@@ -66,15 +73,21 @@ def queue_reembed(lineup: Lineup, model: str) -> JobAnswer:
     return JobAnswer.of(start_reembed(lineup.database, space, model))
 
 
-def list_models(settings: Settings, active: Embedder | None) -> ModelsAnswer:
-    """List the models that can be named, the active one first. Nothing is loaded here."""
+def list_models(
+    settings: Settings, active: Embedder | None, confinement: Confinement | None = None
+) -> ModelsAnswer:
+    """List the models that can be named, the active one first. Nothing is loaded here.
+
+    `confinement` is that of the decoders which make pictures for the active model.
+    """
+    decoding = None if confinement is None else ConfinementAnswer.of(confinement)
     found = download.list_models(settings.model_cache_dir, settings.added_model_dir)
     listed = [_describe(model) for model in found]
     if active is None:
-        return ModelsAnswer(models=listed)
+        return ModelsAnswer(models=listed, confinement=decoding)
     others = [model for model in listed if model.name != active.info.name]
     named = next((model for model in listed if model.name == active.info.name), None)
-    return ModelsAnswer(models=[_describe_active(active, named), *others])
+    return ModelsAnswer(models=[_describe_active(active, named), *others], confinement=decoding)
 
 
 def explain_precision(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from api.calibrations.needs import describe_need, find_needs
+from api.decoding import open_decoders
 from api.errors import ServiceError
 from api.lineup import (
     Lineup,
@@ -24,7 +25,9 @@ from api.lineup import (
 from api.operations.json import DoctorAnswer, DoctorFinding, Level
 from api.server_paths import hider_of
 from api.settings import Settings
-from embedder.errors import EmbedderError
+from embedder.decoding.confinement import ConfinementLevel
+from embedder.decoding.picture import Decoders
+from embedder.errors import DecodersUnavailable, EmbedderError
 from index.cache.explain import explain
 from index.cache.live import LiveIndex
 from index.errors import CorpusError
@@ -39,6 +42,12 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 2**30  # an ingest of some thousand images with thumbnails needs less
 LOOKED_AT_JOBS = 100
+NOT_CONFINED = {
+    ConfinementLevel.PARTIAL: "partly confined",
+    ConfinementLevel.LIMITS: "only limited",
+    ConfinementLevel.PROCESS: "not confined",
+    ConfinementLevel.NONE: "not confined",
+}
 NAMED = 3  # corpora that a sentence names
 
 
@@ -53,6 +62,8 @@ def examine_installation(settings: Settings) -> DoctorAnswer:
             findings += _examine_opened(settings, database)
     except (CorpusError, OSError) as err:
         findings.append(broken("database", str(err)))
+    with open_decoders(settings) as decoders:
+        findings += _examine_decoders(decoders)
     return DoctorAnswer.of([*findings, *_examine_disk(settings)])
 
 
@@ -63,6 +74,7 @@ def examine(lineup: Lineup) -> DoctorAnswer:
         *_examine_model(lineup.embedder),
         ok("index", describe_index(lineup.index)),
         *examine_data(lineup.database, lineup.space, lineup.settings.false_match_rate),
+        *_examine_decoders(lineup.decoders),
         *_examine_disk(lineup.settings),
     ]
     return DoctorAnswer.of(findings)
@@ -171,6 +183,18 @@ def describe_index(live: LiveIndex) -> str:
     """Return how many entries the index has, and how it searches them."""
     state = explain(live)
     return f"{state.entries:,} entries at generation {state.generation:,}: {state.reason}"
+
+
+def _examine_decoders(decoders: Decoders) -> Iterator[DoctorFinding]:
+    try:
+        confinement = decoders.confinement
+    except DecodersUnavailable as err:
+        yield broken("decoding", str(err))
+        return
+    if confinement.level is ConfinementLevel.FULL:
+        yield ok("decoding", f"confined: {confinement.detail}")
+    else:
+        yield advice("decoding", f"{NOT_CONFINED[confinement.level]}: {confinement.detail}")
 
 
 def _examine_disk(settings: Settings) -> Iterator[DoctorFinding]:

@@ -11,9 +11,11 @@ import threading
 from typing import Protocol
 
 from api.batcher import Admission
-from api.operations.json import ReadyAnswer
+from api.operations.json import ConfinementAnswer, ReadyAnswer
 from api.server_paths import describe_for_client
 from api.settings import Settings
+from embedder.decoding.confinement import Confinement
+from embedder.errors import DecodersUnavailable
 from index.errors import CorpusError
 from index.failures import is_storage_full, probe_writing
 from index.truth.database import DatabaseState
@@ -52,6 +54,15 @@ class Refreshable(Protocol):
         ...
 
 
+class Confined(Protocol):
+    """What decodes images, and says how far it is confined."""
+
+    @property
+    def confinement(self) -> Confinement:
+        """Raises `DecodersUnavailable`."""
+        ...
+
+
 class Examined(Protocol):
     """What is examined: `api.lineup.Lineup`."""
 
@@ -61,6 +72,8 @@ class Examined(Protocol):
     def index(self) -> Refreshable: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def decoders(self) -> Confined: ...
 
 
 def check_readiness(lineup: Examined, admission: Admission | None = None) -> ReadyAnswer:
@@ -74,11 +87,17 @@ def check_readiness(lineup: Examined, admission: Admission | None = None) -> Rea
         database = check_writes(state, read_only=lineup.database.read_only)
     except CorpusError as err:
         database = describe_for_client(err)
+    confinement: Confinement | None = None
+    try:
+        confinement, decoding = lineup.decoders.confinement, OK
+    except DecodersUnavailable as err:
+        decoding = describe_for_client(err)
     checks = {
         "model": OK,  # a server without a model does not start
         "database": database,
         "index": check_index(lineup.index, state),
         "storage": check_storage(lineup.settings),
+        "decoding": decoding,
         "places": OK if admission is None else check_places(admission),
     }
     return ReadyAnswer(
@@ -87,6 +106,7 @@ def check_readiness(lineup: Examined, admission: Admission | None = None) -> Rea
         generation=lineup.index.generation if checks["index"] == OK else None,
         saturated=admission is not None and admission.seconds_full > 0,
         read_only=lineup.database.read_only,
+        confinement=None if confinement is None else ConfinementAnswer.of(confinement),
         replica=state is not None and state.is_replica,
     )
 

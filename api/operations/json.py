@@ -13,6 +13,7 @@ from pydantic import Field
 from api.calibrations.needs import CalibrationNeed
 from api.fields import Answer, Instant, Sha256
 from api.lookups.method_json import RecallAnswer
+from embedder.decoding.confinement import Confinement, ConfinementLevel
 from index.cache.config import Plan
 from index.cache.explain import IndexState
 
@@ -157,10 +158,29 @@ class RemovedModelAnswer(Answer):
     model: str = Field(description="Name that the model had.")
 
 
+class ConfinementAnswer(Answer):
+    """What a decoder that a hostile image takes over can do here."""
+
+    level: ConfinementLevel = Field(
+        description="full: no files, network, programs or other processes; bounded memory and "
+        "time. partial: some of that. limits: bounded memory and time. process: bounded time. "
+        "none: images are decoded by this process itself."
+    )
+    detail: str = Field(description="What it cannot do, and what it can, in one sentence.")
+
+    @classmethod
+    def of(cls, confinement: Confinement) -> ConfinementAnswer:
+        """From what the decoders found out."""
+        return cls(level=confinement.level, detail=confinement.detail)
+
+
 class ModelsAnswer(Answer):
     """All models that can be named. The active model is first."""
 
     models: list[ModelAnswer] = Field(description="The models. The active model is first.")
+    confinement: ConfinementAnswer | None = Field(
+        None, description="How the decoding of images is confined. Null if nothing decodes here."
+    )
 
 
 class ActivatedModel(Answer):
@@ -200,6 +220,9 @@ class ReadyAnswer(Answer):
         False,
         description="Whether this server writes nothing into its database: look-ups are answered "
         "and not stored.",
+    )
+    confinement: ConfinementAnswer | None = Field(
+        None, description="How the decoding of images is confined. Null if nothing decodes now."
     )
     replica: bool = Field(
         False,

@@ -46,6 +46,7 @@ def models(ctx: typer.Context, json: Json = False) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from api.decoding import find_confinement, open_decoders
     from api.errors import EarlierWeights
     from api.lineup import choose_settings, load_embedder
     from api.operations.activating import list_models
@@ -60,7 +61,8 @@ def models(ctx: typer.Context, json: Json = False) -> None:
         active = load_embedder(settings)
     except (EmbedderError, EarlierWeights) as err:  # the other models are listed all the same
         problem = err
-    answer = list_models(settings, active)
+    with open_decoders(settings) as decoders:
+        answer = list_models(settings, active, find_confinement(decoders))
     if json:
         print_json(answer)
     else:
@@ -229,6 +231,9 @@ def print_models(answer: ModelsAnswer) -> None:
     for model in answer.models:
         if model.precision_reason is not None:
             write(f"Precision of {model.name}: {model.precision_reason}.", style="dim")
+    if answer.confinement is not None:
+        level, detail = answer.confinement.level, answer.confinement.detail
+        write(f"Confinement of decoding: {level}: {detail}.", style="dim")
 
 
 def print_added(answer: AddedModelAnswer) -> None:

@@ -20,6 +20,7 @@ from api.jobs.task import Progress
 from api.lineup import Lineup
 from api.settings import Settings
 from api.worker.running import help_with, pause_if_open
+from embedder.decoding.budget import choose_budget
 from embedder.network.device import set_thread_count
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult
@@ -52,10 +53,16 @@ def work_together(
     """
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
     threads = max(1, (os.cpu_count() or 1) // workers)
+    shares = settings.model_copy(
+        update={
+            "decoders": settings.decoders or threads,
+            "memory_budget_bytes": (settings.memory_budget_bytes or choose_budget()) // workers,
+        }
+    )
 
     def start(number: int) -> WorkerProcess:
         process = spawn.Process(
-            target=_work, args=(settings, job.id, threads), name=f"worker-{number}"
+            target=_work, args=(shares, job.id, threads), name=f"worker-{number}"
         )
         process.start()
         return process

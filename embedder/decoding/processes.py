@@ -21,6 +21,7 @@ from embedder.decoding.budget import Need, choose_budget, estimate_need
 from embedder.decoding.confinement import LAYERS, UNKNOWN, Confinement, Layer
 from embedder.decoding.picture import Picture, PictureOrder
 from embedder.decoding.process import (
+    START_SECONDS,
     DecodingProcess,
     MemoryExceededError,
     UnusableConfinementError,
@@ -128,12 +129,14 @@ class ProcessDecoders:
         Starts it where none was. Raises DecodersUnavailable.
         """
         with self._changed:
-            self._failure = None
             if self._confinement is None and not self._closed and not self._threads:
+                self._failure = None
                 self._start_thread()
-            self._changed.wait_for(lambda: self._confinement or self._failure or self._closed)
+            self._changed.wait_for(
+                lambda: self._confinement or self._failure or self._closed, START_SECONDS
+            )
             if self._confinement is None and self._failure is not None:
-                raise self._failure
+                raise self._failure.with_traceback(None)
             return self._confinement or UNKNOWN
 
     def find_workers(self) -> list[int]:
@@ -187,13 +190,16 @@ class ProcessDecoders:
 
     def _work(self) -> None:
         worker = self._restart(None)
-        while (item := self._take()) is not None:
+        while (item := self._take(worker)) is not None:
             worker = self._serve(item, worker)
             del item  # it holds the file while this thread rests
         self._end(worker)
 
-    def _take(self) -> _Item | None:
-        """Wait for the next item, and reserve its memory. None: this thread ends."""
+    def _take(self, worker: DecodingProcess | None) -> _Item | None:
+        """Wait for the next item, and reserve its memory. None: this thread ends.
+
+        It ends where nothing came for a while, unless it is the last, and where it has no worker.
+        """
         until = time.monotonic() + self._idle_seconds
         with self._changed:
             self._resting += 1
@@ -203,7 +209,7 @@ class ProcessDecoders:
                     if item is not None:
                         return item
                     left = until - time.monotonic()
-                    if left <= 0 and self._threads > 1:
+                    if worker is None or (left <= 0 and self._threads > 1):
                         break
                     self._changed.wait(left if self._threads > 1 else None)
                 self._threads -= 1

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
 
+from api.decoding import find_confinement
 from api.http.lanes import Kind
 from api.http.readiness import Readiness
 from api.http.routes.dependencies import Current, Opened
@@ -44,7 +45,8 @@ def read_models(lineup: Opened) -> ModelsAnswer:
     Models that were added on the server's machine with `lineup models add` are listed too. None can
     be added over HTTP.
     """
-    return list_models(lineup.settings, lineup.embedder)
+    confinement = find_confinement(lineup.decoders)
+    return list_models(lineup.settings, lineup.embedder, confinement)
 
 
 @router.post("/models/{name}/activate", summary="Activate a model")

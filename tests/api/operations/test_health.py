@@ -18,6 +18,8 @@ from api.operations.health import (
     check_readiness,
 )
 from api.settings import Settings
+from embedder.decoding.confinement import Confinement, ConfinementLevel
+from embedder.errors import DecodersUnavailable
 from index.errors import CorpusError, DatabaseUnavailable
 from index.truth.database import DatabaseState
 from tests.api.small_lineup import fill, open_small
@@ -62,10 +64,30 @@ class Stuck(Index):
 
 
 @dataclass
+class Confined:
+    """Decoders that say how far they are confined."""
+
+    confinement: Confinement = field(
+        default_factory=lambda: Confinement(ConfinementLevel.FULL, "it cannot do a thing")
+    )
+
+
+class Unavailable(Confined):
+    """Decoders that do not start."""
+
+    @property
+    def confinement(self) -> Confinement:  # type: ignore[override]
+        raise DecodersUnavailable("no process can be started")
+
+    def __init__(self) -> None: ...
+
+
+@dataclass
 class Parts:
     database: Answering = field(default_factory=Answering)
     index: Index = field(default_factory=lambda: Index(41))
     settings: Settings = field(default_factory=lambda: Settings(data_dir=Path(gettempdir())))
+    decoders: Confined = field(default_factory=Confined)
 
 
 class FullFor(Admission):
@@ -139,3 +161,17 @@ def test_a_real_index_reaches_the_last_change(tmp_path: Path) -> None:
     with open_small(tmp_path) as lineup:
         fill(lineup)
         assert check_readiness(lineup).generation == 12
+
+
+def test_the_confinement_of_decoding_is_told() -> None:
+    answer = check_readiness(Parts())
+    assert answer.checks["decoding"] == "ok"
+    assert answer.confinement is not None
+    assert answer.confinement.level is ConfinementLevel.FULL
+
+
+def test_without_decoders_it_is_not_ready() -> None:
+    answer = check_readiness(Parts(decoders=Unavailable()))
+    assert not answer.ready
+    assert answer.confinement is None
+    assert "no process" in answer.checks["decoding"]

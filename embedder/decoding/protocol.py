@@ -126,7 +126,7 @@ def read_reply(message: Mapping[str, Any], block: int, order: PictureOrder) -> R
                 return OutOfMemory()
             case {"picture": {} as picture, "parts": [*lengths]}:
                 return _read_picture(picture, _Parts(block, lengths, order), order)
-    except (KeyError, TypeError, ValueError, OverflowError) as err:
+    except (LookupError, TypeError, ValueError, OverflowError) as err:
         raise InvalidReplyError(f"{type(err).__name__}: {err}") from err
     raise InvalidReplyError("an unknown kind of reply")
 
@@ -282,7 +282,9 @@ def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder
         height=height,
         pixels=parts.take_pixels() if has_pixels else None,
         thumbnail=_thumbnail(parts) if order.thumbnail_pixels is not None else None,
-        luminance_std=_luminance(message["luminance_std"]) if order.luminance else None,
+        luminance_std=_luminance(message["luminance_std"])
+        if order.luminance and has_pixels
+        else None,
         perceptual_hash=_hash(message["hash"]) if order.perceptual_hash else None,
         file_metadata=metadata,
         file_generator=None if metadata is None else _generator(message["generator"], metadata),

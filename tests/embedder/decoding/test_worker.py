@@ -19,7 +19,7 @@ from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import Preprocessing, Resample
-from tests.embedder.conftest import encoded_samples
+from tests.embedder.conftest import encode, encoded_samples
 from tests.embedder.conftest import make_picture as make_example
 
 LIMITS = ImageLimits(min_image_side=8)
@@ -116,6 +116,35 @@ def test_reencodings_of_a_large_picture_come_with_the_size_of_the_part(
     assert picture.pixels is None
     assert picture.reencodings is not None
     assert picture.reencodings.part is not None
+
+
+@st.composite
+def draw_orders(draw: st.DrawFn) -> PictureOrder:
+    """Any order: whoever adds a field to orders sees here that it does not travel."""
+    values = {
+        each.name: draw(st.booleans())
+        for each in dataclasses.fields(PictureOrder)
+        if isinstance(each.default, bool)
+    }
+    model = draw(st.sampled_from([None, EVERYTHING.preprocessing]))
+    if model is None:
+        values |= dict.fromkeys(("luminance", "reencodings"), False)
+    return PictureOrder(
+        LIMITS,
+        model,
+        delivery=draw(st.sampled_from(list(Condition))),
+        deliveries=draw(st.lists(st.sampled_from(list(Condition)), unique=True).map(tuple))
+        if model
+        else (),
+        thumbnail_pixels=draw(st.sampled_from([None, 16])),
+        **values,
+    )
+
+
+@given(draw_orders())
+@settings(max_examples=25)
+def test_any_order_is_made_as_here(decoders: ProcessDecoders, order: PictureOrder) -> None:
+    make_both(decoders, encode(make_example(140, 130), "PNG"), order)
 
 
 def test_an_order_for_metadata_alone_decodes_nothing(

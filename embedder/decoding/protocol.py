@@ -282,9 +282,7 @@ def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder
         height=height,
         pixels=parts.take_pixels() if has_pixels else None,
         thumbnail=_thumbnail(parts) if order.thumbnail_pixels is not None else None,
-        luminance_std=_luminance(message["luminance_std"])
-        if order.luminance and has_pixels
-        else None,
+        luminance_std=_luminance(message["luminance_std"]) if order.luminance else None,
         perceptual_hash=_hash(message["hash"]) if order.perceptual_hash else None,
         file_metadata=metadata,
         file_generator=None if metadata is None else _generator(message["generator"], metadata),

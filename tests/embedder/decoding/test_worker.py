@@ -129,6 +129,7 @@ def draw_orders(draw: st.DrawFn) -> PictureOrder:
     model = draw(st.sampled_from([None, EVERYTHING.preprocessing]))
     if model is None:
         values |= dict.fromkeys(("luminance", "reencodings"), False)
+    values["luminance"] &= values["pixels"]
     return PictureOrder(
         LIMITS,
         model,

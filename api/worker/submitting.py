@@ -21,6 +21,8 @@ from index.truth.corpora import CorpusKind, Keep
 from index.truth.database import Database
 from index.truth.spaces import Space
 
+MAX_NAME_BYTES = 255  # of one name, on the usual file systems
+
 
 class IngestOrder(Order):
     """An ingest request. The corpus is named in the path."""
@@ -111,12 +113,21 @@ def submit_upload(
     """
     if order.sources:
         raise InvalidRequest("sources: an upload is its own source")
+    require_short_name(name)
     kept = keep_upload(file, name, upload_dir, count)
     try:
         return _queue(database, space, corpus, order, [str(kept)], [str(kept.parent)])
     except BaseException:
         forget([str(kept)], upload_dir)
         raise
+
+
+def require_short_name(name: str) -> None:
+    """Require the name of an upload that a disk can hold. Raises `InvalidRequest`."""
+    size = len(name.encode("utf-8", "replace"))
+    if size > MAX_NAME_BYTES:
+        reason = f"the file's name has {size:,} bytes; the limit is {MAX_NAME_BYTES}"
+        raise InvalidRequest(reason, [{"field": "source", "detail": reason}])
 
 
 def _queue(

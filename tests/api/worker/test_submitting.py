@@ -83,6 +83,18 @@ def test_an_upload_lies_in_a_folder_of_its_own_which_is_its_root(
     assert Path(root).parent == tmp_path / "uploads"
 
 
+def test_an_upload_with_a_name_that_no_disk_holds_is_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    for name in ("x" * 256, "é" * 128):
+        with pytest.raises(InvalidRequest) as caught:
+            submit_upload(
+                database, SPACE, tmp_path, "known", IngestOrder(), io.BytesIO(b"bytes"), name
+            )
+        assert caught.value.errors[0]["field"] == "source"
+    assert not list(tmp_path.glob("*/"))
+
+
 class BrokenFile(io.BytesIO):
     def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002 -- as any file
         raise OSError("the connection broke off")

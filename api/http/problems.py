@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.errors import InvalidRequest
 from api.problems import DEFECT, ROOTS, URN, name_failure, problem_of
 from api.server_paths import describe_for_client
+from index.errors import CorpusError
+from index.truth.database import Database
 
 MEDIA_TYPE = "application/problem+json"
 DOES_NOT_FIT = "the request does not fit its schema"
@@ -26,6 +30,19 @@ _BY_STATUS: Mapping[int, tuple[str, str]] = {
     HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "Method not allowed"),
 }
 log = logging.getLogger(__name__)
+
+
+class HoldsDatabase(Protocol):
+    """A product with its database: `api.lineup.Lineup`."""
+
+    @property
+    def database(self) -> Database: ...
+
+
+class CurrentProduct(Protocol):
+    """What holds the product of a server: `api.worker.current.CurrentLineup`."""
+
+    def held(self) -> AbstractContextManager[HoldsDatabase]: ...
 
 
 class FieldProblem(BaseModel):
@@ -134,7 +151,19 @@ async def _answer_gone(_: Request, __: Exception) -> JSONResponse:
 
 async def _answer_defect(request: Request, err: Exception) -> JSONResponse:
     log.error("%s %s", request.method, request.url.path, exc_info=err)
+    current = getattr(request.app.state, "current", None)
+    if current is not None and problem_of(name_failure(err)) is DEFECT:
+        err = await run_in_threadpool(_find_damage, current, err)
     return build_response(err)
+
+
+def _find_damage(current: CurrentProduct, err: Exception) -> Exception:
+    """Return the damage of the database behind an error that nobody foresaw; itself without any."""
+    try:
+        with current.held() as lineup:
+            return lineup.database.find_damage() or err
+    except CorpusError as failure:
+        return failure
 
 
 def _respond(answer: ProblemAnswer, headers: Mapping[str, str] | None) -> JSONResponse:

@@ -23,6 +23,7 @@ from api.terminal.global_options import (
     ReadOnly,
     Verbose,
     accept_after_commands,
+    settings_of,
 )
 from api.visible import VisibleFormatter, show
 from api.worker.expendable import exit_now, has_left_threads
@@ -107,6 +108,8 @@ class LineupGroup(TyperGroup):
 
             err = name_failure(err)
             problem = problem_of(err)
+            if problem is DEFECT and (damage := _find_damage(ctx)) is not None:
+                err, problem = damage, problem_of(damage)
             if problem is DEFECT:
                 log.exception("this is a defect of Lineup; please report it with these lines")
                 raise typer.Exit(problem.exit_code) from err
@@ -124,6 +127,20 @@ def _show_message(err: Any) -> Any:  # noqa: ANN401 -- as in `LineupGroup.invoke
     """
     err.message = show(err.message)
     return err
+
+
+def _find_damage(ctx: Any) -> Exception | None:  # noqa: ANN401 -- as in `LineupGroup.invoke`
+    """Return the damage of the database behind an error that nobody foresaw; None without any."""
+    from api.lineup import open_database
+    from index.errors import CorpusError, DatabaseDamaged
+
+    try:
+        with open_database(settings_of(ctx)) as database:
+            return database.find_damage()
+    except DatabaseDamaged as err:
+        return err
+    except (CorpusError, OSError, KeyError, TypeError):  # there is no database, or no settings yet
+        return None
 
 
 def says_title(detail: str, title: str) -> bool:

@@ -15,6 +15,7 @@ from index.proof.findings import Finding, FindingKind
 from index.truth.calibrations import find_wrong_calibrations
 from index.truth.computations import find_unlisted_corpora
 from index.truth.corpora import Keep
+from index.truth.damage import find_unreadable_values
 from index.truth.entries import KEEPS_BLOBS
 from index.truth.lookups import find_wrong_answers
 from index.truth.schema import (
@@ -79,16 +80,17 @@ def find_kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]
 
 
 def check_database(conn: Connection) -> Iterator[Finding]:
-    """Yield the damage that SQLite finds in its own pages.
+    """Yield the damage that SQLite finds in its own pages, and values that cannot be read.
 
     PostgreSQL's own check, pg_amcheck, needs an administrator.
     """
     if conn.dialect.name != "sqlite":
         return
     try:
-        for (line,) in conn.execute(text("PRAGMA integrity_check(100)")):
-            if line != "ok":
-                yield Finding(FindingKind.DATABASE_DAMAGED, "database", line)
+        lines = [line for (line,) in conn.execute(text("PRAGMA integrity_check(100)"))]
+        damaged = [("database", line) for line in lines if line != "ok"]
+        for item, message in damaged or find_unreadable_values(conn):
+            yield Finding(FindingKind.DATABASE_DAMAGED, item, message)
     except DatabaseError as err:  # too little of a page can be read for SQLite to continue
         yield Finding(FindingKind.DATABASE_DAMAGED, "database", str(err.orig))
 

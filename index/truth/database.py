@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from index.errors import (
 from index.failpoints import Failpoint, reach
 from index.failures import is_damage, is_storage_full, may_be_full, probe_writing
 from index.truth import revisions
+from index.truth.damage import find_damage
 from index.truth.options import DEFAULT_OPTIONS, DatabaseOptions
 from index.truth.postgresql import (
     SECRETS,
@@ -75,6 +77,9 @@ from index.truth.sqlite import (
 
 # Why a file of SQLite takes no writes, unless that was the operator's choice.
 CANNOT_BE_WRITTEN = "its folder cannot be written; --read-only looks up without storing"
+# What reading a damaged value ends in. Errors that were foreseen are in the trees of the packages.
+UNFORESEEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+SOUND_SECONDS = 60.0  # a defect that is no damage must not read the file at each request
 # How long `examine` waits for each step. An orchestrator's probe gives up after some seconds.
 EXAMINE_SECONDS = 1.0
 
@@ -120,6 +125,7 @@ class Database:
         self._file = file
         self._refuses = refuses
         self._stamp = stamp
+        self._sound_until = 0.0
         # SQLite lets a second writer sleep and poll. Within one process a lock is faster.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
@@ -183,7 +189,7 @@ class Database:
         PostgreSQL: REPEATABLE READ, READ ONLY. In an `unlimited` block, for work that reads a
         whole corpus, a statement may take as long as it needs.
 
-        It ends with COMMIT, so that PostgreSQL's share of rolled back transactions counts failures.
+        On PostgreSQL it ends with COMMIT, so that PostgreSQL's share of rolled back transactions counts failures.
 
         Raises:
             DatabaseUnavailable: the database fails, or every connection is in use.
@@ -192,8 +198,10 @@ class Database:
         self._require_unchanged()
         with self._name_failures(), self._engine.connect() as conn:
             conn.execution_options(**{UNLIMITED: unlimited})
-            with conn.begin():
+            with conn.begin() as transaction:
                 yield conn
+                if self.dialect == "sqlite":
+                    transaction.rollback()  # a COMMIT fails where a page that was read is damaged
 
     @contextmanager
     def write(self, *, unlimited: bool = False) -> Iterator[Connection]:
@@ -250,6 +258,11 @@ class Database:
         except UnicodeDecodeError as err:
             # The driver of SQLite decodes the name in a message, such as that of a table.
             raise DatabaseDamaged(self._place, f"a name in it is not UTF-8: {err.reason}") from err
+        except UNFORESEEN as err:
+            damage = self.find_damage()
+            if damage is None:
+                raise
+            raise damage from err
 
     def _name_failure(self, err: DBAPIError) -> CorpusError | None:
         if is_storage_full(err) or (may_be_full(err) and self._has_no_room()):
@@ -264,6 +277,26 @@ class Database:
         ):
             return DatabaseUnavailable(_first_line(err))
         return None
+
+    def find_damage(self) -> DatabaseDamaged | None:
+        """Look for damage behind an error that nobody foresaw; None if there is none to be seen.
+
+        SQLite reads the whole file for it. A file that was sound is not read again for a while.
+        """
+        if self.dialect != "sqlite" or time.monotonic() < self._sound_until:
+            return None
+        try:
+            with self._engine.connect() as conn, conn.begin():
+                found = next(find_damage(conn), None)
+        except DBAPIError as err:
+            found = ("a page", _first_line(err)) if is_damage(err) else None
+        except UNFORESEEN as err:
+            found = ("a value", f"it cannot be read: {type(err).__name__}")
+        if found is None:
+            self._sound_until = time.monotonic() + SOUND_SECONDS
+            return None
+        where, reason = found
+        return DatabaseDamaged(f"{self._place}, {where},", reason)
 
     def _require_unchanged(self) -> None:
         """Raise if a file was changed that SQLite takes as unchanging: it would read nonsense."""

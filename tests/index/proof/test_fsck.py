@@ -234,7 +234,7 @@ ROWS = {
     "an image belongs to nothing": (
         [
             "INSERT INTO images (id, sha256, byte_size, width, height, format, created_at) "
-            "SELECT 99, '0', 1, 1, 1, 'png', created_at FROM images WHERE id = 1"
+            f"SELECT 99, '{0:064}', 1, 1, 1, 'png', created_at FROM images WHERE id = 1"
         ],
         {},
         {Kind.IMAGE_ORPHAN},

@@ -189,7 +189,7 @@ class Database:
         PostgreSQL: REPEATABLE READ, READ ONLY. In an `unlimited` block, for work that reads a
         whole corpus, a statement may take as long as it needs.
 
-        On PostgreSQL it ends with COMMIT, so that PostgreSQL's share of rolled back transactions counts failures.
+        PostgreSQL: it ends with COMMIT, so that the share of rolled back ones counts failures.
 
         Raises:
             DatabaseUnavailable: the database fails, or every connection is in use.

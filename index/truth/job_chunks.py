@@ -47,6 +47,11 @@ from index.truth.schema import embedding_spaces, job_chunks, jobs
 from index.truth.spaces import Space
 from index.truth.statements import insert_rows
 
+# Workers lease for a minute and renew four times in it. A lease that ends much later was written
+# before the clock of the machine went back: of a worker that died it would hold up the job until
+# the clock is there again.
+LONGEST_LEASE_SECONDS = 600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -242,7 +247,7 @@ def count_tried_again(conn: Connection, job_id: int) -> int:
 def count_workers(conn: Connection, job_id: int) -> int:
     """Return the number of workers that hold a current lease of this job."""
     query = select(func.count(job_chunks.c.worker.distinct())).where(
-        job_chunks.c.job_id == job_id, job_chunks.c.leased_until > _now(conn)
+        job_chunks.c.job_id == job_id, ~_free(conn)
     )
     return int(conn.execute(query).scalar_one())
 
@@ -404,7 +409,14 @@ def _require_lease(conn: Connection, chunk: Chunk) -> None:
 
 
 def _free(conn: Connection) -> Any:  # noqa: ANN401 -- a clause
-    return or_(job_chunks.c.leased_until.is_(None), job_chunks.c.leased_until < _now(conn))
+    """Whether a chunk has no lease, or one that has ended, or one from before the clock went back.
+
+    A worker whose lease is taken from it for that finishes nothing twice: `LeaseLost`.
+    """
+    now = _now(conn)
+    until = job_chunks.c.leased_until
+    latest = now + timedelta(seconds=LONGEST_LEASE_SECONDS)
+    return or_(until.is_(None), until < now, until > latest)
 
 
 def _listed_or_listing(job_id: int) -> Any:  # noqa: ANN401 -- a clause

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
 from index.errors import LeaseLost
 from index.truth.database import Database
 from index.truth.job_chunks import (
+    LONGEST_LEASE_SECONDS,
     Chunk,
     ChunkResult,
     add_chunks,
@@ -38,6 +40,7 @@ from index.truth.jobs import (
     pause_job,
     resume_job,
 )
+from index.truth.schema import job_chunks
 from tests.index.truth.queued_jobs import LONG, OTHER, SPACE, claimed, expire_leases, listed, queued
 
 
@@ -50,6 +53,67 @@ def test_a_chunk_that_another_worker_took_over_cannot_be_finished(conn: Connecti
     with pytest.raises(LeaseLost, match="chunk 1 of job"):
         finish_chunk(conn, slow, ChunkResult(JobCounts(added=3)))
     assert quick.number == slow.number
+
+
+def move_leases(conn: Connection, seconds: float) -> None:
+    """Write every lease as if a clock that was ahead by so many seconds had given it."""
+    for number, until in conn.execute(
+        select(job_chunks.c.number, job_chunks.c.leased_until).where(
+            job_chunks.c.leased_until.is_not(None)
+        )
+    ).all():
+        conn.execute(
+            update(job_chunks)
+            .where(job_chunks.c.number == number)
+            .values(leased_until=until + timedelta(seconds=seconds))
+        )
+
+
+@pytest.mark.parametrize("seconds", [2 * LONGEST_LEASE_SECONDS, 3600, 24 * 3600 * 365])
+def test_a_lease_from_before_the_clock_went_back_holds_nothing_up(
+    conn: Connection, seconds: float
+) -> None:
+    job = listed(conn, 3)
+    before = claimed(conn, job, "before")
+    move_leases(conn, seconds)
+
+    assert count_workers(conn, job.id) == 0
+    assert find_open_job(conn, SPACE, frozenset(), abandoned=True) is not None
+    after = claimed(conn, job, "after")
+    assert after.number == before.number
+    with pytest.raises(LeaseLost), conn.begin_nested():
+        finish_chunk(conn, before, ChunkResult(JobCounts(added=3)))
+    finish_chunk(conn, after, ChunkResult(JobCounts(added=3)))
+    assert get_job(conn, job.id).counts.added == 3
+
+
+def test_a_worker_that_lives_keeps_its_lease_when_the_clock_goes_back(conn: Connection) -> None:
+    job = listed(conn, 3)
+    chunk = claimed(conn, job, "lives")
+    move_leases(conn, 24 * 3600)
+    renew_leases(conn, "lives", LONG)  # its next turn, some seconds later
+
+    assert claim_chunk(conn, job.id, "other", LONG) is None
+    finish_chunk(conn, chunk, ChunkResult(JobCounts(added=3)))
+
+
+def test_a_clock_that_goes_back_a_little_takes_no_lease(conn: Connection) -> None:
+    job = listed(conn, 3)
+    claimed(conn, job, "lives")
+    move_leases(conn, LONGEST_LEASE_SECONDS - 2 * LONG)
+
+    assert claim_chunk(conn, job.id, "other", LONG) is None
+
+
+def test_a_clock_that_jumps_ahead_doubles_nothing(conn: Connection) -> None:
+    job = listed(conn, 3)
+    slow = claimed(conn, job, "slow")
+    move_leases(conn, -24 * 3600)
+    quick = claimed(conn, job, "quick")
+    finish_chunk(conn, quick, ChunkResult(JobCounts(added=3)))
+    with pytest.raises(LeaseLost), conn.begin_nested():
+        finish_chunk(conn, slow, ChunkResult(JobCounts(added=3)))
+    assert get_job(conn, job.id).counts.added == 3
 
 
 def test_nothing_of_a_cancelled_job_can_be_finished_or_claimed(conn: Connection) -> None:

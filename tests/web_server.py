@@ -32,6 +32,8 @@ class WebServer:
     has_ranges: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     connections: int = 0
+    open_connections: int = 0
+    counting: threading.Lock = field(default_factory=threading.Lock)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -54,11 +56,19 @@ class WebServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # two writes an answer would wait 40 ms for each other
     served: WebServer  # set on a subclass
 
     def setup(self) -> None:
         super().setup()
-        self.served.connections += 1
+        with self.served.counting:
+            self.served.connections += 1
+            self.served.open_connections += 1
+
+    def finish(self) -> None:
+        super().finish()
+        with self.served.counting:
+            self.served.open_connections -= 1
 
     def do_GET(self) -> None:
         served = self.served

@@ -51,6 +51,7 @@ SILENCE_SECONDS = 20.0  # between two pieces of an answer
 REQUEST_SECONDS = 60.0  # from the connection to the last byte: 1.7 MB/s for an image of 100 MB
 BLOCK_BYTES = 4 * 2**20  # of one range; fsspec takes 5 MiB
 KEPT_BLOCKS = 4  # a Parquet file is read at its end, then at several columns
+MAX_CLIENTS = 32  # hosts with an open connection: a manifest can name any number of them
 # A manifest or table from a server that sends whole files only is kept in memory up to this size.
 WHOLE_FILE_BYTES = 32 * 2**20
 
@@ -117,7 +118,7 @@ class Web:
         self._only_public = only_public
         self._request_seconds = request_seconds
         self._resolver = resolver
-        self._clients: dict[tuple[Any, ...], _BoundedClient] = {}
+        self._clients: OrderedDict[tuple[Any, ...], _BoundedClient] = OrderedDict()
         self._lock = Lock()
 
     def read(self, location: str, max_bytes: int) -> bytes:
@@ -149,7 +150,7 @@ class Web:
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
         with self._lock:
-            clients, self._clients = list(self._clients.values()), {}
+            clients, self._clients = list(self._clients.values()), OrderedDict()
         for client in clients:
             client.close()
 
@@ -221,6 +222,9 @@ class Web:
                     allowed_networks=tuple(networks),
                 )
                 self._clients[key] = _BoundedClient(policy, self._resolver, self._request_seconds)
+            self._clients.move_to_end(key)
+            if len(self._clients) > MAX_CLIENTS:
+                self._clients.popitem(last=False)[1].close()
             return self._clients[key]
 
 

@@ -22,7 +22,7 @@ from api.sources.access import Access
 from api.sources.item import UnreadableItem, UnusableSource
 from api.sources.opening import open_source
 from api.sources.roots import Roots
-from api.sources.web import BLOCK_BYTES, MAX_REDIRECTS, WHOLE_FILE_BYTES, Web
+from api.sources.web import BLOCK_BYTES, MAX_CLIENTS, MAX_REDIRECTS, WHOLE_FILE_BYTES, Web
 from tests.web_server import WebServer, serve_files
 
 
@@ -120,6 +120,29 @@ def test_a_host_written_as_an_address_is_that_address_and_localhost_is_loopback(
             assert refusal(access, f"{url}/out")[0] == "not_allowed"
     with opened([f"{named(served, 'localhost')}/in"], "10.0.0.1") as access:
         assert refusal(access, f"{named(served, 'localhost')}/in/a")[0] == "not_allowed"
+
+
+def test_an_address_of_version_6_is_a_host_too() -> None:
+    try:
+        serving = serve_files("::1", files={"/in/a": b"content"})
+        with serving as server, opened([f"{server.url}/in"]) as access:
+            assert access.read_bytes(f"http://[0:0:0:0:0:0:0:1]:{server.port}/in/a", 9) == (
+                b"content"
+            )
+    except OSError:
+        pytest.skip("this machine has no address ::1")
+
+
+def test_any_number_of_hosts_leaves_few_connections_open(served: WebServer) -> None:
+    served.files["/a"] = b"content"
+    with opened(None, "127.0.0.1") as access:
+        for number in range(2 * MAX_CLIENTS):
+            assert access.read_bytes(f"{named(served, f'h{number}.example')}/a", 9) == b"content"
+        assert served.connections == 2 * MAX_CLIENTS
+        deadline = time.monotonic() + 5
+        while served.open_connections > MAX_CLIENTS and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert served.open_connections == MAX_CLIENTS
 
 
 def test_a_redirect_leads_nowhere_but_within_the_root(served: WebServer) -> None:

@@ -86,7 +86,7 @@ def _query(table: Table) -> str:
     wrong = {column.name: _wrong(table, column) for column in table.columns}
     cases = " ".join(f"WHEN {condition} THEN '{name}'" for name, condition in wrong.items())
     where = " OR ".join(f"({condition})" for condition in wrong.values())
-    return f"SELECT rowid, CASE {cases} END FROM {table.name} WHERE {where} LIMIT {MOST}"  # noqa: S608 - names of our own tables and columns
+    return f"SELECT rowid, CASE {cases} END FROM {table.name} WHERE {where} LIMIT {MOST}"  # noqa: S608  # nosec B608 # our own tables and columns
 
 
 def _wrong(table: Table, column: Column[object]) -> str:

@@ -133,6 +133,16 @@ def test_a_replica_answers_and_stores_nothing(tmp_path: Path, database_url: str)
                 assert refused.json()["type"] == "urn:lineup:problem:database-read-only"
                 add(primary, 3)
                 wait_for_generation(reader, 3)
+            hosts = [make_url(url).query["host"] for url in (replica_url, database_url)]
+            either = make_url(database_url).set(
+                query={
+                    "host": ",".join(map(str, hosts)),
+                    "port": "5432,5432",
+                    "target_session_attrs": "read-write",
+                }
+            )
+            with Database.open(either.render_as_string(hide_password=False)) as database:
+                assert not database.examine().is_replica
             with serve(tmp_path / "wrong", replica_url) as wrong:
                 ready = wrong.get("/readyz")
                 assert ready.status_code == 503

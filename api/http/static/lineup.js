@@ -156,7 +156,7 @@ function qualityFacts({ shortest_side, pdq_quality, luminance_std }) {
   return facts.join(", ");
 }
 
-function showMethod({ id, created_at, probe: image, method, timings, quality }) {
+function showMethod({ id, stored, created_at, probe: image, method, timings, quality }) {
   const size = `${image.width} × ${image.height} pixels, ${byteSize(image.byte_size)}`;
   fill(byId("method"), {
     ...method,
@@ -170,7 +170,9 @@ function showMethod({ id, created_at, probe: image, method, timings, quality }) 
     exact: method.exact ? "exact search: every entry was compared" : approximate(method.recall),
     timings: STEPS.map((step) => `${step} ${timings[`${step}_ms`].toFixed(1)} ms`).join(", "),
   });
-  byId("method").querySelector("a").href = `v1/lookups/${id}`;
+  const link = byId("method").querySelector("a");
+  if (stored) link.href = `v1/lookups/${id}`;
+  else link.removeAttribute("href");
 }
 
 // On a narrow screen an answer comes before the form, for the eye and in the order of the keyboard.

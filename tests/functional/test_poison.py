@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from api.http.app import create_app
 from api.jobs.failures import Patience
 from api.jobs.leases import Leases
 from api.jobs.working import JobRun
+from api.settings import Settings
 from index.truth.database import Database
 from index.truth.job_items import list_items
 from index.truth.jobs import Job, JobCounts, JobState
@@ -25,6 +28,7 @@ from tests.api.modelless import (
     queue_job,
     read_job,
 )
+from tests.clients import NO_BROWSER
 from tests.functional.nursery import SIGKILLED, Nursery
 from tests.functional.terminal import answer
 
@@ -48,6 +52,67 @@ def test_a_row_with_a_date_before_the_first_year_is_taken_by_the_terminal(tmp_pa
     assert None not in (dates["a.png"], dates["c.png"])
     (unread,) = [each for each in entries if each["acquired_at"] is None]
     assert unread["provenance"]["acquired_at_unread"] == NET_MIN_VALUE
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    settings = Settings(
+        data_dir=tmp_path / "data", offline=True, ingest_roots=[str(tmp_path / "in")]
+    )
+    with TestClient(
+        create_app(settings), base_url="http://127.0.0.1:8787", headers=NO_BROWSER
+    ) as opened:
+        yield opened
+
+
+def wait_for(client: TestClient, job: int) -> dict[str, Any]:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
+        if found["state"] not in ("queued", "running"):
+            return found
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def test_a_server_survives_a_hostile_pattern_and_a_poisoned_row_and_the_next_job_is_done(
+    client: TestClient, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    name = "a" * 180 + ".png"
+    (folder / name).write_bytes(png(1, 224))
+    (folder / "table.csv").write_text(
+        f"path,acquired_at,generator\n{name},{NET_MIN_VALUE},\n{name},2026-01-02,"
+        + "a\u0301\u0316" * 20_000
+    )
+    orders = [
+        {"sources": [str(folder)], "pattern": "**a" * 12 + "{g}zzz"},
+        {"sources": [str(folder / "table.csv")]},
+        {"sources": [str(folder / name)], "pattern": "{g}.png"},
+    ]
+    ids = [
+        client.post(f"/v1/corpora/known-{number}/ingests", json=order).json()["id"]
+        for number, order in enumerate(orders)
+    ]
+    began = time.monotonic()
+    assert client.get("/v1/corpora").status_code == 200
+    assert time.monotonic() - began < 5  # the pattern once held the interpreter for good
+
+    first, second, third = (wait_for(client, job) for job in ids)
+
+    assert [each["state"] for each in (first, second, third)] == ["completed"] * 3
+    assert (first["added"], first["failed"]) == (1, 1)  # the table is no image
+    assert (second["linked"], second["duplicates"]) == (1, 1)
+    assert third["linked"] == 1
+
+
+def test_a_date_before_the_first_year_is_refused_in_an_order(client: TestClient) -> None:
+    order = {"sources": ["/x"], "acquired_at": NET_MIN_VALUE}
+    refused = client.post("/v1/corpora/known/ingests", json=order)
+
+    assert refused.status_code == 422
+    assert "years 1 to 9999" in refused.text
 
 
 class Workers:

@@ -60,6 +60,28 @@ def read_spans(source: Source, spans: list[Span]) -> list[list[Seen]]:
     return read
 
 
+def read_narrowed(source: Source, spans: list[Span]) -> list[list[Seen]]:
+    """The items of spans, each span divided in two and then each half into items."""
+    with closing(source):
+        read = []
+        for span in spans:
+            half = span.count // 2
+            halves = [(0, half)] if half else []
+            parts = [
+                (source.narrow(span, first, count), count)
+                for first, count in [*halves, (half, span.count - half)]
+            ]
+            read.append(
+                [
+                    seen(item)
+                    for part, count in parts
+                    for place in range(count)
+                    for item in source.items(source.narrow(part, place, 1))
+                ]
+            )
+    return read
+
+
 @pytest.fixture
 def read_whole() -> ReadWhole:
     """Every item of a source, after checking that spans of any size, in any order, from any place
@@ -76,6 +98,7 @@ def read_whole() -> ReadWhole:
             assert [item for items in read for item in items] == whole
             half = len(spans) // 2
             assert read_spans(open_source(), spans[half:]) == read[half:]
+            assert read_narrowed(open_source(), spans) == read
             shuffled = random.Random(size).sample(range(len(spans)), len(spans))
             assert read_spans(open_source(), [spans[place] for place in shuffled]) == [
                 read[place] for place in shuffled

@@ -698,6 +698,9 @@ def test_rows_are_the_same_from_spans_of_any_size_in_any_order(
     order = rng.sample(range(len(spans)), len(spans))
     with closing(opened(location)) as ready:
         shuffled = {place: by_row(ready.rows(spans[place])) for place in order}
+        last, place = spans[-1], rng.randrange(spans[-1].count)
+        narrowed = ready.narrow(last, place, last.count - place)
+        assert by_row(ready.rows(narrowed)) == shuffled[len(spans) - 1][place:]
 
     assert [row for place in range(len(spans)) for row in shuffled[place]] == wanted
     assert read(location, size) == wanted

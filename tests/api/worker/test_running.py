@@ -10,7 +10,7 @@ import pytest
 from api.jobs.failures import Patience
 from api.jobs.task import Progress
 from api.sources.item import UnusableSource
-from api.worker.running import ignore_progress, pause_if_open, run_task, take_open_jobs
+from api.worker.running import Refusals, ignore_progress, pause_if_open, run_task, take_open_jobs
 from index.errors import DatabaseUnavailable
 from index.truth.database import Database
 from index.truth.job_chunks import add_chunks, begin_listing, claim_chunk, finish_listing
@@ -251,3 +251,50 @@ def test_a_worker_that_is_stopped_takes_nothing(database: Database) -> None:
     stop.set()
 
     assert take_open_jobs(database, SPACE, interrupt, stop, helping=True) == 0
+
+
+def test_a_refused_job_is_left_alone_for_twice_as_long_each_time_and_not_for_ever() -> None:
+    now = [0.0]
+    refusals = Refusals(lambda: now[0])
+    pauses = []
+    for _ in range(8):
+        refusals.add(7)
+        began = now[0]
+        while 7 in refusals.current():
+            now[0] += 1
+        pauses.append(now[0] - began)
+
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300]
+    refusals.forget(7)
+    refusals.add(7)
+    now[0] += 5
+    assert refusals.current() == frozenset()
+
+
+def test_a_job_that_needs_another_model_says_so(database: Database) -> None:
+    with database.write() as conn:
+        foreign = create_job(conn, JobKind.INGEST, None, OTHER_SPACE, {"n": 1}).id
+
+    assert taken(database) == []
+
+    obstacle = read_job(database, foreign).obstacle
+    assert obstacle == "needs a worker with the model another; the one that looked has modelless"
+
+
+def test_a_defect_of_the_work_fails_the_job_and_the_next_one_is_done(database: Database) -> None:
+    first, second = (queue_job(database, JobKind.INGEST, {"n": n}).id for n in range(2))
+
+    def work(job: Job, *, owner: bool) -> None:
+        assert not owner
+        if job.id == first:
+            raise ZeroDivisionError
+        with database.write() as conn:
+            cancel_job(conn, job.id)
+
+    count = take_open_jobs(
+        database, SPACE, work, threading.Event(), helping=False, once=True, idle_seconds=0
+    )
+
+    assert count == 1
+    assert read_job(database, first).state is JobState.FAILED
+    assert read_job(database, second).state is JobState.CANCELLED

@@ -18,17 +18,23 @@ from index.truth.job_chunks import (
     LONGEST_LEASE_SECONDS,
     Chunk,
     ChunkResult,
+    abandon_chunks,
     add_chunks,
     begin_listing,
     claim_chunk,
+    count_tried_again,
     count_workers,
     find_open_job,
     finish_chunk,
     finish_closing,
     finish_listing,
     lease_holders,
+    note_item_name,
+    read_item_name,
     release_chunks,
     renew_leases,
+    return_chunk,
+    split_chunk,
 )
 from index.truth.jobs import (
     CLOSING,
@@ -304,3 +310,74 @@ def test_however_workers_die_every_item_is_counted_once(
                 held[worker] = chunk_or_none
         counts = get_job(conn, job.id).counts
         assert counts.added == counts.found == sum(sizes)
+
+
+def test_an_attempt_counts_unless_the_chunk_is_given_back_unharmed(conn: Connection) -> None:
+    job = listed(conn, 3)
+    assert claimed(conn, job).attempts == 1
+    release_chunks(conn, "w")
+    first = claimed(conn, job)
+    assert (first.attempts, first.error) == (1, None)
+    abandon_chunks(conn, "w")  # its process ended
+    second = claimed(conn, job)
+    assert (second.attempts, second.error) == (2, None)
+    return_chunk(conn, second, "ValueError")
+    third = claimed(conn, job, "other")
+    assert (third.attempts, third.error) == (3, "ValueError")
+    return_chunk(conn, second, "KeyError")  # its lease is lost: nothing happens
+    assert count_tried_again(conn, job.id) == 3
+    release_chunks(conn, "other")
+    release_chunks(conn, "other")
+    assert claimed(conn, job).attempts == 3
+
+
+def test_tried_chunks_come_after_all_others_and_their_jobs_after_other_jobs(
+    conn: Connection,
+) -> None:
+    job, later = listed(conn, 1, 1, 1), listed(conn, 1)
+    bad = claimed(conn, job)
+    return_chunk(conn, bad, "ValueError")
+    rest = [claimed(conn, job).number for _ in range(2)]
+    assert bad.number not in rest
+    assert claim_chunk(conn, job.id, "w", LONG, untried=True) is None
+    assert (found := find_open_job(conn, SPACE)) is not None
+    assert found.id == later.id
+    assert find_open_job(conn, SPACE, frozenset([later.id]), untried=True) is None
+    assert (found := find_open_job(conn, SPACE, frozenset([later.id]))) is not None
+    assert found.id == job.id
+    assert claimed(conn, job).number == bad.number
+
+
+def test_a_chunk_is_split_into_parts_that_have_all_its_items(conn: Connection) -> None:
+    job = listed(conn, 2, 5)
+    kept = claimed(conn, job)
+    chunk = claimed(conn, job)
+
+    split_chunk(conn, chunk, [(1, "a"), (3, "b"), (1, None)], [2, 1, 2])
+
+    parts = sorted(
+        (claimed(conn, job, "other") for _ in range(3)), key=lambda part: part.first_position
+    )
+    assert [(part.first_position, part.item_count, part.span) for part in parts] == [
+        (2, 1, "a"),
+        (3, 3, "b"),
+        (6, 1, None),
+    ]
+    assert [part.attempts for part in parts] == [3, 2, 3]
+    assert len({part.number for part in (kept, *parts)}) == 4
+    with pytest.raises(LeaseLost):
+        split_chunk(conn, chunk, [(5, None)], [1])
+    for part in (kept, *parts):
+        finish_chunk(conn, part, ChunkResult(JobCounts(added=part.item_count)))
+    done = get_job(conn, job.id)
+    assert (done.state, done.counts.done) == (JobState.COMPLETED, 7)
+
+
+def test_the_name_of_a_suspect_outlives_its_worker(conn: Connection) -> None:
+    job = listed(conn, 1)
+    chunk = claimed(conn, job)
+    note_item_name(conn, chunk, "bad\x00.png")
+    assert read_item_name(conn, chunk) == r"bad\x00.png"
+    abandon_chunks(conn, "w")
+    assert claimed(conn, job).item_name == r"bad\x00.png"
+    assert read_item_name(conn, chunk) == r"bad\x00.png"

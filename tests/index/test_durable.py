@@ -18,6 +18,8 @@ from index import failpoints
 from index.durable import (
     TEMPORARY_SUFFIX,
     publish,
+    publish_all,
+    stage,
     sync_directory,
     temporary_beside,
     write_bytes_durably,
@@ -211,3 +213,43 @@ def test_the_last_content_comes_back(tmp_path: Path, contents: list[bytes]) -> N
         write_bytes_durably(tmp_path / "file", content)
         assert (tmp_path / "file").read_bytes() == content
     assert names(tmp_path) == ["file"]
+
+
+def test_staged_files_are_not_there_until_all_are_published(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "1").write_bytes(b"old")
+    paths = [tmp_path / "a" / "1", tmp_path / "a" / "2", tmp_path / "b" / "3"]
+    staged = [stage(path, path.name.encode()) for path in paths]
+    assert [path.exists() for path in paths] == [True, False, False]
+    assert paths[0].read_bytes() == b"old"
+    publish_all(staged)
+    assert [path.read_bytes() for path in paths] == [b"1", b"2", b"3"]
+    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (["1", "2"], ["3"])
+    publish_all([])
+
+
+def test_all_are_synced_before_the_first_is_renamed(tmp_path: Path, no_hook: None) -> None:
+    staged = [stage(tmp_path / name, b"new") for name in "abc"]
+    seen: dict[Failpoint, list[str]] = {}
+    failpoints.install(lambda point: seen.setdefault(point, names(tmp_path)) and None)
+    publish_all(staged)
+    assert not set("abc") & set(seen[Failpoint.FILE_SYNCED])
+    assert seen[Failpoint.FILE_RENAMED] == ["a", "b", "c"]
+
+
+def test_a_file_that_cannot_be_published_leaves_no_temporary_file(tmp_path: Path) -> None:
+    staged = [stage(tmp_path / name, b"new") for name in "abc"]
+    staged[1].temporary.unlink()
+    with pytest.raises(FileNotFoundError):
+        publish_all(staged)
+    assert not [name for name in names(tmp_path) if name.endswith(TEMPORARY_SUFFIX)]
+
+
+def test_what_is_discarded_is_gone(tmp_path: Path) -> None:
+    staged = stage(tmp_path / "a", b"new")
+    staged.discard()
+    staged.discard()
+    assert names(tmp_path) == []
+    with pytest.raises(FileNotFoundError):
+        stage(tmp_path / "nowhere" / "a", b"new")

@@ -139,11 +139,14 @@ class SourceNotAllowed(ServiceError):
     what a server must never connect to.
     """
 
-    def __init__(self, location: str, reason: str | None = None) -> None:
+    def __init__(
+        self, location: str, reason: str | None = None, *, is_as_sent: bool = False
+    ) -> None:
         outside = f"{location} is outside the folders and URLs of LINEUP_INGEST_ROOTS"
         super().__init__(outside if reason is None else f"{location} must not be read: {reason}")
         self.location = location
         self.reason = reason
+        self.is_as_sent = is_as_sent  # the location is what a client sent, word for word
 
 
 class UnlistedModel(ServiceError):

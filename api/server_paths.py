@@ -146,10 +146,10 @@ def name_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def describe_for_client(err: BaseException) -> str:
     """Return the message of an error for a client: the paths among its facts become names.
 
-    `SourceNotAllowed` repeats the source that the client asked for.
+    What a client sent itself is repeated as it was sent.
     """
     text = str(err)
-    if isinstance(err, SourceNotAllowed):
+    if isinstance(err, SourceNotAllowed) and err.is_as_sent:
         return text
     for fact in vars(err).values():
         if isinstance(fact, (str, os.PathLike)) and is_local(str(fact)):

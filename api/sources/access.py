@@ -79,7 +79,7 @@ class Access:
         except SourceNotAllowed as err:
             if asked is None:
                 raise
-            raise SourceNotAllowed(asked, err.reason) from None
+            raise SourceNotAllowed(asked, err.reason, is_as_sent=True) from None
 
     def kind_of(self, location: str) -> Kind | None:
         """Return whether a file or a folder is there; None for neither.

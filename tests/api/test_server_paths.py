@@ -121,7 +121,10 @@ def test_an_error_names_files_without_their_folders(err: Exception) -> None:
 
 
 def test_a_source_that_is_not_allowed_is_named_as_it_was_sent() -> None:
-    assert describe_for_client(SourceNotAllowed("/etc/x/passwd")).startswith("/etc/x/passwd is")
+    sent = SourceNotAllowed("/etc/x/passwd", is_as_sent=True)
+    assert describe_for_client(sent).startswith("/etc/x/passwd is")
+    found = SourceNotAllowed("/srv/roots/link")  # by following a name out of a table
+    assert describe_for_client(found).startswith("link is")
 
 
 def test_the_last_part_of_a_path() -> None:

@@ -64,7 +64,11 @@ class WebAddress:
         """Return the address that a redirect to `reference` leads to. Raises `UnclearURL`."""
         if _CONTROL.search(reference) or "\\" in reference:
             raise UnclearURL("has a backslash or a control character")
-        return parse_web_address(urljoin(self.url, reference))
+        try:
+            target = urljoin(self.url, reference)
+        except ValueError as err:
+            raise UnclearURL(f"is not a URL: {err}") from err
+        return parse_web_address(target)
 
 
 def is_web(location: str) -> bool:
@@ -81,10 +85,10 @@ def parse_web_address(url: str) -> WebAddress:
         raise UnclearURL("has a backslash")
     try:
         parts = urlsplit(url)
-        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+        port = DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
     except ValueError as err:
         raise UnclearURL(f"is not a URL: {err}") from err
-    if parts.scheme not in WEB_SCHEMES or port is None:
+    if parts.scheme not in WEB_SCHEMES or not port:
         raise UnclearURL("is no http or https URL")
     return WebAddress(
         parts.scheme,

@@ -266,11 +266,14 @@ class _BoundedClient:
                 if self._is_late:
                     raise TimeoutError(f"took longer than {self._seconds:g} seconds") from err
                 raise
+            except RuntimeError as err:  # closed by another thread since it was chosen
+                raise OSError("the connection was closed") from err
             finally:
                 timer.cancel()
 
     def close(self) -> None:
-        self._client.close()
+        with self._lock:
+            self._client.close()
 
     def _send(
         self,
@@ -317,6 +320,8 @@ class _RangedFile(io.RawIOBase):
         self._version = first.version
         self._size = _total_of(first, 0)
         self._position = 0
+        if len(first.body) != min(BLOCK_BYTES, self._size):
+            raise UnreadableItem("unreadable", "the server sends another range than was asked for")
         self._blocks: OrderedDict[int, bytes] = OrderedDict({0: first.body})
 
     def readable(self) -> bool:

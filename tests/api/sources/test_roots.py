@@ -148,6 +148,12 @@ def test_which_addresses_a_host_may_have_that_are_not_public() -> None:
     assert networks("http://[::1]/x") == ("::1/128",)
 
 
+@given(st.text(max_size=20))
+def test_any_text_is_allowed_or_not(text: str) -> None:
+    for location in (text, f"http://{text}", f"s3://{text}", f"file://{text}"):
+        allows(["http://host/in", "s3://bucket/in", "/nowhere"], location)
+
+
 TOKENS = (
     *("in", "out", "a", "..", ".", "/", "//", "%2f", "%2F", "%5c", "\\", ";x", "?", "#", "@", ":"),
     *(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,8 @@ from api.sources.urls import MAX_URL_LENGTH, UnclearURL, is_web, parse_web_addre
         "http://127.1/",
         "http://127.0.0.1./",
         "http://host:99999/",
+        "http://host:0/",
+        "http://[/",
         "http://[::1%25eth0]/",
         "http:///x",
         "ftp://host/x",
@@ -77,13 +81,23 @@ def test_the_spelling_of_a_spelling_is_itself(path: str) -> None:
     assert parse_web_address(address.url) == address
 
 
+@given(st.one_of(st.text(max_size=30), st.text("htp:/[]@.%#?1a\\", max_size=30)))
+def test_any_text_is_an_address_or_unclear(text: str) -> None:
+    for url in (text, f"http://{text}", f"http://host/{text}"):
+        with suppress(UnclearURL):
+            address = parse_web_address(url)
+            assert parse_web_address(address.url) == address
+    with suppress(UnclearURL):
+        parse_web_address("http://host/").join(text)
+
+
 def test_a_redirect_is_resolved_from_where_it_was_found() -> None:
     address = parse_web_address("http://host:8080/in/list.csv?x=1")
     assert address.join("b.png").url == "http://host:8080/in/b.png"
     assert address.join("/b.png").url == "http://host:8080/b.png"
     assert address.join("//other/b.png").url == "http://other/b.png"
     assert address.join("../%2e%2e/b").url == "http://host:8080/b"
-    for unclear in ("\\\\other/x", "a\tb", "javascript:alert(1)", "/%252e%252e/x"):
+    for unclear in ("//[", "\\\\other/x", "a\tb", "javascript:alert(1)", "/%252e%252e/x"):
         with pytest.raises(UnclearURL):
             address.join(unclear)
 

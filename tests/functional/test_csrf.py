@@ -27,7 +27,10 @@ from tests.functional.browsing import CHROMIUM_ARGUMENTS, running
 pytestmark = pytest.mark.browser
 
 OWN, EVIL = "lineup.test", "evil.test"
-RULES = f"--host-resolver-rules=MAP {OWN} 127.0.0.1, MAP {EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+RULES = (
+    f"--host-resolver-rules=MAP {OWN} 127.0.0.1, MAP {EVIL} 127.0.0.1, "
+    "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+)
 NEW = '{"name": "planted", "kind": "known_fake"}'
 # Everything a page can send to another origin without asking it first, and the image.
 ATTACK = """async (target) => {

@@ -18,11 +18,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.settings import Settings
 from tests.clients import NO_BROWSER
+from tests.functional.browsing import serving
 from tests.functional.malforming import make_good_files, malform
 
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 60.0
+LOG = "server.log"
 # Everything that was ever loaded is in memory after so many files of every format.
 WARM_FILES = 300
 MOST_GROWTH = 1.1
@@ -31,46 +34,36 @@ MOST_GROWTH = 1.1
 @contextmanager
 def server(data: Path, *, decoding: str) -> Iterator[tuple[httpx.Client, int]]:
     """A server as a process of its own: a client of it, and its process id."""
-    with httpx.Client(headers=NO_BROWSER, trust_env=False, timeout=60) as client:
-        command = [sys.executable, "-m", "api.terminal", "--data-dir", str(data), "serve"]
-        environment = {
-            **os.environ,
-            "LINEUP_DECODING": decoding,
-            "LINEUP_OFFLINE": "true",
-            "LINEUP_DEVICE": "cpu",
-        }
+    command = [sys.executable, "-m", "api.terminal", "--data-dir", str(data), "serve"]
+    environment = {
+        **os.environ,
+        "LINEUP_DECODING": decoding,
+        "LINEUP_OFFLINE": "true",
+        "LINEUP_DEVICE": "cpu",
+    }
+    log = data.parent / LOG
+    with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "--port", "0"],
-            env=environment,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
+            [*command, "--port", "0"], env=environment, stderr=errors, stdout=subprocess.DEVNULL
         )
-        try:
-            assert process.stderr is not None
-            line = next(line for line in process.stderr if "Lineup is at " in line)
-            log = (data.parent / "server.log").open("w")
-            copier = subprocess.Popen(["cat"], stdin=process.stderr, stdout=log)
-            client.base_url = line.partition("Lineup is at ")[2].split()[0]  # type: ignore[assignment]
-            wait_until_ready(client)
+    try:
+        url = wait_for_address(log)
+        with httpx.Client(base_url=url, headers=NO_BROWSER, trust_env=False, timeout=60) as client:
+            assert client.get("/readyz").status_code == 200
             yield client, process.pid
-        finally:
-            process.terminate()
-            process.wait()
-            copier.wait()
-            log.close()
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def wait_until_ready(client: httpx.Client) -> None:
+def wait_for_address(log: Path) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
+        _, found, rest = log.read_text(encoding="utf-8").partition("Lineup is at ")
+        if found and "\n" in rest:
+            return rest.split()[0]
         time.sleep(0.1)
-    pytest.fail("the server did not become ready")
+    pytest.fail("the server did not start")
 
 
 def look_up_all(client: httpx.Client, files: Iterable[bytes]) -> Counter[str]:
@@ -101,26 +94,41 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for path in found for word in path.read_text(encoding="ascii").split()]
 
 
-def test_100_malformed_files_are_answers_or_typed_problems(tmp_path: Path) -> None:
-    with server(tmp_path / "data", decoding="threads") as (client, _):
-        seen = look_up_all(client, malform(100))
-        assert look_up_all(client, make_good_files())["answered"] == len(make_good_files())
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("malformed"),
+        device="cpu",
+        offline=True,
+        server_works=False,
+    )
+    with (
+        serving(settings) as (url, _),
+        httpx.Client(base_url=url, headers=NO_BROWSER, trust_env=False, timeout=60) as opened,
+    ):
+        yield opened
+
+
+def test_100_malformed_files_are_answers_or_typed_problems(client: httpx.Client) -> None:
+    seen = look_up_all(client, malform(100))
     assert seen["answered"] > 5
-    assert len(seen) > 3
-    assert "Traceback" not in (tmp_path / "server.log").read_text(encoding="utf-8")
+    assert {"truncated-image", "corrupt-image"} <= seen.keys()
+
+
+def test_the_good_files_that_they_are_made_of_are_answered(client: httpx.Client) -> None:
+    assert look_up_all(client, make_good_files())["answered"] == len(make_good_files())
 
 
 @pytest.mark.corpus
-def test_the_special_files_of_the_corpus_are_answers_or_typed_problems(tmp_path: Path) -> None:
+def test_the_special_files_of_the_corpus_are_answers_or_typed_problems(
+    client: httpx.Client,
+) -> None:
     default = REPOSITORY.parent / "shared" / "corpus"
     folder = Path(os.environ.get("LINEUP_TEST_CORPUS", str(default))) / "special"
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set LINEUP_TEST_CORPUS to the corpus")
     files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
-    with server(tmp_path / "data", decoding="threads") as (client, _):
-        seen = look_up_all(client, files)
-    assert seen.total() == len(files)
-    assert "Traceback" not in (tmp_path / "server.log").read_text(encoding="utf-8")
+    assert look_up_all(client, files).total() == len(files)
 
 
 @pytest.mark.prove
@@ -134,4 +142,4 @@ def test_2000_malformed_files_leave_the_memory_flat(tmp_path: Path, decoding: st
         after = resident_bytes(pid)
         print(f"{decoding}: {before / 2**20:.0f} MiB before, {after / 2**20:.0f} MiB after; {seen}")
     assert after < MOST_GROWTH * before
-    assert "Traceback" not in (tmp_path / "server.log").read_text(encoding="utf-8")
+    assert "Traceback" not in (tmp_path / LOG).read_text(encoding="utf-8")

@@ -26,7 +26,7 @@ from api.worker.expendable import LeftBehind, run_expendable
 from api.worker.reembed import ReembedTask
 from embedder.errors import EmbedderError
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
-from index.errors import CorpusError, DatabaseUnavailable
+from index.errors import CorpusError, DatabaseReadOnly, DatabaseUnavailable
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult, find_open_job
 from index.truth.jobs import (
@@ -185,8 +185,11 @@ def work_on_open_jobs(
 ) -> int:
     """Work on open jobs of this model, and on re-embeddings by any model; return how many.
 
-    The arguments are those of `take_open_jobs`.
+    The arguments are those of `take_open_jobs`. Raises `DatabaseReadOnly` where nothing may be
+    written.
     """
+    if lineup.database.read_only:
+        raise DatabaseReadOnly("a worker of a read-only Lineup could write no result")
 
     def work(job: Job, *, owner: bool) -> None:
         def work_until(stop: threading.Event) -> None:

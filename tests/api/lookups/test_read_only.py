@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sqlalchemy import func, select
 from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
 from api.lookups.stored import find_answer
+from api.worker.running import work_on_open_jobs
 from index.errors import DatabaseReadOnly, UnknownLookup
 from index.truth.schema import lookups
 from tests.api.small_lineup import FAKE, add, encoded, fill, open_small, picture
@@ -34,3 +36,5 @@ def test_a_look_up_is_answered_and_not_stored(
             assert conn.execute(select(func.count()).select_from(lookups)).scalar_one() == 1
         with pytest.raises(DatabaseReadOnly):
             add(reading, "fakes", FAKE, data)
+        with pytest.raises(DatabaseReadOnly):
+            work_on_open_jobs(reading, threading.Event(), helping=True)

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import multiprocessing
+import json
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,7 +65,9 @@ def main() -> None:
         embedder.embed_pixels(pixels[: 2 * embedder.batch_size])  # the first forward allocates
         ways: dict[str, Callable[[], Cost]] = {
             "bare forward": lambda: measure(lambda: embedder.embed_pixels(pixels)),
-            "processes that only decode": lambda: decode_only(paths, embedder.picture_order),
+            "processes that only decode": lambda: decode_only(
+                Path(folder) / "in", embedder.picture_order
+            ),
             "ingest": lambda: ingest(Path(folder), options),
         }
         best = {way: Cost(float("inf"), float("inf")) for way in ways}
@@ -111,18 +115,16 @@ def measure(run: Callable[[], object]) -> Cost:
     return Cost(time.perf_counter() - wall, _cpu_seconds() - cpu)
 
 
-def decode_only(paths: list[Path], order: PictureOrder) -> Cost:
+def decode_only(folder: Path, order: PictureOrder) -> Cost:
     """Decode and resize in one process for each core; they were started before."""
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        jobs = [(path, order) for path in paths]
-        pool.starmap(_touch, jobs[: 8 * (os.cpu_count() or 1)], chunksize=1)
-        before = _cpu_seconds()
-        began = time.perf_counter()
-        pool.starmap(_touch, jobs, chunksize=16)
-        wall = time.perf_counter() - began
-        pool.close()
-        pool.join()
-    return Cost(wall, _cpu_seconds() - before)
+    command = [sys.executable, "-m", "tests.benchmarks.decoding_peer"]
+    done = subprocess.run(
+        [*command, str(folder), json.dumps(order.to_json())],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Cost(**json.loads(done.stdout))
 
 
 def ingest(folder: Path, options: argparse.Namespace) -> Cost:
@@ -181,10 +183,6 @@ def _prepare(path: Path, order: PictureOrder) -> NDArray[np.uint8]:
     pixels = make_picture(path.read_bytes(), order).pixels
     assert pixels is not None
     return pixels
-
-
-def _touch(path: Path, order: PictureOrder) -> int:
-    return int(_prepare(path, order)[0, 0, 0])
 
 
 def _cpu_seconds() -> float:

@@ -63,11 +63,14 @@ def jobs(
 @jobs_app.command("show")
 def show_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
     """Show the progress of a job, and why items were skipped or failed."""
+    from api.ingest.uploads import describe_expiry
     from api.jobs.catalogue import describe_job
     from api.lineup import open_database
 
-    with open_database(settings_of(ctx)) as database:
+    settings = settings_of(ctx)
+    with open_database(settings) as database:
         answer = describe_job(database, job_id, local=True)
+    answer = describe_expiry(answer, settings.upload_dir, settings.failed_upload_days)
     if json:
         print_json(answer)
     else:
@@ -262,6 +265,9 @@ def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
         write(answer.obstacle, label="  waits: ", style="yellow")
     if answer.error:
         write(answer.error, label="  ", style="red")
+    if answer.upload_kept_until:
+        until = f"{answer.upload_kept_until:%Y-%m-%d %H:%M} UTC"
+        write(f"its upload is kept until {until}", label="  ")
     if answer.next_step:
         write(answer.next_step, label="next step  ")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from index.errors import BackupUnwritable, DatabaseDamaged, StorageFull
 from index.failures import is_storage_full, name_full_disk, probe_writing
@@ -29,6 +30,7 @@ class SaysFull(Exception):
         OSError("Not enough free space to write 4000 bytes after offset 128"),
         RuntimeError("could not write /x/codes.faiss: No space left on device"),
         StorageFull("a row", "the disk is full"),
+        DBAPIError("INSERT", None, SaysFull("could not extend file")),
     ],
     ids=str,
 )

@@ -75,6 +75,9 @@ def show_job(ctx: typer.Context, job_id: JobId, json: Json = False) -> None:
         print_json(answer)
     else:
         print_job(answer, [])
+        if answer.upload_kept_until:
+            until = f"{answer.upload_kept_until:%Y-%m-%d %H:%M} UTC"
+            write(f"its upload is kept until {until}", label="  ")
 
 
 @jobs_app.command("failures")
@@ -265,9 +268,6 @@ def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
         write(answer.obstacle, label="  waits: ", style="yellow")
     if answer.error:
         write(answer.error, label="  ", style="red")
-    if answer.upload_kept_until:
-        until = f"{answer.upload_kept_until:%Y-%m-%d %H:%M} UTC"
-        write(f"its upload is kept until {until}", label="  ")
     if answer.next_step:
         write(answer.next_step, label="next step  ")
 

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -22,7 +22,6 @@ from api.jobs.task import ItemResult, ToEmbed
 from api.terminal.progress import stop_on_sigterm
 from api.worker.expendable import exit_now, has_left_threads, run_expendable
 from api.worker.running import ignore_progress, is_cancelled, run_task, take_open_jobs
-from embedder.pictures.decode import DecodedImage
 from index.truth.database import Database
 from index.truth.job_chunks import Chunk
 from index.truth.jobs import Job, cancel_job
@@ -44,9 +43,10 @@ class DeadlyTask(TinyTask):
                 self._meet(step.name, "read")
             yield step
 
-    def derive(self, item: ToEmbed[str], decoded: DecodedImage) -> tuple[int, int]:
-        self._meet(item.name, "derive")
-        return super().derive(item, decoded)
+    def store(self, results: Sequence[ItemResult[str]]) -> None:
+        for result in results:
+            self._meet(self.names[result.position], "store")
+        super().store(results)
 
     def _meet(self, name: str, point: str) -> None:
         if point != self.point:

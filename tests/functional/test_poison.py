@@ -151,7 +151,7 @@ def queue(database: Database, *names: str, point: str = "read", chunk_items: int
     return queue_job(database, request=request)
 
 
-@pytest.mark.parametrize("point", ["read", "derive"])
+@pytest.mark.parametrize("point", ["read", "store"])
 def test_the_item_that_ends_its_worker_three_times_is_found_and_holds_nobody_up(
     database: Database, database_url: str, workers: Workers, point: str
 ) -> None:

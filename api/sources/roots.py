@@ -111,9 +111,9 @@ def _parse_web_root(root: str) -> WebRoot:
         address = parse_web_address(text)
         networks = tuple(ip_network(each.strip()) for each in fragment.split("+") if each.strip())
     except ValueError as err:
-        raise ValueError(f"{root}: {err}") from err
+        raise ValueError(f"{_hide_credentials(root)}: {err}") from err
     if address.query is not None:
-        raise ValueError(f"{root}: a root cannot have a query")
+        raise ValueError(f"{_hide_credentials(root)}: a root cannot have a query")
     if address.host == "localhost" or address.host.endswith(".localhost"):  # RFC 6761
         networks += LOOPBACK
     with suppress(ValueError):  # a name
@@ -121,8 +121,14 @@ def _parse_web_root(root: str) -> WebRoot:
     try:
         Policy(allowed_networks=networks)  # which refuses networks that stand for others (NAT64)
     except ValueError as err:
-        raise ValueError(f"{root}: {err}") from err
+        raise ValueError(f"{_hide_credentials(root)}: {err}") from err
     return WebRoot(address, networks)
+
+
+def _hide_credentials(root: str) -> str:
+    scheme, mark, rest = root.partition("://")
+    authority, slash, path = rest.partition("/")
+    return scheme + mark + authority.rpartition("@")[2] + slash + path
 
 
 def _split_storage(location: str) -> tuple[str, str]:

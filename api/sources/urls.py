@@ -90,6 +90,8 @@ def parse_web_address(url: str) -> WebAddress:
         raise UnclearURL(f"is not a URL: {err}") from err
     if parts.scheme not in WEB_SCHEMES or not port:
         raise UnclearURL("is no http or https URL")
+    if "@" in parts.netloc:
+        raise UnclearURL("carries credentials; what stands before the @ is no host")
     return WebAddress(
         parts.scheme,
         _normalise_host(f"{parts.scheme}://{parts.netloc}/", port),

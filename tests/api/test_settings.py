@@ -46,6 +46,8 @@ def test_the_environment_is_read_and_an_argument_wins(monkeypatch: pytest.Monkey
         ("INDEX_RECALL_TARGET", "1.1"),
         ("QUEUE_SIZE", "0"),
         ("INGEST_ROOTS", '["/srv"'),
+        ("INGEST_ROOTS", "/srv, https://user:secret@host/"),
+        ("INGEST_ROOTS", "https://host/sets?a=b"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused(
@@ -77,6 +79,14 @@ def test_lists_of_the_environment_become_tuples(monkeypatch: pytest.MonkeyPatch)
 
     assert settings.allowed_hosts == ("example.org", "localhost")
     assert settings.ingest_roots == ("/srv/a", "s3://bucket")
+
+
+@pytest.mark.parametrize("value", ["", " ", "[]", '[""]', ","])
+def test_an_empty_root_is_none_and_not_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("LINEUP_INGEST_ROOTS", value)
+    assert Settings().ingest_roots == ()
 
 
 def test_everything_lies_in_the_data_folder_unless_a_database_is_named() -> None:

@@ -17,6 +17,8 @@ from types import MappingProxyType
 from embedder.decoding.declared import count_declared_pixels
 from embedder.decoding.picture import PictureOrder
 from embedder.errors import ImageError
+from embedder.pictures.delivery import Condition
+from embedder.pictures.reencodings import MAX_REENCODED_PIXELS
 from embedder.pictures.sniff import ImageFormat, sniff
 
 # A machine that does not say how much memory it has.
@@ -37,6 +39,9 @@ _BYTES_PER_PIXEL: Mapping[ImageFormat, int] = MappingProxyType(
         ImageFormat.HEIC: 20,  # 17.5, with transparency
     }
 )
+# Encoding and decoding again, whatever the format was: 30.0, at WebP.
+_REENCODED_BYTES = 34
+_RGB_BYTES = 4  # as Pillow holds it
 # PNG files are most of the large ones, and their first bytes say of which kind they are.
 _OPAQUE_PNG_BYTES, _TRANSPARENT_PNG_BYTES = 14, 18  # 12.1 and 16.1
 _PNG_DEPTH, _PNG_COLOUR, _PNG_WITH_ALPHA = 24, 25, (b"\x04", b"\x06")
@@ -68,7 +73,9 @@ def estimate_need(data: bytes, order: PictureOrder) -> Need:
     """
     most_pixels = order.limits.max_image_pixels
     file_bytes = 3 * len(data)  # the block, the worker's copy, and what a decoder keeps of it
-    highest = max(_BYTES_PER_PIXEL.values()) * most_pixels + _BASE_BYTES + file_bytes
+    highest = (
+        max(_REENCODED_BYTES, *_BYTES_PER_PIXEL.values()) * most_pixels + _BASE_BYTES + file_bytes
+    )
     nothing = Need(_BASE_BYTES + file_bytes, highest)
     if not order.needs_decoding:
         return nothing
@@ -80,7 +87,14 @@ def estimate_need(data: bytes, order: PictureOrder) -> Need:
         return nothing
     if declared is None:
         return Need(highest, highest)
-    return Need(_per_pixel(data, image_format) * declared + _BASE_BYTES + file_bytes, highest)
+    per_pixel = _per_pixel(data, image_format)
+    if order.deliveries or order.delivery is not Condition.AS_IS:
+        per_pixel = max(per_pixel, _REENCODED_BYTES)
+    expected = per_pixel * declared
+    if order.reencodings:
+        part = min(declared, MAX_REENCODED_PIXELS)
+        expected = max(expected, _RGB_BYTES * (declared - part) + _REENCODED_BYTES * part)
+    return Need(min(expected + _BASE_BYTES + file_bytes, highest), highest)
 
 
 def _per_pixel(data: bytes, image_format: ImageFormat) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from embedder.decoding.budget import (
 from embedder.decoding.picture import PictureOrder
 from embedder.decoding.process import DecodingProcess, WorkerOptions
 from embedder.pictures.decode import ImageLimits
+from embedder.pictures.delivery import Condition
 from embedder.pictures.preprocess import Preprocessing, Resample
 from tests.embedder.conftest import encoded_samples, make_picture
 
@@ -45,6 +47,15 @@ def test_a_large_picture_is_charged_by_its_pixels_and_its_kind() -> None:
         for kind in ((8, 2), (16, 2), (8, 6))
     )
     assert 1_400_000_000 <= plain < alpha < deep < 2_500_000_000
+
+
+def test_encoding_again_is_charged_but_not_for_more_than_is_encoded() -> None:
+    order = replace(ORDER, reencodings=True)
+    small, large = (make_png_header(side, side) for side in (4_000, 10_000))
+    assert estimate_need(small, order).expected > 2 * estimate_need(small, ORDER).expected
+    assert estimate_need(large, order).expected == estimate_need(large, ORDER).expected
+    delivered = replace(ORDER, deliveries=tuple(Condition))
+    assert estimate_need(large, delivered).expected > 3_000_000_000
 
 
 def test_what_is_refused_before_it_is_decoded_is_charged_nearly_nothing() -> None:

@@ -73,9 +73,8 @@ def estimate_need(data: bytes, order: PictureOrder) -> Need:
     """
     most_pixels = order.limits.max_image_pixels
     file_bytes = 3 * len(data)  # the block, the worker's copy, and what a decoder keeps of it
-    highest = (
-        max(_REENCODED_BYTES, *_BYTES_PER_PIXEL.values()) * most_pixels + _BASE_BYTES + file_bytes
-    )
+    most_per_pixel = max(_REENCODED_BYTES, *_BYTES_PER_PIXEL.values())
+    highest = most_per_pixel * most_pixels + _BASE_BYTES + file_bytes
     nothing = Need(_BASE_BYTES + file_bytes, highest)
     if not order.needs_decoding:
         return nothing

@@ -15,7 +15,9 @@ from api.errors import InvalidRequest
 from api.ingest import task as ingest_task
 from api.ingest.spool import keep_list
 from api.sources.item import UnusableSource
+from index import failpoints
 from index.errors import ForeignSpace
+from index.failpoints import Failpoint
 from index.truth.corpora import Keep
 from index.truth.entries import remove_entry
 from index.truth.jobs import JobCounts, JobState
@@ -145,6 +147,28 @@ def test_a_corpus_keeps_what_it_was_made_for(
     assert len(list(shelf.stores.originals)) == originals
     if originals:
         assert shelf.stores.originals.get(sha256_of(png(2))) == png(2)
+
+
+def test_the_blobs_of_a_chunk_are_there_before_its_entries_commit_and_nothing_is_left_over(
+    shelf: Shelf,
+) -> None:
+    for seed in range(3):
+        shelf.write(f"{seed}.png", png(seed))
+    shelf.write("bad.png", b"no image")
+    stores, found = shelf.stores, list[int]()
+
+    def look(point: Failpoint) -> None:
+        if point is Failpoint.ENTRIES_WRITTEN:
+            found.append(len(list(stores.thumbnails)))
+
+    failpoints.install(look)
+    try:
+        shelf.ingest(Keep.THUMBNAIL)
+    finally:
+        failpoints.install(None)
+    assert found == [3]
+    assert len(shelf.entries()) == 3
+    assert stores.thumbnails.leftovers() == ()
 
 
 def test_provenance_is_joined_and_says_where_the_bytes_can_be_read_again(shelf: Shelf) -> None:

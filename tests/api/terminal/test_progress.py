@@ -168,7 +168,7 @@ def test_the_program_is_called_by_its_path_where_it_is_not_on_the_path(
 
 def test_sigterm_is_like_ctrl_c_within_the_block_only() -> None:
     def be_terminated() -> None:
-        with stop_on_sigterm():
+        with stop_on_sigterm(60):
             os.kill(os.getpid(), signal.SIGTERM)
             signal.pause()
 

@@ -134,6 +134,8 @@ def _find_damage(ctx: Any) -> Exception | None:  # noqa: ANN401 -- as in `Lineup
     from api.lineup import open_database
     from index.errors import CorpusError, DatabaseDamaged
 
+    if not isinstance(ctx.obj, GlobalOptions):  # they were not read yet
+        return None
     try:
         with open_database(settings_of(ctx)) as database:
             return database.find_damage()

@@ -31,6 +31,7 @@ def leave_file(settings: Settings) -> Path:
     path = settings.thumbnail_dir / "ab" / ".x.tmp"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
+    os.utime(path, (0, 0))  # a younger one may be an ingest's
     return path
 
 

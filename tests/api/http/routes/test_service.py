@@ -21,7 +21,7 @@ def test_the_service_is_ready_with_the_generation_that_lookups_see(
 
     assert response.status_code == 200
     assert response.json()["checks"] == dict.fromkeys(
-        ("model", "database", "index", "places"), "ok"
+        ("model", "database", "index", "places", "decoding", "storage"), "ok"
     )
     assert response.json()["generation"] == look_up(client, picture(0))["method"]["generation"]
 

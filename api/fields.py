@@ -75,7 +75,10 @@ def find_fault(value: Any) -> tuple[str, str] | None:  # noqa: ANN401 -- any JSO
                 reason = f"has more than {MAX_LEVELS} levels of JSON"
             names = each if isinstance(each, Mapping) else ()
             reason = reason or next(filter(None, map(_find_fault, names)), None)
-            pending += [(f"{place}.{key}", level + 1, inner) for key, inner in _parts(each)]
+            # Cut at once: each of a million values would hold the names above it, however long.
+            pending += [
+                (f"{place}.{key}"[: MAX_PLACE + 1], level + 1, inner) for key, inner in _parts(each)
+            ]
         if reason is not None:
             return place.removeprefix(".")[:MAX_PLACE], reason
     return None

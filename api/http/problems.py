@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
@@ -24,6 +25,9 @@ from index.truth.database import Database
 
 MEDIA_TYPE = "application/problem+json"
 DOES_NOT_FIT = "the request does not fit its schema"
+# Field problems that an answer lists. A person reads the first ones; a body of megabytes can have
+# hundreds of thousands, and an answer is built in the event loop.
+MAX_FIELD_PROBLEMS = 100
 # Errors that Starlette raises itself. None of Lineup's own errors has these types.
 _BY_STATUS: Mapping[int, tuple[str, str]] = {
     HTTPStatus.NOT_FOUND: ("unknown-route", "Unknown route"),
@@ -63,7 +67,9 @@ class ProblemAnswer(BaseModel):
     status: int = Field(examples=[404], description="HTTP status code.")
     detail: str | None = Field(None, description="This occurrence of the problem, for people.")
     errors: list[FieldProblem] | None = Field(
-        None, description="The fields that are wrong, if the request does not fit its schema."
+        None,
+        description="The fields that are wrong, if the request does not fit its schema: "
+        f"the first {MAX_FIELD_PROBLEMS}.",
     )
 
 
@@ -74,7 +80,8 @@ def build_response(err: Exception) -> JSONResponse:
     """
     err = name_failure(err)
     problem = problem_of(err)
-    errors = [FieldProblem.model_validate(each) for each in getattr(err, "errors", ())]
+    listed = islice(getattr(err, "errors", ()), MAX_FIELD_PROBLEMS)
+    errors = [FieldProblem.model_validate(each) for each in listed]
     answer = ProblemAnswer(
         type=problem.type,
         title=problem.title,
@@ -89,9 +96,10 @@ def build_response(err: Exception) -> JSONResponse:
 
 
 def list_field_problems(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The field problems of a pydantic error, as `InvalidRequest` takes them."""
+    """The first field problems of a pydantic error, as `InvalidRequest` takes them."""
     return [
-        {"field": ".".join(map(str, each["loc"])), "detail": str(each["msg"])} for each in errors
+        {"field": ".".join(map(str, each["loc"])), "detail": str(each["msg"])}
+        for each in islice(errors, MAX_FIELD_PROBLEMS)
     ]
 
 

@@ -16,10 +16,18 @@ from api.fields import MAX_LEVELS, find_fault
 from api.visible import show
 
 TOO_DEEP = f"more than {MAX_LEVELS} levels of JSON"
+# The largest body that means something has an embedding of 65,536 numbers, or 10,000 sources. A
+# body of megabytes can have millions of values, which take seconds each time they are looked at.
+MAX_VALUES = 100_000
+# Names of one object. Free provenance has the most, and at most 64 KiB.
+MAX_NAMES = 10_000
 
 
 def read_json(text: str | bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON
     """Read JSON. Raises `InvalidRequest`, which says what is wrong with it."""
+    # Commas in texts count too: none of the texts that mean something has so many.
+    if (text.count(",") if isinstance(text, str) else text.count(b",")) >= MAX_VALUES:
+        raise InvalidRequest(f"the JSON has more than {MAX_VALUES:,} values")
     try:
         value = json.loads(
             text.decode() if isinstance(text, bytes | bytearray) else text,
@@ -37,6 +45,8 @@ def read_json(text: str | bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_NAMES:
+        raise InvalidRequest(f"a JSON object has more than {MAX_NAMES:,} names")
     made = dict(pairs)
     if len(made) != len(pairs):
         seen: set[str] = set()

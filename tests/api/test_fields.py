@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -201,3 +202,13 @@ def test_a_name_is_that_of_a_corpus_by_one_rule(name: str) -> None:
             check_name(name)
     else:
         assert check_name(name) == name
+
+
+def test_a_long_name_is_not_repeated_for_each_value_below_it() -> None:
+    # 5,000 places of half a megabyte would take 2.4 GB.
+    tracemalloc.start()
+    try:
+        assert find_fault({"k" * 500_000: [1] * 5_000}) is None
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -22,7 +22,8 @@ def parse_json(model: type[Body], text: str | bytes) -> Body:
     try:
         return model.model_validate_json(text)
     except ValidationError as err:
-        raise InvalidRequest(DOES_NOT_FIT, list_field_problems(err.errors())) from err
+        errors = err.errors(include_url=False, include_context=False)
+        raise InvalidRequest(DOES_NOT_FIT, list_field_problems(errors)) from err
 
 
 def read_announced_bytes(request: Request) -> int:

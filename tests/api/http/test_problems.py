@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.errors import InvalidRequest, Overloaded
 from api.http.problems import (
+    MAX_FIELD_PROBLEMS,
     MEDIA_TYPE,
     ProblemAnswer,
     answer_with_problems,
@@ -135,3 +136,12 @@ def test_the_path_of_a_field_has_dots() -> None:
         Outer.model_validate({"inner": [{"k": 1}, {"k": None}]})
     (found,) = list_field_problems(caught.value.errors())
     assert found["field"] == "inner.1.k"
+
+
+def test_of_very_many_field_problems_the_first_are_listed() -> None:
+    each = {"field": "k", "detail": "unknown"}
+    answer = json.loads(build_response(InvalidRequest("does not fit", [each] * 1000)).body)
+    assert answer["errors"] == [each] * MAX_FIELD_PROBLEMS
+    assert (
+        len(list_field_problems([{"loc": ("k",), "msg": "unknown"}] * 1000)) == MAX_FIELD_PROBLEMS
+    )

@@ -52,9 +52,8 @@ _LIBRARY_BYTES = 2**30
 # The block keeps this much between pictures; more is given back.
 _KEPT_BLOCK_BYTES = 2**20
 _KILL_SECONDS = 10.0
-_ANSWER_SECONDS = 5.0  # for a picture that was made: its reply is in the pipe already
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-_MADE_BY_PARENT = "embedder.decoding.worker"
+_MODULE = "embedder.decoding.worker"
 
 
 class WorkerEndedError(Exception):
@@ -112,13 +111,16 @@ class DecodingProcess:
 
         Raises DecodersUnavailable, UnusableConfinementError.
         """
-        with tempfile.TemporaryFile() as errors:
-            worker = _spawn(options, layers, errors)
-            try:
-                worker._read_report(errors)
-            except BaseException:
-                worker.end()
-                raise
+        try:
+            with tempfile.TemporaryFile() as errors:
+                worker = _spawn(options, layers, errors)
+                try:
+                    worker._read_report(errors)
+                except BaseException:
+                    worker.end()
+                    raise
+        except OSError as err:  # no descriptor or no process is left, or no program is there
+            raise DecodersUnavailable(f"no decoding process can be started: {err}") from err
         return worker
 
     def _read_report(self, errors: IO[bytes]) -> None:
@@ -200,10 +202,9 @@ class DecodingProcess:
     def end(self) -> None:
         """End the process and release what it used. May be called twice."""
         self.kill()
-        for stream in (self._process.stdin,):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         for descriptor in (self._replies, self._block):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -305,9 +306,34 @@ _FROM_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
 
 
 def _spawn(options: WorkerOptions, layers: Sequence[Layer], errors: IO[bytes]) -> DecodingProcess:
-    replies, worker_end = os.pipe()
-    block = _open_block()
-    command = [sys.executable, "-P", "-s", "-m", _MADE_BY_PARENT]
+    """Start a process, and keep no descriptor where that fails. Raises OSError."""
+    with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+        replies, worker_end = os.pipe()
+        undo.callback(os.close, replies)
+        theirs.callback(os.close, worker_end)
+        block = _open_block()
+        undo.callback(os.close, block)
+        process = subprocess.Popen(  # noqa: S603  # nosec B603 # this interpreter, values of this module
+            _make_command(options, layers, worker_end, block),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            bufsize=0,
+            pass_fds=(worker_end, block),
+            start_new_session=True,
+            cwd="/",
+            env=_make_environment(),
+        )
+        undo.pop_all()
+    assert process.stdin is not None
+    os.set_blocking(process.stdin.fileno(), False)
+    os.set_blocking(replies, False)
+    return DecodingProcess(process, replies, block, options)
+
+
+def _make_command(
+    options: WorkerOptions, layers: Sequence[Layer], worker_end: int, block: int
+) -> list[str]:
     values = {
         "parent": os.getpid(),
         "replies": worker_end,
@@ -318,30 +344,8 @@ def _spawn(options: WorkerOptions, layers: Sequence[Layer], errors: IO[bytes]) -
         "decoder": options.decoder,
         "layers": ",".join(layers),
     }
-    for name, value in values.items():
-        command += [f"--{name}", str(value)]
-    try:
-        process = subprocess.Popen(  # noqa: S603  # nosec B603 # this interpreter, values of this module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            bufsize=0,
-            pass_fds=(worker_end, block),
-            start_new_session=True,
-            cwd="/",
-            env=_make_environment(),
-        )
-    except OSError as err:
-        for descriptor in (replies, block):
-            os.close(descriptor)
-        raise DecodersUnavailable(f"no decoding process can be started: {err}") from err
-    finally:
-        os.close(worker_end)
-    assert process.stdin is not None
-    os.set_blocking(process.stdin.fileno(), False)
-    os.set_blocking(replies, False)
-    return DecodingProcess(process, replies, block, options)
+    arguments = [text for name, value in values.items() for text in (f"--{name}", str(value))]
+    return [sys.executable, "-P", "-s", "-m", _MODULE, *arguments]
 
 
 def _open_block() -> int:

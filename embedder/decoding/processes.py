@@ -126,16 +126,19 @@ class ProcessDecoders:
     def confinement(self) -> Confinement:
         """How far the workers are confined, as the first of them found out.
 
-        Starts it where none was. Raises DecodersUnavailable.
+        Starts one where none was, or where none could be started lately. Raises
+        DecodersUnavailable.
         """
         with self._changed:
-            if self._confinement is None and not self._closed and not self._threads:
+            if self._confinement is not None and (self._workers or self._failure is None):
+                return self._confinement
+            if not self._closed and not self._threads:
                 self._failure = None
                 self._start_thread()
             self._changed.wait_for(
-                lambda: self._confinement or self._failure or self._closed, START_SECONDS
+                lambda: self._workers or self._failure or self._closed, START_SECONDS
             )
-            if self._confinement is None and self._failure is not None:
+            if self._failure is not None and not self._workers:
                 raise self._failure.with_traceback(None)
             return self._confinement or UNKNOWN
 
@@ -155,10 +158,13 @@ class ProcessDecoders:
         with self._changed:
             if self._closed:
                 raise RuntimeError("these decoders are closed")
-            (self._urgent if urgent else self._waiting).append(item)
-            waiting = len(self._retried) + len(self._urgent) + len(self._waiting)
+            waiting = 1 + len(self._retried) + len(self._urgent) + len(self._waiting)
             if waiting > self._resting and self._threads < self.count:
-                self._start_thread()
+                try:
+                    self._start_thread()
+                except DecodersUnavailable as err:
+                    return _fail(err)
+            (self._urgent if urgent else self._waiting).append(item)
             self._changed.notify()
         return item.future
 
@@ -185,14 +191,27 @@ class ProcessDecoders:
     # -- the threads
 
     def _start_thread(self) -> None:
-        self._threads += 1
-        threading.Thread(target=self._work, name="decode", daemon=True).start()
+        """Start one more thread. Raises DecodersUnavailable where there is none at all."""
+        try:
+            threading.Thread(target=self._work, name="decode", daemon=True).start()
+        except RuntimeError as err:  # the system has no thread left
+            if not self._threads:
+                raise DecodersUnavailable(f"no thread can be started: {err}") from err
+        else:
+            self._threads += 1
 
     def _work(self) -> None:
-        worker = self._restart(None)
-        while (item := self._take(worker)) is not None:
-            worker = self._serve(item, worker)
-            del item  # it holds the file while this thread rests
+        worker = None
+        try:
+            worker = self._restart(None)
+            while (item := self._take(worker)) is not None:
+                worker = self._serve(item, worker)
+                del item  # it holds the file while this thread rests
+        except Exception:  # a defect: another thread can take the place of this one
+            log.exception("a thread that has images decoded ends")
+            with self._changed:
+                self._threads -= 1
+                self._changed.notify_all()
         self._end(worker)
 
     def _take(self, worker: DecodingProcess | None) -> _Item | None:
@@ -276,10 +295,11 @@ class ProcessDecoders:
         with self._changed:
             self._free_bytes += item.reserved
             item.reserved = most
-            if not self._closed:
+            is_closed = self._closed
+            if not is_closed:
                 self._retried.append(item)
             self._changed.notify_all()
-        if self._closed:
+        if is_closed:
             item.future.set_exception(CancelledError())
 
     def _finish(self, item: _Item, result: Picture | BaseException) -> None:
@@ -330,6 +350,7 @@ class ProcessDecoders:
         with self._changed:
             if self._confinement is None:
                 self._confinement, self._layers = worker.confinement, (layers,)
+            self._failure = None
             self._workers.add(worker)
             if self._closed:
                 worker.kill()

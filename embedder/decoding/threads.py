@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from embedder.decoding.confinement import Confinement, ConfinementLevel
+from embedder.decoding.confinement import UNCONFINED, Confinement
 from embedder.decoding.picture import Picture, PictureOrder, make_picture
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.quiet import silence_decoders
@@ -58,11 +58,7 @@ class ThreadDecoders:
     @property
     def confinement(self) -> Confinement:
         """None: whoever takes over a decoder has taken over this process."""
-        return Confinement(
-            ConfinementLevel.NONE,
-            "threads of this process decode images: a decoder that is taken over can do whatever "
-            "this process can",
-        )
+        return UNCONFINED
 
     def close(self) -> None:
         """Cancel what waits, and wait for what runs. May be called twice."""

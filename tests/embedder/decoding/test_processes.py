@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -343,6 +344,25 @@ def test_a_decoder_that_is_not_there_blames_no_image() -> None:
         decoders.close()
 
 
+def test_a_process_without_descriptors_refuses_and_goes_on_once_it_has_some() -> None:
+    decoders = ProcessDecoders(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        futures = [decoders.submit(encode(), ORDER) for _ in range(3)]
+        for future in futures:
+            assert isinstance(future.exception(30), DecodersUnavailable)
+        with pytest.raises(DecodersUnavailable, match="no decoding process can be started"):
+            _ = decoders.confinement
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        require_good(decoders)
+        assert decoders.confinement.level is not ConfinementLevel.NONE
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        decoders.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12: the point
 def test_a_forked_process_begins_anew() -> None:
     decoders = ProcessDecoders(1)
     require_good(decoders)

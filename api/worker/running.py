@@ -24,7 +24,7 @@ from api.jobs.working import JobRun, StreamEmbedder, name_defect
 from api.lineup import Lineup
 from api.worker.expendable import LeftBehind, run_expendable
 from api.worker.reembed import ReembedTask
-from embedder.errors import EmbedderError
+from embedder.errors import DecodersUnavailable, EmbedderError
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseReadOnly, DatabaseUnavailable
 from index.truth.database import Database
@@ -49,9 +49,11 @@ TIDY_SECONDS = 10.0  # between two looks for processes that died
 # A job that cannot be worked on here is tried again after this, then after twice as long ...
 FIRST_REFUSAL_SECONDS = 5.0
 LONGEST_REFUSAL_SECONDS = 300.0
-# Errors that end the work on a job and are no defect: the source, the disk or the database needs
-# somebody's attention.
-EXPECTED = (CorpusError, ServiceError, OSError)
+# Errors that end the work on a job and are no defect: the source, the disk, the model or the
+# database needs somebody's attention.
+EXPECTED = (CorpusError, ServiceError, EmbedderError, OSError)
+# Those of them that pass by themselves: the job stays open.
+PASSING = (DatabaseUnavailable, DecodersUnavailable)
 log = logging.getLogger(__name__)
 
 
@@ -149,7 +151,7 @@ def run_task(
 
     An owner pauses the job on KeyboardInterrupt and fails it when it cannot continue; a helper only
     leaves. A defect in what is done once for a whole job fails it, whoever works on it. Raises
-    `UnusableSource`, `CorpusError`, `ServiceError`, OSError, KeyboardInterrupt.
+    `UnusableSource`, `CorpusError`, `ServiceError`, `EmbedderError`, OSError, KeyboardInterrupt.
     """
     try:
         with Leases.held(database) as leases, closing(open_task()) as task:
@@ -160,7 +162,7 @@ def run_task(
             pause_if_open(database, job_id)
         raise
     except EXPECTED as err:
-        if owner and not isinstance(err, DatabaseUnavailable):
+        if owner and not isinstance(err, PASSING):
             with database.write() as conn:
                 fail_job(conn, job_id, str(err))
         raise
@@ -325,7 +327,7 @@ def _explain(database: Database, job: Job, err: Exception) -> None:
             case LeftBehind():
                 log.warning("job %d: %s", job.id, err)
                 release_all(database)
-            case CorpusError() | ServiceError() | OSError() | EmbedderError():
+            case CorpusError() | ServiceError() | EmbedderError() | OSError():
                 log.warning("job %d: %s", job.id, err)
                 with database.write() as conn:
                     note_obstacle(conn, job.id, str(err))

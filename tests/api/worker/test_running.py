@@ -11,6 +11,7 @@ from api.jobs.failures import Patience
 from api.jobs.task import Progress
 from api.sources.item import UnusableSource
 from api.worker.running import Refusals, ignore_progress, pause_if_open, run_task, take_open_jobs
+from embedder.errors import DecodersUnavailable, ModelUnavailable
 from index.errors import DatabaseUnavailable
 from index.truth.database import Database
 from index.truth.job_chunks import add_chunks, begin_listing, claim_chunk, finish_listing
@@ -65,22 +66,28 @@ def test_a_task_that_cannot_go_on_fails_the_owners_job_with_the_reason(database:
     assert (task.closed, task.completed) == (2, 0)
 
 
-def test_a_task_that_cannot_be_opened_fails_the_job(database: Database) -> None:
+@pytest.mark.parametrize("kind", [OSError, ModelUnavailable])
+def test_a_task_that_cannot_be_opened_fails_the_job(
+    database: Database, kind: type[Exception]
+) -> None:
     def unopenable() -> TinyTask:
-        raise OSError("no such folder")
+        raise kind("no such folder")
 
     job = queue_job(database)
-    with pytest.raises(OSError, match="no such folder"):
+    with pytest.raises(kind, match="no such folder"):
         run(database, job, unopenable)
 
     assert read_job(database, job.id).error == "no such folder"
 
 
-def test_a_database_that_is_unavailable_fails_no_job(database: Database) -> None:
+@pytest.mark.parametrize(
+    "err", [DatabaseUnavailable("it restarts"), DecodersUnavailable("no process can be started")]
+)
+def test_what_passes_by_itself_fails_no_job(database: Database, err: Exception) -> None:
     job = queue_job(database)
-    task = TinyTask(["a"], fail_spans=DatabaseUnavailable("it restarts"))
+    task = TinyTask(["a"], fail_spans=err)
 
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(type(err)):
         run(database, job, lambda: task)
 
     assert read_job(database, job.id).state is JobState.RUNNING

@@ -20,7 +20,7 @@ from api.jobs.task import Progress
 from api.lineup import Lineup
 from api.settings import Settings
 from api.worker.running import help_with, pause_if_open
-from embedder.decoding.budget import choose_budget
+from embedder.decoding.budget import LEAST_BUDGET_BYTES, choose_budget
 from embedder.network.device import set_thread_count
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult
@@ -53,10 +53,12 @@ def work_together(
     """
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
     threads = max(1, (os.cpu_count() or 1) // workers)
+    budget = settings.memory_budget_bytes or choose_budget()
     shares = settings.model_copy(
         update={
             "decoders": settings.decoders or threads,
-            "memory_budget_bytes": (settings.memory_budget_bytes or choose_budget()) // workers,
+            # An image that is larger than the whole share is refused.
+            "memory_budget_bytes": max(budget // workers, min(budget, LEAST_BUDGET_BYTES)),
         }
     )
 

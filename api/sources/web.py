@@ -223,9 +223,12 @@ class Web:
                 )
                 self._clients[key] = _BoundedClient(policy, self._resolver, self._request_seconds)
             self._clients.move_to_end(key)
+            client, oldest = self._clients[key], None
             if len(self._clients) > MAX_CLIENTS:
-                self._clients.popitem(last=False)[1].close()
-            return self._clients[key]
+                _, oldest = self._clients.popitem(last=False)
+        if oldest is not None:
+            oldest.close()  # waits for what it is sending, but nobody else waits for that
+        return client
 
 
 class _BoundedClient:

@@ -39,7 +39,6 @@ def reader(original: Path, copy: Path) -> Reader:
         pytest.param("lineup.db", 200, 2, True, marks=LONG),
         pytest.param("index/*/*", 40, 3, True, marks=LONG),
         pytest.param("thumbnails/*/*", 20, 4, True, marks=LONG),
-        pytest.param("precision/*", 20, 5, True, marks=LONG),
     ],
 )
 def test_damage_is_named_or_does_no_harm(

@@ -108,7 +108,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced_and_the_image_is_made_
     planted: ProcessDecoders,
 ) -> None:
     require_good(planted)
-    future = planted.submit(plant("sleep", 0.5), ORDER)
+    future = planted.submit(plant("sleep", 1.0), ORDER)  # long enough to be killed in it
     while not future.running():
         time.sleep(0.01)
     (worker,) = planted.find_workers()

@@ -46,7 +46,7 @@ lint: $(READY)  ## ruff, bandit, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 constraints: $(READY)  ## write constraints.txt and .ci/constraints.txt: every package with the hashes of its files
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[lock]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lock]'
 	$(BIN)/python .ci/constraints.py
 
 sbom: $(READY)  ## write build/sbom.json: what is installed in .venv, as CycloneDX

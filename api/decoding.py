@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from api.settings import Settings
-from embedder.decoding.confinement import Confinement
+from embedder.decoding.confinement import Confinement, ConfinementLevel
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.decoding.processes import ProcessDecoders
 from embedder.decoding.threads import ThreadDecoders, count_threads
@@ -64,6 +65,17 @@ def find_confinement(decoders: Decoders) -> Confinement | None:
         return decoders.confinement
     except DecodersUnavailable:
         return None
+
+
+def log_confinement(decoders: Decoders, log: logging.Logger) -> None:
+    """Say how far decoding is confined; this starts the first process that decodes."""
+    try:
+        confinement = decoders.confinement
+    except DecodersUnavailable as err:
+        log.error("images cannot be decoded: %s", err)  # noqa: TRY400 -- the reason is there
+        return
+    level = logging.INFO if confinement.level is ConfinementLevel.FULL else logging.WARNING
+    log.log(level, "confinement of decoding: %s: %s", confinement.level, confinement.detail)
 
 
 def count_cores() -> int:

@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from api.decoding import log_confinement
 from api.errors import AddressUnavailable, UnsafeListen
 from api.http.app import create_app
 from api.http.connections import Census, Connection, ConnectionLimits
@@ -26,8 +27,6 @@ from api.worker.expendable import (
     exit_now,
     has_left_threads,
 )
-from embedder.decoding.confinement import ConfinementLevel
-from embedder.errors import DecodersUnavailable
 
 GRACE_SECONDS = 10  # for requests in work, when the server stops
 log = logging.getLogger("uvicorn.error")
@@ -62,7 +61,8 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
         config = make_config(create_app(settings, current), settings, log_level="info")
         if migration is not None:
             log.info("%s", migration)
-        log_confinement(current)
+        with current.held() as lineup:
+            log_confinement(lineup.decoders, log)
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped
             _Server(config, settings.shutdown_grace_seconds).run(sockets=listeners)
@@ -83,18 +83,6 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         exit_at_latest(self._latest_seconds)
         super().handle_exit(sig, frame)
-
-
-def log_confinement(current: CurrentLineup) -> None:
-    """Say how far decoding is confined; this starts the first process that decodes."""
-    with current.held() as lineup:
-        try:
-            confinement = lineup.decoders.confinement
-        except DecodersUnavailable as err:
-            log.error("images cannot be decoded: %s", err)  # noqa: TRY400 -- the reason is there
-            return
-    level = logging.INFO if confinement.level is ConfinementLevel.FULL else logging.WARNING
-    log.log(level, "confinement of decoding: %s: %s", confinement.level, confinement.detail)
 
 
 def make_config(app: ASGIApp, settings: Settings, *, log_level: str) -> uvicorn.Config:

@@ -98,7 +98,11 @@ class LineupGroup(TyperGroup):
             return super().invoke(ctx)
         except USAGE_ERROR as err:
             raise _show_message(err) from None
-        except (typer.Exit, typer.Abort):
+        except (
+            typer.Exit,
+            typer.Abort,
+            BrokenPipeError,
+        ):  # typer ends quietly when nobody reads on
             raise
         except KeyboardInterrupt:
             errors.print("interrupted; everything finished so far is stored")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from datetime import datetime
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from index.truth.corpora import Keep
 
 STDIN = "-"
+log = logging.getLogger(__name__)
 
 
 @app.command(rich_help_panel=REFERENCES)
@@ -158,6 +160,7 @@ def worker(
     is given back to the other workers.
     """
     let_waiting_threads_sleep()
+    from api.decoding import log_confinement
     from api.lineup import Lineup
     from api.worker.running import find_job, work_on_open_jobs, work_watched
     from embedder.network.device import set_thread_count
@@ -170,6 +173,7 @@ def worker(
         tuned_interpreter(),
         Lineup.open(settings) as lineup,
     ):
+        log_confinement(lineup.decoders, log)
         if job is None:
             work_on_open_jobs(lineup, threading.Event(), helping=True, once=once)
         else:

@@ -200,6 +200,20 @@ def test_make_serve_prefers_data_of_your_own(after_demo: Path) -> None:
         shutil.rmtree(after_demo / "lineup-data")
 
 
+def test_a_reader_that_stops_reading_is_no_defect() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m api.terminal ingest --help | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=environment(),
+    )
+
+    assert (len(done.stdout), done.stderr) == (1, "")
+
+
 def test_help_is_fast() -> None:
     """Help imports a fraction of what a look-up does, measured in modules, not by the clock."""
     count = "import sys; before = len(sys.modules); {}; print(len(sys.modules) - before)"

@@ -102,7 +102,7 @@ class LineupGroup(TyperGroup):
             typer.Exit,
             typer.Abort,
             BrokenPipeError,
-        ):  # typer ends quietly when nobody reads on
+        ):
             raise
         except KeyboardInterrupt:
             errors.print("interrupted; everything finished so far is stored")

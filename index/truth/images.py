@@ -115,12 +115,19 @@ def find_known_images(
 
 
 def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, set[str]]:
+    """Return the live corpora by image. A removed one may have the name of a live one, and entries
+    until all of them are removed.
+    """
     names: dict[int, set[str]] = {}
     for some in slices(image_ids):
         rows = conn.execute(
             select(entries.c.image_id, corpora.c.name)
             .join(corpora, corpora.c.id == entries.c.corpus_id)
-            .where(is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None))
+            .where(
+                is_any(conn, entries.c.image_id, some),
+                entries.c.removed_at.is_(None),
+                corpora.c.removed_at.is_(None),
+            )
         )
         for image_id, name in rows:
             names.setdefault(image_id, set()).add(name)

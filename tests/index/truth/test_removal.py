@@ -16,10 +16,11 @@ from index.errors import JobStateConflict, UnknownCorpus, UnknownEntry
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
 from index.truth.changes import last_number
-from index.truth.corpora import get_corpus, list_corpora
+from index.truth.corpora import CorpusKind, create_corpus, get_corpus, list_corpora
 from index.truth.database import Database
 from index.truth.entries import get_entry
 from index.truth.filters import EVERYTHING, Filter
+from index.truth.images import find_known_images
 from index.truth.jobs import JobState, cancel_job, get_job, pause_job
 from index.truth.removal import (
     Batch,
@@ -75,6 +76,18 @@ def test_entries_leave_every_answer_with_the_first_transaction(
             get_corpus(conn, "going")
     with pytest.raises(UnknownCorpus):
         corpora_found(live, material, Filter(corpora=frozenset(["going"])))
+
+
+def test_images_of_a_corpus_that_is_emptied_are_new_to_the_next_one_of_its_name(
+    database: Database, material: Any, filled: tuple[int, ...]
+) -> None:
+    begin(database, material)
+    with database.write() as conn:
+        create_corpus(conn, "going", CorpusKind.KNOWN_FAKE)
+    sha256s = [material.sha256(8), material.sha256(9)]
+    with database.read() as conn:
+        known = find_known_images(conn, material.space, sha256s)
+    assert [known[sha256].corpora for sha256 in sha256s] == [frozenset(), {"staying"}]
 
 
 def test_the_rest_is_removed_in_bounded_transactions(

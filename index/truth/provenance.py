@@ -13,7 +13,7 @@ from index.jsontext import JSON, CanonicalText, canonical_json
 from index.truth.instants import in_utc
 
 # Of a generator or a label. They are names: requests take 200 characters. PostgreSQL's index on
-# them holds 2,704 bytes, and the normalisation of a megabyte of accents takes an hour.
+# them holds 2,704 bytes, and the normalisation of a megabyte of accents takes minutes.
 MAX_INDEXED_CHARACTERS = 500
 
 

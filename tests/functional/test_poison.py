@@ -151,7 +151,16 @@ def queue(database: Database, *names: str, point: str = "read", chunk_items: int
     return queue_job(database, request=request)
 
 
-@pytest.mark.parametrize("point", ["read", "store"])
+@pytest.mark.parametrize(
+    ("dialect", "point"),
+    [
+        ("sqlite", "read"),
+        pytest.param("postgresql", "store", marks=pytest.mark.postgres),
+        pytest.param("sqlite", "store", marks=pytest.mark.prove),
+        pytest.param("postgresql", "read", marks=[pytest.mark.postgres, pytest.mark.prove]),
+    ],
+    indirect=["dialect"],
+)
 def test_the_item_that_ends_its_worker_three_times_is_found_and_holds_nobody_up(
     database: Database, database_url: str, workers: Workers, point: str
 ) -> None:
@@ -178,6 +187,14 @@ def test_the_item_that_ends_its_worker_three_times_is_found_and_holds_nobody_up(
     assert workers.log.read_text().count("ended 3 times") == 1
 
 
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "sqlite",
+        pytest.param("postgresql", marks=[pytest.mark.postgres, pytest.mark.prove]),
+    ],
+    indirect=True,
+)
 def test_a_worker_that_hangs_in_native_code_ends_on_sigterm(
     database: Database, database_url: str, workers: Workers
 ) -> None:
@@ -193,6 +210,14 @@ def test_a_worker_that_hangs_in_native_code_ends_on_sigterm(
     assert read_job(database, job.id).state is JobState.RUNNING
 
 
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        pytest.param("postgresql", marks=pytest.mark.postgres),
+        pytest.param("sqlite", marks=pytest.mark.prove),
+    ],
+    indirect=True,
+)
 def test_a_cancelled_job_frees_a_worker_that_hangs_within_five_seconds(
     database: Database, database_url: str, workers: Workers
 ) -> None:
@@ -215,7 +240,7 @@ def test_a_database_that_ends_every_connection_again_and_again_ends_no_work(
         Database.open(new_postgresql_url()) as database,
         Database.open(new_postgresql_url()) as killer,
     ):
-        names = [f"n{number}" for number in range(40)]
+        names = [f"n{number}" for number in range(16)]
         job, stop = queue_job(database), threading.Event()
 
         def end_connections() -> None:
@@ -246,5 +271,5 @@ def test_a_database_that_ends_every_connection_again_and_again_ends_no_work(
             )
             done = run.run(job.id)
 
-        assert (done.state, done.counts) == (JobState.COMPLETED, JobCounts(found=40, added=40))
+        assert (done.state, done.counts) == (JobState.COMPLETED, JobCounts(found=16, added=16))
         assert corpus_names(database) == sorted(names)

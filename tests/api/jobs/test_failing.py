@@ -235,7 +235,14 @@ def test_suspects_wait_for_other_jobs(database: Database) -> None:
     with Leases.held(database) as leases:
         task = PoisonedTask(["a", "poison", "b", "c"], chunk_items=2, point="finish")
         run_ = JobRun(
-            database, ImageEmbedder(), task, leases, lambda *_: None, stop, lambda: waiting[0]
+            database,
+            ImageEmbedder(),
+            task,
+            leases,
+            lambda *_: None,
+            stop,
+            lambda: waiting[0],
+            patience=Patience(stop, 0.5, 0.001),
         )
         left = run_.run(job.id)
 

@@ -32,7 +32,7 @@ from api.worker.running import work_on
 from api.worker.starting import start_ingest
 from embedder.decoding.processes import ProcessDecoders
 from index.truth.job_items import Outcome, list_items
-from index.truth.jobs import JobState
+from index.truth.jobs import JobCounts, JobState
 from tests.clients import NO_BROWSER
 from tests.embedder.decoding.planted import plant
 
@@ -59,10 +59,12 @@ def serving(folder: Path, decoders: ProcessDecoders) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
-def planted() -> Iterator[ProcessDecoders]:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One service over decoders that obey the file."""
     decoders = ProcessDecoders(2, timeout_seconds=2.0, budget_bytes=BUDGET_BYTES, decoder=PLANTED)
-    yield decoders
+    with serving(tmp_path_factory.mktemp("sandbox"), decoders) as opened:
+        yield opened
     decoders.close()
 
 
@@ -84,51 +86,55 @@ def look_up(client: TestClient, data: bytes) -> httpx.Response:
     return client.post("/v1/lookups", files={"image": data})
 
 
+@pytest.mark.parametrize(
+    ("over_http", "in_an_ingest"),
+    [
+        (["hang", "leap"], ["segfault", "read"]),
+        pytest.param([*ATTACKS], [*ATTACKS], marks=pytest.mark.prove),  # each costs a worker
+    ],
+    ids=["half", "all"],
+)
 def test_each_hostile_image_is_its_own_error_over_http_and_in_an_ingest(
-    tmp_path: Path, planted: ProcessDecoders
+    client: TestClient, tmp_path: Path, over_http: list[str], in_an_ingest: list[str]
 ) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for number, attack in enumerate(ATTACKS):
-        (folder / f"{number}-{attack}.png").write_bytes(plant(attack, "/etc/hostname"))
-        (folder / f"{number}-fine.png").write_bytes(make_photograph(number))
-    with serving(tmp_path, planted) as client:
-        ready = client.get("/readyz").json()
-        assert ready["confinement"]["level"] == "full"
-        for number, (attack, reason) in enumerate(ATTACKS.items()):
-            refused = look_up(client, plant(attack, "/etc/hostname"))
-            assert refused.status_code in (413, 422)
-            slug = reason.replace("_", "-")
-            assert refused.json()["type"] == f"urn:lineup:problem:{slug}"
-            assert look_up(client, make_photograph(number)).status_code == 201
-        with client.app.state.current.held() as lineup:  # type: ignore[attr-defined]
-            result = ingest_folder(lineup, folder)
-    assert result == {
-        f"{number}-{attack}.png": reason for number, (attack, reason) in enumerate(ATTACKS.items())
+    assert client.get("/readyz").json()["confinement"]["level"] == "full"
+    for number, attack in enumerate(over_http):
+        refused = look_up(client, plant(attack, "/etc/hostname"))
+        assert refused.status_code in (413, 422)
+        slug = ATTACKS[attack].replace("_", "-")
+        assert refused.json()["type"] == f"urn:lineup:problem:{slug}"
+        assert look_up(client, make_photograph(number)).status_code == 201
+
+    for number, attack in enumerate(in_an_ingest):
+        (tmp_path / f"{number}-{attack}.png").write_bytes(plant(attack, "/etc/hostname"))
+        fine = make_photograph(100 * len(in_an_ingest) + number)
+        (tmp_path / f"{number}-fine.png").write_bytes(fine)
+    with client.app.state.current.held() as lineup:  # type: ignore[attr-defined]
+        counts, reasons = ingest_folder(lineup, tmp_path)
+    assert counts.added == len(in_an_ingest)
+    assert reasons == {
+        f"{number}-{attack}.png": ATTACKS[attack] for number, attack in enumerate(in_an_ingest)
     }
 
 
-def ingest_folder(lineup: Lineup, folder: Path) -> dict[str, str | None]:
-    """Ingest a folder; return the reason of each file that failed."""
+def ingest_folder(lineup: Lineup, folder: Path) -> tuple[JobCounts, dict[str, str | None]]:
+    """Ingest a folder; return what came of it, and the reason of each file that failed."""
     request = IngestRequest(sources=[str(folder)], corpus="known")
     job = work_on(lineup, start_ingest(lineup.database, lineup.space, request))
     assert job.state is JobState.COMPLETED
-    assert job.counts.added == len(ATTACKS)
     with lineup.database.read() as conn:
         items = list_items(conn, job.id, Outcome.FAILED)
-    return {Path(item.name).name: item.reason for item in items}
+    return job.counts, {Path(item.name).name: item.reason for item in items}
 
 
-def test_pictures_that_exceed_the_budget_together_wait_for_one_another(
-    tmp_path: Path, planted: ProcessDecoders
-) -> None:
+def test_pictures_that_exceed_the_budget_together_wait_for_one_another(client: TestClient) -> None:
     bomb = make_bomb(2_500)
-    with serving(tmp_path, planted) as client, ThreadPoolExecutor(5) as threads:
+    with ThreadPoolExecutor(5) as threads:
         answers = list(threads.map(lambda _: look_up(client, bomb).status_code, range(5)))
-        assert answers == [201] * 5
-        refused = look_up(client, make_bomb(4_000))
-        assert refused.json()["type"] == "urn:lineup:problem:needs-too-much-memory"
-        assert look_up(client, make_photograph(0)).status_code == 201
+    assert answers == [201] * 5
+    refused = look_up(client, make_bomb(4_000))
+    assert refused.json()["type"] == "urn:lineup:problem:needs-too-much-memory"
+    assert look_up(client, make_photograph(0)).status_code == 201
 
 
 MEMORY = """

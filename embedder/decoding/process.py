@@ -112,7 +112,7 @@ class DecodingProcess:
         Raises DecodersUnavailable, UnusableConfinementError.
         """
         try:
-            with tempfile.TemporaryFile() as errors:
+            with os.fdopen(_open_unnamed("lineup-errors"), "w+b") as errors:
                 worker = _spawn(options, layers, errors)
                 try:
                     worker._read_report(errors)
@@ -311,7 +311,7 @@ def _spawn(options: WorkerOptions, layers: Sequence[Layer], errors: IO[bytes]) -
         replies, worker_end = os.pipe()
         undo.callback(os.close, replies)
         theirs.callback(os.close, worker_end)
-        block = _open_block()
+        block = _open_unnamed("lineup-picture")
         undo.callback(os.close, block)
         process = subprocess.Popen(  # noqa: S603  # nosec B603 # this interpreter, values of this module
             _make_command(options, layers, worker_end, block),
@@ -348,10 +348,10 @@ def _make_command(
     return [sys.executable, "-P", "-s", "-m", _MODULE, *arguments]
 
 
-def _open_block() -> int:
+def _open_unnamed(label: str) -> int:
     """Return a file that has no name, in memory where the system can."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("lineup-picture")
+        return os.memfd_create(label)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 

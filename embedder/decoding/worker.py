@@ -205,7 +205,7 @@ def _limit_resources(arguments: argparse.Namespace) -> None:
 
 def _make_tries(parent: int) -> dict[Closed, Callable[[], object]]:
     """Return what to try once the rights are given up; how to try it is found out before."""
-    folder = Path(tempfile.gettempdir(), f"lineup-{uuid.uuid4().hex}")
+    folder = Path(_choose_folder(), f"lineup-{uuid.uuid4().hex}")
     return {
         Closed.FILES: lambda: Path(__file__).open("rb").close(),
         Closed.FOLDERS: lambda: _make_folder(folder),
@@ -214,6 +214,13 @@ def _make_tries(parent: int) -> dict[Closed, Callable[[], object]]:
         Closed.PROCESSES: lambda: os.kill(parent, 0),
         Closed.MEMORY: _exceed_memory,
     }
+
+
+def _choose_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written, or the disk is full
+        return os.sep
 
 
 def _find_closed(tries: dict[Closed, Callable[[], object]]) -> list[str]:

@@ -354,6 +354,21 @@ def test_a_process_without_descriptors_refuses_and_goes_on_once_it_has_some() ->
         decoders.close()
 
 
+def test_workers_start_where_no_file_can_be_written() -> None:
+    """As on a full disk, where even the search for a folder of temporary files fails."""
+    decoders = ProcessDecoders(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        level = decoders.confinement.level
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert level is not ConfinementLevel.NONE
+        require_good(decoders)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        decoders.close()
+
+
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12: the point
 def test_a_forked_process_begins_anew() -> None:
     decoders = ProcessDecoders(1)

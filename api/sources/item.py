@@ -15,6 +15,10 @@ from typing import Protocol
 from api.errors import ServiceError
 from api.sources.json_values import JSON
 
+# Of an error that is stored with a job and sent to clients: the columns of an ordinary table fit,
+# the hundred thousand names in a hostile one do not.
+MAX_REASON_LENGTH = 2000
+
 
 class UnreadableItem(ServiceError):
     """The bytes of one item cannot be read; `reason` is for programs, the message for people."""
@@ -27,9 +31,13 @@ class UnreadableItem(ServiceError):
 class UnusableSource(ServiceError):
     """A whole source cannot be ingested: it is missing, of an unknown kind, or a table without an
     image column.
+
+    The reason may list what a file contains; it is cut to `MAX_REASON_LENGTH`.
     """
 
     def __init__(self, location: str, reason: str) -> None:
+        if len(reason) > MAX_REASON_LENGTH:
+            reason = f"{reason[:MAX_REASON_LENGTH]}…"
         super().__init__(f"{make_printable(location)}: {reason}")
         self.location = location
         self.reason = reason

@@ -7,6 +7,7 @@ whatever the size of the row group. Knows nothing about the meaning of columns.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -130,6 +131,8 @@ class RowGroups:
         self._cursor = None
         self._parquet.close()
         self._file.close()
+        # pyarrow keeps what pages have taken, which can be gigabytes for a file of some kilobytes.
+        pa.default_memory_pool().release_unused()
 
     def _open(self) -> None:
         try:
@@ -147,13 +150,10 @@ class RowGroups:
         except _DAMAGE as err:
             problem = f"not a readable Parquet file: {describe_error(err)}"
             raise self._file.failure or UnusableSource(self.location, problem) from err
-        twice = [
-            name
-            for place, name in enumerate(self.schema.names)
-            if name in self.schema.names[:place]
-        ]
-        if twice:
-            raise UnusableSource(self.location, f"two of its columns are named {twice[0]!r}")
+        counts = Counter(self.schema.names)
+        twice = next((name for name, count in counts.items() if count > 1), None)
+        if twice is not None:
+            raise UnusableSource(self.location, f"two of its columns are named {twice!r}")
         if min(sizes, default=0) < 0:
             raise UnusableSource(self.location, "a row group has a negative number of rows")
         self._starts: list[int] = list(accumulate(sizes, initial=0))

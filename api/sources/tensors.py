@@ -25,7 +25,9 @@ from api.sources.records import parse_json_object
 from api.sources.sourcefile import SourceFile
 
 MAX_NPY_HEADER_BYTES = 2**14  # numpy reads no header of over 10,000 bytes
-MAX_HEADER_BYTES = 100_000_000  # the limit that safetensors itself has
+# Ten thousand tensors. safetensors itself allows 100 MB, whose JSON takes gigabytes of memory and
+# holds the interpreter's lock for seconds; ready embeddings need three tensors.
+MAX_HEADER_BYTES = 2**20
 DTYPES = {
     "F16": "<f2",
     "F32": "<f4",
@@ -93,7 +95,10 @@ def open_safetensors_arrays(
     """
     header_size = int.from_bytes(file.read(8), "little")
     if header_size > MAX_HEADER_BYTES:
-        raise UnusableSource(file.location, "not a safetensors file")
+        raise UnusableSource(
+            file.location,
+            f"not a safetensors file, or one with a header of more than {MAX_HEADER_BYTES:,} bytes",
+        )
     try:
         header = _read_header(file, header_size)
         arrays = {

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import ServiceError
-from api.sources.item import Item, UnreadableItem, UnusableSource, make_printable
+from api.sources.item import (
+    MAX_REASON_LENGTH,
+    Item,
+    UnreadableItem,
+    UnusableSource,
+    make_printable,
+)
 from index.jsontext import canonical_json
 
 
@@ -41,3 +47,9 @@ def test_an_item_declares_nothing_unless_its_source_does() -> None:
     item = Item("a.png", lambda size: b"abc"[: size + 1])
     assert (dict(item.declared), item.location) == ({}, None)
     assert item.read(1) == b"ab"
+
+
+def test_a_reason_that_lists_what_a_file_contains_is_cut() -> None:
+    err = UnusableSource("a.csv", "its columns are " + ", ".join(map(str, range(100_000))))
+    assert err.reason.startswith("its columns are 0, 1, 2")
+    assert len(str(err)) == len("a.csv: ") + MAX_REASON_LENGTH + 1

@@ -84,6 +84,16 @@ def test_a_file_that_is_cut_is_refused(tmp_path: Path, kept: float) -> None:
         RowGroups(str(path))
 
 
+def test_memory_of_pages_is_given_back(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"a": [bytes(100 * 2**20)]}), tmp_path / "a.parquet", compression="zstd"
+    )
+    rows = RowGroups(str(tmp_path / "a.parquet"))
+    assert [each.count for span in rows.spans(10) for each in rows.batches(span)] == [1]
+    rows.close()
+    assert pa.default_memory_pool().bytes_allocated() < 50 * 2**20
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], ["a", "b", "a"])
     pq.write_table(twice, tmp_path / "a.parquet")

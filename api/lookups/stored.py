@@ -20,6 +20,7 @@ _RELATIONS = {"unrelated": "below_threshold"}
 _STABILITY = {"views": "reencodings"}
 _CLASSIFIER = {"authentic_logit": "no_traces_logit"}
 _OPINIONS = {"authentic": "no_traces", "authentic_limit_reached": "no_traces_limit_reached"}
+_NEAREST = ("nearest_known_fake", "nearest_known_real")
 _SENTENCES = {
     "the limit for authentic": "the limit for no synthetic traces",
     "(authentic up to": "(no traces up to",
@@ -56,8 +57,8 @@ def take_stored_paths(now: Mapping[str, Any], stored: Mapping[str, Any]) -> dict
 
 def _neighbours(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     similarity = document["similarity"]
-    real = similarity.get("nearest_known_real")
-    return [*similarity["neighbours"], *([real] if real else [])]
+    nearest = [similarity.get(key) for key in _NEAREST]
+    return [*similarity["neighbours"], *(each for each in nearest if each)]
 
 
 def _with_provenances(
@@ -69,8 +70,9 @@ def _with_provenances(
 
     similarity = {**document["similarity"]}
     similarity["neighbours"] = list(map(change, similarity["neighbours"]))
-    if similarity.get("nearest_known_real"):
-        similarity["nearest_known_real"] = change(similarity["nearest_known_real"])
+    for key in _NEAREST:
+        if similarity.get(key):
+            similarity[key] = change(similarity[key])
     return {**document, "similarity": similarity}
 
 

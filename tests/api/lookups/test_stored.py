@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -114,7 +115,8 @@ def test_the_word_authentic_is_shown_as_what_it_means() -> None:
 
 def document(provenance: dict[str, Any]) -> dict[str, Any]:
     neighbour = {"relation": "similar", "entry": {"id": 7, "provenance": provenance}}
-    return {"similarity": {"neighbours": [neighbour], "nearest_known_real": neighbour}, "id": "x"}
+    nearest = {"nearest_known_fake": neighbour, "nearest_known_real": neighbour}
+    return {"similarity": {"neighbours": [neighbour], **nearest}, "id": "x"}
 
 
 def test_a_stored_answer_is_read_without_the_paths_of_its_machine() -> None:
@@ -133,3 +135,28 @@ def test_a_replay_digests_the_provenance_that_was_stored_if_nothing_else_differs
     assert take_stored_paths(document({"path": "a.png", "n": 1}), document(then)) == document(then)
     other = document({"path": "a.png", "n": 2})
     assert take_stored_paths(other, document(then)) == other
+
+
+def test_no_entry_of_an_answer_is_forgotten(filled: Lineup) -> None:
+    """Wherever an answer names an entry: it is read without its path, and can be replayed."""
+    answer = look_up_image(filled, encoded(picture(600)), LookupQuery(filter={"kind": None}))
+    with filled.database.read() as conn:
+        today = dict(get_lookup(conn, answer.id).answer)
+    earlier = copy.deepcopy(today)
+    provenances = list(provenances_in(earlier))
+    assert len(provenances) > len(answer.similarity.neighbours)  # also the nearest ones
+    for each in provenances:
+        each["location"] = "/srv/case/a.png"
+
+    assert name_paths(earlier) == today
+    assert take_stored_paths(today, earlier) == earlier
+
+
+def provenances_in(document: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(document, dict):
+        if isinstance(document.get("provenance"), dict):
+            yield document["provenance"]
+        document = list(document.values())
+    if isinstance(document, list):
+        for each in document:
+            yield from provenances_in(each)

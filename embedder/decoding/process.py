@@ -26,13 +26,11 @@ from embedder.decoding.confinement import (
     judge_confinement,
 )
 from embedder.decoding.picture import Picture, PictureOrder
-from embedder.decoding.protocol import (
-    LENGTH,
-    MAX_MESSAGE_BYTES,
+from embedder.decoding.protocol import LENGTH, MAX_MESSAGE_BYTES, pack_order
+from embedder.decoding.replies import (
     DecoderFailure,
     InvalidReplyError,
     OutOfMemory,
-    pack_order,
     read_reply,
     unpack,
 )

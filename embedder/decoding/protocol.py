@@ -1,57 +1,36 @@
-"""What a worker and its parent say to each other, and the parent's doubts.
+"""What a worker and its parent say to each other.
 
 A message is its length (four bytes, big endian) and JSON. Bytes and pixels lie in a block of memory
 that both can read and write: first the file, then, over it, the parts of the answer, one behind the
 other. The block is a file without a name, and it is only read and written, never mapped: a worker
-that shortens it cannot hurt its parent.
-
-Nothing is unpickled. A worker may be taken over by the file that it decodes, so its answer is bytes
-from outside too: types, ranges, lengths and the shape of every array are checked against the order.
-What a liar can still do is to answer another picture than the file's.
+that shortens it cannot hurt its parent. Nothing is pickled; `replies` reads what a worker answers.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedder import errors
-from embedder.decoding.picture import DeliveredPicture, Picture, PictureOrder
+from embedder.decoding.picture import Picture, PictureOrder
 from embedder.errors import ImageError
-from embedder.file_metadata.statements import FileMetadata, Statement
-from embedder.pictures.delivery import Condition
 from embedder.pictures.perceptual import PerceptualHash
-from embedder.pictures.reencodings import (
-    REENCODING_NAMES,
-    ReEncoding,
-    ReEncodings,
-    RefusedReEncoding,
-)
-from embedder.pictures.sniff import FORMATS
-
-T = TypeVar("T")
 
 LENGTH = struct.Struct(">I")
 # All texts of a file's metadata are 256 KiB of UTF-8; JSON writes a control character in six bytes.
 MAX_MESSAGE_BYTES = 4 * 2**20
-MAX_TEXT_CHARACTERS = 2**17
 MAX_DETAIL_CHARACTERS = 2_000
-_MAX_KEYS = 128
-_MAX_MODE_CHARACTERS = 16  # Pillow's longest is "I;16B"
-_MAX_SIDE = 2**31 - 1
 
 # The errors that a decoder may report, with the types of what they are made of.
-_ERRORS: Mapping[str, tuple[type[ImageError], tuple[tuple[str, type], ...]]] = MappingProxyType(
+ERRORS: Mapping[str, tuple[type[ImageError], tuple[tuple[str, type], ...]]] = MappingProxyType(
     {
         error.reason: (error, fields)
         for error, fields in (
@@ -66,28 +45,6 @@ _ERRORS: Mapping[str, tuple[type[ImageError], tuple[tuple[str, type], ...]]] = M
 )
 
 
-class InvalidReplyError(Exception):
-    """A worker answered what no worker of Lineup answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecoderFailure:
-    """The decoder raised what is no ImageError: `detail` is its name and message."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class OutOfMemory:
-    """The decoder wanted more memory than the worker has."""
-
-
-Reply = Picture | ImageError | DecoderFailure | OutOfMemory
-
-
-# -- the parent's side: an order goes out, a reply comes in
-
-
 def pack(message: Mapping[str, Any]) -> bytes:
     """Return a message as it is sent."""
     body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
@@ -98,40 +55,6 @@ def pack_order(order: PictureOrder, size: int) -> bytes:
     """Return the message that asks for a picture of the first `size` bytes in the block."""
     body = b'{"size":%d,"order":%b}' % (size, _order_json(order))
     return LENGTH.pack(len(body)) + body
-
-
-def unpack(body: bytes) -> Mapping[str, Any]:
-    """Read the JSON object of a message. Raises InvalidReplyError."""
-    try:
-        message = json.loads(body)
-    except (ValueError, RecursionError) as err:
-        raise InvalidReplyError("no JSON") from err
-    if not isinstance(message, dict):
-        raise InvalidReplyError("no object")
-    return message
-
-
-def read_reply(message: Mapping[str, Any], block: int, order: PictureOrder) -> Reply:
-    """Check and copy a reply. `block` is the file descriptor of the shared block.
-
-    Raises InvalidReplyError.
-    """
-    try:
-        match message:
-            case {"error": {} as error}:
-                return _read_error(error)
-            case {"failure": str(detail)}:
-                return DecoderFailure(_text(detail, MAX_DETAIL_CHARACTERS))
-            case {"out_of_memory": True}:
-                return OutOfMemory()
-            case {"picture": {} as picture, "parts": [*lengths]}:
-                return _read_picture(picture, _Parts(block, lengths, order), order)
-    except (LookupError, TypeError, ValueError, OverflowError) as err:
-        raise InvalidReplyError(f"{type(err).__name__}: {err}") from err
-    raise InvalidReplyError("an unknown kind of reply")
-
-
-# -- the worker's side: an order comes in, a reply goes out
 
 
 def read_order(body: bytes) -> tuple[PictureOrder, int]:
@@ -155,7 +78,7 @@ def write_picture(picture: Picture, block: int) -> Mapping[str, Any]:
 
 def describe_error(err: ImageError) -> Mapping[str, Any]:
     """Return the message for an ImageError."""
-    _, fields = _ERRORS[err.reason]
+    _, fields = ERRORS[err.reason]
     values = {name: getattr(err, name) for name, _ in fields}
     texts = {name: make_sendable(value) for name, value in values.items() if isinstance(value, str)}
     return {"error": {"reason": err.reason, **values, **texts}}
@@ -166,14 +89,6 @@ def make_sendable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()[:MAX_DETAIL_CHARACTERS]
 
 
-def count_block_bytes(order: PictureOrder) -> int:
-    """Return the most bytes that the parts of a picture take."""
-    return order.result_bytes + _MAX_THUMBNAIL_EXTRA
-
-
-# -- both
-
-
 @lru_cache(maxsize=256)
 def _order_json(order: PictureOrder) -> bytes:
     return json.dumps(order.to_json(), separators=(",", ":")).encode()
@@ -182,10 +97,6 @@ def _order_json(order: PictureOrder) -> bytes:
 @lru_cache(maxsize=256)
 def _parse_order(body: bytes) -> PictureOrder:
     return PictureOrder.from_json(json.loads(body))
-
-
-# A WebP file of noise may be larger than the noise.
-_MAX_THUMBNAIL_EXTRA = 64 * 2**10
 
 
 def _describe(picture: Picture, parts: list[memoryview]) -> dict[str, Any]:
@@ -232,208 +143,3 @@ def _view(pixels: NDArray[np.uint8]) -> memoryview:
 
 def _describe_hash(hashed: PerceptualHash | None) -> list[Any] | None:
     return None if hashed is None else [hashed.bits.hex(), hashed.quality]
-
-
-@dataclass(slots=True)
-class _Parts:
-    """The parts of a reply in the block, taken one after the other."""
-
-    block: int
-    lengths: Sequence[Any]
-    order: PictureOrder
-    taken: int = 0
-    at: int = 0
-    left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left = count_block_bytes(self.order)
-
-    def take(self, expected: int | None = None) -> bytearray:
-        """Copy the next part. `expected` bytes, or any number that the order can give."""
-        length = _integer(self.lengths[self.taken], 0, self.left)
-        if expected is not None and length != expected:
-            raise ValueError(f"a part of {length} bytes instead of {expected}")
-        copied = bytearray(length)
-        view, at = memoryview(copied), self.at
-        while view:
-            read = os.preadv(self.block, [view], at)
-            if not read:
-                raise ValueError("a part that is not there")
-            at, view = at + read, view[read:]
-        self.taken, self.at, self.left = self.taken + 1, at, self.left - length
-        return copied
-
-    def take_pixels(self) -> NDArray[np.uint8]:
-        assert self.order.preprocessing is not None
-        side = self.order.preprocessing.crop_size
-        pixels: NDArray[np.uint8] = np.frombuffer(self.take(3 * side * side), np.uint8)
-        return pixels.reshape(side, side, 3)  # (h, w, 3)
-
-
-def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder) -> Picture:
-    has_pixels = order.preprocessing is not None and order.pixels
-    decoded = order.needs_decoding
-    width, height = _size(message["size"], order) if decoded else (0, 0)
-    metadata = _metadata(message["metadata"]) if order.file_metadata else None
-    picture = Picture(
-        format=_one_of(message["format"], FORMATS),
-        mode=_mode(message["mode"]) if decoded else "",
-        width=width,
-        height=height,
-        pixels=parts.take_pixels() if has_pixels else None,
-        thumbnail=_thumbnail(parts) if order.thumbnail_pixels is not None else None,
-        luminance_std=_luminance(message["luminance_std"]) if order.luminance else None,
-        perceptual_hash=_hash(message["hash"]) if order.perceptual_hash else None,
-        file_metadata=metadata,
-        file_generator=None if metadata is None else _generator(message["generator"], metadata),
-        condition=Condition(message["condition"]) if order.condition else None,
-        deliveries=tuple(_read_deliveries(message["deliveries"], parts, order)),
-        reencodings=_read_reencodings(message["reencodings"], parts, order)
-        if order.reencodings
-        else None,
-    )
-    if parts.taken != len(parts.lengths):
-        raise ValueError("more parts than were ordered")
-    return picture
-
-
-def _read_deliveries(
-    messages: Any, parts: _Parts, order: PictureOrder
-) -> Iterator[DeliveredPicture]:
-    ordered = iter(order.deliveries)
-    for message in _list(messages, len(order.deliveries)):
-        condition = Condition(message["condition"])
-        if condition not in ordered:  # goes on behind it: those that were refused are left out
-            raise ValueError("deliveries that were not ordered, or in another order")
-        yield DeliveredPicture(
-            condition,
-            *_size(message["size"], order),
-            parts.take_pixels(),
-            _hash(message["hash"]) if order.perceptual_hash else None,
-            _luminance(message["luminance_std"]) if order.luminance else None,
-        )
-
-
-def _read_reencodings(message: Any, parts: _Parts, order: PictureOrder) -> ReEncodings:
-    usable = [
-        (_one_of(name, REENCODING_NAMES), Condition(condition))
-        for name, condition in _list(message["usable"], len(REENCODING_NAMES))
-    ]
-    refused = [
-        RefusedReEncoding(
-            _one_of(name, REENCODING_NAMES),
-            _one_of(reason, tuple(_ERRORS)),
-            _text(detail, MAX_DETAIL_CHARACTERS),
-        )
-        for name, reason, detail in _list(message["refused"], len(REENCODING_NAMES))
-    ]
-    names = [name for name, _ in usable] + [each.name for each in refused]
-    if sorted(names) != sorted(REENCODING_NAMES):
-        raise ValueError("re-encodings that are not those of the list")
-    return ReEncodings(
-        tuple(ReEncoding(name, parts.take_pixels(), condition) for name, condition in usable),
-        tuple(refused),
-        None if message["part"] is None else _size(message["part"], order),
-    )
-
-
-def _read_error(message: Mapping[str, Any]) -> ImageError:
-    error, fields = _ERRORS[message["reason"]]
-    values: list[str | int] = []
-    for name, kind in fields:
-        value = message[name]
-        values.append(
-            _text(value, MAX_DETAIL_CHARACTERS) if kind is str else _integer(value, 0, 2**63)
-        )
-    if error is errors.ImageTooLarge:
-        _one_of(values[0], ("bytes", "pixels"))
-    return error(*values)
-
-
-def _thumbnail(parts: _Parts) -> bytes:
-    """A file that calls itself WebP. Whoever shows it decodes it again."""
-    data = bytes(parts.take())
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-        raise ValueError("a thumbnail that is no WebP file")
-    return data
-
-
-def _metadata(message: Any) -> FileMetadata:
-    if not isinstance(message, dict) or len(message) > _MAX_KEYS:
-        raise ValueError("metadata that are no small object")
-    return {_text(key, 500): _statement(value) for key, value in message.items()}
-
-
-def _statement(value: Any) -> Statement:
-    if isinstance(value, str):
-        return _text(value)
-    if sorted(value) != ["characters", "cut", "sha256", "text"] or value["cut"] is not True:
-        raise ValueError("a statement of another kind")
-    return {
-        "text": _text(value["text"]),
-        "characters": _integer(value["characters"], 0, 2**40),
-        "sha256": _text(value["sha256"], 64),
-        "cut": True,
-    }
-
-
-def _generator(message: Any, metadata: FileMetadata) -> tuple[str, str] | None:
-    if message is None:
-        return None
-    name, key = message
-    return _text(name, 1_000), _one_of(key, tuple(metadata))
-
-
-def _hash(message: Any) -> PerceptualHash:
-    bits, quality = message
-    raw = bytes.fromhex(_text(bits, 64))
-    if len(raw) != 32:
-        raise ValueError("a perceptual hash of another length")
-    return PerceptualHash(raw, _integer(quality, 0, 100))
-
-
-def _size(message: Any, order: PictureOrder) -> tuple[int, int]:
-    width, height = (_integer(side, 1, _MAX_SIDE) for side in message)
-    if width * height > order.limits.max_image_pixels:
-        raise ValueError("a picture that is larger than the limit")
-    return width, height
-
-
-def _luminance(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("a deviation that is no number")
-    if not 0 <= value <= 255:
-        raise ValueError("a deviation out of range")
-    return float(value)
-
-
-def _mode(value: Any) -> str:
-    mode = _text(value, _MAX_MODE_CHARACTERS)
-    if not mode.isascii() or not mode.isprintable():
-        raise ValueError("a mode that Pillow does not have")
-    return mode
-
-
-def _text(value: Any, most: int = MAX_TEXT_CHARACTERS) -> str:
-    if not isinstance(value, str) or len(value) > most:
-        raise ValueError(f"no text of at most {most} characters")
-    value.encode()  # half a surrogate pair is no text
-    return value
-
-
-def _integer(value: Any, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"no integer from {least} to {most}")
-    return value
-
-
-def _one_of(value: Any, allowed: Sequence[str]) -> str:
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError("none of the values that are possible")
-    return value
-
-
-def _list(value: Any, most: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) > most:
-        raise ValueError(f"no list of at most {most}")
-    return value

@@ -24,9 +24,11 @@ from api.sources.item import make_printable
 from api.sources.locations import encode_path, folder_of, is_url
 
 UPLOAD = "upload:"  # before the name of an uploaded source
-STANDARD_INPUT = "standard input"
-_UPLOAD_FOLDER = re.compile(r"[0-9a-f]{32}")  # as `api.ingest.spool` names them
-_KEPT_LIST = re.compile(r"[0-9a-f]{64}\.paths")
+# What `api.ingest.spool` keeps: an upload in a folder of its own, and lists of paths.
+STANDARD_INPUT = "standard input"  # the name of such a list, also in an entry's provenance
+UPLOAD_FOLDER = re.compile(r"[0-9a-f]{32}")
+LIST_SUFFIX = ".paths"
+_KEPT_LIST = re.compile(rf"[0-9a-f]{{64}}{re.escape(LIST_SUFFIX)}")
 # An absolute path in a sentence: at least one folder, up to what ends a word. The paths of routes
 # are no paths of this machine.
 _PATH = re.compile(
@@ -100,7 +102,7 @@ def name_source(location: str, roots: Iterable[str] = ()) -> str:
         return STANDARD_INPUT
     roots = list(roots)
     folder = folder_of(location)
-    if folder in roots and _UPLOAD_FOLDER.fullmatch(name_path(folder)):
+    if folder in roots and UPLOAD_FOLDER.fullmatch(name_path(folder)):
         return f"{UPLOAD}{make_printable(name)}"
     for root in roots:
         if is_local(root) and location.startswith(root.rstrip("/") + "/"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import uuid
@@ -17,12 +16,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from api.server_paths import LIST_SUFFIX, UPLOAD_FOLDER
 from index.durable import TEMPORARY_SUFFIX
 from index.failures import name_full_disk
 
-SUFFIX = ".paths"
-UPLOAD_FOLDER = re.compile(r"[0-9a-f]{32}")  # the name that `keep_upload` gives
-STANDARD_INPUT = "standard input"  # the name of such a list in an entry's provenance
 PIECE_BYTES = 2**20
 Counted = Callable[[int], None]  # is called with the bytes of each piece; may raise to refuse more
 
@@ -48,7 +45,7 @@ def keep_list(lines: BinaryIO, upload_dir: Path) -> Path:
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
-                kept = upload_dir / (digest.hexdigest() + SUFFIX)
+                kept = upload_dir / (digest.hexdigest() + LIST_SUFFIX)
                 Path(file.name).replace(kept)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
@@ -59,7 +56,7 @@ def keep_list(lines: BinaryIO, upload_dir: Path) -> Path:
 def is_kept_list(location: str, upload_dir: Path) -> bool:
     """Return whether a source is a list that `keep_list` wrote."""
     path = Path(location)
-    return path.suffix == SUFFIX and path.parent == upload_dir.absolute()
+    return path.suffix == LIST_SUFFIX and path.parent == upload_dir.absolute()
 
 
 def keep_upload(file: BinaryIO, name: str, upload_dir: Path, count: Counted = accept) -> Path:
@@ -108,5 +105,5 @@ def forget(sources: Iterable[str], upload_dir: Path, needed: frozenset[Path] = f
 def _is_kept(path: Path, root: Path) -> bool:
     """Whether a path is that of a list in the folder, or of a file in a folder of an upload."""
     if path.parent == root:
-        return path.suffix == SUFFIX
+        return path.suffix == LIST_SUFFIX
     return path.parent.parent == root and UPLOAD_FOLDER.fullmatch(path.parent.name) is not None

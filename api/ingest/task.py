@@ -24,9 +24,10 @@ from api.ingest.opening import open_any
 from api.ingest.provenance import join_provenance
 from api.ingest.ready import ReadyChunks
 from api.ingest.request import Dedup, IngestRequest
-from api.ingest.spool import STANDARD_INPUT, is_kept_list
+from api.ingest.spool import is_kept_list
 from api.ingest.tally import Tally
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken, ToEmbed
+from api.server_paths import STANDARD_INPUT
 from api.sources.item import Item, Source, Span, UnreadableItem
 from api.sources.locations import name_of
 from api.sources.ready import ReadySource

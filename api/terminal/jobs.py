@@ -220,13 +220,13 @@ def print_jobs(jobs: Iterable[JobAnswer]) -> None:
 
 def describe_sources(job: JobAnswer) -> str:
     """Return the name of the first source and the number of the others."""
-    from api.ingest.spool import STANDARD_INPUT, SUFFIX
+    from api.server_paths import LIST_SUFFIX, STANDARD_INPUT
 
     sources = job.request.get("sources", [])
     if not sources:
         return ""
     first = Path(str(sources[0])).name
-    first = STANDARD_INPUT if first.endswith(SUFFIX) else first
+    first = STANDARD_INPUT if first.endswith(LIST_SUFFIX) else first
     return first + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
 
 

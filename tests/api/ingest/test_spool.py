@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.ingest.spool import PIECE_BYTES, SUFFIX, forget, is_kept_list, keep_list, keep_upload
+from api.ingest.spool import PIECE_BYTES, forget, is_kept_list, keep_list, keep_upload
+from api.server_paths import LIST_SUFFIX
 
 
 class BrokenFile(io.BytesIO):
@@ -39,7 +40,7 @@ def test_only_a_list_in_the_folder_is_a_kept_list(tmp_path: Path) -> None:
     assert is_kept_list(str(kept), tmp_path)
     assert not is_kept_list(str(kept), tmp_path / "elsewhere")
     assert not is_kept_list(str(tmp_path / "a.csv"), tmp_path)
-    assert not is_kept_list(str(tmp_path / "sub" / f"a{SUFFIX}"), tmp_path)
+    assert not is_kept_list(str(tmp_path / "sub" / f"a{LIST_SUFFIX}"), tmp_path)
     assert not is_kept_list("https://host/a.paths", tmp_path)
 
 

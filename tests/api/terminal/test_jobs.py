@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from api.ingest.spool import SUFFIX
 from api.jobs.json import JobAnswer, JobItemAnswer
+from api.server_paths import LIST_SUFFIX
 from api.terminal.jobs import describe_sources, print_item, print_job, print_jobs
 from tests.api.terminal.commands import answer, assert_one_line, run, write_image
 
@@ -99,7 +99,7 @@ def test_there_may_be_no_job(capsys: Capture) -> None:
         ([], ""),
         (["/srv/fakes"], "fakes"),
         (["/srv/fakes", "/b", "/c"], "fakes and 2 more"),
-        ([f"/data/uploads/x{SUFFIX}"], "standard input"),
+        ([f"/data/uploads/x{LIST_SUFFIX}"], "standard input"),
     ],
 )
 def test_sources_are_told_by_the_first_and_a_number(sources: list[str], words: str) -> None:

@@ -28,7 +28,6 @@ from index.truth.jobs import OPEN_STATES, Job, fail_job, get_job
 
 POLL_SECONDS = 0.5
 MOST_RESTARTS = 12  # four items that end their process three times
-GRACE_SECONDS = 30.0  # to finish the batch in the model and to give back the leases
 
 
 class WorkerProcess(Protocol):
@@ -76,7 +75,7 @@ def work_together(
         pause_if_open(database, job.id)
         raise
     finally:
-        end(processes)
+        end(processes, settings.shutdown_grace_seconds)
 
 
 def watch(
@@ -125,8 +124,10 @@ def watch(
             )
 
 
-def end(processes: Sequence[WorkerProcess], grace_seconds: float = GRACE_SECONDS) -> None:
-    """Ask the processes to end; kill those that are still alive after the grace period."""
+def end(processes: Sequence[WorkerProcess], grace_seconds: float) -> None:
+    """Ask the processes to finish the batch in the model and to give back their leases; kill those
+    that are still alive after the grace period.
+    """
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + grace_seconds

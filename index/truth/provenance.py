@@ -16,6 +16,11 @@ from index.truth.instants import in_utc
 # them holds 2,704 bytes, and the normalisation of a megabyte of accents takes minutes.
 MAX_INDEXED_CHARACTERS = 500
 
+# Of free provenance as JSON. A row and three files beside an image may have 1 MiB each; the same
+# text can stand there twice, or be escaped. A cell of a Parquet table has no limit of its own, and
+# every look-up that finds the entry repeats and stores all of it.
+MAX_EXTRA_CHARACTERS = 8 * 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -41,7 +46,7 @@ class Provenance:
         Raises:
             InvalidProvenance: a text has a NUL character or half of a surrogate pair, generator or
                 label is too long, the date has no time zone or is not in the years 1 to 9999 in
-                UTC, or `extra` is not JSON.
+                UTC, or `extra` is not JSON or has more than `MAX_EXTRA_CHARACTERS`.
 
         """
         if self.stored is not None:
@@ -115,6 +120,11 @@ def _storable_object(extra: Mapping[str, JSON]) -> CanonicalText:
         text = canonical_json(extra)
     except (TypeError, ValueError, RecursionError) as err:
         raise InvalidProvenance("the provenance is not a JSON object") from err
+    if len(text) > MAX_EXTRA_CHARACTERS:
+        raise InvalidProvenance(
+            f"the provenance has {len(text):,} characters as JSON; the limit is "
+            f"{MAX_EXTRA_CHARACTERS:,}"
+        )
     _check_text(text)
     if "\\u0000" in text:
         raise InvalidProvenance("the provenance has a NUL character, which PostgreSQL cannot store")

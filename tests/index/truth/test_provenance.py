@@ -17,6 +17,7 @@ from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.database import Database
 from index.truth.entries import get_entry
 from index.truth.provenance import (
+    MAX_EXTRA_CHARACTERS,
     MAX_INDEXED_CHARACTERS,
     Provenance,
     normalise_generator,
@@ -202,3 +203,10 @@ def test_a_name_that_postgresql_cannot_index_is_refused_on_both_databases(column
 def test_a_name_that_grows_too_long_in_its_normal_form_is_refused() -> None:
     with pytest.raises(InvalidProvenance, match="9,000 characters"):
         Provenance(generator="\ufdfa" * 500).normalise()  # one character that becomes 18
+
+
+def test_free_provenance_without_end_is_refused() -> None:
+    most = MAX_EXTRA_CHARACTERS - len('{"a":""}')
+    assert Provenance(extra={"a": "x" * most}).normalise().stored is not None
+    with pytest.raises(InvalidProvenance, match="the limit is 8,388,608"):
+        Provenance(extra={"a": "x" * (most + 1)}).normalise()

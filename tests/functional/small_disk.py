@@ -1,9 +1,9 @@
 """What happens on a disk that is full, then has room again, then is read-only. Run by
 `test_small_disk.py`.
 
-`python -m tests.functional.small_disk SCENES DISK HOME`: SCENES are names with commas; DISK
-is where a file system of a few megabytes is mounted, in a namespace of this process's own; HOME is
-a folder with room. Nothing is patched: errors are the kernel's.
+`python -m tests.functional.small_disk SCENES DISK HOME`: SCENES are names with commas, each with
+`:` and the megabytes of its disk; DISK is where a file system is mounted, in a namespace of this
+process's own; HOME is a folder with room. Nothing is patched: errors are the kernel's.
 """
 
 from __future__ import annotations
@@ -428,7 +428,8 @@ SCENES = {
 if __name__ == "__main__":
     names, mounted, folder = sys.argv[1:]
     assert os.path.ismount(mounted)
-    for name in names.split(","):
+    for name, _, size in (each.partition(":") for each in names.split(",")):
         empty_disk(Path(mounted))
+        remount(Path(mounted), f"rw,size={size}m")
         (Path(folder) / name).mkdir()
         SCENES[name](Path(mounted), Path(folder) / name)

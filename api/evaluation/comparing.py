@@ -17,6 +17,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from api.decoding import open_decoders
 from api.evaluation.classification import (
     ClassifiedImages,
     count_images,
@@ -186,21 +187,22 @@ class _Ask:
 
 def _run(settings: Settings, model: str, ask: _Ask, progress: Progress) -> ModelLogits:
     """Embed the images with one model; only its logits are kept."""
-    embedder = load_embedder(settings.model_copy(update={"model": model}))
     conditions = [
         each for each in dict.fromkeys(ask.request.conditions) if each is not Condition.AS_IS
     ]
     request = ask.request
     some = sample_images(ask.wanted, request.condition_images, request.seed) if conditions else []
-    embedded = embed_images(
-        embedder,
-        ask.source,
-        ask.wanted,
-        conditions,
-        frozenset(image.number for image in some),
-        lambda done, total: progress(model, done, total),
-        most_wrong=0,
-    )
+    with open_decoders(settings) as decoders:
+        embedder = load_embedder(settings.model_copy(update={"model": model}), decoders)
+        embedded = embed_images(
+            embedder,
+            ask.source,
+            ask.wanted,
+            conditions,
+            frozenset(image.number for image in some),
+            lambda done, total: progress(model, done, total),
+            most_wrong=0,
+        )
     return ModelLogits(
         described=_describe_model(embedder, embedded),
         images={image.number: image for image in embedded.images},

@@ -12,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
+from api.decoding import open_decoders
 from api.errors import InvalidRequest
 from api.evaluation.classification import count_images
 from api.evaluation.embedding import Embeddings, Progress, embed_images
@@ -52,7 +53,10 @@ def evaluate(
     Raises `UnusableSource`, `InvalidRequest`, `NothingToEvaluate`, `ModelError`.
     """
     chosen = settings if settings.names_model else choose_settings(settings)
-    return _evaluate(lambda: load_embedder(chosen), settings, request, command, progress)
+    with open_decoders(chosen) as decoders:
+        return _evaluate(
+            lambda: load_embedder(chosen, decoders), settings, request, command, progress
+        )
 
 
 def evaluate_for_client(

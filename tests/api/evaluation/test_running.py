@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,9 +10,10 @@ import pytest
 from PIL import Image
 
 from api.errors import InvalidRequest, NothingToEvaluate, SourceNotAllowed
+from api.evaluation.comparing import compare_models
 from api.evaluation.json import EvaluationAnswer
 from api.evaluation.request import EvaluationRequest
-from api.evaluation.running import MOST_IMAGES, evaluate_for_client
+from api.evaluation.running import MOST_IMAGES, evaluate, evaluate_for_client
 from api.settings import Settings
 from api.sources.item import UnusableSource
 from embedder.network.embed import Embedder
@@ -47,6 +49,32 @@ def test_a_source_outside_of_the_roots_is_refused_before_it_is_read(tmp_path: Pa
 def test_a_source_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableSource, match="no such file"):
         ask(tmp_path / "missing", [str(tmp_path)])
+
+
+def evaluate_one(chosen: Settings, request: EvaluationRequest) -> None:
+    evaluate(chosen, request, "lineup evaluate", lambda *_: None)
+
+
+def compare_two(chosen: Settings, request: EvaluationRequest) -> None:
+    compare_models(chosen, request, ("builtin", "builtin"), lambda *_: None)
+
+
+@pytest.mark.parametrize("measure", [evaluate_one, compare_two])
+def test_a_command_decodes_as_the_settings_say(
+    tmp_path: Path, measure: Callable[[Settings, EvaluationRequest], None]
+) -> None:
+    """Threads would know no time limit."""
+    fill(tmp_path / "in", "real/a.png", "synthetic/b.png")
+    confined = Settings(
+        data_dir=tmp_path / "data",
+        device="cpu",
+        decoding="processes",
+        decoders=1,
+        decoding_timeout_seconds=1e-6,
+    )
+    request = EvaluationRequest(source=str(tmp_path / "in"), pattern="{label}/*")
+    with pytest.raises(NothingToEvaluate, match=r"left out, such as real/a\.png: .* longer than"):
+        measure(confined, request)
 
 
 def test_a_pattern_that_means_nothing_is_refused(tmp_path: Path) -> None:

@@ -172,9 +172,7 @@ class ProcessDecoders:
         """Cancel what waits, end the workers, and cancel what they were making."""
         with self._changed:
             self._closed = True
-            waiting = [*self._retried, *self._urgent, *self._waiting]
-            for queue in (self._retried, self._urgent, self._waiting):
-                queue.clear()
+            waiting = self._take_all()
             for worker in self._workers:
                 worker.kill()
             self._changed.notify_all()
@@ -207,12 +205,28 @@ class ProcessDecoders:
             while (item := self._take(worker)) is not None:
                 worker = self._serve(item, worker)
                 del item  # it holds the file while this thread rests
-        except Exception:  # a defect: another thread can take the place of this one
+        except Exception as err:  # a defect: another thread can take the place of this one
             log.exception("a thread that has images decoded ends")
-            with self._changed:
-                self._threads -= 1
-                self._changed.notify_all()
+            self._give_up(DecodersUnavailable(f"a defect of Lineup: {type(err).__name__}"))
         self._end(worker)
+
+    def _give_up(self, failure: DecodersUnavailable) -> None:
+        """End this thread. Where it was the last, what waits fails: nobody would make it."""
+        with self._changed:
+            self._threads -= 1
+            self._failure = failure
+            waiting = [] if self._threads else self._take_all()
+            self._changed.notify_all()
+        for item in waiting:
+            if item.started or item.future.set_running_or_notify_cancel():
+                item.future.set_exception(failure)
+
+    def _take_all(self) -> list[_Item]:
+        """Take everything that waits."""
+        waiting = [*self._retried, *self._urgent, *self._waiting]
+        for queue in (self._retried, self._urgent, self._waiting):
+            queue.clear()
+        return waiting
 
     def _take(self, worker: DecodingProcess | None) -> _Item | None:
         """Wait for the next item, and reserve its memory. None: this thread ends.

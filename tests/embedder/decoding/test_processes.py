@@ -354,6 +354,21 @@ def test_a_process_without_descriptors_refuses_and_goes_on_once_it_has_some() ->
         decoders.close()
 
 
+def test_a_defect_while_a_worker_starts_is_told_to_all_who_wait(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    decoders = ProcessDecoders(1, decoder="no name of a\0 module")  # no argument of a command
+    try:
+        for future in [decoders.submit(encode(), ORDER) for _ in range(3)]:
+            with pytest.raises(DecodersUnavailable, match="defect of Lineup: ValueError"):
+                future.result(30)
+        with pytest.raises(DecodersUnavailable):
+            _ = decoders.confinement
+    finally:
+        decoders.close()
+    assert "embedded null byte" in caplog.text
+
+
 def test_workers_start_where_no_file_can_be_written() -> None:
     """As on a full disk, where even the search for a folder of temporary files fails."""
     decoders = ProcessDecoders(1)

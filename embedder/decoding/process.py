@@ -218,8 +218,6 @@ class DecodingProcess:
                 os.close(descriptor)
         self._process.returncode = 0  # not this process's child: nothing to wait for
 
-    # -- what is said
-
     def _write(self, data: bytes) -> None:
         view, at = memoryview(data), 0
         while view:
@@ -262,8 +260,6 @@ class DecodingProcess:
             _wait_for(self._replies, select.POLLIN, time.monotonic())
             raise InvalidReplyError("an answer that nobody asked for")
 
-    # -- memory
-
     def _limit_memory(self, max_bytes: int) -> None:
         """Set how much more the worker may take than it has now. From outside: it cannot itself."""
         now = _read_statm(self._process.pid, 0)
@@ -282,8 +278,6 @@ class DecodingProcess:
     def _shrink_block(self, size: int) -> None:
         if size > _KEPT_BLOCK_BYTES:
             os.ftruncate(self._block, 0)
-
-    # -- the end
 
     def _explain_end(self) -> WorkerEndedError:
         """Say how the worker ended, which closed its pipe."""

@@ -186,8 +186,6 @@ class ProcessDecoders:
                 lambda: not self._threads and not self._workers, timeout=_CLOSE_SECONDS
             )
 
-    # -- the threads
-
     def _start_thread(self) -> None:
         """Start one more thread. Raises DecodersUnavailable where there is none at all."""
         try:
@@ -329,8 +327,6 @@ class ProcessDecoders:
 
     def _is_good(self, worker: DecodingProcess) -> bool:
         return worker.pictures < MAX_PICTURES and not worker.has_grown(_GROWN_BYTES)
-
-    # -- the workers
 
     def _restart(self, worker: DecodingProcess | None) -> DecodingProcess | None:
         """End a worker, and start another; None where that fails: the next picture will tell."""

@@ -126,9 +126,6 @@ def _load_decoder(name: str) -> Decoder:
     return decoder
 
 
-# -- before the rights are given up
-
-
 def _prepare(decoder: Decoder) -> list[bytes]:
     """Load what decoding loads late, and return small files to try it with."""
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a worker for each core
@@ -152,9 +149,6 @@ def _make_samples() -> Iterator[bytes]:
         buffer = BytesIO()
         sample.save(buffer, image_format)
         yield buffer.getvalue()
-
-
-# -- giving up rights, each for good
 
 
 def _give_up_rights(arguments: argparse.Namespace) -> list[str]:
@@ -198,9 +192,6 @@ def _limit_resources(arguments: argparse.Namespace) -> None:
         wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS refuses some
             resource.setrlimit(limit, (wanted, wanted))
-
-
-# -- what must fail now
 
 
 def _make_tries(parent: int) -> dict[Closed, Callable[[], object]]:
@@ -251,9 +242,6 @@ def _exceed_memory() -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         if soft != resource.RLIM_INFINITY:
             bytearray(soft)
-
-
-# -- serving
 
 
 def _serve(decoder: Decoder, replies: int, block: int, timeout: float) -> None:

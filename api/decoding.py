@@ -11,8 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from api.settings import Settings
-from embedder.decoding.confinement import Confinement, ConfinementLevel
+from embedder.decoding.confinement import (
+    UNCONFINED,
+    UNSUPPORTED,
+    Confinement,
+    ConfinementLevel,
+)
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.decoding.process import CAN_RUN_PROCESSES
 from embedder.decoding.processes import ProcessDecoders
 from embedder.decoding.threads import ThreadDecoders, count_threads
 from embedder.errors import DecodersUnavailable
@@ -47,9 +53,10 @@ def open_decoders(settings: Settings) -> Iterator[Decoders]:
 def make_decoders(settings: Settings) -> Decoders:
     """Make the decoders that the settings name. The caller closes them."""
     cores = count_cores()
-    if settings.decoding == "threads":
+    if settings.decoding == "threads" or not CAN_RUN_PROCESSES:
         return ThreadDecoders(
-            settings.decoders or count_threads(make_image_limits(settings), cores)
+            settings.decoders or count_threads(make_image_limits(settings), cores),
+            UNCONFINED if settings.decoding == "threads" else UNSUPPORTED,
         )
     return ProcessDecoders(
         settings.decoders or min(cores, MAX_PROCESSES),

@@ -68,6 +68,11 @@ UNCONFINED = Confinement(
     "threads of this process decode: an image that takes over its decoder takes over the process",
 )
 
+UNSUPPORTED = Confinement(
+    ConfinementLevel.NONE,
+    f"this system cannot run decoding processes, so {UNCONFINED.detail}",
+)
+
 
 def judge_confinement(closed: Collection[Closed], layers: Sequence[Layer]) -> Confinement:
     """Say how far a worker is confined, from what it tried and could not do."""

@@ -52,6 +52,8 @@ _KEPT_BLOCK_BYTES = 2**20
 _KILL_SECONDS = 10.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _MODULE = "embedder.decoding.worker"
+# Windows has neither.
+CAN_RUN_PROCESSES = hasattr(select, "poll") and hasattr(os, "preadv")
 
 
 class WorkerEndedError(Exception):

@@ -36,13 +36,15 @@ class ThreadDecoders:
 
     Urgent pictures have threads of their own, so that they wait for nothing else. Nothing is
     started before the first picture. A picture that exhausts this process's memory, crashes a
-    native decoder or never ends is this process's trouble: `processes` confines it.
+    native decoder or never ends is this process's trouble: `processes` confines it. `confinement`
+    says why threads decode: whoever takes over a decoder has taken over this process.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, confinement: Confinement = UNCONFINED) -> None:
         if count < 1:
             raise ValueError("count must be at least 1")
         self.count = count
+        self.confinement = confinement
         self._pool = ThreadPoolExecutor(
             count, thread_name_prefix="decode", initializer=silence_decoders
         )
@@ -54,11 +56,6 @@ class ThreadDecoders:
         """Make a picture in a thread; see `Decoders`."""
         pool = self._urgent_pool if urgent else self._pool
         return pool.submit(make_picture, data, order)
-
-    @property
-    def confinement(self) -> Confinement:
-        """None: whoever takes over a decoder has taken over this process."""
-        return UNCONFINED
 
     def close(self) -> None:
         """Cancel what waits, and wait for what runs. May be called twice."""

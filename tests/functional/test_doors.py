@@ -36,7 +36,9 @@ REFUSED = "urn:lineup:problem:source-not-allowed"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("doors")
+    place = tmp_path_factory.mktemp("doors") / "place"
+    place.mkdir()
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +228,7 @@ def test_links_and_paths_in_an_upload_lead_nowhere(client: TestClient, root: Pat
     )
     job = ended(client, accepted)
     assert (taken(job), job["failed"]) == (1, 2)
-    assert not list(root.parent.parent.glob("**/up.jpg"))
+    assert not list(root.parent.parent.glob("**/up.jpg"))  # not in the folders of other tests
 
 
 def test_the_operator_s_own_sources_come_through_the_same_client(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from copy import deepcopy
 from typing import Any
 
@@ -27,4 +28,6 @@ def make_log_config() -> dict[str, Any]:
         ("access", VisibleAccessFormatter),
     ):
         config["formatters"][name]["()"] = formatter
+        if sys.stdout is None:  # closed: uvicorn would ask it whether it shows colours
+            config["formatters"][name]["use_colors"] = False
     return config

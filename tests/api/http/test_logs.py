@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from logging.config import dictConfig
 
 import pytest
@@ -45,3 +46,14 @@ def test_an_error_with_a_traceback_is_shown(streams: dict[str, io.StringIO]) -> 
     assert lines[0] == r"ERROR:    of a\tb"
     assert all(line.startswith("  | ") for line in lines[1:])
     assert lines[-1] == r"  | INFO: forged\x1b]0;title\x07"
+
+
+def test_a_server_without_standard_output_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a supervisor that closes it: uvicorn's formatters cannot ask it for colours."""
+    monkeypatch.setattr(sys, "stdout", None)
+    config = make_log_config()
+    stream = config["handlers"]["default"]["stream"] = io.StringIO()
+    config["loggers"] = {"test.closed": {"handlers": ["default"], "level": "INFO"}}
+    dictConfig(config)
+    logging.getLogger("test.closed").info("started")
+    assert stream.getvalue() == "INFO:     started\n"

@@ -65,7 +65,7 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
             log_confinement(lineup.decoders, log)
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped
-            _Server(config, settings.shutdown_grace_seconds).run(sockets=listeners)
+            _Server(config, settings.shutdown_grace_seconds, current).run(sockets=listeners)
         if has_left_threads():
             exit_now(0)
 
@@ -73,15 +73,20 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
 class _Server(uvicorn.Server):
     """A server that ends after its signal, whatever its threads do.
 
-    Requests in work have `GRACE_SECONDS`, then work on jobs has its own grace period.
+    From the signal on, requests in work have `GRACE_SECONDS`, and work on jobs has its own grace
+    period.
     """
 
-    def __init__(self, config: uvicorn.Config, grace_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, grace_seconds: float, current: CurrentLineup
+    ) -> None:
         super().__init__(config)
-        self._latest_seconds = GRACE_SECONDS + grace_seconds + CLOSE_SECONDS
+        self._current = current
+        self._latest_seconds = max(GRACE_SECONDS, grace_seconds) + CLOSE_SECONDS
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         exit_at_latest(self._latest_seconds)
+        self._current.ask_to_stop()
         super().handle_exit(sig, frame)
 
 

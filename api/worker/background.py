@@ -34,9 +34,13 @@ class BackgroundWorker:
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Ask the work to end, and wait for nothing; its grace period begins."""
+        self._stop.set()
+
     def close(self) -> None:
         """Ask the work to end, and wait for it in its grace period and a little longer."""
-        self._stop.set()
+        self.ask_to_stop()
         self._thread.join(self._grace_seconds + CLOSE_SECONDS / 2)
         if self._thread.is_alive():
             log.warning("the worker did not stop in time; what it holds is given back")

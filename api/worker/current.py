@@ -61,6 +61,11 @@ class _Open:
                 lambda: look_after_calibrations(lineup.database, lineup.space, find_shipped(lineup))
             )
 
+    def ask_to_stop(self) -> None:
+        """Ask the worker to stop, and wait for nothing."""
+        if self._worker is not None:
+            self._worker.ask_to_stop()
+
     def stop_work(self) -> None:
         """Stop the worker, which gives back what it holds."""
         if self._uploads is not None:
@@ -136,6 +141,10 @@ class CurrentLineup:
             before.stop_work()
             opened.start_work()
             self._close_unheld()
+
+    def ask_to_stop(self) -> None:
+        """Ask the work on jobs to stop, while requests go on; called by the handler of a signal."""
+        self._now.ask_to_stop()
 
     def close(self) -> None:
         """Close everything; call it when all requests have ended."""

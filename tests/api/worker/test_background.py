@@ -43,3 +43,19 @@ def test_closing_waits_for_what_is_in_work() -> None:
     worker.close()
 
     assert finished.is_set()
+
+
+def test_work_that_is_asked_to_stop_ends_while_nobody_waits_for_it() -> None:
+    begun, finished = threading.Event(), threading.Event()
+
+    def work(stop: threading.Event) -> None:
+        begun.set()
+        stop.wait(10)
+        finished.set()
+
+    worker = BackgroundWorker(work)
+    assert begun.wait(10)
+    worker.ask_to_stop()
+
+    assert finished.wait(5)
+    worker.close()

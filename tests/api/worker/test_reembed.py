@@ -71,7 +71,7 @@ def test_images_are_read_from_originals_or_their_files_and_other_bytes_are_refus
         ("image_gone", f"{changed}.png"),
         ("image_gone", f"{gone}.png"),
     ]
-    assert "other bytes" in items[0].detail
+    assert "gone, changed or cannot be read" in items[0].detail
 
 
 def test_only_what_is_missing_is_embedded(database: Database, tmp_path: Path) -> None:

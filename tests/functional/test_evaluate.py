@@ -297,9 +297,10 @@ def test_a_client_gets_the_figures_that_the_terminal_has(
         "attribution",
         "similarity",
         "failures",
-        "wrong",
     ):
         assert answer[figures] == written[figures]
+    # A client is told no path of the server.
+    assert answer["wrong"] == [each | {"location": None} for each in written["wrong"]]
     assert answer["request"]["max_images"] == 1000
 
 

@@ -290,7 +290,7 @@ def test_a_file_that_is_not_an_image_is_shown_as_its_typed_error(page: Page) -> 
 def test_an_error_in_the_choice_names_the_field(page: Page, site: Site) -> None:
     page.locator("#k").fill("1001")
     choose(page, "fake.png", site.picture)
-    expect(page.get_by_role("alert").get_by_role("listitem")).to_contain_text("k: ")
+    expect(page.get_by_role("alert").get_by_role("listitem")).to_contain_text("\u2068k\u2069: ")
 
 
 def test_a_full_queue_says_when_to_try_again(page: Page, site: Site) -> None:
@@ -426,9 +426,9 @@ def test_evidence_is_shown_in_the_words_of_the_terminal_and_a_verdict_that_flips
     hits = page.locator("#statements [data-topic=hits] details")
     hits.locator("summary").click()
     assert hits.get_by_role("listitem").all_inner_texts() == [
-        "sdxl: 9 of 10",
-        "flux: 2 of 20",
-        "wan: more than are kept of 5",
+        "\u2068sdxl\u2069: 9 of 10",
+        "\u2068flux\u2069: 2 of 20",
+        "\u2068wan\u2069: more than are kept of 5",
     ]
     expect(page.locator("#statements .provisional")).to_contain_text("provisional")
     step = page.locator("#next-step")

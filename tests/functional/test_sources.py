@@ -66,7 +66,7 @@ def test_a_folder_with_a_pattern(tmp_path: Path, folder: Path) -> None:
         "generator": "flux",
         "split": "test",
     }
-    assert found["flux/test/3.jpg"]["provenance"]["location"] == str(folder / "flux/test/3.jpg")
+    assert found["flux/test/3.jpg"]["provenance"]["path"] == "flux/test/3.jpg"
 
 
 @pytest.mark.parametrize("compression", ["", "gz", "xz"])

@@ -57,6 +57,7 @@ def test_an_empty_installation_is_healthy_and_gets_advice(tmp_path: Path) -> Non
         ("model", "advice"),  # not for casework
         ("index", "ok"),
         ("corpora", "advice"),
+        ("decoding", "advice"),  # tests decode in threads
         ("disk", "ok"),
     ]
     (corpora,) = by_topic(answer, "corpora")

@@ -281,7 +281,7 @@ class DecodingProcess:
         if size > _KEPT_BLOCK_BYTES:
             os.ftruncate(self._block, 0)
 
-    def _explain_end(self) -> WorkerEndedError:
+    def _explain_end(self) -> WorkerEndedError | DecodingTimedOut:
         """Say how the worker ended, which closed its pipe."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
@@ -292,6 +292,8 @@ class DecodingProcess:
         if status >= 0:
             return WorkerEndedError(f"exit status {status}")
         name = _name_signal(-status)
+        if name == "SIGALRM":  # its own time-out, noticed before that of this process
+            return DecodingTimedOut(self._options.timeout_seconds)
         return WorkerEndedError(f"signal {name}", from_outside=name in _FROM_OUTSIDE)
 
 
@@ -383,12 +385,20 @@ def _wait_for(descriptor: int, event: int, deadline: float) -> None:
 
 
 def _read_statm(pid: int, field: int) -> int | None:
-    """Return a field of Linux's `statm` in bytes: 0 addresses, 1 memory that is held."""
+    """Return a field of Linux's `statm` in bytes: 0 addresses, 1 memory that is held.
+
+    It is read twice for each picture, so by system calls alone: a file object takes 0.1 ms.
+    """
     try:
-        with Path(f"/proc/{pid}/statm").open("rb") as file:
-            return int(file.read().split()[field]) * _PAGE_BYTES
+        descriptor = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return int(os.read(descriptor, 256).split()[field]) * _PAGE_BYTES
     except (OSError, IndexError, ValueError):
         return None
+    finally:
+        os.close(descriptor)
 
 
 def _name_signal(number: int) -> str:

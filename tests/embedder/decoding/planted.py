@@ -12,6 +12,7 @@ import mmap
 import os
 import pickle
 import resource
+import signal
 import socket
 import sys
 import time
@@ -56,6 +57,11 @@ def _say(*messages: bytes) -> None:
 
 
 # -- how a decoder ends
+
+
+def ring(_: str) -> None:
+    """End by the alarm of the worker itself, which a busy parent may see before its own."""
+    signal.raise_signal(signal.SIGALRM)
 
 
 def segfault(_: str) -> None:

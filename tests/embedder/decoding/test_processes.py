@@ -120,7 +120,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced_and_the_image_is_made_
     assert planted.find_workers() != [worker]
 
 
-@pytest.mark.parametrize("action", ["hang", *map(prove, ["say_for_ever", "say_half"])])
+@pytest.mark.parametrize("action", ["hang", "ring", *map(prove, ["say_for_ever", "say_half"])])
 def test_what_takes_too_long_is_ended(planted: ProcessDecoders, action: str) -> None:
     began = time.monotonic()
     error = error_of(planted, plant(action))

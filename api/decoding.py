@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +19,7 @@ from embedder.decoding.confinement import (
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.decoding.process import CAN_RUN_PROCESSES
 from embedder.decoding.processes import ProcessDecoders
-from embedder.decoding.threads import ThreadDecoders, count_threads
+from embedder.decoding.threads import ThreadDecoders, count_cores, count_threads
 from embedder.errors import DecodersUnavailable
 from embedder.pictures.limits import ImageLimits
 
@@ -83,13 +82,6 @@ def log_confinement(decoders: Decoders, log: logging.Logger) -> None:
         return
     level = logging.INFO if confinement.level is ConfinementLevel.FULL else logging.WARNING
     log.log(level, "confinement of decoding: %s: %s", confinement.level, confinement.detail)
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def make_picture_now(decoders: Decoders, data: bytes, order: PictureOrder) -> Picture:

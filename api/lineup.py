@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.batcher import Batcher
-from api.decoding import make_image_limits, make_picture_now, open_decoders
+from api.decoding import make_decoders, make_image_limits, make_picture_now, open_decoders
 from api.errors import EarlierWeights, InvalidVerbalScale
 from api.images import BlobStores
 from api.settings import Settings
@@ -105,7 +105,8 @@ def read_threshold(settings: Settings) -> Threshold | None:
 def load_embedder(settings: Settings, decoders: Decoders | None = None) -> Embedder:
     """Load the model that the settings name. Raises `EmbedderError`.
 
-    `decoders` make its pictures; without them threads do.
+    `decoders` make its pictures; without them those that the settings name, which start with the
+    first picture.
     """
     from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
 
@@ -119,7 +120,7 @@ def load_embedder(settings: Settings, decoders: Decoders | None = None) -> Embed
         offline=settings.offline,
         added_dir=settings.added_model_dir,
         checks_dir=settings.precision_dir,
-        decoders=decoders,
+        decoders=decoders or make_decoders(settings),
     )
 
 

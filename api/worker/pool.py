@@ -7,7 +7,6 @@ take over its chunks. It is started again.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -21,6 +20,7 @@ from api.lineup import Lineup
 from api.settings import Settings
 from api.worker.running import help_with, pause_if_open
 from embedder.decoding.budget import LEAST_BUDGET_BYTES, choose_budget
+from embedder.decoding.threads import count_cores
 from embedder.network.device import set_thread_count
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult
@@ -51,7 +51,7 @@ def work_together(
     stands. Raises KeyboardInterrupt.
     """
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, count_cores() // workers)
     budget = settings.memory_budget_bytes or choose_budget()
     shares = settings.model_copy(
         update={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from embedder.decoding.confinement import UNCONFINED, Confinement
@@ -20,6 +21,13 @@ MAX_THREADS = 32
 # of the built-in model (2026-11).
 _THREADS_PER_CORE = 2
 _MAX_BESIDE_FORWARD = 8
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def count_threads(limits: ImageLimits, cores: int) -> int:

@@ -8,7 +8,6 @@ reads, so that `logit == cls @ w + b`. The matrix products run in the precision 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -24,7 +23,7 @@ from transformers import ViTForImageClassification
 
 from embedder.decoding.ahead import make_pictures_ahead
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
-from embedder.decoding.threads import ThreadDecoders, count_threads
+from embedder.decoding.threads import ThreadDecoders, count_cores, count_threads
 from embedder.errors import ImageError, PrecisionRefused
 from embedder.network.device import EXACT, Placement, choose_placements
 from embedder.network.download import ModelFiles, locate_model
@@ -98,9 +97,7 @@ class Embedder:
         self.precision_check = precision_check
         self.refused_check = refused_check
         self.references: ReferenceVectors | None = None
-        self.decoders: Decoders = decoders or ThreadDecoders(
-            count_threads(limits, os.cpu_count() or 1)
-        )
+        self.decoders: Decoders = decoders or ThreadDecoders(count_threads(limits, count_cores()))
         self.batch_size = batch_size or placement.batch_size
         self.lookup_batch_size = min(placement.lookup_batch_size, self.batch_size)
         self._placement = placement

@@ -48,7 +48,7 @@ class ZipSource:
             member, *sidecars = [
                 directory[number] for number in numbers if number < len(directory)
             ] or [None]
-            if member is None or make_printable(member.filename) != name:
+            if member is None or make_printable(_name_member(member, numbers[0])) != name:
                 yield Item(name, _refuse_changed)
                 continue
             declared = read_sidecars(
@@ -69,9 +69,9 @@ class ZipSource:
 
     def _list_entries(self) -> Iterator[JSON]:
         files = [
-            Listed(member.filename, number)
+            Listed(_name_member(member, number), number)
             for number, member in enumerate(self._open_once().infolist())
-            if not member.is_dir() and not is_hidden(member.filename)
+            if not member.filename.endswith("/") and not is_hidden(member.filename)
         ]
         files.sort(key=lambda file: (sample_key(file.name), file.name))
         for sample in sorted(group_samples(files), key=lambda sample: sample.file.place):
@@ -124,6 +124,11 @@ class ZipSource:
             return read_up_to(
                 cast("BinaryIO", file), size, PIECE_BYTES if is_bounded else SMALL_PIECE_BYTES
             )
+
+
+def _name_member(member: ZipInfo, number: int) -> str:
+    """Return the name of a member; a damaged one may have none."""
+    return member.filename or f"member {number + 1}"
 
 
 def _copy_as_stored(member: ZipInfo) -> ZipInfo:

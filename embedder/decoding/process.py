@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -157,8 +158,12 @@ class DecodingProcess:
         try:
             self._require_silence()
             self._write(data)
-            self._send(pack_order(order, len(data)), deadline)
-            reply = read_reply(unpack(self._receive(deadline)), self._block, order)
+            number = secrets.randbits(53)
+            self._send(pack_order(order, len(data), number), deadline)
+            message = unpack(self._receive(deadline))
+            if message.get("number") != number:
+                raise InvalidReplyError("an answer to another request")  # noqa: TRY301 -- as below
+            reply = read_reply(message, self._block, order)
         except TimeoutError:
             self.end()
             raise DecodingTimedOut(self._options.timeout_seconds) from None

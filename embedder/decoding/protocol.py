@@ -51,16 +51,20 @@ def pack(message: Mapping[str, Any]) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def pack_order(order: PictureOrder, size: int) -> bytes:
-    """Return the message that asks for a picture of the first `size` bytes in the block."""
-    body = b'{"size":%d,"order":%b}' % (size, _order_json(order))
+def pack_order(order: PictureOrder, size: int, number: int) -> bytes:
+    """Return the message that asks for a picture of the first `size` bytes in the block.
+
+    The reply repeats `number`, so that no reply is taken for that to another request.
+    """
+    body = b'{"size":%d,"number":%d,"order":%b}' % (size, number, _order_json(order))
     return LENGTH.pack(len(body)) + body
 
 
-def read_order(body: bytes) -> tuple[PictureOrder, int]:
-    """Read what `pack_order` wrote."""
+def read_order(body: bytes) -> tuple[PictureOrder, int, int]:
+    """Read what `pack_order` wrote: order, size and number."""
     start, _, rest = body.partition(b',"order":')
-    return _parse_order(rest[:-1]), int(start.removeprefix(b'{"size":'))
+    size, _, number = start.removeprefix(b'{"size":').partition(b',"number":')
+    return _parse_order(rest[:-1]), int(size), int(number)
 
 
 def write_picture(picture: Picture, block: int) -> Mapping[str, Any]:

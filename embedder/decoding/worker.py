@@ -21,9 +21,10 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import AvifImagePlugin, Image
 
@@ -252,16 +253,18 @@ def _serve(decoder: Decoder, replies: int, block: int, timeout: float) -> None:
             return
         if hasattr(signal, "setitimer"):  # ends this process where its parent no longer can
             signal.setitimer(signal.ITIMER_REAL, timeout * _ALARM_AFTER)
-        order, size = read_order(body)
-        reply, weight = _make_reply(decoder, order, size, block)
+        order, size, number = read_order(body)
+        message, weight = _make_reply(decoder, order, size, block)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
         if weight >= _TRIM_FROM_BYTES:
             give_back()
-        _send(replies, reply)
+        _send(replies, pack({**message, "number": number}))
 
 
-def _make_reply(decoder: Decoder, order: PictureOrder, size: int, block: int) -> tuple[bytes, int]:
+def _make_reply(
+    decoder: Decoder, order: PictureOrder, size: int, block: int
+) -> tuple[Mapping[str, Any], int]:
     """Return the reply, and about how many bytes the picture took."""
     data = os.pread(block, size, 0)
     weight = size
@@ -277,7 +280,7 @@ def _make_reply(decoder: Decoder, order: PictureOrder, size: int, block: int) ->
         message = {"out_of_memory": True}
     except Exception as err:  # a decoder that does what it must not, or a defect
         message = {"failure": make_sendable(f"{type(err).__name__}: {err}")}
-    return pack(message), weight
+    return message, weight
 
 
 def _lacked_memory(err: ImageError) -> bool:

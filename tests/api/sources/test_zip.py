@@ -128,6 +128,12 @@ def test_a_size_or_a_checksum_that_is_not_the_data_s_is_a_damage(write: Write) -
         }
 
 
+def test_a_member_without_a_name_is_an_item_too(write: Write) -> None:
+    nameless = archive([("a.png", b"a"), ("b.png", b"b")]).replace(b"a.png", b"\0.png")
+
+    assert contents(write(nameless)) == {"member 1": b"a", "b.png": b"b"}
+
+
 @given(data=st.data())
 def test_no_damage_raises_anything_else(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

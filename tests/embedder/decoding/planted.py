@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import mmap
 import os
 import pickle
@@ -16,7 +17,9 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from embedder.decoding.picture import Picture, PictureOrder, make_picture
 from embedder.decoding.protocol import LENGTH, pack
@@ -172,6 +175,15 @@ def print_warning(_: str) -> None:
 # -- how a decoder that was taken over may answer
 
 
+def _reply(message: Mapping[str, Any]) -> bytes:
+    """A reply with the number of the request, which whoever has taken over a worker can find."""
+    frame = sys._getframe()
+    while frame.f_code.co_name != "_serve":
+        assert frame.f_back is not None
+        frame = frame.f_back
+    return pack({**message, "number": frame.f_locals["number"]})
+
+
 def say_garbage(_: str) -> None:
     _say(LENGTH.pack(20) + b"\x80\x04this is no JSON\x00\x01\x02")
 
@@ -202,7 +214,7 @@ def say_half(_: str) -> None:
 
 
 def say_twice(_: str) -> None:
-    _say(pack({"out_of_memory": True}), pack({"out_of_memory": True}))
+    _say(_reply({"out_of_memory": True}), _reply({"out_of_memory": True}))
 
 
 def say_deep(_: str) -> None:
@@ -210,19 +222,20 @@ def say_deep(_: str) -> None:
 
 
 def say(message: str) -> None:
+    parsed = json.loads(message)
     body = message.encode()
-    _say(LENGTH.pack(len(body)) + body)
+    _say(_reply(parsed) if isinstance(parsed, dict) else LENGTH.pack(len(body)) + body)
 
 
 def say_early(_: str) -> None:
-    """Answer a picture that was not asked for yet, after the one that was."""
-    os.write(_descriptor("replies"), pack({"error": {"reason": "not_an_image", "detail": "no"}}))
+    """Answer before the decoder does, whose own answer then comes when nobody asked for it."""
+    os.write(_descriptor("replies"), _reply({"error": {"reason": "not_an_image", "detail": "no"}}))
 
 
 def shrink_block(_: str) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(_descriptor("block"), 0)
-    _say(pack({"picture": {"format": "png"}, "parts": [10]}))
+    _say(_reply({"picture": {"format": "png"}, "parts": [10]}))
 
 
 def grow_block(_: str) -> None:

@@ -77,9 +77,8 @@ def running(*command: str | Path, cwd: Path, **more: str) -> Iterator[subprocess
         process.communicate()
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.prove)]
-)
+@pytest.mark.prove  # tests/functional/test_jobs.py interrupts one in every run
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_ingest_names_its_job_and_the_command_that_resumes_it(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -119,9 +118,14 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_9(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "exit_code", "message"),
     [
-        (("--model", "nobody"), 6, "unknown model 'nobody'"),
+        pytest.param(
+            *(("--model", "nobody"), 6, "unknown model 'nobody'"), marks=pytest.mark.prove
+        ),
         (("--database-url", "mysql://host/name"), 4, "mysql is not supported"),
-        (("--host", "no.such.host.invalid"), 9, "cannot listen on no.such.host.invalid"),
+        pytest.param(
+            *(("--host", "no.such.host.invalid"), 9, "cannot listen on no.such.host.invalid"),
+            marks=pytest.mark.prove,
+        ),
     ],
 )
 def test_what_keeps_a_server_from_starting_is_one_line(

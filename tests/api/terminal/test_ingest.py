@@ -115,6 +115,7 @@ def test_a_wrong_word_is_wrong_usage(
     assert message in " ".join(done.stderr.split())
 
 
+@pytest.mark.prove  # tests/functional/test_jobs.py has two processes in every run
 def test_several_processes_work_on_one_ingest(tmp_path: Path, images: Path) -> None:
     done = run(tmp_path, "ingest", images / "known", "--corpus", "known", "--workers", 2)
     assert done.exit_code == 0, done.output

@@ -95,6 +95,9 @@ embedding_spaces = Table(
     Column("preprocessing_fingerprint", String(SHA256_HEX), nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # What it is for; the format of its vectors follows from it.
+    Column("kind", String(16), nullable=False, server_default="forensic"),
+    CheckConstraint("kind IN ('forensic', 'copy')", name="kind"),
 )
 
 # What computed an embedding: the device and the precision of the matrix products.
@@ -132,6 +135,8 @@ corpora = Table(
     Column("removed_from", BigInteger),
     # True while a removed corpus still has entries; `index.truth.removal` explains it.
     Column("emptying", Boolean, nullable=False, server_default=false()),
+    # Whether the local features of its pictures are stored at ingest.
+    Column("features", Boolean, nullable=False, server_default=false()),
     CheckConstraint("kind IN ('known_fake', 'known_real')", name="kind"),
     sqlite_autoincrement=True,
 )
@@ -274,9 +279,9 @@ embeddings = Table(
     Column("id", BigId, primary_key=True),
     Column("image_id", BigId, ForeignKey("images.id"), nullable=False),
     Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
-    # float32 little-endian, dimension * 4 bytes, L2 norm 1
+    # L2 norm 1, little-endian: float32 in a forensic space, float16 in a copy space
     Column("vector", LargeBinary, nullable=False),
-    Column("logit", Float(53), nullable=False),
+    Column("logit", Float(53)),  # NULL in a copy space
     _computation_id(),
     sqlite_autoincrement=True,
 )
@@ -373,6 +378,18 @@ active_model = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("model", Text, nullable=False),  # a name, or the folder of a checkpoint
+    Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
+    Column("activated_at", UtcDateTime, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+# The copy space that look-ups search and ingests fill, and the name or the path of its descriptor.
+# Without a row there is none.
+active_copy_space = Table(
+    "active_copy_space",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("descriptor", Text, nullable=False),
     Column("space_id", Integer, ForeignKey("embedding_spaces.id"), nullable=False),
     Column("activated_at", UtcDateTime, nullable=False),
     CheckConstraint("id = 1", name="one_row"),

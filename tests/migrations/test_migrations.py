@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from index.errors import NoData, SchemaOutdated
 from index.truth import revisions
@@ -170,6 +171,48 @@ def test_rows_of_before_schema_0007_say_nothing_of_what_computed_them(
         with database.read() as conn:
             assert conn.execute(text("SELECT count(*) FROM corpus_computations")).scalar_one() == 2
             assert conn.execute(text("SELECT count(*) FROM computations")).scalar_one() == 0
+
+
+def test_rows_of_before_schema_0011_are_forensic_and_keep_their_logits(
+    empty_database_url: str, dialect: str
+) -> None:
+    """NOT NULL leaves and comes back without a row that is written again."""
+    logits = text("SELECT id, logit, vector FROM embeddings ORDER BY id")
+    with Database.open(empty_database_url, migrate=True) as database:
+        with database.write() as conn:
+            revisions.downgrade(conn, "0010")
+            _insert_members(conn)
+        with database.read() as other:  # a connection that knows the earlier schema
+            before = other.execute(logits).all()
+        database.upgrade()
+        with database.write() as conn:
+            assert conn.execute(logits).all() == before
+            kinds = text("SELECT kind FROM embedding_spaces")
+            assert list(conn.execute(kinds).scalars()) == ["forensic"]
+            assert not any(conn.execute(text("SELECT features FROM corpora")).scalars())
+            conn.execute(text("UPDATE embeddings SET logit = NULL WHERE id = 2"))
+            conn.execute(text("UPDATE embeddings SET logit = 0.5 WHERE id = 2"))
+            if dialect == "sqlite":
+                assert conn.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
+            revisions.downgrade(conn, "0010")
+            assert conn.execute(logits).all() == before
+        with pytest.raises(IntegrityError), database.write() as conn:
+            conn.execute(text("UPDATE embeddings SET logit = NULL WHERE id = 2"))
+
+
+def test_a_downgrade_that_would_lose_copy_vectors_is_refused(empty_database_url: str) -> None:
+    with Database.open(empty_database_url, migrate=True) as database:
+        with database.write() as conn:
+            conn.execute(
+                text(
+                    "INSERT INTO embedding_spaces (id, fingerprint, model, weights_sha256, "
+                    "preprocessing_fingerprint, dimension, created_at, kind) "
+                    "VALUES (1, 'f', 'm', 'w', 'p', 1, '2026-01-02 03:04:05', 'copy')"
+                )
+            )
+        with pytest.raises(RuntimeError, match="copy descriptors"), database.write() as conn:
+            revisions.downgrade(conn, "0010")
+        assert database.revision() == revisions.head()
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embedder.copies.features import MAX_KEYPOINTS, LocalFeatures, count_bytes, extract_features
 from embedder.decoding.confinement import Confinement
 from embedder.errors import ImageError
 from embedder.file_metadata.generator import find_generator
@@ -41,7 +42,8 @@ class PictureOrder:
     each of `deliveries`, pixels and hash are made beside those of the picture itself.
     `thumbnail_pixels` is the longer side of the thumbnail. `file_metadata` are what the file says
     about its origin. `condition` is how the file seems to have been delivered. `luminance` is the
-    deviation of what the model reads. An order for the file's metadata alone decodes nothing.
+    deviation of what the model reads. `local_features` is the most keypoints. An order for the
+    file's metadata alone decodes nothing.
     """
 
     limits: ImageLimits
@@ -55,6 +57,7 @@ class PictureOrder:
     condition: bool = False
     luminance: bool = False
     reencodings: bool = False
+    local_features: int | None = None
 
     def __post_init__(self) -> None:
         if self.preprocessing is None and (self.deliveries or self.luminance or self.reencodings):
@@ -63,11 +66,14 @@ class PictureOrder:
             raise ValueError("luminance is measured on pixels")
         if self.thumbnail_pixels is not None and self.thumbnail_pixels < 1:
             raise ValueError("thumbnail_pixels must be at least 1")
+        if self.local_features is not None and not 1 <= self.local_features <= MAX_KEYPOINTS:
+            raise ValueError(f"local_features must be from 1 to {MAX_KEYPOINTS:,}")
 
     @property
     def needs_decoding(self) -> bool:
         """Whether the picture must be decoded. The file's metadata are read without that."""
         asked = self.perceptual_hash or self.condition or self.thumbnail_pixels is not None
+        asked = asked or self.local_features is not None
         return asked or self.preprocessing is not None or not self.file_metadata
 
     @property
@@ -79,7 +85,8 @@ class PictureOrder:
         side = 0 if self.preprocessing is None else self.preprocessing.crop_size
         edge = self.thumbnail_pixels or 0
         texts = MAX_FILE_BYTES if self.file_metadata else 0
-        return 3 * arrays * side * side + 3 * edge * edge + texts
+        features = 0 if self.local_features is None else count_bytes(self.local_features)
+        return 3 * arrays * side * side + 3 * edge * edge + texts + features
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads."""
@@ -124,7 +131,8 @@ class Picture:
     `pixels` `(h, w, 3)` uint8 are what the model reads; `luminance_std` is their deviation in
     levels of 255. `thumbnail` is a WebP file. `file_generator` is the generator that the metadata
     name and the key of the text, None if they name none. `deliveries` has those after which the
-    model and the limits accept the picture, in the order that was asked for.
+    model and the limits accept the picture, in the order that was asked for. `local_features` is
+    also None where OpenCV is not installed.
     """
 
     format: str
@@ -140,13 +148,16 @@ class Picture:
     condition: Condition | None = None
     deliveries: tuple[DeliveredPicture, ...] = ()
     reencodings: ReEncodings | None = None
+    local_features: LocalFeatures | None = None
 
     @property
     def held_bytes(self) -> int:
-        """The bytes of its arrays and its thumbnail."""
+        """The bytes of its arrays, its features and its thumbnail."""
         arrays = [self.pixels, *(each.pixels for each in self.deliveries)]
         arrays += [each.pixels for each in (self.reencodings.usable if self.reencodings else ())]
-        return sum(each.nbytes for each in arrays if each is not None) + len(self.thumbnail or b"")
+        features = 0 if self.local_features is None else self.local_features.held_bytes
+        others = features + len(self.thumbnail or b"")
+        return sum(each.nbytes for each in arrays if each is not None) + others
 
 
 class Decoders(Protocol):
@@ -198,6 +209,9 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
         condition=condition,
         deliveries=tuple(_make_deliveries(shown, order)),
         reencodings=_reencode(shown, order, condition),
+        local_features=None
+        if order.local_features is None
+        else extract_features(shown.image, order.local_features),
     )
     return _add_statements(picture, metadata) if order.file_metadata else picture
 

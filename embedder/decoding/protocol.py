@@ -138,6 +138,9 @@ def _describe(picture: Picture, parts: list[memoryview]) -> dict[str, Any]:
             ],
             "part": picture.reencodings.part,
         }
+    if picture.local_features is not None:
+        parts.append(memoryview(picture.local_features.to_bytes()))
+    message["local_features"] = picture.local_features is not None
     return message
 
 

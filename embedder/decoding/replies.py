@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedder import errors
+from embedder.copies.features import LocalFeatures
 from embedder.decoding.picture import DeliveredPicture, Picture, PictureOrder
 from embedder.decoding.protocol import ERRORS, MAX_DETAIL_CHARACTERS
 from embedder.errors import ImageError
@@ -152,6 +153,9 @@ def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder
         reencodings=_read_reencodings(message["reencodings"], parts, order)
         if order.reencodings
         else None,
+        local_features=None
+        if order.local_features is None
+        else _read_features(message["local_features"], parts, order.local_features),
     )
     if parts.taken != len(parts.lengths):
         raise ValueError("more parts than were ordered")
@@ -196,6 +200,15 @@ def _read_reencodings(message: Any, parts: _Parts, order: PictureOrder) -> ReEnc
         tuple(refused),
         None if message["part"] is None else _size(message["part"], order),
     )
+
+
+def _read_features(is_there: Any, parts: _Parts, most: int) -> LocalFeatures | None:
+    if is_there is not True:
+        return None
+    features = LocalFeatures.from_bytes(bytes(parts.take()))
+    if features.count > most:
+        raise ValueError("more features than were ordered")
+    return features
 
 
 def _read_error(message: Mapping[str, Any]) -> ImageError:

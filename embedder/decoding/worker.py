@@ -28,6 +28,7 @@ from typing import Any
 
 from PIL import AvifImagePlugin, Image
 
+from embedder.copies.features import can_extract, load_extractor
 from embedder.decoding import linux
 from embedder.decoding.confinement import LAYERS, Closed, Layer
 from embedder.decoding.picture import Picture, PictureOrder
@@ -71,6 +72,7 @@ _SAMPLE_ORDER = PictureOrder(
     condition=True,
     luminance=True,
     reencodings=True,
+    local_features=64,
 )
 
 
@@ -134,6 +136,8 @@ def _prepare(decoder: Decoder) -> list[bytes]:
         importlib.import_module("pillow_heif").options.DECODE_THREADS = 1
     for module in _LATE_MODULES:
         importlib.import_module(module)
+    if can_extract():
+        load_extractor()
     Image.init()
     for codec in sorted(set(encodings.aliases.aliases.values())):  # texts in metadata name theirs
         with contextlib.suppress(ImportError):

@@ -29,6 +29,8 @@ from embedder.pictures.perceptual import PerceptualHash, compute_perceptual_hash
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
 from embedder.pictures.reencodings import REENCODING_NAMES, ReEncodings, reencode
 from embedder.pictures.sniff import sniff
+from embedder.pictures.symmetries import make_view_hashes
+from embedder.pictures.views import ViewHash
 
 THUMBNAIL_PIXELS = 256  # the longer side of a stored thumbnail
 
@@ -42,8 +44,8 @@ class PictureOrder:
     each of `deliveries`, pixels and hash are made beside those of the picture itself.
     `thumbnail_pixels` is the longer side of the thumbnail. `file_metadata` are what the file says
     about its origin. `condition` is how the file seems to have been delivered. `luminance` is the
-    deviation of what the model reads. `local_features` is the most keypoints. An order for the
-    file's metadata alone decodes nothing.
+    deviation of what the model reads. `local_features` is the most keypoints. `view_hashes` are
+    those of `make_view_hashes`. An order for the file's metadata alone decodes nothing.
     """
 
     limits: ImageLimits
@@ -58,6 +60,7 @@ class PictureOrder:
     luminance: bool = False
     reencodings: bool = False
     local_features: int | None = None
+    view_hashes: bool = False
 
     def __post_init__(self) -> None:
         if self.preprocessing is None and (self.deliveries or self.luminance or self.reencodings):
@@ -73,7 +76,7 @@ class PictureOrder:
     def needs_decoding(self) -> bool:
         """Whether the picture must be decoded. The file's metadata are read without that."""
         asked = self.perceptual_hash or self.condition or self.thumbnail_pixels is not None
-        asked = asked or self.local_features is not None
+        asked = asked or self.view_hashes or self.local_features is not None
         return asked or self.preprocessing is not None or not self.file_metadata
 
     @property
@@ -132,7 +135,7 @@ class Picture:
     levels of 255. `thumbnail` is a WebP file. `file_generator` is the generator that the metadata
     name and the key of the text, None if they name none. `deliveries` has those after which the
     model and the limits accept the picture, in the order that was asked for. `local_features` is
-    also None where OpenCV is not installed.
+    also None where OpenCV is not installed. `view_hashes` begin with the upright and whole picture.
     """
 
     format: str
@@ -142,6 +145,7 @@ class Picture:
     pixels: NDArray[np.uint8] | None = None
     luminance_std: float | None = None
     perceptual_hash: PerceptualHash | None = None
+    view_hashes: tuple[ViewHash, ...] = ()
     thumbnail: bytes | None = None
     file_metadata: FileMetadata | None = None
     file_generator: tuple[str, str] | None = None
@@ -203,6 +207,7 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
         pixels=pixels,
         luminance_std=_measure_luminance(pixels, order),
         perceptual_hash=_hash(shown, order),
+        view_hashes=make_view_hashes(shown.image) if order.view_hashes else (),
         thumbnail=None
         if order.thumbnail_pixels is None
         else make_thumbnail(shown.image, order.thumbnail_pixels),

@@ -23,6 +23,7 @@ from embedder import errors
 from embedder.decoding.picture import Picture, PictureOrder
 from embedder.errors import ImageError
 from embedder.pictures.perceptual import PerceptualHash
+from embedder.pictures.views import ViewHash
 
 LENGTH = struct.Struct(">I")
 # All texts of a file's metadata are 256 KiB of UTF-8; JSON writes a control character in six bytes.
@@ -114,6 +115,7 @@ def _describe(picture: Picture, parts: list[memoryview]) -> dict[str, Any]:
         "size": [picture.width, picture.height],
         "luminance_std": picture.luminance_std,
         "hash": _describe_hash(picture.perceptual_hash),
+        "views": [_describe_view(each) for each in picture.view_hashes],
         "metadata": picture.file_metadata,
         "generator": picture.file_generator,
         "condition": picture.condition,
@@ -150,3 +152,9 @@ def _view(pixels: NDArray[np.uint8]) -> memoryview:
 
 def _describe_hash(hashed: PerceptualHash | None) -> list[Any] | None:
     return None if hashed is None else [hashed.bits.hex(), hashed.quality]
+
+
+def _describe_view(hashed: ViewHash) -> list[Any]:
+    part = hashed.view.part
+    edges = None if part is None else [part.left, part.top, part.right, part.bottom]
+    return [hashed.view.symmetry, edges, _describe_hash(hashed.hash)]

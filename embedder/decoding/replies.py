@@ -32,6 +32,7 @@ from embedder.pictures.reencodings import (
     RefusedReEncoding,
 )
 from embedder.pictures.sniff import FORMATS
+from embedder.pictures.views import MAX_VIEWS, Box, Symmetry, View, ViewHash
 
 MAX_TEXT_CHARACTERS = 2**17
 _MAX_KEYS = 128
@@ -146,6 +147,7 @@ def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder
         thumbnail=_thumbnail(parts) if order.thumbnail_pixels is not None else None,
         luminance_std=_luminance(message["luminance_std"]) if order.luminance else None,
         perceptual_hash=_hash(message["hash"]) if order.perceptual_hash else None,
+        view_hashes=_views(message["views"]) if order.view_hashes else (),
         file_metadata=metadata,
         file_generator=None if metadata is None else _generator(message["generator"], metadata),
         condition=Condition(message["condition"]) if order.condition else None,
@@ -264,6 +266,24 @@ def _hash(message: Any) -> PerceptualHash:
     if len(raw) != 32:
         raise ValueError("a perceptual hash of another length")
     return PerceptualHash(raw, _integer(quality, 0, 100))
+
+
+def _views(message: Any) -> tuple[ViewHash, ...]:
+    """Views, each of them once, of which the first is the whole picture as it is."""
+    views = tuple(
+        ViewHash(View(Symmetry(symmetry), None if part is None else _box(part)), _hash(hashed))
+        for symmetry, part, hashed in _list(message, MAX_VIEWS)
+    )
+    if not views or views[0].view != View() or len({each.view for each in views}) < len(views):
+        raise ValueError("views that begin with another one, or that come twice")
+    return views
+
+
+def _box(message: Any) -> Box:
+    edges = _list(message, 4)
+    if any(isinstance(edge, bool) or not isinstance(edge, int | float) for edge in edges):
+        raise ValueError("edges that are no numbers")
+    return Box(*map(float, edges))  # refuses what is not finite, or not within the picture
 
 
 def _size(message: Any, order: PictureOrder) -> tuple[int, int]:

@@ -67,6 +67,7 @@ _SAMPLE_ORDER = PictureOrder(
     Preprocessing(48, Resample.BICUBIC, 32),
     deliveries=tuple(Condition),
     perceptual_hash=True,
+    view_hashes=True,
     thumbnail_pixels=32,
     file_metadata=True,
     condition=True,

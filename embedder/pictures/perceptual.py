@@ -51,6 +51,9 @@ class PerceptualHash:
     quality: int
 
 
+NOTHING_TO_SEE = PerceptualHash(bytes(32), 0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tent:
     """The cells along one side that make up each of the 64 samples, and their shares in it."""
@@ -65,9 +68,21 @@ def compute_perceptual_hash(image: Image.Image) -> PerceptualHash:
     The hash is that of the image as it is seen. Where EXIF turns a photograph, pytx hashes it as it
     is stored.
     """
+    sampled = sample_luma(image)
+    return NOTHING_TO_SEE if sampled is None else hash_samples(sampled)
+
+
+def sample_luma(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the samples `(64, 64)` of an image's luma that its hash is made of; None for an image
+    that is too small for one.
+    """
     if min(image.size) < _MIN_SIDE:
-        return PerceptualHash(bytes(32), 0)
-    sampled = np.rint(_sampled_luma(image)).astype(np.uint8)  # (64, 64)
+        return None
+    return np.rint(_sampled_luma(image)).astype(np.uint8)
+
+
+def hash_samples(sampled: NDArray[np.uint8]) -> PerceptualHash:
+    """Compute the hash of samples `(64, 64)`."""
     return PerceptualHash(_bits(sampled.astype(np.float32)), _quality(sampled.astype(np.int32)))
 
 

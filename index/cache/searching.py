@@ -25,6 +25,7 @@ from index.cache.pictures import NO_PICTURES, PictureHashes, SamePictures
 from index.cache.recall import MARGIN, Tuning
 from index.cache.selection import select_parts
 from index.cache.view import Part, View
+from index.copies import CopyEvidence, ViewHash
 from index.errors import InvalidFilter
 from index.truth.digest import digest_hex
 from index.truth.entries import Entry, find_entries
@@ -60,7 +61,8 @@ class Neighbour:
 
     `cosine_similarity` is in [-1, 1]; higher is nearer. `identical` means equal bytes,
     `near_duplicate` the same picture by perceptual hash. The latter is None if a hash is missing or
-    unreliable, and so is `hamming_distance`, in bits from 0 to 256.
+    unreliable, and so is `hamming_distance`, in bits from 0 to 256. `copy` is what shows that the
+    probe is an edited version of the entry's picture, None if nothing does.
     """
 
     entry: Entry
@@ -68,6 +70,7 @@ class Neighbour:
     identical: bool
     near_duplicate: bool | None = None
     hamming_distance: int | None = None
+    copy: CopyEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,9 @@ class SearchResult:
     `generation` and `digest` name the state of the index. `searched` counts the live entries that
     the filter selected. `exact`: none of them is nearer than the neighbours; otherwise `tuning` has
     the recall last measured on this corpus. `pending_changes` counts changes that were committed
-    and are not in the view yet; entries that they removed are left out already.
+    and are not in the view yet; entries that they removed are left out already. `candidates` may be
+    edited copies: entries in the wider band of Hamming distances, nearest first, then those that
+    the question proposes.
     """
 
     neighbours: tuple[Neighbour, ...]
@@ -93,12 +98,16 @@ class SearchResult:
     searched: int
     tuning: Tuning | None = None
     pending_changes: int = 0
+    candidates: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
     """A probe (d,) float32 of norm 1, digest and hash of its image, and which neighbours are
     wanted.
+
+    `views` are the hashes of the probe's views. `candidates` are entries that another search
+    proposes as copies, with the cosine similarity of the copy descriptors.
     """
 
     probe: NDArray[np.float32]
@@ -107,6 +116,8 @@ class Question:
     probe_sha256: str | None = None
     probe_hash: PerceptualHash | None = None
     exact: bool = False
+    views: tuple[ViewHash, ...] = ()
+    candidates: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -23,6 +23,7 @@ from index.calibration.attribution_fit import fit_attribution
 from index.calibration.by_collection import CollectionMatches, by_collection
 from index.calibration.checking import StratumCheck, check_rates
 from index.calibration.classifier import ClassifierCalibration, fit_classifier
+from index.calibration.copies import CopyRates, shipped_copy_rates
 from index.calibration.false_matches import FalseMatches, fit_false_matches, fit_growth
 from index.calibration.groups import number_groups
 from index.calibration.hits import Discrimination, HitRates, fit_hits
@@ -212,6 +213,7 @@ class Calibration:
 
     `own_photographs` is the number of photographs of this installation among the known-real
     images; the others came with the model. None in calibrations of format 1: all of them.
+    `copies` are the false-match rates of the copy stages; None if they were not measured.
     """
 
     corpus_size: int
@@ -220,6 +222,7 @@ class Calibration:
     seed: int
     own_photographs: int | None = None
     format: int = FORMAT  # of the stored document that it was read from
+    copies: CopyRates | None = None
 
     @property
     def is_provisional(self) -> bool:
@@ -228,6 +231,13 @@ class Calibration:
         """
         own = self.own_photographs
         return own is not None and own < MIN_SOURCES and own < self.strata[AS_IS].sources
+
+    @property
+    def copy_rates(self) -> CopyRates:
+        """The false-match rates of the copy stages: those that came with the package where this
+        calibration did not measure them, or on too few photographs.
+        """
+        return (self.copies or CopyRates()).or_else(shipped_copy_rates())
 
     def stratum_for(self, condition: str) -> ChosenStratum:
         """Return the stratum of a condition; if it was not measured or does not hold, the widest
@@ -253,6 +263,7 @@ class Calibration:
             "seed": self.seed,
             "own_photographs": self.own_photographs,
             "strata": {name: stratum.to_json() for name, stratum in self.strata.items()},
+            "copies": None if self.copies is None else self.copies.to_json(),
         }
 
     @classmethod
@@ -267,7 +278,7 @@ class Calibration:
             stored["strata"], key=lambda each: (each != AS_IS, each == ANY_DELIVERY, each)
         )
         strata = {name: Stratum.from_json(stored["strata"][name]) for name in names}
-        own = stored.get("own_photographs")
+        own, copies = stored.get("own_photographs"), stored.get("copies")
         return cls(
             stored["corpus_size"],
             stored["generators"],
@@ -275,6 +286,7 @@ class Calibration:
             stored["seed"],
             own,
             stored["format"],
+            None if copies is None else CopyRates.from_json(copies),
         )
 
 

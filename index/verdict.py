@@ -21,7 +21,7 @@ from enum import StrEnum
 from index.truth.corpora import CorpusKind
 
 # Raised whenever equal evidence may get another verdict. Look-ups that name none were judged by 1.
-RULES = 2
+RULES = 3
 
 
 class Relation(StrEnum):
@@ -29,6 +29,8 @@ class Relation(StrEnum):
 
     IDENTICAL = "identical"  # the same bytes
     NEAR_DUPLICATE = "near_duplicate"  # the same picture by perceptual hash
+    EDITED_COPY = "edited_copy"  # a version of the same picture, verified by local features
+    POSSIBLE_COPY = "possible_copy"  # a lead: perhaps a version of the same picture
     SIMILAR = "similar"  # at or above the threshold
     BELOW_THRESHOLD = "below_threshold"
 
@@ -46,6 +48,9 @@ class SimilarityReason(StrEnum):
 
     IDENTICAL_IMAGE = "identical_image"  # the probe's bytes are those of a known fake
     NEAR_DUPLICATE_IMAGE = "near_duplicate_image"
+    EDITED_COPY = "edited_copy"  # a version of a known fake, verified by local features
+    # below the threshold, but a known fake is perhaps a version of the same picture
+    POSSIBLE_COPY = "possible_copy"
     ABOVE_THRESHOLD = "above_threshold"
     BELOW_THRESHOLD = "below_threshold"
     NOT_CALIBRATED = "not_calibrated"  # nothing says what a similarity is worth in these corpora
@@ -332,6 +337,7 @@ INCONCLUSIVE_CLASS = ClassifierOutcome.INCONCLUSIVE
 _OUTCOME_BY_REASON = {
     SimilarityReason.IDENTICAL_IMAGE: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
     SimilarityReason.NEAR_DUPLICATE_IMAGE: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
+    SimilarityReason.EDITED_COPY: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
     SimilarityReason.ABOVE_THRESHOLD: SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES,
     SimilarityReason.BELOW_THRESHOLD: SimilarityOutcome.NOT_SIMILAR,
 }

@@ -15,6 +15,7 @@ from api.corpora.json import EntryAnswer
 from api.fields import Answer, FailedItem, Sha256
 from api.lookups.calibration_json import CalibrationUsed
 from api.lookups.classifier_json import ClassifierAnswer
+from api.lookups.copies_json import CopiesAnswer, CopyAnswer
 from api.lookups.evidence_json import (
     AttributionAnswer,
     QualityAnswer,
@@ -68,9 +69,10 @@ class ProbeAnswer(Answer):
         None,
         description="Quality of the perceptual hash, from 0 to 100. Below 50 it is not compared.",
     )
-    embedding: Literal["computed", "stored", "sent"] = Field(
+    embedding: Literal["computed", "stored", "sent", "none"] = Field(
         description="Where the embedding comes from. computed: from the image, for this look-up. "
-        "stored: from an earlier ingest of the same bytes. sent: from the client."
+        "stored: from an earlier ingest of the same bytes. sent: from the client. none: the image "
+        "is too small for the model; copies of it are looked for all the same."
     )
 
 
@@ -78,18 +80,26 @@ class NeighbourAnswer(Answer):
     """An entry near the probe."""
 
     rank: int = Field(ge=1, description="Rank in the list, from 1.")
-    cosine_similarity: float = Field(
+    cosine_similarity: float | None = Field(
         ge=-1,
         le=1,
         description="Cosine similarity, in [-1, 1], computed from the stored float32 vectors. "
-        "Higher is nearer. It is not a probability.",
+        "Higher is nearer. It is not a probability. Null if the probe has no embedding, because it "
+        "is too small for the model.",
         examples=[0.973],
     )
     relation: Relation | None = Field(
         description="identical: the files have the same SHA-256. near_duplicate: the same image "
-        "by perceptual hash (at most 31 of 256 bits differ). similar: the cosine "
-        "similarity is at or above the threshold. below_threshold: it is below the "
-        "threshold. Null if no threshold is known."
+        "by perceptual hash (at most 31 of 256 bits differ), as it is, mirrored, turned, without "
+        "its borders or in part. edited_copy: a version of the same image, verified by local "
+        "features. possible_copy: a lead, perhaps a version of the same image; look at both. "
+        "similar: the cosine similarity is at or above the threshold. below_threshold: it is below "
+        "the threshold. Null if no threshold is known, or the probe has no embedding."
+    )
+    copy_evidence: CopyAnswer | None = Field(
+        None,
+        description="What shows, or suggests, that the probe is an edited version of the entry's "
+        "picture. Null if nothing does, and in look-ups stored under rules before 3.",
     )
     hamming_distance: int | None = Field(
         None,
@@ -174,6 +184,9 @@ class SimilarityAnswer(Answer):
     reason: SimilarityReason = Field(
         description="identical_image: the probe's bytes are those of a known fake. "
         "near_duplicate_image: the same image as a known fake, by perceptual hash. "
+        "edited_copy: a version of a known fake, verified by local features. "
+        "possible_copy: no known fake is as near as the threshold, but one is perhaps a version of "
+        "the same image; look at both. "
         "above_threshold, below_threshold: by the nearest known fake. "
         "also_known_real: the same image is a known fake and a known-real image. "
         "between: below the threshold, but the likelihood ratio supports a generator "
@@ -300,6 +313,11 @@ class LookupAnswer(Answer):
     )
     similarity: SimilarityAnswer = Field(
         description="Whether the probe is similar to known fakes in the corpora."
+    )
+    copies: CopiesAnswer | None = Field(
+        None,
+        description="Which stages looked for edited copies of stored pictures, and what they could "
+        "not find. Null in look-ups stored under rules before 3.",
     )
     statements: list[StatementAnswer] = Field([], description="Further evidence in sentences.")
     quality: QualityAnswer | None = Field(

@@ -195,5 +195,13 @@ class Timings(Answer):
     embed_ms: float = Field(
         description="Running the model, including the wait for a place in a batch."
     )
+    describe_ms: float | None = Field(
+        None,
+        description="Running the copy descriptor and searching its index. Null if it did not run.",
+    )
     search_ms: float = Field(description="Searching the index and reading the neighbours' entries.")
+    verify_ms: float | None = Field(
+        None,
+        description="Comparing the local features of candidates. Null if none was compared.",
+    )
     total_ms: float = Field(description="From receiving the request's data to this answer.")

@@ -120,12 +120,13 @@ def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 def _find_largest_difference(one: LookupAnswer, other: LookupAnswer) -> float:
     """Return the largest difference of a similarity among the entries that both lists have."""
-    similarities = {each.entry.id: each.cosine_similarity for each in other.similarity.neighbours}
-    return max(
-        (
-            abs(each.cosine_similarity - similarities[each.entry.id])
-            for each in one.similarity.neighbours
-            if each.entry.id in similarities
-        ),
-        default=0.0,
-    )
+    found, others = _list_similarities(one), _list_similarities(other)
+    return max((abs(found[each] - others[each]) for each in found.keys() & others), default=0.0)
+
+
+def _list_similarities(answer: LookupAnswer) -> dict[int, float]:
+    return {
+        each.entry.id: each.cosine_similarity
+        for each in answer.similarity.neighbours
+        if each.cosine_similarity is not None
+    }

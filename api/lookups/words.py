@@ -48,15 +48,24 @@ _SIMILARITY = {
         "by its perceptual hash, the probe shows the same picture as a known fake: it is a copy of "
         "that fake, or the picture that the fake was made from"
     ),
+    SimilarityReason.EDITED_COPY: (
+        "by its local features, the probe is an edited version of the same picture as a known "
+        "fake: it is made from that fake, or from the picture that the fake was made from"
+    ),
     SimilarityReason.ALSO_KNOWN_REAL: (
-        "the probe shows the same picture as a known fake and as a known-real image, by its bytes "
-        "or its perceptual hash; these cannot tell which of the two it is a copy of"
+        "the probe shows the same picture as a known fake and as a known-real image, by its bytes, "
+        "its perceptual hash or its local features; these cannot tell which of the two it is a "
+        "copy of"
     ),
     SimilarityReason.ABOVE_THRESHOLD: (
         "a known fake is at least as near as the threshold of {threshold}"
     ),
     SimilarityReason.BELOW_THRESHOLD: (
         "no known fake in the searched corpora is as near as the threshold of {threshold}"
+    ),
+    SimilarityReason.POSSIBLE_COPY: (
+        "no known fake is as near as the threshold, but one of them is perhaps a version of the "
+        "same picture; this is a lead and was not verified: compare the two by eye"
     ),
     SimilarityReason.BETWEEN: (
         "no known fake is as near as the threshold of {threshold}, but the likelihood ratio "

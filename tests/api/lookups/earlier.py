@@ -34,7 +34,13 @@ VERDICTS = {"no_traces": "authentic", "no_traces_limit_reached": "authentic_limi
 def as_rules_1(answer: Any) -> Any:
     """The answer as a release with schema 0006 stored it: the same values in its words."""
     earlier = copy.deepcopy(answer)
-    earlier.pop("caution", None)
+    for name in ("caution", "copies"):
+        earlier.pop(name, None)
+    similarity = earlier["similarity"]
+    nearest = (similarity.get("nearest_known_fake"), similarity.get("nearest_known_real"))
+    for neighbour in (*similarity["neighbours"], *nearest):
+        if neighbour:
+            neighbour.pop("copy_evidence", None)
     for part, names in LATER_FIELDS.items():
         for name in names:
             (earlier.get(part) or {}).pop(name, None)

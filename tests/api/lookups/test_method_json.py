@@ -144,7 +144,9 @@ def test_times_are_numbers_of_milliseconds() -> None:
     assert json.loads(timings.model_dump_json()) == {
         "decode_ms": 1.5,
         "embed_ms": 2.0,
+        "describe_ms": None,
         "search_ms": 0.0,
+        "verify_ms": None,
         "total_ms": 3.5,
     }
     with pytest.raises(ValidationError, match="total_ms"):

@@ -52,6 +52,8 @@ MEASURED = ClassifierPolicy(
 SIMILARITY = {
     SimilarityReason.IDENTICAL_IMAGE: ("identical", "perceptual"),
     SimilarityReason.NEAR_DUPLICATE_IMAGE: ("the same picture as a known fake", "known-real"),
+    SimilarityReason.EDITED_COPY: ("an edited version of the same picture", "perceptual"),
+    SimilarityReason.POSSIBLE_COPY: ("a lead and was not verified", "0.9877"),
     SimilarityReason.ALSO_KNOWN_REAL: ("a known fake and as a known-real image", "threshold"),
     SimilarityReason.ABOVE_THRESHOLD: ("at least as near as the threshold of 0.9877", "no known"),
     SimilarityReason.BELOW_THRESHOLD: ("no known fake in the searched corpora", "at least"),

@@ -1,0 +1,256 @@
+"""Copies as JSON: what shows that an entry and the probe are versions of one picture, which stages
+looked for copies, and which did not.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from api.copies.stages import CopyStage, StageOutcome
+from api.fields import Answer, Sha256
+from index.copies import Box, Correspondence, Symmetry, View, ViewHash
+from index.truth.perceptual import PerceptualHash
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class BoxAnswer(Answer):
+    """A part of a picture: its edges as fractions of the width and the height."""
+
+    left: Share = Field(description="Left edge, as a fraction of the width.")
+    top: Share = Field(description="Top edge, as a fraction of the height.")
+    right: Share = Field(description="Right edge, as a fraction of the width.")
+    bottom: Share = Field(description="Bottom edge, as a fraction of the height.")
+
+    @classmethod
+    def of(cls, box: Box | None) -> BoxAnswer | None:
+        """From a part of a picture; None for the whole of it."""
+        if box is None:
+            return None
+        return cls(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
+
+    def to_box(self) -> Box:
+        """As `index` has it. Raises ValueError where the part has no area."""
+        return Box(self.left, self.top, self.right, self.bottom)
+
+
+class CorrespondenceAnswer(Answer):
+    """How the entry's picture lies in the probe, by the keypoints that both have."""
+
+    inliers: int = Field(ge=0, description="Number of pairs of keypoints that fit the transform.")
+    matches: int = Field(ge=0, description="Number of pairs of keypoints that look alike.")
+    homography: list[float] = Field(
+        min_length=9,
+        max_length=9,
+        description="The transform as a matrix of 3 x 3, row by row. It takes a point of the "
+        "entry's picture to the probe; both in fractions of width and height, from the top left.",
+    )
+    scale: float = Field(
+        gt=0,
+        description="Pixels of the probe for one pixel of the entry's picture, in the sizes in "
+        "which they were compared.",
+    )
+    rotation_degrees: float = Field(
+        ge=-180,
+        le=180,
+        description="How far the entry's picture is turned clockwise in the probe, after it was "
+        "mirrored where `mirrored` is true.",
+    )
+    mirrored: bool = Field(description="Whether left and right changed places.")
+    probe_covered: Share = Field(
+        description="Share of the probe that shows the entry's picture. Below 1 there is something "
+        "around it: a border, a frame, other pictures."
+    )
+    entry_covered: Share = Field(
+        description="Share of the entry's picture that the probe shows. Below 1 the probe is cut."
+    )
+
+    @classmethod
+    def of(cls, found: Correspondence | None) -> CorrespondenceAnswer | None:
+        """From what geometry found."""
+        if found is None:
+            return None
+        return cls(
+            inliers=found.inliers,
+            matches=found.matches,
+            homography=list(found.homography),
+            scale=found.scale,
+            rotation_degrees=found.rotation_degrees,
+            mirrored=found.mirrored,
+            probe_covered=found.probe_covered,
+            entry_covered=found.entry_covered,
+        )
+
+    def to_correspondence(self) -> Correspondence:
+        """As `index` has it."""
+        return Correspondence(
+            self.inliers,
+            self.matches,
+            tuple(self.homography),
+            self.scale,
+            self.rotation_degrees,
+            self.mirrored,
+            self.probe_covered,
+            self.entry_covered,
+        )
+
+
+class CopyAnswer(Answer):
+    """What shows, or suggests, that the probe is an edited version of the entry's picture."""
+
+    words: str = Field(
+        description="What was done to the entry's picture, on what that rests and how sure it is, "
+        "in sentences.",
+        examples=[
+            "mirrored, cut to 40 % of the picture; verified by 61 keypoints that fit one transform"
+        ],
+    )
+    symmetry: Symmetry | None = Field(
+        None,
+        description="The symmetry by which the two perceptual hashes are nearest: upright, "
+        "mirrored (left and right change places), flipped (top and bottom), turned_90, turned_180, "
+        "turned_270 (clockwise), transposed or transversed (mirrored at a diagonal). Null if no "
+        "view of the probe is near by hash.",
+    )
+    part: BoxAnswer | None = Field(
+        None,
+        description="The part of the probe whose hash is nearest. Null for the whole picture, and "
+        "if no view of the probe is near by hash.",
+    )
+    hamming_distance: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        description="Number of differing bits of the entry's perceptual hash and that of the "
+        "probe's nearest view. Null if no view is near.",
+    )
+    descriptor_similarity: float | None = Field(
+        None,
+        description="Cosine similarity of the two copy descriptors. Null if they were not "
+        "compared. It is not to be compared with `cosine_similarity`: the spaces differ.",
+    )
+    verified: bool | None = Field(
+        None,
+        description="Whether local features of both pictures fit one transform. Null if they were "
+        "not compared.",
+    )
+    correspondence: CorrespondenceAnswer | None = Field(
+        None, description="The transform that they fit. Null unless `verified` is true."
+    )
+    false_match_probability: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="How often a look-up of an unrelated picture finds an entry that fits at least "
+        "this well. Null if it was not measured.",
+    )
+
+
+class ViewHashAnswer(Answer):
+    """The perceptual hash of the probe, or of a part of it, after a symmetry."""
+
+    symmetry: Symmetry = Field(
+        Symmetry.UPRIGHT,
+        description="What was done to a stored picture, so that it looks like the probe.",
+    )
+    part: BoxAnswer | None = Field(
+        None, description="The part of the probe. Null for the whole picture."
+    )
+    pdq_hash: Sha256 = Field(description="Perceptual hash (PDQ) as 64 hex digits.")
+    pdq_quality: int = Field(
+        ge=0,
+        le=100,
+        description="Quality of the hash, from 0 to 100. Below 50 it is not compared.",
+    )
+
+    @classmethod
+    def of(cls, hashed: ViewHash) -> ViewHashAnswer:
+        """From the hash of a view."""
+        return cls(
+            symmetry=hashed.view.symmetry,
+            part=BoxAnswer.of(hashed.view.part),
+            pdq_hash=hashed.hash.bits.hex(),
+            pdq_quality=hashed.hash.quality,
+        )
+
+    def to_view_hash(self) -> ViewHash:
+        """As `index` has it. Raises ValueError where the part has no area."""
+        part = None if self.part is None else self.part.to_box()
+        hashed = PerceptualHash(bytes.fromhex(self.pdq_hash), self.pdq_quality)
+        return ViewHash(View(self.symmetry, part), hashed)
+
+
+class StageAnswer(Answer):
+    """One stage that looks for copies: what it did, or why it did not run."""
+
+    stage: CopyStage = Field(
+        description="perceptual_hash: the hashes of the probe in eight symmetries, without its "
+        "borders and in parts. descriptor: the copy descriptor. geometry: local features of the "
+        "candidates, which must fit one transform."
+    )
+    outcome: StageOutcome = Field(
+        description="ran: it looked. not_installed: this installation lacks it. switched_off: its "
+        "settings leave it out. no_image: the probe came without its bytes, and without what the "
+        "stage needs. low_quality: the picture has too little structure. no_candidates: no entry "
+        "was near enough to be looked at. failed: it ended with an error, and the other stages "
+        "answered."
+    )
+    compared: int = Field(
+        0, ge=0, description="Number of entries that this stage compared with the probe."
+    )
+    found: int = Field(0, ge=0, description="Number of these in which it saw a copy or a lead.")
+    not_comparable: int = Field(
+        0,
+        ge=0,
+        description="Number of entries that it was given and could not compare: their corpora keep "
+        "nothing that it could compare.",
+    )
+    words: str = Field(description="The same in one sentence.")
+
+
+class ComparedAnswer(Answer):
+    """An entry that was compared by copy descriptor or by geometry, whatever came out: a replay
+    takes these values as they are, since it reads no picture.
+    """
+
+    entry_id: int = Field(description="Id of the entry.")
+    descriptor_similarity: float | None = Field(
+        None, description="Cosine similarity of the copy descriptors. Null if not compared."
+    )
+    verified: bool | None = Field(
+        None, description="Whether geometry verified the entry. Null if it did not look at it."
+    )
+    correspondence: CorrespondenceAnswer | None = Field(
+        None, description="The transform. Null unless `verified` is true."
+    )
+    false_match_probability: float | None = Field(
+        None, ge=0, le=1, description="As with the neighbour. Null if it was not measured."
+    )
+
+
+class CopiesAnswer(Answer):
+    """Which stages looked for edited copies of stored pictures, and what they could not find."""
+
+    stages: list[StageAnswer] = Field(
+        description="Every stage that Lineup has, in the order in which a look-up runs them, also "
+        "those that did not run."
+    )
+    not_looked_for: str | None = Field(
+        None,
+        description="What this look-up could not have found, in sentences: read it beside "
+        "not_similar. Null if every stage ran on everything.",
+        examples=[
+            "this installation has no copy descriptor: crops, collages and screenshots are found "
+            "only if the picture's hash, or its embedding, is near too"
+        ],
+    )
+    views: list[ViewHashAnswer] = Field(
+        [],
+        description="The hashes of the probe that were compared, the first of the whole picture as "
+        "it is. Empty if the probe has no hash.",
+    )
+    compared: list[ComparedAnswer] = Field(
+        [], description="Entries that were compared by copy descriptor or by geometry."
+    )

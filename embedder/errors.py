@@ -144,10 +144,15 @@ class ModelError(EmbedderError):
 
 
 class UnknownModel(ModelError):
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(
-            f"unknown model {name!r}: neither a directory nor one of {', '.join(known)}"
-        )
+    def __init__(
+        self,
+        name: str,
+        known: Sequence[str],
+        *,
+        kind: str = "model",
+        place: str = "a directory",
+    ) -> None:
+        super().__init__(f"unknown {kind} {name!r}: neither {place} nor one of {', '.join(known)}")
         self.name = name
         self.known = tuple(known)
 
@@ -159,7 +164,8 @@ class ModelUnavailable(ModelError):
 class UnsafeWeights(ModelError):
     def __init__(self, path: str, detail: str) -> None:
         super().__init__(
-            f"{path}: {detail}; only safetensors files are loaded, because a pickle can run code"
+            f"{path}: {detail}; only safetensors files (of copy descriptors: ONNX files) are "
+            "loaded, because a pickle can run code"
         )
         self.path = path
         self.detail = detail

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedder.copies.features import MAX_KEYPOINTS, LocalFeatures, count_bytes, extract_features
+from embedder.copies.inputs import DescriptorInput, make_descriptor_pixels
 from embedder.decoding.confinement import Confinement
 from embedder.errors import ImageError
 from embedder.file_metadata.generator import find_generator
@@ -45,7 +46,8 @@ class PictureOrder:
     `thumbnail_pixels` is the longer side of the thumbnail. `file_metadata` are what the file says
     about its origin. `condition` is how the file seems to have been delivered. `luminance` is the
     deviation of what the model reads. `local_features` is the most keypoints. `view_hashes` are
-    those of `make_view_hashes`. An order for the file's metadata alone decodes nothing.
+    those of `make_view_hashes`. With a `descriptor`, pixels are made for that copy descriptor. An
+    order for the file's metadata alone decodes nothing.
     """
 
     limits: ImageLimits
@@ -61,6 +63,7 @@ class PictureOrder:
     reencodings: bool = False
     local_features: int | None = None
     view_hashes: bool = False
+    descriptor: DescriptorInput | None = None
 
     def __post_init__(self) -> None:
         if self.preprocessing is None and (self.deliveries or self.luminance or self.reencodings):
@@ -77,7 +80,8 @@ class PictureOrder:
         """Whether the picture must be decoded. The file's metadata are read without that."""
         asked = self.perceptual_hash or self.condition or self.thumbnail_pixels is not None
         asked = asked or self.view_hashes or self.local_features is not None
-        return asked or self.preprocessing is not None or not self.file_metadata
+        asked = asked or self.preprocessing is not None or self.descriptor is not None
+        return asked or not self.file_metadata
 
     @property
     def result_bytes(self) -> int:
@@ -89,7 +93,8 @@ class PictureOrder:
         edge = self.thumbnail_pixels or 0
         texts = MAX_FILE_BYTES if self.file_metadata else 0
         features = 0 if self.local_features is None else count_bytes(self.local_features)
-        return 3 * arrays * side * side + 3 * edge * edge + texts + features
+        described = 0 if self.descriptor is None else self.descriptor.byte_size
+        return 3 * arrays * side * side + 3 * edge * edge + texts + features + described
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads."""
@@ -104,6 +109,8 @@ class PictureOrder:
         fields["limits"] = ImageLimits(**fields["limits"])
         if fields["preprocessing"] is not None:
             fields["preprocessing"] = _read_preprocessing(fields["preprocessing"])
+        if fields["descriptor"] is not None:
+            fields["descriptor"] = DescriptorInput.from_json(fields["descriptor"])
         fields["delivery"] = Condition(fields["delivery"])
         fields["deliveries"] = tuple(Condition(each) for each in fields["deliveries"])
         return cls(**fields)
@@ -136,6 +143,7 @@ class Picture:
     name and the key of the text, None if they name none. `deliveries` has those after which the
     model and the limits accept the picture, in the order that was asked for. `local_features` is
     also None where OpenCV is not installed. `view_hashes` begin with the upright and whole picture.
+    `descriptor_pixels` `(h, w, 3)` uint8 are what the copy descriptor reads.
     """
 
     format: str
@@ -153,11 +161,12 @@ class Picture:
     deliveries: tuple[DeliveredPicture, ...] = ()
     reencodings: ReEncodings | None = None
     local_features: LocalFeatures | None = None
+    descriptor_pixels: NDArray[np.uint8] | None = None
 
     @property
     def held_bytes(self) -> int:
         """The bytes of its arrays, its features and its thumbnail."""
-        arrays = [self.pixels, *(each.pixels for each in self.deliveries)]
+        arrays = [self.pixels, self.descriptor_pixels, *(each.pixels for each in self.deliveries)]
         arrays += [each.pixels for each in (self.reencodings.usable if self.reencodings else ())]
         features = 0 if self.local_features is None else self.local_features.held_bytes
         others = features + len(self.thumbnail or b"")
@@ -217,6 +226,9 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
         local_features=None
         if order.local_features is None
         else extract_features(shown.image, order.local_features),
+        descriptor_pixels=None
+        if order.descriptor is None
+        else make_descriptor_pixels(shown.image, order.descriptor),
     )
     return _add_statements(picture, metadata) if order.file_metadata else picture
 

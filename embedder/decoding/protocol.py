@@ -109,6 +109,8 @@ def _describe(picture: Picture, parts: list[memoryview]) -> dict[str, Any]:
         parts.append(_view(picture.pixels))
     if picture.thumbnail is not None:
         parts.append(memoryview(picture.thumbnail))
+    if picture.descriptor_pixels is not None:
+        parts.append(_view(picture.descriptor_pixels))
     message: dict[str, Any] = {
         "format": picture.format,
         "mode": picture.mode,

@@ -129,8 +129,15 @@ class _Parts:
     def take_pixels(self) -> NDArray[np.uint8]:
         assert self.order.preprocessing is not None
         side = self.order.preprocessing.crop_size
-        pixels: NDArray[np.uint8] = np.frombuffer(self.take(3 * side * side), np.uint8)
-        return pixels.reshape(side, side, 3)  # (h, w, 3)
+        return self._take_pixels(side, side)
+
+    def take_descriptor_pixels(self) -> NDArray[np.uint8] | None:
+        wanted = self.order.descriptor
+        return None if wanted is None else self._take_pixels(wanted.height, wanted.width)
+
+    def _take_pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+        pixels: NDArray[np.uint8] = np.frombuffer(self.take(3 * height * width), np.uint8)
+        return pixels.reshape(height, width, 3)  # (h, w, 3)
 
 
 def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder) -> Picture:
@@ -145,6 +152,7 @@ def _read_picture(message: Mapping[str, Any], parts: _Parts, order: PictureOrder
         height=height,
         pixels=parts.take_pixels() if has_pixels else None,
         thumbnail=_thumbnail(parts) if order.thumbnail_pixels is not None else None,
+        descriptor_pixels=parts.take_descriptor_pixels(),
         luminance_std=_luminance(message["luminance_std"]) if order.luminance else None,
         perceptual_hash=_hash(message["hash"]) if order.perceptual_hash else None,
         view_hashes=_views(message["views"]) if order.view_hashes else (),

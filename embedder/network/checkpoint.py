@@ -22,11 +22,11 @@ from embedder.errors import CorruptWeights, InvalidModelConfig, ModelUnavailable
 from embedder.jsonfile import read_json_object
 from embedder.network.registry import WEIGHTS_FILE
 from embedder.network.weights import (
-    UNSAFE_SUFFIXES,
     check_is_safetensors,
     compute_sha256,
     read_shapes,
 )
+from embedder.unsafe_files import UNSAFE_SUFFIXES
 
 INDEX_FILE = "model.safetensors.index.json"
 # transformers names shards so; a file of such a name that no index lists is left over.

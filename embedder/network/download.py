@@ -46,9 +46,10 @@ from embedder.network.registry import (
     get_builtin_directory,
     read_measured,
 )
-from embedder.network.weights import UNSAFE_SUFFIXES, check_is_safetensors, verify_file
+from embedder.network.weights import check_is_safetensors, verify_file
 from embedder.pictures.preprocess import Preprocessing
 from embedder.pictures.processors import read_preprocessing
+from embedder.unsafe_files import UNSAFE_SUFFIXES
 
 # huggingface_hub's own timeout for the same request.
 HUB_TIMEOUT_SECONDS = 10.0

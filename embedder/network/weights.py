@@ -21,21 +21,8 @@ from embedder.errors import CorruptWeights, ModelUnavailable, TensorMismatch, Un
 from embedder.network.architecture import Architecture
 from embedder.network.labels import ONE_LOGIT, Head
 from embedder.network.tensor_names import from_published, layout_of, published_name_of
+from embedder.unsafe_files import UNSAFE_STARTS, UNSAFE_SUFFIXES
 
-UNSAFE_SUFFIXES = frozenset(
-    {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5"}
-)
-# zip (torch >= 1.6, .npz), pickle protocols 2 to 5, gzip, HDF5; torch's old format is a pickle.
-# Protocols 0 and 1 start with printable opcodes; the header check below refuses them.
-_UNSAFE_STARTS = (
-    b"PK\x03\x04",
-    b"\x80\x02",
-    b"\x80\x03",
-    b"\x80\x04",
-    b"\x80\x05",
-    b"\x1f\x8b",
-    b"\x89HDF",
-)
 # Every value of these is a float32 too.
 _EXACT_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _HASH_CHUNK_BYTES = 1 << 20
@@ -58,7 +45,7 @@ def check_is_safetensors(path: Path) -> None:
     # brace distinguishes a length whose low bytes equal the start of a pickle.
     if start[8:9] == b"{":
         return
-    if start.startswith(_UNSAFE_STARTS):
+    if start.startswith(UNSAFE_STARTS):
         raise UnsafeWeights(path.name, "the content is a pickle or an archive")
     raise CorruptWeights(path.name, "the file is not in the safetensors format")
 

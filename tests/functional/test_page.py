@@ -704,7 +704,8 @@ def test_a_known_fake_is_shown_with_two_verdicts_and_itself_as_the_nearest_entry
     assert first["Relation"].startswith("identical")
     assert first["Corpus"].split("\n") == ["casework", "known fake"]
     assert first["Generator"] == "sdxl"
-    assert first["Entry"].split() == ["entry", "1", answer["probe"]["sha256"][:12] + "…"]
+    digest = answer["probe"]["sha256"][:12] + "…"
+    assert first["Entry"].split() == ["entry", "1", digest, "Compare"]
     for thumbnail in page.locator("#answer img").all():
         thumbnail.scroll_into_view_if_needed()
         assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0

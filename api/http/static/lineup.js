@@ -1,6 +1,7 @@
 // The page's script: sends the probe to POST /v1/lookups and writes the answer into the slots of lookup.html.
 // File names and answers reach the document as text or as an attribute, never as markup.
 
+import { closeComparison, describePlace, openComparison, wireComparison } from "./compare.js";
 import { showEvidence } from "./evidence.js";
 import { byId, clone, cosine, fill, isolated, nearestOf, say, show, showThumbnail, signed, utc } from "./slots.js";
 
@@ -19,6 +20,8 @@ const SIMILARITY_MEANS = {
 const RELATION_WORDS = {
   identical: ["identical", "the same bytes"],
   near_duplicate: ["near duplicate", "the same picture"],
+  edited_copy: ["edited copy", "the same picture, edited: local features of both fit one transform"],
+  possible_copy: ["possible copy", "a lead, not a match: nothing has verified it"],
   similar: ["similar", "at or above the threshold"],
   below_threshold: ["below threshold", "not as near as the threshold"],
   null: ["not judged", "no threshold is known"],
@@ -107,30 +110,52 @@ function showCaution(caution) {
   byId("casework").hidden = !caution;
 }
 
-function neighbourRow({ rank, cosine_similarity, relation, hamming_distance, entry }, digits) {
+// What an edited copy rests on stands in the answer, in words.
+function relationWords({ relation, hamming_distance, copy }) {
+  const [word, means] = RELATION_WORDS[relation] ?? [relation.replaceAll("_", " "), ""];
+  const distance = copy?.hamming_distance ?? hamming_distance;
+  const bits = relation === "near_duplicate" && distance != null ? `: ${distance} of 256 bits of the hashes differ` : "";
+  return [word, means + bits];
+}
+
+function neighbourRow(neighbour, digits) {
+  const { rank, cosine_similarity, relation, copy, entry } = neighbour;
   const row = clone("neighbour");
-  const [word, means] = RELATION_WORDS[relation];
+  const [word, means] = relationWords(neighbour);
   row.dataset.relation = relation;
   fill(row, {
     rank,
     cosine_similarity: cosine(cosine_similarity, digits),
     relation: word,
-    relation_means: relation === "near_duplicate" ? `${means}: ${hamming_distance} of 256 bits of the hashes differ` : means,
+    relation_means: means,
+    edit: copy?.words,
     corpus: entry.corpus,
     kind: KIND_WORDS[entry.kind],
     generator: entry.generator ?? "not declared",
     entry: `entry ${entry.id}`,
     sha256: `${entry.sha256.slice(0, 12)}…`,
   });
+  row.querySelector("button").setAttribute("aria-label", `Compare the probe with entry ${entry.id}`);
   row.querySelector("[data-slot=sha256]").title = entry.sha256;
   showThumbnail(row, entry.id);
   return row;
 }
 
-function showNeighbours({ neighbours, digits }) {
-  byId("neighbours").tBodies[0].replaceChildren(...neighbours.map((each) => neighbourRow(each, digits)));
+function showNeighbours({ neighbours, digits }, image) {
+  const rows = neighbours.map((each) => neighbourRow(each, digits));
+  rows.forEach((row, rank) => row.querySelector("button").addEventListener("click", () => compare(image, neighbours, rank)));
+  byId("neighbours").tBodies[0].replaceChildren(...rows);
   byId("neighbours").hidden = neighbours.length === 0;
   byId("no-neighbours").hidden = neighbours.length > 0;
+}
+
+function compare(image, neighbours, rank) {
+  const { src: address } = byId("preview").querySelector("img");
+  const describeNeighbour = (neighbour) => {
+    const [relation] = relationWords(neighbour);
+    return { relation, edit: neighbour.copy?.words, covered: describePlace(neighbour) };
+  };
+  openComparison({ ...image, address }, neighbours, rank, describeNeighbour);
 }
 
 function approximate({ recall, k, measured_at }) {
@@ -190,7 +215,7 @@ function showAnswer(answer) {
   showClassifier(answer.classifier);
   showSimilarity(answer.similarity);
   showEvidence(answer);
-  showNeighbours(answer.similarity);
+  showNeighbours(answer.similarity, answer.probe);
   showMethod(answer);
   byId("answer").hidden = false;
   const caution = answer.caution ? `${answer.caution} ` : "";
@@ -294,6 +319,7 @@ async function ask(file, signal) {
 
 async function lookUp(remark = "") {
   pending?.abort();
+  closeComparison();
   for (const id of ["answer", "problem", "introduction"]) byId(id).hidden = true; // they belong to another probe
   byId("missing")?.remove(); // the answer says what is missing for it
   if (probe.size > maxImageBytes) {
@@ -321,6 +347,7 @@ function takeDropped(event) {
 }
 
 function wire() {
+  wireComparison();
   byId("options").hidden = byId("options").disabled = false;
   offerCorporaOfKind();
   byId("kind").addEventListener("change", offerCorporaOfKind);

@@ -6,6 +6,7 @@ export const byId = (id) => document.getElementById(id);
 // releases do not.
 export const cosine = (value, digits = 4) => value.toFixed(digits);
 export const signed = (value, digits = 2) => (value > 0 ? "+" : "") + value.toFixed(digits);
+export const percent = (share) => `${Math.round(100 * share)} %`;
 export const utc = (time) => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
 // What no text may do on the page, as `api.visible` has it for the terminal: control characters, changes of direction and
@@ -48,6 +49,9 @@ export function nearestOf(neighbours) {
   return neighbours.reduce((a, b) => (a?.cosine_similarity >= b.cosine_similarity ? a : b), undefined);
 }
 
+// A relative address: the page also works below a prefix.
+export const thumbnailOf = (entryId) => `v1/entries/${entryId}/thumbnail`;
+
 export function showThumbnail(root, entryId) {
   for (const link of root.querySelectorAll("a")) link.href = `v1/entries/${entryId}`;
   const image = root.querySelector("img");
@@ -56,5 +60,5 @@ export function showThumbnail(root, entryId) {
     image.nextElementSibling.hidden = false;
   });
   image.alt = `Thumbnail of entry ${entryId}`;
-  image.src = `v1/entries/${entryId}/thumbnail`;
+  image.src = thumbnailOf(entryId);
 }

@@ -129,6 +129,13 @@ class Settings(BaseSettings):
         description="Precision of the model: auto, float32, float16 or bfloat16. A precision that "
         "moves the model's answers too far is refused. auto takes the fastest that does not.",
     )
+    copy_descriptor: str = Field(
+        "auto",
+        min_length=1,
+        description="Copy descriptor that finds edited versions of pictures: a name "
+        "(`lineup copies` lists them), the path of an ONNX file, or none. auto takes what the data "
+        "uses, and for new data the first one that is installed.",
+    )
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None,
         description="Number of images that the model processes at once. By default it depends on "

@@ -147,3 +147,36 @@ class CopyDescriptor(Protocol):
 def compute_fingerprint(weights_sha256: str, wanted: DescriptorInput) -> str:
     """Return the sha256 (hex) over weights and input, made like that of an embedding space."""
     return hashlib.sha256(f"{weights_sha256}:{wanted.fingerprint}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDescriptor:
+    """One line of `lineup copies`; nothing is loaded or hashed for it.
+
+    `missing` names the packages that must be installed before it can be used.
+    """
+
+    source: DescriptorSource
+    path: Path | None
+    missing: tuple[str, ...]
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be loaded."""
+        return not self.missing
+
+
+def list_descriptors() -> tuple[ListedDescriptor, ...]:
+    """Return the known descriptors in the order in which new data takes one."""
+    runtime = () if runtime_is_installed() else (RUNTIME,)
+    listed = []
+    for source in DESCRIPTORS.values():
+        path = source.path
+        missing = runtime if path is not None else (*runtime, source.package)
+        listed.append(ListedDescriptor(source, path, missing))
+    return tuple(listed)
+
+
+def runtime_is_installed() -> bool:
+    """Whether ONNX Runtime is installed; it is not loaded for that."""
+    return importlib.util.find_spec(RUNTIME) is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from embedder.copies.descriptors import (
     CopyDescriptor,
     DescriptorInfo,
     DescriptorSource,
+    runtime_is_installed,
 )
 from embedder.copies.graphs import check_graph
 from embedder.copies.inputs import DescriptorInput
@@ -149,11 +149,6 @@ def open_descriptor(
     sample[:, ::2, ::3] = 0  # a flat picture might have no direction
     descriptor.describe(sample)
     return descriptor
-
-
-def runtime_is_installed() -> bool:
-    """Whether ONNX Runtime is installed; it is not loaded for that."""
-    return importlib.util.find_spec(RUNTIME) is not None
 
 
 def _find_installed(source: DescriptorSource) -> Path:

@@ -45,7 +45,7 @@ def dependencies(*extras: str) -> list[Requirement]:
     return [each for each in found if each.name != project["name"]]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, ".ci/descriptors.txt"])
 def test_a_lock_holds_exact_versions_and_hashes_and_names_no_place(lock: str) -> None:
     for requirement, hashes in blocks(lock):
         (pinned,) = requirement.specifier

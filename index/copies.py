@@ -50,10 +50,14 @@ class Box:
 class View:
     """How the probe is looked at: as if it were a stored picture after a symmetry, and which part
     of it; None for the whole picture.
+
+    `kept` is the part of the stored picture that the probe is taken for, as if the rest had been
+    cropped; None for all of it. Its edges are those in the probe, before the symmetry is undone.
     """
 
     symmetry: Symmetry = Symmetry.UPRIGHT
     part: Box | None = None
+    kept: Box | None = None
 
 
 AS_SEEN = View()

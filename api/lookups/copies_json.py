@@ -158,6 +158,11 @@ class ViewHashAnswer(Answer):
     part: BoxAnswer | None = Field(
         None, description="The part of the probe. Null for the whole picture."
     )
+    kept: BoxAnswer | None = Field(
+        None,
+        description="The part of a stored picture that the probe is taken for, as if the rest had "
+        "been cropped. Null for all of it.",
+    )
     pdq_hash: Sha256 = Field(description="Perceptual hash (PDQ) as 64 hex digits.")
     pdq_quality: int = Field(
         ge=0,
@@ -171,6 +176,7 @@ class ViewHashAnswer(Answer):
         return cls(
             symmetry=hashed.view.symmetry,
             part=BoxAnswer.of(hashed.view.part),
+            kept=BoxAnswer.of(hashed.view.kept),
             pdq_hash=hashed.hash.bits.hex(),
             pdq_quality=hashed.hash.quality,
         )
@@ -178,8 +184,9 @@ class ViewHashAnswer(Answer):
     def to_view_hash(self) -> ViewHash:
         """As `index` has it. Raises ValueError where the part has no area."""
         part = None if self.part is None else self.part.to_box()
+        kept = None if self.kept is None else self.kept.to_box()
         hashed = PerceptualHash(bytes.fromhex(self.pdq_hash), self.pdq_quality)
-        return ViewHash(View(self.symmetry, part), hashed)
+        return ViewHash(View(self.symmetry, part, kept), hashed)
 
 
 class StageAnswer(Answer):

@@ -23,7 +23,7 @@ from embedder import errors
 from embedder.decoding.picture import Picture, PictureOrder
 from embedder.errors import ImageError
 from embedder.pictures.perceptual import PerceptualHash
-from embedder.pictures.views import ViewHash
+from embedder.pictures.views import Box, ViewHash
 
 LENGTH = struct.Struct(">I")
 # All texts of a file's metadata are 256 KiB of UTF-8; JSON writes a control character in six bytes.
@@ -157,6 +157,10 @@ def _describe_hash(hashed: PerceptualHash | None) -> list[Any] | None:
 
 
 def _describe_view(hashed: ViewHash) -> list[Any]:
-    part = hashed.view.part
-    edges = None if part is None else [part.left, part.top, part.right, part.bottom]
-    return [hashed.view.symmetry, edges, _describe_hash(hashed.hash)]
+    view = hashed.view
+    boxes = [_describe_box(view.part), _describe_box(view.kept)]
+    return [view.symmetry, *boxes, _describe_hash(hashed.hash)]
+
+
+def _describe_box(box: Box | None) -> list[float] | None:
+    return None if box is None else [box.left, box.top, box.right, box.bottom]

@@ -279,15 +279,17 @@ def _hash(message: Any) -> PerceptualHash:
 def _views(message: Any) -> tuple[ViewHash, ...]:
     """Views, each of them once, of which the first is the whole picture as it is."""
     views = tuple(
-        ViewHash(View(Symmetry(symmetry), None if part is None else _box(part)), _hash(hashed))
-        for symmetry, part, hashed in _list(message, MAX_VIEWS)
+        ViewHash(View(Symmetry(symmetry), _box(part), _box(kept)), _hash(hashed))
+        for symmetry, part, kept, hashed in _list(message, MAX_VIEWS)
     )
     if not views or views[0].view != View() or len({each.view for each in views}) < len(views):
         raise ValueError("views that begin with another one, or that come twice")
     return views
 
 
-def _box(message: Any) -> Box:
+def _box(message: Any) -> Box | None:
+    if message is None:
+        return None
     edges = _list(message, 4)
     if any(isinstance(edge, bool) or not isinstance(edge, int | float) for edge in edges):
         raise ValueError("edges that are no numbers")

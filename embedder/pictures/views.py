@@ -12,7 +12,7 @@ from enum import StrEnum
 from embedder.pictures.perceptual import PerceptualHash
 
 # The most views of one picture: what a reply may hold, and what a search compares.
-MAX_VIEWS = 64
+MAX_VIEWS = 128
 
 
 class Symmetry(StrEnum):
@@ -46,10 +46,14 @@ class Box:
 class View:
     """How a picture is looked at: which part of it, None for the whole, and the symmetry that is
     undone.
+
+    `kept` is the part of another picture that it is taken for, as if the rest of that had been
+    cropped; None for all of it. Its edges are those in this picture, before the symmetry is undone.
     """
 
     symmetry: Symmetry = Symmetry.UPRIGHT
     part: Box | None = None
+    kept: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)

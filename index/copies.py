@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from index.truth.perceptual import PerceptualHash
+from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash
 
 
 class Symmetry(StrEnum):
@@ -111,3 +111,22 @@ class CopyEvidence:
     verified: bool | None = None
     correspondence: Correspondence | None = None
     false_match_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeadLimits:
+    """From when on an entry that geometry did not verify is a lead: perhaps a copy.
+
+    `most_bits` is the largest Hamming distance of a view; without any beyond near duplicates it is
+    theirs. `least_similarity` is that of copy descriptors, `least_refuted_similarity` the same
+    where geometry found no transform; None if no lead follows from a descriptor. `source` says
+    where they were measured.
+    """
+
+    most_bits: int = MAX_HAMMING_DISTANCE
+    least_similarity: float | None = None
+    least_refuted_similarity: float | None = None
+    source: str = "not measured"
+
+
+NO_LEADS = LeadLimits()

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Self
 
 from index.cache.searching import Neighbour
 from index.calibration.attribution import Attributed
 from index.calibration.for_probe import ProbeCalibration
+from index.copies import LeadLimits
 from index.figures import (
     ClassifierFigures,
     FalseMatchRate,
@@ -31,6 +33,7 @@ from index.figures import (
     read_likelihood_ratio,
     vote,
 )
+from index.leads import is_lead, is_same_picture
 from index.neighbourhood import Neighbourhood
 from index.policy import LogitCalibration, tells_nothing
 from index.verdict import (
@@ -59,6 +62,7 @@ class ProbeFacts:
 
     `condition` names how it seems to have been delivered. `shortest_side` and `model_side`, the
     edge of what the model reads, are in pixels. `is_flat`: it has hardly any structure.
+    `is_embedded` is false if it is too small for the model.
     """
 
     logit: float | None = None
@@ -66,6 +70,7 @@ class ProbeFacts:
     shortest_side: int | None = None
     model_side: int = 0
     is_flat: bool = False
+    is_embedded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +143,8 @@ class WithoutStrongest:
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """The known fakes that support the verdict: the same picture, or at least as near as the
-    threshold.
+    """The known fakes that support the verdict: the same picture, also a verified version of it, or
+    at least as near as the threshold.
 
     `stands`: the verdict is the same without the strongest of them, or rests on none.
     """
@@ -154,7 +159,8 @@ class Assessment:
     """What was found out about a probe, and the verdict.
 
     `nearest_known_fake` is the entry that the verdict rests on: the same file, else the first that
-    supports the verdict, else the most similar one. `false_match_rate`, `hit_rate`,
+    supports the verdict, else the first lead, else the most similar one. `leads` are the limits
+    from which on an entry is a lead. `false_match_rate`, `hit_rate`,
     `likelihood_ratio` and `attribution` are None without a calibration, and if the picture's
     quality has an issue: they would be figures of noise that look like any others. An attribution
     is not stated beside `not_similar` either. `classifier` is None without a calibration.
@@ -173,6 +179,7 @@ class Assessment:
     attribution: Attributed | None
     classifier: ClassifierFigures | None
     reencodings: tuple[ReEncodingOutcome, ...]
+    leads: LeadLimits
 
 
 def assess(
@@ -191,7 +198,7 @@ def assess(
     ratio = find_likelihood_ratio(neighbourhood, calibration)
     seen = tuple(each.evidence for each in reencodings)
     probability = find_probability(facts.logit, logits)
-    evidence = _evidence(facts, neighbourhood, quality, ratio, seen, probability)
+    evidence = _evidence(facts, neighbourhood, quality, ratio, seen, probability, policy.leads)
     verdict = judge(evidence, policy)
     is_sound = quality.issue is None
     # Beside `not_similar` a name would be read as if a known fake were near after all. Where
@@ -206,7 +213,7 @@ def assess(
         evidence=evidence,
         verdict=verdict,
         support=_support(facts, neighbourhood, calibration, policy, seen, verdict.similarity),
-        nearest_known_fake=_find_shown(neighbourhood, policy.threshold),
+        nearest_known_fake=_find_shown(neighbourhood, policy),
         false_match_rate=find_false_match_rate(neighbourhood, calibration) if is_sound else None,
         hit_rate=find_hit_rate(neighbourhood, calibration) if is_sound else None,
         likelihood_ratio=ratio if is_sound else None,
@@ -220,6 +227,7 @@ def assess(
             )
             for reencoding, each in zip(reencodings, seen, strict=True)
         ),
+        leads=policy.leads,
     )
 
 
@@ -261,8 +269,10 @@ def _evidence(
     likelihood: LikelihoodRatio | None,
     reencodings: Sequence[ReEncodingEvidence],
     probability: float | None,
+    leads: LeadLimits,
 ) -> Evidence:
     fake, real = neighbourhood.nearest_fake, neighbourhood.nearest_real
+    found = (*neighbourhood.fakes, *neighbourhood.reals)
     return Evidence(
         nearest_fake=None if fake is None else fake.cosine_similarity,
         nearest_real=None if real is None else real.cosine_similarity,
@@ -273,6 +283,9 @@ def _evidence(
         quality_issue=quality.issue,
         reencodings=reencodings,
         probability=probability,
+        edited_copy_of=neighbourhood.edited_copy_of,
+        possible_copy_of=frozenset(each.entry.kind for each in found if is_lead(each, leads)),
+        is_embedded=facts.is_embedded,
     )
 
 
@@ -290,6 +303,8 @@ def _find_issue(
 ) -> QualityIssue | None:
     """Return why a picture shows too little; `near` are its largest similarities."""
     side = facts.shortest_side
+    if not facts.is_embedded:
+        return QualityIssue.TOO_SMALL
     if side is not None and side * LARGEST_ENLARGEMENT < facts.model_side:
         return QualityIssue.TOO_SMALL
     if facts.is_flat:
@@ -316,11 +331,13 @@ def _attribute(
     return quote(neighbourhood) or (vote(neighbourhood, calibration) if may_vote else None)
 
 
-def _find_shown(neighbourhood: Neighbourhood, threshold: Threshold | None) -> Neighbour | None:
+def _find_shown(neighbourhood: Neighbourhood, policy: Policy) -> Neighbour | None:
     """Return the known fake that a verdict rests on, or would rest on."""
-    same_file = (each for each in neighbourhood.fakes if each.identical)
-    supporting = (each for each in neighbourhood.fakes if _supports(each, threshold))
-    return next(same_file, None) or next(supporting, neighbourhood.nearest_fake)
+    fakes = neighbourhood.fakes
+    same_file = (each for each in fakes if each.identical)
+    supporting = (each for each in fakes if _supports(each, policy.threshold))
+    leads = (each for each in fakes if is_lead(each, policy.leads))
+    return next(chain(same_file, supporting, leads), neighbourhood.nearest_fake)
 
 
 def _support(
@@ -344,6 +361,7 @@ def _support(
         find_likelihood_ratio(rest, calibration),
         reencodings,
         None,
+        policy.leads,
     )
     without = judge(evidence, policy).similarity
     return Support(
@@ -354,7 +372,6 @@ def _support(
 
 
 def _supports(neighbour: Neighbour, threshold: Threshold | None) -> bool:
-    is_same_picture = neighbour.identical or neighbour.near_duplicate is True
-    return is_same_picture or (
+    return is_same_picture(neighbour) or (
         threshold is not None and neighbour.cosine_similarity >= threshold.value
     )

@@ -18,6 +18,7 @@ from index.calibration.for_probe import CollectionCount, ProbeCalibration, count
 from index.calibration.hits import GeneratorHits
 from index.calibration.likelihood import Likelihood, Ratio
 from index.calibration.logit_rates import LogitShares
+from index.leads import is_same_picture
 from index.neighbourhood import Neighbourhood
 from index.policy import LogitCalibration
 from index.verdict import ClassifierOutcome, ClassifierVerdict
@@ -216,9 +217,9 @@ def quote(neighbourhood: Neighbourhood) -> Attributed | None:
 
 
 def find_declaring(neighbourhood: Neighbourhood) -> tuple[Neighbour, ...]:
-    """Return the identical known fakes that declare a generator, otherwise the near duplicates that
-    do.
+    """Return the identical known fakes that declare a generator, otherwise the near duplicates and
+    verified copies that do.
     """
     named = [each for each in neighbourhood.fakes if each.entry.generator is not None]
     same_file = tuple(each for each in named if each.identical)
-    return same_file or tuple(each for each in named if each.near_duplicate)
+    return same_file or tuple(each for each in named if is_same_picture(each))

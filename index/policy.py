@@ -3,7 +3,9 @@
 A similarity threshold comes from a calibration of the searched corpora, or from the operator. One
 that was measured elsewhere says nothing about these corpora and gives no verdict. Limits of the
 logit come from a calibration too; a model's own stand in where too few images support one, and name
-themselves. Pure functions: what evidence means by these limits is in `index.verdict`.
+themselves. So do the limits of leads, from which on an entry is perhaps a copy: where no
+calibration measured them, those that came with the package stand in. Pure functions: what evidence
+means by these limits is in `index.verdict`.
 """
 
 from __future__ import annotations
@@ -14,12 +16,17 @@ from typing import Self
 
 from index.calibration.calibration import AS_IS
 from index.calibration.classifier import ClassifierCalibration
+from index.calibration.copies import LEAD_RATE, CopyRates
 from index.calibration.false_matches import Rate, RateMethod
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.logit_rates import LogitRates
 from index.calibration.standing import Applied
+from index.copies import NO_LEADS, LeadLimits
 from index.verdict import ClassifierPolicy, LimitOrigin, Policy, SimilarityReason, Threshold
 
+# A lead that geometry refuted must be so strong that it is rarer still by this factor.
+REFUTED_FACTOR = 0.1
+_SHIPPED_RATES = "the rates that came with the package"
 Limit = tuple[float | None, LimitOrigin]  # a logit, and who set it
 
 
@@ -73,14 +80,17 @@ class ReEncodingLimits:
 
 
 def choose_policy(
-    calibration: ProbeCalibration | None, logits: LogitCalibration | None, choices: Choices
+    calibration: ProbeCalibration | None,
+    logits: LogitCalibration | None,
+    choices: Choices,
+    leads: LeadLimits = NO_LEADS,
 ) -> Policy:
     """Return what a probe is judged by, from what was measured for it and what was chosen."""
     barrier = find_barrier(calibration, choices.threshold)
     threshold = None
     if barrier is None:
         threshold = choices.threshold or (calibration.threshold if calibration else None)
-    return Policy(threshold, choose_classifier_policy(logits, choices), barrier)
+    return Policy(threshold, choose_classifier_policy(logits, choices), barrier, leads)
 
 
 def find_barrier(
@@ -209,6 +219,36 @@ def choose_reencoding_limits(
         ReEncodingLimits(threshold, limits[condition])
         for threshold, condition in zip(thresholds, conditions, strict=True)
     ]
+
+
+def choose_lead_limits(
+    rates: CopyRates, corpus_size: int, descriptor: str | None, calibration_id: int | None
+) -> LeadLimits:
+    """Return from when on an entry is perhaps a copy, in a corpus of this size.
+
+    `rates` are those of the calibration `calibration_id`, or those that came with the package.
+    `descriptor` is the fingerprint of the copy descriptor, None without one.
+    """
+    size = max(corpus_size, 1)
+    least = refuted = None
+    if descriptor is not None:
+        least = rates.descriptor_threshold(descriptor, LEAD_RATE, size)
+        refuted = rates.descriptor_threshold(descriptor, LEAD_RATE * REFUTED_FACTOR, size)
+    curves = [
+        rates.band,
+        *([] if descriptor is None else [(rates.descriptors or {}).get(descriptor)]),
+    ]
+    measured = [each for each in curves if each is not None]
+    shipped = "rates that came with the package"
+    own = shipped if calibration_id is None else f"calibration {calibration_id}"
+    origins = dict.fromkeys(shipped if each.is_shipped else own for each in measured)
+    source = " and ".join(origins)
+    return LeadLimits(
+        rates.band_limit(size),
+        least,
+        refuted,
+        f"at a false-match rate of {LEAD_RATE:.0%} by {source}" if source else "not measured",
+    )
 
 
 def _supports_threshold(calibration: ProbeCalibration) -> bool:

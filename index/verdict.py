@@ -5,7 +5,11 @@ whether a known fake is the same picture, or at least as near as a threshold. Bo
 they come from. Without a limit the verdict is `inconclusive`, never a guess. It is also
 `inconclusive` if nothing says what similarity is worth in these corpora (`Policy.barrier`), if the
 picture does not show enough, if re-encoding it would change the verdict, and if another figure
-contradicts it: the likelihood ratio, or the calibrated probability. Pure functions.
+contradicts it: the likelihood ratio, or the calibrated probability.
+
+A version of a known fake that local features verify counts like a near duplicate. A lead, an entry
+that is perhaps such a version, makes no verdict but one: what would be `not_similar` is then
+`inconclusive`. Pure functions.
 
 `RULES` is the version of these rules. A stored look-up names the one that it was judged by. Which
 limits apply is decided in `index.policy`.
@@ -18,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from index.copies import NO_LEADS, LeadLimits
 from index.truth.corpora import CorpusKind
 
 # Raised whenever equal evidence may get another verdict. Look-ups that name none were judged by 1.
@@ -166,7 +171,10 @@ class Evidence:
     """Everything that a verdict rests on. Cosine similarities in [-1, 1]; None: nothing compared.
 
     `identical_to` and `same_picture_as` are the kinds of corpora that hold the probe's very bytes,
-    or its picture by perceptual hash. `probability` is the calibrated one of `synthetic`.
+    or its picture by perceptual hash; `edited_copy_of` those that hold a version of it, verified by
+    local features, and `possible_copy_of` those that hold a lead. `is_embedded` is false if the
+    probe is too small for the model: then it was compared with known fakes, but not by embedding.
+    `probability` is the calibrated one of `synthetic`.
     """
 
     nearest_fake: float | None
@@ -178,8 +186,13 @@ class Evidence:
     quality_issue: QualityIssue | None = None
     reencodings: Sequence[ReEncodingEvidence] = ()
     probability: float | None = None
+    edited_copy_of: frozenset[CorpusKind] = frozenset()
+    possible_copy_of: frozenset[CorpusKind] = frozenset()
+    is_embedded: bool = True
 
     def __post_init__(self) -> None:
+        if not self.is_embedded and (self.nearest_fake, self.nearest_real) != (None, None):
+            raise ValueError("a probe without an embedding has no similarities")
         if any(
             value is not None and math.isnan(value)
             for value in (self.nearest_fake, self.nearest_real, self.logit, self.probability)
@@ -231,12 +244,14 @@ class Policy:
     """The limits by which evidence is judged. A verdict without its limit is inconclusive.
 
     `barrier` is why the similarity of embeddings gives no verdict, whatever the probe: one of
-    `BARRIERS`. The same picture is found nevertheless.
+    `BARRIERS`. The same picture is found nevertheless. `leads` say from when on an entry is perhaps
+    a copy.
     """
 
     threshold: Threshold | None
     classifier: ClassifierPolicy | None = None
     barrier: SimilarityReason | None = None
+    leads: LeadLimits = NO_LEADS
 
     def __post_init__(self) -> None:
         if self.barrier is not None and self.barrier not in BARRIERS:
@@ -313,20 +328,26 @@ def logit_flips(
 
 
 def find_relation(
-    cosine_similarity: float,
+    cosine_similarity: float | None,
     threshold: Threshold | None,
     *,
     identical: bool = False,
     near_duplicate: bool = False,
+    edited_copy: bool = False,
+    possible_copy: bool = False,
 ) -> Relation | None:
-    """Return how a neighbour relates to the probe, None if that needs a threshold and there is
-    none.
+    """Return how a neighbour relates to the probe, None if that needs a threshold and an embedding
+    and one of them is missing.
     """
     if identical:
         return Relation.IDENTICAL
     if near_duplicate:
         return Relation.NEAR_DUPLICATE
-    if threshold is None:
+    if edited_copy:
+        return Relation.EDITED_COPY
+    if possible_copy:
+        return Relation.POSSIBLE_COPY
+    if threshold is None or cosine_similarity is None:
         return None
     return Relation.SIMILAR if cosine_similarity >= threshold.value else Relation.BELOW_THRESHOLD
 
@@ -355,26 +376,47 @@ def _similarity_reason(evidence: Evidence, policy: Policy) -> SimilarityReason:
     """First the same picture, which is stronger than any similarity; then what forbids a verdict;
     then the similarity.
     """
-    threshold = policy.threshold
-    if FAKE in evidence.identical_to:
-        both = REAL in evidence.identical_to
-        return SimilarityReason.ALSO_KNOWN_REAL if both else SimilarityReason.IDENTICAL_IMAGE
-    if FAKE in evidence.same_picture_as:
-        both = REAL in evidence.identical_to | evidence.same_picture_as
-        return SimilarityReason.ALSO_KNOWN_REAL if both else SimilarityReason.NEAR_DUPLICATE_IMAGE
+    same_picture = _same_picture_reason(evidence)
+    if same_picture is not None:
+        return same_picture
+    is_lead = FAKE in evidence.possible_copy_of
+    if not evidence.is_embedded:
+        return SimilarityReason.POSSIBLE_COPY if is_lead else SimilarityReason.POOR_QUALITY
     if evidence.nearest_fake is None:
         return SimilarityReason.NOTHING_COMPARED
-    if threshold is None:
+    if policy.threshold is None:
         return policy.barrier or SimilarityReason.NO_THRESHOLD
     if evidence.quality_issue is not None:
         return SimilarityReason.POOR_QUALITY
-    if any(
-        similarity_flips(evidence, reencoding, threshold) for reencoding in evidence.reencodings
-    ):
+    flips = (similarity_flips(evidence, each, policy.threshold) for each in evidence.reencodings)
+    if any(flips):
         return SimilarityReason.UNSTABLE
-    above = evidence.nearest_fake >= threshold.value
-    ratio = evidence.ratio
-    if above:
+    reason = _threshold_reason(evidence.nearest_fake, evidence.ratio, policy.threshold)
+    # A lead forbids one verdict: that nothing is there.
+    if is_lead and reason is SimilarityReason.BELOW_THRESHOLD:
+        return SimilarityReason.POSSIBLE_COPY
+    return reason
+
+
+def _same_picture_reason(evidence: Evidence) -> SimilarityReason | None:
+    """Return the reason if the probe shows the same picture as a known fake."""
+    by_hash, by_geometry = evidence.same_picture_as, evidence.edited_copy_of
+    if FAKE in evidence.identical_to:
+        both = REAL in evidence.identical_to
+        return SimilarityReason.ALSO_KNOWN_REAL if both else SimilarityReason.IDENTICAL_IMAGE
+    if FAKE not in by_hash | by_geometry:
+        return None
+    if REAL in evidence.identical_to | by_hash | by_geometry:
+        return SimilarityReason.ALSO_KNOWN_REAL
+    is_near = FAKE in by_hash
+    return SimilarityReason.NEAR_DUPLICATE_IMAGE if is_near else SimilarityReason.EDITED_COPY
+
+
+def _threshold_reason(
+    nearest_fake: float, ratio: RatioInterval | None, threshold: Threshold
+) -> SimilarityReason:
+    """Return the reason by the similarity to the nearest known fake, and the likelihood ratio."""
+    if nearest_fake >= threshold.value:
         opposes = ratio is not None and ratio.high < -SUPPORTS_NEITHER
         return SimilarityReason.RATIO_DISAGREES if opposes else SimilarityReason.ABOVE_THRESHOLD
     supports = ratio is not None and ratio.low > SUPPORTS_NEITHER

@@ -27,6 +27,7 @@ from index.calibration.likelihood import Likelihood, LikelihoodVariant, Ratio
 from index.calibration.logit_rates import LogitRates, fit_logit_shares
 from index.calibration.population import CollectionName
 from index.calibration.standing import Applied, Applies
+from index.copies import CopyEvidence, Correspondence
 from index.truth.corpora import CorpusKind, Keep
 from index.truth.entries import Entry
 from index.truth.images import ImageFacts
@@ -59,8 +60,29 @@ def neighbour(
     generator: str | None = None,
     identical: bool = False,
     near_duplicate: bool | None = None,
+    copy: CopyEvidence | None = None,
 ) -> Neighbour:
-    return Neighbour(entry(entry_id, kind, generator), similarity, identical, near_duplicate)
+    known = entry(entry_id, kind, generator)
+    return Neighbour(known, similarity, identical, near_duplicate, copy=copy)
+
+
+def correspondence(inliers: int = 40, **parts: Any) -> Correspondence:
+    """The entry's picture as it is, in the whole probe."""
+    usual: dict[str, Any] = {
+        "matches": 2 * inliers,
+        "homography": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        "scale": 1.0,
+        "rotation_degrees": 0.0,
+        "mirrored": False,
+        "probe_covered": 1.0,
+        "entry_covered": 1.0,
+    }
+    return Correspondence(inliers, **usual | parts)
+
+
+def verified(inliers: int = 40, **parts: Any) -> CopyEvidence:
+    """What geometry says of a copy."""
+    return CopyEvidence(verified=True, correspondence=correspondence(inliers), **parts)
 
 
 def found(*neighbours: Neighbour, searched: int = 100) -> SearchResult:

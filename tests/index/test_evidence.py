@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from index.calibration.attribution import AttributionReason
 from index.calibration.calibration import AS_IS
 from index.calibration.for_probe import ProbeCalibration
+from index.copies import CopyEvidence, LeadLimits, View
 from index.evidence import (
     Assessment,
     ProbeFacts,
@@ -19,6 +20,7 @@ from index.evidence import (
     assess,
     judge_similarities,
 )
+from index.leads import is_lead, is_same_picture
 from index.neighbourhood import Neighbourhood, find_nearest
 from index.policy import Choices, LogitCalibration, choose_policy, tells_nothing
 from index.verdict import (
@@ -52,11 +54,14 @@ from tests.index.assessing import (
     logit_rates,
     neighbour,
     stratum,
+    verified,
 )
 
 seeded = settings(settings.get_profile("index"))
 similarities = st.floats(-1, 1)
 POLICY = Policy(Threshold(0.8, "test"), ClassifierPolicy(2.0, -2.0, "test"))
+LEADS = LeadLimits(most_bits=44, least_similarity=0.6, least_refuted_similarity=0.8, source="test")
+LEAD = CopyEvidence(view=View(), hamming_distance=40)
 ORDER = [
     SimilarityOutcome.NOT_SIMILAR,
     SimilarityOutcome.INCONCLUSIVE,
@@ -65,12 +70,19 @@ ORDER = [
 
 
 def neighbours(kind: Any, first_id: int) -> Any:
-    """Some neighbours in any order; identity and near duplicates as a search marks them."""
-    one = st.tuples(similarities, st.sampled_from([(False, None), (False, True), (True, None)]))
+    """Some neighbours in any order; identity and near duplicates as a search marks them, and what
+    geometry found.
+    """
+    copies = [None, verified(), CopyEvidence(verified=False, hamming_distance=40), LEAD]
+    one = st.tuples(
+        similarities,
+        st.sampled_from([(False, None), (False, True), (True, None)]),
+        st.sampled_from(copies),
+    )
     return st.lists(one, max_size=4).map(
         lambda some: tuple(
-            neighbour(first_id + n, at, kind, identical=identical, near_duplicate=near)
-            for n, (at, (identical, near)) in enumerate(some)
+            neighbour(first_id + n, at, kind, identical=identical, near_duplicate=near, copy=copy)
+            for n, (at, (identical, near), copy) in enumerate(some)
         )
     )
 
@@ -96,7 +108,8 @@ reencoded = st.lists(
 )
 calibrations = st.none() | st.just(calibration(familiar_from=0.3))
 policies = st.sampled_from(
-    [POLICY, Policy(None)] + [Policy(None, POLICY.classifier, each) for each in sorted(BARRIERS)]
+    [POLICY, replace(POLICY, leads=LEADS), Policy(None)]
+    + [Policy(None, POLICY.classifier, each) for each in sorted(BARRIERS)]
 )
 
 
@@ -135,7 +148,7 @@ def test_the_nearest_are_the_most_similar_wherever_they_stand(found: Neighbourho
             assert nearest is next(each for each in some if each.cosine_similarity == largest)
     if found.nearest_other_real is not None:
         assert not found.nearest_other_real.identical
-        assert not found.nearest_other_real.near_duplicate
+        assert not is_same_picture(found.nearest_other_real)
 
 
 def test_the_nearest_other_real_is_another_picture() -> None:
@@ -144,7 +157,8 @@ def test_the_nearest_other_real_is_another_picture() -> None:
     other, further = neighbour(3, 0.7, REAL, near_duplicate=False), neighbour(4, 0.6, REAL)
     found = Neighbourhood((), (itself, copy, further, other))
     assert (found.nearest_real, found.nearest_other_real) == (itself, other)
-    assert Neighbourhood((), (itself, copy)).nearest_other_real is None
+    edited = neighbour(5, 0.9, REAL, copy=verified())
+    assert Neighbourhood((), (itself, copy, edited)).nearest_other_real is None
 
 
 def test_the_same_bytes_and_the_same_picture_are_told_apart_by_kind() -> None:
@@ -337,6 +351,10 @@ def test_the_same_picture_names_its_generator_instead_of_a_vote() -> None:
     assert named(same_file, *copies).candidates == ("imagen",)
     assert named(unnamed, *copies).candidates == ("flux", "dalle")
     assert named(unnamed, near) is None
+    edited = neighbour(7, 0.1, generator="midjourney", copy=verified())
+    assert named(unnamed, edited, near).candidates == ("midjourney",)
+    assert named(*copies, edited).candidates == ("flux", "dalle", "midjourney")
+    assert named(unnamed, neighbour(8, 0.1, generator="flux", copy=LEAD)) is None
     assert named(unnamed, near, found=calibration()).reason is not AttributionReason.SAME_PICTURE
 
 
@@ -440,6 +458,10 @@ def test_the_known_fake_that_is_shown_is_the_one_that_the_verdict_rests_on() -> 
     assert shown(neighbour(4, 0.3), nearest) is nearest
     assert shown() is None
     assert shown(nearest, copy, policy=Policy(Threshold(0.8, "test"))) is nearest  # found first
+    edited, lead = neighbour(5, 0.2, copy=verified()), neighbour(6, 0.1, copy=LEAD)
+    assert shown(edited, lead, nearest) is edited
+    assert shown(lead, nearest, policy=Policy(None, leads=LEADS)) is lead
+    assert shown(lead, nearest) is nearest
 
 
 @seeded
@@ -474,8 +496,7 @@ def test_supporting_entries_are_the_same_picture_or_over_the_threshold(
     expected = [
         each.entry.id
         for each in found.fakes
-        if each.identical
-        or each.near_duplicate
+        if is_same_picture(each)
         or (policy.threshold and each.cosine_similarity >= policy.threshold.value)
     ]
     assert list(ids) == expected
@@ -660,10 +681,10 @@ def test_no_part_of_an_assessment_contradicts_another(
     rates = None if model is None else model.stratum.logit_rates
     probability = replace(classifier(), bias=bias)
     logits = None if model is None else LogitCalibration(4, AS_IS, rates, probability)
-    policy = choose_policy(model, logits, chosen)
+    policy = choose_policy(model, logits, chosen, LEADS)
     assessed = assess(known, found, model, policy, (), logits)
     similarity, opinion = assessed.verdict.similarity, assessed.verdict.classifier
-    same_picture = [each for each in found.fakes if each.identical or each.near_duplicate]
+    same_picture = [each for each in found.fakes if is_same_picture(each)]
 
     if not same_picture and similarity.verdict is not SimilarityOutcome.INCONCLUSIVE:
         assert name in GIVES_VERDICTS or chosen.threshold is not None
@@ -671,8 +692,12 @@ def test_no_part_of_an_assessment_contradicts_another(
     if similarity.verdict is SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES:
         assert assessed.nearest_known_fake in assessed.neighbourhood.fakes
         assert assessed.nearest_known_fake.entry.id in assessed.support.entry_ids
-    if similarity.verdict is SimilarityOutcome.NOT_SIMILAR and not same_picture:
+    if similarity.verdict is SimilarityOutcome.NOT_SIMILAR:
+        assert not same_picture
         assert assessed.attribution is None
+        assert not [each for each in found.fakes if is_lead(each, LEADS)]
+    if similarity.reason is SimilarityReason.POSSIBLE_COPY:
+        assert is_lead(assessed.nearest_known_fake, LEADS)
     if assessed.false_match_rate is not None:
         assert (assessed.hit_rate is None) == (model.stratum.hits is None)
     if opinion is not None and opinion.verdict is ClassifierOutcome.NO_TRACES:

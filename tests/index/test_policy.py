@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.calibration.calibration import AS_IS
+from index.calibration.copies import CopyCurve, CopyRates
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.logit_rates import LogitRates, fit_logit_shares
+from index.copies import NO_LEADS, LeadLimits
 from index.policy import (
     Choices,
     LogitCalibration,
     ReEncodingLimits,
     choose_classifier_policy,
+    choose_lead_limits,
     choose_policy,
     choose_reencoding_limits,
     find_barrier,
@@ -34,6 +37,7 @@ from index.verdict import (
 from tests.index.assessing import (
     applied,
     calibration,
+    false_matches,
     hits,
     logit_rates,
     stratum,
@@ -261,3 +265,48 @@ def test_re_encodings_have_the_limits_of_their_delivery() -> None:
         ReEncodingLimits(),
         ReEncodingLimits(),
     ]
+
+
+# Leads.
+
+
+DESCRIPTOR = "d" * 64
+# The rate of an unrelated picture: 1 % at a similarity of 0.7, which is 38.4 bits of a hash.
+BENT = replace(false_matches(), similarities=(-1.0, 0.7, 1.0), estimates=(1.0, 0.01, 0.0))
+BENT = replace(BENT, lows=BENT.estimates, highs=BENT.estimates)
+CURVE = CopyCurve(BENT, "photographs against known fakes")
+
+
+def test_without_any_rates_nothing_is_a_lead() -> None:
+    assert choose_lead_limits(CopyRates(), 100, None, None) == NO_LEADS
+    assert choose_lead_limits(CopyRates(), 100, DESCRIPTOR, 4) == NO_LEADS
+    assert choose_policy(None, None, CHOICES).leads == NO_LEADS
+
+
+def test_leads_are_what_few_unrelated_pictures_reach() -> None:
+    by_hash = choose_lead_limits(CopyRates(band=CURVE), 100, DESCRIPTOR, 4)
+    assert by_hash == LeadLimits(37, source="at a false-match rate of 1% by calibration 4")
+    rates = CopyRates(band=CURVE, descriptors={DESCRIPTOR: CURVE})
+    both = choose_lead_limits(rates, 100, DESCRIPTOR, 4)
+    assert both.least_similarity == pytest.approx(0.7)
+    assert both.least_refuted_similarity == pytest.approx(0.97)
+    assert choose_lead_limits(rates, 100, None, 4) == by_hash
+    assert choose_lead_limits(rates, 100, "e" * 64, 4) == by_hash
+
+
+def test_limits_of_leads_say_where_they_were_measured() -> None:
+    shipped = replace(CURVE, is_shipped=True)
+    package = "at a false-match rate of 1% by the rates that came with the package"
+    assert choose_lead_limits(CopyRates(band=shipped), 100, None, 4).source == package
+    assert choose_lead_limits(CopyRates(band=CURVE), 100, None, None).source == package
+    mixed = CopyRates(band=shipped, descriptors={DESCRIPTOR: CURVE})
+    assert choose_lead_limits(mixed, 100, DESCRIPTOR, 4).source == f"{package} and calibration 4"
+
+
+def test_a_larger_corpus_never_has_more_leads() -> None:
+    rates = CopyRates(band=CURVE, descriptors={DESCRIPTOR: CURVE})
+    limits = [choose_lead_limits(rates, size, DESCRIPTOR, 4) for size in (0, 1, 100, 1000, 10**6)]
+    bits = [each.most_bits for each in limits]
+    assert bits == sorted(bits, reverse=True)
+    least = [each.least_similarity for each in limits]
+    assert least == sorted(least, key=lambda each: 1.1 if each is None else each)

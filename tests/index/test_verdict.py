@@ -52,6 +52,18 @@ evidence = st.builds(
     quality_issue=st.none() | st.sampled_from(QualityIssue),
     reencodings=reencodings,
     probability=st.none() | st.floats(0, 1),
+    edited_copy_of=kinds,
+    possible_copy_of=kinds,
+)
+unembedded = st.builds(
+    Evidence,
+    nearest_fake=st.none(),
+    identical_to=kinds,
+    same_picture_as=kinds,
+    quality_issue=st.just(QualityIssue.TOO_SMALL),
+    edited_copy_of=kinds,
+    possible_copy_of=kinds,
+    is_embedded=st.just(False),
 )
 limits = (
     st.tuples(logits, logits, st.sampled_from(["both", "synthetic", "no traces"]))
@@ -132,7 +144,7 @@ def test_a_stricter_threshold_never_makes_more_similar(seen: Any, low: Any, high
 @given(seen=evidence, policy=policies)
 def test_no_verdict_contradicts_its_evidence(seen: Any, policy: Any) -> None:
     judged = judge(seen, policy).similarity
-    same_picture = FAKE in seen.identical_to | seen.same_picture_as
+    same_picture = FAKE in seen.identical_to | seen.same_picture_as | seen.edited_copy_of
     if judged.verdict is SIMILAR and not same_picture:
         assert policy.threshold is not None
         assert seen.nearest_fake >= policy.threshold.value
@@ -141,6 +153,7 @@ def test_no_verdict_contradicts_its_evidence(seen: Any, policy: Any) -> None:
         assert not same_picture
         assert seen.nearest_fake < policy.threshold.value
         assert seen.ratio is None or seen.ratio.low <= 0.302
+        assert FAKE not in seen.possible_copy_of
     if judged.verdict is not SimilarityOutcome.INCONCLUSIVE and not same_picture:
         assert seen.quality_issue is None
         assert policy.barrier is None
@@ -168,7 +181,7 @@ def test_where_similarity_is_worth_nothing_only_the_same_picture_speaks(
     seen: Any, policy: Any
 ) -> None:
     judged = judge(seen, policy).similarity
-    same_picture = FAKE in seen.identical_to | seen.same_picture_as
+    same_picture = FAKE in seen.identical_to | seen.same_picture_as | seen.edited_copy_of
     if not same_picture and seen.nearest_fake is not None:
         assert judged.reason is policy.barrier
     assert judged.threshold is None
@@ -186,6 +199,7 @@ def test_a_verdict_that_a_re_encoding_would_change_is_inconclusive(seen: Any, po
                 logit=reencoding.logit,
                 ratio=None,
                 reencodings=(),
+                possible_copy_of=frozenset(),
             ),
             policy,
         )
@@ -206,7 +220,8 @@ def test_a_verdict_that_a_re_encoding_would_change_is_inconclusive(seen: Any, po
 @given(seen=evidence)
 def test_without_a_threshold_only_the_same_picture_speaks(seen: Any) -> None:
     identical = FAKE in seen.identical_to and REAL not in seen.identical_to
-    copy = FAKE not in seen.identical_to and seen.identical_to | seen.same_picture_as == {FAKE}
+    shown_by = seen.identical_to | seen.same_picture_as | seen.edited_copy_of
+    copy = FAKE not in seen.identical_to and shown_by == {FAKE}
     judged = judge(seen, Policy(None)).similarity
     assert judged.verdict is (SIMILAR if identical or copy else SimilarityOutcome.INCONCLUSIVE)
 
@@ -218,6 +233,90 @@ def test_a_relation_other_than_identity_needs_a_threshold(similarity: Any, thres
     assert (relation is None) == (threshold is None)
     assert find_relation(similarity, threshold, identical=True) is Relation.IDENTICAL
     assert find_relation(similarity, threshold, near_duplicate=True) is Relation.NEAR_DUPLICATE
+    assert find_relation(similarity, threshold, edited_copy=True) is Relation.EDITED_COPY
+    assert find_relation(similarity, threshold, possible_copy=True) is Relation.POSSIBLE_COPY
+    assert find_relation(None, threshold) is None
+
+
+def test_the_strongest_relation_is_named() -> None:
+    at, names = Threshold(0.8, "test"), ("identical", "near_duplicate", "edited_copy")
+    marks = dict.fromkeys((*names, "possible_copy"), True)
+    for name in (*names, "possible_copy"):
+        assert find_relation(0.9, at, **marks) is Relation(name)
+        del marks[name]
+    assert find_relation(0.9, at, **marks) is Relation.SIMILAR
+
+
+# Copies.
+
+
+@seeded
+@given(seen=evidence | unembedded, policy=policies)
+def test_a_verified_copy_of_a_known_fake_never_weakens_a_verdict(seen: Any, policy: Any) -> None:
+    """Where the probe is also a known-real image, nothing tells which of the two it is."""
+    copied = replace(seen, edited_copy_of=seen.edited_copy_of | {FAKE})
+    verdict = judge(copied, policy).similarity.verdict
+    before = judge(seen, policy).similarity.verdict
+    if REAL not in seen.identical_to | seen.same_picture_as | seen.edited_copy_of:
+        assert verdict is SIMILAR
+    elif before is NOT_SIMILAR:
+        assert verdict is SimilarityOutcome.INCONCLUSIVE
+    else:
+        assert verdict in (before, SimilarityOutcome.INCONCLUSIVE)
+
+
+@seeded
+@given(seen=evidence | unembedded, policy=policies)
+def test_a_verified_copy_counts_like_a_near_duplicate(seen: Any, policy: Any) -> None:
+    alone = replace(seen, same_picture_as=frozenset(), edited_copy_of=frozenset())
+    for kinds_of_copy in ({FAKE}, {REAL}, {FAKE, REAL}):
+        by_hash = judge(replace(alone, same_picture_as=frozenset(kinds_of_copy)), policy)
+        by_geometry = judge(replace(alone, edited_copy_of=frozenset(kinds_of_copy)), policy)
+        assert by_hash.similarity.verdict is by_geometry.similarity.verdict
+        assert by_hash.classifier == by_geometry.classifier
+
+
+@seeded
+@given(seen=evidence | unembedded, policy=policies)
+def test_a_copy_of_a_known_real_image_alone_never_acquits(seen: Any, policy: Any) -> None:
+    """It changes no verdict unless a known fake is the same picture too."""
+    others = replace(seen, edited_copy_of=seen.edited_copy_of - {REAL})
+    verdict, without = (judge(each, policy).similarity for each in (seen, others))
+    if FAKE in seen.identical_to | seen.same_picture_as | seen.edited_copy_of:
+        assert verdict.verdict in (SIMILAR, SimilarityOutcome.INCONCLUSIVE)
+    else:
+        assert verdict == without
+
+
+@seeded
+@given(seen=evidence | unembedded, policy=policies)
+def test_a_lead_changes_not_similar_and_nothing_else(seen: Any, policy: Any) -> None:
+    without = judge(replace(seen, possible_copy_of=frozenset()), policy).similarity
+    for lead in ({FAKE}, {FAKE, REAL}):
+        judged = judge(replace(seen, possible_copy_of=frozenset(lead)), policy).similarity
+        assert judged.verdict is not NOT_SIMILAR
+        if without.verdict is NOT_SIMILAR:
+            assert judged.reason is SimilarityReason.POSSIBLE_COPY
+        else:
+            assert judged.verdict is without.verdict
+    of_a_real = judge(replace(seen, possible_copy_of=frozenset({REAL})), policy).similarity
+    assert of_a_real == without
+
+
+@seeded
+@given(seen=unembedded, policy=policies)
+def test_a_probe_without_an_embedding_is_judged_by_copies_alone(seen: Any, policy: Any) -> None:
+    judged = judge(seen, policy)
+    assert judged.classifier is None
+    if FAKE in seen.identical_to | seen.same_picture_as | seen.edited_copy_of:
+        assert judged.similarity.verdict is not NOT_SIMILAR
+        return
+    assert judged.similarity.verdict is SimilarityOutcome.INCONCLUSIVE
+    assert judged.similarity.reason is (
+        SimilarityReason.POSSIBLE_COPY
+        if FAKE in seen.possible_copy_of
+        else SimilarityReason.POOR_QUALITY
+    )
 
 
 def test_the_reasons_of_a_similarity_verdict() -> None:
@@ -270,7 +369,17 @@ def test_the_reasons_of_a_similarity_verdict() -> None:
         reason(Evidence(0.1, same_picture_as=frozenset({FAKE})))
         is SimilarityReason.NEAR_DUPLICATE_IMAGE
     )
-    assert reason(Evidence(0.1, identical_to=frozenset({FAKE}))) is SimilarityReason.IDENTICAL_IMAGE
+    fake, real = frozenset({FAKE}), frozenset({REAL})
+    assert reason(Evidence(0.1, edited_copy_of=fake)) is SimilarityReason.EDITED_COPY
+    assert reason(Evidence(0.1, same_picture_as=fake, edited_copy_of=fake)) is (
+        SimilarityReason.NEAR_DUPLICATE_IMAGE
+    )
+    for by_hash, by_geometry in ((real, fake), (fake, real), (frozenset(), fake | real)):
+        both = Evidence(0.9, same_picture_as=by_hash, edited_copy_of=by_geometry)
+        assert reason(both) is SimilarityReason.ALSO_KNOWN_REAL
+    assert reason(Evidence(0.1, possible_copy_of=fake)) is SimilarityReason.POSSIBLE_COPY
+    assert reason(Evidence(0.9, possible_copy_of=fake)) is SimilarityReason.ABOVE_THRESHOLD
+    assert reason(Evidence(0.1, identical_to=fake)) is SimilarityReason.IDENTICAL_IMAGE
     assert (
         reason(Evidence(0.9, same_picture_as=frozenset({FAKE, REAL})))
         is SimilarityReason.ALSO_KNOWN_REAL
@@ -388,6 +497,7 @@ def test_what_cannot_be_judged_is_refused() -> None:
         lambda: Threshold(1.5, "percent"),
         lambda: Threshold(math.nan, "no number"),
         lambda: Evidence(math.nan),
+        lambda: Evidence(0.5, is_embedded=False),
         lambda: Evidence(None, logit=math.nan),
         lambda: RatioInterval(0.0, 1.0, 2.0),
     ):

@@ -231,24 +231,22 @@ def choose_lead_limits(
     """
     size = max(corpus_size, 1)
     least = refuted = None
+    curves = [rates.band]
     if descriptor is not None:
         least = rates.descriptor_threshold(descriptor, LEAD_RATE, size)
         refuted = rates.descriptor_threshold(descriptor, LEAD_RATE * REFUTED_FACTOR, size)
-    curves = [
-        rates.band,
-        *([] if descriptor is None else [(rates.descriptors or {}).get(descriptor)]),
-    ]
-    measured = [each for each in curves if each is not None]
-    shipped = "rates that came with the package"
-    own = shipped if calibration_id is None else f"calibration {calibration_id}"
-    origins = dict.fromkeys(shipped if each.is_shipped else own for each in measured)
-    source = " and ".join(origins)
-    return LeadLimits(
-        rates.band_limit(size),
-        least,
-        refuted,
-        f"at a false-match rate of {LEAD_RATE:.0%} by {source}" if source else "not measured",
+        curves.append((rates.descriptors or {}).get(descriptor))
+    origins = dict.fromkeys(
+        _SHIPPED_RATES
+        if calibration_id is None or each.is_shipped
+        else f"calibration {calibration_id}"
+        for each in curves
+        if each is not None
     )
+    if not origins:
+        return LeadLimits(rates.band_limit(size), least, refuted)
+    source = f"at a false-match rate of {LEAD_RATE:.0%} by {' and '.join(origins)}"
+    return LeadLimits(rates.band_limit(size), least, refuted, source)
 
 
 def _supports_threshold(calibration: ProbeCalibration) -> bool:

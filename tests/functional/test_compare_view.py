@@ -179,7 +179,7 @@ def test_matrices_that_show_nothing_are_refused(page: Page) -> None:
         """async (matrices) => {
             const { placeNeighbour } = await import("./static/overlay.js");
             const copies = matrices.map((homography) => ({ correspondence: { homography } }));
-            return copies.map((copy) => placeNeighbour({ copy }));
+            return copies.map((copy) => placeNeighbour({ copy_evidence: copy }));
         }""",
         matrices,
     )
@@ -201,7 +201,7 @@ def test_a_view_of_the_hash_lays_the_known_picture_where_it_looks_the_same(
     }
     view = {"symmetry": symmetry.value, "part": part}
 
-    compare(page, site.kept, encode(bordered), relation="near_duplicate", copy={"view": view})
+    compare(page, site.kept, encode(bordered), relation="near_duplicate", copy_evidence=view)
 
     expect(page.get_by_role("dialog")).to_contain_text("The place is that of the view")
     alone, over = photograph(page, "probe", 0), photograph(page, "probe", 100)
@@ -243,7 +243,13 @@ def test_a_correspondence_lays_either_picture_over_the_other(
     )
     found = correspondence(np.linalg.inv(to_known), mirrored=True, entry_covered=0.4)
 
-    compare(page, site.kept, encode(probe), relation="edited_copy", copy={"correspondence": found})
+    compare(
+        page,
+        site.kept,
+        encode(probe),
+        relation="edited_copy",
+        copy_evidence={"correspondence": found},
+    )
 
     expect(page.get_by_label("the probe over the known picture")).to_be_checked()
     page.get_by_label("over the probe" if pane == "probe" else "over the known picture").check()
@@ -260,7 +266,7 @@ def test_words_say_to_a_screen_reader_what_lies_where(page: Page, site: Site) ->
         site.kept,
         encode(draw_known()),
         relation="edited_copy",
-        copy={"correspondence": found},
+        copy_evidence={"correspondence": found},
     )
 
     dialog = page.get_by_role("dialog", name="The probe and entry 1")
@@ -285,7 +291,7 @@ def test_the_keyboard_alone_opens_mixes_blinks_and_closes(page: Page, site: Site
         site.kept,
         encode(draw_known()),
         relation="edited_copy",
-        copy={"correspondence": found},
+        copy_evidence={"correspondence": found},
     )
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
@@ -319,7 +325,7 @@ def test_the_keyboard_alone_opens_mixes_blinks_and_closes(page: Page, site: Site
 def test_pictures_without_a_transform_stand_side_by_side_and_scroll_together(
     page: Page, site: Site
 ) -> None:
-    compare(page, site.kept, encode(draw_known()), relation="similar", copy=None)
+    compare(page, site.kept, encode(draw_known()), relation="similar", copy_evidence=None)
 
     expect(page.get_by_label("side by side")).to_be_checked()
     expect(page.get_by_label("the known picture over the probe")).to_be_disabled()
@@ -339,7 +345,12 @@ def test_where_no_thumbnail_is_kept_the_outline_and_the_words_stay(page: Page, s
     found = correspondence(np.diag([0.5, 0.5, 1.0]))
     probe = encode(draw_known(), "TIFF")  # nor does the browser know the probe's format
     compare(
-        page, site.unkept, probe, "a.tif", relation="edited_copy", copy={"correspondence": found}
+        page,
+        site.unkept,
+        probe,
+        "a.tif",
+        relation="edited_copy",
+        copy_evidence={"correspondence": found},
     )
 
     expect(page.locator("#compare [data-pane=probe] .unshown")).to_be_visible()
@@ -359,7 +370,7 @@ def test_the_view_fits_its_window(page: Page, site: Site, width: int) -> None:
         site.kept,
         encode(draw_known()),
         relation="edited_copy",
-        copy={"correspondence": found},
+        copy_evidence={"correspondence": found},
     )
     for choice in ("the probe over the known picture", "side by side"):
         page.get_by_label(choice).check()

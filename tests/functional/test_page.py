@@ -22,6 +22,8 @@ from fastapi import FastAPI
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
 
+from api.copies.stages import CopyStage, StageOutcome
+from api.lookups.copies_json import CopiesAnswer, CopyAnswer, StageAnswer
 from api.lookups.evidence_json import StatementAnswer
 from api.lookups.json import LookupAnswer
 from api.lookups.names import VERDICT_NAMES
@@ -34,7 +36,7 @@ from api.lookups.robustness_json import (
 )
 from api.lookups.words import write_statements
 from api.settings import Settings
-from index.verdict import SimilarityOutcome, SimilarityReason
+from index.verdict import Relation, SimilarityOutcome, SimilarityReason
 from tests.api.lookups import worded
 from tests.clients import NO_BROWSER
 from tests.functional.browsing import serving
@@ -405,6 +407,97 @@ def test_an_answer_from_before_there_was_evidence_is_shown_without_it(
     expect(page.locator("#reencodings")).to_be_hidden()
     assert (shown_words(page), len(rows(page))) == ([], 3)
     expect(page.locator("#method [data-slot=quality]")).to_have_text("not measured")
+    assert overheard.errors == []
+
+
+def with_copies(answer: LookupAnswer) -> LookupAnswer:
+    """An edited copy and a lead, found by an installation that lacks the copy descriptor."""
+    first, second, *others = answer.similarity.neighbours
+    edited = CopyAnswer(words="mirrored; verified by 61 keypoints", verified=True)
+    lead = CopyAnswer(words="44 of 256 bits differ", hamming_distance=44)
+    neighbours = [
+        first.model_copy(update={"relation": Relation.EDITED_COPY, "copy_evidence": edited}),
+        second.model_copy(update={"relation": Relation.POSSIBLE_COPY, "copy_evidence": lead}),
+        *others,
+    ]
+    similarity = answer.similarity.model_copy(
+        update={
+            "neighbours": neighbours,
+            "verdict": SimilarityOutcome.NOT_SIMILAR,
+            "reason": SimilarityReason.BELOW_THRESHOLD,
+        }
+    )
+    stages = [
+        StageAnswer(
+            stage=CopyStage.PERCEPTUAL_HASH,
+            outcome=StageOutcome.RAN,
+            compared=3,
+            found=1,
+            words="16 views of the probe were compared with 3 entries",
+        ),
+        StageAnswer(
+            stage=CopyStage.DESCRIPTOR,
+            outcome=StageOutcome.NOT_INSTALLED,
+            words="`onnxruntime` is not installed",
+        ),
+    ]
+    copies = CopiesAnswer(stages=stages, not_looked_for="this installation has no copy descriptor")
+    return answer.model_copy(update={"similarity": similarity, "copies": copies})
+
+
+def test_a_copy_says_its_edit_a_lead_says_that_it_is_none_and_the_verdict_what_was_not_looked_for(
+    page: Page, overheard: Overheard, site: Site
+) -> None:
+    replying(page, with_copies(LookupAnswer.model_validate(real_answer(site))))
+    choose(page, "probe.png", site.picture)
+    expect(page.locator("#not-looked-for")).to_have_text("this installation has no copy descriptor")
+    expect(page.locator("#not-looked-for")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text(
+        "Not looked for: this installation has no copy descriptor."
+    )
+    edited, lead = (row["Relation"] for row in rows(page)[:2])
+    assert edited.startswith("edited copy\n")
+    assert edited.endswith("mirrored; verified by 61 keypoints")
+    assert lead.startswith("possible copy\na lead, not a match: nothing has verified it")
+    colour = "element => getComputedStyle(element).color"
+    edited_word, lead_word = page.locator("#neighbours [data-slot=relation]").all()[:2]
+    assert edited_word.evaluate(colour) != lead_word.evaluate(colour)
+    stages = page.locator("#copies")
+    stages.locator("summary").click()
+    expect(stages.locator("summary")).to_have_text(
+        "Edited copies: 1 of 2 stages looked; some found copies or leads"
+    )
+    assert stages.get_by_role("listitem").all_inner_texts() == [
+        "Perceptual hash: 16 views of the probe were compared with 3 entries",
+        "Copy descriptor: onnxruntime is not installed",
+    ]
+    assert overheard.errors == []
+
+
+def test_a_probe_too_small_for_the_model_is_shown_without_classifier_and_similarities(
+    page: Page, overheard: Overheard, site: Site
+) -> None:
+    answer = real_answer(site) | {"classifier": None, "statements": [], "stability": None}
+    answer["probe"]["embedding"] = "none"
+    for neighbour in answer["similarity"]["neighbours"]:
+        neighbour |= {"cosine_similarity": None, "relation": None}
+    answer["similarity"]["neighbours"][0]["relation"] = "near_duplicate"
+    for name in ("nearest_similarity", "nearest_known_real", "nearest_known_fake", "threshold"):
+        answer["similarity"][name] = None
+    replying(page, answer)
+    choose(page, "small.png", site.picture)
+    classifier = page.get_by_role("article", name="Classifier")
+    expect(classifier.locator(".word")).to_have_text("Not asked")
+    expect(classifier).to_contain_text("too small for the model")
+    expect(classifier.locator(".figures")).to_be_hidden()
+    expect(page.get_by_role("status")).to_contain_text("classifier: Not asked, the image is too")
+    similarity = page.get_by_role("article", name="Similarity")
+    expect(similarity.locator(".facts [data-slot=nearest]")).to_have_text("none")
+    first, second, _ = rows(page)
+    assert first["Cosine similarity"] == "not compared"
+    assert first["Relation"].startswith("near duplicate")
+    assert second["Relation"] == "not compared\nthe probe is too small for the model"
+    expect(page.locator("#method")).to_contain_text("too small for the model")
     assert overheard.errors == []
 
 

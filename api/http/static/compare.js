@@ -63,7 +63,7 @@ function showNeighbour(rank) {
 }
 
 // Without a transform there is only one view. A probe that is a part of the known picture is looked at within it.
-function offerViews({ copy }) {
+function offerViews({ copy_evidence: copy }) {
   for (const choice of dialog.querySelectorAll("[name=compare-view]")) choice.disabled = !placed && choice.value !== "sides";
   const isPart = copy?.correspondence && copy.correspondence.entry_covered < copy.correspondence.probe_covered;
   const preferred = !placed ? "sides" : isPart ? "probe" : "entry";
@@ -189,7 +189,7 @@ export function wireComparison() {
 }
 
 // Words for a screen reader and for the eye: how much of each picture lies in the other.
-export function describePlace({ copy }) {
+export function describePlace({ copy_evidence: copy }) {
   const found = copy?.correspondence;
   if (!found) return "";
   const { inliers, matches, probe_covered, entry_covered } = found;

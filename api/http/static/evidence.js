@@ -1,6 +1,6 @@
 // The evidence beside the verdicts: both nearest images, the sentences of the answer, the re-encodings.
 
-import { byId, clone, cosine, fill, isolated, nearestOf, show, showThumbnail, signed, utc } from "./slots.js";
+import { byId, clone, cosine, fill, isolated, nearestOf, say, show, showThumbnail, signed, utc } from "./slots.js";
 
 // The title of each topic, and what its terms mean. The sentence itself is shown as the answer has it.
 const TOPIC_WORDS = {
@@ -11,9 +11,12 @@ const TOPIC_WORDS = {
   "known real": ["Nearest known-real image", "from −1 to 1; higher is nearer"],
   "rests on": ["Verdict rests on", "known fakes that show the same picture, or are as near as the threshold"],
   stability: ["Stability", "smallest and largest values, over re-encodings of the probe"],
+  copies: ["Edited copies", "versions of one picture: cut, mirrored, turned, framed, photographed"],
   precision: ["Precision", "what computed the probe and the corpora, and how far that may move a similarity"],
   calibration: ["Calibration", "its number, and the kind of delivery that rate and ratio apply to"],
 };
+
+const STAGE_WORDS = { perceptual_hash: "Perceptual hash", descriptor: "Copy descriptor", geometry: "Local features" };
 
 function side(title, { cosine_similarity, entry }, digits) {
   const figure = clone("side");
@@ -67,10 +70,10 @@ function inputsOf({ against, reference, created_at }) {
 
 function reencodingRow({ name, logit, nearest_similarity, generator, threshold, flips = [] }, digits) {
   const row = clone("reencoding");
-  const nearest = nearest_similarity === null ? "none" : cosine(nearest_similarity, digits.similarity);
+  const nearest = nearest_similarity == null ? "none" : cosine(nearest_similarity, digits.similarity);
   const limit = typeof threshold === "number" ? ` (threshold ${cosine(threshold, digits.similarity)})` : "";
   const crosses = flips.map((each) => (each === "similarity" ? each + limit : each)).join(", ") || "no";
-  fill(row, { name, logit: signed(logit, digits.logit), nearest, generator: generator ?? "not declared", crosses });
+  fill(row, { name, logit: logit == null ? "" : signed(logit, digits.logit), nearest, generator: generator ?? "not declared", crosses });
   row.classList.toggle("crossing", flips.length > 0);
   return row;
 }
@@ -85,16 +88,35 @@ function showReencodings(answer) {
   const { stability, classifier, similarity } = answer;
   byId("reencodings").hidden = !stability;
   if (!stability) return;
-  const digits = { similarity: similarity.digits, logit: classifier.digits };
+  const digits = { similarity: similarity.digits, logit: classifier?.digits };
   const fake = nearestOf(similarity.neighbours.filter((each) => each.entry.kind === "known_fake"));
-  const asSent = { name: "as sent", logit: classifier.logit, nearest_similarity: similarity.nearest_similarity };
+  const asSent = { name: "as sent", logit: classifier?.logit, nearest_similarity: similarity.nearest_similarity };
   const rows = stability.reencodings.map((each) => reencodingRow(each, digits));
   const crossing = rows.filter((row) => row.classList.contains("crossing")).length;
   const first = reencodingRow({ ...asSent, generator: fake?.entry.generator }, digits);
   const all = [first, ...rows, ...stability.left_out.map(leftOutRow)];
   byId("reencodings").querySelector("summary").textContent = `Re-encodings: ${crossing} of ${rows.length} cross a limit`;
   byId("reencodings").querySelector("tbody").replaceChildren(...all);
-  byId("reencodings").open = [classifier, similarity].some(({ reason }) => reason === "unstable");
+  byId("reencodings").open = [classifier, similarity].some((each) => each?.reason === "unstable");
+}
+
+// What each stage that looks for copies did, also those that did not run.
+function showStages(copies) {
+  const stages = copies?.stages ?? [];
+  byId("copies").hidden = stages.length === 0;
+  if (stages.length === 0) return;
+  const found = stages.reduce((sum, each) => sum + each.found, 0);
+  const ran = stages.filter(({ outcome }) => outcome === "ran" || outcome === "no_candidates").length;
+  byId("copies").querySelector("summary").textContent =
+    `Edited copies: ${ran} of ${stages.length} stages looked; ${found ? "some found copies or leads" : "none found anything"}`;
+  byId("copies").querySelector("ul").replaceChildren(...stages.map(stageItem));
+}
+
+function stageItem({ stage, outcome, words }) {
+  const item = document.createElement("li");
+  item.dataset.outcome = outcome;
+  say(item, `${STAGE_WORDS[stage] ?? stage.replaceAll("_", " ")}: ${words}`);
+  return item;
 }
 
 // What to do stands beside the verdict.
@@ -108,5 +130,6 @@ export function showEvidence(answer) {
   showSides(similarity);
   byId("statements").replaceChildren(...statements.filter(isEvidence).map((each) => statementRow(each, similarity)));
   byId("no-calibration").hidden = Boolean(similarity.calibration) || similarity.filter.kind === "known_real";
+  showStages(answer.copies);
   showReencodings(answer);
 }

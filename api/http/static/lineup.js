@@ -29,8 +29,12 @@ const RELATION_WORDS = {
 const ISSUE_WORDS = { too_small: "too small", flat: "flat", unfamiliar: "unfamiliar: far from every entry" };
 const KIND_WORDS = { known_fake: "known fake", known_real: "known real" };
 const ASKED_WORDS = { known_fake: "known fakes", known_real: "known-real images", null: "known fakes or known-real images" };
-const EMBEDDING_WORDS = { stored: "same bytes as a stored image, whose embedding was used", computed: "embedded for this look-up" };
-const STEPS = ["decode", "embed", "search", "total"];
+const EMBEDDING_WORDS = {
+  none: "too small for the model, so it was not embedded",
+  stored: "same bytes as a stored image, whose embedding was used",
+  computed: "embedded for this look-up",
+};
+const STEPS = ["decode", "embed", "describe", "search", "verify", "total"];
 
 const NARROW = matchMedia("(max-width: 61.99rem)"); // one column; see lineup.css
 const form = byId("lookup");
@@ -55,7 +59,7 @@ function announce(text) {
 
 function showVerdict(id, verdict, meanings, texts) {
   byId(id).dataset.verdict = verdict;
-  fill(byId(id), { word: capitalise(NAMES[verdict] ?? verdict), meaning: meanings[verdict], ...texts });
+  fill(byId(id), { word: capitalise(NAMES[verdict] ?? verdict.replaceAll("_", " ")), meaning: meanings[verdict], ...texts });
 }
 
 function capitalise(words) {
@@ -70,6 +74,12 @@ function probabilityHint({ ece }) {
 
 // Answers that were stored by early releases have the sigmoid of an uncalibrated logit, which is no probability.
 function showClassifier(classifier) {
+  byId("classifier").querySelector(".figures").hidden = !classifier;
+  if (!classifier) {
+    const reason = "the image is too small for the model, so the classifier was not asked";
+    showVerdict("classifier", "not_asked", { not_asked: "There is no verdict." }, { reason });
+    return;
+  }
   const { calibration, digits, probability: value } = classifier;
   const isCalibrated = calibration !== "uncalibrated" && value != null;
   byId("probability").hidden = !isCalibrated;
@@ -91,7 +101,7 @@ function describeLimits({ no_traces_logit: low, synthetic_logit: high, digits })
   return limits.join(", ") || "none";
 }
 
-function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched, nearest_similarity, digits, next_step }) {
+function showSimilarity({ verdict, explanation, threshold, neighbours, filter, searched, nearest_similarity, digits, next_step }, copies) {
   const nearest = nearest_similarity ?? nearestOf(neighbours)?.cosine_similarity;
   showVerdict("similarity", verdict, SIMILARITY_MEANS, {
     asked: ASKED_WORDS[filter.kind],
@@ -103,6 +113,7 @@ function showSimilarity({ verdict, explanation, threshold, neighbours, filter, s
     searched: searched.toLocaleString("en"),
   });
   say(byId("next-step"), next_step ?? "");
+  say(byId("not-looked-for"), copies?.not_looked_for ?? "");
 }
 
 function showCaution(caution) {
@@ -111,7 +122,8 @@ function showCaution(caution) {
 }
 
 // What an edited copy rests on stands in the answer, in words.
-function relationWords({ relation, hamming_distance, copy }) {
+function relationWords({ relation, cosine_similarity, hamming_distance, copy_evidence: copy }) {
+  if (relation === null && cosine_similarity === null) return ["not compared", "the probe is too small for the model"];
   const [word, means] = RELATION_WORDS[relation] ?? [relation.replaceAll("_", " "), ""];
   const distance = copy?.hamming_distance ?? hamming_distance;
   const bits = relation === "near_duplicate" && distance != null ? `: ${distance} of 256 bits of the hashes differ` : "";
@@ -119,7 +131,7 @@ function relationWords({ relation, hamming_distance, copy }) {
 }
 
 function neighbourRow(neighbour, digits) {
-  const { rank, cosine_similarity, relation, copy, entry } = neighbour;
+  const { rank, cosine_similarity, relation, copy_evidence: copy, entry } = neighbour;
   const row = clone("neighbour");
   const [word, means] = relationWords(neighbour);
   row.dataset.relation = relation;
@@ -153,7 +165,7 @@ function compare(image, neighbours, rank) {
   const { src: address } = byId("preview").querySelector("img");
   const describeNeighbour = (neighbour) => {
     const [relation] = relationWords(neighbour);
-    return { relation, edit: neighbour.copy?.words, covered: describePlace(neighbour) };
+    return { relation, edit: neighbour.copy_evidence?.words, covered: describePlace(neighbour) };
   };
   openComparison({ ...image, address }, neighbours, rank, describeNeighbour);
 }
@@ -193,7 +205,7 @@ function showMethod({ id, stored, created_at, probe: image, method, timings, qua
     quality_facts: quality ? qualityFacts(quality) : "",
     computed_on: describeComputation(method),
     exact: method.exact ? "exact search: every entry was compared" : approximate(method.recall),
-    timings: STEPS.map((step) => `${step} ${timings[`${step}_ms`].toFixed(1)} ms`).join(", "),
+    timings: STEPS.flatMap((step) => (timings[`${step}_ms`] == null ? [] : `${step} ${timings[`${step}_ms`].toFixed(1)} ms`)).join(", "),
   });
   const link = byId("method").querySelector("a");
   if (stored) link.href = `v1/lookups/${id}`;
@@ -213,24 +225,26 @@ function placeForm() {
 function showAnswer(answer) {
   showCaution(answer.caution);
   showClassifier(answer.classifier);
-  showSimilarity(answer.similarity);
+  showSimilarity(answer.similarity, answer.copies);
   showEvidence(answer);
   showNeighbours(answer.similarity, answer.probe);
   showMethod(answer);
   byId("answer").hidden = false;
   const caution = answer.caution ? `${answer.caution} ` : "";
-  const verdicts = ["classifier", "similarity"].map((id) => `${id}: ${describe(answer[id], byId(id))}.`);
-  announce(`Answered. ${caution}${verdicts.join(" ")} Nearest entries listed: ${answer.similarity.neighbours.length}.`);
+  const verdicts = ["classifier", "similarity"].map((id) => `${id}: ${describe(byId(id))}.`);
+  const unseen = answer.copies?.not_looked_for ? ` Not looked for: ${answer.copies.not_looked_for}.` : "";
+  announce(`Answered. ${caution}${verdicts.join(" ")}${unseen} Nearest entries listed: ${answer.similarity.neighbours.length}.`);
   placeForm();
   // On a narrow screen the answer takes the place of the form, so the reader is taken to its beginning.
   if (NARROW.matches) byId("answer-title").focus({ preventScroll: true });
   byId("results").scrollIntoView({ block: NARROW.matches ? "start" : "nearest" });
 }
 
-function describe({ verdict, explanation }, shown) {
+function describe(shown) {
   const word = shown.querySelector(".word").textContent;
   // Two verdicts are not to be heard without their reason: what keeps a verdict back, and how many fakes are missed.
-  return ["inconclusive", "no_traces"].includes(verdict) ? `${word}, ${explanation}` : word;
+  const needsReason = ["inconclusive", "no_traces", "not_asked"].includes(shown.dataset.verdict);
+  return needsReason ? `${word}, ${shown.querySelector(".reason").textContent}` : word;
 }
 
 function showProblem({ title, detail = "", errors = [], retry = "" }) {

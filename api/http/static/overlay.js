@@ -60,11 +60,11 @@ export function matrixOfView({ symmetry, part }) {
 }
 
 // How a neighbour's picture is laid over the probe: { matrix, source }, or null where nothing says how.
-export function placeNeighbour({ relation, copy }) {
+export function placeNeighbour({ relation, copy_evidence: copy }) {
   const placed = copy?.correspondence
     ? { matrix: copy.correspondence.homography, source: "features" }
-    : copy?.view
-      ? { matrix: matrixOfView(copy.view), source: "hash" }
+    : copy?.symmetry
+      ? { matrix: matrixOfView(copy), source: "hash" }
       : relation === "identical" || relation === "near_duplicate"
         ? { matrix: IDENTITY, source: "same" }
         : null;

@@ -4,7 +4,8 @@ export const byId = (id) => document.getElementById(id);
 
 // The answer says with how many decimals its numbers read as the verdict compares them. Answers that were stored by early
 // releases do not.
-export const cosine = (value, digits = 4) => value.toFixed(digits);
+// A probe that is too small for the model has no similarities.
+export const cosine = (value, digits = 4) => (value == null ? "not compared" : value.toFixed(digits));
 export const signed = (value, digits = 2) => (value > 0 ? "+" : "") + value.toFixed(digits);
 export const percent = (share) => `${Math.round(100 * share)} %`;
 export const utc = (time) => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`;
@@ -46,7 +47,8 @@ export function say(element, words) {
 }
 
 export function nearestOf(neighbours) {
-  return neighbours.reduce((a, b) => (a?.cosine_similarity >= b.cosine_similarity ? a : b), undefined);
+  const compared = neighbours.filter((each) => each.cosine_similarity != null);
+  return compared.reduce((a, b) => (a?.cosine_similarity >= b.cosine_similarity ? a : b), undefined);
 }
 
 // A relative address: the page also works below a prefix.

@@ -123,8 +123,8 @@ def search(
         bool,
         typer.Option(
             "--details",
-            help="Print the full answer of each image, not one line, and the hits of each "
-            "generator.",
+            help="Print the full answer of each image, not one line, with the hits of each "
+            "generator and what each stage did that looks for copies.",
         ),
     ] = False,
     json: Json = False,
@@ -163,7 +163,7 @@ def search(
     if json:
         failed = _print_as_json(results)
     elif details or (len(images) == 1 and not images[0].is_dir()):
-        failed = _print_in_full(results, by_generator=details)
+        failed = _print_in_full(results, in_detail=details)
     else:
         folder = images[0] if len(images) == 1 else None
         failed = print_overview(probes, results, folder)
@@ -258,7 +258,7 @@ def _print_as_json(results: Iterable[ProbeLookup | FailedItem]) -> bool:
     return bool(failures)
 
 
-def _print_in_full(results: Iterable[ProbeLookup | FailedItem], *, by_generator: bool) -> bool:
+def _print_in_full(results: Iterable[ProbeLookup | FailedItem], *, in_detail: bool) -> bool:
     from api.fields import FailedItem
 
     failed = False
@@ -267,9 +267,15 @@ def _print_in_full(results: Iterable[ProbeLookup | FailedItem], *, by_generator:
             failed = True
             print_failure(result)
         else:
-            print_lookup(result.name, result.lookup, by_generator=by_generator)
+            print_lookup(result.name, result.lookup, in_detail=in_detail)
     return failed
 
+
+STAGE_NAMES = {
+    "perceptual_hash": "perceptual hash",
+    "descriptor": "copy descriptor",
+    "geometry": "local features",
+}
 
 OVERVIEW = (
     Column("image", shorten="start", least=24),
@@ -326,16 +332,17 @@ def _overview_row(name: str, answer: LookupAnswer) -> tuple[Cell, ...]:
         verdict_text(answer.classifier.verdict) if answer.classifier else "",
         verdict_text(answer.similarity.verdict),
         (first.relation or "") if first else "",
-        f"{first.cosine_similarity:.{answer.similarity.digits}f}" if first else "",
+        format_cosine(first.cosine_similarity, answer.similarity.digits) if first else "",
         (first.entry.generator or "") if first else "",
         answer.id,
     )
 
 
-def print_lookup(name: str, answer: LookupAnswer, *, by_generator: bool = False) -> None:
+def print_lookup(name: str, answer: LookupAnswer, *, in_detail: bool = False) -> None:
     """Print a look-up in full: two verdicts with their reasons, the evidence, the neighbours.
 
-    `by_generator` adds the hits of each generator to the hit rate.
+    `in_detail` adds the hits of each generator to the hit rate, and what each stage did that looks
+    for copies.
     """
     from api.lookups.evidence_words import describe_hits_by_generator
 
@@ -349,14 +356,18 @@ def print_lookup(name: str, answer: LookupAnswer, *, by_generator: bool = False)
             joined(verdict_name(classifier.verdict), f", logit {logit}: {classifier.explanation}"),
             label="  classifier  ",
         )
+    elif answer.probe.embedding == "none":
+        write("not asked: the image is too small for the model", label="  classifier  ")
     similarity = answer.similarity
     write(
         joined(verdict_name(similarity.verdict), f": {similarity.explanation}"),
         label="  similarity  ",
     )
+    if answer.copies and answer.copies.not_looked_for:
+        write(f"not looked for: {answer.copies.not_looked_for}", label="  copies      ")
     for statement in answer.statements:
         write(statement.words, label=f"  {statement.topic:<12}")
-        if by_generator and statement.topic == "hits" and similarity.hit_rate:
+        if in_detail and statement.topic == "hits" and similarity.hit_rate:
             generators = describe_hits_by_generator(similarity.hit_rate.generators)
             write(f"by generator: {generators or 'not kept'}", label=" " * 14)
     if answer.method.recall:
@@ -366,14 +377,22 @@ def print_lookup(name: str, answer: LookupAnswer, *, by_generator: bool = False)
             f"{recall.recall:.4f} when last measured; --exact compares all entries",
             label="  search      ",
         )
+    for stage in answer.copies.stages if answer.copies and in_detail else ():
+        write(f"{STAGE_NAMES[stage.stage]}: {stage.words}", label="  stage       ")
     if similarity.neighbours:
         print_neighbours(similarity.neighbours, similarity.digits)
+        print_edits(similarity.neighbours)
     write(
         f"look-up {answer.id}{'' if answer.stored else ' (not stored)'}, "
         f"generation {answer.method.generation:,}, {answer.timings.total_ms:.0f} ms",
         label="  ",
         style="dim",
     )
+
+
+def format_cosine(similarity: float | None, digits: int) -> str:
+    """A cosine similarity; nothing for a probe that is too small for the model."""
+    return "" if similarity is None else f"{similarity:.{digits}f}"
 
 
 def print_neighbours(neighbours: Iterable[NeighbourAnswer], digits: int) -> None:
@@ -391,7 +410,7 @@ def print_neighbours(neighbours: Iterable[NeighbourAnswer], digits: int) -> None
     rows = [
         (
             str(each.rank),
-            f"{each.cosine_similarity:.{digits}f}",
+            format_cosine(each.cosine_similarity, digits),
             "" if each.hamming_distance is None else str(each.hamming_distance),
             each.relation or "",
             each.entry.generator or "",
@@ -402,6 +421,20 @@ def print_neighbours(neighbours: Iterable[NeighbourAnswer], digits: int) -> None
         for each in neighbours
     ]
     print_table(columns, rows)
+
+
+def print_edits(neighbours: Iterable[NeighbourAnswer]) -> None:
+    """Print for each edited copy, and each lead, what shows it. A lead is not called a copy."""
+    for each in neighbours:
+        found = each.copy_evidence
+        if found is None:
+            continue
+        if each.relation == "possible_copy":
+            write(found.words, label=f"  lead {each.rank:<7}")
+        elif (
+            each.relation == "edited_copy" or found.part or found.symmetry not in {None, "upright"}
+        ):
+            write(found.words, label=f"  copy {each.rank:<7}")
 
 
 def print_replay(answer: ReplayAnswer) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from api.copies.stages import CopyStage, StageOutcome
 from api.errors import InvalidRequest
 from api.http.app import create_app
+from api.lookups.copies_json import CopiesAnswer, CopyAnswer, StageAnswer
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.replay_json import ReplayAnswer
 from api.settings import Settings
 from api.terminal.lookups import parse_places, print_lookup, print_overview, print_replay
+from index.copies import Symmetry
 from tests.api.terminal.commands import answer, assert_one_line, run, write_image
 from tests.clients import NO_BROWSER
 
@@ -162,6 +165,67 @@ def test_a_place_without_a_value_is_refused(data: Path, images: Path) -> None:
     with pytest.raises(InvalidRequest, match="PLACE=VALUE"):
         parse_places(["path"])
     assert_one_line(run(data, "search", images / "unseen.png", "--where", "path"), 4, "PLACE=VALUE")
+
+
+def with_copies(lookup: LookupAnswer, **probe: Any) -> LookupAnswer:
+    """A mirrored copy, an edited one, a lead and an entry that nothing connects with the probe."""
+    (first, *_) = lookup.similarity.neighbours
+    found = [
+        ("near_duplicate", CopyAnswer(words="mirrored", symmetry=Symmetry.MIRRORED)),
+        ("edited_copy", CopyAnswer(words="cut to 40 %; verified by 61 keypoints", verified=True)),
+        ("possible_copy", CopyAnswer(words="44 of 256 bits differ", hamming_distance=44)),
+        ("near_duplicate", CopyAnswer(words="as it is", symmetry=Symmetry.UPRIGHT)),
+        (None, None),
+    ]
+    neighbours = [
+        first.model_copy(
+            update={"rank": rank, "relation": relation, "copy_evidence": evidence} | probe
+        )
+        for rank, (relation, evidence) in enumerate(found, 1)
+    ]
+    stage = StageAnswer(
+        stage=CopyStage.GEOMETRY, outcome=StageOutcome.NOT_INSTALLED, words="OpenCV is missing"
+    )
+    similarity = lookup.similarity.model_copy(update={"neighbours": neighbours})
+    copies = CopiesAnswer(stages=[stage], not_looked_for="crops; this installation lacks OpenCV")
+    return lookup.model_copy(update={"similarity": similarity, "copies": copies})
+
+
+def test_copies_say_their_edits_leads_are_no_copies_and_what_was_not_looked_for_is_said(
+    lookup: LookupAnswer, capsys: Capture
+) -> None:
+    print_lookup("a.png", with_copies(lookup))
+    lines = capsys.readouterr().out.splitlines()
+
+    assert "  copies      not looked for: crops; this installation lacks OpenCV" in lines
+    assert [line for line in lines if line.startswith(("  copy ", "  lead "))] == [
+        "  copy 1      mirrored",
+        "  copy 2      cut to 40 %; verified by 61 keypoints",
+        "  lead 3      44 of 256 bits differ",
+    ]
+    assert not any(line.startswith("  stage") for line in lines)
+    print_lookup("a.png", with_copies(lookup), in_detail=True)
+    assert "  stage       local features: OpenCV is missing" in capsys.readouterr().out.splitlines()
+
+
+def test_a_probe_too_small_for_the_model_has_no_classifier_and_no_similarities(
+    lookup: LookupAnswer, capsys: Capture
+) -> None:
+    small = with_copies(lookup, cosine_similarity=None).model_copy(
+        update={
+            "classifier": None,
+            "probe": lookup.probe.model_copy(update={"embedding": "none"}),
+            "statements": [],
+        }
+    )
+    print_lookup("small.png", small)
+    full = capsys.readouterr().out
+    print_overview((), [ProbeLookup(name="small.png", lookup=small)])
+    overview = capsys.readouterr().out
+
+    assert "  classifier  not asked: the image is too small for the model\n" in full
+    assert "None" not in full + overview
+    assert "  near_duplicate  " in overview
 
 
 def test_an_earlier_look_up_is_shown_as_it_was(data: Path, lookup: LookupAnswer) -> None:

@@ -21,11 +21,14 @@ DESCRIPTOR_BYTES = 128
 # The most keypoints of one picture that are kept, those with the most contrast first.
 MAX_KEYPOINTS = 1_000
 # A picture is compared at this size: its longer side in pixels.
-WORKING_PIXELS = 512
+WORKING_PIXELS = 640
+LUMA_PIXELS = 192
+_CONTRAST = 0.03
+_CELLS = 8
 _MAX_SIDE = 4_096
 
 _MAGIC = b"LSF1"
-_HEADER = struct.Struct("<4sHHI")
+_HEADER = struct.Struct("<4sHHHHI")  # magic, size, size of the luma, number of keypoints
 _POINT = np.dtype([("x", "<u2"), ("y", "<u2"), ("size", "<u2"), ("angle", "<u2")])
 _SIZE_STEP = 1 / 64  # pixels
 _ANGLE_STEPS = 65_536  # of a full turn
@@ -33,8 +36,8 @@ _PLACE_STEPS = 65_535  # of the picture's width or height
 
 
 def count_bytes(keypoints: int) -> int:
-    """Return how many bytes `LocalFeatures.to_bytes` writes for so many keypoints."""
-    return _HEADER.size + keypoints * (_POINT.itemsize + DESCRIPTOR_BYTES)
+    """Return the most bytes that `LocalFeatures.to_bytes` writes for so many keypoints."""
+    return _HEADER.size + keypoints * (_POINT.itemsize + DESCRIPTOR_BYTES) + LUMA_PIXELS**2
 
 
 class InvalidFeatures(ValueError):
@@ -47,13 +50,16 @@ class LocalFeatures:
 
     `points` `(n, 4)` float32: x and y in these pixels, from the top left corner; the diameter of
     what is described, in pixels; the direction in degrees, clockwise from the right, from 0 to 360.
-    `descriptors` `(n, 128)` uint8: 4 x 4 cells, row by row, of 8 directions each.
+    `descriptors` `(n, 128)` uint8: 4 x 4 cells, row by row, of 8 directions each. `luma` `(h, w)`
+    uint8 is the picture itself, small and grey: whether two pictures look alike under a transform
+    is seen there.
     """
 
     width: int
     height: int
     points: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
+    luma: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
         count = len(self.points)
@@ -68,6 +74,12 @@ class LocalFeatures:
             raise InvalidFeatures("descriptors that are not (n, 128) uint8")
         if count > MAX_KEYPOINTS:
             raise InvalidFeatures(f"more than {MAX_KEYPOINTS:,} keypoints")
+        if not np.isfinite(self.points).all() or (self.points[:, 2] <= 0).any():
+            raise InvalidFeatures("points that are no keypoints")
+        if self.luma.ndim != 2 or self.luma.dtype != np.uint8:
+            raise InvalidFeatures("a luma that is not (h, w) uint8")
+        if not 1 <= min(self.luma.shape) <= max(self.luma.shape) <= LUMA_PIXELS:
+            raise InvalidFeatures("a luma of an impossible size")
 
     @property
     def count(self) -> int:
@@ -77,10 +89,10 @@ class LocalFeatures:
     @property
     def held_bytes(self) -> int:
         """The bytes of its arrays."""
-        return self.points.nbytes + self.descriptors.nbytes
+        return self.points.nbytes + self.descriptors.nbytes + self.luma.nbytes
 
     def to_bytes(self) -> bytes:
-        """Return 12 bytes and 136 for each keypoint, which `from_bytes` reads.
+        """Return 16 bytes, 136 for each keypoint, and the luma, which `from_bytes` reads.
 
         Places are rounded to a 65,535th of the picture's sides, sizes to 1/64 of a pixel.
         """
@@ -90,21 +102,25 @@ class LocalFeatures:
         packed["y"] = np.rint(y / self.height * _PLACE_STEPS).clip(0, _PLACE_STEPS)
         packed["size"] = np.rint(size / _SIZE_STEP).clip(1, 65_535)
         packed["angle"] = np.rint(angle / 360 * _ANGLE_STEPS) % _ANGLE_STEPS
-        header = _HEADER.pack(_MAGIC, self.width, self.height, self.count)
-        return header + packed.tobytes() + self.descriptors.tobytes()
+        height, width = self.luma.shape
+        header = _HEADER.pack(_MAGIC, self.width, self.height, width, height, self.count)
+        return header + packed.tobytes() + self.descriptors.tobytes() + self.luma.tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Read what `to_bytes` wrote. Raises InvalidFeatures for anything else."""
         if len(data) < _HEADER.size:
             raise InvalidFeatures("too few bytes")
-        magic, width, height, count = _HEADER.unpack_from(data)
+        magic, width, height, across, down, count = _HEADER.unpack_from(data)
         if magic != _MAGIC:
             raise InvalidFeatures("another format")
-        if count > MAX_KEYPOINTS or len(data) != count_bytes(count):
+        keypoint_bytes = count * (_POINT.itemsize + DESCRIPTOR_BYTES)
+        if len(data) != _HEADER.size + keypoint_bytes + across * down:
             raise InvalidFeatures("another number of bytes than its keypoints need")
         packed = np.frombuffer(data, _POINT, count, _HEADER.size)
-        descriptors = np.frombuffer(data, np.uint8, offset=_HEADER.size + packed.nbytes)
+        described = count * DESCRIPTOR_BYTES
+        descriptors = np.frombuffer(data, np.uint8, described, _HEADER.size + packed.nbytes)
+        luma = np.frombuffer(data, np.uint8, across * down, len(data) - across * down)
         points = np.stack(
             [
                 packed["x"] * (width / _PLACE_STEPS),
@@ -114,7 +130,13 @@ class LocalFeatures:
             ],
             axis=1,
         ).astype(np.float32)  # (n, 4)
-        return cls(width, height, points, descriptors.reshape(count, DESCRIPTOR_BYTES))
+        return cls(
+            width,
+            height,
+            points,
+            descriptors.reshape(count, DESCRIPTOR_BYTES),
+            luma.reshape(down, across),
+        )
 
 
 @cache
@@ -140,22 +162,44 @@ def extract_features(image: Image.Image, most: int = MAX_KEYPOINTS) -> LocalFeat
         return None
     import cv2  # noqa: PLC0415 -- optional
 
-    grey = _make_grey(image)
+    grey = _make_grey(image, WORKING_PIXELS)
     height, width = grey.shape
-    sift = cv2.SIFT.create(nfeatures=min(most, MAX_KEYPOINTS))
+    sift = cv2.SIFT.create(contrastThreshold=_CONTRAST)
     keypoints, descriptors = sift.detectAndCompute(grey, None)
-    if descriptors is None:
+    if not keypoints:
         keypoints, descriptors = (), np.empty((0, DESCRIPTOR_BYTES), np.float32)
     points = np.array([(*p.pt, p.size, p.angle) for p in keypoints], np.float32).reshape(-1, 4)
-    count = min(most, MAX_KEYPOINTS)
-    return LocalFeatures(
-        width, height, points[:count], np.clip(descriptors[:count], 0, 255).astype(np.uint8)
+    response = np.array([p.response for p in keypoints], np.float32)
+    chosen = _choose(points, response, (width, height), min(most, MAX_KEYPOINTS))
+    made = LocalFeatures(
+        width,
+        height,
+        points[chosen],
+        np.clip(descriptors[chosen], 0, 255).astype(np.uint8),
+        _make_grey(image, LUMA_PIXELS),
     )
+    # Rounded as it is stored, so that it is the same whichever way it took.
+    return LocalFeatures.from_bytes(made.to_bytes())
 
 
-def _make_grey(image: Image.Image) -> NDArray[np.uint8]:
-    """Return luma `(h, w)` uint8 at the size at which the picture is compared."""
-    scale = WORKING_PIXELS / max(image.size)
+def _choose(
+    points: NDArray[np.float32], response: NDArray[np.float32], size: tuple[int, int], most: int
+) -> NDArray[np.intp]:
+    """Return which keypoints are kept `(m,)`: those with the most contrast of each of 8 x 8 cells,
+    so that the text of a screenshot does not take the place of all others.
+    """
+    cells = (points[:, :2] / np.array(size) * _CELLS).astype(np.intp).clip(0, _CELLS - 1)
+    cell = cells[:, 1] * _CELLS + cells[:, 0]
+    order = np.lexsort((-response, cell))
+    starts = np.searchsorted(cell[order], cell[order])
+    rank = np.empty(len(points), np.intp)
+    rank[order] = np.arange(len(points)) - starts
+    return np.sort(np.lexsort((-response, rank))[:most])
+
+
+def _make_grey(image: Image.Image, longest: int) -> NDArray[np.uint8]:
+    """Return luma `(h, w)` uint8, its longer side at most `longest` pixels."""
+    scale = longest / max(image.size)
     grey = image.convert("L")
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

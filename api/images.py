@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from embedder.decoding.picture import THUMBNAIL_PIXELS, DeliveredPicture, Picture, PictureOrder
 from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
+from index.copies import Box, Symmetry, View, ViewHash
 from index.durable import StagedFile
 from index.truth.corpora import Keep
 from index.truth.database import Database
@@ -34,6 +35,20 @@ def hash_of(picture: Picture | DeliveredPicture) -> PerceptualHash:
     hashed = picture.perceptual_hash
     assert hashed is not None
     return PerceptualHash(hashed.bits, hashed.quality)
+
+
+def view_hashes_of(picture: Picture) -> tuple[ViewHash, ...]:
+    """Return the hashes of a picture's views, as `index` compares them. Empty if not ordered."""
+    return tuple(
+        ViewHash(
+            View(
+                Symmetry(each.view.symmetry.value),
+                None if (part := each.view.part) is None else Box(*astuple(part)),
+            ),
+            PerceptualHash(each.hash.bits, each.hash.quality),
+        )
+        for each in picture.view_hashes
+    )
 
 
 def describe_image(sha256: str, data: bytes, picture: Picture) -> ImageFacts:

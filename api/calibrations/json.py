@@ -11,6 +11,7 @@ from api.fields import Answer, CorpusName, Sha256
 from api.lookups.rates_json import CollectionRate, MeasuredShare, write_share
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
+from index.calibration.copies import CopyCurve, CopyRates
 from index.calibration.for_probe import count_by_collection
 from index.calibration.likelihood import Likelihood
 from index.truth.calibrations import (
@@ -19,6 +20,9 @@ from index.truth.calibrations import (
 
 # What a table shows; a lookup asks for any rate.
 SHOWN_RATES = (0.1, 0.01, 0.005)
+SHOWN_BITS = (60, 56, 52, 48, 44, 40, 36, 32)
+SHOWN_INLIERS = (8, 12, 16, 24, 32, 64, 128)
+SHOWN_FACTORS = (1, 10, 100)  # of the corpus that was measured
 
 
 class ThresholdAtRate(Answer):
@@ -115,6 +119,139 @@ class AttributionFigures(Answer):
         "images of a generator that the corpora do not hold. 0.5 is chance. Null if "
         "it could not be measured."
     )
+
+
+class CopyCurveAnswer(Answer):
+    """How often a look-up of an unrelated picture finds as much, for one kind of finding."""
+
+    population: str = Field(description="Which images were compared with what, in words.")
+    images: int = Field(description="Number of images that were looked up.")
+    sources: int = Field(description="Number of photographs that these images come from.")
+    corpus_size: int = Field(description="Number of entries that they were compared with.")
+    growth: float = Field(
+        description="Exponent by which the rate grows with the number of entries. 1: every new "
+        "entry adds its full chance."
+    )
+    supported: bool = Field(
+        description="True if at least 100 photographs were measured. If false, look-ups state "
+        "figures that came with the package instead."
+    )
+
+    @classmethod
+    def of(cls, curve: CopyCurve | None) -> CopyCurveAnswer | None:
+        """From what was measured; None if it was not."""
+        if curve is None:
+            return None
+        return cls(
+            population=curve.population,
+            images=curve.rates.n,
+            sources=curve.rates.n_sources,
+            corpus_size=curve.rates.corpus_size,
+            growth=curve.rates.growth.beta,
+            supported=curve.is_supported,
+        )
+
+
+class BandRate(Answer):
+    """How often an unrelated picture has a view this near to a known fake by perceptual hash."""
+
+    bits: int = Field(description="Hamming distance, in bits of 256, at which the rate is stated.")
+    estimate: float = Field(
+        description="Estimated rate, in a corpus of the size that was measured."
+    )
+    low: float = Field(description="Lower end of its 95 % interval.")
+    high: float = Field(description="Upper end of its 95 % interval.")
+    matches: int | None = Field(
+        description="Number of images that came this near. Null if it was not kept."
+    )
+
+
+class LeadLimit(Answer):
+    """The largest distance at which a candidate is listed as a lead, in a corpus of some size."""
+
+    corpus_size: int = Field(description="Number of entries.")
+    bits: int = Field(
+        description="Largest Hamming distance whose predicted rate is at most 1 %. 31 is the limit "
+        "of near duplicates: no distance beyond it is a lead."
+    )
+
+
+class InlierRate(Answer):
+    """How often a look-up of an unrelated picture finds an entry with so many inliers."""
+
+    inliers: int = Field(description="Number of pairs of keypoints that fit one transform.")
+    estimate: float = Field(description="Estimated rate, by a tail model beyond what was seen.")
+    high: float = Field(
+        description="Upper end of its 95 % interval, which answers state. It is at least 3 divided "
+        "by the number of photographs where nothing was seen."
+    )
+    matches: int | None = Field(
+        description="Number of images that had so many. Null if it was not kept."
+    )
+
+
+class CopiesAnswer(Answer):
+    """How often unrelated pictures look like edited copies: what leads and verified copies are
+    worth.
+    """
+
+    band: CopyCurveAnswer | None = Field(
+        description="The curve by perceptual hash, beyond near duplicates. Null if not measured."
+    )
+    band_rates: list[BandRate] = Field(description="Its rates, from 60 bits down.")
+    lead_limits: list[LeadLimit] = Field(
+        description="The largest distance of a lead: now, at 10 times the corpus, and at 100 times."
+    )
+    near_duplicates: int = Field(
+        description="Number of images with a view that is a near duplicate of a known fake. They "
+        "are copies by that rule; if they are not, the rule is wrong about them."
+    )
+    geometry: CopyCurveAnswer | None = Field(
+        description="The curve of verification by local features. Null if not measured."
+    )
+    inlier_rates: list[InlierRate] = Field(description="Its rates.")
+    descriptors: dict[str, CopyCurveAnswer] = Field(
+        description="The curves of copy descriptors, by their fingerprints."
+    )
+
+    @classmethod
+    def of(cls, rates: CopyRates) -> CopiesAnswer:
+        """From what a calibration measured."""
+        return cls(
+            band=CopyCurveAnswer.of(rates.band),
+            band_rates=[
+                BandRate(
+                    bits=bits,
+                    estimate=there.estimate,
+                    low=there.low,
+                    high=there.high,
+                    matches=there.matches,
+                )
+                for bits in SHOWN_BITS
+                if (there := rates.band_rate(bits)) is not None
+            ],
+            lead_limits=[
+                LeadLimit(corpus_size=size, bits=rates.band_limit(size))
+                for size in _list_sizes(rates)
+            ],
+            near_duplicates=rates.near_duplicates,
+            geometry=CopyCurveAnswer.of(rates.inliers),
+            inlier_rates=[
+                InlierRate(
+                    inliers=inliers,
+                    estimate=there.estimate,
+                    high=there.high,
+                    matches=there.matches,
+                )
+                for inliers in SHOWN_INLIERS
+                if (there := rates.inlier_rate(inliers)) is not None
+            ],
+            descriptors={
+                name: curve_answer
+                for name, curve in (rates.descriptors or {}).items()
+                if (curve_answer := CopyCurveAnswer.of(curve)) is not None
+            },
+        )
 
 
 class StratumAnswer(Answer):
@@ -216,6 +353,11 @@ class CalibrationAnswer(Answer):
         description="Figures for each kind of delivery. `as_is` (unchanged images) is always "
         "included."
     )
+    copies: CopiesAnswer | None = Field(
+        None,
+        description="How often unrelated pictures look like edited copies of known fakes. Null if "
+        "it was not measured: no file could be read, or an earlier release measured it.",
+    )
 
     @classmethod
     def of(cls, stored: StoredCalibration) -> CalibrationAnswer:
@@ -236,6 +378,7 @@ class CalibrationAnswer(Answer):
             seed=calibration.seed,
             request=stored.scope.to_json(),
             strata=[StratumAnswer.of(*each) for each in calibration.strata.items()],
+            copies=None if calibration.copies is None else CopiesAnswer.of(calibration.copies),
         )
 
 
@@ -248,6 +391,12 @@ class CalibrationPage(Answer):
     next_cursor: str | None = Field(
         description="Pass this as `cursor` to get the next page. Null on the last page."
     )
+
+
+def _list_sizes(rates: CopyRates) -> list[int]:
+    if rates.band is None:
+        return []
+    return [max(1, rates.band.rates.corpus_size) * factor for factor in SHOWN_FACTORS]
 
 
 def _describe_threshold(stratum: Stratum, rate: float) -> ThresholdAtRate:

@@ -1,7 +1,8 @@
 """The short part of a calibration: measure it from stored embeddings, and store it.
 
-It reads no image; the long part, `api.calibrations.task`, has embedded them. Photographs that came
-with the model join the known-real images of the installation, as further collections.
+Of images it reads only those whose views are looked up (`api.calibrations.copies`); the long part,
+`api.calibrations.task`, has embedded all others. Photographs that came with the model join the
+known-real images of the installation, as further collections.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sqlalchemy import Connection
 
+from api.calibrations.copies import PictureReader, measure_copies
 from api.calibrations.request import CalibrationRequest
 from api.calibrations.shipped import ShippedPhotographs
 from api.errors import NothingToCalibrate
@@ -68,11 +70,13 @@ def measure_and_save(
     job_id: int,
     computation: Computation,
     shipped: ShippedPhotographs | None = None,
+    reader: PictureReader | None = None,
 ) -> int:
     """Measure a calibration, store it, and return its id.
 
     `computation` is what embedded the sample of this job after each kind of delivery. `shipped`
-    came with the model; a request may leave them out.
+    came with the model; a request may leave them out. `reader` reads images for what is measured
+    about copies; without it, nothing is.
 
     If another worker has stored one for this job already, return that one's id. Raises
     `NothingToCalibrate`, `UnknownCorpus`, `CorpusKindConflict`.
@@ -92,6 +96,9 @@ def measure_and_save(
     if shipped is not None:
         measured = join_shipped(measured, shipped)
     calibration = calibrate(compared, measured, request.seed)
+    if reader is not None:
+        copies = measure_copies(reader, compared, sample.reals, request.seed)
+        calibration = replace(calibration, copies=copies)
     scope = CalibrationScope(
         asked=request.model_dump(mode="json"),
         against=against.names,

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from api.calibrations.copies import PictureReader
 from api.calibrations.measuring import choose_sample, measure_and_save
 from api.calibrations.request import CalibrationRequest
 from api.calibrations.shipped import ShippedPhotographs
 from api.corpora.originals import find_bytes
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
-from embedder.decoding.picture import Picture, PictureOrder
+from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.pictures.delivery import Condition
 from index.blobs import BlobStore
 from index.jsontext import JSON
@@ -59,7 +60,11 @@ class CalibrateTask:
         job: Job,
         computation: Computation,
         shipped: ShippedPhotographs | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
+        """`decoders` read the images again whose views are looked up; without them, no rate of
+        copies is measured.
+        """
         self._database = database
         self._space = space
         self._computation = computation
@@ -67,6 +72,9 @@ class CalibrateTask:
         self._originals = originals
         self._order = order
         self._job_id = job.id
+        self._reader = (
+            None if decoders is None else PictureReader(database, originals, decoders, order.limits)
+        )
         self._request = CalibrationRequest.read(job.request)
 
     def spans(self) -> Iterator[Span]:
@@ -160,6 +168,7 @@ class CalibrateTask:
             self._job_id,
             self._computation,
             self._shipped,
+            self._reader,
         )
 
     def close(self) -> None:

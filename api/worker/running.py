@@ -419,6 +419,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 job,
                 lineup.computation,
                 find_shipped(lineup),
+                lineup.decoders,
             )
         case JobKind.REMOVE:
             raise ValueError("a removal has no chunks")

@@ -59,6 +59,11 @@ class CopyCurve:
     population: str
     is_shipped: bool = False
 
+    @property
+    def is_supported(self) -> bool:
+        """Whether enough photographs were measured for a rate of 1 %."""
+        return self.rates.n_sources >= MIN_SOURCES
+
     def to_json(self) -> dict[str, Any]:
         return {
             "rates": self.rates.to_json(),
@@ -140,17 +145,20 @@ class CopyRates:
         """Return these rates, and those of `shipped` where a finding was not measured or on fewer
         than `MIN_SOURCES` photographs.
         """
-        has_band = _is_supported(self.band)
+        band, inliers = (
+            own if own is not None and own.is_supported else None
+            for own in (self.band, self.inliers)
+        )
         return CopyRates(
-            self.band if has_band else shipped.band,
-            self.near_duplicates if has_band else shipped.near_duplicates,
-            self.inliers if _is_supported(self.inliers) else shipped.inliers,
+            band or shipped.band,
+            shipped.near_duplicates if band is None else self.near_duplicates,
+            inliers or shipped.inliers,
             {
                 **(shipped.descriptors or {}),
                 **{
                     name: curve
                     for name, curve in (self.descriptors or {}).items()
-                    if _is_supported(curve)
+                    if curve.is_supported
                 },
             },
         )
@@ -208,10 +216,6 @@ def shipped_copy_rates() -> CopyRates:
     if not _SHIPPED.is_file():
         return CopyRates()
     return CopyRates.from_json(json.loads(_SHIPPED.read_text("utf-8"))).as_shipped()
-
-
-def _is_supported(curve: CopyCurve | None) -> bool:
-    return curve is not None and curve.rates.n_sources >= MIN_SOURCES
 
 
 def fit_distances(

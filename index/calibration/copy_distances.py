@@ -24,11 +24,13 @@ from index.truth.perceptual import HASH_BYTES, MAX_HAMMING_DISTANCE
 Bits = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
-# Distances beyond are not told apart. At this one most photographs have an unrelated neighbour in a
-# corpus of a thousand, so that a tail has enough to rest on.
-FURTHEST = 78
-# Images and entries that are compared at once: the distances of all their pairs would take 60 MB.
-IMAGES_AT_ONCE, ENTRIES_AT_ONCE = 32, 2**15
+# Distances from here on are not told apart. Half of all photographs have an unrelated neighbour at
+# 96 bits among 1,600 pictures, so that a tail has enough to rest on. Among many entries there are
+# nearer ones, and all pairs as far apart as this would be too many.
+FURTHEST, FURTHEST_OF_MANY = 112, 98
+MANY = 20_000
+# Images and entries that are compared at once: a tenth of the pairs of all views takes 100 MB.
+IMAGES_AT_ONCE, ENTRIES_AT_ONCE = 16, 2**15
 # The distances at which neighbours are counted, to learn how the rate grows: those reached by these
 # shares of the images (as `calibration.GROWTH_SHARES`).
 GROWTH_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
@@ -88,6 +90,7 @@ def find_distances(images: ViewedImages, entries: Bits, entry_sources: Numbers) 
     """
     histogram = np.zeros(len(images) * FURTHEST, np.int64)
     near = np.zeros(len(images), np.bool_)
+    radius = FURTHEST if len(entries) < MANY else FURTHEST_OF_MANY
     for first in range(0, len(entries), ENTRIES_AT_ONCE):
         block = slice(first, first + ENTRIES_AT_ONCE)
         index = faiss.IndexBinaryFlat(HASH_BYTES * 8)
@@ -95,7 +98,9 @@ def find_distances(images: ViewedImages, entries: Bits, entry_sources: Numbers) 
         for start in range(0, len(images), IMAGES_AT_ONCE):
             end = min(start + IMAGES_AT_ONCE, len(images))
             views = slice(*np.searchsorted(images.rows, [start, end]).tolist())
-            rows, columns, distances = _find_pairs(index, images.bits[views], images.rows[views])
+            rows, columns, distances = _find_pairs(
+                index, images.bits[views], images.rows[views], radius
+            )
             same = images.sources[rows] == entry_sources[block][columns]
             is_copy = (distances <= MAX_HAMMING_DISTANCE) & ~same
             near[rows[is_copy]] = True
@@ -106,16 +111,16 @@ def find_distances(images: ViewedImages, entries: Bits, entry_sources: Numbers) 
 
 
 def _find_pairs(
-    index: faiss.IndexBinaryFlat, bits: Bits, rows: Numbers
+    index: faiss.IndexBinaryFlat, bits: Bits, rows: Numbers, radius: int
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the pairs of an image (p,) and an entry (p,) that come nearer than `FURTHEST`, each
-    once, and their distances (p,) by the nearest view.
+    """Return the pairs of an image (p,) and an entry (p,) that come nearer than `radius` bits,
+    each once, and their distances (p,) by the nearest view.
     """
     if not len(bits):
         nothing = np.empty(0, np.int64)
         return nothing, nothing, nothing
     # FAISS returns hashes nearer than the radius, without those exactly at it.
-    limits, distances, columns = index.range_search(np.ascontiguousarray(bits), FURTHEST)
+    limits, distances, columns = index.range_search(np.ascontiguousarray(bits), radius)
     counts: Numbers = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
     found: Numbers = np.repeat(rows, counts)
     order = np.lexsort((distances, columns, found))

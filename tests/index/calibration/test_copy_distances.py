@@ -103,7 +103,7 @@ def test_distances_are_those_of_counting_bits(
     found = find_distances(viewed(own), theirs, np.arange(entries) + 1000)
     assert found.smallest.tolist() == np.minimum(allowed.min(axis=1), FURTHEST).tolist()
     assert found.is_near_duplicate.tolist() == (every <= MAX_HAMMING_DISTANCE).any(axis=1).tolist()
-    for bits in (40, 50, 77):
+    for bits in (40, 50, 97):
         within = ((every > MAX_HAMMING_DISTANCE) & (every <= bits)).sum(axis=1)
         assert found.count_within(np.array([bits]))[:, 0].tolist() == within.tolist()
 

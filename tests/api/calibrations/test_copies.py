@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from PIL import Image, ImageOps
+
+from api.calibrations.catalogue import describe_calibration_of_job
+from api.calibrations.copies import PictureReader
+from api.calibrations.json import SHOWN_BITS
+from api.calibrations.measuring import measure_and_save
+from api.calibrations.request import CalibrationRequest
+from api.calibrations.task import CalibrateTask
+from api.lineup import Lineup
+from api.worker.starting import start_calibration
+from embedder.decoding.picture import PictureOrder
+from index.calibration.calibration import Calibration
+from index.calibration.copies import CopyRates, rate_of_bits
+from index.truth.calibrations import get_calibration
+from tests.api.calibrations.conftest import keep_original
+from tests.api.small_lineup import REAL, add, encoded, picture
+
+UNCHANGED = CalibrationRequest(conditions=[])
+
+
+def open_reader(lineup: Lineup) -> PictureReader:
+    return PictureReader(
+        lineup.database, lineup.blob_stores.originals, lineup.decoders, lineup.picture_order.limits
+    )
+
+
+def measure(lineup: Lineup, request: CalibrationRequest = UNCHANGED) -> CopyRates | None:
+    number = measure_and_save(
+        lineup.database, lineup.space, request, 1, lineup.computation, reader=open_reader(lineup)
+    )
+    with lineup.database.read() as conn:
+        return Calibration.from_json(get_calibration(conn, number).document).copies
+
+
+def add_kept(lineup: Lineup, corpus: str, kind: object, image: Image.Image) -> None:
+    data = encoded(image)
+    add(lineup, corpus, kind, data)  # type: ignore[arg-type]
+    keep_original(lineup, data)
+
+
+def test_without_a_file_nothing_is_measured_and_the_rest_of_the_calibration_is(
+    lineup: Lineup,
+) -> None:
+    add(lineup, "lost", REAL, encoded(picture(300)))  # no original is kept
+    assert measure(lineup, CalibrationRequest(conditions=[], reference=["lost"])) is None
+
+
+def test_a_file_that_is_gone_or_no_longer_a_picture_is_left_out(lineup: Lineup) -> None:
+    lost = add(lineup, "photographs", REAL, encoded(picture(300)))
+    assert lost
+    rates = measure(lineup)
+    assert rates is not None
+    assert rates.band is not None
+    assert rates.band.rates.n == 12
+    reader = open_reader(lineup)
+    order = PictureOrder(lineup.picture_order.limits, view_hashes=True)
+    found = dict(reader.read([25, 2], order))
+    assert found[25] is None
+    assert found[2] is not None
+    assert len(found[2].view_hashes) >= 8
+
+
+def test_a_mirrored_fake_among_the_photographs_is_counted_apart(lineup: Lineup) -> None:
+    add_kept(lineup, "photographs", REAL, ImageOps.mirror(picture(0)))
+    rates = measure(lineup)
+    assert rates is not None
+    assert rates.near_duplicates == 1
+    assert rates.band is not None
+    assert rates.band.rates.n == 13
+    assert "13 known-real images" in rates.band.population
+    assert not rates.band.is_shipped
+    assert rate_of_bits(rates.band.rates, 32).matches == 0
+
+
+def test_a_job_measures_copies_with_its_decoders(lineup: Lineup) -> None:
+    job = start_calibration(lineup.database, lineup.space, UNCHANGED)
+    CalibrateTask(
+        lineup.database,
+        lineup.space,
+        lineup.blob_stores.originals,
+        lineup.picture_order,
+        job,
+        lineup.computation,
+        decoders=lineup.decoders,
+    ).complete()
+    answer = describe_calibration_of_job(lineup.database, job.id)
+    assert answer is not None
+    assert answer.copies is not None
+    assert answer.copies.band is not None
+    assert answer.copies.band.images == 12
+    assert not answer.copies.band.supported
+    assert [each.bits for each in answer.copies.band_rates] == list(SHOWN_BITS)
+    assert [each.corpus_size for each in answer.copies.lead_limits] == [12, 120, 1200]
+    highs = [each.high for each in answer.copies.band_rates]
+    assert highs == sorted(highs, reverse=True)
+    assert highs[-1] >= 3 / 12

@@ -60,10 +60,11 @@ def describe_image(sha256: str, data: bytes, picture: Picture) -> ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class BlobStores:
-    """The thumbnails and the originals beside the database."""
+    """The thumbnails, the originals and the local features beside the database."""
 
     thumbnails: BlobStore
     originals: BlobStore
+    features: BlobStore
 
     def stage(self, keep: Keep, sha256: str, data: bytes, picture: Picture) -> list[StagedFile]:
         """Write what a corpus keeps of an image to temporary files; its thumbnail must have been

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.batcher import Batcher
+from api.copies.stored_features import StoredFeatures
 from api.decoding import make_decoders, make_image_limits, make_picture_now, open_decoders
 from api.errors import EarlierWeights, InvalidVerbalScale
 from api.images import BlobStores
@@ -24,7 +25,7 @@ from api.settings import Settings
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.network.registry import BUILTIN, EARLIER_BUILTIN_WEIGHTS, ModelInfo
 from embedder.pictures.limits import ImageLimits
-from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.blobs import FEATURES_SUFFIX, ORIGINAL_SUFFIX, BlobStore
 from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
 from index.calibration.standing import Calibrations
@@ -198,9 +199,14 @@ def open_originals(settings: Settings) -> BlobStore:
     return BlobStore(settings.original_dir, ORIGINAL_SUFFIX)
 
 
+def open_features(settings: Settings) -> BlobStore:
+    """Open the folder of local features, for corpora that store them."""
+    return BlobStore(settings.features_dir, FEATURES_SUFFIX)
+
+
 def open_blob_stores(settings: Settings) -> BlobStores:
-    """Open the folders of thumbnails and originals beside the database."""
-    return BlobStores(open_thumbnails(settings), open_originals(settings))
+    """Open the folders of thumbnails, originals and local features beside the database."""
+    return BlobStores(open_thumbnails(settings), open_originals(settings), open_features(settings))
 
 
 @contextmanager
@@ -270,6 +276,7 @@ class Lineup:
         self.embedder = embedder
         self.space = make_space(embedder.info)
         self.blob_stores = open_blob_stores(settings)
+        self.stored_features = StoredFeatures(self.blob_stores, embedder.decoders, embedder.limits)
         self.verbal_scale = read_verbal_scale(settings.verbal_scale)
         self.index = LiveIndex.open(
             database,

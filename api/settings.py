@@ -346,6 +346,11 @@ class Settings(BaseSettings):
         return self.data_dir / "thumbnails"
 
     @property
+    def features_dir(self) -> Path:
+        """Folder of the local features of corpora that store them, content-addressed by sha256."""
+        return self.data_dir / "features"
+
+    @property
     def original_dir(self) -> Path:
         """Folder of the originals of corpora that keep them, content-addressed by sha256."""
         return self.data_dir / "originals"

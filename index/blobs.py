@@ -1,4 +1,4 @@
-"""Blobs: thumbnails (WebP) or original image files, kept beside the database.
+"""Blobs: thumbnails (WebP), original image files or local features, kept beside the database.
 
 The sha256 of the image names the file.
 """
@@ -24,6 +24,7 @@ from index.truth.images import SHA256_PATTERN
 
 THUMBNAIL_SUFFIX = ".webp"
 ORIGINAL_SUFFIX = ".original"  # of any format; no program should open the file by its name
+FEATURES_SUFFIX = ".features"
 
 
 def publish_blobs(files: Sequence[StagedFile]) -> None:

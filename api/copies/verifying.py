@@ -1,25 +1,93 @@
-"""Verification of candidates by geometry: does the probe show a stored picture, edited?"""
+"""Verification of candidates by geometry: does the probe show a stored picture, edited?
+
+How long it takes is bounded by the number of candidates and of keypoints, never by the clock: the
+same probe has the same evidence on a busy machine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 
-from api.lineup import Lineup
-from embedder.copies.features import LocalFeatures
+from api.copies.stored_features import StoredFeatures
+from embedder.copies.features import LocalFeatures, can_extract
+from embedder.copies.matching import Fit, find_correspondence
 from index.cache.searching import Neighbour
-from index.copies import CopyEvidence
+from index.copies import CopyEvidence, Correspondence
 
 # The most entries that one look-up verifies.
 MAX_CANDIDATES = 20
 
 
-def verify(
-    lineup: Lineup, probe: LocalFeatures | None, candidates: Sequence[Neighbour]
-) -> Mapping[int, CopyEvidence]:
-    """Compare the probe with candidates, the most likely first; at most `MAX_CANDIDATES` of them.
+def choose_candidates(*lists: Iterable[Neighbour], most: int = MAX_CANDIDATES) -> list[Neighbour]:
+    """Return the entries to verify: the first of each list, then the second of each, and so on.
 
-    Returns by entry id what geometry adds to the candidate's own evidence: `verified` is True with
-    a correspondence, False if it did not fit, None if it could not be compared. Without OpenCV or
+    They show at most `most` images, each with all its entries in the lists, which may be in
+    several corpora. Identical ones need no verification.
+    """
+    chosen: dict[str, dict[int, Neighbour]] = {}
+    for each in chain.from_iterable(zip_longest(*lists)):
+        if each is None or each.identical:
+            continue
+        sha256 = each.entry.sha256
+        if sha256 in chosen or len(chosen) < most:
+            chosen.setdefault(sha256, {}).setdefault(each.entry.id, each)
+    return [entry for entries in chosen.values() for entry in entries.values()]
+
+
+def verify(
+    stored: StoredFeatures, probe: LocalFeatures | None, candidates: Sequence[Neighbour]
+) -> Mapping[int, CopyEvidence]:
+    """Compare the probe with candidates, the most likely first. The entries of the first
+    `MAX_CANDIDATES` images are compared.
+
+    Returns by entry id the candidate's evidence with what geometry adds: `verified` is True with a
+    correspondence, False if it did not fit, None if it could not be compared. Without OpenCV or
     without features of the probe, nothing is compared. Never raises for an entry's file.
     """
-    return {}
+    images = list(dict.fromkeys(each.entry.sha256 for each in candidates))[:MAX_CANDIDATES]
+    if probe is None or not can_extract():
+        images = []
+    compared = {
+        sha256: None if found is None else _compare(found, probe)
+        for sha256, found in zip(images, stored.find_all(images), strict=True)
+        if probe is not None
+    }
+    return {
+        each.entry.id: _add(each.copy or CopyEvidence(), compared.get(each.entry.sha256))
+        for each in candidates
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What a comparison found: None if the pictures do not correspond."""
+
+    correspondence: Correspondence | None
+
+
+def _compare(entry: LocalFeatures, probe: LocalFeatures) -> _Compared:
+    fit = find_correspondence(entry, probe)
+    return _Compared(make_correspondence(fit) if fit is not None and fit.fits else None)
+
+
+def _add(evidence: CopyEvidence, compared: _Compared | None) -> CopyEvidence:
+    if compared is None:
+        return evidence
+    found = compared.correspondence
+    return replace(evidence, verified=found is not None, correspondence=found)
+
+
+def make_correspondence(fit: Fit) -> Correspondence:
+    """Return a fit as the value that `index` knows."""
+    return Correspondence(
+        inliers=fit.inliers,
+        matches=fit.matches,
+        homography=fit.homography,
+        scale=fit.scale,
+        rotation_degrees=fit.rotation_degrees,
+        mirrored=fit.mirrored,
+        probe_covered=fit.probe_covered,
+        entry_covered=fit.entry_covered,
+    )

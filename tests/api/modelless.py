@@ -26,7 +26,7 @@ from embedder.network.results import Embedded, Failed
 from embedder.pictures.delivery import Condition
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import Preprocessing, Resample
-from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.blobs import FEATURES_SUFFIX, ORIGINAL_SUFFIX, BlobStore
 from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_entries
 from index.truth.computations import Computation
@@ -225,7 +225,9 @@ def corpus_names(database: Database) -> list[str]:
 
 def stores_in(folder: Path) -> BlobStores:
     return BlobStores(
-        BlobStore(folder / "thumbnails"), BlobStore(folder / "originals", ORIGINAL_SUFFIX)
+        BlobStore(folder / "thumbnails"),
+        BlobStore(folder / "originals", ORIGINAL_SUFFIX),
+        BlobStore(folder / "features", FEATURES_SUFFIX),
     )
 
 

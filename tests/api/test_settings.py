@@ -95,12 +95,13 @@ def test_everything_lies_in_the_data_folder_unless_a_database_is_named() -> None
         settings.index_dir,
         settings.thumbnail_dir,
         settings.original_dir,
+        settings.features_dir,
         settings.upload_dir,
     )
 
     assert settings.url == "sqlite:////srv/x/lineup.db"
     assert {folder.parent for folder in folders} == {Path("/srv/x")}
-    assert len({folder.name for folder in folders}) == 4
+    assert len({folder.name for folder in folders}) == 5
     assert Settings(database_url="postgresql://h/n").url == "postgresql://h/n"
 
 

@@ -35,7 +35,7 @@ from index.truth.active import ActiveModel, find_active_model
 from index.truth.computations import Computation, PrecisionCheck
 from index.truth.database import Database
 from index.truth.options import DatabaseOptions
-from index.truth.spaces import Space, list_spaces
+from index.truth.spaces import Space, SpaceKind, list_spaces
 from index.verdict import ClassifierPolicy, Threshold
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def choose_model(settings: Settings, database: Database) -> ModelChoice:
     """
     with database.read() as conn:
         active = find_active_model(conn)
-        earlier = _find_earlier_space(settings, active, list_spaces(conn))
+        earlier = _find_earlier_space(settings, active, list_spaces(conn, SpaceKind.FORENSIC))
     if earlier is not None:
         raise EarlierWeights(earlier.fingerprint)
     if active is None or settings.names_model:
@@ -169,7 +169,7 @@ def find_space(settings: Settings, database: Database) -> Space:
     """
     with database.read() as conn:
         active = find_active_model(conn)
-        earlier = _find_earlier_space(settings, active, list_spaces(conn))
+        earlier = _find_earlier_space(settings, active, list_spaces(conn, SpaceKind.FORENSIC))
     if earlier is not None:
         return earlier
     if active is None or settings.names_model:

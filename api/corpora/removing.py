@@ -13,7 +13,7 @@ from index.truth.database import Database
 from index.truth.entries import corpus_sha256s
 from index.truth.jobs import OPEN_STATES, Job, resume_job
 from index.truth.removal import BATCH, Batch, begin_removal, continue_removal, find_removal
-from index.truth.spaces import list_spaces
+from index.truth.spaces import SpaceKind, list_spaces
 
 # One transaction: a quarter of a second on PostgreSQL.
 MOST_AT_ONCE = 2 * BATCH
@@ -33,7 +33,7 @@ def start_removing(
     rest. Raises `UnknownCorpus`.
     """
     with database.write() as conn:
-        spaces = list_spaces(conn)
+        spaces = list_spaces(conn, SpaceKind.FORENSIC)
         if get_corpus(conn, name).entries <= most_at_once or not spaces:
             held = corpus_sha256s(conn, name)
             count, batch = remove_corpus(conn, name), None

@@ -40,7 +40,7 @@ def check_installation(settings: Settings, *, repair: bool) -> FsckAnswer:
         )
         for found in findings
     ]
-    clean = all(found.repaired for found in answers)
+    clean = all(found.repaired or found.kind.is_remark for found in findings)
     return FsckAnswer(
         clean=clean, findings=answers, checked=checked, uploads=[*map(_describe, uploads)]
     )

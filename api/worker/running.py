@@ -421,7 +421,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 find_shipped(lineup),
                 lineup.decoders,
             )
-        case JobKind.REMOVE:
-            raise ValueError("a removal has no chunks")
+        case JobKind.REMOVE | JobKind.BACKFILL:
+            raise ValueError(f"a job of the kind {job.kind} has no task of a model")
         case _:
             assert_never(job.kind)

@@ -28,6 +28,7 @@ from index.cache.snapshots import Contents, new_stem, write_snapshot
 from index.cache.view import View
 from index.errors import IndexDirectoryUnwritable
 from index.failpoints import Failpoint, reach
+from index.truth.spaces import Space
 
 NOTHING_DEAD = np.empty(0, np.int64)
 SEED = 20261124
@@ -36,12 +37,11 @@ SEED = 20261124
 class Builder:
     """Writes the snapshots of one embedding space into one folder."""
 
-    def __init__(
-        self, directory: Path, fingerprint: str, dimension: int, config: IndexConfig, threads: int
-    ) -> None:
+    def __init__(self, directory: Path, space: Space, config: IndexConfig, threads: int) -> None:
         self._directory = directory
-        self._fingerprint = fingerprint
-        self._dimension = dimension
+        self._fingerprint = space.fingerprint
+        self._dimension = space.dimension
+        self._form = space.form
         self._config = config
         self._threads = threads
 
@@ -117,7 +117,7 @@ class Builder:
             IndexDirectoryUnwritable, TruthDamaged
 
         """
-        members = Members(conn, space_id, self._dimension)
+        members = Members(conn, space_id, self._dimension, self._form)
         # Closing ends the thread, so that nothing reads from the connection after an error.
         with closing(_read_ahead(members.chunks())) as chunks:
             rows = self._write(_new_name(members.generation), None, chunks)
@@ -172,7 +172,7 @@ class Builder:
         self, name: str, previous: MappedRows | None, chunks: Iterator[NDArray[np.float32]]
     ) -> MappedRows:
         try:
-            return write_rows(self._directory / name, previous, chunks, self._dimension)
+            return write_rows(self._directory / name, previous, chunks, self._dimension, self._form)
         except OSError as err:
             if previous is None:
                 (self._directory / name).unlink(missing_ok=True)

@@ -64,7 +64,7 @@ class IndexFolder:
         self._database = database
         self._space = space
         self._config = config
-        self._builder = Builder(self.path, space.fingerprint, space.dimension, config, threads)
+        self._builder = Builder(self.path, space, config, threads)
 
     def find_space(self, conn: Connection) -> int | None:
         """Return the row id of the space, and keep it in `space_id`."""
@@ -135,10 +135,11 @@ class IndexFolder:
         return self._build_in_memory()
 
     def _build_in_memory(self) -> Current:
-        dimension = self._space.dimension
+        dimension, form = self._space.dimension, self._space.form
         with self._database.read(unlimited=True) as conn:
-            members = Members(conn, self.space_id, dimension)
-            rows = np.concatenate([np.empty((0, dimension), np.float32), *members.chunks()])
+            members = Members(conn, self.space_id, dimension, form)
+            chunks = (chunk.astype(form, copy=False) for chunk in members.chunks())
+            rows = np.concatenate([np.empty((0, dimension), form), *chunks])
             sealed = SealedSegment(HeldRows(rows), members.facts, members.words)
             view = View.of_sealed(sealed, None, members.generation, members.digest, dimension)
         return Current(view, None)
@@ -186,7 +187,13 @@ class IndexFolder:
         )
 
     def _open_files(self, manifest: Manifest) -> tuple[Contents, TunedCodes | None]:
-        return open_snapshot(self.path, manifest, self._space.fingerprint, self._space.dimension)
+        return open_snapshot(
+            self.path,
+            manifest,
+            self._space.fingerprint,
+            self._space.dimension,
+            self._space.form,
+        )
 
     def _lookup_probes(self) -> NDArray[np.float32]:
         with self._database.read(unlimited=True) as conn:

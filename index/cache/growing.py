@@ -6,6 +6,7 @@ It is append-only, and every search compares all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from index.cache.facts import FACTS, Facts, Words
 from index.cache.marks import Marks
 from index.cache.rows import HeldRows
 from index.cache.segments import Candidates, Criteria, scan, scan_at
+from index.truth.vectors import STORED
 
 FIRST_CAPACITY = 256
 
@@ -27,14 +29,14 @@ class GrowingSegment:
     live index guarantees this.
     """
 
-    row_buffer: NDArray[np.float32]  # (capacity, d)
+    row_buffer: NDArray[Any]  # (capacity, d), in the form of the space
     fact_buffer: Facts  # (capacity,)
     size: int
     words: Words
 
     @classmethod
-    def empty(cls, dimension: int, words: Words) -> GrowingSegment:
-        return cls(np.empty((0, dimension), np.float32), np.empty(0, FACTS), 0, words)
+    def empty(cls, dimension: int, words: Words, form: np.dtype[Any] = STORED) -> GrowingSegment:
+        return cls(np.empty((0, dimension), form), np.empty(0, FACTS), 0, words)
 
     def append(self, facts: Facts, vectors: NDArray[np.float32]) -> GrowingSegment:
         """Return a segment with more entries (m,) and vectors (m, d).
@@ -50,7 +52,7 @@ class GrowingSegment:
     def _reserve(self, size: int) -> GrowingSegment:
         """Return this segment over buffers with room for `size` rows."""
         capacity = max(size, 2 * len(self.fact_buffer), FIRST_CAPACITY)
-        row_buffer = np.empty((capacity, self.row_buffer.shape[1]), np.float32)
+        row_buffer = np.empty((capacity, self.row_buffer.shape[1]), self.form)
         fact_buffer = np.empty(capacity, FACTS)
         row_buffer[: self.size] = self.row_buffer[: self.size]
         fact_buffer[: self.size] = self.fact_buffer[: self.size]
@@ -59,6 +61,11 @@ class GrowingSegment:
     @property
     def dimension(self) -> int:
         return int(self.row_buffer.shape[1])
+
+    @property
+    def form(self) -> np.dtype[Any]:
+        """The form in which its vectors are held."""
+        return self.row_buffer.dtype
 
     @property
     def rows(self) -> HeldRows:

@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from index.cache.config import Plan
 from index.cache.recall import Tuning
 from index.errors import SnapshotCorrupt
+from index.truth.vectors import HALF, STORED
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,7 @@ FORMAT_VERSION = 2
 # Format 1 held one exact FAISS index of a few thousand vectors, which SQL replaces in a moment.
 EARLIER_FORMATS = (1,)
 MANIFEST = "manifest.json"
+FORMS = {form.itemsize: form for form in (STORED, HALF)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Manifest:
     `digest` is the set digest of its members, in hex; `generation` the number of the last change in
     it. `rows` counts positions, `count` the members among them. `trained_rows` is the number of
     rows when codes were last trained or given up. `vectors` names a file that may continue behind
-    `rows`; `blocks` holds the digests of its blocks.
+    `rows`; `blocks` holds the digests of its blocks. `float_bytes` are the bytes of one of their
+    numbers: 4, or 2 in a copy space.
     """
 
     format_version: int
@@ -80,9 +85,19 @@ class Manifest:
     codes: FileStamp | None
     trained_rows: int
     tuning: Tuning | None
+    float_bytes: int = STORED.itemsize
+
+    @property
+    def form(self) -> np.dtype[Any]:
+        """The form of its vectors."""
+        return FORMS[self.float_bytes]
 
     def to_bytes(self) -> bytes:
-        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+        """Return the JSON. Snapshots of float32 have the fields that every release reads."""
+        stated = asdict(self)
+        if self.form == STORED:
+            del stated["float_bytes"]
+        return (json.dumps(stated, indent=2, sort_keys=True) + "\n").encode()
 
     @classmethod
     def from_json(cls, stated: dict[str, Any]) -> Manifest:
@@ -106,6 +121,8 @@ class Manifest:
             manifest.rows,
             manifest.trained_rows,
         )
+        if manifest.float_bytes not in FORMS:
+            raise ValueError("its vectors have an unknown form")
         if any(type(number) is not int or number < 0 for number in numbers):
             raise ValueError("a number is missing or negative")
         if manifest.count > manifest.rows:

@@ -7,6 +7,7 @@ never handed out unless it is exactly its generation.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from index.truth.changes import (
     read_changes,
 )
 from index.truth.digest import EMPTY, add_members, digest_hex
-from index.truth.vectors import rows_from_bytes
+from index.truth.vectors import STORED, rows_from_bytes
 
 # Changes read, and members built, at a time: some 6 MB of 384 float32.
 CHUNK = 4096
@@ -77,7 +78,13 @@ class Members:
     bounded. `facts` and `digest` are complete after the last chunk.
     """
 
-    def __init__(self, conn: Connection, space_id: int | None, dimension: int) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        space_id: int | None,
+        dimension: int,
+        form: np.dtype[Any] = STORED,
+    ) -> None:
         self.generation = last_before_gap(conn)
         self.digest = EMPTY
         self.words = Words()
@@ -85,6 +92,7 @@ class Members:
         self._conn = conn
         self._space_id = space_id
         self._dimension = dimension
+        self._form = form
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
         """Yield the vectors (c, d) in the order in which the entries were added.
@@ -98,7 +106,7 @@ class Members:
             vectors = [row.vector for row in rows]
             self.digest = add_members(self.digest, (row.entry_id for row in rows), vectors)
             self._facts.append(facts_of(rows, self.words))
-            yield rows_from_bytes(vectors, self._dimension)
+            yield rows_from_bytes(vectors, self._dimension, self._form)
         stated = digest_at(self._conn, self._space_id, self.generation)
         if self.digest != stated:
             raise TruthDamaged(

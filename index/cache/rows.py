@@ -1,4 +1,6 @@
-"""Rows: float32 vectors by position, in memory or in an append-only file that is mapped.
+"""Rows: vectors by position, in memory or in an append-only file that is mapped.
+
+They are held in the form in which SQL stores them, float32 or float16, and handed out as float32.
 
 Owns the file of vectors and the digests of its blocks. A block is compared with its digest when it
 is first read. So opening a file costs nothing, and no answer is computed from damaged bytes. Bytes
@@ -13,7 +15,7 @@ import mmap
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +40,20 @@ class Rows(Protocol):
     @property
     def size(self) -> int: ...
 
+    @property
+    def form(self) -> np.dtype[Any]:
+        """The form in which they are held."""
+        ...
+
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return rows (m, d) at positions (m,). Raises SnapshotCorrupt."""
         ...
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return the rows from start to stop without copying them. Raises SnapshotCorrupt."""
+        """Return the rows from start to stop, without copying those that are held as float32.
+
+        Raises SnapshotCorrupt.
+        """
         ...
 
     def release(self) -> None:
@@ -52,20 +62,24 @@ class Rows(Protocol):
 
 
 class HeldRows:
-    """Rows in memory. Implements `Rows`."""
+    """Rows in memory, of any form. Implements `Rows`."""
 
-    def __init__(self, rows: NDArray[np.float32]) -> None:
+    def __init__(self, rows: NDArray[Any]) -> None:
         self._rows = rows
 
     @property
     def size(self) -> int:
         return len(self._rows)
 
+    @property
+    def form(self) -> np.dtype[Any]:
+        return self._rows.dtype
+
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._rows.take(positions, axis=0)
+        return self._rows.take(positions, axis=0).astype(np.float32, copy=False)
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
-        return self._rows[start:stop]
+        return self._rows[start:stop].astype(np.float32, copy=False)
 
     def release(self) -> None:
         """Do nothing: the rows stay in memory."""
@@ -74,8 +88,15 @@ class HeldRows:
 class MappedRows:
     """The first `count` rows of a file. Implements `Rows`."""
 
-    def __init__(self, path: Path, count: int, dimension: int, digests: BlockDigests) -> None:
-        """Map a file.
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        dimension: int,
+        digests: BlockDigests,
+        form: np.dtype[Any] = STORED,
+    ) -> None:
+        """Map a file of rows in a form.
 
         Raises:
             SnapshotCorrupt: the file is missing or shorter than `count` rows, or the number of
@@ -84,14 +105,15 @@ class MappedRows:
         """
         self.path = path
         self.digests = digests
-        wanted = count * dimension * STORED.itemsize
+        self.form = form
+        wanted = count * dimension * form.itemsize
         try:
             found = path.stat().st_size
             if found < wanted:
                 raise SnapshotCorrupt(path, f"it has {found} bytes instead of {wanted}")
-            self._map, self._rows = _map_rows(path, count, dimension)
+            self._map, self._rows = _map_rows(path, count, dimension, form)
             # Single rows are read through a second map, for which the system does not read ahead.
-            self._scattered_map, self._scattered = _map_rows(path, count, dimension)
+            self._scattered_map, self._scattered = _map_rows(path, count, dimension, form)
         except OSError as err:
             raise SnapshotCorrupt(path, f"it cannot be read: {err.strerror}") from err
         if digests.shape != (block_count(count), DIGEST_BYTES):
@@ -113,12 +135,12 @@ class MappedRows:
             self._advise(unread, mmap.MADV_WILLNEED)
             self._verify(unread)
             self._advise(unread, mmap.MADV_DONTNEED)  # the rows are read through the other map
-        return self._scattered.take(positions, axis=0)
+        return self._scattered.take(positions, axis=0).astype(np.float32, copy=False)
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         if start < stop:
             self._verify(np.arange(start // BLOCK_ROWS, (stop - 1) // BLOCK_ROWS + 1))
-        return self._rows[start:stop]
+        return self._rows[start:stop].astype(np.float32, copy=False)
 
     def release(self) -> None:
         for mapped in (self._map, self._scattered_map):
@@ -152,23 +174,23 @@ class MappedRows:
     def _advise(self, blocks: NDArray[np.int64], advice: int) -> None:
         """Advise the system about the pages of one or more blocks."""
         assert self._map is not None
-        block_bytes = BLOCK_ROWS * self.dimension * STORED.itemsize
+        block_bytes = BLOCK_ROWS * self.dimension * self.form.itemsize
         for start in (blocks * block_bytes).tolist():
             begin = start // mmap.PAGESIZE * mmap.PAGESIZE
             self._map.madvise(advice, begin, min(start + block_bytes, len(self._map)) - begin)
 
 
 def _map_rows(
-    path: Path, count: int, dimension: int
-) -> tuple[mmap.mmap | None, NDArray[np.float32]]:
+    path: Path, count: int, dimension: int, form: np.dtype[Any]
+) -> tuple[mmap.mmap | None, NDArray[Any]]:
     """Return a map of the first `count` rows of a file, None for no rows, and these rows."""
     if not count:
-        return None, np.empty((0, dimension), np.float32)
+        return None, np.empty((0, dimension), form)
     with path.open("rb") as file:
         mapped = mmap.mmap(
-            file.fileno(), count * dimension * STORED.itemsize, access=mmap.ACCESS_READ
+            file.fileno(), count * dimension * form.itemsize, access=mmap.ACCESS_READ
         )
-    return mapped, np.frombuffer(mapped, STORED).reshape(count, dimension)
+    return mapped, np.frombuffer(mapped, form).reshape(count, dimension)
 
 
 def block_count(rows: int) -> int:
@@ -177,9 +199,15 @@ def block_count(rows: int) -> int:
 
 
 def write_rows(
-    path: Path, previous: MappedRows | None, chunks: Iterable[NDArray[np.float32]], dimension: int
+    path: Path,
+    previous: MappedRows | None,
+    chunks: Iterable[NDArray[np.float32]],
+    dimension: int,
+    form: np.dtype[Any] = STORED,
 ) -> MappedRows:
     """Append chunks (c, d) behind the previous rows of a file, or create a file, and map it.
+
+    The rows are written in a form, from which they come; so nothing is rounded.
 
     The file is synced when this returns. Earlier maps of it stay valid.
 
@@ -192,12 +220,12 @@ def write_rows(
     open_block = count // BLOCK_ROWS * BLOCK_ROWS  # the first row of the block to complete
     hasher = _BlockHasher(previous.digests[: open_block // BLOCK_ROWS] if previous else None)
     if previous:
-        hasher.feed(previous.chunk(open_block, count))
+        hasher.feed(previous.chunk(open_block, count).astype(form, copy=False))
     with path.open("r+b" if previous else "xb") as file:
-        file.truncate(count * dimension * STORED.itemsize)
+        file.truncate(count * dimension * form.itemsize)
         file.seek(0, os.SEEK_END)
         for chunk in chunks:
-            rows = np.ascontiguousarray(chunk, STORED)
+            rows = np.ascontiguousarray(chunk, form)
             file.write(rows.data)
             hasher.feed(rows)
             count += len(rows)
@@ -205,7 +233,7 @@ def write_rows(
         reach(Failpoint.ROWS_WRITTEN)
         os.fsync(file.fileno())
     reach(Failpoint.ROWS_SYNCED)
-    return MappedRows(path, count, dimension, hasher.digests())
+    return MappedRows(path, count, dimension, hasher.digests(), form)
 
 
 class _BlockHasher:
@@ -213,9 +241,9 @@ class _BlockHasher:
 
     def __init__(self, digests: BlockDigests | None) -> None:
         self._digests = [] if digests is None else [digest.tobytes() for digest in digests]
-        self._rest: NDArray[np.float32] | None = None
+        self._rest: NDArray[Any] | None = None
 
-    def feed(self, rows: NDArray[np.float32]) -> None:
+    def feed(self, rows: NDArray[Any]) -> None:
         if self._rest is not None and len(self._rest):
             rows = np.concatenate([self._rest, rows])
         whole = len(rows) // BLOCK_ROWS * BLOCK_ROWS
@@ -229,5 +257,5 @@ class _BlockHasher:
         return np.frombuffer(b"".join(self._digests + last), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
-def _sha256(rows: NDArray[np.float32]) -> bytes:
+def _sha256(rows: NDArray[Any]) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(rows).data).digest()

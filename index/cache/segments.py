@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from index.cache.facts import Words
 from index.cache.marks import Marks
 from index.cache.rows import CHUNK, Rows
+from index.truth.vectors import HALF, HALF_ROUNDING, STORED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +89,7 @@ class Segment(Protocol):
 
 def scan(rows: Rows, probe: NDArray[np.float32], m: int, live: Marks | None) -> Candidates:
     """Compare a probe (d,) with all live rows; return the m best and a floor for the others."""
-    best = _Best(m)
+    best = _Best(m, rows.form)
     for start in range(0, rows.size, CHUNK):
         stop = min(start + CHUNK, rows.size)
         positions = (
@@ -108,7 +109,7 @@ def scan_at(
     """Compare a probe (d,) with the rows at some positions; return the m best and a floor for the
     others.
     """
-    best = _Best(m)
+    best = _Best(m, rows.form)
     for start in range(0, len(positions), CHUNK):
         some = positions[start : start + CHUNK]
         best.add(some, np.vecdot(rows.take(some), probe))  # (c, d) . (d,) -> (c,)
@@ -118,8 +119,9 @@ def scan_at(
 class _Best:
     """The m + 1 largest similarities so far: m to return, one for the floor."""
 
-    def __init__(self, m: int) -> None:
+    def __init__(self, m: int, form: np.dtype[Any]) -> None:
         self._m = m
+        self._form = form
         self._positions = np.empty(0, np.int64)
         self._similarities = np.empty(0, np.float32)
 
@@ -136,15 +138,16 @@ class _Best:
         if len(self._positions) <= self._m:
             return Candidates(self._positions, -np.inf, exact)
         order = np.argsort(-self._similarities, kind="stable")
-        floor = float(self._similarities[order[-1]]) + rounding_slack(dimension)
+        floor = float(self._similarities[order[-1]]) + rounding_slack(dimension, self._form)
         return Candidates(self._positions[order[:-1]], floor, exact)
 
 
-def rounding_slack(dimension: int) -> float:
-    """Return the largest difference between a float32 inner product of two stored vectors and
-    their cosine similarity.
+def rounding_slack(dimension: int, form: np.dtype[Any] = STORED) -> float:
+    """Return the largest difference between a float32 inner product of a probe with a vector that
+    is stored in a form, and their cosine similarity.
 
     d * 2**-24 bounds the rounding of a sum in any order (Higham, Accuracy and Stability, section
-    3.1). 4e-6 covers two norms that are 1 to within `STORED_NORM_TOLERANCE` each, twice over.
+    3.1). 4e-6 covers two norms that are 1 to within `STORED_NORM_TOLERANCE` each, twice over; the
+    norm of a vector that was rounded to float16 is off by up to `HALF_ROUNDING` more.
     """
-    return dimension * 2.0**-24 + 4e-6
+    return dimension * 2.0**-24 + 4e-6 + (HALF_ROUNDING if form == HALF else 0.0)

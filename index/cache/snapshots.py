@@ -1,7 +1,8 @@
 """Snapshots: sealed segments on disk. A cache; SQL can make every snapshot again.
 
     {directory}/manifest.json         written last: the files that it names are complete
-    {directory}/{stem}.vectors        float32 (rows, d), append-only: later snapshots add to it
+    {directory}/{stem}.vectors        float32 (rows, d), float16 for a copy space, append-only:
+                                      later snapshots add to it
     {directory}/{stem}.blocks.npy     sha256 of each 64 rows
     {directory}/{stem}.facts.npy      ids and what filters select by, by position
     {directory}/{stem}.words.json     the texts behind the numbers in the facts
@@ -38,6 +39,7 @@ from index.durable import TEMPORARY_SUFFIX, sync_directory, write_bytes_durably,
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.failpoints import Failpoint, reach
 from index.truth.digest import digest_hex
+from index.truth.vectors import STORED
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,11 @@ class Contents:
 
 
 def open_snapshot(
-    directory: Path, manifest: Manifest, space_fingerprint: str, dimension: int
+    directory: Path,
+    manifest: Manifest,
+    space_fingerprint: str,
+    dimension: int,
+    form: np.dtype[Any] = STORED,
 ) -> tuple[Contents, TunedCodes | None]:
     """Map what a manifest names.
 
@@ -84,6 +90,8 @@ def open_snapshot(
         raise SnapshotCorrupt(
             path, f"it belongs to another embedding space, {manifest.space_fingerprint[:16]}"
         )
+    if manifest.form != form:
+        raise SnapshotCorrupt(path, f"its vectors are {manifest.form.name}, not {form.name}")
     for stamp in manifest.stamps:
         stamp.check(directory)
     try:
@@ -109,7 +117,7 @@ def open_snapshot(
         or len(dead) != manifest.rows - manifest.count
     ):
         raise SnapshotCorrupt(path, "the number of its facts does not agree with the manifest")
-    rows = MappedRows(directory / manifest.vectors, manifest.rows, dimension, blocks)
+    rows = MappedRows(directory / manifest.vectors, manifest.rows, dimension, blocks, form)
     digest = int(manifest.digest, 16)
     return Contents(manifest.generation, digest, rows, np.asarray(facts), words, dead), tuned
 
@@ -122,7 +130,8 @@ def check_files(directory: Path, manifest: Manifest) -> None:
         blocks = np.load(directory / manifest.blocks.name, allow_pickle=False)
     except (OSError, ValueError) as err:
         raise SnapshotCorrupt(directory / manifest.blocks.name, str(err)) from err
-    MappedRows(directory / manifest.vectors, manifest.rows, manifest.dimension, blocks).verify()
+    path = directory / manifest.vectors
+    MappedRows(path, manifest.rows, manifest.dimension, blocks, manifest.form).verify()
 
 
 def new_stem(generation: int) -> str:
@@ -159,6 +168,7 @@ def write_snapshot(
             plan=plan_of(tuned),
             space_fingerprint=fingerprint,
             dimension=contents.rows.dimension,
+            float_bytes=contents.rows.form.itemsize,
             generation=contents.generation,
             count=len(contents.facts) - len(contents.dead),
             rows=len(contents.facts),

@@ -15,7 +15,6 @@ from index.cache.snapshots import check_files, directory_lock, set_aside
 from index.errors import SnapshotCorrupt
 from index.truth.database import Database
 from index.truth.digest import digest_hex
-from index.truth.vectors import STORED
 
 
 class Upkeep:
@@ -101,7 +100,8 @@ class Upkeep:
             if self._current.count_pending() > self._current.view.count:
                 # Most of SQL has to be read anyway, and codes will be trained again.
                 self._use(self._folder.write_from_sql())
-        most = self._policy.growing_bytes // (STORED.itemsize * self._current.view.dimension)
+        view = self._current.view
+        most = self._policy.growing_bytes // (view.form.itemsize * view.dimension)
         while self._current.follow(most):
             if self._current.view.growing.size >= most:
                 self.write_snapshot()

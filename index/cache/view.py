@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ class View:
         dimension: int,
     ) -> Self:
         """Return the view whose members are all in a sealed segment."""
-        growing = GrowingSegment.empty(dimension, sealed.words)
+        growing = GrowingSegment.empty(dimension, sealed.words, sealed.rows.form)
         return cls(generation, digest, sealed, live, growing, None)
 
     @property
@@ -99,6 +99,11 @@ class View:
         return self.growing.dimension
 
     @property
+    def form(self) -> np.dtype[Any]:
+        """The form in which the vectors are stored."""
+        return self.growing.form
+
+    @property
     def dead(self) -> int:
         """The number of positions whose entry was removed."""
         return self.sealed.size + self.growing.size - self.count
@@ -109,7 +114,7 @@ class View:
             return self
         stored = [row.vector for row in rows]
         growing = self.growing.append(
-            facts_of(rows, self.growing.words), rows_from_bytes(stored, self.dimension)
+            facts_of(rows, self.growing.words), rows_from_bytes(stored, self.dimension, self.form)
         )
         live = None if self.growing_live is None else self.growing_live.extend(len(rows))
         digest = add_members(self.digest, (row.entry_id for row in rows), stored)
@@ -133,7 +138,7 @@ class View:
             for entry_id, row in zip(
                 part.segment.ids[positions], part.segment.vectors(positions), strict=True
             ):
-                digest = remove_member(digest, int(entry_id), to_bytes(row))
+                digest = remove_member(digest, int(entry_id), to_bytes(row, self.form))
             parts.append(part.without(positions))
             found += len(positions)
         if found != len(ids):
@@ -147,7 +152,7 @@ class View:
         An entry's vector and facts never change, so the segment's own can be used.
         """
         live = np.zeros(sealed.size, np.bool_)
-        growing = GrowingSegment.empty(self.dimension, sealed.words)
+        growing = GrowingSegment.empty(self.dimension, sealed.words, self.form)
         for part, facts in zip(self.parts, (self.sealed.facts, self.growing.facts), strict=True):
             positions = part.positions()
             there, is_there = sealed.locate(part.segment.ids[positions])
@@ -206,5 +211,6 @@ class View:
         """Return the set digest of the members, computed again from the stored vectors."""
         digest = EMPTY
         for facts, rows in self.members():
-            digest = add_members(digest, facts["id"].tolist(), map(to_bytes, rows))
+            stored = (to_bytes(row, self.form) for row in rows)
+            digest = add_members(digest, facts["id"].tolist(), stored)
         return digest

@@ -29,6 +29,8 @@ class FindingKind(StrEnum):
     VECTOR_NOT_FINITE = "vector_not_finite"
     VECTOR_NORM = "vector_norm"
     LOGIT_NOT_FINITE = "logit_not_finite"
+    LOGIT_UNEXPECTED = "logit_unexpected"  # a copy descriptor has none
+    COPY_VECTOR_MISSING = "copy_vector_missing"  # of live entries, in the active copy space
     CALIBRATION_DIGEST = "calibration_digest"  # its document was changed after it was stored
     LOOKUP_ANSWER = "lookup_answer"  # it is not the answer of which it states the digest
     EMBEDDING_UNKNOWN_COMPUTATION = "embedding_unknown_computation"
@@ -49,6 +51,11 @@ class FindingKind(StrEnum):
     LEFTOVER_FILE = "leftover_file"
 
     @property
+    def is_remark(self) -> bool:
+        """Whether it only says what could be added; nothing is missing that was ever there."""
+        return self is FindingKind.COPY_VECTOR_MISSING
+
+    @property
     def is_fault(self) -> bool:
         """Whether it shows damage or a defect. Interrupted runs and imports of ready embeddings
         leave only findings that are not faults.
@@ -63,6 +70,7 @@ _NO_FAULTS = (
     FindingKind.ORIGINAL_ORPHAN,
     FindingKind.UPLOAD_ORPHAN,
     FindingKind.LEFTOVER_FILE,
+    FindingKind.COPY_VECTOR_MISSING,
 )
 
 

@@ -27,6 +27,7 @@ from index.truth.corpora import Keep
 from index.truth.database import Database
 from index.truth.digest import digest_hex
 from index.truth.spaces import Space, find_space_id, list_spaces
+from index.truth.vectors import STORED
 
 __all__ = ["Finding", "FindingKind", "FsckReport", "fsck"]
 
@@ -148,7 +149,11 @@ def _check_snapshot(
     try:
         check_files(folder, manifest)
         contents, _ = open_snapshot(
-            folder, manifest, manifest.space_fingerprint, manifest.dimension
+            folder,
+            manifest,
+            manifest.space_fingerprint,
+            manifest.dimension,
+            STORED if space is None else space.form,
         )
     except SnapshotCorrupt as err:
         yield Finding(FindingKind.SNAPSHOT_FILE, str(err.path), err.reason)

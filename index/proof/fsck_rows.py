@@ -12,9 +12,11 @@ from sqlalchemy.exc import DatabaseError
 
 from index.cache.facts import Facts, Words, fact_record
 from index.proof.findings import Finding, FindingKind
+from index.truth.active import find_active_copy_space
 from index.truth.calibrations import find_wrong_calibrations
 from index.truth.computations import find_unlisted_corpora
 from index.truth.corpora import Keep
+from index.truth.coverage import coverage
 from index.truth.damage import find_unreadable_values
 from index.truth.entries import KEEPS_BLOBS
 from index.truth.lookups import find_wrong_answers
@@ -31,8 +33,9 @@ from index.truth.schema import (
     lookups,
     reference_embeddings,
 )
+from index.truth.spaces import SpaceKind
 from index.truth.statements import VARIABLES
-from index.truth.vectors import NORM_TOLERANCE, STORED
+from index.truth.vectors import HALF, NORM_TOLERANCE, STORED
 
 CHUNK = 4096
 
@@ -44,6 +47,7 @@ def check_rows(conn: Connection) -> Iterator[Finding]:
             yield Finding(kind, f"{message.split()[0]} {item}", message)
     yield from _check_embeddings(conn, embeddings, "embedding")
     yield from _check_embeddings(conn, reference_embeddings, "reference embedding")
+    yield from _check_copy_vectors(conn)
     yield from _check_calibrations(conn)
     for corpus_id in find_unlisted_corpora(conn):
         message = "what computed an embedding of it is not listed for it"
@@ -125,7 +129,13 @@ def _by_id(query: Select[Any]) -> Select[Any]:
     return query.order_by(query.selected_columns[0])
 
 
-_has_embedding = select(embeddings.c.id).where(embeddings.c.image_id == entries.c.image_id).exists()
+# A copy vector alone is no embedding: without the forensic one no look-up ranks the entry.
+_copy_spaces = select(embedding_spaces.c.id).where(embedding_spaces.c.kind == SpaceKind.COPY)
+_has_embedding = (
+    select(embeddings.c.id)
+    .where(embeddings.c.image_id == entries.c.image_id, embeddings.c.space_id.not_in(_copy_spaces))
+    .exists()
+)
 _DANGLING: tuple[tuple[FindingKind, str, Select[Any]], ...] = (
     (
         FindingKind.ENTRY_WITHOUT_IMAGE,
@@ -205,7 +215,13 @@ def _check_embeddings(conn: Connection, table: Table, name: str) -> Iterator[Fin
     after = 0
     while True:
         page = conn.execute(
-            select(table.c.id, table.c.vector, table.c.logit, embedding_spaces.c.dimension)
+            select(
+                table.c.id,
+                table.c.vector,
+                table.c.logit,
+                embedding_spaces.c.dimension,
+                embedding_spaces.c.kind,
+            )
             .join(embedding_spaces, embedding_spaces.c.id == table.c.space_id)
             .where(table.c.id > after)
             .order_by(table.c.id)
@@ -214,8 +230,25 @@ def _check_embeddings(conn: Connection, table: Table, name: str) -> Iterator[Fin
         if not page:
             return
         for row in page:
-            yield from _check_embedding(f"{name} {row.id}", row.vector, row.logit, row.dimension)
+            is_copy = row.kind == SpaceKind.COPY
+            yield from _check_logit(f"{name} {row.id}", row.logit, is_copy=is_copy)
+            form = HALF if is_copy else STORED
+            yield from _check_vector(f"{name} {row.id}", row.vector, row.dimension, form)
         after = page[-1].id
+
+
+def _check_copy_vectors(conn: Connection) -> Iterator[Finding]:
+    """Say how many entries the active copy space lacks. That is no fault: a back-fill adds them."""
+    active = find_active_copy_space(conn)
+    if active is None:
+        return
+    covered = coverage(conn, active.space)
+    if covered.missing:
+        message = (
+            f"{covered.missing:,} of {covered.entries:,} live entries have no vector of the copy "
+            "descriptor: `lineup copies backfill` computes them"
+        )
+        yield Finding(FindingKind.COPY_VECTOR_MISSING, f"copy space {active.descriptor}", message)
 
 
 def _check_calibrations(conn: Connection) -> Iterator[Finding]:
@@ -224,17 +257,26 @@ def _check_calibrations(conn: Connection) -> Iterator[Finding]:
         yield Finding(FindingKind.CALIBRATION_DIGEST, f"calibration {calibration_id}", message)
 
 
-def _check_embedding(item: str, vector: bytes, logit: float, dimension: int) -> Iterator[Finding]:
-    if not math.isfinite(logit):
+def _check_logit(item: str, logit: float | None, *, is_copy: bool) -> Iterator[Finding]:
+    if is_copy and logit is not None:
+        yield Finding(FindingKind.LOGIT_UNEXPECTED, item, "a copy descriptor has no logit")
+    elif not is_copy and logit is None:
+        yield Finding(FindingKind.LOGIT_NOT_FINITE, item, "it has no logit")
+    elif logit is not None and not math.isfinite(logit):
         yield Finding(FindingKind.LOGIT_NOT_FINITE, item, "its logit is not finite")
-    if len(vector) != dimension * STORED.itemsize:
+
+
+def _check_vector(
+    item: str, vector: bytes, dimension: int, form: np.dtype[Any]
+) -> Iterator[Finding]:
+    if len(vector) != dimension * form.itemsize:
         yield Finding(
             FindingKind.VECTOR_LENGTH,
             item,
-            f"it has {len(vector)} bytes instead of {dimension * 4}",
+            f"it has {len(vector)} bytes instead of {dimension * form.itemsize}",
         )
         return
-    norm = float(np.linalg.norm(np.frombuffer(vector, STORED).astype(np.float64)))
+    norm = float(np.linalg.norm(np.frombuffer(vector, form).astype(np.float64)))
     if not math.isfinite(norm):
         yield Finding(FindingKind.VECTOR_NOT_FINITE, item, "one of its values is not finite")
     elif abs(norm - 1.0) > NORM_TOLERANCE:

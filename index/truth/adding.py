@@ -29,8 +29,8 @@ from index.truth.images import (
     find_embedded_images,
 )
 from index.truth.provenance import Provenance
-from index.truth.schema import entries
-from index.truth.spaces import Space, ensure_space_id
+from index.truth.schema import entries, images
+from index.truth.spaces import Space, SpaceKind, ensure_space_id
 from index.truth.statements import enlarge_cache, insert_missing, is_any, slices
 from index.truth.vectors import STORED, check_logit, check_vectors, to_bytes
 
@@ -50,6 +50,8 @@ class NewEntry:
 
     `vector` (d,) is float32 of norm 1. Vector and logit may be None if the image already has an
     embedding in the space. `computation` is what computed them, None if that is not known.
+    `copy_vector` (c,) float32 of norm 1 is the vector of the copy descriptor, and
+    `copy_computation` what computed it; None without one.
     """
 
     image: ImageFacts
@@ -57,6 +59,8 @@ class NewEntry:
     logit: float | None
     provenance: Provenance = field(default_factory=Provenance)
     computation: Computation | None = None
+    copy_vector: NDArray[np.float32] | None = None
+    copy_computation: Computation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +81,45 @@ class _StoredImages:
     """The images of a call, after they and their embeddings are written.
 
     `ids` are the image ids in the order of the given entries. `new_ids` are those of images that
-    were unknown, `newly_embedded` those of images that had no embedding in the space.
+    were unknown, `newly_embedded` those of images that had no embedding in the space. `embeddings`
+    are the rows by space, ascending, and then by image; the copy space is among them.
     """
 
     ids: Sequence[int]
     new_ids: frozenset[int]
     newly_embedded: frozenset[int]
-    embeddings: Mapping[int, EmbeddingRow]
+    embeddings: Mapping[int, Mapping[int, EmbeddingRow]]
 
     def known_ids(self) -> list[int]:
         """Return the ids of the images that were known before, ascending."""
         return sorted(frozenset(self.ids) - self.new_ids)
 
     def new_members(
-        self, space_id: int, corpus_id: int, entry_ids: Mapping[int, int]
-    ) -> dict[int, Member]:
-        """Return the only member of each new image; `entry_ids` is by image id."""
-        members: dict[int, Member] = {}
-        for image_id in self.new_ids:
-            vector, _, computation_id = self.embeddings[image_id]
-            members[image_id] = Member(
-                entry_ids[image_id], space_id, vector, corpus_id, computation_id
-            )
+        self, corpus_id: int, entry_ids: Mapping[int, int]
+    ) -> dict[int, tuple[Member, ...]]:
+        """Return the members of each new image by ascending space; `entry_ids` is by image id."""
+        members: dict[int, tuple[Member, ...]] = {}
+        for space_id, rows in self.embeddings.items():
+            for image_id in self.new_ids & rows.keys():
+                vector, _, computation_id = rows[image_id]
+                member = Member(entry_ids[image_id], space_id, vector, corpus_id, computation_id)
+                members[image_id] = (*members.get(image_id, ()), member)
         return members
 
 
 def add_entries(
-    conn: Connection, corpus: str, space: Space, new: Sequence[NewEntry], job_id: int | None = None
+    conn: Connection,
+    corpus: str,
+    space: Space,
+    new: Sequence[NewEntry],
+    job_id: int | None = None,
+    *,
+    copy_space: Space | None = None,
 ) -> tuple[AddResult, ...]:
     """Add entries to a corpus; return the results in the given order. The caller commits.
+
+    Vectors of a copy descriptor are stored in `copy_space` by the same transaction, and both are in
+    the change log. An entry without one is added all the same.
 
     An image that is already in the corpus is skipped: its stored provenance and vector stay. An
     image whose entry is in quarantine is skipped too. Call this once in a transaction, because it
@@ -113,29 +127,30 @@ def add_entries(
 
     Raises:
         UnknownCorpus: no live corpus has this name.
-        ForeignSpace: the space is registered with other weights, preprocessing or dimension.
+        ForeignSpace: a space is registered with other weights, preprocessing, dimension or kind.
         InvalidProvenance: the databases cannot store a text, or a date has no time zone.
         InvalidImageFacts: a sha256 is malformed, or a size is below one.
         InvalidVector: a vector has a wrong shape or norm, or is missing although its image has no
-            embedding in this space.
+            embedding in this space; or there is a copy vector and no copy space.
         InvalidComputation: the name of a device or of a precision is none.
 
     """
     embeddings = _check_embeddings(new, space)
+    copies = _check_copy_vectors(new, copy_space)
     provenances = [entry.provenance.normalise() for entry in new]
     corpus_id = lock_corpus(conn, corpus)
     if not new:
         return ()
     space_id = ensure_space_id(conn, space)
     with enlarge_cache(conn, len(new)):
-        stored = _store_images(conn, space_id, new, embeddings)
+        stored = _store_images(conn, space_id, new, embeddings, copy_space, copies)
         quarantined = _find_quarantined(conn, corpus_id, stored.known_ids())
         # If an image is given twice, its first provenance counts.
         first = dict(zip(reversed(stored.ids), reversed(provenances), strict=True))
         wanted = {i: first[i] for i in dict.fromkeys(stored.ids) if i not in quarantined}
         inserted = insert_entries(conn, corpus_id, wanted, job_id)
         reach(Failpoint.ENTRIES_WRITTEN)
-        record_additions(conn, sorted(first), stored.new_members(space_id, corpus_id, inserted))
+        record_additions(conn, sorted(first), stored.new_members(corpus_id, inserted))
     existing = _live_entry_ids(conn, corpus_id, sorted(wanted.keys() - inserted.keys()))
     return _results(new, stored, inserted, existing, quarantined)
 
@@ -145,6 +160,8 @@ def _store_images(
     space_id: int,
     new: Sequence[NewEntry],
     embeddings: Sequence[tuple[bytes, float] | None],
+    copy_space: Space | None,
+    copies: Sequence[bytes | None],
 ) -> _StoredImages:
     """Write the images of entries and their embeddings, where they are missing.
 
@@ -163,9 +180,32 @@ def _store_images(
     _require_embeddings(conn, space_id, frozenset(image_ids), frozenset(rows))
     reach(Failpoint.IMAGES_WRITTEN)
     newly_embedded = ensure_embeddings(conn, space_id, rows)
+    by_space: dict[int, Mapping[int, EmbeddingRow]] = {space_id: rows}
+    if copy_space is not None and any(copies):
+        copy_id, described = _describe(conn, copy_space, new, image_ids, copies)
+        ensure_embeddings(conn, copy_id, described)
+        by_space[copy_id] = described
     reach(Failpoint.EMBEDDINGS_WRITTEN)
     new_ids = frozenset(ids[sha256] for sha256 in new_images)
-    return _StoredImages(image_ids, new_ids, newly_embedded, rows)
+    return _StoredImages(image_ids, new_ids, newly_embedded, dict(sorted(by_space.items())))
+
+
+def _describe(
+    conn: Connection,
+    copy_space: Space,
+    new: Sequence[NewEntry],
+    image_ids: Sequence[int],
+    copies: Sequence[bytes | None],
+) -> tuple[int, dict[int, EmbeddingRow]]:
+    """Return the id of the copy space, and the rows of the given copy vectors by image id."""
+    space_id = ensure_space_id(conn, copy_space)
+    given = {entry.copy_computation for entry in new if entry.copy_vector is not None}
+    computation_ids = ensure_computation_ids(conn, space_id, given)
+    return space_id, {
+        image_id: (stored, None, computation_ids[entry.copy_computation])
+        for image_id, entry, stored in zip(image_ids, new, copies, strict=True)
+        if stored is not None
+    }
 
 
 def _results(
@@ -220,6 +260,38 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
     return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in newly_embedded)
 
 
+def add_copy_vectors(
+    conn: Connection, copy_space: Space, new: Sequence[NewEntry]
+) -> frozenset[str]:
+    """Store the copy vectors of images that are in the database; return the sha256s of those that
+    had none in the space. The caller commits.
+
+    Every live entry of the images becomes a member of the copy space. An image that is not in the
+    database (any more) is left out.
+
+    Raises:
+        ForeignSpace, InvalidVector, InvalidComputation: as `add_entries`.
+
+    """
+    copies = _check_copy_vectors(new, copy_space)
+    ids: dict[str, int] = {}
+    for some in slices([entry.image.sha256 for entry in new]):
+        query = select(images.c.sha256, images.c.id).where(is_any(conn, images.c.sha256, some))
+        ids |= dict(conn.execute(query).all())
+    known = [
+        (entry, vector)
+        for entry, vector in zip(new, copies, strict=True)
+        if entry.image.sha256 in ids
+    ]
+    image_ids = [ids[entry.image.sha256] for entry, _ in known]
+    space_id, rows = _describe(
+        conn, copy_space, [entry for entry, _ in known], image_ids, [vector for _, vector in known]
+    )
+    described = ensure_embeddings(conn, space_id, rows)
+    record_additions(conn, sorted(rows))
+    return frozenset(sha256 for sha256, image_id in ids.items() if image_id in described)
+
+
 def insert_entries(
     conn: Connection, corpus_id: int, provenances: Mapping[int, Provenance], job_id: int | None
 ) -> dict[int, int]:
@@ -245,6 +317,8 @@ def insert_entries(
 
 def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes, float] | None]:
     """Return stored vector and logit of each entry, or None for an entry without them."""
+    if space.kind is not SpaceKind.FORENSIC:
+        raise InvalidVector("a copy space has no logits; its vectors come beside an embedding")
     for entry in new:
         entry.image.check()
         if (entry.vector is None) is not (entry.logit is None):
@@ -257,6 +331,18 @@ def _check_embeddings(new: Sequence[NewEntry], space: Space) -> list[tuple[bytes
     return [
         None if entry.logit is None else (next(vectors), check_logit(entry.logit)) for entry in new
     ]
+
+
+def _check_copy_vectors(new: Sequence[NewEntry], copy_space: Space | None) -> list[bytes | None]:
+    """Return the stored copy vector of each entry, or None for an entry without one."""
+    given = [entry.copy_vector for entry in new if entry.copy_vector is not None]
+    if not given:
+        return [None] * len(new)
+    if copy_space is None or copy_space.kind is not SpaceKind.COPY:
+        raise InvalidVector("the vector of a copy descriptor needs the copy space that it is in")
+    rows = check_vectors(given, copy_space.dimension)  # (n, c)
+    vectors = (to_bytes(row, copy_space.form) for row in rows)
+    return [None if entry.copy_vector is None else next(vectors) for entry in new]
 
 
 def _require_embeddings(

@@ -67,12 +67,12 @@ class MemberRow(NamedTuple):  # not a dataclass: building an index creates a mil
     acquired_at: datetime | None
 
 
-NO_MEMBERS: Mapping[int, Member] = {}
+NO_MEMBERS: Mapping[int, Sequence[Member]] = {}
 _entry_id = attrgetter("entry_id")
 
 
 def record_additions(
-    conn: Connection, image_ids: Sequence[int], own: Mapping[int, Member] = NO_MEMBERS
+    conn: Connection, image_ids: Sequence[int], own: Mapping[int, Sequence[Member]] = NO_MEMBERS
 ) -> None:
     """Log the live entries of these images in every space of their embeddings, unless logged.
 
@@ -82,14 +82,14 @@ def record_additions(
     lock. So if one writer adds an entry and another an embedding of the same image, one of the two
     finds the pair.
 
-    `own` maps an image id to its only member, for images that this transaction inserted together
-    with their entry and embedding. No other transaction sees such an image before the commit, so
-    nothing needs to be read for it.
+    `own` maps an image id to its members by ascending space, for images that this transaction
+    inserted together with their entry and embeddings. No other transaction sees such an image
+    before the commit, so nothing needs to be read for it.
     """
     lock_changes(conn)
     first_numbers: dict[tuple[int, int, int | None], int] = {}
     for some in slices(image_ids):
-        new = [own[image_id] for image_id in some if image_id in own]
+        new = [member for image_id in some for member in own.get(image_id, ())]
         if others := [image_id for image_id in some if image_id not in own]:
             new += _find_unlogged(conn, others)
         # The sort is stable, so the changes of one entry stay in ascending order of space.

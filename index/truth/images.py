@@ -67,11 +67,16 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class KnownImage:
-    """An image in the database: whether it has an embedding in the space, and its live corpora."""
+    """An image in the database: whether it has an embedding in the space, and its live corpora.
+
+    `described` says whether it has a vector in the copy space that was asked about; True if none
+    was, since then none is missing.
+    """
 
     image_id: int
     embedded: bool
     corpora: frozenset[str]
+    described: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,11 +93,12 @@ class StoredEmbedding:
 
 
 def find_known_images(
-    conn: Connection, space: Space, sha256s: Sequence[str]
+    conn: Connection, space: Space, sha256s: Sequence[str], copy_space: Space | None = None
 ) -> Mapping[str, KnownImage]:
     """Return those of these images that are in the database, by sha256.
 
-    Call this before computing embeddings, to skip those that exist.
+    Call this before computing embeddings, to skip those that exist. `copy_space` asks for vectors
+    in a copy space too.
     """
     space_id = find_space_id(conn, space)
     found: dict[int, tuple[str, bool]] = {}
@@ -108,8 +114,13 @@ def find_known_images(
         )
         found |= {row.id: (row.sha256, row.embedding_id is not None) for row in rows}
     names = _corpora_of_images(conn, list(found))
+    described = frozenset(found)
+    if copy_space is not None and found:
+        described = find_embedded_images(conn, find_space_id(conn, copy_space) or 0, list(found))
     return {
-        sha256: KnownImage(image_id, embedded, frozenset(names.get(image_id, ())))
+        sha256: KnownImage(
+            image_id, embedded, frozenset(names.get(image_id, ())), image_id in described
+        )
         for image_id, (sha256, embedded) in found.items()
     }
 
@@ -135,7 +146,7 @@ def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, 
 
 
 def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
-    """Return the embedding of an image in a space, or None if there is none."""
+    """Return the embedding of an image in a forensic space, or None if there is none."""
     row = conn.execute(
         select(images, embeddings.c.vector, embeddings.c.logit, *COMPUTATION_COLUMNS)
         .select_from(with_computation(embeddings))
@@ -252,9 +263,10 @@ def find_embedded_images(
     return frozenset(found)
 
 
-# An embedding as it is stored: vector bytes, logit, and the row id of what computed it. A plain
-# tuple: an ingest of ready embeddings makes millions, and the garbage collector skips tuples.
-EmbeddingRow = tuple[bytes, float, int | None]
+# An embedding as it is stored: vector bytes, logit (None in a copy space), and the row id of what
+# computed it. A plain tuple: an ingest of ready embeddings makes millions, and the garbage
+# collector skips tuples.
+EmbeddingRow = tuple[bytes, float | None, int | None]
 
 
 def ensure_embeddings(

@@ -32,6 +32,7 @@ from index.truth.job_items import JobItem, escape_unstorable, insert_items
 from index.truth.jobs import (
     CLOSING,
     JOBS,
+    KINDS_OF_ANY_SPACE,
     KINDS_WITH_CLOSING,
     LISTING,
     OPEN_STATES,
@@ -92,8 +93,8 @@ def find_open_job(
     """Return the oldest queued or running job that has a free chunk, or None.
 
     A job whose free chunks were all tried before comes after the others: what ends the work on one
-    job again and again delays no other. Only jobs of this space are considered, and re-embeddings
-    and removals of any space, without those in `but`. `abandoned` selects only jobs on which no
+    job again and again delays no other. Only jobs of this space are considered, and those of the
+    `KINDS_OF_ANY_SPACE`, without those in `but`. `abandoned` selects only jobs on which no
     worker is working, `untried` only those with a free chunk that was not tried before. While the
     source is being listed, no other chunk is free.
     """
@@ -104,7 +105,7 @@ def find_open_job(
         jobs.c.state.in_(OPEN_STATES),
         or_(
             embedding_spaces.c.fingerprint == space.fingerprint,
-            jobs.c.kind.in_((JobKind.REEMBED, JobKind.REMOVE)),
+            jobs.c.kind.in_(KINDS_OF_ANY_SPACE),
         ),
         jobs.c.id.not_in(but),
         is_untried if untried else free.exists(),

@@ -21,7 +21,7 @@ from index.errors import JobStateConflict, UnknownJob
 from index.jsontext import JSON, canonical_json
 from index.truth.job_items import escape_unstorable
 from index.truth.schema import LARGEST_ID, corpora, embedding_spaces, job_chunks, jobs
-from index.truth.spaces import Space, ensure_space_id, space_from_row
+from index.truth.spaces import SPACE_COLUMNS, Space, ensure_space_id, space_from_row
 from index.truth.statements import insert_rows
 
 LISTING = 0  # the number of the chunk that lists the source
@@ -37,6 +37,11 @@ class JobKind(StrEnum):
     REEMBED = "reembed"
     CALIBRATE = "calibrate"
     REMOVE = "remove"
+    BACKFILL = "backfill"  # vectors of a copy descriptor, for the images that lack one
+
+
+# They open what they need themselves, so a worker with any model can take them.
+KINDS_OF_ANY_SPACE = (JobKind.REEMBED, JobKind.REMOVE, JobKind.BACKFILL)
 
 
 # The kinds of jobs that have a closing chunk: a calibration measures when all images are embedded.
@@ -132,7 +137,7 @@ JOBS = (
         jobs,
         corpora.c.name.label("corpus"),
         embedding_spaces.c.id.label("of_space"),
-        *embedding_spaces.c[1:6],
+        *SPACE_COLUMNS,
     )
     .join(corpora, corpora.c.id == jobs.c.corpus_id, isouter=True)
     .join(embedding_spaces, embedding_spaces.c.id == jobs.c.space_id)
@@ -316,7 +321,7 @@ def note_obstacle(conn: Connection, job_id: int, obstacle: str) -> None:
 def note_foreign_jobs(conn: Connection, space: Space) -> None:
     """Say for open jobs that need another model which one; those with an obstacle keep theirs.
 
-    Re-embeddings open their model themselves, and removals need none.
+    Jobs of the `KINDS_OF_ANY_SPACE` need none of this worker's.
     """
     others = select(embedding_spaces.c.id).where(
         embedding_spaces.c.fingerprint != space.fingerprint
@@ -324,7 +329,7 @@ def note_foreign_jobs(conn: Connection, space: Space) -> None:
     query = JOBS.where(
         jobs.c.state.in_(OPEN_STATES),
         jobs.c.space_id.in_(others),
-        jobs.c.kind.not_in((JobKind.REEMBED, JobKind.REMOVE)),
+        jobs.c.kind.not_in(KINDS_OF_ANY_SPACE),
         jobs.c.obstacle.is_(None),
     )
     for row in conn.execute(query).all():

@@ -1,12 +1,14 @@
-"""Embeddings in their stored form: float32, little-endian, L2 norm 1.
+"""Embeddings in their stored form: little-endian, L2 norm 1; float32, or float16 in a copy space.
 
-Checks vectors before they are stored, and reads stored bytes.
+Checks vectors before they are stored, and reads stored bytes. Whatever the stored form, vectors are
+float32 in memory.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,10 @@ NORM_TOLERANCE = 1e-3
 # cosine similarities of the answers.
 STORED_NORM_TOLERANCE = 1e-6
 STORED = np.dtype("<f4")
+# The stored form of a copy descriptor. Rounding to it moves a value by at most 2**-11 of itself,
+# and so a norm: `NORM_TOLERANCE` holds for it too.
+HALF = np.dtype("<f2")
+HALF_ROUNDING = 2.0**-11
 WIDE_ROWS = 256  # rows converted to float64 at once; they fit the processor's cache
 
 
@@ -118,22 +124,24 @@ def check_logit(logit: float) -> float:
     return float(logit)
 
 
-def to_bytes(vector: NDArray[np.float32]) -> bytes:
-    """Return the stored bytes of a vector (d,) or of rows (n, d)."""
-    return vector.astype(STORED, copy=False).tobytes()
+def to_bytes(vector: NDArray[np.float32], form: np.dtype[Any] = STORED) -> bytes:
+    """Return the stored bytes of a vector (d,) or of rows (n, d) in a form."""
+    return vector.astype(form, copy=False).tobytes()
 
 
-def rows_from_bytes(stored: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
-    """Return the rows (n, d) that stored bytes hold.
+def rows_from_bytes(
+    stored: Sequence[bytes], dimension: int, form: np.dtype[Any] = STORED
+) -> NDArray[np.float32]:
+    """Return the rows (n, d) that stored bytes of a form hold.
 
     Raises:
         TruthDamaged: a stored vector has a wrong length, so another program has written it.
 
     """
-    if any(len(vector) != dimension * STORED.itemsize for vector in stored):
+    if any(len(vector) != dimension * form.itemsize for vector in stored):
         raise TruthDamaged("a stored embedding has a wrong length")
     return (
-        np.frombuffer(b"".join(stored), dtype=STORED)
+        np.frombuffer(b"".join(stored), dtype=form)
         .astype(np.float32, copy=False)
         .reshape(-1, dimension)
     )

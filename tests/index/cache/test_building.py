@@ -20,7 +20,7 @@ from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.truth.database import Database
 from index.truth.digest import EMPTY, add_members
 from index.truth.entries import remove_entry
-from index.truth.spaces import find_space_id
+from index.truth.spaces import Space, find_space_id
 from index.truth.vectors import to_bytes
 from tests.index.cache.samples import member, sealed_members
 
@@ -43,7 +43,8 @@ def no_failpoint() -> Iterator[None]:
 
 def builder_in(folder: Path, config: IndexConfig = SMALL) -> Builder:
     folder.mkdir(parents=True, exist_ok=True)
-    return Builder(folder, FINGERPRINT, DIMENSION, config, threads=1)
+    space = Space(FINGERPRINT, "small", "w", "p", DIMENSION)
+    return Builder(folder, space, config, threads=1)
 
 
 def view_of(ids: Any) -> View:

@@ -12,7 +12,15 @@ from sqlalchemy import func, select
 from index.errors import ForeignSpace
 from index.truth.database import Database
 from index.truth.schema import embedding_spaces
-from index.truth.spaces import Space, ensure_space_id, find_space_id, list_spaces, space_from_row
+from index.truth.spaces import (
+    SPACE_COLUMNS,
+    Space,
+    SpaceKind,
+    ensure_space_id,
+    find_space_id,
+    list_spaces,
+    space_from_row,
+)
 
 
 def test_a_space_is_unknown_until_it_is_registered(database: Database, material: Any) -> None:
@@ -45,10 +53,11 @@ def test_spaces_are_listed_from_the_oldest_and_come_back_whole(
 def test_a_row_has_every_field_of_its_space_in_the_right_place(
     database: Database, material: Any
 ) -> None:
-    space = Space(*(material.sha256(each.name) for each in fields(Space)[:-1]), dimension=12)
+    texts = (material.sha256(each.name) for each in fields(Space)[:4])
+    space = Space(*texts, dimension=12, kind=SpaceKind.COPY)
     with database.write() as conn:
         ensure_space_id(conn, space)
-        assert space_from_row(conn.execute(select(embedding_spaces)).one()) == space
+        assert space_from_row(conn.execute(select(*SPACE_COLUMNS)).one()) == space
 
 
 @pytest.mark.parametrize(
@@ -57,6 +66,7 @@ def test_a_row_has_every_field_of_its_space_in_the_right_place(
         {"weights_sha256": "0" * 64},
         {"preprocessing_fingerprint": "0" * 64},
         {"dimension": 9},
+        {"kind": SpaceKind.COPY},
     ],
 )
 def test_a_fingerprint_with_other_facts_is_foreign(

@@ -225,6 +225,24 @@ def test_each_symmetry_takes_the_corners_to_where_pillow_takes_them(page: Page) 
         assert moved == [0, 1, 2, 3], symmetry
 
 
+def test_a_view_that_is_taken_for_a_crop_lies_on_the_part_that_was_kept(page: Page) -> None:
+    """The left half of the picture after a quarter turn shows its lower half."""
+    view = {
+        "symmetry": Symmetry.TURNED_90.value,
+        "part": {"left": 0.5, "top": 0.5, "right": 1, "bottom": 1},
+        "kept": {"left": 0, "top": 0, "right": 0.5, "bottom": 1},
+    }
+    corners = page.evaluate(
+        """async (view) => {
+            const { apply, matrixOfView } = await import("./static/overlay.js");
+            const toProbe = matrixOfView(view);
+            return [[0, 0.5], [1, 1]].map((corner) => apply(toProbe, corner));
+        }""",
+        view,
+    )
+    assert corners == [[1.0, 0.5], [0.5, 1.0]]
+
+
 @pytest.mark.parametrize("pane", ["probe", "entry"])
 def test_a_correspondence_lays_either_picture_over_the_other(
     page: Page, site: Site, overheard: Overheard, pane: str

@@ -53,10 +53,14 @@ export function outlineOf(matrix) {
   return corners.every((corner) => corner !== null && corner.every(Number.isFinite)) ? corners : null;
 }
 
-// The perceptual hash of a part of the probe is that of the stored picture after a symmetry.
-export function matrixOfView({ symmetry, part }) {
-  const { left, top, right, bottom } = part ?? { left: 0, top: 0, right: 1, bottom: 1 };
-  return multiply([right - left, 0, left, 0, bottom - top, top, 0, 0, 1], SYMMETRIES[symmetry] ?? IDENTITY);
+// From the whole of a picture to a part of it.
+const intoPart = (part) =>
+  part ? [part.right - part.left, 0, part.left, 0, part.bottom - part.top, part.top, 0, 0, 1] : IDENTITY;
+
+// A part of the probe looks like the stored picture after a symmetry, or like the part of it that was kept.
+export function matrixOfView({ symmetry, part, kept }) {
+  const outOfKept = invert(intoPart(kept)) ?? IDENTITY;
+  return multiply(intoPart(part), multiply(outOfKept, SYMMETRIES[symmetry] ?? IDENTITY));
 }
 
 // How a neighbour's picture is laid over the probe: { matrix, source }, or null where nothing says how.

@@ -1,0 +1,213 @@
+"""Copies: how many edited versions of known pictures are found, and what else is called a copy.
+
+    python -m tests.benchmarks.copies --corpus DIR [--work DIR] [--queries 40] [--per-source N]
+        [--set apart] [--edits core] [--peers] [--product none ...] [--names]
+
+DIR has a `manifest.csv` (`tests.benchmarks.copy_pictures`). The pictures are split by source into a
+set to design on and one that is kept apart; the latter is measured by default. All pictures of the
+set are references. Some are edited in each way (`tests.benchmarks.copy_edits`), and looked for.
+
+`--peers` measures perceptual hashes, threatexchange and SSCD (`tests.benchmarks.copy_peers`).
+`--product` fills a data folder by Lineup's own ingest and looks each copy up as the command does;
+its values say which copy descriptor is used (`none`, `auto`, a name or a path). Files, descriptors,
+data folders and answers are kept in the folder `--work`, so that a run that was stopped continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+import tests.benchmarks.copy_edits
+from tests.benchmarks.copy_edits import CORE, EDITS, Edit, get_edit
+from tests.benchmarks.copy_figures import (
+    Figures,
+    list_reasons,
+    make_details,
+    make_summary,
+    measure,
+)
+from tests.benchmarks.copy_peers import (
+    Peer,
+    Rows,
+    compare_bits,
+    compare_cosines,
+    describe_all,
+    hash_pdq_eight,
+    make_peers,
+    normalise,
+)
+from tests.benchmarks.copy_pictures import (
+    APART,
+    DESIGN,
+    Alike,
+    Picture,
+    Query,
+    choose_queries,
+    find_alike,
+    make_queries,
+    read_pictures,
+    split_by_source,
+)
+
+# Pairs of references up to these are alike: PDQ's own limit, the band of leads, and the cosine of
+# SSCD from which three known pairs of twins were called copies (0.6), with a margin.
+SAME_BITS, ALIKE_BITS, ALIKE_COSINE = 31, 60, 0.5
+TIMED = 40  # pictures whose description is timed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """References, copies of some of them, and which references are alike."""
+
+    references: Sequence[Picture]
+    others: Sequence[Picture]  # of the other set: no copy of them is looked for
+    queries: Sequence[Query]
+    originals: NDArray[np.int_]  # (q,) places among the references
+    work: Path
+
+    @property
+    def edits(self) -> list[Edit]:
+        return [query.edit for query in self.queries]
+
+    def describe(self, peer: Peer) -> tuple[Rows, Rows, Rows]:
+        """Return the peer's rows of the copies, the references, and the pictures of the other set.
+
+        Those of the other set are used by descriptors alone.
+        """
+        copies = self._describe(peer, [query.read for query in self.queries])
+        references = self._describe(peer, [each.path.read_bytes for each in self.references])
+        is_descriptor = peer.compare is compare_cosines
+        others = [each.path.read_bytes for each in self.others] if is_descriptor else []
+        return copies, references, self._describe(peer, others) if others else references[:0]
+
+    def _describe(self, peer: Peer, files: Sequence[Callable[[], bytes]]) -> Rows:
+        digest = hashlib.sha256()
+        for read in files:
+            digest.update(hashlib.sha256(read()).digest())
+        kept = self.work / "peers" / f"{peer.name}-{digest.hexdigest()[:16]}.npy"
+        return describe_all(peer, files, kept)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--queries", type=int, default=40, help="pictures that are edited")
+    parser.add_argument("--per-source", type=int, help="at most this many of a source")
+    parser.add_argument("--set", choices=(APART, DESIGN), default=APART)
+    parser.add_argument("--edits", default="all", help="all, core, or names with commas")
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--product", nargs="*", default=[], metavar="DESCRIPTOR")
+    parser.add_argument("--names", action="store_true", help="name the pairs that are alike")
+    options = parser.parse_args()
+    print(
+        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"one thread a method"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run(options, options.work or Path(folder))
+
+
+def run(options: argparse.Namespace, work: Path) -> None:
+    console = Console(width=200, highlight=False)
+    trial = prepare(options, work)
+    alike = pair_alike(trial)
+    print(
+        f"{len(trial.references):,} references of the set `{options.set}`; {len(trial.queries):,} "
+        f"copies of {len(set(trial.originals.tolist()))} pictures; alike are "
+        f"{int(np.triu(alike.copies, 1).sum())} pairs of the same picture and "
+        f"{int(np.triu(alike.twins, 1).sum())} twins"
+    )
+    if options.names:
+        print("\n".join(list_reasons(alike, [each.name for each in trial.references])))
+    figures = list[Figures]()
+    if options.peers:
+        for peer in make_peers():
+            figures += measure_peer(peer, trial, alike)
+    for descriptor in options.product:
+        from tests.benchmarks.copy_product import measure_product
+
+        figures.append(measure_product(descriptor, trial, alike))
+    console.print(make_summary(figures, trial.edits))
+    console.print(make_details(figures, trial.edits, EDITS))
+
+
+def prepare(options: argparse.Namespace, work: Path) -> Trial:
+    """Read, split, choose and edit the pictures."""
+    sets = split_by_source(read_pictures(options.corpus))
+    references = sets[options.set]
+    others = sets[DESIGN if options.set == APART else APART]
+    chosen = choose_queries(references, options.queries, options.per_source)
+    edits = {"all": EDITS, "core": CORE}.get(options.edits)
+    if edits is None:
+        edits = tuple(get_edit(name) for name in options.edits.split(","))
+    made = hashlib.sha256(Path(tests.benchmarks.copy_edits.__file__).read_bytes()).hexdigest()[:12]
+    queries = make_queries(chosen, edits, others, work / "copies" / made)
+    places = {picture.sha256: place for place, picture in enumerate(references)}
+    originals = np.array([places[query.picture.sha256] for query in queries])
+    return Trial(references, others, queries, originals, work)
+
+
+def pair_alike(trial: Trial) -> Alike:
+    """Find which references are alike: by PDQ in eight symmetries and, if it is there, by SSCD."""
+    peers = {peer.name: peer for peer in make_peers()}
+    eight = trial.describe(Peer("alike", hash_pdq_eight, compare_bits, 0, 0))[1]
+    upright = np.ascontiguousarray(eight[:, :32])
+    distances = np.min(
+        [-compare_bits(each[:, :32], upright) for each in np.split(eight, 8, axis=1)], axis=0
+    ).astype(int)
+    similarities = None
+    if "SSCD" in peers:
+        rows = trial.describe(peers["SSCD"])[1]
+        similarities = compare_cosines(rows, rows)
+    distances = np.minimum(distances, distances.T)
+    return find_alike(
+        trial.references, distances, similarities, SAME_BITS, ALIKE_BITS, ALIKE_COSINE
+    )
+
+
+def measure_peer(peer: Peer, trial: Trial, alike: Alike) -> list[Figures]:
+    """Measure a peer, and a descriptor also with score normalisation."""
+    copies, references, others = trial.describe(peer)
+    milliseconds = time_peer(peer, [query.read() for query in trial.queries[:TIMED]])
+    peers = [peer, normalise(peer, others)] if len(others) else [peer]
+    return [
+        measure(
+            each.name,
+            each.compare(copies, references),
+            trial.originals,
+            alike,
+            each.rule,
+            milliseconds,
+            each.bytes_an_image,
+        )
+        for each in peers
+    ]
+
+
+def time_peer(peer: Peer, files: Sequence[bytes]) -> float:
+    """Return the median milliseconds of one picture, decoding included."""
+    seconds = []
+    for data in files:
+        started = time.perf_counter()
+        peer.describe(data)
+        seconds.append(time.perf_counter() - started)
+    return float(1e3 * np.median(seconds))
+
+
+if __name__ == "__main__":
+    main()

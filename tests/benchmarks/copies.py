@@ -41,8 +41,8 @@ from tests.benchmarks.copy_figures import (
 from tests.benchmarks.copy_peers import (
     Peer,
     Rows,
-    compare_bits,
     compare_cosines,
+    compare_pdq_eight,
     describe_all,
     hash_pdq_eight,
     make_peers,
@@ -60,6 +60,14 @@ from tests.benchmarks.copy_pictures import (
     read_pictures,
     split_by_source,
 )
+from tests.benchmarks.copy_product import (
+    RULE,
+    look_up_all,
+    make_relations,
+    make_timings,
+    make_values,
+    open_filled,
+)
 
 # Pairs of references up to these are alike: PDQ's own limit, the band of leads, and the cosine of
 # SSCD from which three known pairs of twins were called copies (0.6), with a margin.
@@ -76,6 +84,7 @@ class Trial:
     queries: Sequence[Query]
     originals: NDArray[np.int_]  # (q,) places among the references
     work: Path
+    name: str  # of the set
 
     @property
     def edits(self) -> list[Edit]:
@@ -159,17 +168,14 @@ def prepare(options: argparse.Namespace, work: Path) -> Trial:
     queries = make_queries(chosen, edits, others, work / "copies" / made)
     places = {picture.sha256: place for place, picture in enumerate(references)}
     originals = np.array([places[query.picture.sha256] for query in queries])
-    return Trial(references, others, queries, originals, work)
+    return Trial(references, others, queries, originals, work, options.set)
 
 
 def pair_alike(trial: Trial) -> Alike:
     """Find which references are alike: by PDQ in eight symmetries and, if it is there, by SSCD."""
     peers = {peer.name: peer for peer in make_peers()}
-    eight = trial.describe(Peer("alike", hash_pdq_eight, compare_bits, 0, 0))[1]
-    upright = np.ascontiguousarray(eight[:, :32])
-    distances = np.min(
-        [-compare_bits(each[:, :32], upright) for each in np.split(eight, 8, axis=1)], axis=0
-    ).astype(int)
+    eight = trial.describe(Peer("PDQ, 8 symmetries", hash_pdq_eight, compare_pdq_eight, 0, 0))[1]
+    distances = -compare_pdq_eight(eight, eight).astype(int)
     similarities = None
     if "SSCD" in peers:
         rows = trial.describe(peers["SSCD"])[1]
@@ -199,13 +205,36 @@ def measure_peer(peer: Peer, trial: Trial, alike: Alike) -> list[Figures]:
     ]
 
 
+def measure_product(descriptor: str, trial: Trial, alike: Alike, console: Console) -> Figures:
+    """Measure Lineup with a copy descriptor: its ingest, its look-ups, its own rule."""
+    label = f"{trial.name}-{Path(descriptor).stem}"
+    files = [each.path for each in trial.references]
+    kept = trial.work / "answers" / f"{label}.jsonl"
+    with open_filled(trial.work / "data" / label, files, descriptor) as lineup:
+        answers = look_up_all(lineup, [query.path for query in trial.queries], kept)
+    names = [each.sha256 for each in trial.references]
+    same = [frozenset(names[place] for place in np.flatnonzero(row)) for row in alike.copies]
+    console.print(make_relations(answers, [same[place] for place in trial.originals], trial.edits))
+    console.print(make_timings(answers))
+    totals = [looked.timings["total_ms"] for looked in answers if looked.error is None]
+    return measure(
+        f"Lineup, descriptor {descriptor}",
+        make_values(answers, names),
+        trial.originals,
+        alike,
+        RULE,
+        float(np.median(totals)),
+        None,
+    )
+
+
 def time_peer(peer: Peer, files: Sequence[bytes]) -> float:
-    """Return the median milliseconds of one picture, decoding included."""
+    """Return the median milliseconds that a processor needs for one picture, with decoding."""
     seconds = []
     for data in files:
-        started = time.perf_counter()
+        started = time.process_time()
         peer.describe(data)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return float(1e3 * np.median(seconds))
 
 

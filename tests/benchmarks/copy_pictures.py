@@ -28,6 +28,7 @@ DESIGN, APART = "design", "apart"
 MOST_PIXELS = 1_600  # the longer side of a picture that is edited; camera originals are larger
 COMPANIONS = 12  # pictures that fill collages
 # Edits and inversions of one face are named after it: 1271_familiar_2, CFD-WM-010-001-N_age_2.
+OF_FACES = ("stylegan2-ffhq-edited", "stylegan2-inversion-of-real")
 FACE = re.compile(r"(.+?)(?:-[A-Z]{1,2})?_(?:[a-z]+)_\d+$")
 # Photographs of one object lie in a folder of its own.
 OBJECTS = "dreambooth-objects"
@@ -213,6 +214,4 @@ def name_origin(picture: Picture) -> str | None:
     if OBJECTS in picture.collection:
         return path.parent.name
     face = FACE.fullmatch(path.stem)
-    if face:
-        return face[1]
-    return None
+    return face[1] if face and picture.generator in OF_FACES else None

@@ -148,9 +148,7 @@ def run(options: argparse.Namespace, work: Path) -> None:
         for peer in make_peers():
             figures += measure_peer(peer, trial, alike)
     for descriptor in options.product:
-        from tests.benchmarks.copy_product import measure_product
-
-        figures.append(measure_product(descriptor, trial, alike))
+        figures.append(measure_product(descriptor, trial, alike, console))
     console.print(make_summary(figures, trial.edits))
     console.print(make_details(figures, trial.edits, EDITS))
 

@@ -271,12 +271,6 @@ def _print_in_full(results: Iterable[ProbeLookup | FailedItem], *, in_detail: bo
     return failed
 
 
-STAGE_NAMES = {
-    "perceptual_hash": "perceptual hash",
-    "descriptor": "copy descriptor",
-    "geometry": "local features",
-}
-
 OVERVIEW = (
     Column("image", shorten="start", least=24),
     Column("classifier", importance=4),
@@ -378,7 +372,7 @@ def print_lookup(name: str, answer: LookupAnswer, *, in_detail: bool = False) ->
             label="  search      ",
         )
     for stage in answer.copies.stages if answer.copies and in_detail else ():
-        write(f"{STAGE_NAMES[stage.stage]}: {stage.words}", label="  stage       ")
+        write(stage.words, label="  stage       ")
     if similarity.neighbours:
         print_neighbours(similarity.neighbours, similarity.digits)
         print_edits(similarity.neighbours)

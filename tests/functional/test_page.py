@@ -433,12 +433,12 @@ def with_copies(answer: LookupAnswer) -> LookupAnswer:
             outcome=StageOutcome.RAN,
             compared=3,
             found=1,
-            words="16 views of the probe were compared with 3 entries",
+            words="perceptual hash: 16 hashes compared with 3 entries",
         ),
         StageAnswer(
             stage=CopyStage.DESCRIPTOR,
             outcome=StageOutcome.NOT_INSTALLED,
-            words="`onnxruntime` is not installed",
+            words="copy descriptor: not installed (`onnxruntime`)",
         ),
     ]
     copies = CopiesAnswer(stages=stages, not_looked_for="this installation has no copy descriptor")
@@ -468,8 +468,8 @@ def test_a_copy_says_its_edit_a_lead_says_that_it_is_none_and_the_verdict_what_w
         "Edited copies: 1 of 2 stages looked; some found copies or leads"
     )
     assert stages.get_by_role("listitem").all_inner_texts() == [
-        "Perceptual hash: 16 views of the probe were compared with 3 entries",
-        "Copy descriptor: onnxruntime is not installed",
+        "perceptual hash: 16 hashes compared with 3 entries",
+        "copy descriptor: not installed (onnxruntime)",
     ]
     assert overheard.errors == []
 

@@ -16,8 +16,6 @@ const TOPIC_WORDS = {
   calibration: ["Calibration", "its number, and the kind of delivery that rate and ratio apply to"],
 };
 
-const STAGE_WORDS = { perceptual_hash: "Perceptual hash", descriptor: "Copy descriptor", geometry: "Local features" };
-
 function side(title, { cosine_similarity, entry }, digits) {
   const figure = clone("side");
   const origin = entry.generator ? `${entry.generator}, ${entry.corpus}` : entry.corpus;
@@ -112,10 +110,10 @@ function showStages(copies) {
   byId("copies").querySelector("ul").replaceChildren(...stages.map(stageItem));
 }
 
-function stageItem({ stage, outcome, words }) {
+function stageItem({ outcome, words }) {
   const item = document.createElement("li");
   item.dataset.outcome = outcome;
-  say(item, `${STAGE_WORDS[stage] ?? stage.replaceAll("_", " ")}: ${words}`);
+  say(item, words);
   return item;
 }
 

@@ -184,7 +184,9 @@ def with_copies(lookup: LookupAnswer, **probe: Any) -> LookupAnswer:
         for rank, (relation, evidence) in enumerate(found, 1)
     ]
     stage = StageAnswer(
-        stage=CopyStage.GEOMETRY, outcome=StageOutcome.NOT_INSTALLED, words="OpenCV is missing"
+        stage=CopyStage.GEOMETRY,
+        outcome=StageOutcome.NOT_INSTALLED,
+        words="local features: not installed",
     )
     similarity = lookup.similarity.model_copy(update={"neighbours": neighbours})
     copies = CopiesAnswer(stages=[stage], not_looked_for="crops; this installation lacks OpenCV")
@@ -205,7 +207,7 @@ def test_copies_say_their_edits_leads_are_no_copies_and_what_was_not_looked_for_
     ]
     assert not any(line.startswith("  stage") for line in lines)
     print_lookup("a.png", with_copies(lookup), in_detail=True)
-    assert "  stage       local features: OpenCV is missing" in capsys.readouterr().out.splitlines()
+    assert "  stage       local features: not installed" in capsys.readouterr().out.splitlines()
 
 
 def test_a_probe_too_small_for_the_model_has_no_classifier_and_no_similarities(

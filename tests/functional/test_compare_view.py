@@ -128,7 +128,7 @@ def compare(
     )
     page.locator("#image").set_input_files([upload(probe, name)])
     expect(page.locator("#answer")).to_be_visible()
-    page.get_by_role("button", name="Compare the probe with entry").first.click()
+    page.locator("#neighbours .compare").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
@@ -313,7 +313,7 @@ def test_the_keyboard_alone_opens_mixes_blinks_and_closes(page: Page, site: Site
     )
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
-    opener = page.get_by_role("button", name="Compare the probe with entry").first
+    opener = page.locator("#neighbours .compare").first
     expect(opener).to_be_focused()
     page.keyboard.press("Enter")
 
@@ -399,6 +399,24 @@ def test_the_view_fits_its_window(page: Page, site: Site, width: int) -> None:
             box = frame.bounding_box()
             assert box is not None
             assert box["width"] > 100
+
+
+def test_the_nearest_fake_and_the_nearest_photograph_are_compared_one_after_the_other(
+    page: Page, site: Site
+) -> None:
+    answer = json.loads(json.dumps(site.kept))
+    answer["similarity"]["nearest_known_real"] = site.unkept["similarity"]["neighbours"][0]
+    compare(page, answer, encode(draw_known()))
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 of ")
+    page.keyboard.press("Escape")
+    page.locator("#evidence figure").first.get_by_role("button").click()
+    expect(dialog).to_have_accessible_name("The probe and entry 1")
+    page.get_by_label("Zoom").fill("3")
+    page.get_by_role("button", name="Next").click()
+    expect(dialog).to_have_accessible_name("The probe and entry 2")
+    expect(page.get_by_label("Zoom")).to_have_value("3")  # it survives the change
+    expect(page.get_by_role("button", name="Next")).to_be_disabled()
 
 
 def test_a_new_probe_closes_the_view_of_the_last_one(page: Page, site: Site) -> None:

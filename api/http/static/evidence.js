@@ -1,6 +1,6 @@
 // The evidence beside the verdicts: both nearest images, the sentences of the answer, the re-encodings.
 
-import { byId, clone, cosine, fill, isolated, nearestOf, say, show, showThumbnail, signed, utc } from "./slots.js";
+import { byId, clone, cosine, fill, isolated, nameComparison, nearestOf, say, show, showThumbnail, signed, utc } from "./slots.js";
 
 // The title of each topic, and what its terms mean. The sentence itself is shown as the answer has it.
 const TOPIC_WORDS = {
@@ -20,6 +20,7 @@ function side(title, { cosine_similarity, entry }, digits) {
   const figure = clone("side");
   const origin = entry.generator ? `${entry.generator}, ${entry.corpus}` : entry.corpus;
   fill(figure, { title, cosine_similarity: cosine(cosine_similarity, digits), origin, entry: `entry ${entry.id}` });
+  nameComparison(figure, entry.id);
   showThumbnail(figure, entry.id);
   return figure;
 }
@@ -29,11 +30,18 @@ function fakeOf({ neighbours, nearest_known_fake }) {
   return nearest_known_fake ?? nearestOf(neighbours.filter((each) => each.entry.kind === "known_fake"));
 }
 
-function showSides(similarity) {
+// Both sides can be compared with the probe, one after the other.
+function showSides(similarity, compare) {
   const { nearest_known_real: real, digits } = similarity;
   const fake = fakeOf(similarity);
-  const sides = [fake && side("Nearest known fake", fake, digits), real && side("Nearest known-real image", real, digits)];
-  byId("evidence").querySelector(".sides").replaceChildren(...sides.filter(Boolean));
+  const named = [
+    ["Nearest known fake", fake],
+    ["Nearest known-real image", real],
+  ].filter(([, neighbour]) => neighbour);
+  const figures = named.map(([title, neighbour]) => side(title, neighbour, digits));
+  const neighbours = named.map(([, neighbour]) => neighbour);
+  figures.forEach((figure, rank) => figure.querySelector("button").addEventListener("click", () => compare(neighbours, rank)));
+  byId("evidence").querySelector(".sides").replaceChildren(...figures);
 }
 
 function statementRow({ topic, words }, { calibration, hit_rate }) {
@@ -121,11 +129,11 @@ function stageItem({ outcome, words }) {
 const isEvidence = ({ topic }) => topic !== "next step";
 
 // Answers that were stored by early releases lack these fields.
-export function showEvidence(answer) {
+export function showEvidence(answer, compare) {
   const { similarity, statements = [] } = answer;
   byId("doubt").hidden = similarity.reason !== "poor_quality"; // a warning above the rate and the ratio
   byId("doubt").textContent = show(similarity.explanation);
-  showSides(similarity);
+  showSides(similarity, compare);
   byId("statements").replaceChildren(...statements.filter(isEvidence).map((each) => statementRow(each, similarity)));
   byId("no-calibration").hidden = Boolean(similarity.calibration) || similarity.filter.kind === "known_real";
   showStages(answer.copies);

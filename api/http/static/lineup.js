@@ -3,7 +3,7 @@
 
 import { closeComparison, describePlace, openComparison, wireComparison } from "./compare.js";
 import { showEvidence } from "./evidence.js";
-import { byId, clone, cosine, fill, isolated, nearestOf, say, show, showThumbnail, signed, utc } from "./slots.js";
+import { byId, clone, cosine, fill, isolated, nameComparison, nearestOf, say, show, showThumbnail, signed, utc } from "./slots.js";
 
 // What a verdict is called, as on the terminal, and what it says.
 const NAMES = JSON.parse(byId("names").textContent);
@@ -147,7 +147,7 @@ function neighbourRow(neighbour, digits) {
     entry: `entry ${entry.id}`,
     sha256: `${entry.sha256.slice(0, 12)}…`,
   });
-  row.querySelector("button").setAttribute("aria-label", `Compare the probe with entry ${entry.id}`);
+  nameComparison(row, entry.id);
   row.querySelector("[data-slot=sha256]").title = entry.sha256;
   showThumbnail(row, entry.id);
   return row;
@@ -226,7 +226,7 @@ function showAnswer(answer) {
   showCaution(answer.caution);
   showClassifier(answer.classifier);
   showSimilarity(answer.similarity, answer.copies);
-  showEvidence(answer);
+  showEvidence(answer, (neighbours, rank) => compare(answer.probe, neighbours, rank));
   showNeighbours(answer.similarity, answer.probe);
   showMethod(answer);
   byId("answer").hidden = false;

@@ -51,6 +51,10 @@ export function nearestOf(neighbours) {
   return compared.reduce((a, b) => (a?.cosine_similarity >= b.cosine_similarity ? a : b), undefined);
 }
 
+export function nameComparison(root, entryId) {
+  root.querySelector("button.compare").setAttribute("aria-label", `Compare the probe with entry ${entryId}`);
+}
+
 // A relative address: the page also works below a prefix.
 export const thumbnailOf = (entryId) => `v1/entries/${entryId}/thumbnail`;
 

@@ -21,7 +21,7 @@ from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
 from index.calibration.calibration import Compared
 from index.calibration.copies import CopyCurve, CopyRates
-from index.calibration.copy_distances import fit_band, gather_views
+from index.calibration.copy_distances import find_distances, fit_band, gather_views
 from index.calibration.population import Population
 from index.calibration.reading import draw_rows
 from index.truth.coverage import image_sources
@@ -84,14 +84,19 @@ def measure_copies(
     own = [views[image_id] for image_id in images.image_ids.tolist()]
     viewed = gather_views(own, images.sources)
     entries, entry_sources = _read_hashes(compared.fakes)
-    band, near_duplicates = fit_band(
-        viewed, entries, entry_sources, corpus_size=compared.corpus_size, seed=seed
+    found = find_distances(viewed, entries, entry_sources)
+    band = fit_band(
+        found,
+        images.sources,
+        compared=len(entries),
+        corpus_size=compared.corpus_size,
+        seed=seed,
     )
     population = (
         f"{band.n:,} known-real images of {band.n_sources:,} photographs, in all views, among "
         f"{compared.corpus_size:,} known fakes"
     )
-    return CopyRates(CopyCurve(band, population), near_duplicates)
+    return CopyRates(CopyCurve(band, population), int(found.is_near_duplicate.sum()))
 
 
 def _read_hashes(images: Population) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -132,25 +132,21 @@ def _find_pairs(
 
 
 def fit_band(
-    images: ViewedImages, entries: Bits, entry_sources: Numbers, *, corpus_size: int, seed: int = 0
-) -> tuple[FalseMatches, int]:
-    """Fit the rates of false leads of images, and count those with a near duplicate.
+    found: Distances, sources: Numbers, *, compared: int, corpus_size: int, seed: int = 0
+) -> FalseMatches:
+    """Fit the rates of false leads of n images, with the photographs that they were made of (n,).
 
-    `corpus_size` is the number of entries, with those whose hash is not reliable. Raises ValueError
-    without any image.
+    They were compared with `compared` entries of a corpus of `corpus_size`, which also has entries
+    whose hash is not reliable. Raises ValueError without any image.
     """
-    found = find_distances(images, entries, entry_sources)
     reached = [np.quantile(found.smallest, share, method="lower") for share in GROWTH_SHARES]
     limits = np.unique(np.array(reached, np.int64))
     limits = limits[limits < FURTHEST][::-1]  # distances fall as similarities rise
     growth = fit_growth(
         found.count_within(limits),
         1 - 2 * limits / (8 * HASH_BYTES),
-        images.sources,
-        corpus_size=len(entries),
+        sources,
+        corpus_size=compared,
         seed=seed,
     )
-    rates = fit_distances(
-        found.smallest, images.sources, corpus_size=corpus_size, growth=growth, seed=seed
-    )
-    return rates, int(found.is_near_duplicate.sum())
+    return fit_distances(found.smallest, sources, corpus_size=corpus_size, growth=growth, seed=seed)

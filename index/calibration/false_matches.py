@@ -228,6 +228,7 @@ def fit_false_matches(
     seed: int,
     groups: Groups | None = None,
     is_coarse: bool = False,
+    least_shape: float | None = None,
 ) -> FalseMatches:
     """Fit the false-match rates of n known-real images, compared with a corpus of `corpus_size`
     entries.
@@ -235,6 +236,7 @@ def fit_false_matches(
     `maxima` (n,) are the largest cosine similarities, without the image itself and its near
     duplicates; `sources` (n,) the photograph that each image was made from; `groups` their
     collections. A coarse curve has no tail and fewer points: for a rate that stands beside another.
+    The tail's shape is at least `least_shape`, if one is given.
 
     Raises:
         ValueError: no image, or a similarity that is not finite.
@@ -254,7 +256,7 @@ def fit_false_matches(
     x, source = x[order], source[order]
     n_sources = len(np.unique(source))
     weights, unseen = _weights(source, seed)
-    tails = None if is_coarse else fit_tails(x, weights, n_sources)
+    tails = None if is_coarse else fit_tails(x, weights, n_sources, least_shape)
     at = _grid(x, tails, COARSE_POINTS if is_coarse else DATA_POINTS)  # (g,)
     rates = _rates(x, weights, at, tails)  # (1 + r, g)
     estimate, low, high = _intervals(rates, unseen, at > x[-1], n_sources)

@@ -85,11 +85,14 @@ class Tails:
         return Tail(self.u, share, exceedances, shape, scale, self.fitted_above, fitted_to)
 
 
-def fit_tails(x: Floats, weights: Floats, n_sources: int) -> Tails | None:
+def fit_tails(
+    x: Floats, weights: Floats, n_sources: int, least_shape: float | None = None
+) -> Tails | None:
     """Fit the tails of all resamples by probability-weighted moments; None if there are too few
     values, or too many equal ones.
 
-    `x` (n,) rising similarities, `weights` (1 + r, n) of the data and of the resamples.
+    `x` (n,) rising similarities, `weights` (1 + r, n) of the data and of the resamples. No shape is
+    below `least_shape`, where something is known of tails like this one.
     """
     least = math.ceil(MIN_EXCEEDANCES * len(x) / n_sources)
     wanted = math.ceil(min(MOST_TAIL, TAIL_ROOT / math.sqrt(n_sources)) * len(x))
@@ -103,6 +106,8 @@ def fit_tails(x: Floats, weights: Floats, n_sources: int) -> Tails | None:
     raw = 2 - mean / np.maximum(mean - 2 * moment, 1e-12)  # (1 + r,)
     shapes = _shrink(raw, len(z), RESAMPLED_PRIOR, RESAMPLED_LIMITS)
     shapes[:1] = _shrink(raw[:1], len(z), SHAPE_PRIOR, SHAPE_LIMITS)
+    if least_shape is not None:
+        shapes = np.maximum(shapes, max(least_shape, 1e-9))
     # The excess over u > start has a generalised Pareto distribution of the same shape.
     scales = np.maximum(mean * (1 - shapes) + shapes * (_y(u) - _y(start)), 1e-12)
     return Tails(u, start, weights[:, x > u].sum(axis=1), shapes, scales)

@@ -34,17 +34,19 @@ from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import compute_perceptual_hash
 from index.calibration.copies import CopyCurve, CopyRates, rate_of_bits
 from index.calibration.copy_distances import (
+    Distances,
     ViewedImages,
     find_distances,
     fit_band,
     gather_views,
 )
+from index.calibration.false_matches import FalseMatches
 from index.copies import ViewHash
 from index.jsontext import canonical_json
 from index.truth.perceptual import HASH_BYTES
 
 STORED = Path("index/calibration/copy_rates.json")
-BITS = (32, 36, 40, 44, 48, 52, 56, 60, 64, 68, 72, 76, 80)
+BITS = (44, 52, 60, 68, 72, 76, 80, 84)
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 FACTORS = (1, 2, 5, 10, 100)
 LIMITS = ImageLimits()
@@ -75,8 +77,11 @@ def main() -> None:
     numbers = number_sources(pictures)
     images = view(photographs, numbers)
     entries, sources = gather_entries(pictures, numbers)
-    band, near = fit_band(images, entries, sources, corpus_size=len(entries))
-    rates = CopyRates(CopyCurve(band, describe(photographs, pictures)), near)
+    found = find_distances(images, entries, sources)
+    band = fit_one_by_one(found, len(entries))
+    rates = CopyRates(
+        CopyCurve(band, describe(photographs, pictures)), int(found.is_near_duplicate.sum())
+    )
     print_band(rates)
     if arguments.crops:
         entries, sources = cut_entries(pictures, numbers, arguments.crops)
@@ -187,7 +192,8 @@ def print_growth(
     factors = [factor for factor in FACTORS if len(entries) // factor >= 500]
     size = len(entries) // factors[-1]
     order = rng.permutation(len(entries))
-    band, _ = fit_band(fitted_on, entries[order[:size]], sources[order[:size]], corpus_size=size)
+    found = find_distances(fitted_on, entries[order[:size]], sources[order[:size]])
+    band = fit_one_by_one(found, size)
     console.print(f"foretold from {len(fitted_on)} photographs among {size:,}; {band.growth}")
     table = Table("entries", "bits", "seen on held-out photographs", "foretold", "95 % interval")
     for factor in factors:
@@ -204,6 +210,12 @@ def print_growth(
                 f"{there.low:.4f} to {there.high:.4f}",
             )
     console.print(table)
+
+
+def fit_one_by_one(found: Distances, size: int) -> FalseMatches:
+    """Fit the rates of photographs of which each was taken once."""
+    photographs = np.arange(len(found.histogram))
+    return fit_band(found, photographs, compared=size, corpus_size=size)
 
 
 def take(images: ViewedImages, chosen: NDArray[np.int64]) -> ViewedImages:

@@ -117,7 +117,8 @@ def test_the_rate_in_a_larger_corpus_is_foretold(kinds: int, flipped: float) -> 
     entries, images = hashes[:20_000], viewed(hashes[20_000:, None])
     some, rest = viewed(hashes[20_000:20_500, None]), viewed(hashes[20_500:, None])
     assert len(images) == len(some) + len(rest)
-    curve, _ = fit_band(some, entries[:2000], np.arange(2000) + 10_000, corpus_size=2000)
+    measured = find_distances(some, entries[:2000], np.arange(2000) + 10_000)
+    curve = fit_band(measured, some.sources, compared=2000, corpus_size=2000)
     for factor in (1, 2, 5, 10):
         held_out = find_distances(rest, entries[: 2000 * factor], np.arange(2000 * factor) + 10_000)
         for bits in (52, 56, 60):

@@ -30,7 +30,7 @@ from embedder.pictures.perceptual import PerceptualHash, compute_perceptual_hash
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
 from embedder.pictures.reencodings import REENCODING_NAMES, ReEncodings, reencode
 from embedder.pictures.sniff import sniff
-from embedder.pictures.symmetries import make_view_hashes
+from embedder.pictures.view_hashes import make_view_hashes
 from embedder.pictures.views import ViewHash
 
 THUMBNAIL_PIXELS = 256  # the longer side of a stored thumbnail

@@ -22,7 +22,7 @@ hash by up to 16. ThreatExchange calls pictures alike up to a distance of 31.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -68,29 +68,66 @@ def compute_perceptual_hash(image: Image.Image) -> PerceptualHash:
     The hash is that of the image as it is seen. Where EXIF turns a photograph, pytx hashes it as it
     is stored.
     """
-    sampled = sample_luma(image)
-    return NOTHING_TO_SEE if sampled is None else hash_samples(sampled)
+    if min(image.size) < _MIN_SIDE:
+        return NOTHING_TO_SEE
+    return hash_samples(_round(_sample(_Luma.of(image))))
 
 
-def sample_luma(image: Image.Image) -> NDArray[np.uint8] | None:
-    """Return the samples `(64, 64)` of an image's luma that its hash is made of; None for an image
-    that is too small for one.
+def sample_flips(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the samples `(2, 2, 64, 64)` of an image's luma that its hash is made of, of the image
+    as it is and mirrored, then of both with top and bottom exchanged. None for an image that is too
+    small for a hash.
+
+    The windows of the tent filter do not lie symmetrically in a picture. So the samples of a
+    mirrored picture are not those of the picture, mirrored: of 600 pictures of 128 to 1,600 pixels,
+    the hashes of both differ by 9 bits in the median.
     """
     if min(image.size) < _MIN_SIDE:
         return None
-    return np.rint(_sampled_luma(image)).astype(np.uint8)
+    luma = _Luma.of(image)
+    flips = (luma, luma.mirror(), luma.flip(), luma.flip().mirror())
+    return _round(np.stack([_sample(each) for each in flips])).reshape(2, 2, _SAMPLES, _SAMPLES)
+
+
+def sample_window(
+    cells: NDArray[np.uint8], left: int, top: int, right: int, bottom: int
+) -> NDArray[np.uint8]:
+    """Return the samples `(64, 64)` of a part of luma `(h, w)`. It may reach beyond an edge: there,
+    the pixels at the edge repeat.
+    """
+    rows, columns = _tent(bottom - top, 1), _tent(right - left, 1)
+    down = _Tent(np.clip(rows.cells + top, 0, cells.shape[0] - 1), rows.shares)
+    across = _Tent(np.clip(columns.cells + left, 0, cells.shape[1] - 1), columns.shares)
+    return _round(_filter(cells, down, across))
 
 
 def hash_samples(sampled: NDArray[np.uint8]) -> PerceptualHash:
     """Compute the hash of samples `(64, 64)`."""
-    return PerceptualHash(_bits(sampled.astype(np.float32)), _quality(sampled.astype(np.int32)))
+    return PerceptualHash(
+        _compare(_transform(sampled.astype(np.float32))), _quality(sampled.astype(np.int32))
+    )
 
 
-def _bits(sampled: NDArray[np.float32]) -> bytes:
-    """Return the 32 bytes of `(64, 64)` samples: which coefficients exceed the median, highest
-    frequency first.
+def hash_many(sampled: NDArray[np.uint8]) -> list[PerceptualHash]:
+    """Compute the hashes of samples `(n, 64, 64)`, six times as fast as one by one.
+
+    Sums run in another order than in the reference, which turns over a bit of a few pictures in a
+    thousand.
     """
-    coefficients = _transform(sampled).ravel()  # (256,)
+    cosines, wide = _cosines(), sampled.astype(np.float32)
+    columns = np.einsum("sf,nsc->nfc", cosines, wide)  # (n, 16, 64)
+    coefficients = np.einsum("cg,nfc->nfg", cosines, columns)  # (n, 16, 16)
+    return [
+        PerceptualHash(_compare(own), _quality(samples.astype(np.int32)))
+        for own, samples in zip(coefficients, sampled, strict=True)
+    ]
+
+
+def _compare(coefficients: NDArray[np.float32]) -> bytes:
+    """Return the 32 bytes of coefficients `(16, 16)`: which exceed the median, highest frequency
+    first.
+    """
+    coefficients = coefficients.ravel()  # (256,)
     # The lower of the two middle values, like Torben's median in the reference.
     median = np.partition(coefficients, coefficients.size // 2 - 1)[coefficients.size // 2 - 1]
     return np.packbits(coefficients[::-1] > median).tobytes()
@@ -138,14 +175,36 @@ def _quality(sampled: NDArray[np.int32]) -> int:
     return min(100, int(sum(step.sum() for step in steps)) // 90)
 
 
-def _sampled_luma(image: Image.Image) -> NDArray[np.float32]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Luma:
+    """The luma of an image, averaged in cells of some pixels."""
+
+    cells: NDArray[np.uint8]  # (h, w)
+    rows: _Tent
+    columns: _Tent
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Luma:
+        across, down = max(1, image.width // _MIN_CELLS), max(1, image.height // _MIN_CELLS)
+        cells = np.asarray(image.convert("L").reduce((across, down)))
+        return cls(cells, _tent(image.height, down), _tent(image.width, across))
+
+    def mirror(self) -> _Luma:
+        return replace(self, cells=self.cells[:, ::-1])
+
+    def flip(self) -> _Luma:
+        return replace(self, cells=self.cells[::-1])
+
+
+def _sample(luma: _Luma) -> NDArray[np.float32]:
+    return _filter(luma.cells, luma.rows, luma.columns)
+
+
+def _filter(cells: NDArray[np.uint8], rows: _Tent, columns: _Tent) -> NDArray[np.float32]:
     """Return luma `(64, 64)` after the tent filter.
 
     No matrix product is used: those of several threads at once are 40 times slower.
     """
-    across, down = max(1, image.width // _MIN_CELLS), max(1, image.height // _MIN_CELLS)
-    cells = np.asarray(image.convert("L").reduce((across, down)))  # (h, w) uint8
-    rows, columns = _tent(image.height, down), _tent(image.width, across)
     sampled_rows = np.einsum("smw,sm->sw", cells[rows.cells], rows.shares)  # (64, w)
     sampled: NDArray[np.float32] = np.einsum(
         "rsm,sm->rs", sampled_rows[:, columns.cells], columns.shares
@@ -153,7 +212,11 @@ def _sampled_luma(image: Image.Image) -> NDArray[np.float32]:
     return sampled
 
 
-@lru_cache(maxsize=256)
+def _round(sampled: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(sampled).astype(np.uint8)
+
+
+@lru_cache(maxsize=1024)
 def _tent(length: int, factor: int) -> _Tent:
     """Return the tent filter along a side of `length` pixels, in cells of `factor` pixels."""
     first, weights = _pixel_weights(length)

@@ -1,7 +1,7 @@
-"""The hashes of a picture in the eight symmetries of a square: mirrored and turned copies.
+"""The eight symmetries of a square: how a picture can be mirrored and turned by right angles.
 
-A picture that was mirrored or turned by a right angle has another hash. Its 64 x 64 samples are
-those of the other picture, turned: so they are turned back in each way, and hashed again.
+The hash of a mirrored or turned picture is another one. Its samples are those of the picture,
+turned. So samples are turned back in each way, and hashed again.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from embedder.pictures.perceptual import NOTHING_TO_SEE, hash_samples, sample_luma
-from embedder.pictures.views import Symmetry, View, ViewHash
+from embedder.pictures.views import Symmetry
 
 Samples = NDArray[np.uint8]
 
@@ -37,12 +35,17 @@ def undo(symmetry: Symmetry, seen: Samples) -> Samples:
     return _UNDO[symmetry](seen)
 
 
-def make_view_hashes(image: Image.Image) -> tuple[ViewHash, ...]:
-    """Compute the hashes of the views of an RGB image. Thread-safe.
-
-    The first is that of the image as it is.
+def undo_each(flips: NDArray[np.uint8]) -> dict[Symmetry, Samples]:
+    """Return the samples `(64, 64)` of a picture after each symmetry is undone, by those of the
+    picture as it is, mirrored, flipped, and both (2, 2, 64, 64).
     """
-    sampled = sample_luma(image)
-    if sampled is None:
-        return (ViewHash(View(), NOTHING_TO_SEE),)
-    return tuple(ViewHash(View(each), hash_samples(undo(each, sampled))) for each in Symmetry)
+    return {
+        Symmetry.UPRIGHT: flips[0, 0],
+        Symmetry.MIRRORED: flips[0, 1],
+        Symmetry.FLIPPED: flips[1, 0],
+        Symmetry.TURNED_90: flips[0, 1].T,
+        Symmetry.TURNED_180: flips[1, 1],
+        Symmetry.TURNED_270: flips[1, 0].T,
+        Symmetry.TRANSPOSED: flips[0, 0].T,
+        Symmetry.TRANSVERSED: flips[1, 1].T,
+    }

@@ -1,0 +1,249 @@
+"""Borders around a picture: of one colour, smooth, or those of a page or a screen that shows it.
+
+A letterbox, a passe-partout, a page of news, a telephone's screen: all put something around a
+picture that changes its perceptual hash. Whatever is found is a guess, one of several, so nothing
+is lost by a wrong one. Pictures are looked at in 384 x 384 pixels, stretched: positions are exact
+to 0.3 % of a side, and what differs less than noise of JPEG 60 counts as equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 384
+
+Pixels = NDArray[np.uint8]  # (3, h, w)
+Mask = NDArray[np.bool_]
+
+
+class Region(NamedTuple):
+    """A part of a picture, in pixels of the stretched one; right and bottom are outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def shortest(self) -> int:
+        """The shorter side."""
+        return min(self.right - self.left, self.bottom - self.top)
+
+    @property
+    def area(self) -> int:
+        """The number of pixels."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+    def resembles(self, other: Region) -> bool:
+        """Whether no edge differs by more than 1.3 % of the side: a hash hardly notices that."""
+        return max(abs(one - two) for one, two in zip(self, other, strict=True)) <= _SAME_EDGE
+
+
+WHOLE = Region(0, 0, SIDE, SIDE)
+# A picture's part that is smaller than a tenth of the side has fewer pixels than its hash samples.
+SHORTEST_REGION = SIDE // 10
+
+_SAME_EDGE = 5
+# In levels of 255: JPEG at quality 60 moves a flat colour by up to 8 beside an edge, and averaging
+# to this size halves it.
+_SAME_COLOUR = 12
+_SAME_NEIGHBOUR = 5
+# The share of a line that must be alike: logotypes, dust and corners may disturb the rest.
+_UNIFORM_SHARE = 0.97
+_LAYERS = 4  # frames in one another, and colours around a page
+_COLOUR_SHARE = 0.06  # of the outermost pixels, for a colour to count as one of the page
+_CELL = 8  # pixels: the dense rectangle is first found in cells
+_PAGE_WEIGHT = 1.2  # a rectangle that is to 55 % picture is worth its area
+_REACH = 6  # pixels around a cell's edge in which the picture's edge is looked for
+
+
+def stretch(image: Image.Image) -> Pixels:
+    """Return an RGB image in `SIDE` x `SIDE` pixels, plane by plane."""
+    factors = (max(1, image.width // (2 * SIDE)), max(1, image.height // (2 * SIDE)))
+    small = image.reduce(factors)
+    method = Image.Resampling.BOX if min(small.size) >= SIDE else Image.Resampling.BILINEAR
+    return np.ascontiguousarray(np.moveaxis(np.asarray(small.resize((SIDE, SIDE), method)), 2, 0))
+
+
+def find_borders(pixels: Pixels) -> list[Region]:
+    """Return what remains of a picture without its borders, the most probable guess first.
+
+    Empty if it has none.
+    """
+    guesses = [*_find_shown(pixels), peel(pixels, WHOLE), peel(pixels, WHOLE, _find_smooth_lines)]
+    return [each for each in guesses if each is not None and each != WHOLE]
+
+
+def peel(
+    pixels: Pixels,
+    region: Region,
+    find: Callable[[Pixels], Mask] | None = None,
+    most: int = SIDE,
+) -> Region | None:
+    """Return a region without the uniform lines at its edges; None if nothing is left of it. More
+    lines than `most` at one edge are no border.
+    """
+    find = find or _find_uniform_lines
+    for _ in range(_LAYERS):
+        left, top, right, bottom = before = region
+        rows = _count_ends(find(_cut(pixels, region)), most)
+        if rows is None:
+            return None
+        region = Region(left, top + rows[0], right, bottom - rows[1])
+        columns = _count_ends(find(_cut(pixels, region).swapaxes(1, 2)), most)
+        if columns is None:
+            return None
+        region = region._replace(left=left + columns[0], right=right - columns[1])
+        if region.shortest < SHORTEST_REGION:
+            return None
+        if region == before:
+            break
+    return region
+
+
+def _find_shown(pixels: Pixels) -> Iterator[Region]:
+    """Yield the picture that a page shows, and the one in it that it shows in turn."""
+    found: list[Region] = []
+    region = WHOLE
+    for _ in range(2):
+        shown = _find_dense(pixels, region)
+        if shown is None or shown.shortest < SHORTEST_REGION:
+            break
+        inner = peel(pixels, shown) or shown
+        found += [shown] if inner == shown else [inner, shown]
+        region = inner
+    yield from found
+
+
+def _cut(pixels: Pixels, region: Region) -> Pixels:
+    return pixels[:, region.top : region.bottom, region.left : region.right]
+
+
+def measure_difference(one: Pixels, other: Pixels) -> NDArray[np.uint8]:
+    """Return the largest difference of the three colours, in levels of 255; (3, ...) to (...)."""
+    difference: NDArray[np.uint8] = (np.maximum(one, other) - np.minimum(one, other)).max(axis=0)
+    return difference
+
+
+def _find_uniform_lines(pixels: Pixels) -> Mask:
+    """Return which rows have one colour."""
+    step = max(1, pixels.shape[2] // 32)
+    colour = np.sort(pixels[:, :, ::step], axis=2)
+    middle = colour[:, :, colour.shape[2] // 2, None]  # (3, h, 1)
+    alike = measure_difference(pixels, middle) <= _SAME_COLOUR
+    uniform: Mask = alike.mean(axis=1) >= _UNIFORM_SHARE
+    return uniform
+
+
+def _find_smooth_lines(pixels: Pixels) -> Mask:
+    """Return which rows change slowly only, as gradients and blurred pictures do."""
+    if pixels.shape[2] < 3:
+        return np.zeros(pixels.shape[1], np.bool_)
+    slow = measure_difference(pixels[:, :, 2:], pixels[:, :, :-2]) <= _SAME_NEIGHBOUR
+    smooth: Mask = slow.mean(axis=1) >= _UNIFORM_SHARE
+    return smooth
+
+
+def _count_ends(lines: Mask, most: int) -> tuple[int, int] | None:
+    """Return how many lines are set from the start, and from the end, none where it is more than
+    `most`; None if all lines are set.
+    """
+    others = np.flatnonzero(~lines)
+    if not len(others):
+        return None
+    start, end = int(others[0]), len(lines) - 1 - int(others[-1])
+    return start if start <= most else 0, end if end <= most else 0
+
+
+def _find_dense(pixels: Pixels, region: Region) -> Region | None:
+    """Return the rectangle that has most of what is not in the colours around the region."""
+    inner = _cut(pixels, region)
+    page = np.zeros(inner.shape[1:], np.bool_)
+    for colour in _find_page_colours(inner):
+        page |= measure_difference(inner, colour[:, None, None]) <= _SAME_COLOUR
+    if not page.any():
+        return None
+    found = _find_heaviest(np.where(page, -_PAGE_WEIGHT, 1.0))
+    if found is None:
+        return None
+    moved = Region(
+        region.left + found.left,
+        region.top + found.top,
+        region.left + found.right,
+        region.top + found.bottom,
+    )
+    return _fit_edges(pixels, moved, region)
+
+
+def _find_page_colours(pixels: Pixels) -> list[Pixels]:
+    """Return the most frequent colours (3,) of the two outermost lines at each side."""
+    sides = (pixels[:, :2], pixels[:, -2:], pixels[:, :, :2], pixels[:, :, -2:])
+    left = np.concatenate([each.reshape(3, -1) for each in sides], axis=1)  # (3, n)
+    least, colours = _COLOUR_SHARE * left.shape[1], list[Pixels]()
+    while len(colours) < _LAYERS and left.shape[1] >= least:
+        red, green, blue = (left >> 4).astype(np.int16)
+        codes = red << 8 | green << 4 | blue
+        top = codes == np.bincount(codes).argmax()
+        colour = np.median(left[:, top], axis=1).astype(np.uint8)
+        near = measure_difference(left, colour[:, None]) <= _SAME_COLOUR
+        if near.sum() < least:
+            break
+        colours.append(colour)
+        left = left[:, ~near]
+    return colours
+
+
+def _find_heaviest(weights: NDArray[np.float64]) -> Region | None:
+    """Return the rectangle with the largest sum of weights (h, w), in whole cells; None if no cell
+    weighs more than nothing.
+
+    For each pair of rows, the heaviest run of columns is where the running sum has risen most.
+    """
+    down, across = (side // _CELL for side in weights.shape)
+    if min(down, across) < 1:
+        return None
+    cells = weights[: down * _CELL, : across * _CELL]
+    sums = cells.reshape(down, _CELL, across, _CELL).sum(axis=(1, 3))
+    above = np.concatenate([np.zeros((1, across)), np.cumsum(sums, axis=0)])
+    best, found = 0.0, None
+    for top in range(down):
+        bands = above[top + 1 :] - above[top]  # (rows, across)
+        running = np.concatenate([np.zeros((len(bands), 1)), np.cumsum(bands, axis=1)], axis=1)
+        rises = running[:, 1:] - np.minimum.accumulate(running, axis=1)[:, :-1]
+        row, column = np.unravel_index(rises.argmax(), rises.shape)
+        if rises[row, column] > best:
+            best = float(rises[row, column])
+            left = int(running[row, : column + 1].argmin())
+            found = (left, top, int(column) + 1, top + int(row) + 1)
+    return None if found is None else Region(*(each * _CELL for each in found))
+
+
+def _fit_edges(pixels: Pixels, region: Region, within: Region) -> Region:
+    """Move the edges that came from cells to the strongest step near them."""
+    left, top, right, bottom = region
+    across, down = pixels[:, :, left:right], pixels[:, top:bottom].swapaxes(1, 2)
+    return Region(
+        _find_step(down, left, within.left, within.right),
+        _find_step(across, top, within.top, within.bottom),
+        _find_step(down, right, within.left, within.right),
+        _find_step(across, bottom, within.top, within.bottom),
+    )
+
+
+def _find_step(lines: Pixels, at: int, first: int, last: int) -> int:
+    """Return where rows (3, h, w) differ most from the one before, around a place. An edge of the
+    page stays where it is.
+    """
+    start, end = max(first + 1, at - _REACH), min(last - 1, at + _REACH)
+    if at <= first or end < start:
+        return max(at, first)
+    steps = measure_difference(lines[:, start : end + 1], lines[:, start - 1 : end]).mean(axis=1)
+    found = start + int(steps.argmax())
+    # At the far end the cells may leave a remainder, which belongs to the picture if nothing
+    # separates it.
+    return last if last - at < _CELL and steps.max() < _SAME_COLOUR else found

@@ -104,7 +104,7 @@ def _sample_crops(luma: _Samples, region: Region) -> Iterator[tuple[View, _Sampl
             (0, 0, 1 - share, 1),
             (0, 0, 1, 1 - share),
         ):
-            kept = Box(*edges)
+            kept = Box(*map(float, edges))
             yield View(kept=kept), sample_window(luma, *_widen(region, kept))
 
 

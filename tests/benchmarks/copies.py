@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.copies --corpus DIR [--work DIR] [--queries 40] [--per-source N]
         [--set apart] [--edits core] [--peers] [--product none ...] [--names]
+        [--non-copies N] [--families]
 
 DIR has a `manifest.csv` (`tests.benchmarks.copy_pictures`). The pictures are split by source into a
 set to design on and one that is kept apart; the latter is measured by default. All pictures of the
@@ -28,8 +29,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.table import Table
 
 import tests.benchmarks.copy_edits
+from api.lineup import Lineup
+from api.lookups.request import LookupQuery
 from tests.benchmarks.copy_edits import CORE, EDITS, Edit, get_edit
 from tests.benchmarks.copy_figures import (
     Figures,
@@ -61,13 +65,17 @@ from tests.benchmarks.copy_pictures import (
     split_by_source,
 )
 from tests.benchmarks.copy_product import (
+    COUNTED,
     RULE,
+    add_strangers,
+    look_up,
     look_up_all,
     make_relations,
     make_timings,
     make_values,
     open_filled,
 )
+from tests.benchmarks.copy_strangers import MEMBERS, list_strangers, make_families
 
 # Pairs of references up to these are alike: PDQ's own limit, the band of leads, and the cosine of
 # SSCD from which three known pairs of twins were called copies (0.6), with a margin.
@@ -121,6 +129,8 @@ def main() -> None:
     parser.add_argument("--edits", default="all", help="all, core, or names with commas")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--product", nargs="*", default=[], metavar="DESCRIPTOR")
+    parser.add_argument("--non-copies", type=int, default=0, help="look-ups of other pictures")
+    parser.add_argument("--families", action="store_true", help="pictures of one template")
     parser.add_argument("--names", action="store_true", help="name the pairs that are alike")
     options = parser.parse_args()
     print(
@@ -148,7 +158,7 @@ def run(options: argparse.Namespace, work: Path) -> None:
         for peer in make_peers():
             figures += measure_peer(peer, trial, alike)
     for descriptor in options.product:
-        figures.append(measure_product(descriptor, trial, alike, console))
+        figures.append(measure_product(descriptor, trial, alike, options, console))
     console.print(make_summary(figures, trial.edits))
     console.print(make_details(figures, trial.edits, EDITS))
 
@@ -203,13 +213,19 @@ def measure_peer(peer: Peer, trial: Trial, alike: Alike) -> list[Figures]:
     ]
 
 
-def measure_product(descriptor: str, trial: Trial, alike: Alike, console: Console) -> Figures:
+def measure_product(
+    descriptor: str, trial: Trial, alike: Alike, options: argparse.Namespace, console: Console
+) -> Figures:
     """Measure Lineup with a copy descriptor: its ingest, its look-ups, its own rule."""
     label = f"{trial.name}-{Path(descriptor).stem}"
     files = [each.path for each in trial.references]
     kept = trial.work / "answers" / f"{label}.jsonl"
     with open_filled(trial.work / "data" / label, files, descriptor) as lineup:
         answers = look_up_all(lineup, [query.path for query in trial.queries], kept)
+        if options.non_copies:
+            console.print(count_false(lineup, trial, alike, options.non_copies, label))
+    if options.families:
+        console.print(count_in_families(descriptor, trial))
     names = [each.sha256 for each in trial.references]
     same = [frozenset(names[place] for place in np.flatnonzero(row)) for row in alike.copies]
     console.print(make_relations(answers, [same[place] for place in trial.originals], trial.edits))
@@ -224,6 +240,50 @@ def measure_product(descriptor: str, trial: Trial, alike: Alike, console: Consol
         float(np.median(totals)),
         None,
     )
+
+
+def count_false(lineup: Lineup, trial: Trial, alike: Alike, count: int, label: str) -> Table:
+    """Look up pictures that have no copy among the references, but for themselves: the references
+    as they are, and edited pictures of the other set.
+    """
+    table = Table("look-ups of", "n", *COUNTED, "pairs that are called a copy")
+    folder = trial.work / "strangers"
+    queries = list_strangers(trial.others, count, folder)
+    kept = trial.work / "answers" / f"{label}-strangers.jsonl"
+    answers = look_up_all(lineup, [query.path for query in queries], kept)
+    nothing = [(frozenset[str](), frozenset[str]())] * len(queries)
+    names = [f"{query.edit.name} of {query.picture.name}" for query in queries]
+    add_strangers(table, "pictures of the other set, edited", names, answers, nothing)
+    own = trial.references[: len(trial.others)]
+    kept = trial.work / "answers" / f"{label}-own.jsonl"
+    answers = look_up_all(lineup, [each.path for each in own], kept)
+    sha256 = [each.sha256 for each in trial.references]
+    known = [
+        (
+            frozenset(sha256[place] for place in np.flatnonzero(alike.copies[row])),
+            frozenset(sha256[place] for place in np.flatnonzero(alike.twins[row])),
+        )
+        for row in range(len(own))
+    ]
+    add_strangers(table, "references among the others", [each.name for each in own], answers, known)
+    return table
+
+
+def count_in_families(descriptor: str, trial: Trial) -> Table:
+    """Look up pictures whose frame, text or template is that of known pictures."""
+    table = Table("look-ups of", "n", *COUNTED, "pairs that are called a copy")
+    families = make_families(choose_queries(trial.others, MEMBERS, 1), trial.work / "families")
+    files = [path for family in families for path in family.known]
+    folder = trial.work / "data" / f"families-{Path(descriptor).stem}"
+    with open_filled(folder, files, descriptor) as lineup:
+        for family in families:
+            answers = [
+                look_up(lineup, path.read_bytes(), LookupQuery()) for path in family.strangers
+            ]
+            nothing = [(frozenset[str](), frozenset[str]())] * len(answers)
+            names = [path.name for path in family.strangers]
+            add_strangers(table, f"one frame: {family.name}", names, answers, nothing)
+    return table
 
 
 def time_peer(peer: Peer, files: Sequence[bytes]) -> float:

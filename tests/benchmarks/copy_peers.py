@@ -25,7 +25,7 @@ PDQ_BITS, PHASH_BITS = 31, 10  # of 256, and of 64: the usual limits of a match
 LOWEST_QUALITY = 50  # flatter pictures have no PDQ hash that means something
 SSCD_SIDE = 288
 SSCD_RULE = 0.75  # cosine at which SSCD's authors measured 90 % precision
-NORMALISED_RULE = 0.2  # above the background; see `subtract_background`
+NO_RULE = np.inf  # no limit was published
 BACKGROUND_NEIGHBOURS = 10
 
 Rows = NDArray[Any]
@@ -183,9 +183,7 @@ def make_peers() -> list[Peer]:
 def normalise(peer: Peer, background: Rows) -> Peer:
     """Return the peer with score normalisation."""
     compare = subtract_background(background)
-    return Peer(
-        f"{peer.name}, normalised", peer.describe, compare, NORMALISED_RULE, peer.bytes_an_image
-    )
+    return Peer(f"{peer.name}, normalised", peer.describe, compare, NO_RULE, peer.bytes_an_image)
 
 
 def describe_all(peer: Peer, files: Sequence[Callable[[], bytes]], kept: Path) -> Rows:

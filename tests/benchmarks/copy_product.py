@@ -35,6 +35,7 @@ ERROR, NOT_FOUND = "error", "not found"
 # The relations that call a reference a version of the probe, and the value of each pair: its
 # relation, then how strong the match is.
 COPIES = {"identical": 5.0, "near_duplicate": 4.0, "edited_copy": 3.0}
+COUNTED = ("identical", "near_duplicate", "edited_copy", "twins", "possible_copy", "error")
 LEAD, LEAD_VALUE = "possible_copy", 2.0
 RULE = 3.0
 
@@ -197,3 +198,33 @@ def make_timings(answers: Sequence[Looked]) -> Table:
         p50, p95 = np.quantile(values, (0.5, 0.95))
         table.add_row(name, f"{p50:.1f}", f"{p95:.1f}")
     return table
+
+
+def add_strangers(
+    table: Table,
+    what: str,
+    names: Sequence[str],
+    answers: Sequence[Looked],
+    known: Sequence[tuple[frozenset[str], frozenset[str]]],
+) -> None:
+    """Add a row: how many look-ups found a copy, or a lead, where there is none.
+
+    `known` are the files that are right for each look-up, and its twins: neither counts as false,
+    and twins are counted on their own. False and twin copies are named.
+    """
+    counts, pairs = Counter[str](), list[str]()
+    for name, looked, (right, twins) in zip(names, answers, known, strict=True):
+        others = [each for each in looked.found if each.sha256 not in right]
+        false = [each for each in others if each.relation in COPIES and each.sha256 not in twins]
+        alike = [each for each in others if each.relation in COPIES and each.sha256 in twins]
+        counts.update({each.relation for each in false})
+        counts["twins"] += bool(alike)
+        counts[LEAD] += any(each.relation == LEAD for each in others)
+        counts[ERROR] += looked.error is not None
+        pairs += [
+            f"{name} ~ {each.sha256[:12]} {each.relation} {each.bits} bits, {each.inliers} inliers"
+            for each in (false + alike)[:1]
+        ]
+    table.add_row(
+        what, str(len(answers)), *(str(counts[each]) for each in COUNTED), "\n".join(pairs[:20])
+    )

@@ -294,7 +294,7 @@ def _quality(
 ) -> Quality:
     familiar_from = None if calibration is None else calibration.stratum.familiar_from
     both = (neighbourhood.nearest_fake, neighbourhood.nearest_real)
-    near = [each.cosine_similarity for each in both if each is not None]
+    near = [each.nearness for each in both if each is not None]
     return Quality(_find_issue(facts, near, familiar_from), facts.shortest_side, familiar_from)
 
 
@@ -373,5 +373,5 @@ def _support(
 
 def _supports(neighbour: Neighbour, threshold: Threshold | None) -> bool:
     return is_same_picture(neighbour) or (
-        threshold is not None and neighbour.cosine_similarity >= threshold.value
+        threshold is not None and neighbour.nearness >= threshold.value
     )

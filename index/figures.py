@@ -101,7 +101,7 @@ def find_false_match_rate(
     nearest = neighbourhood.nearest_fake
     if nearest is None or calibration is None:
         return None
-    stratum, similarity = calibration.stratum, nearest.cosine_similarity
+    stratum, similarity = calibration.stratum, nearest.nearness
     return FalseMatchRate(
         stratum.false_matches.rate_at(similarity, calibration.corpus_size),
         stratum.references,
@@ -121,8 +121,8 @@ def find_likelihood_ratio(
         return None
     return read_likelihood_ratio(
         calibration.stratum,
-        fake.cosine_similarity,
-        None if real is None else real.cosine_similarity,
+        fake.nearness,
+        None if real is None else real.nearness,
     )
 
 
@@ -149,7 +149,7 @@ def find_hit_rate(
     hits = None if calibration is None else calibration.stratum.hits
     if nearest is None or hits is None:
         return None
-    similarity = nearest.cosine_similarity
+    similarity = nearest.nearness
     return HitRate(
         hits.rate_at(similarity),
         hits.images,
@@ -197,14 +197,11 @@ def vote(neighbourhood: Neighbourhood, calibration: ProbeCalibration | None) -> 
     of such votes.
     """
     model = None if calibration is None else calibration.stratum.attribution
-    if model is None or not neighbourhood.fakes:
+    if model is None or neighbourhood.nearest_fake is None:
         return None
-    nearest = sorted(neighbourhood.fakes, key=lambda each: -each.cosine_similarity)
+    nearest = sorted(neighbourhood.fakes, key=lambda each: -each.nearness)
     return model.attribute(
-        [
-            (each.cosine_similarity, each.entry.generator)
-            for each in nearest[:ATTRIBUTION_NEIGHBOURS]
-        ]
+        [(each.nearness, each.entry.generator) for each in nearest[:ATTRIBUTION_NEIGHBOURS]]
     )
 
 

@@ -52,8 +52,11 @@ class Neighbourhood:
 
 
 def find_nearest(neighbours: Sequence[Neighbour]) -> Neighbour | None:
-    """Return the most similar neighbour, the first of equal ones; copies may stand before it."""
-    return max(neighbours, key=lambda each: each.cosine_similarity, default=None)
+    """Return the most similar neighbour, the first of equal ones; copies may stand before it. None
+    if there is none, or if the probe has no embedding.
+    """
+    measured = (each for each in neighbours if each.cosine_similarity is not None)
+    return max(measured, key=lambda each: each.nearness, default=None)
 
 
 def join_candidates(
@@ -82,10 +85,12 @@ def join_candidates(
 
 def _add_evidence(neighbour: Neighbour, compared: Mapping[int, CopyEvidence]) -> Neighbour:
     found = compared.get(neighbour.entry.id)
-    if found is None or found.verified is None:
+    if found is None or (found.verified is None and found.descriptor_similarity is None):
         return neighbour
+    own = neighbour.copy or CopyEvidence()
     evidence = replace(
-        neighbour.copy or CopyEvidence(),
+        own,
+        descriptor_similarity=own.descriptor_similarity or found.descriptor_similarity,
         verified=found.verified,
         correspondence=found.correspondence,
         false_match_probability=found.false_match_probability,

@@ -1,6 +1,7 @@
 """Copies: the stages of a look-up that find edited versions of stored pictures.
 
-`stages` says which of them an installation has. `searching` finds candidates by copy descriptors,
-`verifying` compares candidates by their local features, and `stored_features` finds the features of
-stored pictures. How a look-up runs them is in `api.lookups`.
+`stages` are their names and reports. `choosing` finds the copy descriptor of an installation,
+`verifying` compares candidates by their local features, `stored_features` and `kept` find what is
+stored of their pictures, and `running` runs the stages. How a look-up uses them is in
+`api.lookups`.
 """

@@ -1,7 +1,7 @@
 """Look-ups: one probe, answered.
 
-`lookup` is the whole way: `probe` embeds, `questions` searches, `index.evidence` assesses by the
-`limits`, `answer` writes the JSON with its `words`. `stored` reads an answer again, and `replay`
-recomputes it. `request` is what is asked for; `json`, `evidence_json`, `robustness_json` and
-`method_json` are the answer.
+`lookup` is the whole way: `probe` embeds, `questions` searches, `copies` runs the stages that find
+edited copies, `index.evidence` assesses by the `limits`, `answer` writes the JSON with its `words`.
+`stored` reads an answer again, and `replay` recomputes it. `request` is what is asked for; `json`,
+`copies_json`, `evidence_json`, `robustness_json` and `method_json` are the answer.
 """

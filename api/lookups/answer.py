@@ -9,6 +9,7 @@ from typing import Any, overload
 from api.lookups.calibration_json import CalibrationUsed
 from api.lookups.calibration_words import describe_next_step
 from api.lookups.classifier_json import ClassifierAnswer
+from api.lookups.copies_json import CopiesAnswer
 from api.lookups.evidence_json import (
     AttributionAnswer,
     QualityAnswer,
@@ -52,7 +53,8 @@ class Assessed:
     re-encoded, None for the whole picture. `uncalibrated_corpora` are why no calibration
     applies, or only a provisional one; `has_known_reals` says whether there are images to measure
     one with. `caution` is the warning about the model. `computed` is what computed the embeddings
-    of the corpora, None among them where nobody recorded it.
+    of the corpora, None among them where nobody recorded it. `copies` says which stages looked for
+    copies, and `describe_ms` and `verify_ms` how long two of them took.
     """
 
     probe: Probe
@@ -66,6 +68,9 @@ class Assessed:
     has_known_reals: bool = True
     caution: str | None = None
     computed: tuple[Computation | None, ...] = ()
+    copies: CopiesAnswer | None = None
+    describe_ms: float | None = None
+    verify_ms: float | None = None
 
 
 def write_answer(
@@ -88,10 +93,11 @@ def write_answer(
         probe=probe.answer,
         classifier=classifier,
         similarity=similarity,
+        copies=assessed.copies,
         statements=[
             StatementAnswer(topic=topic, words=words)
             for topic, words in (
-                *write_statements(similarity, stability, classifier),
+                *write_statements(similarity, stability, classifier, assessed.copies),
                 *state_precision(method.computed, similarity.nearest_similarity),
             )
         ],
@@ -177,7 +183,8 @@ def _count_digits(assessed: Assessed) -> int:
     assessment, threshold = assessed.assessment, assessed.policy.threshold
     found = [*assessed.listed.neighbours, assessment.nearest_known_fake]
     found.append(assessment.neighbourhood.nearest_real)
-    pairs = [(each.cosine_similarity, threshold) for each in found if each is not None]
+    similarities = (each.cosine_similarity for each in found if each is not None)
+    pairs = [(value, threshold) for value in similarities if value is not None]
     pairs += [
         (each.reencoding.nearest_similarity, each.reencoding.threshold or threshold)
         for each in assessment.reencodings
@@ -203,7 +210,9 @@ def _write_similarity(
     return SimilarityAnswer(
         verdict=verdict.verdict,
         reason=verdict.reason,
-        explanation=explain_similarity(verdict, quality, used, discrimination, digits),
+        explanation=explain_similarity(
+            verdict, quality, used, discrimination, digits, assessed.copies
+        ),
         threshold=ThresholdAnswer.of(verdict.threshold),
         barrier=policy.barrier,
         next_step=None
@@ -248,5 +257,7 @@ def _write_neighbour(
 ) -> NeighbourAnswer | None:
     if found is None:
         return None
-    hashed, threshold = assessed.probe.perceptual_hash, assessed.policy.threshold
-    return NeighbourAnswer.of(rank, found, hashed, threshold)
+    probe = assessed.probe
+    width, height = probe.answer.width, probe.answer.height
+    size = None if width is None or height is None else (width, height)
+    return NeighbourAnswer.of(rank, found, probe.perceptual_hash, assessed.policy, size)

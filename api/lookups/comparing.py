@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,14 @@ from api.lookups.replay_json import Difference
 from index.truth.lookups import take_evidence
 
 # A later release may word sentences differently. The values that they state are compared.
+# `*` stands for any place in a list.
 WORDS = frozenset(
     {
+        "/copies/not_looked_for",
+        "/copies/stages/*/words",
+        "/similarity/nearest_known_fake/copy_evidence/words",
+        "/similarity/nearest_known_real/copy_evidence/words",
+        "/similarity/neighbours/*/copy_evidence/words",
         "/statements",
         "/classifier/explanation",
         "/similarity/explanation",
@@ -29,6 +36,8 @@ WORDS = frozenset(
 # document of a calibration. Another processor or another library for numbers rounds the last of 16
 # digits differently; a thousand such steps stay below this.
 ROUNDING = 1e-9
+
+_NUMBER = re.compile(r"/\d+(?=/|$)")
 
 # What is measured, by the part of an answer.
 MEASURED: Mapping[str, Sequence[str]] = {
@@ -66,16 +75,27 @@ def find_largest(differences: Sequence[Difference]) -> float | None:
 
 def take_stored_sentences(evidence: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return recomputed evidence with the stored answer's sentences, and only with its fields."""
-    worded = copy.deepcopy(dict(evidence))
-    for place in WORDS:
-        *path, last = place.strip("/").split("/")
-        old, new = stored, worded
-        for key in path:
-            old, new = old.get(key) or {}, new.get(key) or {}
-        if last in old and last in new:
-            new[last] = old[last]
+    worded = _take_sentences("", dict(evidence), stored)
     kept: dict[str, Any] = _take_fields(worded, stored)
     return kept
+
+
+def _take_sentences(place: str, now: Any, stored: Any) -> Any:  # noqa: ANN401 -- any JSON
+    if _is_words(place):
+        return stored
+    if isinstance(now, Mapping) and isinstance(stored, Mapping):
+        return {
+            key: _take_sentences(f"{place}/{key}", value, stored[key]) if key in stored else value
+            for key, value in now.items()
+        }
+    if isinstance(now, list) and isinstance(stored, list) and len(now) == len(stored):
+        pairs = enumerate(zip(now, stored, strict=True))
+        return [_take_sentences(f"{place}/{n}", one, other) for n, (one, other) in pairs]
+    return now
+
+
+def _is_words(place: str) -> bool:
+    return _NUMBER.sub("/*", place) in WORDS
 
 
 def take_measured(stored: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +169,7 @@ def _differences(place: str, then: Any, now: Any) -> Iterator[Difference]:  # no
     """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for key, value in then.items():
-            if f"{place}/{key}" not in WORDS:
+            if not _is_words(f"{place}/{key}"):
                 yield from _differences(f"{place}/{key}", value, now.get(key))
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         for number, (one, other) in enumerate(zip(then, now, strict=True)):

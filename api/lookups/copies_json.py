@@ -4,14 +4,26 @@ looked for copies, and which did not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from api.copies.stages import CopyStage, StageOutcome
+from api.copies.stages import CopyStage, StageOutcome, StageReport
 from api.fields import Answer, Sha256
-from index.copies import Box, Correspondence, Symmetry, View, ViewHash
-from index.truth.perceptual import PerceptualHash
+from api.lookups.copy_words import Size, describe_copy
+from api.lookups.stage_words import describe_gaps, describe_stage
+from index.cache.searching import Neighbour
+from index.copies import (
+    Box,
+    CopyEvidence,
+    Correspondence,
+    LeadLimits,
+    Symmetry,
+    View,
+    ViewHash,
+)
+from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -23,6 +35,11 @@ class BoxAnswer(Answer):
     top: Share = Field(description="Top edge, as a fraction of the height.")
     right: Share = Field(description="Right edge, as a fraction of the width.")
     bottom: Share = Field(description="Bottom edge, as a fraction of the height.")
+
+    @model_validator(mode="after")
+    def _check(self) -> BoxAnswer:
+        self.to_box()
+        return self
 
     @classmethod
     def of(cls, box: Box | None) -> BoxAnswer | None:
@@ -119,6 +136,11 @@ class CopyAnswer(Answer):
         description="The part of the probe whose hash is nearest. Null for the whole picture, and "
         "if no view of the probe is near by hash.",
     )
+    kept: BoxAnswer | None = Field(
+        None,
+        description="The part of the entry's picture that this view of the probe is taken for, as "
+        "if the rest had been cropped. Null for all of it.",
+    )
     hamming_distance: int | None = Field(
         None,
         ge=0,
@@ -144,8 +166,30 @@ class CopyAnswer(Answer):
         ge=0,
         le=1,
         description="How often a look-up of an unrelated picture finds an entry that fits at least "
-        "this well. Null if it was not measured.",
+        "this well, as the upper end of its interval. Null if it was not measured.",
     )
+
+    @classmethod
+    def of(cls, neighbour: Neighbour, probe_size: Size | None) -> CopyAnswer | None:
+        """From what is known of a neighbour; None if nothing shows or suggests a copy.
+
+        `probe_size` is the width and the height of the probe in pixels, None if not known.
+        """
+        found, words = neighbour.copy, describe_copy(neighbour, probe_size)
+        if found is None or words is None:
+            return None
+        view = found.view
+        return cls(
+            words=words,
+            symmetry=None if view is None else view.symmetry,
+            part=None if view is None else BoxAnswer.of(view.part),
+            kept=None if view is None else BoxAnswer.of(view.kept),
+            hamming_distance=found.hamming_distance,
+            descriptor_similarity=found.descriptor_similarity,
+            verified=found.verified,
+            correspondence=CorrespondenceAnswer.of(found.correspondence),
+            false_match_probability=found.false_match_probability,
+        )
 
 
 class ViewHashAnswer(Answer):
@@ -216,6 +260,18 @@ class StageAnswer(Answer):
     )
     words: str = Field(description="The same in one sentence.")
 
+    @classmethod
+    def of(cls, report: StageReport, views: int) -> StageAnswer:
+        """From what a stage did. `views` counts the hashes of the probe."""
+        return cls(
+            stage=report.stage,
+            outcome=report.outcome,
+            compared=report.compared,
+            found=report.found,
+            not_comparable=report.not_comparable,
+            words=describe_stage(report, views if report.stage is CopyStage.PERCEPTUAL_HASH else 0),
+        )
+
 
 class ComparedAnswer(Answer):
     """An entry that was compared by copy descriptor or by geometry, whatever came out: a replay
@@ -236,6 +292,67 @@ class ComparedAnswer(Answer):
         None, ge=0, le=1, description="As with the neighbour. Null if it was not measured."
     )
 
+    @classmethod
+    def of(cls, entry_id: int, found: CopyEvidence) -> ComparedAnswer:
+        """From what the stages found."""
+        return cls(
+            entry_id=entry_id,
+            descriptor_similarity=found.descriptor_similarity,
+            verified=found.verified,
+            correspondence=CorrespondenceAnswer.of(found.correspondence),
+            false_match_probability=found.false_match_probability,
+        )
+
+    def to_evidence(self) -> CopyEvidence:
+        """As `index` has it."""
+        found = self.correspondence
+        return CopyEvidence(
+            descriptor_similarity=self.descriptor_similarity,
+            verified=self.verified,
+            correspondence=None if found is None else found.to_correspondence(),
+            false_match_probability=self.false_match_probability,
+        )
+
+
+class LeadLimitsAnswer(Answer):
+    """From when on an entry that geometry did not verify is a lead, `possible_copy`."""
+
+    most_bits: int = Field(
+        ge=0,
+        le=256,
+        description="Largest number of differing bits of a lead by perceptual hash. Up to 31 an "
+        "entry is a near duplicate, so at 31 there is no lead by hash.",
+    )
+    least_similarity: float | None = Field(
+        None,
+        description="Smallest similarity of copy descriptors of a lead. Null if none follows from "
+        "a descriptor.",
+    )
+    least_refuted_similarity: float | None = Field(
+        None,
+        description="The same where local features of the two pictures fit no transform.",
+    )
+    source: str = Field(
+        description="Where these limits were measured, and at what rate.",
+        examples=["at a false-match rate of 1% by calibration 4"],
+    )
+
+    @classmethod
+    def of(cls, limits: LeadLimits) -> LeadLimitsAnswer:
+        """From the limits of a policy."""
+        return cls(
+            most_bits=limits.most_bits,
+            least_similarity=limits.least_similarity,
+            least_refuted_similarity=limits.least_refuted_similarity,
+            source=limits.source,
+        )
+
+    def to_limits(self) -> LeadLimits:
+        """As `index` has them."""
+        return LeadLimits(
+            self.most_bits, self.least_similarity, self.least_refuted_similarity, self.source
+        )
+
 
 class CopiesAnswer(Answer):
     """Which stages looked for edited copies of stored pictures, and what they could not find."""
@@ -253,6 +370,10 @@ class CopiesAnswer(Answer):
             "only if the picture's hash, or its embedding, is near too"
         ],
     )
+    leads: LeadLimitsAnswer = Field(
+        LeadLimitsAnswer(most_bits=MAX_HAMMING_DISTANCE, source="not measured"),
+        description="From when on an entry is a lead.",
+    )
     views: list[ViewHashAnswer] = Field(
         [],
         description="The hashes of the probe that were compared, the first of the whole picture as "
@@ -261,3 +382,23 @@ class CopiesAnswer(Answer):
     compared: list[ComparedAnswer] = Field(
         [], description="Entries that were compared by copy descriptor or by geometry."
     )
+
+    @classmethod
+    def of(
+        cls,
+        reports: Sequence[StageReport],
+        leads: LeadLimits,
+        views: Sequence[ViewHash],
+        compared: Mapping[int, CopyEvidence],
+    ) -> CopiesAnswer:
+        """From what the stages did, and what they found by entry id."""
+        hashes = sum(each.hash.reliable for each in views)
+        return cls(
+            stages=[StageAnswer.of(each, hashes) for each in reports],
+            not_looked_for=describe_gaps(reports, hashes),
+            leads=LeadLimitsAnswer.of(leads),
+            views=[ViewHashAnswer.of(each) for each in views],
+            compared=[
+                ComparedAnswer.of(entry_id, compared[entry_id]) for entry_id in sorted(compared)
+            ],
+        )

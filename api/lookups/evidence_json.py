@@ -29,8 +29,8 @@ class StatementAnswer(Answer):
 
     topic: str = Field(
         examples=["ratio"],
-        description="Topic of the sentence, machine-readable: rate, hits, ratio, generator, known "
-        "real, rests on, stability, precision, calibration or next step.",
+        description="Topic of the sentence, machine-readable: rate, hits, ratio, generator, copies,"
+        " known real, rests on, stability, precision, calibration or next step.",
     )
     words: str = Field(
         description="The sentence, for people. The page and the terminal print the same words."

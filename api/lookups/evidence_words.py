@@ -195,7 +195,7 @@ def describe_quality(quality: QualityAnswer) -> str:
             return "no issue"
         case QualityIssue.TOO_SMALL:
             return (
-                f"its shorter side of {quality.shortest_side} pixels is less than half of what the "
+                f"its shorter side of {quality.shortest_side} pixels is too short for what the "
                 f"model reads"
             )
         case QualityIssue.FLAT:

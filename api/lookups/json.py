@@ -16,6 +16,7 @@ from api.fields import Answer, FailedItem, Sha256
 from api.lookups.calibration_json import CalibrationUsed
 from api.lookups.classifier_json import ClassifierAnswer
 from api.lookups.copies_json import CopiesAnswer, CopyAnswer
+from api.lookups.copy_words import Size
 from api.lookups.evidence_json import (
     AttributionAnswer,
     QualityAnswer,
@@ -29,8 +30,10 @@ from api.lookups.rates_json import DiscriminationAnswer, HitRateAnswer, RateAnsw
 from api.lookups.request import SearchFilter
 from api.lookups.robustness_json import RestsOnAnswer, StabilityAnswer
 from index.cache.searching import Neighbour
+from index.leads import is_edited_copy, is_lead, is_same_picture
 from index.truth.perceptual import PerceptualHash
 from index.verdict import (
+    Policy,
     Relation,
     SimilarityOutcome,
     SimilarityReason,
@@ -122,18 +125,25 @@ class NeighbourAnswer(Answer):
         rank: int,
         neighbour: Neighbour,
         probe_hash: PerceptualHash | None,
-        threshold: Threshold | None,
+        policy: Policy,
+        probe_size: Size | None,
     ) -> NeighbourAnswer:
-        """From what the search found."""
+        """From what the search found, by the limits of a policy. `probe_size` is the width and the
+        height of the probe, None if not known.
+        """
+        is_copy = is_same_picture(neighbour) or is_lead(neighbour, policy.leads)
         return cls(
             rank=rank,
             cosine_similarity=neighbour.cosine_similarity,
             relation=find_relation(
                 neighbour.cosine_similarity,
-                threshold,
+                policy.threshold,
                 identical=neighbour.identical,
                 near_duplicate=neighbour.near_duplicate is True,
+                edited_copy=is_edited_copy(neighbour),
+                possible_copy=is_lead(neighbour, policy.leads),
             ),
+            copy_evidence=CopyAnswer.of(neighbour, probe_size) if is_copy else None,
             hamming_distance=neighbour.hamming_distance,
             perceptual_hash=_comparison(probe_hash, neighbour.entry.image.perceptual_hash),
             entry=EntryAnswer.of(neighbour.entry),

@@ -9,19 +9,30 @@ from time import perf_counter
 
 from sqlalchemy import Connection
 
+from api.copies.kept import find_kept_picture
+from api.copies.running import list_candidates, run_geometry
 from api.fields import FailedItem
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, write_answer
+from api.lookups.copies import find_rates, list_compared, propose, report_hashes
+from api.lookups.copies_json import CopiesAnswer
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
 from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
 from api.lookups.precision import describe_computed
-from api.lookups.probe import Probe, embed_probe, milliseconds, take_probe
+from api.lookups.probe import (
+    Probe,
+    embed_probe,
+    milliseconds,
+    order_for_copies,
+    take_probe,
+)
 from api.lookups.questions import restricts_only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
 from api.sources.access import read_any_file
 from api.sources.item import UnreadableItem, make_printable
+from embedder.decoding.picture import Picture
 from embedder.errors import ImageError
 from embedder.pictures.reencodings import ReEncodings
 from index.calibration.for_probe import ProbeCalibration
@@ -52,6 +63,7 @@ def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnsw
         lineup.batcher,
         lineup.computation,
         stability=query.stability,
+        copies=order_for_copies(lineup.limits),
     )
     return _answer(lineup, probe, query, started)
 
@@ -62,7 +74,12 @@ def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`, `InvalidVector`.
     """
     started = perf_counter()
-    probe = take_probe(request, lineup.database, lineup.space)
+    order = order_for_copies(lineup.limits)
+
+    def find_picture(sha256: str) -> Picture | None:
+        return find_kept_picture(lineup.blob_stores, lineup.decoders, order, sha256)
+
+    probe = take_probe(request, lineup.database, lineup.space, find_picture)
     return _answer(lineup, probe, request, started)
 
 
@@ -88,10 +105,13 @@ def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) ->
     if query.false_match_rate is None:
         query = query.model_copy(update={"false_match_rate": limits.false_match_rate})
     assessed = _search_and_assess(lineup, probe, query, limits)
+    of_copies = (assessed.describe_ms or 0.0) + (assessed.verify_ms or 0.0)
     timings = Timings(
         decode_ms=probe.decode_ms,
         embed_ms=probe.embed_ms,
-        search_ms=milliseconds(search_started, perf_counter()),
+        describe_ms=assessed.describe_ms,
+        search_ms=round(milliseconds(search_started, perf_counter()) - of_copies, 3),
+        verify_ms=assessed.verify_ms,
         total_ms=milliseconds(started, perf_counter()),
     )
     method = _method(lineup, assessed, query.k)
@@ -124,7 +144,20 @@ def _search_and_assess(
     reencodings = probe.reencodings
     usable = reencodings.usable if reencodings else ()
     embedded = lineup.batcher.embed_all([each.pixels for each in usable])
-    found = search(probe, query, [vector for vector, _ in embedded], lineup.index.search_all)
+    proposed = propose()
+    found = search(
+        probe,
+        query,
+        [vector for vector, _ in embedded],
+        lineup.index.search_all,
+        proposed.candidates,
+    )
+    geometry = run_geometry(
+        lineup.stored_features,
+        None if probe.picture is None else probe.picture.local_features,
+        list_candidates(found.list_found()),
+        has_picture=probe.picture is not None,
+    )
     with lineup.database.read() as connection:
         calibration, uncalibrated = apply_calibration(
             connection, lineup.calibrations, probe, query, found.searched_fakes
@@ -135,7 +168,12 @@ def _search_and_assess(
             connection, lineup.space, found.listed.generation, query.filter.corpora
         )
     logits = None if applied is None else LogitCalibration.of(applied, probe.condition)
-    policy = choose_policy(calibration, logits, limits.choices)
+    rates = find_rates(calibration, found.searched_fakes)
+    leads = rates.choose_limits(proposed.descriptor)
+    policy = choose_policy(calibration, logits, limits.choices, leads)
+    evidence = rates.rate(geometry.evidence)
+    compared = list_compared(found.list_found(), evidence)
+    found = found.join(evidence, leads, query.k)
     of_reencodings = choose_reencoding_limits(
         applied, calibration, policy, limits.choices, [each.condition for each in usable]
     )
@@ -164,6 +202,14 @@ def _search_and_assess(
         has_known_reals=has_known_reals,
         caution=limits.caution,
         computed=computed,
+        copies=CopiesAnswer.of(
+            [report_hashes(probe, found, leads), proposed.report, geometry.report],
+            leads,
+            probe.views,
+            compared,
+        ),
+        describe_ms=proposed.took_ms,
+        verify_ms=geometry.took_ms,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -13,13 +14,18 @@ from numpy.typing import NDArray
 from api.batcher import Pixels, VectorAndLogit
 from api.decoding import make_picture_now
 from api.errors import InvalidRequest
-from api.images import hash_of
+from api.images import hash_of, view_hashes_of
 from api.lookups.json import ProbeAnswer
 from api.lookups.request import LookupRequest
+from embedder.copies.features import MAX_KEYPOINTS, can_extract
+from embedder.copies.inputs import DescriptorInput
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.errors import ImageTooSmall
 from embedder.pictures.delivery import Condition
 from embedder.pictures.legibility import PictureQuality, is_flat
+from embedder.pictures.limits import ImageLimits
 from embedder.pictures.reencodings import ReEncodings
+from index.copies import AS_SEEN, ViewHash
 from index.errors import UnknownImage
 from index.evidence import ProbeFacts
 from index.truth.computations import Computation
@@ -49,8 +55,10 @@ class Forward(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """A questioned image with its embedding.
+    """A questioned image with its embedding; `vector` is None if it is too small for the model.
 
+    `views` are the hashes of its views, the first of the whole picture as it is. `picture` has what
+    the copy stages read of it, None if neither its bytes nor a kept picture were there.
     `computation` is what computed the embedding, None if the embedding was sent or nobody recorded
     it. `condition`, how it seems to have been delivered, is None without its bytes; `reencodings`
     are None unless they were asked for. `luminance_std` is of what the model reads, in levels of
@@ -58,13 +66,15 @@ class Probe:
     """
 
     answer: ProbeAnswer
-    vector: NDArray[np.float32]  # (d,)
+    vector: NDArray[np.float32] | None  # (d,)
     logit: float | None
     perceptual_hash: PerceptualHash | None = None
     reencodings: ReEncodings | None = None
     condition: Condition | None = None
     luminance_std: float | None = None
     computation: Computation | None = None
+    views: tuple[ViewHash, ...] = ()
+    picture: Picture | None = None
     decode_ms: float = 0.0
     embed_ms: float = 0.0
 
@@ -87,7 +97,22 @@ class Probe:
             is_flat=is_flat(
                 PictureQuality(shortest_side or 0, self.pdq_quality, self.luminance_std)
             ),
+            is_embedded=self.vector is not None,
         )
+
+
+def order_for_copies(
+    limits: ImageLimits, descriptor: DescriptorInput | None = None
+) -> PictureOrder:
+    """Return the order for what the copy stages read of a probe. `descriptor` is what the copy
+    descriptor reads, None without one.
+    """
+    return PictureOrder(
+        limits,
+        view_hashes=True,
+        local_features=MAX_KEYPOINTS if can_extract() else None,
+        descriptor=descriptor,
+    )
 
 
 def embed_probe(
@@ -99,13 +124,16 @@ def embed_probe(
     computation: Computation | None = None,
     *,
     stability: bool = False,
+    copies: PictureOrder | None = None,
 ) -> Probe:
     """Decode an image and embed it. Raises `ImageError`, `Overloaded`.
 
-    `computation` is what `forward` computes with. `stability` makes the re-encodings too.
+    `computation` is what `forward` computes with. `stability` makes the re-encodings too. `copies`
+    orders what the copy stages read; None: the views' hashes alone.
 
     Bytes that were ingested before are not embedded again: their stored embedding is taken, so that
-    the identical image has similarity 1.
+    the identical image has similarity 1. An image that only the model finds too small has no
+    embedding: copies of it are looked for all the same.
     """
     started = perf_counter()
     sha256 = hashlib.sha256(data).hexdigest()
@@ -118,14 +146,22 @@ def embed_probe(
         pixels=stored is None,
         perceptual_hash=stored is None,
         luminance=stored is None,
+        view_hashes=True,
+        local_features=None if copies is None else copies.local_features,
+        descriptor=None if copies is None else copies.descriptor,
     )
-    picture = make_picture_now(model.decoders, data, order)
+    try:
+        picture = make_picture_now(model.decoders, data, order)
+    except ImageTooSmall:
+        unread = replace(
+            order, preprocessing=None, pixels=False, luminance=False, reencodings=False
+        )
+        picture = make_picture_now(model.decoders, data, unread)  # raises if anybody refuses it
     decoded_at = perf_counter()
     if stored is not None:
-        return _of_stored(stored, sha256, picture)
-    assert picture.pixels is not None
+        return _of_stored(stored, sha256, picture, decode_ms=milliseconds(started, decoded_at))
     hashed = hash_of(picture)
-    vector, logit = forward.embed(picture.pixels)
+    vector, logit = (None, None) if picture.pixels is None else forward.embed(picture.pixels)
     return Probe(
         ProbeAnswer(
             sha256=sha256,
@@ -133,7 +169,7 @@ def embed_probe(
             width=picture.width,
             height=picture.height,
             byte_size=len(data),
-            embedding="computed",
+            embedding="none" if vector is None else "computed",
             **_hash_fields(hashed),
         ),
         vector,
@@ -142,28 +178,37 @@ def embed_probe(
         picture.reencodings,
         picture.condition,
         picture.luminance_std,
-        computation,
+        None if vector is None else computation,
+        view_hashes_of(picture),
+        picture,
         decode_ms=milliseconds(started, decoded_at),
-        embed_ms=milliseconds(decoded_at, perf_counter()),
+        embed_ms=0.0 if vector is None else milliseconds(decoded_at, perf_counter()),
     )
 
 
-def take_probe(request: LookupRequest, database: Database, space: Space) -> Probe:
-    """Take an embedding that the client computed, or that of an ingested image by its sha256.
+def take_probe(
+    request: LookupRequest,
+    database: Database,
+    space: Space,
+    find_picture: Callable[[str], Picture | None] = lambda _: None,
+) -> Probe:
+    """Take an embedding that the client computed, or that of an ingested image by its sha256, whose
+    picture `find_picture` makes again if it is kept.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
     if request.stability:
         raise InvalidRequest("stability re-encodes the probe and needs its image")
     if request.embedding is None:
-        return _of_sha256(request.sha256, database, space)
+        return _of_sha256(request.sha256, database, space, find_picture)
     if request.embedding_space is None:
         raise InvalidRequest("an embedding needs its embedding_space (see GET /v1/models)")
     space.require(request.embedding_space)
     hashed = _sent_hash(request)
     answer = ProbeAnswer(sha256=request.sha256, embedding="sent", **_hash_fields(hashed))
     with np.errstate(over="ignore"):  # the search refuses infinity
-        return Probe(answer, np.asarray(request.embedding, dtype=np.float32), request.logit, hashed)
+        vector = np.asarray(request.embedding, dtype=np.float32)
+    return Probe(answer, vector, request.logit, hashed, views=_sent_views(request, hashed))
 
 
 def milliseconds(started: float, finished: float) -> float:
@@ -171,22 +216,35 @@ def milliseconds(started: float, finished: float) -> float:
     return round((finished - started) * 1000, 3)
 
 
-def _of_sha256(sha256: str | None, database: Database, space: Space) -> Probe:
+def _of_sha256(
+    sha256: str | None,
+    database: Database,
+    space: Space,
+    find_picture: Callable[[str], Picture | None],
+) -> Probe:
     if sha256 is None:
         raise InvalidRequest("send an image, an embedding with its embedding_space, or a sha256")
     with database.read() as connection:
         stored = find_embedding(connection, space, sha256)
     if stored is None:
         raise UnknownImage(sha256)
-    return _of_stored(stored, sha256)
+    kept = find_picture(sha256)
+    probe = _of_stored(stored, sha256, kept)
+    # What is kept may be a thumbnail: it says nothing about the file's delivery.
+    return replace(probe, condition=None)
 
 
 def _of_stored(
     stored: StoredEmbedding,
     sha256: str,
     picture: Picture | None = None,
+    decode_ms: float = 0.0,
 ) -> Probe:
     image = stored.image
+    hashed = image.perceptual_hash
+    views = () if picture is None else view_hashes_of(picture)
+    if hashed is not None:
+        views = (ViewHash(AS_SEEN, hashed), *views[1:])
     answer = ProbeAnswer(
         sha256=sha256,
         format=image.format,
@@ -194,16 +252,19 @@ def _of_stored(
         height=image.height,
         byte_size=image.byte_size,
         embedding="stored",
-        **_hash_fields(image.perceptual_hash),
+        **_hash_fields(hashed),
     )
     return Probe(
         answer,
         stored.vector,
         stored.logit,
-        image.perceptual_hash,
+        hashed,
         None if picture is None else picture.reencodings,
         None if picture is None else picture.condition,
         computation=stored.computation,
+        views=views,
+        picture=picture,
+        decode_ms=decode_ms,
     )
 
 
@@ -211,6 +272,13 @@ def _sent_hash(request: LookupRequest) -> PerceptualHash | None:
     if request.pdq_hash is None or request.pdq_quality is None:
         return None
     return PerceptualHash(bytes.fromhex(request.pdq_hash), request.pdq_quality)
+
+
+def _sent_views(request: LookupRequest, hashed: PerceptualHash | None) -> tuple[ViewHash, ...]:
+    """The views that a client sent, after that of the whole picture as it is."""
+    sent = (each.to_view_hash() for each in request.view_hashes)
+    others = tuple(each for each in sent if each.view != AS_SEEN)
+    return others if hashed is None else (ViewHash(AS_SEEN, hashed), *others)
 
 
 def _hash_fields(hashed: PerceptualHash | None) -> dict[str, Any]:

@@ -32,8 +32,9 @@ ROUNDED_COSINE = 1 - 1e-6
 ROUNDED_LOGIT = 1e-3
 
 
-def embed_again(lineup: Lineup, image: bytes, probe: Probe) -> Probe:
-    """Embed the image of a stored probe, with today's device and precision.
+def embed_again(lineup: Lineup, image: bytes, probe: Probe) -> Probe | None:
+    """Embed the image of a stored probe, with today's device and precision; None if it is too small
+    for the model, and had no embedding.
 
     Raises `InvalidRequest` if it is not that image, `ImageError`, `Overloaded`.
     """
@@ -44,6 +45,8 @@ def embed_again(lineup: Lineup, image: bytes, probe: Probe) -> Probe:
         raise InvalidRequest(
             f"the probe of this look-up has the sha256 {probe.answer.sha256}, the image {sha256}"
         )
+    if probe.vector is None:
+        return None
     vector, logit = lineup.embed_picture(lineup.make_picture(image, lineup.picture_order))
     return replace(
         probe,
@@ -60,6 +63,8 @@ def compare_again(
 
     The two answers were judged by the same rules and limits.
     """
+    assert stored.vector is not None
+    assert again.vector is not None
     cosine = _cosine(stored.vector, again.vector)
     difference = None
     if stored.logit is not None and again.logit is not None:

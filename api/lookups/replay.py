@@ -29,6 +29,7 @@ from api.lookups.comparing import (
     take_measured,
     take_stored_sentences,
 )
+from api.lookups.copies import propose_again
 from api.lookups.json import LookupAnswer
 from api.lookups.limits import Limits
 from api.lookups.probe import Probe
@@ -42,6 +43,7 @@ from index.cache.as_of import search_at
 from index.cache.searching import Question, SearchResult
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applied, Applies
+from index.copies import NO_LEADS, CopyEvidence, ViewHash
 from index.evidence import ReEncodedProbe, assess
 from index.policy import Choices, LogitCalibration, choose_policy
 from index.truth.computations import Computation
@@ -131,7 +133,12 @@ class _Again:
         def search_all(questions: Sequence[Question]) -> Sequence[SearchResult]:
             return search_at(self.conn, space_id, self.stored.generation, questions)
 
-        found = search(probe, query.model_copy(update={"exact": True}), [], search_all)
+        copies = then.copies
+        leads = NO_LEADS if copies is None else copies.leads.to_limits()
+        compared = compared_then(then)
+        exact = query.model_copy(update={"exact": True})
+        found = search(probe, exact, [], search_all, propose_again(compared))
+        found = found.join(compared, leads, query.k)
         applied = self._find_applied()
         calibration = None
         if applied is not None and found.searched_fakes is not None:
@@ -140,7 +147,7 @@ class _Again:
             calibration = ProbeCalibration.of(applied, probe.condition, found.searched_fakes, rate)
         of_logit = self._find_calibration_of_logit(calibration)
         logits = None if of_logit is None else LogitCalibration.of(of_logit, probe.condition)
-        policy = policy_then(then, calibration, logits, limits)
+        policy = replace(policy_then(then, calibration, logits, limits), leads=leads)
         assessment = assess(
             probe.facts(limits.model_side),
             found.neighbourhood,
@@ -159,6 +166,7 @@ class _Again:
             reencoded_part=None if then.stability is None else then.stability.part,
             uncalibrated_corpora=tuple(then.similarity.uncalibrated_corpora),
             caution=then.caution,
+            copies=copies,
         )
 
     def _find_applied(self) -> Applied | None:
@@ -235,12 +243,15 @@ def _describe_rules(then: LookupAnswer, now: LookupAnswer) -> RulesAnswer:
 
 
 def probe_then(conn: Connection, space: Space, stored: Lookup, then: LookupAnswer) -> Probe:
-    """The probe of a stored look-up. Raises `NotReplayable` if its embedding was not kept."""
+    """The probe of a stored look-up. Raises `NotReplayable` if its embedding was not kept.
+
+    The hashes of its views are compared again. What the other stages read of it is not kept.
+    """
     vector: NDArray[np.float32] | None = stored.probe_vector
     if vector is None and stored.probe_sha256 is not None:
         known = find_embedding(conn, space, stored.probe_sha256)
         vector = None if known is None else known.vector
-    if vector is None:
+    if vector is None and then.probe.embedding != "none":
         raise NotReplayable(stored.id)
     answer, used = then.probe, then.similarity.calibration
     hashed = None
@@ -254,7 +265,19 @@ def probe_then(conn: Connection, space: Space, stored: Lookup, then: LookupAnswe
         condition=Condition(used.probe_condition) if used and used.probe_condition else None,
         luminance_std=then.quality.luminance_std if then.quality else None,
         computation=_computation_then(then),
+        views=views_then(then),
     )
+
+
+def views_then(then: LookupAnswer) -> tuple[ViewHash, ...]:
+    """The hashes of the probe's views."""
+    return tuple(each.to_view_hash() for each in (then.copies.views if then.copies else ()))
+
+
+def compared_then(then: LookupAnswer) -> dict[int, CopyEvidence]:
+    """What a copy descriptor and geometry found then, by entry id; no picture is read again."""
+    compared = () if then.copies is None else then.copies.compared
+    return {each.entry_id: each.to_evidence() for each in compared}
 
 
 def _computation_then(then: LookupAnswer) -> Computation | None:

@@ -17,6 +17,8 @@ from api.fields import (
     Scalar,
     Sha256,
 )
+from api.lookups.copies_json import ViewHashAnswer
+from embedder.pictures.views import MAX_VIEWS
 from index.truth.corpora import CorpusKind
 
 
@@ -120,4 +122,11 @@ class LookupRequest(LookupQuery):
         le=100,
         description="Quality of `pdq_hash`, from 0 to 100. The hash is compared only if this is "
         "given.",
+    )
+    view_hashes: list[ViewHashAnswer] = Field(
+        [],
+        max_length=MAX_VIEWS,
+        description="Further hashes of the probe, which find mirrored, turned, framed and cropped "
+        "copies: each of a part of it, after a symmetry was undone. Without an image and without "
+        "them, only `pdq_hash` is compared.",
     )

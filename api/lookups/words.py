@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from api.copies.stages import StageOutcome
 from api.lookups.calibration_json import CalibrationUsed
 from api.lookups.calibration_words import (
     describe_calibration,
@@ -15,6 +16,7 @@ from api.lookups.calibration_words import (
     name_images,
 )
 from api.lookups.classifier_json import ClassifierAnswer
+from api.lookups.copies_json import CopiesAnswer
 from api.lookups.evidence_json import QualityAnswer
 from api.lookups.evidence_words import (
     TELLS_NOTHING,
@@ -32,6 +34,7 @@ from api.lookups.numbers import LOGIT_DIGITS, SIMILARITY_DIGITS
 from api.lookups.rates_json import DiscriminationAnswer, LogitShareAnswer
 from api.lookups.robustness_json import StabilityAnswer
 from api.lookups.robustness_words import describe_rests_on, describe_stability
+from api.lookups.stage_words import STAGE_NAMES
 from embedder.pictures.delivery import Condition
 from index.verdict import (
     ClassifierPolicy,
@@ -133,8 +136,11 @@ def explain_similarity(
     used: CalibrationUsed | None = None,
     discrimination: DiscriminationAnswer | None = None,
     digits: int = SIMILARITY_DIGITS,
+    copies: CopiesAnswer | None = None,
 ) -> str:
-    """Why the similarity verdict is what it is. `used` is the calibration that applies."""
+    """Why the similarity verdict is what it is. `used` is the calibration that applies, `copies`
+    says which stages looked for copies: beside `not_similar` stands what was not looked for.
+    """
     if verdict.reason is SimilarityReason.TELLS_NOTHING and discrimination is not None:
         return describe_discrimination(discrimination, digits)
     if used is not None:
@@ -142,10 +148,13 @@ def explain_similarity(
             return _PROVISIONAL if used.provisional else _WITHOUT_HIT_RATES
         if verdict.reason is SimilarityReason.NO_THRESHOLD and not used.holds:
             return _DOES_NOT_HOLD
-    return _SIMILARITY[verdict.reason].format(
+    words = _SIMILARITY[verdict.reason].format(
         threshold=f"{verdict.threshold.value:.{digits}f}" if verdict.threshold else "",
         quality=describe_quality(quality),
     )
+    if verdict.reason is SimilarityReason.BELOW_THRESHOLD and copies is not None:
+        words += f"; no copy of one was found{_name_limits(copies)}"
+    return words
 
 
 def explain_classifier(
@@ -201,13 +210,16 @@ def write_statements(
     similarity: SimilarityAnswer,
     stability: StabilityAnswer | None,
     classifier: ClassifierAnswer | None = None,
+    copies: CopiesAnswer | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Further evidence beside the verdicts: topics, each with a sentence. What is not known is left
     out.
     """
     yield from _write_figures(similarity)
-    if similarity.nearest_known_real:
-        real = similarity.nearest_known_real
+    if copies is not None and copies.not_looked_for is not None:
+        yield "copies", copies.not_looked_for
+    real = similarity.nearest_known_real
+    if real is not None and real.cosine_similarity is not None:
         yield (
             "known real",
             f"cosine similarity {real.cosine_similarity:.{similarity.digits}f}, entry "
@@ -251,6 +263,19 @@ def _write_figures(similarity: SimilarityAnswer) -> Iterator[tuple[str, str]]:
         yield "ratio", describe_unsupported_ratio(similarity.ratio_support)
     if similarity.attribution:
         yield "generator", describe_attribution(similarity.attribution)
+
+
+def _name_limits(copies: CopiesAnswer) -> str:
+    """That not every kind of copy was looked for, if so. The sentence about copies says why."""
+    if copies.not_looked_for is None:
+        return ""
+    missing = [
+        f"no {STAGE_NAMES[each.stage]}"
+        for each in copies.stages
+        if each.outcome not in (StageOutcome.RAN, StageOutcome.NO_CANDIDATES)
+    ]
+    why = f" ({', '.join(missing)})" if missing else ""
+    return f", as far as copies were looked for{why}"
 
 
 def _alike(

@@ -45,13 +45,13 @@ class _Candidate:
     """
 
     entry_id: int
-    similarity: float
+    similarity: float | None
     identical: bool
     distance: int | None
 
     @property
     def rank(self) -> tuple[bool, float, int]:
-        return not self.identical, -self.similarity, self.entry_id
+        return not self.identical, -(self.similarity or 0.0), self.entry_id
 
     @property
     def order(self) -> tuple[bool, float, float, int]:
@@ -70,7 +70,9 @@ class _Search:
 
     def offer(self, some: Sequence[_Candidate]) -> None:
         self.searched += len(some)
-        self.best = sorted([*self.best, *some], key=lambda each: each.rank)[: self.question.k]
+        # A probe without an embedding is near to nothing but its own image.
+        ranked = [each for each in some if each.similarity is not None or each.identical]
+        self.best = sorted([*self.best, *ranked], key=lambda each: each.rank)[: self.question.k]
         self.near_duplicates += [each for each in some if each.distance is not None]
 
     def answer(self) -> list[_Candidate]:
@@ -158,10 +160,12 @@ def _compare(
         rows = [row for row in rows if row.entry_id in selected]
     if not rows:
         return []
-    vectors: NDArray[np.float32] = rows_from_bytes(
-        [bytes(row.vector) for row in rows], len(question.probe)
-    )  # (n, d)
-    similarities = cosine_similarities(vectors, question.probe)  # (n,)
+    similarities: list[float | None] = [None] * len(rows)
+    if question.probe is not None:
+        vectors: NDArray[np.float32] = rows_from_bytes(
+            [bytes(row.vector) for row in rows], len(question.probe)
+        )  # (n, d)
+        similarities = [*cosine_similarities(vectors, question.probe).tolist()]
     return [
         _Candidate(
             row.entry_id,
@@ -170,7 +174,7 @@ def _compare(
             and pictures[row.entry_id].sha256 == question.probe_sha256,
             _distance(question.probe_hash, pictures[row.entry_id]),
         )
-        for row, similarity in zip(rows, similarities.tolist(), strict=True)
+        for row, similarity in zip(rows, similarities, strict=True)
     ]
 
 

@@ -235,7 +235,9 @@ class LiveIndex:
         Raises like it.
         """
         checked = [
-            replace(each, probe=check_vector(each.probe, self.space.dimension))
+            each
+            if each.probe is None
+            else replace(each, probe=check_vector(each.probe, self.space.dimension))
             for each in questions
         ]
 

@@ -59,18 +59,24 @@ class TooFarBehind(Exception):
 class Neighbour:
     """An entry near the probe.
 
-    `cosine_similarity` is in [-1, 1]; higher is nearer. `identical` means equal bytes,
+    `cosine_similarity` is in [-1, 1]; higher is nearer. It is None if the probe has no embedding.
+    `identical` means equal bytes,
     `near_duplicate` the same picture by perceptual hash. The latter is None if a hash is missing or
     unreliable, and so is `hamming_distance`, in bits from 0 to 256. `copy` is what shows that the
     probe is an edited version of the entry's picture, None if nothing does.
     """
 
     entry: Entry
-    cosine_similarity: float
+    cosine_similarity: float | None
     identical: bool
     near_duplicate: bool | None = None
     hamming_distance: int | None = None
     copy: CopyEvidence | None = None
+
+    @property
+    def nearness(self) -> float:
+        """The cosine similarity; without one, less than any other."""
+        return -math.inf if self.cosine_similarity is None else self.cosine_similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +110,13 @@ class SearchResult:
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
     """A probe (d,) float32 of norm 1, digest and hash of its image, and which neighbours are
-    wanted.
+    wanted. Without an embedding, only the same picture and candidates are found.
 
     `views` are the hashes of the probe's views. `candidates` are entries that another search
     proposes as copies, with the cosine similarity of the copy descriptors.
     """
 
-    probe: NDArray[np.float32]
+    probe: NDArray[np.float32] | None
     k: int
     chosen: Filter
     probe_sha256: str | None = None
@@ -127,9 +133,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Entry ids with their cosine similarities, best first. `exact`: no better one was left out."""
+    """Entry ids with their cosine similarities, best first. `exact`: no better one was left out.
+    A probe without an embedding has no similarities: only the entries of its image are ranked.
+    """
 
-    best: list[tuple[int, float]]
+    best: list[tuple[int, float | None]]
     exact: bool
 
 
@@ -157,7 +165,7 @@ def search(
     if question.probe_hash is not None:
         same_picture = pictures.find(conn, question.probe_hash, view.generation)
     for _ in range(REMOVAL_ROUNDS):
-        ranking = rank(parts, question.probe, question.k, first=identical, exact=question.exact)
+        ranking = _rank(parts, question, identical)
         best = ranking.best + _first_members(parts, same_picture, identical, question, ranking)
         found = find_entries(conn, [entry_id for entry_id, _ in best])
         if len(found) == len(best):
@@ -183,13 +191,21 @@ def search(
     )
 
 
+def _rank(parts: Sequence[Part], question: Question, identical: NDArray[np.int64]) -> Ranking:
+    if question.probe is not None:
+        return rank(parts, question.probe, question.k, first=identical, exact=question.exact)
+    members = [part.segment.ids[part.members_among(part.segment.find(identical))] for part in parts]
+    found = sorted(int(each) for some in members for each in some)
+    return Ranking([(each, None) for each in found[: question.k]], exact=True)
+
+
 def _first_members(
     parts: Sequence[Part],
     pictures: SamePictures,
     identical: NDArray[np.int64],
     question: Question,
     ranking: Ranking,
-) -> list[tuple[int, float]]:
+) -> list[tuple[int, float | None]]:
     """Return the first k near duplicates that are members and not ranked already, with their
     similarities.
     """
@@ -198,18 +214,18 @@ def _first_members(
     ranked = {entry_id for entry_id, _ in ranking.best}
     bits = dict(zip(pictures.entry_ids.tolist(), pictures.bits.tolist(), strict=True))
     same = frozenset(identical.tolist())
-    found: list[tuple[int, float]] = []
+    found: list[tuple[int, float | None]] = []
     for part in parts:
         positions = part.members_among(part.segment.find(pictures.entry_ids))
-        similarities = _similarities(part, positions, question.probe)
-        found += zip(part.segment.ids[positions].tolist(), similarities.tolist(), strict=True)
+        similarities = _measure(part, positions, question.probe)
+        found += zip(part.segment.ids[positions].tolist(), similarities, strict=True)
     others = [each for each in found if each[0] not in ranked]
     others.sort(key=lambda each: order_of(each[0] in same, bits[each[0]], each[1], each[0]))
     return others[: question.k]
 
 
 def neighbour_of(
-    entry: Entry, similarity: float, identical: bool, probe_hash: PerceptualHash | None
+    entry: Entry, similarity: float | None, identical: bool, probe_hash: PerceptualHash | None
 ) -> Neighbour:
     """Return an entry as a neighbour; its hash is compared with the probe's if both are
     reliable.
@@ -233,15 +249,15 @@ def neighbour_order(neighbour: Neighbour) -> tuple[bool, float, float, int]:
 
 
 def order_of(
-    identical: bool, bits: int | None, similarity: float, entry_id: int
+    identical: bool, bits: int | None, similarity: float | None, entry_id: int
 ) -> tuple[bool, float, float, int]:
     """Return the sort key of an entry; see `SearchResult`. `bits` is the Hamming distance of a near
     duplicate, None for another picture.
     """
     nearness = math.inf if bits is None else bits
-    if similarity > SAME_EMBEDDING:
+    if similarity is not None and similarity > SAME_EMBEDDING:
         nearness = 0
-    return not identical, nearness, -similarity, entry_id
+    return not identical, nearness, math.inf if similarity is None else -similarity, entry_id
 
 
 def rank(
@@ -295,6 +311,17 @@ def cosine_similarities(
     similarities = np.vecdot(wide, one) / norms
     rounded: NDArray[np.float64] = np.round(similarities, DECIMALS).clip(-1.0, 1.0)
     return rounded
+
+
+def _measure(
+    part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32] | None
+) -> list[float | None]:
+    """Return the cosine similarities (m,) of the entries at some positions; None without a probe's
+    embedding.
+    """
+    if probe is None:
+        return [None] * len(positions)
+    return [*_similarities(part, positions, probe).tolist()]
 
 
 def _similarities(

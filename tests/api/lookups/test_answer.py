@@ -351,7 +351,7 @@ def test_why_no_calibration_applies_is_written() -> None:
 def test_how_a_neighbour_relates_to_the_probe(
     parts: dict[str, Any], threshold: Threshold | None, relation: str | None
 ) -> None:
-    answer = NeighbourAnswer.of(3, neighbour(5, 0.5, **parts), None, threshold)
+    answer = NeighbourAnswer.of(3, neighbour(5, 0.5, **parts), None, Policy(threshold), None)
     assert (answer.rank, answer.entry.id, answer.cosine_similarity) == (3, 5, 0.5)
     assert answer.relation == relation
 
@@ -371,7 +371,7 @@ def test_whether_hashes_were_compared(
 ) -> None:
     held = entry(5, perceptual_hash=other)
     near = type(NEAR[0])(held, 0.5, identical=False)
-    assert NeighbourAnswer.of(1, near, one, None).perceptual_hash == expected
+    assert NeighbourAnswer.of(1, near, one, Policy(None), None).perceptual_hash == expected
 
 
 def test_neighbours_are_ranked_from_one_and_the_nearest_real_stands_beside_them() -> None:

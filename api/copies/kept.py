@@ -1,0 +1,29 @@
+"""The picture of an image that was ingested, from what its corpora keep of it."""
+
+from __future__ import annotations
+
+import logging
+
+from api.decoding import make_picture_now
+from api.images import BlobStores
+from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.errors import ImageError
+from index.errors import BlobCorrupt
+
+log = logging.getLogger(__name__)
+
+
+def find_kept_picture(
+    stores: BlobStores, decoders: Decoders, order: PictureOrder, sha256: str
+) -> Picture | None:
+    """Make the picture of a stored image again: of its original, else of its thumbnail. None if
+    neither is kept, or can be read.
+    """
+    for store in (stores.originals, stores.thumbnails):
+        try:
+            data = store.find(sha256)
+            if data is not None:
+                return make_picture_now(decoders, data, order)
+        except (BlobCorrupt, ImageError) as err:
+            log.warning("a stored picture of %s cannot be compared: %s", sha256, err)
+    return None

@@ -1,0 +1,101 @@
+"""Running the stages of one probe: each reports what it did, is timed, and may fail alone.
+
+A stage that fails is said in the answer. It never ends a look-up: the other stages, and the search
+by embedding, answer without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from api.copies.stages import CopyStage, StageOutcome, StageReport
+from api.copies.stored_features import StoredFeatures
+from api.copies.verifying import choose_candidates, verify
+from embedder.copies.features import LocalFeatures, can_extract
+from index.cache.searching import Neighbour
+from index.copies import CopyEvidence
+
+log = logging.getLogger(__name__)
+
+HOW_TO_INSTALL = "pip install 'lineup-forensics[copies]' brings it"
+IN_THE_LOG = "the error is in the log"
+
+
+@dataclass(frozen=True, slots=True)
+class GeometryRun:
+    """What geometry added to the evidence of candidates, by entry id. `took_ms` is None if it
+    compared nothing.
+    """
+
+    report: StageReport
+    evidence: Mapping[int, CopyEvidence] = field(default_factory=dict)
+    took_ms: float | None = None
+
+
+def list_candidates(found: Sequence[Neighbour]) -> list[Neighbour]:
+    """Return the entries that are worth verifying, the most likely first: those by copy descriptor,
+    by a far perceptual hash and by embedding in turn, then near duplicates.
+
+    Near duplicates are copies already. Geometry says what was done to them, if there is time.
+    """
+    others = [each for each in found if not each.near_duplicate]
+    described = [each for each in others if _descriptor_similarity(each) is not None]
+    hashed = [each for each in others if _bits(each) is not None]
+    near = [each for each in found if each.near_duplicate]
+    chosen = choose_candidates(
+        sorted(described, key=lambda each: (-(_descriptor_similarity(each) or 0), each.entry.id)),
+        sorted(hashed, key=lambda each: (_bits(each) or 0, each.entry.id)),
+        sorted(others, key=lambda each: (-each.nearness, each.entry.id)),
+    )
+    return choose_candidates([*chosen, *near])
+
+
+def run_geometry(
+    stored: StoredFeatures,
+    probe: LocalFeatures | None,
+    candidates: Sequence[Neighbour],
+    *,
+    has_picture: bool,
+) -> GeometryRun:
+    """Verify candidates by local features. `probe` are those of the probe, None without OpenCV and
+    if `has_picture` is false.
+    """
+    if not can_extract():
+        return _skip(StageOutcome.NOT_INSTALLED, HOW_TO_INSTALL)
+    if not has_picture:
+        return _skip(StageOutcome.NO_IMAGE)
+    if probe is None or not probe.count:
+        return _skip(StageOutcome.LOW_QUALITY)
+    if not candidates:
+        return _skip(StageOutcome.NO_CANDIDATES)
+    started = perf_counter()
+    try:
+        evidence = verify(stored, probe, candidates)
+    except Exception:
+        log.exception("candidates were not verified")
+        return _skip(StageOutcome.FAILED, IN_THE_LOG)
+    took_ms = round((perf_counter() - started) * 1000, 3)
+    compared = [each for each in evidence.values() if each.verified is not None]
+    report = StageReport(
+        CopyStage.GEOMETRY,
+        StageOutcome.RAN,
+        compared=len(compared),
+        found=sum(each.verified is True for each in compared),
+        not_comparable=len(candidates) - len(compared),
+    )
+    return GeometryRun(report, evidence, took_ms)
+
+
+def _skip(outcome: StageOutcome, detail: str | None = None) -> GeometryRun:
+    return GeometryRun(StageReport(CopyStage.GEOMETRY, outcome, detail=detail))
+
+
+def _descriptor_similarity(neighbour: Neighbour) -> float | None:
+    return None if neighbour.copy is None else neighbour.copy.descriptor_similarity
+
+
+def _bits(neighbour: Neighbour) -> int | None:
+    return None if neighbour.copy is None else neighbour.copy.hamming_distance

@@ -1,0 +1,117 @@
+"""The copy stages of one look-up: which candidates are proposed, verified and rated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from api.copies.stages import CopyStage, StageOutcome, StageReport
+from api.lookups.probe import Probe
+from api.lookups.questions import Found
+from index.cache.searching import Neighbour
+from index.calibration.copies import CopyRates, shipped_copy_rates
+from index.calibration.for_probe import ProbeCalibration
+from index.copies import CopyEvidence, LeadLimits
+from index.leads import is_lead
+from index.policy import choose_lead_limits
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """Entries that the copy descriptor proposes, with the similarities of the descriptors.
+
+    `descriptor` is the fingerprint of the copy descriptor; None if it did not run.
+    """
+
+    report: StageReport
+    candidates: tuple[tuple[int, float], ...] = ()
+    descriptor: str | None = None
+    took_ms: float | None = None
+
+
+def propose() -> Proposed:
+    """Propose the entries that are nearest by copy descriptor."""
+    return Proposed(StageReport(CopyStage.DESCRIPTOR, StageOutcome.NOT_INSTALLED))
+
+
+@dataclass(frozen=True, slots=True)
+class RatesThatApply:
+    """What was measured of the copy stages, for the corpus that was searched.
+
+    `calibration_id` is None where no calibration applies: then the rates came with the package.
+    """
+
+    rates: CopyRates
+    corpus_size: int
+    calibration_id: int | None
+
+    def choose_limits(self, descriptor: str | None) -> LeadLimits:
+        """From when on an entry is a lead. `descriptor` is the fingerprint of the copy descriptor
+        that ran, None without one.
+        """
+        return choose_lead_limits(self.rates, self.corpus_size, descriptor, self.calibration_id)
+
+    def rate(self, evidence: Mapping[int, CopyEvidence]) -> dict[int, CopyEvidence]:
+        """Return evidence, by entry id, with how often unrelated pictures fit as well."""
+        return {entry_id: self._rate(found) for entry_id, found in evidence.items()}
+
+    def _rate(self, found: CopyEvidence) -> CopyEvidence:
+        if found.correspondence is None:
+            return found
+        rate = self.rates.inlier_rate(found.correspondence.inliers, self.corpus_size)
+        return replace(found, false_match_probability=None if rate is None else rate.high)
+
+
+def find_rates(calibration: ProbeCalibration | None, searched: int | None) -> RatesThatApply:
+    """Return the rates of the calibration that applies to a search of so many known fakes, else
+    those that came with the package.
+    """
+    if calibration is None:
+        return RatesThatApply(shipped_copy_rates(), max(searched or 0, 1), None)
+    applied = calibration.applied
+    return RatesThatApply(applied.calibration.copy_rates, calibration.corpus_size, applied.id)
+
+
+def report_hashes(probe: Probe, found: Found, limits: LeadLimits) -> StageReport:
+    """Return what the comparison of perceptual hashes did."""
+    if not probe.views:
+        return StageReport(CopyStage.PERCEPTUAL_HASH, StageOutcome.NO_IMAGE)
+    if not any(each.hash.reliable for each in probe.views):
+        return StageReport(CopyStage.PERCEPTUAL_HASH, StageOutcome.LOW_QUALITY)
+    by_hash = replace(limits, least_similarity=None, least_refuted_similarity=None)
+    neighbours = found.list_found()
+    return StageReport(
+        CopyStage.PERCEPTUAL_HASH,
+        StageOutcome.RAN,
+        compared=found.listed.searched,
+        found=sum(each.near_duplicate is True or is_lead(each, by_hash) for each in neighbours),
+    )
+
+
+def list_compared(
+    found: Iterable[Neighbour], evidence: Mapping[int, CopyEvidence]
+) -> dict[int, CopyEvidence]:
+    """Return, by entry id, what a copy descriptor or geometry found: a replay takes that as it is,
+    and compares the hashes again.
+    """
+    known = {each.entry.id: evidence.get(each.entry.id, each.copy) for each in found}
+    return {
+        entry_id: replace(each, view=None, hamming_distance=None)
+        for entry_id, each in known.items()
+        if each is not None
+        and (each.verified is not None or each.descriptor_similarity is not None)
+    }
+
+
+def propose_again(compared: Mapping[int, CopyEvidence]) -> tuple[tuple[int, float], ...]:
+    """Return the entries that a copy descriptor proposed in a stored look-up."""
+    return tuple(
+        (entry_id, found.descriptor_similarity)
+        for entry_id, found in compared.items()
+        if found.descriptor_similarity is not None
+    )
+
+
+def order_reports(reports: Sequence[StageReport]) -> tuple[StageReport, ...]:
+    """Return the reports in the order in which the stages run."""
+    return tuple(sorted(reports, key=lambda each: list(CopyStage).index(each.stage)))

@@ -22,7 +22,7 @@ from api.calibrations.shipped import ShippedPhotographs
 from api.corpora.originals import find_bytes
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
-from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.decoding.picture import Picture, PictureOrder
 from embedder.pictures.delivery import Condition
 from index.blobs import BlobStore
 from index.jsontext import JSON
@@ -60,9 +60,9 @@ class CalibrateTask:
         job: Job,
         computation: Computation,
         shipped: ShippedPhotographs | None = None,
-        decoders: Decoders | None = None,
+        reader: PictureReader | None = None,
     ) -> None:
-        """`decoders` read the images again whose views are looked up; without them, no rate of
+        """`reader` reads the images again that are looked up as copies; without it, no rate of
         copies is measured.
         """
         self._database = database
@@ -72,9 +72,7 @@ class CalibrateTask:
         self._originals = originals
         self._order = order
         self._job_id = job.id
-        self._reader = (
-            None if decoders is None else PictureReader(database, originals, decoders, order.limits)
-        )
+        self._reader = reader
         self._request = CalibrationRequest.read(job.request)
 
     def spans(self) -> Iterator[Span]:

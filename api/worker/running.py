@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import assert_never
 
+from api.calibrations.copies import PictureReader
 from api.calibrations.first import calibrate_first
 from api.calibrations.shipped import ShippedPhotographs
 from api.calibrations.task import CalibrateTask
@@ -419,7 +420,13 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 job,
                 lineup.computation,
                 find_shipped(lineup),
-                lineup.decoders,
+                PictureReader(
+                    lineup.database,
+                    lineup.blob_stores.originals,
+                    lineup.stored_features,
+                    lineup.decoders,
+                    lineup.picture_order.limits,
+                ),
             )
         case JobKind.REMOVE | JobKind.BACKFILL:
             raise ValueError(f"a job of the kind {job.kind} has no task of a model")

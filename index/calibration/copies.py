@@ -26,7 +26,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from index.calibration.false_matches import FalseMatches, Rate, fit_false_matches
+from index.calibration.binomial import exact_interval
+from index.calibration.false_matches import (
+    FalseMatches,
+    Rate,
+    RateMethod,
+    fit_false_matches,
+)
 from index.calibration.growth import UNKNOWN_GROWTH, Growth
 from index.truth.perceptual import HASH_BYTES, MAX_HAMMING_DISTANCE
 
@@ -91,11 +97,18 @@ class CopyRates:
     `descriptors` has a curve for each copy descriptor, by its fingerprint. Of the images of `band`,
     `near_duplicates` have a view that is a near duplicate of a known fake: by the rule of near
     duplicates the same picture, so these pairs are left out of the curve.
+
+    `inliers` is the curve of the largest number of inliers, whether the pictures looked alike or
+    not. An entry counts as found only if they do: `counted` are the largest numbers of inliers of
+    the images that have such an entry, falling. At most `candidates` entries were verified for each
+    image.
     """
 
     band: CopyCurve | None = None
     near_duplicates: int = 0
     inliers: CopyCurve | None = None
+    counted: tuple[int, ...] = ()
+    candidates: int = 0
     descriptors: Mapping[str, CopyCurve] | None = None
 
     def band_rate(self, bits: int, corpus_size: int | None = None) -> Rate | None:
@@ -118,16 +131,44 @@ class CopyRates:
                 return bits
         return MAX_HAMMING_DISTANCE
 
-    def inlier_rate(self, inliers: int, corpus_size: int | None = None) -> Rate | None:
+    def inlier_rate(
+        self,
+        inliers: int,
+        corpus_size: int | None = None,  # noqa: ARG002 -- asked like the other rates
+    ) -> Rate | None:
         """Return how often a look-up of an unrelated picture finds an entry with at least so many
         inliers among the candidates that it verifies. None if it was not measured.
 
-        The upper end of the interval is never below the rule of three's. What an answer calls the
-        probability of a false match is that upper end.
+        What was seen comes first. Beyond it, the estimate is the model's for inliers of pictures
+        that need not look alike, which is too high. The upper end of the interval is the exact one,
+        at least 3 divided by the number of photographs: an answer calls it the probability of a
+        false match. It is not predicted for another `corpus_size`: the number of candidates is the
+        same, and how much more alike they are in a larger corpus is not known.
         """
         if self.inliers is None:
             return None
-        return rate_of_inliers(self.inliers.rates, inliers, corpus_size)
+        rates, matches = self.inliers.rates, sum(each >= inliers for each in self.counted)
+        of_any = rate_of_inliers(rates, inliers)
+        n = rates.n_sources
+        seen = min(matches / rates.n * n, n)  # images of one photograph count as one
+        low, high = exact_interval(seen, n)
+        if matches:
+            return replace(
+                of_any,
+                estimate=seen / n,
+                low=low,
+                high=high,
+                matches=matches,
+                method=RateMethod.EMPIRICAL,
+            )
+        return replace(
+            of_any,
+            estimate=min(of_any.estimate, 0.5 / (n + 1)),
+            low=0.0,
+            high=max(high, min(1.0, 3 / n)),
+            matches=0,
+            method=RateMethod.RULE_OF_THREE,
+        )
 
     def descriptor_rate(
         self, fingerprint: str, similarity: float, corpus_size: int | None = None
@@ -159,6 +200,8 @@ class CopyRates:
             band or shipped.band,
             shipped.near_duplicates if band is None else self.near_duplicates,
             inliers or shipped.inliers,
+            shipped.counted if inliers is None else self.counted,
+            shipped.candidates if inliers is None else self.candidates,
             {
                 **(shipped.descriptors or {}),
                 **{
@@ -190,6 +233,8 @@ class CopyRates:
             "band": None if self.band is None else self.band.to_json(),
             "near_duplicates": self.near_duplicates,
             "inliers": None if self.inliers is None else self.inliers.to_json(),
+            "counted": list(self.counted),
+            "candidates": self.candidates,
             "descriptors": {
                 name: curve.to_json() for name, curve in (self.descriptors or {}).items()
             },
@@ -204,6 +249,8 @@ class CopyRates:
             read("band"),
             stored.get("near_duplicates", 0),
             read("inliers"),
+            tuple(stored.get("counted", ())),
+            stored.get("candidates", 0),
             {
                 name: CopyCurve.from_json(curve)
                 for name, curve in stored.get("descriptors", {}).items()

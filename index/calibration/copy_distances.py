@@ -31,6 +31,8 @@ FURTHEST, FURTHEST_OF_MANY = 112, 98
 MANY = 20_000
 # Images and entries that are compared at once: a tenth of the pairs of all views takes 100 MB.
 IMAGES_AT_ONCE, ENTRIES_AT_ONCE = 16, 2**15
+# Nearest entries looked for beyond those that are wanted: so many may be of one photograph.
+SPARE = 12
 # The distances at which neighbours are counted, to learn how the rate grows: those reached by these
 # shares of the images (as `calibration.GROWTH_SHARES`).
 GROWTH_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
@@ -108,6 +110,36 @@ def find_distances(images: ViewedImages, entries: Bits, entry_sources: Numbers) 
             places = rows[kept] * FURTHEST + distances[kept]
             histogram += np.bincount(places, minlength=len(histogram))
     return Distances(histogram.reshape(len(images), FURTHEST), near)
+
+
+def find_nearest_entries(
+    images: ViewedImages, entries: Bits, entry_sources: Numbers, most: int
+) -> list[Numbers]:
+    """Return the places of the nearest entries that show another picture than each image, nearest
+    first, at most `most`: those that a look-up of it would verify.
+    """
+    index = faiss.IndexBinaryFlat(HASH_BYTES * 8)
+    index.add(np.ascontiguousarray(entries))
+    found: list[Numbers] = []
+    for number, source in enumerate(images.sources.tolist()):
+        views = slice(*np.searchsorted(images.rows, [number, number + 1]).tolist())
+        if views.start == views.stop or not len(entries):
+            found.append(np.empty(0, np.int64))
+            continue
+        wanted = min(len(entries), most + SPARE)
+        distances, columns = index.search(np.ascontiguousarray(images.bits[views]), wanted)
+        order = np.argsort(distances, axis=None, kind="stable")
+        nearest = columns.ravel()[order].astype(np.int64)
+        is_copy = distances.ravel()[order] <= MAX_HAMMING_DISTANCE
+        left_out = (entry_sources[nearest] == source) | np.isin(nearest, nearest[is_copy])
+        found.append(_distinct(nearest[~left_out])[:most])
+    return found
+
+
+def _distinct(places: Numbers) -> Numbers:
+    """Return each place once, in the order of its first mention."""
+    _, first = np.unique(places, return_index=True)
+    return places[np.sort(first)]
 
 
 def _find_pairs(

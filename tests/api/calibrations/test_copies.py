@@ -22,7 +22,11 @@ UNCHANGED = CalibrationRequest(conditions=[])
 
 def open_reader(lineup: Lineup) -> PictureReader:
     return PictureReader(
-        lineup.database, lineup.blob_stores.originals, lineup.decoders, lineup.picture_order.limits
+        lineup.database,
+        lineup.blob_stores.originals,
+        lineup.stored_features,
+        lineup.decoders,
+        lineup.picture_order.limits,
     )
 
 
@@ -83,7 +87,7 @@ def test_a_job_measures_copies_with_its_decoders(lineup: Lineup) -> None:
         lineup.picture_order,
         job,
         lineup.computation,
-        decoders=lineup.decoders,
+        reader=open_reader(lineup),
     ).complete()
     answer = describe_calibration_of_job(lineup.database, job.id)
     assert answer is not None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.calibration.binomial import exact_interval
 from index.calibration.copies import (
     LEAD_RATE,
     MIN_SOURCES,
@@ -121,6 +122,25 @@ def test_inliers_by_chance_are_not_thought_rarer_than_they_are() -> None:
     assert outside <= 2  # of 24 intervals of 95 %
 
 
+def test_inliers_of_pictures_that_look_alike_are_counted_before_the_model_speaks() -> None:
+    largest = np.random.default_rng(5).geometric(0.5, 200) + 3
+    curve = CopyCurve(fit_inliers(largest, np.arange(200), corpus_size=1000), "x")
+    none, some = CopyRates(inliers=curve), CopyRates(inliers=curve, counted=(14, 9, 9, 6))
+    for inliers, matches in ((6, 4), (9, 3), (14, 1), (15, 0), (200, 0)):
+        seen, unseen = some.inlier_rate(inliers), none.inlier_rate(inliers)
+        assert seen is not None
+        assert unseen is not None
+        assert (seen.matches, unseen.matches) == (matches, 0)
+        assert seen.high >= exact_interval(matches, 200)[1]
+        assert unseen.high >= 3 / 200
+        assert unseen.method is RateMethod.RULE_OF_THREE
+        assert unseen.estimate < 0.5 / 200
+        if matches:
+            assert seen.estimate == matches / 200
+    # Among as many candidates as ever, whatever the size of the corpus.
+    assert some.inlier_rate(9, 10**6) == some.inlier_rate(9)
+
+
 def test_a_lead_is_worth_a_look_in_a_corpus_of_any_size() -> None:
     rates = rates_of(draw_distances(2000, mean=78))
     limits = [rates.band_limit(1000 * 10**power) for power in range(7)]
@@ -175,7 +195,12 @@ def test_rates_are_ordered_and_survive_storage(counts: list[int], copies: int) -
     by_inliers = fit_inliers(counts, sources, corpus_size=50)
     by_distance = fit_distances(counts, sources, corpus_size=50)
     rates = CopyRates(
-        CopyCurve(by_distance, "a"), 2, CopyCurve(by_inliers, "b"), {"d": CopyCurve(by_inliers, "")}
+        CopyCurve(by_distance, "a"),
+        2,
+        CopyCurve(by_inliers, "b"),
+        counted=tuple(sorted((each for each in counts if each > 100), reverse=True)),
+        candidates=20,
+        descriptors={"d": CopyCurve(by_inliers, "")},
     )
     assert CopyRates.from_json(json.loads(json.dumps(rates.to_json()))) == rates
     for size in (None, 5, 50, 5000):

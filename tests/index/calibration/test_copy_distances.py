@@ -8,6 +8,7 @@ from index.calibration.copy_distances import (
     FURTHEST,
     ViewedImages,
     find_distances,
+    find_nearest_entries,
     fit_band,
     gather_views,
 )
@@ -128,3 +129,20 @@ def test_the_rate_in_a_larger_corpus_is_foretold(kinds: int, flipped: float) -> 
             assert there.low - error <= truth <= there.high + error
             if truth * len(rest) >= 20:
                 assert 0.4 < there.estimate / truth < 2.5
+
+
+def test_candidates_are_the_nearest_entries_of_other_pictures_each_once() -> None:
+    rng = np.random.default_rng(6)
+    entries = draw_bits(rng, 30)
+    motif = draw_bits(rng, 1)[0]
+    for place, bits in ((4, 20), (7, 40), (11, 44), (20, 60), (25, 64)):
+        entries[place] = flip(motif, np.arange(bits))
+    sources = np.arange(30) + 100
+    sources[7] = 1  # of the photograph that is looked up
+    views = np.stack([motif, flip(motif, np.arange(2)), draw_bits(rng, 1)[0]])[None]
+    images = viewed(np.concatenate([views, draw_bits(rng, 1, 3)]), np.array([1, 2]))
+    nearest, _ = find_nearest_entries(images, entries, sources, 3)
+    assert nearest.tolist() == [11, 20, 25]  # 4 is a near duplicate
+    assert len(find_nearest_entries(images, entries, sources, 100)[0]) == 28
+    nothing = find_nearest_entries(images, entries[:0], sources[:0], 3)
+    assert [len(each) for each in nothing] == [0, 0]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.batcher import Batcher
+from api.copies.spaces import Copies
 from api.copies.stored_features import StoredFeatures
 from api.decoding import make_decoders, make_image_limits, make_picture_now, open_decoders
 from api.errors import EarlierWeights, InvalidVerbalScale
@@ -287,6 +288,7 @@ class Lineup:
         )
         self.batcher = Batcher(embedder, settings.queue_size)
         self.calibrations = Calibrations(self.space)
+        self.copies = Copies(settings, database, make_index_config(settings), background=background)
 
     @classmethod
     @contextmanager
@@ -320,8 +322,9 @@ class Lineup:
                 lineup.close()
 
     def close(self) -> None:
-        """Stop the batcher and release the index. The caller closes the database."""
+        """Stop the batcher and release the indexes. The caller closes the database."""
         self.batcher.close()
+        self.copies.close()
         self.index.close()
 
     @property

@@ -41,6 +41,8 @@ os.environ.pop("COLUMNS", None)
 # Each of hundreds of tests would start processes that decode. Tests of them name them, and so do
 # those that run the service or the command line as processes of their own.
 os.environ.setdefault("LINEUP_DECODING", "threads")
+# A copy descriptor takes a tenth of a second for each picture. Tests of copies name one.
+os.environ.setdefault("LINEUP_COPY_DESCRIPTOR", "none")
 
 
 def unavailable(reason: str) -> NoReturn:

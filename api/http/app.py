@@ -115,7 +115,7 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
 
         def check() -> ReadyAnswer:
             with opened.held() as lineup:
-                return check_readiness(lineup, lanes.images)
+                return check_readiness(lineup, lanes.images, lineup.copies.describe())
 
         app.state.readiness = Readiness(check)
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.copies.spaces import Describer
 from api.corpora.json import AddedEntry, EntryAnswer
 from api.images import BlobStores, describe_image, order_for_entry
 from api.ingest.provenance import NOTHING, join_provenance
@@ -20,10 +22,12 @@ from index.truth.computations import Computation
 from index.truth.corpora import get_corpus
 from index.truth.database import Database
 from index.truth.entries import get_entry
-from index.truth.images import find_embedding
+from index.truth.images import find_embedding, has_copy_vector
 from index.truth.provenance import Provenance
 from index.truth.quarantine import find_quarantined_images
 from index.truth.spaces import Space
+
+log = logging.getLogger(__name__)
 
 
 class OpenedProduct(Protocol):
@@ -53,8 +57,14 @@ class OpenedProduct(Protocol):
         ...
 
 
-def add_image(product: OpenedProduct, data: bytes, corpus: str, declared: Provenance) -> AddedEntry:
-    """Add one image to an existing corpus.
+def add_image(
+    product: OpenedProduct,
+    data: bytes,
+    corpus: str,
+    declared: Provenance,
+    describer: Describer | None = None,
+) -> AddedEntry:
+    """Add one image to an existing corpus, with the vector of its copies if there is a `describer`.
 
     An image that is known in this embedding space is not embedded again. Raises `ImageError`,
     `UnknownCorpus`, `EntryQuarantined`, `Overloaded`.
@@ -65,24 +75,49 @@ def add_image(product: OpenedProduct, data: bytes, corpus: str, declared: Proven
         if sha256 in (quarantined := find_quarantined_images(conn, corpus, [sha256])):
             raise EntryQuarantined(quarantined[sha256], corpus)
         known = find_embedding(conn, product.space, sha256)
+        is_described = describer is None or has_copy_vector(conn, describer.space, sha256)
+    wanted = None if describer is None or is_described else describer.input
     if known:
         missing = product.blob_stores.order_missing(keep, sha256, product.picture_order.limits)
-        picture = product.make_picture(data, missing)
+        picture = product.make_picture(data, replace(missing, descriptor=wanted))
         new = NewEntry(known.image, None, None, join_file_statements(declared, picture))
         publish_blobs(product.blob_stores.stage_missing(keep, sha256, data, picture))
     else:
-        picture = product.make_picture(data, order_for_entry(product.picture_order, keep))
+        order = replace(order_for_entry(product.picture_order, keep), descriptor=wanted)
+        picture = product.make_picture(data, order)
         provenance = join_file_statements(declared, picture)
         vector, logit = product.embed_picture(picture)
         facts = describe_image(sha256, data, picture)
         new = NewEntry(facts, vector, logit, provenance, product.computation)
         publish_blobs(product.blob_stores.stage(keep, sha256, data, picture))
+    new = add_copy_vector(new, picture, describer)
     with product.database.write() as conn:
-        (result,) = add_entries(conn, corpus, product.space, [new])
+        (result,) = add_entries(
+            conn,
+            corpus,
+            product.space,
+            [new],
+            copy_space=None if describer is None else describer.space,
+        )
         if result.quarantined:  # since the check above
             raise EntryQuarantined(result.entry_id, corpus)
         entry = get_entry(conn, result.entry_id)
     return AddedEntry(status=result.status, entry=EntryAnswer.of(entry))
+
+
+def add_copy_vector(new: NewEntry, picture: Picture, describer: Describer | None) -> NewEntry:
+    """Return an entry with the vector of its copies, if its picture was made for the descriptor.
+
+    A descriptor that fails leaves the entry without one, which a back-fill can add.
+    """
+    if describer is None or picture.descriptor_pixels is None:
+        return new
+    try:
+        (vector,) = describer.describe(picture.descriptor_pixels[np.newaxis])  # (1, c)
+    except Exception:  # a boundary: what is missing is in the log and in `lineup fsck`
+        log.exception("a picture is added without the vector of a copy")
+        return new
+    return replace(new, copy_vector=vector, copy_computation=describer.computation)
 
 
 def join_file_statements(declared: Provenance, picture: Picture) -> Provenance:

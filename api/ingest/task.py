@@ -9,7 +9,8 @@ files or blobs without an entry, never an entry without its blobs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from api.copies.spaces import Describer, no_describer
 from api.images import BlobStores, describe_image, order_for_entry
 from api.ingest.near import NearItems
 from api.ingest.opening import open_any
@@ -54,6 +56,7 @@ CHUNK_ITEMS = 64  # a crash costs some seconds of work, and SQLite syncs once fo
 SLICE_BYTES = 128 * 2**20
 # Rows of ready embeddings a chunk: 15 MB of 384 float32, written in half a second.
 READY_ROWS = 10_000
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +81,11 @@ class IngestTask:
         upload_dir: Path,
         job: Job,
         computation: Computation,
+        find_describer: Callable[[], Describer | None] = no_describer,
     ) -> None:
+        """`find_describer` returns what makes the vectors of copies; it is asked when the first
+        pictures are read.
+        """
         self._database = database
         self._space = space
         self._computation = computation
@@ -93,6 +100,10 @@ class IngestTask:
             self._keep = get_corpus(conn, self._corpus).keep
         self._order = order_for_entry(order, self._keep)
         self._staged: dict[int, list[StagedFile]] = {}  # by position
+        self._find_describer = find_describer
+        self._describer: Describer | None = None
+        self._to_describe: dict[int, NDArray[np.uint8]] = {}  # pixels by position
+        self._copy_vectors: dict[int, NDArray[np.float32]] = {}  # of the chunk that is written
         self._sources: dict[int, Source | ReadySource] = {}
         self._near = NearItems(self._corpus, self._request.dedup)
         self._ready = ReadyChunks(space, self._request)
@@ -137,11 +148,13 @@ class IngestTask:
             self._stage(
                 item.position, self._stores.stage(self._keep, item.sha256, item.data, picture)
             )
+            self._keep_pixels(item.position, picture)
         return result
 
     def store(self, results: Sequence[ItemResult[NewEntry]]) -> None:
-        """Store the blobs of a chunk."""
+        """Store the blobs of a chunk, and describe its pictures: the model goes on meanwhile."""
         publish_blobs([file for each in results for file in self._staged.pop(each.position, ())])
+        self._copy_vectors = self._describe([each.position for each in results])
 
     def write(self, conn: Connection, results: Sequence[ItemResult[NewEntry]]) -> ChunkResult:
         """Add the entries of a chunk and count its items."""
@@ -156,7 +169,12 @@ class IngestTask:
         added = [item for item in items if item.position not in left_out]
         self._left_out = [item.content.image.sha256 for item in items if item.position in left_out]
         entries = add_entries(
-            conn, self._corpus, self._space, [item.content for item in added], self._job_id
+            conn,
+            self._corpus,
+            self._space,
+            [self._with_copy_vector(item) for item in added],
+            self._job_id,
+            copy_space=None if self._describer is None else self._describer.space,
         )
         statuses = {item.position: entry.status for item, entry in zip(added, entries, strict=True)}
         present = {entry.sha256 for entry in entries if entry.status is AddStatus.SKIPPED}
@@ -177,16 +195,60 @@ class IngestTask:
             self._close(number)
         for position in list(self._staged):
             self._stage(position, [])
+        self._to_describe.clear()
+
+    def _open_describer(self) -> None:
+        """Order what the copy descriptor reads from now on, if there is one."""
+        if self._describer is None:
+            self._describer = self._find_describer()
+            if self._describer is not None:
+                self._order = replace(self._order, descriptor=self._describer.input)
+
+    def _keep_pixels(self, position: int, picture: Picture) -> None:
+        """Keep what the copy descriptor reads, in the place of what an earlier attempt kept."""
+        self._to_describe.pop(position, None)
+        if picture.descriptor_pixels is not None:
+            self._to_describe[position] = picture.descriptor_pixels
+
+    def _describe(self, positions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """Return the vectors of copies by position.
+
+        A descriptor that fails leaves entries without one, which a back-fill can add: it never
+        fails an ingest.
+        """
+        pixels = {
+            position: self._to_describe.pop(position)
+            for position in positions
+            if position in self._to_describe
+        }
+        if not pixels or self._describer is None:
+            return {}
+        try:
+            vectors = self._describer.describe(np.stack([*pixels.values()]))  # (n, c)
+        except Exception:  # a boundary: what is missing is in the log and in `lineup fsck`
+            log.exception("%d pictures are added without the vector of a copy", len(pixels))
+            return {}
+        return dict(zip(pixels, vectors, strict=True))
+
+    def _with_copy_vector(self, item: Added[NewEntry]) -> NewEntry:
+        vector = self._copy_vectors.get(item.position)
+        if vector is None or self._describer is None:
+            return item.content
+        return replace(
+            item.content, copy_vector=vector, copy_computation=self._describer.computation
+        )
 
     def _read_images(
         self, source: Source, span: Span, first: int, source_name: str
     ) -> Iterator[ToEmbed[Offered] | ItemResult[NewEntry]]:
+        self._open_describer()
+        copy_space = None if self._describer is None else self._describer.space
         for some in self._slices(source.items(span), first, source_name):
             sha256s = [each.sha256 for each in some if isinstance(each, ToEmbed)]
             with self._database.read() as conn:
-                known = find_known_images(conn, self._space, sha256s)
+                known = find_known_images(conn, self._space, sha256s, copy_space)
             linked = {
-                each.position: self._submit_known(each)
+                each.position: self._submit_known(each, known[each.sha256])
                 for each in some
                 if isinstance(each, ToEmbed) and self._is_linked(known.get(each.sha256))
             }
@@ -203,8 +265,10 @@ class IngestTask:
     def _is_linked(self, known: KnownImage | None) -> bool:
         return known is not None and known.embedded and self._corpus not in known.corpora
 
-    def _submit_known(self, item: ToEmbed[Offered]) -> Future[Picture]:
+    def _submit_known(self, item: ToEmbed[Offered], known: KnownImage) -> Future[Picture]:
         order = self._stores.order_missing(self._keep, item.sha256, self._limits)
+        if self._describer is not None and not known.described:
+            order = replace(order, descriptor=self._describer.input)
         return self._decoders.submit(item.data, order)
 
     def _link(self, item: ToEmbed[Offered], future: Future[Picture]) -> ItemResult[NewEntry]:
@@ -223,6 +287,7 @@ class IngestTask:
                 item.position,
                 self._stores.stage_missing(self._keep, item.sha256, item.data, picture),
             )
+            self._keep_pixels(item.position, picture)
         return result
 
     def _stage(self, position: int, files: list[StagedFile]) -> None:

@@ -26,7 +26,8 @@ class JobAnswer(Answer):
     kind: JobKind = Field(
         description="ingest: adds images or ready embeddings to a corpus. reembed: adds the "
         "embeddings of another model to existing entries. calibrate: measures a "
-        "calibration. remove: removes the entries of a large corpus, which no answer has any more."
+        "calibration. remove: removes the entries of a large corpus, which no answer has any more. "
+        "backfill: adds the vectors of a copy descriptor to existing entries."
     )
     state: JobState = Field(
         description="queued, running, paused, cancelled, completed or failed. completed: every "

@@ -13,6 +13,7 @@ from index.backups.backup import back_up
 from index.backups.manifest import BackupManifest
 from index.backups.restore import restore
 from index.backups.verification import verify_backup
+from index.truth.spaces import SpaceKind
 
 
 def make_backup(
@@ -64,6 +65,7 @@ def _make_answer(
         spaces=[
             SpaceDigestAnswer(
                 embedding_space=space.fingerprint,
+                kind=SpaceKind(space.kind),
                 model=space.model,
                 dimension=space.dimension,
                 digest=space.digest,

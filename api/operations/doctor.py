@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from api.calibrations.needs import describe_need, find_needs
+from api.copies.choosing import AUTO, NONE
+from api.copies.spaces import Copies
+from api.copies.stages import StageOutcome
 from api.decoding import open_decoders
 from api.errors import ServiceError
 from api.lineup import (
@@ -74,6 +77,7 @@ def examine(lineup: Lineup) -> DoctorAnswer:
         *_examine_model(lineup.embedder),
         ok("index", describe_index(lineup.index)),
         *examine_data(lineup.database, lineup.space, lineup.settings.false_match_rate),
+        *examine_copies(lineup.copies, lineup.database, lineup.settings),
         *_examine_decoders(lineup.decoders),
         *_examine_disk(lineup.settings),
     ]
@@ -106,6 +110,38 @@ def _examine_opened(settings: Settings, database: Database) -> Iterator[DoctorFi
     except (CorpusError, OSError) as err:
         yield broken("index", str(err), "lineup fsck")
     yield from examine_data(database, space, settings.false_match_rate)
+    copies = Copies(settings, database, make_index_config(settings), background=False)
+    try:
+        copies.look()
+        yield from examine_copies(copies, database, settings)
+    finally:
+        copies.close()
+
+
+def examine_copies(
+    copies: Copies, database: Database, settings: Settings
+) -> Iterator[DoctorFinding]:
+    """Examine the search by copy descriptor. Without it, look-ups find fewer edited copies."""
+    opened = copies.find()
+    if opened is not None:
+        with database.read(unlimited=True) as conn:
+            described = coverage(conn, opened.describer.space)
+        words = f"{opened.name}: {describe_index(opened.index)}"
+        if described.missing:
+            yield advice(
+                "copies",
+                f"{words}; {described.missing:,} of {described.entries:,} entries have no vector "
+                "of it, so look-ups miss edited copies of them",
+                "lineup copies backfill",
+            )
+        else:
+            yield ok("copies", words)
+    elif copies.outcome is StageOutcome.FAILED or settings.copy_descriptor not in (AUTO, NONE):
+        yield broken("copies", copies.describe(), "lineup copies list")
+    elif copies.outcome is StageOutcome.SWITCHED_OFF:
+        yield ok("copies", f"no copy descriptor is used: {copies.describe()}")
+    else:
+        yield advice("copies", copies.describe())
 
 
 def _examine_model(embedder: Embedder) -> Iterator[DoctorFinding]:

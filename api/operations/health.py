@@ -76,10 +76,13 @@ class Examined(Protocol):
     def decoders(self) -> Confined: ...
 
 
-def check_readiness(lineup: Examined, admission: Admission | None = None) -> ReadyAnswer:
+def check_readiness(
+    lineup: Examined, admission: Admission | None = None, copies: str | None = None
+) -> ReadyAnswer:
     """Run every check and let the index catch up with the database.
 
-    `admission` counts the places for requests with an image; a command has none.
+    `admission` counts the places for requests with an image; a command has none. `copies` says how
+    the search by copy descriptor is: look-ups are answered without it, so it decides nothing.
     """
     state: DatabaseState | None = None
     try:
@@ -108,6 +111,7 @@ def check_readiness(lineup: Examined, admission: Admission | None = None) -> Rea
         read_only=lineup.database.read_only,
         confinement=None if confinement is None else ConfinementAnswer.of(confinement),
         replica=state is not None and state.is_replica,
+        copies=copies,
     )
 
 

@@ -16,6 +16,7 @@ from api.lookups.method_json import RecallAnswer
 from embedder.decoding.confinement import Confinement, ConfinementLevel
 from index.cache.config import Plan
 from index.cache.explain import IndexState
+from index.truth.spaces import SpaceKind
 
 if TYPE_CHECKING:
     from embedder.network.panel import PanelCheck
@@ -228,14 +229,25 @@ class ReadyAnswer(Answer):
         False,
         description="Whether the database is a replica. Then only a read-only server is ready.",
     )
+    copies: str | None = Field(
+        None,
+        description="`ok` if look-ups search by copy descriptor, or why they do not. They are "
+        "answered without it, so this decides nothing about `ready`.",
+    )
 
 
 class IndexAnswer(Answer):
     """The index of one embedding space: how it searches, and why."""
 
-    model: str = Field(description="Name of the model of this embedding space.")
+    model: str = Field(
+        description="Name of the model of this embedding space, or of the copy descriptor."
+    )
     embedding_space: Sha256 = Field(
         description="Fingerprint of the model's weights and preprocessing."
+    )
+    kind: SpaceKind = Field(
+        SpaceKind.FORENSIC,
+        description="forensic: the embeddings of a model. copy: the vectors of a copy descriptor.",
     )
     plan: Plan = Field(
         description="flat: compares every vector; exact. codes: compares every compressed code, "
@@ -276,6 +288,7 @@ class IndexAnswer(Answer):
         return cls(
             model=state.space.model,
             embedding_space=state.space.fingerprint,
+            kind=state.space.kind,
             plan=state.plan,
             reason=state.reason,
             entries=state.entries,
@@ -375,6 +388,10 @@ class SpaceDigestAnswer(Answer):
 
     embedding_space: Sha256 = Field(
         description="Fingerprint of the model's weights and preprocessing."
+    )
+    kind: SpaceKind = Field(
+        SpaceKind.FORENSIC,
+        description="forensic: the embeddings of a model. copy: the vectors of a copy descriptor.",
     )
     model: str = Field(description="Name of the model.")
     dimension: int = Field(description="Number of components of an embedding.")

@@ -10,6 +10,7 @@ from api.terminal import (  # noqa: F401 -- each registers its commands
     calibrations,
     checking,
     comparison,
+    copies,
     corpora,
     demo,
     evaluate,

@@ -54,7 +54,17 @@ ORDER = (
     *("ingest", "worker", "jobs", "corpora", "entries", "export"),
     *("inspect", "quarantine", "release"),
     *("calibrate", "calibrations", "evaluate"),
-    *("doctor", "models", "reembed", "index", "fsck", "backup", "restore", "verify-backup"),
+    *(
+        "doctor",
+        "models",
+        "reembed",
+        "copies",
+        "index",
+        "fsck",
+        "backup",
+        "restore",
+        "verify-backup",
+    ),
 )
 
 

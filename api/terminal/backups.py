@@ -79,7 +79,10 @@ def verify_backup(archive: Archive, json: Json = False) -> None:
 
 def print_backup(answer: BackupAnswer, result: str) -> None:
     """Print what a backup holds, one line a fact, and the result of the command."""
-    space_labels = [f"space {space.embedding_space[:16]}" for space in answer.spaces]
+    space_labels = [
+        f"{'copy space' if space.kind == 'copy' else 'space'} {space.embedding_space[:16]}"
+        for space in answer.spaces
+    ]
     width = max(map(len, [*space_labels, "thumbnails"])) + 2
 
     def fact(label: str, text: str) -> None:

@@ -71,7 +71,7 @@ def print_indexes(answer: IndexesAnswer) -> None:
 
 
 def _print_index(index: IndexAnswer) -> None:
-    write(styled(f"{index.model}, embedding space {index.embedding_space[:16]}", "bold"))
+    write(styled(f"{index.model}, {_name_kind(index)} {index.embedding_space[:16]}", "bold"))
     write(f"{index.plan}: {index.reason}", label="  plan      ")
     write(
         f"{index.entries:,} entries at generation {index.generation:,}: {index.rows:,} positions "
@@ -87,3 +87,7 @@ def _print_index(index: IndexAnswer) -> None:
         )
     saved = index.snapshot_generation
     write("none" if saved is None else f"generation {saved:,}", label="  snapshot  ")
+
+
+def _name_kind(index: IndexAnswer) -> str:
+    return "copy space" if index.kind == "copy" else "embedding space"

@@ -34,6 +34,7 @@ DOING = {
     "reembed": "embedding",
     "calibrate": "embedding",
     "remove": "removing",
+    "backfill": "describing",
 }
 
 

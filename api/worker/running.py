@@ -23,6 +23,7 @@ from api.jobs.leases import Leases, release_all, release_dead_workers
 from api.jobs.task import AnyTask, Progress
 from api.jobs.working import JobRun, StreamEmbedder, name_defect
 from api.lineup import Lineup
+from api.worker.backfill import BackfillTask, DescriptorStream
 from api.worker.expendable import LeftBehind, run_expendable
 from api.worker.reembed import ReembedTask
 from embedder.errors import DecodersUnavailable, EmbedderError
@@ -80,6 +81,8 @@ def work_on(
     """
     if job.kind is JobKind.REMOVE:
         return _remove(lineup, job, on_progress, stop)
+    if job.kind is JobKind.BACKFILL:
+        return _backfill(lineup, job, on_progress, stop, owner=owner, gives_way=gives_way)
     lineup.space.require(job.space.fingerprint)
     rested = run_task(
         lineup.database,
@@ -92,6 +95,7 @@ def work_on(
         gives_way=gives_way,
     )
     Patience(stop or threading.Event())(lineup.index.absorb)
+    lineup.copies.absorb()
     if rested.state.ended:
         release(lineup.database, rested, lineup.settings.upload_dir)
     if rested.state is JobState.COMPLETED and rested.kind is not JobKind.CALIBRATE:
@@ -133,6 +137,36 @@ def _remove(lineup: Lineup, job: Job, on_progress: Progress, stop: threading.Eve
 
     rested = finish_removing(lineup.database, lineup.blob_stores, job, report, stop)
     lineup.index.absorb()
+    lineup.copies.absorb()
+    return rested
+
+
+def _backfill(
+    lineup: Lineup,
+    job: Job,
+    on_progress: Progress,
+    stop: threading.Event | None,
+    *,
+    owner: bool,
+    gives_way: Callable[[], bool],
+) -> Job:
+    """Work on a back-fill, which needs a copy descriptor and no model.
+
+    Raises `ForeignSpace`, `ModelError` and what `run_task` raises.
+    """
+    describer = lineup.copies.open_describer(str(job.request["descriptor"]))
+    describer.space.require(job.space.fingerprint)
+    rested = run_task(
+        lineup.database,
+        DescriptorStream(lineup.decoders, describer),
+        lambda: BackfillTask(lineup.database, describer, lineup.blob_stores, lineup.limits),
+        job.id,
+        on_progress,
+        stop or threading.Event(),
+        owner=owner,
+        gives_way=gives_way,
+    )
+    lineup.copies.absorb()
     return rested
 
 
@@ -402,6 +436,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                 lineup.settings.upload_dir,
                 job,
                 lineup.computation,
+                lineup.copies.find_describer,
             )
         case JobKind.REEMBED:
             return ReembedTask(

@@ -55,6 +55,16 @@ def start_reembed(database: Database, space: Space, model: str) -> Job:
         return _begin(conn, JobKind.REEMBED, None, space, {"model": model})
 
 
+def start_backfill(database: Database, copy_space: Space, descriptor: str) -> Job:
+    """Return the unfinished job that describes every image without a vector in a copy space, or a
+    new one.
+
+    Workers open the descriptor by the name or path `descriptor`.
+    """
+    with database.write() as conn:
+        return _begin(conn, JobKind.BACKFILL, None, copy_space, {"descriptor": descriptor})
+
+
 def start_calibration(database: Database, space: Space, request: CalibrationRequest) -> Job:
     """Return the unfinished job of the same calibration, or a new one.
 

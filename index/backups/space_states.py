@@ -11,16 +11,20 @@ from index.truth.changes import digest_at, last_number
 from index.truth.digest import digest_hex
 from index.truth.membership import live_digest
 from index.truth.schema import embedding_spaces
+from index.truth.spaces import SpaceKind
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceState:
-    """An embedding space at a generation; `digest` is its logged set digest in hex."""
+    """An embedding space at a generation; `digest` is its logged set digest in hex. Archives of
+    before schema 0011 state no `kind`: theirs are forensic.
+    """
 
     fingerprint: str
     model: str
     dimension: int
     digest: str
+    kind: str = SpaceKind.FORENSIC.value
 
 
 def space_states(conn: Connection) -> tuple[SpaceState, ...]:
@@ -29,7 +33,11 @@ def space_states(conn: Connection) -> tuple[SpaceState, ...]:
     spaces = conn.execute(select(embedding_spaces).order_by(embedding_spaces.c.id)).all()
     return tuple(
         SpaceState(
-            each.fingerprint, each.model, each.dimension, digest_hex(digest_at(conn, each.id, last))
+            each.fingerprint,
+            each.model,
+            each.dimension,
+            digest_hex(digest_at(conn, each.id, last)),
+            each.kind,
         )
         for each in spaces
     )

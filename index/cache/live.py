@@ -37,7 +37,7 @@ from index.truth.digest import digest_hex
 from index.truth.filters import EVERYTHING, Filter
 from index.truth.membership import live_digest
 from index.truth.perceptual import PerceptualHash
-from index.truth.spaces import Space
+from index.truth.spaces import Space, SpaceKind
 from index.truth.vectors import check_vector
 
 logger = logging.getLogger(__name__)
@@ -196,6 +196,8 @@ class LiveIndex:
 
         For the thread that follows the log.
         """
+        if self.space.kind is SpaceKind.COPY:
+            return  # hashes are compared beside the forensic index
         pictures, generation = self._current.pictures, self.generation
         if pictures.is_behind(generation):
             with self._database.read() as conn:

@@ -162,6 +162,19 @@ def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbeddi
     )
 
 
+def has_copy_vector(conn: Connection, copy_space: Space, sha256: str) -> bool:
+    """Return whether an image has a vector in a copy space."""
+    query = (
+        select(embeddings.c.id)
+        .join(images, images.c.id == embeddings.c.image_id)
+        .where(
+            images.c.sha256 == sha256,
+            embeddings.c.space_id == (find_space_id(conn, copy_space) or 0),
+        )
+    )
+    return conn.execute(query).first() is not None
+
+
 def facts_from_row(row: Row[Any]) -> ImageFacts:
     """Return the facts in a row that has the columns of `images`."""
     return ImageFacts(

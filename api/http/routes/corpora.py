@@ -157,7 +157,8 @@ def create_entry(
 ) -> AddedEntry:
     """Every look-up that starts after this answer finds the image, in every process."""
     declared = Provenance(generator, label, licence, source, acquired_at, provenance or {})
-    added = add_image(lineup, image.file.read(), name, declared)
+    describer = lineup.copies.find_describer()
+    added = add_image(lineup, image.file.read(), name, declared, describer)
     response.status_code = 200 if added.status == "skipped" else 201
     response.headers["Location"] = f"/v1/entries/{added.entry.id}"
     return added

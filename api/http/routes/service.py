@@ -19,6 +19,7 @@ from api.operations.activating import (
     require_listed,
 )
 from api.operations.doctor import examine
+from api.operations.filling import queue_backfill
 from api.operations.indexes import plan_index
 from api.operations.json import (
     ActivatedModel,
@@ -77,6 +78,23 @@ def reembed(name: ModelName, lineup: Opened, response: Response) -> JobAnswer:
     """
     require_listed(lineup.settings, name)
     answer = queue_reembed(lineup, name)
+    response.headers["Location"] = f"/v1/jobs/{answer.id}"
+    return answer
+
+
+@router.post(
+    "/copies/backfill",
+    status_code=202,
+    summary="Describe existing entries with the copy descriptor",
+)
+def backfill_copies(lineup: Opened, response: Response) -> JobAnswer:
+    """Starts a job that computes the vector of the active copy descriptor for every image that has
+    none, from the kept original, the file that it came from or its thumbnail. Where no descriptor
+    is active, the first one that is installed becomes it. Look-ups continue.
+
+    If such a job has not ended, the answer is that job.
+    """
+    answer = queue_backfill(lineup)
     response.headers["Location"] = f"/v1/jobs/{answer.id}"
     return answer
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.copies.spaces import Describer, no_describer
 from api.images import BlobStores
 from api.ingest.request import IngestRequest
 from api.ingest.task import IngestTask
@@ -31,6 +32,7 @@ class Shelf:
     database: Database
     folder: Path
     embedder: ImageEmbedder = field(default_factory=ImageEmbedder)
+    find_describer: Callable[[], Describer | None] = no_describer
 
     @property
     def stores(self) -> BlobStores:
@@ -62,6 +64,7 @@ class Shelf:
             self.uploads,
             job,
             COMPUTATION,
+            self.find_describer,
         )
         try:
             with Leases.held(self.database) as leases:

@@ -1,0 +1,95 @@
+"""Candidates by copy descriptor: which stored pictures the probe may be an edited version of."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from api.copies.spaces import Copies
+from api.copies.stages import CopyStage, StageOutcome, StageReport
+from embedder.decoding.picture import Picture
+from index.cache.live import LiveIndex
+from index.errors import InvalidFilter, UnknownCorpus
+from index.truth.filters import EVERYTHING, Filter
+
+# The nearest entries that become candidates: as many as geometry verifies in one look-up.
+CANDIDATES = 20
+IN_THE_LOG = "the error is in the log"
+log = logging.getLogger(__name__)
+
+
+class OpenedProduct(Protocol):
+    """What the search needs of `api.lineup.Lineup`."""
+
+    @property
+    def copies(self) -> Copies: ...
+
+    @property
+    def index(self) -> LiveIndex: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorSearch:
+    """Entry ids with their cosine similarities by copy descriptor, nearest first.
+
+    `report` says what was done, `generation` is that of the copy index; None if it was not
+    searched.
+    """
+
+    report: StageReport
+    candidates: tuple[tuple[int, float], ...] = ()
+    generation: int | None = None
+
+
+def search_copies(
+    product: OpenedProduct, picture: Picture, chosen: Filter = EVERYTHING
+) -> DescriptorSearch:
+    """Find the entries of a filter that are nearest by copy descriptor.
+
+    `picture` was made by an order with the `descriptor` of `Copies.find_input`. A descriptor or an
+    index that fails is a report, never an error. Raises `InvalidFilter`, `UnknownCorpus`.
+    """
+    opened = product.copies.find()
+    if opened is None:
+        return _not_searched(product)
+    if picture.descriptor_pixels is None:
+        return DescriptorSearch(StageReport(CopyStage.DESCRIPTOR, StageOutcome.NO_IMAGE))
+    try:
+        vector = opened.describer.describe(picture.descriptor_pixels[np.newaxis])[0]  # (c,)
+        found = opened.index.search(vector, CANDIDATES, chosen)
+    except (InvalidFilter, UnknownCorpus):
+        raise
+    except Exception:  # a boundary: the answer says that the stage failed
+        log.exception("the copy space was not searched")
+        failed = StageReport(CopyStage.DESCRIPTOR, StageOutcome.FAILED, detail=IN_THE_LOG)
+        return DescriptorSearch(failed)
+    nearest = [(each.entry.id, each.cosine_similarity) for each in found.neighbours]
+    report = StageReport(
+        CopyStage.DESCRIPTOR,
+        StageOutcome.RAN,
+        compared=found.searched,
+        not_comparable=max(0, product.index.count - opened.index.count),
+    )
+    ordered = sorted(nearest, key=lambda each: (-each[1], each[0]))
+    return DescriptorSearch(report, tuple(ordered), found.generation)
+
+
+def find_by_descriptor(
+    product: OpenedProduct, picture: Picture, chosen: Filter = EVERYTHING
+) -> tuple[tuple[int, float], ...]:
+    """Return entry ids with their cosine similarities by copy descriptor, nearest first.
+
+    Nothing is returned where no copy space is open. Raises `InvalidFilter`, `UnknownCorpus`.
+    """
+    return search_copies(product, picture, chosen).candidates
+
+
+def _not_searched(product: OpenedProduct) -> DescriptorSearch:
+    outcome, detail = product.copies.outcome, product.copies.detail
+    missing = product.index.count if outcome is StageOutcome.RAN else 0
+    return DescriptorSearch(
+        StageReport(CopyStage.DESCRIPTOR, outcome, not_comparable=missing, detail=detail)
+    )

@@ -1,0 +1,111 @@
+"""`lineup copies`: the vectors of copy descriptors, which find edited versions of pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.interpreter import tuned_interpreter
+from api.terminal.application import CARE, app
+from api.terminal.console import print_json, write
+from api.terminal.global_options import settings_of
+from api.terminal.jobs import finish
+from api.terminal.options import Json, JsonLines
+from api.terminal.progress import (
+    let_waiting_threads_sleep,
+    reported,
+    resumable,
+    stop_on_sigterm,
+)
+
+if TYPE_CHECKING:
+    from api.operations.filling import ActivatedDescriptor
+
+copies_app = typer.Typer(
+    no_args_is_help=True, help="Find edited copies: choose a descriptor, describe stored pictures."
+)
+app.add_typer(copies_app, name="copies", rich_help_panel=CARE)
+Descriptor = Annotated[
+    str,
+    typer.Argument(
+        metavar="DESCRIPTOR", help="Name of a descriptor, or an ONNX file.", show_default=False
+    ),
+]
+
+
+@copies_app.command("backfill")
+def backfill(
+    ctx: typer.Context,
+    descriptor: Annotated[
+        str | None,
+        typer.Option(
+            "--descriptor",
+            help="Name of a descriptor, or an ONNX file. By default the active one; where none is "
+            "active, the first one that is installed becomes it.",
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonLines = False,
+) -> None:
+    """Compute the vectors of a copy descriptor for all entries that have none.
+
+    Images are read from stored originals, or from where they were ingested if the bytes are
+    unchanged, or else from their thumbnails. Look-ups go on meanwhile. `lineup jobs failures` lists
+    the entries of which nothing can be read.
+    """
+    let_waiting_threads_sleep()
+    from api.lineup import Lineup
+    from api.operations.filling import begin_backfill
+    from api.worker.running import work_watched
+
+    settings = settings_of(ctx)
+    with (
+        stop_on_sigterm(settings.shutdown_grace_seconds),
+        tuned_interpreter(),
+        Lineup.open(settings) as lineup,
+    ):
+        job = begin_backfill(lineup, descriptor)
+        with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:
+            job = work_watched(lineup, job, report)
+        finish(ctx, lineup.database, job, json=json)
+
+
+@copies_app.command("activate")
+def activate(ctx: typer.Context, descriptor: Descriptor, json: Json = False) -> None:
+    """Make a descriptor the one that look-ups search by and ingests fill.
+
+    Entries without its vector are not found by it until `lineup copies backfill` has run. Running
+    servers follow within a few seconds.
+    """
+    from api.lineup import open_database
+    from api.operations.filling import activate_descriptor
+
+    settings = settings_of(ctx)
+    with open_database(settings) as database:
+        answer = activate_descriptor(settings, database, descriptor)
+    if json:
+        print_json(answer)
+    else:
+        print_activated(answer)
+
+
+@copies_app.command("deactivate")
+def deactivate(ctx: typer.Context) -> None:
+    """Search and fill no copy space from now on. Vectors that are stored stay."""
+    from api.lineup import open_database
+    from api.operations.filling import deactivate_descriptor
+
+    with open_database(settings_of(ctx)) as database:
+        deactivate_descriptor(database)
+    write("no copy descriptor is active")
+
+
+def print_activated(answer: ActivatedDescriptor) -> None:
+    """Print which descriptor is active now, and how many entries it finds."""
+    write(
+        f"{answer.descriptor} is active: {answer.described:,} of {answer.entries:,} entries have "
+        "a vector of it"
+    )
+    if answer.described < answer.entries:
+        write("`lineup copies backfill` computes the others", style="dim")

@@ -331,6 +331,11 @@ def test_the_keyboard_alone_opens_mixes_blinks_and_closes(page: Page, site: Site
     expect(over).to_have_css("opacity", "0")
     page.keyboard.press("Space")
     expect(blink).to_have_attribute("aria-pressed", "false")
+    page.emulate_media(reduced_motion="reduce")
+    page.get_by_label("Upper picture").fill("0")
+    blink.press("Space")
+    expect(blink).to_have_attribute("aria-pressed", "false")  # it changes once, and stays
+    expect(over).to_have_css("opacity", "1")
     page.get_by_label("Zoom").focus()
     before = page.locator("#compare [data-pane=probe] .frame").bounding_box()
     page.keyboard.press("End")

@@ -4,6 +4,7 @@
 import { cssTransform, invert, outlineOf, placeNeighbour } from "./overlay.js";
 import { byId, fill, percent, show, thumbnailOf } from "./slots.js";
 
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const BLINK_MILLISECONDS = 900; // about one flash in two seconds, far below the three in one second of WCAG 2.3.1
 const SOURCE_WORDS = {
   features: "The place is computed from local features that both pictures share.",
@@ -145,8 +146,10 @@ function blink() {
   mix();
 }
 
+// Once only for who wants no motion.
 function startBlinking() {
   blink();
+  if (STILL.matches) return;
   timer = setInterval(blink, BLINK_MILLISECONDS);
   byId("compare-blink").setAttribute("aria-pressed", "true");
 }

@@ -327,8 +327,11 @@ def test_the_keyboard_alone_opens_mixes_blinks_and_closes(page: Page, site: Site
     blink.focus()
     page.keyboard.press("Space")
     expect(blink).to_have_attribute("aria-pressed", "true")
-    expect(over).to_have_css("opacity", "1")
-    expect(over).to_have_css("opacity", "0")
+    for opacity in ("1", "0"):  # looked at in each frame: a locator looks once a second
+        page.wait_for_function(
+            "([image, opacity]) => image.style.opacity === opacity",
+            arg=[over.element_handle(), opacity],
+        )
     page.keyboard.press("Space")
     expect(blink).to_have_attribute("aria-pressed", "false")
     page.emulate_media(reduced_motion="reduce")

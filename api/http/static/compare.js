@@ -108,7 +108,8 @@ function arrangePane(name) {
   const pane = panes[name];
   const scroller = pane.querySelector(".scroller");
   const { width, height } = sizeOf(name);
-  const fit = Math.min(scroller.clientWidth / width, scroller.clientHeight / height);
+  // Without the scroll bars, which come and go with the zoom; of the border there is one pixel on each side.
+  const fit = Math.min((scroller.offsetWidth - 2) / width, (scroller.offsetHeight - 2) / height);
   const scale = fit * Number(byId("compare-zoom").value);
   const size = { width: width * scale, height: height * scale };
   const frame = pane.querySelector(".frame");

@@ -11,7 +11,7 @@ from api.lookups.questions import Found
 from index.cache.searching import Neighbour
 from index.calibration.copies import CopyRates, shipped_copy_rates
 from index.calibration.for_probe import ProbeCalibration
-from index.copies import CopyEvidence, LeadLimits
+from index.copies import AS_SEEN, CopyEvidence, LeadLimits, ViewHash
 from index.leads import is_lead
 from index.policy import choose_lead_limits
 
@@ -101,6 +101,14 @@ def list_compared(
         if each is not None
         and (each.verified is not None or each.descriptor_similarity is not None)
     }
+
+
+def list_views(probe: Probe, found: Iterable[Neighbour]) -> tuple[ViewHash, ...]:
+    """Return the hashes that a replay has to compare: that of the whole probe as it is, and those
+    by which something was near. The others were near to nothing in this generation.
+    """
+    near = {each.copy.view for each in found if each.copy is not None}
+    return tuple(each for each in probe.views if each.view == AS_SEEN or each.view in near)
 
 
 def propose_again(compared: Mapping[int, CopyEvidence]) -> tuple[tuple[int, float], ...]:

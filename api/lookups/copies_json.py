@@ -376,8 +376,9 @@ class CopiesAnswer(Answer):
     )
     views: list[ViewHashAnswer] = Field(
         [],
-        description="The hashes of the probe that were compared, the first of the whole picture as "
-        "it is. Empty if the probe has no hash.",
+        description="Hashes of the probe: of the whole picture as it is, and those by which an "
+        "entry was near. Others were compared too, and near to nothing. Empty if the probe has no "
+        "hash.",
     )
     compared: list[ComparedAnswer] = Field(
         [], description="Entries that were compared by copy descriptor or by geometry."
@@ -388,11 +389,14 @@ class CopiesAnswer(Answer):
         cls,
         reports: Sequence[StageReport],
         leads: LeadLimits,
+        hashed: Sequence[ViewHash],
         views: Sequence[ViewHash],
         compared: Mapping[int, CopyEvidence],
     ) -> CopiesAnswer:
-        """From what the stages did, and what they found by entry id."""
-        hashes = sum(each.hash.reliable for each in views)
+        """From what the stages did, and what they found by entry id. Of the hashes that were
+        compared, `views` are kept.
+        """
+        hashes = sum(each.hash.reliable for each in hashed)
         return cls(
             stages=[StageAnswer.of(each, hashes) for each in reports],
             not_looked_for=describe_gaps(reports, hashes),

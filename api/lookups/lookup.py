@@ -14,7 +14,7 @@ from api.copies.running import list_candidates, run_geometry
 from api.fields import FailedItem
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, write_answer
-from api.lookups.copies import find_rates, list_compared, propose, report_hashes
+from api.lookups.copies import find_rates, list_compared, list_views, propose, report_hashes
 from api.lookups.copies_json import CopiesAnswer
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
@@ -172,7 +172,8 @@ def _search_and_assess(
     leads = rates.choose_limits(proposed.descriptor)
     policy = choose_policy(calibration, logits, limits.choices, leads)
     evidence = rates.rate(geometry.evidence)
-    compared = list_compared(found.list_found(), evidence)
+    near = found.list_found()
+    compared, views = list_compared(near, evidence), list_views(probe, near)
     found = found.join(evidence, leads, query.k)
     of_reencodings = choose_reencoding_limits(
         applied, calibration, policy, limits.choices, [each.condition for each in usable]
@@ -206,6 +207,7 @@ def _search_and_assess(
             [report_hashes(probe, found, leads), proposed.report, geometry.report],
             leads,
             probe.views,
+            views,
             compared,
         ),
         describe_ms=proposed.took_ms,

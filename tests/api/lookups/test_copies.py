@@ -1,0 +1,282 @@
+"""Edited copies in whole look-ups: what is found, what it rests on, and what a replay repeats."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from api.lineup import Lineup
+from api.lookups.comparing import find_differences
+from api.lookups.json import LookupAnswer, NeighbourAnswer
+from api.lookups.lookup import look_up_image, look_up_request
+from api.lookups.replay import replay
+from api.lookups.request import LookupQuery, LookupRequest
+from api.lookups.stored import find_answer
+from embedder.copies.features import can_extract
+from embedder.errors import ImageTooSmall
+from index.truth.lookups import get_lookup
+from tests.api.small_lineup import (
+    FAKE,
+    REAL,
+    SIDE,
+    TilesModel,
+    add,
+    calibrate,
+    encoded,
+    open_small,
+)
+
+needs_opencv = pytest.mark.skipif(not can_extract(), reason="OpenCV is not installed")
+NEWEST = 5  # the seed of the last known fake
+
+
+def scene(seed: int, side: int = 256) -> Image.Image:
+    """A picture with edges and corners, as local features need; no two seeds look alike."""
+    rng = np.random.default_rng(seed)
+    blots = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+    return blots.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def cut(image: Image.Image, share: float) -> Image.Image:
+    """The middle of a picture: this share of each side."""
+    edge, far = (1 - share) / 2 * image.width, (1 + share) / 2 * image.width
+    return image.crop((round(edge), round(edge), round(far), round(far)))
+
+
+def keep(lineup: Lineup, corpus: str, kind: Any, image: Image.Image) -> int:
+    """Add an image to a corpus that keeps its original."""
+    data = encoded(image)
+    lineup.blob_stores.originals.put(hashlib.sha256(data).hexdigest(), data)
+    return add(lineup, corpus, kind, data, "flux" if kind is FAKE else None)
+
+
+def fill_with_scenes(lineup: Lineup) -> None:
+    for seed in range(NEWEST + 1):
+        keep(lineup, "fakes", FAKE, scene(seed))
+    for seed in range(100, 103):
+        keep(lineup, "photographs", REAL, scene(seed))
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lineup]:
+    """Known fakes and known-real images with their originals, which no test changes."""
+    folder = tmp_path_factory.mktemp("scenes") / "data"
+    with open_small(folder, similarity_threshold=0.9999) as lineup:
+        fill_with_scenes(lineup)
+        yield lineup
+
+
+def look_up(lineup: Lineup, image: Image.Image | bytes, **query: Any) -> LookupAnswer:
+    data = image if isinstance(image, bytes) else encoded(image, "JPEG", quality=90)
+    return look_up_image(lineup, data, LookupQuery(**query))
+
+
+def first(answer: LookupAnswer) -> NeighbourAnswer:
+    return answer.similarity.neighbours[0]
+
+
+def outcomes(answer: LookupAnswer) -> dict[str, str]:
+    assert answer.copies is not None
+    return {each.stage: each.outcome for each in answer.copies.stages}
+
+
+def verdict(answer: LookupAnswer) -> tuple[str, str]:
+    return answer.similarity.verdict, answer.similarity.reason
+
+
+@needs_opencv
+def test_a_crop_of_a_known_fake_is_an_edited_copy(scenes: Lineup) -> None:
+    answer = look_up(scenes, cut(scene(2), 0.6))
+    assert verdict(answer) == ("similar_to_known_fakes", "edited_copy")
+    found = first(answer)
+    assert (found.relation, found.entry.id) == ("edited_copy", 3)
+    assert found.copy_evidence is not None
+    assert found.copy_evidence.verified
+    assert found.copy_evidence.words.startswith("cut to 3")
+    assert found.copy_evidence.correspondence is not None
+    assert found.copy_evidence.correspondence.entry_covered == pytest.approx(0.36, abs=0.05)
+    assert answer.similarity.nearest_known_fake == found
+    assert answer.similarity.rests_on is not None
+    assert answer.similarity.rests_on.entry_ids == [3]
+    assert not answer.similarity.rests_on.stands
+    assert answer.similarity.attribution is not None
+    assert answer.similarity.attribution.candidates == ["flux"]
+    assert outcomes(answer)["geometry"] == "ran"
+    assert answer.timings.verify_ms is not None
+    assert 0 < answer.timings.verify_ms < answer.timings.total_ms
+
+
+@needs_opencv
+def test_another_picture_is_no_copy_and_the_answer_says_what_was_not_looked_for(
+    scenes: Lineup,
+) -> None:
+    answer = look_up(scenes, scene(700))
+    assert verdict(answer) == ("not_similar", "below_threshold")
+    assert not any(each.copy_evidence for each in answer.similarity.neighbours)
+    assert answer.copies is not None
+    geometry = answer.copies.stages[-1]
+    assert (geometry.stage, geometry.found, geometry.not_comparable) == ("geometry", 0, 0)
+    assert geometry.compared == NEWEST + 1 + 3
+    assert answer.copies.not_looked_for is not None
+    assert "no copy descriptor" in answer.copies.not_looked_for
+    assert answer.similarity.explanation.endswith(
+        "no copy of one was found, as far as copies were looked for (no copy descriptor)"
+    )
+    assert ("copies", answer.copies.not_looked_for) in [
+        (each.topic, each.words) for each in answer.statements
+    ]
+
+
+@needs_opencv
+def test_a_crop_of_both_kinds_says_that_nothing_tells_which_it_is(own: Lineup) -> None:
+    both = scene(50)
+    fake = keep(own, "fakes", FAKE, both)
+    keep(own, "photographs", REAL, ImageOps.autocontrast(both, cutoff=2))
+    answer = look_up(own, cut(both, 0.7))
+    assert verdict(answer) == ("inconclusive", "also_known_real")
+    assert first(answer).entry.id == fake
+    assert answer.similarity.nearest_known_real is not None
+
+
+@needs_opencv
+def test_a_copy_of_a_known_real_image_alone_does_not_acquit(own: Lineup) -> None:
+    keep(own, "photographs", REAL, scene(51))
+    assert verdict(look_up(own, cut(scene(51), 0.7))) == ("inconclusive", "not_calibrated")
+
+
+@needs_opencv
+def test_candidates_of_which_nothing_is_kept_are_counted(own: Lineup) -> None:
+    answer = look_up(own, scene(700))
+    assert answer.copies is not None
+    geometry = answer.copies.stages[-1]
+    assert (geometry.outcome, geometry.compared, geometry.not_comparable) == ("ran", 0, 12)
+    assert answer.copies.not_looked_for is not None
+    assert "12 of 12 candidates could not be verified" in answer.copies.not_looked_for
+
+
+@needs_opencv
+def test_a_stage_that_fails_is_said_and_ends_no_look_up(own: Lineup) -> None:
+    class Broken:
+        def find_all(self, sha256s: Any) -> Any:
+            raise RuntimeError(f"no features of {len(sha256s)} pictures")
+
+    own.stored_features = Broken()  # type: ignore[assignment]
+    answer = look_up(own, scene(700))
+    assert outcomes(answer)["geometry"] == "failed"
+    assert answer.copies is not None
+    assert "the local features failed" in (answer.copies.not_looked_for or "")
+    assert len(answer.similarity.neighbours) == 8
+
+
+@needs_opencv
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_a_replay_takes_what_geometry_found_and_compares_hashes_again(
+    tmp_path: Any, share: float
+) -> None:
+    with open_small(tmp_path / "data", similarity_threshold=0.9999) as lineup:
+        fill_with_scenes(lineup)
+        answer = look_up(lineup, ImageOps.mirror(cut(scene(2), share)), k=2)
+        assert verdict(answer)[0] == "similar_to_known_fakes"
+        for seed in range(100, 103):  # what was compared is gone
+            data = encoded(scene(seed))
+            lineup.blob_stores.originals.remove(hashlib.sha256(data).hexdigest())
+        keep(lineup, "fakes", FAKE, cut(scene(2), 0.9))
+        again = replay(lineup, answer.id)
+        assert (again.equal, again.differences) == (True, [])
+        assert again.replayed_sha256 == answer.evidence_sha256
+        assert again.replayed.similarity.neighbours == answer.similarity.neighbours
+
+
+def test_a_stored_answer_is_read_again_with_its_copies(scenes: Lineup) -> None:
+    answer = look_up(scenes, cut(scene(2), 0.6))
+    assert find_answer(scenes.database, answer.id) == answer
+
+
+def test_a_changed_sentence_is_no_difference_and_a_changed_number_is_one(own: Lineup) -> None:
+    answer = look_up(own, encoded(scene(700)))
+    with own.database.read() as conn:
+        stored = json.loads(get_lookup(conn, answer.id).answer_json)
+    other = json.loads(json.dumps(stored))
+    other["copies"]["stages"][0]["words"] = "said in another way"
+    other["copies"]["not_looked_for"] = "nothing"
+    assert find_differences(stored, other) == []
+    other["copies"]["stages"][0]["compared"] += 1
+    assert [each.place for each in find_differences(stored, other)] == ["/copies/stages/0/compared"]
+
+
+# Probes that are too small for the model.
+
+
+@pytest.fixture
+def strict(tmp_path: Any) -> Iterator[Lineup]:
+    """A Lineup whose model refuses what is smaller than 32 pixels, and whose limits do not."""
+    model = TilesModel()
+    model.limits = replace(model.limits, min_image_side=8)
+    with open_small(tmp_path / "data", model) as lineup:
+        fill_with_scenes(lineup)
+        yield lineup
+
+
+def test_a_thumbnail_of_a_known_fake_is_found_by_its_hash(strict: Lineup) -> None:
+    data = encoded(scene(2).resize((SIDE - 4, SIDE - 4), Image.Resampling.LANCZOS))
+    answer = look_up(strict, data)
+    assert answer.probe.embedding == "none"
+    assert answer.classifier is None
+    assert verdict(answer) == ("similar_to_known_fakes", "near_duplicate_image")
+    found = first(answer)
+    assert (found.entry.id, found.relation, found.cosine_similarity) == (3, "near_duplicate", None)
+    assert answer.quality is not None
+    assert answer.quality.issue == "too_small"
+    assert (answer.similarity.nearest_similarity, answer.similarity.false_match_rate) == (
+        None,
+        None,
+    )
+    assert answer.timings.embed_ms == 0
+    again = replay(strict, answer.id, data)
+    assert (again.equal, again.differences, again.reembedded) == (True, [], None)
+    assert again.replayed_sha256 == answer.evidence_sha256
+
+
+def test_a_small_probe_without_a_copy_is_inconclusive(strict: Lineup) -> None:
+    calibrate(strict)
+    answer = look_up(strict, scene(700, 24), stability=True)
+    assert verdict(answer) == ("inconclusive", "poor_quality")
+    assert answer.similarity.explanation.startswith("the picture does not show enough")
+    assert "24 pixels" in answer.similarity.explanation
+    assert answer.similarity.neighbours == []
+    assert answer.similarity.searched == NEWEST + 1
+    assert (answer.classifier, answer.stability) == (None, None)
+    assert replay(strict, answer.id).equal
+
+
+def test_what_the_limits_refuse_is_still_refused(strict: Lineup) -> None:
+    with pytest.raises(ImageTooSmall) as refused:
+        look_up(strict, scene(700, 7))
+    assert refused.value.min_side == 8
+
+
+# Probes without their image.
+
+
+@needs_opencv
+def test_an_ingested_image_is_compared_by_what_is_kept_of_it(own: Lineup) -> None:
+    crop = cut(scene(52), 0.6)
+    keep(own, "fakes", FAKE, scene(52))
+    keep(own, "photographs", REAL, crop)
+    sha256 = hashlib.sha256(encoded(crop)).hexdigest()
+    answer = look_up_request(own, LookupRequest(sha256=sha256))
+    assert first(answer).relation == "edited_copy"
+    assert verdict(answer) == ("inconclusive", "also_known_real")
+    own.blob_stores.originals.remove(sha256)
+    without = look_up_request(own, LookupRequest(sha256=sha256))
+    assert outcomes(without)["geometry"] == "no_image"
+    assert without.copies is not None
+    assert without.copies.not_looked_for is not None
+    assert without.copies.not_looked_for.startswith("the probe came without its image")

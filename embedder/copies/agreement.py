@@ -20,11 +20,11 @@ from embedder.copies.transforms import Matrix, Points, find_jacobian
 
 _BLOCK = 8  # pixels a side
 # The overlap is laid out at what both lumas resolve, within these pixels for the longer side.
-_LEAST_PIXELS, _MOST_PIXELS = 40.0, 96.0
+_LEAST_PIXELS, _MOST_PIXELS = 40.0, 160.0
 # Levels of 255 by which a block must vary in one of the pictures to be compared at all, and in both
 # to be alike: under it a block is flat, and flat blocks are alike everywhere.
-_TEXTURED_LEVELS = 4.0
-_LEAST_LEVELS = 1.0
+_TEXTURED_LEVELS = 2.0
+_LEAST_LEVELS = 0.5
 _ALIKE = 0.6
 _SOFTNESS = 0.8  # pixels: deviation of the blur that forgives a shift of half a pixel
 _SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
@@ -32,18 +32,30 @@ _SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many blocks of the overlap show anything, in either picture, and how many are alike."""
+    """How many blocks of the overlap are alike, how many show different things, and how many show
+    something in one of the pictures only.
 
-    blocks: int
+    `repetition` is how like itself the stored picture's overlap is elsewhere: 1 for a chequerboard;
+    0 where most blocks differ.
+    """
+
     alike: int
+    different: int
+    one_sided: int
+    repetition: float
 
     @property
     def share(self) -> float:
-        """The share of blocks that are alike; 0 where there is nothing to compare."""
-        return self.alike / self.blocks if self.blocks else 0.0
+        """The share of blocks that are alike; 0 where there is nothing to compare.
+
+        Where only one of the pictures shows something, an overlay may lie on a plain ground: that
+        speaks half as much against them as two different things do.
+        """
+        against = self.different + self.one_sided / 2
+        return self.alike / (self.alike + against) if self.alike else 0.0
 
 
-NOTHING = Agreement(0, 0)
+NOTHING = Agreement(0, 0, 0, 0.0)
 
 
 def compare_lumas(
@@ -110,22 +122,65 @@ def _lay_out(
 def _compare_blocks(first: NDArray[np.float32], second: NDArray[np.float32]) -> Agreement:
     own, own_levels = _split(first)
     best = np.full(len(own), -1.0)
-    used = np.zeros(len(own), np.bool_)
+    in_one = in_both = np.zeros(len(own), np.bool_)
     for shift in _SHIFTS:
         other, other_levels = _split(np.roll(second, shift, (0, 1)))
         correlation = (own * other).mean(axis=1) / (own_levels * other_levels).clip(1e-6)
         visible = np.minimum(own_levels, other_levels) > _LEAST_LEVELS
         best = np.fmax(best, np.where(visible, correlation, -1))
         if shift == (0, 0):
-            used = np.maximum(own_levels, other_levels) > _TEXTURED_LEVELS  # False if not a number
-    return Agreement(int(used.sum()), int((best[used] > _ALIKE).sum()))
+            # Both are False outside a picture, where the levels are not a number.
+            in_one = np.maximum(own_levels, other_levels) > _TEXTURED_LEVELS
+            in_both = np.minimum(own_levels, other_levels) > _TEXTURED_LEVELS
+    is_alike = in_one & (best > _ALIKE)
+    alike, different = int(is_alike.sum()), int((in_both & ~is_alike).sum())
+    one_sided = int((in_one & ~in_both & ~is_alike).sum())
+    repetition = _measure_repetition(first) if alike > different else 0.0
+    return Agreement(alike, different, one_sided, repetition)
+
+
+def _measure_repetition(image: NDArray[np.float32]) -> float:
+    """Return the highest correlation of an image with itself, shifted by more than a block."""
+    seen = np.isfinite(image)
+    if not seen.any():
+        return 0.0
+    import cv2  # noqa: PLC0415 -- optional
+
+    filled = np.where(seen, image, image[seen].mean())
+    detail = np.where(seen, filled - cv2.GaussianBlur(filled, (0, 0), _BLOCK / 2), 0)
+    height, width = image.shape
+    size = (2 * height, 2 * width)  # padded, so that nothing comes in again at the other end
+    energy = _correlate_with_itself(detail.astype(np.float64), size)
+    squares = np.fft.rfft2(detail.astype(np.float64) ** 2, size)
+    ones = np.fft.rfft2(seen.astype(np.float64), size)
+    # The energy of what lies under the other copy, from each side.
+    under = np.fft.irfft2(squares * ones.conj(), size)
+    other = np.fft.irfft2(ones * squares.conj(), size)
+    shared = _correlate_with_itself(seen.astype(np.float64), size)
+    down, across = (np.minimum(np.arange(side), side - np.arange(side)) for side in size)
+    is_far = np.maximum(down[:, None], across[None]) > _BLOCK
+    is_far &= shared > seen.sum() / 4
+    norms = np.sqrt((under * other).clip(1e-6))
+    return float(np.where(is_far, energy / norms, 0).max())
+
+
+def _correlate_with_itself(
+    image: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.float64]:
+    spectrum = np.fft.rfft2(image, size)
+    return np.asarray(np.fft.irfft2(np.abs(spectrum) ** 2, size), np.float64)
 
 
 def _split(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the whole blocks `(n, 64)` of an image, less their means, and their deviations."""
+    """Return the whole blocks `(n, 64)` of an image, less their means by row and by column, and the
+    deviations of what is left.
+
+    So lines of text, bars and straight edges of frames are alike nowhere: only what stands in them.
+    """
     rows, columns = (side // _BLOCK for side in image.shape)
     whole = image[: rows * _BLOCK, : columns * _BLOCK]
     cut = whole.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2)
-    blocks = cut.reshape(rows * columns, _BLOCK * _BLOCK)
+    blocks = cut.reshape(rows * columns, _BLOCK, _BLOCK)
     blocks = blocks - blocks.mean(axis=1, keepdims=True)
+    blocks = (blocks - blocks.mean(axis=2, keepdims=True)).reshape(rows * columns, -1)
     return blocks, np.sqrt((blocks * blocks).mean(axis=1))

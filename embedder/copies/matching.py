@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.copies.agreement import Agreement, compare_lumas
+from embedder.copies.agreement import NOTHING, Agreement, compare_lumas
 from embedder.copies.features import LocalFeatures
 from embedder.copies.pairing import ONE_PLACE, find_pairs, mirror, normalise
 from embedder.copies.transforms import (
@@ -41,16 +41,20 @@ from embedder.copies.transforms import (
 # A copy has at least so many inliers,
 MIN_INLIERS = 6
 # so many blocks that look alike,
-MIN_ALIKE_BLOCKS = 8
+MIN_ALIKE_BLOCKS = 6
 # and this share of all blocks with something in them.
-MIN_ALIKE_SHARE = 0.5
+MIN_ALIKE_SHARE = 0.66
+# And most of one of the pictures lies in the other: less is a part that two pictures share.
+MIN_COVERED = 0.5
+# A pattern fits itself wherever it is laid, and every other piece of its kind.
+MAX_REPETITION = 0.9
 # Fewer pairs determine no transform that could be checked.
 _LEAST_INLIERS = 4
 # From so many inliers on, the other handedness is not tried.
 _CLEAR_INLIERS = 20
 
 # Pairs that make a proposal, the most distinct first, and proposals that are refined.
-_PROPOSING = 160
+_PROPOSING = 100
 _REFINED = 4
 # A pair votes for a proposal if its place is this near, in pixels of the coarser picture, and a
 # share of the way from the proposing pair, whose own size and direction are not exact,
@@ -101,8 +105,12 @@ class Fit:
     @property
     def looks_alike(self) -> bool:
         """Whether the overlap shows the same in both pictures."""
-        is_enough = self.agreement.alike >= MIN_ALIKE_BLOCKS
-        return is_enough and self.agreement.share >= MIN_ALIKE_SHARE
+        return (
+            self.agreement.alike >= MIN_ALIKE_BLOCKS
+            and self.agreement.share >= MIN_ALIKE_SHARE
+            and self.agreement.repetition <= MAX_REPETITION
+            and max(self.probe_covered, self.entry_covered) >= MIN_COVERED
+        )
 
     @property
     def counted_inliers(self) -> int:
@@ -205,17 +213,17 @@ def _find_transform(pairs: _Pairs) -> _Found | None:
 def _vote(pairs: _Pairs) -> NDArray[np.bool_]:
     """Return which pairs agree with the transform that each of the first pairs proposes."""
     seeds = slice(0, _PROPOSING)
-    growth, turn = pairs.growth[seeds, None], pairs.turn[seeds, None]  # (s, 1)
-    across, down = (
-        pairs.entry[None, :, axis] - pairs.entry[seeds, None, axis] for axis in (0, 1)
-    )  # (s, n)
+    entry, probe = pairs.entry.astype(np.float32), pairs.probe.astype(np.float32)
+    growths, turns = pairs.growth.astype(np.float32), pairs.turn.astype(np.float32)
+    growth, turn = growths[seeds, None], turns[seeds, None]  # (s, 1)
+    across, down = (entry[None, :, axis] - entry[seeds, None, axis] for axis in (0, 1))  # (s, n)
     along, aside = growth * np.cos(turn), growth * np.sin(turn)
-    x = pairs.probe[seeds, None, 0] + along * across - aside * down - pairs.probe[None, :, 0]
-    y = pairs.probe[seeds, None, 1] + aside * across + along * down - pairs.probe[None, :, 1]
+    x = probe[seeds, None, 0] + along * across - aside * down - probe[None, :, 0]
+    y = probe[seeds, None, 1] + aside * across + along * down - probe[None, :, 1]
     reach = growth * np.sqrt(across * across + down * down)
     tolerance = _VOTE_PIXELS * np.maximum(1, growth) + _VOTE_SHARE * reach
-    larger = pairs.growth[None] / growth
-    turned = np.cos(pairs.turn[None] - turn)
+    larger = growths[None] / growth
+    turned = np.cos(turns[None] - turn)
     result: NDArray[np.bool_] = (
         (x * x + y * y < tolerance * tolerance)
         & (larger < _VOTE_SIZE)
@@ -289,7 +297,9 @@ def _describe(
         mirrored=mirrored,
         probe_covered=_find_area(apply(in_fractions, overlap)),
         entry_covered=_find_area(overlap),
-        agreement=compare_lumas(entry, probe, in_fractions, overlap),
+        agreement=compare_lumas(entry, probe, in_fractions, overlap)
+        if inliers >= MIN_INLIERS
+        else NOTHING,
     )
 
 

@@ -16,7 +16,7 @@ from embedder.copies.features import LocalFeatures
 # the transform's concern.
 _RATIO = 0.9
 # Pairs of one picture with another that are looked at, the most distinct first.
-MAX_PAIRS = 400
+MAX_PAIRS = 300
 # Keypoints this near, in pixels, are one place: a corner has one for each direction that it shows.
 ONE_PLACE = 3.0
 

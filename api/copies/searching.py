@@ -35,27 +35,29 @@ class OpenedProduct(Protocol):
 class DescriptorSearch:
     """Entry ids with their cosine similarities by copy descriptor, nearest first.
 
-    `report` says what was done, `generation` is that of the copy index; None if it was not
-    searched.
+    `report` says what was done, `generation` is that of the copy index, and `descriptor` the
+    fingerprint of the descriptor; both None if it was not searched.
     """
 
     report: StageReport
     candidates: tuple[tuple[int, float], ...] = ()
     generation: int | None = None
+    descriptor: str | None = None
 
 
 def search_copies(
-    product: OpenedProduct, picture: Picture, chosen: Filter = EVERYTHING
+    product: OpenedProduct, picture: Picture | None, chosen: Filter = EVERYTHING
 ) -> DescriptorSearch:
     """Find the entries of a filter that are nearest by copy descriptor.
 
-    `picture` was made by an order with the `descriptor` of `Copies.find_input`. A descriptor or an
+    `picture` was made by an order with the `descriptor` of `Copies.find_input`; None where the
+    probe came without its bytes. A descriptor or an
     index that fails is a report, never an error. Raises `InvalidFilter`, `UnknownCorpus`.
     """
     opened = product.copies.find()
     if opened is None:
         return _not_searched(product)
-    if picture.descriptor_pixels is None:
+    if picture is None or picture.descriptor_pixels is None:
         return DescriptorSearch(StageReport(CopyStage.DESCRIPTOR, StageOutcome.NO_IMAGE))
     try:
         vector = opened.describer.describe(picture.descriptor_pixels[np.newaxis])[0]  # (c,)
@@ -66,7 +68,11 @@ def search_copies(
         log.exception("the copy space was not searched")
         failed = StageReport(CopyStage.DESCRIPTOR, StageOutcome.FAILED, detail=IN_THE_LOG)
         return DescriptorSearch(failed)
-    nearest = [(each.entry.id, each.cosine_similarity) for each in found.neighbours]
+    nearest = [
+        (each.entry.id, each.cosine_similarity)
+        for each in found.neighbours
+        if each.cosine_similarity is not None
+    ]
     report = StageReport(
         CopyStage.DESCRIPTOR,
         StageOutcome.RAN,
@@ -74,11 +80,12 @@ def search_copies(
         not_comparable=max(0, product.index.count - opened.index.count),
     )
     ordered = sorted(nearest, key=lambda each: (-each[1], each[0]))
-    return DescriptorSearch(report, tuple(ordered), found.generation)
+    fingerprint = opened.describer.space.fingerprint
+    return DescriptorSearch(report, tuple(ordered), found.generation, fingerprint)
 
 
 def find_by_descriptor(
-    product: OpenedProduct, picture: Picture, chosen: Filter = EVERYTHING
+    product: OpenedProduct, picture: Picture | None, chosen: Filter = EVERYTHING
 ) -> tuple[tuple[int, float], ...]:
     """Return entry ids with their cosine similarities by copy descriptor, nearest first.
 

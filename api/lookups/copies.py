@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
+from api.copies.searching import OpenedProduct, search_copies
 from api.copies.stages import CopyStage, StageOutcome, StageReport
 from api.lookups.probe import Probe
 from api.lookups.questions import Found
@@ -14,6 +16,7 @@ from index.calibration.for_probe import ProbeCalibration
 from index.copies import AS_SEEN, CopyEvidence, LeadLimits, ViewHash
 from index.leads import is_lead
 from index.policy import choose_lead_limits
+from index.truth.filters import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,17 @@ class Proposed:
     took_ms: float | None = None
 
 
-def propose() -> Proposed:
-    """Propose the entries that are nearest by copy descriptor."""
-    return Proposed(StageReport(CopyStage.DESCRIPTOR, StageOutcome.NOT_INSTALLED))
+def propose(product: OpenedProduct, probe: Probe, chosen: Filter) -> Proposed:
+    """Propose the entries of a filter that are nearest by copy descriptor.
+
+    Raises `InvalidFilter`, `UnknownCorpus`.
+    """
+    started = perf_counter()
+    found = search_copies(product, probe.picture, chosen)
+    took_ms = None
+    if found.report.outcome is StageOutcome.RAN and found.descriptor is not None:
+        took_ms = round((perf_counter() - started) * 1000, 3)
+    return Proposed(found.report, found.candidates, found.descriptor, took_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from api.lookups.probe import (
     order_for_copies,
     take_probe,
 )
-from api.lookups.questions import restricts_only_corpora, search
+from api.lookups.questions import make_filter, restricts_only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
 from api.sources.access import read_any_file
@@ -63,7 +63,7 @@ def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnsw
         lineup.batcher,
         lineup.computation,
         stability=query.stability,
-        copies=order_for_copies(lineup.limits),
+        copies=order_for_copies(lineup.limits, lineup.copies.find_input()),
     )
     return _answer(lineup, probe, query, started)
 
@@ -74,7 +74,7 @@ def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`, `InvalidVector`.
     """
     started = perf_counter()
-    order = order_for_copies(lineup.limits)
+    order = order_for_copies(lineup.limits, lineup.copies.find_input())
 
     def find_picture(sha256: str) -> Picture | None:
         return find_kept_picture(lineup.blob_stores, lineup.decoders, order, sha256)
@@ -144,7 +144,7 @@ def _search_and_assess(
     reencodings = probe.reencodings
     usable = reencodings.usable if reencodings else ()
     embedded = lineup.batcher.embed_all([each.pixels for each in usable])
-    proposed = propose()
+    proposed = propose(lineup, probe, make_filter(query.filter))
     found = search(
         probe,
         query,

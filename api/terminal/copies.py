@@ -18,12 +18,14 @@ from api.terminal.progress import (
     resumable,
     stop_on_sigterm,
 )
+from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
+    from api.copies.json import CopyDescriptorsAnswer
     from api.operations.filling import ActivatedDescriptor
 
 copies_app = typer.Typer(
-    no_args_is_help=True, help="Find edited copies: choose a descriptor, describe stored pictures."
+    no_args_is_help=True, help="Find edited copies: list and choose descriptors, describe stored pictures."
 )
 app.add_typer(copies_app, name="copies", rich_help_panel=CARE)
 Descriptor = Annotated[
@@ -32,6 +34,22 @@ Descriptor = Annotated[
         metavar="DESCRIPTOR", help="Name of a descriptor, or an ONNX file.", show_default=False
     ),
 ]
+
+
+@copies_app.command("list")
+def list_copy_descriptors(ctx: typer.Context, json: Json = False) -> None:
+    """List the copy descriptors: which one is used, and what the others need.
+
+    A copy descriptor recognises a picture after crops, captions, filters and screenshots.
+    LINEUP_COPY_DESCRIPTOR chooses one.
+    """
+    from api.operations.copy_descriptors import choose_for, describe_descriptors
+
+    answer = describe_descriptors(choose_for(settings_of(ctx)))
+    if json:
+        print_json(answer)
+    else:
+        print_descriptors(answer)
 
 
 @copies_app.command("backfill")
@@ -109,3 +127,35 @@ def print_activated(answer: ActivatedDescriptor) -> None:
     )
     if answer.described < answer.entries:
         write("`lineup copies backfill` computes the others", style="dim")
+
+
+def print_descriptors(answer: CopyDescriptorsAnswer) -> None:
+    """Print a row for each descriptor, the active one first and marked."""
+    columns = (
+        Column(""),
+        Column("descriptor"),
+        Column("fingerprint", importance=3),
+        Column("MB", "right", importance=4),
+        Column("installed", importance=6),
+        Column("to install", importance=5),
+        Column("licence", importance=2, shorten="end"),
+        Column("source", importance=1, shorten="end"),
+    )
+    rows = [
+        (
+            "*" if each.active else "",
+            each.name,
+            each.fingerprint[:16],
+            f"{each.byte_size / 1e6:.1f}",
+            "yes" if each.installed else "no",
+            " ".join(each.missing),
+            each.licence,
+            each.source,
+        )
+        for each in answer.descriptors
+    ]
+    print_table(columns, rows)
+    if answer.active is None:
+        write(f"None is used: {answer.detail}.")
+    else:
+        write("* used by look-ups and ingests.", style="dim")

@@ -1,0 +1,61 @@
+"""The copy descriptors that are known and the one that is used: under a command and its JSON."""
+
+from __future__ import annotations
+
+from api.copies.choosing import DescriptorChoice
+from api.copies.json import CopyDescriptorAnswer, CopyDescriptorsAnswer
+from embedder.copies.descriptors import (
+    DescriptorInfo,
+    ListedDescriptor,
+    list_descriptors,
+)
+
+
+def describe_descriptors(choice: DescriptorChoice) -> CopyDescriptorsAnswer:
+    """List what is known, the one that `choice` uses first. Nothing else is loaded for that."""
+    active = None if choice.descriptor is None else choice.descriptor.info
+    fingerprint = None if active is None else active.fingerprint
+    known = [_describe_known(each, fingerprint) for each in list_descriptors()]
+    if active is not None and not any(each.active for each in known):
+        known.append(_describe_file(active))
+    return CopyDescriptorsAnswer(
+        descriptors=sorted(known, key=lambda each: not each.active),
+        active=None if active is None else active.name,
+        detail=choice.detail,
+    )
+
+
+def _describe_known(listed: ListedDescriptor, active: str | None) -> CopyDescriptorAnswer:
+    source = listed.source
+    return CopyDescriptorAnswer(
+        name=source.name,
+        description=source.description,
+        licence=source.licence,
+        source=source.source,
+        package=source.package,
+        byte_size=source.byte_size,
+        weights_sha256=source.sha256,
+        fingerprint=source.fingerprint,
+        dimension=source.dimension,
+        installed=listed.available,
+        missing=list(listed.missing),
+        active=source.fingerprint == active,
+    )
+
+
+def _describe_file(info: DescriptorInfo) -> CopyDescriptorAnswer:
+    """Describe a file of the operator's own."""
+    return CopyDescriptorAnswer(
+        name=info.name,
+        description="own file",
+        licence=info.licence,
+        source=info.source,
+        package=None,
+        byte_size=info.byte_size,
+        weights_sha256=info.weights_sha256,
+        fingerprint=info.fingerprint,
+        dimension=info.dimension,
+        installed=True,
+        missing=[],
+        active=True,
+    )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.copies.stages import StageOutcome
-from api.lineup import open_database
 from api.settings import Settings
 from embedder.copies.descriptors import CopyDescriptor, list_descriptors
 from embedder.errors import ModelError
-from index.errors import NoData, SchemaOutdated
 from index.truth.active import find_active_copy_space
 from index.truth.database import Database
 
@@ -75,19 +73,6 @@ def find_in_use(database: Database) -> DescriptorInUse | None:
     with database.read() as conn:
         active = find_active_copy_space(conn)
     return None if active is None else DescriptorInUse(active.descriptor, active.space.fingerprint)
-
-
-def choose_for(settings: Settings) -> DescriptorChoice:
-    """Choose the descriptor for the database of the settings, which need not be there yet.
-
-    Raises like `choose_descriptor`.
-    """
-    try:
-        with open_database(settings) as database:
-            in_use = find_in_use(database)
-    except (NoData, SchemaOutdated):
-        in_use = None
-    return choose_descriptor(settings, in_use)
 
 
 def find_first_installed() -> str | None:

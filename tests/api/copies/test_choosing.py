@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from api.copies.choosing import DescriptorInUse, choose_descriptor, choose_for, find_in_use
+from api.copies.choosing import DescriptorInUse, choose_descriptor, find_in_use
 from api.copies.stages import StageOutcome
 from api.lineup import open_database
+from api.operations.copy_descriptors import choose_for
 from api.settings import Settings
 from embedder.copies.onnx import open_descriptor
 from embedder.errors import UnknownModel

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from api.copies.choosing import DescriptorChoice
+from api.copies.choosing import DescriptorChoice, choose_descriptor, find_in_use
 from api.copies.json import CopyDescriptorAnswer, CopyDescriptorsAnswer
+from api.lineup import open_database
+from api.settings import Settings
 from embedder.copies.descriptors import (
     DescriptorInfo,
     ListedDescriptor,
     list_descriptors,
 )
+from index.errors import NoData, SchemaOutdated
+
+
+def choose_for(settings: Settings) -> DescriptorChoice:
+    """Choose the descriptor for the database of the settings, which need not be there yet.
+
+    Raises like `choose_descriptor`.
+    """
+    try:
+        with open_database(settings) as database:
+            in_use = find_in_use(database)
+    except (NoData, SchemaOutdated):
+        in_use = None
+    return choose_descriptor(settings, in_use)
 
 
 def describe_descriptors(choice: DescriptorChoice) -> CopyDescriptorsAnswer:

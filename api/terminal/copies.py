@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from api.operations.filling import ActivatedDescriptor
 
 copies_app = typer.Typer(
-    no_args_is_help=True, help="Find edited copies: list and choose descriptors, describe stored pictures."
+    no_args_is_help=True,
+    help="Find edited copies: list and choose descriptors, describe stored pictures.",
 )
 app.add_typer(copies_app, name="copies", rich_help_panel=CARE)
 Descriptor = Annotated[

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from index.cache.searching import (
+    MAX_CANDIDATES,
     Neighbour,
     Question,
     SearchResult,
@@ -26,28 +27,35 @@ from index.cache.searching import (
 )
 from index.truth.changes import MemberRow, digest_at, members_at
 from index.truth.digest import digest_hex
-from index.truth.entries import find_entries_ever
+from index.truth.entries import Entry, find_entries_ever
 from index.truth.filters import Filter, normalise_generators, normalise_labels
 from index.truth.free_provenance import provenance_criteria
-from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash, hamming_distance
+from index.truth.perceptual import HASH_BYTES, MAX_HAMMING_DISTANCE, PerceptualHash
 from index.truth.removal import find_ids_removed_before
 from index.truth.schema import corpora, entries, images
 from index.truth.statements import is_any, slices
 from index.truth.vectors import rows_from_bytes
+from index.view_hashes import MAX_CANDIDATE_DISTANCE, Views
 
 CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A selected member: its similarity, whether it is the probe's image, and the Hamming distance
-    of the hashes, None unless they show the same picture.
+    """A selected member: its similarity, whether it is the probe's image, and how many bits of its
+    hash and of that of the probe's nearest view differ, None if no view is near.
     """
 
     entry_id: int
+    image_id: int
     similarity: float | None
     identical: bool
-    distance: int | None
+    bits: int | None
+
+    @property
+    def distance(self) -> int | None:
+        """The Hamming distance; None unless they show the same picture."""
+        return None if self.bits is None or self.bits > MAX_HAMMING_DISTANCE else self.bits
 
     @property
     def rank(self) -> tuple[bool, float, int]:
@@ -64,8 +72,11 @@ class _Search:
 
     question: Question
     corpus_ids: frozenset[int] | None
+    views: Views
     best: list[_Candidate] = field(default_factory=list)
     near_duplicates: list[_Candidate] = field(default_factory=list)
+    further: list[_Candidate] = field(default_factory=list)
+    proposed: dict[int, _Candidate] = field(default_factory=dict)
     searched: int = 0
 
     def offer(self, some: Sequence[_Candidate]) -> None:
@@ -73,7 +84,11 @@ class _Search:
         # A probe without an embedding is near to nothing but its own image.
         ranked = [each for each in some if each.similarity is not None or each.identical]
         self.best = sorted([*self.best, *ranked], key=lambda each: each.rank)[: self.question.k]
-        self.near_duplicates += [each for each in some if each.distance is not None]
+        near = [each for each in some if each.bits is not None]
+        self.near_duplicates += [each for each in near if each.distance is not None]
+        self.further += [each for each in near if each.distance is None]
+        ids = {entry_id for entry_id, _ in self.question.candidates}
+        self.proposed |= {each.entry_id: each for each in some if each.entry_id in ids}
 
     def answer(self) -> list[_Candidate]:
         """Return the k nearest, and up to k near duplicates that are not among them."""
@@ -81,6 +96,16 @@ class _Search:
         others = [each for each in self.near_duplicates if each.entry_id not in listed]
         others.sort(key=lambda each: each.order)
         return self.best + others[: self.question.k]
+
+    def list_candidates(self, answer: Sequence[_Candidate]) -> list[_Candidate]:
+        """Return the candidates that are not in the answer."""
+        listed = {each.entry_id for each in answer}
+        others = [each for each in self.further if each.entry_id not in listed]
+        others.sort(key=lambda each: (each.bits, each.image_id, each.entry_id))
+        first = others[:MAX_CANDIDATES]
+        listed |= {each.entry_id for each in first}
+        ids = [entry_id for entry_id, _ in self.question.candidates]
+        return first + [self.proposed[i] for i in ids if i in self.proposed and i not in listed]
 
 
 def search_at(
@@ -91,7 +116,10 @@ def search_at(
         row.id: row for row in conn.execute(select(corpora.c.id, corpora.c.name, corpora.c.kind))
     }
     gone = find_ids_removed_before(conn, generation)
-    searches = [_Search(each, _corpus_ids(each.chosen, kinds, gone)) for each in questions]
+    searches = [
+        _Search(each, _corpus_ids(each.chosen, kinds, gone), Views(each.probe_hash, each.views))
+        for each in questions
+    ]
     for rows in members_at(conn, space_id, generation, CHUNK):
         pictures = _read_images(conn, [row.entry_id for row in rows])
         for search in searches:
@@ -102,15 +130,24 @@ def search_at(
 
 def _result(conn: Connection, search: _Search, generation: int, digest: str) -> SearchResult:
     answer = search.answer()
-    known = find_entries_ever(conn, [each.entry_id for each in answer])
-    neighbours: list[Neighbour] = [
-        neighbour_of(
-            known[each.entry_id], each.similarity, each.identical, search.question.probe_hash
-        )
-        for each in answer
-    ]
-    ordered = tuple(sorted(neighbours, key=neighbour_order))
-    return SearchResult(ordered, generation, digest, exact=True, searched=search.searched)
+    others = search.list_candidates(answer)
+    known = find_entries_ever(conn, [each.entry_id for each in (*answer, *others)])
+    neighbours, candidates = (
+        [_neighbour(known[each.entry_id], each, search) for each in some]
+        for some in (answer, others)
+    )
+    return SearchResult(
+        tuple(sorted(neighbours, key=neighbour_order)),
+        generation,
+        digest,
+        exact=True,
+        searched=search.searched,
+        candidates=tuple(candidates),
+    )
+
+
+def _neighbour(entry: Entry, found: _Candidate, search: _Search) -> Neighbour:
+    return neighbour_of(entry, found.similarity, found.identical, search.question, search.views)
 
 
 def _corpus_ids(
@@ -138,6 +175,7 @@ def _read_images(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Any]:
     for some in slices(entry_ids):
         query = select(
             entries.c.id,
+            entries.c.image_id,
             images.c.sha256,
             images.c.pdq_hash,
             images.c.pdq_quality,
@@ -166,15 +204,17 @@ def _compare(
             [bytes(row.vector) for row in rows], len(question.probe)
         )  # (n, d)
         similarities = [*cosine_similarities(vectors, question.probe).tolist()]
+    bits = _measure(search.views, [pictures[row.entry_id] for row in rows])
     return [
         _Candidate(
             row.entry_id,
+            pictures[row.entry_id].image_id,
             similarity,
             question.probe_sha256 is not None
             and pictures[row.entry_id].sha256 == question.probe_sha256,
-            _distance(question.probe_hash, pictures[row.entry_id]),
+            own,
         )
-        for row, similarity in zip(rows, similarities, strict=True)
+        for row, similarity, own in zip(rows, similarities, bits, strict=True)
     ]
 
 
@@ -211,10 +251,21 @@ def _with_provenance(conn: Connection, chosen: Filter, entry_ids: Sequence[int])
     return found
 
 
-def _distance(probe: PerceptualHash | None, image: Any) -> int | None:  # noqa: ANN401 -- a row of images
-    """Return the Hamming distance if both hashes are reliable and show the same picture."""
-    if probe is None or image.pdq_hash is None or not probe.reliable:
-        return None
-    own = PerceptualHash(bytes(image.pdq_hash), image.pdq_quality)
-    distance = hamming_distance(probe, own)
-    return distance if own.reliable and distance <= MAX_HAMMING_DISTANCE else None
+def _measure(views: Views, pictures: Sequence[Any]) -> list[int | None]:
+    """Return how many bits of the hashes of images and of that of the nearest view differ; None
+    where none is near.
+    """
+    measured: list[int | None] = [None] * len(pictures)
+    if not len(views):
+        return measured
+    hashes = {
+        row: PerceptualHash(bytes(each.pdq_hash), each.pdq_quality)
+        for row, each in enumerate(pictures)
+        if each.pdq_hash is not None
+    }
+    reliable = {row: own.bits for row, own in hashes.items() if own.reliable}
+    bits = np.frombuffer(b"".join(reliable.values()), np.uint8).reshape(-1, HASH_BYTES)
+    for row, distance in zip(reliable, views.measure(bits).distances.tolist(), strict=True):
+        if distance <= MAX_CANDIDATE_DISTANCE:
+            measured[row] = distance
+    return measured

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Row, select
 
 from index.near_hashes import NearHashes
 from index.truth.changes import ChangeKind
-from index.truth.perceptual import MIN_QUALITY, PerceptualHash
+from index.truth.perceptual import MAX_HAMMING_DISTANCE, MIN_QUALITY, PerceptualHash
 from index.truth.schema import changes, entries, images
 from index.truth.statements import is_any, slices
+from index.view_hashes import MAX_CANDIDATE_DISTANCE, ViewedHashes, Views
 
 # Rows read at a time. With larger pages the garbage collector takes longer than the database (2.5 s
 # for a million rows in pages of 100,000).
@@ -31,7 +32,26 @@ class SamePictures(NamedTuple):
     bits: NDArray[np.int64]
 
 
-NO_PICTURES = SamePictures(np.empty(0, np.int64), np.empty(0, np.int64))
+class NearImages(NamedTuple):
+    """Images (m,) near a probe by the hash of a view, nearest first, equally near ones by rising
+    id; and how many bits (m,) differ.
+    """
+
+    ids: NDArray[np.int64]
+    bits: NDArray[np.int64]
+
+    @property
+    def same(self) -> NearImages:
+        """Those that show the same picture."""
+        return NearImages(*(each[self.bits <= MAX_HAMMING_DISTANCE] for each in self))
+
+    @property
+    def further(self) -> NearImages:
+        """The others."""
+        return NearImages(*(each[self.bits > MAX_HAMMING_DISTANCE] for each in self))
+
+
+NOTHING_NEAR = NearImages(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class NearDuplicates:
@@ -91,34 +111,26 @@ class PictureHashes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._near = NearHashes()
+        self._near = ViewedHashes()
         self._reached: int | None = None  # the last change read; None before the first reading
 
-    def find(self, conn: Connection, hashed: PerceptualHash, generation: int) -> SamePictures:
-        """Return the live entries that show the same picture, nearest first, those of one image by
-        rising id.
+    def find(
+        self,
+        conn: Connection,
+        views: Views,
+        generation: int,
+        furthest: int = MAX_CANDIDATE_DISTANCE,
+    ) -> NearImages:
+        """Return the images that a view of the probe is near, within `furthest` bits.
 
-        No entry added up to the generation is missed.
+        No image of an entry added up to the generation is missed. `find_live_entries` has the
+        entries.
         """
-        if not hashed.reliable:
-            return NO_PICTURES
+        if not len(views):
+            return NOTHING_NEAR
         with self._lock:
             self._catch_up(conn, generation)
-            ((image_ids, bits),) = self._near.measure([hashed])
-        found: dict[int, list[int]] = {image_id: [] for image_id in image_ids.tolist()}
-        for some in slices(list(found)):
-            query = select(entries.c.image_id, entries.c.id).where(
-                is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None)
-            )
-            for image_id, entry_id in conn.execute(query.order_by(entries.c.id)):
-                found[image_id].append(entry_id)
-        # An image that got its hash again is listed twice: its first place is the nearest.
-        places = np.unique(image_ids, return_index=True)[1]
-        bits_of = dict(zip(image_ids[places].tolist(), bits[places].tolist(), strict=True))
-        return SamePictures(
-            np.array(list(chain.from_iterable(found.values())), np.int64),
-            np.array([bits_of[image_id] for image_id in found for _ in found[image_id]], np.int64),
-        )
+            return NearImages(*self._near.find(views, furthest))
 
     def is_behind(self, generation: int) -> bool:
         """Return whether a question about this generation has to read changes first."""
@@ -173,6 +185,22 @@ class PictureHashes:
         ]
         self._near.add([row.id for row in hashed], [row.pdq_hash for row in hashed])
         return after + len(before_gap), len(before_gap)
+
+
+def find_live_entries(conn: Connection, near: NearImages) -> SamePictures:
+    """Return the live entries of images, in their order, those of one image by rising id."""
+    found: dict[int, list[int]] = {image_id: [] for image_id in near.ids.tolist()}
+    for some in slices(list(found)):
+        query = select(entries.c.image_id, entries.c.id).where(
+            is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None)
+        )
+        for image_id, entry_id in conn.execute(query.order_by(entries.c.id)):
+            found[image_id].append(entry_id)
+    counts = [len(each) for each in found.values()]
+    return SamePictures(
+        np.array(list(chain.from_iterable(found.values())), np.int64),
+        np.repeat(near.bits, np.array(counts, np.int64)),
+    )
 
 
 _RELIABLE = (images.c.pdq_hash.is_not(None), images.c.pdq_quality >= MIN_QUALITY)

@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from index.cache.pictures import NO_PICTURES, PictureHashes, SamePictures
+from index.cache.pictures import (
+    NOTHING_NEAR,
+    NearImages,
+    PictureHashes,
+    SamePictures,
+    find_live_entries,
+)
 from index.cache.recall import MARGIN, Tuning
 from index.cache.selection import select_parts
 from index.cache.view import Part, View
@@ -30,7 +36,13 @@ from index.errors import InvalidFilter
 from index.truth.digest import digest_hex
 from index.truth.entries import Entry, find_entries
 from index.truth.filters import Filter, select_identical_ids
-from index.truth.perceptual import PerceptualHash, hamming_distance, near_duplicate
+from index.truth.perceptual import (
+    MAX_HAMMING_DISTANCE,
+    PerceptualHash,
+    hamming_distance,
+    near_duplicate,
+)
+from index.view_hashes import Views, find_evidence
 
 WIDENING = 4
 # Similarities are rounded to this many decimals: float64 sums of float32 products are good to some
@@ -41,6 +53,10 @@ EXACT_ROWS = 4096
 # If the nearest entries were removed by changes that the view does not know yet, the next ones are
 # requested, up to this many times.
 REMOVAL_ROUNDS = 4
+# Entries that a search proposes by hash as edited copies. Geometry looks at 20 at most.
+MAX_CANDIDATES = 32
+# Images whose entries are read at a time, until there are enough candidates.
+IMAGES_AT_ONCE = 64
 
 
 # Over this cosine similarity two embeddings are those of almost the same pixels, so the entry
@@ -62,8 +78,9 @@ class Neighbour:
     `cosine_similarity` is in [-1, 1]; higher is nearer. It is None if the probe has no embedding.
     `identical` means equal bytes,
     `near_duplicate` the same picture by perceptual hash. The latter is None if a hash is missing or
-    unreliable, and so is `hamming_distance`, in bits from 0 to 256. `copy` is what shows that the
-    probe is an edited version of the entry's picture, None if nothing does.
+    unreliable, and so is `hamming_distance`, in bits from 0 to 256. Both are those of the probe's
+    nearest view. `copy` is what shows, or suggests, that the probe is an edited version of the
+    entry's picture, None if nothing does.
     """
 
     entry: Entry
@@ -92,9 +109,11 @@ class SearchResult:
     `generation` and `digest` name the state of the index. `searched` counts the live entries that
     the filter selected. `exact`: none of them is nearer than the neighbours; otherwise `tuning` has
     the recall last measured on this corpus. `pending_changes` counts changes that were committed
-    and are not in the view yet; entries that they removed are left out already. `candidates` may be
-    edited copies: entries in the wider band of Hamming distances, nearest first, then those that
-    the question proposes.
+    and are not in the view yet; entries that they removed are left out already.
+
+    `candidates` are entries that may be edited copies, and that are not among the neighbours: the
+    first `MAX_CANDIDATES` whose hash a view of the probe is near, within `MAX_CANDIDATE_DISTANCE`
+    bits and further than near duplicates, nearest first; then those that the question proposes.
     """
 
     neighbours: tuple[Neighbour, ...]
@@ -159,26 +178,31 @@ def search(
     parts: Sequence[Part] = (
         select_parts(conn, space_id, view.parts, question.chosen) if space_id is not None else ()
     )
-    identical, same_picture = np.empty(0, np.int64), NO_PICTURES
+    identical, near = np.empty(0, np.int64), NOTHING_NEAR
+    views = Views(question.probe_hash, question.views)
     if space_id is not None and question.probe_sha256 is not None:
         identical = select_identical_ids(conn, space_id, question.chosen, question.probe_sha256)
-    if question.probe_hash is not None:
-        same_picture = pictures.find(conn, question.probe_hash, view.generation)
+    if len(views):
+        near = pictures.find(conn, views, view.generation)
+    same_picture = find_live_entries(conn, near.same)
     for _ in range(REMOVAL_ROUNDS):
         ranking = _rank(parts, question, identical)
         best = ranking.best + _first_members(parts, same_picture, identical, question, ranking)
-        found = find_entries(conn, [entry_id for entry_id, _ in best])
-        if len(found) == len(best):
+        proposed = _propose(conn, parts, near.further, question, {entry_id for entry_id, _ in best})
+        wanted = [entry_id for entry_id, _ in (*best, *proposed)]
+        found = find_entries(conn, wanted)
+        if len(found) == len(wanted):
             break
         # A removal takes effect at its commit, even before the view knows it.
-        removed = np.array([entry_id for entry_id, _ in best if entry_id not in found], np.int64)
+        removed = np.array([entry_id for entry_id in wanted if entry_id not in found], np.int64)
         parts = [part.without(part.segment.find(removed)) for part in parts]
     else:
         raise TooFarBehind
     same = frozenset(identical.tolist())
-    neighbours = [
-        neighbour_of(found[i], similarity, i in same, question.probe_hash) for i, similarity in best
-    ]
+    neighbours, candidates = (
+        [neighbour_of(found[i], similarity, i in same, question, views) for i, similarity in some]
+        for some in (best, proposed)
+    )
     tuned = view.sealed.tuned
     return SearchResult(
         neighbours=tuple(sorted(neighbours, key=neighbour_order)),
@@ -188,6 +212,7 @@ def search(
         searched=sum(part.count for part in parts),
         tuning=None if ranking.exact or tuned is None else tuned.tuning,
         pending_changes=pending,
+        candidates=tuple(candidates),
     )
 
 
@@ -214,32 +239,64 @@ def _first_members(
     ranked = {entry_id for entry_id, _ in ranking.best}
     bits = dict(zip(pictures.entry_ids.tolist(), pictures.bits.tolist(), strict=True))
     same = frozenset(identical.tolist())
-    found: list[tuple[int, float | None]] = []
-    for part in parts:
-        positions = part.members_among(part.segment.find(pictures.entry_ids))
-        similarities = _measure(part, positions, question.probe)
-        found += zip(part.segment.ids[positions].tolist(), similarities, strict=True)
-    others = [each for each in found if each[0] not in ranked]
+    found = _members_among(parts, pictures.entry_ids, question.probe)
+    others = [each for each in found.items() if each[0] not in ranked]
     others.sort(key=lambda each: order_of(each[0] in same, bits[each[0]], each[1], each[0]))
     return others[: question.k]
 
 
-def neighbour_of(
-    entry: Entry, similarity: float | None, identical: bool, probe_hash: PerceptualHash | None
-) -> Neighbour:
-    """Return an entry as a neighbour; its hash is compared with the probe's if both are
-    reliable.
+def _propose(
+    conn: Connection,
+    parts: Sequence[Part],
+    further: NearImages,
+    question: Question,
+    listed: set[int],
+) -> list[tuple[int, float | None]]:
+    """Return the candidates that are not listed already, with their similarities; see
+    `SearchResult`.
     """
+    proposed: dict[int, float | None] = {}
+    for start in range(0, len(further.ids), IMAGES_AT_ONCE):
+        some = NearImages(*(each[start : start + IMAGES_AT_ONCE] for each in further))
+        found = find_live_entries(conn, some).entry_ids
+        members = _members_among(parts, found, question.probe)
+        proposed |= {i: members[i] for i in found.tolist() if i in members and i not in listed}
+        if len(proposed) >= MAX_CANDIDATES:
+            break
+    first = list(proposed.items())[:MAX_CANDIDATES]
+    ids = [entry_id for entry_id, _ in question.candidates]
+    members = _members_among(parts, np.array(ids, np.int64), question.probe)
+    taken = {*listed, *(entry_id for entry_id, _ in first)}
+    return first + [(i, members[i]) for i in ids if i in members and i not in taken]
+
+
+def _members_among(
+    parts: Sequence[Part], entry_ids: NDArray[np.int64], probe: NDArray[np.float32] | None
+) -> dict[int, float | None]:
+    """Return the similarities of those entries that are members."""
+    found: dict[int, float | None] = {}
+    for part in parts if len(entry_ids) else ():
+        positions = part.members_among(part.segment.find(entry_ids))
+        similarities = _measure(part, positions, probe)
+        found |= zip(part.segment.ids[positions].tolist(), similarities, strict=True)
+    return found
+
+
+def neighbour_of(
+    entry: Entry, similarity: float | None, identical: bool, question: Question, views: Views
+) -> Neighbour:
+    """Return an entry as a neighbour; its hash is compared with those of the probe's views."""
     own = entry.image.perceptual_hash
-    if probe_hash is None or own is None or not probe_hash.reliable or not own.reliable:
-        return Neighbour(entry, similarity, identical)
-    return Neighbour(
-        entry,
-        similarity,
-        identical,
-        near_duplicate(probe_hash, own),
-        hamming_distance(probe_hash, own),
-    )
+    nearest = views.measure_one(own)
+    upright = question.probe_hash
+    same, bits = near_duplicate(upright, own), None
+    if same is not None and upright is not None and own is not None:
+        bits = hamming_distance(upright, own)
+    if nearest is not None:
+        same = same or nearest.bits <= MAX_HAMMING_DISTANCE
+        bits = nearest.bits if bits is None else min(bits, nearest.bits)
+    evidence = find_evidence(nearest, dict(question.candidates).get(entry.id))
+    return Neighbour(entry, similarity, identical, same, bits, evidence)
 
 
 def neighbour_order(neighbour: Neighbour) -> tuple[bool, float, float, int]:

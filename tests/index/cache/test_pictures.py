@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from index.cache.pictures import NearDuplicates, PictureHashes
+from index.cache.pictures import NearDuplicates, PictureHashes, find_live_entries
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, find_corpus_ids
 from index.truth.database import Database
@@ -14,6 +14,7 @@ from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import MIN_QUALITY, PerceptualHash, near_duplicate
 from index.truth.provenance import Provenance
+from index.view_hashes import Views
 
 
 @pytest.fixture
@@ -55,7 +56,8 @@ class Shelf:
     ) -> list[int]:
         with self.database.read() as conn:
             reach = self.images if generation is None else generation
-            return pictures.find(conn, hashed, reach).entry_ids.tolist()
+            near = pictures.find(conn, Views(hashed, ()), reach)
+            return find_live_entries(conn, near.same).entry_ids.tolist()
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_the_nearest_picture_comes_first(shelf: Shelf) -> None:
     far, near, same = shelf.put(hash_with(20)), shelf.put(hash_with(5)), shelf.put(hash_with(0))
     assert shelf.find(PictureHashes(), hash_with(0)) == [same, near, far]
     with shelf.database.read() as conn:
-        found = PictureHashes().find(conn, hash_with(0), 3)
+        found = PictureHashes().find(conn, Views(hash_with(0), ()), 3)
     assert found.bits.tolist() == [0, 5, 20]
 
 

@@ -9,7 +9,7 @@ files are gone are left out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
 import numpy as np
@@ -25,19 +25,26 @@ from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.errors import ImageError
 from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
-from index.calibration.calibration import Compared
+from index.calibration.calibration import Compared, fit_rates
 from index.calibration.copies import CopyCurve, CopyRates, fit_inliers
 from index.calibration.copy_distances import (
     ViewedImages,
     find_distances,
+    find_near_duplicates,
     find_nearest_entries,
     fit_band,
     gather_views,
 )
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import Population
-from index.calibration.reading import draw_rows
+from index.calibration.reading import (
+    NamedCorpora,
+    SourceNumbers,
+    draw_rows,
+    read_population,
+)
 from index.copies import ViewHash
+from index.truth.active import find_active_copy_space
 from index.truth.coverage import image_sources
 from index.truth.database import Database
 from index.truth.perceptual import HASH_BYTES
@@ -48,6 +55,8 @@ MOST_VIEWED = 1_000
 # Of these, the most whose candidates geometry verifies, as a look-up does: 0.2 s each on one core,
 # and the thumbnails of their candidates, 15 ms each. This many show a rate of 1.5 %.
 MOST_VERIFIED = 200
+# The most known-real images whose stored descriptors are compared with all known fakes.
+MOST_DESCRIBED = 20_000
 AT_ONCE = 16  # pictures in memory
 
 
@@ -90,12 +99,34 @@ class PictureReader:
 
 
 def measure_copies(
-    reader: PictureReader, compared: Compared, sample: Sequence[int], seed: int
+    reader: PictureReader,
+    compared: Compared,
+    against: NamedCorpora,
+    reference: NamedCorpora,
+    sample: Sequence[int],
+    seed: int,
 ) -> CopyRates | None:
-    """Measure how often known-real images of a sample look like copies of known fakes.
+    """Measure how often known-real images look like copies of known fakes: those of a sample by
+    hash and geometry, and all that have a vector in the active copy space by its descriptor.
 
-    None if no file of theirs can be read.
+    None if no file of theirs can be read, and no descriptor is in use.
     """
+    described = _Described.read(reader.database, against, reference)
+    looked_up = _measure_look_ups(reader, compared, described, sample, seed)
+    if looked_up is None and described is None:
+        return None
+    descriptors = {} if described is None else {described.fingerprint: described.measure(seed)}
+    return replace(looked_up or CopyRates(), descriptors=descriptors)
+
+
+def _measure_look_ups(
+    reader: PictureReader,
+    compared: Compared,
+    described: _Described | None,
+    sample: Sequence[int],
+    seed: int,
+) -> CopyRates | None:
+    """Measure the images of a sample by hash and geometry. None if no file can be read."""
     chosen = [sample[row] for row in draw_rows(len(sample), MOST_VIEWED, seed)]
     verified = {chosen[row] for row in draw_rows(len(chosen), MOST_VERIFIED, seed)}
     views, features = _look_at(reader, chosen, verified if can_extract() else set())
@@ -116,7 +147,9 @@ def measure_copies(
         f"{compared.corpus_size:,} known fakes"
     )
     rates = CopyRates(CopyCurve(band, population), int(found.is_near_duplicate.sum()))
-    return _add_inliers(rates, reader, compared, entries, views, features, seed)
+    images, viewed = _gather(compared.reals, {each: views[each] for each in features})
+    candidates = _choose_candidates(images, viewed, compared.fakes, entries, described)
+    return _add_inliers(rates, reader, compared, images, candidates, features, seed)
 
 
 def count_inliers(
@@ -155,6 +188,62 @@ class _Entries:
         return cls(bits.reshape(-1, HASH_BYTES), fakes.sources[rows], rows)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Described:
+    """The images of the calibration that the copy descriptor in use has described."""
+
+    descriptor: str
+    fingerprint: str
+    reals: Population
+    fakes: Population
+    same: SamePictures
+
+    @classmethod
+    def read(
+        cls, database: Database, against: NamedCorpora, reference: NamedCorpora
+    ) -> _Described | None:
+        """Read stored vectors; None without a descriptor, or without vectors of both kinds."""
+        with database.read(unlimited=True) as conn:
+            active = find_active_copy_space(conn)
+            if active is None:
+                return None
+            sources = SourceNumbers()
+            fakes = read_population(conn, active.space, against, sources)
+            reals = read_population(conn, active.space, reference, sources)
+        if not len(fakes) or not len(reals):
+            return None
+        return cls(active.descriptor, active.space.fingerprint, reals, fakes, SamePictures(fakes))
+
+    def measure(self, seed: int) -> CopyCurve:
+        """Measure how similar to known fakes the known-real images are."""
+        reals = self.reals.taking(draw_rows(len(self.reals), MOST_DESCRIBED, seed))
+        rates = fit_rates(
+            reals,
+            find_nearest(reals, self.fakes, self.same),
+            reals.sources,
+            self.fakes,
+            self.same,
+            corpus_size=len(self.fakes),
+            seed=seed,
+        )
+        population = (
+            f"{rates.n:,} known-real images of {rates.n_sources:,} photographs, described by "
+            f"{self.descriptor}, among {len(self.fakes):,} known fakes"
+        )
+        return CopyCurve(rates, population)
+
+    def find_candidates(self, image_ids: NDArray[np.int64]) -> Mapping[int, list[int]]:
+        """Return the image ids of the known fakes that are most similar to each image."""
+        images = self.reals.taking(np.flatnonzero(np.isin(self.reals.image_ids, image_ids)))
+        if not len(images):
+            return {}
+        found = find_nearest(images, self.fakes, self.same, k=MAX_CANDIDATES).positions
+        return {
+            image_id: self.fakes.image_ids[places[places >= 0]].tolist()
+            for image_id, places in zip(images.image_ids.tolist(), found, strict=True)
+        }
+
+
 Views = Mapping[int, tuple[ViewHash, ...]]
 
 
@@ -191,19 +280,17 @@ def _add_inliers(
     rates: CopyRates,
     reader: PictureReader,
     compared: Compared,
-    entries: _Entries,
-    views: Views,
+    images: Population,
+    candidates: Sequence[Sequence[int]],
     features: Mapping[int, LocalFeatures],
     seed: int,
 ) -> CopyRates:
-    """Add how many inliers the candidates of the images have whose features are given."""
-    images, viewed = _gather(compared.reals, {each: views[each] for each in features})
-    candidates = _choose_candidates(images, viewed, compared.fakes, entries)
+    """Add how many inliers the images have with their candidates, which are rows of the fakes."""
     largest, counted, sources = [], [], []
     for image_id, source, rows in zip(
         images.image_ids.tolist(), images.sources.tolist(), candidates, strict=True
     ):
-        shown = reader.find_features(compared.fakes.image_ids[rows].tolist())
+        shown = reader.find_features(compared.fakes.image_ids[list(rows)].tolist())
         found = count_inliers(features[image_id], shown)
         if found is not None:
             largest.append(found[0])
@@ -216,29 +303,41 @@ def _add_inliers(
         f"{curve.n:,} known-real images of {curve.n_sources:,} photographs, each with at most "
         f"{MAX_CANDIDATES} of {compared.corpus_size:,} known fakes"
     )
-    return CopyRates(
-        rates.band,
-        rates.near_duplicates,
-        CopyCurve(curve, population),
-        tuple(sorted((each for each in counted if each), reverse=True)),
-        MAX_CANDIDATES,
+    return replace(
+        rates,
+        inliers=CopyCurve(curve, population),
+        counted=tuple(sorted((each for each in counted if each), reverse=True)),
+        candidates=MAX_CANDIDATES,
     )
 
 
 def _choose_candidates(
-    images: Population, viewed: ViewedImages, fakes: Population, entries: _Entries
+    images: Population,
+    viewed: ViewedImages,
+    fakes: Population,
+    entries: _Entries,
+    described: _Described | None,
 ) -> list[list[int]]:
     """Return the rows of the known fakes that a look-up of each image would verify: the nearest by
-    hash and by the model in turn. None shows the same picture.
+    copy descriptor, by hash and by the model in turn. None shows the same picture.
     """
     if not len(images):
         return []
     by_hash = find_nearest_entries(viewed, entries.bits, entries.sources, MAX_CANDIDATES)
     nearest = find_nearest(images, fakes, SamePictures(fakes), k=MAX_CANDIDATES).positions
+    similar = {} if described is None else described.find_candidates(images.image_ids)
+    row_of = {image_id: row for row, image_id in enumerate(fakes.image_ids.tolist())}
+    copies = find_near_duplicates(viewed, entries.bits)
     chosen = []
-    for places, positions in zip(by_hash, nearest.tolist(), strict=True):
-        by_model = [row for row in positions if row >= 0]
-        lists = zip_longest(entries.rows[places].tolist(), by_model)
-        distinct = dict.fromkeys(row for row in chain.from_iterable(lists) if row is not None)
-        chosen.append(list(distinct)[:MAX_CANDIDATES])
+    for image_id, places, positions, same in zip(
+        images.image_ids.tolist(), by_hash, nearest.tolist(), copies, strict=True
+    ):
+        lists = zip_longest(
+            [row_of[each] for each in similar.get(image_id, ()) if each in row_of],
+            entries.rows[places].tolist(),
+            [row for row in positions if row >= 0],
+        )
+        left_out = {None, *entries.rows[same].tolist()}
+        distinct = dict.fromkeys(row for row in chain.from_iterable(lists) if row not in left_out)
+        chosen.append([row for row in distinct if row is not None][:MAX_CANDIDATES])
     return chosen

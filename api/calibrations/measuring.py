@@ -97,7 +97,7 @@ def measure_and_save(
         measured = join_shipped(measured, shipped)
     calibration = calibrate(compared, measured, request.seed)
     if reader is not None:
-        copies = measure_copies(reader, compared, sample.reals, request.seed)
+        copies = measure_copies(reader, compared, against, reference, sample.reals, request.seed)
         calibration = replace(calibration, copies=copies)
     scope = CalibrationScope(
         asked=request.model_dump(mode="json"),

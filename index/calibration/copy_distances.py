@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import faiss
 import numpy as np
@@ -134,6 +135,15 @@ def find_nearest_entries(
         left_out = (entry_sources[nearest] == source) | np.isin(nearest, nearest[is_copy])
         found.append(_distinct(nearest[~left_out])[:most])
     return found
+
+
+def find_near_duplicates(images: ViewedImages, entries: Bits) -> list[Numbers]:
+    """Return the places of the entries that are near duplicates of a view of each image."""
+    index = faiss.IndexBinaryFlat(HASH_BYTES * 8)
+    index.add(np.ascontiguousarray(entries))
+    rows, columns, _ = _find_pairs(index, images.bits, images.rows, MAX_HAMMING_DISTANCE + 1)
+    limits = np.searchsorted(rows, np.arange(len(images) + 1)).tolist()
+    return [columns[start:end] for start, end in pairwise(limits)]
 
 
 def _distinct(places: Numbers) -> Numbers:

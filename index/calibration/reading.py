@@ -103,7 +103,7 @@ def read_population(
     conn: Connection, space: Space, of: NamedCorpora, sources: SourceNumbers
 ) -> Population:
     """Return the images of some corpora that are embedded in a space, each once, ordered by the id
-    of its first entry.
+    of its first entry. In a copy space the logits are NaN.
     """
     space_id, after = find_space_id(conn, space) or 0, 0
     corpus_names = dict(zip(of.ids, of.names, strict=True))
@@ -147,7 +147,7 @@ def read_population(
     return Population(
         image_ids=np.array([row.image_id for row in rows], np.int64),
         sources=np.array([sources.number(row.image_id, row.provenance) for row in rows], np.int64),
-        vectors=rows_from_bytes([bytes(row.vector) for row in rows], space.dimension),
+        vectors=rows_from_bytes([bytes(row.vector) for row in rows], space.dimension, space.form),
         logits=np.array([row.logit for row in rows], np.float64),
         generators=tuple(row.generator for row in rows),
         hashes=tuple(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from PIL import Image, ImageOps
 
 from api.calibrations.catalogue import describe_calibration_of_job
@@ -8,15 +10,21 @@ from api.calibrations.json import SHOWN_BITS
 from api.calibrations.measuring import measure_and_save
 from api.calibrations.request import CalibrationRequest
 from api.calibrations.task import CalibrateTask
+from api.copies.verifying import MAX_CANDIDATES
 from api.lineup import Lineup
 from api.worker.starting import start_calibration
 from embedder.decoding.picture import PictureOrder
 from index.calibration.calibration import Calibration
 from index.calibration.copies import CopyRates, rate_of_bits
+from index.truth.active import activate_first_copy_space
+from index.truth.adding import NewEntry, add_copy_vectors
 from index.truth.calibrations import get_calibration
+from index.truth.coverage import image_sources
+from index.truth.spaces import Space, SpaceKind
 from tests.api.calibrations.conftest import keep_original
 from tests.api.small_lineup import REAL, add, encoded, picture
 
+COPIES = Space("c" * 64, "test-copies", "d" * 64, "e" * 64, 16, SpaceKind.COPY)
 UNCHANGED = CalibrationRequest(conditions=[])
 
 
@@ -76,6 +84,41 @@ def test_a_mirrored_fake_among_the_photographs_is_counted_apart(lineup: Lineup) 
     assert "13 known-real images" in rates.band.population
     assert not rates.band.is_shipped
     assert rate_of_bits(rates.band.rates, 32).matches == 0
+
+
+def test_a_mirrored_fake_is_no_candidate_and_others_are_verified(lineup: Lineup) -> None:
+    pytest.importorskip("cv2")
+    add_kept(lineup, "photographs", REAL, ImageOps.mirror(picture(0)))
+    rates = measure(lineup)
+    assert rates is not None
+    assert rates.inliers is not None
+    assert rates.inliers.rates.n == 13
+    assert rates.candidates == MAX_CANDIDATES
+    assert rates.counted == ()  # blots have few keypoints, and the mirrored one was left out
+    there = rates.inlier_rate(20)
+    assert there is not None
+    assert there.high >= 3 / 13
+
+
+def test_descriptors_are_measured_from_stored_vectors(lineup: Lineup) -> None:
+    rng = np.random.default_rng(0)
+    with lineup.database.write() as conn:
+        activate_first_copy_space(conn, "test-copies", COPIES)
+        facts = [each.image for each in image_sources(conn, list(range(1, 25)))]
+        vectors = rng.normal(size=(len(facts), COPIES.dimension)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        new = [
+            NewEntry(image, None, None, copy_vector=vector)
+            for image, vector in zip(facts, vectors, strict=True)
+        ]
+        add_copy_vectors(conn, COPIES, new)
+    rates = measure(lineup)
+    assert rates is not None
+    curve = (rates.descriptors or {})[COPIES.fingerprint]
+    assert "described by test-copies" in curve.population
+    fakes, reals = vectors[0::2], vectors[1::2]
+    assert curve.rates.largest == pytest.approx((reals @ fakes.T).max(), abs=1e-3)
+    assert rates.descriptor_threshold(COPIES.fingerprint, 0.5) is not None
 
 
 def test_a_job_measures_copies_with_its_decoders(lineup: Lineup) -> None:

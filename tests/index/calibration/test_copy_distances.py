@@ -8,6 +8,7 @@ from index.calibration.copy_distances import (
     FURTHEST,
     ViewedImages,
     find_distances,
+    find_near_duplicates,
     find_nearest_entries,
     fit_band,
     gather_views,
@@ -143,6 +144,7 @@ def test_candidates_are_the_nearest_entries_of_other_pictures_each_once() -> Non
     images = viewed(np.concatenate([views, draw_bits(rng, 1, 3)]), np.array([1, 2]))
     nearest, _ = find_nearest_entries(images, entries, sources, 3)
     assert nearest.tolist() == [11, 20, 25]  # 4 is a near duplicate
+    assert [each.tolist() for each in find_near_duplicates(images, entries)] == [[4], []]
     assert len(find_nearest_entries(images, entries, sources, 100)[0]) == 28
     nothing = find_nearest_entries(images, entries[:0], sources[:0], 3)
     assert [len(each) for each in nothing] == [0, 0]

@@ -12,6 +12,7 @@ from api.copies.spaces import Copies
 from api.copies.stages import CopyStage, StageOutcome, StageReport
 from embedder.decoding.picture import Picture
 from index.cache.live import LiveIndex
+from index.cache.searching import Question
 from index.errors import InvalidFilter, UnknownCorpus
 from index.truth.filters import EVERYTHING, Filter
 
@@ -46,9 +47,10 @@ class DescriptorSearch:
 
 
 def search_copies(
-    product: OpenedProduct, picture: Picture | None, chosen: Filter = EVERYTHING
+    product: OpenedProduct, picture: Picture | None, *filters: Filter
 ) -> DescriptorSearch:
-    """Find the entries of a filter that are nearest by copy descriptor.
+    """Find the entries that are nearest by copy descriptor among those of each filter; among all
+    without one.
 
     `picture` was made by an order with the `descriptor` of `Copies.find_input`; None where the
     probe came without its bytes. A descriptor or an
@@ -61,27 +63,25 @@ def search_copies(
         return DescriptorSearch(StageReport(CopyStage.DESCRIPTOR, StageOutcome.NO_IMAGE))
     try:
         vector = opened.describer.describe(picture.descriptor_pixels[np.newaxis])[0]  # (c,)
-        found = opened.index.search(vector, CANDIDATES, chosen)
+        questions = [Question(vector, CANDIDATES, each) for each in filters or (EVERYTHING,)]
+        answers = opened.index.search_all(questions)
     except (InvalidFilter, UnknownCorpus):
         raise
     except Exception:  # a boundary: the answer says that the stage failed
         log.exception("the copy space was not searched")
         failed = StageReport(CopyStage.DESCRIPTOR, StageOutcome.FAILED, detail=IN_THE_LOG)
         return DescriptorSearch(failed)
-    nearest = [
-        (each.entry.id, each.cosine_similarity)
-        for each in found.neighbours
-        if each.cosine_similarity is not None
-    ]
+    nearest = {each.entry.id: each.nearness for found in answers for each in found.neighbours}
     report = StageReport(
         CopyStage.DESCRIPTOR,
         StageOutcome.RAN,
-        compared=found.searched,
+        compared=sum(found.searched for found in answers),
         not_comparable=max(0, product.index.count - opened.index.count),
     )
-    ordered = sorted(nearest, key=lambda each: (-each[1], each[0]))
-    fingerprint = opened.describer.space.fingerprint
-    return DescriptorSearch(report, tuple(ordered), found.generation, fingerprint)
+    ordered = sorted(nearest.items(), key=lambda each: (-each[1], each[0]))
+    return DescriptorSearch(
+        report, tuple(ordered), answers[0].generation, opened.describer.space.fingerprint
+    )
 
 
 def find_by_descriptor(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 from api.copies.searching import OpenedProduct, search_copies
 from api.copies.stages import CopyStage, StageOutcome, StageReport
-from api.lookups.probe import Probe
-from api.lookups.questions import Found
+from api.lookups.probe import Probe, milliseconds
+from api.lookups.questions import REALS, Found, make_filter
+from api.lookups.request import LookupQuery
+from embedder.decoding.picture import Picture
 from index.cache.searching import Neighbour
 from index.calibration.copies import CopyRates, shipped_copy_rates
 from index.calibration.for_probe import ProbeCalibration
 from index.copies import AS_SEEN, CopyEvidence, LeadLimits, ViewHash
 from index.leads import is_lead
 from index.policy import choose_lead_limits
-from index.truth.filters import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,15 @@ class Proposed:
     took_ms: float | None = None
 
 
-def propose(product: OpenedProduct, probe: Probe, chosen: Filter) -> Proposed:
-    """Propose the entries of a filter that are nearest by copy descriptor.
+def propose(product: OpenedProduct, picture: Picture | None, query: LookupQuery) -> Proposed:
+    """Propose the entries that are nearest by copy descriptor: of those that the query selects, and
+    of all known-real images.
 
     Raises `InvalidFilter`, `UnknownCorpus`.
     """
     started = perf_counter()
-    found = search_copies(product, probe.picture, chosen)
-    took_ms = None
-    if found.report.outcome is StageOutcome.RAN and found.descriptor is not None:
-        took_ms = round((perf_counter() - started) * 1000, 3)
+    found = search_copies(product, picture, make_filter(query.filter), REALS)
+    took_ms = None if found.generation is None else milliseconds(started, perf_counter())
     return Proposed(found.report, found.candidates, found.descriptor, took_ms)
 
 
@@ -129,8 +129,3 @@ def propose_again(compared: Mapping[int, CopyEvidence]) -> tuple[tuple[int, floa
         for entry_id, found in compared.items()
         if found.descriptor_similarity is not None
     )
-
-
-def order_reports(reports: Sequence[StageReport]) -> tuple[StageReport, ...]:
-    """Return the reports in the order in which the stages run."""
-    return tuple(sorted(reports, key=lambda each: list(CopyStage).index(each.stage)))

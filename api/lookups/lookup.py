@@ -27,7 +27,7 @@ from api.lookups.probe import (
     order_for_copies,
     take_probe,
 )
-from api.lookups.questions import make_filter, restricts_only_corpora, search
+from api.lookups.questions import restricts_only_corpora, search
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
 from api.sources.access import read_any_file
@@ -144,7 +144,7 @@ def _search_and_assess(
     reencodings = probe.reencodings
     usable = reencodings.usable if reencodings else ()
     embedded = lineup.batcher.embed_all([each.pixels for each in usable])
-    proposed = propose(lineup, probe, make_filter(query.filter))
+    proposed = propose(lineup, probe.picture, query)
     found = search(
         probe,
         query,

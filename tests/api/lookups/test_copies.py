@@ -125,7 +125,7 @@ def test_another_picture_is_no_copy_and_the_answer_says_what_was_not_looked_for(
     assert (geometry.stage, geometry.found, geometry.not_comparable) == ("geometry", 0, 0)
     assert geometry.compared == NEWEST + 1 + 3
     assert answer.copies.not_looked_for is not None
-    assert "no copy descriptor" in answer.copies.not_looked_for
+    assert answer.copies.not_looked_for.startswith("the copy descriptor is switched off")
     assert answer.similarity.explanation.endswith(
         "no copy of one was found, as far as copies were looked for (no copy descriptor)"
     )
@@ -280,3 +280,37 @@ def test_an_ingested_image_is_compared_by_what_is_kept_of_it(own: Lineup) -> Non
     assert without.copies is not None
     assert without.copies.not_looked_for is not None
     assert without.copies.not_looked_for.startswith("the probe came without its image")
+
+
+def test_views_that_a_client_sends_are_compared(own: Lineup) -> None:
+    seen = look_up(own, scene(53))
+    assert seen.copies is not None
+    views = [each.model_dump(mode="json") for each in seen.copies.views]
+    keep(own, "fakes", FAKE, ImageOps.mirror(scene(53)))
+    vector = np.zeros(12)
+    vector[0] = 1
+    mirrored = {**views[0], "symmetry": "mirrored", "pdq_hash": hash_of_newest(own)}
+    request = {
+        "embedding": vector.tolist(),
+        "embedding_space": own.space.fingerprint,
+        "pdq_hash": views[0]["pdq_hash"],
+        "pdq_quality": views[0]["pdq_quality"],
+    }
+    alone = look_up_request(own, LookupRequest(**request))
+    assert outcomes(alone) == {
+        "perceptual_hash": "ran",
+        "descriptor": outcomes(alone)["descriptor"],
+        "geometry": "no_image" if can_extract() else "not_installed",
+    }
+    answer = look_up_request(own, LookupRequest(**request, view_hashes=[mirrored]))
+    found = first(answer)
+    assert found.relation == "near_duplicate"
+    assert found.copy_evidence is not None
+    assert found.copy_evidence.symmetry == "mirrored"
+    assert replay(own, answer.id).equal
+
+
+def hash_of_newest(lineup: Lineup) -> str:
+    answer = look_up(lineup, ImageOps.mirror(scene(53)))
+    assert answer.probe.pdq_hash is not None
+    return answer.probe.pdq_hash

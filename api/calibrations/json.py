@@ -20,8 +20,8 @@ from index.truth.calibrations import (
 
 # What a table shows; a lookup asks for any rate.
 SHOWN_RATES = (0.1, 0.01, 0.005)
-SHOWN_BITS = (60, 56, 52, 48, 44, 40, 36, 32)
-SHOWN_INLIERS = (8, 12, 16, 24, 32, 64, 128)
+SHOWN_BITS = (60, 52, 44, 36)
+SHOWN_INLIERS = (8, 16, 32, 64)
 SHOWN_FACTORS = (1, 10, 100)  # of the corpus that was measured
 
 
@@ -131,6 +131,11 @@ class CopyCurveAnswer(Answer):
     growth: float = Field(
         description="Exponent by which the rate grows with the number of entries. 1: every new "
         "entry adds its full chance."
+    )
+    similarity_at_rate: float | None = Field(
+        None,
+        description="Of a copy descriptor, the similarity that 1 % of these images reach. Null for "
+        "other findings.",
     )
     supported: bool = Field(
         description="True if at least 100 photographs were measured. If false, look-ups state "
@@ -247,7 +252,9 @@ class CopiesAnswer(Answer):
                 if (there := rates.inlier_rate(inliers)) is not None
             ],
             descriptors={
-                name: curve_answer
+                name: curve_answer.model_copy(
+                    update={"similarity_at_rate": rates.descriptor_threshold(name)}
+                )
                 for name, curve in (rates.descriptors or {}).items()
                 if (curve_answer := CopyCurveAnswer.of(curve)) is not None
             },

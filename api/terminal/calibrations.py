@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +21,12 @@ from api.terminal.progress import (
 from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
-    from api.calibrations.json import CalibrationAnswer, RatiosAnswer, StratumAnswer
+    from api.calibrations.json import (
+        CalibrationAnswer,
+        CopiesAnswer,
+        RatiosAnswer,
+        StratumAnswer,
+    )
 
 SHOWN_HITS = 0.01  # the false-match rate whose hit rate is shown
 calibrations_app = typer.Typer(invoke_without_command=True)
@@ -254,6 +259,82 @@ def print_calibration(answer: CalibrationAnswer) -> None:
         style="dim",
     )
     print_collections(answer)
+    if answer.copies is not None:
+        print_copies(answer.copies)
+
+
+def print_copies(copies: CopiesAnswer) -> None:
+    """Print how often unrelated pictures look like edited copies, a row for each finding."""
+    from api.lookups.numbers import percent, percent_at_most
+
+    columns = (
+        Column("unrelated pictures have"),
+        Column("images", align="right", importance=1),
+        Column("photographs", align="right", importance=2),
+        Column("seen", align="right", importance=3),
+        Column("rate", align="right"),
+        Column("at most", align="right"),
+    )
+    rows = []
+    for curve, findings in (
+        (
+            copies.band,
+            [
+                (f"a view within {each.bits} bits", each.matches, each.estimate, each.high)
+                for each in copies.band_rates
+            ],
+        ),
+        (
+            copies.geometry,
+            [
+                (f"an entry with {each.inliers} inliers", each.matches, each.estimate, each.high)
+                for each in copies.inlier_rates
+            ],
+        ),
+    ):
+        if curve is None:
+            continue
+        rows += [
+            (
+                finding,
+                f"{curve.images:,}",
+                f"{curve.sources:,}",
+                "" if matches is None else f"{matches:,}",
+                percent(estimate),
+                percent_at_most(high),
+            )
+            for finding, matches, estimate, high in findings
+        ]
+    print_table(columns, rows)
+    write(" ".join(_explain_copies(copies)), style="dim")
+
+
+def _explain_copies(copies: CopiesAnswer) -> Iterator[str]:
+    yield "Edited copies: how often a picture that is none looks like one."
+    if copies.lead_limits:
+        limits = ", ".join(
+            f"{each.bits} bits among {each.corpus_size:,} entries" for each in copies.lead_limits
+        )
+        yield f"Leads are listed up to the distance that 1 % of such pictures reach: {limits}."
+    if copies.near_duplicates:
+        yield (
+            f"{copies.near_duplicates:,} of the images have a view within 31 bits of a known fake: "
+            "copies of it, or false near duplicates."
+        )
+    if copies.geometry is not None:
+        yield "Inliers are the most of 20 candidates that look alike."
+    yield from (
+        f"Copy descriptor: {each.images:,} images; 1 % reach a similarity of "
+        f"{each.similarity_at_rate:.2f}."
+        for each in copies.descriptors.values()
+        if each.similarity_at_rate is not None
+    )
+    curves = [copies.band, copies.geometry, *copies.descriptors.values()]
+    if any(each is not None and not each.supported for each in curves):
+        yield (
+            "Fewer than 100 photographs support no such rate: look-ups state figures that came "
+            "with the package instead."
+        )
 
 
 def print_collections(answer: CalibrationAnswer) -> None:

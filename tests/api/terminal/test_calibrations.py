@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.calibrations.json import CalibrationAnswer
-from api.terminal.calibrations import print_calibration, print_calibrations
+from api.calibrations.json import SHOWN_BITS, CalibrationAnswer
+from api.terminal.calibrations import print_calibration, print_calibrations, print_copies
 from tests.api.terminal.commands import answer, assert_one_line, run, write_image
 
 Capture = pytest.CaptureFixture[str]
@@ -38,7 +38,7 @@ def test_a_calibration_is_a_row_for_each_kind_of_delivery(
     measured: CalibrationAnswer, capsys: Capture
 ) -> None:
     print_calibration(measured)
-    title, header, as_is, jpeg75, pooled, note = capsys.readouterr().out.splitlines()
+    title, header, as_is, jpeg75, pooled, note, *_ = capsys.readouterr().out.splitlines()
 
     assert title == (
         f"calibration {measured.id}  fakes (6 entries) compared with reals, generation 12, seed 0"
@@ -53,6 +53,23 @@ def test_a_calibration_is_a_row_for_each_kind_of_delivery(
     threshold = measured.strata[0].thresholds[0]
     assert f"{threshold.cosine_similarity:.4f} (" in as_is
     assert note.startswith("at 1 %: the similarity that 1 % of known-real images reach")
+
+
+def test_copies_are_a_row_for_each_finding_with_its_bound(
+    measured: CalibrationAnswer, capsys: Capture
+) -> None:
+    assert measured.copies is not None
+    print_copies(measured.copies)
+    header, *rows, note = capsys.readouterr().out.splitlines()
+    assert header.split()[-6:] == ["images", "photographs", "seen", "rate", "at", "most"]
+    assert [" ".join(row.split()[:5]) for row in rows[:4]] == [
+        f"a view within {bits} bits" for bits in SHOWN_BITS
+    ]
+    # Six photographs: nothing seen says little, and the answer says so.
+    assert rows[0].split()[5:8] == ["6", "6", "0"]
+    assert float(rows[0].split()[-2]) >= 50
+    assert "Fewer than 100 photographs support no such rate" in note
+    assert "Leads are listed up to the distance" in note
 
 
 def test_no_hit_is_a_count_and_not_a_share(measured: CalibrationAnswer, capsys: Capture) -> None:

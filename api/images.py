@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
+from embedder.copies.features import MAX_KEYPOINTS
 from embedder.decoding.picture import THUMBNAIL_PIXELS, DeliveredPicture, Picture, PictureOrder
 from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
@@ -12,7 +13,7 @@ from index.copies import Box, Symmetry, View, ViewHash
 from index.durable import StagedFile
 from index.truth.corpora import Keep
 from index.truth.database import Database
-from index.truth.entries import sha256s_not_kept
+from index.truth.entries import sha256s_not_kept, sha256s_without_features
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 
@@ -20,13 +21,17 @@ KEEPING_THUMBNAILS = tuple(keep for keep in Keep if keep.thumbnails)
 KEEPING_ORIGINALS = tuple(keep for keep in Keep if keep.originals)
 
 
-def order_for_entry(order: PictureOrder, keep: Keep) -> PictureOrder:
-    """Return the order for an entry: what was ordered, and what the entry needs of its file."""
+def order_for_entry(order: PictureOrder, keep: Keep, *, features: bool = False) -> PictureOrder:
+    """Return the order for an entry: what was ordered, and what the entry needs of its file.
+
+    `features`: its corpus stores local features.
+    """
     return replace(
         order,
         perceptual_hash=True,
         file_metadata=True,
         thumbnail_pixels=THUMBNAIL_PIXELS if keep.thumbnails else None,
+        local_features=MAX_KEYPOINTS if features else None,
     )
 
 
@@ -71,8 +76,9 @@ class BlobStores:
         ordered.
 
         Give them to `publish_blobs` before the entry commits, so that no entry lacks its blobs.
+        Local features are written where they were ordered, and OpenCV made them.
         """
-        staged: list[StagedFile] = []
+        staged = self._stage_features(sha256, picture)
         if keep.thumbnails:
             assert picture.thumbnail is not None
             staged.append(self.thumbnails.stage(sha256, picture.thumbnail))
@@ -80,15 +86,19 @@ class BlobStores:
             staged.append(self.originals.stage(sha256, data))
         return staged
 
-    def order_missing(self, keep: Keep, sha256: str, limits: ImageLimits) -> PictureOrder:
-        """Return the order for an entry of a known image: the file's metadata, and a thumbnail
-        where the corpus keeps one and there is none.
+    def order_missing(
+        self, keep: Keep, sha256: str, limits: ImageLimits, *, features: bool = False
+    ) -> PictureOrder:
+        """Return the order for an entry of a known image: the file's metadata, and a thumbnail and
+        local features where the corpus keeps them and there are none.
         """
         lacks_thumbnail = keep.thumbnails and not self.thumbnails.refresh(sha256)
+        lacks_features = features and not self.features.refresh(sha256)
         return PictureOrder(
             limits,
             file_metadata=True,
             thumbnail_pixels=THUMBNAIL_PIXELS if lacks_thumbnail else None,
+            local_features=MAX_KEYPOINTS if lacks_features else None,
         )
 
     def stage_missing(
@@ -97,12 +107,16 @@ class BlobStores:
         """Write what a corpus keeps of a known image and the stores lack to temporary files.
         `picture` is what `order_missing` ordered.
         """
-        staged: list[StagedFile] = []
+        staged = self._stage_features(sha256, picture)
         if picture.thumbnail is not None:
             staged.append(self.thumbnails.stage(sha256, picture.thumbnail))
         if keep.originals and not self.originals.refresh(sha256):
             staged.append(self.originals.stage(sha256, data))
         return staged
+
+    def _stage_features(self, sha256: str, picture: Picture) -> list[StagedFile]:
+        features = picture.local_features
+        return [] if features is None else [self.features.stage(sha256, features.to_bytes())]
 
     def remove_unneeded(self, database: Database, sha256s: Sequence[str]) -> None:
         """Remove the blobs of those images that no entry needs, live or in quarantine.
@@ -117,3 +131,7 @@ class BlobStores:
                 unneeded = sha256s_not_kept(conn, sha256s, keeps)
             for sha256 in unneeded:
                 store.remove(sha256)
+        with database.read() as conn:
+            unneeded = sha256s_without_features(conn, sha256s)
+        for sha256 in unneeded:
+            self.features.remove(sha256)

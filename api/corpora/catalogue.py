@@ -12,6 +12,7 @@ from index.truth.corpora import (
     create_corpus,
     get_corpus,
     list_corpora,
+    set_features,
     set_keep,
 )
 from index.truth.database import Database
@@ -27,7 +28,9 @@ def add_corpus(database: Database, new: NewCorpus) -> CorpusAnswer:
     """Create a corpus. Raises `CorpusExists`."""
     with database.write() as connection:
         return CorpusAnswer.of(
-            create_corpus(connection, new.name, new.kind, new.description, new.keep)
+            create_corpus(
+                connection, new.name, new.kind, new.description, new.keep, features=new.features
+            )
         )
 
 
@@ -84,12 +87,21 @@ def drop_entry(database: Database, stores: BlobStores, entry_id: int) -> EntryAn
     return entry
 
 
-def change_keep(database: Database, stores: BlobStores, name: str, keep: Keep) -> CorpusAnswer:
+def change_keep(
+    database: Database,
+    stores: BlobStores,
+    name: str,
+    keep: Keep,
+    *,
+    features: bool | None = None,
+) -> CorpusAnswer:
     """Change what a corpus keeps of its images; remove the blobs that no corpus keeps now.
 
-    Raises `UnknownCorpus`.
+    `features` None leaves the local features as they are. Raises `UnknownCorpus`.
     """
     with database.write() as connection:
+        if features is not None:
+            set_features(connection, name, features=features)
         corpus = CorpusAnswer.of(set_keep(connection, name, keep))
     with database.read() as connection:
         held = corpus_sha256s(connection, name)

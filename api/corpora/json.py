@@ -26,6 +26,12 @@ class CorpusAnswer(Answer):
         description="What Lineup keeps of the images beside their embeddings: original (the file "
         "and a thumbnail), thumbnail, or none."
     )
+    features: bool = Field(
+        False,
+        description="Whether the local features of the images are stored, so that edited copies "
+        "are verified by those of the original; otherwise by those of the thumbnail. They take up "
+        "to 170 kB an image, and hold a grey picture of it, 192 pixels long.",
+    )
     description: str = Field(
         examples=["Known fakes of case 2026-114"], description="Free text about the corpus."
     )
@@ -41,6 +47,7 @@ class CorpusAnswer(Answer):
             name=corpus.name,
             kind=corpus.kind,
             keep=corpus.keep,
+            features=corpus.features,
             description=corpus.description,
             entry_count=corpus.entries,
             created_at=corpus.created_at,
@@ -69,6 +76,12 @@ class NewCorpus(Order):
         Keep.THUMBNAIL,
         description="What Lineup keeps of the images beside their embeddings: original (the file "
         "and a thumbnail), thumbnail, or none.",
+    )
+    features: bool = Field(
+        False,
+        description="Whether the local features of the images are stored, so that edited copies "
+        "are verified by those of the original; otherwise by those of the thumbnail. They take up "
+        "to 170 kB an image, and hold a grey picture of it, 192 pixels long.",
     )
     description: str = Field("", max_length=1000, description="Free text about the corpus.")
 

@@ -71,19 +71,23 @@ def add_image(
     """
     sha256 = hashlib.sha256(data).hexdigest()
     with product.database.read() as conn:
-        keep = get_corpus(conn, corpus).keep
+        found = get_corpus(conn, corpus)
+        keep, features = found.keep, found.features
         if sha256 in (quarantined := find_quarantined_images(conn, corpus, [sha256])):
             raise EntryQuarantined(quarantined[sha256], corpus)
         known = find_embedding(conn, product.space, sha256)
         is_described = describer is None or has_copy_vector(conn, describer.space, sha256)
     wanted = None if describer is None or is_described else describer.input
     if known:
-        missing = product.blob_stores.order_missing(keep, sha256, product.picture_order.limits)
+        missing = product.blob_stores.order_missing(
+            keep, sha256, product.picture_order.limits, features=features
+        )
         picture = product.make_picture(data, replace(missing, descriptor=wanted))
         new = NewEntry(known.image, None, None, join_file_statements(declared, picture))
         publish_blobs(product.blob_stores.stage_missing(keep, sha256, data, picture))
     else:
-        order = replace(order_for_entry(product.picture_order, keep), descriptor=wanted)
+        order = order_for_entry(product.picture_order, keep, features=features)
+        order = replace(order, descriptor=wanted)
         picture = product.make_picture(data, order)
         provenance = join_file_statements(declared, picture)
         vector, logit = product.embed_picture(picture)

@@ -97,8 +97,9 @@ class IngestTask:
         self._request = IngestRequest.read(job.request)
         self._corpus = self._request.corpus
         with database.read() as conn:
-            self._keep = get_corpus(conn, self._corpus).keep
-        self._order = order_for_entry(order, self._keep)
+            corpus = get_corpus(conn, self._corpus)
+        self._keep, self._features = corpus.keep, corpus.features
+        self._order = order_for_entry(order, self._keep, features=self._features)
         self._staged: dict[int, list[StagedFile]] = {}  # by position
         self._find_describer = find_describer
         self._describer: Describer | None = None
@@ -266,7 +267,9 @@ class IngestTask:
         return known is not None and known.embedded and self._corpus not in known.corpora
 
     def _submit_known(self, item: ToEmbed[Offered], known: KnownImage) -> Future[Picture]:
-        order = self._stores.order_missing(self._keep, item.sha256, self._limits)
+        order = self._stores.order_missing(
+            self._keep, item.sha256, self._limits, features=self._features
+        )
         if self._describer is not None and not known.described:
             order = replace(order, descriptor=self._describer.input)
         return self._decoders.submit(item.data, order)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from api.ingest.uploads import Upload, list_uploads, sweep
-from api.lineup import open_database, open_originals, open_thumbnails
+from api.lineup import open_database, open_features, open_originals, open_thumbnails
 from api.operations.json import FindingAnswer, FsckAnswer, UploadAnswer
 from api.settings import Settings
 from index.proof.findings import Finding, FindingKind
@@ -25,6 +25,7 @@ def check_installation(settings: Settings, *, repair: bool) -> FsckAnswer:
             settings.index_dir,
             open_thumbnails(settings),
             open_originals(settings),
+            open_features(settings),
             repair=repair,
         )
         findings = list(report.findings)

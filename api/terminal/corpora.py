@@ -33,6 +33,7 @@ KeepOption = Annotated[
     str,
     typer.Option(help="What to store of each image: original, thumbnail or none.", metavar="WHAT"),
 ]
+FEATURES_HELP = "Whether to store the local features of images, to verify edited copies by them."
 corpora_app = typer.Typer(invoke_without_command=True)
 entries_app = typer.Typer(help="List, show and remove entries.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora", rich_help_panel=REFERENCES)
@@ -66,6 +67,7 @@ def create_corpus(
     name: CorpusArgument,
     kind: KindOption = "known_fake",
     keep: KeepOption = "thumbnail",
+    features: Annotated[bool, typer.Option("--features/--no-features", help=FEATURES_HELP)] = False,
     description: Annotated[str, typer.Option(help="A description for people.")] = "",
 ) -> None:
     """Create an empty corpus. Its kind cannot be changed later."""
@@ -74,7 +76,12 @@ def create_corpus(
     from api.lineup import open_database
 
     new = check_request(
-        NewCorpus, name=name, kind=corpus_kind(kind), keep=keep, description=description
+        NewCorpus,
+        name=name,
+        kind=corpus_kind(kind),
+        keep=keep,
+        features=features,
+        description=description,
     )
     with open_database(settings_of(ctx), migrate=True) as database:
         print_corpora([add_corpus(database, new)])
@@ -88,6 +95,10 @@ def keep_images(
         str,
         typer.Argument(metavar="WHAT", help="original, thumbnail or none.", show_default=False),
     ],
+    features: Annotated[
+        bool | None,
+        typer.Option("--features/--no-features", help=FEATURES_HELP, show_default=False),
+    ] = None,
 ) -> None:
     """Change what a corpus stores of its images.
 
@@ -99,8 +110,9 @@ def keep_images(
 
     settings, wanted = settings_of(ctx), check_request(NewCorpus, name=name, keep=keep).keep
     with open_database(settings) as database:
-        corpus = change_keep(database, open_blob_stores(settings), name, wanted)
-    write(f"{corpus.name} keeps {corpus.keep}")
+        stores = open_blob_stores(settings)
+        corpus = change_keep(database, stores, name, wanted, features=features)
+    write(f"{corpus.name} keeps {corpus.keep}{' and local features' if corpus.features else ''}")
 
 
 @corpora_app.command("remove")
@@ -239,7 +251,7 @@ def print_corpora(corpora: Iterable[CorpusAnswer]) -> None:
             corpus.name,
             corpus.kind,
             f"{corpus.entry_count:,}",
-            corpus.keep,
+            f"{corpus.keep}, features" if corpus.features else corpus.keep,
             f"{corpus.created_at:%Y-%m-%d %H:%M}",
             corpus.description,
         )

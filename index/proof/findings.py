@@ -47,13 +47,15 @@ class FindingKind(StrEnum):
     THUMBNAIL_ORPHAN = "thumbnail_orphan"
     ORIGINAL_MISSING = "original_missing"
     ORIGINAL_ORPHAN = "original_orphan"
+    FEATURES_MISSING = "features_missing"
+    FEATURES_ORPHAN = "features_orphan"
     UPLOAD_ORPHAN = "upload_orphan"  # no job needs it any more
     LEFTOVER_FILE = "leftover_file"
 
     @property
     def is_remark(self) -> bool:
         """Whether it only says what could be added; nothing is missing that was ever there."""
-        return self is FindingKind.COPY_VECTOR_MISSING
+        return self in (FindingKind.COPY_VECTOR_MISSING, FindingKind.FEATURES_MISSING)
 
     @property
     def is_fault(self) -> bool:
@@ -68,6 +70,8 @@ _NO_FAULTS = (
     FindingKind.THUMBNAIL_ORPHAN,
     FindingKind.ORIGINAL_MISSING,
     FindingKind.ORIGINAL_ORPHAN,
+    FindingKind.FEATURES_MISSING,
+    FindingKind.FEATURES_ORPHAN,
     FindingKind.UPLOAD_ORPHAN,
     FindingKind.LEFTOVER_FILE,
     FindingKind.COPY_VECTOR_MISSING,

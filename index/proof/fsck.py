@@ -19,6 +19,7 @@ from index.proof.fsck_rows import (
     check_database,
     check_rows,
     count_rows,
+    find_images_with_features,
     find_kept_images,
     find_wrong_facts,
 )
@@ -55,16 +56,17 @@ def fsck(
     directory: Path,
     thumbnails: BlobStore | None = None,
     originals: BlobStore | None = None,
+    features: BlobStore | None = None,
     *,
     repair: bool = False,
 ) -> FsckReport:
-    """Check rows, change log, snapshots, thumbnails and originals against each other, in one state
-    of the database.
+    """Check rows, change log, snapshots, thumbnails, originals and local features against each
+    other, in one state of the database.
 
     `space` limits the check of snapshots to one embedding space. `repair` removes damaged
     snapshots, which are rebuilt when the index is next opened, files left by interrupted writes,
-    and thumbnails and originals that no live entry needs. Rows are never changed: damage there is
-    evidence, and a person decides what to do.
+    and thumbnails, originals and features that no live entry needs. Rows are never changed: damage
+    there is evidence, and a person decides what to do.
 
     Raises:
         DatabaseUnavailable, IndexDirectoryUnwritable
@@ -90,6 +92,7 @@ def fsck(
         with_originals = [keep for keep in Keep if keep.originals]
         need_thumbnails = find_kept_images(conn, with_thumbnails) if thumbnails else {}
         need_originals = find_kept_images(conn, with_originals) if originals else {}
+        need_features = find_images_with_features(conn) if features else {}
         checked = count_rows(conn) | {"snapshots": len([m for m, _ in manifests.values() if m])}
     findings += _check_leftovers(
         [path for folder in manifests for path in _leftovers(folder)],
@@ -102,6 +105,10 @@ def fsck(
     if originals is not None:
         findings += _check_blobs(originals, need_originals, _ORIGINALS, repair=repair)
         checked["originals"] = sum(1 for _ in originals)
+    if features is not None:
+        findings += _check_features(features, need_features, repair=repair)
+        if stored := sum(1 for _ in features):
+            checked["features"] = stored
     return FsckReport(tuple(findings), checked)
 
 
@@ -200,6 +207,26 @@ def _check_leftovers(
 
 _THUMBNAILS = (FindingKind.THUMBNAIL_MISSING, FindingKind.THUMBNAIL_ORPHAN)
 _ORIGINALS = (FindingKind.ORIGINAL_MISSING, FindingKind.ORIGINAL_ORPHAN)
+_FEATURES = (FindingKind.FEATURES_MISSING, FindingKind.FEATURES_ORPHAN)
+
+
+def _check_features(
+    features: BlobStore, needed: Mapping[str, bool], *, repair: bool
+) -> Iterator[Finding]:
+    """Compare stored features with the images of corpora that store them.
+
+    What is missing is one remark: images from before the corpus stored any, or from an installation
+    without OpenCV.
+    """
+    yield from _check_blobs(features, dict.fromkeys(needed, False), _FEATURES, repair=repair)
+    stored = frozenset(features)
+    lacking = sum(was_seen and sha256 not in stored for sha256, was_seen in needed.items())
+    if lacking:
+        yield Finding(
+            FindingKind.FEATURES_MISSING,
+            str(features.directory),
+            f"{lacking:,} images of corpora that store local features have none",
+        )
 
 
 def _check_blobs(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, Table, bindparam, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, or_, select, text
 from sqlalchemy.exc import DatabaseError
 
 from index.cache.facts import Facts, Words, fact_record
@@ -74,9 +74,18 @@ def find_kept_images(conn: Connection, keeps: Sequence[Keep]) -> dict[str, bool]
     These are the images of live entries and of entries in quarantine, in corpora with one of these
     settings and in corpora whose row is missing.
     """
+    return _find_images(conn, corpora.c.keep.in_(keeps))
+
+
+def find_images_with_features(conn: Connection) -> dict[str, bool]:
+    """Return the same for images whose local features are stored."""
+    return _find_images(conn, corpora.c.features)
+
+
+def _find_images(conn: Connection, keeps: ColumnElement[bool]) -> dict[str, bool]:
     query = select(images.c.sha256, images.c.seen).join(entries, entries.c.image_id == images.c.id)
     query = query.join(corpora, corpora.c.id == entries.c.corpus_id, isouter=True)
-    query = query.where(or_(corpora.c.keep.in_(keeps), corpora.c.id.is_(None)))
+    query = query.where(or_(keeps, corpora.c.id.is_(None)))
     query = query.where(
         KEEPS_BLOBS, or_(entries.c.removed_at.is_(None), corpora.c.removed_at.is_(None))
     )

@@ -57,7 +57,11 @@ class Keep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A corpus and the number of its live entries."""
+    """A corpus and the number of its live entries.
+
+    `features`: the local features of its images are stored, so that edited copies are verified by
+    those of the original.
+    """
 
     name: str
     kind: CorpusKind
@@ -65,6 +69,7 @@ class Corpus:
     description: str
     created_at: datetime
     entries: int
+    features: bool = False
 
 
 def check_name(name: str) -> str:
@@ -85,6 +90,8 @@ def create_corpus(
     kind: CorpusKind,
     description: str = "",
     keep: Keep = Keep.THUMBNAIL,
+    *,
+    features: bool = False,
 ) -> Corpus:
     """Create an empty corpus.
 
@@ -98,6 +105,7 @@ def create_corpus(
         "name": check_name(name),
         "kind": CorpusKind(kind).value,
         "keep": Keep(keep).value,
+        "features": features,
         "description": storable_text(description) or "",
         "created_at": datetime.now(UTC),
     }
@@ -139,6 +147,19 @@ def set_keep(conn: Connection, name: str, keep: Keep) -> Corpus:
     """
     conn.execute(
         update(corpora).where(corpora.c.id == lock_corpus(conn, name)).values(keep=Keep(keep).value)
+    )
+    return get_corpus(conn, name)
+
+
+def set_features(conn: Connection, name: str, *, features: bool) -> Corpus:
+    """Change whether a corpus stores the local features of its images from now on.
+
+    Raises:
+        UnknownCorpus: no live corpus has this name.
+
+    """
+    conn.execute(
+        update(corpora).where(corpora.c.id == lock_corpus(conn, name)).values(features=features)
     )
     return get_corpus(conn, name)
 
@@ -236,5 +257,11 @@ def _with_counts() -> Select[Any]:
 
 def _corpus_from_row(row: Row[Any]) -> Corpus:
     return Corpus(
-        row.name, CorpusKind(row.kind), Keep(row.keep), row.description, row.created_at, row.entries
+        row.name,
+        CorpusKind(row.kind),
+        Keep(row.keep),
+        row.description,
+        row.created_at,
+        row.entries,
+        row.features,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
 from index.errors import InvalidFilter, UnknownCorpus, UnknownEntry
 from index.failpoints import Failpoint, reach
@@ -202,11 +202,23 @@ def sha256s_not_kept(
 
     A live or quarantined entry keeps the file if its corpus has one of the settings `keeps`.
     """
+    return _find_unneeded(conn, sha256s, corpora.c.keep.in_(keeps))
+
+
+def sha256s_without_features(conn: Connection, sha256s: Sequence[str]) -> frozenset[str]:
+    """Return those of these images whose stored local features can be deleted.
+
+    A live or quarantined entry of a corpus that stores features keeps them.
+    """
+    return _find_unneeded(conn, sha256s, corpora.c.features)
+
+
+def _find_unneeded(
+    conn: Connection, sha256s: Sequence[str], keeps: ColumnElement[bool]
+) -> frozenset[str]:
     needed: set[str] = set()
     for some in slices(sha256s):
-        query = _KEEPING_ENTRIES.where(
-            is_any(conn, images.c.sha256, some), corpora.c.keep.in_(keeps)
-        )
+        query = _KEEPING_ENTRIES.where(is_any(conn, images.c.sha256, some), keeps)
         needed.update(conn.execute(query.with_only_columns(images.c.sha256)).scalars())
     return frozenset(sha256s) - needed
 

@@ -9,7 +9,7 @@ import pytest
 from api.images import BlobStores, describe_image, hash_of, order_for_entry
 from embedder.decoding.picture import PictureOrder, make_picture
 from index.blobs import publish_blobs
-from index.truth.corpora import Keep, set_keep
+from index.truth.corpora import Keep, set_features, set_keep
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.perceptual import near_duplicate
@@ -97,6 +97,26 @@ def test_the_order_for_an_entry_has_a_thumbnail_where_the_corpus_keeps_one() -> 
         order = order_for_entry(PictureOrder(LIMITS), keep)
         assert (order.perceptual_hash, order.file_metadata) == (True, True)
         assert order.thumbnail_pixels == pixels
+
+
+def test_features_stay_while_a_corpus_that_stores_them_has_the_image(
+    database: Database, stores: BlobStores
+) -> None:
+    (one,) = fill(database, "known", [1])
+    fill(database, "others", [1, 2])
+    shas = [sha256_of(png(seed)) for seed in (1, 2)]
+    for sha256 in shas:
+        stores.features.put(sha256, b"features")
+    with database.write() as conn:
+        set_features(conn, "known", features=True)
+
+    stores.remove_unneeded(database, shas)
+    assert list(stores.features) == shas[:1]
+
+    with database.write() as conn:
+        remove_entry(conn, one)
+    stores.remove_unneeded(database, shas)
+    assert list(stores.features) == []
 
 
 def test_blobs_stay_while_a_live_or_quarantined_entry_needs_them(

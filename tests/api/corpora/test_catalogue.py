@@ -71,6 +71,7 @@ def test_a_corpus_is_created_once_and_described(database: Database) -> None:
         "name": "known",
         "kind": "known_real",
         "keep": "none",
+        "features": False,
         "description": "a case",
         "entry_count": 0,
     }

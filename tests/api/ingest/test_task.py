@@ -15,10 +15,11 @@ from api.errors import InvalidRequest
 from api.ingest import task as ingest_task
 from api.ingest.spool import keep_list
 from api.sources.item import UnusableSource
+from embedder.copies.features import LocalFeatures
 from index import failpoints
 from index.errors import ForeignSpace
 from index.failpoints import Failpoint
-from index.truth.corpora import Keep
+from index.truth.corpora import CorpusKind, Keep, create_corpus
 from index.truth.entries import remove_entry
 from index.truth.jobs import JobCounts, JobState
 from index.truth.quarantine import quarantine_entry
@@ -147,6 +148,22 @@ def test_a_corpus_keeps_what_it_was_made_for(
     assert len(list(shelf.stores.originals)) == originals
     if originals:
         assert shelf.stores.originals.get(sha256_of(png(2))) == png(2)
+
+
+def test_a_corpus_stores_the_features_of_new_and_of_known_pictures(shelf: Shelf) -> None:
+    fill(shelf.database, "elsewhere", [1])  # known, and its file comes now
+    with shelf.database.write() as conn:
+        create_corpus(conn, "known", CorpusKind.KNOWN_FAKE, features=True)
+    shelf.write("a.png", png(1))
+    shelf.write("b.png", png(2))
+
+    done = shelf.ingest()
+
+    assert (done.counts.added, done.counts.linked) == (1, 1)
+    assert set(shelf.stores.features) == {sha256_of(png(1)), sha256_of(png(2))}
+    for seed in (1, 2):
+        features = LocalFeatures.from_bytes(shelf.stores.features.get(sha256_of(png(seed))))
+        assert (features.width, features.height) == (64, 64)
 
 
 def test_the_blobs_of_a_chunk_are_there_before_its_entries_commit_and_nothing_is_left_over(

@@ -59,6 +59,15 @@ def test_a_corpus_keeps_something_else_from_now_on(tmp_path: Path) -> None:
     assert answer(tmp_path, "corpora")["corpora"][0]["keep"] == "none"
 
 
+def test_a_corpus_stores_local_features_where_that_was_chosen(tmp_path: Path) -> None:
+    run(tmp_path, "corpora", "create", "case", "--features")
+    assert answer(tmp_path, "corpora")["corpora"][0]["features"]
+    kept = run(tmp_path, "corpora", "keep", "case", "none")
+    assert kept.stdout == "case keeps none and local features\n"
+    run(tmp_path, "corpora", "keep", "case", "none", "--no-features")
+    assert not answer(tmp_path, "corpora")["corpora"][0]["features"]
+
+
 def test_a_removal_that_is_not_confirmed_removes_nothing(tmp_path: Path) -> None:
     run(tmp_path, "corpora", "create", "empty")
 

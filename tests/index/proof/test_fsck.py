@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from index.blobs import ORIGINAL_SUFFIX, BlobStore
+from index.blobs import FEATURES_SUFFIX, ORIGINAL_SUFFIX, BlobStore
 from index.cache.live import LiveIndex
 from index.cache.manifest import MANIFEST
 from index.jsontext import JSON
 from index.proof.fsck import ORPHAN_AGE_SECONDS, FindingKind, fsck
 from index.truth.calibrations import CalibrationScope, add_delivered, save_calibration
-from index.truth.corpora import Keep, set_keep
+from index.truth.corpora import Keep, set_features, set_keep
 from index.truth.database import Database
 from index.truth.entries import list_entries, remove_entry
 from index.truth.lookups import digest_evidence, save_lookup
@@ -385,6 +385,36 @@ def test_originals_are_checked_against_the_corpora_that_keep_them(
     assert other not in originals
 
 
+def test_features_are_checked_against_the_corpora_that_store_them(
+    scene: Scene, tmp_path: Path
+) -> None:
+    kept, other = scene.material.sha256("a"), "e" * 64
+    features = BlobStore(tmp_path / "features", FEATURES_SUFFIX)
+    features.put(other, b"of nobody")
+    age(features.path(other))
+    with scene.database.write() as conn:
+        set_features(conn, "fakes", features=True)
+        lacking = len({entry.sha256 for entry in list_entries(conn)} - {kept})
+    features.put(kept, b"features")
+    age(features.path(kept))
+
+    report = fsck(
+        scene.database, None, scene.directory, scene.thumbnails, None, features, repair=True
+    )
+
+    assert {(found.kind, found.item, found.repaired) for found in report.findings} == {
+        (Kind.FEATURES_MISSING, str(features.directory), False),
+        (Kind.FEATURES_ORPHAN, other, True),
+    }
+    assert lacking
+    assert f"{lacking} images" in next(
+        found.message for found in report.findings if found.kind is Kind.FEATURES_MISSING
+    )
+    assert Kind.FEATURES_MISSING.is_remark
+    assert report.checked["features"] == 1
+    assert kept in features
+
+
 def test_a_corpus_that_keeps_nothing_needs_no_thumbnails(scene: Scene) -> None:
     with scene.database.write() as conn:
         set_keep(conn, "fakes", Keep.NONE)
@@ -428,6 +458,8 @@ def test_every_kind_of_finding_is_planted_by_a_test() -> None:
         Kind.THUMBNAIL_ORPHAN,
         Kind.ORIGINAL_MISSING,
         Kind.ORIGINAL_ORPHAN,
+        Kind.FEATURES_MISSING,
+        Kind.FEATURES_ORPHAN,
         Kind.DATABASE_DAMAGED,
         Kind.UPLOAD_ORPHAN,  # tests/api/operations/test_checking.py: `api` keeps uploads
     }

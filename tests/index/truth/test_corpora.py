@@ -22,6 +22,7 @@ from index.truth.corpora import (
     list_corpora,
     lock_corpus,
     remove_corpus,
+    set_features,
     set_keep,
 )
 from index.truth.database import Database
@@ -148,6 +149,16 @@ def test_what_a_corpus_keeps_can_be_changed(database: Database, material: Any) -
         assert get_entry(conn, ids[0]).keep is Keep.ORIGINAL
         with pytest.raises(UnknownCorpus):
             set_keep(conn, "nowhere", Keep.NONE)
+
+
+def test_a_corpus_stores_features_where_that_was_chosen(database: Database) -> None:
+    with database.write() as conn:
+        assert not create_corpus(conn, "fakes", FAKE).features
+        assert create_corpus(conn, "others", FAKE, features=True).features
+        assert set_features(conn, "fakes", features=True).features
+        assert not set_features(conn, "fakes", features=False).features
+        with pytest.raises(UnknownCorpus):
+            set_features(conn, "nowhere", features=True)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ from index.jsontext import canonical_json
 from index.truth.perceptual import HASH_BYTES, PerceptualHash
 
 STORED = Path("index/calibration/copy_rates.json")
-BITS = (44, 52, 60, 68, 72, 76, 80, 84)
+BITS = (32, 40, 44, 48, 52, 56, 60, 64, 68, 72, 76, 80)
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 FACTORS = (1, 2, 5, 10, 100)
 LIMITS = ImageLimits()

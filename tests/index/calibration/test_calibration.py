@@ -19,6 +19,8 @@ from index.calibration.calibration import (
     calibrate,
 )
 from index.calibration.checking import StratumCheck
+from index.calibration.copies import MIN_SOURCES as MIN_COPY_SOURCES
+from index.calibration.copies import CopyCurve, CopyRates, fit_distances, shipped_copy_rates
 from index.calibration.others import SamePictures, find_nearest
 from index.calibration.population import CollectionName, Population, join_populations
 from index.calibration.ratios import MIN_SOURCES
@@ -379,3 +381,20 @@ def test_generators_are_named_by_their_entries_in_the_corpora() -> None:
     few = calibrated(REALS, FAKES.taking(np.arange(19))).strata[AS_IS].attribution
     assert few is not None
     assert set(few.least_shares) == {"alpha"}
+
+
+def test_copies_are_stored_with_it_and_a_document_without_them_has_those_of_the_package(
+    whole: Calibration,
+) -> None:
+    stored = json.loads(document(whole))
+    del stored["copies"]  # as an earlier release wrote it
+    earlier = Calibration.from_json(stored)
+    assert earlier.copies is None
+    assert earlier.copy_rates == CopyRates().or_else(shipped_copy_rates())
+
+    distances = np.random.default_rng(0).normal(90, 7, MIN_COPY_SOURCES)
+    curve = CopyCurve(fit_distances(distances, range(MIN_COPY_SOURCES), corpus_size=900), "own")
+    measured = replace(whole, copies=CopyRates(band=curve, descriptors={}))
+    again = Calibration.from_json(json.loads(document(measured)))
+    assert again == measured
+    assert again.copy_rates.band == curve

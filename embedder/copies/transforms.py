@@ -91,6 +91,34 @@ def rescale(matrix: Matrix, first: tuple[float, float], second: tuple[float, flo
     return np.asarray(scaled / scaled[2, 2], np.float64)
 
 
+def clip_to_square(polygon: Points) -> Points:
+    """Return the part of a convex polygon within the square from 0 to 1; perhaps no points.
+
+    It is cut along one edge after the other (Sutherland and Hodgman, 1974). OpenCV's
+    `intersectConvexConvex` finds nothing where the two are nearly the same.
+    """
+    for axis, sign, limit in ((0, 1.0, 0.0), (0, -1.0, -1.0), (1, 1.0, 0.0), (1, -1.0, -1.0)):
+        if not len(polygon):
+            break
+        inside = sign * polygon[:, axis] - limit  # at least 0 within
+        corners = []
+        for here, there, own, other in zip(
+            polygon, np.roll(polygon, -1, 0), inside, np.roll(inside, -1), strict=True
+        ):
+            if own >= 0:
+                corners.append(here)
+            if (own >= 0) != (other >= 0):
+                corners.append(here + (there - here) * (own / (own - other)))
+        polygon = np.array(corners, np.float64).reshape(-1, 2)
+    return polygon
+
+
+def find_area(polygon: Points) -> float:
+    """Return the area of a polygon."""
+    x, y = polygon.T
+    return 0.5 * abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()))
+
+
 def _append_ones(points: Points) -> NDArray[np.float64]:
     return np.column_stack([points, np.ones(len(points))])
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from embedder.copies.transforms import (
     CORNERS,
     apply,
+    clip_to_square,
     estimate_affine,
     estimate_homography,
     estimate_similarity,
+    find_area,
     find_jacobian,
     rescale,
 )
@@ -70,3 +72,26 @@ def test_fractions_of_both_pictures_go_in_and_come_out(depth: float) -> None:
     in_fractions = rescale(half, (200, 100), (200, 100))
     assert in_fractions[2, 2] == 1
     assert np.allclose(apply(in_fractions, CORNERS), CORNERS / 2)
+
+
+def test_a_polygon_is_cut_to_the_square() -> None:
+    assert len(clip_to_square(CORNERS + 2)) == 0
+    assert find_area(clip_to_square(CORNERS)) == pytest.approx(1)
+    nearly = CORNERS * (1 + 1e-7) - 3e-8  # for which OpenCV finds no area
+    assert find_area(clip_to_square(nearly)) == pytest.approx(1, abs=1e-6)
+    assert find_area(clip_to_square(CORNERS + np.array([0.25, -0.5]))) == pytest.approx(0.375)
+    assert find_area(clip_to_square(4 * CORNERS - 2)) == pytest.approx(1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 90), st.floats(0.2, 2), st.floats(-0.5, 0.5))
+def test_what_is_cut_lies_in_the_square_and_in_the_polygon(
+    turn: float, side: float, shift: float
+) -> None:
+    cosine, sine = side * np.cos(np.radians(turn)), side * np.sin(np.radians(turn))
+    square = (CORNERS - 0.5) @ np.array([[cosine, sine], [-sine, cosine]]) + 0.5 + shift
+    cut = clip_to_square(square)
+
+    assert (cut >= -1e-9).all()
+    assert (cut <= 1 + 1e-9).all()
+    assert find_area(cut) <= min(1, side * side) + 1e-9

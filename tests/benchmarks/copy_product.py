@@ -139,14 +139,14 @@ def list_found(answer: LookupAnswer) -> Iterator[Found]:
     nearest = answer.similarity.nearest_known_fake
     seen = set()
     for each in [*answer.similarity.neighbours, *([] if nearest is None else [nearest])]:
-        if each.entry.image.sha256 in seen:
+        if each.entry.sha256 in seen:
             continue
-        seen.add(each.entry.image.sha256)
+        seen.add(each.entry.sha256)
         shown = each.copy_evidence
         fit = None if shown is None else shown.correspondence
         distances = [each.hamming_distance, shown and shown.hamming_distance]
         yield Found(
-            each.entry.image.sha256,
+            each.entry.sha256,
             each.relation or "",
             each.cosine_similarity,
             min((bits for bits in distances if bits is not None), default=None),

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, replace
 
 from embedder.copies.features import MAX_KEYPOINTS
 from embedder.decoding.picture import THUMBNAIL_PIXELS, DeliveredPicture, Picture, PictureOrder
+from embedder.pictures import views
 from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
 from index.copies import Box, Symmetry, View, ViewHash
@@ -48,12 +49,17 @@ def view_hashes_of(picture: Picture) -> tuple[ViewHash, ...]:
         ViewHash(
             View(
                 Symmetry(each.view.symmetry.value),
-                None if (part := each.view.part) is None else Box(*astuple(part)),
+                _box_of(each.view.part),
+                _box_of(each.view.kept),
             ),
             PerceptualHash(each.hash.bits, each.hash.quality),
         )
         for each in picture.view_hashes
     )
+
+
+def _box_of(box: views.Box | None) -> Box | None:
+    return None if box is None else Box(*astuple(box))
 
 
 def describe_image(sha256: str, data: bytes, picture: Picture) -> ImageFacts:

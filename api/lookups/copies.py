@@ -16,7 +16,7 @@ from index.cache.searching import Neighbour
 from index.calibration.copies import CopyRates, shipped_copy_rates
 from index.calibration.for_probe import ProbeCalibration
 from index.copies import AS_SEEN, CopyEvidence, LeadLimits, ViewHash
-from index.leads import is_lead
+from index.leads import is_lead, is_same_picture
 from index.policy import choose_lead_limits
 
 
@@ -73,6 +73,17 @@ class RatesThatApply:
         return replace(found, false_match_probability=None if rate is None else rate.high)
 
 
+def report_descriptor(report: StageReport, found: Found, limits: LeadLimits) -> StageReport:
+    """Return what the search by copy descriptor did, with the copies and leads that it proposed."""
+    proposed = (
+        each
+        for each in found.list_found()
+        if each.copy is not None and each.copy.descriptor_similarity is not None
+    )
+    count = sum(is_same_picture(each) or is_lead(each, limits) for each in proposed)
+    return replace(report, found=count)
+
+
 def find_rates(calibration: ProbeCalibration | None, searched: int | None) -> RatesThatApply:
     """Return the rates of the calibration that applies to a search of so many known fakes, else
     those that came with the package.
@@ -100,17 +111,16 @@ def report_hashes(probe: Probe, found: Found, limits: LeadLimits) -> StageReport
 
 
 def list_compared(
-    found: Iterable[Neighbour], evidence: Mapping[int, CopyEvidence]
+    found: Iterable[Neighbour], evidence: Mapping[int, CopyEvidence], leads: LeadLimits
 ) -> dict[int, CopyEvidence]:
-    """Return, by entry id, what a copy descriptor or geometry found: a replay takes that as it is,
-    and compares the hashes again.
+    """Return, by entry id, what geometry found, and what a copy descriptor found of leads: a replay
+    takes that as it is, and compares the hashes again. Other entries change nothing.
     """
-    known = {each.entry.id: evidence.get(each.entry.id, each.copy) for each in found}
+    known = [replace(each, copy=evidence.get(each.entry.id, each.copy)) for each in found]
     return {
-        entry_id: replace(each, view=None, hamming_distance=None)
-        for entry_id, each in known.items()
-        if each is not None
-        and (each.verified is not None or each.descriptor_similarity is not None)
+        each.entry.id: replace(each.copy, view=None, hamming_distance=None)
+        for each in known
+        if each.copy is not None and (each.copy.verified is not None or is_lead(each, leads))
     }
 
 

@@ -14,7 +14,14 @@ from api.copies.running import list_candidates, run_geometry
 from api.fields import FailedItem
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, write_answer
-from api.lookups.copies import find_rates, list_compared, list_views, propose, report_hashes
+from api.lookups.copies import (
+    find_rates,
+    list_compared,
+    list_views,
+    propose,
+    report_descriptor,
+    report_hashes,
+)
 from api.lookups.copies_json import CopiesAnswer
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
@@ -173,7 +180,7 @@ def _search_and_assess(
     policy = choose_policy(calibration, logits, limits.choices, leads)
     evidence = rates.rate(geometry.evidence)
     near = found.list_found()
-    compared, views = list_compared(near, evidence), list_views(probe, near)
+    compared, views = list_compared(near, evidence, leads), list_views(probe, near)
     found = found.join(evidence, leads, query.k)
     of_reencodings = choose_reencoding_limits(
         applied, calibration, policy, limits.choices, [each.condition for each in usable]
@@ -204,7 +211,11 @@ def _search_and_assess(
         caution=limits.caution,
         computed=computed,
         copies=CopiesAnswer.of(
-            [report_hashes(probe, found, leads), proposed.report, geometry.report],
+            [
+                report_hashes(probe, found, leads),
+                report_descriptor(proposed.report, found, leads),
+                geometry.report,
+            ],
             leads,
             probe.views,
             views,

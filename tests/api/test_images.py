@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from api.images import BlobStores, describe_image, hash_of, order_for_entry
-from embedder.decoding.picture import PictureOrder, make_picture
+from api.images import (
+    BlobStores,
+    describe_image,
+    hash_of,
+    order_for_entry,
+    view_hashes_of,
+)
+from embedder.decoding.picture import Picture, PictureOrder, make_picture
+from embedder.pictures import views
+from embedder.pictures.perceptual import NOTHING_TO_SEE
 from index.blobs import publish_blobs
+from index.copies import Box, Symmetry, View, ViewHash
 from index.truth.corpora import Keep, set_features, set_keep
 from index.truth.database import Database
 from index.truth.entries import remove_entry
-from index.truth.perceptual import near_duplicate
+from index.truth.perceptual import PerceptualHash, near_duplicate
 from index.truth.quarantine import quarantine_entry
 from tests.api.modelless import LIMITS, fill, jpeg_of, picture_of, png, sha256_of, stores_in
 
@@ -52,6 +61,16 @@ def test_the_hash_is_near_for_the_same_picture_and_far_for_another() -> None:
     assert one.reliable
     assert near_duplicate(one, same)
     assert not near_duplicate(one, other)
+
+
+def test_the_views_of_a_picture_are_those_of_the_index() -> None:
+    part, kept = views.Box(0, 0, 0.5, 1), views.Box(0.1, 0, 1, 0.9)
+    view = views.View(views.Symmetry.TURNED_90, part, kept)
+    picture = Picture("png", view_hashes=(views.ViewHash(view, NOTHING_TO_SEE),))
+    expected = View(Symmetry.TURNED_90, Box(0, 0, 0.5, 1), Box(0.1, 0, 1, 0.9))
+    assert view_hashes_of(picture) == (ViewHash(expected, PerceptualHash(bytes(32), 0)),)
+    made = make_picture(png(7), PictureOrder(LIMITS, view_hashes=True))
+    assert len({each.view for each in view_hashes_of(made)}) == len(made.view_hashes)
 
 
 @pytest.mark.parametrize(

@@ -173,8 +173,8 @@ class CopyRates:
     def descriptor_rate(
         self, fingerprint: str, similarity: float, corpus_size: int | None = None
     ) -> Rate | None:
-        """Return how often an unrelated picture has a known fake at least this similar by a copy
-        descriptor, after score normalisation. None if it was not measured.
+        """Return how often an unrelated picture has a known fake whose copy descriptor has at least
+        this cosine similarity. None if it was not measured.
         """
         curve = self._of_descriptor(fingerprint)
         return None if curve is None else curve.rates.rate_at(similarity, corpus_size)
@@ -182,8 +182,8 @@ class CopyRates:
     def descriptor_threshold(
         self, fingerprint: str, rate: float = LEAD_RATE, corpus_size: int | None = None
     ) -> float | None:
-        """Return the smallest similarity by a copy descriptor that at most this share of unrelated
-        pictures reaches. None if it was not measured.
+        """Return the smallest cosine similarity of a copy descriptor that at most this share of
+        unrelated pictures reaches. None if it was not measured.
         """
         curve = self._of_descriptor(fingerprint)
         return None if curve is None else curve.rates.similarity_at(rate, corpus_size)

@@ -17,12 +17,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import SnapshotCorrupt
 from index.failpoints import Failpoint, reach
-from index.truth.vectors import STORED
+from index.truth.vectors import HALF, STORED
 
 # The number of rows with one digest: 98 kB of 384 float32 are hashed in some 60 microseconds.
 BLOCK_ROWS = 64
@@ -31,6 +32,8 @@ DIGEST_BYTES = 32
 CHUNK = 8192
 # Single rows read at a time by a long random access: the system may map 1 MB around each.
 SCATTERED = 64
+# Up to so many rows NumPy converts float16 before FAISS has begun.
+FEW_ROWS = 16
 BlockDigests = NDArray[np.uint8]  # (blocks, 32)
 
 
@@ -76,10 +79,10 @@ class HeldRows:
         return self._rows.dtype
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._rows.take(positions, axis=0).astype(np.float32, copy=False)
+        return widen(self._rows.take(positions, axis=0))
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
-        return self._rows[start:stop].astype(np.float32, copy=False)
+        return widen(self._rows[start:stop])
 
     def release(self) -> None:
         """Do nothing: the rows stay in memory."""
@@ -135,12 +138,12 @@ class MappedRows:
             self._advise(unread, mmap.MADV_WILLNEED)
             self._verify(unread)
             self._advise(unread, mmap.MADV_DONTNEED)  # the rows are read through the other map
-        return self._scattered.take(positions, axis=0).astype(np.float32, copy=False)
+        return widen(self._scattered.take(positions, axis=0))
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         if start < stop:
             self._verify(np.arange(start // BLOCK_ROWS, (stop - 1) // BLOCK_ROWS + 1))
-        return self._rows[start:stop].astype(np.float32, copy=False)
+        return widen(self._rows[start:stop])
 
     def release(self) -> None:
         for mapped in (self._map, self._scattered_map):
@@ -178,6 +181,20 @@ class MappedRows:
         for start in (blocks * block_bytes).tolist():
             begin = start // mmap.PAGESIZE * mmap.PAGESIZE
             self._map.madvise(advice, begin, min(start + block_bytes, len(self._map)) - begin)
+
+
+def widen(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return rows (n, d) of any form as float32.
+
+    FAISS converts float16 by the processor's own instruction: 4 ms for 8,192 x 512, where NumPy
+    takes 13 (2026-11-30).
+    """
+    if rows.dtype != HALF or rows.shape[0] < FEW_ROWS:
+        return rows.astype(np.float32, copy=False)
+    faiss.omp_set_num_threads(1)  # of this thread: waiting for others costs more than it gains
+    quantiser = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16)
+    wide: NDArray[np.float32] = quantiser.sa_decode(np.ascontiguousarray(rows).view(np.uint8))
+    return wide
 
 
 def _map_rows(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.copies.searching import find_by_descriptor, search_copies
+from api.copies.searching import CANDIDATES, find_by_descriptor, search_copies
 from api.copies.spaces import NOTHING_DESCRIBED, Copies
 from api.copies.stages import StageOutcome
 from api.ingest.single import add_image
@@ -22,6 +22,7 @@ from index.cache.live import LiveIndex
 from index.truth.active import activate_copy_space, deactivate_copy_space, find_active_copy_space
 from index.truth.corpora import CorpusKind, Keep, create_corpus
 from index.truth.database import Database
+from index.truth.filters import EVERYTHING, Filter
 from index.truth.provenance import Provenance
 from index.truth.spaces import list_spaces
 from tests.api.copies.colours import INPUT, Colours, Shop
@@ -199,6 +200,22 @@ def test_a_picture_that_is_added_is_found_by_its_descriptor_at_once(
     assert (found.report.outcome, found.report.compared) == (StageOutcome.RAN, 5)
     assert found.generation == 10  # both vectors of each are in the log
     assert find_by_descriptor(product, probe(3)) == found.candidates
+
+
+def test_a_filter_never_starves_and_several_are_joined(
+    product: SmallProduct, database: Database
+) -> None:
+    describer = product.copies.find_describer()
+    with database.write() as conn:
+        create_corpus(conn, "few", CorpusKind.KNOWN_REAL)
+    for seed in range(24):
+        add_image(product, png(seed), "known", Provenance(), describer)
+    few = add_image(product, png(50), "few", Provenance(), describer).entry.id
+    chosen = Filter(corpora=frozenset(["few"]))
+    assert [i for i, _ in find_by_descriptor(product, probe(3), chosen)] == [few]
+    both = search_copies(product, probe(3), EVERYTHING, chosen).candidates
+    assert len(both) in (CANDIDATES, CANDIDATES + 1)
+    assert few in dict(both)
 
 
 def test_a_known_picture_in_another_corpus_gets_the_vector_that_it_lacks(

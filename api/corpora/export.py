@@ -1,5 +1,6 @@
 """Export a corpus as one Parquet file: entries, provenance, hashes, logits and vectors, no images.
 
+Vectors of copy descriptors are written where they are asked for, and are not read back.
 `lineup ingest FILE` reads it back wherever the same embedding space is used, and look-ups then find
 the same. The columns are those of `api.sources.ready`.
 """
@@ -18,17 +19,22 @@ from pydantic import Field
 from api.errors import ExportUnwritable, FileAlreadyExists
 from api.fields import Answer, CorpusName, Sha256
 from api.server_paths import name_provenance
-from api.sources.ready import DEVICE_KEY, PRECISION_KEY, SPACE_KEY
+from api.sources.ready import COPY_VECTOR_COLUMN, DEVICE_KEY, PRECISION_KEY, SPACE_KEY
 from index.durable import publish, temporary_beside
 from index.jsontext import canonical_json
+from index.truth.active import find_active_copy_space
 from index.truth.changes import last_number
 from index.truth.computations import Computation, find_computations
 from index.truth.corpora import get_corpus
 from index.truth.coverage import ExportedRow, read_export_rows
 from index.truth.database import Database
 from index.truth.spaces import Space
+from index.truth.vectors import HALF
 
 ROW_GROUP = 50_000
+# Keys in the metadata of a file that has vectors of a copy descriptor.
+COPY_SPACE_KEY = "lineup.copy_space"
+COPY_MODEL_KEY = "lineup.copy_descriptor"
 COLUMNS = {
     "sha256": pa.string(),
     "logit": pa.float64(),
@@ -68,11 +74,13 @@ def export_corpus(
     *,
     replace: bool = False,
     local: bool = False,
+    copies: bool = False,
 ) -> ExportAnswer:
     """Write the live entries of a corpus that are in a space, in one state of the database.
 
     Text is written as it is: a table of data is no output that anybody obeys. `local`: for somebody
-    on this machine, with the paths of the images in the provenance.
+    on this machine, with the paths of the images in the provenance. `copies`: with the vectors of
+    the active copy space.
 
     Raises `UnknownCorpus`, `FileAlreadyExists`, `ExportUnwritable`.
     """
@@ -84,10 +92,11 @@ def export_corpus(
                 kind = get_corpus(conn, corpus).kind
                 generation = last_number(conn)
                 computed = find_computations(conn, space, generation, [corpus])
-                schema = _schema(space, corpus, kind, generation, computed)
-                rows = _write_rows(
-                    temporary, schema, read_export_rows(conn, corpus, space), local=local
-                )
+                active = find_active_copy_space(conn) if copies else None
+                copy_space = None if active is None else active.space
+                schema = _schema(space, corpus, kind, generation, computed, copy_space)
+                found = read_export_rows(conn, corpus, space, copy_space=copy_space)
+                rows = _write_rows(temporary, schema, found, local=local)
             publish(temporary, target, replace=replace)
     except FileExistsError:
         raise FileAlreadyExists(target) from None
@@ -120,6 +129,7 @@ def _schema(
     kind: str,
     generation: int,
     computed: Sequence[Computation | None],
+    copy_space: Space | None,
 ) -> pa.Schema:
     """Return the columns; the metadata states what a reader must know about the vectors.
 
@@ -139,9 +149,12 @@ def _schema(
         case [Computation() as computation]:
             metadata |= {DEVICE_KEY: computation.device, PRECISION_KEY: computation.precision}
     fields = [pa.field(name, of) for name, of in COLUMNS.items()]
-    return pa.schema(
-        [*fields, pa.field("vector", pa.list_(pa.float32(), space.dimension))], metadata
-    )
+    fields.append(pa.field("vector", pa.list_(pa.float32(), space.dimension)))
+    if copy_space is not None:
+        metadata |= {COPY_SPACE_KEY: copy_space.fingerprint, COPY_MODEL_KEY: copy_space.model}
+        of_copies = pa.list_(pa.float16(), copy_space.dimension)
+        fields.append(pa.field(COPY_VECTOR_COLUMN, of_copies))
+    return pa.schema(fields, metadata)
 
 
 def _batch(rows: Sequence[ExportedRow], schema: pa.Schema, *, local: bool) -> pa.RecordBatch:
@@ -150,6 +163,11 @@ def _batch(rows: Sequence[ExportedRow], schema: pa.Schema, *, local: bool) -> pa
     vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")  # (n * d,)
     of_vector = schema.field("vector").type
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=of_vector)
+    if COPY_VECTOR_COLUMN in schema.names:
+        columns[COPY_VECTOR_COLUMN] = pa.array(
+            [row.copy_vector and np.frombuffer(row.copy_vector, HALF) for row in rows],
+            type=schema.field(COPY_VECTOR_COLUMN).type,
+        )
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 

@@ -38,6 +38,7 @@ from api.sources.item import Span, UnreadableItem, UnusableSource, make_printabl
 from api.sources.json_values import JSON
 from api.sources.locations import folder_of, join_location, name_of
 from api.sources.ready_rows import (
+    COPY_VECTOR_COLUMN,
     DEVICE_KEY,
     FACT_COLUMNS,
     FREE_PROVENANCE_COLUMN,
@@ -56,6 +57,7 @@ from api.sources.sourcefile import SourceFile
 from api.sources.tensors import StoredArray, open_npy_array, open_safetensors_arrays
 
 __all__ = [
+    "COPY_VECTOR_COLUMN",
     "DEVICE_KEY",
     "DEVICE_METADATA",
     "FACT_COLUMNS",

@@ -24,6 +24,8 @@ VECTOR_COLUMNS = (
     "vector",
     "embedding",
 )  # list or fixed-size list of float16, float32 or float64; norm 1
+# What an export writes beside them where it was asked to: float16. An ingest does not read it.
+COPY_VECTOR_COLUMN = "copy_vector"
 LOGIT_COLUMN = "logit"
 SHA256_COLUMN = "sha256"  # of the image file: 64 hex digits or 32 bytes
 PDQ_HASH_COLUMN = "pdq_hash"  # 64 hex digits or 32 bytes
@@ -66,7 +68,7 @@ def build_ready_rows(
     `logits` and `sha256s` replace the table's columns if they are given.
     """
     known = dict(columns.values)
-    for name in VECTOR_COLUMNS:
+    for name in (*VECTOR_COLUMNS, COPY_VECTOR_COLUMN):
         known.pop(name, None)
     declared_logits = known.pop(LOGIT_COLUMN, [None] * columns.count)
     declared_sha256s = known.pop(SHA256_COLUMN, [None] * columns.count)

@@ -213,6 +213,14 @@ def export(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    copies: Annotated[
+        bool,
+        typer.Option(
+            "--copies",
+            help="Write the vectors of the active copy descriptor too. `lineup ingest` does not "
+            "read them.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a corpus to a Parquet file: provenance, hashes and embeddings.
@@ -229,7 +237,9 @@ def export(
     settings = settings_of(ctx)
     with open_database(settings) as database:
         space = find_space(settings, database)
-        answer = export_corpus(database, space, corpus, target, replace=force, local=True)
+        answer = export_corpus(
+            database, space, corpus, target, replace=force, local=True, copies=copies
+        )
     if json:
         print_json(answer)
     else:

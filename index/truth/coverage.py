@@ -16,7 +16,7 @@ from index.truth.entries import Entry, find_entries
 from index.truth.images import ImageFacts, facts_from_row
 from index.truth.schema import embeddings, entries, images
 from index.truth.spaces import Space, find_space_id
-from index.truth.statements import is_any
+from index.truth.statements import is_any, slices
 
 CHUNK = 4096
 
@@ -46,11 +46,15 @@ class ImageSource:
 
 @dataclass(frozen=True, slots=True)
 class ExportedRow:
-    """A live entry with its vector's stored bytes and its logit in one space."""
+    """A live entry with its vector's stored bytes and its logit in one space.
+
+    `copy_vector` are the stored bytes in the copy space that was asked for, None without one.
+    """
 
     entry: Entry
     vector: bytes
     logit: float
+    copy_vector: bytes | None = None
 
 
 def coverage(conn: Connection, space: Space) -> Coverage:
@@ -148,9 +152,14 @@ def image_sources(conn: Connection, image_ids: Sequence[int]) -> tuple[ImageSour
 
 
 def read_export_rows(
-    conn: Connection, corpus: str, space: Space, chunk: int = CHUNK
+    conn: Connection,
+    corpus: str,
+    space: Space,
+    chunk: int = CHUNK,
+    copy_space: Space | None = None,
 ) -> Iterator[list[ExportedRow]]:
-    """Yield the live entries of a corpus with an embedding in a space, by ascending id, in chunks.
+    """Yield the live entries of a corpus with an embedding in a space, by ascending id, in chunks;
+    with their vectors in a copy space if one is given.
 
     Raises:
         UnknownCorpus: no live corpus has this name.
@@ -160,7 +169,7 @@ def read_export_rows(
     space_id, after = find_space_id(conn, space), 0
     while True:
         query = (
-            select(entries.c.id, embeddings.c.vector, embeddings.c.logit)
+            select(entries.c.id, entries.c.image_id, embeddings.c.vector, embeddings.c.logit)
             .join(embeddings, embeddings.c.image_id == entries.c.image_id)
             .where(
                 entries.c.corpus_id == corpus_id,
@@ -173,8 +182,28 @@ def read_export_rows(
         if not page:
             return
         found = find_entries(conn, [row.id for row in page])
-        yield [ExportedRow(found[row.id], bytes(row.vector), row.logit) for row in page]
+        copies = _read_vectors(conn, copy_space, [row.image_id for row in page])
+        yield [
+            ExportedRow(found[row.id], bytes(row.vector), row.logit, copies.get(row.image_id))
+            for row in page
+        ]
         after = page[-1].id
+
+
+def _read_vectors(
+    conn: Connection, space: Space | None, image_ids: Sequence[int]
+) -> dict[int, bytes]:
+    """Return the stored vectors of these images in a space, None for no space, by image id."""
+    found: dict[int, bytes] = {}
+    space_id = None if space is None else find_space_id(conn, space)
+    if space_id is None:
+        return found
+    for some in slices(image_ids):
+        query = select(embeddings.c.image_id, embeddings.c.vector).where(
+            is_any(conn, embeddings.c.image_id, some), embeddings.c.space_id == space_id
+        )
+        found |= {row.image_id: bytes(row.vector) for row in conn.execute(query)}
+    return found
 
 
 def _has_embedding(space_id: int | None) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from index.backups.backup import BackupReport, back_up
 from index.backups.tables import last_ids, read_tables
 from index.blobs import BlobStore
 from index.cache.live import LiveIndex
-from index.truth.adding import NewEntry, add_entries
+from index.truth.active import activate_copy_space
+from index.truth.adding import NewEntry, add_copy_vectors, add_entries
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
@@ -26,7 +27,7 @@ from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.lookups import save_lookup
 from index.truth.provenance import Provenance
-from index.truth.spaces import Space
+from index.truth.spaces import Space, SpaceKind
 
 DIMENSION = 8
 
@@ -62,6 +63,15 @@ class Material:
         sha256_of("other"), "other-model", sha256_of("weights-2"), sha256_of("preprocessing"), 4
     )
 
+    copy_space = Space(
+        sha256_of("copies"),
+        "test-copies",
+        sha256_of("weights-3"),
+        sha256_of("input"),
+        16,
+        SpaceKind.COPY,
+    )
+
     computation = Computation("cpu", "float32")
 
     @staticmethod
@@ -85,6 +95,14 @@ class Material:
     def entry(self, name: object, vector: np.ndarray | None = None, **provenance: Any) -> NewEntry:
         chosen = self.vector(name) if vector is None else vector
         return NewEntry(self.image(name), chosen, 0.5, Provenance(**provenance), self.computation)
+
+    def described(self, name: object) -> NewEntry:
+        """An entry with the vector of a copy descriptor."""
+        return replace(
+            self.entry(name),
+            copy_vector=self.vector(name, self.copy_space.dimension),
+            copy_computation=self.computation,
+        )
 
     def fill(
         self,
@@ -168,6 +186,8 @@ class Stock:
             remove_entry(conn, ids[-1])
             remove_corpus(conn, "gone")
             add_entries(conn, "fakes", material.other_space, [other])
+            add_copy_vectors(conn, material.copy_space, [*map(material.described, "abcdefgh")])
+            activate_copy_space(conn, "test-copies", material.copy_space)
             save_lookup(
                 conn,
                 space=material.space,

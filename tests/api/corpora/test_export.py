@@ -10,15 +10,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from api.copies.spaces import DescriberOf
 from api.corpora.export import export_corpus
 from api.errors import ExportUnwritable, FileAlreadyExists
 from api.sources.access import Access
 from api.sources.ready import open_ready
 from index.errors import UnknownCorpus
+from index.truth.active import activate_copy_space
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind
 from index.truth.database import Database
 from index.truth.entries import remove_entry
+from tests.api.copies.colours import Colours
 from tests.api.ingest.conftest import Shelf
 from tests.api.modelless import LOGIT, OTHER_SPACE, SPACE, fill, png, sha256_of
 
@@ -162,3 +165,30 @@ def test_of_two_exports_to_one_new_file_one_is_refused(database: Database, tmp_p
 
     assert len(refused) == 1
     assert pq.read_table(target).num_rows == 3
+
+
+def test_vectors_of_copies_are_written_only_where_asked_and_not_read_back(
+    database: Database, tmp_path: Path
+) -> None:
+    shelf = Shelf(database, tmp_path)
+    describer = DescriberOf.of(Colours())
+    fill(database, "known", [0])  # without one
+    with database.write() as conn:
+        activate_copy_space(conn, "colours", describer.space)
+    shelf.find_describer = lambda: describer
+    shelf.write("1.png", png(1))
+    shelf.ingest()
+    plain, full = tmp_path / "plain.parquet", tmp_path / "full.parquet"
+    export_corpus(database, SPACE, "known", plain)
+    export_corpus(database, SPACE, "known", full, copies=True)
+    assert "copy_vector" not in pq.read_schema(plain).names
+    table = pq.read_table(full)
+    assert table.schema.metadata[b"lineup.copy_space"].decode() == describer.space.fingerprint
+    first, second = table.column("copy_vector").to_pylist()
+    assert first is None
+    assert np.linalg.norm(np.array(second, np.float64)) == pytest.approx(1, abs=1e-3)
+    read = open_ready(str(full), Access())
+    assert read is not None
+    (span,) = read.spans(10)
+    assert all("copy_vector" not in declared for declared in read.rows(span).declared)
+    read.close()

@@ -45,9 +45,12 @@ def test_spaces_come_oldest_first_with_the_digest_of_the_log(stock: Any, materia
     assert [state.fingerprint for state in states] == [
         material.space.fingerprint,
         material.other_space.fingerprint,
+        material.copy_space.fingerprint,
     ]
+    assert [state.kind for state in states] == ["forensic", "forensic", "copy"]
     with stock.database.read() as conn:
-        for state, space in zip(states, (material.space, material.other_space), strict=True):
+        spaces = (material.space, material.other_space, material.copy_space)
+        for state, space in zip(states, spaces, strict=True):
             stored = digest_at(conn, find_space_id(conn, space), generation)
             assert (state.model, state.dimension) == (space.model, space.dimension)
             assert state.digest == digest_hex(stored) != digest_hex(EMPTY)

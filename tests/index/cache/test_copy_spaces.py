@@ -18,15 +18,16 @@ from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.database import Database
 from index.truth.entries import remove_entry
-from tests.index.truth.test_copy_vectors import COPIES, described
+from tests.index.conftest import Material
 
+COPIES = Material.copy_space
 SMALL = IndexConfig(flat_limit=40, recall_probes=16, recall_target=0.5)
 
 
 def fill(database: Database, material: Any, names: Any) -> list[int]:
     with database.write() as conn:
         ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
-        new = [described(material, name) for name in names]
+        new = [material.described(name) for name in names]
         added = add_entries(conn, "fakes", material.space, new, copy_space=COPIES)
     return [result.entry_id for result in added]
 

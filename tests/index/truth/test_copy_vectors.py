@@ -35,16 +35,9 @@ from index.truth.quarantine import quarantine_entry, release_entry
 from index.truth.schema import changes, embeddings
 from index.truth.spaces import Space, SpaceKind, ensure_space_id, find_space_id, list_spaces
 from index.truth.vectors import HALF, check_vector, find_unusable_vectors, rows_from_bytes, to_bytes
+from tests.index.conftest import Material
 
-COPIES = Space("c" * 64, "test-copies", "d" * 64, "e" * 64, 16, SpaceKind.COPY)
-
-
-def described(material: Any, name: object) -> NewEntry:
-    return replace(
-        material.entry(name),
-        copy_vector=material.vector(name, COPIES.dimension),
-        copy_computation=material.computation,
-    )
+COPIES = Material.copy_space
 
 
 def add(database: Database, material: Any, new: list[NewEntry], corpus: str = "fakes") -> Any:
@@ -68,7 +61,7 @@ def verified(database: Database, tmp_path: Path, *spaces: Space) -> list[int]:
 def test_an_image_gets_both_vectors_and_both_changes_in_one_transaction(
     database: Database, material: Any, tmp_path: Path
 ) -> None:
-    results = add(database, material, [described(material, "a"), material.entry("b")])
+    results = add(database, material, [material.described("a"), material.entry("b")])
     assert [result.status for result in results] == [AddStatus.ADDED, AddStatus.ADDED]
     with database.read() as conn:
         logged = conn.execute(
@@ -112,7 +105,7 @@ def test_copy_vectors_are_added_afterwards_to_every_live_entry_and_only_once(
     add(database, material, [material.entry("a"), material.entry("b")])
     add(database, material, [material.entry("a")], "more")
     with database.write() as conn:
-        new = [described(material, name) for name in ("a", "b", "never-seen")]
+        new = [material.described(name) for name in ("a", "b", "never-seen")]
         added = add_copy_vectors(conn, COPIES, new)
         assert added == {material.sha256("a"), material.sha256("b")}
         other = replace(new[0], copy_vector=material.vector("x", COPIES.dimension))
@@ -123,8 +116,8 @@ def test_copy_vectors_are_added_afterwards_to_every_live_entry_and_only_once(
 def test_what_leaves_leaves_both_spaces_and_what_comes_back_comes_back_to_both(
     database: Database, material: Any, tmp_path: Path
 ) -> None:
-    one, two, three = add(database, material, [described(material, name) for name in "abc"])
-    add(database, material, [described(material, "d")], "gone")
+    one, two, three = add(database, material, [material.described(name) for name in "abc"])
+    add(database, material, [material.described("d")], "gone")
     with database.write() as conn:
         remove_entry(conn, one.entry_id)
         quarantine_entry(conn, two.entry_id, "doubtful")
@@ -137,7 +130,7 @@ def test_what_leaves_leaves_both_spaces_and_what_comes_back_comes_back_to_both(
 
 
 def test_forensic_counts_and_listings_know_no_copy_space(database: Database, material: Any) -> None:
-    add(database, material, [described(material, "a"), material.entry("b")])
+    add(database, material, [material.described("a"), material.entry("b")])
     with database.write() as conn:
         assert coverage(conn, material.space).embedded == 2
         assert coverage(conn, COPIES).missing == 1
@@ -160,9 +153,9 @@ def test_vectors_of_the_wrong_kind_of_space_are_refused(database: Database, mate
         for space in (None, material.space):
             with pytest.raises(InvalidVector, match="needs the copy space"):
                 add_entries(
-                    conn, "fakes", material.space, [described(material, "a")], copy_space=space
+                    conn, "fakes", material.space, [material.described("a")], copy_space=space
                 )
-        wrong = replace(described(material, "a"), copy_vector=material.vector("a", 8))
+        wrong = replace(material.described("a"), copy_vector=material.vector("a", 8))
         with pytest.raises(InvalidVector, match="shape"):
             add_entries(conn, "fakes", material.space, [wrong], copy_space=COPIES)
         ensure_space_id(conn, COPIES)
@@ -187,7 +180,7 @@ def test_the_first_copy_space_stays_the_active_one(database: Database, material:
 def test_fsck_knows_the_form_of_a_copy_vector_and_remarks_what_is_missing(
     database: Database, material: Any, tmp_path: Path
 ) -> None:
-    add(database, material, [described(material, "a"), material.entry("b")])
+    add(database, material, [material.described("a"), material.entry("b")])
     with database.write() as conn:
         activate_copy_space(conn, "test-copies", COPIES)
     (remark,) = fsck(database, None, tmp_path).findings
@@ -211,7 +204,7 @@ def test_fsck_knows_the_form_of_a_copy_vector_and_remarks_what_is_missing(
 def test_an_entry_with_a_copy_vector_alone_is_not_embedded(
     database: Database, material: Any, tmp_path: Path
 ) -> None:
-    add(database, material, [described(material, "a")])
+    add(database, material, [material.described("a")])
     with database.write() as conn:
         conn.execute(text("DELETE FROM embeddings WHERE logit IS NOT NULL"))
     found = {finding.kind for finding in fsck(database, None, tmp_path).findings}
@@ -231,7 +224,7 @@ def test_two_writers_that_add_entries_and_copy_vectors_at_once_lose_no_pair(
         try:
             start.wait(10)
             for at in range(0, len(names), 8):
-                some = [described(material, name) for name in names[at : at + 8]]
+                some = [material.described(name) for name in names[at : at + 8]]
                 with database.write() as conn:
                     write(conn, some)
         except BaseException as err:

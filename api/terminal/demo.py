@@ -65,9 +65,13 @@ def print_demo(answer: DemoAnswer) -> None:
 
 
 def explain(answer: DemoAnswer) -> list[str]:
-    """Say what `nearer than` counts, what the threshold rests on, and what it calls similar."""
+    """Say what `nearer than` counts, what the threshold rests on, what it calls similar, and how an
+    edited copy is found.
+    """
     from api.lookups.evidence_words import describe_share
     from api.terminal.demonstration import PHOTOGRAPH
+
+    copies = [words for row in answer.rows if (words := _explain_copy(row))]
 
     lines = [
         f"nearer than: how many of the {answer.photographs} known photographs are less similar to "
@@ -82,7 +86,7 @@ def explain(answer: DemoAnswer) -> list[str]:
             + (measured.next_step or "its calibration supports no threshold")
             + "."
         )
-        return lines
+        return lines + copies
     real = describe_share(
         measured.discrimination.false_match_rate,
         "known-real image",
@@ -100,8 +104,24 @@ def explain(answer: DemoAnswer) -> list[str]:
         f"{real}; {fake}.",
         f"Of these probes it calls {_count_similar(photographs)} of {len(photographs)} photographs "
         f"and {_count_similar(fakes)} of {len(fakes)} new fakes similar.",
+        *copies,
     ]
     return lines
+
+
+def _explain_copy(row: DemoRow) -> str | None:
+    """Say what was done to the known fake that a probe was made of; None for other probes."""
+    from api.terminal.demonstration import MIRRORED
+
+    similarity = row.lookup.similarity
+    first = similarity.neighbours[0]
+    if row.truth != MIRRORED or first.copy_evidence is None:
+        return None
+    relation = (first.relation or "").replace("_", " ")
+    words = f"{Path(row.probe).stem}: {relation} of a known fake: {first.copy_evidence.words}."
+    if similarity.reason == "also_known_real":
+        words += " The photograph that the fake was made from is known too, so there is no verdict."
+    return words
 
 
 def _count_similar(rows: Sequence[DemoRow]) -> int:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import Field
 
 from api.calibrations.request import CalibrationRequest
+from api.copies.choosing import AUTO, NONE
 from api.fields import Answer
 from api.ingest.request import IngestRequest
 from api.lineup import Lineup
@@ -49,7 +50,7 @@ FAKES = "demo-fakes"
 REALS = "demo-reals"
 JPEG_QUALITY = 75
 PHOTOGRAPH = "photograph"
-COPY, RECOMPRESSED = "copy", "JPEG copy"
+COPY, RECOMPRESSED, MIRRORED = "copy", "JPEG copy", "mirrored copy"
 
 Say = Callable[[str], None]
 
@@ -101,7 +102,15 @@ def run_demo(settings: Settings, directory: Path, say: Say) -> DemoAnswer:
     say(f"making fakes of photographs with {len(DECODERS)} small generators ...")
     images = directory / "images"
     probes = make_images(images)
-    own = settings.model_copy(update={"data_dir": directory / "data", "database_url": None})
+    # A copy descriptor would take most of the time, and finds nothing here that hashes do not.
+    descriptor = NONE if settings.copy_descriptor == AUTO else settings.copy_descriptor
+    own = settings.model_copy(
+        update={
+            "data_dir": directory / "data",
+            "database_url": None,
+            "copy_descriptor": descriptor,
+        }
+    )
     with Lineup.open(own, migrate=True) as lineup:
         for corpus, kind, pattern in (
             (FAKES, CorpusKind.KNOWN_FAKE, "{generator}/{source_image}-*"),
@@ -163,7 +172,8 @@ def _write_corpora(photograph: Photograph, directory: Path) -> None:
 
 
 def _write_probes(directory: Path) -> Iterator[Probe]:
-    """Two photographs, a fake of each generator, a known fake, and the same one re-compressed.
+    """Two photographs, a fake of each generator, a known fake, the same one re-compressed, and the
+    same one mirrored.
 
     The file names do not tell which generator made a fake.
     """
@@ -186,6 +196,8 @@ def _write_probes(directory: Path) -> Iterator[Probe]:
     with Image.open(known) as image:
         path = folder / f"known-jpeg{JPEG_QUALITY}.jpg"
         yield _write_probe(path, RECOMPRESSED, _encode_jpeg(image))
+        mirrored = _encode_jpeg(ImageOps.mirror(image))
+        yield _write_probe(folder / "known-mirrored.jpg", MIRRORED, mirrored)
 
 
 def look_up_probe(lineup: Lineup, probe: Probe, photographs: NDArray[np.float64]) -> DemoRow:

@@ -357,10 +357,11 @@ def print_lookup(name: str, answer: LookupAnswer, *, in_detail: bool = False) ->
         joined(verdict_name(similarity.verdict), f": {similarity.explanation}"),
         label="  similarity  ",
     )
-    if answer.copies and answer.copies.not_looked_for:
-        write(f"not looked for: {answer.copies.not_looked_for}", label="  copies      ")
     for statement in answer.statements:
-        write(statement.words, label=f"  {statement.topic:<12}")
+        words = statement.words
+        if statement.topic == "copies":
+            words = f"not looked for: {words}"
+        write(words, label=f"  {statement.topic:<12}")
         if in_detail and statement.topic == "hits" and similarity.hit_rate:
             generators = describe_hits_by_generator(similarity.hit_rate.generators)
             write(f"by generator: {generators or 'not kept'}", label=" " * 14)

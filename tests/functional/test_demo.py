@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
+from api.terminal.demo import explain
 from api.terminal.demonstration import DemoAnswer, run_demo
 from embedder.demonstration.resynthesis import DECODERS
 
@@ -93,6 +94,23 @@ def test_a_copy_that_was_compressed_again_is_found_by_its_picture(answer: DemoAn
     assert first.hamming_distance is not None
     assert first.hamming_distance <= 8
     assert max(each.cosine_similarity for each in others) > first.cosine_similarity
+
+
+def test_a_copy_that_was_mirrored_is_found_and_named(answer: DemoAnswer) -> None:
+    (lookup,) = (row.lookup for row in answer.rows if row.probe == "known-mirrored.jpg")
+    first = lookup.similarity.neighbours[0]
+
+    assert (lookup.similarity.verdict, lookup.similarity.reason) == (
+        "inconclusive",
+        "also_known_real",
+    )
+    assert first.relation == "near_duplicate"
+    assert Path(str(first.entry.provenance["path"])).name == "astronaut-0-0.png"
+    assert first.copy_evidence is not None
+    assert first.copy_evidence.symmetry == "mirrored"
+    assert "mirrored" in first.copy_evidence.words
+    (line,) = (each for each in explain(answer) if each.startswith("known-mirrored: "))
+    assert first.copy_evidence.words in line
 
 
 def test_running_it_again_adds_nothing(directory: Path, answer: DemoAnswer) -> None:

@@ -104,6 +104,7 @@ def words_of_page(page: Page) -> dict[str, str | list[str]]:
         ],
         "statements": page.locator("#statements [data-slot=words]").all_text_contents(),
         "next step": text_of(page.locator("#next-step")),
+        "not looked for": text_of(page.locator("#not-looked-for")),
     }
 
 
@@ -122,7 +123,8 @@ def test_the_page_the_terminal_and_the_json_say_the_same_in_the_same_words(
     assert -1 not in places
     assert places == sorted(places)  # the caution first, then the verdicts, then the evidence
 
-    evidence = [each for each in found["statements"] if each["topic"] != "next step"]
+    beside_verdict = ("next step", "copies")
+    evidence = [each for each in found["statements"] if each["topic"] not in beside_verdict]
     verdicts = [found[each]["verdict"] for each in ("classifier", "similarity")]
     names = [VERDICT_NAMES[each] for each in verdicts]
     next_step = found["similarity"]["next_step"] or ""
@@ -132,6 +134,7 @@ def test_the_page_the_terminal_and_the_json_say_the_same_in_the_same_words(
         "reasons": [found[each]["explanation"] for each in ("classifier", "similarity")],
         "statements": [each["words"] for each in evidence],
         "next step": next_step.replace("`", ""),  # code on the page
+        "not looked for": (found["copies"]["not_looked_for"] or "").replace("`", ""),
     }
     classifier, similarity = printed.splitlines()[2:4]
     assert classifier.startswith(f"  classifier  {names[0]}, logit ")

@@ -11,7 +11,6 @@ const TOPIC_WORDS = {
   "known real": ["Nearest known-real image", "from −1 to 1; higher is nearer"],
   "rests on": ["Verdict rests on", "known fakes that show the same picture, or are as near as the threshold"],
   stability: ["Stability", "smallest and largest values, over re-encodings of the probe"],
-  copies: ["Edited copies", "versions of one picture: cut, mirrored, turned, framed, photographed"],
   precision: ["Precision", "what computed the probe and the corpora, and how far that may move a similarity"],
   calibration: ["Calibration", "its number, and the kind of delivery that rate and ratio apply to"],
 };
@@ -125,8 +124,8 @@ function stageItem({ outcome, words }) {
   return item;
 }
 
-// What to do stands beside the verdict.
-const isEvidence = ({ topic }) => topic !== "next step";
+// What to do, and what was not looked for, stand beside the verdict.
+const isEvidence = ({ topic }) => topic !== "next step" && topic !== "copies";
 
 // Answers that were stored by early releases lack these fields.
 export function showEvidence(answer, compare) {

@@ -14,6 +14,7 @@ from PIL import Image
 from api.terminal.demo import explain, print_demo
 from api.terminal.demonstration import (
     COPY,
+    MIRRORED,
     PHOTOGRAPH,
     RECOMPRESSED,
     TILE_PIXELS,
@@ -70,6 +71,7 @@ CASES = [
     Case("china-fake-4.png", DECODERS[3], "synthetic", DECODERS[3], 28, "inconclusive"),
     Case("known-copy.png", COPY, "synthetic", DECODERS[0], 28, "similar_to_known_fakes"),
     Case("known-jpeg75.jpg", RECOMPRESSED, "inconclusive", DECODERS[1], 25, "inconclusive"),
+    Case("known-mirrored.jpg", MIRRORED, "inconclusive", DECODERS[1], 20, "inconclusive"),
 ]
 
 
@@ -101,7 +103,7 @@ def test_the_table_fits_100_columns_and_has_every_fact(
     assert max(map(len, lines)) <= 100
     assert "not shown" not in "".join(lines)
     assert lines[1].split()[:4] == ["probe", "made", "by", "(truth)"]
-    for line, case in zip(lines[2:10], CASES, strict=True):
+    for line, case in zip(lines[2:11], CASES, strict=True):
         cells = [cell for cell in line.split("  ") if cell]
         assert [cell.strip() for cell in cells] == [
             Path(case.probe).stem,
@@ -122,6 +124,22 @@ def test_what_the_threshold_is_worth_and_what_it_calls_similar_are_stated(
     assert measured.startswith("similar: from a similarity of 0.975 on. There, 1 % of known-real")
     assert "81 % of known fakes come this near to another one" in measured
     assert called == ("Of these probes it calls 1 of 2 photographs and 1 of 4 new fakes similar.")
+
+
+def test_the_edited_copy_says_what_was_done_and_why_there_is_no_verdict(demo: DemoAnswer) -> None:
+    document = json.loads(demo.model_dump_json())
+    similarity = document["rows"][-1]["lookup"]["similarity"]
+    similarity["reason"] = "also_known_real"
+    similarity["neighbours"][0] |= {
+        "relation": "near_duplicate",
+        "copy_evidence": {"words": "mirrored; 2 of 256 bits differ"},
+    }
+    *_, copy = explain(DemoAnswer.model_validate(document))
+
+    assert copy == (
+        "known-mirrored: near duplicate of a known fake: mirrored; 2 of 256 bits differ. The "
+        "photograph that the fake was made from is known too, so there is no verdict."
+    )
 
 
 def test_without_a_threshold_it_says_what_to_do(demo: DemoAnswer) -> None:
@@ -156,7 +174,7 @@ def test_the_last_lines_are_commands_for_the_same_data(demo: DemoAnswer, capsys:
 
 
 def test_only_a_fake_of_a_known_generator_counts_as_new(demo: DemoAnswer) -> None:
-    assert [row.is_new_fake for row in demo.rows] == [False] * 2 + [True] * 4 + [False] * 2
+    assert [row.is_new_fake for row in demo.rows] == [False] * 2 + [True] * 4 + [False] * 3
 
 
 def test_tiles_do_not_overlap_and_name_their_place() -> None:

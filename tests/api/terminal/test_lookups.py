@@ -13,6 +13,7 @@ from api.copies.stages import CopyStage, StageOutcome
 from api.errors import InvalidRequest
 from api.http.app import create_app
 from api.lookups.copies_json import CopiesAnswer, CopyAnswer, StageAnswer
+from api.lookups.evidence_json import StatementAnswer
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.replay_json import ReplayAnswer
 from api.settings import Settings
@@ -189,8 +190,12 @@ def with_copies(lookup: LookupAnswer, **probe: Any) -> LookupAnswer:
         words="local features: not installed",
     )
     similarity = lookup.similarity.model_copy(update={"neighbours": neighbours})
-    copies = CopiesAnswer(stages=[stage], not_looked_for="crops; this installation lacks OpenCV")
-    return lookup.model_copy(update={"similarity": similarity, "copies": copies})
+    missed = "crops; this installation lacks OpenCV"
+    copies = CopiesAnswer(stages=[stage], not_looked_for=missed)
+    said = [StatementAnswer(topic="copies", words=missed)]
+    return lookup.model_copy(
+        update={"similarity": similarity, "copies": copies, "statements": said}
+    )
 
 
 def test_copies_say_their_edits_leads_are_no_copies_and_what_was_not_looked_for_is_said(

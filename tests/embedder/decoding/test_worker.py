@@ -34,6 +34,7 @@ EVERYTHING = PictureOrder(
     condition=True,
     luminance=True,
     reencodings=True,
+    view_hashes=True,
 )
 XMP = (
     b'<?xml version="1.0" encoding="windows-1252"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'

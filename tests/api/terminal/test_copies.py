@@ -1,59 +1,78 @@
-"""`lineup copies list`: which copy descriptors there are, which is used, and what is missing."""
+"""`lineup copies`: a database that is older than its descriptor is described, and then searched."""
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
 
-from api.copies.json import CopyDescriptorsAnswer
-from api.terminal.copies import print_descriptors
-from tests.api.terminal.commands import answer, assert_one_line, run
+from api.operations.filling import ActivatedDescriptor
+from api.terminal.copies import print_activated
+from tests.api.terminal.commands import answer, assert_one_line, run, write_image
+from tests.conftest import unavailable
 from tests.onnx_files import pixel_network
 
-pytest.importorskip("onnxruntime")
-Capture = pytest.CaptureFixture[str]
+SETTING = "LINEUP_COPY_DESCRIPTOR"
 
 
-def test_a_named_descriptor_that_is_nowhere_is_one_line(tmp_path: Path) -> None:
-    done = run(tmp_path, "copies", "list", LINEUP_COPY_DESCRIPTOR="nobody")
-    assert_one_line(done, 6, "unknown copy descriptor 'nobody'")
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A descriptor of the operator's own: the mean colour of a picture."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        unavailable("onnxruntime is not installed")
+    path = tmp_path / "colour.onnx"
+    path.write_bytes(pixel_network())
+    return path
 
 
-def test_a_pickle_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "own.pt").write_bytes(b"PK\x03\x04")
-    done = run(tmp_path, "copies", "list", LINEUP_COPY_DESCRIPTOR=str(tmp_path / "own.pt"))
-    assert_one_line(done, 6, "a pickle can run code")
+def test_an_older_database_is_described_activated_and_searched(
+    network: Path, tmp_path: Path
+) -> None:
+    data, folder = tmp_path / "data", tmp_path / "in"
+    for seed in range(3):
+        write_image(folder / f"{seed}.png", seed)
+    assert run(data, "ingest", folder, "--corpus", "known").exit_code == 0
+    assert answer(data, "fsck")["checked"]["embeddings"] == 3
+
+    activated = answer(data, "copies", "activate", network)
+    assert (activated["entries"], activated["described"]) == (3, 0)
+    done = run(data, "copies", "backfill", "--descriptor", network)
+    assert done.exit_code == 0, done.output
+    assert "3 found" in done.stdout
+    assert "3 embedded" in done.stdout
+    again = run(data, "copies", "backfill", "--descriptor", network)
+    assert "completed  0 found" in again.stdout
+
+    checked = answer(data, "fsck")
+    assert (checked["clean"], checked["checked"]["embeddings"]) == (True, 6)
+    spaces = answer(data, "index", "plan")["indexes"]
+    assert {(each["kind"], each["entries"]) for each in spaces} == {("forensic", 3), ("copy", 3)}
+    found = run(data, "search", folder / "1.png", "--json", **{SETTING: "auto"})
+    assert '"stage": "descriptor"' in found.stdout, found.output
+    doctor = run(data, "doctor", **{SETTING: "auto"})
+    assert "colour.onnx: 3 entries" in doctor.stdout
+
+    shutil.move(network, tmp_path / "gone.onnx")
+    doctor = run(data, "doctor", **{SETTING: "auto"})
+    assert doctor.exit_code == 0
+    assert "copies" in doctor.stdout
+    assert run(data, "search", folder / "1.png", **{SETTING: "auto"}).exit_code == 0
+    assert run(data, "copies", "deactivate").stdout == "no copy descriptor is active\n"
 
 
-def test_where_none_is_used_the_reason_is_said(tmp_path: Path, capsys: Capture) -> None:
-    listed = CopyDescriptorsAnswer.model_validate(answer(tmp_path / "none", "copies", "list"))
-    without = listed.model_copy(update={"active": None, "detail": "it was switched off"})
-    print_descriptors(without)
-    assert capsys.readouterr().out.splitlines()[-1] == "None is used: it was switched off."
-    done = run(tmp_path / "none", "copies", "list", LINEUP_COPY_DESCRIPTOR="none")
-    assert done.exit_code == 0
-    assert "None is used: LINEUP_COPY_DESCRIPTOR is none." in done.stdout
-    assert not (tmp_path / "none").exists()
+def test_a_descriptor_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert run(data, "init").exit_code == 0
+    assert_one_line(run(data, "copies", "activate", "nowhere"), 6, "nowhere")
+    assert_one_line(run(data, "copies", "backfill"), 6, "LINEUP_COPY_DESCRIPTOR is none")
 
 
-def test_an_own_file_is_listed_first_and_marked(tmp_path: Path) -> None:
-    (tmp_path / "own.onnx").write_bytes(pixel_network())
-    path = tmp_path / "own.onnx"
-    done = run(tmp_path / "none", "copies", "list", LINEUP_COPY_DESCRIPTOR=str(path))
-    header, first, second, *_ = done.stdout.splitlines()
-    assert header.split()[:3] == ["descriptor", "fingerprint", "MB"]
-    assert first.split()[:2] == ["*", "own.onnx"]
-    assert second.split()[0] == "sscd"
-
-
-def test_every_known_descriptor_says_its_size_licence_and_source(tmp_path: Path) -> None:
-    listed = answer(tmp_path / "none", "copies", "list")
-    named = {each["name"]: each for each in listed["descriptors"]}
-    assert {"sscd", "sscd-distilled"} <= set(named)
-    for each in named.values():
-        assert each["byte_size"] > 0
-        assert each["licence"]
-        assert each["source"]
-        assert each["installed"] == (not each["missing"])
-    assert listed["active"] is None or named[listed["active"]]["active"]
+def test_an_incomplete_descriptor_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    print_activated(
+        ActivatedDescriptor(descriptor="sscd", copy_space="a" * 64, entries=1200, described=1199)
+    )
+    out = capsys.readouterr().out
+    assert "1,199 of 1,200 entries" in out
+    assert "lineup copies backfill" in out

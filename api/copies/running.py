@@ -20,6 +20,8 @@ from index.copies import CopyEvidence
 
 log = logging.getLogger(__name__)
 
+# Near duplicates that are copies already, and are verified all the same, to say what was done.
+EXPLAINED = 2
 HOW_TO_INSTALL = "pip install 'lineup-forensics[copies]' brings it"
 IN_THE_LOG = "the error is in the log"
 
@@ -36,21 +38,23 @@ class GeometryRun:
 
 
 def list_candidates(found: Sequence[Neighbour]) -> list[Neighbour]:
-    """Return the entries that are worth verifying, the most likely first: those by copy descriptor,
-    by a far perceptual hash and by embedding in turn, then near duplicates.
-
-    Near duplicates are copies already. Geometry says what was done to them, if there is time.
+    """Return the entries that are worth verifying: the nearest of the near duplicates, of which
+    geometry says what was done to them, then those by copy descriptor, by a far perceptual hash and
+    by embedding in turn, the most likely first, then the other near duplicates.
     """
     others = [each for each in found if not each.near_duplicate]
     described = [each for each in others if _descriptor_similarity(each) is not None]
     hashed = [each for each in others if _bits(each) is not None]
-    near = [each for each in found if each.near_duplicate]
+    near = sorted(
+        (each for each in found if each.near_duplicate and not each.identical),
+        key=lambda each: (each.hamming_distance or 0, each.entry.id),
+    )
     chosen = choose_candidates(
         sorted(described, key=lambda each: (-(_descriptor_similarity(each) or 0), each.entry.id)),
         sorted(hashed, key=lambda each: (_bits(each) or 0, each.entry.id)),
         sorted(others, key=lambda each: (-each.nearness, each.entry.id)),
     )
-    return choose_candidates([*chosen, *near])
+    return choose_candidates([*near[:EXPLAINED], *chosen, *near[EXPLAINED:]])
 
 
 def run_geometry(

@@ -7,7 +7,7 @@ import math
 from api.lookups.numbers import percent, percent_at_most, times
 from index.cache.searching import Neighbour
 from index.copies import CopyEvidence, Correspondence, Symmetry, View
-from index.leads import is_edited_copy
+from index.leads import is_edited_copy, is_same_picture
 from index.truth.perceptual import HASH_BYTES
 
 Size = tuple[int, int]  # width and height in pixels
@@ -47,7 +47,8 @@ def describe_copy(neighbour: Neighbour, probe_size: Size | None = None) -> str |
     edits = describe_edits(found, entry_size, probe_size)
     if not edits:
         return rests_on
-    return f"{', '.join(edits)}; {rests_on}"
+    perhaps = "" if is_same_picture(neighbour) else "perhaps "
+    return f"{perhaps}{', '.join(edits)}; {rests_on}"
 
 
 def describe_edits(
@@ -136,7 +137,7 @@ def _describe_ground(neighbour: Neighbour, found: CopyEvidence) -> str | None:
         )
     if not grounds:
         return None
-    if is_edited_copy(neighbour) or neighbour.identical or neighbour.near_duplicate:
+    if is_same_picture(neighbour):
         return "; ".join(grounds)
     checked = (
         "local features of the two pictures fit no transform"

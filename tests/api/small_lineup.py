@@ -29,6 +29,7 @@ from embedder.network.results import Embeddings
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import Preprocessing, normalise, preprocess
 from index.calibration.calibration import AS_IS, Calibration
+from index.calibration.copies import CopyRates
 from index.truth.adding import NewEntry, add_entries
 from index.truth.calibrations import CalibrationScope, save_calibration
 from index.truth.changes import last_number
@@ -148,6 +149,7 @@ def calibrate(
     *corpora: str,
     job_id: int | None = None,
     own_photographs: int | None = None,
+    copies: CopyRates | None = None,
     **parts: Any,
 ) -> int:
     """Store a calibration of corpora (by default of `fakes`) whose figures can be worked out by
@@ -155,7 +157,7 @@ def calibrate(
     """
     against = corpora or ("fakes",)
     strata = {AS_IS: stratum(**parts)}
-    calibration = Calibration(8, {}, strata, seed=0, own_photographs=own_photographs)
+    calibration = Calibration(8, {}, strata, seed=0, own_photographs=own_photographs, copies=copies)
     with lineup.database.write() as conn:
         scope = CalibrationScope(
             asked={},

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from api.lineup import Lineup
+from api.copies.spaces import Copies
+from api.ingest.single import add_image
+from api.lineup import Lineup, make_index_config
 from api.lookups.comparing import find_differences
 from api.lookups.json import LookupAnswer, NeighbourAnswer
 from api.lookups.lookup import look_up_image, look_up_request
@@ -21,7 +23,11 @@ from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
 from embedder.copies.features import can_extract
 from embedder.errors import ImageTooSmall
+from index.calibration.copies import CopyCurve, CopyRates
+from index.truth.corpora import Keep, create_corpus
 from index.truth.lookups import get_lookup
+from index.truth.provenance import Provenance
+from tests.api.copies.colours import Colours, Shop
 from tests.api.small_lineup import (
     FAKE,
     REAL,
@@ -32,6 +38,7 @@ from tests.api.small_lineup import (
     encoded,
     open_small,
 )
+from tests.index.assessing import false_matches
 
 needs_opencv = pytest.mark.skipif(not can_extract(), reason="OpenCV is not installed")
 NEWEST = 5  # the seed of the last known fake
@@ -314,3 +321,71 @@ def hash_of_newest(lineup: Lineup) -> str:
     answer = look_up(lineup, ImageOps.mirror(scene(53)))
     assert answer.probe.pdq_hash is not None
     return answer.probe.pdq_hash
+
+
+# With a copy descriptor.
+
+
+@pytest.fixture
+def described(tmp_path: Any) -> Iterator[Lineup]:
+    """The same known fakes, with the vectors of a copy descriptor."""
+    settings = {"similarity_threshold": 0.9999, "copy_descriptor": "auto"}
+    with open_small(tmp_path / "data", **settings) as lineup:
+        lineup.copies.close()
+        config = make_index_config(lineup.settings)
+        lineup.copies = Copies(
+            lineup.settings, lineup.database, config, background=False, choose=Shop().choose
+        )
+        with lineup.database.write() as conn:
+            create_corpus(conn, "fakes", FAKE, keep=Keep.NONE)
+            create_corpus(conn, "photographs", REAL, keep=Keep.NONE)
+        describer = lineup.copies.find_describer()
+        for seed in range(NEWEST + 1):
+            add_image(lineup, encoded(scene(seed)), "fakes", Provenance(), describer)
+        yield lineup
+
+
+def lead_at(similarity: float) -> CopyRates:
+    """Rates by which 1 % of unrelated pictures reach a similarity of copy descriptors."""
+    rates = replace(
+        false_matches(),
+        similarities=(-1.0, similarity, 1.0),
+        estimates=(1.0, 0.01, 0.0),
+        lows=(1.0, 0.01, 0.0),
+        highs=(1.0, 0.01, 0.0),
+    )
+    return CopyRates(descriptors={Colours().fingerprint: CopyCurve(rates, "test")})
+
+
+def stir(image: Image.Image) -> Image.Image:
+    """The pixels of each quarter in another order: only the colours of the quarters stay."""
+    rng, half = np.random.default_rng(5), image.width // 2
+    pixels = np.array(image)
+    for quarter in (
+        np.s_[:half, :half],
+        np.s_[:half, half:],
+        np.s_[half:, :half],
+        np.s_[half:, half:],
+    ):
+        pixels[quarter] = rng.permutation(pixels[quarter].reshape(-1, 3)).reshape(half, half, 3)
+    return Image.fromarray(pixels)
+
+
+def test_what_a_descriptor_alone_finds_is_a_lead(described: Lineup) -> None:
+    calibrate(described, copies=lead_at(0.9))
+    answer = look_up(described, encoded(stir(scene(2))), false_match_rate=0.01)
+    assert outcomes(answer)["descriptor"] == "ran"
+    found = first(answer)
+    assert (found.entry.id, found.relation) == (3, "possible_copy")
+    assert found.copy_evidence is not None
+    assert found.copy_evidence.verified is None
+    assert found.copy_evidence.words.startswith("not verified: the copy descriptors have")
+    assert verdict(answer) == ("inconclusive", "possible_copy")
+    assert answer.similarity.nearest_known_fake == found
+    assert answer.copies is not None
+    assert answer.copies.leads.source.endswith("calibration 1")
+    assert answer.timings.describe_ms is not None
+    described.copies.close()
+    again = replay(described, answer.id)
+    assert (again.equal, again.differences) == (True, [])
+    assert again.replayed.similarity == answer.similarity

@@ -150,6 +150,10 @@ def test_a_lead_says_that_it_was_not_verified_and_why() -> None:
         "not verified: 40 of 256 bits of the perceptual hash differ; the copy descriptors have a "
         "similarity of 0.71; local features were not compared"
     )
+    turned = replace(found, view=View(Symmetry.TURNED_90))
+    words = describe_copy(neighbour(1, 0.1, copy=turned))
+    assert words is not None
+    assert words.startswith("perhaps turned by 90 degrees clockwise; not verified: 40 of 256")
     refuted = describe_copy(neighbour(1, 0.1, copy=replace(found, verified=False)))
     assert refuted is not None
     assert refuted.endswith("local features of the two pictures fit no transform")

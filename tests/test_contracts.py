@@ -35,6 +35,7 @@ BAD_IMPORTS = [
     ("only decoding decodes", "embedder/network/prefetch.py", "import embedder.pictures.decode"),
     ("a worker that decodes", "embedder/decoding/worker.py", "import embedder.network.device"),
     ("the web is read in one place", "api/ingest/task.py", "import httpx"),
+    ("knows OpenCV", "api/copies/verifying.py", "import cv2"),
     ("knows ONNX Runtime", "api/copies/choosing.py", "import onnxruntime"),
     ("the driver of PostgreSQL", "index/truth/jobs.py", "import psycopg"),
     ("only api.http knows HTTP", "api/lookups/lookup.py", "import fastapi"),

@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 
 from api.images import BlobStores
 from embedder.copies.features import MAX_KEYPOINTS, InvalidFeatures, LocalFeatures
@@ -43,7 +44,8 @@ class StoredFeatures:
         self._features = stores.features
         self._pictures = (stores.thumbnails, stores.originals)
         self._decoders = decoders
-        self._order = PictureOrder(limits, local_features=MAX_KEYPOINTS)
+        # The thumbnail of a long strip is narrower than what a model reads.
+        self._order = PictureOrder(replace(limits, min_image_side=1), local_features=MAX_KEYPOINTS)
         self._max_held_bytes = max_held_bytes
         self._held: OrderedDict[str, LocalFeatures] = OrderedDict()
         self._held_bytes = 0

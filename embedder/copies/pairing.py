@@ -51,8 +51,9 @@ def find_pairs(
     Each is the nearest of one of the two and passes the ratio test. Places are `(n, 2)` pixels.
     """
     similar = first @ second.T  # (n, m)
-    of_first, ratio_of_first = _find_nearest(similar.copy(), second_places)
-    of_second, ratio_of_second = _find_nearest(np.ascontiguousarray(similar.T), first_places)
+    turned = np.ascontiguousarray(similar.T)
+    of_first, ratio_of_first = _find_nearest(similar, second_places)
+    of_second, ratio_of_second = _find_nearest(turned, first_places)
     ratios = np.concatenate([ratio_of_first, ratio_of_second])
     ones = np.concatenate([np.arange(len(first)), of_second])
     others = np.concatenate([of_first, np.arange(len(second))])

@@ -89,6 +89,16 @@ def test_what_is_broken_is_passed_over_and_logged(
         assert sha256 in caplog.text
 
 
+def test_the_thumbnail_of_a_long_strip_can_be_compared(
+    stores: BlobStores, decoders: CountingDecoders
+) -> None:
+    strip = Image.effect_noise((256, 7), 60).convert("RGB")
+    stores.thumbnails.put(ONE, encode(strip, "WEBP"))
+
+    (found,) = StoredFeatures(stores, decoders, LIMITS).find_all([ONE])
+    assert width_of(found) == 256
+
+
 def test_what_is_held_in_memory_is_bounded(stores: BlobStores, decoders: CountingDecoders) -> None:
     for sha256 in (ONE, TWO, THREE):
         stores.thumbnails.put(sha256, encode(noise(64), "WEBP"))

@@ -57,11 +57,19 @@ def test_an_empty_installation_is_healthy_and_gets_advice(tmp_path: Path) -> Non
         ("model", "advice"),  # not for casework
         ("index", "ok"),
         ("corpora", "advice"),
+        ("copies", "ok"),  # tests run without a copy descriptor
         ("decoding", "advice"),  # tests decode in threads
         ("disk", "ok"),
     ]
     (corpora,) = by_topic(answer, "corpora")
     assert corpora.next_step == "`lineup ingest FOLDER --corpus NAME`"
+
+
+def test_a_descriptor_that_is_named_and_cannot_be_loaded_is_broken(tmp_path: Path) -> None:
+    with open_small(tmp_path, copy_descriptor="nowhere.onnx") as lineup:
+        (copies,) = by_topic(examine(lineup), "copies")
+    assert copies.level is Level.BROKEN
+    assert "nowhere.onnx" in copies.words
 
 
 def test_an_opened_installation_is_examined_by_the_same_rules(tmp_path: Path) -> None:

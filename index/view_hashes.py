@@ -83,7 +83,7 @@ class Views:
         reliable = [each for each in (*first, *rest) if each.hash.reliable]
         self.views: tuple[View, ...] = tuple(each.view for each in reliable)
         bits = np.frombuffer(b"".join(each.hash.bits for each in reliable), np.uint8)
-        self._bits = bits.reshape(-1, HASH_BYTES)  # (v, 32)
+        self._bits: Bits = bits.reshape(-1, HASH_BYTES)  # (v, 32)
         self.seen: Bits | None = self._bits[:1] if AS_SEEN in self.views else None
         self._groups = self._group()
 

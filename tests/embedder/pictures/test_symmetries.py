@@ -70,7 +70,7 @@ def test_a_large_picture_is_averaged_from_another_corner_and_hardly_differs(
     flips = sample_flips(picture if method is None else picture.transpose(method))
     assert flips is not None
     found = hash_samples(undo_each(flips)[symmetry])
-    assert measure_distance(found, compute_perceptual_hash(picture)) <= 8
+    assert measure_distance(found, compute_perceptual_hash(picture)) <= 16
 
 
 def test_what_is_too_small_for_a_hash_has_no_samples() -> None:

@@ -30,7 +30,9 @@ def draw_picture(size: tuple[int, int], seed: int) -> Image.Image:
         coarse = Image.fromarray(random.integers(0, 256, (side, side, 3), np.uint8))
         pixels += np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), np.float32) * 3 / side
     low, high = pixels.min(), pixels.max()
-    return Image.fromarray(((pixels - low) * 255 / (high - low)).astype(np.uint8))
+    grain = random.normal(0, 12, (size[1], size[0], 1))  # no line of it is smooth
+    toned = (pixels - low) * 255 / (high - low) + grain
+    return Image.fromarray(np.clip(toned, 0, 255).astype(np.uint8))
 
 
 def measure_distance(one: PerceptualHash, other: PerceptualHash) -> int:

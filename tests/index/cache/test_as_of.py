@@ -1,6 +1,7 @@
 """An earlier generation is searched as it was: against the answers recorded at that time."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from index.cache.as_of import search_at
 from index.cache.live import LiveIndex
 from index.cache.searching import Question, SearchResult
+from index.copies import AS_SEEN, CopyEvidence, Symmetry, View, ViewHash
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
@@ -165,3 +167,64 @@ def test_similarities_are_those_of_numpy(database: Database, material: Any, chos
         assert each.cosine_similarity == pytest.approx(expected, abs=1e-6)
     similarities = [each.cosine_similarity for each in found.neighbours]
     assert similarities == sorted(similarities, reverse=True)
+
+
+def put_picture(database: Database, material: Any, number: int, bits: np.ndarray) -> int:
+    hashed = PerceptualHash(np.packbits(bits).tobytes(), 100)
+    facts = ImageFacts(material.sha256(number), 10, 8, 8, "png", hashed)
+    with database.write() as conn:
+        ensure_corpus(conn, "fakes", FAKE)
+        new = NewEntry(facts, material.vector(number), 0.0, Provenance())
+        (result,) = add_entries(conn, "fakes", material.space, [new])
+    return int(result.entry_id)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_views_and_candidates_come_out_again(
+    database: Database, material: Any, tmp_path: Path, k: int
+) -> None:
+    """A turned copy, ones that are further away, and two that only a descriptor proposes."""
+    random = np.random.default_rng(7)
+    seen, turned = random.integers(0, 2, (2, 256)).astype(np.uint8)
+    odd = np.flatnonzero(np.indices((16, 16)).max(axis=0).ravel() % 2 == 1)  # not in the key
+    ids = []
+    for number, (bits, count) in enumerate(((turned, 3), (turned, 44), (seen, 40), (seen, 80))):
+        own = bits.copy()
+        own[random.choice(odd, count, replace=False)] ^= 1
+        ids.append(put_picture(database, material, number, own))
+    ids += [put_picture(database, material, 4 + n, random.integers(0, 2, 256)) for n in range(8)]
+    views = (
+        ViewHash(AS_SEEN, PerceptualHash(np.packbits(seen).tobytes(), 90)),
+        ViewHash(View(Symmetry.TURNED_90), PerceptualHash(np.packbits(turned).tobytes(), 90)),
+    )
+    question = Question(
+        material.vector("probe"),
+        k,
+        Filter(),
+        None,
+        views[0].hash,
+        exact=True,
+        views=views,
+        candidates=((ids[9], 0.7), (ids[8], 0.6), (10**6, 0.9)),
+    )
+    with LiveIndex.open(database, material.space, tmp_path / "index") as live:
+        (then,) = live.search_all([question])
+    put_picture(database, material, 30, turned)
+    (again,) = at(database, material, 12, [question])
+    assert again == then
+
+    listed = {each.entry.id: each for each in (*then.neighbours, *then.candidates)}
+    assert listed[ids[0]].near_duplicate
+    assert listed[ids[0]] in then.neighbours
+    expected = {
+        ids[0]: CopyEvidence(views[1].view, 3),
+        ids[1]: CopyEvidence(views[1].view, 44),
+        ids[2]: CopyEvidence(AS_SEEN, 40),
+        ids[3]: CopyEvidence(AS_SEEN, 80),
+        ids[8]: CopyEvidence(descriptor_similarity=0.6),
+        ids[9]: CopyEvidence(descriptor_similarity=0.7),
+    }
+    assert {i: each.copy for i, each in listed.items() if each.copy is not None} == expected
+    neighbours = entry_ids(then)
+    order = [i for i in (ids[2], ids[1], ids[3], ids[9], ids[8]) if i not in neighbours]
+    assert [each.entry.id for each in then.candidates] == order

@@ -1,0 +1,166 @@
+"""Views are searched for as a loop over all hashes and all views would do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedder.pictures import views as embedder_views
+from index.copies import AS_SEEN, Box, CopyEvidence, Symmetry, View, ViewHash
+from index.truth.perceptual import MAX_HAMMING_DISTANCE, MIN_QUALITY, PerceptualHash
+from index.view_hashes import (
+    MAX_CANDIDATE_DISTANCE,
+    MAX_KEY_DISTANCE,
+    ViewedHashes,
+    Views,
+    find_evidence,
+    key_of,
+)
+
+MIRRORED, TURNED = View(Symmetry.MIRRORED), View(Symmetry.TURNED_90)
+PART, KEPT = View(part=Box(0.0, 0.0, 0.5, 1.0)), View(kept=Box(0.1, 0.1, 0.9, 0.9))
+EVERY_VIEW = (AS_SEEN, MIRRORED, TURNED, PART, KEPT, View(Symmetry.MIRRORED, PART.part))
+# The frequencies of each bit, from the first: the highest one comes first.
+FREQUENCIES = np.stack(np.divmod(np.arange(255, -1, -1), 16), axis=1) + 1  # (256, 2)
+
+
+def pack(bits: np.ndarray) -> PerceptualHash:
+    return PerceptualHash(np.packbits(bits).tobytes(), 100)
+
+
+def draw(random: np.random.Generator) -> np.ndarray:
+    return random.integers(0, 2, 256).astype(np.uint8)
+
+
+def flip(bits: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    flipped = bits.copy()
+    flipped[random.choice(256, count, replace=False)] ^= 1
+    return flipped
+
+
+def count_bits(one: PerceptualHash, other: PerceptualHash) -> int:
+    return (int.from_bytes(one.bits) ^ int.from_bytes(other.bits)).bit_count()
+
+
+def count_key_bits(one: PerceptualHash, other: PerceptualHash) -> int:
+    rows = np.frombuffer(one.bits + other.bits, np.uint8).reshape(2, 32)
+    bits = np.unpackbits(rows, axis=1)[:, (FREQUENCIES % 2 == 0).all(axis=1)]
+    return int((bits[0] != bits[1]).sum())
+
+
+def find_by_loop(
+    stored: list[PerceptualHash], hashed: list[ViewHash], furthest: int
+) -> dict[int, int]:
+    """Return the smallest distance by place. The views of a group are keyed by its first one."""
+    first: dict[object, PerceptualHash] = {}
+    found: dict[int, int] = {}
+    for view, own in ((each.view, each.hash) for each in hashed):
+        diagonal = view.symmetry is Symmetry.TURNED_90
+        key = first.setdefault((view.part, view.kept, diagonal), own)
+        for place, other in enumerate(stored):
+            bits = count_bits(own, other)
+            is_same = view == AS_SEEN and bits <= MAX_HAMMING_DISTANCE
+            if is_same or (bits <= furthest and count_key_bits(key, other) <= MAX_KEY_DISTANCE):
+                found[place] = min(found.get(place, 257), bits)
+    return found
+
+
+@settings(settings.get_profile("index"), max_examples=40)
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 40),
+    st.lists(st.sampled_from(EVERY_VIEW), unique=True),
+    st.sampled_from([MAX_HAMMING_DISTANCE, 60, MAX_CANDIDATE_DISTANCE]),
+)
+def test_what_is_found_is_what_a_loop_over_all_pairs_finds(
+    seed: int, count: int, chosen: list[View], furthest: int
+) -> None:
+    random = np.random.default_rng(seed)
+    motifs = [draw(random) for _ in chosen] or [draw(random)]
+    hashed = [ViewHash(view, pack(motif)) for view, motif in zip(chosen, motifs, strict=False)]
+    near = [
+        pack(flip(motifs[number % len(motifs)], int(random.integers(0, 110)), random))
+        for number in range(count)
+    ]
+    seen = next((each.hash for each in hashed if each.view == AS_SEEN), None)
+    if seen is not None:  # it is the first one wherever it stands
+        hashed.sort(key=lambda each: each.view != AS_SEEN)
+    views, table = Views(seen, hashed), ViewedHashes()
+    for some in (near[: count // 2], near[count // 2 :]):
+        start = 1000 - len(table)
+        table.add([start - place for place in range(len(some))], [each.bits for each in some])
+    expected = find_by_loop(near, hashed, furthest)
+    ids, distances = table.find(views, furthest)
+    ordered = sorted((bits, 1000 - place) for place, bits in expected.items())
+    assert list(zip(distances.tolist(), ids.tolist(), strict=True)) == ordered
+    for place, other in enumerate(near):
+        one = views.measure_one(other)
+        if furthest == MAX_CANDIDATE_DISTANCE:
+            assert (None if one is None else one.bits) == expected.get(place)
+
+
+def test_an_id_with_several_hashes_is_found_once_by_the_nearest() -> None:
+    random = np.random.default_rng(1)
+    motif = draw(random)
+    table = ViewedHashes()
+    table.add([5, 3, 5], [pack(flip(motif, count, random)).bits for count in (20, 20, 2)])
+    ids, bits = table.find(Views(pack(motif), ()), 60)
+    assert list(zip(ids.tolist(), bits.tolist(), strict=True)) == [(5, 2), (3, 20)]
+
+
+@pytest.mark.parametrize(("distance", "is_found"), [(31, True), (32, False)])
+def test_a_near_duplicate_as_it_is_needs_no_key(distance: int, is_found: bool) -> None:
+    """All bits that differ are those of the key, so that it says nothing of the two."""
+    bits = np.zeros(256, np.uint8)
+    other = bits.copy()
+    other[np.flatnonzero((FREQUENCIES % 2 == 0).all(axis=1))[:distance]] = 1
+    table = ViewedHashes()
+    table.add([1], [pack(other).bits])
+    assert len(table.find(Views(pack(bits), ()), 60)[0]) == is_found
+
+
+def test_flat_views_are_not_compared() -> None:
+    random = np.random.default_rng(2)
+    motif = draw(random)
+    flat = PerceptualHash(np.packbits(motif).tobytes(), MIN_QUALITY - 1)
+    views = Views(flat, [ViewHash(MIRRORED, flat)])
+    table = ViewedHashes()
+    table.add([1], [flat.bits])
+    assert len(views) == 0
+    assert len(table.find(views, 60)[0]) == 0
+    assert views.measure_one(pack(motif)) is None
+    assert Views(pack(motif), ()).measure_one(flat) is None
+
+
+def test_the_key_is_the_coefficients_that_mirroring_leaves_as_they_are() -> None:
+    marked = (FREQUENCIES % 2 == 0).all(axis=1).astype(np.uint8)
+    assert marked.sum() == 64
+    bits = np.packbits(np.stack([marked, 1 - marked]), axis=1)
+    assert key_of(bits).tolist() == [[255] * 8, [0] * 8]
+
+
+def test_of_equally_near_views_the_one_that_stands_first_is_named() -> None:
+    motif = pack(draw(np.random.default_rng(3)))
+    views = Views(motif, [ViewHash(each, motif) for each in EVERY_VIEW])
+    nearest = views.measure_one(motif)
+    assert nearest is not None
+    assert (nearest.bits, nearest.view) == (0, AS_SEEN)
+
+
+def test_a_near_duplicate_as_it_is_needs_no_explanation() -> None:
+    random = np.random.default_rng(4)
+    motif, turned = draw(random), draw(random)
+    views = Views(pack(motif), [ViewHash(TURNED, pack(turned))])
+    near = views.measure_one(pack(flip(motif, 9, random)))
+    assert near is not None
+    assert near.bits == 9
+    assert find_evidence(near, None) is None
+    assert find_evidence(None, None) is None
+    evidence = find_evidence(views.measure_one(pack(turned)), 0.5)
+    assert evidence == CopyEvidence(TURNED, 0, 0.5)
+
+
+def test_the_decoders_know_the_same_symmetries() -> None:
+    assert [each.value for each in embedder_views.Symmetry] == [each.value for each in Symmetry]

@@ -156,7 +156,8 @@ def load_extractor() -> None:
 def extract_features(image: Image.Image, most: int = MAX_KEYPOINTS) -> LocalFeatures | None:
     """Return the local features of an upright RGB image, at most `most`; None without OpenCV.
 
-    A larger picture is compared at `WORKING_PIXELS`. Thread-safe; the same on each call.
+    A larger picture is compared at `WORKING_PIXELS`. Thread-safe; the same on each call. Raises
+    MemoryError.
     """
     if not can_extract():
         return None
@@ -165,7 +166,12 @@ def extract_features(image: Image.Image, most: int = MAX_KEYPOINTS) -> LocalFeat
     grey = _make_grey(image, WORKING_PIXELS)
     height, width = grey.shape
     sift = cv2.SIFT.create(contrastThreshold=_CONTRAST)
-    keypoints, descriptors = sift.detectAndCompute(grey, None)
+    try:
+        keypoints, descriptors = sift.detectAndCompute(grey, None)
+    except cv2.error as err:
+        if err.code == cv2.Error.StsNoMem:
+            raise MemoryError from err
+        raise
     if not keypoints:
         keypoints, descriptors = (), np.empty((0, DESCRIPTOR_BYTES), np.float32)
     points = np.array([(*p.pt, p.size, p.angle) for p in keypoints], np.float32).reshape(-1, 4)

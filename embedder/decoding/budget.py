@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from embedder.copies.features import WORKING_PIXELS
 from embedder.decoding.declared import count_declared_pixels
 from embedder.decoding.picture import PictureOrder
 from embedder.errors import ImageError
@@ -42,6 +43,8 @@ _BYTES_PER_PIXEL: Mapping[ImageFormat, int] = MappingProxyType(
 # Encoding and decoding again, whatever the format was: 30.0, at WebP.
 _REENCODED_BYTES = 34
 _RGB_BYTES = 4  # as Pillow holds it
+# SIFT compares a picture at twice its size, in eleven layers of float32 and smaller ones: 236.
+_FEATURE_BYTES = 270
 # PNG files are most of the large ones, and their first bytes say of which kind they are.
 _OPAQUE_PNG_BYTES, _TRANSPARENT_PNG_BYTES = 14, 18  # 12.1 and 16.1
 _PNG_DEPTH, _PNG_COLOUR, _PNG_WITH_ALPHA = 24, 25, (b"\x04", b"\x06")
@@ -93,6 +96,9 @@ def estimate_need(data: bytes, order: PictureOrder) -> Need:
     if order.reencodings:
         part = min(declared, MAX_REENCODED_PIXELS)
         expected = max(expected, _RGB_BYTES * (declared - part) + _REENCODED_BYTES * part)
+    if order.local_features is not None:
+        compared = min(declared, WORKING_PIXELS**2)
+        expected = max(expected, _RGB_BYTES * declared + _FEATURE_BYTES * compared)
     return Need(min(expected + _BASE_BYTES + file_bytes, highest), highest)
 
 

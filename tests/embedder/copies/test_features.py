@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -132,3 +135,22 @@ def test_the_same_picture_has_the_same_features_and_they_are_those_of_its_bytes(
     assert extract(image).to_bytes() == features.to_bytes()
     again = LocalFeatures.from_bytes(features.to_bytes())
     assert np.array_equal(again.points, features.points)
+
+
+def test_too_little_memory_is_a_memory_error() -> None:
+    """OpenCV raises an error of its own. In a process of its own: a limit cannot be lifted here."""
+    code = """
+import resource
+from PIL import Image
+from embedder.copies.features import extract_features, load_extractor
+load_extractor()
+picture = Image.effect_noise((640, 640), 60).convert("RGB")
+(held,) = (int(line.split()[1]) for line in open("/proc/self/status") if "VmSize" in line)
+resource.setrlimit(resource.RLIMIT_AS, (held * 1024 + 40 * 2**20,) * 2)
+try:
+    extract_features(picture)
+except MemoryError:
+    print("as it should")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "as it should\n", done.stderr

@@ -58,6 +58,16 @@ def test_encoding_again_is_charged_but_not_for_more_than_is_encoded() -> None:
     assert estimate_need(large, delivered).expected > 3_000_000_000
 
 
+def test_local_features_are_charged_up_to_the_size_at_which_pictures_are_compared() -> None:
+    order = PictureOrder(LIMITS, local_features=100)
+    small, large, whole = (
+        estimate_need(make_png_header(side, side), order).expected for side in (100, 2_000, 10_000)
+    )
+    assert small < 40_000_000
+    assert large - estimate_need(make_png_header(2_000, 2_000), ORDER).expected > 60_000_000
+    assert whole == estimate_need(make_png_header(10_000, 10_000), ORDER).expected
+
+
 def test_what_is_refused_before_it_is_decoded_is_charged_nearly_nothing() -> None:
     for data in (b"", b"nothing", b"%PDF-", make_png_header(20_000, 20_000)):
         assert estimate_need(data, ORDER).expected < 40_000_000

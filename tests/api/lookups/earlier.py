@@ -31,16 +31,25 @@ LATER_FIELDS = {
 VERDICTS = {"no_traces": "authentic", "no_traces_limit_reached": "authentic_limit_reached"}
 
 
-def as_rules_1(answer: Any) -> Any:
-    """The answer as a release with schema 0006 stored it: the same values in its words."""
+def as_rules_2(answer: Any) -> Any:
+    """The answer as a release without copies stored it."""
     earlier = copy.deepcopy(answer)
-    for name in ("caution", "copies"):
-        earlier.pop(name, None)
+    earlier["method"]["rules"] = 2
+    earlier.pop("copies", None)
     similarity = earlier["similarity"]
     nearest = (similarity.get("nearest_known_fake"), similarity.get("nearest_known_real"))
     for neighbour in (*similarity["neighbours"], *nearest):
         if neighbour:
             neighbour.pop("copy_evidence", None)
+    for name in ("describe_ms", "verify_ms"):
+        earlier["timings"].pop(name, None)
+    return earlier
+
+
+def as_rules_1(answer: Any) -> Any:
+    """The answer as a release with schema 0006 stored it: the same values in its words."""
+    earlier = as_rules_2(answer)
+    earlier.pop("caution", None)
     for part, names in LATER_FIELDS.items():
         for name in names:
             (earlier.get(part) or {}).pop(name, None)

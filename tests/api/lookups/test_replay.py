@@ -24,7 +24,7 @@ from index.truth.entries import remove_entry
 from index.truth.lookups import digest_evidence, get_lookup, take_evidence
 from index.truth.schema import embedding_spaces, lookups
 from index.verdict import RULES
-from tests.api.lookups.earlier import as_rules_1, as_schema_0004
+from tests.api.lookups.earlier import as_rules_1, as_rules_2, as_schema_0004
 from tests.api.small_lineup import (
     FAKE,
     REAL,
@@ -184,7 +184,11 @@ def test_the_values_of_earlier_rules_are_equal_and_have_their_own_digest(own: Li
     calibrate(own)
     lookup_id = look_up(own, stability=True)
     answer = stored_answer(own, lookup_id)
-    for earlier in (as_rules_1(answer), as_schema_0004(answer)):
+    for earlier, rules in (
+        (as_rules_2(answer), 2),
+        (as_rules_1(answer), 1),
+        (as_schema_0004(answer), 1),
+    ):
         assert earlier != answer
         store(own, lookup_id, earlier | {"evidence_sha256": digest_of(earlier)})
 
@@ -193,7 +197,7 @@ def test_the_values_of_earlier_rules_are_equal_and_have_their_own_digest(own: Li
         assert replayed.replayed_sha256 != replayed.replayed.evidence_sha256
         assert replayed.replayed.method.rules == RULES
         assert replayed.rules is not None
-        assert (replayed.rules.then, replayed.rules.now) == (1, RULES)
+        assert (replayed.rules.then, replayed.rules.now) == (rules, RULES)
     assert replay(own, look_up(own)).rules is None
 
 

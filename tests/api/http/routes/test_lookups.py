@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image, ImageOps
 
 from embedder.pictures.decode import decode
 from index.truth.images import find_embedding
@@ -223,6 +225,65 @@ def test_image_embedding_and_sha256_have_the_same_neighbours(
         == neighbours(by_both)
     )
     assert len(neighbours(by_image)) == 4
+
+
+def resized(data: bytes, side: int) -> bytes:
+    return as_png(Image.open(BytesIO(data)).resize((side, side), Image.Resampling.LANCZOS))
+
+
+def as_png(image: Image.Image) -> bytes:
+    encoded = BytesIO()
+    image.save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def test_an_image_too_small_for_the_model_is_looked_up_without_an_embedding(
+    client: TestClient, picture: Picture
+) -> None:
+    answer = look_up(client, resized(picture(0), 150))
+
+    assert (answer["probe"]["embedding"], answer["classifier"]) == ("none", None)
+    assert answer["similarity"]["verdict"] == "similar_to_known_fakes"
+    first = answer["similarity"]["neighbours"][0]
+    assert (first["relation"], first["cosine_similarity"]) == ("near_duplicate", None)
+    assert client.get(f"/v1/lookups/{answer['id']}").json() == answer
+    assert client.post(f"/v1/lookups/{answer['id']}/replay").json()["equal"]
+
+    unknown = look_up(client, resized(picture(UNSEEN), 150))["similarity"]
+    assert (unknown["verdict"], unknown["reason"]) == ("inconclusive", "poor_quality")
+
+
+def test_an_image_that_no_hash_is_made_of_is_still_too_small(
+    client: TestClient, picture: Picture
+) -> None:
+    response = client.post("/v1/lookups", files={"image": resized(picture(0), 16)})
+
+    assert problem(response) == (422, "image-too-small")
+
+
+def test_hashes_of_views_are_compared_beside_an_embedding(
+    client: TestClient, space: str, picture: Picture
+) -> None:
+    mirrored = as_png(ImageOps.mirror(Image.open(BytesIO(picture(0)))))
+    known, seen = look_up(client, picture(0))["probe"], look_up(client, mirrored)["probe"]
+    request = {
+        "embedding": [1.0] + [0.0] * 191,
+        "embedding_space": space,
+        "pdq_hash": seen["pdq_hash"],
+        "pdq_quality": seen["pdq_quality"],
+    }
+    view = {"symmetry": "mirrored", "pdq_hash": known["pdq_hash"], "pdq_quality": 100}
+
+    answer = ask(client, **request, view_hashes=[view]).json()
+
+    first = answer["similarity"]["neighbours"][0]
+    assert first["relation"] == "near_duplicate"
+    assert first["copy_evidence"]["symmetry"] == "mirrored"
+    assert first["copy_evidence"]["hamming_distance"] == first["hamming_distance"] == 0
+    assert answer["similarity"]["reason"] == "near_duplicate_image"
+    flat = {"left": 0.5, "top": 0, "right": 0.5, "bottom": 1}
+    for broken in ({**view, "part": flat}, {**view, "pdq_hash": "0f"}, {**view, "symmetry": "x"}):
+        assert ask(client, **request, view_hashes=[broken]).status_code == 422
 
 
 def test_a_lookup_is_read_again_as_it_was_answered(client: TestClient, picture: Picture) -> None:

@@ -46,7 +46,7 @@ from embedder.copies.transforms import (
 # half of them of one collection and generator, 2026-11-30); a copy with little on it in nine
 # tenths.
 MIN_INLIERS = 8
-_INLIERS_FOR_DIFFERENCE = 80
+_INLIERS_FOR_DIFFERENCE = 110
 # so many blocks that look alike,
 MIN_ALIKE_BLOCKS = 6
 # and this share of all blocks with something in them.

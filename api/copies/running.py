@@ -39,18 +39,22 @@ class GeometryRun:
 
 def list_candidates(found: Sequence[Neighbour]) -> list[Neighbour]:
     """Return the entries that are worth verifying: the nearest of the near duplicates, of which
-    geometry says what was done to them, then those by copy descriptor, by a far perceptual hash and
-    by embedding in turn, the most likely first, then the other near duplicates.
+    geometry says what was done to them, then two by copy descriptor, one by a far perceptual hash
+    and one by embedding in turn, the most likely first, then the other near duplicates.
     """
     others = [each for each in found if not each.near_duplicate]
-    described = [each for each in others if _descriptor_similarity(each) is not None]
+    described = sorted(
+        (each for each in others if _descriptor_similarity(each) is not None),
+        key=lambda each: (-(_descriptor_similarity(each) or 0), each.entry.id),
+    )
     hashed = [each for each in others if _bits(each) is not None]
     near = sorted(
         (each for each in found if each.near_duplicate and not each.identical),
         key=lambda each: (each.hamming_distance or 0, each.entry.id),
     )
     chosen = choose_candidates(
-        sorted(described, key=lambda each: (-(_descriptor_similarity(each) or 0), each.entry.id)),
+        described[::2],
+        described[1::2],
         sorted(hashed, key=lambda each: (_bits(each) or 0, each.entry.id)),
         sorted(others, key=lambda each: (-each.nearness, each.entry.id)),
     )

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 
+from api.copies.running import GeometryRun
 from api.copies.searching import OpenedProduct, search_copies
 from api.copies.stages import CopyStage, StageOutcome, StageReport
+from api.lookups.copies_json import CopiesAnswer
 from api.lookups.probe import Probe, milliseconds
 from api.lookups.questions import REALS, Found, make_filter
 from api.lookups.request import LookupQuery
@@ -71,6 +73,43 @@ class RatesThatApply:
             return found
         rate = self.rates.inlier_rate(found.correspondence.inliers, self.corpus_size)
         return replace(found, false_match_probability=None if rate is None else rate.high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CopiesFound:
+    """What a look-up found, with copies and leads among the neighbours, from when on an entry is a
+    lead, and what the answer says of copies.
+    """
+
+    found: Found
+    leads: LeadLimits
+    answer: CopiesAnswer
+
+
+def join_copies(
+    probe: Probe,
+    found: Found,
+    proposed: Proposed,
+    geometry: GeometryRun,
+    rates: RatesThatApply,
+    k: int,
+) -> CopiesFound:
+    """Rate what the stages found, and let copies and leads join the neighbours."""
+    leads = rates.choose_limits(proposed.descriptor)
+    evidence = rates.rate(geometry.evidence)
+    near, joined = found.list_found(), found.join(evidence, leads, k)
+    answer = CopiesAnswer.of(
+        [
+            report_hashes(probe, joined, leads),
+            report_descriptor(proposed.report, joined, leads),
+            geometry.report,
+        ],
+        leads,
+        probe.views,
+        list_views(probe, near),
+        list_compared(near, evidence, leads),
+    )
+    return CopiesFound(joined, leads, answer)
 
 
 def report_descriptor(report: StageReport, found: Found, limits: LeadLimits) -> StageReport:

@@ -14,15 +14,7 @@ from api.copies.running import list_candidates, run_geometry
 from api.fields import FailedItem
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, write_answer
-from api.lookups.copies import (
-    find_rates,
-    list_compared,
-    list_views,
-    propose,
-    report_descriptor,
-    report_hashes,
-)
-from api.lookups.copies_json import CopiesAnswer
+from api.lookups.copies import find_rates, join_copies, propose
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
 from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
@@ -176,18 +168,14 @@ def _search_and_assess(
         )
     logits = None if applied is None else LogitCalibration.of(applied, probe.condition)
     rates = find_rates(calibration, found.searched_fakes)
-    leads = rates.choose_limits(proposed.descriptor)
-    policy = choose_policy(calibration, logits, limits.choices, leads)
-    evidence = rates.rate(geometry.evidence)
-    near = found.list_found()
-    compared, views = list_compared(near, evidence, leads), list_views(probe, near)
-    found = found.join(evidence, leads, query.k)
+    copies = join_copies(probe, found, proposed, geometry, rates, query.k)
+    policy = choose_policy(calibration, logits, limits.choices, copies.leads)
     of_reencodings = choose_reencoding_limits(
         applied, calibration, policy, limits.choices, [each.condition for each in usable]
     )
     assessment = assess(
         probe.facts(limits.model_side),
-        found.neighbourhood,
+        copies.found.neighbourhood,
         calibration,
         policy,
         [
@@ -201,7 +189,7 @@ def _search_and_assess(
     return Assessed(
         probe,
         query,
-        found.listed,
+        copies.found.listed,
         assessment,
         policy,
         left_out=None if reencodings is None else list_left_out(reencodings),
@@ -210,17 +198,7 @@ def _search_and_assess(
         has_known_reals=has_known_reals,
         caution=limits.caution,
         computed=computed,
-        copies=CopiesAnswer.of(
-            [
-                report_hashes(probe, found, leads),
-                report_descriptor(proposed.report, found, leads),
-                geometry.report,
-            ],
-            leads,
-            probe.views,
-            views,
-            compared,
-        ),
+        copies=copies.answer,
         describe_ms=proposed.took_ms,
         verify_ms=geometry.took_ms,
     )

@@ -41,7 +41,7 @@ def test_candidates_of_each_kind_take_turns() -> None:
         *(hashed(20 + n, 40 + n) for n in range(3)),
         *(neighbour(30 + n, 0.5 + n / 10) for n in range(3)),
     ]
-    assert ids(list_candidates(found)) == [12, 20, 32, 11, 21, 31, 10, 22, 30]
+    assert ids(list_candidates(found)) == [12, 11, 20, 32, 10, 21, 31, 22, 30]
     assert ids(list_candidates(found[::-1])) == ids(list_candidates(found))
 
 

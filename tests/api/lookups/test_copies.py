@@ -169,6 +169,21 @@ def test_candidates_of_which_nothing_is_kept_are_counted(own: Lineup) -> None:
 
 
 @needs_opencv
+def test_stored_features_verify_what_a_corpus_keeps_no_picture_of(own: Lineup) -> None:
+    image = scene(800)
+    with own.database.write() as conn:
+        create_corpus(conn, "shapes", FAKE, keep=Keep.NONE, features=True)
+    added = add_image(own, encoded(image), "shapes", Provenance())
+    assert len(list(own.blob_stores.features)) == 1
+    assert not list(own.blob_stores.thumbnails)
+
+    answer = look_up(own, ImageOps.mirror(cut(image, 0.8)))
+    assert answer.copies is not None
+    assert answer.copies.stages[-1].compared == 1
+    assert (first(answer).entry.id, first(answer).relation) == (added.entry.id, "edited_copy")
+
+
+@needs_opencv
 def test_a_stage_that_fails_is_said_and_ends_no_look_up(own: Lineup) -> None:
     class Broken:
         def find_all(self, sha256s: Any) -> Any:

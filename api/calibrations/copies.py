@@ -15,16 +15,12 @@ from itertools import chain, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from api.copies.stored_features import StoredFeatures
+from api.calibrations.stored_pictures import PictureReader
 from api.copies.verifying import MAX_CANDIDATES
-from api.corpora.originals import find_bytes
 from api.images import view_hashes_of
 from embedder.copies.features import MAX_KEYPOINTS, LocalFeatures, can_extract
 from embedder.copies.matching import find_correspondence
-from embedder.decoding.picture import Decoders, Picture, PictureOrder
-from embedder.errors import ImageError
-from embedder.pictures.limits import ImageLimits
-from index.blobs import BlobStore
+from embedder.decoding.picture import PictureOrder
 from index.calibration.calibration import Compared, fit_rates
 from index.calibration.copies import CopyCurve, CopyRates, fit_inliers
 from index.calibration.copy_distances import (
@@ -45,7 +41,6 @@ from index.calibration.reading import (
 )
 from index.copies import ViewHash
 from index.truth.active import find_active_copy_space
-from index.truth.coverage import image_sources
 from index.truth.database import Database
 from index.truth.perceptual import HASH_BYTES
 
@@ -57,45 +52,6 @@ MOST_VIEWED = 1_000
 MOST_VERIFIED = 200
 # The most known-real images whose stored descriptors are compared with all known fakes.
 MOST_DESCRIBED = 20_000
-AT_ONCE = 16  # pictures in memory
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PictureReader:
-    """Reads stored images again: `originals` keeps their bytes, `decoders` make pictures, `stored`
-    finds local features of known fakes.
-    """
-
-    database: Database
-    originals: BlobStore
-    stored: StoredFeatures
-    decoders: Decoders
-    limits: ImageLimits
-
-    def read(
-        self, image_ids: Sequence[int], order: PictureOrder
-    ) -> Iterator[tuple[int, Picture | None]]:
-        """Yield each image with its picture; None if its file is gone or no longer a picture."""
-        for start in range(0, len(image_ids), AT_ONCE):
-            some = image_ids[start : start + AT_ONCE]
-            with self.database.read(unlimited=True) as conn:
-                sources = image_sources(conn, some)
-            waiting = []
-            for image_id, source in zip(some, sources, strict=True):
-                data, _ = find_bytes(source, self.originals, self.limits.max_image_bytes)
-                future = None if data is None else self.decoders.submit(data, order)
-                waiting.append((image_id, future))
-            for image_id, future in waiting:
-                try:
-                    yield image_id, None if future is None else future.result()
-                except ImageError:
-                    yield image_id, None
-
-    def find_features(self, image_ids: Sequence[int]) -> Iterator[LocalFeatures | None]:
-        """Yield the local features of stored images; None where nothing shows them."""
-        with self.database.read(unlimited=True) as conn:
-            sources = image_sources(conn, image_ids)
-        yield from self.stored.find_all([source.image.sha256 for source in sources])
 
 
 def measure_copies(

@@ -128,9 +128,10 @@ class CopyCurveAnswer(Answer):
     images: int = Field(description="Number of images that were looked up.")
     sources: int = Field(description="Number of photographs that these images come from.")
     corpus_size: int = Field(description="Number of entries that they were compared with.")
-    growth: float = Field(
+    growth: float | None = Field(
         description="Exponent by which the rate grows with the number of entries. 1: every new "
-        "entry adds its full chance."
+        "entry adds its full chance. Null for geometry, which verifies as many candidates in a "
+        "corpus of any size, so its rate is not predicted."
     )
     similarity_at_rate: float | None = Field(
         None,
@@ -143,7 +144,7 @@ class CopyCurveAnswer(Answer):
     )
 
     @classmethod
-    def of(cls, curve: CopyCurve | None) -> CopyCurveAnswer | None:
+    def of(cls, curve: CopyCurve | None, *, is_predicted: bool = True) -> CopyCurveAnswer | None:
         """From what was measured; None if it was not."""
         if curve is None:
             return None
@@ -152,7 +153,7 @@ class CopyCurveAnswer(Answer):
             images=curve.rates.n,
             sources=curve.rates.n_sources,
             corpus_size=curve.rates.corpus_size,
-            growth=curve.rates.growth.beta,
+            growth=curve.rates.growth.beta if is_predicted else None,
             supported=curve.is_supported,
         )
 
@@ -240,7 +241,7 @@ class CopiesAnswer(Answer):
                 for size in _list_sizes(rates)
             ],
             near_duplicates=rates.near_duplicates,
-            geometry=CopyCurveAnswer.of(rates.inliers),
+            geometry=CopyCurveAnswer.of(rates.inliers, is_predicted=False),
             inlier_rates=[
                 InlierRate(
                     inliers=inliers,

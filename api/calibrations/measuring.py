@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sqlalchemy import Connection
 
-from api.calibrations.copies import PictureReader, measure_copies
+from api.calibrations.copies import measure_copies
 from api.calibrations.request import CalibrationRequest
 from api.calibrations.shipped import ShippedPhotographs
+from api.calibrations.stored_pictures import PictureReader
 from api.errors import NothingToCalibrate
 from embedder.pictures.delivery import Condition
 from index.calibration.calibration import AS_IS, Compared, Measured, calibrate

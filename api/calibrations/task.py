@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from api.calibrations.copies import PictureReader
 from api.calibrations.measuring import choose_sample, measure_and_save
 from api.calibrations.request import CalibrationRequest
 from api.calibrations.shipped import ShippedPhotographs
+from api.calibrations.stored_pictures import PictureReader
 from api.corpora.originals import find_bytes
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span

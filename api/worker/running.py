@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import assert_never
 
-from api.calibrations.copies import PictureReader
 from api.calibrations.first import calibrate_first
 from api.calibrations.shipped import ShippedPhotographs
+from api.calibrations.stored_pictures import PictureReader
 from api.calibrations.task import CalibrateTask
 from api.corpora.removing import finish_removing
 from api.errors import EarlierWeights, ServiceError

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from api.calibrations.catalogue import describe_calibration_of_job
-from api.calibrations.copies import PictureReader
 from api.calibrations.json import SHOWN_BITS
 from api.calibrations.measuring import measure_and_save
 from api.calibrations.request import CalibrationRequest
+from api.calibrations.stored_pictures import PictureReader
 from api.calibrations.task import CalibrateTask
 from api.copies.verifying import MAX_CANDIDATES
 from api.lineup import Lineup

@@ -1,13 +1,15 @@
 """Near duplicates: look-ups that also search by hash, their speed, and how often they find a copy.
 
-    python -m tests.benchmarks.near_duplicates speed [--n 1000000]
+    python -m tests.benchmarks.near_duplicates speed [--n 1000000] [--groups 30]
     python -m tests.benchmarks.near_duplicates quality --corpus DIR
 
 `speed` uses random hashes of 256 bits for N images with small embeddings (16 dimensions), on
 SQLite. Probes are copies: a stored hash with some flipped bits, and an unrelated embedding. It
 prints the first search, which reads the hashes, and later ones, with and without the hash; and
-whether the results are exactly those of counting bits. The peers are NumPy, which counts bits, and
-faiss' hash tables for such searches (IndexBinaryMultiHash).
+whether the results are exactly those of counting bits. "With its views" has the hashes of so many
+groups of views (each has one key: two for eight symmetries, one for the two mirrorings of a part);
+the copy is found by the last of them. The others are random, as those of unrelated pictures. The
+peers are NumPy, which counts bits, and faiss' hash tables for such searches (IndexBinaryMultiHash).
 
 `quality` uses a folder with a `manifest.csv` (columns relpath, label). Its synthetic images are
 known. Each is searched for as it may come back from the network, and each photograph as it is,
@@ -37,9 +39,13 @@ from rich.table import Table
 from embedder.pictures.decode import decode
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import compute_perceptual_hash
+from embedder.pictures.view_hashes import make_view_hashes
 from index.cache.live import LiveIndex
+from index.cache.searching import Question
+from index.copies import Box, Symmetry, View, ViewHash
 from index.near_hashes import NearHashes
 from index.truth.database import Database
+from index.truth.filters import Filter
 from index.truth.perceptual import PerceptualHash
 from tests.benchmarks.filling import fill
 
@@ -48,6 +54,9 @@ FLIPPED = (0, 8, 16, 31, 32, 60)  # bits of a probe; up to 31 make a near duplic
 # 24 bits a table, of which any 2 may be flipped: of the settings tried, the fastest that nearly
 # always finds all hashes within 31 bits.
 TABLES, TABLE_BITS, TABLE_FLIPS = 10, 24, 2
+
+UPRIGHT = ("upright", "mirrored", "flipped", "turned_180")
+MIRRORINGS = (Symmetry.UPRIGHT, Symmetry.MIRRORED)
 
 Bits = NDArray[np.uint8]
 
@@ -58,15 +67,16 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("speed", "quality"))
     parser.add_argument("--n", type=int, default=1_000_000)
+    parser.add_argument("--groups", type=int, default=30)
     parser.add_argument("--corpus", type=Path)
     options = parser.parse_args()
     if options.what == "speed":
-        measure_speed(options.n)
+        measure_speed(options.n, options.groups)
     else:
         measure_quality(options.corpus)
 
 
-def measure_speed(n: int) -> None:
+def measure_speed(n: int, groups: int) -> None:
     random = np.random.default_rng(5)
     hashes = random.integers(0, 256, (n, 32), np.uint8)
     chosen = random.integers(0, n, PROBES)
@@ -75,7 +85,7 @@ def measure_speed(n: int) -> None:
     )
     embeddings = normalise(random.standard_normal((PROBES, DIMENSION)))
     truth = [find_by_counting(hashes, probe) for probe in probes]
-    table = Table("search", "first ms", "p50 ms", "p99 ms", "same result as counting")
+    table = Table("search", "first ms", "p50 ms", "p99 ms", "CPU ms", "same result as counting")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         space = fill(work / "lineup.db", make_vectors(n, random), DIMENSION)
@@ -99,8 +109,15 @@ def measure_speed(n: int) -> None:
                 found = live.search(embeddings[at], K, probe_hash=hashed).neighbours
                 return {each.entry.id for each in found if each.near_duplicate}
 
+            def with_views(at: int) -> set[int]:
+                views = make_views(probes[at], groups, random)
+                question = Question(embeddings[at], K, Filter(), None, views[0].hash, views=views)
+                (found,) = live.search_all([question])
+                return {each.entry.id for each in found.neighbours if each.near_duplicate}
+
             add_row(table, "Lineup, without the hash", without, None)
             add_row(table, "Lineup, with it", with_hash, truth)
+            add_row(table, f"Lineup, with its views ({groups} groups)", with_views, truth)
     add_row(
         table, "NumPy counting bits alone", lambda at: find_by_counting(hashes, probes[at]), truth
     )
@@ -145,25 +162,33 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 def measure_quality(corpus: Path) -> None:
     limits = ImageLimits(min_image_side=1)
     known, near = dict[str, Image.Image](), NearHashes()
-    photographs = list[PerceptualHash]()
+    photographs = list[Image.Image]()
     with (corpus / "manifest.csv").open() as file:
         for row in csv.DictReader(file):
             image = decode((corpus / row["relpath"]).read_bytes(), limits).image
             if row["label"] != "synthetic":
-                photographs.append(hash_of(image))
+                photographs.append(image)
             elif (hashed := hash_of(image)).reliable:
                 near.add([len(known)], [hashed.bits])
                 known[row["relpath"]] = image
-    table = Table("copy", "found", "too flat to judge", "others called the same picture")
+    table = Table(
+        "copy", "found", "found by a view", "too flat to judge", "others called the same picture"
+    )
     for name, change in CHANGES.items():
         found = near.find(copies := [hash_of(change(image)) for image in known.values()])
+        viewed = [find_by_views(near, change(image)) for image in known.values()]
+        seen = sum(number in ids for number, ids in enumerate(viewed))
         hits = sum(number in ids for number, ids in enumerate(found))
         flat = sum(not copy.reliable for copy in copies)
-        others = sum(len(set(ids.tolist()) - {number}) for number, ids in enumerate(found))
-        table.add_row(name, f"{hits / len(known):.4f}", str(flat), str(others))
-    found = near.find(photographs)
-    flat = sum(not photograph.reliable for photograph in photographs)
-    table.add_row("photographs", f"{sum(map(len, found))} of {len(photographs)}", str(flat), "")
+        others = sum(len(ids - {number}) for number, ids in enumerate(viewed))
+        table.add_row(
+            name, f"{hits / len(known):.4f}", f"{seen / len(known):.4f}", str(flat), str(others)
+        )
+    found = near.find([hash_of(each) for each in photographs])
+    viewed = [find_by_views(near, each) for each in photographs]
+    flat = sum(not hash_of(each).reliable for each in photographs)
+    counts = [f"{sum(map(len, each))} of {len(photographs)}" for each in (found, viewed)]
+    table.add_row("photographs", *counts, str(flat), "")
     print(f"{len(known):,} synthetic images with a reliable hash")
     Console(width=130, highlight=False).print(table)
 
@@ -173,18 +198,40 @@ def hash_of(image: Image.Image) -> PerceptualHash:
     return PerceptualHash(hashed.bits, hashed.quality)
 
 
+def find_by_views(near: NearHashes, image: Image.Image) -> set[int]:
+    """Return the pictures that any view of an image shows."""
+    own = [PerceptualHash(each.hash.bits, each.hash.quality) for each in make_view_hashes(image)]
+    return {number for ids in near.find(own) for number in ids.tolist()}
+
+
+def make_views(probe: Bits, groups: int, random: np.random.Generator) -> tuple[ViewHash, ...]:
+    """Return the views of a probe that was turned: eight symmetries, and other parts twice each."""
+    hashes = [PerceptualHash(random.bytes(32), 100) for _ in range(groups)]
+    # The four that differ by mirroring have about the same key, here the same hash.
+    views = [
+        ViewHash(View(each), hashes[0] if each.value in UPRIGHT else hashes[1]) for each in Symmetry
+    ]
+    for number, own in enumerate(hashes[2:], start=2):
+        part = Box(0.0, 0.0, 1.0, number / groups)
+        hashed = PerceptualHash(probe.tobytes(), 100) if number == groups - 1 else own
+        views += [ViewHash(View(each, part), hashed) for each in MIRRORINGS]
+    return tuple(views)
+
+
 def add_row(
     table: Table, name: str, search: Callable[[int], set[int]], truth: list[set[int]] | None
 ) -> None:
-    seconds, found = [], []
+    seconds, found, busy = [], [], []
     for at in range(PROBES):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         found.append(search(at))
         seconds.append(time.perf_counter() - started)
+        busy.append(time.process_time() - used)
     first, *rest = np.array(seconds) * 1e3
     p50, p99 = np.quantile(rest, (0.5, 0.99))
     same = "" if truth is None else f"{sum(map(set.__eq__, found, truth))} of {PROBES}"
-    table.add_row(name, f"{first:.2f}", f"{p50:.2f}", f"{p99:.2f}", same)
+    cpu = float(np.median(busy)) * 1e3
+    table.add_row(name, f"{first:.2f}", f"{p50:.2f}", f"{p99:.2f}", f"{cpu:.2f}", same)
 
 
 def find_by_counting(hashes: Bits, probe: Bits) -> set[int]:

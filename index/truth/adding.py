@@ -94,16 +94,20 @@ class _StoredImages:
         """Return the ids of the images that were known before, ascending."""
         return sorted(frozenset(self.ids) - self.new_ids)
 
-    def new_members(
-        self, corpus_id: int, entry_ids: Mapping[int, int]
-    ) -> dict[int, tuple[Member, ...]]:
-        """Return the members of each new image by ascending space; `entry_ids` is by image id."""
-        members: dict[int, tuple[Member, ...]] = {}
+    def new_members(self, corpus_id: int, entry_ids: Mapping[int, int]) -> list[dict[int, Member]]:
+        """Return the members of the new images, by image id, in each space; `entry_ids` is by
+        image id.
+        """
+        members: list[dict[int, Member]] = []
         for space_id, rows in self.embeddings.items():
-            for image_id in self.new_ids & rows.keys():
-                vector, _, computation_id = rows[image_id]
-                member = Member(entry_ids[image_id], space_id, vector, corpus_id, computation_id)
-                members[image_id] = (*members.get(image_id, ()), member)
+            own: dict[int, Member] = {}
+            for image_id in self.new_ids:
+                if (row := rows.get(image_id)) is not None:  # it may lack a copy vector
+                    vector, _, computation_id = row
+                    own[image_id] = Member(
+                        entry_ids[image_id], space_id, vector, corpus_id, computation_id
+                    )
+            members.append(own)
         return members
 
 

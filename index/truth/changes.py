@@ -67,12 +67,11 @@ class MemberRow(NamedTuple):  # not a dataclass: building an index creates a mil
     acquired_at: datetime | None
 
 
-NO_MEMBERS: Mapping[int, Sequence[Member]] = {}
 _entry_id = attrgetter("entry_id")
 
 
 def record_additions(
-    conn: Connection, image_ids: Sequence[int], own: Mapping[int, Sequence[Member]] = NO_MEMBERS
+    conn: Connection, image_ids: Sequence[int], own: Sequence[Mapping[int, Member]] = ()
 ) -> None:
     """Log the live entries of these images in every space of their embeddings, unless logged.
 
@@ -82,15 +81,16 @@ def record_additions(
     lock. So if one writer adds an entry and another an embedding of the same image, one of the two
     finds the pair.
 
-    `own` maps an image id to its members by ascending space, for images that this transaction
-    inserted together with their entry and embeddings. No other transaction sees such an image
+    `own` maps an image id to its member in one space, for each space in ascending order, for images
+    that this transaction inserted together with their entry and embeddings. No other transaction sees such an image
     before the commit, so nothing needs to be read for it.
     """
     lock_changes(conn)
     first_numbers: dict[tuple[int, int, int | None], int] = {}
+    inserted = frozenset().union(*own)
     for some in slices(image_ids):
-        new = [member for image_id in some for member in own.get(image_id, ())]
-        if others := [image_id for image_id in some if image_id not in own]:
+        new = [of_space[image_id] for of_space in own for image_id in some if image_id in of_space]
+        if others := [image_id for image_id in some if image_id not in inserted]:
             new += _find_unlogged(conn, others)
         # The sort is stable, so the changes of one entry stay in ascending order of space.
         members = sorted(new, key=_entry_id)

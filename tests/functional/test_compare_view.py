@@ -12,12 +12,14 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from api.settings import Settings
+from embedder.copies.features import can_extract
 from index.copies import Symmetry
 from tests.clients import NO_BROWSER
+from tests.conftest import unavailable
 from tests.functional.browsing import serving
 
 pytestmark = pytest.mark.browser
@@ -275,6 +277,56 @@ def test_a_correspondence_lays_either_picture_over_the_other(
     assert difference(alone, over) < 4
     assert overheard.said == []
     assert [each for each in overheard.requests if not each.startswith(("blob:", site.url))] == []
+
+
+def draw_shapes() -> Image.Image:
+    """A picture with many corners and edges, and no symmetry."""
+    random = np.random.default_rng(1)
+    image = Image.new("RGB", (400, 300), "grey")
+    draw = ImageDraw.Draw(image)
+    for _ in range(160):
+        x, y, wide, high = random.integers((0, 0, 3, 3), (400, 300, 30, 30))
+        colour = tuple(int(part) for part in random.integers(0, 256, 3))
+        draw.ellipse([x - wide, y - high, x + wide, y + high], fill=colour)
+    return image
+
+
+def test_a_real_look_up_of_a_crop_in_a_frame_lays_it_where_it_was_cut_from(
+    page: Page, site: Site, overheard: Overheard
+) -> None:
+    """From the stored thumbnail over the look-up's geometry to the pixels on the screen."""
+    if not can_extract():
+        unavailable("OpenCV is not installed")
+    known = draw_shapes()
+    added = httpx.post(
+        f"{site.url}/v1/corpora/keeps-thumbnail/entries",
+        files={"image": ("shapes.png", encode(known))},
+        headers=NO_BROWSER,
+        trust_env=False,
+        timeout=60,
+    )
+    entry = added.raise_for_status().json()["entry"]
+    cut = ImageOps.mirror(known.crop((80, 30, 340, 260))).resize((520, 460))
+    probe = Image.new("RGB", (640, 600), "white")
+    probe.paste(cut, (60, 70))
+    page.locator("#image").set_input_files([upload(encode(probe))])
+    expect(page.locator("#answer")).to_be_visible(timeout=60_000)
+
+    row = page.locator("#neighbours tbody tr", has_text=f"entry {entry['id']}")
+    expect(row).to_have_attribute("data-relation", "edited_copy")
+    expect(row).to_contain_text("mirrored")
+    expect(page.locator("#similarity .word")).to_have_text("Similar to known fakes")
+    row.get_by_role("button").click()
+    page.get_by_label("the probe over the known picture").check()
+    shot, alone = photograph(page, "entry", 100), photograph(page, "entry", 0)
+    # Within the part that was cut, in fractions of the known picture.
+    high, wide = shot.shape[0], shot.shape[1]
+    inner = (slice(int(0.15 * high), int(0.8 * high)), slice(int(0.25 * wide), int(0.8 * wide)))
+    assert np.abs(shot[inner] - alone[inner]).mean() < 12
+    assert np.abs(shot[inner] - alone[inner][:, ::-1]).mean() > 40
+    outside = (slice(0, high), slice(int(0.9 * wide), wide))
+    assert np.abs(shot[outside] - alone[outside]).mean() > 20  # the frame lies there
+    assert [each for each in overheard.said if "404" not in each] == []  # an entry has no thumbnail
 
 
 def test_words_say_to_a_screen_reader_what_lies_where(page: Page, site: Site) -> None:

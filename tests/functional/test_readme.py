@@ -30,7 +30,10 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [
     README,
-    *(ROOT / "docs" / f"{name}.md" for name in ("investigate", "keep-a-corpus", "api", "backup")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("investigate", "copies", "keep-a-corpus", "api", "backup")
+    ),
 ]
 PICTURE = ROOT / "docs" / "images" / "page.png"
 MOST_PICTURE_BYTES = 150_000

@@ -41,7 +41,7 @@ def test_it_holds_the_packages_without_training_and_tests(wheel: Path) -> None:
     }
     assert not [name for name in names if name.parts[:2] == ("embedder", "training")]
     models = {name.parts[2] for name in names if name.parts[:2] == ("embedder", "models")}
-    assert models == {"builtin", "decoders.safetensors", "panel"}
+    assert models == {"builtin", "decoders.safetensors", "lineup-copy", "panel"}
 
 
 def test_every_file_of_the_packages_but_training_is_in_it(wheel: Path) -> None:

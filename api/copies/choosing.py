@@ -44,7 +44,7 @@ def choose_descriptor(settings: Settings, in_use: DescriptorInUse | None) -> Des
 
     Raises `ModelError` only where the settings name a descriptor that cannot be loaded.
     """
-    from embedder.copies.onnx import open_descriptor  # noqa: PLC0415 - its own modules are optional
+    from embedder.copies.opening import open_descriptor  # noqa: PLC0415 -- safetensors and numpy's linear algebra; few commands need it
 
     wanted = settings.copy_descriptor
     if wanted == NONE:

@@ -99,8 +99,10 @@ class DescriberOf:
     @classmethod
     def of(cls, descriptor: CopyDescriptor) -> DescriberOf:
         # The networks are quantised, and computed alike on every CPU (`embedder.copies.onnx`).
-        device = "cuda" if "CUDA" in str(getattr(descriptor, "provider", "")) else "cpu"
-        return cls(descriptor, make_copy_space(descriptor), Computation(device, "onnx"))
+        provider = str(getattr(descriptor, "provider", ""))
+        device = "cuda" if "CUDA" in provider else "cpu"
+        computed_by = "opencv" if provider == "OpenCV" else "onnx"
+        return cls(descriptor, make_copy_space(descriptor), Computation(device, computed_by))
 
     @property
     def input(self) -> DescriptorInput:

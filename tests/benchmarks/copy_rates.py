@@ -39,7 +39,7 @@ from api.calibrations.copies import count_inliers
 from api.copies.verifying import MAX_CANDIDATES
 from embedder.copies.descriptors import DESCRIPTORS, list_descriptors
 from embedder.copies.features import MAX_KEYPOINTS, LocalFeatures
-from embedder.copies.onnx import open_descriptor
+from embedder.copies.opening import open_descriptor
 from embedder.decoding.picture import THUMBNAIL_PIXELS, PictureOrder, make_picture
 from embedder.pictures.decode import decode
 from embedder.pictures.limits import ImageLimits

@@ -11,7 +11,7 @@ from api.copies.stages import StageOutcome
 from api.lineup import open_database
 from api.operations.copy_descriptors import choose_for
 from api.settings import Settings
-from embedder.copies.onnx import open_descriptor
+from embedder.copies.opening import open_descriptor
 from embedder.errors import UnknownModel
 from index.truth.active import activate_copy_space
 from index.truth.spaces import Space, SpaceKind

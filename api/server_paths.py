@@ -113,14 +113,15 @@ def name_source(location: str, roots: Iterable[str] = ()) -> str:
 def name_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request of a job as a client may read it: sources by name, no roots, no folder.
 
-    The model of a re-embedding can be a folder.
+    The model of a re-embedding can be a folder, and the descriptor of a back-fill a file.
     """
     named = {key: value for key, value in request.items() if key not in ("roots", "folder")}
     if isinstance(sources := request.get("sources"), list):
         roots = [str(root) for root in request.get("roots") or ()]
         named["sources"] = [name_source(str(source), roots) for source in sources]
-    if isinstance(model := request.get("model"), str):
-        named["model"] = name_path(model)
+    for key in ("model", "descriptor"):
+        if isinstance(name := request.get(key), str):
+            named[key] = name_path(name)
     return named
 
 

@@ -29,6 +29,7 @@ from api.copies.choosing import (
     find_first_installed,
 )
 from api.copies.stages import StageOutcome
+from api.server_paths import hide_paths
 from api.settings import Settings
 from embedder.copies.descriptors import CopyDescriptor
 from embedder.copies.inputs import DescriptorInput
@@ -330,7 +331,9 @@ class Copies:
             self._refuse(StageOutcome.RAN, NOTHING_DESCRIBED)
 
     def _refuse(self, outcome: StageOutcome, detail: str | None) -> None:
-        self._outcome, self._detail = outcome, detail or "no copy descriptor is used"
+        # It stands in answers to clients, which read no path of this machine.
+        self._outcome = outcome
+        self._detail = hide_paths(detail or "no copy descriptor is used")
 
     def _refuse_for_now(self, detail: str) -> None:
         self._refuse(StageOutcome.FAILED, detail)

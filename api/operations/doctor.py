@@ -126,7 +126,7 @@ def examine_copies(
     if opened is not None:
         with database.read(unlimited=True) as conn:
             described = coverage(conn, opened.describer.space)
-        words = f"{opened.name}: {describe_index(opened.index)}"
+        words = f"{opened.describer.space.model}: {describe_index(opened.index)}"
         if described.missing:
             yield advice(
                 "copies",

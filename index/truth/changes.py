@@ -82,8 +82,8 @@ def record_additions(
     finds the pair.
 
     `own` maps an image id to its member in one space, for each space in ascending order, for images
-    that this transaction inserted together with their entry and embeddings. No other transaction sees such an image
-    before the commit, so nothing needs to be read for it.
+    that this transaction inserted together with their entry and embeddings. No other transaction
+    sees such an image before the commit, so nothing needs to be read for it.
     """
     lock_changes(conn)
     first_numbers: dict[tuple[int, int, int | None], int] = {}

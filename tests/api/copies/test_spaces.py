@@ -152,6 +152,13 @@ def test_a_broken_descriptor_or_index_is_a_reason_and_no_error(
     assert "defect" in broken.describe()
 
 
+def test_a_reason_names_no_folder_of_this_machine(open_copies: Any) -> None:
+    copies = open_copies(copy_descriptor="/srv/cases/2026/own.onnx")
+    assert copies.find() is None
+    assert "own.onnx" in copies.describe()
+    assert "cases" not in copies.describe()
+
+
 def test_in_the_background_a_thread_opens_it_and_no_look_up_waits(
     database: Database, open_copies: Any
 ) -> None:

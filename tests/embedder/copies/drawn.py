@@ -123,3 +123,20 @@ def chequers(side: int, shift: int, seed: int) -> Image.Image:
     board = ((x + shift) // side + (y + shift) // side) % 2 * 180 + 40.0
     noisy = board + np.random.default_rng(seed).normal(0, 8, board.shape)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def chart(seed: int) -> Image.Image:
+    """Ten bars by the seed, between axes with the same title and numbers."""
+    random = np.random.default_rng(seed)
+    page = Image.new("RGB", (800, 600), WHITE)
+    draw = ImageDraw.Draw(page)
+    write(draw, (160, 20), "Sales of the northern offices", 36)
+    draw.line((80, 80, 80, 520), (20, 20, 20), 3)
+    draw.line((80, 520, 780, 520), (20, 20, 20), 3)
+    for number in range(10):
+        write(draw, (30, 500 - 42 * number), str(10 * number), 22)
+        draw.line((80, 512 - 42 * number, 780, 512 - 42 * number), (220, 220, 220), 1)
+        top = int(random.integers(100, 480))
+        draw.rectangle((100 + 68 * number, top, 144 + 68 * number, 518), fill=(40, 90, 170))
+        write(draw, (100 + 68 * number, 530), f"Q{number + 1}", 24)
+    return page

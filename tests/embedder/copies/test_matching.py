@@ -49,6 +49,8 @@ NO_COPIES = {
     "one template, other small text": (drawn.text_card(1, 12, 16), drawn.text_card(2, 12, 16)),
     "one template, other large text": (drawn.text_card(1, 4, 56), drawn.text_card(3, 4, 56)),
     "one template, two other lines": (drawn.text_card(1, 2), drawn.text_card(2, 2)),
+    "one template, one other line": (drawn.text_card(1, 1), drawn.text_card(2, 1)),
+    "one chart, other numbers": (drawn.chart(1), drawn.chart(2)),
     "screenshots of two pictures": (drawn.screenshot(ASTRONAUT), drawn.screenshot(CHELSEA)),
     "screenshots of two wide pictures": (drawn.screenshot(CHELSEA), drawn.screenshot(COFFEE)),
     "one logo": (drawn.with_logo(ASTRONAUT, 0.2), drawn.with_logo(CHELSEA, 0.2)),

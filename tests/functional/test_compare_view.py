@@ -341,7 +341,7 @@ def test_words_say_to_a_screen_reader_what_lies_where(page: Page, site: Site) ->
 
     dialog = page.get_by_role("dialog", name="The probe and entry 1")
     expect(dialog).to_have_accessible_description(
-        "The known picture fills 81 % of the probe; 100 % of the known picture is in the probe. "
+        "Laid like this they overlap in 81 % of the probe and 100 % of the known picture. "
         "85 of 120 pairs of local features fit. "
         "The place is computed from local features that both pictures share."
     )

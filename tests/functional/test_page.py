@@ -459,7 +459,7 @@ def test_a_copy_says_its_edit_a_lead_says_that_it_is_none_and_the_verdict_what_w
     edited, lead = (row["Relation"] for row in rows(page)[:2])
     assert edited.startswith("edited copy\n")
     assert edited.endswith("mirrored; verified by 61 keypoints")
-    assert lead.startswith("possible copy\na lead, not a match: nothing has verified it")
+    assert lead.startswith("possible copy\na lead, not a match: compare the two by eye")
     colour = "element => getComputedStyle(element).color"
     edited_word, lead_word = page.locator("#neighbours [data-slot=relation]").all()[:2]
     assert edited_word.evaluate(colour) != lead_word.evaluate(colour)

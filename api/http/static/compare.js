@@ -192,11 +192,12 @@ export function wireComparison() {
   addEventListener("resize", arrange);
 }
 
-// Words for a screen reader and for the eye: how much of each picture lies in the other.
+// Words for a screen reader and for the eye. A border around a crop lies over the known picture too, so this is no share of
+// what both pictures show.
 export function describePlace({ copy_evidence: copy }) {
   const found = copy?.correspondence;
   if (!found) return "";
   const { inliers, matches, probe_covered, entry_covered } = found;
-  const covered = `The known picture fills ${percent(probe_covered)} of the probe; ${percent(entry_covered)} of the known picture is in the probe.`;
+  const covered = `Laid like this they overlap in ${percent(probe_covered)} of the probe and ${percent(entry_covered)} of the known picture.`;
   return show(`${covered} ${inliers} of ${matches} pairs of local features fit.`);
 }

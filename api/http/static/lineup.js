@@ -20,8 +20,8 @@ const SIMILARITY_MEANS = {
 const RELATION_WORDS = {
   identical: ["identical", "the same bytes"],
   near_duplicate: ["near duplicate", "the same picture"],
-  edited_copy: ["edited copy", "the same picture, edited: local features of both fit one transform"],
-  possible_copy: ["possible copy", "a lead, not a match: nothing has verified it"],
+  edited_copy: ["edited copy", "the same picture, edited"],
+  possible_copy: ["possible copy", "a lead, not a match: compare the two by eye"],
   similar: ["similar", "at or above the threshold"],
   below_threshold: ["below threshold", "not as near as the threshold"],
   null: ["not judged", "no threshold is known"],
@@ -121,13 +121,13 @@ function showCaution(caution) {
   byId("casework").hidden = !caution;
 }
 
-// What an edited copy rests on stands in the answer, in words.
+// What a copy rests on stands in the answer, in words.
 function relationWords({ relation, cosine_similarity, hamming_distance, copy_evidence: copy }) {
   if (relation === null && cosine_similarity === null) return ["not compared", "the probe is too small for the model"];
   const [word, means] = RELATION_WORDS[relation] ?? [relation.replaceAll("_", " "), ""];
-  const distance = copy?.hamming_distance ?? hamming_distance;
-  const bits = relation === "near_duplicate" && distance != null ? `: ${distance} of 256 bits of the hashes differ` : "";
-  return [word, means + bits];
+  // Answers of early releases have no words for a copy.
+  const isUnsaid = relation === "near_duplicate" && !copy && hamming_distance != null;
+  return [word, isUnsaid ? `${means}: ${hamming_distance} of 256 bits of the hashes differ` : means];
 }
 
 function neighbourRow(neighbour, digits) {

@@ -297,6 +297,15 @@ def test_the_same_lookup_has_the_same_evidence_and_is_replayed_after_changes(
     assert "equal" in lineup(shelf / "data", "replay", first["id"]).stdout
 
 
+def distance_as_seen(database: sqlite3.Connection, lookup: Any, neighbour: Any) -> int | None:
+    """The bits that differ from the whole probe as it is, which alone was compared then."""
+    query = "SELECT pdq_hash, pdq_quality FROM images WHERE sha256 = ?"
+    own, quality = database.execute(query, (neighbour["entry"]["sha256"],)).fetchone()
+    if min(quality, lookup["probe"]["pdq_quality"]) < 50:
+        return None
+    return (int.from_bytes(own) ^ int(lookup["probe"]["pdq_hash"], 16)).bit_count()
+
+
 def test_a_lookup_of_an_older_release_is_replayed_where_its_probe_is_known(
     client: TestClient, shelf: Path
 ) -> None:
@@ -325,6 +334,9 @@ def test_a_lookup_of_an_older_release_is_replayed_where_its_probe_is_known(
             old["similarity"] = {name: lookup["similarity"][name] for name in kept} | {
                 "explanation": "in other words"
             }
+            for neighbour in old["similarity"]["neighbours"]:
+                del neighbour["copy_evidence"]
+                neighbour["hamming_distance"] = distance_as_seen(database, lookup, neighbour)
             values = (json.dumps(old), '{"k": 10}', lookup["id"])
             database.execute(
                 "UPDATE lookups SET answer = ?, request = ?, probe_vector = NULL WHERE id = ?",

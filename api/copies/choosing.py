@@ -81,7 +81,7 @@ def find_first_installed() -> str | None:
 
 
 def describe_missing() -> str:
-    """Say what must be installed for the first known descriptor."""
-    first = list_descriptors()[0]
-    packages = " and ".join(first.missing)
-    return f"no copy descriptor is installed: {first.source.name} needs the packages {packages}"
+    """Say what must be installed for the known descriptor that lacks least."""
+    nearest = min(list_descriptors(), key=lambda each: len(each.missing))
+    packages = " and ".join(nearest.missing)
+    return f"no copy descriptor is installed: {nearest.source.name} needs {packages}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from api.copies.stages import StageOutcome
 from api.lineup import open_database
 from api.operations.copy_descriptors import choose_for
 from api.settings import Settings
+from embedder.copies.descriptors import DESCRIPTORS
 from embedder.copies.opening import open_descriptor
 from embedder.errors import UnknownModel
 from index.truth.active import activate_copy_space
@@ -89,3 +91,18 @@ def test_a_named_descriptor_wins_over_that_of_the_data(tmp_path: Path, own: Path
     choice = choose_descriptor(settings_of(str(own), tmp_path), in_use)
     assert choice.descriptor is not None
     assert choice.descriptor.info.name == "own.onnx"
+
+
+def test_where_none_is_installed_the_one_that_lacks_least_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = {
+        name: each if name == "lineup-copy" else replace(each, module="not_there")
+        for name, each in DESCRIPTORS.items()
+    }
+    monkeypatch.setattr("embedder.copies.descriptors.DESCRIPTORS", absent)
+    monkeypatch.setattr("embedder.copies.descriptors.is_installed", lambda _: False)
+    choice = choose_descriptor(settings_of("auto", tmp_path), None)
+    assert choice.outcome is StageOutcome.NOT_INSTALLED
+    assert choice.descriptor is None
+    assert (choice.detail or "").endswith("lineup-copy needs opencv-python-headless")

@@ -48,6 +48,7 @@ NOTHING_DESCRIBED = (
     "no stored picture has a vector of a copy descriptor: `lineup copies backfill` computes them"
 )
 LOOK_SECONDS = 1.0  # between two looks at which copy space is active
+LOADING_SECONDS = 30.0  # for which an ingest waits: loading a descriptor takes about one
 RETRY_SECONDS = 60.0  # after one that could not be opened
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,9 @@ class Copies:
         self._choose = choose
         self._opening = threading.Lock()
         self._open: OpenCopySpace | None = None
+        # An ingest needs the descriptor alone, and an index of millions opens much later.
+        self._loaded: tuple[str, DescriberOf] | None = None
+        self._has_looked = threading.Event()  # the descriptor is loaded, or refused
         # What was last opened, or tried; the first look differs from it.
         self._wanted: DescriptorInUse | None = DescriptorInUse("", "")
         self._not_before = 0.0
@@ -203,11 +207,15 @@ class Copies:
         """
         if self._settings.copy_descriptor == NONE or self._settings.read_only:
             return None
-        self.look()
-        if self._open is not None:
+        if self._background:
+            self._has_looked.wait(LOADING_SECONDS)
+        else:
+            self.look()
+        if self._loaded is not None:
+            name, describer = self._loaded
             if self._is_named:
-                self._activate(self._open.name, self._open.describer.space)
-            return self._open.describer
+                self._activate(name, describer.space)
+            return describer
         with self._database.read() as conn:
             is_used = find_active_copy_space(conn) is not None
             has_entries = conn.execute(select(entries.c.id).limit(1)).first() is not None
@@ -267,6 +275,8 @@ class Copies:
             except Exception:  # a boundary: forensic look-ups go on without copies
                 log.exception("the copy space is not searched: a defect of Lineup")
                 self._refuse_for_now("a defect of Lineup, which is in the log")
+            finally:
+                self._has_looked.set()
 
     def absorb(self) -> None:
         """Bring the index to the newest state after many additions; see `LiveIndex.absorb`."""
@@ -303,6 +313,8 @@ class Copies:
             self._not_before = time.monotonic() + RETRY_SECONDS
             return
         describer = DescriberOf.of(choice.descriptor)
+        self._loaded = choice.name, describer
+        self._has_looked.set()
         index = LiveIndex.open(
             self._database,
             describer.space,
@@ -350,7 +362,7 @@ class Copies:
             log.warning("the copy descriptor is not made the active one: %s", err)
 
     def _close_open(self) -> None:
-        opened, self._open = self._open, None
+        opened, self._open, self._loaded = self._open, None, None
         if opened is not None:
             opened.index.close()
 

@@ -56,6 +56,7 @@ def test_a_request_has_no_roots_and_no_folder_and_its_other_words() -> None:
     }
     assert name_request(request) == {"sources": ["a", "b"], "generator": "/x/y"}
     assert name_request({"model": "/srv/models/own"}) == {"model": "own"}
+    assert name_request({"descriptor": "/srv/own.onnx"}) == {"descriptor": "own.onnx"}
     assert name_request({"model": "builtin", "sources": None}) == {
         "model": "builtin",
         "sources": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -169,6 +170,30 @@ def test_in_the_background_a_thread_opens_it_and_no_look_up_waits(
         assert time.monotonic() < end
         time.sleep(0.02)
     assert copies.describe() == "ok"
+
+
+def test_an_ingest_does_not_wait_for_an_index_that_is_still_being_opened(
+    database: Database, open_copies: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_copies().find_describer()
+    may_open, is_opening = threading.Event(), threading.Event()
+    open_index = LiveIndex.open
+
+    def open_slowly(*values: Any, **options: Any) -> LiveIndex:
+        is_opening.set()
+        assert may_open.wait(20)
+        return open_index(*values, **options)
+
+    monkeypatch.setattr(LiveIndex, "open", open_slowly)
+    copies = open_copies(background=True)
+    assert is_opening.wait(20)
+    try:
+        assert copies.find_describer() is not None
+        assert copies.find() is None
+        assert copies.outcome is StageOutcome.FAILED
+        assert "still being opened" in copies.describe()
+    finally:
+        may_open.set()
 
 
 class SmallProduct(Product):

@@ -488,6 +488,30 @@ def test_the_verdict_without_the_strongest_is_that_of_a_search_that_did_not_find
 
 
 @seeded
+@given(known=facts, found=neighbourhoods, model=calibrations, policy=policies)
+def test_one_more_verified_copy_of_a_known_fake_never_weakens_the_verdict(
+    known: Any, found: Any, model: Any, policy: Any
+) -> None:
+    """Unless a known-real image is the same picture too: then nothing tells which of the two it
+    is. The copy is further away by its embedding than everything else, as most edited ones are.
+    """
+    copy = neighbour(99, -1.0, copy=verified())
+    before = assess(known, found, model, policy)
+    after = assess(known, replace(found, fakes=(*found.fakes, copy)), model, policy)
+    assert after.nearest_known_fake is not None
+    assert 99 in after.support.entry_ids
+    if any(is_same_picture(each) for each in found.reals):
+        assert after.verdict.similarity.verdict is not SimilarityOutcome.NOT_SIMILAR
+        return
+    assert after.verdict.similarity.verdict is SimilarityOutcome.SIMILAR_TO_KNOWN_FAKES
+    assert ORDER.index(before.verdict.similarity.verdict) <= ORDER.index(
+        after.verdict.similarity.verdict
+    )
+    if found.fakes or found.reals:  # with no other entry, the copy alone is far from the probe
+        assert after.verdict.classifier == before.verdict.classifier
+
+
+@seeded
 @given(found=neighbourhoods, policy=policies)
 def test_supporting_entries_are_the_same_picture_or_over_the_threshold(
     found: Any, policy: Any

@@ -196,7 +196,7 @@ class InlierRate(Answer):
     )
 
 
-class CopiesAnswer(Answer):
+class CopyRatesAnswer(Answer):
     """How often unrelated pictures look like edited copies: what leads and verified copies are
     worth.
     """
@@ -221,7 +221,7 @@ class CopiesAnswer(Answer):
     )
 
     @classmethod
-    def of(cls, rates: CopyRates) -> CopiesAnswer:
+    def of(cls, rates: CopyRates) -> CopyRatesAnswer:
         """From what a calibration measured."""
         return cls(
             band=CopyCurveAnswer.of(rates.band),
@@ -361,7 +361,7 @@ class CalibrationAnswer(Answer):
         description="Figures for each kind of delivery. `as_is` (unchanged images) is always "
         "included."
     )
-    copies: CopiesAnswer | None = Field(
+    copies: CopyRatesAnswer | None = Field(
         None,
         description="How often unrelated pictures look like edited copies of known fakes. Null if "
         "it was not measured: no file could be read, or an earlier release measured it.",
@@ -386,7 +386,7 @@ class CalibrationAnswer(Answer):
             seed=calibration.seed,
             request=stored.scope.to_json(),
             strata=[StratumAnswer.of(*each) for each in calibration.strata.items()],
-            copies=None if calibration.copies is None else CopiesAnswer.of(calibration.copies),
+            copies=None if calibration.copies is None else CopyRatesAnswer.of(calibration.copies),
         )
 
 

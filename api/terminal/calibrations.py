@@ -23,7 +23,7 @@ from api.terminal.tables import Column, print_table
 if TYPE_CHECKING:
     from api.calibrations.json import (
         CalibrationAnswer,
-        CopiesAnswer,
+        CopyRatesAnswer,
         RatiosAnswer,
         StratumAnswer,
     )
@@ -263,7 +263,7 @@ def print_calibration(answer: CalibrationAnswer) -> None:
         print_copies(answer.copies)
 
 
-def print_copies(copies: CopiesAnswer) -> None:
+def print_copies(copies: CopyRatesAnswer) -> None:
     """Print how often unrelated pictures look like edited copies, a row for each finding."""
     from api.lookups.numbers import percent, percent_at_most
 
@@ -309,7 +309,7 @@ def print_copies(copies: CopiesAnswer) -> None:
     write(" ".join(_explain_copies(copies)), style="dim")
 
 
-def _explain_copies(copies: CopiesAnswer) -> Iterator[str]:
+def _explain_copies(copies: CopyRatesAnswer) -> Iterator[str]:
     yield "Edited copies: how often a picture that is none looks like one."
     if copies.lead_limits:
         limits = ", ".join(

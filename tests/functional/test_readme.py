@@ -77,6 +77,9 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
         patch.setenv("COLUMNS", TERMINAL_COLUMNS)
         patch.setenv("LINEUP_PRECISION", "float32")
         patch.setenv("LINEUP_OFFLINE", "true")
+        # As a reader has it. The demonstration's data have no vectors of a copy descriptor, so it
+        # does not matter which one is installed.
+        patch.setenv("LINEUP_COPY_DESCRIPTOR", "auto")
         yield patch
 
 

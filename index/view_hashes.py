@@ -13,7 +13,7 @@ compares every stored hash (`Views.measure`) finds the same as who searches (`Vi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index.copies import AS_SEEN, CopyEvidence, Symmetry, View, ViewHash
+from index.copies import AS_SEEN, Box, CopyEvidence, Symmetry, View, ViewHash
 from index.truth.perceptual import HASH_BYTES, MAX_HAMMING_DISTANCE, PerceptualHash
 
 # Candidates for geometry, whose leads `index.leads` limits further. Of 60 pictures cropped by 20 %
@@ -45,6 +45,7 @@ _DIAGONAL = frozenset(
 
 Bits = NDArray[np.uint8]  # (n, 32)
 Numbers = NDArray[np.int64]
+_GroupName = tuple[Box | None, Box | None, bool]
 
 
 class NearestView(NamedTuple):
@@ -140,10 +141,9 @@ class Views:
             nearest.numbers[rows[nearer]] = number
 
     def _group(self) -> list[_Group]:
-        members: dict[tuple[object, ...], list[int]] = {}
+        members: dict[_GroupName, list[int]] = {}
         for number, view in enumerate(self.views):
-            name = (view.part, view.kept, view.symmetry in _DIAGONAL)
-            members.setdefault(name, []).append(number)
+            members.setdefault(_name_group(view), []).append(number)
         return [
             _Group(
                 key_of(self._bits[own[:1]])[0],
@@ -218,6 +218,20 @@ class ViewedHashes:
         hashes: Any = self._hashes  # the stubs of FAISS lack its vector
         held: Bits = faiss.rev_swig_ptr(hashes.xb.data(), count * HASH_BYTES)
         return held.reshape(count, HASH_BYTES)
+
+
+def select_views(hashed: Sequence[ViewHash], near: Iterable[View]) -> tuple[ViewHash, ...]:
+    """Return the hashes that find the same again if only the views `near` were near to anything:
+    that of the probe as it is seen, and whole groups, since the first of a group is its key.
+    """
+    groups = {_name_group(view) for view in near}
+    return tuple(
+        each for each in hashed if each.view == AS_SEEN or _name_group(each.view) in groups
+    )
+
+
+def _name_group(view: View) -> _GroupName:
+    return view.part, view.kept, view.symmetry in _DIAGONAL
 
 
 def find_evidence(nearest: NearestView | None, described: float | None) -> CopyEvidence | None:

@@ -17,9 +17,10 @@ from embedder.decoding.picture import Picture
 from index.cache.searching import Neighbour
 from index.calibration.copies import CopyRates, shipped_copy_rates
 from index.calibration.for_probe import ProbeCalibration
-from index.copies import AS_SEEN, CopyEvidence, LeadLimits, ViewHash
+from index.copies import CopyEvidence, LeadLimits, ViewHash
 from index.leads import is_lead, is_same_picture
 from index.policy import choose_lead_limits
+from index.view_hashes import select_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +153,34 @@ def report_hashes(probe: Probe, found: Found, limits: LeadLimits) -> StageReport
 def list_compared(
     found: Iterable[Neighbour], evidence: Mapping[int, CopyEvidence], leads: LeadLimits
 ) -> dict[int, CopyEvidence]:
-    """Return, by entry id, what geometry found, and what a copy descriptor found of leads: a replay
-    takes that as it is, and compares the hashes again. Other entries change nothing.
+    """Return, by entry id, what geometry found, and what a copy descriptor found of copies and
+    leads: a replay takes that as it is, and compares the hashes again. Other entries change
+    nothing.
     """
     known = [replace(each, copy=evidence.get(each.entry.id, each.copy)) for each in found]
     return {
         each.entry.id: replace(each.copy, view=None, hamming_distance=None)
         for each in known
-        if each.copy is not None and (each.copy.verified is not None or is_lead(each, leads))
+        if each.copy is not None and (each.copy.verified is not None or _is_stated(each, leads))
     }
 
 
+def _is_stated(neighbour: Neighbour, leads: LeadLimits) -> bool:
+    """Return whether the answer states the similarity of the entry's copy descriptor."""
+    found = neighbour.copy
+    return (
+        found is not None
+        and found.descriptor_similarity is not None
+        and (is_same_picture(neighbour) or is_lead(neighbour, leads))
+    )
+
+
 def list_views(probe: Probe, found: Iterable[Neighbour]) -> tuple[ViewHash, ...]:
-    """Return the hashes that a replay has to compare: that of the whole probe as it is, and those
-    by which something was near. The others were near to nothing in this generation.
+    """Return the hashes that a replay has to compare. The others were near to nothing in this
+    generation.
     """
-    near = {each.copy.view for each in found if each.copy is not None}
-    return tuple(each for each in probe.views if each.view == AS_SEEN or each.view in near)
+    near = (each.copy.view for each in found if each.copy is not None)
+    return select_views(probe.views, (view for view in near if view is not None))
 
 
 def propose_again(compared: Mapping[int, CopyEvidence]) -> tuple[tuple[int, float], ...]:

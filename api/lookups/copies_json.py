@@ -376,9 +376,9 @@ class CopiesAnswer(Answer):
     )
     views: list[ViewHashAnswer] = Field(
         [],
-        description="Hashes of the probe: of the whole picture as it is, and those by which an "
-        "entry was near. Others were compared too, and near to nothing. Empty if the probe has no "
-        "hash.",
+        description="Hashes of the probe: of the whole picture as it is, and those of the parts "
+        "and symmetries by which an entry was near. Others were compared too, and near to nothing. "
+        "Empty if the probe has no hash.",
     )
     compared: list[ComparedAnswer] = Field(
         [], description="Entries that were compared by copy descriptor or by geometry."

@@ -17,6 +17,7 @@ from index.view_hashes import (
     Views,
     find_evidence,
     key_of,
+    select_views,
 )
 
 MIRRORED, TURNED = View(Symmetry.MIRRORED), View(Symmetry.TURNED_90)
@@ -99,6 +100,26 @@ def test_what_is_found_is_what_a_loop_over_all_pairs_finds(
         one = views.measure_one(other)
         if furthest == MAX_CANDIDATE_DISTANCE:
             assert (None if one is None else one.bits) == expected.get(place)
+
+
+@settings(settings.get_profile("index"), max_examples=60)
+@given(st.integers(0, 2**32))
+def test_the_views_that_are_kept_find_the_same_again(seed: int) -> None:
+    """The hashes of a turned and of a transposed picture differ a little, and so do their keys."""
+    random = np.random.default_rng(seed)
+    motif = draw(random)
+    hashed = [ViewHash(AS_SEEN, pack(draw(random)))]
+    hashed += [
+        ViewHash(View(each), pack(flip(motif, int(random.integers(0, 20)), random)))
+        for each in (Symmetry.TURNED_90, Symmetry.TURNED_270, Symmetry.TRANSPOSED)
+    ]
+    stored = [pack(flip(motif, int(random.integers(40, 80)), random)) for _ in range(12)]
+    views = Views(hashed[0].hash, hashed)
+    found = {place: views.measure_one(other) for place, other in enumerate(stored)}
+    near = {place: each for place, each in found.items() if each is not None}
+    kept = select_views(hashed, [each.view for each in near.values()])
+    again = Views(hashed[0].hash, kept)
+    assert {place: again.measure_one(stored[place]) for place in near} == near
 
 
 def test_an_id_with_several_hashes_is_found_once_by_the_nearest() -> None:

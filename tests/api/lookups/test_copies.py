@@ -404,3 +404,27 @@ def test_what_a_descriptor_alone_finds_is_a_lead(described: Lineup) -> None:
     again = replay(described, answer.id)
     assert (again.equal, again.differences) == (True, [])
     assert again.replayed.similarity == answer.similarity
+
+
+@pytest.mark.parametrize(
+    ("edited", "relation"),
+    [
+        (encoded(scene(2)), "identical"),
+        (encoded(scene(2), "JPEG", quality=80), "near_duplicate"),
+        (encoded(ImageOps.mirror(scene(2)), "JPEG", quality=80), "near_duplicate"),
+    ],
+    ids=["identical", "compressed", "mirrored"],
+)
+def test_a_replay_states_the_descriptor_similarity_of_what_geometry_did_not_look_at(
+    described: Lineup, edited: bytes, relation: str
+) -> None:
+    answer = look_up(described, edited)
+    found = first(answer)
+    assert (found.entry.id, found.relation) == (3, relation)
+    assert found.copy_evidence is not None
+    assert found.copy_evidence.verified is None
+    assert found.copy_evidence.descriptor_similarity is not None
+    described.copies.close()
+    again = replay(described, answer.id)
+    assert (again.equal, again.differences) == (True, [])
+    assert again.replayed.similarity == answer.similarity

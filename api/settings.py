@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         "auto",
         min_length=1,
         description="Copy descriptor that finds edited versions of pictures: a name "
-        "(`lineup copies` lists them), the path of an ONNX file, or none. auto takes what the data "
+        "(`lineup copies list`), the path of an ONNX file, or none. auto takes what the data "
         "uses, and for new data the first one that is installed.",
     )
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = Field(

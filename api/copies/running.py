@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from api.copies.stages import CopyStage, StageOutcome, StageReport
+from api.copies.stages import IN_THE_LOG, CopyStage, StageOutcome, StageReport
 from api.copies.stored_features import StoredFeatures
 from api.copies.verifying import choose_candidates, verify
 from embedder.copies.features import LocalFeatures, can_extract
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 # Near duplicates that are copies already, and are verified all the same, to say what was done.
 EXPLAINED = 2
 HOW_TO_INSTALL = "pip install 'lineup-forensics[copies]' brings it"
-IN_THE_LOG = "the error is in the log"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from api.copies.spaces import Copies
-from api.copies.stages import CopyStage, StageOutcome, StageReport
+from api.copies.stages import IN_THE_LOG, CopyStage, StageOutcome, StageReport
 from embedder.decoding.picture import Picture
 from index.cache.live import LiveIndex
 from index.cache.searching import Question
@@ -18,7 +18,6 @@ from index.truth.filters import EVERYTHING, Filter
 
 # The nearest entries that become candidates: as many as geometry verifies in one look-up.
 CANDIDATES = 20
-IN_THE_LOG = "the error is in the log"
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +52,8 @@ def search_copies(
     without one.
 
     `picture` was made by an order with the `descriptor` of `Copies.find_input`; None where the
-    probe came without its bytes. A descriptor or an
-    index that fails is a report, never an error. Raises `InvalidFilter`, `UnknownCorpus`.
+    probe came without its bytes. A descriptor or an index that fails is a report, never an error.
+    Raises `InvalidFilter`, `UnknownCorpus`.
     """
     opened = product.copies.find()
     if opened is None:
@@ -82,16 +81,6 @@ def search_copies(
     return DescriptorSearch(
         report, tuple(ordered), answers[0].generation, opened.describer.space.fingerprint
     )
-
-
-def find_by_descriptor(
-    product: OpenedProduct, picture: Picture | None, chosen: Filter = EVERYTHING
-) -> tuple[tuple[int, float], ...]:
-    """Return entry ids with their cosine similarities by copy descriptor, nearest first.
-
-    Nothing is returned where no copy space is open. Raises `InvalidFilter`, `UnknownCorpus`.
-    """
-    return search_copies(product, picture, chosen).candidates
 
 
 def _not_searched(product: OpenedProduct) -> DescriptorSearch:

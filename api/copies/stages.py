@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+IN_THE_LOG = "the error is in the log"  # the detail of a stage that failed
+
 
 class CopyStage(StrEnum):
     """One way of looking for copies, in the order in which a look-up runs them."""

@@ -23,16 +23,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from embedder.copies.descriptors import DESCRIPTORS, LINEUP_COPY, DescriptorInfo, DescriptorSource
-from embedder.copies.features import load_extractor
+from embedder.copies.features import DESCRIPTOR_BYTES, load_extractor
 from embedder.copies.inputs import DescriptorInput
+from embedder.copies.pairing import mirror_descriptors, normalise
 from embedder.errors import CorruptWeights
 
 Floats = NDArray[np.float32]
 
 INPUT = DESCRIPTORS[LINEUP_COPY].input
 _KEYPOINTS = 500
-_CELLS, _DIRECTIONS = 4, 8
-_SIFT = _CELLS * _CELLS * _DIRECTIONS
 _TINY = 1e-9
 _LEAST_SIDE = 16  # pixels; smaller pictures have no keypoints
 
@@ -66,8 +65,8 @@ class Weights:
             raise CorruptWeights(name, f"these are no weights of lineup-copy: {err}") from err
         words, channels = weights.words.shape if weights.words.ndim == 2 else (0, 0)
         fits = (
-            weights.mean.shape == (_SIFT,)
-            and weights.axes.shape == (_SIFT, channels)
+            weights.mean.shape == (DESCRIPTOR_BYTES,)
+            and weights.axes.shape == (DESCRIPTOR_BYTES, channels)
             and weights.centre.shape == (words * channels,)
             and weights.projection.ndim == 2
             and len(weights.projection) == words * channels > 0
@@ -147,28 +146,14 @@ def extract(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     shown = pixels.max(axis=2) > 0  # (h, w)
     rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     if len(rows) < _LEAST_SIDE or len(columns) < _LEAST_SIDE:
-        return np.empty((0, _SIFT), np.uint8)
+        return np.empty((0, DESCRIPTOR_BYTES), np.uint8)
     kept = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     luma = np.asarray(Image.fromarray(kept).convert("L"))
     _, computed = cv2.SIFT.create(nfeatures=_KEYPOINTS).detectAndCompute(luma, None)
     found = cast("Floats | None", computed)  # its types do not say that there may be none
     if found is None:
-        return np.empty((0, _SIFT), np.uint8)
+        return np.empty((0, DESCRIPTOR_BYTES), np.uint8)
     return np.asarray(np.clip(found[:_KEYPOINTS], 0, 255), np.uint8)
-
-
-def mirror(descriptors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the descriptors `(n, 128)` that the keypoints have in the mirrored picture."""
-    cells = descriptors.reshape(-1, _CELLS, _CELLS, _DIRECTIONS)[:, ::-1]
-    turned = cells[..., -np.arange(_DIRECTIONS) % _DIRECTIONS]
-    return turned.reshape(-1, _SIFT)
-
-
-def take_roots(descriptors: NDArray[np.uint8]) -> Floats:
-    """Return RootSIFT `(n, 128)`: the roots of descriptors whose sum is 1."""
-    values = descriptors.astype(np.float32)
-    totals = np.maximum(values.sum(axis=1, keepdims=True), 1)
-    return np.asarray(np.sqrt(values / totals), np.float32)
 
 
 def aggregate(descriptors: NDArray[np.uint8], mean: Floats, axes: Floats, words: Floats) -> Floats:
@@ -177,8 +162,8 @@ def aggregate(descriptors: NDArray[np.uint8], mean: Floats, axes: Floats, words:
     """
     gathered = np.zeros(words.shape, np.float32)  # (k, c)
     if len(descriptors):
-        both = np.concatenate([descriptors, mirror(descriptors)])
-        reduced = (take_roots(both) - mean) @ axes  # (2n, c)
+        both = np.concatenate([descriptors, mirror_descriptors(descriptors)])
+        reduced = (normalise(both) - mean) @ axes  # (2n, c)
         nearest = ((words**2).sum(axis=1) - 2 * reduced @ words.T).argmin(axis=1)
         residuals = reduced - words[nearest]
         residuals /= np.linalg.norm(residuals, axis=1, keepdims=True) + np.float32(_TINY)

@@ -184,7 +184,7 @@ def compute_fingerprint(weights_sha256: str, wanted: DescriptorInput) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListedDescriptor:
-    """One line of `lineup copies`; nothing is loaded or hashed for it.
+    """One line of `lineup copies list`; nothing is loaded or hashed for it.
 
     `missing` names the packages that must be installed before it can be used.
     """

@@ -22,7 +22,7 @@ ONE_PLACE = 3.0
 
 
 def normalise(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return RootSIFT `(n, 128)` of norm 1."""
+    """Return RootSIFT `(n, 128)` of norm 1: the roots of descriptors whose sum is 1."""
     values = descriptors.astype(np.float32)
     values /= np.maximum(values.sum(axis=1, keepdims=True), 1)
     return np.sqrt(values)
@@ -37,7 +37,12 @@ def mirror(features: LocalFeatures) -> tuple[NDArray[np.float32], NDArray[np.uin
     points = features.points.copy()
     points[:, 0] = features.width - 1 - points[:, 0]
     points[:, 3] = (180 - points[:, 3]) % 360
-    return points, features.descriptors[:, _MIRRORED]
+    return points, mirror_descriptors(features.descriptors)
+
+
+def mirror_descriptors(descriptors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the descriptors `(n, 128)` that the keypoints have in the mirrored picture."""
+    return descriptors[:, _MIRRORED]
 
 
 def find_pairs(

@@ -1,1 +1,3 @@
-"""Bytes to pixels: decoding, orientation, colour, preprocessing, delivery and perceptual hash."""
+"""Bytes to pixels: decoding, orientation, colour, preprocessing, delivery, perceptual hash
+and the hashes of a picture's views.
+"""

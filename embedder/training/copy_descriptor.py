@@ -26,11 +26,10 @@ from embedder.copies.aggregated import (
     INPUT,
     aggregate,
     extract,
-    mirror,
     prepare,
-    take_roots,
 )
 from embedder.copies.inputs import make_descriptor_pixels
+from embedder.copies.pairing import mirror_descriptors, normalise
 from embedder.errors import ImageError
 from embedder.pictures.decode import decode
 from embedder.pictures.limits import ImageLimits
@@ -87,7 +86,7 @@ def learn(
 ) -> dict[str, NDArray[np.floating]]:
     """Return the tensors. `edited` has the number of a picture and the descriptors of an edit."""
     sample = np.concatenate([each[random.permutation(len(each))[:_EACH]] for each in pictures])
-    roots = take_roots(np.concatenate([sample, mirror(sample)]))
+    roots = normalise(np.concatenate([sample, mirror_descriptors(sample)]))
     roots = roots[random.permutation(len(roots))[:_SAMPLE]]
     mean = roots.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((roots - mean).T))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from api.copies.searching import CANDIDATES, find_by_descriptor, search_copies
+from api.copies.searching import CANDIDATES, search_copies
 from api.copies.spaces import NOTHING_DESCRIBED, Copies
 from api.copies.stages import StageOutcome
 from api.ingest.single import add_image
@@ -231,7 +231,6 @@ def test_a_picture_that_is_added_is_found_by_its_descriptor_at_once(
     )
     assert (found.report.outcome, found.report.compared) == (StageOutcome.RAN, 5)
     assert found.generation == 10  # both vectors of each are in the log
-    assert find_by_descriptor(product, probe(3)) == found.candidates
 
 
 def test_a_filter_never_starves_and_several_are_joined(
@@ -244,7 +243,7 @@ def test_a_filter_never_starves_and_several_are_joined(
         add_image(product, png(seed), "known", Provenance(), describer)
     few = add_image(product, png(50), "few", Provenance(), describer).entry.id
     chosen = Filter(corpora=frozenset(["few"]))
-    assert [i for i, _ in find_by_descriptor(product, probe(3), chosen)] == [few]
+    assert [i for i, _ in search_copies(product, probe(3), chosen).candidates] == [few]
     both = search_copies(product, probe(3), EVERYTHING, chosen).candidates
     assert len(both) in (CANDIDATES, CANDIDATES + 1)
     assert few in dict(both)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save
 
-from embedder.copies.aggregated import AggregatedDescriptor, Weights, aggregate, mirror
+from embedder.copies.aggregated import AggregatedDescriptor, Weights, aggregate
 from embedder.copies.descriptors import DESCRIPTORS, LINEUP_COPY, CopyDescriptor
 from embedder.copies.inputs import make_descriptor_pixels
 from embedder.copies.opening import open_descriptor
+from embedder.copies.pairing import mirror_descriptors
 from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.errors import CorruptWeights, ModelUnavailable
 
@@ -88,8 +89,8 @@ def test_the_file_is_small_and_as_pinned(descriptor: CopyDescriptor) -> None:
 
 def test_mirroring_twice_changes_nothing() -> None:
     descriptors = np.random.default_rng(0).integers(0, 256, (9, 128), np.uint8)
-    assert not np.array_equal(mirror(descriptors), descriptors)
-    assert np.array_equal(mirror(mirror(descriptors)), descriptors)
+    assert not np.array_equal(mirror_descriptors(descriptors), descriptors)
+    assert np.array_equal(mirror_descriptors(mirror_descriptors(descriptors)), descriptors)
 
 
 def test_what_is_gathered_is_the_same_for_mirrored_descriptors(
@@ -98,7 +99,8 @@ def test_what_is_gathered_is_the_same_for_mirrored_descriptors(
     descriptors = np.random.default_rng(1).integers(0, 256, (40, 128), np.uint8)
     mean, axes, words = (tensors[key].astype(np.float32) for key in ("mean", "axes", "words"))
     plain = aggregate(descriptors, mean, axes, words)
-    assert np.allclose(aggregate(mirror(descriptors), mean, axes, words), plain, atol=1e-4)
+    mirrored = aggregate(mirror_descriptors(descriptors), mean, axes, words)
+    assert np.allclose(mirrored, plain, atol=1e-4)
     assert np.isclose(np.linalg.norm(plain), 1, atol=1e-5)
 
 

@@ -211,8 +211,9 @@ class Copies:
             self._has_looked.wait(LOADING_SECONDS)
         else:
             self.look()
-        if self._loaded is not None:
-            name, describer = self._loaded
+        loaded = self._loaded  # once: another thread may close it meanwhile
+        if loaded is not None:
+            name, describer = loaded
             if self._is_named:
                 self._activate(name, describer.space)
             return describer

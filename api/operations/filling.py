@@ -83,9 +83,10 @@ def activate_descriptor(
     if chosen.descriptor is None:
         raise ModelUnavailable(chosen.detail or f"the copy descriptor {name} is not installed")
     space = make_copy_space(chosen.descriptor)
-    with database.write(unlimited=True) as conn:
-        covered = coverage(conn, space)
+    with database.write() as conn:
         activate_copy_space(conn, name, space)
+    with database.read(unlimited=True) as conn:  # counting a million entries takes seconds
+        covered = coverage(conn, space)
     return ActivatedDescriptor(
         descriptor=name,
         copy_space=space.fingerprint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from api.decoding import make_picture_now
 from api.images import BlobStores
@@ -19,6 +20,8 @@ def find_kept_picture(
     """Make the picture of a stored image again: of its original, else of its thumbnail. None if
     neither is kept, or can be read.
     """
+    # The thumbnail of a long strip is narrower than what a model reads.
+    order = replace(order, limits=replace(order.limits, min_image_side=1))
     for store in (stores.originals, stores.thumbnails):
         try:
             data = store.find(sha256)

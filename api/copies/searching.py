@@ -46,10 +46,10 @@ class DescriptorSearch:
 
 
 def search_copies(
-    product: OpenedProduct, picture: Picture | None, *filters: Filter
+    product: OpenedProduct, picture: Picture | None, *filters: Filter, exact: bool = False
 ) -> DescriptorSearch:
     """Find the entries that are nearest by copy descriptor among those of each filter; among all
-    without one.
+    without one. `exact` compares every vector.
 
     `picture` was made by an order with the `descriptor` of `Copies.find_input`; None where the
     probe came without its bytes. A descriptor or an index that fails is a report, never an error.
@@ -62,7 +62,9 @@ def search_copies(
         return DescriptorSearch(StageReport(CopyStage.DESCRIPTOR, StageOutcome.NO_IMAGE))
     try:
         vector = opened.describer.describe(picture.descriptor_pixels[np.newaxis])[0]  # (c,)
-        questions = [Question(vector, CANDIDATES, each) for each in filters or (EVERYTHING,)]
+        questions = [
+            Question(vector, CANDIDATES, each, exact=exact) for each in filters or (EVERYTHING,)
+        ]
         answers = opened.index.search_all(questions)
     except (InvalidFilter, UnknownCorpus):
         raise

@@ -43,7 +43,7 @@ def propose(product: OpenedProduct, picture: Picture | None, query: LookupQuery)
     Raises `InvalidFilter`, `UnknownCorpus`.
     """
     started = perf_counter()
-    found = search_copies(product, picture, make_filter(query.filter), REALS)
+    found = search_copies(product, picture, make_filter(query.filter), REALS, exact=query.exact)
     took_ms = None if found.generation is None else milliseconds(started, perf_counter())
     return Proposed(found.report, found.candidates, found.descriptor, took_ms)
 

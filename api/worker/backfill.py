@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -81,7 +82,8 @@ class BackfillTask:
         self._database = database
         self._describer = describer
         self._stores = stores
-        self._order = PictureOrder(limits, descriptor=describer.input)
+        # The thumbnail of a long strip is narrower than what a model reads.
+        self._order = PictureOrder(replace(limits, min_image_side=1), descriptor=describer.input)
 
     def spans(self) -> Iterator[Span]:
         """List the images that have no vector in the copy space."""

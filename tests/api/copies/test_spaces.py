@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from api.settings import Settings
 from embedder.decoding.picture import PictureOrder, make_picture
 from index.cache.config import DEFAULT_CONFIG
 from index.cache.live import LiveIndex
+from index.cache.searching import Question, SearchResult
 from index.truth.active import activate_copy_space, deactivate_copy_space, find_active_copy_space
 from index.truth.corpora import CorpusKind, Keep, create_corpus
 from index.truth.database import Database
@@ -231,6 +232,35 @@ def test_a_picture_that_is_added_is_found_by_its_descriptor_at_once(
     )
     assert (found.report.outcome, found.report.compared) == (StageOutcome.RAN, 5)
     assert found.generation == 10  # both vectors of each are in the log
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_exact_look_up_compares_every_vector_of_the_copy_space(
+    product: SmallProduct, exact: bool
+) -> None:
+    describer = product.copies.find_describer()
+    add_image(product, png(1), "known", Provenance(), describer)
+    opened = product.copies.find()
+    assert opened is not None
+    asked: list[Question] = []
+
+    class Asked:
+        """The index, and what it is asked."""
+
+        count = 1
+
+        def search_all(self, questions: Sequence[Question]) -> Sequence[SearchResult]:
+            asked.extend(questions)
+            return opened.index.search_all(questions)
+
+    class Opened:
+        def find(self) -> Any:
+            return replace(opened, index=Asked())
+
+    whole, product.copies = product.copies, Opened()  # type: ignore[assignment]
+    assert search_copies(product, probe(1), exact=exact).candidates
+    product.copies = whole
+    assert [each.exact for each in asked] == [exact]
 
 
 def test_a_filter_never_starves_and_several_are_joined(

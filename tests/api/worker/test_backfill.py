@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from sqlalchemy import select
 
 from api.copies.spaces import DescriberOf
@@ -38,6 +39,7 @@ from tests.api.modelless import (
     DIMENSION,
     LIMITS,
     SPACE,
+    encode,
     fill,
     jpeg_of,
     png,
@@ -211,3 +213,15 @@ def fill_small(database: Database, seeds: Any) -> None:
             for seed in seeds
         ]
         add_entries(conn, "known", SPACE, new)
+
+
+def test_the_narrow_thumbnail_of_a_long_strip_is_described(
+    database: Database, tmp_path: Path
+) -> None:
+    stores = stores_in(tmp_path)
+    strip = Image.new("RGB", (64, LIMITS.min_image_side - 1), "teal")
+    stores.thumbnails.put(sha256_of(png(1)), encode(strip, "WEBP"))
+    fill(database, "known", [1])
+    done = backfill(database, stores)
+    assert done.counts == JobCounts(found=1, embedded=1)
+    assert stored(database)[sha256_of(png(1))][1] == "onnx" + FROM_THUMBNAIL

@@ -35,13 +35,12 @@ class OpenedProduct(Protocol):
 class DescriptorSearch:
     """Entry ids with their cosine similarities by copy descriptor, nearest first.
 
-    `report` says what was done, `generation` is that of the copy index, and `descriptor` the
-    fingerprint of the descriptor; both None if it was not searched.
+    `report` says what was done, and `descriptor` is the fingerprint of the descriptor; None if it
+    was not searched.
     """
 
     report: StageReport
     candidates: tuple[tuple[int, float], ...] = ()
-    generation: int | None = None
     descriptor: str | None = None
 
 
@@ -78,11 +77,11 @@ def search_copies(
         StageOutcome.RAN,
         compared=sum(found.searched for found in answers),
         not_comparable=max(0, product.index.count - opened.index.count),
+        generation=answers[0].generation,
+        exact=all(found.exact for found in answers),
     )
     ordered = sorted(nearest.items(), key=lambda each: (-each[1], each[0]))
-    return DescriptorSearch(
-        report, tuple(ordered), answers[0].generation, opened.describer.space.fingerprint
-    )
+    return DescriptorSearch(report, tuple(ordered), opened.describer.space.fingerprint)
 
 
 def _not_searched(product: OpenedProduct) -> DescriptorSearch:

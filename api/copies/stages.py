@@ -38,6 +38,7 @@ class StageReport:
     `compared` counts the entries that it compared, `found` those of them in which it saw a copy or
     a lead, and `not_comparable` those that it was given and could not compare, because nothing to
     compare them by is kept. `detail` says for people why a stage did not run; None if it ran.
+    `generation` and `exact` are those of the search in the copy space, None for other stages.
     """
 
     stage: CopyStage
@@ -46,3 +47,5 @@ class StageReport:
     found: int = 0
     not_comparable: int = 0
     detail: str | None = None
+    generation: int | None = None
+    exact: bool | None = None

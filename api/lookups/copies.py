@@ -44,7 +44,7 @@ def propose(product: OpenedProduct, picture: Picture | None, query: LookupQuery)
     """
     started = perf_counter()
     found = search_copies(product, picture, make_filter(query.filter), REALS, exact=query.exact)
-    took_ms = None if found.generation is None else milliseconds(started, perf_counter())
+    took_ms = None if found.descriptor is None else milliseconds(started, perf_counter())
     return Proposed(found.report, found.candidates, found.descriptor, took_ms)
 
 

@@ -258,6 +258,16 @@ class StageAnswer(Answer):
         description="Number of entries that it was given and could not compare: their corpora keep "
         "nothing that it could compare.",
     )
+    generation: int | None = Field(
+        None,
+        description="Generation of the copy space that the descriptor searched: it can be some "
+        "changes behind that of the answer. Null for the other stages.",
+    )
+    exact: bool | None = Field(
+        None,
+        description="Whether the descriptor's search left out no nearer entry. Null for the other "
+        "stages.",
+    )
     words: str = Field(description="The same in one sentence.")
 
     @classmethod
@@ -269,6 +279,8 @@ class StageAnswer(Answer):
             compared=report.compared,
             found=report.found,
             not_comparable=report.not_comparable,
+            generation=report.generation,
+            exact=report.exact,
             words=describe_stage(report, views if report.stage is CopyStage.PERCEPTUAL_HASH else 0),
         )
 

@@ -231,7 +231,8 @@ def test_a_picture_that_is_added_is_found_by_its_descriptor_at_once(
         (similarity for _, similarity in found.candidates), reverse=True
     )
     assert (found.report.outcome, found.report.compared) == (StageOutcome.RAN, 5)
-    assert found.generation == 10  # both vectors of each are in the log
+    assert found.report.generation == 10  # both vectors of each are in the log
+    assert found.report.exact
 
 
 @pytest.mark.parametrize("exact", [True, False])

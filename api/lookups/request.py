@@ -17,7 +17,7 @@ from api.fields import (
     Scalar,
     Sha256,
 )
-from api.lookups.copies_json import ViewHashAnswer
+from api.lookups.views_json import ViewHashAnswer
 from embedder.pictures.views import MAX_VIEWS
 from index.truth.corpora import CorpusKind
 

@@ -2,36 +2,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from api.lookups.copies_json import (
-    BoxAnswer,
     ComparedAnswer,
     CopiesAnswer,
     LeadLimitsAnswer,
-    ViewHashAnswer,
 )
 from index.copies import (
     NO_LEADS,
-    Box,
     CopyEvidence,
     Correspondence,
     LeadLimits,
-    Symmetry,
-    View,
-    ViewHash,
 )
-from index.truth.perceptual import PerceptualHash
 
 shares = st.floats(0, 1)
-boxes = st.none() | st.lists(st.integers(0, 64), min_size=4, max_size=4, unique=True).map(
-    lambda some: Box(min(some[:2]) / 64, min(some[2:]) / 64, max(some[:2]) / 64, max(some[2:]) / 64)
-)
-views = st.builds(View, st.sampled_from(Symmetry), boxes, boxes)
-hashes = st.builds(PerceptualHash, st.binary(min_size=32, max_size=32), st.integers(0, 100))
 numbers = st.floats(-1e6, 1e6)
 correspondences = st.builds(
     Correspondence,
@@ -53,12 +39,6 @@ evidence = st.builds(
 )
 
 
-@given(st.builds(ViewHash, views, hashes))
-def test_the_hash_of_a_view_is_read_as_it_was_written(hashed: ViewHash) -> None:
-    written = ViewHashAnswer.of(hashed).model_dump_json()
-    assert ViewHashAnswer.model_validate_json(written).to_view_hash() == hashed
-
-
 @given(evidence)
 def test_what_was_compared_is_read_as_it_was_written(found: CopyEvidence) -> None:
     """A replay judges by it, so nothing may be rounded."""
@@ -78,15 +58,6 @@ def test_what_was_compared_is_read_as_it_was_written(found: CopyEvidence) -> Non
 def test_limits_of_leads_are_read_as_they_were_written(limits: LeadLimits) -> None:
     written = LeadLimitsAnswer.of(limits).model_dump_json()
     assert LeadLimitsAnswer.model_validate_json(written).to_limits() == limits
-
-
-@pytest.mark.parametrize(
-    "edges", [(0.5, 0, 0.5, 1), (0.6, 0, 0.4, 1), (0, 1, 1, 1), (-0.1, 0, 1, 1), (0, 0, 1, 1.1)]
-)
-def test_a_part_without_an_area_is_refused(edges: tuple[float, ...]) -> None:
-    names = ("left", "top", "right", "bottom")
-    with pytest.raises(ValidationError):
-        BoxAnswer(**dict(zip(names, edges, strict=True)))
 
 
 def test_entries_that_were_compared_are_listed_by_id() -> None:

@@ -83,6 +83,10 @@ class Figures:
     milliseconds: float | None
     bytes_an_image: float | None
 
+    @property
+    def has_rule(self) -> bool:
+        return bool(np.isfinite(self.rule))
+
 
 def measure(
     name: str,
@@ -133,15 +137,24 @@ def make_summary(figures: Sequence[Figures], edits: Sequence[Edit]) -> Table:
             share(each.at_rate[core]),
             share(each.at_rate),
             f"{each.threshold:.2f}",
-            share(each.by_rule[core]),
-            share(each.by_rule),
-            f"{each.false_by_rule} of {len(edits):,}",
-            str(each.twins_by_rule),
+            *describe_rule(each, core),
             f"{each.precision:.3f}",
             "" if each.milliseconds is None else f"{each.milliseconds:.1f}",
             "" if each.bytes_an_image is None else f"{each.bytes_an_image:,.0f}",
         )
     return table
+
+
+def describe_rule(figures: Figures, core: NDArray[np.bool_]) -> list[str]:
+    """Recall over the core edits and over all by the method's own rule, false matches and twins."""
+    if not figures.has_rule:
+        return ["-"] * 4
+    return [
+        share(figures.by_rule[core]),
+        share(figures.by_rule),
+        f"{figures.false_by_rule} of {len(figures.by_rule):,}",
+        str(figures.twins_by_rule),
+    ]
 
 
 def make_details(figures: Sequence[Figures], edits: Sequence[Edit], shown: Sequence[Edit]) -> Table:
@@ -164,7 +177,10 @@ def make_details(figures: Sequence[Figures], edits: Sequence[Edit], shown: Seque
 def add_line(
     table: Table, name: str, chosen: NDArray[np.bool_], figures: Sequence[Figures]
 ) -> None:
-    cells = [f"{share(each.at_rate[chosen])} / {share(each.by_rule[chosen])}" for each in figures]
+    cells = [
+        f"{share(each.at_rate[chosen])} / {share(each.by_rule[chosen]) if each.has_rule else '-'}"
+        for each in figures
+    ]
     table.add_row(name, str(int(chosen.sum())), *cells)
 
 

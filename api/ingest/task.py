@@ -214,8 +214,8 @@ class IngestTask:
     def _describe(self, positions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """Return the vectors of copies by position.
 
-        A descriptor that fails leaves entries without one, which a back-fill can add: it never
-        fails an ingest.
+        Where a descriptor fails, the entry has none, and a back-fill can add it: it never fails an
+        ingest, nor takes the vectors of other pictures with it.
         """
         pixels = {
             position: self._to_describe.pop(position)
@@ -224,12 +224,16 @@ class IngestTask:
         }
         if not pixels or self._describer is None:
             return {}
-        try:
-            vectors = self._describer.describe(np.stack([*pixels.values()]))  # (n, c)
-        except Exception:  # a boundary: what is missing is in the log and in `lineup fsck`
-            log.exception("%d pictures are added without the vector of a copy", len(pixels))
-            return {}
-        return dict(zip(pixels, vectors, strict=True))
+        vectors, error = dict[int, NDArray[np.float32]](), None
+        for position, each in pixels.items():
+            try:
+                (vectors[position],) = self._describer.describe(each[np.newaxis])  # (1, c)
+            except Exception as err:  # a boundary: the log and `lineup fsck` say what is missing
+                error = err
+        if error is not None:
+            missing = len(pixels) - len(vectors)
+            log.error("%d pictures are added without the vector of a copy", missing, exc_info=error)
+        return vectors
 
     def _with_copy_vector(self, item: Added[NewEntry]) -> NewEntry:
         vector = self._copy_vectors.get(item.position)

@@ -23,7 +23,7 @@ from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
 from embedder.decoding.ahead import make_pictures_ahead
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
-from embedder.errors import ImageError
+from embedder.errors import CorruptImage, CorruptWeights, ImageError
 from embedder.network.results import Embedded, Failed
 from embedder.pictures.limits import ImageLimits
 from index.errors import BlobCorrupt
@@ -57,7 +57,11 @@ class DescriptorStream:
     def embed_stream(
         self, items: Iterable[tuple[K, bytes, PictureOrder]]
     ) -> Generator[Embedded[K] | Failed[K], None, None]:
-        """Yield, in order, each item's vector, or its ImageError."""
+        """Yield, in order, each item's vector, or its ImageError.
+
+        A picture of which the network makes no vector fails alone: it must not end a back-fill
+        again and again.
+        """
         pictures = make_pictures_ahead(self._decoders, items, ahead=AHEAD, max_bytes=AHEAD_BYTES)
         with closing(pictures):
             for key, future in pictures:
@@ -67,7 +71,11 @@ class DescriptorStream:
                     yield Failed(key, err)
                     continue
                 assert picture.descriptor_pixels is not None
-                (vector,) = self._describer.describe(picture.descriptor_pixels[np.newaxis])
+                try:
+                    (vector,) = self._describer.describe(picture.descriptor_pixels[np.newaxis])
+                except CorruptWeights as err:  # of this picture: the others have vectors
+                    yield Failed(key, CorruptImage(picture.format, str(err)))
+                    continue
                 yield Embedded(key, Picture(picture.format), vector, 0.0)
 
 

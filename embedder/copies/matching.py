@@ -58,6 +58,10 @@ MIN_ALIKE_SHARE = 0.76
 MIN_FITTING_SHARE = 0.33
 # And most of one of the pictures lies in the other: less is a part that two pictures share.
 MIN_COVERED = 0.5
+# And it is no small thing in the other: a known fake that is the avatar or the logo on a page, a
+# hundredth of it, does not make the page a copy. Of 61 edits, that with the least shows it in a
+# tenth, a collage of nine pictures (2026-11-30).
+MIN_SHOWN = 0.03
 # A pattern fits itself wherever it is laid, and every other piece of its kind.
 MAX_REPETITION = 0.9
 # Fewer pairs determine no transform that could be checked; with fewer than these, hardly any pair
@@ -128,6 +132,7 @@ class Fit:
             and self.agreement.share >= MIN_ALIKE_SHARE
             and self.agreement.repetition <= MAX_REPETITION
             and max(self.probe_covered, self.entry_covered) >= MIN_COVERED
+            and min(self.probe_covered, self.entry_covered) >= MIN_SHOWN
         )
 
     @property

@@ -25,6 +25,7 @@ class Colours:
     name: str = "colours"
     described: int = 0
     fails: bool = False
+    refused: bytes = b""  # the pixels of a picture that it makes no vector of
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -47,6 +48,8 @@ class Colours:
     def describe(self, pixels: np.ndarray) -> np.ndarray:
         if self.fails:
             raise CorruptWeights("colours", "it is told to fail")
+        if any(picture.tobytes() == self.refused for picture in pixels):
+            raise CorruptWeights("colours", "it gives no vector with a norm")
         with self.lock:
             self.described += len(pixels)
         half = SIDE // 2

@@ -11,14 +11,15 @@ import pytest
 from sqlalchemy import select
 
 from api.copies.spaces import DescriberOf
+from embedder.decoding.picture import PictureOrder, make_picture
 from index.cache.live import LiveIndex
 from index.truth.coverage import coverage
 from index.truth.database import Database
 from index.truth.jobs import JobCounts
 from index.truth.schema import embeddings
 from index.truth.spaces import find_space_id, list_spaces
-from tests.api.copies.colours import Colours
-from tests.api.modelless import SPACE, png
+from tests.api.copies.colours import INPUT, Colours
+from tests.api.modelless import LIMITS, SPACE, png
 
 
 @pytest.fixture
@@ -81,6 +82,19 @@ def test_a_descriptor_that_fails_leaves_entries_without_their_vectors(
         assert shelf.ingest().counts == JobCounts(found=1, added=1)
     assert counts(database, colours) == (1, 0)
     assert "without the vector" in caplog.text
+
+
+def test_a_picture_without_a_vector_takes_no_vector_from_others(
+    shelf: Any, database: Database, colours: Colours
+) -> None:
+    order = PictureOrder(LIMITS, descriptor=INPUT)
+    pixels = make_picture(png(1), order).descriptor_pixels
+    assert pixels is not None
+    colours.refused = pixels.tobytes()
+    for seed in range(3):
+        shelf.write(f"{seed}.png", png(seed))
+    assert shelf.ingest().counts == JobCounts(found=3, added=3)
+    assert counts(database, colours) == (3, 2)
 
 
 def test_without_a_descriptor_nothing_of_a_copy_space_is_stored(

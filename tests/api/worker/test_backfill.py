@@ -66,10 +66,14 @@ def thumbnail_of(seed: int) -> bytes:
     return thumbnail
 
 
-def vector_of(data: bytes) -> np.ndarray:
+def pixels_of(data: bytes) -> np.ndarray:
     pixels = make_picture(data, PictureOrder(LIMITS, descriptor=INPUT)).descriptor_pixels
     assert pixels is not None
-    return Colours().describe(pixels[np.newaxis])[0].astype(HALF)
+    return pixels
+
+
+def vector_of(data: bytes) -> np.ndarray:
+    return Colours().describe(pixels_of(data)[np.newaxis])[0].astype(HALF)
 
 
 def stored(database: Database) -> dict[str, tuple[bytes, str]]:
@@ -136,6 +140,26 @@ def test_only_what_is_missing_is_described_and_the_same_request_is_the_same_job(
     assert start_backfill(database, space, "colours") == start_backfill(database, space, "colours")
     with database.read() as conn:
         assert coverage(conn, space).missing == 0
+
+
+def test_a_picture_without_a_vector_does_not_end_a_back_fill(
+    database: Database, tmp_path: Path
+) -> None:
+    stores, colours = stores_in(tmp_path), Colours(refused=pixels_of(png(1)).tobytes())
+    for seed in range(3):
+        stores.originals.put(sha256_of(png(seed)), png(seed))
+    fill(database, "known", [0, 1, 2])
+
+    done = backfill(database, stores, colours)
+
+    assert (done.state, done.counts) == (
+        JobState.COMPLETED,
+        JobCounts(found=3, embedded=2, failed=1),
+    )
+    assert set(stored(database)) == {sha256_of(png(seed)) for seed in (0, 2)}
+    with database.read() as conn:
+        (item,) = list_items(conn, done.id)
+    assert "it gives no vector with a norm" in item.detail
 
 
 CHILD = """

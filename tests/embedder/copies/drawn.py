@@ -62,6 +62,14 @@ def text_card(seed: int, lines: int = 6, size: int = 30) -> Image.Image:
     return card
 
 
+def with_avatar(image: Image.Image, avatar: Image.Image) -> Image.Image:
+    """A picture with a small other one at its edge, in 2 % of it."""
+    changed = image.copy()
+    side = round((0.02 * image.width * image.height) ** 0.5)
+    changed.paste(avatar.resize((side, side)), (10, 10))
+    return changed
+
+
 def screenshot(image: Image.Image) -> Image.Image:
     """A phone that shows a picture between a bar, a name and four words."""
     screen = Image.new("RGB", (720, 1280), WHITE)

@@ -55,6 +55,7 @@ NO_COPIES = {
     "screenshots of two wide pictures": (drawn.screenshot(CHELSEA), drawn.screenshot(COFFEE)),
     "one logo": (drawn.with_logo(ASTRONAUT, 0.2), drawn.with_logo(CHELSEA, 0.2)),
     "one large logo": (drawn.with_logo(ASTRONAUT, 0.5), drawn.with_logo(SQUARE_CAT, 0.5)),
+    "a known picture that is an avatar": (ASTRONAUT, drawn.with_avatar(COFFEE, ASTRONAUT)),
     "one watermark": (drawn.with_watermark(CHELSEA), drawn.with_watermark(COFFEE)),
     "chequers": (drawn.chequers(32, 0, 1), drawn.chequers(32, 16, 2)),
     "walls": (drawn.bricks(1, 64, 24), drawn.bricks(2, 64, 24)),

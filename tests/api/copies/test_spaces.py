@@ -41,10 +41,10 @@ def shop() -> Shop:
 def open_copies(database: Database, tmp_path: Path, shop: Shop) -> Iterator[Callable[..., Copies]]:
     opened: list[Copies] = []
 
-    def open_one(*, background: bool = False, **settings: Any) -> Copies:
+    def open_one(*, background: bool = False, choose: Any = shop.choose, **settings: Any) -> Copies:
         chosen = Settings(data_dir=tmp_path, **{"copy_descriptor": "auto"} | settings)
         opened.append(
-            Copies(chosen, database, DEFAULT_CONFIG, background=background, choose=shop.choose)
+            Copies(chosen, database, DEFAULT_CONFIG, background=background, choose=choose)
         )
         return opened[-1]
 
@@ -139,16 +139,13 @@ def test_another_active_space_is_opened_and_a_missing_one_is_a_reason(
     assert copies.find() is None
 
 
-def test_a_broken_descriptor_or_index_is_a_reason_and_no_error(
-    open_copies: Any, shop: Shop, tmp_path: Path
-) -> None:
+def test_a_broken_descriptor_is_a_reason_and_no_error(open_copies: Any) -> None:
     assert open_copies().find_describer() is not None
 
     def break_it(*_: object) -> Any:
         raise RuntimeError("a driver that nobody foresaw")
 
-    broken = open_copies()
-    broken._choose = break_it
+    broken = open_copies(choose=break_it)
     assert broken.find() is None
     assert broken.outcome is StageOutcome.FAILED
     assert "defect" in broken.describe()

@@ -2,8 +2,8 @@
 one, what is left beside a bar of text.
 
 Where two pictures meet, most lines across the edge have a step just there, and a larger one than
-anywhere near. In a photograph few edges are as straight, and none need be told from a seam: a part
-that is none costs one comparison. So a picture is cut at its best seam, and each half again, as
+anywhere near. In a photograph few edges are as straight. Taking one for a seam costs no more than
+one comparison. So a picture is cut at its best seam, and each half again, as
 pages are for reading (the X-Y cut of G. Nagy and S. Seth, ICPR 1984).
 """
 

@@ -25,7 +25,7 @@ from index.truth.perceptual import HASH_BYTES, MAX_HAMMING_DISTANCE
 Bits = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
-# Distances from here on are not told apart. Half of all photographs have an unrelated neighbour at
+# Distances from here on count as one. Half of all photographs have an unrelated neighbour at
 # 96 bits among 1,600 pictures, so that a tail has enough to rest on. Among many entries there are
 # nearer ones, and all pairs as far apart as this would be too many.
 FURTHEST, FURTHEST_OF_MANY = 112, 98

@@ -81,8 +81,8 @@ class OnnxDescriptor:
     def describe(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the vectors `(n, d)` of norm 1 of the pixels `(n, h, w, 3)`.
 
-        Raises ValueError for pixels of another shape, CorruptWeights where the network gives no
-        vector of a norm.
+        Raises ValueError for pixels of another shape, CorruptWeights where the network cannot be
+        computed, or gives no vector of a norm.
         """
         wanted = (self.input.height, self.input.width, 3)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != wanted:
@@ -94,7 +94,12 @@ class OnnxDescriptor:
 
     def _forward(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         values = _prepare(picture, self.input)
-        (output,) = self._session.run([self._output_name], {self._input_name: values})
+        try:
+            (output,) = self._session.run([self._output_name], {self._input_name: values})
+        except Exception as err:  # its errors are of many classes without a common one
+            raise CorruptWeights(
+                self._info.name, f"ONNX Runtime cannot compute it: {_first_line(err)}"
+            ) from err
         vector: NDArray[np.float32] = np.asarray(output, np.float32).reshape(-1)  # (d,)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         if vector.shape != (self.dimension,) or not _SMALLEST_NORM < norm < np.inf:

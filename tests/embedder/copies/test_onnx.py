@@ -33,7 +33,19 @@ from embedder.errors import (
     UnsafeWeights,
 )
 from tests.conftest import unavailable
-from tests.onnx_files import FLOAT, field, float_network, model, node, pixel_network, value
+from tests.onnx_files import (
+    FLOAT,
+    INT64,
+    UINT8,
+    field,
+    float_network,
+    integer,
+    integers,
+    model,
+    node,
+    pixel_network,
+    value,
+)
 
 pytest.importorskip("onnxruntime")
 NETWORKS = [name for name, each in DESCRIPTORS.items() if each.runtime == RUNTIME]
@@ -149,6 +161,20 @@ def test_a_picture_without_a_direction_is_an_error_and_no_vector(tmp_path: Path)
     descriptor = open_descriptor(write(tmp_path, pixel_network()))
     with pytest.raises(CorruptWeights, match="no vector"):
         descriptor.describe(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_a_network_that_cannot_be_computed_is_refused(tmp_path: Path) -> None:
+    """It tiles the picture to 7 TB."""
+    repeats = np.array([1, 100_000, 100_000, 1], "<i8")
+    weights = field(1, 4) + field(2, INT64) + field(8, "repeats") + field(9, repeats.tobytes())
+    nodes = [
+        node("Cast", ["image"], "values", [integer("to", FLOAT)]),
+        node("Tile", ["values", "repeats"], "tiled"),
+        node("ReduceMean", ["tiled"], "mean", [integers("axes", [1, 2]), integer("keepdims", 0)]),
+    ]
+    image, mean = value("image", UINT8, ["n", 8, 8, 3]), value("mean", FLOAT, ["n", 3])
+    with pytest.raises(CorruptWeights, match="cannot compute it"):
+        open_descriptor(write(tmp_path, model(nodes, [image], [mean], [weights])))
 
 
 def test_an_own_network_of_pixels_describes_pictures(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ from index.truth.spaces import Space, SpaceKind
 
 OK = "ok"
 NOTHING_DESCRIBED = (
-    "no stored picture has a vector of a copy descriptor: `lineup copies backfill` computes them"
+    "no copy descriptor is active: `lineup copies backfill` activates the first that is installed, "
+    "and computes the vectors that are missing"
 )
 LOOK_SECONDS = 1.0  # between two looks at which copy space is active
 LOADING_SECONDS = 30.0  # for which an ingest waits: loading a descriptor takes about one

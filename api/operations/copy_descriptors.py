@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from api.copies.choosing import DescriptorChoice, choose_descriptor, find_in_use
+from sqlalchemy import select
+
+from api.copies.choosing import AUTO, DescriptorChoice, choose_descriptor, find_in_use
 from api.copies.json import CopyDescriptorAnswer, CopyDescriptorsAnswer
+from api.copies.stages import StageOutcome
 from api.lineup import open_database
 from api.settings import Settings
 from embedder.copies.descriptors import (
@@ -12,6 +15,8 @@ from embedder.copies.descriptors import (
     list_descriptors,
 )
 from index.errors import NoData, SchemaOutdated
+from index.truth.active import find_active_copy_space
+from index.truth.schema import entries
 
 
 def choose_for(settings: Settings) -> DescriptorChoice:
@@ -25,6 +30,29 @@ def choose_for(settings: Settings) -> DescriptorChoice:
     except (NoData, SchemaOutdated):
         in_use = None
     return choose_descriptor(settings, in_use)
+
+
+def list_descriptors_for(settings: Settings) -> CopyDescriptorsAnswer:
+    """List what is known, and which one look-ups and ingests of the settings' data use.
+
+    A database with entries and no active descriptor uses none until a back-fill or an activation:
+    an ingest does not begin with one by itself. Raises like `choose_descriptor`.
+    """
+    choice = choose_for(settings)
+    if settings.copy_descriptor == AUTO and choice.name is not None and _uses_none(settings):
+        detail = f"`lineup copies backfill` activates {choice.name}"
+        choice = DescriptorChoice(StageOutcome.RAN, detail=detail)
+    return describe_descriptors(choice)
+
+
+def _uses_none(settings: Settings) -> bool:
+    try:
+        with open_database(settings) as database, database.read() as conn:
+            if find_active_copy_space(conn) is not None:
+                return False
+            return conn.execute(select(entries.c.id).limit(1)).first() is not None
+    except (NoData, SchemaOutdated):
+        return False
 
 
 def describe_descriptors(choice: DescriptorChoice) -> CopyDescriptorsAnswer:

@@ -44,9 +44,9 @@ def list_copy_descriptors(ctx: typer.Context, json: Json = False) -> None:
     A copy descriptor recognises a picture after crops, captions, filters and screenshots.
     LINEUP_COPY_DESCRIPTOR chooses one.
     """
-    from api.operations.copy_descriptors import choose_for, describe_descriptors
+    from api.operations.copy_descriptors import list_descriptors_for
 
-    answer = describe_descriptors(choose_for(settings_of(ctx)))
+    answer = list_descriptors_for(settings_of(ctx))
     if json:
         print_json(answer)
     else:

@@ -239,9 +239,14 @@ def print_job(answer: JobAnswer, failures: Sequence[JobItemAnswer]) -> None:
         write(f"{answer.failed - len(failures):,} {more}failed: lineup jobs failures {answer.id}")
     where = f"{answer.corpus}: " if answer.corpus else ""
     left = answer.found - answer.done
+    done = (
+        f"{answer.embedded:,} described"  # nothing is added, and no embedding is made
+        if answer.kind == "backfill"
+        else f"{answer.added:,} added + {answer.linked:,} linked + {answer.embedded:,} embedded "
+        "again"
+    )
     write(
-        f"{where}{answer.found:,} found = {answer.added:,} added + {answer.linked:,} linked + "
-        f"{answer.embedded:,} embedded again + {answer.skipped:,} skipped + {answer.failed:,} "
+        f"{where}{answer.found:,} found = {done} + {answer.skipped:,} skipped + {answer.failed:,} "
         f"failed" + (f" + {left:,} to do" if left > 0 else ""),
         label=f"job {answer.id} {answer.state}  ",
     )

@@ -376,7 +376,7 @@ def print_lookup(name: str, answer: LookupAnswer, *, in_detail: bool = False) ->
         write(stage.words, label="  stage       ")
     if similarity.neighbours:
         print_neighbours(similarity.neighbours, similarity.digits)
-        print_edits(similarity.neighbours)
+        print_edits(similarity.neighbours, in_detail)
     write(
         f"look-up {answer.id}{'' if answer.stored else ' (not stored)'}, "
         f"generation {answer.method.generation:,}, {answer.timings.total_ms:.0f} ms",
@@ -418,8 +418,11 @@ def print_neighbours(neighbours: Iterable[NeighbourAnswer], digits: int) -> None
     print_table(columns, rows)
 
 
-def print_edits(neighbours: Iterable[NeighbourAnswer]) -> None:
-    """Print for each edited copy, and each lead, what shows it. A lead is not called a copy."""
+def print_edits(neighbours: Iterable[NeighbourAnswer], in_detail: bool) -> None:
+    """Print for each edited copy, and each lead, what shows it. A lead is not called a copy.
+
+    Near duplicates of the whole picture, upright, have one line `in_detail` only.
+    """
     for each in neighbours:
         found = each.copy_evidence
         if found is None:
@@ -427,7 +430,10 @@ def print_edits(neighbours: Iterable[NeighbourAnswer]) -> None:
         if each.relation == "possible_copy":
             write(found.words, label=f"  lead {each.rank:<7}")
         elif (
-            each.relation == "edited_copy" or found.part or found.symmetry not in {None, "upright"}
+            each.relation == "edited_copy"
+            or (in_detail and each.relation == "near_duplicate")
+            or found.part
+            or found.symmetry not in {None, "upright"}
         ):
             write(found.words, label=f"  copy {each.rank:<7}")
 

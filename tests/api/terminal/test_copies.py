@@ -40,8 +40,7 @@ def test_an_older_database_is_described_activated_and_searched(
     assert (activated["entries"], activated["described"]) == (3, 0)
     done = run(data, "copies", "backfill", "--descriptor", network)
     assert done.exit_code == 0, done.output
-    assert "3 found" in done.stdout
-    assert "3 embedded" in done.stdout
+    assert "3 found = 3 described + 0 skipped + 0 failed" in done.stdout
     again = run(data, "copies", "backfill", "--descriptor", network)
     assert "completed  0 found" in again.stdout
 
@@ -60,6 +59,24 @@ def test_an_older_database_is_described_activated_and_searched(
     assert "copies" in doctor.stdout
     assert run(data, "search", folder / "1.png", **{SETTING: "auto"}).exit_code == 0
     assert run(data, "copies", "deactivate").stdout == "no copy descriptor is active\n"
+    doctor = run(data, "doctor", **{SETTING: "auto"})
+    assert "no stored picture has a vector" not in doctor.stdout
+
+
+def test_no_descriptor_is_marked_until_one_is_activated(tmp_path: Path) -> None:
+    """An installation with entries begins with none by itself: an empty one takes the first."""
+    if importlib.util.find_spec("cv2") is None:
+        unavailable("OpenCV is not installed")
+    data, auto = tmp_path / "data", {SETTING: "auto"}
+    assert run(data, "init").exit_code == 0
+    assert "used by look-ups and ingests" in run(data, "copies", "list", **auto).stdout
+    write_image(tmp_path / "in" / "1.png", 1)
+    assert run(data, "ingest", tmp_path / "in", "--corpus", "known").exit_code == 0
+    listed = run(data, "copies", "list", **auto).stdout
+    assert "None is used: `lineup copies backfill` activates" in " ".join(listed.split())
+    assert "*" not in listed
+    assert run(data, "copies", "activate", "lineup-copy").exit_code == 0
+    assert "used by look-ups and ingests" in run(data, "copies", "list", **auto).stdout
 
 
 def test_a_descriptor_that_is_not_there_is_one_line(tmp_path: Path) -> None:

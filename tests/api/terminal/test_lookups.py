@@ -212,7 +212,9 @@ def test_copies_say_their_edits_leads_are_no_copies_and_what_was_not_looked_for_
     ]
     assert not any(line.startswith("  stage") for line in lines)
     print_lookup("a.png", with_copies(lookup), in_detail=True)
-    assert "  stage       local features: not installed" in capsys.readouterr().out.splitlines()
+    in_full = capsys.readouterr().out.splitlines()
+    assert "  stage       local features: not installed" in in_full
+    assert "  copy 4      as it is" in in_full
 
 
 def test_a_probe_too_small_for_the_model_has_no_classifier_and_no_similarities(

@@ -60,7 +60,8 @@ def describe_gaps(reports: Sequence[StageReport], views: int) -> str | None:
         return None
     without_image = [each for each in reports if each.outcome is StageOutcome.NO_IMAGE]
     if without_image:
-        names = " and ".join(STAGE_NAMES[each.stage] for each in without_image)
+        *others, last = (STAGE_NAMES[each.stage] for each in without_image)
+        names = f"{', '.join(others)} and {last}" if others else last
         gaps.insert(0, f"the probe came without its image, so it was not looked for by {names}")
     return "; ".join(gaps)
 

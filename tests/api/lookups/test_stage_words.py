@@ -86,6 +86,12 @@ def test_a_gap_says_what_was_not_looked_for(report: StageReport, words: str) -> 
     assert gaps.startswith(words)
 
 
+def test_stages_that_had_no_image_are_listed() -> None:
+    gaps = describe_gaps([StageReport(each, StageOutcome.NO_IMAGE) for each in CopyStage], 1)
+    assert gaps is not None
+    assert "looked for by perceptual hash, copy descriptor and local features; " in gaps
+
+
 def test_one_hash_alone_finds_no_mirrored_copy() -> None:
     gaps = describe_gaps(ALL_RAN, 1)
     assert gaps is not None

@@ -34,7 +34,8 @@ def backup(
 
     Lineup can run and write meanwhile: the file holds exactly one generation. It can be restored
     into SQLite and into PostgreSQL. It is not encrypted; only its owner may read it. Stored
-    originals are not included.
+    originals and local features are not included: copy the folders `originals` and `features`
+    beside it.
     """
     from api.operations.backups import make_backup
 

@@ -5,8 +5,7 @@ the pairs of `pairing`, the `transforms` that they fit, and the `agreement` of t
 
 Copy descriptors: `inputs` says what one reads, `descriptors` which there are, and `opening` loads
 one. `onnx` runs networks, whose files `graphs` checks and `declared` describes; `aggregated` is the
-one that comes with Lineup. `normalisation` makes similarities of probes comparable; no
-look-up uses it.
+one that comes with Lineup.
 
 OpenCV and ONNX Runtime are optional: without them, the functions that need them say so.
 """

@@ -170,15 +170,6 @@ class CopyRates:
             method=RateMethod.RULE_OF_THREE,
         )
 
-    def descriptor_rate(
-        self, fingerprint: str, similarity: float, corpus_size: int | None = None
-    ) -> Rate | None:
-        """Return how often an unrelated picture has a known fake whose copy descriptor has at least
-        this cosine similarity. None if it was not measured.
-        """
-        curve = self._of_descriptor(fingerprint)
-        return None if curve is None else curve.rates.rate_at(similarity, corpus_size)
-
     def descriptor_threshold(
         self, fingerprint: str, rate: float = LEAD_RATE, corpus_size: int | None = None
     ) -> float | None:

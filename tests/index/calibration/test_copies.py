@@ -43,7 +43,6 @@ def test_nothing_measured_has_no_rate_and_lists_near_duplicates_alone() -> None:
     nothing = CopyRates()
     assert nothing.band_rate(40) is None
     assert nothing.inlier_rate(40) is None
-    assert nothing.descriptor_rate("sscd", 0.9) is None
     assert nothing.descriptor_threshold("sscd") is None
     assert nothing.band_limit() == MAX_HAMMING_DISTANCE
 
@@ -165,9 +164,7 @@ def test_a_descriptor_has_the_threshold_of_its_own_curve() -> None:
     rates = CopyRates(descriptors={"own": CopyCurve(own, "x"), "other": CopyCurve(curve, "y")})
     threshold = rates.descriptor_threshold("own", 0.05)
     assert threshold == pytest.approx(np.quantile(similarities, 0.95), abs=0.01)
-    there = rates.descriptor_rate("own", threshold)
-    assert there is not None
-    assert there.estimate <= 0.05
+    assert own.rate_at(threshold).estimate <= 0.05
     assert rates.descriptor_threshold("a third") is None
 
 

@@ -95,7 +95,8 @@ def activate(ctx: typer.Context, descriptor: Descriptor, json: Json = False) -> 
     """Make a descriptor the one that look-ups search by and ingests fill.
 
     Entries without its vector are not found by it until `lineup copies backfill` has run. Running
-    servers follow within a few seconds.
+    servers follow within a few seconds. An ingest that is running keeps the descriptor that it
+    began with: back-fill once it has ended, for its entries too.
     """
     from api.lineup import open_database
     from api.operations.filling import activate_descriptor

@@ -27,6 +27,11 @@ def network(tmp_path: Path) -> Path:
     return path
 
 
+def test_the_help_says_what_a_running_ingest_does(tmp_path: Path) -> None:
+    shown = " ".join(run(tmp_path, "copies", "activate", "--help").stdout.replace("│", " ").split())
+    assert "An ingest that is running keeps the descriptor that it began with" in shown
+
+
 def test_an_older_database_is_described_activated_and_searched(
     network: Path, tmp_path: Path
 ) -> None:

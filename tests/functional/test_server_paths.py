@@ -225,6 +225,7 @@ def ask_the_rest(client: Marked, base: Path, entries: dict[str, list[int]]) -> N
     for name in ("builtin", "none", "%2Fetc"):
         client.post(f"/v1/models/{name}/activate")
         client.post(f"/v1/models/{name}/reembed")
+    client.post("/v1/copies/backfill")
     answer = client.post("/v1/calibrations", json={"conditions": ["as_is", "half"]})
     client.ended(answer.json()["id"])
     client.get(f"/v1/jobs/{answer.json()['id']}/items")

@@ -11,6 +11,9 @@ UNTIDY = {
     "original_orphan",
     "leftover_file",
     "upload_orphan",
+    "features_missing",
+    "features_orphan",
+    "copy_vector_missing",
 }
 
 

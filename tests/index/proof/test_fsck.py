@@ -461,6 +461,8 @@ def test_every_kind_of_finding_is_planted_by_a_test() -> None:
         Kind.FEATURES_MISSING,
         Kind.FEATURES_ORPHAN,
         Kind.DATABASE_DAMAGED,
+        Kind.COPY_VECTOR_MISSING,  # tests/index/truth/test_copy_vectors.py
+        Kind.LOGIT_UNEXPECTED,  # there too
         Kind.UPLOAD_ORPHAN,  # tests/api/operations/test_checking.py: `api` keeps uploads
     }
     assert planted | elsewhere == set(Kind)

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api.calibrations.stored_pictures import PictureReader
-from api.copies.verifying import MAX_CANDIDATES
+from api.copies.verifying import MAX_CANDIDATES, take_turns
 from api.images import view_hashes_of
 from embedder.copies.features import MAX_KEYPOINTS, LocalFeatures, can_extract
 from embedder.copies.matching import find_correspondence
@@ -274,8 +273,8 @@ def _choose_candidates(
     entries: _Entries,
     described: _Described | None,
 ) -> list[list[int]]:
-    """Return the rows of the known fakes that a look-up of each image would verify: the nearest by
-    copy descriptor, by hash and by the model in turn. None shows the same picture.
+    """Return the rows of the known fakes that a look-up of each image would verify. None shows the
+    same picture.
     """
     if not len(images):
         return []
@@ -288,12 +287,12 @@ def _choose_candidates(
     for image_id, places, positions, same in zip(
         images.image_ids.tolist(), by_hash, nearest.tolist(), copies, strict=True
     ):
-        lists = zip_longest(
+        turns = take_turns(
             [row_of[each] for each in similar.get(image_id, ()) if each in row_of],
             entries.rows[places].tolist(),
             [row for row in positions if row >= 0],
         )
-        left_out = {None, *entries.rows[same].tolist()}
-        distinct = dict.fromkeys(row for row in chain.from_iterable(lists) if row not in left_out)
-        chosen.append([row for row in distinct if row is not None][:MAX_CANDIDATES])
+        left_out = set(entries.rows[same].tolist())
+        distinct = dict.fromkeys(row for row in turns if row not in left_out)
+        chosen.append(list(distinct)[:MAX_CANDIDATES])
     return chosen

@@ -13,7 +13,7 @@ from time import perf_counter
 
 from api.copies.stages import IN_THE_LOG, CopyStage, StageOutcome, StageReport
 from api.copies.stored_features import StoredFeatures
-from api.copies.verifying import choose_candidates, verify
+from api.copies.verifying import choose_candidates, take_turns, verify
 from embedder.copies.features import LocalFeatures, can_extract
 from index.cache.searching import Neighbour
 from index.copies import CopyEvidence
@@ -38,8 +38,8 @@ class GeometryRun:
 
 def list_candidates(found: Sequence[Neighbour]) -> list[Neighbour]:
     """Return the entries that are worth verifying: the nearest of the near duplicates, of which
-    geometry says what was done to them, then two by copy descriptor, one by a far perceptual hash
-    and one by embedding in turn, the most likely first, then the other near duplicates.
+    geometry says what was done to them, then the others in the order of `take_turns`, then the
+    other near duplicates.
     """
     others = [each for each in found if not each.near_duplicate]
     described = sorted(
@@ -51,12 +51,12 @@ def list_candidates(found: Sequence[Neighbour]) -> list[Neighbour]:
         (each for each in found if each.near_duplicate and not each.identical),
         key=lambda each: (each.hamming_distance or 0, each.entry.id),
     )
-    chosen = choose_candidates(
-        described[::2],
-        described[1::2],
+    turns = take_turns(
+        described,
         sorted(hashed, key=lambda each: (_bits(each) or 0, each.entry.id)),
         sorted(others, key=lambda each: (-each.nearness, each.entry.id)),
     )
+    chosen = choose_candidates(turns)
     return choose_candidates([*near[:EXPLAINED], *chosen, *near[EXPLAINED:]])
 
 

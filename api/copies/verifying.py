@@ -6,9 +6,10 @@ same probe has the same evidence on a busy machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
+from typing import TypeVar
 
 from api.copies.stored_features import StoredFeatures
 from embedder.copies.features import LocalFeatures, can_extract
@@ -18,6 +19,22 @@ from index.copies import CopyEvidence, Correspondence
 
 # The most entries that one look-up verifies.
 MAX_CANDIDATES = 20
+
+
+Candidate = TypeVar("Candidate")
+
+
+def take_turns(
+    described: Sequence[Candidate], hashed: Sequence[Candidate], similar: Sequence[Candidate]
+) -> Iterator[Candidate]:
+    """Yield candidates in the order in which they are verified: in turn two by copy descriptor, one
+    by a far perceptual hash and one by embedding. Each list has the most likely first.
+
+    One that is in several lists comes several times. A calibration chooses by this order too, so
+    that it measures what look-ups verify.
+    """
+    turns = zip_longest(described[::2], described[1::2], hashed, similar)
+    return (each for each in chain.from_iterable(turns) if each is not None)
 
 
 def choose_candidates(*lists: Iterable[Neighbour], most: int = MAX_CANDIDATES) -> list[Neighbour]:

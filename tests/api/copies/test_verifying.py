@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from api.copies.stored_features import StoredFeatures
-from api.copies.verifying import MAX_CANDIDATES, choose_candidates, verify
+from api.copies.verifying import MAX_CANDIDATES, choose_candidates, take_turns, verify
 from api.images import BlobStores
 from embedder.copies.features import LocalFeatures, extract_features
 from embedder.decoding.threads import ThreadDecoders
@@ -54,6 +54,13 @@ def extract(image: Image.Image) -> LocalFeatures:
 def keep(stores: BlobStores, candidate: Neighbour, image: Image.Image) -> Neighbour:
     stores.thumbnails.put(candidate.entry.sha256, encode(thumbnail(image), "WEBP"))
     return candidate
+
+
+def test_the_descriptor_has_every_second_turn_until_it_has_no_more() -> None:
+    described, hashed, similar = range(10, 15), range(20, 22), range(30, 33)
+    assert [*take_turns(described, hashed, similar)] == [10, 11, 20, 30, 12, 13, 21, 31, 14, 32]
+    assert [*take_turns([], hashed, [0])] == [20, 0, 21]  # row 0 counts
+    assert [*take_turns([], [], [])] == []
 
 
 def test_lists_take_turns_and_each_image_comes_once_with_all_its_entries() -> None:

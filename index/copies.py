@@ -80,7 +80,8 @@ class Correspondence:
     `scale` is in pixels of the probe for one pixel of the stored picture, as they were compared;
     `rotation_degrees` is clockwise, from -180 to 180, of the picture after it was mirrored where
     `mirrored`. `probe_covered` and `entry_covered` are the shares of the probe and of the stored
-    picture that lie in the other one.
+    picture that lie in the other one, whatever hides them there: a border over a cut picture counts
+    as the picture.
     """
 
     inliers: int

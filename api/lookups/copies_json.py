@@ -52,7 +52,8 @@ class CorrespondenceAnswer(Answer):
         "around it: a border, a frame, other pictures."
     )
     entry_covered: Share = Field(
-        description="Share of the entry's picture that the probe shows. Below 1 the probe is cut."
+        description="Share of the entry's picture that lies within the probe. Below 1 the probe is "
+        "cut. A border or a caption may hide some of it, so at most this share shows."
     )
 
     @classmethod

@@ -87,7 +87,8 @@ def _describe_transform(
     if _slant(found) >= LEAST_SLANT:
         edits.append("seen at an angle")
     if 1 - found.entry_covered >= LEAST_MISSING:
-        edits.append(f"cut to {percent(found.entry_covered)} of the stored picture")
+        # At most: the transform does not show what a border, a caption or a sticker hides.
+        edits.append(f"cut to at most {percent(found.entry_covered)} of the stored picture")
     if entry_size is not None and probe_size is not None:
         scale = find_scale(found, entry_size, probe_size)
         if max(scale, 1 / scale) >= LEAST_SCALING:

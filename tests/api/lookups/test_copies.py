@@ -106,7 +106,7 @@ def test_a_crop_of_a_known_fake_is_an_edited_copy(scenes: Lineup) -> None:
     assert (found.relation, found.entry.id) == ("edited_copy", 3)
     assert found.copy_evidence is not None
     assert found.copy_evidence.verified
-    assert found.copy_evidence.words.startswith("cut to 3")
+    assert found.copy_evidence.words.startswith("cut to at most 3")
     assert found.copy_evidence.correspondence is not None
     assert found.copy_evidence.correspondence.entry_covered == pytest.approx(0.36, abs=0.05)
     assert answer.similarity.nearest_known_fake == found

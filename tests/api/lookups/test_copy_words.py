@@ -33,7 +33,7 @@ def test_what_was_hardly_done_is_not_named() -> None:
         ({"mirrored": True}, "mirrored"),
         ({"rotation_degrees": 90.4}, "turned by 90 degrees clockwise"),
         ({"rotation_degrees": -7.0}, "turned by 7 degrees anticlockwise"),
-        ({"entry_covered": 0.4}, "cut to 40 % of the stored picture"),
+        ({"entry_covered": 0.4}, "cut to at most 40 % of the stored picture"),
         (
             {"probe_covered": 0.25},
             "it fills 25 % of the probe, inside a border, a frame or other pictures",
@@ -48,7 +48,7 @@ def test_an_edit_has_a_name(parts: Any, expected: str) -> None:
 
 def test_edits_stand_in_one_order() -> None:
     named = edits(mirrored=True, rotation_degrees=180.0, entry_covered=0.5, probe_covered=0.6)
-    starts = ["mirrored", "turned by 180", "cut to 50 %", "it fills 60 %"]
+    starts = ["mirrored", "turned by 180", "cut to at most 50 %", "it fills 60 %"]
     assert len(named) == len(starts)
     for words, start in zip(named, starts, strict=True):
         assert words.startswith(start)

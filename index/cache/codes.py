@@ -102,8 +102,8 @@ class Codes:
 
     def add(self, chunks: Iterable[NDArray[np.float32]], threads: int) -> None:
         """Encode rows (c, d) at the next positions."""
+        faiss.omp_set_num_threads(threads)
         for rows in chunks:
-            faiss.omp_set_num_threads(threads)  # reading rows of float16 sets another number
             self._index.add(np.ascontiguousarray(rows, np.float32))
 
     @property

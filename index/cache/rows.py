@@ -191,9 +191,13 @@ def widen(rows: NDArray[Any]) -> NDArray[np.float32]:
     """
     if rows.dtype != HALF or rows.shape[0] < FEW_ROWS:
         return rows.astype(np.float32, copy=False)
-    faiss.omp_set_num_threads(1)  # of this thread: waiting for others costs more than it gains
     quantiser = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16)
-    wide: NDArray[np.float32] = quantiser.sa_decode(np.ascontiguousarray(rows).view(np.uint8))
+    before = faiss.omp_get_max_threads()  # of this thread, which goes on to search with them
+    faiss.omp_set_num_threads(1)  # waiting for others costs more than it gains
+    try:
+        wide: NDArray[np.float32] = quantiser.sa_decode(np.ascontiguousarray(rows).view(np.uint8))
+    finally:
+        faiss.omp_set_num_threads(before)
     return wide
 
 

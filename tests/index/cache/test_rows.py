@@ -4,12 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.cache.rows import BLOCK_ROWS, block_count, write_rows
+from index.cache.rows import BLOCK_ROWS, FEW_ROWS, HeldRows, block_count, write_rows
 from index.errors import SnapshotCorrupt
 
 DIMENSION = 3
@@ -110,3 +111,15 @@ def damage(path: Path, row: int) -> None:
     with path.open("r+b") as file:
         file.seek(row * DIMENSION * 4)
         file.write(b"\x7f\x7f\x7f\x7f")
+
+
+def test_reading_rows_of_float16_leaves_the_threads_of_a_search_as_they_were() -> None:
+    before = faiss.omp_get_max_threads()
+    held = HeldRows(rows_of(FEW_ROWS).astype(np.float16))
+    try:
+        faiss.omp_set_num_threads(3)
+        wide = held.chunk(0, FEW_ROWS)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
+    assert np.array_equal(wide, rows_of(FEW_ROWS).astype(np.float16).astype(np.float32))

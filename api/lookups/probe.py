@@ -241,10 +241,12 @@ def _of_stored(
     decode_ms: float = 0.0,
 ) -> Probe:
     image = stored.image
-    hashed = image.perceptual_hash
     views = () if picture is None else view_hashes_of(picture)
+    hashed = image.perceptual_hash
     if hashed is not None:
         views = (ViewHash(AS_SEEN, hashed), *views[1:])
+    elif views:  # a row that was imported without a hash, and whose picture is kept
+        hashed = views[0].hash
     answer = ProbeAnswer(
         sha256=sha256,
         format=image.format,

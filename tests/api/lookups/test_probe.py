@@ -12,10 +12,13 @@ from api.lineup import Lineup
 from api.lookups.json import ProbeAnswer
 from api.lookups.probe import Probe, embed_probe, milliseconds, take_probe
 from api.lookups.request import LookupRequest
+from embedder.decoding.picture import PictureOrder, make_picture
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
+from index.copies import AS_SEEN, ViewHash
 from index.errors import ForeignSpace, UnknownImage
 from index.truth.perceptual import PerceptualHash
+from index.truth.schema import images
 from tests.api.small_lineup import encoded, picture
 
 KNOWN = encoded(picture(0))  # which `fill` adds
@@ -79,6 +82,25 @@ def test_bytes_that_were_ingested_are_not_embedded_again(filled: Lineup) -> None
     assert np.array_equal(named.vector, found.vector)
     assert named.logit == found.logit
     assert (named.reencodings, named.condition) == (None, None)
+
+
+def test_a_stored_image_without_a_hash_is_compared_by_that_of_its_kept_picture(own: Lineup) -> None:
+    hashed = of_bytes(own, KNOWN).perceptual_hash
+    sha256 = hashlib.sha256(KNOWN).hexdigest()
+    with own.database.write() as connection:  # as a row that came ready, without a hash
+        forgotten = images.update().where(images.c.sha256 == sha256)
+        connection.execute(forgotten.values(pdq_hash=None, pdq_quality=None))
+    kept = make_picture(KNOWN, PictureOrder(own.limits, view_hashes=True))
+    request = LookupRequest(sha256=sha256)
+
+    for found in (
+        of_bytes(own, KNOWN),
+        take_probe(request, own.database, own.space, lambda _: kept),
+    ):
+        assert found.perceptual_hash == hashed
+        assert found.views[0] == ViewHash(AS_SEEN, hashed)
+        assert found.answer.pdq_hash == hashed.bits.hex()
+    assert take_probe(request, own.database, own.space).perceptual_hash is None
 
 
 @pytest.mark.parametrize(

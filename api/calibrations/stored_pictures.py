@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from api.copies.stored_features import StoredFeatures
@@ -18,10 +18,15 @@ from index.truth.database import Database
 AT_ONCE = 16  # pictures in memory
 
 
+def always_wanted() -> None:
+    """Let the work go on."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureReader:
     """Reads stored images again: `originals` keeps their bytes, `decoders` make pictures, `stored`
-    finds local features of known fakes.
+    finds local features of known fakes. `require_wanted` is called every second or so, and raises
+    an error of its own where the work shall end.
     """
 
     database: Database
@@ -29,12 +34,14 @@ class PictureReader:
     stored: StoredFeatures
     decoders: Decoders
     limits: ImageLimits
+    require_wanted: Callable[[], None] = always_wanted
 
     def read(
         self, image_ids: Sequence[int], order: PictureOrder
     ) -> Iterator[tuple[int, Picture | None]]:
         """Yield each image with its picture; None if its file is gone or no longer a picture."""
         for start in range(0, len(image_ids), AT_ONCE):
+            self.require_wanted()
             some = image_ids[start : start + AT_ONCE]
             with self.database.read(unlimited=True) as conn:
                 sources = image_sources(conn, some)
@@ -51,6 +58,7 @@ class PictureReader:
 
     def find_features(self, image_ids: Sequence[int]) -> Iterator[LocalFeatures | None]:
         """Yield the local features of stored images; None where nothing shows them."""
+        self.require_wanted()
         with self.database.read(unlimited=True) as conn:
             sources = image_sources(conn, image_ids)
         yield from self.stored.find_all([source.image.sha256 for source in sources])

@@ -24,6 +24,10 @@ Payload = TypeVar("Payload")  # what a task needs to finish an item after its em
 Content = TypeVar("Content")  # what a task writes to the database for an item
 
 
+class Unwanted(Exception):
+    """The work on a job ends before it is done: its worker stops, or the job rests."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ToEmbed(Generic[Payload]):
     """An item whose bytes must be decoded and embedded. `order` says what else is made of them."""
@@ -124,7 +128,8 @@ class Task(Protocol[Payload, Content]):
         """Do what follows the last item, before the job is completed.
 
         It is called for the kinds of jobs that have a closing chunk. Where a worker lost its lease,
-        a second one calls it too.
+        a second one calls it too. Raises `Unwanted` if it ends early; it is called again when the
+        job goes on.
         """
         ...
 

@@ -31,6 +31,7 @@ from api.jobs.task import (
     Progress,
     Task,
     ToEmbed,
+    Unwanted,
 )
 from embedder.decoding.picture import PictureOrder
 from embedder.network.results import Embedded, Failed
@@ -443,8 +444,15 @@ class JobRun(Generic[Payload, Content]):
             log.warning("%s", err)
 
     def _close(self, closing: Chunk) -> None:
-        """Do what follows the last item, then complete the job."""
-        self._task.complete()
+        """Do what follows the last item, then complete the job.
+
+        Where that is no longer wanted, the chunk is given back unharmed: it is the last of its job.
+        """
+        try:
+            self._task.complete()
+        except Unwanted:
+            self._persist(self._leases.give_back)
+            return
         try:
             with self._database.write() as conn:
                 finish_closing(conn, closing)
@@ -454,6 +462,15 @@ class JobRun(Generic[Payload, Content]):
     def _read_job(self, job_id: int) -> Job:
         with self._database.read() as conn:
             return get_job(conn, job_id)
+
+
+def require_wanted(database: Database, job_id: int, stop: threading.Event) -> None:
+    """Raise `Unwanted` if `stop` is set, or the job is paused, cancelled or has ended."""
+    if stop.is_set():
+        raise Unwanted
+    with database.read() as conn:
+        if get_job(conn, job_id).state not in OPEN_STATES:
+            raise Unwanted
 
 
 def name_defect(err: BaseException) -> str:

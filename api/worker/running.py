@@ -21,7 +21,7 @@ from api.ingest.uploads import release
 from api.jobs.failures import JobDefect, Patience
 from api.jobs.leases import Leases, release_all, release_dead_workers
 from api.jobs.task import AnyTask, Progress
-from api.jobs.working import JobRun, StreamEmbedder, name_defect
+from api.jobs.working import JobRun, StreamEmbedder, name_defect, require_wanted
 from api.lineup import Lineup
 from api.worker.backfill import BackfillTask, DescriptorStream
 from api.worker.expendable import LeftBehind, run_expendable
@@ -84,17 +84,18 @@ def work_on(
     if job.kind is JobKind.BACKFILL:
         return _backfill(lineup, job, on_progress, stop, owner=owner, gives_way=gives_way)
     lineup.space.require(job.space.fingerprint)
+    stop = stop or threading.Event()
     rested = run_task(
         lineup.database,
         lineup.embedder,
-        lambda: _task(lineup, job),
+        lambda: _task(lineup, job, stop),
         job.id,
         on_progress,
-        stop or threading.Event(),
+        stop,
         owner=owner,
         gives_way=gives_way,
     )
-    Patience(stop or threading.Event())(lineup.index.absorb)
+    Patience(stop)(lineup.index.absorb)
     lineup.copies.absorb()
     if rested.state.ended:
         release(lineup.database, rested, lineup.settings.upload_dir)
@@ -424,7 +425,7 @@ def find_shipped(lineup: Lineup) -> ShippedPhotographs | None:
     return ShippedPhotographs.of(lineup.embedder.references, lineup.space.model)
 
 
-def _task(lineup: Lineup, job: Job) -> AnyTask:
+def _task(lineup: Lineup, job: Job, stop: threading.Event) -> AnyTask:
     match job.kind:
         case JobKind.INGEST:
             return IngestTask(
@@ -461,6 +462,7 @@ def _task(lineup: Lineup, job: Job) -> AnyTask:
                     lineup.stored_features,
                     lineup.decoders,
                     lineup.picture_order.limits,
+                    partial(require_wanted, lineup.database, job.id, stop),
                 ),
             )
         case JobKind.REMOVE | JobKind.BACKFILL:

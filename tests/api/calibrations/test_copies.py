@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -18,7 +20,7 @@ from index.calibration.calibration import Calibration
 from index.calibration.copies import CopyRates, rate_of_bits
 from index.truth.active import activate_first_copy_space
 from index.truth.adding import NewEntry, add_copy_vectors
-from index.truth.calibrations import get_calibration
+from index.truth.calibrations import get_calibration, list_calibration_heads
 from index.truth.coverage import image_sources
 from index.truth.spaces import Space, SpaceKind
 from tests.api.calibrations.conftest import keep_original
@@ -119,6 +121,28 @@ def test_descriptors_are_measured_from_stored_vectors(lineup: Lineup) -> None:
     fakes, reals = vectors[0::2], vectors[1::2]
     assert curve.rates.largest == pytest.approx((reals @ fakes.T).max(), abs=1e-3)
     assert rates.descriptor_threshold(COPIES.fingerprint, 0.5) is not None
+
+
+class Rest(Exception):
+    """What ends the work in these tests."""
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3])
+def test_reading_ends_where_the_work_is_no_longer_wanted(lineup: Lineup, looks: int) -> None:
+    pytest.importorskip("cv2")
+    left = iter(range(looks))
+
+    def look() -> None:
+        if next(left, None) is None:
+            raise Rest
+
+    reader = replace(open_reader(lineup), require_wanted=look)
+    with pytest.raises(Rest):
+        measure_and_save(
+            lineup.database, lineup.space, UNCHANGED, 1, lineup.computation, reader=reader
+        )
+    with lineup.database.read() as conn:
+        assert list_calibration_heads(conn, lineup.space, 1) == ()
 
 
 def test_a_job_measures_copies_with_its_decoders(lineup: Lineup) -> None:

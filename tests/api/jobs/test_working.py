@@ -14,14 +14,14 @@ from sqlalchemy import Connection, func, select
 
 from api.jobs.leases import Leases
 from api.jobs.task import ItemResult
-from api.jobs.working import JobRun
+from api.jobs.working import JobRun, require_wanted
 from api.sources.item import UnusableSource
 from embedder.pictures.delivery import Condition
 from index.errors import StorageFull
 from index.truth.database import Database
 from index.truth.job_chunks import ChunkResult, claim_chunk, lease_holders, release_chunks
 from index.truth.job_items import list_items
-from index.truth.jobs import Job, JobCounts, JobState, pause_job
+from index.truth.jobs import Job, JobCounts, JobKind, JobState, pause_job, resume_job
 from index.truth.schema import job_chunks
 from tests.api.modelless import ImageEmbedder, TinyTask, corpus_names, queue_job, read_job
 
@@ -180,6 +180,35 @@ def test_a_paused_job_ends_the_run_and_claims_nothing_more(database: Database) -
     paused = run(database, task, job)
 
     assert (paused.state, paused.counts) == (JobState.PAUSED, JobCounts(found=8, added=4))
+
+
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_what_follows_the_last_item_ends_early_and_is_done_when_the_job_goes_on(
+    database: Database, is_paused: bool
+) -> None:
+    job = queue_job(database, JobKind.CALIBRATE)
+    for _ in range(4):  # more often than what ends a process is tried
+        stop = threading.Event()
+
+        def rest(stop: threading.Event = stop) -> None:
+            require_wanted(database, job.id, stop)
+            if is_paused:
+                with database.write() as conn:
+                    pause_job(conn, job.id)
+            else:
+                stop.set()
+            require_wanted(database, job.id, stop)
+
+        task = TinyTask(["a"], on_complete=rest)
+        rested = run(database, task, job, stop=stop)
+        assert rested.state is (JobState.PAUSED if is_paused else JobState.RUNNING)
+        assert task.completed == 0
+        with database.write() as conn:
+            assert lease_holders(conn) == ()
+            if is_paused:
+                resume_job(conn, job.id)
+
+    assert run(database, TinyTask(["a"]), job).state is JobState.COMPLETED
 
 
 def test_an_image_is_embedded_as_it_looks_after_its_delivery(database: Database) -> None:

@@ -129,6 +129,13 @@ class BlobStore:
             return False
         return True
 
+    def size(self, sha256: str) -> int | None:
+        """Return the size of a blob in bytes; None if there is none that can be reached."""
+        try:
+            return self.path(sha256).stat().st_size
+        except OSError:
+            return None
+
     def __contains__(self, sha256: str) -> bool:
         return self.path(sha256).is_file()
 

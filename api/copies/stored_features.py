@@ -4,6 +4,9 @@ A picture's features are those that were stored at ingest, where its corpus keep
 of its thumbnail; else those of its original. The thumbnail comes before the original because it is
 enough to verify a copy, and takes 15 ms where a photograph of 12 megapixels takes 300. Whatever is
 decoded goes through the decoders, as bytes from outside do.
+
+What is remembered holds while the same files are kept of the picture. So a process that runs for
+weeks compares what one does that was just started.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from api.images import BlobStores
 from embedder.copies.features import MAX_KEYPOINTS, InvalidFeatures, LocalFeatures
@@ -29,6 +32,24 @@ log = logging.getLogger(__name__)
 MAX_HELD_BYTES = 64 * 2**20
 
 _Source = LocalFeatures | Future[Picture] | None
+# The sizes in bytes of what is kept of a picture: features, thumbnail, original.
+_Kept = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """Where the features of a picture come from, and what was kept of it before they were read."""
+
+    source: _Source
+    kept: _Kept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """Features in memory, and what was kept of the picture when they were read."""
+
+    features: LocalFeatures
+    kept: _Kept
 
 
 class StoredFeatures:
@@ -47,7 +68,7 @@ class StoredFeatures:
         # The thumbnail of a long strip is narrower than what a model reads.
         self._order = PictureOrder(replace(limits, min_image_side=1), local_features=MAX_KEYPOINTS)
         self._max_held_bytes = max_held_bytes
-        self._held: OrderedDict[str, LocalFeatures] = OrderedDict()
+        self._held: OrderedDict[str, _Held] = OrderedDict()
         self._held_bytes = 0
         self._lock = threading.Lock()
 
@@ -59,19 +80,24 @@ class StoredFeatures:
         distinct = {sha256: self._begin(sha256) for sha256 in dict.fromkeys(sha256s)}
         try:
             for sha256 in sha256s:
-                distinct[sha256] = found = self._finish(sha256, distinct[sha256])
+                found = self._finish(sha256, distinct[sha256])
+                distinct[sha256] = replace(distinct[sha256], source=found)
                 yield found
         finally:
-            for source in distinct.values():
-                if isinstance(source, Future):
-                    source.cancel()
+            for begun in distinct.values():
+                if isinstance(begun.source, Future):
+                    begun.source.cancel()
 
-    def _begin(self, sha256: str) -> _Source:
+    def _begin(self, sha256: str) -> _Begun:
+        kept = tuple(store.size(sha256) for store in (self._features, *self._pictures))
         with self._lock:
             held = self._held.get(sha256)
-            if held is not None:
+            if held is not None and held.kept == kept:
                 self._held.move_to_end(sha256)
-                return held
+                return _Begun(held.features, kept)
+        return _Begun(self._find_source(sha256), kept)
+
+    def _find_source(self, sha256: str) -> _Source:
         stored = self._read(self._features, sha256)
         if stored is not None:
             try:
@@ -88,7 +114,8 @@ class StoredFeatures:
                 return self._decoders.submit(data, self._order, urgent=True)
         return None
 
-    def _finish(self, sha256: str, source: _Source) -> LocalFeatures | None:
+    def _finish(self, sha256: str, begun: _Begun) -> LocalFeatures | None:
+        source = begun.source
         if isinstance(source, Future):
             found = self._await(sha256, source)
             if found is None:  # the thumbnail is broken: its original may not be
@@ -97,7 +124,7 @@ class StoredFeatures:
         else:
             found = source
         if found is not None:
-            self._hold(sha256, found)
+            self._hold(sha256, _Held(found, begun.kept))
         return found
 
     def _await(self, sha256: str, future: Future[Picture]) -> LocalFeatures | None:
@@ -114,12 +141,13 @@ class StoredFeatures:
             log.warning("%s", err)
             return None
 
-    def _hold(self, sha256: str, features: LocalFeatures) -> None:
+    def _hold(self, sha256: str, held: _Held) -> None:
         with self._lock:
-            if sha256 in self._held:
-                return
-            self._held[sha256] = features
-            self._held_bytes += features.held_bytes
+            before = self._held.pop(sha256, None)
+            if before is not None:
+                self._held_bytes -= before.features.held_bytes
+            self._held[sha256] = held
+            self._held_bytes += held.features.held_bytes
             while self._held_bytes > self._max_held_bytes:
                 _, oldest = self._held.popitem(last=False)
-                self._held_bytes -= oldest.held_bytes
+                self._held_bytes -= oldest.features.held_bytes

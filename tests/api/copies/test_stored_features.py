@@ -72,6 +72,32 @@ def test_what_was_stored_comes_before_the_thumbnail_and_the_thumbnail_before_the
     assert decoders.made == 2, "they are remembered"
 
 
+def test_what_is_kept_later_is_compared_although_something_else_was_remembered(
+    stores: BlobStores, decoders: CountingDecoders
+) -> None:
+    features = StoredFeatures(stores, decoders, LIMITS)
+
+    def find_width() -> int | None:
+        (found,) = features.find_all([ONE])
+        (found_by_another,) = StoredFeatures(stores, decoders, LIMITS).find_all([ONE])
+        assert width_of(found) == width_of(found_by_another)
+        return width_of(found)
+
+    stores.originals.put(ONE, encode(noise(50), "PNG"))
+    assert find_width() == 50
+    stores.thumbnails.put(ONE, encode(noise(40), "WEBP"))
+    assert find_width() == 40
+    stored = extract_features(noise(30))
+    assert stored is not None
+    stores.features.put(ONE, stored.to_bytes())
+    assert find_width() == 30
+    stores.features.remove(ONE)
+    assert find_width() == 40
+    made = decoders.made
+    list(features.find_all([ONE]))
+    assert decoders.made == made, "it is remembered"
+
+
 def test_what_is_broken_is_passed_over_and_logged(
     stores: BlobStores, decoders: CountingDecoders, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,8 +126,9 @@ def test_the_thumbnail_of_a_long_strip_can_be_compared(
 
 
 def test_what_is_held_in_memory_is_bounded(stores: BlobStores, decoders: CountingDecoders) -> None:
+    thumbnail = encode(noise(64), "WEBP")  # of as many bytes of features for each
     for sha256 in (ONE, TWO, THREE):
-        stores.thumbnails.put(sha256, encode(noise(64), "WEBP"))
+        stores.thumbnails.put(sha256, thumbnail)
     (one,) = StoredFeatures(stores, decoders, LIMITS).find_all([ONE])
     assert one is not None
     features = StoredFeatures(stores, decoders, LIMITS, max_held_bytes=one.held_bytes * 5 // 2)

@@ -11,7 +11,6 @@ import numpy as np
 from api.copies.spaces import Copies
 from api.copies.stages import IN_THE_LOG, CopyStage, StageOutcome, StageReport
 from embedder.decoding.picture import Picture
-from index.cache.live import LiveIndex
 from index.cache.searching import Question
 from index.errors import InvalidFilter, UnknownCorpus
 from index.truth.filters import EVERYTHING, Filter
@@ -26,9 +25,6 @@ class OpenedProduct(Protocol):
 
     @property
     def copies(self) -> Copies: ...
-
-    @property
-    def index(self) -> LiveIndex: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,8 @@ def search_copies(
     product: OpenedProduct, picture: Picture | None, *filters: Filter, exact: bool = False
 ) -> DescriptorSearch:
     """Find the entries that are nearest by copy descriptor among those of each filter; among all
-    without one. `exact` compares every vector.
+    without one, at the newest committed state, so that two servers propose the same. The first
+    filter is that of the look-up; `compared` counts its entries. `exact` compares every vector.
 
     `picture` was made by an order with the `descriptor` of `Copies.find_input`; None where the
     probe came without its bytes. A descriptor or an index that fails is a report, never an error.
@@ -56,7 +53,9 @@ def search_copies(
     """
     opened = product.copies.find()
     if opened is None:
-        return _not_searched(product)
+        return DescriptorSearch(
+            StageReport(CopyStage.DESCRIPTOR, product.copies.outcome, detail=product.copies.detail)
+        )
     if picture is None or picture.descriptor_pixels is None:
         return DescriptorSearch(StageReport(CopyStage.DESCRIPTOR, StageOutcome.NO_IMAGE))
     try:
@@ -64,7 +63,7 @@ def search_copies(
         questions = [
             Question(vector, CANDIDATES, each, exact=exact) for each in filters or (EVERYTHING,)
         ]
-        answers = opened.index.search_all(questions)
+        answers = opened.index.search_all(questions, newest=True)
     except (InvalidFilter, UnknownCorpus):
         raise
     except Exception:  # a boundary: the answer says that the stage failed
@@ -75,18 +74,9 @@ def search_copies(
     report = StageReport(
         CopyStage.DESCRIPTOR,
         StageOutcome.RAN,
-        compared=sum(found.searched for found in answers),
-        not_comparable=max(0, product.index.count - opened.index.count),
+        compared=answers[0].searched,
         generation=answers[0].generation,
         exact=all(found.exact for found in answers),
     )
     ordered = sorted(nearest.items(), key=lambda each: (-each[1], each[0]))
     return DescriptorSearch(report, tuple(ordered), opened.describer.space.fingerprint)
-
-
-def _not_searched(product: OpenedProduct) -> DescriptorSearch:
-    outcome, detail = product.copies.outcome, product.copies.detail
-    missing = product.index.count if outcome is StageOutcome.RAN else 0
-    return DescriptorSearch(
-        StageReport(CopyStage.DESCRIPTOR, outcome, not_comparable=missing, detail=detail)
-    )

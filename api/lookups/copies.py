@@ -14,7 +14,7 @@ from api.lookups.probe import Probe, milliseconds
 from api.lookups.questions import REALS, Found, make_filter
 from api.lookups.request import LookupQuery
 from embedder.decoding.picture import Picture
-from index.cache.searching import Neighbour
+from index.cache.searching import Neighbour, SearchResult
 from index.calibration.copies import CopyRates, shipped_copy_rates
 from index.calibration.for_probe import ProbeCalibration
 from index.copies import CopyEvidence, LeadLimits, ViewHash
@@ -114,14 +114,26 @@ def join_copies(
 
 
 def report_descriptor(report: StageReport, found: Found, limits: LeadLimits) -> StageReport:
-    """Return what the search by copy descriptor did, with the copies and leads that it proposed."""
+    """Return what the search by copy descriptor did, with the copies and leads that it proposed,
+    and how many of the entries that were searched have no vector of it.
+    """
     proposed = (
         each
         for each in found.list_found()
         if each.copy is not None and each.copy.descriptor_similarity is not None
     )
     count = sum(is_same_picture(each) or is_lead(each, limits) for each in proposed)
-    return replace(report, found=count)
+    return replace(report, found=count, not_comparable=_count_missing(report, found.listed))
+
+
+def _count_missing(report: StageReport, listed: SearchResult) -> int:
+    """Return how many entries have no vector of the copy descriptor. Where the two searches were of
+    different generations, return how many at least: a change adds or removes one vector.
+    """
+    if report.outcome is not StageOutcome.RAN:
+        return 0
+    between = 0 if report.generation is None else abs(listed.generation - report.generation)
+    return max(0, listed.searched - report.compared - between)
 
 
 def find_rates(calibration: ProbeCalibration | None, searched: int | None) -> RatesThatApply:

@@ -231,10 +231,13 @@ class LiveIndex:
         (answer,) = self.search_all([question])
         return answer
 
-    def search_all(self, questions: Sequence[Question]) -> tuple[SearchResult, ...]:
+    def search_all(
+        self, questions: Sequence[Question], *, newest: bool = False
+    ) -> tuple[SearchResult, ...]:
         """Answer several questions from one state of the index, each as `search` does.
 
-        Raises like it.
+        `newest`: the last committed change is in that state, even if a thread follows the log and
+        has not come so far. Raises like `search`.
         """
         checked = [
             each
@@ -250,7 +253,7 @@ class LiveIndex:
             )
 
         try:
-            answers = self._read(ask, complete=not self._maintenance.is_following)
+            answers = self._read(ask, complete=newest or not self._maintenance.is_following)
         except TooFarBehind:
             answers = self._read(ask)
         self._maintenance.after_search()

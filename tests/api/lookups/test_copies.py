@@ -13,18 +13,24 @@ import pytest
 from PIL import Image, ImageOps
 
 from api.copies.spaces import Copies
+from api.copies.stages import CopyStage, StageOutcome, StageReport
 from api.ingest.single import add_image
 from api.lineup import Lineup, make_index_config
 from api.lookups.comparing import find_differences
+from api.lookups.copies import report_descriptor
 from api.lookups.json import LookupAnswer, NeighbourAnswer
 from api.lookups.lookup import look_up_image, look_up_request
+from api.lookups.questions import Found
 from api.lookups.replay import replay
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
 from embedder.copies.features import can_extract
 from embedder.errors import ImageTooSmall
+from index.cache.searching import Question
 from index.calibration.copies import CopyCurve, CopyRates
+from index.copies import NO_LEADS
 from index.truth.corpora import Keep, create_corpus
+from index.truth.filters import EVERYTHING
 from index.truth.lookups import get_lookup
 from index.truth.provenance import Provenance
 from tests.api.copies.colours import Colours, Shop
@@ -358,6 +364,36 @@ def described(tmp_path: Any) -> Iterator[Lineup]:
         for seed in range(NEWEST + 1):
             add_image(lineup, encoded(scene(seed)), "fakes", Provenance(), describer)
         yield lineup
+
+
+def test_entries_without_a_vector_are_counted_among_those_that_were_searched(
+    described: Lineup,
+) -> None:
+    add_image(described, encoded(scene(90)), "fakes", Provenance())
+    for corpora, missing in ((None, 1), (["fakes"], 1), (["photographs"], 0)):
+        answer = look_up(described, scene(700), filter={"corpora": corpora})
+        assert answer.copies is not None
+        _, descriptor, _ = answer.copies.stages
+        assert (descriptor.stage, descriptor.not_comparable) == ("descriptor", missing)
+        assert descriptor.compared == (0 if corpora == ["photographs"] else NEWEST + 1)
+        said = answer.copies.not_looked_for or ""
+        assert ("1 entry has no copy descriptor yet" in said) == bool(missing)
+
+
+def test_two_searches_of_different_generations_claim_no_vector_that_may_be_there(
+    described: Lineup,
+) -> None:
+    listed = described.index.search_all([Question(None, 1, EVERYTHING)])[0]
+    found = Found(listed, None, listed, ())
+    report = StageReport(
+        CopyStage.DESCRIPTOR,
+        StageOutcome.RAN,
+        compared=listed.searched - 3,
+        generation=listed.generation - 2,
+    )
+    assert report_descriptor(report, found, NO_LEADS).not_comparable == 1
+    failed = replace(report, outcome=StageOutcome.FAILED)
+    assert report_descriptor(failed, found, NO_LEADS).not_comparable == 0
 
 
 def lead_at(similarity: float) -> CopyRates:

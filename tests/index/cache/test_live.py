@@ -13,14 +13,18 @@ import pytest
 from sqlalchemy import event, text
 
 from index import failpoints
+from index.cache.current import CHANGES_IN_SEARCH
 from index.cache.folding import FoldPolicy
 from index.cache.live import LiveIndex
+from index.cache.maintenance import Pace
 from index.cache.manifest import MANIFEST, read_manifest
+from index.cache.searching import Question
 from index.cache.snapshots import SUFFIXES, directory_lock
 from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.corpora import remove_corpus
 from index.truth.database import Database
 from index.truth.entries import remove_entry
+from index.truth.filters import EVERYTHING
 
 NAMES = [f"image-{i}" for i in range(30)]
 
@@ -33,6 +37,19 @@ def snapshot(database: Database, open_live: Callable[..., LiveIndex], material: 
     manifest = live.snapshot()
     assert manifest.count == 30
     return live.directory
+
+
+def test_the_newest_state_is_searched_although_the_thread_that_follows_is_behind(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
+    live = open_live(background=True, pace=Pace(follow_seconds=3600))
+    names = [f"later-{i}" for i in range(CHANGES_IN_SEARCH + 1)]
+    material.fill(database, "fakes", names)
+    question = Question(None, 1, EVERYTHING)
+    (behind,) = live.search_all([question])
+    assert (behind.searched, behind.pending_changes) == (0, len(names))
+    (newest,) = live.search_all([question], newest=True)
+    assert (newest.searched, newest.pending_changes) == (len(names), 0)
 
 
 def rewrite(folder: Path, **changed: Any) -> None:

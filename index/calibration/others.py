@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +33,8 @@ class BlockShape(NamedTuple):
 
 # 64 MB of float32: the k largest of a row are sorted once a block, so rows are long.
 NEAREST_BLOCK = BlockShape(2**8, 2**16)
+# As many, for members as float16: with 256 rows, making them float32 took as long as the products.
+HALF_BLOCK = BlockShape(2**11, 2**13)
 # 16 MB of float32: a matrix product fills it at full speed, and a CPU's cache nearly holds it for
 # the two passes that follow, one by row and one by column.
 BOTH_WAYS_BLOCK = BlockShape(512, 8192)
@@ -48,8 +50,8 @@ class Pictures(Protocol):
     def sources(self) -> NDArray[np.int64]: ...
 
     @property
-    def vectors(self) -> NDArray[np.float32]:
-        """Vectors (n, d) of norm 1."""
+    def vectors(self) -> NDArray[np.floating[Any]]:
+        """Vectors (n, d) of norm 1, as float32 or float16. They are compared as float32."""
         ...
 
     def __len__(self) -> int: ...
@@ -178,12 +180,14 @@ def find_nearest(
     k: int = 1,
     thresholds: ArrayLike = (),
     kinds: Kinds | None = None,
-    block: BlockShape = NEAREST_BLOCK,
+    block: BlockShape | None = None,
 ) -> Nearest:
     """Return the k nearest members of each probe among other pictures.
 
     `same` was made of these members. Equally near members come in the order of their positions.
     """
+    if block is None:
+        block = HALF_BLOCK if members.vectors.dtype == np.float16 else NEAREST_BLOCK
     elsewhere = None if kinds is None else np.full(len(probes), NOTHING, np.float32)
     m, limits = len(probes), _in_float32(np.asarray(thresholds, np.float64))
     similarities = np.full((m, k), NOTHING, np.float32)
@@ -361,8 +365,10 @@ def _products(
     """Yield columns, from `first` on, and the similarities (b, c) of some probes there, `NOTHING`
     where a pair is excluded.
     """
+    own = probes.vectors[rows].astype(np.float32, copy=False)
     for columns in spans(len(members), size, first):
-        products = probes.vectors[rows] @ members.vectors[columns].T  # (b, d) @ (d, c) -> (b, c)
+        some = members.vectors[columns].astype(np.float32, copy=False)
+        products = own @ some.T  # (b, d) @ (d, c) -> (b, c)
         products[excluded.within(rows, columns)] = NOTHING
         yield columns, products
 

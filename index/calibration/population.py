@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class CollectionName(NamedTuple):
 class Population:
     """n images: row ids (n,), source numbers (n,), vectors (n, d) of norm 1, logits (n,).
 
+    The vectors have the form in which their space stores them: float32, or float16 for copies.
     Images with the same source number were made of one photograph, or are parts of it.
     `collections` is empty where the origin of the images is not known. Images that came with a
     model are in no database: their ids and source numbers are below 0. Implements
@@ -38,7 +39,7 @@ class Population:
 
     image_ids: NDArray[np.int64]
     sources: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    vectors: NDArray[np.floating[Any]]
     logits: NDArray[np.float64]
     generators: tuple[str | None, ...]
     hashes: tuple[PerceptualHash | None, ...]

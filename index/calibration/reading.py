@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,17 +99,35 @@ def get_named_corpora(
     return NamedCorpora(tuple(row.name for row in rows), tuple(row.id for row in rows))
 
 
+class _Read(NamedTuple):
+    """An entry as it is read, without the vector of its image."""
+
+    id: int
+    image_id: int
+    corpus_id: int
+    source: str | None
+    generator: str | None
+    provenance: Mapping[str, Any]
+    pdq_hash: bytes | None
+    pdq_quality: int  # of a hash
+    logit: Any  # a float, or None in a copy space
+
+
 def read_population(
     conn: Connection, space: Space, of: NamedCorpora, sources: SourceNumbers
 ) -> Population:
     """Return the images of some corpora that are embedded in a space, each once, ordered by the id
     of its first entry. In a copy space the logits are NaN.
+
+    The vectors stay in the form in which they are stored: those of a million images described by
+    512 numbers take 1 GB.
     """
     space_id, after = find_space_id(conn, space) or 0, 0
     corpus_names = dict(zip(of.ids, of.names, strict=True))
     collections: dict[CollectionName, CollectionName] = {}  # images share the objects
     seen: set[int] = set()
-    rows: list[Any] = []
+    rows: list[_Read] = []  # without their vectors, which take the most memory
+    vectors = [np.empty((0, space.dimension), space.form)]
     while True:
         page = conn.execute(
             select(
@@ -121,8 +139,8 @@ def read_population(
                 entries.c.provenance,
                 images.c.pdq_hash,
                 images.c.pdq_quality,
-                embeddings.c.vector,
                 embeddings.c.logit,
+                embeddings.c.vector,
             )
             .join(images, images.c.id == entries.c.image_id)
             .join(
@@ -140,14 +158,18 @@ def read_population(
         if not page:
             break
         after = page[-1].id
+        stored = []
         for row in page:
             if row.image_id not in seen:
                 seen.add(row.image_id)
-                rows.append(row)
+                stored.append(bytes(row.vector))
+                rows.append(_Read(*row[:-1]))
+        of_page = rows_from_bytes(stored, space.dimension, space.form)
+        vectors.append(of_page.astype(space.form, copy=False))
     return Population(
         image_ids=np.array([row.image_id for row in rows], np.int64),
         sources=np.array([sources.number(row.image_id, row.provenance) for row in rows], np.int64),
-        vectors=rows_from_bytes([bytes(row.vector) for row in rows], space.dimension, space.form),
+        vectors=np.concatenate(vectors),
         logits=np.array([row.logit for row in rows], np.float64),
         generators=tuple(row.generator for row in rows),
         hashes=tuple(

@@ -18,9 +18,11 @@ from api.worker.starting import start_calibration
 from embedder.decoding.picture import PictureOrder
 from index.calibration.calibration import Calibration
 from index.calibration.copies import CopyRates, rate_of_bits
+from index.calibration.reading import SourceNumbers, get_named_corpora, read_population
 from index.truth.active import activate_first_copy_space
 from index.truth.adding import NewEntry, add_copy_vectors
 from index.truth.calibrations import get_calibration, list_calibration_heads
+from index.truth.corpora import CorpusKind
 from index.truth.coverage import image_sources
 from index.truth.spaces import Space, SpaceKind
 from tests.api.calibrations.conftest import keep_original
@@ -121,6 +123,12 @@ def test_descriptors_are_measured_from_stored_vectors(lineup: Lineup) -> None:
     fakes, reals = vectors[0::2], vectors[1::2]
     assert curve.rates.largest == pytest.approx((reals @ fakes.T).max(), abs=1e-3)
     assert rates.descriptor_threshold(COPIES.fingerprint, 0.5) is not None
+    with lineup.database.read() as conn:
+        corpora = get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
+        read = read_population(conn, COPIES, corpora, SourceNumbers())
+    assert read.vectors.dtype == np.float16  # half the memory
+    np.testing.assert_array_equal(read.vectors, fakes.astype(np.float16))
+    assert np.isnan(read.logits).all()
 
 
 class Rest(Exception):

@@ -64,6 +64,20 @@ def compared(probes: Population, members: Population, probe: int, member: int) -
     )
 
 
+@settings(settings.get_profile("index"), max_examples=20)
+@given(images, images, st.integers(1, 5))
+def test_vectors_as_float16_are_compared_as_float32(
+    some_probes: Any, some_members: Any, k: int
+) -> None:
+    probes, members = population(some_probes), population(some_members)
+    whole = find_nearest(probes, members, SamePictures(members), k=k, thresholds=[0.25])
+    halves = [replace(each, vectors=each.vectors.astype(np.float16)) for each in (probes, members)]
+    found = find_nearest(*halves, SamePictures(halves[1]), k=k, thresholds=[0.25])
+    np.testing.assert_array_equal(found.similarities, whole.similarities)
+    np.testing.assert_array_equal(found.positions, whole.positions)
+    np.testing.assert_array_equal(found.counts, whole.counts)
+
+
 @settings(settings.get_profile("index"), max_examples=50)
 @given(
     images,

@@ -72,14 +72,17 @@ def downgrade() -> None:
 def _edit_table(before: str, after: str) -> None:
     """Replace one definition in the text of SQLite's table `embeddings`."""
     conn = op.get_bind()
-    table = "type = 'table' AND name = 'embeddings'"
-    stored = conn.exec_driver_sql(f"SELECT sql FROM sqlite_master WHERE {table}").scalar_one()  # noqa: S608
+    stored = conn.exec_driver_sql(
+        "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'embeddings'"
+    ).scalar_one()
     edited = stored.replace(f"\t{before}, ", f"\t{after}, ")
     if len(edited) - len(stored) != len(after) - len(before):  # not exactly once
         raise RuntimeError(f"the table embeddings is not that of schema 0010: {stored}")
     version = conn.exec_driver_sql("PRAGMA schema_version").scalar_one()
     conn.exec_driver_sql("PRAGMA writable_schema = ON")
-    conn.exec_driver_sql(f"UPDATE sqlite_master SET sql = ? WHERE {table}", (edited,))  # noqa: S608
+    conn.exec_driver_sql(
+        "UPDATE sqlite_master SET sql = ? WHERE type = 'table' AND name = 'embeddings'", (edited,)
+    )
     # Other connections read the schema again when this number changes.
     conn.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")
     conn.exec_driver_sql("PRAGMA writable_schema = OFF")

@@ -21,6 +21,7 @@ from api.corpora.originals import find_bytes
 from api.images import BlobStores
 from api.jobs.task import Added, ItemResult, NotTaken, ToEmbed
 from api.sources.item import Span
+from api.worker.reembed import count_embedded
 from embedder.decoding.ahead import make_pictures_ahead
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.errors import CorruptImage, CorruptWeights, ImageError
@@ -34,8 +35,6 @@ from index.truth.coverage import ImageSource, image_sources, images_to_embed
 from index.truth.database import Database
 from index.truth.images import ImageFacts
 from index.truth.job_chunks import Chunk, ChunkResult
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import JobCounts
 
 CHUNK_IMAGES = 64
 # Added to the precision that a vector names, where it was computed from the thumbnail.
@@ -147,22 +146,7 @@ class BackfillTask:
         items = [result for result in results if isinstance(result, Added)]
         contents = [item.content for item in items]
         new = add_copy_vectors(conn, self._describer.space, contents) if items else frozenset()
-        rows = [result.item for result in results if isinstance(result, NotTaken)]
-        rows += [
-            JobItem(
-                item.position,
-                item.name,
-                Outcome.SKIPPED,
-                "already_there",
-                "an ingest or another job described it in the meantime",
-            )
-            for item in items
-            if item.content.image.sha256 not in new
-        ]
-        skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
-        return ChunkResult(
-            JobCounts(embedded=len(new), skipped=skipped, failed=len(rows) - skipped), rows
-        )
+        return count_embedded(results, new, "an ingest or another job described it in the meantime")
 
     def clean_up(self) -> None:
         """Nothing is kept outside the database."""

@@ -7,7 +7,7 @@ look-ups use once this job is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -104,22 +104,7 @@ class ReembedTask:
             if items
             else frozenset()
         )
-        rows = [result.item for result in results if isinstance(result, NotTaken)]
-        rows += [
-            JobItem(
-                item.position,
-                item.name,
-                Outcome.SKIPPED,
-                "already_there",
-                "another job embedded it in the meantime",
-            )
-            for item in items
-            if item.content.image.sha256 not in new
-        ]
-        skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
-        return ChunkResult(
-            JobCounts(embedded=len(new), skipped=skipped, failed=len(rows) - skipped), rows
-        )
+        return count_embedded(results, new, "another job embedded it in the meantime")
 
     def clean_up(self) -> None:
         """Nothing is kept outside the database."""
@@ -129,3 +114,23 @@ class ReembedTask:
 
     def close(self) -> None:
         """Nothing is open between two chunks."""
+
+
+def count_embedded(
+    results: Sequence[ItemResult[NewEntry]], new: Collection[str], already_there: str
+) -> ChunkResult:
+    """Count a chunk of images whose vectors were to be added.
+
+    `new` has the sha256 of those that got one; `already_there` says why the others did not.
+    """
+    items = [result for result in results if isinstance(result, Added)]
+    rows = [result.item for result in results if isinstance(result, NotTaken)]
+    rows += [
+        JobItem(item.position, item.name, Outcome.SKIPPED, "already_there", already_there)
+        for item in items
+        if item.content.image.sha256 not in new
+    ]
+    skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
+    return ChunkResult(
+        JobCounts(embedded=len(new), skipped=skipped, failed=len(rows) - skipped), rows
+    )

@@ -36,7 +36,7 @@ _PLACE_STEPS = 65_535  # of the picture's width or height
 
 
 def count_bytes(keypoints: int) -> int:
-    """Return the most bytes that `LocalFeatures.to_bytes` writes for so many keypoints."""
+    """Return the most bytes that `LocalFeatures.to_bytes` writes for this number of keypoints."""
     return _HEADER.size + keypoints * (_POINT.itemsize + DESCRIPTOR_BYTES) + LUMA_PIXELS**2
 
 

@@ -40,14 +40,14 @@ from embedder.copies.transforms import (
     rescale,
 )
 
-# A copy has at least so many inliers, and more the less alike the overlap looks: so many more if
-# nothing were alike. Faces of one generator, pictures of one prompt and variations of one picture
+# A copy needs `MIN_INLIERS`, and more the less alike the overlap looks: up to
+# `_INLIERS_FOR_DIFFERENCE` more where nothing is alike. Faces of one generator, pictures of one prompt and variations of one picture
 # look alike in two thirds of the overlap, with up to 32 inliers (8,000 pairs of 1,585 pictures,
 # half of them of one collection and generator, 2026-11-30); a copy with little on it in nine
 # tenths.
 MIN_INLIERS = 8
 _INLIERS_FOR_DIFFERENCE = 110
-# so many blocks that look alike,
+# The fewest blocks that look alike,
 MIN_ALIKE_BLOCKS = 6
 # and this share of all blocks with something in them. Charts with the same axes and other bars
 # reach 0.74; half of all copies with captions, stickers or watermarks more than 0.86.
@@ -67,7 +67,7 @@ MAX_REPETITION = 0.9
 # Fewer pairs determine no transform that could be checked; with fewer than these, hardly any pair
 # of pictures looks alike, and comparing them takes time.
 _LEAST_INLIERS, _COMPARED_INLIERS = 4, 6
-# From so many inliers on, the other handedness is not tried.
+# With this many inliers or more, the other handedness is not tried.
 _CLEAR_INLIERS = 20
 
 # Pairs that make a proposal, the most distinct first, and proposals that are refined.
@@ -124,7 +124,7 @@ class Fit:
 
     @property
     def looks_alike(self) -> bool:
-        """Whether the overlap shows the same in both pictures, for so many inliers."""
+        """Whether the overlap shows the same in both pictures, given this number of inliers."""
         return (
             self.inliers >= self._inliers_for_difference
             and self.inliers >= MIN_FITTING_SHARE * self.matches

@@ -136,8 +136,8 @@ class CopyRates:
         inliers: int,
         corpus_size: int | None = None,  # noqa: ARG002 -- asked like the other rates
     ) -> Rate | None:
-        """Return how often a look-up of an unrelated picture finds an entry with at least so many
-        inliers among the candidates that it verifies. None if it was not measured.
+        """Return how often a look-up of an unrelated picture finds an entry with at least this
+        number of inliers among the candidates that it verifies. None if it was not measured.
 
         What was seen comes first. Beyond it, the estimate is the model's for inliers of pictures
         that need not look alike, which is too high. The upper end of the interval is the exact one,

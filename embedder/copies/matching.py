@@ -41,8 +41,9 @@ from embedder.copies.transforms import (
 )
 
 # A copy needs `MIN_INLIERS`, and more the less alike the overlap looks: up to
-# `_INLIERS_FOR_DIFFERENCE` more where nothing is alike. Faces of one generator, pictures of one prompt and variations of one picture
-# look alike in two thirds of the overlap, with up to 32 inliers (8,000 pairs of 1,585 pictures,
+# `_INLIERS_FOR_DIFFERENCE` more where nothing is alike. Faces of one generator, pictures of one
+# prompt and variations of one picture look alike in two thirds of the overlap, with up to 32
+# inliers (8,000 pairs of 1,585 pictures,
 # half of them of one collection and generator, 2026-11-30); a copy with little on it in nine
 # tenths.
 MIN_INLIERS = 8

@@ -23,7 +23,7 @@ from api.lookups.precision import is_alike
 from api.lookups.probe import Probe
 from api.lookups.replay_json import ReembeddedAnswer, VerdictsAnswer
 from embedder.network.panel import MAXIMUM_LOGIT_DIFFERENCE, MINIMUM_COSINE
-from index.cache.searching import cosine_similarities
+from index.cache.ranking import cosine_similarities
 from index.truth.computations import Computation
 
 # float32 on two processors: other kernels sum in another order. The golden files of schema 0004

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
+from index.cache.ranking import cosine_similarities
 from index.cache.searching import (
     MAX_CANDIDATES,
     Neighbour,
     Question,
     SearchResult,
-    cosine_similarities,
     neighbour_of,
     neighbour_order,
     order_of,

@@ -25,8 +25,9 @@ from index.cache.folder import Current, IndexFolder
 from index.cache.folding import DEFAULT_FOLDING, FoldPolicy
 from index.cache.maintenance import DEFAULT_PACE, Maintenance, Pace
 from index.cache.manifest import Manifest
+from index.cache.ranking import rank_many
 from index.cache.sealed import SealedSegment, plan_of
-from index.cache.searching import Question, SearchResult, TooFarBehind, rank, search
+from index.cache.searching import Question, SearchResult, TooFarBehind, search
 from index.cache.snapshots import set_aside
 from index.cache.upkeep import Upkeep
 from index.cache.view import View
@@ -38,11 +39,12 @@ from index.truth.filters import EVERYTHING, Filter
 from index.truth.membership import live_digest
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space, SpaceKind
-from index.truth.vectors import check_vector
+from index.truth.vectors import check_vector, check_vectors
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+NO_ENTRIES = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,12 +271,31 @@ class LiveIndex:
             InvalidVector, SnapshotCorrupt
 
         """
-        probe = check_vector(vector, self.space.dimension)
-        parts = self._current.view.parts
-        best = rank(parts, probe, k, first=np.empty(0, np.int64), exact=exact).best
-        return np.array([i for i, _ in best], np.int64), np.array(
-            [similarity for _, similarity in best]
+        ids, similarities = self._nearest(
+            check_vector(vector, self.space.dimension)[None], k, exact
         )
+        return ids[0], similarities[0]
+
+    def nearest_many(
+        self, vectors: NDArray[np.float32], k: int, *, exact: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return entry ids (p, k) and cosine similarities (p, k) for vectors (p, d), as `nearest`
+        does for one; all come from one view.
+
+        k is the number of live entries, if that is smaller. Raises like `nearest`.
+        """
+        return self._nearest(check_vectors(list(vectors), self.space.dimension), k, exact)
+
+    def _nearest(
+        self, probes: NDArray[np.float32], k: int, exact: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        view = self._current.view
+        rankings = rank_many(view.parts, probes, k, [NO_ENTRIES] * len(probes), exact=exact)
+        shape = (len(probes), min(k, view.count))
+        ids, similarities = np.empty(shape, np.int64), np.empty(shape, np.float64)
+        for row, ranking in enumerate(rankings):
+            ids[row], similarities[row] = ranking.ids, ranking.similarities
+        return ids, similarities
 
     def snapshot(self) -> Manifest:
         """Write the newest state as a snapshot, open it, and return its manifest.

@@ -24,7 +24,7 @@ from index.cache.marks import Marks
 from index.cache.rows import CHUNK, SCATTERED, Rows
 
 # Candidates beyond k, so that near-ties at the k-th place rarely need a second round
-# (`searching.rank`).
+# (`ranking.rank_many`).
 MARGIN = 16
 FEWEST_CANDIDATES = 32
 MOST_CANDIDATES = 16_384

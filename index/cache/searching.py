@@ -1,11 +1,8 @@
 """Searching a view: candidates from each segment, similarities from the stored vectors, entries
 from SQL.
 
-Every returned cosine similarity is computed in float64 from stored float32 vectors. If a segment
-compared every live vector, the order is exact too. Segments rank in float32 and state a floor, the
-largest similarity that anything they left out can have. More candidates are requested until the
-k-th neighbour is above every floor, so that exact values decide ties and near-ties, then entry ids.
-If candidates come from codes, the answer says so and states the recall.
+Every returned cosine similarity is computed in float64 from stored float32 vectors (`ranking`). If
+candidates come from codes, the answer says so and states the recall.
 
 Entries that show the probe's picture by perceptual hash are returned too, however far their
 embeddings are: finding a copy that was compressed again is the purpose of a look-up.
@@ -28,7 +25,8 @@ from index.cache.pictures import (
     SamePictures,
     find_live_entries,
 )
-from index.cache.recall import MARGIN, Tuning
+from index.cache.ranking import Ranking, measure, rank
+from index.cache.recall import Tuning
 from index.cache.selection import select_parts
 from index.cache.view import Part, View
 from index.copies import CopyEvidence, ViewHash
@@ -44,12 +42,6 @@ from index.truth.perceptual import (
 )
 from index.view_hashes import Views, find_evidence
 
-WIDENING = 4
-# Similarities are rounded to this many decimals: float64 sums of float32 products are good to some
-# 1e-15, float32 ones to 1e-7.
-DECIMALS = 12
-# Rows compared at a time in float64.
-EXACT_ROWS = 4096
 # If the nearest entries were removed by changes that the view does not know yet, the next ones are
 # requested, up to this many times.
 REMOVAL_ROUNDS = 4
@@ -57,8 +49,6 @@ REMOVAL_ROUNDS = 4
 MAX_CANDIDATES = 32
 # Images whose entries are read at a time, until there are enough candidates.
 IMAGES_AT_ONCE = 64
-
-
 # Over this cosine similarity two embeddings are those of almost the same pixels, so the entry
 # stands before near duplicates by hash, of which some show a face or a scene that only looks alike.
 # Of 1,499 pictures of 53 collections, and 8,838 re-encodings of them, no two of different pictures
@@ -150,16 +140,6 @@ class Question:
         self.chosen.check()
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Entry ids with their cosine similarities, best first. `exact`: no better one was left out.
-    A probe without an embedding has no similarities: only the entries of its image are ranked.
-    """
-
-    best: list[tuple[int, float | None]]
-    exact: bool
-
-
 def search(
     conn: Connection,
     view: View,
@@ -221,7 +201,7 @@ def _rank(parts: Sequence[Part], question: Question, identical: NDArray[np.int64
         return rank(parts, question.probe, question.k, first=identical, exact=question.exact)
     members = [part.segment.ids[part.members_among(part.segment.find(identical))] for part in parts]
     found = sorted(int(each) for some in members for each in some)
-    return Ranking([(each, None) for each in found[: question.k]], exact=True)
+    return Ranking(np.array(found[: question.k], np.int64), None, exact=True)
 
 
 def _first_members(
@@ -317,59 +297,6 @@ def order_of(
     return not identical, nearness, math.inf if similarity is None else -similarity, entry_id
 
 
-def rank(
-    parts: Sequence[Part],
-    probe: NDArray[np.float32],
-    k: int,
-    first: NDArray[np.int64],
-    *,
-    exact: bool,
-) -> Ranking:
-    """Return the k best members of the parts.
-
-    The order: entries listed in `first`, then all others; falling similarity, then rising id.
-    """
-    parts = [part for part in parts if part.segment.size]
-    k = min(k, sum(part.count for part in parts))
-    m = k + MARGIN
-    while k:
-        floor, compared_all = -np.inf, True
-        found = []
-        for part in parts:
-            proposed = part.segment.candidates(probe, m, part.live, exact=exact)
-            floor, compared_all = max(floor, proposed.floor), compared_all and proposed.exact
-            positions = proposed.positions
-            if len(first):
-                positions = np.union1d(positions, part.members_among(part.segment.find(first)))
-            found.append((part.segment.ids[positions], _similarities(part, positions, probe)))
-        ids, similarities = (np.concatenate(each) for each in zip(*found, strict=True))
-        behind = np.isin(ids, first, invert=True) if len(first) else np.ones(len(ids), np.bool_)
-        order = np.lexsort((ids, -similarities, behind))[:k]
-        rest = similarities[order[behind[order]]]
-        if not len(rest) or rest[-1] > floor or floor == -np.inf:
-            return Ranking(
-                list(zip(ids[order].tolist(), similarities[order].tolist(), strict=True)),
-                compared_all,
-            )
-        m *= WIDENING
-    return Ranking([], exact=True)
-
-
-def cosine_similarities(
-    rows: NDArray[np.float32], probe: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return the cosine similarities (n,) of rows (n, d) with a probe (d,).
-
-    Equal rows get exactly equal similarities, wherever they are. `np.vecdot` computes one inner
-    product for each row; a matrix product rounds a row differently at the end of a block.
-    """
-    wide, one = rows.astype(np.float64), probe.astype(np.float64)
-    norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))  # (n,)
-    similarities = np.vecdot(wide, one) / norms
-    rounded: NDArray[np.float64] = np.round(similarities, DECIMALS).clip(-1.0, 1.0)
-    return rounded
-
-
 def _measure(
     part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32] | None
 ) -> list[float | None]:
@@ -378,15 +305,4 @@ def _measure(
     """
     if probe is None:
         return [None] * len(positions)
-    return [*_similarities(part, positions, probe).tolist()]
-
-
-def _similarities(
-    part: Part, positions: NDArray[np.int64], probe: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return the cosine similarities (m,) of the entries at some positions, in bounded memory."""
-    found = np.empty(len(positions), np.float64)
-    for start in range(0, len(positions), EXACT_ROWS):
-        some = slice(start, start + EXACT_ROWS)
-        found[some] = cosine_similarities(part.segment.vectors(positions[some]), probe)
-    return found
+    return [*measure(part, positions, probe).tolist()]

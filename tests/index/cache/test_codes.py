@@ -20,10 +20,10 @@ from index.cache.live import LiveIndex
 from index.cache.maintenance import Pace
 from index.cache.manifest import read_manifest
 from index.cache.marks import Marks
+from index.cache.ranking import cosine_similarities, rank
 from index.cache.recall import Tuning, draw_probes, kth_similarities, tune
 from index.cache.rows import HeldRows
 from index.cache.sealed import SealedSegment, TunedCodes
-from index.cache.searching import cosine_similarities, rank
 from index.cache.view import Part
 from index.errors import SnapshotCorrupt
 from index.truth.corpora import CorpusKind, remove_corpus

@@ -11,7 +11,7 @@ import pytest
 from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
 from index.cache.manifest import read_manifest
-from index.cache.searching import cosine_similarities
+from index.cache.ranking import cosine_similarities
 from index.errors import SnapshotCorrupt
 from index.proof.fsck import fsck
 from index.truth.adding import add_entries

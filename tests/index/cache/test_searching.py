@@ -20,9 +20,10 @@ from index.cache.folding import FoldPolicy
 from index.cache.growing import GrowingSegment
 from index.cache.live import LiveIndex
 from index.cache.marks import Marks
+from index.cache.ranking import cosine_similarities, rank
 from index.cache.rows import HeldRows
 from index.cache.sealed import SealedSegment
-from index.cache.searching import Question, cosine_similarities, rank
+from index.cache.searching import Question
 from index.cache.view import Part
 from index.errors import InvalidFilter, InvalidVector, UnknownCorpus, UnknownEntry
 from index.truth.adding import NewEntry, add_entries

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
 from sqlalchemy import Connection
 
+from api.batcher import VectorAndLogit
 from api.copies.kept import find_kept_picture
-from api.copies.running import list_candidates, run_geometry
+from api.copies.running import GeometryRun, list_candidates, run_geometry
 from api.fields import FailedItem
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, write_answer
-from api.lookups.copies import find_rates, join_copies, propose
+from api.lookups.copies import Proposed, find_rates, join_copies, propose
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
 from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
@@ -26,26 +29,35 @@ from api.lookups.probe import (
     order_for_copies,
     take_probe,
 )
-from api.lookups.questions import restricts_only_corpora, search
+from api.lookups.questions import Found, Questions, make_questions, restricts_only_corpora
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
 from api.sources.access import read_any_file
 from api.sources.item import UnreadableItem, make_printable
 from embedder.decoding.picture import Picture
 from embedder.errors import ImageError
-from embedder.pictures.reencodings import ReEncodings
+from embedder.pictures.reencodings import ReEncoding, ReEncodings
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import get_named_corpora
 from index.calibration.standing import Applied, Calibrations
 from index.evidence import ReEncodedProbe, assess
 from index.policy import LogitCalibration, choose_policy, choose_reencoding_limits
-from index.truth.computations import find_computations
+from index.truth.computations import Computation, find_computations
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import has_embedded
-from index.truth.lookups import save_lookup
+from index.truth.lookups import NewLookup, save_lookups
 from index.truth.spaces import Space
 from index.verdict import RULES
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedLookup:
+    """A probe, how it is searched for, and when its request began (`perf_counter`, in seconds)."""
+
+    probe: Probe
+    query: LookupQuery
+    started: float
 
 
 def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnswer:
@@ -53,18 +65,7 @@ def look_up_image(lineup: Lineup, data: bytes, query: LookupQuery) -> LookupAnsw
 
     Raises `ImageError`, `Overloaded` and the errors of the search.
     """
-    started = perf_counter()
-    probe = embed_probe(
-        data,
-        lineup.database,
-        lineup.space,
-        lineup.embedder,
-        lineup.batcher,
-        lineup.computation,
-        stability=query.stability,
-        copies=order_for_copies(lineup.limits, lineup.copies.find_input()),
-    )
-    return _answer(lineup, probe, query, started)
+    return look_up(lineup, prepare_image(lineup, data, query))
 
 
 def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
@@ -72,14 +73,7 @@ def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`, `InvalidVector`.
     """
-    started = perf_counter()
-    order = order_for_copies(lineup.limits, lineup.copies.find_input())
-
-    def find_picture(sha256: str) -> Picture | None:
-        return find_kept_picture(lineup.blob_stores, lineup.decoders, order, sha256)
-
-    probe = take_probe(request, lineup.database, lineup.space, find_picture)
-    return _answer(lineup, probe, request, started)
+    return look_up(lineup, prepare_request(lineup, request))
 
 
 def look_up_files(
@@ -97,81 +91,161 @@ def look_up_files(
             yield FailedItem(name=name, reason=err.reason, detail=str(err))
 
 
-def _answer(lineup: Lineup, probe: Probe, query: LookupQuery, started: float) -> LookupAnswer:
-    """Search, assess, store the answer and return it; a read-only Lineup does not store it."""
-    search_started = perf_counter()
-    limits = Limits.of(lineup)
-    if query.false_match_rate is None:
-        query = query.model_copy(update={"false_match_rate": limits.false_match_rate})
-    assessed = _search_and_assess(lineup, probe, query, limits)
-    of_copies = (assessed.describe_ms or 0.0) + (assessed.verify_ms or 0.0)
-    timings = Timings(
-        decode_ms=probe.decode_ms,
-        embed_ms=probe.embed_ms,
-        describe_ms=assessed.describe_ms,
-        search_ms=round(milliseconds(search_started, perf_counter()) - of_copies, 3),
-        verify_ms=assessed.verify_ms,
-        total_ms=milliseconds(started, perf_counter()),
+def prepare_image(lineup: Lineup, data: bytes, query: LookupQuery) -> PreparedLookup:
+    """Embed the image in `data`. Raises `ImageError`, `Overloaded`."""
+    started = perf_counter()
+    probe = embed_probe(
+        data,
+        lineup.database,
+        lineup.space,
+        lineup.embedder,
+        lineup.batcher,
+        lineup.computation,
+        stability=query.stability,
+        copies=order_for_copies(lineup.limits, lineup.copies.find_input()),
     )
-    method = _method(lineup, assessed, query.k)
-    answer = write_answer(assessed, limits.scale, method, timings)
-    if lineup.database.read_only:
-        return answer.model_copy(update={"stored": False})
-    calibration = assessed.assessment.calibration
-    with lineup.database.write() as connection:
-        save_lookup(
-            connection,
-            lookup_id=answer.id,
-            created_at=answer.created_at,
-            space=lineup.space,
-            generation=assessed.listed.generation,
-            probe_sha256=probe.answer.sha256,
-            request=query.model_dump(
-                mode="json", include={"k", "filter", "exact", "stability", "false_match_rate"}
-            ),
-            answer=answer.model_dump(mode="json"),
-            probe_vector=probe.vector,
-            calibration_id=None if calibration is None else calibration.applied.id,
-        )
+    return PreparedLookup(probe, query, started)
+
+
+def prepare_request(lineup: Lineup, request: LookupRequest) -> PreparedLookup:
+    """Take the probe of a request without an image.
+
+    Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
+    """
+    started = perf_counter()
+    order = order_for_copies(lineup.limits, lineup.copies.find_input())
+
+    def find_picture(sha256: str) -> Picture | None:
+        return find_kept_picture(lineup.blob_stores, lineup.decoders, order, sha256)
+
+    probe = take_probe(request, lineup.database, lineup.space, find_picture)
+    return PreparedLookup(probe, request, started)
+
+
+def look_up(lineup: Lineup, prepared: PreparedLookup) -> LookupAnswer:
+    """Answer one prepared look-up. Raises like `look_up_all`."""
+    (answer,) = look_up_all(lineup, [prepared])
     return answer
 
 
-def _search_and_assess(
-    lineup: Lineup, probe: Probe, query: LookupQuery, limits: Limits
-) -> Assessed:
-    """Search one generation of the index, and assess what was found."""
-    reencodings = probe.reencodings
-    usable = reencodings.usable if reencodings else ()
+def look_up_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[LookupAnswer]:
+    """Search one generation of the index for several probes, assess what is found, store the
+    answers together and return them, in the order of the probes.
+
+    A read-only Lineup does not store them. If one of them raises, none is answered.
+
+    Raises `InvalidVector`, `InvalidFilter`, `UnknownCorpus`, `CorpusKindConflict`, `TruthDamaged`,
+    `DatabaseUnavailable`.
+    """
+    limits = Limits.of(lineup)
+    begun = [_begin(lineup, each, limits.false_match_rate) for each in prepared]
+    asked = [question for each in begun for question in each.questions.asked]
+    results = iter(lineup.index.search_all(asked))
+    turns = [
+        (each, each.questions.read(list(islice(results, len(each.questions.asked)))))
+        for each in begun
+    ]
+    compared = [_compare(lineup, each, found) for each, found in turns]
+    with lineup.database.read() as connection:
+        facts = [_read_facts(connection, lineup, each, found) for each, found in turns]
+    answers, rows = list[LookupAnswer](), list[NewLookup]()
+    for (each, found), geometry, known in zip(turns, compared, facts, strict=True):
+        assessed = _assess(limits, each, found, geometry, known)
+        answers.append(_write(lineup, limits, each, assessed))
+        rows.append(_make_row(answers[-1], assessed))
+    if lineup.database.read_only:
+        return [answer.model_copy(update={"stored": False}) for answer in answers]
+    with lineup.database.write() as connection:
+        save_lookups(connection, lineup.space, rows)
+    return answers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """A look-up before its search. `embedded` are its usable re-encodings."""
+
+    probe: Probe
+    query: LookupQuery
+    embedded: Sequence[VectorAndLogit]
+    proposed: Proposed
+    questions: Questions
+    started: float
+    search_started: float
+
+    @property
+    def usable(self) -> Sequence[ReEncoding]:
+        """The re-encodings that were embedded."""
+        return () if self.probe.reencodings is None else self.probe.reencodings.usable
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What SQL says beside the neighbours: the calibration that applies, the corpora that none
+    covers, whether there are known-real images, the calibration of the logit, and what computed
+    the embeddings of the corpora.
+    """
+
+    calibration: ProbeCalibration | None
+    uncalibrated: tuple[str, ...]
+    has_known_reals: bool
+    of_logit: Applied | None
+    computed: tuple[Computation | None, ...]
+
+
+def _begin(lineup: Lineup, prepared: PreparedLookup, false_match_rate: float) -> _Begun:
+    """Embed the re-encodings and propose copies. `false_match_rate` is that of a query without
+    one.
+    """
+    search_started = perf_counter()
+    probe, query = prepared.probe, prepared.query
+    if query.false_match_rate is None:
+        query = query.model_copy(update={"false_match_rate": false_match_rate})
+    usable = () if probe.reencodings is None else probe.reencodings.usable
     embedded = lineup.batcher.embed_all([each.pixels for each in usable])
     proposed = propose(lineup, probe.picture, query)
-    found = search(
-        probe,
-        query,
-        [vector for vector, _ in embedded],
-        lineup.index.search_all,
-        proposed.candidates,
+    questions = make_questions(
+        probe, query, [vector for vector, _ in embedded], proposed.candidates
     )
-    geometry = run_geometry(
+    return _Begun(probe, query, embedded, proposed, questions, prepared.started, search_started)
+
+
+def _compare(lineup: Lineup, begun: _Begun, found: Found) -> GeometryRun:
+    """Verify candidates by local features."""
+    picture = begun.probe.picture
+    return run_geometry(
         lineup.stored_features,
-        None if probe.picture is None else probe.picture.local_features,
+        None if picture is None else picture.local_features,
         list_candidates(found.list_found()),
-        has_picture=probe.picture is not None,
+        has_picture=picture is not None,
     )
-    with lineup.database.read() as connection:
-        calibration, uncalibrated = apply_calibration(
-            connection, lineup.calibrations, probe, query, found.searched_fakes
-        )
-        has_known_reals = not uncalibrated or find_known_reals(connection, lineup.space)
-        applied = find_calibration_of_logit(connection, lineup.calibrations, calibration)
-        computed = find_computations(
-            connection, lineup.space, found.listed.generation, query.filter.corpora
-        )
-    logits = None if applied is None else LogitCalibration.of(applied, probe.condition)
+
+
+def _read_facts(connection: Connection, lineup: Lineup, begun: _Begun, found: Found) -> _Facts:
+    query = begun.query
+    calibration, uncalibrated = apply_calibration(
+        connection, lineup.calibrations, begun.probe, query, found.searched_fakes
+    )
+    return _Facts(
+        calibration,
+        uncalibrated,
+        not uncalibrated or find_known_reals(connection, lineup.space),
+        find_calibration_of_logit(connection, lineup.calibrations, calibration),
+        find_computations(connection, lineup.space, found.listed.generation, query.filter.corpora),
+    )
+
+
+def _assess(
+    limits: Limits, begun: _Begun, found: Found, geometry: GeometryRun, facts: _Facts
+) -> Assessed:
+    """Assess what was found for a probe."""
+    probe, query, calibration = begun.probe, begun.query, facts.calibration
+    of_logit, reencodings = facts.of_logit, probe.reencodings
+    logits = None if of_logit is None else LogitCalibration.of(of_logit, probe.condition)
     rates = find_rates(calibration, found.searched_fakes)
-    copies = join_copies(probe, found, proposed, geometry, rates, query.k)
+    copies = join_copies(probe, found, begun.proposed, geometry, rates, query.k)
     policy = choose_policy(calibration, logits, limits.choices, copies.leads)
     of_reencodings = choose_reencoding_limits(
-        applied, calibration, policy, limits.choices, [each.condition for each in usable]
+        of_logit, calibration, policy, limits.choices, [each.condition for each in begun.usable]
     )
     assessment = assess(
         probe.facts(limits.model_side),
@@ -181,7 +255,7 @@ def _search_and_assess(
         [
             ReEncodedProbe.of(each.name, logit, nearest, own.threshold, own.classifier)
             for each, (_, logit), nearest, own in zip(
-                usable, embedded, found.reencodings, of_reencodings, strict=True
+                begun.usable, begun.embedded, found.reencodings, of_reencodings, strict=True
             )
         ],
         logits,
@@ -194,13 +268,44 @@ def _search_and_assess(
         policy,
         left_out=None if reencodings is None else list_left_out(reencodings),
         reencoded_part=None if reencodings is None else reencodings.part,
-        uncalibrated_corpora=uncalibrated,
-        has_known_reals=has_known_reals,
+        uncalibrated_corpora=facts.uncalibrated,
+        has_known_reals=facts.has_known_reals,
         caution=limits.caution,
-        computed=computed,
+        computed=facts.computed,
         copies=copies.answer,
-        describe_ms=proposed.took_ms,
+        describe_ms=begun.proposed.took_ms,
         verify_ms=geometry.took_ms,
+    )
+
+
+def _write(lineup: Lineup, limits: Limits, begun: _Begun, assessed: Assessed) -> LookupAnswer:
+    of_copies = (assessed.describe_ms or 0.0) + (assessed.verify_ms or 0.0)
+    now = perf_counter()
+    timings = Timings(
+        decode_ms=begun.probe.decode_ms,
+        embed_ms=begun.probe.embed_ms,
+        describe_ms=assessed.describe_ms,
+        search_ms=round(milliseconds(begun.search_started, now) - of_copies, 3),
+        verify_ms=assessed.verify_ms,
+        total_ms=milliseconds(begun.started, now),
+    )
+    method = _method(lineup, assessed, begun.query.k)
+    return write_answer(assessed, limits.scale, method, timings)
+
+
+def _make_row(answer: LookupAnswer, assessed: Assessed) -> NewLookup:
+    calibration = assessed.assessment.calibration
+    return NewLookup(
+        assessed.listed.generation,
+        request=assessed.query.model_dump(
+            mode="json", include={"k", "filter", "exact", "stability", "false_match_rate"}
+        ),
+        answer=answer.model_dump(mode="json"),
+        id=answer.id,
+        created_at=answer.created_at,
+        probe_sha256=answer.probe.sha256,
+        probe_vector=assessed.probe.vector,
+        calibration_id=None if calibration is None else calibration.applied.id,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,6 @@ from index.neighbourhood import Neighbourhood, join_candidates
 from index.truth.corpora import CorpusKind
 from index.truth.filters import Filter
 from index.truth.free_provenance import ProvenanceIs
-
-SearchAll = Callable[[Sequence[Question]], Sequence[SearchResult]]
 
 REALS = Filter(kind=CorpusKind.KNOWN_REAL)
 # Enough to find another picture behind the probe itself and copies of it.
@@ -76,15 +74,36 @@ class Found:
         )
 
 
-def search(
+@dataclass(frozen=True, slots=True, eq=False)
+class Questions:
+    """What one look-up asks, in this order: its list, known-real images, known fakes if the list is
+    not of them, and the re-encodings.
+    """
+
+    asked: tuple[Question, ...]
+    searches_fakes: bool
+    list_is_of_fakes: bool
+    reencodings: int
+
+    def read(self, results: Sequence[SearchResult]) -> Found:
+        """Return what the answers to these questions, in their order, have found."""
+        of_list, of_reals, *of_others = results
+        if not self.searches_fakes:
+            return Found(of_list, None, of_reals, (None,) * self.reencodings)
+        of_fakes = of_list if self.list_is_of_fakes else of_others.pop(0)
+        nearest = tuple(next(iter(each.neighbours), None) for each in of_others)
+        return Found(of_list, of_fakes, of_reals, nearest)
+
+
+def make_questions(
     probe: Probe,
     query: LookupQuery,
     reencodings: Sequence[NDArray[np.float32]],
-    search_all: SearchAll,
     candidates: tuple[tuple[int, float], ...] = (),
-) -> Found:
-    """Search for a probe and the vectors (d,) of its re-encodings. `candidates` are entries that
-    another search proposes as copies, each with the similarity of the copy descriptors.
+) -> Questions:
+    """Return what to ask for a probe and the vectors (d,) of its re-encodings. `candidates` are
+    entries that another search proposes as copies, each with the similarity of the copy
+    descriptors.
 
     Beside the list that was asked for, the nearest known-real images and the nearest known fakes
     are searched. Only known fakes are evidence of similarity, so a query among known-real images
@@ -103,20 +122,19 @@ def search(
     )
     reals = replace(listed, k=REAL_NEIGHBOURS, chosen=REALS)
     if chosen.kind is CorpusKind.KNOWN_REAL:
-        of_list, of_reals = search_all([listed, reals])
-        return Found(of_list, None, of_reals, (None,) * len(reencodings))
+        return Questions(
+            (listed, reals),
+            searches_fakes=False,
+            list_is_of_fakes=False,
+            reencodings=len(reencodings),
+        )
     among_fakes = replace(chosen, kind=CorpusKind.KNOWN_FAKE)
     fakes = replace(listed, k=max(query.k, ATTRIBUTION_NEIGHBOURS), chosen=among_fakes)
     list_is_of_fakes = (fakes.k, fakes.chosen) == (listed.k, listed.chosen)
     others = [Question(each, 1, among_fakes, exact=query.exact) for each in reencodings]
-    questions = [listed, reals, *([] if list_is_of_fakes else [fakes]), *others]
-    of_list, of_reals, *of_others = search_all(questions)
-    of_fakes = of_list if list_is_of_fakes else of_others.pop(0)
-    return Found(
-        of_list,
-        of_fakes,
-        of_reals,
-        tuple(next(iter(each.neighbours), None) for each in of_others),
+    asked = (listed, reals, *(() if list_is_of_fakes else (fakes,)), *others)
+    return Questions(
+        asked, searches_fakes=True, list_is_of_fakes=list_is_of_fakes, reencodings=len(reencodings)
     )
 
 

@@ -33,14 +33,13 @@ from api.lookups.copies import propose_again
 from api.lookups.json import LookupAnswer
 from api.lookups.limits import Limits
 from api.lookups.probe import Probe
-from api.lookups.questions import search
+from api.lookups.questions import make_questions
 from api.lookups.reembedding import compare_again, embed_again
 from api.lookups.replay_json import Difference, ReplayAnswer, RulesAnswer, VerdictsAnswer
 from api.lookups.request import LookupQuery
 from api.lookups.stored import in_words_of_today, name_paths, take_stored_paths
 from embedder.pictures.delivery import Condition
 from index.cache.as_of import search_at
-from index.cache.searching import Question, SearchResult
 from index.calibration.for_probe import ProbeCalibration
 from index.calibration.standing import Applied, Applies
 from index.copies import NO_LEADS, CopyEvidence, ViewHash
@@ -130,15 +129,13 @@ class _Again:
         space_id = find_space_id(self.conn, self.lineup.space)
         assert space_id is not None  # the look-up names it
 
-        def search_all(questions: Sequence[Question]) -> Sequence[SearchResult]:
-            return search_at(self.conn, space_id, self.stored.generation, questions)
-
         copies = then.copies
         leads = NO_LEADS if copies is None else copies.leads.to_limits()
         compared = compared_then(then)
         exact = query.model_copy(update={"exact": True})
-        found = search(probe, exact, [], search_all, propose_again(compared))
-        found = found.join(compared, leads, query.k)
+        questions = make_questions(probe, exact, [], propose_again(compared))
+        results = search_at(self.conn, space_id, self.stored.generation, questions.asked)
+        found = questions.read(results).join(compared, leads, query.k)
         applied = self._find_applied()
         calibration = None
         if applied is not None and found.searched_fakes is not None:

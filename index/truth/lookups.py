@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,20 +98,25 @@ def new_lookup_id() -> str:
     return str(uuid.uuid4())
 
 
-def save_lookup(
-    conn: Connection,
-    *,
-    space: Space,
-    generation: int,
-    request: JSON,
-    answer: JSON,
-    probe_sha256: str | None = None,
-    lookup_id: str | None = None,
-    created_at: datetime | None = None,
-    probe_vector: NDArray[np.float32] | None = None,
-    calibration_id: int | None = None,
-) -> str:
-    """Store a look-up and return its id.
+@dataclass(frozen=True, slots=True, eq=False)
+class NewLookup:
+    """A look-up to be stored. `answer` is its answer, which contains `id`.
+
+    `probe_vector` (d,) is None without an embedding, `calibration_id` where none applied.
+    """
+
+    generation: int
+    request: JSON
+    answer: JSON
+    id: str = field(default_factory=new_lookup_id)
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    probe_sha256: str | None = None
+    probe_vector: NDArray[np.float32] | None = None
+    calibration_id: int | None = None
+
+
+def save_lookups(conn: Connection, space: Space, new: Sequence[NewLookup]) -> None:
+    """Store look-ups of one embedding space.
 
     Raises:
         ForeignSpace
@@ -119,22 +124,25 @@ def save_lookup(
         ValueError: a request or answer has a number that JSON cannot hold, such as NaN.
 
     """
-    identifier = lookup_id or new_lookup_id()
-    row = {
-        "id": identifier,
-        "created_at": created_at or datetime.now(UTC),
-        "space_id": ensure_space_id(conn, space),
-        "generation": generation,
-        "probe_sha256": probe_sha256,
-        "request": canonical_json(request),
-        "answer": canonical_json(answer),
-        "probe_vector": None
-        if probe_vector is None
-        else to_bytes(check_vector(probe_vector, space.dimension)),
-        "calibration_id": calibration_id,
-    }
-    conn.execute(insert(lookups), row)
-    return identifier
+    space_id = ensure_space_id(conn, space)
+    rows = [
+        {
+            "id": each.id,
+            "created_at": each.created_at,
+            "space_id": space_id,
+            "generation": each.generation,
+            "probe_sha256": each.probe_sha256,
+            "request": canonical_json(each.request),
+            "answer": canonical_json(each.answer),
+            "probe_vector": None
+            if each.probe_vector is None
+            else to_bytes(check_vector(each.probe_vector, space.dimension)),
+            "calibration_id": each.calibration_id,
+        }
+        for each in new
+    ]
+    if rows:
+        conn.execute(insert(lookups), rows)
 
 
 def get_lookup(conn: Connection, lookup_id: str) -> Lookup:

@@ -25,7 +25,7 @@ from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
-from index.truth.lookups import save_lookup
+from index.truth.lookups import NewLookup, save_lookups
 from index.truth.provenance import Provenance
 from index.truth.spaces import Space, SpaceKind
 
@@ -188,13 +188,7 @@ class Stock:
             add_entries(conn, "fakes", material.other_space, [other])
             add_copy_vectors(conn, material.copy_space, [*map(material.described, "abcdefgh")])
             activate_copy_space(conn, "test-copies", material.copy_space)
-            save_lookup(
-                conn,
-                space=material.space,
-                generation=3,
-                request={"k": 1},
-                answer={"ü": [0.1 + 0.2]},
-            )
+            save_lookups(conn, material.space, [NewLookup(3, {"k": 1}, {"ü": [0.1 + 0.2]})])
 
     def back_up(self, **options: Any) -> BackupReport:
         chosen = {"thumbnails": self.thumbnails, "archive": self.archive} | options

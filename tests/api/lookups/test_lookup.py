@@ -11,9 +11,11 @@ from api.lineup import Lineup
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.lookup import (
     list_left_out,
+    look_up_all,
     look_up_files,
     look_up_image,
     look_up_request,
+    prepare_image,
 )
 from api.lookups.probe import take_probe
 from api.lookups.replay import replay
@@ -314,3 +316,13 @@ def test_a_file_that_cannot_be_looked_up_does_not_end_the_search(
     assert (broken.name, missing.name) == (str(paths[1]), str(paths[2]))
     assert broken.reason
     assert missing.reason != broken.reason
+
+
+def test_several_probes_are_answered_like_each_alone_and_stored_together(own: Lineup) -> None:
+    calibrate(own)
+    queries = [LookupQuery(), LookupQuery(k=2, stability=True), LookupQuery(filter={"kind": REAL})]
+    alone = [look_up_image(own, NEW, query) for query in queries]
+    together = look_up_all(own, [prepare_image(own, NEW, query) for query in queries])
+    assert [each.evidence_sha256 for each in together] == [each.evidence_sha256 for each in alone]
+    assert [find_answer(own.database, each.id) for each in together] == together
+    assert look_up_all(own, []) == []

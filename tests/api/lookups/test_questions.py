@@ -9,7 +9,12 @@ import pytest
 
 from api.lookups.json import ProbeAnswer
 from api.lookups.probe import Probe
-from api.lookups.questions import REAL_NEIGHBOURS, make_filter, restricts_only_corpora, search
+from api.lookups.questions import (
+    REAL_NEIGHBOURS,
+    make_filter,
+    make_questions,
+    restricts_only_corpora,
+)
 from api.lookups.request import LookupQuery, SearchFilter
 from index.cache.searching import Question, SearchResult
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
@@ -25,24 +30,17 @@ PROBE = Probe(
 )
 
 
-class Searches:
-    """Answers the nth question with the neighbour number n, of `searched` n."""
-
-    def __init__(self) -> None:
-        self.questions: list[Question] = []
-
-    def __call__(self, questions: Sequence[Question]) -> list[SearchResult]:
-        assert not self.questions  # all of one generation
-        self.questions = list(questions)
-        return [
-            found(neighbour(n, 0.5, each.chosen.kind or FAKE), searched=n)
-            for n, each in enumerate(questions)
-        ]
+def answer(questions: Sequence[Question]) -> list[SearchResult]:
+    """Answer the nth question with the neighbour number n, of `searched` n."""
+    return [
+        found(neighbour(n, 0.5, each.chosen.kind or FAKE), searched=n)
+        for n, each in enumerate(questions)
+    ]
 
 
 def ask(query: LookupQuery, reencodings: Sequence[Any] = ()) -> Any:
-    searches = Searches()
-    return search(PROBE, query, reencodings, searches), searches.questions
+    questions = make_questions(PROBE, query, reencodings)
+    return questions.read(answer(questions.asked)), questions.asked
 
 
 def ids(neighbours: Any) -> list[int]:
@@ -92,10 +90,8 @@ def test_each_re_encoding_asks_for_its_nearest_known_fake(k: int) -> None:
 
 
 def test_a_re_encoding_without_any_known_fake_has_none() -> None:
-    def nothing(questions: Sequence[Question]) -> list[SearchResult]:
-        return [found(searched=0) for _ in questions]
-
-    result = search(PROBE, LookupQuery(k=3), [np.zeros(2)], nothing)
+    questions = make_questions(PROBE, LookupQuery(k=3), [np.zeros(2, np.float32)])
+    result = questions.read([found(searched=0) for _ in questions.asked])
     assert result.reencodings == (None,)
     assert result.searched_fakes == 0
 

@@ -13,7 +13,7 @@ from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
 from api.lookups.stored import find_answer, in_words_of_today, name_paths, take_stored_paths
 from index.errors import UnknownLookup
-from index.truth.lookups import get_lookup, save_lookup
+from index.truth.lookups import NewLookup, get_lookup, save_lookups
 from index.verdict import RULES, Relation
 from tests.api.lookups.earlier import as_schema_0004
 from tests.api.small_lineup import encoded, picture
@@ -73,14 +73,9 @@ def test_a_stored_answer_is_found_whatever_its_words(filled: Lineup) -> None:
     with filled.database.write() as conn:
         stored = get_lookup(conn, answer.id)
         earlier = as_schema_0004(stored.answer)
-        lookup_id = save_lookup(
-            conn,
-            space=filled.space,
-            generation=stored.generation,
-            request=stored.request,
-            answer=earlier,
-        )
-    found = find_answer(filled.database, lookup_id)
+        new = NewLookup(stored.generation, stored.request, earlier)
+        save_lookups(conn, filled.space, [new])
+    found = find_answer(filled.database, new.id)
     assert found.similarity.neighbours == answer.similarity.neighbours
     assert found.stability is not None
     assert answer.stability is not None

@@ -15,7 +15,7 @@ from index.cache.snapshots import directory_lock
 from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.database import Database
 from index.truth.entries import remove_entry
-from index.truth.lookups import save_lookup
+from index.truth.lookups import NewLookup, save_lookups
 
 NAMES = [f"image-{i}" for i in range(30)]
 SMALL = IndexConfig(flat_limit=20, recall_probes=8, recall_target=0.5)
@@ -175,14 +175,8 @@ def test_training_and_measuring_use_the_probes_of_stored_lookups(
     material.fill(database, "fakes", [*NAMES, *(f"more-{i}" for i in range(70))])
     with database.write() as conn:
         for number in range(LOOKUP_PROBES + 6):
-            save_lookup(
-                conn,
-                space=material.space,
-                generation=1,
-                request={},
-                answer={},
-                probe_sha256=material.sha256(f"more-{number}"),  # an image of the corpus
-            )
+            image = material.sha256(f"more-{number}")  # of the corpus
+            save_lookups(conn, material.space, [NewLookup(1, {}, {}, probe_sha256=image)])
     built = small.build()
     assert built.manifest is not None
     with directory_lock(small.path, wait=True):

@@ -22,7 +22,7 @@ from index.truth.calibrations import CalibrationScope, add_delivered, save_calib
 from index.truth.corpora import Keep, set_features, set_keep
 from index.truth.database import Database
 from index.truth.entries import list_entries, remove_entry
-from index.truth.lookups import digest_evidence, save_lookup
+from index.truth.lookups import NewLookup, digest_evidence, save_lookups
 from index.truth.vectors import to_bytes
 
 Kind = FindingKind
@@ -45,7 +45,7 @@ class Scene:
             evidence: JSON = {"a": 1, "method": {"k": 10}}
             unlike: JSON = {"id": "x", "method": {"k": 10, "pending_changes": 2}}
             answer = {**evidence, **unlike, "evidence_sha256": digest_evidence(evidence)}
-            save_lookup(conn, space=material.space, generation=3, request={}, answer=answer)
+            save_lookups(conn, material.space, [NewLookup(3, {}, answer)])
         self.thumbnails.remove(material.sha256("c"))
         with LiveIndex.open(database, material.space, self.directory) as live:
             live.snapshot()

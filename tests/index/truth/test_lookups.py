@@ -6,7 +6,7 @@ import pytest
 from index.errors import UnknownLookup
 from index.jsontext import canonical_json
 from index.truth.database import Database
-from index.truth.lookups import get_lookup, new_lookup_id, save_lookup
+from index.truth.lookups import NewLookup, get_lookup, new_lookup_id, save_lookups
 
 
 def test_a_lookup_that_is_not_there_is_unknown(database: Database) -> None:
@@ -18,7 +18,7 @@ def test_a_lookup_that_is_not_there_is_unknown(database: Database) -> None:
 def test_an_answer_that_json_cannot_say_is_refused(database: Database, material: Any) -> None:
     for answer in (float("nan"), float("inf"), {"a": object()}):
         with pytest.raises((ValueError, TypeError)), database.write() as conn:
-            save_lookup(conn, space=material.space, generation=0, request={}, answer=answer)
+            save_lookups(conn, material.space, [NewLookup(0, {}, answer)])
 
 
 def test_a_lookup_comes_back_as_it_was_saved_with_the_same_bytes(
@@ -26,18 +26,12 @@ def test_a_lookup_comes_back_as_it_was_saved_with_the_same_bytes(
 ) -> None:
     answer = {"b": [1, 2.5, None], "a": {"ü": "ä", "similarity": 0.1 + 0.2}, "n": 10**15}
     with database.write() as conn:
-        lookup_id = save_lookup(
-            conn,
-            space=material.space,
-            generation=7,
-            request={"k": 10},
-            answer=answer,
-            probe_sha256=material.sha256("probe"),
-        )
+        new = NewLookup(7, {"k": 10}, answer, probe_sha256=material.sha256("probe"))
+        save_lookups(conn, material.space, [new])
     with database.read() as conn:
-        lookup = get_lookup(conn, lookup_id)
+        lookup = get_lookup(conn, new.id)
     assert (lookup.id, lookup.generation, lookup.probe_sha256) == (
-        lookup_id,
+        new.id,
         7,
         material.sha256("probe"),
     )
@@ -51,15 +45,7 @@ def test_a_lookup_comes_back_as_it_was_saved_with_the_same_bytes(
 def test_a_lookup_may_be_saved_under_an_id_chosen_before(database: Database, material: Any) -> None:
     chosen = new_lookup_id()
     with database.write() as conn:
-        saved = save_lookup(
-            conn,
-            space=material.space,
-            generation=0,
-            request=None,
-            answer={"id": chosen},
-            lookup_id=chosen,
-        )
-        assert saved == chosen
+        save_lookups(conn, material.space, [NewLookup(0, None, {"id": chosen}, id=chosen)])
         assert get_lookup(conn, chosen).probe_sha256 is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -116,3 +117,23 @@ def test_an_address_that_the_machine_does_not_have_is_left_out_if_there_is_anoth
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [foreign])
     with pytest.raises(AddressUnavailable):
         bind("localhost", 0)
+
+
+def test_an_answer_in_two_packets_does_not_wait_for_an_acknowledgement() -> None:
+    """Nagle's algorithm is off on the connections that the server accepts."""
+
+    async def accept(listener: socket.socket) -> int:
+        options: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def take(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted = writer.get_extra_info("socket")
+            options.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(take, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return await options
+
+    with closing(bind("127.0.0.1", 0)[0]) as listener:
+        assert asyncio.run(accept(listener)) != 0

@@ -18,9 +18,10 @@ from sqlalchemy import Connection
 from threadpoolctl import threadpool_limits
 
 from index.cache.codes import Codes
+from index.cache.comparison import Comparison
 from index.cache.config import IndexConfig
 from index.cache.manifest import Manifest
-from index.cache.recall import draw_probes, tune
+from index.cache.planning import choose_plan
 from index.cache.replay import Members
 from index.cache.rows import CHUNK, SCATTERED, MappedRows, Rows, write_rows
 from index.cache.sealed import TunedCodes
@@ -69,12 +70,13 @@ class Builder:
             codes = tuned.codes.copy()
             codes.add(_chunks(view.growing.rows, new), self._threads)
             tuned = TunedCodes(codes, tuned.tuning)
-        return write_snapshot(
-            self._directory, contents, tuned, previous.trained_rows, self._fingerprint
-        )
+        return self._publish(contents, tuned, previous.trained_rows, previous.comparison)
 
-    def write(self, view: View, trained_rows: int, lookups: NDArray[np.float32]) -> Manifest:
-        """Write a view as a snapshot of its members alone, in a new file of vectors.
+    def write(
+        self, view: View, previous: Manifest | None, lookups: NDArray[np.float32]
+    ) -> Manifest:
+        """Write a view as a snapshot of its members alone, in a new file of vectors. `previous` is
+        the manifest of the snapshot from which the view's sealed segment was opened.
 
         Codes keep their training. They are left out if few enough members remain to compare all of
         them. `lookups` (l, d) are probes of stored look-ups.
@@ -102,13 +104,15 @@ class Builder:
             words=view.sealed.words,
             dead=NOTHING_DEAD,
         )
-        if view.sealed.tuned is None:
-            return self._publish(contents, None, trained_rows, lookups)
+        trained_rows = previous.trained_rows if previous else 0
         if rows.size <= self._config.flat_limit:
-            return self._publish(contents, None, 0, lookups)
+            return self._publish(contents, None, 0, None)
+        if view.sealed.tuned is None:
+            comparison = previous.comparison if previous else None
+            return self._publish(contents, None, trained_rows, comparison)
         codes = view.sealed.tuned.codes.empty_copy()
         codes.add(_chunks(rows, np.arange(rows.size)), self._threads)
-        return self._publish(contents, codes, trained_rows, lookups)
+        return self._choose(contents, codes, trained_rows, lookups)
 
     def write_from_sql(self, conn: Connection, space_id: int | None) -> Manifest:
         """Write a snapshot of the newest state from SQL alone, without codes.
@@ -124,7 +128,7 @@ class Builder:
         contents = Contents(
             members.generation, members.digest, rows, members.facts, members.words, NOTHING_DEAD
         )
-        return write_snapshot(self._directory, contents, None, 0, self._fingerprint)
+        return self._publish(contents, None, 0, None)
 
     def train(self, contents: Contents, lookups: NDArray[np.float32]) -> Manifest:
         """Train codes for the contents of a snapshot and publish it with them.
@@ -142,7 +146,7 @@ class Builder:
         codes = Codes.train(sample, config.lists_for(rows.size), self._threads)
         codes.add(_chunks(rows, np.arange(rows.size)), self._threads)
         reach(Failpoint.CODES_TRAINED)
-        return self._publish(contents, codes, rows.size, lookups)
+        return self._choose(contents, codes, rows.size, lookups)
 
     def measure(
         self, contents: Contents, codes: Codes, trained_rows: int, lookups: NDArray[np.float32]
@@ -150,23 +154,28 @@ class Builder:
         """Measure the reach that codes need now and publish the snapshot with it. Raises like
         `train`.
         """
-        return self._publish(contents, codes, trained_rows, lookups)
+        return self._choose(contents, codes, trained_rows, lookups)
+
+    def _choose(
+        self, contents: Contents, codes: Codes, trained_rows: int, lookups: NDArray[np.float32]
+    ) -> Manifest:
+        """Choose the plan and write the snapshot; codes that it does not use are left out."""
+        with threadpool_limits(self._threads, "blas"):  # NumPy has no argument for it
+            choice = choose_plan(
+                contents.segment(None), contents.live, codes, lookups, self._config
+            )
+        return self._publish(contents, choice.tuned, trained_rows, choice.comparison)
 
     def _publish(
         self,
         contents: Contents,
-        codes: Codes | None,
+        tuned: TunedCodes | None,
         trained_rows: int,
-        lookups: NDArray[np.float32],
+        comparison: Comparison | None,
     ) -> Manifest:
-        """Tune codes and write the snapshot; codes that cannot reach the recall are left out."""
-        tuned = None
-        if codes is not None:
-            probes = draw_probes(contents.rows, contents.live, self._config.recall_probes, lookups)
-            with threadpool_limits(self._threads, "blas"):  # NumPy has no argument for it
-                tuning = tune(codes, contents.rows, contents.live, probes, self._config)
-            tuned = TunedCodes(codes, tuning) if tuning else None
-        return write_snapshot(self._directory, contents, tuned, trained_rows, self._fingerprint)
+        return write_snapshot(
+            self._directory, contents, tuned, trained_rows, comparison, self._fingerprint
+        )
 
     def _write(
         self, name: str, previous: MappedRows | None, chunks: Iterator[NDArray[np.float32]]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from index.cache.comparison import Comparison
 from index.cache.config import IndexConfig, Plan
 from index.cache.live import LiveIndex
+from index.cache.manifest import Manifest
 from index.cache.recall import Tuning
 from index.cache.sealed import TunedCodes, plan_of
 from index.truth.spaces import Space
@@ -17,7 +19,7 @@ class IndexState:
 
     `rows` are positions in the sealed segment; `dead` those of removed entries; `growing` the
     entries added since the sealed segment was written. `nlist`, `code_bytes` and `tuning` are None
-    without codes.
+    without codes. `comparison` has the figures of every plan, None if they were not measured.
     """
 
     space: Space
@@ -32,6 +34,7 @@ class IndexState:
     nlist: int | None
     code_bytes: int | None
     tuning: Tuning | None
+    comparison: Comparison | None
 
 
 def explain(live: LiveIndex) -> IndexState:
@@ -39,38 +42,50 @@ def explain(live: LiveIndex) -> IndexState:
     current = live.current
     view, tuned = current.view, current.view.sealed.tuned
     plan = plan_of(tuned)
-    trained_rows = current.manifest.trained_rows if current.manifest else 0
+    manifest = current.manifest
     return IndexState(
         space=live.space,
         plan=plan,
-        reason=_reason(plan, view.sealed.size, trained_rows, tuned, live.config),
+        reason=_reason(plan, view.sealed.size, tuned, manifest, live.config),
         entries=view.count,
         rows=view.sealed.size,
         dead=view.dead,
         growing=view.growing.size,
         generation=view.generation,
-        snapshot_generation=current.manifest.generation if current.manifest else None,
+        snapshot_generation=manifest.generation if manifest else None,
         nlist=tuned.codes.nlist if tuned else None,
         code_bytes=tuned.codes.code_bytes if tuned else None,
         tuning=tuned.tuning if tuned else None,
+        comparison=manifest.comparison if manifest else None,
     )
 
 
 def _reason(
-    plan: Plan, rows: int, trained_rows: int, tuned: TunedCodes | None, config: IndexConfig
+    plan: Plan,
+    rows: int,
+    tuned: TunedCodes | None,
+    manifest: Manifest | None,
+    config: IndexConfig,
 ) -> str:
-    if tuned is None:
-        if rows <= config.flat_limit:
-            return f"up to {config.flat_limit:,} entries every vector is compared, exactly"
-        if trained_rows:
-            return (
-                "codes are not used: at every reach that was tried, recall stayed below "
-                f"{config.recall_target}"
-            )
+    if tuned is not None:
+        return _describe_reach(plan, tuned)
+    if rows <= config.flat_limit:
+        return f"up to {config.flat_limit:,} entries every vector is compared, exactly"
+    if manifest is None or not manifest.trained_rows:
         return (
             "codes are not trained yet, so every vector is compared; `lineup index build` or a "
             "running server trains them"
         )
+    compared = manifest.comparison
+    if compared and any(each.milliseconds for each in compared.plans if each.plan != Plan.FLAT):
+        return "every vector is compared, exactly, because codes are not quicker enough"
+    return (
+        "codes are not used: at every reach that was tried, recall stayed below "
+        f"{config.recall_target}"
+    )
+
+
+def _describe_reach(plan: Plan, tuned: TunedCodes) -> str:
     tuning = tuned.tuning
     measured = (
         f"{tuning.candidates:,} candidates are compared exactly: recall@{tuning.k} is "

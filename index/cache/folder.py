@@ -167,8 +167,7 @@ class IndexFolder:
         """
         manifest = current.manifest
         if manifest is None or compact:
-            trained_rows = manifest.trained_rows if manifest else 0
-            return self._builder.write(current.view, trained_rows, self._lookup_probes())
+            return self._builder.write(current.view, manifest, self._lookup_probes())
         return self._builder.append(current.view, manifest)
 
     def train(self, manifest: Manifest) -> Manifest:

@@ -56,7 +56,11 @@ def is_training_due(manifest: Manifest | None, config: IndexConfig) -> bool:
 
 
 def is_measuring_due(manifest: Manifest | None, config: IndexConfig) -> bool:
-    """Return whether the corpus has outgrown the measurement of recall."""
+    """Return whether the corpus has outgrown the measurement of recall, or an earlier release
+    measured it, which did not compare the plans.
+    """
     if manifest is None or manifest.tuning is None:
         return False
+    if manifest.comparison is None:
+        return True
     return manifest.rows >= config.measure_growth * manifest.tuning.rows

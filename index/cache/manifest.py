@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from index.cache.comparison import Comparison
 from index.cache.config import Plan
 from index.cache.recall import Tuning
 from index.errors import SnapshotCorrupt
@@ -64,9 +65,10 @@ class Manifest:
 
     `digest` is the set digest of its members, in hex; `generation` the number of the last change in
     it. `rows` counts positions, `count` the members among them. `trained_rows` is the number of
-    rows when codes were last trained or given up. `vectors` names a file that may continue behind
+    rows when codes were last trained. `vectors` names a file that may continue behind
     `rows`; `blocks` holds the digests of its blocks. `float_bytes` are the bytes of one of their
-    numbers: 4, or 2 in a copy space.
+    numbers: 4, or 2 in a copy space. `comparison` has the figures of every plan; None if they were
+    not measured, or by an earlier release.
     """
 
     format_version: int
@@ -86,6 +88,7 @@ class Manifest:
     trained_rows: int
     tuning: Tuning | None
     float_bytes: int = STORED.itemsize
+    comparison: Comparison | None = None
 
     @property
     def form(self) -> np.dtype[Any]:
@@ -93,10 +96,14 @@ class Manifest:
         return FORMS[self.float_bytes]
 
     def to_bytes(self) -> bytes:
-        """Return the JSON. Snapshots of float32 have the fields that every release reads."""
+        """Return the JSON. A field of later releases is there only where it states something, so
+        that snapshots without it open in every release.
+        """
         stated = asdict(self)
         if self.form == STORED:
             del stated["float_bytes"]
+        if self.comparison is None:
+            del stated["comparison"]
         return (json.dumps(stated, indent=2, sort_keys=True) + "\n").encode()
 
     @classmethod
@@ -109,10 +116,12 @@ class Manifest:
             name: FileStamp(**stated.pop(name)) for name in ("blocks", "facts", "words", "dead")
         }
         codes, tuning = stated.pop("codes"), stated.pop("tuning")
+        comparison = stated.pop("comparison", None)
         manifest = cls(
             **(stated | stamps | {"plan": Plan(stated["plan"])}),
             codes=None if codes is None else FileStamp(**codes),
             tuning=None if tuning is None else Tuning(**tuning),
+            comparison=None if comparison is None else Comparison.from_json(comparison),
         )
         numbers = (
             manifest.dimension,

@@ -2,15 +2,16 @@
 against the exact answer.
 
 Some probes are vectors drawn from the corpus, each searched without itself. Others come from
-stored look-ups, which may be quite unlike the corpus. The reach (lists read, candidates compared)
-is raised until both kinds have the required recall; of the reaches that suffice, the quickest is
-taken. A neighbour counts as found if a candidate is at least as similar, because equal vectors can
-replace each other.
+stored look-ups, which may be quite unlike the corpus. For a number of lists, the number of
+candidates is raised until both kinds have the required recall. A neighbour counts as found if a
+candidate is at least as similar, because equal vectors can replace each other.
+
+`index.cache.planning` measures what a reach costs, and chooses.
 """
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,10 +35,10 @@ FEWEST_LOOKUPS = 8  # fewer stored look-ups do not give a recall of their own
 # 1. A measurement on some hundred probes is good to 0.15 %, and other probes must reach the target.
 HEADROOM = 0.3
 SAME = 1e-6  # float32 products of equal vectors, computed in another order, differ by less
-TIMED_PROBES = 64
-# Candidates whose comparison is timed. The others take as long, and each may bring 1 MB of the file
-# into memory.
-TIMED_ROWS = 128
+# Candidates that are compared at first for each probe, at least eight for each neighbour, and by how
+# much they grow if their recall does not suffice.
+FIRST_STAGE = 256
+STAGE_GROWTH = 8
 PAIRS = 1024  # probes and their candidates compared at a time
 SEED = 20261124
 
@@ -92,34 +93,48 @@ def draw_probes(rows: Rows, live: Marks | None, count: int, lookups: NDArray[np.
     return Probes(vectors, np.concatenate([chosen, np.full(len(lookups), -1)]).astype(np.int64))
 
 
-def tune(
-    codes: Codes, rows: Rows, live: Marks | None, probes: Probes, config: IndexConfig
-) -> Tuning | None:
-    """Return the quickest reach that has the required recall, None if even the largest does not."""
-    enough = config.recall_target + HEADROOM * (1 - config.recall_target)
-    truth = kth_similarities(rows, live, probes, config.recall_k)
-    best: tuple[float, Tuning] | None = None
-    for nprobe in _list_counts(codes.nlist):
-        hits = _find_hits(codes, rows, live, probes, truth, nprobe)
-        for count in _candidate_counts(hits.shape[1]):
-            recall = measure_recall(hits[:, :count], probes, config.recall_k)
-            if recall >= enough:
-                tuning = Tuning(
-                    nprobe=nprobe,
-                    candidates=count,
-                    k=config.recall_k,
-                    recall=recall,
-                    probes=len(probes.vectors),
-                    lookups=probes.lookups,
-                    rows=rows.size,
-                    measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                )
-                seconds = _time_search(codes, rows, probes, tuning)
-                if best is not None and seconds > best[0]:
-                    return best[1]
-                best = (seconds, tuning)
+class RecallMeasurement:
+    """Probes, and the exact answer for them, with which any reach of codes can be measured."""
+
+    def __init__(self, rows: Rows, live: Marks | None, probes: Probes, config: IndexConfig) -> None:
+        """Compare the probes with all rows."""
+        self.rows = rows
+        self.live = live
+        self.probes = probes
+        self.config = config
+        self._truth = kth_similarities(rows, live, probes, config.recall_k)
+
+    def tune(self, codes: Codes, nprobe: int) -> tuple[Tuning | None, float]:
+        """Return the smallest reach with this many lists that has the required recall, None if none
+        has, and the recall that was reached. More candidates are not tried where they cannot
+        suffice.
+        """
+        config, probes = self.config, self.probes
+        enough = config.recall_target + HEADROOM * (1 - config.recall_target)
+        most = MOST_CANDIDATES if nprobe == codes.nlist else MOST_CANDIDATES // 16
+        most = min(most, max(FEWEST_CANDIDATES, codes.size // MOST_SHARE))
+        recall = 0.0
+        for stage in _stages(max(FIRST_STAGE, 8 * config.recall_k), most):
+            hits = _find_hits(codes, self.rows, self.live, probes, self._truth, stage, nprobe)
+            for count in _candidate_counts(hits.shape[1]):
+                recall = measure_recall(hits[:, :count], probes, config.recall_k)
+                if recall >= enough:
+                    tuning = Tuning(
+                        nprobe=nprobe,
+                        candidates=count,
+                        k=config.recall_k,
+                        recall=recall,
+                        probes=len(probes.vectors),
+                        lookups=probes.lookups,
+                        rows=self.rows.size,
+                        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                    )
+                    return tuning, recall
+            # Each doubling of the candidates finds fewer neighbours than the one before.
+            gain = recall - measure_recall(hits[:, : hits.shape[1] // 2], probes, config.recall_k)
+            if recall + gain * math.log2(most / stage) < enough:
                 break
-    return best[1] if best else None
+        return None, recall
 
 
 def kth_similarities(rows: Rows, live: Marks | None, probes: Probes, k: int) -> NDArray[np.float32]:
@@ -149,16 +164,13 @@ def _find_hits(
     live: Marks | None,
     probes: Probes,
     truth: NDArray[np.float32],
+    m: int,
     nprobe: int,
 ) -> NDArray[np.bool_]:
-    """Return, for each candidate (p, m) in the order of the codes, whether it is a neighbour."""
-    most = MOST_CANDIDATES if nprobe == codes.nlist else MOST_CANDIDATES // 16
-    found = codes.batch(
-        probes.vectors,
-        min(most, max(FEWEST_CANDIDATES, codes.size // MOST_SHARE)),
-        nprobe,
-        threads=1,
-    )
+    """Return, for each of m candidates (p, m) in the order of the codes, whether it is a
+    neighbour.
+    """
+    found = codes.batch(probes.vectors, m, nprobe, threads=1)
     hits = np.zeros(found.shape, np.bool_)
     probe, place = np.nonzero(found >= 0)
     order = np.argsort(found[probe, place], kind="stable")  # file order, for bounded memory
@@ -184,28 +196,14 @@ def measure_recall(hits: NDArray[np.bool_], probes: Probes, k: int) -> float:
     return float(min(recalls.mean() for recalls in kinds if len(recalls)))
 
 
-def _time_search(codes: Codes, rows: Rows, probes: Probes, tuning: Tuning) -> float:
-    """Return the median seconds of a search: proposing candidates and comparing them."""
-    times = []
-    for probe in probes.vectors[:TIMED_PROBES]:
-        start = time.perf_counter()
-        positions = codes.candidates(probe, tuning.candidates, tuning.nprobe, None)
-        proposing = time.perf_counter() - start
-        some = positions[:TIMED_ROWS]
-        rows.take(some)  # reading from disk is not part of the measurement
-        start = time.perf_counter()
-        np.vecdot(rows.take(some), probe)
-        comparing = time.perf_counter() - start
-        times.append(proposing + comparing * len(positions) / max(1, len(some)))
-        rows.release()
-    return float(np.median(times))
-
-
-def _list_counts(most: int) -> Iterator[int]:
-    value = 1
-    while value < most:
-        yield value
-        value *= 2
+def _stages(first: int, most: int) -> Iterator[int]:
+    """Yield rising numbers of candidates up to `most`: few usually suffice, and many take long to
+    compare.
+    """
+    m = first
+    while m < most:
+        yield m
+        m *= STAGE_GROWTH
     yield most
 
 

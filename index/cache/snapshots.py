@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.cache.codes import Codes
+from index.cache.comparison import Comparison
 from index.cache.facts import FACTS, Facts, Words
 from index.cache.manifest import FORMAT_VERSION, MANIFEST, FileStamp, Manifest
 from index.cache.marks import Marks
@@ -144,6 +145,7 @@ def write_snapshot(
     contents: Contents,
     tuned: TunedCodes | None,
     trained_rows: int,
+    comparison: Comparison | None,
     fingerprint: str,
 ) -> Manifest:
     """Write the files of a snapshot whose vectors are written already, and publish it.
@@ -181,6 +183,7 @@ def write_snapshot(
             codes=write(".codes.faiss", tuned.codes.write) if tuned else None,
             trained_rows=trained_rows,
             tuning=tuned.tuning if tuned else None,
+            comparison=comparison,
         )
         reach(Failpoint.FILES_COMPLETE)
         write_bytes_durably(directory / MANIFEST, manifest.to_bytes())

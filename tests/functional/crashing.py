@@ -30,7 +30,7 @@ from tests.functional.nursery import die_as_told, nurse_tasks
 DIMENSION = 16
 IMAGES = 400
 SPACE = Space("5" * 64, "crashing", "6" * 64, "7" * 64, DIMENSION)
-CONFIG = IndexConfig(flat_limit=50, recall_probes=16, recall_target=0.9)
+CONFIG = IndexConfig(flat_limit=50, exact_allowance=0, recall_probes=16, recall_target=0.9)
 POLICY = FoldPolicy(10, 0.05)
 LIVE_ENOUGH = 150  # beyond it, removing becomes likelier than adding
 

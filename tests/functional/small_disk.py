@@ -54,7 +54,7 @@ from tests.functional.test_golden import unpack
 
 DIMENSION = 64
 SPACE = Space("5" * 64, "small", "6" * 64, "7" * 64, DIMENSION)
-CONFIG = IndexConfig(flat_limit=500, recall_probes=32)  # codes are written too
+CONFIG = IndexConfig(flat_limit=500, exact_allowance=0, recall_probes=32)  # codes are written too
 POLICY = FoldPolicy(10, 0.05)
 BATCH = 500
 

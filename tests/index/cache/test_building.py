@@ -26,7 +26,7 @@ from tests.index.cache.samples import member, sealed_members
 
 FINGERPRINT = "ab" * 32
 DIMENSION = 8
-SMALL = IndexConfig(flat_limit=50, recall_probes=16, recall_target=0.5)
+SMALL = IndexConfig(flat_limit=50, exact_allowance=0, recall_probes=16, recall_target=0.5)
 NO_LOOKUPS = np.empty((0, DIMENSION), np.float32)
 
 
@@ -83,7 +83,7 @@ def test_appending_and_writing_anew_give_the_members_of_the_view(
 ) -> None:
     folder = tmp_path_factory.mktemp("index")
     builder = builder_in(folder)
-    manifest = builder.write(view_of(first), 0, NO_LOOKUPS)
+    manifest = builder.write(view_of(first), None, NO_LOOKUPS)
     new = [i for i in later if i not in first]
     everyone = [*first, *new]
     gone = data.draw(st.sets(st.sampled_from(everyone))) if everyone else set()
@@ -95,7 +95,7 @@ def test_appending_and_writing_anew_give_the_members_of_the_view(
     # Removed entries of the growing segment are never written; those of the sealed one are dead.
     assert appended.rows == len(first) + len(set(new) - gone)
     assert appended.rows - appended.count == len(gone & set(first))
-    anew = builder.write(opened(folder, appended), 0, NO_LOOKUPS)
+    anew = builder.write(opened(folder, appended), None, NO_LOOKUPS)
     assert anew.vectors != manifest.vectors
     assert (anew.rows, anew.count) == (view.count, view.count)
     assert members_of(opened(folder, anew)) == members_of(view)
@@ -126,7 +126,7 @@ def test_a_snapshot_from_sql_has_the_live_members(
 
 def test_training_publishes_codes_with_the_recall_that_was_measured(tmp_path: Path) -> None:
     builder = builder_in(tmp_path)
-    manifest = builder.write(view_of(range(1, 201)), 0, NO_LOOKUPS)
+    manifest = builder.write(view_of(range(1, 201)), None, NO_LOOKUPS)
     assert (manifest.plan, manifest.tuning) == (Plan.FLAT, None)
     contents, _ = open_snapshot(tmp_path, manifest, FINGERPRINT, DIMENSION)
     lookups = np.stack([np.frombuffer(member(i, DIMENSION).vector, "<f4") for i in (900, 901)])
@@ -141,7 +141,7 @@ def test_training_publishes_codes_with_the_recall_that_was_measured(tmp_path: Pa
 
 def test_codes_are_appended_to_and_keep_their_training(tmp_path: Path) -> None:
     builder = builder_in(tmp_path)
-    manifest = builder.write(view_of(range(1, 201)), 0, NO_LOOKUPS)
+    manifest = builder.write(view_of(range(1, 201)), None, NO_LOOKUPS)
     contents, _ = open_snapshot(tmp_path, manifest, FINGERPRINT, DIMENSION)
     coded = builder.train(contents, NO_LOOKUPS)
     view = opened(tmp_path, coded).add([member(i, DIMENSION) for i in range(300, 340)])
@@ -158,7 +158,7 @@ def test_codes_are_appended_to_and_keep_their_training(tmp_path: Path) -> None:
 
 def test_codes_are_left_out_when_few_members_are_left(tmp_path: Path) -> None:
     builder = builder_in(tmp_path)
-    manifest = builder.write(view_of(range(1, 201)), 0, NO_LOOKUPS)
+    manifest = builder.write(view_of(range(1, 201)), None, NO_LOOKUPS)
     contents, _ = open_snapshot(tmp_path, manifest, FINGERPRINT, DIMENSION)
     coded = builder.train(contents, NO_LOOKUPS)
     view = opened(tmp_path, coded)
@@ -170,7 +170,7 @@ def test_codes_are_left_out_when_few_members_are_left(tmp_path: Path) -> None:
         view.growing,
         None,
     )
-    written = builder.write(few, coded.trained_rows, NO_LOOKUPS)
+    written = builder.write(few, coded, NO_LOOKUPS)
     assert (written.plan, written.codes, written.trained_rows) == (Plan.FLAT, None, 0)
     kept = View(
         view.generation,
@@ -180,7 +180,7 @@ def test_codes_are_left_out_when_few_members_are_left(tmp_path: Path) -> None:
         view.growing,
         None,
     )
-    again = builder.write(kept, coded.trained_rows, NO_LOOKUPS)
+    again = builder.write(kept, coded, NO_LOOKUPS)
     assert again.codes is not None  # with one member more the codes stay
     assert (again.rows, again.trained_rows) == (SMALL.flat_limit + 1, 200)
 
@@ -188,7 +188,7 @@ def test_codes_are_left_out_when_few_members_are_left(tmp_path: Path) -> None:
 def test_codes_that_cannot_reach_the_recall_are_given_up_and_remembered(tmp_path: Path) -> None:
     config = IndexConfig(flat_limit=50, recall_probes=16, recall_target=1.0, recall_k=45)
     builder = builder_in(tmp_path, config)
-    manifest = builder.write(view_of(range(1, 201)), 0, NO_LOOKUPS)
+    manifest = builder.write(view_of(range(1, 201)), None, NO_LOOKUPS)
     contents, _ = open_snapshot(tmp_path, manifest, FINGERPRINT, DIMENSION)
     flat = builder.train(contents, NO_LOOKUPS)
     assert (flat.plan, flat.codes, flat.tuning, flat.trained_rows) == (Plan.FLAT, None, None, 200)
@@ -196,21 +196,21 @@ def test_codes_that_cannot_reach_the_recall_are_given_up_and_remembered(tmp_path
 
 def test_a_damaged_block_is_not_copied_into_a_new_file(tmp_path: Path) -> None:
     builder = builder_in(tmp_path)
-    manifest = builder.write(view_of(range(1, 101)), 0, NO_LOOKUPS)
+    manifest = builder.write(view_of(range(1, 101)), None, NO_LOOKUPS)
     view = opened(tmp_path, manifest)
     view.sealed.vectors(np.arange(100))  # every block was read, and was right
     with (tmp_path / manifest.vectors).open("r+b") as file:
         file.seek(64)
         file.write(b"\xff\xff")
     with pytest.raises(SnapshotCorrupt):
-        builder.write(view, 0, NO_LOOKUPS)
+        builder.write(view, None, NO_LOOKUPS)
     assert read_manifest(tmp_path) == manifest
 
 
 @pytest.mark.usefixtures("no_failpoint")
 def test_a_full_disk_leaves_no_half_file_of_vectors(tmp_path: Path) -> None:
     builder = builder_in(tmp_path)
-    manifest = builder.write(view_of(range(1, 11)), 0, NO_LOOKUPS)
+    manifest = builder.write(view_of(range(1, 11)), None, NO_LOOKUPS)
 
     def fill_disk(point: failpoints.Failpoint) -> None:
         if point is failpoints.Failpoint.ROWS_WRITTEN:
@@ -218,5 +218,5 @@ def test_a_full_disk_leaves_no_half_file_of_vectors(tmp_path: Path) -> None:
 
     failpoints.install(fill_disk)
     with pytest.raises(IndexDirectoryUnwritable, match="No space left"):
-        builder.write(opened(tmp_path, manifest), 0, NO_LOOKUPS)
+        builder.write(opened(tmp_path, manifest), None, NO_LOOKUPS)
     assert [path.name for path in tmp_path.glob("*.vectors")] == [manifest.vectors]

@@ -20,8 +20,9 @@ from index.cache.live import LiveIndex
 from index.cache.maintenance import Pace
 from index.cache.manifest import read_manifest
 from index.cache.marks import Marks
+from index.cache.planning import choose_plan
 from index.cache.ranking import cosine_similarities, rank
-from index.cache.recall import Tuning, draw_probes, kth_similarities, tune
+from index.cache.recall import Tuning, draw_probes, kth_similarities
 from index.cache.rows import HeldRows
 from index.cache.sealed import SealedSegment, TunedCodes
 from index.cache.view import Part
@@ -30,10 +31,11 @@ from index.truth.corpora import CorpusKind, remove_corpus
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.filters import Filter
+from tests.index.cache.samples import sealed_of
 
 DIMENSION = 16
 N = 3000
-SMALL = IndexConfig(flat_limit=200, recall_probes=64)
+SMALL = IndexConfig(flat_limit=200, exact_allowance=0, recall_probes=64)
 
 
 def clustered(n: int, seed: int) -> Any:
@@ -54,8 +56,9 @@ def trained(rows: Any, config: IndexConfig = SMALL) -> Codes:
 
 def base_of(rows: Any, *, exhaustive: bool = False) -> SealedSegment:
     codes, held = trained(rows), HeldRows(rows)
-    tuning = tune(codes, held, None, draw_probes(held, None, 64, rows[:0]), SMALL)
-    assert tuning is not None
+    tuned = choose_plan(sealed_of(rows), None, codes, rows[:0], SMALL).tuned
+    assert tuned is not None
+    tuning = tuned.tuning
     if exhaustive:
         tuning = Tuning(codes.nlist, 128, 10, 1.0, 64, 0, len(rows), "2026-11-24T00:00:00+00:00")
     facts = np.zeros(len(rows), FACTS)
@@ -135,22 +138,13 @@ def test_the_recall_of_other_probes_reaches_the_target(base: SealedSegment) -> N
     assert hits / 2000 >= 0.985  # 0.99 was asked for; 2,000 trials are good to 0.2 %
 
 
-def test_a_reach_that_cannot_be_had_is_no_reach() -> None:
+def test_codes_that_cannot_reach_the_recall_are_not_used() -> None:
     rows = clustered(2000, 3)
-    codes, other = (
-        trained(rows),
-        HeldRows(rows[::-1].copy()),
-    )  # codes of other vectors propose nonsense
-    assert (
-        tune(
-            codes,
-            other,
-            None,
-            draw_probes(other, None, 32, rows[:0]),
-            IndexConfig(recall_target=0.999),
-        )
-        is None
-    )
+    other = sealed_of(rows[::-1].copy())  # codes of other vectors propose nonsense
+    config = IndexConfig(recall_target=0.999, recall_probes=32, exact_allowance=0)
+    choice = choose_plan(other, None, trained(rows), rows[:0], config)
+    assert choice.tuned is None
+    assert [each.milliseconds is None for each in choice.comparison.plans] == [False, True, True]
 
 
 def test_the_truth_for_a_probe_from_the_corpus_leaves_itself_out() -> None:

@@ -21,7 +21,7 @@ from index.truth.entries import remove_entry
 from tests.index.conftest import Material
 
 COPIES = Material.copy_space
-SMALL = IndexConfig(flat_limit=40, recall_probes=16, recall_target=0.5)
+SMALL = IndexConfig(flat_limit=40, exact_allowance=0, recall_probes=16, recall_target=0.5)
 
 
 def fill(database: Database, material: Any, names: Any) -> list[int]:

@@ -18,7 +18,7 @@ from index.truth.entries import remove_entry
 from index.truth.lookups import NewLookup, save_lookups
 
 NAMES = [f"image-{i}" for i in range(30)]
-SMALL = IndexConfig(flat_limit=20, recall_probes=8, recall_target=0.5)
+SMALL = IndexConfig(flat_limit=20, exact_allowance=0, recall_probes=8, recall_target=0.5)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tuning against brute force: the k-th neighbour, the recall that is stated, and the reach."""
+"""Recall against brute force: the k-th neighbour, the recall that is stated, and the reach."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from index.cache.recall import (
     FEWEST_LOOKUPS,
     MARGIN,
     Probes,
+    RecallMeasurement,
     Tuning,
     draw_probes,
     kth_similarities,
     measure_recall,
-    tune,
 )
 from index.cache.rows import HeldRows
 from tests.index.cache.samples import clustered_rows, unit_rows
@@ -81,8 +81,9 @@ def test_the_stated_recall_is_the_share_of_neighbours_among_the_candidates() -> 
     rows = clustered_rows(1500)
     held, codes = HeldRows(rows), codes_of(rows)
     probes = draw_probes(held, None, CONFIG.recall_probes, NONE)
-    tuning = tune(codes, held, None, probes, CONFIG)
+    tuning, reached = RecallMeasurement(held, None, probes, CONFIG).tune(codes, 4)
     assert tuning is not None
+    assert tuning.recall == reached
     recalls = []
     for vector, position in zip(probes.vectors, probes.positions, strict=True):
         similarities = rows @ vector
@@ -104,20 +105,23 @@ def test_no_tuning_is_given_where_no_reach_has_the_recall() -> None:
     rows = unit_rows(4000, 16)
     held, probes = HeldRows(rows), draw_probes(HeldRows(rows), None, 10, NONE)
     config = IndexConfig(recall_target=1.0, recall_k=900)
-    assert tune(codes_of(rows), held, None, probes, config) is None
+    tuning, reached = RecallMeasurement(held, None, probes, config).tune(codes_of(rows), 8)
+    assert tuning is None
+    assert 0.5 < reached < 1
 
 
 def test_unlike_lookups_raise_the_reach() -> None:
     """Stored look-ups far from the corpus need more candidates than rows of it do."""
     rows = clustered_rows(3000)
     held, codes = HeldRows(rows), codes_of(rows, 32)
-    usual = tune(codes, held, None, draw_probes(held, None, 40, NONE), CONFIG)
+    few = draw_probes(held, None, 40, NONE)
+    usual, _ = RecallMeasurement(held, None, few, CONFIG).tune(codes, codes.nlist)
     far = draw_probes(held, None, 40, unit_rows(20, 16, seed=9))
-    wide = tune(codes, held, None, far, CONFIG)
+    wide, _ = RecallMeasurement(held, None, far, CONFIG).tune(codes, codes.nlist)
     assert usual is not None
     assert wide is not None
     assert wide.lookups == 20
-    assert wide.nprobe * wide.candidates > usual.nprobe * usual.candidates
+    assert wide.candidates > usual.candidates
 
 
 @pytest.mark.parametrize(
@@ -132,6 +136,20 @@ def test_lookups_count_apart_from_a_number_on(lookups: int, counts_apart: bool) 
     hits[10:] = False  # nothing was found for the look-ups
     recall = measure_recall(hits, probes, 5)
     assert recall == (0.0 if counts_apart else pytest.approx(10 / (10 + lookups)))
+
+
+def test_few_candidates_are_compared_where_few_suffice() -> None:
+    """What is stated does not depend on the stages in which candidates are compared."""
+    rows = clustered_rows(3000)
+    held, codes = HeldRows(rows), codes_of(rows, 4)
+    probes = draw_probes(held, None, 40, NONE)
+    measurement = RecallMeasurement(held, None, probes, IndexConfig(recall_target=0.999))
+    tuning, reached = measurement.tune(codes, 4)
+    assert tuning is not None
+    fewer = RecallMeasurement(held, None, probes, IndexConfig(recall_target=0.5)).tune(codes, 4)[0]
+    assert fewer is not None
+    assert fewer.candidates <= tuning.candidates
+    assert fewer.recall <= reached
 
 
 def test_a_tuning_is_stored_as_plain_numbers() -> None:

@@ -53,7 +53,7 @@ def tuned_codes() -> TunedCodes:
 
 
 def write(folder: Path, tuned: TunedCodes | None = None, **options: Any) -> Manifest:
-    return write_snapshot(folder, contents_in(folder, **options), tuned, 0, FINGERPRINT)
+    return write_snapshot(folder, contents_in(folder, **options), tuned, 0, None, FINGERPRINT)
 
 
 @pytest.mark.parametrize("dead", [(), (3, 60)], ids=["all live", "two dead"])
@@ -61,7 +61,7 @@ def write(folder: Path, tuned: TunedCodes | None = None, **options: Any) -> Mani
 def test_a_snapshot_is_opened_as_it_was_written(tmp_path: Path, dead: Any, coded: bool) -> None:
     tuned = tuned_codes() if coded else None
     written = contents_in(tmp_path, dead)
-    manifest = write_snapshot(tmp_path, written, tuned, 12, FINGERPRINT)
+    manifest = write_snapshot(tmp_path, written, tuned, 12, None, FINGERPRINT)
     assert read_manifest(tmp_path) == manifest
     assert (manifest.rows, manifest.count, manifest.trained_rows) == (N, N - len(dead), 12)
     assert manifest.plan is (Plan.LISTS if coded else Plan.FLAT)

@@ -19,7 +19,7 @@ from index.truth.database import Database
 from index.truth.entries import remove_entry
 
 NAMES = [f"image-{i}" for i in range(400)]
-CONFIG = IndexConfig(flat_limit=100, recall_probes=16, recall_target=0.5)
+CONFIG = IndexConfig(flat_limit=100, exact_allowance=0, recall_probes=16, recall_target=0.5)
 POLICY = FoldPolicy(minimum=10, fraction=0.0, quiet_seconds=3600)
 
 

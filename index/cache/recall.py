@@ -35,8 +35,8 @@ FEWEST_LOOKUPS = 8  # fewer stored look-ups do not give a recall of their own
 # 1. A measurement on some hundred probes is good to 0.15 %, and other probes must reach the target.
 HEADROOM = 0.3
 SAME = 1e-6  # float32 products of equal vectors, computed in another order, differ by less
-# Candidates that are compared at first for each probe, at least eight for each neighbour, and by how
-# much they grow if their recall does not suffice.
+# Candidates that are compared at first for each probe, at least eight for each neighbour, and by
+# how much they grow if their recall does not suffice.
 FIRST_STAGE = 256
 STAGE_GROWTH = 8
 PAIRS = 1024  # probes and their candidates compared at a time

@@ -33,10 +33,11 @@ def test_a_small_index_compares_every_vector(
     live.refresh()
     state = explain(live)
     assert (state.plan, state.space) == (Plan.FLAT, material.space)
-    assert state.reason == "up to 20,000 entries every vector is compared, exactly"
+    assert state.reason == "up to 4,096 entries every vector is compared, exactly"
     assert (state.entries, state.rows, state.dead, state.growing) == (12, 10, 1, 3)
     assert (state.generation, state.snapshot_generation) == (14, 10)
     assert (state.nlist, state.code_bytes, state.tuning) == (None, None, None)
+    assert state.comparison is None
 
 
 def test_an_index_in_memory_has_no_snapshot(live: LiveIndex) -> None:
@@ -58,10 +59,14 @@ def test_codes_are_explained_with_their_recall_or_with_why_there_are_none(
     database: Database, material: Any, open_live: Callable[..., LiveIndex], target: float
 ) -> None:
     material.fill(database, "fakes", NAMES)
-    config = IndexConfig(flat_limit=100, recall_probes=32, recall_target=target, recall_k=70)
+    config = IndexConfig(
+        flat_limit=100, exact_allowance=0, recall_probes=32, recall_target=target, recall_k=70
+    )
     live = open_live(config=config)
     live.settle()
     state = explain(live)
+    assert state.comparison is not None
+    assert [each.plan for each in state.comparison.plans] == [Plan.FLAT, Plan.CODES, Plan.LISTS]
     if state.tuning is None:
         assert target == 1.0
         assert state.reason == (
@@ -76,6 +81,21 @@ def test_codes_are_explained_with_their_recall_or_with_why_there_are_none(
     assert f"{state.tuning.candidates:,} candidates" in state.reason
     lists = "all codes are read" if state.plan is Plan.CODES else "lists are read"
     assert lists in state.reason
+
+
+def test_an_index_whose_codes_are_not_quicker_says_so(
+    database: Database, material: Any, open_live: Callable[..., LiveIndex]
+) -> None:
+    material.fill(database, "fakes", NAMES)
+    config = IndexConfig(
+        flat_limit=100, exact_allowance=1e9, recall_probes=32, recall_target=0.5, recall_k=70
+    )
+    live = open_live(config=config)
+    live.settle()
+    state = explain(live)
+    assert (state.plan, state.tuning) == (Plan.FLAT, None)
+    assert "codes are not quicker" in state.reason
+    assert not live.is_maintenance_due(train=True, hurry=True)
 
 
 def test_an_explanation_does_not_write_anything(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index.cache.comparison import Comparison
 from index.cache.config import IndexConfig, Plan
 from index.cache.folding import FoldPolicy, is_measuring_due, is_training_due
 from index.cache.manifest import FileStamp, Manifest
@@ -18,6 +19,7 @@ from tests.index.cache.samples import DIMENSION, member, sealed_members
 CONFIG = IndexConfig(flat_limit=100)
 STAMP = FileStamp("f", 1, "0" * 64)
 TUNING = Tuning(1, 32, 10, 0.99, 64, 0, 200, "2026-11-24T00:00:00+00:00")
+COMPARISON = Comparison((), 200, 10, 0.99, "2026-11-24T00:00:00+00:00")
 MANIFEST = Manifest(
     format_version=2,
     plan=Plan.FLAT,
@@ -101,5 +103,10 @@ def test_nothing_is_due_without_a_snapshot() -> None:
 
 @pytest.mark.parametrize(("rows", "due"), [(200, False), (220, False), (221, True)])
 def test_measuring_is_due_when_the_corpus_has_grown_by_a_tenth(rows: int, due: bool) -> None:
-    manifest = replace(MANIFEST, rows=rows, count=rows, tuning=TUNING)
+    manifest = replace(MANIFEST, rows=rows, count=rows, tuning=TUNING, comparison=COMPARISON)
     assert is_measuring_due(manifest, CONFIG) is due
+
+
+def test_codes_of_an_earlier_release_are_measured_beside_the_other_plans() -> None:
+    manifest = replace(MANIFEST, rows=200, count=200, tuning=TUNING)
+    assert is_measuring_due(manifest, CONFIG)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from index.cache.comparison import Comparison, PlanFigures
 from index.cache.config import Plan
 from index.cache.manifest import (
     FORMAT_VERSION,
@@ -48,6 +49,22 @@ CODED = replace(
 )
 
 
+COMPARED = replace(
+    CODED,
+    comparison=Comparison(
+        (
+            PlanFigures(Plan.FLAT, 1.0, 1.25),
+            PlanFigures(Plan.CODES, 0.97, None),
+            PlanFigures(Plan.LISTS, 0.9931, 0.21, 3, 128),
+        ),
+        40_000,
+        10,
+        0.99,
+        "2026-11-30T00:00:00+00:00",
+    ),
+)
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
     def put(manifest: Manifest, **changed: Any) -> Path:
@@ -58,7 +75,9 @@ def write(tmp_path: Path) -> Any:
     return put
 
 
-@pytest.mark.parametrize("manifest", [PLAIN, CODED], ids=["flat", "coded"])
+@pytest.mark.parametrize(
+    "manifest", [PLAIN, CODED, COMPARED], ids=["flat", "coded", "with all plans"]
+)
 def test_a_manifest_is_read_as_it_was_written(write: Any, manifest: Manifest) -> None:
     assert read_manifest(write(manifest)) == manifest
 
@@ -94,6 +113,19 @@ def test_the_field_names_are_those_of_format_2() -> None:
         "lookups",
         "rows",
         "measured_at",
+    }
+
+
+def test_figures_of_the_plans_are_a_field_only_where_they_were_measured() -> None:
+    """Manifests of earlier releases have no such field."""
+    assert "comparison" not in json.loads(CODED.to_bytes())
+    compared = json.loads(COMPARED.to_bytes())["comparison"]
+    assert compared["plans"][2] == {
+        "plan": "lists",
+        "recall": 0.9931,
+        "milliseconds": 0.21,
+        "nprobe": 3,
+        "candidates": 128,
     }
 
 
@@ -153,6 +185,8 @@ def test_an_unknown_format_is_refused(write: Any, version: Any) -> None:
         {"facts": {"name": "b"}},
         {"facts": None},
         {"tuning": {"nprobe": 3}},
+        {"comparison": {"rows": 3}},
+        {"comparison": {"plans": [{"plan": "magic"}]}},
         {"surprise": 1},
     ],
     ids=str,

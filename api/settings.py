@@ -209,9 +209,10 @@ class Settings(BaseSettings):
     )
 
     index_flat_limit: int = Field(
-        20_000,
+        4096,
         ge=0,
-        description="Up to this number of entries every search compares all vectors exactly.",
+        description="Up to this number of entries every search compares all vectors exactly. "
+        "Beyond it, the quickest way is measured.",
     )
     index_recall_target: float = Field(
         0.99,

@@ -25,13 +25,13 @@ from api.lineup import (
     make_space,
     open_database,
 )
+from api.operations.indexes import describe_comparison, plan_index
 from api.operations.json import DoctorAnswer, DoctorFinding, Level
 from api.server_paths import hider_of
 from api.settings import Settings
 from embedder.decoding.confinement import ConfinementLevel
 from embedder.decoding.picture import Decoders
 from embedder.errors import DecodersUnavailable, EmbedderError
-from index.cache.explain import explain
 from index.cache.live import LiveIndex
 from index.errors import CorpusError
 from index.truth.corpora import CorpusKind, list_corpora
@@ -216,9 +216,12 @@ def describe_database(database: Database) -> str:
 
 
 def describe_index(live: LiveIndex) -> str:
-    """Return how many entries the index has, and how it searches them."""
-    state = explain(live)
-    return f"{state.entries:,} entries at generation {state.generation:,}: {state.reason}"
+    """Return how many entries the index has, how it searches them, and what the plans cost."""
+    index = plan_index(live)
+    words = f"{index.entries:,} entries at generation {index.generation:,}: {index.reason}"
+    if index.comparison is None:
+        return words
+    return f"{words} ({describe_comparison(index.comparison)})"
 
 
 def _examine_decoders(decoders: Decoders) -> Iterator[DoctorFinding]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from api.lineup import make_index_config, open_database
-from api.operations.json import IndexAnswer, IndexesAnswer
+from api.operations.json import ComparisonAnswer, IndexAnswer, IndexesAnswer, PlanFiguresAnswer
 from api.settings import Settings
+from index.cache.config import Plan
 from index.cache.explain import explain
 from index.cache.live import LiveIndex
 from index.truth.spaces import list_spaces
@@ -42,6 +43,19 @@ def compact_indexes(settings: Settings) -> IndexesAnswer:
 def plan_index(index: LiveIndex) -> IndexAnswer:
     """Explain how an open index searches now."""
     return IndexAnswer.of(explain(index))
+
+
+def describe_comparison(comparison: ComparisonAnswer) -> str:
+    """Return the measured plans in words, with the time and the recall of each."""
+    return "; ".join(_describe_figures(each, comparison.k) for each in comparison.plans)
+
+
+def _describe_figures(figures: PlanFiguresAnswer, k: int) -> str:
+    recall = f"recall@{k} {figures.recall:.4f}"
+    if figures.milliseconds is None:
+        return f"{figures.plan} reaches only {recall}"
+    exactness = "exact" if figures.plan is Plan.FLAT else recall
+    return f"{figures.plan} {figures.milliseconds:.3g} ms, {exactness}"
 
 
 def _work_on_each(settings: Settings, work: Callable[[LiveIndex], None]) -> IndexesAnswer:

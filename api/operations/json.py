@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from api.calibrations.needs import CalibrationNeed
 from api.fields import Answer, Instant, Sha256
 from api.lookups.method_json import RecallAnswer
 from embedder.decoding.confinement import Confinement, ConfinementLevel
+from index.cache.comparison import Comparison
 from index.cache.config import Plan
 from index.cache.explain import IndexState
 from index.truth.spaces import SpaceKind
@@ -236,6 +238,52 @@ class ReadyAnswer(Answer):
     )
 
 
+class PlanFiguresAnswer(Answer):
+    """What one plan costs on this index, and what it finds."""
+
+    plan: Plan = Field(description="The plan, as in the field `plan` of the index.")
+    recall: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the true k nearest neighbours that it finds (recall@k); 1 for flat.",
+    )
+    milliseconds: float | None = Field(
+        description="Median time of a search by one thread, rows of the database not included. "
+        "Null if this plan cannot reach the required recall."
+    )
+    nprobe: int | None = Field(
+        description="Number of inverted lists read for each probe. Null for flat, and without a "
+        "time."
+    )
+    candidates: int | None = Field(
+        description="Number of candidates compared exactly for each probe. Null for flat, and "
+        "without a time."
+    )
+
+
+class ComparisonAnswer(Answer):
+    """The plans side by side, as they were measured on this index."""
+
+    plans: list[PlanFiguresAnswer] = Field(description="The plans that were measured.")
+    rows: int = Field(ge=0, description="Number of positions in the index when it was measured.")
+    k: int = Field(ge=1, description="Number of neighbours of the searches that were measured.")
+    recall_target: float = Field(description="Recall that a plan had to reach.")
+    measured_at: Instant = Field(description="When it was measured, in UTC.")
+
+    @classmethod
+    def of(cls, comparison: Comparison | None) -> ComparisonAnswer | None:
+        """From what `index` measured."""
+        if comparison is None:
+            return None
+        return cls(
+            plans=[PlanFiguresAnswer(**asdict(each)) for each in comparison.plans],
+            rows=comparison.rows,
+            k=comparison.k,
+            recall_target=comparison.recall_target,
+            measured_at=datetime.fromisoformat(comparison.measured_at),
+        )
+
+
 class IndexAnswer(Answer):
     """The index of one embedding space: how it searches, and why."""
 
@@ -281,6 +329,11 @@ class IndexAnswer(Answer):
     recall: RecallAnswer | None = Field(
         description="Recall, measured when the codes were last written. Null without codes."
     )
+    comparison: ComparisonAnswer | None = Field(
+        None,
+        description="Time and recall of every plan, measured when the index was built. Null where "
+        "that was not done: up to `index_flat_limit` entries every vector is compared.",
+    )
 
     @classmethod
     def of(cls, state: IndexState) -> IndexAnswer:
@@ -300,6 +353,7 @@ class IndexAnswer(Answer):
             nlist=state.nlist,
             code_bytes=state.code_bytes,
             recall=RecallAnswer.of(state.tuning),
+            comparison=ComparisonAnswer.of(state.comparison),
         )
 
 

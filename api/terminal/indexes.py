@@ -24,8 +24,9 @@ app.add_typer(index, name="index", rich_help_panel=CARE)
 def plan(ctx: typer.Context, json: Json = False) -> None:
     """Show how the index searches now, and why.
 
-    Small corpora are compared vector by vector. Large ones are searched by compressed codes; then
-    the measured recall is shown.
+    Small corpora are compared vector by vector. For larger ones, the time and the recall of every
+    plan were measured when the index was built: flat compares every vector, codes every compressed
+    code, lists the codes of the nearest lists. The quickest that has the required recall is used.
     """
     from api.operations.indexes import plan_indexes
 
@@ -71,6 +72,8 @@ def print_indexes(answer: IndexesAnswer) -> None:
 
 
 def _print_index(index: IndexAnswer) -> None:
+    from api.operations.indexes import describe_comparison
+
     write(styled(f"{index.model}, {_name_kind(index)} {index.embedding_space[:16]}", "bold"))
     write(f"{index.plan}: {index.reason}", label="  plan      ")
     write(
@@ -84,6 +87,13 @@ def _print_index(index: IndexAnswer) -> None:
             f"{index.code_bytes} bytes each; recall measured "
             f"{index.recall.measured_at:%Y-%m-%d %H:%M:%S} UTC on {index.recall.rows:,} positions",
             label="  codes     ",
+        )
+    if index.comparison:
+        write(
+            f"{describe_comparison(index.comparison)}; "
+            f"{index.comparison.measured_at:%Y-%m-%d %H:%M:%S} UTC on {index.comparison.rows:,} "
+            "positions",
+            label="  measured  ",
         )
     saved = index.snapshot_generation
     write("none" if saved is None else f"generation {saved:,}", label="  snapshot  ")

@@ -28,6 +28,7 @@ from index.cache.marks import Marks
 BITS = 4
 TRAINING_ROUNDS = 6
 SEED = 20261124
+FEWEST_TRAINED = 2**BITS  # as many rows as a code of one group of dimensions has values
 
 
 class Codes:

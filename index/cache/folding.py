@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from index.cache.codes import FEWEST_TRAINED
 from index.cache.config import IndexConfig
 from index.cache.manifest import Manifest
 from index.cache.view import View
@@ -50,7 +51,7 @@ def is_training_due(manifest: Manifest | None, config: IndexConfig) -> bool:
     """Return whether to train codes: for the first time, or because the corpus has outgrown
     them.
     """
-    if manifest is None or manifest.count <= config.flat_limit:
+    if manifest is None or manifest.count <= max(config.flat_limit, FEWEST_TRAINED - 1):
         return False
     return manifest.rows >= config.retrain_growth * manifest.trained_rows
 

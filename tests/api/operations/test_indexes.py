@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 
 from api.errors import ServiceError
-from api.operations.indexes import build_indexes, compact_indexes, plan_index, plan_indexes
+from api.operations.doctor import describe_index
+from api.operations.indexes import (
+    build_indexes,
+    compact_indexes,
+    describe_comparison,
+    plan_index,
+    plan_indexes,
+)
 from api.settings import Settings
 from index.errors import NoData
+from index.truth.corpora import CorpusKind
 from index.truth.entries import remove_entry
-from tests.api.small_lineup import fill, open_small
+from tests.api.small_lineup import add, encoded, fill, open_small, picture
 
 
 @pytest.fixture
@@ -65,7 +73,31 @@ def test_the_settings_say_when_codes_are_due(tmp_path: Path) -> None:
     (flat,) = plan_indexes(Settings(data_dir=tmp_path)).indexes
 
     assert "codes are not trained yet" in planned.reason
-    assert "20,000" in flat.reason
+    assert "4,096" in flat.reason
+
+
+def test_few_entries_are_no_training_sample(settings: Settings) -> None:
+    (built,) = build_indexes(Settings(data_dir=settings.data_dir, index_flat_limit=4)).indexes
+
+    assert (built.plan, built.comparison, built.entries) == ("flat", None, 11)
+
+
+def test_every_plan_is_compared_where_codes_are_due(settings: Settings) -> None:
+    with open_small(settings.data_dir) as lineup:
+        for seed in range(200, 210):
+            add(lineup, "fakes", CorpusKind.KNOWN_FAKE, encoded(picture(seed)))
+    coded = Settings(data_dir=settings.data_dir, index_flat_limit=4)
+    (built,) = build_indexes(coded).indexes
+    (planned,) = plan_indexes(coded).indexes
+
+    assert built.comparison == planned.comparison
+    assert built.comparison is not None
+    flat, codes, _lists = built.comparison.plans
+    assert (flat.plan, flat.recall, codes.plan) == ("flat", 1.0, "codes")
+    words = describe_comparison(built.comparison)
+    assert words.startswith(f"flat {flat.milliseconds:.3g} ms, exact; codes ")
+    with open_small(settings.data_dir) as lineup:
+        assert words in describe_index(lineup.index)
 
 
 def test_a_database_without_embeddings_has_no_index(tmp_path: Path) -> None:

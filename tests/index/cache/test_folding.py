@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index.cache.codes import FEWEST_TRAINED
 from index.cache.comparison import Comparison
 from index.cache.config import IndexConfig, Plan
 from index.cache.folding import FoldPolicy, is_measuring_due, is_training_due
@@ -93,6 +94,12 @@ def test_training_is_due_above_the_flat_limit_and_when_the_corpus_has_doubled(
     changes: Any, due: bool
 ) -> None:
     assert is_training_due(replace(MANIFEST, **changes), CONFIG) is due
+
+
+@pytest.mark.parametrize(("rows", "due"), [(FEWEST_TRAINED - 1, False), (FEWEST_TRAINED, True)])
+def test_training_needs_a_row_for_each_value_of_a_code(rows: int, due: bool) -> None:
+    manifest = replace(MANIFEST, rows=rows, count=rows)
+    assert is_training_due(manifest, IndexConfig(flat_limit=0)) is due
 
 
 def test_nothing_is_due_without_a_snapshot() -> None:

@@ -23,6 +23,7 @@ from api.decoding import make_decoders, make_image_limits, make_picture_now, ope
 from api.errors import EarlierWeights, InvalidVerbalScale
 from api.images import BlobStores
 from api.settings import Settings
+from api.storing import LookupStore
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.network.registry import BUILTIN, EARLIER_BUILTIN_WEIGHTS, ModelInfo
 from embedder.pictures.limits import ImageLimits
@@ -288,6 +289,7 @@ class Lineup:
         )
         self.batcher = Batcher(embedder, settings.queue_size)
         self.calibrations = Calibrations(self.space)
+        self.lookup_store = LookupStore(database, self.space)
         self.copies = Copies(settings, database, make_index_config(settings), background=background)
 
     @classmethod

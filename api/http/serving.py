@@ -133,8 +133,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
-    # asyncio turns off Nagle's algorithm only where the protocol is named. With it, an answer in two
-    # packets waits 40 ms for the client's acknowledgement of the first.
+    # asyncio turns off Nagle's algorithm only where the protocol is named. With it, an answer in
+    # two packets waits 40 ms for the client's acknowledgement of the first.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

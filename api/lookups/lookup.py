@@ -46,7 +46,7 @@ from index.policy import LogitCalibration, choose_policy, choose_reencoding_limi
 from index.truth.computations import Computation, find_computations
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import has_embedded
-from index.truth.lookups import NewLookup, save_lookups
+from index.truth.lookups import NewLookup
 from index.truth.spaces import Space
 from index.verdict import RULES
 
@@ -155,8 +155,7 @@ def look_up_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[Look
         rows.append(_make_row(answers[-1], assessed))
     if lineup.database.read_only:
         return [answer.model_copy(update={"stored": False}) for answer in answers]
-    with lineup.database.write() as connection:
-        save_lookups(connection, lineup.space, rows)
+    lineup.lookup_store.save(rows)
     return answers
 
 

@@ -3,13 +3,16 @@ settings.
 
 An engine builds into a folder from rows (n, d) float32 of L2 norm 1, is opened again from that
 folder, and answers with row numbers. `reaches` are the rising values of the parameter that trades
-recall for time.
+recall for time; the first that has the recall is measured. `sweep` are all values that are points
+of its curve.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +28,8 @@ class Engine(Protocol):
     settings: str
     reaches: Sequence[Any]
 
+    @property
+    def sweep(self) -> Sequence[Any]: ...
     def build(self, rows: Rows, folder: Path) -> None: ...
     def open(self, folder: Path) -> None: ...
     def search(self, probe: Rows, k: int, reach: Any) -> Ids: ...
@@ -35,7 +40,17 @@ def blocks(rows: Rows, size: int = 65_536) -> Any:
     return (np.ascontiguousarray(rows[start : start + size]) for start in range(0, len(rows), size))
 
 
-class FaissFlat:
+class Peer:
+    """An engine whose reach a person chooses."""
+
+    reaches: Sequence[Any]
+
+    @property
+    def sweep(self) -> Sequence[Any]:
+        return self.reaches
+
+
+class FaissFlat(Peer):
     settings = "IndexFlatIP"
     reaches: Sequence[Any] = (None,)
 
@@ -96,7 +111,7 @@ class FaissHnswFiner(FaissHnsw):
     ef_construction = 200
 
 
-class Hnswlib:
+class Hnswlib(Peer):
     settings = "M=16 ef_construction=200 (its README)"
     reaches = (10, 16, 24, 32, 48, 64, 96, 128, 256, 512)
 
@@ -128,7 +143,7 @@ class Hnswlib:
         return self.index.knn_query(probes, k, num_threads=THREADS)[0].astype(np.int64)
 
 
-class Usearch:
+class Usearch(Peer):
     settings = "connectivity 16, expansion_add 128, f16 (its defaults but for the type)"
     reaches = (10, 16, 24, 32, 48, 64, 96, 128, 256, 512)
 
@@ -156,7 +171,7 @@ class Usearch:
         return self.index.search(probes, k, threads=THREADS).keys.astype(np.int64)
 
 
-class Svs:
+class Svs(Peer):
     """LVQ runs only on Intel processors (its documentation); other processors use float16."""
 
     settings = "Vamana degree 64, window 128, LVQ4x8 or else float16"
@@ -240,7 +255,7 @@ class _OneByOne:
         return found
 
 
-class Lance(_OneByOne):
+class Lance(_OneByOne, Peer):
     settings = "IVF_PQ, sqrt(n) partitions, 96 sub-vectors; nprobes and refine_factor"
     reaches = ((10, 10), (20, 10), (20, 30), (40, 30), (80, 30), (160, 50), (320, 100))
 
@@ -284,7 +299,7 @@ class Lance(_OneByOne):
         return query.select(["id"]).to_arrow()["id"].to_numpy()
 
 
-class Milvus(_OneByOne):
+class Milvus(_OneByOne, Peer):
     settings = "Milvus Lite, IVF_FLAT nlist=1024"
     reaches = (8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -319,7 +334,7 @@ class Milvus(_OneByOne):
         return np.array([hit["id"] for hit in found[0]], np.int64)
 
 
-class Qdrant(_OneByOne):
+class Qdrant(_OneByOne, Peer):
     settings = "Qdrant Edge, HNSW m=16 ef_construct=100 (its defaults), optimised"
     reaches = (16, 32, 64, 128, 256, 512)
 
@@ -353,14 +368,23 @@ class Qdrant(_OneByOne):
         return np.array([point.id for point in self.shard.search(request)], np.int64)
 
 
-class LineupIndex(_OneByOne):
+class LineupIndex:
     """The index alone: candidates and exact re-ranking, no SQL.
 
-    It is built from vectors in SQL, to a saved snapshot.
+    It is built from vectors in SQL, to a saved snapshot. Its own reach is None; others are numbers
+    of lists and candidates.
     """
 
     settings = "its own choice of plan and reach"
-    reaches = (None,)
+    reaches: Sequence[Any] = (None,)
+
+    @property
+    def sweep(self) -> Sequence[Any]:
+        tuned = self.live.current.view.sealed.tuned
+        if tuned is None:
+            return self.reaches
+        lists = [2**i for i in range(12) if 2**i <= tuned.codes.nlist]
+        return list(itertools.product(lists, (32, 64, 128, 256, 512, 1024)))
 
     def build(self, rows: Rows, folder: Path) -> None:
         self.open(folder)
@@ -375,29 +399,55 @@ class LineupIndex(_OneByOne):
         from tests.benchmarks.filling import make_space
 
         dimension = int((folder.parent / "dimension").read_text())
-        database = Database.open(f"sqlite:///{folder.parent / 'lineup.db'}")
+        database = Database.open(f"sqlite:///{folder.parent / 'lineup.db'}", migrate=True)
         self.live = LiveIndex.open(database, make_space(dimension), folder.parent / "lineup-index")
+        self._own = self.live.current.view.sealed.tuned
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
+        self._set(reach)
         return self.live.nearest(probe, k)[0] - 1
+
+    def batch(self, probes: Rows, k: int, reach: Any) -> Ids:
+        self._set(reach)
+        return self.live.nearest_many(probes, k)[0] - 1
+
+    def _set(self, reach: Any) -> None:
+        """Use another reach than the index's own."""
+        if self._own is None:
+            return
+        tuning = self._own.tuning
+        if reach is not None:
+            tuning = replace(tuning, nprobe=reach[0], candidates=reach[1])
+        sealed = self.live.current.view.sealed
+        if sealed.tuned is None or sealed.tuned.tuning is not tuning:
+            sealed.tuned = replace(self._own, tuning=tuning)
 
 
 class LineupSearch(LineupIndex):
     """The whole path: changes from SQL, candidates, re-ranking, the neighbours' rows from SQL."""
 
-    settings = "with the catch-up check and 10 rows from SQL"
+    settings = "with the catch-up check and 10 rows of SQL"
+
+    @property
+    def sweep(self) -> Sequence[Any]:
+        return self.reaches
 
     def build(self, rows: Rows, folder: Path) -> None:
         pass  # the same index as above
 
     def search(self, probe: Rows, k: int, reach: Any) -> Ids:
-        return (
-            np.array(
-                [neighbour.entry.id for neighbour in self.live.search(probe, k).neighbours],
-                np.int64,
-            )
-            - 1
-        )
+        return _entry_ids(self.live.search(probe, k)) - 1
+
+    def batch(self, probes: Rows, k: int, reach: Any) -> Ids:
+        from index.cache.searching import Question
+        from index.truth.filters import EVERYTHING
+
+        questions = [Question(probe, k, EVERYTHING) for probe in probes]
+        return np.array([_entry_ids(each) for each in self.live.search_all(questions)]) - 1
+
+
+def _entry_ids(result: Any) -> Ids:
+    return np.array([neighbour.entry.id for neighbour in result.neighbours], np.int64)
 
 
 ENGINES: dict[str, type[Engine]] = {

@@ -13,6 +13,7 @@ from index.truth.perceptual import MAX_HAMMING_DISTANCE, MIN_QUALITY, Perceptual
 from index.view_hashes import (
     MAX_CANDIDATE_DISTANCE,
     MAX_KEY_DISTANCE,
+    HashRows,
     ViewedHashes,
     Views,
     find_evidence,
@@ -68,6 +69,17 @@ def find_by_loop(
     return found
 
 
+def put(table: ViewedHashes, ids: list[int], hashes: list[PerceptualHash]) -> ViewedHashes:
+    bits = np.frombuffer(b"".join(each.bits for each in hashes), np.uint8).reshape(-1, 32)
+    return table.add(np.array(ids, np.int64), bits)
+
+
+def find(table: ViewedHashes, hashed: PerceptualHash) -> list[tuple[int, int]]:
+    """The ids within 60 bits of a probe as it is seen, and their distances."""
+    ((ids, distances),) = table.find_many([Views(hashed, ())], 60)
+    return list(zip(ids.tolist(), distances.tolist(), strict=True))
+
+
 @settings(settings.get_profile("index"), max_examples=40)
 @given(
     st.integers(0, 2**32),
@@ -91,9 +103,13 @@ def test_what_is_found_is_what_a_loop_over_all_pairs_finds(
     views, table = Views(seen, hashed), ViewedHashes()
     for some in (near[: count // 2], near[count // 2 :]):
         start = 1000 - len(table)
-        table.add([start - place for place in range(len(some))], [each.bits for each in some])
+        table = put(table, [start - place for place in range(len(some))], some)
     expected = find_by_loop(near, hashed, furthest)
-    ids, distances = table.find(views, furthest)
+    other = Views(hashed[0].hash, hashed[1:]) if hashed else views
+    (ids, distances), *others = table.find_many([views, other, views], furthest)
+    assert [each.tolist() for each in others[1]] == [ids.tolist(), distances.tolist()]
+    alone = table.find_many([other], furthest)[0]
+    assert [each.tolist() for each in others[0]] == [each.tolist() for each in alone]
     ordered = sorted((bits, 1000 - place) for place, bits in expected.items())
     assert list(zip(distances.tolist(), ids.tolist(), strict=True)) == ordered
     for place, other in enumerate(near):
@@ -122,13 +138,48 @@ def test_the_views_that_are_kept_find_the_same_again(seed: int) -> None:
     assert {place: again.measure_one(stored[place]) for place in near} == near
 
 
-def test_an_id_with_several_hashes_is_found_once_by_the_nearest() -> None:
+def test_an_id_has_the_hash_that_came_first() -> None:
     random = np.random.default_rng(1)
     motif = draw(random)
-    table = ViewedHashes()
-    table.add([5, 3, 5], [pack(flip(motif, count, random)).bits for count in (20, 20, 2)])
-    ids, bits = table.find(Views(pack(motif), ()), 60)
-    assert list(zip(ids.tolist(), bits.tolist(), strict=True)) == [(5, 2), (3, 20)]
+    hashes = [pack(flip(motif, count, random)) for count in (20, 20, 2)]
+    table = put(ViewedHashes(), [5, 3, 5], hashes)
+    assert put(table, [3, 5], hashes[1:]) is table
+    assert find(table, pack(motif)) == [(3, 20), (5, 20)]
+
+
+@pytest.mark.parametrize("sealed", [0, 2, 40])
+def test_a_larger_set_leaves_the_smaller_one_as_it_is(sealed: int) -> None:
+    random = np.random.default_rng(6)
+    motif = draw(random)
+    hashes = [pack(flip(motif, number % 30, random)) for number in range(700)]
+    ids = [int(each) for each in random.permutation(700)]
+    table = ViewedHashes(put(ViewedHashes(), ids[:sealed], hashes[:sealed]).sort())
+    states = [(table, sealed)]
+    for end in (sealed, sealed + 1, 300, 301, 700):
+        table = put(table, ids[:end], hashes[:end])  # those that it has already are left out
+        states.append((table, end))
+    for state, end in states:
+        distances = [
+            bin(int.from_bytes(pack(motif).bits) ^ int.from_bytes(each.bits)).count("1")
+            for each in hashes[:end]
+        ]
+        expected = sorted(zip(distances, ids[:end], strict=True))
+        assert [(bits, number) for number, bits in find(state, pack(motif))] == expected
+    moved = table.move_to(states[3][0].sort())
+    assert find(moved, pack(motif)) == find(table, pack(motif))
+    assert moved.sort().ids.tolist() == list(range(700))
+
+
+def test_a_search_of_many_equal_hashes_goes_block_by_block() -> None:
+    """More distances than are computed at a time, and more pairs."""
+    motif = pack(draw(np.random.default_rng(7)))
+    count = 3_000
+    bits = np.tile(np.frombuffer(motif.bits, np.uint8), (count, 1))
+    table = ViewedHashes(HashRows.of(np.arange(count), bits))
+    views = Views(motif, [ViewHash(each, motif) for each in EVERY_VIEW])
+    for ids, distances in table.find_many([views] * 3, MAX_CANDIDATE_DISTANCE):
+        assert np.array_equal(ids, np.arange(count))
+        assert not distances.any()
 
 
 @pytest.mark.parametrize(("distance", "is_found"), [(31, True), (32, False)])
@@ -137,9 +188,8 @@ def test_a_near_duplicate_as_it_is_needs_no_key(distance: int, is_found: bool) -
     bits = np.zeros(256, np.uint8)
     other = bits.copy()
     other[np.flatnonzero((FREQUENCIES % 2 == 0).all(axis=1))[:distance]] = 1
-    table = ViewedHashes()
-    table.add([1], [pack(other).bits])
-    assert len(table.find(Views(pack(bits), ()), 60)[0]) == is_found
+    table = put(ViewedHashes(), [1], [pack(other)])
+    assert len(find(table, pack(bits))) == is_found
 
 
 def test_flat_views_are_not_compared() -> None:
@@ -147,10 +197,9 @@ def test_flat_views_are_not_compared() -> None:
     motif = draw(random)
     flat = PerceptualHash(np.packbits(motif).tobytes(), MIN_QUALITY - 1)
     views = Views(flat, [ViewHash(MIRRORED, flat)])
-    table = ViewedHashes()
-    table.add([1], [flat.bits])
+    table = put(ViewedHashes(), [1], [flat])
     assert len(views) == 0
-    assert len(table.find(views, 60)[0]) == 0
+    assert len(table.find_many([views], 60)[0][0]) == 0
     assert views.measure_one(pack(motif)) is None
     assert Views(pack(motif), ()).measure_one(flat) is None
 

@@ -390,7 +390,7 @@ def find_evidence(nearest: NearestView | None, described: float | None) -> CopyE
 def _count_bits(words: NDArray[np.uint64], other: NDArray[np.uint64]) -> Numbers:
     """Return how many bits of rows (..., w) differ from those of others (..., w)."""
     counts = np.bitwise_count(words ^ other)
-    total = counts[..., 0].astype(np.int64)
+    total: Numbers = counts[..., 0].astype(np.int64)
     for number in range(1, counts.shape[-1]):  # ten times as fast as `sum` over so short an axis
         total += counts[..., number]
     return total

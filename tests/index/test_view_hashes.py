@@ -105,10 +105,10 @@ def test_what_is_found_is_what_a_loop_over_all_pairs_finds(
         start = 1000 - len(table)
         table = put(table, [start - place for place in range(len(some))], some)
     expected = find_by_loop(near, hashed, furthest)
-    other = Views(hashed[0].hash, hashed[1:]) if hashed else views
-    (ids, distances), *others = table.find_many([views, other, views], furthest)
+    fewer = Views(hashed[0].hash, hashed[1:]) if hashed else views
+    (ids, distances), *others = table.find_many([views, fewer, views], furthest)
     assert [each.tolist() for each in others[1]] == [ids.tolist(), distances.tolist()]
-    alone = table.find_many([other], furthest)[0]
+    alone = table.find_many([fewer], furthest)[0]
     assert [each.tolist() for each in others[0]] == [each.tolist() for each in alone]
     ordered = sorted((bits, 1000 - place) for place, bits in expected.items())
     assert list(zip(distances.tolist(), ids.tolist(), strict=True)) == ordered

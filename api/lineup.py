@@ -37,6 +37,7 @@ from index.truth.active import ActiveModel, find_active_model
 from index.truth.computations import Computation, PrecisionCheck
 from index.truth.database import Database
 from index.truth.options import DatabaseOptions
+from index.truth.remembered import Remembered
 from index.truth.spaces import Space, SpaceKind, list_spaces
 from index.verdict import ClassifierPolicy, Threshold
 
@@ -290,6 +291,7 @@ class Lineup:
         self.batcher = Batcher(embedder, settings.queue_size)
         self.calibrations = Calibrations(self.space)
         self.lookup_store = LookupStore(database, self.space)
+        self.remembered = Remembered()
         self.copies = Copies(settings, database, make_index_config(settings), background=background)
 
     @classmethod

@@ -32,3 +32,8 @@ def canonical_json(value: JSON | CanonicalText) -> str:
 
     """
     return value.text if isinstance(value, CanonicalText) else _ENCODER.encode(value)
+
+
+def join_members(members: Mapping[str, str]) -> str:
+    """Return the canonical text of an object from those of its members, by their names."""
+    return "{" + ",".join(f"{_ENCODER.encode(key)}:{members[key]}" for key in sorted(members)) + "}"

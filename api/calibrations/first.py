@@ -28,7 +28,7 @@ from index.calibration.reading import (
     get_named_corpora,
     read_population,
 )
-from index.calibration.standing import GROWTH, Calibrations
+from index.calibration.standing import GROWTH, Calibrations, Standing
 from index.errors import CorpusError
 from index.truth.calibrations import (
     CalibrationScope,
@@ -94,7 +94,7 @@ def _find_due(
     size = count_embedded(conn, space, against.ids)
     if not 0 < size <= most:
         return None
-    applied = Calibrations(space).find(conn, None, whole=True)
+    applied = Calibrations(space).find(conn, Standing.read(conn, space), None, whole=True)
     if applied is not None and not applied.calibration.is_provisional:
         return None
     last = list_calibration_heads(conn, space, 1)

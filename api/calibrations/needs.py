@@ -18,7 +18,7 @@ from index.calibration.calibration import AS_IS, FORMAT, Calibration
 from index.calibration.for_probe import count_supporting
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import get_named_corpora
-from index.calibration.standing import GROWTH, Calibrations
+from index.calibration.standing import GROWTH, Calibrations, Standing
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, has_embedded
 from index.truth.database import Database
@@ -83,7 +83,7 @@ def find_needs(
     )
     if not has_embedded(conn, space, fakes.ids):
         return []
-    calibrations = Calibrations(space)
+    standing = Standing.read(conn, space)
     wanted = count_supporting(false_match_rate)
 
     def write(need: Need, words: str, *commands: str) -> CalibrationNeed:
@@ -95,11 +95,11 @@ def find_needs(
             photographs_wanted=wanted,
         )
 
-    applied = calibrations.find(conn, None, whole=True)
+    applied = Calibrations(space).find(conn, standing, None, whole=True)
     if applied is None or applied.calibration.is_provisional:
         need = Need.MISSING if applied is None else Need.PROVISIONAL
         lead = (
-            f"no calibration covers {_list_names(calibrations.unseen(conn, None))}"
+            f"no calibration covers {_list_names(standing.find_unseen(None))}"
             if applied is None
             else f"calibration {applied.id} is provisional: it measured photographs that came with "
             "the model"

@@ -50,7 +50,7 @@ NOTHING_DESCRIBED = (
 )
 LOOK_SECONDS = 1.0  # between two looks at which copy space is active
 LOADING_SECONDS = 30.0  # for which an ingest waits: loading a descriptor takes about one
-RETRY_SECONDS = 60.0  # after one that could not be opened
+RETRY_SECONDS = 60.0  # after one that could not be opened, and where none is to be opened
 log = logging.getLogger(__name__)
 
 
@@ -308,6 +308,7 @@ class Copies:
         self._close_open()
         if wanted is None:
             self._explain_none()
+            self._not_before = time.monotonic() + RETRY_SECONDS
             return
         choice = self._choose(self._settings, wanted)
         if choice.descriptor is None or choice.name is None:

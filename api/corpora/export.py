@@ -8,7 +8,6 @@ the same. The columns are those of `api.sources.ready`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from pydantic import Field
 
 from api.errors import ExportUnwritable, FileAlreadyExists
 from api.fields import Answer, CorpusName, Sha256
+from api.release import get_version
 from api.server_paths import name_provenance
 from api.sources.ready import COPY_VECTOR_COLUMN, DEVICE_KEY, PRECISION_KEY, SPACE_KEY
 from index.durable import publish, temporary_beside
@@ -143,7 +143,7 @@ def _schema(
         "lineup.corpus": corpus,
         "lineup.kind": str(kind),
         "lineup.generation": str(generation),
-        "lineup.version": version("lineup-forensics"),
+        "lineup.version": get_version(),
     }
     match computed:
         case [Computation() as computation]:

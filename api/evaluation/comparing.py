@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from time import perf_counter
 
 import numpy as np
@@ -41,6 +40,7 @@ from api.evaluation.separation import balanced_accuracy
 from api.evaluation.splits import draw_resamples
 from api.ingest.patterns import Pattern
 from api.lineup import load_embedder
+from api.release import get_version
 from api.settings import Settings
 from api.sources.access import Access
 from api.sources.item import Source
@@ -118,7 +118,7 @@ def compare_models(
     common = [a.images[number] for number in sorted(set(a.images) & set(b.images))]
     require_both(common, [*a.described.failures, *b.described.failures])
     return ComparisonAnswer(
-        lineup_version=version("lineup-forensics"),
+        lineup_version=get_version(),
         created_at=datetime.now(UTC).replace(microsecond=0),
         seconds=round(perf_counter() - began, 1),
         request=request,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from time import perf_counter
 
 import numpy as np
@@ -24,6 +23,7 @@ from api.evaluation.request import EvaluationRequest
 from api.fields import FailedItem
 from api.ingest.patterns import Pattern
 from api.lineup import choose_settings, load_embedder, read_classifier_policy, read_threshold
+from api.release import get_version
 from api.server_paths import PathHider, hider_of, is_local, name_path
 from api.settings import Settings
 from api.sources.access import Access
@@ -198,7 +198,7 @@ def _count_measured(
 def _describe_run(embedder: Embedder, command: str, seconds: float) -> RunFacts:
     info = embedder.info
     return RunFacts(
-        lineup_version=version("lineup-forensics"),
+        lineup_version=get_version(),
         model=info.name,
         weights_sha256=info.weights_sha256,
         embedding_space=info.space_fingerprint,

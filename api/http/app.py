@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -34,6 +33,7 @@ from api.http.routing import make_router
 from api.ingest.uploads import UploadQuota
 from api.operations.health import check_readiness
 from api.operations.json import ReadyAnswer
+from api.release import get_version
 from api.settings import Settings
 from api.worker.current import CurrentLineup
 
@@ -125,7 +125,7 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
 
     app = Application(
         title="Lineup",
-        version=version("lineup-forensics"),
+        version=get_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
         # FastAPI's documentation pages load scripts from another host; the document is served by a

@@ -39,8 +39,9 @@ from api.lookups.words import explain_classifier, explain_similarity, write_stat
 from index.cache.searching import Neighbour, SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
+from index.jsontext import CanonicalText
 from index.truth.computations import Computation
-from index.truth.lookups import NOT_EVIDENCE, digest_evidence, new_lookup_id
+from index.truth.lookups import NOT_EVIDENCE, new_lookup_id, seal_answer
 from index.verdict import ClassifierOutcome, Policy
 
 
@@ -73,9 +74,17 @@ class Assessed:
     verify_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenAnswer:
+    """An answer, and its text as it is stored."""
+
+    answer: LookupAnswer
+    text: CanonicalText
+
+
 def write_answer(
     assessed: Assessed, scale: VerbalScale, method: MethodAnswer, timings: Timings
-) -> LookupAnswer:
+) -> WrittenAnswer:
     """The answer under a new id, with the digest of its evidence."""
     probe, assessment, left_out = assessed.probe, assessed.assessment, assessed.left_out
     quality = QualityAnswer.of(
@@ -106,7 +115,8 @@ def write_answer(
         method=method,
         timings=timings,
     )
-    return answer.model_copy(update={"evidence_sha256": digest_evidence(dump_evidence(answer))})
+    digest, text = seal_answer(answer.model_dump(mode="json"))
+    return WrittenAnswer(answer.model_copy(update={"evidence_sha256": digest}), text)
 
 
 def dump_evidence(answer: LookupAnswer) -> dict[str, Any]:

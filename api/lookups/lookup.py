@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-
-from sqlalchemy import Connection
 
 from api.batcher import VectorAndLogit
 from api.copies.kept import find_kept_picture
 from api.copies.running import GeometryRun, list_candidates, run_geometry
 from api.fields import FailedItem
 from api.lineup import Lineup
-from api.lookups.answer import Assessed, write_answer
+from api.lookups.answer import Assessed, WrittenAnswer, write_answer
 from api.lookups.copies import Proposed, find_rates, join_copies, propose
+from api.lookups.facts import Facts, read_facts
 from api.lookups.json import LookupAnswer, ProbeLookup
 from api.lookups.limits import Limits
 from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
@@ -29,25 +27,18 @@ from api.lookups.probe import (
     order_for_copies,
     take_probe,
 )
-from api.lookups.questions import Found, Questions, make_questions, restricts_only_corpora
+from api.lookups.questions import Found, Questions, make_questions
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.robustness_json import LeftOutAnswer
+from api.release import get_version
 from api.sources.access import read_any_file
 from api.sources.item import UnreadableItem, make_printable
 from embedder.decoding.picture import Picture
 from embedder.errors import ImageError
 from embedder.pictures.reencodings import ReEncoding, ReEncodings
-from index.calibration.for_probe import ProbeCalibration
-from index.calibration.ratios import MIN_SOURCES
-from index.calibration.reading import get_named_corpora
-from index.calibration.standing import Applied, Calibrations
 from index.evidence import ReEncodedProbe, assess
 from index.policy import LogitCalibration, choose_policy, choose_reencoding_limits
-from index.truth.computations import Computation, find_computations
-from index.truth.corpora import CorpusKind
-from index.truth.coverage import has_embedded
 from index.truth.lookups import NewLookup
-from index.truth.spaces import Space
 from index.verdict import RULES
 
 
@@ -113,9 +104,9 @@ def prepare_request(lineup: Lineup, request: LookupRequest) -> PreparedLookup:
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
     started = perf_counter()
-    order = order_for_copies(lineup.limits, lineup.copies.find_input())
 
     def find_picture(sha256: str) -> Picture | None:
+        order = order_for_copies(lineup.limits, lineup.copies.find_input())
         return find_kept_picture(lineup.blob_stores, lineup.decoders, order, sha256)
 
     probe = take_probe(request, lineup.database, lineup.space, find_picture)
@@ -147,12 +138,17 @@ def look_up_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[Look
     ]
     compared = [_compare(lineup, each, found) for each, found in turns]
     with lineup.database.read() as connection:
-        facts = [_read_facts(connection, lineup, each, found) for each, found in turns]
+        state = object()
+        facts = [
+            read_facts(connection, lineup, state, each.query, each.probe.condition, found)
+            for each, found in turns
+        ]
     answers, rows = list[LookupAnswer](), list[NewLookup]()
     for (each, found), geometry, known in zip(turns, compared, facts, strict=True):
         assessed = _assess(limits, each, found, geometry, known)
-        answers.append(_write(lineup, limits, each, assessed))
-        rows.append(_make_row(answers[-1], assessed))
+        written = _write(lineup, limits, each, assessed)
+        answers.append(written.answer)
+        rows.append(_make_row(written, assessed))
     if lineup.database.read_only:
         return [answer.model_copy(update={"stored": False}) for answer in answers]
     lineup.lookup_store.save(rows)
@@ -175,20 +171,6 @@ class _Begun:
     def usable(self) -> Sequence[ReEncoding]:
         """The re-encodings that were embedded."""
         return () if self.probe.reencodings is None else self.probe.reencodings.usable
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What SQL says beside the neighbours: the calibration that applies, the corpora that none
-    covers, whether there are known-real images, the calibration of the logit, and what computed
-    the embeddings of the corpora.
-    """
-
-    calibration: ProbeCalibration | None
-    uncalibrated: tuple[str, ...]
-    has_known_reals: bool
-    of_logit: Applied | None
-    computed: tuple[Computation | None, ...]
 
 
 def _begin(lineup: Lineup, prepared: PreparedLookup, false_match_rate: float) -> _Begun:
@@ -219,22 +201,8 @@ def _compare(lineup: Lineup, begun: _Begun, found: Found) -> GeometryRun:
     )
 
 
-def _read_facts(connection: Connection, lineup: Lineup, begun: _Begun, found: Found) -> _Facts:
-    query = begun.query
-    calibration, uncalibrated = apply_calibration(
-        connection, lineup.calibrations, begun.probe, query, found.searched_fakes
-    )
-    return _Facts(
-        calibration,
-        uncalibrated,
-        not uncalibrated or find_known_reals(connection, lineup.space),
-        find_calibration_of_logit(connection, lineup.calibrations, calibration),
-        find_computations(connection, lineup.space, found.listed.generation, query.filter.corpora),
-    )
-
-
 def _assess(
-    limits: Limits, begun: _Begun, found: Found, geometry: GeometryRun, facts: _Facts
+    limits: Limits, begun: _Begun, found: Found, geometry: GeometryRun, facts: Facts
 ) -> Assessed:
     """Assess what was found for a probe."""
     probe, query, calibration = begun.probe, begun.query, facts.calibration
@@ -277,7 +245,7 @@ def _assess(
     )
 
 
-def _write(lineup: Lineup, limits: Limits, begun: _Begun, assessed: Assessed) -> LookupAnswer:
+def _write(lineup: Lineup, limits: Limits, begun: _Begun, assessed: Assessed) -> WrittenAnswer:
     of_copies = (assessed.describe_ms or 0.0) + (assessed.verify_ms or 0.0)
     now = perf_counter()
     timings = Timings(
@@ -292,14 +260,14 @@ def _write(lineup: Lineup, limits: Limits, begun: _Begun, assessed: Assessed) ->
     return write_answer(assessed, limits.scale, method, timings)
 
 
-def _make_row(answer: LookupAnswer, assessed: Assessed) -> NewLookup:
-    calibration = assessed.assessment.calibration
+def _make_row(written: WrittenAnswer, assessed: Assessed) -> NewLookup:
+    answer, calibration = written.answer, assessed.assessment.calibration
     return NewLookup(
         assessed.listed.generation,
         request=assessed.query.model_dump(
             mode="json", include={"k", "filter", "exact", "stability", "false_match_rate"}
         ),
-        answer=answer.model_dump(mode="json"),
+        answer=written.text,
         id=answer.id,
         created_at=answer.created_at,
         probe_sha256=answer.probe.sha256,
@@ -313,56 +281,11 @@ def list_left_out(reencodings: ReEncodings) -> tuple[LeftOutAnswer, ...]:
     return tuple(LeftOutAnswer(name=each.name, reason=each.reason) for each in reencodings.refused)
 
 
-def apply_calibration(
-    conn: Connection,
-    calibrations: Calibrations,
-    probe: Probe,
-    query: LookupQuery,
-    searched_fakes: int | None,
-) -> tuple[ProbeCalibration | None, tuple[str, ...]]:
-    """The calibration that applies, or None; and the corpora that the newest one does not cover, if
-    none applies or only a provisional one.
-
-    `query` names its false-match rate. Without a search among known fakes nothing applies.
-    """
-    assert query.false_match_rate is not None
-    if searched_fakes is None:
-        return None, ()
-    corpora = query.filter.corpora
-    applied = calibrations.find(conn, corpora, whole=restricts_only_corpora(query.filter))
-    is_missing = applied is None or applied.calibration.is_provisional
-    uncalibrated = calibrations.unseen(conn, corpora) if is_missing else ()
-    if applied is None:
-        return None, uncalibrated
-    rate, condition = query.false_match_rate, probe.condition
-    return ProbeCalibration.of(applied, condition, searched_fakes, rate), uncalibrated
-
-
-def find_calibration_of_logit(
-    conn: Connection, calibrations: Calibrations, calibration: ProbeCalibration | None
-) -> Applied | None:
-    """The calibration of the logit: the one that applies to the search, unless it is provisional;
-    otherwise the newest one.
-
-    A provisional one has hardly any images of a delivery. Known fakes in a new corpus must not put
-    it in the place of one that the installation measured.
-    """
-    if calibration is not None and not calibration.is_provisional:
-        return calibration.applied
-    return calibrations.find_newest(conn)
-
-
-def find_known_reals(conn: Connection, space: Space) -> bool:
-    """Whether the installation has enough known-real images for a calibration with verdicts."""
-    reals = get_named_corpora(conn, None, CorpusKind.KNOWN_REAL)
-    return has_embedded(conn, space, reals.ids, MIN_SOURCES)
-
-
 def _method(lineup: Lineup, assessed: Assessed, k: int) -> MethodAnswer:
     """What is needed to repeat a look-up."""
     found = assessed.listed
     return MethodAnswer(
-        lineup_version=version("lineup-forensics"),
+        lineup_version=get_version(),
         rules=RULES,
         model=lineup.space.model,
         embedding_space=lineup.space.fingerprint,

@@ -121,7 +121,7 @@ class _Again:
                 "rules": RULES,
             }
         )
-        return write_answer(assessed, self.limits.scale, method, self.then.timings)
+        return write_answer(assessed, self.limits.scale, method, self.then.timings).answer
 
     def _assess(self, probe: Probe) -> Assessed:
         then, limits = self.then, self.limits

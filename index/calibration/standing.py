@@ -11,11 +11,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from sqlalchemy import Connection
 
 from index.calibration.calibration import Calibration
-from index.calibration.reading import get_named_corpora
+from index.calibration.reading import NamedCorpora, get_named_corpora
 from index.truth.calibrations import (
     CalibrationHead,
     StoredCalibration,
@@ -23,7 +24,7 @@ from index.truth.calibrations import (
     list_calibration_heads,
 )
 from index.truth.corpora import CorpusKind
-from index.truth.coverage import has_embedded
+from index.truth.coverage import find_embedded_corpora
 from index.truth.spaces import Space
 
 RECENT = 20  # newest calibrations among which one that applies is looked for
@@ -54,6 +55,82 @@ class Applied:
     applies: Applies
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The recent calibrations of a space and the corpora of known fakes, in one state of the
+    database.
+
+    `measured` are calibrations without their documents, the newest first, and so are `provisional`
+    ones. `fakes` are the live corpora of known fakes. `embedded` are the ids of those that have
+    embedded entries, but for corpora that every one of
+    several calibrations covers, of which one is not provisional.
+    """
+
+    measured: tuple[CalibrationHead, ...]
+    provisional: tuple[CalibrationHead, ...]
+    fakes: NamedCorpora
+    embedded: frozenset[int]
+
+    @classmethod
+    def read(cls, conn: Connection, space: Space) -> Self:
+        """Read what a transaction sees. Raises `TruthDamaged`."""
+        measured, provisional = (
+            list_calibration_heads(conn, space, RECENT, provisional=each) for each in (False, True)
+        )
+        fakes = get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
+        others = set(fakes.ids)
+        if measured:
+            covered = [{*head.scope.against_ids} for head in (*measured, *provisional)]
+            others -= covered[0].intersection(*covered[1:])
+        embedded = find_embedded_corpora(conn, space, sorted(others)) if others else frozenset()
+        return cls(measured, provisional, fakes, embedded)
+
+    def find(
+        self, corpora: Collection[str] | None, *, whole: bool
+    ) -> tuple[CalibrationHead, Applies] | None:
+        """Return the newest calibration that applies to a search in these corpora (None: all).
+
+        `whole`: the search is restricted by corpora and their kind only. A provisional one applies
+        only if no other does. None if none of the recent calibrations covers all searched known
+        fakes.
+        """
+        searched = {row_id for _, row_id in self._list_fakes(corpora)}
+        for heads in (self.measured, self.provisional):
+            fitting = [head for head in heads if searched and self._covers(head, searched)]
+            exact = [head for head in fitting if whole and searched >= set(head.scope.against_ids)]
+            if exact:
+                return exact[0], Applies.EXACT
+            if fitting:
+                return fitting[0], Applies.UPPER_BOUND
+        return None
+
+    def find_newest(self) -> CalibrationHead | None:
+        """Return the newest calibration, whatever it covers; a provisional one only if there is no
+        other. None if there is none.
+        """
+        return next(iter((*self.measured, *self.provisional)), None)
+
+    def find_unseen(self, corpora: Collection[str] | None) -> tuple[str, ...]:
+        """Return the searched corpora of known fakes (None: all) that have entries and that the
+        newest calibration does not cover, provisional ones aside.
+        """
+        seen = self.measured[0].scope.against_ids if self.measured else ()
+        return tuple(
+            name
+            for name, row_id in self._list_fakes(corpora)
+            if row_id not in seen and row_id in self.embedded
+        )
+
+    def _list_fakes(self, corpora: Collection[str] | None) -> list[tuple[str, int]]:
+        """Return the names and row ids of the corpora of known fakes among these (None: all)."""
+        every = zip(self.fakes.names, self.fakes.ids, strict=True)
+        return [(name, row_id) for name, row_id in every if corpora is None or name in corpora]
+
+    def _covers(self, head: CalibrationHead, searched: set[int]) -> bool:
+        """Whether it was measured against all of these corpora that have embedded entries."""
+        return not (searched - set(head.scope.against_ids)) & self.embedded
+
+
 class Calibrations:
     """Finds and parses the calibrations of one embedding space.
 
@@ -66,39 +143,29 @@ class Calibrations:
         self._lock = threading.Lock()
 
     def find(
-        self, conn: Connection, corpora: Collection[str] | None, *, whole: bool
+        self,
+        conn: Connection,
+        standing: Standing,
+        corpora: Collection[str] | None,
+        *,
+        whole: bool,
     ) -> Applied | None:
-        """Return the newest calibration that applies to a search in these corpora (None: all).
+        """Return what `Standing.find` finds, with its document. Raises `TruthDamaged`."""
+        found = standing.find(corpora, whole=whole)
+        if found is None:
+            return None
+        head, applies = found
+        return _make_applied(head, self.get(conn, head.id), applies)
 
-        `whole`: the search is restricted by corpora and their kind only. A provisional one applies
-        only if no other does. None if none of the recent calibrations covers all searched known
-        fakes.
-        """
-        searched: set[int] | None = None
-        for provisional in (False, True):
-            heads = list_calibration_heads(conn, self._space, RECENT, provisional=provisional)
-            if not heads:
-                continue
-            if searched is None:
-                searched = set(_fake_ids(conn, corpora))
-            fitting = [head for head in heads if searched and self._covers(conn, head, searched)]
-            exact = [head for head in fitting if whole and searched >= set(head.scope.against_ids)]
-            if exact:
-                return _make_applied(exact[0], self.get(conn, exact[0].id), Applies.EXACT)
-            if fitting:
-                return _make_applied(fitting[0], self.get(conn, fitting[0].id), Applies.UPPER_BOUND)
-        return None
-
-    def find_newest(self, conn: Connection) -> Applied | None:
-        """Return the newest calibration, whatever it covers; a provisional one only if there is no
-        other. None if there is none.
+    def find_newest(self, conn: Connection, standing: Standing) -> Applied | None:
+        """Return what `Standing.find_newest` finds, with its document. Raises `TruthDamaged`.
 
         What it says of the logit does not depend on the searched corpora.
         """
-        for provisional in (False, True):
-            for head in list_calibration_heads(conn, self._space, 1, provisional=provisional):
-                return _make_applied(head, self.get(conn, head.id), Applies.UPPER_BOUND)
-        return None
+        head = standing.find_newest()
+        if head is None:
+            return None
+        return _make_applied(head, self.get(conn, head.id), Applies.UPPER_BOUND)
 
     def apply_again(self, conn: Connection, calibration_id: int, applies: Applies) -> Applied:
         """Return the calibration that applied to an earlier search.
@@ -107,23 +174,6 @@ class Calibrations:
         """
         stored = get_calibration(conn, calibration_id)
         return _make_applied(stored, self.get(conn, calibration_id), applies)
-
-    def unseen(self, conn: Connection, corpora: Collection[str] | None) -> tuple[str, ...]:
-        """Return the searched corpora of known fakes (None: all) that have entries and that the
-        newest calibration does not cover, provisional ones aside.
-        """
-        heads = list_calibration_heads(conn, self._space, 1, provisional=False)
-        every, seen = (
-            get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE),
-            set(heads[0].scope.against_ids) if heads else set[int](),
-        )
-        return tuple(
-            name
-            for name, row_id in zip(every.names, every.ids, strict=True)
-            if (corpora is None or name in corpora)
-            and row_id not in seen
-            and has_embedded(conn, self._space, [row_id])
-        )
 
     def get(self, conn: Connection, calibration_id: int) -> Calibration:
         """Return a calibration, parsed. Raises `UnknownCalibration`, `TruthDamaged`."""
@@ -137,11 +187,6 @@ class Calibrations:
                     del self._held[next(iter(self._held))]
         return found
 
-    def _covers(self, conn: Connection, head: CalibrationHead, searched: set[int]) -> bool:
-        """Whether it was measured against all of these corpora that have embedded entries."""
-        others = sorted(searched - set(head.scope.against_ids))
-        return not others or not has_embedded(conn, self._space, others)
-
 
 def _make_applied(
     stored: CalibrationHead | StoredCalibration, calibration: Calibration, applies: Applies
@@ -154,14 +199,4 @@ def _make_applied(
         reference=stored.scope.reference_names,
         calibration=calibration,
         applies=applies,
-    )
-
-
-def _fake_ids(conn: Connection, corpora: Collection[str] | None) -> tuple[int, ...]:
-    """Return the row ids of the corpora of known fakes among these."""
-    if corpora is None:
-        return get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE).ids
-    every = get_named_corpora(conn, None, CorpusKind.KNOWN_FAKE)
-    return tuple(
-        row_id for name, row_id in zip(every.names, every.ids, strict=True) if name in corpora
     )

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from index.truth.corpora import find_corpus_ids
 from index.truth.entries import Entry, find_entries
 from index.truth.images import ImageFacts, facts_from_row
-from index.truth.schema import embeddings, entries, images
+from index.truth.schema import corpora, embeddings, entries, images
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import is_any, slices
 
@@ -119,6 +119,23 @@ def has_embedded(
     """Return whether these corpora have so many live entries with an embedding in a space."""
     query = select(entries.c.id).limit(at_least)
     return len(conn.execute(_restrict(query, conn, space, corpus_ids)).all()) == at_least
+
+
+def find_embedded_corpora(
+    conn: Connection, space: Space, corpus_ids: Sequence[int]
+) -> frozenset[int]:
+    """Return which of these corpora have a live entry with an embedding in a space."""
+    has_entry = (
+        select(entries.c.id)
+        .where(
+            entries.c.corpus_id == corpora.c.id,
+            entries.c.removed_at.is_(None),
+            _has_embedding(find_space_id(conn, space)),
+        )
+        .exists()
+    )
+    query = select(corpora.c.id).where(is_any(conn, corpora.c.id, corpus_ids), has_entry)
+    return frozenset(conn.execute(query).scalars())
 
 
 def _restrict(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, select
 
 from index.errors import UnknownLookup
-from index.jsontext import JSON, canonical_json
+from index.jsontext import JSON, CanonicalText, canonical_json, join_members
 from index.truth.schema import embedding_spaces, embeddings, images, lookups
 from index.truth.spaces import Space, ensure_space_id
 from index.truth.vectors import check_vector, from_bytes, rows_from_bytes, to_bytes
@@ -74,6 +74,20 @@ def digest_evidence(evidence: JSON) -> str:
     return hashlib.sha256(canonical_json(evidence).encode()).hexdigest()
 
 
+def seal_answer(answer: Mapping[str, JSON]) -> tuple[str, CanonicalText]:
+    """Return the digest of an answer's evidence, and the text to store: the answer as canonical
+    JSON, with that digest.
+
+    Each part of the answer is encoded once. Raises ValueError for a number that JSON cannot hold.
+    """
+    texts = {key: canonical_json(value) for key, value in answer.items()}
+    evidence = {key: text for key, text in texts.items() if NOT_EVIDENCE.get(key) is not True}
+    evidence["method"] = canonical_json(take_evidence({"method": answer["method"]})["method"])
+    digest = hashlib.sha256(join_members(evidence).encode()).hexdigest()
+    texts["evidence_sha256"] = canonical_json(digest)
+    return digest, CanonicalText(join_members(texts))
+
+
 def find_wrong_answers(conn: Connection) -> Iterator[tuple[str, str]]:
     """Yield the ids of look-ups whose answers are not what was stored, each with the reason.
 
@@ -107,7 +121,7 @@ class NewLookup:
 
     generation: int
     request: JSON
-    answer: JSON
+    answer: JSON | CanonicalText
     id: str = field(default_factory=new_lookup_id)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     probe_sha256: str | None = None

@@ -16,7 +16,7 @@ from api.lineup import Lineup
 from embedder.pictures.delivery import Condition
 from index.calibration.calibration import ANY_DELIVERY, AS_IS, Calibration
 from index.calibration.population import Population
-from index.calibration.standing import Calibrations
+from index.calibration.standing import Calibrations, Standing
 from index.errors import DatabaseUnavailable
 from index.truth.calibrations import get_calibration, list_calibrations
 from index.truth.computations import Computation
@@ -91,7 +91,8 @@ def test_it_is_provisional_and_names_what_it_rests_on(
     assert calibration_id is not None
     with lineup.database.read() as conn:
         stored = get_calibration(conn, calibration_id)
-        applied = Calibrations(lineup.space).find(conn, None, whole=True)
+        standing = Standing.read(conn, lineup.space)
+        applied = Calibrations(lineup.space).find(conn, standing, None, whole=True)
     assert applied is not None
     assert applied.id == calibration_id
     assert applied.reference == ("photographs shipped with tiles",)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from index.calibration.calibration import AS_IS, Calibration
-from index.calibration.standing import HELD, RECENT, Applies, Calibrations
+from index.calibration.standing import HELD, RECENT, Applies, Calibrations, Standing
 from index.errors import TruthDamaged, UnknownCalibration
 from index.truth.calibrations import CalibrationScope, ShippedReference, save_calibration
 from index.truth.corpora import CorpusKind, create_corpus, find_corpus_ids, remove_corpus
@@ -49,7 +49,8 @@ def find(
     database: Database, material: Any, *names: str, whole: bool = True
 ) -> tuple[int, Applies] | None:
     with database.read() as conn:
-        found = Calibrations(material.space).find(conn, names or None, whole=whole)
+        standing = Standing.read(conn, material.space)
+        found = Calibrations(material.space).find(conn, standing, names or None, whole=whole)
     return None if found is None else (found.id, found.applies)
 
 
@@ -58,7 +59,7 @@ def test_without_a_calibration_none_applies_and_every_corpus_with_entries_is_unc
 ) -> None:
     assert find(filled, material) is None
     with filled.read() as conn:
-        assert Calibrations(material.space).unseen(conn, None) == ("a", "b")
+        assert Standing.read(conn, material.space).find_unseen(None) == ("a", "b")
 
 
 def test_a_calibration_of_exactly_the_searched_corpora_is_exact(
@@ -68,7 +69,8 @@ def test_a_calibration_of_exactly_the_searched_corpora_is_exact(
     for names in ((), ("a", "b"), ("a", "b", "empty"), ("a", "b", "photographs")):
         assert find(filled, material, *names) == (calibration_id, Applies.EXACT)
     with filled.read() as conn:
-        found = Calibrations(material.space).find(conn, None, whole=True)
+        standing = Standing.read(conn, material.space)
+        found = Calibrations(material.space).find(conn, standing, None, whole=True)
     assert found is not None
     assert (found.generation, found.against, found.reference) == (5, ("a", "b"), ("photographs",))
     assert found.calibration.corpus_size == 3
@@ -87,10 +89,10 @@ def test_more_than_was_calibrated_is_not_covered(filled: Database, material: Any
     assert find(filled, material, "b") is None
     assert find(filled, material, "a", "empty") is not None  # it holds nothing to be near to
     with filled.read() as conn:
-        found = Calibrations(material.space)
-        assert found.unseen(conn, None) == ("b",)
-        assert found.unseen(conn, ["b", "empty"]) == ("b",)
-        assert found.unseen(conn, ["a", "photographs"]) == ()
+        found = Standing.read(conn, material.space)
+    assert found.find_unseen(None) == ("b",)
+    assert found.find_unseen(["b", "empty"]) == ("b",)
+    assert found.find_unseen(["a", "photographs"]) == ()
 
 
 def test_a_provisional_calibration_applies_only_where_no_other_does(
@@ -103,8 +105,9 @@ def test_a_provisional_calibration_applies_only_where_no_other_does(
     assert find(filled, material, "a", whole=False) == (real, Applies.UPPER_BOUND)
     assert find(filled, material) == (provisional, Applies.EXACT)
     with filled.read() as conn:
-        found = Calibrations(material.space).find(conn, None, whole=True)
-        assert Calibrations(material.space).unseen(conn, None) == ("b",)
+        standing = Standing.read(conn, material.space)
+        found = Calibrations(material.space).find(conn, standing, None, whole=True)
+        assert Standing.read(conn, material.space).find_unseen(None) == ("b",)
     assert found is not None
     assert found.reference == ("photographs shipped with tests",)
 
@@ -149,7 +152,7 @@ def test_a_calibration_behind_many_newer_ones_is_not_looked_for(
 def test_a_calibration_of_another_space_does_not_apply(filled: Database, material: Any) -> None:
     save(filled, material, "a", "b")
     with filled.read() as conn:
-        assert Calibrations(material.other_space).find(conn, None, whole=True) is None
+        assert Standing.read(conn, material.other_space).find(None, whole=True) is None
 
 
 def test_a_removed_corpus_leaves_its_calibration_for_the_others(

@@ -6,7 +6,15 @@ import pytest
 from index.errors import UnknownLookup
 from index.jsontext import canonical_json
 from index.truth.database import Database
-from index.truth.lookups import NewLookup, get_lookup, new_lookup_id, save_lookups
+from index.truth.lookups import (
+    NewLookup,
+    digest_evidence,
+    get_lookup,
+    new_lookup_id,
+    save_lookups,
+    seal_answer,
+    take_evidence,
+)
 
 
 def test_a_lookup_that_is_not_there_is_unknown(database: Database) -> None:
@@ -60,3 +68,24 @@ def test_equal_values_have_one_canonical_text() -> None:
         == '{"a":"ü","b":1}'
     )
     assert json.loads(canonical_json([0.1 + 0.2]))[0] == 0.1 + 0.2
+
+
+def test_a_sealed_answer_states_the_digest_of_its_evidence() -> None:
+    answer: dict[str, Any] = {
+        "id": "1",
+        "evidence_sha256": None,
+        "timings": {"total_ms": 1.5},
+        "method": {"k": 3, "pending_changes": 2, "a": "ü"},
+        "probe": {"b": 0.1 + 0.2, "a": [None, True]},
+    }
+    digest, text = seal_answer(answer)
+    assert digest == digest_evidence(take_evidence(answer))
+    assert text.text == canonical_json(answer | {"evidence_sha256": digest})
+    for other in (
+        {"id": "2"},
+        {"timings": {}},
+        {"method": answer["method"] | {"pending_changes": 0}},
+    ):
+        assert seal_answer(answer | other)[0] == digest
+    for other in ({"probe": {}}, {"method": {"k": 4}}):
+        assert seal_answer(answer | other)[0] != digest

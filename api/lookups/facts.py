@@ -1,0 +1,154 @@
+"""What SQL says of a look-up beside its neighbours: the calibration that applies, and what computed
+the embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from api.lookups.questions import Found, restricts_only_corpora
+from api.lookups.request import LookupQuery
+from embedder.pictures.delivery import Condition
+from index.calibration.for_probe import ProbeCalibration
+from index.calibration.ratios import MIN_SOURCES
+from index.calibration.reading import get_named_corpora
+from index.calibration.standing import Applied, Calibrations, Standing
+from index.truth.computations import Computation, find_computations
+from index.truth.corpora import CorpusKind
+from index.truth.coverage import has_embedded
+from index.truth.remembered import Remembered
+from index.truth.spaces import Space
+
+
+class OpenedProduct(Protocol):
+    """What the facts are read with. `api.lineup.Lineup` is one."""
+
+    @property
+    def space(self) -> Space: ...
+
+    @property
+    def calibrations(self) -> Calibrations: ...
+
+    @property
+    def remembered(self) -> Remembered: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What SQL says of a look-up beside its neighbours.
+
+    `calibration` is the one that applies, None if none does. `uncalibrated` are the corpora that
+    the newest calibration does not cover, if none applies or only a provisional one.
+    `has_known_reals`: there are enough known-real images for a calibration with verdicts; it is
+    only looked at where corpora are uncalibrated. `of_logit` is the calibration of the logit,
+    `computed` is what computed the embeddings of the corpora.
+    """
+
+    calibration: ProbeCalibration | None
+    uncalibrated: tuple[str, ...]
+    has_known_reals: bool
+    of_logit: Applied | None
+    computed: tuple[Computation | None, ...]
+
+
+def read_facts(
+    conn: Connection,
+    product: OpenedProduct,
+    state: Hashable,
+    query: LookupQuery,
+    condition: Condition | None,
+    found: Found,
+) -> Facts:
+    """Return the facts of a search for a probe delivered in the way `condition`.
+
+    `query` names its false-match rate. `state` is that of the database in this transaction: what
+    was read in the same state is remembered.
+    """
+    names = query.filter.corpora
+    key = (
+        "facts",
+        None if names is None else frozenset(names),
+        restricts_only_corpora(query.filter),
+        query.false_match_rate,
+        condition,
+        found.searched_fakes,
+        found.listed.generation,
+    )
+    return product.remembered.get(
+        state, key, lambda: _read_facts(conn, product, state, query, condition, found)
+    )
+
+
+def _read_facts(
+    conn: Connection,
+    product: OpenedProduct,
+    state: Hashable,
+    query: LookupQuery,
+    condition: Condition | None,
+    found: Found,
+) -> Facts:
+    space, names, remembered = product.space, query.filter.corpora, product.remembered
+    standing = remembered.get(state, "standing", lambda: Standing.read(conn, space))
+    calibration, uncalibrated = _apply_calibration(
+        conn, product.calibrations, standing, query, condition, found.searched_fakes
+    )
+    has_known_reals = not uncalibrated or remembered.get(
+        state, "known reals", lambda: _has_known_reals(conn, space)
+    )
+    return Facts(
+        calibration,
+        uncalibrated,
+        has_known_reals,
+        _find_calibration_of_logit(conn, product.calibrations, standing, calibration),
+        find_computations(conn, space, found.listed.generation, names),
+    )
+
+
+def _apply_calibration(
+    conn: Connection,
+    calibrations: Calibrations,
+    standing: Standing,
+    query: LookupQuery,
+    condition: Condition | None,
+    searched_fakes: int | None,
+) -> tuple[ProbeCalibration | None, tuple[str, ...]]:
+    """Return the calibration that applies, and the uncalibrated corpora; see `Facts`. Without a
+    search among known fakes nothing applies.
+    """
+    assert query.false_match_rate is not None
+    if searched_fakes is None:
+        return None, ()
+    names = query.filter.corpora
+    applied = calibrations.find(conn, standing, names, whole=restricts_only_corpora(query.filter))
+    is_missing = applied is None or applied.calibration.is_provisional
+    uncalibrated = standing.find_unseen(names) if is_missing else ()
+    if applied is None:
+        return None, uncalibrated
+    rate = query.false_match_rate
+    return ProbeCalibration.of(applied, condition, searched_fakes, rate), uncalibrated
+
+
+def _find_calibration_of_logit(
+    conn: Connection,
+    calibrations: Calibrations,
+    standing: Standing,
+    calibration: ProbeCalibration | None,
+) -> Applied | None:
+    """Return the calibration of the logit: the one that applies to the search, unless it is
+    provisional; otherwise the newest one.
+
+    A provisional one has hardly any images of a delivery. Known fakes in a new corpus must not put
+    it in the place of one that the installation measured.
+    """
+    if calibration is not None and not calibration.is_provisional:
+        return calibration.applied
+    return calibrations.find_newest(conn, standing)
+
+
+def _has_known_reals(conn: Connection, space: Space) -> bool:
+    reals = get_named_corpora(conn, None, CorpusKind.KNOWN_REAL)
+    return has_embedded(conn, space, reals.ids, MIN_SOURCES)

@@ -7,9 +7,9 @@ of many images and of one, over HTTP and in the terminal.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from math import isfinite
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -75,6 +75,8 @@ def find_fault(value: Any) -> tuple[str, str] | None:  # noqa: ANN401 -- any JSO
                 reason = f"has more than {MAX_LEVELS} levels of JSON"
             names = each if isinstance(each, Mapping) else ()
             reason = reason or next(filter(None, map(_find_fault, names)), None)
+            if reason is None and _is_embedding(each):
+                continue
             # Cut at once: each of a million values would hold the names above it, however long.
             pending += [
                 (f"{place}.{key}"[: MAX_PLACE + 1], level + 1, inner) for key, inner in _parts(each)
@@ -91,6 +93,11 @@ def check_value(value: Any) -> Any:  # noqa: ANN401 -- any JSON
     return value
 
 
+def _is_embedding(value: object) -> bool:
+    """Whether a value is a list of finite floats only; then nothing in it needs a closer look."""
+    return isinstance(value, list) and {*map(type, value)} == {float} and all(map(isfinite, value))
+
+
 def _parts(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[tuple[Any, Any]]:
     return value.items() if isinstance(value, Mapping) else enumerate(value)
 
@@ -104,7 +111,7 @@ def _find_fault(value: object) -> str | None:
                 return err.reason
         case bool():
             return None
-        case float() if not math.isfinite(value):
+        case float() if not isfinite(value):
             return "is not a finite number"
         case int() if not LEAST_INTEGER <= value <= LARGEST_INTEGER:
             return "is a number of more than 64 bits"

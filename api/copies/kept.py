@@ -30,3 +30,8 @@ def find_kept_picture(
         except (BlobCorrupt, ImageError) as err:
             log.warning("a stored picture of %s cannot be compared: %s", sha256, err)
     return None
+
+
+def is_kept(stores: BlobStores, sha256: str) -> bool:
+    """Whether an original or a thumbnail of an image is kept."""
+    return sha256 in stores.originals or sha256 in stores.thumbnails

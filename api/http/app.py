@@ -112,6 +112,7 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
         )
         app.state.lanes = lanes = Lanes(settings)
         lanes.make_threads()
+        app.state.gathered_lookups = lookups.gather_lookups()
 
         def check() -> ReadyAnswer:
             with opened.held() as lineup:

@@ -3,7 +3,9 @@
 The peer is a FastAPI route that reads the same body as the same model, does nothing and answers
 `{}`; it is run by uvicorn as it comes. What Lineup adds is the work of a look-up: search, evidence,
 and a durable row. Servers are processes of their own, with one worker or with two that share a
-database, and the client is this process, on the same machine. Rounds of the two alternate.
+database, and the client is this process, on the same machine. Rounds of the two alternate. The
+client is a bare socket, so that the figures are the servers' own; with `--client httpx` both share
+their cores with a client as programs use it, which takes more than an empty route.
 
 Every answer is compared with the look-up of the same probe in process (the digest of its
 evidence), and every id that was acknowledged is looked for in the database at the end.
@@ -27,6 +29,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
@@ -64,14 +67,44 @@ class Client:
 
     def run(self, requests: Sequence[bytes], until: float) -> None:
         """Send requests one after another until the time has come."""
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self.connect() as post:
             turn = 0
             while (started := time.perf_counter()) < until:
-                connection.sendall(requests[turn % len(requests)])
-                self.bodies.append(receive(connection))
+                self.bodies.append(post(requests[turn % len(requests)]))
                 self.seconds.append(time.perf_counter() - started)
                 turn += 1
+
+    @contextmanager
+    def connect(self) -> Iterator[Callable[[bytes], bytes]]:
+        """Yield what sends a body and returns that of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def post(body: bytes) -> bytes:
+                connection.sendall(make_http(body))
+                return receive(connection)
+
+            yield post
+
+
+class UsualClient(Client):
+    """The same with httpx."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Callable[[bytes], bytes]]:
+        with httpx.Client(base_url=f"http://localhost:{self.port}") as connection:
+
+            def post(body: bytes) -> bytes:
+                answer = connection.post(
+                    "/v1/lookups", content=body, headers={"Content-Type": "application/json"}
+                )
+                assert answer.status_code == 201, answer.text
+                return answer.content
+
+            yield post
+
+
+CLIENTS = {"bare": Client, "httpx": UsualClient}
 
 
 def receive(connection: socket.socket) -> bytes:
@@ -115,10 +148,14 @@ class Round:
 
 
 def measure(
-    ports: Sequence[int], requests: Sequence[bytes], connections: int, seconds: float
+    ports: Sequence[int],
+    requests: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    make_client: Callable[[int], Client] = Client,
 ) -> Round:
-    """Send requests over some connections at the same time; each goes to one worker."""
-    clients = [Client(ports[number % len(ports)]) for number in range(connections)]
+    """Send bodies over some connections at the same time; each goes to one worker."""
+    clients = [make_client(ports[number % len(ports)]) for number in range(connections)]
     started = time.perf_counter()
     with ThreadPoolExecutor(connections) as threads:
         running = [
@@ -210,7 +247,7 @@ def prepare(folder: Path, n: int) -> dict[str, tuple[list[bytes], list[str]]]:
         lineup.index.settle()
         return {
             kind: (
-                [make_http(each.model_dump_json(exclude_unset=True).encode()) for each in requests],
+                [each.model_dump_json(exclude_unset=True).encode() for each in requests],
                 [look_up_request(lineup, each).evidence_sha256 or "" for each in requests],
             )
             for kind, requests in make_kinds(lineup, vectors.probes(PROBES)).items()
@@ -239,6 +276,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of one round")
     parser.add_argument("--connections", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument(
+        "--client",
+        choices=CLIENTS,
+        default="bare",
+        help="bare: a socket, which costs nearly nothing; httpx: what programs use",
+    )
     parser.add_argument("--kinds", nargs="*", help="of look-ups; all without it")
     parser.add_argument("--serve-nothing", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -253,7 +296,10 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(exist_ok=True)
         kinds = prepare(folder, options.n)
-        print(f"{options.n:,} known fakes; answers a second, median of {options.rounds} rounds")
+        print(
+            f"{options.n:,} known fakes, client: {options.client}; answers a second, "
+            f"median of {options.rounds} rounds"
+        )
         print(
             f"{'look-up by':<20}{'workers':>8}{'conns':>6}{'empty':>8}{'lineup':>8}{'share':>7}"
             f"{'p50 ms':>9}{'p99 ms':>9}{'same answers':>14}"
@@ -282,7 +328,9 @@ def show(
     rounds: dict[str, list[Round]] = {"empty": [], "lineup": []}
     for number in range(options.rounds + 1):  # the first one is a warm-up
         for name, ports in (("empty", empty), ("lineup", lineup)):
-            measured = measure(ports, requests, connections, options.seconds)
+            measured = measure(
+                ports, requests, connections, options.seconds, CLIENTS[options.client]
+            )
             if number:
                 rounds[name].append(measured)
     peer, own = (float(np.median([each.rate for each in rounds[name]])) for name in rounds)

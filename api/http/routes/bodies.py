@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.errors import InvalidRequest
@@ -14,6 +15,9 @@ from api.http.problems import DOES_NOT_FIT, list_field_problems
 from api.http.strict_json import read_json
 
 Body = TypeVar("Body", bound=BaseModel)
+# A body up to this size is read in the event loop. The embedding of a large model, 1,024 numbers,
+# has 22 kB and takes 0.15 ms, about as much as handing it to a thread (2026-11-30).
+MAX_BYTES_AT_ONCE = 2**15
 
 
 def parse_json(model: type[Body], text: str | bytes) -> Body:
@@ -24,6 +28,17 @@ def parse_json(model: type[Body], text: str | bytes) -> Body:
     except ValidationError as err:
         errors = err.errors(include_url=False, include_context=False)
         raise InvalidRequest(DOES_NOT_FIT, list_field_problems(errors)) from err
+
+
+async def read_model(request: Request, model: type[Body]) -> Body:
+    """Read the body to its end as a model; a large one in a thread, beside the event loop.
+
+    Raises `InvalidRequest`.
+    """
+    body = await request.body()
+    if len(body) <= MAX_BYTES_AT_ONCE:
+        return parse_json(model, body)
+    return await run_in_threadpool(parse_json, model, body)
 
 
 def read_announced_bytes(request: Request) -> int:

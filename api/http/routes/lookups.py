@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -12,8 +12,9 @@ from starlette.datastructures import UploadFile as FormFile
 
 from api.errors import InvalidRequest, UnsupportedBody
 from api.http.forms import open_form
+from api.http.gathering import Gathering
 from api.http.lanes import Kind, Lanes
-from api.http.routes.bodies import describe_body, parse_json
+from api.http.routes.bodies import describe_body, parse_json, read_model
 from api.http.routes.dependencies import Opened
 from api.http.routing import lane, make_router, read_media_type
 from api.lineup import Lineup
@@ -23,8 +24,10 @@ from api.lookups.replay import replay
 from api.lookups.replay_json import ReplayAnswer
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
+from api.lookups.together import find_kind, look_up_together
 
 router = make_router(tags=["lookups"])
+GatheredLookups = Gathering[tuple[Lineup, LookupRequest], Response]
 LookupId = Annotated[str, Path(description="Id of a look-up, from its answer.")]
 
 IMAGE_PARTS = ("image", "query")
@@ -64,10 +67,21 @@ async def create_lookup(request: Request, lineup: Opened) -> Response:
     that it can be read and recomputed later; a server that is read-only stores nothing, and says so
     in `stored`.
     """
-    look_up = await _read_body(request, lineup)
+    wanted = await _read_body(request, lineup)
     lanes: Lanes = request.app.state.lanes
     async with lanes[Kind.IMAGES].turn():
-        return await run_in_threadpool(_answer, look_up)
+        if not isinstance(wanted, LookupRequest):
+            return await run_in_threadpool(_answer, wanted)
+        kind = find_kind(lineup, wanted)
+        if kind is None:
+            return await run_in_threadpool(_answer, partial(look_up_request, lineup, wanted))
+        gathered: GatheredLookups = request.app.state.gathered_lookups
+        return await gathered.ask(kind, (lineup, wanted))
+
+
+def gather_lookups() -> GatheredLookups:
+    """Make what answers the look-ups of several requests together."""
+    return Gathering(_answer_together)
 
 
 @router.get("/lookups/{lookup_id}", summary="Read a look-up")
@@ -98,12 +112,15 @@ def replay_lookup(
     return replay(lineup, lookup_id, None if image is None else image.file.read())
 
 
-async def _read_body(request: Request, lineup: Lineup) -> Callable[[], LookupAnswer]:
-    """Read the body to its end and return the look-up that it asks for, which runs in a thread."""
+async def _read_body(
+    request: Request, lineup: Lineup
+) -> LookupRequest | Callable[[], LookupAnswer]:
+    """Read the body to its end and return the look-up that it asks for; one by an image is a call
+    for a thread.
+    """
     media_type = read_media_type(request)
     if media_type == "application/json":
-        wanted = await run_in_threadpool(parse_json, LookupRequest, await request.body())
-        return partial(look_up_request, lineup, wanted)
+        return await read_model(request, LookupRequest)
     if media_type == "multipart/form-data":
         async with open_form(request, IMAGE_PARTS) as form:
             image, query = form.get("image"), form.get("query", "{}")
@@ -117,9 +134,21 @@ async def _read_body(request: Request, lineup: Lineup) -> Callable[[], LookupAns
     raise UnsupportedBody(media_type, ("multipart/form-data", "application/json"))
 
 
+def _answer_together(
+    asked: Sequence[tuple[Lineup, LookupRequest]],
+) -> list[Response | Exception]:
+    """Answer requests of one kind, which have the product in common."""
+    lineup = asked[0][0]
+    answers = look_up_together(lineup, [wanted for _, wanted in asked])
+    return [each if isinstance(each, Exception) else _respond(each) for each in answers]
+
+
 def _answer(look_up: Callable[[], LookupAnswer]) -> Response:
     """Look up and write the answer, in the same thread: a long answer would hold the event loop."""
-    answer = look_up()
+    return _respond(look_up())
+
+
+def _respond(answer: LookupAnswer) -> Response:
     return Response(
         answer.model_dump_json(),
         201,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageOps
@@ -294,12 +297,40 @@ def test_a_lookup_is_read_again_as_it_was_answered(client: TestClient, picture: 
     assert read.json() == created.json()
 
 
+def make_embedding(seed: int) -> list[float]:
+    row = np.random.default_rng(seed).standard_normal(192)
+    return (row / np.linalg.norm(row)).tolist()
+
+
+def ask_together(client: TestClient, requests: list[Json]) -> list[httpx.Response]:
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return list(threads.map(lambda each: ask(client, **each), requests))
+
+
+def test_look_ups_at_the_same_time_are_each_answered_as_alone(
+    client: TestClient, space: str
+) -> None:
+    requests: list[Json] = [
+        {"embedding": make_embedding(seed), "embedding_space": space} for seed in range(3)
+    ]
+    alone = [ask(client, **each).json()["evidence_sha256"] for each in requests]
+
+    for _ in range(5):
+        *answered, refused = ask_together(client, [*requests, {"sha256": "0" * 64}])
+
+        assert problem(refused) == (404, "unknown-image")
+        assert [each.json()["evidence_sha256"] for each in answered] == alone
+        for each in answered:
+            assert client.get(each.headers["location"]).json() == each.json()
+
+
 @pytest.mark.postgres
 def test_the_same_lookups_work_over_postgresql(
     client: TestClient,
     open_filled: Callable[..., AbstractContextManager[TestClient]],
     new_postgresql_url: Callable[[], str],
     picture: Picture,
+    space: str,
     tmp_path: Path,
 ) -> None:
     queries: list[Json] = [
@@ -314,6 +345,10 @@ def test_the_same_lookups_work_over_postgresql(
             look_up(postgres, picture(seed), **query) for query in queries for seed in (0, UNSEEN)
         ]
         again = postgres.get(f"/v1/lookups/{answers[0]['id']}").json()
+        embedded = {"embedding": make_embedding(0), "embedding_space": space}
+        together = ask_together(postgres, [embedded] * 3)
+        for each in together:
+            assert postgres.get(each.headers["location"]).json() == each.json()
 
     expected = [
         look_up(client, picture(seed), **query) for query in queries for seed in (0, UNSEEN)

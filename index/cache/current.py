@@ -11,11 +11,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from index.cache.folder import Current, IndexFolder
+from index.cache.manifest import Manifest
 from index.cache.pictures import PictureHashes
 from index.cache.replay import catch_up
 from index.cache.rows import MappedRows
@@ -43,7 +45,7 @@ class CurrentView:
         self._folder = folder
         self._lock = threading.Lock()  # held by the thread that replaces `_current`
         self._current = current
-        self._pictures = PictureHashes()
+        self._pictures = PictureHashes(folder.open_hashes)
         self._last_seen = 0  # the last number in the log when the view was last brought forward
         self._changed_at = -math.inf  # when the view last changed, by the monotonic clock
 
@@ -132,12 +134,26 @@ class CurrentView:
     def replace(self, current: Current) -> None:
         """Forget the current view and use another one."""
         with self._lock:
-            self._current, self._pictures = current, PictureHashes()
+            self._current = current
+            self._pictures = PictureHashes(self._folder.open_hashes)
 
     def detach(self) -> None:
         """Note that the current snapshot is no longer on disk."""
         with self._lock:
             self._current = Current(self._current.view, None)
+
+    def adopt(self, manifest: Manifest) -> bool:
+        """Use a manifest that differs from the current one in its hashes alone. Return whether it
+        does.
+        """
+        with self._lock:
+            current = self._current
+            if current.manifest is None:
+                return False
+            if replace(current.manifest, hashes=manifest.hashes) != manifest:
+                return False
+            self._current = Current(current.view, manifest)
+            return True
 
     def move_to(self, opened: Current) -> None:
         """Move the view onto the sealed segment of an opened snapshot, keeping every member.

@@ -18,10 +18,18 @@ from sqlalchemy import Connection
 from index.cache.building import Builder
 from index.cache.config import IndexConfig
 from index.cache.manifest import Manifest, read_manifest
+from index.cache.pictures import ReadHashes
 from index.cache.replay import Members
 from index.cache.rows import HeldRows
+from index.cache.saved_hashes import history_at, is_of_history, open_hashes
 from index.cache.sealed import SealedSegment, TunedCodes
-from index.cache.snapshots import Contents, directory_lock, open_snapshot, set_aside
+from index.cache.snapshots import (
+    Contents,
+    directory_lock,
+    open_snapshot,
+    set_aside,
+    write_snapshot_hashes,
+)
 from index.cache.view import View
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.truth.changes import count_members, digest_at, last_number
@@ -30,6 +38,7 @@ from index.truth.digest import digest_hex
 from index.truth.lookups import read_recent_probes
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import disable_mmap
+from index.view_hashes import HashRows
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +193,33 @@ class IndexFolder:
         return self._builder.measure(
             contents, tuned.codes, manifest.trained_rows, self._lookup_probes()
         )
+
+    def open_hashes(self, conn: Connection) -> HashRows | None:
+        """Return the hashes beside the snapshot on disk; None if there are none of this database.
+
+        A damaged file is named in the log.
+        """
+        try:
+            manifest = read_manifest(self.path)
+            if manifest is None or manifest.hashes is None:
+                return None
+            if is_of_history(conn, manifest.hashes):
+                return open_hashes(self.path, manifest.hashes)
+        except SnapshotCorrupt as err:
+            logger.warning("%s; the hashes are read from SQL", err)
+        return None
+
+    def write_hashes(self, manifest: Manifest, hashes: ReadHashes) -> Manifest:
+        """Publish a snapshot with other hashes. The caller holds the folder's lock.
+
+        Raises:
+            IndexDirectoryUnwritable, DatabaseUnavailable
+
+        """
+        with self._database.read(unlimited=True) as conn:
+            history = history_at(conn, hashes.generation)
+        rows = hashes.held.sort()
+        return write_snapshot_hashes(self.path, manifest, rows, hashes.generation, history)
 
     def _open_files(self, manifest: Manifest) -> tuple[Contents, TunedCodes | None]:
         return open_snapshot(

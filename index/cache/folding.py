@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from index.cache.codes import FEWEST_TRAINED
 from index.cache.config import IndexConfig
 from index.cache.manifest import Manifest
+from index.cache.pictures import ReadHashes
 from index.cache.view import View
 
 
@@ -38,6 +39,11 @@ class FoldPolicy:
         saved, dead = (view.sealed.size, manifest.rows - manifest.count) if manifest else (0, 0)
         unwritten = view.sealed.size - saved + view.growing.size + view.dead - dead
         return unwritten > max(self.minimum, self.fraction * view.sealed.size)
+
+    def are_hashes_due(self, hashes: ReadHashes) -> bool:
+        """Return whether to write hashes beside the snapshot, since it lacks many of them."""
+        lacking = len(hashes.held) - hashes.saved
+        return lacking > max(self.minimum, self.fraction * hashes.saved)
 
     def is_compaction_due(self, view: View, config: IndexConfig) -> bool:
         """Return whether the dead positions are so numerous that a snapshot leaves them out."""

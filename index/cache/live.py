@@ -321,13 +321,14 @@ class LiveIndex:
         self._heal(self._current.view.sealed, "a rebuild was requested")
 
     def settle(self) -> None:
-        """Do all maintenance that is due, codes included, before returning.
+        """Do all maintenance that is due, codes and hashes included, before returning.
 
         Raises:
             IndexDirectoryUnwritable, TruthDamaged, DatabaseUnavailable
 
         """
         self.refresh()
+        self.read_hashes()
         while self.maintain(train=True, wait=True):
             pass
 

@@ -10,7 +10,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,6 +60,32 @@ class FileStamp:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedHashes:
+    """A file with the perceptual hashes of `count` images, all of `min_quality` or more.
+
+    None of them came with a change after number `generation`; `history` is the digest of the log up
+    to there.
+    """
+
+    file: FileStamp
+    count: int
+    min_quality: int
+    generation: int
+    history: str
+
+    @classmethod
+    def from_json(cls, stated: dict[str, Any]) -> Self:
+        """Raise KeyError, TypeError or ValueError unless every field has a value that makes
+        sense.
+        """
+        saved = cls(**(stated | {"file": FileStamp(**stated["file"])}))
+        numbers = (saved.count, saved.min_quality, saved.generation)
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("a number about the hashes is missing or negative")
+        return saved
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A description of a snapshot.
 
@@ -68,7 +94,8 @@ class Manifest:
     rows when codes were last trained. `vectors` names a file that may continue behind
     `rows`; `blocks` holds the digests of its blocks. `float_bytes` are the bytes of one of their
     numbers: 4, or 2 in a copy space. `comparison` has the figures of every plan; None if they were
-    not measured, or by an earlier release.
+    not measured, or by an earlier release. `hashes` are those of all images, whatever their
+    embedding space; None if none were written.
     """
 
     format_version: int
@@ -89,6 +116,7 @@ class Manifest:
     tuning: Tuning | None
     float_bytes: int = STORED.itemsize
     comparison: Comparison | None = None
+    hashes: SavedHashes | None = None
 
     @property
     def form(self) -> np.dtype[Any]:
@@ -104,6 +132,8 @@ class Manifest:
             del stated["float_bytes"]
         if self.comparison is None:
             del stated["comparison"]
+        if self.hashes is None:
+            del stated["hashes"]
         return (json.dumps(stated, indent=2, sort_keys=True) + "\n").encode()
 
     @classmethod
@@ -116,12 +146,13 @@ class Manifest:
             name: FileStamp(**stated.pop(name)) for name in ("blocks", "facts", "words", "dead")
         }
         codes, tuning = stated.pop("codes"), stated.pop("tuning")
-        comparison = stated.pop("comparison", None)
+        comparison, hashes = stated.pop("comparison", None), stated.pop("hashes", None)
         manifest = cls(
             **(stated | stamps | {"plan": Plan(stated["plan"])}),
             codes=None if codes is None else FileStamp(**codes),
             tuning=None if tuning is None else Tuning(**tuning),
             comparison=None if comparison is None else Comparison.from_json(comparison),
+            hashes=None if hashes is None else SavedHashes.from_json(hashes),
         )
         numbers = (
             manifest.dimension,
@@ -142,7 +173,7 @@ class Manifest:
 
     @property
     def stamps(self) -> tuple[FileStamp, ...]:
-        """The files that are written once and never extended."""
+        """The files of vectors and facts that are written once and never extended."""
         return tuple(
             stamp for stamp in (self.blocks, self.facts, self.words, self.dead, self.codes) if stamp
         )
@@ -150,7 +181,8 @@ class Manifest:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of all files."""
-        return (self.vectors, *(stamp.name for stamp in self.stamps))
+        hashes = () if self.hashes is None else (self.hashes.file.name,)
+        return (self.vectors, *(stamp.name for stamp in self.stamps), *hashes)
 
 
 def read_manifest(directory: Path) -> Manifest | None:

@@ -5,7 +5,8 @@ corpora for look-ups.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -105,6 +106,17 @@ class NearDuplicates:
         return [min((i for i in ids.tolist() if i in live), default=None) for ids in near]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadHashes:
+    """Hashes that were read, none of which came with a change after number `generation`. `saved` of
+    them are beside the snapshot.
+    """
+
+    held: ViewedHashes
+    generation: int
+    saved: int
+
+
 class PictureHashes:
     """The reliable hashes of all images, for look-ups; they follow the change log. For any thread.
 
@@ -121,11 +133,26 @@ class PictureHashes:
         self, open_saved: Callable[[Connection], HashRows | None] = lambda _: None
     ) -> None:
         """`open_saved` returns the rows of a snapshot that belongs to the database."""
-        self._lock = threading.Lock()  # held by the thread that replaces `_held`
+        self._lock = threading.Lock()  # held by the thread that replaces `_read`
         self._open_saved = open_saved
-        self._held = ViewedHashes()
+        self._read = ReadHashes(ViewedHashes(), 0, 0)
         self._reached: int | None = None  # the last change read; None before the first reading
-        self._seen = 0  # no image of a later change was there to be read
+
+    @property
+    def read(self) -> ReadHashes:
+        """What was read so far."""
+        return self._read
+
+    def move_to(self, rows: HashRows, generation: int) -> None:
+        """Hold the rows of a snapshot, whose memory processes share, and beside them only what they
+        lack. None of them came with a change after number `generation`. Does nothing before the
+        first reading.
+        """
+        with self._lock:
+            if self._reached is not None:
+                moved = self._read.held.move_to(rows)
+                latest = max(self._read.generation, generation)
+                self._read = ReadHashes(moved, latest, len(rows))
 
     def find(
         self,
@@ -152,7 +179,7 @@ class PictureHashes:
         if not any(map(len, probes)):
             return [NOTHING_NEAR] * len(probes)
         self.refresh(conn, generation)
-        return [NearImages(*each) for each in self._held.find_many(probes, furthest)]
+        return [NearImages(*each) for each in self._read.held.find_many(probes, furthest)]
 
     def is_behind(self, generation: int) -> bool:
         """Return whether a question about this generation has to read changes first."""
@@ -167,15 +194,16 @@ class PictureHashes:
     def _catch_up(self, conn: Connection, generation: int) -> None:
         if self._reached is None:
             # The images of every change up to the generation are visible in this transaction.
-            self._held = self._open(conn) or ViewedHashes(_read_hashes(conn))
-            self._reached, self._seen = generation, last_number(conn)
+            held, saved = self._open(conn) or (ViewedHashes(_read_hashes(conn)), 0)
+            self._read = ReadHashes(held, max(generation, last_number(conn)), saved)
+            self._reached = generation
         size = PAGE
         while self._reached < generation and size == PAGE:
             self._reached, size = self._follow(conn, self._reached)
 
-    def _open(self, conn: Connection) -> ViewedHashes | None:
-        """Return the hashes of the snapshot and those of later images; None if an image that is
-        older than the snapshot got its hash since, or lost it.
+    def _open(self, conn: Connection) -> tuple[ViewedHashes, int] | None:
+        """Return the hashes of the snapshot with those of later images, and the number of the
+        former; None if an image that is older than the snapshot got its hash since, or lost it.
         """
         saved = self._open_saved(conn)
         if saved is None:
@@ -183,7 +211,7 @@ class PictureHashes:
         later = _read_hashes(conn, after=int(saved.ids[-1]))
         if len(saved) + len(later) != _count_hashes(conn):
             return None
-        return ViewedHashes(saved).add(later.ids, later.bits)
+        return ViewedHashes(saved).add(later.ids, later.bits), len(saved)
 
     def _follow(self, conn: Connection, after: int) -> tuple[int, int]:
         """Add the images of the next changes, up to the first gap. Return the number of the last
@@ -210,8 +238,10 @@ class PictureHashes:
             for row in before_gap
             if row.kind == ChangeKind.ADD and (row.pdq_quality or 0) >= MIN_QUALITY
         ]
-        self._held = self._held.add(*_columns([(row.id, row.pdq_hash) for row in hashed]))
-        return after + len(before_gap), len(before_gap)
+        reached = after + len(before_gap)
+        held = self._read.held.add(*_columns([(row.id, row.pdq_hash) for row in hashed]))
+        self._read = ReadHashes(held, max(self._read.generation, reached), self._read.saved)
+        return reached, len(before_gap)
 
 
 def find_live_entries(conn: Connection, near: NearImages) -> SamePictures:
@@ -233,19 +263,27 @@ def find_live_entries(conn: Connection, near: NearImages) -> SamePictures:
 _RELIABLE = (images.c.pdq_hash.is_not(None), images.c.pdq_quality >= MIN_QUALITY)
 
 
-def _read_hashes(conn: Connection, after: int = 0) -> HashRows:
-    """Return the reliable hashes of the images with larger ids, by rising id.
+def read_hash_pages(
+    conn: Connection, after: int = 0
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """Yield ids (n,) and reliable hashes (n, 32) of the images with larger ids, by rising id.
 
     The driver's rows are read: SQLAlchemy's own would take twice the time of the database.
     """
-    pages, size = [_columns(())], PAGE
+    size = PAGE
     while size == PAGE:
         query = select(images.c.id, images.c.pdq_hash).where(images.c.id > after, *_RELIABLE)
         with conn.execute(query.order_by(images.c.id).limit(PAGE)) as result:
             assert result.cursor is not None
-            ids, bits = _columns(result.cursor.fetchall())
-        pages.append((ids, bits))
-        after, size = (int(ids[-1]) if len(ids) else after), len(ids)
+            rows = result.cursor.fetchall()
+        if rows:
+            yield _columns(rows)
+            after = rows[-1][0]
+        size = len(rows)
+
+
+def _read_hashes(conn: Connection, after: int = 0) -> HashRows:
+    pages = [_columns(()), *read_hash_pages(conn, after)]
     return HashRows.of(*(np.concatenate(each) for each in zip(*pages, strict=True)))
 
 

@@ -8,6 +8,7 @@
     {directory}/{stem}.words.json     the texts behind the numbers in the facts
     {directory}/{stem}.dead.npy       positions whose entry was removed
     {directory}/{stem}.codes.faiss    compressed codes, where the corpus is large
+    {directory}/{stem}.hashes.npy     perceptual hashes of images, see `index.cache.saved_hashes`
     {directory}/lock                  locked by the one process that writes here
 
 Owns the files. Does not know SQL: `index.cache.folder` checks whether a snapshot still agrees with
@@ -22,7 +23,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +33,39 @@ from numpy.typing import NDArray
 from index.cache.codes import Codes
 from index.cache.comparison import Comparison
 from index.cache.facts import FACTS, Facts, Words
-from index.cache.manifest import FORMAT_VERSION, MANIFEST, FileStamp, Manifest
+from index.cache.manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    FileStamp,
+    Manifest,
+    SavedHashes,
+    read_manifest,
+)
 from index.cache.marks import Marks
 from index.cache.rows import MappedRows
+from index.cache.saved_hashes import SUFFIX as HASHES_SUFFIX
+from index.cache.saved_hashes import open_hashes, write_hashes
 from index.cache.sealed import SealedSegment, TunedCodes, plan_of
 from index.durable import TEMPORARY_SUFFIX, sync_directory, write_bytes_durably, write_durably
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.failpoints import Failpoint, reach
 from index.truth.digest import digest_hex
 from index.truth.vectors import STORED
+from index.view_hashes import HashRows
 
 logger = logging.getLogger(__name__)
 
 LOCK = "lock"
 SET_ASIDE_SUFFIX = ".set-aside"
-SUFFIXES = (".vectors", ".blocks.npy", ".facts.npy", ".words.json", ".dead.npy", ".codes.faiss")
+SUFFIXES = (
+    ".vectors",
+    ".blocks.npy",
+    ".facts.npy",
+    ".words.json",
+    ".dead.npy",
+    ".codes.faiss",
+    HASHES_SUFFIX,
+)
 EARLIER_SUFFIXES = (".faiss", ".ids.npy")
 
 
@@ -127,6 +146,8 @@ def check_files(directory: Path, manifest: Manifest) -> None:
     """Raise SnapshotCorrupt unless every file is byte for byte what the manifest states."""
     for stamp in manifest.stamps:
         stamp.check(directory)
+    if manifest.hashes is not None:
+        open_hashes(directory, manifest.hashes)
     try:
         blocks = np.load(directory / manifest.blocks.name, allow_pickle=False)
     except (OSError, ValueError) as err:
@@ -148,7 +169,8 @@ def write_snapshot(
     comparison: Comparison | None,
     fingerprint: str,
 ) -> Manifest:
-    """Write the files of a snapshot whose vectors are written already, and publish it.
+    """Write the files of a snapshot whose vectors are written already, and publish it with the
+    hashes of the snapshot before.
 
     The caller holds the folder's lock.
 
@@ -184,16 +206,46 @@ def write_snapshot(
             trained_rows=trained_rows,
             tuning=tuned.tuning if tuned else None,
             comparison=comparison,
+            hashes=_find_hashes(directory),
         )
-        reach(Failpoint.FILES_COMPLETE)
-        write_bytes_durably(directory / MANIFEST, manifest.to_bytes())
-        reach(Failpoint.MANIFEST_PUBLISHED)
-        for path in leftovers(directory, manifest):
-            path.unlink(missing_ok=True)
-        reach(Failpoint.LEFTOVERS_REMOVED)
+        _publish(directory, manifest)
     except OSError as err:
         raise IndexDirectoryUnwritable(directory, str(err)) from err
     return manifest
+
+
+def write_snapshot_hashes(
+    directory: Path, manifest: Manifest, rows: HashRows, generation: int, history: str
+) -> Manifest:
+    """Publish the snapshot of a manifest with other hashes; see `index.cache.saved_hashes`.
+
+    The caller holds the folder's lock. Raises like `write_snapshot`.
+    """
+    try:
+        hashes = write_hashes(directory, new_stem(generation), rows, generation, history)
+        manifest = replace(manifest, hashes=hashes)
+        _publish(directory, manifest)
+    except OSError as err:
+        raise IndexDirectoryUnwritable(directory, str(err)) from err
+    return manifest
+
+
+def _find_hashes(directory: Path) -> SavedHashes | None:
+    try:
+        manifest = read_manifest(directory)
+    except SnapshotCorrupt:
+        return None
+    return None if manifest is None else manifest.hashes
+
+
+def _publish(directory: Path, manifest: Manifest) -> None:
+    """Write a manifest whose files are complete, and remove the files that it does not name."""
+    reach(Failpoint.FILES_COMPLETE)
+    write_bytes_durably(directory / MANIFEST, manifest.to_bytes())
+    reach(Failpoint.MANIFEST_PUBLISHED)
+    for path in leftovers(directory, manifest):
+        path.unlink(missing_ok=True)
+    reach(Failpoint.LEFTOVERS_REMOVED)
 
 
 def leftovers(directory: Path, manifest: Manifest | None) -> tuple[Path, ...]:

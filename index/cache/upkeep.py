@@ -6,6 +6,8 @@ on meanwhile; the current view serves them until the new snapshot is opened.
 
 from __future__ import annotations
 
+import os
+
 from index.cache.config import IndexConfig
 from index.cache.current import CurrentView
 from index.cache.folder import IndexFolder
@@ -13,6 +15,7 @@ from index.cache.folding import FoldPolicy, is_measuring_due, is_training_due
 from index.cache.manifest import Manifest, read_manifest
 from index.cache.snapshots import check_files, directory_lock, set_aside
 from index.errors import SnapshotCorrupt
+from index.truth.changes import last_number
 from index.truth.database import Database
 from index.truth.digest import digest_hex
 
@@ -44,7 +47,7 @@ class Upkeep:
         `hurry`: measuring need not wait until nothing changes.
         """
         current = self._current.current
-        if self._policy.is_due(current.view, current.manifest):
+        if self._policy.is_due(current.view, current.manifest) or self._are_hashes_due():
             return True
         return train and (
             is_training_due(current.manifest, self._config)
@@ -54,6 +57,16 @@ class Upkeep:
     def _is_measuring_due(self, manifest: Manifest | None, *, hurry: bool) -> bool:
         is_quiet = self._current.seconds_without_change() > self._policy.quiet_seconds
         return (hurry or is_quiet) and is_measuring_due(manifest, self._config)
+
+    def _are_hashes_due(self) -> bool:
+        """Return whether hashes should be written; never where nothing can be, since a snapshot
+        without them serves as well.
+        """
+        return (
+            self._current.current.manifest is not None
+            and self._policy.are_hashes_due(self._current.pictures.read)
+            and os.access(self._folder.path, os.W_OK)
+        )
 
     def do_one(self, *, train: bool, wait: bool) -> bool:
         """Do the most urgent piece of maintenance. Return False if another process holds the
@@ -69,6 +82,8 @@ class Upkeep:
             if self._policy.is_due(current.view, manifest):
                 compact = self._policy.is_compaction_due(current.view, self._config)
                 self._use(self._folder.write(current, compact=compact))
+            elif manifest is not None and self._are_hashes_due():
+                self._write_hashes(manifest)
             elif train and manifest is not None and is_training_due(manifest, self._config):
                 self._use(self._folder.train(manifest))
             elif train and manifest is not None and self._is_measuring_due(manifest, hurry=wait):
@@ -106,6 +121,18 @@ class Upkeep:
             if self._current.view.growing.size >= most:
                 self.write_snapshot()
 
+    def _write_hashes(self, manifest: Manifest) -> None:
+        written = self._folder.write_hashes(manifest, self._current.pictures.read)
+        if self._current.adopt(written):
+            self._share_hashes()
+
+    def _share_hashes(self) -> None:
+        """Hold the hashes beside the snapshot on disk in the memory of its file."""
+        with self._database.read(unlimited=True) as conn:
+            rows, generation = self._folder.open_hashes(conn), last_number(conn)
+        if rows is not None:
+            self._current.pictures.move_to(rows, generation)
+
     def _take_over(self) -> bool:
         """Use the snapshot on disk if another process has written it. The caller holds the folder's
         lock.
@@ -118,6 +145,9 @@ class Upkeep:
                 return False
             if manifest == current.manifest:
                 return False
+            if self._current.adopt(manifest):
+                self._share_hashes()
+                return True
             with self._database.read() as conn:
                 self._folder.check(conn, manifest)
             self._use(manifest)

@@ -42,7 +42,7 @@ class FindingKind(StrEnum):
     SNAPSHOT_AHEAD = "snapshot_ahead"
     SNAPSHOT_DIGEST = "snapshot_digest"
     SNAPSHOT_FILE = "snapshot_file"
-    SNAPSHOT_FACTS = "snapshot_facts"  # the columns that filters use differ from the rows
+    SNAPSHOT_FACTS = "snapshot_facts"  # facts or hashes beside the vectors differ from the rows
     THUMBNAIL_MISSING = "thumbnail_missing"
     THUMBNAIL_ORPHAN = "thumbnail_orphan"
     ORIGINAL_MISSING = "original_missing"

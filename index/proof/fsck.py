@@ -10,7 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from index.blobs import BlobStore
-from index.cache.manifest import MANIFEST, Manifest, read_manifest
+from index.cache.manifest import MANIFEST, Manifest, SavedHashes, read_manifest
+from index.cache.saved_hashes import is_of_history, open_hashes
 from index.cache.snapshots import check_files, directory_lock, leftovers, open_snapshot
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.proof.findings import Finding, FindingKind
@@ -22,6 +23,7 @@ from index.proof.fsck_rows import (
     find_images_with_features,
     find_kept_images,
     find_wrong_facts,
+    find_wrong_hash,
 )
 from index.truth.changes import digest_at, last_number
 from index.truth.corpora import Keep
@@ -165,6 +167,8 @@ def _check_snapshot(
     except SnapshotCorrupt as err:
         yield Finding(FindingKind.SNAPSHOT_FILE, str(err.path), err.reason)
         return
+    if manifest.hashes is not None:
+        yield from _check_hashes(conn, folder, manifest.hashes)
     entry_id = find_wrong_facts(conn, contents.facts, contents.words)
     if entry_id is not None:
         path = str(folder / manifest.facts.name)
@@ -173,6 +177,18 @@ def _check_snapshot(
             path,
             f"its facts of entry {entry_id} differ from the row",
         )
+
+
+def _check_hashes(conn: Connection, folder: Path, saved: SavedHashes) -> Iterator[Finding]:
+    path = str(folder / saved.file.name)
+    if not is_of_history(conn, saved):
+        message = "its hashes belong to another history than that of the change log"
+        yield Finding(FindingKind.SNAPSHOT_DIGEST, path, message)
+        return
+    image_id = find_wrong_hash(conn, open_hashes(folder, saved))
+    if image_id is not None:
+        message = f"its hash of image {image_id} differs from the row"
+        yield Finding(FindingKind.SNAPSHOT_FACTS, path, message)
 
 
 def _remove_snapshot(folder: Path, finding: Finding) -> Finding:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func
 from sqlalchemy.exc import DatabaseError
 
 from index.cache.facts import Facts, Words, fact_record
+from index.cache.pictures import read_hash_pages
 from index.proof.findings import Finding, FindingKind
 from index.truth.active import find_active_copy_space
 from index.truth.calibrations import find_wrong_calibrations
@@ -36,6 +37,7 @@ from index.truth.schema import (
 from index.truth.spaces import SpaceKind
 from index.truth.statements import VARIABLES
 from index.truth.vectors import HALF, NORM_TOLERANCE, STORED
+from index.view_hashes import HashRows
 
 CHUNK = 4096
 
@@ -127,6 +129,23 @@ def find_wrong_facts(conn: Connection, facts: Facts, words: Words) -> int | None
             if stated.get(fact[0], fact) != fact:
                 return int(fact[0])
     return None
+
+
+def find_wrong_hash(conn: Connection, saved: HashRows) -> int | None:
+    """Return the first image whose saved hash (n, 32) differs from its row, None if there is none.
+
+    An image that got its hash since they were saved is not among them.
+    """
+    start = 0
+    for ids, bits in read_hash_pages(conn):
+        stop = int(np.searchsorted(saved.ids, ids[-1], side="right"))
+        some = saved[start:stop]
+        places = np.searchsorted(ids, some.ids)
+        wrong = (ids[places] != some.ids) | (bits[places] != some.bits).any(axis=1)
+        if wrong.any():
+            return int(some.ids[wrong][0])
+        start = stop
+    return int(saved.ids[start]) if start < len(saved) else None
 
 
 _FACTS_OF_ENTRIES = select(

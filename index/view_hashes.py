@@ -325,8 +325,9 @@ def _find_within(stored: Bits, wanted: Bits, most: int) -> Iterator[_Found]:
 def _measure(wanted: Bits, stored: Bits) -> NDArray[np.int32]:
     """Return the Hamming distances (g, n) of rows (g, b) and (n, b)."""
     distances = np.empty((len(wanted), len(stored)), np.int32)
-    ours, theirs, filled = (faiss.swig_ptr(each) for each in (wanted, stored, distances))
-    faiss.hammings(ours, theirs, len(wanted), len(stored), wanted.shape[1], filled)
+    library: Any = faiss  # the stubs of FAISS lack `hammings`
+    ours, theirs, filled = (library.swig_ptr(each) for each in (wanted, stored, distances))
+    library.hammings(ours, theirs, len(wanted), len(stored), wanted.shape[1], filled)
     return distances
 
 

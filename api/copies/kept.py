@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from api.decoding import make_picture_now
@@ -15,17 +16,20 @@ log = logging.getLogger(__name__)
 
 
 def find_kept_picture(
-    stores: BlobStores, decoders: Decoders, order: PictureOrder, sha256: str
+    stores: BlobStores, decoders: Decoders, make_order: Callable[[], PictureOrder], sha256: str
 ) -> Picture | None:
     """Make the picture of a stored image again: of its original, else of its thumbnail. None if
     neither is kept, or can be read.
+
+    `make_order` returns what is wanted of it; it is called only if something is kept.
     """
-    # The thumbnail of a long strip is narrower than what a model reads.
-    order = replace(order, limits=replace(order.limits, min_image_side=1))
     for store in (stores.originals, stores.thumbnails):
         try:
             data = store.find(sha256)
             if data is not None:
+                order = make_order()
+                # The thumbnail of a long strip is narrower than what a model reads.
+                order = replace(order, limits=replace(order.limits, min_image_side=1))
                 return make_picture_now(decoders, data, order)
         except (BlobCorrupt, ImageError) as err:
             log.warning("a stored picture of %s cannot be compared: %s", sha256, err)

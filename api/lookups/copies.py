@@ -169,7 +169,10 @@ def list_compared(
     leads: a replay takes that as it is, and compares the hashes again. Other entries change
     nothing.
     """
-    known = [replace(each, copy=evidence.get(each.entry.id, each.copy)) for each in found]
+    known = [
+        replace(each, copy=evidence[each.entry.id]) if each.entry.id in evidence else each
+        for each in found
+    ]
     return {
         each.entry.id: replace(each.copy, view=None, hamming_distance=None)
         for each in known

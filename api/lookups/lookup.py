@@ -33,7 +33,7 @@ from api.lookups.robustness_json import LeftOutAnswer
 from api.release import get_version
 from api.sources.access import read_any_file
 from api.sources.item import UnreadableItem, make_printable
-from embedder.decoding.picture import Picture
+from embedder.decoding.picture import Picture, PictureOrder
 from embedder.errors import ImageError
 from embedder.pictures.reencodings import ReEncoding, ReEncodings
 from index.evidence import ReEncodedProbe, assess
@@ -105,9 +105,11 @@ def prepare_request(lineup: Lineup, request: LookupRequest) -> PreparedLookup:
     """
     started = perf_counter()
 
+    def make_order() -> PictureOrder:
+        return order_for_copies(lineup.limits, lineup.copies.find_input())
+
     def find_picture(sha256: str) -> Picture | None:
-        order = order_for_copies(lineup.limits, lineup.copies.find_input())
-        return find_kept_picture(lineup.blob_stores, lineup.decoders, order, sha256)
+        return find_kept_picture(lineup.blob_stores, lineup.decoders, make_order, sha256)
 
     probe = take_probe(request, lineup.database, lineup.space, find_picture)
     return PreparedLookup(probe, request, started)

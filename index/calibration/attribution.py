@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -92,7 +93,7 @@ class GeneratorCoverage:
     is_named: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attribution:
     """A fitted attribution.
 
@@ -182,7 +183,7 @@ class Attribution:
             return AttributionReason.COVERAGE_FAILS
         return AttributionReason.NEAREST_KNOWN_FAKES
 
-    @property
+    @cached_property
     def least_shares(self) -> dict[str, float]:
         """The least share of a candidate, for each generator with enough entries."""
         if self.classes:

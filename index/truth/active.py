@@ -14,6 +14,12 @@ from index.truth.spaces import SPACE_COLUMNS, Space, ensure_space_id, space_from
 from index.truth.statements import insert_missing, insert_rows
 
 THE_ROW = 1
+# Composed once: every look-up of a process that does not watch it asks this.
+_ACTIVE_COPY_SPACE = (
+    select(active_copy_space.c.descriptor, active_copy_space.c.activated_at, *SPACE_COLUMNS)
+    .select_from(active_copy_space)
+    .join(embedding_spaces, embedding_spaces.c.id == active_copy_space.c.space_id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,7 @@ def activate_model(conn: Connection, model: str, space: Space) -> None:
 
 def find_active_copy_space(conn: Connection) -> ActiveCopySpace | None:
     """Return the active copy space, or None if none was ever activated."""
-    row = conn.execute(
-        select(active_copy_space.c.descriptor, active_copy_space.c.activated_at, *SPACE_COLUMNS)
-        .select_from(active_copy_space)
-        .join(embedding_spaces, embedding_spaces.c.id == active_copy_space.c.space_id)
-    ).one_or_none()
+    row = conn.execute(_ACTIVE_COPY_SPACE).one_or_none()
     if row is None:
         return None
     return ActiveCopySpace(row.descriptor, space_from_row(row), row.activated_at)

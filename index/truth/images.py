@@ -20,7 +20,7 @@ from index.truth.computations import (
     with_computation,
 )
 from index.truth.perceptual import PerceptualHash
-from index.truth.schema import corpora, embeddings, entries, images
+from index.truth.schema import corpora, embedding_spaces, embeddings, entries, images
 from index.truth.spaces import Space, find_space_id
 from index.truth.statements import insert_missing, is_any, slices
 from index.truth.vectors import from_bytes
@@ -147,19 +147,26 @@ def _corpora_of_images(conn: Connection, image_ids: Sequence[int]) -> dict[int, 
 
 def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbedding | None:
     """Return the embedding of an image in a forensic space, or None if there is none."""
-    row = conn.execute(
-        select(images, embeddings.c.vector, embeddings.c.logit, *COMPUTATION_COLUMNS)
-        .select_from(with_computation(embeddings))
-        .join(images, images.c.id == embeddings.c.image_id)
-        .where(
-            images.c.sha256 == sha256, embeddings.c.space_id == (find_space_id(conn, space) or 0)
-        )
-    ).one_or_none()
+    asked = {"sha256": sha256, "fingerprint": space.fingerprint}
+    row = conn.execute(_EMBEDDING, asked).one_or_none()
     if row is None:
         return None
     return StoredEmbedding(
         from_bytes(row.vector), row.logit, facts_from_row(row), computation_from_row(row)
     )
+
+
+# Composed once: every look-up of an image asks this.
+_EMBEDDING = (
+    select(images, embeddings.c.vector, embeddings.c.logit, *COMPUTATION_COLUMNS)
+    .select_from(with_computation(embeddings))
+    .join(images, images.c.id == embeddings.c.image_id)
+    .join(embedding_spaces, embedding_spaces.c.id == embeddings.c.space_id)
+    .where(
+        images.c.sha256 == bindparam("sha256"),
+        embedding_spaces.c.fingerprint == bindparam("fingerprint"),
+    )
+)
 
 
 def has_copy_vector(conn: Connection, copy_space: Space, sha256: str) -> bool:

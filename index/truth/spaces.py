@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from index.errors import ForeignSpace
 from index.truth.schema import embedding_spaces
@@ -69,6 +69,12 @@ SPACE_COLUMNS = (
 )
 
 
+# Composed once: every look-up asks this.
+_BY_FINGERPRINT = select(embedding_spaces).where(
+    embedding_spaces.c.fingerprint == bindparam("fingerprint")
+)
+
+
 def space_from_row(row: Row[*tuple[Any, ...]]) -> Space:
     """Return the space in a row that has the `SPACE_COLUMNS`."""
     return Space(
@@ -88,9 +94,7 @@ def find_space_id(conn: Connection, space: Space) -> int | None:
         ForeignSpace: the space is registered with other weights, preprocessing, dimension or kind.
 
     """
-    row = conn.execute(
-        select(embedding_spaces).where(embedding_spaces.c.fingerprint == space.fingerprint)
-    ).one_or_none()
+    row = conn.execute(_BY_FINGERPRINT, {"fingerprint": space.fingerprint}).one_or_none()
     if row is None:
         return None
     stored = (row.weights_sha256, row.preprocessing_fingerprint, row.dimension, row.kind)

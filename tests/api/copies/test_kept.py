@@ -21,14 +21,14 @@ def webp(width: int, height: int) -> bytes:
 
 
 def test_nothing_that_is_kept_is_no_picture(tmp_path: Path) -> None:
-    assert find_kept_picture(stores_in(tmp_path), DECODERS, ORDER, SHA256) is None
+    assert find_kept_picture(stores_in(tmp_path), DECODERS, lambda: ORDER, SHA256) is None
 
 
 def test_a_broken_original_leaves_the_thumbnail_and_a_narrow_one_is_read(tmp_path: Path) -> None:
     stores = stores_in(tmp_path)
     stores.originals.put(SHA256, b"no picture")
     stores.thumbnails.put(SHA256, webp(64, LIMITS.min_image_side - 1))
-    picture = find_kept_picture(stores, DECODERS, ORDER, SHA256)
+    picture = find_kept_picture(stores, DECODERS, lambda: ORDER, SHA256)
     assert picture is not None
     assert (picture.width, picture.height) == (64, LIMITS.min_image_side - 1)
 
@@ -37,6 +37,6 @@ def test_the_original_comes_first(tmp_path: Path) -> None:
     stores = stores_in(tmp_path)
     stores.originals.put(SHA256, png(1))
     stores.thumbnails.put(SHA256, webp(64, 64))
-    picture = find_kept_picture(stores, DECODERS, ORDER, SHA256)
+    picture = find_kept_picture(stores, DECODERS, lambda: ORDER, SHA256)
     assert picture is not None
     assert picture.format == "png"

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -272,8 +273,16 @@ def list_versions() -> str:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            found.append(f"{package} not installed")
+            continue
     return ", ".join(found)
+
+
+def describe_machine() -> str:
+    """Return the processor, whether it has AVX-512, and the number of cores."""
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model na")]
+    wide = "with" if "avx512f" in cpu else "without"
+    return f"{[*names, platform.machine()][0]}, {wide} AVX-512, {os.cpu_count()} cores"
 
 
 def main() -> None:
@@ -327,12 +336,18 @@ def main() -> None:
             out.print(f"{name} ...")
             results[name] = run(name, work, options.engine_timeout, earlier)
             (work / "results.json").write_text(json.dumps(results, indent=1))
-    out.print(
-        f"{options.n:,} x {(work / 'dimension').read_text()} {options.data}, "
-        f"seed {options.seed}, k = {K}; bytes are per vector"
-    )
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    out.print(f"{machine}, Python {platform.python_version()}, {list_versions()}")
+    facts = {
+        "n": options.n,
+        "dimension": int((work / "dimension").read_text()),
+        "data": options.data,
+        "seed": options.seed,
+        "measured_on": f"{date.today()}",
+        "machine": describe_machine(),
+        "versions": f"Python {platform.python_version()}, {list_versions()}",
+    }
+    (work / "data.json").write_text(json.dumps(facts, indent=1))
+    out.print("{n:,} x {dimension} {data}, seed {seed}; bytes are per vector".format(**facts))
+    out.print("{machine}, {versions}".format(**facts))
     print_table({name: results[name] for name in names}, options.n)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def write_table(results: dict[str, dict[str, Any]], facts: dict[str, Any]) -> st
                     text = f"**{text}**"
             cells.append(text)
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "{measured_on}; {machine}; {versions}.".format(**facts)])
+    note = "{measured_on}; {machine}; {versions}.".format(**facts)
+    return "\n".join([*lines, "", *textwrap.wrap(note, 120)])
 
 
 def sort_engines(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

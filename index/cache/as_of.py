@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
+from index.cache.answering import MAX_CANDIDATES
 from index.cache.ranking import cosine_similarities
 from index.cache.searching import (
-    MAX_CANDIDATES,
     Neighbour,
     Question,
     SearchResult,

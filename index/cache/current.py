@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from index.cache.entry_rows import EntryRows
 from index.cache.folder import Current, IndexFolder
 from index.cache.manifest import Manifest
 from index.cache.pictures import PictureHashes
@@ -24,7 +25,7 @@ from index.cache.rows import MappedRows
 from index.cache.view import View
 from index.errors import TruthDamaged
 from index.failpoints import Failpoint, reach
-from index.truth.changes import last_number
+from index.truth.changes import HEAD, Head, head_from_row, last_number, read_head
 from index.truth.database import Database
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class CurrentView:
         self._lock = threading.Lock()  # held by the thread that replaces `_current`
         self._current = current
         self._pictures = PictureHashes(folder.open_hashes)
+        self._rows = EntryRows()
         self._last_seen = 0  # the last number in the log when the view was last brought forward
         self._changed_at = -math.inf  # when the view last changed, by the monotonic clock
 
@@ -65,6 +67,11 @@ class CurrentView:
     def pictures(self) -> PictureHashes:
         """The perceptual hashes of all images."""
         return self._pictures
+
+    @property
+    def rows(self) -> EntryRows:
+        """The rows of entries that are held in memory."""
+        return self._rows
 
     @property
     def has_reached_last_change(self) -> bool:
@@ -87,19 +94,27 @@ class CurrentView:
             self._advance(conn, last, limit)
         return before < self.generation < last
 
-    def read(self, ask: Callable[[Connection, View, int], T], *, complete: bool) -> T:
-        """Call `ask` with a transaction, a view, and the number of changes that the view lacks.
+    def peek(self) -> tuple[View, Head] | None:
+        """Return the view and the head of the log if the view lacks no change; one small SELECT."""
+        head = head_from_row(self._database.read_row(HEAD))
+        view = self.view
+        return (view, head) if view.generation == head.last else None
+
+    def read(self, ask: Callable[[Connection, View, Head], T], *, complete: bool) -> T:
+        """Call `ask` with a transaction, a view, and the head of the log, which the view may lack
+        some changes of.
 
         `complete`: the view is brought to the state of the transaction, whatever that takes.
         """
         while True:
             with self._database.read() as conn:
-                last = last_number(conn)
+                head = read_head(conn)
+                last = head.last
                 if complete or 0 < last - self.generation <= CHANGES_IN_SEARCH:
                     self._advance_soon(conn, last, wait=complete)
                 view = self.view
                 if view.generation <= last:
-                    return ask(conn, view, last - view.generation)
+                    return ask(conn, view, head)
             # Either another thread has moved the view beyond this transaction, or the database
             # was replaced by an older one.
             with self._database.read() as conn:
@@ -134,8 +149,10 @@ class CurrentView:
     def replace(self, current: Current) -> None:
         """Forget the current view and use another one."""
         with self._lock:
-            self._current = current
+            # First: no view may be used with rows of an earlier database.
+            self._rows = EntryRows()
             self._pictures = PictureHashes(self._folder.open_hashes)
+            self._current = current
 
     def detach(self) -> None:
         """Note that the current snapshot is no longer on disk."""

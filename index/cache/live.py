@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,6 +19,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import Connection
 
+from index.cache.answering import (
+    Probes,
+    TooFarBehind,
+    answer_questions,
+    rank_nearest,
+    write_results,
+)
 from index.cache.config import DEFAULT_CONFIG, IndexConfig, Plan
 from index.cache.current import CurrentView
 from index.cache.folder import Current, IndexFolder
@@ -27,12 +34,12 @@ from index.cache.maintenance import DEFAULT_PACE, Maintenance, Pace
 from index.cache.manifest import Manifest
 from index.cache.ranking import rank_many
 from index.cache.sealed import SealedSegment, plan_of
-from index.cache.searching import Question, SearchResult, TooFarBehind, search
+from index.cache.searching import Question, SearchResult
 from index.cache.snapshots import set_aside
 from index.cache.upkeep import Upkeep
 from index.cache.view import View
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt, TruthDamaged
-from index.truth.changes import digest_at
+from index.truth.changes import Head, digest_at, read_head
 from index.truth.database import Database
 from index.truth.digest import digest_hex
 from index.truth.filters import EVERYTHING, Filter
@@ -162,7 +169,11 @@ class LiveIndex:
             TruthDamaged, DatabaseUnavailable
 
         """
-        generation = self._read(lambda _conn, view, _pending: view.generation)
+        peeked = self._current.peek()
+        if peeked is None:
+            generation = self._read(lambda _conn, view, _head: view.generation)
+        else:
+            generation = peeked[0].generation
         self._maintenance.after_search()
         return generation
 
@@ -227,10 +238,9 @@ class LiveIndex:
             InvalidVector, InvalidFilter, UnknownCorpus, TruthDamaged, DatabaseUnavailable
 
         """
-        question = Question(
-            check_vector(vector, self.space.dimension), k, filter, probe_sha256, probe_hash, exact
-        )
-        (answer,) = self.search_all([question])
+        probe = check_vector(vector, self.space.dimension)
+        question = Question(probe, k, filter, probe_sha256, probe_hash, exact)
+        (answer,) = self._search([question], [probe], newest=False)
         return answer
 
     def search_all(
@@ -241,25 +251,81 @@ class LiveIndex:
         `newest`: the last committed change is in that state, even if a thread follows the log and
         has not come so far. Raises like `search`.
         """
-        checked = [
-            each
-            if each.probe is None
-            else replace(each, probe=check_vector(each.probe, self.space.dimension))
-            for each in questions
-        ]
+        return self._search(questions, self._check(questions), newest=newest)
 
-        def ask(conn: Connection, view: View, pending: int) -> tuple[SearchResult, ...]:
-            space_id, pictures = self._folder.space_id, self._current.pictures
-            return tuple(
-                search(conn, view, space_id, each, pictures, pending=pending) for each in checked
-            )
+    def answer_all(
+        self,
+        questions: Sequence[Question],
+        then: Callable[[Connection, tuple[SearchResult, ...]], T],
+        *,
+        newest: bool = False,
+    ) -> T:
+        """Return what `then` makes of the answers, in the transaction that they were read in.
 
-        try:
-            answers = self._read(ask, complete=newest or not self._maintenance.is_following)
-        except TooFarBehind:
-            answers = self._read(ask)
+        For what belongs to one state of the database with them. It may be called again: if the view
+        proves damaged, the questions are asked anew. Raises like `search`, and what `then` raises.
+        """
+        return self._answer(questions, self._check(questions), then, newest=newest)
+
+    def _check(self, questions: Sequence[Question]) -> list[NDArray[np.float32] | None]:
+        given = [each.probe for each in questions if each.probe is not None]
+        checked = iter(check_vectors(given, self.space.dimension))
+        return [None if each.probe is None else next(checked) for each in questions]
+
+    def _search(
+        self, questions: Sequence[Question], probes: Probes, *, newest: bool
+    ) -> tuple[SearchResult, ...]:
+        answers = self._repeat_after_healing(lambda: self._answer_nearest(questions, probes))
+        if answers is None:
+            return self._answer(questions, probes, lambda _conn, results: results, newest=newest)
         self._maintenance.after_search()
         return answers
+
+    def _answer_nearest(
+        self, questions: Sequence[Question], probes: Probes
+    ) -> tuple[SearchResult, ...] | None:
+        """Answer questions for the nearest members from memory, reading only rows that are not
+        held; None if more is asked, or the view is behind.
+        """
+        if not all(each.needs_no_sql for each in questions):
+            return None
+        peeked = self._current.peek()
+        if peeked is None or peeked[1].is_emptying:
+            return None
+        (view, head), rows = peeked, self._current.rows
+        searches = rank_nearest(view, questions, probes)
+        wanted = dict.fromkeys(i for search in searches for i in search.entry_ids)
+        entries = rows.held(wanted, head.amendments)
+        if len(entries) < len(wanted):
+            with self._database.read() as conn:
+                if read_head(conn) != head:
+                    return None
+                entries = rows.find(conn, wanted, head.amendments)
+            if len(entries) < len(wanted):
+                return None
+        return write_results(searches, entries, view)
+
+    def _answer(
+        self,
+        questions: Sequence[Question],
+        probes: Probes,
+        then: Callable[[Connection, tuple[SearchResult, ...]], T],
+        *,
+        newest: bool,
+    ) -> T:
+        def ask(conn: Connection, view: View, head: Head) -> T:
+            current, space_id = self._current, self._folder.space_id
+            results = answer_questions(
+                conn, head, view, space_id, questions, probes, current.pictures, current.rows
+            )
+            return then(conn, results)
+
+        try:
+            made = self._read(ask, complete=newest or not self._maintenance.is_following)
+        except TooFarBehind:
+            made = self._read(ask)
+        self._maintenance.after_search()
+        return made
 
     def nearest(
         self, vector: ArrayLike, k: int, *, exact: bool = False
@@ -355,7 +421,7 @@ class LiveIndex:
         beside the log's.
         """
 
-        def compare(conn: Connection, view: View, _pending: int) -> Verification:
+        def compare(conn: Connection, view: View, _head: Head) -> Verification:
             space_id = self._folder.space_id
             return Verification(
                 generation=view.generation,
@@ -379,7 +445,7 @@ class LiveIndex:
     ) -> None:
         self.close()
 
-    def _read(self, ask: Callable[[Connection, View, int], T], *, complete: bool = True) -> T:
+    def _read(self, ask: Callable[[Connection, View, Head], T], *, complete: bool = True) -> T:
         return self._repeat_after_healing(lambda: self._current.read(ask, complete=complete))
 
     def _repeat_after_healing(self, work: Callable[[], T]) -> T:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,13 +28,6 @@ from index.view_hashes import MAX_CANDIDATE_DISTANCE, HashRows, ViewedHashes, Vi
 # Rows read at a time. With larger pages the garbage collector takes longer than the database (2.5 s
 # for a million rows in pages of 100,000).
 PAGE = 2_000
-
-
-class SamePictures(NamedTuple):
-    """Entries (m,) that show one picture, and how many bits (m,) of their hashes differ."""
-
-    entry_ids: NDArray[np.int64]
-    bits: NDArray[np.int64]
 
 
 class NearImages(NamedTuple):
@@ -173,8 +165,7 @@ class PictureHashes:
     ) -> list[NearImages]:
         """Return, for each probe, the images that a view of it is near, within `furthest` bits.
 
-        No image of an entry added up to the generation is missed. `find_live_entries` has the
-        entries.
+        No image of an entry added up to the generation is missed.
         """
         if not any(map(len, probes)):
             return [NOTHING_NEAR] * len(probes)
@@ -242,22 +233,6 @@ class PictureHashes:
         held = self._read.held.add(*_columns([(row.id, row.pdq_hash) for row in hashed]))
         self._read = ReadHashes(held, max(self._read.generation, reached), self._read.saved)
         return reached, len(before_gap)
-
-
-def find_live_entries(conn: Connection, near: NearImages) -> SamePictures:
-    """Return the live entries of images, in their order, those of one image by rising id."""
-    found: dict[int, list[int]] = {image_id: [] for image_id in near.ids.tolist()}
-    for some in slices(list(found)):
-        query = select(entries.c.image_id, entries.c.id).where(
-            is_any(conn, entries.c.image_id, some), entries.c.removed_at.is_(None)
-        )
-        for image_id, entry_id in conn.execute(query.order_by(entries.c.id)):
-            found[image_id].append(entry_id)
-    counts = [len(each) for each in found.values()]
-    return SamePictures(
-        np.array(list(chain.from_iterable(found.values())), np.int64),
-        np.repeat(near.bits, np.array(counts, np.int64)),
-    )
 
 
 _RELIABLE = (images.c.pdq_hash.is_not(None), images.c.pdq_quality >= MIN_QUALITY)

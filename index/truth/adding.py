@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from index.errors import InvalidVector
 from index.failpoints import Failpoint, reach
-from index.truth.changes import Member, record_additions
+from index.truth.changes import Member, record_additions, record_amendment
 from index.truth.computations import Computation, ensure_computation_ids
 from index.truth.corpora import lock_corpus
 from index.truth.images import (
@@ -82,13 +82,15 @@ class _StoredImages:
 
     `ids` are the image ids in the order of the given entries. `new_ids` are those of images that
     were unknown, `newly_embedded` those of images that had no embedding in the space. `embeddings`
-    are the rows by space, ascending, and then by image; the copy space is among them.
+    are the rows by space, ascending, and then by image; the copy space is among them. `completed`:
+    a known image got facts that its row lacked.
     """
 
     ids: Sequence[int]
     new_ids: frozenset[int]
     newly_embedded: frozenset[int]
     embeddings: Mapping[int, Mapping[int, EmbeddingRow]]
+    completed: bool
 
     def known_ids(self) -> list[int]:
         """Return the ids of the images that were known before, ascending."""
@@ -155,6 +157,8 @@ def add_entries(
         inserted = insert_entries(conn, corpus_id, wanted, job_id)
         reach(Failpoint.ENTRIES_WRITTEN)
         record_additions(conn, sorted(first), stored.new_members(corpus_id, inserted))
+        if stored.completed:
+            record_amendment(conn)
     existing = _live_entry_ids(conn, corpus_id, sorted(wanted.keys() - inserted.keys()))
     return _results(new, stored, inserted, existing, quarantined)
 
@@ -173,7 +177,7 @@ def _store_images(
         InvalidVector: an image has no embedding in the space, neither stored nor given.
 
     """
-    ids, new_images = ensure_images(conn, [entry.image for entry in new])
+    ids, new_images, completed = ensure_images(conn, [entry.image for entry in new])
     image_ids = [ids[entry.image.sha256] for entry in new]
     computation_ids = ensure_computation_ids(conn, space_id, {each.computation for each in new})
     rows = {
@@ -191,7 +195,9 @@ def _store_images(
         by_space[copy_id] = described
     reach(Failpoint.EMBEDDINGS_WRITTEN)
     new_ids = frozenset(ids[sha256] for sha256 in new_images)
-    return _StoredImages(image_ids, new_ids, newly_embedded, dict(sorted(by_space.items())))
+    return _StoredImages(
+        image_ids, new_ids, newly_embedded, dict(sorted(by_space.items())), completed
+    )
 
 
 def _describe(
@@ -252,7 +258,7 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
     """
     embeddings = _check_embeddings(new, space)
     space_id = ensure_space_id(conn, space)
-    image_ids, _ = ensure_images(conn, [entry.image for entry in new])
+    image_ids, _, completed = ensure_images(conn, [entry.image for entry in new])
     computation_ids = ensure_computation_ids(conn, space_id, {each.computation for each in new})
     rows = {
         image_ids[entry.image.sha256]: (*stored, computation_ids[entry.computation])
@@ -261,6 +267,8 @@ def add_embeddings(conn: Connection, space: Space, new: Sequence[NewEntry]) -> f
     }
     newly_embedded = ensure_embeddings(conn, space_id, rows)
     record_additions(conn, sorted(image_ids.values()))
+    if completed:
+        record_amendment(conn)
     return frozenset(sha256 for sha256, image_id in image_ids.items() if image_id in newly_embedded)
 
 

@@ -21,7 +21,7 @@ from index.failpoints import Failpoint, reach
 from index.truth.computations import record_in_corpora
 from index.truth.digest import EMPTY, add_member, digest_bytes, digest_from_bytes, remove_member
 from index.truth.schema import change_counter, changes, embeddings, entries
-from index.truth.statements import insert_rows, is_any, slices
+from index.truth.statements import fetch_rows, insert_rows, is_any, slices
 
 
 class ChangeKind(StrEnum):
@@ -128,13 +128,48 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
         _append(conn, ChangeKind.REMOVE, removed)
 
 
+def record_amendment(conn: Connection) -> None:
+    """Record that this transaction changes what answers show of entries, though no entry is added
+    or removed: the setting `keep` of a corpus, or facts of an image that were not known before.
+
+    Who holds rows of entries in memory reads them again after the commit. Call it last, like all
+    that takes the lock of the change log.
+    """
+    conn.execute(update(change_counter).values(amendments=change_counter.c.amendments + 1))
+
+
+class Head(NamedTuple):
+    """The newest state that a transaction sees: the number of the last change, 0 before the first
+    one; the number of amendments; and whether a removed corpus still has entries.
+
+    Between two equal heads, every entry that is a member of a space stays one, and answers show the
+    same of it.
+    """
+
+    last: int
+    amendments: int
+    is_emptying: bool
+
+
+# Every search asks this.
+HEAD = "SELECT last, amendments, EXISTS (SELECT 1 FROM corpora WHERE emptying) FROM change_counter"
+
+
+def head_from_row(row: Sequence[Any]) -> Head:
+    """Return the head in the only row of the query `HEAD`."""
+    last, amendments, is_emptying = row
+    return Head(last, amendments, bool(is_emptying))
+
+
+def read_head(conn: Connection) -> Head:
+    """Return the head of the change log."""
+    (row,) = fetch_rows(conn, HEAD)
+    return head_from_row(row)
+
+
 def last_number(conn: Connection) -> int:
     """Return the number of the last change, 0 before the first one."""
-    # Every search asks this. The driver's statement takes half the time of `execute`.
-    return int(conn.exec_driver_sql(_LAST_NUMBER).scalar_one())
-
-
-_LAST_NUMBER = str(select(change_counter.c.last))
+    return read_head(conn).last
 
 
 def read_changes(

@@ -21,7 +21,7 @@ from index.errors import (
     UnknownCorpus,
 )
 from index.failpoints import Failpoint, reach
-from index.truth.changes import record_removals
+from index.truth.changes import record_amendment, record_removals
 from index.truth.provenance import storable_text
 from index.truth.schema import corpora, entries
 from index.truth.statements import insert_missing
@@ -148,6 +148,7 @@ def set_keep(conn: Connection, name: str, keep: Keep) -> Corpus:
     conn.execute(
         update(corpora).where(corpora.c.id == lock_corpus(conn, name)).values(keep=Keep(keep).value)
     )
+    record_amendment(conn)
     return get_corpus(conn, name)
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import (
     URL,
@@ -27,6 +27,7 @@ from sqlalchemy import (
     make_url,
     select,
 )
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -50,6 +51,7 @@ from index.truth.postgresql import (
     WRITES,
     create_postgresql_engine,
     create_single_engine,
+    fetch_alone,
     is_postgresql,
     name_failure,
     parse_url,
@@ -202,6 +204,38 @@ class Database:
                 yield conn
                 if self.dialect == "sqlite":
                     transaction.rollback()  # a COMMIT fails where a page that was read is damaged
+
+    def read_row(self, query: str) -> Sequence[Any]:
+        """Return the only row of a query, read in a transaction of its own, in the driver's types.
+
+        For the question that every search asks: SQLite answers it in a fifth of the time of a
+        `read` block, PostgreSQL in one round trip.
+
+        Raises:
+            DatabaseUnavailable: as `read`.
+
+        """
+        self._require_unchanged()
+        driver = self._engine.dialect.loaded_dbapi
+        try:
+            connection = self._engine.raw_connection()
+        except PoolTimeout as err:
+            raise DatabaseBusy("every connection is in use") from err
+        try:
+            (row,) = self._fetch_alone(connection.cursor(), query)
+        except driver.Error:
+            connection.invalidate()
+        else:
+            connection.close()
+            return row
+        with self.read() as conn:  # over a new connection, or to name the failure
+            return conn.exec_driver_sql(query).one()._tuple()
+
+    def _fetch_alone(self, cursor: DBAPICursor, query: str) -> Sequence[Sequence[Any]]:
+        if self.dialect == "postgresql":
+            return fetch_alone(cursor, query, self._options)
+        cursor.execute(query)
+        return cursor.fetchall()
 
     @contextmanager
     def write(self, *, unlimited: bool = False) -> Iterator[Connection]:

@@ -6,12 +6,13 @@ change log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Dialect, or_, select, update
 
 from index.errors import InvalidFilter, UnknownCorpus, UnknownEntry
 from index.failpoints import Failpoint, reach
@@ -21,7 +22,7 @@ from index.truth.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.schema import LARGEST_ID, corpora, entries, images
-from index.truth.statements import is_any, slices
+from index.truth.statements import QueryByValues, is_any, slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,6 @@ _LIVE_ENTRIES = ENTRIES.where(entries.c.removed_at.is_(None), corpora.c.removed_
 # (`index.truth.quarantine`).
 KEEPS_BLOBS = or_(entries.c.removed_at.is_(None), entries.c.removal_reason.is_not(None))
 _KEEPING_ENTRIES = ENTRIES.where(KEEPS_BLOBS, corpora.c.removed_at.is_(None))
-_LIVE_ENTRIES_BY_ID = _LIVE_ENTRIES.where(entries.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def remove_entry(conn: Connection, entry_id: int, reason: str | None = None) -> Entry:
@@ -132,13 +132,54 @@ def get_entry(conn: Connection, entry_id: int) -> Entry:
 
 
 def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
-    """Return those of these entries that are live, by id."""
-    found: dict[int, Entry] = {}
-    for some in slices(entry_ids):
-        found |= {
-            row.id: entry_from_row(row) for row in conn.execute(_LIVE_ENTRIES_BY_ID, {"ids": some})
-        }
+    """Return those of these entries that are live, by id.
+
+    Rows are read in the order of their ids, so that neighbours in the file are read together.
+    """
+    query = _compose_live_entries(conn.dialect)
+    return {
+        row[0]: entry_from_row(row)
+        for some in slices(sorted(entry_ids))
+        for row in query.fetch(conn, some)
+    }
+
+
+def find_live_ids(conn: Connection, image_ids: Collection[int]) -> dict[int, list[int]]:
+    """Return the live entries of each of these images, by rising id."""
+    found: dict[int, list[int]] = {image_id: [] for image_id in image_ids}
+    query = _compose_ids_by_image(conn.dialect)
+    for some in slices(sorted(found)):
+        for image_id, entry_id in query.fetch(conn, some):
+            found[image_id].append(entry_id)
     return found
+
+
+def find_live_ids_by_sha256(conn: Connection, sha256s: Collection[str]) -> dict[str, list[int]]:
+    """Return the live entries of those of these images that have any, by rising id."""
+    found: dict[str, list[int]] = {}
+    query = _compose_ids_by_sha256(conn.dialect)
+    for some in slices(sorted(sha256s)):
+        for sha256, entry_id in query.fetch(conn, some):
+            found.setdefault(sha256, []).append(entry_id)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _compose_ids_by_image(dialect: Dialect) -> QueryByValues:
+    query = select(entries.c.image_id, entries.c.id).where(entries.c.removed_at.is_(None))
+    return QueryByValues(dialect, query.order_by(entries.c.id), entries.c.image_id)
+
+
+@lru_cache(maxsize=8)
+def _compose_ids_by_sha256(dialect: Dialect) -> QueryByValues:
+    query = select(images.c.sha256, entries.c.id).join(entries, entries.c.image_id == images.c.id)
+    query = query.where(entries.c.removed_at.is_(None)).order_by(entries.c.id)
+    return QueryByValues(dialect, query, images.c.sha256)
+
+
+@lru_cache(maxsize=8)
+def _compose_live_entries(dialect: Dialect) -> QueryByValues:
+    return QueryByValues(dialect, _LIVE_ENTRIES, entries.c.id)
 
 
 def find_entries_ever(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]:
@@ -274,4 +315,8 @@ def entry_from_row(row: Sequence[Any]) -> Entry:
     image = ImageFacts(
         sha256, byte_size or None, width or None, height or None, image_format or None, hashed, seen
     )
-    return Entry(entry_id, corpus, CorpusKind(kind), Keep(keep), image, *provenance_columns)
+    return Entry(entry_id, corpus, _KINDS[kind], _KEEPS[keep], image, *provenance_columns)
+
+
+_KINDS = {each.value: each for each in CorpusKind}
+_KEEPS = {each.value: each for each in Keep}

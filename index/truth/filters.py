@@ -18,7 +18,7 @@ from index.errors import InvalidFilter, InvalidProvenance
 from index.truth.corpora import CorpusKind, find_corpus_ids
 from index.truth.free_provenance import ProvenanceIs, provenance_criteria
 from index.truth.provenance import normalise_generator, storable_text
-from index.truth.schema import corpora, embeddings, entries, images
+from index.truth.schema import corpora, embeddings, entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,6 @@ def select_ids(conn: Connection, space_id: int, chosen: Filter) -> NDArray[np.in
     """
     chosen.check()
     query = _live_in(space_id).where(*_criteria(conn, chosen)).order_by(entries.c.id)
-    return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
-
-
-def select_identical_ids(
-    conn: Connection, space_id: int, chosen: Filter, sha256: str
-) -> NDArray[np.int64]:
-    """Return the ids of the selected entries whose image has exactly these bytes, ascending."""
-    query = _live_in(space_id).join(images, images.c.id == entries.c.image_id)
-    query = query.where(images.c.sha256 == sha256, *_criteria(conn, chosen)).order_by(entries.c.id)
     return np.fromiter(conn.execute(query).scalars(), dtype=np.int64)
 
 

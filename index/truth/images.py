@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,13 +195,19 @@ def facts_from_row(row: Row[Any]) -> ImageFacts:
     )
 
 
-def ensure_images(
-    conn: Connection, facts: Sequence[ImageFacts]
-) -> tuple[dict[str, int], frozenset[str]]:
-    """Insert the images that are missing; return row ids by sha256, and the sha256s that were new.
+class EnsuredImages(NamedTuple):
+    """Row ids by sha256, the sha256s that were new, and whether a row got facts that it lacked."""
+
+    ids: dict[str, int]
+    new: frozenset[str]
+    completed: bool
+
+
+def ensure_images(conn: Connection, facts: Sequence[ImageFacts]) -> EnsuredImages:
+    """Insert the images that are missing.
 
     Rows are inserted in the order of their sha256, so that two writers cannot deadlock. A row that
-    exists gets the facts that it lacks.
+    exists gets the facts that it lacks; then the caller ends with `record_amendment`.
     """
     by_sha256 = {fact.sha256: fact for fact in facts}
     given = [by_sha256[sha256] for sha256 in sorted(by_sha256)]
@@ -216,8 +222,7 @@ def ensure_images(
             select(images.c.sha256, images.c.id).where(is_any(conn, images.c.sha256, some))
         )
         ids |= dict(found.all())
-    _complete(conn, existing)
-    return ids, new
+    return EnsuredImages(ids, new, _complete(conn, existing))
 
 
 def _columns(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
@@ -234,15 +239,21 @@ def _columns(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
     }
 
 
-def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> None:
-    """Write the given facts that the rows of images lack; facts in the rows stay unchanged."""
+def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> bool:
+    """Write the given facts that the rows of images lack; facts in the rows stay unchanged.
+
+    Return whether a row may have changed: a driver that cannot count returns a negative number.
+    """
+    counts: list[int] = []
     hashed = _new_values([fact for fact in facts if fact.perceptual_hash is not None])
     if hashed:
         lacking = (images.c.sha256 == bindparam("new_sha256"), images.c.pdq_hash.is_(None))
         hashes: dict[str, Any] = {
             name: bindparam(f"new_{name}") for name in ("pdq_hash", "pdq_quality")
         }
-        conn.execute(update(images).where(*lacking).values(**hashes), hashed)
+        counts.append(
+            conn.execute(update(images).where(*lacking).values(**hashes), hashed).rowcount
+        )
     sized = _new_values([fact for fact in facts if _has_file_facts(fact)])
     if sized:
         columns = [images.c[name] for name in FILE_FACTS]
@@ -254,10 +265,13 @@ def _complete(conn: Connection, facts: Sequence[ImageFacts]) -> None:
             column.name: func.coalesce(column, bindparam(f"new_{column.name}", type_=column.type))
             for column in columns
         }
-        conn.execute(update(images).where(*unknown).values(**known_first), sized)
+        counts.append(
+            conn.execute(update(images).where(*unknown).values(**known_first), sized).rowcount
+        )
     for some in slices([fact.sha256 for fact in facts if fact.seen]):
         unseen = (is_any(conn, images.c.sha256, some), images.c.seen.is_(False))
-        conn.execute(update(images).where(*unseen).values(seen=True))
+        counts.append(conn.execute(update(images).where(*unseen).values(seen=True)).rowcount)
+    return any(counts)
 
 
 def _has_file_facts(facts: ImageFacts) -> bool:

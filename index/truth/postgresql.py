@@ -198,6 +198,17 @@ def _beginnings(options: DatabaseOptions) -> Mapping[tuple[bool, bool], str]:
     }
 
 
+def fetch_alone(cursor: Any, query: str, options: DatabaseOptions) -> list[tuple[Any, ...]]:  # noqa: ANN401 -- psycopg's
+    """Return the rows of a query that takes no parameters, in a read transaction of its own. It
+    begins and ends in the same message, so it costs one round trip.
+    """
+    begin = _beginnings(options)[False, False]
+    cursor.execute(f"{begin}; {query}; COMMIT")
+    while cursor.description is None:
+        cursor.nextset()
+    return list(cursor.fetchall())
+
+
 def _milliseconds(seconds: float) -> int:
     return round(1000 * seconds)
 

@@ -346,6 +346,8 @@ change_counter = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("last", BigInteger, nullable=False),
+    # How many commits changed what answers show of an entry without a row in the log.
+    Column("amendments", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("id = 1", name="one_row"),
 )
 

@@ -18,7 +18,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     LargeBinary,
+    Select,
     Table,
     any_,
     bindparam,
@@ -27,6 +29,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
 Insert = postgresql.Insert | sqlite.Insert
@@ -70,6 +73,54 @@ def insert_missing(
     return _insert(conn, table, rows, common, returning, skip_existing=True)
 
 
+def fetch_rows(
+    conn: Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a query in the driver's own SQL and types.
+
+    For the few statements of every search: one row takes 4 microseconds, where `exec_driver_sql`
+    takes 22 (2026-11-30).
+    """
+    driver = conn.dialect.loaded_dbapi
+    try:
+        cursor = conn.connection.cursor()
+        try:
+            cursor.execute(query, parameters)
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+    except driver.Error as err:
+        raise DBAPIError.instance(query, None, err, driver.Error, dialect=conn.dialect) from err
+
+
+class QueryByValues:
+    """A query for the rows whose column has one of some values, composed once for a database.
+
+    For the few queries of every search: SQLAlchemy composes a statement, and makes an object for
+    each row, in more time than the database needs to find ten rows.
+    """
+
+    def __init__(self, dialect: Dialect, query: Select[Any], tested: Column[Any]) -> None:
+        composed = query.where(_is_any(dialect, tested, [])).compile(dialect=dialect)
+        (self._name,) = composed.params
+        self._text = str(composed)
+        self._sends_array = dialect.name == "postgresql"
+        self._processors = [
+            (number, process)
+            for number, each in enumerate(query.selected_columns)
+            if (process := each.type.dialect_impl(dialect).result_processor(dialect, None))
+        ]
+
+    def fetch(self, conn: Connection, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows for at most `VARIABLES` values. Equal values of a row are one object."""
+        given = {self._name: list(values)} if self._sends_array else (json.dumps(list(values)),)
+        columns: list[Sequence[Any]] = [*zip(*fetch_rows(conn, self._text, given), strict=True)]
+        for number, process in self._processors if columns else ():
+            processed = {value: process(value) for value in frozenset(columns[number])}
+            columns[number] = [processed[value] for value in columns[number]]
+        return zip(*columns, strict=True)
+
+
 @contextmanager
 def enlarge_cache(conn: Connection, count: int) -> Iterator[None]:
     """Give a SQLite connection a cache that holds all pages that `count` new rows change.
@@ -107,7 +158,11 @@ def is_any(conn: Connection, tested: Column[T], values: Sequence[T]) -> ColumnEl
     Give at most `VARIABLES` values. They are sent as one array (SQLite: JSON), because composing
     and parsing a list takes longer than finding its rows.
     """
-    if conn.dialect.name == "postgresql":
+    return _is_any(conn.dialect, tested, values)
+
+
+def _is_any(dialect: Dialect, tested: Column[T], values: Sequence[T]) -> ColumnElement[bool]:
+    if dialect.name == "postgresql":
         return tested == any_(bindparam(None, list(values), type_=ARRAY(tested.type)))
     array = func.json_each(json.dumps(list(values))).table_valued("value")
     return tested.in_(select(array.c.value))

@@ -37,7 +37,7 @@ def current(database: Database, folder: IndexFolder) -> CurrentView:
 def read(current: CurrentView, *, complete: bool = True) -> tuple[int, int, int]:
     """The generation of the view, the changes that it lacks, and the last number in the log."""
     return current.read(
-        lambda conn, view, pending: (view.generation, pending, last_number(conn)),
+        lambda conn, view, head: (view.generation, head.last - view.generation, last_number(conn)),
         complete=complete,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from index import failpoints
 from index.cache.current import CHANGES_IN_SEARCH
@@ -25,6 +25,7 @@ from index.truth.corpora import remove_corpus
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.filters import EVERYTHING
+from tests.index.tracing import trace_messages
 
 NAMES = [f"image-{i}" for i in range(30)]
 
@@ -289,12 +290,10 @@ def test_looking_for_news_where_there_is_none_is_one_small_select(
 ) -> None:
     material.fill(database, "fakes", NAMES)
     live.refresh()
-    statements = []
-    event.listen(database._engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    messages = trace_messages(database)
     live.refresh()
-    selects = [s for s in statements if "SELECT" in s]
-    assert len(selects) == 1
-    assert "change_counter" in selects[0]
+    assert len(messages) == 1
+    assert "change_counter" in messages[0]
 
 
 def test_what_committed_is_found_at_the_next_search_and_what_was_removed_is_not(

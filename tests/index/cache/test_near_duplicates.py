@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from index.cache.live import LiveIndex
-from index.cache.pictures import NearDuplicates, PictureHashes, find_live_entries
+from index.cache.pictures import NearDuplicates, PictureHashes
 from index.truth.adding import NewEntry, add_entries
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus, lock_corpus
@@ -118,11 +118,8 @@ def test_hashes_read_from_the_log_are_those_read_at_once(database: Database) -> 
 
     def found(hashes: PictureHashes) -> list[list[int]]:
         with database.read() as conn:
-            every = [
-                find_live_entries(conn, hashes.find(conn, Views(probe, ()), last_number(conn)))
-                for probe in probes
-            ]
-            return [[*each.entry_ids.tolist(), *each.bits.tolist()] for each in every]
+            every = [hashes.find(conn, Views(probe, ()), last_number(conn)) for probe in probes]
+            return [[*each.ids.tolist(), *each.bits.tolist()] for each in every]
 
     for image in range(1, 60):
         hashed = (

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from index.cache.pictures import NearDuplicates, PictureHashes, find_live_entries
+from index.cache.pictures import NearDuplicates, PictureHashes
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, find_corpus_ids
 from index.truth.database import Database
-from index.truth.entries import remove_entry
+from index.truth.entries import find_live_ids, remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import MIN_QUALITY, PerceptualHash, near_duplicate
 from index.truth.provenance import Provenance
@@ -57,7 +57,8 @@ class Shelf:
         with self.database.read() as conn:
             reach = self.images if generation is None else generation
             near = pictures.find(conn, Views(hashed, ()), reach)
-            return find_live_entries(conn, near.same).entry_ids.tolist()
+            entry_ids = find_live_ids(conn, near.same.ids.tolist())
+            return [i for image_id in near.same.ids.tolist() for i in entry_ids[image_id]]
 
 
 @pytest.fixture

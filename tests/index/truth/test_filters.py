@@ -20,7 +20,6 @@ from index.truth.filters import (
     normalise_generators,
     normalise_labels,
     select_corpus_ids,
-    select_identical_ids,
     select_ids,
 )
 from index.truth.free_provenance import ProvenanceIs
@@ -208,19 +207,6 @@ def test_an_entry_is_only_in_the_spaces_of_its_image(filled: Database, material:
         (entry_id,) = select_ids(conn, other_id, EVERYTHING).tolist()
         assert entry_id not in chosen_ids(filled, material, EVERYTHING)
         assert select_ids(conn, 77, EVERYTHING).tolist() == []
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-@given(chosen=filters, number=st.integers(0, 31))
-def test_identical_entries_are_the_selected_ones_of_the_image(
-    filled: Database, material: Any, chosen: Filter, number: int
-) -> None:
-    sha256 = material.sha256(number)
-    with filled.read() as conn:
-        space_id = find_space_id(conn, material.space) or 0
-        found = select_identical_ids(conn, space_id, chosen, sha256).tolist()
-        every = list_entries(conn, limit=1000)
-    assert found == [e.id for e in every if e.sha256 == sha256 and selects(chosen, e)]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -92,7 +92,7 @@ def test_possible_facts_are_accepted(facts: ImageFacts) -> None:
 @pytest.mark.parametrize("facts", [WHOLE, UNKNOWN, replace(UNKNOWN, width=5, format="gif")])
 def test_facts_come_back_as_they_were_given(database: Database, facts: ImageFacts) -> None:
     with database.write() as conn:
-        ids, new = ensure_images(conn, [facts])
+        ids, new, _ = ensure_images(conn, [facts])
         assert new == {facts.sha256}
         assert stored_facts(conn) == [facts]
         assert ids == {facts.sha256: conn.execute(select(images.c.id)).scalar_one()}
@@ -111,7 +111,7 @@ def test_images_are_inserted_in_the_order_of_their_sha256(
 ) -> None:
     given = [material.image(number) for number in range(30)]
     with database.write() as conn:
-        ids, new = ensure_images(conn, [*given, *given[:5]])
+        ids, new, _ = ensure_images(conn, [*given, *given[:5]])
         ordered = conn.execute(select(images.c.sha256).order_by(images.c.id)).scalars().all()
     assert ordered == sorted(image.sha256 for image in given)
     assert new == frozenset(ordered)
@@ -122,8 +122,8 @@ def test_images_that_exist_keep_their_ids(database: Database, material: Any) -> 
     older = [material.image(number) for number in range(0, 20, 2)]
     every = [material.image(number) for number in range(20)]
     with database.write() as conn:
-        before, _ = ensure_images(conn, older)
-        after, new = ensure_images(conn, every)
+        before, _, _ = ensure_images(conn, older)
+        after, new, _ = ensure_images(conn, every)
         assert conn.execute(select(func.count()).select_from(images)).scalar_one() == 20
     assert {sha256: after[sha256] for sha256 in before} == before
     assert new == {image.sha256 for image in every} - before.keys()
@@ -134,8 +134,8 @@ def test_more_images_than_fit_one_statement_are_all_found(
 ) -> None:
     every = [material.image(number) for number in range(2 * VARIABLES + 1)]
     with database.write() as conn:
-        first, new = ensure_images(conn, every)
-        again, none = ensure_images(conn, every)
+        first, new, _ = ensure_images(conn, every)
+        again, none, _ = ensure_images(conn, every)
     assert len(first) == len(new) == len(every)
     assert again == first
     assert none == frozenset()
@@ -182,7 +182,7 @@ def test_known_images_name_only_live_corpora(database: Database, material: Any) 
 
 def test_an_embedding_belongs_to_one_image_and_one_space(database: Database, material: Any) -> None:
     with database.write() as conn:
-        ids, _ = ensure_images(conn, [material.image("a"), material.image("b")])
+        ids, _, _ = ensure_images(conn, [material.image("a"), material.image("b")])
         spaces = [ensure_space_id(conn, space) for space in (material.space, material.other_space)]
         a, b = ids[material.sha256("a")], ids[material.sha256("b")]
         vector = material.vector("a").tobytes()
@@ -207,7 +207,7 @@ def test_any_number_of_embeddings_is_stored_and_found(
 ) -> None:
     vector = material.vector("a").tobytes()
     with database.write() as conn:
-        ids, _ = ensure_images(conn, [material.image(number) for number in range(count)])
+        ids, _, _ = ensure_images(conn, [material.image(number) for number in range(count)])
         space_id = ensure_space_id(conn, material.space)
         given = {image_id: (vector, float(image_id), None) for image_id in ids.values()}
         assert ensure_embeddings(conn, space_id, given) == frozenset(ids.values())

@@ -327,9 +327,9 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     if (work / "results.json").exists():
         results = json.loads((work / "results.json").read_text())
-    for name in (options.rebuild or "").split(","):
-        if results.pop(name, None) is not None:
-            shutil.rmtree(work / name)
+    for name in options.rebuild.split(",") if options.rebuild else ():
+        results.pop(name, None)
+        shutil.rmtree(work / name, ignore_errors=True)
     for name in names:
         earlier = results.get(name)
         if earlier is None or (options.again and "build_seconds" in earlier):
